@@ -63,7 +63,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
   const [rows, cols] = y.shape;
-  const fma = on.fma && b.scalesAt === undefined;
+  const { fma } = on;
   const piece = fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(

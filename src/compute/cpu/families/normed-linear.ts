@@ -48,7 +48,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   }
   const { branch } = norm;
   const cols = y.shape[1];
-  const fma = on.fma && weight.scalesAt === undefined;
+  const { fma } = on;
   const gatedCols = fma ? FMA_GATED_COLS : PIECE_COLS / 2;
   const pieceCols = pieceColumns(
     cols,

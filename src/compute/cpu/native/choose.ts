@@ -1,5 +1,5 @@
 import { RandloraError } from "../../../files/errors.ts";
-import { x64Features } from "./features.ts";
+import { type Features, x64Features } from "./features.ts";
 import { executable } from "./pages.ts";
 import { program, type Program } from "./program.ts";
 import { X64Machine } from "./x64-machine.ts";
@@ -29,6 +29,7 @@ const VARIABLE = "RANDLORA_CPU_CODE";
 const mapped = new Map<CpuCode, NativeCode>();
 const faults = new Map<CpuCode, string | undefined>();
 let available: readonly CpuCode[] | undefined;
+let features: Features | undefined;
 
 /** The codes that run here, the fastest last. */
 export function availableCodes(): readonly CpuCode[] {
@@ -38,7 +39,7 @@ export function availableCodes(): readonly CpuCode[] {
 
 function findCodes(): readonly CpuCode[] {
   if (process.arch !== "x64") return ["wasm"];
-  const features = x64Features();
+  features = x64Features();
   return CPU_CODES.filter((code) => code === "wasm" || features?.[code] === true);
 }
 
@@ -97,7 +98,7 @@ export function mappedCode(code: Exclude<CpuCode, "wasm">): NativeCode {
 
 /** @throws Error where pages cannot be made executable, which they could when the processor was asked */
 function mapCode(code: "avx2" | "avx512"): NativeCode {
-  const machine = new X64Machine(code === "avx2" ? 8 : 16);
+  const machine = new X64Machine(code === "avx2" ? 8 : 16, code === "avx512" && features?.vnni === true);
   const { code: bytes, ...rest } = program(machine, () => machine.enter(process.platform === "win32"));
   const address = executable(bytes);
   if (address === undefined) throw new Error("the system gives no executable memory");

@@ -21,6 +21,13 @@ export const STORED_BYTES: Readonly<Record<Stored, number>> = { F32: 4, F16: 2, 
 /** Formats as the parameters of kernels number them. */
 export const STORED: readonly Stored[] = ["F32", "F16", "BF16"];
 
+/** The same of blocks of 32 whole numbers, whose scales lie elsewhere. */
+export type Blocks = "Q8_0" | "Q4_0";
+export const BLOCKS: readonly Blocks[] = ["Q8_0", "Q4_0"];
+/** Whole numbers of a block, and its bytes. */
+export const BLOCK = 32;
+export const BLOCK_BYTES: Readonly<Record<Blocks, number>> = { Q8_0: 32, Q4_0: 16 };
+
 /**
  * A processor as routines see it: what differs between AVX2, AVX-512 and NEON is behind it, above all how many numbers a vector has.
  * A routine takes its arguments from a list of 32-bit words; addresses in it count from the begin of the heap. It may use every
@@ -35,6 +42,9 @@ export interface Machine {
 
   /** Squares that are turned around and multiplied side by side: a sum waits for its last term, so one alone is slow. */
   readonly squares: number;
+
+  /** Rows of a tile of whole numbers, which needs twice the registers. */
+  readonly wholeRows: number;
 
   /** A routine's begin, which a multiple of 16 bytes is; returns where it is. */
   begin(): number;
@@ -69,6 +79,35 @@ export interface Machine {
   multiply(to: Lanes, a: Lanes, b: Lanes): void;
   /** sum += a · b, rounded once. */
   fma(sum: Lanes, a: Lanes, b: Lanes): void;
+  divide(to: Lanes, a: Lanes, b: Lanes): void;
+  subtract(to: Lanes, a: Lanes, b: Lanes): void;
+  and(to: Lanes, a: Lanes, b: Lanes): void;
+  /** The larger of whole numbers of 32 bits; of numbers that are not negative, as f32, the same. */
+  larger(to: Lanes, a: Lanes, b: Lanes): void;
+  /** sum += the products of pairs of 16 bits, added within each lane. */
+  addPairs(sum: Lanes, a: Lanes, b: Lanes, temporary: Lanes): void;
+  /** The products of pairs of 16 bits with those in memory, added within each lane. */
+  multiplyPairs(to: Lanes, a: Lanes, at: At): void;
+  addWhole(to: Lanes, a: Lanes, b: Lanes): void;
+  /** Register 0 = the sums of all lanes of registers 0 to lanes − 1, whole numbers, one beside the other. The others are lost, and one more. */
+  sumLanes(temporary: Lanes): void;
+  /** Whole numbers as f32. */
+  fromWhole(to: Lanes, from: Lanes): void;
+  /** Stores f32 as whole numbers of 16 bits, rounded to the nearest, ties to even. Loses the register. */
+  storeWhole(from: Lanes, at: At): void;
+  /**
+   * Pairs of a block's whole numbers, of 16 bits each: the `part` of them that a vector holds, from the block's begin at `at`.
+   * @param constants 15 and 8 in every byte, and a register that is lost
+   */
+  readPairs(to: Lanes, at: At, blocks: Blocks, part: number, constants: readonly [Lanes, Lanes, Lanes]): void;
+  /**
+   * Whole numbers of a block, from `at` on, as f32.
+   * @param high of Q4_0: those in the upper halves of bytes
+   * @param constants 15 and 8 in every lane
+   */
+  readWhole(to: Lanes, at: At, blocks: Blocks, high: boolean, constants: readonly [Lanes, Lanes]): void;
+  /** One IEEE half, to all lanes, as f32. */
+  broadcastHalf(to: Lanes, at: At): void;
   /** The lower and the upper 16 bits of each lane, as BF16 numbers in f32. */
   lowerHalves(to: Lanes, from: Lanes): void;
   upperHalves(to: Lanes, from: Lanes): void;

@@ -72,6 +72,8 @@ function run(
     aPitch: a.pitch,
     b: b.at,
     bPitch: b.pitch,
+    scales: 0,
+    scalesPitch: 0,
     y: y.at,
     yPitch: y.pitch,
     bias: extras ? bias.at : 0,

@@ -1,6 +1,8 @@
-import type { Machine, Stored } from "./machine.ts";
+import type { Blocks, Machine, Stored } from "./machine.ts";
+import { panelFromBlocks, panelOfBlocks, round, tileOfBlocks } from "./routines/blocks.ts";
 import { copy } from "./routines/copy.ts";
 import { FEW_ROWS, few } from "./routines/few.ts";
+import { FEW_BLOCK_ROWS, fewBlocks } from "./routines/few-blocks.ts";
 import { finish } from "./routines/finish.ts";
 import { panelCols } from "./routines/layout.ts";
 import { panelFromRows } from "./routines/panels.ts";
@@ -12,6 +14,14 @@ export interface Routines {
   readonly copy: Readonly<Record<Stored, number>>;
   readonly panelFromRows: Readonly<Record<Stored, number>>;
   readonly scaled: number;
+  readonly round: number;
+  readonly panelOfBlocks: Readonly<Record<Blocks, number>>;
+  /** By the number of rows; of 0 there is none. */
+  readonly fewBlocks: Readonly<Record<Blocks, readonly number[]>>;
+  /** By the number of rows; of 0 there is none. */
+  readonly tileOfBlocks: readonly number[];
+  /** Of the first and the second half of a block. */
+  readonly panelFromBlocks: Readonly<Record<Blocks, readonly number[]>>;
   /** By the number of rows; of 0 there is none. */
   readonly few: Readonly<Record<Stored, readonly number[]>>;
   /** By the number of rows; of 0 there is none. */
@@ -29,6 +39,7 @@ export interface Program {
   readonly routines: Routines;
   readonly panelCols: number;
   readonly tileRows: number;
+  readonly wholeRows: number;
   /** Rows of a matrix that `few` takes side by side. */
   readonly fewCols: number;
 }
@@ -46,15 +57,22 @@ export function program(m: Machine, enter: () => number): Program {
     F16: routine(() => write("F16")),
     BF16: routine(() => write("BF16")),
   });
-  const tiles = (along: "terms" | "rows") =>
-    Array.from({ length: m.tile.rows + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => tile(m, rows, along))));
-  const fewRows = (format: Stored) =>
-    Array.from({ length: FEW_ROWS + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => few(m, rows, format))));
+  const byRows = (most: number, write: (rows: number) => void) =>
+    Array.from({ length: most + 1 }, (_, rows) => (rows === 0 ? 0 : routine(() => write(rows))));
+  const tiles = (along: "terms" | "rows") => byRows(m.tile.rows, (rows) => tile(m, rows, along));
+  const fewRows = (format: Stored) => byRows(FEW_ROWS, (rows) => few(m, rows, format));
+  const fewOfBlocks = (blocks: Blocks) => byRows(FEW_BLOCK_ROWS, (rows) => fewBlocks(m, rows, blocks));
+  const halves = (blocks: Blocks) => [false, true].map((second) => routine(() => panelFromBlocks(m, blocks, second)));
   const entered = enter();
   const routines: Routines = {
     copy: stored((format) => copy(m, format)),
     panelFromRows: stored((format) => panelFromRows(m, format)),
     scaled: routine(() => scaled(m)),
+    round: routine(() => round(m)),
+    panelOfBlocks: { Q8_0: routine(() => panelOfBlocks(m, "Q8_0")), Q4_0: routine(() => panelOfBlocks(m, "Q4_0")) },
+    fewBlocks: { Q8_0: fewOfBlocks("Q8_0"), Q4_0: fewOfBlocks("Q4_0") },
+    tileOfBlocks: byRows(m.wholeRows, (rows) => tileOfBlocks(m, rows)),
+    panelFromBlocks: { Q8_0: halves("Q8_0"), Q4_0: halves("Q4_0") },
     few: {
       F32: fewRows("F32"),
       F16: fewRows("F16"),
@@ -72,6 +90,7 @@ export function program(m: Machine, enter: () => number): Program {
     routines,
     panelCols: panelCols(m),
     tileRows: m.tile.rows,
+    wholeRows: m.wholeRows,
     fewCols: m.squares * m.lanes,
   };
 }

@@ -1,4 +1,5 @@
 // Each kernel of machine code computes something small beside the module's before anything is trusted to it.
+import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import type { Heaps } from "../heap.ts";
@@ -6,13 +7,13 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import type { NativeCode } from "./choose.ts";
 import { nativeKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
-import { STORED, STORED_BYTES, type Stored } from "./machine.ts";
+import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks, STORED, STORED_BYTES, type Stored } from "./machine.ts";
 
 /** Sums of a few hundred products of numbers up to 2 differ by less than this, whatever order they are added in. */
 const TOLERANCE = 1e-3;
 
 /** More terms than a partial sum has, rows that are several tiles, columns that fill no panel, and numbers from row to row of these. */
-const [TERMS, ROWS, COLS, ACROSS] = [260, 17, 37, 40];
+const [TERMS, ROWS, COLS, ACROSS] = [288, 17, 37, 40];
 /** Terms that share a row of Ŝ's slow factor. */
 const FAST = 20;
 /** The bits of 1. */
@@ -32,7 +33,7 @@ interface Check {
   readonly name: string;
   readonly kernel: CpuKernel<Members>;
   /** Of b; a is F32. */
-  readonly stored: Stored;
+  readonly stored: Stored | Blocks;
   readonly values: (places: Places) => Readonly<Record<string, number>>;
 }
 
@@ -60,13 +61,69 @@ function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, store
   };
 }
 
+/** Scales of blocks lie behind these. */
+const SCALES_AT = 2 ** 14;
+
+function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks): Check {
+  const [cols, blocks] = bTerms === 1 ? [BLOCK, 1] : [COLS, TERMS / BLOCK];
+  return {
+    name: `${name}, ${stored}`,
+    kernel: GEMM,
+    stored,
+    values: (places) => ({
+      ...product(name, rows, 0, bTerms, "F32").values(places),
+      cols,
+      pieceCols: cols,
+      dtype: STORED.length + BLOCKS.indexOf(stored),
+      bPitch: blocks * BLOCK_BYTES[stored],
+      scales: places.b + SCALES_AT,
+      scalesPitch: blocks * 2,
+    }),
+  };
+}
+
 const CHECKS: readonly Check[] = [
+  ...BLOCKS.flatMap((stored) => [
+    blockProduct("x Wᵀ of a row", 1, 0, stored),
+    blockProduct("x Wᵀ", ROWS, 0, stored),
+    blockProduct("xW", ROWS, 1, stored),
+  ]),
   ...STORED.flatMap((stored) => [
     product("x Wᵀ of few rows", 3, 0, 0, stored),
     product("x Wᵀ", ROWS, 0, 0, stored),
     product("xW", ROWS, 0, 1, stored),
   ]),
   product("xᵀW", ROWS, 1, 1, "F32"),
+  {
+    name: "gradients of λ and γ",
+    kernel: BASIS_GRADIENT,
+    stored: "F32",
+    values: ({ a, b, y }) => ({
+      storage: 0,
+      at: a,
+      rowBytes: ACROSS * 4,
+      rows: ROWS,
+      cols: COLS,
+      terms: TERMS,
+      right: b,
+      rightPitch: ACROSS * 4,
+      bases: 1,
+      rank: ROWS,
+      peft: 1,
+      a: b,
+      aPitch: ACROSS * 4,
+      lambda: b,
+      lambdaPitch: 4,
+      gamma: b,
+      gammaPitch: ACROSS * 4,
+      lambdaParts: y,
+      gammaParts: y + ACROSS * 4,
+      partPitch: ACROSS * 4,
+      sliceRows: ROWS,
+      blockCols: ACROSS,
+      blocks: 1,
+    }),
+  },
   ...[0, 1].map((transposed) => ({
     name: transposed === 1 ? "ΔWᵀ" : "ΔW",
     kernel: DELTA,
@@ -149,7 +206,14 @@ function differ(
 }
 
 /** Numbers of both signs, up to 2. */
-function fill(words: Uint32Array, at: number, stored: Stored): void {
+function fill(words: Uint32Array, at: number, stored: Stored | Blocks): void {
+  if (stored === "Q8_0" || stored === "Q4_0") {
+    const bytes = new Uint8Array(words.buffer, at, SCALES_AT);
+    bytes.forEach((_, index) => (bytes[index] = index * 37));
+    // 2^-8.
+    new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(0x1c00);
+    return;
+  }
   if (stored === "F32") {
     const numbers = new Float32Array(words.buffer, at, ROOM.operand / 4);
     numbers.forEach((_, index) => (numbers[index] = Math.sin(index * 1.7)));

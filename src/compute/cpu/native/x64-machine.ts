@@ -1,198 +1,220 @@
-import { Label } from "./code.ts";
-import { type At, type Count, type Lanes, type Machine, STORED_BYTES, type Stored, type Word } from "./machine.ts";
-import { X64 } from "./x64.ts";
-import {
-  at,
-  type General,
-  type Memory,
-  r10,
-  r11,
-  r12,
-  r13,
-  r14,
-  r15,
-  r8,
-  r9,
-  rax,
-  rbp,
-  rbx,
-  rcx,
-  rdi,
-  rdx,
-  rsi,
-  type Vector,
-  xmm,
-  ymm,
-  zmm,
-} from "./x64-encoding.ts";
-
-/** The begin of the heap, and the arguments. */
-const [HEAP, ARGUMENTS] = [rdi, rsi];
-const WORDS: readonly General[] = [rax, rcx, rdx, rbx, rbp, r8, r9, r10, r11, r12, r13, r14, r15];
-/** What belongs to the caller, by one convention or the other. */
-const SAVED = [rbx, rbp, rdi, rsi, r12, r13, r14, r15];
+import { type At, type Blocks, type Count, type Lanes, type Machine, STORED_BYTES, type Stored } from "./machine.ts";
+import { type Vector, xmm, ymm, zmm } from "./x64-encoding.ts";
+import { memory, X64Words } from "./x64-words.ts";
 
 /** x86-64 with AVX2 and FMA (8 lanes), or AVX-512 (16). */
-export class X64Machine implements Machine {
+export class X64Machine extends X64Words implements Machine {
   readonly lanes: 8 | 16;
   readonly registers: number;
-  readonly words = WORDS.length;
   readonly tile: Machine["tile"];
   readonly squares: number;
-  readonly #code = new X64();
+  readonly wholeRows: number;
+  readonly #vnni: boolean;
 
-  constructor(lanes: 8 | 16) {
+  /** @param vnni with AVX-512: products of pairs are added in one instruction */
+  constructor(lanes: 8 | 16, vnni: boolean) {
+    super();
     this.lanes = lanes;
+    this.#vnni = vnni;
+    this.wholeRows = lanes === 8 ? 3 : 6;
     this.registers = lanes === 8 ? 16 : 32;
     this.squares = lanes === 8 ? 4 : 2;
     this.tile = lanes === 8 ? { rows: 6, vectors: 2 } : { rows: 14, vectors: 2 };
   }
 
-  /**
-   * What JavaScript calls: (begin of the heap, bytes to the arguments, address of a routine).
-   * @param windows its convention passes them elsewhere, and has xmm6 to xmm15 kept
-   */
-  enter(windows: boolean): number {
-    const code = this.#code;
-    const begin = this.begin();
-    const room = windows ? 10 * 16 : 0;
-    for (const register of SAVED) code.push(register);
-    // Eight pushes and the return address: another 8 bytes make whole vectors.
-    code.sub(RSP, room + 8);
-    for (let at16 = 0; at16 < room; at16 += 16) code.vmovups(at(RSP, at16), xmm(6 + at16 / 16));
-    if (windows) {
-      code.mov(rax, r8);
-      code.mov(rdi, rcx);
-      code.lea(rsi, at(rcx, 0, rdx));
-    } else {
-      code.mov(rax, rdx);
-      code.lea(rsi, at(rdi, 0, rsi));
-    }
-    code.call(rax);
-    code.vzeroupper();
-    for (let at16 = 0; at16 < room; at16 += 16) code.vmovups(xmm(6 + at16 / 16), at(RSP, at16));
-    code.add(RSP, room + 8);
-    for (const register of SAVED.toReversed()) code.pop(register);
-    this.end();
-    return begin;
-  }
-
-  begin(): number {
-    this.#code.align(16, 0xcc);
-    return this.#code.length;
-  }
-
-  end(): void {
-    this.#code.ret();
-  }
-
-  finish(): Uint8Array<ArrayBuffer> {
-    return this.#code.finish();
-  }
-
-  argument(to: Word, index: number): void {
-    this.#code.movd(word(to), at(ARGUMENTS, index * 4));
-  }
-
-  address(to: Word, index: number): void {
-    this.argument(to, index);
-    this.#code.add(word(to), HEAP);
-  }
-
-  heap(to: Word): void {
-    this.#code.mov(word(to), HEAP);
-  }
-
-  copy(to: Word, from: Word): void {
-    this.#code.mov(word(to), word(from));
-  }
-
-  zeroWord(to: Word): void {
-    this.#code.xor(word(to), word(to));
-  }
-
-  add(to: Word, what: Word | { readonly bytes: number }): void {
-    this.#code.add(word(to), typeof what === "number" ? word(what) : what.bytes);
-  }
-
-  place(label: Label): void {
-    this.#code.place(label);
-  }
-
-  steps(left: Word, step: number, body: () => void): void {
-    const [again, done] = [new Label(), new Label()];
-    this.#code.sub(word(left), step);
-    this.#code.jb(done);
-    this.#code.place(again);
-    body();
-    this.#code.sub(word(left), step);
-    this.#code.jae(again);
-    this.#code.place(done);
-    this.#code.add(word(left), step);
-  }
-
   zero(to: Lanes): void {
-    this.#code.vxorps(this.#all(to), this.#all(to), this.#all(to));
+    this.code.vxorps(this.#all(to), this.#all(to), this.#all(to));
   }
 
   load(to: Lanes, from: At, count: Count = "all"): void {
-    if (count === "one") this.#code.vmovss(xmm(to), memory(from));
-    else this.#code.vmovups(this.#vector(to, count), memory(from));
+    if (count === "one") this.code.vmovss(xmm(to), memory(from));
+    else this.code.vmovups(this.#vector(to, count), memory(from));
   }
 
   prefetch(from: At): void {
-    this.#code.prefetcht0(memory(from));
+    this.code.prefetcht0(memory(from));
   }
 
   store(from: Lanes, to: At, count: Count = "all"): void {
-    if (count === "one") this.#code.vmovss(memory(to), xmm(from));
-    else this.#code.vmovups(memory(to), this.#vector(from, count));
+    if (count === "one") this.code.vmovss(memory(to), xmm(from));
+    else this.code.vmovups(memory(to), this.#vector(from, count));
   }
 
   read(to: Lanes, from: At, stored: Stored, count: Count = "all"): void {
     if (STORED_BYTES[stored] === 4) return this.load(to, from, count);
     const vector = this.#vector(to, count);
-    if (stored === "F16" && count !== "one") return this.#code.vcvtph2ps(vector, memory(from));
+    if (stored === "F16" && count !== "one") return this.code.vcvtph2ps(vector, memory(from));
     // One number is in all lanes then.
-    if (count === "one") this.#code.vpbroadcastw(vector, memory(from));
-    else this.#code.vpmovzxwd(vector, memory(from));
-    if (stored === "F16") this.#code.vcvtph2ps(vector, vector);
-    else this.#code.vpslld(vector, vector, 16);
+    if (count === "one") this.code.vpbroadcastw(vector, memory(from));
+    else this.code.vpmovzxwd(vector, memory(from));
+    if (stored === "F16") this.code.vcvtph2ps(vector, vector);
+    else this.code.vpslld(vector, vector, 16);
   }
 
   broadcast(to: Lanes, from: At): void {
-    this.#code.vbroadcastss(this.#all(to), memory(from));
+    this.code.vbroadcastss(this.#all(to), memory(from));
   }
 
   broadcastArgument(to: Lanes, index: number): void {
-    this.#code.vbroadcastss(this.#all(to), at(ARGUMENTS, index * 4));
+    this.code.vbroadcastss(this.#all(to), this.placeOf(index));
   }
 
   add32(to: Lanes, a: Lanes, b: Lanes): void {
-    this.#code.vaddps(this.#all(to), this.#all(a), this.#all(b));
+    this.code.vaddps(this.#all(to), this.#all(a), this.#all(b));
   }
 
   multiply(to: Lanes, a: Lanes, b: Lanes): void {
-    this.#code.vmulps(this.#all(to), this.#all(a), this.#all(b));
+    this.code.vmulps(this.#all(to), this.#all(a), this.#all(b));
   }
 
   fma(sum: Lanes, a: Lanes, b: Lanes): void {
-    this.#code.vfmadd231ps(this.#all(sum), this.#all(a), this.#all(b));
+    this.code.vfmadd231ps(this.#all(sum), this.#all(a), this.#all(b));
+  }
+
+  divide(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vdivps(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  subtract(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vsubps(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  and(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vandps(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  larger(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vpmaxsd(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  addPairs(sum: Lanes, a: Lanes, b: Lanes, temporary: Lanes): void {
+    if (this.#vnni) return this.code.vpdpwssd(this.#all(sum), this.#all(a), this.#all(b));
+    this.code.vpmaddwd(this.#all(temporary), this.#all(a), this.#all(b));
+    this.code.vpaddd(this.#all(sum), this.#all(sum), this.#all(temporary));
+  }
+
+  multiplyPairs(to: Lanes, a: Lanes, from: At): void {
+    this.code.vpmaddwd(this.#all(to), this.#all(a), memory(from));
+  }
+
+  addWhole(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vpaddd(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  /** As `transpose`, but what it would bring side by side is added at once. */
+  sumLanes(temporary: Lanes): void {
+    const { lanes } = this;
+    const code = this.code;
+    const [own, other] = [(lane: Lanes) => this.#all(lane), this.#all(temporary)];
+    const join = (to: Lanes, from: Lanes, low: () => void, high: () => void): void => {
+      low();
+      high();
+      this.addWhole(to, from, temporary);
+    };
+    for (let row = 0; row < lanes; row += 2) {
+      const [a, b] = [own(row), own(row + 1)];
+      join(
+        row,
+        row,
+        () => code.vunpcklps(other, a, b),
+        () => code.vunpckhps(a, a, b),
+      );
+    }
+    for (let row = 0; row < lanes; row += 4) {
+      const [a, b] = [own(row), own(row + 2)];
+      join(
+        row,
+        row,
+        () => code.vunpcklpd(other, a, b),
+        () => code.vunpckhpd(a, a, b),
+      );
+    }
+    for (let apart = 4; apart < lanes; apart *= 2) {
+      for (let row = 0; row < lanes; row += 2 * apart) {
+        const [a, b] = [own(row), own(row + apart)];
+        if (lanes === 8)
+          join(
+            row,
+            row,
+            () => code.vperm2f128(other, a, b, 0x20),
+            () => code.vperm2f128(a, a, b, 0x31),
+          );
+        else
+          join(
+            row,
+            row,
+            () => code.vshuff32x4(other, a, b, 0x88),
+            () => code.vshuff32x4(a, a, b, 0xdd),
+          );
+      }
+    }
+  }
+
+  fromWhole(to: Lanes, from: Lanes): void {
+    this.code.vcvtdq2ps(this.#all(to), this.#all(from));
+  }
+
+  storeWhole(from: Lanes, to: At): void {
+    const all = this.#all(from);
+    this.code.vcvtps2dq(all, all);
+    if (this.lanes === 16) return this.code.vpmovsdw(memory(to), all);
+    // The upper half packed beside the lower one.
+    this.code.vextracti128(xmm(this.registers - 1), all, 1);
+    this.code.vpackssdw(xmm(from), xmm(from), xmm(this.registers - 1));
+    this.code.vmovups(memory(to), xmm(from));
+  }
+
+  readPairs(
+    to: Lanes,
+    from: At,
+    blocks: Blocks,
+    part: number,
+    [nibbles, eights, other]: readonly [Lanes, Lanes, Lanes],
+  ): void {
+    const code = this.code;
+    const half = this.lanes === 16 ? ymm(to) : xmm(to);
+    if (blocks === "Q8_0")
+      return code.vpmovsxbw(this.#all(to), memory({ ...from, offset: (from.offset ?? 0) + part * 2 * this.lanes }));
+    code.vmovups(xmm(to), memory(from));
+    if (this.lanes === 16) code.vpsrlw(xmm(other), xmm(to), 4);
+    else if (part === 1) code.vpsrlw(xmm(to), xmm(to), 4);
+    if (this.lanes === 16) code.vinserti128(ymm(to), ymm(to), xmm(other), 1);
+    code.vandps(half, half, { ...half, vector: nibbles });
+    code.vpsubb(half, half, { ...half, vector: eights });
+    code.vpmovsxbw(this.#all(to), half);
+  }
+
+  readWhole(to: Lanes, from: At, blocks: Blocks, high: boolean, [nibbles, eights]: readonly [Lanes, Lanes]): void {
+    const [code, all] = [this.code, this.#all(to)];
+    if (blocks === "Q8_0") code.vpmovsxbd(all, memory(from));
+    else {
+      code.vpmovzxbd(all, memory(from));
+      if (high) code.vpsrld(all, all, 4);
+      else code.vandps(all, all, this.#all(nibbles));
+      code.vpsubd(all, all, this.#all(eights));
+    }
+    code.vcvtdq2ps(all, all);
+  }
+
+  broadcastHalf(to: Lanes, from: At): void {
+    const half = this.lanes === 16 ? ymm(to) : xmm(to);
+    this.code.vpbroadcastw(half, memory(from));
+    this.code.vcvtph2ps(this.#all(to), half);
   }
 
   lowerHalves(to: Lanes, from: Lanes): void {
-    this.#code.vpslld(this.#all(to), this.#all(from), 16);
+    this.code.vpslld(this.#all(to), this.#all(from), 16);
   }
 
   upperHalves(to: Lanes, from: Lanes): void {
-    this.#code.vpsrld(this.#all(to), this.#all(from), 16);
-    this.#code.vpslld(this.#all(to), this.#all(to), 16);
+    this.code.vpsrld(this.#all(to), this.#all(from), 16);
+    this.code.vpslld(this.#all(to), this.#all(to), 16);
   }
 
   /** First within 128 bits, four rows at a time; then whole parts of 128 bits. */
   transpose(): Lanes[] {
     const { lanes } = this;
-    const code = this.#code;
+    const code = this.code;
     const own = (lane: Lanes) => this.#all(lane);
     const other = (lane: Lanes) => this.#all(lanes + lane);
     for (let row = 0; row < lanes; row += 2) {
@@ -236,16 +258,4 @@ export class X64Machine implements Machine {
   #vector(lane: Lanes, count: Count): Vector {
     return count === "all" ? this.#all(lane) : xmm(lane);
   }
-}
-
-const RSP: General = { general: 4 };
-
-function word(number: Word): General {
-  const register = WORDS[number];
-  if (register === undefined) throw new Error(`there is no word ${number}`);
-  return register;
-}
-
-function memory({ word: base, index, offset = 0 }: At): Memory {
-  return at(word(base), offset, index === undefined ? undefined : word(index));
 }

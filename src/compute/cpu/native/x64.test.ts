@@ -73,7 +73,7 @@ const smaller = (vector: Vector, part: number): Vector => ({
 });
 
 const THREE =
-  "vaddps vmulps vsubps vmaxps vandps vxorps vfmadd231ps vpaddd vpsubb vpmaddwd vunpcklps vunpckhps vunpcklpd vunpckhpd vpdpwssd".split(
+  "vaddps vmulps vsubps vmaxps vandps vxorps vfmadd231ps vpaddd vpsubb vpmaddwd vunpcklps vunpckhps vunpcklpd vunpckhpd vpdpwssd vdivps vpsubd vpmaxsd vpackssdw".split(
     " ",
   );
 test.each(THREE.map((name) => [name] as const))("%s", (name) => {
@@ -105,6 +105,8 @@ test.each([
   ["vpmovsxbd", 4],
   ["vcvtph2ps", 2],
   ["vcvtdq2ps", 1],
+  ["vcvtps2dq", 1],
+  ["vpmovzxbd", 4],
 ] as const)("%s", (name, part) => {
   check(
     vectors.flatMap(({ vector }) => [
@@ -153,6 +155,9 @@ test("lanes", () => {
     ["vinserti128", [ymm(1), ymm(9), at(r13, 16), 1]],
     ["vshuff32x4", [zmm(1), zmm(19), zmm(30), 0x88]],
     ["vshuff32x4", [zmm(17), zmm(2), zmm(3), 0xdd]],
+    ["vextracti128", [xmm(3), ymm(9), 1]],
+    ["vextracti128", [xmm(13), ymm(2), 1]],
+    ...MEMORY.map((memory) => ["vpmovsdw", [memory, zmm(17)]] as const),
     ["vzeroupper", []],
   ]);
 });

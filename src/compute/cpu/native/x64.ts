@@ -38,6 +38,14 @@ const VPADDD = f0(0x66, 0xfe);
 const VPSUBB = f0(0x66, 0xf8);
 const VPMADDWD = f0(0x66, 0xf5);
 const VPDPWSSD = f38(0x52, { evex: true });
+const VDIVPS = f0(0, 0x5e);
+const VPMAXSD = f38(0x3d);
+const VPSUBD = f0(0x66, 0xfa);
+const VPACKSSDW = f0(0x66, 0x6b);
+const VCVTPS2DQ = f0(0x66, 0x5b);
+const VPMOVZXBD = f38(0x31, { reads: QUARTER });
+const VPMOVSDW: Opcode = { prefix: 0xf3, map: MAP_0F38, opcode: 0x23, evex: true, reads: HALF };
+const VEXTRACTI128 = f3a(0x39, { reads: { bytes: 16 } });
 const VPSLLD = f0(0x66, 0x72);
 const VPSRLD = f0(0x66, 0x72);
 const VPSRLW = f0(0x66, 0x71);
@@ -64,6 +72,7 @@ export class X64 extends X64Code {
   vaddps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VADDPS, to, a, b);
   vmulps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMULPS, to, a, b);
   vsubps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VSUBPS, to, a, b);
+  vdivps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VDIVPS, to, a, b);
   vmaxps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMAXPS, to, a, b);
   vandps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VANDPS, to, a, b);
   vxorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VXORPS, to, a, b);
@@ -72,6 +81,10 @@ export class X64 extends X64Code {
 
   // whole numbers
   vpaddd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPADDD, to, a, b);
+  vpsubd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPSUBD, to, a, b);
+  vpmaxsd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPMAXSD, to, a, b);
+  /** 16 bits of each lane, the nearest that there are; within 128 bits, those of `a` first. */
+  vpackssdw = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPACKSSDW, to, a, b);
   vpsubb = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPSUBB, to, a, b);
   vpmaddwd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPMADDWD, to, a, b);
   /** to += the sums of pairs of products of 16 bits (AVX512_VNNI). */
@@ -85,6 +98,10 @@ export class X64 extends X64Code {
   vpmovsxbw = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVSXBW, to, from);
   vpmovsxbd = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVSXBD, to, from);
   vcvtph2ps = (to: Vector, from: Vector | Memory): void => this.#two(VCVTPH2PS, to, from);
+  vpmovzxbd = (to: Vector, from: Vector | Memory): void => this.#two(VPMOVZXBD, to, from);
+  /** 16 bits of each lane, the nearest that there are (AVX512F). */
+  vpmovsdw = (to: Memory, from: Vector): void => this.#two(VPMOVSDW, from, to);
+  vcvtps2dq = (to: Vector, from: Vector | Memory): void => this.#two(VCVTPS2DQ, to, from);
   vcvtdq2ps = (to: Vector, from: Vector | Memory): void => this.#two(VCVTDQ2PS, to, from);
 
   // loads and stores
@@ -111,6 +128,9 @@ export class X64 extends X64Code {
     this.#three(VSHUFF32X4, to, a, b, which);
   vinserti128 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
     this.#three(VINSERTI128, to, a, b, which);
+
+  vextracti128 = (to: Vector, from: Vector, which: number): void =>
+    this.vectors(VEXTRACTI128, { reg: from.vector, vvvv: 0, rm: to, bytes: from.bytes }, which);
 
   vzeroupper = (): void => this.bytes([0xc5, 0xf8, 0x77]);
 

@@ -1,10 +1,12 @@
 import { GEMM } from "../../families/gemm.ts";
 import type { Caller } from "../caller.ts";
-import { STORED } from "../machine.ts";
+import { BLOCKS, STORED } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(GEMM);
+
+const FORMATS = [...STORED, ...BLOCKS];
 
 /** The product that a command's parameters describe. */
 export function productOf(word: (index: number) => number): Product {
@@ -16,9 +18,11 @@ export function productOf(word: (index: number) => number): Product {
     bTerms: word(AT.bTerms) !== 0,
     a: word(AT.a),
     aPitch: word(AT.aPitch),
-    stored: STORED[word(AT.dtype)] ?? "F32",
+    stored: FORMATS[word(AT.dtype)] ?? "F32",
     b: word(AT.b),
     bPitch: word(AT.bPitch),
+    scales: word(AT.scales),
+    scalesPitch: word(AT.scalesPitch),
     y: word(AT.y),
     yPitch: word(AT.yPitch),
     bias: word(AT.bias),

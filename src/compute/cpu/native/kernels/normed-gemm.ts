@@ -27,7 +27,11 @@ export function normedGemm(on: Caller, parameters: number, piece: number): void 
   const right = left + p.rows * pieceCols * 4;
   const yPitch = pieceCols * 4;
   multiply(on, { ...p, y: left - first * 4, yPitch }, 0, p.rows, first, cols);
-  const behind = { b: p.b + p.cols * p.bPitch, bias: p.bias === 0 ? 0 : p.bias + p.cols * 4 };
+  const behind = {
+    b: p.b + p.cols * p.bPitch,
+    bias: p.bias === 0 ? 0 : p.bias + p.cols * 4,
+    scales: p.scales + p.cols * p.scalesPitch,
+  };
   multiply(on, { ...p, ...behind, y: right - first * 4, yPitch }, 0, p.rows, first, cols);
   on.parts.gatedRows(parameters, piece, on.begin);
 }

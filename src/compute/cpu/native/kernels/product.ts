@@ -1,8 +1,9 @@
 // Products by routines: which part of what is copied, laid in panels, multiplied and stored, in which order.
 import type { Caller } from "../caller.ts";
-import { STORED_BYTES, type Stored } from "../machine.ts";
+import { type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
+import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
 import { fours, MOST_ROWS, multiplyTiles, setRows, storeSums, type Target, TERM_PITCH } from "./tiles.ts";
 
 /** y = scale · product + bias + residual (+ y), as the words of `GEMM` say it. Addresses are bytes from the heap's begin. */
@@ -15,9 +16,12 @@ export interface Product {
   readonly bTerms: boolean;
   readonly a: number;
   readonly aPitch: number;
-  readonly stored: Stored;
+  readonly stored: Stored | Blocks;
   readonly b: number;
   readonly bPitch: number;
+  /** Of b in blocks. */
+  readonly scales: number;
+  readonly scalesPitch: number;
   readonly y: number;
   readonly yPitch: number;
   /** 0: none. */
@@ -29,10 +33,28 @@ export interface Product {
   readonly scale: number;
 }
 
+function isBlocks(stored: Stored | Blocks): stored is Blocks {
+  return stored === "Q8_0" || stored === "Q4_0";
+}
+
 /** Computes a rectangle of y. */
 export function multiply(on: Caller, p: Product, firstRow: number, rows: number, firstCol: number, cols: number): void {
   if (rows === 0) return;
-  if (rows <= FEW_ROWS && !p.aTerms && !p.bTerms) return multiplyFew(on, p, firstRow, rows, firstCol, cols);
+  const { stored } = p;
+  const along = !p.aTerms && !p.bTerms;
+  if (along && isBlocks(stored)) {
+    for (let row = firstRow; row < firstRow + rows; row += MOST_ROWS) {
+      const count = Math.min(MOST_ROWS, firstRow + rows - row);
+      const target = (col: number, isFirst: boolean) => targetOf(p, row, col, isFirst);
+      const x = p.a + row * p.aPitch;
+      multiplyBlocks(on, { ...p, stored }, x, p.aPitch, count, firstCol, cols, p.terms, target);
+    }
+    return;
+  }
+  if (along && rows <= FEW_ROWS && !isBlocks(stored)) {
+    multiplyFew(on, p, stored, firstRow, rows, firstCol, cols);
+    return;
+  }
   for (let row = 0; row < rows; row += MOST_ROWS) {
     multiplyRows(on, p, firstRow + row, Math.min(MOST_ROWS, rows - row), firstCol, cols);
   }
@@ -61,9 +83,17 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
 }
 
 /** The rows of b are read to their end, some side by side. */
-function multiplyFew(on: Caller, p: Product, firstRow: number, rows: number, firstCol: number, cols: number): void {
+function multiplyFew(
+  on: Caller,
+  p: Product,
+  stored: Stored,
+  firstRow: number,
+  rows: number,
+  firstCol: number,
+  cols: number,
+): void {
   const { fewCols } = on.code;
-  const routine = on.routines.few[p.stored][rows] ?? 0;
+  const routine = on.routines.few[stored][rows] ?? 0;
   const column = on.scratch;
   const sums = column + fewCols * 4;
   for (let col = 0; col < cols; col += fewCols) {
@@ -72,7 +102,7 @@ function multiplyFew(on: Caller, p: Product, firstRow: number, rows: number, fir
     for (let first = 0; first < p.terms; first += BLOCK_TERMS) {
       const terms = Math.min(BLOCK_TERMS, p.terms - first);
       const x = p.a + firstRow * p.aPitch + first * 4;
-      on.call(routine, first * STORED_BYTES[p.stored], terms, x, p.aPitch, sums, column);
+      on.call(routine, first * STORED_BYTES[stored], terms, x, p.aPitch, sums, column);
       storeSums(on, sums, fewCols * 4, rows, count, targetOf(p, firstRow, firstCol + col, first === 0));
     }
   }
@@ -89,14 +119,16 @@ function writePanel(
   panel: number,
 ): void {
   const { routines, code } = on;
-  const bytes = STORED_BYTES[p.stored];
+  const { stored } = p;
+  if (isBlocks(stored)) return panelFromBlocks(on, { ...p, stored }, col, first, terms, panel);
+  const bytes = STORED_BYTES[stored];
   if (p.bTerms) {
     const from = p.b + first * p.bPitch + col * bytes;
-    on.call(routines.copy[p.stored], from, p.bPitch, terms, fours(cols), panel, code.panelCols * 4);
+    on.call(routines.copy[stored], from, p.bPitch, terms, fours(cols), panel, code.panelCols * 4);
     return;
   }
   setRows(on, p.b + col * p.bPitch, p.bPitch, cols, code.panelCols);
-  on.call(routines.panelFromRows[p.stored], first * bytes, terms, panel);
+  on.call(routines.panelFromRows[stored], first * bytes, terms, panel);
 }
 
 function targetOf(p: Product, row: number, col: number, isFirst: boolean): Target {

@@ -1,6 +1,6 @@
 // What kernels have in common: calls of routines for tiles of sums, and for where these go.
 import type { Caller } from "../caller.ts";
-import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
+import { ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
 
 /** Rows of x that lie in scratch at once. */
 export const MOST_ROWS = 224;
@@ -18,7 +18,7 @@ export function setRows(on: Caller, first: number, pitch: number, rows: number, 
 }
 
 /**
- * The sums of rows of x with a panel, in as few tiles as there can be, of nearly the same size.
+ * The sums of rows of x with a panel.
  * @param along what the rows of x run along: the terms, `ROW_PITCH` apart, or the tile's rows, `TERM_PITCH` from term to term
  */
 export function multiplyTiles(
@@ -33,14 +33,39 @@ export function multiplyTiles(
   const { routines, code } = on;
   const tiles = along === "rows" ? routines.tileAlongRows : routines.tileAlongTerms;
   const step = along === "rows" ? 4 : ROW_PITCH;
-  const count = Math.ceil(rows / code.tileRows);
-  const small = Math.floor(rows / count);
-  // So many have a row more.
-  const large = rows - small * count;
-  if (large > 0) on.call(tiles[small + 1] ?? 0, x, TERM_PITCH, panel, terms, sums, large);
-  const done = large * (small + 1);
+  const { size, large } = split(rows, code.tileRows);
+  if (large > 0) on.call(tiles[size + 1] ?? 0, x, TERM_PITCH, panel, terms, sums, large);
+  const done = large * (size + 1);
   const rest = sums + done * code.panelCols * 4;
-  on.call(tiles[small] ?? 0, x + done * step, TERM_PITCH, panel, terms, rest, count - large);
+  on.call(tiles[size] ?? 0, x + done * step, TERM_PITCH, panel, terms, rest, Math.ceil(rows / code.tileRows) - large);
+}
+
+/** The same of rounded rows, `WHOLE_PITCH` apart, with a panel of whole numbers. */
+export function multiplyWhole(
+  on: Caller,
+  x: number,
+  scales: number,
+  rows: number,
+  panel: number,
+  panelScales: number,
+  blocks: number,
+  sums: number,
+): void {
+  const { routines, code } = on;
+  const { size, large } = split(rows, code.wholeRows);
+  const one = (first: number, rows: number, count: number) => {
+    const [from, to] = [x + first * WHOLE_PITCH, sums + first * code.panelCols * 4];
+    on.call(routines.tileOfBlocks[rows] ?? 0, from, scales + first * 4, panel, panelScales, blocks, to, count);
+  };
+  if (large > 0) one(0, size + 1, large);
+  one(large * (size + 1), size, Math.ceil(rows / code.wholeRows) - large);
+}
+
+/** Rows in as few tiles as there can be, of nearly the same size: so many tiles have a row more. */
+function split(rows: number, most: number): { readonly size: number; readonly large: number } {
+  const count = Math.ceil(rows / most);
+  const size = Math.floor(rows / count);
+  return { size, large: rows - size * count };
 }
 
 /** Where sums go: y = scale · sums (+ y) (+ bias) (+ residual). Addresses are those of the first column. */

@@ -7,6 +7,9 @@ export const BLOCK_TERMS = 256;
 /** Bytes from row to row of x where it runs along the terms: with one cache line more, rows do not share their places in a cache. */
 export const ROW_PITCH = BLOCK_TERMS * 4 + 64;
 
+/** The same of x rounded to 16 bits. */
+export const WHOLE_PITCH = BLOCK_TERMS * 2 + 64;
+
 /**
  * Where in the list of arguments it stands, behind all others, where each row of a panel begins. In the place of missing rows stands
  * another one.

@@ -1,0 +1,111 @@
+import { describe, expect, test } from "bun:test";
+import { Caller, type ModuleParts } from "./caller.ts";
+import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
+import { multiply, type Product } from "./kernels/product.ts";
+import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks } from "./machine.ts";
+import { type Edge, GuardedHeap } from "./testing/guarded.ts";
+
+const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
+const SCRATCH = 2 ** 19;
+const parts: ModuleParts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
+
+interface Shape {
+  readonly order: "NT" | "NN";
+  readonly stored: Blocks;
+  readonly rows: number;
+  readonly cols: number;
+  readonly terms: number;
+}
+
+/** Around the sizes of tiles, panels and blocks of terms; more terms than are rounded at once. */
+const SHAPES: readonly Shape[] = BLOCKS.flatMap((stored) =>
+  [1, 2, 3, 7, 113].flatMap((rows) => [
+    ...[1, 16, 33, 67].flatMap((cols) =>
+      [32, 288, ...(rows === 2 ? [4128] : [])].map((terms) => ({ order: "NT" as const, stored, rows, cols, terms })),
+    ),
+    ...[32, 96].flatMap((cols) => [1, 7, 257].map((terms) => ({ order: "NN" as const, stored, rows, cols, terms }))),
+  ]),
+);
+
+function run(code: Exclude<CpuCode, "wasm">, { order, stored, rows, cols, terms }: Shape, edge: Edge) {
+  using heap = new GuardedHeap(2 ** 25);
+  const scratch = heap.part(SCRATCH, "begin");
+  const bTerms = order === "NN";
+  const xWidth = Math.ceil(terms / 4) * 4;
+  const x = heap.part(rows * xWidth * 4, edge);
+  for (let at = 0; at < rows * xWidth; at++) heap.floats[x / 4 + at] = at % xWidth < terms ? Math.sin(at * 1.7) : NaN;
+  const [bRows, blocks] = bTerms ? [terms, cols / BLOCK] : [cols, terms / BLOCK];
+  const bPitch = blocks * BLOCK_BYTES[stored];
+  const b = heap.part(bRows * bPitch, edge);
+  for (let at = 0; at < bRows * bPitch; at++) heap.bytes[b + at] = (at * 167) ^ (at >> 5);
+  const scales = heap.part(bRows * blocks * 2, edge);
+  for (let at = 0; at < bRows * blocks; at++) heap.halves[scales / 2 + at] = 0x1c00 + (at % 1024);
+  const value = (row: number, col: number): number => {
+    const block = Math.floor(col / BLOCK);
+    const d = (1 + (((row * blocks + block) % 1024) & 1023) / 1024) / 256;
+    if (stored === "Q8_0") return d * (new Int8Array(heap.bytes.buffer)[b + row * bPitch + col] ?? NaN);
+    const byte = heap.bytes[b + row * bPitch + block * 16 + (col % 16)] ?? NaN;
+    return d * ((col % BLOCK < 16 ? byte & 15 : byte >> 4) - 8);
+  };
+  const width = Math.ceil(cols / 4) * 4;
+  const y = heap.part(rows * width * 4, edge);
+  const product: Product = {
+    rows,
+    cols,
+    terms,
+    aTerms: false,
+    bTerms,
+    a: x,
+    aPitch: xWidth * 4,
+    stored,
+    b,
+    bPitch,
+    scales,
+    scalesPitch: blocks * 2,
+    y,
+    yPitch: width * 4,
+    bias: 0,
+    residual: 0,
+    residualPitch: 0,
+    accumulate: false,
+    scale: 0x3f800000,
+  };
+  multiply(new Caller(mappedCode(code), heap, scratch, parts), product, 0, rows, 0, cols);
+  const found = heap.floats.slice(y / 4, y / 4 + rows * width);
+  let worst = 0;
+  // Of many rows some.
+  for (let row = 0; row < rows; row += rows > 20 ? 25 : 1) {
+    for (let col = 0; col < width; col++) {
+      let [sum, size] = [0, 1];
+      for (let term = 0; term < (col < cols ? terms : 0); term++) {
+        const one = (heap.floats[x / 4 + row * xWidth + term] ?? NaN) * (bTerms ? value(term, col) : value(col, term));
+        sum += one;
+        size += Math.abs(one);
+      }
+      const error = Math.abs((found[row * width + col] ?? NaN) - sum) / size;
+      if (!(error <= worst)) worst = error;
+    }
+  }
+  return { worst, found };
+}
+
+describe.each(CODES)("products with blocks, %s", (code) => {
+  test.each(["begin", "end"] as const)("are right to 15 bits of x, and read nothing beyond operands: %s", (edge) => {
+    for (const shape of SHAPES) {
+      const { worst } = run(code, shape, edge);
+      if (!(worst < 1e-4)) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
+    }
+  });
+});
+
+test("every code gives the same bytes, and a row the same whatever is computed beside it", () => {
+  const [first, ...others] = CODES;
+  if (first === undefined) return;
+  for (const shape of SHAPES) {
+    const { found } = run(first, shape, "end");
+    for (const other of others) expect(run(other, shape, "begin").found).toEqual(found);
+    if (shape.rows === 1) continue;
+    const alone = run(first, { ...shape, rows: 1 }, "end").found;
+    expect(found.slice(0, alone.length)).toEqual(alone);
+  }
+});

@@ -1,0 +1,70 @@
+// Products of one row or two with rows of a matrix in blocks. These are multiplied as they lie, pair by pair, and only a block's sums are
+// brought to their lanes: whole numbers, so the sums are those of blocks.ts, to the last bit.
+import { BLOCK, BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
+import { indexOf, registers } from "./arguments.ts";
+import { panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
+
+/** Rows of x at most. */
+export const FEW_BLOCK_ROWS = 2;
+
+/** Bytes that are asked of memory before they are read. */
+const AHEAD = 256;
+
+export const FEW_BLOCKS = {
+  /** Of the first block, in every row of the matrix. */
+  offset: "number",
+  blocks: "number",
+  /** Rounded rows, `WHOLE_PITCH` apart, and what each is to be multiplied by. */
+  x: "address",
+  scales: "address",
+  panelScales: "address",
+  to: "address",
+  nibbles: "f32",
+  eights: "f32",
+} as const;
+
+export function fewBlocks(m: Machine, rows: number, stored: Blocks): void {
+  const { offset, blocks, x, scales, panelScales, to, others } = registers(m, FEW_BLOCKS, 2);
+  const [here = 0, row = 0] = others;
+  const { lanes } = m;
+  const { vectors } = m.tile;
+  const temporary = lanes;
+  const constants = [lanes + 1, lanes + 2, lanes + 3] as const;
+  const sum = (of: number, vector: number) => lanes + 4 + of * vectors + vector;
+  m.broadcastArgument(constants[0], indexOf(FEW_BLOCKS, "nibbles"));
+  m.broadcastArgument(constants[1], indexOf(FEW_BLOCKS, "eights"));
+  m.heap(here);
+  m.add(here, offset);
+  for (let of = 0; of < rows; of++) for (let vector = 0; vector < vectors; vector++) m.zero(sum(of, vector));
+  m.steps(blocks, 1, () => {
+    for (let vector = 0; vector < vectors; vector++) {
+      for (let of = 0; of < rows; of++) {
+        for (let at = 0; at < lanes; at++) {
+          const from = { word: here, index: row };
+          m.argument(row, ROWS_AT + vector * lanes + at);
+          if (of === 0) m.prefetch({ ...from, offset: AHEAD });
+          for (let part = 0; part < BLOCK / 2 / lanes; part++) {
+            const product = part === 0 ? at : temporary;
+            m.readPairs(product, from, stored, part, constants);
+            m.multiplyPairs(product, product, { word: x, offset: of * WHOLE_PITCH + part * lanes * 4 });
+            if (part > 0) m.addWhole(at, at, temporary);
+          }
+        }
+        m.sumLanes(temporary);
+        m.fromWhole(0, 0);
+        m.load(temporary, { word: panelScales, offset: vector * lanes * 4 });
+        m.fma(sum(of, vector), 0, temporary);
+      }
+    }
+    m.add(here, { bytes: BLOCK_BYTES[stored] });
+    m.add(x, { bytes: BLOCK * 2 });
+    m.add(panelScales, { bytes: panelCols(m) * 4 });
+  });
+  for (let of = 0; of < rows; of++) {
+    m.broadcast(temporary, { word: scales, offset: of * 4 });
+    for (let vector = 0; vector < vectors; vector++) {
+      m.multiply(0, temporary, sum(of, vector));
+      m.store(0, { word: to, offset: of * panelCols(m) * 4 + vector * lanes * 4 });
+    }
+  }
+}
