@@ -4,7 +4,7 @@ import { errorLines } from "../error-lines.ts";
 import type { Screen } from "../screen.ts";
 import type { Style } from "../style.ts";
 
-/** Exit status of usage errors, as in most programs (bash's own, argparse, commander's neighbors). */
+/** Exit status of usage errors, as in most programs (bash's own, argparse). */
 const USAGE = 2;
 
 /** Explains errors on stderr, whether `run` caught them or nobody did. */

@@ -28,6 +28,13 @@ export interface Program {
   readonly perCommand: readonly string[];
 }
 
+/** What the words of a command line have led to so far. */
+export interface Place {
+  readonly program: Program;
+  readonly path: readonly string[];
+  readonly entry: Program | Group | Command;
+}
+
 /** Every command with the words that call it: `["cache", "list"]`. */
 export function allCommands(program: Program): { readonly path: readonly string[]; readonly command: Command }[] {
   return program.commands.flatMap((entry) =>

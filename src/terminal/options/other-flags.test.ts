@@ -2,9 +2,10 @@ import { expect, test } from "bun:test";
 import { command as chat } from "../../../cmd/chat.ts";
 import { command as finetune } from "../../../cmd/finetune.ts";
 import { command as merge } from "../../../cmd/merge.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { flagName } from "./names.ts";
+import { parse } from "./parse.ts";
 import { program } from "../../../cmd/main.ts";
-import { unknownWord } from "./usage-error.ts";
 import { argumentOfOthers, optionOfOthers } from "./other-flags.ts";
 
 const flags = (options: object) => Object.keys(options).map(flagName);
@@ -36,7 +37,14 @@ test("so do options of other programs that are arguments of ours", () => {
 });
 
 test("commands of other programs lead to what we have in their place", () => {
-  const hint = (word: string) => unknownWord(program, [word])?.hint;
+  const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
+  const hint = (word: string) => {
+    try {
+      return parse(program, [word], style).kind;
+    } catch (error) {
+      return error instanceof RandloraError ? error.hint : error;
+    }
+  };
   expect(hint("export-lora")).toBe("did you mean merge?");
   expect(hint("quantize")).toContain("--quantize q8 or q4");
   expect(hint("bench")).toContain("randlora doctor");

@@ -1,11 +1,19 @@
-import { Command as Parser, CommanderError, Option as ParserOption } from "commander";
+import { parseArgs } from "node:util";
 import { RandloraError } from "../../files/errors.ts";
-import type { Argument, Command } from "./command.ts";
+import type { Argument, Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
-import { flagName, type Program } from "./names.ts";
+import { flagName, type Place, type Program } from "./names.ts";
 import { InvalidValue, type Option } from "./option.ts";
-import { missingCommand, unknownOption, unknownWord, usageError } from "./usage-error.ts";
+import {
+  missingArgument,
+  missingCommand,
+  noValue,
+  tooManyArguments,
+  unknownCommand,
+  unknownOption,
+  valueMissing,
+} from "./usage-error.ts";
 
 /** Texts given on the command line, by option key, in their order; none for an option that stands without its value. */
 export type Given = ReadonlyMap<string, readonly string[]>;
@@ -30,123 +38,150 @@ export type Request =
  */
 export function parse(program: Program, argv: readonly string[], style: HelpStyle): Request {
   if (argv.length === 0) return { kind: "help", text: programHelp(program, style) };
-  let request: Request | undefined;
-  const given = new Map<string, string[]>();
-  const output: string[] = [];
-
-  const take = (key: string, option: Option<unknown>, text: string | undefined): void => {
-    const word = text && glued(argv, option, text);
-    if (word) throw unknownOption(program, argv, word);
-    given.set(key, text === undefined ? [] : [...(given.get(key) ?? []), text]);
-  };
-
-  const prepare = (parser: Parser, help: string): Parser => {
-    parser.helpInformation = () => help;
-    parser
-      .exitOverride()
-      .configureOutput({
-        writeOut: (part) => output.push(part),
-        writeErr: () => undefined,
-        outputError: () => undefined,
-      })
-      .helpOption("-h, --help", "show this")
-      .version(program.version, "-V, --version")
-      .enablePositionalOptions()
-      .allowExcessArguments(false);
-    addOptions(parser, GLOBAL_OPTIONS, take);
-    return parser;
-  };
-
-  const addCommand = (parent: Parser, path: readonly string[], command: Command): void => {
-    const parser = prepare(new Parser(command.name), commandHelp(program, path, command, style));
-    for (const argument of Object.values(command.arguments))
-      parser.argument(argumentSyntax(argument.form, argument.value));
-    addOptions(parser, command.options, take);
-    parser.action(() => {
-      refuseEmpty(command, parser.args);
-      request = { kind: "run", path, command, positionals: splitPositionals(command, parser.args), given };
-    });
-    parent.addCommand(parser);
-  };
-
-  const root = prepare(new Parser(program.name), programHelp(program, style));
-  for (const entry of program.commands) {
-    if (entry.kind === "command") {
-      addCommand(root, [entry.name], entry);
-      continue;
-    }
-    const group = prepare(new Parser(entry.name), groupHelp(program, entry, style));
-    for (const command of entry.commands) addCommand(group, [entry.name, command.name], command);
-    root.addCommand(group);
+  const given = new Map<string, readonly string[]>();
+  let place: Place = { program, path: [], entry: program };
+  let rest = argv;
+  while ("commands" in place.entry) {
+    const { asked, words, next } = readArguments(place, rest, given);
+    if (asked !== undefined) return answer(asked, place, style);
+    const [word] = words;
+    if (word === undefined) throw missingCommand(place);
+    const entry: Command | Group | undefined = place.entry.commands.find(({ name }) => name === word);
+    rest = rest.slice(next);
+    if (entry !== undefined) place = { program, path: [...place.path, word], entry };
+    else if (word === "help") rest = [...rest, "--help"];
+    else throw unknownCommand(place, word);
   }
-
-  try {
-    root.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.code === "commander.version") return { kind: "version", text: output.join("") };
-    const unknown = error.code.startsWith("commander.help") ? unknownWord(program, root.args) : undefined;
-    if (unknown !== undefined) throw unknown;
-    if (error.exitCode !== 0) throw usageError(program, argv, error);
-    return { kind: "help", text: output.join("") };
-  }
-  if (request === undefined) throw missingCommand(program, argv);
-  return request;
+  const { path, entry: command } = place;
+  const { asked, words } = readArguments(place, rest, given);
+  if (asked !== undefined) return answer(asked, place, style);
+  return { kind: "run", path, command, positionals: splitPositionals(place, command, words), given };
 }
 
-/** The word `-ngl` of another program, which the parser takes for `-n gl`; undefined where the value may be one. */
-function glued(argv: readonly string[], option: Option<unknown>, text: string): string | undefined {
-  const word = `-${option.short}${text}`;
-  if (option.short === "" || !/^[a-z]/i.test(text) || !argv.includes(word)) return undefined;
+function answer(asked: "help" | "version", { program, path, entry }: Place, style: HelpStyle): Request {
+  if (asked === "version") return { kind: "version", text: `${program.version}\n` };
+  if (!("kind" in entry)) return { kind: "help", text: programHelp(program, style) };
+  const text = entry.kind === "group" ? groupHelp(program, entry, style) : commandHelp(program, path, entry, style);
+  return { kind: "help", text };
+}
+
+interface Arguments {
+  readonly asked?: "help" | "version";
+  readonly words: readonly string[];
+  /** Where the arguments behind the first word begin. */
+  readonly next: number;
+}
+
+/** Reads options into `given`, and words: of a command all that follow, elsewhere the first one, which names a command. */
+function readArguments(place: Place, args: readonly string[], given: Map<string, readonly string[]>): Arguments {
+  const { entry } = place;
+  const options = { ...GLOBAL_OPTIONS, ...("options" in entry ? entry.options : {}) };
+  const known = spellings(options);
+  const all = tokensOf(args, known);
+  const end = "commands" in entry ? all.findIndex(({ kind }) => kind === "positional") : -1;
+  const tokens = end < 0 ? all : all.slice(0, end + 1);
+  const next = (tokens.at(-1)?.index ?? 0) + 1;
+  const asked = tokens.find(({ kind, name }) => kind === "option" && (name === "help" || name === "version"));
+  if (asked !== undefined) return { asked: asked.name === "version" ? "version" : "help", words: [], next };
+  const words: string[] = [];
+  for (const [at, token] of tokens.entries()) {
+    if (token.kind === "positional") words.push(token.value ?? "");
+    if (token.kind !== "option") continue;
+    const written = (args[token.index] ?? "").replace(/=.*/s, "");
+    const meant = known.get(token.name);
+    if (meant === undefined) throw unknownOption(place, options, written);
+    const { key, option, text } = meant;
+    if (text !== undefined) {
+      if (token.value !== undefined) throw noValue(token.rawName);
+      given.set(key, [...(given.get(key) ?? []), text]);
+      continue;
+    }
+    let { value } = token;
+    if (option.form === "optional" && value === undefined && tokens[at + 1]?.kind === "positional") {
+      value = tokens.splice(at + 1, 1)[0]?.value;
+    }
+    if (value === undefined && option.form === "value") throw valueMissing(token.name, option);
+    if (value !== undefined && isGlued(args[token.index], option, value)) throw unknownOption(place, options, written);
+    given.set(key, value === undefined ? [] : [...(given.get(key) ?? []), value]);
+  }
+  return { words, next };
+}
+
+interface Spelling {
+  readonly key: string;
+  readonly option: Option<unknown>;
+  /** What a flag says where it stands. */
+  readonly text?: "true" | "false";
+}
+
+/** Every long name that may be written. */
+function spellings(options: Readonly<Record<string, Option<unknown>>>): ReadonlyMap<string, Spelling> {
+  const all = new Map<string, Spelling>();
+  for (const [key, option] of Object.entries(options)) {
+    const name = flagName(key);
+    all.set(name, option.form === "flag" ? { key, option, text: "true" } : { key, option });
+    if (option.alias !== "") all.set(flagName(option.alias), { key, option });
+    if (option.form !== "flag") continue;
+    // The opposite of every flag exists, unlisted, so that a command line can overrule a file or the environment.
+    const opposite = name.startsWith("no-") ? name.slice("no-".length) : `no-${name}`;
+    const isTaken = Object.keys(options).some((other) => flagName(other) === opposite);
+    if (!isTaken) all.set(opposite, { key, option, text: "false" });
+  }
+  return all;
+}
+
+interface Token {
+  readonly kind: "option" | "positional" | "option-terminator";
+  readonly index: number;
+  readonly name: string;
+  readonly rawName: string;
+  readonly value: string | undefined;
+}
+
+function tokensOf(args: readonly string[], known: ReadonlyMap<string, Spelling>): Token[] {
+  const named = [...known].map(([name, { key, option }]) => {
+    const type = option.form === "value" ? ("string" as const) : ("boolean" as const);
+    const short = option.short !== "" && name === flagName(key) ? { short: option.short } : {};
+    return [name, { type, ...short }] as const;
+  });
+  const { tokens } = parseArgs({
+    args: [...args],
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: {
+      ...Object.fromEntries(named),
+      help: { type: "boolean", short: "h" },
+      version: { type: "boolean", short: "V" },
+    },
+  });
+  return tokens.map((token) => ({ name: "", rawName: "", value: undefined, ...token }));
+}
+
+/** Whether a word such as `-ngl` of another program was taken for `-n gl`: where the value can be none. */
+function isGlued(word: string | undefined, option: Option<unknown>, value: string): boolean {
+  if (option.short === "" || word !== `-${option.short}${value}` || !/^[a-z]/i.test(value)) return false;
   try {
-    option.read([text]);
-    return undefined;
+    option.read([value]);
+    return false;
   } catch (error) {
-    if (error instanceof InvalidValue) return word.replace(/=.*/s, "");
+    if (error instanceof InvalidValue) return true;
     throw error;
   }
 }
 
-function addOptions(
-  parser: Parser,
-  options: Readonly<Record<string, Option<unknown>>>,
-  take: (key: string, option: Option<unknown>, text: string | undefined) => void,
-): void {
-  for (const [key, option] of Object.entries(options)) {
-    const name = flagName(key);
-    const short = option.short === "" ? "" : `-${option.short}, `;
-    const value = { flag: "", value: " <value>", optional: " [value]" }[option.form];
-    parser.addOption(new ParserOption(`${short}--${name}${value}`));
-    const add = (text: string | undefined): void => take(key, option, text);
-    parser.on(`option:${name}`, (text?: string | null) => add(option.form === "flag" ? "true" : (text ?? undefined)));
-    if (option.alias !== "") {
-      parser.addOption(new ParserOption(`--${flagName(option.alias)}${value}`).hideHelp());
-      parser.on(`option:${flagName(option.alias)}`, (text?: string | null) => add(text ?? undefined));
-    }
-    if (option.form !== "flag") continue;
-    // The opposite of every flag exists, unlisted, so that a command line can overrule a file or the environment.
-    const opposite = name.startsWith("no-") ? name.slice("no-".length) : `no-${name}`;
-    if (Object.keys(options).some((other) => flagName(other) === opposite)) continue;
-    parser.addOption(new ParserOption(`--${opposite}`).hideHelp());
-    parser.on(`option:${opposite}`, () => add("false"));
+/** @throws {RandloraError} `usage` where there are too few or too many, or one is empty */
+function splitPositionals(place: Place, command: Command, words: readonly string[]): (readonly string[])[] {
+  const all = Object.values(command.arguments);
+  const isMany = ({ form }: Argument<unknown>) => form === "variadic" || form === "several";
+  const missing = all.find(({ form }, at) => (form === "required" || form === "variadic") && at >= words.length);
+  if (missing !== undefined) throw missingArgument(place, missing);
+  if (!all.some(isMany) && words.length > all.length) throw tooManyArguments(place, all.length, words.length);
+  const empty = words.indexOf("");
+  if (empty >= 0) {
+    // As a rule a variable of the shell that is not set.
+    const cause = `argument '${all[Math.min(empty, all.length - 1)]?.value ?? ""}' is empty`;
+    throw new RandloraError("usage", cause, "is a variable of the shell not set?");
   }
-}
-
-function argumentSyntax(form: Argument<unknown>["form"], value: string): string {
-  return { required: `<${value}>`, optional: `[${value}]`, variadic: `<${value}...>`, several: `[${value}...]` }[form];
-}
-
-/** An empty argument is, as a rule, a variable of the shell that is not set. */
-function refuseEmpty(command: Command, texts: readonly string[]): void {
-  const at = texts.indexOf("");
-  if (at < 0) return;
-  const names = Object.values(command.arguments).map(({ value }) => value);
-  const cause = `argument '${names[at] ?? names.at(-1) ?? ""}' is empty`;
-  throw new RandloraError("usage", cause, "is a variable of the shell not set?");
-}
-
-function splitPositionals(command: Command, texts: readonly string[]): (readonly string[])[] {
-  return Object.values(command.arguments).map((argument, index) =>
-    argument.form === "variadic" || argument.form === "several" ? texts.slice(index) : texts.slice(index, index + 1),
-  );
+  return all.map((argument, at) => words.slice(at, isMany(argument) ? undefined : at + 1));
 }
