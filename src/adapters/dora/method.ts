@@ -1,10 +1,8 @@
-import { oneLine } from "../../files/failure.ts";
+import { unusedGenerator } from "../fit.ts";
 import { parseLoraConfig } from "../lora/config.ts";
 import { convertLora } from "../lora/convert.ts";
-import { loraAdapterPlan } from "../lora/deltas.ts";
-import { MAGNITUDE } from "../lora/layers.ts";
 import { lora } from "../lora/method.ts";
-import { planLora } from "../lora/plan.ts";
+import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
 import type { LoraSettings } from "../lora/train/source.ts";
 import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import type { MethodDefinition } from "../method.ts";
@@ -18,9 +16,8 @@ export const dora: MethodDefinition<LoraSettings> = {
   isOwn: ({ use_dora }) => use_dora === true,
   shared: [],
   check: (config, file) => void parseLoraConfig(config, file),
-  plan(adapter, base, { generator, amongOthers = false }) {
-    const unused = `${oneLine(adapter.path)} is a DoRA, which has no random bases: --generator has no effect`;
-    const notes = generator === undefined || amongOthers ? [] : [unused];
+  plan(adapter, base, options) {
+    const notes = unusedGenerator(adapter, options, "DoRA, which has no random bases");
     return withMagnitudes(loraAdapterPlan(planLora(adapter, base), notes), MAGNITUDE);
   },
   convert: convertLora,

@@ -1,6 +1,8 @@
 import { RandloraError } from "../../files/errors.ts";
 import { dtypeBytes, isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { mapValues } from "../../files/map-values.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 
@@ -34,4 +36,14 @@ export async function readValues(
     `${oneLine(adapter.file)}: tensor ${quote(tensor.name)} holds ${bad}`,
     "the training diverged: use an earlier save",
   );
+}
+
+/** All elements of several trained tensors. @throws RandloraError as {@link readValues} */
+export async function readAllValues<K extends string>(
+  adapter: Adapter,
+  tensors: Readonly<Record<K, AdapterTensor>>,
+): Promise<Record<K, Float32Array<ArrayBuffer>>> {
+  const list = Object.values<AdapterTensor>(tensors);
+  const values = await Promise.all(list.map((tensor) => readValues(adapter, tensor)));
+  return mapValues(tensors, (tensor) => itemAt(values, list.indexOf(tensor)));
 }

@@ -1,8 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { BaseModel } from "../base/base.ts";
-import { loraAdapterPlan } from "../lora/deltas.ts";
-import { planLora } from "../lora/plan.ts";
+import { loraAdapterPlan, planLora } from "../lora/plan.ts";
 import type { AdapterPlan, PlanOptions } from "../plan.ts";
 import { randloraAdapterPlan } from "../randlora/deltas.ts";
 import { planRandlora } from "../randlora/plan.ts";

@@ -11,10 +11,9 @@ import { baseOf, f32 } from "../testing/adapters.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
 import { openPeft } from "../files/peft.ts";
 import { LowRankDeltas, lowRankDeltas } from "../delta/low-rank/deltas.ts";
-import { storedLayers } from "./deltas.ts";
 import { loraDelta, type TestLora, writeLora } from "../testing/lora.ts";
 import { loraConfig } from "./config.ts";
-import { planLora } from "./plan.ts";
+import { planLora, storedLayers } from "./plan.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 let gpu: Device;

@@ -1,10 +1,8 @@
-import { oneLine } from "../../files/failure.ts";
+import { unusedGenerator } from "../fit.ts";
 import type { MethodDefinition } from "../method.ts";
-import { planLoraAlone } from "./alone.ts";
 import { parseLoraConfig } from "./config.ts";
 import { convertLora } from "./convert.ts";
-import { loraAdapterPlan } from "./deltas.ts";
-import { planLora } from "./plan.ts";
+import { loraAdapterPlan, planLora, planLoraAlone } from "./plan.ts";
 import type { LoraSettings } from "./train/source.ts";
 import { loraTraining } from "./train/training.ts";
 
@@ -16,10 +14,8 @@ export const lora: MethodDefinition<LoraSettings> = {
   isOwn: ({ use_dora }) => use_dora !== true,
   shared: [],
   check: (config, file) => void parseLoraConfig(config, file),
-  plan(adapter, base, { generator, amongOthers = false }) {
-    const unused = `${oneLine(adapter.path)} is a LoRA, which has no random bases: --generator has no effect`;
-    return loraAdapterPlan(planLora(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
-  },
+  plan: (adapter, base, options) =>
+    loraAdapterPlan(planLora(adapter, base), unusedGenerator(adapter, options, "LoRA, which has no random bases")),
   planAlone: planLoraAlone,
   convert: convertLora,
   training: loraTraining,

@@ -81,21 +81,21 @@ describe("refused with the reason and a hint", () => {
   test.each<[string, Case, string, string]>([
     ["no B", lone(A), "format", `"${Q}.lora_A.weight" has no lora_B.weight beside it`],
     ["no A", lone(B), "format", `"${Q}.lora_B.weight" has no lora_A.weight beside it`],
-    ["another rank", { config: { r: 4 } }, "adapter", "has shape [3, 8], but its rank is 4"],
+    ["another rank", { config: { r: 4 } }, "adapter", "has shape [3, 8], but [4, 8] follows from"],
     [
       "a rank of B alone",
       { tensors: { [B]: f32([8, 2], new Float32Array(16)) } },
       "adapter",
-      `"${Q}.lora_B.weight" has shape [8, 2], but its rank is 3`,
+      `"${Q}.lora_B.weight" has shape [8, 2], but [8, 3] follows from`,
     ],
     [
       "another in",
       { tensors: { [A]: f32([3, 9], new Float32Array(27)) } },
       "adapter",
-      `"${Q}.lora_A.weight" and lora_B have shapes [3, 9] and [8, 3], but "${Q}.weight" of base has [8, 8]`,
+      `"${Q}.lora_A.weight" has shape [3, 9], but [3, 8] follows from "${Q}.weight" of base with [8, 8] and `,
     ],
-    ["a convolution", { tensors: { [A]: numbers([3, 8, 1, 1]) } }, "adapter", "not a matrix"],
-    ["shards", { tensors: { [A]: numbers([0]) } }, "adapter", "not a matrix"],
+    ["a convolution", { tensors: { [A]: numbers([3, 8, 1, 1]) } }, "adapter", "has shape [3, 8, 1, 1]"],
+    ["shards", { tensors: { [A]: numbers([0]) } }, "adapter", "has shape [0]"],
     ["integers", { tensors: { [A]: { dtype: "I8", shape: [3, 8], data: new Uint8Array(24) } } }, "adapter", "is I8"],
     [
       "DoRA without its setting",

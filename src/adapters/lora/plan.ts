@@ -1,9 +1,34 @@
-import { type BaseModel, findShift } from "../base/base.ts";
-import { requireTargeted, requireUnquantized } from "../base/layers.ts";
-import { findReplacements, type Replacement, tiedReplacements } from "../base/replacements.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import type { Adapter } from "../adapter.ts";
-import { type LoraConfig, loraConfig } from "./config.ts";
-import { isOwn, loraFactors, type LoraLayer, loraLayers } from "./layers.ts";
+import type { BaseModel } from "../base/base.ts";
+import { type Replacement, tiedReplacements } from "../base/replacements.ts";
+import { lowRankDeltas } from "../delta/low-rank/deltas.ts";
+import { type LowRankLayer, storedFactor } from "../delta/low-rank/layer.ts";
+import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
+import { fitAdapter, type FittedLayer, requireShapes, trainedModules, type TrainedTensors } from "../fit.ts";
+import type { AdapterPlan } from "../plan.ts";
+import { type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
+
+/** What LoRA trains of a module: A and B. */
+export const LORA_TENSORS: TrainedTensors<LoraConfig, "a" | "b"> = {
+  names: { a: "lora_A.weight", b: "lora_B.weight" },
+  shapes(config, { module, out, in: input }) {
+    const { rank } = rankAndScale(config, module);
+    return { a: [rank, input], b: [out, rank] };
+  },
+  meaning: "A is (r, in) and B (out, r); rank_pattern names exceptions",
+};
+
+/** What DoRA adds to a module. */
+export const MAGNITUDE: MagnitudeName = "lora_magnitude_vector";
+
+/** One adapted weight: ΔW = scale · B·A. */
+export interface LoraLayer extends FittedLayer<"a" | "b"> {
+  readonly rank: number;
+  /** α/r, or α/√r. */
+  readonly scale: number;
+}
 
 /** Everything that applying a LoRA adapter to a base takes, checked; no tensor has been read yet. */
 export interface LoraPlan {
@@ -18,18 +43,67 @@ export interface LoraPlan {
  * `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, quantized base.
  */
 export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(adapter)): LoraPlan {
-  requireUnquantized(base);
-  const factors = loraFactors(adapter, config);
-  const modules = factors.map(({ module }) => module);
-  requireTargeted(adapter, config.targets, modules, base);
-  const shift = findShift(modules, base, adapter.path);
-  const layers = loraLayers(adapter, config, factors, base, shift);
-  const rules = {
-    isOwn: (name: string) => isOwn(name, config),
-    modules: new Set(modules),
-    modulesToSave: config.modulesToSave,
-    bias: config.bias !== "none",
+  refuseVariants(adapter, config);
+  const isOwn = (name: string) => config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined;
+  const { layers, replacements } = fitAdapter(adapter, base, config, LORA_TENSORS, { isOwn });
+  return {
+    adapter,
+    config,
+    layers: layers.map((layer) => ({ ...layer, ...rankAndScale(config, layer.module) })),
+    replacements: config.tied ? tiedReplacements(replacements, base) : replacements,
   };
-  const replacements = findReplacements(adapter, rules, base, shift);
-  return { adapter, config, layers, replacements: config.tied ? tiedReplacements(replacements, base) : replacements };
+}
+
+/** A LoRA adapter without its base: the factors say how large each W is. @throws RandloraError as {@link planLora} */
+export function planLoraAlone(adapter: Adapter): AdapterPlan {
+  const config = loraConfig(adapter);
+  refuseVariants(adapter, config);
+  const layers = trainedModules(adapter, LORA_TENSORS).map(({ module, tensors }): LoraLayer => {
+    const [out = 0, input = 0] = [tensors.b.shape[0], tensors.a.shape[1]];
+    const tensor = `${module}.weight`;
+    const weight = { tensor, source: tensor, dtype: "F32", shape: [out, input] } as const;
+    const layer = { ...weight, module, tensors, out, in: input, conv1d: false };
+    requireShapes(adapter, config, LORA_TENSORS, layer, undefined);
+    return { ...layer, ...rankAndScale(config, module) };
+  });
+  return loraAdapterPlan({ adapter, config, layers, replacements: [] }, []);
+}
+
+/** A LoRA adapter among those of other methods. */
+export function loraAdapterPlan({ adapter, layers, replacements }: LoraPlan, notes: readonly string[]): AdapterPlan {
+  return {
+    adapter,
+    layers,
+    replacements,
+    notes,
+    bases: "none",
+    // PEFT's lora/layer.py, merge: ΔW is added in f32 as it is, whatever the weight's dtype.
+    roundsDelta: false,
+    load: async () => lowRankDeltas(storedLayers(adapter, layers)),
+  };
+}
+
+/** The layers with factors that are read from the adapter's file. */
+export function storedLayers(adapter: Adapter, layers: readonly LoraLayer[]): LowRankLayer[] {
+  return layers.map(({ tensors: { a, b }, ...layer }) => {
+    return { ...layer, a: storedFactor(adapter, a), b: storedFactor(adapter, b) };
+  });
+}
+
+/** Tensors of LoRA's variants, in case the settings say nothing of them. */
+const VARIANTS: readonly (readonly [ending: RegExp, what: string])[] = [
+  [/\.lora_embedding_[AB](?:\.weight)?$/, "adapts an embedding"],
+  [/\.lora_magnitude_vector(?:\.weight)?$/, "is DoRA's"],
+  [/\.lora_[AB]\.bias$/, "is a bias of LoRA's own"],
+  [/\.lora_diag$/, "is KaSA's"],
+];
+
+function refuseVariants({ tensors, file }: Adapter, { dora }: LoraConfig): void {
+  for (const name of tensors.keys()) {
+    if (dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined) continue;
+    const variant = VARIANTS.find(([ending]) => ending.test(name));
+    if (variant === undefined) continue;
+    const cause = `tensor ${quote(name)} ${variant[1]}, which is not supported`;
+    throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, "merge it with PEFT: merge_and_unload()");
+  }
 }

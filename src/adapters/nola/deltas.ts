@@ -74,7 +74,7 @@ async function formFactors(gpu: Device, plan: NolaPlan, staging: Staging): Promi
     for (const [at, stack] of stacks.entries()) {
       const values = new Float32Array(stack.modules.length * pitchOf(draws.bases, "F32"));
       for (const [row, module] of stack.modules.entries()) {
-        const tensor = layers[module]?.[side];
+        const tensor = layers[module]?.tensors[side];
         if (tensor !== undefined) values.set(await readValues(plan.adapter, tensor), row * pitchOf(draws.bases, "F32"));
       }
       const buffer = uploaded(brief, "coefficients", values);

@@ -1,4 +1,4 @@
-import { oneLine } from "../../files/failure.ts";
+import { unusedGenerator } from "../fit.ts";
 import type { MethodDefinition } from "../method.ts";
 import { parseNolaConfig, PEFT_TYPE } from "./config.ts";
 import { convertNola } from "./convert.ts";
@@ -15,10 +15,8 @@ export const nola: MethodDefinition<NolaSettings> = {
   ownTypes: [PEFT_TYPE],
   shared: [],
   check: (config, file) => void parseNolaConfig(config, file),
-  plan(adapter, base, { generator, amongOthers = false }) {
-    const unused = `${oneLine(adapter.path)} is a NoLA and records what draws it: --generator has no effect`;
-    return nolaAdapterPlan(planNola(adapter, base), generator === undefined || amongOthers ? [] : [unused]);
-  },
+  plan: (adapter, base, options) =>
+    nolaAdapterPlan(planNola(adapter, base), unusedGenerator(adapter, options, "NoLA and records what draws it")),
   convert: convertNola,
   training: nolaTraining,
 };

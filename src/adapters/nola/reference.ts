@@ -1,6 +1,6 @@
 import type { DeltaSample } from "../delta/sample.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { readValues } from "../files/values.ts";
+import { readAllValues } from "../files/values.ts";
 import { basesScale, fillElements, initialFactor, U_STREAM, V_STREAM } from "./draws.ts";
 import type { NolaPlan } from "./plan.ts";
 
@@ -15,7 +15,7 @@ export async function nolaReference(
   if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
   const { rank, bases, maxIn, maxOut } = draws;
   const initial = initialFactor(draws, layer.module, layer.in);
-  const [c, d] = [await readValues(adapter, layer.a), await readValues(adapter, layer.b)];
+  const { a: c, b: d } = await readAllValues(adapter, layer.tensors);
   const elements = new Float64Array(bases);
   /** Σ cᵢUᵢ/√k at row k of the factor. */
   const sum = (coefficients: Float32Array, stream: typeof U_STREAM | typeof V_STREAM, k: number, at: number) => {

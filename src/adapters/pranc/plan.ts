@@ -1,10 +1,10 @@
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { type BaseModel, findShift } from "../base/base.ts";
-import { type AdaptedLayer, adaptedLayer, requireTargeted, requireUnquantized } from "../base/layers.ts";
+import type { BaseModel } from "../base/base.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
+import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
 import type { PlanOptions } from "../plan.ts";
-import { findReplacements, type Replacement } from "../base/replacements.ts";
 import { requireSameGenerator } from "../frozen/saved-bases.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import { requireFloats } from "../files/values.ts";
@@ -15,6 +15,9 @@ import { thetaOffsets, thetaScale } from "./stream.ts";
 /** The one trained tensor: α (K), which all layers share. */
 export const COEFFICIENTS = "pranc_coefficients";
 
+/** A module has none of its own. */
+const PRANC_TENSORS: TrainedTensors<PrancConfig, never> = { names: {}, shapes: () => ({}), meaning: "" };
+
 /** One adapted weight: ΔW = scale · Σ_i α_i θ_i. */
 export interface PrancLayer extends AdaptedLayer {
   /** Its first element in the bases, a multiple of 16. */
@@ -24,15 +27,12 @@ export interface PrancLayer extends AdaptedLayer {
 }
 
 /** Everything that applying a PRANC adapter to a base takes, checked; no tensor has been read yet. */
-export interface PrancPlan {
-  readonly adapter: Adapter;
-  readonly config: PrancConfig;
+export interface PrancPlan extends Omit<Fit<PrancConfig, never>, "layers"> {
   readonly record: PrancRecord;
   /** α (K). */
   readonly coefficients: AdapterTensor;
   /** In the order of the record. */
   readonly layers: readonly PrancLayer[];
-  readonly replacements: readonly Replacement[];
 }
 
 /**
@@ -41,17 +41,16 @@ export interface PrancPlan {
  * @throws RandloraError `adapter` or `format` with the reason when it cannot be applied, `usage` for another `--generator`
  */
 export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): PrancPlan {
-  requireUnquantized(base);
   requireSameGenerator(adapter, PRANC_GENERATOR, options);
   const config = prancConfig(adapter);
   const record = prancRecord(adapter);
   const coefficients = findCoefficients(adapter, config);
-  const modules = record.modules.map(({ module }) => module);
-  requireTargeted(adapter, config.targets, modules, base);
-  const shift = findShift(modules, base, adapter.path);
+  const isOwn = (name: string) => name === COEFFICIENTS;
+  const modules = record.modules.map(({ module }) => ({ module, tensors: {} }));
+  const fit = fitAdapter(adapter, base, config, PRANC_TENSORS, { isOwn, modules });
   const offsets = thetaOffsets(record.modules);
-  const layers = record.modules.map(({ module, out, in: input }, index): PrancLayer => {
-    const layer = adaptedLayer(module, adapter, base, shift, config.fanInFanOut);
+  const layers = fit.layers.map((layer, index): PrancLayer => {
+    const { module, out, in: input } = itemAt(record.modules, index);
     const scale = thetaScale(config.alpha, config.bases, input);
     if (layer.out === out && layer.in === input) return { ...layer, offset: itemAt(offsets, index), scale };
     const ours = `its bases are drawn for ${quote(module)} as (${out}, ${input})`;
@@ -59,13 +58,7 @@ export function planPranc(adapter: Adapter, base: BaseModel, options: PlanOption
     const hint = "the adapter was made for another model";
     throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${ours}, but ${theirs}`, hint);
   });
-  const rules = {
-    isOwn: (name: string) => name === COEFFICIENTS,
-    modules: new Set(modules),
-    modulesToSave: config.modulesToSave,
-    bias: false,
-  };
-  return { adapter, config, record, coefficients, layers, replacements: findReplacements(adapter, rules, base, shift) };
+  return { ...fit, record, coefficients, layers };
 }
 
 function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTensor {

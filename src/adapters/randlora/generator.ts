@@ -2,13 +2,13 @@ import { RandloraError } from "../../files/errors.ts";
 import { canDraw, GENERATOR_NAMES, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { BaseModel, PathShift } from "../base/base.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
 import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
 import { requireSameGenerator } from "../frozen/saved-bases.ts";
 import type { Adapter } from "../adapter.ts";
 import type { BasesSpec } from "../frozen/drawing/bases.ts";
 import type { RandloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
-import type { RandloraLayer } from "./layers.ts";
 import { gridOfLayers } from "../frozen/grid.ts";
 import { type BasesRecord, parseBasesRecord } from "./record.ts";
 import { findSaved, type SavedPair } from "./saved.ts";
@@ -31,7 +31,7 @@ export interface BasesQuestion {
   readonly config: RandloraConfig;
   readonly base: BaseModel;
   readonly shift: PathShift;
-  readonly layers: readonly RandloraLayer[];
+  readonly layers: readonly AdaptedLayer[];
   /** `--generator`. */
   readonly generator: GeneratorName | undefined;
   /** Is this one of several adapters? Then `--generator` may be meant for another. */

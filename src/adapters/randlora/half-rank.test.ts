@@ -123,7 +123,7 @@ test("λ of all bases is refused; both formats hold the same", async () => {
   const whole = { q: { m: 20, n: 7, lambda: numbers(R * 7), gamma: numbers(7 * 20) } };
   const config = { ...CONFIG, sparse: true, target_modules: ["q"] };
   await using wrong = await openPeft(await writeFolder(join(folder.path, "wrong"), config, tensorsOf(whole)));
-  expect(() => planAdapter(wrong, BASE)).toThrow("has shape [7, 20], but m = 20 and r = 3 make n = 4");
+  expect(() => planAdapter(wrong, BASE)).toThrow("has shape [3, 7], but [3, 4] follows from");
 
   const pair = await drawPairTensors(
     { generator: "torch-mt19937-ternary", key: 5n, r: R, max: 37, min: 20, sparsity: "sparse", grid: "f32" },

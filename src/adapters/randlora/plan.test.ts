@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { baseOf, f32, numbers, parameters } from "../testing/adapters.ts";
-import { readParameters } from "./layers.ts";
+import { readAllValues } from "../files/values.ts";
 import { BASE, base, type Case, MODULES, plan, withAdapter } from "../testing/randlora.ts";
 
 test("layers, scale, extent and replacements", async () => {
@@ -18,9 +18,7 @@ test("layers, scale, extent and replacements", async () => {
       tensor: "model.layers.0.up.weight",
       out: 12,
       in: 8,
-      rows: 12,
-      cols: 8,
-      bases: 3,
+      sizes: { rows: 12, cols: 8, bases: 3 },
     });
     expect(replacements).toMatchObject([{ tensor: "model.norm.weight", exists: true }]);
   });
@@ -49,9 +47,9 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
     [
       "shape different",
       { tensors: parameters(3, { "model.layers.0.q": 6 }) },
-      '"model.layers.0.q.randlora_gamma" has shape [2, 6], but "model.layers.0.q.weight" of base has [8, 8]',
+      '"model.layers.0.q.randlora_lambda" has shape [3, 2], but [3, 3] follows from "model.layers.0.q.weight" of base with [8, 8]',
     ],
-    ["another r", { config: { r: 4 } }, "has shape [3, 3], but r is 4 in"],
+    ["another r", { config: { r: 4 } }, "has shape [3, 3], but [4, 2] follows from"],
     [
       "γ missing",
       { tensors: { "base_model.model.model.layers.0.q.randlora_lambda": numbers([3, 3]) } },
@@ -65,7 +63,7 @@ describe("an adapter that does not fit is refused, naming both sides", () => {
           "model.layers.0.q.randlora_gamma": numbers([2, 8]),
         },
       },
-      '"model.layers.0.q.randlora_gamma" has shape [2, 8], but λ has n = 3',
+      '"model.layers.0.q.randlora_gamma" has shape [2, 8], but [3, 8] follows from',
     ],
     ["nothing trained", { tensors: {} }, "no randlora_lambda of any module"],
     [
@@ -181,7 +179,7 @@ test("NaN and infinity in λ or γ are found, and named", async () => {
       const [layer] = plan(adapter).layers;
       if (layer === undefined) throw new Error("no layer");
       const message = `tensor "model.layers.0.q.randlora_${suffix}" holds ${bad}`;
-      await expect(readParameters(adapter, layer)).rejects.toThrow(message);
+      await expect(readAllValues(adapter, layer.tensors)).rejects.toThrow(message);
     });
   }
 });

@@ -1,23 +1,39 @@
 import { oneLine, quote } from "../../files/failure.ts";
-import { type BaseModel, findShift } from "../base/base.ts";
-import { requireTargeted, requireUnquantized } from "../base/layers.ts";
+import type { BaseModel } from "../base/base.ts";
 import type { PlanOptions } from "../plan.ts";
-import { findReplacements, type Replacement } from "../base/replacements.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
+import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
 import type { Adapter } from "../adapter.ts";
 import { checkExtent } from "../frozen/drawing/draw.ts";
 import type { BasesExtent } from "../frozen/drawing/bases.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import { type BasesSource, chooseBases } from "./generator.ts";
-import { moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { MAGNITUDE, type RandloraLayer, randloraLayers, randloraParameters } from "./layers.ts";
+import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { checkStacked, isRankR, stackedExtent } from "./rank-r/stacked.ts";
 import { isBasesTensor } from "./saved.ts";
+import { randloraShape } from "./shape.ts";
+
+/** What RandLoRA trains of a module: λ and γ. */
+export const RANDLORA_TENSORS: TrainedTensors<RandloraConfig, "lambda" | "gamma"> = {
+  names: { lambda: "randlora_lambda", gamma: "randlora_gamma" },
+  shapes({ r, half }, { out, in: input }) {
+    const { bases, cols } = randloraShape(out, input, r, half);
+    return { lambda: [r, bases], gamma: [bases, cols] };
+  },
+  meaning: "λ is (r, n) and γ (n, m), m the shorter side of W",
+};
+
+/** What a magnitude adds to a module. */
+export const MAGNITUDE: MagnitudeName = "randlora_magnitude_vector";
+
+/** One adapted weight, and how its ΔW is oriented. */
+export interface RandloraLayer extends FittedLayer<"lambda" | "gamma"> {
+  readonly sizes: BilinearShape;
+}
 
 /** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
-export interface RandloraPlan {
-  readonly adapter: Adapter;
-  readonly config: RandloraConfig;
+export interface RandloraPlan extends Fit<RandloraConfig, "lambda" | "gamma"> {
   /** alpha / r; ΔW is multiplied by it. */
   readonly scale: number;
   readonly pairing: Pairing;
@@ -26,7 +42,6 @@ export interface RandloraPlan {
   readonly bases: BasesSource;
   /** How far the layers need them: the largest M, n and m. */
   readonly extent: BasesExtent;
-  readonly replacements: readonly Replacement[];
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
@@ -41,47 +56,34 @@ export function planRandlora(
   base: BaseModel,
   { generator, amongOthers = false }: PlanOptions = {},
 ): RandloraPlan {
-  requireUnquantized(base);
   const config = randloraConfig(adapter);
-  const parameters = randloraParameters(adapter, config);
-  const modules = parameters.map(({ module }) => module);
-  requireTargeted(adapter, config.targets, modules, base);
-  const shift = findShift(modules, base, adapter.path);
-  const layers = randloraLayers(adapter, config, parameters, base, shift);
+  const isOwn = (name: string) =>
+    isBasesTensor(name) || (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined);
+  const fit = fitAdapter(adapter, base, config, RANDLORA_TENSORS, { isOwn });
+  const { shift } = fit;
+  const layers = fit.layers.map((layer): RandloraLayer => {
+    return { ...layer, sizes: randloraShape(layer.out, layer.in, config.r, config.half) };
+  });
   const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator, amongOthers });
   const plain = {
-    rows: Math.max(...layers.map(({ rows }) => rows)),
-    bases: Math.max(...layers.map((layer) => layer.bases)),
-    cols: Math.max(...layers.map(({ cols }) => cols)),
+    rows: Math.max(...layers.map(({ sizes }) => sizes.rows)),
+    bases: Math.max(...layers.map(({ sizes }) => sizes.bases)),
+    cols: Math.max(...layers.map(({ sizes }) => sizes.cols)),
   };
   const drawn = bases.kind === "drawn" ? bases.spec : bases;
   const { max, min } = drawn;
   const rankR = isRankR(adapter);
   if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || bases.record !== undefined);
-  for (const layer of layers)
-    checkExtent(layer, config.r, max, min, `${oneLine(adapter.file)}: ${quote(layer.module)}`);
+  for (const { sizes, module } of layers) {
+    checkExtent(sizes, config.r, max, min, `${oneLine(adapter.file)}: ${quote(module)}`);
+  }
   return {
-    adapter,
-    config,
+    ...fit,
     scale: config.alpha / config.r,
     pairing,
     layers,
     bases,
     extent: rankR ? stackedExtent(drawn, plain) : plain,
-    replacements: findReplacements(
-      adapter,
-      {
-        isOwn: (name) =>
-          /\.randlora_(?:lambda|gamma)$/.test(name) ||
-          isBasesTensor(name) ||
-          (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined),
-        modules: new Set(modules),
-        modulesToSave: config.modulesToSave,
-        bias: config.bias !== "none",
-      },
-      base,
-      shift,
-    ),
     notes,
   };
 }

@@ -2,6 +2,7 @@ import type { AdapterTensor } from "../adapter.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import type { ModuleValues } from "./new-adapter.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
+import { RANDLORA_TENSORS } from "./plan.ts";
 
 /** A trained tensor of a module, as adapters name it. */
 export interface RandloraTensorPlan {
@@ -15,8 +16,8 @@ export function randloraTensors(
   { r, bases, cols }: BilinearShape,
 ): { readonly lambda: RandloraTensorPlan; readonly gamma: RandloraTensorPlan } {
   return {
-    lambda: { name: `${module}.randlora_lambda`, shape: [r, bases] },
-    gamma: { name: `${module}.randlora_gamma`, shape: [bases, cols] },
+    lambda: { name: `${module}.${RANDLORA_TENSORS.names.lambda}`, shape: [r, bases] },
+    gamma: { name: `${module}.${RANDLORA_TENSORS.names.gamma}`, shape: [bases, cols] },
   };
 }
 

@@ -12,7 +12,7 @@ import { padded4 } from "../../compute/device/families/delta.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { error } from "../testing/bases.ts";
 import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from "../testing/vera.ts";
-import { readVectors } from "./layers.ts";
+import { readAllValues } from "../files/values.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
 import { loadFactors } from "./source.ts";
@@ -53,7 +53,12 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     const before = gpu.memory.liveBytes;
     const bases = await DeltaBases.create(gpu, factors, VERA_PAIRING, staging);
     const shape = veraShape(out, input, r);
-    const onGpu = bases.layer({ shape, weightIsTransposed: conv1d, scale: 2, ...(await readVectors(adapter, layer)) });
+    const onGpu = bases.layer({
+      shape,
+      weightIsTransposed: conv1d,
+      scale: 2,
+      ...(await readAllValues(adapter, layer.tensors)),
+    });
     const [rows, cols] = conv1d ? [input, out] : [out, input];
     const pitch = padded4(cols);
     const target = gpu.memory.allocate("target", rows * pitch * 4);

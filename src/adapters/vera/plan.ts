@@ -1,28 +1,33 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { FactorsExtent } from "../frozen/drawing/factors.ts";
-import { type BaseModel, findShift } from "../base/base.ts";
+import type { BaseModel } from "../base/base.ts";
 import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
-import { requireTargeted, requireUnquantized } from "../base/layers.ts";
+import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
 import type { AdapterPlan, PlanOptions } from "../plan.ts";
-import { findReplacements, type Replacement } from "../base/replacements.ts";
 import type { Adapter } from "../adapter.ts";
+import { readAllValues } from "../files/values.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
-import { isVector, readVectors, type VeraLayer, veraLayers, veraVectors } from "./layers.ts";
 import { isFactorTensor } from "./saved.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
 import { chooseFactors, extentOf, type FactorsSource, loadFactors } from "./source.ts";
 
+/** What VeRA trains of a module: λ_b, which is γ (1, out) of one basis, and λ_d, which is its λ (r, 1). */
+export const VERA_TENSORS: TrainedTensors<VeraConfig, "gamma" | "lambda"> = {
+  names: { gamma: "vera_lambda_b", lambda: "vera_lambda_d" },
+  shapes: ({ r }, { out }) => ({ gamma: [out], lambda: [r] }),
+  meaning: "λ_d is (r) and λ_b (out)",
+};
+
+/** One adapted weight. */
+export type VeraLayer = FittedLayer<"gamma" | "lambda">;
+
 /** Everything that applying a VeRA adapter to a base takes, checked; no tensor has been read yet. */
-export interface VeraPlan {
-  readonly adapter: Adapter;
-  readonly config: VeraConfig;
-  readonly layers: readonly VeraLayer[];
+export interface VeraPlan extends Fit<VeraConfig, "gamma" | "lambda"> {
   /** Where the factors come from; {@link loadFactors} brings them. */
   readonly factors: FactorsSource;
   /** How far the layers need them. */
   readonly extent: FactorsExtent;
-  readonly replacements: readonly Replacement[];
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
@@ -36,23 +41,12 @@ export function planVera(
   base: BaseModel,
   { generator, amongOthers = false }: PlanOptions = {},
 ): VeraPlan {
-  requireUnquantized(base);
   const config = veraConfig(adapter);
-  const vectors = veraVectors(adapter, config);
-  const modules = vectors.map(({ module }) => module);
-  requireTargeted(adapter, config.targets, modules, base);
-  const shift = findShift(modules, base, adapter.path);
-  const layers = veraLayers(adapter, config, vectors, base, shift);
+  const fit = fitAdapter(adapter, base, config, VERA_TENSORS, { isOwn: isFactorTensor });
+  const { layers, shift } = fit;
   const { factors, notes } = chooseFactors({ adapter, config, base, shift, layers, generator, amongOthers });
   requireLargeEnough(adapter, factors, layers);
-  const rules = {
-    isOwn: (name: string) => isVector(name) || isFactorTensor(name),
-    modules: new Set(modules),
-    modulesToSave: config.modulesToSave,
-    bias: config.bias !== "none",
-  };
-  const replacements = findReplacements(adapter, rules, base, shift);
-  return { adapter, config, layers, factors, extent: extentOf(layers), replacements, notes };
+  return { ...fit, factors, extent: extentOf(layers), notes };
 }
 
 /** PEFT refuses a layer beyond the factors, too (tuners/vera/layer.py, update_layer). */
@@ -81,8 +75,9 @@ export function veraAdapterPlan({ adapter, config, layers, factors, extent, ...p
         await loadFactors(adapter, factors, extent, signal),
         VERA_PAIRING,
         layers.map((layer) => {
-          const { out, in: input, conv1d } = layer;
-          return { shape: veraShape(out, input, config.r), conv1d, scale: 1, read: () => readVectors(adapter, layer) };
+          const { out, in: input, conv1d, tensors } = layer;
+          const read = () => readAllValues(adapter, tensors);
+          return { shape: veraShape(out, input, config.r), conv1d, scale: 1, read };
         }),
       ),
   };

@@ -14,13 +14,13 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BaseModel, PathShift } from "../base/base.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
 import { gridOfLayers } from "../frozen/grid.ts";
 import { toProjection } from "../frozen/projection.ts";
 import { requireSameGenerator } from "../frozen/saved-bases.ts";
 import type { Adapter } from "../adapter.ts";
 import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
 import type { VeraConfig } from "./config.ts";
-import type { VeraLayer } from "./layers.ts";
 import { type FactorsRecord, recordOf, specOf } from "./record.ts";
 import { findSaved, SAVED_A, SAVED_B, type SavedFactors } from "./saved.ts";
 
@@ -41,7 +41,7 @@ export interface FactorsQuestion {
   readonly config: VeraConfig;
   readonly base: BaseModel;
   readonly shift: PathShift;
-  readonly layers: readonly VeraLayer[];
+  readonly layers: readonly AdaptedLayer[];
   /** `--generator`. */
   readonly generator: GeneratorName | undefined;
   /** Is this one of several adapters? Then `--generator` may be meant for another. */

@@ -1,5 +1,5 @@
 import { loraTraining } from "../../lora/train/training.ts";
-import { MAGNITUDE } from "../../lora/layers.ts";
+import { MAGNITUDE } from "../../lora/plan.ts";
 import { existingLora, type LoraSettings, newLora } from "../../lora/train/source.ts";
 import { trainableLora } from "../../lora/train/trained.ts";
 import { lowRankFlops } from "../../delta/low-rank/flops.ts";

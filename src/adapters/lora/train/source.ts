@@ -2,7 +2,7 @@ import type { BaseModel } from "../../base/base.ts";
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { planLora } from "../plan.ts";
 import type { Adapter, AdapterTensor } from "../../adapter.ts";
-import { readValues } from "../../files/values.ts";
+import { readAllValues } from "../../files/values.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
@@ -67,9 +67,9 @@ export async function existingLora(adapter: Adapter, base: BaseModel, settings: 
   const plan = planLora(adapter, base);
   refuseMore(plan);
   const modules: LoraModule[] = [];
-  for (const { module: name, tensor, out, in: input, rank, scale, a, b } of plan.layers) {
-    const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
-    modules.push({ name, tensor, out, in: input, rank, scale, values, stored: { a, b } });
+  for (const { module: name, tensor, out, in: input, rank, scale, tensors } of plan.layers) {
+    const values = await readAllValues(adapter, tensors);
+    modules.push({ name, tensor, out, in: input, rank, scale, values, stored: tensors });
   }
   return { modules, config: { ...adapter.config, inference_mode: true, lora_dropout: settings.dropout } };
 }

@@ -3,6 +3,7 @@ import { memoryTensor } from "../../files/tensors.ts";
 import { kaimingUniform } from "../../../compute/random/kaiming.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import { LORA_TENSORS } from "../plan.ts";
 import type { LoraModule, LoraSource } from "./source.ts";
 import type { Addend, Placement, Trainable } from "../../training/method.ts";
 import { partsOfMatrices } from "../../delta/parts.ts";
@@ -113,5 +114,5 @@ export function withFactors(
   };
 }
 
-const nameA = (module: string) => `${module}.lora_A.weight`;
-const nameB = (module: string) => `${module}.lora_B.weight`;
+const nameA = (module: string) => `${module}.${LORA_TENSORS.names.a}`;
+const nameB = (module: string) => `${module}.${LORA_TENSORS.names.b}`;

@@ -7,7 +7,7 @@ import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../base/target-modules.ts";
 import type { Adapter } from "../../adapter.ts";
-import { readValues } from "../../files/values.ts";
+import { readAllValues } from "../../files/values.ts";
 import { PEFT_TYPE } from "../config.ts";
 import { initialFactor, type NolaDraws } from "../draws.ts";
 import { planNola } from "../plan.ts";
@@ -81,8 +81,8 @@ export async function existingNola(adapter: Adapter, base: BaseModel, settings: 
   refuseMore(plan);
   const { draws, scale } = plan;
   const modules: NolaModule[] = [];
-  for (const { module: name, tensor, out, in: input, a, b } of plan.layers) {
-    const values = { a: await readValues(adapter, a), b: await readValues(adapter, b) };
+  for (const { module: name, tensor, out, in: input, tensors } of plan.layers) {
+    const values = await readAllValues(adapter, tensors);
     modules.push({ name, tensor, out, in: input, initial: initialFactor(draws, name, input), values });
   }
   const config = { ...adapter.config, inference_mode: true, nola_dropout: settings.dropout };

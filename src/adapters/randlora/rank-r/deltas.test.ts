@@ -156,7 +156,7 @@ describe("refused with the reason and a hint", () => {
     ["other rows", { bases: { rows_of_a: 29 } }, {}, "format", '"bases.rows_of_a" is 29, but "bases.min" is 30'],
     ["rows of no model", { bases: { max: 2 ** 31 } }, {}, "adapter", "more than any model has"],
     ["rows of a larger module", {}, { "m.q.weight": [35, 21] }, "adapter", '"m.q" has 35 rows, more than the 34'],
-    ["a base of other shapes", {}, { "m.q.weight": [30, 20] }, "adapter", "has shape [5, 21]"],
+    ["a base of other shapes", {}, { "m.q.weight": [30, 20] }, "adapter", "has shape [5, 5], but [5, 4] follows"],
   ])("%s", async (_, more, shapes, code, message) => {
     await using folder = await TemporaryFolder.create();
     await using adapter = await openPeft(await write(folder, SPARSE, more));

@@ -9,9 +9,8 @@ import type { DeltaSample } from "../../delta/sample.ts";
 import { TrainingBases } from "../../delta/scaled-bases/training-bases.ts";
 import { type FactorsOnGpu, LowRankDeltas, type LowRankSource } from "../../delta/low-rank/deltas.ts";
 import { Transposition } from "../../delta/low-rank/transpose.ts";
-import { readParameters } from "../layers.ts";
+import { readAllValues } from "../../files/values.ts";
 import type { RandloraPlan } from "../plan.ts";
-import { randloraShape } from "../shape.ts";
 import { RankRBases } from "./factors.ts";
 import { firstRowOfA } from "./stacked.ts";
 
@@ -38,7 +37,7 @@ export async function uploadRankR(
 
 async function factorsOnGpu(gpu: Device, plan: RandloraPlan, bases: Bases, staging: Staging): Promise<FactorsOnGpu> {
   const { adapter, layers, config } = plan;
-  const shapes = layers.map(({ out, in: input }) => randloraShape(out, input, config.r));
+  const shapes = layers.map(({ sizes }) => sizes);
   const training = await TrainingBases.create(gpu, bases, "paper", staging);
   const shared = new RankRBases(gpu, training, firstRow(plan), shapes);
   const transposition = new Transposition(gpu, config.r);
@@ -47,7 +46,7 @@ async function factorsOnGpu(gpu: Device, plan: RandloraPlan, bases: Bases, stagi
       const [layer, shape] = [layers[index], shapes[index]];
       if (layer === undefined || shape === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
       const { r, bases: n, cols, out, tall } = shape;
-      const { lambda, gamma } = await readParameters(adapter, layer);
+      const { lambda, gamma } = await readAllValues(adapter, layer.tensors);
       const parameters = { lambda: run.upload("λ", [r, n], lambda), gamma: run.upload("γ", [n, cols], gamma) };
       const turned = run.allocate("factor B, turned", [r, out]);
       const factors = tall ? { long: turned, short: a } : { long: a, short: turned };
@@ -68,10 +67,9 @@ async function rankRReference(
   const { adapter, layers, config, scale } = plan;
   const layer = layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
-  const { lambda, gamma } = await readParameters(adapter, layer);
+  const { lambda, gamma } = await readAllValues(adapter, layer.tensors);
   const { r } = config;
-  const n = layer.bases;
-  const tall = layer.out >= layer.in;
+  const { bases: n, tall, cols: m } = layer.sizes;
   const sum = (row: number, k: number, weight: (j: number) => number) => {
     let total = 0;
     for (let j = 0; j < n; j++) total += readElement(bases.b, row, j * r + k) * weight(j);
@@ -79,7 +77,7 @@ async function rankRReference(
   };
   const ranks = Array.from({ length: r }, (_, k) => k);
   const long = (i: number) => ranks.map((k) => sum(i, k, (j) => itemAt(lambda, k * n + j)));
-  const short = (c: number) => ranks.map((k) => sum(firstRow(plan) + c, k, (j) => itemAt(gamma, j * layer.cols + c)));
+  const short = (c: number) => ranks.map((k) => sum(firstRow(plan) + c, k, (j) => itemAt(gamma, j * m + c)));
   const [left, right] = [rows.map(tall ? long : short), cols.map(tall ? short : long)];
   return Float64Array.from({ length: rows.length * cols.length }, (_, at) => {
     const [one, other] = [itemAt(left, Math.floor(at / cols.length)), itemAt(right, at % cols.length)];

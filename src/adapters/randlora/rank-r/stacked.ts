@@ -38,7 +38,7 @@ const MOST_ROWS = 2 ** 20;
 export function checkStacked(
   adapter: Adapter,
   drawn: Pick<BasesSpec, "max" | "min">,
-  layers: readonly { readonly module: string; readonly rows: number }[],
+  layers: readonly { readonly module: string; readonly sizes: { readonly rows: number } }[],
   known: boolean,
 ): void {
   const refuse = (cause: string, hint: string) =>
@@ -51,8 +51,8 @@ export function checkStacked(
       "its recorded shape is damaged",
     );
   }
-  const layer = layers.find(({ rows }) => rows > most);
+  const layer = layers.find(({ sizes }) => sizes.rows > most);
   if (layer === undefined) return;
-  const cause = `${quote(layer.module)} has ${layer.rows} rows, more than the ${most} of its bases`;
+  const cause = `${quote(layer.module)} has ${layer.sizes.rows} rows, more than the ${most} of its bases`;
   throw refuse(cause, "the adapter belongs to another model, or its recorded shape is wrong");
 }

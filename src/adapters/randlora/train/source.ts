@@ -7,7 +7,7 @@ import type { BilinearShape } from "../../delta/scaled-bases/shape.ts";
 import type { BasesFrom } from "../../delta/scaled-bases/place.ts";
 import type { RandloraConfig } from "../config.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
-import { readParameters } from "../layers.ts";
+import { readAllValues } from "../../files/values.ts";
 import type { BasesSource } from "../generator.ts";
 import { specOf } from "../identify.ts";
 import { loadBases } from "../load-bases.ts";
@@ -134,12 +134,9 @@ export async function existingRandlora(
   const plan = planRandlora(adapter, base, { generator });
   refuseMore(plan);
   const { layers, pairing, scale, extent, config } = plan;
-  const { r, half } = config;
   const modules: RandloraModule[] = [];
-  for (const layer of layers) {
-    const { module: name, tensor, out, in: input } = layer;
-    const shape = randloraShape(out, input, r, half);
-    modules.push({ name, tensor, shape, values: await readParameters(adapter, layer) });
+  for (const { module: name, tensor, sizes: shape, tensors } of layers) {
+    modules.push({ name, tensor, shape, values: await readAllValues(adapter, tensors) });
   }
   const stored = layers.map(({ dtype }) => dtype);
   const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
@@ -148,7 +145,7 @@ export async function existingRandlora(
     scale,
     pairing,
     modules,
-    bases: await loadBases(adapter, source, r, extent, { signal }),
+    bases: await loadBases(adapter, source, config.r, extent, { signal }),
     firstRowOfA: isRankR(adapter) ? firstRowOfA(source.kind === "drawn" ? source.spec : source) : undefined,
     basesFrom: source.kind,
     record: record && formatBasesRecord(record),

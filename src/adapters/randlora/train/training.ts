@@ -1,7 +1,7 @@
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../../delta/magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
-import { MAGNITUDE } from "../layers.ts";
+import { MAGNITUDE } from "../plan.ts";
 import { isRankR } from "../rank-r/stacked.ts";
 import { recordOf } from "../record.ts";
 import { parseBasesFrom } from "../../delta/scaled-bases/place.ts";

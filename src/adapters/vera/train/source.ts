@@ -13,9 +13,9 @@ import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import type { Targets } from "../../base/target-modules.ts";
 import type { Adapter } from "../../adapter.ts";
+import { readAllValues } from "../../files/values.ts";
 import type { VeraConfig } from "../config.ts";
 import { canPeftDraw } from "../convert.ts";
-import { readVectors } from "../layers.ts";
 import { planVera } from "../plan.ts";
 import { type FactorsRecord, formatRecord, recordOf, specOf } from "../record.ts";
 import type { SavedFactors } from "../saved.ts";
@@ -117,8 +117,8 @@ export async function existingVera(
   const { layers, config, extent } = plan;
   const modules: VeraModule[] = [];
   for (const layer of layers) {
-    const { module: name, tensor, out, in: input } = layer;
-    modules.push({ name, tensor, out, in: input, values: await readVectors(adapter, layer) });
+    const { module: name, tensor, out, in: input, tensors } = layer;
+    modules.push({ name, tensor, out, in: input, values: await readAllValues(adapter, tensors) });
   }
   const source = await factorsAs(basesFrom, plan.factors, known, config);
   const record = source.kind === "drawn" ? (source.record ?? recordFactors(source.spec)) : known;

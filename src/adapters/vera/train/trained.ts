@@ -5,7 +5,7 @@ import type { Trainable } from "../../training/method.ts";
 import type { Parameters } from "../../training/parameters.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
 import { savingProjection } from "../convert.ts";
-import { LAMBDA_B, LAMBDA_D } from "../layers.ts";
+import { VERA_TENSORS } from "../plan.ts";
 import { trainedNumbers, VERA_PAIRING, veraShape } from "../shape.ts";
 import type { VeraSettings } from "./settings.ts";
 import type { VeraModule, VeraSource } from "./source.ts";
@@ -32,8 +32,8 @@ export function trainableVera(source: VeraSource, settings: AdapterSettings & Ve
 }
 
 function bilinearModule({ name, tensor, out, in: input, values }: VeraModule, r: number): BilinearModule {
-  const lambda = { name: name + LAMBDA_D, values: values.lambda };
-  const gamma = { name: name + LAMBDA_B, values: values.gamma };
+  const lambda = { name: `${name}.${VERA_TENSORS.names.lambda}`, values: values.lambda };
+  const gamma = { name: `${name}.${VERA_TENSORS.names.gamma}`, values: values.gamma };
   return { name, tensor, shape: veraShape(out, input, r), lambda, gamma };
 }
 
