@@ -45,8 +45,9 @@ export interface Opcode {
   readonly w?: 0 | 1;
   /** There is no VEX form. */
   readonly evex?: true;
-  /** Of the vector's bytes, the part that memory gives: all, a half, a quarter; or so many bytes whatever the vector. */
-  readonly reads?: { readonly part: number } | { readonly bytes: number };
+  /** Of the vector's bytes memory gives a half or a quarter: 2, 4; or so many bytes whatever the vector. */
+  readonly part?: 2 | 4;
+  readonly reads?: number;
 }
 
 /** Operands in the manual's order of encoding: ModRM.reg, vvvv, ModRM.rm. */
@@ -62,12 +63,15 @@ interface Operands {
 export class X64Code extends Code {
   /** A VEX instruction, or an EVEX one where a register or the width needs it. */
   protected vectors(opcode: Opcode, { reg, vvvv, rm, bytes }: Operands, immediate?: number): void {
-    const { prefix, map, w = 0 } = opcode;
+    const { prefix, map } = opcode;
+    const w = opcode.w ?? 0;
     const number = "vector" in rm ? rm.vector : "general" in rm ? rm.general : rm.base.general;
     const index = "base" in rm ? (rm.index?.general ?? 0) : 0;
     const wide = bytes === 64 || reg > 15 || vvvv > 15 || ("vector" in rm && number > 15);
-    const [b, x] = [(number >> 3) & 1, "base" in rm ? (index >> 3) & 1 : (number >> 4) & 1];
-    const length = { 16: 0, 32: 1, 64: 2 }[bytes];
+    const b = (number >> 3) & 1;
+    const x = "base" in rm ? (index >> 3) & 1 : (number >> 4) & 1;
+    // 0, 1, 2 for 16, 32, 64.
+    const length = bytes >> 5;
     const pp = PREFIX_BITS[prefix];
     if (wide || opcode.evex === true) {
       this.byte(0x62);
@@ -76,12 +80,18 @@ export class X64Code extends Code {
       this.byte((length << 5) | (inverted(vvvv >> 4) << 3));
     } else {
       const last = ((~vvvv & 15) << 3) | (length << 2) | pp;
-      if (map === MAP_0F && b === 0 && x === 0) this.bytes([0xc5, (inverted(reg >> 3) << 7) | last]);
-      else this.bytes([0xc4, (inverted(reg >> 3) << 7) | ((x ^ 1) << 6) | ((b ^ 1) << 5) | map, last]);
+      const r = inverted(reg >> 3) << 7;
+      if (map === MAP_0F && b === 0 && x === 0) {
+        this.byte(0xc5);
+        this.byte(r | last);
+      } else {
+        this.byte(0xc4);
+        this.byte(r | ((x ^ 1) << 6) | ((b ^ 1) << 5) | map);
+        this.byte(last);
+      }
     }
     this.byte(opcode.opcode);
-    const reads = opcode.reads ?? { part: 1 };
-    const unit = wide || opcode.evex === true ? ("part" in reads ? bytes / reads.part : reads.bytes) : 1;
+    const unit = wide || opcode.evex === true ? (opcode.reads ?? bytes / (opcode.part ?? 1)) : 1;
     this.operand(reg & 7, rm, unit);
     if (immediate !== undefined) this.byte(immediate);
   }

@@ -13,10 +13,6 @@ import {
   X64Code,
 } from "./x64-encoding.ts";
 
-const HALF = { part: 2 } as const;
-const QUARTER = { part: 4 } as const;
-const FOUR = { bytes: 4 } as const;
-const TWO = { bytes: 2 } as const;
 
 const f0 = (prefix: Prefix, opcode: number, rest: Partial<Opcode> = {}): Opcode => ({
   prefix,
@@ -43,29 +39,29 @@ const VPMAXSD = f38(0x3d);
 const VPSUBD = f0(0x66, 0xfa);
 const VPACKSSDW = f0(0x66, 0x6b);
 const VCVTPS2DQ = f0(0x66, 0x5b);
-const VPMOVZXBD = f38(0x31, { reads: QUARTER });
-const VPMOVSDW: Opcode = { prefix: 0xf3, map: MAP_0F38, opcode: 0x23, evex: true, reads: HALF };
-const VEXTRACTI128 = f3a(0x39, { reads: { bytes: 16 } });
+const VPMOVZXBD = f38(0x31, { part: 4 });
+const VPMOVSDW: Opcode = { prefix: 0xf3, map: MAP_0F38, opcode: 0x23, evex: true, part: 2 };
+const VEXTRACTI128 = f3a(0x39, { reads: 16 });
 const VPSLLD = f0(0x66, 0x72);
 const VPSRLD = f0(0x66, 0x72);
 const VPSRLW = f0(0x66, 0x71);
-const VPMOVZXWD = f38(0x33, { reads: HALF });
-const VPMOVSXBW = f38(0x20, { reads: HALF });
-const VPMOVSXBD = f38(0x21, { reads: QUARTER });
-const VCVTPH2PS = f38(0x13, { reads: HALF });
+const VPMOVZXWD = f38(0x33, { part: 2 });
+const VPMOVSXBW = f38(0x20, { part: 2 });
+const VPMOVSXBD = f38(0x21, { part: 4 });
+const VCVTPH2PS = f38(0x13, { part: 2 });
 const VCVTDQ2PS = f0(0, 0x5b);
-const VBROADCASTSS = f38(0x18, { reads: FOUR });
-const VPBROADCASTD = f38(0x58, { reads: FOUR });
-const VPBROADCASTW = f38(0x79, { reads: TWO });
+const VBROADCASTSS = f38(0x18, { reads: 4 });
+const VPBROADCASTD = f38(0x58, { reads: 4 });
+const VPBROADCASTW = f38(0x79, { reads: 2 });
 const VUNPCKLPS = f0(0, 0x14);
 const VUNPCKHPS = f0(0, 0x15);
 const VUNPCKLPD = f0(0x66, 0x14, { w: 1 });
 const VUNPCKHPD = f0(0x66, 0x15, { w: 1 });
 const VPERM2F128 = f3a(0x06);
 const VSHUFF32X4 = f3a(0x23, { evex: true });
-const VINSERTI128 = f3a(0x38, { reads: { bytes: 16 } });
+const VINSERTI128 = f3a(0x38, { reads: 16 });
 const [LOAD, STORE] = [f0(0, 0x10), f0(0, 0x11)];
-const [LOAD_ONE, STORE_ONE] = [f0(0xf3, 0x10, { reads: FOUR }), f0(0xf3, 0x11, { reads: FOUR })];
+const [LOAD_ONE, STORE_ONE] = [f0(0xf3, 0x10, { reads: 4 }), f0(0xf3, 0x11, { reads: 4 })];
 
 export class X64 extends X64Code {
   // f32
