@@ -50,6 +50,7 @@ const MOST_ROWS = 2 ** 24;
 /** Whatever the threads, the bits are the same; with FMA on every processor that has it, and without on all. */
 const DRIVERS: Readonly<Record<CpuCode, string>> = {
   wasm: "WebAssembly with 128-bit SIMD",
+  neon: "machine code with NEON",
   avx2: "machine code with AVX2",
   avx512: "machine code with AVX-512",
 };

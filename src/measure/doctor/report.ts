@@ -75,6 +75,7 @@ function busy({ cores, load }: Diagnosis): string {
 
 const CODES: Readonly<Record<CpuFacts["code"], string>> = {
   wasm: "WebAssembly with 128-bit SIMD",
+  neon: "machine code with NEON",
   avx2: "machine code with AVX2 and FMA",
   avx512: "machine code with AVX-512",
 };

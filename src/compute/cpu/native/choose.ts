@@ -1,11 +1,12 @@
 import { RandloraError } from "../../../files/errors.ts";
+import { Arm64Machine } from "./arm64-machine.ts";
 import { type Features, x64Features } from "./features.ts";
-import { executable } from "./pages.ts";
+import { canExecute, executable } from "./pages.ts";
 import { program, type Program } from "./program.ts";
 import { X64Machine } from "./x64-machine.ts";
 
 /** What the CPU device computes with: WebAssembly, or code of our own for the processor at hand. */
-export const CPU_CODES = ["wasm", "avx2", "avx512"] as const;
+export const CPU_CODES = ["wasm", "neon", "avx2", "avx512"] as const;
 export type CpuCode = (typeof CPU_CODES)[number];
 
 /** Code of our own, where it can be called. */
@@ -22,6 +23,8 @@ export interface Chosen {
   readonly passed: readonly string[];
 }
 
+const REFUSED = "the system gives no executable memory";
+
 /** The variable that chooses, for tests and comparisons. */
 const VARIABLE = "RANDLORA_CPU_CODE";
 
@@ -37,10 +40,20 @@ export function availableCodes(): readonly CpuCode[] {
   return available;
 }
 
+/** Why there is none but WebAssembly, where a processor of this kind could run other code. */
+let reason: string | undefined;
+
 function findCodes(): readonly CpuCode[] {
-  if (process.arch !== "x64") return ["wasm"];
-  features = x64Features();
-  return CPU_CODES.filter((code) => code === "wasm" || features?.[code] === true);
+  // Every processor of Linux' arm64 has NEON.
+  if (process.platform === "darwin") reason = "no machine code on macOS";
+  else if (process.arch === "arm64" && process.platform === "linux") {
+    if (canExecute()) return ["wasm", "neon"];
+    reason = REFUSED;
+  } else if (process.arch === "x64") {
+    features = x64Features();
+    if (features === undefined) reason = REFUSED;
+  }
+  return CPU_CODES.filter((code) => code === "wasm" || (code !== "neon" && features?.[code] === true));
 }
 
 /** Computes with code before it is used; returns what of it differs from the module. */
@@ -60,7 +73,7 @@ export function chooseCode(wanted: string | undefined, check: SelfCheck): Chosen
     if (fault !== undefined) throw new RandloraError("gpu", fault, `please report this; ${VARIABLE}=wasm does without`);
     return { code, native: mapped.get(code), passed: [] };
   }
-  const passed: string[] = [];
+  const passed: string[] = reason === undefined ? [] : [reason];
   for (const code of codes.toReversed()) {
     const fault = faultOf(code, check);
     if (fault === undefined) return { code, native: mapped.get(code), passed };
@@ -96,11 +109,19 @@ export function mappedCode(code: Exclude<CpuCode, "wasm">): NativeCode {
   return native;
 }
 
-/** @throws Error where pages cannot be made executable, which they could when the processor was asked */
-function mapCode(code: "avx2" | "avx512"): NativeCode {
-  const machine = new X64Machine(code === "avx2" ? 8 : 16, code === "avx512" && features?.vnni === true);
-  const { code: bytes, ...rest } = program(machine, () => machine.enter(process.platform === "win32"));
+/** @throws Error where pages cannot be made executable */
+function mapCode(code: Exclude<CpuCode, "wasm">): NativeCode {
+  const { code: bytes, ...rest } = programOf(code);
   const address = executable(bytes);
   if (address === undefined) throw new Error("the system gives no executable memory");
   return { ...rest, address };
+}
+
+function programOf(code: Exclude<CpuCode, "wasm">): Program {
+  if (code === "neon") {
+    const machine = new Arm64Machine();
+    return program(machine, () => machine.enter());
+  }
+  const machine = new X64Machine(code === "avx2" ? 8 : 16, code === "avx512" && features?.vnni === true);
+  return program(machine, () => machine.enter(process.platform === "win32"));
 }

@@ -19,6 +19,11 @@ export function executable(code: Uint8Array): Pointer | undefined {
   return address;
 }
 
+/** Whether the system lets this process run code of its own. */
+export function canExecute(): boolean {
+  return executable(new Uint8Array(1)) !== undefined;
+}
+
 function linuxPages(code: Uint8Array, bytes: number): Pointer | undefined {
   if (process.platform !== "linux") return undefined;
   const libc = openLibc({

@@ -13,7 +13,6 @@ import {
   X64Code,
 } from "./x64-encoding.ts";
 
-
 const f0 = (prefix: Prefix, opcode: number, rest: Partial<Opcode> = {}): Opcode => ({
   prefix,
   map: MAP_0F,

@@ -1,5 +1,16 @@
 import type { Stored } from "../machine.ts";
 
+/** Numbers between −1 and 1 that are the same on every machine, which those of Math.sin need not be. */
+export function noise(index: number, turn: number): number {
+  const mixed = Math.imul(index + 1, 0x9e3779b1) ^ Math.imul(Math.round(turn * 1000), 0x85ebca6b);
+  return (Math.imul(mixed ^ (mixed >>> 15), 0xc2b2ae35) >> 8) / 2 ** 23;
+}
+
+/** What was found, in a few digits. */
+export function digest(found: Iterable<number>): bigint {
+  return BigInt(Bun.hash(Float32Array.from(found, (value) => (Number.isNaN(value) ? 0 : value))));
+}
+
 /** Numbers in a format, as bytes. F16 has whole 64ths of 1 to 2 here, so that nothing has to be rounded. */
 export function encoded(format: Stored, count: number, value: (index: number) => number): Uint8Array<ArrayBuffer> {
   const floats = Float32Array.from({ length: count }, (_, index) => value(index));
