@@ -7,10 +7,10 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
 import { merge, mergeArguments, randlora, ROOT } from "./program.ts";
+import { tokensOf } from "./tokens.ts";
 
 const Measured = v.object({ nll: v.number(), perplexity: v.number() });
 const Report = v.object({ tokens: v.number(), base: Measured, adapted: Measured, merged: Measured });
-const Ids = v.object({ ids: v.array(v.number()) });
 
 const python = await judge();
 const CONTEXT = 100;
@@ -38,13 +38,8 @@ test.each([
     const [adapter = ""] = of.adapters;
     const args = [of.base, "--adapter", adapter, "--merged", "--file", text, "--context", String(CONTEXT)];
     const ours = v.parse(Report, JSON.parse(await randlora(["eval", "perplexity", ...args, "--json"])));
-    const { ids } = v.parse(Ids, JSON.parse(await randlora(["tokenize", of.base, "--file", text, "--json"])));
+    const { ids, beginning } = await tokensOf(of.base, text);
     expect(ids.length).toBeGreaterThan(2 * CONTEXT);
-    const plain = v.parse(
-      Ids,
-      JSON.parse(await randlora(["tokenize", of.base, "--file", text, "--no-special", "--json"])),
-    );
-    const beginning = ids.length > plain.ids.length ? ids[0] : null;
     expect(beginning === null).toBe(!begins);
     const wanted = await python.perplexities({ base: of.base, adapter, merged, ids, context: CONTEXT, beginning });
     for (const kind of ["base", "adapted", "merged"] as const) {

@@ -10,6 +10,7 @@ import { judge } from "./judge.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { randlora, ROOT } from "./program.ts";
 import { openTensors } from "./tensors.ts";
+import { tokensOf } from "./tokens.ts";
 import { largestRelative, type Options, trainOurs, trainTheirs } from "./training-judge.ts";
 import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
 
@@ -44,11 +45,6 @@ function roundedModel(base: string, format: string): Promise<string> {
 }
 
 /** The tokens of the text. */
-async function idsBy(model: string): Promise<readonly number[]> {
-  const tokens = await randlora(["tokenize", model, "--file", text, "--json"]);
-  return v.parse(v.object({ ids: v.array(v.number()) }), JSON.parse(tokens)).ids;
-}
-
 test.each(FORMATS)("the blocks of a model's weights in %s are gguf's, byte for byte", async (format) => {
   const dtype = NAMED_BLOCKS[format];
   const weights = [...openTensors(STORIES)].filter(
@@ -94,7 +90,7 @@ describe.each([
       const args = ["eval", "perplexity", base, "--file", text, "--context", String(CONTEXT), "--quantize", format];
       const ours = v.parse(Perplexity, JSON.parse(await randlora([...args, "--json"])));
       const rounded = await roundedModel(base, format);
-      const params = { base: rounded, adapter: null, ids: await idsBy(base), context: CONTEXT };
+      const params = { base: rounded, adapter: null, ...(await tokensOf(base, text)), context: CONTEXT };
       const wanted = await python.request(v.number(), "perplexity", params);
       expect(Math.abs(ours.base.perplexity / Math.exp(wanted) - 1)).toBeLessThan(2e-3);
     },
@@ -142,7 +138,12 @@ test.each<[string, Options, boolean]>([
     // What was trained, beside the same weights: as PEFT evaluates it.
     const args = ["eval", "perplexity", run, "--file", text, "--context", String(CONTEXT), "--quantize", format];
     const { adapted } = v.parse(Perplexity, JSON.parse(await randlora([...args, "--json"])));
-    const params = { base: rounded, adapter: join(run, "adapter"), ids: await idsBy(STORIES), context: CONTEXT };
+    const params = {
+      base: rounded,
+      adapter: join(run, "adapter"),
+      ...(await tokensOf(STORIES, text)),
+      context: CONTEXT,
+    };
     const wanted = await python.request(v.number(), "perplexity", params);
     expect(Math.abs((adapted?.perplexity ?? NaN) / Math.exp(wanted) - 1)).toBeLessThan(2e-3);
   },

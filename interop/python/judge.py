@@ -108,10 +108,12 @@ def perplexities(
     }
 
 
-def perplexity(base: str, adapter: str | None, ids: list[int], context: int) -> float:
+def perplexity(
+    base: str, adapter: str | None, ids: list[int], context: int, beginning: int | None
+) -> float:
     """The mean negative log-likelihood of a text by a model in f32, perhaps with an adapter."""
     model = load_base(Path(base), torch.float32)
-    return nll_of(model if adapter is None else PeftModel.from_pretrained(model, adapter), ids, context)
+    return nll_of(model if adapter is None else PeftModel.from_pretrained(model, adapter), ids, context, beginning)
 
 
 def nll_of(model: torch.nn.Module, ids: list[int], context: int, beginning: int | None = None) -> float:
