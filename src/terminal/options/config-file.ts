@@ -6,8 +6,11 @@ import { RandloraError } from "../../files/errors.ts";
 /** Read when no `--config` is given, if it exists in the current folder. */
 const FOLDER_CONFIG = "randlora.yaml";
 
-/** Far beyond any that people write; keeps a wrong file from filling the memory. */
-const MAX_BYTES = 2 ** 20;
+/**
+ * Far beyond any that people write. The current folder's file may be anybody's, and reading YAML takes time that grows with
+ * the square of the number of keys: a second for this many bytes, minutes for a megabyte.
+ */
+const MAX_BYTES = 2 ** 16;
 
 /** A configuration file that is to be read. */
 export interface ConfigFile {

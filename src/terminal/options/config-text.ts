@@ -1,9 +1,9 @@
-import { parseDocument } from "yaml";
+import { parseDocument, visit } from "yaml";
 import { RandloraError } from "../../files/errors.ts";
 
 /*
- * A configuration file's values. Scalars are texts, as written (YAML's failsafe schema): `012` stays `012`, and an option
- * reads it as it reads the command line. Types (YAML's core schema) matter within the JSON objects of some options, and
+ * A configuration file's values. Scalars are texts, as written (as YAML's failsafe schema has them): `012` stays `012`, and an
+ * option reads it as it reads the command line. Types (YAML's core schema) matter within the JSON objects of some options, and
  * for what is left empty.
  *
  * Aliases make a small file a large value, or one that holds itself: what it comes to is counted before it is written out.
@@ -20,13 +20,17 @@ export interface Written {
 
 /** @throws {RandloraError} `format` naming the line */
 export function parseYaml(name: string, source: string): Written {
-  const read = (schema: "failsafe" | "core"): unknown => {
-    const document = parseDocument(source, { schema, logLevel: "error" });
-    for (const error of document.errors) throw error;
-    return document.toJS();
-  };
   try {
-    return { text: read("failsafe"), typed: read("core") };
+    const document = parseDocument(source, { schema: "core", logLevel: "error" });
+    for (const error of document.errors) throw error;
+    const typed: unknown = document.toJS();
+    // Not parsed again with the failsafe schema: that takes as long as the first time.
+    visit(document, {
+      Scalar(_, node) {
+        node.value = node.source ?? node.value;
+      },
+    });
+    return { text: document.toJS(), typed };
   } catch (cause) {
     // Its message goes on with the lines around the place.
     const [reason = ""] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
