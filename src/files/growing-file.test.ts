@@ -44,5 +44,8 @@ test("no input is replaced, and what cannot be written is refused at once", asyn
     const open = GrowingFile.open(folder.at("data", "task", "test.json"), { ...FORCED, inputs: [input] });
     await expect(open).rejects.toThrow(/it is (a file of )?the input/);
   }
+  // A rename would find it out when all has been computed.
+  const onFolder = GrowingFile.open(folder.at("data"), FORCED);
+  await expect(onFolder).rejects.toThrow("it exists and is not a file");
   await expect(GrowingFile.open(folder.at("none", "file"), NEW)).rejects.toMatchObject({ code: "file" });
 });

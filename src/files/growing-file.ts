@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { RandloraError } from "./errors.ts";
 import { syncFolder } from "./disk.ts";
 import { naming, oneLine } from "./failure.ts";
-import { refuseInputs } from "./publish-check.ts";
+import { refuseInputs, refuseOtherKind } from "./publish-check.ts";
 import { replaceSynced, writeSynced } from "./whole-file.ts";
 
 export interface GrowingOptions {
@@ -40,7 +40,11 @@ export class GrowingFile {
       const hint = "--resume goes on with it, --force replaces it";
       throw new RandloraError("file", `${oneLine(path)}: it exists already`, hint);
     }
-    if (exists) await refuseInputs(await naming(path, "write", realpath(path)), { kind: "file", inputs });
+    if (exists) {
+      const target = await naming(path, "write", realpath(path));
+      const there = await refuseInputs(target, { kind: "file", inputs });
+      if (there !== undefined) refuseOtherKind(target, "file", there);
+    }
     const aside = `${path}.unfinished`;
     const begun = resume ? [aside, path].find((one) => existsSync(one)) : undefined;
     const grows = begun ?? (exists ? aside : path);

@@ -25,8 +25,7 @@ export async function checkTarget(target: string, options: PublicationOptions): 
   const { kind, force, objection = () => undefined } = options;
   const there = await refuseInputs(target, options);
   if (there === undefined) return;
-  if (kind === "folder" && !there.isDirectory()) throw refusal(target, "it exists and is not a folder", "remove it");
-  if (kind === "file" && !there.isFile()) throw refusal(target, "it exists and is not a file", "name another output");
+  refuseOtherKind(target, kind, there);
   if (force !== true) throw existing(target);
   if (kind === "folder" && isInside(process.cwd(), target)) {
     throw refusal(target, "it holds the current folder", "choose another output");
@@ -63,6 +62,16 @@ export async function refuseInputs(
     }
   }
   return there;
+}
+
+/** Refuses to replace a folder by a file or the reverse, and devices. Throws `RandloraError` "file". @param there what is there */
+export function refuseOtherKind(
+  target: string,
+  kind: PublicationOptions["kind"],
+  there: Pick<BigIntStats, "isDirectory" | "isFile">,
+): void {
+  if (kind === "folder" && !there.isDirectory()) throw refusal(target, "it exists and is not a folder", "remove it");
+  if (kind === "file" && !there.isFile()) throw refusal(target, "it exists and is not a file", "name another output");
 }
 
 async function entriesOf(folder: string): Promise<BigIntStats[]> {
