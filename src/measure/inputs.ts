@@ -16,5 +16,5 @@ export async function dataIn(data: string, dataset?: string): Promise<string[]> 
   if (there === undefined) return []; // whoever reads it says so
   if (dataset !== undefined || !there.isDirectory()) return [data];
   const names = await readdir(data);
-  return names.filter((name) => /^(train|val|test|data)/i.test(name)).map((name) => join(data, name));
+  return names.filter((name) => /^(train|val|dev|test|eval|data)/i.test(name)).map((name) => join(data, name));
 }
