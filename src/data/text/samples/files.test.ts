@@ -48,6 +48,12 @@ test.each([
   });
 });
 
+test("beside a file to train on, data/ is not looked into", async () => {
+  await using folder = await DataFolder.with({ "train.jsonl": A, "data/train.json": "[]", "data/valid.jsonl": B });
+  const found = await locateData({ data: folder.path });
+  expect(found).toEqual({ train: folder.file("train.jsonl"), valid: undefined, test: undefined });
+});
+
 describe("refuses", () => {
   const refuse = async (choice: DataChoice, message: string) => expect(locateData(choice)).rejects.toThrow(message);
 

@@ -56,12 +56,14 @@ export async function locateData({ data, valid, validSplit }: DataChoice): Promi
 
 async function findInFolder(folder: string): Promise<DataFiles> {
   const names = await naming(folder, "read", readdir(folder));
-  // A copy of a repository on the Hub has its files in data/.
-  const inside = names.includes("data") ? await readdir(join(folder, "data")).catch((): string[] => []) : [];
+  const isTrain = (name: string) =>
+    EXTENSIONS.some((extension) => name.endsWith(extension)) && isOf(SPLITS.train, name);
+  // A copy of a repository on the Hub has its files in data/; beside a file to train on, data/ is something else.
+  const inside = names.some(isTrain) ? [] : await readdir(join(folder, "data")).catch((): string[] => []);
   const sorted = [...names, ...inside.map((name) => join("data", name))].toSorted();
   const all = EXTENSIONS.flatMap((extension) => sorted.filter((name) => name.endsWith(extension)));
   const find = (stems: readonly string[]): string | undefined => {
-    const found = all.filter((name) => stems.includes(stemOf(name)));
+    const found = all.filter((name) => isOf(stems, name));
     const [first, second] = found;
     if (second !== undefined) {
       const hint = found.some((name) => shardsOf(name) > 1)
@@ -87,13 +89,13 @@ async function findInFolder(folder: string): Promise<DataFiles> {
     );
   }
   // Who has an eval.jsonl beside test.jsonl means something else by it.
-  const test = SPLITS.test.find((stem) => all.some((name) => stemOf(name) === stem)) ?? "test";
+  const test = SPLITS.test.find((stem) => all.some((name) => isOf([stem], name))) ?? "test";
   return { train, valid: find(SPLITS.valid), test: find([test]) };
 }
 
-/** `data/train-00000-of-00001.parquet` → `train`. */
-function stemOf(path: string): string {
-  return basename(path, extname(path)).replace(SHARD, "");
+/** Is it called so, as `data/train-00000-of-00001.parquet` is `train`? */
+function isOf(stems: readonly string[], path: string): boolean {
+  return stems.includes(basename(path, extname(path)).replace(SHARD, ""));
 }
 
 /** Number of files that a split was cut into, by this one's name. */
