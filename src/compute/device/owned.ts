@@ -31,7 +31,7 @@ export function ownedBy(owner: Pick<DisposableStack | AsyncDisposableStack, "def
 }
 
 /** `object` with some members of its own; all others are `object`'s, and see nothing of it. */
-function overlaid<T extends object>(object: T, own: Partial<T>): T {
+export function overlaid<T extends object>(object: T, own: Partial<T>): T {
   return new Proxy(object, {
     get(_, key) {
       if (key in own) return own[key as keyof T];

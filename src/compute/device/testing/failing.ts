@@ -1,5 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Device, DeviceMemory } from "../device.ts";
+import { overlaid } from "../owned.ts";
 
 /** The same device, whose memory is full after so many buffers. */
 export function failingAfter(device: Device, buffers: number): Device {
@@ -17,13 +18,5 @@ export function failingAfter(device: Device, buffers: number): Device {
       return device.memory.allocateTogether(labels, size);
     },
   };
-  const over = <T extends object>(object: T, members: Partial<T>): T =>
-    new Proxy(object, {
-      get(_, key) {
-        if (key in members) return members[key as keyof T];
-        const value: unknown = Reflect.get(object, key, object);
-        return typeof value === "function" ? value.bind(object) : value;
-      },
-    });
-  return over(device, { memory: over(device.memory, own) });
+  return overlaid(device, { memory: overlaid(device.memory, own) });
 }
