@@ -147,8 +147,8 @@ test("a model of texts is refused by its kind", async () => {
 test.each([
   ["neither", [], "neither images nor a text", 2],
   ["both", [IMAGES[0] ?? "", "-p", "cat"], "images, and a text with -p", 2],
-  ["a image that is none", [import.meta.path], "not a image of a known format", 1],
-  ["a image that is not there", ["no.jpg"], "no.jpg", 1],
+  ["an image that is none", [import.meta.path], "not an image of a known format", 1],
+  ["an image that is not there", ["no.jpg"], "no.jpg", 1],
   ["a text for a model of images", ["-p", "cat"], "no encoder of texts", 2],
 ])(
   "refused: %s",

@@ -23,12 +23,12 @@ describe("bad images", () => {
     else await Bun.write(path, file);
     return folder;
   }
-  /** The header of a image of 10,001 × 10,000. */
+  /** The header of an image of 10,001 × 10,000. */
   const huge = new TextEncoder().encode("P6\n10001 10000\n255\n");
 
   test.each([
     ["cut.jpg", "half.jpg", "the JPEG is cut short"],
-    ["text.png", new TextEncoder().encode("no image"), "not a image of a known format"],
+    ["text.png", new TextEncoder().encode("no image"), "not an image of a known format"],
     ["empty.png", new Uint8Array(), ""],
     ["huge.ppm", huge, "more than 100,000,000"],
     ["film.png", "film.png", "animated"],

@@ -5,7 +5,7 @@ import type { Device } from "../../src/compute/device/device.ts";
 import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
 import { type ImageTrial, trainImages } from "../../src/train/testing/images.ts";
 
-/** A image of the fixtures. */
+/** An image of the fixtures. */
 export function image(name: string): string {
   return join(import.meta.dir, "../../fixtures/images", name);
 }

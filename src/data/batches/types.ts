@@ -1,7 +1,7 @@
-/** The samples of a set as batches are made of them, whatever a sample is: a text, a image. */
+/** The samples of a set as batches are made of them, whatever a sample is: a text, an image. */
 export interface Samples<Batch> {
   readonly length: number;
-  /** What sample i takes of a batch: its tokens; 1 for a image. */
+  /** What sample i takes of a batch: its tokens; 1 for an image. */
   lengthOf(i: number): number;
   /** How many terms of the loss sample i has. */
   targetsOf(i: number): number;

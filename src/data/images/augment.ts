@@ -15,7 +15,7 @@ export interface Augmentation {
 }
 
 /**
- * Draws the part of a image that an epoch sees, and whether it is mirrored: torchvision's `RandomResizedCrop` (an area of
+ * Draws the part of an image that an epoch sees, and whether it is mirrored: torchvision's `RandomResizedCrop` (an area of
  * 0.5 to 1, proportions of 3/4 to 4/3, the middle where ten tries do not fit) and `RandomHorizontalFlip`, from our own
  * generator. A function of its arguments alone: a resumed run sees the same parts.
  *

@@ -25,7 +25,7 @@ export const UNASKED_PIXELS = 4_000_000;
 export interface DecodeOptions {
   /** Turn the image upright as its EXIF data say: transformers' `load_image` does, torchvision's data sets do not. */
   readonly upright: boolean;
-  /** Asked between the header and the pixels of a image of more than {@link UNASKED_PIXELS}. */
+  /** Asked between the header and the pixels of an image of more than {@link UNASKED_PIXELS}. */
   readonly admit?: Admit;
 }
 
@@ -40,7 +40,8 @@ export interface DecodeOptions {
 export async function decodeImage(bytes: Uint8Array, name: string, { upright, admit }: DecodeOptions): Promise<Image> {
   const { header, pixels } = open(bytes, name);
   const { width, height } = header;
-  if (width === 0 || height === 0) throw new RandloraError("format", `${name}: a image of ${width} × ${height} pixels`);
+  if (width === 0 || height === 0)
+    throw new RandloraError("format", `${name}: an image of ${width} × ${height} pixels`);
   const tooLarge = width * height > MOST_PIXELS ? `more than ${MOST_PIXELS.toLocaleString("en")}` : undefined;
   const problem = tooLarge ?? (Math.max(width, height) > LONGEST_SIDE ? "too long a side" : undefined);
   if (problem !== undefined) {
@@ -52,7 +53,7 @@ export async function decodeImage(bytes: Uint8Array, name: string, { upright, ad
   return upright ? turned(image, header.orientation) : image;
 }
 
-/** A image whose header has been read, but not its pixels. */
+/** An image whose header has been read, but not its pixels. */
 interface Opened {
   readonly header: Header;
   readonly pixels: () => Image | Promise<Image>;
@@ -77,7 +78,7 @@ function open(bytes: Uint8Array, name: string): Opened {
     const header = readNetpbmHeader(bytes, name);
     return { header, pixels: () => readNetpbm(bytes, header, name) };
   }
-  const found = bytes.length === 0 ? "an empty file" : "not a image of a known format";
+  const found = bytes.length === 0 ? "an empty file" : "not an image of a known format";
   throw new RandloraError("format", `${name}: ${found}`, "known are JPEG, PNG, WebP, GIF and PPM");
 }
 

@@ -6,7 +6,7 @@ export interface Image {
   readonly data: Uint8Array;
 }
 
-/** A part of a image, in pixels; `right` and `bottom` are the first column and row outside. */
+/** A part of an image, in pixels; `right` and `bottom` are the first column and row outside. */
 export interface Box {
   readonly left: number;
   readonly top: number;
@@ -22,7 +22,7 @@ export function blank(width: number, height: number): { width: number; height: n
   return { width, height, data: new Uint8Array(width * height * 3) };
 }
 
-/** The part of a image inside `box`; what lies outside of the image is black, as Pillow's `crop` has it. */
+/** The part of an image inside `box`; what lies outside of the image is black, as Pillow's `crop` has it. */
 export function crop(image: Image, box: Box): Image {
   const { width, height } = image;
   if (box.left === 0 && box.top === 0 && box.right === width && box.bottom === height) return image;
@@ -45,7 +45,7 @@ export function mirrored(image: Image): Image {
   return turned(image, 2);
 }
 
-/** A image turned upright, as Pillow's `ImageOps.exif_transpose` does. */
+/** An image turned upright, as Pillow's `ImageOps.exif_transpose` does. */
 export function turned(image: Image, orientation: Orientation): Image {
   if (orientation === 1) return image;
   const { width, height, data } = image;

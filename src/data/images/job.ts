@@ -25,7 +25,7 @@ export interface Job {
 }
 
 /**
- * Reads a image and prepares it.
+ * Reads an image and prepares it.
  *
  * @param admit asked once, before what takes much memory
  * @returns height · width · 3 bytes, of the preprocessing's size

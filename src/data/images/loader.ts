@@ -46,7 +46,7 @@ export interface LoaderOptions {
   readonly ahead?: number | undefined;
 }
 
-/** A image that was prepared, or why it was not. */
+/** An image that was prepared, or why it was not. */
 type Prepared = { readonly bytes: Uint8Array } | { readonly thrown: unknown };
 
 /**

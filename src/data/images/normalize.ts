@@ -16,7 +16,7 @@ export function normalizationTable({ rescale, normalize }: Pick<Preprocessing, "
 }
 
 /**
- * Normalizes a image's bytes into a batch.
+ * Normalizes an image's bytes into a batch.
  *
  * @param bytes height · width · 3
  * @param table of {@link normalizationTable}

@@ -3,10 +3,10 @@ import type { Preprocessing } from "./preprocessing.ts";
 import { resize } from "./resize.ts";
 
 /**
- * Resizes a image and cuts out its middle, as transformers' `CLIPImageProcessorPil` and `BitImageProcessorPil` do, bit
+ * Resizes an image and cuts out its middle, as transformers' `CLIPImageProcessorPil` and `BitImageProcessorPil` do, bit
  * for bit. Only what is cut out is computed.
  *
- * @returns a image of the preprocessing's width and height
+ * @returns an image of the preprocessing's width and height
  */
 export function prepare(image: Image, preprocessing: Preprocessing): Image {
   const { filter, crop: middle } = preprocessing;

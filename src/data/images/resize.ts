@@ -4,7 +4,7 @@ import { blank, crop, type Image } from "./image.ts";
 export type Filter = "lanczos" | "bilinear" | "bicubic" | "box";
 
 interface Kernel {
-  /** The weight of a pixel that lies x output pixels (input pixels, where a image grows) from the centre. */
+  /** The weight of a pixel that lies x output pixels (input pixels, where an image grows) from the centre. */
   readonly weight: (x: number) => number;
   /** Beyond this distance weights are 0. */
   readonly support: number;

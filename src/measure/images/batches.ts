@@ -9,7 +9,7 @@ export interface BatchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A thread takes longer to start than a image to prepare. */
+/** A thread takes longer to start than an image to prepare. */
 const WORTH_THREADS = 8;
 
 /**

@@ -2,7 +2,7 @@ import { visible } from "../../files/visible.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 
-/** The likeliest classes of a image, the likeliest one first. */
+/** The likeliest classes of an image, the likeliest one first. */
 export interface ClassifiedImage {
   readonly path: string;
   readonly classes: readonly { readonly name: string; readonly probability: number }[];

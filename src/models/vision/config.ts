@@ -81,7 +81,7 @@ export function encoderOf(sizes: Omit<EncoderConfig, "headSize" | "activation">,
   return { ...sizes, headSize, activation: activationNamed(activation) };
 }
 
-/** @throws RandloraError `model` where a image of the model's own size holds no patch, or its pixels are no colors */
+/** @throws RandloraError `model` where an image of the model's own size holds no patch, or its pixels are no colors */
 export function checkImages(image: Size, patch: Size, channels: number): void {
   if (channels !== CHANNELS) {
     throw new RandloraError("model", `images of ${channels} channels`, `supported: ${CHANNELS}, red, green and blue`);

@@ -14,7 +14,7 @@ export interface Images {
   readonly pixels: Float32Array;
 }
 
-/** Whole patches of a image; what is left over at the right and at the bottom is not looked at. */
+/** Whole patches of an image; what is left over at the right and at the bottom is not looked at. */
 export function gridOf([height, width]: Size, [patchHeight, patchWidth]: Size): Grid {
   return [Math.floor(height / patchHeight), Math.floor(width / patchWidth)];
 }

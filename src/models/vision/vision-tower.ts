@@ -46,7 +46,7 @@ export class VisionTower {
       : undefined;
   }
 
-  /** Tokens of a image: its patches, and the class token. */
+  /** Tokens of an image: its patches, and the class token. */
   get tokens(): number {
     const [rows, cols] = this.grid;
     return 1 + rows * cols;

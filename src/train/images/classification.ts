@@ -10,7 +10,7 @@ import { grey, type ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
 
 /**
- * What a head reads of a image. linear: what transformers' own classifier does; class-token: the normed class token
+ * What a head reads of an image. linear: what transformers' own classifier does; class-token: the normed class token
  * (RandLoRA's experiments); joint: what stands for the image beside texts, of length `scale`.
  */
 export type Features = { readonly of: "linear" | "class token" } | { readonly of: "joint"; scale(): number };

@@ -36,7 +36,7 @@ export function contrastive(model: ImageModel, { loss, texts, head }: Contrastiv
       const seen = model.recordImages(recorder, images, options);
       const unit = recordScaledUnit(recorder, seen, joint.logitScale, loss === "clip" ? "power" : "itself");
       recorder.release(seen);
-      // Equal texts have equal vectors: each class's is worked out once, and stands wherever a image is of it.
+      // Equal texts have equal vectors: each class's is worked out once, and stands wherever an image is of it.
       const classes = [...new Set(labels)];
       const read = model.recordTexts(
         recorder,

@@ -177,7 +177,7 @@ async function pixelsOf(sets: readonly (ImageSet | undefined)[], signal?: AbortS
       if (index % AT_ONCE === 0) await Bun.sleep(0); // so that a signal is seen
       signal?.throwIfAborted();
       const { from } = await set.source(index);
-      if (!("image" in from)) throw new TypeError(`${set.path}: a image in a file that is not listed`);
+      if (!("image" in from)) throw new TypeError(`${set.path}: an image in a file that is not listed`);
       const { width, height, data } = from.image;
       hash.update(`${width} ${height}\n`).update(data);
     }

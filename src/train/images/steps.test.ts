@@ -139,7 +139,7 @@ describe("steps of images", () => {
 
   test.each([
     ["nothing can be read", { skipBad: true }, "no image can be read; the first: ", ""],
-    ["what cannot be read may not be left out", { skipBad: false }, "2.ppm: not a image", "--skip-bad-images"],
+    ["what cannot be read may not be left out", { skipBad: false }, "2.ppm: not an image", "--skip-bad-images"],
   ])("are refused where %s", async (_, options, message, hint) => {
     const bad = subsetOf(set, [2, 2]);
     using loader = new ImageLoader(bad, { preprocessing, threads: 0, ...options });

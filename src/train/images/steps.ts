@@ -125,7 +125,7 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   }
 }
 
-/** What can be done about a image that cannot be read. @throws what was thrown, with that as its hint */
+/** What can be done about an image that cannot be read. @throws what was thrown, with that as its hint */
 function advise(thrown: unknown): never {
   if (!(thrown instanceof RandloraError)) throw thrown;
   const hints = [thrown.hint, "--skip-bad-images leaves such images out and names them"].filter((hint) => hint !== "");

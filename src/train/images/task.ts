@@ -149,7 +149,7 @@ export function headParameters(
   return classes * (featuresOf(head, vision) + (head === "linear" ? 1 : 0));
 }
 
-/** What a head reads of a image: so many numbers. */
+/** What a head reads of an image: so many numbers. */
 function featuresOf(head: "linear" | "cls", { encoder: { width }, features }: ImageConfig["vision"]): number {
   return head === "linear" ? features.length * width : width;
 }

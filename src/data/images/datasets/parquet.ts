@@ -19,7 +19,7 @@ type Labeled = ReturnType<typeof classify>;
 const HINT = "images in parquet have the columns image ({bytes, path}) and label";
 
 /**
- * Reads images in the Hub's parquet: `image`, the bytes of a image's file, and `label`, whose names stand in the schema's
+ * Reads images in the Hub's parquet: `image`, the bytes of an image's file, and `label`, whose names stand in the schema's
  * metadata. Labels are read at once, images a group of rows at a time; groups are kept in memory or
  * in a file.
  *
@@ -61,7 +61,7 @@ export async function readParquetImages(paths: readonly string[], known?: readon
       const bytes = await cache.get(group, row);
       const name = `${group.file.name}: row ${group.rows.rowStart + row + 1}`;
       if (bytes === undefined || bytes.length === 0)
-        throw new RandloraError("data", `${name}: no bytes of a image`, HINT);
+        throw new RandloraError("data", `${name}: no bytes of an image`, HINT);
       return { name, from: { bytes } };
     },
   };

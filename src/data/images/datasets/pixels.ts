@@ -37,14 +37,14 @@ export function pixelSet(
   };
 }
 
-/** Where the bytes of a image lie: a plane for each color, in rows or, as MATLAB has it, in columns. */
+/** Where the bytes of an image lie: a plane for each color, in rows or, as MATLAB has it, in columns. */
 export interface Planes {
   readonly width: number;
   readonly height: number;
   readonly order: "rows" | "columns";
 }
 
-/** A image of three planes, the first of which begins at `at`. */
+/** An image of three planes, the first of which begins at `at`. */
 export function fromPlanes(bytes: Uint8Array, at: number, { width, height, order }: Planes): Image {
   const image = blank(width, height);
   const plane = width * height;

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Orientation } from "../image.ts";
 
-/** What the first bytes of a image's file say. */
+/** What the first bytes of an image's file say. */
 export interface Header {
   readonly width: number;
   readonly height: number;

@@ -44,7 +44,7 @@ export function readNetpbm(bytes: Uint8Array, { width, height, channels, data }:
   return channels === 3 ? { width, height, data: pixels } : fromGrey(pixels, width, height);
 }
 
-/** A image whose three colors are equal. @param grey height · width bytes */
+/** An image whose three colors are equal. @param grey height · width bytes */
 export function fromGrey(grey: Uint8Array, width: number, height: number): Image {
   const image = blank(width, height);
   for (let i = 0; i < grey.length; i++) image.data.fill(grey[i] as number, i * 3, i * 3 + 3);

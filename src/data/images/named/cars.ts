@@ -40,7 +40,7 @@ export const cars: NamedSet = {
     if (annotations.kind !== "structs") throw wrong(list, "annotations are no structs");
     const images = join(folder, split === "train" ? "cars_train" : "cars_test");
     const samples = annotations.items.map(({ fname, class: label }) => {
-      if (fname?.kind !== "text" || label?.kind !== "numbers") throw wrong(list, "a image without a name or a class");
+      if (fname?.kind !== "text" || label?.kind !== "numbers") throw wrong(list, "an image without a name or a class");
       return { file: within(images, fname.text, list), label: (label.data[0] ?? 0) - 1 };
     });
     return fileSet(list, { classes, texts: classes, upright: false }, samples);

@@ -16,7 +16,7 @@ export const fgvcAircraft: NamedSet = {
     const samples = (await readLines(path)).map((line) => {
       const space = line.indexOf(" ");
       const label = labels.get(line.slice(space + 1));
-      if (space < 0 || label === undefined) throw wrong(path, "a line without a image and a known variant");
+      if (space < 0 || label === undefined) throw wrong(path, "a line without an image and a known variant");
       return { file: within(join(folder, "images"), `${line.slice(0, space)}.jpg`, path), label };
     });
     return fileSet(path, { classes, texts: classes, upright: false }, samples);

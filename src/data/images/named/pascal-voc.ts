@@ -22,7 +22,7 @@ interface Thing {
   readonly box: Box;
 }
 
-/** PASCAL VOC 2007 as single things: every bounding box of a image, difficult ones too, is cut out and classified. */
+/** PASCAL VOC 2007 as single things: every bounding box of an image, difficult ones too, is cut out and classified. */
 export const pascalVoc: NamedSet = {
   name: "PascalVOC",
   splits: ALL_SPLITS,

@@ -15,7 +15,7 @@ export const pets: NamedSet = {
     for (const line of await readLines(path)) {
       const [image = "", id = ""] = line.split(/\s+/);
       const label = Number(id) - 1;
-      if (!image.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without a image and a label");
+      if (!image.includes("_") || !Number.isInteger(label)) throw wrong(path, "a line without an image and a label");
       names.set(label, titleCase(image.slice(0, image.lastIndexOf("_"))));
       samples.push({ file: within(join(folder, "images"), `${image}.jpg`, path), label });
     }

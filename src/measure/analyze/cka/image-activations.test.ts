@@ -34,7 +34,7 @@ async function activationsOf(name: string, weights = name, images?: readonly num
   return await collectImageActivations(opened, images === undefined ? set : subsetOf(set, images), options);
 }
 
-test("a image's rows are those that it has alone; modules have their checkpoint's names", async () => {
+test("an image's rows are those that it has alone; modules have their checkpoint's names", async () => {
   const [clip, dinov2] = [await activationsOf("clip"), await activationsOf("dinov2")];
   expect(clip.map(({ name }) => name)).toEqual([
     "vision_model.encoder.layers.0.self_attn.out_proj",
