@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dir, "..");
 const PRIVATE: readonly (readonly [RegExp, string])[] = [
   [/\bpictures?\b/i, "image, image dataset, figure"],
   [/\b(?:un)?learnt\b|\b(?:is|are|be) taught\b|\bteach(?:es)?\b/i, "train, trained on, the loss covers"],
-  [/\btrained numbers\b|\btrains? (?:nearest to )?so many numbers\b|\bmany numbers\b/i, "trainable parameters"],
+  [/\btrained numbers?\b|\btrains? (?:nearest to )?so many numbers\b|\bmany numbers\b/i, "trainable parameters"],
   [/\btexts (?:together|side by side)\b/i, "batch"],
   [/\bweights in blocks\b/i, "quantized"],
   [/\bof its own alone\b|\bwhat it takes\b/i, "say it plainly"],
