@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
-import { cutLines, ElementCutter, type JsonPiece, MAX_RECORD_BYTES } from "./json-pieces.ts";
+import { cutLines, ElementCutter, type JsonPiece } from "./json-pieces.ts";
 import type { DataRecord } from "./record.ts";
 
 const OPENING_BRACKET = 0x5b;
@@ -66,6 +66,9 @@ async function* withoutByteOrderMark(chunks: AsyncIterable<Uint8Array>): AsyncGe
   }
 }
 
+/** White space before the first record; read again with every chunk, so it is little. */
+const MAX_LEAD_BYTES = 1 << 20;
+
 /** Reads as far as the first byte that is not white space. */
 async function readLead(
   path: string,
@@ -78,8 +81,7 @@ async function readLead(
     const { value, done } = await chunks.next();
     if (done === true) return { bytes, at: 0 };
     bytes = new Uint8Array(Buffer.concat([bytes, value]));
-    if (bytes.length > MAX_RECORD_BYTES)
-      throw new RandloraError("data", `${oneLine(path)}: white space without an end`);
+    if (bytes.length > MAX_LEAD_BYTES) throw new RandloraError("data", `${oneLine(path)}: white space without an end`);
   }
 }
 

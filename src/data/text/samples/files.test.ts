@@ -99,6 +99,20 @@ describe("refuses", () => {
     await refuse({ data, valid: folder.file("copy.jsonl") }, "holds the same as the training file");
     expect((await locateData({ data, valid: folder.file("other.jsonl") })).valid).toBe(folder.file("other.jsonl"));
   });
+
+  test("two files of a split, where that split is asked for", async () => {
+    const shards = { "test-00000-of-00002.jsonl": A, "test-00001-of-00002.jsonl": A };
+    await using folder = await DataFolder.with({
+      "train.jsonl": A,
+      "valid.jsonl": B,
+      "validation.jsonl": B,
+      ...shards,
+    });
+    const valid = folder.file("valid.jsonl");
+    await refuse({ data: folder.path, withoutTest: true }, "both valid");
+    await refuse({ data: folder.path, valid }, "both test");
+    expect(await locateData({ data: folder.path, valid, withoutTest: true })).toMatchObject({ valid, test: undefined });
+  });
 });
 
 test.if(process.platform !== "win32")("a pipe is told from a file", async () => {

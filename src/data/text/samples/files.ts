@@ -11,6 +11,8 @@ export interface DataChoice {
   readonly valid?: string | undefined;
   /** Part of the training data, above 0 and below 1, set aside for validation. */
   readonly validSplit?: number | undefined;
+  /** Nothing is tested: several test files in a folder are no matter. */
+  readonly withoutTest?: boolean;
 }
 
 /** The files of a run. */
@@ -37,9 +39,10 @@ const SHARD = /-\d{5}-of-(\d{5})$/;
  * @throws {RandloraError} `file` for what does not exist, `usage` where two sources of validation data are named, `data`
  *   where training and validation file are the same or hold the same bytes
  */
-export async function locateData({ data, valid, validSplit }: DataChoice): Promise<DataFiles> {
+export async function locateData({ data, valid, validSplit, withoutTest }: DataChoice): Promise<DataFiles> {
   const { isDirectory } = await statOf(data);
-  const found = isDirectory ? await findInFolder(data) : { train: data, valid: undefined, test: undefined };
+  const wanted = { valid: valid === undefined, test: withoutTest !== true };
+  const found = isDirectory ? await findInFolder(data, wanted) : { train: data, valid: undefined, test: undefined };
   const chosen = valid ?? found.valid;
   if (validSplit !== undefined && chosen !== undefined) {
     throw new Contradiction(
@@ -54,7 +57,7 @@ export async function locateData({ data, valid, validSplit }: DataChoice): Promi
   return { ...found, valid: chosen };
 }
 
-async function findInFolder(folder: string): Promise<DataFiles> {
+async function findInFolder(folder: string, wanted: { valid: boolean; test: boolean }): Promise<DataFiles> {
   const names = await naming(folder, "read", readdir(folder));
   const isTrain = (name: string) =>
     EXTENSIONS.some((extension) => name.endsWith(extension)) && isOf(SPLITS.train, name);
@@ -90,7 +93,11 @@ async function findInFolder(folder: string): Promise<DataFiles> {
   }
   // Who has an eval.jsonl beside test.jsonl means something else by it.
   const test = SPLITS.test.find((stem) => all.some((name) => isOf([stem], name))) ?? "test";
-  return { train, valid: find(SPLITS.valid), test: find([test]) };
+  return {
+    train,
+    valid: wanted.valid ? find(SPLITS.valid) : undefined,
+    test: wanted.test ? find([test]) : undefined,
+  };
 }
 
 /** Is it called so, as `data/train-00000-of-00001.parquet` is `train`? */

@@ -22,7 +22,7 @@ export interface TrainingData {
  * @throws {RandloraError} as `locateData`, `loadDataSet` and `splitForValidation` do
  */
 export async function loadTrainingData(choice: DataChoice, options: TrainingDataOptions): Promise<TrainingData> {
-  const files = await locateData(choice);
+  const files = await locateData({ ...choice, withoutTest: true });
   const data = await loadDataSet(files.train, options);
   const read = [{ path: files.train, totals: data.totals }];
   if (choice.validSplit !== undefined) {
