@@ -24,7 +24,7 @@ import { contextOption } from "../src/terminal/options/shared/context.ts";
 import { loadModel } from "../src/chat/load-model.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
-/** What is sampled where nothing is said. */
+/** What is sampled by default. */
 const DEFAULTS = {
   temperature: 0.8,
   topK: 40,
@@ -155,7 +155,7 @@ export const command = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
-    const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
+    const { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } =
       await import("../src/chat/default-model.ts");
     const source = named ?? (await findDefaultModel(process.cwd()));
     const { system, chatTemplate, chatTemplateKwargs } = options;
@@ -165,8 +165,9 @@ export const command = defineCommand({
       throw new Contradiction(["raw", "system", "chatTemplate", "chatTemplateKwargs"], message, "leave --raw out");
     }
     if (options.beams > 1) checkSearch(options);
-    const isOfRun = options.raw === undefined && !wantsTemplate && isTrainedRaw(await readRun(source));
-    const raw = options.raw ?? isOfRun;
+    const said = wantsTemplate || options.raw !== undefined;
+    const rawRuns = said ? [] : await runsWithoutTemplate([source, ...options.adapter]);
+    const raw = options.raw ?? rawRuns.length > 0;
     const prompt = options.prompt ?? (await readPrompt(raw, context));
     const started = performance.now();
     const { localPath } = await import("../src/models/folder/places.ts");
@@ -178,8 +179,9 @@ export const command = defineCommand({
     );
     if (named === undefined) context.log.info(describeDefaultModel(source));
     await using model = await loadModel(location, { ...options, raw }, context);
-    if (isOfRun && model.template !== undefined) {
-      context.log.info(`${source}: trained without the chat template: texts are continued as they stand (--no-raw)`);
+    if (rawRuns.length > 0 && model.template !== undefined) {
+      const of = rawRuns.join(", ");
+      context.log.info(`${of}: trained without the chat template: texts are continued as they stand (--no-raw)`);
     }
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
@@ -251,7 +253,7 @@ async function openSession(model: LanguageModel, flags: SessionFlags, { log }: C
   const template = flags.raw ? undefined : model.template;
   if (template === undefined && !flags.raw) {
     if (flags.system !== undefined) throw noTemplate("--system");
-    // As llama.cpp has it: a model that was never taught to chat continues texts.
+    // As llama.cpp has it: a model without a template continues texts.
     log.info("this model has no chat template: texts are continued as they stand (--chat-template FILE gives one)");
   }
   const longest = model.decoder.config.contextLength;

@@ -103,7 +103,7 @@ export const command = defineCommand({
     quantize: quantizeOption({ topic: "Model" }),
   },
   async run({ model: named }, options, context) {
-    const { chooseModel, describeDefaultModel, findDefaultModel, isTrainedRaw, readRun } =
+    const { chooseModel, describeDefaultModel, findDefaultModel, readRun, runsWithoutTemplate } =
       await import("../src/chat/default-model.ts");
     const { nameOf, readNamedAdapters } = await import("../src/chat/serve/names.ts");
     const { localPath } = await import("../src/models/folder/places.ts");
@@ -135,13 +135,16 @@ export const command = defineCommand({
     const { ModelList } = await import("../src/chat/serve/models.ts");
     const { Engine } = await import("../src/chat/serve/engine.ts");
     const { ApiServer } = await import("../src/chat/serve/server.ts");
-    const [preferred = base] = ofRun;
     const { chatTemplate, chatTemplateKwargs } = options;
     const wantsTemplate = (options.system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
-    const raw = !wantsTemplate && isTrainedRaw(run) ? [preferred] : [];
-    if (raw.length > 0 && model.template !== undefined) {
+    const [preferred = base] = ofRun;
+    const raw: string[] = [];
+    for (const { name, source: path } of wantsTemplate ? [] : [{ name: preferred, source }, ...asked]) {
+      if ((await runsWithoutTemplate([path])).length === 0) continue;
+      raw.push(name);
+      if (model.template === undefined) continue;
       const cause = "trained without the chat template: the last message of a chat is continued as it stands";
-      context.log.info(`${preferred}: ${cause}`);
+      context.log.info(`${name}: ${cause}`);
     }
     const models = new ModelList(base, choices, { preferred, raw });
     const { generator, queueLength, parallel } = options;

@@ -1,5 +1,5 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
@@ -18,13 +18,29 @@ export interface ModelWithAdapter {
   /** What is looked up. */
   readonly place: string | Recorded;
   readonly adapter: string | undefined;
-  /** How the samples of a run were written out; undefined where that is not known. */
-  readonly format: SampleFormat | undefined;
 }
 
-/** Was it trained on texts as they stand, without the chat template? Then it is talked to without it. */
-export function isTrainedRaw({ format }: Pick<ModelWithAdapter, "format">): boolean {
-  return format !== undefined && format !== "chat";
+const RUN_FILE = "run.json";
+
+/**
+ * The runs, of MODEL and adapters, that were trained on text as it stands, without the chat template: they are talked to
+ * without it, unless one of the others was trained on chats.
+ * @param paths runs, or the folders of their weights; whatever else is named says nothing
+ * @throws RandloraError `file`, `format` for a run.json that cannot be read
+ */
+export async function runsWithoutTemplate(paths: readonly string[]): Promise<readonly string[]> {
+  const runs = await Promise.all(paths.map(async (path) => ({ path, format: await sampleFormatOf(path) })));
+  if (runs.some(({ format }) => format === "chat")) return [];
+  return runs.flatMap(({ path, format }) => (format === undefined ? [] : [path]));
+}
+
+/** What the weights of a run lie in, inside its folder. */
+const OF_RUNS: ReadonlySet<string> = new Set(["adapter", "best", "model"]);
+
+async function sampleFormatOf(path: string): Promise<SampleFormat | undefined> {
+  const isInside = OF_RUNS.has(basename(path)) && (await timeOf(join(path, RUN_FILE))) === undefined;
+  const { sample_format } = await readOptionalJsonObject(join(isInside ? dirname(path) : path, RUN_FILE));
+  return SAMPLE_FORMATS.find((one) => one === sample_format);
 }
 
 /** What a command line says about models and adapters. */
@@ -84,14 +100,13 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
  * @throws RandloraError `format` for a run that does not say what it was made from
  */
 export async function readRun(path: string): Promise<ModelWithAdapter> {
-  const file = join(path, "run.json");
-  if ((await timeOf(file)) === undefined) return { model: path, place: path, adapter: undefined, format: undefined };
-  const { model, commit, sample_format } = await readOptionalJsonObject(file);
-  const format = SAMPLE_FORMATS.find((one) => one === sample_format);
-  if (modelOfRun(path) !== undefined) return { model: path, place: path, adapter: undefined, format };
+  const file = join(path, RUN_FILE);
+  if ((await timeOf(file)) === undefined) return { model: path, place: path, adapter: undefined };
+  const { model, commit } = await readOptionalJsonObject(file);
+  if (modelOfRun(path) !== undefined) return { model: path, place: path, adapter: undefined };
   if (typeof model === "string") {
     const known = typeof commit === "string" && isCommit(commit) ? commit : null;
-    return { model, place: { name: model, commit: known }, adapter: path, format };
+    return { model, place: { name: model, commit: known }, adapter: path };
   }
   throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }
