@@ -131,6 +131,7 @@ describe("what becomes of each tensor", () => {
     await writeAdapter(folder.at("run/best"), ADAPTER);
     await symlink(folder.at("run"), folder.at("link"));
     await writeAdapter(folder.at("copy"), ADAPTER);
+    await writeAdapter(folder.at("stronger"), { ...ADAPTER, alpha: ADAPTER.alpha * 2 });
     await using stack = new AsyncDisposableStack();
     const open = async (name: string) => planAdapter(stack.use(await openAdapter(folder.at(name))), base);
     const run = await open("run");
@@ -138,17 +139,18 @@ describe("what becomes of each tensor", () => {
       ["run", "the adapter is given twice"],
       ["run/best/adapter_config.json", "are the same adapter"],
       ["link", "are the same adapter"],
+      ["copy", "are the same adapter"],
     ] as const) {
       const plans = [run, await open(again)];
       const refusal = await refusalOf(async () => planMerge(checkpoint, base, plans, "keep"));
       expect([refusal.code, refusal.message]).toEqual(["usage", expect.stringContaining(says)]);
     }
-    expect(planMerge(checkpoint, base, [run, await open("copy")], "keep").merged).toBe(1);
+    expect(planMerge(checkpoint, base, [run, await open("stronger")], "keep").merged).toBe(1);
   });
 
   test("two adapters cannot both replace one tensor", async () => {
     const extra = saved("model.norm.weight", weights("F32", [8], 9));
-    const refusal = await refusalOf(() => plan([extra, extra]));
+    const refusal = await refusalOf(() => plan([extra, { ...extra, adapter: { ...ADAPTER, seed: 2 } }]));
     expect(refusal.code).toBe("adapter");
     expect(refusal.message).toMatch(/adapter0 and .*adapter1 both replace tensor "model\.norm\.weight"$/);
   });

@@ -2,12 +2,14 @@ import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
+import type { Adapter } from "../adapter.ts";
 import type { AdapterPlan } from "../plan.ts";
 import { isOutputEmbedding } from "../base/embeddings.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Dtype, isFloat, NAMED_DTYPES, type OutputDtype } from "../../files/safetensors/dtype.ts";
+import { haveSameBytes } from "../../files/equal-files.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { SafetensorsFile } from "../../files/safetensors/file.ts";
 import type { TensorInfo } from "../../files/safetensors/header.ts";
@@ -144,20 +146,21 @@ export function planMerge(
   return { tensors, merged: deltas.size, untied, head, notes: [...notes, ...news] };
 }
 
-/** Its ΔW would be added twice, by whatever names: a run is its best adapter, too. */
-function refuseTwice(adapters: readonly AdapterPlan[]): void {
-  const paths = new Map<string, string>();
-  for (const { adapter } of adapters) {
-    const file = realpathSync(adapter.file);
-    const other = paths.get(file);
-    if (other !== undefined) {
-      const path = oneLine(adapter.path);
-      const cause =
-        other === path ? `${path}: the adapter is given twice` : `${other} and ${path} are the same adapter`;
-      throw new RandloraError("usage", cause, "give it once; --scale 2 doubles what it adds");
-    }
-    paths.set(file, oneLine(adapter.path));
+/** Its ΔW would be added twice, by whatever names: a run is its best adapter, too, which may be a copy of its last one. */
+function refuseTwice(plans: readonly AdapterPlan[]): void {
+  for (const [index, { adapter }] of plans.entries()) {
+    const other = plans.slice(0, index).find((one) => isSameAdapter(one.adapter, adapter))?.adapter;
+    if (other === undefined) continue;
+    const [path, before] = [oneLine(adapter.path), oneLine(other.path)];
+    const cause =
+      path === before ? `${path}: the adapter is given twice` : `${before} and ${path} are the same adapter`;
+    throw new RandloraError("usage", cause, "give it once; --scale 2 doubles what it adds");
   }
+}
+
+function isSameAdapter(a: Adapter, b: Adapter): boolean {
+  const [file, other] = [realpathSync(a.file), realpathSync(b.file)];
+  return file === other || (Bun.deepEquals(a.settings, b.settings) && haveSameBytes(file, other));
 }
 
 /** An adapter's own tensors beside the base's: a head for another task, as a rule. */
