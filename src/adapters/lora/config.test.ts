@@ -87,6 +87,7 @@ describe("refused with the reason and a hint", () => {
     [{ layer_replication: [[0, 4]] }, '"layer_replication" is set'],
     [{ alora_invocation_tokens: [5] }, '"alora_invocation_tokens" is set'],
     [{ use_qalora: true }, '"use_qalora" is set'],
+    [{ velora_config: { num_groups: 8, scale: 1 } }, '"velora_config" is set'],
     ...["pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga"].map(
       (start): [Readonly<Record<string, unknown>>, string] => [
         { init_lora_weights: start },

@@ -17,6 +17,7 @@ const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
   trainable_token_indices: { cause: "it trains rows of an embedding", hint: MERGE_IN_PEFT },
   use_qalora: { cause: "QALoRA pools the inputs of a quantized base", hint: "use it with that base" },
   monteclora_config: { cause: "its ΔW is drawn anew in every step", hint: "train a plain LoRA" },
+  velora_config: { cause: "VeLoRA saves vectors of its own beside A and B", hint: MERGE_IN_PEFT },
   use_bdlora: { cause: "its factors are block-diagonal", hint: MERGE_IN_PEFT },
   kasa_config: { cause: "KaSA changes the base's own weights before training", hint: MERGE_IN_PEFT },
   alora_invocation_tokens: { cause: "aLoRA acts after certain tokens only, so it is no ΔW", hint: "use it with PEFT" },
