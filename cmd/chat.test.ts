@@ -8,6 +8,7 @@ import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);
 
+const IMAGES = join(STORIES, "../../shapes/model");
 const MAIN = join(import.meta.dir, "main.ts");
 
 let folder: string;
@@ -203,6 +204,7 @@ describe("refused", () => {
     ],
     ["a scale without an adapter", [STORIES, "--scale", "2", "-p", "x"], 2, "--scale without an adapter"],
     ["a folder without tokenizer", [join(STORIES, ".."), "-p", "x"], 1, "tokenizer.json: no such file"],
+    ["an image model", [IMAGES, "-p", "x"], 1, "config.json: an image model, where a language model is needed"],
     [
       "a prompt beyond the context",
       [STORIES, "--raw", "--context", "4", "-p", "one two three"],
@@ -268,7 +270,12 @@ test("a run on prompts and completions is talked to as it was trained; one on ch
     const [own, raw, template] = [await answer(run), await answer(run, "--raw"), await answer(run, "--no-raw")];
     expect(raw.prompt).toBeLessThan(template.prompt);
     expect(own.prompt).toBe(format === "chat" ? template.prompt : raw.prompt);
-    expect(own.stderr.includes("trained without the chat template")).toBe(format !== "chat");
+    const isSaid = ({ stderr }: typeof own) => stderr.includes("trained without the chat template");
+    expect(isSaid(own)).toBe(format !== "chat");
+    for (const adapter of [run, join(run, "adapter")]) {
+      const beside = await answer("embedded", "--adapter", adapter);
+      expect([beside.prompt, isSaid(beside)]).toEqual([own.prompt, isSaid(own)]);
+    }
     // Who asks for a system message asks for the template.
     expect((await answer(run, "--system", "Be brief")).prompt).toBeGreaterThan(template.prompt);
   }

@@ -2,6 +2,7 @@ import { RandloraError } from "../files/errors.ts";
 import type { Device } from "../compute/device/device.ts";
 import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
+import { checkIsOfTexts } from "../models/vision/index.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
 import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
@@ -66,6 +67,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     const opening = openDevice(options.device);
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
+      await checkIsOfTexts(folder);
       // A broken tokenizer is found before any weight is read.
       const text = await loadText(folder, templateFile, raw);
       signal?.throwIfAborted();

@@ -26,6 +26,20 @@ export async function checkIsOfImages(folder: string): Promise<void> {
 }
 
 /**
+ * Refuses the folder of an image model where a language model is needed; every other one is left to who loads it.
+ * @throws RandloraError `model`
+ */
+export async function checkIsOfTexts(folder: string): Promise<void> {
+  if (!(await isOfImages(folder).catch(() => false))) return;
+  const cause = `${oneLine(join(folder, "config.json"))}: an image model, where a language model is needed`;
+  throw new RandloraError(
+    "model",
+    cause,
+    "classify images with it (randlora classify), or compare them (randlora embed)",
+  );
+}
+
+/**
  * Is this the folder of a model of images, by its config.json, or of one of texts?
  * @throws RandloraError `file`, `format`; `model` for neither
  */
