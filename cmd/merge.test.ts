@@ -98,10 +98,16 @@ describe("randlora merge", () => {
     expect([status, stdout]).toEqual([0, expect.stringContaining(folder.at("mine-merged"))]);
     await run("base", "adapter");
     expect(await readModel(folder.at("mine-merged"))).toEqual(await readModel(folder.at("base-merged")));
-    await run("runs/mine", "adapter", "--out", "two");
+    expect((await run("runs/mine", "adapter", "--out", "two")).stderr).toContain("are the same adapter");
+    await cp(folder.at("adapter"), folder.at("other"), { recursive: true });
+    const config = await Bun.file(folder.at("other/adapter_config.json")).json();
+    await Bun.write(folder.at("other/adapter_config.json"), JSON.stringify({ ...config, unknown: 1 }));
+    await run("runs/mine", "other", "--out", "two");
     await run("base", "adapter", "--scale", "2", "--dtype", "f32", "--out", "twice");
     expect(Object.keys(await readModel(folder.at("two")))).toEqual(Object.keys(await readModel(folder.at("twice"))));
     expect((await run("runs/mine", "runs/mine")).stderr).toContain("the adapter is given twice");
+    expect((await run("runs/min")).stderr).toContain("hint: did you mean runs/mine?");
+    expect((await run("runs/mine", "embedded")).stderr).toContain("embedded: a model, not an adapter");
   });
 
   test("says what is missing, and what is the wrong way round", async () => {

@@ -109,12 +109,15 @@ export const command = defineCommand({
 /** Nothing to merge. */
 async function noAdapter(given: string): Promise<RandloraError> {
   const { oneLine } = await import("../src/files/failure.ts");
+  const { existsSync } = await import("node:fs");
   const { modelOfRun } = await import("../src/models/folder/locate.ts");
+  const { refuseMistyped } = await import("../src/models/folder/mistyped.ts");
   const model = modelOfRun(given);
   if (model !== undefined) {
     const cause = `${oneLine(given)}: a run of --method full has no adapter`;
     return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
   }
+  if (!existsSync(given)) refuseMistyped(given);
   const hint = "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN";
   return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
 }

@@ -61,6 +61,13 @@ test.each(["https://example.org/a/b", "https://huggingface.co/datasets/a/b"])(
   },
 );
 
+test("the model inside the program is no adapter, as long as no folder has its name", async () => {
+  expect(await refused("embedded", "adapter")).toMatch(/^embedded: a model, not an adapter \| the model comes first/);
+  mkdirSync(join(folder, "embedded"));
+  expect(await refused("embedded", "adapter")).toBe("found embedded");
+  rmSync(join(folder, "embedded"), { recursive: true });
+});
+
 test("what is named below runs/ is a path, not a name on the Hub", async () => {
   expect(await refused("runs/tiny-randlora-2")).toBe(
     "runs/tiny-randlora-2: no such file or folder | did you mean runs/tiny-randlora-1?",

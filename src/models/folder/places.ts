@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { formatHubName, parseHubName } from "../../files/hub/name.ts";
 import { hubNameOf, type Recorded } from "./recorded.ts";
 import type { Display } from "../../files/hub/report.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 import { refuseMistyped, withNearPath } from "./mistyped.ts";
 
@@ -31,6 +32,10 @@ export async function localPath(
     if (kind !== "adapter" && isEmbedded) {
       const { embeddedModel } = await import("./embedded.ts");
       return await embeddedModel();
+    }
+    if (isEmbedded) {
+      const hint = "the model comes first, adapters after it: randlora merge BASE ADAPTER";
+      throw new RandloraError("usage", `${EMBEDDED}: a model, not an adapter`, hint);
     }
     if (!existsSync(path)) refuseMistyped(path);
     if (kind !== "config") await sayWhatRunIs(path, display);

@@ -91,6 +91,7 @@ describe("a run's folder", () => {
     await expect(RunFolder.create("full", SETTINGS)).rejects.toThrow("not empty");
     await expect(RunFolder.open("full")).rejects.toThrow("not a run");
     await expect(RunFolder.open("none")).rejects.toThrow("not a run");
+    await expect(RunFolder.open("ful")).rejects.toMatchObject({ hint: "did you mean full?" });
     await writeFile("full/run.json", "{");
     await expect(RunFolder.open("full")).rejects.toThrow("not JSON");
   });

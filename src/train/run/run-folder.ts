@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
@@ -11,6 +12,7 @@ import { RUNS } from "../../files/hub/name.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
+import { refuseMistyped } from "../../models/folder/mistyped.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 
 /** A run's folder, which only this process trains into until it is disposed. */
@@ -53,6 +55,7 @@ export class RunFolder implements AsyncDisposable {
       (thrown: unknown) => {
         const code = thrown instanceof RandloraError ? systemCode(thrown.cause) : undefined;
         if (code !== "ENOENT" && code !== "ENOTDIR") throw thrown;
+        if (!existsSync(path)) refuseMistyped(path);
         const hint = "--resume takes the folder of a run; alone it takes the newest under runs/";
         throw new RandloraError("file", `${oneLine(path)}: no ${SETTINGS_FILE}: not a run`, hint);
       },
