@@ -24,7 +24,8 @@ const NAMES: Readonly<Record<Split, readonly string[]>> = {
   valid: ["valid", "val", "validation"],
   test: ["test"],
 };
-const SHARD = /^(.+)-(\d{5})-of-(\d{5})\.parquet$/;
+/** The Hub's names of shards; older ones end with a hash. */
+const SHARD = /^(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?\.parquet$/;
 
 /**
  * Opens a split of a folder of images: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet

@@ -58,7 +58,7 @@ test("parquet has shards in data/, and labels that are texts", async () => {
   await plant(folder.path, {
     "data/train-00001-of-00002.parquet": setFile("named.parquet"),
     "data/train-00000-of-00002.parquet": setFile("named.parquet"),
-    "data/validation-00000-of-00001.parquet": setFile("texts.parquet"),
+    "data/validation-00000-of-00001-0123456789abcdef.parquet": setFile("texts.parquet"),
     "data/training-00000-of-00001.parquet": "x",
   });
   const set = await opened(folder);

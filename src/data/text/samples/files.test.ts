@@ -36,6 +36,7 @@ test.each([
   ["dev.parquet", "valid"],
   ["validation-00000-of-00001.parquet", "valid"],
   ["data/validation-00000-of-00001.parquet", "valid"],
+  ["data/validation-00000-of-00001-0123456789abcdef.parquet", "valid"],
   ["testing.jsonl", "test"],
   ["eval.jsonl", "test"],
 ] as const)("a folder of the Hub's names: %s", async (name, split) => {

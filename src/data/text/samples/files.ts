@@ -30,8 +30,8 @@ const SPLITS = {
   valid: ["valid", "validation", "val", "dev"],
   test: ["test", "testing", "eval", "evaluation"],
 } as const;
-/** How the Hub numbers the files of a split: `train-00000-of-00001.parquet`. */
-const SHARD = /-\d{5}-of-(\d{5})$/;
+/** How the Hub numbers the files of a split: `train-00000-of-00001.parquet`; older names end with a hash. */
+const SHARD = /-\d{5}-of-(\d{5})(?:-[0-9a-f]{16})?$/;
 
 /**
  * Finds the data files. A folder's valid.jsonl (validation.jsonl, dev.json, …) is the validation data, unless `--valid` names another file.

@@ -234,6 +234,7 @@ describe("what is wrong with a file is said with its line", () => {
     [{ messages: [] }, '"messages" is empty'],
     [{ messages: ["hi"] }, "message 1 is a string, not an object with role and content"],
     [{ messages: [{ from: "human", value: "x" }] }, 'message 1 has no role; its fields are "from", "value"'],
+    [{ messages: [{ role: "user", content: null }] }, "message 1 has no content"],
     [{ messages: [{ role: "user", content: 3 }] }, 'message 1: "content" is a number, not a text'],
     [{ messages: [{ role: "user", content: "a" }], tools: "[" }, '"tools" is a text that is not JSON'],
     [{ messages: [{ role: "user", content: "a" }], tools: { a: 1 } }, '"tools" is an object, not a list'],

@@ -33,6 +33,9 @@ function readMessage(fields: Readonly<Record<string, unknown>>, fail: Fail): Tra
   if (isGiven(call)) {
     return fail(': "function_call" is not supported', 'write it as "tool_calls", and its result as role "tool"');
   }
+  if (Object.values({ ...message, role: undefined }).every((value) => !isGiven(value))) {
+    return fail(" has no content", "leave the message out, or give it a text");
+  }
   // Keys stay in their order: a template may write a message as JSON.
   return {
     ...message,
