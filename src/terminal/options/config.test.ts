@@ -273,6 +273,11 @@ describe("an empty value is refused", () => {
     await withFile("prompt: ''\n", async (folder) => {
       const { status, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
       expect([status, stderr]).toEqual([2, expect.stringContaining("error: randlora.yaml: prompt is empty\n")]);
+      expect(stderr).toContain("hint: remove it, or give it a value\n");
+    });
+    await withFile("mix: { stop: [] }\n", async (folder) => {
+      const { status, stderr } = await sample(["mix", "a", "b"], { cwd: folder });
+      expect([status, stderr]).toEqual([0, ""]);
     });
     const { stderr } = await sample(["mix", "a", "b"], { env: { RANDLORA_STOP: '["a", ""]' } });
     expect(stderr).toContain("error: RANDLORA_STOP is empty\n");

@@ -46,7 +46,7 @@ export function sourcesOf(options: Options, layers: Layers): string[] {
 export function foreignSettings(options: Options, layers: Layers): string | undefined {
   const found = Object.entries(options).flatMap(([key, option]) => {
     const { file, texts } = strongest(key, option, layers) ?? {};
-    return file?.isForeign && texts ? [{ file, words: asFlags(flagName(key), option, texts) }] : [];
+    return file?.isForeign && texts?.length ? [{ file, words: asFlags(flagName(key), option, texts) }] : [];
   });
   const name = found[0]?.file.name;
   return name && `${name} in this folder sets ${found.flatMap(({ words }) => words).join(" ")}`;
@@ -98,7 +98,8 @@ function settleOne(key: string, option: Option<unknown>, layers: Layers): unknow
   const found = strongest(key, option, layers);
   if (found === undefined) return option.absent;
   if (found.texts.includes("")) {
-    throw new RandloraError("usage", `${found.source} is empty`, "is a variable of the shell not set?");
+    const hint = found.file === undefined ? "is a variable of the shell not set?" : "remove it, or give it a value";
+    throw new RandloraError("usage", `${found.source} is empty`, hint);
   }
   try {
     return option.read(found.texts);

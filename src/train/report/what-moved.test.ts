@@ -29,6 +29,9 @@ test("a run that moved little is told to train longer or at a higher rate", () =
   expect(whatToTry(BLIND, trained([2, 2, 2, 2, 2, 2, 1.99, 1.99]), 1e-4)).toBe(
     `the training loss hardly fell (2.0000 → 1.9900, 0.5 %); ${more}`,
   );
+  expect(whatToTry(BLIND, trained([2, 2, 2, 2, 2, 2, 2.01, 2.01]), 1e-4)).toBe(
+    `the training loss did not fall (2.0000 → 2.0100); ${more}`,
+  );
   expect(whatToTry(BLIND, trained([2, 2, 2, 2], 0), 1e-4)).toStartWith("little was trained: ΔW is 0 of");
   expect(whatToTry({ ...END, bestStep: 5 }, validated(2.02), 1e-4)).toBeUndefined();
 });

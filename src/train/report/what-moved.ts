@@ -53,5 +53,6 @@ export function whatToTry(
   }
   // What was lower before is overfitted: more of the same does not help.
   if (isValidated && bestStep !== steps) return undefined;
-  return `the ${name} hardly fell (${change}, ${formatShare(Math.max(0, fall))}); try ${more}`;
+  const how = fall > 0 ? `hardly fell (${change}, ${formatShare(fall)})` : `did not fall (${change})`;
+  return `the ${name} ${how}; try ${more}`;
 }
