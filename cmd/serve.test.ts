@@ -80,6 +80,24 @@ test("a run is served with its adapter, which is what is meant without a name", 
   expect(serving.stderr).toEndWith(`\nmodels: storyteller, first\nlistening on ${address}\n`);
 });
 
+test("an adapter that is a run is asked as it was trained, as the run itself is", async () => {
+  const run = join(folder, "on-texts");
+  await cp(adapter, join(run, "best"), { recursive: true });
+  await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES, sample_format: "text" }));
+  await using serving = serve([STORIES, "--adapter", `texts=${run}`, "--adapter", `weights=${join(run, "best")}`]);
+  const address = await serving.address;
+  const ask = async (model: string) => {
+    const messages = [
+      { role: "system", content: "Be brief" },
+      { role: "user", content: "Hello" },
+    ];
+    const body = JSON.stringify({ model, messages, max_tokens: 1 });
+    return (await fetch(`${address}/v1/chat/completions`, { method: "POST", body })).status;
+  };
+  expect([await ask("storyteller"), await ask("texts"), await ask("weights")]).toEqual([200, 400, 400]);
+  expect(serving.stderr).toContain("texts: trained without the chat template");
+});
+
 test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
   // Quiet or not, the address is told: nothing else says which port 0 is.
   await using locked = serve([STORIES, "--host", "0.0.0.0", "--quiet"], { RANDLORA_API_KEY: "secret" });
@@ -126,10 +144,11 @@ test("a signal lets the running answer end, a second one does not wait for it", 
   expect(await hasty.child.exited).toBeOneOf([130, 143]);
 });
 
-test("the README's examples do what they say", async () => {
-  const readme = await Bun.file(join(import.meta.dir, "../README.md")).text();
+test("the examples of the README and of the guide do what they say", async () => {
+  const read = async (path: string) => await Bun.file(join(import.meta.dir, "..", path)).text();
+  const [readme, guide] = [await read("README.md"), await read("docs/guide/serve.md")];
   const body = /-d '(\{.*\})'/.exec(readme)?.[1] ?? "";
-  const script = /```ts\n(import OpenAI.*?)```/s.exec(readme)?.[1] ?? "";
+  const script = /```ts\n(import OpenAI.*?)```/s.exec(guide)?.[1] ?? "";
   await using serving = serve([STORIES, "--adapter", `pirate=${adapter}`, "--max-tokens", "8", "--temperature", "0"]);
   const address = await serving.address;
   const response = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });

@@ -254,7 +254,7 @@ $("key").addEventListener("change", loadModels);
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  $("theme").setAttribute("aria-label", `Colours: ${THEMES[theme]}`);
+  $("theme").setAttribute("aria-label", `Colors: ${THEMES[theme]}`);
   localStorage.setItem("randlora.theme", theme);
 }
 setTheme(localStorage.getItem("randlora.theme") ?? "");
