@@ -97,10 +97,10 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-/** The words of the README's command, with other values in the place of its own, each of which must be there once. */
-async function readmeCommand(values: Readonly<Record<string, string>>): Promise<string[]> {
-  const readme = await Bun.file(join(ROOT, "README.md")).text();
-  const command = /^lm_eval(?:.*\\\n)*.*$/m.exec(readme)?.[0].replaceAll("\\\n", " ") ?? "";
+/** The words of the guide's command, with other values in the place of its own, each of which must be there once. */
+async function guideCommand(values: Readonly<Record<string, string>>): Promise<string[]> {
+  const guide = await Bun.file(join(ROOT, "docs/guide/evaluate.md")).text();
+  const command = /^lm_eval(?:.*\\\n)*.*$/m.exec(guide)?.[0].replaceAll("\\\n", " ") ?? "";
   for (const shown of Object.keys(values)) expect(command.split(shown)).toHaveLength(2);
   const [, ...words] = command.trim().split(/\s+/);
   // Values may have blanks.
@@ -139,7 +139,7 @@ test.each([
   ["an adapter of the storyteller", STORIES, "pirate"],
   ["the embedded model", EMBEDDED_MODEL, undefined],
 ])(
-  "lm_eval says of %s, asked as the README shows, what it says with transformers",
+  "lm_eval says of %s, asked as docs/guide/evaluate.md shows, what it says with transformers",
   async (_, model, name) => {
     const adapters = name === undefined ? [] : ["--adapter", `${name}=${adapter}`];
     await using serving = new ServingProcess([model, ...adapters], {
@@ -154,7 +154,7 @@ test.each([
       MODEL: model,
       "max_length=2048": `max_length=${CONTEXT}`,
     };
-    const found = await evaluate(await readmeCommand(values), folder.at(`${served}-served`));
+    const found = await evaluate(await guideCommand(values), folder.at(`${served}-served`));
     expect(await serving.end("SIGTERM")).toBe(143);
 
     const merged = name === undefined ? model : folder.at("merged");
