@@ -40,6 +40,9 @@ describe("without MODEL", () => {
     expect(await findDefaultModel(folder)).toBe(join("runs", "b"));
     await file("new-merged/config.json", 5);
     expect(await findDefaultModel(folder)).toBe("new-merged");
+    await file("merged/config.json", 4);
+    await file("submerged/config.json", 3);
+    expect(await findDefaultModel(folder)).toBe("merged");
   });
 
   test("where nothing is there, it is the model inside the program", async () => {

@@ -118,13 +118,13 @@ export function describeDefaultModel(model: string): string {
 }
 
 /**
- * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`*-merged`): what a command line
+ * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`merged`, `*-merged`): what a command line
  * without MODEL means; the embedded model where there is none.
  * @returns its path, relative to `folder`, or `embedded`
  */
 export async function findDefaultModel(folder: string): Promise<string> {
   const runs = (await names(join(folder, "runs"))).map((name) => join("runs", name));
-  const merged = (await names(folder)).filter((name) => name.endsWith("-merged"));
+  const merged = (await names(folder)).filter((name) => /(?:^|-)merged$/.test(name));
   const found: { readonly path: string; readonly time: number }[] = [];
   for (const [paths, files] of [
     [runs, ["adapter/adapter_config.json", "best/adapter_config.json", "model/config.json", "best/config.json"]],

@@ -47,7 +47,7 @@ function wantsColor(stream: OutputStream, environment: Environment): boolean {
   return stream.isTTY === true && !refused;
 }
 
-/** Columns that a line may fill: the terminal's width, no limit elsewhere. */
+/** Columns that a line may fill: the terminal's width (80 where it says none, or 0), no limit elsewhere. */
 export function columnsOf(stream: OutputStream): number {
-  return stream.isTTY === true ? Math.max(stream.columns ?? 80, 20) : Infinity;
+  return stream.isTTY === true ? Math.max(stream.columns || 80, 20) : Infinity;
 }
