@@ -6,7 +6,7 @@ import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { planAdapter } from "./methods.ts";
 import { openAdapter } from "./open.ts";
-import { drawPairTensors } from "./randlora/projection-tensors.ts";
+import { drawnTensors } from "./testing/convert.ts";
 import { UNREAD } from "./testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "./testing/adapters.ts";
 import { numbers } from "./testing/bases.ts";
@@ -79,7 +79,7 @@ test("rank-r: that of both factors, whatever their bases", async () => {
     sparsity: "dense",
     grid: "f32",
   } as const;
-  const { a, b } = await drawPairTensors(spec, new MemoryStdCache());
+  const { a, b } = await drawnTensors(spec, new MemoryStdCache());
   const pair = {
     "base_model.randlora_A": { dtype: a.dtype, shape: a.shape, data: await a.readAll() },
     "base_model.randlora_B": { dtype: b.dtype, shape: b.shape, data: await b.readAll() },
@@ -108,7 +108,7 @@ test.each(["sparse", "very-sparse"] as const)(
       sparsity,
       grid: "f32",
     } as const;
-    const { a } = await drawPairTensors(spec, new MemoryStdCache());
+    const { a } = await drawnTensors(spec, new MemoryStdCache());
     const values = new Float32Array((await a.readAll()).buffer);
     const full = Array.from({ length: 24 }, (_, col) => col).filter((col) =>
       values.some((v, at) => at % 24 === col && v),

@@ -1,6 +1,6 @@
 import { unusedGenerator } from "../fit.ts";
 import { parseLoraConfig } from "../lora/config.ts";
-import { convertLora } from "../lora/convert.ts";
+import { convertAsIs } from "../frozen/convert.ts";
 import { lora } from "../lora/method.ts";
 import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
 import type { LoraSettings } from "../lora/train/source.ts";
@@ -20,6 +20,6 @@ export const dora: MethodDefinition<LoraSettings> = {
     const notes = unusedGenerator(adapter, options, "DoRA, which has no random bases");
     return withMagnitudes(loraAdapterPlan(planLora(adapter, base), notes), MAGNITUDE);
   },
-  convert: convertLora,
+  convert: convertAsIs("DoRA, which has no random bases"),
   training: doraTraining,
 };

@@ -1,6 +1,6 @@
 import { lora } from "../lora/method.ts";
 import type { MethodDefinition } from "../method.ts";
-import { SHARED_BASES } from "../randlora/saved.ts";
+import { RANDLORA_BASES } from "../randlora/bases.ts";
 import { checkHybrid, PEFT_TYPE } from "./config.ts";
 import { convertHybrid } from "./convert.ts";
 import { planHybrid } from "./plan.ts";
@@ -13,7 +13,7 @@ export const hybrid: MethodDefinition<HybridSettings> = {
   title: "RandLoRA + LoRA",
   peftTypes: [PEFT_TYPE],
   ownTypes: [PEFT_TYPE],
-  shared: SHARED_BASES,
+  shared: RANDLORA_BASES.shared,
   check: checkHybrid,
   plan: planHybrid,
   convert: convertHybrid,

@@ -1,7 +1,7 @@
 import { unusedGenerator } from "../fit.ts";
 import type { MethodDefinition } from "../method.ts";
 import { parseLoraConfig } from "./config.ts";
-import { convertLora } from "./convert.ts";
+import { convertAsIs } from "../frozen/convert.ts";
 import { loraAdapterPlan, planLora, planLoraAlone } from "./plan.ts";
 import type { LoraSettings } from "./train/source.ts";
 import { loraTraining } from "./train/training.ts";
@@ -17,6 +17,6 @@ export const lora: MethodDefinition<LoraSettings> = {
   plan: (adapter, base, options) =>
     loraAdapterPlan(planLora(adapter, base), unusedGenerator(adapter, options, "LoRA, which has no random bases")),
   planAlone: planLoraAlone,
-  convert: convertLora,
+  convert: convertAsIs("LoRA, which has no random bases"),
   training: loraTraining,
 };

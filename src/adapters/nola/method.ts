@@ -1,7 +1,8 @@
 import { unusedGenerator } from "../fit.ts";
 import type { MethodDefinition } from "../method.ts";
-import { parseNolaConfig, PEFT_TYPE } from "./config.ts";
-import { convertNola } from "./convert.ts";
+import { nolaConfig, parseNolaConfig, PEFT_TYPE } from "./config.ts";
+import { convertAsIs } from "../frozen/convert.ts";
+import { drawsOf, GENERATOR } from "./record.ts";
 import { nolaAdapterPlan } from "./deltas.ts";
 import { planNola } from "./plan.ts";
 import type { NolaSettings } from "./train/settings.ts";
@@ -17,6 +18,9 @@ export const nola: MethodDefinition<NolaSettings> = {
   check: (config, file) => void parseNolaConfig(config, file),
   plan: (adapter, base, options) =>
     nolaAdapterPlan(planNola(adapter, base), unusedGenerator(adapter, options, "NoLA and records what draws it")),
-  convert: convertNola,
+  convert: convertAsIs("NoLA, whose random factors are never stored", (adapter) => {
+    drawsOf(adapter, nolaConfig(adapter));
+    return GENERATOR;
+  }),
   training: nolaTraining,
 };

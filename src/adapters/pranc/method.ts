@@ -1,6 +1,7 @@
 import type { MethodDefinition } from "../method.ts";
 import { parsePrancConfig } from "./config.ts";
-import { convertPranc } from "./convert.ts";
+import { convertAsIs } from "../frozen/convert.ts";
+import { PRANC_GENERATOR, prancRecord } from "./record.ts";
 import { prancAdapterPlan } from "./deltas.ts";
 import { planPranc } from "./plan.ts";
 import type { PrancSettings } from "./train/settings.ts";
@@ -15,6 +16,10 @@ export const pranc: MethodDefinition<PrancSettings> = {
   shared: [],
   check: (config, file) => void parsePrancConfig(config, file),
   plan: (adapter, base, options) => prancAdapterPlan(planPranc(adapter, base, options)),
-  convert: convertPranc,
+  // Without its record the coefficients say nothing.
+  convert: convertAsIs("PRANC, whose bases are as large as the model each", (adapter) => {
+    prancRecord(adapter);
+    return PRANC_GENERATOR;
+  }),
   training: prancTraining,
 };

@@ -5,7 +5,7 @@ import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
 import type { PlanOptions } from "../plan.ts";
-import { requireSameGenerator } from "../frozen/saved-bases.ts";
+import { requireSameGenerator } from "../frozen/origin.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import { requireFloats } from "../files/values.ts";
 import { type PrancConfig, prancConfig } from "./config.ts";

@@ -2,7 +2,8 @@ import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
 import type { AdapterPlan } from "../plan.ts";
 import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import { readAllValues } from "../files/values.ts";
-import { loadBases } from "./load-bases.ts";
+import { loadFrozen } from "../frozen/origin.ts";
+import { RANDLORA_BASES } from "./bases.ts";
 import { MAGNITUDE, type RandloraPlan } from "./plan.ts";
 import { rankRDeltas } from "./rank-r/deltas.ts";
 import { isRankR } from "./rank-r/stacked.ts";
@@ -15,11 +16,11 @@ export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
     layers,
     replacements,
     notes,
-    bases: bases.kind === "drawn" ? bases.spec.generator : "saved",
+    bases: bases.kind === "drawn" ? bases.drawn.generator : "saved",
     // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
     roundsDelta: true,
     async load(signal) {
-      const loaded = await loadBases(adapter, bases, config.r, extent, { signal });
+      const loaded = await loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { signal });
       if (isRankR(adapter)) return rankRDeltas(plan, loaded);
       return bilinearDeltas(
         loaded,

@@ -16,9 +16,8 @@ import { openPeft } from "../files/peft.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { error, numbers } from "../testing/bases.ts";
-import { convert, everything } from "../testing/convert.ts";
+import { convert, everything, drawnTensors } from "../testing/convert.ts";
 import { rankOf } from "../testing/singular-values.ts";
-import { drawPairTensors } from "./projection-tensors.ts";
 import { moduleBases, trainedNumbers } from "./shape.ts";
 
 let gpu: Device;
@@ -57,7 +56,7 @@ function tensorsOf(values: Readonly<Record<string, ReturnType<typeof valuesOf>>>
 async function deltaOf(generator: GeneratorName, [out, input]: readonly [number, number], { lambda, gamma }: Values) {
   const sparsity = generator === "torch-mt19937-ternary" ? "sparse" : "dense";
   const spec = { generator, key: 5n, r: R, max: 37, min: 20, sparsity, grid: "f32" } as const;
-  const pair = await drawPairTensors(spec, new MemoryStdCache());
+  const pair = await drawnTensors(spec, new MemoryStdCache());
   const [a, b] = await Promise.all([pair.a, pair.b].map(async (one) => new Float32Array((await one.readAll()).buffer)));
   const [m, n, all] = [Math.min(out, input), Math.ceil(Math.min(out, input) / (2 * R)), Math.ceil(20 / R)];
   const delta = new Float64Array(out * input);
@@ -125,7 +124,7 @@ test("λ of all bases is refused; both formats hold the same", async () => {
   await using wrong = await openPeft(await writeFolder(join(folder.path, "wrong"), config, tensorsOf(whole)));
   expect(() => planAdapter(wrong, BASE)).toThrow("has shape [3, 7], but [3, 4] follows from");
 
-  const pair = await drawPairTensors(
+  const pair = await drawnTensors(
     { generator: "torch-mt19937-ternary", key: 5n, r: R, max: 37, min: 20, sparsity: "sparse", grid: "f32" },
     new MemoryStdCache(),
   );

@@ -1,37 +1,6 @@
 import { roundToGrid } from "../../compute/random/grid.ts";
-import type { FloatGrid, GeneratorName, Sparsity } from "../../compute/random/names.ts";
-import { fingerprint } from "../frozen/drawing/draw.ts";
-import type { BasesSpec } from "../frozen/drawing/bases.ts";
-import type { Pairing } from "../../compute/device/pairing.ts";
-import { basesShape } from "./generator.ts";
-import type { BasesRecord } from "./record.ts";
-import { type StdCache, userStdCache } from "../frozen/drawing/std-cache.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-
-/** What the bases of a new adapter depend on. */
-export interface NewBases {
-  /** ΔW (out, in) of every module that the targets match. */
-  readonly modules: readonly { readonly out: number; readonly in: number }[];
-  readonly r: number;
-  readonly generator: GeneratorName;
-  /** `projection_prng_key`. */
-  readonly key: bigint;
-  readonly sparsity: Sparsity;
-  /** The grid that elements end on: PEFT casts them to the base weights' dtype. */
-  readonly grid: FloatGrid;
-}
-
-/** The bases that PEFT would draw for these modules: at the largest of their outputs and inputs. */
-export function newBasesSpec({ modules, r, generator, key, sparsity, grid }: NewBases): BasesSpec {
-  return { generator, key, r, ...basesShape(modules), sparsity, grid };
-}
-
-/** What is saved of drawn bases, so that a later redraw that differs is noticed. May draw the whole stream once. */
-export function basesRecord(spec: BasesSpec, pairing: Pairing, cache: StdCache = userStdCache()): BasesRecord {
-  const { stdA, stdB, sha256 } = fingerprint(spec, cache);
-  const { generator, max, min, grid } = spec;
-  return { generator, pairing, max, min, dtype: grid, stdA: stdA ?? undefined, stdB: stdB ?? undefined, sha256 };
-}
 
 /** λ (r, n) and γ (n, m) of one module, row-major, without gaps. */
 export interface ModuleValues {

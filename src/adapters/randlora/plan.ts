@@ -4,14 +4,15 @@ import type { PlanOptions } from "../plan.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
 import type { Adapter } from "../adapter.ts";
+import { chooseFrozen, type FrozenOrigin, sizesOf } from "../frozen/origin.ts";
+import { isShared } from "../files/shared-tensors.ts";
 import { checkExtent } from "../frozen/drawing/draw.ts";
 import type { BasesExtent } from "../frozen/drawing/bases.ts";
 import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
-import { type BasesSource, chooseBases } from "./generator.ts";
+import { type BasesRecord, type BasesSizes, RANDLORA_BASES } from "./bases.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { checkStacked, isRankR, stackedExtent } from "./rank-r/stacked.ts";
-import { isBasesTensor } from "./saved.ts";
 import { randloraShape } from "./shape.ts";
 
 /** What RandLoRA trains of a module: λ and γ. */
@@ -38,8 +39,10 @@ export interface RandloraPlan extends Fit<RandloraConfig, "lambda" | "gamma"> {
   readonly scale: number;
   readonly pairing: Pairing;
   readonly layers: readonly RandloraLayer[];
-  /** Where the bases come from; {@link loadBases} brings them. */
-  readonly bases: BasesSource;
+  /** Where the bases come from; `loadFrozen` brings them. */
+  readonly bases: FrozenOrigin<BasesSizes, BasesRecord>;
+  /** What the file records of them. */
+  readonly record: BasesRecord | undefined;
   /** How far the layers need them: the largest M, n and m. */
   readonly extent: BasesExtent;
   /** What the user should know: one line each. */
@@ -51,38 +54,36 @@ export interface RandloraPlan extends Fit<RandloraConfig, "lambda" | "gamma"> {
  * Throws `RandloraError` "adapter" with the reason when it cannot be applied: module missing, shape different, bases that
  * nothing says how to draw, quantized base.
  */
-export function planRandlora(
-  adapter: Adapter,
-  base: BaseModel,
-  { generator, amongOthers = false }: PlanOptions = {},
-): RandloraPlan {
+export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): RandloraPlan {
   const config = randloraConfig(adapter);
   const isOwn = (name: string) =>
-    isBasesTensor(name) || (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined);
+    isShared(name, RANDLORA_BASES) || (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined);
   const fit = fitAdapter(adapter, base, config, RANDLORA_TENSORS, { isOwn });
   const { shift } = fit;
   const layers = fit.layers.map((layer): RandloraLayer => {
     return { ...layer, sizes: randloraShape(layer.out, layer.in, config.r, config.half) };
   });
-  const { bases, pairing, notes } = chooseBases({ adapter, config, base, shift, layers, generator, amongOthers });
+  const question = { adapter, config, base, shift, layers };
+  const { bases, record, notes } = chooseFrozen(RANDLORA_BASES, question, options);
   const plain = {
     rows: Math.max(...layers.map(({ sizes }) => sizes.rows)),
     bases: Math.max(...layers.map(({ sizes }) => sizes.bases)),
     cols: Math.max(...layers.map(({ sizes }) => sizes.cols)),
   };
-  const drawn = bases.kind === "drawn" ? bases.spec : bases;
+  const drawn = sizesOf(bases);
   const { max, min } = drawn;
   const rankR = isRankR(adapter);
-  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || bases.record !== undefined);
+  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || record !== undefined);
   for (const { sizes, module } of layers) {
     checkExtent(sizes, config.r, max, min, `${oneLine(adapter.file)}: ${quote(module)}`);
   }
   return {
     ...fit,
     scale: config.alpha / config.r,
-    pairing,
+    pairing: record?.pairing ?? "peft",
     layers,
     bases,
+    record,
     extent: rankR ? stackedExtent(drawn, plain) : plain,
     notes,
   };

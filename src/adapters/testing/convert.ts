@@ -4,8 +4,11 @@ import { convertAdapter, type Conversion, type ConvertOptions } from "../convert
 import { JsonNumber } from "../../files/lossless-json.ts";
 import { openAdapter } from "../open.ts";
 import { MemoryStdCache } from "./drawn-bases.ts";
+import type { StdCache } from "../frozen/drawing/std-cache.ts";
+import type { SavedTensors } from "../frozen/kind.ts";
 import type { BasesSpec } from "../frozen/drawing/draw.ts";
-import { drawPairTensors } from "../randlora/projection-tensors.ts";
+import { drawTensors } from "../frozen/tensors.ts";
+import { RANDLORA_BASES } from "../randlora/bases.ts";
 
 /** A seed that a double does not hold. */
 export const KEY = 2n ** 53n + 7n;
@@ -23,12 +26,17 @@ export const CONFIG = {
 export const OWN = parameters(5, { "model.layers.0.q": 12, "model.layers.0.up": 12 });
 const cache = new MemoryStdCache();
 
+/** The pair that a specification draws, as PEFT saves it. */
+export function drawnTensors(spec: BasesSpec, std: StdCache = cache): Promise<SavedTensors> {
+  return drawTensors(RANDLORA_BASES, { ...spec, dtype: spec.grid }, spec, { cache: std });
+}
+
 /** The pair that a generator draws, as PEFT saves it, with the copies of one layer. B has 6000 elements: more than a fingerprint covers. */
 export async function drawnPair(
   spec: Partial<BasesSpec> & { generator: GeneratorName },
 ): Promise<Record<string, TestTensor>> {
   const full: BasesSpec = { key: KEY, r: 5, max: 400, min: 12, sparsity: "dense", grid: "f32", ...spec };
-  const { a, b } = await drawPairTensors(full, cache);
+  const { a, b } = await drawnTensors(full, cache);
   const [A, B] = await Promise.all(
     [a, b].map(async (one) => ({ dtype: "F32" as const, shape: one.shape, data: await one.readAll() })),
   );

@@ -4,7 +4,8 @@ import type { FactorsSpec } from "../frozen/drawing/factors.ts";
 import { convert, everything } from "../testing/convert.ts";
 import { foreignFactors, type TestVera, veraTensors, writeVera } from "../testing/vera.ts";
 import type { TestTensor } from "../testing/adapters.ts";
-import { drawFactorTensors } from "./tensors.ts";
+import { drawTensors } from "../frozen/tensors.ts";
+import { VERA_FACTORS } from "./factors.ts";
 
 let folder: TemporaryFolder;
 beforeAll(async () => {
@@ -18,7 +19,8 @@ const SPEC: FactorsSpec = { generator: "torch-mt19937-f32", key: 0n, r: 30, maxI
 
 /** An adapter with the factors that `spec` draws, as PEFT saves them. */
 async function withDrawn(spec: Partial<FactorsSpec>): Promise<TestVera> {
-  const { a, b } = await drawFactorTensors({ ...SPEC, ...spec });
+  const { grid: dtype, ...full } = { ...SPEC, ...spec };
+  const { a, b } = await drawTensors(VERA_FACTORS, { ...full, dtype }, full);
   const stored = async ({ shape, readAll }: typeof a): Promise<TestTensor> => {
     return { dtype: "F32", shape, data: await readAll() };
   };

@@ -15,7 +15,8 @@ import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from 
 import { readAllValues } from "../files/values.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
-import { loadFactors } from "./source.ts";
+import { loadFrozen } from "../frozen/origin.ts";
+import { VERA_FACTORS } from "./factors.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -45,7 +46,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     const plan = planVera(adapter, baseOf(shapes, {}, dtype), { generator });
     const [layer] = plan.layers;
     if (layer === undefined) throw new Error("no layer");
-    const factors = await loadFactors(adapter, plan.factors, plan.extent);
+    const factors = await loadFrozen(VERA_FACTORS, adapter.file, plan.bases, plan.config, plan.extent);
     expect(factors.b.storage.kind).toBe(
       foreign ? "f32" : generator === "philox-v1" ? "philox" : dtype === "F32" ? "f32" : "bf16",
     );

@@ -1,8 +1,8 @@
 import type { MethodDefinition } from "../method.ts";
-import { parseVeraConfig } from "./config.ts";
-import { convertVera } from "./convert.ts";
+import { parseVeraConfig, veraConfig } from "./config.ts";
+import { VERA_FACTORS } from "./factors.ts";
+import { convertFrozen } from "../frozen/convert.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
-import { SHARED_FACTORS } from "./saved.ts";
 import type { VeraSettings } from "./train/settings.ts";
 import { veraTraining } from "./train/training.ts";
 
@@ -11,9 +11,10 @@ export const vera: MethodDefinition<VeraSettings> = {
   name: "vera",
   title: "VeRA",
   peftTypes: ["VERA"],
-  shared: SHARED_FACTORS,
+  shared: VERA_FACTORS.shared,
   check: (config, file) => void parseVeraConfig(config, file),
   plan: (adapter, base, options) => veraAdapterPlan(planVera(adapter, base, options)),
-  convert: convertVera,
+  convert: (adapter, wish) =>
+    convertFrozen(VERA_FACTORS, adapter, wish, { config: veraConfig(adapter), inPeft: true, saysSaved: true }),
   training: veraTraining,
 };

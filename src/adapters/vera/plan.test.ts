@@ -4,10 +4,11 @@ import { finishSteps } from "../frozen/drawing/steps.ts";
 import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { foreignFactors, type TestVera, veraTensors, withVera } from "../testing/vera.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
-import { formatRecord } from "./record.ts";
+import { loadFrozen } from "../frozen/origin.ts";
+import { VERA_FACTORS } from "./factors.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
 import { UNREAD } from "../testing/weights.ts";
-import { loadFactors, recordFactors } from "./source.ts";
 
 const SHAPES = { "l.0.q.weight": [12, 8], "l.0.up.weight": [20, 8], "l.0.down.weight": [8, 30], "l.norm.weight": [8] };
 const base = baseOf(SHAPES, {});
@@ -18,10 +19,10 @@ describe("where the factors come from", () => {
   test("PEFT's way, at the most inputs and outputs of all that the targets match, on the base's grid", async () => {
     const config = { target_modules: ["q", "up", "down"], projection_prng_key: -7 };
     await withVera({ ...VERA, config }, (adapter) => {
-      const { factors, notes, extent } = planVera(adapter, baseOf(SHAPES, {}, "BF16"));
-      const spec = { generator: "torch-mt19937-f32", key: -7n, r: 5, maxIn: 30, maxOut: 20, grid: "bf16" };
-      expect(factors).toMatchObject({ kind: "drawn", spec });
-      expect(extent).toEqual({ in: 8, out: 20 });
+      const { bases, notes, extent } = planVera(adapter, baseOf(SHAPES, {}, "BF16"));
+      const drawn = { generator: "torch-mt19937-f32", maxIn: 30, maxOut: 20, dtype: "bf16" };
+      expect(bases).toMatchObject({ kind: "drawn", drawn });
+      expect(extent).toEqual({ rows: 8, bases: 1, cols: 20 });
       expect(notes).toHaveLength(1);
       expect(notes[0]).toContain('(not "l.0.down"): was it trained on this model?; the bases are drawn large enough');
     });
@@ -41,22 +42,27 @@ describe("where the factors come from", () => {
     const tensors = { ...veraTensors(VERA), ...foreignFactors(5, 40, 20) };
     await withVera({ ...VERA, tensors }, async (adapter) => {
       const plan = planVera(adapter, base, { generator: "philox-v1" });
-      expect(plan.factors).toMatchObject({ kind: "saved", maxIn: 40, maxOut: 20 });
+      expect(plan.bases).toMatchObject({ kind: "saved", sizes: { maxIn: 40, maxOut: 20 } });
       expect(plan.notes.join()).toContain("--generator is not needed");
       expect(veraAdapterPlan(plan)).toMatchObject({ bases: "saved", roundsDelta: false });
-      expect((await loadFactors(adapter, plan.factors, plan.extent)).b).toMatchObject({ rows: 8, cols: 5 });
+      const loaded = await loadFrozen(VERA_FACTORS, adapter.file, plan.bases, plan.config, plan.extent);
+      expect(loaded.b).toMatchObject({ rows: 8, cols: 5 });
     });
   });
 
   test("what the file records: a redraw that differs is refused", async () => {
     const spec = { generator: "philox-v1", key: 3n, r: 5, maxIn: 9, maxOut: 22, grid: "f16" } as const;
-    const record = formatRecord(recordFactors(spec));
+    const drawn = { generator: spec.generator, dtype: spec.grid, maxIn: 9, maxOut: 22 };
+    const print = finishSteps(VERA_FACTORS.print(drawn, spec, new MemoryStdCache()));
+    const record = VERA_FACTORS.format(VERA_FACTORS.record(drawn, print));
     const config = { projection_prng_key: 3 };
     const metadata = (changed: object) => ({ randlora_bases: JSON.stringify({ ...record, ...changed }) });
     await withVera({ ...VERA, config, metadata: metadata({}) }, async (adapter) => {
-      const { factors, extent } = planVera(adapter, base);
-      expect(factors).toMatchObject({ kind: "drawn", spec });
-      expect(await loadFactors(adapter, factors, extent)).toEqual(finishSteps(drawFactors(spec, extent)));
+      const { bases, extent, config: own } = planVera(adapter, base);
+      expect(bases).toMatchObject({ kind: "drawn", drawn });
+      expect(await loadFrozen(VERA_FACTORS, adapter.file, bases, own, extent)).toEqual(
+        finishSteps(drawFactors(spec, { in: 8, out: 20 })),
+      );
       const usage = expect.objectContaining({
         code: "usage",
         message: expect.stringContaining("philox-v1 drew its bases"),
@@ -64,8 +70,10 @@ describe("where the factors come from", () => {
       expect(() => planVera(adapter, base, { generator: "torch-mt19937-f32" })).toThrow(usage);
     });
     await withVera({ ...VERA, metadata: metadata({}) }, async (adapter) => {
-      const { factors, extent } = planVera(adapter, base);
-      await expect(loadFactors(adapter, factors, extent)).rejects.toThrow("are not those that the adapter records");
+      const { bases, extent, config: own } = planVera(adapter, base);
+      await expect(loadFrozen(VERA_FACTORS, adapter.file, bases, own, extent)).rejects.toThrow(
+        "are not those that the adapter records",
+      );
     });
     for (const [changed, message] of [
       [{ generator: "torch-mt19937-ternary" }, "does not draw VeRA's factors"],
@@ -82,8 +90,8 @@ describe("where the factors come from", () => {
   test("a generator without factors, or a base without a grid, is refused", async () => {
     await withVera(VERA, (adapter) => {
       expect(() => planVera(adapter, base, { generator: "torch-mt19937-ternary" })).toThrow("does not draw VeRA's");
-      expect(planVera(adapter, base, { generator: "torch-mt19937-ternary", amongOthers: true }).factors).toMatchObject({
-        spec: { generator: "torch-mt19937-f32" },
+      expect(planVera(adapter, base, { generator: "torch-mt19937-ternary", amongOthers: true }).bases).toMatchObject({
+        drawn: { generator: "torch-mt19937-f32" },
       });
       const tensors = new Map(base.tensors);
       tensors.set("l.0.q.weight", { dtype: "F16", shape: [12, 8] });

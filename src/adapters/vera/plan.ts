@@ -1,6 +1,9 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { FactorsExtent } from "../frozen/drawing/factors.ts";
+import type { BasesExtent } from "../frozen/drawing/bases.ts";
+import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
+import type { FrozenRecord } from "../frozen/kind.ts";
+import { isShared } from "../files/shared-tensors.ts";
 import type { BaseModel } from "../base/base.ts";
 import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
 import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
@@ -8,9 +11,8 @@ import type { AdapterPlan, PlanOptions } from "../plan.ts";
 import type { Adapter } from "../adapter.ts";
 import { readAllValues } from "../files/values.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
-import { isFactorTensor } from "./saved.ts";
+import { type FactorsSizes, VERA_FACTORS } from "./factors.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
-import { chooseFactors, extentOf, type FactorsSource, loadFactors } from "./source.ts";
 
 /** What VeRA trains of a module: λ_b, which is γ (1, out) of one basis, and λ_d, which is its λ (r, 1). */
 export const VERA_TENSORS: TrainedTensors<VeraConfig, "gamma" | "lambda"> = {
@@ -24,10 +26,12 @@ export type VeraLayer = FittedLayer<"gamma" | "lambda">;
 
 /** Everything that applying a VeRA adapter to a base takes, checked; no tensor has been read yet. */
 export interface VeraPlan extends Fit<VeraConfig, "gamma" | "lambda"> {
-  /** Where the factors come from; {@link loadFactors} brings them. */
-  readonly factors: FactorsSource;
+  /** Where the factors come from; `loadFrozen` brings them. */
+  readonly bases: FrozenOrigin<FactorsSizes, FrozenRecord & FactorsSizes>;
+  /** What the file records of them. */
+  readonly record: (FrozenRecord & FactorsSizes) | undefined;
   /** How far the layers need them. */
-  readonly extent: FactorsExtent;
+  readonly extent: BasesExtent;
   /** What the user should know: one line each. */
   readonly notes: readonly string[];
 }
@@ -36,22 +40,24 @@ export interface VeraPlan extends Fit<VeraConfig, "gamma" | "lambda"> {
  * Fits a VeRA adapter (Kopiczko et al., arXiv:2310.11454) to a base: finds each adapted weight, checks every shape, decides
  * where the factors come from. Throws `RandloraError` "adapter" with the reason when it cannot be applied.
  */
-export function planVera(
-  adapter: Adapter,
-  base: BaseModel,
-  { generator, amongOthers = false }: PlanOptions = {},
-): VeraPlan {
+export function planVera(adapter: Adapter, base: BaseModel, options: PlanOptions = {}): VeraPlan {
   const config = veraConfig(adapter);
-  const fit = fitAdapter(adapter, base, config, VERA_TENSORS, { isOwn: isFactorTensor });
+  const isOwn = (name: string) => isShared(name, VERA_FACTORS);
+  const fit = fitAdapter(adapter, base, config, VERA_TENSORS, { isOwn });
   const { layers, shift } = fit;
-  const { factors, notes } = chooseFactors({ adapter, config, base, shift, layers, generator, amongOthers });
-  requireLargeEnough(adapter, factors, layers);
-  return { ...fit, factors, extent: extentOf(layers), notes };
+  const choice = chooseFrozen(VERA_FACTORS, { adapter, config, base, shift, layers }, options);
+  requireLargeEnough(adapter, sizesOf(choice.bases), layers);
+  return { ...fit, ...choice, extent: extentOf(layers) };
+}
+
+/** How much of the factors, held as their transposes, layers need. */
+export function extentOf(layers: readonly { readonly out: number; readonly in: number }[]): BasesExtent {
+  const { maxIn, maxOut } = VERA_FACTORS.sizesFor(layers);
+  return { rows: maxIn, bases: 1, cols: maxOut };
 }
 
 /** PEFT refuses a layer beyond the factors, too (tuners/vera/layer.py, update_layer). */
-function requireLargeEnough(adapter: Adapter, factors: FactorsSource, layers: readonly VeraLayer[]): void {
-  const { maxIn, maxOut } = factors.kind === "drawn" ? factors.spec : factors;
+function requireLargeEnough(adapter: Adapter, { maxIn, maxOut }: FactorsSizes, layers: readonly VeraLayer[]): void {
   const beyond = layers.find(({ out, in: input }) => out > maxOut || input > maxIn);
   if (beyond === undefined) return;
   const layer = `${quote(beyond.module)} is (${beyond.out}, ${beyond.in})`;
@@ -61,18 +67,18 @@ function requireLargeEnough(adapter: Adapter, factors: FactorsSource, layers: re
 }
 
 /** A VeRA adapter among those of other methods. */
-export function veraAdapterPlan({ adapter, config, layers, factors, extent, ...plan }: VeraPlan): AdapterPlan {
+export function veraAdapterPlan({ adapter, config, layers, bases, extent, ...plan }: VeraPlan): AdapterPlan {
   return {
     adapter,
     layers,
     replacements: plan.replacements,
     notes: plan.notes,
-    bases: factors.kind === "drawn" ? factors.spec.generator : "saved",
+    bases: bases.kind === "drawn" ? bases.drawn.generator : "saved",
     // PEFT's vera/layer.py, merge: ΔW is f32, as the factors are once they are cast back, and is added as it is.
     roundsDelta: false,
     load: async (signal) =>
       bilinearDeltas(
-        await loadFactors(adapter, factors, extent, signal),
+        await loadFrozen(VERA_FACTORS, adapter.file, bases, config, extent, { signal }),
         VERA_PAIRING,
         layers.map((layer) => {
           const { out, in: input, conv1d, tensors } = layer;

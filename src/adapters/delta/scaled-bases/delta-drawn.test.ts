@@ -11,7 +11,7 @@ import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw
 import { fromProjections } from "../../frozen/drawing/saved.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
-import { drawPairTensors } from "../../randlora/projection-tensors.ts";
+import { drawnTensors } from "../../testing/convert.ts";
 import { toProjection } from "../../frozen/projection.ts";
 
 let gpu: Device;
@@ -59,7 +59,7 @@ test.each(KINDS)("drawn bases give the bytes of the same bases stored: philox-v1
   const spec: BasesSpec = { generator: "philox-v1", key: -3n, r: RANK, max: 91, min: 57, sparsity, grid };
   const extent = { rows: OUT, bases: TERMS / RANK, cols: IN };
   const drawn = drawBases(spec, extent);
-  const pair = await drawPairTensors(spec);
+  const pair = await drawnTensors(spec);
   const stored = await fromProjections(toProjection(pair.a, "saved"), toProjection(pair.b, "saved"), RANK, extent);
   expect(drawn.b.storage.kind).toBe("philox");
   expect(stored.b.storage.kind).toBe(sparsity === "dense" ? grid : "ternary");

@@ -7,7 +7,7 @@ import { safetensorsBytes, type TestTensor, writeFolder } from "../../testing/ad
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { drawBases } from "../../frozen/drawing/draw.ts";
 import { deltaReference } from "../../delta/scaled-bases/delta-reference.ts";
-import { basesShape } from "../../randlora/generator.ts";
+import { RANDLORA_BASES } from "../../randlora/bases.ts";
 import type { FloatGrid } from "../../../compute/random/names.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
@@ -132,7 +132,7 @@ export function deltaOf(
     generator: "torch-mt19937-ternary",
     key: BigInt(adapter.seed),
     r: adapter.r,
-    ...basesShape(all),
+    ...RANDLORA_BASES.sizesFor(all),
     sparsity: "sparse",
     grid,
   } as const;

@@ -13,10 +13,10 @@ import { read } from "../../../compute/device/transfer.ts";
 import type { Staging } from "../../../compute/device/staging.ts";
 import type { Sparsity, GeneratorName } from "../../../compute/random/names.ts";
 import { padded4 } from "../../../compute/device/families/delta.ts";
-import { loadBases } from "../load-bases.ts";
-import { basesRecord } from "../new-adapter.ts";
+import { fingerprint } from "../../frozen/drawing/draw.ts";
+import { loadFrozen } from "../../frozen/origin.ts";
+import { RANDLORA_BASES } from "../bases.ts";
 import { planRandlora } from "../plan.ts";
-import { formatBasesRecord } from "../record.ts";
 import { openPeft } from "../../files/peft.ts";
 import { baseOf, parameters, writeFolder } from "../../testing/adapters.ts";
 import { convert, everything } from "../../testing/convert.ts";
@@ -51,7 +51,10 @@ async function write(
   one: Case,
   more: { config?: JsonObject; bases?: JsonObject | null } = {},
 ) {
-  const record = { ...basesRecord(specOf(one), "paper", new MemoryStdCache()), rowsOfA: MIN };
+  const { grid: dtype, ...spec } = specOf(one);
+  const { stdA, stdB, sha256 } = fingerprint({ ...spec, grid: dtype }, new MemoryStdCache());
+  const print = { stdA: stdA ?? undefined, stdB: stdB ?? undefined, sha256 };
+  const record = { ...RANDLORA_BASES.record({ ...spec, dtype }, print), pairing: "paper", rowsOfA: MIN } as const;
   const config: JsonObject = {
     peft_type: "RANDLORA_RANK_R",
     r: R,
@@ -66,7 +69,7 @@ async function write(
   const shorter = Object.fromEntries(
     Object.entries(MODULES).map(([name, [out, input]]) => [name, Math.min(out, input)]),
   );
-  const bases = { ...formatBasesRecord(record), ...more.bases };
+  const bases = { ...RANDLORA_BASES.format(record), ...more.bases };
   const metadata = { format: "pt", ...(more.bases === null ? {} : { randlora_bases: stringifyLossless(bases, 0) }) };
   return await writeFolder(folder.at("a"), config, parameters(R, shorter), metadata);
 }
@@ -115,7 +118,9 @@ test.each<Case>([
   await using folder = await TemporaryFolder.create();
   await using adapter = await openPeft(await write(folder, one));
   const plan = planRandlora(adapter, baseFor(one.conv1d));
-  const bases = await loadBases(adapter, plan.bases, R, plan.extent, { cache: new MemoryStdCache() });
+  const bases = await loadFrozen(RANDLORA_BASES, adapter.file, plan.bases, plan.config, plan.extent, {
+    cache: new MemoryStdCache(),
+  });
   const before = gpu.memory.liveBytes;
   const staging = one.staging === "workgroup" ? ({ kind: "workgroup" } as const) : gpu.staging;
   const owner = new DisposableStack();

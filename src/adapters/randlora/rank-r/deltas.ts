@@ -12,6 +12,7 @@ import { Transposition } from "../../delta/low-rank/transpose.ts";
 import { readAllValues } from "../../files/values.ts";
 import type { RandloraPlan } from "../plan.ts";
 import { RankRBases } from "./factors.ts";
+import { sizesOf } from "../../frozen/origin.ts";
 import { firstRowOfA } from "./stacked.ts";
 
 /** ΔW of RandLoRA-a: products of two factors, each worked out when it is needed. */
@@ -86,5 +87,5 @@ async function rankRReference(
 }
 
 function firstRow({ bases }: Pick<RandloraPlan, "bases">): number {
-  return firstRowOfA(bases.kind === "drawn" ? bases.spec : bases);
+  return firstRowOfA(sizesOf(bases));
 }

@@ -1,4 +1,5 @@
-import type { BasesExtent, BasesSpec } from "../../frozen/drawing/bases.ts";
+import type { BasesExtent } from "../../frozen/drawing/bases.ts";
+import type { BasesSizes } from "../bases.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { DORA_TYPES, PEFT_TYPES } from "../peft-types.ts";
@@ -14,17 +15,17 @@ export function isRankR({ config }: Pick<Adapter, "config">): boolean {
  * Bases of both factors: each base of the longer draw is (max + min, r), Bⱼ and below it Aⱼᵀ. So any generator draws them,
  * and what saves, records and recognizes bases need not know. The A that is drawn before them is not used.
  */
-export function stackedSpec(spec: BasesSpec): BasesSpec {
-  return { ...spec, max: spec.max + spec.min };
+export function stackedSizes({ max, min }: BasesSizes): BasesSizes {
+  return { max: max + min, min };
 }
 
 /** The first row of Aⱼᵀ: how many Bⱼ has. */
-export function firstRowOfA({ max, min }: Pick<BasesSpec, "max" | "min">): number {
+export function firstRowOfA({ max, min }: BasesSizes): number {
   return max - min;
 }
 
 /** As much of them as modules need that would need `extent` of PEFT's. */
-export function stackedExtent(drawn: Pick<BasesSpec, "max" | "min">, extent: BasesExtent): BasesExtent {
+export function stackedExtent(drawn: BasesSizes, extent: BasesExtent): BasesExtent {
   return { ...extent, rows: firstRowOfA(drawn) + extent.cols };
 }
 
@@ -37,7 +38,7 @@ const MOST_ROWS = 2 ** 20;
  */
 export function checkStacked(
   adapter: Adapter,
-  drawn: Pick<BasesSpec, "max" | "min">,
+  drawn: BasesSizes,
   layers: readonly { readonly module: string; readonly sizes: { readonly rows: number } }[],
   known: boolean,
 ): void {

@@ -1,30 +1,21 @@
 import type { BaseModel } from "../../base/base.ts";
 import { fromBigInt, type JsonObject } from "../../../files/lossless-json.ts";
 import type { Adapter } from "../../adapter.ts";
-import { drawSteps } from "../../frozen/drawing/draw.ts";
-import type { Bases, BasesExtent } from "../../frozen/drawing/bases.ts";
+import type { BasesExtent } from "../../frozen/drawing/bases.ts";
+import { type FrozenInTraining, openFrozen } from "../../frozen/training.ts";
+import { sizesOf } from "../../frozen/origin.ts";
 import type { BilinearShape } from "../../delta/scaled-bases/shape.ts";
 import type { BasesFrom } from "../../delta/scaled-bases/place.ts";
-import type { RandloraConfig } from "../config.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
 import { readAllValues } from "../../files/values.ts";
-import type { BasesSource } from "../generator.ts";
-import { specOf } from "../identify.ts";
-import { loadBases } from "../load-bases.ts";
+import { type BasesRecord, RANDLORA_BASES } from "../bases.ts";
 import { gridOfHeld } from "../../frozen/grid.ts";
-import { drawsAlike } from "../peft-draws.ts";
 import { DORA_TYPES, pairingOf, PEFT_TYPES } from "../peft-types.ts";
 import { planRandlora } from "../plan.ts";
-import { drawPairTensors } from "../projection-tensors.ts";
-import { firstRowOfA, isRankR, stackedExtent, stackedSpec } from "../rank-r/stacked.ts";
-import { type BasesRecord, formatBasesRecord, recordOf } from "../record.ts";
-import type { SavedPair } from "../saved.ts";
-import { userStdCache } from "../../frozen/drawing/std-cache.ts";
-import { takeSteps } from "../../frozen/drawing/steps.ts";
-import { basesRecord, initialValues, type ModuleValues, newBasesSpec } from "../new-adapter.ts";
+import { firstRowOfA, isRankR, stackedExtent, stackedSizes } from "../rank-r/stacked.ts";
+import { initialValues, type ModuleValues } from "../new-adapter.ts";
 import { randloraShape } from "../shape.ts";
 import type { OpenInput } from "../../training/definition.ts";
-import { once } from "../../files/once.ts";
 import { refuseMore } from "../../training/existing.ts";
 import { newConfig } from "../../training/new-config.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
@@ -43,24 +34,15 @@ export interface RandloraModule {
 }
 
 /** A RandLoRA adapter before it is trained: new, or one that exists. Everything of it that no GPU is needed for. */
-export interface RandloraSource {
+export interface RandloraSource extends FrozenInTraining {
   /** α/r. */
   readonly scale: number;
   readonly pairing: Pairing;
   readonly modules: readonly RandloraModule[];
-  readonly bases: Bases;
   /** RandLoRA-a alone: where the rows of Aⱼᵀ begin. */
   readonly firstRowOfA?: number | undefined;
-  /** Drawn bases and the same ones out of a file may be stored differently, and then products round differently. */
-  readonly basesFrom: BasesFrom;
-  /** What draws the bases, where that is known. */
-  readonly record: JsonObject | undefined;
   /** PEFT's configuration. */
   readonly config: JsonObject;
-  /** The bases as PEFT saves them. */
-  projections(): Promise<SavedPair>;
-  /** Whether they must be saved: PEFT would not draw them, or nobody could. */
-  readonly needsProjections: boolean;
   readonly notes: readonly string[];
 }
 
@@ -77,24 +59,33 @@ export async function newRandlora(
   const half = variant === "half-rank";
   const grid = gridOfHeld(dtype, storedDtypes(targets));
   const rankR = variant === "rank-r";
-  const plain = newBasesSpec({ modules: targets.modules, r, generator, key, sparsity, grid });
-  const spec = rankR ? stackedSpec(plain) : plain;
+  const plain = RANDLORA_BASES.sizesFor(targets.modules);
+  const sizes = rankR ? stackedSizes(plain) : plain;
   const modules = targets.modules.map(({ name, tensor, out, in: input }) => {
     const shape = randloraShape(out, input, r, half);
     return { name, tensor, shape, values: initialValues(shape, grid) };
   });
   const extent = extentOf(modules);
-  // First, so that the record finds the standard deviations in the cache.
-  const bases = await takeSteps(drawSteps(spec, rankR ? stackedExtent(spec, extent) : extent, userStdCache()), signal);
-  const record = { ...basesRecord(spec, pairing), ...(rankR ? { rowsOfA: spec.min } : {}) };
+  const frozen = await openFrozen(
+    RANDLORA_BASES,
+    {
+      file: "",
+      config: { key, r, sparsity },
+      origin: { kind: "drawn", drawn: { generator, dtype: grid, ...sizes }, record: undefined },
+      record: undefined,
+      from: undefined,
+      extent: rankR ? stackedExtent(sizes, extent) : extent,
+      stored: storedDtypes(targets),
+    },
+    signal,
+    (record): BasesRecord => ({ ...record, pairing, ...(rankR ? { rowsOfA: sizes.min } : {}) }),
+  );
   return {
+    ...frozen,
     scale: alpha / r,
     pairing,
     modules,
-    bases,
-    firstRowOfA: rankR ? firstRowOfA(spec) : undefined,
-    basesFrom: "drawn",
-    record: formatBasesRecord(record),
+    firstRowOfA: rankR ? firstRowOfA(sizes) : undefined,
     config: newConfig(model, targets, {
       auto_mapping: null,
       bias: "none",
@@ -109,8 +100,6 @@ export async function newRandlora(
       sparse: sparsity === "sparse",
       very_sparse: sparsity === "very-sparse",
     }),
-    projections: once(() => drawPairTensors(spec)),
-    needsProjections: !drawsAlike(record, storedDtypes(targets)),
     notes: [],
   };
 }
@@ -130,7 +119,7 @@ export async function existingRandlora(
   signal?: AbortSignal,
 ): Promise<RandloraSource> {
   // Where the adapter says what drew its bases, the settings have it from there.
-  const generator = recordOf(adapter) === undefined ? (settings.generator ?? undefined) : undefined;
+  const generator = adapter.bases === undefined ? (settings.generator ?? undefined) : undefined;
   const plan = planRandlora(adapter, base, { generator });
   refuseMore(plan);
   const { layers, pairing, scale, extent, config } = plan;
@@ -138,36 +127,18 @@ export async function existingRandlora(
   for (const { module: name, tensor, sizes: shape, tensors } of layers) {
     modules.push({ name, tensor, shape, values: await readAllValues(adapter, tensors) });
   }
+  const { bases: origin, record } = plan;
   const stored = layers.map(({ dtype }) => dtype);
-  const source = await basesAs(basesFrom, plan.bases, recordOf(adapter), config);
-  const record = source.kind === "drawn" ? (source.record ?? basesRecord(source.spec, pairing)) : recordOf(adapter);
+  const known = { file: adapter.file, config, origin, record, from: basesFrom, extent, stored };
   return {
+    ...(await openFrozen(RANDLORA_BASES, known, signal)),
     scale,
     pairing,
     modules,
-    bases: await loadBases(adapter, source, config.r, extent, { signal }),
-    firstRowOfA: isRankR(adapter) ? firstRowOfA(source.kind === "drawn" ? source.spec : source) : undefined,
-    basesFrom: source.kind,
-    record: record && formatBasesRecord(record),
+    firstRowOfA: isRankR(adapter) ? firstRowOfA(sizesOf(origin)) : undefined,
     config: { ...adapter.config, inference_mode: true },
-    projections: once(async () => (source.kind === "saved" ? source : drawPairTensors(source.spec))),
-    needsProjections: record === undefined || !drawsAlike(record, stored),
     notes: plan.notes,
   };
-}
-
-/** The same bases, drawn or as a file has them: a run's own adapter may hold what was drawn, or leave out what was read. */
-async function basesAs(
-  wanted: BasesFrom | undefined,
-  source: BasesSource,
-  record: BasesRecord | undefined,
-  config: RandloraConfig,
-): Promise<BasesSource> {
-  if (wanted === "drawn" && source.kind === "saved" && record !== undefined) {
-    return { kind: "drawn", spec: specOf(record, config), record };
-  }
-  if (wanted === "saved" && source.kind === "drawn") return { kind: "saved", ...(await drawPairTensors(source.spec)) };
-  return source;
 }
 
 function storedDtypes({ modules }: Targets): readonly string[] {

@@ -1,5 +1,5 @@
 import type { AdapterContent } from "../../files/content.ts";
-import { savingProjection } from "../convert.ts";
+import { PEFT_TYPES } from "../peft-types.ts";
 import { type BilinearModule, placeBilinear } from "../../delta/scaled-bases/place.ts";
 import { placeRankR } from "../rank-r/place.ts";
 import { adapterTensors, randloraTensors } from "../trained-tensors.ts";
@@ -59,8 +59,10 @@ async function contentOf(
   };
   const tensors = (await Promise.all(modules.map(read))).flat();
   const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
+  // PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file.
+  const saysSaved = config["peft_type"] === PEFT_TYPES.peft ? { save_projection: pair !== undefined } : {};
   return {
-    config: savingProjection({ ...config, randlora_dropout: settings.dropout }, pair !== undefined),
+    config: { ...config, randlora_dropout: settings.dropout, ...saysSaved },
     bases: record,
     tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
     metadata: new Map(),

@@ -3,7 +3,8 @@ import { readMagnitudes } from "../../delta/magnitude/vectors.ts";
 import { randloraConfig } from "../config.ts";
 import { MAGNITUDE } from "../plan.ts";
 import { isRankR } from "../rank-r/stacked.ts";
-import { recordOf } from "../record.ts";
+import { recordOf } from "../../frozen/origin.ts";
+import { RANDLORA_BASES } from "../bases.ts";
 import { parseBasesFrom } from "../../delta/scaled-bases/place.ts";
 import { fewestFlops } from "../../delta/scaled-bases/flops.ts";
 import { lowRankFlops } from "../../delta/low-rank/flops.ts";
@@ -41,7 +42,7 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
   resolve: resolveRandlora,
   initial(adapter, given) {
     const { r: rank, alpha, half, targets, key, sparsity, dora } = randloraConfig(adapter);
-    const record = recordOf(adapter);
+    const record = recordOf(adapter, RANDLORA_BASES);
     return {
       rank,
       alpha,

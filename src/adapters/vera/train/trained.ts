@@ -4,7 +4,6 @@ import { memoryTensor } from "../../files/tensors.ts";
 import type { Trainable } from "../../training/method.ts";
 import type { Parameters } from "../../training/parameters.ts";
 import type { AdapterSettings } from "../../training/settings.ts";
-import { savingProjection } from "../convert.ts";
 import { VERA_TENSORS } from "../plan.ts";
 import { trainedNumbers, VERA_PAIRING, veraShape } from "../shape.ts";
 import type { VeraSettings } from "./settings.ts";
@@ -51,7 +50,7 @@ async function contentOf(
   const tensors = await Promise.all(names.map(vector));
   const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
   return {
-    config: savingProjection({ ...config, vera_dropout: settings.dropout }, pair !== undefined),
+    config: { ...config, vera_dropout: settings.dropout, save_projection: pair !== undefined },
     bases: record,
     tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
     metadata: new Map(),

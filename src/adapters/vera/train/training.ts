@@ -4,7 +4,8 @@ import type { AdapterTraining } from "../../training/definition.ts";
 import { targetSettings } from "../../training/existing.ts";
 import { findTargets } from "../../base/target-modules.ts";
 import { veraConfig } from "../config.ts";
-import { recordOf } from "../record.ts";
+import { recordOf } from "../../frozen/origin.ts";
+import { VERA_FACTORS } from "../factors.ts";
 import { trainedNumbers, veraShape } from "../shape.ts";
 import { resolveVera, VERA_SETTINGS, type VeraSettings } from "./settings.ts";
 import { existingVera, newVera } from "./source.ts";
@@ -24,7 +25,7 @@ export const veraTraining: AdapterTraining<VeraSettings> = {
   resolve: resolveVera,
   initial(adapter, given) {
     const { r: rank, targets, key, dInitial } = veraConfig(adapter);
-    const generator = recordOf(adapter)?.generator ?? given.generator ?? null;
+    const generator = recordOf(adapter, VERA_FACTORS)?.generator ?? given.generator ?? null;
     return { rank, ...targetSettings(targets), dInitial, basisSeed: String(key), generator };
   },
   async open(input, settings, adapter) {

@@ -2,11 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { baseOf, numbers, parameters } from "../testing/adapters.ts";
 import { MemoryStdCache } from "../testing/drawn-bases.ts";
 import { fingerprint } from "../frozen/drawing/draw.ts";
-import { loadBases } from "./load-bases.ts";
+import { loadFrozen } from "../frozen/origin.ts";
+import { RANDLORA_BASES } from "./bases.ts";
 import { BASE, base, MODULES, plan, withAdapter } from "../testing/randlora.ts";
 import type { Adapter } from "../adapter.ts";
 import { planRandlora } from "./plan.ts";
-import { formatBasesRecord } from "./record.ts";
+
+/** As the adapter says. */
+const CONFIG = { key: 0n, r: 3, sparsity: "sparse" } as const;
 
 describe("where the bases come from", () => {
   test("sparse ones are drawn at the largest shape of all that the targets match, on the base's grid", async () => {
@@ -15,15 +18,7 @@ describe("where the bases come from", () => {
       const { bases, notes } = plan(adapter, baseOf(BASE, undefined, "BF16"));
       expect(bases).toMatchObject({
         kind: "drawn",
-        spec: {
-          generator: "torch-mt19937-ternary",
-          key: -7n,
-          r: 3,
-          max: 12,
-          min: 12,
-          sparsity: "sparse",
-          grid: "bf16",
-        },
+        drawn: { generator: "torch-mt19937-ternary", max: 12, min: 12, dtype: "bf16" },
       });
       expect(notes.join()).toContain(
         '(not "model.layers.0.down"): was it trained on this model?; the bases are drawn large',
@@ -35,7 +30,7 @@ describe("where the bases come from", () => {
     const tensors = new Map(base.tensors);
     tensors.set("model.layers.0.up.weight", { dtype: "F16", shape: [12, 8] });
     await withAdapter({}, (adapter) => {
-      expect(plan(adapter, { ...base, tensors }).bases).toMatchObject({ spec: { grid: "f16", max: 12, min: 8 } });
+      expect(plan(adapter, { ...base, tensors }).bases).toMatchObject({ drawn: { dtype: "f16", max: 12, min: 8 } });
     });
   });
 
@@ -44,7 +39,7 @@ describe("where the bases come from", () => {
       const hint = expect.stringContaining("--generator torch-mt19937-bf16-v2");
       expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "adapter", hint }));
       expect(plan(adapter, base, "torch-mt19937-bf16-v1").bases).toMatchObject({
-        spec: { generator: "torch-mt19937-bf16-v1", sparsity: "dense", max: 12, min: 8, grid: "f32" },
+        drawn: { generator: "torch-mt19937-bf16-v1", max: 12, min: 8, dtype: "f32" },
       });
     });
   });
@@ -66,9 +61,9 @@ describe("where the bases come from", () => {
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, async (adapter) => {
       const { bases, extent, notes } = plan(adapter, base, "philox-v1");
-      expect(bases).toMatchObject({ kind: "saved", max: 12, min: 8 });
+      expect(bases).toMatchObject({ kind: "saved", sizes: { max: 12, min: 8 } });
       expect(notes.join()).toContain("--generator is not needed");
-      expect((await loadBases(adapter, bases, 3, extent)).extent).toEqual(extent);
+      expect((await loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent)).extent).toEqual(extent);
     });
   });
 
@@ -77,10 +72,10 @@ describe("where the bases come from", () => {
       planRandlora(adapter, base, { generator: "torch-mt19937-bf16-v1", amongOthers: true });
     const pair = { "base_model.randlora_A": numbers([3, 1, 8]), "base_model.randlora_B": numbers([12, 3, 3], 1) };
     await withAdapter({ config: { sparse: true } }, (adapter) => {
-      expect(among(adapter).bases).toMatchObject({ spec: { generator: "torch-mt19937-ternary" } });
+      expect(among(adapter).bases).toMatchObject({ drawn: { generator: "torch-mt19937-ternary" } });
     });
     await withAdapter({ config: { sparse: false } }, (adapter) => {
-      expect(among(adapter).bases).toMatchObject({ spec: { generator: "torch-mt19937-bf16-v1" } });
+      expect(among(adapter).bases).toMatchObject({ drawn: { generator: "torch-mt19937-bf16-v1" } });
     });
     await withAdapter({ tensors: { ...parameters(3, MODULES), ...pair } }, (adapter) => {
       expect(among(adapter).notes).toEqual([]);
@@ -98,16 +93,17 @@ describe("where the bases come from", () => {
     stdB: undefined,
     sha256: fingerprint(spec).sha256,
   } as const;
-  const metadata = { randlora_bases: JSON.stringify(formatBasesRecord(record)) };
+  const metadata = { randlora_bases: JSON.stringify(RANDLORA_BASES.format(record)) };
 
   test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
     await withAdapter({ metadata }, async (adapter) => {
       const { bases, pairing, extent } = plan(adapter);
-      expect(bases).toMatchObject({ kind: "drawn", spec });
+      expect(bases).toMatchObject({ kind: "drawn", drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" } });
       expect(pairing).toBe("paper");
-      expect((await loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() })).a.storage.kind).toBe(
-        "philox",
-      );
+      expect(
+        (await loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent, { cache: new MemoryStdCache() })).a
+          .storage.kind,
+      ).toBe("philox");
       expect(() => plan(adapter, base, "torch-mt19937-ternary")).toThrow(expect.objectContaining({ code: "usage" }));
     });
   });
@@ -115,7 +111,9 @@ describe("where the bases come from", () => {
   test("a record of a generator that cannot draw them is refused when the plan is made", async () => {
     await withAdapter(
       {
-        metadata: { randlora_bases: JSON.stringify({ ...formatBasesRecord(record), generator: "torch-mt19937-f32" }) },
+        metadata: {
+          randlora_bases: JSON.stringify({ ...RANDLORA_BASES.format(record), generator: "torch-mt19937-f32" }),
+        },
       },
       (adapter) => {
         const message = expect.stringMatching(
@@ -128,8 +126,8 @@ describe("where the bases come from", () => {
 
   test("a redraw that differs from the record is refused", async () => {
     await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
-      const { bases, extent } = plan(adapter);
-      const load = loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() });
+      const { bases, config, extent } = plan(adapter);
+      const load = loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { cache: new MemoryStdCache() });
       await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");
     });
   });
@@ -145,12 +143,12 @@ describe("where the bases come from", () => {
       stdA: 0.5,
       stdB: stdB ?? 1,
     } as const;
-    const bases = JSON.stringify(formatBasesRecord(wrong));
+    const bases = JSON.stringify(RANDLORA_BASES.format(wrong));
     await withAdapter({ metadata: { randlora_bases: bases } }, async (adapter) => {
       const { bases, extent } = plan(adapter);
-      await expect(loadBases(adapter, bases, 3, extent, { cache: new MemoryStdCache() })).rejects.toThrow(
-        "are not those",
-      );
+      await expect(
+        loadFrozen(RANDLORA_BASES, adapter.file, bases, CONFIG, extent, { cache: new MemoryStdCache() }),
+      ).rejects.toThrow("are not those");
     });
   });
 });

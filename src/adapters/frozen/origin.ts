@@ -1,0 +1,164 @@
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import type { Adapter } from "../adapter.ts";
+import type { BaseModel, PathShift } from "../base/base.ts";
+import type { LayerSettings } from "../base/config-keys.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
+import { unadaptedModules, unadaptedNote } from "../base/unadapted.ts";
+import { describe, sharedName } from "../files/shared-tensors.ts";
+import type { PlanOptions } from "../plan.ts";
+import type { Bases, BasesExtent } from "./drawing/bases.ts";
+import { type StdCache, userStdCache } from "./drawing/std-cache.ts";
+import { takeSteps } from "./drawing/steps.ts";
+import { gridOfLayers } from "./grid.ts";
+import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
+import { toProjection } from "./projection.ts";
+
+/** Where the random matrices of an adapter come from. */
+export type FrozenOrigin<Z, R> =
+  | { readonly kind: "drawn"; readonly drawn: Drawn<Z>; readonly record: R | undefined }
+  | { readonly kind: "saved"; readonly saved: SavedTensors; readonly sizes: Z };
+
+/** The decision, with what the user should know about it. */
+export interface FrozenChoice<Z, R> {
+  readonly bases: FrozenOrigin<Z, R>;
+  readonly record: R | undefined;
+  readonly notes: readonly string[];
+}
+
+/** What decides. */
+export interface FrozenQuestion<C> {
+  readonly adapter: Adapter;
+  readonly config: C & LayerSettings;
+  readonly base: BaseModel;
+  readonly shift: PathShift;
+  readonly layers: readonly AdaptedLayer[];
+}
+
+/**
+ * Saved matrices are used; else what the file records; else what the user names; else what the method takes for them. What
+ * nothing is known of is drawn at the sizes that PEFT draws at: over every module that the targets match, adapted or not.
+ * Among several adapters `--generator` is for those that do not say, as far as it can draw theirs.
+ * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" when nothing says how to draw.
+ */
+export function chooseFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
+  kind: FrozenKind<C, Z, R>,
+  { adapter, config, base, shift, layers }: FrozenQuestion<C>,
+  { generator, amongOthers = false }: PlanOptions,
+): FrozenChoice<Z, R> {
+  const record = recordOf(adapter, kind);
+  requireSameGenerator(adapter, record?.generator, { generator, amongOthers });
+  const saved = findSaved(adapter, config.r, kind);
+  if (saved !== undefined) {
+    const unused = `${oneLine(adapter.path)} holds its bases: --generator is not needed and has no effect`;
+    return {
+      bases: { kind: "saved", ...saved },
+      record,
+      notes: generator === undefined || amongOthers ? [] : [unused],
+    };
+  }
+  const requireFit = (one: GeneratorName, path: string) => {
+    const unfit = kind.unfit(one, config);
+    if (unfit !== undefined) throw new RandloraError("adapter", `${oneLine(path)}: ${unfit.cause}`, unfit.hint);
+  };
+  if (record !== undefined) {
+    requireFit(record.generator, adapter.file);
+    return { bases: { kind: "drawn", drawn: record, record }, record, notes: [] };
+  }
+  const fits = generator !== undefined && (kind.unfit(generator, config) === undefined || !amongOthers);
+  const chosen = kind.unrecorded(adapter, config, fits ? generator : undefined);
+  requireFit(chosen, adapter.path);
+  const others = unadaptedModules(adapter, config, layers, base, shift);
+  const [own, sizes] = [kind.sizesFor(layers), kind.sizesFor([...layers, ...others])];
+  const notes = unadaptedNote(adapter, base, layers.length, others, JSON.stringify(own) !== JSON.stringify(sizes));
+  const drawn = { generator: chosen, dtype: gridOfLayers(layers, adapter), ...sizes };
+  return { bases: { kind: "drawn", drawn, record }, record, notes };
+}
+
+/** What an adapter records of its random matrices. @throws RandloraError `format` */
+export function recordOf<R>(
+  { bases, file }: Adapter,
+  { parse }: { parse(bases: NonNullable<Adapter["bases"]>, file: string): R },
+): R | undefined {
+  return bases === undefined ? undefined : parse(bases, file);
+}
+
+/** The pair that an adapter holds, or undefined. Throws `RandloraError` "format" for half a pair or odd shapes. */
+export function findSaved<Z>(
+  { tensors, file }: Adapter,
+  r: number,
+  kind: {
+    readonly shared: readonly [a: string, b: string];
+    readonly meaning: string;
+    sizes(a: readonly number[], b: readonly number[], r: number): Z | undefined;
+  },
+): { readonly saved: SavedTensors; readonly sizes: Z } | undefined {
+  const [nameA, nameB] = [sharedName(kind.shared[0]), sharedName(kind.shared[1])];
+  const [a, b] = [tensors.get(nameA), tensors.get(nameB)];
+  if (a === undefined && b === undefined) return undefined;
+  const refuse = (cause: string) => new RandloraError("format", `${oneLine(file)}: ${cause}`, kind.meaning);
+  if (a === undefined || b === undefined) {
+    throw refuse(`tensor ${quote(a === undefined ? nameA : nameB)} is missing beside the other of the pair`);
+  }
+  const sizes = kind.sizes(a.shape, b.shape, r);
+  if (sizes === undefined) throw refuse(`bases of ${describe(a)} and ${describe(b)} do not fit r = ${r}`);
+  return { saved: { a, b }, sizes };
+}
+
+/** Throws `RandloraError` "usage" for a `--generator` that contradicts the one that drew an adapter's bases. */
+export function requireSameGenerator(
+  { path }: Adapter,
+  recorded: GeneratorName | undefined,
+  { generator, amongOthers = false }: PlanOptions,
+): void {
+  if (recorded === undefined || generator === undefined || generator === recorded || amongOthers) return;
+  const cause = `${oneLine(path)} records that ${recorded} drew its bases, not ${generator}`;
+  throw new Contradiction(["generator"], cause, "leave --generator out");
+}
+
+/** The sizes that they are drawn at. */
+export function sizesOf<Z>(origin: FrozenOrigin<Z, unknown>): Z {
+  return origin.kind === "drawn" ? origin.drawn : origin.sizes;
+}
+
+/** How random matrices are loaded. */
+export interface LoadOptions {
+  /** Where measured standard deviations are kept; the user's by default. */
+  readonly cache?: StdCache | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads or draws as much as `extent` says. What is drawn must agree with the recorded hashes. Throws `RandloraError`
+ * "adapter" when it does not, whatever reading and drawing throw, and the signal's reason when it is aborted.
+ */
+export async function loadFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
+  kind: FrozenKind<C, Z, R>,
+  file: string,
+  origin: FrozenOrigin<Z, R>,
+  config: C,
+  extent: BasesExtent,
+  { cache = userStdCache(), signal }: LoadOptions = {},
+): Promise<Bases> {
+  if (origin.kind === "saved") {
+    const { a, b } = origin.saved;
+    return await kind.pack({ a: toProjection(a, file), b: toProjection(b, file) }, config.r, extent, signal);
+  }
+  const { drawn, record } = origin;
+  if (record === undefined) return await takeSteps(kind.draw(drawn, config, extent, cache), signal);
+  const trusting = withRecorded(cache, record);
+  const bases = await takeSteps(kind.draw(drawn, config, extent, trusting), signal);
+  const { sha256 } = await takeSteps(kind.print(drawn, config, trusting), signal);
+  if (sha256.a === record.sha256.a && sha256.b === record.sha256.b) return bases;
+  const cause = `the bases that ${record.generator} draws are not those that the adapter records`;
+  const hint = "its seed, rank or shape was changed, or another version of randlora wrote it";
+  throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, hint);
+}
+
+/** Recorded deviations spare a pass over the whole stream; the hashes, which depend on them, prove them. */
+function withRecorded(cache: StdCache, { stdA, stdB }: FrozenRecord): StdCache {
+  const recorded = stdA === undefined || stdB === undefined ? null : { a: stdA, b: stdB };
+  // What nobody has measured does not belong into the cache.
+  return recorded === null ? cache : { get: () => recorded, set: () => {} };
+}
