@@ -5,8 +5,8 @@ import { TrainingBases } from "../../src/adapters/delta/scaled-bases/training-ba
 import { readConfig } from "../../src/models/folder/config-json.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
 import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
-import { resolveRandlora } from "../../src/adapters/randlora/train/settings.ts";
-import { newRandlora } from "../../src/adapters/randlora/train/source.ts";
+import { resolveRandlora } from "../../src/adapters/randlora/settings.ts";
+import { openNewRandlora } from "../../src/adapters/randlora/train.ts";
 import { findTargets } from "../../src/adapters/base/target-modules.ts";
 import { settingsOf } from "./trainee.ts";
 
@@ -38,7 +38,7 @@ export async function measureBases(gpu: Device, folder: string, r: number, kind:
   if (settings.adapter === null) throw new TypeError("RandLoRA without settings of its own");
   const adapter = { ...settings.adapter, ...resolveRandlora(settings.adapter) };
   const targets = findTargets(base, adapter);
-  const source = await newRandlora({ ...settings, signal: undefined }, adapter, targets);
+  const source = await openNewRandlora({ ...settings, base, signal: undefined }, adapter, targets);
   const { a, b } = source.bases;
   const before = gpu.memory.liveBytes;
   const held = await TrainingBases.create(gpu, source.bases, source.pairing);

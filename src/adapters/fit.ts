@@ -62,7 +62,7 @@ export function fitAdapter<C extends FitSettings, T extends string>(
   adapter: Adapter,
   base: BaseModel,
   config: C,
-  trained: TrainedTensors<C, T>,
+  trained: TrainedTensors<NoInfer<C>, T>,
   { isOwn, modules = trainedModules(adapter, trained) }: FitRules<T> = {},
 ): Fit<C, T> {
   requireUnquantized(base);

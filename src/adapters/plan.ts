@@ -3,7 +3,7 @@ import type { Run } from "../compute/tensor/run.ts";
 import type { WeightRows } from "../compute/device/families/finish.ts";
 import type { DeviceBuffer } from "../compute/device/buffer.ts";
 import type { KernelDtype } from "../compute/device/dtype.ts";
-import type { GeneratorName } from "../compute/random/names.ts";
+import type { FloatGrid, GeneratorName } from "../compute/random/names.ts";
 import type { DeltaBlock } from "../compute/device/families/delta.ts";
 import type { DeltaSample } from "./delta/sample.ts";
 import type { AdaptedLayer } from "./base/layers.ts";
@@ -16,6 +16,8 @@ export interface PlanOptions {
   readonly generator?: GeneratorName | undefined;
   /** Is this one of several adapters? Then `--generator` may be meant for another. */
   readonly amongOthers?: boolean | undefined;
+  /** What draws the random matrices of a new adapter, which neither holds nor records them yet. */
+  readonly drawn?: { readonly generator: GeneratorName; readonly dtype: FloatGrid } | undefined;
 }
 
 /**

@@ -3,10 +3,10 @@ import { parseLoraConfig } from "../lora/config.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import { lora } from "../lora/method.ts";
 import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
-import type { LoraSettings } from "../lora/train/source.ts";
+import type { LoraSettings } from "../lora/train.ts";
 import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import type { MethodDefinition } from "../method.ts";
-import { doraTraining } from "./train/training.ts";
+import { doraTraining } from "./train.ts";
 
 /** DoRA (Liu et al., arXiv:2402.09353): LoRA whose rows of W + ΔW have magnitudes of their own. */
 export const dora: MethodDefinition<LoraSettings> = {

@@ -45,8 +45,12 @@ export interface FrozenQuestion<C> {
 export function chooseFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
   kind: FrozenKind<C, Z, R>,
   { adapter, config, base, shift, layers }: FrozenQuestion<C>,
-  { generator, amongOthers = false }: PlanOptions,
+  { generator, amongOthers = false, drawn: fresh }: PlanOptions,
 ): FrozenChoice<Z, R> {
+  if (fresh !== undefined) {
+    const drawn = { ...fresh, ...kind.sizesFor(layers) };
+    return { bases: { kind: "drawn", drawn, record: undefined }, record: undefined, notes: [] };
+  }
   const record = recordOf(adapter, kind);
   requireSameGenerator(adapter, record?.generator, { generator, amongOthers });
   const saved = findSaved(adapter, config.r, kind);

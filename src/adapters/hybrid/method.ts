@@ -4,8 +4,7 @@ import { RANDLORA_BASES } from "../randlora/bases.ts";
 import { checkHybrid, PEFT_TYPE } from "./config.ts";
 import { convertHybrid } from "./convert.ts";
 import { planHybrid } from "./plan.ts";
-import type { HybridSettings } from "./train/settings.ts";
-import { hybridTraining } from "./train/training.ts";
+import { type HybridSettings, hybridTraining } from "./train.ts";
 
 /** RandLoRA and LoRA on the same modules, which arXiv:2502.00987 proposes in section 6.6: ΔW is the sum of theirs. */
 export const hybrid: MethodDefinition<HybridSettings> = {

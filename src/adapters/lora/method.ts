@@ -3,8 +3,7 @@ import type { MethodDefinition } from "../method.ts";
 import { parseLoraConfig } from "./config.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import { loraAdapterPlan, planLora, planLoraAlone } from "./plan.ts";
-import type { LoraSettings } from "./train/source.ts";
-import { loraTraining } from "./train/training.ts";
+import { type LoraSettings, loraTraining } from "./train.ts";
 
 /** LoRA (Hu et al., arXiv:2106.09685), rsLoRA and rank patterns among it. */
 export const lora: MethodDefinition<LoraSettings> = {

@@ -5,8 +5,7 @@ import { convertAsIs } from "../frozen/convert.ts";
 import { drawsOf, GENERATOR } from "./record.ts";
 import { nolaAdapterPlan } from "./deltas.ts";
 import { planNola } from "./plan.ts";
-import type { NolaSettings } from "./train/settings.ts";
-import { nolaTraining } from "./train/training.ts";
+import { type NolaSettings, nolaTraining } from "./train.ts";
 
 /** NoLA (Koohpayegani et al., arXiv:2310.02556): a LoRA whose factors are sums of random ones. */
 export const nola: MethodDefinition<NolaSettings> = {

@@ -8,17 +8,11 @@ import type { NolaDraws } from "./draws.ts";
 import { drawsOf } from "./record.ts";
 
 /** What NoLA trains of a module: the coefficients of A and of B. */
-export const NOLA_TENSORS: TrainedTensors<NolaConfig, "a" | "b"> = {
+export const NOLA_TENSORS: TrainedTensors<Pick<NolaConfig, "bases">, "a" | "b"> = {
   names: { a: "nola_coefficients_A", b: "nola_coefficients_B" },
   shapes: ({ bases }) => ({ a: [bases], b: [bases] }),
   meaning: "both have num_bases elements",
 };
-
-/** The coefficients' names. */
-export function coefficientNames(module: string): { readonly a: string; readonly b: string } {
-  const { a, b } = NOLA_TENSORS.names;
-  return { a: `${module}.${a}`, b: `${module}.${b}` };
-}
 
 /** One adapted weight: ΔW = scale · B·A, both factors from k coefficients. */
 export type NolaLayer = FittedLayer<"a" | "b">;

@@ -4,8 +4,7 @@ import { convertAsIs } from "../frozen/convert.ts";
 import { PRANC_GENERATOR, prancRecord } from "./record.ts";
 import { prancAdapterPlan } from "./deltas.ts";
 import { planPranc } from "./plan.ts";
-import type { PrancSettings } from "./train/settings.ts";
-import { prancTraining } from "./train/training.ts";
+import { type PrancSettings, prancTraining } from "./train.ts";
 
 /** PRANC (Nooralinejad et al., arXiv:2206.08464), for fine-tuning: ΔW of all layers together is a sum of random networks. */
 export const pranc: MethodDefinition<PrancSettings> = {

@@ -6,8 +6,8 @@ import { randloraAdapterPlan } from "./deltas.ts";
 import { ALL_TYPES, PEFT_TYPES } from "./peft-types.ts";
 import { planRandlora } from "./plan.ts";
 import { isShared } from "../files/shared-tensors.ts";
-import type { RandloraSettings } from "./train/settings.ts";
-import { randloraTraining } from "./train/training.ts";
+import type { RandloraSettings } from "./settings.ts";
+import { randloraTraining } from "./train.ts";
 
 /** RandLoRA (Albert et al., arXiv:2502.00987). */
 export const randlora: MethodDefinition<RandloraSettings> = {

@@ -12,11 +12,11 @@ import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import { type BasesRecord, type BasesSizes, RANDLORA_BASES } from "./bases.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { checkStacked, isRankR, stackedExtent } from "./rank-r/stacked.ts";
+import { checkStacked, isRankR, STACKED_BASES, stackedExtent } from "./rank-r/stacked.ts";
 import { randloraShape } from "./shape.ts";
 
 /** What RandLoRA trains of a module: λ and γ. */
-export const RANDLORA_TENSORS: TrainedTensors<RandloraConfig, "lambda" | "gamma"> = {
+export const RANDLORA_TENSORS: TrainedTensors<Pick<RandloraConfig, "r" | "half">, "lambda" | "gamma"> = {
   names: { lambda: "randlora_lambda", gamma: "randlora_gamma" },
   shapes({ r, half }, { out, in: input }) {
     const { bases, cols } = randloraShape(out, input, r, half);
@@ -64,7 +64,8 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
     return { ...layer, sizes: randloraShape(layer.out, layer.in, config.r, config.half) };
   });
   const question = { adapter, config, base, shift, layers };
-  const { bases, record, notes } = chooseFrozen(RANDLORA_BASES, question, options);
+  const rankR = isRankR(adapter);
+  const { bases, record, notes } = chooseFrozen(rankR ? STACKED_BASES : RANDLORA_BASES, question, options);
   const plain = {
     rows: Math.max(...layers.map(({ sizes }) => sizes.rows)),
     bases: Math.max(...layers.map(({ sizes }) => sizes.bases)),
@@ -72,8 +73,7 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
   };
   const drawn = sizesOf(bases);
   const { max, min } = drawn;
-  const rankR = isRankR(adapter);
-  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || record !== undefined);
+  if (rankR) checkStacked(adapter, drawn, layers, bases.kind === "saved" || (record ?? options.drawn) !== undefined);
   for (const { sizes, module } of layers) {
     checkExtent(sizes, config.r, max, min, `${oneLine(adapter.file)}: ${quote(module)}`);
   }

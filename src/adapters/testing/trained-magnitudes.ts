@@ -4,10 +4,12 @@ import { ownedBy } from "../../compute/device/owned.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { deltaReference } from "../delta/scaled-bases/delta-reference.ts";
-import { trainableLora } from "../lora/train/trained.ts";
+import { trainableLora } from "../lora/train.ts";
+import { memoryTensor } from "../files/tensors.ts";
+import { untrainedAdapter } from "../train.ts";
 import { withMagnitude } from "../delta/magnitude/trainable.ts";
 import { randloraShape } from "../randlora/shape.ts";
-import { trainableRandlora } from "../randlora/train/trained.ts";
+import { trainableRandlora } from "../randlora/train.ts";
 import type { MethodChoices, Trainable } from "../training/method.ts";
 import { Parameters } from "../training/parameters.ts";
 import { basesFor, numbers } from "./bases.ts";
@@ -20,7 +22,7 @@ export const MAGNITUDE = "x_magnitude_vector";
 export const MODULES = (() => {
   let first = 0;
   return ROWS.flatMap(({ name, out, adapted }) => {
-    const module = { name, tensor: `${name}.weight`, out, in: IN, first };
+    const module = { module: name, tensor: `${name}.weight`, out, in: IN, first };
     first += out;
     return adapted ? [module] : [];
   });
@@ -28,6 +30,15 @@ export const MODULES = (() => {
 
 /** Trained numbers by name. */
 export type Values = Map<string, Float64Array>;
+
+/** A module of the base as an adapter is fitted to it. */
+function layerOf({ module, tensor, out, in: input }: (typeof MODULES)[number]) {
+  return { module, tensor, source: tensor, dtype: "F32", shape: [out, input], out, in: input, conv1d: false } as const;
+}
+
+function trained(name: string, shape: readonly number[], values: Float32Array<ArrayBuffer>) {
+  return memoryTensor(name, "F32", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
 
 /** Another method, with its ΔW of a module in f64 from any values of its parameters. */
 export interface Inner {
@@ -37,15 +48,18 @@ export interface Inner {
 }
 
 export function loraInner(dropout: number): Inner {
-  const modules = MODULES.map((module) => {
-    const values = { a: numbers(RANK * IN), b: numbers(module.out * RANK, 0.3) };
-    return { ...module, rank: RANK, scale: SCALE, values, stored: undefined };
+  const layers = MODULES.map((module) => {
+    const tensors = {
+      a: trained(`${module.module}.lora_A.weight`, [RANK, IN], numbers(RANK * IN)),
+      b: trained(`${module.module}.lora_B.weight`, [module.out, RANK], numbers(module.out * RANK, 0.3)),
+    };
+    return { ...layerOf(module), rank: RANK, scale: SCALE, tensors };
   });
   return {
-    trainable: trainableLora({ modules, config: {} }, { dropout, seed: SEED }),
+    trainable: trainableLora({ adapter: untrainedAdapter({}, []), layers }, { dropout, seed: SEED }),
     choices: undefined,
     delta(index, values) {
-      const { name, out } = MODULES[index] ?? { name: "", out: 0 };
+      const { module: name, out } = MODULES[index] ?? { module: "", out: 0 };
       const [a, b] = [values.get(`${name}.lora_A.weight`), values.get(`${name}.lora_B.weight`)];
       return Float64Array.from({ length: out * IN }, (_, at) => {
         let sum = 0;
@@ -61,24 +75,28 @@ export function loraInner(dropout: number): Inner {
 export function randloraInner(dropout: number, order: string): Inner {
   const shapes = MODULES.map(({ out }) => randloraShape(out, IN, RANK));
   const bases = basesFor("ternary", shapes);
-  const modules = MODULES.map((module, index) => {
-    const shape = shapes[index] ?? randloraShape(1, 1, 1);
-    const { r, bases: n, cols } = shape;
-    return { ...module, shape, values: { lambda: numbers(r * n), gamma: numbers(n * cols, 0.3) } };
+  const layers = MODULES.map((module, index) => {
+    const sizes = shapes[index] ?? randloraShape(1, 1, 1);
+    const { r, bases: n, cols } = sizes;
+    const tensors = {
+      lambda: trained(`${module.module}.randlora_lambda`, [r, n], numbers(r * n)),
+      gamma: trained(`${module.module}.randlora_gamma`, [n, cols], numbers(n * cols, 0.3)),
+    };
+    return { ...layerOf(module), sizes, tensors };
   });
   const adapter = { rank: RANK, alpha: SCALE * RANK, dropout, targets: [], layers: [] };
   const none = { initAdapter: null, initCommit: null, initSha256: null };
   const own = { variant: "paper", sparsity: "sparse", basisSeed: "0", generator: null } as const;
   const settings = { ...adapter, ...none, ...own, projections: false, compute: "auto", dora: true } as const;
   const source = {
-    r: RANK,
+    adapter: untrainedAdapter({}, []),
     scale: SCALE,
     pairing: "paper",
-    modules,
+    layers,
+    firstRowOfA: undefined,
     bases,
     basesFrom: "saved",
     record: undefined,
-    config: {},
     projections: () => Promise.reject(new Error("not saved here")),
     needsProjections: false,
     notes: [],
@@ -87,7 +105,7 @@ export function randloraInner(dropout: number, order: string): Inner {
     trainable: trainableRandlora(source, settings, SEED),
     choices: { orders: [order] },
     delta(index, values) {
-      const { name = "" } = MODULES[index] ?? {};
+      const { module: name = "" } = MODULES[index] ?? {};
       const [lambda, gamma] = ["lambda", "gamma"].map((of) => values.get(`${name}.randlora_${of}`) ?? []);
       const shape = shapes[index] ?? randloraShape(1, 1, 1);
       return deltaReference(bases, {
@@ -130,7 +148,7 @@ export function outputs(
         if (module === undefined) continue;
         z += itemAt(x, t * IN + i) * (masks[index]?.[t * IN + i] ?? NaN) * (model.deltas[index]?.[row * IN + i] ?? NaN);
       }
-      const m = module && model.values.get(`${module.name}.${MAGNITUDE}`)?.[row];
+      const m = module && model.values.get(`${module.module}.${MAGNITUDE}`)?.[row];
       const c = module === undefined ? 1 : (m ?? NaN) / (model.norms[index]?.[row] ?? NaN);
       y[t * OUT + o] = c * z + itemAt(bias, o) + itemAt(residual, t * OUT + o);
     }

@@ -4,6 +4,8 @@ import type { AdapterPlan } from "../plan.ts";
 import type { TargetRules } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Adapter } from "../adapter.ts";
+import { readAllValues } from "../files/values.ts";
+import type { FittedLayer } from "../fit.ts";
 import type { AdapterTraining } from "./definition.ts";
 import type { AdapterSettings } from "./settings.ts";
 
@@ -11,6 +13,21 @@ import type { AdapterSettings } from "./settings.ts";
 export function targetSettings({ modules, layers }: TargetRules): Partial<AdapterSettings> {
   const targets = modules === null || typeof modules === "string" ? modules : [...modules];
   return { ...(targets === null ? {} : { targets }), layers: [...layers] };
+}
+
+/**
+ * An adapter to go on from, fitted to the base, checked. Numbers that are not finite are refused here, and not when the
+ * model is in memory. @throws RandloraError `numeric`, and `adapter` as {@link refuseMore}
+ */
+export async function openExisting<P extends ExistingPlan>(plan: P): Promise<P> {
+  refuseMore(plan);
+  for (const { tensors } of plan.layers) await readAllValues(plan.adapter, tensors);
+  return plan;
+}
+
+/** What is asked of a plan for that. */
+export interface ExistingPlan extends Pick<AdapterPlan, "adapter" | "replacements"> {
+  readonly layers: readonly FittedLayer[];
 }
 
 /** Throws `RandloraError` "adapter" for one that holds more than can be trained: whole modules, an output embedding. */

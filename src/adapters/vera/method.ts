@@ -3,8 +3,7 @@ import { parseVeraConfig, veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
-import type { VeraSettings } from "./train/settings.ts";
-import { veraTraining } from "./train/training.ts";
+import { type VeraSettings, veraTraining } from "./train.ts";
 
 /** VeRA (Kopiczko et al., arXiv:2310.11454): two random factors for all layers, and two trained vectors for each. */
 export const vera: MethodDefinition<VeraSettings> = {

@@ -15,7 +15,7 @@ import { type FactorsSizes, VERA_FACTORS } from "./factors.ts";
 import { VERA_PAIRING, veraShape } from "./shape.ts";
 
 /** What VeRA trains of a module: λ_b, which is γ (1, out) of one basis, and λ_d, which is its λ (r, 1). */
-export const VERA_TENSORS: TrainedTensors<VeraConfig, "gamma" | "lambda"> = {
+export const VERA_TENSORS: TrainedTensors<Pick<VeraConfig, "r">, "gamma" | "lambda"> = {
   names: { gamma: "vera_lambda_b", lambda: "vera_lambda_d" },
   shapes: ({ r }, { out }) => ({ gamma: [out], lambda: [r] }),
   meaning: "λ_d is (r) and λ_b (out)",

@@ -25,12 +25,12 @@ describe("a new one begins with the norms of W, in W's dtype", () => {
       weight.values,
       MODULES.map(({ out }) => new Float64Array(out * IN)),
     );
-    for (const [index, { name, out }] of MODULES.entries()) {
-      const found = await parameters.read(`${name}.${MAGNITUDE}`);
+    for (const [index, { module, out }] of MODULES.entries()) {
+      const found = await parameters.read(`${module}.${MAGNITUDE}`);
       expect(error(found, norms[index] ?? [])).toBeLessThan(dtype === "F32" ? 1e-6 : 2 ** -8);
       const bits = new Uint32Array(found.buffer);
       if (dtype === "BF16") expect(bits.every((word) => (word & 0xffff) === 0)).toBe(true);
-      const [row] = trainable.modules.filter((one) => one.name === name);
+      const [row] = trainable.modules.filter((one) => one.name === module);
       const { bases, cols, r } = randloraShape(out, IN, RANK);
       expect(row?.parameters).toBe(bases * (r + cols) + out);
     }

@@ -69,7 +69,7 @@ async function step(
   const movedTo = (name: string, numbersOf: Float64Array): typeof before => {
     const moved = new Map(values).set(name, numbersOf);
     const deltas = before.deltas.map((delta, module) =>
-      name.startsWith(`${MODULES[module]?.name}.`) && !name.endsWith(MAGNITUDE) ? inner.delta(module, moved) : delta,
+      name.startsWith(`${MODULES[module]?.module}.`) && !name.endsWith(MAGNITUDE) ? inner.delta(module, moved) : delta,
     );
     return { deltas, values: moved };
   };

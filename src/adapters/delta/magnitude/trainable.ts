@@ -4,7 +4,7 @@ import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tens
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { weightDtype } from "../../../compute/device/weight.ts";
 import type { AdapterContent } from "../../files/content.ts";
-import { memoryTensor } from "../../files/tensors.ts";
+import { savedTensors } from "../../train.ts";
 import type { ModuleShape } from "../../training/definition.ts";
 import type { FormedWeights, Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameter } from "../../training/parameters.ts";
@@ -16,7 +16,7 @@ import { allocateFormed, type NormedModule, recordSquares } from "./norms.ts";
 /** A module whose rows get magnitudes. */
 export interface MagnitudeModule extends ModuleShape {
   /** As adapters name it. */
-  readonly name: string;
+  readonly module: string;
   /** Its weight in the checkpoint. */
   readonly tensor: string;
 }
@@ -45,12 +45,12 @@ export function withMagnitude(
   name: MagnitudeName,
   values?: readonly Float32Array<ArrayBuffer>[],
 ): Trainable {
-  const out = new Map(modules.map((module) => [module.name, module.out]));
+  const out = new Map(modules.map(({ module, out }) => [module, out]));
   return {
     ...inner,
     parameters: [
       ...inner.parameters,
-      ...modules.map((module) => ({ name: magnitudeName(module.name, name), shape: [1, module.out] as const })),
+      ...modules.map(({ module, out }) => ({ name: magnitudeName(module, name), shape: [1, out] as const })),
     ],
     modules: inner.modules.map((row) => ({ ...row, parameters: row.parameters + (out.get(row.name) ?? 0) })),
     place: async (on) => place(on, await inner.place(on), modules, name, values),
@@ -147,12 +147,12 @@ function allocate(
       gradient: vector("gradient of factors", out),
     };
     matrices.set(buffer, matrix);
-    const part = { module: module.name, weight, first: weight.offset / weight.pitch };
+    const part = { module: module.module, weight, first: weight.offset / weight.pitch };
     return {
-      name: module.name,
+      name: module.module,
       weight,
       squares: vector("squares", module.out),
-      magnitude: parameters.get(magnitudeName(module.name, name)),
+      magnitude: parameters.get(magnitudeName(module.module, name)),
       factors: columnsOf(matrix.factors, part),
       gradient: columnsOf(matrix.gradient, part),
     };
@@ -188,10 +188,7 @@ function withTensors(
 ): () => Promise<AdapterContent> {
   return async () => {
     const whole = await content();
-    const vectors = modules.map(async ({ magnitude: { name, shape } }) => {
-      const numbers = await parameters.read(name);
-      return memoryTensor(name, "F32", [shape[1]], new Uint8Array(numbers.buffer));
-    });
-    return { ...whole, tensors: [...whole.tensors, ...(await Promise.all(vectors))] };
+    const like = modules.map(({ magnitude: { name, shape } }) => ({ name, shape: [shape[1]] }));
+    return { ...whole, tensors: [...whole.tensors, ...(await savedTensors(parameters, like))] };
   };
 }

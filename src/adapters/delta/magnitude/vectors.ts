@@ -53,13 +53,8 @@ export function findMagnitudes(
 /** The same as numbers. Throws `RandloraError` "numeric" naming the tensor that holds NaN or infinity, too. */
 export async function readMagnitudes(
   adapter: Adapter,
-  modules: readonly { readonly name: string; readonly out: number }[],
+  modules: readonly { readonly module: string; readonly out: number }[],
   name: MagnitudeName,
 ): Promise<Float32Array<ArrayBuffer>[]> {
-  const tensors = findMagnitudes(
-    adapter,
-    modules.map(({ name: module, out }) => ({ module, out })),
-    name,
-  );
-  return await Promise.all(tensors.map((tensor) => readValues(adapter, tensor)));
+  return await Promise.all(findMagnitudes(adapter, modules, name).map((tensor) => readValues(adapter, tensor)));
 }

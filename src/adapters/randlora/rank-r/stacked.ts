@@ -1,5 +1,5 @@
 import type { BasesExtent } from "../../frozen/drawing/bases.ts";
-import type { BasesSizes } from "../bases.ts";
+import { type BasesSizes, RANDLORA_BASES } from "../bases.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { DORA_TYPES, PEFT_TYPES } from "../peft-types.ts";
@@ -15,9 +15,13 @@ export function isRankR({ config }: Pick<Adapter, "config">): boolean {
  * Bases of both factors: each base of the longer draw is (max + min, r), Bⱼ and below it Aⱼᵀ. So any generator draws them,
  * and what saves, records and recognizes bases need not know. The A that is drawn before them is not used.
  */
-export function stackedSizes({ max, min }: BasesSizes): BasesSizes {
-  return { max: max + min, min };
-}
+export const STACKED_BASES: typeof RANDLORA_BASES = {
+  ...RANDLORA_BASES,
+  sizesFor(modules) {
+    const { max, min } = RANDLORA_BASES.sizesFor(modules);
+    return { max: max + min, min };
+  },
+};
 
 /** The first row of Aⱼᵀ: how many Bⱼ has. */
 export function firstRowOfA({ max, min }: BasesSizes): number {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RandloraError } from "../../../files/errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { formatProducts, heldBytes, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
 
 const MATRICES = [

@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import { Contradiction } from "../../../files/errors.ts";
-import { VARIANTS } from "../peft-types.ts";
-import { BASES_SETTINGS } from "../../training/bases-settings.ts";
-import { canDraw, type GeneratorName, type Sparsity } from "../../../compute/random/names.ts";
+import { Contradiction } from "../../files/errors.ts";
+import { VARIANTS } from "./peft-types.ts";
+import { BASES_SETTINGS } from "../training/bases-settings.ts";
+import { canDraw, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 
 /** Settings that RandLoRA alone has. */
 export const RANDLORA_SETTINGS = {

@@ -1,19 +1,19 @@
 // Both parts in one matrix as a decoder joins it: RandLoRA in each of its orders, LoRA's factors over what it computes.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../compute/device/device.ts";
-import { ownedBy } from "../../../compute/device/owned.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
-import { dropoutFactor, type DropoutMask } from "../../../compute/random/dropout.ts";
-import { Run } from "../../../compute/tensor/run.ts";
-import { Tape } from "../../../compute/tensor/tape.ts";
-import { sliceRows } from "../../../compute/tensor/tensor.ts";
-import type { OrderPlan } from "../../delta/scaled-bases/flops.ts";
-import { TrainedBilinear } from "../../delta/scaled-bases/trained.ts";
-import { TrainingBases } from "../../delta/scaled-bases/training-bases.ts";
-import { LowRankLinears } from "../../delta/low-rank/linears.ts";
-import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
+import { itemAt } from "../../files/item-at.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { dropoutFactor, type DropoutMask } from "../../compute/random/dropout.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { Tape } from "../../compute/tensor/tape.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
+import type { OrderPlan } from "../delta/scaled-bases/flops.ts";
+import { TrainedBilinear } from "../delta/scaled-bases/trained.ts";
+import { TrainingBases } from "../delta/scaled-bases/training-bases.ts";
+import { LowRankLinears } from "../delta/low-rank/linears.ts";
+import { basesFor, error, numbers, placed, taken } from "../testing/bases.ts";
 import {
   frozen,
   IN,
@@ -25,9 +25,9 @@ import {
   ROWS,
   SCALE,
   TOKENS,
-} from "../../testing/trained-bilinear.ts";
-import { dropoutMask } from "../../delta/dropout.ts";
-import { partsOfMatrices } from "../../delta/parts.ts";
+} from "../testing/trained-bilinear.ts";
+import { dropoutMask } from "../delta/dropout.ts";
+import { partsOfMatrices } from "../delta/parts.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,9 +1,9 @@
-import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
-import { recordGemm } from "../../../compute/tensor/gemm.ts";
-import type { Run } from "../../../compute/tensor/run.ts";
-import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
-import { recordWidened } from "../../../compute/tensor/widen.ts";
+import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
+import { type Linears, PLAIN_LINEARS } from "../../models/blocks/linears.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import { pitchOf, sliceCols, sliceRows, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
+import { recordWidened } from "../../compute/tensor/widen.ts";
 import {
   adapterInput,
   addInputGradient,
@@ -11,12 +11,12 @@ import {
   type LinearOperands,
   type Masks,
   recordAdapted,
-} from "../../delta/through-weights/adapted-linear.ts";
-import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../../delta/through-weights/fused.ts";
-import { Scratch } from "../../delta/through-weights/scratch.ts";
-import type { ThetaLayer } from "../../../compute/device/families/theta.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
-import type { ThetaKey } from "../stream.ts";
+} from "../delta/through-weights/adapted-linear.ts";
+import { fuse, type FusedMatrix, type FusedPart, mergedBytes } from "../delta/through-weights/fused.ts";
+import { Scratch } from "../delta/through-weights/scratch.ts";
+import type { ThetaLayer } from "../../compute/device/families/theta.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import type { ThetaKey } from "./stream.ts";
 import { gradientBytes, heldBytes, type ModuleRows, type ProductsPlan } from "./products.ts";
 
 /** One module under training. */

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { createHash } from "node:crypto";
-import type { Device } from "../../../compute/device/device.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { kaimingUniform } from "../../../compute/random/kaiming.ts";
-import { philoxElement, philoxStream } from "../../../compute/random/philox.ts";
-import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
-import { newNola } from "./source.ts";
-import { trainableNola } from "./trained.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { kaimingUniform } from "../../compute/random/kaiming.ts";
+import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
+import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../testing/derived.ts";
+import { baseOf } from "../testing/adapters.ts";
+import { planNola } from "./plan.ts";
+import { newNola, trainableNola } from "./train.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -71,8 +72,10 @@ test.each<[rank: number, bases: number, more: Pick<DerivedTrial, "staging" | "dr
   [5, 40, {}],
 ])("y, ∂loss/∂x and the coefficients' gradients: rank %d, %d bases, %j", async (rank, bases, more) => {
   const before = gpu.memory.liveBytes;
-  const source = newNola({ model: "base", seed: SEED }, settingsOf(rank, bases), targets);
-  const trainable = trainableNola(source, more.dropout ?? 0, SEED);
+  const adapter = newNola(settingsOf(rank, bases), targets, "base", SEED);
+  const shapes = DERIVED_MODULES.map(({ tensor, out, in: input }) => [tensor, [out, input]] as const);
+  const plan = planNola(adapter, baseOf(Object.fromEntries(shapes), {}));
+  const trainable = trainableNola(plan, more.dropout ?? 0, SEED);
   const errors = await derivedErrors(gpu, { trainable, factors: factorsOf(rank, bases), seed: SEED, ...more });
   expect(errors.y).toBeLessThan(1e-5);
   expect(errors.dx).toBeLessThan(1e-5);

@@ -1,8 +1,8 @@
-import { RandloraError } from "../../../files/errors.ts";
-import { oneLine, quote } from "../../../files/failure.ts";
-import { tensorBytes } from "../../../compute/tensor/tensor.ts";
-import { type FusedShape, mergedBytes } from "../../delta/through-weights/fused.ts";
-import type { MethodChoices } from "../../training/method.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { tensorBytes } from "../../compute/tensor/tensor.ts";
+import { type FusedShape, mergedBytes } from "../delta/through-weights/fused.ts";
+import type { MethodChoices } from "../training/method.ts";
 
 /** What is held of a matrix, so that its bases are drawn less often. */
 export interface ProductsPlan {

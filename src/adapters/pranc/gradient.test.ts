@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import type { Device } from "../../../compute/device/device.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../../compute/device/testing/open.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
-import { Run } from "../../../compute/tensor/run.ts";
-import { sliceRows, tensorIn } from "../../../compute/tensor/tensor.ts";
-import { error, numbers, placed, taken } from "../../testing/bases.ts";
-import { theta, thetaProducts } from "../../testing/theta.ts";
-import { philoxKey } from "../../../compute/random/philox.ts";
+import { itemAt } from "../../files/item-at.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { GUARANTEED_BINDING, openTestDevice } from "../../compute/device/testing/open.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { sliceRows, tensorIn } from "../../compute/tensor/tensor.ts";
+import { error, numbers, placed, taken } from "../testing/bases.ts";
+import { theta, thetaProducts } from "../testing/theta.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,0 +1,28 @@
+import { findTargets } from "../base/target-modules.ts";
+import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
+import { readMagnitudes } from "../delta/magnitude/vectors.ts";
+import { MAGNITUDE, planLora } from "../lora/plan.ts";
+import { type LoraSettings, loraTraining, newLora, trainableLora } from "../lora/train.ts";
+import type { AdapterTraining } from "../training/definition.ts";
+import { openExisting } from "../training/existing.ts";
+
+export const doraTraining: AdapterTraining<LoraSettings> = {
+  ...loraTraining,
+  capacity: {
+    ...loraTraining.capacity,
+    count: (modules, rank, given) => loraTraining.capacity.count(modules, rank, given) + countMagnitudes(modules),
+    flops: (modules, rank, _, tokens) => lowRankFlops(modules, rank, tokens) + magnitudeFlops(modules, () => rank),
+  },
+  resolve: ({ rslora = false }) => ({ rslora }),
+  async open({ base, model, seed }, settings, adapter) {
+    const plan =
+      adapter === undefined
+        ? planLora(newLora(settings, findTargets(base, settings), model, seed), base)
+        : await openExisting(planLora(adapter, base));
+    const own = { ...plan.adapter, config: { ...plan.adapter.config, use_dora: true } };
+    const trainable = trainableLora({ ...plan, adapter: own }, { dropout: settings.dropout, seed });
+    const values = adapter && (await readMagnitudes(adapter, plan.layers, MAGNITUDE));
+    return withMagnitude(trainable, plan.layers, MAGNITUDE, values);
+  },
+};

@@ -1,0 +1,155 @@
+import * as v from "valibot";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import type { Adapter } from "../adapter.ts";
+import { findTargets, type Targets } from "../base/target-modules.ts";
+import { sumOfTrainables } from "../delta/sum-of-trainables.ts";
+import type { AdapterContent } from "../files/content.ts";
+import { frozenLora } from "../lora/frozen.ts";
+import { type LoraPlan, planLora } from "../lora/plan.ts";
+import { loraTraining, newLora, trainableLora } from "../lora/train.ts";
+import type { Variant } from "../randlora/peft-types.ts";
+import { RANDLORA_SETTINGS, resolveRandlora } from "../randlora/settings.ts";
+import { openNewRandlora, randloraTraining, trainableRandlora } from "../randlora/train.ts";
+import type { AdapterTraining, OpenInput } from "../training/definition.ts";
+import { openExisting } from "../training/existing.ts";
+import type { Addend, Trainable } from "../training/method.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+import { HYBRID_VARIANTS, isLoraAdapter, joinConfigs, loraPart, randloraPart } from "./config.ts";
+import { requireSameModules } from "./plan.ts";
+
+const isPart = (variant: Variant) => HYBRID_VARIANTS.some((one) => one === variant);
+
+// A sum of methods has no magnitudes.
+const { dora: _, ...RANDLORA } = RANDLORA_SETTINGS;
+
+/** RandLoRA's settings, and of the LoRA beside it. `rank` and `alpha` are RandLoRA's; the LoRA's α is twice its rank. */
+export const HYBRID_SETTINGS = {
+  ...RANDLORA,
+  ...loraTraining.settings,
+  variant: v.pipe(RANDLORA.variant, v.check(isPart)),
+  loraRank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The LoRA that the run begins with stays as it is. */
+  freezeLora: v.boolean(),
+} as const;
+
+export type HybridSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof HYBRID_SETTINGS, undefined>>>;
+
+/** Defaults for what was not given. @throws RandloraError `usage` as RandLoRA does, and for variants that are no part of a sum */
+export function resolveHybrid(given: Partial<HybridSettings>): HybridSettings {
+  const { loraRank = loraTraining.usual.rank, freezeLora = false } = given;
+  const { dora: _, ...randlora } = resolveRandlora(given);
+  if (!isPart(randlora.variant)) {
+    const cause = `--variant ${randlora.variant} has no meaning with --method hybrid`;
+    throw new RandloraError("usage", cause, `there are: ${HYBRID_VARIANTS.join(", ")}`);
+  }
+  const { rslora = false } = given;
+  return { ...randlora, ...loraTraining.resolve({ rslora }), loraRank, freezeLora };
+}
+
+export const hybridTraining: AdapterTraining<HybridSettings> = {
+  result: "adapter",
+  settings: HYBRID_SETTINGS,
+  usual: randloraTraining.usual,
+  capacity: {
+    ...randloraTraining.capacity,
+    count(modules, rank, given) {
+      const { loraRank = loraTraining.usual.rank, freezeLora = false } = given;
+      const factors = freezeLora ? 0 : loraTraining.capacity.count(modules, loraRank, given);
+      return randloraTraining.capacity.count(modules, rank, given) + factors;
+    },
+    flops(modules, rank, given, tokens) {
+      const { loraRank = loraTraining.usual.rank } = given;
+      const factors = loraTraining.capacity.flops(modules, loraRank, given, tokens);
+      return randloraTraining.capacity.flops(modules, rank, given, tokens) + factors;
+    },
+  },
+  resolve: resolveHybrid,
+  initial(adapter, given) {
+    const isLora = isLoraAdapter(adapter);
+    const { rank: loraRank, alpha: _, ...factors } = loraTraining.initial(isLora ? adapter : loraPart(adapter), given);
+    return {
+      ...factors,
+      ...(loraRank === undefined ? {} : { loraRank }),
+      ...(isLora ? {} : randloraTraining.initial(randloraPart(adapter), given)),
+    };
+  },
+  async open(input, settings, adapter) {
+    const { randlora, factors } = await openParts(input, settings, adapter);
+    return sumOfTrainables(randlora, [factors], (contents) => join(settings.variant, contents));
+  },
+};
+
+/** What the parts are told: none of them has magnitudes. */
+type PartSettings = AdapterSettings & HybridSettings & { readonly dora: false };
+
+/** What is trained, part by part. */
+export interface HybridParts {
+  readonly randlora: Trainable;
+  readonly factors: Trainable<Addend>;
+}
+
+/**
+ * Both parts: new ones; or those of a hybrid adapter; or a LoRA that exists, with a new RandLoRA on its modules.
+ * @throws RandloraError as the parts' own methods do; `usage` where a LoRA that does not exist is to be frozen
+ */
+export async function openParts(
+  input: OpenInput,
+  given: AdapterSettings & HybridSettings,
+  adapter: Adapter | undefined,
+): Promise<HybridParts> {
+  const settings: PartSettings = { ...given, dora: false };
+  const { base } = input;
+  if (adapter === undefined) {
+    if (settings.freezeLora) {
+      const cause = "--freeze-lora: a new LoRA adds nothing, and would never do";
+      throw new Contradiction(["freezeLora"], cause, "name the LoRA to begin with: --init-adapter, or leave it out");
+    }
+    const { loraRank: rank } = settings;
+    const own = { ...settings, rank, alpha: (loraTraining.usual.alphaPerRank ?? 1) * rank };
+    const factors = planLora(newLora(own, findTargets(base, settings), input.model, input.seed), base);
+    return {
+      randlora: await randloraTraining.open(input, settings, undefined),
+      factors: await trained(factors, input, settings),
+    };
+  }
+  if (isLoraAdapter(adapter)) {
+    const factors = await openExisting(planLora(adapter, base));
+    return { randlora: await beside(factors, input, settings), factors: await trained(factors, input, settings) };
+  }
+  const randlora = await randloraTraining.open(input, settings, randloraPart(adapter));
+  const factors = await trained(await openExisting(planLora(loraPart(adapter), base)), input, settings);
+  const names = ({ modules }: Trainable) => modules.map(({ name }) => name);
+  requireSameModules(adapter, names(randlora), names(factors));
+  return { randlora, factors };
+}
+
+/** PEFT draws each adapter's dropout for itself: the masks of the two parts differ. */
+async function trained(
+  plan: LoraPlan,
+  { seed }: OpenInput,
+  { dropout, freezeLora }: PartSettings,
+): Promise<Trainable<Addend>> {
+  const mode = { dropout, seed, otherMasks: plan.layers.length };
+  return freezeLora ? await frozenLora(plan, mode) : trainableLora(plan, mode);
+}
+
+/** A new RandLoRA on the modules of a LoRA. */
+async function beside({ layers }: LoraPlan, input: OpenInput, settings: PartSettings): Promise<Trainable> {
+  const targets: Targets = {
+    modules: layers.map(({ module: name, tensor, out, in: width, dtype }) => ({ name, tensor, out, in: width, dtype })),
+    // What says which modules are meant is the LoRA's.
+    config: { target_modules: settings.targets, layers_to_transform: null },
+  };
+  const source = await openNewRandlora(input, settings, targets);
+  return trainableRandlora(source, settings, input.seed);
+}
+
+/** One adapter of both. */
+function join(variant: Variant, [randlora, factors]: readonly AdapterContent[]): AdapterContent {
+  if (randlora === undefined || factors === undefined) throw new TypeError("a hybrid without its parts");
+  return {
+    ...randlora,
+    config: joinConfigs(randlora.config, factors.config, variant),
+    tensors: [...randlora.tensors, ...factors.tensors],
+  };
+}

@@ -1,0 +1,176 @@
+import * as v from "valibot";
+import { kaimingUniform } from "../../compute/random/kaiming.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
+import { RandloraError } from "../../files/errors.ts";
+import type { Adapter } from "../adapter.ts";
+import { findTargets, type Targets } from "../base/target-modules.ts";
+import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../delta/low-rank/linears.ts";
+import { partsOfMatrices } from "../delta/parts.ts";
+import { readAllValues } from "../files/values.ts";
+import { matrixOf, newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import type { AdapterTraining } from "../training/definition.ts";
+import { openExisting, targetSettings } from "../training/existing.ts";
+import type { Addend, Placement, Trainable } from "../training/method.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+import { loraConfig, parseLoraConfig } from "./config.ts";
+import { LORA_TENSORS, type LoraLayer, type LoraPlan, planLora } from "./plan.ts";
+
+/** Settings that LoRA alone has. */
+export type LoraSettings = { readonly rslora: boolean };
+
+/** How a LoRA is trained. */
+export interface LoraMode extends Omit<LowRankMode, "pass"> {
+  /** Dropout masks of the first so many modules are another method's; 0 by default. */
+  readonly otherMasks?: number;
+}
+
+export const loraTraining: AdapterTraining<LoraSettings> = {
+  result: "adapter",
+  settings: {
+    /** Scale α/√r instead of α/r. */
+    rslora: v.boolean(),
+  },
+  usual: { rank: 8, alphaPerRank: 2, learningRate: 1e-4 },
+  capacity: {
+    setting: "rank",
+    most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
+    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + rank * (out + input), 0),
+    flops: (modules, rank, _, tokens) => lowRankFlops(modules, rank, tokens),
+  },
+  resolve({ rslora = false, dora }: Partial<LoraSettings> & { readonly dora?: boolean }) {
+    if (dora === true) {
+      throw new RandloraError("usage", "--dora: LoRA with a magnitude is a method of its own", "give --method dora");
+    }
+    return { rslora };
+  },
+  initial(adapter) {
+    const { r: rank, alpha, targets, rslora } = loraConfig(adapter);
+    return { rank, alpha, ...targetSettings(targets), rslora };
+  },
+  async open({ base, model, seed }, settings, adapter) {
+    const plan =
+      adapter === undefined
+        ? planLora(newLora(settings, findTargets(base, settings), model, seed), base)
+        : await openExisting(planLora(adapter, base));
+    return trainableLora(plan, { dropout: settings.dropout, seed });
+  },
+};
+
+/** A new adapter: A is drawn as PEFT draws it, B is zero, so that training begins with the base itself. */
+export function newLora(
+  { rank, alpha, rslora, dropout }: AdapterSettings & LoraSettings,
+  targets: Targets,
+  model: string,
+  seed: number,
+): Adapter {
+  const config = newConfig(model, targets, {
+    alpha_pattern: {},
+    auto_mapping: null,
+    bias: "none",
+    init_lora_weights: true,
+    lora_alpha: alpha,
+    lora_dropout: dropout,
+    peft_type: "LORA",
+    r: rank,
+    rank_pattern: {},
+    use_dora: false,
+    use_rslora: rslora,
+  });
+  const shapes = parseLoraConfig(config, "");
+  const tensors = untrainedTensors(LORA_TENSORS, shapes, targets.modules, ({ in: input }, index) => ({
+    a: () => kaimingUniform(rank, input, seed, index),
+  }));
+  return untrainedAdapter(config, tensors);
+}
+
+/** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
+export function trainableLora(plan: Pick<LoraPlan, "adapter" | "layers">, mode: LoraMode): Trainable<Addend> {
+  const { layers } = plan;
+  return {
+    parameters: layers.flatMap(({ tensors }) => Object.values(tensors).map(matrixOf)),
+    modules: trainedModuleRows(layers, ({ rank, out, in: input }) => rank * (out + input)),
+    notes: notesOfRank(layers),
+    place: (on) => place(on, plan, mode),
+  };
+}
+
+/** B·A has no higher rank than the shorter side of W, however many rows A has. */
+function notesOfRank(layers: readonly LoraLayer[]): string[] {
+  const over = layers.filter(({ out, in: input, rank }) => rank > Math.min(out, input));
+  const [first] = over;
+  if (first === undefined) return [];
+  const { module, out, in: input, rank } = first;
+  const share = `${over.length} of ${layers.length} modules`;
+  return [
+    `LoRA's rank ${rank} is more than ΔW of ${share} can have: ${Math.min(out, input)} of ${module} (${out} × ${input})`,
+  ];
+}
+
+async function place(
+  { parameters, tensors: weights, factor = 1 }: Placement,
+  { adapter, layers: given }: Pick<LoraPlan, "adapter" | "layers">,
+  mode: LoraMode,
+): Promise<Addend> {
+  const layers = given.map((layer) => ({ ...layer, scale: layer.scale * factor }));
+  const factors: PlacedFactors[] = [];
+  for (const { tensors } of layers) {
+    const values = await readAllValues(adapter, tensors);
+    parameters.write(tensors.a.name, "value", values.a);
+    parameters.write(tensors.b.name, "value", values.b);
+    factors.push({ a: parameters.get(tensors.a.name).value, b: parameters.get(tensors.b.name).value });
+  }
+  const own = layers.flatMap(({ tensors }) => Object.values(tensors));
+  return {
+    ...withFactors(weights, layers, factors, mode),
+    watched: () => own.map(({ name }) => parameters.get(name)),
+    formed: {
+      held: () => undefined,
+      record(run, module, first, target) {
+        const index = layers.findIndex((layer) => layer.module === module);
+        const { a, b } = factors[index] ?? {};
+        if (a === undefined || b === undefined) throw new RangeError(`${module} is not adapted`);
+        const rows = sliceRows(b, first, target.shape[0]);
+        recordGemm(run, { order: "NN", a: rows, b: a, y: target, scale: layers[index]?.scale });
+      },
+    },
+    content: async () => ({
+      config: { ...adapter.config, inference_mode: true, lora_dropout: mode.dropout },
+      bases: undefined,
+      tensors: await savedTensors(parameters, own),
+      metadata: new Map(),
+    }),
+  };
+}
+
+/** The factors of one module on the GPU. */
+export type PlacedFactors = Pick<TrainedFactors, "a" | "b">;
+
+/**
+ * What of a LoRA does not depend on whether its factors are trained.
+ * @param factors one pair a module, in their order
+ */
+export function withFactors(
+  weights: Placement["tensors"],
+  layers: readonly LoraLayer[],
+  factors: readonly PlacedFactors[],
+  { dropout, seed, otherMasks = 0 }: LoraMode,
+): Pick<Addend, "choices" | "prepare" | "linears" | "over" | "finish"> {
+  const placed = new Map(
+    layers.flatMap(({ tensor, scale }, at): [string, TrainedFactors][] => {
+      const pair = factors[at];
+      return pair === undefined
+        ? []
+        : [[tensor.slice(0, -".weight".length), { ...pair, scale, index: otherMasks + at }]];
+    }),
+  );
+  const matrices = partsOfMatrices(weights);
+  return {
+    choices: {},
+    prepare() {},
+    linears: (pass) => new LowRankLinears(matrices, placed, { dropout, seed, pass }),
+    over: (pass, base) => new LowRankLinears(matrices, placed, { dropout, seed, pass }, base),
+    finish() {},
+  };
+}

@@ -1,0 +1,209 @@
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { fromBigInt } from "../../files/lossless-json.ts";
+import type { Device } from "../../compute/device/device.ts";
+import type { Adapter } from "../adapter.ts";
+import { findTargets, type Targets } from "../base/target-modules.ts";
+import { DerivedFactors } from "../delta/low-rank/derived.ts";
+import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { allocateStacks, type FactorStack, groupFactors } from "../delta/low-rank/stacks.ts";
+import { partsOfMatrices } from "../delta/parts.ts";
+import { readAllValues } from "../files/values.ts";
+import { checkDrawn } from "../frozen/drawing/bases.ts";
+import { newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import { BASES_SETTINGS } from "../training/bases-settings.ts";
+import type { AdapterTraining } from "../training/definition.ts";
+import { openExisting, targetSettings } from "../training/existing.ts";
+import type { Method, Placement, Trainable } from "../training/method.ts";
+import type { Parameter } from "../training/parameters.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+import { MOST_BASES, nolaConfig, PEFT_TYPE } from "./config.ts";
+import { writeFactors } from "./deltas.ts";
+import { initialFactor, type NolaDraws } from "./draws.ts";
+import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";
+import { type CoefficientRows, type FormedStack, NolaBases } from "./products.ts";
+import { formatRecord } from "./record.ts";
+
+/** Settings that NoLA has beside those of every adapter. */
+const NOLA_SETTINGS = {
+  /** k: coefficients of A, and of B, of each module. */
+  bases: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(MOST_BASES)),
+  basisSeed: BASES_SETTINGS.basisSeed,
+} as const;
+
+export type NolaSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof NOLA_SETTINGS, undefined>>>;
+
+const USUAL_RANK = 8;
+
+export const nolaTraining: AdapterTraining<NolaSettings> = {
+  result: "adapter",
+  settings: NOLA_SETTINGS,
+  usual: { rank: USUAL_RANK, alphaPerRank: 2, learningRate: 3e-4 },
+  capacity: {
+    setting: "bases",
+    // So many bases span all factors of this rank: more of them add none.
+    most: (modules) => USUAL_RANK * Math.max(...modules.flatMap(({ out, in: input }) => [out, input])),
+    count: (modules, bases) => 2 * bases * modules.length,
+    flops(modules, bases, { rank = USUAL_RANK }, tokens) {
+      // Each factor is formed once, and its gradient taken back to the coefficients.
+      const sums = modules.reduce((sum, { out, in: input }) => sum + 4 * bases * rank * (out + input), 0);
+      return lowRankFlops(modules, rank, tokens) + sums;
+    },
+  },
+  // The authors' number of bases for language models (arXiv:2310.02556, section 3.1).
+  resolve({ bases = 1024, basisSeed = "0" }) {
+    if (bases > MOST_BASES) {
+      throw new RandloraError("usage", `--bases ${bases}: at most ${MOST_BASES} can be trained`, "give fewer");
+    }
+    return { bases, basisSeed };
+  },
+  initial(adapter) {
+    const { r: rank, alpha, targets, bases, key } = nolaConfig(adapter);
+    return { rank, alpha, ...targetSettings(targets), bases, basisSeed: String(key) };
+  },
+  async open({ base, model, seed }, settings, adapter) {
+    const plan =
+      adapter === undefined
+        ? planNola(newNola(settings, findTargets(base, settings), model, seed), base)
+        : await openExisting(planNola(adapter, base));
+    return trainableNola(plan, settings.dropout, seed);
+  },
+};
+
+/** A new adapter: ΔW = 0, since all coefficients are zero. @throws RandloraError `adapter` for a rank beyond all models */
+export function newNola(
+  { rank, alpha, dropout, bases, basisSeed }: AdapterSettings & NolaSettings,
+  targets: Targets,
+  model: string,
+  seed: number,
+): Adapter {
+  const { modules } = targets;
+  const key = BigInt(basisSeed);
+  const maxIn = Math.max(...modules.map((module) => module.in));
+  const maxOut = Math.max(...modules.map(({ out }) => out));
+  checkDrawn(rank, Math.max(maxIn, maxOut));
+  const draws: NolaDraws = { key, bases, rank, maxIn, maxOut, initSeed: seed };
+  const config = newConfig(model, targets, {
+    bias: "none",
+    nola_alpha: alpha,
+    nola_dropout: dropout,
+    num_bases: bases,
+    peft_type: PEFT_TYPE,
+    projection_prng_key: fromBigInt(key),
+    r: rank,
+  });
+  return untrainedAdapter(
+    config,
+    untrainedTensors(NOLA_TENSORS, { bases }, modules, () => ({})),
+    formatRecord(draws),
+  );
+}
+
+/** NoLA (Koohpayegani et al., arXiv:2310.02556): y += scale · B (A x), A = A₀ + Σ cᵢUᵢ/√k, B = Σ dᵢVᵢ/√k. */
+export function trainableNola(plan: NolaPlan, dropout: number, seed: number): Trainable {
+  const { layers, draws } = plan;
+  return {
+    // Those of factors of one shape side by side: their coefficients are then the rows of a matrix.
+    parameters: [...stackedNames(layers, "a"), ...stackedNames(layers, "b")].map((name) => {
+      return { name, shape: [1, draws.bases] as const };
+    }),
+    modules: trainedModuleRows(layers, () => 2 * draws.bases),
+    notes: [],
+    place: (on) => place(on, plan, { dropout, seed }),
+  };
+}
+
+async function place(
+  { gpu, parameters, tensors: weights, factor = 1 }: Placement,
+  { adapter, layers, draws, scale }: NolaPlan,
+  mode: { readonly dropout: number; readonly seed: number },
+): Promise<Method> {
+  for (const { tensors } of layers) {
+    const { a, b } = await readAllValues(adapter, tensors);
+    parameters.write(tensors.a.name, "value", a);
+    parameters.write(tensors.b.name, "value", b);
+  }
+  const { rank } = draws;
+  const factors = new DerivedFactors(
+    gpu,
+    layers.map(({ tensor, out, in: input }) => {
+      return { module: tensor.slice(0, -".weight".length), out, in: input, rank, scale: scale * factor };
+    }),
+  );
+  const initial = initialStacks(gpu, layers, draws);
+  const [ofA, ofB] = [new NolaBases(gpu, draws, "a"), new NolaBases(gpu, draws, "b")];
+  const stacked = (stacks: readonly FactorStack[], side: "a" | "b", before?: readonly FactorStack[]): FormedStack[] =>
+    stacks.map((stack, at) => ({
+      stack,
+      initial: before?.[at],
+      coefficients: coefficientRows(
+        stack.modules.map((index) => parameters.get(layers[index]?.tensors[side].name ?? "")),
+      ),
+    }));
+  const [a, aGradient, b] = [
+    stacked(factors.a, "a", initial),
+    stacked(factors.aGradient, "a"),
+    stacked(factors.bt, "b"),
+  ];
+  const matrices = partsOfMatrices(weights);
+  return {
+    choices: {},
+    prepare: (run) =>
+      factors.prepare(run, () => {
+        ofA.form(run, a);
+        ofB.form(run, b);
+      }),
+    watched: () => factors.watched(),
+    linears: (pass) => factors.linears(matrices, { ...mode, pass }),
+    over: (pass, base) => factors.linears(matrices, { ...mode, pass }, base),
+    finish: (run) =>
+      factors.finish(run, () => {
+        ofA.fold(run, aGradient);
+        ofB.fold(run, b);
+      }),
+    content: async () => ({
+      config: { ...adapter.config, inference_mode: true, nola_dropout: mode.dropout },
+      bases: adapter.bases,
+      tensors: await savedTensors(
+        parameters,
+        layers.flatMap(({ tensors }) => [tensors.a, tensors.b]),
+      ),
+      metadata: new Map(),
+    }),
+  };
+}
+
+/** A₀ of all modules, stacked as A is. */
+function initialStacks(gpu: Device, layers: readonly NolaLayer[], draws: NolaDraws): FactorStack[] {
+  const shapes = layers.map((layer) => ({ rows: draws.rank, cols: layer.in }));
+  const stacks = allocateStacks(gpu, "A before training", shapes);
+  writeFactors(gpu, stacks, (index) => {
+    const { module = "", in: input = 0 } = layers[index] ?? {};
+    return initialFactor(draws, module, input);
+  });
+  return stacks;
+}
+
+function stackedNames(layers: readonly NolaLayer[], side: "a" | "b"): string[] {
+  const lengths = layers.map(({ out, in: input }) => ({ rows: 1, cols: side === "a" ? input : out }));
+  return groupFactors(lengths).flatMap((group) =>
+    group.modules.map((index) => layers[index]?.tensors[side].name ?? ""),
+  );
+}
+
+/** Parameters of one size as matrices, a row each, as far as they lie at equal distances in one buffer. */
+function coefficientRows(parameters: readonly Parameter[]): CoefficientRows[] {
+  const rows: { at: number; first: Parameter; count: number; step: number }[] = [];
+  for (const [at, parameter] of parameters.entries()) {
+    const last = rows.at(-1);
+    const { buffer, offset, pitch } = parameter.value;
+    const step = last === undefined ? 0 : (offset - last.first.value.offset) / last.count;
+    const follows = last?.first.value.buffer === buffer && step >= pitch && (last.count === 1 || step === last.step);
+    if (last === undefined || !follows) rows.push({ at, first: parameter, count: 1, step: pitch });
+    else [last.count, last.step] = [last.count + 1, step];
+  }
+  return rows.map(({ at, first: { value, gradient }, count, step }) => {
+    const shape = [count, value.shape[1]] as const;
+    return { at, value: { ...value, shape, pitch: step }, gradient: { ...gradient, shape, pitch: step } };
+  });
+}

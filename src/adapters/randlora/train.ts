@@ -1,0 +1,213 @@
+import { roundToGrid } from "../../compute/random/grid.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
+import { fromBigInt } from "../../files/lossless-json.ts";
+import type { Adapter } from "../adapter.ts";
+import { findTargets, type Targets } from "../base/target-modules.ts";
+import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
+import { readMagnitudes } from "../delta/magnitude/vectors.ts";
+import { fewestFlops } from "../delta/scaled-bases/flops.ts";
+import { type BilinearModule, parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
+import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
+import { readAllValues } from "../files/values.ts";
+import { gridOfHeld } from "../frozen/grid.ts";
+import { recordOf, sizesOf } from "../frozen/origin.ts";
+import { type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import { matrixOf, newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import type { AdapterTraining, ModuleShape, OpenInput } from "../training/definition.ts";
+import { openExisting, targetSettings } from "../training/existing.ts";
+import type { Method, Placement, Trainable } from "../training/method.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+import { type BasesRecord, RANDLORA_BASES } from "./bases.ts";
+import { randloraConfig } from "./config.ts";
+import { DORA_TYPES, pairingOf, PEFT_TYPES } from "./peft-types.ts";
+import { MAGNITUDE, planRandlora, RANDLORA_TENSORS, type RandloraPlan } from "./plan.ts";
+import { placeRankR } from "./rank-r/place.ts";
+import { firstRowOfA, isRankR } from "./rank-r/stacked.ts";
+import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
+import { randloraShape, trainedNumbers } from "./shape.ts";
+
+type Settings = AdapterSettings & RandloraSettings;
+
+export const randloraTraining: AdapterTraining<RandloraSettings> = {
+  result: "adapter",
+  settings: RANDLORA_SETTINGS,
+  usual: { rank: 32, alphaPerRank: 20, learningRate: 1e-4 },
+  capacity: {
+    setting: "rank",
+    most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
+    count(modules, rank, { variant, dora = false }) {
+      const half = variant === "half-rank";
+      const numbers = modules.reduce((sum, { out, in: input }) => sum + trainedNumbers(out, input, rank, half), 0);
+      return numbers + (dora ? countMagnitudes(modules) : 0);
+    },
+    flops(modules, rank, { variant, dora = false }, tokens) {
+      const shapeOf = ({ out, in: input }: ModuleShape) => randloraShape(out, input, rank, variant === "half-rank");
+      const sums = ({ out, in: input }: ModuleShape) => 4 * shapeOf({ out, in: input }).terms * (out + input);
+      const own =
+        variant === "rank-r"
+          ? lowRankFlops(modules, rank, tokens) + modules.reduce((sum, module) => sum + sums(module), 0)
+          : modules.reduce((sum, module) => sum + fewestFlops(shapeOf(module), tokens), 0);
+      const terms = (module: ModuleShape) => (variant === "rank-r" ? rank : shapeOf(module).terms);
+      return own + (dora ? magnitudeFlops(modules, terms) : 0);
+    },
+  },
+  resolve: resolveRandlora,
+  initial(adapter, given) {
+    const { r: rank, alpha, half, targets, key, sparsity, dora } = randloraConfig(adapter);
+    const record = recordOf(adapter, RANDLORA_BASES);
+    return {
+      rank,
+      alpha,
+      ...targetSettings(targets),
+      variant: isRankR(adapter) ? "rank-r" : half ? "half-rank" : (record?.pairing ?? "peft"),
+      sparsity,
+      basisSeed: String(key),
+      generator: record?.generator ?? given.generator ?? null,
+      dora,
+    };
+  },
+  async open(input, settings, adapter) {
+    const source =
+      adapter === undefined
+        ? await openNewRandlora(input, settings, findTargets(input.base, settings))
+        : await openRandlora(input, settings, adapter);
+    const trainable = trainableRandlora(source, settings, input.seed);
+    if (!settings.dora) return trainable;
+    const { layers } = source;
+    return withMagnitude(trainable, layers, MAGNITUDE, adapter && (await readMagnitudes(adapter, layers, MAGNITUDE)));
+  },
+};
+
+/** A RandLoRA adapter before it is trained: everything of it that no GPU is needed for. */
+export interface RandloraSource
+  extends FrozenInTraining, Pick<RandloraPlan, "adapter" | "layers" | "scale" | "pairing" | "notes"> {
+  /** RandLoRA-a alone: where the rows of Aⱼᵀ begin. */
+  readonly firstRowOfA: number | undefined;
+}
+
+/** A new adapter on these modules. @throws RandloraError `adapter`; the signal's reason when it is aborted */
+export async function openNewRandlora(
+  { base, model, dtype: held, signal }: Pick<OpenInput, "base" | "model" | "dtype" | "signal">,
+  settings: Settings,
+  targets: Targets,
+): Promise<RandloraSource> {
+  const { generator, variant } = settings;
+  if (generator === null) throw new TypeError("a new adapter without a generator");
+  const stored = targets.modules.map((module) => module.dtype);
+  const dtype = gridOfHeld(held, stored);
+  const plan = planRandlora(newRandlora(settings, targets, model, dtype), base, { drawn: { generator, dtype } });
+  return await opened({ ...plan, pairing: pairingOf(variant) }, undefined, signal);
+}
+
+/**
+ * An adapter that exists, to go on from (`--init-adapter`, or a resumed run's own): its bases, parameters, rank, alpha and
+ * targets.
+ * @throws RandloraError `adapter` when it does not fit the base, or holds more than RandLoRA's
+ *   parameters; the signal's reason when it is aborted
+ */
+async function openRandlora(
+  { base, began, signal }: OpenInput,
+  settings: RandloraSettings,
+  adapter: Adapter,
+): Promise<RandloraSource> {
+  // Where the adapter says what drew its bases, the settings have it from there.
+  const generator = adapter.bases === undefined ? (settings.generator ?? undefined) : undefined;
+  const plan = await openExisting(planRandlora(adapter, base, { generator }));
+  return await opened(plan, parseBasesFrom(began), signal);
+}
+
+async function opened(
+  plan: RandloraPlan,
+  from: FrozenInTraining["basesFrom"] | undefined,
+  signal: AbortSignal | undefined,
+): Promise<RandloraSource> {
+  const { adapter, config, layers, bases: origin, record, extent, pairing } = plan;
+  const stored = layers.map(({ dtype }) => dtype);
+  const rankR = isRankR(adapter);
+  const known = { file: adapter.file, config, origin, record, from, extent, stored };
+  const frozen = await openFrozen(RANDLORA_BASES, known, signal, (drawn): BasesRecord => {
+    return { ...drawn, pairing, ...(rankR ? { rowsOfA: drawn.min } : {}) };
+  });
+  return { ...plan, ...frozen, firstRowOfA: rankR ? firstRowOfA(sizesOf(origin)) : undefined };
+}
+
+function newRandlora(settings: Settings, targets: Targets, model: string, grid: FloatGrid): Adapter {
+  const { rank: r, alpha, sparsity, variant, dora, dropout } = settings;
+  const config = newConfig(model, targets, {
+    auto_mapping: null,
+    bias: "none",
+    init_weights: true,
+    peft_type: (dora ? DORA_TYPES : PEFT_TYPES)[variant],
+    projection_prng_key: fromBigInt(BigInt(settings.basisSeed)),
+    r,
+    randlora_alpha: alpha,
+    randlora_dropout: dropout,
+    revision: null,
+    save_projection: true,
+    sparse: sparsity === "sparse",
+    very_sparse: sparsity === "very-sparse",
+  });
+  const sizes = { r, half: variant === "half-rank" };
+  const tensors = untrainedTensors(RANDLORA_TENSORS, sizes, targets.modules, ({ out, in: input }) => ({
+    gamma: () => initialGamma(randloraShape(out, input, r, sizes.half), grid),
+  }));
+  return untrainedAdapter(config, tensors);
+}
+
+/**
+ * PEFT's start: λ = 0, so that ΔW = 0, and γ = 1/max(n, m) (tuners/randlora/layer.py), which PEFT casts to the base
+ * weight's dtype and back, as it does with the bases.
+ */
+export function initialGamma({ bases, cols }: BilinearShape, grid: FloatGrid): Float32Array<ArrayBuffer> {
+  return new Float32Array(bases * cols).fill(roundToGrid(1 / Math.max(bases, cols), grid));
+}
+
+/** RandLoRA (Albert et al., arXiv:2502.00987): λ and γ are trained, the bases are not. */
+export function trainableRandlora(source: RandloraSource, settings: Settings, seed: number): Trainable {
+  const { layers, notes } = source;
+  return {
+    parameters: layers.flatMap(({ tensors: { lambda, gamma } }) => [matrixOf(lambda), matrixOf(gamma)]),
+    modules: trainedModuleRows(layers, ({ sizes: { bases, r, cols } }) => bases * (r + cols)),
+    notes,
+    place: (on) => place(on, source, settings, seed),
+  };
+}
+
+async function place(on: Placement, source: RandloraSource, settings: Settings, seed: number): Promise<Method> {
+  const { adapter, layers, record, firstRowOfA: firstA } = source;
+  const modules: BilinearModule[] = [];
+  for (const { module: name, tensor, sizes: shape, tensors } of layers) {
+    const { lambda, gamma } = await readAllValues(adapter, tensors);
+    const start = {
+      lambda: { name: tensors.lambda.name, values: lambda },
+      gamma: { name: tensors.gamma.name, values: gamma },
+    };
+    modules.push({ name, tensor, shape, ...start });
+  }
+  const placed =
+    firstA === undefined
+      ? await placeBilinear(on, { ...source, modules }, settings, seed)
+      : await placeRankR(on, { ...source, modules }, firstA, { dropout: settings.dropout, seed });
+  return {
+    ...placed,
+    async content() {
+      const own = layers.flatMap(({ tensors: { lambda, gamma } }) => [lambda, gamma]);
+      const tensors = await savedTensors(on.parameters, own);
+      const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
+      // PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file.
+      const inPeft = adapter.config["peft_type"] === PEFT_TYPES.peft;
+      return {
+        config: {
+          ...adapter.config,
+          inference_mode: true,
+          randlora_dropout: settings.dropout,
+          ...(inPeft ? { save_projection: pair !== undefined } : {}),
+        },
+        bases: record,
+        tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
+        metadata: new Map(),
+      };
+    },
+  };
+}

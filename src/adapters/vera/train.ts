@@ -1,0 +1,158 @@
+import * as v from "valibot";
+import { roundToGrid } from "../../compute/random/grid.ts";
+import type { FloatGrid } from "../../compute/random/names.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { fromBigInt } from "../../files/lossless-json.ts";
+import type { Adapter } from "../adapter.ts";
+import { findTargets, type Targets } from "../base/target-modules.ts";
+import { fewestFlops } from "../delta/scaled-bases/flops.ts";
+import { type BilinearModule, parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
+import { readAllValues } from "../files/values.ts";
+import { drawsFactors, FACTOR_GENERATORS } from "../frozen/drawing/factors.ts";
+import { gridOfHeld } from "../frozen/grid.ts";
+import { recordOf } from "../frozen/origin.ts";
+import { type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import { newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import { BASES_SETTINGS } from "../training/bases-settings.ts";
+import type { AdapterTraining, OpenInput } from "../training/definition.ts";
+import { openExisting, targetSettings } from "../training/existing.ts";
+import type { Method, Placement, Trainable } from "../training/method.ts";
+import type { AdapterSettings } from "../training/settings.ts";
+import { veraConfig } from "./config.ts";
+import { VERA_FACTORS } from "./factors.ts";
+import { planVera, VERA_TENSORS, type VeraPlan } from "./plan.ts";
+import { trainedNumbers, VERA_PAIRING, veraShape } from "./shape.ts";
+
+/** Settings that VeRA has beside those of all adapters. */
+const VERA_SETTINGS = {
+  /** What λ_d begins with. */
+  dInitial: v.pipe(v.number(), v.finite()),
+  ...BASES_SETTINGS,
+} as const;
+
+export type VeraSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof VERA_SETTINGS, undefined>>>;
+type Settings = AdapterSettings & VeraSettings;
+
+export const veraTraining: AdapterTraining<VeraSettings> = {
+  result: "adapter",
+  settings: VERA_SETTINGS,
+  usual: { rank: 256, rankFits: true, alphaPerRank: null, learningRate: 1e-2 },
+  capacity: {
+    setting: "rank",
+    most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.max(out, input))),
+    count: (modules, rank) => modules.reduce((sum, { out }) => sum + trainedNumbers(out, rank), 0),
+    flops: (modules, rank, _, tokens) =>
+      modules.reduce((sum, { out, in: input }) => sum + fewestFlops(veraShape(out, input, rank), tokens), 0),
+  },
+  resolve({ dInitial = 0.1, basisSeed = "0", projections = true, compute = "auto", ...given }) {
+    const { generator = FACTOR_GENERATORS[0] } = given;
+    if (generator !== null && !drawsFactors(generator)) {
+      const cause = `--generator ${generator} does not draw VeRA's factors`;
+      throw new RandloraError("usage", cause, `they are drawn by ${FACTOR_GENERATORS.join(", ")}`);
+    }
+    return { dInitial, basisSeed, generator, projections, compute };
+  },
+  initial(adapter, given) {
+    const { r: rank, targets, key, dInitial } = veraConfig(adapter);
+    const generator = recordOf(adapter, VERA_FACTORS)?.generator ?? given.generator ?? null;
+    return { rank, ...targetSettings(targets), dInitial, basisSeed: String(key), generator };
+  },
+  async open(input, settings, adapter) {
+    const plan =
+      adapter === undefined
+        ? planNew(input, settings, findTargets(input.base, settings))
+        : await planExisting(input, settings, adapter);
+    const { config, bases: origin, record, extent, layers } = plan;
+    const stored = layers.map(({ dtype }) => dtype);
+    const from = parseBasesFrom(input.began);
+    const known = { file: plan.adapter.file, config, origin, record, from, extent, stored };
+    const frozen = await openFrozen(VERA_FACTORS, known, input.signal);
+    return {
+      // In the order in which PEFT saves them.
+      parameters: layers.flatMap(({ out, tensors: { gamma, lambda } }) => [
+        { name: gamma.name, shape: [1, out] as const },
+        { name: lambda.name, shape: [config.r, 1] as const },
+      ]),
+      modules: trainedModuleRows(layers, ({ out }) => trainedNumbers(out, config.r)),
+      notes: plan.notes,
+      place: (on) => place(on, plan, frozen, settings, input.seed),
+    } satisfies Trainable;
+  },
+};
+
+function planNew({ base, model, dtype: held }: OpenInput, settings: Settings, targets: Targets): VeraPlan {
+  const { generator } = settings;
+  if (generator === null) throw new TypeError("a new adapter without a generator");
+  const stored = targets.modules.map((module) => module.dtype);
+  const dtype = gridOfHeld(held, stored);
+  return planVera(newVera(settings, targets, model, dtype), base, { drawn: { generator, dtype } });
+}
+
+/** @throws RandloraError `adapter` when it does not fit the base, or holds more than VeRA's parameters */
+async function planExisting({ base }: OpenInput, settings: VeraSettings, adapter: Adapter): Promise<VeraPlan> {
+  // Where the adapter says what drew its factors, the settings have it from there.
+  const generator = adapter.bases === undefined ? (settings.generator ?? undefined) : undefined;
+  return await openExisting(planVera(adapter, base, { generator }));
+}
+
+/**
+ * PEFT's start: λ_b = 0, so that ΔW = 0, and λ_d = `d_initial`, which PEFT casts to the base weight's dtype and back, as it
+ * does with the factors.
+ */
+function newVera(settings: Settings, targets: Targets, model: string, grid: FloatGrid): Adapter {
+  const { rank: r, dInitial, dropout } = settings;
+  const config = newConfig(model, targets, {
+    auto_mapping: null,
+    bias: "none",
+    d_initial: dInitial,
+    init_weights: true,
+    peft_type: "VERA",
+    projection_prng_key: fromBigInt(BigInt(settings.basisSeed)),
+    r,
+    revision: null,
+    save_projection: true,
+    vera_dropout: dropout,
+  });
+  const tensors = untrainedTensors(VERA_TENSORS, { r }, targets.modules, () => ({
+    lambda: () => new Float32Array(r).fill(roundToGrid(Math.fround(dInitial), grid)),
+  }));
+  return untrainedAdapter(config, tensors);
+}
+
+async function place(
+  on: Placement,
+  { adapter, layers, config }: VeraPlan,
+  frozen: FrozenInTraining,
+  settings: Settings,
+  seed: number,
+): Promise<Method> {
+  const modules: BilinearModule[] = [];
+  for (const { module: name, tensor, out, in: input, tensors } of layers) {
+    const { gamma, lambda } = await readAllValues(adapter, tensors);
+    const start = {
+      lambda: { name: tensors.lambda.name, values: lambda },
+      gamma: { name: tensors.gamma.name, values: gamma },
+    };
+    modules.push({ name, tensor, shape: veraShape(out, input, config.r), ...start });
+  }
+  const placed = await placeBilinear(on, { ...frozen, pairing: VERA_PAIRING, scale: 1, modules }, settings, seed);
+  return {
+    ...placed,
+    async content() {
+      const own = layers.flatMap(({ tensors: { gamma, lambda } }) => [gamma, lambda]);
+      const tensors = await savedTensors(on.parameters, own);
+      const pair = settings.projections || frozen.needsProjections ? await frozen.projections() : undefined;
+      return {
+        config: {
+          ...adapter.config,
+          inference_mode: true,
+          vera_dropout: settings.dropout,
+          save_projection: pair !== undefined,
+        },
+        bases: frozen.record,
+        tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
+        metadata: new Map(),
+      };
+    },
+  };
+}
