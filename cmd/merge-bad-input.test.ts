@@ -33,7 +33,7 @@ const ADAPTERS: readonly Bad[] = [
   {
     name: "an adapter for another model: a shape is different",
     spoil: (folder) => adapter({}, { ...ADAPTER, modules: { [MODULE]: [20, 20] } })(folder),
-    says: [WEIGHTS, `"${MODULE}.randlora_gamma"`, "[5, 20]", "[16, 16]"],
+    says: [WEIGHTS, `"${MODULE}.randlora_lambda"`, "[4, 5]", "[16, 16]"],
   },
   {
     name: "an unknown peft_type",
@@ -43,7 +43,11 @@ const ADAPTERS: readonly Bad[] = [
   { name: "no peft_type", spoil: (folder) => writeFile(folder.at(CONFIG), "{}"), says: [CONFIG, '"peft_type"'] },
   { name: "r = 0", spoil: adapter({ config: { r: 0 } }), says: [CONFIG, '"r"', "positive"] },
   { name: "r = 2.5", spoil: adapter({ config: { r: 2.5 } }), says: [CONFIG, '"r"'] },
-  { name: "r of another adapter", spoil: adapter({ config: { r: 8 } }), says: [WEIGHTS, "randlora_lambda", "r is 8"] },
+  {
+    name: "r of another adapter",
+    spoil: adapter({ config: { r: 8 } }),
+    says: [WEIGHTS, "randlora_lambda", "[8, 2]", CONFIG],
+  },
   { name: "garbage settings", spoil: (folder) => writeFile(folder.at(CONFIG), '{"r": '), says: [CONFIG, "JSON"] },
   {
     name: "NaN in λ",
