@@ -4,7 +4,8 @@ import type { PlannedModel } from "../src/measure/budget/planned-model.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
 import type { FlatSettings } from "../src/train/settings/settings.ts";
-import { IMAGE_OPTIONS } from "../src/train/command/image-options.ts";
+import { IMAGE_OPTIONS } from "../src/train/settings/image-options.ts";
+import { ADAPTER_OPTIONS } from "../src/train/settings/options.ts";
 
 /** `randlora budget MODEL (--params N | --like METHOD:RANK)`. */
 export const command = defineCommand({
@@ -22,13 +23,8 @@ export const command = defineCommand({
       topic: "Budget",
       help: `as many as this method trains at this rank (or with so many bases): ${METHOD_NAMES.join(", ")}`,
     }),
-    targets: text({
-      value: "…",
-      topic: "Method",
-      help: "names of modules with commas between them, all-linear, or a regular expression",
-      defaultText: "PEFT's for the architecture",
-    }),
-    layers: text({ value: "0-11,20", topic: "Method", help: "adapt these layers only" }),
+    targets: ADAPTER_OPTIONS.targets,
+    layers: ADAPTER_OPTIONS.layers,
     task: IMAGE_OPTIONS.task,
     head: IMAGE_OPTIONS.head,
     towers: IMAGE_OPTIONS.towers,
@@ -39,7 +35,7 @@ export const command = defineCommand({
     const { localPath } = await import("../src/models/folder/places.ts");
     const { locateModel } = await import("../src/models/folder/locate.ts");
     const { usualTargets } = await import("../src/train/settings/resolve-settings.ts");
-    const { given, parseLayers, readTargets } = await import("../src/train/command/settings.ts");
+    const { given } = await import("../src/train/command/settings.ts");
     const { planBudget } = await import("../src/measure/budget/budget.ts");
     const { budgetJson, budgetText } = await import("../src/measure/budget/report.ts");
     // A run stands for the model that it was made from.
@@ -47,8 +43,8 @@ export const command = defineCommand({
     const { folder } = await locateModel(await localPath(place, "config", context));
     const { planned, modelType } = await readPlanned(folder, model, given(images));
     const budget = planBudget(planned, wish, {
-      targets: targets === undefined ? usualTargets(modelType) : readTargets(targets),
-      layers: layers === undefined ? [] : parseLayers(layers),
+      targets: targets ?? usualTargets(modelType),
+      layers: layers ?? [],
     });
     context.result(budgetJson(budget, planned), () => budgetText(budget, planned, context));
   },

@@ -113,6 +113,8 @@ async function newComparison(
 /** Goes on with a comparison, perhaps with more seeds. */
 async function goOn(model: string | undefined, options: CompareOptions, gpu: KeptGpu, context: Context): Promise<void> {
   const { ComparisonFolder } = await import("../src/train/compare/folder.ts");
+  const { changeable } = await import("../src/train/settings/resume-settings.ts");
+  const { RUN_OPTIONS } = await import("../src/train/settings/options.ts");
   const { resumedComparison } = await import("../src/train/compare/resume.ts");
   const path = options.resume === true ? options.out : options.resume;
   if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
@@ -132,11 +134,7 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   const [first] = comparison.contenders;
   if (first === undefined) throw new TypeError("a comparison of nothing");
   const places = await placesOf(first.settings, context);
-  const { saveEvery, keep, checkpointActivations } = common;
-  const changed = Object.fromEntries(
-    Object.entries({ saveEvery, keep, checkpointActivations }).filter(([, value]) => value !== undefined),
-  );
-  const around = { places, gpu, context, changed };
+  const around = { places, gpu, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
   using resources = new DisposableStack();
   if (first.settings.images === null) {
     const data = resources.use(await textData(places, context));

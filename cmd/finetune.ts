@@ -7,7 +7,7 @@ import type { RunFolder } from "../src/train/run/run-folder.ts";
 import type { FlatSettings, TrainSettings } from "../src/train/settings/settings.ts";
 import type { TrainingInput } from "../src/train/loop/training.ts";
 import type { TrainResult } from "../src/train/types.ts";
-import { FINETUNE_OPTIONS, type FinetuneOptions } from "../src/train/command/options.ts";
+import { FINETUNE_OPTIONS, type FinetuneOptions } from "../src/train/settings/options.ts";
 import { askedSettings, newSettings, type Places, placesOf } from "../src/train/command/settings.ts";
 import { type Loaded, loadImages, loadTexts } from "../src/train/command/load-data.ts";
 import { splitToMeasure } from "../src/measure/images/split-to-measure.ts";

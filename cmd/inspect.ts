@@ -4,6 +4,7 @@ import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 import { adapterOrModel } from "../src/measure/analyze/adapter-or-model.ts";
 import { beginFigure } from "../src/terminal/charts/begin-figure.ts";
+import { layersOption } from "../src/train/settings/readers.ts";
 import { weightsIn } from "../src/measure/inputs.ts";
 
 /** `randlora inspect PATH`. */
@@ -26,7 +27,7 @@ export const command = defineCommand({
     svg: text({ value: "FILE", topic: "ΔW", help: "write the singular values as a figure, too" }),
     force: flag({ topic: "ΔW", help: "replace an existing figure" }),
     against: text({ value: "OTHER", topic: "ΔW", help: "how far this other adapter is, by module and in all" }),
-    layers: text({ value: "0-11,20", topic: "ΔW", help: "look at these layers only" }),
+    layers: layersOption({ topic: "ΔW", help: "layers to look at: indices and ranges" }),
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "ΔW",
@@ -69,7 +70,6 @@ export const command = defineCommand({
       context.result(page.adapterJson(report), () => page.adapterText(report, context));
       return;
     }
-    const { parseLayers } = await import("../src/train/command/settings.ts");
     const { openBase: open } = await import("../src/measure/inspect/open-base.ts");
     const deltas = await import("../src/measure/inspect/spectrum-report.ts");
     await using resources = new AsyncDisposableStack();
@@ -80,7 +80,7 @@ export const command = defineCommand({
     const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, options.force, inputs));
     const found = await lookAtDeltas(path, { spectrum, other }, context, {
       generator: options.generator,
-      layers: options.layers === undefined ? [] : parseLayers(options.layers),
+      layers: options.layers ?? [],
       base: base === undefined || ofBase === undefined ? undefined : () => open(ofBase, base),
     });
     const { spectra, distance } = found;

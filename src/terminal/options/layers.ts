@@ -1,7 +1,8 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { environmentName, flagName } from "./names.ts";
-import { InvalidValue, type Option } from "./option.ts";
+import type { Option } from "./option.ts";
+import { InvalidValue } from "./values.ts";
 import type { Given } from "./parse.ts";
 
 /** The places an option's value can come from, the strongest first. */

@@ -1,19 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import {
-  bytes,
-  choice,
-  count,
-  flag,
-  integer,
-  InvalidValue,
-  json,
-  number,
-  numbers,
-  optionalText,
-  repeat,
-  toggle,
-} from "./option.ts";
+import { bytes, choice, count, flag, integer, json, number, numbers, optionalText, repeat, toggle } from "./option.ts";
+import { InvalidValue } from "./values.ts";
 
 const help = "";
 

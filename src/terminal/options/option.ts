@@ -1,5 +1,17 @@
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
+import {
+  BYTE_UNITS,
+  COUNT_UNITS,
+  inRange,
+  InvalidValue,
+  type Range,
+  readBoolean,
+  readInteger,
+  readJsonObject,
+  readNumber,
+  readScaled,
+} from "./values.ts";
 
 /**
  * One option of a command, whatever layer its value comes from. Every layer delivers texts ("0.5", "true"), none of them
@@ -21,12 +33,21 @@ export interface Option<T> {
   readonly alias: string;
   /** Texts to offer, which `read` accepts; empty when anything may be written. */
   readonly choices: readonly string[];
+  /** What a value is, for those who check one that was recorded. */
+  readonly kind: Kind;
   /** What the value is when no layer gives one. */
   readonly absent: T;
   /** How `--help` words that; empty when there is nothing to say. */
   readonly absentText: string;
   /** @throws {InvalidValue} saying what is wrong with the value */
   read(texts: readonly string[]): T;
+}
+
+/** Values of one kind: `flag` true or false, `choice` one of the option's choices, `numbers` a list. */
+export interface Kind extends Range {
+  readonly type: "flag" | "text" | "choice" | "number" | "integer" | "numbers" | "json";
+  /** Of a list. */
+  readonly length?: number;
 }
 
 export type ValueOf<O> = O extends Option<infer T> ? T : never;
@@ -37,17 +58,6 @@ export function absentValues<O extends Readonly<Record<string, Option<unknown>>>
 ): { readonly [K in keyof O]: ValueOf<O[K]> };
 export function absentValues(options: Readonly<Record<string, Option<unknown>>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(options).map(([key, { absent }]) => [key, absent]));
-}
-
-/** What `read` throws; the layer that knows where the text came from turns it into a usage error. */
-export class InvalidValue extends Error {
-  /** What was probably meant; empty when that cannot be told. */
-  readonly hint: string;
-
-  constructor(message: string, hint = "") {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** What every kind of option can say about itself. */
@@ -66,17 +76,10 @@ export interface Spec<D> {
   readonly defaultText?: string;
 }
 
-interface Range {
-  readonly min?: number;
-  readonly max?: number;
-  /** The value must lie strictly above this. */
-  readonly above?: number;
-}
-
 /** `--name`, off unless given, with an opposite `--no-name`; from the environment or a file: true, yes, on, 1 or false, no, off, 0. */
 export function flag(spec: Omit<Spec<never>, "value" | "default">): Option<boolean> {
   return {
-    ...common(spec, ""),
+    ...common(spec, "", { type: "flag" }),
     form: "flag",
     absent: false,
     absentText: spec.defaultText ?? "",
@@ -91,7 +94,7 @@ export function toggle(spec: Omit<Spec<never>, "value" | "default">): Option<boo
 
 /** Any text but an empty one: a path, a name, a pattern. */
 export function text<D extends string | undefined = undefined>(spec: Spec<D>): Option<string | Absent<D>> {
-  return single(spec, "TEXT", (value) => value);
+  return single(spec, "TEXT", { type: "text" }, (value) => value);
 }
 
 /** What other programs call the number formats. */
@@ -117,27 +120,29 @@ export function choice<const C extends readonly string[], D extends C[number] | 
     );
     throw new InvalidValue(`is not one of ${choices.join(", ")}`, meant === undefined ? "" : `did you mean ${meant}?`);
   };
-  return { ...single(spec, choices.join("|"), read), choices };
+  return { ...single(spec, choices.join("|"), { type: "choice" }, read), choices };
 }
 
 /** A finite number within a range: `number({ help, above: 0, max: 1, default: 0.5 })`. */
 export function number<D extends number | undefined = undefined>(spec: Spec<D> & Range): Option<number | Absent<D>> {
-  return single(spec, "X", (value) => inRange(readNumber(value), spec));
+  return single(spec, "X", { ...rangeOf(spec), type: "number" }, (value) => inRange(readNumber(value), spec));
 }
 
 /** A whole number within a range and within ±(2^53 − 1). */
 export function integer<D extends number | undefined = undefined>(spec: Spec<D> & Range): Option<number | Absent<D>> {
-  return single(spec, "N", (value) => inRange(readInteger(value), spec));
+  return single(spec, "N", { ...rangeOf(spec), type: "integer" }, (value) => inRange(readInteger(value), spec));
 }
 
 /** A count within a range, with an optional K, M or B (powers of 1000): `10M` is 10,000,000. */
 export function count<D extends number | undefined = undefined>(spec: Spec<D> & Range): Option<number | Absent<D>> {
-  return single(spec, "N", (value) => inRange(readScaled(value, COUNT_UNITS, "a count such as 500K or 10M"), spec));
+  const read = (value: string) => inRange(readScaled(value, COUNT_UNITS, "a count such as 500K or 10M"), spec);
+  return single(spec, "N", { ...rangeOf(spec), type: "integer" }, read);
 }
 
 /** A size in bytes with an optional unit: `5GB` is 5·10^9, `5GiB` is 5·2^30, as the Hub's tools read them. */
 export function bytes<D extends number | undefined = undefined>(spec: Spec<D>): Option<number | Absent<D>> {
-  return single(spec, "SIZE", (value) => readScaled(value, BYTE_UNITS, "a size such as 500MB or 5GB"));
+  const read = (value: string) => readScaled(value, BYTE_UNITS, "a size such as 500MB or 5GB");
+  return single(spec, "SIZE", { type: "integer" }, read);
 }
 
 /** Several numbers in one value: `--betas 0.9,0.95`. */
@@ -151,19 +156,28 @@ export function numbers<D extends readonly number[] | undefined = undefined>(
     }
     return list;
   };
-  return single(spec, "X,X", read);
+  return single(spec, "X,X", { ...rangeOf(spec), type: "numbers", ...(spec.length && { length: spec.length }) }, read);
 }
 
 /** A JSON object, written as JSON on the command line and as plain YAML in a configuration file. */
 export function json<D extends Readonly<Record<string, unknown>> | undefined = undefined>(
   spec: Spec<D>,
 ): Option<Readonly<Record<string, unknown>> | Absent<D>> {
-  return single(spec, "JSON", readJsonObject);
+  return single(spec, "JSON", { type: "json" }, readJsonObject);
 }
 
 /** `--name` or `--name VALUE`: `true` when it stands without a value. */
 export function optionalText(spec: Omit<Spec<never>, "default">): Option<string | true | undefined> {
   return { ...text(spec), form: "optional", read: (texts) => texts.at(-1) ?? true };
+}
+
+/** An option whose value is made of what another one reads. */
+export function mapped<T, U>(option: Option<T | undefined>, make: (value: T) => U): Option<U | undefined> {
+  const read = (texts: readonly string[]): U | undefined => {
+    const value = option.read(texts);
+    return value === undefined ? undefined : make(value);
+  };
+  return { ...option, absent: undefined, read };
 }
 
 /** Lets an option be given several times: `repeat(number({ help }))` reads `--scale 1 --scale 0.5` as [1, 0.5]. */
@@ -188,32 +202,12 @@ export function list<T>(option: Option<T | undefined>): Option<readonly T[] | un
   return { ...option, absent: undefined, read };
 }
 
-const COUNT_UNITS = new Map([
-  ["", 1],
-  ["K", 1e3],
-  ["M", 1e6],
-  ["B", 1e9],
-  ["G", 1e9],
-]);
-
-const BYTE_UNITS = new Map([
-  ["", 1],
-  ["B", 1],
-  ["KB", 1e3],
-  ["MB", 1e6],
-  ["GB", 1e9],
-  ["TB", 1e12],
-  ["KIB", 2 ** 10],
-  ["MIB", 2 ** 20],
-  ["GIB", 2 ** 30],
-  ["TIB", 2 ** 40],
-]);
-
 /** `undefined` stays possible exactly when there is no default. */
 type Absent<D> = D extends undefined ? undefined : D;
 
-function common<D>(spec: Spec<D>, placeholder: string) {
+function common<D>(spec: Spec<D>, placeholder: string, kind: Kind) {
   return {
+    kind,
     repeatable: false,
     value: spec.value ?? placeholder,
     help: spec.help,
@@ -224,9 +218,14 @@ function common<D>(spec: Spec<D>, placeholder: string) {
   };
 }
 
-function single<T, D>(spec: Spec<D>, placeholder: string, read: (value: string) => T): Option<T | Absent<D>> {
+function single<T, D>(
+  spec: Spec<D>,
+  placeholder: string,
+  kind: Kind,
+  read: (value: string) => T,
+): Option<T | Absent<D>> {
   return {
-    ...common(spec, placeholder),
+    ...common(spec, placeholder, kind),
     form: "value",
     // The conditional type only says that a missing default is undefined; the compiler cannot follow it.
     absent: spec.default as Absent<D>,
@@ -246,52 +245,10 @@ function last(texts: readonly string[]): string {
   return value;
 }
 
-function readBoolean(value: string): boolean {
-  if (/^(true|yes|on|1)$/i.test(value)) return true;
-  if (/^(false|no|off|0)$/i.test(value)) return false;
-  throw new InvalidValue("is neither true nor false");
-}
-
-function readNumber(value: string): number {
-  const parsed = Number(value);
-  // Number("") is 0 and Number("0x1f") is 31: neither is what somebody meant by a number here.
-  if (!/^[-+.\d]/.test(value) || /[xob]/i.test(value) || !Number.isFinite(parsed)) {
-    throw new InvalidValue("is not a number");
-  }
-  return parsed;
-}
-
-function readInteger(value: string): number {
-  const parsed = readNumber(value);
-  if (!Number.isSafeInteger(parsed)) throw new InvalidValue("is not a whole number");
-  return parsed;
-}
-
-function readScaled(value: string, units: ReadonlyMap<string, number>, example: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(value.trim());
-  const unit = units.get((match?.[2] ?? "").toUpperCase());
-  if (match?.[1] === undefined || unit === undefined) throw new InvalidValue(`is not ${example}`);
-  const parsed = Math.round(Number(match[1]) * unit);
-  if (parsed < 1 || !Number.isSafeInteger(parsed)) throw new InvalidValue(`is not ${example}`);
-  return parsed;
-}
-
-function readJsonObject(value: string): Readonly<Record<string, unknown>> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(value);
-  } catch {
-    throw new InvalidValue("is not JSON");
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    throw new InvalidValue("is not a JSON object");
-  }
-  return { ...parsed };
-}
-
-function inRange(value: number, range: Range): number {
-  if (range.min !== undefined && value < range.min) throw new InvalidValue(`must be at least ${range.min}`);
-  if (range.max !== undefined && value > range.max) throw new InvalidValue(`must be at most ${range.max}`);
-  if (range.above !== undefined && value <= range.above) throw new InvalidValue(`must be greater than ${range.above}`);
-  return value;
+function rangeOf({ min, max, above }: Range): Range {
+  return {
+    ...(min !== undefined && { min }),
+    ...(max !== undefined && { max }),
+    ...(above !== undefined && { above }),
+  };
 }

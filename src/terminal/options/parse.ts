@@ -4,7 +4,8 @@ import type { Argument, Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { commandHelp, groupHelp, programHelp, type HelpStyle } from "./help.ts";
 import { flagName, type Place, type Program } from "./names.ts";
-import { InvalidValue, type Option } from "./option.ts";
+import type { Option } from "./option.ts";
+import { InvalidValue } from "./values.ts";
 import {
   missingArgument,
   missingCommand,

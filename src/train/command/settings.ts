@@ -1,17 +1,15 @@
-import { existsSync } from "node:fs";
-import { basename, resolve } from "node:path";
-import { parseTargets } from "../../adapters/base/targets.ts";
+import { basename } from "node:path";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
-import { isCommit, parseHubName } from "../../files/hub/name.ts";
+import { isCommit } from "../../files/hub/name.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { hubNameOf, type Recorded } from "../../models/folder/recorded.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { TEMPLATE_NAMES } from "../settings/image-choices.ts";
+import type { FinetuneOptions } from "../settings/options.ts";
+import { placeOf } from "../settings/readers.ts";
 import type { ModelFacts } from "../settings/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
-import type { FinetuneOptions } from "./options.ts";
 
 /** What a run's settings name, on this machine. */
 export interface Places {
@@ -23,46 +21,19 @@ export interface Places {
 /**
  * The settings that were asked for: what was not given is undefined.
  *
- * @throws {RandloraError} `usage` for values and combinations that make no sense
+ * @throws {RandloraError} `usage` for combinations that make no sense
  */
 export function askedSettings(model: string | undefined, options: FinetuneOptions): Partial<FlatSettings> {
-  const { projections, out: _out, resume: _resume, dryRun: _dryRun, ...settings } = options;
-  const {
-    sparse,
-    verySparse,
-    noShuffle,
-    basisSeed,
-    betas,
-    layers,
-    targets,
-    initAdapter,
-    data,
-    valid,
-    templates,
-    ...rest
-  } = settings;
+  const { out: _out, resume: _resume, dryRun: _dryRun, noShuffle, sparse, verySparse, ...settings } = options;
   if (sparse && verySparse) {
     const cause = "--sparse and --very-sparse: bases are one or the other";
     throw new Contradiction(["sparse", "verySparse"], cause, "give one of them");
   }
-  if (basisSeed !== undefined && !isSeed(basisSeed)) {
-    throw new RandloraError("usage", `--basis-seed ${basisSeed}: not a whole number of 64 bits`);
-  }
-  const [beta1, beta2] = betas ?? [];
   return given({
-    ...rest,
-    projections: projections && projections === "yes",
+    ...settings,
     model: model && placeOf(model),
-    templates: templates === undefined || TEMPLATE_NAMES.includes(templates) ? templates : resolve(templates),
     shuffle: noShuffle === undefined ? undefined : !noShuffle,
     sparsity: sparsityOf(sparse, verySparse),
-    basisSeed: basisSeed === undefined ? undefined : String(BigInt(basisSeed)),
-    betas: beta1 === undefined || beta2 === undefined ? undefined : ([beta1, beta2] as [number, number]),
-    layers: layers === undefined ? undefined : parseLayers(layers),
-    targets: targets === undefined ? undefined : readTargets(targets),
-    initAdapter: initAdapter && placeOf(initAdapter),
-    data: data && resolve(data),
-    valid: valid && resolve(valid),
   });
 }
 
@@ -163,12 +134,6 @@ async function locate(model: Recorded, context: Context): Promise<ModelLocation>
   return await locateModel(await localPath(model, "model", context));
 }
 
-/** A model or adapter as a run records it: absolute, or its name on the Hub or in this program. */
-function placeOf(name: string): string {
-  if (parseHubName(name) !== undefined) return name;
-  return name === EMBEDDED && !existsSync(name) ? name : resolve(name);
-}
-
 /** `--no-sparse` and `--no-very-sparse` ask for dense bases, where the other one is not given. */
 function sparsityOf(sparse: boolean | undefined, verySparse: boolean | undefined): FlatSettings["sparsity"] {
   if (sparse) return "sparse";
@@ -183,36 +148,4 @@ export function given<T extends object>(values: T): Given<T> {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);
   // Only keys whose value is undefined were left out.
   return Object.fromEntries(entries) as Given<T>;
-}
-
-function isSeed(value: string): boolean {
-  if (!/^-?\d{1,20}$/.test(value)) return false;
-  const seed = BigInt(value);
-  return seed >= -(2n ** 63n) && seed < 2n ** 64n;
-}
-
-/** `--targets` as settings have it. @throws {RandloraError} `usage` for commas alone */
-export function readTargets(value: string): string | string[] {
-  const targets = parseTargets(value);
-  if (typeof targets === "string") return targets;
-  if (targets.length === 0) throw new RandloraError("usage", `--targets ${value}: no name among the commas`);
-  return [...targets];
-}
-
-/** `0-11,20` as [0, 1, …, 11, 20]. @throws {RandloraError} `usage` */
-export function parseLayers(value: string): number[] {
-  const layers = new Set<number>();
-  for (const part of value.split(",")) {
-    const match = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part);
-    const [first, last] = [Number(match?.[1] ?? Number.NaN), Number(match?.[2] ?? match?.[1] ?? Number.NaN)];
-    if (!(first <= last)) {
-      throw new RandloraError(
-        "usage",
-        `--layers ${value}: ${part === "" ? "an empty part" : part} is no layer or range`,
-        "write 0-11,20",
-      );
-    }
-    for (let layer = first; layer <= last; layer++) layers.add(layer);
-  }
-  return [...layers].toSorted((a, b) => a - b);
 }

@@ -5,10 +5,11 @@ import { RandloraError } from "../../files/errors.ts";
 import { number } from "../../terminal/options/command.ts";
 import { flagName } from "../../terminal/options/names.ts";
 import { nearest } from "../../files/nearest.ts";
-import { absentValues, InvalidValue, type Option } from "../../terminal/options/option.ts";
+import { absentValues, type Option } from "../../terminal/options/option.ts";
+import { InvalidValue } from "../../terminal/options/values.ts";
 import type { FlatSettings } from "../settings/settings.ts";
 import { type CompareOptions, METHOD_FLAGS } from "./options.ts";
-import { FINETUNE_OPTIONS } from "../command/options.ts";
+import { FINETUNE_OPTIONS } from "../settings/options.ts";
 import { askedSettings } from "../command/settings.ts";
 
 const RATE = number({ help: "", min: 0 });

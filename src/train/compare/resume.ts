@@ -1,8 +1,8 @@
 import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
 import { Contradiction } from "../../files/errors.ts";
-import { refuseOthers } from "../settings/resume-settings.ts";
+import { RUN_OPTIONS } from "../settings/options.ts";
+import { changeable, refuseOthers } from "../settings/resume-settings.ts";
 import { type FlatSettings, flagOf } from "../settings/settings.ts";
-import { CHANGEABLE } from "./run.ts";
 import type { Comparison } from "./types.ts";
 
 /** What was given when a comparison is resumed; undefined where nothing was. */
@@ -37,8 +37,8 @@ export function resumedComparison(recorded: Comparison, given: Given): Compariso
     if (rate !== undefined && rate !== own) throw contradiction("learningRate", `${label}=${rate}`, String(own));
     // A method that trains the model itself has no settings of adapters.
     const isForeign = (key: string) => settings.adapter === null && key in ADAPTER_SETTINGS;
-    const mayChange = new Set<string>(CHANGEABLE);
-    refuseOthers(settings, common, (key) => mayChange.has(key) || isForeign(key), { what: "comparison" });
+    const changed = changeable(RUN_OPTIONS, common, "comparison");
+    refuseOthers(settings, common, (key) => key in changed || isForeign(key), { what: "comparison" });
   }
   return { ...recorded, seeds };
 }

@@ -9,6 +9,8 @@ import type { KeptGpu } from "../loop/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../run/same-sources.ts";
+import { RUN_OPTIONS } from "../settings/options.ts";
+import { changeable } from "../settings/resume-settings.ts";
 import { formatSettings, type TrainSettings } from "../settings/settings.ts";
 import type { Subject } from "../model/subject.ts";
 import type { Metrics, TrainObserver, TrainResult } from "../types.ts";
@@ -50,9 +52,6 @@ export interface CompareObserver {
   /** Something that the user should know: one line. */
   note(line: string): void;
 }
-
-/** The settings that decide about no result: a resumed comparison may have others. */
-export const CHANGEABLE = ["saveEvery", "keep", "checkpointActivations"] as const satisfies (keyof TrainSettings)[];
 
 /**
  * Makes the runs that are missing, one after the other, and records each when it is done.
@@ -171,9 +170,9 @@ async function openRun(path: string, run: PlannedRun, settings: TrainSettings): 
   }
 }
 
-function changed(settings: TrainSettings): Pick<TrainSettings, (typeof CHANGEABLE)[number] | "sampleFormat"> {
-  const { saveEvery, keep, checkpointActivations, sampleFormat } = settings;
-  return { saveEvery, keep, checkpointActivations, sampleFormat };
+/** What a run's own run.json may say otherwise than the comparison's. */
+function changed({ sampleFormat, ...settings }: TrainSettings): Partial<TrainSettings> {
+  return { ...changeable(RUN_OPTIONS, settings, "comparison"), sampleFormat };
 }
 
 function refuseOther(path: string, found: TrainSettings, planned: TrainSettings): void {

@@ -13,8 +13,7 @@ import { readImageConfig } from "../../models/vision/read-config.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { classesOf } from "../model/brought-head.ts";
 import { ownOrder } from "./own-head.ts";
-import type { ImageSettings } from "../settings/images.ts";
-import type { TrainSettings } from "../settings/settings.ts";
+import type { ImageSettings, TrainSettings } from "../settings/settings.ts";
 import type { DataHashes } from "../model/subject.ts";
 
 /** What a run on images learns from and is judged by. No image has been read. */

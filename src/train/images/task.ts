@@ -16,7 +16,7 @@ import { contrastive, type ContrastiveLoss } from "./contrastive.ts";
 import type { ImageBatch } from "./batch.ts";
 import type { Task } from "../model/task.ts";
 import { ZeroShotHead } from "./zero-shot.ts";
-import type { ImageSettings } from "../settings/images.ts";
+import type { ImageSettings } from "../settings/settings.ts";
 
 /** Token ids of a text, special tokens included. */
 type Text = readonly number[];

@@ -5,7 +5,8 @@ import { lossesText } from "./dry-run.ts";
 import { parameterTable } from "./parameter-table.ts";
 import { sampleText } from "./sample-text.ts";
 import type { Split } from "../../data/images/datasets/types.ts";
-import { type ImageSettings, resolveImages } from "../settings/images.ts";
+import { resolveImages } from "../settings/images.ts";
+import type { ImageSettings } from "../settings/settings.ts";
 import { nextCommand, trainResultJson, trainResultText, wasOver } from "./train-result.ts";
 
 const PLAIN = createStyle(new RecordingStream(), {});

@@ -9,7 +9,10 @@ import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
 import { DROPOUT_MICRO_BATCHES } from "../../adapters/delta/dropout.ts";
 import type { InitialSettings } from "../model/init-adapter.ts";
 import type { FindShapes } from "./module-shapes.ts";
-import { IMAGE_SETTINGS, type ImageFacts, type ImageSettings, resolveImages } from "./images.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
+import { type ImageFacts, resolveImages } from "./images.ts";
+import { RUN_OPTIONS } from "./options.ts";
+import { partOf, withUsual } from "./setting.ts";
 import {
   type AllAdapterSettings,
   asGiven,
@@ -53,14 +56,13 @@ const USUAL = {
 const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: ModelFacts) =>
   Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
 
-/** What only texts have, and what only images have. */
-const OF_TEXTS = ["maxLength", "packing", "trainOnPrompt", "prompt"] as const satisfies (keyof FlatSettings)[];
-const OF_IMAGES = Object.keys(IMAGE_SETTINGS) as (keyof ImageSettings)[];
+const OF_TEXTS = Object.keys(partOf(RUN_OPTIONS, { only: "texts" }));
+const OF_IMAGES = Object.keys(IMAGE_OPTIONS);
 
 /** @throws RandloraError `usage` naming a flag that has no meaning with the model */
 export function refuseOfOtherModels(asked: Partial<FlatSettings>, { images }: Pick<ModelFacts, "images">): void {
-  const foreign: readonly (keyof FlatSettings)[] = images ? OF_TEXTS : OF_IMAGES;
-  const key = foreign.find((one) => (asked[one] ?? false) !== false);
+  const given = new Map<string, unknown>(Object.entries(asked));
+  const key = (images ? OF_TEXTS : OF_IMAGES).find((one) => (given.get(one) ?? false) !== false);
   if (key === undefined) return;
   const model = images ? "a model of images" : "a language model";
   throw new Contradiction(optionsOf(key), `${flagOf(key)} has no meaning with ${model}`, "leave it out");
@@ -79,42 +81,25 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
   const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
   const { gradAccum = 1, learningRate = usualRate } = asked;
   const given = { ...asked, ...(facts.init?.head && { head: facts.init.head }) };
+  const common = withUsual(RUN_OPTIONS, asked);
   const settings: TrainSettings = {
     model: asked.model,
-    commit: asked.commit ?? null,
     method,
     adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
     images: facts.images ? resolveImages(given, { ...facts.images, learningRate, gradAccum }) : null,
-    data: asked.data,
-    valid: asked.valid ?? null,
-    validSplit: asked.validSplit ?? null,
+    commit: asked.commit ?? null,
     date: asked.date ?? null,
-    dtype: asked.dtype ?? "keep",
-    quantize: asked.quantize ?? null,
-    steps: asked.steps ?? null,
-    epochs: asked.steps === undefined ? (asked.epochs ?? 1) : (asked.epochs ?? null),
-    batchSize: asked.batchSize ?? usual.batchSize,
-    gradAccum,
-    maxLength: facts.images ? null : (asked.maxLength ?? usualLength(asked, facts)),
-    packing: asked.packing ?? false,
-    shuffle: asked.shuffle ?? true,
-    trainOnPrompt: asked.trainOnPrompt ?? false,
-    prompt: asked.prompt ?? null,
     // Only its data tell.
     sampleFormat: null,
+    shuffle: asked.shuffle ?? true,
+    ...common,
+    data: asked.data,
+    epochs: asked.epochs ?? (asked.steps === undefined ? 1 : null),
+    batchSize: asked.batchSize ?? usual.batchSize,
+    maxLength: facts.images ? null : (asked.maxLength ?? usualLength(asked, facts)),
     learningRate,
     schedule: asked.schedule ?? usual.schedule,
-    warmup: asked.warmup ?? 0,
-    weightDecay: asked.weightDecay ?? 0,
-    betas: asked.betas ?? [0.9, 0.999],
-    eps: asked.eps ?? 1e-8,
-    gradClip: asked.gradClip ?? 1,
-    seed: asked.seed ?? 0,
-    checkpointActivations: asked.checkpointActivations ?? false,
-    evalEvery: asked.evalEvery ?? asked.saveEvery ?? 100,
-    saveEvery: asked.saveEvery ?? 100,
-    keep: asked.keep ?? 1,
-    earlyStop: asked.earlyStop ?? 0,
+    evalEvery: asked.evalEvery ?? common.saveEvery,
   };
   refuseForeign(method, methods, asked);
   checkTogether(settings, asked);

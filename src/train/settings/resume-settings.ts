@@ -1,5 +1,8 @@
 import { Contradiction } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
+import { RUN_OPTIONS } from "./options.ts";
+import type { Recorded, Settings } from "./setting.ts";
 import {
   asGiven,
   type FlatSettings,
@@ -12,42 +15,43 @@ import {
   type TrainSettings,
 } from "./settings.ts";
 
-/** Settings that a resumed run may change. `steps` too, to a larger number, where the schedule does not depend on it. */
-const CHANGEABLE: ReadonlySet<keyof FlatSettings> = new Set([
-  "evalEvery",
-  "saveEvery",
-  "keep",
-  "checkpointActivations",
-  // What was learnt so far had no bad images.
-  "skipBadImages",
-] as const);
-
 /**
  * The settings of a run that is resumed: the recorded ones, with what may change. How many steps a run of epochs has only
  * its data tell: see `refuseShorter`.
- * @param run its folder, for hints
+ * @param path its folder, for hints
  * @throws RandloraError `usage` naming the flag that contradicts the run
  */
-export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>, run = "RUN"): TrainSettings {
-  const mayChange = (key: keyof FlatSettings) =>
-    CHANGEABLE.has(key) && (key !== "skipBadImages" || recorded.images !== null);
+export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSettings>, path = "RUN"): TrainSettings {
+  const { images } = recorded;
+  const run = changeable(RUN_OPTIONS, asked, "run");
+  const ofImages = images === null ? {} : changeable(IMAGE_OPTIONS, asked, "run");
   const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
-  const longer = recorded.adapter === null ? `${oneLine(run)} as its MODEL` : `--init-adapter ${oneLine(run)}`;
-  refuseOthers(recorded, asked, (key) => mayChange(key) || (key === "steps" && isLonger), {
+  const longer = recorded.adapter === null ? `${oneLine(path)} as its MODEL` : `--init-adapter ${oneLine(path)}`;
+  refuseOthers(recorded, asked, (key) => key in run || key in ofImages || (key === "steps" && isLonger), {
     what: "run",
     other: `start a new run (${longer} continues from this one's weights)`,
   });
-  const { images } = recorded;
   return {
     ...recorded,
-    evalEvery: asked.evalEvery ?? recorded.evalEvery,
-    saveEvery: asked.saveEvery ?? recorded.saveEvery,
-    keep: asked.keep ?? recorded.keep,
-    checkpointActivations: asked.checkpointActivations ?? recorded.checkpointActivations,
-    images: images && { ...images, skipBadImages: asked.skipBadImages ?? images.skipBadImages },
+    ...run,
+    images: images && { ...images, ...ofImages },
     steps: asked.steps ?? recorded.steps,
     epochs: asked.steps === undefined ? recorded.epochs : null,
   };
+}
+
+/** What was asked for of the settings that a resumed run, or a resumed comparison, may change. */
+export function changeable<S extends Settings>(
+  settings: S,
+  asked: Partial<FlatSettings>,
+  of: "run" | "comparison",
+): Partial<Recorded<S>> {
+  const found = Object.entries(asked).filter(([key, value]) => {
+    const resume = settings[key]?.rule.resume;
+    return value !== undefined && (resume === "both" || resume === of);
+  });
+  // Keys of the table, as asked for.
+  return Object.fromEntries(found) as Partial<Recorded<S>>;
 }
 
 /**

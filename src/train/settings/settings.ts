@@ -1,22 +1,18 @@
 import * as v from "valibot";
-import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { TrainedMethod } from "../../adapters/method.ts";
 import { METHODS, type MethodSettings } from "../../adapters/methods.ts";
-import { ADAPTER_SETTINGS, type AdapterSettings, HELD_DTYPES } from "../../adapters/training/settings.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings } from "../../adapters/training/settings.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
-import { PROMPTS } from "../../data/text/samples/prompts.ts";
 import { SAMPLE_FORMATS } from "../../data/text/samples/types.ts";
-import { IMAGE_SETTINGS, type ImageSettings } from "./images.ts";
-import { SCHEDULES } from "./schedule.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
+import { RUN_OPTIONS } from "./options.ts";
+import { entriesOf } from "./schema.ts";
+import type { Recorded } from "./setting.ts";
 
 // Every setting of a run, resolved: what run.json holds, and all that decides what a run computes beside the files that
 // are named here.
 
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
-const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
-const share = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 const path = v.pipe(v.string(), v.minLength(1));
 const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/));
 
@@ -38,66 +34,47 @@ const adapterSchema = (method: TrainedMethod | undefined, methods: readonly Trai
   return v.nullable(v.pipe(v.record(v.string(), v.unknown()), dropForeign, v.strictObject(entries)));
 };
 
+/** What the table of options does not say: what is found when a run begins, and the settings of several flags. */
+const FOUND = {
+  /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
+  commit: v.optional(v.nullable(commit), null),
+  /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
+  date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
+  /** How the samples were written out; null: images, and runs of earlier versions, which did not record it. */
+  sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
+  /** `--no-shuffle`. */
+  shuffle: v.boolean(),
+} as const;
+
 const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
   v.strictObject({
     /** A folder, or a name on the Hub. */
     model: path,
-    /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
-    commit: v.optional(v.nullable(commit), null),
     method: v.picklist(methods.map(({ name }) => name)),
     adapter: adapterSchema(
       methods.find(({ name }) => name === method),
       methods,
     ),
     /** Null: texts. Earlier versions knew nothing else. */
-    images: v.optional(v.nullable(v.strictObject(IMAGE_SETTINGS)), null),
-    data: path,
-    valid: v.nullable(path),
-    validSplit: v.nullable(share),
-    /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
-    date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
-    /** How the frozen base is held; where a whole model is trained, the dtype of what is written. */
-    dtype: v.picklist(HELD_DTYPES),
-    /** The format in blocks that the frozen linear layers are held in; earlier versions had none. */
-    quantize: v.optional(v.nullable(v.picklist(BLOCKS_NAMES)), null),
-    /** Of the whole run; `epochs` says how many times the data is gone through when it was not given. */
-    steps: v.nullable(positive),
-    epochs: v.nullable(positive),
-    batchSize: positive,
-    gradAccum: positive,
-    /** Of samples, in tokens; null: images. */
-    maxLength: v.nullable(positive),
-    packing: v.boolean(),
-    shuffle: v.boolean(),
-    trainOnPrompt: v.boolean(),
-    /** How instructions are written out; null: as chats. Earlier versions knew nothing else. */
-    prompt: v.optional(v.nullable(v.picklist(PROMPTS)), null),
-    /** How the samples were written out; null: images, and runs of earlier versions, which did not record it. */
-    sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
-    learningRate: amount,
-    schedule: v.picklist(SCHEDULES),
-    warmup: count,
-    weightDecay: amount,
-    betas: v.strictTuple([share, share]),
-    eps: v.pipe(v.number(), v.finite(), v.gtValue(0)),
-    /** 0: gradients are not clipped. */
-    gradClip: amount,
-    seed: count,
-    /** False: only if memory does not suffice otherwise. */
-    checkpointActivations: v.boolean(),
-    /** Steps between evaluations, between saves. */
-    evalEvery: positive,
-    saveEvery: positive,
-    /** States that stay on the disk. */
-    keep: positive,
-    /** Evaluations without a new best after which a run ends; 0: never. */
-    earlyStop: count,
+    images: v.optional(v.nullable(v.strictObject(entriesOf(IMAGE_OPTIONS))), null),
+    ...FOUND,
+    ...entriesOf(RUN_OPTIONS),
   });
 
-export type TrainSettings = Readonly<Omit<v.InferOutput<ReturnType<typeof schemaOf>>, "adapter">> & {
-  /** Null for a method that has no adapter. */
-  readonly adapter: AllAdapterSettings | null;
-};
+type Found = Readonly<v.InferOutput<v.StrictObjectSchema<typeof FOUND, undefined>>>;
+
+/** Of images, and of the task on them. */
+export type ImageSettings = Recorded<typeof IMAGE_OPTIONS>;
+
+export type TrainSettings = Recorded<typeof RUN_OPTIONS> &
+  Found & {
+    readonly model: string;
+    readonly method: string;
+    /** Null for a method that has no adapter. */
+    readonly adapter: AllAdapterSettings | null;
+    /** Null with texts. */
+    readonly images: ImageSettings | null;
+  };
 
 /** Settings by name, the adapter's and the images' among them: as flags give them. */
 export type FlatSettings = Omit<TrainSettings, "adapter" | "images"> & AllAdapterSettings & ImageSettings;
@@ -140,8 +117,8 @@ export function parseTrainSettings(json: unknown, file: string, methods = METHOD
   const method =
     typeof settings === "object" && settings !== null && "method" in settings ? settings.method : undefined;
   const result = v.safeParse(schemaOf(method, methods), settings);
-  // The entries of every method are among those of MethodSettings.
-  if (result.success) return result.output as TrainSettings;
+  // The schema is made from what the type is made from; the entries of every method are among those of MethodSettings.
+  if (result.success) return result.output as unknown as TrainSettings;
   const [issue] = result.issues;
   const key = (v.getDotPath(issue) ?? "").split(".").map(keyName).join(".");
   const hint = "the file was changed, or another version of randlora wrote it: start a new run";

@@ -1,0 +1,335 @@
+import { METHOD_NAMES } from "../../adapters/method-names.ts";
+import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
+import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+import { PROMPTS } from "../../data/text/samples/prompts.ts";
+import { choice, flag, integer, number, numbers, optionalText, text, toggle } from "../../terminal/options/command.ts";
+import { mapped, type ValueOf } from "../../terminal/options/option.ts";
+import { IMAGE_OPTIONS } from "./image-options.ts";
+import { basisSeedOption, layersOption, pathOption, placeOption, targetsOption } from "./readers.ts";
+import { SCHEDULES } from "./schedule.ts";
+import { setting } from "./setting.ts";
+
+/** The part of the table that any run records, in run.json's order. */
+export const RUN_OPTIONS = {
+  data: setting(
+    pathOption({
+      value: "FILE|DIR",
+      topic: "Data",
+      help: "training data: JSONL, JSON or parquet; a folder with train.jsonl; or images in train/CLASS/",
+    }),
+    { compare: "all" },
+  ),
+  valid: setting(
+    pathOption({
+      value: "FILE|DIR",
+      topic: "Data",
+      help: "validation data",
+      defaultText: "valid.jsonl or valid/ of the folder",
+    }),
+    { usual: null, compare: "all" },
+  ),
+  validSplit: setting(
+    number({
+      value: "F",
+      topic: "Data",
+      help: "fraction of the data to hold out for validation",
+      above: 0,
+      max: 1,
+      defaultText: "none",
+    }),
+    { usual: null, compare: "all" },
+  ),
+  dtype: setting(
+    choice(["keep", "f32", "f16", "bf16"], { topic: "Base model", help: "number format of the frozen base weights" }),
+    { usual: "keep", compare: "all" },
+  ),
+  quantize: setting(
+    choice(BLOCKS_NAMES, {
+      topic: "Base model",
+      help: "quantize the frozen linear layers to 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0",
+      defaultText: "none",
+    }),
+    { usual: null, earlier: null, compare: "method" },
+  ),
+  steps: setting(
+    integer({ topic: "Training", help: "number of training steps", min: 1, defaultText: "one epoch" }),
+    // With a constant schedule a resumed run may have more.
+    { usual: null, compare: "all" },
+  ),
+  epochs: setting(
+    integer({
+      topic: "Training",
+      help: "number of passes over the training data (instead of --steps)",
+      min: 1,
+      defaultText: "1",
+    }),
+    { orNull: true, compare: "all" },
+  ),
+  batchSize: setting(
+    integer({
+      value: "B",
+      topic: "Training",
+      help: "number of samples in a micro-batch",
+      min: 1,
+      defaultText: "4; images 32",
+    }),
+    { compare: "all" },
+  ),
+  gradAccum: setting(
+    integer({
+      value: "G",
+      topic: "Training",
+      help: "number of micro-batches per step (gradient accumulation)",
+      min: 1,
+    }),
+    { usual: 1, compare: "all" },
+  ),
+  maxLength: setting(
+    integer({
+      value: "L",
+      topic: "Data",
+      help: "maximum sample length in tokens; longer ones are truncated",
+      min: 2,
+      defaultText: "1024, with --prompt 256, or the model's context if smaller",
+    }),
+    { orNull: true, compare: "all", only: "texts" },
+  ),
+  packing: setting(
+    toggle({ topic: "Data", help: "pack several samples into one sequence; they do not attend to each other" }),
+    { usual: false, compare: "all", only: "texts" },
+  ),
+  trainOnPrompt: setting(toggle({ topic: "Data", help: "include prompts and user turns in the loss" }), {
+    usual: false,
+    compare: "all",
+    only: "texts",
+  }),
+  prompt: setting(
+    choice(PROMPTS, {
+      value: "NAME",
+      topic: "Data",
+      help: `prompt format for instruction data, all of which the loss covers: ${PROMPTS.join(", ")}`,
+      defaultText: "chat turns; the loss covers the answer",
+    }),
+    { usual: null, earlier: null, compare: "all", only: "texts" },
+  ),
+  learningRate: setting(
+    number({
+      value: "LR",
+      topic: "Training",
+      help: "peak learning rate",
+      min: 0,
+      defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; images 1e-3 at least",
+    }),
+    {},
+  ),
+  schedule: setting(
+    choice(SCHEDULES, { topic: "Training", help: "learning rate schedule", defaultText: "linear; images cosine" }),
+    { compare: "all" },
+  ),
+  warmup: setting(integer({ topic: "Training", help: "number of warmup steps", min: 0 }), {
+    usual: 0,
+    compare: "all",
+  }),
+  weightDecay: setting(number({ value: "W", topic: "Training", help: "weight decay of AdamW", min: 0 }), {
+    usual: 0,
+    compare: "all",
+  }),
+  betas: setting(
+    mapped(
+      numbers({ value: "B1,B2", topic: "Training", help: "β1 and β2 of AdamW", min: 0, max: 0.999999, length: 2 }),
+      ([beta1 = 0, beta2 = 0]): [number, number] => [beta1, beta2],
+    ),
+    { usual: [0.9, 0.999], compare: "all" },
+  ),
+  eps: setting(number({ value: "E", topic: "Training", help: "ε of AdamW", above: 0, defaultText: "1e-8" }), {
+    usual: 1e-8,
+    compare: "all",
+  }),
+  gradClip: setting(
+    number({ value: "C", topic: "Training", help: "maximum gradient norm (clipping); 0 disables it", min: 0 }),
+    { usual: 1, compare: "all" },
+  ),
+  seed: setting(
+    integer({ value: "S", topic: "Training", help: "random seed for data order, initialization and dropout", min: 0 }),
+    { usual: 0, compare: "all" },
+  ),
+  checkpointActivations: setting(
+    toggle({
+      topic: "Training",
+      help: "recompute activations instead of keeping them (also with --resume)",
+      defaultText: "only if memory would not suffice",
+    }),
+    { usual: false, compare: "all", resume: "both" },
+  ),
+  evalEvery: setting(
+    integer({ topic: "Run", help: "number of steps between validations", min: 1, defaultText: "as --save-every" }),
+    { compare: "all", resume: "run" },
+  ),
+  saveEvery: setting(integer({ topic: "Run", help: "number of steps between checkpoints", min: 1 }), {
+    usual: 100,
+    compare: "all",
+    resume: "both",
+  }),
+  keep: setting(integer({ topic: "Run", help: "number of training states to keep for --resume", min: 1 }), {
+    usual: 1,
+    compare: "all",
+    resume: "both",
+  }),
+  earlyStop: setting(
+    integer({
+      topic: "Run",
+      help: "stop after N validations without a lower loss",
+      min: 1,
+      defaultText: "never",
+    }),
+    { usual: 0, compare: "all" },
+  ),
+} as const;
+
+const topic = "Method";
+
+/** Of adapters: `adapter` in run.json. What a method records, and its defaults, are the method's own (src/adapters). */
+export const ADAPTER_OPTIONS = {
+  variant: setting(
+    choice(["peft", "paper", "half-rank", "rank-r"], {
+      topic,
+      help: "RandLoRA's bases: paired as PEFT does or as in the paper's equation 4, half as many, or two factors of rank r",
+      defaultText: "peft",
+    }),
+    { compare: "method" },
+  ),
+  sparse: setting(toggle({ topic, help: "sparse ternary bases: two thirds of the entries are zero" }), {
+    compare: "method",
+  }),
+  verySparse: setting(toggle({ topic, help: "very sparse ternary bases: nearly all entries are zero" }), {
+    compare: "method",
+  }),
+  rslora: setting(toggle({ topic, help: "rank-stabilized scaling, α/√r instead of α/r (LoRA, DoRA, hybrid)" }), {
+    compare: "method",
+  }),
+  dora: setting(
+    toggle({ topic, help: "train row magnitudes as well, as DoRA does (RandLoRA; for LoRA: --method dora)" }),
+    {
+      compare: "method",
+    },
+  ),
+  bases: setting(
+    integer({
+      value: "K",
+      topic,
+      help: "number of random bases, each with a trained coefficient (NoLA, PRANC)",
+      min: 1,
+      defaultText: "nola 1024; pranc 256",
+    }),
+    { compare: "method" },
+  ),
+  rank: setting(
+    integer({
+      value: "r",
+      topic,
+      help: "rank of the adapter (RandLoRA: of each basis)",
+      min: 1,
+      defaultText: "32; lora, dora, nola 8; vera 256",
+    }),
+    { compare: "method" },
+  ),
+  alpha: setting(
+    number({
+      value: "a",
+      topic,
+      help: "scale: ΔW is multiplied by α/r (PRANC: α/√K)",
+      defaultText: "20·rank; lora, dora, nola 2·rank; pranc 1",
+    }),
+    { compare: "method" },
+  ),
+  loraRank: setting(
+    integer({ value: "r", topic, help: "rank of the LoRA in a hybrid, whose α is 2·r", min: 1, defaultText: "8" }),
+    { compare: "method" },
+  ),
+  freezeLora: setting(toggle({ topic, help: "freeze the LoRA that --init-adapter brings into a hybrid" }), {
+    compare: "method",
+  }),
+  dInitial: setting(number({ value: "d", topic, help: "initial value of VeRA's λ_d", defaultText: "0.1" }), {
+    compare: "method",
+  }),
+  dropout: setting(
+    number({ value: "p", topic, help: "dropout of the adapter's input", min: 0, max: 0.999, defaultText: "0" }),
+    { compare: "all" },
+  ),
+  targets: setting(
+    targetsOption({
+      topic,
+      help: "target modules: comma-separated names, all-linear, or a regular expression",
+      defaultText: "PEFT's for the architecture",
+    }),
+    { compare: "all" },
+  ),
+  layers: setting(layersOption({ topic, help: "layers to adapt: indices and ranges" }), { compare: "all" }),
+  basisSeed: setting(basisSeedOption({ value: "K", topic, help: "random seed of the bases", defaultText: "0" }), {
+    compare: "method",
+  }),
+  generator: setting(
+    choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic,
+      help: `random generator of the bases: ${GENERATOR_NAMES.join(", ")}`,
+      defaultText: "torch-mt19937-bf16-v2; sparse: torch-mt19937-ternary; vera: torch-mt19937-f32",
+    }),
+    { compare: "method" },
+  ),
+  projections: setting(
+    mapped(
+      choice(["yes", "no"], {
+        topic,
+        help: "save the random bases with the adapter; those that PEFT cannot regenerate always are",
+        defaultText: "yes",
+      }),
+      (answer) => answer === "yes",
+    ),
+    { compare: "method" },
+  ),
+  initAdapter: setting(
+    placeOption({ value: "A", topic, help: "adapter to continue from; with --method hybrid also a LoRA" }),
+    {},
+  ),
+  compute: setting(
+    choice(["auto", "merged", "factored"], {
+      topic,
+      help: "order of the products with random bases",
+      defaultText: "auto: by flops and memory, layer by layer",
+    }),
+    { compare: "method" },
+  ),
+} as const;
+
+const { data, ...more } = RUN_OPTIONS;
+
+/** The options of `randlora finetune`, in help's order of topics. */
+export const FINETUNE_OPTIONS = {
+  data,
+  method: choice(METHOD_NAMES, {
+    topic,
+    help: "method: an adapter (hybrid is RandLoRA plus LoRA), or full for all weights",
+    defaultText: METHOD_NAMES[0],
+  }),
+  ...ADAPTER_OPTIONS,
+  ...more,
+  noShuffle: setting(toggle({ topic: "Data", help: "keep the data in file order" }), { compare: "all" }),
+  out: text({
+    value: "RUN",
+    short: "o",
+    topic: "Run",
+    help: "run folder to write",
+    defaultText: "runs/<model>-<method>-<number>",
+  }),
+  resume: optionalText({
+    value: "RUN",
+    topic: "Run",
+    help: "resume a run from its last training state; without RUN, the newest under runs/",
+  }),
+  dryRun: flag({ topic: "Run", help: "show samples, parameter count and memory estimate without training" }),
+  ...IMAGE_OPTIONS,
+} as const;
+
+/** What was given on the command line, in the environment or in a file. */
+export type FinetuneOptions = { readonly [K in keyof typeof FINETUNE_OPTIONS]: ValueOf<(typeof FINETUNE_OPTIONS)[K]> };
