@@ -23,21 +23,32 @@ export const ckaCommand = defineCommand({
     reference: text({
       value: "R",
       topic: "Adapters",
-      help: "what is compared with: an adapter, a run, or a full model that was fine-tuned from MODEL",
+      help: "reference to compare with: an adapter, a run, or a full model fine-tuned from MODEL",
     }),
-    adapter: repeat(text({ value: "A", topic: "Adapters", help: "what is compared, of the same kinds; several" })),
+    adapter: repeat(
+      text({
+        value: "A",
+        topic: "Adapters",
+        help: "adapter, run or full model to compare with the reference; may be given several times",
+      }),
+    ),
     generator: GENERATOR_OPTION,
     ...SAMPLE_OPTIONS,
-    samples: integer({ topic: "Data", help: "take so many, the first ones; of images, any", min: 4, default: 512 }),
+    samples: integer({
+      topic: "Data",
+      help: "number of samples: the first ones, of images a random choice",
+      min: 4,
+      default: 512,
+    }),
     estimator: choice(ESTIMATORS, {
       topic: "Estimate",
-      help: "minibatch: unbiased, sums over batches; full: over all samples at once, biased upwards",
+      help: "estimator of CKA: minibatch (unbiased, sums over batches) or full (all samples at once, biased upwards)",
       default: "minibatch",
     }),
     batchSize: integer({
       value: "B",
       topic: "Estimate",
-      help: "minibatch: samples of a batch",
+      help: "number of samples in a batch, with --estimator minibatch",
       min: 4,
       defaultText: "64",
     }),

@@ -17,11 +17,14 @@ export const command = defineCommand({
     model: required("MODEL", "the model, of which config.json suffices: a folder, or org/name on the Hub"),
   },
   options: {
-    params: count({ topic: "Budget", help: "trainable parameters of each method, such as 500K or 10M" }),
+    params: count({
+      topic: "Budget",
+      help: "parameter budget: trainable parameters of each method, such as 500K or 10M",
+    }),
     like: text({
       value: "METHOD:RANK",
       topic: "Budget",
-      help: `as many as this method trains at this rank (or with so many bases): ${METHOD_NAMES.join(", ")}`,
+      help: `parameter budget: as many as this method trains at this rank (or number of bases): ${METHOD_NAMES.join(", ")}`,
     }),
     targets: ADAPTER_OPTIONS.targets,
     layers: ADAPTER_OPTIONS.layers,

@@ -21,12 +21,18 @@ export const command = defineCommand({
       text({
         value: "A,B,…",
         topic: "Classes",
-        help: "tell these apart (CLIP)",
+        help: "class names for zero-shot classification (CLIP)",
         defaultText: "those of the trained head",
       }),
     ),
-    labelsFile: text({ value: "FILE", topic: "Classes", help: "the same, one a line" }),
-    top: integer({ value: "K", topic: "Classes", help: "show so many, the likeliest ones", min: 1, default: 5 }),
+    labelsFile: text({ value: "FILE", topic: "Classes", help: "file of class names, one a line" }),
+    top: integer({
+      value: "K",
+      topic: "Classes",
+      help: "number of classes to show, the most likely first",
+      min: 1,
+      default: 5,
+    }),
     ...MODEL_OPTIONS,
   },
   async run({ model, images }, { labels: given, labelsFile, top, ...flags }, context) {

@@ -28,6 +28,24 @@ export const command = defineCommand({
     ),
   },
   options: COMPARE_OPTIONS,
+  // What most people need; the rest is in --help-all.
+  shown: [
+    "methods",
+    "params",
+    "like",
+    "seeds",
+    "learningRate",
+    "out",
+    "resume",
+    "data",
+    "validSplit",
+    "maxLength",
+    "targets",
+    "steps",
+    "epochs",
+    "batchSize",
+    "seed",
+  ],
   async run({ model }, options, context) {
     const { KeptGpu } = await import("../src/train/loop/kept-gpu.ts");
     using gpu = new KeptGpu(context.device);

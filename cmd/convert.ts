@@ -10,11 +10,11 @@ export const command = defineCommand({
     adapter: required("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or a name on the Hub"),
   },
   options: {
-    to: choice(["peft", "json"], { topic: "Output", help: "the format to write" }),
-    out: text({ value: "PATH", short: "o", topic: "Output", help: "where to write: a folder (peft) or a file (json)" }),
+    to: choice(["peft", "json"], { topic: "Output", help: "format to write" }),
+    out: text({ value: "PATH", short: "o", topic: "Output", help: "output: a folder (peft) or a file (json)" }),
     projections: choice(["yes", "no"], {
       topic: "Output",
-      help: "write the random bases themselves, or leave them to be drawn again",
+      help: "save the random bases, or leave them to be generated again",
       defaultText: "yes for peft; for json only when nothing can draw them again",
     }),
     force: flag({ topic: "Output", help: "replace an existing output" }),

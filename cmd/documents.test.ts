@@ -7,7 +7,7 @@ import { program } from "./main.ts";
 const ROOT = join(import.meta.dir, "..");
 const commands = allCommands(program);
 const options = commands.flatMap(({ command }) => allKeys(command.options));
-const flags = new Set([...options, ...allKeys(GLOBAL_OPTIONS), "help", "version"].map(flagName));
+const flags = new Set([...options, ...allKeys(GLOBAL_OPTIONS), "help", "help-all", "version"].map(flagName));
 
 /** Code of a page: `…` and fenced lines. */
 async function codeOf(page: string): Promise<string[]> {

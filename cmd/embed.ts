@@ -16,7 +16,7 @@ export const command = defineCommand({
     images: several("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
   },
   options: {
-    prompt: text({ short: "p", topic: "Text", help: "a text instead of images, for a model that reads texts" }),
+    prompt: text({ short: "p", topic: "Text", help: "text to embed instead of images, with a text encoder" }),
     ...MODEL_OPTIONS,
   },
   async run({ model, images }, { prompt, ...flags }, context) {

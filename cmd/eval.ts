@@ -34,18 +34,18 @@ const perplexityCommand = defineCommand({
     ),
   },
   options: {
-    file: text({ short: "f", value: "TEXT", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
+    file: text({ short: "f", value: "TEXT", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
     context: contextOption({
       topic: "Text",
-      help: "tokens of a window; windows do not overlap",
+      help: "window length in tokens; windows do not overlap",
       defaultText: "1024, or the model's context when that is smaller",
     }),
-    adapter: text({ value: "A", topic: "Adapter", help: "measure the model with this one as well, in f32" }),
-    scale: number({ value: "S", topic: "Adapter", help: "multiply α/r by S", defaultText: "1" }),
+    adapter: text({ value: "A", topic: "Adapter", help: "adapter to measure the model with as well, in f32" }),
+    scale: number({ value: "S", topic: "Adapter", help: "adapter scale: multiplies α/r", defaultText: "1" }),
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "Adapter",
-      help: "what drew the bases, where the adapter does not say",
+      help: "random generator of the bases, if the adapter does not record it",
     }),
     quantize: quantizeOption({ topic: "Model" }),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),

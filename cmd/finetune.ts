@@ -25,6 +25,26 @@ export const command = defineCommand({
     ),
   },
   options: FINETUNE_OPTIONS,
+  // What most people need; the rest is in --help-all.
+  shown: [
+    "data",
+    "validSplit",
+    "maxLength",
+    "method",
+    "rank",
+    "targets",
+    "sparse",
+    "initAdapter",
+    "quantize",
+    "steps",
+    "epochs",
+    "batchSize",
+    "learningRate",
+    "seed",
+    "out",
+    "resume",
+    "dryRun",
+  ],
   async run({ model }, options, context) {
     const asked = askedSettings(model, options);
     await using resources = new AsyncDisposableStack();

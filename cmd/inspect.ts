@@ -20,18 +20,18 @@ export const command = defineCommand({
     base: text({
       value: "MODEL",
       topic: "Adapter",
-      help: "the model that the adapter is for",
+      help: "base model of the adapter",
       defaultText: "the one that it names, where that is on this machine",
     }),
     spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
-    svg: text({ value: "FILE", topic: "ΔW", help: "write the singular values as a figure, too" }),
+    svg: text({ value: "FILE", topic: "ΔW", help: "SVG file for a figure of the singular values" }),
     force: flag({ topic: "ΔW", help: "replace an existing figure" }),
-    against: text({ value: "OTHER", topic: "ΔW", help: "how far this other adapter is, by module and in all" }),
+    against: text({ value: "OTHER", topic: "ΔW", help: "adapter to measure the distance to, by module and in all" }),
     layers: layersOption({ topic: "ΔW", help: "layers to look at: indices and ranges" }),
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "ΔW",
-      help: "what drew the bases, where the adapter does not say",
+      help: "random generator of the bases, if the adapter does not record it",
     }),
   },
   async run({ path: given }, options, context) {

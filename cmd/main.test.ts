@@ -23,7 +23,7 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
     test("explains every option and argument", () => {
       const described = [...Object.values(command.options), ...Object.values(command.arguments)];
       expect(described.filter(({ help }) => help === "" || help.endsWith("."))).toEqual([]);
-      const request = parse(program, [...path, "--help"], style);
+      const request = parse(program, [...path, "--help-all"], style);
       const help = request.kind === "help" ? request.text : "";
       const script = completionScript("fish", { ...program, commands: [command] });
       // Nothing is accepted that neither names, and each is explained by itself, wherever it stands.
@@ -41,6 +41,24 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
       const letters = [...options, ...globals].map(([, { short }]) => short).filter((short) => short !== "");
       for (const taken of [names, [...letters, "h", "V"]]) expect(new Set(taken).size).toBe(taken.length);
     });
+  },
+);
+
+test.each(["finetune", "compare", "chat", "serve"])(
+  "%s --help shows what people use, --help-all every option",
+  (name) => {
+    const helpOf = (flag: string) => {
+      const request = parse(program, [name, flag], style);
+      return request.kind === "help" ? request.text : "";
+    };
+    const command = program.commands.find((entry) => entry.kind === "command" && entry.name === name);
+    if (command?.kind !== "command") throw new TypeError(name);
+    const globals = Object.keys(GLOBAL_OPTIONS).length;
+    const listed = (text: string) => text.match(/^  (?:-\w, )?--[a-z-]+/gm)?.length ?? 0;
+    expect(listed(helpOf("--help-all"))).toBe(Object.keys(command.options).length + globals);
+    expect(listed(helpOf("--help")) - globals).toBeWithin(8, 18);
+    expect(helpOf("--help")).toContain(`--help-all shows ${command.hidden.length} more options.`);
+    expect(completionScript("bash", program)).toContain("--help-all");
   },
 );
 

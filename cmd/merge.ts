@@ -38,37 +38,47 @@ export const command = defineCommand({
       value: "PATH",
       short: "o",
       topic: "Output",
-      help: "where to write",
+      help: "output folder or file",
       defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name and a run",
     }),
     dtype: choice(["keep", "f32", "f16", "bf16"], {
       topic: "Output",
-      help: "convert every floating tensor",
+      help: "number format of the floating-point tensors",
       default: "keep",
     }),
     maxShardSize: bytes({
       topic: "Output",
-      help: "the largest weight file of a folder",
+      help: "maximum size of a shard (weight file)",
       default: 5e9,
       defaultText: "5GB",
     }),
     force: flag({ topic: "Output", help: "replace an existing output" }),
     scale: repeat(
-      number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each ADAPTER" }),
+      number({
+        value: "S",
+        topic: "Adapters",
+        help: "adapter scale: multiplies α/r; once for all, or once for each ADAPTER",
+      }),
     ),
     rounding: choice(["once", "peft"], {
       topic: "Adapters",
-      help: "round the sum once, or ΔW first and after each adapter as PEFT's merge does",
+      help: "rounding: the sum once, or ΔW first and after each adapter as PEFT's merge does",
       default: "once",
     }),
     generator: choice(GENERATOR_NAMES, {
       value: "NAME",
       topic: "Adapters",
-      help: `what drew the bases, where the adapter does not say: ${GENERATOR_NAMES.join(", ")}`,
+      help: `random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`,
     }),
-    unmerge: flag({ topic: "Adapters", help: "subtract instead of adding (not bit for bit below f32)" }),
-    verify: flag({ topic: "Checks", help: "compute a sample again in double precision before the output appears" }),
-    dryRun: flag({ topic: "Checks", help: "show what would be done, and stop" }),
+    unmerge: flag({
+      topic: "Adapters",
+      help: "subtract the adapters instead of adding them (not bit-exact below f32)",
+    }),
+    verify: flag({
+      topic: "Checks",
+      help: "check a sample of the weights in double precision before the output appears",
+    }),
+    dryRun: flag({ topic: "Checks", help: "show what would be done without writing" }),
   },
   async run({ base: given, adapters: named }, options, context) {
     const { readRun } = await import("../src/chat/default-model.ts");

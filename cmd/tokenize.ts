@@ -14,9 +14,9 @@ export const command = defineCommand({
     model: required("MODEL", "a model's folder or one of its files, or org/name on the Hub"),
   },
   options: {
-    prompt: text({ short: "p", topic: "Text", help: "the text", defaultText: "what comes on stdin" }),
-    file: text({ short: "f", value: "F", topic: "Text", help: "a UTF-8 file, taken byte for byte; - is stdin" }),
-    noSpecial: flag({ topic: "Text", help: "leave out the special tokens that the tokenizer puts around a text" }),
+    prompt: text({ short: "p", topic: "Text", help: "text to tokenize", defaultText: "what comes on stdin" }),
+    file: text({ short: "f", value: "F", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
+    noSpecial: flag({ topic: "Text", help: "do not add special tokens" }),
   },
   async run({ model }, { prompt, file, noSpecial }, context) {
     const { locateModel } = await import("../src/models/folder/locate.ts");

@@ -12,18 +12,18 @@ export const SAMPLE_OPTIONS = {
     topic,
     help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or images",
   }),
-  dataset: text({ value: "NAME", topic, help: "DIR is this set of images, in its own layout" }),
+  dataset: text({ value: "NAME", topic, help: "named image dataset that DIR holds in its own layout" }),
   split: choice(["train", "valid", "test"], {
     topic,
-    help: "which part of the images",
+    help: "split of the images",
     defaultText: "test, else valid, else train",
   }),
   maxLength: integer({
     value: "L",
     topic,
-    help: "cut samples to so many tokens",
+    help: "maximum sample length in tokens; longer ones are truncated",
     min: 2,
-    defaultText: "1024, or the model's context when that is smaller",
+    defaultText: "1024, or the model's context if smaller",
   }),
 } as const;
 
@@ -43,11 +43,11 @@ export function refuseForeign(
 export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {
   value: "NAME",
   topic: "Adapters",
-  help: "what drew the bases, where an adapter does not say",
+  help: "random generator of the bases, if an adapter does not record it",
 });
 
 /** Where both analyses put a figure. */
 export const IMAGE_OPTIONS = {
-  svg: text({ value: "FILE", topic: "Output", help: "also write a figure" }),
+  svg: text({ value: "FILE", topic: "Output", help: "SVG file for a figure" }),
   force: flag({ topic: "Output", help: "replace an existing figure" }),
 } as const;

@@ -72,6 +72,8 @@ interface Definition<A extends Arguments, O extends Options> {
   readonly arguments: A;
   /** Keys in camelCase: `maxShardSize` is `--max-shard-size` and `RANDLORA_MAX_SHARD_SIZE`. */
   readonly options: O;
+  /** Those of them that `--help` shows, where that is not all: what most people need. `--help-all` shows every one. */
+  readonly shown?: readonly (keyof O)[];
   run(args: ArgumentValues<A>, options: OptionValues<O>, context: Context): Promise<void> | void;
 }
 
@@ -84,6 +86,8 @@ export interface Command {
   readonly example: string;
   readonly arguments: Arguments;
   readonly options: Options;
+  /** Keys of options that `--help` leaves to `--help-all`. */
+  readonly hidden: readonly string[];
   /** Runs with values read by the definitions above. */
   invoke(
     args: Readonly<Record<string, unknown>>,
@@ -106,6 +110,7 @@ export function defineCommand<const A extends Arguments, const O extends Options
   definition: Definition<A, O>,
 ): Command {
   const { name, otherNames = [], summary, example, options } = definition;
+  const shown: readonly PropertyKey[] = definition.shown ?? Object.keys(options);
   return {
     kind: "command",
     name,
@@ -114,6 +119,7 @@ export function defineCommand<const A extends Arguments, const O extends Options
     example,
     arguments: definition.arguments,
     options,
+    hidden: Object.keys(options).filter((key) => !shown.includes(key)),
     async invoke(args, values, context) {
       // The parser filled both records by calling `read` of the very definitions that these types are made from.
       await definition.run(args as ArgumentValues<A>, values as OptionValues<O>, context);

@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { defineCommand, required, type Command } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
 import { allCommands, flagName, type Program } from "./names.ts";
+import type { Option } from "./option.ts";
 
 /** Shells that `completion` knows. */
 const SHELLS = { bash, zsh, fish };
@@ -59,16 +60,22 @@ interface Place {
 
 function places(program: Program): readonly Place[] {
   const groups = program.commands.filter((entry) => entry.kind === "group");
-  const plain = flagsOf({});
+  const plain = flagsOf({ help: HELP });
   return [
     { path: [], words: program.commands, flags: plain },
     ...groups.map(({ name, commands }) => ({ path: [name], words: commands, flags: plain })),
-    ...allCommands(program).map(({ path, command }) => ({ path, words: [], flags: flagsOf(command.options) })),
+    ...allCommands(program).map(({ path, command }) => ({ path, words: [], flags: flagsOf(ofCommand(command)) })),
   ];
 }
 
-function flagsOf(options: Command["options"]): readonly Flag[] {
-  const all = Object.entries({ ...options, ...GLOBAL_OPTIONS, help: HELP });
+type Listed = Readonly<Record<string, Pick<Option<unknown>, "short" | "help" | "form" | "choices">>>;
+
+function ofCommand({ options, hidden }: Command): Listed {
+  return { ...options, help: HELP, ...(hidden.length > 0 && { helpAll: HELP_ALL }) };
+}
+
+function flagsOf(options: Listed): readonly Flag[] {
+  const all = Object.entries({ ...options, ...GLOBAL_OPTIONS });
   return all.map(([key, { short, help, form, choices }]) => ({
     long: `--${flagName(key)}`,
     short: short === "" ? "" : `-${short}`,
@@ -79,6 +86,7 @@ function flagsOf(options: Command["options"]): readonly Flag[] {
 }
 
 const HELP = { short: "h", help: "show help", form: "flag", choices: [] } as const;
+const HELP_ALL = { ...HELP, short: "", help: "show help with every option" } as const;
 
 /** bash: words by place, values by place and flag; file names wherever nothing better is known. */
 function bash(program: Program): string {

@@ -1,6 +1,6 @@
 import type { Command, Group } from "./command.ts";
 import { GLOBAL_OPTIONS } from "./globals.ts";
-import { environmentName, flagName, type Program } from "./names.ts";
+import { flagName, type Place, type Program } from "./names.ts";
 import type { Option } from "./option.ts";
 
 /** How help looks: the width to fill and how to mark headings and asides (identity functions without color). */
@@ -23,6 +23,7 @@ export function programHelp(program: Program, style: HelpStyle): string {
     `Usage: ${program.name} COMMAND …   (${program.name} COMMAND --help tells more)`,
     list("Commands", commands, style),
     optionList("Everywhere", GLOBAL_OPTIONS, style),
+    paragraph(OTHER_SOURCES, style),
   ]);
 }
 
@@ -38,10 +39,19 @@ export function groupHelp(program: Program, group: Group, style: HelpStyle): str
   ]);
 }
 
-/** `randlora merge --help`: an example, the usage, then the options by topic with defaults and variables. */
-export function commandHelp(program: Program, path: readonly string[], command: Command, style: HelpStyle): string {
+/**
+ * `randlora merge --help`: an example, the usage, then the options by topic with defaults.
+ * @param hidden keys of options that are left out
+ */
+export function commandHelp(
+  { program, path }: Pick<Place, "program" | "path">,
+  command: Command,
+  hidden: readonly string[],
+  style: HelpStyle,
+): string {
   const positionals = Object.values(command.arguments);
-  const topics = Map.groupBy(Object.entries(command.options), ([, option]) => option.topic);
+  const shown = Object.entries(command.options).filter(([key]) => !hidden.includes(key));
+  const topics = Map.groupBy(shown, ([, option]) => option.topic);
   return sections([
     example(command.example, style),
     command.summary,
@@ -53,8 +63,12 @@ export function commandHelp(program: Program, path: readonly string[], command: 
     ),
     ...[...topics].map(([topic, options]) => optionList(topic, Object.fromEntries(options), style)),
     optionList("Everywhere", GLOBAL_OPTIONS, style),
+    hidden.length === 0 ? "" : paragraph(`--help-all shows ${hidden.length} more options.`, style),
+    paragraph(OTHER_SOURCES, style),
   ]);
 }
+
+const OTHER_SOURCES = `Options can also be set in the environment and in randlora.yaml: --max-tokens 100 is RANDLORA_MAX_TOKENS=100 and "max-tokens: 100".`;
 
 /** `randlora merge BASE ADAPTER…`. */
 export function usageOf(program: Program, path: readonly string[], command: Command): string {
@@ -70,8 +84,7 @@ function optionList(title: string, options: Readonly<Record<string, Option<unkno
     const short = option.short === "" ? "" : `-${option.short}, `;
     const value = { flag: "", value: ` ${option.value}`, optional: ` [${option.value}]` }[option.form];
     const more = option.repeatable ? " …" : "";
-    const asides = [option.absentText === "" ? "" : `default: ${option.absentText}`, environmentName(key)];
-    const aside = `[${asides.filter((part) => part !== "").join("; ")}]`;
+    const aside = option.absentText === "" ? "" : `[default: ${option.absentText}]`;
     return entry(`${short}--${flagName(key)}${value}${more}`, option.help, aside, style);
   });
   return list(title, entries, style);
@@ -92,6 +105,10 @@ function entry(left: string, help: string, aside: string, style: HelpStyle): str
   const gap = LEFT - Bun.stringWidth(left);
   const head = gap >= 2 ? `  ${left}${" ".repeat(gap)}` : `  ${left}\n${indent}`;
   return head + lines.join(`\n${indent}`);
+}
+
+function paragraph(text: string, { columns }: HelpStyle): string {
+  return Bun.wrapAnsi(text, Math.min(columns, MAX_COLUMNS));
 }
 
 function sections(parts: readonly string[]): string {

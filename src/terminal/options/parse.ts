@@ -59,15 +59,21 @@ export function parse(program: Program, argv: readonly string[], style: HelpStyl
   return { kind: "run", path, command, positionals: splitPositionals(place, command, words), given };
 }
 
-function answer(asked: "help" | "version", { program, path, entry }: Place, style: HelpStyle): Request {
+/** What a command line may ask for in place of running. */
+const ASKED = ["help", "help-all", "version"] as const;
+type Asked = (typeof ASKED)[number];
+
+function answer(asked: Asked, place: Place, style: HelpStyle): Request {
+  const { program, entry } = place;
   if (asked === "version") return { kind: "version", text: `${program.version}\n` };
   if (!("kind" in entry)) return { kind: "help", text: programHelp(program, style) };
-  const text = entry.kind === "group" ? groupHelp(program, entry, style) : commandHelp(program, path, entry, style);
-  return { kind: "help", text };
+  if (entry.kind === "group") return { kind: "help", text: groupHelp(program, entry, style) };
+  const hidden = asked === "help-all" ? [] : entry.hidden;
+  return { kind: "help", text: commandHelp(place, entry, hidden, style) };
 }
 
 interface Arguments {
-  readonly asked?: "help" | "version";
+  readonly asked?: Asked;
   readonly words: readonly string[];
   /** Where the arguments behind the first word begin. */
   readonly next: number;
@@ -82,8 +88,8 @@ function readArguments(place: Place, args: readonly string[], given: Map<string,
   const end = "commands" in entry ? all.findIndex(({ kind }) => kind === "positional") : -1;
   const tokens = end < 0 ? all : all.slice(0, end + 1);
   const next = (tokens.at(-1)?.index ?? 0) + 1;
-  const asked = tokens.find(({ kind, name }) => kind === "option" && (name === "help" || name === "version"));
-  if (asked !== undefined) return { asked: asked.name === "version" ? "version" : "help", words: [], next };
+  const asked = tokens.flatMap(({ kind, name }) => ASKED.filter((one) => kind === "option" && one === name))[0];
+  if (asked !== undefined) return { asked, words: [], next };
   const words: string[] = [];
   for (const [at, token] of tokens.entries()) {
     if (token.kind === "positional") words.push(token.value ?? "");
@@ -153,6 +159,7 @@ function tokensOf(args: readonly string[], known: ReadonlyMap<string, Spelling>)
     options: {
       ...Object.fromEntries(named),
       help: { type: "boolean", short: "h" },
+      "help-all": { type: "boolean" },
       version: { type: "boolean", short: "V" },
     },
   });

@@ -22,7 +22,7 @@ export function unknownOption(
     const argument = argumentOfOthers(word, names);
     if (argument !== undefined) return usage(message, `${argument} stands alone: ${usageOf(program, path, entry)}`);
   }
-  const near = word.startsWith("--") ? nearest(word.slice(2), [...flags, "help", "version"]) : undefined;
+  const near = word.startsWith("--") ? nearest(word.slice(2), [...flags, "help", "help-all", "version"]) : undefined;
   return usage(message, near === undefined ? seeHelp(place) : `did you mean --${near}?`);
 }
 

@@ -72,8 +72,16 @@ describe("sizes", () => {
   });
 
   test.each([
-    [{ budgets: [100] }, "--params 100: no method has about so many trainable parameters", "the nearest is lora with 640"],
-    [{ budgets: [1e9] }, "--params 1000000000: no method has about so many trainable parameters", "the nearest is lora with 40960"],
+    [
+      { budgets: [100] },
+      "--params 100: no method has about so many trainable parameters",
+      "the nearest is lora with 640",
+    ],
+    [
+      { budgets: [1e9] },
+      "--params 1000000000: no method has about so many trainable parameters",
+      "the nearest is lora with 40960",
+    ],
     [{ wishes: [wish("full")], budgets: undefined }, "--methods: no method that trains less", ""],
     [{ budgets: { wish: wish("full"), size: 8 } }, "--like: no method that trains less", ""],
     [{ budgets: { wish: wish("lora"), size: 65 } }, "--like lora:65: its largest rank", "at most 64"],
