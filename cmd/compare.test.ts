@@ -238,7 +238,12 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
     "did you mean rslora?",
   ],
   [["--methods", "lora+sparse"], 2, "--sparse has no meaning with --method lora", "leave it out"],
-  [["--methods", "lora", "--params", "5"], 2, "--params 5: no method can train about as many", "lora with 640"],
+  [
+    ["--methods", "lora", "--params", "5"],
+    2,
+    "--params 5: no method has about so many trainable parameters",
+    "lora with 640",
+  ],
   [["--params", "1M,0"], 2, `--params: "1M,0" is not a count`, ""],
   [["--params", "1M", "--like", "lora:8"], 2, "--params and --like", "give one of them"],
   [["--seeds", "0"], 2, `--seeds: "0" must be at least 1`, ""],
