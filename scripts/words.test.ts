@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dir, "..");
 /** Words that this project once had of its own, where the field has others: a stranger searches for those. */
 const PRIVATE: readonly (readonly [RegExp, string])[] = [
   [/\bpictures?\b/i, "image, image dataset, figure"],
-  [/\b(?:un)?learnt\b|\b(?:is|are|be) taught\b|\bteach(?:es)?\b/i, "train, trained on, the loss covers"],
+  [/\b(?:un)?learnt\b|\blearns?\b|\b(?:is|are|be) taught\b|\bteach(?:es)?\b/i, "train, trained on, the loss covers"],
   [/\btrained numbers?\b|\btrains? (?:nearest to )?so many numbers\b|\bmany numbers\b/i, "trainable parameters"],
   [/\btexts (?:together|side by side)\b/i, "batch"],
   [/\bweights in blocks\b/i, "quantized"],

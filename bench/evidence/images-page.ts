@@ -140,7 +140,7 @@ export function imagesPage(record: ImagesRecord): string {
   return [
     "## Images",
     "",
-    `A vision transformer of ${formatNumber(model.parameters)} parameters learns six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} images of each,`,
+    `A vision transformer of ${formatNumber(model.parameters)} parameters is trained on six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} images of each,`,
     `${pretrainingEpochs} epochs; ${percent(model.accuracy)} % of their test images are then right). It is adapted to the other four (pullover, dress, coat, shirt) by adapters of as`,
     `many parameters as a LoRA of rank 4 (${formatNumber(protocol.budget)}), as near as a method comes to that, on every linear layer, and by all its weights, each with a new head.`,
     `Few images: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. Learning rates are the best of ${rates.join(", ")} on ${choosing} other`,

@@ -47,7 +47,7 @@ export const prancTraining: AdapterTraining<PrancSettings> = {
   resolve({ rank, bases = 256, basisSeed = "0" }) {
     if (rank !== undefined) {
       const cause = `--rank ${rank} has no meaning where whole networks are summed`;
-      throw new RandloraError("usage", cause, "--bases says how many numbers are trained");
+      throw new RandloraError("usage", cause, "--bases sets the number of trainable parameters");
     }
     if (bases > MOST_BASES) {
       throw new RandloraError("usage", `--bases ${bases}: at most ${MOST_BASES} can be trained`, "give fewer");

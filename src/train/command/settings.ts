@@ -93,7 +93,8 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
       "name the model to fine-tune; `embedded` is the small one inside the program",
     );
   if (data === undefined) {
-    const own = model === EMBEDDED ? "; without MODEL the embedded model learns from data of its own" : "";
+    const own =
+      model === EMBEDDED ? "; without MODEL the embedded model is trained on the data that comes with it" : "";
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
   const location = await locate({ name: model, commit: null }, context);
