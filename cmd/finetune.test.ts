@@ -168,7 +168,7 @@ test("the embedded run takes a method's own learning rate where that is larger, 
 
 test("who names the embedded model without data is told how it learns from its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
-  expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model learns")]);
+  expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model is trained")]);
 });
 
 test("what cannot be is refused before anything is written", async () => {
