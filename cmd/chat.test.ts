@@ -8,7 +8,7 @@ import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);
 
-const IMAGES = join(STORIES, "../../shapes/model");
+const IMAGES = join(import.meta.dir, "../fixtures/shapes/model");
 const MAIN = join(import.meta.dir, "main.ts");
 
 let folder: string;

@@ -31,7 +31,7 @@ test("a run that can have learned little says what moved, and what to try", asyn
   const longer = await place.run({}, "--resume", "little", "--epochs", "50");
   expect([longer.status, longer.stderr]).toEqual([2, expect.stringContaining("--init-adapter little")]);
   const whole = await place.run({}, "--resume", "full", "--epochs", "50");
-  expect(whole.stderr).toContain("with full as its MODEL");
+  expect(whole.stderr).toContain("full as its MODEL continues");
 }, 60_000);
 
 test("an adapter whose ΔW is zero is merged with a warning, as is one that rounding swallows", async () => {

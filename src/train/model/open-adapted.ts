@@ -33,7 +33,7 @@ export async function openAdapted(
   const wanted = { method: method.name, initSha256 };
   const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, wanted, others);
   try {
-    if (adapter === undefined) refuseLargeRank(settings, training, input);
+    if (adapter === undefined) refuseLargeRank(settings, input);
     return { trainable: await training.open(input, settings, adapter && own(adapter)), adapter };
   } catch (thrown) {
     await adapter?.close();
@@ -41,13 +41,16 @@ export async function openAdapted(
   }
 }
 
+/** A rank that is never refused: PEFT takes any, and what is drawn at this one is small. */
+const SMALL_RANK = 1024;
+
 /**
- * Refuses a rank above the longest side of all adapted layers, before anything of that size is drawn. The usual one of a
- * method is never refused.
+ * Refuses a rank above the longest side of all adapted layers (and above {@link SMALL_RANK}), before anything of that
+ * size is drawn.
  */
-function refuseLargeRank(settings: AllAdapterSettings, { usual }: AdapterTraining, { base }: OpenInput): void {
+function refuseLargeRank(settings: AllAdapterSettings, { base }: OpenInput): void {
   const { modules } = findTargets(base, settings);
-  const longest = Math.max(usual.rank, ...modules.flatMap(({ out, in: input }) => [out, input]));
+  const longest = Math.max(SMALL_RANK, ...modules.flatMap(({ out, in: input }) => [out, input]));
   for (const key of ["rank", "loraRank"] as const) {
     const rank = settings[key] ?? 0;
     if (rank <= longest) continue;
