@@ -95,7 +95,7 @@ describe.each([
     async () => {
       const run = join(folder, `${name}-run`);
       const training = ["--method", "lora", "--rank", "8", "--targets", "all-linear", "--learning-rate", "1e-2"];
-      const steps = ["--steps", "60", "--batch-size", "3", "--schedule", "constant", "--dtype", "f32"];
+      const steps = ["--steps", "100", "--batch-size", "3", "--schedule", "linear", "--dtype", "f32"];
       const asked = ["--data", train, "--prompt", "commonsense", "--max-length", "400"];
       await randlora(["finetune", base, ...asked, ...training, ...steps, "--out", run, "--json"]);
       const adapter = join(run, "adapter");

@@ -35,7 +35,7 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def image(random: np.random.Generator, largest: int) -> Image.Image:
+def random_image(random: np.random.Generator, largest: int) -> Image.Image:
     width, height = (int(side) for side in random.integers(1, largest, 2))
     y, x = np.mgrid[0:height, 0:width]
     scale = random.uniform(2, 40, 3)
@@ -100,7 +100,7 @@ def main() -> None:
     images = []
     for number in range(count):
         kind = list(KINDS)[number % len(KINDS)]
-        image = image(random, 700 if number % 10 == 0 else 90)
+        image = random_image(random, 700 if number % 10 == 0 else 90)
         path = folder / f"{number}.{kind.lower()}"
         path.write_bytes(encoded(random, image, kind))
         plain = Image.open(path).convert("RGB")
