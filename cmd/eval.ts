@@ -52,7 +52,8 @@ const perplexityCommand = defineCommand({
   },
   async run({ model: argument }, options, context) {
     const { file, context: asked, scale, generator, merged, quantize } = options;
-    const { describeDefaultModel, findDefaultModel, readRun } = await import("../src/chat/default-model.ts");
+    const { describeDefaultModel, findDefaultModel } = await import("../src/chat/default-model.ts");
+    const { readRun } = await import("../src/models/folder/run.ts");
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
     const given = argument ?? (await findDefaultModel(process.cwd()));
     if (argument === undefined) context.log.info(describeDefaultModel(given));

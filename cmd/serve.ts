@@ -1,7 +1,5 @@
-import type { AdapterChoice } from "../src/adapters/merge/in-memory/weights.ts";
 import {
   choice,
-  type Context,
   defineCommand,
   integer,
   json,
@@ -12,7 +10,6 @@ import {
 } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
-import { loadModel } from "../src/chat/load-model.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
@@ -133,100 +130,8 @@ export const command = defineCommand({
     "temperature",
     "quantize",
   ],
-  async run({ model: named }, options, context) {
-    const { chooseModel, describeDefaultModel, findDefaultModel, readRun, runsWithoutTemplate } =
-      await import("../src/chat/default-model.ts");
-    const { nameOf, readNamedAdapters } = await import("../src/chat/serve/names.ts");
-    const { localPath } = await import("../src/models/folder/places.ts");
-    const source = named ?? (await findDefaultModel(process.cwd()));
-    if (named === undefined) context.log.info(describeDefaultModel(source));
-    const run = await readRun(source);
-    const base = nameOf(run.place);
-    const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];
-    const asked = readNamedAdapters(options.adapter, [base, ...ofRun]);
-    const { location, adapters } = await chooseModel(
-      {
-        model: source,
-        adapters: asked.map(({ source }) => source),
-        scales: options.scale,
-        generator: options.generator,
-      },
-      { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
-    );
-    await using model = await loadModel(location, options, context);
-    for (const line of model.notes) context.log.warn(line);
-    const names = [...ofRun, ...asked.map(({ name }) => name)];
-    const choices = new Map<string, AdapterChoice>();
-    for (const [index, choice] of adapters.entries()) {
-      const name = names[index] ?? "";
-      choices.set(name, choice);
-      // What does not fit is found out now, not by the first client who asks for it.
-      for (const line of await model.checkAdapters([choice], options.generator)) context.log.warn(`${name}: ${line}`);
-    }
-    const { ModelList } = await import("../src/chat/serve/models.ts");
-    const { Engine } = await import("../src/chat/serve/engine.ts");
-    const { ApiServer } = await import("../src/chat/serve/server.ts");
-    const { chatTemplate, chatTemplateKwargs } = options;
-    const wantsTemplate = (options.system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
-    const [preferred = base] = ofRun;
-    const raw: string[] = [];
-    for (const { name, source: path } of wantsTemplate ? [] : [{ name: preferred, source }, ...asked]) {
-      if ((await runsWithoutTemplate([path])).length === 0) continue;
-      raw.push(name);
-      if (model.template === undefined) continue;
-      const cause = "trained without the chat template: the last message of a chat is continued as it stands";
-      context.log.info(`${name}: ${cause}`);
-    }
-    const models = new ModelList(base, choices, { preferred, raw });
-    const { generator, queueLength, parallel } = options;
-    const longest = options.context ?? model.decoder.config.contextLength;
-    await using engine = new Engine(model, { generator, queueLength, parallel, context: longest });
-    await engine.rehearse();
-    const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
-    await using server = new ApiServer({
-      host,
-      port,
-      apiKey,
-      model,
-      models,
-      engine,
-      prompts: {
-        system,
-        templateVariables: options.chatTemplateKwargs ?? {},
-        context: longest,
-      },
-      defaults: { sampling: { temperature, topK, topP, minP }, maxTokens },
-      onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
-      onRequest: (line) => context.log.verbose(line),
-    });
-    warnOfContext(options.context, model.decoder.config.contextLength, context);
-    await warnOfStrangers(host, apiKey, context);
-    if (choices.size > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
-    context.log.announce(`listening on ${server.address}`);
-    context.result({ address: server.address, models: models.all.map(({ id }) => id) });
-    await Promise.race([aborted(context.signal), engine.failure]);
-    if (engine.load > 0) context.log.info("finishing what is being written; a second signal leaves at once");
-    await server.stop();
+  async run({ model }, options, context) {
+    const { serve } = await import("../src/chat/serve/serve-command.ts");
+    await serve(model, options, context);
   },
 });
-
-function warnOfContext(asked: number | undefined, longest: number, { log }: Context): void {
-  if (asked === undefined || asked <= longest) return;
-  log.warn(`--context ${asked}: the model was made for ${longest} tokens; beyond them its answers may make no sense`);
-}
-
-async function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): Promise<void> {
-  const { isLoopback } = await import("../src/files/hub/loopback.ts");
-  if (apiKey !== undefined || isLoopback(host)) return;
-  log.warn(`${host}: whoever reaches this address may use the model; --api-key lets in those only who know the key`);
-}
-
-function describe(error: unknown, { verbose }: Context): string {
-  if (!(error instanceof Error)) return String(error);
-  return verbose ? (error.stack ?? error.message) : error.message;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-}

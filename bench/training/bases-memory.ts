@@ -1,10 +1,8 @@
 import type { Device } from "../../src/compute/device/device.ts";
-import { describeBase } from "../../src/adapters/base/base.ts";
+import { openBase } from "../../src/adapters/base/open-base.ts";
 import type { BasisMatrix } from "../../src/compute/device/matrix-storage.ts";
 import { TrainingBases } from "../../src/adapters/delta/scaled-bases/training-bases.ts";
-import { readConfig } from "../../src/models/folder/config-json.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
-import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { resolveRandlora } from "../../src/adapters/randlora/settings.ts";
 import { openNewRandlora } from "../../src/adapters/randlora/train.ts";
 import { findTargets } from "../../src/adapters/base/target-modules.ts";
@@ -31,8 +29,8 @@ export interface BasesKind {
 
 /** Draws the bases for a model's targets, uploads them as training does, and counts. */
 export async function measureBases(gpu: Device, folder: string, r: number, kind: BasesKind): Promise<BasesBytes> {
-  await using checkpoint = await Checkpoint.open(folder);
-  const base = describeBase(checkpoint, (await readConfig(folder))?.value);
+  await using opened = await openBase(folder);
+  const { base } = opened;
   const { name, generator, sparsity } = kind;
   const settings = await settingsOf(folder, { method: "randlora", rank: r, generator, sparsity });
   if (settings.adapter === null) throw new TypeError("RandLoRA without settings of its own");

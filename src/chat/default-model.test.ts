@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { writeAdapter } from "../adapters/merge/testing/models.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
+import { readRun } from "../models/folder/run.ts";
 import {
   chooseModel,
   describeDefaultModel,
   findDefaultModel,
   type ModelRequest,
-  readRun,
   runsWithoutTemplate,
 } from "./default-model.ts";
 

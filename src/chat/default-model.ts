@@ -3,24 +3,14 @@ import { basename, dirname, join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
-import { isCommit } from "../files/hub/name.ts";
-import { locateModel, type ModelLocation, modelOfRun } from "../models/folder/locate.ts";
+import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
+import { readRun } from "../models/folder/run.ts";
+import { SETTINGS_FILE } from "../files/run-names.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "../data/text/samples/types.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
-
-/** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
-export interface ModelWithAdapter {
-  /** As it was named. */
-  readonly model: string;
-  /** What is looked up. */
-  readonly place: string | Recorded;
-  readonly adapter: string | undefined;
-}
-
-const RUN_FILE = "run.json";
 
 /**
  * The runs, of MODEL and adapters, that were trained on text as it stands, without the chat template: they are talked to
@@ -38,8 +28,8 @@ export async function runsWithoutTemplate(paths: readonly string[]): Promise<rea
 const OF_RUNS: ReadonlySet<string> = new Set(["adapter", "best", "model"]);
 
 async function sampleFormatOf(path: string): Promise<SampleFormat | undefined> {
-  const isInside = OF_RUNS.has(basename(path)) && (await timeOf(join(path, RUN_FILE))) === undefined;
-  const { sample_format } = await readOptionalJsonObject(join(isInside ? dirname(path) : path, RUN_FILE));
+  const isInside = OF_RUNS.has(basename(path)) && (await timeOf(join(path, SETTINGS_FILE))) === undefined;
+  const { sample_format } = await readOptionalJsonObject(join(isInside ? dirname(path) : path, SETTINGS_FILE));
   return SAMPLE_FORMATS.find((one) => one === sample_format);
 }
 
@@ -92,23 +82,6 @@ export async function chooseModel(request: ModelRequest, find: Finders): Promise
     adapters.push({ path, scale: scales[index] ?? scales[0] ?? 1 });
   }
   return { location, adapters };
-}
-
-/**
- * Reads a run folder: the model that was fine-tuned, at the commit that it had then, and the run itself as the adapter. Any other path, and a full
- * fine-tuning run (which is a model), stands for itself.
- * @throws RandloraError `format` for a run that does not say what it was made from
- */
-export async function readRun(path: string): Promise<ModelWithAdapter> {
-  const file = join(path, RUN_FILE);
-  if ((await timeOf(file)) === undefined) return { model: path, place: path, adapter: undefined };
-  const { model, commit } = await readOptionalJsonObject(file);
-  if (modelOfRun(path) !== undefined) return { model: path, place: path, adapter: undefined };
-  if (typeof model === "string") {
-    const known = typeof commit === "string" && isCommit(commit) ? commit : null;
-    return { model, place: { name: model, commit: known }, adapter: path };
-  }
-  throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }
 
 /** What {@link findDefaultModel} found, for a note to the user. */

@@ -67,3 +67,9 @@ export function adaptedLayer(
   const [out, input] = conv1d ? [second, first] : [first, second];
   return { ...weight, module, out, in: input, conv1d };
 }
+
+/** The layer that a module's or a tensor's name says. */
+export function layerOf(name: string): number | undefined {
+  const [, index] = /(?:^|\.)(\d{1,9})(?:\.|$)/.exec(name) ?? [];
+  return index === undefined ? undefined : Number(index);
+}

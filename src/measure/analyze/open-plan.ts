@@ -13,7 +13,7 @@ export async function openPlan(
   generator: GeneratorName | undefined,
   context: Context,
 ): Promise<VariantsPlan> {
-  const { readRun } = await import("../../chat/default-model.ts");
+  const { readRun } = await import("../../models/folder/run.ts");
   const { locateModel } = await import("../../models/folder/locate.ts");
   const { localPath } = await import("../../models/folder/places.ts");
   const { planVariants } = await import("./plan-variants.ts");

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { OpenDeltas } from "./deltas.ts";
+import type { OpenDeltas } from "../../adapters/merge/in-memory/deltas.ts";
 
 /** How far two ΔW, or two lists of them, are from each other, by Frobenius' norm and inner product. */
 export interface Distance {

@@ -7,7 +7,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { safetensorsBytes } from "../../adapters/testing/adapters.ts";
 import { inspectAdapter } from "./inspect-adapter.ts";
-import { openBase, openNamedBase } from "./open-base.ts";
+import { openModel, openNamedBase } from "../../adapters/base/named-base.ts";
 
 const MODULES = { "model.layers.0.q": 8, "model.layers.1.q": 8 };
 const LORA: TestLora = { r: 3, alpha: 6, seed: 1, modules: { "model.layers.0.q": [8, 8], "model.layers.1.q": [8, 8] } };
@@ -70,7 +70,7 @@ test("the base that it names, or another, says whether it fits", async () => {
   const named = await inspectAdapter(path, (name) => openNamedBase(path, name));
   expect(named).toMatchObject({ fit: { base: file, modules: 2, replaced: [] }, problems: [] });
   await writeFile(folder.at("other.safetensors"), safetensorsBytes({ "model.layers.0.q.weight": numbers([8, 9]) }));
-  const other = await inspectAdapter(path, () => openBase(folder.at("other.safetensors"), "other"));
+  const other = await inspectAdapter(path, () => openModel(folder.at("other.safetensors"), "other"));
   expect(other.fit).toBeUndefined();
   expect(other.problems.map(({ message }) => message)).toEqual([expect.stringContaining("is not in other")]);
   // What it names and is not there is not looked for any further.

@@ -5,7 +5,7 @@ import { isShared } from "../../adapters/files/shared-tensors.ts";
 import { type Tolerate, tolerating } from "../../adapters/files/tolerate.ts";
 import type { Adapter, PlainConfig } from "../../adapters/adapter.ts";
 import type { RandloraError } from "../../files/errors.ts";
-import type { OpenBase } from "./open-base.ts";
+import type { FindBase } from "../../adapters/base/named-base.ts";
 import { countTensors, type TensorCounts } from "./tensor-groups.ts";
 
 /** What an adapter's files say of it. */
@@ -61,9 +61,6 @@ const COMMON: ReadonlySet<string> = new Set([
   "initCommit",
   "initSha256",
 ]);
-
-/** Opens the base that an adapter is fitted to; `named`: what the adapter calls it. */
-export type FindBase = (named: string | undefined) => Promise<OpenBase | undefined>;
 
 /**
  * Describes an adapter, also one that cannot be applied: as far as its files can be read.

@@ -1,5 +1,5 @@
 import { takeSteps } from "../../adapters/frozen/drawing/steps.ts";
-import type { OpenDeltas } from "./deltas.ts";
+import type { OpenDeltas } from "../../adapters/merge/in-memory/deltas.ts";
 import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "./singular-values.ts";
 
 /** The singular values of one ΔW. */

@@ -1,3 +1,4 @@
+import { layerOf } from "../../adapters/base/layers.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 
 /** What is counted of a tensor. */
@@ -59,10 +60,4 @@ export function countTensors(all: Iterable<CountedTensor>): TensorCounts {
     layers: [...layers].map(([layer, parameters]) => ({ layer, parameters })).toSorted((a, b) => a.layer - b.layer),
     dtypes,
   };
-}
-
-/** The layer that a module's or a tensor's name says. */
-export function layerOf(name: string): number | undefined {
-  const [, index] = /(?:^|\.)(\d{1,9})(?:\.|$)/.exec(name) ?? [];
-  return index === undefined ? undefined : Number(index);
 }

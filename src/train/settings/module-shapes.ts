@@ -1,21 +1,15 @@
-import { describeBase } from "../../adapters/base/base.ts";
+import { openBase } from "../../adapters/base/open-base.ts";
 import type { ModuleShape } from "../../adapters/training/definition.ts";
 import type { AdapterSettings } from "../../adapters/training/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
-import { readConfig } from "../../models/folder/config-json.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 
 /** The layers of a model that targets mean, by their shapes. @throws RandloraError `usage` when nothing is matched */
 export type FindShapes = (wanted: Pick<AdapterSettings, "targets" | "layers">) => readonly ModuleShape[];
 
 /** Reads the headers of a model: what finds its layers needs no more. @throws RandloraError `file`, `format` */
 export async function readShapes({ folder, weights }: ModelLocation): Promise<FindShapes> {
-  const checkpoint = await Checkpoint.open(weights ?? folder);
-  try {
-    const base = describeBase(checkpoint, (await readConfig(folder))?.value);
-    return (wanted) => findTargets(base, wanted).modules;
-  } finally {
-    await checkpoint.close();
-  }
+  await using opened = await openBase(weights ?? folder, folder);
+  const { base } = opened;
+  return (wanted) => findTargets(base, wanted).modules;
 }

@@ -1,19 +1,18 @@
 import type { LargestMicroBatch } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
-import { describeBase } from "../../adapters/base/base.ts";
+import { openBase } from "../../adapters/base/open-base.ts";
 import type { TrainedMethod } from "../../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import { writePeft } from "../../adapters/files/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/training/method.ts";
 import { Parameters } from "../../adapters/training/parameters.ts";
-import { readConfig } from "../../models/folder/config-json.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { plannedMatrices, planWeights } from "../../models/decoder/weight-plan.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
-import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
 import { languageModelling } from "./language-modeling.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
@@ -72,10 +71,8 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const { training } = method;
     const { model, dtype, seed } = settings;
     const config = await loadConfig(folder);
-    const checkpoint = await Checkpoint.open(weights ?? folder);
+    const { base, checkpoint } = await openBase(weights ?? folder, folder);
     try {
-      const json = await readConfig(folder);
-      const base = describeBase(checkpoint, json?.value);
       const matrices = plannedMatrices(planWeights(config));
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =

@@ -1,4 +1,5 @@
-import { type BaseModel, describeBase } from "../../base/base.ts";
+import type { BaseModel } from "../../base/base.ts";
+import { openBase } from "../../base/open-base.ts";
 import { methodOfAdapter } from "../../methods.ts";
 import { withoutReplacements } from "../../base/replacements.ts";
 import { settingsAsIs } from "../../training/existing.ts";
@@ -9,13 +10,11 @@ import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import { readConfig } from "../../../models/folder/config-json.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { plannedMatrices, planWeights } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan.ts";
 
@@ -94,9 +93,7 @@ async function open(
   { generator }: UnmergedOptions,
 ) {
   await using resources = new AsyncDisposableStack();
-  const checkpoint = resources.use(await Checkpoint.open(path));
-  const config = await readConfig(checkpoint.folder);
-  const base = describeBase(checkpoint, config?.value, path);
+  const { checkpoint, base } = resources.use(await openBase(path));
   const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
   for (const { adapter, rescales } of plans) {
     if (rescales === true && plans.length > 1) {

@@ -1,13 +1,12 @@
 import { dirname } from "node:path";
-import { describeBase } from "../../base/base.ts";
+import { openBase } from "../../base/open-base.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { adaptTensor } from "../adapted-tensor.ts";
 import type { LoadedAdapter } from "../to-files/write.ts";
-import { readConfig } from "../../../models/folder/config-json.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { Checkpoint, type ReadableTensor, type TensorReader } from "../../../files/safetensors/checkpoint.ts";
+import type { Checkpoint, ReadableTensor, TensorReader } from "../../../files/safetensors/checkpoint.ts";
 import { dtypeBytes, type OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { type AdapterChoice, planAdapters } from "./plan.ts";
 
@@ -80,9 +79,7 @@ export class AdaptedCheckpoint implements TensorReader, AsyncDisposable {
     { generator, dtype, signal }: AdaptOptions = {},
   ): Promise<AdaptedCheckpoint> {
     await using resources = new AsyncDisposableStack();
-    const checkpoint = resources.use(await Checkpoint.open(path));
-    const config = await readConfig(checkpoint.folder);
-    const base = describeBase(checkpoint, config?.value, path);
+    const { checkpoint, base } = resources.use(await openBase(path));
     const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator, dtype }, resources);
     const adapters: LoadedAdapter[] = [];
     for (const [index, plan] of plans.entries()) {

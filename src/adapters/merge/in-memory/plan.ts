@@ -1,12 +1,12 @@
-import { type BaseModel, describeBase } from "../../base/base.ts";
+import type { BaseModel } from "../../base/base.ts";
+import { openBase } from "../../base/open-base.ts";
 import { openAdapter } from "../../open.ts";
 import { planAdapter } from "../../methods.ts";
 import type { AdapterPlan } from "../../plan.ts";
-import { readConfig } from "../../../models/folder/config-json.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../plan.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 
 /** An adapter to apply. */
 export interface AdapterChoice {
@@ -65,9 +65,7 @@ export async function planOneAdapter(
   generator: GeneratorName | undefined,
 ): Promise<Pick<MergePlan, "untied"> & Pick<AdaptersPlan, "changes">> {
   await using resources = new AsyncDisposableStack();
-  const checkpoint = resources.use(await Checkpoint.open(path));
-  const config = await readConfig(checkpoint.folder);
-  const base = describeBase(checkpoint, config?.value, path);
+  const { checkpoint, base } = resources.use(await openBase(path));
   const { plan, changes } = await planAdapters(checkpoint, base, [adapter], { generator }, resources);
   return { untied: plan.untied, changes };
 }

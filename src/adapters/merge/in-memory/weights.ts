@@ -1,16 +1,16 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
-import { type BaseModel, describeBase } from "../../base/base.ts";
+import type { BaseModel } from "../../base/base.ts";
+import { openBase } from "../../base/open-base.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import { adaptTensor } from "../adapted-tensor.ts";
 import type { LoadedAdapter } from "../to-files/write.ts";
-import { readConfig } from "../../../models/folder/config-json.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isFloat, type OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { type AdapterChoice, type AdaptersPlan, planAdapters } from "./plan.ts";
@@ -51,9 +51,8 @@ export class AdaptedWeights implements AsyncDisposable {
 
   /** @param path of the checkpoint that the decoder was loaded from. @throws RandloraError `file`, `format` */
   static async open(decoder: Decoder, path: string): Promise<AdaptedWeights> {
-    const checkpoint = await Checkpoint.open(path);
-    const config = await readConfig(checkpoint.folder);
-    return new AdaptedWeights(decoder, checkpoint, describeBase(checkpoint, config?.value, path));
+    const { checkpoint, base } = await openBase(path);
+    return new AdaptedWeights(decoder, checkpoint, base);
   }
 
   /** Did the last `apply` fail half-way? One that failed earlier has changed nothing. */

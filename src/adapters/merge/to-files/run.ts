@@ -1,7 +1,8 @@
 import type { KernelTime } from "../../../compute/device/device.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { basename, join } from "node:path";
-import { type BaseModel, describeBase } from "../../base/base.ts";
+import type { BaseModel } from "../../base/base.ts";
+import { openBase } from "../../base/open-base.ts";
 import { openAdapter } from "../../open.ts";
 import { planAdapter } from "../../methods.ts";
 import type { AdapterPlan, BasesOrigin } from "../../plan.ts";
@@ -10,7 +11,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { type DeviceOptions, openDevice } from "../../../compute/open-device.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Publication } from "../../../files/publish.ts";
@@ -18,7 +19,7 @@ import { modelFolderObjection, planShards, type PlannedShard } from "../../../fi
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { type LoadedAdapter, type TensorReport, writeMerged } from "./write.ts";
 import type { Rounding } from "../merge-tensor.ts";
-import { missingConfig, type ModelConfig, readConfig } from "../../../models/folder/config-json.ts";
+import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { foldersIn } from "../../../models/folder/copy.ts";
 import { isLoneFile, openWritten, outputPath, writeModelFiles } from "./output.ts";
 import { type MergePlan, planMerge } from "../plan.ts";
@@ -85,9 +86,7 @@ export async function merge(
   const scales = scalesOf(options);
   const out = outputPath(options.out, options.base, options.unmerge);
   await using resources = new AsyncDisposableStack();
-  const checkpoint = resources.use(await Checkpoint.open(options.base));
-  const config = await readConfig(checkpoint.folder);
-  const base = describeBase(checkpoint, config?.value, options.base);
+  const { checkpoint, config, base } = resources.use(await openBase(options.base));
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);

@@ -1,38 +1,25 @@
 import { existsSync } from "node:fs";
-import { type BaseModel, describeBase } from "../../adapters/base/base.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { resolveModel } from "../../files/hub/resolve.ts";
-import { readRun } from "../../chat/default-model.ts";
-import { readConfig } from "../../models/folder/config-json.ts";
+import { readRun } from "../../models/folder/run.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import { hubNameOf } from "../../models/folder/recorded.ts";
-import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-
-/** A base whose weights can be read, until it is disposed of. */
-export interface OpenBase extends AsyncDisposable {
-  readonly base: BaseModel;
-  readonly checkpoint: Checkpoint;
-}
+import { openBase, type OpenBase } from "./open-base.ts";
 
 /**
- * Opens the model at a path as an adapter's base.
+ * Opens the model at a path, which may be a full run, as an adapter's base.
  *
  * @param label names it in messages
  * @throws RandloraError `file`, `format`, `usage`
  */
-export async function openBase(path: string, label = path): Promise<OpenBase> {
+export async function openModel(path: string, label = path): Promise<OpenBase> {
   const { folder, weights } = await locateModel(path);
-  const checkpoint = await Checkpoint.open(weights ?? folder);
-  try {
-    const config = await readConfig(checkpoint.folder);
-    const close = () => checkpoint.close();
-    return { base: describeBase(checkpoint, config?.value, label), checkpoint, [Symbol.asyncDispose]: close };
-  } catch (thrown) {
-    await checkpoint.close();
-    throw thrown;
-  }
+  return await openBase(weights ?? folder, label);
 }
+
+/** Opens the base that an adapter is fitted to; `named`: what the adapter calls it. */
+export type FindBase = (named: string | undefined) => Promise<OpenBase | undefined>;
 
 /**
  * The base that an adapter or its run names, where it is on this machine; nothing is fetched.
@@ -47,12 +34,12 @@ export async function openNamedBase(path: string, named: string | undefined): Pr
     const model = run.adapter === undefined ? named : run.model;
     if (place === undefined || model === undefined || model === "") return undefined;
     const name = hubNameOf(place);
-    if (name !== undefined) return await openBase(await resolveModel(name, { offline: true }), model);
+    if (name !== undefined) return await openModel(await resolveModel(name, { offline: true }), model);
     const isRecorded = typeof place !== "string" && model === EMBEDDED;
-    if (!isRecorded && existsSync(model)) return await openBase(model);
+    if (!isRecorded && existsSync(model)) return await openModel(model);
     if (model !== EMBEDDED) return undefined;
     const { embeddedModel } = await import("../../models/folder/embedded.ts");
-    return await openBase(await embeddedModel(), model);
+    return await openModel(await embeddedModel(), model);
   } catch (thrown) {
     // A name in a file is a hint: what is not there, or is no model, is not used.
     if (thrown instanceof RandloraError) return undefined;

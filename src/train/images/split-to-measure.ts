@@ -1,5 +1,5 @@
 import type { Split } from "../../data/images/datasets/types.ts";
-import type { TrainSettings } from "../../train/settings/settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
 
 /**
  * The part of a run's images that shows what came of it: the first one that is there, and was not trained on if there is

@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
-import { f32, numbers, safetensorsBytes } from "../../adapters/testing/adapters.ts";
-import { loraDelta, type TestLora, writeLora } from "../../adapters/testing/lora.ts";
-import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import type { Device } from "../../compute/device/device.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { type TestAdapter, writeAdapter } from "../../adapters/merge/testing/models.ts";
-import { openAdapter } from "../../adapters/open.ts";
-import { planAdapter } from "../../adapters/methods.ts";
+import { f32, numbers, safetensorsBytes } from "../../testing/adapters.ts";
+import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { type TestAdapter, writeAdapter } from "../testing/models.ts";
+import { openAdapter } from "../../open.ts";
+import { planAdapter } from "../../methods.ts";
 import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
-import { compareDeltas } from "./distance.ts";
-import { openBase } from "./open-base.ts";
-import { spectra, spectrumWork } from "./spectrum.ts";
+import { compareDeltas } from "../../../measure/inspect/distance.ts";
+import { openBase } from "../../base/open-base.ts";
+import { spectra, spectrumWork } from "../../../measure/inspect/spectrum.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,16 +1,16 @@
-import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
-import { BLOCK_ROWS, padded4 } from "../../compute/device/families/delta.ts";
-import type { AdaptedLayer } from "../../adapters/base/layers.ts";
-import type { WeightRows } from "../../compute/device/families/finish.ts";
-import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../adapters/plan.ts";
-import { RandloraError } from "../../files/errors.ts";
-import { oneLine, quote } from "../../files/failure.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { fileSource } from "../../adapters/merge/plan.ts";
-import { storedWeight } from "../../adapters/merge/stored-weight.ts";
-import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import { repitched } from "../../compute/tensor/repitch.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
+import type { AdaptedLayer } from "../../base/layers.ts";
+import type { WeightRows } from "../../../compute/device/families/finish.ts";
+import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../plan.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { fileSource } from "../plan.ts";
+import { storedWeight } from "../stored-weight.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
+import { repitched } from "../../../compute/tensor/repitch.ts";
 
 /** Bytes of ΔW that are on the GPU at a time, roughly. */
 const BLOCK_BYTES = 16 * 2 ** 20;

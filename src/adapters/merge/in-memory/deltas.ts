@@ -1,17 +1,15 @@
-import type { Device } from "../../compute/device/device.ts";
-import { ownedBy } from "../../compute/device/owned.ts";
-import { methodOfAdapter, planAdapter } from "../../adapters/methods.ts";
-import { openAdapter } from "../../adapters/open.ts";
-import type { AdaptedLayer } from "../../adapters/base/layers.ts";
-import type { AdapterPlan } from "../../adapters/plan.ts";
-import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
-import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import type { GeneratorName } from "../../compute/random/names.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { methodOfAdapter, planAdapter } from "../../methods.ts";
+import { openAdapter } from "../../open.ts";
+import { type AdaptedLayer, layerOf } from "../../base/layers.ts";
+import type { AdapterPlan } from "../../plan.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine } from "../../../files/failure.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
-import type { FindBase } from "./inspect-adapter.ts";
-import { openNamedBase } from "./open-base.ts";
-import { layerOf } from "./tensor-groups.ts";
+import { type FindBase, openNamedBase } from "../../base/named-base.ts";
 
 /** Which ΔW are looked at. */
 export interface DeltaChoice {

@@ -1,0 +1,109 @@
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import { RandloraError } from "../../../files/errors.ts";
+import { naming, oneLine } from "../../../files/failure.ts";
+import { locateModel, modelOfRun } from "../../../models/folder/locate.ts";
+import { refuseMistyped } from "../../../models/folder/mistyped.ts";
+import { hubBaseName, localPath } from "../../../models/folder/places.ts";
+import { readRun } from "../../../models/folder/run.ts";
+import type { Context } from "../../../terminal/options/command.ts";
+import type { Progress } from "../../../terminal/progress.ts";
+import { defaultOutput } from "./output.ts";
+import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
+import { merge, type MergeObserver, type MergeOptions } from "./run.ts";
+
+/** What `randlora merge` is told. */
+export interface MergeFlags extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device"> {
+  readonly scale: readonly number[];
+}
+
+/**
+ * Merges adapters into a model's weights, and shows how far it is and what came of it.
+ * @param given the model, or a run, which stands for its base and adapter
+ */
+export async function mergeToFiles(
+  given: string,
+  named: readonly string[],
+  options: MergeFlags,
+  context: Context,
+): Promise<void> {
+  const run = await readRun(given);
+  const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
+  if (adapters.length === 0) throw noAdapter(given);
+  const name = run.adapter === undefined ? hubBaseName(given) : basename(resolve(given));
+  const suffix = options.unmerge ? "-unmerged" : "-merged";
+  const out = options.out ?? (name === undefined ? defaultOutput(given, options.unmerge) : `${name}${suffix}`);
+  const local = await weightsOf(await localPath(run.place, "model", context));
+  const paths: string[] = [];
+  for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
+  const settings = { ...options, base: local, adapters: paths, out, scales: options.scale, device: context.device };
+  const observer = new Observer(context);
+  try {
+    const summary = await merge(settings, observer, context.signal);
+    observer.close();
+    if (options.unmerge && options.dtype !== "f32") {
+      context.log.info(
+        "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
+      );
+    }
+    for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
+    context.result(mergeJson(summary, options.dryRun), () => mergeText(summary, options.dryRun, context));
+  } catch (thrown) {
+    observer.close();
+    if (context.signal.aborted) context.log.info("cancelled; nothing written");
+    throw thrown;
+  } finally {
+    observer.close();
+  }
+}
+
+/** Nothing to merge. */
+function noAdapter(given: string): RandloraError {
+  const model = modelOfRun(given);
+  if (model !== undefined) {
+    const cause = `${oneLine(given)}: a run of --method full has no adapter`;
+    return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
+  }
+  if (!existsSync(given)) refuseMistyped(given);
+  const hint = "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN";
+  return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
+}
+
+/** Where a model's weights are: a full fine-tuning run keeps them in a folder of its own. */
+async function weightsOf(path: string): Promise<string> {
+  const found = await naming(path, "read", stat(path));
+  return found.isDirectory() ? (await locateModel(path)).folder : path;
+}
+
+/** Shows a merge's progress as a bar on stderr. */
+class Observer implements MergeObserver {
+  readonly #context: Context;
+  #bar: Progress | undefined;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  warn(line: string): void {
+    this.#context.log.warn(line);
+  }
+
+  start({ bytes: total, tensors }: { bytes: number; tensors: number }): void {
+    this.#bar = this.#context.progress({ title: "merging", bytes: total, items: tensors, unit: "tensors" });
+  }
+
+  tensor(name: string): void {
+    this.#bar?.label(name);
+    this.#bar?.add({ items: 1 });
+  }
+
+  bytes(count: number): void {
+    this.#bar?.add({ bytes: count });
+  }
+
+  close(): void {
+    this.#bar?.close();
+    this.#bar = undefined;
+  }
+}

@@ -1,0 +1,91 @@
+import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../../../terminal/format.ts";
+import type { Context } from "../../../terminal/options/command.ts";
+import { peakRssBytes } from "../../../terminal/peak-memory.ts";
+import { profileJson, profileText } from "../../../terminal/profile.ts";
+import { formatTable } from "../../../terminal/table.ts";
+import type { MergeSummary } from "./run.ts";
+
+/** For the user, where a merge changed no weight. */
+export function notesOfNothing(summary: MergeSummary): string[] {
+  const { frobenius, changedShare } = totals(summary);
+  if (summary.merged === 0 || changedShare > 0) return [];
+  const cause =
+    frobenius === 0
+      ? "ΔW is zero: the adapter was not trained, or its best step is 0"
+      : "ΔW is smaller than the rounding of the weights";
+  return [`the merged weights are those of the base: ${cause}`];
+}
+
+function totals({ reports }: MergeSummary) {
+  const sum = (of: (report: MergeSummary["reports"][number]) => number): number =>
+    reports.reduce((total, report) => total + of(report), 0);
+  return {
+    maxAbsDelta: reports.reduce((most, report) => Math.max(most, report.maxAbsDelta), 0),
+    frobenius: Math.sqrt(sum((report) => report.sumOfSquares)),
+    changedShare:
+      sum((report) => report.changed) /
+      Math.max(
+        1,
+        sum((report) => report.elements),
+      ),
+  };
+}
+
+/** What is shown where no generator draws an adapter's bases. */
+const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none (LoRA)" };
+
+/** A dry run has measured nothing: null stands where a merge has figures. */
+export function mergeJson(summary: MergeSummary, dryRun: boolean): object {
+  const { maxAbsDelta, frobenius, changedShare } = totals(summary);
+  const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
+  const [generator = null] = generators;
+  return {
+    ...(dryRun ? { dry_run: true } : {}),
+    out: summary.out,
+    tensors: summary.tensors,
+    merged: summary.merged,
+    bytes: summary.bytes,
+    generator: generators.length === 1 ? generator : generators,
+    seconds: summary.seconds,
+    peak_rss_bytes: peakRssBytes(),
+    peak_gpu_bytes: summary.peakGpuBytes,
+    max_abs_delta: dryRun ? null : maxAbsDelta,
+    frobenius_delta: dryRun ? null : frobenius,
+    changed_share: dryRun ? null : changedShare,
+    ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
+    ...profileJson(summary.profile),
+  };
+}
+
+export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, style }: Context): string {
+  const tensors = `${formatNumber(summary.merged)} of ${formatNumber(summary.tensors)}`;
+  const drawn = summary.bases.map((origin) => BASES[origin] ?? origin).join(", ");
+  if (dryRun) {
+    const rows = [
+      ["would write", summary.out],
+      ["size", formatBytes(summary.bytes)],
+      ["tensors to merge", tensors],
+      ["bases", drawn],
+    ];
+    return formatTable(rows, { columns, wrap: true });
+  }
+  const { maxAbsDelta, frobenius, changedShare } = totals(summary);
+  const stages = Object.entries(summary.seconds)
+    .filter(([name]) => name !== "total")
+    .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`);
+  const rows = [
+    ["written", style.bold(summary.out)],
+    ["size", formatBytes(summary.bytes)],
+    ["tensors merged", tensors],
+    ["bases", drawn],
+    ["ΔW", `max ${formatMeasure(maxAbsDelta)}, Frobenius norm ${formatMeasure(frobenius)}`],
+    ["weights changed", `${formatShare(changedShare)} of those merged, after rounding`],
+    ...(summary.maxErrorUlp === undefined
+      ? []
+      : [["verified", `a sample in f64: at most ${formatMeasure(summary.maxErrorUlp)} units in the last place off`]]),
+    ["time", `${formatDuration(summary.seconds["total"] ?? 0)} (${stages.join(", ")})`],
+    ["peak memory", `${formatBytes(peakRssBytes())}, of it the device's buffers ${formatBytes(summary.peakGpuBytes)}`],
+    ["device", summary.gpu ?? ""],
+  ];
+  return formatTable(rows, { columns, wrap: true }) + profileText(summary.profile, columns);
+}

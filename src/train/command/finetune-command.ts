@@ -1,0 +1,118 @@
+import { resolve } from "node:path";
+import { Contradiction } from "../../files/errors.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { peakRssBytes } from "../../terminal/peak-memory.ts";
+import { estimateRun, finetune } from "../loop/finetune.ts";
+import type { TrainingInput } from "../loop/training.ts";
+import { withOwnAdapter } from "../model/init-adapter.ts";
+import { refuseShorter } from "../model/subject.ts";
+import { TrainingDisplay } from "../report/display.ts";
+import { newestRun, RunFolder } from "../run/run-folder.ts";
+import type { FinetuneOptions } from "../settings/options.ts";
+import { resumeSettings } from "../settings/resume-settings.ts";
+import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
+import type { TrainResult } from "../types.ts";
+import { type Loaded, loadImages, loadTexts } from "./load-data.ts";
+import { askedSettings, newSettings, type Places, placesOf } from "./settings.ts";
+import { showRun, sizeOfChange } from "./show-run.ts";
+
+/** Trains an adapter, or a whole model, in a new run or in one that goes on; or estimates what that takes. */
+export async function finetuneModel(
+  model: string | undefined,
+  options: FinetuneOptions,
+  context: Context,
+): Promise<void> {
+  const asked = askedSettings(model, options);
+  await using resources = new AsyncDisposableStack();
+  const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
+  if (run.began !== undefined) resources.use(run.began.folder);
+  if (run.settings.images === null) {
+    await proceed(run, resources.use(await loadTexts(run.places, context)), options, context);
+  } else {
+    await proceed(run, resources.use(await loadImages(run.places, context)), options, context);
+  }
+}
+
+/** A run that will be made, or gone on with. */
+interface PlannedRun {
+  readonly settings: TrainSettings;
+  readonly places: Places;
+  /** Of one that is gone on with: its folder, and the settings there. */
+  readonly began?: { readonly folder: RunFolder; readonly recorded: TrainSettings };
+}
+
+async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<PlannedRun> {
+  const settings = await newSettings(asked, context);
+  return { settings, places: await placesOf(settings, context) };
+}
+
+async function oldRun(
+  asked: Partial<FlatSettings>,
+  { resume, out }: FinetuneOptions,
+  context: Context,
+): Promise<PlannedRun> {
+  const path = typeof resume === "string" ? resume : (out ?? (await newestRun()));
+  if (out !== undefined && resolve(out) !== resolve(path)) {
+    const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
+    throw new Contradiction(["out", "resume"], cause, "give one of them");
+  }
+  const { folder, settings: recorded } = await RunFolder.open(path);
+  try {
+    const settings = resumeSettings(recorded, asked, path);
+    const places = await placesOf(await withOwnAdapter(settings, folder), context);
+    return { settings, places, began: { folder, recorded } };
+  } catch (thrown) {
+    await folder[Symbol.asyncDispose]();
+    throw thrown;
+  }
+}
+
+/** Trains, or estimates what training takes, once the data are there. */
+async function proceed<Batch>(
+  run: PlannedRun,
+  loaded: Loaded<Batch>,
+  options: FinetuneOptions,
+  context: Context,
+): Promise<void> {
+  const { places, began } = run;
+  const { local, location } = places;
+  const { subject } = loaded;
+  const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
+  if (began !== undefined) refuseShorter(began.recorded, settings, subject);
+  if (options.dryRun) {
+    loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
+    return;
+  }
+  if (began !== undefined) return await train(began.folder, places, loaded, context, { recorded: settings });
+  // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
+  await using source = await subject.open(local, location, { signal: context.signal });
+  await using folder = await RunFolder.create(options.out, settings);
+  try {
+    await train(folder, places, loaded, context, { source });
+  } catch (thrown) {
+    // A GPU that is not there, or too small: nothing was trained.
+    await folder.discardUnused();
+    throw thrown;
+  }
+}
+
+async function train<Batch>(
+  folder: RunFolder,
+  { local: settings, location }: Places,
+  loaded: Loaded<Batch>,
+  context: Context,
+  more: Pick<TrainingInput<Batch>, "recorded" | "source">,
+): Promise<void> {
+  const { subject, losses, badImages } = loaded;
+  for (const line of losses) context.log.info(line);
+  const { device, signal } = context;
+  let result: TrainResult;
+  {
+    using display = new TrainingDisplay(context);
+    signal.addEventListener("abort", () => display.stopping());
+    result = await finetune({ settings, location, subject, folder, device, ...more }, display, signal);
+  }
+  const shown = { ...result, badImages: badImages(), peakRssBytes: peakRssBytes() };
+  const moved = await sizeOfChange(result, folder, location, settings, context);
+  await showRun(shown, settings, folder, moved, context);
+}

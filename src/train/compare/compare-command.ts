@@ -1,0 +1,160 @@
+import { resolve } from "node:path";
+import { openBase } from "../../adapters/base/open-base.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "../command/settings.ts";
+import { KeptGpu } from "../loop/kept-gpu.ts";
+import { RUN_OPTIONS } from "../settings/options.ts";
+import { changeable } from "../settings/resume-settings.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import { ComparisonDisplay } from "./display.ts";
+import { ComparisonFolder } from "./folder.ts";
+import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
+import type { CompareOptions } from "./options.ts";
+import { planComparison } from "./plan.ts";
+import { commonSettings, readLike, readRates, readWishes } from "./read-methods.ts";
+import type { ComparisonRecord } from "./record.ts";
+import { resumedComparison } from "./resume.ts";
+import { compare, type CompareInput } from "./run.ts";
+import { showComparison } from "./show.ts";
+import type { Comparison } from "./types.ts";
+
+const SEEDS = 3;
+
+/** Trains a model by several methods with equally many parameters, or goes on with that, and shows which is best. */
+export async function compareMethods(
+  model: string | undefined,
+  options: CompareOptions,
+  context: Context,
+): Promise<void> {
+  using gpu = new KeptGpu(context.device);
+  if (options.resume !== undefined) return await goOn(model, options, gpu, context);
+  if (options.out === undefined) {
+    throw new RandloraError("usage", "--out is missing", "name a folder for the comparison: --out DIR");
+  }
+  const comparison = await newComparison(model, options, context);
+  const [first] = comparison.contenders;
+  if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
+  const places = await placesOf(first.settings, context);
+  const around = { places, gpu, context, changed: {} };
+  using resources = new DisposableStack();
+  if (first.settings.images === null) {
+    await begin(options.out, comparison, resources.use(await textData(places, context)), around);
+  } else {
+    await begin(options.out, comparison, resources.use(await imageData(places, context)), around);
+  }
+}
+
+/** What runs take from this machine. */
+interface Surroundings {
+  readonly places: Places;
+  readonly gpu: KeptGpu;
+  readonly context: Context;
+  /** Settings that a resumed comparison has anew. */
+  readonly changed: Partial<TrainSettings>;
+}
+
+/** Makes the folder of a comparison, and its runs. */
+async function begin<Batch>(
+  out: string,
+  comparison: Comparison,
+  data: RunsData<Batch>,
+  around: Surroundings,
+): Promise<void> {
+  const placed = placedOn(data, around);
+  // What is wrong with the data or the GPU is found before a folder is made.
+  for (const { settings } of comparison.contenders.slice(0, 1)) await placed.load(placed.local(settings));
+  await around.gpu.open();
+  const record = { comparison, results: [] };
+  await using folder = await ComparisonFolder.create(out, record);
+  try {
+    await runAll(folder, record, placed, around.context);
+  } catch (thrown) {
+    await folder.discardUnused();
+    throw thrown;
+  }
+}
+
+/** Methods, sizes and settings by what was asked. */
+async function newComparison(
+  model: string | undefined,
+  options: CompareOptions,
+  context: Context,
+): Promise<Comparison> {
+  const wishes = readWishes(options);
+  const { params, like } = options;
+  if (params !== undefined && like !== undefined) {
+    const cause = "--params and --like: both say how much is trained";
+    throw new Contradiction(["params", "like"], cause, "give one of them");
+  }
+  const budgets = like === undefined ? params : readLike(like);
+  const flags = commonSettings(model, options);
+  const isEmbedded = flags.model === undefined && flags.data === undefined;
+  const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
+  await using opened = await openBase(location.weights ?? location.folder, location.folder);
+  const within = facts.images && (await adaptedPart(location, flags, facts.images));
+  const base = { ...opened.base, within };
+  const common = { ...(isEmbedded ? EMBEDDED_RUN : {}), ...flags, ...named };
+  const seeds = options.seeds ?? SEEDS;
+  const leastRate = isEmbedded ? EMBEDDED_RATE : 0;
+  return planComparison({ wishes, budgets, seeds, leastRate, common, facts, base });
+}
+
+/** Goes on with a comparison, perhaps with more seeds. */
+async function goOn(model: string | undefined, options: CompareOptions, gpu: KeptGpu, context: Context): Promise<void> {
+  const path = options.resume === true ? options.out : options.resume;
+  if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
+  if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
+    const cause = `--resume ${path}: a comparison goes on where it is, not in ${options.out}`;
+    throw new Contradiction(["out", "resume"], cause, "give one of them");
+  }
+  const labels = options.methods === undefined ? undefined : readWishes(options).map(({ label }) => label);
+  const common = commonSettings(model, options);
+  const { folder: opened, record: recorded } = await ComparisonFolder.open(path);
+  await using folder = opened;
+  const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
+  const rates = readRates(options.learningRate, methods);
+  const { params: budgets, like, seeds } = options;
+  const comparison = resumedComparison(recorded.comparison, { labels, budgets, like, seeds, rates, common });
+  const record = { ...recorded, comparison };
+  const [first] = comparison.contenders;
+  if (first === undefined) throw new TypeError("a comparison of nothing");
+  const places = await placesOf(first.settings, context);
+  const around = { places, gpu, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
+  using resources = new DisposableStack();
+  if (first.settings.images === null) {
+    const data = resources.use(await textData(places, context));
+    await runAll(folder, record, placedOn(data, around), context);
+  } else {
+    const data = resources.use(await imageData(places, context));
+    await runAll(folder, record, placedOn(data, around), context);
+  }
+}
+
+type Placed<Batch> = Omit<CompareInput<Batch>, "folder" | "record">;
+
+function placedOn<Batch>(data: RunsData<Batch>, { places, gpu, changed }: Surroundings): Placed<Batch> {
+  const { location, local } = places;
+  return {
+    location,
+    local: (settings) => ({ ...settings, data: local.data, ...changed }),
+    load: (settings) => data.load(settings),
+    gpu,
+  };
+}
+
+async function runAll<Batch>(
+  folder: ComparisonFolder,
+  record: ComparisonRecord,
+  placed: Placed<Batch>,
+  context: Context,
+): Promise<void> {
+  const { signal } = context;
+  let ended: ComparisonRecord;
+  {
+    using display = new ComparisonDisplay(context);
+    signal.addEventListener("abort", () => display.stopping());
+    ended = await compare({ folder, record, ...placed }, display, signal);
+  }
+  await showComparison(folder, ended, context);
+}
