@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { RandloraError } from "../src/files/errors.ts";
+import { resolve } from "node:path";
+import { Contradiction, RandloraError } from "../src/files/errors.ts";
 import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/terminal/options/command.ts";
 import { profileJson, profileText } from "../src/terminal/profile.ts";
 import type { Progress } from "../src/terminal/progress.ts";
@@ -69,6 +70,9 @@ export const planeCommand = defineCommand({
     const [x0 = 0, x1 = 0, y0 = 0, y1 = 0] = range;
     if (!(x0 < x1 && y0 < y1)) {
       throw new RandloraError("usage", `--range ${range.join(",")}: an end is not above its beginning`);
+    }
+    if (out !== undefined && svg !== undefined && resolve(out) === resolve(svg)) {
+      throw new Contradiction(["out", "svg"], `--out and --svg are one file: ${svg}`, "give each a file of its own");
     }
     if (out === undefined && resume) throw new RandloraError("usage", "--resume needs --out FILE", "name the file");
     const { measurePlane } = await import("../src/measure/analyze/plane/measure-plane.ts");

@@ -106,6 +106,12 @@ test.each([
     "--range 0,1,1,1",
   ],
   [
+    "a figure in the place of the points",
+    ["plane", STORIES, "--at=one", "--at=two", "--at=three", "--data=data.jsonl", "--out=x", "--svg=./x"],
+    2,
+    "--out and --svg are one file: ./x",
+  ],
+  [
     "an adapter that is not there",
     ["plane", STORIES, "--at=one", "--at=two", "--at=four", "--data=data.jsonl"],
     1,

@@ -212,6 +212,7 @@ describe("refused", () => {
       "the context ends at 4",
     ],
     ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 1, "of the chat template"],
+    ["no such model, and no prompt", ["runs/nothing"], 1, "runs/nothing: no such file or folder"],
     ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
     ["no such adapter", [STORIES, "--adapter", "nothing", "-p", "x"], 1, "nothing"],
   ])("%s", async (_, args, status, message) => {

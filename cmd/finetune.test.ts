@@ -171,6 +171,17 @@ test("who names the embedded model without data is told how it learns from its o
   expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model is trained")]);
 });
 
+test("a mistyped MODEL is named before the data that are missing; a run in its place is told its base", async () => {
+  const mistyped = await finetune("embeded");
+  expect([mistyped.status, mistyped.stderr]).toEqual([1, expect.stringContaining("did you mean embedded?")]);
+  await Bun.write(place.at("a-run", "run.json"), JSON.stringify({ model: "org/base" }));
+  const { status, stderr } = await finetune(place.at("a-run"), "--data", "data.jsonl");
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringContaining("it is a run: name org/base as MODEL; finetune goes on from the run with --init-adapter"),
+  ]);
+});
+
 test("what cannot be is refused before anything is written", async () => {
   const runs = await Promise.all(REFUSED.map(([args]) => finetune(STORIES, ...args, "--out", "refused")));
   expect(runs.map(({ status, stderr }) => [status, stderr])).toEqual(

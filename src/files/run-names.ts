@@ -1,4 +1,24 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { oneLine } from "./failure.ts";
+import { readOptionalJsonObject } from "./read-text.ts";
+
 /** A run's settings, in its folder. */
 export const SETTINGS_FILE = "run.json";
 /** What its steps and evaluations came to. */
 export const METRICS_FILE = "metrics.jsonl";
+
+/**
+ * What to do where a folder that was named as MODEL has no file of a model: a run and an adapter are none.
+ * @returns undefined for any other folder
+ */
+export async function hintOfAdapter(folder: string): Promise<string | undefined> {
+  const shown = oneLine(folder);
+  if (existsSync(join(folder, SETTINGS_FILE))) {
+    const { model } = await readOptionalJsonObject(join(folder, SETTINGS_FILE)).catch(() => ({ model: undefined }));
+    const base = typeof model === "string" ? oneLine(model) : "its base";
+    return `it is a run: name ${base} as MODEL; finetune goes on from the run with --init-adapter ${shown}`;
+  }
+  if (!existsSync(join(folder, "adapter_config.json"))) return undefined;
+  return `${shown} is an adapter: give the folder of its run, or its base as MODEL and --adapter ${shown}`;
+}

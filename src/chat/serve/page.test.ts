@@ -132,6 +132,15 @@ test("the page opens on what a request means that names no model; a choice and t
   await page.getByRole("button", { name: "New chat" }).click();
   await page.reload();
   expect(await log().innerText()).toBe("");
+  // What another version of the page left, or a person, is no conversation.
+  for (const left of ['{"messages":[]}', '"text"', "[1,{}]", "[null]"]) {
+    await page.evaluate((text) => {
+      addEventListener("pagehide", () => sessionStorage.setItem("randlora.conversation", text));
+    }, left);
+    await page.reload();
+    expect(await log().innerText()).toBe("");
+    expect(await page.locator("#empty").isVisible()).toBeTrue();
+  }
   expect(complaints).toEqual([]);
 });
 

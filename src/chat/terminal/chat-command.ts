@@ -3,7 +3,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
-import { localPath } from "../../models/folder/places.ts";
+import { localPath, refuseMissingModel } from "../../models/folder/places.ts";
 import { History, historyFile } from "../../terminal/editor/history.ts";
 import { RawTerminal } from "../../terminal/editor/raw-terminal.ts";
 import type { Context } from "../../terminal/options/command.ts";
@@ -36,6 +36,7 @@ export interface ChatFlags extends Omit<SessionFlags, "raw"> {
 /** Gives one answer, or holds a conversation. @param named the model; undefined: the newest run or merged model here */
 export async function chat(named: string | undefined, options: ChatFlags, context: Context): Promise<void> {
   const source = named ?? (await findDefaultModel(process.cwd()));
+  refuseMissingModel(source);
   const { system, chatTemplate, chatTemplateKwargs } = options;
   const wantsTemplate = (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
   if (options.raw === true && wantsTemplate) {

@@ -65,6 +65,14 @@ export class ParquetFile {
     return this.#metadata.key_value_metadata?.find(({ key }) => key === name)?.value;
   }
 
+  /** Bytes of a column in all groups, as far as the metadata can be believed. */
+  bytesOf(column: string): number {
+    // A broken file may have neither columns nor sizes, whatever the types say.
+    const chunks = this.#metadata.row_groups.flatMap(({ columns }) => columns ?? []);
+    const own = chunks.filter((chunk) => chunk.meta_data?.path_in_schema?.[0] === column);
+    return own.reduce((sum, chunk) => sum + Math.max(0, Number(chunk.meta_data?.total_uncompressed_size ?? 0)), 0);
+  }
+
   /** The values of some columns. @throws {RandloraError} `format`, and what `parsers` throw */
   async rows(
     { rowStart, rowEnd }: RowGroup,

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { Tokenizer } from "./tokenizer.ts";
+import { hintOfAdapter } from "../../files/run-names.ts";
 import { readJsonObject, readTokenizerConfig } from "../../files/read-text.ts";
 import { explain } from "./tokenizer/part.ts";
 
@@ -16,7 +17,7 @@ const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const path = join(folder, "tokenizer.json");
-  if (!existsSync(path)) throw missing(folder, path);
+  if (!existsSync(path)) throw await missing(folder, path);
   const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
   const config = await readTokenizerConfig(folder);
   try {
@@ -26,14 +27,12 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   }
 }
 
-function missing(folder: string, path: string): RandloraError {
+async function missing(folder: string, path: string): Promise<RandloraError> {
   const cause = `${path}: no such file`;
   const old = ["tokenizer.model", "vocab.json", "vocab.txt"].find((name) => existsSync(join(folder, name)));
   if (old !== undefined) {
     const saved = "save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json";
     return new RandloraError("file", cause, `${old} alone is not enough: ${saved}`);
   }
-  const isAdapter = existsSync(join(folder, "adapter_config.json"));
-  const adapter = `${folder} is an adapter: give the folder of its run, or its base as MODEL and --adapter ${folder}`;
-  return new RandloraError("file", cause, isAdapter ? adapter : "MODEL must be a folder with a tokenizer");
+  return new RandloraError("file", cause, (await hintOfAdapter(folder)) ?? "MODEL must be a folder with a tokenizer");
 }

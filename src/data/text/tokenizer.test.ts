@@ -151,6 +151,9 @@ describe("a folder that will not do", () => {
     expect(await failure({ "tokenizer.model": "" })).toMatchObject({
       hint: expect.stringMatching(/^tokenizer\.model alone is not enough/),
     });
+    expect(await failure({ "run.json": { model: "org/base" } })).toMatchObject({
+      hint: expect.stringMatching(/^it is a run: name org\/base as MODEL; .* --init-adapter /),
+    });
     expect(await failure({ "adapter_config.json": {} })).toMatchObject({
       hint: expect.stringMatching(/ is an adapter: give the folder of its run, or its base as MODEL and --adapter /),
     });

@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
+import { hintOfAdapter } from "../../files/run-names.ts";
 
 /** A size, a number of things. */
 export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -98,11 +99,8 @@ export async function readConfigOf<const S extends v.GenericSchema>(
 ): Promise<v.InferOutput<S>> {
   const path = join(folder, "config.json");
   if (!existsSync(path)) {
-    throw new RandloraError(
-      "file",
-      `${oneLine(path)}: no such file`,
-      "MODEL must be a folder with config.json and weights",
-    );
+    const hint = (await hintOfAdapter(folder)) ?? "MODEL must be a folder with config.json and weights";
+    throw new RandloraError("file", `${oneLine(path)}: no such file`, hint);
   }
   const json = await readJson(path, MAX_SETTINGS_BYTES, "fetch or copy the file again");
   const kind = v.safeParse(Kind, json);

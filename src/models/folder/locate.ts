@@ -33,15 +33,15 @@ export async function locateModel(model: string, fetchFromHub?: FetchFromHub): P
     );
   }
   const kind = statSync(model, { throwIfNoEntry: false });
-  if (kind === undefined) {
-    throw new RandloraError(
-      "file",
-      `${model}: no such file or folder`,
-      "MODEL is a folder, a file, or org/name on the Hub",
-    );
-  }
+  if (kind === undefined) throw noSuchModel(model);
   if (!kind.isDirectory()) return locateFile(model);
   return { folder: modelOfRun(model) ?? model, weights: undefined };
+}
+
+/** A MODEL that is not there. */
+export function noSuchModel(model: string): RandloraError {
+  const hint = "MODEL is a folder, a file, or org/name on the Hub";
+  return new RandloraError("file", `${oneLine(model)}: no such file or folder`, hint);
 }
 
 /** The model of a full fine-tuning run: its best one, else its last; undefined for any other folder. */

@@ -79,6 +79,13 @@ test("what is named below runs/ is a path, not a name on the Hub", async () => {
   expect(await refused("elsewhere/runs/other")).toContain("there are no runs");
 });
 
+test("the model inside the program may be meant where a model is named in the working directory", async () => {
+  expect(await refused("embeded")).toBe("embeded: no such file or folder | did you mean embedded?");
+  expect(await refused(join(process.cwd(), "Embeded"))).toEndWith("| did you mean embedded?");
+  expect(await refused("embeded", "adapter")).toBe("found embeded");
+  expect(await refused("org/../runs/embeded")).not.toContain("did you mean");
+});
+
 test("a path that is near to one is answered with that; a name on the Hub that is not found as well", async () => {
   expect(await refused("./org/model-v2")).toBe("./org/model-v2: no such file or folder | did you mean org/model-v1?");
   expect(await refused("org/model-v2")).toMatch(

@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { formatHubName, nameInAddress, RUNS } from "../../files/hub/name.ts";
@@ -10,9 +10,10 @@ const LISTED = 5;
 
 /**
  * Says what was meant by a MODEL or ADAPTER that is neither there nor a name on the Hub, where that can be told.
+ * @param words what could have been meant beside files of the working directory
  * @throws RandloraError `usage` for an address, `file` for a path
  */
-export function refuseMistyped(text: string): void {
+export function refuseMistyped(text: string, words: readonly string[] = []): void {
   const shown = oneLine(text);
   const name = nameInAddress(text);
   if (name !== undefined) {
@@ -22,7 +23,7 @@ export function refuseMistyped(text: string): void {
     const hint = "name a folder or file of this machine, or org/name on the Hub";
     throw new RandloraError("usage", `${shown}: addresses are not fetched`, hint);
   }
-  const hint = nearPath(text) ?? runsBeside(text);
+  const hint = nearPath(text, words) ?? runsBeside(text);
   if (hint !== undefined) throw new RandloraError("file", `${shown}: no such file or folder`, hint);
 }
 
@@ -34,10 +35,14 @@ export function withNearPath(thrown: unknown, text: string): unknown {
   return new RandloraError(code, message, hint === "" ? near : `${near} ${hint}`, { cause: thrown });
 }
 
-function nearPath(text: string): string | undefined {
+function nearPath(text: string, words: readonly string[] = []): string | undefined {
   const folder = dirname(text);
-  const near = nearest(basename(text), namesIn(folder));
-  return near === undefined ? undefined : `did you mean ${oneLine(text.includes("/") ? join(folder, near) : near)}?`;
+  const names = namesIn(folder);
+  const others = resolve(folder) === process.cwd() ? words : [];
+  const near = nearest(basename(text), [...names, ...others]);
+  if (near === undefined) return undefined;
+  const isPath = text.includes("/") && names.includes(near);
+  return `did you mean ${oneLine(isPath ? join(folder, near) : near)}?`;
 }
 
 function runsBeside(text: string): string | undefined {

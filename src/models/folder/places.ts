@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { formatHubName, parseHubName } from "../../files/hub/name.ts";
+import { noSuchModel } from "./locate.ts";
 import { hubNameOf, type Recorded } from "./recorded.ts";
 import type { Display } from "../../files/hub/report.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -37,7 +38,7 @@ export async function localPath(
       const hint = "the model comes first, adapters after it: randlora merge BASE ADAPTER";
       throw new RandloraError("usage", `${EMBEDDED}: a model, not an adapter`, hint);
     }
-    if (!existsSync(path)) refuseMistyped(path);
+    if (!existsSync(path)) refuseMistyped(path, kind === "adapter" ? [] : [EMBEDDED]);
     if (kind !== "config") await sayWhatRunIs(path, display);
     return path;
   }
@@ -49,6 +50,17 @@ export async function localPath(
   });
   display.log.verbose(`${formatHubName(name)}: ${path}`);
   return path;
+}
+
+/**
+ * Refuses a MODEL that is the path of nothing, before other faults of a command line are told.
+ * @throws RandloraError `file`; `usage` for an address
+ */
+export function refuseMissingModel(place: string | Recorded): void {
+  const path = typeof place === "string" ? place : place.name;
+  if (hubNameOf(place) !== undefined || path === EMBEDDED || existsSync(path)) return;
+  refuseMistyped(path, [EMBEDDED]);
+  throw noSuchModel(path);
 }
 
 /** Runs that were spoken of, by who was told: commands may look up an argument more than once. */

@@ -61,6 +61,13 @@ export function readInteger(value: string): number {
   return parsed;
 }
 
+/** A count as {@link COUNT_UNITS} have it: 1,500,000 is `1500K`. */
+export function typedCount(count: number): string {
+  const largestFirst = [...COUNT_UNITS].toSorted(([, a], [, b]) => b - a);
+  const [unit, size] = largestFirst.find(([, size]) => count % size === 0) ?? ["", 1];
+  return `${count / size}${unit}`;
+}
+
 export function readScaled(value: string, units: ReadonlyMap<string, number>, example: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(value.trim());
   const unit = units.get((match?.[2] ?? "").toUpperCase());

@@ -1,4 +1,7 @@
+import { cacheFolder } from "../../files/cache-folder.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { formatBytes } from "../../terminal/format.ts";
 import type { ImageBatch } from "../images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
@@ -8,7 +11,7 @@ import type { Places } from "./settings.ts";
 /** The data of a run, read or found, and how they are shown. */
 export interface Loaded<Batch> extends Disposable {
   readonly subject: Subject<Batch>;
-  /** What was lost on the way to the model: one line each. */
+  /** What was lost on the way to the model, and where data are kept: one line each. */
   readonly losses: readonly string[];
   /** Images that were left out because they cannot be read, where that was asked for. */
   readonly badImages: () => number | undefined;
@@ -48,9 +51,11 @@ export async function loadImages({ local, location }: Places, context: Context):
   const { imageDryRunJson, imageDryRunText } = await import("../report/image-dry-run.ts");
   const data = await loadImageData(local, location, context.signal);
   const subject = new ImageSubject(data, (line) => context.log.warn(line));
+  const spilled = [data.train, data.valid].reduce((sum, set) => sum + (set?.spilled ?? 0), 0);
+  const onDisk = `up to ${formatBytes(spilled)} of images are kept in ${oneLine(cacheFolder())} while they are read`;
   return {
     subject,
-    losses: [],
+    losses: spilled === 0 ? [] : [`${onDisk}: memory has no room for them`],
     badImages: () => (local.images?.skipBadImages === true ? subject.badImages : undefined),
     show(estimate) {
       const found = { data, estimate };

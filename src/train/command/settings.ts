@@ -1,14 +1,20 @@
 import { basename } from "node:path";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { methodNamed } from "../../adapters/methods.ts";
+import { strftime } from "../../data/text/template/strftime.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
-import type { ModelLocation } from "../../models/folder/locate.ts";
+import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
+import { localPath, refuseMissingModel } from "../../models/folder/places.ts";
 import { hubNameOf, type Recorded } from "../../models/folder/recorded.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { describeModel } from "../model/describe-model.ts";
+import { initialSettings } from "../model/init-adapter.ts";
+import { readShapes } from "../settings/module-shapes.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { placeOf } from "../settings/readers.ts";
-import type { ModelFacts } from "../settings/resolve-settings.ts";
+import { type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
 
 /** What a run's settings name, on this machine. */
@@ -59,11 +65,6 @@ function embeddedRun(flags: Partial<FlatSettings>, usualRate: number): Partial<F
  * @throws {RandloraError} `usage` where MODEL or data are missing, and as `resolveSettings`; what finding the model throws
  */
 export async function newSettings(flags: Partial<FlatSettings>, context: Context): Promise<TrainSettings> {
-  const { resolveSettings } = await import("../settings/resolve-settings.ts");
-  const { initialSettings } = await import("../model/init-adapter.ts");
-  const { methodNamed } = await import("../../adapters/methods.ts");
-  const { readShapes } = await import("../settings/module-shapes.ts");
-  const { localPath } = await import("../../models/folder/places.ts");
   const isEmbedded = flags.model === undefined && flags.data === undefined;
   const { location, named, facts } = await lookUp(isEmbedded ? EMBEDDED_RUN : flags, context);
   const adapter = flags.initAdapter && (await localPath({ name: flags.initAdapter, commit: null }, "adapter", context));
@@ -93,22 +94,20 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
       "name the model to fine-tune; `embedded` is the small one inside the program",
     );
   if (data === undefined) {
+    refuseMissingModel({ name: model, commit: null });
     const own =
       model === EMBEDDED ? "; without MODEL the embedded model is trained on the data that comes with it" : "";
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
   const location = await locate({ name: model, commit: null }, context);
-  const { describeModel } = await import("../model/describe-model.ts");
   const facts = await describeModel(location);
-  const named = { model, data, commit: commitOf(model, location.folder), date: await now(facts) };
+  const named = { model, data, commit: commitOf(model, location.folder), date: now(facts) };
   return { location, named, facts };
 }
 
 /** Templates of texts may write a date. */
-async function now({ images }: LookedUp["facts"]): Promise<string | null> {
-  if (images !== undefined) return null;
-  const { strftime } = await import("../../data/text/template/strftime.ts");
-  return strftime(new Date(), "%FT%T");
+function now({ images }: LookedUp["facts"]): string | null {
+  return images === undefined ? strftime(new Date(), "%FT%T") : null;
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */
@@ -118,7 +117,6 @@ function commitOf(name: string, folder: string): string | null {
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
 export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
-  const { localPath } = await import("../../models/folder/places.ts");
   const location = await locate({ name: settings.model, commit: settings.commit }, context);
   const { embeddedData } = await import("../../models/folder/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;
@@ -130,8 +128,6 @@ export async function placesOf(settings: TrainSettings, context: Context): Promi
 }
 
 async function locate(model: Recorded, context: Context): Promise<ModelLocation> {
-  const { locateModel } = await import("../../models/folder/locate.ts");
-  const { localPath } = await import("../../models/folder/places.ts");
   return await locateModel(await localPath(model, "model", context));
 }
 

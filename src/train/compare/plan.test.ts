@@ -79,8 +79,8 @@ describe("sizes", () => {
     ],
     [
       { budgets: [1e9] },
-      "--params 1000000000: no method has about so many trainable parameters",
-      "the nearest is lora with 40960",
+      "--params 1B: no method has about so many trainable parameters",
+      "the nearest is lora with 40,960",
     ],
     [{ wishes: [wish("full")], budgets: undefined }, "--methods: no method that trains less", ""],
     [{ budgets: { wish: wish("full"), size: 8 } }, "--like: no method that trains less", ""],

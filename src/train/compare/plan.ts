@@ -5,6 +5,8 @@ import type { AdapterTraining, ModuleShape } from "../../adapters/training/defin
 import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { formatNumber } from "../../terminal/format.ts";
+import { typedCount } from "../../terminal/options/values.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { FindShapes } from "../settings/module-shapes.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "../settings/resolve-settings.ts";
@@ -184,6 +186,6 @@ function refuseUnreachable({ base }: ComparisonWish, budget: number, contenders:
   const far = ({ count }: { readonly count: number }) => count > FAR * budget || count * FAR < budget;
   if (counts.some((one) => !far(one)) || counts.length === 0) return;
   const [nearest] = counts.toSorted((a, b) => Math.abs(a.count - budget) - Math.abs(b.count - budget));
-  const cause = `--params ${budget}: no method has about so many trainable parameters in these modules`;
-  throw new RandloraError("usage", cause, `the nearest is ${nearest?.label} with ${nearest?.count}`);
+  const cause = `--params ${typedCount(budget)}: no method has about so many trainable parameters in these modules`;
+  throw new RandloraError("usage", cause, `the nearest is ${nearest?.label} with ${formatNumber(nearest?.count ?? 0)}`);
 }

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
+import { EMBEDDED } from "../../../models/folder/embedded-name.ts";
 import { locateModel, modelOfRun } from "../../../models/folder/locate.ts";
 import { refuseMistyped } from "../../../models/folder/mistyped.ts";
 import { hubBaseName, localPath } from "../../../models/folder/places.ts";
@@ -65,7 +66,7 @@ function noAdapter(given: string): RandloraError {
     const cause = `${oneLine(given)}: a run of --method full has no adapter`;
     return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
   }
-  if (!existsSync(given)) refuseMistyped(given);
+  if (!existsSync(given)) refuseMistyped(given, [EMBEDDED]);
   const hint = "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN";
   return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
 }

@@ -1,7 +1,7 @@
 const $ = (id) => document.getElementById(id);
 
 /* The conversation; every answer remembers the model that gave it. It stays in this tab when the page is loaded again. */
-let messages = stored("conversation") ?? [];
+let messages = storedMessages();
 let answering;
 /* What is being written, in case the page is left meanwhile. */
 let unfinished;
@@ -12,6 +12,10 @@ function stored(name) {
   } catch {
     return undefined; // of another version
   }
+}
+function storedMessages() {
+  const found = stored("conversation");
+  return Array.isArray(found) ? found.filter((message) => typeof message?.content === "string") : [];
 }
 function store(name, value) {
   try {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { RandloraError } from "../../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { plant, setFile } from "../named/testing/replicas.ts";
+import { readParquetImages } from "./parquet.ts";
 import { opened } from "./testing/opened.ts";
 import type { ImageSet } from "./types.ts";
 
@@ -28,6 +29,17 @@ test("parquet has names from the Hub's metadata, and images group by group", asy
   const other = await opened(folder, "train", ["eel", "dog", "cat"]);
   expect([...other.labels]).toEqual([1, 2, 1, 0, 2]);
   expect((await refusalOf(() => opened(folder, "train", ["cat", "dog"]))).message).toContain('label "eel"');
+});
+
+test("parquet says how many bytes of images go to the disk, where memory has no room for them", async () => {
+  await using folder = await TemporaryFolder.create();
+  await plant(folder.path, { "train.parquet": setFile("named.parquet") });
+  const path = folder.at("train.parquet");
+  const all = await readParquetImages([path]);
+  const sources = await Promise.all(Array.from(all.labels, (_, i) => all.source(i)));
+  const bytes = sources.reduce((sum, { from }) => sum + ("bytes" in from ? from.bytes.length : 0), 0);
+  expect([all.spilled, bytes > 0]).toEqual([undefined, true]);
+  expect((await readParquetImages([path, path], undefined, bytes)).spilled).toBeWithin(2 * bytes, 8 * bytes);
 });
 
 test("parquet has labels that are places among its names: names may be numbers, or stand there twice", async () => {

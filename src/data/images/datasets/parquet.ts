@@ -3,7 +3,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { isJsonObject } from "../../../files/json.ts";
 import { classify, type GivenLabel, labelsOf } from "./labels.ts";
-import { RowCache } from "./row-cache.ts";
+import { KEPT_BYTES, RowCache } from "./row-cache.ts";
 import { type ImageSet, type Source, textsOf } from "./types.ts";
 
 /** Rows of a file, and where they begin in the set. */
@@ -24,9 +24,14 @@ const HINT = "images in parquet have the columns image ({bytes, path}) and label
  * in a file.
  *
  * @param paths of the shards, in order
+ * @param kept bytes of images that memory has room for
  * @throws {RandloraError} as {@link ParquetFile}, `data` without the columns or for a label that is no class
  */
-export async function readParquetImages(paths: readonly string[], known?: readonly string[]): Promise<ImageSet> {
+export async function readParquetImages(
+  paths: readonly string[],
+  known?: readonly string[],
+  kept = KEPT_BYTES,
+): Promise<ImageSet> {
   const groups: Group[] = [];
   const given: GivenLabel[] = [];
   let names: readonly string[] | undefined;
@@ -47,7 +52,9 @@ export async function readParquetImages(paths: readonly string[], known?: readon
   const path = oneLine(paths[0] ?? "");
   if (given.length === 0) throw new RandloraError("data", `${path}: no images`);
   const { classes, labels } = inOrderOf(named(given, path, names), path, known);
-  const cache = new RowCache((group: Group) => readImages(group));
+  const cache = new RowCache((group: Group) => readImages(group), kept);
+  const files = new Set(groups.map(({ file }) => file));
+  const bytes = [...files].reduce((sum, file) => sum + file.bytesOf("image"), 0);
   return {
     path,
     classes,
@@ -55,6 +62,7 @@ export async function readParquetImages(paths: readonly string[], known?: readon
     labels,
     upright: true,
     files: paths,
+    ...(bytes > kept && { spilled: bytes }),
     source: async (index): Promise<Source> => {
       const group = groups.findLast(({ first }) => first <= index) as Group;
       const row = index - group.first;

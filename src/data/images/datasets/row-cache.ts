@@ -1,7 +1,7 @@
 import { Spill } from "./spill.ts";
 
 /** Bytes of images that are kept: small sets wholly, of large ones the groups used last. */
-const KEPT_BYTES = 512 * 2 ** 20;
+export const KEPT_BYTES = 512 * 2 ** 20;
 /** Groups that are read at once: the images of a batch may lie in as many as there are, each of any size. */
 const MOST_READ = 2;
 

@@ -25,6 +25,8 @@ export interface ImageSet {
   readonly upright: boolean;
   /** The files that its images lie in, where each is a file or a part of one that is read when it is asked for. */
   readonly files: readonly string[];
+  /** Bytes of images that memory has no room for: what is read of them is kept on the disk, in the cache folder. */
+  readonly spilled?: number;
   /** Where image `index` is. @throws {RandloraError} where that has to be read, and cannot */
   source(index: number): Source | Promise<Source>;
 }

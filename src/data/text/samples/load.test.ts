@@ -7,7 +7,7 @@ import { trainingPrompt } from "../commonsense-prompt.ts";
 import { loadTokenizer } from "../load-tokenizer.ts";
 import type { EncoderOptions } from "./encoder.ts";
 import { loadTrainingData } from "./load-run.ts";
-import { loadDataSet, type LoadOptions } from "./load.ts";
+import { loadDataSet, type LoadOptions, sayUnknownRoles } from "./load.ts";
 import { markedText } from "./marked-text.ts";
 import { DataFolder } from "../testing/data.ts";
 
@@ -321,4 +321,8 @@ test("roles that no chat has are named", async () => {
   expect((await failure([chat("human", "gpt")])).hint).toContain(
     'messages of the role "human", "gpt" are not trained on',
   );
+  const many = Array.from({ length: 99 }, (_, i) => chat(`${i}${"x".repeat(60)}`, "assistant"));
+  const { unknownRoles } = (await load(many, { maxLength: 400 })).totals;
+  expect([unknownRoles.length, unknownRoles[0]?.length]).toEqual([9, 40]);
+  expect(sayUnknownRoles({ unknownRoles })).toMatch(/"7x+", others are not trained on/);
 });

@@ -42,7 +42,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   for await (const record of readRecords(path, SAMPLE_FIELDS)) {
     const sample = recognize(name, record);
     for (const { role } of sample.kind === "chat" ? sample.messages : []) {
-      if (!KNOWN_ROLES.has(role)) unknownRoles.add(role);
+      if (!KNOWN_ROLES.has(role) && unknownRoles.size <= SHOWN_ROLES) unknownRoles.add(role.slice(0, ROLE_LENGTH));
     }
     builder.add(
       placed(name, record.place, () => encoder.encode(sample)),
@@ -70,6 +70,10 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   );
 }
 
+/** Of a file's unknown roles so many are told, each by its first letters: every sample may have one of its own. */
+const SHOWN_ROLES = 8;
+const ROLE_LENGTH = 40;
+
 /** Roles that models' chat templates know; in some, what a tool answers is of `function`, `ipython` or `observation`. */
 const KNOWN_ROLES: ReadonlySet<string> = new Set([
   "system",
@@ -84,8 +88,9 @@ const KNOWN_ROLES: ReadonlySet<string> = new Set([
 
 /** What stands in a file's chats beside the roles that are known. */
 export function sayUnknownRoles({ unknownRoles }: Pick<DataTotals, "unknownRoles">): string {
-  const shown = unknownRoles.map((role) => quote(role.slice(0, 40)));
-  return `messages of the role ${list(shown)} are not trained on, only the assistant's: rename the roles to system, user and assistant`;
+  const shown = unknownRoles.slice(0, SHOWN_ROLES).map(quote);
+  const named = list(unknownRoles.length > SHOWN_ROLES ? [...shown, "others"] : shown);
+  return `messages of the role ${named} are not trained on, only the assistant's: rename the roles to system, user and assistant`;
 }
 
 /** Adds file and place to errors that do not name the file yet. */
