@@ -130,6 +130,8 @@ test(
     await cp(at("data", "train", "cat"), at("others", "train", "eel"), { recursive: true });
     const { status, stderr } = await finetune("headed", ...LORA, "--data", at("others"));
     expect([status, stderr]).toEqual([1, expect.stringContaining("is [3, 16], and the data need [4, 16]")]);
+    const drawn = await finetune("headed", ...LORA, "--data", at("others"), "--new-head");
+    expect([drawn.status, drawn.stderr]).toEqual([1, expect.stringContaining("head, new or not, takes the place of")]);
   },
   TIMEOUT,
 );

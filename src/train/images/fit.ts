@@ -29,6 +29,7 @@ export function refuseOtherHead(saved: readonly SavedModule[], { tensors, path }
     const shape = tensors.get(name)?.shape;
     if (shape === undefined || shape.join() === stored.join()) continue;
     const cause = `${oneLine(path)}: its own ${quote(name)} is [${shape.join(", ")}], and the data need [${stored.join(", ")}]`;
-    throw new RandloraError("model", cause, hint);
+    const why = "an adapter's head, new or not, takes the place of one of its own shape only";
+    throw new RandloraError("model", cause, `${why}: ${hint}`);
   }
 }
