@@ -1,6 +1,6 @@
 /*
  * `npm run test:second-driver [PATH…]`: the tests of everything that computes, on another driver than Mesa's: SwiftShader,
- * which Chromium brings. Its compiler is another one, its subgroups have 4 lanes, and it binds gigabytes at once: what
+ * which Chromium brings. Its compiler is another one, it computes 4 lanes at a time, and it binds gigabytes at once: what
  * is right by luck on the one is wrong here. Six times as slow.
  */
 import { existsSync } from "node:fs";

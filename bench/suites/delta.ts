@@ -1,5 +1,5 @@
 import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
-import { openBenchDevice, stagingsOf } from "../device.ts";
+import { openBenchDevice } from "../device.ts";
 import type { Suite } from "../harness.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
@@ -18,9 +18,9 @@ const KINDS = [
   { storage: "philox in bf16", generator: "philox-v1", sparsity: "dense", grid: "bf16" },
 ] as const;
 
-/** Of a 1024² product with the staging that suits the GPU: a software GPU on two cores. */
+/** Of a 1024² product, on two cores. */
 const TARGET = 40;
-/** Work of one run, so that small layers do not measure the wait for the GPU; the slower staging needs no help. */
+/** Work of one run, so that small layers do not measure the wait for the GPU. */
 const FLOPS = 2 * 1024 ** 3;
 
 export const deltaSuite: Suite = {
@@ -29,24 +29,21 @@ export const deltaSuite: Suite = {
   unit: "GFLOP/s",
   async *cases(wanted) {
     using gpu = await openBenchDevice();
-    const stagings = stagingsOf(gpu);
     for (const shape of SHAPES) {
       for (const kind of KINDS) {
-        for (const staging of stagings) {
-          const name = `${shape.out}×${shape.in} ${kind.storage}, ${staging.kind}`;
-          if (!wanted(name)) continue;
-          using trial = await DeltaTrial.create(gpu, { ...shape, ...kind, staging });
-          const { correct, maxRelativeError } = await trial.check();
-          if (!correct) throw new Error(`ΔW is wrong: ${maxRelativeError} of its largest element off`);
-          const times = staging === gpu.staging ? Math.max(1, Math.round(FLOPS / trial.flops)) : 1;
-          const aimed = shape.out === 1024 && staging === gpu.staging && kind.generator !== "philox-v1";
-          yield {
-            name,
-            amount: (times * trial.flops) / 1e9,
-            ...(aimed ? { target: TARGET } : {}),
-            run: () => trial.run(times),
-          };
-        }
+        const name = `${shape.out}×${shape.in} ${kind.storage}`;
+        if (!wanted(name)) continue;
+        using trial = await DeltaTrial.create(gpu, { ...shape, ...kind });
+        const { correct, maxRelativeError } = await trial.check();
+        if (!correct) throw new Error(`ΔW is wrong: ${maxRelativeError} of its largest element off`);
+        const times = Math.max(1, Math.round(FLOPS / trial.flops));
+        const aimed = shape.out === 1024 && kind.generator !== "philox-v1";
+        yield {
+          name,
+          amount: (times * trial.flops) / 1e9,
+          ...(aimed ? { target: TARGET } : {}),
+          run: () => trial.run(times),
+        };
       }
     }
   },

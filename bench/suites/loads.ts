@@ -17,7 +17,7 @@ export const loadSuite: Suite = {
   async *cases(wanted) {
     using gpu = await Gpu.open();
     const { device } = gpu;
-    // A subgroup a workgroup, as kernels for software GPUs have it.
+    // A subgroup a workgroup.
     const threads = gpu.info.subgroupMinSize || 64;
     const { STORAGE, UNIFORM, COPY_SRC } = GPUBufferUsage;
     const matrix = device.createBuffer({ size: ROWS * VECTORS * 16, usage: STORAGE | COPY_SRC });

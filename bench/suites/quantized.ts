@@ -55,11 +55,13 @@ export const quantizedSuite: Suite = {
   },
 };
 
-/** Of a GPU: its own where that is another, and those of real ones, which compute in f32 or with integer dot products. */
+/** A GPU computes in f32 or with integer dot products. */
 function waysOf({ staging }: Device): readonly (readonly [name: string, staging: Staging])[] {
   if (staging.kind === "cpu") return [["whole numbers", staging]];
-  const own = staging.kind === "subgroup" ? ([["f32, subgroup", staging]] as const) : [];
-  return [...own, ["f32", { kind: "workgroup" }], ["integer", { kind: "workgroup", integerDots: true }]];
+  return [
+    ["f32", { kind: "workgroup" }],
+    ["integer", { kind: "workgroup", integerDots: true }],
+  ];
 }
 
 /** A matrix of ones, or of blocks of some number: the rate does not depend on the values. */

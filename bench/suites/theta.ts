@@ -2,7 +2,7 @@ import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
 import { ownedBy } from "../../src/compute/device/owned.ts";
 import { philoxKey } from "../../src/compute/random/philox.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
-import { openBenchDevice, stagingsOf } from "../device.ts";
+import { openBenchDevice } from "../device.ts";
 import { read } from "../../src/compute/device/transfer.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
@@ -25,7 +25,6 @@ export const thetaSuite: Suite = {
   unit: "G draws/s",
   async *cases(wanted) {
     using gpu = await openBenchDevice();
-    const stagings = stagingsOf(gpu);
     const alpha = Float32Array.from({ length: BASES }, (_, i) => Math.sin(i));
     const key = philoxKey(0n);
     for (const [out, input] of SHAPES) {
@@ -55,16 +54,15 @@ export const thetaSuite: Suite = {
         throw new Error(`ΔW of ${out}×${input} is wrong`);
       }
       yield { name: `ΔW ${out}×${input}`, amount, run: () => sum(times) };
-      for (const staging of stagings) {
-        const name = `gradient ${out}×${input}, ${staging.kind}`;
-        if (!wanted(name)) continue;
+      const name = `gradient ${out}×${input}`;
+      if (wanted(name)) {
         const gradient = tensorIn(gpu.memory.allocate("∂α", BASES * 4), [1, BASES], "F32");
-        const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases: BASES }, staging).parts);
+        const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases: BASES }).parts);
         yield {
           name,
           amount,
           async run() {
-            using run = new Run(gpu, staging);
+            using run = new Run(gpu);
             for (let i = 0; i < times; i++) {
               run.compute("thetaGradient", { layer, key, g: target, target: gradient, parts });
             }

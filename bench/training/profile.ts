@@ -24,18 +24,9 @@ export async function profiled(gpu: Device, work: () => Promise<void>): Promise<
     .toSorted((left, right) => right.seconds - left.seconds);
 }
 
-/** Variants of a family that do the same job have one line: what says how they are staged is cut off. */
-const STAGING = /\/?(subgroup|workgroup)\d*(\/.*)?$/;
-
 /** Kernels by share, those below a hundredth in one line. */
 export function renderProfile(title: string, times: readonly KernelTime[]): string {
-  const jobs = new Map<string, KernelTime>();
-  for (const { kernel, calls, seconds } of times) {
-    const job = kernel.replace(STAGING, "");
-    const sum = jobs.get(job);
-    jobs.set(job, { kernel: job, calls: calls + (sum?.calls ?? 0), seconds: seconds + (sum?.seconds ?? 0) });
-  }
-  const all = [...jobs.values()].toSorted((left, right) => right.seconds - left.seconds);
+  const all = times.toSorted((left, right) => right.seconds - left.seconds);
   const total = all.reduce((sum, { seconds }) => sum + seconds, 0);
   const large = all.filter(({ seconds }) => seconds >= total / 100);
   const small = all.filter(({ seconds }) => seconds < total / 100);

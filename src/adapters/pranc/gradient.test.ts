@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../compute/device/testing/open.ts";
-import type { Staging } from "../../compute/device/staging.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, tensorIn } from "../../compute/tensor/tensor.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
@@ -23,11 +22,10 @@ interface Case {
   readonly in: number;
   readonly bases: number;
   readonly offset?: number;
-  readonly staging?: Staging;
 }
 
 /** dα after two gradients were added to what was there. */
-async function gradientOf({ out, in: input, bases, offset = 0, staging = gpu.staging }: Case) {
+async function gradientOf({ out, in: input, bases, offset = 0 }: Case) {
   const live = gpu.memory.liveBytes;
   const key = philoxKey(SEED);
   const wave = (count: number, at: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(at + 1.3 * i));
@@ -35,8 +33,8 @@ async function gradientOf({ out, in: input, bases, offset = 0, staging = gpu.sta
   // A view, with rows above it that belong to something else.
   const onGpu = sliceRows(placed(gpu, [out + 2, input], [...wave(2 * input, 9), ...g]), 2, out);
   const target = placed(gpu, [1, bases], before, 64);
-  const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases }, staging).parts);
-  const run = new Run(gpu, staging);
+  const parts = gpu.memory.allocate("parts", gpu.scratchBytes("thetaGradient", { bases }).parts);
+  const run = new Run(gpu);
   const layer = { out, in: input, offset, scale: SCALE };
   for (let i = 0; i < 2; i++) run.compute("thetaGradient", { layer, key, g: onGpu, target, parts });
   await run.submit();
@@ -57,9 +55,8 @@ const CASES: readonly Case[] = [
   { out: 20, in: 31, bases: 200, offset: 2 ** 41 },
   { out: 130, in: 99, bases: 3, offset: 160 },
 ];
-const VARIED = CASES.flatMap((one): Case[] => [one, { ...one, staging: { kind: "workgroup" } }]);
 
-test.each(VARIED.map((one) => [JSON.stringify(one), one] as const))("dα_i += scale · Σ G θ_i: %s", async (_, one) => {
+test.each(CASES.map((one) => [JSON.stringify(one), one] as const))("dα_i += scale · Σ G θ_i: %s", async (_, one) => {
   const { found, want } = await gradientOf(one);
   expect(error(found, want)).toBeLessThan(5e-6);
 });

@@ -1,10 +1,8 @@
-/**
- * How a GPU's kernels bring operands to the multiplier: shuffled inside one subgroup, or through workgroup memory; there products
- * with matrices in blocks may be of whole numbers, by integer dot products.
- */
-export type GpuStaging =
-  | { readonly kind: "subgroup"; readonly lanes: number }
-  | { readonly kind: "workgroup"; readonly integerDots?: boolean };
+/** GPU kernels bring operands through workgroup memory; products with quantized blocks may be integer dot products. */
+export interface GpuStaging {
+  readonly kind: "workgroup";
+  readonly integerDots?: boolean;
+}
 
 /**
  * The same of any device; the CPU device adds up by FMA where the processor has it. It decides about bits, so a run keeps the one

@@ -3,7 +3,6 @@ import type { Preparations, ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import { type GpuStaging, gpuStaging, type Staging } from "../device/staging.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { defaultStaging } from "./kernels/staging.ts";
 import { BindGroups } from "./bind-groups.ts";
 import { DRIVER_HINT } from "./choose.ts";
 import { mayHaveGpu } from "./nodes.ts";
@@ -12,6 +11,7 @@ import { countingDevice } from "./counting.ts";
 import { releaseInstance } from "./dawn.ts";
 import { PREPARED, SCRATCH } from "./families/index.ts";
 import { type GpuLimits, limitsOf } from "./limits.ts";
+import { defaultStaging } from "./integer-dots.ts";
 import { FULL_HINT, GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
@@ -49,7 +49,7 @@ export class Gpu implements Device, GpuContext {
     this.device = device;
     this.info = info;
     this.limits = limitsOf(device);
-    this.staging = defaultStaging({ info, features: device.features });
+    this.staging = defaultStaging(info);
     this.bindGroups = new BindGroups(device);
     this.memory = new GpuMemory(
       device,
@@ -131,20 +131,12 @@ export class Gpu implements Device, GpuContext {
     return new GpuRecording(this, memory, gpuStaging(staging));
   }
 
-  async prepare<F extends keyof Preparations>(
-    family: F,
-    variant: Preparations[F],
-    staging: Staging = this.staging,
-  ): Promise<void> {
-    await Promise.all(PREPARED[family](variant, gpuStaging(staging)).map((source) => this.pipelines.get(source)));
+  async prepare<F extends keyof Preparations>(family: F, variant: Preparations[F]): Promise<void> {
+    await Promise.all(PREPARED[family](variant).map((source) => this.pipelines.get(source)));
   }
 
-  scratchBytes<F extends keyof ScratchSizes>(
-    family: F,
-    of: ScratchSizes[F]["of"],
-    staging: Staging = this.staging,
-  ): ScratchSizes[F]["bytes"] {
-    return SCRATCH[family](of, gpuStaging(staging));
+  scratchBytes<F extends keyof ScratchSizes>(family: F, of: ScratchSizes[F]["of"]): ScratchSizes[F]["bytes"] {
+    return SCRATCH[family](of);
   }
 
   write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset = 0): void {

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import { defaultStaging } from "./kernels/staging.ts";
 import { Gpu } from "./gpu.ts";
-import { hasIntegerDots } from "./integer-dots.ts";
+import { defaultStaging, hasIntegerDots } from "./integer-dots.ts";
 
 const OFFERED = new Set(["packed_4x8_integer_dot_product"]);
 
@@ -27,9 +26,8 @@ test.each([
 });
 
 test("a card that has them takes them, a software GPU does not", async () => {
-  const features: ReadonlySet<string> = new Set();
-  const info = { software: false, subgroupMinSize: 32, subgroupMaxSize: 32, integerDots: true };
-  expect(defaultStaging({ info, features })).toEqual({ kind: "workgroup", integerDots: true });
+  expect(defaultStaging({ integerDots: true })).toEqual({ kind: "workgroup", integerDots: true });
+  expect(defaultStaging({ integerDots: false })).toEqual({ kind: "workgroup" });
   using gpu = await Gpu.open();
   if (gpu.info.software) expect(gpu.info.integerDots).toBe(false);
   expect(gpu.counting().staging).toEqual(gpu.staging);

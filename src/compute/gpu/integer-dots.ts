@@ -1,3 +1,5 @@
+import type { GpuStaging } from "../device/staging.ts";
+
 /** What WGSL calls `dot4I8Packed`. */
 const FEATURE = "packed_4x8_integer_dot_product";
 
@@ -27,4 +29,9 @@ export function hasIntegerDots(
   if (vendor === "nvidia") return !/^(tesla|fermi|kepler|maxwell)/.test(architecture);
   if (vendor === "amd") return /^(rdna-[2-9]|cdna-)/.test(architecture);
   return vendor === "intel" && /^(gen-1[2-9]|xe-)/.test(architecture);
+}
+
+/** How a GPU computes unless a recording says otherwise: with integer dot products where it has them. */
+export function defaultStaging({ integerDots }: { readonly integerDots: boolean }): GpuStaging {
+  return integerDots ? { kind: "workgroup", integerDots } : { kind: "workgroup" };
 }

@@ -168,7 +168,7 @@ async function tryKernel(device: Device): Promise<Trial> {
 
 function wayOf(staging: Staging): string {
   if (staging.kind === "cpu") return "packed for each thread";
-  return staging.kind === "subgroup" ? `shuffled among ${staging.lanes} lanes` : "through workgroup memory";
+  return "through workgroup memory";
 }
 
 /** The entry that was opened: by its name, which for a software GPU is not the one its driver gives. */

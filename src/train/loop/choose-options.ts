@@ -133,7 +133,6 @@ const CPU_FMA = "cpu, fma";
 /** How a state names a staging. */
 export function stagingName(staging: Staging): string {
   if (staging.kind === "cpu" && staging.fma === true) return CPU_FMA;
-  if (staging.kind === "subgroup") return `subgroup${staging.lanes}`;
   return staging.kind === "workgroup" && staging.integerDots === true ? INTEGER_DOTS : staging.kind;
 }
 

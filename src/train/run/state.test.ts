@@ -30,7 +30,7 @@ function progressAt(step: number): Progress {
     evaluated: null,
     best: { step: 1, validLoss: 2.5 },
     evaluationsSinceBest: 2,
-    kernels: { checkpointing: false, staging: "subgroup8", choices: { orders: ["factored"] } },
+    kernels: { checkpointing: false, staging: "workgroup", choices: { orders: ["factored"] } },
     gpu: { name: "gpu", driver: "1" },
     data: "00",
   };

@@ -1,12 +1,11 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { read, uploaded } from "../../../compute/device/transfer.ts";
 import type { KernelDtype } from "../../../compute/device/dtype.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
@@ -28,7 +27,6 @@ interface Case {
   readonly in: number;
   readonly conv1d?: boolean;
   readonly dtype?: KernelDtype;
-  readonly staging?: Staging;
   /** Something is there already that ΔW is added to. */
   readonly accumulate?: boolean;
   /** ΔW is added to something else than the base's own W. */
@@ -75,7 +73,7 @@ function wanted(
 }
 
 async function check(trial: Case): Promise<void> {
-  const { out, in: input, conv1d = false, dtype = "F32", staging = gpu.staging, accumulate = false } = trial;
+  const { out, in: input, conv1d = false, dtype = "F32", accumulate = false } = trial;
   const [rows, cols] = conv1d ? [input, out] : [out, input];
   const [a, b] = [numbers(RANK * input), numbers(out * RANK, 0.2)];
   const m = numbers(out, 4).map((value) => 1 + Math.abs(value));
@@ -131,7 +129,7 @@ async function check(trial: Case): Promise<void> {
   const before = gpu.memory.liveBytes;
   const owner = new DisposableStack();
   const on = ownedBy(owner, gpu);
-  const deltas = new MagnitudeDeltas(on, await LowRankDeltas.create(on, [low], staging), [layer], staging);
+  const deltas = new MagnitudeDeltas(on, await LowRankDeltas.create(on, [low]), [layer]);
   const onGpu = await deltas.layer(0, FACTOR, weight);
   const pitch = padded4(cols);
   const found = new Float64Array(out * input);
@@ -161,7 +159,7 @@ async function check(trial: Case): Promise<void> {
     };
     const target = accumulate ? keep(uploaded(gpu, "target", part(new Uint8Array(held.buffer), 4))) : stale("target");
     const block = { firstRow, rows: count, cols, pitch, target, accumulate, scratch: () => stale("scratch") };
-    using run = new Run(gpu, staging);
+    using run = new Run(gpu);
     onGpu.form(run, { ...block, weight: place("W", w.bytes), onto: place("onto", onto.bytes) });
     await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
@@ -198,14 +196,9 @@ const CASES: readonly Case[] = SHAPES.flatMap((shape, index): Case[] => {
   ];
 });
 
-describe.each([
-  ["this GPU's staging", undefined],
-  ["workgroup staging", { kind: "workgroup" }],
-] as const)("%s", (_, staging) => {
-  test.each(CASES.map((one) => [JSON.stringify(one), one] as const))("c · (onto + ΔW) − onto: %s", (__, one) =>
-    check({ ...one, ...(staging && { staging }) }),
-  );
-});
+test.each(CASES.map((one) => [JSON.stringify(one), one] as const))("c · (onto + ΔW) − onto: %s", (_, one) =>
+  check(one),
+);
 
 test("a magnitude that is not finite is told, and nothing stays on the GPU", async () => {
   const before = gpu.memory.liveBytes;

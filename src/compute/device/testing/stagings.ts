@@ -8,18 +8,14 @@ const CPU = "the CPU device";
 /** One for each way in which it computes here. */
 const CPUS = availableCodes().map((code) => [`${CPU}, ${code}`, code] as const);
 const INTEGER_DOTS = "workgroup staging, integer dot products";
-/** A GPU's own staging; that of real GPUs, which must fit into the limits that every GPU has; and no GPU. */
-export type StagingName =
-  | "this GPU's staging"
-  | "workgroup staging"
-  | typeof INTEGER_DOTS
-  | `${typeof CPU}, ${CpuCode}`;
+/** A GPU within the limits that every GPU has, with and without integer dot products; and no GPU. */
+export type StagingName = "workgroup staging" | typeof INTEGER_DOTS | `${typeof CPU}, ${CpuCode}`;
 
 const isCpu = process.env["RANDLORA_TEST_DEVICE"] === "cpu";
 
 /** With RANDLORA_TEST_DEVICE=cpu there is no GPU. */
 export const STAGING_NAMES: readonly StagingName[] = [
-  ...(isCpu ? [] : (["this GPU's staging", "workgroup staging"] as const)),
+  ...(isCpu ? [] : (["workgroup staging"] as const)),
   ...CPUS.map(([name]) => name),
 ];
 
@@ -28,7 +24,7 @@ export const BLOCKS_STAGING_NAMES: readonly StagingName[] = isCpu ? STAGING_NAME
 
 /** Is x rounded to 15 bits for products with blocks? Tolerances follow it. */
 export function multipliesWholeNumbers(staging: Staging): boolean {
-  return staging.kind === "cpu" || (staging.kind === "workgroup" && staging.integerDots === true);
+  return staging.kind === "cpu" || staging.integerDots === true;
 }
 
 /** Every way in which an op is computed. */
@@ -47,9 +43,7 @@ export class Stagings {
       this.#opened.set(name, [cpu, cpu.staging]);
     }
     if (isCpu) return;
-    const own = opened(await Gpu.open());
     const guaranteed = opened(await Gpu.open({ limits: "guaranteed" }));
-    this.#opened.set("this GPU's staging", [own, own.staging]);
     this.#opened.set("workgroup staging", [guaranteed, { kind: "workgroup" }]);
     this.#opened.set(INTEGER_DOTS, [guaranteed, { kind: "workgroup", integerDots: true }]);
   }

@@ -1,9 +1,9 @@
 import type { AttentionGradient } from "../../device/families/attention.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import {
+  ATTENTION_BACKWARD_COLUMNS,
   ATTENTION_STATS_KERNEL,
   ATTENTION_STATS_TOKENS,
-  attentionBackwardColumns,
   attentionBackwardKernel,
   attentionBackwardParameters,
   type AttentionPass,
@@ -23,7 +23,6 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const kvHeads = keys.shape[1] / headSize;
   const group = heads / kvHeads;
   const stats = recordStats(on, operands, heads);
-  const columns = attentionBackwardColumns(on.staging);
   const record = (
     pass: AttentionPass,
     tensors: readonly [Tensor, Tensor, Tensor, Tensor],
@@ -31,7 +30,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
     count: number,
   ) =>
     on.dispatch(
-      attentionBackwardKernel(on.staging, pass, softcap !== undefined),
+      attentionBackwardKernel(pass, softcap !== undefined),
       attentionBackwardParameters({
         tokens: q.shape[0],
         positions: keys.shape[0],
@@ -49,7 +48,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
         out1: place(results[1]),
       }),
       [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
-      [Math.ceil(count / columns), kvHeads],
+      [Math.ceil(count / ATTENTION_BACKWARD_COLUMNS), kvHeads],
     );
   if (into.q !== undefined) record("queries", [q, dy, keys, values], [into.q], q.shape[0] * group);
   // Kernels write to buffers of their own: what nobody asks for goes to one, and views of one buffer take two passes.

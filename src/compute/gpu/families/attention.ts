@@ -1,5 +1,5 @@
 import type { Attention } from "../../device/families/attention.ts";
-import { attentionKernel, attentionParameters, attentionSlices, attentionTileRows } from "../kernels/attention.ts";
+import { ATTENTION_TILE_ROWS, attentionKernel, attentionParameters } from "../kernels/attention.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -10,7 +10,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const pairs = q.shape[0] * group;
   const extras = first !== undefined || last !== undefined || lse !== undefined;
   on.dispatch(
-    attentionKernel(on.staging, headSize, softcap !== undefined, extras),
+    attentionKernel(headSize, softcap !== undefined, extras),
     attentionParameters({
       tokens: q.shape[0],
       group,
@@ -33,6 +33,6 @@ export function attention(on: Dispatcher, operands: Attention): void {
       ...(extras ? [first ?? q, last ?? q].map((tensor) => whole(on, tensor)) : []),
       ...(extras ? [lse === undefined ? on.nothing : whole(on, lse)] : []),
     ],
-    [Math.ceil(pairs / attentionTileRows(on.staging)), kvHeads, attentionSlices(on.staging, headSize)],
+    [Math.ceil(pairs / ATTENTION_TILE_ROWS), kvHeads],
   );
 }

@@ -1,17 +1,16 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
-import type { GpuStaging } from "../../device/staging.ts";
 import { type Matrix, pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import { basisGradientKernel, basisGradientParameters } from "../kernels/basis-gradient.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
-import { productTile } from "../kernels/product.ts";
+import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
-/** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
-const BUSY = { subgroup: 32, workgroup: 512 } as const;
+/** Workgroups that keep a large graphics card busy. */
+const BUSY = 512;
 /** Partial sums of dγ take at most this much, unless one slice is more. */
 const MOST_PART_BYTES = 16 * 2 ** 20;
 
@@ -29,16 +28,12 @@ export interface BasisGradientSplit {
 }
 
 /** Divides dŜ (n·r, m) so that the GPU is busy and the partial sums stay far smaller than dŜ itself. */
-export function splitBasisGradient(
-  { cols, terms, bases }: BasisGradientShape,
-  staging: GpuStaging,
-): BasisGradientSplit {
-  const tile = productTile(staging);
-  const colBlocks = Math.ceil(cols / tile.cols);
-  const tiles = Math.ceil(terms / tile.rows);
+export function splitBasisGradient({ cols, terms, bases }: BasisGradientShape): BasisGradientSplit {
+  const colBlocks = Math.ceil(cols / PRODUCT_TILE.cols);
+  const tiles = Math.ceil(terms / PRODUCT_TILE.rows);
   const sliceBytes = bases * pitchOf(cols, "F32") * 4;
   const most = Math.max(1, Math.min(tiles, Math.floor(MOST_PART_BYTES / sliceBytes)));
-  const sliceTiles = Math.ceil(tiles / Math.min(Math.ceil(BUSY[staging.kind] / colBlocks), most));
+  const sliceTiles = Math.ceil(tiles / Math.min(Math.ceil(BUSY / colBlocks), most));
   const slices = Math.ceil(tiles / sliceTiles);
   return {
     colBlocks,
@@ -65,13 +60,13 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
 function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { readonly left: Matrix }): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms, cols, bases, r } = shape;
-  const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape, on.staging);
+  const { colBlocks, slices, sliceTiles } = splitBasisGradient(shape);
   const [p, q, l, g] = [bind(on, left), bind(on, right), bind(on, lambda), bind(on, gamma)];
   const pitch = pitchOf(cols, "F32");
   const format = left.dtype === "TERNARY" ? left.dtype : weightDtype("basis gradient", { ...left, dtype: left.dtype });
   if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
   on.dispatch(
-    basisGradientKernel(on.staging, pairing, format),
+    basisGradientKernel(pairing, format),
     basisGradientParameters({
       rows: terms,
       cols,

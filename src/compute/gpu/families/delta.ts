@@ -2,7 +2,7 @@ import type { Binding } from "../../device/buffer.ts";
 import { BLOCK_ROWS, type Delta, type DeltaBlock, padded4 } from "../../device/families/delta.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { deltaKernel, deltaParameters } from "../kernels/delta.ts";
-import { productTile } from "../kernels/product.ts";
+import { PRODUCT_TILE } from "../kernels/product.ts";
 import { rowBlocks } from "../bindings.ts";
 import { DROPPED_BITS } from "../../random/grid.ts";
 import type { Dispatcher } from "../context.ts";
@@ -25,8 +25,7 @@ export function delta(on: Dispatcher, operands: Delta): void {
 function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Binding): void {
   const { a, b, lambda, gamma, pairing, transposed } = operands;
   const philox = b.philox ?? a.philox;
-  const kernel = deltaKernel({ a: a.storage, b: b.storage, pairing, staging: on.staging });
-  const tile = productTile(on.staging);
+  const kernel = deltaKernel({ a: a.storage, b: b.storage, pairing });
   const [from, count] = transposed ? [0, operands.rows] : [rows.firstRow, rows.rows];
   const cols = transposed ? rows.rows : operands.cols;
   for (const part of basisBlocks(on, b, from, count)) {
@@ -49,7 +48,7 @@ function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Bindin
       ...drawing(philox),
       dropped: DROPPED_BITS[philox?.grid ?? "f32"],
     });
-    const groups = [Math.ceil(cols / tile.cols), Math.ceil(part.rows / tile.rows)] as const;
+    const groups = [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(part.rows / PRODUCT_TILE.rows)] as const;
     on.dispatch(kernel, parameters, [part.binding, a.buffer, gamma, lambda, target], groups);
   }
 }

@@ -1,7 +1,6 @@
 import type { Finish } from "../../device/families/finish.ts";
 import { DTYPE_CODES } from "../../device/dtype.ts";
-import type { GpuStaging } from "../../device/staging.ts";
-import { FINISH_FLAGS, finishKernel, finishParameters, finishPart } from "../kernels/finish.ts";
+import { FINISH_FLAGS, FINISH_KERNEL, FINISH_PART, finishParameters } from "../kernels/finish.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** Workgroups along x at most: every GPU has so many. */
@@ -10,12 +9,12 @@ const MOST_PER_ROW = 32_768;
 export function finish(on: Dispatcher, operands: Finish): void {
   const { rows, cols, pitch, weight, delta, target, roundDelta, statistics } = operands;
   const width = Math.ceil(cols / 4);
-  const count = finishWorkgroups(operands, on.staging);
+  const count = finishWorkgroups(operands);
   const perRow = Math.min(count, MOST_PER_ROW);
   const flags =
     (weight === undefined ? 0 : FINISH_FLAGS.hasWeight) | (roundDelta === true ? FINISH_FLAGS.roundDelta : 0);
   on.dispatch(
-    finishKernel(on.staging),
+    FINISH_KERNEL,
     finishParameters({
       cols,
       width,
@@ -33,6 +32,6 @@ export function finish(on: Dispatcher, operands: Finish): void {
 }
 
 /** Each writes one group of statistics. */
-export function finishWorkgroups({ rows, cols }: Pick<Finish, "rows" | "cols">, staging: GpuStaging): number {
-  return Math.ceil((rows * Math.ceil(cols / 4)) / finishPart(staging));
+export function finishWorkgroups({ rows, cols }: Pick<Finish, "rows" | "cols">): number {
+  return Math.ceil((rows * Math.ceil(cols / 4)) / FINISH_PART);
 }

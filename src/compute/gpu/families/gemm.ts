@@ -4,7 +4,7 @@ import { type Matrix, sliceCols, sliceRows, type Tensor } from "../../device/ten
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMM_FLAGS, gemmKernel, gemmParameters, integerGemmKernel } from "../kernels/gemm.ts";
-import { productTile } from "../kernels/product.ts";
+import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveRounded, type RoundedRows, roundRows, takesRounded } from "./rounded-rows.ts";
@@ -59,14 +59,13 @@ function recordPart(
   rounded: RoundedRows | undefined,
 ): void {
   const [rows, cols] = y.shape;
-  const tile = productTile(on.staging);
   const [aBlock, bBlock, yBlock] = [bind(on, a), bind(on, b), bind(on, y)];
   const scales = scalesOf(on, b, bBlock);
   const format = b.dtype === "TERNARY" ? b.dtype : storedDtype("gemm", { ...b, dtype: b.dtype });
   const biasBlock = bias === undefined ? undefined : bind(on, bias);
   const residualBlock = residual === undefined ? undefined : bind(on, residual);
   on.dispatch(
-    rounded !== undefined && isBlockDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(on.staging, order, format),
+    rounded !== undefined && isBlockDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(order, format),
     gemmParameters({
       rows,
       cols,
@@ -93,7 +92,7 @@ function recordPart(
       ...scales.bindings,
       ...(rounded === undefined ? [] : [whole(on, rounded.scales)]),
     ],
-    [Math.ceil(cols / tile.cols), Math.ceil(rows / tile.rows)],
+    [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(rows / PRODUCT_TILE.rows)],
   );
 }
 

@@ -1,8 +1,7 @@
 import type { Dispatcher } from "../context.ts";
 import type { Families, Preparations, ScratchSizes } from "../../device/families.ts";
-import type { GpuStaging } from "../../device/staging.ts";
 import { deltaKernel } from "../kernels/delta.ts";
-import { finishKernel } from "../kernels/finish.ts";
+import { FINISH_KERNEL } from "../kernels/finish.ts";
 import { THETA_DELTA_KERNEL } from "../kernels/theta.ts";
 import type { KernelSource } from "../pipelines.ts";
 import { basisGradient, splitBasisGradient } from "./basis-gradient.ts";
@@ -78,19 +77,19 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
 
 /** The kernels that a GPU compiles ahead. */
 export const PREPARED: {
-  readonly [F in keyof Preparations]: (variant: Preparations[F], staging: GpuStaging) => readonly KernelSource[];
+  readonly [F in keyof Preparations]: (variant: Preparations[F]) => readonly KernelSource[];
 } = {
-  delta: (variant, staging) => [deltaKernel({ ...variant, staging })],
-  finish: (_, staging) => [finishKernel(staging)],
+  delta: (variant) => [deltaKernel(variant)],
+  finish: () => [FINISH_KERNEL],
   thetaDelta: () => [THETA_DELTA_KERNEL],
   magnitudes: magnitudeKernels,
 };
 
 /** Bytes of what callers hold for a GPU's commands. */
 export const SCRATCH: {
-  readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"], staging: GpuStaging) => ScratchSizes[F]["bytes"];
+  readonly [F in keyof ScratchSizes]: (of: ScratchSizes[F]["of"]) => ScratchSizes[F]["bytes"];
 } = {
   basisGradient: splitBasisGradient,
-  finish: (of, staging) => ({ statistics: 16 * finishWorkgroups(of, staging) }),
-  thetaGradient: ({ bases }, staging) => ({ parts: thetaPartBytes(bases, staging) }),
+  finish: (of) => ({ statistics: 16 * finishWorkgroups(of) }),
+  thetaGradient: ({ bases }) => ({ parts: thetaPartBytes(bases) }),
 };

@@ -1,8 +1,8 @@
 import type { LayerNorm, LayerNormGradient } from "../../device/families/norms.ts";
 import {
-  layerNormBackwardKernel,
+  LAYER_NORM_BACKWARD_KERNEL,
   layerNormBackwardParameters,
-  layerNormKernel,
+  LAYER_NORM_KERNEL,
   layerNormParameters,
 } from "../kernels/layer-norm.ts";
 import { place, whole } from "../bindings.ts";
@@ -13,7 +13,7 @@ import { columnSums } from "./column-sums.ts";
 export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: LayerNorm): void {
   const [rows, cols] = x.shape;
   on.dispatch(
-    layerNormKernel(on.staging),
+    LAYER_NORM_KERNEL,
     layerNormParameters({
       width: Math.ceil(cols / 4),
       cols,
@@ -36,7 +36,7 @@ export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): 
   const xTarget = operands.dx ?? takeScratch(on, "layer-norm.unused", [1, 4]);
   const products = takeScratch(on, "layer-norm.products", dweight === undefined ? [1, 4] : [rows, cols]);
   on.dispatch(
-    layerNormBackwardKernel(on.staging),
+    LAYER_NORM_BACKWARD_KERNEL,
     layerNormBackwardParameters({
       width: Math.ceil(cols / 4),
       cols,

@@ -77,12 +77,12 @@ function vector(
   const branch = norm?.branch;
   const gated = gate !== undefined;
   const cols = gated ? block.rows / 2 : block.rows;
-  const groups = Math.ceil(cols / gemvTileCols(on.staging, gated));
+  const groups = Math.ceil(cols / gemvTileCols(gated));
   const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
   on.dispatch(
-    gemvKernel(on.staging, dtype, rows, { input, gated }),
+    gemvKernel(dtype, rows, { input, gated }),
     gemvParameters({
       cols,
       terms: Math.ceil(terms / 8),

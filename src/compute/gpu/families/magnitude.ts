@@ -1,6 +1,5 @@
 import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
 import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
-import type { GpuStaging } from "../../device/staging.ts";
 import { sliceRows } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
 import {
@@ -28,8 +27,8 @@ import type { KernelSource } from "../pipelines.ts";
 const MOST_SQUARED_ROWS = 65_535;
 
 /** Those of a weight of this dtype. */
-export function magnitudeKernels({ dtype }: { readonly dtype: KernelDtype }, staging: GpuStaging): KernelSource[] {
-  return [rowSquaresKernel(staging, dtype), columnSquaresKernel(dtype), rescaleKernel(dtype), MAGNITUDE_KERNEL];
+export function magnitudeKernels({ dtype }: { readonly dtype: KernelDtype }): KernelSource[] {
+  return [rowSquaresKernel(dtype), columnSquaresKernel(dtype), rescaleKernel(dtype), MAGNITUDE_KERNEL];
 }
 
 /** Matrices above the binding limit are taken in blocks of rows. */
@@ -37,7 +36,7 @@ export function rowSquares(on: Dispatcher, { weight, delta, sums }: RowSquares):
   const [rows] = weight.shape;
   const fitting = [weight, delta].map((one) => (one === undefined ? rows : (rowBlocks(on, one)[0]?.rows ?? rows)));
   const step = Math.min(MOST_SQUARED_ROWS, ...fitting);
-  const kernel = rowSquaresKernel(on.staging, storedDtype("norms", weight));
+  const kernel = rowSquaresKernel(storedDtype("norms", weight));
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const part = {

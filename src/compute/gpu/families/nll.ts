@@ -4,9 +4,9 @@ import {
   NLL_BACKWARD_KERNEL,
   NLL_BACKWARD_WIDTH,
   NLL_FLAGS,
+  NLL_KERNEL,
   nllBackwardParameters,
   nllBlock,
-  nllKernel,
   nllParameters,
 } from "../kernels/nll.ts";
 import { place, whole } from "../bindings.ts";
@@ -20,10 +20,10 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
   const [tokens] = x.shape;
   const [vocabulary] = weight.shape;
   const state = takeScratch(on, "nll.state", [tokens, 4]);
-  for (const block of blocks(on, rowsAtMost ?? tokens, weight, bias)) {
+  for (const block of blocks(rowsAtMost ?? tokens, weight, bias)) {
     const logits = recordLogits(on, x, block, rowsAtMost);
     on.dispatch(
-      nllKernel(on.staging),
+      NLL_KERNEL,
       nllParameters({
         cols: block.cols,
         first: block.first,
@@ -45,7 +45,7 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
 
 export function nllGradient(on: Dispatcher, operands: NllGradient): void {
   const { x, weight, bias, dx, dweight, dbias, rowsAtMost = x.shape[0] } = operands;
-  for (const block of blocks(on, rowsAtMost, weight, bias)) {
+  for (const block of blocks(rowsAtMost, weight, bias)) {
     const logits = recordLogits(on, x, block, operands.rowsAtMost);
     recordGradient(on, logits, block.first, operands);
     if (dx !== undefined) {
@@ -68,9 +68,9 @@ interface Block {
 }
 
 /** The output matrix in blocks of rows: as many columns of logits as may exist at a time. */
-function blocks({ staging }: Dispatcher, tokens: number, weight: Tensor, bias: Tensor | undefined): Block[] {
+function blocks(tokens: number, weight: Tensor, bias: Tensor | undefined): Block[] {
   const [vocabulary] = weight.shape;
-  const most = nllBlock(staging, tokens);
+  const most = nllBlock(tokens);
   return Array.from({ length: Math.ceil(vocabulary / most) }, (_, index) => {
     const first = index * most;
     const cols = Math.min(most, vocabulary - first);

@@ -1,13 +1,13 @@
 import type { AdamWStep, GradientNorm, LossSum } from "../../device/families/optimizer.ts";
 import { ADAMW_KERNEL, ADAMW_THREADS, adamwParameters } from "../kernels/adamw.ts";
 import {
-  lossSumKernel,
+  LOSS_SUM_KERNEL,
   lossSumParameters,
-  normKernel,
+  NORM_KERNEL,
   normParameters,
-  squaresKernel,
+  SQUARES_KERNEL,
+  SQUARES_PART,
   squaresParameters,
-  squaresPart,
 } from "../kernels/norm.ts";
 import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
@@ -28,27 +28,26 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
 }
 
 export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {
-  const part = squaresPart(on.staging);
   const pieces = gradients.flatMap(({ buffer, size }) => ranges(on, size).map((range) => ({ of: buffer, ...range })));
-  const total = pieces.reduce((sum, { size }) => sum + Math.ceil(size / 4 / part), 0);
+  const total = pieces.reduce((sum, { size }) => sum + Math.ceil(size / 4 / SQUARES_PART), 0);
   const partial = takeScratch(on, "norm.partial", [1, total]);
   let first = 0;
   for (const { of, first: begin, size } of pieces) {
-    const parts = Math.ceil(size / 4 / part);
+    const parts = Math.ceil(size / 4 / SQUARES_PART);
     const [x, y] = grid(on, parts);
     const gradient = { of, offset: begin * 4, size: size * 4 };
     const parameters = squaresParameters({ vectors: size / 4, perRow: x, first });
-    on.dispatch(squaresKernel(on.staging), parameters, [gradient, whole(on, partial)], [x, y]);
+    on.dispatch(SQUARES_KERNEL, parameters, [gradient, whole(on, partial)], [x, y]);
     first += parts;
   }
-  on.dispatch(normKernel(on.staging), normParameters({ count: total, clip }), [whole(on, partial), state], [1]);
+  on.dispatch(NORM_KERNEL, normParameters({ count: total, clip }), [whole(on, partial), state], [1]);
   giveScratch(on, partial);
 }
 
 export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: LossSum): void {
   const { offset: at, pitch, shape } = losses;
   const parameters = lossSumParameters({ count: shape[0], at, pitch, weight, isFirst: first, slot });
-  on.dispatch(lossSumKernel(on.staging), parameters, [whole(on, losses), whole(on, sums)], [1]);
+  on.dispatch(LOSS_SUM_KERNEL, parameters, [whole(on, losses), whole(on, sums)], [1]);
 }
 
 /** A flat array in pieces that can be bound. */

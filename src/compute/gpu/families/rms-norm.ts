@@ -1,8 +1,8 @@
 import type { RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
 import {
-  rmsNormBackwardKernel,
+  RMS_NORM_BACKWARD_KERNEL,
   rmsNormBackwardParameters,
-  rmsNormKernel,
+  RMS_NORM_KERNEL,
   rmsNormParameters,
 } from "../kernels/rms-norm.ts";
 import { place, whole } from "../bindings.ts";
@@ -15,7 +15,7 @@ export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNo
   const size = weight.shape[1];
   const width = Math.ceil(size / 4);
   on.dispatch(
-    rmsNormKernel(on.staging),
+    RMS_NORM_KERNEL,
     rmsNormParameters({
       width,
       cols: size,
@@ -39,7 +39,7 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
   const xTarget = operands.dx ?? takeScratch(on, "rms-norm.unused", [1, 4]);
   const scales = takeScratch(on, "rms-norm.scales", [1, dweight === undefined ? 4 : rows * segments]);
   on.dispatch(
-    rmsNormBackwardKernel(on.staging),
+    RMS_NORM_BACKWARD_KERNEL,
     rmsNormBackwardParameters({
       width: Math.ceil(size / 4),
       cols: size,

@@ -18,7 +18,7 @@ export interface RoundedRows {
  * would be a command more for each of them.
  */
 export function takesRounded({ staging }: Dispatcher, { dtype }: Matrix): boolean {
-  return staging.kind === "workgroup" && staging.integerDots === true && dtype !== "TERNARY" && isBlockDtype(dtype);
+  return staging.integerDots === true && dtype !== "TERNARY" && isBlockDtype(dtype);
 }
 
 /** Rounds rows of whole blocks that can be bound together. */

@@ -1,16 +1,15 @@
 import type { Binding } from "../../device/buffer.ts";
 import type { DeltaBlock } from "../../device/families/delta.ts";
 import { THETA_BLOCK, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
-import type { GpuStaging } from "../../device/staging.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
 import {
   THETA_DELTA_KERNEL,
+  THETA_GRADIENT_KERNEL,
   THETA_THREADS,
+  THETA_TILE,
   thetaDeltaParameters,
-  thetaGradientKernel,
   thetaGradientParameters,
-  thetaTile,
 } from "../kernels/theta.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
@@ -84,8 +83,8 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
   }
 }
 
-/** Workgroups that keep a GPU busy: two cores, or a large graphics card. */
-const BUSY = { subgroup: 32, workgroup: 2048 } as const;
+/** Workgroups that keep a large graphics card busy. */
+const BUSY = 2048;
 /** Partial sums take at most this much, unless one slice is more. */
 const MOST_PART_BYTES = 16 * 2 ** 20;
 
@@ -96,20 +95,20 @@ interface Split {
   readonly rounds: number;
 }
 
-function split(elements: number, bases: number, staging: GpuStaging): Split {
-  const all = Math.ceil((elements + THETA_BLOCK - 1) / (THETA_BLOCK * thetaTile(staging).blocks));
-  const rounds = Math.ceil(all / Math.min(all, mostSlices(bases, staging)));
+function split(elements: number, bases: number): Split {
+  const all = Math.ceil((elements + THETA_BLOCK - 1) / (THETA_BLOCK * THETA_TILE.blocks));
+  const rounds = Math.ceil(all / Math.min(all, mostSlices(bases)));
   return { slices: Math.ceil(all / rounds), rounds };
 }
 
-function mostSlices(bases: number, staging: GpuStaging): number {
-  const busy = Math.ceil(BUSY[staging.kind] / Math.ceil(bases / thetaTile(staging).bases));
+function mostSlices(bases: number): number {
+  const busy = Math.ceil(BUSY / Math.ceil(bases / THETA_TILE.bases));
   return Math.max(1, Math.min(busy, Math.floor(MOST_PART_BYTES / (bases * 4))));
 }
 
 /** Bytes of partial sums that any layer takes at most. */
-export function thetaPartBytes(bases: number, staging: GpuStaging): number {
-  return mostSlices(bases, staging) * bases * 4;
+export function thetaPartBytes(bases: number): number {
+  return mostSlices(bases) * bases * 4;
 }
 
 /** What is above the binding limit is taken in blocks of rows. */
@@ -120,9 +119,9 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const from = bind(on, sliceRows(g, first, count));
-    const { slices, rounds } = split(count * cols, bases, on.staging);
+    const { slices, rounds } = split(count * cols, bases);
     on.dispatch(
-      thetaGradientKernel(on.staging),
+      THETA_GRADIENT_KERNEL,
       thetaGradientParameters({
         count: count * cols,
         width: cols,
@@ -134,7 +133,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
         key,
       }),
       [from.binding, parts],
-      [Math.ceil(bases / thetaTile(on.staging).bases), slices],
+      [Math.ceil(bases / THETA_TILE.bases), slices],
     );
     const to = bind(on, target);
     on.dispatch(

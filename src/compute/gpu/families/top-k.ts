@@ -1,6 +1,6 @@
 import { MOST_TOP_K, type TopK } from "../../device/families/tokens.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { topKKernel, topKParameters } from "../kernels/top-k.ts";
+import { TOP_K_KERNEL, topKParameters } from "../kernels/top-k.ts";
 import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -34,7 +34,7 @@ function record(
 ): void {
   const [rows, count] = x.shape;
   on.dispatch(
-    topKKernel(on.staging),
+    TOP_K_KERNEL,
     topKParameters({
       k,
       count,

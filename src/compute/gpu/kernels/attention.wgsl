@@ -7,13 +7,9 @@
 // unless `lasts` says another; the first is that of the window, which ends with the last, or a later one by `firsts`. A
 // workgroup serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head.
 // What decoding never asks for, EXTRAS, is a variant: first and last key of each token, and the logarithms of the
-// softmax's sums. This is the head of attention-subgroup.wgsl and attention-workgroup.wgsl.
-#if STAGING == "subgroup"
-enable subgroups;
-#if EXTRAS
-diagnostic(off, subgroup_uniformity); // loops go from the first to the last key of a tile's tokens, the same for all lanes
-#end
-#end
+// softmax's sums.
+//
+// Of 128 threads each scores one key of a tile for all pairs, then owns parts of the outputs.
 
 struct Parameters {
   tokens: u32,
@@ -100,4 +96,166 @@ fn store_sum(pair: u32, kv_head: u32, log_sum: f32) {
 
 fn element_of(pair: u32, kv_head: u32, pitch: u32) -> u32 {
   return (pair / p.group) * pitch + (kv_head * p.group + pair % p.group) * HEAD;
+}
+
+const THREADS = 128u;
+const TILE_KEYS = THREADS;
+const SHARE = THREADS / TILE_ROWS; // threads that reduce one pair's scores
+
+var<workgroup> rows: array<vec4<f32>, ${TILE_ROWS * HEAD_VECTORS}>;
+var<workgroup> scores: array<f32, ${TILE_ROWS * 128}>;
+var<workgroup> partial: array<f32, 128>;
+var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
+#if EXTRAS
+var<workgroup> shared_range: vec2<u32>;
+var<workgroup> shared_shown: u32; // keys up to the last that a pair sees which sees any of a tile
+
+// Does a pair see any key of the tile that begins at `base`?
+fn looks(pair: u32, base: u32) -> bool {
+  return first_key(pair) < base + TILE_KEYS && last_key(pair) >= base;
+}
+#end
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let pairs = p.tokens * p.group;
+  let first_pair = workgroup.x * TILE_ROWS;
+  let last_pair = min(first_pair + TILE_ROWS, pairs) - 1u;
+  let kv_head = workgroup.y;
+  for (var unit = thread; unit < TILE_ROWS * HEAD; unit += THREADS) {
+    let pair = min(first_pair + unit / HEAD, pairs - 1u);
+    rows[unit] = q[p.q_at + element_of(pair, kv_head, p.q_pitch) + unit % HEAD];
+  }
+  // Running maximum and sum of the pair that this thread helps to reduce; equal in all threads that share it.
+  let mine = thread / SHARE;
+  let last = last_key(min(first_pair + mine, pairs - 1u));
+  let first = first_key(min(first_pair + mine, pairs - 1u));
+  var top = NEVER;
+  var sum = 0.0;
+#for u in 0..UNITS
+  var out_${u} = vec4<f32>(0.0);
+#end
+#if EXTRAS
+  if (thread == 0u) {
+    var range = vec2<u32>(first_key(first_pair), last_key(first_pair));
+    for (var pair = first_pair + 1u; pair <= last_pair; pair++) {
+      range = vec2<u32>(min(range.x, first_key(pair)), max(range.y, last_key(pair)));
+    }
+    shared_range = range;
+  }
+  let range = workgroupUniformLoad(&shared_range);
+#else
+  let range = vec2<u32>(first_key(first_pair), last_key(last_pair));
+#end
+  let begin = range.x;
+  let end = range.y; // the last key of the tile
+  workgroupBarrier();
+  for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+#if EXTRAS
+    // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
+    if (thread == 0u) {
+      shared_shown = 0u;
+      for (var pair = first_pair; pair <= last_pair; pair++) {
+        if (looks(pair, base)) {
+          shared_shown = max(shared_shown, last_key(pair) + 1u);
+        }
+      }
+    }
+    let shown = workgroupUniformLoad(&shared_shown);
+    if (shown == 0u) {
+      continue;
+    }
+    let end_here = shown - 1u;
+#else
+    let end_here = end;
+#end
+    let row = p.k_at + kv_head * HEAD + min(base + thread, end_here) * p.k_pitch;
+#for i in 0..TILE_ROWS
+    var s_${i} = 0.0;
+#end
+    for (var d = 0u; d < HEAD; d++) {
+      let key = keys[row + d];
+#for i in 0..TILE_ROWS
+      s_${i} += dot(rows[${i}u * HEAD + d], key);
+#end
+    }
+#for i in 0..TILE_ROWS
+    scores[${i * 128}u + thread] = s_${i} * p.scale;
+#end
+#if SOFTCAP
+    for (var i = 0u; i < TILE_ROWS; i++) {
+      scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
+    }
+#end
+    workgroupBarrier();
+    var most = NEVER;
+    for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
+      if (base + n <= last && base + n >= first) {
+        most = max(most, scores[mine * TILE_KEYS + n]);
+      }
+    }
+    partial[thread] = most;
+    workgroupBarrier();
+    for (var n = 0u; n < SHARE; n++) {
+      most = max(most, partial[mine * SHARE + n]);
+    }
+    most = max(most, top);
+    var added = 0.0;
+    for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
+      var weight = 0.0;
+      if (base + n <= last && base + n >= first) {
+        weight = exp(scores[mine * TILE_KEYS + n] - most);
+      }
+      scores[mine * TILE_KEYS + n] = weight;
+      added += weight;
+    }
+    workgroupBarrier();
+    partial[thread] = added;
+    if (thread % SHARE == 0u) {
+      shrinks[mine] = exp(top - most);
+    }
+    workgroupBarrier();
+    sum *= exp(top - most);
+    for (var n = 0u; n < SHARE; n++) {
+      sum += partial[mine * SHARE + n];
+    }
+    top = most;
+    let here = min(TILE_KEYS, end_here + 1u - base);
+#for u in 0..UNITS
+    {
+      let unit = min(${u}u * THREADS + thread, TILE_ROWS * HEAD - 1u);
+      let source = p.v_at + kv_head * HEAD + unit % HEAD + base * p.v_pitch;
+      var part = vec4<f32>(0.0);
+      for (var n = 0u; n < here; n++) {
+        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), values[source + n * p.v_pitch], part);
+      }
+#if EXTRAS
+      if (looks(min(first_pair + unit / HEAD, pairs - 1u), base)) {
+        out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+      }
+#else
+      out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+#end
+    }
+#end
+    workgroupBarrier();
+  }
+  if (thread % SHARE == 0u) {
+    shrinks[mine] = sum;
+#if EXTRAS
+    if (first_pair + mine <= last_pair) {
+      store_sum(first_pair + mine, kv_head, top + log(sum));
+    }
+#end
+  }
+  workgroupBarrier();
+#for u in 0..UNITS
+  {
+    let unit = ${u}u * THREADS + thread;
+    let pair = first_pair + unit / HEAD;
+    if (unit < TILE_ROWS * HEAD && pair <= last_pair) {
+      y[p.y_at + element_of(pair, kv_head, p.y_pitch) + unit % HEAD] = out_${u} / shrinks[unit / HEAD];
+    }
+  }
+#end
 }

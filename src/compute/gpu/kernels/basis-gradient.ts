@@ -1,22 +1,16 @@
 import type { KernelSource } from "../pipelines.ts";
-import workgroupText from "./basis-gradient-workgroup.wgsl" with { type: "text" };
 import basisGradientText from "./basis-gradient.wgsl" with { type: "text" };
 import type { KernelDtype } from "../../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import type { Pairing } from "../../device/pairing.ts";
 import { productDefinitions } from "./product.ts";
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("basis-gradient", basisGradientText, { workgroup: workgroupText });
+const family = kernelFamily("basis-gradient", basisGradientText);
 
 /** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
-export function basisGradientKernel(
-  staging: GpuStaging,
-  pairing: Pairing,
-  left: KernelDtype | "TERNARY",
-): KernelSource {
-  return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions(staging, "terms", "terms") });
+export function basisGradientKernel(pairing: Pairing, left: KernelDtype | "TERNARY"): KernelSource {
+  return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions("terms", "terms") });
 }
 
 /** Parameters: see basis-gradient.wgsl. */

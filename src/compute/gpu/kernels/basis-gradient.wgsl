@@ -8,11 +8,7 @@
 //
 // Row q of dŜ is λ[k, j]'s (pairing.wgsl). Workgroup (x, y) owns a block of columns and slice
 // y of the tiles of rows: dγ of the slice in `gamma_parts` (slice, n, cols), dλ of the block in `lambda_parts`
-// (block, rows). partial-sums.wgsl adds both up, in a fixed order. product.wgsl has the sums, and what a
-// STAGING is.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
+// (block, rows). partial-sums.wgsl adds both up, in a fixed order. product.wgsl has the sums.
 
 struct Parameters {
   rows: u32, // of dŜ: n·r
@@ -65,27 +61,42 @@ fn part_at(slice: u32, j: u32, col: u32) -> u32 {
   return (slice * p.bases + j) * p.gamma_pitch + col / 4u;
 }
 
-#if STAGING == "subgroup"
-#block right
-#for t in 0..4
-    let s${t} = right[right_at + min(term + ${t}u, p.terms - 1u) * p.q_pitch];
+#block slab
+    let inside = term + ty < p.terms;
+    let source = min(term + ty, p.terms - 1u);
+    var p_line = line_p(source);
+    let left4 = select(vec4<f32>(0.0), load4_p(&p_line, p_col), inside);
+    let right4 = right[right_at + source * p.q_pitch];
 #end
-#end
-#block left
-#for i in 0..ROWS_PER_LANE
-    let inside_${i} = term + term_${i} < p.terms;
-    var p_${i} = line_p(select(0u, term + term_${i}, inside_${i}));
-    let v_${i} = select(vec4<f32>(0.0), load4_p(&p_${i}, p_col_${i}), inside_${i});
-#end
-#end
-var<workgroup> tile: array<vec4<f32>, ${TILE_ROWS * LANES}>;
+const CHUNK = 16u; // rows of the tile that are folded together
+var<workgroup> chunk: array<vec4<f32>, 256>; // [row][col / 4]
+var<workgroup> dots: array<f32, 256>; // [row][col / 4]
 
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let col = workgroup.x * TILE_COLS + lane * 4u;
+// Does a row of a chunk come first among those of its basis? And where is the next of these after row `line`?
+fn is_first(line: u32, q: u32) -> bool {
+#if PAIRING == "peft"
+  return line < p.bases;
+#else
+  return line == 0u || q % p.rank == 0u;
+#end
+}
+
+fn next_of_basis(line: u32, q: u32) -> u32 {
+#if PAIRING == "peft"
+  return line + p.bases;
+#else
+  return select(line + 1u, CHUNK, (q + 1u) % p.rank == 0u);
+#end
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let tx = thread % 16u;
+  let ty = thread / 16u;
+  let col = workgroup.x * TILE_COLS + tx * 4u;
   let slice = workgroup.y;
   if (col < p.cols) {
-    for (var j = 0u; j < p.bases; j++) {
+    for (var j = ty; j < p.bases; j += 16u) {
       gamma_parts[part_at(slice, j, col)] = vec4<f32>(0.0);
     }
   }
@@ -93,36 +104,39 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   let first = slice * p.slice_tiles * TILE_ROWS;
   let end = min(first + p.slice_tiles * TILE_ROWS, p.rows);
   for (var row = first; row < end; row += TILE_ROWS) {
-    // A step of 4 terms of the tile is ${TILE_ROWS} vectors: ${TILE_ROWS / 4} of each term. This lane loads these:
-#for i in 0..ROWS_PER_LANE
-    let term_${i} = (${i * LANES}u + lane) / ${TILE_ROWS / 4}u;
-    let p_col_${i} = min(row / 4u + (${i * LANES}u + lane) % ${TILE_ROWS / 4}u, (p.rows - 1u) / 4u);
-#end
+    let p_col = min(row / 4u + tx, (p.rows - 1u) / 4u);
 #include product_sums
-    // One copy of the rest in a loop compiles faster than one a row; each lane reads back what it wrote.
-#for i in 0..TILE_ROWS
-    tile[${i * LANES}u + lane] = total_${i};
+    for (var from_ = 0u; from_ < TILE_ROWS; from_ += CHUNK) {
+      workgroupBarrier();
+      storageBarrier(); // another thread may add to the same basis as in the chunk before
+      if (ty * 4u / CHUNK == from_ / CHUNK) {
+        let line = (ty * 4u) % CHUNK;
+#for i in 0..4
+        chunk[(line + ${i}u) * 16u + tx] = total_${i};
 #end
-    var a_row = 0xffffffffu;
-    var a4: vec4<f32>;
-    for (var q = row; q < min(row + TILE_ROWS, end); q++) {
-      let k = rank_of(q);
-      let j = basis_of(q);
-      if (k != a_row) {
-        a4 = load_a(k, col);
-        a_row = k;
       }
-      let scaled = tile[(q - row) * ${LANES}u + lane] * a4;
-      if (col < p.cols) {
-        gamma_parts[part_at(slice, j, col)] += load_lambda(k, j) * scaled;
-      }
-      let sum = subgroupAdd(dot(scaled, load_gamma(j, col)));
-      if (lane == 0u) {
+      workgroupBarrier();
+      let q = row + from_ + ty;
+      let k = rank_of(min(q, p.rows - 1u));
+      let j = basis_of(min(q, p.rows - 1u));
+      let scaled = chunk[thread] * load_a(k, col);
+      chunk[thread] = load_lambda(k, j) * scaled;
+      dots[thread] = dot(scaled, load_gamma(j, col));
+      workgroupBarrier();
+      if (q < end && tx == 0u) {
+        var sum = 0.0;
+        for (var i = 0u; i < 16u; i++) {
+          sum += dots[ty * 16u + i];
+        }
         lambda_parts[workgroup.x * p.rows + q] = sum;
+      }
+      if (q < end && col < p.cols && is_first(ty, q)) {
+        var sum = vec4<f32>(0.0);
+        for (var line = ty; line < CHUNK && row + from_ + line < end; line = next_of_basis(line, row + from_ + line)) {
+          sum += chunk[line * 16u + tx];
+        }
+        gamma_parts[part_at(slice, j, col)] += sum;
       }
     }
   }
 }
-#else
-#include workgroup
-#end

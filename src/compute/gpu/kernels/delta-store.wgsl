@@ -1,9 +1,9 @@
 // Part of delta.wgsl: the tail of every tile: scale, add to what is there, store.
 
-const CHUNK_ROWS = ${CHUNK_ROWS}u; // rows of the tile that are stored together
-const THREADS = ${THREADS}u;
+const CHUNK_ROWS = 16u; // rows of the tile that are stored together
+const THREADS = 256u;
 
-var<workgroup> tile: array<f32, ${CHUNK_ROWS * TILE_COLS}>;
+var<workgroup> tile: array<f32, ${16 * TILE_COLS}>;
 
 // Stores `CHUNK_ROWS` rows of sums that lie in `tile`. `row`, `col`: the chunk's place in this dispatch. Four neighbors of
 // the target are four columns of one row of the tile, or four rows of one column where it is transposed. What pads a row

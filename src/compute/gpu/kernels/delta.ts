@@ -3,8 +3,7 @@ import type { KernelSource } from "../pipelines.ts";
 import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
-import { productDefinitions, productTile } from "./product.ts";
-import type { GpuStaging } from "./staging.ts";
+import { productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("delta", deltaText, { store: storeText });
@@ -13,15 +12,12 @@ const family = kernelFamily("delta", deltaText, { store: storeText });
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
-export function deltaKernel({ a, b, pairing, staging }: DeltaVariant & { readonly staging: GpuStaging }): KernelSource {
-  const isSubgroup = staging.kind === "subgroup";
+export function deltaKernel({ a, b, pairing }: DeltaVariant): KernelSource {
   return family({
     STORAGE_A: BASIS_FORMATS[a],
     STORAGE_B: BASIS_FORMATS[b],
     PAIRING: pairing,
-    ...productDefinitions(staging, "rows", "terms"),
-    CHUNK_ROWS: isSubgroup ? productTile(staging).rows : 16,
-    THREADS: isSubgroup ? staging.lanes : 256,
+    ...productDefinitions("rows", "terms"),
   });
 }
 

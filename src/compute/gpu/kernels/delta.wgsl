@@ -8,10 +8,7 @@
 // PAIRING "peft":  q = k·n + j, so γ is the fast operand (its row changes with every term) and A the slow one.
 // PAIRING "paper": q = j·r + k, so A is the fast operand and γ the slow one. λ is stored in the order of q.
 //
-// The left operand is B̂, each term times its λ, the right one A∘γ. product.wgsl has the sums, and what a STAGING is.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
+// The left operand is B̂, each term times its λ, the right one A∘γ. product.wgsl has the sums.
 
 struct Parameters {
   rows: u32, // of this dispatch
@@ -73,75 +70,6 @@ fn load_slow(index: u32, c: u32) -> vec4<f32> { return load_gamma(index, c); }
 
 #include store
 
-#if STAGING == "subgroup"
-#block right
-    var s: array<vec4<f32>, 4>;
-#if STORAGE_A != "PHILOX" || PAIRING == "peft"
-    if (j + 4u <= p.fast_count) {
-      if (k != slow_row) {
-        slow = load_slow(k, c);
-        slow_row = k;
-      }
-#for t in 0..4
-      s[${t}] = slow * load_fast(j + ${t}u, c);
-#end
-      j += 4u;
-      if (j == p.fast_count) {
-        j = 0u;
-        k += 1u;
-      }
-    } else
-#end
-    {
-      for (var t = 0u; t < 4u; t++) {
-        s[t] = load_slow(k, c) * load_fast(j, c);
-        j += 1u;
-        if (j == p.fast_count) {
-          j = 0u;
-          k += 1u;
-        }
-      }
-    }
-#for t in 0..4
-    let s${t} = s[${t}];
-#end
-#end
-#block left
-    let scales = lambda[term / 4u]; // zero beyond the last term
-#for i in 0..ROWS_PER_LANE
-    let v_${i} = load4_b(&b_${i}, term / 4u) * scales;
-#end
-#end
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
-  let row = workgroup.y * TILE_ROWS;
-  let col = workgroup.x * TILE_COLS;
-  let c = (p.first_col + col) / 4u + lane;
-#for i in 0..ROWS_PER_LANE
-  var b_${i} = line_b(min(row + ${i * LANES}u + lane, p.rows - 1u));
-#end
-  var j = 0u; // of the fast operand
-  var k = 0u; // of the slow one
-  var slow: vec4<f32>; // row slow_row of the slow operand
-  var slow_row = 0xffffffffu;
-#include product_sums
-#for i in 0..TILE_ROWS
-  {
-    let at = ${i}u * TILE_COLS + lane * 4u;
-    tile[at] = total_${i}.x;
-    tile[at + 1u] = total_${i}.y;
-    tile[at + 2u] = total_${i}.z;
-    tile[at + 3u] = total_${i}.w;
-  }
-#end
-  workgroupBarrier();
-  store_chunk(row, col, thread);
-}
-#else
 #block slab
     // Terms beyond the last meet λ = 0; the index is held back so that nothing is read from another row.
     let q = min(term + vector * 4u, (p.terms - 1u) & ~3u);
@@ -177,4 +105,3 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     store_chunk(row + chunk, col, thread);
   }
 }
-#end

@@ -3,13 +3,11 @@ import { basisGradientKernel } from "./basis-gradient.ts";
 import { convertKernel } from "./convert.ts";
 import { deltaKernel } from "./delta.ts";
 import { kernelFamily } from "./family.ts";
-import type { GpuStaging } from "./staging.ts";
 
 test("a variant is expanded once, whoever asks for it again", () => {
-  const staging = (): GpuStaging => ({ kind: "subgroup", lanes: 8 });
-  const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft", staging: staging() });
+  const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft" });
   expect(delta()).toBe(delta());
-  expect(basisGradientKernel(staging(), "paper", "F16")).toBe(basisGradientKernel(staging(), "paper", "F16"));
+  expect(basisGradientKernel("paper", "F16")).toBe(basisGradientKernel("paper", "F16"));
   expect(convertKernel("PHILOX", "f16")).toBe(convertKernel("PHILOX", "f16"));
 });
 

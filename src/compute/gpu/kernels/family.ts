@@ -14,7 +14,6 @@ import philoxText from "./philox.wgsl" with { type: "text" };
 import reduceText from "./reduce.wgsl" with { type: "text" };
 import rowStatisticsText from "./row-statistics.wgsl" with { type: "text" };
 import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import ternaryText from "./ternary.wgsl" with { type: "text" };
 import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
@@ -62,12 +61,4 @@ export function kernelFamily(
     }
     return source;
   };
-}
-
-/**
- * The definitions that reduce.wgsl needs: one subgroup is a workgroup where the staging says so, else `threads` threads
- * (a power of two) reduce through workgroup memory.
- */
-export function reduction(staging: GpuStaging, threads: number): { STAGING: string; THREADS: number } {
-  return { STAGING: staging.kind, THREADS: staging.kind === "subgroup" ? staging.lanes : threads };
 }

@@ -1,7 +1,6 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import finishText from "./finish.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in finish.wgsl. */
@@ -9,18 +8,15 @@ export const FINISH_FLAGS = { hasWeight: 1, roundDelta: 2 } as const;
 
 /** Vectors of 4 that one thread finishes: sums of 256 squares. */
 const VECTORS = 64;
+const THREADS = 64;
 
 const family = kernelFamily("finish", finishText);
 
 /** W + ΔW, rounded once, with statistics. */
-export function finishKernel(staging: GpuStaging): KernelSource {
-  return family({ VECTORS, ...reduction(staging, 64) });
-}
+export const FINISH_KERNEL: KernelSource = family({ VECTORS, THREADS });
 
-/** Vectors of 4 that one workgroup of {@link finishKernel} handles. */
-export function finishPart(staging: GpuStaging): number {
-  return VECTORS * reduction(staging, 64).THREADS;
-}
+/** Vectors of 4 that one workgroup of {@link FINISH_KERNEL} handles. */
+export const FINISH_PART = VECTORS * THREADS;
 
 /** Parameters: see finish.wgsl. */
 export const finishParameters = uniformStruct({

@@ -1,8 +1,5 @@
 // target = W + ΔW, rounded once to the target's dtype; and what that did. The tail of every merge, whatever the method. Rows
 // of all three are `pitch` elements apart, a multiple of 4; what pads them becomes zero.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 #include dtype
 

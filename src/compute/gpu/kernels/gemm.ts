@@ -5,7 +5,6 @@ import { kernelFamily } from "./family.ts";
 import integerText from "./gemm-integer.wgsl" with { type: "text" };
 import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in gemm-operands.wgsl. */
@@ -22,11 +21,11 @@ const family = kernelFamily("gemm", gemmText);
 const integer = kernelFamily("gemm-integer", integerText);
 
 /** The product of two matrices, the second stored as `dtype`. */
-export function gemmKernel(staging: GpuStaging, order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
-  return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(staging, ...ALONG[order]) });
+export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
+  return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(...ALONG[order]) });
 }
 
-/** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks, in tiles of the workgroup staging. */
+/** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks. */
 export function integerGemmKernel(dtype: BlockDtype): KernelSource {
   return integer({ DTYPE: dtype });
 }

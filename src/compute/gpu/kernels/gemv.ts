@@ -1,9 +1,7 @@
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
-import lanesText from "./gemv-lanes.wgsl" with { type: "text" };
 import gemvText from "./gemv.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Flags of one dispatch; the constants of the same names in gemv-operands.wgsl. */
@@ -15,8 +13,7 @@ export const GEMV_MAX_ROWS = 4;
 /** Rows of W that one workgroup of 64 threads takes. */
 const TILE_COLS = 4;
 
-const threads = kernelFamily("gemv", gemvText);
-const lanes = kernelFamily("gemv-lanes", lanesText);
+const family = kernelFamily("gemv", gemvText);
 
 /** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
 export interface GemvVariant {
@@ -25,21 +22,13 @@ export interface GemvVariant {
 }
 
 /** Columns of y that one workgroup of the vector path computes. */
-export function gemvTileCols(staging: GpuStaging, gated: boolean): number {
-  const rowsOfW = staging.kind === "subgroup" ? staging.lanes : TILE_COLS;
-  return gated ? rowsOfW / 2 : rowsOfW;
+export function gemvTileCols(gated: boolean): number {
+  return gated ? TILE_COLS / 2 : TILE_COLS;
 }
 
 /** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
-export function gemvKernel(
-  staging: GpuStaging,
-  dtype: StoredDtype,
-  rows: number,
-  { input, gated }: GemvVariant,
-): KernelSource {
-  const variant = { DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated) };
-  if (staging.kind === "subgroup") return lanes({ ...variant, LANES: staging.lanes });
-  return threads({ ...variant, TILE_COLS, THREADS: 64, STAGING: staging.kind });
+export function gemvKernel(dtype: StoredDtype, rows: number, { input, gated }: GemvVariant): KernelSource {
+  return family({ DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated), TILE_COLS, THREADS: 64 });
 }
 
 /** Parameters: see gemv-operands.wgsl. */

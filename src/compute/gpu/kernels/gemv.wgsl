@@ -1,5 +1,5 @@
 // y = scale · x Wᵀ (+ bias) (+ residual) for few rows of x: the vector path of a linear layer, bound by reading W;
-// gemv-lanes.wgsl is its other form, and gemv-operands.wgsl says what x may be.
+// gemv-operands.wgsl says what x may be.
 // A workgroup computes TILE_COLS rows of W for all ROWS rows; its threads share out the terms, 8 at a time.
 #include gemv_operands
 #if GATED

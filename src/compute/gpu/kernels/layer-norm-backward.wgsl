@@ -1,9 +1,6 @@
 // The gradient of layer-norm.wgsl by x, row by row: with n = (x − mean) / √(variance + ε) and h = dy · weight,
 // dx = (h − mean(h) − n · mean(h · n)) / √(variance + ε). dy · n, whose column sums are the gradient by the weight, is
 // stored beside it.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   width: u32, // vectors of 4 in a row

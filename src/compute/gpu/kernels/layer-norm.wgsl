@@ -1,7 +1,4 @@
 // y = (x − mean) / √(variance + ε) · weight + bias, row by row.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   width: u32, // vectors of 4 in a row

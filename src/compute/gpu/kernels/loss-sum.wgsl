@@ -1,7 +1,4 @@
 // sums[slot] += weight · Σ losses (= where it is the first), in sums of at most 256 terms; one workgroup.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   count: u32,

@@ -1,33 +1,27 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("nll", nllText);
 
-/** Columns of logits that enter a row's state at once, at most … */
-const MOST_COLS = 8192;
-/** … and those of one thread: 4 sums of at most 256 terms. */
-const MOST_COLS_PER_THREAD = 1024;
-/** Threads that share a row where they are not a subgroup. */
+/** Threads that share a row. */
 const THREADS = 128;
+/** Columns of logits that enter a row's state at once, at most: far below the 1024 a thread of four sums of 256 terms. */
+const MOST_COLS = 8192;
 /** What a block of logits may take, unless a few columns take more. */
 const BLOCK_BYTES = 32 * 2 ** 20;
 const LEAST_COLS = 256;
 
 /** Columns of a block of logits for so many tokens; the logits of one block are all that exists at a time. */
-export function nllBlock(staging: GpuStaging, tokens: number): number {
-  const most = Math.min(MOST_COLS, MOST_COLS_PER_THREAD * reduction(staging, THREADS).THREADS);
+export function nllBlock(tokens: number): number {
   const fitting = Math.floor(BLOCK_BYTES / 4 / tokens / LEAST_COLS) * LEAST_COLS;
-  return Math.min(most, Math.max(LEAST_COLS, fitting));
+  return Math.min(MOST_COLS, Math.max(LEAST_COLS, fitting));
 }
 
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. */
-export function nllKernel(staging: GpuStaging): KernelSource {
-  return family(reduction(staging, THREADS));
-}
+export const NLL_KERNEL: KernelSource = family({ THREADS });
 
 /** Which gradients the backward kernel reads; the constants of the same names in nll-backward.wgsl. */
 export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;

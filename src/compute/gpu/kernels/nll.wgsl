@@ -1,9 +1,6 @@
 // One block of columns of logits (tokens, vocabulary) enters each row's running state: its maximum, the sum of
 // exp(logit − maximum), and the target's logit. The last block turns the state into lse = log Σ exp(logit) and
 // nll = lse − logit[target]; both are single numbers in rows of a vector.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   cols: u32, // of this block

@@ -1,8 +1,7 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import lossSumText from "./loss-sum.wgsl" with { type: "text" };
 import normText from "./norm.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const norm = kernelFamily("norm", normText);
@@ -10,26 +9,19 @@ const lossSum = kernelFamily("loss-sum", lossSumText);
 
 /** Vectors of 4 that one thread squares and sums: 256 terms. */
 const VECTORS = 64;
+const THREADS = 64;
 
-/** Sums of squares of parts of a flat array, {@link squaresPart} vectors of 4 a workgroup. */
-export function squaresKernel(staging: GpuStaging): KernelSource {
-  return norm({ STAGE: "squares", VECTORS, ...reduction(staging, 64) });
-}
+/** Sums of squares of parts of a flat array, {@link SQUARES_PART} vectors of 4 a workgroup. */
+export const SQUARES_KERNEL: KernelSource = norm({ STAGE: "squares", VECTORS, THREADS });
 
-/** Vectors of 4 that one workgroup of {@link squaresKernel} sums. */
-export function squaresPart(staging: GpuStaging): number {
-  return VECTORS * reduction(staging, 64).THREADS;
-}
+/** Vectors of 4 that one workgroup of {@link SQUARES_KERNEL} sums. */
+export const SQUARES_PART = VECTORS * THREADS;
 
 /** The norm from those sums, the factor of clipping, and whether training must halt. One workgroup. */
-export function normKernel(staging: GpuStaging): KernelSource {
-  return norm({ STAGE: "norm", VECTORS, ...reduction(staging, 64) });
-}
+export const NORM_KERNEL: KernelSource = norm({ STAGE: "norm", VECTORS, THREADS });
 
 /** Adds weighted sums of losses up. One workgroup. */
-export function lossSumKernel(staging: GpuStaging): KernelSource {
-  return lossSum(reduction(staging, 64));
-}
+export const LOSS_SUM_KERNEL: KernelSource = lossSum({ THREADS });
 
 /** Parameters: see loss-sum.wgsl. */
 export const lossSumParameters = uniformStruct({

@@ -1,9 +1,6 @@
 // The global norm of all gradients, in two stages. `squares`: each workgroup sums the squares of its share of a chunk.
 // `norm`: one workgroup adds the partial sums and decides what clipping multiplies by. No sum has more than 256 terms,
 // and the order is always the same.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 #if STAGE == "squares"
 struct Parameters {

@@ -1,14 +1,4 @@
 // Sums and maxima over all threads of a workgroup; every thread gets the result. Call in uniform control flow.
-#if STAGING == "subgroup"
-// The workgroup is one subgroup.
-fn sum_of_all(value: f32, thread: u32) -> f32 {
-  return subgroupAdd(value);
-}
-
-fn max_of_all(value: f32, thread: u32) -> f32 {
-  return subgroupMax(value);
-}
-#else
 var<workgroup> reduced: array<f32, ${THREADS}>;
 
 fn sum_of_all(value: f32, thread: u32) -> f32 {
@@ -36,4 +26,3 @@ fn max_of_all(value: f32, thread: u32) -> f32 {
   workgroupBarrier();
   return reduced[0];
 }
-#end

@@ -1,8 +1,5 @@
 // The gradient of rms-norm.wgsl by x, of each segment of each row: with s = 1 / √(mean(x²) + ε) and
 // h = gradient · (offset + weight), dx = s · (h − x · s² · mean(h · x)). s is stored for the gradient by the weight.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   width: u32, // vectors of 4 in a segment

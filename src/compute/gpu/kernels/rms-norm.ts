@@ -1,22 +1,17 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import backwardText from "./rms-norm-backward.wgsl" with { type: "text" };
 import rmsNormText from "./rms-norm.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("rms-norm", rmsNormText);
 const backward = kernelFamily("rms-norm-backward", backwardText);
 
 /** Root mean square normalization of row segments; one workgroup a segment. */
-export function rmsNormKernel(staging: GpuStaging): KernelSource {
-  return family(reduction(staging, 128));
-}
+export const RMS_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
 
 /** The gradient by x, and the segments' scales. */
-export function rmsNormBackwardKernel(staging: GpuStaging): KernelSource {
-  return backward(reduction(staging, 128));
-}
+export const RMS_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });
 
 /** Parameters: see rms-norm-backward.wgsl. */
 export const rmsNormBackwardParameters = uniformStruct({

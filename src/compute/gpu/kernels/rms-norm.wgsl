@@ -1,7 +1,4 @@
 // y = x / √(mean(x²) + ε) · (offset + weight), over segments of each row: the whole row, or each head of it.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   width: u32, // vectors of 4 in a segment

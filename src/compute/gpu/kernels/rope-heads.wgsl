@@ -1,9 +1,6 @@
 // What a token of a text does with its queries, keys and values, which lie in one buffer: heads of q and k are normalized
 // (NORMS) and turn by half rotation, q where it lies, k into rows of a cache, to which v is copied. A workgroup takes one head
 // of one row, in numbers, since halves of a head may end within a vector.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   head: u32, // elements in a head

@@ -1,8 +1,7 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import headsText from "./rope-heads.wgsl" with { type: "text" };
 import ropeText from "./rope.wgsl" with { type: "text" };
-import type { GpuStaging } from "./staging.ts";
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("rope", ropeText);
@@ -16,8 +15,8 @@ export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
 const heads = kernelFamily("rope-heads", headsText);
 
 /** Heads of q where they lie, of k and v into a cache. @param norms are heads of q and k normalized first? */
-export function ropeHeadsKernel(staging: GpuStaging, norms: boolean): KernelSource {
-  return heads({ NORMS: Number(norms), ...reduction(staging, 32) });
+export function ropeHeadsKernel(norms: boolean): KernelSource {
+  return heads({ NORMS: Number(norms), THREADS: 32 });
 }
 
 /** Parameters: see rope-heads.wgsl. */

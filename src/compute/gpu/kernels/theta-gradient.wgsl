@@ -3,11 +3,8 @@
 // partial-sums.wgsl adds the slices.
 //
 // A workgroup takes ${BASES} bases, and ${THREADS} blocks of elements at a time: each thread holds one block of G and draws the
-// same block of each basis. STAGING "subgroup": one subgroup adds what its lanes found, and one lane keeps it. "workgroup": each
-// thread has a sum of its own for each basis in workgroup memory; at the end threads add up those of single bases.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
+// same block of each basis. It has a sum of its own for each basis in workgroup memory; at the end threads add up those of
+// single bases.
 #include theta
 
 struct Parameters {
@@ -28,7 +25,7 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read_write> parts: array<f32>;
 
 const THREADS = ${THREADS}u;
-const BASES = ${BASES}u; // four for each thread of a subgroup; at most THREADS otherwise
+const BASES = ${BASES}u; // at most THREADS
 const SUM_BLOCK = 256u; // as in every sum: long ones lose no more than short ones
 
 // Zero before the first element and after the last one.
@@ -56,32 +53,6 @@ fn load(e: u32) -> f32 {
         let found = dot(g_0, philox_units(words.x)) + dot(g_1, philox_units(words.y)) +
           dot(g_2, philox_units(words.z)) + dot(g_3, philox_units(words.w));
 #end
-#if STAGING == "subgroup"
-@compute @workgroup_size(${THREADS})
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) thread: u32) {
-  let first_basis = workgroup.x * BASES;
-  let drawn = min(BASES, p.bases - first_basis);
-  let skipped = p.begin.x % BLOCK;
-  let own = vec4<u32>(thread) + THREADS * vec4<u32>(0u, 1u, 2u, 3u); // the bases whose sums this lane keeps
-  var total = vec4<f32>(0.0);
-  for (var begin = 0u; begin < p.rounds; begin += SUM_BLOCK) {
-    var sum = vec4<f32>(0.0);
-    for (var round = begin; round < min(begin + SUM_BLOCK, p.rounds); round++) {
-#include load_blocks
-      for (var b = 0u; b < drawn; b++) {
-#include draw
-        sum += select(vec4<f32>(0.0), vec4<f32>(subgroupAdd(found)), own == vec4<u32>(b));
-      }
-    }
-    total += sum;
-  }
-#for q in 0..4
-  if (own[${q}] < drawn) {
-    parts[workgroup.y * p.bases + first_basis + own[${q}]] = total[${q}];
-  }
-#end
-}
-#else
 const ROW = ${THREADS + 1}u; // of `dots`; odd, so that columns lie in different banks
 
 // [basis, thread]: an array of scalars, because threads write neighbors.
@@ -116,4 +87,3 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     parts[workgroup.y * p.bases + first_basis + thread] = total;
   }
 }
-#end

@@ -1,7 +1,6 @@
 import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
-import type { GpuStaging } from "./staging.ts";
 import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
 import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
 import thetaText from "./theta.wgsl" with { type: "text" };
@@ -32,22 +31,11 @@ export const thetaDeltaParameters = uniformStruct({
   scale: "f32",
 });
 
-/** What one workgroup of the gradient handles at once. */
-export interface ThetaTile {
-  readonly blocks: number;
-  readonly bases: number;
-}
-
-/** One subgroup, whose lanes keep four sums each; or 64 threads with their sums in 8 KB of workgroup memory. */
-export function thetaTile(staging: GpuStaging): ThetaTile {
-  return staging.kind === "subgroup" ? { blocks: staging.lanes, bases: 4 * staging.lanes } : { blocks: 64, bases: 32 };
-}
+/** What one workgroup of the gradient handles at once: 64 threads with a sum for each basis, 8 KB of workgroup memory. */
+export const THETA_TILE = { blocks: 64, bases: 32 } as const;
 
 /** Σ_e G[e] · θ_i[e] of some rows of a layer, slice by slice. */
-export function thetaGradientKernel(staging: GpuStaging): KernelSource {
-  const { blocks, bases } = thetaTile(staging);
-  return gradient({ STAGING: staging.kind, THREADS: blocks, BASES: bases });
-}
+export const THETA_GRADIENT_KERNEL: KernelSource = gradient({ THREADS: THETA_TILE.blocks, BASES: THETA_TILE.bases });
 
 /** Parameters: see theta-gradient.wgsl. */
 export const thetaGradientParameters = uniformStruct({

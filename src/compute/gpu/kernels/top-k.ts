@@ -1,15 +1,12 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily, reduction } from "./family.ts";
-import type { GpuStaging } from "./staging.ts";
+import { kernelFamily } from "./family.ts";
 import topKText from "./top-k.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 const family = kernelFamily("top-k", topKText);
 
 /** The k largest of chunks of a row. */
-export function topKKernel(staging: GpuStaging): KernelSource {
-  return family(reduction(staging, 128));
-}
+export const TOP_K_KERNEL: KernelSource = family({ THREADS: 128 });
 
 /** Parameters: see top-k.wgsl. */
 export const topKParameters = uniformStruct({

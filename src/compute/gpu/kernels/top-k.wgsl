@@ -1,8 +1,5 @@
 // The k largest of each chunk of a row, largest first; of equal values the lower id first. A second dispatch over the
 // chunks' results gives the row's. Each rank is a maximum over what comes after the rank before it, so nothing is marked.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   k: u32,
@@ -32,11 +29,6 @@ const MOST = 3.4028234e38;
 const NEVER = -MOST;
 const NOBODY = 0xffffffffu;
 
-#if STAGING == "subgroup"
-fn least_of_all(value: u32, thread: u32) -> u32 {
-  return subgroupMin(value);
-}
-#else
 var<workgroup> least: array<u32, ${THREADS}>;
 
 fn least_of_all(value: u32, thread: u32) -> u32 {
@@ -51,7 +43,6 @@ fn least_of_all(value: u32, thread: u32) -> u32 {
   workgroupBarrier();
   return least[0];
 }
-#end
 
 // A value within what can be compared; NaN is more than any number.
 fn value_of(row: u32, index: u32) -> f32 {

@@ -1,8 +1,7 @@
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
-import { kernelFamily, reduction } from "./family.ts";
+import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
-import type { GpuStaging } from "./staging.ts";
 import squaresText from "./weight-squares.wgsl" with { type: "text" };
 
 const family = kernelFamily("weight-squares", squaresText);
@@ -14,13 +13,13 @@ export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
 export const COLUMN_SQUARES_WIDTH = 64;
 
 /** Σ (W + Δ)² of each row, a workgroup each. */
-export function rowSquaresKernel(staging: GpuStaging, dtype: StoredDtype): KernelSource {
-  return family({ ALONG: "rows", DTYPE: dtype, ...reduction(staging, 64) });
+export function rowSquaresKernel(dtype: StoredDtype): KernelSource {
+  return family({ ALONG: "rows", DTYPE: dtype, THREADS: 64 });
 }
 
 /** The same of each column. */
 export function columnSquaresKernel(dtype: StoredDtype): KernelSource {
-  return family({ ALONG: "columns", DTYPE: dtype, STAGING: "workgroup" });
+  return family({ ALONG: "columns", DTYPE: dtype });
 }
 
 /** Parameters: see weight-squares.wgsl. */

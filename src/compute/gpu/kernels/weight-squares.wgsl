@@ -1,8 +1,5 @@
 // Sums of squares of W + Δ, of its rows or of its columns: what the norms of DoRA's magnitude are made of. W is stored as
 // DTYPE, Δ in f32; Δ may be left out.
-#if STAGING == "subgroup"
-enable subgroups;
-#end
 
 struct Parameters {
   rows: u32,
