@@ -90,7 +90,8 @@ export async function checkArchive(archive: string, name: string, version: strin
   throw new Error(`what was fetched is not the ${name}@${version} of package-lock.json: its hash is ${found}`);
 }
 
-async function execute(command: string[], cwd: string): Promise<void> {
+/** Runs a command. @throws {Error} with its words where it fails */
+export async function execute(command: string[], cwd: string): Promise<void> {
   const child = Bun.spawn(command, { cwd, stdin: "ignore", stdout: "ignore", stderr: "pipe" });
   const [status, words] = await Promise.all([child.exited, child.stderr.text()]);
   if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}\n${words}`);

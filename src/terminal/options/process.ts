@@ -9,6 +9,11 @@ import { run } from "./run.ts";
 
 /** Signals that ask the program to stop, and the exit status after them: 128 + the signal's number, as in a shell. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+/**
+ * A terminal signals the npm package's launcher and npm as well, and both pass it on to us: what follows so closely is no
+ * second Ctrl-C. Programs that start the binary itself signal it once.
+ */
+const ECHO_MS = process.env["RANDLORA_LAUNCHER"] === undefined ? 0 : 500;
 /** After the end of the terminal: an SSH session that was closed or lost. */
 const HANGUP_STATUS = 129;
 
@@ -28,15 +33,16 @@ export async function runProcess(program: Program, leave: (status: number) => vo
     process.exitCode = stopped;
     stop.abort();
   };
-  let isAsked = false;
+  let askedAt: number | undefined;
   for (const [name, status] of Object.entries(SIGNALS)) {
     process.on(name, () => {
-      if (isAsked) {
+      if (askedAt !== undefined && performance.now() - askedAt < ECHO_MS) return;
+      if (askedAt !== undefined) {
         // The shell's prompt is not to follow on a line that is being drawn.
         if (process.stderr.isTTY && stopped !== HANGUP_STATUS) writeSync(process.stderr.fd, "\n");
         leave(status);
       }
-      isAsked = true;
+      askedAt = performance.now();
       stopWith(status);
     });
   }

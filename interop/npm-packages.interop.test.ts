@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { version } from "../package.json";
+import { launcherManifest, packNpm, platformManifest, platformPackage } from "../scripts/npm-packages.ts";
+import { hostTarget, isTarget, TARGETS } from "../scripts/runtimes.ts";
+import { Typist } from "../src/terminal/testing/typist.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const targets = Object.keys(TARGETS).filter(isTarget);
+const host = hostTarget();
+if (host === undefined) throw new Error("no platform of ours");
+
+/** Holds the tarballs, the projects that they are installed in, and an empty HOME for each of these. */
+let folder: string;
+/** npm's registry, as far as npm, pnpm and Bun ask it: what is known of a package, and its tarball. */
+let registry: Bun.Server<undefined> | undefined;
+
+beforeAll(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), "randlora-npm-")));
+  const tarballs = await packNpm(join(folder, "tarballs"), [host]);
+  const manifests = new Map([launcherManifest(), ...targets.map(platformManifest)].map((one) => [one.name, one]));
+  registry = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch({ url }) {
+      const { origin, pathname } = new URL(url);
+      const path = pathname.slice(1);
+      const tarball = tarballs.find((one) => basename(one) === path);
+      if (tarball !== undefined) return new Response(Bun.file(tarball));
+      const manifest = manifests.get(path);
+      if (manifest === undefined) return new Response("{}", { status: 404 });
+      const file = `${path}-${version}.tgz`;
+      // Of other platforms nothing is fetched, so they need no tarball.
+      const bytes = tarballs.some((one) => basename(one) === file)
+        ? await readFile(join(folder, "tarballs", file))
+        : "";
+      const integrity = `sha512-${createHash("sha512").update(bytes).digest("base64")}`;
+      const dist = { tarball: `${origin}/${file}`, integrity };
+      return Response.json({
+        name: path,
+        "dist-tags": { latest: version },
+        versions: { [version]: { ...manifest, dist } },
+      });
+    },
+  });
+});
+
+afterAll(async () => {
+  await registry?.stop(true);
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A project with an empty HOME, in which nothing but this registry and these variables is known. */
+class Project {
+  constructor(readonly path: string) {}
+
+  static async create(): Promise<Project> {
+    const project = new Project(await mkdtemp(join(folder, "project-")));
+    await mkdir(join(project.path, "home"));
+    await writeFile(join(project.path, "package.json"), '{ "name": "project", "private": true }\n');
+    return project;
+  }
+
+  env(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
+    const { PATH = "" } = process.env;
+    return {
+      PATH,
+      HOME: join(this.path, "home"),
+      npm_config_registry: registry?.url.href ?? "",
+      npm_config_ignore_scripts: "true",
+      npm_config_update_notifier: "false",
+      RANDLORA_DEVICE: "cpu",
+      ...extra,
+    };
+  }
+
+  /** Runs a command here. */
+  async run(command: readonly string[], extra: Readonly<Record<string, string>> = {}, input = "") {
+    const { path: cwd } = this;
+    const stdin = new Blob([input]);
+    const child = Bun.spawn([...command], { cwd, env: this.env(extra), stdin, stdout: "pipe", stderr: "pipe" });
+    const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    return { status, signal: child.signalCode, stdout, stderr };
+  }
+
+  async mustRun(...command: readonly string[]): Promise<string> {
+    const { status, stdout, stderr } = await this.run(command);
+    expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
+    return stdout;
+  }
+}
+
+describe("from the registry, without install scripts", () => {
+  test("npx randlora: doctor, finetune, merge and chat", async () => {
+    const project = await Project.create();
+    const randlora = ["npx", "--yes", "randlora"];
+    expect(await project.mustRun(...randlora, "doctor")).toContain("cpu");
+    await project.mustRun(...randlora, "finetune", "--sparse", "--steps", "2", "--out", "run");
+    await project.mustRun(...randlora, "merge", "embedded", "run", "--out", "merged", "--verify");
+    expect(await project.mustRun(...randlora, "chat", "merged", "-p", "Hello!", "--max-tokens", "3")).not.toBe("");
+    expect(await project.run([...randlora, "chat", "nowhere", "-p", "x"])).toMatchObject({ status: 1, stdout: "" });
+    // npx keeps what it fetched below HOME.
+    expect(await readdir(project.path)).toEqual(["home", "merged", "package.json", "run"]);
+  });
+
+  test.each([
+    ["pnpm", [join(ROOT, "node_modules/.bin/pnpm"), "add", "randlora"]],
+    ["Bun", [process.execPath, "add", "--no-summary", "randlora"]],
+    ["npm", ["npm", "install", "randlora"]],
+  ])("installed by %s", async (_, install) => {
+    const project = await Project.create();
+    await project.mustRun(...install);
+    const launcher = join(project.path, "node_modules/.bin/randlora");
+    expect(await project.mustRun(launcher, "--version")).toStartWith(version);
+    const input = '{"text": "Once upon a time"}\n'.repeat(2);
+    expect(await project.run([launcher, "tokenize", "embedded", "--json"], {}, input)).toMatchObject({ status: 0 });
+    expect(await project.run([launcher, "--nonsense"])).toMatchObject({ status: 2, stdout: "" });
+  });
+
+  test("without optional packages, it says what is missing", async () => {
+    const project = await Project.create();
+    await project.mustRun("npm", "install", "--omit=optional", "randlora");
+    expect(await project.run(["npx", "randlora", "doctor"])).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr:
+        `error: the package ${platformPackage(host)}, which has the binary, is not installed\n` +
+        `hint: install randlora@${version} again without --omit=optional, --no-optional or a lock file of another platform\n`,
+    });
+  });
+
+  // setsid (util-linux) makes the terminal the one that Ctrl-C signals: npx, npm, the launcher and the binary at once.
+  test.if(process.platform === "linux")("Ctrl-C under npx asks once: the run is saved", async () => {
+    const project = await Project.create();
+    await project.mustRun("npm", "install", "randlora");
+    const finetune = ["npx", "randlora", "finetune", "--sparse", "--steps", "3000", "--out", "run"];
+    const typist = new Typist(["setsid", "--ctty", "--wait", ...finetune], {
+      columns: 100,
+      rows: 20,
+      cwd: project.path,
+      env: project.env(),
+    });
+    await typist.until("step 1 ");
+    typist.type("\x03");
+    expect(await typist.exited).toBe(130);
+    expect(await readdir(join(project.path, "run", "state"))).not.toEqual([]);
+    await typist.end();
+  });
+});

@@ -1,0 +1,101 @@
+/*
+ * `npm run pack:npm [PLATFORM…]`: the npm packages as dist/npm/*.tgz. One holds a launcher in plain JavaScript, and one a
+ * platform the binary; npm installs the one that `os`, `cpu` and `libc` fit, so no install script is needed.
+ */
+import { cp, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import packageJson from "../package.json";
+import { build } from "./build.ts";
+import { execute, isTarget, type Target, TARGETS } from "./runtimes.ts";
+
+const ROOT = join(import.meta.dir, "..");
+/** npm's registry has taken larger ones, but proxies and mirrors refuse them. */
+const LARGEST = 185_000_000;
+
+const { name, version, description, license, engines } = packageJson;
+const [npmOs, npmCpu] = [
+  (target: Target) => target.replace(/-.*/, "").replace("windows", "win32"),
+  (target: Target) => target.replace(/.*-/, ""),
+];
+
+/** The package that holds a platform's binary: `randlora-linux-x64`, as the launcher finds it by Node's names. */
+export function platformPackage(target: Target): string {
+  return `${name}-${npmOs(target)}-${npmCpu(target)}`;
+}
+
+function common() {
+  const { GITHUB_REPOSITORY: repository } = process.env;
+  // Where npm proves what a package was built from, this must name the repository that builds it.
+  const origin =
+    repository === undefined ? {} : { repository: { type: "git", url: `git+https://github.com/${repository}.git` } };
+  return { version, license, ...origin };
+}
+
+/** package.json of the launcher, with the exact version of every platform's package. */
+export function launcherManifest() {
+  const platforms = Object.keys(TARGETS)
+    .filter(isTarget)
+    .map((target) => [platformPackage(target), version]);
+  return {
+    name,
+    ...common(),
+    description,
+    type: "module",
+    bin: { [name]: "randlora.mjs" },
+    engines,
+    optionalDependencies: Object.fromEntries(platforms),
+  };
+}
+
+/** package.json of a platform's package. */
+export function platformManifest(target: Target) {
+  return {
+    name: platformPackage(target),
+    ...common(),
+    description: `The binary of ${name} for ${npmOs(target)} on ${npmCpu(target)}`,
+    os: [npmOs(target)],
+    cpu: [npmCpu(target)],
+    ...(npmOs(target) === "linux" ? { libc: ["glibc"] } : {}),
+    // Yarn would keep it in a zip archive, where it cannot be started.
+    preferUnplugged: true,
+  };
+}
+
+/** Writes the packages of these platforms, and the launcher, into a folder; their paths, the launcher's last. */
+export async function packNpm(folder: string, targets: readonly Target[]): Promise<string[]> {
+  await mkdir(folder, { recursive: true });
+  const work = await mkdtemp(join(folder, ".pack-"));
+  const pack = async (manifest: { readonly name: string }): Promise<string> => {
+    const place = join(work, manifest.name);
+    await Bun.write(join(place, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+    await cp(join(ROOT, "LICENSE"), join(place, "LICENSE"));
+    await execute(["npm", "pack", "--silent", "--pack-destination", folder], place);
+    const path = join(folder, `${manifest.name}-${version}.tgz`);
+    const { size } = await stat(path);
+    if (size > LARGEST) throw new Error(`${path}: ${size} bytes, and registries take ${LARGEST}`);
+    return path;
+  };
+  try {
+    const paths: string[] = [];
+    for (const target of targets) {
+      const manifest = platformManifest(target);
+      await build(join(work, manifest.name, "bin", target === "windows-x64" ? "randlora.exe" : "randlora"), target);
+      paths.push(await pack(manifest));
+    }
+    const place = join(work, name);
+    await cp(join(import.meta.dir, "npm/randlora.mjs"), join(place, "randlora.mjs"));
+    await cp(join(ROOT, "README.md"), join(place, "README.md"));
+    return [...paths, await pack(launcherManifest())];
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) {
+  const named = process.argv.slice(2);
+  const unknown = named.find((target) => !isTarget(target));
+  if (unknown !== undefined) throw new Error(`${unknown}: not one of ${Object.keys(TARGETS).join(", ")}`);
+  const targets = (named.length > 0 ? named : Object.keys(TARGETS)).filter(isTarget);
+  const paths = await packNpm(join(ROOT, "dist/npm"), targets);
+  process.stdout.write(paths.map((path) => `${path.slice(ROOT.length + 1)}\n`).join(""));
+}
