@@ -70,7 +70,6 @@ describe("the layout", () => {
       "src/compute/open-device.ts",
       "src/measure/doctor/advice.ts",
       "src/measure/doctor/doctor.ts",
-      "src/measure/doctor/report.ts",
     ]);
   });
 

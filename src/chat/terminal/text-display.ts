@@ -1,4 +1,4 @@
-import { MarkdownStream, printable } from "../../terminal/markdown.ts";
+import { MarkdownStream, printable } from "./markdown.ts";
 import type { Style } from "../../terminal/style.ts";
 
 /**

@@ -1,10 +1,10 @@
-import type { VulkanDrivers } from "../../compute/gpu/doctor-drivers.ts";
-import type { FolderState } from "../../compute/gpu/doctor-folders.ts";
 import { formatAmount, formatBytes, formatDuration, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { ProductTrial } from "./device-trial.ts";
 import { type CpuFacts, type Diagnosis, type GpuFacts, TRIAL } from "./doctor.ts";
+
+type Folder = Diagnosis["caches"]["hub"];
 
 /** Words for what is well, and for what is not. */
 type Good = (is: boolean, yes: string, no: string) => string;
@@ -50,9 +50,8 @@ export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: St
       ]),
     );
   }
-  const room = ({ freeBytes }: FolderState): string =>
-    freeBytes === undefined ? "" : `, ${formatBytes(freeBytes)} free`;
-  const state = (folder: FolderState): string => {
+  const room = ({ freeBytes }: Folder): string => (freeBytes === undefined ? "" : `, ${formatBytes(freeBytes)} free`);
+  const state = (folder: Folder): string => {
     const usable = folder.exists ? "writable" : "made when it is needed";
     return good(folder.writable, usable, "not writable") + room(folder);
   };
@@ -117,7 +116,7 @@ function gpuRows(gpu: GpuFacts): string[][] {
   ];
 }
 
-function vulkanRows({ loader, overriddenBy, manifests }: VulkanDrivers, good: Good): string[][] {
+function vulkanRows({ loader, overriddenBy, manifests }: NonNullable<Diagnosis["vulkan"]>, good: Good): string[][] {
   const rows = [["loader", good(loader, "libvulkan.so.1", "libvulkan.so.1 cannot be loaded")]];
   if (overriddenBy !== undefined) rows.push(["searched", `only what ${overriddenBy} names`]);
   for (const { path, library, problem } of manifests) {

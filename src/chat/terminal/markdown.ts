@@ -1,5 +1,5 @@
-import { visibleLines } from "../files/visible.ts";
-import type { Style } from "./style.ts";
+import { visibleLines } from "../../files/visible.ts";
+import type { Style } from "../../terminal/style.ts";
 
 /** Inline marks, the longer first: what opens with one closes with the same. */
 const MARKS = ["***", "**", "__", "~~", "*", "_", "`"] as const;

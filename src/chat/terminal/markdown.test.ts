@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { MarkdownStream, printable } from "./markdown.ts";
-import { createStyle, type Style } from "./style.ts";
+import { createStyle, type Style } from "../../terminal/style.ts";
 
 const tag = (name: string) => (text: string) => `<${name}>${text}</${name}>`;
 const names = ["bold", "dim", "italic", "red", "green", "yellow", "cyan"] as const;
