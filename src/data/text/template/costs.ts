@@ -1,300 +1,240 @@
-// Larger than 12 KB: one table of what each filter, test and operator costs.
 import { type Budget, elements, isContainer, plainValue, type Size } from "./budget.ts";
-import { field, isNode, type Node, type NodeRoles } from "./nodes.ts";
 
-/** An expression or a statement that is being evaluated, and what is known of its parts. */
+/** A statement or an expression: the library exports no types of them. */
+export interface Node {
+  readonly type: string;
+}
+
+/** A node that is being evaluated, and what is known of its parts. */
 export interface Frame {
   readonly node: Node;
-  /** Of a filter, an operator, a member: what it is applied to. */
+  /** What a filter, an operator or a member is applied to. */
   operand: unknown;
-  /** Of a filter that writes its operand out. */
+  /** The operand of a filter that writes all of it out. */
   size: Size | undefined;
+  /** Arguments, and what they hold where they may be unpacked. */
   readonly given: unknown[];
+  /** A call's parts from here on are its macro's body, a filter statement's its arguments. */
+  isApplied: boolean;
   /** Length of what its block has written so far. */
   written: number;
 }
 
-/** Of a loop: the interpreter makes a scope and a table of ten values for each, before anything is evaluated. */
+/** Each round of a loop makes a scope and a table of ten values. */
 const STEPS_A_ROUND = 6;
-
 /** Filters that look at no more than one element. */
 const CHEAP = new Set(["first", "last", "length", "list", "default", "safe"]);
 /** Filters that write all of a value out, or compare all of it. */
 const WHOLE = new Set(["tojson", "join", "string", "sort", "dictsort", "unique"]);
-/** Tests that read texts. */
-const READING = new Set(["equalto", "eq", "lower", "upper"]);
+/** Functions take few arguments: what is unpacked behind these is not looked at. */
+const MOST_ARGUMENTS = 16;
 
 /**
- * Charges what the interpreter does natively: a filter, an operator or a method is one step to it, and may walk through
- * millions of elements, or make a text of gigabytes of a few words. Charged is what goes in, before it happens; a text is
- * refused before it is made.
+ * Charges what the interpreter does natively. To it a filter, an operator or a method is one step, which may read millions
+ * of elements, search in a time that is the product of two lengths, or make a text of gigabytes: the number of steps and
+ * the length of what was made bound neither. Charged is what goes in; a text is refused before it is made.
  */
 export class Costs {
   readonly #budget: Budget;
-  readonly #roles: NodeRoles;
-  /** What methods belong to. */
-  readonly #receivers = new WeakMap<object, unknown>();
+  /** The texts that methods belong to. */
+  readonly #receivers = new WeakMap<object, string>();
+  /** Nodes in each macro: defining one walks through them. */
+  readonly #sizes = new WeakMap<object, number>();
 
-  constructor(budget: Budget, roles: NodeRoles) {
+  constructor(budget: Budget) {
     this.#budget = budget;
-    this.#roles = roles;
   }
 
-  /** Charges an expression's own work, when it is done. `plain` is what `value` holds. */
-  own({ node, operand }: Frame, value: object, plain: unknown): void {
-    const budget = this.#budget;
-    if (typeof plain === "string") budget.allowText(plain.length);
-    switch (node.type) {
-      case "Identifier":
-        // Scopes are searched one by one, and a name that is in none costs an exception.
-        budget.spend((budget.depth >> 5) + (plain === undefined ? 20 : 0));
-        break;
-      case "MemberExpression":
-        // A table of methods was made.
-        if (plain === undefined || typeof plain === "function" || typeof plain === "number") budget.spend(16);
-        if (typeof plain === "function") this.#receivers.set(value, operand);
-        break;
-      case "CallExpression":
-        if (Array.isArray(plain)) budget.spend(2 * plain.length);
-        break;
-      case "FilterExpression":
-        if (Array.isArray(plain) && !CHEAP.has(filterName(node))) budget.spend(2 * plain.length);
-        break;
-    }
-  }
-
-  /** Charges a statement that does its work before its parts. */
-  before({ type }: Node, node: object): void {
+  before(node: Node): void {
+    const { type } = node;
+    if (type === "Identifier") this.#budget.spend(this.#budget.depth >> 5); // scopes are searched one by one
     if (type === "Break" || type === "Continue") this.#budget.spend(20);
-    else this.#budget.spend(this.#roles.sizes.get(node) ?? 0);
+    if (type !== "Macro" && type !== "CallStatement") return;
+    const size = this.#sizes.get(node) ?? countNodes(node);
+    this.#sizes.set(node, size);
+    this.#budget.spend(size);
   }
 
-  /** Charges what the expression around does with a part of it, and refuses it where it would be too much. */
-  part(frame: Frame, node: object, value: object, plain: unknown): void {
-    const outer = frame.node;
-    switch (outer.type) {
+  /** @param plain what the `value` of the node holds */
+  after({ node, operand }: Frame, value: object, plain: unknown): void {
+    const { type } = node;
+    if (typeof plain === "string") this.#budget.allowText(plain.length);
+    // An unknown name costs an exception, a method or a length a table of all methods.
+    const isMember = type === "MemberExpression";
+    if (isMember ? /^(undefined|function|number)$/.test(typeof plain) : type === "Identifier" && plain === undefined)
+      this.#budget.spend(16);
+    if (isMember && typeof plain === "function" && typeof operand === "string") this.#receivers.set(value, operand);
+    const isFresh = type === "CallExpression" || (type === "FilterExpression" && !CHEAP.has(filterName(node)));
+    if (isFresh && Array.isArray(plain)) this.#budget.spend(2 * plain.length);
+  }
+
+  /** Charges what a node does with a part of it. */
+  part(frame: Frame, part: Node, value: object, plain: unknown): void {
+    const { node } = frame;
+    const is = (name: string): boolean => field(node, name) === part;
+    switch (node.type) {
       case "For": {
-        const iterable = field(outer, "iterable");
-        if (node === iterable || (isNode(iterable) && node === field(iterable, "lhs")))
-          this.#budget.spend(STEPS_A_ROUND * elements(plain));
-        else this.#written(frame, plain);
+        const isIterable = is("iterable") || field(field(node, "iterable"), "lhs") === part;
+        if (isIterable) this.#budget.spend(STEPS_A_ROUND * elements(plain));
+        else this.#write(frame, plain);
         return;
       }
-      case "FilterExpression":
-        if (this.#roles.arguments.has(node)) this.#arguments(frame, node, plain);
-        else this.#filtered(frame, plain);
+      case "If":
+        if (!is("test")) this.#write(frame, plain);
         return;
-      case "FilterStatement":
-        if (this.#roles.arguments.has(node)) this.#arguments(frame, node, plain);
-        else this.#rendered(frame, plain);
-        return;
-      case "CallExpression":
-        if (this.#roles.arguments.has(node)) {
-          this.#arguments(frame, node, plain);
-        } else if (node === field(outer, "callee")) {
-          this.#method(frame, this.#receivers.get(value));
-        } else {
-          this.#written(frame, plain);
-        }
-        return;
-      case "BinaryExpression":
-        this.#operator(frame, node, plain);
-        return;
-      case "MemberExpression":
-        this.#member(frame, node, plain);
-        return;
-      case "TestExpression":
-        if (typeof plain === "string") this.#budget.spend(elements(plain));
-        return;
-      case "ObjectLiteral":
-        // Perhaps a key.
-        if (typeof plain === "string") this.#budget.spend(elements(plain) / 4);
+      case "Set":
+        if (!is("value") && field(field(node, "assignee"), "object") !== part) this.#write(frame, plain);
         return;
       case "Program":
       case "CallStatement":
-        if (!this.#roles.arguments.has(node)) this.#written(frame, plain);
+        this.#write(frame, plain);
         return;
-      case "If":
-        if (node !== field(outer, "test")) this.#written(frame, plain);
+      case "FilterExpression":
+        if (is("operand")) this.#filter(frame, plain);
+        else this.#give(frame, plain);
         return;
-      case "Set":
-        // With a value there is no block; the object of `ns.name` is no part of it.
-        if (isNode(field(outer, "value")) || isAssigned(outer, node)) return;
-        this.#written(frame, plain);
+      case "FilterStatement": {
+        const body = field(node, "body");
+        frame.isApplied ||= !Array.isArray(body) || body.length === 0;
+        if (frame.isApplied) return this.#give(frame, plain);
+        this.#write(frame, plain);
+        this.#budget.spend(elements(plain));
+        if (typeof plain === "string")
+          frame.operand = typeof frame.operand === "string" ? frame.operand + plain : plain;
+        frame.isApplied = Array.isArray(body) && body.at(-1) === part;
+        return;
+      }
+      case "CallExpression":
+        if (frame.isApplied) return this.#write(frame, plain);
+        frame.isApplied = is("callee");
+        if (frame.isApplied) this.#call(this.#receivers.get(value), frame.given);
+        else this.#give(frame, plain);
+        return;
+      case "BinaryExpression":
+        if (is("left")) frame.operand = plain;
+        else this.#operate(String(field(field(node, "operator"), "value")), frame.operand, plain);
+        return;
+      case "MemberExpression":
+        // A text that was put together is written out when a key is looked up; of a slice a list is made.
+        if (is("object")) frame.operand = plain;
+        if (field(field(node, "property"), "type") === "SliceExpression") this.#budget.spend(2 * elements(plain));
+        else if (typeof plain === "string") this.#budget.spend(elements(plain) / 4);
+        return;
+      case "TestExpression":
+      case "ObjectLiteral":
+        if (typeof plain === "string") this.#budget.spend(elements(plain));
     }
   }
 
   /** What stands in a block is written into its text. */
-  #written(frame: Frame, plain: unknown): void {
-    this.#spelled(plain);
-    if (typeof plain !== "string") return;
-    frame.written += plain.length;
-    this.#budget.allowText(frame.written);
+  #write(frame: Frame, plain: unknown): void {
+    this.#spell(plain);
+    if (typeof plain === "string") this.#budget.allowText((frame.written += plain.length));
   }
 
   /** Lists and objects become texts. */
-  #spelled(plain: unknown): void {
+  #spell(plain: unknown): void {
     if (isContainer(plain)) this.#budget.payWhole(plain);
   }
 
-  #filtered(frame: Frame, plain: unknown): void {
+  #filter(frame: Frame, plain: unknown): void {
     const name = filterName(frame.node);
     frame.operand = plain;
     if (WHOLE.has(name)) frame.size = this.#budget.payWhole(plain);
-    if (name === "sort" || name === "dictsort") this.#budget.spend(16 * elements(plain));
-    else if (!CHEAP.has(name)) this.#budget.spend(elements(plain));
+    if (!CHEAP.has(name)) this.#budget.spend((name.endsWith("sort") ? 16 : 1) * elements(plain));
   }
 
-  /** The block of a filter statement, piece by piece. */
-  #rendered(frame: Frame, plain: unknown): void {
-    this.#written(frame, plain);
-    if (typeof plain !== "string") return;
-    this.#budget.spend(elements(plain));
-    frame.operand = typeof frame.operand === "string" ? frame.operand + plain : plain;
-  }
-
-  #arguments(frame: Frame, node: object, plain: unknown): void {
-    if (this.#roles.arguments.get(node) !== "many" || !isContainer(plain)) {
-      this.#argument(frame, plain);
-      return;
+  /** An argument, of which a filter's may be what its result is too long by. */
+  #give(frame: Frame, plain: unknown, depth = 0): void {
+    frame.given.push(plain);
+    if (typeof plain === "string") this.#budget.spend(elements(plain));
+    if (isContainer(plain) && depth < 2) {
+      const few = Array.isArray(plain) ? plain.slice(0, MOST_ARGUMENTS) : [...plain.values()];
+      this.#budget.spend(few.length);
+      for (const each of few) this.#give(frame, plainValue(each), depth + 1);
     }
-    this.#budget.spend(elements(plain));
-    for (const each of plain.values()) this.#argument(frame, plainValue(each));
+    if (depth === 0 && frame.node.type !== "CallExpression") this.#grow(frame);
   }
 
-  #argument(frame: Frame, plain: unknown): void {
-    const { given, operand, size } = frame;
-    given.push(plain);
-    if (frame.node.type === "CallExpression") {
-      this.#budget.spend(isContainer(plain) ? elements(plain) / 4 : elements(plain));
-      return;
-    }
-    const name = filterName(frame.node);
-    if (name === "replace") {
-      if (given.length === 1) this.#search(operand, plain);
-      this.#replacement(operand, given);
-    } else if (/^(?:select|reject)attr$/.test(name)) this.#attribute(operand, given);
-    else if (name === "join" && typeof plain === "string") {
-      const pieces = typeof operand === "string" ? operand.length : elements(operand);
-      this.#budget.allowText((size?.characters ?? 0) + pieces * plain.length);
-    } else if (name === "indent" && typeof plain === "number" && typeof operand === "string") {
-      this.#budget.allowText(operand.length + (occurrences(operand, "\n") + 1) * plain);
-    } else if (name === "tojson" && size !== undefined) {
-      // Two spaces around each value, or a new line and its margin.
-      const each = typeof plain === "number" ? plain * (size.depth + 1) : lengthOfTexts(plain);
-      this.#budget.allowText(size.characters + size.values * each);
+  #grow({ node, operand, size, given }: Frame): void {
+    const name = filterName(node);
+    const longest = given.reduce<number>((most, one) => Math.max(most, typeof one === "string" ? one.length : 0), 0);
+    const width = given.reduce<number>((most, one) => Math.max(most, typeof one === "number" ? one : 0), 0);
+    const budget = this.#budget;
+    if (name === "replace" && typeof operand === "string") this.#call(operand, given);
+    if (name === "join") budget.allowText((size?.characters ?? 0) + 16 * elements(operand) * longest);
+    if (name === "tojson" && size !== undefined)
+      budget.allowText(size.characters + size.values * (2 * longest + width * (size.depth + 1)));
+    if (name === "indent" && typeof operand === "string")
+      budget.allowText(operand.length + (occurrences(operand, "\n") + 1) * width);
+    if (!Array.isArray(operand)) return;
+    // Of each element, the path of an attribute is read; `selectattr(name, test)` reads the attribute.
+    budget.spend((operand.length * longest) / 16);
+    if (!name.endsWith("attr")) return;
+    const [attribute, test] = given;
+    if (typeof attribute !== "string" || typeof test !== "string") return;
+    for (const item of operand) {
+      const object = plainValue(item);
+      const text = object instanceof Map ? plainValue(object.get(attribute)) : undefined;
+      if (typeof text === "string") budget.spend(elements(text));
     }
   }
 
-  #method(frame: Frame, receiver: unknown): void {
-    if (typeof receiver !== "string") return;
-    this.#budget.spend(elements(receiver));
-    const [first] = frame.given;
-    this.#search(receiver, first);
-    // `startswith` of several.
-    if (isContainer(first)) this.#budget.spend(elements(first) * (1 + receiver.length / 1000));
-    this.#replacement(receiver, frame.given);
+  /** A method of a text. */
+  #call(text: string | undefined, given: readonly unknown[]): void {
+    if (text === undefined) return;
+    const budget = this.#budget;
+    budget.spend(elements(text));
+    const [first] = given;
+    if (isContainer(first)) budget.spend(elements(first) * (1 + text.length / 1000));
+    const [part, replacement] = given.filter((one) => typeof one === "string");
+    if (part === undefined) return;
+    this.#search(text, part);
+    if (replacement === undefined || (text.length + 1) * replacement.length <= budget.mostText) return;
+    budget.allowText(text.length + (part === "" ? text.length + 1 : occurrences(text, part)) * replacement.length);
   }
 
   /** Looking for a part takes, at worst, the product of the lengths. */
-  #search(text: unknown, part: unknown): void {
-    if (typeof text !== "string" || typeof part !== "string" || part.length > text.length) return;
-    this.#budget.spend(elements(text) * (1 + part.length / 64));
+  #search(text: string, part: string): void {
+    if (part.length <= text.length) this.#budget.spend(elements(text) * (1 + part.length / 64));
   }
 
-  /** `selectattr(name, test)` reads that attribute of each element. */
-  #attribute(list: unknown, [name, test]: readonly unknown[]): void {
-    if (!Array.isArray(list) || typeof name !== "string" || typeof test !== "string" || !READING.has(test)) return;
-    for (const item of list) {
-      const plain = plainValue(item);
-      const text = plain instanceof Map ? plainValue(plain.get(name)) : undefined;
-      if (typeof text === "string") this.#budget.spend(elements(text));
-    }
-  }
-
-  /** `text.replace(old, new)`; no other method takes two texts. */
-  #replacement(text: unknown, [old, replacement]: readonly unknown[]): void {
-    if (typeof text !== "string" || typeof old !== "string" || typeof replacement !== "string") return;
-    if ((text.length + 1) * replacement.length <= this.#budget.mostText) return;
-    this.#budget.spend(elements(text));
-    const times = old === "" ? text.length + 1 : occurrences(text, old);
-    this.#budget.allowText(text.length + times * replacement.length);
-  }
-
-  #operator(frame: Frame, node: object, plain: unknown): void {
-    if (node === field(frame.node, "left")) {
-      frame.operand = plain;
-      return;
-    }
-    const operator = field(frame.node, "operator");
-    const sign = isNode(operator) ? field(operator, "value") : "";
-    const both = [frame.operand, plain];
+  #operate(sign: string, left: unknown, right: unknown): void {
+    const budget = this.#budget;
+    const isScalar = (side: unknown) => side !== null && side !== undefined && typeof side !== "object";
     if (sign === "and" || sign === "or") return;
-    if (sign === "in" || sign === "not in") {
-      this.#contained(frame.operand, plain);
-    } else if (sign === "+" && both.every((side) => Array.isArray(side))) {
-      this.#budget.spend((elements(frame.operand) + elements(plain)) / 8);
-    } else if (sign === "==" || sign === "!=") {
+    if (sign.endsWith("in")) {
+      if (typeof left === "string" && typeof right === "string") return this.#search(right, left);
+      for (const item of Array.isArray(right) ? right : [left])
+        budget.spend(1 + Math.min(elements(left), elements(plainValue(item))));
+    } else if (sign === "+" && Array.isArray(left) && Array.isArray(right)) {
+      budget.spend((left.length + right.length) / 8);
+    } else if (!/^[!=]=$/.test(sign) || isScalar(left) || isScalar(right)) {
       // JavaScript writes a list out to compare it with a text.
-      if (both.some((side) => side !== null && side !== undefined && typeof side !== "object"))
-        both.forEach((side) => this.#spelled(side));
-      if (typeof frame.operand === "string" && typeof plain === "string" && frame.operand.length === plain.length) {
-        this.#budget.spend(elements(plain));
-      }
-    } else {
-      both.forEach((side) => this.#spelled(side));
+      this.#spell(left);
+      this.#spell(right);
+      if (sign.endsWith("=")) budget.spend(Math.min(elements(left), elements(right)));
     }
-  }
-
-  #contained(part: unknown, whole: unknown): void {
-    this.#search(whole, part);
-    this.#budget.spend(elements(part));
-    if (!Array.isArray(whole)) return;
-    this.#budget.spend(whole.length);
-    if (typeof part !== "string") return;
-    // Texts are compared where they are of one length.
-    const alike = whole.filter((item: unknown) => {
-      const plain = plainValue(item);
-      return typeof plain === "string" && plain.length === part.length;
-    });
-    this.#budget.spend(alike.length * elements(part));
-  }
-
-  /** A text that was put together is written out when a character is asked for, or a key looked up. */
-  #member(frame: Frame, node: object, plain: unknown): void {
-    const property = field(frame.node, "property");
-    if (node === property) {
-      this.#budget.spend(elements(typeof frame.operand === "string" ? frame.operand : plain) / 4);
-      return;
-    }
-    if (node !== field(frame.node, "object")) return;
-    frame.operand = plain;
-    // Of a text, a list of its characters is made.
-    if (isNode(property) && property.type === "SliceExpression") this.#budget.spend(2 * elements(plain));
   }
 }
 
-function isAssigned(set: object, node: object): boolean {
-  const assignee = field(set, "assignee");
-  return isNode(assignee) && node === field(assignee, "object");
+function countNodes(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  const inner = value instanceof Map ? [...value].flat() : Object.values(value);
+  return inner.reduce<number>((sum, one) => sum + countNodes(one), 1);
 }
 
-/** The name of a node's filter. */
-function filterName(node: object): string {
+function field(node: unknown, name: string): unknown {
+  return typeof node === "object" && node !== null ? Reflect.get(node, name) : undefined;
+}
+
+function filterName(node: Node): string {
   const filter = field(node, "filter");
-  if (!isNode(filter)) return "";
-  const callee = filter.type === "CallExpression" ? field(filter, "callee") : filter;
-  return isNode(callee) ? String(field(callee, "value")) : "";
+  return String(field(field(filter, "callee") ?? filter, "value"));
 }
 
 function occurrences(text: string, part: string): number {
   let count = 0;
   for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
   return count;
-}
-
-function lengthOfTexts(list: unknown): number {
-  if (!Array.isArray(list)) return 0;
-  const texts = list.map((item: unknown) => (typeof item === "object" && item !== null ? field(item, "value") : item));
-  return texts.reduce<number>((sum, text) => sum + (typeof text === "string" ? text.length : 0), 0);
 }

@@ -2,7 +2,6 @@ import { Environment, Interpreter } from "@huggingface/jinja";
 
 import { type Budget, plainValue } from "./budget.ts";
 import { Costs, type Frame } from "./costs.ts";
-import type { NodeRoles } from "./nodes.ts";
 
 type EvaluateArguments = Parameters<Interpreter["evaluate"]>;
 
@@ -16,10 +15,10 @@ export class BoundedInterpreter extends Interpreter {
   readonly #costs: Costs;
   readonly #frames: Frame[] = [];
 
-  constructor(environment: Environment, budget: Budget, roles: NodeRoles) {
+  constructor(environment: Environment, budget: Budget) {
     super(environment);
     this.#budget = budget;
-    this.#costs = new Costs(budget, roles);
+    this.#costs = new Costs(budget);
   }
 
   override evaluate(...[statement, environment]: EvaluateArguments): ReturnType<Interpreter["evaluate"]> {
@@ -30,16 +29,23 @@ export class BoundedInterpreter extends Interpreter {
     }
     const { line } = this;
     const outer = this.#frames.at(-1);
-    const frame: Frame = { node: statement, operand: undefined, size: undefined, given: [], written: 0 };
+    const frame: Frame = {
+      node: statement,
+      operand: undefined,
+      size: undefined,
+      given: [],
+      isApplied: false,
+      written: 0,
+    };
     this.#budget.enter();
-    this.#costs.before(statement, statement);
+    this.#costs.before(statement);
     this.#frames.push(frame);
     try {
       const value = super.evaluate(statement, environment);
       // Back from a macro, which has lines of its own.
       if (statement.type === "CallExpression") this.line = line;
       const plain = plainValue(value);
-      this.#costs.own(frame, value, plain);
+      this.#costs.after(frame, value, plain);
       if (outer !== undefined) this.#costs.part(outer, statement, value, plain);
       return value;
     } finally {

@@ -3,7 +3,6 @@ import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { Budget, isContainer, LimitError } from "./budget.ts";
 import { type Block, findBlocks } from "./lines.ts";
 import { BoundedInterpreter, LINE_MARK } from "./interpreter.ts";
-import { type NodeRoles, rolesOf } from "./nodes.ts";
 import { strftime } from "./strftime.ts";
 
 type Token = ReturnType<typeof tokenize>[number];
@@ -36,7 +35,6 @@ export class TemplateError extends Error {
 /** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
 export class JinjaTemplate {
   readonly #program: Program;
-  readonly #roles: NodeRoles;
 
   /** @throws {TemplateError} for a template that cannot be parsed, or is too large */
   constructor(template: string) {
@@ -45,11 +43,6 @@ export class JinjaTemplate {
     const source = template.replaceAll(/\r\n?/g, "\n");
     const blocks = findBlocks(source);
     this.#program = parseMarked(tokenizeAt(source, blocks), blocks);
-    try {
-      this.#roles = rolesOf(this.#program);
-    } catch (error) {
-      throw new TemplateError(messageOf(error), 1, false, error);
-    }
   }
 
   /**
@@ -67,7 +60,7 @@ export class JinjaTemplate {
     try {
       const environment = new Environment();
       const budget = new Budget(variables);
-      interpreter = new BoundedInterpreter(environment, budget, this.#roles);
+      interpreter = new BoundedInterpreter(environment, budget);
       const globals = {
         ...GLOBALS,
         strftime_now: (format: unknown) => strftime(now, shortFormat(format)),

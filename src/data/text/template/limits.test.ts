@@ -106,6 +106,7 @@ test.each([
   ["{% set o = {} %}{% for i in range(100000) %}{% set x = o[ns.s ~ i] %}{% endfor %}", STEPS],
   ["{% for i in range(1000) %}{% set ns.l = ns.l + [ns.s ~ i] %}{% endfor %}{{ ns.l | unique }}", STEPS],
   ["{% set p = ns.s[:100000] ~ 'b' %}{{ p in ns.s }}", STEPS],
+  ["{% for i in range(12) %}{% set ns.l = ns.l + ns.l + [{}] %}{% endfor %}{{ ns.l | map(attribute=ns.s) }}", STEPS],
 ])("what one filter or operator could do: %s", (source, message) => {
   expectRefusal(LONG + source, message);
 });
