@@ -29,9 +29,13 @@ export const STATS = {
 
 export const QUERIES = { ...STATS, name: "attentionQueries" } as const;
 export const KEYS = { ...STATS, name: "attentionKeys" } as const;
+const QUERIES_FMA = { ...QUERIES, fma: true } as const;
+const KEYS_FMA = { ...KEYS, fma: true } as const;
 
 /** Rows that a piece owns: the assembly has scratch for so many. */
 const PIECE = 48;
+/** The same of machine code: whole panels. */
+const FMA_PIECE = 64;
 /** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long. */
 const SMALL_HEAD = 128;
 
@@ -40,6 +44,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const { keys, headSize, dy, dlse, into } = operands;
   const shared = attended(operands, "read");
   const { tokens, heads, kvHeads } = shared;
+  const pieceRows = on.fma ? FMA_PIECE : PIECE;
   const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
   const parameters = {
     ...shared,
@@ -56,14 +61,14 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
     dkeysPitch: pitchBytes(into.keys),
     dvalues: optional(into.values, "write"),
     dvaluesPitch: pitchBytes(into.values),
-    pieceRows: PIECE,
+    pieceRows,
     chunk: headSize <= SMALL_HEAD ? 256 : 128,
   };
-  const pieces = Math.ceil(tokens / PIECE);
+  const pieces = Math.ceil(tokens / pieceRows);
   on.dispatch(STATS, parameters, pieces);
-  if (into.q !== undefined) on.dispatch(QUERIES, parameters, pieces * heads);
+  if (into.q !== undefined) on.dispatch(on.fma ? QUERIES_FMA : QUERIES, parameters, pieces * heads);
   if (into.keys !== undefined || into.values !== undefined) {
-    on.dispatch(KEYS, parameters, Math.ceil(keys.shape[0] / PIECE) * kvHeads);
+    on.dispatch(on.fma ? KEYS_FMA : KEYS, parameters, Math.ceil(keys.shape[0] / pieceRows) * kvHeads);
   }
   giveScratch(on, stats);
 }

@@ -21,6 +21,8 @@ export const ATTENTION = {
   },
 } as const satisfies CpuKernel<Members>;
 
+export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
+
 /** Pairs of a token and a head in a piece, and keys of a chunk: MOST_PAIRS and CHUNK of the assembly. */
 const MOST_PAIRS = 96;
 const CHUNK = 256;
@@ -47,7 +49,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
   on.dispatch(
-    ATTENTION,
+    on.fma ? ATTENTION_FMA : ATTENTION,
     {
       ...shared,
       pieceTokens,

@@ -27,6 +27,8 @@ export class Arm64Machine implements Machine {
   readonly squares = 4;
   readonly wholeRows = 3;
   readonly #code = new Arm64();
+  /** What lies behind the routine. */
+  readonly #constants = new Map<number, Label>();
 
   /** What JavaScript calls: (begin of the heap, bytes to the arguments, address of a routine). */
   enter(): number {
@@ -51,6 +53,11 @@ export class Arm64Machine implements Machine {
 
   end(): void {
     this.#code.ret();
+    for (const [bits, label] of this.#constants) {
+      this.#code.place(label);
+      this.#code.word(bits);
+    }
+    this.#constants.clear();
   }
 
   finish(): Uint8Array<ArrayBuffer> {
@@ -137,6 +144,13 @@ export class Arm64Machine implements Machine {
     this.#code.dup(to, to);
   }
 
+  constant(to: Lanes, bits: number): void {
+    const near = this.#constants.get(bits) ?? new Label();
+    this.#constants.set(bits, near);
+    this.#code.ldrsNear(to, near);
+    this.#code.dup(to, to);
+  }
+
   broadcastHalf(to: Lanes, from: At): void {
     this.read(to, from, "F16", "one");
     this.#code.dup(to, to);
@@ -170,6 +184,34 @@ export class Arm64Machine implements Machine {
     this.#code.smax(to, a, b);
   }
 
+  or(to: Lanes, a: Lanes, b: Lanes): void {
+    this.#code.orr(to, a, b);
+  }
+
+  andNot(to: Lanes, a: Lanes, b: Lanes): void {
+    this.#code.bic(to, a, b);
+  }
+
+  largest(to: Lanes, most: Lanes, value: Lanes): void {
+    this.#code.fmaxnm(to, most, value);
+  }
+
+  atLeast(to: Lanes, value: Lanes, bound: Lanes): void {
+    this.#code.fmax(to, value, bound);
+  }
+
+  atMost(to: Lanes, value: Lanes, bound: Lanes): void {
+    this.#code.fmin(to, value, bound);
+  }
+
+  shiftLeft(to: Lanes, from: Lanes, bits: number): void {
+    this.#code.shl(to, from, bits);
+  }
+
+  shiftRight(to: Lanes, from: Lanes, bits: number): void {
+    this.#code.sshr(to, from, bits);
+  }
+
   addPairs(sum: Lanes, a: Lanes, b: Lanes, temporary: Lanes): void {
     this.#pairs(temporary, a, b);
     this.#code.add4s(sum, sum, temporary);
@@ -182,6 +224,10 @@ export class Arm64Machine implements Machine {
 
   addWhole(to: Lanes, a: Lanes, b: Lanes): void {
     this.#code.add4s(to, a, b);
+  }
+
+  subtractWhole(to: Lanes, a: Lanes, b: Lanes): void {
+    this.#code.sub4s(to, a, b);
   }
 
   sumLanes(): void {
@@ -233,12 +279,12 @@ export class Arm64Machine implements Machine {
   }
 
   lowerHalves(to: Lanes, from: Lanes): void {
-    this.#code.shl16(to, from);
+    this.#code.shl(to, from, 16);
   }
 
   upperHalves(to: Lanes, from: Lanes): void {
     this.#code.ushr16(to, from);
-    this.#code.shl16(to, to);
+    this.#code.shl(to, to, 16);
   }
 
   transpose(): Lanes[] {

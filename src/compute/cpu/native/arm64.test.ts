@@ -29,6 +29,11 @@ test("three vectors", () => {
     fsub: ["fsub", "4s"],
     fmul: ["fmul", "4s"],
     fdiv: ["fdiv", "4s"],
+    fmax: ["fmax", "4s"],
+    fmin: ["fmin", "4s"],
+    fmaxnm: ["fmaxnm", "4s"],
+    orr: ["orr", "16b"],
+    bic: ["bic", "16b"],
     fmla: ["fmla", "4s"],
     add4s: ["add", "4s"],
     addp: ["addp", "4s"],
@@ -67,7 +72,10 @@ test("two vectors", () => {
     SOME.flatMap((d, at): Case[] => {
       const n = SOME[(at + 2) % SOME.length] ?? 0;
       return [
-        [`shl v${d}.4s, v${n}.4s, 16`, (code) => code.shl16(d, n)],
+        [`shl v${d}.4s, v${n}.4s, 16`, (code) => code.shl(d, n, 16)],
+        [`shl v${d}.4s, v${n}.4s, 23`, (code) => code.shl(d, n, 23)],
+        [`sshr v${d}.4s, v${n}.4s, 31`, (code) => code.sshr(d, n, 31)],
+        [`sshr v${d}.4s, v${n}.4s, 23`, (code) => code.sshr(d, n, 23)],
         [`ushr v${d}.4s, v${n}.4s, 16`, (code) => code.ushr16(d, n)],
         [`ushr v${d}.16b, v${n}.16b, 4`, (code) => code.ushr4of16b(d, n)],
         [`ushr v${d}.4s, v${n}.4s, 4`, (code) => code.ushr4of4s(d, n)],
@@ -125,6 +133,16 @@ test("general registers", () => {
     ["blr x2", (code) => code.blr(2)],
     ["ret", (code) => code.ret()],
   ]);
+});
+
+test("numbers behind the code are addressed by their distance", () => {
+  const code = new Arm64();
+  const near = new Label();
+  code.ldrsNear(9, near);
+  code.ret();
+  code.place(near);
+  const [wanted] = assemble("arm64", ["ldr s9, .+8"]);
+  expect(padded(code.finish().slice(0, 4))).toBe(wanted ?? "");
 });
 
 test("jumps count from their begin", () => {

@@ -13,6 +13,10 @@ export class Arm64 extends Code {
   fadd = (d: number, n: number, m: number): void => this.#three(0x4e20d400, d, n, m);
   fsub = (d: number, n: number, m: number): void => this.#three(0x4ea0d400, d, n, m);
   fmul = (d: number, n: number, m: number): void => this.#three(0x6e20dc00, d, n, m);
+  fmax = (d: number, n: number, m: number): void => this.#three(0x4e20f400, d, n, m);
+  fmin = (d: number, n: number, m: number): void => this.#three(0x4ea0f400, d, n, m);
+  /** The one that is a number, where the other is none. */
+  fmaxnm = (d: number, n: number, m: number): void => this.#three(0x4e20c400, d, n, m);
   fdiv = (d: number, n: number, m: number): void => this.#three(0x6e20fc00, d, n, m);
   /** d += n · m, rounded once. */
   fmla = (d: number, n: number, m: number): void => this.#three(0x4e20cc00, d, n, m);
@@ -24,12 +28,17 @@ export class Arm64 extends Code {
   sub16b = (d: number, n: number, m: number): void => this.#three(0x6e208400, d, n, m);
   smax = (d: number, n: number, m: number): void => this.#three(0x4ea06400, d, n, m);
   and = (d: number, n: number, m: number): void => this.#three(0x4e201c00, d, n, m);
+  orr = (d: number, n: number, m: number): void => this.#three(0x4ea01c00, d, n, m);
+  /** d = n, without the bits that are set in m. */
+  bic = (d: number, n: number, m: number): void => this.#three(0x4e601c00, d, n, m);
   eor = (d: number, n: number, m: number): void => this.#three(0x6e201c00, d, n, m);
   /** The products of the lower four of 16 bits, and of the upper four. */
   smull = (d: number, n: number, m: number): void => this.#three(0x0e60c000, d, n, m);
   smull2 = (d: number, n: number, m: number): void => this.#three(0x4e60c000, d, n, m);
-  /** Shifts by 16 left and right within 32 bits, by 4 right within bytes and within 32 bits. */
-  shl16 = (d: number, n: number): void => this.#two(0x4f305400, d, n);
+  /** Within 32 bits. */
+  shl = (d: number, n: number, bits: number): void => this.#two(0x4f205400 | (bits << 16), d, n);
+  sshr = (d: number, n: number, bits: number): void => this.#two(0x4f000400 | ((64 - bits) << 16), d, n);
+  /** By 16 right within 32 bits, by 4 within bytes and within 32 bits. */
   ushr16 = (d: number, n: number): void => this.#two(0x6f300400, d, n);
   ushr4of16b = (d: number, n: number): void => this.#two(0x6f0c0400, d, n);
   ushr4of4s = (d: number, n: number): void => this.#two(0x6f3c0400, d, n);
@@ -59,6 +68,12 @@ export class Arm64 extends Code {
   ldrq = (t: number, from: Arm64Memory): void => this.#memory(0x3dc00000, 16, t, from);
   ldrd = (t: number, from: Arm64Memory): void => this.#memory(0xfd400000, 8, t, from);
   ldrs = (t: number, from: Arm64Memory): void => this.#memory(0xbd400000, 4, t, from);
+  /** From a place in the code itself. */
+  ldrsNear = (t: number, near: Label): void => {
+    const place = this.length;
+    this.word(0);
+    this.jump(near, (target) => this.patch(place, 0x1c000000 | (((target - place) / 4) << 5) | t));
+  };
   ldrh = (t: number, from: Arm64Memory): void => this.#memory(0x7d400000, 2, t, from);
   strq = (t: number, to: Arm64Memory): void => this.#memory(0x3d800000, 16, t, to);
   strd = (t: number, to: Arm64Memory): void => this.#memory(0xfd000000, 8, t, to);

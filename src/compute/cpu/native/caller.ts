@@ -84,9 +84,11 @@ export class Caller {
     return (index) => words[parameters / 4 + index] ?? 0;
   }
 
-  /** An argument that stands behind those of the next call. */
-  set(index: number, value: number): void {
-    this.words(0)[this.#arguments / 4 + index] = value;
+  /** Arguments that stand behind those of the next call, from number `index` on. */
+  set(index: number, count: number, value: (at: number) => number): void {
+    const words = this.words(0);
+    const first = this.#arguments / 4 + index;
+    for (let at = 0; at < count; at++) words[first + at] = value(at);
   }
 
   call(routine: number, ...values: readonly number[]): void {

@@ -1,6 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { Arm64Machine } from "./arm64-machine.ts";
 import { type Features, x64Features } from "./features.ts";
+import type { Machine } from "./machine.ts";
 import { canExecute, executable } from "./pages.ts";
 import { program, type Program } from "./program.ts";
 import { X64Machine } from "./x64-machine.ts";
@@ -111,17 +112,19 @@ export function mappedCode(code: Exclude<CpuCode, "wasm">): NativeCode {
 
 /** @throws Error where pages cannot be made executable */
 function mapCode(code: Exclude<CpuCode, "wasm">): NativeCode {
-  const { code: bytes, ...rest } = programOf(code);
+  const { machine, enter } = machineOf(code);
+  const { code: bytes, ...rest } = program(machine, enter);
   const address = executable(bytes);
   if (address === undefined) throw new Error("the system gives no executable memory");
   return { ...rest, address };
 }
 
-function programOf(code: Exclude<CpuCode, "wasm">): Program {
+/** What writes code, and what JavaScript calls. */
+export function machineOf(code: Exclude<CpuCode, "wasm">): { readonly machine: Machine; readonly enter: () => number } {
   if (code === "neon") {
     const machine = new Arm64Machine();
-    return program(machine, () => machine.enter());
+    return { machine, enter: () => machine.enter() };
   }
   const machine = new X64Machine(code === "avx2" ? 8 : 16, code === "avx512" && features?.vnni === true);
-  return program(machine, () => machine.enter(process.platform === "win32"));
+  return { machine, enter: () => machine.enter(process.platform === "win32") };
 }

@@ -74,6 +74,8 @@ export interface Machine {
   read(to: Lanes, at: At, stored: Stored, count?: Count): void;
   /** One number, to all lanes. */
   broadcast(to: Lanes, at: At): void;
+  /** A number of the code's own, by its bits, to all lanes. */
+  constant(to: Lanes, bits: number): void;
   broadcastArgument(to: Lanes, index: number): void;
   add32(to: Lanes, a: Lanes, b: Lanes): void;
   multiply(to: Lanes, a: Lanes, b: Lanes): void;
@@ -82,6 +84,17 @@ export interface Machine {
   divide(to: Lanes, a: Lanes, b: Lanes): void;
   subtract(to: Lanes, a: Lanes, b: Lanes): void;
   and(to: Lanes, a: Lanes, b: Lanes): void;
+  or(to: Lanes, a: Lanes, b: Lanes): void;
+  /** to = a, without the bits that are set in b. */
+  andNot(to: Lanes, a: Lanes, b: Lanes): void;
+  /** The larger one; a value that is no number changes nothing. */
+  largest(to: Lanes, most: Lanes, value: Lanes): void;
+  /** The larger, the smaller one; a value that is no number stays. */
+  atLeast(to: Lanes, value: Lanes, bound: Lanes): void;
+  atMost(to: Lanes, value: Lanes, bound: Lanes): void;
+  /** Of 32 bits; to the right with the sign. */
+  shiftLeft(to: Lanes, from: Lanes, bits: number): void;
+  shiftRight(to: Lanes, from: Lanes, bits: number): void;
   /** The larger of whole numbers of 32 bits; of numbers that are not negative, as f32, the same. */
   larger(to: Lanes, a: Lanes, b: Lanes): void;
   /** sum += the products of pairs of 16 bits, added within each lane. */
@@ -89,6 +102,7 @@ export interface Machine {
   /** The products of pairs of 16 bits with those in memory, added within each lane. */
   multiplyPairs(to: Lanes, a: Lanes, at: At): void;
   addWhole(to: Lanes, a: Lanes, b: Lanes): void;
+  subtractWhole(to: Lanes, a: Lanes, b: Lanes): void;
   /** Register 0 = the sums of all lanes of registers 0 to lanes − 1, whole numbers, one beside the other. The others are lost, and one more. */
   sumLanes(temporary: Lanes): void;
   /** Whole numbers as f32. */

@@ -6,7 +6,12 @@ import { FEW_BLOCK_ROWS, fewBlocks } from "./routines/few-blocks.ts";
 import { finish } from "./routines/finish.ts";
 import { panelCols } from "./routines/layout.ts";
 import { panelFromRows } from "./routines/panels.ts";
+import { rescale } from "./routines/rescale.ts";
 import { scaled } from "./routines/scaled.ts";
+import { slopes } from "./routines/slopes.ts";
+import { softmaxAlong } from "./routines/softmax-along.ts";
+import { join, logSums, softmax } from "./routines/softmax.ts";
+import { weighted } from "./routines/weighted.ts";
 import { tile } from "./routines/tile.ts";
 
 /** Where routines begin, in bytes from the code's begin. */
@@ -29,6 +34,16 @@ export interface Routines {
   readonly tileAlongRows: readonly number[];
   /** By what is added: 1 for what y had, 2 for bias, 4 for residual. */
   readonly finish: readonly number[];
+  /** Of attention; by whether scores have a cap. */
+  readonly softmax: readonly number[];
+  readonly softmaxAlong: readonly number[];
+  /** By the number of rows; of 0 there is none. */
+  readonly weighted: readonly number[];
+  readonly join: number;
+  readonly logSums: number;
+  readonly rescale: number;
+  readonly divide: number;
+  readonly slopes: { readonly queries: readonly number[]; readonly keys: readonly number[] };
 }
 
 /** All routines for one processor. */
@@ -63,6 +78,7 @@ export function program(m: Machine, enter: () => number): Program {
   const fewRows = (format: Stored) => byRows(FEW_ROWS, (rows) => few(m, rows, format));
   const fewOfBlocks = (blocks: Blocks) => byRows(FEW_BLOCK_ROWS, (rows) => fewBlocks(m, rows, blocks));
   const halves = (blocks: Blocks) => [false, true].map((second) => routine(() => panelFromBlocks(m, blocks, second)));
+  const byCap = (write: (caps: boolean) => void) => [false, true].map((caps) => routine(() => write(caps)));
   const entered = enter();
   const routines: Routines = {
     copy: stored((format) => copy(m, format)),
@@ -83,6 +99,17 @@ export function program(m: Machine, enter: () => number): Program {
     finish: Array.from({ length: 8 }, (_, adds) =>
       routine(() => finish(m, { y: (adds & 1) !== 0, bias: (adds & 2) !== 0, residual: (adds & 4) !== 0 })),
     ),
+    softmax: byCap((caps) => softmax(m, caps)),
+    softmaxAlong: byCap((caps) => softmaxAlong(m, caps)),
+    weighted: byRows(FEW_ROWS, (rows) => weighted(m, rows)),
+    join: routine(() => join(m)),
+    logSums: routine(() => logSums(m)),
+    rescale: routine(() => rescale(m, false)),
+    divide: routine(() => rescale(m, true)),
+    slopes: {
+      queries: byCap((caps) => slopes(m, "queries", caps)),
+      keys: byCap((caps) => slopes(m, "keys", caps)),
+    },
   };
   return {
     code: m.finish(),

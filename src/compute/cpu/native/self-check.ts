@@ -1,4 +1,6 @@
 // Each kernel of machine code computes something small beside the module's before anything is trusted to it.
+import { KEYS, QUERIES } from "../families/attention-gradient.ts";
+import { ATTENTION } from "../families/attention.ts";
 import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
@@ -18,6 +20,7 @@ const [TERMS, ROWS, COLS, ACROSS] = [288, 17, 37, 40];
 const FAST = 20;
 /** The bits of 1. */
 const ONE = 0x3f800000;
+const EIGHTH = 0x3e000000;
 /** Bytes of an operand, of a result, of parameters. */
 const ROOM = { operand: TERMS * ACROSS * 4, result: ACROSS * ACROSS * 4, parameters: 256 } as const;
 
@@ -35,6 +38,8 @@ interface Check {
   /** Of b; a is F32. */
   readonly stored: Stored | Blocks;
   readonly values: (places: Places) => Readonly<Record<string, number>>;
+  /** Writes what of the operands are no such numbers. */
+  readonly prepare?: (words: Uint32Array, places: Places) => void;
 }
 
 function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, stored: Stored): Check {
@@ -82,6 +87,69 @@ function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks)
   };
 }
 
+/** Where a has what gradients need of each token, and words from row to row of it. */
+const [STATS_AT, STATS_PITCH] = [2 ** 13, 20];
+
+/** Attention of a few tokens in two heads, which share a kv head, to as many keys as a chunk and a bit. */
+function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check {
+  const [tokens, keys, head] = [ROWS, 260, 8];
+  const width = 2 * head * 4;
+  return {
+    name: cap === 0 ? name : `${name} with soft cap`,
+    kernel,
+    stored: "F32",
+    values: ({ a, b, y }) => ({
+      tokens,
+      heads: 2,
+      kvHeads: 1,
+      group: 2,
+      head,
+      firstPosition: keys - tokens,
+      window: 0x7fffffff,
+      scale: EIGHTH,
+      cap,
+      q: a,
+      qPitch: width,
+      keys: b,
+      keysPitch: width,
+      values: b + head * 4,
+      valuesPitch: width,
+      y,
+      yPitch: width,
+      lse: y + tokens * width,
+      lsePitch: 16,
+      pieceTokens: tokens,
+      blocks: 1,
+      pieceHeads: 2,
+      headBlocks: 1,
+      parts: 1,
+      recordBytes: (4 + head) * 4,
+      pieces: 1,
+      positions: tokens,
+      dy: a + tokens * width,
+      dyPitch: width,
+      stats: a + STATS_AT,
+      statsPitch: 4 * STATS_PITCH,
+      dq: y,
+      dqPitch: width,
+      dkeys: y,
+      dkeysPitch: width,
+      dvalues: y + head * 4,
+      dvaluesPitch: width,
+      pieceRows: tokens,
+      chunk: 256,
+    }),
+    // The first and the last key of each token; the other two numbers are as good as any.
+    prepare: (words, { a }) => {
+      const stats = (a + STATS_AT) / 4;
+      for (let token = 0; token < STATS_PITCH; token++) {
+        words[stats + token] = token < tokens ? 0 : 0x7fffffff;
+        words[stats + STATS_PITCH + token] = token < tokens ? token : 0;
+      }
+    },
+  };
+}
+
 const CHECKS: readonly Check[] = [
   ...BLOCKS.flatMap((stored) => [
     blockProduct("x Wᵀ of a row", 1, 0, stored),
@@ -94,6 +162,11 @@ const CHECKS: readonly Check[] = [
     product("xW", ROWS, 0, 1, stored),
   ]),
   product("xᵀW", ROWS, 1, 1, "F32"),
+  ...[0, ONE].flatMap((cap) => [
+    attended("attention", ATTENTION, cap),
+    attended("the gradient of attention's queries", QUERIES, cap),
+    attended("the gradients of attention's keys and values", KEYS, cap),
+  ]),
   {
     name: "gradients of λ and γ",
     kernel: BASIS_GRADIENT,
@@ -186,13 +259,14 @@ function differ(
   words: Uint32Array,
   begin: number,
   scratch: number,
-  { kernel, stored, values }: Check,
+  { kernel, stored, values, prepare }: Check,
   kernels: readonly [Kernel, Kernel],
 ): boolean {
   const [a, b, y] = [begin, begin + ROOM.operand, begin + 2 * ROOM.operand];
   const parameters = y + 2 * ROOM.result;
   fill(words, a, "F32");
   fill(words, b, stored);
+  prepare?.(words, { a, b, y });
   const names = Object.keys(kernel.members);
   const results = kernels.map((run, at) => {
     const given = values({ a, b, y: y + at * ROOM.result });

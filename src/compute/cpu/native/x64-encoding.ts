@@ -1,5 +1,5 @@
 // How instructions of x86-64 are put together: Intel's manual, volume 2, chapter 2.
-import { Code } from "./code.ts";
+import { Code, type Label } from "./code.ts";
 
 /** A general register: 64 bits, by its number in the manual. */
 export interface General {
@@ -17,6 +17,11 @@ export interface Memory {
   readonly base: General;
   readonly index?: General | undefined;
   readonly offset: number;
+}
+
+/** A place in the code itself, which is addressed by its distance. */
+export interface Near {
+  readonly near: Label;
 }
 
 const general = (number: number): General => ({ general: number });
@@ -54,7 +59,7 @@ export interface Opcode {
 interface Operands {
   readonly reg: number;
   readonly vvvv: number;
-  readonly rm: Vector | General | Memory;
+  readonly rm: Vector | General | Memory | Near;
   /** Of the vectors. */
   readonly bytes: 16 | 32 | 64;
 }
@@ -65,7 +70,7 @@ export class X64Code extends Code {
   protected vectors(opcode: Opcode, { reg, vvvv, rm, bytes }: Operands, immediate?: number): void {
     const { prefix, map } = opcode;
     const w = opcode.w ?? 0;
-    const number = "vector" in rm ? rm.vector : "general" in rm ? rm.general : rm.base.general;
+    const number = "vector" in rm ? rm.vector : "general" in rm ? rm.general : "base" in rm ? rm.base.general : 0;
     const index = "base" in rm ? (rm.index?.general ?? 0) : 0;
     const wide = bytes === 64 || reg > 15 || vvvv > 15 || ("vector" in rm && number > 15);
     const b = (number >> 3) & 1;
@@ -107,7 +112,15 @@ export class X64Code extends Code {
   }
 
   /** ModRM, SIB and the offset, which EVEX counts in units where it has 8 bits. */
-  protected operand(reg: number, rm: Vector | General | Memory, unit: number): void {
+  protected operand(reg: number, rm: Vector | General | Memory | Near, unit: number): void {
+    if ("near" in rm) {
+      this.byte((reg << 3) | 5);
+      const place = this.length;
+      this.word(0);
+      // Counted from the end of the instruction: none that has this operand has anything behind it.
+      this.jump(rm.near, (target) => this.patch(place, target - place - 4));
+      return;
+    }
     if ("vector" in rm || "general" in rm) {
       this.byte(0xc0 | (reg << 3) | (("vector" in rm ? rm.vector : rm.general) & 7));
       return;

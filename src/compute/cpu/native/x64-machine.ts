@@ -59,6 +59,10 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vbroadcastss(this.#all(to), this.placeOf(index));
   }
 
+  constant(to: Lanes, bits: number): void {
+    this.code.vbroadcastss(this.#all(to), this.constantAt(bits));
+  }
+
   add32(to: Lanes, a: Lanes, b: Lanes): void {
     this.code.vaddps(this.#all(to), this.#all(a), this.#all(b));
   }
@@ -87,6 +91,34 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vpmaxsd(this.#all(to), this.#all(a), this.#all(b));
   }
 
+  or(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vorps(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  andNot(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vandnps(this.#all(to), this.#all(b), this.#all(a));
+  }
+
+  largest(to: Lanes, most: Lanes, value: Lanes): void {
+    this.code.vmaxps(this.#all(to), this.#all(value), this.#all(most));
+  }
+
+  atLeast(to: Lanes, value: Lanes, bound: Lanes): void {
+    this.code.vmaxps(this.#all(to), this.#all(bound), this.#all(value));
+  }
+
+  atMost(to: Lanes, value: Lanes, bound: Lanes): void {
+    this.code.vminps(this.#all(to), this.#all(bound), this.#all(value));
+  }
+
+  shiftLeft(to: Lanes, from: Lanes, bits: number): void {
+    this.code.vpslld(this.#all(to), this.#all(from), bits);
+  }
+
+  shiftRight(to: Lanes, from: Lanes, bits: number): void {
+    this.code.vpsrad(this.#all(to), this.#all(from), bits);
+  }
+
   addPairs(sum: Lanes, a: Lanes, b: Lanes, temporary: Lanes): void {
     if (this.#vnni) return this.code.vpdpwssd(this.#all(sum), this.#all(a), this.#all(b));
     this.code.vpmaddwd(this.#all(temporary), this.#all(a), this.#all(b));
@@ -99,6 +131,10 @@ export class X64Machine extends X64Words implements Machine {
 
   addWhole(to: Lanes, a: Lanes, b: Lanes): void {
     this.code.vpaddd(this.#all(to), this.#all(a), this.#all(b));
+  }
+
+  subtractWhole(to: Lanes, a: Lanes, b: Lanes): void {
+    this.code.vpsubd(this.#all(to), this.#all(a), this.#all(b));
   }
 
   /** As `transpose`, but what it would bring side by side is added at once. */

@@ -5,6 +5,7 @@ import {
   at,
   type General,
   type Memory,
+  type Near,
   r10,
   r11,
   r12,
@@ -34,9 +35,11 @@ const SAVED = [rbx, rbp, rdi, rsi, r12, r13, r14, r15];
 export abstract class X64Words {
   readonly words = WORDS.length;
   protected readonly code = new X64();
+  readonly #constants = new Map<number, Label>();
 
   /**
    * What JavaScript calls: (begin of the heap, bytes to the arguments, address of a routine).
+   * Of 32-bit arguments the upper halves may hold anything.
    * @param windows its convention passes them elsewhere, and has xmm6 to xmm15 kept
    */
   enter(windows: boolean): number {
@@ -50,9 +53,11 @@ export abstract class X64Words {
     if (windows) {
       code.mov(rax, r8);
       code.mov(rdi, rcx);
+      code.movl(rdx, rdx);
       code.lea(rsi, at(rcx, 0, rdx));
     } else {
       code.mov(rax, rdx);
+      code.movl(rsi, rsi);
       code.lea(rsi, at(rdi, 0, rsi));
     }
     code.call(rax);
@@ -71,6 +76,19 @@ export abstract class X64Words {
 
   end(): void {
     this.code.ret();
+    this.code.align(4, 0xcc);
+    for (const [bits, label] of this.#constants) {
+      this.code.place(label);
+      this.code.word(bits);
+    }
+    this.#constants.clear();
+  }
+
+  /** Where a word lies behind the routine. */
+  protected constantAt(bits: number): Near {
+    const near = this.#constants.get(bits) ?? new Label();
+    this.#constants.set(bits, near);
+    return { near };
   }
 
   finish(): Uint8Array<ArrayBuffer> {

@@ -35,7 +35,7 @@ function text(operand: Operand): string {
 function check(cases: readonly (readonly [name: string, operands: readonly Operand[]])[]): void {
   const lines = cases.map(
     ([name, operands]) =>
-      `${name.replace(/^movd(To)?$/, "mov")} ${operands.map((operand) => (name.startsWith("movd") && typeof operand !== "number" && "general" in operand ? shorter(operand) : text(operand))).join(", ")}`,
+      `${name.replace(/^mov(d|dTo|l)$/, "mov")} ${operands.map((operand) => (/^mov[dl]/.test(name) && typeof operand !== "number" && "general" in operand ? shorter(operand) : text(operand))).join(", ")}`,
   );
   const wanted = assemble("x64", lines);
   const found = cases.map(([name, operands]) => {
@@ -73,7 +73,7 @@ const smaller = (vector: Vector, part: number): Vector => ({
 });
 
 const THREE =
-  "vaddps vmulps vsubps vmaxps vandps vxorps vfmadd231ps vpaddd vpsubb vpmaddwd vunpcklps vunpckhps vunpcklpd vunpckhpd vpdpwssd vdivps vpsubd vpmaxsd vpackssdw".split(
+  "vaddps vmulps vsubps vmaxps vminps vandps vandnps vorps vxorps vfmadd231ps vpaddd vpsubb vpmaddwd vunpcklps vunpckhps vunpcklpd vunpckhpd vpdpwssd vdivps vpsubd vpmaxsd vpackssdw".split(
     " ",
   );
 test.each(THREE.map((name) => [name] as const))("%s", (name) => {
@@ -90,7 +90,7 @@ test.each(THREE.map((name) => [name] as const))("%s", (name) => {
   );
 });
 
-test.each([["vpslld"], ["vpsrld"], ["vpsrlw"]] as const)("%s", (name) => {
+test.each([["vpslld"], ["vpsrld"], ["vpsrad"], ["vpsrlw"]] as const)("%s", (name) => {
   check(
     vectors.flatMap(({ width, vector }) => [
       [name, [vector, width(3), 16]] as const,
@@ -168,6 +168,7 @@ test("general registers", () => {
     ...["mov", "add", "sub", "and", "xor", "cmp", "imul", "cmovb"].flatMap((name) =>
       registers.flatMap((one) => registers.map((other) => [name, [one, other]] as const)),
     ),
+    ...registers.flatMap((one) => registers.map((other) => ["movl", [one, other]] as const)),
     ...["add", "sub", "cmp"].flatMap((name) =>
       registers.flatMap((one) => [0, 4, 127, 128, -128, -129, 4096].map((number) => [name, [one, number]] as const)),
     ),
@@ -198,6 +199,18 @@ test("general registers", () => {
     ["cpuid", []],
     ["xgetbv", []],
   ]);
+});
+
+test("numbers behind the code are addressed by their distance", () => {
+  for (const vector of [xmm(1), ymm(9), zmm(3), zmm(25)]) {
+    const code = new X64();
+    const near = new Label();
+    code.vbroadcastss(vector, { near });
+    const { length } = code;
+    code.place(near);
+    const [wanted] = assemble("x64", [`vbroadcastss ${text(vector)}, [rip]`]);
+    expect(padded(code.finish().slice(0, length))).toBe(wanted ?? "");
+  }
 });
 
 test("jumps count from their end", () => {

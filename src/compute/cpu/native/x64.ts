@@ -7,6 +7,7 @@ import {
   MAP_0F38,
   MAP_0F3A,
   type Memory,
+  type Near,
   type Opcode,
   type Prefix,
   type Vector,
@@ -27,7 +28,10 @@ const VMULPS = f0(0, 0x59);
 const VSUBPS = f0(0, 0x5c);
 const VMAXPS = f0(0, 0x5f);
 const VANDPS = f0(0, 0x54);
+const VANDNPS = f0(0, 0x55);
+const VORPS = f0(0, 0x56);
 const VXORPS = f0(0, 0x57);
+const VMINPS = f0(0, 0x5d);
 const VFMADD231PS = f38(0xb8);
 const VPADDD = f0(0x66, 0xfe);
 const VPSUBB = f0(0x66, 0xf8);
@@ -43,6 +47,7 @@ const VPMOVSDW: Opcode = { prefix: 0xf3, map: MAP_0F38, opcode: 0x23, evex: true
 const VEXTRACTI128 = f3a(0x39, { reads: 16 });
 const VPSLLD = f0(0x66, 0x72);
 const VPSRLD = f0(0x66, 0x72);
+const VPSRAD = f0(0x66, 0x72);
 const VPSRLW = f0(0x66, 0x71);
 const VPMOVZXWD = f38(0x33, { part: 2 });
 const VPMOVSXBW = f38(0x20, { part: 2 });
@@ -68,8 +73,13 @@ export class X64 extends X64Code {
   vmulps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMULPS, to, a, b);
   vsubps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VSUBPS, to, a, b);
   vdivps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VDIVPS, to, a, b);
+  /** Where one is no number, b; so do minima. */
   vmaxps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMAXPS, to, a, b);
+  vminps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VMINPS, to, a, b);
   vandps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VANDPS, to, a, b);
+  /** to = b, without the bits that are set in a. */
+  vandnps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VANDNPS, to, a, b);
+  vorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VORPS, to, a, b);
   vxorps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VXORPS, to, a, b);
   /** to += a · b, rounded once. */
   vfmadd231ps = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VFMADD231PS, to, a, b);
@@ -86,6 +96,7 @@ export class X64 extends X64Code {
   vpdpwssd = (to: Vector, a: Vector, b: Vector | Memory): void => this.#three(VPDPWSSD, to, a, b);
   vpslld = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSLLD, 6, to, from, bits);
   vpsrld = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSRLD, 2, to, from, bits);
+  vpsrad = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSRAD, 4, to, from, bits);
   vpsrlw = (to: Vector, from: Vector, bits: number): void => this.#shift(VPSRLW, 2, to, from, bits);
 
   // from format to format
@@ -108,7 +119,7 @@ export class X64 extends X64Code {
     if ("vector" in to) this.#two(LOAD_ONE, to, from);
     else if ("vector" in from) this.#two(STORE_ONE, from, to);
   }
-  vbroadcastss = (to: Vector, from: Vector | Memory): void => this.#two(VBROADCASTSS, to, from);
+  vbroadcastss = (to: Vector, from: Vector | Memory | Near): void => this.#two(VBROADCASTSS, to, from);
   vpbroadcastd = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTD, to, from);
   vpbroadcastw = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTW, to, from);
 
@@ -137,6 +148,8 @@ export class X64 extends X64Code {
   /** 32 bits, the upper half becomes zero. */
   movd = (to: General, from: Memory): void => this.integers([0x8b], to.general, from, 0);
   movdTo = (to: Memory, from: General): void => this.integers([0x89], from.general, to, 0);
+  /** 32 bits, the upper half becomes zero. */
+  movl = (to: General, from: General): void => this.integers([0x89], from.general, to, 0);
   lea = (to: General, from: Memory): void => this.integers([0x8d], to.general, from);
   imul = (to: General, from: General): void => this.integers([0x0f, 0xaf], to.general, from);
   cmovb = (to: General, from: General): void => this.integers([0x0f, 0x42], to.general, from);
@@ -169,7 +182,7 @@ export class X64 extends X64Code {
     this.vectors(opcode, { reg: to.vector, vvvv: a.vector, rm: b, bytes: to.bytes }, immediate);
   }
 
-  #two(opcode: Opcode, reg: Vector, rm: Vector | Memory): void {
+  #two(opcode: Opcode, reg: Vector, rm: Vector | Memory | Near): void {
     this.vectors(opcode, { reg: reg.vector, vvvv: 0, rm, bytes: reg.bytes });
   }
 

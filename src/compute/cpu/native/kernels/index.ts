@@ -1,5 +1,7 @@
 import { Caller, heapOf, type ModuleParts } from "../caller.ts";
 import type { NativeCode } from "../choose.ts";
+import { attentionKeys, attentionQueries } from "./attention-gradient.ts";
+import { attention } from "./attention.ts";
 import { basisGradient } from "./basis-gradient.ts";
 import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
@@ -8,7 +10,15 @@ import { gemm } from "./gemm.ts";
 /** Computes a piece of a command. */
 type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
 
-const KERNELS: readonly NativeKernel[] = [gemm, normedGemm, delta, basisGradient];
+const KERNELS: readonly NativeKernel[] = [
+  gemm,
+  normedGemm,
+  delta,
+  basisGradient,
+  attention,
+  attentionQueries,
+  attentionKeys,
+];
 
 /** The kernels of FMA_KERNELS on a heap. */
 export function nativeKernels(

@@ -1,5 +1,13 @@
 /** Kernels that there are in machine code. */
-export const FMA_KERNELS: readonly string[] = ["gemm", "normedGemm", "delta", "basisGradient"];
+export const FMA_KERNELS: readonly string[] = [
+  "gemm",
+  "normedGemm",
+  "delta",
+  "basisGradient",
+  "attention",
+  "attentionQueries",
+  "attentionKeys",
+];
 
 /** How such a kernel is numbered beside the module's one of this name. */
 export function fmaName(kernel: string): string {

@@ -82,8 +82,8 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
   }
 }
 
-/** The rows of b are read to their end, some side by side. */
-function multiplyFew(
+/** The rows of b are read to their end, some side by side. `FEW_ROWS` rows at most. */
+export function multiplyFew(
   on: Caller,
   p: Product,
   stored: Stored,
@@ -91,10 +91,10 @@ function multiplyFew(
   rows: number,
   firstCol: number,
   cols: number,
+  column = on.scratch,
 ): void {
   const { fewCols } = on.code;
   const routine = on.routines.few[stored][rows] ?? 0;
-  const column = on.scratch;
   const sums = column + fewCols * 4;
   for (let col = 0; col < cols; col += fewCols) {
     const count = Math.min(fewCols, cols - col);

@@ -14,12 +14,13 @@ export function fours(count: number): number {
 
 /** Where the rows of a panel begin; the last one stands in the place of missing ones. */
 export function setRows(on: Caller, first: number, pitch: number, rows: number, width: number): void {
-  for (let at = 0; at < width; at++) on.set(ROWS_AT + at, first + Math.min(at, rows - 1) * pitch);
+  on.set(ROWS_AT, width, (at) => first + Math.min(at, rows - 1) * pitch);
 }
 
 /**
  * The sums of rows of x with a panel.
- * @param along what the rows of x run along: the terms, `ROW_PITCH` apart, or the tile's rows, `TERM_PITCH` from term to term
+ * @param along what the rows of x run along: the terms, `ROW_PITCH` apart, or the tile's rows
+ * @param pitch from term to term where it is the tile's rows
  */
 export function multiplyTiles(
   on: Caller,
@@ -29,15 +30,16 @@ export function multiplyTiles(
   panel: number,
   terms: number,
   sums: number,
+  pitch = TERM_PITCH,
 ): void {
   const { routines, code } = on;
   const tiles = along === "rows" ? routines.tileAlongRows : routines.tileAlongTerms;
   const step = along === "rows" ? 4 : ROW_PITCH;
   const { size, large } = split(rows, code.tileRows);
-  if (large > 0) on.call(tiles[size + 1] ?? 0, x, TERM_PITCH, panel, terms, sums, large);
+  if (large > 0) on.call(tiles[size + 1] ?? 0, x, pitch, panel, terms, sums, large);
   const done = large * (size + 1);
   const rest = sums + done * code.panelCols * 4;
-  on.call(tiles[size] ?? 0, x + done * step, TERM_PITCH, panel, terms, rest, Math.ceil(rows / code.tileRows) - large);
+  on.call(tiles[size] ?? 0, x + done * step, pitch, panel, terms, rest, Math.ceil(rows / code.tileRows) - large);
 }
 
 /** The same of rounded rows, `WHOLE_PITCH` apart, with a panel of whole numbers. */

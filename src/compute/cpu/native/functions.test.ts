@@ -1,0 +1,112 @@
+import { describe, expect, test } from "bun:test";
+import { Caller } from "./caller.ts";
+import { availableCodes, type CpuCode, machineOf, mappedCode } from "./choose.ts";
+import type { Machine } from "./machine.ts";
+import { executable } from "./pages.ts";
+import { registers } from "./routines/arguments.ts";
+import { exp, log, tanh } from "./routines/functions.ts";
+import { digest, noise } from "./testing/numbers.ts";
+import { GuardedHeap } from "./testing/guarded.ts";
+
+const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
+const COUNT = 2 ** 16;
+
+/** A function of every number of a list, by code written for it. */
+function values(code: Exclude<CpuCode, "wasm">, write: (m: Machine) => void, given: Float32Array): Float32Array {
+  const { machine, enter } = machineOf(code);
+  const entered = enter();
+  const routine = machine.begin();
+  const { at, count } = registers(machine, { at: "address", count: "number" } as const);
+  machine.steps(count, machine.lanes, () => {
+    machine.load(0, { word: at });
+    write(machine);
+    machine.store(0, { word: at });
+    machine.add(at, { bytes: machine.lanes * 4 });
+  });
+  machine.end();
+  const address = executable(machine.finish());
+  if (address === undefined) throw new Error("no executable memory");
+  using heap = new GuardedHeap(2 ** 21);
+  const parts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
+  const on = new Caller({ ...mappedCode(code), address, enter: entered }, heap, heap.part(2 ** 12, "begin"), parts);
+  const place = heap.part(given.length * 4, "end");
+  heap.floats.set(given, place / 4);
+  on.call(routine, place, given.length);
+  return heap.floats.slice(place / 4, place / 4 + given.length);
+}
+
+function ofBits(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits).buffer)[0] ?? NaN;
+}
+
+const FUNCTIONS = {
+  exp: {
+    write: (m: Machine) => exp(m, 0, [1, 2, 3]),
+    given: (at: number) => noise(at, 1) * 87,
+    wanted: Math.exp,
+    specials: [
+      [-Infinity, 0],
+      [-3e38, 0],
+      [0, 1],
+      [-0, 1],
+      [90, Infinity],
+      [Infinity, Infinity],
+    ],
+  },
+  log: {
+    write: (m: Machine) => log(m, 0, [1, 2, 3, 4, 5]),
+    // Of every exponent.
+    given: (at: number) => ofBits(0x00800000 + Math.floor((noise(at, 2) + 1) * 0x3f000000)),
+    wanted: Math.log,
+    specials: [[1, 0]],
+  },
+  tanh: {
+    write: (m: Machine) => tanh(m, 0, [1, 2, 3, 4, 5, 6]),
+    given: (at: number) => noise(at, 3) * 10,
+    wanted: Math.tanh,
+    specials: [
+      [Infinity, 1],
+      [-Infinity, -1],
+      [0, 0],
+    ],
+  },
+} as const;
+
+describe.each(Object.entries(FUNCTIONS))("%s", (_, { write, given, wanted, specials }) => {
+  const numbers = Float32Array.from({ length: COUNT }, (_, at) => given(at));
+
+  test.each(CODES)("is right to 2e-7 with %s; what is no number stays none", (code) => {
+    const found = values(code, write, numbers);
+    let worst = 0;
+    found.forEach((value, at) => {
+      const right = wanted(numbers[at] ?? NaN);
+      const error = Math.abs(value - right) / Math.max(Math.abs(right), 2 ** -126);
+      if (!(error <= worst)) worst = error;
+    });
+    expect(worst).toBeLessThan(2e-7);
+    for (const [from, to] of specials) {
+      for (const value of values(code, write, new Float32Array(16).fill(from))) expect(value).toBe(to);
+    }
+    // With either sign, as processors make both.
+    const none = new Float32Array(
+      Uint32Array.from({ length: 16 }, (_, at) => (at % 2 === 0 ? 0x7fc00000 : 0xffc00000)).buffer,
+    );
+    expect(values(code, write, none).every(Number.isNaN)).toBe(true);
+  });
+});
+
+test("every code gives the same bits: AVX2, AVX-512 and, in an emulator, NEON", () => {
+  const found = CODES.map((code) =>
+    Object.values(FUNCTIONS).map(({ write, given }) =>
+      digest(
+        values(
+          code,
+          write,
+          Float32Array.from({ length: COUNT }, (_, at) => Math.fround(given(at))),
+        ),
+      ),
+    ),
+  );
+  for (const digests of found)
+    expect(digests).toEqual([10328058498610831597n, 4880147261264070163n, 9680223699242889203n]);
+});

@@ -1,0 +1,110 @@
+// What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
+import { ATTENTION } from "../../families/attention.ts";
+import type { Caller } from "../caller.ts";
+import { wordsOf } from "../parameters.ts";
+import { bitsOf } from "../routines/functions.ts";
+import { ROW_PITCH } from "../routines/layout.ts";
+import { NEVER } from "../routines/softmax.ts";
+import { CHUNK, termsBytes } from "./attention-panels.ts";
+import { fours } from "./tiles.ts";
+
+const AT = wordsOf(ATTENTION);
+/** Pairs of a piece at most. */
+const MOST_PAIRS = 96;
+const NEVER_BITS = bitsOf(NEVER);
+
+/** A command's parameters, and where things are in scratch. */
+export class Attention {
+  readonly on: Caller;
+  readonly word: (index: number) => number;
+  readonly head: number;
+  readonly heads: number;
+  readonly tokens: number;
+  /** Of a panel's pairs. */
+  readonly firsts: number;
+  readonly lasts: number;
+  readonly tops: number;
+  readonly sums: number;
+  /** Of all pairs: what the chunks so far came to. */
+  readonly stateTops: number;
+  readonly stateSums: number;
+  readonly states: number;
+  readonly scores: number;
+  readonly results: number;
+  readonly queries: number;
+  readonly values: number;
+  readonly keys: number;
+  readonly #window: number;
+  readonly #firstPosition: number;
+  readonly #firsts: number;
+  readonly #lasts: number;
+
+  constructor(on: Caller, parameters: number) {
+    this.on = on;
+    const word = on.reader(parameters, AT.count);
+    this.word = word;
+    const head = word(AT.head);
+    this.head = head;
+    this.heads = word(AT.heads);
+    this.tokens = word(AT.tokens);
+    this.#window = word(AT.window);
+    this.#firstPosition = word(AT.firstPosition);
+    this.#firsts = word(AT.firsts) / 4;
+    this.#lasts = word(AT.lasts) / 4;
+    const { panelCols } = on.code;
+    let next = on.scratch;
+    const room = (bytes: number): number => {
+      const at = next;
+      next += bytes;
+      return at;
+    };
+    this.firsts = room(panelCols * 4);
+    this.lasts = room(panelCols * 4);
+    this.tops = room(panelCols * 4);
+    this.sums = room(panelCols * 4);
+    this.stateTops = room(MOST_PAIRS * 4);
+    this.stateSums = room(MOST_PAIRS * 4);
+    this.states = room(MOST_PAIRS * head * 4);
+    this.scores = room(CHUNK * panelCols * 4);
+    this.results = room(panelCols * panelCols * 4);
+    this.queries = room(MOST_PAIRS * head * 4);
+    this.values = room(termsBytes(on, head, CHUNK));
+    this.keys = room(CHUNK * ROW_PITCH);
+  }
+
+  /** The first key of a token's sequence: chunks count from there. */
+  base(token: number): number {
+    return this.#firsts === 0 ? 0 : (this.on.words((this.#firsts + this.tokens) * 4)[this.#firsts + token] ?? 0);
+  }
+
+  /** The last key that a token sees. */
+  last(token: number): number {
+    if (this.#lasts === 0) return this.#firstPosition + token;
+    return this.on.words((this.#lasts + this.tokens) * 4)[this.#lasts + token] ?? 0;
+  }
+
+  /** The first one. */
+  first(token: number): number {
+    return Math.max(this.base(token), this.last(token) + 1 - this.#window);
+  }
+
+  /** States that have seen nothing. */
+  begin(pairs: number): void {
+    const words = this.on.words(0);
+    words.fill(NEVER_BITS, this.stateTops / 4, this.stateTops / 4 + MOST_PAIRS);
+    words.fill(0, this.stateSums / 4, this.stateSums / 4 + MOST_PAIRS);
+    words.fill(0, this.states / 4, this.states / 4 + pairs * this.head);
+  }
+
+  /** What a chunk came to, the sums of columns from `col` on in `results`, enters the states of pairs from `first` on. */
+  enter(first: number, count: number, col: number, width: number, from: number, pitch: number): void {
+    const to = this.states + (first * this.head + col) * 4;
+    const { on, head, tops, sums } = this;
+    on.call(on.routines.rescale, from, pitch, fours(width), count, to, head * 4, tops, sums);
+  }
+
+  join(first: number): void {
+    const { on, tops, sums, stateTops, stateSums } = this;
+    on.call(on.routines.join, tops, sums, stateTops + first * 4, stateSums + first * 4);
+  }
+}

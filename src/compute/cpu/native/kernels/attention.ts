@@ -1,0 +1,250 @@
+// Grouped-query attention with an online softmax: no matrix of tokens × positions exists. A pair is a token and a head; its keys enter
+// its state in chunks of 256, counted from the first key of its sequence, so what it comes to depends neither on the pairs beside it,
+// nor on where in a cache the sequence stands, nor on who computes which chunk.
+import { ATTENTION } from "../../families/attention.ts";
+import type { Caller } from "../caller.ts";
+import { wordsOf } from "../parameters.ts";
+import { FEW_ROWS } from "../routines/few.ts";
+import { ROW_PITCH } from "../routines/layout.ts";
+import { CHUNK, panelOf, rowsOf, termsOf } from "./attention-panels.ts";
+import { Attention } from "./attention-states.ts";
+import { multiplyFew, type Product } from "./product.ts";
+import { fours, multiplyTiles } from "./tiles.ts";
+
+const AT = wordsOf(ATTENTION);
+/** Up to so many pairs read keys as they lie. */
+const FEW_PAIRS = 8;
+
+/** What products of queries and keys are not. */
+const PLAIN = {
+  aTerms: false,
+  bTerms: false,
+  stored: "F32",
+  scales: 0,
+  scalesPitch: 0,
+  bias: 0,
+  residual: 0,
+  residualPitch: 0,
+  accumulate: false,
+} as const satisfies Partial<Product>;
+
+/** Pairs of some tokens of one sequence with some heads of a kv head: pair i is token + i / heads, firstHead + i % heads. */
+interface Pairs {
+  readonly kvHead: number;
+  readonly firstHead: number;
+  readonly heads: number;
+  readonly token: number;
+  readonly count: number;
+  /** Their number among all pairs that lie one after the other as records. */
+  readonly record: number;
+}
+
+export function attention(on: Caller, parameters: number, piece: number): void {
+  const p = new Attention(on, parameters);
+  const { word, tokens } = p;
+  const [parts, headBlocks, kvHeads, blocks] = [word(AT.parts), word(AT.headBlocks), word(AT.kvHeads), word(AT.blocks)];
+  const part = piece % parts;
+  const place = Math.floor(piece / parts);
+  const kvPlace = Math.floor(place / headBlocks);
+  // The last tokens see the most keys: they come first.
+  const begin = (blocks - 1 - Math.floor(kvPlace / kvHeads)) * word(AT.pieceTokens);
+  const end = Math.min(begin + word(AT.pieceTokens), tokens);
+  for (let token = begin; token < end;) {
+    let next = token + 1;
+    while (next < end && p.base(next) === p.base(token)) next++;
+    attend(p, pairsOf(p, kvPlace % kvHeads, place % headBlocks, token, next), next, part, parts);
+    token = next;
+  }
+  if (parts === 1) return;
+  // Whoever computes the last of all chunks brings them together, in their order.
+  const computed = Atomics.add(on.words(parameters + AT.count * 4), parameters / 4 + AT.computed, 1);
+  if (computed + 1 < word(AT.pieces)) return;
+  for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+    for (let block = 0; block < headBlocks; block++) bringTogether(p, pairsOf(p, kvHead, block, 0, tokens), parts);
+  }
+}
+
+function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, token: number, next: number): Pairs {
+  const [group, pieceHeads] = [word(AT.group), word(AT.pieceHeads)];
+  const heads = Math.min(pieceHeads, group - block * pieceHeads);
+  const firstHead = kvHead * group + block * pieceHeads;
+  return { kvHead, firstHead, heads, token, count: (next - token) * heads, record: firstHead * tokens + token * heads };
+}
+
+/** Some tokens, up to one before `behind`, and all chunks of keys, or one. */
+function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts: number): void {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  const { count, heads, token } = pairs;
+  const base = p.base(token);
+  let first = Infinity;
+  let end = 0;
+  for (let at = token; at < behind; at++) {
+    first = Math.min(first, p.first(at));
+    end = Math.max(end, p.last(at) + 1);
+  }
+  p.begin(count);
+  const isFew = count <= FEW_PAIRS;
+  const [low, high] =
+    parts === 1 ? [Math.floor((first - base) / CHUNK), Math.floor((end - 1 - base) / CHUNK)] : [part, part];
+  for (let panel = 0; panel < (isFew ? 0 : count); panel += panelCols) {
+    const rowAt = (row: number) => {
+      const [pairToken, pairHead] = [token + Math.floor((panel + row) / heads), (panel + row) % heads];
+      return word(AT.q) + pairToken * word(AT.qPitch) + (pairs.firstHead + pairHead) * head * 4;
+    };
+    panelOf(on, Math.min(panelCols, count - panel), rowAt, head, p.queries + panel * head * 4);
+  }
+  for (let number = low; number <= high; number++) {
+    const start = base + number * CHUNK;
+    const [from, to] = [Math.max(first, start), Math.min(end, start + CHUNK)];
+    if (from >= to) continue;
+    const kvPlace = pairs.kvHead * head * 4;
+    const keys = word(AT.keys) + from * word(AT.keysPitch) + kvPlace;
+    const values = word(AT.values) + from * word(AT.valuesPitch) + kvPlace;
+    if (isFew) {
+      attendFew(p, pairs, keys, values, from, to);
+      continue;
+    }
+    termsOf(on, values, word(AT.valuesPitch), to - from, head, CHUNK, p.values);
+    rowsOf(on, keys, word(AT.keysPitch), to - from, head, p.keys);
+    for (let panel = 0; panel < count; panel += panelCols) attendPanel(p, pairs, panel, from, to);
+  }
+  if (parts === 1) finish(p, pairs, 0, count);
+  else storeRecords(p, part * p.heads * p.tokens + pairs.record, count);
+}
+
+/** A panel of pairs and the keys of a chunk from `from` to one before `to`, which lie in scratch. */
+function attendPanel(p: Attention, pairs: Pairs, panel: number, from: number, to: number): void {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  const { heads, token } = pairs;
+  const count = Math.min(panelCols, pairs.count - panel);
+  const words = on.words(0);
+  let [low, high] = [to, from];
+  for (let pair = 0; pair < panelCols; pair++) {
+    const of = token + Math.floor((panel + Math.min(pair, count - 1)) / heads);
+    const [first, last] = [p.first(of), p.last(of)];
+    words[p.firsts / 4 + pair] = first;
+    words[p.lasts / 4 + pair] = last;
+    low = Math.min(low, Math.max(first, from));
+    high = Math.max(high, Math.min(last + 1, to));
+  }
+  // Nobody sees a key of the chunk.
+  if (low >= high) return;
+  const keys = high - low;
+  multiplyTiles(on, "terms", p.keys + (low - from) * ROW_PITCH, keys, p.queries + panel * head * 4, head, p.scores);
+  const softmax = on.routines.softmax[word(AT.cap) === 0 ? 0 : 1] ?? 0;
+  on.call(softmax, p.scores, keys, p.firsts, p.lasts, p.tops, p.sums, low, word(AT.scale), word(AT.cap));
+  p.join(panel);
+  for (let col = 0; col < head; col += panelCols) {
+    const values = p.values + (col * CHUNK + (low - from) * panelCols) * 4;
+    multiplyTiles(on, "rows", p.scores, count, values, keys, p.results, panelCols * 4);
+    p.enter(panel, count, col, Math.min(panelCols, head - col), p.results, panelCols * 4);
+  }
+}
+
+/** Few pairs and the keys of a chunk, as they lie: as `attendPanel`, with keys side by side. */
+function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, from: number, to: number): void {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  const { heads, token, firstHead, count } = pairs;
+  const scores = p.keys;
+  for (let pair = 0; pair < count;) {
+    const [of, offset] = [token + Math.floor(pair / heads), pair % heads];
+    const rows = Math.min(FEW_ROWS, heads - offset, count - pair);
+    const product = {
+      ...PLAIN,
+      rows,
+      cols: to - from,
+      terms: head,
+      a: word(AT.q) + of * word(AT.qPitch) + (firstHead + offset) * head * 4,
+      aPitch: head * 4,
+      b: keys,
+      bPitch: word(AT.keysPitch),
+      y: scores + pair * ROW_PITCH,
+      yPitch: ROW_PITCH,
+      scale: word(AT.scale),
+    };
+    multiplyFew(on, product, "F32", 0, rows, 0, to - from, p.results);
+    pair += rows;
+  }
+  const words = on.words(0);
+  for (let key = 0; key < panelCols; key++) words[p.firsts / 4 + key] = from + key;
+  const routine = on.routines.softmaxAlong[word(AT.cap) === 0 ? 0 : 1] ?? 0;
+  for (let pair = 0; pair < count; pair++) {
+    const of = token + Math.floor(pair / heads);
+    const [top, sum] = [p.tops + pair * 4, p.sums + pair * 4];
+    const [first, last] = [p.first(of), Math.min(p.last(of), to - 1)];
+    on.call(routine, scores + pair * ROW_PITCH, to - from, top, sum, p.firsts, p.lasts, first, last, word(AT.cap));
+  }
+  p.join(0);
+  for (let pair = 0; pair < count; pair += FEW_ROWS) {
+    const rows = Math.min(FEW_ROWS, count - pair);
+    const [weights, pitch, sums] = [scores + pair * ROW_PITCH, word(AT.valuesPitch), p.values + pair * head * 4];
+    on.call(on.routines.weighted[rows] ?? 0, weights, values, pitch, to - from, fours(head), sums, head * 4);
+  }
+  p.enter(0, count, 0, head, p.values, head * 4);
+}
+
+/** Stores the results of pairs from number `first` on, whose states lie from the first one on. */
+function finish(p: Attention, { token, firstHead, heads }: Pairs, first: number, count: number): void {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  for (let at = 0; at < count;) {
+    const [of, offset] = [token + Math.floor((first + at) / heads), (first + at) % heads];
+    const rows = Math.min(heads - offset, count - at);
+    const y = word(AT.y) + of * word(AT.yPitch) + (firstHead + offset) * head * 4;
+    const divisor = p.stateSums + at * 4;
+    on.call(on.routines.divide, p.states + at * head * 4, head * 4, fours(head), rows, y, head * 4, divisor, 0);
+    at += rows;
+  }
+  if (word(AT.lse) === 0) return;
+  const [lse, pitch] = [word(AT.lse) / 4, word(AT.lsePitch) / 4];
+  const words = on.words((lse + p.tokens * pitch) * 4);
+  for (let panel = 0; panel < count; panel += panelCols) {
+    on.call(on.routines.logSums, p.stateTops + panel * 4, p.stateSums + panel * 4, p.sums);
+    for (let at = panel; at < Math.min(panel + panelCols, count); at++) {
+      const row = lse + (token + Math.floor((first + at) / heads)) * pitch;
+      const ofHead = firstHead + ((first + at) % heads);
+      words[row + ofHead] = words[p.sums / 4 + at - panel] ?? 0;
+      // What is behind the last one stays zero.
+      if (ofHead === p.heads - 1) words.fill(0, row + p.heads, row + Math.ceil(p.heads / 4) * 4);
+    }
+  }
+}
+
+/** Records of a chunk: the largest score and the sum, two words of nothing, and the sums of values. */
+function storeRecords(p: Attention, record: number, count: number): void {
+  const { on, head, word } = p;
+  const bytes = word(AT.recordBytes);
+  const to = word(AT.records) + record * bytes;
+  const words = on.words(to + count * bytes);
+  for (let pair = 0; pair < count; pair++) {
+    words[(to + pair * bytes) / 4] = words[p.stateTops / 4 + pair] ?? 0;
+    words[(to + pair * bytes) / 4 + 1] = words[p.stateSums / 4 + pair] ?? 0;
+  }
+  on.call(on.routines.copy.F32, p.states, head * 4, count, fours(head), to + 16, bytes);
+}
+
+/** Brings together what the chunks of pairs came to: of those that saw nothing there it changes nothing. */
+function bringTogether(p: Attention, pairs: Pairs, parts: number): void {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  const bytes = word(AT.recordBytes);
+  for (let first = 0; first < pairs.count; first += panelCols) {
+    const count = Math.min(panelCols, pairs.count - first);
+    p.begin(count);
+    for (let part = 0; part < parts; part++) {
+      const from = word(AT.records) + (part * p.heads * p.tokens + pairs.record + first) * bytes;
+      const words = on.words(from + count * bytes);
+      for (let pair = 0; pair < panelCols; pair++) {
+        const record = (from + Math.min(pair, count - 1) * bytes) / 4;
+        words[p.tops / 4 + pair] = words[record] ?? 0;
+        words[p.sums / 4 + pair] = words[record + 1] ?? 0;
+      }
+      p.join(0);
+      p.enter(0, count, 0, head, from + 16, bytes);
+    }
+    finish(p, pairs, first, count);
+  }
+}
