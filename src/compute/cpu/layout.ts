@@ -54,7 +54,7 @@ export const FILL = { at: 0, bytes: 1 } as const;
 /** Bytes of a piece of either. */
 export const COPY_PIECE = 2 ** 18;
 
-/** Scratch of a worker in each heap that it computes in. `assembly/normed-gemm.ts` fills it, and tells workers apart by it. */
+/** Scratch of a worker in each heap that it computes in. `assembly/normed-rows.ts` fills it, and tells workers apart by it. */
 export const SCRATCH_BYTES = 2 ** 20;
 /** Words behind it that no kernel may write, which hold FENCE: what is written beyond a worker's scratch is another's, or a buffer. */
 export const FENCE_WORDS = 16;

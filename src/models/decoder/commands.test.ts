@@ -13,6 +13,8 @@ import { DecoderWeights } from "./weights.ts";
 
 /** Commands of a layer of a token: what each of them costs beside its work is paid at every layer of every token. */
 const MOST = 6;
+/** The same in WebAssembly, where norms and gates are commands of their own. */
+const MOST_PLAIN = 13;
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];
 
@@ -68,13 +70,15 @@ describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
     ["a token far behind", { count: 1, positions: 2000, quantized: false }],
     ["a token of each of four sequences", { count: 4, positions: 2000, quantized: false }],
     ["a token, weights in blocks", { count: 1, positions: 20, quantized: true }],
-  ] as const)("%s takes six commands a layer at most, of every architecture", async (_, of) => {
+  ] as const)("%s takes few commands a layer, of every architecture", async (_, of) => {
+    const [, way] = stagings.get(staging);
+    const most = way.kind === "cpu" && way.fma !== true ? MOST_PLAIN : MOST;
     const each: Record<string, number> = {};
     for (const type of SUPPORTED_TYPES) {
       const [few, many] = [await commandsOf(type, FEW, staging, of), await commandsOf(type, MANY, staging, of)];
       each[type] = (many - few) / (MANY - FEW);
     }
     expect(SUPPORTED_TYPES.length).toBeGreaterThan(5);
-    expect(Object.entries(each).filter(([, commands]) => !(commands > 0 && commands <= MOST))).toEqual([]);
+    expect(Object.entries(each).filter(([, commands]) => !(commands > 0 && commands <= most))).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import { chooseOptions, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
+import { chooseOptions, otherResults, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
 import { ModelSource } from "../text/model.ts";
 import { inputFor, settingsFor, writeTexts } from "../testing/runs.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
@@ -80,6 +80,33 @@ test("a run goes on in the staging that it began with: a state from before integ
   expect(on(fma, dots)).toEqual({ kind: "cpu", fma: true });
   expect(on(cpu, fma)).toEqual({ kind: "cpu" });
   expect(stagingOf({ staging: { kind: "workgroup", integerDots: true } }, "workgroup")).toEqual({ kind: "workgroup" });
+});
+
+test("a resumed run is told when its results will differ: on the CPU device where its kernels are others, on a GPU where that is another", () => {
+  const info = (name: string, driver: string) => ({ name, driver, vendor: "", architecture: "", software: true });
+  const device = (staging: Staging, name: string, driver: string) => ({ staging, info: info(name, driver) });
+  const began = (name: string, driver: string, staging: string) => ({
+    gpu: { name, driver },
+    kernels: { checkpointing: false, staging, choices: {} },
+  });
+  const [wasm, fma]: readonly Staging[] = [{ kind: "cpu" }, { kind: "cpu", fma: true }];
+  if (wasm === undefined || fma === undefined) throw new Error("two stagings");
+  const [avx2, avx512, plain] = ["machine code with AVX2", "machine code with AVX-512", "WebAssembly"];
+  const code = stagingName(fma);
+  // Whatever the vectors' width, and wherever kernels of machine code are, WebAssembly's are, too.
+  expect(otherResults(device(fma, "a", avx512), began("b", avx2, code))).toBeUndefined();
+  expect(otherResults(device(fma, "a", avx512), began("a", plain, stagingName(wasm)))).toBeUndefined();
+  expect(otherResults(device(wasm, "a", plain), began("a", avx2, code))).toBe(
+    `the run began on ${avx2}; on driver ${plain} its results will differ in the last bits`,
+  );
+  // Kernels of before.
+  expect(otherResults(device(fma, "a", avx2), began("a", avx2, "cpu, fma"))).toBe(
+    "the run began with another version's kernels; its results will differ in the last bits",
+  );
+  const gpu = device({ kind: "workgroup" }, "a", "1.0");
+  expect(otherResults(gpu, began("a", "1.0", "workgroup"))).toBeUndefined();
+  expect(otherResults(gpu, began("a", "1.1", "workgroup"))).toContain("driver 1.0");
+  expect(otherResults(gpu, began("b", "1.0", "workgroup"))).toContain("the run began on b; on a");
 });
 
 test("what the machine cannot hold is refused on a device that has no memory of its own", async () => {

@@ -127,19 +127,39 @@ export function spareBytes({ info }: Device): number {
 /** What a state calls real GPUs' staging with integer dot products. */
 const INTEGER_DOTS = "workgroup, integer dots";
 
-/** What it calls the CPU device's with fused multiply-add. */
-const CPU_FMA = "cpu, fma";
+/** What it calls the CPU device's. When their bits change so do these names: a run that began with others is told of it. */
+const CPU_WASM = "cpu, WebAssembly";
+const CPU_FMA = "cpu, machine code";
 
 /** How a state names a staging. */
 export function stagingName(staging: Staging): string {
-  if (staging.kind === "cpu" && staging.fma === true) return CPU_FMA;
+  if (staging.kind === "cpu") return staging.fma === true ? CPU_FMA : CPU_WASM;
   return staging.kind === "workgroup" && staging.integerDots === true ? INTEGER_DOTS : staging.kind;
 }
 
 /** The staging that a run began with, where this device can have it; else the device's usual one. */
 export function stagingOf({ staging: usual }: Pick<Device, "staging">, name: string | undefined): Staging {
   if (name === undefined || name === stagingName(usual)) return usual;
-  if (usual.kind === "cpu") return name === "cpu" ? { kind: "cpu" } : usual;
+  if (usual.kind === "cpu") return name === CPU_WASM ? { kind: "cpu" } : usual;
   if (name === INTEGER_DOTS) return { kind: "workgroup", integerDots: true };
   return name === "workgroup" ? { kind: "workgroup" } : usual;
+}
+
+/** Why a run's results will not be those that the device would give on which it began; undefined where they will. */
+export function otherResults(
+  device: Pick<Device, "info" | "staging">,
+  { gpu: began, kernels }: Pick<SavedState["progress"], "gpu" | "kernels">,
+): string | undefined {
+  if (began === undefined) return undefined;
+  const { info } = device;
+  const isSame =
+    device.staging.kind === "cpu"
+      ? // Its bits follow from the staging alone.
+        kernels?.staging === stagingName(stagingOf(device, kernels?.staging))
+      : began.driver === info.driver && began.name === info.name;
+  if (isSame) return undefined;
+  const differ = "its results will differ in the last bits";
+  if (began.name !== info.name) return `the run began on ${began.name}; on ${info.name} ${differ}`;
+  if (began.driver !== info.driver) return `the run began on ${began.driver}; on driver ${info.driver} ${differ}`;
+  return `the run began with another version's kernels; ${differ}`;
 }

@@ -4,7 +4,7 @@ import type { TrainedMethod } from "../../adapters/method.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { type Chosen, chooseOptions, stagingName, refuseBeyondMachine } from "./choose-options.ts";
+import { type Chosen, chooseOptions, otherResults, stagingName, refuseBeyondMachine } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../../adapters/training/method.ts";
@@ -75,7 +75,8 @@ export class Training<Batch> {
       using opened = await openGpu(this.#input);
       const { gpu } = opened;
       if (chosen === undefined) {
-        this.#warnOfOtherGpu(gpu);
+        const other = this.#state && otherResults(gpu, this.#state.progress);
+        if (other !== undefined) this.#observer.warn(other);
         // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
         chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
         refuseBeyondMachine(gpu, chosen.bytes, this.#source.smaller);
@@ -202,16 +203,6 @@ export class Training<Batch> {
       resume: step === 0 ? undefined : { step, path, checkpointing: options.checkpointing },
     });
     return new RandloraError("memory", message, hint, { cause });
-  }
-
-  #warnOfOtherGpu({ info, staging }: Device): void {
-    const began = this.#state?.progress.gpu;
-    if (began === undefined) return;
-    // The CPU device gives the same bits on every processor.
-    if (began.driver === info.driver && (began.name === info.name || staging.kind === "cpu")) return;
-    const now = began.name === info.name ? `driver ${info.driver}` : info.name;
-    const before = began.name === info.name ? began.driver : began.name;
-    this.#observer.warn(`the run began on ${before}; on ${now} its results will differ in the last bits`);
   }
 }
 

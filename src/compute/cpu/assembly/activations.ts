@@ -1,5 +1,5 @@
 // Activations, one more function, and their slopes. A new one needs a kind in src/compute/device/families/elementwise.ts, its value and its slope here,
-// and a line in elementwise.ts for each; one that gates, also in normed-gemm.ts.
+// and a line in elementwise.ts for each; one that gates, also in normed-rows.ts.
 import { erf4, exp4, tanh4 } from "./math";
 
 // The kinds of ELEMENTWISE.

@@ -109,12 +109,12 @@ export function packChunk(p: Attention, c: Chunk, scratch: usize): void {
   for (let panel = c.from / TILE_W; panel * TILE_W < c.to; panel++) {
     const key = panel * TILE_W;
     const at = scratch + KEY_PANELS + panel * p.head * 24;
-    rowPanel<f32>(keys + key * p.keysPitch, p.keysPitch, min(TILE_W, c.to - key), p.head / 4, at);
+    rowPanel(keys + key * p.keysPitch, p.keysPitch, min(TILE_W, c.to - key), p.head / 4, at);
   }
   const values = valuesOf(p, c) + c.from * p.valuesPitch;
   for (let d: u32 = 0; d < p.head; d += TILE_COLS) {
     const at = scratch + VALUE_PANELS + (d / TILE_COLS) * COLS_PANEL;
-    colsFromTerms<f32>(values + d * 4, p.valuesPitch, min(TILE_COLS, p.head - d), c.to - c.from, at);
+    colsFromTerms(values + d * 4, p.valuesPitch, min(TILE_COLS, p.head - d), c.to - c.from, at);
   }
 }
 
@@ -170,7 +170,7 @@ function recordAlone(p: Attention, c: Chunk, pair: u32, scratch: usize, record: 
   const scores = scratch + SCORES;
   const from = begin & ~3;
   const keys = keysOf(p, c) + from * p.keysPitch;
-  rowSums<f32>(queryOf(p, c, pair), keys, p.keysPitch, end - from, p.head / 4, scores + from * 4);
+  rowSums(queryOf(p, c, pair), keys, p.keysPitch, end - from, p.head / 4, scores + from * 4);
   softmax(scores, begin, end, p.scale, p.cap, record);
   const values = valuesOf(p, c) + begin * p.valuesPitch;
   weighed(scores + begin * 4, values, p.valuesPitch, end - begin, p.head, record + 16);

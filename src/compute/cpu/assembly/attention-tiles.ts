@@ -56,7 +56,7 @@ export function termPanelsBytes(p: AttentionGradient): usize {
 export function rowPanels(p: AttentionGradient, from: usize, pitch: usize, low: u32, high: u32, to: usize): void {
   for (let panel = low / TILE_W; panel * TILE_W < high; panel++) {
     const row = panel * TILE_W;
-    rowPanel<f32>(from + row * pitch, pitch, min(TILE_W, high - row), p.head / 4, to + panel * p.head * 24);
+    rowPanel(from + row * pitch, pitch, min(TILE_W, high - row), p.head / 4, to + panel * p.head * 24);
   }
 }
 
@@ -64,7 +64,7 @@ export function rowPanels(p: AttentionGradient, from: usize, pitch: usize, low: 
 export function termPanels(p: AttentionGradient, from: usize, pitch: usize, low: u32, high: u32, to: usize): void {
   for (let d: u32 = 0; d < p.head; d += TILE_COLS) {
     const at = to + (d / TILE_COLS) * p.chunk * 32 + low * 32;
-    colsFromTerms<f32>(from + low * pitch + d * 4, pitch, min(TILE_COLS, p.head - d), high - low, at);
+    colsFromTerms(from + low * pitch + d * 4, pitch, min(TILE_COLS, p.head - d), high - low, at);
   }
 }
 

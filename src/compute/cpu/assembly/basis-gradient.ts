@@ -3,11 +3,9 @@
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
 import { sumOf } from "./lanes";
-import { BLOCK_TERMS, COLS_PANEL, colsFromTerms, rowsFromTerms, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
-import { storedBytes } from "./stored";
+import { columnRun, dots, RUN, RUN_TERMS } from "./runs";
 import { listRow, mostOfList, sumList } from "./ternary-lists";
 import { PANEL_COLS, panelOfTerms, TERM } from "./ternary-panels";
-import { tile } from "./tile";
 
 /** Pitches in bytes. */
 @unmanaged
@@ -103,27 +101,18 @@ function form<T>(
   scratch: usize,
 ): void {
   const sums = scratch + ROWS * pitch;
-  const left = sums + ROWS * pitch;
-  const panels = left + ROWS_PANEL;
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
-    let panel = panels;
-    for (let col: u32 = 0; col < cols; col += TILE_COLS) {
-      const from = p.right + first * p.rightPitch + (firstCol + col) * 4;
-      colsFromTerms<f32>(from, p.rightPitch, min(TILE_COLS, cols - col), terms, panel);
-      panel += COLS_PANEL;
+  const runs = sums + ROWS * pitch;
+  const column = runs + ROWS * RUN;
+  memory.fill(scratch, 0, 2 * ROWS * pitch);
+  for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
+    const terms = min(RUN_TERMS, p.terms - first);
+    const from = p.at + first * p.rowBytes;
+    for (let i: u32 = 0; i < rows; i++) columnRun<T>(from, p.rowBytes, 0, 0, row + i, terms, runs + i * RUN);
+    for (let col: u32 = 0; col < cols; col++) {
+      columnRun<f32>(p.right + first * p.rightPitch, p.rightPitch, 0, 0, firstCol + col, terms, column);
+      dots(runs, rows, column, terms, sums + col * 4, pitch);
     }
-    const to = first == 0 ? scratch : sums;
-    for (let i: u32 = 0; i < rows; i += TILE_ROWS) {
-      const from = p.at + first * p.rowBytes + storedBytes<T>(row + i);
-      rowsFromTerms<T>(from, p.rowBytes, min(TILE_ROWS, rows - i), terms, left);
-      panel = panels;
-      for (let col: u32 = 0; col < cols; col += TILE_COLS) {
-        tile(left, panel, terms, to + i * pitch + col * 4, pitch);
-        panel += COLS_PANEL;
-      }
-    }
-    if (first > 0) addTo(scratch, sums, rows * pitch);
+    addTo(scratch, sums, rows * pitch);
   }
 }
 
@@ -139,9 +128,9 @@ function add(
 ): void {
   const sums = scratch + ROWS * pitch;
   const lists = sums + ROWS * pitch;
-  const panel = lists + ROWS * mostOfList(BLOCK_TERMS);
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
+  const panel = lists + ROWS * mostOfList(RUN_TERMS);
+  for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
+    const terms = min(RUN_TERMS, p.terms - first);
     let end = lists;
     for (let i: u32 = 0; i < rows; i++) end = listRow(p.at + (row + i) * p.rowBytes + first / 4, terms, end);
     const to = first == 0 ? scratch : sums;

@@ -1,9 +1,8 @@
 // ΔW = scale · B̂ Ŝ in f32, where B̂ is stored as numbers or drawn as such; ternary.ts has the one without products.
 import { Basis, basisRow, DRAWN_BYTES } from "./basis";
 import { DeltaTarget, storeTile } from "./delta-target";
-import { BLOCK_TERMS, COLS_PANEL, rowsFromRows, ROWS_PANEL, TILE_COLS, TILE_ROWS } from "./panels";
-import { ScaledTerms, scaledPanels } from "./scaled-panels";
-import { tile } from "./tile";
+import { dots, endRun, RUN, RUN_TERMS } from "./runs";
+import { ScaledTerms } from "./scaled-panels";
 
 @unmanaged
 class Delta {
@@ -60,34 +59,42 @@ function targetOf(p: Delta): DeltaTarget {
   return changetype<DeltaTarget>(changetype<usize>(p) + offsetof<Delta>("rows"));
 }
 
-/** Bytes of six rows of a block of terms, and of a tile's sums. */
-const SIX_ROWS: usize = 6144; // TILE_ROWS * BLOCK_TERMS * 4
-const SUMS: usize = 192; // TILE_ROWS * TILE_COLS * 4
-
 export function delta(p: Delta, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;
-  const lastRow = min(firstRow + p.pieceRows, p.rows);
+  const rows = min(p.pieceRows, p.rows - firstRow);
   const firstCol = (piece % p.pieces) * p.pieceCols;
-  const lastCol = min(firstCol + p.pieceCols, p.cols);
-  const unpacked = scratch + DRAWN_BYTES;
-  const rows = unpacked + SIX_ROWS;
-  const sums = rows + ROWS_PANEL;
-  const panels = sums + SUMS;
-  for (let first: u32 = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = min(BLOCK_TERMS, p.terms - first);
-    scaledPanels(scaledOf(p), first, terms, firstCol, lastCol, TILE_COLS, COLS_PANEL, panels);
-    for (let row = firstRow; row < lastRow; row += TILE_ROWS) {
-      const count = min(TILE_ROWS, lastRow - row);
-      for (let i: u32 = 0; i < count; i++) {
-        basisRow(basisOf(p), p.firstRow + row + i, first, terms, unpacked + i * BLOCK_TERMS * 4, scratch);
-      }
-      rowsFromRows(unpacked, BLOCK_TERMS * 4, count, terms, rows);
-      let panel = panels;
-      for (let col = firstCol; col < lastCol; col += TILE_COLS) {
-        tile(rows, panel, terms, sums, TILE_COLS * 4);
-        storeTile(targetOf(p), row, count, col, min(TILE_COLS, lastCol - col), first == 0, sums, TILE_COLS * 4);
-        panel += COLS_PANEL;
-      }
+  const cols = min(p.pieceCols, p.cols - firstCol);
+  const runs = scratch + DRAWN_BYTES;
+  const column = runs + rows * RUN;
+  const sums = column + RUN;
+  const pitch = <usize>((cols + 3) & ~3) * 4;
+  memory.fill(sums, 0, rows * pitch);
+  for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
+    const terms = min(RUN_TERMS, p.terms - first);
+    for (let row: u32 = 0; row < rows; row++) {
+      const run = runs + row * RUN;
+      basisRow(basisOf(p), p.firstRow + firstRow + row, first, terms, run, scratch);
+      endRun(run, terms);
+    }
+    for (let col: u32 = 0; col < cols; col++) {
+      scaledRun(scaledOf(p), first, terms, firstCol + col, column);
+      dots(runs, rows, column, terms, sums + col * 4, pitch);
+    }
+    storeTile(targetOf(p), firstRow, rows, firstCol, cols, first == 0, sums, pitch);
+  }
+}
+
+/** Terms of a column of Ŝ. */
+function scaledRun(p: ScaledTerms, first: u32, terms: u32, col: u32, to: usize): void {
+  let fast = first % p.fastCount;
+  let slow = first / p.fastCount;
+  for (let term: u32 = 0; term < terms; term++) {
+    const product = load<f32>(p.slow + slow * p.slowPitch + col * 4) * load<f32>(p.fast + fast * p.fastPitch + col * 4);
+    store<f32>(to + term * 4, load<f32>(p.lambda + (first + term) * 4) * product);
+    if (++fast == p.fastCount) {
+      fast = 0;
+      slow++;
     }
   }
+  endRun(to, terms);
 }

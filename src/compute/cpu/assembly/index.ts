@@ -11,7 +11,7 @@ export { finish } from "./finish";
 export { gemm } from "./gemm";
 export { lossSum, nll, nllGradient } from "./losses";
 export { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude";
-export { gatedRows, normedGemm, normedRows } from "./normed-gemm";
+export { gatedRows, normedRows } from "./normed-rows";
 export { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms";
 export { lambdaOrder, scaledA } from "./operands";
 export { adamw, gradientNorm, gradientSquares } from "./optimizer";

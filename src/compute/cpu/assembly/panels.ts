@@ -1,6 +1,4 @@
-// Blocks of matrices as the tile reads them: term after term, the numbers of its rows or columns side by side, in f32; those
-// of rows four times each.
-import { load4, load1, storedBytes } from "./stored";
+// Matrices as the tile reads them: term after term, the numbers of its rows or columns side by side; those of rows four times each.
 
 /** Rows and columns of a tile. */
 export const TILE_ROWS: u32 = 6;
@@ -26,41 +24,16 @@ export function transpose4(a: v128, b: v128, c: v128, d: v128, to: usize, stride
   v128.store(to + 3 * stride, v128.shuffle<i64>(abHigh, cdHigh, 1, 3));
 }
 
-/** A panel of eight columns from eight rows of a matrix whose rows run along the terms; zeros where there is no row. */
-export function colsFromRows<T>(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
-  if (rows < TILE_COLS) {
-    memory.fill(to, 0, <usize>terms * 32);
-    for (let row: u32 = 0; row < rows; row++) oneOf<T>(from + row * pitch, terms, to + row * 4, 32);
-    return;
-  }
-  const whole = terms & ~3;
-  for (let half: usize = 0; half < 2; half++) {
-    const a = from + half * 4 * pitch;
-    const b = a + pitch;
-    const c = b + pitch;
-    const d = c + pitch;
-    const target = to + half * 16;
-    for (let term: u32 = 0; term < whole; term += 4) {
-      const at = storedBytes<T>(term);
-      transpose4(load4<T>(a + at), load4<T>(b + at), load4<T>(c + at), load4<T>(d + at), target + term * 32, 32);
-    }
-    for (let row: u32 = 0; row < 4; row++) {
-      const rest = storedBytes<T>(whole);
-      oneOf<T>(a + row * pitch + rest, terms - whole, target + row * 4 + whole * 32, 32);
-    }
-  }
-}
-
 /** A panel of eight columns of a matrix whose rows are the terms. */
-export function colsFromTerms<T>(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
+export function colsFromTerms(from: usize, pitch: usize, cols: u32, terms: u32, to: usize): void {
   if (cols < TILE_COLS) {
     memory.fill(to, 0, <usize>terms * 32);
-    for (let term: u32 = 0; term < terms; term++) oneOf<T>(from + term * pitch, cols, to + term * 32, 4);
+    for (let term: u32 = 0; term < terms; term++) memory.copy(to + term * 32, from + term * pitch, cols * 4);
     return;
   }
   for (let term: u32 = 0; term < terms; term++) {
-    v128.store(to, load4<T>(from));
-    v128.store(to, load4<T>(from + storedBytes<T>(4)), 16);
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
     from += pitch;
     to += 32;
   }
@@ -91,39 +64,9 @@ export function rowsFromRows(from: usize, pitch: usize, rows: u32, terms: u32, t
   }
 }
 
-/** The same of up to six columns of a matrix whose rows are the terms. What stands in the place of missing ones is any number. */
-export function rowsFromTerms<T>(from: usize, pitch: usize, rows: u32, terms: u32, to: usize): void {
-  for (let term: u32 = 0; term < terms; term++) {
-    if (rows == TILE_ROWS) {
-      const four = load4<T>(from);
-      v128.store(to, splat4(four, 0));
-      v128.store(to, splat4(four, 1), 16);
-      v128.store(to, splat4(four, 2), 32);
-      v128.store(to, splat4(four, 3), 48);
-      v128.store(to, f32x4.splat(load1<T>(from + storedBytes<T>(4))), 64);
-      v128.store(to, f32x4.splat(load1<T>(from + storedBytes<T>(5))), 80);
-    } else {
-      for (let row: u32 = 0; row < rows; row++) v128.store(to + row * 16, f32x4.splat(load1<T>(from + storedBytes<T>(row))));
-    }
-    from += pitch;
-    to += 96;
-  }
-}
-
 /** One of four numbers, four times. A swizzle by a constant is one instruction, a shuffle three. */
 // @ts-ignore: decorator
 @inline
 function splat4(four: v128, lane: i32): v128 {
   return v128.swizzle(four, i32x4.splat(0x03020100 + lane * 0x04040404));
-}
-
-/** Numbers one after the other, to one every `stride` bytes. */
-// @ts-ignore: decorator
-@inline
-function oneOf<T>(from: usize, count: u32, to: usize, stride: usize): void {
-  for (let at: u32 = 0; at < count; at++) {
-    store<f32>(to, load1<T>(from));
-    from += sizeof<T>();
-    to += stride;
-  }
 }

@@ -20,24 +20,6 @@ export function load4<T>(at: usize): v128 {
   return halves(v128.load16x4_u(at));
 }
 
-/** Of eight stored numbers, given as the 16 bytes of the first and the last of them, the first four as f32. */
-// @ts-ignore: decorator
-@inline
-export function first4<T>(v: v128): v128 {
-  if (isFloat<T>()) return v;
-  if (!isSigned<T>()) return v128.swizzle(v, i8x16(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7));
-  return halves(i32x4.extend_low_i16x8_u(v));
-}
-
-/** The others; `at` is where the eight begin. */
-// @ts-ignore: decorator
-@inline
-export function last4<T>(v: v128, at: usize): v128 {
-  if (isFloat<T>()) return v128.load(at, 16);
-  if (!isSigned<T>()) return v128.swizzle(v, i8x16(-1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15));
-  return halves(i32x4.extend_high_i16x8_u(v));
-}
-
 /** One stored number, as f32. */
 // @ts-ignore: decorator
 @inline

@@ -9,6 +9,7 @@ import { elementwise } from "./elementwise.ts";
 import { FMA_TILE, GEMM, linear } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
+/** Of machine code alone. */
 export const NORMED_GEMM = {
   name: "normedGemm",
   members: {
@@ -24,41 +25,33 @@ export const NORMED_GEMM = {
     gate: "u32",
     normalized: "u32",
   },
+  fma: true,
 } as const satisfies CpuKernel<Members>;
-
-export const NORMED_GEMM_FMA = { ...NORMED_GEMM, fma: true } as const;
 
 /** Rows of W in a piece, where they are enough for all threads, and rows of x; both at most. */
 const PIECE_COLS = 96;
-const FMA_GATED_COLS = 64;
+const GATED_COLS = 64;
 const MOST_ROWS = 32;
 /** Numbers of the rows that a worker has room for: half of its scratch. */
 const MOST_NUMBERS = 2 ** 17;
 
 /**
- * Each worker normalizes a few rows for itself, which takes less than waiting for one that does it for all. Many rows are
- * normalized by a command of their own: the same bits.
+ * Each worker normalizes a few rows for itself, which takes less than waiting for one that does it for all. Many rows, and those of
+ * WebAssembly's products, are normalized by a command of their own: the same bits.
  */
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { x, norm, weight, bias, gate, y } = operands;
   const [rows, terms] = x.shape;
-  if (rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS) {
+  if (!on.fma || rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS) {
     normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
     return;
   }
   const { branch } = norm;
   const cols = y.shape[1];
-  const { fma } = on;
-  const gatedCols = fma ? FMA_GATED_COLS : PIECE_COLS / 2;
-  const pieceCols = pieceColumns(
-    cols,
-    gate === undefined ? PIECE_COLS : gatedCols,
-    on.threads,
-    fma ? FMA_TILE : undefined,
-  );
+  const pieceCols = pieceColumns(cols, gate === undefined ? PIECE_COLS : GATED_COLS, on.threads, FMA_TILE);
   const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
-    fma ? NORMED_GEMM_FMA : NORMED_GEMM,
+    NORMED_GEMM,
     {
       rows,
       cols,

@@ -1,7 +1,16 @@
-import { describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { availableCodes, chooseCode, CPU_CODES } from "./choose.ts";
 
 const right = (): undefined => undefined;
+
+// Whatever this suite runs with.
+const { RANDLORA_CPU_CODE: named } = process.env;
+beforeAll(() => {
+  delete process.env["RANDLORA_CPU_CODE"];
+});
+afterAll(() => {
+  if (named !== undefined) process.env["RANDLORA_CPU_CODE"] = named;
+});
 
 describe("what the CPU device computes with", () => {
   test("is the fastest code that runs here, unless one is named", () => {

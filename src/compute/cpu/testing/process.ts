@@ -21,7 +21,7 @@ async function trap(device: CpuDevice): Promise<void> {
 /** Sends a product whose only piece has more sums than a worker has room for. */
 async function overrun(device: CpuDevice): Promise<void> {
   using recording = device.recording(new RunMemory(device));
-  const [rows, cols, terms] = [3000, 96, 4];
+  const [rows, cols, terms] = [1020, 96, 4];
   const [a, b, y] = [rows * terms, cols * terms, rows * cols].map((count) => {
     const buffer = device.memory.allocate("operand", count * 4);
     device.clear([buffer]);

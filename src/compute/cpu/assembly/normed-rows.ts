@@ -1,7 +1,7 @@
-// The product of a few rows that are normalized first, and perhaps gated: what `rmsNorm`, `gemm` and `elementwise` would do
-// one after the other, by their own functions, hence the same bits.
+// What a product of a few rows that are normalized first, and perhaps gated, begins and ends with: what `rmsNorm` and `elementwise`
+// would do, by their own functions, hence the same bits. The product is machine code's.
 import { activate, GELU, GELU_TANH, QUICK_GELU, SILU } from "./activations";
-import { Gemm, gemm } from "./gemm";
+import { Gemm } from "./gemm";
 import { normalize } from "./norms";
 
 /** y = norm(a) · bᵀ + bias; all rows are one piece high. */
@@ -22,37 +22,11 @@ class NormedGemm extends Gemm {
   normalized: u32;
 }
 
-// Where in the scratch, behind what `gemm` uses: its parameters, products that are to be gated, the rows.
-const OWN: usize = 2 ** 18;
-const PRODUCTS: usize = OWN + 256;
+// Where in the scratch: products that are to be gated, the rows.
+const PRODUCTS: usize = 2 ** 18 + 256;
 const ROWS: usize = 2 ** 19;
 /** log₂ of the bytes from one worker's scratch to the next one's. */
 const SCRATCH_BITS: usize = 20;
-
-export function normedGemm(p: NormedGemm, piece: u32, scratch: usize): void {
-  const pitch = <usize>((p.terms + 3) & ~3) * 4;
-  normedRows(p, piece, scratch);
-  const own = changetype<Gemm>(scratch + OWN);
-  memory.copy(scratch + OWN, changetype<usize>(p), offsetof<Gemm>());
-  own.a = scratch + ROWS;
-  own.aPitch = <u32>pitch;
-  if (p.gate == 0) {
-    gemm(own, piece, scratch);
-    return;
-  }
-  const first = piece * p.pieceCols;
-  const left = scratch + PRODUCTS;
-  const right = left + p.rows * p.pieceCols * 4;
-  own.yPitch = p.pieceCols * 4;
-  own.y = left - first * 4;
-  gemm(own, piece, scratch);
-  own.b = p.b + <usize>p.cols * p.bPitch;
-  own.scales = p.scales + <usize>p.cols * p.scalesPitch;
-  own.bias = p.bias ? p.bias + p.cols * 4 : 0;
-  own.y = right - first * 4;
-  gemm(own, piece, scratch);
-  gatedRows(p, piece, scratch);
-}
 
 /** The last step, of products that lie in scratch. */
 export function gatedRows(p: NormedGemm, piece: u32, scratch: usize): void {
