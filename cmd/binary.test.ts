@@ -53,8 +53,14 @@ describe("the compiled binary, alone in an empty folder", () => {
     expect((await stat(binary)).size).toBeLessThan(160e6);
   });
 
-  test("says its version", async () => {
-    expect(await run("--version")).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+  test("says its version and the commit that it was built from", async () => {
+    const { status, stdout, stderr } = await run("--version");
+    expect([status, stderr]).toEqual([0, ""]);
+    const [first, ...rest] = stdout.split(/ (?=\()/);
+    expect([first?.trim(), rest.join("")]).toEqual([
+      version,
+      expect.stringMatching(/^(?:\([0-9a-f]{12}(?:-dirty)?\)\n)?$/),
+    ]);
   });
 
   test("explains itself", async () => {

@@ -14,14 +14,19 @@ import { command as embed } from "./embed.ts";
 import { command as evaluate } from "./eval.ts";
 import { command as finetune } from "./finetune.ts";
 import { command as inspect } from "./inspect.ts";
+import { command as licenses } from "./licenses.ts";
 import { command as merge } from "./merge.ts";
 import { command as serve } from "./serve.ts";
 import { command as tokenize } from "./tokenize.ts";
 
+/** Set by scripts/build.ts. */
+declare const RANDLORA_COMMIT: string | undefined;
+const commit = typeof RANDLORA_COMMIT === "undefined" ? "" : ` (${RANDLORA_COMMIT})`;
+
 /** The whole command line. */
 export const program: Program = {
   name: "randlora",
-  version,
+  version: version + commit,
   summary: "Fine-tune, merge and chat with RandLoRA-adapted language models: one binary, no Python, any GPU",
   example: "randlora finetune --sparse && randlora chat",
   // In the order of `--help`. A new command: import its `command` above, add it here.
@@ -41,6 +46,7 @@ export const program: Program = {
     budget,
     cache,
     doctor,
+    licenses,
     completionCommand(() => program),
   ],
   perCommand: ["adapter", "context", "dtype", "file", "prompt"],

@@ -5,19 +5,33 @@
  *   bun scripts/build.ts --all         dist/randlora-<platform> for every platform, and dist/randlora
  *   bun scripts/build.ts linux-arm64   dist/randlora-linux-arm64
  */
-import { copyFile, mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { formatBytes, formatDuration } from "../src/terminal/format.ts";
+import { signAdHoc } from "./sign-macho.ts";
 import { hostTarget, isTarget, runtime, TARGETS, type Target } from "./runtimes.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
-/** Dawn's Direct3D 12 backend loads these; Windows looks for them beside the executable. */
-const WINDOWS_LIBRARIES = ["d3dcompiler_47.dll", "dxcompiler.dll"];
+/** Dawn's Direct3D 12 backend loads the libraries; Windows looks for them beside the executable. */
+const WINDOWS_FILES = [
+  "d3dcompiler_47.dll",
+  "dxcompiler.dll",
+  "dxcompiler-LICENSE.TXT",
+  "dxcompiler-ThirdPartyNotices.txt",
+];
 
 /** Programs of threads, which the compiled program finds by these paths. */
 const THREADS = ["src/compute/cpu/worker.ts", "src/data/images/worker.ts"];
+
+/** The commit of the sources, `-dirty` where they differ from it; undefined without git. */
+function commitOf(folder: string): string | undefined {
+  const command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+  if (!existsSync(join(folder, ".git")) || Bun.which("git") === null) return undefined;
+  return Bun.spawnSync(command, { cwd: folder, stderr: "ignore" }).stdout.toString().trim() || undefined;
+}
 
 /**
  * Builds for this machine, or for `target` with that platform's runtime. The file appears only when it is complete.
@@ -42,6 +56,8 @@ export async function build(outfile: string, target?: Target, program = "cmd/mai
         // Without npm Bun fetches the runtime by itself.
         ...(foreign && Bun.which("npm") !== null ? { executablePath: await runtime(target) } : {}),
       },
+      // Undefined where cmd/main.ts runs as it is.
+      define: { RANDLORA_COMMIT: JSON.stringify(commitOf(ROOT)) ?? "undefined" },
       minify: true,
       sourcemap: "inline",
       // Halves the time to `--help`. Bytecode is tied to the runtime that makes it: only for the machine we are on.
@@ -49,12 +65,15 @@ export async function build(outfile: string, target?: Target, program = "cmd/mai
       format: "esm",
       throw: true,
     });
-    await rename(join(partial, basename(outfile)), outfile);
+    const result = join(partial, basename(outfile));
+    if ((target ?? hostTarget()) === "darwin-x64")
+      await writeFile(result, signAdHoc(await readFile(result), "randlora"));
+    await rename(result, outfile);
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
   if (target !== "windows-x64") return;
-  for (const name of WINDOWS_LIBRARIES) {
+  for (const name of WINDOWS_FILES) {
     await copyFile(join(ROOT, "node_modules/webgpu/dist/win32-x64", name), join(folder, name));
   }
 }

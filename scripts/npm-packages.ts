@@ -68,7 +68,7 @@ export async function packNpm(folder: string, targets: readonly Target[]): Promi
   const pack = async (manifest: { readonly name: string }): Promise<string> => {
     const place = join(work, manifest.name);
     await Bun.write(join(place, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
-    await cp(join(ROOT, "LICENSE"), join(place, "LICENSE"));
+    for (const file of ["LICENSE", "THIRD_PARTY_NOTICES.txt"]) await cp(join(ROOT, file), join(place, file));
     await execute(["npm", "pack", "--silent", "--pack-destination", folder], place);
     const path = join(folder, `${manifest.name}-${version}.tgz`);
     const { size } = await stat(path);

@@ -87,9 +87,11 @@ describe("the layout", () => {
   });
 });
 
-/** Files that the binary carries: what the program is called, the embedded model and its data. */
+/** Files that the binary carries: what the program is called and contains, the embedded model and its data. */
 function isBundled(target: string): boolean {
-  return target === "package.json" || /^fixtures\/embedded\/(model|data)\//.test(target);
+  return (
+    ["package.json", "THIRD_PARTY_NOTICES.txt"].includes(target) || /^fixtures\/embedded\/(model|data)\//.test(target)
+  );
 }
 
 function pointsDown(path: string, target: string): boolean {

@@ -1,0 +1,14 @@
+import { defineCommand } from "../src/terminal/options/command.ts";
+
+/** `randlora licenses`: what the binary contains of others, and on which terms. */
+export const command = defineCommand({
+  name: "licenses",
+  summary: "Show the licenses of this program and of what its binary contains",
+  example: "randlora licenses | less",
+  arguments: {},
+  options: {},
+  async run(_args, _options, context) {
+    const { default: notices } = await import("../THIRD_PARTY_NOTICES.txt", { with: { type: "text" } });
+    context.result({ license: "Apache-2.0", notices }, () => notices);
+  },
+});
