@@ -1,11 +1,11 @@
-import { prancDeltas } from "../../src/adapters/pranc/deltas.ts";
-import { ownedBy } from "../../src/compute/device/owned.ts";
-import { philoxKey } from "../../src/compute/random/philox.ts";
+import { prancDeltas } from "../../src/adapters/pranc/plan.ts";
 import { UNREAD, unreadRows } from "../../src/adapters/testing/weights.ts";
-import { openBenchDevice } from "../device.ts";
+import { ownedBy } from "../../src/compute/device/owned.ts";
 import { read } from "../../src/compute/device/transfer.ts";
+import { philoxKey } from "../../src/compute/random/philox.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
+import { openBenchDevice } from "../device.ts";
 import type { Suite } from "../harness.ts";
 
 /** Layers of the 135M model and of the embedded one, whose rows end within a block of 16. */

@@ -3,7 +3,7 @@ import { openBase } from "../../src/adapters/base/open-base.ts";
 import type { BasisMatrix } from "../../src/compute/device/matrix-storage.ts";
 import { TrainingBases } from "../../src/adapters/delta/scaled-bases/training-bases.ts";
 import type { GeneratorName, Sparsity } from "../../src/compute/random/names.ts";
-import { resolveRandlora } from "../../src/adapters/randlora/settings.ts";
+import { resolveRandlora } from "../../src/adapters/randlora/config.ts";
 import { openNewRandlora } from "../../src/adapters/randlora/train.ts";
 import { findTargets } from "../../src/adapters/base/target-modules.ts";
 import { settingsOf } from "./trainee.ts";

@@ -1,8 +1,8 @@
 import { adapterFlops } from "../../src/adapters/delta/scaled-bases/flops.ts";
-import { randloraShape } from "../../src/adapters/randlora/shape.ts";
-import { fuse } from "../../src/adapters/delta/through-weights/fused.ts";
-import type { PlacedModel } from "../../src/train/text/model.ts";
 import { parseOrders } from "../../src/adapters/delta/scaled-bases/orders.ts";
+import { fuse } from "../../src/adapters/delta/through-weights/fused.ts";
+import { randloraShape } from "../../src/adapters/randlora/plan.ts";
+import type { PlacedModel } from "../../src/train/text/model.ts";
 import { microBatchOf } from "./synthetic.ts";
 
 /**

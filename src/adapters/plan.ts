@@ -2,6 +2,7 @@ import type { Device } from "../compute/device/device.ts";
 import type { Run } from "../compute/tensor/run.ts";
 import type { WeightRows } from "../compute/device/families/finish.ts";
 import type { DeviceBuffer } from "../compute/device/buffer.ts";
+import type { Staging } from "../compute/device/staging.ts";
 import type { KernelDtype } from "../compute/device/dtype.ts";
 import type { FloatGrid, GeneratorName } from "../compute/random/names.ts";
 import type { DeltaBlock } from "../compute/device/families/delta.ts";
@@ -22,7 +23,7 @@ export interface PlanOptions {
 
 /**
  * An adapter that was fitted to a base, whatever its method: which weights it changes, which it replaces, and where ΔW
- * comes from. Everything is checked and nothing read. A new method implements this and the three interfaces below.
+ * comes from. Everything is checked and nothing read; `deltaSource` makes the three interfaces below of a method's map.
  */
 export interface AdapterPlan {
   readonly adapter: Adapter;
@@ -48,8 +49,9 @@ export interface DeltaSource {
   /**
    * Compiles the kernel and uploads what the layers share; the source may be dropped afterwards.
    * @param gpu owns what is uploaded (`ownedBy`): nothing here gives it back
+   * @param staging of the kernels; the device's usual one by default
    */
-  upload(gpu: Device): Promise<DeltasOnGpu>;
+  upload(gpu: Device, staging?: Staging): Promise<DeltasOnGpu>;
   /**
    * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow.
    * @param weight for methods that rescale W
@@ -82,10 +84,10 @@ export interface DeltasOnGpu {
   layer(layer: number, factor: number, weight: StoredWeight): Promise<LayerDelta>;
 }
 
-/** One ΔW on the GPU. `Block`: what it asks of a block. */
-export interface LayerDelta<Block = WeightBlock> {
+/** One ΔW on the GPU. */
+export interface LayerDelta {
   /** Records ΔW of a block of rows as the weight is stored, in f32: assigned, or added to what is there. */
-  form(run: Run, block: Block): void;
+  readonly form: (run: Run, block: WeightBlock) => void;
   release(): void;
 }
 

@@ -1,7 +1,7 @@
-import type { Device } from "../compute/device/device.ts";
 import { itemAt } from "../files/item-at.ts";
 import type { AdapterPlan, DeltasOnGpu, DeltaSource, LayerDelta } from "./plan.ts";
 import type { Adapter } from "./adapter.ts";
+import { deltaSource } from "./delta/on-device.ts";
 
 /** Of each layer of a sum: its number in each of the parts, -1 where a part has no such. */
 type Indices = readonly (readonly number[])[];
@@ -31,63 +31,39 @@ export function sumOfPlans(adapter: Adapter, parts: readonly AdapterPlan[]): Ada
   };
 }
 
-function sumOfSources(sources: readonly DeltaSource[], indices: Indices): DeltaSource {
-  return {
-    upload: async (gpu) => sumOnGpu(await uploadAll(gpu, sources), indices),
-    async reference(layer, factor, sample, weight) {
+function sumOfSources(sources: readonly DeltaSource[], layers: Indices): DeltaSource {
+  return deltaSource(layers, {
+    async share(gpu, staging) {
+      const parts: DeltasOnGpu[] = [];
+      for (const source of sources) parts.push(await source.upload(gpu, staging));
+      return parts;
+    },
+    async place(indices, parts, { owner, factor, weight }) {
+      const deltas: LayerDelta[] = [];
+      for (const [part, index] of partsOf(parts, indices)) {
+        const delta = await part.layer(index, factor, weight);
+        owner.defer(() => delta.release());
+        deltas.push(delta);
+      }
+      return (run, block) => {
+        for (const [at, { form }] of deltas.entries()) form(run, at === 0 ? block : { ...block, accumulate: true });
+      };
+    },
+    async reference(indices, { factor, sample, weight }) {
       const sum = new Float64Array(sample.rows.length * sample.cols.length);
-      for (const [source, index] of partsOf(sources, indices, layer)) {
+      for (const [source, index] of partsOf(sources, indices)) {
         const delta = await source.reference(index, factor, sample, weight);
         delta.forEach((value, at) => (sum[at] = itemAt(sum, at) + value));
       }
       return sum;
     },
-  };
-}
-
-async function uploadAll(gpu: Device, sources: readonly DeltaSource[]): Promise<DeltasOnGpu[]> {
-  const parts: DeltasOnGpu[] = [];
-  for (const source of sources) parts.push(await source.upload(gpu));
-  return parts;
-}
-
-function sumOnGpu(parts: readonly DeltasOnGpu[], indices: Indices): DeltasOnGpu {
-  return {
-    async layer(layer, factor, weight): Promise<LayerDelta> {
-      const deltas = await releasingAll(partsOf(parts, indices, layer), ([part, index]) =>
-        part.layer(index, factor, weight),
-      );
-      return {
-        form(run, block) {
-          for (const [at, delta] of deltas.entries()) {
-            delta.form(run, at === 0 ? block : { ...block, accumulate: true });
-          }
-        },
-        release: () => deltas.forEach((delta) => delta.release()),
-      };
-    },
-  };
-}
-
-/** Those that have the layer, with its number there. */
-function partsOf<T>(parts: readonly T[], indices: Indices, layer: number): (readonly [T, number])[] {
-  return parts.flatMap((part, at) => {
-    const index = indices[layer]?.[at] ?? -1;
-    return index < 0 ? [] : [[part, index] as const];
   });
 }
 
-/** Makes one thing after the other; where one fails, those before it are released. */
-async function releasingAll<T, U extends { release(): void }>(
-  from: readonly T[],
-  make: (one: T) => Promise<U>,
-): Promise<U[]> {
-  const made: U[] = [];
-  try {
-    for (const one of from) made.push(await make(one));
-    return made;
-  } catch (thrown) {
-    for (const one of made) one.release();
-    throw thrown;
-  }
+/** Those that have the layer, with its number there. */
+function partsOf<T>(parts: readonly T[], indices: readonly number[]): (readonly [T, number])[] {
+  return parts.flatMap((part, at) => {
+    const index = indices[at] ?? -1;
+    return index < 0 ? [] : [[part, index] as const];
+  });
 }

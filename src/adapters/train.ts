@@ -4,8 +4,10 @@ import { shapeElements } from "../files/safetensors/header.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import type { AdaptedLayer } from "./base/layers.ts";
 import type { TargetModule, Targets } from "./base/target-modules.ts";
+import type { AdapterContent } from "./files/content.ts";
 import { computedTensor, memoryTensor } from "./files/tensors.ts";
-import type { TrainedTensors } from "./fit.ts";
+import { readValues } from "./files/values.ts";
+import type { FittedLayer, TrainedTensors } from "./fit.ts";
 import type { Parameters } from "./training/parameters.ts";
 
 /** What a trained tensor is before training; left out: zeros. Worked out when it is read. */
@@ -91,6 +93,35 @@ export function savedTensors(
       return memoryTensor(name, "F32", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     }),
   );
+}
+
+/** What is written of a trained adapter: its configuration, with `keys`, and its own tensors. @param bases what it records */
+export async function trainedContent(
+  { config }: Adapter,
+  parameters: Parameters,
+  own: readonly Pick<AdapterTensor, "name" | "shape">[],
+  keys: JsonObject,
+  bases: JsonObject | undefined,
+): Promise<AdapterContent> {
+  return {
+    config: { ...config, inference_mode: true, ...keys },
+    bases,
+    tensors: await savedTensors(parameters, own),
+    metadata: new Map(),
+  };
+}
+
+/** Writes what an adapter's tensors hold as the parameters' values. @throws RandloraError `numeric`, `file` */
+export async function writeTrained(
+  parameters: Parameters,
+  adapter: Adapter,
+  layers: readonly FittedLayer[],
+): Promise<void> {
+  for (const { tensors } of layers) {
+    for (const tensor of Object.values(tensors)) {
+      parameters.write(tensor.name, "value", await readValues(adapter, tensor));
+    }
+  }
 }
 
 /** A trained tensor as a matrix of parameters: a vector is one row. */

@@ -1,5 +1,5 @@
 import { findTargets } from "../base/target-modules.ts";
-import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
 import { MAGNITUDE, planLora } from "../lora/plan.ts";

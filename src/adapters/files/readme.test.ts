@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { numbers } from "../testing/adapters.ts";
 import { lora } from "../lora/method.ts";
+import { PEFT_TYPES } from "../randlora/config.ts";
 import { randlora } from "../randlora/method.ts";
-import { PEFT_TYPES } from "../randlora/peft-types.ts";
+import { numbers } from "../testing/adapters.ts";
 import { peftReadme } from "./readme.ts";
 import { memoryTensor } from "./tensors.ts";
 

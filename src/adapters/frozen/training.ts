@@ -1,10 +1,15 @@
+import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
+import type { Adapter } from "../adapter.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
+import type { Targets } from "../base/target-modules.ts";
 import type { BasesFrom } from "../delta/scaled-bases/place.ts";
+import type { AdapterContent } from "../files/content.ts";
 import { once } from "../files/once.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
 import { userStdCache } from "./drawing/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
-import { gridOfWeights } from "./grid.ts";
+import { gridOfHeld, gridOfWeights } from "./grid.ts";
 import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 import { type FrozenOrigin, loadFrozen } from "./origin.ts";
 import { drawTensors, originAs } from "./tensors.ts";
@@ -24,29 +29,41 @@ export interface FrozenInTraining {
 
 /** What is known of them before. */
 export interface FrozenToOpen<C, Z, R> {
-  /** The adapter's file, for messages. */
-  readonly file: string;
+  readonly adapter: Adapter;
   readonly config: C;
-  readonly origin: FrozenOrigin<Z, R>;
+  readonly bases: FrozenOrigin<Z, R>;
   /** What the file records. */
   readonly record: R | undefined;
-  /** Where a resumed run had them from; undefined: `origin`. */
-  readonly from: BasesFrom | undefined;
   readonly extent: BasesExtent;
-  /** Stored dtypes of the adapted weights. */
-  readonly stored: readonly string[];
+  readonly layers: readonly AdaptedLayer[];
 }
 
-/** Loads them. @throws RandloraError as {@link loadFrozen}; the signal's reason when it is aborted */
+/** What draws the matrices of a new adapter beside a base that is held as `held`. */
+export function freshlyDrawn(
+  { generator }: { readonly generator: GeneratorName | null },
+  held: FloatGrid | "keep",
+  { modules }: Targets,
+): { readonly generator: GeneratorName; readonly dtype: FloatGrid } {
+  if (generator === null) throw new TypeError("a new adapter without a generator");
+  const stored = modules.map((module) => module.dtype);
+  return { generator, dtype: gridOfHeld(held, stored) };
+}
+
+/**
+ * Loads them.
+ * @param from where a resumed run had them from; undefined: as the adapter says
+ * @throws RandloraError as {@link loadFrozen}; the signal's reason when it is aborted
+ */
 export async function openFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
   kind: FrozenKind<C, Z, R>,
-  { file, config, extent, stored, record: known, ...given }: FrozenToOpen<C, Z, R>,
+  { adapter, config, extent, layers, record: known, bases: given }: FrozenToOpen<C, Z, R>,
+  from: BasesFrom | undefined,
   signal: AbortSignal | undefined,
   complete = (record: R): R => record,
 ): Promise<FrozenInTraining> {
-  const origin = await originAs(kind, given.from, given.origin, known, config);
+  const origin = await originAs(kind, from, given, known, config);
   // First, so that the record finds the standard deviations in the cache.
-  const bases = await loadFrozen(kind, file, origin, config, extent, { signal });
+  const bases = await loadFrozen(kind, adapter.file, origin, config, extent, { signal });
   const drawn = async (): Promise<R | undefined> => {
     if (origin.kind === "saved") return known;
     if (origin.record !== undefined) return origin.record;
@@ -54,6 +71,7 @@ export async function openFrozen<C extends FrozenSettings, Z extends object, R e
     return complete(kind.record(origin.drawn, print));
   };
   const record = await drawn();
+  const stored = layers.map(({ dtype }) => dtype);
   return {
     bases,
     basesFrom: origin.kind,
@@ -73,4 +91,15 @@ export function drawsAlike<R extends Pick<FrozenRecord, "dtype">>(
   dtypes: Iterable<string>,
 ): boolean {
   return peftDraws(record) && record.dtype === gridOfWeights(dtypes);
+}
+
+/** What is written of an adapter: `content`, and the pair where it is wanted or must be saved. */
+export async function contentWithPair(
+  { needsProjections, projections }: FrozenInTraining,
+  wanted: boolean,
+  content: (saved: boolean) => Promise<AdapterContent>,
+): Promise<AdapterContent> {
+  if (!wanted && !needsProjections) return await content(false);
+  const [whole, { a, b }] = [await content(true), await projections()];
+  return { ...whole, tensors: [a, b, ...whole.tensors] };
 }

@@ -2,13 +2,12 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
+import type { Adapter, PlainConfig } from "../adapter.ts";
+import { parseSettings, positiveInteger } from "../base/config-keys.ts";
 import { parseLoraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
 import { isConfigOf } from "../method.ts";
-import { parseRandloraConfig, RANDLORA_KEYS } from "../randlora/config.ts";
-import { PEFT_TYPES, type Variant } from "../randlora/peft-types.ts";
-import { parseSettings, positiveInteger } from "../base/config-keys.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import { parseRandloraConfig, PEFT_TYPES, RANDLORA_KEYS, type Variant } from "../randlora/config.ts";
 
 /** Ours: PEFT has no adapters of two methods in one file, and refuses it. */
 export const PEFT_TYPE = "RANDLORA_HYBRID";

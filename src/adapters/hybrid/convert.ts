@@ -1,6 +1,6 @@
-import type { ConversionWish, ConvertedContent } from "../method.ts";
-import { convertRandlora } from "../randlora/convert.ts";
 import type { Adapter } from "../adapter.ts";
+import type { ConversionWish, ConvertedContent } from "../method.ts";
+import { convertRandlora } from "../randlora/method.ts";
 import { loraPart, randloraPart } from "./config.ts";
 
 /** The bases are written or left out as RandLoRA's are; everything else stays as it is. @throws RandloraError as it does */

@@ -1,20 +1,21 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
 import type { Device } from "../../compute/device/device.ts";
-import { ownedBy } from "../../compute/device/owned.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { read } from "../../compute/device/transfer.ts";
-import type { Staging } from "../../compute/device/staging.ts";
-import { baseOf, f32 } from "../testing/adapters.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { read } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
+import { lowRankDeltas } from "../delta/low-rank/product.ts";
 import { openPeft } from "../files/peft.ts";
-import { LowRankDeltas, lowRankDeltas } from "../delta/low-rank/deltas.ts";
+import { baseOf, f32 } from "../testing/adapters.ts";
 import { loraDelta, type TestLora, writeLora } from "../testing/lora.ts";
+import { UNREAD, unreadRows } from "../testing/weights.ts";
 import { loraConfig } from "./config.ts";
 import { planLora, storedLayers } from "./plan.ts";
-import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -44,11 +45,12 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.stagin
   using run = new Run(gpu, staging);
   const before = gpu.memory.liveBytes;
   const owner = new DisposableStack();
-  const deltas = await LowRankDeltas.create(ownedBy(owner, gpu), storedLayers(adapter, plan.layers), staging);
-  const layer = await deltas.layer(0, 2);
+  const source = lowRankDeltas(storedLayers(adapter, plan.layers));
+  const deltas = await source.upload(ownedBy(owner, gpu), staging);
+  const layer = await deltas.layer(0, 2, UNREAD);
   const pitch = padded4(cols);
   const target = gpu.memory.allocate("target", rows * pitch * 4);
-  layer.form(run, { firstRow: 0, rows, pitch, target });
+  layer.form(run, { firstRow: 0, rows, pitch, target, ...unreadRows(target, cols) });
   await run.submit();
   const all = new Float32Array((await read(gpu, target)).buffer);
   layer.release();
@@ -61,7 +63,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, staging = gpu.stagin
   });
   const every = (count: number) => Array.from({ length: count }, (_, i) => i);
   const sample = { rows: every(out), cols: every(input) };
-  const reference = await lowRankDeltas(storedLayers(adapter, plan.layers)).reference(0, 2, sample);
+  const reference = await source.reference(0, 2, sample, UNREAD);
   return { ours, reference, want: loraDelta(lora, "m").map((value) => 2 * value) };
 }
 
@@ -108,9 +110,9 @@ test("factors that hold NaN are named, and nothing stays on the GPU", async () =
   await using adapter = await openPeft(await writeLora(join(folder.path, "a"), lora, { tensors }));
   const { layers } = planLora(adapter, baseOf({ "m.weight": [4, 4] }));
   const owner = new DisposableStack();
-  const deltas = await LowRankDeltas.create(ownedBy(owner, gpu), storedLayers(adapter, layers));
+  const deltas = await lowRankDeltas(storedLayers(adapter, layers)).upload(ownedBy(owner, gpu));
   const before = gpu.memory.liveBytes;
-  const refusal = await refusalOf(() => deltas.layer(0, 1));
+  const refusal = await refusalOf(() => deltas.layer(0, 1, UNREAD));
   expect([refusal.code, refusal.message]).toEqual(["numeric", expect.stringContaining('"m.lora_B.weight" holds NaN')]);
   expect(gpu.memory.liveBytes).toBe(before);
   owner.dispose();

@@ -1,18 +1,18 @@
 import type { Device } from "../../compute/device/device.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
 import type { AdapterTensor } from "../adapter.ts";
+import { lowRankMethod, type LowRankMode, type TrainedFactors } from "../delta/low-rank/linears.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
 import { trainedModuleRows } from "../train.ts";
 import type { Addend, Trainable } from "../training/method.ts";
 import type { LoraPlan } from "./plan.ts";
-import { type LoraMode, type PlacedFactors, withFactors } from "./train.ts";
 
 /**
  * A LoRA that has its part in each pass and stays what it is: its factors are no parameters, so that no optimizer touches
  * them, and are written as the adapter's file holds them, byte for byte. @throws RandloraError `file`
  */
-export async function frozenLora({ adapter, layers }: LoraPlan, mode: LoraMode): Promise<Trainable<Addend>> {
+export async function frozenLora({ adapter, layers }: LoraPlan, mode: LowRankMode): Promise<Trainable<Addend>> {
   const stored: AdapterTensor[] = [];
   // The file may be gone when they are written.
   for (const { name, dtype, shape, readAll } of layers.flatMap(({ tensors: { a, b } }) => [a, b])) {
@@ -23,7 +23,7 @@ export async function frozenLora({ adapter, layers }: LoraPlan, mode: LoraMode):
     modules: trainedModuleRows(layers, () => 0),
     notes: [],
     async place({ gpu, tensors: weights, factor = 1 }) {
-      const factors: PlacedFactors[] = [];
+      const factors: Pick<TrainedFactors, "a" | "b">[] = [];
       for (const { module, out, in: input, rank, tensors } of layers) {
         const { a, b } = await readAllValues(adapter, tensors);
         factors.push({
@@ -33,7 +33,7 @@ export async function frozenLora({ adapter, layers }: LoraPlan, mode: LoraMode):
       }
       const scaled = layers.map((layer) => ({ ...layer, scale: layer.scale * factor }));
       return {
-        ...withFactors(weights, scaled, factors, mode),
+        ...lowRankMethod(weights, scaled, factors, mode),
         watched: () => [],
         content: async () => ({
           config: { ...adapter.config, inference_mode: true, lora_dropout: mode.dropout },

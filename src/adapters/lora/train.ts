@@ -1,15 +1,19 @@
 import * as v from "valibot";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
-import { recordGemm } from "../../compute/tensor/gemm.ts";
-import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { mapValues } from "../../files/map-values.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
-import { lowRankFlops } from "../delta/low-rank/flops.ts";
-import { LowRankLinears, type LowRankMode, type TrainedFactors } from "../delta/low-rank/linears.ts";
-import { partsOfMatrices } from "../delta/parts.ts";
-import { readAllValues } from "../files/values.ts";
-import { matrixOf, newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import { lowRankFlops, lowRankMethod, type LowRankMode } from "../delta/low-rank/linears.ts";
+import {
+  matrixOf,
+  newConfig,
+  trainedContent,
+  trainedModuleRows,
+  untrainedAdapter,
+  untrainedTensors,
+  writeTrained,
+} from "../train.ts";
 import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
 import type { Addend, Placement, Trainable } from "../training/method.ts";
@@ -19,12 +23,6 @@ import { LORA_TENSORS, type LoraLayer, type LoraPlan, planLora } from "./plan.ts
 
 /** Settings that LoRA alone has. */
 export type LoraSettings = { readonly rslora: boolean };
-
-/** How a LoRA is trained. */
-export interface LoraMode extends Omit<LowRankMode, "pass"> {
-  /** Dropout masks of the first so many modules are another method's; 0 by default. */
-  readonly otherMasks?: number;
-}
 
 export const loraTraining: AdapterTraining<LoraSettings> = {
   result: "adapter",
@@ -86,7 +84,7 @@ export function newLora(
 }
 
 /** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
-export function trainableLora(plan: Pick<LoraPlan, "adapter" | "layers">, mode: LoraMode): Trainable<Addend> {
+export function trainableLora(plan: Pick<LoraPlan, "adapter" | "layers">, mode: LowRankMode): Trainable<Addend> {
   const { layers } = plan;
   return {
     parameters: layers.flatMap(({ tensors }) => Object.values(tensors).map(matrixOf)),
@@ -111,66 +109,15 @@ function notesOfRank(layers: readonly LoraLayer[]): string[] {
 async function place(
   { parameters, tensors: weights, factor = 1 }: Placement,
   { adapter, layers: given }: Pick<LoraPlan, "adapter" | "layers">,
-  mode: LoraMode,
+  mode: LowRankMode,
 ): Promise<Addend> {
   const layers = given.map((layer) => ({ ...layer, scale: layer.scale * factor }));
-  const factors: PlacedFactors[] = [];
-  for (const { tensors } of layers) {
-    const values = await readAllValues(adapter, tensors);
-    parameters.write(tensors.a.name, "value", values.a);
-    parameters.write(tensors.b.name, "value", values.b);
-    factors.push({ a: parameters.get(tensors.a.name).value, b: parameters.get(tensors.b.name).value });
-  }
+  await writeTrained(parameters, adapter, layers);
+  const factors = layers.map(({ tensors }) => mapValues(tensors, ({ name }) => parameters.get(name).value));
   const own = layers.flatMap(({ tensors }) => Object.values(tensors));
   return {
-    ...withFactors(weights, layers, factors, mode),
+    ...lowRankMethod(weights, layers, factors, mode),
     watched: () => own.map(({ name }) => parameters.get(name)),
-    formed: {
-      held: () => undefined,
-      record(run, module, first, target) {
-        const index = layers.findIndex((layer) => layer.module === module);
-        const { a, b } = factors[index] ?? {};
-        if (a === undefined || b === undefined) throw new RangeError(`${module} is not adapted`);
-        const rows = sliceRows(b, first, target.shape[0]);
-        recordGemm(run, { order: "NN", a: rows, b: a, y: target, scale: layers[index]?.scale });
-      },
-    },
-    content: async () => ({
-      config: { ...adapter.config, inference_mode: true, lora_dropout: mode.dropout },
-      bases: undefined,
-      tensors: await savedTensors(parameters, own),
-      metadata: new Map(),
-    }),
-  };
-}
-
-/** The factors of one module on the GPU. */
-export type PlacedFactors = Pick<TrainedFactors, "a" | "b">;
-
-/**
- * What of a LoRA does not depend on whether its factors are trained.
- * @param factors one pair a module, in their order
- */
-export function withFactors(
-  weights: Placement["tensors"],
-  layers: readonly LoraLayer[],
-  factors: readonly PlacedFactors[],
-  { dropout, seed, otherMasks = 0 }: LoraMode,
-): Pick<Addend, "choices" | "prepare" | "linears" | "over" | "finish"> {
-  const placed = new Map(
-    layers.flatMap(({ tensor, scale }, at): [string, TrainedFactors][] => {
-      const pair = factors[at];
-      return pair === undefined
-        ? []
-        : [[tensor.slice(0, -".weight".length), { ...pair, scale, index: otherMasks + at }]];
-    }),
-  );
-  const matrices = partsOfMatrices(weights);
-  return {
-    choices: {},
-    prepare() {},
-    linears: (pass) => new LowRankLinears(matrices, placed, { dropout, seed, pass }),
-    over: (pass, base) => new LowRankLinears(matrices, placed, { dropout, seed, pass }, base),
-    finish() {},
+    content: () => trainedContent(adapter, parameters, own, { lora_dropout: mode.dropout }, undefined),
   };
 }

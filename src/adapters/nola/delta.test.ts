@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { read } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { padded4 } from "../../compute/device/families/delta.ts";
 import { openPeft } from "../files/peft.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
-import { nolaDeltas, uploadNola } from "./deltas.ts";
-import { planNola } from "./plan.ts";
+import { UNREAD, unreadRows } from "../testing/weights.ts";
+import { nolaDeltas, planNola } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -39,20 +39,21 @@ test.each<[Pick<TestNola, "r" | "bases">, conv1d: boolean]>([
   const plan = planNola(adapter, baseOf(Object.fromEntries(shapes), {}));
   const before = gpu.memory.liveBytes;
   const owner = new DisposableStack();
-  const deltas = await uploadNola(ownedBy(owner, gpu), plan);
+  const source = nolaDeltas(plan);
+  const deltas = await source.upload(ownedBy(owner, gpu));
   for (const [index, [module, [out, input]]] of Object.entries(MODULES).entries()) {
-    const layer = await deltas.layer(index, 2);
+    const layer = await deltas.layer(index, 2, UNREAD);
     const [rows, cols] = conv1d ? [input, out] : [out, input];
     const pitch = padded4(cols);
     const target = gpu.memory.allocate("target", rows * pitch * 4);
     using run = new Run(gpu);
-    layer.form(run, { firstRow: 0, rows, pitch, target });
+    layer.form(run, { firstRow: 0, rows, pitch, target, ...unreadRows(target, cols) });
     await run.submit();
     const all = new Float32Array((await read(gpu, target)).buffer);
     layer.release();
     gpu.memory.release(target);
     const want = nolaDelta(nola, module).map((value) => 2 * value);
-    const reference = await nolaDeltas(plan).reference(index, 2, { rows: every(out), cols: every(input) });
+    const reference = await source.reference(index, 2, { rows: every(out), cols: every(input) }, UNREAD);
     const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     want.forEach((value, at) => {
       const [row, col] = [Math.floor(at / input), at % input];
@@ -72,14 +73,15 @@ test("a thousand bases leave room below what a verification allows", async () =>
   await using adapter = await openPeft(await writeNola(folder.at("a"), nola));
   const plan = planNola(adapter, baseOf({ "m.weight": [64, 48] }, {}));
   const owner = new DisposableStack();
-  const deltas = await uploadNola(ownedBy(owner, gpu), plan);
-  const layer = await deltas.layer(0, 1);
+  const source = nolaDeltas(plan);
+  const deltas = await source.upload(ownedBy(owner, gpu));
+  const layer = await deltas.layer(0, 1, UNREAD);
   const target = gpu.memory.allocate("target", 64 * 48 * 4);
   using run = new Run(gpu);
-  layer.form(run, { firstRow: 0, rows: 64, pitch: 48, target });
+  layer.form(run, { firstRow: 0, rows: 64, pitch: 48, target, ...unreadRows(target, 48) });
   await run.submit();
   const ours = new Float32Array((await read(gpu, target)).buffer);
-  const want = await nolaDeltas(plan).reference(0, 1, { rows: every(64), cols: every(48) });
+  const want = await source.reference(0, 1, { rows: every(64), cols: every(48) }, UNREAD);
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const worst = want.reduce((most, value, at) => Math.max(most, Math.abs(itemAt(ours, at) - value)), 0);
   expect(worst).toBeLessThan(1e-6 * largest);
@@ -96,7 +98,7 @@ test("coefficients that hold NaN are named, and nothing stays on the GPU", async
   const plan = planNola(adapter, baseOf({ "m.weight": [4, 4] }));
   const before = gpu.memory.liveBytes;
   const owner = new DisposableStack();
-  const refusal = await refusalOf(() => uploadNola(ownedBy(owner, gpu), plan));
+  const refusal = await refusalOf(() => nolaDeltas(plan).upload(ownedBy(owner, gpu)));
   owner.dispose();
   expect([refusal.code, refusal.message]).toEqual([
     "numeric",

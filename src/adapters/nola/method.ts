@@ -1,10 +1,9 @@
 import { unusedGenerator } from "../fit.ts";
+import { convertAsIs } from "../frozen/convert.ts";
 import type { MethodDefinition } from "../method.ts";
 import { nolaConfig, parseNolaConfig, PEFT_TYPE } from "./config.ts";
-import { convertAsIs } from "../frozen/convert.ts";
-import { drawsOf, GENERATOR } from "./record.ts";
-import { nolaAdapterPlan } from "./deltas.ts";
-import { planNola } from "./plan.ts";
+import { drawsOf, GENERATOR } from "./draws.ts";
+import { nolaAdapterPlan, planNola } from "./plan.ts";
 import { type NolaSettings, nolaTraining } from "./train.ts";
 
 /** NoLA (Koohpayegani et al., arXiv:2310.02556): a LoRA whose factors are sums of random ones. */

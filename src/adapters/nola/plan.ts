@@ -1,11 +1,34 @@
+import type { Device } from "../../compute/device/device.ts";
+import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
+import { ownedBy } from "../../compute/device/owned.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { uploaded } from "../../compute/device/transfer.ts";
+import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { pitchOf, tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { BaseModel } from "../base/base.ts";
-import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { Adapter } from "../adapter.ts";
+import type { BaseModel } from "../base/base.ts";
+import { derivedDeltas, type FormFactors } from "../delta/low-rank/product.ts";
+import { allocateStacks, factorsOf } from "../delta/low-rank/stacks.ts";
+import { Transposition } from "../delta/low-rank/transpose.ts";
+import { readAllValues, readValues } from "../files/values.ts";
+import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
+import type { AdapterPlan, DeltaSource } from "../plan.ts";
 import { type NolaConfig, nolaConfig } from "./config.ts";
-import type { NolaDraws } from "./draws.ts";
-import { drawsOf } from "./record.ts";
+import {
+  basesScale,
+  drawsOf,
+  fillElements,
+  GENERATOR,
+  initialFactor,
+  type NolaDraws,
+  U_STREAM,
+  V_STREAM,
+} from "./draws.ts";
+import { type FormedStack, initialStacks, NolaBases } from "./products.ts";
 
 /** What NoLA trains of a module: the coefficients of A and of B. */
 export const NOLA_TENSORS: TrainedTensors<Pick<NolaConfig, "bases">, "a" | "b"> = {
@@ -15,12 +38,15 @@ export const NOLA_TENSORS: TrainedTensors<Pick<NolaConfig, "bases">, "a" | "b"> 
 };
 
 /** One adapted weight: ΔW = scale · B·A, both factors from k coefficients. */
-export type NolaLayer = FittedLayer<"a" | "b">;
+export interface NolaLayer extends FittedLayer<"a" | "b"> {
+  readonly rank: number;
+  /** alpha / r. */
+  readonly scale: number;
+}
 
 /** Everything that applying a NoLA adapter to a base takes, checked; no tensor has been read yet. */
 export interface NolaPlan extends Fit<NolaConfig, "a" | "b"> {
-  /** alpha / r. */
-  readonly scale: number;
+  readonly layers: readonly NolaLayer[];
   readonly draws: NolaDraws;
 }
 
@@ -33,8 +59,101 @@ export function planNola(adapter: Adapter, base: BaseModel): NolaPlan {
   const draws = drawsOf(adapter, config);
   const fit = fitAdapter(adapter, base, config, NOLA_TENSORS);
   const large = fit.layers.find(({ out, in: input }) => input > draws.maxIn || out > draws.maxOut);
-  if (large === undefined) return { ...fit, scale: config.alpha / config.r, draws };
+  if (large === undefined) {
+    const { r: rank, alpha } = config;
+    return { ...fit, draws, layers: fit.layers.map((layer) => ({ ...layer, rank, scale: alpha / rank })) };
+  }
   const theirs = `${quote(large.source)} of ${oneLine(base.path)} has [${large.shape.join(", ")}]`;
   const cause = `${theirs}, but the factors were drawn for ${draws.maxOut} × ${draws.maxIn} at most`;
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "the adapter was made for another model");
+}
+
+/** A NoLA adapter among those of other methods. */
+export function nolaAdapterPlan(plan: NolaPlan, notes: readonly string[]): AdapterPlan {
+  const { adapter, layers, replacements } = plan;
+  return {
+    adapter,
+    layers,
+    replacements,
+    notes,
+    bases: GENERATOR,
+    // As PEFT merges a LoRA.
+    roundsDelta: false,
+    load: async () => nolaDeltas(plan),
+  };
+}
+
+/** ΔW of its layers. All factors are formed at once, since their bases are the same: as large as a LoRA of this rank. */
+export function nolaDeltas(plan: NolaPlan): DeltaSource {
+  const { adapter, layers, draws } = plan;
+  return derivedDeltas(layers, {
+    share: (gpu, staging) => formFactors(gpu, plan, staging),
+    async reference({ module, in: input, tensors }, { rows, cols }) {
+      const { rank, bases, maxIn, maxOut } = draws;
+      const initial = initialFactor(draws, module, input);
+      const { a, b } = await readAllValues(adapter, tensors);
+      const elements = new Float64Array(bases);
+      /** Σ cᵢUᵢ/√k at row k of the factor. */
+      const sum = (coefficients: Float32Array, stream: typeof U_STREAM | typeof V_STREAM, k: number, at: number) => {
+        const most = stream === U_STREAM ? maxIn : maxOut;
+        fillElements(draws, stream, elements, k * most + at, rank * most);
+        return basesScale(draws) * elements.reduce((total, element, i) => total + element * itemAt(coefficients, i), 0);
+      };
+      const ranks = Array.from({ length: rank }, (_, k) => k);
+      return {
+        a: cols.map((col) => ranks.map((k) => itemAt(initial, k * input + col) + sum(a, U_STREAM, k, col))),
+        b: rows.map((row) => ranks.map((k) => sum(b, V_STREAM, k, row))),
+      };
+    },
+  });
+}
+
+async function formFactors(
+  gpu: Device,
+  { adapter, layers, draws }: NolaPlan,
+  staging: Staging,
+): Promise<FormFactors<NolaLayer>> {
+  const { rank } = draws;
+  // What is needed until the factors are formed.
+  using owner = new DisposableStack();
+  const brief = ownedBy(owner, gpu);
+  const stacksOf = (label: string, lengths: readonly number[]) =>
+    allocateStacks(
+      gpu,
+      label,
+      lengths.map((cols) => ({ rows: rank, cols })),
+    );
+  const a = stacksOf(
+    "factors A",
+    layers.map((layer) => layer.in),
+  );
+  const bt = stacksOf(
+    "factors B, turned",
+    layers.map(({ out }) => out),
+  );
+  const initial = initialStacks(brief, layers, draws);
+  using run = new Run(gpu, staging);
+  for (const [side, stacks] of [["a", a] as const, ["b", bt] as const]) {
+    const formed: FormedStack[] = [];
+    for (const [at, stack] of stacks.entries()) {
+      const values = new Float32Array(stack.modules.length * pitchOf(draws.bases, "F32"));
+      for (const [row, module] of stack.modules.entries()) {
+        const tensor = itemAt(layers, module).tensors[side];
+        values.set(await readValues(adapter, tensor), row * pitchOf(draws.bases, "F32"));
+      }
+      const buffer = uploaded(brief, "coefficients", values);
+      const value = tensorIn(buffer, [stack.modules.length, draws.bases], "F32");
+      const coefficients = [{ at: 0, value, gradient: undefined }];
+      formed.push({ stack, initial: side === "a" ? initial[at] : undefined, coefficients });
+    }
+    using panel = new DisposableStack();
+    new NolaBases(ownedBy(panel, gpu), draws, side).form(run, formed);
+    await run.submit();
+  }
+  const transposition = new Transposition(gpu, rank);
+  const [ofA, ofBt] = [factorsOf(a), factorsOf(bt)];
+  return (on, _, to, index) => {
+    recordElementwise(on, ELEMENTWISE.copy, itemAt(ofA, index), undefined, to.a);
+    transposition.narrow(on, itemAt(ofBt, index), to.b);
+  };
 }

@@ -1,16 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { Staging } from "../../compute/device/staging.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { error, numbers, placed, taken } from "../testing/bases.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { allocateStacks, factorsOf } from "../delta/low-rank/stacks.ts";
-import { writeFactors } from "./deltas.ts";
+import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { fillElements } from "./draws.ts";
-import { NolaBases } from "./products.ts";
+import { NolaBases, writeFactors } from "./products.ts";
 
 let gpu: Device;
 beforeAll(async () => {

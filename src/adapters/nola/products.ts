@@ -2,9 +2,10 @@ import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
 import { recordGemm } from "../../compute/tensor/gemm.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { pitchOf, sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
-import { type FactorStack, rowAcross } from "../delta/low-rank/stacks.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { allocateStacks, type FactorStack, rowAcross } from "../delta/low-rank/stacks.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
-import { basesScale, ELEMENT_DIVISOR, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
+import { basesScale, ELEMENT_DIVISOR, initialFactor, type NolaDraws, U_STREAM, V_STREAM } from "./draws.ts";
 
 /** Bases are drawn in blocks of about this much. */
 const PANEL_BYTES = 8 * 2 ** 20;
@@ -151,4 +152,37 @@ function placeOf({ row, first, tensor }: Panel, { cols }: FactorStack) {
 /** The first columns of a panel. Those after them are not zero, but meet zeros, or what is not stored. */
 function columnsOf({ tensor }: Panel, width: number): Tensor {
   return { ...tensor, shape: [tensor.shape[0], width] };
+}
+
+/** A₀ of all modules, stacked as their factors A are. */
+export function initialStacks(
+  gpu: Device,
+  layers: readonly { readonly module: string; readonly in: number }[],
+  draws: NolaDraws,
+): FactorStack[] {
+  const { rank } = draws;
+  const shapes = layers.map((layer) => ({ rows: rank, cols: layer.in }));
+  const stacks = allocateStacks(gpu, "A before training", shapes);
+  writeFactors(gpu, stacks, (index) => {
+    const { module, in: input } = itemAt(layers, index);
+    return initialFactor(draws, module, input);
+  });
+  return stacks;
+}
+
+/** Writes factors (rows, cols) without gaps into their places. */
+export function writeFactors(
+  gpu: Device,
+  stacks: readonly FactorStack[],
+  valuesOf: (module: number) => Float32Array<ArrayBuffer>,
+): void {
+  for (const { rows, cols, modules, tensor } of stacks) {
+    const pitch = pitchOf(cols, "F32");
+    for (const [at, module] of modules.entries()) {
+      const values = valuesOf(module);
+      const padded = new Float32Array(rows * pitch);
+      for (let row = 0; row < rows; row++) padded.set(values.subarray(row * cols, (row + 1) * cols), row * pitch);
+      gpu.write(tensor.buffer, padded, at * tensor.pitch * 4);
+    }
+  }
 }

@@ -1,16 +1,20 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
-import type { Device } from "../../compute/device/device.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { DerivedFactors } from "../delta/low-rank/derived.ts";
-import { lowRankFlops } from "../delta/low-rank/flops.ts";
-import { allocateStacks, type FactorStack, groupFactors } from "../delta/low-rank/stacks.ts";
-import { partsOfMatrices } from "../delta/parts.ts";
-import { readAllValues } from "../files/values.ts";
+import { lowRankFlops } from "../delta/low-rank/linears.ts";
+import { type FactorStack, groupFactors } from "../delta/low-rank/stacks.ts";
 import { checkDrawn } from "../frozen/drawing/bases.ts";
-import { newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import {
+  newConfig,
+  trainedContent,
+  trainedModuleRows,
+  untrainedAdapter,
+  untrainedTensors,
+  writeTrained,
+} from "../train.ts";
 import { BASES_SETTINGS } from "../training/bases-settings.ts";
 import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
@@ -18,11 +22,9 @@ import type { Method, Placement, Trainable } from "../training/method.ts";
 import type { Parameter } from "../training/parameters.ts";
 import type { AdapterSettings } from "../training/settings.ts";
 import { MOST_BASES, nolaConfig, PEFT_TYPE } from "./config.ts";
-import { writeFactors } from "./deltas.ts";
-import { initialFactor, type NolaDraws } from "./draws.ts";
+import { formatRecord, type NolaDraws } from "./draws.ts";
 import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";
-import { type CoefficientRows, type FormedStack, NolaBases } from "./products.ts";
-import { formatRecord } from "./record.ts";
+import { type CoefficientRows, type FormedStack, initialStacks, NolaBases } from "./products.ts";
 
 /** Settings that NoLA has beside those of every adapter. */
 const NOLA_SETTINGS = {
@@ -115,21 +117,11 @@ export function trainableNola(plan: NolaPlan, dropout: number, seed: number): Tr
 
 async function place(
   { gpu, parameters, tensors: weights, factor = 1 }: Placement,
-  { adapter, layers, draws, scale }: NolaPlan,
+  { adapter, layers, draws }: NolaPlan,
   mode: { readonly dropout: number; readonly seed: number },
 ): Promise<Method> {
-  for (const { tensors } of layers) {
-    const { a, b } = await readAllValues(adapter, tensors);
-    parameters.write(tensors.a.name, "value", a);
-    parameters.write(tensors.b.name, "value", b);
-  }
-  const { rank } = draws;
-  const factors = new DerivedFactors(
-    gpu,
-    layers.map(({ tensor, out, in: input }) => {
-      return { module: tensor.slice(0, -".weight".length), out, in: input, rank, scale: scale * factor };
-    }),
-  );
+  await writeTrained(parameters, adapter, layers);
+  const factors = new DerivedFactors(gpu, layers, factor);
   const initial = initialStacks(gpu, layers, draws);
   const [ofA, ofB] = [new NolaBases(gpu, draws, "a"), new NolaBases(gpu, draws, "b")];
   const stacked = (stacks: readonly FactorStack[], side: "a" | "b", before?: readonly FactorStack[]): FormedStack[] =>
@@ -145,43 +137,22 @@ async function place(
     stacked(factors.aGradient, "a"),
     stacked(factors.bt, "b"),
   ];
-  const matrices = partsOfMatrices(weights);
   return {
-    choices: {},
-    prepare: (run) =>
-      factors.prepare(run, () => {
+    ...factors.method(weights, mode, {
+      form(run) {
         ofA.form(run, a);
         ofB.form(run, b);
-      }),
-    watched: () => factors.watched(),
-    linears: (pass) => factors.linears(matrices, { ...mode, pass }),
-    over: (pass, base) => factors.linears(matrices, { ...mode, pass }, base),
-    finish: (run) =>
-      factors.finish(run, () => {
+      },
+      fold(run) {
         ofA.fold(run, aGradient);
         ofB.fold(run, b);
-      }),
-    content: async () => ({
-      config: { ...adapter.config, inference_mode: true, nola_dropout: mode.dropout },
-      bases: adapter.bases,
-      tensors: await savedTensors(
-        parameters,
-        layers.flatMap(({ tensors }) => [tensors.a, tensors.b]),
-      ),
-      metadata: new Map(),
+      },
     }),
+    content: () => {
+      const own = layers.flatMap(({ tensors }) => [tensors.a, tensors.b]);
+      return trainedContent(adapter, parameters, own, { nola_dropout: mode.dropout }, adapter.bases);
+    },
   };
-}
-
-/** A₀ of all modules, stacked as A is. */
-function initialStacks(gpu: Device, layers: readonly NolaLayer[], draws: NolaDraws): FactorStack[] {
-  const shapes = layers.map((layer) => ({ rows: draws.rank, cols: layer.in }));
-  const stacks = allocateStacks(gpu, "A before training", shapes);
-  writeFactors(gpu, stacks, (index) => {
-    const { module = "", in: input = 0 } = layers[index] ?? {};
-    return initialFactor(draws, module, input);
-  });
-  return stacks;
 }
 
 function stackedNames(layers: readonly NolaLayer[], side: "a" | "b"): string[] {

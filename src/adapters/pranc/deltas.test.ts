@@ -1,17 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { read } from "../../compute/device/transfer.ts";
-import { padded4 } from "../../compute/device/families/delta.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { error } from "../testing/bases.ts";
 import { thetaSum } from "../testing/theta.ts";
-import { prancDeltas } from "./deltas.ts";
-import type { PrancLayer } from "./plan.ts";
-import { philoxKey } from "../../compute/random/philox.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
+import { prancDeltas, type PrancLayer } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {

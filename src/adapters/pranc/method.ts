@@ -1,9 +1,8 @@
+import { convertAsIs } from "../frozen/convert.ts";
 import type { MethodDefinition } from "../method.ts";
 import { parsePrancConfig } from "./config.ts";
-import { convertAsIs } from "../frozen/convert.ts";
-import { PRANC_GENERATOR, prancRecord } from "./record.ts";
-import { prancAdapterPlan } from "./deltas.ts";
-import { planPranc } from "./plan.ts";
+import { planPranc, prancAdapterPlan } from "./plan.ts";
+import { PRANC_GENERATOR, prancRecord } from "./stream.ts";
 import { type PrancSettings, prancTraining } from "./train.ts";
 
 /** PRANC (Nooralinejad et al., arXiv:2206.08464), for fine-tuning: ΔW of all layers together is a sum of random networks. */

@@ -1,16 +1,27 @@
+import { uploaded } from "../../compute/device/transfer.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
+import { tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { itemAt } from "../../files/item-at.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { itemAt } from "../../files/item-at.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
+import { deltaSource } from "../delta/on-device.ts";
+import { readValues, requireFloats } from "../files/values.ts";
 import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
-import type { PlanOptions } from "../plan.ts";
 import { requireSameGenerator } from "../frozen/origin.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
-import { requireFloats } from "../files/values.ts";
+import type { AdapterPlan, DeltaSource, PlanOptions } from "../plan.ts";
 import { type PrancConfig, prancConfig } from "./config.ts";
-import { PRANC_GENERATOR, type PrancRecord, prancRecord } from "./record.ts";
-import { thetaOffsets, thetaScale } from "./stream.ts";
+import {
+  PRANC_GENERATOR,
+  type PrancRecord,
+  prancRecord,
+  type ThetaKey,
+  thetaOffsets,
+  thetaReference,
+  thetaScale,
+} from "./stream.ts";
 
 /** The one trained tensor: α (K), which all layers share. */
 export const COEFFICIENTS = "pranc_coefficients";
@@ -72,4 +83,41 @@ function findCoefficients(adapter: Adapter, { bases }: PrancConfig): AdapterTens
   const found = `tensor ${quote(tensor.name)} has shape [${tensor.shape.join(", ")}]`;
   const cause = `${found}, but num_bases is ${bases} in ${oneLine(adapter.configFile)}`;
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "there is one coefficient for each basis");
+}
+
+/** A PRANC adapter among those of other methods. */
+export function prancAdapterPlan(plan: PrancPlan): AdapterPlan {
+  const { adapter, layers, replacements, record, coefficients } = plan;
+  return {
+    adapter,
+    layers,
+    replacements,
+    notes: [],
+    bases: PRANC_GENERATOR,
+    // PEFT has no such method.
+    roundsDelta: false,
+    load: async () => prancDeltas(layers, await readValues(adapter, coefficients), philoxKey(record.seed)),
+  };
+}
+
+/** ΔW of layers that share coefficients. */
+export function prancDeltas(
+  layers: readonly PrancLayer[],
+  coefficients: Float32Array<ArrayBuffer>,
+  key: ThetaKey,
+): DeltaSource {
+  return deltaSource(layers, {
+    async share(gpu) {
+      await gpu.prepare("thetaDelta", {});
+      return tensorIn(uploaded(gpu, "α", coefficients), [1, coefficients.length], "F32");
+    },
+    async place(layer, shared, { factor }) {
+      const scaled = { ...layer, scale: layer.scale * factor };
+      const operands = { layer: scaled, key, coefficients: shared, transposed: layer.conv1d };
+      return (run, block) => run.compute("thetaDelta", { ...operands, block });
+    },
+    async reference(layer, { factor, sample }) {
+      return thetaReference({ ...layer, scale: layer.scale * factor }, coefficients, key, sample);
+    },
+  });
 }

@@ -7,7 +7,7 @@ import { dropoutMask } from "../delta/dropout.ts";
 import { fuse } from "../delta/through-weights/fused.ts";
 import { computedTensor } from "../files/tensors.ts";
 import { readValues } from "../files/values.ts";
-import { newConfig, savedTensors, trainedModuleRows, untrainedAdapter } from "../train.ts";
+import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter } from "../train.ts";
 import { BASES_SETTINGS } from "../training/bases-settings.ts";
 import type { AdapterTraining } from "../training/definition.ts";
 import { refuseMore, targetSettings } from "../training/existing.ts";
@@ -16,7 +16,7 @@ import type { AdapterSettings } from "../training/settings.ts";
 import { MOST_BASES, prancConfig } from "./config.ts";
 import { COEFFICIENTS, planPranc, type PrancPlan } from "./plan.ts";
 import { formatProducts, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
-import { formatPrancRecord, prancRecord } from "./record.ts";
+import { formatPrancRecord, prancRecord } from "./stream.ts";
 import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
 
 /** Settings of PRANC beside those of every adapter. */
@@ -126,12 +126,10 @@ async function place(
     watched: () => [],
     linears: (pass) => adapter.linears(masks(pass)),
     finish: (run) => adapter.finish(run),
-    content: async () => ({
-      config: { ...source.config, inference_mode: true, pranc_dropout: settings.dropout },
-      bases: formatPrancRecord(record),
-      tensors: await savedTensors(parameters, [stored]),
-      metadata: new Map(),
-    }),
+    content: () => {
+      const keys = { pranc_dropout: settings.dropout };
+      return trainedContent(source, parameters, [stored], keys, formatPrancRecord(record));
+    },
   };
 }
 

@@ -153,6 +153,23 @@ export const RANDLORA_BASES: FrozenKind<BasesSettings, BasesSizes, BasesRecord> 
   undrawn: "which generator drew them",
 };
 
+/**
+ * RandLoRA-a's bases of both factors: each base of the longer draw is (max + min, r), Bⱼ and below it Aⱼᵀ. So any generator
+ * draws them, and what saves, records and recognizes bases need not know. The A that is drawn before them is not used.
+ */
+export const STACKED_BASES: typeof RANDLORA_BASES = {
+  ...RANDLORA_BASES,
+  sizesFor(modules) {
+    const { max, min } = RANDLORA_BASES.sizesFor(modules);
+    return { max: max + min, min };
+  },
+};
+
+/** The first row of Aⱼᵀ: how many Bⱼ has. */
+export function firstRowOfA({ max, min }: BasesSizes): number {
+  return max - min;
+}
+
 function specOf({ generator, dtype, max, min }: Drawn<BasesSizes>, { key, r, sparsity }: BasesSettings): BasesSpec {
   return { generator, key, r, max, min, sparsity, grid: dtype };
 }

@@ -1,24 +1,24 @@
 // RandLoRA-b of the paper's table 3: half of the terms, on the first half of the bases that PEFT draws.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import { join } from "node:path";
-import { MemoryStdCache } from "../testing/drawn-bases.ts";
-import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { padded4 } from "../../compute/device/families/delta.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { read } from "../../compute/device/transfer.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import { padded4 } from "../../compute/device/families/delta.ts";
-import { planAdapter } from "../methods.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { openPeft } from "../files/peft.ts";
-import { UNREAD, unreadRows } from "../testing/weights.ts";
+import { planAdapter } from "../methods.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { error, numbers } from "../testing/bases.ts";
-import { convert, everything, drawnTensors } from "../testing/convert.ts";
+import { convert, drawnTensors, everything } from "../testing/convert.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
 import { rankOf } from "../testing/singular-values.ts";
-import { moduleBases, trainedNumbers } from "./shape.ts";
+import { UNREAD, unreadRows } from "../testing/weights.ts";
+import { moduleBases, trainedNumbers } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,12 +1,10 @@
-import type { MethodDefinition } from "../method.ts";
-import { parseRandloraConfig } from "./config.ts";
-import { RANDLORA_BASES } from "./bases.ts";
-import { convertRandlora } from "./convert.ts";
-import { randloraAdapterPlan } from "./deltas.ts";
-import { ALL_TYPES, PEFT_TYPES } from "./peft-types.ts";
-import { planRandlora } from "./plan.ts";
+import type { Adapter } from "../adapter.ts";
 import { isShared } from "../files/shared-tensors.ts";
-import type { RandloraSettings } from "./settings.ts";
+import { convertFrozen } from "../frozen/convert.ts";
+import type { ConversionWish, ConvertedContent, MethodDefinition } from "../method.ts";
+import { RANDLORA_BASES } from "./bases.ts";
+import { ALL_TYPES, parseRandloraConfig, PEFT_TYPES, randloraConfig, type RandloraSettings } from "./config.ts";
+import { planRandlora, randloraAdapterPlan } from "./plan.ts";
 import { randloraTraining } from "./train.ts";
 
 /** RandLoRA (Albert et al., arXiv:2502.00987). */
@@ -26,3 +24,13 @@ export const randlora: MethodDefinition<RandloraSettings> = {
   convert: convertRandlora,
   training: randloraTraining,
 };
+
+/** @param inPeft whether PEFT has such adapters at all */
+export async function convertRandlora(
+  adapter: Adapter,
+  wish: ConversionWish,
+  inPeft = adapter.config["peft_type"] === PEFT_TYPES.peft,
+): Promise<ConvertedContent> {
+  const saysSaved = adapter.config["peft_type"] === PEFT_TYPES.peft;
+  return await convertFrozen(RANDLORA_BASES, adapter, wish, { config: randloraConfig(adapter), inPeft, saysSaved });
+}

@@ -1,19 +1,45 @@
-import { oneLine, quote } from "../../files/failure.ts";
-import type { BaseModel } from "../base/base.ts";
-import type { PlanOptions } from "../plan.ts";
-import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
-import type { Adapter } from "../adapter.ts";
-import { chooseFrozen, type FrozenOrigin, sizesOf } from "../frozen/origin.ts";
-import { isShared } from "../files/shared-tensors.ts";
-import { checkExtent } from "../frozen/drawing/draw.ts";
-import type { BasesExtent } from "../frozen/drawing/bases.ts";
-import { type RandloraConfig, randloraConfig } from "./config.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
-import { type BasesRecord, type BasesSizes, RANDLORA_BASES } from "./bases.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import type { Adapter } from "../adapter.ts";
+import type { BaseModel } from "../base/base.ts";
+import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { checkStacked, isRankR, STACKED_BASES, stackedExtent } from "./rank-r/stacked.ts";
-import { randloraShape } from "./shape.ts";
+import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
+import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
+import { isShared } from "../files/shared-tensors.ts";
+import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
+import { basesCount, type BasesExtent } from "../frozen/drawing/bases.ts";
+import { checkExtent } from "../frozen/drawing/draw.ts";
+import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
+import type { AdapterPlan, PlanOptions } from "../plan.ts";
+import { type BasesRecord, type BasesSizes, firstRowOfA, RANDLORA_BASES, STACKED_BASES } from "./bases.ts";
+import { isRankR, type RandloraConfig, randloraConfig } from "./config.ts";
+import { rankRDeltas } from "./rank-r.ts";
+
+/**
+ * How many bases of rank r a module uses whose shorter side is m: n = ⌈m/r⌉, all that span it (PEFT,
+ * tuners/randlora/layer.py), or with `half` ⌈m/2r⌉ (arXiv:2502.00987, table 3, RandLoRA-b). They are the first ones.
+ */
+export function moduleBases(m: number, r: number, half: boolean): number {
+  return basesCount(m, half ? 2 * r : r);
+}
+
+/**
+ * The sizes of a module whose ΔW is (out, in), with bases of rank r: B̂ (M, n·r) along its longer side, A (r, m) and γ
+ * (n, m) along the shorter one.
+ * @param half see {@link moduleBases}
+ */
+export function randloraShape(out: number, input: number, r: number, half = false): BilinearShape {
+  const bases = moduleBases(Math.min(out, input), r, half);
+  return bilinearShape({ out, in: input, r, bases, tall: out >= input });
+}
+
+/** Numbers in λ (r, n) and γ (n, m) of a module. */
+export function trainedNumbers(out: number, input: number, r: number, half = false): number {
+  const { bases, cols } = randloraShape(out, input, r, half);
+  return bases * (r + cols);
+}
 
 /** What RandLoRA trains of a module: λ and γ. */
 export const RANDLORA_TENSORS: TrainedTensors<Pick<RandloraConfig, "r" | "half">, "lambda" | "gamma"> = {
@@ -28,17 +54,12 @@ export const RANDLORA_TENSORS: TrainedTensors<Pick<RandloraConfig, "r" | "half">
 /** What a magnitude adds to a module. */
 export const MAGNITUDE: MagnitudeName = "randlora_magnitude_vector";
 
-/** One adapted weight, and how its ΔW is oriented. */
-export interface RandloraLayer extends FittedLayer<"lambda" | "gamma"> {
-  readonly sizes: BilinearShape;
-}
-
 /** Everything that applying a RandLoRA adapter to a base takes, checked; no tensor has been read yet. */
 export interface RandloraPlan extends Fit<RandloraConfig, "lambda" | "gamma"> {
   /** alpha / r; ΔW is multiplied by it. */
   readonly scale: number;
   readonly pairing: Pairing;
-  readonly layers: readonly RandloraLayer[];
+  readonly layers: readonly BilinearLayer[];
   /** Where the bases come from; `loadFrozen` brings them. */
   readonly bases: FrozenOrigin<BasesSizes, BasesRecord>;
   /** What the file records of them. */
@@ -60,7 +81,7 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
     isShared(name, RANDLORA_BASES) || (config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined);
   const fit = fitAdapter(adapter, base, config, RANDLORA_TENSORS, { isOwn });
   const { shift } = fit;
-  const layers = fit.layers.map((layer): RandloraLayer => {
+  const layers = fit.layers.map((layer): BilinearLayer => {
     return { ...layer, sizes: randloraShape(layer.out, layer.in, config.r, config.half) };
   });
   const question = { adapter, config, base, shift, layers };
@@ -84,7 +105,55 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
     layers,
     bases,
     record,
-    extent: rankR ? stackedExtent(drawn, plain) : plain,
+    extent: rankR ? { ...plain, rows: firstRowOfA(drawn) + plain.cols } : plain,
     notes,
   };
+}
+
+/** Rows of Bⱼ at most: all of them are held, since those of Aⱼᵀ follow; the largest vocabularies are a quarter of that. */
+const MOST_ROWS = 2 ** 20;
+
+/**
+ * Refuses what does not say how its bases were drawn, a Bⱼ larger than any model needs, and layers with more rows than it
+ * has. Throws `RandloraError` "adapter".
+ */
+export function checkStacked(
+  adapter: Adapter,
+  drawn: BasesSizes,
+  layers: readonly { readonly module: string; readonly sizes: { readonly rows: number } }[],
+  known: boolean,
+): void {
+  const refuse = (cause: string, hint: string) =>
+    new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
+  if (!known) throw refuse("it neither holds nor records its bases", "the file is incomplete: take the original");
+  const most = firstRowOfA(drawn);
+  if (most > MOST_ROWS) {
+    throw refuse(
+      `its bases are for matrices of ${most} rows, more than any model has`,
+      "its recorded shape is damaged",
+    );
+  }
+  const layer = layers.find(({ sizes }) => sizes.rows > most);
+  if (layer === undefined) return;
+  const cause = `${quote(layer.module)} has ${layer.sizes.rows} rows, more than the ${most} of its bases`;
+  throw refuse(cause, "the adapter belongs to another model, or its recorded shape is wrong");
+}
+
+/** A RandLoRA adapter among those of other methods. */
+export function randloraAdapterPlan(plan: RandloraPlan): AdapterPlan {
+  const { adapter, config, layers, replacements, notes, bases, extent } = plan;
+  const plain: AdapterPlan = {
+    adapter,
+    layers,
+    replacements,
+    notes,
+    bases: bases.kind === "drawn" ? bases.drawn.generator : "saved",
+    // PEFT's randlora/layer.py, merge: ΔW is cast to the weight's dtype.
+    roundsDelta: true,
+    async load(signal) {
+      const loaded = await loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { signal });
+      return isRankR(adapter) ? rankRDeltas(plan, loaded, firstRowOfA(sizesOf(bases))) : bilinearDeltas(plan, loaded);
+    },
+  };
+  return config.dora ? withMagnitudes(plain, MAGNITUDE) : plain;
 }

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { resolveRandlora } from "./settings.ts";
-import { randloraShape } from "./shape.ts";
-import { initialGamma, openNewRandlora } from "./train.ts";
 import { settingsFor } from "../../train/testing/runs.ts";
 import type { Targets } from "../base/target-modules.ts";
+import { resolveRandlora } from "./config.ts";
+import { randloraShape } from "./plan.ts";
+import { initialGamma, openNewRandlora } from "./train.ts";
 
 const asked = { data: "none.jsonl", sparsity: "sparse", rank: 4, projections: false } as const;
 

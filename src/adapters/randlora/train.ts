@@ -3,29 +3,39 @@ import type { FloatGrid } from "../../compute/random/names.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
-import { lowRankFlops } from "../delta/low-rank/flops.ts";
+import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import { type BilinearModule, parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
+import { parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-import { readAllValues } from "../files/values.ts";
-import { gridOfHeld } from "../frozen/grid.ts";
 import { recordOf, sizesOf } from "../frozen/origin.ts";
-import { type FrozenInTraining, openFrozen } from "../frozen/training.ts";
-import { matrixOf, newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import { contentWithPair, freshlyDrawn, type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import {
+  matrixOf,
+  newConfig,
+  trainedContent,
+  trainedModuleRows,
+  untrainedAdapter,
+  untrainedTensors,
+} from "../train.ts";
 import type { AdapterTraining, ModuleShape, OpenInput } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
 import type { Method, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
-import { type BasesRecord, RANDLORA_BASES } from "./bases.ts";
-import { randloraConfig } from "./config.ts";
-import { DORA_TYPES, pairingOf, PEFT_TYPES } from "./peft-types.ts";
-import { MAGNITUDE, planRandlora, RANDLORA_TENSORS, type RandloraPlan } from "./plan.ts";
-import { placeRankR } from "./rank-r/place.ts";
-import { firstRowOfA, isRankR } from "./rank-r/stacked.ts";
-import { RANDLORA_SETTINGS, type RandloraSettings, resolveRandlora } from "./settings.ts";
-import { randloraShape, trainedNumbers } from "./shape.ts";
+import { type BasesRecord, firstRowOfA, RANDLORA_BASES } from "./bases.ts";
+import {
+  DORA_TYPES,
+  isRankR,
+  pairingOf,
+  PEFT_TYPES,
+  RANDLORA_SETTINGS,
+  randloraConfig,
+  type RandloraSettings,
+  resolveRandlora,
+} from "./config.ts";
+import { MAGNITUDE, planRandlora, RANDLORA_TENSORS, type RandloraPlan, randloraShape, trainedNumbers } from "./plan.ts";
+import { placeRankR } from "./rank-r.ts";
 
 type Settings = AdapterSettings & RandloraSettings;
 
@@ -92,12 +102,9 @@ export async function openNewRandlora(
   settings: Settings,
   targets: Targets,
 ): Promise<RandloraSource> {
-  const { generator, variant } = settings;
-  if (generator === null) throw new TypeError("a new adapter without a generator");
-  const stored = targets.modules.map((module) => module.dtype);
-  const dtype = gridOfHeld(held, stored);
-  const plan = planRandlora(newRandlora(settings, targets, model, dtype), base, { drawn: { generator, dtype } });
-  return await opened({ ...plan, pairing: pairingOf(variant) }, undefined, signal);
+  const drawn = freshlyDrawn(settings, held, targets);
+  const plan = planRandlora(newRandlora(settings, targets, model, drawn.dtype), base, { drawn });
+  return await opened({ ...plan, pairing: pairingOf(settings.variant) }, undefined, signal);
 }
 
 /**
@@ -122,11 +129,9 @@ async function opened(
   from: FrozenInTraining["basesFrom"] | undefined,
   signal: AbortSignal | undefined,
 ): Promise<RandloraSource> {
-  const { adapter, config, layers, bases: origin, record, extent, pairing } = plan;
-  const stored = layers.map(({ dtype }) => dtype);
-  const rankR = isRankR(adapter);
-  const known = { file: adapter.file, config, origin, record, from, extent, stored };
-  const frozen = await openFrozen(RANDLORA_BASES, known, signal, (drawn): BasesRecord => {
+  const { bases: origin, pairing } = plan;
+  const rankR = isRankR(plan.adapter);
+  const frozen = await openFrozen(RANDLORA_BASES, plan, from, signal, (drawn): BasesRecord => {
     return { ...drawn, pairing, ...(rankR ? { rowsOfA: drawn.min } : {}) };
   });
   return { ...plan, ...frozen, firstRowOfA: rankR ? firstRowOfA(sizesOf(origin)) : undefined };
@@ -176,38 +181,18 @@ export function trainableRandlora(source: RandloraSource, settings: Settings, se
 
 async function place(on: Placement, source: RandloraSource, settings: Settings, seed: number): Promise<Method> {
   const { adapter, layers, record, firstRowOfA: firstA } = source;
-  const modules: BilinearModule[] = [];
-  for (const { module: name, tensor, sizes: shape, tensors } of layers) {
-    const { lambda, gamma } = await readAllValues(adapter, tensors);
-    const start = {
-      lambda: { name: tensors.lambda.name, values: lambda },
-      gamma: { name: tensors.gamma.name, values: gamma },
-    };
-    modules.push({ name, tensor, shape, ...start });
-  }
   const placed =
     firstA === undefined
-      ? await placeBilinear(on, { ...source, modules }, settings, seed)
-      : await placeRankR(on, { ...source, modules }, firstA, { dropout: settings.dropout, seed });
+      ? await placeBilinear(on, source, settings, seed)
+      : await placeRankR(on, source, firstA, { dropout: settings.dropout, seed });
   return {
     ...placed,
-    async content() {
-      const own = layers.flatMap(({ tensors: { lambda, gamma } }) => [lambda, gamma]);
-      const tensors = await savedTensors(on.parameters, own);
-      const pair = settings.projections || source.needsProjections ? await source.projections() : undefined;
-      // PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file.
-      const inPeft = adapter.config["peft_type"] === PEFT_TYPES.peft;
-      return {
-        config: {
-          ...adapter.config,
-          inference_mode: true,
-          randlora_dropout: settings.dropout,
-          ...(inPeft ? { save_projection: pair !== undefined } : {}),
-        },
-        bases: record,
-        tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
-        metadata: new Map(),
-      };
-    },
+    content: () =>
+      contentWithPair(source, settings.projections, (saved) => {
+        const own = layers.flatMap(({ tensors: { lambda, gamma } }) => [lambda, gamma]);
+        // PEFT redraws the bases, instead of missing them, where its configuration says that they are not in the file.
+        const says = adapter.config["peft_type"] === PEFT_TYPES.peft ? { save_projection: saved } : {};
+        return trainedContent(adapter, on.parameters, own, { randlora_dropout: settings.dropout, ...says }, record);
+      }),
   };
 }

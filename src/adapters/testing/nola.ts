@@ -1,10 +1,9 @@
 import { createHash } from "node:crypto";
-import { itemAt } from "../../files/item-at.ts";
-import type { JsonObject } from "../../files/lossless-json.ts";
-import { fromBigInt, stringifyLossless } from "../../files/lossless-json.ts";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { philoxElement, philoxStream } from "../../compute/random/philox.ts";
-import { formatRecord } from "../nola/record.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { fromBigInt, type JsonObject, stringifyLossless } from "../../files/lossless-json.ts";
+import { formatRecord } from "../nola/draws.ts";
 import { numbers, type TestTensor, writeFolder } from "./adapters.ts";
 
 /** A NoLA adapter of modules that are (out, in). */

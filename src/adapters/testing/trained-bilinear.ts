@@ -1,15 +1,15 @@
 import type { Device } from "../../compute/device/device.ts";
-import { itemAt } from "../../files/item-at.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
 import type { DropoutMask } from "../../compute/random/dropout.ts";
-import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { place } from "../../compute/tensor/testing/placed.ts";
-import type { Bases } from "../frozen/drawing/draw.ts";
-import type { Pairing } from "../../compute/device/pairing.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { OrderPlan } from "../delta/scaled-bases/flops.ts";
 import { adapterGradients, adapterOutput } from "../delta/scaled-bases/gradient-reference.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-import { randloraShape } from "../randlora/shape.ts";
+import type { Bases } from "../frozen/drawing/draw.ts";
+import { randloraShape } from "../randlora/plan.ts";
 import { numbers } from "./bases.ts";
 
 /** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */

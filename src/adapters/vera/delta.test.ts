@@ -1,22 +1,21 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
 import type { Device } from "../../compute/device/device.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { read } from "../../compute/device/transfer.ts";
-import type { Staging } from "../../compute/device/staging.ts";
-import { readElement } from "../../compute/device/matrix-storage.ts";
-import { DeltaBases } from "../delta/scaled-bases/delta.ts";
-import { UNREAD } from "../testing/weights.ts";
 import { padded4 } from "../../compute/device/families/delta.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
+import type { Staging } from "../../compute/device/staging.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { read } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { DeltaBases } from "../delta/scaled-bases/delta.ts";
+import { readAllValues } from "../files/values.ts";
+import { loadFrozen } from "../frozen/origin.ts";
 import { baseOf } from "../testing/adapters.ts";
 import { error } from "../testing/bases.ts";
 import { foreignFactors, type TestVera, vectorsOf, veraTensors, withVera } from "../testing/vera.ts";
-import { readAllValues } from "../files/values.ts";
-import { planVera, veraAdapterPlan } from "./plan.ts";
-import { VERA_PAIRING, veraShape } from "./shape.ts";
-import { loadFrozen } from "../frozen/origin.ts";
+import { UNREAD } from "../testing/weights.ts";
 import { VERA_FACTORS } from "./factors.ts";
+import { planVera, VERA_PAIRING, veraAdapterPlan, veraShape } from "./plan.ts";
 
 let gpu: Device;
 beforeAll(async () => {

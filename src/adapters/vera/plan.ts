@@ -1,18 +1,34 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { BasesExtent } from "../frozen/drawing/bases.ts";
-import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
-import type { FrozenRecord } from "../frozen/kind.ts";
-import { isShared } from "../files/shared-tensors.ts";
-import type { BaseModel } from "../base/base.ts";
-import { bilinearDeltas } from "../delta/scaled-bases/deltas.ts";
-import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
-import type { AdapterPlan, PlanOptions } from "../plan.ts";
 import type { Adapter } from "../adapter.ts";
-import { readAllValues } from "../files/values.ts";
+import type { BaseModel } from "../base/base.ts";
+import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
+import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
+import { isShared } from "../files/shared-tensors.ts";
+import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
+import type { BasesExtent } from "../frozen/drawing/bases.ts";
+import type { FrozenRecord } from "../frozen/kind.ts";
+import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
+import type { AdapterPlan, PlanOptions } from "../plan.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
 import { type FactorsSizes, VERA_FACTORS } from "./factors.ts";
-import { VERA_PAIRING, veraShape } from "./shape.ts";
+
+/**
+ * The sizes of a module as VeRA has it (Kopiczko et al., arXiv:2310.11454): ΔW = diag(λ_b)·B·diag(λ_d)·A. Read from its
+ * other side, ΔWᵀ = Aᵀ·diag(λ_d)·Bᵀ·diag(λ_b), it is one basis of bilinear/, whatever is larger: B̂ is Aᵀ (in, r), A is
+ * Bᵀ (r, out), λ (r, 1) is λ_d, γ (1, out) is λ_b.
+ */
+export function veraShape(out: number, input: number, r: number): BilinearShape {
+  return bilinearShape({ out, in: input, r, bases: 1, tall: false });
+}
+
+/** With one basis both pairings are the same; this one lets kernels read γ once and A row by row. */
+export const VERA_PAIRING = "paper";
+
+/** Numbers in λ_d (r) and λ_b (out) of a module. */
+export function trainedNumbers(out: number, r: number): number {
+  return r + out;
+}
 
 /** What VeRA trains of a module: λ_b, which is γ (1, out) of one basis, and λ_d, which is its λ (r, 1). */
 export const VERA_TENSORS: TrainedTensors<Pick<VeraConfig, "r">, "gamma" | "lambda"> = {
@@ -21,11 +37,9 @@ export const VERA_TENSORS: TrainedTensors<Pick<VeraConfig, "r">, "gamma" | "lamb
   meaning: "λ_d is (r) and λ_b (out)",
 };
 
-/** One adapted weight. */
-export type VeraLayer = FittedLayer<"gamma" | "lambda">;
-
 /** Everything that applying a VeRA adapter to a base takes, checked; no tensor has been read yet. */
 export interface VeraPlan extends Fit<VeraConfig, "gamma" | "lambda"> {
+  readonly layers: readonly BilinearLayer[];
   /** Where the factors come from; `loadFrozen` brings them. */
   readonly bases: FrozenOrigin<FactorsSizes, FrozenRecord & FactorsSizes>;
   /** What the file records of them. */
@@ -44,10 +58,13 @@ export function planVera(adapter: Adapter, base: BaseModel, options: PlanOptions
   const config = veraConfig(adapter);
   const isOwn = (name: string) => isShared(name, VERA_FACTORS);
   const fit = fitAdapter(adapter, base, config, VERA_TENSORS, { isOwn });
-  const { layers, shift } = fit;
+  const { shift } = fit;
+  const layers = fit.layers.map((layer): BilinearLayer => {
+    return { ...layer, sizes: veraShape(layer.out, layer.in, config.r) };
+  });
   const choice = chooseFrozen(VERA_FACTORS, { adapter, config, base, shift, layers }, options);
   requireLargeEnough(adapter, sizesOf(choice.bases), layers);
-  return { ...fit, ...choice, extent: extentOf(layers) };
+  return { ...fit, ...choice, layers, extent: extentOf(layers) };
 }
 
 /** How much of the factors, held as their transposes, layers need. */
@@ -57,7 +74,7 @@ export function extentOf(layers: readonly { readonly out: number; readonly in: n
 }
 
 /** PEFT refuses a layer beyond the factors, too (tuners/vera/layer.py, update_layer). */
-function requireLargeEnough(adapter: Adapter, { maxIn, maxOut }: FactorsSizes, layers: readonly VeraLayer[]): void {
+function requireLargeEnough(adapter: Adapter, { maxIn, maxOut }: FactorsSizes, layers: readonly BilinearLayer[]): void {
   const beyond = layers.find(({ out, in: input }) => out > maxOut || input > maxIn);
   if (beyond === undefined) return;
   const layer = `${quote(beyond.module)} is (${beyond.out}, ${beyond.in})`;
@@ -78,13 +95,8 @@ export function veraAdapterPlan({ adapter, config, layers, bases, extent, ...pla
     roundsDelta: false,
     load: async (signal) =>
       bilinearDeltas(
+        { adapter, layers, pairing: VERA_PAIRING, scale: 1 },
         await loadFrozen(VERA_FACTORS, adapter.file, bases, config, extent, { signal }),
-        VERA_PAIRING,
-        layers.map((layer) => {
-          const { out, in: input, conv1d, tensors } = layer;
-          const read = () => readAllValues(adapter, tensors);
-          return { shape: veraShape(out, input, config.r), conv1d, scale: 1, read };
-        }),
       ),
   };
 }

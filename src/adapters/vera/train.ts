@@ -6,13 +6,11 @@ import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import { type BilinearModule, parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
-import { readAllValues } from "../files/values.ts";
+import { parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
 import { drawsFactors, FACTOR_GENERATORS } from "../frozen/drawing/factors.ts";
-import { gridOfHeld } from "../frozen/grid.ts";
 import { recordOf } from "../frozen/origin.ts";
-import { type FrozenInTraining, openFrozen } from "../frozen/training.ts";
-import { newConfig, savedTensors, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
+import { contentWithPair, freshlyDrawn, type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
 import { BASES_SETTINGS } from "../training/bases-settings.ts";
 import type { AdapterTraining, OpenInput } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
@@ -20,8 +18,7 @@ import type { Method, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
 import { veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
-import { planVera, VERA_TENSORS, type VeraPlan } from "./plan.ts";
-import { trainedNumbers, VERA_PAIRING, veraShape } from "./shape.ts";
+import { planVera, trainedNumbers, VERA_PAIRING, VERA_TENSORS, type VeraPlan, veraShape } from "./plan.ts";
 
 /** Settings that VeRA has beside those of all adapters. */
 const VERA_SETTINGS = {
@@ -62,11 +59,8 @@ export const veraTraining: AdapterTraining<VeraSettings> = {
       adapter === undefined
         ? planNew(input, settings, findTargets(input.base, settings))
         : await planExisting(input, settings, adapter);
-    const { config, bases: origin, record, extent, layers } = plan;
-    const stored = layers.map(({ dtype }) => dtype);
-    const from = parseBasesFrom(input.began);
-    const known = { file: plan.adapter.file, config, origin, record, from, extent, stored };
-    const frozen = await openFrozen(VERA_FACTORS, known, input.signal);
+    const { config, layers } = plan;
+    const frozen = await openFrozen(VERA_FACTORS, plan, parseBasesFrom(input.began), input.signal);
     return {
       // In the order in which PEFT saves them.
       parameters: layers.flatMap(({ out, tensors: { gamma, lambda } }) => [
@@ -81,11 +75,8 @@ export const veraTraining: AdapterTraining<VeraSettings> = {
 };
 
 function planNew({ base, model, dtype: held }: OpenInput, settings: Settings, targets: Targets): VeraPlan {
-  const { generator } = settings;
-  if (generator === null) throw new TypeError("a new adapter without a generator");
-  const stored = targets.modules.map((module) => module.dtype);
-  const dtype = gridOfHeld(held, stored);
-  return planVera(newVera(settings, targets, model, dtype), base, { drawn: { generator, dtype } });
+  const drawn = freshlyDrawn(settings, held, targets);
+  return planVera(newVera(settings, targets, model, drawn.dtype), base, { drawn });
 }
 
 /** @throws RandloraError `adapter` when it does not fit the base, or holds more than VeRA's parameters */
@@ -121,38 +112,19 @@ function newVera(settings: Settings, targets: Targets, model: string, grid: Floa
 
 async function place(
   on: Placement,
-  { adapter, layers, config }: VeraPlan,
+  { adapter, layers }: VeraPlan,
   frozen: FrozenInTraining,
   settings: Settings,
   seed: number,
 ): Promise<Method> {
-  const modules: BilinearModule[] = [];
-  for (const { module: name, tensor, out, in: input, tensors } of layers) {
-    const { gamma, lambda } = await readAllValues(adapter, tensors);
-    const start = {
-      lambda: { name: tensors.lambda.name, values: lambda },
-      gamma: { name: tensors.gamma.name, values: gamma },
-    };
-    modules.push({ name, tensor, shape: veraShape(out, input, config.r), ...start });
-  }
-  const placed = await placeBilinear(on, { ...frozen, pairing: VERA_PAIRING, scale: 1, modules }, settings, seed);
+  const source = { ...frozen, adapter, layers, pairing: VERA_PAIRING, scale: 1 } as const;
   return {
-    ...placed,
-    async content() {
-      const own = layers.flatMap(({ tensors: { gamma, lambda } }) => [gamma, lambda]);
-      const tensors = await savedTensors(on.parameters, own);
-      const pair = settings.projections || frozen.needsProjections ? await frozen.projections() : undefined;
-      return {
-        config: {
-          ...adapter.config,
-          inference_mode: true,
-          vera_dropout: settings.dropout,
-          save_projection: pair !== undefined,
-        },
-        bases: frozen.record,
-        tensors: pair === undefined ? tensors : [pair.a, pair.b, ...tensors],
-        metadata: new Map(),
-      };
-    },
+    ...(await placeBilinear(on, source, settings, seed)),
+    content: () =>
+      contentWithPair(frozen, settings.projections, (saved) => {
+        const own = layers.flatMap(({ tensors: { gamma, lambda } }) => [gamma, lambda]);
+        const keys = { vera_dropout: settings.dropout, save_projection: saved };
+        return trainedContent(adapter, on.parameters, own, keys, frozen.record);
+      }),
   };
 }

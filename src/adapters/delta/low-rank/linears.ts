@@ -3,10 +3,13 @@ import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/bl
 import { addLinear } from "../../../compute/tensor/add-linear.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
-import type { Tensor } from "../../../compute/tensor/tensor.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { ModuleShape } from "../../training/definition.ts";
+import type { Addend, PassKind, Placement } from "../../training/method.ts";
 import { dropoutMask } from "../dropout.ts";
-import type { PassKind } from "../../training/method.ts";
-import { columnsOf, type Part } from "../parts.ts";
+import { columnsOf, type Part, partsOfMatrices } from "../parts.ts";
 
 /** What one module adds to its output: scale · B (A x), A (r, in), B (out, r). */
 export interface TrainedFactors {
@@ -22,6 +25,63 @@ export interface LowRankMode {
   readonly dropout: number;
   /** Of the masks. */
   readonly seed: number;
+  /** Dropout masks of the first so many modules are another method's; 0 by default. */
+  readonly otherMasks?: number;
+}
+
+/** A module with factors beside it. */
+export interface FactoredLayer {
+  /** As adapters name it. */
+  readonly module: string;
+  /** Its weight in the checkpoint. */
+  readonly tensor: string;
+  /** Of B·A. */
+  readonly scale: number;
+}
+
+/**
+ * What of a method does not depend on where its factors come from, and whether they are trained.
+ * @param factors one pair a layer, in their order
+ */
+export function lowRankMethod(
+  weights: Placement["tensors"],
+  layers: readonly FactoredLayer[],
+  factors: readonly Pick<TrainedFactors, "a" | "b">[],
+  { dropout, seed, otherMasks = 0 }: LowRankMode,
+): Pick<Addend, "choices" | "prepare" | "linears" | "over" | "formed" | "finish"> {
+  const placed = new Map(
+    layers.map(({ tensor, scale }, at) => {
+      return [tensor.slice(0, -".weight".length), { ...itemAt(factors, at), scale, index: otherMasks + at }] as const;
+    }),
+  );
+  const matrices = partsOfMatrices(weights);
+  const linears = (pass: PassKind, base?: Linears) =>
+    new LowRankLinears(matrices, placed, { dropout, seed, pass }, base);
+  return {
+    choices: {},
+    prepare() {},
+    linears: (pass) => linears(pass),
+    over: linears,
+    formed: {
+      held: () => undefined,
+      record(run, module, first, target) {
+        const index = layers.findIndex((layer) => layer.module === module);
+        const { a, b } = itemAt(factors, index);
+        const rows = sliceRows(b, first, target.shape[0]);
+        recordGemm(run, { order: "NN", a: rows, b: a, y: target, scale: layers[index]?.scale });
+      },
+    },
+    finish() {},
+  };
+}
+
+/** Floating-point operations of a step with two factors beside each frozen matrix: y, ∂loss/∂x, and the factors' gradients. */
+export function lowRankFlops(modules: readonly ModuleShape[], rank: number, tokens: number): number {
+  return modules.reduce((sum, { out, in: input }) => sum + 6 * tokens * rank * (out + input), 0);
+}
+
+/** The same in one pass. */
+interface PassMode extends Omit<LowRankMode, "otherMasks"> {
   readonly pass: PassKind;
 }
 
@@ -32,13 +92,13 @@ export interface LowRankMode {
 export class LowRankLinears implements Linears {
   readonly #matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>;
   readonly #factors: ReadonlyMap<string, TrainedFactors>;
-  readonly #mode: LowRankMode;
+  readonly #mode: PassMode;
   readonly #base: Linears | undefined;
 
   constructor(
     matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>,
     factors: ReadonlyMap<string, TrainedFactors>,
-    mode: LowRankMode,
+    mode: PassMode,
     base?: Linears,
   ) {
     this.#matrices = matrices;

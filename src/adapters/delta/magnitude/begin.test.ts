@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { randloraShape } from "../../randlora/shape.ts";
+import { randloraShape } from "../../randlora/plan.ts";
 import { error } from "../../testing/bases.ts";
 import { IN, RANK } from "../../testing/trained-bilinear.ts";
 import { MAGNITUDE, MODULES, normsOf, placedMethod, randloraInner } from "../../testing/trained-magnitudes.ts";

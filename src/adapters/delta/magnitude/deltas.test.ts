@@ -1,20 +1,19 @@
-import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { ownedBy } from "../../../compute/device/owned.ts";
-import { itemAt } from "../../../files/item-at.ts";
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { Run } from "../../../compute/tensor/run.ts";
-import { read, uploaded } from "../../../compute/device/transfer.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import type { KernelDtype } from "../../../compute/device/dtype.ts";
+import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { read, uploaded } from "../../../compute/device/transfer.ts";
+import { repitched } from "../../../compute/tensor/repitch.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
-import { repitched } from "../../../compute/tensor/repitch.ts";
-import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
-import { lowRankDeltas, LowRankDeltas } from "../low-rank/deltas.ts";
-import type { LowRankLayer } from "../low-rank/layer.ts";
 import type { StoredWeight } from "../../plan.ts";
 import { error, numbers } from "../../testing/bases.ts";
-import { MagnitudeDeltas, magnitudeDeltas, type MagnitudeLayer } from "./deltas.ts";
+import { lowRankDeltas, type LowRankLayer } from "../low-rank/product.ts";
+import { magnitudeDeltas, type MagnitudeLayer } from "./deltas.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -129,7 +128,7 @@ async function check(trial: Case): Promise<void> {
   const before = gpu.memory.liveBytes;
   const owner = new DisposableStack();
   const on = ownedBy(owner, gpu);
-  const deltas = new MagnitudeDeltas(on, await LowRankDeltas.create(on, [low]), [layer]);
+  const deltas = await magnitudeDeltas(lowRankDeltas([low]), [layer]).upload(on);
   const onGpu = await deltas.layer(0, FACTOR, weight);
   const pitch = padded4(cols);
   const found = new Float64Array(out * input);
@@ -202,9 +201,8 @@ test.each(CASES.map((one) => [JSON.stringify(one), one] as const))("c · (onto +
 
 test("a magnitude that is not finite is told, and nothing stays on the GPU", async () => {
   const before = gpu.memory.liveBytes;
-  const deltas = new MagnitudeDeltas(gpu, await LowRankDeltas.create(gpu, []), [
-    { out: 4, conv1d: false, magnitude: () => Promise.reject(new Error("NaN")) },
-  ]);
+  const layer = { out: 4, conv1d: false, magnitude: () => Promise.reject(new Error("NaN")) };
+  const deltas = await magnitudeDeltas(lowRankDeltas([]), [layer]).upload(gpu);
   const weight = weightOf(4, 4, "F32", new Uint8Array(64));
   await expect(deltas.layer(0, 1, weight)).rejects.toThrow("NaN");
   await expect(deltas.layer(1, 1, weight)).rejects.toThrow("layer 1 of 1");

@@ -7,7 +7,8 @@ import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import type { WeightRows } from "../../../compute/device/families/finish.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
 import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
-import type { DeltasOnGpu, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../plan.ts";
+import type { DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../plan.ts";
+import { deltaSource } from "../on-device.ts";
 import { magnitudeReference } from "./reference.ts";
 
 /** A layer whose rows are rescaled. */
@@ -28,15 +29,24 @@ const PASS_BYTES = 2 * 2 ** 20;
  * one have made of W.
  */
 export function magnitudeDeltas(inner: DeltaSource, layers: readonly MagnitudeLayer[]): DeltaSource {
-  return {
-    upload: async (gpu) => new MagnitudeDeltas(gpu, await inner.upload(gpu), layers),
-    reference: async (index, factor, sample, weight) => {
-      const { magnitude, conv1d } = layerAt(layers, index);
+  return deltaSource(layers, {
+    share: (gpu, staging) => inner.upload(gpu, staging),
+    async place({ out, conv1d, magnitude }, shared, { gpu, staging, owner, index, factor, weight }) {
+      const [numbers] = await Promise.all([magnitude(), gpu.prepare("magnitudes", { dtype: weight.dtype }, staging)]);
+      const delta = await shared.layer(index, factor, weight);
+      owner.defer(() => delta.release());
+      const vector = (label: string) => gpu.memory.allocate(label, padded4(out) * 4);
+      const m = uploaded(gpu, "magnitude", numbers);
+      const layer = { inner: delta, out, conv1d, m, sums: vector("squares"), factors: vector("factors") };
+      if (conv1d) await columnFactors(gpu, staging, layer, weight);
+      return (run, block) => form(run, layer, block);
+    },
+    async reference({ magnitude, conv1d }, { index, factor, sample, weight }) {
       const delta = (rows: readonly number[], cols: readonly number[]) =>
         inner.reference(index, factor, { rows, cols }, weight);
       return magnitudeReference({ magnitude: await magnitude(), conv1d, delta, weight }, sample);
     },
-  };
+  });
 }
 
 /** A layer at work. */
@@ -51,107 +61,64 @@ interface Rescaled {
   readonly factors: DeviceBuffer;
 }
 
-/** The same on the GPU. */
-export class MagnitudeDeltas implements DeltasOnGpu {
-  readonly #gpu: Device;
-  readonly #inner: DeltasOnGpu;
-  readonly #layers: readonly MagnitudeLayer[];
-  readonly #staging: Staging;
-
-  constructor(gpu: Device, inner: DeltasOnGpu, layers: readonly MagnitudeLayer[], staging: Staging = gpu.staging) {
-    this.#gpu = gpu;
-    this.#inner = inner;
-    this.#layers = layers;
-    this.#staging = staging;
+/** Records c · (W + ΔW) − W of a block, added to what the block holds or assigned. */
+function form(run: Run, layer: Rescaled, block: WeightBlock): void {
+  const { inner, conv1d, factors } = layer;
+  const { firstRow, rows, cols, pitch, target, weight, onto, accumulate = false } = block;
+  // The norm asks for this adapter's ΔW alone.
+  const alone = accumulate ? block.scratch() : target;
+  inner.form(run, { ...block, target: alone, accumulate: false });
+  const matrix = ({ buffer, dtype }: WeightRows): Tensor => ({
+    shape: [rows, cols],
+    dtype,
+    buffer,
+    offset: 0,
+    pitch,
+  });
+  const delta = matrix({ buffer: alone, dtype: "F32" });
+  if (!conv1d) {
+    run.compute("rowSquares", { weight: matrix(weight), delta, sums: vectorOf(layer.sums, firstRow, rows) });
+    recordFactors(run, layer, firstRow, rows);
   }
+  run.compute("rescale", {
+    weight: matrix(onto),
+    delta: accumulate ? delta : undefined,
+    factors: conv1d ? vectorOf(factors, 0, cols) : vectorOf(factors, firstRow, rows),
+    columns: conv1d,
+    target: matrix({ buffer: target, dtype: "F32" }),
+  });
+}
 
-  async layer(index: number, factor: number, weight: StoredWeight): Promise<LayerDelta> {
-    const { out, conv1d, magnitude } = layerAt(this.#layers, index);
-    const [numbers] = await Promise.all([
-      magnitude(),
-      this.#gpu.prepare("magnitudes", { dtype: weight.dtype }, this.#staging),
-    ]);
-    const inner = await this.#inner.layer(index, factor, weight);
-    const held: DeviceBuffer[] = [];
-    const keep = (buffer: DeviceBuffer): DeviceBuffer => {
-      held.push(buffer);
-      return buffer;
-    };
-    const release = () => {
-      inner.release();
-      for (const buffer of held) this.#gpu.memory.release(buffer);
-    };
-    try {
-      const vector = (label: string) => keep(this.#gpu.memory.allocate(label, padded4(out) * 4));
-      const m = keep(uploaded(this.#gpu, "magnitude", numbers));
-      const layer = { inner, out, conv1d, m, sums: vector("squares"), factors: vector("factors") };
-      if (conv1d) await this.#columnFactors(layer, weight);
-      return { form: (run, block) => this.#form(run, layer, block), release };
-    } catch (thrown) {
-      release();
-      throw thrown;
+/** Where W is stored (in, out) a norm runs across all of its rows: they are read once before anything is merged. */
+async function columnFactors(gpu: Device, staging: Staging, layer: Rescaled, weight: StoredWeight): Promise<void> {
+  const { rows, cols, dtype } = weight;
+  const { memory } = gpu;
+  const size = dtypeBytes(dtype);
+  const pitch = padded4(cols);
+  const step = Math.max(1, Math.floor(PASS_BYTES / (pitch * 4) / BLOCK_ROWS)) * BLOCK_ROWS;
+  const most = Math.min(step, rows) * pitch;
+  const [w, delta] = [memory.allocate("weight", most * size), memory.allocate("ΔW", most * 4)];
+  try {
+    for (let firstRow = 0; firstRow < rows; firstRow += step) {
+      const count = Math.min(step, rows - firstRow);
+      gpu.write(w, repitched(await weight.read(firstRow, count), count, cols * size, pitch * size));
+      using run = new Run(gpu, staging);
+      const known = { weight: { buffer: w, dtype }, onto: { buffer: w, dtype }, scratch: () => delta };
+      layer.inner.form(run, { firstRow, rows: count, cols, pitch, target: delta, ...known });
+      const shape = [count, cols] as const;
+      run.compute("columnSquares", {
+        weight: { shape, dtype, buffer: w, offset: 0, pitch },
+        delta: { shape, dtype: "F32", buffer: delta, offset: 0, pitch },
+        sums: vectorOf(layer.sums, 0, cols),
+        accumulate: firstRow > 0,
+      });
+      if (firstRow + count === rows) recordFactors(run, layer, 0, cols);
+      await run.submit();
+      // The queue keeps what is uploaded until it is used.
+      await gpu.idle();
     }
-  }
-
-  /** Records c · (W + ΔW) − W of a block, added to what the block holds or assigned. */
-  #form(run: Run, layer: Rescaled, block: WeightBlock): void {
-    const { inner, conv1d, factors } = layer;
-    const { firstRow, rows, cols, pitch, target, weight, onto, accumulate = false } = block;
-    // The norm asks for this adapter's ΔW alone.
-    const alone = accumulate ? block.scratch() : target;
-    inner.form(run, { ...block, target: alone, accumulate: false });
-    const matrix = ({ buffer, dtype }: WeightRows): Tensor => ({
-      shape: [rows, cols],
-      dtype,
-      buffer,
-      offset: 0,
-      pitch,
-    });
-    const delta = matrix({ buffer: alone, dtype: "F32" });
-    if (!conv1d) {
-      run.compute("rowSquares", { weight: matrix(weight), delta, sums: vectorOf(layer.sums, firstRow, rows) });
-      recordFactors(run, layer, firstRow, rows);
-    }
-    run.compute("rescale", {
-      weight: matrix(onto),
-      delta: accumulate ? delta : undefined,
-      factors: conv1d ? vectorOf(factors, 0, cols) : vectorOf(factors, firstRow, rows),
-      columns: conv1d,
-      target: matrix({ buffer: target, dtype: "F32" }),
-    });
-  }
-
-  /** Where W is stored (in, out) a norm runs across all of its rows: they are read once before anything is merged. */
-  async #columnFactors(layer: Rescaled, weight: StoredWeight): Promise<void> {
-    const { rows, cols, dtype } = weight;
-    const { memory } = this.#gpu;
-    const size = dtypeBytes(dtype);
-    const pitch = padded4(cols);
-    const step = Math.max(1, Math.floor(PASS_BYTES / (pitch * 4) / BLOCK_ROWS)) * BLOCK_ROWS;
-    const most = Math.min(step, rows) * pitch;
-    const [w, delta] = [memory.allocate("weight", most * size), memory.allocate("ΔW", most * 4)];
-    try {
-      for (let firstRow = 0; firstRow < rows; firstRow += step) {
-        const count = Math.min(step, rows - firstRow);
-        this.#gpu.write(w, repitched(await weight.read(firstRow, count), count, cols * size, pitch * size));
-        using run = new Run(this.#gpu, this.#staging);
-        const known = { weight: { buffer: w, dtype }, onto: { buffer: w, dtype }, scratch: () => delta };
-        layer.inner.form(run, { firstRow, rows: count, cols, pitch, target: delta, ...known });
-        const shape = [count, cols] as const;
-        run.compute("columnSquares", {
-          weight: { shape, dtype, buffer: w, offset: 0, pitch },
-          delta: { shape, dtype: "F32", buffer: delta, offset: 0, pitch },
-          sums: vectorOf(layer.sums, 0, cols),
-          accumulate: firstRow > 0,
-        });
-        if (firstRow + count === rows) recordFactors(run, layer, 0, cols);
-        await run.submit();
-        // The queue keeps what is uploaded until it is used.
-        await this.#gpu.idle();
-      }
-    } finally {
-      for (const buffer of [w, delta]) memory.release(buffer);
-    }
+  } finally {
+    for (const buffer of [w, delta]) memory.release(buffer);
   }
 }
 
@@ -163,10 +130,4 @@ function recordFactors(run: Run, { m, sums, factors }: Rescaled, at: number, cou
 
 function vectorOf(buffer: DeviceBuffer, offset: number, count: number): Tensor {
   return { shape: [1, count], dtype: "F32", buffer, offset, pitch: padded4(count) };
-}
-
-function layerAt(layers: readonly MagnitudeLayer[], index: number): MagnitudeLayer {
-  const layer = layers[index];
-  if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
-  return layer;
 }

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../compute/device/device.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { place } from "../../../compute/tensor/testing/placed.ts";
-import type { Pairing } from "../../../compute/device/pairing.ts";
-import { randloraShape } from "../../randlora/shape.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts";
+import { randloraShape } from "../../randlora/plan.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
 
 let gpu: Device;

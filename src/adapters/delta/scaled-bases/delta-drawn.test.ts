@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { randloraShape } from "../../randlora/shape.ts";
 import type { Device } from "../../../compute/device/device.ts";
+import { padded4 } from "../../../compute/device/families/delta.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { Run } from "../../../compute/tensor/run.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { philoxFill, philoxStream } from "../../../compute/random/philox.ts";
-import { padded4 } from "../../../compute/device/families/delta.ts";
+import { Run } from "../../../compute/tensor/run.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
 import { fromProjections } from "../../frozen/drawing/saved.ts";
-import { DeltaBases } from "./delta.ts";
-import type { Pairing } from "../../../compute/device/pairing.ts";
-import { drawnTensors } from "../../testing/convert.ts";
 import { toProjection } from "../../frozen/projection.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { drawnTensors } from "../../testing/convert.ts";
+import { DeltaBases } from "./delta.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import { randloraShape } from "../../randlora/shape.ts";
 import { join } from "node:path";
-import { drawBases, type Bases } from "../../frozen/drawing/draw.ts";
-import { MemoryStdCache } from "../../testing/drawn-bases.ts";
-import { deltaReference, type DeltaLayer } from "./delta-reference.ts";
 import { readElement } from "../../../compute/device/matrix-storage.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { type Bases, drawBases } from "../../frozen/drawing/draw.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { MemoryStdCache } from "../../testing/drawn-bases.ts";
+import { type DeltaLayer, deltaReference } from "./delta-reference.ts";
 
 /** What fixtures/draws/make.py writes. */
 const DRAWS = join(import.meta.dir, "../../../../fixtures/draws");

@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import { randloraShape } from "../../randlora/shape.ts";
 import type { Device } from "../../../compute/device/device.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { Run } from "../../../compute/tensor/run.ts";
-import { read, uploaded } from "../../../compute/device/transfer.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
-import { drawBases, type Bases, type BasesSpec } from "../../frozen/drawing/draw.ts";
-import { deltaReference } from "./delta-reference.ts";
-import type { Pairing } from "../../../compute/device/pairing.ts";
 import { padded4 } from "../../../compute/device/families/delta.ts";
-import { DeltaBases } from "./delta.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
+import type { Staging } from "../../../compute/device/staging.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { read, uploaded } from "../../../compute/device/transfer.ts";
+import { Run } from "../../../compute/tensor/run.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
 import type { StdCache } from "../../frozen/drawing/std-cache.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { deltaReference } from "./delta-reference.ts";
+import { DeltaBases } from "./delta.ts";
 
 let gpu: Device;
 beforeAll(async () => {

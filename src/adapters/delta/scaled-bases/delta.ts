@@ -74,11 +74,8 @@ export class DeltaBases {
     return new DeltaBases(device, a, b, pairing);
   }
 
-  /**
-   * Uploads a layer's parameters.
-   * @throws RandloraError `memory`
-   */
-  layer({ lambda, gamma, ...rest }: DeltaLayerParameters): DeltaLayerOnGpu {
+  /** Uploads a layer's parameters. @param device owns them. @throws RandloraError `memory` */
+  layer({ lambda, gamma, ...rest }: DeltaLayerParameters, device = this.#device): DeltaLayerOnGpu {
     const { r, bases, cols, terms } = rest.shape;
     if (lambda.length !== r * bases || gamma.length !== bases * cols) {
       throw new RangeError(
@@ -95,8 +92,8 @@ export class DeltaBases {
     for (let j = 0; j < bases; j++) rows.set(gamma.subarray(j * cols, (j + 1) * cols), j * pitch);
     return {
       ...rest,
-      lambda: uploaded(this.#device, "λ", order),
-      gamma: uploaded(this.#device, "γ", rows),
+      lambda: uploaded(device, "λ", order),
+      gamma: uploaded(device, "γ", rows),
     };
   }
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import { MemoryStdCache } from "../../testing/drawn-bases.ts";
-import { drawBases } from "../../frozen/drawing/draw.ts";
-import type { DeltaLayer } from "./delta-reference.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { drawBases } from "../../frozen/drawing/draw.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { MemoryStdCache } from "../../testing/drawn-bases.ts";
+import type { DeltaLayer } from "./delta-reference.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
-import { randloraShape } from "../../randlora/shape.ts";
 
 function waves(length: number, seed: number): Float64Array {
   return Float64Array.from({ length }, (_, i) => Math.sin(seed + 1.7 * i + 0.3 * i * seed));

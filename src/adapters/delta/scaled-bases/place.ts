@@ -1,8 +1,8 @@
 import type { Bases } from "../../frozen/drawing/bases.ts";
-import type { Pairing } from "../../../compute/device/pairing.ts";
+import { writeTrained } from "../../train.ts";
 import { dropoutMask } from "../dropout.ts";
+import type { BilinearPlan } from "./deltas.ts";
 import type { Method, MethodChoices, PassKind, Placement } from "../../training/method.ts";
-import type { BilinearShape } from "./shape.ts";
 import { chooseOrders, formatOrder } from "./orders.ts";
 import type { Compute } from "./plan-orders.ts";
 import { TrainedBilinear } from "./trained.ts";
@@ -11,31 +11,9 @@ import { TrainingBases } from "./training-bases.ts";
 /** Where bases come from. */
 export type BasesFrom = "drawn" | "saved";
 
-/** A trained tensor: its name among the parameters, and its numbers before training. */
-export interface ParameterStart {
-  readonly name: string;
-  readonly values: Float32Array<ArrayBuffer>;
-}
-
-/** A module that is adapted, before it has a place. */
-export interface BilinearModule {
-  /** As adapters name it. */
-  readonly name: string;
-  /** Its weight in the checkpoint. */
-  readonly tensor: string;
-  readonly shape: BilinearShape;
-  /** λ (r, n). */
-  readonly lambda: ParameterStart;
-  /** γ (n, cols). */
-  readonly gamma: ParameterStart;
-}
-
-/** An adapter before it is placed: ΔW = scale · B̂Ŝ(λ, γ) of each module. */
-export interface BilinearAdapter {
+/** An adapter before it is placed. */
+export interface BilinearAdapter extends BilinearPlan {
   readonly bases: Bases;
-  readonly pairing: Pairing;
-  readonly scale: number;
-  readonly modules: readonly BilinearModule[];
   /** Drawn bases and the same ones out of a file may be stored differently, and then products round differently. */
   readonly basesFrom: BasesFrom;
 }
@@ -46,15 +24,14 @@ export interface BilinearAdapter {
  */
 export async function placeBilinear(
   { gpu, parameters, tensors, place, factor = 1 }: Placement,
-  { modules, scale, pairing, ...from }: BilinearAdapter,
+  { adapter: source, layers, scale, pairing, ...from }: BilinearAdapter,
   settings: { readonly compute: Compute; readonly dropout: number },
   seed: number,
 ): Promise<Omit<Method, "content">> {
   const { staging } = place;
   const bases = await TrainingBases.create(gpu, from.bases, pairing, staging);
-  const trained = modules.map(({ name, tensor, shape, lambda, gamma }) => {
-    parameters.write(lambda.name, "value", lambda.values);
-    parameters.write(gamma.name, "value", gamma.values);
+  await writeTrained(parameters, source, layers);
+  const trained = layers.map(({ module: name, tensor, sizes: shape, tensors: { lambda, gamma } }) => {
     const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];
     const weight = tensors.get(tensor);
     if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);

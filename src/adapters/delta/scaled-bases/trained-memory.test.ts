@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../compute/device/testing/open.ts";
-import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { place } from "../../../compute/tensor/testing/placed.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
+import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "../../testing/trained-bilinear.ts";
+import { fuse } from "../through-weights/fused.ts";
 import { deltaReference } from "./delta-reference.ts";
 import type { OrderPlan } from "./flops.ts";
-import { fuse } from "../through-weights/fused.ts";
 import type { TrainedModule } from "./module.ts";
 import { orderBytes } from "./plan-orders.ts";
 import type { BilinearShape } from "./shape.ts";
-import { randloraShape } from "../../randlora/shape.ts";
-import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts";
-import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "../../testing/trained-bilinear.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

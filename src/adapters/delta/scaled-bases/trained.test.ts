@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import type { Pairing } from "../../../compute/device/pairing.ts";
 import type { Staging } from "../../../compute/device/staging.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { dropoutFactor, type DropoutMask } from "../../../compute/random/dropout.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { Tape } from "../../../compute/tensor/tape.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
-import type { Pairing } from "../../../compute/device/pairing.ts";
-import type { OrderPlan } from "./flops.ts";
-import type { TrainedModule } from "./module.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { FactorsSpec } from "../../frozen/drawing/factors.ts";
-import { randloraShape } from "../../randlora/shape.ts";
-import { VERA_PAIRING, veraShape } from "../../vera/shape.ts";
+import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, factorsFor, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
 import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
+import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
+import type { OrderPlan } from "./flops.ts";
+import type { TrainedModule } from "./module.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

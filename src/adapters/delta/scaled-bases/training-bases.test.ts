@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
 import type { Device } from "../../../compute/device/device.ts";
+import { readElement } from "../../../compute/device/matrix-storage.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { fromHalfBits } from "../../../compute/random/grid.ts";
-import { bf16ToF32 } from "../../../files/safetensors/numbers.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { readElement } from "../../../compute/device/matrix-storage.ts";
-import { randloraShape } from "../../randlora/shape.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { bf16ToF32 } from "../../../files/safetensors/numbers.ts";
+import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, type Stored, taken } from "../../testing/bases.ts";
 import { TrainingBases } from "./training-bases.ts";
 

@@ -1,18 +1,18 @@
 // What the tests of merges share: small models and adapters on the disk, and what a merge of them must give.
-import { randloraShape } from "../../randlora/shape.ts";
-import { itemAt } from "../../../files/item-at.ts";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { safetensorsBytes, type TestTensor, writeFolder } from "../../testing/adapters.ts";
-import type { JsonObject } from "../../../files/lossless-json.ts";
-import { drawBases } from "../../frozen/drawing/draw.ts";
-import { deltaReference } from "../../delta/scaled-bases/delta-reference.ts";
-import { RANDLORA_BASES } from "../../randlora/bases.ts";
 import type { FloatGrid } from "../../../compute/random/names.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { JsonObject } from "../../../files/lossless-json.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { type Dtype, dtypeBytes, type FloatDtype, type WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../../../files/safetensors/shards.ts";
+import { deltaReference } from "../../delta/scaled-bases/delta-reference.ts";
+import { drawBases } from "../../frozen/drawing/draw.ts";
+import { RANDLORA_BASES } from "../../randlora/bases.ts";
+import { randloraShape } from "../../randlora/plan.ts";
+import { safetensorsBytes, type TestTensor, writeFolder } from "../../testing/adapters.ts";
 import { ulp } from "../to-files/verify.ts";
 
 export type Tensors = Readonly<Record<string, TestTensor>>;

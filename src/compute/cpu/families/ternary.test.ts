@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Bases } from "../../../adapters/frozen/drawing/draw.ts";
-import { readElement } from "../../device/matrix-storage.ts";
 import { DeltaBases } from "../../../adapters/delta/scaled-bases/delta.ts";
+import type { Bases } from "../../../adapters/frozen/drawing/draw.ts";
+import { randloraShape } from "../../../adapters/randlora/plan.ts";
 import { basesFor, numbers, placed, type Stored, taken } from "../../../adapters/testing/bases.ts";
-import { randloraShape } from "../../../adapters/randlora/shape.ts";
 import type { DeltaBasis } from "../../device/families/delta.ts";
+import { readElement } from "../../device/matrix-storage.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import type { TernaryRows } from "../../device/ternary-rows.ts";
 import { uploaded } from "../../device/transfer.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { DeltaBases } from "../../../adapters/delta/scaled-bases/delta.ts";
-import { randloraShape } from "../../../adapters/randlora/shape.ts";
+import { randloraShape } from "../../../adapters/randlora/plan.ts";
 import { basesFor, placed, STORED, type Stored } from "../../../adapters/testing/bases.ts";
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import { padded4 } from "../../device/families/delta.ts";

@@ -1,16 +1,18 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { itemAt } from "../../../files/item-at.ts";
-import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
-import { readElement } from "../../../compute/device/matrix-storage.ts";
-import { MemoryStdCache } from "../../testing/drawn-bases.ts";
-import type { Device } from "../../../compute/device/device.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import type { Trainable } from "../../training/method.ts";
-import type { BilinearAdapter } from "../../delta/scaled-bases/place.ts";
-import { type Stored, STORED } from "../../testing/bases.ts";
-import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../../testing/derived.ts";
-import { randloraShape } from "../shape.ts";
-import { placeRankR } from "./place.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { itemAt } from "../../files/item-at.ts";
+import type { BilinearAdapter } from "../delta/scaled-bases/place.ts";
+import { memoryTensor } from "../files/tensors.ts";
+import { type Bases, type BasesSpec, drawBases } from "../frozen/drawing/draw.ts";
+import { type Stored, STORED } from "../testing/bases.ts";
+import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../testing/derived.ts";
+import { MemoryStdCache } from "../testing/drawn-bases.ts";
+import { matrixOf, untrainedAdapter } from "../train.ts";
+import type { Trainable } from "../training/method.ts";
+import { randloraShape } from "./plan.ts";
+import { placeRankR } from "./rank-r.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -30,19 +32,20 @@ function basesOf(stored: Stored, r: number): Bases {
 }
 
 function trainableOf(bases: Bases, r: number, dropout: number): Trainable {
-  const modules = DERIVED_MODULES.map(({ name, out, in: input }) => {
-    const shape = randloraShape(out, input, r);
-    const { bases: n, cols } = shape;
-    const lambda = { name: `${name}.lambda`, values: new Float32Array(r * n) };
-    const gamma = { name: `${name}.gamma`, values: new Float32Array(n * cols) };
-    return { name, tensor: `${name}.weight`, shape, lambda, gamma };
+  const layers = DERIVED_MODULES.map(({ name, out, in: input }) => {
+    const sizes = randloraShape(out, input, r);
+    const { bases: n, cols } = sizes;
+    const zeros = (of: string, shape: readonly [number, number]) =>
+      memoryTensor(`${name}.${of}`, "F32", shape, new Uint8Array(4 * shape[0] * shape[1]));
+    const tensors = { lambda: zeros("lambda", [r, n]), gamma: zeros("gamma", [n, cols]) };
+    const tensor = `${name}.weight`;
+    const weight = { tensor, source: tensor, dtype: "F32", shape: [out, input], conv1d: false } as const;
+    return { ...weight, module: name, out, in: input, sizes, tensors };
   });
-  const adapter: BilinearAdapter = { bases, pairing: "paper", scale: SCALE, modules, basesFrom: "drawn" };
+  const plan = { adapter: untrainedAdapter({}, []), pairing: "paper", scale: SCALE, layers } as const;
+  const adapter: BilinearAdapter = { ...plan, bases, basesFrom: "drawn" };
   return {
-    parameters: modules.flatMap(({ shape: { r: rank, bases: n, cols }, lambda, gamma }) => [
-      { name: lambda.name, shape: [rank, n] as const },
-      { name: gamma.name, shape: [n, cols] as const },
-    ]),
+    parameters: layers.flatMap(({ tensors: { lambda, gamma } }) => [matrixOf(lambda), matrixOf(gamma)]),
     modules: [],
     notes: [],
     place: (on) => placeRankR(on, adapter, FIRST_A, { dropout, seed: 7 }),
