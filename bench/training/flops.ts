@@ -1,6 +1,7 @@
 import { adapterFlops } from "../../src/adapters/delta/scaled-bases/flops.ts";
-import { parseOrders } from "../../src/adapters/delta/scaled-bases/orders.ts";
+import { ORDERS } from "../../src/adapters/delta/scaled-bases/orders.ts";
 import { fuse } from "../../src/adapters/delta/through-weights/fused.ts";
+import { parsePlans } from "../../src/adapters/delta/through-weights/plans.ts";
 import { randloraShape } from "../../src/adapters/randlora/plan.ts";
 import type { PlacedModel } from "../../src/train/text/model.ts";
 import { microBatchOf } from "./synthetic.ts";
@@ -25,7 +26,7 @@ export function stepFlops({ weights, method, summary }: PlacedModel, rank: numbe
   });
   const size = { tokens, microBatches: 1, dropout: false, density: 1 };
   const fused = fuse(modules);
-  const plans = parseOrders(method.choices, fused.length);
+  const plans = parsePlans(ORDERS, method.choices, fused.length);
   const added = fused.flatMap(({ shape }, index) => {
     const plan = plans[index];
     return plan === undefined ? [] : shape.modules.map((module) => adapterFlops(module, plan, size));

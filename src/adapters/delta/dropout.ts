@@ -1,6 +1,15 @@
 import type { DropoutMask } from "../../compute/random/dropout.ts";
 import type { PassKind } from "../training/method.ts";
 
+/** What is dropped of the input of each module's adapter (by its index) in one pass; undefined: nothing. */
+export type Masks = ((module: number) => DropoutMask) | undefined;
+
+/** What a pass of a run drops. */
+export function dropoutMasks(rate: number, seed: number, pass: PassKind): Masks {
+  if (rate === 0 || pass.kind !== "train") return undefined;
+  return (module) => dropoutMask(rate, seed, pass, module);
+}
+
 /** The masks of so many micro-batches differ. */
 export const DROPOUT_MICRO_BATCHES = 2 ** 16;
 

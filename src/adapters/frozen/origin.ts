@@ -20,6 +20,9 @@ export type FrozenOrigin<Z, R> =
   | { readonly kind: "drawn"; readonly drawn: Drawn<Z>; readonly record: R | undefined }
   | { readonly kind: "saved"; readonly saved: SavedTensors; readonly sizes: Z };
 
+/** Where matrices of a run came from: drawn ones and the same out of a file may be stored, and then round, differently. */
+export type BasesFrom = FrozenOrigin<unknown, unknown>["kind"];
+
 /** The decision, with what the user should know about it. */
 export interface FrozenChoice<Z, R> {
   readonly bases: FrozenOrigin<Z, R>;

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { Targets } from "../base/target-modules.ts";
-import type { BasesFrom } from "../delta/scaled-bases/place.ts";
+import type { MethodChoices } from "../training/method.ts";
 import type { AdapterContent } from "../files/content.ts";
 import { once } from "../files/once.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
@@ -11,13 +11,12 @@ import { userStdCache } from "./drawing/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
 import { gridOfHeld, gridOfWeights } from "./grid.ts";
 import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
-import { type FrozenOrigin, loadFrozen } from "./origin.ts";
+import { type BasesFrom, type FrozenOrigin, loadFrozen } from "./origin.ts";
 import { drawTensors, originAs } from "./tensors.ts";
 
 /** The random matrices of an adapter that is trained. */
 export interface FrozenInTraining {
   readonly bases: Bases;
-  /** Drawn matrices and the same ones out of a file may be stored differently, and then products round differently. */
   readonly basesFrom: BasesFrom;
   /** What draws them, where that is known. */
   readonly record: JsonObject | undefined;
@@ -47,6 +46,12 @@ export function freshlyDrawn(
   if (generator === null) throw new TypeError("a new adapter without a generator");
   const stored = modules.map((module) => module.dtype);
   return { generator, dtype: gridOfHeld(held, stored) };
+}
+
+/** Where a resumed run had its matrices from; states of earlier versions do not say. */
+export function parseBasesFrom(choices: MethodChoices | undefined): BasesFrom | undefined {
+  const bases = choices?.["bases"];
+  return bases === "drawn" || bases === "saved" ? bases : undefined;
 }
 
 /**

@@ -1,23 +1,24 @@
 import * as v from "valibot";
+import type { DeviceBuffer } from "../../compute/device/buffer.ts";
+import type { ThetaKey, ThetaLayer } from "../../compute/device/families/theta.ts";
+import type { Tensor } from "../../compute/device/tensor.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
-import { dropoutMask } from "../delta/dropout.ts";
-import { fuse } from "../delta/through-weights/fused.ts";
+import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
+import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { computedTensor } from "../files/tensors.ts";
 import { readValues } from "../files/values.ts";
 import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter } from "../train.ts";
 import { BASES_SETTINGS } from "../training/bases-settings.ts";
 import type { AdapterTraining } from "../training/definition.ts";
 import { refuseMore, targetSettings } from "../training/existing.ts";
-import type { Method, PassKind, Placement, PlaceOptions, Trainable } from "../training/method.ts";
+import type { Method, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
 import { MOST_BASES, prancConfig } from "./config.ts";
 import { COEFFICIENTS, planPranc, type PrancPlan } from "./plan.ts";
-import { formatProducts, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
 import { formatPrancRecord, prancRecord } from "./stream.ts";
-import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
 
 /** Settings of PRANC beside those of every adapter. */
 const PRANC_SETTINGS = {
@@ -100,32 +101,17 @@ async function place(
 ): Promise<Method> {
   parameters.write(COEFFICIENTS, "value", await readValues(source, stored));
   const { value: coefficients, gradient } = parameters.get(COEFFICIENTS);
-  const trained = layers.map(({ module: name, tensor, out, in: input, offset, scale }, index): TrainedModule => {
+  const key = philoxKey(record.seed);
+  const { parts: bytes } = gpu.scratchBytes("thetaGradient", { bases: coefficients.shape[1] }, options.staging);
+  const parts = gpu.memory.allocate("adapter scratch: parts", bytes);
+  const modules = layers.map(({ module: name, tensor, out, in: input, offset, scale }, index): AdaptedModule => {
     const weight = tensors.get(tensor);
     if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
-    return { name, weight, shape: { out, in: input, offset, scale: scale * factor }, index };
+    const layer = { out, in: input, offset, scale: scale * factor };
+    return { name, weight, index, ...thetaModule(layer, { key, coefficients, gradient, parts }) };
   });
-  const dropout = settings.dropout > 0;
-  const plans = choosePlans(options, trained, dropout);
-  const adapter = new TrainedTheta(gpu, {
-    modules: trained,
-    coefficients,
-    gradient,
-    key: philoxKey(record.seed),
-    dropout,
-    plans,
-    staging: options.staging,
-  });
-  const masks = (pass: PassKind) =>
-    dropout && pass.kind === "train"
-      ? (module: number) => dropoutMask(settings.dropout, seed, pass, module)
-      : undefined;
   return {
-    choices: { products: plans.map(formatProducts) },
-    prepare: (run) => adapter.prepare(run),
-    watched: () => [],
-    linears: (pass) => adapter.linears(masks(pass)),
-    finish: (run) => adapter.finish(run),
+    ...adaptedMethod({ gpu, place: options }, modules, { rate: settings.dropout, seed }),
     content: () => {
       const keys = { pranc_dropout: settings.dropout };
       return trainedContent(source, parameters, [stored], keys, formatPrancRecord(record));
@@ -133,12 +119,25 @@ async function place(
   };
 }
 
-function choosePlans(
-  { choices, choicesFile, microBatches, budget }: PlaceOptions,
-  modules: readonly TrainedModule[],
-  dropout: boolean,
-): readonly ProductsPlan[] {
-  const matrices = fuse(modules).map(({ shape }) => shape);
-  if (choices !== undefined) return parseProducts(choices, matrices.length, choicesFile);
-  return planProducts({ matrices, microBatches, dropout, budget });
+/** What PRANC has of a step: α (1, K) with its gradient, F32, and scratch that the modules share. */
+export interface TrainedCoefficients {
+  readonly key: ThetaKey;
+  readonly coefficients: Tensor;
+  readonly gradient: Tensor;
+  readonly parts: DeviceBuffer;
+}
+
+/** ΔW = scale · Σ_i α_i θ_i of one module, and ∂loss/∂α. */
+export function thetaModule(
+  layer: ThetaLayer,
+  { key, coefficients, gradient, parts }: TrainedCoefficients,
+): Pick<AdaptedModule, "shape" | "form" | "fold"> {
+  return {
+    shape: layer,
+    form(run, { buffer, offset, pitch, shape }, accumulate, from = 0) {
+      const block = { firstRow: from, rows: shape[0], target: buffer, at: offset, pitch, accumulate };
+      run.compute("thetaDelta", { layer, key, coefficients, transposed: false, block });
+    },
+    fold: (run, g) => run.compute("thetaGradient", { layer, key, g, target: gradient, parts }),
+  };
 }

@@ -7,10 +7,16 @@ import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import { parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
+import { placeBilinear } from "../delta/scaled-bases/trained.ts";
 import { recordOf, sizesOf } from "../frozen/origin.ts";
-import { contentWithPair, freshlyDrawn, type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import {
+  contentWithPair,
+  freshlyDrawn,
+  type FrozenInTraining,
+  openFrozen,
+  parseBasesFrom,
+} from "../frozen/training.ts";
 import {
   matrixOf,
   newConfig,

@@ -6,10 +6,16 @@ import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import { parseBasesFrom, placeBilinear } from "../delta/scaled-bases/place.ts";
+import { placeBilinear } from "../delta/scaled-bases/trained.ts";
 import { drawsFactors, FACTOR_GENERATORS } from "../frozen/drawing/factors.ts";
 import { recordOf } from "../frozen/origin.ts";
-import { contentWithPair, freshlyDrawn, type FrozenInTraining, openFrozen } from "../frozen/training.ts";
+import {
+  contentWithPair,
+  freshlyDrawn,
+  type FrozenInTraining,
+  openFrozen,
+  parseBasesFrom,
+} from "../frozen/training.ts";
 import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
 import { BASES_SETTINGS } from "../training/bases-settings.ts";
 import type { AdapterTraining, OpenInput } from "../training/definition.ts";

@@ -1,53 +1,59 @@
+import type { TernaryRows } from "../../../compute/device/ternary-rows.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { AdaptedMatrix, AdaptedPart } from "./adapted-matrix.ts";
-import {
-  adapterInput,
-  addInputGradient,
-  type LinearGradients,
-  type LinearOperands,
-  type Masks,
-} from "../through-weights/adapted-linear.ts";
-import { addBasisGradient, type AdapterContext } from "./context.ts";
-import { recordIntoBasis, recordOutOfBasis, recordScaledA } from "./products.ts";
+import { sliceCols, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
+import type { Masks } from "../dropout.ts";
+import { adapterInput, addInputGradient, type LinearGradients } from "../through-weights/adapted-linear.ts";
+import type { FusedPart } from "../through-weights/fused.ts";
+import type { AdaptedModule } from "../through-weights/held.ts";
+import type { Scratch } from "../through-weights/scratch.ts";
+import type { BilinearShape } from "./shape.ts";
+import type { TrainingBases } from "./training-bases.ts";
+import type { WorkspaceRole } from "./workspace.ts";
+
+/**
+ * One module under training: where its weight lies, its parameters and where their gradients are summed. All are F32 with
+ * rows padded to whole vectors, and may be views of larger buffers at multiples of 64 elements.
+ */
+export interface TrainedModule extends Omit<AdaptedModule, "form" | "fold" | "index"> {
+  readonly shape: BilinearShape;
+  /** λ (r, n). */
+  readonly lambda: Tensor;
+  /** γ (n, cols). */
+  readonly gamma: Tensor;
+  /** ∂loss/∂λ, which every micro-batch is added to. */
+  readonly lambdaGradient: Tensor;
+  /** ∂loss/∂γ, which every micro-batch is added to. */
+  readonly gammaGradient: Tensor;
+}
+
+/** What all modules share. */
+export interface AdapterContext {
+  readonly bases: TrainingBases;
+  readonly workspace: Scratch<WorkspaceRole>;
+  /** α/r. */
+  readonly scale: number;
+}
+
+/** Adapted rows of a matrix. */
+type Parts = readonly FusedPart<TrainedModule & { readonly index: number }>[];
 
 // PEFT's own order: y = xWᵀ + scale · (x·Ŝᵀ)·B̂ᵀ where out ≥ in, and xWᵀ + scale · (x·B̂)·Ŝ where out < in.
 
-/** Records y of an adapted matrix. */
-export function factoredForward(
-  run: Run,
-  context: AdapterContext,
-  matrix: AdaptedMatrix,
-  { x, bias, residual }: LinearOperands,
-  y: Tensor,
-  masks: Masks,
-): void {
-  // A token alone, as texts are written, takes a device's vector path.
-  run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, y });
-  addFactored(run, context, matrix, x, y, masks);
-}
-
 /** Records y += x ΔWᵀ. */
-export function addFactored(
-  run: Run,
-  context: AdapterContext,
-  { parts }: AdaptedMatrix,
-  x: Tensor,
-  y: Tensor,
-  masks: Masks,
-): void {
-  for (const part of parts) {
-    const input = adapterInput(run, part, x, masks);
-    const columns = sliceCols(y, part.first, part.shape.out);
-    const scaledA = recordScaledA(run, context, part);
-    const inner = run.allocate("inner product", [x.shape[0], part.shape.terms]);
-    if (part.shape.tall) {
+export function addFactored(run: Run, context: AdapterContext, parts: Parts, x: Tensor, y: Tensor, masks: Masks): void {
+  for (const { module, first } of parts) {
+    const { shape } = module;
+    const input = adapterInput(run, module, x, masks);
+    const columns = sliceCols(y, first, shape.out);
+    const scaledA = recordScaledA(run, context, module);
+    const inner = run.allocate("inner product", [x.shape[0], shape.terms]);
+    if (shape.tall) {
       const bare = { bias: undefined, residual: undefined, scale: 1 };
       run.compute("linear", { x: input.x, weight: scaledA, ...bare, y: inner });
-      recordOutOfBasis(run, context, part, inner, columns, true);
+      recordOutOfBasis(run, context, module, inner, columns, true);
     } else {
-      recordIntoBasis(run, context, part, input.x, inner);
+      recordIntoBasis(run, context, module, input.x, inner);
       const scale = context.scale * context.bases.unit;
       recordGemm(run, { order: "NN", a: inner, b: scaledA, y: columns, scale, accumulate: true });
     }
@@ -56,36 +62,24 @@ export function addFactored(
   }
 }
 
-/** Records ∂loss/∂x, and adds to the gradients of λ and γ. */
-export function factoredBackward(
-  run: Run,
-  context: AdapterContext,
-  matrix: AdaptedMatrix,
-  gradients: LinearGradients,
-  masks: Masks,
-): void {
-  const { dy, dx } = gradients;
-  if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: matrix.weight, y: dx });
-  addFactoredBackward(run, context, matrix, gradients, masks);
-}
-
 /** Records what ΔW adds to ∂loss/∂x, and adds to the gradients of λ and γ. */
 export function addFactoredBackward(
   run: Run,
   context: AdapterContext,
-  { parts }: AdaptedMatrix,
+  parts: Parts,
   { x, dy, dx }: LinearGradients,
   masks: Masks,
 ): void {
-  for (const part of parts) {
-    const input = adapterInput(run, part, x, masks);
-    const columns = sliceCols(dy, part.first, part.shape.out);
-    const h = run.allocate("H", [x.shape[0], part.shape.terms]);
-    recordIntoBasis(run, context, part, part.shape.tall ? columns : input.x, h);
-    addBasisGradient(run, context, part, h, part.shape.tall ? input.x : columns);
+  for (const { module, first } of parts) {
+    const { shape } = module;
+    const input = adapterInput(run, module, x, masks);
+    const columns = sliceCols(dy, first, shape.out);
+    const h = run.allocate("H", [x.shape[0], shape.terms]);
+    recordIntoBasis(run, context, module, shape.tall ? columns : input.x, h);
+    addBasisGradient(run, context, module, h, shape.tall ? input.x : columns);
     if (dx !== undefined) {
-      addInputGradient(run, part, dx, masks, (target, accumulate) =>
-        recordInputGradient(run, context, part, { h, dy: columns }, target, accumulate),
+      addInputGradient(run, module, dx, masks, (target, accumulate) =>
+        recordInputGradient(run, context, module, { h, dy: columns }, target, accumulate),
       );
     }
     run.release(h);
@@ -97,19 +91,83 @@ export function addFactoredBackward(
 function recordInputGradient(
   run: Run,
   context: AdapterContext,
-  part: AdaptedPart,
+  module: TrainedModule,
   { h, dy }: { readonly h: Tensor; readonly dy: Tensor },
   target: Tensor,
   accumulate: boolean,
 ): void {
-  const scaledA = recordScaledA(run, context, part);
-  if (part.shape.tall) {
+  const scaledA = recordScaledA(run, context, module);
+  if (module.shape.tall) {
     const scale = context.scale * context.bases.unit;
     recordGemm(run, { order: "NN", a: h, b: scaledA, y: target, scale, accumulate });
     return;
   }
   const inner = run.allocate("inner product", h.shape);
   recordGemm(run, { order: "NT", a: dy, b: scaledA, y: inner });
-  recordOutOfBasis(run, context, part, inner, target, accumulate);
+  recordOutOfBasis(run, context, module, inner, target, accumulate);
   run.release(inner);
+}
+
+/** Records h = big·B̂ in units of B̂: big (tokens, M), h (tokens, n·r). */
+export function recordIntoBasis(
+  run: Run,
+  { bases, workspace }: AdapterContext,
+  { shape }: TrainedModule,
+  big: Tensor,
+  h: Tensor,
+): void {
+  for (const { first, operand: b } of bases.operands(run, shape, workspace.find("panel"))) {
+    recordGemm(run, { order: "NN", a: sliceCols(big, first, b.shape[0]), b, y: h, accumulate: first > 0 });
+  }
+}
+
+/** Records y (+)= scale · h·B̂ᵀ in true values: h (tokens, n·r), y (tokens, M). */
+function recordOutOfBasis(
+  run: Run,
+  { bases, workspace, scale }: AdapterContext,
+  { shape }: TrainedModule,
+  h: Tensor,
+  y: Tensor,
+  accumulate: boolean,
+): void {
+  for (const { first, operand: b } of bases.operands(run, shape, workspace.find("panel"))) {
+    const columns = sliceCols(y, first, b.shape[0]);
+    recordGemm(run, { order: "NT", a: h, b, y: columns, scale: scale * bases.unit, accumulate });
+  }
+}
+
+/** Records Ŝ (n·r, m) into scratch: λ[k, j]·A[k]⊙γ[j] in the row that meets B̂'s column. */
+function recordScaledA(
+  run: Run,
+  { bases, workspace }: AdapterContext,
+  { shape, lambda, gamma }: TrainedModule,
+): Tensor {
+  const { terms, cols } = shape;
+  const target = workspace.get("scaledA");
+  run.compute("scaledA", { pairing: bases.pairing, terms, cols, a: bases.a, lambda, gamma, target });
+  return tensorIn(target, [terms, cols], "F32");
+}
+
+/** Records dλ += …, dγ += … of a module from P and Q, where P holds `unit`s. */
+export function addBasisGradient(
+  run: Run,
+  { bases, workspace, scale }: AdapterContext,
+  { shape, lambda, gamma, lambdaGradient, gammaGradient }: TrainedModule,
+  left: Tensor | TernaryRows,
+  right: Tensor,
+): void {
+  run.compute("basisGradient", {
+    shape,
+    pairing: bases.pairing,
+    left,
+    right,
+    scale: scale * bases.unit,
+    a: bases.a,
+    lambda,
+    gamma,
+    lambdaGradient,
+    gammaGradient,
+    lambdaParts: workspace.get("lambdaParts"),
+    gammaParts: workspace.get("gammaParts"),
+  });
 }

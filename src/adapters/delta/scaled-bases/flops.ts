@@ -1,3 +1,4 @@
+import type { ProductsPlan } from "../through-weights/held.ts";
 import type { BilinearShape } from "./shape.ts";
 
 /**
@@ -5,15 +6,13 @@ import type { BilinearShape } from "./shape.ts";
  * other, as in PEFT. `merged-…`: they go through W' = W + ΔW. The gradient dŜ comes from H = big·B̂ as Hᵀ·small
  * (`factored`, `merged-h`), or from G = bigᵀ·small as B̂ᵀ·G (`merged-g`).
  */
-export type Order = "factored" | "merged-h" | "merged-g";
+export const ORDER_NAMES = ["factored", "merged-h", "merged-g"] as const;
 
-/** An order with what is held in memory for it. */
-export interface OrderPlan {
+export type Order = (typeof ORDER_NAMES)[number];
+
+/** An order with what is held in memory for it: W' of `merged-…`, G of `merged-g`. */
+export interface OrderPlan extends ProductsPlan {
   readonly order: Order;
-  /** Merged: W' is formed once a step and held; otherwise in the forward and again in the backward pass. */
-  readonly kept: boolean;
-  /** `merged-g`: G is summed over the micro-batches of a step, in a buffer of its own for each module. */
-  readonly summed: boolean;
 }
 
 /** How much is computed in a step. */
@@ -47,7 +46,6 @@ export function adapterFlops({ rows, cols, terms }: BilinearShape, plan: OrderPl
 
 /** The same by the cheapest order that holds W' through a step of one micro-batch. */
 export function fewestFlops(shape: BilinearShape, tokens: number): number {
-  const orders = ["factored", "merged-h", "merged-g"] as const;
   const step = { tokens, microBatches: 1, dropout: false, density: 1 };
-  return Math.min(...orders.map((order) => adapterFlops(shape, { order, kept: true, summed: false }, step)));
+  return Math.min(...ORDER_NAMES.map((order) => adapterFlops(shape, { order, kept: true, summed: false }, step)));
 }

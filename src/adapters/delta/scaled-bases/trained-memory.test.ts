@@ -12,9 +12,9 @@ import { basesFor, error, numbers, placed, taken } from "../../testing/bases.ts"
 import { frozen, IN, modulesOf, OUT, PLANS, RANK, SCALE } from "../../testing/trained-bilinear.ts";
 import { fuse } from "../through-weights/fused.ts";
 import { deltaReference } from "./delta-reference.ts";
+import type { TrainedModule } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
-import type { TrainedModule } from "./module.ts";
-import { orderBytes } from "./plan-orders.ts";
+import { orderBytes } from "./orders.ts";
 import type { BilinearShape } from "./shape.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";

@@ -14,8 +14,8 @@ import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, factorsFor, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
 import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
 import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
+import type { TrainedModule } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
-import type { TrainedModule } from "./module.ts";
 import { TrainedBilinear } from "./trained.ts";
 import { TrainingBases } from "./training-bases.ts";
 

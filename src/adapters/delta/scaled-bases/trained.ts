@@ -1,27 +1,32 @@
-import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/blocks/linears.ts";
+import type { Device } from "../../../compute/device/device.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
-import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { AdaptedMatrix } from "./adapted-matrix.ts";
-import {
-  type LinearGradients,
-  type LinearOperands,
-  type Masks,
-  recordAdapted,
-} from "../through-weights/adapted-linear.ts";
-import type { AdapterContext } from "./context.ts";
-import { addFactored, addFactoredBackward, factoredBackward, factoredForward } from "./factored.ts";
-import type { OrderPlan } from "./flops.ts";
-import { type FusedMatrix, fuse, mergedBytes } from "../through-weights/fused.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import type { Linears } from "../../../models/blocks/linears.ts";
+import type { Bases } from "../../frozen/drawing/bases.ts";
+import type { BasesFrom } from "../../frozen/origin.ts";
+import { writeTrained } from "../../train.ts";
+import type { Method, PassKind, Placement } from "../../training/method.ts";
+import { dropoutMasks, type Masks } from "../dropout.ts";
+import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
+import { fuse } from "../through-weights/fused.ts";
+import type { AdaptedModule, HeldMatrix } from "../through-weights/held.ts";
 import { Scratch } from "../through-weights/scratch.ts";
-import type { FormedWeights } from "../../training/method.ts";
-import { recordDelta } from "./delta-rows.ts";
-import { finishMerged, mergedBackward, mergedForward, prepareMerged } from "./merged.ts";
-import type { TrainedModule } from "./module.ts";
-import type { TrainingBases } from "./training-bases.ts";
-import { productBytes, workspaceSizes } from "./workspace.ts";
+import { TrainedWeights } from "../through-weights/trained.ts";
+import type { BilinearPlan } from "./deltas.ts";
+import {
+  type AdapterContext,
+  addBasisGradient,
+  addFactored,
+  addFactoredBackward,
+  recordIntoBasis,
+  type TrainedModule,
+} from "./factored.ts";
+import type { OrderPlan } from "./flops.ts";
+import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
+import { TrainingBases } from "./training-bases.ts";
+import { workspaceSizes } from "./workspace.ts";
 
 /** What an adapter under training is made of. */
 export interface TrainedBilinearOptions {
@@ -29,30 +34,22 @@ export interface TrainedBilinearOptions {
   readonly modules: readonly TrainedModule[];
   /** α/r. */
   readonly scale: number;
-  /** Does training drop a part of the adapters' inputs? Then W and ΔW are multiplied with apart. */
   readonly dropout: boolean;
-  /** One for each matrix of `fuse(modules)`, in that order: see `planOrders`. */
+  /** See `planOrders`. */
   readonly plans: readonly OrderPlan[];
 }
 
-/**
- * An adapter as a reparametrisation of a decoder's frozen matrices: W' = W + scale · B̂Ŝ(λ, γ). It computes adapted layers
- * in the planned orders, and their gradients by λ and γ, which it adds to the tensors of its modules. A step is
- * `prepare`, then any number of micro-batches through `linears`, then `finish`.
- */
-export class TrainedBilinear {
-  readonly #gpu: Device;
+/** A module, and how its ΔW is formed. */
+type FormedModule = TrainedModule & AdaptedModule;
+
+/** An adapter under training, ΔW = scale · B̂Ŝ(λ, γ): through W', or where that is planned through the factors. */
+export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
   readonly #context: AdapterContext;
-  readonly #matrices: ReadonlyMap<DeviceBuffer, AdaptedMatrix>;
-  /** Matrices whose G holds sums of this step. */
-  readonly #begun = new Set<AdaptedMatrix>();
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Device, options: TrainedBilinearOptions) {
-    const { bases, modules, scale, dropout, plans } = options;
-    const fused = fuse(modules);
+  constructor(gpu: Device, { bases, modules, scale, dropout, plans }: TrainedBilinearOptions) {
     const sizes = workspaceSizes(
-      fused.map(({ shape }) => shape),
+      fuse(modules).map(({ shape }) => shape),
       plans,
       {
         partBytes: (shape) => bases.partBytes(shape),
@@ -60,156 +57,166 @@ export class TrainedBilinear {
         panelBytes: (shape) => bases.operandBytes(shape),
       },
     );
-    this.#gpu = gpu;
-    this.#context = { bases, workspace: new Scratch(gpu, { ...sizes }), scale, dropout };
-    this.#matrices = new Map(
-      fused.map((matrix, index) => [matrix.weight.buffer, this.#hold(matrix, plans[index], modules)]),
-    );
-  }
-
-  /** Records what depends on λ and γ alone: before the first micro-batch of a step, and before an evaluation. */
-  prepare(run: Run): void {
-    for (const matrix of this.#matrices.values()) prepareMerged(run, this.#context, matrix);
-  }
-
-  /**
-   * The decoder's projections in one pass.
-   * @param masks what dropout drops; undefined: nothing, as in an evaluation
-   * @param base computes the rest in place of the plain projections; only where {@link addsToOthers}
-   */
-  linears(masks: Masks, base?: Linears): Linears {
-    if (masks !== undefined && !this.#context.dropout) throw new Error("this adapter was not made for dropout");
-    return {
-      apply: (recorder, inputs) =>
-        base === undefined ? this.#apply(recorder, inputs, masks) : this.#add(recorder, inputs, masks, base),
-    };
+    const workspace = new Scratch(gpu, { ...sizes });
+    const context = { bases, workspace, scale };
+    const formed = modules.map((module, index): FormedModule => ({
+      ...module,
+      index,
+      form: (run, target, accumulate, from) => form(run, context, module, { target, accumulate, from }),
+      fold: (run, g) => fold(run, context, module, g),
+    }));
+    super(gpu, formed, { plans, dropout, scratch: workspace });
+    this.#context = context;
   }
 
   /** Is ΔW multiplied with apart from W, so that another method may have its part in the product with W? */
   get addsToOthers(): boolean {
-    return [...this.#matrices.values()].every(({ plan }) => plan.order === "factored");
+    return [...this.matrices.values()].every(({ plan }) => plan.order === "factored");
   }
 
-  /** Records what is left to do for the gradients once all micro-batches of a step have been differentiated. */
-  finish(run: Run): void {
-    for (const matrix of this.#begun) finishMerged(run, this.#context, matrix);
-    this.#begun.clear();
-  }
-
-  /** W + ΔW of the modules, for what is made of it. */
-  get formed(): FormedWeights {
-    const parts = new Map(
-      [...this.#matrices.values()].flatMap((matrix) =>
-        matrix.parts.map((part) => [part.module.name, { matrix, part }]),
-      ),
-    );
-    const find = (module: string) => {
-      const found = parts.get(module);
-      if (found === undefined) throw new RangeError(`${module} is not adapted`);
-      return found;
-    };
+  /** @param base computes the rest in place of the plain projections; only where {@link addsToOthers} */
+  override linears(masks: Masks, base?: Linears): Linears {
+    if (base === undefined) return super.linears(masks);
     return {
-      held(module) {
-        const { matrix, part } = find(module);
-        if (part.delta !== undefined) return { tensor: part.delta, of: "ΔW" };
-        if (matrix.merged === undefined) return undefined;
-        return { tensor: sliceRows(matrix.merged, part.first, part.shape.out), of: "W + ΔW" };
-      },
-      record: (run, module, first, target) => {
-        recordDelta(run, this.#context, find(module).part, target, false, first);
+      apply: (recorder, inputs) => {
+        const y = base.apply(recorder, inputs);
+        const matrix = this.adapted(inputs);
+        if (matrix === undefined) return y;
+        const { x } = inputs;
+        addFactored(recorder.run, this.#context, matrix.parts, x, y, masks);
+        recorder.record({
+          name: "added adapter",
+          trains: true,
+          inputs: [x],
+          outputs: [y],
+          saves: () => [x],
+          backward: (run, [dy], [dx]) => {
+            if (dy === undefined) return;
+            if (dx !== undefined) recordZero(run, dx);
+            addFactoredBackward(run, this.#context, matrix.parts, { x, dy, dx }, masks);
+          },
+        });
+        return y;
       },
     };
   }
 
-  #apply(recorder: Recorder, inputs: Projection, masks: Masks): Tensor {
-    const matrix = this.#adapted(inputs);
-    if (matrix === undefined) return PLAIN_LINEARS.apply(recorder, inputs);
-    return recordAdapted(recorder, inputs, {
-      forward: (run, operands, y) => this.#forward(run, matrix, operands, y, masks),
-      backward: (run, gradients) => this.#backward(run, matrix, gradients, masks),
-    });
+  /** dŜ = scale · (big·B̂)ᵀ·small. */
+  protected override foldOperands(
+    run: Run,
+    { plan }: HeldMatrix<FormedModule, OrderPlan>,
+    module: FormedModule,
+    big: Tensor,
+    small: Tensor,
+  ): boolean {
+    if (plan.order !== "merged-h") return false;
+    const h = run.allocate("H", [big.shape[0], module.shape.terms]);
+    recordIntoBasis(run, this.#context, module, big, h);
+    addBasisGradient(run, this.#context, module, h, small);
+    run.release(h);
+    return true;
   }
 
-  /** What `base` computes, and x ΔWᵀ added to it. */
-  #add(recorder: Recorder, inputs: Projection, masks: Masks, base: Linears): Tensor {
-    const y = base.apply(recorder, inputs);
-    const matrix = this.#adapted(inputs);
-    if (matrix === undefined) return y;
-    const { x } = inputs;
-    addFactored(recorder.run, this.#context, matrix, x, y, masks);
-    recorder.record({
-      name: "added adapter",
-      trains: true,
-      inputs: [x],
-      outputs: [y],
-      saves: () => [x],
-      backward: (run, [dy], [dx]) => {
-        if (dy === undefined) return;
-        if (dx !== undefined) recordZero(run, dx);
-        addFactoredBackward(run, this.#context, matrix, { x, dy, dx }, masks);
-      },
-    });
-    return y;
-  }
-
-  /** The matrix that is multiplied with, where it is adapted. */
-  #adapted({ weight }: Projection): AdaptedMatrix | undefined {
-    const matrix = this.#matrices.get(weight.buffer);
-    if (matrix === undefined || weight.shape[0] === matrix.weight.shape[0]) return matrix;
-    throw new Error("a part of an adapted matrix is multiplied with");
-  }
-
-  /** Records y of a matrix. */
-  #forward(run: Run, matrix: AdaptedMatrix, inputs: LinearOperands, y: Tensor, masks: Masks): void {
-    const record = matrix.plan.order === "factored" ? factoredForward : mergedForward;
-    record(run, this.#context, matrix, inputs, y, masks);
-  }
-
-  /** Records ∂loss/∂x of a matrix, and adds to the gradients of its modules. */
-  #backward(run: Run, matrix: AdaptedMatrix, gradients: LinearGradients, masks: Masks): void {
-    if (matrix.plan.order === "factored") {
-      factoredBackward(run, this.#context, matrix, gradients, masks);
+  protected override forward(
+    run: Run,
+    matrix: HeldMatrix<FormedModule, OrderPlan>,
+    operands: LinearOperands,
+    y: Tensor,
+    masks: Masks,
+  ): void {
+    if (matrix.plan.order !== "factored") {
+      super.forward(run, matrix, operands, y, masks);
       return;
     }
-    mergedBackward(run, this.#context, matrix, gradients, masks, !this.#begun.has(matrix));
-    if (matrix.plan.summed) this.#begun.add(matrix);
+    const { x, bias, residual } = operands;
+    // A token alone, as texts are written, takes a device's vector path.
+    run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, y });
+    addFactored(run, this.#context, matrix.parts, x, y, masks);
   }
 
-  /** Allocates what a matrix holds for itself. */
-  #hold(
-    fused: FusedMatrix<TrainedModule>,
-    plan: OrderPlan | undefined,
-    modules: readonly TrainedModule[],
-  ): AdaptedMatrix {
-    if (plan === undefined) throw new RangeError(`${fused.weight.buffer.label}: no order is planned`);
-    const { weight } = fused;
-    const [out, input] = weight.shape;
-    const { order, kept, summed } = plan;
-    const apart = this.#context.dropout;
-    const holds = order !== "factored" && kept;
-    const allocate = (label: string, bytes: number) =>
-      this.#gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
-    const f32 = (buffer: DeviceBuffer, shape: Tensor["shape"], pitch: number): Tensor => {
-      return { shape, dtype: "F32", buffer, offset: 0, pitch };
-    };
-    return {
-      weight,
-      plan,
-      merged: holds && !apart ? f32(allocate("W'", mergedBytes(out, input)), [out, input], weight.pitch) : undefined,
-      parts: fused.parts.map(({ module, first }) => {
-        const { shape } = module;
-        return {
-          module,
-          shape,
-          first,
-          index: modules.indexOf(module),
-          delta:
-            holds && apart
-              ? f32(allocate("ΔW", mergedBytes(shape.out, shape.in)), [shape.out, shape.in], pitchOf(shape.in, "F32"))
-              : undefined,
-          product: summed ? tensorIn(allocate("G", productBytes(shape)), [shape.rows, shape.cols], "F32") : undefined,
-        };
-      }),
-    };
+  protected override backward(
+    run: Run,
+    matrix: HeldMatrix<FormedModule, OrderPlan>,
+    gradients: LinearGradients,
+    masks: Masks,
+  ): void {
+    if (matrix.plan.order !== "factored") {
+      super.backward(run, matrix, gradients, masks);
+      return;
+    }
+    const { dy, dx } = gradients;
+    if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: matrix.weight, y: dx });
+    addFactoredBackward(run, this.#context, matrix.parts, gradients, masks);
   }
+}
+
+/** Records target (+)= ΔW of a module, from λ and γ where they lie. */
+function form(
+  run: Run,
+  { bases, workspace, scale }: AdapterContext,
+  { shape, lambda, gamma }: TrainedModule,
+  {
+    target,
+    accumulate,
+    from = 0,
+  }: { readonly target: Tensor; readonly accumulate: boolean; readonly from?: number | undefined },
+): void {
+  const { terms } = shape;
+  const ordered = workspace.get("lambda");
+  const padded = Math.ceil(terms / 16) * 16;
+  run.compute("lambdaOrder", { pairing: bases.pairing, terms, padded, lambda, target: ordered });
+  const rows = { of: gamma.buffer, offset: gamma.offset * 4, size: shape.bases * gamma.pitch * 4 };
+  const layer = { shape, weightIsTransposed: false, scale, lambda: ordered, gamma: rows };
+  const { buffer, offset, pitch } = target;
+  const block = { firstRow: from, rows: target.shape[0], target: buffer, at: offset, pitch, accumulate };
+  bases.delta.form(run, layer, block);
+}
+
+/** dŜ = scale · B̂ᵀ·G, block after block of B̂'s rows. */
+function fold(run: Run, context: AdapterContext, module: TrainedModule, g: Tensor): void {
+  const { bases, workspace } = context;
+  for (const { first, operand } of bases.operands(run, module.shape, workspace.find("panel"))) {
+    addBasisGradient(run, context, module, operand, sliceRows(g, first, operand.shape[0]));
+  }
+}
+
+/** An adapter before it is placed. */
+export interface BilinearAdapter extends BilinearPlan {
+  readonly bases: Bases;
+  readonly basesFrom: BasesFrom;
+}
+
+/**
+ * Writes the initial λ and γ, uploads the bases, and plans the orders of products: a method but for what it saves.
+ * @throws RandloraError `memory`; `format` where the choices of a resumed run do not fit the model
+ */
+export async function placeBilinear(
+  { gpu, parameters, tensors, place, factor = 1 }: Placement,
+  { adapter: source, layers, scale, pairing, ...from }: BilinearAdapter,
+  settings: { readonly compute: Compute; readonly dropout: number },
+  seed: number,
+): Promise<Omit<Method, "content">> {
+  const { staging } = place;
+  const bases = await TrainingBases.create(gpu, from.bases, pairing, staging);
+  await writeTrained(parameters, source, layers);
+  const trained = layers.map(({ module: name, tensor, sizes: shape, tensors: { lambda, gamma } }) => {
+    const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];
+    const weight = tensors.get(tensor);
+    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
+    const gradients = { lambdaGradient: l.gradient, gammaGradient: g.gradient };
+    return { name, weight, shape, lambda: l.value, gamma: g.value, ...gradients };
+  });
+  const plans = chooseOrders(settings, place, bases, trained);
+  const dropout = settings.dropout > 0;
+  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale: scale * factor, dropout, plans });
+  const masks = (pass: PassKind) => dropoutMasks(settings.dropout, seed, pass);
+  return {
+    choices: { orders: plans.map(formatOrder), bases: from.basesFrom },
+    prepare: (run) => adapter.prepare(run),
+    watched: () => [],
+    linears: (pass) => adapter.linears(masks(pass)),
+    over: adapter.addsToOthers ? (pass, base) => adapter.linears(masks(pass), base) : undefined,
+    formed: adapter.formed,
+    finish: (run) => adapter.finish(run),
+  };
 }

@@ -1,5 +1,6 @@
 import { pitchOf } from "../../../compute/tensor/tensor.ts";
-import { type FusedShape, mergedBytes } from "../through-weights/fused.ts";
+import type { FusedShape } from "../through-weights/fused.ts";
+import { scratchBytes } from "../through-weights/held.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { BilinearShape } from "./shape.ts";
 
@@ -34,11 +35,6 @@ export interface WorkspaceSizes {
 
 export type WorkspaceRole = keyof WorkspaceSizes;
 
-/** Bytes of G (M, m) of one module. */
-export function productBytes({ rows, cols }: BilinearShape): number {
-  return rows * pitchOf(cols, "F32") * 4;
-}
-
 /** What the orders of these matrices need beside what is kept for each of them. */
 export function workspaceSizes(
   matrices: readonly MatrixShape[],
@@ -58,8 +54,10 @@ export function workspaceSizes(
   matrices.forEach((matrix, index) => {
     const plan = plans[index];
     if (plan === undefined) throw new RangeError(`matrix ${index} without a plan`);
-    const { order, kept, summed } = plan;
-    if (order !== "factored" && !kept && !terms.dropout) need("merged", mergedBytes(matrix.out, matrix.in));
+    const { order } = plan;
+    const unheld = scratchBytes(matrix, plan, terms.dropout);
+    if (order !== "factored") need("merged", unheld.merged);
+    if (order === "merged-g") need("product", unheld.product);
     for (const shape of matrix.modules) {
       const { lambdaParts, gammaParts } = terms.partBytes(shape);
       need("lambdaParts", lambdaParts);
@@ -67,12 +65,7 @@ export function workspaceSizes(
       need("panel", terms.panelBytes(shape));
       // ΔW is formed whatever the order, where somebody asks for it.
       need("lambda", Math.ceil(shape.terms / 16) * 64);
-      if (order === "factored") {
-        need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
-        continue;
-      }
-      if (!kept && terms.dropout) need("merged", mergedBytes(shape.out, shape.in));
-      if (order === "merged-g" && !summed) need("product", productBytes(shape));
+      if (order === "factored") need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
     }
   });
   return sizes;

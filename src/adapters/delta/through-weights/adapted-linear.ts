@@ -1,14 +1,11 @@
 import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
 import type { Projection } from "../../../models/blocks/linears.ts";
-import type { DropoutMask } from "../../../compute/random/dropout.ts";
+import type { Masks } from "../dropout.ts";
 import { recordDropout } from "../../../compute/tensor/dropout.ts";
 import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-
-/** What is dropped of the input of each module's adapter (by its index) in one pass; undefined: nothing. */
-export type Masks = ((module: number) => DropoutMask) | undefined;
 
 /** A linear layer's operands, as the decoder gives them. */
 export interface LinearOperands {

@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
-import { elementBytes, pitchOf, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
 
 /** Rows of a matrix: what is needed of a module to find its place. */
 export interface WeightRows {
@@ -44,11 +44,6 @@ export function fuse<M extends WeightRows>(modules: readonly M[]): FusedMatrix<M
     else group.push(module);
   }
   return [...groups].map(([buffer, group]) => fuseOne(buffer, group));
-}
-
-/** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
-export function mergedBytes(out: number, input: number): number {
-  return out * pitchOf(input, "BF16") * 4;
 }
 
 function fuseOne<M extends WeightRows>(buffer: DeviceBuffer, modules: readonly M[]): FusedMatrix<M> {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { RandloraError } from "../../files/errors.ts";
-import { formatProducts, heldBytes, parseProducts, planProducts, type ProductsPlan } from "./products.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { heldBytes, type ProductsPlan } from "./held.ts";
+import { formatProducts, parsePlans, planProducts, PRODUCTS } from "./plans.ts";
 
 const MATRICES = [
   {
@@ -19,7 +20,7 @@ const said = (plans: readonly ProductsPlan[]) => plans.map(formatProducts);
 test("W' is held as far as memory allows, then G where there is more than one micro-batch", () => {
   const plan = (budget: number, microBatches: number, dropout = false) =>
     said(planProducts({ matrices: MATRICES, microBatches, dropout, budget }));
-  expect(MATRICES.map((matrix) => [heldBytes(matrix, false), heldBytes(matrix, true)])).toEqual([
+  expect(MATRICES.map((matrix) => [heldBytes(matrix, false).merged, heldBytes(matrix, true).merged])).toEqual([
     [2304, 1920],
     [384, 384],
   ]);
@@ -33,10 +34,10 @@ test("W' is held as far as memory allows, then G where there is more than one mi
 
 test("what a run has chosen is read again, and what fits no model is refused", () => {
   const plans = [false, true].flatMap((kept) => [false, true].map((summed) => ({ kept, summed })));
-  expect(parseProducts({ products: said(plans) }, 4)).toEqual(plans);
+  expect(parsePlans(PRODUCTS, { products: said(plans) }, 4)).toEqual(plans);
   const refused = (products: string[] | number) => {
     try {
-      parseProducts({ products }, 2, "state.json");
+      parsePlans(PRODUCTS, { products }, 2, "state.json");
     } catch (thrown) {
       if (thrown instanceof RandloraError) return `${thrown.code} ${thrown.message}`;
     }

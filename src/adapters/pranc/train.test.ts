@@ -1,20 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { itemAt } from "../../files/item-at.ts";
+import type { DeviceBuffer } from "../../compute/device/buffer.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../compute/device/testing/open.ts";
 import { dropoutFactor } from "../../compute/random/dropout.ts";
-import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { sliceRows, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
+import type { AdaptedModule, ProductsPlan } from "../delta/through-weights/held.ts";
+import { TrainedWeights } from "../delta/through-weights/trained.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { theta, thetaProducts, thetaSum } from "../testing/theta.ts";
 import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../testing/trained-bilinear.ts";
 import { thetaOffsets } from "./stream.ts";
-import { philoxKey } from "../../compute/random/philox.ts";
-import type { ProductsPlan } from "./products.ts";
-import { type TrainedModule, TrainedTheta } from "./trained-theta.ts";
+import { thetaModule } from "./train.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -90,24 +92,25 @@ function reference(
   return { y, dx, dAlpha };
 }
 
+/** Scratch of the gradient of α. */
+function partsOf(on: Device, bases: number): DeviceBuffer {
+  return on.memory.allocate("parts", on.scratchBytes("thetaGradient", { bases }).parts);
+}
+
 async function train({ plan, dtype = "BF16", rate = 0 }: Case): Promise<Float64Array> {
   const live = gpu.memory.liveBytes;
   const weight = frozen(gpu, dtype);
   const alpha = numbers(BASES);
   const coefficients = placed(gpu, [1, BASES], alpha, 64);
   const gradient = placed(gpu, [1, BASES], new Float32Array(BASES), 128);
-  const modules = layersOf().map(({ name, first, index, ...shape }): TrainedModule => {
-    return { name, index, shape, weight: sliceRows(weight.tensor, first, shape.out) };
-  });
   const owner = new DisposableStack();
-  const trained = new TrainedTheta(ownedBy(owner, gpu), {
-    modules,
-    coefficients,
-    gradient,
-    key: philoxKey(SEED),
-    dropout: rate > 0,
-    plans: [plan],
+  const own = ownedBy(owner, gpu);
+  const parts = partsOf(own, BASES);
+  const trainedAlpha = { key: philoxKey(SEED), coefficients, gradient, parts };
+  const modules = layersOf().map(({ name, first, index, ...layer }): AdaptedModule => {
+    return { name, index, weight: sliceRows(weight.tensor, first, layer.out), ...thetaModule(layer, trainedAlpha) };
   });
+  const trained = new TrainedWeights(own, modules, { dropout: rate > 0, plans: [plan] });
   const run = new Run(gpu);
   const tape = new Tape(run);
   trained.prepare(run);
@@ -166,17 +169,11 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   const alpha = [0.5, -0.25];
   const [coefficients, gradient] = [placed(gpu, [1, 2], alpha), placed(gpu, [1, 2], [0, 0])];
   const shape = { out, in: input, offset: 2 ** 32 - 32, scale: 1 };
-  const modules = [{ name: "wide", weight, shape, index: 0 }];
-  const plans = [{ kept: true, summed: false }];
   const owner = new DisposableStack();
-  const trained = new TrainedTheta(ownedBy(owner, gpu), {
-    modules,
-    coefficients,
-    gradient,
-    key: philoxKey(SEED),
-    dropout: false,
-    plans,
-  });
+  const own = ownedBy(owner, gpu);
+  const trainedAlpha = { key: philoxKey(SEED), coefficients, gradient, parts: partsOf(own, 2) };
+  const modules = [{ name: "wide", weight, index: 0, ...thetaModule(shape, trainedAlpha) }];
+  const trained = new TrainedWeights(own, modules, { dropout: false, plans: [{ kept: true, summed: false }] });
   const x = numbers(input);
   const onGpu: Tensor = placed(gpu, [1, input], x);
   const run = new Run(gpu);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { randloraShape } from "../../randlora/plan.ts";
 import { adapterFlops, type OrderPlan } from "./flops.ts";
-import { orderBytes, type OrdersQuestion, planOrders } from "./plan-orders.ts";
+import { orderBytes, type OrdersQuestion, planOrders } from "./orders.ts";
 import type { MatrixShape } from "./workspace.ts";
 
 const RANK = 16;

@@ -1,0 +1,138 @@
+import type { Run } from "../../../compute/tensor/run.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import { pitchOf, type Shape, type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { FusedMatrix, FusedPart, FusedShape, WeightRows } from "./fused.ts";
+
+/** What is held of a matrix, so that ΔW is formed, and G taken back, less often. */
+export interface ProductsPlan {
+  /** W' (with dropout: ΔW) is formed once a step and held; otherwise in the forward and again in the backward pass. */
+  readonly kept: boolean;
+  /** G is summed over the micro-batches of a step, in a buffer of its own for each module. */
+  readonly summed: boolean;
+}
+
+/** The sizes of a module whose ΔW is (out, in). */
+export interface ModuleRows {
+  readonly out: number;
+  readonly in: number;
+  /** Is G (out, in), and not its transpose? True by default. */
+  readonly tall?: boolean;
+}
+
+/** One module under training, whose ΔW is a function of trained tensors. */
+export interface AdaptedModule extends WeightRows {
+  readonly shape: ModuleRows;
+  /** Tells the dropout masks of modules apart. */
+  readonly index: number;
+  /**
+   * Records ΔW (out, in) into F32 rows, assigned or added; or so many of its rows as the target has, from `from` on, a
+   * multiple of `BLOCK_ROWS`.
+   */
+  form(run: Run, target: Tensor, accumulate: boolean, from?: number): void;
+  /** Records what G = ∂loss/∂ΔW adds to the gradients of the trained tensors; see {@link gradientShape}. */
+  fold(run: Run, g: Tensor): void;
+}
+
+/** An adapted module within the matrix that the decoder multiplies with. */
+export interface HeldPart<M extends AdaptedModule> extends FusedPart<M> {
+  /** ΔW, where it is held and something is dropped; W' has its rows otherwise. */
+  readonly delta: Tensor | undefined;
+  /** G, where it is summed over micro-batches. */
+  readonly product: Tensor | undefined;
+}
+
+/** A matrix some of whose rows are adapted. */
+export interface HeldMatrix<M extends AdaptedModule, P extends ProductsPlan> {
+  /** The frozen W (out, in), as the decoder multiplies with it. */
+  readonly weight: Tensor;
+  /** In the order of their rows. */
+  readonly parts: readonly HeldPart<M>[];
+  readonly plan: P;
+  /** W', where it is held through a step. */
+  readonly merged: Tensor | undefined;
+}
+
+/** G of a module: (out, in), or the transpose of that. */
+export function gradientShape({ out, in: input, tall = true }: ModuleRows): Shape {
+  return tall ? [out, input] : [input, out];
+}
+
+/** Bytes of a module's G. */
+export function gradientBytes(module: ModuleRows): number {
+  return tensorBytes(gradientShape(module), "F32");
+}
+
+/** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
+export function mergedBytes(out: number, input: number): number {
+  return out * pitchOf(input, "BF16") * 4;
+}
+
+/** Bytes that a matrix holds for itself between micro-batches: for W' (with dropout the ΔW of its modules), and for G. */
+export function heldBytes({ out, in: input, modules }: FusedShape<ModuleRows>, dropout: boolean) {
+  const each = (bytes: (module: ModuleRows) => number) => modules.reduce((sum, module) => sum + bytes(module), 0);
+  return { merged: dropout ? each(deltaBytes) : mergedBytes(out, input), product: each(gradientBytes) };
+}
+
+/** Bytes of scratch for what a matrix does not hold. */
+export function scratchBytes(
+  { out, in: input, modules }: FusedShape<ModuleRows>,
+  { kept, summed }: ProductsPlan,
+  dropout: boolean,
+): { readonly merged: number; readonly product: number } {
+  const largest = (bytes: (module: ModuleRows) => number) => Math.max(...modules.map(bytes));
+  return {
+    merged: kept ? 0 : dropout ? largest(deltaBytes) : mergedBytes(out, input),
+    product: summed ? 0 : largest(gradientBytes),
+  };
+}
+
+/** The same for all matrices, which share it. */
+export function scratchSizes(
+  matrices: readonly FusedShape<ModuleRows>[],
+  plans: readonly ProductsPlan[],
+  dropout: boolean,
+): { readonly merged: number; readonly product: number } {
+  const sizes = matrices.map((matrix, index) => scratchBytes(matrix, itemAt(plans, index), dropout));
+  return {
+    merged: Math.max(0, ...sizes.map(({ merged }) => merged)),
+    product: Math.max(0, ...sizes.map(({ product }) => product)),
+  };
+}
+
+function deltaBytes({ out, in: input }: ModuleRows): number {
+  return mergedBytes(out, input);
+}
+
+/** Allocates what a matrix holds for itself. @throws RandloraError `memory` */
+export function holdMatrix<M extends AdaptedModule, P extends ProductsPlan>(
+  gpu: Device,
+  { weight, parts }: FusedMatrix<M>,
+  plan: P | undefined,
+  dropout: boolean,
+): HeldMatrix<M, P> {
+  if (plan === undefined) throw new RangeError(`${weight.buffer.label}: nothing is planned`);
+  const [out, input] = weight.shape;
+  const allocate = (label: string, bytes: number) => gpu.memory.allocate(`${weight.buffer.label}: ${label}`, bytes);
+  const f32 = (buffer: DeviceBuffer, shape: Tensor["shape"], pitch: number): Tensor => {
+    return { shape, dtype: "F32", buffer, offset: 0, pitch };
+  };
+  return {
+    weight,
+    plan,
+    merged:
+      plan.kept && !dropout ? f32(allocate("W'", mergedBytes(out, input)), weight.shape, weight.pitch) : undefined,
+    parts: parts.map(({ module, first }) => {
+      const { shape } = module;
+      return {
+        module,
+        first,
+        delta:
+          plan.kept && dropout
+            ? f32(allocate("ΔW", mergedBytes(shape.out, shape.in)), [shape.out, shape.in], pitchOf(shape.in, "F32"))
+            : undefined,
+        product: plan.summed ? tensorIn(allocate("G", gradientBytes(shape)), gradientShape(shape), "F32") : undefined,
+      };
+    }),
+  };
+}
