@@ -1,4 +1,4 @@
-import { CFunction, type Pointer, ptr } from "bun:ffi";
+import { linkSymbols, type Pointer, ptr } from "bun:ffi";
 import type { NativeCode } from "./choose.ts";
 import type { Routines } from "./program.ts";
 
@@ -22,11 +22,11 @@ export interface ModuleParts {
 }
 
 /** Calls the routine at an address, with a list of arguments so many bytes behind the heap's begin. */
-type Enter = (heap: number, list: number, routine: number) => void;
+type Enter = (heap: Pointer, list: number, routine: Pointer) => void;
 
 /** Memory that routines work in. */
 export interface NativeHeap {
-  readonly address: number;
+  readonly address: Pointer;
   /** Its words, up to this byte at least: it grows while others compute. */
   words(end: number): Uint32Array;
 }
@@ -65,12 +65,10 @@ export class Caller {
     this.#memory = heap;
     this.#arguments = scratch;
     this.scratch = scratch + ARGUMENTS * 4;
-    const enter = CFunction({
-      ptr: (code.address + code.enter) as Pointer,
-      args: ["ptr", "u32", "ptr"],
-      returns: "void",
+    const { symbols } = linkSymbols({
+      enter: { ptr: this.#place(code.enter), args: ["ptr", "u32", "ptr"], returns: "void" },
     });
-    this.#enter = enter as unknown as Enter;
+    this.#enter = symbols.enter;
   }
 
   /** The heap's words up to this byte at least. */
@@ -95,6 +93,11 @@ export class Caller {
     const words = this.words(0);
     const first = this.#arguments / 4;
     for (let at = 0; at < values.length; at++) words[first + at] = values[at] ?? 0;
-    this.#enter(this.#memory.address, this.#arguments, this.code.address + routine);
+    this.#enter(this.#memory.address, this.#arguments, this.#place(routine));
+  }
+
+  /** The address of a place in the code. */
+  #place(offset: number): Pointer {
+    return (this.code.address + offset) as Pointer;
   }
 }

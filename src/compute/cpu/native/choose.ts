@@ -2,7 +2,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { Arm64Machine } from "./arm64-machine.ts";
 import { type Features, x64Features } from "./features.ts";
 import type { Machine } from "./machine.ts";
-import { canExecute, executable } from "./pages.ts";
+import { executable, NoPages } from "./pages.ts";
 import { program, type Program } from "./program.ts";
 import { X64Machine } from "./x64-machine.ts";
 
@@ -24,8 +24,6 @@ export interface Chosen {
   readonly passed: readonly string[];
 }
 
-const REFUSED = "the system gives no executable memory";
-
 /** The variable that chooses, for tests and comparisons. */
 const VARIABLE = "RANDLORA_CPU_CODE";
 
@@ -45,14 +43,16 @@ export function availableCodes(): readonly CpuCode[] {
 let reason: string | undefined;
 
 function findCodes(): readonly CpuCode[] {
-  // Every processor of Linux' arm64 has NEON.
-  if (process.platform === "darwin") reason = "no machine code on macOS";
-  else if (process.arch === "arm64" && process.platform === "linux") {
-    if (canExecute()) return ["wasm", "neon"];
-    reason = REFUSED;
-  } else if (process.arch === "x64") {
-    features = x64Features();
-    if (features === undefined) reason = REFUSED;
+  try {
+    // Every processor of Linux' arm64 has NEON.
+    if (process.arch === "arm64" && process.platform !== "win32") {
+      executable(new Uint8Array(1));
+      return ["wasm", "neon"];
+    }
+    if (process.arch === "x64") features = x64Features();
+  } catch (refusal) {
+    if (!(refusal instanceof NoPages)) throw refusal;
+    reason = refusal.message;
   }
   return CPU_CODES.filter((code) => code === "wasm" || (code !== "neon" && features?.[code] === true));
 }
@@ -87,10 +87,19 @@ export function chooseCode(wanted: string | undefined, check: SelfCheck): Chosen
 function faultOf(code: CpuCode, check: SelfCheck): string | undefined {
   if (code === "wasm") return undefined;
   if (!faults.has(code)) {
-    const differs = check(mappedCode(code));
-    faults.set(code, differs === undefined ? undefined : `${code}: ${differs} differs from WebAssembly's`);
+    faults.set(code, findFault(code, check));
   }
   return faults.get(code);
+}
+
+function findFault(code: Exclude<CpuCode, "wasm">, check: SelfCheck): string | undefined {
+  try {
+    const differs = check(mappedCode(code));
+    return differs === undefined ? undefined : `${code}: ${differs} differs from WebAssembly's`;
+  } catch (refusal) {
+    if (refusal instanceof NoPages) return `${code}: ${refusal.message}`;
+    throw refusal;
+  }
 }
 
 function unavailable(wanted: string, codes: readonly CpuCode[]): RandloraError {
@@ -110,13 +119,11 @@ export function mappedCode(code: Exclude<CpuCode, "wasm">): NativeCode {
   return native;
 }
 
-/** @throws Error where pages cannot be made executable */
+/** @throws NoPages */
 function mapCode(code: Exclude<CpuCode, "wasm">): NativeCode {
   const { machine, enter } = machineOf(code);
   const { code: bytes, ...rest } = program(machine, enter);
-  const address = executable(bytes);
-  if (address === undefined) throw new Error("the system gives no executable memory");
-  return { ...rest, address };
+  return { ...rest, address: executable(bytes) };
 }
 
 /** What writes code, and what JavaScript calls. */

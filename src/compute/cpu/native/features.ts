@@ -12,10 +12,9 @@ export interface Features {
   readonly vnni: boolean;
 }
 
-/** Asks the processor, by code of our own; undefined where code cannot be run. */
-export function x64Features(): Features | undefined {
+/** Asks the processor, by code of our own. @throws NoPages where code cannot be run */
+export function x64Features(): Features {
   const address = executable(questions());
-  if (address === undefined) return undefined;
   const answers = new Uint32Array(8);
   CFunction({ ptr: address, args: ["ptr"], returns: "void" })(ptr(answers));
   const [leaves = 0, basic = 0, extended = 0, more = 0, saved = 0] = answers;

@@ -25,7 +25,6 @@ function values(code: Exclude<CpuCode, "wasm">, write: (m: Machine) => void, giv
   });
   machine.end();
   const address = executable(machine.finish());
-  if (address === undefined) throw new Error("no executable memory");
   using heap = new GuardedHeap(2 ** 21);
   const parts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
   const on = new Caller({ ...mappedCode(code), address, enter: entered }, heap, heap.part(2 ** 12, "begin"), parts);

@@ -27,6 +27,17 @@ export function nativeKernels(
   scratch: number,
   exports: Readonly<Record<string, unknown>>,
 ): ((parameters: number, piece: number) => void)[] {
-  const on = new Caller(code, heapOf(memory), scratch, exports as unknown as ModuleParts);
+  const part = <N extends keyof ModuleParts>(name: N): ModuleParts[N] => {
+    const found = exports[name];
+    if (typeof found !== "function") throw new Error(`the module has no ${name}`);
+    return found as ModuleParts[N];
+  };
+  const parts: ModuleParts = {
+    normedRows: part("normedRows"),
+    gatedRows: part("gatedRows"),
+    basisRows: part("basisRows"),
+    foldRows: part("foldRows"),
+  };
+  const on = new Caller(code, heapOf(memory), scratch, parts);
   return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
 }

@@ -18,7 +18,7 @@ const libc = openLibc({
 
 /** Parts of memory with guard pages between them. */
 export class GuardedHeap implements NativeHeap, Disposable {
-  readonly address: number;
+  readonly address: Pointer;
   readonly #bytes: number;
   readonly #words: Uint32Array<ArrayBuffer>;
   #next = PAGE;
