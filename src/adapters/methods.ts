@@ -25,9 +25,6 @@ const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, hybrid, full } sa
 /** Every method. */
 export const METHODS: readonly TrainedMethod[] = METHOD_NAMES.map((name) => DEFINITIONS[name]);
 
-/** Those of adapters. */
-const ADAPTERS = METHODS.filter(isAdapterMethod);
-
 // A union of parameters, taken together, is their intersection.
 type OwnSettings<M> = M extends MethodDefinition<infer Own> ? (own: Own) => void : never;
 
@@ -41,8 +38,8 @@ export function isAdapterMethod(method: TrainedMethod): method is MethodDefiniti
 }
 
 /** The method of this name. @throws RangeError without one: settings were checked before */
-export function methodNamed(name: string, among: readonly TrainedMethod[] = METHODS): TrainedMethod {
-  const found = among.find((method) => method.name === name);
+export function methodNamed(name: string): TrainedMethod {
+  const found = METHODS.find((method) => method.name === name);
   if (found === undefined) throw new RangeError(`no method ${name}`);
   return found;
 }
@@ -57,9 +54,10 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
     const hint = "an adapter_config.json as PEFT writes it is needed";
     throw new RandloraError("format", `${oneLine(file)}: "peft_type" is missing or not a string`, hint);
   }
-  const method = ADAPTERS.find((one) => isConfigOf(one, type, config));
+  const adapters = METHODS.filter(isAdapterMethod);
+  const method = adapters.find((one) => isConfigOf(one, type, config));
   if (method !== undefined) return method;
-  const types = new Set(ADAPTERS.flatMap(({ peftTypes }) => peftTypes));
+  const types = new Set(adapters.flatMap(({ peftTypes }) => peftTypes));
   const hint = `supported: ${[...types].join(", ")}`;
   throw new RandloraError("adapter", `${oneLine(file)}: peft_type ${quote(type)} cannot be applied`, hint);
 }

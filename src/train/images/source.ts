@@ -90,11 +90,11 @@ export class ImageSource implements TrainingSource<ImageBatch> {
     settings: TrainSettings,
     { folder, weights }: ModelLocation,
     work: ImageWork,
-    { began, signal, methods }: OpenOptions = {},
+    { began, signal }: OpenOptions = {},
   ): Promise<ImageSource> {
     const { model, dtype, seed } = settings;
     const { task } = work;
-    const method = methodNamed(settings.method, methods);
+    const method = methodNamed(settings.method);
     const { base: whole, checkpoint } = await openBase(weights ?? folder, folder);
     try {
       const config = await loadImageConfig(folder, checkpoint.tensors);

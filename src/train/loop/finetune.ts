@@ -21,7 +21,7 @@ export interface RunEstimate {
 export async function estimateRun<Batch>(input: RunInput<Batch>): Promise<RunEstimate> {
   const { settings, location, subject } = input;
   const plan = subject.plan(settings);
-  await using source = await subject.open(settings, location, input);
+  await using source = await subject.open(settings, location, {});
   using opened = await openGpu(input);
   const { gpu } = opened;
   const { options, bytes, summary } = await chooseOptions(gpu, source, plan, undefined, () => {});
@@ -54,8 +54,8 @@ export async function finetune<Batch>(
   const settings = await withOwnAdapter(input.settings, folder);
   const began = state?.progress.kernels.choices;
   await using opened = new AsyncDisposableStack();
-  const { location, methods } = input;
-  const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal, methods }));
+  const { location } = input;
+  const source = input.source ?? opened.use(await subject.open(settings, location, { began, signal }));
   const base = await baseHashes(source, location);
   if (state !== undefined) refuseOtherBase(state.progress, base, settings, "run");
   return await new Training(input, source, state, { ...hashes, ...base }, observer).run(signal);

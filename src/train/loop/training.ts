@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import type { TrainedMethod } from "../../adapters/method.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
@@ -29,8 +28,6 @@ export interface RunInput<Batch> {
   readonly device?: DeviceOptions | undefined;
   /** A device that is open, and stays so; or one for this run and others. */
   readonly gpu?: Device | KeptGpu | undefined;
-  /** Every method that there is; the program's own. */
-  readonly methods?: readonly TrainedMethod[] | undefined;
 }
 
 /** The same, with where it is trained into. */

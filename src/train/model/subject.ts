@@ -1,4 +1,3 @@
-import type { TrainedMethod } from "../../adapters/method.ts";
 import type { MethodChoices, PlaceOptions } from "../../adapters/training/method.ts";
 import type { LargestMicroBatch, StepPlan } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
@@ -39,8 +38,6 @@ export interface OpenOptions {
   /** What the method chose when the run began, for a resumed one. */
   readonly began?: MethodChoices | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Every method that there is. */
-  readonly methods?: readonly TrainedMethod[] | undefined;
 }
 
 /**

@@ -40,8 +40,6 @@ export interface ModelFacts {
   readonly shapes?: FindShapes | undefined;
   /** What `--init-adapter` brings: these may not be given otherwise. */
   readonly init?: Partial<InitialSettings> | undefined;
-  /** Every method that there is; the first one is the default. */
-  readonly methods?: readonly TrainedMethod[] | undefined;
 }
 
 const LONGEST = 1024;
@@ -73,9 +71,8 @@ export function refuseOfOtherModels(asked: Partial<FlatSettings>, { images }: Pi
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
  */
 export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {
-  const { methods = METHODS } = facts;
   const method = asked.method ?? facts.init?.method ?? METHOD_NAMES[0];
-  const { training } = methodNamed(method, methods);
+  const { training } = methodNamed(method);
   refuseOfOtherModels(asked, facts);
   const usual = facts.images ? USUAL.images : USUAL.texts;
   const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
@@ -101,7 +98,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     schedule: asked.schedule ?? usual.schedule,
     evalEvery: asked.evalEvery ?? common.saveEvery,
   };
-  refuseForeign(method, methods, asked);
+  refuseForeign(method, asked);
   checkTogether(settings, asked);
   return settings;
 }
@@ -160,12 +157,12 @@ export function usualTargets(modelType: string): string | string[] {
 }
 
 /** Refuses settings that other methods have. */
-function refuseForeign(method: string, methods: readonly TrainedMethod[], asked: AskedSettings): void {
+function refuseForeign(method: string, asked: AskedSettings): void {
   const ownKeys = ({ training }: TrainedMethod) => Object.keys(training.result === "adapter" ? training.settings : {});
-  const chosen = methodNamed(method, methods);
+  const chosen = methodNamed(method);
   const has = new Set(ownKeys(chosen));
   const given = new Map<string, unknown>(Object.entries(asked));
-  const foreign = [...methods.flatMap(ownKeys), ...missingCommon(chosen)].find((key) => {
+  const foreign = [...METHODS.flatMap(ownKeys), ...missingCommon(chosen)].find((key) => {
     return !has.has(key) && !isOff(given.get(key) ?? false);
   });
   if (foreign === undefined) return;

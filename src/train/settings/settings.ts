@@ -23,10 +23,10 @@ const ownSettings = ({ training }: TrainedMethod): v.ObjectEntries =>
   training.result === "adapter" ? training.settings : {};
 
 /** Earlier versions wrote the settings of every method: those that the run's has not are left out. */
-const adapterSchema = (method: TrainedMethod | undefined, methods: readonly TrainedMethod[]) => {
+const adapterSchema = (method: TrainedMethod | undefined) => {
   const entries: v.ObjectEntries = { ...ADAPTER_SETTINGS, ...(method && ownSettings(method)) };
   const foreign = new Set(
-    methods.flatMap((other) => Object.keys(ownSettings(other))).filter((key) => !(key in entries)),
+    METHODS.flatMap((other) => Object.keys(ownSettings(other))).filter((key) => !(key in entries)),
   );
   const dropForeign = v.transform((value: Readonly<Record<string, unknown>>) =>
     Object.fromEntries(Object.entries(value).filter(([key]) => !foreign.has(key))),
@@ -46,15 +46,12 @@ const FOUND = {
   shuffle: v.boolean(),
 } as const;
 
-const schemaOf = (method: unknown, methods: readonly TrainedMethod[]) =>
+const schemaOf = (method: unknown) =>
   v.strictObject({
     /** A folder, or a name on the Hub. */
     model: path,
-    method: v.picklist(methods.map(({ name }) => name)),
-    adapter: adapterSchema(
-      methods.find(({ name }) => name === method),
-      methods,
-    ),
+    method: v.picklist(METHODS.map(({ name }) => name)),
+    adapter: adapterSchema(METHODS.find(({ name }) => name === method)),
     /** Null: texts. Earlier versions knew nothing else. */
     images: v.optional(v.nullable(v.strictObject(entriesOf(IMAGE_OPTIONS))), null),
     ...FOUND,
@@ -103,7 +100,7 @@ function keyName(key: string): string {
  * Reads what {@link formatSettings} made. `file` is named in errors.
  * @throws RandloraError `format` naming the key
  */
-export function parseTrainSettings(json: unknown, file: string, methods = METHODS): TrainSettings {
+export function parseTrainSettings(json: unknown, file: string): TrainSettings {
   const camel = (value: unknown): unknown =>
     typeof value !== "object" || value === null || Array.isArray(value)
       ? value
@@ -116,7 +113,7 @@ export function parseTrainSettings(json: unknown, file: string, methods = METHOD
   const settings = camel(json);
   const method =
     typeof settings === "object" && settings !== null && "method" in settings ? settings.method : undefined;
-  const result = v.safeParse(schemaOf(method, methods), settings);
+  const result = v.safeParse(schemaOf(method), settings);
   // The schema is made from what the type is made from; the entries of every method are among those of MethodSettings.
   if (result.success) return result.output as unknown as TrainSettings;
   const [issue] = result.issues;

@@ -65,9 +65,9 @@ export class ModelSource implements TrainingSource<MicroBatch> {
   static async open(
     settings: TrainSettings,
     { folder, weights }: ModelLocation,
-    { began, signal, methods }: OpenOptions = {},
+    { began, signal }: OpenOptions = {},
   ): Promise<ModelSource> {
-    const method = methodNamed(settings.method, methods);
+    const method = methodNamed(settings.method);
     const { training } = method;
     const { model, dtype, seed } = settings;
     const config = await loadConfig(folder);

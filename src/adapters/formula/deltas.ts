@@ -1,0 +1,73 @@
+import { uploaded } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
+import { mapValues } from "../../files/map-values.ts";
+import type { Adapter } from "../adapter.ts";
+import { deltaSource, type LayerPlace } from "../delta/on-device.ts";
+import { readAllValues } from "../files/values.ts";
+import type { FittedLayer } from "../fit.ts";
+import type { DeltaSource, LayerDelta, WeightBlock } from "../plan.ts";
+import { matrixOf } from "../train.ts";
+import { type Formula, rowsOf } from "./formula.ts";
+
+/** An adapted weight whose ΔW = scale · formula. */
+export interface FormulaLayer<T extends string> extends FittedLayer<T> {
+  readonly formula: Formula<T>;
+  readonly scale: number;
+}
+
+/** ΔW of layers by their formulas. */
+export function formulaDeltas<T extends string>(adapter: Adapter, layers: readonly FormulaLayer<T>[]): DeltaSource {
+  return deltaSource(layers, {
+    share: async () => undefined,
+    place: (layer, _, on) => place(adapter, layer, on),
+    async reference({ formula, scale, tensors }, { factor, sample: { rows, cols } }) {
+      const of = await readAllValues(adapter, tensors);
+      const at = (row: number, col: number) => scale * factor * formula.at(of, row, col);
+      return Float64Array.from(rows.flatMap((row) => cols.map((col) => at(row, col))));
+    },
+  });
+}
+
+async function place<T extends string>(
+  adapter: Adapter,
+  { formula, scale, tensors, out, in: input, conv1d }: FormulaLayer<T>,
+  { gpu, staging, factor }: LayerPlace,
+): Promise<LayerDelta["form"]> {
+  const values = await readAllValues(adapter, tensors);
+  const allocate = (label: string, shape: Shape) =>
+    tensorIn(gpu.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
+  const of = mapValues(tensors, (tensor, key) => {
+    const placed = allocate(tensor.name, matrixOf(tensor).shape);
+    write(gpu, placed, values[key]);
+    return placed;
+  });
+  const scaled = scale * factor;
+  if (!conv1d) {
+    return (run, block) => {
+      const rows = { first: block.firstRow, rows: blockRows(block, input) };
+      formula.form(run, of, scaled, rows, block.accumulate ?? false);
+    };
+  }
+  // W is stored (in, out): ΔW is formed whole, and read along its columns.
+  const whole = allocate("ΔW", [out, input]);
+  const one = tensorIn(uploaded(gpu, "one", Float32Array.of(1, 0, 0, 0)), [1, 1], "F32");
+  using run = new Run(gpu, staging);
+  for (const rows of rowsOf(whole)) formula.form(run, of, scaled, rows, false);
+  await run.submit();
+  return (run, block) =>
+    recordStridedSums(run, {
+      x: { of: { ...whole, offset: block.firstRow }, steps: { row: 1, col: whole.pitch, term: 0 } },
+      w: { of: one, steps: { row: 0, col: 0, term: 0 } },
+      y: blockRows(block, out),
+      terms: 1,
+      scale: 1,
+      accumulate: block.accumulate ?? false,
+    });
+}
+
+/** A block of the rows of W as a matrix. */
+function blockRows({ target, at = 0, rows, pitch }: WeightBlock, cols: number): Tensor {
+  return { shape: [rows, cols], dtype: "F32", buffer: target, offset: at, pitch };
+}

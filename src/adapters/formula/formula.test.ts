@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { memoryTensor } from "../files/tensors.ts";
+import { error, numbers, placed, taken } from "../testing/bases.ts";
+import { testFormula } from "../testing/formula.ts";
+import { TEMPLATE } from "../testing/template-method.ts";
+import { UNREAD, unreadRows } from "../testing/weights.ts";
+import { untrainedAdapter } from "../train.ts";
+import { formulaDeltas } from "./deltas.ts";
+
+let gpu: Device;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+});
+afterAll(() => gpu.close());
+
+testFormula(TEMPLATE, [
+  [23, 10, 3],
+  [10, 23, 8],
+]);
+
+test.each([false, true])("ΔW of a stored weight is the reference's; W stored (in, out): %p", async (conv1d) => {
+  const [out, input, r] = [21, 10, 3];
+  const tensors = {
+    a: memoryTensor("m.template_A", "F32", [r, input], new Uint8Array(numbers(r * input).buffer)),
+    b: memoryTensor("m.template_B", "F32", [out, r], new Uint8Array(numbers(out * r).buffer)),
+  };
+  const shape = conv1d ? ([input, out] as const) : ([out, input] as const);
+  const names = { module: "m", tensor: "m.weight", source: "m.weight" };
+  const formula = TEMPLATE.formula({ out, in: input }, r);
+  const layer = { ...names, dtype: "F32", shape, out, in: input, conv1d, tensors, formula, scale: 0.5 } as const;
+  const source = formulaDeltas(untrainedAdapter({}, Object.values(tensors)), [layer]);
+  const live = gpu.memory.liveBytes;
+  const delta = await (await source.upload(gpu)).layer(0, 3, UNREAD);
+  // Rows 4 … of the weight as it is stored, added.
+  const [first, count] = [4, 5];
+  const before = numbers(count * shape[1]);
+  const target = placed(gpu, [count, shape[1]], before);
+  const block = { firstRow: first, rows: count, target: target.buffer, pitch: target.pitch, accumulate: true };
+  {
+    using run = new Run(gpu);
+    delta.form(run, { ...block, ...unreadRows(target.buffer, shape[1]) });
+    await run.submit();
+  }
+  const every = (size: number) => Array.from({ length: size }, (_, at) => at);
+  const whole = await source.reference(0, 3, { rows: every(out), cols: every(input) }, UNREAD);
+  const wanted = before.map((value, at) => {
+    const [row, col] = [first + Math.floor(at / shape[1]), at % shape[1]];
+    return value + (whole[conv1d ? col * input + row : row * input + col] ?? NaN);
+  });
+  expect(error(await taken(gpu, target), wanted)).toBeLessThan(1e-6);
+  gpu.memory.release(target.buffer);
+  delta.release();
+  expect(gpu.memory.liveBytes).toBe(live);
+});

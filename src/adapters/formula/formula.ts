@@ -1,0 +1,34 @@
+import type { Run } from "../../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+
+/** ΔW (out, in) of a module as a formula of the tensors `T` that are trained of it, before α/r. */
+export interface Formula<T extends string> {
+  /** One element in f64, from tensors row by row: the reference that devices are held to. */
+  at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number): number;
+  /** Records some rows of scale · ΔW, assigned or added. */
+  form(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, accumulate: boolean): void;
+  /** Records what the same rows of G = ∂loss/∂ΔW add to the gradients of the tensors. */
+  fold(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, gradients: Matrices<T>): void;
+}
+
+/** Trained tensors on a device, F32: a vector is one row. */
+export type Matrices<T extends string> = Readonly<Record<T, Tensor>>;
+
+/** Rows of ΔW or G, of a matrix (out, in): F32, and few enough to be bound at once. */
+export interface DeltaRows {
+  readonly first: number;
+  /** (count, in). */
+  readonly rows: Tensor;
+}
+
+/** Less than every device binds at once. */
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** All rows of a matrix. */
+export function* rowsOf(matrix: Tensor): Generator<DeltaRows> {
+  const [count] = matrix.shape;
+  const most = Math.max(1, Math.floor(MOST_BYTES / (matrix.pitch * 4)));
+  for (let first = 0; first < count; first += most) {
+    yield { first, rows: sliceRows(matrix, first, Math.min(most, count - first)) };
+  }
+}

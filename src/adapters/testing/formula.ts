@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { mapValues } from "../../files/map-values.ts";
+import { shapeElements } from "../../files/safetensors/header.ts";
+import type { DeltaRows } from "../formula/formula.ts";
+import type { FormulaMethod } from "../formula/method.ts";
+import { matrixOf } from "../train.ts";
+import { error, numbers, placed, taken } from "./bases.ts";
+
+const SCALE = 0.7;
+
+/** Rows of a matrix in parts that begin anywhere, as no device's limits would cut them. */
+function partsOf(matrix: Tensor, cuts: readonly number[]): DeltaRows[] {
+  const ends = [...cuts.filter((cut) => cut < matrix.shape[0]), matrix.shape[0]];
+  return ends.map((end, at) => {
+    const first = ends[at - 1] ?? 0;
+    return { first, rows: sliceRows(matrix, first, end - first) };
+  });
+}
+
+/**
+ * Holds a formula's ΔW to its definition, and its gradients to slopes of that.
+ * @param modules out, in and rank: tall, wide and square, with sizes that nothing divides
+ */
+export function testFormula<T extends string>(
+  { title, formula, tensors }: FormulaMethod<T>,
+  modules: readonly (readonly [out: number, input: number, rank: number])[],
+): void {
+  let gpu: Device;
+  beforeAll(async () => {
+    gpu = await openTestDevice({ limits: "guaranteed" });
+  });
+  afterAll(() => gpu.close());
+
+  describe.each(modules)(`${title}: ΔW (%d, %d) of rank %d`, (out, input, r) => {
+    const shape = { out, in: input };
+    const one = formula(shape, r);
+    const shapes = tensors.shapes({ r }, { ...shape, module: "" });
+    const valuesOf = () => mapValues(shapes, (size) => numbers(shapeElements(size)));
+    const place = (values: ReturnType<typeof valuesOf>) =>
+      mapValues(shapes, (size, key) => placed(gpu, matrixOf({ name: key, shape: size }).shape, values[key], 64));
+    const deltaOf = (values: Readonly<Record<T, ArrayLike<number>>>) =>
+      Float64Array.from({ length: out * input }, (_, at) => one.at(values, Math.floor(at / input), at % input));
+
+    test.each([
+      ["assigned", false, []],
+      ["assigned in parts", false, [1, 8, 9, 21]],
+      ["added in parts", true, [3, 20]],
+    ] as const)("is the definition's, %s", async (_, accumulate, cuts) => {
+      const values = valuesOf();
+      const before = numbers(out * input);
+      const [of, target] = [place(values), placed(gpu, [out, input], before)];
+      // What is assigned clears the padding, too; what is added finds it cleared.
+      if (!accumulate) gpu.write(target.buffer, new Float32Array(target.buffer.size / 4).fill(5));
+      using run = new Run(gpu);
+      for (const part of partsOf(target, cuts)) one.form(run, of, SCALE, part, accumulate);
+      await run.submit();
+      const wanted = deltaOf(values).map((value, at) => SCALE * value + (accumulate ? itemAt(before, at) : 0));
+      expect(error(await taken(gpu, target), wanted)).toBeLessThan(1e-6);
+      for (const { buffer } of [target, ...Object.values<Tensor>(of)]) gpu.memory.release(buffer);
+    });
+
+    test.each([
+      ["whole", []],
+      ["in parts", [1, 8, 9, 21]],
+    ] as const)("its gradients are slopes of Σ G ⊙ ΔW, %s", async (_, cuts) => {
+      const [values, begun, g] = [valuesOf(), valuesOf(), numbers(out * input)];
+      const [of, gradients, placedG] = [place(values), place(begun), placed(gpu, [out, input], g)];
+      using run = new Run(gpu);
+      for (const part of partsOf(placedG, cuts)) one.fold(run, of, SCALE, part, gradients);
+      await run.submit();
+      const exact = mapValues(values, (of) => Float64Array.from(of));
+      const sum = () => deltaOf(exact).reduce((total, value, at) => total + value * itemAt(g, at), 0);
+      for (const key of Object.keys(shapes) as T[]) {
+        const wanted = exact[key].map((value, at) => {
+          const moved = (by: number) => {
+            exact[key][at] = value + by;
+            return sum();
+          };
+          const slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+          exact[key][at] = value;
+          return SCALE * slope + itemAt(begun[key], at);
+        });
+        expect(error(await taken(gpu, gradients[key]), wanted), key).toBeLessThan(1e-5);
+      }
+      for (const all of [of, gradients]) {
+        for (const { buffer } of Object.values<Tensor>(all)) gpu.memory.release(buffer);
+      }
+      gpu.memory.release(placedG.buffer);
+    });
+  });
+}

@@ -1,0 +1,198 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFile } from "node:fs/promises";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { convertAdapter } from "../../adapters/convert.ts";
+import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import type { BasesOrigin } from "../../adapters/plan.ts";
+import { openAdapter } from "../../adapters/open.ts";
+import { read } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { Tape } from "../../compute/tensor/tape.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { initialSettings } from "../model/init-adapter.ts";
+import { Engine } from "../loop/engine.ts";
+import type { AskedSettings } from "../settings/resolve-settings.ts";
+import { formatSettings, parseTrainSettings } from "../settings/settings.ts";
+import { loadRunData, planRun } from "../text/data.ts";
+import { ModelSource } from "../text/model.ts";
+import { outcomeOf, Recording, settingsFor } from "./runs.ts";
+import { ShortRuns } from "./short-runs.ts";
+
+/** q and k lie joined with v, up with gate: 5 layers of each, wide, tall and square. */
+const TARGETS = ["q_proj", "k_proj", "up_proj", "down_proj"];
+
+const SHORT = { targets: TARGETS, batchSize: 2, gradAccum: 2, steps: 4, saveEvery: 2, evalEvery: 2 };
+
+/** What an adapter method is asked for in its walk. */
+export interface MethodCase {
+  /** Flags and rates with which a few steps change a tiny model. */
+  readonly asked: Partial<AskedSettings>;
+  /** The tensors of one module's gradient, by the ends of their names. */
+  readonly trained: readonly string[];
+  /** What draws the random matrices, as merges name it; none where there are no such. */
+  readonly bases?: BasesOrigin;
+}
+
+/** The validation loss before the first step. */
+function firstLoss({ metrics: [first] }: Recording): number {
+  return first !== undefined && "valid_loss" in first ? first.valid_loss : NaN;
+}
+
+const squaresOf = (sum: number, value: number) => sum + value * value;
+
+/** Holds a method to what every one promises: runs, gradients, merges, both formats, going on and resuming. */
+export function walkMethod(method: string, { asked, trained, bases = "none" }: MethodCase): void {
+  describe(`${method}:`, () => {
+    let runs: ShortRuns;
+    beforeAll(async () => {
+      runs = await ShortRuns.open({ data: 8, valid: 2 });
+    });
+    afterAll(() => runs[Symbol.asyncDispose]());
+
+    const small = (more: Partial<AskedSettings> = {}) =>
+      settingsFor({ data: runs.data, valid: runs.valid, method, ...SHORT, ...asked, ...more });
+    const at = (...names: string[]) => runs.folder.at("made", ...names);
+    let made: { loss: number; first: number };
+    beforeAll(async () => {
+      const before = runs.gpu.memory.liveBytes;
+      const { result, recording } = await runs.train("made", await small());
+      expect(runs.gpu.memory.liveBytes).toBe(before);
+      made = { loss: result.validLoss ?? NaN, first: firstLoss(recording) };
+    });
+
+    test("a run begins with the base itself, and learns", async () => {
+      const still = await runs.train("still", await runs.settings({ method: "lora", steps: 1, learningRate: 0 }));
+      expect(Math.abs(made.first - firstLoss(still.recording))).toBeLessThan(1e-5);
+      expect(made.loss).toBeLessThan(made.first - 0.01);
+      expect(await readFile(at("adapter", "README.md"), "utf8")).toContain("adapter");
+    });
+
+    test("its settings are what run.json says", async () => {
+      const settings = await small();
+      expect(parseTrainSettings(formatSettings(settings), "run.json")).toEqual(settings);
+    });
+
+    test("with dropout, an interrupted run ends with the bytes of one that was not", async () => {
+      const settings = await small({ dropout: 0.1 });
+      await runs.train("whole", settings);
+      // Stopped after its third step, which is no save.
+      const stop = new AbortController();
+      const stopping = new Recording();
+      stopping.onStep = (step) => void (step === 2 && stop.abort());
+      await runs.train("parts", settings, stopping, stop.signal);
+      await runs.train("parts", settings);
+      expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("whole")));
+    });
+
+    test("recomputing activations changes no loss", async () => {
+      const [kept, spared] = [await small({ steps: 2 }), await small({ steps: 2, checkpointActivations: true })];
+      const { recording } = await runs.train("kept", kept);
+      expect((await runs.train("spared", spared)).recording.losses).toEqual(recording.losses);
+    });
+
+    test("its adapter is merged, and verified; chat has the bytes of the merged folder", async () => {
+      const merging = { ...OPTIONS, base: STORIES, adapters: [at()], out: runs.folder.at("merged"), verify: true };
+      const result = await merge(merging, new Notes(), new AbortController().signal);
+      expect([result.merged, result.bases]).toEqual([20, [bases]]);
+      expect(result.maxErrorUlp).toBeDefined();
+      const [decoder, whole] = [await Decoder.load(runs.gpu, STORIES), await Decoder.load(runs.gpu, merging.out)];
+      await using weights = await AdaptedWeights.open(decoder, STORIES);
+      await weights.apply([{ path: at(), scale: 1 }]);
+      for (const [name, { buffer }] of decoder.weights.tensors) {
+        const other = whole.weights.tensors.get(name);
+        if (other === undefined) throw new Error(name);
+        expect(await read(runs.gpu, buffer)).toEqual(await read(runs.gpu, other.buffer));
+      }
+      for (const one of [decoder, whole]) one.release();
+    });
+
+    test("both formats hold the same, and training goes on from either as if there had been no pause", async () => {
+      {
+        await using adapter = await openAdapter(at());
+        await convertAdapter(adapter, { to: "json", out: at("a.json"), projections: undefined });
+        await using json = await openAdapter(at("a.json"));
+        await convertAdapter(json, { to: "peft", out: at("peft"), projections: undefined });
+        await using again = await openAdapter(at("peft"));
+        for (const [name, tensor] of adapter.tensors) {
+          expect(await again.tensors.get(name)?.readAll(), name).toEqual(await tensor.readAll());
+        }
+        expect([again.config, again.bases]).toEqual([adapter.config, adapter.bases]);
+      }
+      for (const name of ["a.json", "peft"]) {
+        const init = await initialSettings(at(name), {});
+        expect(init.method as string).toBe(method);
+        const settings = await small({ ...init, steps: 1, initAdapter: at(name) });
+        const { recording } = await runs.train(`on-${name}`, settings);
+        expect(Math.abs(firstLoss(recording) - made.loss)).toBeLessThan(1e-5);
+      }
+    });
+
+    test("through the model its gradient is the slope of the loss", async () => {
+      const settings = await small({ gradAccum: 1 });
+      const { steps } = planRun(settings, (await loadRunData(settings, STORIES)).data);
+      await using source = await ModelSource.open(settings, { folder: STORIES, weights: undefined });
+      const staging = runs.gpu.staging;
+      const place = { staging, tokens: 128, microBatches: 1, budget: 2 ** 30, choices: undefined };
+      using model = await source.place(runs.gpu, place);
+      await model.weights.fill();
+      const { parameters, task } = model;
+      {
+        using run = new Run(runs.gpu, staging);
+        model.method.begin?.(run);
+        await run.submit();
+      }
+      // Away from its start, where some gradients are zero.
+      for (const [salt, { name }] of parameters.all.entries()) {
+        const start = (await parameters.read(name)).map((value, i) => value + 0.02 * Math.sin(i * 1.7 + salt));
+        parameters.write(name, "value", start);
+      }
+      const step = steps.step(0);
+      const batch = itemAt(step.microBatches, 0);
+      const count = task.termsOf(batch);
+      {
+        using run = new Run(runs.gpu, staging);
+        const tape = new Tape(run);
+        const { method: own } = model;
+        for (const { value, gradient } of own.watched()) tape.watch(value, gradient, value.offset);
+        own.prepare(run);
+        const linears = own.linears({ kind: "train", step: 0, microBatch: 0 });
+        const losses = task.losses(tape, linears, batch, { checkpointing: false });
+        const ones = new Float32Array(count).fill(1 / count);
+        tape.backward(losses, run.upload("gradient", losses.shape, ones));
+        tape.release(losses);
+        own.finish(run);
+        await run.submit();
+      }
+      const { betas, eps, weightDecay, gradClip } = settings;
+      const optimizer = { betas, eps, weightDecay, gradClip };
+      const own = parameters.all.map(({ name }) => name);
+      const values = new Map<string, { start: Float32Array<ArrayBuffer>; gradient: Float32Array<ArrayBuffer> }>();
+      for (const name of own) {
+        values.set(name, { start: await parameters.read(name), gradient: await parameters.read(name, "gradient") });
+      }
+      using engine = new Engine(runs.gpu, model, { optimizer, checkpointing: false, staging });
+      for (const ending of trained) {
+        const moving = own.filter((name) => name.endsWith(ending));
+        const squares = moving.flatMap((name) => [...(values.get(name)?.gradient ?? [])]).reduce(squaresOf, 0);
+        expect(squares, ending).toBeGreaterThan(0);
+        // Along the gradient the loss changes by `by` as long as it is a plane.
+        const lossAt = async (by: number) => {
+          for (const name of moving) {
+            const { start, gradient } = values.get(name) ?? { start: new Float32Array(), gradient: [] };
+            const moved = start.map((value, i) => value + (by / squares) * itemAt(gradient, i));
+            parameters.write(name, "value", moved);
+          }
+          return (await engine.sampleLoss(step)) ?? NaN;
+        };
+        const h = 0.02;
+        const near = (await lossAt(h)) - (await lossAt(-h));
+        const far = (await lossAt(2 * h)) - (await lossAt(-2 * h));
+        expect((8 * near - far) / (12 * h), ending).toBeCloseTo(1, 2);
+        await lossAt(0);
+      }
+    });
+  });
+}
