@@ -149,6 +149,11 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     start: "trained",
   },
+  kradapter: { options: { ...RECIPE, method: "kradapter", targets: TARGETS, rank: 5 }, start: "ours" },
+  "kradapter, gone on with": {
+    options: { ...RECIPE, method: "kradapter", targets: "all-linear", schedule: "constant", "batch-size": 4 },
+    start: "trained",
+  },
   full: { options: { ...RECIPE, method: "full", "learning-rate": 2e-4 } },
 };
 

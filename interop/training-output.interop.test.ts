@@ -38,6 +38,7 @@ const CASES: Readonly<Record<string, Options>> = {
   "vera, redrawn": { method: "vera", targets: TARGETS, "learning-rate": 5e-2, "basis-seed": -5, projections: "no" },
   "vera, philox": { method: "vera", targets: "all-linear", rank: 64, "learning-rate": 5e-2, generator: "philox-v1" },
   dora: { method: "dora", targets: TARGETS, rank: 4 },
+  kradapter: { method: "kradapter", targets: TARGETS, "learning-rate": 1e-2 },
 };
 
 let folder: string;
@@ -108,13 +109,32 @@ describe("what is trained computes the same in PEFT, here, and merged", () => {
         expect(distance(await theirLogits(merged, null), peft)).toBeLessThan(1e-3);
         expect(distance(await theirLogits(base, null), peft)).toBeGreaterThan(0.05);
         const names = [...openTensors(join(adapter, "adapter_model.safetensors")).keys()];
-        const saves = options["projections"] !== "no" && options["method"] !== "lora" && options["method"] !== "dora";
+        const hasBases = options["method"] === undefined || options["method"] === "vera";
+        const saves = options["projections"] !== "no" && hasBases;
         expect(names.filter((tensor) => /^base_model\.(?:randlora|vera)_/.test(tensor))).toHaveLength(saves ? 2 : 0);
       },
       TIMEOUT,
     );
   }
 });
+
+test(
+  "KRAdapter's merge is numpy's in f64, rounded once",
+  async () => {
+    const [run, merged, out] = [join(folder, "kr"), join(folder, "kr-merged"), join(folder, "kr.safetensors")];
+    await train(STORIES, { method: "kradapter", targets: TARGETS, rank: 5, "learning-rate": 1e-2 }, run);
+    await merge([STORIES, run, "--out", merged]);
+    await python.request(v.null(), "kradapter_merged", { base: STORIES, adapter: join(run, "adapter"), out });
+    const [ours, exact] = [openTensors(merged), openTensors(out)];
+    expect(exact.size).toBe(35);
+    for (const [name, tensor] of exact) {
+      const found = ours.get(name)?.values() ?? [];
+      // Of a product of two factors and a sum, each rounded.
+      tensor.values().forEach((value, at) => expect(Math.abs((found[at] ?? NaN) - value)).toBeLessThan(2 ** -22));
+    }
+  },
+  TIMEOUT,
+);
 
 test.each(["llama-f32", "qwen2-f16", "mistral-bf16"])(
   "a DoRA of %s begins with PEFT's magnitudes: norms in the weight's dtype",

@@ -200,4 +200,6 @@ export const CASES: readonly Case[] = [
       ["chat", "run", ...PROMPT],
     ],
   },
+  // Last: commits before it have no such method, and end the comparison.
+  trained("kradapter", "--method kradapter"),
 ];

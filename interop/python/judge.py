@@ -19,6 +19,7 @@ from answers import answers
 from blocks import blocks, rounded_model
 from cases import CASES
 from commonsense import commonsense, commonsense_samples
+from kradapter import kradapter_merged
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
 from peft import PeftConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
@@ -172,6 +173,7 @@ def main() -> None:
             "valid_loss": valid_loss,
             "tiny_model": tiny_model,
             "last_logits": last_logits,
+            "kradapter_merged": kradapter_merged,
             "initial_magnitudes": initial_magnitudes,
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,

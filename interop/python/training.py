@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kradapter
 import torch
 from adapters import load_base
 from decoders import DTYPES, cases, randomise
@@ -110,6 +111,13 @@ def target_modules(targets: str | None) -> str | list[str] | None:
     return targets.split(",")
 
 
+def with_adapter(model: torch.nn.Module, adapter: str, is_trainable: bool = False) -> torch.nn.Module:
+    config = kradapter.settings_of(adapter)
+    if config is not None:
+        return kradapter.with_kradapter(model, adapter, config)
+    return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+
+
 def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.Module:
     """The model to train, in f32. The bases lie on the grid of the checkpoint's dtype, as PEFT leaves them."""
     method = options.get("method", "randlora")
@@ -117,7 +125,7 @@ def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.M
     if method == "full":
         return model.float()
     if adapter is not None:
-        return PeftModel.from_pretrained(model, adapter, is_trainable=True).float()
+        return with_adapter(model, adapter, is_trainable=True).float()
     if method == "vera":
         config = VeraConfig(
             r=options.get("rank", 256),
@@ -143,6 +151,7 @@ def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.M
 def trained_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """What is trained, by the name that it has in a file."""
     named = ((name.replace(".default", ""), p) for name, p in model.named_parameters() if p.requires_grad)
+    named = ((kradapter.PREFIX + name if "kradapter_" in name else name, p) for name, p in named)
     return {name.replace("magnitude_vector.weight", "magnitude_vector"): p for name, p in named}
 
 
@@ -213,7 +222,7 @@ def initial_magnitudes(base: str, targets: str, out: str) -> None:
 def load_trained(base: str, options: Options, adapter: str | None) -> torch.nn.Module:
     """What somebody trained, in f32: a model's folder, or a base with an adapter's."""
     model = load(Path(base), options)
-    return (model if adapter is None else PeftModel.from_pretrained(model, adapter)).float().eval()
+    return (model if adapter is None else with_adapter(model, adapter)).float().eval()
 
 
 def valid_loss(base: str, options: Options, valid: str, adapter: str | None) -> float:

@@ -1,5 +1,15 @@
 /** Every method, the default one first. Each is a folder here and a line in `methods.ts`, which the command line does without. */
-export const METHOD_NAMES = ["randlora", "lora", "dora", "vera", "nola", "pranc", "hybrid", "full"] as const;
+export const METHOD_NAMES = [
+  "randlora",
+  "lora",
+  "dora",
+  "vera",
+  "nola",
+  "pranc",
+  "kradapter",
+  "hybrid",
+  "full",
+] as const;
 
 export type MethodName = (typeof METHOD_NAMES)[number];
 

@@ -4,6 +4,7 @@ import type { BaseModel } from "./base/base.ts";
 import { dora } from "./dora/method.ts";
 import { full } from "./full/method.ts";
 import { hybrid } from "./hybrid/method.ts";
+import { kradapter } from "./kradapter/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method.ts";
@@ -17,7 +18,7 @@ import type { Adapter } from "./adapter.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
-const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, hybrid, full } satisfies Record<
+const DEFINITIONS = { randlora, lora, dora, vera, nola, pranc, kradapter, hybrid, full } satisfies Record<
   MethodName,
   TrainedMethod
 >;

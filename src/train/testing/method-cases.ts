@@ -21,6 +21,7 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
     bases: "philox-v1",
   },
   pranc: { asked: { bases: 24, alpha: 3, learningRate: 0.05 }, trained: ["pranc_coefficients"], bases: "philox-v1" },
+  kradapter: { asked: { rank: 5, learningRate: 1e-2 }, trained: ["kradapter_U", "kradapter_V"] },
   hybrid: {
     asked: { rank: 8, loraRank: 2, learningRate: 5e-3 },
     trained: ["randlora_lambda", "lora_B.weight"],

@@ -32,7 +32,7 @@ function totals({ reports }: MergeSummary) {
 }
 
 /** What is shown where no generator draws an adapter's bases. */
-const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none (LoRA)" };
+const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none" };
 
 /** A dry run has measured nothing: null stands where a merge has figures. */
 export function mergeJson(summary: MergeSummary, dryRun: boolean): object {
