@@ -2,26 +2,7 @@ import type { Context } from "./context.ts";
 import type { Option, ValueOf } from "./option.ts";
 
 /*
- * How a command file looks:
- *
- *   export const command = defineCommand({
- *     name: "merge",
- *     summary: "Add adapters to a model's weights and write the result",
- *     example: "randlora merge smollm2 my-adapter --out smollm2-mine",
- *     arguments: { base: required("BASE", "the model"), adapters: variadic("ADAPTER", "what to add to it") },
- *     options: {
- *       out: text({ value: "PATH", topic: "Output", help: "where to write", defaultText: "BASE-merged" }),
- *       dtype: choice(["keep", "f32", "f16", "bf16"], { topic: "Output", help: "…", default: "keep" }),
- *       maxShardSize: bytes({ topic: "Output", help: "…", default: 5e9 }),   // --max-shard-size
- *       scale: repeat(number({ value: "S", topic: "Adapters", help: "…" })), // readonly number[]
- *       force: flag({ topic: "Output", help: "replace an existing output" }),
- *     },
- *     async run({ base, adapters }, { out, dtype, scale, force }, context) {
- *       const { merge } = await import("../src/adapters/merge/to-files/run.ts");             // lazily: --help stays fast
- *       …
- *       context.result(summary, () => formatTable(rows));                    // --json prints `summary`
- *     },
- *   });
+ * How a command file looks: testing/template-command.ts.
  *
  * Throw a RandloraError to fail: code "usage" ends with status 2, any other with 1. `--device`, `--threads`, `--quiet`, `--verbose`,
  * `--profile`, `--json`, `--config`, `--help` and `--version` exist on every command and arrive in the context.

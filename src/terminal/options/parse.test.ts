@@ -104,7 +104,7 @@ describe("refuses, naming the nearest", () => {
     }
     expect(refusal("show", "wrok", "--help")).toEqual(["usage", "unknown command 'wrok'", "did you mean work?"]);
     expect(refusal("stir", "--help")).toEqual(["usage", "unknown command 'stir'", "did you mean mix?"]);
-    expect(refusal("xyzzy")[2]).toBe("one of: mix, fail, walk, wait, pour, say, show; see sample --help");
+    expect(refusal("xyzzy")[2]).toBe("one of: mix, fail, walk, wait, pour, say, show, count; see sample --help");
     for (const argv of [
       ["show", "--help"],
       ["show", "--device", "x", "--help"],
@@ -119,7 +119,7 @@ describe("refuses, naming the nearest", () => {
     expect(refusal("--json")).toEqual([
       "usage",
       "sample: no command given",
-      "one of: mix, fail, walk, wait, pour, say, show; see sample --help",
+      "one of: mix, fail, walk, wait, pour, say, show, count; see sample --help",
     ]);
     expect(refusal("show")).toEqual(["usage", "sample show: no command given", "one of: work; see sample show --help"]);
     expect(refusal("mix", "a")).toEqual(["usage", "missing required argument 'OTHER'", "see sample mix --help"]);

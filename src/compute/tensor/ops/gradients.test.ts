@@ -8,6 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { type OpCase, type Operand, random } from "../testing/case.ts";
 import { visitOps } from "../testing/every-op.ts";
 import { entries, largestOf, mapped, place, relativeError, take } from "../testing/placed.ts";
+import { DOUBLED_CASES, doubled } from "../testing/template-op.ts";
 import { OPS } from "./index.ts";
 
 const stagings = new Stagings();
@@ -135,11 +136,9 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 }
 
 visitOps(tryAll);
+// The template that CONTRIBUTING.md names.
+tryAll(doubled, DOUBLED_CASES);
 
 test("every op of the registry is tried", () => {
-  expect([...tried].toSorted()).toEqual(
-    Object.values(OPS)
-      .map(({ name }) => name)
-      .toSorted(),
-  );
+  expect([...tried].toSorted()).toEqual([...Object.values(OPS), doubled].map(({ name }) => name).toSorted());
 });

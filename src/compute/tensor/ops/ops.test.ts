@@ -9,6 +9,7 @@ import type { Tensor } from "../tensor.ts";
 import type { OpCase, Operand } from "../testing/case.ts";
 import { visitOps } from "../testing/every-op.ts";
 import { entries, mapped, place, relativeError, take } from "../testing/placed.ts";
+import { DOUBLED_CASES, doubled } from "../testing/template-op.ts";
 import { OPS } from "./index.ts";
 
 const stagings = new Stagings();
@@ -71,6 +72,8 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 }
 
 visitOps(tryAll);
+// The template that CONTRIBUTING.md names.
+tryAll(doubled, DOUBLED_CASES);
 
 test.each(STAGING_NAMES)("the soft cap makes no number of NaN, alone or within the loss, %s", async (name) => {
   const [gpu, staging] = stagings.get(name);
@@ -88,9 +91,5 @@ test.each(STAGING_NAMES)("the soft cap makes no number of NaN, alone or within t
 });
 
 test("every op of the registry is tried", () => {
-  expect([...tried].toSorted()).toEqual(
-    Object.values(OPS)
-      .map(({ name }) => name)
-      .toSorted(),
-  );
+  expect([...tried].toSorted()).toEqual([...Object.values(OPS), doubled].map(({ name }) => name).toSorted());
 });

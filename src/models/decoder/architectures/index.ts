@@ -11,7 +11,8 @@ import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3];
+/** A new architecture is a file here and an entry of this list. */
+export const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3];
 
 /** `model_type`s that can be run. */
 export const SUPPORTED_TYPES: readonly string[] = ARCHITECTURES.map(({ type }) => type);

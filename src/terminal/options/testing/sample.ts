@@ -20,6 +20,7 @@ import {
 } from "../command.ts";
 import type { Program } from "../names.ts";
 import { runProcess } from "../process.ts";
+import { command as count } from "./template-command.ts";
 
 const mix = defineCommand({
   name: "mix",
@@ -154,7 +155,17 @@ export const sample: Program = {
   version: "1.2.3",
   summary: "A program for tests",
   example: "sample mix base one",
-  commands: [mix, fail, walk, wait, pour, say, defineGroup({ name: "show", summary: "Show things", commands: [work] })],
+  commands: [
+    mix,
+    fail,
+    walk,
+    wait,
+    pour,
+    say,
+    defineGroup({ name: "show", summary: "Show things", commands: [work] }),
+    // The template that CONTRIBUTING.md names.
+    count,
+  ],
   perCommand: ["gait"],
 };
 
