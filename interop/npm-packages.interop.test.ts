@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,6 +8,7 @@ import { launcherManifest, packNpm, platformManifest, platformPackage } from "..
 import { hostTarget, isTarget, TARGETS } from "../scripts/runtimes.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
 
+setDefaultTimeout(600_000);
 const ROOT = join(import.meta.dir, "..");
 const targets = Object.keys(TARGETS).filter(isTarget);
 const host = hostTarget();
