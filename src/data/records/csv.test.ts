@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { refusalOf } from "../../../files/testing/folder.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
 import { parseCsv } from "./csv.ts";
 
 const fieldsOf = (text: string, separator?: string) => parseCsv(text, "x.csv", separator).map(({ fields }) => fields);

@@ -1,4 +1,4 @@
-import { RandloraError } from "../../../files/errors.ts";
+import { RandloraError } from "../../files/errors.ts";
 
 /**
  * Reads a table of values separated by `separator` (RFC 4180): its first line names the columns.

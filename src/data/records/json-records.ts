@@ -57,7 +57,7 @@ function parsePiece(path: string, { line, bytes }: JsonPiece): DataRecord {
   throw new RandloraError("data", `${oneLine(path)}: ${place}: ${found}, not an object with a sample's fields`);
 }
 
-async function* withoutByteOrderMark(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* withoutByteOrderMark(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let first = true;
   for await (const chunk of chunks) {
     const marked = first && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf;

@@ -95,6 +95,25 @@ test("the format is told by the content, not by the name", async () => {
   expect(await readAll(folder.file("c.json"))).toHaveLength(4);
 });
 
+test("plain text has a record a line, a table one a row", async () => {
+  await using folder = await DataFolder.with({
+    "a.txt": "\ufeffOnce [1]\r\n\n \n{x}",
+    "b.csv": '\ufeffprompt,completion\r\n"1+1=","2"\n"a\n""b""",\n',
+    "c.txt": '{"text": "a"}\n',
+    "d.csv": "text\na,b\n",
+    "e.txt": new Uint8Array([0x41, 0x0a, 0xff]),
+  });
+  const text = (line: number, words: string) => ({ line, place: `line ${line}`, fields: { text: words } });
+  expect(await readAll(folder.file("a.txt"))).toEqual([text(1, "Once [1]"), text(4, "{x}")]);
+  expect((await readAll(folder.file("b.csv"))).map(({ line, fields }) => [line, fields])).toEqual([
+    [2, { prompt: "1+1=", completion: "2" }],
+    [3, { prompt: 'a\n"b"', completion: "" }],
+  ]);
+  expect(await readAll(folder.file("c.txt"))).toEqual([text(1, "a")]);
+  await expect(readAll(folder.file("d.csv"))).rejects.toThrow("d.csv: line 2: 2 values for 1 columns");
+  await expect(readAll(folder.file("e.txt"))).rejects.toThrow("e.txt: line 2: not UTF-8");
+});
+
 test("what is compressed, missing or a folder is refused", async () => {
   await using folder = await DataFolder.with({ "a.jsonl.gz": Bun.gzipSync("{}") });
   await expect(readAll(folder.file("a.jsonl.gz"))).rejects.toThrow("a.jsonl.gz: compressed (gzip)");

@@ -1,9 +1,11 @@
+import { extname } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { ChunkedFile } from "./chunks.ts";
 import { readJsonRecords } from "./json-records.ts";
 import { readParquetRecords } from "./parquet-records.ts";
 import type { DataRecord } from "./record.ts";
+import { readCsvRecords, readTextRecords } from "./text-records.ts";
 
 /** First bytes of compressed files, which are not looked into. */
 const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[] = [
@@ -15,7 +17,8 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
 ];
 
 /**
- * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes.
+ * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes; what
+ * is called .csv as a table, and what is called .txt and is no JSON as plain text.
  *
  * @param columns of a parquet file that are read
  * @throws {RandloraError} naming the file and the line or row
@@ -27,6 +30,10 @@ export async function* readRecords(path: string, columns: readonly string[]): As
   if (compressed !== undefined) {
     throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
   }
-  if (new TextDecoder().decode(start.subarray(0, 4)) === "PAR1") yield* readParquetRecords(path, columns);
+  const begin = new TextDecoder().decode(start);
+  const extension = extname(path).toLowerCase();
+  if (begin.startsWith("PAR1")) yield* readParquetRecords(path, columns);
+  else if (extension === ".csv") yield* readCsvRecords(path, file.chunks());
+  else if (extension === ".txt" && !/^\s*[{[]/.test(begin)) yield* readTextRecords(path, file.chunks());
   else yield* readJsonRecords(path, file.chunks());
 }

@@ -3,7 +3,7 @@ import { extname, isAbsolute, join, relative, sep } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine, quote } from "../../../files/failure.ts";
 import { readRecords } from "../../records/records.ts";
-import { parseCsv } from "./csv.ts";
+import { parseCsv } from "../../records/csv.ts";
 import { fileSet, readText } from "./files.ts";
 import { classify, type GivenLabel } from "./labels.ts";
 import { type ImageSet, textsOf } from "./types.ts";

@@ -1,6 +1,6 @@
 import { extname, join } from "node:path";
 import { oneLine } from "../../../files/failure.ts";
-import { parseCsv } from "../datasets/csv.ts";
+import { parseCsv } from "../../records/csv.ts";
 import { fileSet, readText, within } from "../datasets/files.ts";
 import { openClassFolders } from "./class-folders.ts";
 import { type NamedSet, TRAIN_TEST } from "./types.ts";

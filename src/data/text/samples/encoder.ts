@@ -69,7 +69,7 @@ export class SampleEncoder {
       case "completion":
         return this.#encodePrompted(sample.prompt, sample.completion);
       case "chat":
-        return this.#encodeChat(sample.messages, sample.tools);
+        return this.#encodeChat(this.#withoutPrompt(sample.messages, sample.prompt), sample.tools);
       case "instruction": {
         const { instruction, input, output } = sample;
         const request = input === "" ? instruction : `${instruction}\n\n${input}`;
@@ -108,6 +108,12 @@ export class SampleEncoder {
     const { endOfSequence } = this.#options;
     const ids = [...prompt, ...completion, ...(endOfSequence === undefined ? [] : [endOfSequence])];
     return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length), format: "completion" };
+  }
+
+  /** The assistant's turns of a prompt are not trained on, unless prompts are. */
+  #withoutPrompt(messages: readonly TrainingMessage[], prompt = 0): readonly TrainingMessage[] {
+    if (this.#options.trainOnPrompt === true) return messages;
+    return messages.map((message, i) => (i < prompt ? { ...message, weight: 0 } : message));
   }
 
   #encodeChat(messages: readonly TrainingMessage[], tools: readonly unknown[] | undefined): MarkedSample {

@@ -49,6 +49,15 @@ test.each([
   });
 });
 
+test("tables and plain text, where there is nothing else to train on", async () => {
+  await using folder = await DataFolder.with({ "train.csv": "text\na\n", "valid.txt": "b\n" });
+  const found = { train: folder.file("train.csv"), valid: folder.file("valid.txt"), test: undefined };
+  expect(await locateData({ data: folder.path })).toEqual(found);
+  await using other = await DataFolder.with({ "train.jsonl": A, "train.txt": "notes", "valid.csv": "x" });
+  const own = { train: other.file("train.jsonl"), valid: undefined, test: undefined };
+  expect(await locateData({ data: other.path })).toEqual(own);
+});
+
 test("beside a file to train on, data/ is not looked into", async () => {
   await using folder = await DataFolder.with({ "train.jsonl": A, "data/train.json": "[]", "data/valid.jsonl": B });
   const found = await locateData({ data: folder.path });
@@ -62,7 +71,7 @@ describe("refuses", () => {
     await using folder = await DataFolder.with({ "train.json": "[]", "train.jsonl": A });
     await using other = await DataFolder.with({ "data.jsonl": A });
     await refuse({ data: folder.path }, "both train.jsonl and train.json are there");
-    await refuse({ data: other.path }, "no train.jsonl (nor .json, nor .parquet)");
+    await refuse({ data: other.path }, "no train.jsonl (nor .json, .parquet, .csv or .txt)");
     await refuse({ data: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.path }, "a folder, not a file");

@@ -24,6 +24,8 @@ export interface DataFiles {
 
 const SAME_HINT = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
 const EXTENSIONS = [".jsonl", ".json", ".parquet"] as const;
+/** Looked for where there is no training file of the others: beside one they may be anything. */
+const PLAIN_EXTENSIONS = [".csv", ".txt"] as const;
 /** What splits are called by mlx-lm and on the Hub (`datasets`), the first being what errors and documents say. */
 const SPLITS = {
   train: ["train", "training"],
@@ -64,7 +66,11 @@ async function findInFolder(folder: string, wanted: { valid: boolean; test: bool
   // A copy of a repository on the Hub has its files in data/; beside a file to train on, data/ is something else.
   const inside = names.some(isTrain) ? [] : await readdir(join(folder, "data")).catch((): string[] => []);
   const sorted = [...names, ...inside.map((name) => join("data", name))].toSorted();
-  const all = EXTENSIONS.flatMap((extension) => sorted.filter((name) => name.endsWith(extension)));
+  const filesWith = (extensions: readonly string[]) =>
+    extensions.flatMap((extension) => sorted.filter((name) => name.endsWith(extension)));
+  const plain = filesWith(PLAIN_EXTENSIONS);
+  const isPlain = !sorted.some(isTrain) && plain.some((name) => isOf(SPLITS.train, name));
+  const all = isPlain ? plain : filesWith(EXTENSIONS);
   const find = (stems: readonly string[]): string | undefined => {
     const found = all.filter((name) => isOf(stems, name));
     const [first, second] = found;
@@ -85,7 +91,7 @@ async function findInFolder(folder: string, wanted: { valid: boolean; test: bool
     const [other] = all;
     throw new RandloraError(
       "file",
-      `${oneLine(folder)}: no train.jsonl (nor .json, nor .parquet) in this folder`,
+      `${oneLine(folder)}: no train.jsonl (nor .json, .parquet, .csv or .txt) in this folder`,
       other === undefined
         ? "--data takes a file, or a folder with train.jsonl and perhaps valid.jsonl"
         : `--data takes a file too: ${oneLine(join(folder, other))}`,

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { DataRecord } from "../../records/record.ts";
-import { describe, type Fail, list, readMessages, type TrainingMessage } from "./messages.ts";
+import { describe, type Fail, fromShareGpt, list, readMessages, type TrainingMessage } from "./messages.ts";
 
 /** What a record is as a sample: one of the four kinds, with its fields checked. */
 export type Recognized =
@@ -10,6 +10,8 @@ export type Recognized =
   | {
       readonly kind: "chat";
       readonly messages: readonly TrainingMessage[];
+      /** How many of them are the prompt of a completion, and not supervised. */
+      readonly prompt?: number;
       readonly tools: readonly unknown[] | undefined;
     }
   | { readonly kind: "instruction"; readonly instruction: string; readonly input: string; readonly output: string };
@@ -20,13 +22,15 @@ export const SAMPLE_FIELDS: readonly string[] = [
   "prompt",
   "completion",
   "messages",
+  "conversations",
+  "system",
   "tools",
   "instruction",
   "input",
   "output",
 ];
 
-const KNOWN = "known are {text}, {prompt, completion}, {messages} and {instruction, input, output}";
+const KNOWN = "known are {text}, {prompt, completion}, {messages}, {conversations} and {instruction, input, output}";
 
 /**
  * Tells a sample's kind by its fields; a field that is null counts as missing, fields that no kind has are ignored. Where
@@ -46,6 +50,11 @@ export function recognize(file: string, { place, fields }: DataRecord): Recogniz
     return typeof value === "string" ? value : fail(`${quote(name)} is ${describe(value)}, not a text`);
   };
   if (has("prompt") && has("completion")) {
+    const { prompt, completion, tools } = fields;
+    if (Array.isArray(prompt) && Array.isArray(completion)) {
+      const messages = readMessages([...prompt, ...completion], fail);
+      return { kind: "chat", messages, prompt: prompt.length, tools: checkTools(tools, fail) };
+    }
     return { kind: "completion", prompt: text("prompt"), completion: text("completion") };
   }
   if (has("messages")) {
@@ -54,6 +63,10 @@ export function recognize(file: string, { place, fields }: DataRecord): Recogniz
       messages: readMessages(fields["messages"], fail),
       tools: checkTools(fields["tools"], fail),
     };
+  }
+  if (has("conversations")) {
+    const conversation = fromShareGpt(fields["conversations"], has("system") ? text("system") : undefined, fail);
+    return { kind: "chat", messages: readMessages(conversation, fail), tools: checkTools(fields["tools"], fail) };
   }
   if (has("instruction") && has("output")) {
     const input = has("input") ? text("input") : "";

@@ -64,6 +64,40 @@ describe("what is supervised", () => {
     expect(marks).toBe("0".repeat(1 + prompt.length) + "1".repeat(completion.length + 1));
   });
 
+  test("of ShareGPT's conversations: as of the same messages", async () => {
+    const conversations = [
+      { from: "human", value: "hi" },
+      { from: "gpt", value: "yes", weight: 0 },
+      { from: "human", value: "x" },
+      { from: "gpt", value: "no" },
+    ];
+    const messages = [
+      { role: "system", content: "Be short." },
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "yes", weight: 0 },
+      { role: "user", content: "x" },
+      { role: "assistant", content: "no" },
+    ];
+    expect(await encode({ system: "Be short.", conversations })).toEqual(await encode({ messages }));
+    expect(await encode({ conversations })).toEqual(await encode({ messages: messages.slice(1) }));
+    expect((await failure([{ conversations: "hi" }])).message).toContain('"conversations" is a string, not a list');
+  });
+
+  test("of a prompt and a completion in messages: the completion's turns alone", async () => {
+    const prompt = [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "yes" },
+      { role: "user", content: "x" },
+    ];
+    const completion = [{ role: "assistant", content: "no" }];
+    const messages = [...prompt, ...completion];
+    const unweighted = messages.map((message, i) => (i < 3 ? { ...message, weight: 0 } : message));
+    expect(await encode({ prompt, completion })).toEqual(await encode({ messages: unweighted }));
+    const options = { trainOnPrompt: true };
+    expect(await encode({ prompt, completion }, options)).toEqual(await encode({ messages }, options));
+    expect((await failure([{ prompt, completion: "no" }])).message).toContain('"prompt" is a list, not a text');
+  });
+
   test("of a chat: the assistant's turns with their ends", async () => {
     const data = await load([
       {
@@ -222,7 +256,7 @@ describe("what is wrong with a file is said with its line", () => {
     expect(error.message).toBe(
       'd.jsonl: line 2: not a sample of a known kind: its fields are "question", "answer" (null)',
     );
-    expect(error.hint).toContain("{text}, {prompt, completion}, {messages} and {instruction, input, output}");
+    expect(error.hint).toContain("{text}, {prompt, completion}, {messages}, {conversations} and {instruction, input, output}");
     expect((await failure([{}])).message).toBe("d.jsonl: line 1: not a sample of a known kind: it has no fields");
     expect((await failure([{ prompt: "a" }])).message).toContain('its fields are "prompt"');
   });

@@ -24,6 +24,20 @@ export function readMessages(value: unknown, fail: Fail): readonly TrainingMessa
   });
 }
 
+/** ShareGPT's names of roles. */
+const ROLES: Readonly<Record<string, string>> = { human: "user", gpt: "assistant", observation: "tool" };
+
+/** ShareGPT's `conversations`, whose messages are `{from, value}`, as `messages`. */
+export function fromShareGpt(value: unknown, system: string | undefined, fail: Fail): readonly unknown[] {
+  if (!Array.isArray(value)) return fail(`"conversations" is ${describe(value)}, not a list`);
+  const messages = value.map((message: unknown) => {
+    if (!isObject(message) || typeof message["from"] !== "string") return message;
+    const { from, value: content, ...others } = message;
+    return { role: Object.hasOwn(ROLES, String(from)) ? ROLES[String(from)] : from, content, ...others };
+  });
+  return system === undefined || system === "" ? messages : [{ role: "system", content: system }, ...messages];
+}
+
 function readMessage(fields: Readonly<Record<string, unknown>>, fail: Fail): TrainingMessage {
   const { weight, function_call: call, ...message } = fields;
   const { role, content, tool_calls: calls } = message;
