@@ -256,7 +256,9 @@ describe("what is wrong with a file is said with its line", () => {
     expect(error.message).toBe(
       'd.jsonl: line 2: not a sample of a known kind: its fields are "question", "answer" (null)',
     );
-    expect(error.hint).toContain("{text}, {prompt, completion}, {messages}, {conversations} and {instruction, input, output}");
+    expect(error.hint).toContain(
+      "{text}, {prompt, completion}, {messages}, {conversations} and {instruction, input, output}",
+    );
     expect((await failure([{}])).message).toBe("d.jsonl: line 1: not a sample of a known kind: it has no fields");
     expect((await failure([{ prompt: "a" }])).message).toContain('its fields are "prompt"');
   });
