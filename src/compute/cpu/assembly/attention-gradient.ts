@@ -1,4 +1,4 @@
-// The gradients of attention by tiles of scores, so that no matrix of tokens × positions exists (algorithm 4 of Dao et al.,
+// The gradients of attention, so that no matrix of tokens × positions exists (algorithm 4 of Dao et al.,
 // arXiv:2205.14135). A piece owns some rows of one side, and the other side streams by in chunks:
 //
 //   side       own rows of    the others'     results
@@ -6,28 +6,40 @@
 //   keys       keys, values   q, dy           dkeys = Σ slopes · q, dvalues = Σ weights · dy
 //
 // with weights = softmax of the scores and slopes = ∂loss/∂(q · key). Scores are computed for both sides; what that costs
-// buys sums whose order does not depend on threads.
-import {
-  addProduct,
-  AttentionGradient,
-  ofKey,
-  ofQuery,
-  OTHER_SUMS,
-  PANELS,
-  PRODUCTS,
-  products,
-  rowPanels,
-  rowPanelsBytes,
-  SLOPES,
-  storeRows,
-  SUMS,
-  termPanels,
-  termPanelsBytes,
-  WEIGHTS,
-} from "./attention-tiles";
+// buys sums whose order does not depend on threads. This is the plain form: where there is no machine code it runs, and machine
+// code is compared with it.
+import { Attended } from "./attended";
 import { sumOf } from "./lanes";
-import { rowsFromRows, TILE_ROWS } from "./panels";
-import { SCORES_PITCH } from "./softmax";
+import { capped4, exp4 } from "./math";
+import { rowSums } from "./row";
+import { weighed } from "./softmax";
+
+/** What is not wanted is 0. */
+@unmanaged
+class AttentionGradient extends Attended {
+  /** Rows of keys and values. */
+  positions: u32;
+  dy: usize;
+  dyPitch: u32;
+  dlse: usize;
+  dlsePitch: u32;
+  /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
+  stats: usize;
+  statsPitch: u32;
+  dq: usize;
+  dqPitch: u32;
+  dkeys: usize;
+  dkeysPitch: u32;
+  dvalues: usize;
+  dvaluesPitch: u32;
+  /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
+  pieceRows: u32;
+  chunk: u32;
+}
+
+// What stands where in the scratch: scores of a chunk, products dy · value, a result.
+const PRODUCTS: usize = 1088;
+const RESULT: usize = 2 * PRODUCTS;
 
 /** No token's first key. */
 const NEVER_SEEN: u32 = 0x7fffffff;
@@ -68,96 +80,130 @@ export function attentionQueries(p: AttentionGradient, piece: u32, scratch: usiz
   // The last tokens see the most keys: they come first.
   const blocks = (p.tokens + p.pieceRows - 1) / p.pieceRows;
   const begin = (blocks - 1 - piece / p.heads) * p.pieceRows;
-  const rows = min(p.pieceRows, p.tokens - begin);
+  const end = min(begin + p.pieceRows, p.tokens);
   const place = head * p.head * 4;
   const kvPlace = (head / p.group) * p.head * 4;
-  const stats = p.stats + (2 + 2 * head) * p.statsPitch;
-  let first = NEVER_SEEN;
-  let last: u32 = 0;
-  for (let token = begin; token < begin + rows; token++) {
-    first = min(first, load<u32>(p.stats + token * 4));
-    last = max(last, load<u32>(p.stats + token * 4 + p.statsPitch));
-  }
-  memory.fill(scratch + SUMS, 0, rows * p.head * 4);
-  for (let start = (first / p.chunk) * p.chunk; start <= last; start += p.chunk) {
-    const low = (max(first, start) - start) & ~3;
-    const high = min(last + 1 - start, p.chunk);
-    const keys = p.keys + start * p.keysPitch + kvPlace;
-    const values = p.values + start * p.valuesPitch + kvPlace;
-    rowPanels(p, keys, p.keysPitch, low, high, scratch + PANELS);
-    rowPanels(p, values, p.valuesPitch, low, high, scratch + PANELS + rowPanelsBytes(p));
-    const terms = scratch + PANELS + 2 * rowPanelsBytes(p);
-    termPanels(p, keys, p.keysPitch, low, high, terms);
-    for (let row: u32 = 0; row < rows; row += TILE_ROWS) {
-      const count = min(TILE_ROWS, rows - row);
-      const q = p.q + (begin + row) * p.qPitch + place;
-      products(p, q, p.qPitch, p.dy + (begin + row) * p.dyPitch + place, p.dyPitch, count, low, high, scratch);
-      for (let i: u32 = 0; i < count; i++) {
-        const at = (begin + row + i) * 4;
-        const seen = p.stats + at;
-        ofQuery(p, scratch + i * SCORES_PITCH, start, low, high, seen, load<f32>(stats + at), load<f32>(stats + at + p.statsPitch));
-      }
-      rowsFromRows(scratch + low * 4, SCORES_PITCH, count, high - low, scratch + SLOPES);
-      addProduct(p, scratch + SLOPES, terms, low, high, count, scratch + SUMS + row * p.head * 4, scratch);
+  const numbers = p.stats + (2 + 2 * head) * p.statsPitch;
+  for (let token = begin; token < end; token++) {
+    const seen = p.stats + token * 4;
+    const first = load<u32>(seen);
+    const last = load<u32>(seen + p.statsPitch);
+    const lse = load<f32>(numbers + token * 4);
+    const rest = load<f32>(numbers + token * 4 + p.statsPitch);
+    const q = p.q + token * p.qPitch + place;
+    const dy = p.dy + token * p.dyPitch + place;
+    const dq = p.dq + token * p.dqPitch + place;
+    memory.fill(dq, 0, p.head * 4);
+    for (let start = (first / p.chunk) * p.chunk; start <= last; start += p.chunk) {
+      const low = (max(first, start) - start) & ~3;
+      const high = min(last + 1 - start, p.chunk);
+      const keys = p.keys + (start + low) * p.keysPitch + kvPlace;
+      const values = p.values + (start + low) * p.valuesPitch + kvPlace;
+      rowSums(q, keys, p.keysPitch, high - low, p.head / 4, scratch + low * 4);
+      rowSums(dy, values, p.valuesPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
+      ofQuery(p, scratch, start, low, high, seen, lse, rest);
+      addWeighed(p, scratch + low * 4, keys, p.keysPitch, high - low, dq, scratch);
     }
   }
-  storeRows(p, scratch + SUMS, rows, p.dq + begin * p.dqPitch + place, p.dqPitch);
 }
 
 export function attentionKeys(p: AttentionGradient, piece: u32, scratch: usize): void {
   const kvHead = piece % p.kvHeads;
   const begin = (piece / p.kvHeads) * p.pieceRows;
-  const rows = min(p.pieceRows, p.positions - begin);
+  const end = min(begin + p.pieceRows, p.positions);
   const kvPlace = kvHead * p.head * 4;
-  memory.fill(scratch + SUMS, 0, rows * p.head * 4);
-  memory.fill(scratch + OTHER_SUMS, 0, rows * p.head * 4);
-  for (let start: u32 = 0; start < p.tokens; start += p.chunk) {
-    const count = min(p.chunk, p.tokens - start);
-    // From the first to the last token of the chunk that sees one of the keys.
-    let low: u32 = 0;
-    let high = count;
-    while (low < high && !sees(p, start + low, begin, rows)) low++;
-    while (high > low && !sees(p, start + high - 1, begin, rows)) high--;
-    if (low == high) continue;
-    low &= ~3;
-    for (let head = kvHead * p.group; head < (kvHead + 1) * p.group; head++) {
-      const place = head * p.head * 4;
-      const q = p.q + start * p.qPitch + place;
-      const dy = p.dy + start * p.dyPitch + place;
-      rowPanels(p, q, p.qPitch, low, high, scratch + PANELS);
-      rowPanels(p, dy, p.dyPitch, low, high, scratch + PANELS + rowPanelsBytes(p));
-      const terms = scratch + PANELS + 2 * rowPanelsBytes(p);
-      const otherTerms = terms + termPanelsBytes(p);
-      if (p.dkeys) termPanels(p, q, p.qPitch, low, high, terms);
-      if (p.dvalues) termPanels(p, dy, p.dyPitch, low, high, otherTerms);
-      for (let row: u32 = 0; row < rows; row += TILE_ROWS) {
-        const count = min(TILE_ROWS, rows - row);
-        const keys = p.keys + (begin + row) * p.keysPitch + kvPlace;
-        const values = p.values + (begin + row) * p.valuesPitch + kvPlace;
-        products(p, keys, p.keysPitch, values, p.valuesPitch, count, low, high, scratch);
-        for (let i: u32 = 0; i < count; i++) {
-          ofKey(p, scratch + i * SCORES_PITCH, begin + row + i, start, low, high, head);
-        }
-        const sums = row * p.head * 4;
-        if (p.dkeys) {
-          rowsFromRows(scratch + low * 4, SCORES_PITCH, count, high - low, scratch + SLOPES);
-          addProduct(p, scratch + SLOPES, terms, low, high, count, scratch + SUMS + sums, scratch);
-        }
-        if (p.dvalues) {
-          rowsFromRows(scratch + PRODUCTS + low * 4, SCORES_PITCH, count, high - low, scratch + WEIGHTS);
-          addProduct(p, scratch + WEIGHTS, otherTerms, low, high, count, scratch + OTHER_SUMS + sums, scratch);
-        }
+  for (let key = begin; key < end; key++) {
+    const own = p.keys + key * p.keysPitch + kvPlace;
+    const value = p.values + key * p.valuesPitch + kvPlace;
+    const dkey = p.dkeys + key * p.dkeysPitch + kvPlace;
+    const dvalue = p.dvalues + key * p.dvaluesPitch + kvPlace;
+    if (p.dkeys) memory.fill(dkey, 0, p.head * 4);
+    if (p.dvalues) memory.fill(dvalue, 0, p.head * 4);
+    for (let start: u32 = 0; start < p.tokens; start += p.chunk) {
+      // From the first to the last token of the chunk that sees the key.
+      let low: u32 = 0;
+      let high = min(p.chunk, p.tokens - start);
+      while (low < high && !sees(p, start + low, key)) low++;
+      while (high > low && !sees(p, start + high - 1, key)) high--;
+      if (low == high) continue;
+      low &= ~3;
+      for (let head = kvHead * p.group; head < (kvHead + 1) * p.group; head++) {
+        const place = head * p.head * 4;
+        const q = p.q + (start + low) * p.qPitch + place;
+        const dy = p.dy + (start + low) * p.dyPitch + place;
+        rowSums(own, q, p.qPitch, high - low, p.head / 4, scratch + low * 4);
+        rowSums(value, dy, p.dyPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
+        ofKey(p, scratch, key, start, low, high, head);
+        if (p.dkeys) addWeighed(p, scratch + low * 4, q, p.qPitch, high - low, dkey, scratch);
+        if (p.dvalues) addWeighed(p, scratch + PRODUCTS + low * 4, dy, p.dyPitch, high - low, dvalue, scratch);
       }
     }
   }
-  if (p.dkeys) storeRows(p, scratch + SUMS, rows, p.dkeys + begin * p.dkeysPitch + kvPlace, p.dkeysPitch);
-  if (p.dvalues) storeRows(p, scratch + OTHER_SUMS, rows, p.dvalues + begin * p.dvaluesPitch + kvPlace, p.dvaluesPitch);
 }
 
-/** Does a token see one of some keys? */
+/** Products of one query and the chunk's keys become slopes and, behind them, weights. */
+function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, high: u32, seen: usize, lse: f32, rest: f32): void {
+  const first = i32x4.splat(load<i32>(seen));
+  const last = i32x4.splat(load<i32>(seen + p.statsPitch));
+  const four = i32x4.splat(4);
+  let key = i32x4.add(i32x4.splat(start + low), i32x4(0, 1, 2, 3));
+  const lse4 = f32x4.splat(lse);
+  const rest4 = f32x4.splat(rest);
+  const scale = f32x4.splat(p.scale);
+  const cap = p.cap;
+  for (let col = low; col < high; col += 4) {
+    const mask = v128.and(i32x4.ge_s(key, first), i32x4.le_s(key, last));
+    weigh(scale, cap, at + col * 4, lse4, rest4, mask);
+    key = i32x4.add(key, four);
+  }
+}
+
+/** The same of one key and the chunk's queries of one head. */
+function ofKey(p: AttentionGradient, at: usize, key: u32, start: u32, low: u32, high: u32, head: u32): void {
+  const key4 = i32x4.splat(key);
+  const scale = f32x4.splat(p.scale);
+  const cap = p.cap;
+  const firsts = p.stats + start * 4;
+  const lasts = firsts + p.statsPitch;
+  const lse = firsts + (2 + 2 * head) * p.statsPitch;
+  const rest = lse + p.statsPitch;
+  for (let col: usize = low * 4; col < high * 4; col += 16) {
+    const mask = v128.and(i32x4.le_s(v128.load(firsts + col), key4), i32x4.ge_s(v128.load(lasts + col), key4));
+    weigh(scale, cap, at + col, v128.load(lse + col), v128.load(rest + col), mask);
+  }
+}
+
+/** From q · key and dy · value of four pairs; zeros where the key is not seen. */
 // @ts-ignore: decorator
 @inline
-function sees(p: AttentionGradient, token: u32, key: u32, keys: u32): bool {
+function weigh(scale: v128, most: f32, at: usize, lse: v128, rest: v128, seen: v128): void {
+  let score = f32x4.mul(scale, v128.load(at));
+  let bend = scale;
+  if (most != 0) {
+    const cap = f32x4.splat(most);
+    score = capped4(score, cap);
+    const share = f32x4.div(score, cap);
+    bend = f32x4.mul(scale, f32x4.sub(f32x4.splat(1), f32x4.mul(share, share)));
+  }
+  const weight = exp4(f32x4.sub(score, lse));
+  const slope = f32x4.mul(f32x4.mul(bend, weight), f32x4.sub(v128.load(at + PRODUCTS), rest));
+  v128.store(at, v128.and(slope, seen));
+  v128.store(at + PRODUCTS, v128.and(weight, seen));
+}
+
+/** Adds a chunk's sum of weighed rows to what others came to. */
+function addWeighed(p: AttentionGradient, weights: usize, rows: usize, pitch: usize, count: u32, to: usize, scratch: usize): void {
+  const result = scratch + RESULT;
+  weighed(weights, rows, pitch, count, p.head, result);
+  for (let at: usize = 0; at < p.head * 4; at += 16) {
+    v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(result + at)));
+  }
+}
+
+/** Does a token see a key? */
+// @ts-ignore: decorator
+@inline
+function sees(p: AttentionGradient, token: u32, key: u32): bool {
   const at = p.stats + token * 4;
-  return load<u32>(at) < key + keys && load<u32>(at + p.statsPitch) >= key;
+  return load<u32>(at) <= key && load<u32>(at + p.statsPitch) >= key;
 }

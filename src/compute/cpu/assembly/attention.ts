@@ -1,10 +1,54 @@
 // Grouped-query attention with an online softmax: no matrix of tokens × positions exists. A pair is a token and a head;
 // its keys enter its state in chunks of 256, counted from the first key of its text, so that what it comes to depends
-// neither on the pairs beside it, nor on where in a cache the text stands, nor on who computes which chunk.
-import { Attention, baseOf, Chunk, firstOf, lastOf, packChunk, RECORDS, recordTile, STATES } from "./attention-chunk";
+// neither on the pairs beside it, nor on where in a cache the text stands, nor on who computes which chunk. This is the plain
+// form: where there is no machine code it runs, and machine code is compared with it.
+import { Attended } from "./attended";
 import { log1 } from "./math";
-import { TILE_ROWS } from "./panels";
-import { begin, CHUNK, enter } from "./softmax";
+import { rowSums } from "./row";
+import { begin, CHUNK, enter, softmax, weighed } from "./softmax";
+
+@unmanaged
+class Attention extends Attended {
+  /** A piece is some tokens of some heads of one kv head, and one chunk alone where there are several parts. */
+  pieceTokens: u32;
+  blocks: u32;
+  pieceHeads: u32;
+  headBlocks: u32;
+  parts: u32;
+  /** What the chunks come to where they are pieces: records by pair and chunk. */
+  records: usize;
+  /** Bytes of a record. */
+  recordBytes: u32;
+  /** Pieces, and how many of them have been computed so far. */
+  pieces: u32;
+  computed: u32;
+}
+
+// What stands where in the scratch: scores of a chunk, what they come to, what all chunks so far came to.
+const RECORD: usize = 1088;
+const STATE: usize = RECORD + 1088;
+
+/** The first key of a token's text: chunks count from there. */
+// @ts-ignore: decorator
+@inline
+function baseOf(p: Attention, token: u32): u32 {
+  return p.firsts ? load<u32>(p.firsts + token * 4) : 0;
+}
+
+/** The last key that a token sees. */
+// @ts-ignore: decorator
+@inline
+function lastOf(p: Attention, token: u32): u32 {
+  return p.lasts ? load<u32>(p.lasts + token * 4) : p.firstPosition + token;
+}
+
+/** The first key that it sees. */
+// @ts-ignore: decorator
+@inline
+function firstOf(p: Attention, token: u32): u32 {
+  const next = lastOf(p, token) + 1;
+  return max(baseOf(p, token), next > p.window ? next - p.window : 0);
+}
 
 export function attention(p: Attention, piece: u32, scratch: usize): void {
   const part = piece % p.parts;
@@ -15,20 +59,10 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   // The last tokens see the most keys: they come first.
   const block = p.blocks - 1 - rest / p.kvHeads;
   const firstHead = headBlock * p.pieceHeads;
+  const endHead = min(firstHead + p.pieceHeads, p.group);
   const end = min((block + 1) * p.pieceTokens, p.tokens);
-  const chunk = changetype<Chunk>(scratch);
-  chunk.kvHead = kvHead;
-  chunk.firstHead = kvHead * p.group + firstHead;
-  chunk.heads = min(p.pieceHeads, p.group - firstHead);
-  let token = block * p.pieceTokens;
-  while (token < end) {
-    // Tokens of one text.
-    let next = token + 1;
-    while (next < end && baseOf(p, next) == baseOf(p, token)) next++;
-    chunk.token = token;
-    chunk.pairs = (next - token) * chunk.heads;
-    attend(p, chunk, next, part, scratch);
-    token = next;
+  for (let token = block * p.pieceTokens; token < end; token++) {
+    for (let head = firstHead; head < endHead; head++) attend(p, token, kvHead, kvHead * p.group + head, part, scratch);
   }
   if (p.parts == 1) return;
   // Whoever computes the last of all chunks brings them together, in their order.
@@ -37,49 +71,29 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   for (let pair: u32 = 0; pair < p.tokens * p.heads; pair++) bringTogether(p, pair, scratch);
 }
 
-/** Some tokens of one text, up to one before `behind`. */
-function attend(p: Attention, chunk: Chunk, behind: u32, part: u32, scratch: usize): void {
-  const base = baseOf(p, chunk.token);
-  let first: u32 = 0xffffffff;
-  let end: u32 = 0;
-  for (let token = chunk.token; token < behind; token++) {
-    first = min(first, firstOf(p, token));
-    end = max(end, lastOf(p, token) + 1);
+/** A pair and all its chunks of keys, or the one that is a piece. */
+function attend(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, scratch: usize): void {
+  const base = baseOf(p, token);
+  const first = firstOf(p, token) - base;
+  const behind = lastOf(p, token) + 1 - base;
+  const q = p.q + token * p.qPitch + head * p.head * 4;
+  const state = scratch + STATE;
+  begin(state, p.recordBytes);
+  for (let number = first / CHUNK; number * CHUNK < behind; number++) {
+    if (p.parts > 1 && number != part) continue;
+    const low = max(first, number * CHUNK) - number * CHUNK;
+    const high = min(behind - number * CHUNK, CHUNK);
+    const start = base + number * CHUNK;
+    const from = low & ~3;
+    const place = kvHead * p.head * 4;
+    rowSums(q, p.keys + (start + from) * p.keysPitch + place, p.keysPitch, high - from, p.head / 4, scratch + from * 4);
+    const record = p.parts == 1 ? scratch + RECORD : p.records + ((token * p.heads + head) * p.parts + number) * p.recordBytes;
+    softmax(scratch, low, high, p.scale, p.cap, record);
+    const values = p.values + (start + low) * p.valuesPitch + place;
+    weighed(scratch + low * 4, values, p.valuesPitch, high - low, p.head, record + 16);
+    if (p.parts == 1) enter(state, record, p.head);
   }
-  let number = (first - base) / CHUNK;
-  let last = (end - 1 - base) / CHUNK;
-  if (p.parts > 1) {
-    if (part < number || part > last) return;
-    number = part;
-    last = part;
-  }
-  const states = scratch + STATES;
-  for (let pair: u32 = 0; pair < chunk.pairs; pair++) begin(states + pair * p.recordBytes, p.recordBytes);
-  for (; number <= last; number++) {
-    chunk.start = base + number * CHUNK;
-    chunk.from = (max(first, chunk.start) - chunk.start) & ~3;
-    chunk.to = min(end - chunk.start, CHUNK);
-    packChunk(p, chunk, scratch);
-    for (let pair: u32 = 0; pair < chunk.pairs; pair += TILE_ROWS) {
-      const count = min(TILE_ROWS, chunk.pairs - pair);
-      recordTile(p, chunk, pair, count, scratch);
-      for (let i: u32 = 0; i < count; i++) {
-        const token = chunk.token + (pair + i) / chunk.heads;
-        if (firstOf(p, token) >= chunk.start + CHUNK || lastOf(p, token) < chunk.start) continue;
-        const record = scratch + RECORDS + i * p.recordBytes;
-        if (p.parts == 1) enter(states + (pair + i) * p.recordBytes, record, p.head);
-        else {
-          const place = (token * p.heads + chunk.firstHead + ((pair + i) % chunk.heads)) * p.parts + number;
-          memory.copy(p.records + place * p.recordBytes, record, p.recordBytes);
-        }
-      }
-    }
-  }
-  if (p.parts > 1) return;
-  for (let pair: u32 = 0; pair < chunk.pairs; pair++) {
-    const head = chunk.firstHead + (pair % chunk.heads);
-    finish(p, chunk.token + pair / chunk.heads, head, states + pair * p.recordBytes);
-  }
+  if (p.parts == 1) finish(p, token, head, state);
 }
 
 /** Brings together what the chunks of a pair came to. */

@@ -3,9 +3,8 @@
 import { largestOf, sumOf } from "./lanes";
 import { capped4, exp1, exp4 } from "./math";
 
-/** Keys of a chunk, and bytes from one pair's scores to the next: whole tiles of six more. */
+/** Keys of a chunk. */
 export const CHUNK: u32 = 256;
-export const SCORES_PITCH: usize = 1056;
 /** Below every score. */
 const NEVER: f32 = -3.0e38;
 
@@ -43,36 +42,13 @@ export function softmax(scores: usize, first: u32, end: u32, scale: f32, cap: f3
 
 /** Σ weight · value over keys, in their order, of `head` elements. */
 export function weighed(weights: usize, values: usize, pitch: usize, keys: u32, head: u32, to: usize): void {
-  const none = f32x4.splat(0);
-  const end = weights + <usize>keys * 4;
-  let d: u32 = 0;
-  for (; d + 32 <= head; d += 32) {
-    let s0 = none, s1 = none, s2 = none, s3 = none, s4 = none, s5 = none, s6 = none, s7 = none;
-    let value = values + d * 4;
-    for (let at = weights; at < end; at += 4) {
-      const weight = v128.load32_splat(at);
-      s0 = f32x4.add(s0, f32x4.mul(weight, v128.load(value)));
-      s1 = f32x4.add(s1, f32x4.mul(weight, v128.load(value, 16)));
-      s2 = f32x4.add(s2, f32x4.mul(weight, v128.load(value, 32)));
-      s3 = f32x4.add(s3, f32x4.mul(weight, v128.load(value, 48)));
-      s4 = f32x4.add(s4, f32x4.mul(weight, v128.load(value, 64)));
-      s5 = f32x4.add(s5, f32x4.mul(weight, v128.load(value, 80)));
-      s6 = f32x4.add(s6, f32x4.mul(weight, v128.load(value, 96)));
-      s7 = f32x4.add(s7, f32x4.mul(weight, v128.load(value, 112)));
-      value += pitch;
+  memory.fill(to, 0, head * 4);
+  for (let key: u32 = 0; key < keys; key++) {
+    const weight = v128.load32_splat(weights + key * 4);
+    for (let at: usize = 0; at < head * 4; at += 16) {
+      v128.store(to + at, f32x4.add(v128.load(to + at), f32x4.mul(weight, v128.load(values + at))));
     }
-    const place = to + d * 4;
-    v128.store(place, s0), v128.store(place, s1, 16), v128.store(place, s2, 32), v128.store(place, s3, 48);
-    v128.store(place, s4, 64), v128.store(place, s5, 80), v128.store(place, s6, 96), v128.store(place, s7, 112);
-  }
-  for (; d < head; d += 4) {
-    let sum = none;
-    let value = values + d * 4;
-    for (let at = weights; at < end; at += 4) {
-      sum = f32x4.add(sum, f32x4.mul(v128.load32_splat(at), v128.load(value)));
-      value += pitch;
-    }
-    v128.store(to + d * 4, sum);
+    values += pitch;
   }
 }
 

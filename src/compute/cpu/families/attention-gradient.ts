@@ -32,7 +32,7 @@ export const KEYS = { ...STATS, name: "attentionKeys" } as const;
 const QUERIES_FMA = { ...QUERIES, fma: true } as const;
 const KEYS_FMA = { ...KEYS, fma: true } as const;
 
-/** Rows that a piece owns: the assembly has scratch for so many. */
+/** Rows that a piece owns. */
 const PIECE = 48;
 /** The same of machine code: whole panels. */
 const FMA_PIECE = 64;

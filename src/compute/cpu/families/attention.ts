@@ -23,7 +23,7 @@ export const ATTENTION = {
 
 export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 
-/** Pairs of a token and a head in a piece, and keys of a chunk: MOST_PAIRS and CHUNK of the assembly. */
+/** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
 const MOST_PAIRS = 96;
 const CHUNK = 256;
 /** Pieces for each thread, so that none waits long for another. */
