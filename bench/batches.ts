@@ -1,5 +1,5 @@
 /*
- * `bun bench/batches.ts [MODEL] [--rounds 3] [--tokens 64] [--questions 16] [--data DIR]`: what writing several texts together brings.
+ * `bun bench/batches.ts [MODEL] [--rounds 3] [--tokens 64] [--questions 16] [--data DIR]`: what decoding several requests in a batch brings.
  * Four clients ask a real `randlora serve --parallel 4` at once, and one after the other; `randlora eval commonsense` answers
  * eight questions together, and one after the other, greedily. MODEL is the 135M chat model by default; the questions are made up,
  * or those of DIR (LLM-Adapters' form). RANDLORA_DEVICE says what computes. Prints rates by the clock and by processor time.
@@ -16,7 +16,7 @@ import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { inRounds, type StepTime, type Timed } from "./training/rounds.ts";
 
-/** Least rates of texts together, as multiples of the same one after the other. */
+/** Least decoding rates of batches, as multiples of the same requests one after the other. */
 const LEAST = { serve: 1.8, eval: 3 };
 const CLIENTS = 4;
 const QUESTIONS = 8;

@@ -24,7 +24,7 @@ const TITLES: Readonly<Record<string, string>> = {
   falling: "falling as 1/i",
 };
 
-/** Error against trained numbers, a panel for each kind of target. */
+/** Error against trainable parameters, a panel for each kind of target. */
 export function fitSvg(points: readonly FitPoint[], size: number): string {
   const spectra = [...new Set(points.map(({ spectrum }) => spectrum))];
   const names = [...new Set(points.map(({ name }) => name))].filter((name) => name !== "bound");

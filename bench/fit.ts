@@ -1,4 +1,4 @@
-// What methods of equally many numbers can be: each is fitted to random matrices of full rank whose singular values are
+// What methods with equally many parameters can be: each is fitted to random matrices of full rank whose singular values are
 // equal, those of a random matrix, or fall as 1/i. Writes docs/fit.svg and docs/fit.json and prints a table.
 //
 //   bun bench/fit.ts [--size 256] [--steps 250]

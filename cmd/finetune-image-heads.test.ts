@@ -1,4 +1,4 @@
-// Heads that are trained on images: what they learn, what they go on from, and where they have no place.
+// Heads that are trained on images: what is trained of them, what they go on from, and where they have no place.
 import { describe, expect, test } from "bun:test";
 import { cp, readdir } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/open.ts";
@@ -17,7 +17,7 @@ const evaluate = place.evaluate.bind(place);
 
 describe("heads", () => {
   test(
-    "have a learning rate of their own; without one for the adapter they alone learn",
+    "have a learning rate of their own; with a rate of 0 for the adapter only they are trained",
     async () => {
       const args = [...LORA, "--head", "cls", "--learning-rate", "0", "--head-learning-rate", "0.05", "--epochs", "4"];
       const { metrics } = await train("probe", "clip", ...args);
@@ -76,21 +76,21 @@ describe("heads", () => {
 test(
   "a model's own head of the data's classes goes on, in its order of them; --new-head draws one",
   async () => {
-    await train("learnt", "dinov2", ...LORA, "--epochs", "3", "--learning-rate", "1e-2");
-    expect((await randlora("merge", at("dinov2"), at("learnt"), "--out", at("learnt-merged"))).status).toBe(0);
-    const found = await evaluate("learnt-merged", "--split", "valid");
+    await train("trained", "dinov2", ...LORA, "--epochs", "3", "--learning-rate", "1e-2");
+    expect((await randlora("merge", at("dinov2"), at("trained"), "--out", at("trained-merged"))).status).toBe(0);
+    const found = await evaluate("trained-merged", "--split", "valid");
     const short = ["--steps", "1", "--learning-rate", "1e-3"];
     const goesOn = { step: 0, valid_accuracy: found.accuracy, valid_loss: expect.closeTo(found.loss, 5) };
     for (const method of [LORA, ["--method", "full", "--head", "linear", "--batch-size", "6"]]) {
-      const { metrics } = await train(`on-${method[1]}`, "learnt-merged", ...method, ...short);
+      const { metrics } = await train(`on-${method[1]}`, "trained-merged", ...method, ...short);
       expect(metrics[0]).toMatchObject(goesOn);
     }
-    const drawn = await trainWith(`warning: ${ANEW}\n`, "drawn", "learnt-merged", ...LORA, ...short, "--new-head");
+    const drawn = await trainWith(`warning: ${ANEW}\n`, "drawn", "trained-merged", ...LORA, ...short, "--new-head");
     expect(drawn.metrics[0]).not.toMatchObject(goesOn);
     expect(drawn.run.images.new_head).toBe(true);
 
     // Rows by other names are other labels; without names the data's order is taken.
-    await cp(at("learnt-merged"), at("turned-head"), { recursive: true });
+    await cp(at("trained-merged"), at("turned-head"), { recursive: true });
     const config = await Bun.file(at("turned-head", "config.json")).json();
     const named = async (id2label: object | undefined) =>
       await Bun.write(at("turned-head", "config.json"), JSON.stringify({ ...config, id2label, label2id: undefined }));
@@ -100,7 +100,7 @@ test(
     await named({ 0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2" });
     const { metrics } = await train("unnamed", "turned-head", ...LORA, ...short);
     expect(metrics[0]).toMatchObject(goesOn);
-    const both = await finetune("learnt-merged", "--init-adapter", at("learnt"), "--new-head");
+    const both = await finetune("trained-merged", "--init-adapter", at("trained"), "--new-head");
     expect([both.status, both.stderr]).toEqual([2, expect.stringContaining("--new-head: the adapter")]);
   },
   TIMEOUT,

@@ -69,7 +69,7 @@ test(
     });
     expect(json).toMatchObject({ steps: 1, trainable_parameters: plan.trainable_parameters });
     expect(json.estimated_gpu_bytes).toBe(plan.estimated_gpu_bytes);
-    // Before anything is learnt, it is the model as it is.
+    // Before the first step, it is the model as it is.
     const [begin] = metrics;
     const base = await evaluate("clip", "--split", "valid");
     expect(begin).toMatchObject({ step: 0, valid_accuracy: base.accuracy });
@@ -104,7 +104,7 @@ test(
 );
 
 test(
-  "contrastive: both encoders learn, and what is measured is what eval images measures",
+  "contrastive: both encoders are trained, and what is measured is what eval images measures",
   async () => {
     const { run, metrics } = await train(
       "both",

@@ -166,7 +166,7 @@ test("the embedded run takes a method's own learning rate where that is larger, 
   });
 }, 60_000);
 
-test("who names the embedded model without data is told how it learns from its own", async () => {
+test("who names the embedded model without data is told how it is trained on its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
   expect([status, stderr]).toEqual([2, expect.stringContaining("without MODEL the embedded model is trained")]);
 });

@@ -50,7 +50,7 @@ function distance(one: Answer, other: Answer): number {
   return apart / Math.max(...b.map(Math.abs));
 }
 
-describe("weights in blocks are those that were rounded before", () => {
+describe("quantized weights are those that were rounded before", () => {
   test.each([
     ["clip", IMAGES],
     ["clip", ["-p", "an image of cat"]],
@@ -90,7 +90,7 @@ test(
 );
 
 test(
-  "what is in blocks is said, or that nothing is",
+  "what is quantized is said, or that nothing is",
   async () => {
     await Bun.write(join(at("data"), "test", "cat", "a.png"), Bun.file(image("rgb.png")));
     await Bun.write(join(at("data"), "test", "owl", "a.png"), Bun.file(image("grey.png")));

@@ -42,7 +42,7 @@ async function randlora(...args: readonly string[]) {
   return { status, stdout, stderr };
 }
 
-test("chat and eval tell the bytes of weights in blocks beside what they compute with them", async () => {
+test("chat and eval tell the bytes of quantized weights beside what they compute with them", async () => {
   const chat = ["chat", STORIES, "-p", "Once", "--raw", "--max-tokens", "4", "--temperature", "0", "--quantize", "q8"];
   const answer = await randlora(...chat, "--adapter", adapter, "--json");
   expect([answer.status, answer.stderr]).toEqual([
@@ -99,7 +99,7 @@ test("a model whose rows are no whole blocks stays as it is, and that is said", 
   expect(JSON.parse(stdout).quantized).toBeUndefined();
 });
 
-test("serve changes adapters beside weights in blocks", async () => {
+test("serve changes adapters beside quantized weights", async () => {
   await using server = start(
     "serve",
     STORIES,

@@ -15,7 +15,7 @@ const IMAGES = {
 } as const;
 const VALID = { cat: ["411.jpg"], dog: ["grey.jpg", "turned-5.png"], owl: ["444.jpg"] } as const;
 const [BATCH, STEPS, RATE, DECAY, CLIP] = [5, 20, 1e-2, 0.1, 0.5];
-/** Relative; what is promised is 2e-3, and beside weights in blocks 5e-3. */
+/** Relative; what is promised is 2e-3, and beside quantized weights 5e-3. */
 const [WITHIN, WITHIN_BLOCKS] = [2e-4, 5e-3];
 
 const CASES: Readonly<Record<string, readonly [base: string, head: string, method: string, blocks?: "q8" | "q4"]>> = {
@@ -91,7 +91,7 @@ test("from image files on, losses, norms and accuracies of a run are those of tr
   const lines = new Map<string, string[]>();
   for (const [at, [name, [base, head, method, blocks]]] of Object.entries(CASES).entries()) {
     const held = blocks === undefined ? [] : ["--quantize", blocks];
-    // At a rate of 0 nothing is learnt: what is written is what the run began with.
+    // At a rate of 0 nothing is trained: what is written is what the run began with.
     const begin = await finetune(
       `begin-${at}`,
       base,

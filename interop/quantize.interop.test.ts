@@ -98,7 +98,7 @@ describe.each([
   );
 });
 
-/** 20 steps beside weights in blocks, and PEFT's on the rounded base. */
+/** 20 steps beside quantized weights, and PEFT's on the rounded base. */
 const RECIPE = {
   steps: 20,
   "batch-size": 2,

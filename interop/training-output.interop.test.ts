@@ -167,7 +167,7 @@ test.each(["llama-f32", "qwen2-f16", "mistral-bf16"])(
 const Measured = v.object({ nll: v.number(), perplexity: v.number() });
 const Report = v.object({ base: Measured, adapted: v.optional(Measured), merged: v.optional(Measured) });
 
-describe("merging keeps what was learnt", () => {
+describe("merging keeps what was trained", () => {
   const measure = async (model: string, ...more: string[]) => {
     const args = ["eval", "perplexity", model, "--file", join(folder, "text"), "--context", "100", "--json", ...more];
     return v.parse(Report, JSON.parse(await randlora(args)));
@@ -194,7 +194,7 @@ describe("merging keeps what was learnt", () => {
       const all = [found.base, found.adapted, found.merged, alone.base].map((one) => one?.nll ?? NaN);
       rows.push([dtype, ...all.map((nll) => nll.toFixed(6))]);
       const [before = NaN, adapted = NaN, mergedNll = NaN, folderNll = NaN] = all;
-      // What was learnt shows, and merging to the checkpoint's dtype loses hardly any of it.
+      // What was trained shows, and merging to the checkpoint's dtype loses hardly any of it.
       expect(before - adapted).toBeGreaterThan(0.1);
       expect(Math.abs(mergedNll - adapted)).toBeLessThan(dtype === "f32" ? 1e-4 : 2e-2);
       expect(Math.abs(folderNll - mergedNll)).toBeLessThan(1e-4);

@@ -28,7 +28,7 @@ export const PLAIN_TEXTS: Texts = {
 };
 
 /**
- * In the storyteller's own words, with something to learn that it does not know: every box holds something. On words that
+ * In the storyteller's own words, with something that it does not know yet: every box holds something. On words that
  * it never saw its first steps are so wrong that they make much of rounding.
  */
 export const STORY_TEXTS: Texts = {

@@ -38,7 +38,7 @@ export const IMAGES_RECORD = v.object({
       name: v.string(),
       /** Its flags. */
       flags: v.array(v.string()),
-      /** Trained numbers, those of the head among them. */
+      /** Trainable parameters, those of the head among them. */
       parameters: v.number(),
       /** Learning rates that were chosen, for a few images and for many. */
       rates: v.object({ few: v.number(), many: v.number() }),

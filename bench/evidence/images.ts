@@ -1,6 +1,6 @@
 /*
  * `bun bench/evidence/images.ts`: what of the paper's claims on images is seen on a model that a processor can train. A small
- * vision transformer learns six classes of Fashion-MNIST with all its weights, and is adapted to the other four by RandLoRA, its
+ * vision transformer is trained on six classes of Fashion-MNIST with all its weights, and is adapted to the other four by RandLoRA, its
  * sparse form, LoRA, VeRA and all weights, with few images and with many: figure 2 of the paper in small; then the
  * representations (figure 4a) and the losses between the results (figure 4b). All of it by commands of randlora. Writes the section
  * `images` of docs/evidence.md. What is done stays in --work DIR: a script that was stopped goes on. With --page the section is

@@ -203,7 +203,7 @@ function findings(record: LanguageRecord): readonly Finding[] {
   const mean = (values: readonly number[] = []) => spreadOf(values)?.mean ?? NaN;
   const better = less(dense, lora);
   const cost = less(sparse, dense);
-  const learnt = record.before - mean(dense);
+  const gained = record.before - mean(dense);
   const [gap, left] = [mean(lora) - mean(full), mean(dense) - mean(full)];
   const alike = alikeMeans(record);
   const [ofDense, ofLora] = [
@@ -221,8 +221,8 @@ function findings(record: LanguageRecord): readonly Finding[] {
     },
     {
       claim: "Sparse bases cost nothing (table 4)",
-      measured: `held-out loss, sparse − dense: ${differenceText(cost)}; training gained ${learnt.toFixed(3)}`,
-      verdict: mean(cost) < 0.05 * learnt ? "holds: less than 5 % of what was gained" : "does not",
+      measured: `held-out loss, sparse − dense: ${differenceText(cost)}; training gained ${gained.toFixed(3)}`,
+      verdict: mean(cost) < 0.05 * gained ? "holds: less than 5 % of what was gained" : "does not",
     },
     {
       claim: "RandLoRA closes much of the gap between LoRA and training all weights (section 5)",

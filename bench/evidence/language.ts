@@ -1,6 +1,6 @@
 /*
  * `bun bench/evidence/language.ts --data DIR`: what of the paper's claims on language models is seen on a model that a processor can
- * train. RandLoRA, its sparse form, LoRA of as many numbers and all weights are fine-tuned on commonsense tasks by
+ * train. RandLoRA, its sparse form, LoRA with as many parameters and all weights are fine-tuned on commonsense tasks by
  * `randlora compare` (each run is `randlora finetune`'s), answer the tasks, and are analysed beside each other. Writes the section
  * `language` of docs/evidence.md. DIR has train.json and TASK/test.json in LLM-Adapters' form. What is done stays in --work DIR:
  * a script that was stopped goes on. Without --data the section is written anew from docs/evidence/language.json.
@@ -60,7 +60,7 @@ const Samples = v.array(
   v.looseObject({ instruction: v.string(), input: v.optional(v.string(), ""), output: v.string() }),
 );
 
-/** Cuts the data in two, and writes both, the held-out part also as the texts that are learnt: analyses know no prompts. */
+/** Cuts the data in two, and writes both, the held-out part also as the texts that are trained on: analyses know no prompts. */
 async function splitData(data: string, work: string) {
   const all = v.parse(Samples, JSON.parse(await readFile(join(data, "train.json"), "utf8")));
   const count = Number(values.valid);

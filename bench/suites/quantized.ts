@@ -19,7 +19,7 @@ const FLOPS = 2 ** 30;
 /** What `--quantize` computes: each way of a device, so that which one it takes can be judged. */
 export const quantizedSuite: Suite = {
   name: "quantized",
-  title: "normalized rows times weights in blocks",
+  title: "normalized rows times quantized weights",
   unit: "GFLOP/s",
   async *cases(wanted) {
     using device = await openBenchDevice();

@@ -115,7 +115,7 @@ export class Trainee implements AsyncDisposable {
   }
 }
 
-/** The rank at which LoRA trains about as many numbers as RandLoRA: LoRA's number is a multiple of its rank. */
+/** The rank at which LoRA has about as many parameters as RandLoRA: LoRA's are a multiple of its rank. */
 export async function equalLoraRank(gpu: Device, folder: string, rank: number): Promise<number> {
   const count = async (method: TraineeOptions["method"], rank: number): Promise<number> => {
     await using source = await openSource(folder, { method, rank });

@@ -43,8 +43,8 @@ def read_samples(base: Path, file: str, options: Options) -> list[Sample]:
     for line in Path(file).read_text().splitlines():
         fields = json.loads(line)
         prompt = tokenizer.encode(fields["prompt"]).ids if "prompt" in fields else []
-        learnt = tokenizer.encode(fields.get("completion", fields.get("text")), add_special_tokens="text" in fields).ids
-        ids = [*prompt, *learnt, end]
+        completion = tokenizer.encode(fields.get("completion", fields.get("text")), add_special_tokens="text" in fields).ids
+        ids = [*prompt, *completion, end]
         supervised = [i >= max(1, len(prompt)) for i in range(len(ids))]
         if any(supervised[:longest]):
             samples.append(Sample(ids[:longest], supervised[:longest]))

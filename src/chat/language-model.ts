@@ -38,7 +38,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly gpu: Device;
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
-  /** How a conversation becomes a text; undefined for models that were never taught to chat. */
+  /** How a conversation becomes a text; undefined for models that were not trained on chats. */
   readonly template: ChatTemplate | undefined;
   readonly stopTokens: ReadonlySet<number>;
   readonly #weightsPath: string;
@@ -91,7 +91,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     return this.#adapters;
   }
 
-  /** What of the weights is held in blocks: no adapter can be merged into it. */
+  /** The quantized weights: no adapter can be merged into them. */
   get quantized(): Quantized | undefined {
     return this.decoder.weights.quantized;
   }

@@ -93,7 +93,7 @@ test("a plan whose axes make no rows is a mistake in the program", () => {
 });
 
 test.each([["Q8_0"], ["Q4_0"]] as const)(
-  "weights of linear layers are held in blocks of %s, all others as they are",
+  "weights of linear layers are quantized to %s, all others as they are",
   async (dtype) => {
     await using folder = await TemporaryFolder.create();
     const shapes = { q: [3, 96], k: [2, 96], short: [4, 48], table: [5, 64], bias: [32] };

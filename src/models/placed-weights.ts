@@ -37,7 +37,7 @@ export interface WeightOptions {
   readonly place?: (label: string, shape: Shape) => Tensor | undefined;
 }
 
-/** What is held in blocks. */
+/** The quantized weights. */
 export interface Quantized {
   readonly dtype: BlockDtype;
   /** Bytes in GPU memory, and those of the same tensors in the checkpoint. */
@@ -62,7 +62,7 @@ interface PartToRead {
   readonly cols: number;
   /** The element of the matrix's buffer where it begins. */
   readonly target: number;
-  /** Those of the whole matrix, where it is held in blocks; they are written together, being no whole words a row. */
+  /** Those of the whole matrix, where it is quantized; they are written together, being no whole words a row. */
   readonly scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
@@ -122,7 +122,7 @@ export class PlacedWeights {
     return new Set(linear.flatMap(({ planned }) => planned.parts.map(({ name }) => name)));
   }
 
-  /** What is held in blocks; undefined: nothing. */
+  /** The quantized weights; undefined: there are none. */
   get quantized(): Quantized | undefined {
     const { quantize: dtype } = this.#options;
     const placed = this.#placed.filter(({ tensor }) => tensor.dtype === dtype);

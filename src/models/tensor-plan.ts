@@ -17,7 +17,7 @@ export interface PlannedPart {
 
 /**
  * A matrix on the GPU: one tensor of the checkpoint, or several of equal width one below the other, so that one
- * product serves q, k and v. Weights of linear layers may be held in blocks, other matrices (embeddings, the output matrix)
+ * product serves q, k and v. Weights of linear layers may be quantized, other matrices (embeddings, the output matrix)
  * are not. Vectors (norms, biases) have one row and are held in F32.
  */
 export interface PlannedMatrix {

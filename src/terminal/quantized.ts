@@ -8,7 +8,7 @@ interface Quantized {
   readonly stored: number;
 }
 
-/** What is held in blocks, for `--json`; nothing where nothing is. */
+/** The quantized weights, for `--json`; nothing where none are. */
 export function quantizedJson(quantized: Quantized | undefined): object {
   if (quantized === undefined) return {};
   const { dtype, bytes, stored } = quantized;
@@ -20,7 +20,7 @@ export function quantizedText({ dtype, bytes, stored }: Quantized): string {
   return `${formatBytes(bytes)} in ${dtype} (${formatBytes(stored)} as stored)`;
 }
 
-/** For the user, where blocks were asked for and no layer could be held in them. */
+/** For the user, where quantization was asked for and no layer could be quantized. */
 export function notesOfBlocks(asked: BlocksName | null | undefined, quantized: Quantized | undefined): string[] {
   if ((asked ?? null) === null || quantized !== undefined) return [];
   return [`--quantize ${asked}: no layer's rows are whole blocks of 32 numbers: all stays as stored`];

@@ -28,7 +28,7 @@ export interface EvaluationMetrics {
 
 export type Metrics = StepMetrics | EvaluationMetrics;
 
-/** What is learnt from. */
+/** What is trained on. */
 export type Unit = "tokens" | "images";
 
 /** What a run is about to do: known once model, data and method are ready. */
@@ -81,7 +81,7 @@ export interface TrainResult {
   readonly validAccuracy?: number | undefined;
   readonly bestStep: number | undefined;
   readonly trainableParameters: number;
-  /** What of the frozen weights is held in blocks. */
+  /** The frozen weights that are quantized. */
   readonly quantized?: Quantized | undefined;
   /** Supervised tokens, or images, of all steps. */
   readonly tokens: number;

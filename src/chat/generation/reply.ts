@@ -39,7 +39,7 @@ export interface Reply {
   readonly decodeSeconds: number;
 }
 
-/** What it takes to write. */
+/** What a reply is generated from. */
 export interface Writer {
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;

@@ -18,7 +18,7 @@ export class Bodies {
   readonly #heldBy = new Map<string, number>();
 
   /**
-   * Reads a body as JSON and hands it on; what it takes counts until `use` is done.
+   * Reads a body as JSON and hands it on; its memory counts until `use` is done.
    * @param network where it comes from
    * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
    *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than

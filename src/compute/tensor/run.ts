@@ -33,7 +33,7 @@ export interface Op<I extends Roles, A, O extends Roles> {
   forward(run: Run, inputs: Of<I, Tensor>, attributes: A, outputs: Of<O, Tensor>): void;
   /** The definition, in f64. */
   reference(inputs: Of<I, Matrix>, attributes: A): Of<O, Matrix>;
-  /** How the op is differentiated; "constant" where nothing is learnt through it. */
+  /** How the op is differentiated; "constant" where no gradient flows through it. */
   readonly derivative: Derivative<I, A, O> | "constant";
 }
 

@@ -9,7 +9,7 @@ export interface Samples<Batch> {
   batchOf(numbers: readonly number[]): Batch;
 }
 
-/** What one optimizer step learns from. Its loss is the mean over all `targets` of all its micro-batches. */
+/** What one optimizer step is trained on. Its loss is the mean over all `targets` of all its micro-batches. */
 export interface Step<Batch> {
   /** From 0. */
   readonly index: number;

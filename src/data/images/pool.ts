@@ -5,7 +5,7 @@ import { type Admission, type Answer, type Question, thrownBy } from "./pool-mes
 
 /** Jobs that a thread has at once: it resizes one image while Bun decodes another. */
 const JOBS_A_THREAD = 2;
-/** More threads than this wait for the disk, and for the one that learns. */
+/** More threads than this wait for the disk, and for the one that trains. */
 const MOST_THREADS = 8;
 
 /** From source it lies beside this file; in the compiled program it is an entry point, found by its path from the root. */

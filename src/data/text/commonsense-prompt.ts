@@ -12,7 +12,7 @@ const REQUEST = "Write a response that appropriately completes the request.";
 const S = " ".repeat(16);
 
 /**
- * The text that a model learns: generate_prompt of LLM-Adapters' finetune.py, blanks and all (two after the first line's
+ * The text that a model is trained on: generate_prompt of LLM-Adapters' finetune.py, blanks and all (two after the first line's
  * full stop, one with an input; lines between the parts hold the indentation).
  */
 export function trainingPrompt({ instruction, input, output }: CommonsenseTask & { readonly output: string }): string {

@@ -5,7 +5,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { PlannedModel } from "./planned-model.ts";
 
-/** How many numbers may be trained: said, or as many as a method trains at a size. */
+/** The trainable parameters wanted: a number, or as many as a method trains at a size. */
 export type BudgetWish =
   | { readonly parameters: number }
   | { readonly method: string; readonly size: number | undefined };
@@ -19,7 +19,7 @@ export interface MethodBudget {
   readonly parameters: number;
   /** How far that is from the budget, as a part of it: negative below. */
   readonly distance: number;
-  /** The frozen base as it is stored, and all that training holds of each trained number. */
+  /** The frozen base as it is stored, and all that training holds of each trainable parameter. */
   readonly bytes: number;
   /** Floating-point operations of the model's `step`, attention left out. */
   readonly flops: number;
@@ -32,11 +32,11 @@ export interface Budget {
   readonly methods: readonly MethodBudget[];
 }
 
-/** A trained number in f32: its value, its gradient, and AdamW's two means (`train/loop/adamw.ts`). */
+/** A trainable parameter in f32: its value, its gradient, and AdamW's two means (`train/loop/adamw.ts`). */
 export const TRAINED_BYTES = 16;
 
 /**
- * For every method the size that trains nearest to as many numbers as wished, others of its settings at their defaults.
+ * Chooses the size of every method whose trainable parameters are nearest to the budget; its other settings are the defaults.
  * @throws RandloraError `usage` where the targets match nothing, or the wish names no size or one that makes no sense
  */
 export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parameters<typeof findTargets>[1]): Budget {

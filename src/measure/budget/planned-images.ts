@@ -32,7 +32,7 @@ export async function promisedModel(folder: string): Promise<{ readonly config: 
 
 /**
  * The checkpoint that the config.json of CLIP or DINOv2 promises, and what a task makes of it. Heads that are trained are left
- * out, being of as many numbers as the data have classes, and so are the texts' operations, whose lengths nobody knows.
+ * out, because their size follows from the number of classes, and so are the texts' operations, whose lengths nobody knows.
  * @param json as `plannedModel`
  * @throws RandloraError `usage` for a task that needs texts, and a model without them
  */

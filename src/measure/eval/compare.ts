@@ -20,7 +20,7 @@ export interface Comparison {
   readonly mergedDtypes: readonly string[];
   /** What the user should know of the adapter: one line each. */
   readonly notes: readonly string[];
-  /** What of the weights is held in blocks: adapters are then added beside it. */
+  /** The quantized weights: adapters are then added beside them. */
   readonly quantized?: Quantized | undefined;
   /** Of all that was predicted. */
   readonly tokensPerSecond: number;
@@ -84,7 +84,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     return found;
   };
   const { quantized } = decoder.weights;
-  // What cannot be added to weights in blocks is refused before anything is measured.
+  // What cannot be added to quantized weights is refused before anything is measured.
   using beside =
     adapter === undefined || quantized === undefined
       ? undefined

@@ -30,7 +30,7 @@ export interface LoadedImageModelOptions {
   readonly exact?: boolean | undefined;
   /** How matrices are held, by their names in the checkpoint; by default as they are stored. */
   readonly dtype?: ((names: readonly string[]) => KernelDtype | undefined) | undefined;
-  /** The format in blocks that the layers' weights are held in, rounded once adapters are added. */
+  /** The format that the layers' weights are quantized to, once adapters are added. */
   readonly quantize?: BlockDtype | undefined;
   readonly signal?: AbortSignal | undefined;
 }

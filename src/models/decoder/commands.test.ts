@@ -69,7 +69,7 @@ describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
     ["a token", { count: 1, positions: 20, quantized: false }],
     ["a token far behind", { count: 1, positions: 2000, quantized: false }],
     ["a token of each of four sequences", { count: 4, positions: 2000, quantized: false }],
-    ["a token, weights in blocks", { count: 1, positions: 20, quantized: true }],
+    ["a token, quantized weights", { count: 1, positions: 20, quantized: true }],
   ] as const)("%s takes few commands a layer, of every architecture", async (_, of) => {
     const [, way] = stagings.get(staging);
     const most = way.kind === "cpu" && way.fma !== true ? MOST_PLAIN : MOST;

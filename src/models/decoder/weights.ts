@@ -72,7 +72,7 @@ export class DecoderWeights {
     return this.#placed.linears;
   }
 
-  /** What is held in blocks; undefined: nothing. */
+  /** The quantized weights; undefined: there are none. */
   get quantized(): Quantized | undefined {
     return this.#placed.quantized;
   }

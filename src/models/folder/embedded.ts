@@ -30,7 +30,7 @@ export async function embeddedModel(): Promise<string> {
   return await unpacked("model", MODEL_FILES);
 }
 
-/** The folder of the embedded data, which teach the model to talk like a pirate. */
+/** The folder of the embedded data, which train the model to talk like a pirate. */
 export async function embeddedData(): Promise<string> {
   return await unpacked("data", DATA_FILES);
 }

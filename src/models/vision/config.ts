@@ -52,7 +52,7 @@ export function sizeOf(size: number | readonly [number, number]): Size {
 /** The settings of classes, which both kinds of models may have. */
 export const LABELS_JSON = { id2label: v.nullish(v.record(v.string(), v.string())) };
 
-/** The checkpoint's head, its classifier one of vectors of so many numbers. transformers leaves the names out where they are LABEL_0 and LABEL_1. */
+/** The checkpoint's head, its classifier one of vectors of a given length. transformers leaves the names out where they are LABEL_0 and LABEL_1. */
 export function headOf(
   tensors: Tensors,
   features: number,

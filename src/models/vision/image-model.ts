@@ -80,7 +80,7 @@ export class ImageModel {
     return new Map(this.#placed.tensors);
   }
 
-  /** What of the layers' weights is held in blocks; undefined: nothing. */
+  /** The quantized weights of the layers; undefined: there are none. */
   get quantized(): Quantized | undefined {
     return this.#placed.quantized;
   }

@@ -66,7 +66,7 @@ export function curveAxes(curves: readonly MethodCurve[], ticks: { readonly x: n
   );
 }
 
-/** What a method's loss comes to with so many trained numbers. */
+/** A method's loss at a number of trainable parameters. */
 export interface SizePoint {
   readonly parameters: number;
   readonly loss: Spread;

@@ -20,10 +20,10 @@ import { plannedRuns } from "./plan.ts";
 import { type ComparisonRecord, keyOf } from "./record.ts";
 import type { Contender, PlannedRun, RunResult } from "./types.ts";
 
-/** What a run learns from. */
+/** What a run is trained on. */
 export interface RunData<Batch> {
   readonly subject: Subject<Batch>;
-  /** Numbers of a head that is trained beside whatever the method trains. */
+  /** Parameters of a head that is trained beside whatever the method trains. */
   readonly headParameters: number;
 }
 

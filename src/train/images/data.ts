@@ -16,7 +16,7 @@ import { ownOrder } from "./own-head.ts";
 import type { ImageSettings, TrainSettings } from "../settings/settings.ts";
 import type { DataHashes } from "../model/subject.ts";
 
-/** What a run on images learns from and is judged by. No image has been read. */
+/** What a run on images is trained on and judged by. No image has been read. */
 export interface ImageData {
   readonly train: ImageSet;
   readonly valid: ImageSet | undefined;
@@ -90,7 +90,7 @@ function isTrained({ head }: ImageSettings): boolean {
   return head === "linear" || head === "cls";
 }
 
-/** What is learnt from, and what judges. */
+/** Training and validation images. */
 async function setAside(
   all: ImageSet,
   { data, valid: named, validSplit, seed }: TrainSettings,

@@ -1,4 +1,4 @@
-// Models of images whose frozen layers are held in blocks: the losses of the base that was rounded before.
+// Models of images whose frozen layers are quantized: the losses of the base that was rounded before.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
@@ -62,7 +62,7 @@ function randlora(task: ImageTask, compute: "merged" | "factored"): Omit<ImageTr
 }
 
 test(
-  "layers alone are in blocks, and a summary tells their bytes",
+  "only layers are quantized, and a summary tells their bytes",
   async () => {
     const trial = { ...randlora(LINEAR, "factored"), folder: at("dinov2"), quantize: "q4" } as const;
     await trainImages(gpu, trial, 1, async ({ model, summary }) => {

@@ -3,7 +3,7 @@ import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../../data/ba
 import type { LoadedBatch, ImageLoader, ImageRequest, PreparedBatch } from "../../data/images/loader.ts";
 import type { ImageBatch } from "./batch.ts";
 
-/** Micro-batches that are prepared while others are learnt from: as many as a loader begins. */
+/** Micro-batches that are prepared while others are trained on: as many as a loader begins. */
 const AHEAD = 2;
 
 /** Micro-batches of a step that have been read and stay in memory. */
@@ -55,7 +55,7 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   /**
    * Micro-batches are loaded as they are gone through: those of a whole step would take as much memory as the user's
    * --grad-accum asks for. Images that may be left out are no part of a step's numbers, so such a step is read through
-   * first; a micro-batch without any is left out, too, and a step without any that is learnt from has those of the next
+   * first; a micro-batch without any is left out, too, and a step without any that is trained on has those of the next
    * that has some.
    * @throws RandloraError `data` where no image of an epoch's steps can be read; what goes through the micro-batches
    *   throws as `ImageLoader.load`

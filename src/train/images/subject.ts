@@ -14,7 +14,7 @@ import type { DataHashes, OpenOptions, RunPlan, Subject } from "../model/subject
 /** Bad images that are named. */
 const NAMED = 20;
 
-/** Images, and the models that learn from them. Its threads end when it is disposed of. */
+/** Images, and the models that are trained on them. Its threads end when it is disposed of. */
 export class ImageSubject implements Subject<ImageBatch>, Disposable {
   readonly unit = "images";
   readonly sampleFormat = null;

@@ -139,7 +139,7 @@ export async function savedModules(
   return [{ name: HEAD, tensors }];
 }
 
-/** Numbers of the head that the settings train, for so many classes; 0: they train none. */
+/** Parameters of the head that the settings train, for a number of classes; 0: they train none. */
 export function headParameters(
   { head }: Pick<ImageSettings, "head">,
   classes: number,
@@ -149,7 +149,7 @@ export function headParameters(
   return classes * (featuresOf(head, vision) + (head === "linear" ? 1 : 0));
 }
 
-/** What a head reads of an image: so many numbers. */
+/** The number of features that a head reads of an image. */
 function featuresOf(head: "linear" | "cls", { encoder: { width }, features }: ImageConfig["vision"]): number {
   return head === "linear" ? features.length * width : width;
 }

@@ -65,7 +65,7 @@ test.each(golden.trajectories)("torch's AdamW, clipping and schedule: $settings"
   parameters.release();
 });
 
-test("many numbers: as in f64, and gradients are zero afterwards", async () => {
+test("many parameters: as in f64, and gradients are zero afterwards", async () => {
   const plans = [
     { name: "odd", shape: [301, 129] as const },
     { name: "small", shape: [1, 3] as const },

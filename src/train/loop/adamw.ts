@@ -26,7 +26,7 @@ export interface StepOutcome {
 /**
  * AdamW and what it needs of a step, all on the GPU: the step's loss, the global norm of the gradients, clipping, the
  * update. Once a loss or a norm is not finite, this and all later updates are skipped, so that nothing that is no
- * number reaches the parameters although the host learns of it a step late.
+ * number reaches the parameters although the host hears of it a step late.
  */
 export class AdamW {
   readonly #gpu: Device;

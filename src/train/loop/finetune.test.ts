@@ -26,7 +26,7 @@ const METHODS: [string, Partial<AskedSettings>][] = [
 ];
 
 describe.each(METHODS)("%s", (name, asked) => {
-  test("learns, keeps the best and the last, and comes to the same bits when it is interrupted", async () => {
+  test("trains, keeps the best and the last, and comes to the same bits when it is interrupted", async () => {
     const settings = await runs.settings(asked);
     const before = runs.gpu.memory.liveBytes;
     const { result, recording } = await runs.train(`${name}-whole`, settings);

@@ -40,7 +40,7 @@ function small(asked: Partial<AskedSettings> = {}): Promise<TrainSettings> {
 test.each<[string, Partial<AskedSettings>]>([
   ["plain", {}],
   ["dropping", { dropout: 0.1, basisSeed: "-5" }],
-])("it learns, and comes to the same bytes when it is interrupted: %s", async (name, asked) => {
+])("it trains, and comes to the same bytes when it is interrupted: %s", async (name, asked) => {
   const settings = await small(asked);
   const before = runs.gpu.memory.liveBytes;
   const { result, recording } = await runs.train(`${name}-whole`, settings);

@@ -1,4 +1,4 @@
-// Runs whose frozen layers are held in blocks: the losses of the base that was rounded before, and the same bytes whatever
+// Runs whose frozen layers are quantized: the losses of the base that was rounded before, and the same bytes whatever
 // interrupts them.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
@@ -73,7 +73,7 @@ test("a run that was interrupted goes on in the same blocks and ends at the same
   expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("whole")));
 }, 60_000);
 
-test("merging says that the run had weights in blocks, and adds to those as stored", async () => {
+test("merging says that the run had quantized weights, and adds to those as stored", async () => {
   await runs.train("merged", await small({ quantize: "q8", steps: 2 }));
   for (const adapter of [runs.folder.at("merged"), runs.folder.at("merged", "adapter")]) {
     const notes = new Notes();
@@ -104,7 +104,7 @@ test("run.json has the format, runs of earlier versions had none, and a resumed 
   );
 });
 
-test("a summary tells the bytes of what is held in blocks, and of the same as stored", async () => {
+test("a summary tells the bytes of the quantized weights, and of the same as stored", async () => {
   const { method } = await estimateRun({ ...(await inputFor(await small({ quantize: "q8" }))), gpu: runs.gpu });
   // Of 5 layers; rows of down_proj are 172 numbers and stay as stored.
   const shapes = [

@@ -34,7 +34,7 @@ test.each<[string, Partial<AskedSettings>]>([
   ["dense, magnitudes over", { dora: true }],
   ["philox", { generator: "philox-v1", targets: ["k_proj", "down_proj"] }],
 ])(
-  "%s bases: a run learns, resumes to the same bytes, is merged, and goes on as if there had been no pause",
+  "%s bases: a run trains, resumes to the same bytes, is merged, and goes on as if there had been no pause",
   async (name, asked) => {
     const settings = await small(asked);
     const before = runs.gpu.memory.liveBytes;

@@ -39,7 +39,7 @@ test.each<[string, Partial<AskedSettings>]>([
   ["merged, dropout", { compute: "merged", dropout: 0.2, targets: "all-linear" }],
   ["philox", { generator: "philox-v1", dtype: "bf16" }],
   ["redrawn", { projections: false, basisSeed: "-4" }],
-])("%s: a run learns, and one that was interrupted ends at the same bytes", async (name, asked) => {
+])("%s: a run trains, and one that was interrupted ends at the same bytes", async (name, asked) => {
   const settings = await small(asked);
   const { recording, result } = await runs.train(`${name}-whole`, settings);
   expect(result.validLoss).toBeLessThan(firstLoss(recording) - 0.05);

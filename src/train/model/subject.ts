@@ -16,7 +16,7 @@ export interface DataHashes {
   readonly pixels?: string | undefined;
 }
 
-/** What a run is about: its data, and the models that can learn from such. The loop knows no more of either. */
+/** What a run trains on: its data, and the models that can be trained on them. The loop knows no more of either. */
 export interface Subject<Batch> {
   readonly unit: Unit;
   /** How its samples are written out, which the run records; null: images. */

@@ -4,7 +4,7 @@ import { dataHash, planRun } from "./data.ts";
 import { ModelSource } from "./model.ts";
 import type { Subject } from "../model/subject.ts";
 
-/** Texts, and the language models that learn from them. */
+/** Texts, and the language models that are trained on them. */
 export function textSubject(data: TrainingData): Subject<MicroBatch> {
   return {
     unit: "tokens",

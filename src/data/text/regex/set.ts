@@ -26,11 +26,11 @@ export class SetTest {
       return this.#hasPair(text.codePointAt(at) ?? 0) ? 2 : 0;
     }
     const known = this.#units[unit];
-    if (known === undefined || known === UNKNOWN) return this.#learn(unit) ? 1 : 0;
+    if (known === undefined || known === UNKNOWN) return this.#findOut(unit) ? 1 : 0;
     return known === IN ? 1 : 0;
   }
 
-  #learn(unit: number): boolean {
+  #findOut(unit: number): boolean {
     if (unit >= this.#units.length) this.#units = widened(this.#units, new Uint8Array(0x10000));
     const holds = this.#native.test(String.fromCharCode(unit));
     this.#units[unit] = holds ? IN : OUT;

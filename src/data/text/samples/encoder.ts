@@ -18,7 +18,7 @@ export interface EncoderOptions {
   readonly endOfSequence: number | undefined;
   /** Rows of the model's embedding: a token beyond them is an error. */
   readonly vocabularySize: number;
-  /** `--prompt`: how instructions are written out, which are then learnt whole; all samples must be some. */
+  /** `--prompt`: how instructions are written out, which the loss then covers whole; all samples must be some. */
   readonly prompt?: PromptName | undefined;
   /** `--train-on-prompt`: all tokens but the first are supervised, and those of turns whose weight is 0. */
   readonly trainOnPrompt?: boolean;

@@ -8,7 +8,7 @@ export interface TrainingDataOptions extends LoadOptions {
   readonly seed: bigint;
 }
 
-/** What a run learns from and is judged by. */
+/** What a run is trained on and judged by. */
 export interface TrainingData {
   readonly train: DataSet;
   readonly valid: DataSet | undefined;

@@ -97,7 +97,7 @@ function at(array: Uint32Array | Float64Array, i: number): number {
   return value;
 }
 
-/** Collects encoded samples: cuts what is too long, leaves out what teaches nothing, counts both. */
+/** Collects encoded samples: cuts what is too long, leaves out what has no supervised tokens, counts both. */
 export class DataSetBuilder {
   readonly #maxLength: number;
   readonly #starts: number[] = [];

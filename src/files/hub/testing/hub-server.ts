@@ -9,7 +9,7 @@ import { commitOf, entryOf, type FakeFiles, gitHash, sha256 } from "./content.ts
 /** A repository: branches and tags by name, each a set of files. */
 export interface FakeRepository {
   readonly revisions: Readonly<Record<string, FakeFiles>>;
-  /** Only requests with this token see it; others learn nothing of it. */
+  /** Only requests with this token see it; others are told nothing of it. */
   readonly privateTo?: string;
   /** Everybody sees it, only requests with this token get its files. */
   readonly gatedTo?: string;

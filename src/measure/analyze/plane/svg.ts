@@ -12,7 +12,7 @@ const COLORS = ["#2b3a78", "#4f9aa8", "#f3e3a1"] as const;
 
 /**
  * Losses in a plane of weights, as figure 4b of the RandLoRA paper: a heat map with contour lines at ten levels between the
- * lowest loss and 1.2 times the largest corner's, and the three corners.
+ * least loss and 1.2 times the largest corner's, and the three corners.
  */
 export function planeSvg(report: PlaneReport): string {
   const { at, x, y, corners } = report;
