@@ -24,7 +24,7 @@ export const command = defineCommand({
     if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft or --to json");
     if (out === undefined)
       throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json)");
-    const { localPath } = await import("../src/models/folder/places.ts");
+    const { localPath } = await import("../src/models/folder/local-path.ts");
     const { openAdapter } = await import("../src/adapters/open.ts");
     const { methodOfAdapter } = await import("../src/adapters/methods.ts");
     const { convertAdapter } = await import("../src/adapters/convert.ts");

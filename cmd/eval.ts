@@ -71,7 +71,7 @@ const perplexityCommand = defineCommand({
       const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
       throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
     }
-    const { localPath } = await import("../src/models/folder/places.ts");
+    const { localPath } = await import("../src/models/folder/local-path.ts");
     const { locateModel } = await import("../src/models/folder/locate.ts");
     const { loadTokenizer } = await import("../src/data/text/load-tokenizer.ts");
     const { loadConfig } = await import("../src/models/decoder/architectures/index.ts");

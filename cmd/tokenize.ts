@@ -24,7 +24,7 @@ export const command = defineCommand({
     if (prompt !== undefined && file !== undefined) {
       throw new Contradiction(["prompt", "file"], "-p and --file both give the text", "leave one of them out");
     }
-    const { localPath } = await import("../src/models/folder/places.ts");
+    const { localPath } = await import("../src/models/folder/local-path.ts");
     const path = parseHubName(model) === undefined ? await localPath(model, "model", context) : model;
     const { folder } = await locateModel(path, fetchTokenizer(context));
     const tokenizer = await loadTokenizer(folder);

@@ -14,7 +14,7 @@ const MOST_LOOKS = 2 ** 24;
 const FINENESS = { least: 8, most: 256 } as const;
 
 /**
- * The size at which a method trains as many numbers as possible to what a budget allows; of two equally near, the one
+ * The size at which a method's trainable parameters are nearest to a budget; of two equally near, the one
  * with fewer numbers, then the smaller value. Counts may fall with the value (RandLoRA's do) and go up and down by
  * their rounding: every value is tried, as long as there are not too many; beyond, counts are taken to rise or fall
  * steadily between the values that are tried.

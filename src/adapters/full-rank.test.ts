@@ -1,4 +1,4 @@
-// What methods of equally many numbers can be: a matrix of full rank is fitted by each. A LoRA of rank r can come no nearer
+// What methods with equally many parameters can be: a matrix of full rank is fitted by each. A LoRA of rank r can come no nearer
 // than the r largest singular values let it (Eckart and Young, Psychometrika 1, 1936), whatever has full rank may.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../compute/device/device.ts";
@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const SIZE = 256;
-/** LoRA's rank, and what every method gets: as many numbers. */
+/** LoRA's rank; every method gets as many parameters. */
 const RANK = 8;
 const BUDGET = RANK * 2 * SIZE;
 const BOUND = 1 - RANK / SIZE;
@@ -59,6 +59,6 @@ test.each(CASES)("$name fits a matrix of 256 equal singular values", async ({ na
     expect(fit.error).toBeGreaterThan(1 - fit.rank / SIZE - 1e-3);
   }
   if (name === "lora") expect(fit.error).toBeLessThan(BOUND + 1e-3);
-  // Nearly as many numbers again as LoRA needs for the same.
+  // Nearly as many parameters again as LoRA needs for the same.
   if (/^randlora(?:, paper|$)/.test(name)) expect(fit.error).toBeLessThan(1 - 1.6 * (RANK / SIZE));
 });

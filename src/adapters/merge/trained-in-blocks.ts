@@ -5,7 +5,7 @@ import { readOptionalJsonObject } from "../../files/read-text.ts";
 import { SETTINGS_FILE } from "../../files/run-names.ts";
 
 /**
- * For the user, where the adapter of a run (its folder, or one in it) was trained beside weights in blocks: it is merged
+ * For the user, where the adapter of a run (its folder, or one in it) was trained beside quantized weights: it is merged
  * into others. None where nothing says so.
  */
 export async function noteOfBlocks(path: string): Promise<readonly string[]> {

@@ -28,7 +28,7 @@ export const MODULES = (() => {
   });
 })();
 
-/** Trained numbers by name. */
+/** Trained parameters by name. */
 export type Values = Map<string, Float64Array>;
 
 /** A module of the base as an adapter is fitted to it. */

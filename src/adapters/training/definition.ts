@@ -44,7 +44,7 @@ export interface UsualSettings {
   readonly learningRate: number;
 }
 
-/** How many numbers a method trains, and which of its settings decides. */
+/** A method's number of trainable parameters, and which of its settings decides it. */
 export interface Capacity<Own extends object = object> {
   /** The setting that a wish for more or fewer numbers turns. */
   readonly setting: "rank" | "bases";

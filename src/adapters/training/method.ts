@@ -13,7 +13,7 @@ export type MethodChoices = Readonly<Record<string, string | number | boolean | 
 /** What a user may want to know of a method before training. */
 export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
   readonly trainableParameters: number;
-  /** What of the frozen weights is held in blocks. */
+  /** The frozen weights that are quantized. */
   readonly quantized?: Quantized | undefined;
 }
 
@@ -21,7 +21,7 @@ export interface MethodSummary extends Pick<Trainable, "modules" | "notes"> {
 export interface Trainable<M extends Method = Method> {
   /** The tensors that are trained. A run plans all it has, and allocates them once. */
   readonly parameters: readonly ParameterPlan[];
-  /** One row an adapted module, or a trained tensor: its name, W's shape, how many numbers are trained for it. */
+  /** One row an adapted module, or a trained tensor: its name, W's shape, and its trainable parameters. */
   readonly modules: readonly {
     readonly name: string;
     readonly shape: readonly number[];

@@ -93,7 +93,7 @@ export class Parameters {
     gpu.clear(this.#buffers());
   }
 
-  /** How many numbers are trained. */
+  /** The number of trainable parameters. */
   get count(): number {
     return this.all.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
   }

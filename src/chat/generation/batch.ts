@@ -4,8 +4,8 @@ import { RandloraError } from "../../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";
 import { checkSampling, DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
-import { WritingLoop } from "./writing-loop.ts";
-import { SampledWriting, SearchedWriting, type Writing } from "./writing.ts";
+import { DecodeLoop } from "./decode-loop.ts";
+import { SampledSequence, BeamSequence, type Sequence } from "./sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */
 const BATCH_SIZE = 8;
@@ -22,7 +22,7 @@ export interface BatchAnswer {
 }
 
 export interface BatchOptions {
-  /** 1, the default: by `sampling`. Above: the best text of a beam search, see `BeamSearch`. */
+  /** 1, the default: by `sampling`. Above: the best sequence of a beam search, see `BeamSearch`. */
   readonly beams?: number;
   /** Tokens of each answer at most, at least 1. */
   readonly maxTokens: number;
@@ -61,8 +61,8 @@ export async function generateBatch(
   if (beams > 1) checkBeams({ beams, stopTokens: options.stopTokens }, decoder.config.vocabularySize);
   const answers: BatchAnswer[] = [];
   const failures: unknown[] = [];
-  const write = (index: number): Writing =>
-    writingOf(
+  const write = (index: number): Sequence =>
+    sequenceOf(
       prompts[index] ?? [],
       { ...options, context },
       {
@@ -72,9 +72,9 @@ export async function generateBatch(
     );
   const longest = prompts.reduce((most, { length }) => Math.max(most, Math.min(length + maxTokens, context)), 1);
   const rows = batchSize * beams;
-  using loop = new WritingLoop(decoder, { rows, positions: rows * inBlocks(longest) });
+  using loop = new DecodeLoop(decoder, { rows, positions: rows * inBlocks(longest) });
   let next = 0;
-  let waiting: Writing | undefined;
+  let waiting: Sequence | undefined;
   for (;;) {
     signal?.throwIfAborted();
     while (next < prompts.length || waiting !== undefined) {
@@ -96,19 +96,19 @@ interface Told {
   readonly onFail: (reason: unknown) => void;
 }
 
-function writingOf(
+function sequenceOf(
   prompt: readonly number[],
   { beams = 1, maxTokens, stopTokens, signal, sampling, context }: BatchOptions & { readonly context: number },
   { onEnd, onFail }: Told,
-): Writing {
+): Sequence {
   const common = { prompt, maxTokens, stopTokens, context, signal, onFail };
   if (beams > 1) {
     const onBest = ({ tokens, stopped, score }: { tokens: readonly number[]; stopped: boolean; score: number }) =>
       onEnd({ tokens, finishReason: stopped ? "stop" : "length", score });
-    return new SearchedWriting({ ...common, beams, onEnd: onBest });
+    return new BeamSequence({ ...common, beams, onEnd: onBest });
   }
   const tokens: number[] = [];
-  return new SampledWriting({
+  return new SampledSequence({
     ...common,
     sampling: checkSampling(sampling ?? { ...DEFAULT_SAMPLING, temperature: 0 }),
     onToken: (token) => {
@@ -124,7 +124,7 @@ function checkCount(name: string, value: number): void {
   throw new RandloraError("usage", `${name} is ${value}; it must be a whole number, 1 or more`);
 }
 
-function tooLarge({ positions, beams }: Writing): RandloraError {
+function tooLarge({ positions, beams }: Sequence): RandloraError {
   const message = `${beams} sequences of ${positions} tokens are more than this device can hold the keys of`;
   return new RandloraError("memory", message, "take fewer beams, or shorter texts");
 }

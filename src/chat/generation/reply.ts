@@ -63,7 +63,7 @@ export async function writeReply(
   const cachedTokens = cache.keepCommon(ids);
   const start = performance.now();
   let first: number | undefined;
-  const writing = generate(decoder, cache, ids, {
+  const generation = generate(decoder, cache, ids, {
     sampling,
     maxTokens: options.maxTokens ?? Infinity,
     stopTokens,
@@ -77,7 +77,7 @@ export async function writeReply(
   try {
     if (signal !== undefined && ids.length < context) await prefillInBlocks(decoder, cache, ids, signal);
     for (;;) {
-      const { done, value } = await writing.next();
+      const { done, value } = await generation.next();
       first ??= performance.now();
       if (done === true) {
         finishReason = value;
@@ -89,7 +89,7 @@ export async function writeReply(
     if (signal?.aborted !== true || error !== signal.reason) throw error;
     finishReason = "cancelled";
   } finally {
-    await writing.return("stop");
+    await generation.return("stop");
     decoder.gpu.memory.dropUnused();
   }
   if (written.finish() && finishReason === "length") finishReason = "stop";

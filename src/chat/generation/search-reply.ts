@@ -3,8 +3,8 @@ import { checkBeams, type Hypothesis } from "./beam-search.ts";
 import { checkPrompt } from "./generate.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";
 import { ReplyText } from "./reply-text.ts";
-import { SearchedWriting } from "./writing.ts";
-import { WritingLoop } from "./writing-loop.ts";
+import { BeamSequence } from "./sequence.ts";
+import { DecodeLoop } from "./decode-loop.ts";
 
 /** How a reply is searched for. Nothing of it is shown before the search is over. */
 export interface SearchReplyOptions extends Pick<
@@ -15,9 +15,9 @@ export interface SearchReplyOptions extends Pick<
 }
 
 /**
- * Continues a prompt with the best text of a beam search; a stop text cuts that afterwards.
+ * Continues a prompt with the best sequence of a beam search; a stop sequence cuts that afterwards.
  * @param ids the whole prompt
- * @throws RandloraError as `writeReply`; `memory` where so many beams have no room
+ * @throws RandloraError as `writeReply`; `memory` where the beams do not fit
  */
 export async function searchReply(
   { decoder, tokenizer, stopTokens }: Writer,
@@ -32,7 +32,7 @@ export async function searchReply(
   let first: number | undefined;
   let best: Hypothesis | undefined;
   const failures: unknown[] = [];
-  const writing = new SearchedWriting({
+  const sequence = new BeamSequence({
     prompt: ids,
     beams,
     maxTokens,
@@ -43,8 +43,8 @@ export async function searchReply(
     onEnd: (found) => void (best = found),
     onFail: (reason) => void failures.push(reason),
   });
-  using loop = new WritingLoop(decoder, { rows: beams, positions: beams * inBlocks(writing.positions) });
-  await loop.begin(writing);
+  using loop = new DecodeLoop(decoder, { rows: beams, positions: beams * inBlocks(sequence.positions) });
+  await loop.begin(sequence);
   while (loop.size > 0) await loop.turn();
   const [failure] = failures;
   if (failures.length > 0 && (signal?.aborted !== true || failure !== signal.reason)) throw failure;

@@ -10,7 +10,7 @@ import {
   type SharedReplyOptions,
 } from "./shared-reply.ts";
 import { GREEDY, loadStories } from "../testing/decoder.ts";
-import { WritingLoop } from "./writing-loop.ts";
+import { DecodeLoop } from "./decode-loop.ts";
 
 setDefaultTimeout(120_000);
 
@@ -24,10 +24,10 @@ afterAll(() => stories.gpu.close());
 const first = () => texts[0];
 
 async function write(options: Partial<SharedReplyOptions> = {}, ids = first().ids): Promise<SharedReply> {
-  using loop = new WritingLoop(stories.decoder, { rows: 4, positions: 2048 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048 });
   const { signal } = new AbortController();
-  const { writing, reply, begin } = shareReply(stories, ids, { sampling: GREEDY, maxTokens: 64, signal, ...options });
-  expect(await loop.begin(writing)).toBeTrue();
+  const { sequence, reply, begin } = shareReply(stories, ids, { sampling: GREEDY, maxTokens: 64, signal, ...options });
+  expect(await loop.begin(sequence)).toBeTrue();
   begin();
   while (loop.size > 0) await loop.turn();
   return await reply;

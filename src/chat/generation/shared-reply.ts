@@ -3,9 +3,9 @@ import type { FinishReason } from "./generate.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";
 import { ReplyText } from "./reply-text.ts";
-import { SampledWriting, type Writing } from "./writing.ts";
+import { SampledSequence, type Sequence } from "./sequence.ts";
 
-/** How a reply is written beside others; there is no sliding on at the context's end. */
+/** How a reply is decoded in a batch; the context is not shifted at its end. */
 export interface SharedReplyOptions extends Omit<ReplyOptions, "shift"> {
   readonly signal: AbortSignal;
   /** Name this many of the best tokens with each one; 0: only the token itself. */
@@ -36,9 +36,9 @@ export interface ReplyToken extends WrittenLogprob {
 /** A token of a prompt; nothing is known of the first one's probability. */
 export type PromptToken = Omit<WrittenLogprob, "logprob"> & { readonly logprob: number | undefined };
 
-/** A reply that is being written by a `WritingLoop`. */
-export interface WritingReply {
-  readonly writing: Writing;
+/** A reply that a `DecodeLoop` is generating. */
+export interface PendingReply {
+  readonly sequence: Sequence;
   /** Told when it begins. */
   begin(): void;
   /** Rejects with the signal's reason, or what failed. */
@@ -46,7 +46,7 @@ export interface WritingReply {
 }
 
 /**
- * A reply to a prompt, to be written beside others: the text that `writeReply` gives.
+ * A reply to a prompt, for decoding in a batch: the same text that `writeReply` gives.
  * @param ids the whole prompt, not empty and shorter than the context
  * @throws RandloraError `usage` for sampling options that make no sense
  */
@@ -54,7 +54,7 @@ export function shareReply(
   { decoder, tokenizer, stopTokens }: Writer,
   ids: readonly number[],
   options: SharedReplyOptions,
-): WritingReply {
+): PendingReply {
   const { context = decoder.config.contextLength, topLogprobs, promptLogprobs, onToken } = options;
   const written = new ReplyText(tokenizer, options.stops ?? [], options.onText);
   const { promise, resolve, reject } = Promise.withResolvers<SharedReply>();
@@ -78,7 +78,7 @@ export function shareReply(
       stop,
     });
   };
-  const writing = new SampledWriting({
+  const sequence = new SampledSequence({
     prompt: ids,
     sampling: options.sampling,
     maxTokens: options.maxTokens ?? Infinity,
@@ -102,7 +102,7 @@ export function shareReply(
       prompt.push(...logits.map((one, at) => ofPrompt(one, ids[prompt.length + at], promptLogprobs ?? 0))),
   });
   return {
-    writing,
+    sequence,
     begin() {
       start = performance.now();
     },

@@ -11,14 +11,14 @@ import type { GenerationRequest } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
 import { type Choice, type Shape, timingsOf, usageOf } from "./shapes.ts";
 
-/** A text to be continued. */
+/** A prompt. */
 export interface Prompt {
   readonly ids: readonly number[];
-  /** What stands before every text that is written; undefined: nothing. */
+  /** What stands before every completion; undefined: nothing. */
   readonly echo?: Echo | undefined;
 }
 
-/** A request that was understood: what to write, and how to word it. */
+/** A request that was understood: what to generate, and how to format it. */
 export interface Assignment {
   readonly request: GenerationRequest;
   readonly client: Client;
@@ -35,7 +35,7 @@ export interface Assignment {
 }
 
 /**
- * Has texts written and answers with them, whole or as a stream.
+ * Has completions generated and answers with them, whole or as a stream.
  * @throws ApiError when the engine takes no more; for a whole answer also what `toApiError` makes of a failure
  */
 export async function answer(engine: Engine, assignment: Assignment): Promise<Response> {
@@ -70,13 +70,13 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   const left = new AbortController();
   const stream = new EventStream(() => left.abort());
   const stop = leaveWith(signal, left);
-  let writing: readonly Promise<SharedReply>[];
+  let replies: readonly Promise<SharedReply>[];
   try {
     for (const index of textsOf(assignment).keys()) {
       const begin = shape.begin(index);
       if (begin !== undefined) stream.send(begin);
     }
-    writing = submitAll(engine, assignment, left, (index, { text, tokens }) =>
+    replies = submitAll(engine, assignment, left, (index, { text, tokens }) =>
       stream.send(shape.piece(index, text, tokens)),
     );
   } catch (error) {
@@ -88,7 +88,7 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   const finish = async (): Promise<void> => {
     using _ = stream;
     try {
-      const ends = writing.map(async (reply, index) => {
+      const ends = replies.map(async (reply, index) => {
         const written = await reply;
         stream.send(shape.end(index, written.finishReason));
         return written;
@@ -109,13 +109,13 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   return stream.response();
 }
 
-/** The texts of an answer, in its order: all of the first prompt, then those of the next. */
+/** The completions of an answer, in its order: all of the first prompt, then those of the next. */
 function textsOf({ request, prompts }: Assignment): { readonly prompt: Prompt; readonly number: number }[] {
   return prompts.flatMap((prompt) => Array.from({ length: request.choices }, (_, number) => ({ prompt, number })));
 }
 
 /**
- * Has all texts written, and hands out their pieces as they come.
+ * Has all completions generated, and hands out their text as it comes.
  * @returns the replies, all pieces of which have been handed out
  * @throws ApiError as `Engine.submit`; then whoever calls aborts those that have been submitted
  */

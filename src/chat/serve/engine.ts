@@ -5,9 +5,9 @@ import {
   type SharedReply,
   type SharedReplyOptions,
   shareReply,
-  type WritingReply,
+  type PendingReply,
 } from "../generation/shared-reply.ts";
-import { WritingLoop } from "../generation/writing-loop.ts";
+import { DecodeLoop } from "../generation/decode-loop.ts";
 import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
@@ -15,7 +15,7 @@ import type { Client } from "./client.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { ServedModel } from "./models.ts";
 
-/** A text to write. */
+/** A completion to generate. */
 export interface Job {
   /** Who asks; clients take turns. */
   readonly client: Client;
@@ -31,13 +31,13 @@ export interface EngineOptions {
   readonly generator?: GeneratorName | undefined;
   /** Requests that may wait. */
   readonly queueLength: number;
-  /** Texts that are written together. */
+  /** Number of slots: sequences that are decoded at once. */
   readonly parallel: number;
-  /** Positions that a text may use. */
+  /** Context length of a slot. */
   readonly context: number;
 }
 
-/** Texts that a rehearsal writes together: from so many rows on, passes are computed by the same kernels. */
+/** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
 const REHEARSED = 5;
 
 interface Waiting extends QueuedJob {
@@ -47,17 +47,16 @@ interface Waiting extends QueuedJob {
 }
 
 /**
- * Writes several texts at a time with the one model in GPU memory: requests wait in a fair queue until one that is being
- * written has ended. Where the turn is that of a request for another adapter, no more begin, and when all have ended the
- * adapter is changed.
+ * Runs requests in a batch with the one model in GPU memory; others wait in a fair queue for a slot. When the next one is
+ * for another adapter, no more start, and the adapter is changed when the running ones have ended.
  */
 export class Engine implements AsyncDisposable {
-  /** Rejects when the GPU has failed: nothing can be written any more. */
+  /** Rejects when the GPU has failed: no request can be answered any more. */
   readonly failure: Promise<never>;
   readonly #fail: (error: unknown) => void;
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
-  readonly #loop: WritingLoop;
+  readonly #loop: DecodeLoop;
   readonly #queue = new FairQueue<Waiting>();
   /** The one whose turn it is, and which cannot begin yet. */
   #next: Waiting | undefined;
@@ -73,7 +72,7 @@ export class Engine implements AsyncDisposable {
     this.#model = model;
     this.#options = options;
     const { parallel, context } = options;
-    this.#loop = new WritingLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
+    this.#loop = new DecodeLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;
@@ -89,9 +88,9 @@ export class Engine implements AsyncDisposable {
     for (const maxTokens of texts) {
       const sampling = { ...DEFAULT_SAMPLING, temperature: 0 };
       const { signal } = new AbortController();
-      const { writing, reply } = shareReply(this.#model, [0, 0, 0], { sampling, maxTokens, signal });
+      const { sequence, reply } = shareReply(this.#model, [0, 0, 0], { sampling, maxTokens, signal });
       reply.catch(() => {}); // a model that cannot write says so when it is asked to
-      await this.#loop.begin(writing);
+      await this.#loop.begin(sequence);
     }
     while (this.#loop.size > 0) await this.#loop.turn();
     this.#model.gpu.check();
@@ -103,7 +102,7 @@ export class Engine implements AsyncDisposable {
     return this.#queue.size + (this.#next === undefined ? 0 : 1) + this.#loop.size;
   }
 
-  /** @throws ApiError 503 when nothing is written any more */
+  /** @throws ApiError 503 when the server is stopping */
   check(): void {
     if (this.#closed !== undefined) throw this.#closed;
   }
@@ -175,7 +174,7 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** Lets requests begin while there is room, in the order of their turns. */
+  /** Starts requests while slots are free, in the order of the queue. */
   async #beginSome(): Promise<void> {
     while (this.#loop.size < this.#options.parallel) {
       const waiting = (this.#next ??= this.#queue.next(this.#resident));
@@ -187,7 +186,7 @@ export class Engine implements AsyncDisposable {
         // Whoever left meanwhile, or was turned away, has been told.
         if (this.#next !== waiting) continue;
         const written = shareReply(this.#model, job.ids, job.options);
-        const isBegun = await this.#loop.begin(written.writing);
+        const isBegun = await this.#loop.begin(written.sequence);
         if (!isBegun && this.#loop.size > 0) return;
         if (!isBegun) throw tooLong(written);
         if (this.#next === waiting) this.#next = undefined;
@@ -201,7 +200,7 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  async #settle({ resolve, reject }: Waiting, { reply }: WritingReply): Promise<void> {
+  async #settle({ resolve, reject }: Waiting, { reply }: PendingReply): Promise<void> {
     const start = performance.now();
     try {
       resolve(await reply);
@@ -257,7 +256,7 @@ export class Engine implements AsyncDisposable {
   }
 }
 
-function tooLong({ writing: { positions } }: WritingReply): RandloraError {
+function tooLong({ sequence: { positions } }: PendingReply): RandloraError {
   const message = `a text of ${positions} tokens is longer than this device can hold the keys of`;
   return new RandloraError("data", message, "ask for fewer tokens, or shorten the prompt");
 }

@@ -2,7 +2,7 @@ import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
-import { localPath } from "../../models/folder/places.ts";
+import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } from "../default-model.ts";

@@ -3,7 +3,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
-import { localPath, refuseMissingModel } from "../../models/folder/places.ts";
+import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts";
 import { History, historyFile } from "../../terminal/editor/history.ts";
 import { RawTerminal } from "../../terminal/editor/raw-terminal.ts";
 import type { Context } from "../../terminal/options/command.ts";

@@ -9,7 +9,7 @@ import { shuffled } from "./shuffle.ts";
  * @param count how many samples there are
  * @param fraction of the samples, above 0 and below 1
  * @param path of the data, for errors
- * @returns the numbers of the samples
+ * @returns the indices of the samples
  * @throws {RandloraError} `usage` for another fraction, `data` where there is only one sample
  */
 export function splitForValidation(

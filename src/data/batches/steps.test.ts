@@ -101,7 +101,7 @@ test("every epoch takes every sample once; rows and targets belong to one sample
         }
       }
       const all = lengths.map((_, i) => i);
-      expect(seen.map((numbers) => numbers.toSorted((a, b) => a - b))).toEqual([all, all]);
+      expect(seen.map((indices) => indices.toSorted((a, b) => a - b))).toEqual([all, all]);
     }),
     { numRuns: 60, seed: 1 },
   );

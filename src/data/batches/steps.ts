@@ -51,13 +51,13 @@ class Plan<Batch> implements ReadyPlan<Batch> {
       throw new RangeError(`no step ${index} among ${this.length}`);
     }
     const batches = this.#samplesOf(index);
-    const numbers = batches.flat();
+    const indices = batches.flat();
     return {
       index,
       epoch: Math.floor(index / this.stepsPerEpoch),
       microBatches: batches.map((samples) => this.#samples.batchOf(samples)),
-      targets: sum(numbers, (i) => this.#samples.targetsOf(i)),
-      tokens: sum(numbers, (i) => this.#samples.lengthOf(i)),
+      targets: sum(indices, (i) => this.#samples.targetsOf(i)),
+      tokens: sum(indices, (i) => this.#samples.lengthOf(i)),
     };
   }
 
@@ -123,6 +123,6 @@ class Plan<Batch> implements ReadyPlan<Batch> {
   }
 }
 
-function sum(numbers: readonly number[], of: (i: number) => number): number {
-  return numbers.reduce((total, i) => total + of(i), 0);
+function sum(indices: readonly number[], of: (i: number) => number): number {
+  return indices.reduce((total, i) => total + of(i), 0);
 }

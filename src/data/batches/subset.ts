@@ -5,7 +5,7 @@ import { shuffled } from "./shuffle.ts";
  * Few shots: of each class the first `shots` samples in an order drawn by `seed`, all of a class that has fewer.
  *
  * @param labels of the samples
- * @returns the numbers of the samples, in the set's order
+ * @returns the indices of the samples, in the set's order
  * @throws {RandloraError} `usage` for shots that are no positive whole number
  */
 export function shotsOf(labels: ArrayLike<number>, shots: number, seed: bigint): Uint32Array {
@@ -26,7 +26,7 @@ export function shotsOf(labels: ArrayLike<number>, shots: number, seed: bigint):
  * A part of a set, drawn by `seed`: rounded down, at least one sample.
  *
  * @param fraction above 0, up to 1
- * @returns the numbers of the samples, in the set's order
+ * @returns the indices of the samples, in the set's order
  * @throws {RandloraError} `usage` for another fraction
  */
 export function fractionOf(count: number, fraction: number, seed: bigint): Uint32Array {

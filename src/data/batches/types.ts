@@ -5,8 +5,8 @@ export interface Samples<Batch> {
   lengthOf(i: number): number;
   /** How many terms of the loss sample i has. */
   targetsOf(i: number): number;
-  /** What goes through the model at once. @param numbers which samples, in this order */
-  batchOf(numbers: readonly number[]): Batch;
+  /** What goes through the model at once. @param indices which samples, in this order */
+  batchOf(indices: readonly number[]): Batch;
 }
 
 /** What one optimizer step is trained on. Its loss is the mean over all `targets` of all its micro-batches. */

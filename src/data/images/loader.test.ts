@@ -29,9 +29,9 @@ function counted(set: ImageSet): { set: ImageSet; counts: number[] } {
   return { set: { ...set, source }, counts };
 }
 
-async function load(options: Partial<LoaderOptions>, numbers: number[], epoch = 0, set = SET) {
+async function load(options: Partial<LoaderOptions>, indices: number[], epoch = 0, set = SET) {
   using loader = new ImageLoader(set, { preprocessing, threads: 0, ...options });
-  return await loader.load({ numbers, epoch });
+  return await loader.load({ indices, epoch });
 }
 
 describe("ImageLoader", () => {
@@ -47,8 +47,8 @@ describe("ImageLoader", () => {
   });
 
   test("gives the same with threads, and ahead of time", async () => {
-    const requests = Array.from({ length: 5 }, (_, i) => ({ numbers: [i % 4, (i + 1) % 4], epoch: i }));
-    const plain = await Promise.all(requests.map(({ numbers, epoch }) => load({ augment: 3n }, numbers, epoch)));
+    const requests = Array.from({ length: 5 }, (_, i) => ({ indices: [i % 4, (i + 1) % 4], epoch: i }));
+    const plain = await Promise.all(requests.map(({ indices, epoch }) => load({ augment: 3n }, indices, epoch)));
     using loader = new ImageLoader(SET, { preprocessing, augment: 3n, threads: 2, ahead: 2 });
     for (const [i, request] of requests.entries()) {
       loader.expect(requests.slice(i + 1));
@@ -68,7 +68,7 @@ describe("ImageLoader", () => {
   test("begins what is expected once, no more of it than may be ahead, and lets go of what is not", async () => {
     const { set, counts } = counted(SET);
     using loader = new ImageLoader(set, { preprocessing, threads: 0, ahead: 2 });
-    const request = (index: number) => ({ numbers: [index], epoch: 0 });
+    const request = (index: number) => ({ indices: [index], epoch: 0 });
     loader.expect([0, 1, 2, 3].map(request));
     expect(counts).toEqual([1, 1, 0, 0]);
     await loader.load(request(0));
@@ -83,9 +83,9 @@ describe("ImageLoader", () => {
   test("throws for a bad image when its batch is asked for, not before", async () => {
     const set = setOf("rgb.png", "half.jpg", "film.png");
     using loader = new ImageLoader(set, { preprocessing, threads: 1 });
-    loader.expect([{ numbers: [2, 1], epoch: 0 }]);
-    expect((await loader.load({ numbers: [0], epoch: 0 })).images.count).toBe(1);
-    const refusal = await refusalOf(() => loader.load({ numbers: [2, 1], epoch: 0 }));
+    loader.expect([{ indices: [2, 1], epoch: 0 }]);
+    expect((await loader.load({ indices: [0], epoch: 0 })).images.count).toBe(1);
+    const refusal = await refusalOf(() => loader.load({ indices: [2, 1], epoch: 0 }));
     expect(refusal.message).toContain("film.png: an animated PNG");
   });
 

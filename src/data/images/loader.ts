@@ -7,7 +7,7 @@ import type { ImageSet } from "./datasets/types.ts";
 /** Which images go through the model at once. */
 export interface ImageRequest {
   /** Numbers of the set's images, in this order. */
-  readonly numbers: readonly number[];
+  readonly indices: readonly number[];
   /** From 0; decides what augmentation draws. */
   readonly epoch: number;
 }
@@ -103,7 +103,7 @@ export class ImageLoader implements Disposable {
     const good: { bytes: Uint8Array; label: number }[] = [];
     const bad: string[] = [];
     for (const [i, result] of prepared.entries()) {
-      if ("bytes" in result) good.push({ bytes: result.bytes, label: this.#set.labels[request.numbers[i] ?? 0] ?? 0 });
+      if ("bytes" in result) good.push({ bytes: result.bytes, label: this.#set.labels[request.indices[i] ?? 0] ?? 0 });
       else if (this.skipsBad && result.thrown instanceof RandloraError) bad.push(result.thrown.message);
       else throw result.thrown;
     }
@@ -127,8 +127,8 @@ export class ImageLoader implements Disposable {
   }
 
   /** Never rejects: what is begun ahead may be let go, and then nobody listens. */
-  async #begin({ numbers, epoch }: ImageRequest): Promise<Prepared[]> {
-    return await Promise.all(numbers.map((index) => this.#prepareOne(index, epoch)));
+  async #begin({ indices, epoch }: ImageRequest): Promise<Prepared[]> {
+    return await Promise.all(indices.map((index) => this.#prepareOne(index, epoch)));
   }
 
   async #prepareOne(index: number, epoch: number): Promise<Prepared> {
@@ -144,6 +144,6 @@ export class ImageLoader implements Disposable {
   }
 }
 
-function keyOf({ numbers, epoch }: ImageRequest): string {
-  return `${epoch}: ${numbers.join(" ")}`;
+function keyOf({ indices, epoch }: ImageRequest): string {
+  return `${epoch}: ${indices.join(" ")}`;
 }

@@ -6,7 +6,7 @@ import type { Context } from "../../terminal/options/command.ts";
  * @throws RandloraError `file` when it is not there
  */
 export async function adapterOrModel(text: string, kind: "model" | "config", context: Context): Promise<string> {
-  const { localPath } = await import("../../models/folder/places.ts");
+  const { localPath } = await import("../../models/folder/local-path.ts");
   const { parseHubName } = await import("../../files/hub/name.ts");
   const name = parseHubName(text);
   if (name === undefined) return await localPath(text, "model", context);

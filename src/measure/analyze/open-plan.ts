@@ -15,7 +15,7 @@ export async function openPlan(
 ): Promise<VariantsPlan> {
   const { readRun } = await import("../../models/folder/run.ts");
   const { locateModel } = await import("../../models/folder/locate.ts");
-  const { localPath } = await import("../../models/folder/places.ts");
+  const { localPath } = await import("../../models/folder/local-path.ts");
   const { planVariants } = await import("./plan-variants.ts");
   // A run of an adapter stands for the model that it was made from.
   const { place } = await readRun(model);

@@ -57,19 +57,19 @@ export interface SamplePass {
 export function samplePasses(data: DataSet, { ropes }: Pick<DecoderConfig, "ropes">): SamplePass[] {
   const samples = samplesOf(data);
   const passes: SamplePass[] = [];
-  let numbers: number[] = [];
+  let indices: number[] = [];
   let tokens = 0;
   const close = () => {
-    const [first] = numbers;
-    if (first !== undefined) passes.push({ first, batch: samples.batchOf(numbers) });
-    [numbers, tokens] = [[], 0];
+    const [first] = indices;
+    if (first !== undefined) passes.push({ first, batch: samples.batchOf(indices) });
+    [indices, tokens] = [[], 0];
   };
   for (let i = 0; i < data.length; i++) {
     const length = data.lengthOf(i);
-    const [first = i] = numbers;
+    const [first = i] = indices;
     const alike = ropes.every((rope) => sameAngles(rope, data.lengthOf(first), length));
     if (tokens + length > PASS_TOKENS || !alike) close();
-    numbers.push(i);
+    indices.push(i);
     tokens += length;
   }
   close();

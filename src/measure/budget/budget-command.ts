@@ -3,7 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
 import { readConfig } from "../../models/decoder/config-file.ts";
 import { locateModel } from "../../models/folder/locate.ts";
-import { localPath } from "../../models/folder/places.ts";
+import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
 import { isOfImages } from "../../models/vision/index.ts";
 import type { Context } from "../../terminal/options/command.ts";

@@ -46,8 +46,8 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
   const parameters = "parameters" in wish ? wish.parameters : countLike(wish, modules, whole);
   // y and ∂loss/∂x of every matrix; where all are trained, their gradients as well.
   const flops = (areTrained: boolean) =>
-    step.products.reduce((sum, { numbers, rows, isDifferentiated, isTrained }) => {
-      return sum + 2 * rows * numbers * (1 + Number(isDifferentiated) + Number(areTrained && isTrained));
+    step.products.reduce((sum, { parameters, rows, isDifferentiated, isTrained }) => {
+      return sum + 2 * rows * parameters * (1 + Number(isDifferentiated) + Number(areTrained && isTrained));
     }, 0);
   const frozen = flops(false);
   const rowsOf = new Map(step.products.map(({ tensor, rows }) => [tensor, rows]));

@@ -6,7 +6,7 @@ import { type ImageConfig, HEAD_BIAS, HEAD_WEIGHT, type Tensors } from "../../mo
 import { plannedMatrices, plannedParts } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
 import { needsTexts, type TaskKind, trainedMatrices, withinOf } from "../../train/images/task.ts";
-import { numbersOf, type PlannedModel, type Product, storedAs } from "./planned-model.ts";
+import { parametersOf, type PlannedModel, type Product, storedAs } from "./planned-model.ts";
 
 /** Images of a step: finetune's usual batch. */
 const BUDGET_IMAGES = 32;
@@ -40,7 +40,7 @@ export function plannedImages(config: ImageConfig, task: TaskKind, json: Json, p
   const within = withinOf(task, config);
   const { vision, text, joint } = plannedParts(config);
   const stored = storedAs(plannedMatrices(config), json, path);
-  const held = stored.parameters - (needsTexts(task) ? 0 : numbersOf(text));
+  const held = stored.parameters - (needsTexts(task) ? 0 : parametersOf(text));
   const [rows, cols] = gridOf(config.vision.image, config.vision.patch);
   const patches = BUDGET_IMAGES * rows * cols;
   const tokens = BUDGET_IMAGES + patches;
@@ -48,7 +48,7 @@ export function plannedImages(config: ImageConfig, task: TaskKind, json: Json, p
   const productsWith = (matrix: PlannedMatrix, of: number, isDifferentiated = isReached): Product[] =>
     matrix.parts.map((part) => ({
       tensor: part.name,
-      numbers: numbersOf([{ ...matrix, parts: [part] }]),
+      parameters: parametersOf([{ ...matrix, parts: [part] }]),
       rows: of,
       isDifferentiated,
       isTrained: isReached,
@@ -64,7 +64,7 @@ export function plannedImages(config: ImageConfig, task: TaskKind, json: Json, p
     ...stored,
     base: { ...stored.base, within },
     held,
-    trained: numbersOf(trainedMatrices(task, config)),
+    trained: parametersOf(trainedMatrices(task, config)),
     step: {
       of: `${BUDGET_IMAGES} images (${tokens.toLocaleString("en")} tokens${texts})`,
       products: [...products, ...projection],

@@ -28,11 +28,11 @@ export interface PlannedStep {
   readonly products: readonly Product[];
 }
 
-/** A product of so many rows with a matrix. */
+/** A product of some rows with a matrix. */
 export interface Product {
   readonly tensor: string;
-  /** Numbers of the matrix. */
-  readonly numbers: number;
+  /** Parameters of the matrix. */
+  readonly parameters: number;
   readonly rows: number;
   /** Is ∂loss/∂x asked for? Not of what comes before all that is trained. */
   readonly isDifferentiated: boolean;
@@ -70,7 +70,7 @@ export function plannedModel(
     .filter(({ name, stored }) => stored.length === 2 && !(hasHead && isInputEmbedding(name)))
     .map(({ name, stored }) => ({
       tensor: name,
-      numbers: elements(stored),
+      parameters: elements(stored),
       rows: BUDGET_TOKENS,
       isDifferentiated: true,
       isTrained: true,
@@ -90,12 +90,12 @@ export function storedAs(
   const dtype = dtypeOf(json);
   const parts = matrices.flatMap((matrix) => matrix.parts);
   const tensors = new Map(parts.map(({ name, stored }) => [name, { dtype, shape: stored }]));
-  const parameters = numbersOf(matrices);
+  const parameters = parametersOf(matrices);
   return { base: { path, tensors, config: json }, parameters, dtype, bytes: parameters * dtypeBytes(dtype) };
 }
 
 /** Numbers in all parts of these. */
-export function numbersOf(matrices: readonly PlannedMatrix[]): number {
+export function parametersOf(matrices: readonly PlannedMatrix[]): number {
   return matrices.flatMap(({ parts }) => parts).reduce((sum, { stored }) => sum + elements(stored), 0);
 }
 

@@ -24,8 +24,8 @@ export async function* imageBatches(
   const count = set.labels.length;
   const requests = Array.from({ length: Math.ceil(count / batchSize) }, (_, batch) => {
     const begin = batch * batchSize;
-    const numbers = Array.from({ length: Math.min(batchSize, count - begin) }, (__, at) => begin + at);
-    return { numbers, epoch: 0 };
+    const indices = Array.from({ length: Math.min(batchSize, count - begin) }, (__, at) => begin + at);
+    return { indices, epoch: 0 };
   });
   using loader = new ImageLoader(set, { preprocessing, ...(count < WORTH_THREADS && { threads: 0 }) });
   for (const [at, request] of requests.entries()) {

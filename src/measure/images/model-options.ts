@@ -46,7 +46,7 @@ export async function findLoadedImageModel(
 ): Promise<FoundModel> {
   const { chooseModel } = await import("../../chat/default-model.ts");
   const { checkIsOfImages } = await import("../../models/vision/index.ts");
-  const { localPath } = await import("../../models/folder/places.ts");
+  const { localPath } = await import("../../models/folder/local-path.ts");
   const { location, adapters } = await chooseModel(
     { model, adapters: adapter, scales, generator },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },

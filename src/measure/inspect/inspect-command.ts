@@ -3,7 +3,7 @@ import { type DeltaChoice, openDeltas, openPair } from "../../adapters/merge/in-
 import { openDevice } from "../../compute/open-device.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
-import { localPath } from "../../models/folder/places.ts";
+import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/begin-figure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";

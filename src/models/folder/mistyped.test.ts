@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import { localPath } from "./places.ts";
+import { localPath } from "./local-path.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "randlora-mistyped-"));
 const home = process.cwd();

@@ -13,7 +13,7 @@ import { resumeSettings } from "../settings/resume-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
 import type { TrainResult } from "../types.ts";
 import { type Loaded, loadImages, loadTexts } from "./load-data.ts";
-import { askedSettings, newSettings, type Places, placesOf } from "./settings.ts";
+import { askedSettings, newSettings, type RunSources, findSources } from "./settings.ts";
 import { showRun, sizeOfChange } from "./show-run.ts";
 
 /** Trains an adapter, or a whole model, in a new run or in one that goes on; or estimates what that takes. */
@@ -27,23 +27,23 @@ export async function finetuneModel(
   const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
   if (run.began !== undefined) resources.use(run.began.folder);
   if (run.settings.images === null) {
-    await proceed(run, resources.use(await loadTexts(run.places, context)), options, context);
+    await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context);
   } else {
-    await proceed(run, resources.use(await loadImages(run.places, context)), options, context);
+    await proceed(run, resources.use(await loadImages(run.sources, context)), options, context);
   }
 }
 
 /** A run that will be made, or gone on with. */
 interface PlannedRun {
   readonly settings: TrainSettings;
-  readonly places: Places;
+  readonly sources: RunSources;
   /** Of one that is gone on with: its folder, and the settings there. */
   readonly began?: { readonly folder: RunFolder; readonly recorded: TrainSettings };
 }
 
 async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<PlannedRun> {
   const settings = await newSettings(asked, context);
-  return { settings, places: await placesOf(settings, context) };
+  return { settings, sources: await findSources(settings, context) };
 }
 
 async function oldRun(
@@ -59,8 +59,8 @@ async function oldRun(
   const { folder, settings: recorded } = await RunFolder.open(path);
   try {
     const settings = resumeSettings(recorded, asked, path);
-    const places = await placesOf(await withOwnAdapter(settings, folder), context);
-    return { settings, places, began: { folder, recorded } };
+    const sources = await findSources(await withOwnAdapter(settings, folder), context);
+    return { settings, sources, began: { folder, recorded } };
   } catch (thrown) {
     await folder[Symbol.asyncDispose]();
     throw thrown;
@@ -74,8 +74,8 @@ async function proceed<Batch>(
   options: FinetuneOptions,
   context: Context,
 ): Promise<void> {
-  const { places, began } = run;
-  const { local, location } = places;
+  const { sources, began } = run;
+  const { local, location } = sources;
   const { subject } = loaded;
   const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
@@ -83,12 +83,12 @@ async function proceed<Batch>(
     loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
     return;
   }
-  if (began !== undefined) return await train(began.folder, places, loaded, context, { recorded: settings });
+  if (began !== undefined) return await train(began.folder, sources, loaded, context, { recorded: settings });
   // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
   await using source = await subject.open(local, location, { signal: context.signal });
   await using folder = await RunFolder.create(options.out, settings);
   try {
-    await train(folder, places, loaded, context, { source });
+    await train(folder, sources, loaded, context, { source });
   } catch (thrown) {
     // A GPU that is not there, or too small: nothing was trained.
     await folder.discardUnused();
@@ -98,7 +98,7 @@ async function proceed<Batch>(
 
 async function train<Batch>(
   folder: RunFolder,
-  { local: settings, location }: Places,
+  { local: settings, location }: RunSources,
   loaded: Loaded<Batch>,
   context: Context,
   more: Pick<TrainingInput<Batch>, "recorded" | "source">,

@@ -6,7 +6,7 @@ import type { ImageBatch } from "../images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import type { Subject } from "../model/subject.ts";
-import type { Places } from "./settings.ts";
+import type { RunSources } from "./settings.ts";
 
 /** The data of a run, read or found, and how they are shown. */
 export interface Loaded<Batch> extends Disposable {
@@ -20,7 +20,7 @@ export interface Loaded<Batch> extends Disposable {
 }
 
 /** Reads and tokenizes texts, with a bar. */
-export async function loadTexts({ local, location }: Places, context: Context): Promise<Loaded<MicroBatch>> {
+export async function loadTexts({ local, location }: RunSources, context: Context): Promise<Loaded<MicroBatch>> {
   const { loadRunData } = await import("../text/data.ts");
   const { textSubject } = await import("../text/subject.ts");
   const { dryRunJson, dryRunText, lossesText } = await import("../report/dry-run.ts");
@@ -45,7 +45,7 @@ export async function loadTexts({ local, location }: Places, context: Context): 
 }
 
 /** Finds images. */
-export async function loadImages({ local, location }: Places, context: Context): Promise<Loaded<ImageBatch>> {
+export async function loadImages({ local, location }: RunSources, context: Context): Promise<Loaded<ImageBatch>> {
   const { loadImageData } = await import("../images/data.ts");
   const { ImageSubject } = await import("../images/subject.ts");
   const { imageDryRunJson, imageDryRunText } = await import("../report/image-dry-run.ts");

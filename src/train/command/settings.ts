@@ -6,7 +6,7 @@ import { strftime } from "../../data/text/template/strftime.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
-import { localPath, refuseMissingModel } from "../../models/folder/places.ts";
+import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts";
 import { hubNameOf, type Recorded } from "../../models/folder/recorded.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { describeModel } from "../model/describe-model.ts";
@@ -18,7 +18,7 @@ import { type ModelFacts, resolveSettings } from "../settings/resolve-settings.t
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
 
 /** What a run's settings name, on this machine. */
-export interface Places {
+export interface RunSources {
   readonly location: ModelLocation;
   /** The settings with paths for names on the Hub. */
   readonly local: TrainSettings;
@@ -116,7 +116,7 @@ function commitOf(name: string, folder: string): string | null {
 }
 
 /** Finds what settings name; what the Hub has is fetched. @throws {RandloraError} `file` when something is not there */
-export async function placesOf(settings: TrainSettings, context: Context): Promise<Places> {
+export async function findSources(settings: TrainSettings, context: Context): Promise<RunSources> {
   const location = await locate({ name: settings.model, commit: settings.commit }, context);
   const { embeddedData } = await import("../../models/folder/embedded.ts");
   const data = settings.data === EMBEDDED ? await embeddedData() : settings.data;

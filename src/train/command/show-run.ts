@@ -10,7 +10,7 @@ import { lossSvg } from "../report/loss-svg.ts";
 import { lossPlot } from "../report/loss-terminal.ts";
 import { sizeOfAdapter, sizeOfModel } from "../report/size-of-change.ts";
 import { type FinetuneResult, nextCommand, trainResultJson, trainResultText, wasOver } from "../report/train-result.ts";
-import { movedLosses, whatToTry } from "../report/what-moved.ts";
+import { movedLosses, trainingAdvice } from "../report/loss-change.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { TrainSettings } from "../settings/settings.ts";
@@ -70,7 +70,7 @@ export async function showRun(
         // What was shown when the run ended is not news.
         plot: wasOver(result) ? "" : lossPlot(curve, columns, style),
         moved,
-        advice: isAtEnd ? whatToTry(result, moved, settings.learningRate) : undefined,
+        advice: isAtEnd ? trainingAdvice(result, moved, settings.learningRate) : undefined,
         figure: isDrawn === true ? join(shown.run, "loss.svg") : undefined,
         next: nextCommand(shown, settings, split),
       },

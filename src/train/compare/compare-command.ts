@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { openBase } from "../../adapters/base/open-base.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type Places, placesOf } from "../command/settings.ts";
+import { EMBEDDED_RATE, EMBEDDED_RUN, lookUp, type RunSources, findSources } from "../command/settings.ts";
 import { KeptGpu } from "../loop/kept-gpu.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
 import { changeable } from "../settings/resume-settings.ts";
@@ -35,19 +35,19 @@ export async function compareMethods(
   const comparison = await newComparison(model, options, context);
   const [first] = comparison.contenders;
   if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
-  const places = await placesOf(first.settings, context);
-  const around = { places, gpu, context, changed: {} };
+  const sources = await findSources(first.settings, context);
+  const around = { sources, gpu, context, changed: {} };
   using resources = new DisposableStack();
   if (first.settings.images === null) {
-    await begin(options.out, comparison, resources.use(await textData(places, context)), around);
+    await begin(options.out, comparison, resources.use(await textData(sources, context)), around);
   } else {
-    await begin(options.out, comparison, resources.use(await imageData(places, context)), around);
+    await begin(options.out, comparison, resources.use(await imageData(sources, context)), around);
   }
 }
 
 /** What runs take from this machine. */
 interface Surroundings {
-  readonly places: Places;
+  readonly sources: RunSources;
   readonly gpu: KeptGpu;
   readonly context: Context;
   /** Settings that a resumed comparison has anew. */
@@ -119,22 +119,22 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   const record = { ...recorded, comparison };
   const [first] = comparison.contenders;
   if (first === undefined) throw new TypeError("a comparison of nothing");
-  const places = await placesOf(first.settings, context);
-  const around = { places, gpu, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
+  const sources = await findSources(first.settings, context);
+  const around = { sources, gpu, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
   using resources = new DisposableStack();
   if (first.settings.images === null) {
-    const data = resources.use(await textData(places, context));
+    const data = resources.use(await textData(sources, context));
     await runAll(folder, record, placedOn(data, around), context);
   } else {
-    const data = resources.use(await imageData(places, context));
+    const data = resources.use(await imageData(sources, context));
     await runAll(folder, record, placedOn(data, around), context);
   }
 }
 
 type Placed<Batch> = Omit<CompareInput<Batch>, "folder" | "record">;
 
-function placedOn<Batch>(data: RunsData<Batch>, { places, gpu, changed }: Surroundings): Placed<Batch> {
-  const { location, local } = places;
+function placedOn<Batch>(data: RunsData<Batch>, { sources, gpu, changed }: Surroundings): Placed<Batch> {
+  const { location, local } = sources;
   return {
     location,
     local: (settings) => ({ ...settings, data: local.data, ...changed }),

@@ -5,7 +5,7 @@ import type { ImageBatch } from "../images/batch.ts";
 import type { MicroBatch } from "../../data/text/samples/types.ts";
 import type { ModelFacts } from "../settings/resolve-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
-import type { Places } from "../command/settings.ts";
+import type { RunSources } from "../command/settings.ts";
 
 /** The data of the runs of a comparison. */
 export interface RunsData<Batch> extends Disposable {
@@ -14,7 +14,7 @@ export interface RunsData<Batch> extends Disposable {
 }
 
 /** Texts, read once for all runs that have the same. */
-export async function textData({ location }: Places, { signal }: Context): Promise<RunsData<MicroBatch>> {
+export async function textData({ location }: RunSources, { signal }: Context): Promise<RunsData<MicroBatch>> {
   const { loadRunData } = await import("../text/data.ts");
   const { textSubject } = await import("../text/subject.ts");
   let last: { readonly key: string; readonly data: RunData<MicroBatch> } | undefined;
@@ -33,7 +33,7 @@ export async function textData({ location }: Places, { signal }: Context): Promi
 }
 
 /** Images, found once a seed. */
-export async function imageData({ location }: Places, context: Context): Promise<RunsData<ImageBatch>> {
+export async function imageData({ location }: RunSources, context: Context): Promise<RunsData<ImageBatch>> {
   const { loadImageData } = await import("../images/data.ts");
   const { ImageSubject } = await import("../images/subject.ts");
   const { headParameters } = await import("../images/task.ts");
@@ -66,7 +66,7 @@ export async function imageData({ location }: Places, context: Context): Promise
  * @throws RandloraError `usage` for settings that contradict each other or the model
  */
 export async function adaptedPart(
-  location: Places["location"],
+  location: RunSources["location"],
   asked: Partial<FlatSettings>,
   facts: NonNullable<ModelFacts["images"]>,
 ): Promise<Within> {

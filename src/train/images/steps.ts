@@ -22,18 +22,18 @@ export interface ImageStepsOptions {
 
 /** Steps of images, which are loaded when they are asked for; those that come next are begun then. */
 export class ImageSteps implements StepPlan<ImageBatch> {
-  readonly #numbers: ReadyPlan<readonly number[]>;
+  readonly #plan: ReadyPlan<readonly number[]>;
   readonly #loader: () => ImageLoader;
   readonly #onBad: (line: string) => void;
   readonly #eachOnce: boolean;
   readonly #keptBytes: number;
 
-  /** @param numbers which images the micro-batches have */
+  /** @param plan which images the micro-batches have */
   constructor(
-    numbers: ReadyPlan<readonly number[]>,
+    plan: ReadyPlan<readonly number[]>,
     { loader, onBad, eachOnce = false, keptBytes = 2 ** 28 }: ImageStepsOptions,
   ) {
-    this.#numbers = numbers;
+    this.#plan = plan;
     this.#loader = loader;
     this.#onBad = onBad;
     this.#eachOnce = eachOnce;
@@ -41,27 +41,27 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   }
 
   get length(): number {
-    return this.#numbers.length;
+    return this.#plan.length;
   }
 
   get stepsPerEpoch(): number {
-    return this.#numbers.stepsPerEpoch;
+    return this.#plan.stepsPerEpoch;
   }
 
   get largest(): LargestMicroBatch {
-    return this.#numbers.largest;
+    return this.#plan.largest;
   }
 
   /**
    * Micro-batches are loaded as they are gone through: those of a whole step would take as much memory as the user's
-   * --grad-accum asks for. Images that may be left out are no part of a step's numbers, so such a step is read through
+   * --grad-accum asks for. Images that may be left out are no part of a step's indices, so such a step is read through
    * first; a micro-batch without any is left out, too, and a step without any that is trained on has those of the next
    * that has some.
    * @throws RandloraError `data` where no image of an epoch's steps can be read; what goes through the micro-batches
    *   throws as `ImageLoader.load`
    */
   async step(index: number): Promise<Step<ImageBatch>> {
-    const planned = this.#numbers.step(index);
+    const planned = this.#plan.step(index);
     const loader = this.#loader();
     loader.expect(this.#requestsFrom(index, AHEAD));
     if (!loader.skipsBad) return { ...planned, microBatches: this.#microBatches(index) };
@@ -79,7 +79,7 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   /** How many images of a step can be read, what of it may stay in memory, and why the first that cannot be read cannot. */
   async #readThrough(index: number): Promise<{ count: number; kept: Kept; named: string }> {
     const loader = this.#loader();
-    const requests = this.#requestsFrom(index, this.#numbers.step(index).microBatches.length);
+    const requests = this.#requestsFrom(index, this.#plan.step(index).microBatches.length);
     const kept: (PreparedBatch | undefined)[] = [];
     let [count, bytes, named] = [0, 0, ""];
     for (const [at, request] of requests.entries()) {
@@ -102,7 +102,7 @@ export class ImageSteps implements StepPlan<ImageBatch> {
 
   async *#load(index: number, kept: Kept): AsyncGenerator<LoadedBatch> {
     const loader = this.#loader();
-    const { length } = this.#numbers.step(index).microBatches;
+    const { length } = this.#plan.step(index).microBatches;
     const requests = this.#requestsFrom(index, length + AHEAD);
     const expectFrom = (from: number) =>
       loader.expect(requests.slice(from).filter((_, after) => kept[from + after] === undefined));
@@ -118,8 +118,8 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   #requestsFrom(index: number, count: number): ImageRequest[] {
     const requests: ImageRequest[] = [];
     for (let next = index; next < this.length && requests.length < count; next++) {
-      const { epoch, microBatches } = this.#numbers.step(next);
-      requests.push(...microBatches.map((numbers) => ({ numbers, epoch })));
+      const { epoch, microBatches } = this.#plan.step(next);
+      requests.push(...microBatches.map((indices) => ({ indices, epoch })));
     }
     return requests;
   }

@@ -12,7 +12,7 @@ import { wrapWords } from "../../terminal/wrap.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { TrainResult } from "../types.ts";
-import type { Moved } from "./what-moved.ts";
+import type { Moved } from "./loss-change.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 

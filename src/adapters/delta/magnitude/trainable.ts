@@ -26,7 +26,7 @@ export function magnitudeFlops(modules: readonly ModuleShape[], terms: (module: 
   return modules.reduce((sum, module) => sum + 2 * module.out * module.in * (terms(module) + 1), 0);
 }
 
-/** How many numbers the magnitudes of these modules are. */
+/** The number of magnitudes of these modules. */
 export function countMagnitudes(modules: readonly ModuleShape[]): number {
   return modules.reduce((sum, { out }) => sum + out, 0);
 }

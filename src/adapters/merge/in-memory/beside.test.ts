@@ -76,7 +76,7 @@ async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Pro
   return (await perplexity(decoder, IDS, { context: 60 })).nll;
 }
 
-/** The loss with adapters beside weights in blocks. */
+/** The loss with adapters beside quantized weights. */
 async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
   using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
   using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
@@ -88,13 +88,13 @@ async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> 
 
 const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get(name) ?? name, scale });
 
-test("weights in blocks are those that were rounded before", async () => {
+test("quantized weights are those that were rounded before", async () => {
   const [found, wanted, whole] = [await unmergedLoss([]), await mergedLoss(rounded, []), await mergedLoss(STORIES, [])];
   expect(Math.abs(found - wanted)).toBeLessThan(multipliesWholeNumbers(gpu.staging) ? 1e-4 : 2e-5);
   expect(Math.abs(found - whole)).toBeGreaterThan(2e-4);
 });
 
-describe("an adapter beside weights in blocks is that which is merged into them in f32", () => {
+describe("an adapter beside quantized weights is that which is merged into them in f32", () => {
   test.each([
     ["randlora", 1],
     ["randlora", -0.5],
@@ -182,7 +182,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
-test("a model in blocks changes its adapters between texts, and is itself again without", async () => {
+test("a quantized model changes its adapters between texts, and is itself again without", async () => {
   const location = { folder: STORIES, weights: undefined };
   await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
   expect(model.quantized?.dtype).toBe("Q4_0");

@@ -27,7 +27,7 @@ export interface UnmergedOptions {
 }
 
 /**
- * Adapters beside weights that stay what they are, because they are in blocks: y = x Wᵀ + x ΔWᵀ, the second product through
+ * Adapters beside weights that stay what they are, because they are quantized: y = x Wᵀ + x ΔWᵀ, the second product through
  * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
  * replace whole are not its affair: see `ApplyOptions.beside`.
  */
@@ -110,7 +110,7 @@ async function open(
       throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
     }
   }
-  // What replaces a weight in blocks would be rounded, and what is added to one that another adapter replaces is not W's.
+  // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's.
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
   const replaced = changes.find((change) => weights.linears.has(change.name) && isReplaced(change));
   const [first] = plans;

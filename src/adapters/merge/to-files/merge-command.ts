@@ -6,7 +6,7 @@ import { naming, oneLine } from "../../../files/failure.ts";
 import { EMBEDDED } from "../../../models/folder/embedded-name.ts";
 import { locateModel, modelOfRun } from "../../../models/folder/locate.ts";
 import { refuseMistyped } from "../../../models/folder/mistyped.ts";
-import { hubBaseName, localPath } from "../../../models/folder/places.ts";
+import { hubBaseName, localPath } from "../../../models/folder/local-path.ts";
 import { readRun } from "../../../models/folder/run.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";

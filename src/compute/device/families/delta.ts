@@ -22,7 +22,7 @@ export interface DeltaVariant {
   readonly pairing: Pairing;
 }
 
-/** A matrix of random or trained numbers in a device's memory. */
+/** A matrix of random or trained values in a device's memory. */
 export interface DeltaBasis {
   readonly buffer: DeviceBuffer;
   readonly storage: DeltaStorage;

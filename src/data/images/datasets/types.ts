@@ -31,9 +31,9 @@ export interface ImageSet {
   source(index: number): Source | Promise<Source>;
 }
 
-/** Some of a set's images. @param numbers which, in this order */
-export function subsetOf(set: ImageSet, numbers: ArrayLike<number>): ImageSet {
-  const chosen = Uint32Array.from(numbers);
+/** Some of a set's images. @param indices which, in this order */
+export function subsetOf(set: ImageSet, indices: ArrayLike<number>): ImageSet {
+  const chosen = Uint32Array.from(indices);
   return {
     ...set,
     labels: chosen.map((i) => set.labels[i] ?? 0),

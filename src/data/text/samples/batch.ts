@@ -7,19 +7,19 @@ export function samplesOf(data: DataSet): Samples<MicroBatch> {
     length: data.length,
     lengthOf: (i) => data.lengthOf(i),
     targetsOf: (i) => data.supervisedOf(i),
-    batchOf: (numbers) => microBatchOf(data, numbers),
+    batchOf: (indices) => microBatchOf(data, indices),
   };
 }
 
 /**
  * Puts samples one after another into a micro-batch.
  *
- * @param numbers which samples of the set, in this order
+ * @param indices which samples of the set, in this order
  */
-function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
+function microBatchOf(data: DataSet, indices: readonly number[]): MicroBatch {
   let tokens = 0;
   let supervised = 0;
-  for (const i of numbers) {
+  for (const i of indices) {
     tokens += data.lengthOf(i);
     supervised += data.supervisedOf(i);
   }
@@ -30,7 +30,7 @@ function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
   const targets = new Uint32Array(supervised);
   let start = 0;
   let s = 0;
-  for (const i of numbers) {
+  for (const i of indices) {
     const sample = data.sample(i);
     ids.set(sample.ids, start);
     starts.fill(start, start, start + sample.ids.length);
@@ -42,5 +42,5 @@ function microBatchOf(data: DataSet, numbers: readonly number[]): MicroBatch {
     }
     start += sample.ids.length;
   }
-  return { ids, positions, starts, rows, targets, samples: numbers.length };
+  return { ids, positions, starts, rows, targets, samples: indices.length };
 }

@@ -67,18 +67,18 @@ class StoredDataSet implements DataSet {
     };
   }
 
-  /** The samples of these numbers, which share this set's arrays. What was cut or dropped stays with the whole. */
-  select(numbers: readonly number[]): StoredDataSet {
+  /** The samples at these indices, which share this set's arrays. What was cut or dropped stays with the whole. */
+  select(indices: readonly number[]): StoredDataSet {
     const pick = <T extends Uint32Array | Float64Array>(from: T, into: T): T => {
-      for (const [k, i] of numbers.entries()) into[k] = at(from, i);
+      for (const [k, i] of indices.entries()) into[k] = at(from, i);
       return into;
     };
     const { starts, lengths, supervised, lines } = this.#index;
     const index = {
-      starts: pick(starts, new Float64Array(numbers.length)),
-      lengths: pick(lengths, new Uint32Array(numbers.length)),
-      supervised: pick(supervised, new Uint32Array(numbers.length)),
-      lines: pick(lines, new Uint32Array(numbers.length)),
+      starts: pick(starts, new Float64Array(indices.length)),
+      lengths: pick(lengths, new Uint32Array(indices.length)),
+      supervised: pick(supervised, new Uint32Array(indices.length)),
+      lines: pick(lines, new Uint32Array(indices.length)),
     };
     return new StoredDataSet(this.path, this.#ids, this.#mask, index, {
       format: this.format,

@@ -10,7 +10,7 @@ import { angles } from "../../blocks/rope-scaling.ts";
 import type { DecoderWeights } from "../weights.ts";
 
 /**
- * The pass over one token that joins a cache, which is what writing a text consists of: recorded once for the cache's
+ * The pass over one token that joins a cache, which is one step of decoding: recorded once for the cache's
  * matrices, since from token to token only its id, its position and its angles are others.
  */
 export class TokenPass implements RecordedPass {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Metrics } from "../types.ts";
-import { movedLosses, whatToTry } from "./what-moved.ts";
+import { movedLosses, trainingAdvice } from "./loss-change.ts";
 
 const losses = (...all: readonly number[]): Metrics[] =>
   all.map((loss, i) => ({ step: i + 1, loss, learning_rate: 1, grad_norm: 1, tokens: 1, seconds: 1 }));
@@ -13,34 +13,34 @@ const END = { validLoss: 2, bestStep: 10, steps: 10 };
 const BLIND = { validLoss: undefined, bestStep: undefined, steps: 8 };
 
 test("a run whose loss fell is told nothing, however small its ΔW", () => {
-  expect(whatToTry(END, validated(2.2), 1e-4)).toBeUndefined();
-  expect(whatToTry(END, validated(2.2, 1e-5), 1e-4)).toBeUndefined();
-  expect(whatToTry(BLIND, trained([3, 3, 3, 3, 2, 2, 2, 2]), 1e-4)).toBeUndefined();
+  expect(trainingAdvice(END, validated(2.2), 1e-4)).toBeUndefined();
+  expect(trainingAdvice(END, validated(2.2, 1e-5), 1e-4)).toBeUndefined();
+  expect(trainingAdvice(BLIND, trained([3, 3, 3, 3, 2, 2, 2, 2]), 1e-4)).toBeUndefined();
 });
 
 test("a run that moved little is told to train longer or at a higher rate", () => {
   const more = "try more --steps or --epochs, or a higher --learning-rate (it was 0.0001)";
-  expect(whatToTry(END, validated(2.01, 2e-4), 1e-4)).toBe(
+  expect(trainingAdvice(END, validated(2.01, 2e-4), 1e-4)).toBe(
     `little was trained: ΔW is 0.0002 of the adapted weights; ${more}`,
   );
-  expect(whatToTry(END, validated(2.02), 1e-4)).toBe(
+  expect(trainingAdvice(END, validated(2.02), 1e-4)).toBe(
     `the validation loss hardly fell (2.0200 → 2.0000, 1.0 %); ${more}`,
   );
-  expect(whatToTry(BLIND, trained([2, 2, 2, 2, 2, 2, 1.99, 1.99]), 1e-4)).toBe(
+  expect(trainingAdvice(BLIND, trained([2, 2, 2, 2, 2, 2, 1.99, 1.99]), 1e-4)).toBe(
     `the training loss hardly fell (2.0000 → 1.9900, 0.5 %); ${more}`,
   );
-  expect(whatToTry(BLIND, trained([2, 2, 2, 2, 2, 2, 2.01, 2.01]), 1e-4)).toBe(
+  expect(trainingAdvice(BLIND, trained([2, 2, 2, 2, 2, 2, 2.01, 2.01]), 1e-4)).toBe(
     `the training loss did not fall (2.0000 → 2.0100); ${more}`,
   );
-  expect(whatToTry(BLIND, trained([2, 2, 2, 2], 0), 1e-4)).toStartWith("little was trained: ΔW is 0 of");
-  expect(whatToTry({ ...END, bestStep: 5 }, validated(2.02), 1e-4)).toBeUndefined();
+  expect(trainingAdvice(BLIND, trained([2, 2, 2, 2], 0), 1e-4)).toStartWith("little was trained: ΔW is 0 of");
+  expect(trainingAdvice({ ...END, bestStep: 5 }, validated(2.02), 1e-4)).toBeUndefined();
 });
 
 test("a run that became worse is told to go slower", () => {
   const lower = "try a lower --learning-rate (it was 1), or other data";
-  expect(whatToTry({ ...END, bestStep: 0 }, validated(1.5), 1)).toBe(
+  expect(trainingAdvice({ ...END, bestStep: 0 }, validated(1.5), 1)).toBe(
     `the validation loss did not fall (1.5000 → 2.0000); ${lower}`,
   );
-  expect(whatToTry({ ...END, bestStep: 3 }, validated(1.5), 1)).toContain("2.0000; step 3 was the best)");
-  expect(whatToTry(BLIND, trained([2, 2, 3, 3]), 1)).toStartWith("the training loss did not fall");
+  expect(trainingAdvice({ ...END, bestStep: 3 }, validated(1.5), 1)).toContain("2.0000; step 3 was the best)");
+  expect(trainingAdvice(BLIND, trained([2, 2, 3, 3]), 1)).toStartWith("the training loss did not fall");
 });

@@ -13,8 +13,8 @@ export interface Wants {
   readonly lse: boolean;
 }
 
-/** A text that is written beside others: in one slot, or in several that are searched together. */
-export interface Writing {
+/** A sequence that is decoded in a batch with others: in one slot, or in a slot for each beam. */
+export interface Sequence {
   readonly prompt: readonly number[];
   /** Slots that it takes. */
   readonly beams: number;
@@ -35,7 +35,7 @@ export interface Writing {
   /**
    * Takes what follows on each of its beams, after the prompt on all of them alike.
    * @returns the tokens to go on with, by beam; undefined: it has come to its end
-   * @throws whatever ends this text alone
+   * @throws whatever ends this sequence, but not the others
    */
   take(rows: readonly BatchLogits[]): readonly NextBeam[] | undefined;
   /** Told once when nothing more will come: the signal's reason, or what failed. */
@@ -55,26 +55,26 @@ export interface SampledOptions {
   readonly topLogprobs?: number | undefined;
   /** Told of each token before `onToken`, where `topLogprobs` is given. */
   readonly onLogprobs?: ((written: WrittenLogprob) => void) | undefined;
-  /** Told of each token. @returns whether the text ends with it */
+  /** Told of each token. @returns whether the sequence ends with it */
   readonly onToken: (token: number) => boolean;
   /** @param stop the stop token that was met, where `topLogprobs` is given */
   readonly onEnd: (reason: FinishReason, stop?: WrittenLogprob) => void;
   readonly onFail: (reason: unknown) => void;
   /** Told when the prompt has been computed, and how many of its tokens were for others. */
   readonly onPrompted?: ((cached: number) => void) | undefined;
-  /** See `Writing`. */
+  /** See `Sequence`. */
   readonly promptTop?: number | undefined;
   /** Told what stood in the place of each of the prompt's tokens but the first, in pieces, where `promptTop` is given. */
   readonly onPromptLogits?: ((logits: readonly PromptLogits[]) => void) | undefined;
 }
 
-/** A text token by token, greedily or sampled: the same tokens as `generate` makes of the same seed. */
-export class SampledWriting implements Writing {
+/** A sequence that is sampled token by token, or decoded greedily: the same tokens as `generate` makes of the same seed. */
+export class SampledSequence implements Sequence {
   readonly beams = 1;
   readonly positions: number;
   readonly wants: Wants;
   readonly #options: SampledOptions;
-  readonly #sequence: number[];
+  readonly #tokens: number[];
   readonly #random: Mt19937;
   readonly #bits = new Uint32Array(1);
   readonly #most: number;
@@ -85,7 +85,7 @@ export class SampledWriting implements Writing {
     const top = candidatesWanted(checkSampling(sampling));
     this.#options = options;
     this.#random = new Mt19937(BigInt(sampling.seed));
-    this.#sequence = [...prompt];
+    this.#tokens = [...prompt];
     this.positions = Math.min(prompt.length + maxTokens, context);
     this.#most = this.positions - prompt.length;
     this.wants = { top: top ?? 0, all: top === undefined || topLogprobs !== undefined, lse: false };
@@ -118,15 +118,15 @@ export class SampledWriting implements Writing {
     const { sampling, stopTokens, topLogprobs, onLogprobs, onToken, onEnd } = this.#options;
     this.#random.draw(this.#bits);
     const top = { ids: row.ids.subarray(0, this.wants.top), logits: row.logits.subarray(0, this.wants.top) };
-    const next = distributionOf(this.wants.top === 0 ? (row.all?.slice() ?? top) : top, this.#sequence, sampling);
+    const next = distributionOf(this.wants.top === 0 ? (row.all?.slice() ?? top) : top, this.#tokens, sampling);
     const id = pick(next, (this.#bits[0] ?? 0) / 2 ** 32);
     const logprobs =
       topLogprobs === undefined || row.all === undefined ? undefined : logprobsOf(row.all, id, topLogprobs);
     if (stopTokens.has(id)) return void onEnd("stop", logprobs);
     if (logprobs !== undefined) onLogprobs?.(logprobs);
-    this.#sequence.push(id);
+    this.#tokens.push(id);
     if (onToken(id)) return void onEnd("stop");
-    if (this.#sequence.length - this.prompt.length >= this.#most) return void onEnd("length");
+    if (this.#tokens.length - this.prompt.length >= this.#most) return void onEnd("length");
     return [{ parent: 0, id }];
   }
 
@@ -144,8 +144,8 @@ export interface SearchedOptions extends Pick<SampledOptions, "prompt" | "maxTok
   readonly onFail: (reason: unknown) => void;
 }
 
-/** The best text that a beam search finds. */
-export class SearchedWriting implements Writing {
+/** The best sequence that a beam search finds. */
+export class BeamSequence implements Sequence {
   readonly positions: number;
   readonly wants: Wants;
   readonly promptTop = undefined;

@@ -3,22 +3,22 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { sameAngles } from "../../models/blocks/rope-scaling.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { NextBeam } from "./beam-search.ts";
-import type { Writing } from "./writing.ts";
+import type { Sequence } from "./sequence.ts";
 
-/** Tokens of prompts that a turn computes where the processor does: what is being written waits for them. */
+/** Prompt tokens that a turn prefills on a software GPU: running sequences wait for them. */
 const SOFTWARE_BLOCK = 192;
-/** Positions that a text is given behind its prompt, if it may need so many; it gets more when it has. */
+/** KV cache positions reserved behind a prompt, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
-export interface WritingLoopOptions {
-  /** Sequences that are decoded together at most: each text takes as many as it has beams. */
+export interface DecodeLoopOptions {
+  /** Maximum number of rows in a batch: a sequence takes as many as it has beams. */
   readonly rows: number;
-  /** Positions of all of them together at most; texts that may need more wait. */
+  /** KV cache positions of all of them; sequences that may need more wait. */
   readonly positions: number;
 }
 
 interface Active {
-  readonly writing: Writing;
+  readonly sequence: Sequence;
   readonly slots: readonly Slot[];
   /** The token that each beam goes on with; those of the prompt come before. */
   next: readonly number[];
@@ -29,35 +29,35 @@ interface Active {
 }
 
 /**
- * Writes several texts at a time: each turn computes a part of a prompt, and one token of every text whose prompt has been
- * computed. A text that ends makes room for another at once. Slots of texts that have ended are kept while there is room:
- * a prompt that begins as theirs did need not be computed again.
+ * Continuous batching: each turn prefills a part of one prompt and decodes one token of every sequence whose prompt is in
+ * the KV cache. A sequence that ends frees its slots at once. Slots of ended sequences are kept as long as nothing else
+ * needs them: a prompt that begins as theirs did is not computed again.
  */
-export class WritingLoop implements Disposable {
+export class DecodeLoop implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
   readonly #rows: number;
   #active: Active[] = [];
-  /** Slots of texts that have ended, the oldest first. */
+  /** Slots of sequences that have ended, the oldest first. */
   #idle: Slot[] = [];
 
-  constructor(decoder: Decoder, { rows, positions }: WritingLoopOptions) {
+  constructor(decoder: Decoder, { rows, positions }: DecodeLoopOptions) {
     this.#decoder = decoder;
     this.#batch = new Batch(decoder, { rows, positions });
     this.#rows = rows;
   }
 
-  /** Texts that are being written. */
+  /** Number of running sequences. */
   get size(): number {
     return this.#active.length;
   }
 
   /**
-   * Begins a text, if there is room; it goes on in turns.
+   * Starts a sequence, if there are slots for it; it goes on in turns.
    * @returns whether there is
    */
-  async begin(writing: Writing): Promise<boolean> {
-    const { prompt, beams, positions } = writing;
+  async begin(sequence: Sequence): Promise<boolean> {
+    const { prompt, beams, positions } = sequence;
     const taken = this.#active.reduce((sum, { slots }) => sum + slots.length, 0);
     if (taken + beams > this.#rows) return false;
     const slots: Slot[] = [];
@@ -70,7 +70,7 @@ export class WritingLoop implements Disposable {
       slots.push(slot);
     }
     const next = slots.map(() => prompt.at(-1) ?? 0);
-    const active: Active = { writing, slots, next, isPrompted: false, cached: 0 };
+    const active: Active = { sequence, slots, next, isPrompted: false, cached: 0 };
     this.#active.push(active);
     try {
       const soon = Math.min(positions, prompt.length + SPARE);
@@ -79,18 +79,18 @@ export class WritingLoop implements Disposable {
       await this.#reuse(active);
       return true;
     } catch (thrown) {
-      this.#end(writing, false);
+      this.#end(sequence, false);
       throw thrown;
     }
   }
 
   /**
-   * Goes on with everything that is being written.
+   * Goes on with all running sequences.
    * @param promptsFirst whole prompts of all before the next token of any: nobody watches
    */
   async turn({ promptsFirst = false } = {}): Promise<void> {
-    for (const { writing } of this.#active) {
-      if (writing.signal?.aborted === true) this.#fail(writing, writing.signal.reason);
+    for (const { sequence } of this.#active) {
+      if (sequence.signal?.aborted === true) this.#fail(sequence, sequence.signal.reason);
     }
     try {
       for (const active of this.#active.filter(({ isPrompted }) => !isPrompted)) {
@@ -102,31 +102,31 @@ export class WritingLoop implements Disposable {
       if (ready.length > 0) await this.#step(ready);
     } catch (thrown) {
       // What a device failed at concerns all that it was to compute.
-      for (const { writing } of this.#active) this.#fail(writing, thrown);
+      for (const { sequence } of this.#active) this.#fail(sequence, thrown);
     }
     if (this.#active.length === 0) this.#decoder.gpu.memory.dropUnused();
   }
 
-  /** Says that the model's weights have changed: nothing that was computed counts any more. Nothing is being written. */
+  /** Says that the model's weights have changed: KV caches of the old ones are dropped. No sequence may be running. */
   weightsChanged(): void {
     if (this.#active.length > 0) throw new Error("weights changed while texts were written with them");
     for (const slot of this.#idle.splice(0)) this.#batch.pool.release(slot);
     this.#batch.weightsChanged();
   }
 
-  /** Ends every text that is being written. */
+  /** Ends all running sequences. */
   abort(reason: unknown): void {
-    for (const { writing } of this.#active) this.#fail(writing, reason);
+    for (const { sequence } of this.#active) this.#fail(sequence, reason);
   }
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
   }
 
-  /** Computes some of the prompt; its last token is the first that a pass over all texts takes. */
+  /** Prefills a part of the prompt; its last token is decoded in the batch. */
   async #prompt(active: Active): Promise<void> {
-    const { writing, slots } = active;
-    const { prompt, promptTop } = writing;
+    const { sequence, slots } = active;
+    const { prompt, promptTop } = sequence;
     const [first, ...others] = slots;
     if (first === undefined) return;
     // Again: prompts that began together with this one have been computed meanwhile.
@@ -141,7 +141,7 @@ export class WritingLoop implements Disposable {
           ? undefined
           : { next: prompt.slice(first.length + 1, end + 1), top: Math.max(1, promptTop) };
       const logits = await this.#batch.prefill(first, ids, prompt.length, scoring);
-      if (logits.length > 0) writing.takePrompt(logits);
+      if (logits.length > 0) sequence.takePrompt(logits);
       // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
       await gpu.idle();
     }
@@ -150,19 +150,19 @@ export class WritingLoop implements Disposable {
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (writing.prompted(active.cached)) this.#end(writing, true);
+    if (sequence.prompted(active.cached)) this.#end(sequence, true);
   }
 
   async #step(ready: readonly Active[]): Promise<void> {
-    const tokens = ready.flatMap(({ writing, slots, next }) =>
-      slots.map((slot, beam) => ({ slot, id: next[beam] ?? 0, ...writing.wants })),
+    const tokens = ready.flatMap(({ sequence, slots, next }) =>
+      slots.map((slot, beam) => ({ slot, id: next[beam] ?? 0, ...sequence.wants })),
     );
     const results = await this.#batch.step(tokens);
     const moves: { from: Slot; to: Slot; length: number }[] = [];
     let at = 0;
     for (const active of ready) {
       const rows = results.slice(at, (at += active.slots.length));
-      const next = this.#take(active.writing, rows);
+      const next = this.#take(active.sequence, rows);
       if (next !== undefined) {
         active.next = next.map(({ id }) => id);
         moves.push(...movesOf(active.slots, next));
@@ -171,24 +171,24 @@ export class WritingLoop implements Disposable {
     if (moves.length > 0) await this.#batch.pool.copy(moves);
   }
 
-  /** What a text makes of its logits; where that fails, the others go on. */
-  #take(writing: Writing, rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
+  /** Hands a sequence its logits; where it fails, the others go on. */
+  #take(sequence: Sequence, rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
     try {
-      const next = writing.take(rows);
-      if (next === undefined) this.#end(writing, true);
+      const next = sequence.take(rows);
+      if (next === undefined) this.#end(sequence, true);
       return next;
     } catch (error) {
-      this.#fail(writing, error);
+      this.#fail(sequence, error);
       return undefined;
     }
   }
 
   /**
-   * Copies what some slot holds of the beginning of a prompt, if it is more than this text's own. Only what passes over prompts
-   * computed is taken: computing it again would give the same bits, so no text depends on what was written before.
+   * Copies what some slot holds of the beginning of a prompt, if it is more than this sequence's own. Only what passes over prompts
+   * computed is taken: computing it again would give the same bits, so no sequence depends on earlier ones.
    */
   async #reuse(active: Active): Promise<void> {
-    const { prompt, promptTop } = active.writing;
+    const { prompt, promptTop } = active.sequence;
     const [slot] = active.slots;
     // Whoever asks what stood in the place of each token has the whole prompt computed.
     if (slot === undefined || promptTop !== undefined) return;
@@ -204,7 +204,7 @@ export class WritingLoop implements Disposable {
     await this.#batch.pool.copy([{ ...best, to: slot }]);
   }
 
-  /** Gives up slots of ended texts, the oldest first, until there is room. */
+  /** Frees slots of ended sequences, the oldest first, until one fits. */
   #evictFor(positions: number): Slot | undefined {
     for (;;) {
       const oldest = this.#idle.shift();
@@ -215,14 +215,14 @@ export class WritingLoop implements Disposable {
     }
   }
 
-  #fail(writing: Writing, reason: unknown): void {
-    this.#end(writing, false);
-    writing.fail(reason);
+  #fail(sequence: Sequence, reason: unknown): void {
+    this.#end(sequence, false);
+    sequence.fail(reason);
   }
 
   /** @param keep what was computed of its prompt, for others */
-  #end(writing: Writing, keep: boolean): void {
-    const ended = this.#active.find((active) => active.writing === writing);
+  #end(sequence: Sequence, keep: boolean): void {
+    const ended = this.#active.find((active) => active.sequence === sequence);
     if (ended === undefined) return;
     this.#active = this.#active.filter((active) => active !== ended);
     const kept = keep ? ended.slots.find(({ prefilled }) => prefilled > 0) : undefined;

@@ -32,7 +32,7 @@ export function movedLosses(metrics: readonly Metrics[]): Pick<Moved, "validBefo
  * @param rate the run's learning rate
  * @returns one line; undefined where the loss fell
  */
-export function whatToTry(
+export function trainingAdvice(
   { validLoss, bestStep, steps }: Pick<TrainResult, "validLoss" | "bestStep" | "steps">,
   { validBefore, training, relativeChange }: Moved,
   rate: number,
