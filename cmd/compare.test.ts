@@ -1,37 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
-import { appendFile, cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { appendFile, cp, readdir, readFile, rm } from "node:fs/promises";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
-import { outcomeOf, writeTexts } from "../src/train/testing/runs.ts";
+import { CompareFolder, DATA, MAIN } from "./testing/compare.ts";
+import { outcomeOf } from "../src/train/testing/runs.ts";
 
-let folder = "";
-const at = (...names: string[]) => join(folder, ...names);
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-compare-"));
-  await writeTexts(at("train.jsonl"), 16);
-  await writeTexts(at("valid.jsonl"), 3, 5);
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** Starts `randlora compare` in the folder of the data. */
-function start(...args: readonly string[]) {
-  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "compare", ...args], {
-    cwd: folder,
-    env: cleanEnvironment(),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
-
-async function compare(...args: readonly string[]) {
-  const child = start(...args);
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
+const place = CompareFolder.forTests();
+const at = place.at.bind(place);
+const compare = place.compare.bind(place);
+const start = place.start.bind(place);
 
 const SHORT = [
   STORIES,
@@ -144,7 +121,7 @@ describe("a comparison", () => {
     const child = Bun.spawn(
       [
         process.execPath,
-        join(import.meta.dir, "main.ts"),
+        MAIN,
         "finetune",
         STORIES,
         "--data",
@@ -174,7 +151,7 @@ describe("a comparison", () => {
         "alone",
         "--quiet",
       ],
-      { cwd: folder, env: cleanEnvironment(), stdin: "ignore", stdout: "ignore", stderr: "inherit" },
+      { cwd: place.path, env: cleanEnvironment(), stdin: "ignore", stdout: "ignore", stderr: "inherit" },
     );
     expect(await child.exited).toBe(0);
     const { "loss.svg": _, ...alone } = await outcomeOf(at("alone"));
@@ -228,43 +205,6 @@ test("SIGINT finishes the step and saves; what there is is shown, and it goes on
   expect([last.status, last.stderr]).toEqual([0, expect.stringMatching(/goes on from step [1-4]/)]);
   expect(timeless(parse(last.stdout))).toEqual(timeless(whole));
 }, 90_000);
-
-const DATA = [STORIES, "--data", "train.jsonl", "--targets", "q_proj", "--steps", "1"];
-const REFUSED: readonly (readonly [args: readonly string[], status: number, message: string, hint: string])[] = [
-  [
-    ["--methods", "lora+rslor"],
-    2,
-    `--methods lora+rslor: no flag of a method is called "rslor"`,
-    "did you mean rslora?",
-  ],
-  [["--methods", "lora+sparse"], 2, "--sparse has no meaning with --method lora", "leave it out"],
-  [
-    ["--methods", "lora", "--params", "5"],
-    2,
-    "--params 5: no method has about so many trainable parameters",
-    "lora with 640",
-  ],
-  [["--params", "1M,0"], 2, `--params: "1M,0" is not a count`, ""],
-  [["--params", "1M", "--like", "lora:8"], 2, "--params and --like", "give one of them"],
-  [["--seeds", "0"], 2, `--seeds: "0" must be at least 1`, ""],
-  [["--early-stop", "2"], 2, "--early-stop needs validation data", ""],
-  [["--data", "none.jsonl"], 1, "no such file", ""],
-  [["--device", "none"], 1, "--device none: no such GPU", ""],
-];
-
-test("what cannot be is refused before anything is written", async () => {
-  const found = await Promise.all(REFUSED.map(([args]) => compare(...DATA, ...args, "--out", "refused")));
-  const told = found.map(({ status, stderr }, at) => {
-    const [, , message = "", hint = ""] = REFUSED[at] ?? [];
-    return [status, pattern(message, hint).test(stderr) ? message : stderr];
-  });
-  expect(told).toEqual(REFUSED.map(([, status, message]) => [status, message]));
-  expect(existsSync(at("refused"))).toBe(false);
-}, 90_000);
-
-function pattern(...parts: readonly string[]): RegExp {
-  return new RegExp(parts.map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)).join("[^]*"));
-}
 
 test("folders that are no new ones, and a comparison that is not what it was, are refused", async () => {
   await Bun.write(at("filled", "mine.txt"), "mine");

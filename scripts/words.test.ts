@@ -21,7 +21,10 @@ const PRIVATE_IN_CODE: typeof PRIVATE = [
   [/\btrained numbers?\b|\bnumbers (?:is|are) trained\b/i, "trainable parameters"],
   [/\btexts (?:together|side by side)\b/i, "batch"],
   [/\b(?:weights|held) in blocks\b/i, "quantized"],
-  [/\bfunction what[A-Z]|\bexport (?:class|interface|type) (?:\w*Writing|Places|Beginning)\b/, "what it is, to a stranger"],
+  [
+    /\bfunction what[A-Z]|\bexport (?:class|interface|type) (?:\w*Writing|Places|Beginning)\b/,
+    "what it is, to a stranger",
+  ],
 ];
 
 const documents = [
