@@ -36,9 +36,6 @@ export interface Fit<C, T extends string> {
   readonly replacements: readonly Replacement[];
 }
 
-/** The settings that fitting asks for. */
-export type FitSettings = LayerSettings & { readonly bias?: string };
-
 /** What else a method says of its tensors. */
 export interface FitRules<T extends string> {
   /** Tensors that are its own beside the trained ones of modules: shared ones, magnitudes. */
@@ -58,7 +55,7 @@ export interface ModuleTensors<T extends string> {
  * Fits an adapter to a base: finds each adapted weight, and checks the shapes of what is trained of it. Throws
  * `RandloraError` "adapter" with the reason when it cannot be applied, "format" for a file that is incomplete.
  */
-export function fitAdapter<C extends FitSettings, T extends string>(
+export function fitAdapter<C extends LayerSettings, T extends string>(
   adapter: Adapter,
   base: BaseModel,
   config: C,
@@ -79,7 +76,7 @@ export function fitAdapter<C extends FitSettings, T extends string>(
     isOwn: (name: string) => endings.some((ending) => name.endsWith(ending)) || (isOwn?.(name) ?? false),
     modules: new Set(paths),
     modulesToSave: config.modulesToSave,
-    bias: config.bias !== undefined && config.bias !== "none",
+    bias: config.bias,
   };
   return { adapter, config, layers, shift, replacements: findReplacements(adapter, rules, base, shift) };
 }

@@ -53,6 +53,8 @@ export interface LayerSettings {
   readonly fanInFanOut: boolean;
   /** Modules that are stored whole beside the adapter. */
   readonly modulesToSave: readonly string[];
+  /** Biases are trained, too. */
+  readonly bias: boolean;
   readonly targets: TargetRules;
 }
 
@@ -66,15 +68,21 @@ export const LAYER_KEYS = {
   layers_pattern: v.nullish(textOrList),
 };
 
+/** Which biases are trained; `own`: PEFT's name for those of adapted layers. */
+export function biasKey<O extends string>(own: O) {
+  return v.nullish(v.picklist(["none", "all", own], `it must be "none", "all" or "${own}"`), "none");
+}
+
 /** What those keys mean. `file` is named in errors. */
 export function layerSettings(
-  read: v.InferOutput<v.ObjectSchema<typeof LAYER_KEYS, undefined>>,
+  read: v.InferOutput<v.ObjectSchema<typeof LAYER_KEYS, undefined>> & { readonly bias?: string },
   file: string,
 ): LayerSettings {
   const modulesToSave = read.modules_to_save ?? [];
   return {
     fanInFanOut: read.fan_in_fan_out,
     modulesToSave,
+    bias: read.bias !== undefined && read.bias !== "none",
     targets: {
       modules: read.target_modules ?? null,
       exclude: read.exclude_modules ?? [],

@@ -22,7 +22,7 @@ test("an adapter with a head for CLIP's images lacks none of its texts' modules,
     const targets = { modules: ["q_proj"], exclude: [], modulesToSave: [], layers: [], layersPattern: [] };
     const base = { path: "b", tensors, config: { model_type: type } };
     const held = [{ module: modules[0] ?? "" }];
-    const found = unadaptedModules(adapter, { targets, modulesToSave, fanInFanOut: false }, held, base, {
+    const found = unadaptedModules(adapter, { targets, modulesToSave, fanInFanOut: false, bias: false }, held, base, {
       drop: "",
       add: "",
     });

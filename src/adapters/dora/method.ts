@@ -1,10 +1,10 @@
+import { withMagnitudes } from "../delta/magnitude/deltas.ts";
 import { unusedGenerator } from "../fit.ts";
-import { parseLoraConfig } from "../lora/config.ts";
 import { convertAsIs } from "../frozen/convert.ts";
+import { parseLoraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
 import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
 import type { LoraSettings } from "../lora/train.ts";
-import { withMagnitudes } from "../delta/magnitude/plan.ts";
 import type { MethodDefinition } from "../method.ts";
 import { doraTraining } from "./train.ts";
 

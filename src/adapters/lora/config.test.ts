@@ -14,11 +14,10 @@ test("defaults are PEFT's", () => {
     rankPattern: [],
     alphaPattern: [],
     fanInFanOut: false,
-    bias: "none",
+    bias: false,
     tied: false,
     modulesToSave: [],
     targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [], file: "a.json" },
-    dropout: 0,
   });
 });
 

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { keysInOrder } from "../../files/lossless-json.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 import {
+  biasKey,
   dropoutShare,
   finiteNumber,
   flag,
@@ -27,11 +28,8 @@ export interface LoraConfig extends LayerSettings {
   /** Exceptions, by a regular expression for the end of a module's path, in order: the first that matches holds. */
   readonly rankPattern: Pattern;
   readonly alphaPattern: Pattern;
-  readonly bias: "none" | "all" | "lora_only";
   /** What replaces one of a tied pair of embeddings replaces the other, too (PEFT ≥ 0.18). */
   readonly tied: boolean;
-  /** Dropout of the adapter's input while training. */
-  readonly dropout: number;
 }
 
 type Pattern = readonly (readonly [pattern: PythonRegex, value: number])[];
@@ -46,7 +44,7 @@ const SCHEMA = v.object({
   rank_pattern: v.nullish(v.record(v.string(), positiveInteger, PATTERN), {}),
   alpha_pattern: v.nullish(v.record(v.string(), finiteNumber, PATTERN), {}),
   lora_dropout: dropoutShare,
-  bias: v.nullish(v.picklist(["none", "all", "lora_only"], 'it must be "none", "all" or "lora_only"'), "none"),
+  bias: biasKey("lora_only"),
   ensure_weight_tying: flag,
   ...LAYER_KEYS,
   task_type: v.nullish(text),
@@ -71,10 +69,8 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
     dora: read.use_dora,
     rankPattern: compile(config["rank_pattern"], read.rank_pattern, file),
     alphaPattern: compile(config["alpha_pattern"], read.alpha_pattern, file),
-    bias: read.bias,
     tied: read.ensure_weight_tying,
     ...layerSettings(read, file),
-    dropout: read.lora_dropout,
   };
 }
 

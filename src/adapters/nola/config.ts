@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import {
+  biasKey,
   dropoutShare,
   finiteNumber,
   LAYER_KEYS,
@@ -24,9 +25,6 @@ export interface NolaConfig extends LayerSettings {
   readonly bases: number;
   /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
   readonly key: bigint;
-  readonly bias: "none" | "all" | "nola_only";
-  /** Dropout of the adapter's input while training. */
-  readonly dropout: number;
 }
 
 /** More are never of use: they would be as many as a large weight has elements. */
@@ -42,7 +40,7 @@ const SCHEMA = v.object({
   num_bases: count,
   projection_prng_key: prngKey,
   nola_dropout: dropoutShare,
-  bias: v.nullish(v.picklist(["none", "all", "nola_only"], 'it must be "none", "all" or "nola_only"'), "none"),
+  bias: biasKey("nola_only"),
   ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
@@ -60,8 +58,6 @@ export function parseNolaConfig(config: PlainConfig, file: string): NolaConfig {
     alpha: read.nola_alpha,
     bases: read.num_bases,
     key: read.projection_prng_key,
-    bias: read.bias,
     ...layerSettings(read, file),
-    dropout: read.nola_dropout,
   };
 }

@@ -16,8 +16,6 @@ export interface PrancConfig extends LayerSettings {
   readonly bases: number;
   /** ΔW = alpha/√K · Σ_i α_i θ_i. */
   readonly alpha: number;
-  /** Dropout of the adapter's input while training. */
-  readonly dropout: number;
 }
 
 /** More are never of use, and no GPU takes the workgroups for them. */
@@ -41,7 +39,6 @@ export function parsePrancConfig(config: PlainConfig, file: string): PrancConfig
   return {
     bases: read.num_bases,
     alpha: read.pranc_alpha,
-    dropout: read.pranc_dropout,
     ...layerSettings(read, file),
   };
 }

@@ -10,10 +10,9 @@ test("defaults are PEFT's", () => {
     half: false,
     alpha: 640,
     key: 0n,
-    saveProjection: true,
     sparsity: "dense",
     fanInFanOut: false,
-    bias: "none",
+    bias: false,
     dora: false,
     modulesToSave: [],
     targets: {
@@ -24,8 +23,6 @@ test("defaults are PEFT's", () => {
       layersPattern: [],
       file: "a/adapter_config.json",
     },
-    taskType: undefined,
-    dropout: 0,
   });
 });
 

@@ -4,6 +4,7 @@ import { canDraw, type GeneratorName, type Sparsity } from "../../compute/random
 import { Contradiction } from "../../files/errors.ts";
 import type { Adapter, PlainConfig } from "../adapter.ts";
 import {
+  biasKey,
   dropoutShare,
   finiteNumber,
   flag,
@@ -27,16 +28,10 @@ export interface RandloraConfig extends LayerSettings {
   readonly alpha: number;
   /** `projection_prng_key`: the seed of the bases, −2^63 ≤ key < 2^64. */
   readonly key: bigint;
-  /** Whether the file is meant to hold the bases. */
-  readonly saveProjection: boolean;
   /** Very sparse wins when both are asked for. */
   readonly sparsity: Sparsity;
-  readonly bias: "none" | "all" | "randlora_only";
   /** The rows of W + ΔW are rescaled to magnitudes of their own. */
   readonly dora: boolean;
-  readonly taskType: string | undefined;
-  /** Dropout of the adapter's input while training. */
-  readonly dropout: number;
 }
 
 /** Keys that no other method's configuration has, or means the same by. */
@@ -55,7 +50,7 @@ export const RANDLORA_KEYS: ReadonlySet<string> = new Set(Object.keys(OWN_KEYS))
 const SCHEMA = v.object({
   peft_type: v.optional(text),
   ...OWN_KEYS,
-  bias: v.nullish(v.picklist(["none", "all", "randlora_only"], 'it must be "none", "all" or "randlora_only"'), "none"),
+  bias: biasKey("randlora_only"),
   ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
@@ -76,13 +71,9 @@ export function parseRandloraConfig(config: PlainConfig, file: string): Randlora
     half: isOneOf([PEFT_TYPES["half-rank"], DORA_TYPES["half-rank"]], read.peft_type),
     alpha: read.randlora_alpha,
     key: read.projection_prng_key,
-    saveProjection: read.save_projection,
     sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
-    bias: read.bias,
     dora: isOneOf(Object.values(DORA_TYPES), read.peft_type),
     ...layerSettings(read, file),
-    taskType: read.task_type ?? undefined,
-    dropout: read.randlora_dropout,
   };
 }
 

@@ -3,7 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { Adapter } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import { withMagnitudes } from "../delta/magnitude/plan.ts";
+import { withMagnitudes } from "../delta/magnitude/deltas.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";

@@ -6,7 +6,7 @@ import { place } from "../../compute/tensor/testing/placed.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { OrderPlan } from "../delta/scaled-bases/flops.ts";
-import { adapterGradients, adapterOutput } from "../delta/scaled-bases/gradient-reference.ts";
+import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 import type { Bases } from "../frozen/drawing/draw.ts";
 import { randloraShape } from "../randlora/plan.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { parseVeraConfig } from "./config.ts";
 
 test("PEFT's defaults, and what is said instead", () => {
-  const usual = { r: 256, key: 0n, saveProjection: true, dInitial: 0.1, bias: "none", dropout: 0, fanInFanOut: false };
+  const usual = { r: 256, key: 0n, saveProjection: true, dInitial: 0.1, bias: false, fanInFanOut: false };
   expect(parseVeraConfig({ peft_type: "VERA" }, "c")).toMatchObject(usual);
   const given = {
     r: 7,
@@ -20,8 +20,7 @@ test("PEFT's defaults, and what is said instead", () => {
     key: -3n,
     saveProjection: false,
     dInitial: 0.2,
-    bias: "vera_only",
-    dropout: 0.1,
+    bias: true,
     fanInFanOut: true,
     modulesToSave: ["norm"],
   });

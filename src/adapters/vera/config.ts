@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import {
+  biasKey,
   dropoutShare,
   finiteNumber,
   LAYER_KEYS,
@@ -21,9 +22,6 @@ export interface VeraConfig extends LayerSettings {
   readonly saveProjection: boolean;
   /** What λ_d began with. */
   readonly dInitial: number;
-  readonly bias: "none" | "all" | "vera_only";
-  /** Dropout of the adapter's input while training. */
-  readonly dropout: number;
 }
 
 const SCHEMA = v.object({
@@ -32,7 +30,7 @@ const SCHEMA = v.object({
   save_projection: v.nullish(v.boolean("it must be true or false"), true),
   vera_dropout: dropoutShare,
   d_initial: v.optional(finiteNumber, 0.1),
-  bias: v.nullish(v.picklist(["none", "all", "vera_only"], 'it must be "none", "all" or "vera_only"'), "none"),
+  bias: biasKey("vera_only"),
   ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
@@ -53,8 +51,6 @@ export function parseVeraConfig(config: PlainConfig, file: string): VeraConfig {
     key: read.projection_prng_key,
     saveProjection: read.save_projection,
     dInitial: read.d_initial,
-    bias: read.bias,
     ...layerSettings(read, file),
-    dropout: read.vera_dropout,
   };
 }

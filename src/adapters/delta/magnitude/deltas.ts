@@ -1,15 +1,18 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
-import { uploaded } from "../../../compute/device/transfer.ts";
+import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
+import type { WeightRows } from "../../../compute/device/families/finish.ts";
 import type { Staging } from "../../../compute/device/staging.ts";
-import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
+import { uploaded } from "../../../compute/device/transfer.ts";
+import { repitched } from "../../../compute/tensor/repitch.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-import type { WeightRows } from "../../../compute/device/families/finish.ts";
-import { repitched } from "../../../compute/tensor/repitch.ts";
-import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
-import type { DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../plan.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
+import { readValues } from "../../files/values.ts";
+import type { AdapterPlan, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../plan.ts";
 import { deltaSource } from "../on-device.ts";
 import { magnitudeReference } from "./reference.ts";
+import { findMagnitudes, type MagnitudeName } from "./vectors.ts";
 
 /** A layer whose rows are rescaled. */
 export interface MagnitudeLayer {
@@ -130,4 +133,25 @@ function recordFactors(run: Run, { m, sums, factors }: Rescaled, at: number, cou
 
 function vectorOf(buffer: DeviceBuffer, offset: number, count: number): Tensor {
   return { shape: [1, count], dtype: "F32", buffer, offset, pitch: padded4(count) };
+}
+
+/**
+ * An adapter whose rows are rescaled to magnitudes of their own (DoRA; Liu et al., arXiv:2402.09353, equation 5):
+ * W' = m / ‖W + ΔW‖ · (W + ΔW), the norms of rows (out, in) of the unmerged base.
+ * @param inner the same adapter without them
+ * @throws RandloraError `format`, `adapter` where the magnitudes do not fit the layers
+ */
+export function withMagnitudes(inner: AdapterPlan, name: MagnitudeName): AdapterPlan {
+  const { adapter, layers } = inner;
+  const vectors = findMagnitudes(adapter, layers, name);
+  const modules = layers.map(({ out, conv1d }, index) => {
+    return { out, conv1d, magnitude: () => readValues(adapter, itemAt(vectors, index)) };
+  });
+  return {
+    ...inner,
+    rescales: true,
+    // PEFT's lora/variants.py, merge_unsafe: c · (W + ΔW) in f32, rounded once.
+    roundsDelta: false,
+    load: async (signal) => magnitudeDeltas(await inner.load(signal), modules),
+  };
 }

@@ -1,9 +1,8 @@
-import type { Bases } from "../../frozen/drawing/bases.ts";
-import { itemAt } from "../../../files/item-at.ts";
-import type { DeltaLayer } from "./delta-reference.ts";
-import { deltaReference } from "./delta-reference.ts";
-import { readElement } from "../../../compute/device/matrix-storage.ts";
-import { pairOf } from "../../../compute/device/pairing.ts";
+import type { Bases } from "../frozen/drawing/bases.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { type DeltaLayer, deltaReference } from "../delta/scaled-bases/delta-reference.ts";
+import { readElement } from "../../compute/device/matrix-storage.ts";
+import { pairOf } from "../../compute/device/pairing.ts";
 
 /** What an adapter adds to a linear layer, and how the loss depends on that. Matrices are row-major, without gaps. */
 export interface AdapterPass {

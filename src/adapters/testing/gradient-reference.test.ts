@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import type { Pairing } from "../../../compute/device/pairing.ts";
-import { itemAt } from "../../../files/item-at.ts";
-import { drawBases } from "../../frozen/drawing/draw.ts";
-import { randloraShape } from "../../randlora/plan.ts";
-import { MemoryStdCache } from "../../testing/drawn-bases.ts";
-import type { DeltaLayer } from "./delta-reference.ts";
+import type { Pairing } from "../../compute/device/pairing.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { drawBases } from "../frozen/drawing/draw.ts";
+import { randloraShape } from "../randlora/plan.ts";
+import { MemoryStdCache } from "./drawn-bases.ts";
+import type { DeltaLayer } from "../delta/scaled-bases/delta-reference.ts";
 import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 
 function waves(length: number, seed: number): Float64Array {
