@@ -1,8 +1,7 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
-import type { Linears, Projection } from "../../../models/blocks/linears.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
-import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
+import type { Linears } from "../../../models/blocks/linears.ts";
 
 /** What the outputs of a matrix are multiplied by. */
 export interface OutputFactors {
@@ -17,24 +16,18 @@ export interface OutputFactors {
  * method computes. With dropout z is x Wᵀ + drop(x) ΔWᵀ: PEFT drops the input of c − 1 times the frozen product as well
  * (lora/variants.py), which adds noise and has no other mean.
  */
-export class MagnitudeLinears implements Linears {
-  readonly #inner: Linears;
-  readonly #matrices: ReadonlyMap<DeviceBuffer, OutputFactors>;
-
-  constructor(inner: Linears, matrices: ReadonlyMap<DeviceBuffer, OutputFactors>) {
-    this.#inner = inner;
-    this.#matrices = matrices;
-  }
-
-  apply(recorder: Recorder, inputs: Projection): Tensor {
-    const matrix = this.#matrices.get(inputs.weight.buffer);
-    if (matrix === undefined) return this.#inner.apply(recorder, inputs);
-    const { x, weight, bias, residual } = inputs;
-    const z = this.#inner.apply(recorder, { x, weight, bias: undefined, residual: undefined });
-    const [out] = weight.shape;
-    const scale = out === matrix.rows ? matrix.factors : sliceCols(matrix.factors, weight.offset / weight.pitch, out);
-    const { y } = recorder.apply(OPS.scaleColumns, { x: z, scale, bias, residual }, {});
-    recorder.release(z);
-    return y;
-  }
+export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuffer, OutputFactors>): Linears {
+  return {
+    apply(recorder, inputs) {
+      const matrix = matrices.get(inputs.weight.buffer);
+      if (matrix === undefined) return inner.apply(recorder, inputs);
+      const { x, weight, bias, residual } = inputs;
+      const z = inner.apply(recorder, { x, weight, bias: undefined, residual: undefined });
+      const [out] = weight.shape;
+      const scale = out === matrix.rows ? matrix.factors : sliceCols(matrix.factors, weight.offset / weight.pitch, out);
+      const { y } = recorder.apply(OPS.scaleColumns, { x: z, scale, bias, residual }, {});
+      recorder.release(z);
+      return y;
+    },
+  };
 }

@@ -10,7 +10,7 @@ import type { FormedWeights, Method, Placement, Trainable } from "../../training
 import type { Parameter } from "../../training/parameters.ts";
 import { columnsOf, partsOfMatrices } from "../parts.ts";
 import { type MagnitudeName, magnitudeName } from "./vectors.ts";
-import { MagnitudeLinears, type OutputFactors } from "./linears.ts";
+import { type OutputFactors, rescaledLinears } from "./linears.ts";
 import { allocateFormed, type NormedModule, recordSquares } from "./norms.ts";
 
 /** A module whose rows get magnitudes. */
@@ -109,7 +109,7 @@ function place(
       ...inner.watched(),
       ...[...placed.matrices.values()].map(({ factors: value, gradient }) => ({ value, gradient })),
     ],
-    linears: (pass) => new MagnitudeLinears(inner.linears(pass), placed.matrices),
+    linears: (pass) => rescaledLinears(inner.linears(pass), placed.matrices),
     // It multiplies what the others compute.
     over: undefined,
     finish(run) {
