@@ -68,6 +68,11 @@ export class Arm64Machine implements Machine {
     this.#code.ldrw(word(to), { base: ARGUMENTS, offset: index * 4 });
   }
 
+  argumentBehind(to: Word, index: number, bytes: Word): void {
+    this.#code.add(ADDRESS, ARGUMENTS, word(bytes));
+    this.#code.ldrw(word(to), { base: ADDRESS, offset: index * 4 });
+  }
+
   address(to: Word, index: number): void {
     this.argument(to, index);
     this.#code.add(word(to), HEAP, word(to));

@@ -54,7 +54,9 @@ export interface Machine {
 
   /** word = the argument of this number. */
   argument(to: Word, index: number): void;
-  /** The same as an address. */
+  /** word = the argument that lies so many bytes behind the one of this number. */
+  argumentBehind(to: Word, index: number, bytes: Word): void;
+  /** word = the argument of this number, as an address. */
   address(to: Word, index: number): void;
   /** word = the begin of the heap. */
   heap(to: Word): void;

@@ -99,6 +99,10 @@ export abstract class X64Words {
     this.code.movd(word(to), at(ARGUMENTS, index * 4));
   }
 
+  argumentBehind(to: Word, index: number, bytes: Word): void {
+    this.code.movd(word(to), at(ARGUMENTS, index * 4, word(bytes)));
+  }
+
   address(to: Word, index: number): void {
     this.argument(to, index);
     this.code.add(word(to), HEAP);

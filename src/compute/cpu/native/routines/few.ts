@@ -32,17 +32,29 @@ export function few(m: Machine, rows: number, stored: Stored): void {
   }
   m.heap(here);
   m.add(here, offset);
-  const { squares } = m;
-  const sum = (row: number, square: number) => ({ word: to, offset: (row * squares + square) * m.lanes * 4 });
-  m.zero(0);
-  for (let at = 0; at < rows; at++) for (let square = 0; square < squares; square++) m.store(0, sum(at, square));
+  // Registers of what is not needed any more. Rows' places in the list and sums are equally far apart.
+  const [left, square] = [offset, xPitch];
+  const eachSquare = (body: () => void): void => {
+    m.zeroWord(square);
+    m.zeroWord(left);
+    m.add(left, { bytes: m.squares });
+    m.steps(left, 1, () => {
+      body();
+      m.add(square, { bytes: m.lanes * 4 });
+    });
+  };
+  const sum = (row: number) => ({ word: to, index: square, offset: row * m.squares * m.lanes * 4 });
+  eachSquare(() => {
+    m.zero(0);
+    for (let at = 0; at < rows; at++) m.store(0, sum(at));
+  });
 
   const pairs = stored === "BF16";
   const step = pairs ? 2 * m.lanes : m.lanes;
   m.steps(terms, step, () => {
-    for (let square = 0; square < squares; square++) {
+    eachSquare(() => {
       for (let at = 0; at < m.lanes; at++) {
-        m.argument(row, ROWS_AT + square * m.lanes + at);
+        m.argumentBehind(row, ROWS_AT + at, square);
         m.prefetch({ word: here, index: row, offset: AHEAD });
         if (pairs) m.load(at, { word: here, index: row });
         else m.read(at, { word: here, index: row }, stored);
@@ -51,7 +63,7 @@ export function few(m: Machine, rows: number, stored: Stored): void {
       const free = columns.includes(0) ? m.lanes : 0;
       const [low, factor] = [free, free + 1];
       const sums = xs.map((_, at) => free + 2 + at);
-      xs.forEach((_, at) => m.load(sums[at] ?? 0, sum(at, square)));
+      xs.forEach((_, at) => m.load(sums[at] ?? 0, sum(at)));
       const multiply = (numbers: number, term: number) =>
         xs.forEach((word, at) => {
           m.broadcast(factor, { word, offset: term * 4 });
@@ -64,26 +76,26 @@ export function few(m: Machine, rows: number, stored: Stored): void {
         m.upperHalves(both, both);
         multiply(both, 2 * at + 1);
       });
-      xs.forEach((_, at) => m.store(sums[at] ?? 0, sum(at, square)));
-    }
+      xs.forEach((_, at) => m.store(sums[at] ?? 0, sum(at)));
+    });
     m.add(here, { bytes: step * STORED_BYTES[stored] });
     for (const word of xs) m.add(word, { bytes: step * 4 });
   });
   m.steps(terms, 1, () => {
-    for (let square = 0; square < squares; square++) {
+    eachSquare(() => {
       for (let at = 0; at < m.lanes; at++) {
-        m.argument(row, ROWS_AT + square * m.lanes + at);
+        m.argumentBehind(row, ROWS_AT + at, square);
         m.read(0, { word: here, index: row }, stored, "one");
         m.store(0, { word: column, offset: at * 4 }, "one");
       }
       m.load(0, { word: column });
       xs.forEach((word, at) => {
-        m.load(1, sum(at, square));
+        m.load(1, sum(at));
         m.broadcast(2, { word });
         m.fma(1, 2, 0);
-        m.store(1, sum(at, square));
+        m.store(1, sum(at));
       });
-    }
+    });
     m.add(here, { bytes: STORED_BYTES[stored] });
     for (const word of xs) m.add(word, { bytes: 4 });
   });
