@@ -101,8 +101,13 @@ export class Gpu implements Device, GpuContext {
     return result === undefined ? undefined : new Gpu(result, profile === true);
   }
 
+  /** A GPU on a device of WebGPU that is opened already. */
+  static on(opened: OpenedDevice): Gpu {
+    return new Gpu(opened, false);
+  }
+
   counting(): Gpu {
-    return new Gpu({ instance: this.#instance, device: countingDevice(this.device), info: this.info }, false);
+    return Gpu.on({ instance: this.#instance, device: countingDevice(this.device), info: this.info });
   }
 
   get features(): GPUSupportedFeatures {

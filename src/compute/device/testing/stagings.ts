@@ -1,8 +1,10 @@
 import { CpuDevice } from "../../cpu/cpu.ts";
 import { Gpu } from "../../gpu/gpu.ts";
+import { openInterpreted } from "../../gpu/testing/interpreted.ts";
 import { availableCodes, type CpuCode } from "../../cpu/native/choose.ts";
 import type { Device } from "../device.ts";
 import type { Staging } from "../staging.ts";
+import { IS_INTERPRETED } from "./open.ts";
 
 const CPU = "the CPU device";
 /** One for each way in which it computes here. */
@@ -16,7 +18,7 @@ const isCpu = process.env["RANDLORA_TEST_DEVICE"] === "cpu";
 /** With RANDLORA_TEST_DEVICE=cpu there is no GPU. */
 export const STAGING_NAMES: readonly StagingName[] = [
   ...(isCpu ? [] : (["workgroup staging"] as const)),
-  ...CPUS.map(([name]) => name),
+  ...(IS_INTERPRETED ? [] : CPUS.map(([name]) => name)),
 ];
 
 /** The same of what reads matrices in blocks. */
@@ -38,12 +40,12 @@ export class Stagings {
       this.#devices.push(device);
       return device;
     };
-    for (const [name, code] of CPUS) {
+    for (const [name, code] of IS_INTERPRETED ? [] : CPUS) {
       const cpu = opened(await CpuDevice.open({ threads: 2, code }));
       this.#opened.set(name, [cpu, cpu.staging]);
     }
     if (isCpu) return;
-    const guaranteed = opened(await Gpu.open({ limits: "guaranteed" }));
+    const guaranteed = opened(IS_INTERPRETED ? openInterpreted().gpu : await Gpu.open({ limits: "guaranteed" }));
     this.#opened.set("workgroup staging", [guaranteed, { kind: "workgroup" }]);
     this.#opened.set(INTEGER_DOTS, [guaranteed, { kind: "workgroup", integerDots: true }]);
   }

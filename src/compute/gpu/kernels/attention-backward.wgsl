@@ -107,8 +107,17 @@ const SLAB = 4u; // vectors of the head that the products take at once
 
 var<workgroup> weights: array<vec4<f32>, 256>; // [row][column / 4]
 var<workgroup> slopes: array<vec4<f32>, 256>;
-var<workgroup> slab0: array<vec4<f32>, 256>; // of rows and columns, [element][row / 4]; then of rows, [row][vector]
-var<workgroup> slab1: array<vec4<f32>, 256>;
+// Of rows and columns, [element][row]; then of rows, [row][element]. Numbers, not vectors: several threads write components of
+// what would be one vector.
+var<workgroup> slab0: array<f32, 1024>;
+var<workgroup> slab1: array<f32, 1024>;
+
+#for o in 0..2
+fn four_of_slab${o}(at: u32) -> vec4<f32> {
+  return vec4<f32>(slab${o}[at], slab${o}[at + 1u], slab${o}[at + 2u], slab${o}[at + 3u]);
+}
+
+#end
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -177,15 +186,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let r = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
         let c = cols${o}[p.cols${o}_at + element_of_${COLUMN}(col, kv_head, p.cols${o}_pitch) + d];
         for (var t = 0u; t < 4u; t++) {
-          slab0[(vector * 4u + t) * 8u + line / 4u][line % 4u] = select(0.0, r[t], inside);
-          slab1[(vector * 4u + t) * 8u + line / 4u][line % 4u] = select(0.0, c[t], inside);
+          slab0[(vector * 4u + t) * TILE + line] = select(0.0, r[t], inside);
+          slab1[(vector * 4u + t) * TILE + line] = select(0.0, c[t], inside);
         }
       }
 #end
       workgroupBarrier();
       for (var t = 0u; t < SLAB * 4u; t++) {
-        let r = slab0[t * 8u + ty];
-        let c = slab1[t * 8u + tx];
+        let r = four_of_slab0(t * TILE + ty * 4u);
+        let c = four_of_slab1(t * TILE + tx * 4u);
 #for i in 0..4
         s${o}_${i} = fma(vec4<f32>(r[${i}]), c, s${o}_${i});
 #end
@@ -214,7 +223,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let row = min(tile + unit / 8u, tile_end - 1u);
         let d = min(first + unit % 8u, p.head - 1u);
 #for o in 0..RESULTS
-        slab${o}[unit] = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
+        let four${o} = rows${o}[p.rows${o}_at + element_of_${ROW}(row, kv_head, p.rows${o}_pitch) + d];
+#for t in 0..4
+        slab${o}[unit * 4u + ${t}u] = four${o}[${t}];
+#end
 #end
       }
       workgroupBarrier();
@@ -225,7 +237,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
       for (var row = 0u; row < TILE; row++) {
 #for o in 0..RESULTS
-        let r${o} = slab${o}[row * 8u + tx];
+        let r${o} = four_of_slab${o}((row * 8u + tx) * 4u);
 #if o == 0
         let f${o} = slopes[row * 8u + ty];
 #else
@@ -248,16 +260,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 }
 
 // The least of the threads' first keys and the greatest of their last ones (below 2^24), in uniform control flow; by way
-// of slab0, because nothing is left of the 16 KB that every GPU has.
+// of the slabs, because nothing is left of the 16 KB that every GPU has.
 fn seen_by_any(thread: u32, first: u32, last: u32) -> vec2<u32> {
   workgroupBarrier();
-  slab0[thread] = vec4<f32>(f32(first), -f32(last), 0.0, 0.0);
+  slab0[thread] = f32(first);
+  slab1[thread] = f32(last);
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) {
       slab0[thread] = min(slab0[thread], slab0[thread + half]);
+      slab1[thread] = max(slab1[thread], slab1[thread + half]);
     }
   }
-  let least = workgroupUniformLoad(&slab0[0]);
-  return vec2<u32>(u32(least.x), u32(-least.y));
+  return vec2<u32>(u32(workgroupUniformLoad(&slab0[0])), u32(workgroupUniformLoad(&slab1[0])));
 }

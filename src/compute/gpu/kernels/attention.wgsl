@@ -107,12 +107,11 @@ var<workgroup> scores: array<f32, ${TILE_ROWS * 128}>;
 var<workgroup> partial: array<f32, 128>;
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
 #if EXTRAS
-var<workgroup> shared_range: vec2<u32>;
-var<workgroup> shared_shown: u32; // keys up to the last that a pair sees which sees any of a tile
+var<workgroup> seen: array<vec2<u32>, ${TILE_ROWS}>; // each pair's first and last key
 
-// Does a pair see any key of the tile that begins at `base`?
-fn looks(pair: u32, base: u32) -> bool {
-  return first_key(pair) < base + TILE_KEYS && last_key(pair) >= base;
+// Does a pair that sees these keys see any of the tile that begins at `base`?
+fn looks(keys_seen: vec2<u32>, base: u32) -> bool {
+  return keys_seen.x < base + TILE_KEYS && keys_seen.y >= base;
 }
 #end
 
@@ -136,32 +135,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var out_${u} = vec4<f32>(0.0);
 #end
 #if EXTRAS
-  if (thread == 0u) {
-    var range = vec2<u32>(first_key(first_pair), last_key(first_pair));
-    for (var pair = first_pair + 1u; pair <= last_pair; pair++) {
-      range = vec2<u32>(min(range.x, first_key(pair)), max(range.y, last_key(pair)));
-    }
-    shared_range = range;
+  if (thread % SHARE == 0u) {
+    seen[mine] = vec2<u32>(first, last);
   }
-  let range = workgroupUniformLoad(&shared_range);
+  // Of all pairs, the same in all threads: what they decide on is uniform.
+  let all_seen = workgroupUniformLoad(&seen);
+  var range = all_seen[0];
+#for i in 1..TILE_ROWS
+  range = vec2<u32>(min(range.x, all_seen[${i}].x), max(range.y, all_seen[${i}].y));
+#end
 #else
   let range = vec2<u32>(first_key(first_pair), last_key(last_pair));
+  workgroupBarrier();
 #end
   let begin = range.x;
   let end = range.y; // the last key of the tile
-  workgroupBarrier();
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
 #if EXTRAS
     // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
-    if (thread == 0u) {
-      shared_shown = 0u;
-      for (var pair = first_pair; pair <= last_pair; pair++) {
-        if (looks(pair, base)) {
-          shared_shown = max(shared_shown, last_key(pair) + 1u);
-        }
-      }
-    }
-    let shown = workgroupUniformLoad(&shared_shown);
+    var shown = 0u; // keys up to the last that a pair sees which sees any of this tile
+#for i in 0..TILE_ROWS
+    shown = select(shown, max(shown, all_seen[${i}].y + 1u), looks(all_seen[${i}], base));
+#end
     if (shown == 0u) {
       continue;
     }
@@ -230,7 +225,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), values[source + n * p.v_pitch], part);
       }
 #if EXTRAS
-      if (looks(min(first_pair + unit / HEAD, pairs - 1u), base)) {
+      if (looks(seen[unit / HEAD], base)) {
         out_${u} = out_${u} * shrinks[unit / HEAD] + part;
       }
 #else

@@ -33,7 +33,7 @@ fn rounded(values: vec4<f32>) -> vec2<u32> { return round4_${TARGET}(values); }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.z * p.rows_y + id.y;
-  if (row >= p.rows) {
+  if (row >= p.rows || id.x * ${VECTORS}u >= p.width) {
     return;
   }
   let y_row = p.y_at + row * p.y_pitch;

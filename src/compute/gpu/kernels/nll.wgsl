@@ -63,6 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (wanted < p.cols) {
     found = load(row, wanted / 4u)[wanted % 4u];
   }
+  storageBarrier(); // every thread has read the state
   if (thread == 0u) {
     state[row] = vec4<f32>(top, sum, found, 0.0);
     if (p.is_last == 1u) {

@@ -1,8 +1,8 @@
-// Sums and maxima over all threads of a workgroup; every thread gets the result. Call in uniform control flow.
+// Sums and maxima over all threads of a workgroup; every thread gets the result. Call in uniform control flow. When one returns, every
+// thread has read it, and the next may begin.
 var<workgroup> reduced: array<f32, ${THREADS}>;
 
 fn sum_of_all(value: f32, thread: u32) -> f32 {
-  workgroupBarrier(); // the result before this one may still be read
   reduced[thread] = value;
   for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -10,12 +10,10 @@ fn sum_of_all(value: f32, thread: u32) -> f32 {
       reduced[thread] += reduced[thread + half];
     }
   }
-  workgroupBarrier();
-  return reduced[0];
+  return workgroupUniformLoad(&reduced[0]);
 }
 
 fn max_of_all(value: f32, thread: u32) -> f32 {
-  workgroupBarrier();
   reduced[thread] = value;
   for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -23,6 +21,5 @@ fn max_of_all(value: f32, thread: u32) -> f32 {
       reduced[thread] = max(reduced[thread], reduced[thread + half]);
     }
   }
-  workgroupBarrier();
-  return reduced[0];
+  return workgroupUniformLoad(&reduced[0]);
 }

@@ -87,6 +87,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     squares = fma(x[source + i], x[source + i], squares);
   }
   scale = 1.0 / sqrt(sum_of_all(squares, thread) / f32(p.head) + p.epsilon);
+  storageBarrier(); // every thread has read the head, which others write now
 #end
   // Whoever turns a pair reads and stores both of it.
   let angles = 4u * (p.angle_at + row * p.angle_pitch);

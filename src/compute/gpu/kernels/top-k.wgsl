@@ -32,7 +32,6 @@ const NOBODY = 0xffffffffu;
 var<workgroup> least: array<u32, ${THREADS}>;
 
 fn least_of_all(value: u32, thread: u32) -> u32 {
-  workgroupBarrier();
   least[thread] = value;
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -40,8 +39,7 @@ fn least_of_all(value: u32, thread: u32) -> u32 {
       least[thread] = min(least[thread], least[thread + half]);
     }
   }
-  workgroupBarrier();
-  return least[0];
+  return workgroupUniformLoad(&least[0]);
 }
 
 // A value within what can be compared; NaN is more than any number.

@@ -1,0 +1,198 @@
+import { compileShader, type CompiledShader } from "./compile.ts";
+import { type BoundBytes, runDispatch } from "./dispatch.ts";
+
+/** Something in a kernel that no driver has to make work. */
+export interface Finding {
+  readonly kernel: string;
+  readonly what: string;
+  /** The kernel's line, as it is compiled. */
+  readonly source: string;
+}
+
+/** One dispatch, for those that want to run it again. */
+export interface InterpretedDispatch {
+  readonly kernel: string;
+  readonly code: string;
+  readonly bindings: readonly BoundBytes[];
+  readonly workgroups: readonly [number, number, number];
+}
+
+/** What WebGPU promises everywhere. */
+const LIMITS = {
+  maxBufferSize: 2 ** 28,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxStorageBuffersPerShaderStage: 8,
+  maxUniformBufferBindingSize: 2 ** 16,
+  maxComputeWorkgroupStorageSize: 16_384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupSizeY: 256,
+  maxComputeWorkgroupSizeZ: 64,
+  maxComputeWorkgroupsPerDimension: 65_535,
+  minStorageBufferOffsetAlignment: 256,
+  minUniformBufferOffsetAlignment: 256,
+};
+
+/** Words of new memory: a number that is none, so that what reads it shows. */
+const GARBAGE = 0x7fc0dead;
+
+interface Buffer {
+  readonly size: number;
+  readonly bytes: ArrayBuffer;
+}
+
+interface Pipeline {
+  readonly kernel: string;
+  readonly code: string;
+  readonly shader: CompiledShader;
+}
+
+interface Group {
+  readonly bound: readonly { readonly buffer: Buffer; readonly offset: number; readonly size: number }[];
+}
+
+/** What is seen of the device beside its work. */
+export interface Watcher {
+  found(finding: Finding): void;
+  /** Before a dispatch runs. */
+  dispatching?(dispatch: InterpretedDispatch): void;
+}
+
+/**
+ * A device of WebGPU that interprets shaders, and tells of races, indices beyond the end, memory never written and barriers in
+ * divergent control flow. It has the limits that every GPU has. Commands run when they are submitted.
+ */
+export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDevice {
+  const listeners: ((event: GPUUncapturedErrorEvent) => void)[] = [];
+  const found = (finding: Finding): void => {
+    tell(finding);
+    const { kernel, what, source } = finding;
+    const event = { preventDefault: nothing, error: { message: `${kernel}: ${what}: ${source}` } };
+    for (const listener of listeners) listener(event as Partial<GPUUncapturedErrorEvent> as GPUUncapturedErrorEvent);
+  };
+  const done = async (): Promise<undefined> => undefined;
+  const nothing = (): undefined => undefined;
+  const native = (buffer: GPUBuffer): Buffer => buffer as unknown as Buffer;
+  const bytesOf = (buffer: GPUBuffer, offset = 0, size?: number): Uint8Array<ArrayBuffer> =>
+    new Uint8Array(native(buffer).bytes, offset, size);
+
+  function createCommandEncoder(): GPUCommandEncoder {
+    const commands: (() => void)[] = [];
+    let pipeline: Pipeline;
+    let group: { readonly of: Group; readonly offset: number };
+    const pass = {
+      setPipeline: (next: GPUComputePipeline) => void (pipeline = next as unknown as Pipeline),
+      setBindGroup(_: number, next: GPUBindGroup, [offset = 0]: number[]) {
+        group = { of: next as unknown as Group, offset };
+      },
+      dispatchWorkgroups(x: number, y = 1, z = 1) {
+        const { kernel, code, shader } = pipeline;
+        const { of, offset: dynamic } = group;
+        const bindings = of.bound.map(({ buffer, offset, size }, index) => ({
+          buffer: buffer.bytes,
+          offset: index === 0 ? offset + dynamic : offset,
+          size,
+        }));
+        commands.push(() => {
+          dispatching?.({ kernel, code, bindings, workgroups: [x, y, z] });
+          runDispatch(shader, bindings, [x, y, z], reporter(kernel, code, found));
+        });
+      },
+      end: nothing,
+    };
+    const encoder = {
+      beginComputePass: () => pass,
+      copyBufferToBuffer(from: GPUBuffer, fromAt: number, to: GPUBuffer, toAt: number, size: number) {
+        commands.push(() => bytesOf(to).set(bytesOf(from, fromAt, size), toAt));
+      },
+      clearBuffer: (buffer: GPUBuffer, offset: number, size: number) =>
+        commands.push(() => bytesOf(buffer, offset, size).fill(0)),
+      finish: () => commands,
+    };
+    return encoder as unknown as GPUCommandEncoder;
+  }
+
+  return {
+    limits: LIMITS as Partial<GPUSupportedLimits> as GPUSupportedLimits,
+    features: new Set<string>() as Partial<GPUSupportedFeatures> as GPUSupportedFeatures,
+    queue: {
+      writeBuffer(
+        buffer: GPUBuffer,
+        at: number,
+        source: Uint8Array<ArrayBuffer>,
+        from = 0,
+        size = source.length - from,
+      ) {
+        bytesOf(buffer).set(source.subarray(from, from + size), at);
+      },
+      submit: (lists: readonly (readonly (() => void)[])[]) => lists.flat().forEach((run) => run()),
+      onSubmittedWorkDone: done,
+    } as unknown as GPUQueue,
+    lost: new Promise<GPUDeviceLostInfo>(nothing),
+    addEventListener: (_: string, listener: (event: GPUUncapturedErrorEvent) => void) => void listeners.push(listener),
+    pushErrorScope: nothing,
+    popErrorScope: async () => null,
+    createBuffer({ size, label = "" }: GPUBufferDescriptor) {
+      const bytes = new ArrayBuffer(size);
+      new Uint32Array(bytes).fill(GARBAGE);
+      const buffer = {
+        label,
+        size,
+        bytes,
+        destroy: nothing,
+        mapAsync: done,
+        getMappedRange: () => bytes,
+        unmap: nothing,
+      };
+      return buffer as unknown as GPUBuffer;
+    },
+    createShaderModule: ({ label = "", code }: GPUShaderModuleDescriptor) => {
+      const shader = compileShader(code);
+      checkLimits(label, shader, found);
+      return { kernel: label, code, shader } as unknown as GPUShaderModule;
+    },
+    createBindGroupLayout: () => ({}) as GPUBindGroupLayout,
+    createPipelineLayout: () => ({}) as GPUPipelineLayout,
+    createBindGroup({ entries }: GPUBindGroupDescriptor) {
+      const bound = [...entries].map(({ resource }) => {
+        const { buffer, offset = 0, size } = resource as GPUBufferBinding;
+        return { buffer: native(buffer), offset, size: size ?? native(buffer).size - offset };
+      });
+      return { bound } as unknown as GPUBindGroup;
+    },
+    createComputePipelineAsync: async ({ compute }: GPUComputePipelineDescriptor) =>
+      compute.module as unknown as GPUComputePipeline,
+    createCommandEncoder,
+    destroy: nothing,
+  } as Partial<GPUDevice> as GPUDevice;
+}
+
+/** Reports each thing once a kernel and line. */
+export function reporter(
+  kernel: string,
+  code: string,
+  found: (finding: Finding) => void,
+): (what: string, line: number) => void {
+  const lines = code.split("\n");
+  const told = new Set<string>();
+  return (what, line) => {
+    const key = `${line} ${what.replace(/\d+/g, "")}`;
+    if (told.has(key)) return;
+    told.add(key);
+    found({ kernel, what, source: lines[line - 1]?.trim() ?? "" });
+  };
+}
+
+function checkLimits(kernel: string, shader: CompiledShader, found: (finding: Finding) => void): void {
+  const [x, y, z] = shader.workgroupSize;
+  const shared = shader.globals.filter(({ space }) => space === "workgroup");
+  const bytes = shared.reduce((sum, global) => sum + Math.ceil(shader.wordsOf(global) / 4) * 16, 0);
+  const buffers = shader.globals.filter(({ space }) => space === "storage").length;
+  for (const [what, value, most] of [
+    ["invocations of a workgroup", x * y * z, LIMITS.maxComputeInvocationsPerWorkgroup],
+    ["bytes of workgroup memory", bytes, LIMITS.maxComputeWorkgroupStorageSize],
+    ["storage buffers", buffers, LIMITS.maxStorageBuffersPerShaderStage],
+  ] as const) {
+    if (value > most) found({ kernel, what: `${value} ${what}, and every GPU has ${most}`, source: "" });
+  }
+}
