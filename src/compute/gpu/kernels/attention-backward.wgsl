@@ -77,9 +77,13 @@ fn first_pair(key: u32) -> u32 {
   return min(max(key, p.first_position) - p.first_position, p.tokens) * p.group;
 }
 
+#if SOFTCAP
+#include safe_tanh
+#end
+
 fn capped(score: vec4<f32>) -> vec4<f32> {
 #if SOFTCAP
-  return p.cap * tanh(clamp(score / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+  return p.cap * safe_tanh(score / p.cap);
 #else
   return score;
 #end

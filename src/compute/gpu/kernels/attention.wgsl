@@ -53,9 +53,13 @@ const HEAD = ${HEAD_VECTORS}u; // vectors of 4
 const TILE_ROWS = ${TILE_ROWS}u;
 const NEVER = -3.0e38; // below every score
 
-fn capped(score: vec4<f32>) -> vec4<f32> {
-  return p.cap * tanh(clamp(score / p.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+#if SOFTCAP
+#include safe_tanh
+
+fn capped(score: f32) -> f32 {
+  return p.cap * safe_tanh(vec4<f32>(score / p.cap)).x;
 }
+#end
 
 // The last key that a pair sees.
 fn last_key(pair: u32) -> u32 {
@@ -179,7 +183,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
 #if SOFTCAP
     for (var i = 0u; i < TILE_ROWS; i++) {
-      scores[i * 128u + thread] = capped(vec4<f32>(scores[i * 128u + thread])).x;
+      scores[i * 128u + thread] = capped(scores[i * 128u + thread]);
     }
 #end
     workgroupBarrier();

@@ -48,7 +48,11 @@ fn finish(at: u32, sum: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
   for (var step = 0u; step < 3u; step++) {
     var value = change;
     if (step == 1u) { value = old; }
-    if (step == 2u) { value = old + change; }
+    if (step == 2u) {
+      // Where nothing changes W stays, though some GPUs take subnormal numbers for zero when they add.
+      let is_zero = (bitcast<vec4<u32>>(old) & vec4<u32>(0x7fffffffu)) == vec4<u32>(0u);
+      value = select(old + change, old, (change == vec4<f32>(0.0)) & !is_zero);
+    }
     if (p.target_dtype == BF16) {
       words = round4_bf16(value);
       value = widen4_bf16(words);

@@ -90,6 +90,30 @@ test.each(STAGING_NAMES)("the soft cap makes no number of NaN, alone or within t
   for (const { buffer } of [y, loss]) gpu.memory.release(buffer);
 });
 
+test.each(STAGING_NAMES)("the soft cap of attention makes no number of NaN, nor do its gradients, %s", async (name) => {
+  const [gpu, staging] = stagings.get(name);
+  const values = Float32Array.from({ length: 3 * 16 }, (_, at) => Math.sin(at));
+  const broken = values.map((value, at) => (at === 21 ? NaN : value));
+  using run = new Run(gpu, staging);
+  const [q, keys] = [run.upload("q", [3, 16], broken), run.upload("keys", [3, 16], values)];
+  const inputs = { q, keys, values: keys, first: undefined, last: undefined };
+  const attributes = { headSize: 16, firstPosition: 0, window: Infinity, softcap: 20, lse: true, scale: 0.25 };
+  const outputs = run.apply(OPS.attention, inputs, attributes);
+  const into = { q: run.keep(run.allocate("dq", [3, 16])) };
+  const { derivative } = OPS.attention;
+  const gradients = { y: run.upload("dy", [3, 16], values) };
+  if (derivative !== "constant") derivative.backward(run, { inputs, outputs, gradients, into }, attributes);
+  run.keep(outputs.y);
+  await run.submit();
+  for (const tensor of [outputs.y, into.q]) {
+    const isNumber = [...(await take(gpu, tensor)).values].map((value) => !Number.isNaN(value));
+    expect([0, 16, 32].map((at) => isNumber.slice(at, at + 16))).toEqual(
+      [true, false, true].map((is) => Array(16).fill(is)),
+    );
+    gpu.memory.release(tensor.buffer);
+  }
+});
+
 test("every op of the registry is tried", () => {
   expect([...tried].toSorted()).toEqual([...Object.values(OPS), doubled].map(({ name }) => name).toSorted());
 });
