@@ -54,7 +54,10 @@ out=\${1:-gpu-results}
 mkdir -p "$out" && out=$(cd "$out" && pwd)
 work=$(mktemp -d)
 tar -xJf "$kit/files.tar.xz" -C "$work" && cd "$work" || exit 1
-ldconfig -p | grep -q 'libvulkan\\.so\\.1' || for deb in "$kit"/loader/*.deb; do dpkg -x "$deb" / && ldconfig; done
+# The loader is unpacked beside the program: nothing is installed, and nothing of the machine's is overwritten.
+ldconfig -p | grep -q 'libvulkan\\.so\\.1' || for deb in "$kit"/loader/*.deb; do dpkg -x "$deb" "$work/loader"; done
+LD_LIBRARY_PATH="$work/loader/usr/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH
 ./randlora doctor >"$out/doctor.txt" 2>&1 || { cat "$out/doctor.txt"; exit 1; }
 cat "$out/doctor.txt"
 export BUN_BE_BUN=1

@@ -23,6 +23,14 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
+test("only timing asks for a feature; what else the GPU has is known", async () => {
+  using plain = await Gpu.open();
+  const [timed, usual] = [new Set<string>(gpu.device.features), new Set<string>(plain.device.features)];
+  expect(["timestamp-query", "subgroups", "shader-f16"].filter((name) => usual.has(name))).toEqual([]);
+  expect(timed.has("timestamp-query")).toBe(gpu.info.features.includes("timestamp-query"));
+  expect(plain.info.features).toEqual(gpu.info.features);
+});
+
 function parameters(count: number, factor: number): DataView {
   const view = new DataView(new ArrayBuffer(8));
   view.setUint32(0, count, true);

@@ -97,7 +97,7 @@ export class Gpu implements Device, GpuContext {
    */
   static async openReal({ profile }: Pick<GpuOptions, "profile"> = {}): Promise<Gpu | undefined> {
     if (!mayHaveGpu()) return undefined;
-    const { result } = await catchNativeLog(() => requestDevice({ isReal: true }));
+    const { result } = await catchNativeLog(() => requestDevice({ isReal: true, profile }));
     return result === undefined ? undefined : new Gpu(result, profile === true);
   }
 
@@ -108,10 +108,6 @@ export class Gpu implements Device, GpuContext {
 
   counting(): Gpu {
     return Gpu.on({ instance: this.#instance, device: countingDevice(this.device), info: this.info });
-  }
-
-  get features(): GPUSupportedFeatures {
-    return this.device.features;
   }
 
   /**

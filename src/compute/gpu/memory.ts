@@ -9,9 +9,12 @@ const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
 const MAX_IDLE_BYTES = 128 * 2 ** 20;
 
+/** Buffers for data on their way back are kept up to this size: what each token is read through, not whole weights. */
+const MAX_REUSABLE_READ_BYTES = 2 ** 20;
+
 /**
- * What a buffer is for: kernels' data, kernels' parameters, data on their way back, or timestamps. The last two are
- * needed briefly and in ever other sizes, so they are not kept when they are released.
+ * What a buffer is for: kernels' data, kernels' parameters, data on their way back, or timestamps, which are needed in ever
+ * other sizes, so that they are not kept when they are released.
  */
 export type BufferKind = "storage" | "uniforms" | "read" | "queries";
 
@@ -41,7 +44,11 @@ export class GpuMemory implements DeviceMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
   readonly #onDestroy: (buffer: GPUBuffer) => void;
-  readonly #idle = { storage: new Map<number, IdleBuffer[]>(), uniforms: new Map<number, IdleBuffer[]>() };
+  readonly #idle = {
+    storage: new Map<number, IdleBuffer[]>(),
+    uniforms: new Map<number, IdleBuffer[]>(),
+    read: new Map<number, IdleBuffer[]>(),
+  };
   readonly #live = new Map<GPUBuffer, BufferKind>();
   #isClosed = false;
   #liveBytes = 0;
@@ -107,6 +114,7 @@ export class GpuMemory implements DeviceMemory {
     return eachOf(labels, (label) => this.allocate(label, size));
   }
 
+  /** A buffer must not be mapped any more. */
   release(held: DeviceBuffer): void {
     const buffer = nativeBuffer(held);
     const kind = this.#live.get(buffer);
@@ -116,8 +124,8 @@ export class GpuMemory implements DeviceMemory {
     }
     this.#live.delete(buffer);
     this.#liveBytes -= buffer.size;
-    const isBrief = kind === "read" || kind === "queries";
-    if (isBrief || buffer.size > MAX_REUSABLE_BYTES || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
+    const most = kind === "read" ? MAX_REUSABLE_READ_BYTES : MAX_REUSABLE_BYTES;
+    if (kind === "queries" || buffer.size > most || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
       this.#destroy(buffer);
       return;
     }
@@ -175,7 +183,7 @@ export class GpuMemory implements DeviceMemory {
   }
 
   #take(size: number, kind: BufferKind): GPUBuffer | undefined {
-    if (kind === "read" || kind === "queries") return undefined;
+    if (kind === "queries") return undefined;
     const buffer = this.#idle[kind].get(size)?.pop()?.buffer;
     if (buffer !== undefined) this.#idleBytes -= size;
     return buffer;

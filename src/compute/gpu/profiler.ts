@@ -67,6 +67,7 @@ export class Profiler {
       total.seconds += Number((times[2 * index + 1] ?? 0n) - (times[2 * index] ?? 0n)) / 1e9;
       this.#totals.set(label, total);
     });
+    mapped.buffer.unmap();
     this.#memory.release(mapped);
     this.#memory.release(resolved);
   }

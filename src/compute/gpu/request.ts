@@ -9,6 +9,8 @@ export interface GpuInfo extends DeviceInfo {
   /** Lanes of a subgroup, smallest and largest that the driver may choose; both 0 where subgroups are missing. */
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
+  /** What WebGPU calls features that it has, whether or not the program uses them. */
+  readonly features: readonly string[];
   /** It has integer dot products of four bytes. */
   readonly integerDots: boolean;
 }
@@ -27,14 +29,8 @@ export interface GpuOptions {
   readonly limits?: "largest" | "guaranteed" | undefined;
 }
 
-/** Requested where the GPU has them: for kernels, which ask `gpu.features` first, and for `doctor` to report. */
-const FEATURES = [
-  "subgroups",
-  "subgroup-size-control",
-  "shader-f16",
-  "timestamp-query",
-  "chromium-experimental-subgroup-matrix",
-] as const;
+/** Kernels use no optional feature: a device without one is the same for all drivers. Timing needs this. */
+const TIMESTAMPS: GPUFeatureName = "timestamp-query";
 
 /** Raised to what the GPU offers; WebGPU's defaults are those of a phone. */
 const LIMITS = [
@@ -82,7 +78,7 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
       releaseInstance(instance);
       return undefined;
     }
-    if (options.isReal === true && describe(adapter.info, instance).software) {
+    if (options.isReal === true && isSoftwareAdapter(adapter.info)) {
       releaseInstance(instance);
       return undefined;
     }
@@ -91,10 +87,9 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
     const requiredLimits: Record<string, number> = {};
     for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
     if (options.limits === "guaranteed") for (const limit of GUARANTEED) delete requiredLimits[limit];
-    const offered = new Set<string>(adapter.features);
-    const requiredFeatures = FEATURES.filter((feature) => offered.has(feature)) as GPUFeatureName[];
+    const requiredFeatures = options.profile === true && adapter.features.has(TIMESTAMPS) ? [TIMESTAMPS] : [];
     const device = await adapter.requestDevice({ label: "randlora", requiredLimits, requiredFeatures });
-    return { instance, device, info: describe(adapter.info, instance) };
+    return { instance, device, info: describe(adapter, instance) };
   } catch (cause) {
     releaseInstance(instance);
     if (cause instanceof RandloraError) throw cause;
@@ -103,9 +98,13 @@ export async function requestDevice(options: GpuOptions): Promise<OpenedDevice |
   }
 }
 
-function describe(info: GPUAdapterInfo, { wgslLanguageFeatures }: GPU): GpuInfo {
+function isSoftwareAdapter({ device, description, architecture }: GPUAdapterInfo): boolean {
+  return isSoftware(`${device} ${description} ${architecture}`);
+}
+
+function describe({ info, features }: GPUAdapter, { wgslLanguageFeatures }: GPU): GpuInfo {
   const { device, description, vendor, architecture } = info;
-  const software = isSoftware(`${device} ${description} ${architecture}`);
+  const software = isSoftwareAdapter(info);
   const name = software || device.startsWith("0x") || device === "" ? description : device;
   return {
     name,
@@ -113,6 +112,7 @@ function describe(info: GPUAdapterInfo, { wgslLanguageFeatures }: GPU): GpuInfo 
     architecture,
     driver: description,
     software,
+    features: [...features].toSorted(),
     subgroupMinSize: info.subgroupMinSize ?? 0,
     subgroupMaxSize: info.subgroupMaxSize ?? 0,
     integerDots: hasIntegerDots({ vendor, architecture, software }, wgslLanguageFeatures),

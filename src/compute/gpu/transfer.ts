@@ -49,6 +49,7 @@ export async function readRanges<T>(
     const mapped = staging.buffer.getMappedRange();
     return await use(ranges.map(({ size }, index) => new Uint8Array(mapped, starts[index], size)));
   } finally {
+    if (staging.buffer.mapState !== "unmapped") staging.buffer.unmap();
     gpu.memory.release(staging);
   }
 }

@@ -26,7 +26,6 @@ export const TRIAL = { out: 1024, in: 1024, r: 32, generator: "torch-mt19937-bf1
 
 /** What of a GPU is shown once it is closed again. */
 export interface GpuFacts extends GpuInfo {
-  readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
   readonly subgroups: boolean;
   readonly subgroupMatrices: boolean;
@@ -141,17 +140,15 @@ async function tryCpu(device: CpuDevice): Promise<CpuFacts> {
 }
 
 function describe(gpu: Gpu): GpuFacts {
-  const { features } = gpu;
   const limits: Record<string, number> = {};
   for (const name in gpu.device.limits) {
     // getters of the prototype: a spread would miss them
     const value: unknown = Reflect.get(gpu.device.limits, name);
     if (typeof value === "number") limits[name] = value;
   }
-  const offered = new Set<string>(features);
+  const offered = new Set(gpu.info.features);
   return {
     ...gpu.info,
-    features: [...offered].toSorted(),
     limits,
     subgroups: offered.has("subgroups"),
     subgroupMatrices: offered.has("chromium-experimental-subgroup-matrix"),

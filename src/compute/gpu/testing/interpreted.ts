@@ -22,6 +22,7 @@ export function openInterpreted(dispatching?: Watcher["dispatching"]): Interpret
     architecture: "",
     driver: "",
     software: true,
+    features: [],
     subgroupMinSize: 0,
     subgroupMaxSize: 0,
     integerDots: false,
