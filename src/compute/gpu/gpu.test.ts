@@ -114,6 +114,24 @@ test("idle buffers make room where more would exist than was ever in use", async
   for (const one of held) memory.release(one);
 });
 
+test("within a known peak large buffers are kept, and only as many go as must make room", async () => {
+  using own = await Gpu.open();
+  const { memory } = own;
+  const take = (...sizes: number[]) => sizes.map((size) => memory.allocate("some", size));
+  const release = (held: readonly DeviceBuffer[]) => held.forEach((one) => memory.release(one));
+  release(take(80 << 20, 70 << 20, 1 << 20));
+  expect(memory.idleBytes).toBe(1 << 20); // more than one of this size is not kept where no peak is known
+  memory.stayWithinPeak();
+  const [first, second] = take(80 << 20, 70 << 20);
+  release([first, second].filter((one) => one !== undefined));
+  expect(memory.idleBytes).toBe(150 << 20);
+  const again = take(80 << 20, 70 << 20);
+  expect(again.map(({ buffer }) => buffer)).toEqual([first?.buffer, second?.buffer].filter((one) => one !== undefined));
+  release(again);
+  release(take(60 << 20)); // one of the two makes room
+  expect([130 << 20, 140 << 20]).toContain(memory.idleBytes);
+});
+
 test("idle buffers that were not used since the last look go", async () => {
   using own = await Gpu.open();
   const { memory } = own;

@@ -124,8 +124,7 @@ export class GpuMemory implements DeviceMemory {
     }
     this.#live.delete(buffer);
     this.#liveBytes -= buffer.size;
-    const most = kind === "read" ? MAX_REUSABLE_READ_BYTES : MAX_REUSABLE_BYTES;
-    if (kind === "queries" || buffer.size > most || this.#idleBytes + buffer.size > MAX_IDLE_BYTES) {
+    if (kind === "queries" || !this.#isKept(buffer.size, kind)) {
       this.#destroy(buffer);
       return;
     }
@@ -134,6 +133,16 @@ export class GpuMemory implements DeviceMemory {
     if (bucket === undefined) this.#idle[kind].set(buffer.size, [idle]);
     else bucket.push(idle);
     this.#idleBytes += buffer.size;
+  }
+
+  /**
+   * Within a known peak everything is kept: a buffer that is destroyed while submitted work still uses it takes its memory
+   * until that has run, beside the one that is made in its place.
+   */
+  #isKept(size: number, kind: BufferKind): boolean {
+    if (this.#ceiling < Infinity) return this.#liveBytes + this.#idleBytes + size <= this.#ceiling;
+    const most = kind === "read" ? MAX_REUSABLE_READ_BYTES : MAX_REUSABLE_BYTES;
+    return size <= most && this.#idleBytes + size <= MAX_IDLE_BYTES;
   }
 
   stayWithinPeak(): void {
@@ -168,9 +177,12 @@ export class GpuMemory implements DeviceMemory {
   #destroyIdle(goes: (idle: IdleBuffer) => boolean): void {
     for (const idle of Object.values(this.#idle)) {
       for (const [size, bucket] of idle) {
-        const { go = [], stay = [] } = Object.groupBy(bucket, (one) => (goes(one) ? "go" : "stay"));
-        for (const { buffer } of go) this.#destroy(buffer);
-        this.#idleBytes -= size * go.length;
+        const stay = bucket.filter((one) => {
+          if (!goes(one)) return true;
+          this.#destroy(one.buffer);
+          this.#idleBytes -= size;
+          return false;
+        });
         if (stay.length === 0) idle.delete(size);
         else idle.set(size, stay);
       }
@@ -190,7 +202,7 @@ export class GpuMemory implements DeviceMemory {
   }
 
   #create(label: string, size: number, kind: BufferKind): GPUBuffer {
-    if (this.#liveBytes + this.#idleBytes + size > this.#ceiling) this.trim();
+    this.#destroyIdle(() => this.#liveBytes + this.#idleBytes + size > this.#ceiling);
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
     const live = showBytes(this.#liveBytes);

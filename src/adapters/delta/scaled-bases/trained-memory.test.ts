@@ -75,7 +75,7 @@ test("W' above the binding limit is formed and multiplied with in blocks", async
   owner.dispose();
   bases.release();
   for (const { buffer } of [weight, tensors.lambda, tensors.gamma, onGpu, y]) gpu.memory.release(buffer);
-}, 60_000);
+});
 
 test("the plan's bytes are those that are allocated", async () => {
   const matrices = [
