@@ -30,11 +30,15 @@ export interface Dispatcher {
   readonly memory: RunMemory;
   /** A binding for an operand that was left out: the kernel does not read it. */
   readonly nothing: Binding;
-  /** Records one dispatch. Parameters are the uniform struct, buffers the bindings 1, 2, … */
+  /**
+   * Records one dispatch. Parameters are the uniform struct, buffers the bindings 1, 2, …
+   * @param work operations, roughly, where they are many; by default 256 an invocation of a small workgroup
+   */
   dispatch(
     source: KernelSource,
     parameters: Uint32Array<ArrayBuffer>,
     buffers: readonly Binding[],
     workgroups: Workgroups,
+    work?: number,
   ): void;
 }

@@ -40,10 +40,11 @@ export class GpuRecording implements Recording, Dispatcher {
     parameters: Uint32Array<ArrayBuffer>,
     buffers: readonly Binding[],
     workgroups: Workgroups,
+    work = workgroups.reduce<number>((product, count = 1) => product * count, 64 * 256),
   ): void {
     const kernel = this.gpu.pipelines.get(source);
     kernel.catch(() => {}); // awaited when it is sent
-    this.#dispatches.push({ kernel, parameters, buffers, workgroups, last: {} });
+    this.#dispatches.push({ kernel, parameters, buffers, workgroups, work, last: {} });
   }
 
   take(): Commands {

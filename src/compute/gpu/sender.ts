@@ -2,6 +2,7 @@ import type { Binding } from "../device/buffer.ts";
 import type { GpuContext, Workgroups } from "./context.ts";
 import type { Kernel } from "./pipelines.ts";
 import { type LastGroup, Stream } from "./stream.ts";
+import { MOST_WORK } from "./work.ts";
 
 /** A dispatch that waits to be sent; its kernel may still be compiling. */
 export interface Dispatch {
@@ -9,13 +10,15 @@ export interface Dispatch {
   readonly parameters: Uint32Array<ArrayBuffer>;
   readonly buffers: readonly Binding[];
   readonly workgroups: Workgroups;
+  /** Operations, roughly. */
+  readonly work: number;
   /** For those that are sent many times. */
   readonly last: LastGroup;
 }
 
 /**
- * Dispatches that are sent at once: few at first, so that the GPU begins while the rest is still prepared, then more,
- * but never so many that a driver takes a long step for a GPU that hangs.
+ * Dispatches that are sent at once: few at first, so that the GPU begins while the rest is still prepared, then more. Fewer of
+ * those that work long (`MOST_WORK`), so that no driver takes a long step for a GPU that hangs.
  */
 const PIECE = { first: 32, most: 256 };
 
@@ -45,13 +48,17 @@ export class Sender {
     const stream = new Stream(this.#gpu);
     let piece = PIECE.first;
     let recorded = 0;
+    let working = 0;
     try {
-      for (const { kernel, parameters, buffers, workgroups, last } of dispatches) {
+      for (const { kernel, parameters, buffers, workgroups, work, last } of dispatches) {
+        if (recorded === piece || (recorded > 0 && working + work > MOST_WORK)) {
+          await this.#submit(stream, recorded);
+          if (recorded === piece) piece = Math.min(2 * piece, PIECE.most);
+          recorded = working = 0;
+        }
         stream.dispatch(await kernel, parameters, buffers, workgroups, last);
-        if (++recorded < piece) continue;
-        await this.#submit(stream, recorded);
-        recorded = 0;
-        piece = Math.min(2 * piece, PIECE.most);
+        recorded += 1;
+        working += work;
       }
       if (recorded > 0) await this.#submit(stream, recorded);
     } catch (thrown) {

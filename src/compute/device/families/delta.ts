@@ -4,7 +4,7 @@ import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import type { Binding, DeviceBuffer } from "../buffer.ts";
 import type { MatrixFormat } from "../dtype.ts";
 
-/** Blocks of W start at multiples of this many rows: whole tiles for 8 and 16 lanes. */
+/** Blocks of W start at multiples of this many rows: whole tiles of GPU kernels. */
 export const BLOCK_ROWS = 192;
 
 /** How a basis lies in memory; `philox` lies nowhere and is drawn where it is used. */

@@ -11,11 +11,12 @@ import {
 } from "../kernels/attention-backward.ts";
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
+import { rowsOfWork } from "../work.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /**
  * One kernel whose workgroups own queries and go over the keys, and one whose workgroups own keys and go over the
- * queries of all heads of the group. Scores are computed again in both.
+ * queries of all heads of the group. Scores are computed again in both. Too much work at once is taken in tiles of columns.
  */
 export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
   const { q, keys, values, last, dy, into, headSize, firstPosition, scale, softcap } = operands;
@@ -28,28 +29,37 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
     tensors: readonly [Tensor, Tensor, Tensor, Tensor],
     results: readonly Tensor[],
     count: number,
-  ) =>
-    on.dispatch(
-      attentionBackwardKernel(pass, softcap !== undefined),
-      attentionBackwardParameters({
-        tokens: q.shape[0],
-        positions: keys.shape[0],
-        group,
-        head: headSize / 4,
-        causal: last === undefined,
-        firstPosition,
-        scale,
-        cap: softcap ?? 0,
-        cols0: place(tensors[0]),
-        cols1: place(tensors[1]),
-        rows0: place(tensors[2]),
-        rows1: place(tensors[3]),
-        out0: place(results[0]),
-        out1: place(results[1]),
-      }),
-      [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
-      [Math.ceil(count / ATTENTION_BACKWARD_COLUMNS), kvHeads],
-    );
+  ) => {
+    const tiles = Math.ceil(count / ATTENTION_BACKWARD_COLUMNS);
+    const workPerTile = (8 * q.shape[0] * q.shape[1] * keys.shape[0]) / tiles;
+    const step = rowsOfWork(workPerTile, 1);
+    for (let firstTile = 0; firstTile < tiles; firstTile += step) {
+      const some = Math.min(step, tiles - firstTile);
+      on.dispatch(
+        attentionBackwardKernel(pass, softcap !== undefined),
+        attentionBackwardParameters({
+          tokens: q.shape[0],
+          positions: keys.shape[0],
+          group,
+          head: headSize / 4,
+          causal: last === undefined,
+          firstPosition,
+          scale,
+          cap: softcap ?? 0,
+          cols0: place(tensors[0]),
+          cols1: place(tensors[1]),
+          rows0: place(tensors[2]),
+          rows1: place(tensors[3]),
+          out0: place(results[0]),
+          out1: place(results[1]),
+          firstTile,
+        }),
+        [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
+        [some, kvHeads],
+        some * workPerTile,
+      );
+    }
+  };
   if (into.q !== undefined) record("queries", [q, dy, keys, values], [into.q], q.shape[0] * group);
   // Kernels write to buffers of their own: what nobody asks for goes to one, and views of one buffer take two passes.
   const apart = into.keys === undefined || into.keys.buffer !== into.values?.buffer;

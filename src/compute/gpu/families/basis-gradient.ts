@@ -8,6 +8,7 @@ import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
+import { rowsOfWork } from "../work.ts";
 
 /** Workgroups that keep a large graphics card busy. */
 const BUSY = 512;
@@ -44,12 +45,17 @@ export function splitBasisGradient({ cols, terms, bases }: BasisGradientShape): 
   };
 }
 
-/** What is above the binding limit is taken in blocks of rows. */
+/** What is above the binding limit, or too much work at once, is taken in blocks of rows. */
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { right } = gradient;
   const left = matrixOf("basis gradient", gradient.left);
   const [terms] = left.shape;
-  const step = Math.min(rowBlocks(on, left)[0]?.rows ?? terms, rowBlocks(on, right)[0]?.rows ?? terms);
+  const { shape } = gradient;
+  const step = Math.min(
+    rowBlocks(on, left)[0]?.rows ?? terms,
+    rowBlocks(on, right)[0]?.rows ?? terms,
+    rowsOfWork(2 * shape.terms * shape.cols, 256),
+  );
   for (let first = 0; first < terms; first += step) {
     const count = Math.min(step, terms - first);
     recordPart(on, { ...gradient, left: sliceRows(left, first, count), right: sliceRows(right, first, count) });
@@ -82,6 +88,7 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
     }),
     [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
     [colBlocks, slices],
+    2 * terms * cols * left.shape[0],
   );
   const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
   recordSums(on, lambdaParts, gradient.lambdaGradient, { parts: colBlocks, partStride: terms, ...strides }, scale);

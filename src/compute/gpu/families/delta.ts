@@ -6,14 +6,16 @@ import { PRODUCT_TILE } from "../kernels/product.ts";
 import { rowBlocks } from "../bindings.ts";
 import { DROPPED_BITS } from "../../random/grid.ts";
 import type { Dispatcher } from "../context.ts";
+import { rowsOfWork } from "../work.ts";
 import { basisBlocks, drawing } from "./basis.ts";
 
-/** A target above the binding limit is taken in blocks of rows, and so is B̂. */
+/** A target above the binding limit, or too much work at once, is taken in blocks of rows, and so is B̂. */
 export function delta(on: Dispatcher, operands: Delta): void {
   const { target, at = 0, pitch, rows, firstRow } = operands.block;
   const cols = operands.transposed ? operands.rows : operands.cols;
   const whole: Tensor = { shape: [rows, cols], dtype: "F32", buffer: target, offset: at, pitch };
-  const fitting = rowBlocks(on, whole)[0]?.rows ?? rows;
+  const bound = rowBlocks(on, whole)[0]?.rows ?? rows;
+  const fitting = Math.min(bound, rowsOfWork(2 * cols * operands.terms, BLOCK_ROWS));
   // Blocks begin at whole tiles.
   const most = fitting >= rows ? rows : Math.max(1, Math.floor(fitting / BLOCK_ROWS)) * BLOCK_ROWS;
   for (const { first, rows: count, binding, offset } of rowBlocks(on, whole, most)) {
@@ -49,6 +51,12 @@ function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Bindin
       dropped: DROPPED_BITS[philox?.grid ?? "f32"],
     });
     const groups = [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(part.rows / PRODUCT_TILE.rows)] as const;
-    on.dispatch(kernel, parameters, [part.binding, a.buffer, gamma, lambda, target], groups);
+    on.dispatch(
+      kernel,
+      parameters,
+      [part.binding, a.buffer, gamma, lambda, target],
+      groups,
+      2 * part.rows * cols * operands.terms,
+    );
   }
 }

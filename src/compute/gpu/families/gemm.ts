@@ -7,6 +7,7 @@ import { GEMM_FLAGS, gemmKernel, gemmParameters, integerGemmKernel } from "../ke
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
+import { rowsOfWork } from "../work.ts";
 import { giveRounded, type RoundedRows, roundRows, takesRounded } from "./rounded-rows.ts";
 
 /**
@@ -18,7 +19,8 @@ export function gemm(on: Dispatcher, product: Gemm): void {
   const [rows, cols] = y.shape;
   const aTerms = a.shape[order === "TN" ? 0 : 1];
   // The axes of the product along which matrices lie in rows, and therefore in blocks of rows.
-  const rowStep = stepOf(on, y, residual, order === "TN" ? undefined : a);
+  const fitting = stepOf(on, y, residual, order === "TN" ? undefined : a);
+  const rowStep = Math.min(fitting, rowsOfWork(2 * cols * aTerms, PRODUCT_TILE.rows));
   const colStep = order === "NT" ? stepOf(on, b) : cols;
   const termStep = order === "NT" ? aTerms : stepOf(on, b, order === "TN" ? a : undefined);
   const isRounded = order === "NT" && takesRounded(on, b);
@@ -93,6 +95,7 @@ function recordPart(
       ...(rounded === undefined ? [] : [whole(on, rounded.scales)]),
     ],
     [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(rows / PRODUCT_TILE.rows)],
+    2 * rows * cols * a.shape[order === "TN" ? 0 : 1],
   );
 }
 

@@ -115,5 +115,6 @@ function vector(
       ...scales.bindings,
     ],
     [groupsX, Math.ceil(groups / groupsX)],
+    2 * rows * block.rows * terms,
   );
 }

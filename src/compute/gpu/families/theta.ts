@@ -13,9 +13,13 @@ import {
 } from "../kernels/theta.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
+import { rowsOfWork } from "../work.ts";
 
 /** The size of an element as the kernels draw it, a whole number within ±255. */
 const THETA_UNIT = 1 / 255;
+
+/** Operations for each element that is drawn, and added to a sum. */
+const DRAW_WORK = 12;
 
 /** A position in the bases as a kernel takes it: low and high 32 bits. */
 function positionWords(position: number): [number, number] {
@@ -45,6 +49,7 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
   const { firstRow, rows, at = 0, pitch, accumulate = false } = block;
   const alpha = bind(on, coefficients);
   const most = on.gpu.limits.maxComputeWorkgroupsPerDimension;
+  const bases = coefficients.shape[1];
   const dispatch = (line: { count: number; begin: number; at: number; col: number; lines: number }) => {
     const whole = Math.ceil((line.count + THETA_BLOCK - 1) / THETA_BLOCK);
     on.dispatch(
@@ -58,7 +63,7 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
         lineStep: transposed ? input : 0,
         lineCol: line.col,
         cols: transposed ? out : input,
-        bases: coefficients.shape[1],
+        bases,
         alphaAt: alpha.offset,
         accumulate,
         key,
@@ -66,17 +71,20 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
       }),
       [alpha.binding, target],
       [Math.ceil(whole / THETA_THREADS), line.lines],
+      line.count * line.lines * bases * DRAW_WORK,
     );
   };
   if (transposed) {
     // A line a column of the target. Its rows are too few for more workgroups than an axis has.
-    for (let col = 0; col < out; col += most) {
-      const lines = Math.min(most, out - col);
+    const atOnce = Math.min(most, rowsOfWork(rows * bases * DRAW_WORK, 1));
+    for (let col = 0; col < out; col += atOnce) {
+      const lines = Math.min(atOnce, out - col);
       dispatch({ count: rows, begin: offset + col * input + firstRow, at: at + col, col, lines });
     }
     return;
   }
-  const step = Math.max(1, Math.floor(((most - 1) * THETA_THREADS * THETA_BLOCK) / input));
+  const fitting = Math.max(1, Math.floor(((most - 1) * THETA_THREADS * THETA_BLOCK) / input));
+  const step = Math.min(fitting, rowsOfWork(input * bases * DRAW_WORK, 1));
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row) * input;
     dispatch({ count, begin: offset + (firstRow + row) * input, at: at + row * pitch, col: 0, lines: 1 });
@@ -115,7 +123,7 @@ export function thetaPartBytes(bases: number): number {
 export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: ThetaGradient): void {
   const [rows, cols] = g.shape;
   const [, bases] = target.shape;
-  const step = rowBlocks(on, g)[0]?.rows ?? rows;
+  const step = Math.min(rowBlocks(on, g)[0]?.rows ?? rows, rowsOfWork(cols * bases * DRAW_WORK, 32));
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const from = bind(on, sliceRows(g, first, count));
@@ -134,6 +142,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
       }),
       [from.binding, parts],
       [Math.ceil(bases / THETA_TILE.bases), slices],
+      count * cols * bases * DRAW_WORK,
     );
     const to = bind(on, target);
     on.dispatch(

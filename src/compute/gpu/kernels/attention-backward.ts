@@ -47,6 +47,7 @@ export const attentionBackwardParameters = uniformStruct({
   rows1: "place",
   out0: "place",
   out1: "place",
+  firstTile: "u32",
 });
 
 /** Parameters: see attention-stats.wgsl. */

@@ -32,6 +32,10 @@ struct Parameters {
   out0_pitch: u32,
   out1_at: u32,
   out1_pitch: u32,
+  first_tile: u32, // of columns, in this dispatch
+  pad0: u32,
+  pad1: u32,
+  pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -129,7 +133,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let ty = thread / 8u;
   let kv_head = workgroup.y;
   let columns = ${COLUMNS};
-  let first_column = workgroup.x * TILE;
+  let first_column = (p.first_tile + workgroup.x) * TILE;
   let last_column = min(first_column + TILE, columns) - 1u;
   let column = vec4<u32>(first_column + tx * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
 #if PASS == "keys"
