@@ -104,7 +104,7 @@ describe("from the registry, without install scripts", () => {
     expect(await project.mustRun(...randlora, "chat", "merged", "-p", "Hello!", "--max-tokens", "3")).not.toBe("");
     expect(await project.run([...randlora, "chat", "nowhere", "-p", "x"])).toMatchObject({ status: 1, stdout: "" });
     // npx keeps what it fetched below HOME.
-    expect(await readdir(project.path)).toEqual(["home", "merged", "package.json", "run"]);
+    expect((await readdir(project.path)).toSorted()).toEqual(["home", "merged", "package.json", "run"]);
   });
 
   test.each([
