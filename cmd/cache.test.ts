@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { resolveModel } from "../src/files/hub/resolve.ts";
-import { Fixture, MODEL_FILES } from "../src/files/hub/testing/fixture.ts";
+import { Fixture, MODEL_FILES, NEEDED } from "../src/files/hub/testing/fixture.ts";
 import { commitOf } from "../src/files/hub/testing/content.ts";
 
 const CHANGED = { ...MODEL_FILES, "config.json": "{}" };
@@ -10,9 +11,11 @@ const COMMIT = commitOf("org/model", MODEL_FILES);
 const OTHER = commitOf("org/model", CHANGED);
 const NAME = { repo: "org/model", revision: "main" };
 
-async function randlora(fixture: Fixture, ...args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "cache", ...args], {
-    env: { ...process.env, HF_HUB_CACHE: fixture.cacheDir, NO_COLOR: "1" },
+const randlora = (fixture: Fixture, ...args: readonly string[]) => run(fixture, "cache", ...args);
+
+async function run(fixture: Fixture, ...args: readonly string[]) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), ...args], {
+    env: { ...process.env, HF_HUB_CACHE: fixture.cacheDir, HF_ENDPOINT: fixture.hub.url, NO_COLOR: "1" },
     stderr: "pipe",
   });
   const [out, err, status] = await Promise.all([
@@ -48,6 +51,31 @@ test("list shows what is cached, as a table and as JSON", async () => {
   });
 });
 
+test("pull fetches a model or an adapter, list and rm are those of the group", async () => {
+  await using fixture = await Fixture.start({
+    "org/peft": {
+      revisions: { main: { "adapter_config.json": "{}", "adapter_model.safetensors": "x", "README.md": "y" } },
+    },
+  });
+  for (const [name, files] of [
+    ["org/model", NEEDED],
+    ["org/peft@main", ["adapter_config.json", "adapter_model.safetensors"]],
+  ] as const) {
+    const { out, status } = await run(fixture, "pull", name, "--json");
+    expect([status, JSON.parse(out).name]).toEqual([0, name]);
+    expect((await readdir(JSON.parse(out).path)).toSorted()).toEqual([...files]);
+    expect((await run(fixture, "pull", name)).out).toBe(`${JSON.parse(out).path}\n`);
+  }
+  expect(await run(fixture, "list", "--json")).toEqual(await randlora(fixture, "list", "--json"));
+  expect(await run(fixture, "rm", "org/peft")).toMatchObject({
+    status: 0,
+    out: "removed org/peft (1 revision), 3 B freed\n",
+  });
+  expect((await run(fixture, "rm", "org/peft")).err).toContain("org/peft is not in the cache");
+  expect(await run(fixture, "pull", "model")).toMatchObject({ status: 2, out: "" });
+  expect((await run(fixture, "pull", "org/none")).status).toBe(1);
+});
+
 test("remove tells what it freed: one revision, then all", async () => {
   await using fixture = await Fixture.start();
   fixture.hub.repositories.set("org/model", { revisions: { main: MODEL_FILES, v2: CHANGED } });
@@ -73,9 +101,7 @@ test("an unknown name is an error that names the nearest", async () => {
     `error: org/modle@main is not in the cache (${fixture.cacheDir})\nhint: did you mean org/model?\n`,
   );
   expect((await randlora(fixture, "remove", "Model")).err).toContain("did you mean org/model?");
-  expect((await randlora(fixture, "remove", "somebody/else")).err).toContain(
-    "`randlora cache list` shows what is there",
-  );
+  expect((await randlora(fixture, "remove", "somebody/else")).err).toContain("`randlora list` shows what is there");
   const revision = await randlora(fixture, "remove", "org/model@v7");
   expect(revision.err).toContain(`hint: cached revisions of org/model: main, ${COMMIT.slice(0, 7)}`);
   expect(fixture.list("models--org--model", "snapshots")).toEqual([COMMIT]);

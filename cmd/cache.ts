@@ -1,17 +1,42 @@
 import { RandloraError } from "../src/files/errors.ts";
+import { oneLine } from "../src/files/failure.ts";
 import { parseRepository } from "../src/files/hub/name.ts";
 import { type Context, defineCommand, defineGroup, required } from "../src/terminal/options/command.ts";
 import { nearest } from "../src/files/nearest.ts";
 import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
-const list = defineCommand({
+/** `randlora pull`. */
+export const pullCommand = defineCommand({
+  name: "pull",
+  otherNames: ["download", "fetch"],
+  summary: "Fetch a model or an adapter from the Hub into the cache, and print its folder",
+  example: "randlora pull HuggingFaceTB/SmolLM2-135M-Instruct",
+  arguments: { name: required("NAME", "org/name, or org/name@revision (a branch, a tag, a commit)") },
+  options: {},
+  async run({ name }, _, context) {
+    const parsed = parseRepository(name);
+    if (parsed === undefined) {
+      throw new RandloraError(
+        "usage",
+        `${oneLine(name)} is not a name on the Hub`,
+        "a name is org/name, or org/name@revision",
+      );
+    }
+    const { showingDownloads } = await import("../src/files/hub/report.ts");
+    const { resolveRepository } = await import("../src/files/hub/resolve.ts");
+    const path = await showingDownloads(context, (options) => resolveRepository(parsed, options));
+    context.result({ name, path }, () => `${path}\n`);
+  },
+});
+
+const LISTING = {
   name: "list",
+  otherNames: ["ls"],
   summary: "List the models and adapters in the Hub cache",
-  example: "randlora cache list",
   arguments: {},
   options: {},
-  async run(_, __, context) {
+  async run(_: unknown, __: unknown, context: Context): Promise<void> {
     const { cacheDir, repositories } = await scan();
     const bytes = repositories.reduce((sum, repository) => sum + repository.bytes, 0);
     const data = {
@@ -46,15 +71,17 @@ const list = defineCommand({
       return `${table}${formatBytes(bytes)} in ${cacheDir}\n`;
     });
   },
-});
+};
 
-const remove = defineCommand({
-  name: "remove",
+/** `randlora list`. */
+export const listCommand = defineCommand({ ...LISTING, example: "randlora list" });
+const list = defineCommand({ ...LISTING, example: "randlora cache list" });
+
+const REMOVAL = {
   summary: "Remove a model or an adapter from the Hub cache, or one revision of it",
-  example: "randlora cache remove HuggingFaceTB/SmolLM2-135M-Instruct",
   arguments: { name: required("NAME", "org/name, or org/name@revision for one revision (a branch, a tag, a commit)") },
   options: {},
-  async run({ name }, _, context) {
+  async run({ name }: { readonly name: string }, _: unknown, context: Context): Promise<void> {
     const { cacheDir, repositories } = await scan();
     // Removed whole unless a revision is written, even @main: only then is the text longer than the repository's name.
     const parsed = parseRepository(name);
@@ -64,9 +91,24 @@ const remove = defineCommand({
     const removal = await removeCached(repository, repository.repo === name ? undefined : parsed?.revision);
     report(context, name, removal);
   },
+};
+
+/** `randlora rm`. */
+export const removeCommand = defineCommand({
+  name: "rm",
+  otherNames: ["remove", "delete"],
+  example: "randlora rm HuggingFaceTB/SmolLM2-135M-Instruct",
+  ...REMOVAL,
 });
 
-/** `randlora cache list`, `randlora cache remove`. */
+const remove = defineCommand({
+  name: "remove",
+  otherNames: ["rm"],
+  example: "randlora cache remove HuggingFaceTB/SmolLM2-135M-Instruct",
+  ...REMOVAL,
+});
+
+/** `randlora cache list`, `randlora cache remove`: the same. */
 export const command = defineGroup({
   name: "cache",
   summary: "Show or clean the cache of models fetched from the Hub",
@@ -89,7 +131,7 @@ function unknownName(
   const names = repositories.map((repository) => repository.repo);
   // Often the owner or the size was left out.
   const near = nearest(repo, names) ?? names.find((other) => other.toLowerCase().includes(repo.toLowerCase()));
-  const hint = near === undefined ? "`randlora cache list` shows what is there" : `did you mean ${near}?`;
+  const hint = near === undefined ? "`randlora list` shows what is there" : `did you mean ${near}?`;
   return new RandloraError("file", `${name} is not in the cache (${cacheDir})`, hint);
 }
 

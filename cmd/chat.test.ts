@@ -40,6 +40,19 @@ async function randlora(args: readonly string[], { stdin = "", cwd = folder } = 
 
 const chat = (args: readonly string[], options = {}) => randlora(["chat", ...args], options);
 
+test("a question after the model is the prompt, and wins over a configured one", async () => {
+  const args = ["--raw", "--max-tokens", "5", "--temperature", "0", "--json"];
+  const text = async (...words: string[]) => {
+    const { stdout, status } = await chat([STORIES, ...words, ...args]);
+    return [status, status === 0 ? JSON.parse(stdout).tokens : stdout];
+  };
+  const asked = await text("-p", "Once upon a time");
+  expect(await text("Once upon a time")).toEqual(asked);
+  await Bun.write(join(folder, "prompt.yaml"), "chat: { prompt: Lily }\n");
+  expect(await text("Once upon a time", "--config", "prompt.yaml")).toEqual(asked);
+  expect(await text("Once upon a time", "-p", "Lily")).toEqual([2, ""]);
+});
+
 test("--beams finds a likelier text, the same each time, and takes nothing that samples", async () => {
   const args = [STORIES, "--raw", "--max-tokens", "30", "-p", "Once upon a time", "--json"];
   const [searched, again, greedy] = await Promise.all(

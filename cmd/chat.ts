@@ -1,3 +1,4 @@
+import { Contradiction } from "../src/files/errors.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { CHAT_DEFAULTS } from "../src/chat/generation/chat-defaults.ts";
 import {
@@ -26,6 +27,7 @@ export const command = defineCommand({
       "MODEL",
       "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here",
     ),
+    question: optional("QUESTION", "the same as --prompt: print one answer and exit"),
   },
   options: {
     prompt: text({
@@ -161,8 +163,11 @@ export const command = defineCommand({
     "context",
     "quantize",
   ],
-  async run({ model }, options, context) {
+  async run({ model, question }, options, context) {
+    if (question !== undefined && options.prompt !== undefined) {
+      throw new Contradiction(["prompt"], "QUESTION and --prompt are both given", "leave one of them out");
+    }
     const { chat } = await import("../src/chat/terminal/chat-command.ts");
-    await chat(model, options, context);
+    await chat(model, { ...options, prompt: options.prompt ?? question }, context);
   },
 });

@@ -4,7 +4,7 @@ import type { Program } from "../src/terminal/options/names.ts";
 import { runProcess } from "../src/terminal/options/process.ts";
 import { command as analyze } from "./analyze.ts";
 import { command as budget } from "./budget.ts";
-import { command as cache } from "./cache.ts";
+import { command as cache, listCommand, pullCommand, removeCommand } from "./cache.ts";
 import { command as chat } from "./chat.ts";
 import { command as classify } from "./classify.ts";
 import { command as compare } from "./compare.ts";
@@ -44,6 +44,9 @@ export const program: Program = {
     inspect,
     analyze,
     budget,
+    pullCommand,
+    listCommand,
+    removeCommand,
     cache,
     doctor,
     licenses,

@@ -115,7 +115,7 @@ async function checkSpace(folder: RepositoryFolder, files: readonly TreeFile[], 
   throw new RandloraError(
     "file",
     `not enough space for ${folder.repo} in ${folder.cacheDir}: it needs ${gigabytes(needed)}, ${gigabytes(free)} are free`,
-    "make room (`randlora cache list` shows what is cached), or set HF_HOME to a folder on a larger disk",
+    "make room (`randlora list` shows what is cached), or set HF_HOME to a folder on a larger disk",
   );
 }
 

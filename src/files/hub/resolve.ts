@@ -50,6 +50,11 @@ export async function resolveAdapter(name: HubName, options: HubOptions = {}): P
   return await resolveSnapshot(name, "adapter", options);
 }
 
+/** The folder with what of a model or an adapter is used, whichever the repository holds; as {@link resolveModel}. */
+export async function resolveRepository(name: HubName, options: HubOptions = {}): Promise<string> {
+  return await resolveSnapshot(name, "any", options);
+}
+
 async function resolveSnapshot(name: HubName, wanted: Wanted, options: HubOptions): Promise<string> {
   const settings = options.settings ?? hubSettings();
   const folder = new RepositoryFolder(settings.cacheDir, name.repo);

@@ -6,7 +6,8 @@ export type Wanted =
   | "model" // configuration, tokenizer and weights
   | "tokenizer" // the same without the weights
   | "config" // config.json alone, and the index of the weights where there is one
-  | "adapter"; // a PEFT folder or an adapter.json
+  | "adapter" // a PEFT folder or an adapter.json
+  | "any"; // a model where there is a configuration of one, else an adapter
 
 /** What a repository must hold, by its file names. */
 export interface Selection {
@@ -45,10 +46,14 @@ const CONSOLIDATED = /^consolidated.*\.safetensors$/;
  */
 export function selectFiles(repo: string, paths: Iterable<string>, wanted: Wanted): Selection {
   const all = new Set(paths);
+  if (wanted === "any") {
+    const isAdapter = !all.has("config.json") && (all.has("adapter_config.json") || all.has("adapter.json"));
+    return selectFiles(repo, all, isAdapter ? "adapter" : "model");
+  }
   return wanted === "adapter" ? selectAdapter(repo, all) : selectModel(repo, all, wanted);
 }
 
-function selectModel(repo: string, all: ReadonlySet<string>, wanted: Exclude<Wanted, "adapter">): Selection {
+function selectModel(repo: string, all: ReadonlySet<string>, wanted: Exclude<Wanted, "adapter" | "any">): Selection {
   if (!all.has("config.json")) throw noModel(repo, all);
   if (wanted === "config")
     return { files: ["config.json", INDEX_FILE].filter((path) => all.has(path)), index: undefined };
