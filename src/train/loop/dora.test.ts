@@ -29,7 +29,6 @@ const TARGETS = ["q_proj", "v_proj", "down_proj"];
 /** Adapted modules of each of the five layers: q and v lie joined with k, which is not adapted. */
 const OUTPUTS = 5 * (64 + 32 + 64);
 const METHODS: [string, Partial<AskedSettings>, number][] = [
-  ["dora", { method: "dora", rank: 4 }, 4 * 5 * (64 + 64 + (64 + 32) + (64 + 172)) + OUTPUTS],
   ["randlora", { dora: true, rank: 32 }, 5 * (2 * (32 + 64) + (32 + 32) + 2 * (32 + 64)) + OUTPUTS],
 ];
 

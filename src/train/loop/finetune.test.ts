@@ -18,10 +18,7 @@ afterAll(() => runs[Symbol.asyncDispose]());
 const METHODS: [string, Partial<AskedSettings>][] = [
   ["randlora", { dropout: 0.1 }],
   ["sparse randlora, merged", { sparsity: "sparse", compute: "merged" }],
-  ["lora", { method: "lora", dropout: 0.1 }],
-  ["dora", { method: "dora", dropout: 0.1 }],
   ["randlora with magnitudes, factored", { dora: true, compute: "factored" }],
-  ["nola", { method: "nola", bases: 100, learningRate: 2e-2, dropout: 0.1 }],
   ["full", { method: "full", learningRate: 1e-3 }],
 ];
 

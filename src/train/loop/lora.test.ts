@@ -1,12 +1,9 @@
 // What is made of a LoRA: adapters that other commands open, and training that goes on from one.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFile, rename } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../../adapters/testing/lora.ts";
 import { openAdapter } from "../../adapters/open.ts";
-import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
-import { merge } from "../../adapters/merge/to-files/run.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
@@ -35,26 +32,6 @@ function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
 
 const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj`;
 const down = "model.layers.2.mlp.down_proj";
-
-test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
-  const first = await runs.train("first", await small({ rslora: true, targets: ["q_proj", "down_proj"], rank: 4 }));
-  const adapters = [runs.folder.at("first")];
-  const merging = { ...OPTIONS, base: STORIES, adapters, out: runs.folder.at("merged") };
-  const { merged, bases } = await merge(merging, new Notes(), new AbortController().signal);
-  expect([merged, bases]).toEqual([10, ["none"]]);
-
-  const init = await initialSettings(runs.folder.at("first"), undefined);
-  expect(init).toMatchObject({ method: "lora", rank: 4, alpha: 8, rslora: true });
-  expect([...(init.targets ?? [])].toSorted()).toEqual(["down_proj", "q_proj"]);
-  const settings = await small({ ...init, steps: 1, initAdapter: join(runs.folder.at("first"), "adapter") });
-  const { recording } = await runs.train("on", settings);
-  expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
-
-  // It is resumed without the adapter that it began with.
-  await rename(runs.folder.at("first"), runs.folder.at("moved"));
-  const longer = { ...settings, steps: 2, schedule: "constant" as const };
-  expect((await runs.train("on", longer)).result.steps).toBe(2);
-});
 
 test("ranks and scales of single modules are kept", async () => {
   const lora = {

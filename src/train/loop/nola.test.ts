@@ -4,8 +4,6 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../../adapters/open.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
-import { merge } from "../../adapters/merge/to-files/run.ts";
-import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
@@ -34,37 +32,14 @@ test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
   expect(() => resolveSettings(paper, facts)).toThrow("--compute has no meaning with --method nola");
   const many = { model: STORIES, data: runs.data, method: "nola", bases: 2 ** 24 + 1 } as const;
   expect(() => resolveSettings(many, facts)).toThrow("--bases 16777217: at most 16777216");
+  const init = { method: "nola", bases: 40 } as const;
+  const contradicting = { model: STORIES, data: runs.data, initAdapter: "a", bases: 41 };
+  expect(() => resolveSettings(contradicting, { ...facts, init })).toThrow("--bases 41: the adapter of --init-adapter");
 });
 
 test("a rank beyond all models is refused, and not tried", async () => {
   const begun = runs.train("huge", await small({ rank: Number.MAX_SAFE_INTEGER }));
   await expect(begun).rejects.toThrow("the largest adapted layer is 64 × 64");
-});
-
-test("a run's adapter is merged, and training goes on from it as if there had been no pause", async () => {
-  const targets = ["q_proj", "v_proj", "up_proj", "down_proj"];
-  const first = await runs.train("first", await small({ targets, basisSeed: "-7", seed: 5 }));
-  expect(first.result.trainableParameters).toBe(5 * 4 * 2 * 40);
-  const adapters = [runs.folder.at("first")];
-  const merging = { ...OPTIONS, base: STORIES, adapters, out: runs.folder.at("merged") };
-  const { merged, bases } = await merge(merging, new Notes(), new AbortController().signal);
-  expect([merged, bases]).toEqual([20, ["philox-v1"]]);
-
-  const init = await initialSettings(runs.folder.at("first"), undefined);
-  expect(init).toMatchObject({ method: "nola", rank: 4, alpha: 8, bases: 40, basisSeed: "-7" });
-  // Another seed draws other data and masks, and the same A before training.
-  const asked = { ...init, steps: 1, seed: 6, initAdapter: join(runs.folder.at("first"), "adapter") };
-  const settings = await small(asked);
-  const { recording } = await runs.train("on", settings);
-  expect(recording.metrics[0]).toEqual({ step: 0, valid_loss: first.result.validLoss ?? NaN });
-  await using before = await openAdapter(runs.folder.at("first"));
-  await using after = await openAdapter(runs.folder.at("on"));
-  expect(after.bases).toEqual(before.bases);
-  expect([...after.tensors.keys()]).toEqual([...before.tensors.keys()]);
-
-  const facts = { modelType: "llama", contextLength: 512, init };
-  const contradicting = { model: STORIES, data: runs.data, initAdapter: asked.initAdapter, bases: 41 };
-  expect(() => resolveSettings(contradicting, facts)).toThrow("--bases 41: the adapter of --init-adapter has 40");
 });
 
 test("a first step changes B's coefficients alone, since B is zero; recomputing and micro-batches change no more than rounding", async () => {

@@ -8,19 +8,27 @@ export const METHOD_CASES: Readonly<Record<Exclude<MethodName, "full">, MethodCa
     trained: ["randlora_lambda", "randlora_gamma"],
     bases: "saved",
   },
-  lora: { asked: { rank: 4, learningRate: 1e-2 }, trained: ["lora_A.weight", "lora_B.weight"] },
+  lora: { asked: { rank: 4, rslora: true, learningRate: 5e-3 }, trained: ["lora_A.weight", "lora_B.weight"] },
   dora: {
     asked: { rank: 4, learningRate: 1e-2 },
     // The norms are constants of its backward pass: no slopes of A and B.
     trained: ["lora_magnitude_vector"],
   },
-  vera: { asked: { rank: 20, learningRate: 3e-2 }, trained: ["vera_lambda_b", "vera_lambda_d"], bases: "saved" },
+  vera: {
+    asked: { rank: 20, dInitial: 0.3, basisSeed: "7", learningRate: 3e-2 },
+    trained: ["vera_lambda_b", "vera_lambda_d"],
+    bases: "saved",
+  },
   nola: {
-    asked: { rank: 4, bases: 40, learningRate: 2e-2 },
+    asked: { rank: 4, bases: 40, basisSeed: "-7", learningRate: 2e-2 },
     trained: ["nola_coefficients_A", "nola_coefficients_B"],
     bases: "philox-v1",
   },
-  pranc: { asked: { bases: 24, alpha: 3, learningRate: 0.05 }, trained: ["pranc_coefficients"], bases: "philox-v1" },
+  pranc: {
+    asked: { bases: 24, alpha: 3, basisSeed: "-5", learningRate: 0.05 },
+    trained: ["pranc_coefficients"],
+    bases: "philox-v1",
+  },
   kradapter: { asked: { rank: 5, learningRate: 1e-2 }, trained: ["kradapter_U", "kradapter_V"] },
   hybrid: {
     asked: { rank: 8, loraRank: 2, learningRate: 5e-3 },

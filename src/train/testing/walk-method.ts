@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFile } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import type { Adapter } from "../../adapters/adapter.ts";
 import { convertAdapter } from "../../adapters/convert.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import type { BasesOrigin } from "../../adapters/plan.ts";
+import { methodNamed } from "../../adapters/methods.ts";
 import { openAdapter } from "../../adapters/open.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
@@ -24,6 +26,12 @@ import { ShortRuns } from "./short-runs.ts";
 /** q and k lie joined with v, up with gate: 5 layers of each, wide, tall and square. */
 const TARGETS = ["q_proj", "k_proj", "up_proj", "down_proj"];
 
+const MODULES = Array.from({ length: 5 }, () => [
+  { out: 64, in: 64 },
+  { out: 32, in: 64 },
+  { out: 172, in: 64 },
+  { out: 64, in: 172 },
+]).flat();
 const SHORT = { targets: TARGETS, batchSize: 2, gradAccum: 2, steps: 4, saveEvery: 2, evalEvery: 2 };
 
 /** What an adapter method is asked for in its walk. */
@@ -55,23 +63,28 @@ export function walkMethod(method: string, { asked, trained, bases = "none" }: M
     const small = (more: Partial<AskedSettings> = {}) =>
       settingsFor({ data: runs.data, valid: runs.valid, method, ...SHORT, ...asked, ...more });
     const at = (...names: string[]) => runs.folder.at("made", ...names);
-    let made: { loss: number; first: number };
+    let made: { loss: number; first: number; parameters: number };
     beforeAll(async () => {
       const before = runs.gpu.memory.liveBytes;
       const { result, recording } = await runs.train("made", await small());
       expect(runs.gpu.memory.liveBytes).toBe(before);
-      made = { loss: result.validLoss ?? NaN, first: firstLoss(recording) };
+      made = { loss: result.validLoss ?? NaN, first: firstLoss(recording), parameters: result.trainableParameters };
     });
 
-    test("a run begins with the base itself, and learns", async () => {
+    test("a run begins with the base itself, and its loss falls", async () => {
       const still = await runs.train("still", await runs.settings({ method: "lora", steps: 1, learningRate: 0 }));
       expect(Math.abs(made.first - firstLoss(still.recording))).toBeLessThan(1e-5);
       expect(made.loss).toBeLessThan(made.first - 0.01);
       expect(await readFile(at("adapter", "README.md"), "utf8")).toContain("adapter");
     });
 
-    test("its settings are what run.json says", async () => {
+    test("its settings are what run.json says, and as many parameters are trained as budget says", async () => {
       const settings = await small();
+      const { training } = methodNamed(method);
+      if (training.result !== "adapter" || settings.adapter === null) throw new Error("no adapter");
+      const own: Readonly<Record<string, unknown>> = { ...settings.adapter };
+      const { setting, count } = training.capacity;
+      expect(made.parameters).toBe(count(MODULES, Number(own[setting]), settings.adapter));
       expect(parseTrainSettings(formatSettings(settings), "run.json")).toEqual(settings);
     });
 
@@ -107,6 +120,9 @@ export function walkMethod(method: string, { asked, trained, bases = "none" }: M
         expect(await read(runs.gpu, buffer)).toEqual(await read(runs.gpu, other.buffer));
       }
       for (const one of [decoder, whole]) one.release();
+      const merged = { model: merging.out, method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
+      const after = await runs.train("after", await settingsFor({ data: runs.data, valid: runs.valid, ...merged }));
+      expect(Math.abs((after.result.validLoss ?? NaN) / made.loss - 1)).toBeLessThan(1e-5);
     });
 
     test("both formats hold the same, and training goes on from either as if there had been no pause", async () => {
@@ -124,9 +140,19 @@ export function walkMethod(method: string, { asked, trained, bases = "none" }: M
       for (const name of ["a.json", "peft"]) {
         const init = await initialSettings(at(name), {});
         expect(init.method as string).toBe(method);
-        const settings = await small({ ...init, steps: 1, initAdapter: at(name) });
+        const known: Readonly<Record<string, unknown>> = init;
+        for (const [key, value] of Object.entries(asked)) if (key in known) expect(known[key], key).toEqual(value);
+        const settings = await small({ ...init, steps: 1, schedule: "constant", initAdapter: at(name) });
         const { recording } = await runs.train(`on-${name}`, settings);
         expect(Math.abs(firstLoss(recording) - made.loss)).toBeLessThan(1e-5);
+        await using before = await openAdapter(at(name));
+        await using on = await openAdapter(runs.folder.at(`on-${name}`));
+        // A JSON has no random matrices that can be drawn again; a folder has them.
+        const own = ({ tensors }: Adapter) => [...tensors.keys()].filter((tensor) => !tensor.startsWith("base_model."));
+        expect([on.bases, own(on)]).toEqual([before.bases, own(before)]);
+        // It is resumed without the adapter that it began with.
+        await rename(at(name), at(`${name}-moved`));
+        expect((await runs.train(`on-${name}`, { ...settings, steps: 2 })).result.steps).toBe(2);
       }
     });
 
