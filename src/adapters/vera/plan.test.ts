@@ -102,12 +102,6 @@ describe("where the factors come from", () => {
 });
 
 test.each([
-  ["one vector alone", { [`${Q}.vera_lambda_d`]: undefined }, "has no vera_lambda_d beside it"],
-  ["the other alone", { [`${Q}.vera_lambda_b`]: undefined }, "has no vera_lambda_b beside it"],
-  ["λ_d of another rank", { [`${Q}.vera_lambda_d`]: numbers([4]) }, "has shape [4], but [5] follows from"],
-  ["λ_b of another model", { [`${Q}.vera_lambda_b`]: numbers([13]) }, "has shape [13], but [12] follows from"],
-  ["a matrix", { [`${Q}.vera_lambda_b`]: numbers([12, 1]) }, "has shape [12, 1], but [12] follows from"],
-  ["integers", { [`${Q}.vera_lambda_b`]: { dtype: "I32", shape: [12], data: new Uint8Array(48) } }, "not a floating"],
   ["half a pair", { "base_model.vera_A": numbers([5, 8]) }, '"base_model.vera_B" is missing'],
   ["factors of another rank", foreignFactors(4, 8, 20), "do not fit r = 5"],
   ["factors that are too small", foreignFactors(5, 8, 19), '"l.0.up" is (20, 8)'],
