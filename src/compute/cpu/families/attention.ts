@@ -24,8 +24,8 @@ export const ATTENTION = {
 export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 
 /** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
-const MOST_PAIRS = 96;
-const CHUNK = 256;
+export const MOST_PAIRS = 96;
+export const CHUNK = 256;
 /** Pieces for each thread, so that none waits long for another. */
 const PIECES = 4;
 

@@ -3,9 +3,6 @@ import type { Caller } from "../caller.ts";
 import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
 import { fours, setRows } from "./tiles.ts";
 
-/** Rows of the other side that are taken at once, and of the own side in a piece, at most. */
-export const CHUNK = 256;
-
 /** A panel of own rows, `head` numbers long, wherever each begins. */
 export function panelOf(on: Caller, count: number, rowAt: (row: number) => number, head: number, to: number): void {
   on.set(ROWS_AT, on.code.panelCols, (row) => rowAt(Math.min(row, count - 1)));

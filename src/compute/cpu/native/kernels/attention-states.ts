@@ -1,16 +1,14 @@
 // What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
-import { ATTENTION } from "../../families/attention.ts";
+import { ATTENTION, CHUNK, MOST_PAIRS } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../parameters.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { NEVER } from "../routines/softmax.ts";
-import { CHUNK, termsBytes } from "./attention-panels.ts";
+import { termsBytes } from "./attention-panels.ts";
 import { fours } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
-/** Pairs of a piece at most. */
-const MOST_PAIRS = 96;
 const NEVER_BITS = bitsOf(NEVER);
 
 /** A command's parameters, and where things are in scratch. */

@@ -1,12 +1,12 @@
 // Grouped-query attention with an online softmax: no matrix of tokens × positions exists. A pair is a token and a head; its keys enter
 // its state in chunks of 256, counted from the first key of its sequence, so what it comes to depends neither on the pairs beside it,
 // nor on where in a cache the sequence stands, nor on who computes which chunk.
-import { ATTENTION } from "../../families/attention.ts";
+import { ATTENTION, CHUNK } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
-import { CHUNK, panelOf, rowsOf, termsOf } from "./attention-panels.ts";
+import { panelOf, rowsOf, termsOf } from "./attention-panels.ts";
 import { Attention } from "./attention-states.ts";
 import { multiplyFew, type Product } from "./product.ts";
 import { fours, multiplyTiles } from "./tiles.ts";
