@@ -19,9 +19,9 @@ const THREADS = 2;
 const SHAPE = { out: 1536, in: 1536, r: 32 } as const;
 /** By what the bases are, and the least share of numpy's speed. */
 const KINDS = [
-  ["dense", { generator: "torch-mt19937-bf16-v2", sparsity: "dense" }, 0.4],
-  ["sparse", { generator: "torch-mt19937-ternary", sparsity: "sparse" }, 1],
-  ["very sparse", { generator: "torch-mt19937-ternary", sparsity: "very-sparse" }, 4],
+  ["dense", { generator: "torch-mt19937-bf16-v2", sparsity: "dense" }, 0.8],
+  ["sparse", { generator: "torch-mt19937-ternary", sparsity: "sparse" }, 2],
+  ["very sparse", { generator: "torch-mt19937-ternary", sparsity: "very-sparse" }, 10],
   ["philox", { generator: "philox-v1", sparsity: "dense" }, undefined],
 ] as const;
 /** Products of one measurement. */

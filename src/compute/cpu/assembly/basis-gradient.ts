@@ -4,13 +4,11 @@
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
 import { sumOf } from "./lanes";
 import { columnRun, dots, RUN, RUN_TERMS } from "./runs";
-import { listRow, mostOfList, sumList } from "./ternary-lists";
-import { PANEL_COLS, panelOfTerms, TERM } from "./ternary-panels";
 
 /** Pitches in bytes. */
 @unmanaged
 class BasisGradient {
-  /** 0 F32, 1 F16, 2 BF16: P (terms, rows); 3: the two-bit codes of Pᵀ. All else is F32. */
+  /** 0 F32, 1 F16, 2 BF16: P (terms, rows); 3, in machine code alone: the two-bit codes of Pᵀ. All else is F32. */
   storage: u32;
   at: usize;
   rowBytes: u32;
@@ -54,8 +52,7 @@ export function basisGradient(p: BasisGradient, piece: u32, scratch: usize): voi
     const rows = min(ROWS, lastRow - row);
     if (p.storage == 0) form<f32>(p, row, rows, firstCol, cols, pitch, scratch);
     else if (p.storage == 1) form<i16>(p, row, rows, firstCol, cols, pitch, scratch);
-    else if (p.storage == 2) form<u16>(p, row, rows, firstCol, cols, pitch, scratch);
-    else add(p, row, rows, firstCol, cols, pitch, scratch);
+    else form<u16>(p, row, rows, firstCol, cols, pitch, scratch);
     foldRows(p, piece, row, rows, scratch);
   }
 }
@@ -113,35 +110,6 @@ function form<T>(
       dots(runs, rows, column, terms, sums + col * 4, pitch);
     }
     addTo(scratch, sums, rows * pitch);
-  }
-}
-
-/** The same for the codes of ternary Pᵀ, without products. */
-function add(
-  p: BasisGradient,
-  row: u32,
-  rows: u32,
-  firstCol: u32,
-  cols: u32,
-  pitch: usize,
-  scratch: usize,
-): void {
-  const sums = scratch + ROWS * pitch;
-  const lists = sums + ROWS * pitch;
-  const panel = lists + ROWS * mostOfList(RUN_TERMS);
-  for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
-    const terms = min(RUN_TERMS, p.terms - first);
-    let end = lists;
-    for (let i: u32 = 0; i < rows; i++) end = listRow(p.at + (row + i) * p.rowBytes + first / 4, terms, end);
-    const to = first == 0 ? scratch : sums;
-    for (let col: u32 = 0; col < cols; col += PANEL_COLS) {
-      const from = p.right + first * p.rightPitch + (firstCol + col) * 4;
-      panelOfTerms(from, p.rightPitch, min(PANEL_COLS, cols - col), terms, panel);
-      memory.fill(panel + terms * TERM, 0, TERM);
-      let list = lists;
-      for (let i: u32 = 0; i < rows; i++) list = sumList(list, panel, to + i * pitch + col * 4);
-    }
-    if (first > 0) addTo(scratch, sums, rows * pitch);
   }
 }
 

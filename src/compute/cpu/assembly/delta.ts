@@ -1,8 +1,18 @@
-// ΔW = scale · B̂ Ŝ in f32, where B̂ is stored as numbers or drawn as such; ternary.ts has the one without products.
+// ΔW = scale · B̂ Ŝ in f32, whatever B̂ is stored as or drawn from.
 import { Basis, basisRow, DRAWN_BYTES } from "./basis";
 import { DeltaTarget, storeTile } from "./delta-target";
 import { dots, endRun, RUN, RUN_TERMS } from "./runs";
-import { ScaledTerms } from "./scaled-panels";
+
+/** Where Ŝ comes from: Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]), all F32, pitches in bytes. */
+@unmanaged
+class ScaledTerms {
+  fastCount: u32;
+  lambda: usize;
+  fast: usize;
+  fastPitch: u32;
+  slow: usize;
+  slowPitch: u32;
+}
 
 @unmanaged
 class Delta {

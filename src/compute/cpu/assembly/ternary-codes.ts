@@ -13,8 +13,6 @@ class TernaryCodes extends Basis {
   pitch: u32;
   /** Its columns become rows. */
   transposed: u32;
-  /** Four codes become a number of base 3: see `ternary-tables.ts`. */
-  threes: u32;
   /** A multiple of 16. */
   pieceRows: u32;
 }
@@ -45,8 +43,7 @@ export function ternaryCodes(p: TernaryCodes, piece: u32, scratch: usize): void 
           ? p.target + (col + word * 16) * p.pitch + row / 4
           : p.target + row * p.pitch + col / 4 + word * 4;
         for (let i: u32 = 0; i < there; i++) {
-          const codes = load<u32>(from + i * RUN);
-          store<u32>(to, p.threes ? inThrees(codes) : codes);
+          store<u32>(to, load<u32>(from + i * RUN));
           to += p.pitch;
         }
       }
@@ -112,12 +109,4 @@ function transpose16(at: usize, pitch: usize): void {
     }
     mask ^= mask << span;
   }
-}
-
-/** Bytes a + 3b + 9c + 27d of bytes of four codes. */
-// @ts-ignore: decorator
-@inline
-function inThrees(codes: u32): u32 {
-  const each: u32 = 0x03030303;
-  return (codes & each) + 3 * (((codes >> 2) & each) + 3 * (((codes >> 4) & each) + 3 * ((codes >> 6) & each)));
 }

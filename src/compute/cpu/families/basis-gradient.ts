@@ -5,9 +5,10 @@ import { isTernaryRows } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { CODES } from "./basis.ts";
+import { inNumbers } from "./in-numbers.ts";
 import { addParts } from "./partial-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
 
@@ -73,17 +74,28 @@ function numbersOf(left: Tensor) {
 }
 
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
+  const { left } = gradient;
+  // Machine code does not multiply ternary P.
+  if (isTernaryRows(left) && on.fma) {
+    const codes = codesOf(on, left, true);
+    record(on, gradient, { storage: CODES, at: codes.at, rowBytes: codes.pitch });
+    if (codes.isScratch) on.memory.release(codes.at.buffer);
+  } else inNumbers(on, left, (numbers) => record(on, gradient, numbersOf(numbers)));
+}
+
+/** P, as it is stored. */
+type Left = Pick<Values<typeof BASIS_GRADIENT.members>, "storage" | "at" | "rowBytes">;
+
+function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
   const { terms: rows, cols, bases, r } = shape;
   const { blocks, slices } = split(shape);
   const bytes = partBytes(shape);
   const partPitch = pitchOf(cols, "F32");
-  const codes = isTernaryRows(left) ? codesOf(on, left, { transposed: true, threes: false }) : undefined;
   on.dispatch(
-    // Ternary P is not multiplied.
-    on.fma && codes === undefined ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
+    on.fma ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
     {
-      ...(isTernaryRows(left) ? { storage: CODES, at: codes?.at, rowBytes: codes?.pitch ?? 0 } : numbersOf(left)),
+      ...p,
       rows,
       cols,
       terms: left.shape[0],
@@ -107,7 +119,6 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
     },
     blocks.count * slices.count,
   );
-  if (codes?.isScratch) on.memory.release(codes.at.buffer);
   const strides = pairing === "peft" ? { rowStride: bases, colStride: 1 } : { rowStride: 1, colStride: r };
   const ofLambda = { parts: blocks.count, partStride: rows, ...strides };
   addParts(on, lambdaParts, gradient.lambdaGradient, ofLambda, scale);

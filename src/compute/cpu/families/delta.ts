@@ -64,9 +64,8 @@ export function delta(on: Dispatcher, operands: Delta): void {
     terms,
   } as const;
   const first = transposed ? 0 : firstRow;
-  if (isTernary(b)) {
-    const part = { basis: b, first, shape: [rows, terms] } as const;
-    ternary(on, part, { transposed: false, sums: operands.rows }, { ...shared, x: undefined, xPitch: 0 });
+  if (on.fma && isTernary(b)) {
+    ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined, xPitch: 0 });
   } else {
     const { down, across } = cut(on, rows, cols);
     const values = { ...basisValues(b), ...shared, firstRow: first, pieceRows: down.size, pieceCols: across.size };

@@ -4,6 +4,7 @@ import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, pieceColumns } from "../pieces.ts";
+import { inNumbers } from "./in-numbers.ts";
 import { ternaryProduct } from "./ternary.ts";
 
 export const GEMM = {
@@ -61,7 +62,10 @@ function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, c
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
-  if (isTernaryRows(b)) return ternaryProduct(on, operands, b);
+  if (isTernaryRows(b)) {
+    if (on.fma) return ternaryProduct(on, operands, b);
+    return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
+  }
   const [rows, cols] = y.shape;
   const { fma } = on;
   const piece = fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);

@@ -15,7 +15,6 @@ export const TERNARY_CODES = {
     target: "pointer",
     pitch: "u32",
     transposed: "flag",
-    threes: "flag",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -32,23 +31,14 @@ export interface Codes {
   readonly isScratch: boolean;
 }
 
-/** How codes are to lie. */
-export interface CodesForm {
-  /** Columns of the basis become rows. */
-  readonly transposed: boolean;
-  /** Four codes are a number of base 3, for tables; else two bits each. */
-  readonly threes: boolean;
-}
-
-/** The codes of rows of a ternary basis: as they are stored where that will do, else in scratch. */
-export function codesOf(
-  on: Dispatcher,
-  { basis, first, shape }: TernaryRows,
-  { transposed, threes }: CodesForm,
-): Codes {
+/**
+ * The codes of rows of a ternary basis: as they are stored where that will do, else in scratch.
+ * @param transposed columns of the basis become rows
+ */
+export function codesOf(on: Dispatcher, { basis, first, shape }: TernaryRows, transposed: boolean): Codes {
   const values = basisValues(basis);
   const [rows, cols] = shape;
-  if (basis.storage === "ternary" && !transposed && !threes) {
+  if (basis.storage === "ternary" && !transposed) {
     const { rowBytes } = values;
     const at = { ...bound(basis.buffer), offset: first * rowBytes, size: rows * rowBytes };
     return { at, pitch: rowBytes, isScratch: false };
@@ -58,7 +48,7 @@ export function codesOf(
   const buffer = on.memory.allocate("codes of a basis", height * pitch);
   const target = { ...bound(buffer), access: "write" } as const;
   const pieceRows = Math.ceil(rowPieces(rows, cols).pieceRows / WORD) * WORD;
-  const words = { firstRow: first, rows, cols, target, pitch, transposed, threes, pieceRows };
+  const words = { firstRow: first, rows, cols, target, pitch, transposed, pieceRows };
   on.dispatch(TERNARY_CODES, { ...values, ...words }, Math.ceil(rows / pieceRows));
   return { at: bound(buffer), pitch, isScratch: true };
 }

@@ -1,6 +1,6 @@
 import type { Members } from "../parameters.ts";
 
-/** Ŝ, formed as it is loaded: the words of ScaledTerms in scaled-panels.ts of the assembly. */
+/** Ŝ, formed as it is loaded: the words of ScaledTerms in delta.ts of the assembly. */
 export const SCALED_TERMS = {
   fastCount: "u32",
   lambda: "pointer",

@@ -90,6 +90,10 @@ export class Arm64Machine implements Machine {
     this.#code.movz(word(to), 0);
   }
 
+  loadWord(to: Word, from: At): void {
+    this.#code.ldrw(word(to), this.#memory(from, 4));
+  }
+
   add(to: Word, what: Word | { readonly bytes: number }): void {
     if (typeof what === "number") return this.#code.add(word(to), word(to), word(what));
     if (what.bytes < 4096) return this.#code.addi(word(to), word(to), what.bytes);
@@ -163,6 +167,11 @@ export class Arm64Machine implements Machine {
 
   add32(to: Lanes, a: Lanes, b: Lanes): void {
     this.#code.fadd(to, a, b);
+  }
+
+  addFrom(sum: Lanes, from: At): void {
+    this.load(this.registers - 1, from);
+    this.#code.fadd(sum, sum, this.registers - 1);
   }
 
   multiply(to: Lanes, a: Lanes, b: Lanes): void {

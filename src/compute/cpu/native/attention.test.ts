@@ -171,8 +171,7 @@ function run(code: Exclude<CpuCode, "wasm">, shape: Shape, edge: Edge) {
     lse: lse.at,
     lsePitch: lse.pitch,
   };
-  const moduleParts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
-  const on = new Caller(mappedCode(code), heap, scratch, moduleParts);
+  const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
   const pieceHeads = Math.min(heads / kvHeads, 96);
   const pieceTokens = Math.min(Math.floor(96 / pieceHeads), tokens);
   const [blocks, headBlocks] = [Math.ceil(tokens / pieceTokens), Math.ceil(heads / kvHeads / pieceHeads)];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Caller, type ModuleParts } from "./caller.ts";
+import { Caller } from "./caller.ts";
 import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks } from "./machine.ts";
@@ -8,7 +8,6 @@ import { digest, noise } from "./testing/numbers.ts";
 
 const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 19;
-const parts: ModuleParts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
 
 interface Shape {
   readonly order: "NT" | "NN";
@@ -71,7 +70,7 @@ function run(code: Exclude<CpuCode, "wasm">, { order, stored, rows, cols, terms 
     accumulate: false,
     scale: 0x3f800000,
   };
-  multiply(new Caller(mappedCode(code), heap, scratch, parts), product, 0, rows, 0, cols);
+  multiply(new Caller(mappedCode(code), heap, scratch, heap.parts), product, 0, rows, 0, cols);
   const found = heap.floats.slice(y / 4, y / 4 + rows * width);
   let worst = 0;
   // Of many rows some.

@@ -18,6 +18,15 @@ export interface ModuleParts {
     to: number,
     pitch: number,
   ) => void;
+  readonly listRows: (
+    codes: number,
+    pitch: number,
+    rows: number,
+    terms: number,
+    termBytes: number,
+    to: number,
+    end: number,
+  ) => number;
   readonly foldRows: (parameters: number, piece: number, row: number, rows: number, slopes: number) => void;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { BASIS } from "../families/basis.ts";
 import { DELTA } from "../families/delta.ts";
-import { Caller, type ModuleParts } from "./caller.ts";
+import { Caller } from "./caller.ts";
 import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
 import { delta } from "./kernels/delta.ts";
 import { STORED, STORED_BYTES, type Stored } from "./machine.ts";
@@ -12,8 +12,6 @@ import { decoded, digest, encoded, noise } from "./testing/numbers.ts";
 const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 19;
 const AT = wordsOf(DELTA);
-/** Only stored bases: what is drawn is written by the module. */
-const parts: ModuleParts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
 
 interface Shape {
   readonly rows: number;
@@ -89,7 +87,7 @@ function run(code: Exclude<CpuCode, "wasm">, shape: Shape, edge: Edge) {
   };
   for (const [name, value] of Object.entries(values))
     heap.words()[parameters / 4 + AT[name as keyof typeof values]] = value;
-  const on = new Caller(mappedCode(code), heap, scratch, parts);
+  const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
   for (let piece = 0; piece < values.pieces * Math.ceil(rows / 112); piece++) delta(on, parameters, piece);
   const found = (row: number, col: number): number => heap.floats[(target.at + row * target.pitch) / 4 + col] ?? NaN;
   let worst = 0;

@@ -26,8 +26,12 @@ function values(code: Exclude<CpuCode, "wasm">, write: (m: Machine) => void, giv
   machine.end();
   const address = executable(machine.finish());
   using heap = new GuardedHeap(2 ** 21);
-  const parts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
-  const on = new Caller({ ...mappedCode(code), address, enter: entered }, heap, heap.part(2 ** 12, "begin"), parts);
+  const on = new Caller(
+    { ...mappedCode(code), address, enter: entered },
+    heap,
+    heap.part(2 ** 12, "begin"),
+    heap.parts,
+  );
   const place = heap.part(given.length * 4, "end");
   heap.floats.set(given, place / 4);
   on.call(routine, place, given.length);

@@ -62,6 +62,8 @@ export interface Machine {
   heap(to: Word): void;
   copy(to: Word, from: Word): void;
   zeroWord(to: Word): void;
+  /** word = the 32 bits at an address. */
+  loadWord(to: Word, at: At): void;
   add(to: Word, what: Word | { readonly bytes: number }): void;
   place(label: Label): void;
   /** Runs the body while there are `step` left in `left`, and takes them off. */
@@ -80,6 +82,8 @@ export interface Machine {
   constant(to: Lanes, bits: number): void;
   broadcastArgument(to: Lanes, index: number): void;
   add32(to: Lanes, a: Lanes, b: Lanes): void;
+  /** sum += what is at an address. */
+  addFrom(sum: Lanes, at: At): void;
   multiply(to: Lanes, a: Lanes, b: Lanes): void;
   /** sum += a · b, rounded once. */
   fma(sum: Lanes, a: Lanes, b: Lanes): void;

@@ -82,8 +82,7 @@ function run(
     accumulate: extras,
     scale: extras ? 0x3f000000 : ONE,
   };
-  const parts = { normedRows() {}, gatedRows() {}, basisRows() {}, foldRows() {} };
-  const on = new Caller(mappedCode(code), heap, scratch, parts);
+  const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
   multiply(on, product, 0, rows, 0, cols);
   let most = 0;
   const wanted = Float64Array.from({ length: rows * cols }, (_, at) => {

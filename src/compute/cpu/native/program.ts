@@ -5,6 +5,7 @@ import { FEW_ROWS, few } from "./routines/few.ts";
 import { FEW_BLOCK_ROWS, fewBlocks } from "./routines/few-blocks.ts";
 import { finish } from "./routines/finish.ts";
 import { panelCols } from "./routines/layout.ts";
+import { sumLists } from "./routines/lists.ts";
 import { panelFromRows } from "./routines/panels.ts";
 import { rescale } from "./routines/rescale.ts";
 import { scaled } from "./routines/scaled.ts";
@@ -19,6 +20,7 @@ export interface Routines {
   readonly copy: Readonly<Record<Stored, number>>;
   readonly panelFromRows: Readonly<Record<Stored, number>>;
   readonly scaled: number;
+  readonly sumLists: number;
   readonly round: number;
   readonly panelOfBlocks: Readonly<Record<Blocks, number>>;
   /** By the number of rows; of 0 there is none. */
@@ -84,6 +86,7 @@ export function program(m: Machine, enter: () => number): Program {
     copy: stored((format) => copy(m, format)),
     panelFromRows: stored((format) => panelFromRows(m, format)),
     scaled: routine(() => scaled(m)),
+    sumLists: routine(() => sumLists(m)),
     round: routine(() => round(m)),
     panelOfBlocks: { Q8_0: routine(() => panelOfBlocks(m, "Q8_0")), Q4_0: routine(() => panelOfBlocks(m, "Q4_0")) },
     fewBlocks: { Q8_0: fewOfBlocks("Q8_0"), Q4_0: fewOfBlocks("Q4_0") },

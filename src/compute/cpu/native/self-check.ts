@@ -2,8 +2,10 @@
 import { KEYS, QUERIES } from "../families/attention-gradient.ts";
 import { ATTENTION } from "../families/attention.ts";
 import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
+import { CODES } from "../families/basis.ts";
 import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
+import { TERNARY } from "../families/ternary.ts";
 import type { Heaps } from "../heap.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import type { NativeCode } from "./choose.ts";
@@ -35,6 +37,8 @@ interface Places {
 interface Check {
   readonly name: string;
   readonly kernel: CpuKernel<Members>;
+  /** The module's, where it is another one. */
+  readonly plain?: CpuKernel<Members>;
   /** Of b; a is F32. */
   readonly stored: Stored | Blocks;
   readonly values: (places: Places) => Readonly<Record<string, number>>;
@@ -150,6 +154,33 @@ function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check 
   };
 }
 
+/** Codes of a ternary B̂ lie behind λ. */
+const CODES_AT = 2 ** 11;
+
+function deltaValues({ a, b, y }: Places, transposed: number): Readonly<Record<string, number>> {
+  return {
+    storage: 0,
+    at: a,
+    rowBytes: TERMS * 4,
+    lambda: a,
+    fastCount: FAST,
+    fast: b,
+    fastPitch: ACROSS * 4,
+    slow: b + FAST * ACROSS * 4,
+    slowPitch: ACROSS * 4,
+    rows: ROWS,
+    cols: COLS,
+    terms: TERMS,
+    scale: ONE,
+    target: y,
+    pitch: ACROSS * 4,
+    transposed,
+    pieceRows: ROWS,
+    pieceCols: COLS,
+    pieces: 1,
+  };
+}
+
 const CHECKS: readonly Check[] = [
   ...BLOCKS.flatMap((stored) => [
     blockProduct("x Wᵀ of a row", 1, 0, stored),
@@ -197,32 +228,36 @@ const CHECKS: readonly Check[] = [
       blocks: 1,
     }),
   },
-  ...[0, 1].map((transposed) => ({
-    name: transposed === 1 ? "ΔWᵀ" : "ΔW",
-    kernel: DELTA,
-    stored: "F32" as const,
-    values: ({ a, b, y }: Places) => ({
-      storage: 0,
-      at: a,
-      rowBytes: TERMS * 4,
-      lambda: a,
-      fastCount: FAST,
-      fast: b,
-      fastPitch: ACROSS * 4,
-      slow: b + FAST * ACROSS * 4,
-      slowPitch: ACROSS * 4,
-      rows: ROWS,
-      cols: COLS,
-      terms: TERMS,
-      scale: ONE,
-      target: y,
-      pitch: ACROSS * 4,
-      transposed,
-      pieceRows: ROWS,
-      pieceCols: COLS,
-      pieces: 1,
-    }),
-  })),
+  ...[0, 1].flatMap((transposed) => [
+    {
+      name: transposed === 1 ? "ΔWᵀ" : "ΔW",
+      kernel: DELTA,
+      stored: "F32" as const,
+      values: (places: Places) => deltaValues(places, transposed),
+    },
+    {
+      name: transposed === 1 ? "ternary ΔWᵀ" : "ternary ΔW",
+      kernel: TERNARY,
+      plain: DELTA,
+      stored: "F32" as const,
+      values: (places: Places) => ({
+        ...deltaValues(places, transposed),
+        storage: CODES,
+        at: places.a + CODES_AT,
+        rowBytes: TERMS / 4,
+        codes: places.a + CODES_AT,
+        codesPitch: TERMS / 4,
+        listTerms: 256,
+      }),
+      prepare: (words: Uint32Array, { a }: Places) => {
+        // 1 and 2, and no 3.
+        for (let at = (a + CODES_AT) / 4; at < (a + ROOM.operand) / 4; at++) {
+          const codes = words[at] ?? 0;
+          words[at] = codes & ~((codes >>> 1) & 0x55555555);
+        }
+      },
+    },
+  ]),
 ];
 
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
@@ -245,9 +280,12 @@ export function selfCheck(code: NativeCode, { module, heaps, scratch }: Place): 
   try {
     const words = new Uint32Array(memory.buffer);
     return CHECKS.find((check) => {
-      const { name } = check.kernel;
-      const native = natives[FMA_KERNELS.indexOf(name)] as Kernel;
-      return differ(words, block.at, scratch, check, [native, exports[name] as Kernel]);
+      const { kernel, plain = kernel } = check;
+      const native = natives[FMA_KERNELS.indexOf(kernel.name)] as Kernel;
+      return differ(words, block.at, scratch, check, [
+        { kernel, run: native },
+        { kernel: plain, run: exports[plain.name] as Kernel },
+      ]);
     })?.name;
   } finally {
     heaps.give(block, 0);
@@ -259,18 +297,17 @@ function differ(
   words: Uint32Array,
   begin: number,
   scratch: number,
-  { kernel, stored, values, prepare }: Check,
-  kernels: readonly [Kernel, Kernel],
+  { stored, values, prepare }: Check,
+  kernels: readonly { readonly kernel: CpuKernel<Members>; readonly run: Kernel }[],
 ): boolean {
   const [a, b, y] = [begin, begin + ROOM.operand, begin + 2 * ROOM.operand];
   const parameters = y + 2 * ROOM.result;
   fill(words, a, "F32");
   fill(words, b, stored);
   prepare?.(words, { a, b, y });
-  const names = Object.keys(kernel.members);
-  const results = kernels.map((run, at) => {
+  const results = kernels.map(({ kernel, run }, at) => {
     const given = values({ a, b, y: y + at * ROOM.result });
-    names.forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
+    Object.keys(kernel.members).forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
     words.fill(0, (y + at * ROOM.result) / 4, (y + (at + 1) * ROOM.result) / 4);
     run(parameters, 0, scratch);
     return new Float32Array(words.buffer, y + at * ROOM.result, ROOM.result / 4);

@@ -67,6 +67,10 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vaddps(this.#all(to), this.#all(a), this.#all(b));
   }
 
+  addFrom(sum: Lanes, from: At): void {
+    this.code.vaddps(this.#all(sum), this.#all(sum), memory(from));
+  }
+
   multiply(to: Lanes, a: Lanes, b: Lanes): void {
     this.code.vmulps(this.#all(to), this.#all(a), this.#all(b));
   }

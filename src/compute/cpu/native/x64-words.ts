@@ -120,6 +120,10 @@ export abstract class X64Words {
     this.code.xor(word(to), word(to));
   }
 
+  loadWord(to: Word, from: At): void {
+    this.code.movd(word(to), memory(from));
+  }
+
   add(to: Word, what: Word | { readonly bytes: number }): void {
     this.code.add(word(to), typeof what === "number" ? word(what) : what.bytes);
   }

@@ -3,9 +3,12 @@ import type { Caller } from "../caller.ts";
 import { STORED, STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { BLOCK_TERMS } from "../routines/layout.ts";
+import { sumLists } from "./ternary.ts";
 import { fours, MOST_ROWS, multiplyTiles, storeSums, TERM_PITCH } from "./tiles.ts";
 
 const AT = wordsOf(BASIS_GRADIENT);
+/** Room for the lists of all rows, whatever they add. */
+const LISTS = MOST_ROWS * (BLOCK_TERMS + 1) * 8;
 /** The bits of 1. */
 const ONE = 0x3f800000;
 
@@ -18,28 +21,47 @@ export function basisGradient(on: Caller, parameters: number, piece: number): vo
   const lastRow = Math.min(firstRow + word(AT.sliceRows), word(AT.rows));
   const firstCol = (piece % blocks) * word(AT.blockCols);
   const cols = Math.min(word(AT.blockCols), word(AT.cols) - firstCol);
-  const stored = STORED[word(AT.storage)] ?? "F32";
-  const [rowBytes, rightPitch, terms] = [word(AT.rowBytes), word(AT.rightPitch), word(AT.terms)];
+  const [rightPitch, terms] = [word(AT.rightPitch), word(AT.terms)];
   const pitch = word(AT.blockCols) * 4;
   const panel = on.scratch;
-  const sums = panel + panelCols * BLOCK_TERMS * 4;
-  const x = sums + MOST_ROWS * panelCols * 4;
-  const slope = x + BLOCK_TERMS * TERM_PITCH;
+  const sums = panel + panelCols * (BLOCK_TERMS + 1) * 4;
+  const slope = sums + MOST_ROWS * panelCols * 4;
+  const left = slope + MOST_ROWS * pitch;
   const plain = { yPitch: pitch, scale: ONE, bias: 0, residual: 0, residualPitch: 0 };
   for (let row = firstRow; row < lastRow; row += MOST_ROWS) {
     const rows = Math.min(MOST_ROWS, lastRow - row);
     for (let first = 0; first < terms; first += BLOCK_TERMS) {
       const count = Math.min(BLOCK_TERMS, terms - first);
-      const from = word(AT.at) + first * rowBytes + row * STORED_BYTES[stored];
-      on.call(on.routines.copy[stored], from, rowBytes, count, fours(rows), x, TERM_PITCH);
+      const sum = leftOf(on, word, row, rows, first, count, left);
       for (let col = 0; col < cols; col += panelCols) {
         const width = Math.min(panelCols, cols - col);
         const right = word(AT.right) + first * rightPitch + (firstCol + col) * 4;
         on.call(on.routines.copy.F32, right, rightPitch, count, fours(width), panel, panelCols * 4);
-        multiplyTiles(on, "rows", x, rows, panel, count, sums);
+        sum(panel, sums);
         storeSums(on, sums, panelCols * 4, rows, width, { ...plain, adds: first > 0, y: slope + col * 4 });
       }
     }
     on.parts.foldRows(parameters, piece, row, rows, slope);
   }
+}
+
+/** Brings some rows of Pᵀ to scratch, as numbers or as lists of what is added and subtracted; returns what sums them with a panel. */
+function leftOf(
+  on: Caller,
+  word: (index: number) => number,
+  row: number,
+  rows: number,
+  first: number,
+  terms: number,
+  to: number,
+): (panel: number, sums: number) => void {
+  const stored = STORED[word(AT.storage)];
+  const [at, rowBytes] = [word(AT.at), word(AT.rowBytes)];
+  if (stored === undefined) {
+    on.parts.listRows(at + row * rowBytes + first / 4, rowBytes, rows, terms, on.code.panelCols * 4, to, to + LISTS);
+    return (panel, sums) => sumLists(on, to, rows, panel, terms, sums);
+  }
+  const from = at + first * rowBytes + row * STORED_BYTES[stored];
+  on.call(on.routines.copy[stored], from, rowBytes, terms, fours(rows), to, TERM_PITCH);
+  return (panel, sums) => multiplyTiles(on, "rows", to, rows, panel, terms, sums);
 }

@@ -6,6 +6,7 @@ import { basisGradient } from "./basis-gradient.ts";
 import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
+import { ternary } from "./ternary.ts";
 
 /** Computes a piece of a command. */
 type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
@@ -18,6 +19,7 @@ const KERNELS: readonly NativeKernel[] = [
   attention,
   attentionQueries,
   attentionKeys,
+  ternary,
 ];
 
 /** The kernels of FMA_KERNELS on a heap. */
@@ -37,6 +39,7 @@ export function nativeKernels(
     gatedRows: part("gatedRows"),
     basisRows: part("basisRows"),
     foldRows: part("foldRows"),
+    listRows: part("listRows"),
   };
   const on = new Caller(code, heapOf(memory), scratch, parts);
   return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));

@@ -7,6 +7,7 @@ export const FMA_KERNELS: readonly string[] = [
   "attention",
   "attentionQueries",
   "attentionKeys",
+  "ternary",
 ];
 
 /** How such a kernel is numbered beside the module's one of this name. */

@@ -16,6 +16,9 @@ export const WHOLE_PITCH = BLOCK_TERMS * 2 + 64;
  */
 export const ROWS_AT = 16;
 
+/** Terms of a panel at most that lists lead into. */
+export const LISTED_TERMS = 2048;
+
 /** Columns of a panel. */
 export function panelCols({ lanes, tile }: Pick<Machine, "lanes" | "tile">): number {
   return lanes * tile.vectors;

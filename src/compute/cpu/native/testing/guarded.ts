@@ -1,34 +1,44 @@
 // A heap for tests of machine code, which has no bounds checks: what lies in it ends, or begins, beside pages that cannot be read.
-import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
+import { readFileSync } from "node:fs";
 import { openLibc } from "../../../../files/libc.ts";
-import type { NativeHeap } from "../caller.ts";
+import modulePath from "../../kernels.wasm" with { type: "file" };
+import type { ModuleParts, NativeHeap } from "../caller.ts";
 
-const PAGE = 4096;
+const [PAGE, WASM_PAGE] = [4096, 2 ** 16];
 const [PROT_NONE, PROT_READ_WRITE] = [0, 3];
-const MAP_PRIVATE_ANONYMOUS = 0x22;
 
 /** Which end of a part touches an unreadable page. */
 export type Edge = "begin" | "end";
 
+const module = new WebAssembly.Module(readFileSync(modulePath));
 const libc = openLibc({
-  mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
-  munmap: { args: ["ptr", "u64"], returns: "i32" },
 });
 
-/** Parts of memory with guard pages between them. */
+/** Parts of a WebAssembly memory with guard pages between them, on which the module computes, too. */
 export class GuardedHeap implements NativeHeap, Disposable {
   readonly address: Pointer;
-  readonly #bytes: number;
+  readonly memory: WebAssembly.Memory;
   readonly #words: Uint32Array<ArrayBuffer>;
   #next = PAGE;
 
   constructor(bytes: number) {
-    this.#bytes = bytes;
-    const pages = libc?.mmap(null, BigInt(bytes), PROT_NONE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
-    if (typeof pages !== "number" || pages < PAGE) throw new Error("no memory for a test");
-    this.address = pages;
-    this.#words = new Uint32Array(toArrayBuffer(pages, 0, bytes));
+    const pages = Math.ceil(bytes / WASM_PAGE);
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.#words = new Uint32Array(this.memory.buffer as unknown as ArrayBuffer);
+    this.address = ptr(this.#words);
+    this.#protect(0, pages * WASM_PAGE, PROT_NONE);
+  }
+
+  /** The module's functions on it. */
+  get exports(): Readonly<Record<string, unknown>> {
+    return new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
+  }
+
+  /** What kernels of machine code leave to the module. */
+  get parts(): ModuleParts {
+    return this.exports as unknown as ModuleParts;
   }
 
   words(): Uint32Array<ArrayBuffer> {
@@ -52,13 +62,17 @@ export class GuardedHeap implements NativeHeap, Disposable {
     const pages = Math.max(1, Math.ceil(bytes / PAGE)) * PAGE;
     const at = this.#next;
     this.#next += pages + PAGE;
-    if (this.#next > this.#bytes) throw new Error("the test's heap is too small");
-    if (libc?.mprotect((this.address + at) as Pointer, BigInt(pages), PROT_READ_WRITE) !== 0)
-      throw new Error("mprotect");
+    if (this.#next > this.memory.buffer.byteLength) throw new Error("the test's heap is too small");
+    this.#protect(at, pages, PROT_READ_WRITE);
     return edge === "begin" ? at : at + pages - bytes;
   }
 
+  /** The memory is the runtime's again. */
   [Symbol.dispose](): void {
-    libc?.munmap(this.address as Pointer, BigInt(this.#bytes));
+    this.#protect(0, this.memory.buffer.byteLength, PROT_READ_WRITE);
+  }
+
+  #protect(at: number, bytes: number, how: number): void {
+    if (libc?.mprotect((this.address + at) as Pointer, BigInt(bytes), how) !== 0) throw new Error("mprotect");
   }
 }

@@ -1,0 +1,119 @@
+// Whatever the vectors' width and the number of threads, machine code leaves the same bytes.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { ADAPTER, mergeIn, modelOf } from "../../adapters/merge/testing/merge.ts";
+import { generate } from "../../chat/generation/generate.ts";
+import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
+import type { AskedSettings } from "../../train/settings/resolve-settings.ts";
+import { CpuDevice } from "./cpu.ts";
+import { availableCodes, type CpuCode } from "./native/choose.ts";
+
+const CODES = availableCodes().filter((code) => code !== "wasm");
+const WAYS = CODES.flatMap((code) => [1, 2, 3].map((threads) => ({ code, threads })));
+
+let folder: TemporaryFolder;
+let data: string;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  data = await writeTexts(folder.at("train.jsonl"), 8);
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** Some of them for what takes longer: each code, and each number of threads. */
+const FEW_WAYS = WAYS.filter(({ code, threads }) => code === CODES[threads % CODES.length]);
+
+/** What comes of something in these ways, each the same as the first. */
+async function same<T>(
+  compute: (way: (typeof WAYS)[number]) => Promise<T>,
+  ways: readonly (typeof WAYS)[number][] = WAYS,
+): Promise<void> {
+  const outcomes: T[] = [];
+  for (const way of ways) outcomes.push(await compute(way));
+  for (const other of outcomes) expect(other).toEqual(outcomes[0] as T);
+}
+
+/** All files of a run but its state's, which names what computed it. */
+async function bytesOf(run: string): Promise<Record<string, string>> {
+  const files = Object.entries(await outcomeOf(run)).filter(([name]) => !name.endsWith("state.json"));
+  expect(files.length).toBeGreaterThan(3);
+  return Object.fromEntries(files);
+}
+
+test("merges", async () => {
+  const { RANDLORA_CPU_CODE: named } = process.env;
+  try {
+    await same(async ({ code, threads }) => {
+      process.env["RANDLORA_CPU_CODE"] = code;
+      await using out = await TemporaryFolder.create();
+      return (await mergeIn(out, { tensors: modelOf("BF16") }, [ADAPTER], { device: { choice: "cpu", threads } }))
+        .tensors;
+    });
+  } finally {
+    if (named === undefined) delete process.env["RANDLORA_CPU_CODE"];
+    else process.env["RANDLORA_CPU_CODE"] = named;
+  }
+});
+
+test("texts", async () => {
+  const [{ ids }] = await expectedStories();
+  await same(async (way) => {
+    using device = await CpuDevice.open(way);
+    using decoder = await Decoder.load(device, STORIES);
+    using cache = decoder.createCache();
+    const sampling = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5 };
+    const tokens: number[] = [];
+    for await (const token of generate(decoder, cache, ids, { sampling, maxTokens: 30, stopTokens: new Set() }))
+      tokens.push(token);
+    return tokens;
+  });
+});
+
+const METHODS: readonly Partial<AskedSettings>[] = [
+  { method: "lora", rank: 8 },
+  { method: "randlora", rank: 8 },
+  { method: "randlora", rank: 8, sparsity: "sparse" },
+];
+
+const settings = (asked: Partial<AskedSettings>) =>
+  settingsFor({
+    data,
+    model: STORIES,
+    steps: 20,
+    saveEvery: 10,
+    batchSize: 4,
+    learningRate: 5e-3,
+    dropout: 0.1,
+    ...asked,
+  });
+
+test.each(METHODS)("20 steps of training: %o", async (asked) => {
+  const training = await settings(asked);
+  let turn = 0;
+  await same(async (way) => {
+    using device = await CpuDevice.open(way);
+    const run = folder.at(`${asked.method}-${asked.sparsity}-${turn++}`);
+    await trainInto(run, training, undefined, undefined, device);
+    return bytesOf(run);
+  }, FEW_WAYS);
+});
+
+test("a run goes on with another code as with its own, and nothing is said of it", async () => {
+  const training = await settings({ method: "randlora", rank: 8 });
+  const trained = async (name: string, codes: readonly (CpuCode | undefined)[]) => {
+    const run = folder.at(name);
+    const warnings: string[] = [];
+    for (const [index, code] of codes.entries()) {
+      using device = await CpuDevice.open({ threads: 2, code });
+      const [recording, stop] = [new Recording(), new AbortController()];
+      recording.onStep = (step) => void (step === 7 && index < codes.length - 1 && stop.abort());
+      await trainInto(run, training, recording, stop.signal, device);
+      warnings.push(...recording.warnings);
+    }
+    return { files: await bytesOf(run), warnings };
+  };
+  const [one, other] = [CODES[0], CODES.at(-1)];
+  expect(await trained("both", [one, other])).toEqual(await trained("alone", [other]));
+});
