@@ -43,7 +43,9 @@ test("the format and the place must be named", async () => {
   for (const [args, message] of [
     [["IN", "--out", "OUT"], "--to is missing"],
     [["IN", "--to", "peft"], "--out is missing"],
-    [["IN", "--to", "gguf", "--out", "OUT"], "--to"],
+    [["IN", "--to", "onnx", "--out", "OUT"], "--to"],
+    [["IN", "--to", "gguf", "--out", "OUT"], "not named as GGUF"],
+    [["IN", "--to", "json", "--out", "OUT", "--outtype", "f16"], "--outtype is for gguf"],
   ] as const) {
     const { status, stderr } = await convert(args);
     expect(status).toBe(2);

@@ -1,29 +1,55 @@
-import { choice, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import { choice, type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import { OUTTYPES, type Outtype } from "../src/adapters/merge/outtypes.ts";
 
-/** `randlora convert ADAPTER --to peft|json --out PATH`. */
+/** `randlora convert ADAPTER|MODEL --to peft|json|gguf --out PATH`. */
 export const command = defineCommand({
   name: "convert",
   otherNames: ["export"],
-  summary: "Write an adapter as a PEFT folder or as one adapter.json, losing nothing",
-  example: "randlora convert my-adapter --to json --out my-adapter.json",
+  summary: "Write an adapter as a PEFT folder or one adapter.json, a model or a LoRA as GGUF for llama.cpp and Ollama",
+  example: "randlora convert my-model --to gguf --out my-model.gguf",
   arguments: {
-    adapter: required("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or a name on the Hub"),
+    adapter: required(
+      "ADAPTER",
+      "an adapter: a PEFT folder, an adapter.json, a run folder, or a name on the Hub; for gguf also a MODEL",
+    ),
   },
   options: {
-    to: choice(["peft", "json"], { topic: "Output", help: "format to write" }),
-    out: text({ value: "PATH", short: "o", topic: "Output", help: "output: a folder (peft) or a file (json)" }),
+    to: choice(["peft", "json", "gguf"], { topic: "Output", help: "format to write" }),
+    out: text({ value: "PATH", short: "o", topic: "Output", help: "output: a folder (peft) or a file (json, gguf)" }),
     projections: choice(["yes", "no"], {
       topic: "Output",
       help: "save the random bases, or leave them to be generated again",
       defaultText: "yes for peft; for json only when nothing can draw them again",
     }),
+    outtype: choice(OUTTYPES, {
+      topic: "Output",
+      help: "gguf: storage type of the matrices",
+      defaultText: "keep",
+    }),
+    pre: text({
+      value: "NAME",
+      topic: "Output",
+      help: "gguf: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
+    }),
+    base: text({
+      value: "MODEL",
+      topic: "Output",
+      help: "gguf: base model of a LoRA, of which config.json suffices",
+      defaultText: "as the adapter says",
+    }),
     force: flag({ topic: "Output", help: "replace an existing output" }),
   },
-  async run({ adapter: name }, { to, out, projections, force }, context) {
+  async run({ adapter: name }, { to, out, projections, force, outtype, pre, base }, context) {
     const { RandloraError } = await import("../src/files/errors.ts");
-    if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft or --to json");
+    if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft, json or gguf");
     if (out === undefined)
-      throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json)");
+      throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json, gguf)");
+    if (to === "gguf") {
+      if (projections !== undefined) throw new RandloraError("usage", "--projections is not for gguf", "leave it out");
+      return await toGguf(name, { out, outtype, pre, base, force }, context);
+    }
+    const given = Object.entries({ outtype, pre, base }).find(([, value]) => value !== undefined)?.[0];
+    if (given !== undefined) throw new RandloraError("usage", `--${given} is for gguf`, "leave it out, or --to gguf");
     const { localPath } = await import("../src/models/folder/local-path.ts");
     const { openAdapter } = await import("../src/adapters/open.ts");
     const { methodOfAdapter } = await import("../src/adapters/methods.ts");
@@ -56,3 +82,47 @@ export const command = defineCommand({
     });
   },
 });
+
+interface GgufWish {
+  readonly out: string;
+  readonly outtype: Outtype | undefined;
+  readonly pre: string | undefined;
+  readonly base: string | undefined;
+  readonly force: boolean;
+}
+
+/** A model becomes llama.cpp's model file, a LoRA its adapter file. */
+async function toGguf(name: string, wish: GgufWish, context: Context): Promise<void> {
+  const { RandloraError } = await import("../src/files/errors.ts");
+  const { isGgufName } = await import("../src/files/gguf/format.ts");
+  if (!isGgufName(wish.out)) {
+    throw new RandloraError("usage", `--out ${wish.out}: not named as GGUF`, "name the file: --out FILE.gguf");
+  }
+  const { adapterOrModel } = await import("../src/measure/analyze/adapter-or-model.ts");
+  const { findKind } = await import("../src/measure/inspect/find-kind.ts");
+  const { kind, path } = await findKind(await adapterOrModel(name, "model", context));
+  const { out, tensors } =
+    kind === "adapter" ? await adapterToGguf(path, wish, context) : await modelToGguf(path, wish, context);
+  context.result({ out, to: "gguf", tensors }, () => `${out}: ${tensors} tensors\n`);
+}
+
+async function modelToGguf(path: string, { base, ...wish }: GgufWish, context: Context) {
+  const { RandloraError } = await import("../src/files/errors.ts");
+  if (base !== undefined)
+    throw new RandloraError("usage", "--base is for an adapter", `leave it out: ${path} is a model`);
+  const { writeModel } = await import("../src/adapters/merge/to-files/merge-command.ts");
+  return await writeModel(path, { ...wish, outtype: wish.outtype ?? "keep" }, context);
+}
+
+async function adapterToGguf(path: string, { out, outtype, pre, base, force }: GgufWish, context: Context) {
+  const { RandloraError } = await import("../src/files/errors.ts");
+  if (pre !== undefined)
+    throw new RandloraError("usage", "--pre is for a model", `leave it out: ${path} is an adapter`);
+  const { localPath } = await import("../src/models/folder/local-path.ts");
+  const { locateModel } = await import("../src/models/folder/locate.ts");
+  const { openAdapter } = await import("../src/adapters/open.ts");
+  const { writeGgufAdapter } = await import("../src/adapters/gguf-adapter.ts");
+  await using adapter = await openAdapter(path);
+  const folder = base && (await locateModel(await localPath(base, "config", context))).folder;
+  return await writeGgufAdapter(adapter, { out, base: folder, outtype: outtype ?? "keep", force });
+}

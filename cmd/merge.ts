@@ -9,6 +9,7 @@ import {
   several,
   text,
 } from "../src/terminal/options/command.ts";
+import { OUTTYPES } from "../src/adapters/merge/outtypes.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 
 /** `randlora merge`: writes a model with adapters added to its weights. */
@@ -29,13 +30,23 @@ export const command = defineCommand({
       value: "PATH",
       short: "o",
       topic: "Output",
-      help: "output folder or file",
+      help: "output folder or file; NAME.gguf writes GGUF for llama.cpp and Ollama",
       defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name and a run",
     }),
     dtype: choice(["keep", "f32", "f16", "bf16"], {
       topic: "Output",
       help: "number format of the floating-point tensors",
       default: "keep",
+    }),
+    outtype: choice(OUTTYPES, {
+      topic: "Output",
+      help: "GGUF (--out FILE.gguf): storage type of the matrices",
+      defaultText: "--dtype",
+    }),
+    pre: text({
+      value: "NAME",
+      topic: "Output",
+      help: "GGUF: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
     }),
     maxShardSize: bytes({
       topic: "Output",

@@ -19,6 +19,8 @@ from answers import answers
 from blocks import blocks, rounded_model
 from cases import CASES
 from commonsense import commonsense, commonsense_samples
+from gguf_files import gguf_differences
+from gguf_models import gguf_models
 from kradapter import kradapter_merged
 from make import logits_of, make_case, make_real_case
 from models import DTYPES
@@ -180,6 +182,8 @@ def main() -> None:
             "answers": answers,
             "blocks": blocks,
             "rounded_model": rounded_model,
+            "gguf_models": gguf_models,
+            "gguf_differences": gguf_differences,
             "perplexity": perplexity,
             "cka": analyses.cka,
             "plane": analyses.plane,

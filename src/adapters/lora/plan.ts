@@ -56,8 +56,14 @@ export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(
 /** A LoRA adapter without its base: the factors say how large each W is. @throws RandloraError as {@link planLora} */
 export function planLoraAlone(adapter: Adapter): AdapterPlan {
   const config = loraConfig(adapter);
+  const layers = loraLayersAlone(adapter, config);
+  return loraAdapterPlan({ adapter, config, layers, replacements: [] }, []);
+}
+
+/** Its modules, each with its factors, rank and scale. @throws RandloraError as {@link planLora} */
+export function loraLayersAlone(adapter: Adapter, config = loraConfig(adapter)): LoraLayer[] {
   refuseVariants(adapter, config);
-  const layers = trainedModules(adapter, LORA_TENSORS).map(({ module, tensors }): LoraLayer => {
+  return trainedModules(adapter, LORA_TENSORS).map(({ module, tensors }): LoraLayer => {
     const [out = 0, input = 0] = [tensors.b.shape[0], tensors.a.shape[1]];
     const tensor = `${module}.weight`;
     const weight = { tensor, source: tensor, dtype: "F32", shape: [out, input] } as const;
@@ -65,7 +71,6 @@ export function planLoraAlone(adapter: Adapter): AdapterPlan {
     requireShapes(adapter, config, LORA_TENSORS, layer, undefined);
     return { ...layer, ...rankAndScale(config, module) };
   });
-  return loraAdapterPlan({ adapter, config, layers, replacements: [] }, []);
 }
 
 /** A LoRA adapter among those of other methods. */

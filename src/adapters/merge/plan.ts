@@ -62,13 +62,14 @@ export interface MergePlan {
 
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
+ * @param dtype of every floating-point tensor, or a rule for each
  * @throws RandloraError `usage` for an adapter that is given twice; `adapter` where two replace one tensor, or one brings half of a head, or a weight's dtype cannot be computed with
  */
 export function planMerge(
   checkpoint: Checkpoint,
   base: BaseModel,
   adapters: readonly AdapterPlan[],
-  dtype: OutputDtype,
+  dtype: OutputDtype | ((name: string, stored: Dtype, shape: readonly number[]) => Dtype),
 ): MergePlan {
   const sources = new Map<string, TensorSource>();
   const replacedBy = new Map<string, string>();
@@ -120,9 +121,12 @@ export function planMerge(
     sources.set(tensor, trained ?? baseSource(checkpoint, source));
   }
 
-  const outputDtype = (stored: Dtype): Dtype => (dtype === "keep" || !isFloat(stored) ? stored : NAMED_DTYPES[dtype]);
+  const outputDtype = (name: string, stored: Dtype, shape: readonly number[]): Dtype => {
+    if (typeof dtype === "function") return dtype(name, stored, shape);
+    return dtype === "keep" || !isFloat(stored) ? stored : NAMED_DTYPES[dtype];
+  };
   const plan = (name: string, stored: Dtype, shape: readonly number[]): OutputTensor => {
-    const target = outputDtype(stored);
+    const target = outputDtype(name, stored, shape);
     const delta = deltas.get(name);
     const source = sources.get(name);
     if (delta !== undefined) {

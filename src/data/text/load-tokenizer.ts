@@ -16,12 +16,17 @@ const MAX_TOKENIZER_BYTES = 128 * 2 ** 20;
  *   is not supported
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  return (await openTokenizer(folder)).tokenizer;
+}
+
+/** The same with the parsed tokenizer.json and its path, for whoever writes it in another format. */
+export async function openTokenizer(folder: string): Promise<{ tokenizer: Tokenizer; file: unknown; path: string }> {
   const path = join(folder, "tokenizer.json");
   if (!existsSync(path)) throw await missing(folder, path);
   const file = await readJsonObject(path, MAX_TOKENIZER_BYTES);
   const config = await readTokenizerConfig(folder);
   try {
-    return new Tokenizer(file, config, path);
+    return { tokenizer: new Tokenizer(file, config, path), file, path };
   } catch (error) {
     throw explain(error, path);
   }

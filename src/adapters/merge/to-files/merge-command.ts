@@ -12,7 +12,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { defaultOutput } from "./output.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
-import { merge, type MergeObserver, type MergeOptions } from "./run.ts";
+import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "./run.ts";
 
 /** What `randlora merge` is told. */
 export interface MergeFlags extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device"> {
@@ -39,17 +39,40 @@ export async function mergeToFiles(
   const paths: string[] = [];
   for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
   const settings = { ...options, base: local, adapters: paths, out, scales: options.scale, device: context.device };
-  const observer = new Observer(context);
+  const summary = await mergeShown(settings, "merging", context);
+  if (options.unmerge && options.dtype !== "f32") {
+    context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");
+  }
+  for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
+  context.result(mergeJson(summary, options.dryRun), () => mergeText(summary, options.dryRun, context));
+}
+
+/** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */
+export async function writeModel(
+  given: string,
+  options: Pick<MergeOptions, "out" | "outtype" | "pre" | "force">,
+  context: Context,
+): Promise<MergeSummary> {
+  const settings: MergeOptions = {
+    ...options,
+    base: await weightsOf(given),
+    adapters: [],
+    dtype: "keep",
+    scales: [],
+    rounding: "once",
+    maxShardSize: Infinity,
+    unmerge: false,
+    verify: false,
+    dryRun: false,
+    device: context.device,
+  };
+  return await mergeShown(settings, "writing", context);
+}
+
+async function mergeShown(settings: MergeOptions, title: string, context: Context): Promise<MergeSummary> {
+  const observer = new Observer(context, title);
   try {
-    const summary = await merge(settings, observer, context.signal);
-    observer.close();
-    if (options.unmerge && options.dtype !== "f32") {
-      context.log.info(
-        "an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)",
-      );
-    }
-    for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
-    context.result(mergeJson(summary, options.dryRun), () => mergeText(summary, options.dryRun, context));
+    return await merge(settings, observer, context.signal);
   } catch (thrown) {
     observer.close();
     if (context.signal.aborted) context.log.info("cancelled; nothing written");
@@ -80,10 +103,12 @@ async function weightsOf(path: string): Promise<string> {
 /** Shows a merge's progress as a bar on stderr. */
 class Observer implements MergeObserver {
   readonly #context: Context;
+  readonly #title: string;
   #bar: Progress | undefined;
 
-  constructor(context: Context) {
+  constructor(context: Context, title: string) {
     this.#context = context;
+    this.#title = title;
   }
 
   warn(line: string): void {
@@ -91,7 +116,7 @@ class Observer implements MergeObserver {
   }
 
   start({ bytes: total, tensors }: { bytes: number; tensors: number }): void {
-    this.#bar = this.#context.progress({ title: "merging", bytes: total, items: tensors, unit: "tensors" });
+    this.#bar = this.#context.progress({ title: this.#title, bytes: total, items: tensors, unit: "tensors" });
   }
 
   tensor(name: string): void {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { defaultOutput, indexMetadata, isLoneFile, outputPath } from "./output.ts";
+import { defaultOutput, indexMetadata, isLoneFile } from "./output.ts";
 import { TemporaryFolder, refusalOf } from "../../../files/testing/folder.ts";
 
 test.each([
@@ -13,16 +13,6 @@ test.each([
   ["models/blob", false, "models/blob-merged"],
 ])("the output of %s (unmerge: %p) is %s", (base, unmerge, out) => {
   expect(defaultOutput(base, unmerge)).toBe(resolve(out));
-});
-
-test("a name that promises GGUF is refused", async () => {
-  const refused = await refusalOf(() => outputPath("out/x.GGUF", "models/x", false));
-  expect(refused).toMatchObject({
-    code: "usage",
-    message: expect.stringMatching(/^--out .*x\.GGUF: GGUF is not written/),
-  });
-  expect(outputPath("out/x.gguf-parts", "models/x", false)).toBe(resolve("out/x.gguf-parts"));
-  expect(outputPath(undefined, "models/x", true)).toBe(resolve("models/x-unmerged"));
 });
 
 test("the output of the current folder lies beside it", () => {

@@ -1,7 +1,6 @@
 import { stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
-import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
 import { SafetensorsFile } from "../../../files/safetensors/file.ts";
 import { shapeElements } from "../../../files/safetensors/header.ts";
@@ -19,18 +18,6 @@ export function defaultOutput(base: string, unmerge: boolean): string {
   const path = resolve(base);
   if (path.endsWith(".safetensors")) return path.replace(/\.safetensors$/, `${suffix}.safetensors`);
   return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
-}
-
-/**
- * The absolute path of a merge's output.
- * @param out as it was asked for; undefined: `defaultOutput`
- * @throws RandloraError `usage` for a name that promises a format which is not written
- */
-export function outputPath(out: string | undefined, base: string, unmerge: boolean): string {
-  const path = resolve(out ?? defaultOutput(base, unmerge));
-  if (!/\.gguf$/i.test(path)) return path;
-  const hint = "name a folder; llama.cpp's convert_hf_to_gguf.py makes a GGUF file of it";
-  throw new RandloraError("usage", `--out ${oneLine(path)}: GGUF is not written, only safetensors`, hint);
 }
 
 /** Is the base one file of weights, so that the output is one too? */

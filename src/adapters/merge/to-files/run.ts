@@ -1,6 +1,6 @@
 import type { KernelTime } from "../../../compute/device/device.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
 import { openAdapter } from "../../open.ts";
@@ -16,12 +16,15 @@ import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Publication } from "../../../files/publish.ts";
 import { modelFolderObjection, planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
-import { plannedBytes } from "../../../files/safetensors/writer.ts";
-import { type LoadedAdapter, type TensorReport, writeMerged } from "./write.ts";
+import { plannedBytes, SafetensorsWriter } from "../../../files/safetensors/writer.ts";
+import type { Outtype } from "../outtypes.ts";
+import { ggufModel } from "../to-gguf/ask.ts";
+import { GgufSink, planGguf } from "../to-gguf/sink.ts";
+import { type LoadedAdapter, type TensorReport, type TensorSink, writeMerged } from "./write.ts";
 import type { Rounding } from "../merge-tensor.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { foldersIn } from "../../../models/folder/copy.ts";
-import { isLoneFile, openWritten, outputPath, writeModelFiles } from "./output.ts";
+import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
 import { type MergePlan, planMerge } from "../plan.ts";
 import { StageClock } from "./stages.ts";
 import { noteOfBlocks } from "../trained-in-blocks.ts";
@@ -38,6 +41,10 @@ export interface MergeOptions {
   readonly scales: readonly number[];
   readonly rounding: Rounding;
   readonly generator?: GeneratorName | undefined;
+  /** Of a GGUF file, which `out` asks for: what matrices are stored as; `dtype` by default. */
+  readonly outtype?: Outtype | undefined;
+  /** Of a GGUF file: llama.cpp's name of the pre-tokenizer, where nothing says it. */
+  readonly pre?: string | undefined;
   /** Bytes of tensors in one file of the output; a lone file is never split. */
   readonly maxShardSize: number;
   readonly unmerge: boolean;
@@ -84,25 +91,28 @@ export async function merge(
 ): Promise<MergeSummary> {
   const clock = new StageClock();
   const scales = scalesOf(options);
-  const out = outputPath(options.out, options.base, options.unmerge);
+  const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));
   await using resources = new AsyncDisposableStack();
   const { checkpoint, config, base } = resources.use(await openBase(options.base));
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
-  const plan = planMerge(checkpoint, base, plans, options.dtype);
-  for (const note of plan.notes) observer.warn(note);
-  const lone = await isLoneFile(options.base);
-  if (!lone && config === undefined) throw missingConfig(checkpoint.folder);
-  const shards = lone
+  const model = await ggufModel(options, out, checkpoint.folder);
+  const merged = planMerge(checkpoint, base, plans, model?.dtypeOf.bind(model) ?? options.dtype);
+  const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors);
+  const plan = gguf ? { ...merged, tensors: merged.tensors.filter(({ name }) => gguf.tensors.has(name)) } : merged;
+  for (const note of [...plan.notes, ...(gguf?.model.notes ?? [])]) observer.warn(note);
+  const isFile = gguf !== undefined || (await isLoneFile(options.base));
+  if (!isFile && config === undefined) throw missingConfig(checkpoint.folder);
+  const shards = isFile
     ? [{ file: basename(out), tensors: plan.tensors }]
     : planShards(plan.tensors, options.maxShardSize);
-  const summary = summarise(plan, plans, out);
+  const summary = { ...summarise(plan, plans, out), ...(gguf && { bytes: gguf.bytes }) };
   clock.end("plan");
   const folders = await foldersIn(checkpoint.folder);
   const publication = resources.use(
     await Publication.begin(out, {
-      kind: lone ? "file" : "folder",
+      kind: isFile ? "file" : "folder",
       force: options.force,
       inputs: inputsOf(checkpoint, config, plans),
       objection: (entries) => modelFolderObjection(entries, folders),
@@ -110,9 +120,9 @@ export async function merge(
   );
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
   if (options.dryRun) return { ...summary, ...nothingDone(), seconds: clock.stages() };
-  if (!lone && config !== undefined) {
+  if (!isFile && config !== undefined) {
     await writeModelFiles({ checkpoint, publication, config, dtype: options.dtype, plan, shards, observer });
-  } else if (plan.untied) {
+  } else if (plan.untied && gguf === undefined) {
     observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
   clock.end("files");
@@ -133,9 +143,10 @@ export async function merge(
   Bun.gc(true); // what the bases were made of is large, and must not wait for the collector's next turn
   signal.throwIfAborted();
 
-  observer.start({ bytes: summary.bytes, tensors: plan.tensors.length, out });
+  const computed = plan.tensors.reduce((sum, tensor) => sum + plannedBytes(tensor), 0);
+  observer.start({ bytes: computed, tensors: plan.tensors.length, out });
   const pathOf = (shard: PlannedShard): string =>
-    lone ? publication.partPath : join(publication.partPath, shard.file);
+    isFile ? publication.partPath : join(publication.partPath, shard.file);
   const metadata = checkpoint.files[0]?.header.metadata ?? new Map<string, string>();
   const reports = await writeMerged(
     {
@@ -143,13 +154,15 @@ export async function merge(
       checkpoint,
       adapters,
       rounding: options.rounding,
-      metadata,
       signal,
       onTensor: (name) => observer.tensor(name),
       onBytes: (count) => observer.bytes(count),
     },
     shards,
-    pathOf,
+    async (shard): Promise<TensorSink> =>
+      gguf
+        ? await GgufSink.create(pathOf(shard), gguf)
+        : await SafetensorsWriter.create(pathOf(shard), shard.tensors, metadata),
   );
   clock.end("merge");
   let maxErrorUlp: number | undefined;

@@ -3,7 +3,7 @@ import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../../plan.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { PlannedShard } from "../../../files/safetensors/shards.ts";
-import { plannedBytes, SafetensorsWriter, type Metadata } from "../../../files/safetensors/writer.ts";
+import { copyTensor, plannedBytes } from "../../../files/safetensors/writer.ts";
 import { convertTensor } from "../convert.ts";
 import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "../merge-tensor.ts";
 import type { DeltaOnGpu } from "../record-deltas.ts";
@@ -36,12 +36,19 @@ export interface TensorReport {
   readonly changed: number;
 }
 
+/** A file that is written: safetensors, or GGUF. */
+export interface TensorSink {
+  /** The bytes of the tensor of this name, in the planned order, piece by piece. */
+  append(name: string, bytes: Uint8Array): Promise<void>;
+  finish(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface MergeJob {
   readonly gpu: Device;
   readonly checkpoint: Checkpoint;
   readonly adapters: readonly LoadedAdapter[];
   readonly rounding: Rounding;
-  readonly metadata: Metadata;
   readonly signal: AbortSignal;
   readonly onTensor: (name: string) => void;
   readonly onBytes: (bytes: number) => void;
@@ -49,7 +56,7 @@ export interface MergeJob {
 
 /**
  * Writes the shards of the output: reading, computing and writing overlap, tensors keep their planned order.
- * @param pathOf where a shard is written
+ * @param create opens the file of a shard
  * @returns one report for each merged tensor, in order
  * @throws RandloraError `numeric` naming file and tensor when a merged weight is not finite; `file` and `gpu` as they
  *   occur; the signal's reason when it was aborted
@@ -57,16 +64,16 @@ export interface MergeJob {
 export async function writeMerged(
   job: MergeJob,
   shards: readonly PlannedShard<OutputTensor>[],
-  pathOf: (shard: PlannedShard) => string,
+  create: (shard: PlannedShard<OutputTensor>) => Promise<TensorSink>,
 ): Promise<TensorReport[]> {
   const steps = new OrderedSteps(IN_FLIGHT_BYTES);
   const scratch = new ScratchPool();
   const copyBuffer = new Uint8Array(COPY_BUFFER_BYTES);
   const reports: TensorReport[] = [];
-  const open: SafetensorsWriter[] = [];
+  const open: TensorSink[] = [];
   try {
     for (const shard of shards) {
-      const writer = await SafetensorsWriter.create(pathOf(shard), shard.tensors, job.metadata);
+      const writer = await create(shard);
       open.push(writer);
       for (const tensor of shard.tensors) {
         job.signal.throwIfAborted();
@@ -93,7 +100,7 @@ async function addTensor(
   steps: OrderedSteps,
   scratch: ScratchPool,
   copyBuffer: Uint8Array,
-  writer: SafetensorsWriter,
+  writer: TensorSink,
   tensor: OutputTensor,
   reports: TensorReport[],
 ): Promise<void> {
@@ -117,7 +124,7 @@ async function addTensor(
     job.onTensor(name);
     if (work.kind === "convert") return convertTensor(work.source, tensor.dtype, write);
     const { file, info } = job.checkpoint.get(work.tensor);
-    await writer.copy(file, info, copyBuffer, progress);
+    await copyTensor(writer, file, info, copyBuffer, progress);
   });
 }
 

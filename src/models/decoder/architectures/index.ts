@@ -22,11 +22,16 @@ export const SUPPORTED_TYPES: readonly string[] = ARCHITECTURES.map(({ type }) =
  * @throws RandloraError `file`, `format`, or `model` for what cannot be run
  */
 export async function loadConfig(folder: string): Promise<DecoderConfig> {
+  return (await loadConfigs(folder)).config;
+}
+
+/** The same with the file's own settings beside it, for whoever writes them in another format. */
+export async function loadConfigs(folder: string): Promise<{ config: DecoderConfig; json: ConfigJson }> {
   const json = await readConfig(folder, SUPPORTED_TYPES);
   const architecture = ARCHITECTURES.find(({ type }) => type === json.model_type);
   if (architecture === undefined) throw new Error(`${json.model_type}: supported, but not there`);
   const path = join(folder, "config.json");
-  return checkConfig(describe(architecture, json, path), path);
+  return { config: checkConfig(describe(architecture, json, path), path), json };
 }
 
 function describe(architecture: Architecture, json: ConfigJson, path: string): DecoderConfig {

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
+import { Decoder } from "../src/models/decoder/decoder.ts";
+import { judge } from "./judge.ts";
+import { type Answer, askLlama } from "./llama.ts";
+import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
+import { merge, randlora } from "./program.ts";
+
+// GGUF files: bytes as Python's gguf writes them, tokens as llama.cpp decodes them.
+
+const python = await judge();
+const folder = await mkdtemp(join(tmpdir(), "randlora-gguf-"));
+const NAMES = await python.request(v.array(v.string()), "gguf_models", { out: join(folder, "models") });
+const OUTTYPES = ["keep", "f32", "f16", "bf16", "q8_0", "q4_0"] as const;
+const PROMPT = "hello world, it's 1234 aab";
+/** Tokens that are compared, and how far a token may be from the best: llama.cpp keeps keys and values in f16. */
+const TOKENS = 48;
+const NEAR = 0.05;
+
+let gpu: Device;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+const modelOf = (name: string) => join(folder, "models", name);
+/** Not named after the model: llama.cpp looks for the tokens of Phi 3 in whatever is called so. */
+const fileOf = (name: string, outtype = "keep") => join(folder, `${NAMES.indexOf(name)}-${outtype}.gguf`);
+
+async function convert(model: string, out: string, ...more: readonly string[]): Promise<string> {
+  await randlora(["convert", model, "--to", "gguf", "--out", out, "--force", ...more]);
+  return out;
+}
+
+test.each(NAMES)(
+  "%s has the tensors, types and metadata that gguf writes",
+  async (name) => {
+    for (const outtype of OUTTYPES) {
+      const file = await convert(modelOf(name), fileOf(name, outtype), "--outtype", outtype);
+      const params = { file, base: modelOf(name), outtype };
+      expect([outtype, await python.request(v.array(v.string()), "gguf_differences", params)]).toEqual([outtype, []]);
+    }
+  },
+  600_000,
+);
+
+/** What llama.cpp chose must be the best of our logits, or as good as. */
+async function expectGreedy(model: string, answer: Answer | undefined, near = NEAR): Promise<void> {
+  if (answer === undefined || "error" in answer) throw new Error(answer?.error ?? "no answer");
+  const ours = JSON.parse(await randlora(["tokenize", model, "-p", PROMPT, "--json"])) as { ids: number[] };
+  expect(answer.ids).toEqual(ours.ids);
+  using decoder = await Decoder.load(gpu, model);
+  using cache = decoder.createCache();
+  let hidden = await decoder.prefill(cache, answer.ids);
+  for (const [step, token] of answer.tokens.entries()) {
+    const { ids, logits } = await decoder.top(hidden, 8);
+    const at = ids.indexOf(token);
+    expect([step, at >= 0]).toEqual([step, true]);
+    expect((logits[0] ?? NaN) - (logits[at] ?? NaN)).toBeLessThan(near);
+    gpu.memory.release(hidden.buffer);
+    hidden = await decoder.prefill(cache, [token]);
+  }
+  gpu.memory.release(hidden.buffer);
+}
+
+test("llama.cpp decodes every architecture's tokens", async () => {
+  for (const name of NAMES) await convert(modelOf(name), fileOf(name));
+  const questions = NAMES.map((name) => ({ model: fileOf(name), adapter: null, prompt: PROMPT, count: TOKENS }));
+  const answers = await askLlama(questions);
+  for (const [index, name] of NAMES.entries()) await expectGreedy(modelOf(name), answers[index]);
+}, 600_000);
+
+test("a LoRA as llama.cpp's adapter, and merged into the file, writes what our merged folder does", async () => {
+  const lora = join(folder, "lora-run");
+  const data = join(folder, "train.jsonl");
+  await Bun.write(
+    data,
+    Array.from({ length: 8 }, (_, i) => `{"text": "hello world number ${i}, it's fine"}`).join("\n"),
+  );
+  const train = ["--method", "lora", "--steps", "4", "--learning-rate", "0.01", "--batch-size", "2"];
+  await randlora(["finetune", EMBEDDED_MODEL, "--data", data, "--out", lora, ...train]);
+  const merged = join(folder, "merged");
+  await merge([EMBEDDED_MODEL, join(lora, "adapter"), "--out", merged, "--dtype", "f32"]);
+  const file = join(folder, "merged.gguf");
+  await merge([EMBEDDED_MODEL, join(lora, "adapter"), "--out", file, "--outtype", "f32"]);
+  const base = await convert(EMBEDDED_MODEL, join(folder, "base.gguf"), "--outtype", "f32");
+  const adapter = await convert(join(lora, "adapter"), join(folder, "adapter.gguf"), "--base", EMBEDDED_MODEL);
+  const ask = { prompt: PROMPT, count: TOKENS };
+  const [plain, whole, beside] = await askLlama([
+    { model: base, adapter: null, ...ask },
+    { model: file, adapter: null, ...ask },
+    { model: base, adapter, ...ask },
+  ]);
+  await expectGreedy(EMBEDDED_MODEL, plain);
+  await expectGreedy(merged, whole);
+  await expectGreedy(merged, beside);
+  expect(whole).not.toEqual(plain);
+}, 600_000);
+
+test("the 135M chat model, in bf16 and in blocks", async () => {
+  const model = await smollm2();
+  const files = await Promise.all(
+    ["keep", "q8_0"].map((outtype) => convert(model, join(folder, `135m-${outtype}.gguf`), "--outtype", outtype)),
+  );
+  const answers = await askLlama(files.map((file) => ({ model: file, adapter: null, prompt: PROMPT, count: TOKENS })));
+  await expectGreedy(model, answers[0], 0.2);
+  await expectGreedy(model, answers[1], 1);
+}, 600_000);

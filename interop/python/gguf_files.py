@@ -1,0 +1,206 @@
+"""What Python's `gguf` package makes of a model folder: the yardstick of `convert --to gguf`. Names, rounding and the format
+are the package's own; what stands in the metadata follows llama.cpp's convert_hf_to_gguf.py."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType, GGUFReader
+from safetensors.torch import load_file
+from transformers import AutoConfig, PreTrainedTokenizerFast
+
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "mistral": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
+    "phi3": gguf.MODEL_ARCH.PHI3,
+    "gemma2": gguf.MODEL_ARCH.GEMMA2,
+    "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
+}
+TYPES = {
+    "f32": GGMLQuantizationType.F32,
+    "f16": GGMLQuantizationType.F16,
+    "bf16": GGMLQuantizationType.BF16,
+    "q8_0": GGMLQuantizationType.Q8_0,
+    "q4_0": GGMLQuantizationType.Q4_0,
+}
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}
+STORED = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
+
+
+def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuantizationType, np.ndarray]]:
+    """By name: type, and bytes of every row."""
+    names = gguf.get_tensor_name_map(ARCHITECTURES[config.model_type], config.num_hidden_layers)
+    written: dict[str, tuple[GGMLQuantizationType, np.ndarray]] = {}
+
+    def add(name: str, weight: torch.Tensor, kind: GGMLQuantizationType) -> None:
+        values = weight.float().numpy()
+        try:
+            data = gguf.quants.quantize(values, kind)
+        except gguf.QuantError:
+            kind = GGMLQuantizationType.F16
+            data = gguf.quants.quantize(values, kind)
+        written[name] = (kind, np.ascontiguousarray(data).view(np.uint8))
+
+    weights = {name: weight for file in sorted(folder.glob("*.safetensors")) for name, weight in load_file(file).items()}
+    for name, weight in weights.items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert target is not None, name
+        kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
+        if config.model_type in ("llama", "mistral"):
+            if ".q_proj." in name:
+                weight = permuted(weight, config.num_attention_heads)
+            if ".k_proj." in name:
+                weight = permuted(weight, config.num_key_value_heads)
+        if weight.dim() == 1:
+            kind = TYPES["f32"]
+            weight = weight.float() + (1 if config.model_type.startswith("gemma") and name.endswith("norm.weight") else 0)
+        add(target, weight, kind)
+    rope = config.rope_parameters
+    if rope.get("rope_type") == "llama3":
+        add("rope_freqs.weight", llama3_factors(config), TYPES["f32"])
+    if rope.get("rope_type") == "longrope":
+        add("rope_factors_long.weight", torch.tensor(rope["long_factor"]), TYPES["f32"])
+        add("rope_factors_short.weight", torch.tensor(rope["short_factor"]), TYPES["f32"])
+    return written
+
+
+def llama3_factors(config: Any) -> torch.Tensor:
+    rope = config.rope_parameters
+    frequencies = 1.0 / (rope["rope_theta"] ** (torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim))
+    old, factor, low, high = (rope[key] for key in ("original_max_position_embeddings", "factor", "low_freq_factor", "high_freq_factor"))
+    factors = []
+    for frequency in frequencies:
+        wavelength = 2 * math.pi / frequency
+        smooth = (old / wavelength - low) / (high - low)
+        between = 1 / ((1 - smooth) / factor + smooth)
+        factors.append(1 if wavelength < old / high else factor if wavelength > old / low else between)
+    return torch.tensor(factors, dtype=torch.float32)
+
+
+def decoder_metadata(config: Any) -> dict[str, Any]:
+    kind = config.model_type
+    arch = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
+    rope = config.rope_parameters
+    full = rope.get("full_attention", rope)
+    values: dict[str, Any] = {
+        "block_count": config.num_hidden_layers,
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
+    }
+    if kind != "phi3" and getattr(config, "head_dim", None) is not None:
+        values |= {"attention.key_length": config.head_dim, "attention.value_length": config.head_dim}
+    if kind != "gemma2":
+        values["rope.freq_base"] = np.float32(full["rope_theta"])
+    if arch == "llama":
+        values |= {"vocab_size": config.vocab_size, "rope.dimension_count": config.head_dim}
+    if kind == "gemma3_text":
+        values |= {"rope.freq_base_swa": np.float32(rope["sliding_attention"]["rope_theta"]), "attention.sliding_window": config.sliding_window}
+    if kind == "gemma2":
+        values |= {
+            "attention.sliding_window": config.sliding_window,
+            "attn_logit_softcapping": np.float32(config.attn_logit_softcapping),
+            "final_logit_softcapping": np.float32(config.final_logit_softcapping),
+        }
+    if kind == "phi3":
+        values |= {
+            "rope.dimension_count": config.hidden_size // config.num_attention_heads,
+            "rope.scaling.original_context_length": config.original_max_position_embeddings,
+            "attention.sliding_window": config.sliding_window or 0,
+        }
+        if rope["rope_type"] == "longrope":
+            trained = config.original_max_position_embeddings
+            scale = config.max_position_embeddings / trained
+            values["rope.scaling.attn_factor"] = np.float32(math.sqrt(1 + math.log(scale) / math.log(trained)))
+    elif rope.get("rope_type") == "linear":
+        values |= {"rope.scaling.type": "linear", "rope.scaling.factor": np.float32(rope["factor"])}
+    elif rope.get("rope_type") == "yarn":
+        values |= {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": np.float32(rope["factor"]),
+            "rope.scaling.original_context_length": rope["original_max_position_embeddings"],
+            "rope.scaling.yarn_beta_fast": np.float32(32),
+            "rope.scaling.yarn_beta_slow": np.float32(1),
+        }
+    return {f"{arch}.{key}": value for key, value in values.items()} | {"general.architecture": arch}
+
+
+def tokenizer_metadata(folder: Path, size: int) -> dict[str, Any]:
+    """Tokens and their kinds as transformers knows them."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    added = tokenizer.added_tokens_decoder
+    file = json.loads((folder / "tokenizer.json").read_text())
+    spm = file["model"].get("byte_fallback", False)
+    known = {id: token for token, id in tokenizer.get_vocab().items()}
+    tokens, kinds = [], []
+    for id in range(size):
+        token = known.get(id, f"[PAD{id}]")
+        if id not in known:
+            kind = gguf.TokenType.UNUSED
+        elif id in added:
+            special = added[id].special or bool(re.fullmatch(r"<pad>|<mask>|<unused.*>|<\|.*\|>", token))
+            kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
+            token = token if special else token.replace("▁", " ")
+        elif spm and token.startswith("<0x"):
+            kind = gguf.TokenType.BYTE
+        else:
+            kind = gguf.TokenType.NORMAL
+        tokens.append(token)
+        kinds.append(int(kind))
+    values: dict[str, Any] = {
+        "tokenizer.ggml.model": "llama" if spm else "gpt2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.chat_template": tokenizer.chat_template,
+    }
+    if not spm:
+        values["tokenizer.ggml.merges"] = gguf.SpecialVocab(folder, load_merges=True).merges
+    return values
+
+
+def gguf_differences(file: str, base: str, outtype: str) -> list[str]:
+    """How our file differs from what gguf makes of the folder `base`."""
+    folder = Path(base)
+    config = AutoConfig.from_pretrained(folder)
+    reader = GGUFReader(file)
+    found: list[str] = []
+    wanted = tensors(folder, config, outtype)
+    ours = {tensor.name: tensor for tensor in reader.tensors}
+    found += [f"tensor {name} is in one file alone" for name in ours.keys() ^ wanted.keys()]
+    for name in ours.keys() & wanted.keys():
+        kind, data = wanted[name]
+        if ours[name].tensor_type != kind:
+            found.append(f"{name}: {ours[name].tensor_type.name}, not {kind.name}")
+        elif not np.array_equal(ours[name].data.view(np.uint8).reshape(-1), data.reshape(-1)):
+            found.append(f"{name}: other bytes")
+    matrices = [TYPES[STORED[config.dtype] if outtype == "keep" else outtype]]
+    expected = decoder_metadata(config) | tokenizer_metadata(folder, config.vocab_size)
+    expected |= {"general.type": "model", "general.quantization_version": 2}
+    expected["general.file_type"] = next(FILE_TYPES[name] for name, kind in TYPES.items() if kind == matrices[0])
+    fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    for key, value in expected.items():
+        if key not in fields:
+            found.append(f"{key} is missing")
+        elif fields[key] != value:
+            found.append(f"{key}: {str(fields[key])[:80]}, not {str(value)[:80]}")
+    own = ("general.name", "tokenizer.ggml.pre", "tokenizer.ggml.scores", "tokenizer.ggml.add_", "tokenizer.ggml.bos", "tokenizer.ggml.eos", "tokenizer.ggml.unknown", "tokenizer.ggml.padding")
+    found += [f"{key} is in ours alone" for key in fields.keys() - expected.keys() if not key.startswith(own)]
+    return found

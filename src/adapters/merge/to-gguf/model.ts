@@ -1,0 +1,92 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { quote } from "../../../files/failure.ts";
+import type { GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
+import { type Dtype, isFloat } from "../../../files/safetensors/dtype.ts";
+import { tokenizerMetadata } from "../../../data/text/gguf/tokenizer-metadata.ts";
+import { isKernelDtype } from "../../../compute/device/dtype.ts";
+import { fitsBlocks } from "../../../compute/device/blocks.ts";
+import { loadConfigs } from "../../../models/decoder/architectures/index.ts";
+import type { DecoderConfig } from "../../../models/decoder/config.ts";
+import { decoderMetadata, FILE_TYPES, generalMetadata } from "../../../models/gguf/metadata.ts";
+import { checkForGguf } from "../../../models/gguf/refusals.ts";
+import type { Outtype } from "../outtypes.ts";
+
+const TYPES = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const;
+
+/** llama.cpp reads no newer rounding of blocks than this. */
+const QUANTIZATION_VERSION = 2;
+
+export interface GgufWish {
+  readonly outtype: Outtype;
+  readonly pre?: string | undefined;
+  /** `general.name`. */
+  readonly name: string;
+}
+
+/** A model folder as a GGUF file will say it: all but its tensors. */
+export class GgufModel {
+  readonly config: DecoderConfig;
+  /** What the user should know: one line each. */
+  readonly notes: readonly string[];
+  readonly #outtype: Outtype;
+  readonly #metadata: GgufMetadata;
+
+  private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata) {
+    this.config = config;
+    this.notes = checkForGguf(config);
+    this.#outtype = outtype;
+    this.#metadata = metadata;
+  }
+
+  /** @throws RandloraError for a model or a tokenizer that GGUF or llama.cpp does not have */
+  static async read(folder: string, { outtype, pre, name }: GgufWish): Promise<GgufModel> {
+    const { config, json } = await loadConfigs(folder);
+    const ids = { bos: [json.bos_token_id ?? []].flat()[0], eos: config.endTokens[0] };
+    const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, ids });
+    const metadata = new Map([
+      ...generalMetadata(config.architecture, "model", spokenName(name, config, tokenizer)),
+      ...decoderMetadata(config, json),
+      ["general.quantization_version", { kind: "u32", value: QUANTIZATION_VERSION }] as const,
+      ...tokenizer,
+    ]);
+    return new GgufModel(config, outtype, metadata);
+  }
+
+  /** The same, where a merge gave the model an output matrix of its own. @throws RandloraError `model` */
+  untied(): GgufModel {
+    return new GgufModel({ ...this.config, tied: false }, this.#outtype, this.#metadata);
+  }
+
+  /** The dtype that a tensor is computed in: blocks are rounded from F32. @throws RandloraError `model` for integers */
+  dtypeOf(name: string, stored: Dtype, shape: readonly number[]): "F32" | "F16" | "BF16" {
+    if (!isFloat(stored)) throw new RandloraError("model", `tensor ${quote(name)} is ${stored}, not written as GGUF`);
+    if (shape.length === 1) return "F32";
+    if (this.#outtype === "keep") return isKernelDtype(stored) ? stored : "F32";
+    return this.#outtype === "f16" ? "F16" : this.#outtype === "bf16" ? "BF16" : "F32";
+  }
+
+  /** What a tensor is stored as: where its rows are no whole blocks, F16, as llama.cpp has it. */
+  typeOf(dtype: "F32" | "F16" | "BF16", shape: readonly number[]): GgufType {
+    if (shape.length === 1) return "F32";
+    if (this.#outtype !== "q8_0" && this.#outtype !== "q4_0") return dtype;
+    return fitsBlocks(shape.at(-1) ?? 0) ? TYPES[this.#outtype] : "F16";
+  }
+
+  /** Everything that stands before the tensors. @param kept what matrices are stored as where that was left to them */
+  metadata(kept: GgufType): GgufMetadata {
+    const type = this.#outtype === "keep" ? kept : TYPES[this.#outtype];
+    return new Map([...this.#metadata, ["general.file_type", { kind: "u32", value: FILE_TYPES[type] }] as const]);
+  }
+}
+
+/** Tokens that llama.cpp looks up in a model that is called Phi 3: the others take the white space behind them along. */
+const PHI3_TOKENS = ["</s>", "<unk>", "<s>", "<|endoftext|>"];
+
+/** llama.cpp knows Phi 3's tokenizer by the model's name alone, and fails on one without its tokens. */
+function spokenName(name: string, { architecture }: DecoderConfig, tokenizer: GgufMetadata): string {
+  const tokens = tokenizer.get("tokenizer.ggml.tokens");
+  const list: readonly unknown[] = tokens?.kind === "array" && tokens.of === "string" ? tokens.value : [];
+  const isPhi3 = architecture === "phi3" && PHI3_TOKENS.every((token) => list.includes(token));
+  if (!isPhi3) return name.replace(/phi-?3/gi, "phi 3");
+  return /phi-?3/i.test(name) ? name : `${name} Phi-3`;
+}

@@ -1,0 +1,109 @@
+import { GGUF_TYPES, ggufBytes, type GgufTensor } from "../../../files/gguf/format.ts";
+import { GgufWriter } from "../../../files/gguf/writer.ts";
+import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
+import { isBlockDtype, isKernelDtype, type KernelDtype } from "../../../compute/device/dtype.ts";
+import { packBlocks } from "../../../models/gguf/blocks.ts";
+import { type GgufPlace, ggufPlace } from "../../../models/gguf/names.ts";
+import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
+import { permuteRows } from "../../../models/gguf/rows.ts";
+import { countOverflows, overflow } from "../finite.ts";
+import type { OutputTensor } from "../plan.ts";
+import type { GgufModel } from "./model.ts";
+
+/** A tensor of the output: what arrives, and what is written of it. */
+interface Planned {
+  readonly place: GgufPlace;
+  readonly dtype: KernelDtype;
+  readonly tensor: GgufTensor;
+  /** Bytes that are rewritten together: a row, or a head of rows that change places. */
+  readonly unit: number;
+  readonly rowBytes: number;
+}
+
+/** The tensors of a GGUF file, from those of a merge. */
+export interface GgufPlan {
+  readonly model: GgufModel;
+  readonly tensors: ReadonlyMap<string, Planned>;
+  /** Bytes of all tensors. */
+  readonly bytes: number;
+}
+
+/** Which of a merge's tensors the file holds, and how. @throws RandloraError `model` for one that has no place there */
+export function planGguf(model: GgufModel, tensors: readonly OutputTensor[]): GgufPlan {
+  const planned = new Map<string, Planned>();
+  let bytes = 0;
+  for (const { name, dtype, shape } of tensors) {
+    const place = ggufPlace(name, model.config);
+    if (place === undefined) continue;
+    if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
+    const tensor = { name: place.name, shape, type: model.typeOf(dtype, shape) };
+    const rowBytes = shape.slice(1).reduce((size, n) => size * n, dtypeBytes(dtype));
+    const unit = rowBytes * (place.heads > 0 ? model.config.headSize : 1);
+    planned.set(name, { place, dtype, tensor, unit, rowBytes });
+    bytes += ggufBytes(tensor);
+  }
+  return { model, tensors: planned, bytes };
+}
+
+/** Writes a merge's tensors, by their names in the checkpoint and in the planned order, as a GGUF file. */
+export class GgufSink {
+  readonly #writer: GgufWriter;
+  readonly #tensors: GgufPlan["tensors"];
+  /** What has come of a tensor and is no whole unit yet. */
+  #rest = new Uint8Array();
+
+  private constructor(writer: GgufWriter, tensors: GgufPlan["tensors"]) {
+    this.#writer = writer;
+    this.#tensors = tensors;
+  }
+
+  static async create(path: string, { model, tensors }: GgufPlan): Promise<GgufSink> {
+    const listed = [...tensors.values()].map(({ tensor }) => tensor);
+    const factors = ropeFactors(model.config).filter(() => listed.length > 0);
+    const extra = factors.map(({ name, factors: of }): GgufTensor => ({ name, shape: [of.length], type: "F32" }));
+    const kept = listed.find(({ shape }) => shape.length > 1)?.type ?? "F32";
+    const writer = await GgufWriter.create(path, model.metadata(kept), [...extra, ...listed]);
+    for (const { name, factors: of } of factors) await writer.append(name, new Uint8Array(of.buffer));
+    return new GgufSink(writer, tensors);
+  }
+
+  async append(name: string, bytes: Uint8Array): Promise<void> {
+    const planned = this.#tensors.get(name);
+    if (planned === undefined) throw new RangeError(`${name} is not planned`);
+    const { tensor, place, dtype, unit } = planned;
+    if (tensor.type === dtype && place.heads === 0 && place.offset === 0) {
+      return this.#writer.append(tensor.name, bytes);
+    }
+    const all = new Uint8Array(this.#rest.length + bytes.length);
+    all.set(this.#rest);
+    all.set(bytes, this.#rest.length);
+    const whole = all.length - (all.length % unit);
+    this.#rest = all.slice(whole);
+    if (whole > 0) await this.#writer.append(tensor.name, rewritten(name, planned, all.subarray(0, whole)));
+  }
+
+  async finish(): Promise<void> {
+    await this.#writer.finish();
+  }
+
+  async close(): Promise<void> {
+    await this.#writer.close();
+  }
+}
+
+/** Whole units of a tensor as the file has them. */
+function rewritten(name: string, { place, dtype, tensor, rowBytes, unit }: Planned, bytes: Uint8Array): Uint8Array {
+  const { type } = tensor;
+  const ordered = place.heads > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+  if (type === dtype && place.offset === 0) return ordered;
+  const values = new Float32Array(bytes.length / dtypeBytes(dtype));
+  widenToF32(ordered, dtype, values);
+  if (place.offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + place.offset;
+  if (isBlockDtype(type)) return packBlocks(values, type);
+  const tooLarge = countOverflows(values, type);
+  if (tooLarge > 0) throw overflow({ label: name }, tooLarge, type);
+  const out = new Uint8Array(values.length * GGUF_TYPES[type].bytes);
+  roundFromF32(values, type, out);
+  return out;
+}

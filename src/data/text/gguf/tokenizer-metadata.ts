@@ -1,0 +1,133 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine } from "../../../files/failure.ts";
+import type { GgufMetadata, GgufValue } from "../../../files/gguf/format.ts";
+import { readWhole } from "../../../files/read-whole.ts";
+import { loadChatTemplate } from "../chat-template.ts";
+import { openTokenizer } from "../load-tokenizer.ts";
+import type { Tokenizer } from "../tokenizer.ts";
+import { explain, PartError, readPart } from "../tokenizer/part.ts";
+import type { Vocabulary } from "./kinds.ts";
+import { PRE_TOKENIZERS, PROBE, PROBED } from "./pre-tokenizers.ts";
+import { readPieces } from "./sentencepiece-model.ts";
+import { definitionOf, isByteLevel, startsWithSpace } from "./definition.ts";
+import { BpeFile, byteLevelVocabulary, mergesOf, sentencePieceVocabulary } from "./vocabulary.ts";
+
+/** tokenizer.model of the largest vocabularies has 5 MiB. */
+const MAX_SENTENCEPIECE_BYTES = 64 * 2 ** 20;
+
+/** What is asked of a tokenizer beside its own files. */
+export interface TokenizerWish {
+  /** Rows of the model's embedding. */
+  readonly size: number;
+  /** `--pre`: llama.cpp's name of the pre-tokenizer, where nothing says it. */
+  readonly pre?: string | undefined;
+  /** Of config.json, for tokenizers that name none. */
+  readonly ids: { readonly bos?: number | undefined; readonly eos?: number | undefined };
+}
+
+/**
+ * A model folder's tokenizer and chat template as GGUF's metadata.
+ * @throws RandloraError `file` without tokenizer.json; `model` for a kind that GGUF or llama.cpp does not have
+ */
+export async function tokenizerMetadata(folder: string, wish: TokenizerWish): Promise<GgufMetadata> {
+  const { tokenizer, file, path } = await openTokenizer(folder);
+  try {
+    const parts = readPart(BpeFile, file, "tokenizer.json");
+    const pairs = isByteLevel(parts)
+      ? byteLevel(parts, tokenizer, wish, path)
+      : await sentencePiece(parts, folder, wish, path);
+    const template = await loadChatTemplate(folder);
+    return new Map([
+      ...pairs,
+      ...specialTokens(tokenizer, wish),
+      ...(template === undefined ? [] : [["tokenizer.chat_template", string(template.source)] as const]),
+    ]);
+  } catch (error) {
+    if (error instanceof PartError && /^tokenizer.json.model/.test(error.message)) throw notBpe(path);
+    throw explain(error, path);
+  }
+}
+
+function byteLevel(file: BpeFile, tokenizer: Tokenizer, wish: TokenizerWish, path: string): [string, GgufValue][] {
+  const pre = wish.pre ?? preOf(file, tokenizer);
+  if (pre === undefined) {
+    const names = [...PRE_TOKENIZERS.keys()].slice(0, 7).join(", ");
+    const cause = `${oneLine(path)}: llama.cpp's name of this pre-tokenizer is not known`;
+    throw new RandloraError("model", cause, `--pre NAME gives it: ${names}, or another of llama.cpp's`);
+  }
+  return [
+    ["tokenizer.ggml.model", string("gpt2")],
+    ["tokenizer.ggml.pre", string(pre)],
+    ...listed(byteLevelVocabulary(file, wish.size)),
+    ["tokenizer.ggml.merges", { kind: "array", of: "string", value: mergesOf(file.model) }],
+  ];
+}
+
+/** By the ids of llama.cpp's probe, else by what tokenizer.json says of the pre-tokenizer. */
+function preOf(file: BpeFile, tokenizer: Tokenizer): string | undefined {
+  const ids = `[${tokenizer.encode(PROBE).join(", ")}]`;
+  return PROBED.get(new Bun.CryptoHasher("sha256").update(ids).digest("hex")) ?? definitionOf(file);
+}
+
+async function sentencePiece(
+  file: BpeFile,
+  folder: string,
+  { size, pre }: TokenizerWish,
+  path: string,
+): Promise<[string, GgufValue][]> {
+  if (!file.model.byte_fallback) throw notBpe(path);
+  if (pre !== undefined) {
+    throw new RandloraError("usage", `${oneLine(path)}: --pre is of byte-level BPE, this is SentencePiece's`);
+  }
+  const model = join(folder, "tokenizer.model");
+  const pieces = existsSync(model) ? readPieces(await readWhole(model, MAX_SENTENCEPIECE_BYTES), model) : undefined;
+  const space: [string, GgufValue] = ["tokenizer.ggml.add_space_prefix", { kind: "bool", value: false }];
+  return [
+    ["tokenizer.ggml.model", string("llama")],
+    ["tokenizer.ggml.pre", string("default")],
+    ...listed(sentencePieceVocabulary(file, pieces, size)),
+    // llama.cpp puts a blank before a text where nothing is said.
+    ...(startsWithSpace(file) ? [] : [space]),
+  ];
+}
+
+function listed({ tokens, kinds, scores }: Vocabulary): [string, GgufValue][] {
+  return [
+    ["tokenizer.ggml.tokens", { kind: "array", of: "string", value: tokens }],
+    ...(scores === undefined
+      ? []
+      : [["tokenizer.ggml.scores", { kind: "array", of: "f32", value: scores }] satisfies [string, GgufValue]]),
+    ["tokenizer.ggml.token_type", { kind: "array", of: "i32", value: kinds }],
+  ];
+}
+
+/** Ids of special tokens, and which of them llama.cpp puts around a text: what this tokenizer puts there. */
+function specialTokens(tokenizer: Tokenizer, { ids }: TokenizerWish): [string, GgufValue][] {
+  const around = tokenizer.encode("");
+  const { beginning } = tokenizer;
+  const ending = around.length > (beginning === undefined ? 0 : 1) ? around.at(-1) : undefined;
+  const found = {
+    bos: beginning ?? tokenizer.bos?.id ?? ids.bos,
+    eos: ending ?? tokenizer.eos?.id ?? ids.eos,
+    unknown: tokenizer.unk?.id,
+    padding: tokenizer.pad?.id,
+  };
+  return [
+    ...Object.entries(found).flatMap(([name, value]): [string, GgufValue][] =>
+      value === undefined ? [] : [[`tokenizer.ggml.${name}_token_id`, { kind: "u32", value }]],
+    ),
+    ["tokenizer.ggml.add_bos_token", { kind: "bool", value: beginning !== undefined }],
+    ["tokenizer.ggml.add_eos_token", { kind: "bool", value: ending !== undefined }],
+  ];
+}
+
+function string(value: string): GgufValue {
+  return { kind: "string", value };
+}
+
+function notBpe(path: string): RandloraError {
+  const hint = "byte-level and SentencePiece BPE can, as in Llama, Mistral, Qwen, Phi and Gemma";
+  return new RandloraError("model", `${oneLine(path)}: a tokenizer of this kind cannot be written as GGUF`, hint);
+}

@@ -1,0 +1,38 @@
+import type { DecoderConfig } from "../decoder/config.ts";
+import type { Rope } from "../blocks/rope-scaling.ts";
+
+const round = Math.fround;
+
+/** A tensor that no checkpoint has: what llama.cpp divides the angles of each pair of elements by. */
+export interface RopeFactors {
+  readonly name: string;
+  readonly factors: Float32Array<ArrayBuffer>;
+}
+
+/** The factors of Llama 3's and of Phi 3's scaled ropes; other kinds of scaling are metadata. */
+export function ropeFactors({ ropes }: DecoderConfig): RopeFactors[] {
+  const [rope] = ropes;
+  if (rope?.scaling.kind === "longrope") {
+    const { longFactor, shortFactor } = rope.scaling;
+    return [
+      { name: "rope_factors_long.weight", factors: Float32Array.from(longFactor) },
+      { name: "rope_factors_short.weight", factors: Float32Array.from(shortFactor) },
+    ];
+  }
+  const factors = rope && llama3Factors(rope);
+  return factors === undefined ? [] : [{ name: "rope_freqs.weight", factors }];
+}
+
+/** In f32 step by step, as llama.cpp's converter has them from torch. */
+function llama3Factors({ theta, size, scaling }: Rope): Float32Array<ArrayBuffer> | undefined {
+  if (scaling.kind !== "llama3") return undefined;
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, trainedLength } = scaling;
+  return Float32Array.from({ length: size / 2 }, (_, pair) => {
+    const frequency = round(1 / round(theta ** round((2 * pair) / size)));
+    const wavelength = round((2 * Math.PI) / frequency);
+    if (wavelength < trainedLength / high) return 1;
+    if (wavelength > trainedLength / low) return factor;
+    const smooth = round(round(round(trainedLength / wavelength) - low) / (high - low));
+    return round(1 / round(round(round(1 - smooth) / factor) + smooth));
+  });
+}
