@@ -14,7 +14,7 @@ async function codeOf(page: string): Promise<string[]> {
   const text = await Bun.file(join(ROOT, page)).text();
   const code = [...text.matchAll(/```\w*\n([^]*?)```|`([^`]+)`/g)].map(([, block, span]) => block ?? span ?? "");
   // Another program's command has options of its own.
-  return code.map((part) => part.replaceAll(/^(?:lm_eval|npm|docker)(?:.*\\\n)*.*$/gm, ""));
+  return code.map((part) => part.replaceAll(/^(?:lm_eval|npm|docker|llama-cli)(?:.*\\\n)*.*$/gm, ""));
 }
 
 const GUIDES = [...new Bun.Glob("docs/guide/*.md").scanSync(ROOT)].toSorted();
