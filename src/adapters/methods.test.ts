@@ -7,7 +7,7 @@ import { isAdapterMethod, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
-/** Where the word is the program's own name, the field of a request, or another program's flag. */
+/** Where the word is the program's own name, the field of a request, another program's flag, or its files' word. */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
   "cmd/analyze-cka.ts": "full",
@@ -21,6 +21,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/terminal/options/config-file.ts": program,
   "src/chat/serve/models.ts": program,
   "src/terminal/editor/history.ts": program,
+  "src/adapters/gguf-adapter.ts": "lora",
   "src/chat/serve/fields.ts": "lora",
   "src/terminal/options/other-flags.ts": "lora",
 };
