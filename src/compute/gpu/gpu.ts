@@ -44,11 +44,11 @@ export class Gpu implements Device, GpuContext {
 
   readonly #instance: GPU;
 
-  private constructor({ instance, device, info }: OpenedDevice, profile: boolean) {
+  private constructor({ instance, device, info }: OpenedDevice, profile: boolean, mostBytes?: number) {
     this.#instance = instance;
     this.device = device;
     this.info = info;
-    this.limits = limitsOf(device);
+    this.limits = limitsOf(device, mostBytes);
     this.staging = defaultStaging(info);
     this.bindGroups = new BindGroups(device);
     this.memory = new GpuMemory(
@@ -101,9 +101,9 @@ export class Gpu implements Device, GpuContext {
     return result === undefined ? undefined : new Gpu(result, profile === true);
   }
 
-  /** A GPU on a device of WebGPU that is opened already. */
-  static on(opened: OpenedDevice): Gpu {
-    return new Gpu(opened, false);
+  /** A GPU on a device of WebGPU that is opened already. @param mostBytes that are bound at once, if less than it allows */
+  static on(opened: OpenedDevice, mostBytes?: number): Gpu {
+    return new Gpu(opened, false, mostBytes);
   }
 
   counting(): Gpu {

@@ -12,14 +12,18 @@ export type GpuLimits = DeviceLimits &
     >
   >;
 
-/** A device's limits as plain numbers: to ask the device itself, many times a dispatch, takes longer than the rest of it. */
-export function limitsOf({ limits }: GPUDevice): GpuLimits {
+/**
+ * A device's limits as plain numbers: to ask the device itself, many times a dispatch, takes longer than the rest of it.
+ * @param mostBytes that a binding may have, if less than the device allows
+ */
+export function limitsOf({ limits }: GPUDevice, mostBytes = Infinity): GpuLimits {
+  const maxBindingSize = Math.min(limits.maxStorageBufferBindingSize, mostBytes);
   return {
     maxBufferSize: limits.maxBufferSize,
-    maxBindingSize: limits.maxStorageBufferBindingSize,
+    maxBindingSize,
     maxTogether: Infinity,
     maxRows: limits.maxComputeWorkgroupsPerDimension,
-    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    maxStorageBufferBindingSize: maxBindingSize,
     maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
     minStorageBufferOffsetAlignment: limits.minStorageBufferOffsetAlignment,
     minUniformBufferOffsetAlignment: limits.minUniformBufferOffsetAlignment,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../device/device.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../device/testing/open.ts";
+import { openTestDevice, SMALL_BINDING } from "../device/testing/open.ts";
 import type { GemmOrder } from "../device/families/products.ts";
 import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
@@ -11,7 +11,7 @@ import { place, relativeError, take } from "./testing/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {
-  gpu = await openTestDevice({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "small" });
 });
 afterAll(() => gpu.close());
 
@@ -142,7 +142,7 @@ test(
   async () => {
     // Zeros, but for some rows.
     const cols = 4096;
-    const rows = Math.floor(GUARANTEED_BINDING / cols / 4) + 37;
+    const rows = Math.floor(SMALL_BINDING / cols / 4) + 37;
     const last = Float32Array.from({ length: cols }, (_, index) => Math.sin(index));
     const tall = tensorIn(gpu.memory.allocate("tall", tensorBytes([rows, cols], "F32")), [rows, cols], "F32");
     gpu.clear([tall.buffer]);

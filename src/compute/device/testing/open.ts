@@ -1,11 +1,15 @@
 import { CpuDevice } from "../../cpu/cpu.ts";
 import type { DeviceOptions } from "../../open-device.ts";
 import { Gpu } from "../../gpu/gpu.ts";
+import { requestDevice } from "../../gpu/request.ts";
 import { openInterpreted } from "../../gpu/testing/interpreted.ts";
 import type { Device } from "../device.ts";
 
 /** Bytes that every GPU binds at once: larger tensors are taken in parts by one with the guaranteed limits. */
 export const GUARANTEED_BINDING = 2 ** 27;
+
+/** Bytes that a GPU with `small` limits binds at once: what is taken in parts is shown by matrices that a software GPU is soon through. */
+export const SMALL_BINDING = 2 ** 22;
 
 const wanted = process.env["RANDLORA_TEST_DEVICE"];
 const isCpu = wanted === "cpu";
@@ -21,9 +25,12 @@ export const TEST_DEVICE: DeviceOptions = isCpu ? { choice: "cpu", threads: 2 } 
 /**
  * The device that a test runs on which is not about devices: the GPU that there is, a software one mostly, or with
  * RANDLORA_TEST_DEVICE=cpu the program's own CPU device, with `interpreter` a GPU whose kernels are checked.
- * @param options `guaranteed`: a GPU with the limits that every GPU has
+ * @param options `guaranteed`: a GPU with the limits that every GPU has; `small`: one that binds less than that
  */
-export async function openTestDevice(options: { readonly limits?: "guaranteed" } = {}): Promise<Device> {
+export async function openTestDevice({ limits }: { readonly limits?: "guaranteed" | "small" } = {}): Promise<Device> {
   if (IS_INTERPRETED) return openInterpreted().gpu;
-  return isCpu ? CpuDevice.open({ threads: 2 }) : Gpu.open(options);
+  if (isCpu) return CpuDevice.open({ threads: 2 });
+  if (limits !== "small") return Gpu.open({ limits });
+  const opened = await requestDevice({ limits: "guaranteed" });
+  return opened === undefined ? Gpu.open() : Gpu.on(opened, SMALL_BINDING);
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device } from "../../device/device.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../device/testing/open.ts";
+import { openTestDevice, SMALL_BINDING } from "../../device/testing/open.ts";
 import { recordZero } from "../fill.ts";
 import type { Derivative, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
@@ -10,11 +10,11 @@ import { OPS } from "./index.ts";
 
 const COLS = 1024;
 const TOKENS = 4;
-const rows = Math.floor(GUARANTEED_BINDING / COLS / 4) + 37;
+const rows = Math.floor(SMALL_BINDING / COLS / 4) + 37;
 
 let gpu: Device;
 beforeAll(async () => {
-  gpu = await openTestDevice({ limits: "guaranteed" });
+  gpu = await openTestDevice({ limits: "small" });
 });
 afterAll(() => gpu.close());
 
