@@ -12,14 +12,19 @@ import { pathToFileURL } from "node:url";
 
 const main = join(process.argv[2], "node_modules", "node-llama-cpp", "dist", "index.js");
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(main).href);
-const llama = await getLlama({ gpu: false, build: "never", progressLogs: false, logLevel: LlamaLogLevel.error });
+// The least that llama.cpp has. By it, not by the text's length, llama.cpp chooses between the factors of LongRoPE.
+const CONTEXT = 256;
+// One thread: those of ggml spin while they wait for each other, and on a busy machine a token takes a second.
+const quiet = { progressLogs: false, logLevel: LlamaLogLevel.error };
+const llama = await getLlama({ gpu: false, build: "never", maxThreads: 1, ...quiet });
 
 async function greedy({ model: modelPath, adapter, prompt, count }) {
   const model = await llama.loadModel({ modelPath });
   const lora = adapter === null ? {} : { lora: { adapters: [{ filePath: adapter, scale: 1 }] } };
-  const context = await model.createContext({ contextSize: 256, ...lora });
-  const { bos, shouldPrependBosToken } = model.tokens;
-  const ids = [...(shouldPrependBosToken ? [bos] : []), ...model.tokenize(prompt, false)];
+  const context = await model.createContext({ contextSize: CONTEXT, threads: 1, ...lora });
+  const { bos, eos, shouldPrependBosToken, shouldAppendEosToken } = model.tokens;
+  const [before, after] = [shouldPrependBosToken ? [bos] : [], shouldAppendEosToken ? [eos] : []];
+  const ids = [...before, ...model.tokenize(prompt, false), ...after];
   const tokens = [];
   for await (const token of context.getSequence().evaluate(ids, { temperature: 0, yieldEogToken: true })) {
     tokens.push(token);

@@ -64,7 +64,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen2": case("qwen2", bf16, Qwen2Config, tie_word_embeddings=True),
         "qwen3": case("qwen2", bf16, Qwen3Config, head_dim=32),
         "phi3": case("phi3", f32, Phi3Config, pad_token_id=0, sliding_window=None),
-        "phi3-longrope": case("gpt4o", bf16, Phi3Config, pad_token_id=0, original_max_position_embeddings=64, **rope("longrope", **LONG_FACTORS)),
+        "phi3-longrope": case("gpt4o", bf16, Phi3Config, pad_token_id=0, max_position_embeddings=1024, original_max_position_embeddings=256, **rope("longrope", **LONG_FACTORS)),
         "gemma2": case("gemma", bf16, Gemma2Config, **GEMMA),
         "gemma3": case("gemma", bf16, Gemma3TextConfig, **GEMMA, num_hidden_layers=7),
     }

@@ -101,15 +101,20 @@ test("plain text has a record a line, a table one a row", async () => {
     "b.csv": '\ufeffprompt,completion\r\n"1+1=","2"\n"a\n""b""",\n',
     "c.txt": '{"text": "a"}\n',
     "d.csv": "text\na,b\n",
+    "e.csv": "prompt,completion,text\n,,whole\n",
     "e.txt": new Uint8Array([0x41, 0x0a, 0xff]),
   });
   const text = (line: number, words: string) => ({ line, place: `line ${line}`, fields: { text: words } });
   expect(await readAll(folder.file("a.txt"))).toEqual([text(1, "Once [1]"), text(4, "{x}")]);
   expect((await readAll(folder.file("b.csv"))).map(({ line, fields }) => [line, fields])).toEqual([
     [2, { prompt: "1+1=", completion: "2" }],
-    [3, { prompt: 'a\n"b"', completion: "" }],
+    [3, { prompt: 'a\n"b"', completion: null }],
   ]);
   expect(await readAll(folder.file("c.txt"))).toEqual([text(1, "a")]);
+  // An empty value is a missing field: else a line would be a completion of nothing.
+  expect((await readAll(folder.file("e.csv"))).map(({ fields }) => fields)).toEqual([
+    { prompt: null, completion: null, text: "whole" },
+  ]);
   await expect(readAll(folder.file("d.csv"))).rejects.toThrow("d.csv: line 2: 2 values for 1 columns");
   await expect(readAll(folder.file("e.txt"))).rejects.toThrow("e.txt: line 2: not UTF-8");
 });

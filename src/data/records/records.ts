@@ -16,6 +16,11 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
   [[0xfd, 0x37, 0x7a, 0x58], "xz"],
 ];
 
+/** Bytes that tell what a file is. */
+const LEAD = 64;
+/** How a list or lines of objects begin; "[Verse 1]" is text. */
+const JSON_RECORDS = /^\s*(\{\s*"|\[\s*\{)/;
+
 /**
  * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes; what
  * is called .csv as a table, and what is called .txt and is no JSON as plain text.
@@ -25,7 +30,7 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
  */
 export async function* readRecords(path: string, columns: readonly string[]): AsyncGenerator<DataRecord> {
   await using file = await ChunkedFile.open(path);
-  const start = await file.read(8);
+  const start = await file.read(LEAD);
   const compressed = COMPRESSED.find(([bytes]) => bytes.every((byte, i) => start[i] === byte));
   if (compressed !== undefined) {
     throw new RandloraError("data", `${oneLine(path)}: compressed (${compressed[1]})`, "unpack it first");
@@ -34,6 +39,6 @@ export async function* readRecords(path: string, columns: readonly string[]): As
   const extension = extname(path).toLowerCase();
   if (begin.startsWith("PAR1")) yield* readParquetRecords(path, columns);
   else if (extension === ".csv") yield* readCsvRecords(path, file.chunks());
-  else if (extension === ".txt" && !/^\s*[{[]/.test(begin)) yield* readTextRecords(path, file.chunks());
+  else if (extension === ".txt" && !JSON_RECORDS.test(begin)) yield* readTextRecords(path, file.chunks());
   else yield* readJsonRecords(path, file.chunks());
 }

@@ -40,6 +40,8 @@ export async function* readCsvRecords(path: string, chunks: AsyncIterable<Uint8A
     );
   }
   for (const { line, fields } of parseCsv(decodeUtf8(Buffer.concat(parts), name), name)) {
-    yield { line, place: `line ${line}`, fields };
+    // A table has every column in every line; an empty value is a missing field, as in the `csv` loader of `datasets`.
+    const given = Object.entries(fields).map(([column, value]) => [column, value === "" ? null : value]);
+    yield { line, place: `line ${line}`, fields: Object.fromEntries(given) };
   }
 }

@@ -89,8 +89,9 @@ function noAdapter(given: string): RandloraError {
     const cause = `${oneLine(given)}: a run of --method full has no adapter`;
     return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
   }
-  if (!existsSync(given)) refuseMistyped(given, [EMBEDDED]);
-  const hint = "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN";
+  if (given !== EMBEDDED && !existsSync(given)) refuseMistyped(given, [EMBEDDED]);
+  const hint =
+    "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN; without an adapter: randlora convert MODEL --to gguf";
   return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
 }
 

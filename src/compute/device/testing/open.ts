@@ -13,7 +13,7 @@ export const SMALL_BINDING = 2 ** 22;
 
 const wanted = process.env["RANDLORA_TEST_DEVICE"];
 const isCpu = wanted === "cpu";
-/** Kernels are interpreted and checked for races: `npm run test:races`. */
+/** Kernels are interpreted and checked for races: `RANDLORA_TEST_DEVICE=interpreter bun test PATH`. */
 export const IS_INTERPRETED = wanted === "interpreter";
 
 /** What opens a GPU for what opens its device itself, a software one, too: the first one. */

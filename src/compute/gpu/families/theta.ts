@@ -123,7 +123,7 @@ export function thetaPartBytes(bases: number): number {
 export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: ThetaGradient): void {
   const [rows, cols] = g.shape;
   const [, bases] = target.shape;
-  const step = Math.min(rowBlocks(on, g)[0]?.rows ?? rows, rowsOfWork(cols * bases * DRAW_WORK, 32));
+  const step = Math.min(rowBlocks(on, g)[0]?.rows ?? rows, rowsOfWork(cols * bases * DRAW_WORK, 1));
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const from = bind(on, sliceRows(g, first, count));

@@ -65,7 +65,7 @@ export const gtsrb: NamedSet = {
     }
     const table = join(folder, "GT-final_test.csv");
     const images = join(folder, "GTSRB", "Final_Test", "Images");
-    const rows = parseCsv(await readText(table), oneLine(table), ";");
+    const rows = [...parseCsv(await readText(table), oneLine(table), ";")];
     const samples = rows.map(({ fields }) => ({
       file: within(images, fields["Filename"] ?? "", table),
       label: Number(fields["ClassId"]),

@@ -73,7 +73,7 @@ test("validation data that are the training data in another format are refused",
 describe("what is wrong with a file is said with its line", () => {
   test("empty", async () => {
     for (const content of ["", "\n  \n", "[]"]) {
-      expect((await failure(content)).message).toBe("d.jsonl: no samples: the file is empty");
+      expect((await failure(content)).message).toBe("d.jsonl: no samples in this file");
     }
   });
 

@@ -59,7 +59,8 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
   const data = builder.build(path, [...unknownRoles]);
   if (data.length > 0) return data;
   if (count === 0) {
-    throw new RandloraError("data", `${name}: no samples: the file is empty`, "every line must be one JSON object");
+    const hint = "JSON lines need an object, CSV a line of values below the columns' names";
+    throw new RandloraError("data", `${name}: no samples in this file`, hint);
   }
   throw new RandloraError(
     "data",

@@ -31,9 +31,11 @@ const ROLES: Readonly<Record<string, string>> = { human: "user", gpt: "assistant
 export function fromShareGpt(value: unknown, system: string | undefined, fail: Fail): readonly unknown[] {
   if (!Array.isArray(value)) return fail(`"conversations" is ${describe(value)}, not a list`);
   const messages = value.map((message: unknown) => {
-    if (!isObject(message) || typeof message["from"] !== "string") return message;
+    if (!isObject(message)) return message;
     const { from, value: content, ...others } = message;
-    return { role: Object.hasOwn(ROLES, String(from)) ? ROLES[String(from)] : from, content, ...others };
+    if (typeof from !== "string") return message;
+    // Tables of mixed samples have null for "role" and "content" here.
+    return { ...others, role: Object.hasOwn(ROLES, from) ? ROLES[from] : from, content };
   });
   return system === undefined || system === "" ? messages : [{ role: "system", content: system }, ...messages];
 }

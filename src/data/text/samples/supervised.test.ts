@@ -32,6 +32,9 @@ describe("what is supervised", () => {
     ];
     expect(await encode({ system: "Be short.", conversations })).toEqual(await encode({ messages }));
     expect(await encode({ conversations })).toEqual(await encode({ messages: messages.slice(1) }));
+    const others = { role: null, content: null };
+    const mixed = conversations.map((message) => ({ ...message, ...others }));
+    expect(await encode({ conversations: mixed })).toEqual(await encode({ conversations }));
     expect((await failure([{ conversations: "hi" }])).message).toContain('"conversations" is a string, not a list');
   });
 

@@ -53,7 +53,7 @@ export class JinjaTemplate {
   render(variables: Readonly<Record<string, unknown>>, now: Date): string {
     const refusal: { message?: string } = {};
     const raise = (message: unknown) => {
-      refusal.message = isContainer(message) ? "it raised an exception" : String(message);
+      refusal.message = (isContainer(message) ? "" : String(message)) || "it raised an exception";
       throw new Error(refusal.message);
     };
     let interpreter: BoundedInterpreter | undefined;
@@ -88,6 +88,8 @@ function checkSize(template: string): void {
 function messageOf(error: unknown): string {
   // What the library does deep inside (lists in each other, parentheses) has no limit but the stack.
   if (error instanceof RangeError && /call stack/i.test(error.message)) return "it is nested too deeply";
+  // The library throws these two without a word, and catches them in loops only.
+  if (error instanceof Error && error.message === "") return "break or continue stands outside of a loop";
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -83,6 +83,8 @@ test.each([
 
 test.each([
   ["{{ raise_exception(ns.a) }}", "it raised an exception"],
+  ["{{ raise_exception('') }}", "it raised an exception"],
+  ["{% break %}", "break or continue stands outside of a loop"],
   ["{{ range(ns.a) }}", "range() takes whole numbers"],
 ])("and one that is given to %s", (source, message) => {
   expectRefusal(DEEP + source, message);
