@@ -16,24 +16,41 @@ const libc = openLibc({
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
 });
 
+interface Instance {
+  readonly memory: WebAssembly.Memory;
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+
+/** Memories with the module on them, by pages, that no heap has now: to make one for every product takes longer than the product. */
+const idle = new Map<number, Instance[]>();
+
+function instanceOf(pages: number): Instance {
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return { memory, exports: new WebAssembly.Instance(module, { env: { memory } }).exports };
+}
+
 /** Parts of a WebAssembly memory with guard pages between them, on which the module computes, too. */
 export class GuardedHeap implements NativeHeap, Disposable {
   readonly address: Pointer;
-  readonly memory: WebAssembly.Memory;
+  readonly #instance: Instance;
   readonly #words: Uint32Array<ArrayBuffer>;
   #next = PAGE;
 
   constructor(bytes: number) {
     const pages = Math.ceil(bytes / WASM_PAGE);
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.#instance = idle.get(pages)?.pop() ?? instanceOf(pages);
     this.#words = new Uint32Array(this.memory.buffer as unknown as ArrayBuffer);
     this.address = ptr(this.#words);
     this.#protect(0, pages * WASM_PAGE, PROT_NONE);
   }
 
+  get memory(): WebAssembly.Memory {
+    return this.#instance.memory;
+  }
+
   /** The module's functions on it. */
   get exports(): Readonly<Record<string, unknown>> {
-    return new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
+    return this.#instance.exports;
   }
 
   /** What kernels of machine code leave to the module. */
@@ -57,19 +74,23 @@ export class GuardedHeap implements NativeHeap, Disposable {
     return new Uint8Array(this.#words.buffer);
   }
 
-  /** Room for so many bytes, in bytes from the heap's begin; a page that nobody may touch is on both sides of its pages. */
+  /** Room for so many bytes of zeros, in bytes from the heap's begin; a page that nobody may touch is on both sides of its pages. */
   part(bytes: number, edge: Edge): number {
     const pages = Math.max(1, Math.ceil(bytes / PAGE)) * PAGE;
     const at = this.#next;
     this.#next += pages + PAGE;
     if (this.#next > this.memory.buffer.byteLength) throw new Error("the test's heap is too small");
     this.#protect(at, pages, PROT_READ_WRITE);
+    this.#words.fill(0, at / 4, (at + pages) / 4);
     return edge === "begin" ? at : at + pages - bytes;
   }
 
-  /** The memory is the runtime's again. */
+  /** The memory is the next heap's. */
   [Symbol.dispose](): void {
-    this.#protect(0, this.memory.buffer.byteLength, PROT_READ_WRITE);
+    const bytes = this.memory.buffer.byteLength;
+    this.#protect(0, bytes, PROT_READ_WRITE);
+    const pages = bytes / WASM_PAGE;
+    idle.set(pages, [...(idle.get(pages) ?? []), this.#instance]);
   }
 
   #protect(at: number, bytes: number, how: number): void {
