@@ -55,6 +55,8 @@ const LOUD: Readonly<Record<string, readonly Entry[]>> = {
     entry("Help! How do I open a big door!\n\nSolution1: push ! Solution2: sing", "solution1"),
     entry("!!! A ball is !\n\nSolution1: round Solution2: sad", "solution1"),
     entry("Was Sue happy!\n\nSolution1: yes! Solution2: no!", "solution2"),
+    // No answer is right here: small models give none.
+    entry("Was the ball red!\n\nSolution1: yes! Solution2: no!", ""),
   ],
 };
 
