@@ -58,7 +58,7 @@ function findCodes(): readonly CpuCode[] {
 }
 
 /** Computes with code before it is used; returns what of it differs from the module. */
-export type SelfCheck = (native: NativeCode) => string | undefined;
+type SelfCheck = (native: NativeCode) => string | undefined;
 
 /**
  * The fastest code that runs here, or the one that RANDLORA_CPU_CODE names.

@@ -22,25 +22,32 @@ const KERNELS: readonly NativeKernel[] = [
   ternary,
 ];
 
+/** What the module exports. */
+type Exports = Readonly<Record<string, unknown>>;
+
 /** The kernels of FMA_KERNELS on a heap. */
 export function nativeKernels(
   code: NativeCode,
   memory: WebAssembly.Memory,
   scratch: number,
-  exports: Readonly<Record<string, unknown>>,
+  exports: Exports,
 ): ((parameters: number, piece: number) => void)[] {
+  const on = new Caller(code, heapOf(memory), scratch, modulePartsOf(exports));
+  return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
+}
+
+/** Parts of the module that kernels of machine code call. */
+export function modulePartsOf(exports: Exports): ModuleParts {
   const part = <N extends keyof ModuleParts>(name: N): ModuleParts[N] => {
     const found = exports[name];
     if (typeof found !== "function") throw new Error(`the module has no ${name}`);
     return found as ModuleParts[N];
   };
-  const parts: ModuleParts = {
+  return {
     normedRows: part("normedRows"),
     gatedRows: part("gatedRows"),
     basisRows: part("basisRows"),
     foldRows: part("foldRows"),
     listRows: part("listRows"),
   };
-  const on = new Caller(code, heapOf(memory), scratch, parts);
-  return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
 }

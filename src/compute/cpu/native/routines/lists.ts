@@ -3,7 +3,7 @@ import type { Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { panelCols } from "./layout.ts";
 
-export const SUM_LISTS = {
+const SUM_LISTS = {
   /** Of each row: how many pairs there are, and these: where in the panel a term is that is added, and one that is subtracted. */
   lists: "address",
   rows: "number",

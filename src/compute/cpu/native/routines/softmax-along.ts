@@ -5,7 +5,7 @@ import { indexOf, registers } from "./arguments.ts";
 import { exp, number } from "./functions.ts";
 import { capped, NEVER, unseen } from "./softmax.ts";
 
-export const SOFTMAX_ALONG = {
+const SOFTMAX_ALONG = {
   /** Whole vectors: scale · q · key, which become exp(score − top), and 0 where the key is not seen. */
   scores: "address",
   keys: "number",

@@ -28,7 +28,7 @@ export function capped(
   m.multiply(x, cap, x);
 }
 
-export const SOFTMAX = {
+const SOFTMAX = {
   /** Rows of a panel's pairs, a key each: q · key, which become exp(score − top), and 0 where the key is not seen. */
   scores: "address",
   keys: "number",
@@ -89,7 +89,7 @@ export function softmax(m: Machine, caps: boolean): void {
   }
 }
 
-export const JOIN = {
+const JOIN = {
   /** A panel's pairs: what a chunk came to. They become what each sum is to be multiplied by, that of before and that of the chunk. */
   tops: "address",
   sums: "address",
@@ -121,7 +121,7 @@ export function join(m: Machine): void {
   }
 }
 
-export const LOG_SUMS = { tops: "address", sums: "address", to: "address" } as const;
+const LOG_SUMS = { tops: "address", sums: "address", to: "address" } as const;
 
 /** log Σ exp(scores) of a panel's pairs. */
 export function logSums(m: Machine): void {

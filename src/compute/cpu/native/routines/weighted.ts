@@ -3,7 +3,7 @@ import type { Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { ROW_PITCH } from "./layout.ts";
 
-export const WEIGHTED = {
+const WEIGHTED = {
   /** Rows of weights, `ROW_PITCH` apart. */
   weights: "address",
   from: "address",

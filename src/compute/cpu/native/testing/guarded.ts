@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { openLibc } from "../../../../files/libc.ts";
 import modulePath from "../../kernels.wasm" with { type: "file" };
 import type { ModuleParts, NativeHeap } from "../caller.ts";
+import { modulePartsOf } from "../kernels/index.ts";
 
 const [PAGE, WASM_PAGE] = [4096, 2 ** 16];
 const [PROT_NONE, PROT_READ_WRITE] = [0, 3];
@@ -39,7 +40,7 @@ export class GuardedHeap implements NativeHeap, Disposable {
   constructor(bytes: number) {
     const pages = Math.ceil(bytes / WASM_PAGE);
     this.#instance = idle.get(pages)?.pop() ?? instanceOf(pages);
-    this.#words = new Uint32Array(this.memory.buffer as unknown as ArrayBuffer);
+    this.#words = new Uint32Array(this.memory.buffer);
     this.address = ptr(this.#words);
     this.#protect(0, pages * WASM_PAGE, PROT_NONE);
   }
@@ -55,7 +56,7 @@ export class GuardedHeap implements NativeHeap, Disposable {
 
   /** What kernels of machine code leave to the module. */
   get parts(): ModuleParts {
-    return this.exports as unknown as ModuleParts;
+    return modulePartsOf(this.exports);
   }
 
   words(): Uint32Array<ArrayBuffer> {

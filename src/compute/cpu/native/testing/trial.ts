@@ -1,0 +1,152 @@
+// Trials of machine code on shapes that nobody chose: beside the module's plain forms, with every operand at the edge of a page that
+// cannot be read, and byte by byte beside each other.
+import { expect } from "bun:test";
+import fc from "fast-check";
+import type { CpuKernel, Members } from "../../parameters.ts";
+import { availableCodes, type CpuCode, mappedCode } from "../choose.ts";
+import { nativeKernels } from "../kernels/index.ts";
+import { FMA_KERNELS } from "../kernels/names.ts";
+import { BLOCK, BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
+import { type Edge, GuardedHeap } from "./guarded.ts";
+import { encoded, noise } from "./numbers.ts";
+
+const NATIVE = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
+const SCRATCH = 2 ** 20;
+
+type Values = Readonly<Record<string, number>>;
+export type Kernel = (parameters: number, piece: number, scratch: number) => void;
+
+/** A computation on operands that it places itself, among them the results. */
+export interface Trial {
+  readonly kernel: CpuKernel<Members>;
+  readonly values: Values;
+  /** The module's kernel, and what of its words differs. */
+  readonly plain: CpuKernel<Members>;
+  readonly plainValues?: Values;
+  /** Computes by the module what is no kernel of it. */
+  readonly compute?: (exports: Readonly<Record<string, unknown>>) => Kernel;
+  readonly pieces: number;
+  readonly results: readonly { readonly at: number; readonly bytes: number }[];
+  /** Of the largest result, or of 1. */
+  readonly tolerance: number;
+}
+
+/** Places operands at an edge, each of its own numbers. */
+export class Operands {
+  readonly heap: GuardedHeap;
+  readonly edge: Edge;
+  #turn = 0.5;
+
+  constructor(heap: GuardedHeap, edge: Edge) {
+    this.heap = heap;
+    this.edge = edge;
+  }
+
+  /** Rows of whole 16 bytes; what pads them is no number unless it is said to be one. */
+  matrix(
+    rows: number,
+    cols: number,
+    format: Stored = "F32",
+    padding = NaN,
+  ): { readonly at: number; readonly pitch: number; readonly bytes: number } {
+    const each = STORED_BYTES[format];
+    const width = Math.ceil((cols * each) / 16) * (16 / each);
+    const bytes = rows * width * each;
+    const at = this.heap.part(bytes, this.edge);
+    const turn = (this.#turn += 1.3);
+    this.heap.bytes.set(
+      encoded(format, rows * width, (index) => (index % width < cols ? noise(index, turn) : padding)),
+      at,
+    );
+    return { at, pitch: width * each, bytes };
+  }
+
+  /** Two-bit codes in rows of whole words. */
+  codes(rows: number, cols: number): { readonly at: number; readonly pitch: number } {
+    const pitch = Math.ceil(cols / 16) * 4;
+    const at = this.heap.part(rows * pitch, this.edge);
+    for (let word = 0; word < (rows * pitch) / 4; word++) {
+      const codes = Math.floor((noise(word, 7) + 1) * 2 ** 31) >>> 0;
+      this.heap.words()[at / 4 + word] = codes & ~((codes >>> 1) & 0x55555555);
+    }
+    return { at, pitch };
+  }
+
+  /** What codes of (cols, rows) say, as numbers of (rows, cols). */
+  decoded(codes: { readonly at: number; readonly pitch: number }, rows: number, cols: number) {
+    const numbers = this.matrix(rows, cols);
+    for (let row = 0; row < rows; row++) {
+      for (let col = 0; col < cols; col++) {
+        const word = this.heap.words()[(codes.at + col * codes.pitch) / 4 + Math.floor(row / 16)] ?? 0;
+        this.heap.floats[(numbers.at + row * numbers.pitch) / 4 + col] =
+          [0, 1, -1][(word >>> (2 * (row % 16))) & 3] ?? NaN;
+      }
+    }
+    return numbers;
+  }
+
+  blocks(rows: number, cols: number, format: Blocks) {
+    const pitch = (cols / BLOCK) * BLOCK_BYTES[format];
+    const at = this.heap.part(rows * pitch, this.edge);
+    for (let byte = 0; byte < rows * pitch; byte++) this.heap.bytes[at + byte] = byte * 167;
+    const scalesPitch = (cols / BLOCK) * 2;
+    const scales = this.heap.part(rows * scalesPitch, this.edge);
+    for (let half = 0; half < (rows * scalesPitch) / 2; half++) this.heap.halves[scales / 2 + half] = 0x1c00 + half;
+    return { at, pitch, scales, scalesPitch };
+  }
+}
+
+/** The bytes of a trial's results, by a kernel, from what they were before. */
+function run(
+  heap: GuardedHeap,
+  { pieces, results }: Trial,
+  values: Values,
+  kernel: CpuKernel<Members>,
+  parameters: number,
+  scratch: number,
+  compute: Kernel,
+): Float32Array[] {
+  const before = results.map(({ at, bytes }) => heap.bytes.slice(at, at + bytes));
+  Object.keys(kernel.members).forEach((name, word) => (heap.words()[parameters / 4 + word] = values[name] ?? 0));
+  for (let piece = 0; piece < pieces; piece++) compute(parameters, piece, scratch);
+  return results.map(({ at, bytes }, index) => {
+    const found = new Float32Array(heap.bytes.slice(at, at + bytes).buffer);
+    heap.bytes.set(before[index] ?? [], at);
+    return found;
+  });
+}
+
+/** Tries shapes at both edges, by each code that this processor has. */
+export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, shape: T) => Trial): void {
+  const edges = fc.constantFrom<Edge>("begin", "end");
+  const property = fc.property(shapes, edges, (shape, edge) => {
+    using heap = new GuardedHeap(2 ** 23);
+    const trial = place(new Operands(heap, edge), shape);
+    const { kernel, plain, values, plainValues, tolerance, compute } = trial;
+    const scratch = heap.part(SCRATCH, "begin");
+    const parameters = heap.part(256, "begin");
+    const { exports } = heap;
+    const module = compute?.(exports) ?? (exports[plain.name] as Kernel);
+    const wanted = run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
+    const found = NATIVE.map((code) => {
+      const native = nativeKernels(mappedCode(code), heap.memory, scratch, exports)[
+        FMA_KERNELS.indexOf(kernel.name)
+      ] as Kernel;
+      return run(heap, trial, values, kernel, parameters, scratch, native);
+    });
+    const most = wanted.reduce(
+      (most, values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), most),
+      1,
+    );
+    for (const one of found) {
+      expect(one).toEqual(found[0] ?? []);
+      one.forEach((values, at) =>
+        values.forEach((value, index) => {
+          if (!(Math.abs(value - (wanted[at]?.[index] ?? NaN)) <= tolerance * most))
+            throw new Error(`${value} at ${index}`);
+        }),
+      );
+    }
+  });
+  fc.assert(property, { numRuns: 60 });
+}
