@@ -97,7 +97,7 @@ async function train(plan: OrderPlan, rate: number, staging: Staging, isBelow: b
     "bf16",
     parts.map(({ shape }) => shape),
   );
-  const bases = await TrainingBases.create(gpu, cpu, "peft", staging);
+  const bases = await TrainingBases.create(gpu, cpu, "peft");
   const weight = frozen(gpu, "BF16");
   const zeros = (rows: number, cols: number) => placed(gpu, [rows, cols], new Float32Array(rows * cols));
   const modules = parts.map(({ name, first, shape, lambda, gamma }) => ({

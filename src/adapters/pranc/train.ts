@@ -102,7 +102,7 @@ async function place(
   parameters.write(COEFFICIENTS, "value", await readValues(source, stored));
   const { value: coefficients, gradient } = parameters.get(COEFFICIENTS);
   const key = philoxKey(record.seed);
-  const { parts: bytes } = gpu.scratchBytes("thetaGradient", { bases: coefficients.shape[1] }, options.staging);
+  const { parts: bytes } = gpu.scratchBytes("thetaGradient", { bases: coefficients.shape[1] });
   const parts = gpu.memory.allocate("adapter scratch: parts", bytes);
   const modules = layers.map(({ module: name, tensor, out, in: input, offset, scale }, index): AdaptedModule => {
     const weight = tensors.get(tensor);

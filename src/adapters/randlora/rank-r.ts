@@ -107,8 +107,8 @@ function columns(tensor: Tensor, first: number, block: Tensor): Tensor {
 /** ΔW of RandLoRA-a: products of two factors, each worked out when it is needed. @param firstA see {@link RankRBases} */
 export function rankRDeltas({ adapter, layers, scale }: BilinearPlan, bases: Bases, firstA: number): DeltaSource {
   return derivedDeltas(layers.map(withRank(scale)), {
-    async share(gpu, staging) {
-      const training = await TrainingBases.create(gpu, bases, "paper", staging);
+    async share(gpu) {
+      const training = await TrainingBases.create(gpu, bases, "paper");
       const shared = new RankRBases(gpu, training, firstA, shapesOf(layers));
       const transposition = new Transposition(gpu, bases.r);
       return async (run, { sizes, tensors }, { a, b }) => {
@@ -141,12 +141,12 @@ export function rankRDeltas({ adapter, layers, scale }: BilinearPlan, bases: Bas
  * @throws RandloraError `memory`
  */
 export async function placeRankR(
-  { gpu, parameters, tensors: weights, place: { staging }, factor = 1 }: Placement,
+  { gpu, parameters, tensors: weights, factor = 1 }: Placement,
   { adapter, layers, scale, bases, basesFrom }: BilinearAdapter,
   firstA: number,
   mode: { readonly dropout: number; readonly seed: number },
 ): Promise<Addend> {
-  const training = await TrainingBases.create(gpu, bases, "paper", staging);
+  const training = await TrainingBases.create(gpu, bases, "paper");
   const shared = new RankRBases(gpu, training, firstA, shapesOf(layers));
   const factors = new DerivedFactors(gpu, layers.map(withRank(scale)), factor);
   await writeTrained(parameters, adapter, layers);

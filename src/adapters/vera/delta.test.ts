@@ -51,7 +51,7 @@ async function deltaOf({ out, in: input, r, conv1d = false, dtype = "F32", ...gi
     );
     using run = new Run(gpu, staging);
     const before = gpu.memory.liveBytes;
-    const bases = await DeltaBases.create(gpu, factors, VERA_PAIRING, staging);
+    const bases = await DeltaBases.create(gpu, factors, VERA_PAIRING);
     const shape = veraShape(out, input, r);
     const onGpu = bases.layer({
       shape,

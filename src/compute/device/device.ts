@@ -77,13 +77,9 @@ export interface Device {
    * Compiles ahead of the first command of a family what that would wait for.
    * @throws RandloraError `gpu` where it does not compile
    */
-  prepare<F extends keyof Preparations>(family: F, variant: Preparations[F], staging?: Staging): Promise<void>;
+  prepare<F extends keyof Preparations>(family: F, variant: Preparations[F]): Promise<void>;
   /** Bytes of buffers that callers of a family hold for it. */
-  scratchBytes<F extends keyof ScratchSizes>(
-    family: F,
-    of: ScratchSizes[F]["of"],
-    staging?: Staging,
-  ): ScratchSizes[F]["bytes"];
+  scratchBytes<F extends keyof ScratchSizes>(family: F, of: ScratchSizes[F]["of"]): ScratchSizes[F]["bytes"];
   /** Copies bytes into a buffer before whatever is sent from now on; an odd end is padded to 4 bytes with zeros. */
   write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset?: number): void;
   /** Copies the begins of buffers before whatever is sent from now on. */

@@ -202,7 +202,8 @@ export class GpuMemory implements DeviceMemory {
   }
 
   #create(label: string, size: number, kind: BufferKind): GPUBuffer {
-    this.#destroyIdle(() => this.#liveBytes + this.#idleBytes + size > this.#ceiling);
+    const isOver = () => this.#liveBytes + this.#idleBytes + size > this.#ceiling;
+    if (isOver()) this.#destroyIdle(isOver);
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
     const live = showBytes(this.#liveBytes);

@@ -106,7 +106,7 @@ export class DeltaTrial {
       scale: 1 / min,
       pairing: "peft",
     };
-    return new DeltaTrial(gpu, bases, layer, await DeltaBases.create(gpu, bases, "peft", staging), staging);
+    return new DeltaTrial(gpu, bases, layer, await DeltaBases.create(gpu, bases, "peft"), staging);
   }
 
   /** Computes ΔW `times` times in one submission and waits for it. */

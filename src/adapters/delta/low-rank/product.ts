@@ -94,7 +94,7 @@ export function derivedDeltas<L extends LowRankShape>(
 ): DeltaSource {
   return deltaSource(layers, {
     async share(gpu, staging) {
-      await compile(gpu, staging);
+      await compile(gpu);
       return await factors.share(gpu, staging);
     },
     async place(layer, form, on) {
@@ -181,8 +181,8 @@ function f32Basis(buffer: DeltaBasis["buffer"], stride: number): DeltaBasis {
   return { buffer, storage: "f32", stride, value: 1, philox: undefined };
 }
 
-function compile(gpu: Device, staging: Staging): Promise<void> {
-  return gpu.prepare("delta", { a: "f32", b: "f32", pairing: "paper" }, staging);
+function compile(gpu: Device): Promise<void> {
+  return gpu.prepare("delta", { a: "f32", b: "f32", pairing: "paper" });
 }
 
 function padded(count: number): number {

@@ -35,7 +35,7 @@ export function magnitudeDeltas(inner: DeltaSource, layers: readonly MagnitudeLa
   return deltaSource(layers, {
     share: (gpu, staging) => inner.upload(gpu, staging),
     async place({ out, conv1d, magnitude }, shared, { gpu, staging, owner, index, factor, weight }) {
-      const [numbers] = await Promise.all([magnitude(), gpu.prepare("magnitudes", { dtype: weight.dtype }, staging)]);
+      const [numbers] = await Promise.all([magnitude(), gpu.prepare("magnitudes", { dtype: weight.dtype })]);
       const delta = await shared.layer(index, factor, weight);
       owner.defer(() => delta.release());
       const vector = (label: string) => gpu.memory.allocate(label, padded4(out) * 4);

@@ -4,7 +4,6 @@ import { fastRows, type Pairing, pairingStrides } from "../../../compute/device/
 import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
 import type { Binding, Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { type DeltaBasis, type DeltaBlock, padded4 } from "../../../compute/device/families/delta.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
 import { uploaded } from "../../../compute/device/transfer.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { BilinearShape } from "./shape.ts";
@@ -56,17 +55,12 @@ export class DeltaBases {
   }
 
   /** Compiles the kernel and uploads the bases; the caller may drop its copy of them afterwards. */
-  static async create(
-    device: Device,
-    bases: Bases,
-    pairing: Pairing,
-    staging: Staging = device.staging,
-  ): Promise<DeltaBases> {
+  static async create(device: Device, bases: Bases, pairing: Pairing): Promise<DeltaBases> {
     const variant = { a: bases.a.storage.kind, b: bases.b.storage.kind, pairing };
     const work = [
       uploadBasis(device, "basis A", bases.a),
       uploadBasis(device, "basis B", bases.b),
-      device.prepare("delta", variant, staging),
+      device.prepare("delta", variant),
     ] as const;
     // What fails must not leave the others at work in memory that is given back.
     await Promise.allSettled(work);

@@ -25,7 +25,7 @@ export interface BilinearPlan {
 /** ΔW of layers that share a pair of bases. */
 export function bilinearDeltas({ adapter, pairing, scale, layers }: BilinearPlan, bases: Bases): DeltaSource {
   return deltaSource(layers, {
-    share: (gpu, staging) => DeltaBases.create(gpu, bases, pairing, staging),
+    share: (gpu) => DeltaBases.create(gpu, bases, pairing),
     async place({ sizes: shape, conv1d, tensors }, shared, { gpu, factor }) {
       const parameters = await readAllValues(adapter, tensors);
       const layer = shared.layer({ shape, weightIsTransposed: conv1d, scale: scale * factor, ...parameters }, gpu);

@@ -62,7 +62,7 @@ async function train({
   const parts = modulesOf(factors && veraShape);
   const shapes = parts.map(({ shape }) => shape);
   const cpu = factors === undefined ? basesFor(stored, shapes) : factorsFor(factors, shapes);
-  const bases = await TrainingBases.create(gpu, cpu, pairing, staging, panelBytes);
+  const bases = await TrainingBases.create(gpu, cpu, pairing, panelBytes);
   const weight = frozen(gpu, dtype);
   const modules = parts.map(({ name, first, shape, lambda, gamma }): TrainedModule => {
     const { r, bases: n, cols, out } = shape;

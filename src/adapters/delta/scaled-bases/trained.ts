@@ -196,8 +196,7 @@ export async function placeBilinear(
   settings: { readonly compute: Compute; readonly dropout: number },
   seed: number,
 ): Promise<Omit<Method, "content">> {
-  const { staging } = place;
-  const bases = await TrainingBases.create(gpu, from.bases, pairing, staging);
+  const bases = await TrainingBases.create(gpu, from.bases, pairing);
   await writeTrained(parameters, source, layers);
   const trained = layers.map(({ module: name, tensor, sizes: shape, tensors: { lambda, gamma } }) => {
     const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];

@@ -1,7 +1,6 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { uploaded } from "../../../compute/device/transfer.ts";
 import { isTernary, ternaryDensity, type TernaryRows } from "../../../compute/device/ternary-rows.ts";
-import type { Staging } from "../../../compute/device/staging.ts";
 import type { Unpacked } from "../../../compute/device/families/bilinear.ts";
 import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
@@ -42,14 +41,12 @@ export class TrainingBases {
   readonly unit: number;
   readonly #gpu: Device;
   readonly #b: BasisMatrix;
-  readonly #staging: Staging;
   readonly #panelBytes: number;
 
-  private constructor(gpu: Device, bases: Bases, delta: DeltaBases, staging: Staging, panelBytes: number) {
+  private constructor(gpu: Device, bases: Bases, delta: DeltaBases, panelBytes: number) {
     const { a, b, r } = bases;
     this.#gpu = gpu;
     this.#b = b;
-    this.#staging = staging;
     this.#panelBytes = panelBytes;
     this.delta = delta;
     this.pairing = delta.pairing;
@@ -64,20 +61,14 @@ export class TrainingBases {
    * @param panelBytes of a block of unpacked rows; a test says less
    * @throws RandloraError `memory`
    */
-  static async create(
-    gpu: Device,
-    bases: Bases,
-    pairing: Pairing,
-    staging: Staging = gpu.staging,
-    panelBytes = PANEL_BYTES,
-  ): Promise<TrainingBases> {
-    const delta = await DeltaBases.create(gpu, bases, pairing, staging);
-    return new TrainingBases(gpu, bases, delta, staging, panelBytes);
+  static async create(gpu: Device, bases: Bases, pairing: Pairing, panelBytes = PANEL_BYTES): Promise<TrainingBases> {
+    const delta = await DeltaBases.create(gpu, bases, pairing);
+    return new TrainingBases(gpu, bases, delta, panelBytes);
   }
 
   /** Bytes of what the gradients of a module's λ and γ are summed up in. */
   partBytes(shape: BilinearShape): { readonly lambdaParts: number; readonly gammaParts: number } {
-    return this.#gpu.scratchBytes("basisGradient", shape, this.#staging);
+    return this.#gpu.scratchBytes("basisGradient", shape);
   }
 
   /** The share of B̂'s elements that products take time for. */
