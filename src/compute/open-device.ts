@@ -16,6 +16,8 @@ export interface DeviceOptions {
   readonly profile?: boolean | undefined;
   /** Told of each device that is opened. */
   readonly onOpen?: ((info: DeviceInfo) => void) | undefined;
+  /** Told what of the CPU device's machine code computes otherwise than WebAssembly here, and is not used. */
+  readonly onFault?: ((fault: string) => void) | undefined;
 }
 
 /** Whether this choice is the program's own CPU device, which no GPU library is loaded for. */
@@ -33,10 +35,10 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   return device;
 }
 
-async function open({ choice, threads, profile }: DeviceOptions): Promise<Device> {
+async function open({ choice, threads, profile, onFault }: DeviceOptions): Promise<Device> {
   if (choice !== undefined && !isCpu(choice)) return await Gpu.open({ choice, profile });
   const gpu = choice === undefined ? await realGpu(profile) : undefined;
-  return gpu ?? (await CpuDevice.open({ threads, profile }));
+  return gpu ?? (await CpuDevice.open({ threads, profile, onFault }));
 }
 
 /** Nobody asked for a GPU, so a driver that fails is no more to them than one that is missing. */

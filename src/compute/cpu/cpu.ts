@@ -6,13 +6,13 @@ import type { CpuStaging, Staging } from "../device/staging.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { copyOfBegin, fillCommand } from "./commands.ts";
 import { coreCount } from "./cores.ts";
-import { Crew } from "./crew.ts";
+import { Crew, type CrewCode } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
 import { type HeapOptions, Heaps } from "./heap.ts";
 import { SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
-import type { Chosen, CpuCode } from "./native/choose.ts";
+import type { CpuCode } from "./native/choose.ts";
 import { Queue } from "./queue.ts";
 import { CpuRecording } from "./recording.ts";
 
@@ -24,6 +24,8 @@ export interface CpuOptions {
   readonly profile?: boolean | undefined;
   /** The fastest by default, or what RANDLORA_CPU_CODE says. */
   readonly code?: CpuCode | undefined;
+  /** Told of each kernel of machine code that computes otherwise than WebAssembly's here, and is not used. */
+  readonly onFault?: ((fault: string) => void) | undefined;
   /** Memories other than eight of 4 GB, and another reading of what the machine has left: for tests. */
   readonly heaps?: Omit<HeapOptions, "reserved"> | undefined;
 }
@@ -34,7 +36,7 @@ interface Shape {
   /** Bytes of one buffer at most, and of several that are to lie in one heap. */
   readonly mostBytes: number;
   readonly mostTogether: number;
-  readonly code: Chosen;
+  readonly code: CrewCode;
 }
 
 /** What a device that only counts has not. */
@@ -67,7 +69,7 @@ export class CpuDevice implements Device {
   readonly limits: DeviceLimits;
   readonly staging: CpuStaging;
   /** What it computes with. */
-  readonly code: Chosen;
+  readonly code: CrewCode;
   readonly memory: CpuMemory;
   readonly skipsZeros = true;
   readonly #crew: Crew | undefined;
@@ -96,11 +98,18 @@ export class CpuDevice implements Device {
   }
 
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
-  static async open({ threads = coreCount(), profile = false, code, heaps: of }: CpuOptions = {}): Promise<CpuDevice> {
+  static async open({
+    threads = coreCount(),
+    profile = false,
+    code,
+    onFault,
+    heaps: of,
+  }: CpuOptions = {}): Promise<CpuDevice> {
     try {
       const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_PITCH, ...of });
       const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
       const crew = await Crew.start({ heaps, scratch, profile, code });
+      if (crew.code.checked !== undefined) crew.code.checked.onFault = onFault;
       const queue = new Queue(heaps, crew, profile);
       const { mostBytes, mostTogether } = heaps;
       return new CpuDevice({ threads, mostBytes, mostTogether, code: crew.code }, { heaps, crew, queue });
@@ -127,7 +136,7 @@ export class CpuDevice implements Device {
   /** A run that began without FMA goes on without it. */
   recording(memory: RunMemory, wanted: Staging = this.staging): CpuRecording {
     const staging = wanted.kind === "cpu" && this.staging.fma === true ? wanted : this.staging;
-    return new CpuRecording(memory, this.memory, this.#queue, staging, this.threads);
+    return new CpuRecording(memory, this.memory, this.#queue, staging, this.threads, this.code.checked);
   }
 
   /** Nothing is compiled where it is needed first. */

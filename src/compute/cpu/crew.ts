@@ -2,7 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import type { Heaps } from "./heap.ts";
 import { chooseCode, type Chosen, type CpuCode } from "./native/choose.ts";
 import { FMA_KERNELS, fmaName } from "./native/kernels/names.ts";
-import { selfCheck } from "./native/self-check.ts";
+import { type CheckedCode, checkedCode } from "./native/self-check.ts";
 import {
   CONTROL,
   CONTROL_BYTES,
@@ -26,6 +26,12 @@ interface CrewOptions {
   readonly code?: CpuCode | undefined;
 }
 
+/** What kernels are computed with. */
+export interface CrewCode extends Chosen {
+  /** Undefined: WebAssembly. */
+  readonly checked: CheckedCode | undefined;
+}
+
 /** A worker answers within milliseconds, on a machine with much else to do within a second or two. */
 const PATIENCE = 60_000;
 
@@ -38,7 +44,7 @@ const WORKER = import.meta.url.endsWith("/crew.ts")
 export class Crew {
   readonly control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES));
   readonly threads: number;
-  readonly code: Chosen;
+  readonly code: CrewCode;
   /** Kernels by name, as commands name them. */
   readonly kernelNumbers: ReadonlyMap<string, number>;
   readonly #workers: Worker[] = [];
@@ -46,7 +52,7 @@ export class Crew {
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */
   readonly #waiting = new Set<(error: RandloraError) => void>();
 
-  private constructor(threads: number, code: Chosen, kernels: readonly string[]) {
+  private constructor(threads: number, code: CrewCode, kernels: readonly string[]) {
     this.threads = threads;
     this.code = code;
     for (const count of ["sent", "done", "finished"] as const) Atomics.store(this.control, CONTROL[count], FIRST_COUNT);
@@ -58,12 +64,13 @@ export class Crew {
     const { heaps, scratch, profile, code, program = WORKER, patience = PATIENCE } = options;
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
-    const chosen = chooseCode(code, (native) => selfCheck(native, { module, heaps, scratch: scratch[0] ?? 0 }));
-    const crew = new Crew(scratch.length, chosen, [...kernels, ...FMA_KERNELS.map(fmaName)]);
+    const chosen = chooseCode(code);
+    const { native } = chosen;
+    const checked = native === undefined ? undefined : checkedCode(native, module);
+    const crew = new Crew(scratch.length, { ...chosen, checked }, [...kernels, ...FMA_KERNELS.map(fmaName)]);
     Atomics.store(crew.control, CONTROL.heaps, heaps.memories.length);
     heaps.onMemory = (memory) => crew.#tell(memory);
     const threads = scratch.length;
-    const { native } = chosen;
     const shared = { control: crew.control.buffer, heaps: heaps.memories, module, kernels, native, profile, threads };
     // What a system does that has no room for another thread differs; nothing at all is among it.
     const timer = setTimeout(() => crew.fail(unanswered(threads, patience)), patience);

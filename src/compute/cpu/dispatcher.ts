@@ -7,8 +7,11 @@ export interface Dispatcher {
   readonly memory: RunMemory;
   /** Workers; how work is divided may follow from it, but never a bit of the result. */
   readonly threads: number;
-  /** Kernels of machine code are used where there are some: they are cut into larger pieces. */
-  readonly fma: boolean;
+  /**
+   * Whether this kernel of machine code is used: where it isn't, the module's is. It is cut into larger pieces.
+   * @param dtype of products: the format of a matrix, as parameters number it
+   */
+  has(kernel: CpuKernel<Members>, dtype?: number): boolean;
   /** Records one command: `pieces` pieces, in any order and on any worker. */
   dispatch<M extends Members>(kernel: CpuKernel<M>, values: Values<M>, pieces: number): void;
 }

@@ -1,4 +1,4 @@
-import type { NativeCode } from "./native/choose.ts";
+import type { SharedCode } from "./native/on-demand.ts";
 
 /** Words of the block through which the host and the workers talk, an Int32Array. */
 export const CONTROL = {
@@ -75,7 +75,7 @@ export interface WorkerStart {
   readonly threads: number;
   readonly kernels: readonly string[];
   /** Machine code that stands behind kernels of `FMA_KERNELS`, which are numbered after `kernels`. */
-  readonly native: NativeCode | undefined;
+  readonly native: SharedCode | undefined;
   /** Where its scratch is in each heap. */
   readonly scratch: number;
   /** Every command is timed. */

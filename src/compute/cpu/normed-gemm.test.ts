@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { NORMED_GEMM } from "./families/normed-linear.ts";
-import { availableCodes, type CpuCode, mappedCode } from "./native/choose.ts";
+import { CODES, mappedCode } from "./native/testing/codes.ts";
 import { nativeKernels } from "./native/kernels/index.ts";
 import { FMA_KERNELS } from "./native/kernels/names.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
@@ -12,8 +12,6 @@ const MANY = 32;
 const PAGE = 2 ** 16;
 const [ROWS, TERMS, COLS, PIECE_COLS] = [2, 8, 16, 8];
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
-
 test.each(CODES)(
   "every worker normalizes the rows for itself, once a command or, beyond those that a word has bits for, once a piece: %s",
   async (code) => {
@@ -22,7 +20,10 @@ test.each(CODES)(
     const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     const normedGemm = (parameters: number, piece: number, scratch: number): void =>
-      nativeKernels(mappedCode(code), memory, scratch, exports)[FMA_KERNELS.indexOf("normedGemm")]?.(parameters, piece);
+      nativeKernels(() => mappedCode(code), memory, scratch, exports)[FMA_KERNELS.indexOf("normedGemm")]?.(
+        parameters,
+        piece,
+      );
     const floats = new Float32Array(memory.buffer);
     let end = (MANY + 1) * SCRATCH_BYTES + 64;
     const place = (values: Float32Array) => {

@@ -6,6 +6,7 @@ import { type CpuCommand, copyCommand, heapOf, isAlike } from "./commands.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { CpuBuffer, CpuMemory } from "./memory.ts";
+import type { CheckedCode } from "./native/self-check.ts";
 import { type CpuKernel, type Members, pack, type PlacedPointer, type Pointer, type Values } from "./parameters.ts";
 import type { Queue } from "./queue.ts";
 
@@ -14,7 +15,7 @@ export class CpuRecording implements Recording, Dispatcher {
   readonly memory: RunMemory;
   readonly staging: Staging;
   readonly threads: number;
-  readonly fma: boolean;
+  readonly #checked: CheckedCode | undefined;
   readonly #buffers: CpuMemory;
   readonly #queue: Queue | undefined;
   #commands: CpuCommand[] = [];
@@ -23,18 +24,32 @@ export class CpuRecording implements Recording, Dispatcher {
   /** Those of the command that is being recorded. */
   readonly #used: CpuBuffer[] = [];
 
-  /** @param queue undefined: nothing is ever sent */
-  constructor(memory: RunMemory, buffers: CpuMemory, queue: Queue | undefined, staging: Staging, threads: number) {
+  /**
+   * @param queue undefined: nothing is ever sent
+   * @param checked machine code, which this staging may do without
+   */
+  constructor(
+    memory: RunMemory,
+    buffers: CpuMemory,
+    queue: Queue | undefined,
+    staging: Staging,
+    threads: number,
+    checked: CheckedCode | undefined,
+  ) {
     this.memory = memory;
     this.#buffers = buffers;
     this.#queue = queue;
     this.staging = staging;
     this.threads = threads;
-    this.fma = staging.kind === "cpu" && staging.fma === true;
+    this.#checked = staging.kind === "cpu" && staging.fma === true ? checked : undefined;
   }
 
   compute<F extends keyof Families>(family: F, operands: Families[F]): void {
     FAMILIES[family](this, operands);
+  }
+
+  has(kernel: CpuKernel<Members>, dtype?: number): boolean {
+    return this.#checked?.has(kernel, dtype) ?? false;
   }
 
   dispatch<M extends Members>(kernel: CpuKernel<M>, values: Values<M>, pieces: number): void {

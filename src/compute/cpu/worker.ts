@@ -1,5 +1,6 @@
 // One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
 import { nativeKernels } from "./native/kernels/index.ts";
+import { type NativeCode, nativeCode } from "./native/on-demand.ts";
 import {
   COMMAND,
   COMMAND_WORDS,
@@ -26,6 +27,9 @@ type Kernel = (parameters: number, piece: number, scratch: number) => void;
 const SPINS = 2000;
 
 declare const self: Worker;
+
+/** Machine code as this worker sees it. */
+let code: NativeCode | undefined;
 
 /** Waits until a word is no longer `value`: looks for a while, then sleeps. */
 function waitWhile(control: Int32Array, word: number, value: number): void {
@@ -82,7 +86,8 @@ class Heap {
     this.#words.fill(FENCE, this.#fence, this.#fence + FENCE_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
     const own = kernels.map((name) => exports[name] as Kernel);
-    return native === undefined ? own : [...own, ...nativeKernels(native, this.#memory, scratch, exports)];
+    if (native === undefined) return own;
+    return [...own, ...nativeKernels(() => (code ??= nativeCode(native)), this.#memory, scratch, exports)];
   }
 }
 

@@ -44,7 +44,8 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const { keys, headSize, dy, dlse, into } = operands;
   const shared = attended(operands, "read");
   const { tokens, heads, kvHeads } = shared;
-  const pieceRows = on.fma ? FMA_PIECE : PIECE;
+  const fma = on.has(QUERIES_FMA) && on.has(KEYS_FMA);
+  const pieceRows = fma ? FMA_PIECE : PIECE;
   const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
   const parameters = {
     ...shared,
@@ -66,9 +67,9 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   };
   const pieces = Math.ceil(tokens / pieceRows);
   on.dispatch(STATS, parameters, pieces);
-  if (into.q !== undefined) on.dispatch(on.fma ? QUERIES_FMA : QUERIES, parameters, pieces * heads);
+  if (into.q !== undefined) on.dispatch(fma ? QUERIES_FMA : QUERIES, parameters, pieces * heads);
   if (into.keys !== undefined || into.values !== undefined) {
-    on.dispatch(on.fma ? KEYS_FMA : KEYS, parameters, Math.ceil(keys.shape[0] / pieceRows) * kvHeads);
+    on.dispatch(fma ? KEYS_FMA : KEYS, parameters, Math.ceil(keys.shape[0] / pieceRows) * kvHeads);
   }
   giveScratch(on, stats);
 }

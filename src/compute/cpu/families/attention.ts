@@ -49,7 +49,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
   on.dispatch(
-    on.fma ? ATTENTION_FMA : ATTENTION,
+    on.has(ATTENTION_FMA) ? ATTENTION_FMA : ATTENTION,
     {
       ...shared,
       pieceTokens,

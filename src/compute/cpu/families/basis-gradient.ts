@@ -76,7 +76,7 @@ function numbersOf(left: Tensor) {
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { left } = gradient;
   // Machine code does not multiply ternary P.
-  if (isTernaryRows(left) && on.fma) {
+  if (isTernaryRows(left) && on.has(BASIS_GRADIENT_FMA)) {
     const codes = codesOf(on, left, true);
     record(on, gradient, { storage: CODES, at: codes.at, rowBytes: codes.pitch });
     if (codes.isScratch) on.memory.release(codes.at.buffer);
@@ -93,7 +93,7 @@ function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
   const bytes = partBytes(shape);
   const partPitch = pitchOf(cols, "F32");
   on.dispatch(
-    on.fma ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
+    on.has(BASIS_GRADIENT_FMA) ? BASIS_GRADIENT_FMA : BASIS_GRADIENT,
     {
       ...p,
       rows,

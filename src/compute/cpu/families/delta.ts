@@ -7,7 +7,7 @@ import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 import { type BasisPart, unpackedRows } from "./bilinear.ts";
-import { ternary } from "./ternary.ts";
+import { TERNARY, ternary } from "./ternary.ts";
 import { SCALED_TERMS, TARGET } from "./words.ts";
 
 export const DELTA = {
@@ -64,12 +64,13 @@ export function delta(on: Dispatcher, operands: Delta): void {
     terms,
   } as const;
   const first = transposed ? 0 : firstRow;
-  if (on.fma && isTernary(b)) {
+  if (isTernary(b) && on.has(TERNARY)) {
     ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined, xPitch: 0 });
   } else {
-    const { down, across } = cut(on, rows, cols);
+    const fma = on.has(DELTA_FMA);
+    const { down, across } = cut(fma, on.threads, rows, cols);
     const values = { ...basisValues(b), ...shared, firstRow: first, pieceRows: down.size, pieceCols: across.size };
-    on.dispatch(on.fma ? DELTA_FMA : DELTA, { ...values, pieces: across.count }, across.count * down.count);
+    on.dispatch(fma ? DELTA_FMA : DELTA, { ...values, pieces: across.count }, across.count * down.count);
   }
   if (frozen.isScratch) on.memory.release(frozen.at.buffer);
 }
@@ -82,7 +83,8 @@ const FMA_PIECE = { rows: 112, rowStep: 28, cols: 2048, colStep: 32 } as const;
 
 /** How B̂Ŝ is cut: rows of B̂, columns of Ŝ. */
 function cut(
-  { fma, threads }: Dispatcher,
+  fma: boolean,
+  threads: number,
   rows: number,
   cols: number,
 ): { readonly down: Parts; readonly across: Parts } {

@@ -5,7 +5,7 @@ import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, pieceColumns } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
-import { ternaryProduct } from "./ternary.ts";
+import { TERNARY, ternaryProduct } from "./ternary.ts";
 
 export const GEMM = {
   name: "gemm",
@@ -63,11 +63,12 @@ function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, c
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) {
-    if (on.fma) return ternaryProduct(on, operands, b);
+    if (on.has(TERNARY)) return ternaryProduct(on, operands, b);
     return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
   }
   const [rows, cols] = y.shape;
-  const { fma } = on;
+  const stored = scaled("product", b);
+  const fma = on.has(GEMM_FMA, stored.dtype);
   const piece = fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
@@ -82,7 +83,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
       aPitch: pitchBytes(a),
       b: pointer(b),
       bPitch: pitchBytes(b),
-      ...scaled("product", b),
+      ...stored,
       y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       bias: optional(bias),

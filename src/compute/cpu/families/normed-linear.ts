@@ -42,7 +42,8 @@ const MOST_NUMBERS = 2 ** 17;
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { x, norm, weight, bias, gate, y } = operands;
   const [rows, terms] = x.shape;
-  if (!on.fma || rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS) {
+  const stored = scaled("normed linear", weight);
+  if (rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS || !on.has(NORMED_GEMM, stored.dtype)) {
     normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
     return;
   }
@@ -62,7 +63,7 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
       aPitch: pitchBytes(x),
       b: pointer(weight),
       bPitch: pitchBytes(weight),
-      ...scaled("normed linear", weight),
+      ...stored,
       y: pointer(y, "write"),
       yPitch: pitchBytes(y),
       bias: optional(bias),

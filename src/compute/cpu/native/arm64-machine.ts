@@ -31,9 +31,8 @@ export class Arm64Machine implements Machine {
   readonly #constants = new Map<number, Label>();
 
   /** What JavaScript calls: (begin of the heap, bytes to the arguments, address of a routine). */
-  enter(): number {
+  enter(): void {
     const code = this.#code;
-    const begin = this.begin();
     code.subi(STACK, STACK, 80);
     code.strx(30, { base: STACK, offset: 0 });
     for (let at = 0; at < 8; at++) code.strd(8 + at, { base: STACK, offset: 8 + 8 * at });
@@ -43,12 +42,6 @@ export class Arm64Machine implements Machine {
     code.ldrx(30, { base: STACK, offset: 0 });
     code.addi(STACK, STACK, 80);
     this.end();
-    return begin;
-  }
-
-  begin(): number {
-    this.#code.align(16, 0);
-    return this.#code.length;
   }
 
   end(): void {

@@ -2,14 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { STATS } from "../families/attention-gradient.ts";
 import { ATTENTION } from "../families/attention.ts";
 import { Caller } from "./caller.ts";
-import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
+import { type NativeName } from "./choose.ts";
+import { CODES, mappedCode } from "./testing/codes.ts";
 import { attentionKeys, attentionQueries } from "./kernels/attention-gradient.ts";
 import { attention } from "./kernels/attention.ts";
 import { bitsOf } from "./routines/functions.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { digest, noise } from "./testing/numbers.ts";
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 /** All that a worker has: 1 MiB, the end of which nobody may cross. */
 const SCRATCH = 2 ** 20;
 
@@ -114,7 +114,7 @@ function reference(shape: Shape, q: Float32Array, keys: Float32Array, values: Fl
 }
 
 /** The largest error beside the reference, and all results. */
-function run(code: Exclude<CpuCode, "wasm">, shape: Shape, edge: Edge) {
+function run(code: NativeName, shape: Shape, edge: Edge) {
   const { tokens, positions, heads, kvHeads, head, cap, window, parts } = shape;
   using heap = new GuardedHeap(2 ** 25);
   const { base, last } = sightOf(shape);

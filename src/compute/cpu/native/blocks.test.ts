@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { Caller } from "./caller.ts";
-import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
+import { type NativeName } from "./choose.ts";
+import { CODES, mappedCode } from "./testing/codes.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks } from "./machine.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { digest, noise } from "./testing/numbers.ts";
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 19;
 
 interface Shape {
@@ -27,7 +27,7 @@ const SHAPES: readonly Shape[] = BLOCKS.flatMap((stored) =>
   ]),
 );
 
-function run(code: Exclude<CpuCode, "wasm">, { order, stored, rows, cols, terms }: Shape, edge: Edge) {
+function run(code: NativeName, { order, stored, rows, cols, terms }: Shape, edge: Edge) {
   using heap = new GuardedHeap(2 ** 25);
   const scratch = heap.part(SCRATCH, "begin");
   const bTerms = order === "NN";

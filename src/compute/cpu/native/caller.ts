@@ -1,6 +1,6 @@
 import { linkSymbols, type Pointer, ptr } from "bun:ffi";
-import type { NativeCode } from "./choose.ts";
-import type { Routines } from "./program.ts";
+import type { NativeCode } from "./on-demand.ts";
+import { ENTER, type Routines } from "./program.ts";
 
 /** Words of a worker's scratch that a routine's arguments take, from its begin on. */
 const ARGUMENTS = 128;
@@ -75,7 +75,7 @@ export class Caller {
     this.#arguments = scratch;
     this.scratch = scratch + ARGUMENTS * 4;
     const { symbols } = linkSymbols({
-      enter: { ptr: this.#place(code.enter), args: ["ptr", "u32", "ptr"], returns: "void" },
+      enter: { ptr: code.addressOf(ENTER), args: ["ptr", "u32", "ptr"], returns: "void" },
     });
     this.#enter = symbols.enter;
   }
@@ -102,11 +102,6 @@ export class Caller {
     const words = this.words(0);
     const first = this.#arguments / 4;
     for (let at = 0; at < values.length; at++) words[first + at] = values[at] ?? 0;
-    this.#enter(this.#memory.address, this.#arguments, this.#place(routine));
-  }
-
-  /** The address of a place in the code. */
-  #place(offset: number): Pointer {
-    return (this.code.address + offset) as Pointer;
+    this.#enter(this.#memory.address, this.#arguments, this.code.addressOf(routine));
   }
 }

@@ -12,7 +12,7 @@ interface Jump {
 
 /** Machine code as it is written, byte after byte. */
 export class Code {
-  #bytes = new Uint8Array(2 ** 15);
+  #bytes = new Uint8Array(2 ** 12);
   #length = 0;
   readonly #jumps: Jump[] = [];
 
@@ -54,13 +54,15 @@ export class Code {
     while (this.#length % bytes !== 0) this.byte(value);
   }
 
-  /** All of it, with the jumps' distances. */
+  /** All of it, with the jumps' distances; what is written next begins anew. */
   finish(): Uint8Array<ArrayBuffer> {
     for (const { label, write } of this.#jumps.splice(0)) {
       if (label.at === undefined) throw new Error("a jump leads nowhere");
       write(label.at);
     }
-    return this.#bytes.slice(0, this.#length);
+    const bytes = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return bytes;
   }
 
   #grow(): void {

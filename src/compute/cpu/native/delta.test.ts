@@ -2,14 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { BASIS } from "../families/basis.ts";
 import { DELTA } from "../families/delta.ts";
 import { Caller } from "./caller.ts";
-import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
+import { type NativeName } from "./choose.ts";
+import { CODES, mappedCode } from "./testing/codes.ts";
 import { delta } from "./kernels/delta.ts";
 import { STORED, STORED_BYTES, type Stored } from "./machine.ts";
 import { wordsOf } from "./parameters.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { decoded, digest, encoded, noise } from "./testing/numbers.ts";
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 19;
 const AT = wordsOf(DELTA);
 
@@ -37,7 +37,7 @@ const SHAPES: readonly Shape[] = [1, 3, 28, 31, 113].flatMap((rows, one) =>
   ),
 );
 
-function run(code: Exclude<CpuCode, "wasm">, shape: Shape, edge: Edge) {
+function run(code: NativeName, shape: Shape, edge: Edge) {
   const { rows, cols, terms, fastCount, stored, transposed, accumulate } = shape;
   using heap = new GuardedHeap(2 ** 24);
   const scratch = heap.part(SCRATCH, "begin");

@@ -1,21 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { Caller } from "./caller.ts";
-import { availableCodes, type CpuCode, machineOf, mappedCode } from "./choose.ts";
+import { type NativeName, sharedCode } from "./choose.ts";
+import { CODES, mappedCode } from "./testing/codes.ts";
 import type { Machine } from "./machine.ts";
+import { machineOf } from "./on-demand.ts";
 import { executable } from "./pages.ts";
+import { ENTER } from "./program.ts";
 import { registers } from "./routines/arguments.ts";
 import { exp, log, tanh } from "./routines/functions.ts";
 import { digest, noise } from "./testing/numbers.ts";
 import { GuardedHeap } from "./testing/guarded.ts";
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const COUNT = 2 ** 16;
 
 /** A function of every number of a list, by code written for it. */
-function values(code: Exclude<CpuCode, "wasm">, write: (m: Machine) => void, given: Float32Array): Float32Array {
-  const { machine, enter } = machineOf(code);
-  const entered = enter();
-  const routine = machine.begin();
+function values(code: NativeName, write: (m: Machine) => void, given: Float32Array): Float32Array {
+  const { machine } = machineOf(sharedCode(code));
   const { at, count } = registers(machine, { at: "address", count: "number" } as const);
   machine.steps(count, machine.lanes, () => {
     machine.load(0, { word: at });
@@ -26,15 +26,12 @@ function values(code: Exclude<CpuCode, "wasm">, write: (m: Machine) => void, giv
   machine.end();
   const address = executable(machine.finish());
   using heap = new GuardedHeap(2 ** 21);
-  const on = new Caller(
-    { ...mappedCode(code), address, enter: entered },
-    heap,
-    heap.part(2 ** 12, "begin"),
-    heap.parts,
-  );
+  const native = mappedCode(code);
+  const addressOf = (routine: number) => (routine === ENTER ? native.addressOf(ENTER) : address);
+  const on = new Caller({ ...native, addressOf }, heap, heap.part(2 ** 12, "begin"), heap.parts);
   const place = heap.part(given.length * 4, "end");
   heap.floats.set(given, place / 4);
-  on.call(routine, place, given.length);
+  on.call(ENTER + 1, place, given.length);
   return heap.floats.slice(place / 4, place / 4 + given.length);
 }
 

@@ -8,6 +8,7 @@ import { GEMM } from "../families/gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
 import { BLOCK, BLOCKS, type Blocks, STORED, type Stored } from "./machine.ts";
+import { LISTED_TERMS } from "./routines/layout.ts";
 import { fuzz, type Kernel, type Operands, type Trial } from "./testing/trial.ts";
 
 const ONE = 0x3f800000;
@@ -68,6 +69,9 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
 
 const deltas = fc.record({
   ...sizes,
+  /** Also as many as a list leads to. */
+  terms: fc.oneof(sizes.terms, fc.integer({ min: 1000, max: 2100 })),
+  listTerms: fc.constantFrom(256, 1024, LISTED_TERMS),
   fastCount: upTo(80),
   /** Formats, two-bit codes; drawn: dense, sparse, very sparse. */
   storage: fc.constantFrom(0, 1, 2, CODES_STORAGE, 4, 6, 7),
@@ -76,7 +80,7 @@ const deltas = fc.record({
 });
 
 function delta(placed: Operands, shape: Shape<typeof deltas>): Trial {
-  const { rows, cols, terms, fastCount, storage, transposed, accumulate } = shape;
+  const { rows, cols, terms, listTerms, fastCount, storage, transposed, accumulate } = shape;
   const isCodes = storage === CODES_STORAGE;
   const stored = STORED[storage];
   const b = isCodes
@@ -97,7 +101,7 @@ function delta(placed: Operands, shape: Shape<typeof deltas>): Trial {
     slow: slow.at,
     slowPitch: slow.pitch,
   };
-  const basis = { storage, at: b.at, rowBytes: b.pitch, codes: b.at, codesPitch: b.pitch, listTerms: 256 };
+  const basis = { storage, at: b.at, rowBytes: b.pitch, codes: b.at, codesPitch: b.pitch, listTerms };
   const target = { target: y.at, pitch: y.pitch, transposed, accumulate, scale: ONE };
   const values = { ...words, ...drawn, ...scaled, ...basis, ...target, terms };
   return { kernel: isCodes ? TERNARY : DELTA, plain: DELTA, values, pieces: count, results: [y], tolerance: 1e-4 };

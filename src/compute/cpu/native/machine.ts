@@ -46,10 +46,9 @@ export interface Machine {
   /** Rows of a tile of whole numbers, which needs twice the registers. */
   readonly wholeRows: number;
 
-  /** A routine's begin, which a multiple of 16 bytes is; returns where it is. */
-  begin(): number;
+  /** Ends a routine. */
   end(): void;
-  /** All of the code. */
+  /** What was written since this was asked last, which runs wherever it lies. */
   finish(): Uint8Array<ArrayBuffer>;
 
   /** word = the argument of this number. */
@@ -71,7 +70,7 @@ export interface Machine {
 
   zero(to: Lanes): void;
   load(to: Lanes, at: At, count?: Count): void;
-  /** The line at an address will be read soon; there need not be one. */
+  /** Brings the line at an address to the second cache; there need not be one. */
   prefetch(at: At): void;
   store(from: Lanes, at: At, count?: Count): void;
   /** Numbers of a format, as f32. */

@@ -15,7 +15,7 @@ const PROGRAM = `
       return sum + Number("0x" + to) - Number("0x" + from);
     }, 0);
     const codes = availableCodes();
-    const { passed } = chooseCode(undefined, () => undefined);
+    const { passed } = chooseCode(undefined);
     const before = mapped();
     for (let turn = 0; turn < 16; turn++) try { executable(new Uint8Array(2 ** 24)); } catch {}
     console.log(JSON.stringify({ codes, passed, leaked: mapped() - before > 2 ** 27 }));

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { Caller } from "./caller.ts";
-import { availableCodes, type CpuCode, mappedCode } from "./choose.ts";
+import { type NativeName } from "./choose.ts";
+import { CODES, mappedCode } from "./testing/codes.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { STORED_BYTES, type Stored } from "./machine.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { decoded, digest, encoded, noise } from "./testing/numbers.ts";
 
-const CODES = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 19;
 const ONE = 0x3f800000;
 
@@ -20,11 +20,7 @@ interface Shape {
 }
 
 /** Values that a product must give, and what it gives, with its padding: exactly as large as rows of whole 16 bytes. */
-function run(
-  code: Exclude<CpuCode, "wasm">,
-  shape: Shape,
-  edge: Edge,
-): { found: Float32Array; wanted: Float64Array; most: number } {
+function run(code: NativeName, shape: Shape, edge: Edge): { found: Float32Array; wanted: Float64Array; most: number } {
   const { order, rows, cols, terms, stored, extras } = shape;
   using heap = new GuardedHeap(2 ** 25);
   const scratch = heap.part(SCRATCH, "begin");

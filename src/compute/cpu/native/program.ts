@@ -15,7 +15,7 @@ import { join, logSums, softmax } from "./routines/softmax.ts";
 import { weighted } from "./routines/weighted.ts";
 import { tile } from "./routines/tile.ts";
 
-/** Where routines begin, in bytes from the code's begin. */
+/** Routines by number. */
 export interface Routines {
   readonly copy: Readonly<Record<Stored, number>>;
   readonly panelFromRows: Readonly<Record<Stored, number>>;
@@ -48,11 +48,15 @@ export interface Routines {
   readonly slopes: { readonly queries: readonly number[]; readonly keys: readonly number[] };
 }
 
+/** The number of what JavaScript calls with a routine's address. */
+export const ENTER = 0;
+
 /** All routines for one processor. */
 export interface Program {
-  readonly code: Uint8Array<ArrayBuffer>;
-  /** What JavaScript calls with a routine's address. */
-  readonly enter: number;
+  /** `ENTER`, and all below. */
+  readonly count: number;
+  /** Code of the routine of this number, which runs wherever it lies. */
+  readonly write: (routine: number) => Uint8Array<ArrayBuffer>;
   readonly routines: Routines;
   readonly panelCols: number;
   readonly tileRows: number;
@@ -62,12 +66,14 @@ export interface Program {
 }
 
 /** @param enter writes what JavaScript calls, by the platform's convention */
-export function program(m: Machine, enter: () => number): Program {
+export function program(m: Machine, enter: () => void): Program {
+  const writers = [enter];
   const routine = (write: () => void): number => {
-    const begin = m.begin();
-    write();
-    m.end();
-    return begin;
+    writers.push(() => {
+      write();
+      m.end();
+    });
+    return writers.length - 1;
   };
   const stored = (write: (stored: Stored) => void): Record<Stored, number> => ({
     F32: routine(() => write("F32")),
@@ -81,7 +87,6 @@ export function program(m: Machine, enter: () => number): Program {
   const fewOfBlocks = (blocks: Blocks) => byRows(FEW_BLOCK_ROWS, (rows) => fewBlocks(m, rows, blocks));
   const halves = (blocks: Blocks) => [false, true].map((second) => routine(() => panelFromBlocks(m, blocks, second)));
   const byCap = (write: (caps: boolean) => void) => [false, true].map((caps) => routine(() => write(caps)));
-  const entered = enter();
   const routines: Routines = {
     copy: stored((format) => copy(m, format)),
     panelFromRows: stored((format) => panelFromRows(m, format)),
@@ -115,8 +120,11 @@ export function program(m: Machine, enter: () => number): Program {
     },
   };
   return {
-    code: m.finish(),
-    enter: entered,
+    count: writers.length,
+    write(number) {
+      writers[number]?.();
+      return m.finish();
+    },
     routines,
     panelCols: panelCols(m),
     tileRows: m.tile.rows,

@@ -1,336 +1,123 @@
-// Each kernel of machine code computes something small beside the module's before anything is trusted to it.
-import { KEYS, QUERIES } from "../families/attention-gradient.ts";
-import { ATTENTION } from "../families/attention.ts";
-import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
-import { CODES } from "../families/basis.ts";
-import { DELTA } from "../families/delta.ts";
+// No kernel of machine code is used before it has computed something small as the module does.
 import { GEMM } from "../families/gemm.ts";
-import { TERNARY } from "../families/ternary.ts";
-import type { Heaps } from "../heap.ts";
+import { NORMED_GEMM } from "../families/normed-linear.ts";
+import { SCRATCH_PITCH } from "../layout.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import type { NativeCode } from "./choose.ts";
+import { type Check, CHECKS, fill, ROOM } from "./checks.ts";
 import { nativeKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
-import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks, STORED, STORED_BYTES, type Stored } from "./machine.ts";
+import { BLOCKS, STORED } from "./machine.ts";
+import { nativeCode, type SharedCode } from "./on-demand.ts";
 
 /** Sums of a few hundred products of numbers up to 2 differ by less than this, whatever order they are added in. */
 const TOLERANCE = 1e-3;
 
-/** More terms than a partial sum has, rows that are several tiles, columns that fill no panel, and numbers from row to row of these. */
-const [TERMS, ROWS, COLS, ACROSS] = [288, 17, 37, 40];
-/** Terms that share a row of Ŝ's slow factor. */
-const FAST = 20;
-/** The bits of 1. */
-const ONE = 0x3f800000;
-const EIGHTH = 0x3e000000;
-/** Bytes of an operand, of a result, of parameters. */
-const ROOM = { operand: TERMS * ACROSS * 4, result: ACROSS * ACROSS * 4, parameters: 256 } as const;
+const FORMATS: readonly string[] = [...STORED, ...BLOCKS];
 
-/** Where operands and the result are. */
-interface Places {
-  readonly a: number;
-  readonly b: number;
-  readonly y: number;
-}
-
-/** One computation of both. */
-interface Check {
-  readonly name: string;
-  readonly kernel: CpuKernel<Members>;
-  /** The module's, where it is another one. */
-  readonly plain?: CpuKernel<Members>;
-  /** Of b; a is F32. */
-  readonly stored: Stored | Blocks;
-  readonly values: (places: Places) => Readonly<Record<string, number>>;
-  /** Writes what of the operands are no such numbers. */
-  readonly prepare?: (words: Uint32Array, places: Places) => void;
-}
-
-function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, stored: Stored): Check {
-  return {
-    name: `${name}, ${stored}`,
-    kernel: GEMM,
-    stored,
-    values: (places) => ({
-      ...places,
-      rows,
-      cols: COLS,
-      terms: TERMS,
-      aTerms,
-      bTerms,
-      dtype: STORED.indexOf(stored),
-      yPitch: ACROSS * 4,
-      aPitch: (aTerms === 1 ? ACROSS : TERMS) * 4,
-      bPitch: (bTerms === 1 ? ACROSS : TERMS) * STORED_BYTES[stored],
-      pieceRows: rows,
-      pieceCols: COLS,
-      pieces: 1,
-      scale: ONE,
-    }),
-  };
-}
-
-/** Scales of blocks lie behind these. */
-const SCALES_AT = 2 ** 14;
-
-function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks): Check {
-  const [cols, blocks] = bTerms === 1 ? [BLOCK, 1] : [COLS, TERMS / BLOCK];
-  return {
-    name: `${name}, ${stored}`,
-    kernel: GEMM,
-    stored,
-    values: (places) => ({
-      ...product(name, rows, 0, bTerms, "F32").values(places),
-      cols,
-      pieceCols: cols,
-      dtype: STORED.length + BLOCKS.indexOf(stored),
-      bPitch: blocks * BLOCK_BYTES[stored],
-      scales: places.b + SCALES_AT,
-      scalesPitch: blocks * 2,
-    }),
-  };
-}
-
-/** Where a has what gradients need of each token, and words from row to row of it. */
-const [STATS_AT, STATS_PITCH] = [2 ** 13, 20];
-
-/** Attention of a few tokens in two heads, which share a kv head, to as many keys as a chunk and a bit. */
-function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check {
-  const [tokens, keys, head] = [ROWS, 260, 8];
-  const width = 2 * head * 4;
-  return {
-    name: cap === 0 ? name : `${name} with soft cap`,
-    kernel,
-    stored: "F32",
-    values: ({ a, b, y }) => ({
-      tokens,
-      heads: 2,
-      kvHeads: 1,
-      group: 2,
-      head,
-      firstPosition: keys - tokens,
-      window: 0x7fffffff,
-      scale: EIGHTH,
-      cap,
-      q: a,
-      qPitch: width,
-      keys: b,
-      keysPitch: width,
-      values: b + head * 4,
-      valuesPitch: width,
-      y,
-      yPitch: width,
-      lse: y + tokens * width,
-      lsePitch: 16,
-      pieceTokens: tokens,
-      blocks: 1,
-      pieceHeads: 2,
-      headBlocks: 1,
-      parts: 1,
-      recordBytes: (4 + head) * 4,
-      pieces: 1,
-      positions: tokens,
-      dy: a + tokens * width,
-      dyPitch: width,
-      stats: a + STATS_AT,
-      statsPitch: 4 * STATS_PITCH,
-      dq: y,
-      dqPitch: width,
-      dkeys: y,
-      dkeysPitch: width,
-      dvalues: y + head * 4,
-      dvaluesPitch: width,
-      pieceRows: tokens,
-      chunk: 256,
-    }),
-    // The first and the last key of each token; the other two numbers are as good as any.
-    prepare: (words, { a }) => {
-      const stats = (a + STATS_AT) / 4;
-      for (let token = 0; token < STATS_PITCH; token++) {
-        words[stats + token] = token < tokens ? 0 : 0x7fffffff;
-        words[stats + STATS_PITCH + token] = token < tokens ? token : 0;
-      }
-    },
-  };
-}
-
-/** Codes of a ternary B̂ lie behind λ. */
-const CODES_AT = 2 ** 11;
-
-function deltaValues({ a, b, y }: Places, transposed: number): Readonly<Record<string, number>> {
-  return {
-    storage: 0,
-    at: a,
-    rowBytes: TERMS * 4,
-    lambda: a,
-    fastCount: FAST,
-    fast: b,
-    fastPitch: ACROSS * 4,
-    slow: b + FAST * ACROSS * 4,
-    slowPitch: ACROSS * 4,
-    rows: ROWS,
-    cols: COLS,
-    terms: TERMS,
-    scale: ONE,
-    target: y,
-    pitch: ACROSS * 4,
-    transposed,
-    pieceRows: ROWS,
-    pieceCols: COLS,
-    pieces: 1,
-  };
-}
-
-const CHECKS: readonly Check[] = [
-  ...BLOCKS.flatMap((stored) => [
-    blockProduct("x Wᵀ of a row", 1, 0, stored),
-    blockProduct("x Wᵀ", ROWS, 0, stored),
-    blockProduct("xW", ROWS, 1, stored),
-  ]),
-  ...STORED.flatMap((stored) => [
-    product("x Wᵀ of few rows", 3, 0, 0, stored),
-    product("x Wᵀ", ROWS, 0, 0, stored),
-    product("xW", ROWS, 0, 1, stored),
-  ]),
-  product("xᵀW", ROWS, 1, 1, "F32"),
-  ...[0, ONE].flatMap((cap) => [
-    attended("attention", ATTENTION, cap),
-    attended("the gradient of attention's queries", QUERIES, cap),
-    attended("the gradients of attention's keys and values", KEYS, cap),
-  ]),
-  {
-    name: "gradients of λ and γ",
-    kernel: BASIS_GRADIENT,
-    stored: "F32",
-    values: ({ a, b, y }) => ({
-      storage: 0,
-      at: a,
-      rowBytes: ACROSS * 4,
-      rows: ROWS,
-      cols: COLS,
-      terms: TERMS,
-      right: b,
-      rightPitch: ACROSS * 4,
-      bases: 1,
-      rank: ROWS,
-      peft: 1,
-      a: b,
-      aPitch: ACROSS * 4,
-      lambda: b,
-      lambdaPitch: 4,
-      gamma: b,
-      gammaPitch: ACROSS * 4,
-      lambdaParts: y,
-      gammaParts: y + ACROSS * 4,
-      partPitch: ACROSS * 4,
-      sliceRows: ROWS,
-      blockCols: ACROSS,
-      blocks: 1,
-    }),
-  },
-  ...[0, 1].flatMap((transposed) => [
-    {
-      name: transposed === 1 ? "ΔWᵀ" : "ΔW",
-      kernel: DELTA,
-      stored: "F32" as const,
-      values: (places: Places) => deltaValues(places, transposed),
-    },
-    {
-      name: transposed === 1 ? "ternary ΔWᵀ" : "ternary ΔW",
-      kernel: TERNARY,
-      plain: DELTA,
-      stored: "F32" as const,
-      values: (places: Places) => ({
-        ...deltaValues(places, transposed),
-        storage: CODES,
-        at: places.a + CODES_AT,
-        rowBytes: TERMS / 4,
-        codes: places.a + CODES_AT,
-        codesPitch: TERMS / 4,
-        listTerms: 256,
-      }),
-      prepare: (words: Uint32Array, { a }: Places) => {
-        // 1 and 2, and no 3.
-        for (let at = (a + CODES_AT) / 4; at < (a + ROOM.operand) / 4; at++) {
-          const codes = words[at] ?? 0;
-          words[at] = codes & ~((codes >>> 1) & 0x55555555);
-        }
-      },
-    },
-  ]),
-];
+/** Where operands and a worker's scratch are, in a memory of their own: a device's threads may be at work. */
+const [OPERANDS_AT, SCRATCH_AT] = [64, 2 ** 17];
+const PAGES = Math.ceil((SCRATCH_AT + SCRATCH_PITCH) / 2 ** 16);
 
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
 
-/** What there is to compute with, before there are workers. */
-interface Place {
-  readonly module: WebAssembly.Module;
-  readonly heaps: Heaps;
-  /** A worker's scratch in the first heap. */
-  readonly scratch: number;
+/** The module and machine code on one memory. */
+interface Bench {
+  readonly words: Uint32Array;
+  readonly natives: readonly Kernel[];
+  readonly exports: Readonly<Record<string, unknown>>;
 }
 
-/** @returns the first kernel that differs, in words; undefined where all is right */
-export function selfCheck(code: NativeCode, { module, heaps, scratch }: Place): string | undefined {
-  const [memory] = heaps.memories;
-  if (memory === undefined) return undefined;
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const natives = nativeKernels(code, memory, scratch, exports);
-  const { block } = heaps.take("self-check", 2 * (ROOM.operand + ROOM.result) + ROOM.parameters, { heap: 0 });
-  try {
-    const words = new Uint32Array(memory.buffer);
-    return CHECKS.find((check) => {
-      const { kernel, plain = kernel } = check;
-      const native = natives[FMA_KERNELS.indexOf(kernel.name)] as Kernel;
-      return differ(words, block.at, scratch, check, [
-        { kernel, run: native },
-        { kernel: plain, run: exports[plain.name] as Kernel },
-      ]);
-    })?.name;
-  } finally {
-    heaps.give(block, 0);
+/** Machine code, and which of its kernels compute right here. */
+export class CheckedCode {
+  readonly #native: SharedCode;
+  readonly #module: WebAssembly.Module;
+  /** By kernel and format; by check. */
+  readonly #known = new Map<string, boolean>();
+  readonly #outcomes = new Map<Check, boolean>();
+  #bench: Bench | undefined;
+  /** Told what differs, in words. */
+  onFault: ((fault: string) => void) | undefined;
+
+  constructor(native: SharedCode, module: WebAssembly.Module) {
+    this.#native = native;
+    this.#module = module;
   }
+
+  /**
+   * Whether a kernel computes right.
+   * @param dtype of products: the format of a matrix, as parameters number it
+   */
+  has({ name }: CpuKernel<Members>, dtype?: number): boolean {
+    const key = dtype === undefined ? name : `${name} ${dtype}`;
+    let isRight = this.#known.get(key);
+    if (isRight === undefined) {
+      isRight = CHECKS.filter((check) => concerns(check, name, dtype)).every((check) => this.#isRight(check));
+      this.#known.set(key, isRight);
+    }
+    return isRight;
+  }
+
+  /** Whatever differs, of all that there is, in words. */
+  faults(): string[] {
+    return CHECKS.filter((check) => !this.#isRight(check)).map((check) => this.#inWords(check));
+  }
+
+  #isRight(check: Check): boolean {
+    let isRight = this.#outcomes.get(check);
+    if (isRight === undefined) {
+      this.#bench ??= benchOf(this.#native, this.#module);
+      isRight = !differ(this.#bench, check);
+      this.#outcomes.set(check, isRight);
+      if (!isRight) this.onFault?.(this.#inWords(check));
+    }
+    return isRight;
+  }
+
+  #inWords({ name }: Check): string {
+    return `${this.#native.code}: ${name} differs from WebAssembly's`;
+  }
+}
+
+/** One of each code serves all devices of the process. */
+const checked = new Map<SharedCode, CheckedCode>();
+
+export function checkedCode(native: SharedCode, module: WebAssembly.Module): CheckedCode {
+  const found = checked.get(native) ?? new CheckedCode(native, module);
+  checked.set(native, found);
+  return found;
+}
+
+function concerns({ kernel, stored }: Check, name: string, dtype: number | undefined): boolean {
+  // The product of rows that are normalized first is the plain one; the module normalizes them.
+  if (kernel.name !== (name === NORMED_GEMM.name ? GEMM.name : name)) return false;
+  return dtype === undefined || FORMATS[dtype] === stored;
+}
+
+function benchOf(native: SharedCode, module: WebAssembly.Module): Bench {
+  const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const natives = nativeKernels(() => nativeCode(native), memory, SCRATCH_AT, exports);
+  return { words: new Uint32Array(memory.buffer), natives, exports };
 }
 
 /** Whether two kernels make something else of the same numbers. */
 function differ(
-  words: Uint32Array,
-  begin: number,
-  scratch: number,
-  { stored, values, prepare }: Check,
-  kernels: readonly { readonly kernel: CpuKernel<Members>; readonly run: Kernel }[],
+  { words, natives, exports }: Bench,
+  { kernel, plain = kernel, stored, values, prepare }: Check,
 ): boolean {
-  const [a, b, y] = [begin, begin + ROOM.operand, begin + 2 * ROOM.operand];
+  const [a, b, y] = [OPERANDS_AT, OPERANDS_AT + ROOM.operand, OPERANDS_AT + 2 * ROOM.operand];
   const parameters = y + 2 * ROOM.result;
   fill(words, a, "F32");
   fill(words, b, stored);
   prepare?.(words, { a, b, y });
-  const results = kernels.map(({ kernel, run }, at) => {
-    const given = values({ a, b, y: y + at * ROOM.result });
-    Object.keys(kernel.members).forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
-    words.fill(0, (y + at * ROOM.result) / 4, (y + (at + 1) * ROOM.result) / 4);
-    run(parameters, 0, scratch);
-    return new Float32Array(words.buffer, y + at * ROOM.result, ROOM.result / 4);
-  });
-  const [ours, theirs] = results;
-  return ours === undefined || ours.some((value, at) => !(Math.abs(value - (theirs?.[at] ?? NaN)) < TOLERANCE));
-}
-
-/** Numbers of both signs, up to 2. */
-function fill(words: Uint32Array, at: number, stored: Stored | Blocks): void {
-  if (stored === "Q8_0" || stored === "Q4_0") {
-    const bytes = new Uint8Array(words.buffer, at, SCALES_AT);
-    bytes.forEach((_, index) => (bytes[index] = index * 37));
-    // 2^-8.
-    new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(0x1c00);
-    return;
-  }
-  if (stored === "F32") {
-    const numbers = new Float32Array(words.buffer, at, ROOM.operand / 4);
-    numbers.forEach((_, index) => (numbers[index] = Math.sin(index * 1.7)));
-    return;
-  }
-  const [least, span] = stored === "F16" ? [0x3800, 0x7ff] : [0x3f00, 0xff];
-  const halves = new Uint16Array(words.buffer, at, ROOM.operand / 2);
-  halves.forEach((_, index) => (halves[index] = ((index % 3) << 15) | (least + ((index * 37) & span))));
+  const compute = ({ members }: CpuKernel<Members>, run: Kernel, y: number): Float32Array => {
+    const given = values({ a, b, y });
+    Object.keys(members).forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
+    words.fill(0, y / 4, (y + ROOM.result) / 4);
+    run(parameters, 0, SCRATCH_AT);
+    return new Float32Array(words.buffer, y, ROOM.result / 4);
+  };
+  const ours = compute(kernel, natives[FMA_KERNELS.indexOf(kernel.name)] as Kernel, y);
+  const theirs = compute(plain, exports[plain.name] as Kernel, y + ROOM.result);
+  return ours.some((value, at) => !(Math.abs(value - (theirs[at] ?? NaN)) < TOLERANCE));
 }

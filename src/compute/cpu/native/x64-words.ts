@@ -42,9 +42,8 @@ export abstract class X64Words {
    * Of 32-bit arguments the upper halves may hold anything.
    * @param windows its convention passes them elsewhere, and has xmm6 to xmm15 kept
    */
-  enter(windows: boolean): number {
+  enter(windows: boolean): void {
     const code = this.code;
-    const begin = this.begin();
     const room = windows ? 10 * 16 : 0;
     for (const register of SAVED) code.push(register);
     // Eight pushes and the return address: another 8 bytes make whole vectors.
@@ -66,12 +65,6 @@ export abstract class X64Words {
     code.add(rsp, room + 8);
     for (const register of SAVED.toReversed()) code.pop(register);
     this.end();
-    return begin;
-  }
-
-  begin(): number {
-    this.code.align(16, 0xcc);
-    return this.code.length;
   }
 
   end(): void {

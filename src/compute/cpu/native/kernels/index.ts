@@ -1,5 +1,5 @@
 import { Caller, heapOf, type ModuleParts } from "../caller.ts";
-import type { NativeCode } from "../choose.ts";
+import type { NativeCode } from "../on-demand.ts";
 import { attentionKeys, attentionQueries } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
 import { basisGradient } from "./basis-gradient.ts";
@@ -25,15 +25,19 @@ const KERNELS: readonly NativeKernel[] = [
 /** What the module exports. */
 type Exports = Readonly<Record<string, unknown>>;
 
-/** The kernels of FMA_KERNELS on a heap. */
+/**
+ * The kernels of FMA_KERNELS on a heap.
+ * @param code asked for when one of them is first called
+ */
 export function nativeKernels(
-  code: NativeCode,
+  code: () => NativeCode,
   memory: WebAssembly.Memory,
   scratch: number,
   exports: Exports,
 ): ((parameters: number, piece: number) => void)[] {
-  const on = new Caller(code, heapOf(memory), scratch, modulePartsOf(exports));
-  return KERNELS.map((kernel) => (parameters, piece) => kernel(on, parameters, piece));
+  let on: Caller | undefined;
+  const caller = () => (on ??= new Caller(code(), heapOf(memory), scratch, modulePartsOf(exports)));
+  return KERNELS.map((kernel) => (parameters, piece) => kernel(caller(), parameters, piece));
 }
 
 /** Parts of the module that kernels of machine code call. */

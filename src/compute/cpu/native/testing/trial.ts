@@ -3,14 +3,13 @@
 import { expect } from "bun:test";
 import fc from "fast-check";
 import type { CpuKernel, Members } from "../../parameters.ts";
-import { availableCodes, type CpuCode, mappedCode } from "../choose.ts";
+import { CODES, mappedCode } from "./codes.ts";
 import { nativeKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
 import { BLOCK, BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
 import { type Edge, GuardedHeap } from "./guarded.ts";
 import { encoded, noise } from "./numbers.ts";
 
-const NATIVE = availableCodes().filter((code): code is Exclude<CpuCode, "wasm"> => code !== "wasm");
 const SCRATCH = 2 ** 20;
 
 type Values = Readonly<Record<string, number>>;
@@ -59,6 +58,13 @@ export class Operands {
       at,
     );
     return { at, pitch: width * each, bytes };
+  }
+
+  /** Whole numbers, one after the other. */
+  list(count: number, value: (index: number) => number): number {
+    const at = this.heap.part(count * 4, this.edge);
+    for (let index = 0; index < count; index++) this.heap.words()[at / 4 + index] = value(index);
+    return at;
   }
 
   /** Two-bit codes in rows of whole words. */
@@ -128,8 +134,8 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
     const { exports } = heap;
     const module = compute?.(exports) ?? (exports[plain.name] as Kernel);
     const wanted = run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
-    const found = NATIVE.map((code) => {
-      const native = nativeKernels(mappedCode(code), heap.memory, scratch, exports)[
+    const found = CODES.map((code) => {
+      const native = nativeKernels(() => mappedCode(code), heap.memory, scratch, exports)[
         FMA_KERNELS.indexOf(kernel.name)
       ] as Kernel;
       return run(heap, trial, values, kernel, parameters, scratch, native);

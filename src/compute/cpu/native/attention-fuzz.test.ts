@@ -1,0 +1,122 @@
+// Attention and its gradients in machine code, on shapes that nobody chose.
+import { test } from "bun:test";
+import fc from "fast-check";
+import { KEYS, QUERIES } from "../families/attention-gradient.ts";
+import { ATTENTION, CHUNK, MOST_PAIRS } from "../families/attention.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
+import { bitsOf } from "./routines/functions.ts";
+import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
+
+const upTo = (max: number) => fc.integer({ min: 1, max });
+
+const attended = fc.record({
+  tokens: fc.oneof(upTo(3), upTo(40)),
+  /** Keys of a cache, before those of the tokens. */
+  before: fc.oneof(fc.constant(0), upTo(40), fc.integer({ min: 240, max: 530 })),
+  group: upTo(5),
+  kvHeads: upTo(3),
+  fours: upTo(10),
+  cap: fc.constantFrom(0, 1.5),
+  window: fc.oneof(fc.constant(0x7fffffff), upTo(300)),
+  /** Tokens of a sequence, which follow one another; 0: all are one. */
+  sequence: fc.oneof(fc.constant(0), upTo(20)),
+});
+
+type Shape = typeof attended extends fc.Arbitrary<infer T> ? T : never;
+
+/** What all three have in common: operands, and the keys that each token sees. */
+function given(placed: Operands, { tokens, before, group, kvHeads, fours, cap, window, sequence }: Shape) {
+  const [heads, head, positions] = [group * kvHeads, fours * 4, before + tokens];
+  const [q, keys, values] = [
+    placed.matrix(tokens, heads * head),
+    placed.matrix(positions, kvHeads * head),
+    placed.matrix(positions, kvHeads * head),
+  ];
+  const first = (token: number) => (sequence === 0 ? 0 : token - (token % sequence));
+  const last = (token: number) => before + token;
+  const words = {
+    tokens,
+    heads,
+    kvHeads,
+    group,
+    head,
+    firstPosition: before,
+    window,
+    scale: bitsOf(1 / 2),
+    cap: bitsOf(cap),
+    q: q.at,
+    qPitch: q.pitch,
+    keys: keys.at,
+    keysPitch: keys.pitch,
+    values: values.at,
+    valuesPitch: values.pitch,
+    firsts: sequence === 0 ? 0 : placed.list(tokens, first),
+    lasts: sequence === 0 ? 0 : placed.list(tokens, last),
+  };
+  const seen = { first: (token: number) => Math.max(first(token), last(token) + 1 - window), last };
+  return { words, seen, positions, head, heads };
+}
+
+function attention(placed: Operands, shape: Shape & { readonly inParts: boolean }): Trial {
+  const { words, positions, head, heads } = given(placed, shape);
+  const { tokens, group, kvHeads, inParts } = shape;
+  const [y, lse] = [placed.matrix(tokens, heads * head, "F32", 0), placed.matrix(tokens, heads, "F32", 0)];
+  const parts = inParts ? Math.ceil(positions / CHUNK) : 1;
+  const record = 4 + Math.ceil(head / 8) * 8;
+  const records = placed.matrix(tokens * heads * parts, record);
+  const pieceTokens = Math.min(tokens, Math.floor(MOST_PAIRS / group));
+  const blocks = Math.ceil(tokens / pieceTokens);
+  const pieces = blocks * kvHeads * parts;
+  const results = { y: y.at, yPitch: y.pitch, lse: lse.at, lsePitch: lse.pitch };
+  const cut = { pieceTokens, blocks, pieceHeads: group, headBlocks: 1, parts, recordBytes: record * 4, pieces };
+  const values = { ...words, ...results, ...cut, records: parts === 1 ? 0 : records.at };
+  return { kernel: ATTENTION, plain: ATTENTION, values, pieces, results: [y, lse], tolerance: 1e-4 };
+}
+
+const PIECE_ROWS = 32;
+
+function gradient(of: CpuKernel<Members>) {
+  return (placed: Operands, shape: Shape): Trial => {
+    const { words, seen, positions, head, heads } = given(placed, shape);
+    const { tokens, kvHeads } = shape;
+    const [dy, dq] = [placed.matrix(tokens, heads * head), placed.matrix(tokens, heads * head, "F32", 0)];
+    const [dkeys, dvalues] = [
+      placed.matrix(positions, kvHeads * head, "F32", 0),
+      placed.matrix(positions, kvHeads * head, "F32", 0),
+    ];
+    // Of each head two numbers, which are as good as any; nobody stands behind the last token.
+    const stats = placed.matrix(2 + 2 * heads, tokens, "F32", 0);
+    const rows = placed.heap.words();
+    for (let token = 0; token < stats.pitch / 4; token++) {
+      rows[stats.at / 4 + token] = token < tokens ? seen.first(token) : 0x7fffffff;
+      rows[(stats.at + stats.pitch) / 4 + token] = token < tokens ? seen.last(token) : 0;
+    }
+    const values = {
+      ...words,
+      positions,
+      dy: dy.at,
+      dyPitch: dy.pitch,
+      stats: stats.at,
+      statsPitch: stats.pitch,
+      dq: dq.at,
+      dqPitch: dq.pitch,
+      dkeys: dkeys.at,
+      dkeysPitch: dkeys.pitch,
+      dvalues: dvalues.at,
+      dvaluesPitch: dvalues.pitch,
+      pieceRows: PIECE_ROWS,
+      chunk: 256,
+    };
+    const isQueries = of === QUERIES;
+    const pieces = isQueries ? Math.ceil(tokens / PIECE_ROWS) * heads : Math.ceil(positions / PIECE_ROWS) * kvHeads;
+    return { kernel: of, plain: of, values, pieces, results: isQueries ? [dq] : [dkeys, dvalues], tolerance: 1e-4 };
+  };
+}
+
+test("attention of any shape, its chunks together or apart", () =>
+  fuzz(
+    fc.tuple(attended, fc.boolean()).map(([shape, inParts]) => ({ ...shape, inParts })),
+    attention,
+  ));
+test("gradients of queries of any shape", () => fuzz(attended, gradient(QUERIES)));
+test("gradients of keys and values of any shape", () => fuzz(attended, gradient(KEYS)));
