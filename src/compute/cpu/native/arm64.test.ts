@@ -111,7 +111,7 @@ test("loads and stores", () => {
         [`ldr w${Math.min(t, 30)}, [${text}, ${units * 4}]`, (code) => code.ldrw(Math.min(t, 30), memory(units * 4))],
         [`ldr x${Math.min(t, 30)}, [${text}, ${units * 8}]`, (code) => code.ldrx(Math.min(t, 30), memory(units * 8))],
         [`str x${Math.min(t, 30)}, [${text}, ${units * 8}]`, (code) => code.strx(Math.min(t, 30), memory(units * 8))],
-        [`prfm pldl1keep, [${text}, ${units * 8}]`, (code) => code.prfm(memory(units * 8))],
+        [`prfm pldl2keep, [${text}, ${units * 8}]`, (code) => code.prfm(memory(units * 8))],
       ]);
     }),
   );

@@ -82,7 +82,8 @@ export class Arm64 extends Code {
   ldrx = (t: number, from: Arm64Memory): void => this.#memory(0xf9400000, 8, t, from);
   strx = (t: number, to: Arm64Memory): void => this.#memory(0xf9000000, 8, t, to);
   /** Soon to be read, into the first cache. */
-  prfm = (from: Arm64Memory): void => this.#memory(0xf9800000, 8, 0, from);
+  /** Into the second cache. */
+  prfm = (from: Arm64Memory): void => this.#memory(0xf9800000, 8, 2, from);
 
   // general registers
   add = (d: number, n: number, m: number): void => this.#three(0x8b000000, d, n, m);

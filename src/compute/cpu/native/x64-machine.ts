@@ -32,7 +32,7 @@ export class X64Machine extends X64Words implements Machine {
   }
 
   prefetch(from: At): void {
-    this.code.prefetcht0(memory(from));
+    this.code.prefetcht1(memory(from));
   }
 
   store(from: Lanes, to: At, count: Count = "all"): void {

@@ -184,7 +184,7 @@ test("general registers", () => {
           ] as const,
       ),
     ),
-    ...MEMORY.map((memory) => ["prefetcht0", [memory]] as const),
+    ...MEMORY.map((memory) => ["prefetcht1", [memory]] as const),
     ...registers.flatMap(
       (one) =>
         [

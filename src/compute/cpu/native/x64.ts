@@ -174,7 +174,7 @@ export class X64 extends X64Code {
   jae = (label: Label): void => this.#jump([0x0f, 0x83], label);
   je = (label: Label): void => this.#jump([0x0f, 0x84], label);
   jne = (label: Label): void => this.#jump([0x0f, 0x85], label);
-  prefetcht0 = (from: Memory): void => this.integers([0x0f, 0x18], 1, from, 0);
+  prefetcht1 = (from: Memory): void => this.integers([0x0f, 0x18], 2, from, 0);
   cpuid = (): void => this.bytes([0x0f, 0xa2]);
   xgetbv = (): void => this.bytes([0x0f, 0x01, 0xd0]);
 

@@ -67,7 +67,8 @@ export function multiplyBlocks(
         const ds = panelScales + ((first - begin) / BLOCK) * panelCols * 4;
         if (rows <= FEW_BLOCK_ROWS) {
           const few = routines.fewBlocks[w.stored][rows] ?? 0;
-          on.call(few, offset, blocks, from, factors, ds, sums, ...BYTES);
+          const ahead = w.b + (col + panelCols) * w.bPitch + panelCols * offset;
+          on.call(few, offset, blocks, from, factors, ds, sums, ...BYTES, ahead);
         } else {
           on.call(routines.panelOfBlocks[w.stored], offset, blocks, panel, ...BYTES);
           multiplyWhole(on, from, factors, rows, panel, ds, blocks, sums);

@@ -102,7 +102,9 @@ export function multiplyFew(
     for (let first = 0; first < p.terms; first += BLOCK_TERMS) {
       const terms = Math.min(BLOCK_TERMS, p.terms - first);
       const x = p.a + firstRow * p.aPitch + first * 4;
-      on.call(routine, first * STORED_BYTES[stored], terms, x, p.aPitch, sums, column);
+      const bytes = STORED_BYTES[stored];
+      const ahead = p.b + (firstCol + col + fewCols) * p.bPitch + fewCols * first * bytes;
+      on.call(routine, first * bytes, terms, x, p.aPitch, sums, column, ahead);
       storeSums(on, sums, fewCols * 4, rows, count, targetOf(p, firstRow, firstCol + col, first === 0));
     }
   }

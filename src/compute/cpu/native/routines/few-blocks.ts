@@ -2,13 +2,10 @@
 // brought to their lanes: whole numbers, so the sums are those of blocks.ts, to the last bit.
 import { BLOCK, BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
-import { panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
+import { LINE, panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
 
 /** Rows of x at most. */
 export const FEW_BLOCK_ROWS = 2;
-
-/** Bytes that are asked of memory before they are read. */
-const AHEAD = 256;
 
 export const FEW_BLOCKS = {
   /** Of the first block, in every row of the matrix. */
@@ -21,10 +18,12 @@ export const FEW_BLOCKS = {
   to: "address",
   nibbles: "f32",
   eights: "f32",
+  /** As of `FEW`. */
+  ahead: "address",
 } as const;
 
 export function fewBlocks(m: Machine, rows: number, stored: Blocks): void {
-  const { offset, blocks, x, scales, panelScales, to, others } = registers(m, FEW_BLOCKS, 2);
+  const { offset, blocks, x, scales, panelScales, to, ahead, others } = registers(m, FEW_BLOCKS, 2);
   const [here = 0, row = 0] = others;
   const { lanes } = m;
   const { vectors } = m.tile;
@@ -36,13 +35,15 @@ export function fewBlocks(m: Machine, rows: number, stored: Blocks): void {
   m.heap(here);
   m.add(here, offset);
   for (let of = 0; of < rows; of++) for (let vector = 0; vector < vectors; vector++) m.zero(sum(of, vector));
+  const bytes = panelCols(m) * BLOCK_BYTES[stored];
   m.steps(blocks, 1, () => {
     for (let vector = 0; vector < vectors; vector++) {
       for (let of = 0; of < rows; of++) {
         for (let at = 0; at < lanes; at++) {
           const from = { word: here, index: row };
           m.argument(row, ROWS_AT + vector * lanes + at);
-          if (of === 0) m.prefetch({ ...from, offset: AHEAD });
+          const line = (vector * lanes + at) * LINE;
+          if (of === 0 && line < bytes) m.prefetch({ word: ahead, offset: line });
           for (let part = 0; part < BLOCK / 2 / lanes; part++) {
             const product = part === 0 ? at : temporary;
             m.readPairs(product, from, stored, part, constants);
@@ -57,6 +58,7 @@ export function fewBlocks(m: Machine, rows: number, stored: Blocks): void {
       }
     }
     m.add(here, { bytes: BLOCK_BYTES[stored] });
+    m.add(ahead, { bytes });
     m.add(x, { bytes: BLOCK * 2 });
     m.add(panelScales, { bytes: panelCols(m) * 4 });
   });

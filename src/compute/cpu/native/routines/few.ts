@@ -2,10 +2,7 @@
 // registers and multiplied there, and no panel is written. The sums are those of tile.ts, to the last bit.
 import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
-import { ROWS_AT } from "./layout.ts";
-
-/** Bytes that are asked of memory before they are read: of so many rows side by side no processor foresees it. */
-const AHEAD = 256;
+import { LINE, ROWS_AT } from "./layout.ts";
 
 /** Rows of x at most. */
 export const FEW_ROWS = 4;
@@ -19,10 +16,12 @@ export const FEW = {
   to: "address",
   /** Room for a column. */
   column: "address",
+  /** What will be read next, as long as this is: it is asked of memory meanwhile, as of rows side by side no processor foresees it. */
+  ahead: "address",
 } as const;
 
 export function few(m: Machine, rows: number, stored: Stored): void {
-  const { offset, terms, x, xPitch, to, column, others } = registers(m, FEW, rows + 1);
+  const { offset, terms, x, xPitch, to, column, ahead, others } = registers(m, FEW, rows + 1);
   const [row = 0, ...further] = others;
   const xs = [x, ...further.slice(0, rows - 1)];
   const here = further[rows - 1] ?? 0;
@@ -55,7 +54,6 @@ export function few(m: Machine, rows: number, stored: Stored): void {
     eachSquare(() => {
       for (let at = 0; at < m.lanes; at++) {
         m.argumentBehind(row, ROWS_AT + at, square);
-        m.prefetch({ word: here, index: row, offset: AHEAD });
         if (pairs) m.load(at, { word: here, index: row });
         else m.read(at, { word: here, index: row }, stored);
       }
@@ -69,7 +67,9 @@ export function few(m: Machine, rows: number, stored: Stored): void {
           m.broadcast(factor, { word, offset: term * 4 });
           m.fma(sums[at] ?? 0, factor, numbers);
         });
+      const bytes = m.lanes * step * STORED_BYTES[stored];
       columns.forEach((both, at) => {
+        if (at * LINE < bytes) m.prefetch({ word: ahead, offset: at * LINE });
         if (!pairs) return multiply(both, at);
         m.lowerHalves(low, both);
         multiply(low, 2 * at);
@@ -77,6 +77,7 @@ export function few(m: Machine, rows: number, stored: Stored): void {
         multiply(both, 2 * at + 1);
       });
       xs.forEach((_, at) => m.store(sums[at] ?? 0, sum(at)));
+      m.add(ahead, { bytes });
     });
     m.add(here, { bytes: step * STORED_BYTES[stored] });
     for (const word of xs) m.add(word, { bytes: step * 4 });

@@ -16,6 +16,9 @@ export const WHOLE_PITCH = BLOCK_TERMS * 2 + 64;
  */
 export const ROWS_AT = 16;
 
+/** Bytes that one request brings from memory. */
+export const LINE = 64;
+
 /** Terms of a panel at most that lists lead into. */
 export const LISTED_TERMS = 2048;
 
