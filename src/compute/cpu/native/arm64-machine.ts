@@ -87,6 +87,11 @@ export class Arm64Machine implements Machine {
     this.#code.ldrw(word(to), this.#memory(from, 4));
   }
 
+  loadWords(first: Word, second: Word, from: At): void {
+    this.loadWord(first, from);
+    this.loadWord(second, { ...from, offset: (from.offset ?? 0) + 4 });
+  }
+
   add(to: Word, what: Word | { readonly bytes: number }): void {
     if (typeof what === "number") return this.#code.add(word(to), word(to), word(what));
     if (what.bytes < 4096) return this.#code.addi(word(to), word(to), what.bytes);

@@ -69,7 +69,7 @@ export function chooseCode(wanted: string | undefined): Chosen {
 
 function unavailable(wanted: string, codes: readonly CpuCode[]): RandloraError {
   const known: readonly string[] = CPU_CODES;
-  const what = known.includes(wanted) ? "does not run on this machine" : "is no code of the CPU device";
+  const what = known.includes(wanted) ? (reason ?? "does not run on this machine") : "is no code of the CPU device";
   return new RandloraError(
     "usage",
     `${VARIABLE}=${wanted}: ${what}`,

@@ -63,6 +63,8 @@ export interface Machine {
   zeroWord(to: Word): void;
   /** word = the 32 bits at an address. */
   loadWord(to: Word, at: At): void;
+  /** Two words = the 32 bits at an address, and those behind them. */
+  loadWords(first: Word, second: Word, at: At): void;
   add(to: Word, what: Word | { readonly bytes: number }): void;
   place(label: Label): void;
   /** Runs the body while there are `step` left in `left`, and takes them off. */

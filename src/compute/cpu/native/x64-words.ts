@@ -117,6 +117,12 @@ export abstract class X64Words {
     this.code.movd(word(to), memory(from));
   }
 
+  loadWords(first: Word, second: Word, from: At): void {
+    this.code.mov(word(second), memory(from));
+    this.code.movl(word(first), word(second));
+    this.code.shr(word(second), 32);
+  }
+
   add(to: Word, what: Word | { readonly bytes: number }): void {
     this.code.add(word(to), typeof what === "number" ? word(what) : what.bytes);
   }

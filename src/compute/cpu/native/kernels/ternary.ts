@@ -40,7 +40,8 @@ export function ternary(on: Caller, parameters: number, piece: number): void {
           setRows(on, x + col * xPitch, xPitch, cols, panelCols);
           on.call(on.routines.panelFromRows.F32, first * 4, terms, panel);
         }
-        sumLists(on, lists, rows, panel, terms, sums);
+        const next = { y: target.target + row * target.pitch + col * 4, pitch: target.pitch };
+        sumLists(on, lists, rows, panel, terms, sums, target.transposed === 0 ? next : undefined);
         storeDelta(on, target, row, rows, col, cols, first === 0, sums, turned);
       }
       row += rows;
@@ -48,10 +49,21 @@ export function ternary(on: Caller, parameters: number, piece: number): void {
   }
 }
 
-/** The sums of lists over a panel, behind whose terms there is room for another one. */
-export function sumLists(on: Caller, lists: number, rows: number, panel: number, terms: number, sums: number): void {
+/**
+ * The sums of lists over a panel, behind whose terms there is room for another one.
+ * @param next where they will be added to
+ */
+export function sumLists(
+  on: Caller,
+  lists: number,
+  rows: number,
+  panel: number,
+  terms: number,
+  sums: number,
+  next = { y: panel, pitch: 0 },
+): void {
   const { panelCols } = on.code;
   const none = panel / 4 + terms * panelCols;
   on.words(0).fill(0, none, none + panelCols);
-  on.call(on.routines.sumLists, lists, rows, panel, sums);
+  on.call(on.routines.sumLists, lists, rows, panel, sums, next.y, next.pitch);
 }

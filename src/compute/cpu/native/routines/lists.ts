@@ -1,7 +1,7 @@
 // Sums without products: lists say which terms of a panel a row of a ternary basis adds, and which it subtracts. Zeros cost nothing.
 import type { Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
-import { panelCols } from "./layout.ts";
+import { LINE, panelCols } from "./layout.ts";
 
 const SUM_LISTS = {
   /** Of each row: how many pairs there are, and these: where in the panel a term is that is added, and one that is subtracted. */
@@ -9,10 +9,13 @@ const SUM_LISTS = {
   rows: "number",
   panel: "address",
   to: "address",
+  /** Where the sums will be added to: each row is asked of memory while it is summed. */
+  ahead: "address",
+  aheadPitch: "number",
 } as const;
 
 export function sumLists(m: Machine): void {
-  const { lists, rows, panel, to, others } = registers(m, SUM_LISTS, 3);
+  const { lists, rows, panel, to, ahead, aheadPitch, others } = registers(m, SUM_LISTS, 3);
   const [left = 0, plus = 0, minus = 0] = others;
   const { vectors } = m.tile;
   const added = (vector: number) => vector;
@@ -23,13 +26,14 @@ export function sumLists(m: Machine): void {
   m.steps(rows, 1, () => {
     m.loadWord(left, { word: lists });
     m.add(lists, { bytes: 4 });
+    for (let at = 0; at < panelCols(m) * 4; at += LINE) m.prefetch({ word: ahead, offset: at });
+    m.add(ahead, aheadPitch);
     each((vector) => {
       m.zero(added(vector));
       m.zero(subtracted(vector));
     });
     m.steps(left, 1, () => {
-      m.loadWord(plus, { word: lists });
-      m.loadWord(minus, { word: lists, offset: 4 });
+      m.loadWords(plus, minus, { word: lists });
       m.add(plus, panel);
       m.add(minus, panel);
       each((vector, offset) => m.addFrom(added(vector), { word: plus, offset }));
