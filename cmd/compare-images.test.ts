@@ -21,7 +21,7 @@ const COMMON = ["--targets", "q_proj,v_proj", "--batch-size", "6", "--steps", "4
 async function metricsOf(run: string): Promise<unknown[]> {
   const lines = (await readFile(at(run, "metrics.jsonl"), "utf8")).trimEnd().split("\n");
   return lines.map((line) => {
-    const { seconds: _seconds, ...rest } = JSON.parse(line);
+    const { seconds: _seconds, time: _time, ...rest } = JSON.parse(line);
     return rest;
   });
 }

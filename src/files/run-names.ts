@@ -7,6 +7,8 @@ import { readOptionalJsonObject } from "./read-text.ts";
 export const SETTINGS_FILE = "run.json";
 /** What its steps and evaluations came to. */
 export const METRICS_FILE = "metrics.jsonl";
+/** The same as a table. */
+export const TABLE_FILE = "metrics.csv";
 
 /**
  * What to do where a folder that was named as MODEL has no file of a model: a run and an adapter are none.

@@ -14,6 +14,8 @@ export interface StepMetrics {
   readonly tokens: number;
   /** Wall-clock time of this step. */
   readonly seconds: number;
+  /** When the line was written, in seconds since 1970; runs of earlier versions have none. */
+  readonly time?: number;
 }
 
 /** One pass over the validation set, as a line of metrics.jsonl. */
@@ -24,6 +26,8 @@ export interface EvaluationMetrics {
   readonly valid_loss: number;
   /** The part of the images that are taken for what they are; of tasks that tell classes apart. */
   readonly valid_accuracy?: number;
+  /** As of steps. */
+  readonly time?: number;
 }
 
 export type Metrics = StepMetrics | EvaluationMetrics;

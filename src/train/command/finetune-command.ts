@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Contradiction } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { peakRssBytes } from "../../terminal/peak-memory.ts";
 import { estimateRun, finetune } from "../loop/finetune.ts";
@@ -7,6 +9,7 @@ import type { TrainingInput } from "../loop/training.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
 import { refuseShorter } from "../model/subject.ts";
 import { TrainingDisplay } from "../report/display.ts";
+import { eventFile, refuseOtherEvents } from "../run/metrics-copy.ts";
 import { newestRun, RunFolder } from "../run/run-folder.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";
@@ -43,6 +46,7 @@ interface PlannedRun {
 
 async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<PlannedRun> {
   const settings = await newSettings(asked, context);
+  if (settings.logDir !== null) await refuseOtherEvents(settings.logDir);
   return { settings, sources: await findSources(settings, context) };
 }
 
@@ -59,12 +63,21 @@ async function oldRun(
   const { folder, settings: recorded } = await RunFolder.open(path);
   try {
     const settings = resumeSettings(recorded, asked, path);
-    const sources = await findSources(await withOwnAdapter(settings, folder), context);
+    if (settings.logDir !== null && settings.logDir !== recorded.logDir) await refuseOtherEvents(settings.logDir);
+    const sources = await findSources(await withOwnAdapter(unlogged(settings, asked, context), folder), context);
     return { settings, sources, began: { folder, recorded } };
   } catch (thrown) {
     await folder[Symbol.asyncDispose]();
     throw thrown;
   }
+}
+
+/** A run that somebody else made must not say where files are written: its event file is gone on with where it is. */
+function unlogged(settings: TrainSettings, asked: Partial<FlatSettings>, { log }: Context): TrainSettings {
+  const { logDir } = settings;
+  if (logDir === null || asked.logDir !== undefined || existsSync(eventFile(logDir))) return settings;
+  log.warn(`${oneLine(eventFile(logDir))} is gone: --log-dir ${oneLine(logDir)} writes it again, with every step`);
+  return { ...settings, logDir: null };
 }
 
 /** Trains, or estimates what training takes, once the data are there. */

@@ -101,6 +101,7 @@ test.each([
     expect((await readdir(folder.at(name))).toSorted()).toEqual([
       "adapter",
       "best",
+      "metrics.csv",
       "metrics.jsonl",
       "run.json",
       "state",

@@ -114,6 +114,7 @@ test("a whole model is saved again, subfolders too, and resumed; runs in the mod
     expect((await runs.train(out, { ...settings, schedule: "constant" })).result.stepsBefore).toBe(2);
     expect((await readdir(runs.folder.at(out))).toSorted()).toEqual([
       "best",
+      "metrics.csv",
       "metrics.jsonl",
       "model",
       "run.json",

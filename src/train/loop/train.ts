@@ -3,6 +3,7 @@ import type { StepOutcome } from "./adamw.ts";
 import { bringBestBack, forgetBestBefore, setBestAside } from "../run/best.ts";
 import { diverged } from "./diverged.ts";
 import type { TrainJob, TrainOutcome } from "./job.ts";
+import { CSV, eventFile, EVENTS } from "../run/metrics-copy.ts";
 import { MetricsFile } from "../run/metrics-file.ts";
 import { refreshFolder } from "../run/refresh.ts";
 import { ratesAt } from "../settings/schedule.ts";
@@ -33,7 +34,10 @@ export async function train<Batch>(
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainOutcome> {
-  await using metrics = await MetricsFile.open(job.folder.metrics, job.resumed ? job.progress : undefined);
+  const { folder, progress, resumed } = job;
+  const { logDir } = job.settings;
+  const copies = { [folder.table]: CSV, ...(logDir !== null && { [eventFile(logDir)]: EVENTS }) };
+  await using metrics = await MetricsFile.open(folder.metrics, resumed ? progress : undefined, copies);
   return await new Loop(job, observer, metrics).run(signal);
 }
 

@@ -1,11 +1,14 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { naming } from "../../files/failure.ts";
 import type { Metrics } from "../types.ts";
+import { MetricsCopy, type MetricsFormat } from "./metrics-copy.ts";
+import { parseMetrics } from "./metrics.ts";
 
-/** metrics.jsonl: one object a line, in the order of steps. */
+/** metrics.jsonl, one object a line, in the order of steps; and the same in other formats. */
 export class MetricsFile implements AsyncDisposable {
   readonly #path: string;
   readonly #handle: FileHandle;
+  readonly #copies: MetricsCopy[] = [];
 
   private constructor(path: string, handle: FileHandle) {
     this.#path = path;
@@ -14,20 +17,31 @@ export class MetricsFile implements AsyncDisposable {
 
   /**
    * Opens or makes the file and cuts it back to what led to a state, all of it where there is none. A line that a killed
-   * process left unfinished goes, too.
+   * process left unfinished goes, too. Its copies are made to hold the same.
    * @param state its step, and the last step that was evaluated before it was saved
+   * @param copies formats by path
    * @throws RandloraError `file`
    */
   static async open(
     path: string,
     state?: { readonly step: number; readonly evaluated: number | null },
+    copies: Readonly<Record<string, MetricsFormat>> = {},
   ): Promise<MetricsFile> {
     const file = new MetricsFile(path, await naming(path, "write", open(path, "a+")));
-    await file.#cutTo(state);
-    return file;
+    try {
+      const lines = parseMetrics(await file.#cutTo(state));
+      for (const [copy, format] of Object.entries(copies)) {
+        file.#copies.push(await MetricsCopy.open(copy, format, lines));
+      }
+      return file;
+    } catch (thrown) {
+      await file[Symbol.asyncDispose]();
+      throw thrown;
+    }
   }
 
-  async #cutTo(state: { readonly step: number; readonly evaluated: number | null } | undefined): Promise<void> {
+  /** @returns what stays */
+  async #cutTo(state: { readonly step: number; readonly evaluated: number | null } | undefined): Promise<string> {
     const text = await naming(this.#path, "read", readFile(this.#path));
     let end = 0;
     for (;;) {
@@ -36,10 +50,14 @@ export class MetricsFile implements AsyncDisposable {
       end = next + 1;
     }
     await naming(this.#path, "write", this.#handle.truncate(end));
+    return text.toString("utf8", 0, end);
   }
 
+  /** Adds a line, with the time. */
   async append(metrics: Metrics): Promise<void> {
-    await naming(this.#path, "write", this.#handle.appendFile(`${JSON.stringify(metrics)}\n`));
+    const line = { ...metrics, time: Date.now() / 1000 };
+    await naming(this.#path, "write", this.#handle.appendFile(`${JSON.stringify(line)}\n`));
+    for (const copy of this.#copies) await copy.append(line);
   }
 
   /** Waits until the disk has every line. */
@@ -48,6 +66,7 @@ export class MetricsFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const copy of this.#copies) await copy[Symbol.asyncDispose]();
     await this.#handle.close();
   }
 }

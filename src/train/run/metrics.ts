@@ -9,8 +9,14 @@ const Step = v.object({
   grad_norm: finite,
   tokens: finite,
   seconds: finite,
+  time: v.exactOptional(finite),
 });
-const Evaluation = v.object({ step: finite, valid_loss: finite, valid_accuracy: v.exactOptional(finite) });
+const Evaluation = v.object({
+  step: finite,
+  valid_loss: finite,
+  valid_accuracy: v.exactOptional(finite),
+  time: v.exactOptional(finite),
+});
 const Line = v.union([Step, Evaluation]);
 
 /** Reads metrics.jsonl for a plot: lines that are none of ours, or were cut short, are passed over. */

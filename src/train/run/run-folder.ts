@@ -10,7 +10,7 @@ import { removeLeftovers } from "../../files/publish.ts";
 import type { TrainingDefinition } from "../../adapters/training/definition.ts";
 import { RUNS } from "../../files/hub/name.ts";
 import { lockFolder } from "./lock.ts";
-import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
+import { METRICS_FILE, SETTINGS_FILE, TABLE_FILE } from "../../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
 import { refuseMistyped } from "../../models/folder/mistyped.ts";
 import { newestState } from "../../models/folder/run-states.ts";
@@ -73,6 +73,11 @@ export class RunFolder implements AsyncDisposable {
     return join(this.path, METRICS_FILE);
   }
 
+  /** The metrics as CSV. */
+  get table(): string {
+    return join(this.path, TABLE_FILE);
+  }
+
   /** The newest adapter, or model. */
   last(result: TrainingDefinition["result"]): string {
     return join(this.path, result);
@@ -99,7 +104,7 @@ export class RunFolder implements AsyncDisposable {
     const state = await newestState(this.states);
     // An evaluation before the first step has no learning rate.
     if ((state?.progress.step ?? 0) > 0 || metrics.includes('"learning_rate"')) return;
-    const made = [this.states, this.last("adapter"), this.last("model"), this.best, this.metrics];
+    const made = [this.states, this.last("adapter"), this.last("model"), this.best, this.metrics, this.table];
     // run.json first: what is left then is no run.
     for (const path of [join(this.path, SETTINGS_FILE), ...made]) await removeAll(path);
     await this.#unlock();

@@ -184,6 +184,14 @@ export const RUN_OPTIONS = {
     }),
     { usual: 0, compare: "all" },
   ),
+  logDir: setting(
+    pathOption({
+      value: "DIR",
+      topic: "Run",
+      help: "folder for TensorBoard event files, one a run (also with --resume)",
+    }),
+    { usual: null, earlier: null, resume: "run" },
+  ),
 } as const;
 
 const topic = "Method";

@@ -112,7 +112,10 @@ export async function outcomeOf(run: string): Promise<Record<string, string>> {
   for (const name of (await readdir(run, { recursive: true })).toSorted()) {
     if (!(await Bun.file(join(run, name)).exists())) continue;
     if (name === "metrics.jsonl") {
-      files[name] = (await readFile(join(run, name), "utf8")).replaceAll(/"seconds":[^}]*/g, "");
+      files[name] = (await readFile(join(run, name), "utf8")).replaceAll(/,"(?:seconds|time)":[^}]*/g, "");
+    } else if (name === "metrics.csv") {
+      const rows = (await readFile(join(run, name), "utf8")).split("\n").map((row) => row.split(","));
+      files[name] = rows.map((row) => row.toSpliced(8).toSpliced(5, 1).join(",")).join("\n");
     } else if (name !== "run.json") {
       files[name] = new Bun.CryptoHasher("sha256").update(await readFile(join(run, name))).digest("hex");
     }
