@@ -72,6 +72,8 @@ test("pull fetches a model or an adapter, list and rm are those of the group", a
     out: "removed org/peft (1 revision), 3 B freed\n",
   });
   expect((await run(fixture, "rm", "org/peft")).err).toContain("org/peft is not in the cache");
+  expect((await run(fixture, "rm", "embedded")).err).toContain("embedded is the model inside the program");
+  expect((await run(fixture, "rm", import.meta.dir)).err).toMatch(/is on this disk, not in the cache .*\n.*runs rm/);
   expect(await run(fixture, "pull", "model")).toMatchObject({ status: 2, out: "" });
   expect((await run(fixture, "pull", "org/none")).status).toBe(1);
 });

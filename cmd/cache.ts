@@ -1,8 +1,10 @@
+import { existsSync } from "node:fs";
 import { RandloraError } from "../src/files/errors.ts";
 import { oneLine } from "../src/files/failure.ts";
 import { parseRepository } from "../src/files/hub/name.ts";
 import { type Context, defineCommand, defineGroup, required } from "../src/terminal/options/command.ts";
 import { nearest } from "../src/files/nearest.ts";
+import { EMBEDDED } from "../src/models/folder/embedded-name.ts";
 import { formatAmount, formatBytes } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 
@@ -127,12 +129,21 @@ function unknownName(
   cacheDir: string,
   repositories: readonly { readonly repo: string }[],
 ): RandloraError {
+  const shown = oneLine(name);
+  if (name === EMBEDDED) {
+    const cause = `${EMBEDDED} is the model inside the program: it is in no cache and cannot be removed`;
+    return new RandloraError("file", cause, "`randlora list` shows the models that can be");
+  }
+  if (existsSync(name)) {
+    const hint = "`randlora runs rm` removes runs; other folders are yours to remove";
+    return new RandloraError("file", `${shown} is on this disk, not in the cache (${cacheDir})`, hint);
+  }
   const repo = parseRepository(name)?.repo ?? name;
   const names = repositories.map((repository) => repository.repo);
   // Often the owner or the size was left out.
   const near = nearest(repo, names) ?? names.find((other) => other.toLowerCase().includes(repo.toLowerCase()));
   const hint = near === undefined ? "`randlora list` shows what is there" : `did you mean ${near}?`;
-  return new RandloraError("file", `${name} is not in the cache (${cacheDir})`, hint);
+  return new RandloraError("file", `${shown} is not in the cache (${cacheDir})`, hint);
 }
 
 function report(

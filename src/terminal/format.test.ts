@@ -43,6 +43,14 @@ test.each([
 ])("%p seconds are %p", (seconds, text) => expect(format.formatDuration(seconds)).toBe(text));
 
 test.each([
+  [-1, "0 s ago"],
+  [59.9, "59 s ago"],
+  [3599, "59 min ago"],
+  [47.9 * 3600, "47 h ago"],
+  [48 * 3600, "2 days ago"],
+])("what was %p seconds ago was %p", (seconds, text) => expect(format.formatAge(seconds)).toBe(text));
+
+test.each([
   [0, "0"],
   [0.03125, "0.03125"],
   [1.234567, "1.235"],

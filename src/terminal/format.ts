@@ -36,6 +36,14 @@ export function formatClock(seconds: number): string {
   return hours > 0 ? `${hours}:${twoDigits(minutes)}:${twoDigits(whole % 60)}` : `${minutes}:${twoDigits(whole % 60)}`;
 }
 
+/** How long ago something was, in its largest unit: "40 s ago", "5 min ago", "3 h ago", "2 days ago". */
+export function formatAge(seconds: number): string {
+  if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${formatNumber(Math.floor(seconds / 86_400))} days ago`;
+}
+
 /** A number from a measurement, four significant digits, in exponent form where that is shorter: "0.03125", "2.100e-7". */
 export function formatMeasure(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value);

@@ -17,6 +17,8 @@ const PROGRESS_SCHEMA = v.object({
   version: v.literal(1),
   /** Steps done. The order of the data and what dropout draws follow from it and the settings. */
   step: count,
+  /** Steps of the whole run; states of earlier versions do not say. */
+  steps: v.optional(count),
   /** Supervised tokens of all steps. */
   tokens: count,
   loss: v.nullable(v.number()),

@@ -160,10 +160,12 @@ export class Training<Batch> {
   /** Where the run stands. A resumed one may recompute activations that it kept before: the bits are the same. */
   #progress({ info }: Device, { checkpointing, staging }: EngineOptions, choices: MethodChoices): Progress {
     const progress = this.#state?.progress;
-    if (progress !== undefined) return { ...progress, kernels: { ...progress.kernels, checkpointing } };
+    const steps = this.#plan.steps.length;
+    if (progress !== undefined) return { ...progress, steps, kernels: { ...progress.kernels, checkpointing } };
     return {
       version: 1,
       step: 0,
+      steps,
       tokens: 0,
       loss: null,
       validLoss: null,

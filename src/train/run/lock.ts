@@ -37,6 +37,18 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
+/** Does a process train into the folder, as far as can be told from here? Of a lock from elsewhere it is taken to. */
+export async function isTrainedInto(folder: string): Promise<boolean> {
+  for (const name of await naming(folder, "read", readdir(folder))) {
+    const owner = name.startsWith("lock.") ? parseOwner(name.slice("lock.".length)) : undefined;
+    if (owner === undefined) continue;
+    const left = await claim(join(folder, name), owner);
+    if (left === "held" || left === "elsewhere") return true;
+    if (left !== "gone") left[Symbol.dispose]();
+  }
+  return false;
+}
+
 /** Removes the lock of a dead process. */
 async function removeLeft(folder: string, path: string, owner: Owner): Promise<void> {
   const left = await claim(path, owner);

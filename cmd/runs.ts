@@ -1,0 +1,85 @@
+import { RandloraError } from "../src/files/errors.ts";
+import { oneLine } from "../src/files/failure.ts";
+import { defineCommand, defineGroup, flag, optional, required } from "../src/terminal/options/command.ts";
+import { formatAge, formatBytes, formatNumber } from "../src/terminal/format.ts";
+import { formatTable } from "../src/terminal/table.ts";
+import type { FoundRun } from "../src/train/run/find-runs.ts";
+
+const list = defineCommand({
+  name: "list",
+  otherNames: ["ls"],
+  summary: "List the runs in a folder and below it",
+  example: "randlora runs list",
+  arguments: { folder: optional("DIR", "the folder to look in; default: the current one") },
+  options: {},
+  async run({ folder = "." }, _, context) {
+    const { findRuns } = await import("../src/train/run/find-runs.ts");
+    const { runs, isComplete } = await findRuns(folder);
+    if (!isComplete) context.log.warn(`${oneLine(folder)}: too many folders to look into all of them`);
+    context.result({ folder, runs: runs.map(toJson) }, () => {
+      if (runs.length === 0) return `no runs in ${oneLine(folder)}\n`;
+      const rows = runs.map((run) => [
+        run.path,
+        run.model,
+        run.method,
+        stepsOf(run),
+        run.bestValidLoss?.toFixed(4) ?? "",
+        run.state,
+        formatBytes(run.bytes),
+        formatAge((Date.now() - run.updatedMs) / 1000),
+      ]);
+      const head = ["run", "model", "method", "steps", "best valid loss", "state", "size", "last written"];
+      return formatTable(rows, { head, align: "lllrrlrr", columns: context.columns, markHead: context.style.dim });
+    });
+  },
+});
+
+const remove = defineCommand({
+  name: "rm",
+  otherNames: ["remove", "delete"],
+  summary: "Remove a run: its weights, metrics and training states",
+  example: "randlora runs rm runs/SmolLM2-135M-Instruct-randlora-1 --yes",
+  arguments: { run: required("RUN", "a run's folder") },
+  options: { yes: flag({ short: "y", topic: "Run", help: "remove it: nothing brings a run back" }) },
+  async run({ run: path }, { yes }, context) {
+    const { removableRun, removeRun } = await import("../src/train/run/remove-run.ts");
+    const run = await removableRun(path);
+    if (!yes) {
+      const what = `${stepsOf(run)} steps of ${run.method}, ${formatBytes(run.bytes)}`;
+      throw new RandloraError("usage", `${oneLine(path)}: ${what}: not removed`, "--yes removes it for good");
+    }
+    await removeRun(run);
+    context.result({ run: path, bytes: run.bytes }, () => `removed ${oneLine(path)}: ${formatBytes(run.bytes)}\n`);
+  },
+});
+
+/** `randlora runs list`, `randlora runs rm`. */
+export const command = defineGroup({ name: "runs", summary: "List or remove runs", commands: [list, remove] });
+
+function stepsOf({ steps, plannedSteps }: FoundRun): string {
+  return plannedSteps === undefined ? formatNumber(steps) : `${formatNumber(steps)} of ${formatNumber(plannedSteps)}`;
+}
+
+function toJson({
+  path,
+  model,
+  method,
+  state,
+  steps,
+  plannedSteps,
+  bestValidLoss,
+  bytes,
+  updatedMs,
+}: FoundRun): object {
+  return {
+    run: path,
+    model,
+    method,
+    state,
+    steps,
+    planned_steps: plannedSteps ?? null,
+    best_valid_loss: bestValidLoss ?? null,
+    bytes,
+    updated: new Date(updatedMs).toISOString(),
+  };
+}

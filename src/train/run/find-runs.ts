@@ -1,0 +1,110 @@
+import { lstat, open, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { naming } from "../../files/failure.ts";
+import { readJsonObject } from "../../files/read-text.ts";
+import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
+import { newestState, type Progress } from "../../models/folder/run-states.ts";
+import { isTrainedInto } from "./lock.ts";
+
+/** What a run's folder says of it. */
+export interface FoundRun {
+  /** Its folder. */
+  readonly path: string;
+  readonly model: string;
+  readonly method: string;
+  /** A process trains into it; its training state is the last one; neither. */
+  readonly state: "running" | "done" | "interrupted";
+  /** Steps that were measured. */
+  readonly steps: number;
+  /** Of the whole run; undefined before its first save, where its data decide. */
+  readonly plannedSteps: number | undefined;
+  readonly bestValidLoss: number | undefined;
+  /** Of all its files. */
+  readonly bytes: number;
+  /** When it was written to last, in milliseconds since 1970. */
+  readonly updatedMs: number;
+}
+
+/** `finetune` writes runs/NAME, `compare` DIR/runs/NAME: runs are looked for so many folders below one. */
+const DEPTH = 3;
+/** Folders that are looked into: a home folder has too many. */
+const MOST_FOLDERS = 10_000;
+
+/**
+ * The runs in a folder and below it, by path. Links are not followed, runs not looked into.
+ * @throws RandloraError `file` where the folder cannot be read
+ */
+export async function findRuns(folder: string): Promise<{ runs: FoundRun[]; isComplete: boolean }> {
+  const runs: FoundRun[] = [];
+  await naming(folder, "read", readdir(folder));
+  let level = [folder];
+  let left = MOST_FOLDERS;
+  for (let depth = 0; depth <= DEPTH && left > 0; depth++) {
+    const below: string[] = [];
+    for (const path of level.slice(0, left)) {
+      left--;
+      const run = await readRunFolder(path);
+      if (run !== undefined) runs.push(run);
+      else if (depth < DEPTH) below.push(...(await foldersIn(path)));
+    }
+    level = below;
+  }
+  return { runs: runs.toSorted((a, b) => (a.path < b.path ? -1 : 1)), isComplete: left > 0 };
+}
+
+/** @returns undefined for a folder that is no run, or cannot be read */
+export async function readRunFolder(path: string): Promise<FoundRun | undefined> {
+  const settings = await readJsonObject(join(path, SETTINGS_FILE)).catch(() => undefined);
+  const { model, method, steps: asked, early_stop: earlyStop } = settings ?? {};
+  if (typeof model !== "string" || typeof method !== "string") return undefined;
+  const progress = (await newestState(join(path, "state")).catch(() => undefined))?.progress;
+  const plannedSteps = progress?.steps ?? (typeof asked === "number" ? asked : undefined);
+  const { bytes, updatedMs } = await sizeOf(path);
+  return {
+    path,
+    model,
+    method,
+    state: (await isTrainedInto(path)) ? "running" : isOver(progress, plannedSteps, earlyStop) ? "done" : "interrupted",
+    steps: Math.max(progress?.step ?? 0, await lastStep(join(path, METRICS_FILE))),
+    plannedSteps,
+    bestValidLoss: progress?.best?.validLoss,
+    bytes,
+    updatedMs,
+  };
+}
+
+function isOver(progress: Progress | undefined, steps: number | undefined, earlyStop: unknown): boolean {
+  if (progress === undefined) return false;
+  const isStuck = typeof earlyStop === "number" && earlyStop > 0 && progress.evaluationsSinceBest >= earlyStop;
+  return isStuck || (steps !== undefined && progress.step >= steps);
+}
+
+/** The step of the last whole line. A line has less than a thousand bytes. */
+async function lastStep(file: string): Promise<number> {
+  await using handle = await open(file, "r").catch(() => undefined);
+  if (handle === undefined) return 0;
+  const { size } = await handle.stat();
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, Math.max(0, size - 4096));
+  const found = [...buffer.toString("utf8", 0, bytesRead).matchAll(/^\{"step":(\d{1,15}),.*\}$/gm)].at(-1);
+  return Number(found?.[1] ?? 0);
+}
+
+async function foldersIn(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .map(({ name }) => join(path, name));
+}
+
+/** Of all files, each once however many names it has. */
+async function sizeOf(folder: string): Promise<{ bytes: number; updatedMs: number }> {
+  const sizes = new Map<string, number>();
+  let updatedMs = 0;
+  for (const name of ["", ...(await readdir(folder, { recursive: true }).catch((): string[] => []))]) {
+    const found = await lstat(join(folder, name)).catch(() => undefined);
+    if (found === undefined || name.startsWith("lock.")) continue;
+    if (name !== "") updatedMs = Math.max(updatedMs, found.mtimeMs);
+    if (found.isFile()) sizes.set(`${found.dev}-${found.ino}`, found.size);
+  }
+  return { bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0), updatedMs };
+}
