@@ -1,4 +1,5 @@
 import { choice, type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import { BytesBar } from "../src/terminal/progress.ts";
 import { OUTTYPES, type Outtype } from "../src/adapters/merge/outtypes.ts";
 
 /** `randlora convert ADAPTER|MODEL --to peft|json|gguf --out PATH`. */
@@ -55,16 +56,19 @@ export const command = defineCommand({
     const { methodOfAdapter } = await import("../src/adapters/methods.ts");
     const { convertAdapter } = await import("../src/adapters/convert.ts");
     await using adapter = await openAdapter(await localPath(name, "adapter", context));
+    using bar = new BytesBar(context, "converting");
     const result = await convertAdapter(adapter, {
       to,
       out,
       projections: projections === undefined ? undefined : projections === "yes",
       force,
       signal: context.signal,
+      onProgress: (read, total) => bar.update(read, total),
     }).catch((thrown: unknown) => {
       if (context.signal.aborted) context.log.info("cancelled; nothing written");
       throw thrown;
     });
+    bar[Symbol.dispose]();
     for (const note of result.notes) context.log.warn(note);
     const { tensors, generator } = result;
     const hasBases = methodOfAdapter(adapter).shared.length > 0;

@@ -18,7 +18,7 @@ const EMBEDDING = [49152, 576] as const;
 const R = 16;
 const GENERATORS = ["torch-mt19937-bf16-v2", "torch-mt19937-f32", "philox-v1"] as const;
 
-const SILENT: MergeObserver = { warn() {}, start() {}, tensor() {}, bytes() {} };
+const SILENT: MergeObserver = { warn() {}, start() {}, tensor() {}, bytes() {}, verify() {}, verified() {} };
 
 const SETTINGS = {
   dtype: "keep",

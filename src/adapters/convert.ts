@@ -17,6 +17,8 @@ export interface ConvertOptions extends ConversionWish {
   readonly out: string;
   /** Replace an existing output. */
   readonly force?: boolean;
+  /** Told how many bytes have been read, of those of all tensors. */
+  readonly onProgress?: (read: number, total: number) => void;
 }
 
 /** What was written. */
@@ -44,7 +46,10 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
   await using publication = await Publication.begin(out, { kind, force, inputs, objection: modelFolderObjection });
   const method = methodOfAdapter(adapter);
   const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
-  const content = { ...whole, tensors: whole.tensors.map((tensor) => stoppable(tensor, signal)) };
+  const total = whole.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  let read = 0;
+  const onRead = (bytes: number) => options.onProgress?.((read += bytes), total);
+  const content = { ...whole, tensors: whole.tensors.map((tensor) => watched(tensor, onRead, signal)) };
   const classes = await classesText(adapter);
   await using beside =
     to === "json" && classes !== undefined ? await beginClassesBeside(publication.target, classes) : undefined;
@@ -60,11 +65,16 @@ export async function convertAdapter(adapter: Adapter, options: ConvertOptions):
 }
 
 /** A tensor that is not read on, piece by piece, once the signal is aborted: saved bases may be gigabytes. */
-function stoppable(tensor: AdapterTensor, signal: AbortSignal | undefined): AdapterTensor {
+function watched(
+  tensor: AdapterTensor,
+  onRead: (bytes: number) => void,
+  signal: AbortSignal | undefined,
+): AdapterTensor {
   const { name, dtype, shape, bytes } = tensor;
   const read = async (out: Uint8Array, start?: number): Promise<void> => {
     signal?.throwIfAborted();
     await tensor.read(out, start);
+    onRead(out.length);
   };
   return { name, dtype, shape, bytes, read, readAll: () => tensor.readAll() };
 }

@@ -5,7 +5,7 @@ import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
 import type { Context } from "../terminal/options/command.ts";
-import type { Progress } from "../terminal/progress.ts";
+import { BytesBar } from "../terminal/progress.ts";
 
 interface LoadFlags {
   /** A file instead of the model's own template. */
@@ -25,25 +25,17 @@ export async function loadModel(
   context: Context,
 ): Promise<LanguageModel> {
   const { LanguageModel } = await import("./language-model.ts");
-  let bar: Progress | undefined;
-  let shown = 0;
+  using bar = new BytesBar(context, "loading");
   const onProgress = (read: number, total: number): void => {
     // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
-    if (!isatty(2)) return;
-    bar ??= context.progress({ title: "loading", bytes: total });
-    bar.add({ bytes: read - shown });
-    shown = read;
+    if (isatty(2)) bar.update(read, total);
   };
-  try {
-    const { device, signal } = context;
-    const held = { dtype, quantize };
-    const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
-    bar?.close();
-    await sayQuantized(model.quantized, quantize, context);
-    return model;
-  } finally {
-    bar?.close();
-  }
+  const { device, signal } = context;
+  const held = { dtype, quantize };
+  const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
+  bar[Symbol.dispose]();
+  await sayQuantized(model.quantized, quantize, context);
+  return model;
 }
 
 /** What became of `--quantize`. */

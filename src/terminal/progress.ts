@@ -1,5 +1,6 @@
 import { visible } from "../files/visible.ts";
-import { formatBytes, formatClock, formatNumber } from "./format.ts";
+import { formatBytes, formatNumber } from "./format.ts";
+import { timeLeft } from "./pace.ts";
 import type { Screen } from "./screen.ts";
 import { cut } from "./table.ts";
 
@@ -94,6 +95,29 @@ export function createProgress(
   };
 }
 
+/** A bar for work that says how many bytes of how many are done: it begins when that is first said. */
+export class BytesBar implements Disposable {
+  readonly #surface: { progress(spec: ProgressSpec): Progress };
+  readonly #title: string;
+  #bar: Progress | undefined;
+  #done = 0;
+
+  constructor(surface: { progress(spec: ProgressSpec): Progress }, title: string) {
+    this.#surface = surface;
+    this.#title = title;
+  }
+
+  update(done: number, total: number): void {
+    this.#bar ??= this.#surface.progress({ title: this.#title, bytes: total });
+    this.#bar.add({ bytes: done - this.#done });
+    this.#done = done;
+  }
+
+  [Symbol.dispose](): void {
+    this.#bar?.close();
+  }
+}
+
 /** Progress that shows nothing: `--quiet`. */
 export function silentProgress(): Progress {
   return { add: nothing, label: nothing, close: nothing, [Symbol.dispose]: nothing };
@@ -118,8 +142,7 @@ function barLine(spec: ProgressSpec, done: Done, label: string, seconds: number,
   const share = shareOf(spec, done);
   const parts = [spec.title];
   if (share !== undefined) parts.push(`${bar(share)} ${String(Math.floor(share * 100)).padStart(3)} %`);
-  const left = timeLeft(share, seconds);
-  if (left !== "") parts.push(left);
+  if (share !== undefined && share > 0) parts.push(...timeLeft((seconds * (1 - share)) / share));
   parts.push(...amounts(spec, done, seconds));
   if (label !== "") parts.push(label);
   return joinParts(parts, columns, label);
@@ -161,11 +184,6 @@ function amounts(spec: ProgressSpec, done: Done, seconds: number): string[] {
   }
   if (done.bytes > 0 && seconds > 0) parts.push(`${formatBytes(done.bytes / seconds)}/s`);
   return parts;
-}
-
-function timeLeft(share: number | undefined, seconds: number): string {
-  if (share === undefined || share <= 0 || share >= 1) return "";
-  return `${formatClock((seconds * (1 - share)) / share)} left`;
 }
 
 /** A share in [0, 1] as a bar of 22 columns. */

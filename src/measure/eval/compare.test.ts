@@ -46,7 +46,7 @@ function compare(model: string, options: Partial<ComparisonOptions> = {}) {
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
   const out = join(folder, `merged-${dtype}`);
-  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
+  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false, device: TEST_DEVICE };
   const options = {
     base,

@@ -47,17 +47,17 @@ const started = {
 };
 
 test("on a terminal a bar for the run that trains, and a line for each that is done", () => {
-  const { stream, clock, shown } = display(100);
-  const run = shown.begin(RUN, 1, 6);
+  const { stream, clock, shown } = display(120);
+  const run = shown.begin(RUN, 1, 6, (seconds) => 4 * seconds);
   run.start(started);
   for (const step of [1, 2]) {
     clock.now += 500;
     run.step({ step, loss: 2, learning_rate: 1, grad_norm: 1, tokens: 1, seconds: 2 }, { gpuBytes: 1, totalTokens: 1 });
   }
-  const first = "5 runs; how long they take is known when the first has ended";
+  const first = "5 runs";
   expect(stream.screen).toEqual([
     first,
-    "run 2 of 6: lora+rslora at 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left",
+    "run 2 of 6: lora+rslora at 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left  0:36 left in all",
   ]);
   shown.end(RESULT, 90);
   shown[Symbol.dispose]();
@@ -72,7 +72,7 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
   const { stream, shown } = display();
   shown.stopping();
   for (const step of [0, 2]) {
-    const run = shown.begin(RUN, 0, 2);
+    const run = shown.begin(RUN, 0, 2, () => 0);
     run.warn("a note");
     run.start({ ...started, step });
   }
@@ -81,11 +81,30 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
   shown.note("gone");
   shown.stopping();
   expect(stream.text.trimEnd().split("\n")).toEqual([
-    "2 runs; how long they take is known when the first has ended",
+    "2 runs",
     "warning: lora+rslora: a note",
     "lora+rslora at 20.0 K, seed 3: goes on from step 2",
     "stopping: the step is finished and saved; once more leaves at once",
     "warning: lora+rslora, seed 3: step 2: the loss is NaN",
     "gone",
   ]);
+});
+
+test("a line says how long all runs will take, as soon as the first one tells", () => {
+  const { stream, shown } = display();
+  const run = shown.begin(RUN, 0, 3, (seconds) => 2 * seconds);
+  run.start({ ...started, steps: 100 });
+  const step = (step: number) => ({
+    step,
+    loss: 2,
+    learning_rate: 1,
+    grad_norm: 1,
+    tokens: 1,
+    seconds: step === 1 ? 60 : 2,
+  });
+  for (let at = 1; at <= 10; at++) run.step(step(at), { gpuBytes: 1, totalTokens: 1 });
+  shown.begin(RUN, 1, 3, () => 0);
+  // 95 steps of 2 s, and two runs of 100.
+  const estimate = "about 9:50 left, if all runs take as long as the first, which its first steps tell";
+  expect(stream.text.trimEnd().split("\n")).toEqual(["3 runs", estimate]);
 });

@@ -1,12 +1,15 @@
 import type { CompareObserver } from "./run.ts";
 import type { PlannedRun, RunResult } from "./types.ts";
 import type { RunStart, StepMetrics, TrainObserver } from "../types.ts";
-import { formatClock, formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
+import { formatCount, formatDuration, formatNumber } from "../../terminal/format.ts";
+import { Pace, timeLeft } from "../../terminal/pace.ts";
 import { bar, joinParts } from "../../terminal/progress.ts";
 import type { TrainingSurface } from "../report/display.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
+/** Steps of the first run before a line says how long all runs will take. */
+const ENOUGH_STEPS = 5;
 
 /** Shows a comparison on stderr: a live line with a bar for the run that trains, and a line for each that is done. */
 export class ComparisonDisplay implements CompareObserver, Disposable {
@@ -17,6 +20,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
   #shownAt = -Infinity;
   #place = "";
   #hasBegun = false;
+  #isEstimated = false;
   #isTraining = false;
 
   /** @param now a clock in milliseconds */
@@ -25,17 +29,22 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     this.#now = now;
   }
 
-  begin({ contender, settings }: PlannedRun, index: number, total: number): TrainObserver {
+  begin(
+    { contender, settings }: PlannedRun,
+    index: number,
+    total: number,
+    afterwards: (seconds: number) => number,
+  ): TrainObserver {
     const { label, budget } = contender;
     const at = budget === null ? "" : ` at ${formatCount(budget)}`;
     const name = `${label}${at}, seed ${settings.seed}`;
     if (!this.#hasBegun && total > 1) {
-      this.#surface.log.info(`${total - index} runs; how long they take is known when the first has ended`);
-    }
+      this.#surface.log.info(`${total - index} runs`);
+    } else this.#isEstimated = true;
     this.#hasBegun = true;
     this.#place = `run ${index + 1} of ${total}: ${name}`;
     let run: Pick<RunStart, "step" | "steps"> = { step: 0, steps: 0 };
-    let [done, seconds] = [0, 0];
+    const pace = new Pace();
     this.#live([this.#place]);
     return {
       warn: (line) => {
@@ -52,12 +61,21 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
         }
       },
       step: (metrics: StepMetrics) => {
-        done += 1;
-        seconds += metrics.seconds;
+        pace.add(metrics.seconds);
+        const left = pace.secondsFor(run.steps - metrics.step);
+        const others = left === undefined ? undefined : afterwards(pace.secondsFor(run.steps) ?? 0);
+        if (!this.#isEstimated && others !== undefined && metrics.step >= run.step + ENOUGH_STEPS) {
+          this.#isEstimated = true;
+          const all = formatDuration((left ?? 0) + others);
+          this.#surface.log.info(
+            `about ${all} left, if all runs take as long as the first, which its first steps tell`,
+          );
+        }
         if (this.#now() - this.#shownAt < REDRAW_MS) return;
-        const left = (seconds / done) * (run.steps - metrics.step);
         const share = metrics.step / Math.max(run.steps, 1);
-        this.#live([this.#place, bar(share), `loss ${metrics.loss.toFixed(3)}`, `${formatClock(left)} left`]);
+        const inAll = timeLeft(others === undefined || others === 0 ? undefined : (left ?? 0) + others);
+        const parts = [...timeLeft(left), ...inAll.map((text) => `${text} in all`)];
+        this.#live([this.#place, bar(share), `loss ${metrics.loss.toFixed(3)}`, ...parts]);
       },
       evaluation: () => {},
       saved: () => {},

@@ -42,8 +42,12 @@ export interface CompareInput<Batch> {
 
 /** Told what happens. */
 export interface CompareObserver {
-  /** A run begins, or goes on. @param index from 0, of `total` */
-  begin(run: PlannedRun, index: number, total: number): TrainObserver;
+  /**
+   * A run begins, or goes on.
+   * @param index from 0, of `total`
+   * @param afterwards what the runs after it will take, in seconds, if it takes so many
+   */
+  begin(run: PlannedRun, index: number, total: number, afterwards: (seconds: number) => number): TrainObserver;
   /**
    * It is done, or could not be brought to its end.
    * @param left what the runs that are left will take, in seconds; undefined after the last one
@@ -76,7 +80,11 @@ export async function compare<Batch>(
   for (const [index, run] of runs.entries()) {
     if (signal.aborted) break;
     if (isDone(run)) continue;
-    const result = await make(run, input, observer.begin(run, index, runs.length), signal);
+    const { results } = record;
+    const { label: method, budget } = run.contender;
+    const afterwards = (seconds: number) =>
+      secondsLeft(runs, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
+    const result = await make(run, input, observer.begin(run, index, runs.length, afterwards), signal);
     if (result === undefined) break;
     record = { ...record, results: [...record.results, result] };
     await input.folder.write(record);
@@ -85,11 +93,14 @@ export async function compare<Batch>(
   return record;
 }
 
+/** What of a run tells how long others take. */
+type Measured = Pick<RunResult, "method" | "budget" | "seed" | "seconds">;
+
 /** Each run is taken to need what the method's runs at its size have needed on the mean, or all runs where it has none yet. */
-export function secondsLeft(runs: readonly PlannedRun[], results: readonly RunResult[]): number | undefined {
+export function secondsLeft(runs: readonly PlannedRun[], results: readonly Measured[]): number | undefined {
   const left = runs.filter((run) => !results.some((result) => isOf(result, run)));
   if (left.length === 0 || results.length === 0) return undefined;
-  const mean = (of: readonly RunResult[]) => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
+  const mean = (of: readonly Measured[]) => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
   return left.reduce((sum, { contender }) => {
     const own = results.filter(({ method, budget }) => method === contender.label && budget === contender.budget);
     return sum + mean(own.length === 0 ? results : own);
@@ -120,7 +131,7 @@ async function sameSources<Batch>(input: CompareInput<Batch>, signal: AbortSigna
   return { ...hashes, ...base };
 }
 
-function isOf({ method, budget, seed }: RunResult, { contender, settings }: PlannedRun): boolean {
+function isOf({ method, budget, seed }: Measured, { contender, settings }: PlannedRun): boolean {
   return keyOf(method, budget, seed) === keyOf(contender.label, contender.budget, settings.seed);
 }
 

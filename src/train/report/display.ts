@@ -1,14 +1,8 @@
 import type { EvaluationMetrics, RunStart, StepMetrics, TrainObserver } from "../types.ts";
-import {
-  formatAmount,
-  formatBytes,
-  formatClock,
-  formatCount,
-  formatMeasure,
-  formatNumber,
-} from "../../terminal/format.ts";
+import { formatAmount, formatBytes, formatCount, formatMeasure, formatNumber } from "../../terminal/format.ts";
 import type { Log } from "../../terminal/log.ts";
-import { bar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
+import { Pace, timeLeft } from "../../terminal/pace.ts";
+import { bar, BytesBar, joinParts, type Progress, type ProgressSpec } from "../../terminal/progress.ts";
 import type { LiveLine } from "../../terminal/screen.ts";
 
 /** Milliseconds between two drawings of the live line. */
@@ -17,7 +11,7 @@ const REDRAW_MS = 100;
 const ROW_SHARE = 1 / 20;
 /** … or after so many milliseconds. */
 const ROW_MS = 30_000;
-/** Steps that speed and time left are told from. */
+/** Steps that loss and speed are told from. */
 const RECENT = 16;
 
 /** Where a training run is shown. */
@@ -46,10 +40,11 @@ const NONE: Span = { steps: 0, loss: 0, tokens: 0, seconds: 0 };
 export class TrainingDisplay implements TrainObserver, Disposable {
   readonly #surface: TrainingSurface;
   readonly #now: () => number;
-  #loading: { readonly progress: Progress; read: number } | undefined;
+  #loading: BytesBar | undefined;
   #run: RunStart | undefined;
   #valid: number | undefined;
   readonly #recent: Span[] = [];
+  readonly #pace = new Pace();
   /** Since the last row. */
   #span = NONE;
   #shownAt: number;
@@ -67,9 +62,8 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   }
 
   loading(read: number, total: number): void {
-    this.#loading ??= { progress: this.#surface.progress({ title: "loading", bytes: total }), read: 0 };
-    this.#loading.progress.add({ bytes: read - this.#loading.read });
-    this.#loading.read = read;
+    this.#loading ??= new BytesBar(this.#surface, "loading");
+    this.#loading.update(read, total);
   }
 
   start(run: RunStart): void {
@@ -95,6 +89,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
     const span = { steps: 1, loss: metrics.loss, tokens: memory.totalTokens, seconds: metrics.seconds };
     this.#span = add(this.#span, span);
     this.#recent.push(span);
+    this.#pace.add(metrics.seconds);
     if (this.#recent.length > RECENT) this.#recent.shift();
     const { screen } = this.#surface;
     if (screen.interactive) {
@@ -136,7 +131,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
   }
 
   #endLoading(): void {
-    this.#loading?.progress.close();
+    this.#loading?.[Symbol.dispose]();
     this.#loading = undefined;
   }
 
@@ -154,7 +149,7 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       `step ${formatNumber(step)} of ${formatNumber(steps)}`,
       bar(step / steps),
       `loss ${(recent.loss / recent.steps).toFixed(3)}`,
-      ...this.#timeLeft(steps - step),
+      ...timeLeft(this.#pace.secondsFor(steps - step)),
       `${formatNumber(rate(recent))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
@@ -171,14 +166,8 @@ export class TrainingDisplay implements TrainObserver, Disposable {
       `${formatNumber(rate(this.#span))} ${this.#run?.unit ?? "tokens"}/s`,
       `lr ${formatMeasure(learning_rate)}`,
       formatBytes(gpuBytes),
-      ...this.#timeLeft(steps - step),
+      ...timeLeft(this.#pace.secondsFor(steps - step)),
     ].join("  ");
-  }
-
-  /** From the steps that were measured last; the first one compiles kernels and says nothing about the others. */
-  #timeLeft(steps: number): string[] {
-    const { steps: measured, seconds } = this.#recent.slice(1).reduce(add, NONE);
-    return steps <= 0 || measured === 0 ? [] : [`${formatClock((steps * seconds) / measured)} left`];
   }
 }
 

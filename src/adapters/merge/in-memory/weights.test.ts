@@ -100,7 +100,7 @@ async function mergedFolder(
   dtype: "keep" | "f32" = "keep",
 ): Promise<string> {
   const out = join(folder, `merged-${merged++}`);
-  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {} };
+  const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = {
     generator: undefined,
     unmerge: false,

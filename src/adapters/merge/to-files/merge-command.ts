@@ -129,6 +129,15 @@ class Observer implements MergeObserver {
     this.#bar?.add({ bytes: count });
   }
 
+  verify(tensors: number): void {
+    this.close();
+    this.#bar = this.#context.progress({ title: "verifying", items: tensors, unit: "tensors" });
+  }
+
+  verified(): void {
+    this.#bar?.add({ items: 1 });
+  }
+
   close(): void {
     this.#bar?.close();
     this.#bar = undefined;

@@ -62,6 +62,10 @@ export interface MergeObserver {
   start(total: { readonly bytes: number; readonly tensors: number; readonly out: string }): void;
   tensor(name: string): void;
   bytes(count: number): void;
+  /** All is written, and so many tensors are looked through again. */
+  verify(tensors: number): void;
+  /** One of them is. */
+  verified(): void;
 }
 
 export interface MergeSummary {
@@ -169,7 +173,9 @@ export async function merge(
   if (options.verify) {
     const written = await openWritten(shards, pathOf, (file) => resources.use(file));
     const largest = new Map(reports.map(({ name, maxAbsDelta }) => [name, maxAbsDelta]));
-    maxErrorUlp = await verifyMerge(plan.tensors, verified, written, options.rounding, largest, signal);
+    observer.verify(plan.tensors.length);
+    const onTensor = () => observer.verified();
+    maxErrorUlp = await verifyMerge(plan.tensors, verified, written, options.rounding, largest, signal, onTensor);
     clock.end("verify");
   }
   signal.throwIfAborted();

@@ -50,10 +50,12 @@ export async function verifyMerge(
   rounding: Rounding,
   maxAbsDelta: ReadonlyMap<string, number>,
   signal: AbortSignal,
+  onTensor: () => void = () => {},
 ): Promise<number> {
   let worst = 0;
   for (const [index, tensor] of tensors.entries()) {
     signal.throwIfAborted();
+    onTensor();
     const { work, dtype } = tensor;
     if (work.kind !== "merge" || !isKernelDtype(dtype)) continue;
     const [height = 0, width = 0] = tensor.shape;
