@@ -76,8 +76,12 @@ function streamed(engine: Engine, assignment: Assignment): Response {
       const begin = shape.begin(index);
       if (begin !== undefined) stream.send(begin);
     }
-    replies = submitAll(engine, assignment, left, (index, { text, tokens }) =>
-      stream.send(shape.piece(index, text, tokens)),
+    replies = submitAll(
+      engine,
+      assignment,
+      left,
+      (index, { text, tokens }) => stream.send(shape.piece(index, text, tokens)),
+      (place) => stream.comment(`place ${place}`),
     );
   } catch (error) {
     left.abort();
@@ -124,6 +128,7 @@ function submitAll(
   assignment: Assignment,
   left: AbortController,
   onPiece: (index: number, piece: Piece) => void,
+  onPlace?: (place: number) => void,
 ): readonly Promise<SharedReply>[] {
   const { request, client, model, context } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
@@ -146,7 +151,7 @@ function submitAll(
         onToken: (token: ReplyToken) => text.push(token),
         onText: (piece: string) => show(text.piece(piece)),
       };
-      const reply = engine.submit({ client, model, ids: prompt.ids, options });
+      const reply = engine.submit({ client, model, ids: prompt.ids, options, onPlace });
       replies.push(
         reply.then((written) => {
           show(text.rest(written));

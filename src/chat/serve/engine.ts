@@ -24,6 +24,8 @@ export interface Job {
   readonly ids: readonly number[];
   /** `signal` says that nobody wants the answer any more. */
   readonly options: SharedReplyOptions;
+  /** Told its place among those that wait, from 1, when it has to wait, and when that changes. */
+  readonly onPlace?: ((place: number) => void) | undefined;
 }
 
 export interface EngineOptions {
@@ -44,6 +46,8 @@ interface Waiting extends QueuedJob {
   readonly job: Job;
   readonly resolve: (reply: SharedReply) => void;
   readonly reject: (reason: unknown) => void;
+  /** That it was told. */
+  place?: number;
 }
 
 /**
@@ -165,6 +169,7 @@ export class Engine implements AsyncDisposable {
     try {
       for (;;) {
         await this.#beginSome();
+        this.#tellPlaces();
         if (this.#loop.size === 0 && this.#next === undefined && this.#queue.size === 0) return;
         await this.#loop.turn();
         this.#checkGpu();
@@ -197,6 +202,17 @@ export class Engine implements AsyncDisposable {
         waiting.reject(thrown);
         this.#checkGpu();
       }
+    }
+  }
+
+  #tellPlaces(): void {
+    if (this.#next === undefined && this.#queue.size === 0) return;
+    const before = this.#next === undefined ? [] : [this.#next];
+    const resident = this.#next?.model ?? this.#resident;
+    for (const [at, waiting] of [...before, ...this.#queue.order(resident)].entries()) {
+      if (waiting.place === at + 1) continue;
+      waiting.place = at + 1;
+      waiting.job.onPlace?.(waiting.place);
     }
   }
 

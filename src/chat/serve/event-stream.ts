@@ -20,7 +20,12 @@ export class EventStream implements Disposable {
         onCancel();
       },
     });
-    this.#pings = setInterval(() => this.#write(": ping\n\n"), PING_SECONDS * 1000);
+    this.#pings = setInterval(() => this.comment("ping"), PING_SECONDS * 1000);
+  }
+
+  /** A line that clients pass over by the standard. */
+  comment(text: string): void {
+    this.#write(`: ${text}\n\n`);
   }
 
   send(data: object): void {

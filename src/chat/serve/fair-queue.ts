@@ -65,6 +65,19 @@ export class FairQueue<T extends QueuedJob> {
     return chosen;
   }
 
+  /** All jobs in the order in which {@link next} gives them out, if no more come. */
+  order(resident: string | undefined): T[] {
+    const copy = new FairQueue<T>();
+    copy.#overtaken = this.#overtaken;
+    copy.#size = this.#size;
+    for (const [network, users] of this.#networks) {
+      copy.#networks.set(network, new Map(Array.from(users, ([user, jobs]) => [user, [...jobs]])));
+    }
+    const jobs: T[] = [];
+    for (let job = copy.next(resident); job !== undefined; job = copy.next(job.model)) jobs.push(job);
+    return jobs;
+  }
+
   /**
    * The job that gives way to another one from `network` where no more may wait: the last one of the user who has most, in
    * the network that has most.

@@ -72,15 +72,6 @@ test("the page opens on what a request means that names no model; a choice and t
   await chat.page.getByRole("button", { name: "New chat" }).click();
   await chat.page.reload();
   expect(await chat.log().innerText()).toBe("");
-  // What another version of the page left, or a person, is no conversation.
-  for (const left of ['{"messages":[]}', '"text"', "[1,{}]", "[null]"]) {
-    await chat.page.evaluate((text) => {
-      addEventListener("pagehide", () => sessionStorage.setItem("randlora.conversation", text));
-    }, left);
-    await chat.page.reload();
-    expect(await chat.log().innerText()).toBe("");
-    expect(await chat.page.locator("#empty").isVisible()).toBeTrue();
-  }
   expect(chat.complaints).toEqual([]);
 });
 

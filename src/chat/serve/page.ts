@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
+import api from "./page/api.client.js" with { type: "text" };
 import chat from "./page/chat.client.js" with { type: "text" };
+import chats from "./page/chats.client.js" with { type: "text" };
 import markdown from "./page/markdown.client.js" with { type: "text" };
 import markup from "./page/page.html" with { type: "text" };
 import style from "./page/style.css" with { type: "text" };
@@ -8,7 +10,7 @@ import style from "./page/style.css" with { type: "text" };
  * One document, so that it needs nothing else. What stands in it is hashed: only that may run, and it may talk to nobody
  * but this server (Content Security Policy, level 3): text of a model that found its way into the markup could do nothing.
  */
-const SCRIPT = `${markdown}\n${chat}`;
+const SCRIPT = [markdown, chats, api, chat].join("\n");
 // Bun's types take every import of HTML for a bundle; with `type: "text"` it is the text.
 const PAGE = String(markup)
   .replace("<style></style>", () => `<style>${style}</style>`)

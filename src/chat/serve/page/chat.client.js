@@ -1,32 +1,24 @@
-const $ = (id) => document.getElementById(id);
-
-/* The conversation; every answer remembers the model that gave it. It stays in this tab when the page is loaded again. */
-let messages = storedMessages();
+/* The conversation; every answer remembers the model that gave it. A tab that is loaded again has the same one. */
+let chat = readChat(sessionStorage.getItem("randlora.chat") ?? "") ?? newChat();
 let answering;
 /* What is being written, in case the page is left meanwhile. */
 let unfinished;
 
-function stored(name) {
-  try {
-    return JSON.parse(sessionStorage.getItem(`randlora.${name}`)) ?? undefined;
-  } catch {
-    return undefined; // of another version
-  }
-}
-function storedMessages() {
-  const found = stored("conversation");
-  return Array.isArray(found) ? found.filter((message) => typeof message?.content === "string") : [];
-}
-function store(name, value) {
-  try {
-    sessionStorage.setItem(`randlora.${name}`, JSON.stringify(value));
-  } catch {
-    sessionStorage.removeItem(`randlora.${name}`); // too long for the browser
-  }
-}
-addEventListener("pagehide", () => {
+/* Keeps the conversation with what is being written. */
+function keep() {
   const reply = unfinished?.content ? [{ ...unfinished, note: "stopped" }] : [];
-  store("conversation", [...messages, ...reply]);
+  const isKept = writeChat({ ...chat, messages: [...chat.messages, ...reply] });
+  listChats();
+  if (!isKept)
+    $("alert").textContent = "The browser has no room for this conversation: it is lost when the page is closed.";
+}
+/* Requests end with the page, as an error: what is kept stays as it was when the page was left. */
+addEventListener("pagehide", () => {
+  if (unfinished !== undefined) keep();
+  chat = { ...chat };
+});
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) openChat(readChat(chat.id) ?? newChat());
 });
 
 function addArticle(role) {
@@ -37,11 +29,11 @@ function addArticle(role) {
 }
 function showAll() {
   $("log").replaceChildren();
-  for (const message of messages) {
+  for (const message of chat.messages) {
     $("log").querySelector(".retry")?.remove();
     show(message);
   }
-  $("empty").hidden = messages.length > 0;
+  $("empty").hidden = chat.messages.length > 0;
 }
 function show(message) {
   const article = addArticle(message.role);
@@ -83,37 +75,10 @@ function button(text, onClick) {
   return made;
 }
 
-async function api(path, options = {}) {
-  const key = $("key").value;
-  const headers = {
-    "content-type": "application/json",
-    ...(key === "" ? {} : { authorization: `Bearer ${key}` }),
-  };
-  const response = await fetch(path, { ...options, headers });
-  if (response.ok) return response;
-  const { error } = await response.json().catch(() => ({}));
-  if (response.status === 401) {
-    openSettings(true);
-    $("key").focus();
-  }
-  throw new Error(error?.message ?? `the server answered with ${response.status}`);
-}
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (held + value).split("\n\n");
-    held = parts.pop();
-    for (const part of parts) if (part.startsWith("data: {")) yield JSON.parse(part.slice(6));
-  }
-}
-
 async function ask() {
   const system = $("system").value.trim();
   const reply = { role: "assistant", content: "", model: $("model").value, note: "" };
-  const conversation = messages;
+  const conversation = chat;
   const article = addArticle("assistant");
   let [note, drawn] = ["", false];
   const drawNow = () => {
@@ -132,7 +97,7 @@ async function ask() {
       model: reply.model,
       messages: [
         ...(system === "" ? [] : [{ role: "system", content: system }]),
-        ...messages.map(({ role, content }) => ({ role, content })),
+        ...chat.messages.map(({ role, content }) => ({ role, content })),
       ],
       ...given("temperature", "temperature"),
       ...given("length", "max_tokens"),
@@ -144,11 +109,13 @@ async function ask() {
       body: JSON.stringify(body),
       signal: answering.signal,
     });
-    for await (const { error, choices, usage, timings } of events(response)) {
+    for await (const { error, choices, usage, timings, place } of events(response)) {
       if (error !== undefined) throw new Error(error.message);
+      if (place !== undefined) finish(article, { ...reply, note: waiting(place) });
       if (usage) note = summary(usage, timings);
       const piece = choices[0]?.delta?.content ?? "";
       if (piece === "") continue;
+      if (reply.content === "") finish(article, reply);
       reply.content += piece;
       if (!drawn) {
         drawn = true;
@@ -157,31 +124,30 @@ async function ask() {
     }
     reply.note = note;
   } catch (error) {
-    if (error.name === "AbortError") reply.note = "stopped";
-    else $("alert").textContent = error.message;
+    reply.note = "stopped";
+    if (error.name !== "AbortError") $("alert").textContent = error.message;
   }
   setAnswering(undefined);
   unfinished = undefined;
   $("log").removeAttribute("aria-busy");
-  if (messages !== conversation) return; // a new one was begun
+  if (chat !== conversation) return showAll(); // another one was opened
   if (reply.content !== "") {
-    messages.push(reply);
+    chat.messages.push(reply);
+    keep();
     article.classList.remove("busy");
     draw(article, reply);
     finish(article, reply);
   } else {
     // What got no answer can be put differently.
-    const { content } = messages.pop() ?? { content: "" };
+    const { content } = chat.messages.pop() ?? { content: "" };
+    if (chat.messages.length === 0) removeChat(chat.id);
+    else keep();
+    listChats();
     $("message").value ||= content;
     showAll();
   }
   follow();
   $("message").focus();
-}
-/* Tokens, and the rate by the server's clock: pieces come through the network in heaps. */
-function summary({ completion_tokens: tokens }, timings) {
-  const rate = timings?.predicted_per_second;
-  return `${tokens} tokens` + (rate ? ` · ${rate.toFixed(1)} tokens/s` : "");
 }
 /* What a field says, for the request; what is left empty is the server's to choose. */
 function given(id, name) {
@@ -189,7 +155,7 @@ function given(id, name) {
 }
 function retry() {
   if (answering !== undefined) return;
-  messages.pop();
+  chat.messages.pop();
   $("log").lastElementChild.remove();
   $("alert").textContent = "";
   ask();
@@ -215,7 +181,8 @@ $("composer").addEventListener("submit", (event) => {
   $("message").value = "";
   $("alert").textContent = "";
   const question = { role: "user", content };
-  messages.push(question);
+  chat.messages.push(question);
+  keep();
   // Only what is new: screen readers read out what comes into the log.
   $("log").querySelector(".retry")?.remove();
   show(question);
@@ -232,13 +199,72 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") answering?.abort();
 });
 $("stop").addEventListener("click", () => answering?.abort());
-$("new").addEventListener("click", () => {
+/* Opens a conversation in the place of the one that is shown, which keeps what there is of an answer. */
+function openChat(other) {
+  if (unfinished !== undefined) keep();
   answering?.abort();
   unfinished = undefined;
-  messages = [];
+  chat = other;
+  sessionStorage.setItem("randlora.chat", chat.id);
   $("alert").textContent = "";
+  // A question that got no answer before it was left is asked again, or put differently.
+  if (chat.messages.at(-1)?.role === "user") $("message").value = chat.messages.pop().content;
   showAll();
+  listChats();
+}
+/* All conversations; the open one with what can be done to it. */
+function listChats() {
+  const items = readChats().map((kept) => {
+    const isOpen = kept.id === chat.id;
+    const opener = button(titleOf(kept), () => {
+      if (kept.id !== chat.id) openChat(readChat(kept.id) ?? newChat());
+      $("message").focus();
+    });
+    opener.className = "title";
+    if (isOpen) opener.setAttribute("aria-current", "true");
+    return element("li", opener, ...(isOpen ? [actions()] : []));
+  });
+  $("list").replaceChildren(...items);
+  $("none").hidden = items.length > 0;
+}
+function actions() {
+  const rename = () => {
+    const title = prompt("Name of this chat", titleOf(chat));
+    if (title === null) return;
+    chat.title = title.trim();
+    keep();
+  };
+  const remove = () => {
+    if (!confirm("Delete this chat?")) return;
+    const { id } = chat;
+    openChat(newChat());
+    removeChat(id);
+    listChats();
+  };
+  const made = element(
+    "div",
+    button("Rename", rename),
+    button("Export", () => exportChat(chat)),
+    button("Delete", remove),
+  );
+  made.className = "actions";
+  return made;
+}
+$("new").addEventListener("click", () => {
+  openChat(newChat());
   $("message").focus();
+});
+$("kept").addEventListener("click", () => {
+  $("chats").hidden = !$("chats").hidden;
+  $("kept").setAttribute("aria-expanded", String(!$("chats").hidden));
+});
+// Another tab has kept or deleted one.
+addEventListener("storage", listChats);
+$("log").addEventListener("click", async ({ target }) => {
+  if (!target.matches("button.copy")) return;
+  await navigator.clipboard.writeText(target.parentElement.querySelector("code").textContent);
+  target.textContent = "Copied";
+  setTimeout(() => (target.textContent = "Copy code"), 2000);
 });
 $("toggle").addEventListener("click", () => openSettings(!$("settings").classList.contains("open")));
 $("settings").addEventListener("submit", (event) => event.preventDefault());
@@ -278,16 +304,16 @@ async function loadModels() {
       }),
     );
     // What a request means that names no model: the run that is served, where there is one.
-    const chosen = stored("model");
+    const chosen = sessionStorage.getItem("randlora.model");
     $("model").value = data.some(({ id }) => id === chosen) ? chosen : usual;
     $("alert").textContent = "";
   } catch (error) {
     $("alert").textContent = error.message;
   }
 }
-$("model").addEventListener("change", () => store("model", $("model").value));
+$("model").addEventListener("change", () => {
+  sessionStorage.setItem("randlora.model", $("model").value);
+});
 
-/* A question that got no answer before the page was left is asked again, or put differently. */
-if (messages.at(-1)?.role === "user") $("message").value = messages.pop().content;
-showAll();
+openChat(chat);
 loadModels();

@@ -70,7 +70,7 @@ function blocksOf(lines, depth = 0) {
       at++;
       const code = takeWhile((one) => one.trim() !== fence);
       at++;
-      node = element("pre", element("code", code.join("\n")));
+      node = codeBlock(code.join("\n"));
     } else if (HEADING.test(line)) {
       at++;
       node = filled(element("h2"), inline(line.replace(/^#+ /, "")));
@@ -91,6 +91,18 @@ function blocksOf(lines, depth = 0) {
     if (node !== undefined) blocks.push({ node, end });
   }
   return blocks;
+}
+
+/* Browsers have no clipboard for pages that come over a network without encryption. */
+function codeBlock(text) {
+  const block = element("div", element("pre", element("code", text)));
+  block.className = "code";
+  if (!isSecureContext) return block;
+  const copy = element("button", "Copy code");
+  copy.type = "button";
+  copy.className = "copy";
+  block.append(copy);
+  return block;
 }
 
 function nodesOf(blocks) {

@@ -1,0 +1,153 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { failure, until } from "./testing/server.ts";
+import { ChatPage } from "./testing/page.ts";
+
+setDefaultTimeout(60_000);
+
+const chat = ChatPage.forTests();
+
+/** Answers every question with this text. */
+async function answerWith(content: string): Promise<void> {
+  const body = `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\ndata: [DONE]\n\n`;
+  const { page } = chat;
+  await page.route("**/v1/chat/completions", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+}
+
+async function say(text: string): Promise<void> {
+  await chat.page.getByLabel("Message").fill(text);
+  await chat.page.getByLabel("Message").press("Enter");
+  await chat.settle();
+}
+
+const click = (name: string) => chat.page.getByRole("button", { name, exact: true }).click();
+const titles = () => chat.page.locator("#chats .title").allInnerTexts();
+const said = () => chat.page.locator("article.user").allInnerTexts();
+
+/** Answers the next dialog of the page. */
+function nextDialog(answer: string | true): void {
+  chat.page.once("dialog", (dialog) => void dialog.accept(answer === true ? undefined : answer));
+}
+
+test("conversations are kept, listed, renamed, exported and deleted, and nothing in them is markup", async () => {
+  const evil = '<img src=x onerror="document.title=1">';
+  await answerWith(evil);
+  await click("Chats");
+  expect(await chat.page.locator("#none").isVisible()).toBeTrue();
+  await say("One");
+  await say("More");
+  await click("New chat");
+  await say(evil);
+  expect(await titles()).toEqual([evil, "One"]);
+  await chat.page.reload();
+  await click("Chats");
+  expect([await said(), await titles()]).toEqual([[evil], [evil, "One"]]);
+  await click("One");
+  expect([await said(), await chat.answers().count()]).toEqual([["One", "More"], 2]);
+
+  nextDialog(`a "b" ${evil}`);
+  await click("Rename");
+  await until(async () => (await titles())[0] === `a "b" ${evil}`);
+  const downloading = chat.page.waitForEvent("download");
+  await click("Export");
+  const download = await downloading;
+  expect(download.suggestedFilename()).toBe("a-b-img-src-x-onerror-document-title-1.jsonl");
+  const exported: unknown = JSON.parse(await Bun.file(await download.path()).text());
+  const turn = (text: string) => [
+    { role: "user", content: text },
+    { role: "assistant", content: evil },
+  ];
+  expect(exported).toEqual({ messages: [...turn("One"), ...turn("More")] });
+
+  // Another tab has the same list, a conversation of its own, and is told of changes.
+  const other = await chat.page.context().newPage();
+  await other.goto(chat.serving.address);
+  await other.getByRole("button", { name: "Chats", exact: true }).click();
+  expect(await other.locator("article").count()).toBe(0);
+  expect(await other.locator("#chats .title").count()).toBe(2);
+  nextDialog(true);
+  await click("Delete");
+  expect([await titles(), await said()]).toEqual([[evil], []]);
+  await until(async () => (await other.locator("#chats .title").count()) === 1);
+  expect(await chat.page.locator("img").count()).toBe(0);
+  expect(await chat.page.title()).toBe("randlora");
+  expect(chat.complaints).toEqual([]);
+});
+
+test("what is kept has an end: the oldest go, and one that is too long is not kept", async () => {
+  const kept = await chat.page.evaluate(() => {
+    const { writeChat, readChats } = globalThis as unknown as {
+      writeChat(chat: object): boolean;
+      readChats(): { id: string }[];
+    };
+    const messagesOf = (length: number) => [{ role: "user", content: "x".repeat(length) }];
+    const put = (updated: number, length: number) => {
+      const text = JSON.stringify({ title: "", updated, messages: messagesOf(length) });
+      localStorage.setItem(`randlora.chat.${updated}`, text);
+    };
+    const write = (id: string, length: number) => writeChat({ id, title: "", messages: messagesOf(length) });
+    const ids = () => readChats().map(({ id }) => id);
+    for (let at = 1; at <= 105; at++) put(at, 10);
+    const many = [write("new", 10), ids().slice(-1), readChats().length];
+    const long = [write("long", 1_999_000), ids().length < 100];
+    const tooLong = [write("longer", 2_000_000), ids().includes("longer")];
+    // The browser's room, filled by something else.
+    localStorage.clear();
+    put(1, 300_000);
+    put(2, 300_000);
+    localStorage.setItem("other", "x".repeat(4_500_000));
+    return { many, long, tooLong, crowded: [write("third", 300_000), ids()] };
+  });
+  expect(kept).toEqual({
+    many: [true, ["7"], 100],
+    long: [true, true],
+    tooLong: [false, false],
+    crowded: [true, ["third", "2"]],
+  });
+});
+
+test("what another version of the page left, or a person, is no conversation", async () => {
+  const left = ["{", "null", '"text"', '{"messages":[]}', '{"title":"a","updated":1,"messages":[{"role":"b"}]}'];
+  await chat.page.evaluate((texts) => {
+    for (const [at, text] of texts.entries()) localStorage.setItem(`randlora.chat.${at}`, text);
+    sessionStorage.setItem("randlora.chat", "4");
+  }, left);
+  await chat.page.reload();
+  await click("Chats");
+  expect([await titles(), await chat.log().innerText()]).toEqual([[], ""]);
+  expect(await chat.page.locator("#empty").isVisible()).toBeTrue();
+  expect(chat.complaints).toEqual([]);
+});
+
+test("who waits is told how many requests come first", async () => {
+  await chat.open({ parallel: 1 });
+  const { client, engine } = chat.serving;
+  const body = { model: "storyteller", prompt: "Once", max_tokens: 500 };
+  const left = new AbortController();
+  const held = [1, 2].map((at) =>
+    failure(client.completions.create({ ...body, user: String(at) }, { signal: left.signal })),
+  );
+  await until(() => engine.load === 2);
+  await chat.setLength(4);
+  await chat.page.getByLabel("Message").fill("Hi");
+  await chat.page.getByLabel("Message").press("Enter");
+  const footer = chat.answers().locator("footer");
+  await footer.filter({ hasText: "the server is busy: 1 request before this one" }).waitFor();
+  left.abort();
+  await Promise.all(held);
+  await chat.settle();
+  expect(await footer.innerText()).toContain("storyteller · 4 tokens");
+  expect(chat.complaints).toEqual([]);
+});
+
+test("code is copied as the model wrote it", async () => {
+  await chat.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  const code = 'if (a < b) {\n  print("<b>");\n}';
+  await answerWith(`Here:\n\n\`\`\`js\n${code}\n\`\`\`\n\nand\n\n\`\`\`\nsecond\n\`\`\``);
+  await say("Code?");
+  const buttons = chat.page.getByRole("button", { name: "Copy code" });
+  expect(await buttons.count()).toBe(2);
+  await buttons.first().click();
+  await chat.page.getByRole("button", { name: "Copied" }).waitFor();
+  expect(await chat.page.evaluate("navigator.clipboard.readText()")).toBe(code);
+  expect(chat.complaints).toEqual([]);
+});

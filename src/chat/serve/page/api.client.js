@@ -1,0 +1,50 @@
+const $ = (id) => document.getElementById(id);
+
+async function api(path, options = {}) {
+  const key = $("key").value;
+  const headers = {
+    "content-type": "application/json",
+    ...(key === "" ? {} : { authorization: `Bearer ${key}` }),
+  };
+  const response = await fetch(path, { ...options, headers });
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({}));
+  if (response.status === 401) {
+    openSettings(true);
+    $("key").focus();
+  }
+  throw new Error(error?.message ?? `the server answered with ${response.status}`);
+}
+
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (held + value).split("\n\n");
+    held = parts.pop();
+    for (const part of parts) {
+      // A comment, which other clients pass over.
+      const place = /^: place (\d+)$/.exec(part)?.[1];
+      if (place !== undefined) yield { place: Number(place), choices: [] };
+      else if (part.startsWith("data: {")) yield JSON.parse(part.slice(6));
+    }
+  }
+}
+
+/* Where a request stands while others have the server's slots. */
+function waiting(place) {
+  const before =
+    place === 1 ? "this request is next" : `${place - 1} ${place === 2 ? "request" : "requests"} before this one`;
+  return `the server is busy: ${before}`;
+}
+
+/* Tokens, and the rate by the server's clock: pieces come through the network in heaps. */
+function summary({ completion_tokens: tokens }, timings) {
+  const rate = timings?.predicted_per_second;
+  return `${tokens} tokens` + (rate ? ` · ${rate.toFixed(1)} tokens/s` : "");
+}
+
+// For the other part of the page's script, chat.client.js.
+Object.assign(globalThis, { $, api, events, waiting, summary });
