@@ -53,6 +53,25 @@ test("a question after the model is the prompt, and wins over a configured one",
   expect(await text("Once upon a time", "-p", "Lily")).toEqual([2, ""]);
 });
 
+test("what comes on stdin is put before a question; -p does not wait for it", async () => {
+  const args = [STORIES, "--raw", "--max-tokens", "5", "--temperature", "0", "--json"];
+  const asked = async (words: readonly string[], stdin: string) => {
+    const { stdout } = await chat([...args, ...words], { stdin });
+    const { tokens, prompt_tokens } = JSON.parse(stdout);
+    return { tokens, prompt_tokens };
+  };
+  const whole = await asked(["-p", "Once upon\n\na time"], "");
+  expect(await asked(["a time"], "Once upon\n")).toEqual(whole);
+  expect(await asked(["-p", "Once upon\n\na time"], "ignored")).toEqual(whole);
+  const open = Bun.spawn([process.execPath, MAIN, "chat", ...args, "-p", "Once"], {
+    env: cleanEnvironment(),
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  expect([await open.exited, JSON.parse(await open.stdout.text()).completion_tokens]).toEqual([0, 5]);
+});
+
 test("--beams finds a likelier text, the same each time, and takes nothing that samples", async () => {
   const args = [STORIES, "--raw", "--max-tokens", "30", "-p", "Once upon a time", "--json"];
   const [searched, again, greedy] = await Promise.all(
@@ -227,6 +246,7 @@ describe("refused", () => {
     ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 1, "of the chat template"],
     ["no such model, and no prompt", ["runs/nothing"], 1, "runs/nothing: no such file or folder"],
     ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
+    ["a question without MODEL", ["Why is the sky blue?"], 2, 'MODEL comes first: randlora chat MODEL "…"'],
     ["no such adapter", [STORIES, "--adapter", "nothing", "-p", "x"], 1, "nothing"],
   ])("%s", async (_, args, status, message) => {
     const empty = await mkdtemp(join(folder, "empty-"));

@@ -27,13 +27,13 @@ export const command = defineCommand({
       "MODEL",
       "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here",
     ),
-    question: optional("QUESTION", "the same as --prompt: print one answer and exit"),
+    question: optional("QUESTION", "print one answer and exit; what comes on stdin is put before it"),
   },
   options: {
     prompt: text({
       short: "p",
       topic: "Text",
-      help: "prompt: print one answer and exit",
+      help: "prompt: print one answer and exit; stdin is not read",
       defaultText: "what comes on stdin; on a terminal a conversation",
     }),
     system: text({ topic: "Text", help: "system message" }),
@@ -168,6 +168,6 @@ export const command = defineCommand({
       throw new Contradiction(["prompt"], "QUESTION and --prompt are both given", "leave one of them out");
     }
     const { chat } = await import("../src/chat/terminal/chat-command.ts");
-    await chat(model, { ...options, prompt: options.prompt ?? question }, context);
+    await chat(model, { ...options, question }, context);
   },
 });

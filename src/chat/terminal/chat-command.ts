@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { isatty } from "node:tty";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { brief } from "../../files/failure.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
@@ -25,6 +27,8 @@ import { runChat } from "./run.ts";
 export interface ChatFlags extends Omit<SessionFlags, "raw"> {
   readonly raw: boolean | undefined;
   readonly prompt: string | undefined;
+  /** A prompt behind what comes on stdin. */
+  readonly question: string | undefined;
   readonly chatTemplate: string | undefined;
   readonly adapter: readonly string[];
   readonly scale: readonly number[];
@@ -36,6 +40,7 @@ export interface ChatFlags extends Omit<SessionFlags, "raw"> {
 /** Gives one answer, or holds a conversation. @param named the model; undefined: the newest run or merged model here */
 export async function chat(named: string | undefined, options: ChatFlags, context: Context): Promise<void> {
   const source = named ?? (await findDefaultModel(process.cwd()));
+  if (options.question === undefined) refuseQuestion(source);
   refuseMissingModel(source);
   const { system, chatTemplate, chatTemplateKwargs } = options;
   const wantsTemplate = (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
@@ -47,7 +52,7 @@ export async function chat(named: string | undefined, options: ChatFlags, contex
   const said = wantsTemplate || options.raw !== undefined;
   const rawRuns = said ? [] : await runsWithoutTemplate([source, ...options.adapter]);
   const raw = options.raw ?? rawRuns.length > 0;
-  const prompt = options.prompt ?? (await readPrompt(raw, context));
+  const prompt = options.prompt ?? (await readPrompt(options.question, raw, context));
   const started = performance.now();
   const { adapter, scale: scales, generator } = options;
   const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
@@ -69,8 +74,37 @@ export async function chat(named: string | undefined, options: ChatFlags, contex
   else await answerOnce({ model, session, prompt, loadSeconds }, context);
 }
 
-/** The prompt on stdin; undefined where a person sits on a terminal. */
-async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<string | undefined> {
+/** Who forgets MODEL has a question there. @throws RandloraError `usage` */
+function refuseQuestion(model: string): void {
+  if (!/\s/.test(model.trim()) || existsSync(model)) return;
+  const cause = `${brief(model)}: no such model, and it reads like a question`;
+  throw new RandloraError(
+    "usage",
+    cause,
+    'MODEL comes first: randlora chat MODEL "…"; without MODEL: randlora chat -p "…"',
+  );
+}
+
+/** Milliseconds after which a program that waits for the end of stdin says so. */
+const PATIENCE_MS = 2000;
+
+/** What is on stdin, to its end: programs that start others often leave it open, and wonder. */
+async function readStdin({ log }: Context): Promise<string> {
+  const told = setTimeout(() => log.info("waiting for the end of stdin (-p leaves stdin alone)"), PATIENCE_MS);
+  try {
+    return decodeUtf8(await stdinBytes(), "stdin");
+  } finally {
+    clearTimeout(told);
+  }
+}
+
+/** The text on stdin, and the question behind it; undefined where a person sits on a terminal and asks nothing yet. */
+async function readPrompt(question: string | undefined, raw: boolean, context: Context): Promise<string | undefined> {
+  const { json: asJson } = context;
+  if (question !== undefined) {
+    const text = isatty(0) ? "" : await readStdin(context);
+    return text.trim() === "" ? question : `${text.trimEnd()}\n\n${question}`;
+  }
   if (isatty(0)) {
     const dumb = isDumb(process.env);
     if (isatty(1) && !asJson && !dumb) return undefined;
@@ -78,7 +112,7 @@ async function readPrompt(raw: boolean, { json: asJson }: Context): Promise<stri
     const message = asJson ? "--json gives one answer" : `a conversation needs ${kind}`;
     throw new RandloraError("usage", `${message}, and there is no prompt`, 'give it with -p "…", or on stdin');
   }
-  const input = decodeUtf8(await stdinBytes(), "stdin");
+  const input = await readStdin(context);
   if (input.trim() === "") throw new RandloraError("usage", "no prompt", 'give it with -p "…", or on stdin');
   // A shell's `echo` ends with a newline that nobody meant to say; a text to be continued is taken as it stands.
   return raw ? input : input.replace(/\r?\n$/, "");
