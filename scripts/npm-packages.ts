@@ -2,11 +2,12 @@
  * `npm run pack:npm [PLATFORM…]`: the npm packages as dist/npm/*.tgz. One holds a launcher in plain JavaScript, and one a
  * platform the binary; npm installs the one that `os`, `cpu` and `libc` fit, so no install script is needed.
  */
-import { cp, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { cp, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../package.json";
 import { build } from "./build.ts";
 import { execute, isTarget, type Target, TARGETS } from "./runtimes.ts";
+import { workFolder } from "./work-folder.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** npm's registry has taken larger ones, but proxies and mirrors refuse them. */
@@ -61,12 +62,19 @@ export function platformManifest(target: Target) {
   };
 }
 
-/** Writes the packages of these platforms, and the launcher, into a folder; their paths, the launcher's last. */
-export async function packNpm(folder: string, targets: readonly Target[]): Promise<string[]> {
+/**
+ * Writes the packages of these platforms, and the launcher, into a folder; their paths, the launcher's last.
+ * @param onPackage told the name of each before it is made, which takes up to a minute
+ */
+export async function packNpm(
+  folder: string,
+  targets: readonly Target[],
+  onPackage: (name: string) => void = () => {},
+): Promise<string[]> {
   await mkdir(folder, { recursive: true });
-  const work = await mkdtemp(join(folder, ".pack-"));
+  using work = workFolder(folder);
   const pack = async (manifest: { readonly name: string }): Promise<string> => {
-    const place = join(work, manifest.name);
+    const place = join(work.path, manifest.name);
     await Bun.write(join(place, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
     for (const file of ["LICENSE", "THIRD_PARTY_NOTICES.txt"]) await cp(join(ROOT, file), join(place, file));
     await execute(["npm", "pack", "--silent", "--pack-destination", folder], place);
@@ -75,20 +83,18 @@ export async function packNpm(folder: string, targets: readonly Target[]): Promi
     if (size > LARGEST) throw new Error(`${path}: ${size} bytes, and registries take ${LARGEST}`);
     return path;
   };
-  try {
-    const paths: string[] = [];
-    for (const target of targets) {
-      const manifest = platformManifest(target);
-      await build(join(work, manifest.name, "bin", target === "windows-x64" ? "randlora.exe" : "randlora"), target);
-      paths.push(await pack(manifest));
-    }
-    const place = join(work, name);
-    await cp(join(import.meta.dir, "npm/randlora.mjs"), join(place, "randlora.mjs"));
-    await cp(join(ROOT, "README.md"), join(place, "README.md"));
-    return [...paths, await pack(launcherManifest())];
-  } finally {
-    await rm(work, { recursive: true, force: true });
+  const paths: string[] = [];
+  for (const target of targets) {
+    const manifest = platformManifest(target);
+    onPackage(manifest.name);
+    await build(join(work.path, manifest.name, "bin", target === "windows-x64" ? "randlora.exe" : "randlora"), target);
+    paths.push(await pack(manifest));
   }
+  const place = join(work.path, name);
+  await cp(join(import.meta.dir, "npm/randlora.mjs"), join(place, "randlora.mjs"));
+  await cp(join(ROOT, "README.md"), join(place, "README.md"));
+  onPackage(name);
+  return [...paths, await pack(launcherManifest())];
 }
 
 if (import.meta.main) {
@@ -96,6 +102,6 @@ if (import.meta.main) {
   const unknown = named.find((target) => !isTarget(target));
   if (unknown !== undefined) throw new Error(`${unknown}: not one of ${Object.keys(TARGETS).join(", ")}`);
   const targets = (named.length > 0 ? named : Object.keys(TARGETS)).filter(isTarget);
-  const paths = await packNpm(join(ROOT, "dist/npm"), targets);
+  const paths = await packNpm(join(ROOT, "dist/npm"), targets, (name) => process.stderr.write(`packing ${name}\n`));
   process.stdout.write(paths.map((path) => `${path.slice(ROOT.length + 1)}\n`).join(""));
 }

@@ -3,13 +3,14 @@
  * same bytes. An archive a platform: it is a third of the binary's size, keeps the right to execute, and brings the licenses.
  */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../package.json";
 import { build } from "./build.ts";
 import { shippedPackages } from "./notices.ts";
 import { isTarget, type Target, TARGETS } from "./runtimes.ts";
+import { workFolder } from "./work-folder.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const WITH_EACH = ["LICENSE", "THIRD_PARTY_NOTICES.txt", "README.md", "CHANGELOG.md"];
@@ -32,20 +33,16 @@ function tarEntry(path: string, content: Uint8Array, mode: number): Uint8Array {
 /** Builds for a platform and packs it with its licenses; the archive's name. */
 async function packRelease(folder: string, target: Target): Promise<string> {
   const name = `${releaseName(target)}.tar.gz`;
-  const work = await mkdtemp(join(folder, ".pack-"));
-  try {
-    const program = target === "windows-x64" ? "randlora.exe" : "randlora";
-    await build(join(work, program), target);
-    const entries = (await readdir(work)).toSorted().map((file) => join(work, file));
-    const parts: Uint8Array[] = [];
-    for (const path of [...entries, ...WITH_EACH.map((file) => join(ROOT, file))]) {
-      const file = basename(path);
-      parts.push(tarEntry(`${releaseName(target)}/${file}`, await readFile(path), file === program ? 0o755 : 0o644));
-    }
-    await Bun.write(join(folder, name), Bun.gzipSync(Buffer.concat([...parts, new Uint8Array(1024)])));
-  } finally {
-    await rm(work, { recursive: true });
+  using work = workFolder(folder);
+  const program = target === "windows-x64" ? "randlora.exe" : "randlora";
+  await build(join(work.path, program), target);
+  const entries = (await readdir(work.path)).toSorted().map((file) => join(work.path, file));
+  const parts: Uint8Array[] = [];
+  for (const path of [...entries, ...WITH_EACH.map((file) => join(ROOT, file))]) {
+    const file = basename(path);
+    parts.push(tarEntry(`${releaseName(target)}/${file}`, await readFile(path), file === program ? 0o755 : 0o644));
   }
+  await Bun.write(join(folder, name), Bun.gzipSync(Buffer.concat([...parts, new Uint8Array(1024)])));
   return name;
 }
 

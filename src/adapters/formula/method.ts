@@ -52,6 +52,8 @@ export interface FormulaMethod<T extends string> {
   /** Values before training; zeros where left out. `stream`: which module it is, for random ones. */
   start(module: ModuleShape, rank: number, seed: number, stream: number): Start<T>;
   formula(module: ModuleShape, rank: number): Formula<T>;
+  /** What to say of a rank on these modules. */
+  notes?(modules: readonly ModuleShape[], rank: number): readonly string[];
   /** Multiplications by an element of G when it is folded. */
   readonly terms: number;
 }
@@ -120,7 +122,7 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
         return {
           parameters: plan.layers.flatMap(({ tensors: own }) => Object.values<AdapterTensor>(own).map(matrixOf)),
           modules: trainedModuleRows(plan.layers, (layer) => count(layer, plan.config.r)),
-          notes: [],
+          notes: method.notes?.(plan.layers, plan.config.r) ?? [],
           place: (on) => place(on, plan, settings, seed),
         } satisfies Trainable;
       },

@@ -30,6 +30,11 @@ export const KRADAPTER: FormulaMethod<"u" | "v"> = {
     return { v: () => kaimingUniform(short, b, seed, stream).map((value) => value * SPREAD) };
   },
   formula: khatriRao,
+  notes(modules, rank) {
+    const most = KRADAPTER.most(modules);
+    if (rank <= most) return [];
+    return [`KRAdapter's rank ${rank} is more than √ of a layer's longer side: it trains what rank ${most} does`];
+  },
   // U takes V's sums of G, and V takes U's.
   terms: 2,
 };
