@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { cp, readdir } from "node:fs/promises";
+import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { EVENT_FILE } from "../src/files/event-file.ts";
+import { readEvents } from "../src/files/testing/event-file.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
 const place = FinetuneFolder.forTests();
@@ -23,7 +25,7 @@ describe("a run", () => {
     expect(run.stdout).toEndWith("next: randlora chat runs/storyteller-lora-1\n");
     const path = place.at("runs", "storyteller-lora-1");
     expect((await readdir(path)).toSorted()).toEqual(
-      expect.arrayContaining(["adapter", "best", "loss.svg", "metrics.jsonl", "run.json", "state"]),
+      expect.arrayContaining(["adapter", "best", "loss.svg", "metrics.csv", "metrics.jsonl", "run.json", "state"]),
     );
     const metrics: object[] = (await Bun.file(join(path, "metrics.jsonl")).text())
       .trimEnd()
@@ -73,6 +75,34 @@ describe("a run", () => {
   }, 60_000);
 });
 
+test("--log-dir has each step once, whatever was resumed, and is not mixed with another run's", async () => {
+  const args = [STORIES, "--data", "data.jsonl", ...LORA, "--schedule", "constant", "--quiet"];
+  const logged = [...args, "--steps", "2", "--log-dir", "events"];
+  expect((await finetune(...logged, "--out", "logged")).status).toBe(0);
+  const file = place.at("events", EVENT_FILE);
+  const steps = async () => (await readEvents(file)).map(({ step }) => step);
+  expect(await steps()).toEqual([0, 1, 2]);
+  expect((await finetune("--resume", "logged", "--steps", "3", "--quiet")).status).toBe(0);
+  expect(await steps()).toEqual([0, 1, 2, 3]);
+  const other = await finetune(...logged, "--out", "mixed");
+  expect([other.status, other.stderr]).toEqual([1, expect.stringContaining("there are events of another run")]);
+  expect(existsSync(place.at("mixed"))).toBe(false);
+  // A run from elsewhere does not say where a file is made.
+  await rm(file);
+  const gone = await finetune("--resume", "logged", "--steps", "4", "--quiet");
+  expect([gone.status, gone.stderr, existsSync(file)]).toEqual([
+    0,
+    expect.stringContaining("is gone: --log-dir"),
+    false,
+  ]);
+  expect((await finetune("--resume", "logged", "--log-dir", "elsewhere", "--steps", "5", "--quiet")).status).toBe(0);
+  const events = await readEvents(place.at("elsewhere", EVENT_FILE));
+  expect(events.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5]);
+  const table = (await Bun.file(place.at("logged", "metrics.csv")).text()).trimEnd().split("\n");
+  const losses = table.slice(1).map((row) => Math.fround(Number(row.split(",")[1])));
+  expect(events.slice(1).map(({ scalars }) => scalars["train/loss"])).toEqual(losses);
+}, 60_000);
+
 test("a base or data that are bad leave no run; a resumed one is recorded once it goes on", async () => {
   const model = place.at("nan");
   await cp(STORIES, model, { recursive: true });
@@ -105,12 +135,24 @@ describe("--dry-run", () => {
   test("shows samples with what is supervised, counts, parameters and memory, and writes nothing", async () => {
     const run = await finetune(STORIES, "--data", "data.jsonl", "--max-length", "14", "--out", "dry", "--dry-run");
     expect([run.status, run.stderr]).toEqual([0, ""]);
-    expect(run.stdout).toContain("sample 1 (line or row 1): 14 tokens");
+    expect(run.stdout).toContain("sample 1 (line, element or row 1): 14 tokens");
     expect(run.stdout).toMatch(/⟦.*he said.*⟧/);
     expect(run.stdout).toContain("data.jsonl: 10 of 10 samples were cut to the maximum length");
     expect(run.stdout).toMatch(/model\.layers\.\*\.self_attn\.q_proj +5 +64 × 64/);
     expect(run.stdout).toMatch(/device memory +about [\d.]+ MB/);
     expect(existsSync(place.at("dry"))).toBe(false);
+  }, 60_000);
+
+  test("says where KRAdapter has no use for a rank", async () => {
+    const asked = async (rank: string) => {
+      const args = ["--method", "kradapter", "--rank", rank, "--targets", "q_proj", "--dry-run"];
+      return (await finetune(STORIES, "--data", "data.jsonl", ...args)).stdout;
+    };
+    const note = "KRAdapter's rank 9 is more than √ of a layer's longer side: it trains what rank 8 does";
+    expect([await asked("8"), await asked("9")]).toEqual([
+      expect.not.stringContaining("longer side"),
+      expect.stringContaining(note),
+    ]);
   }, 60_000);
 
   test("as JSON", async () => {

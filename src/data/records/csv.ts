@@ -25,7 +25,10 @@ export function* parseCsv(text: string, name: string, separator = ","): Generato
       const [only = ""] = columns;
       if (columns.length === 1 && separator === "," && /[;\t]/.test(only)) {
         const cause = `${name}: line ${line}: no comma between the columns' names, but ${only.includes(";") ? "semicolons" : "tabs"}`;
-        throw new RandloraError("data", cause, "export it with commas, or write JSON lines");
+        const hint = only.includes(";")
+          ? "export it with commas, or write JSON lines"
+          : "export it with commas; data of texts may be called .tsv";
+        throw new RandloraError("data", cause, hint);
       }
       const twice = columns.find((column, i) => column !== "" && columns?.indexOf(column) !== i);
       if (twice === undefined) continue;

@@ -5,6 +5,8 @@ import { oneLine } from "../../files/failure.ts";
 export interface JsonPiece {
   /** The line that it begins on, from 1. */
   readonly line: number;
+  /** Its number in an array, from 1. */
+  readonly element?: number;
   readonly bytes: Uint8Array;
 }
 
@@ -137,9 +139,11 @@ export class ElementCutter {
         else if (byte === COMMA || CLOSE.has(byte)) {
           this.#collected.add(chunk.subarray(from, at), this.#begun);
           const isEmptyArray = byte !== COMMA && this.#elements === 0 && this.#collected.empty;
-          if (!isEmptyArray) pieces.push({ line: this.#begun, bytes: this.#collected.take() });
-          if (byte !== COMMA) this.#place = "closed";
           this.#elements++;
+          if (!isEmptyArray) {
+            pieces.push({ line: this.#begun, element: this.#elements, bytes: this.#collected.take() });
+          }
+          if (byte !== COMMA) this.#place = "closed";
           from = at + 1;
         }
       }

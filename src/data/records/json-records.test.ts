@@ -50,22 +50,22 @@ describe("lines", () => {
 });
 
 describe("arrays", () => {
-  test("begin on any line, and count the lines of their elements", async () => {
+  test("begin on any line, and number their elements", async () => {
     expect(await read('\ufeff\n\n [\n{"a": "],\\"["},\n\n{"b": [1,\n{}]} , {"c": 3}\n]\n ')).toEqual([
-      [4, { a: '],"[' }],
-      [6, { b: [1, {}] }],
-      [7, { c: 3 }],
+      [1, { a: '],"[' }],
+      [2, { b: [1, {}] }],
+      [3, { c: 3 }],
     ]);
     expect(await read("[]")).toEqual([]);
     expect(await read("[\n]\n")).toEqual([]);
   });
 
-  test("are told by the line on which they break off or go wrong", async () => {
+  test("are told by the line on which they break off, and by the element that is wrong", async () => {
     expect(await failure('[\n{"a": 1},\n{"a": ')).toBe("d.jsonl: line 3: the JSON array is not closed as it should be");
     expect(await failure('[{"a": 1}]\n]')).toBe("d.jsonl: line 2: the JSON array is not closed as it should be");
-    expect(await failure("[\n{},\n\n{a}]")).toStartWith("d.jsonl: line 4: not JSON: ");
-    expect(await failure("[\n{},\n]")).toStartWith("d.jsonl: line 3: not JSON: ");
-    expect(await failure("[\n{},\n7]")).toBe("d.jsonl: line 3: a number, not an object with a sample's fields");
+    expect(await failure("[\n{},\n\n{a}]")).toStartWith("d.jsonl: element 2 (line 4): not JSON: ");
+    expect(await failure("[\n{},\n]")).toStartWith("d.jsonl: element 2 (line 3): not JSON: ");
+    expect(await failure("[{},7]")).toBe("d.jsonl: element 2 (line 1): a number, not an object with a sample's fields");
   });
 });
 

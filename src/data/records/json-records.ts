@@ -34,8 +34,9 @@ export async function* readJsonRecords(path: string, chunks: AsyncIterable<Uint8
   );
 }
 
-function parsePiece(path: string, { line, bytes }: JsonPiece): DataRecord {
-  const place = `line ${line}`;
+function parsePiece(path: string, { line, element, bytes }: JsonPiece): DataRecord {
+  // Arrays often stand on one line.
+  const place = element === undefined ? `line ${line}` : `element ${element} (line ${line})`;
   const text = decodeUtf8(bytes, `${oneLine(path)}: ${place}`);
   let value: unknown;
   try {
@@ -52,7 +53,7 @@ function parsePiece(path: string, { line, bytes }: JsonPiece): DataRecord {
     );
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value))
-    return { line, place, fields: { ...value } };
+    return { line: element ?? line, place, fields: { ...value } };
   const found = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
   throw new RandloraError("data", `${oneLine(path)}: ${place}: ${found}, not an object with a sample's fields`);
 }

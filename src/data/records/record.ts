@@ -1,8 +1,8 @@
 /** One record of a data file, whatever its format. */
 export interface DataRecord {
-  /** Line (JSON) or row (parquet), from 1. */
+  /** Line (JSON lines, text, CSV), element (JSON array) or row (parquet), from 1. */
   readonly line: number;
-  /** The same in words: `line 7`, `row 7`. */
+  /** The same in words: `line 7`, `element 7 (line 1)`, `row 7`. */
   readonly place: string;
   readonly fields: Readonly<Record<string, unknown>>;
 }

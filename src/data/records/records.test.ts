@@ -89,8 +89,11 @@ test("the format is told by the content, not by the name", async () => {
     "b.json": '{"text": "a"}\n',
     "c.json": parquet,
   });
-  for (const name of ["a.jsonl", "b.json"]) {
-    expect(await readAll(folder.file(name))).toEqual([{ line: 1, place: "line 1", fields: { text: "a" } }]);
+  for (const [name, place] of [
+    ["a.jsonl", "element 1 (line 1)"],
+    ["b.json", "line 1"],
+  ] as const) {
+    expect(await readAll(folder.file(name))).toEqual([{ line: 1, place, fields: { text: "a" } }]);
   }
   expect(await readAll(folder.file("c.json"))).toHaveLength(4);
 });
@@ -103,6 +106,7 @@ test("plain text has a record a line, a table one a row", async () => {
     "d.csv": "text\na,b\n",
     "e.csv": "prompt,completion,text\n,,whole\n",
     "e.txt": new Uint8Array([0x41, 0x0a, 0xff]),
+    "f.tsv": 'prompt\tcompletion\n1+1=\t"2, or\t3"\n',
   });
   const text = (line: number, words: string) => ({ line, place: `line ${line}`, fields: { text: words } });
   expect(await readAll(folder.file("a.txt"))).toEqual([text(1, "Once [1]"), text(4, "{x}")]);
@@ -115,12 +119,27 @@ test("plain text has a record a line, a table one a row", async () => {
   expect((await readAll(folder.file("e.csv"))).map(({ fields }) => fields)).toEqual([
     { prompt: null, completion: null, text: "whole" },
   ]);
+  expect((await readAll(folder.file("f.tsv"))).map(({ fields }) => fields)).toEqual([
+    { prompt: "1+1=", completion: "2, or\t3" },
+  ]);
   await expect(readAll(folder.file("d.csv"))).rejects.toThrow("d.csv: line 2: 2 values for 1 columns");
   await expect(readAll(folder.file("e.txt"))).rejects.toThrow("e.txt: line 2: not UTF-8");
 });
 
-test("what is compressed, missing or a folder is refused", async () => {
-  await using folder = await DataFolder.with({ "a.jsonl.gz": Bun.gzipSync("{}") });
+test("what is compressed, of an unknown kind, missing or a folder is refused", async () => {
+  await using folder = await DataFolder.with({
+    "a.jsonl.gz": Bun.gzipSync("{}"),
+    "b.md": "# Title\n",
+    "c.md": ' {"text": "a"}\n',
+    "d.jsonl": "text\n",
+    empty: "",
+  });
+  await expect(readAll(folder.file("b.md"))).rejects.toMatchObject({
+    message: expect.stringContaining("b.md: data of no known kind"),
+    hint: expect.stringContaining(".tsv (tabs) and .txt (a sample a line)"),
+  });
+  expect([await readAll(folder.file("c.md")), await readAll(folder.file("empty"))]).toMatchObject([[{ line: 1 }], []]);
+  await expect(readAll(folder.file("d.jsonl"))).rejects.toThrow("d.jsonl: line 1: not JSON");
   await expect(readAll(folder.file("a.jsonl.gz"))).rejects.toThrow("a.jsonl.gz: compressed (gzip)");
   await expect(readAll(folder.file("none.jsonl"))).rejects.toThrow("no such file");
   await expect(readAll(folder.path)).rejects.toThrow("this is a folder");

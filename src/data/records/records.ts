@@ -18,12 +18,14 @@ const COMPRESSED: readonly (readonly [bytes: readonly number[], name: string])[]
 
 /** Bytes that tell what a file is. */
 const LEAD = 64;
+/** What is called so is JSON, or broken. */
+const JSON_NAMES: ReadonlySet<string> = new Set([".json", ".jsonl", ".ndjson"]);
 /** How a list or lines of objects begin; "[Verse 1]" is text. */
 const JSON_RECORDS = /^\s*(\{\s*"|\[\s*\{)/;
 
 /**
  * Reads the records of a data file one by one: JSON lines, a JSON array or parquet, told by its first bytes; what
- * is called .csv as a table, and what is called .txt and is no JSON as plain text.
+ * is called .csv or .tsv as a table, and what is called .txt and is no JSON as plain text.
  *
  * @param columns of a parquet file that are read
  * @throws {RandloraError} naming the file and the line or row
@@ -38,7 +40,13 @@ export async function* readRecords(path: string, columns: readonly string[]): As
   const begin = new TextDecoder().decode(start);
   const extension = extname(path).toLowerCase();
   if (begin.startsWith("PAR1")) yield* readParquetRecords(path, columns);
-  else if (extension === ".csv") yield* readCsvRecords(path, file.chunks());
+  else if (extension === ".csv") yield* readCsvRecords(path, file.chunks(), ",");
+  else if (extension === ".tsv") yield* readCsvRecords(path, file.chunks(), "\t");
   else if (extension === ".txt" && !JSON_RECORDS.test(begin)) yield* readTextRecords(path, file.chunks());
-  else yield* readJsonRecords(path, file.chunks());
+  else if (JSON_NAMES.has(extension) || /^\s*([[{]|$)/.test(begin)) yield* readJsonRecords(path, file.chunks());
+  else {
+    const cause = `${oneLine(path)}: data of no known kind: neither JSON nor parquet`;
+    const kinds = "known are .jsonl, .json, .parquet, .csv, .tsv (tabs) and .txt (a sample a line)";
+    throw new RandloraError("data", cause, `${kinds}; name the file so, or write it as one of them`);
+  }
 }

@@ -22,10 +22,14 @@ export async function* readTextRecords(path: string, chunks: AsyncIterable<Uint8
 }
 
 /**
- * Reads comma-separated values: the first line names the fields.
+ * Reads values separated by commas or tabs: the first line names the fields.
  * @throws {RandloraError} `data` naming the line that is not as the first one, and for a file that is too large
  */
-export async function* readCsvRecords(path: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<DataRecord> {
+export async function* readCsvRecords(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  separator: "," | "\t",
+): AsyncGenerator<DataRecord> {
   const name = oneLine(path);
   const parts: Uint8Array[] = [];
   let bytes = 0;
@@ -35,11 +39,11 @@ export async function* readCsvRecords(path: string, chunks: AsyncIterable<Uint8A
     if (bytes <= MAX_CSV_BYTES) continue;
     throw new RandloraError(
       "data",
-      `${name}: a CSV file of more than ${MAX_CSV_BYTES / 2 ** 20} MiB`,
+      `${name}: a table of more than ${MAX_CSV_BYTES / 2 ** 20} MiB`,
       "write it as JSON lines",
     );
   }
-  for (const { line, fields } of parseCsv(decodeUtf8(Buffer.concat(parts), name), name)) {
+  for (const { line, fields } of parseCsv(decodeUtf8(Buffer.concat(parts), name), name, separator)) {
     // A table has every column in every line; an empty value is a missing field, as in the `csv` loader of `datasets`.
     const given = Object.entries(fields).map(([column, value]) => [column, value === "" ? null : value]);
     yield { line, place: `line ${line}`, fields: Object.fromEntries(given) };

@@ -92,7 +92,7 @@ export function lossesText({ read }: TrainingData): string {
 function showSample(set: DataSet, i: number, tokenizer: Tokenizer, style: Style): string {
   const sample = set.sample(i);
   const counts = `${formatAmount(set.lengthOf(i), "token")}, ${formatNumber(set.supervisedOf(i))} supervised`;
-  const title = style.bold(`sample ${i + 1} (line or row ${sample.line}): ${counts}`);
+  const title = style.bold(`sample ${i + 1} (line, element or row ${sample.line}): ${counts}`);
   return `${title}\n${sampleText(markedText(sample, tokenizer), style)}\n`;
 }
 

@@ -71,7 +71,7 @@ describe("refuses", () => {
     await using folder = await DataFolder.with({ "train.json": "[]", "train.jsonl": A });
     await using other = await DataFolder.with({ "data.jsonl": A });
     await refuse({ data: folder.path }, "both train.jsonl and train.json are there");
-    await refuse({ data: other.path }, "no train.jsonl (nor .json, .parquet, .csv or .txt)");
+    await refuse({ data: other.path }, "no train.jsonl (nor .json, .parquet, .csv, .tsv or .txt)");
     await refuse({ data: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.file("none.jsonl") }, "no such file");
     await refuse({ data: other.file("data.jsonl"), valid: other.path }, "a folder, not a file");

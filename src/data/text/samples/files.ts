@@ -25,7 +25,7 @@ export interface DataFiles {
 const SAME_HINT = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
 const EXTENSIONS = [".jsonl", ".json", ".parquet"] as const;
 /** Looked for where there is no training file of the others: beside one they may be anything. */
-const PLAIN_EXTENSIONS = [".csv", ".txt"] as const;
+const PLAIN_EXTENSIONS = [".csv", ".tsv", ".txt"] as const;
 /** What splits are called by mlx-lm and on the Hub (`datasets`), the first being what errors and documents say. */
 const SPLITS = {
   train: ["train", "training"],
@@ -91,7 +91,7 @@ async function findInFolder(folder: string, wanted: { valid: boolean; test: bool
     const [other] = all;
     throw new RandloraError(
       "file",
-      `${oneLine(folder)}: no train.jsonl (nor .json, .parquet, .csv or .txt) in this folder`,
+      `${oneLine(folder)}: no train.jsonl (nor .json, .parquet, .csv, .tsv or .txt) in this folder`,
       other === undefined
         ? "--data takes a file, or a folder with train.jsonl and perhaps valid.jsonl"
         : `--data takes a file too: ${oneLine(join(folder, other))}`,

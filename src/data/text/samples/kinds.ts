@@ -1,7 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { DataRecord } from "../../records/record.ts";
-import { describe, type Fail, fromShareGpt, list, readMessages, type TrainingMessage } from "./messages.ts";
+import { describe, type Fail, list, readMessages, readShareGpt, type TrainingMessage } from "./messages.ts";
 
 /** What a record is as a sample: one of the four kinds, with its fields checked. */
 export type Recognized =
@@ -65,8 +65,8 @@ export function recognize(file: string, { place, fields }: DataRecord): Recogniz
     };
   }
   if (has("conversations")) {
-    const conversation = fromShareGpt(fields["conversations"], has("system") ? text("system") : undefined, fail);
-    return { kind: "chat", messages: readMessages(conversation, fail), tools: checkTools(fields["tools"], fail) };
+    const messages = readShareGpt(fields["conversations"], has("system") ? text("system") : undefined, fail);
+    return { kind: "chat", messages, tools: checkTools(fields["tools"], fail) };
   }
   if (has("instruction") && has("output")) {
     const input = has("input") ? text("input") : "";

@@ -11,63 +11,75 @@ export interface TrainingMessage extends ChatMessage {
 /** Throws what is wrong with a record, with its place. */
 export type Fail = (problem: string, hint?: string) => never;
 
+/** What a record calls its messages and their parts. */
+interface Names {
+  readonly messages: string;
+  readonly role: string;
+  readonly content: string;
+}
+
+const OPENAI: Names = { messages: "messages", role: "role", content: "content" };
+const SHAREGPT: Names = { messages: "conversations", role: "from", content: "value" };
+
 /** Reads the `messages` of a record. */
-export function readMessages(value: unknown, fail: Fail): readonly TrainingMessage[] {
-  if (!Array.isArray(value)) return fail(`"messages" is ${describe(value)}, not a list`);
-  if (value.length === 0) return fail('"messages" is empty');
+export function readMessages(value: unknown, fail: Fail, names = OPENAI): readonly TrainingMessage[] {
+  if (!Array.isArray(value)) return fail(`${quote(names.messages)} is ${describe(value)}, not a list`);
+  if (value.length === 0) return fail(`${quote(names.messages)} is empty`);
   return value.map((message: unknown, i) => {
     const failHere: Fail = (problem, hint) => fail(`message ${i + 1}${problem}`, hint);
-    if (typeof message !== "object" || message === null || Array.isArray(message)) {
-      return failHere(` is ${describe(message)}, not an object with role and content`);
+    if (!isObject(message)) {
+      return failHere(` is ${describe(message)}, not an object with ${names.role} and ${names.content}`);
     }
-    return readMessage({ ...message }, failHere);
+    return readMessage(names === SHAREGPT ? withRole(message) : message, failHere, names);
   });
 }
 
 /** ShareGPT's names of roles. */
 const ROLES: Readonly<Record<string, string>> = { human: "user", gpt: "assistant", observation: "tool" };
 
-/** ShareGPT's `conversations`, whose messages are `{from, value}`, as `messages`. */
-export function fromShareGpt(value: unknown, system: string | undefined, fail: Fail): readonly unknown[] {
-  if (!Array.isArray(value)) return fail(`"conversations" is ${describe(value)}, not a list`);
-  const messages = value.map((message: unknown) => {
-    if (!isObject(message)) return message;
-    const { from, value: content, ...others } = message;
-    if (typeof from !== "string") return message;
-    // Tables of mixed samples have null for "role" and "content" here.
-    return { ...others, role: Object.hasOwn(ROLES, from) ? ROLES[from] : from, content };
-  });
+/** ShareGPT's `{from, value}` as `{role, content}`; some write these there, too. */
+function withRole(message: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { from, value: content, ...others } = message;
+  if (typeof from !== "string") return message;
+  // Tables of mixed samples have null for "role" and "content" here.
+  return { ...others, role: Object.hasOwn(ROLES, from) ? ROLES[from] : from, content };
+}
+
+/** Reads ShareGPT's `conversations`. @param system the record's own system message */
+export function readShareGpt(value: unknown, system: string | undefined, fail: Fail): readonly TrainingMessage[] {
+  const messages = readMessages(value, fail, SHAREGPT);
   return system === undefined || system === "" ? messages : [{ role: "system", content: system }, ...messages];
 }
 
-function readMessage(fields: Readonly<Record<string, unknown>>, fail: Fail): TrainingMessage {
+function readMessage(fields: Readonly<Record<string, unknown>>, fail: Fail, names: Names): TrainingMessage {
   const { weight, function_call: call, ...message } = fields;
   const { role, content, tool_calls: calls } = message;
   if (typeof role !== "string") {
-    return fail(` has no role; its fields are ${list(Object.keys(fields).map(quote))}`);
+    return fail(` has no ${names.role}; its fields are ${list(Object.keys(fields).map(quote))}`);
   }
   if (isGiven(call)) {
     return fail(': "function_call" is not supported', 'write it as "tool_calls", and its result as role "tool"');
   }
   if (Object.values({ ...message, role: undefined }).every((value) => !isGiven(value))) {
-    return fail(" has no content", "leave the message out, or give it a text");
+    return fail(` has no ${names.content}`, "leave the message out, or give it a text");
   }
   // Keys stay in their order: a template may write a message as JSON.
   return {
     ...message,
     role,
-    ...(isGiven(content) ? { content: readContent(content, fail) } : {}),
+    ...(isGiven(content) ? { content: readContent(content, fail, names) } : {}),
     ...(isGiven(calls) ? readToolCalls(calls, content, fail) : {}),
     ...(isGiven(weight) ? readWeight(weight, fail) : {}),
   };
 }
 
 /** Parts of text become one text, as in a request to the server; other parts cannot be trained on. */
-function readContent(content: unknown, fail: Fail): string {
+function readContent(content: unknown, fail: Fail, names: Names): string {
+  const name = quote(names.content);
   if (typeof content === "string") return content;
-  if (!Array.isArray(content)) return fail(`: "content" is ${describe(content)}, not a text`);
+  if (!Array.isArray(content)) return fail(`: ${name} is ${describe(content)}, not a text`);
   return joinTextParts(content, (i, problem) =>
-    fail(`: part ${i + 1} of "content": ${problem}`, "give each message as a text, or in parts of type text only"),
+    fail(`: part ${i + 1} of ${name}: ${problem}`, "give each message as a text, or in parts of type text only"),
   );
 }
 

@@ -3,7 +3,7 @@ export interface Sample {
   readonly ids: Uint32Array;
   /** 1 where the token is a target of the loss, else 0; never the first token, which nothing predicts. */
   readonly supervised: Uint8Array;
-  /** Where it stands in its file: the line (JSON, from 1) or the row (parquet, from 1). */
+  /** Where it stands in its file, from 1: the line, the element of a JSON array, or the row of a parquet file. */
   readonly line: number;
 }
 
