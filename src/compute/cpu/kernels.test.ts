@@ -3,6 +3,16 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ModuleParts } from "./native/caller.ts";
 import { type CpuKernel, type Members, pack, type Pointer, type Values } from "./parameters.ts";
+import { BLOCK } from "../device/blocks.ts";
+import { ELEMENTWISE } from "../device/families/elementwise.ts";
+import { MAGNITUDE } from "../device/families/magnitude.ts";
+import { STEP_STATE } from "../device/families/optimizer.ts";
+import { CHUNK } from "./families/attention.ts";
+import { TILE_ROWS } from "./families/basis-gradient.ts";
+import { CODES, DRAWN, DRAWN_UNITS } from "./families/basis.ts";
+import { GROUP } from "./families/columns.ts";
+import { UNIT } from "./families/losses.ts";
+import { SCRATCH_BYTES } from "./layout.ts";
 import modulePath from "./kernels.wasm" with { type: "file" };
 
 const ASSEMBLY = join(import.meta.dir, "assembly");
@@ -89,4 +99,43 @@ test("parameters are packed word by word; an address is an offset until it is pl
   const { words, pointers } = pack({ name: "any", members }, values);
   expect([...words]).toEqual([2 ** 32 - 1, 0x3dcccccd, 1, 16, 0]);
   expect(pointers).toEqual([{ word: 3, ...x }]);
+});
+
+/** What files of the assembly call numbers of the host. */
+const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  activations: {
+    SILU: ELEMENTWISE.silu,
+    GELU_TANH: ELEMENTWISE["gelu-tanh"],
+    GELU: ELEMENTWISE.gelu,
+    QUICK_GELU: ELEMENTWISE["quick-gelu"],
+    EXPM1: ELEMENTWISE.expm1,
+    SAME: ELEMENTWISE.copy,
+  },
+  "basis-gradient": { ROWS: TILE_ROWS },
+  basis: { CODES, DENSE: DRAWN.dense, UNITS: DRAWN_UNITS, SPARSE: DRAWN.sparse },
+  blocks: { BLOCK },
+  columns: { GROUP },
+  elementwise: {
+    ADD: ELEMENTWISE.add,
+    SOFTCAP: ELEMENTWISE.softcap,
+    ACCUMULATE: ELEMENTWISE.accumulate,
+    GATED: ELEMENTWISE.gated,
+  },
+  losses: { UNIT },
+  magnitude: { FACTOR: MAGNITUDE.factor, NORM: MAGNITUDE.norm },
+  "normed-rows": { SCRATCH_BITS: Math.log2(SCRATCH_BYTES) },
+  optimizer: {
+    LOSS: 4 * STEP_STATE.loss,
+    NORM: 4 * STEP_STATE.norm,
+    COEFFICIENT: 4 * STEP_STATE.coefficient,
+    HALTED: 4 * STEP_STATE.halted,
+  },
+  softmax: { CHUNK },
+};
+
+test.each(Object.entries(CONSTANTS))("%s.ts of the assembly has the host's numbers", (name, wanted) => {
+  const text = readFileSync(join(ASSEMBLY, `${name}.ts`), "utf8");
+  const found = [...text.matchAll(/^(?:export )?const (\w+): (?:u32|usize) = (\d+);/gm)];
+  const values = new Map(found.map(([, constant = "", value]) => [constant, Number(value)]));
+  expect(Object.keys(wanted).map((constant) => values.get(constant))).toEqual(Object.values(wanted));
 });

@@ -45,7 +45,7 @@ export const BASIS_GRADIENT_FMA = { ...BASIS_GRADIENT, fma: true } as const;
 
 /** Columns of a block at most, and rows of dŜ that are formed at once. */
 const BLOCK_COLS = 128;
-const TILE_ROWS = 96;
+export const TILE_ROWS = 96;
 /** Pieces that keep any number of threads busy; partial sums of dγ take at most this much, unless one slice is more. */
 const BUSY = 32;
 const MOST_PART_BYTES = 16 * 2 ** 20;

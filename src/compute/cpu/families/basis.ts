@@ -20,7 +20,7 @@ export const BASIS = {
 
 /** How two-bit codes, and elements that are drawn, are named there. */
 export const CODES = 3;
-const DRAWN = { dense: 4, sparse: 6, "very-sparse": 7 } as const;
+export const DRAWN = { dense: 4, sparse: 6, "very-sparse": 7 } as const;
 /** Dense draws in units of 2b − 255. */
 export const DRAWN_UNITS = 5;
 

@@ -39,8 +39,8 @@ export const COLUMN_SUMS = {
   },
 } as const satisfies CpuKernel<Members>;
 
-/** Vectors of 4 columns of a piece: GROUP of assembly/columns.ts. */
-const GROUP = 4;
+/** Vectors of 4 columns of a piece. */
+export const GROUP = 4;
 
 export function scaleColumns(on: Dispatcher, { x, scale, bias, residual, y }: ScaleColumns): void {
   const { words, count } = rectangles(y.shape);

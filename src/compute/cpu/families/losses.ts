@@ -55,8 +55,8 @@ export const LOSS_SUM = {
   members: { count: "u32", losses: "pointer", pitch: "u32", to: "pointer", weight: "f32", isFirst: "flag" },
 } as const satisfies CpuKernel<Members>;
 
-/** Columns that enter a row's state at once: UNIT of assembly/losses.ts. */
-const UNIT = 1024;
+/** Columns that enter a row's state at once. */
+export const UNIT = 1024;
 /** What a block of logits may take, unless one unit takes more. */
 const BLOCK_BYTES = 16 * 2 ** 20;
 

@@ -1,5 +1,11 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
-import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
+import {
+  MAGNITUDE,
+  type ColumnSquares,
+  type Magnitudes,
+  type Rescale,
+  type RowSquares,
+} from "../../device/families/magnitude.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
@@ -63,14 +69,11 @@ export const MAGNITUDES = {
   members: { kind: "u32", count: "u32", dtype: "u32", sums: "pointer", from: "pointer", to: "pointer" },
 } as const satisfies CpuKernel<Members>;
 
-/** The constants of the same names in magnitude.ts of the assembly. */
-const KIND = { factor: 0, gradient: 1, norm: 2 } as const;
-
 export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magnitudes): void {
   on.dispatch(
     MAGNITUDES,
     {
-      kind: KIND[kind],
+      kind: MAGNITUDE[kind],
       count: to.shape[1],
       dtype: DTYPE_CODES[dtype],
       sums: pointer(sums),

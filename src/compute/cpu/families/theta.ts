@@ -1,13 +1,11 @@
 import { padded4 } from "../../device/families/delta.ts";
-import type { ThetaDelta, ThetaGradient } from "../../device/families/theta.ts";
+import { THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
 
-/** The size of an element as the kernels draw it, a whole number within ±255. */
-const THETA_UNIT = 1 / 255;
 /** Elements that are drawn in a piece of some length, over all bases. */
 const PIECE_DRAWS = 2 ** 16;
 

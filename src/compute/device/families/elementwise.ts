@@ -1,7 +1,7 @@
 import type { DropoutMask } from "../../random/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What is computed of each element; the constants of the same names in elementwise.wgsl. */
+/** What is computed of each element of a and b: `accumulate` is y += a, `gated` is added to an activation f for f(a) · b. */
 export const ELEMENTWISE = {
   add: 0,
   silu: 1,

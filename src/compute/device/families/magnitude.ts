@@ -16,12 +16,15 @@ export interface ColumnSquares extends RowSquares {
   readonly accumulate: boolean;
 }
 
+/** What is computed of sums: the numbers that kernels know. */
+export const MAGNITUDE = { factor: 0, gradient: 1, norm: 2 } as const;
+
 /**
  * `factor`: to = from / √sums; `gradient`: to += from / √sums and from = 0; `norm`: to = √sums, rounded to `dtype`. All are
  * one row of F32. A factor of a row of zeros is zero.
  */
 export interface Magnitudes {
-  readonly kind: "factor" | "gradient" | "norm";
+  readonly kind: keyof typeof MAGNITUDE;
   readonly sums: Tensor;
   /** Not read for norms. */
   readonly from: Tensor | undefined;

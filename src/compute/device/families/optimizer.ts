@@ -1,7 +1,10 @@
 import type { DeviceBuffer } from "../buffer.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** Words of the small buffer that the commands of an optimizer step share; the constants of step-state.wgsl. */
+/**
+ * Words of the small buffer that the commands of an optimizer step share: the loss, summed over the micro-batches; the norm of all
+ * gradients before clipping; what clipping multiplies them by, all f32; and 1 once loss or norm was not finite, from when on nothing is updated.
+ */
 export const STEP_STATE = { loss: 0, norm: 1, coefficient: 2, halted: 3 } as const;
 
 /** Bytes of that buffer. */

@@ -5,6 +5,9 @@ import type { DeltaBlock } from "./delta.ts";
 /** Elements of the bases that are drawn together. */
 export const THETA_BLOCK = 16;
 
+/** The size of an element as kernels draw it, a whole number within ±255. */
+export const THETA_UNIT = 1 / 255;
+
 /** One layer's share of bases that are drawn over whole networks (PRANC). */
 export interface ThetaLayer {
   /** ΔW is (out, in). */

@@ -1,9 +1,14 @@
 import { DTYPE_CODES, type KernelDtype } from "../../device/dtype.ts";
-import type { ColumnSquares, Magnitudes, Rescale, RowSquares } from "../../device/families/magnitude.ts";
+import {
+  MAGNITUDE,
+  type ColumnSquares,
+  type Magnitudes,
+  type Rescale,
+  type RowSquares,
+} from "../../device/families/magnitude.ts";
 import { sliceRows } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
 import {
-  MAGNITUDE,
   MAGNITUDE_KERNEL,
   MAGNITUDE_WIDTH,
   magnitudeParameters,

@@ -1,6 +1,6 @@
 import type { Binding } from "../../device/buffer.ts";
 import type { DeltaBlock } from "../../device/families/delta.ts";
-import { THETA_BLOCK, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
+import { THETA_BLOCK, THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
 import {
@@ -14,9 +14,6 @@ import {
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
-
-/** The size of an element as the kernels draw it, a whole number within ±255. */
-const THETA_UNIT = 1 / 255;
 
 /** Operations for each element that is drawn, and added to a sum. */
 const DRAW_WORK = 12;

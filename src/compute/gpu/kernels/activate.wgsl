@@ -1,9 +1,5 @@
 // Activations by their kinds, those of ELEMENTWISE in src/compute/device/families/elementwise.ts.
-const SILU = 1u;
-const GELU_TANH = 2u;
-const GELU = 3u;
-const QUICK_GELU = 7u;
-
+#use elementwise_kinds
 #include activations
 
 fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {

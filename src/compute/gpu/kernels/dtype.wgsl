@@ -1,9 +1,7 @@
 // Numbers as checkpoints store them, four at a time, in words of 32 bits: f32 one a word, f16 and bf16 two, low half
 // first. Only integer operations convert, because WGSL leaves the rounding of pack2x16float and the fate of subnormal
-// numbers to the driver. The codes are those of DTYPE_CODES in dtype.ts.
-const F32 = 0u;
-const F16 = 1u;
-const BF16 = 2u;
+// numbers to the driver.
+#use dtype_codes
 
 // 16 bits in the low half of a word → f32.
 fn widen_f16(bits: u32) -> f32 {

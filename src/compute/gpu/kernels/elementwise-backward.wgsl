@@ -26,14 +26,7 @@ struct Parameters {
 @group(0) @binding(3) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
-// The kinds of ELEMENTWISE in elementwise.ts.
-const SILU = 1u;
-const GELU_TANH = 2u;
-const SOFTCAP = 4u;
-const QUICK_GELU = 7u;
-const EXPM1 = 8u;
-const GATED = 16u;
-
+#use elementwise_kinds
 #include activations
 
 struct ValueAndSlope {

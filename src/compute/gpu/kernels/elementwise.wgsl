@@ -19,14 +19,6 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 
-// The kinds of ELEMENTWISE that are no activations.
-const ADD = 0u;
-const SOFTCAP = 4u;
-const COPY = 5u;
-const ACCUMULATE = 6u; // y += a
-const EXPM1 = 8u;
-const GATED = 16u; // added to an activation: f(a) · b
-
 #include activate
 
 @compute @workgroup_size(64)

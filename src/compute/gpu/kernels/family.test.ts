@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { basisGradientKernel } from "./basis-gradient.ts";
 import { convertKernel } from "./convert.ts";
 import { deltaKernel } from "./delta.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 
 test("a variant is expanded once, whoever asks for it again", () => {
   const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft" });
@@ -17,4 +17,9 @@ test("a family has includes of its own beside those of all, and a key for each v
   expect([one.key, two.key]).toEqual(["test/1", "test/2"]);
   expect(two.code).toStartWith("const n = 2;\n");
   expect(two.code).toContain("fn safe_tanh");
+});
+
+test("numbers that both languages name are WGSL's constants", () => {
+  const text = constants({ hasDlse: 1, "gelu-tanh": 2, BF16: 3 });
+  expect(text).toBe("const HAS_DLSE = 1u;\nconst GELU_TANH = 2u;\nconst BF16 = 3u;");
 });

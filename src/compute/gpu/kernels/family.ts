@@ -1,3 +1,6 @@
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import { ELEMENTWISE } from "../../device/families/elementwise.ts";
+import { STEP_STATE } from "../../device/families/optimizer.ts";
 import type { KernelSource } from "../pipelines.ts";
 import activateText from "./activate.wgsl" with { type: "text" };
 import activationsText from "./activations.wgsl" with { type: "text" };
@@ -19,6 +22,18 @@ import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
 import { type Definitions, expandTemplate } from "./template.ts";
 
+/** Whole numbers as constants of WGSL: of `hasBias: 1`, `const HAS_BIAS = 1u;`. */
+export function constants(values: Readonly<Record<string, number>>): string {
+  const nameOf = (name: string) =>
+    name
+      .replace(/(?<=[a-z])[A-Z]/g, "_$&")
+      .replaceAll("-", "_")
+      .toUpperCase();
+  return Object.entries(values)
+    .map(([name, value]) => `const ${nameOf(name)} = ${value}u;`)
+    .join("\n");
+}
+
 /** What `#include` finds in every family. */
 const INCLUDES = {
   activate: activateText,
@@ -26,6 +41,8 @@ const INCLUDES = {
   blocks: blocksText,
   draw: drawText,
   dtype: dtypeText,
+  dtype_codes: constants(DTYPE_CODES),
+  elementwise_kinds: constants(ELEMENTWISE),
   gemm_operands: gemmOperandsText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
@@ -37,6 +54,7 @@ const INCLUDES = {
   row_statistics: rowStatisticsText,
   safe_tanh: safeTanhText,
   step_state: stepStateText,
+  step_state_words: constants(STEP_STATE),
   stored: storedText,
   ternary: ternaryText,
 };

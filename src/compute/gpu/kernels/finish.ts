@@ -1,16 +1,19 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import finishText from "./finish.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-/** Flags of one dispatch; the constants of the same names in finish.wgsl. */
+/**
+ * Flags of one dispatch: W is read, without which the result is ΔW alone; ΔW is rounded to the target's dtype before it is added, as
+ * PEFT's merge of some methods does.
+ */
 export const FINISH_FLAGS = { hasWeight: 1, roundDelta: 2 } as const;
 
 /** Vectors of 4 that one thread finishes: sums of 256 squares. */
 const VECTORS = 64;
 const THREADS = 64;
 
-const family = kernelFamily("finish", finishText);
+const family = kernelFamily("finish", finishText, { constants: constants(FINISH_FLAGS) });
 
 /** W + ΔW, rounded once, with statistics. */
 export const FINISH_KERNEL: KernelSource = family({ VECTORS, THREADS });

@@ -14,8 +14,7 @@ struct Parameters {
   per_row: u32, // workgroups along x
 }
 
-const HAS_WEIGHT = 1u; // W is read; without it the result is ΔW alone
-const ROUND_DELTA = 2u; // ΔW is rounded to the target's dtype before it is added, as PEFT's merge of some methods does
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> weight: array<u32>;

@@ -18,9 +18,7 @@ struct Parameters {
   a_scales_pitch: u32, // of what is rounded, scales from row to row
 }
 
-const HAS_BIAS = 1u;
-const HAS_RESIDUAL = 2u;
-const ACCUMULATE = 4u; // y is added to, not assigned
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;

@@ -1,13 +1,13 @@
 import type { KernelSource } from "../pipelines.ts";
 import type { BlockDtype, StoredDtype } from "../../device/dtype.ts";
 import type { GemmOrder } from "../../device/families/products.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import integerText from "./gemm-integer.wgsl" with { type: "text" };
 import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
-/** Flags of one dispatch; the constants of the same names in gemm-operands.wgsl. */
+/** Flags of one dispatch; `accumulate`: y is added to, not assigned. */
 export const GEMM_FLAGS = { hasBias: 1, hasResidual: 2, accumulate: 4 } as const;
 
 /** How a and b lie, by order. */
@@ -17,8 +17,8 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
   TN: ["terms", "terms"],
 };
 
-const family = kernelFamily("gemm", gemmText);
-const integer = kernelFamily("gemm-integer", integerText);
+const family = kernelFamily("gemm", gemmText, { constants: constants(GEMM_FLAGS) });
+const integer = kernelFamily("gemm-integer", integerText, { constants: constants(GEMM_FLAGS) });
 
 /** The product of two matrices, the second stored as `dtype`. */
 export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {

@@ -35,8 +35,7 @@ struct Parameters {
   pad1: u32,
 }
 
-const HAS_BIAS = 1u;
-const HAS_RESIDUAL = 2u;
+#include constants
 
 #include matrix8
 

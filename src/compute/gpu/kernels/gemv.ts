@@ -1,10 +1,10 @@
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-/** Flags of one dispatch; the constants of the same names in gemv-operands.wgsl. */
+/** Flags of one dispatch. */
 export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
 /** Rows of x that the vector path takes; more go through the matrix path. */
@@ -13,7 +13,7 @@ export const GEMV_MAX_ROWS = 4;
 /** Rows of W that one workgroup of 64 threads takes. */
 const TILE_COLS = 4;
 
-const family = kernelFamily("gemv", gemvText);
+const family = kernelFamily("gemv", gemvText, { constants: constants(GEMV_FLAGS) });
 
 /** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
 export interface GemvVariant {

@@ -1,23 +1,21 @@
-import { kernelFamily } from "./family.ts";
+import { MAGNITUDE } from "../../device/families/magnitude.ts";
+import { constants, kernelFamily } from "./family.ts";
 import magnitudeText from "./magnitude.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 import rescaleText from "./rescale.wgsl" with { type: "text" };
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 
-/** What the kernel computes; the constants of the same names in magnitude.wgsl. */
-export const MAGNITUDE = { factor: 0, gradient: 1, norm: 2 } as const;
-
 /** Numbers that one workgroup handles. */
 export const MAGNITUDE_WIDTH = 64;
 
 /** Norms, factors and gradients of magnitudes. */
-export const MAGNITUDE_KERNEL = kernelFamily("magnitude", magnitudeText)({});
+export const MAGNITUDE_KERNEL = kernelFamily("magnitude", magnitudeText, { constants: constants(MAGNITUDE) })({});
 
-const rescale = kernelFamily("rescale", rescaleText);
-
-/** Flags of one dispatch; the constants of the same names in rescale.wgsl. */
+/** Flags of one dispatch. */
 export const RESCALE_FLAGS = { columns: 1, hasDelta: 2 } as const;
+
+const rescale = kernelFamily("rescale", rescaleText, { constants: constants(RESCALE_FLAGS) });
 
 /** Vectors of 4 that one workgroup of {@link rescaleKernel} handles. */
 export const RESCALE_WIDTH = 64;

@@ -13,10 +13,7 @@ struct Parameters {
   pad1: u32,
 }
 
-// The kinds of MAGNITUDE in magnitude.ts.
-const FACTOR = 0u; // to = from / n
-const GRADIENT = 1u; // to += from / n; from = 0
-const NORM = 2u; // to = n, rounded to W's dtype
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> sums: array<f32>;

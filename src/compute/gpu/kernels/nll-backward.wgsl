@@ -19,8 +19,7 @@ struct Parameters {
   pad2: u32,
 }
 
-const HAS_DY = 1u;
-const HAS_DLSE = 2u;
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read_write> logits: array<vec4<f32>>;

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
@@ -23,12 +23,12 @@ export function nllBlock(tokens: number): number {
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. */
 export const NLL_KERNEL: KernelSource = family({ THREADS });
 
-/** Which gradients the backward kernel reads; the constants of the same names in nll-backward.wgsl. */
+/** Which gradients the backward kernel reads. */
 export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;
 /** Vectors of 4 columns that one workgroup of the backward kernel handles. */
 export const NLL_BACKWARD_WIDTH = 64;
 /** Turns a block of logits into their gradient. */
-export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText)({});
+export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText, { constants: constants(NLL_FLAGS) })({});
 
 /** Parameters: see nll-backward.wgsl. */
 export const nllBackwardParameters = uniformStruct({

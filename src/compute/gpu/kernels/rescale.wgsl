@@ -16,8 +16,7 @@ struct Parameters {
   pad2: u32,
 }
 
-const COLUMNS = 1u;
-const HAS_DELTA = 2u;
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "w", BINDING = 1, SCALES = 5

@@ -1,15 +1,17 @@
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import scaleColumnsText from "./scale-columns.wgsl" with { type: "text" };
 
-/** Flags of one dispatch; the constants of the same names in scale-columns.wgsl. */
+/** Flags of one dispatch. */
 export const SCALE_COLUMNS_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
 /** Vectors of 4 columns that one workgroup handles. */
 export const SCALE_COLUMNS_WIDTH = 64;
 
 /** Columns times factors, plus bias and residual. */
-export const SCALE_COLUMNS_KERNEL = kernelFamily("scale-columns", scaleColumnsText)({});
+export const SCALE_COLUMNS_KERNEL = kernelFamily("scale-columns", scaleColumnsText, {
+  constants: constants(SCALE_COLUMNS_FLAGS),
+})({});
 
 /** Parameters: see scale-columns.wgsl. */
 export const scaleColumnsParameters = uniformStruct({

@@ -14,8 +14,7 @@ struct Parameters {
   pad1: u32,
 }
 
-const HAS_BIAS = 1u;
-const HAS_RESIDUAL = 2u;
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -1,5 +1,6 @@
+import { THETA_BLOCK } from "../../device/families/theta.ts";
 import type { KernelSource } from "../pipelines.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
 import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
@@ -8,8 +9,9 @@ import thetaText from "./theta.wgsl" with { type: "text" };
 /** Blocks that one workgroup of the sum handles. */
 export const THETA_THREADS = 64;
 
-const delta = kernelFamily("theta-delta", thetaDeltaText, { theta: thetaText });
-const gradient = kernelFamily("theta-gradient", thetaGradientText, { theta: thetaText });
+const includes = { theta: thetaText, constants: constants({ block: THETA_BLOCK }) };
+const delta = kernelFamily("theta-delta", thetaDeltaText, includes);
+const gradient = kernelFamily("theta-gradient", thetaGradientText, includes);
 
 /** Σ α_i θ_i of some rows of a layer. */
 export const THETA_DELTA_KERNEL: KernelSource = delta({ THREADS: THETA_THREADS });

@@ -4,7 +4,7 @@
 // src/adapters/pranc/stream.ts has the same function, and says which elements those are.
 #include philox
 
-const BLOCK = 16u; // elements
+#include constants
 
 fn theta_words(block: vec2<u32>, basis: u32, key: vec2<u32>) -> vec4<u32> {
   return philox4x32_10(vec4<u32>(block, basis, 1u), key);

@@ -1,13 +1,13 @@
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
-import { kernelFamily } from "./family.ts";
+import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import squaresText from "./weight-squares.wgsl" with { type: "text" };
 
-const family = kernelFamily("weight-squares", squaresText);
-
-/** Flags of one dispatch; the constants of the same names in weight-squares.wgsl. */
+/** Flags of one dispatch; `accumulate`: sums of columns are added to what is there. */
 export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
+
+const family = kernelFamily("weight-squares", squaresText, { constants: constants(SQUARES_FLAGS) });
 
 /** Vectors of 4 columns that one workgroup of {@link columnSquaresKernel} handles. */
 export const COLUMN_SQUARES_WIDTH = 64;

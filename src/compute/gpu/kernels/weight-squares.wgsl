@@ -16,8 +16,7 @@ struct Parameters {
   pad2: u32,
 }
 
-const HAS_DELTA = 1u;
-const ACCUMULATE = 2u; // sums of columns are added to what is there
+#include constants
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "w", BINDING = 1, SCALES = 4
