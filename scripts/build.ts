@@ -15,13 +15,11 @@ import { hostTarget, isTarget, runtime, TARGETS, type Target } from "./runtimes.
 
 const ROOT = join(import.meta.dir, "..");
 
-/** Dawn's Direct3D 12 backend loads the libraries; Windows looks for them beside the executable. */
-const WINDOWS_FILES = [
-  "d3dcompiler_47.dll",
-  "dxcompiler.dll",
-  "dxcompiler-LICENSE.TXT",
-  "dxcompiler-ThirdPartyNotices.txt",
-];
+/** What is said beside a binary for Windows of the compiler that it carries. */
+const WINDOWS_NOTICES = ["dxcompiler-LICENSE.TXT", "dxcompiler-ThirdPartyNotices.txt"];
+
+/** There Dawn and Direct3D's compilers are files that src/compute/gpu/dawn.ts unpacks beside each other. */
+export const WINDOWS_LOADERS = { ".node": "file", ".dll": "file" } as const;
 
 /** Programs of threads, which the compiled program finds by these paths. */
 const THREADS = ["src/compute/cpu/worker.ts", "src/data/images/worker.ts"];
@@ -41,6 +39,7 @@ export async function build(outfile: string, target?: Target, program = "cmd/mai
   const folder = dirname(outfile);
   await mkdir(folder, { recursive: true });
   const foreign = target !== undefined && target !== hostTarget();
+  const isWindows = (target ?? hostTarget()) === "windows-x64";
   // Beside the result, so that a rename can publish it; Bun leaves its source maps there too.
   const partial = await mkdtemp(join(folder, ".build-"));
   try {
@@ -58,6 +57,7 @@ export async function build(outfile: string, target?: Target, program = "cmd/mai
       },
       // Undefined where cmd/main.ts runs as it is.
       define: { RANDLORA_COMMIT: JSON.stringify(commitOf(ROOT)) ?? "undefined" },
+      ...(isWindows ? { loader: WINDOWS_LOADERS } : {}),
       minify: true,
       sourcemap: "inline",
       // Halves the time to `--help`. Bytecode is tied to the runtime that makes it: only for the machine we are on.
@@ -72,8 +72,8 @@ export async function build(outfile: string, target?: Target, program = "cmd/mai
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
-  if (target !== "windows-x64") return;
-  for (const name of WINDOWS_FILES) {
+  if (!isWindows) return;
+  for (const name of WINDOWS_NOTICES) {
     await copyFile(join(ROOT, "node_modules/webgpu/dist/win32-x64", name), join(folder, name));
   }
 }

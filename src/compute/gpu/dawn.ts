@@ -5,8 +5,12 @@
  * builds its path at run time, which a compiled binary cannot follow).
  */
 import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { version } from "webgpu/package.json";
+import { cacheFolder } from "../../files/cache-folder.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { paceTicks } from "./pacing.ts";
+import { loadUnpacked } from "./unpack.ts";
 
 /** What `dawn.node` exports: WebGPU's globals, and `create`, which takes `key=value` flags. */
 interface DawnAddon {
@@ -49,15 +53,17 @@ function loadAddon(): DawnAddon {
   } catch (cause) {
     if (cause instanceof RandloraError) throw cause;
     const reason = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
-    failure = new RandloraError(
-      "gpu",
-      `cannot load the GPU library: ${reason}`,
-      `it is unpacked into ${process.env["BUN_TMPDIR"] ?? tmpdir()}, which must be writable and not mounted noexec; ` +
-        "set BUN_TMPDIR to another folder to move it",
-      { cause },
-    );
+    failure = new RandloraError("gpu", `cannot load the GPU library: ${reason}`, unpackedHint(), { cause });
     throw failure;
   }
+}
+
+function unpackedHint(): string {
+  if (process.platform === "win32") return `it is unpacked into ${cacheFolder()}; set RANDLORA_CACHE to move it`;
+  return (
+    `it is unpacked into ${process.env["BUN_TMPDIR"] ?? tmpdir()}, which must be writable and not mounted noexec; ` +
+    "set BUN_TMPDIR to another folder to move it"
+  );
 }
 
 /** Written out in full on purpose: the bundler only drops the other platforms' addons where it sees `process.platform`. */
@@ -65,7 +71,15 @@ function requireAddon(): DawnAddon {
   if (process.platform === "linux" && process.arch === "x64") return require("webgpu/dist/linux-x64/dawn.node");
   if (process.platform === "linux" && process.arch === "arm64") return require("webgpu/dist/linux-arm64/dawn.node");
   if (process.platform === "darwin") return require("webgpu/dist/darwin-universal/dawn.node");
-  if (process.platform === "win32" && process.arch === "x64") return require("webgpu/dist/win32-x64/dawn.node");
+  if (process.platform === "win32" && process.arch === "x64") {
+    const addon: DawnAddon | string = require("webgpu/dist/win32-x64/dawn.node");
+    if (typeof addon !== "string") return addon;
+    // A binary has files (scripts/build.ts): Dawn looks for Direct3D's compilers beside itself and beside the executable.
+    const dxc: string = require("webgpu/dist/win32-x64/dxcompiler.dll");
+    const fxc: string = require("webgpu/dist/win32-x64/d3dcompiler_47.dll");
+    const files = { "dawn.node": addon, "dxcompiler.dll": dxc, "d3dcompiler_47.dll": fxc };
+    return loadUnpacked(files, join(cacheFolder(), "gpu", version)) as DawnAddon;
+  }
   if (process.platform === "win32" && process.arch === "arm64") return require("webgpu/dist/win32-arm64/dawn.node");
   throw new RandloraError(
     "gpu",
