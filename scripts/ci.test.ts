@@ -16,13 +16,14 @@ interface Suites {
   readonly unit?: string;
   readonly interop?: string;
   readonly second?: string;
+  readonly compiler?: string;
   readonly cpu?: string;
 }
 const GOOD = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
 
 /** A checkout with our `.ci/run` and a file, in a folder with an npm that runs these suites, a HOME and an empty `tmp`. */
 async function checkout(
-  { unit = GOOD, interop = GOOD, cpu = GOOD, second = GOOD }: Suites,
+  { unit = GOOD, interop = GOOD, cpu = GOOD, second = GOOD, compiler = GOOD }: Suites,
   git = true,
 ): Promise<string> {
   const place = await mkdtemp(join(folder, "place-"));
@@ -33,6 +34,7 @@ async function checkout(
     `test:interop) ${interop} ;;`,
     `test:cpu) ${cpu} ;;`,
     `test:second-driver) ${second} ;;`,
+    `test:second-compiler) ${compiler} ;;`,
   ];
   await Bun.write(join(place, "path", "npm"), ["#!/bin/sh", 'case "$2" in', ...cases, "esac"].join("\n"));
   await chmod(join(place, "path", "npm"), 0o755);
@@ -74,19 +76,19 @@ async function outcome(root: string) {
 
 describe(".ci/run", () => {
   test.each<[string, Suites, string, number]>([
-    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "41 passed, 0 failed", 0],
+    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "53 passed, 0 failed", 0],
     [
       "counts failures and errors",
       { unit: "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1" },
-      "45 passed, 3 failed",
+      "57 passed, 3 failed",
       1,
     ],
-    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "36 passed, 1 failed", 1],
-    ["takes an empty suite for a failure", { interop: "true", cpu: "true", second: "true" }, "12 passed, 3 failed", 1],
+    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "48 passed, 1 failed", 1],
+    ["takes an empty suite for a failure", { interop: "true", cpu: "true", second: "true" }, "24 passed, 3 failed", 1],
     [
       "goes on after a failed set-up",
-      { unit: "exit 1", interop: "exit 1", cpu: "exit 1", second: "exit 1" },
-      "0 passed, 4 failed",
+      { unit: "exit 1", interop: "exit 1", cpu: "exit 1", second: "exit 1", compiler: "exit 1" },
+      "0 passed, 5 failed",
       1,
     ],
   ])("%s", async (_, suites, line, status) => {

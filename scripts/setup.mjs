@@ -15,7 +15,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const MODULES = join(ROOT, "node_modules");
 /** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
-const INSTALLING = "installing the locked dependencies, once: some 450 MB, seconds to a minute";
+const INSTALLING = "installing the locked dependencies, once: some 550 MB, seconds to a minute";
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
 /** As src/chat/serve/testing/browser.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];

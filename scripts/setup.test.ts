@@ -55,7 +55,7 @@ async function installed(age: number): Promise<void> {
   await utimes(mark, now - age, now - age);
 }
 
-const INSTALLING = "installing the locked dependencies, once: some 450 MB, seconds to a minute\n";
+const INSTALLING = "installing the locked dependencies, once: some 550 MB, seconds to a minute\n";
 
 async function setUp(...args: string[]) {
   const child = Bun.spawn([process.execPath, "scripts/setup.mjs", ...args], {

@@ -109,7 +109,7 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
 });
 
 test("what does not fit is refused before anything is recorded", () => {
-  const [gpu, way] = stagings.get("the CPU device, wasm");
+  const [gpu, way] = stagings.get(STAGING_NAMES[0] ?? "the CPU device, wasm");
   using run = new Run(gpu, way);
   const [qkv, cache, angles] = [
     run.allocate("qkv", [3, 24]),

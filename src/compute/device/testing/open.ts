@@ -15,6 +15,8 @@ const wanted = process.env["RANDLORA_TEST_DEVICE"];
 const isCpu = wanted === "cpu";
 /** Kernels are interpreted and checked for races: `RANDLORA_TEST_DEVICE=interpreter bun test PATH`. */
 export const IS_INTERPRETED = wanted === "interpreter";
+/** What computes in several ways leaves the CPU device out: `interpreter`, and `gpu`, the GPU that there is. */
+export const IS_GPU_ALONE = IS_INTERPRETED || wanted === "gpu";
 
 /** What opens a GPU for what opens its device itself, a software one, too: the first one. */
 export const FIRST_GPU: DeviceOptions = { choice: "0" };

@@ -4,11 +4,11 @@ import { openInterpreted } from "../../gpu/testing/interpreted.ts";
 import { availableCodes, type CpuCode } from "../../cpu/native/choose.ts";
 import type { Device } from "../device.ts";
 import type { Staging } from "../staging.ts";
-import { IS_INTERPRETED } from "./open.ts";
+import { IS_GPU_ALONE, IS_INTERPRETED } from "./open.ts";
 
 const CPU = "the CPU device";
 /** One for each way in which it computes here. */
-const CPUS = availableCodes().map((code) => [`${CPU}, ${code}`, code] as const);
+const CPUS = (IS_GPU_ALONE ? [] : availableCodes()).map((code) => [`${CPU}, ${code}`, code] as const);
 const INTEGER_DOTS = "workgroup staging, integer dot products";
 /** A GPU within the limits that every GPU has, with and without integer dot products; and no GPU. */
 export type StagingName = "workgroup staging" | typeof INTEGER_DOTS | `${typeof CPU}, ${CpuCode}`;
@@ -18,7 +18,7 @@ const isCpu = process.env["RANDLORA_TEST_DEVICE"] === "cpu";
 /** With RANDLORA_TEST_DEVICE=cpu there is no GPU. */
 export const STAGING_NAMES: readonly StagingName[] = [
   ...(isCpu ? [] : (["workgroup staging"] as const)),
-  ...(IS_INTERPRETED ? [] : CPUS.map(([name]) => name)),
+  ...CPUS.map(([name]) => name),
 ];
 
 /** The same of what reads matrices in blocks. */
@@ -40,7 +40,7 @@ export class Stagings {
       this.#devices.push(device);
       return device;
     };
-    for (const [name, code] of IS_INTERPRETED ? [] : CPUS) {
+    for (const [name, code] of CPUS) {
       const cpu = opened(await CpuDevice.open({ threads: 2, code }));
       this.#opened.set(name, [cpu, cpu.staging]);
     }

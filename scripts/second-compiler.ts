@@ -1,0 +1,71 @@
+/*
+ * `npm run test:second-compiler [PATH…]`: the registry of ops, and tests that reach every kernel, in Deno: its WebGPU is wgpu,
+ * whose compiler of WGSL, naga, shares nothing with Dawn's Tint and reads the language more strictly. The tests are those
+ * that run on Dawn, bundled; `second-compiler/` has what plays Bun there.
+ */
+import type { BunPlugin } from "bun";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+const PARTS = "scripts/second-compiler";
+
+/** Every variant is compiled; the registry computes on every case, and each of the families that are no op of it on some. */
+const TESTS = [
+  `${PARTS}/variants.ts`,
+  "src/compute/tensor/ops/ops.test.ts",
+  "src/compute/tensor/ops/gradients.test.ts",
+  "src/compute/tensor/strided-sums.test.ts",
+  "src/compute/tensor/fill-cache.test.ts",
+  "src/compute/gpu/kernels/philox.test.ts",
+  "src/adapters/delta/scaled-bases/delta.test.ts",
+  "src/adapters/delta/scaled-bases/basis-gradient.test.ts",
+  "src/adapters/delta/magnitude/norms.test.ts",
+  "src/adapters/pranc/deltas.test.ts",
+  "src/adapters/pranc/gradient.test.ts",
+  "src/adapters/merge/finish.test.ts",
+  "src/train/loop/adamw.test.ts",
+];
+
+/** What tests import of Bun, and Dawn, played by files of {@link PARTS}; code that asks for native functions hears that there are none. */
+const elsewhere: BunPlugin = {
+  name: "elsewhere",
+  setup(build) {
+    build.onResolve({ filter: /^bun:test$/ }, () => ({ path: join(ROOT, PARTS, "bun-test.ts") }));
+    build.onResolve({ filter: /^bun:ffi$/ }, () => ({ path: join(ROOT, PARTS, "bun-ffi.ts") }));
+    build.onResolve({ filter: /\/dawn\.ts$/ }, () => ({ path: join(ROOT, PARTS, "dawn.ts") }));
+  },
+};
+
+const tests = process.argv.length > 2 ? process.argv.slice(2) : TESTS;
+const folder = await mkdtemp(join(tmpdir(), "randlora-deno-"));
+try {
+  await Bun.build({
+    entrypoints: [`${PARTS}/main.ts`, ...tests].map((path) => join(ROOT, path)),
+    root: ROOT,
+    outdir: folder,
+    target: "node",
+    format: "esm",
+    splitting: true,
+    plugins: [elsewhere],
+    throw: true,
+  });
+  const platform = `${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}`;
+  const deno = join(ROOT, "node_modules/@deno", platform, process.platform === "win32" ? "deno.exe" : "deno");
+  const rights = ["--allow-read", "--allow-env", "--allow-sys", "--no-remote", "--no-npm", "--no-config"];
+  const main = join(folder, PARTS, "main.js");
+  const child = Bun.spawn([deno, "run", ...rights, "--unstable-webgpu", main, ...tests], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      DENO_DIR: folder,
+      DENO_NO_UPDATE_CHECK: "1",
+      RANDLORA_TEST_DEVICE: "gpu",
+    },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  process.exitCode = await child.exited;
+} finally {
+  await rm(folder, { recursive: true });
+}
