@@ -1,4 +1,5 @@
 import { cpus } from "node:os";
+import { BytePool } from "../device/byte-pool.ts";
 import type { Copy, Device, DeviceBuffer, DeviceInfo, DeviceLimits, Range } from "../device/device.ts";
 import type { ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
@@ -76,6 +77,8 @@ export class CpuDevice implements Device {
   readonly #queue: Queue | undefined;
   readonly #heaps: Heaps | undefined;
   readonly #shape: Shape;
+  /** What is read and written passes through these. */
+  readonly #pool = new BytePool();
 
   private constructor(shape: Shape, parts?: Parts) {
     this.#shape = shape;
@@ -154,8 +157,12 @@ export class CpuDevice implements Device {
       this.#store(target, bytes, offset);
       return;
     }
-    const kept = bytes.slice();
-    buffer.busy = this.#queue.next(() => this.#store(target, kept, offset));
+    const kept = this.#pool.take(bytes.length);
+    kept.set(bytes);
+    buffer.busy = this.#queue.next(() => {
+      this.#store(target, kept.subarray(0, bytes.length), offset);
+      this.#pool.give(kept);
+    });
   }
 
   copy(copies: readonly Copy[]): void {
@@ -168,18 +175,28 @@ export class CpuDevice implements Device {
 
   async readWith<T>(ranges: readonly Range[], use: (parts: Uint8Array<ArrayBuffer>[]) => Promise<T>): Promise<T> {
     if (this.#queue === undefined) return use(ranges.map(({ size }) => new Uint8Array(size)));
-    let parts: Uint8Array<ArrayBuffer>[] = [];
+    // Each part begins at a whole double word.
+    const room = ({ size }: Range): number => Math.ceil(size / 8) * 8;
+    const taken = this.#pool.take(ranges.reduce((sum, range) => sum + room(range), 0));
+    let end = 0;
+    const parts = ranges.map((range) => {
+      const begin = end;
+      end += room(range);
+      return taken.subarray(begin, begin + range.size);
+    });
     const number = this.#queue.next(() => {
-      parts = ranges.map(({ buffer, offset, size }) => {
-        const part = new Uint8Array(size);
-        part.set(this.#bytes(buffer, offset, size));
-        return part;
-      });
+      for (const [index, { buffer, offset, size }] of ranges.entries()) {
+        parts[index]?.set(this.#bytes(buffer, offset, size));
+      }
     });
     // What is written or given back from here on must not be there before its bytes have been taken.
     for (const { buffer } of ranges) cpuBuffer(buffer).busy = number;
-    await this.#queue.settle();
-    return use(parts);
+    try {
+      await this.#queue.settle();
+      return await use(parts);
+    } finally {
+      this.#pool.give(taken);
+    }
   }
 
   async idle(): Promise<void> {

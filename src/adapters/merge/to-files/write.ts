@@ -1,3 +1,4 @@
+import { BytePool } from "../../../compute/device/byte-pool.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../../plan.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
@@ -9,7 +10,6 @@ import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "../
 import type { DeltaOnGpu } from "../record-deltas.ts";
 import { OrderedSteps } from "./ordered.ts";
 import type { OutputTensor, PlannedDelta } from "../plan.ts";
-import { ScratchPool } from "./scratch.ts";
 import { storedWeight } from "../stored-weight.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
@@ -67,7 +67,7 @@ export async function writeMerged(
   create: (shard: PlannedShard<OutputTensor>) => Promise<TensorSink>,
 ): Promise<TensorReport[]> {
   const steps = new OrderedSteps(IN_FLIGHT_BYTES);
-  const scratch = new ScratchPool();
+  const scratch = new BytePool();
   const copyBuffer = new Uint8Array(COPY_BUFFER_BYTES);
   const reports: TensorReport[] = [];
   const open: TensorSink[] = [];
@@ -98,7 +98,7 @@ export async function writeMerged(
 async function addTensor(
   job: MergeJob,
   steps: OrderedSteps,
-  scratch: ScratchPool,
+  scratch: BytePool,
   copyBuffer: Uint8Array,
   writer: TensorSink,
   tensor: OutputTensor,
@@ -131,7 +131,7 @@ async function addTensor(
 async function addMerge(
   job: MergeJob,
   steps: OrderedSteps,
-  scratch: ScratchPool,
+  scratch: BytePool,
   tensor: OutputTensor,
   work: OutputTensor["work"] & { kind: "merge" },
   write: (bytes: Uint8Array) => Promise<void>,

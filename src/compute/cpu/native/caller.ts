@@ -5,6 +5,12 @@ import { ENTER, type Routines } from "./program.ts";
 /** Words of a worker's scratch that a routine's arguments take, from its begin on. */
 const ARGUMENTS = 128;
 
+/**
+ * Calls of a thread between two collections of its garbage, a hundred bytes or so a call. By itself the collector would wait
+ * for as much garbage as there is memory, and counts the heap, which is every thread's, as each one's own. Takes a millisecond.
+ */
+const COLLECTED_CALLS = 2 ** 16;
+
 /** Functions of the WebAssembly module that kernels of machine code begin or end with. */
 export interface ModuleParts {
   readonly normedRows: (parameters: number, piece: number, scratch: number) => void;
@@ -64,6 +70,8 @@ export class Caller {
   readonly #memory: NativeHeap;
   readonly #arguments: number;
   readonly #enter: Enter;
+  /** Since the last collection. */
+  #calls = 0;
 
   /** @param scratch of this thread, in bytes from the heap's begin */
   constructor(code: NativeCode, heap: NativeHeap, scratch: number, parts: ModuleParts) {
@@ -98,10 +106,47 @@ export class Caller {
     for (let at = 0; at < count; at++) words[first + at] = value(at);
   }
 
-  call(routine: number, ...values: readonly number[]): void {
+  /** The same of a row of numbers: first, and so many times `step` more, up to `last` times. */
+  setSteps(index: number, count: number, first: number, step: number, last: number): void {
+    const words = this.words(0);
+    const begin = this.#arguments / 4 + index;
+    for (let at = 0; at < count; at++) words[begin + at] = first + Math.min(at, last) * step;
+  }
+
+  /** Runs a routine with up to twelve arguments: rest parameters would make an array for each of millions of calls. */
+  call(
+    routine: number,
+    a?: number,
+    b?: number,
+    c?: number,
+    d?: number,
+    e?: number,
+    f?: number,
+    g?: number,
+    h?: number,
+    i?: number,
+    j?: number,
+    k?: number,
+    l?: number,
+  ): void {
     const words = this.words(0);
     const first = this.#arguments / 4;
-    for (let at = 0; at < values.length; at++) words[first + at] = values[at] ?? 0;
+    if (a !== undefined) words[first] = a;
+    if (b !== undefined) words[first + 1] = b;
+    if (c !== undefined) words[first + 2] = c;
+    if (d !== undefined) words[first + 3] = d;
+    if (e !== undefined) words[first + 4] = e;
+    if (f !== undefined) words[first + 5] = f;
+    if (g !== undefined) words[first + 6] = g;
+    if (h !== undefined) words[first + 7] = h;
+    if (i !== undefined) words[first + 8] = i;
+    if (j !== undefined) words[first + 9] = j;
+    if (k !== undefined) words[first + 10] = k;
+    if (l !== undefined) words[first + 11] = l;
     this.#enter(this.#memory.address, this.#arguments, this.code.addressOf(routine));
+    if (++this.#calls === COLLECTED_CALLS) {
+      this.#calls = 0;
+      Bun.gc(true);
+    }
   }
 }

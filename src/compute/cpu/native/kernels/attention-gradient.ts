@@ -4,13 +4,11 @@
 import { STATS } from "../../families/attention-gradient.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../parameters.ts";
-import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { panelOfRows, rowsOf, termsBytes, termsOf } from "./attention-panels.ts";
-import { multiplyTiles, storeSums } from "./tiles.ts";
+import { multiplyTiles, PLAIN, storeSums, type Target } from "./tiles.ts";
 
 const AT = wordsOf(STATS);
-const ONE = bitsOf(1);
 
 /** A command's parameters, and where things are in scratch. */
 class Gradient {
@@ -91,20 +89,19 @@ class Gradient {
     const routine = on.routines.slopes[lanes][word(AT.cap) === 0 ? 0 : 1] ?? 0;
     const { firsts, lasts, logSums, rests } = of;
     const { scores, products } = this;
-    const numbers = [firsts, lasts, logSums, rests, this.lanes, key, word(AT.scale), word(AT.cap)] as const;
-    on.call(routine, scores, products, count, ...numbers);
+    const [scale, cap] = [word(AT.scale), word(AT.cap)];
+    on.call(routine, scores, products, count, firsts, lasts, logSums, rests, this.lanes, key, scale, cap);
   }
 
   /** Adds what slopes or weights of `own` rows make of the others' terms. */
   add(slopes: number, own: number, terms: number, low: number, count: number, target: Target): void {
     const { on, head, chunk } = this;
     const { panelCols } = on.code;
-    const plain = { yPitch: target.pitch, scale: ONE, bias: 0, residual: 0, residualPitch: 0, adds: target.adds };
     for (let col = 0; col < head; col += panelCols) {
       const from = terms + (col * chunk + low * panelCols) * 4;
       multiplyTiles(on, "rows", slopes, own, from, count, this.results, panelCols * 4);
       const cols = Math.min(panelCols, head - col);
-      storeSums(on, this.results, panelCols * 4, own, cols, { ...plain, y: target.at + col * 4 });
+      storeSums(on, this.results, panelCols * 4, own, cols, target, 0, col, true);
     }
   }
 }
@@ -115,14 +112,6 @@ interface Tokens {
   readonly lasts: number;
   readonly logSums: number;
   readonly rests: number;
-}
-
-/** Where a panel's sums go. */
-interface Target {
-  readonly at: number;
-  readonly pitch: number;
-  /** Something is there to be added to. */
-  readonly adds: boolean;
 }
 
 /** dq = Σ slopes · keys, of some queries of one head. */
@@ -182,7 +171,7 @@ export function attentionQueries(on: Caller, parameters: number, piece: number):
       const lane = (at: number) => p.lanes + at * panelCols * 4;
       p.weigh("queries", high - low, { firsts: lane(0), lasts: lane(1), logSums: lane(2), rests: lane(3) }, low);
       const at = word(AT.dq) + (begin + panel) * word(AT.dqPitch) + place;
-      const target = { at, pitch: word(AT.dqPitch), adds: started.has(panel) };
+      const target = { ...PLAIN, y: at, yPitch: word(AT.dqPitch), accumulate: started.has(panel) };
       p.add(p.scores, own, p.terms, low - from, high - low, target);
       started.add(panel);
     }
@@ -242,7 +231,8 @@ export function attentionKeys(on: Caller, parameters: number, piece: number): vo
         p.weigh("keys", high - low, { firsts: tokensAt(0), lasts: tokensAt(1), ...numbers }, 0);
         for (const { of, pitch, slopes, terms } of targets) {
           const at = of + (begin + panel) * pitch + kvPlace;
-          p.add(slopes, own, terms, low - from, high - low, { at, pitch, adds: started.has(panel) });
+          const target = { ...PLAIN, y: at, yPitch: pitch, accumulate: started.has(panel) };
+          p.add(slopes, own, terms, low - from, high - low, target);
         }
         started.add(panel);
       }

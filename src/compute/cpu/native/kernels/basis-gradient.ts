@@ -4,13 +4,11 @@ import { STORED, STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { BLOCK_TERMS } from "../routines/layout.ts";
 import { sumLists } from "./ternary.ts";
-import { fours, MOST_ROWS, multiplyTiles, storeSums, TERM_PITCH } from "./tiles.ts";
+import { fours, MOST_ROWS, multiplyTiles, PLAIN, storeSums, TERM_PITCH } from "./tiles.ts";
 
 const AT = wordsOf(BASIS_GRADIENT);
 /** Room for the lists of all rows, whatever they add. */
 const LISTS = MOST_ROWS * (BLOCK_TERMS + 1) * 8;
-/** The bits of 1. */
-const ONE = 0x3f800000;
 
 /** Some rows and columns of dŜ = PᵀQ at a time, which the module folds into the partial sums of dλ and dγ. */
 export function basisGradient(on: Caller, parameters: number, piece: number): void {
@@ -27,7 +25,7 @@ export function basisGradient(on: Caller, parameters: number, piece: number): vo
   const sums = panel + panelCols * (BLOCK_TERMS + 1) * 4;
   const slope = sums + MOST_ROWS * panelCols * 4;
   const left = slope + MOST_ROWS * pitch;
-  const plain = { yPitch: pitch, scale: ONE, bias: 0, residual: 0, residualPitch: 0 };
+  const target = { ...PLAIN, y: slope, yPitch: pitch };
   for (let row = firstRow; row < lastRow; row += MOST_ROWS) {
     const rows = Math.min(MOST_ROWS, lastRow - row);
     for (let first = 0; first < terms; first += BLOCK_TERMS) {
@@ -38,7 +36,7 @@ export function basisGradient(on: Caller, parameters: number, piece: number): vo
         const right = word(AT.right) + first * rightPitch + (firstCol + col) * 4;
         on.call(on.routines.copy.F32, right, rightPitch, count, fours(width), panel, panelCols * 4);
         sum(panel, sums);
-        storeSums(on, sums, panelCols * 4, rows, width, { ...plain, adds: first > 0, y: slope + col * 4 });
+        storeSums(on, sums, panelCols * 4, rows, width, target, 0, col, first === 0);
       }
     }
     on.parts.foldRows(parameters, piece, row, rows, slope);

@@ -24,7 +24,7 @@ const MOST_STEPS = 16;
 
 /**
  * x Wᵀ of at most MOST_ROWS rows of x. Of few rows all terms are rounded first, and W's rows are read to their end.
- * @param target where the sums of a column and those to its right go
+ * @param row of the target's, where the first row's sums go
  */
 export function multiplyBlocks(
   on: Caller,
@@ -35,7 +35,8 @@ export function multiplyBlocks(
   firstCol: number,
   cols: number,
   terms: number,
-  target: (col: number, isFirst: boolean) => Target,
+  target: Target,
+  row: number,
 ): void {
   const { routines, code } = on;
   const { panelCols } = code;
@@ -73,7 +74,7 @@ export function multiplyBlocks(
           on.call(routines.panelOfBlocks[w.stored], offset, blocks, panel, ...BYTES);
           multiplyWhole(on, from, factors, rows, panel, ds, blocks, sums);
         }
-        storeSums(on, sums, panelCols * 4, rows, width, target(col, first === 0));
+        storeSums(on, sums, panelCols * 4, rows, width, target, row, col, first === 0);
       }
     }
   }

@@ -7,7 +7,7 @@ import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
 import { fours, MOST_ROWS, multiplyTiles, setRows, storeSums, type Target, TERM_PITCH } from "./tiles.ts";
 
 /** y = scale · product + bias + residual (+ y), as the words of `GEMM` say it. Addresses are bytes from the heap's begin. */
-export interface Product {
+export interface Product extends Target {
   readonly rows: number;
   readonly cols: number;
   readonly terms: number;
@@ -22,15 +22,6 @@ export interface Product {
   /** Of b in blocks. */
   readonly scales: number;
   readonly scalesPitch: number;
-  readonly y: number;
-  readonly yPitch: number;
-  /** 0: none. */
-  readonly bias: number;
-  readonly residual: number;
-  readonly residualPitch: number;
-  readonly accumulate: boolean;
-  /** The bits of an f32. */
-  readonly scale: number;
 }
 
 function isBlocks(stored: Stored | Blocks): stored is Blocks {
@@ -45,9 +36,8 @@ export function multiply(on: Caller, p: Product, firstRow: number, rows: number,
   if (along && isBlocks(stored)) {
     for (let row = firstRow; row < firstRow + rows; row += MOST_ROWS) {
       const count = Math.min(MOST_ROWS, firstRow + rows - row);
-      const target = (col: number, isFirst: boolean) => targetOf(p, row, col, isFirst);
       const x = p.a + row * p.aPitch;
-      multiplyBlocks(on, { ...p, stored }, x, p.aPitch, count, firstCol, cols, p.terms, target);
+      multiplyBlocks(on, { ...p, stored }, x, p.aPitch, count, firstCol, cols, p.terms, p, row);
     }
     return;
   }
@@ -77,7 +67,7 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
       const count = Math.min(panelCols, cols - col);
       writePanel(on, p, firstCol + col, count, first, terms, panel);
       multiplyTiles(on, p.aTerms ? "rows" : "terms", x, rows, panel, terms, sums);
-      storeSums(on, sums, panelCols * 4, rows, count, targetOf(p, firstRow, firstCol + col, first === 0));
+      storeSums(on, sums, panelCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
     }
   }
 }
@@ -105,7 +95,7 @@ export function multiplyFew(
       const bytes = STORED_BYTES[stored];
       const ahead = p.b + (firstCol + col + fewCols) * p.bPitch + fewCols * first * bytes;
       on.call(routine, first * bytes, terms, x, p.aPitch, sums, column, ahead);
-      storeSums(on, sums, fewCols * 4, rows, count, targetOf(p, firstRow, firstCol + col, first === 0));
+      storeSums(on, sums, fewCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
     }
   }
 }
@@ -131,16 +121,4 @@ function writePanel(
   }
   setRows(on, p.b + col * p.bPitch, p.bPitch, cols, code.panelCols);
   on.call(routines.panelFromRows[stored], first * bytes, terms, panel);
-}
-
-function targetOf(p: Product, row: number, col: number, isFirst: boolean): Target {
-  return {
-    y: p.y + row * p.yPitch + col * 4,
-    yPitch: p.yPitch,
-    scale: p.scale,
-    adds: !isFirst || p.accumulate,
-    bias: isFirst && p.bias !== 0 ? p.bias + col * 4 : 0,
-    residual: isFirst && p.residual !== 0 ? p.residual + row * p.residualPitch + col * 4 : 0,
-    residualPitch: p.residualPitch,
-  };
 }

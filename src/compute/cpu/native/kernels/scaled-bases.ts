@@ -1,27 +1,40 @@
 // What sums of B̂'s rows with Ŝ have in common, whether they are products or not: panels of Ŝ, and where the sums go.
 import { SCALED_TERMS, TARGET } from "../../families/words.ts";
 import type { Caller } from "../caller.ts";
-import { fours, setRows, storeSums } from "./tiles.ts";
+import { fours, PLAIN, setRows, storeSums, type Target } from "./tiles.ts";
 
-/** Members of a kernel's parameters, as words. */
-type Words<M> = { readonly [N in keyof M]: number };
-
-/** Some members of a kernel's parameters. */
-function read<M extends object>(members: M, at: Words<M>, word: (index: number) => number): Words<M> {
-  const names = Object.keys(members) as (keyof M)[];
-  return Object.fromEntries(names.map((name) => [name, word(at[name])])) as Words<M>;
-}
+/** Where members of a kernel's parameters are, in words. */
+type Places<M> = { readonly [N in keyof M]: number };
+type Word = (index: number) => number;
 
 /** Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]). */
-export type ScaledTerms = Words<typeof SCALED_TERMS>;
-export type DeltaTarget = Words<typeof TARGET>;
+type ScaledTerms = Places<typeof SCALED_TERMS>;
 
-export function scaledTermsOf(at: ScaledTerms, word: (index: number) => number): ScaledTerms {
-  return read(SCALED_TERMS, at, word);
+/** Where sums of ΔW go. */
+interface DeltaTarget extends Target {
+  readonly transposed: boolean;
 }
 
-export function deltaTargetOf(at: DeltaTarget, word: (index: number) => number): DeltaTarget {
-  return read(TARGET, at, word);
+export function scaledTermsOf(at: Places<typeof SCALED_TERMS>, word: Word): ScaledTerms {
+  return {
+    fastCount: word(at.fastCount),
+    lambda: word(at.lambda),
+    fast: word(at.fast),
+    fastPitch: word(at.fastPitch),
+    slow: word(at.slow),
+    slowPitch: word(at.slowPitch),
+  };
+}
+
+export function deltaTargetOf(at: Places<typeof TARGET>, word: Word): DeltaTarget {
+  return {
+    ...PLAIN,
+    y: word(at.target),
+    yPitch: word(at.pitch),
+    scale: word(at.scale),
+    accumulate: word(at.accumulate) !== 0,
+    transposed: word(at.transposed) !== 0,
+  };
 }
 
 /** A panel of Ŝ's columns; one row of the slow factor serves many terms. */
@@ -70,18 +83,15 @@ export function storeDelta(
   sums: number,
   turned: number,
 ): void {
-  const { pitch, target, scale } = p;
   const bytes = on.code.panelCols * 4;
-  const plain = { yPitch: pitch, scale, bias: 0, residual: 0, residualPitch: 0 };
-  const adds = !isFirst || p.accumulate !== 0;
-  if (p.transposed === 0) {
-    storeSums(on, sums, bytes, rows, cols, { ...plain, adds, y: target + row * pitch + col * 4 });
+  if (!p.transposed) {
+    storeSums(on, sums, bytes, rows, cols, p, row, col, isFirst);
     return;
   }
   for (let at = 0; at < rows; at += on.code.panelCols) {
     const count = Math.min(on.code.panelCols, rows - at);
     setRows(on, sums + at * bytes, bytes, count, on.code.panelCols);
     on.call(on.routines.panelFromRows.F32, 0, cols, turned);
-    storeSums(on, turned, bytes, cols, count, { ...plain, adds, y: target + col * pitch + (row + at) * 4 });
+    storeSums(on, turned, bytes, cols, count, p, col, row + at, isFirst);
   }
 }

@@ -40,8 +40,8 @@ export function ternary(on: Caller, parameters: number, piece: number): void {
           setRows(on, x + col * xPitch, xPitch, cols, panelCols);
           on.call(on.routines.panelFromRows.F32, first * 4, terms, panel);
         }
-        const next = { y: target.target + row * target.pitch + col * 4, pitch: target.pitch };
-        sumLists(on, lists, rows, panel, terms, sums, target.transposed === 0 ? next : undefined);
+        const next = { y: target.y + row * target.yPitch + col * 4, pitch: target.yPitch };
+        sumLists(on, lists, rows, panel, terms, sums, !target.transposed ? next : undefined);
         storeDelta(on, target, row, rows, col, cols, first === 0, sums, turned);
       }
       row += rows;

@@ -1,5 +1,6 @@
 // What kernels have in common: calls of routines for tiles of sums, and for where these go.
 import type { Caller } from "../caller.ts";
+import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
 
 /** Rows of x that lie in scratch at once. */
@@ -14,7 +15,7 @@ export function fours(count: number): number {
 
 /** Where the rows of a panel begin; the last one stands in the place of missing ones. */
 export function setRows(on: Caller, first: number, pitch: number, rows: number, width: number): void {
-  on.set(ROWS_AT, width, (at) => first + Math.min(at, rows - 1) * pitch);
+  on.setSteps(ROWS_AT, width, first, pitch, rows - 1);
 }
 
 /**
@@ -70,37 +71,55 @@ function split(rows: number, most: number): { readonly size: number; readonly la
   return { size, large: rows - size * count };
 }
 
-/** Where sums go: y = scale · sums (+ y) (+ bias) (+ residual). Addresses are those of the first column. */
+/** Where sums go: y = scale · sums (+ y) (+ bias) (+ residual). Addresses are those of the first row and column. */
 export interface Target {
   readonly y: number;
   readonly yPitch: number;
   /** The bits of an f32. */
   readonly scale: number;
-  /** y is added to. */
-  readonly adds: boolean;
+  /** y is added to from the first sums on. */
+  readonly accumulate: boolean;
   /** 0: none. */
   readonly bias: number;
   readonly residual: number;
   readonly residualPitch: number;
 }
 
-/** Takes sums over into y, whose padding within whole vectors of 4 becomes zero. */
-export function storeSums(on: Caller, sums: number, pitch: number, rows: number, cols: number, to: Target): void {
+/** A target of sums as they are. */
+export const PLAIN = { scale: bitsOf(1), accumulate: false, bias: 0, residual: 0, residualPitch: 0 } as const;
+
+/**
+ * Takes sums over into y from (row, col) on, whose padding within whole vectors of 4 becomes zero. The first sums of these
+ * rows bring bias and residual, those of further terms are added.
+ */
+export function storeSums(
+  on: Caller,
+  sums: number,
+  pitch: number,
+  rows: number,
+  cols: number,
+  to: Target,
+  row: number,
+  col: number,
+  isFirst: boolean,
+): void {
   const padding = -cols & 3;
   if (padding > 0) {
     const words = on.words(0);
-    for (let row = 0; row < rows; row++) {
-      const end = (sums + row * pitch) / 4 + cols;
+    for (let at = 0; at < rows; at++) {
+      const end = (sums + at * pitch) / 4 + cols;
       words.fill(0, end, end + padding);
     }
   }
-  const adds = (to.adds ? 1 : 0) | (to.bias !== 0 ? 2 : 0) | (to.residual !== 0 ? 4 : 0);
-  const { y, yPitch, bias, residual, residualPitch, scale } = to;
+  const { y, yPitch, residualPitch, scale } = to;
+  const bias = isFirst && to.bias !== 0 ? to.bias + col * 4 : 0;
+  const residual = isFirst && to.residual !== 0 ? to.residual + row * residualPitch + col * 4 : 0;
+  const adds = (!isFirst || to.accumulate ? 1 : 0) | (bias !== 0 ? 2 : 0) | (residual !== 0 ? 4 : 0);
   on.call(
     on.routines.finish[adds] ?? 0,
     sums,
     pitch,
-    y,
+    y + row * yPitch + col * 4,
     yPitch,
     rows,
     fours(cols),
