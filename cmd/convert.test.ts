@@ -1,5 +1,6 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { writeLora } from "../src/adapters/testing/lora.ts";
 import { parameters, writeFolder } from "../src/adapters/testing/adapters.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
@@ -39,13 +40,71 @@ test("an adapter that makes no sense is an error of one line, and a hint", async
   ]);
 });
 
+/** A LoRA of 6 × 8 and rank 3 in a folder, and the program run on it there. */
+async function onLora(...args: readonly string[]) {
+  await using folder = await TemporaryFolder.create();
+  await writeLora(folder.at("lora"), { r: 3, alpha: 3, seed: 1, modules: { q: [6, 8] } });
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "convert", "lora", ...args], {
+    cwd: folder.path,
+    env: { ...cleanEnvironment(), RANDLORA_DEVICE: "cpu" },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status, stdout: stdout.replaceAll(folder.path, ""), stderr };
+}
+
+describe("--to lora", () => {
+  test("tells what is kept of each matrix and in all", async () => {
+    const { status, stdout, stderr } = await onLora("--to", "lora", "--rank", "2", "--out", "low", "--json");
+    const figures = {
+      energy: expect.any(Number),
+      frobenius_error: expect.any(Number),
+      frobenius_norm: expect.any(Number),
+    };
+    expect({ status, stderr, result: JSON.parse(stdout) }).toEqual({
+      status: 0,
+      stderr: "",
+      result: {
+        out: "/low",
+        to: "lora",
+        tensors: 2,
+        rank: 2,
+        ...figures,
+        modules: [{ module: "q", rank: 2, ...figures }],
+      },
+    });
+    const { stdout: text } = await onLora("--to", "lora", "--energy", "1", "--out", "low");
+    expect(text.split("\n").map((line) => line.replace(/ +/g, " "))).toEqual([
+      "ΔW of rank norm error energy kept",
+      expect.stringMatching(/^q 3 [\d.]+ \S+ (> 99\.9|100\.0) %$/),
+      expect.stringMatching(/^all /),
+      "",
+      "/low: a LoRA of 1 modules",
+      "",
+    ]);
+  });
+
+  test.each([
+    [["--to", "lora"], "--to lora needs --rank or --energy"],
+    [["--to", "lora", "--rank", "0"], "--rank"],
+    [["--to", "lora", "--energy", "0"], "--energy"],
+    [["--to", "lora", "--energy", "1.01"], "--energy"],
+    [["--to", "peft", "--rank", "3"], "--rank is not for peft"],
+    [["--to", "lora", "--rank", "3", "--projections", "no"], "--projections is not for lora"],
+  ])("%j is wrong usage", async (args, message) => {
+    const { status, stderr } = await onLora(...args, "--out", "low");
+    expect([status, stderr]).toEqual([2, expect.stringContaining(message)]);
+  });
+});
+
 test("the format and the place must be named", async () => {
   for (const [args, message] of [
     [["IN", "--out", "OUT"], "--to is missing"],
     [["IN", "--to", "peft"], "--out is missing"],
     [["IN", "--to", "onnx", "--out", "OUT"], "--to"],
     [["IN", "--to", "gguf", "--out", "OUT"], "not named as GGUF"],
-    [["IN", "--to", "json", "--out", "OUT", "--outtype", "f16"], "--outtype is for gguf"],
+    [["IN", "--to", "json", "--out", "OUT", "--outtype", "f16"], "--outtype is not for json"],
   ] as const) {
     const { status, stderr } = await convert(args);
     expect(status).toBe(2);

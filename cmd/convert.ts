@@ -1,12 +1,23 @@
-import { choice, type Context, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import {
+  choice,
+  type Context,
+  defineCommand,
+  flag,
+  integer,
+  number,
+  required,
+  text,
+} from "../src/terminal/options/command.ts";
 import { BytesBar } from "../src/terminal/progress.ts";
 import { OUTTYPES, type Outtype } from "../src/adapters/merge/outtypes.ts";
+import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 
-/** `randlora convert ADAPTER|MODEL --to peft|json|gguf --out PATH`. */
+/** `randlora convert ADAPTER|MODEL --to peft|json|lora|gguf --out PATH`. */
 export const command = defineCommand({
   name: "convert",
   otherNames: ["export"],
-  summary: "Write an adapter as a PEFT folder or one adapter.json, a model or a LoRA as GGUF for llama.cpp and Ollama",
+  summary:
+    "Write an adapter as a PEFT folder, an adapter.json or a LoRA; a model or a LoRA as GGUF for llama.cpp and Ollama",
   example: "randlora convert my-model --to gguf --out my-model.gguf",
   arguments: {
     adapter: required(
@@ -15,8 +26,34 @@ export const command = defineCommand({
     ),
   },
   options: {
-    to: choice(["peft", "json", "gguf"], { topic: "Output", help: "format to write" }),
-    out: text({ value: "PATH", short: "o", topic: "Output", help: "output: a folder (peft) or a file (json, gguf)" }),
+    to: choice(["peft", "json", "lora", "gguf"], {
+      topic: "Output",
+      help: "format to write; lora: the LoRA nearest to any method's ΔW, a PEFT folder",
+    }),
+    out: text({
+      value: "PATH",
+      short: "o",
+      topic: "Output",
+      help: "output: a folder (peft, lora) or a file (json, gguf)",
+    }),
+    rank: integer({
+      value: "R",
+      min: 1,
+      topic: "LoRA",
+      help: "lora: rank of each module, or the highest beside --energy",
+    }),
+    energy: number({
+      value: "E",
+      above: 0,
+      max: 1,
+      topic: "LoRA",
+      help: "lora: part of ‖ΔW‖² that each module keeps, by the lowest rank that does; 1 keeps all",
+    }),
+    generator: choice(GENERATOR_NAMES, {
+      value: "NAME",
+      topic: "LoRA",
+      help: `lora: random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`,
+    }),
     projections: choice(["yes", "no"], {
       topic: "Output",
       help: "save the random bases, or leave them to be generated again",
@@ -35,22 +72,31 @@ export const command = defineCommand({
     base: text({
       value: "MODEL",
       topic: "Output",
-      help: "gguf: base model of a LoRA, of which config.json suffices",
+      help: "base model; gguf: of a LoRA, of which config.json suffices; lora: of an adapter",
       defaultText: "as the adapter says",
     }),
     force: flag({ topic: "Output", help: "replace an existing output" }),
   },
-  async run({ adapter: name }, { to, out, projections, force, outtype, pre, base }, context) {
-    const { RandloraError } = await import("../src/files/errors.ts");
-    if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft, json or gguf");
-    if (out === undefined)
-      throw new RandloraError("usage", "--out is missing", "name a folder (peft) or a file (json, gguf)");
-    if (to === "gguf") {
-      if (projections !== undefined) throw new RandloraError("usage", "--projections is not for gguf", "leave it out");
-      return await toGguf(name, { out, outtype, pre, base, force }, context);
+  async run({ adapter: name }, options, context) {
+    const { Contradiction, RandloraError } = await import("../src/files/errors.ts");
+    const { to, out, projections, force, outtype, pre, base, rank, energy, generator } = options;
+    if (to === undefined) throw new RandloraError("usage", "--to is missing", "write --to peft, json, lora or gguf");
+    if (out === undefined) {
+      throw new RandloraError("usage", "--out is missing", "name a folder (peft, lora) or a file (json, gguf)");
     }
-    const given = Object.entries({ outtype, pre, base }).find(([, value]) => value !== undefined)?.[0];
-    if (given !== undefined) throw new RandloraError("usage", `--${given} is for gguf`, "leave it out, or --to gguf");
+    for (const option of Object.keys(ONLY_FOR) as (keyof typeof ONLY_FOR)[]) {
+      const formats = ONLY_FOR[option];
+      if (formats.includes(to) || options[option] === undefined) continue;
+      const hint = `leave it out, or --to ${formats.join(" or ")}`;
+      throw new Contradiction([option], `--${option} is not for ${to}`, hint);
+    }
+    if (to === "gguf") return await toGguf(name, { out, outtype, pre, base, force }, context);
+    if (to === "lora") {
+      const { localPath } = await import("../src/models/folder/local-path.ts");
+      const { convertToLora } = await import("../src/adapters/svd/convert-command.ts");
+      const path = await localPath(name, "adapter", context);
+      return await convertToLora(path, { out, rank, energy, generator, base, force }, context);
+    }
     const { localPath } = await import("../src/models/folder/local-path.ts");
     const { openAdapter } = await import("../src/adapters/open.ts");
     const { methodOfAdapter } = await import("../src/adapters/methods.ts");
@@ -70,22 +116,35 @@ export const command = defineCommand({
     });
     bar[Symbol.dispose]();
     for (const note of result.notes) context.log.warn(note);
-    const { tensors, generator } = result;
+    const { tensors, generator: drawnBy } = result;
     const hasBases = methodOfAdapter(adapter).shared.length > 0;
     const data = {
       out: result.out,
       to,
       tensors,
-      generator: generator ?? null,
+      generator: drawnBy ?? null,
       projections: result.projections,
     };
     context.result(data, () => {
-      const drawn = `bases drawn by ${generator ?? "an unknown generator"}`;
+      const drawn = `bases drawn by ${drawnBy ?? "an unknown generator"}`;
       const bases = !hasBases ? "no bases" : result.projections ? "bases included" : drawn;
       return `${result.out}: ${tensors} tensors, ${bases}\n`;
     });
   },
 });
+
+/** Options that only some formats have. */
+const ONLY_FOR: Readonly<
+  Record<"projections" | "outtype" | "pre" | "base" | "rank" | "energy" | "generator", readonly string[]>
+> = {
+  projections: ["peft", "json"],
+  outtype: ["gguf"],
+  pre: ["gguf"],
+  base: ["gguf", "lora"],
+  rank: ["lora"],
+  energy: ["lora"],
+  generator: ["lora"],
+};
 
 interface GgufWish {
   readonly out: string;

@@ -3,13 +3,15 @@ import { dirname, join } from "node:path";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
+import { oneLine } from "../files/failure.ts";
 import { modelFolderObjection } from "../files/safetensors/shards.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import { beginClassesBeside, CLASSES_FILE, classesText } from "./files/classes-file.ts";
+import type { AdapterContent } from "./files/content.ts";
 import { writeJson } from "./files/json-write.ts";
 import { writePeft } from "./files/peft-write.ts";
 import { methodOfAdapter } from "./methods.ts";
-import type { ConversionWish } from "./method.ts";
+import { type ConversionWish, type ConvertedContent, isInPeft } from "./method.ts";
 
 /** What to convert to, and where. */
 export interface ConvertOptions extends ConversionWish {
@@ -40,28 +42,62 @@ export interface Conversion {
  * configuration, and beside it the names of its head's classes. The output appears when it is complete. Throws `RandloraError`.
  */
 export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
-  const { to, out, force = false, signal } = options;
+  const { to } = options;
+  const method = methodOfAdapter(adapter);
+  let converted: ConvertedContent | undefined;
+  const written = await writeAdapter(adapter, { ...options, method, readme: await ownReadme(adapter) }, async () => {
+    converted = await method.convert(adapter, options);
+    return converted.content;
+  });
+  const { generator, projections = false, notes = [] } = converted ?? {};
+  const foreign = to === "peft" && !isInPeft(method, adapter.config) ? [notInPeft(adapter)] : [];
+  return { ...written, to, generator, projections, notes: [...notes, ...foreign] };
+}
+
+function notInPeft({ path, config }: Adapter): string {
+  const type = typeof config["peft_type"] === "string" ? config["peft_type"] : "";
+  return `${oneLine(path)}: PEFT has no ${type} and cannot load the folder; --to lora makes a LoRA, which it loads`;
+}
+
+/** What is written, beside the content: where, and as what. */
+export interface WriteOptions extends Pick<ConvertOptions, "to" | "out" | "force" | "signal" | "onProgress"> {
+  /** Of what is written. */
+  readonly method: Parameters<typeof writePeft>[2];
+  /** Of a PEFT folder; undefined: one that says what is there. */
+  readonly readme?: string | undefined;
+}
+
+/**
+ * Writes what was made of an adapter, which is never replaced by it, and beside it the names of its head's classes.
+ * @param make gives the content, once it is known that it can be written
+ * @returns the absolute path of the output and its number of tensors
+ * @throws RandloraError `file`, and as `make` does
+ */
+export async function writeAdapter(
+  adapter: Adapter,
+  { to, out, force = false, signal, onProgress, method, readme }: WriteOptions,
+  make: () => Promise<AdapterContent>,
+): Promise<Pick<Conversion, "out" | "tensors">> {
   const inputs = [...new Set([adapter.file, adapter.configFile])];
   const kind = to === "peft" ? "folder" : "file";
   await using publication = await Publication.begin(out, { kind, force, inputs, objection: modelFolderObjection });
-  const method = methodOfAdapter(adapter);
-  const { content: whole, generator, projections, notes } = await method.convert(adapter, options);
-  const total = whole.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  const made = await make();
+  const total = made.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   let read = 0;
-  const onRead = (bytes: number) => options.onProgress?.((read += bytes), total);
-  const content = { ...whole, tensors: whole.tensors.map((tensor) => watched(tensor, onRead, signal)) };
+  const onRead = (bytes: number) => onProgress?.((read += bytes), total);
+  const content = { ...made, tensors: made.tensors.map((tensor) => watched(tensor, onRead, signal)) };
   const classes = await classesText(adapter);
   await using beside =
     to === "json" && classes !== undefined ? await beginClassesBeside(publication.target, classes) : undefined;
   if (to === "json") await writeJson(publication.partPath, content);
   else {
-    await writePeft(publication.partPath, content, method, await ownReadme(adapter));
+    await writePeft(publication.partPath, content, method, readme);
     if (classes !== undefined) await writeFile(join(publication.partPath, CLASSES_FILE), classes);
   }
   signal?.throwIfAborted();
   await publication.commit();
   await beside?.commit();
-  return { out: publication.target, to, tensors: content.tensors.length, generator, projections, notes };
+  return { out: publication.target, tensors: content.tensors.length };
 }
 
 /** A tensor that is not read on, piece by piece, once the signal is aborted: saved bases may be gigabytes. */

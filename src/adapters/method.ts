@@ -59,6 +59,14 @@ export function isConfigOf({ peftTypes, isOwn }: MethodDefinition, type: string,
   return peftTypes.includes(type) && (isOwn?.(config) ?? true);
 }
 
+/** Does PEFT have adapters with this configuration, which is one of the method's? */
+export function isInPeft(
+  { ownTypes = [] }: Pick<MethodDefinition, "ownTypes">,
+  { peft_type: type }: JsonObject,
+): boolean {
+  return typeof type !== "string" || !ownTypes.includes(type);
+}
+
 /** What is asked of a conversion. */
 export interface ConversionWish {
   readonly to: "peft" | "json";

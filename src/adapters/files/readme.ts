@@ -1,15 +1,15 @@
 import { parseRepository } from "../../files/hub/name.ts";
 import type { AdapterContent } from "./content.ts";
-import type { MethodDefinition } from "../method.ts";
+import { isInPeft, type MethodDefinition } from "../method.ts";
 
 /** The README.md of a PEFT folder: a model card as the Hub reads it, and how to use what is there. */
 export function peftReadme(
   content: AdapterContent,
-  { title, ownTypes = [], peftWarning }: Pick<MethodDefinition, "title" | "ownTypes" | "peftWarning">,
+  method: Pick<MethodDefinition, "title" | "ownTypes" | "peftWarning">,
 ): string {
+  const { title, peftWarning } = method;
   const { config, bases } = content;
-  const type = config["peft_type"];
-  const inPeft = typeof type !== "string" || !ownTypes.includes(type);
+  const inPeft = isInPeft(method, config);
   const base = config["base_model_name_or_path"];
   const onHub = typeof base === "string" && parseRepository(base) !== undefined;
   const loads = inPeft

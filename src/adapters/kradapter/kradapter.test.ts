@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { numbers, writeFolder } from "../testing/adapters.ts";
+import { convert } from "../testing/convert.ts";
 import { testFormula } from "../testing/formula.ts";
 import { khatriRaoShape } from "./formula.ts";
 import { KRADAPTER } from "./method.ts";
@@ -23,4 +26,19 @@ test("U has no row that ΔW leaves out, and the two have about 2 · short · √
       if (rank === 1024) expect(a + b).toBeLessThanOrEqual(2 * Math.sqrt(longer) + 2);
     }
   }
+});
+
+test("a PEFT folder of it is written with a note that PEFT cannot load it; an adapter.json is nobody else's", async () => {
+  await using folder = await TemporaryFolder.create();
+  const config = { peft_type: "KRADAPTER", r: 2, alpha: 4, target_modules: ["q"] };
+  const tensors = {
+    "base_model.model.q.kradapter_U": numbers([2, 6]),
+    "base_model.model.q.kradapter_V": numbers([4, 6]),
+  };
+  const from = await writeFolder(folder.at("a"), config, tensors);
+  const { notes } = await convert(from, { to: "peft", out: folder.at("b") });
+  expect(notes).toEqual([
+    expect.stringMatching(/: PEFT has no KRADAPTER and cannot load the folder; --to lora makes a LoRA/),
+  ]);
+  expect((await convert(from, { to: "json", out: folder.at("c.json") })).notes).toEqual([]);
 });

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { keysInOrder } from "../../files/lossless-json.ts";
+import { type JsonObject, keysInOrder } from "../../files/lossless-json.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 import {
   biasKey,
@@ -49,6 +49,30 @@ const SCHEMA = v.object({
   ...LAYER_KEYS,
   task_type: v.nullish(text),
 });
+
+/** The keys of a plain LoRA's configuration that are LoRA's own, as PEFT writes them. */
+export function plainLoraKeys(own: {
+  readonly r: number;
+  readonly lora_alpha: number;
+  readonly lora_dropout?: number;
+  readonly use_rslora?: boolean;
+  readonly bias?: string;
+  readonly rank_pattern?: JsonObject;
+  readonly alpha_pattern?: JsonObject;
+}): JsonObject {
+  return {
+    alpha_pattern: {},
+    auto_mapping: null,
+    bias: "none",
+    init_lora_weights: true,
+    lora_dropout: 0,
+    peft_type: "LORA",
+    rank_pattern: {},
+    use_dora: false,
+    use_rslora: false,
+    ...own,
+  };
+}
 
 /** The settings of an open adapter. */
 export function loraConfig({ settings, configFile }: Adapter): LoraConfig {

@@ -18,7 +18,7 @@ import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
 import type { Addend, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
-import { loraConfig, parseLoraConfig } from "./config.ts";
+import { loraConfig, plainLoraKeys, parseLoraConfig } from "./config.ts";
 import { LORA_TENSORS, type LoraLayer, type LoraPlan, planLora } from "./plan.ts";
 
 /** Settings that LoRA alone has. */
@@ -63,19 +63,8 @@ export function newLora(
   model: string,
   seed: number,
 ): Adapter {
-  const config = newConfig(model, targets, {
-    alpha_pattern: {},
-    auto_mapping: null,
-    bias: "none",
-    init_lora_weights: true,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    peft_type: "LORA",
-    r: rank,
-    rank_pattern: {},
-    use_dora: false,
-    use_rslora: rslora,
-  });
+  const own = plainLoraKeys({ r: rank, lora_alpha: alpha, lora_dropout: dropout, use_rslora: rslora });
+  const config = newConfig(model, targets, own);
   const shapes = parseLoraConfig(config, "");
   const tensors = untrainedTensors(LORA_TENSORS, shapes, targets.modules, ({ in: input }, index) => ({
     a: () => kaimingUniform(rank, input, seed, index),

@@ -1,6 +1,6 @@
 import { takeSteps } from "../../adapters/frozen/drawing/steps.ts";
 import type { OpenDeltas } from "../../adapters/merge/in-memory/deltas.ts";
-import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "./singular-values.ts";
+import { effectiveRank, numericalRank, singularValueSteps, singularWork } from "../../adapters/svd/singular-values.ts";
 
 /** The singular values of one ΔW. */
 export interface ModuleSpectrum {

@@ -3,17 +3,22 @@ import { readFile, rename } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { convertAdapter } from "../../adapters/convert.ts";
+import { openBase } from "../../adapters/base/open-base.ts";
+import { openDeltas } from "../../adapters/merge/in-memory/deltas.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import type { BasesOrigin } from "../../adapters/plan.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { openAdapter } from "../../adapters/open.ts";
+import { writeLora } from "../../adapters/svd/write-lora.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
+import { compareDeltas } from "../../measure/inspect/distance.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { Engine } from "../loop/engine.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
@@ -123,6 +128,21 @@ export function walkMethod(method: string, { asked, trained, bases = "none" }: M
       const merged = { model: merging.out, method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
       const after = await runs.train("after", await settingsFor({ data: runs.data, valid: runs.valid, ...merged }));
       expect(Math.abs((after.result.validLoss ?? NaN) / made.loss - 1)).toBeLessThan(1e-5);
+    });
+
+    test("the LoRA that keeps all of its ΔW has the same ΔW", async () => {
+      const base = async () => await openBase(STORIES);
+      const kept = { rank: undefined, energy: 1, base, generator: undefined };
+      const options = { ...kept, out: runs.folder.at("low"), force: false, device: TEST_DEVICE };
+      const silent = { warn() {}, start() {}, module() {}, work() {} };
+      const { modules, all } = await writeLora(at(), options, silent, new AbortController().signal);
+      expect(modules.length).toBe(20);
+      expect(all.error / all.norm).toBeLessThan(3e-6);
+      const choice = { layers: [], base };
+      await using one = await openDeltas(runs.gpu, at(), choice);
+      await using other = await openDeltas(runs.gpu, runs.folder.at("low"), choice);
+      const { all: distance } = await compareDeltas(one, other, () => {});
+      expect(distance.relative ?? NaN).toBeLessThan(3e-6);
     });
 
     test("both formats hold the same, and training goes on from either as if there had been no pause", async () => {

@@ -1,4 +1,4 @@
-import type { Steps } from "../../adapters/frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/steps.ts";
 import { eigenvalueSteps } from "./eigenvalues.ts";
 import type { Dense } from "./gram.ts";
 

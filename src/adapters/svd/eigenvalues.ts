@@ -1,6 +1,6 @@
-import type { Steps } from "../../adapters/frozen/drawing/steps.ts";
+import type { Steps } from "../frozen/drawing/steps.ts";
 
-/** A symmetric matrix of which the lower triangle is given, rows `pitch` elements apart. It is overwritten. */
+/** A symmetric matrix of which the lower triangle is given, rows `pitch` elements apart. It is overwritten with reflections. */
 export interface Symmetric {
   readonly size: number;
   readonly pitch: number;
@@ -18,24 +18,33 @@ export function* eigenvalueSteps(
   matrix: Symmetric,
   onWork: (operations: number) => void = () => {},
 ): Steps<Float64Array> {
-  const { size } = matrix;
-  const diagonal = new Float64Array(size);
-  const beside = new Float64Array(size);
-  yield* tridiagonalSteps(matrix, diagonal, beside, onWork);
-  yield* qlSteps(diagonal, beside);
-  return diagonal.toSorted().toReversed();
+  return yield* tridiagonalValueSteps(yield* tridiagonalSteps(matrix, onWork));
+}
+
+/** A symmetric matrix of two diagonals: element i of `beside` stands between i − 1 and i. */
+export interface Tridiagonal {
+  readonly diagonal: Float64Array;
+  readonly beside: Float64Array;
+}
+
+/** Its eigenvalues, the largest first. @throws RangeError where it is not finite */
+export function* tridiagonalValueSteps({ diagonal, beside }: Tridiagonal): Steps<Float64Array> {
+  const values = diagonal.slice();
+  yield* qlSteps(values, beside);
+  return values.toSorted().toReversed();
 }
 
 /**
- * Reduces the matrix to `diagonal` and `beside` (element i stands between i − 1 and i), from its last row upwards. A
- * step's change of rank two is made when the next one reads the rows: they pass through the processor once a step.
+ * Reduces a matrix to two diagonals, from its last row upwards. A step's change of rank two is made when the next one reads
+ * the rows: they pass through the processor once a step. Row i is left with the reflection I − v·vᵀ/h that reduced it: v
+ * in its first i elements, h in the next one; h is 0 where nothing was reflected.
  */
-function* tridiagonalSteps(
+export function* tridiagonalSteps(
   { size, pitch, data: a }: Symmetric,
-  diagonal: Float64Array,
-  beside: Float64Array,
-  onWork: (operations: number) => void,
-): Steps<void> {
+  onWork: (operations: number) => void = () => {},
+): Steps<Tridiagonal> {
+  const diagonal = new Float64Array(size);
+  const beside = new Float64Array(size);
   // Of the step before: A − u·pᵀ − p·uᵀ is what is meant by A.
   let u = new Float64Array(size);
   let p = new Float64Array(size);
@@ -72,11 +81,14 @@ function* tridiagonalSteps(
       const share = dot / (2 * half);
       for (let j = 0; j < i; j++) q[j] = at(q, j) - share * at(v, j);
     } else q.fill(0, 0, i);
+    a.set(v.subarray(0, i), last);
+    a[last + i] = Math.max(0, half);
     [u, p, v, q] = [v, q, u, p];
     onWork(4 * i * i);
     yield;
   }
   diagonal[0] = at(a, 0) - 2 * at(u, 0) * at(p, 0);
+  return { diagonal, beside };
 }
 
 /** Row j up to the diagonal: makes the change of the step before, and adds its share to q = A·v. */

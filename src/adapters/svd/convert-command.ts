@@ -1,0 +1,78 @@
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { visible } from "../../files/visible.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import { formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import type { Progress } from "../../terminal/progress.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { openModel } from "../base/named-base.ts";
+import type { Kept } from "./best-factors.ts";
+import type { KeptShare } from "./to-lora.ts";
+import { type WriteLoraObserver, writeLora, type WrittenLora } from "./write-lora.ts";
+
+/** What `randlora convert --to lora` is told. */
+export interface LoraFlags extends Kept {
+  readonly out: string;
+  readonly base: string | undefined;
+  readonly generator: GeneratorName | undefined;
+  readonly force: boolean;
+}
+
+/** So many operations tell how long it will take; modules are too different. */
+const GIGA = 1e9;
+
+/** Writes the LoRA that is nearest to an adapter's ΔW, and shows how near that is. @param path of the adapter */
+export async function convertToLora(path: string, { base, ...wish }: LoraFlags, context: Context): Promise<void> {
+  if (wish.rank === undefined && wish.energy === undefined) {
+    const hint = "give --rank R, or the part of ‖ΔW‖² to keep: --energy 0.99 (1 keeps all)";
+    throw new RandloraError("usage", "--to lora needs --rank or --energy", hint);
+  }
+  const ofBase = base && (await localPath(base, "model", context));
+  const findBase = ofBase === undefined ? undefined : async () => await openModel(ofBase, base);
+  let bar: Progress | undefined;
+  const observer: WriteLoraObserver = {
+    warn: (text) => context.log.warn(text),
+    start: (operations) => {
+      bar = context.progress({ title: "singular values", items: operations / GIGA, unit: "Gflop" });
+    },
+    module: (name) => bar?.label(name),
+    work: (operations) => bar?.add({ items: operations / GIGA }),
+  };
+  try {
+    const options = { ...wish, base: findBase, device: context.device };
+    const written = await writeLora(path, options, observer, context.signal);
+    bar?.close();
+    context.result(loraJson(written), () => loraText(written, context));
+  } catch (thrown) {
+    bar?.close();
+    if (context.signal.aborted) context.log.info("cancelled; nothing written");
+    throw thrown;
+  }
+}
+
+function loraJson({ out, tensors, modules, all }: WrittenLora): object {
+  const figures = ({ energy, error, norm }: KeptShare) => ({ energy, frobenius_error: error, frobenius_norm: norm });
+  return {
+    out,
+    to: "lora",
+    tensors,
+    rank: Math.max(...modules.map(({ rank }) => rank)),
+    ...figures(all),
+    modules: modules.map((one) => ({ module: one.module, rank: one.rank, ...figures(one) })),
+  };
+}
+
+function loraText({ out, modules, all }: WrittenLora, { columns, style }: Context): string {
+  const row = (name: string, rank: string, { energy, error, norm }: KeptShare) => [
+    name,
+    rank,
+    formatMeasure(norm),
+    formatMeasure(error),
+    formatShare(energy),
+  ];
+  const rows = modules.map((one) => row(visible(one.module), formatNumber(one.rank), one));
+  const head = ["ΔW of", "rank", "norm", "error", "energy kept"];
+  const table = formatTable([...rows, row("all", "", all)], { head, align: "lrrrr", columns, markHead: style.dim });
+  return `${table}\n${style.bold(out)}: a LoRA of ${modules.length} modules\n`;
+}

@@ -1,0 +1,164 @@
+import type { JsonObject } from "../../files/lossless-json.ts";
+import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
+import type { AdaptedLayer } from "../base/layers.ts";
+import type { AdapterContent } from "../files/content.ts";
+import { memoryTensor } from "../files/tensors.ts";
+import { takeSteps } from "../frozen/drawing/steps.ts";
+import { plainLoraKeys } from "../lora/config.ts";
+import { LORA_TENSORS } from "../lora/plan.ts";
+import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
+import { newConfig } from "../train.ts";
+import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";
+
+/** What a LoRA keeps of one ΔW (out, in), or of all together. */
+export interface KeptShare {
+  /** ‖ΔW‖ by Frobenius' norm, and that of what is left out. */
+  readonly norm: number;
+  readonly error: number;
+  /** The part of ‖ΔW‖² that is kept; 1 where ΔW is zero. */
+  readonly energy: number;
+}
+
+export interface KeptModule extends KeptShare {
+  readonly module: string;
+  /** Of the factors as they are written. */
+  readonly rank: number;
+}
+
+/** A LoRA in the place of an adapter, and how near it is. */
+export interface LoraOfDeltas {
+  readonly content: AdapterContent;
+  readonly modules: readonly KeptModule[];
+  readonly all: KeptShare;
+}
+
+/** Told how far it is; `work` of {@link loraWork}. */
+export interface LoraObserver {
+  module(name: string): void;
+  work(operations: number): void;
+}
+
+/** Operations that it takes at most, about. */
+export function loraWork({ chosen, layer }: OpenDeltas, kept: Kept): number {
+  return chosen.reduce((sum, index) => sum + bestFactorsWork(layer(index).out, layer(index).in, kept), 0);
+}
+
+/**
+ * A LoRA whose B·A is as near to each ΔW as its rank permits: by singular values, half of each in either factor. All scales are 1, which
+ * programs that know of no patterns assume, too. What the adapter replaces whole (heads, biases) it has as well.
+ * @throws RandloraError as `OpenDeltas.form`; the signal's reason when it is aborted
+ */
+export async function loraOfDeltas(
+  deltas: OpenDeltas,
+  kept: Kept,
+  observer: LoraObserver,
+  signal?: AbortSignal,
+): Promise<LoraOfDeltas> {
+  const modules: KeptModule[] = [];
+  const tensors: AdapterTensor[] = [];
+  const sums = { squares: 0, leftOut: 0 };
+  for (const index of deltas.chosen) {
+    signal?.throwIfAborted();
+    const layer = deltas.layer(index);
+    observer.module(layer.module);
+    let left = bestFactorsWork(layer.out, layer.in, kept);
+    const onWork = (operations: number): void => {
+      const some = Math.min(left, operations);
+      left -= some;
+      observer.work(some);
+    };
+    const factors = await takeSteps(bestFactorSteps(await deltas.form(index), kept, onWork), signal);
+    onWork(left);
+    const rank = writtenRank(layer, kept, factors);
+    modules.push({ module: layer.module, rank, ...shareOf(factors) });
+    tensors.push(...factorTensors(layer, rank, factors));
+    sums.squares += factors.squares;
+    sums.leftOut += factors.leftOut;
+  }
+  const { adapter, replacements } = deltas.plan;
+  tensors.push(...new Set(replacements.map(({ from }) => from)));
+  const content = {
+    config: configOf(adapter, modules),
+    bases: undefined,
+    tensors,
+    metadata: new Map<string, string>(),
+  };
+  return { content, modules, all: shareOf(sums) };
+}
+
+/** Does it hold tensors that no ΔW is made of, and which only a base explains? */
+export function replacesModules({ settings, tensors }: Adapter): boolean {
+  const { bias, modules_to_save: saved } = settings;
+  if ((typeof bias === "string" && bias !== "none") || (Array.isArray(saved) && saved.length > 0)) return true;
+  return [...tensors.keys()].some((name) => {
+    const module = name.slice(0, name.lastIndexOf("."));
+    return isEmbedding(module) || isOutputEmbedding(module);
+  });
+}
+
+function shareOf({ squares, leftOut }: Pick<BestFactors, "squares" | "leftOut">): KeptShare {
+  return {
+    norm: Math.sqrt(squares),
+    error: Math.sqrt(leftOut),
+    energy: squares === 0 ? 1 : 1 - leftOut / squares,
+  };
+}
+
+/** A rank that was asked for is that of all modules which can have it, zeros or not; there is no rank 0. */
+function writtenRank({ out, in: input }: AdaptedLayer, { rank, energy }: Kept, { left }: BestFactors): number {
+  if (rank !== undefined && energy === undefined) return Math.min(rank, out, input);
+  return Math.max(1, left.length);
+}
+
+function factorTensors(layer: AdaptedLayer, rank: number, { left, right }: BestFactors): AdapterTensor[] {
+  const { module, out, in: input, conv1d } = layer;
+  // ΔW has the rows of the weight as it is stored.
+  const [ofA, ofB] = conv1d ? [left, right] : [right, left];
+  const a = new Float32Array(rank * input);
+  const b = new Float32Array(out * rank);
+  for (const [k, vector] of ofA.entries()) a.set(vector, k * input);
+  for (const [k, vector] of ofB.entries()) vector.forEach((value, row) => (b[row * rank + k] = value));
+  const { names } = LORA_TENSORS;
+  return [
+    memoryTensor(`${module}.${names.a}`, "F32", [rank, input], new Uint8Array(a.buffer)),
+    memoryTensor(`${module}.${names.b}`, "F32", [out, rank], new Uint8Array(b.buffer)),
+  ];
+}
+
+/** Keys that mean the same for every method. */
+const COMMON = [
+  "ensure_weight_tying",
+  "fan_in_fan_out",
+  "layers_pattern",
+  "modules_to_save",
+  "revision",
+  "task_type",
+] as const;
+const TARGETS = ["target_modules", "exclude_modules", "layers_to_transform"] as const;
+
+function configOf({ config }: Adapter, modules: readonly KeptModule[]): JsonObject {
+  const { base_model_name_or_path: base = null, bias = "none", target_modules: targets = null } = config;
+  const r = Math.max(...modules.map(({ rank }) => rank));
+  // The first pattern that matches the end of a path holds: a path that another one ends with comes after it.
+  const others = modules.filter(({ rank }) => rank !== r).toSorted((a, b) => b.module.length - a.module.length);
+  const ranks = Object.fromEntries(others.map(({ module, rank }) => [module, rank]));
+  const found = (keys: readonly string[]): JsonObject =>
+    Object.fromEntries(keys.flatMap((key) => (config[key] === undefined ? [] : [[key, config[key]]])));
+  return newConfig(
+    "",
+    { config: { target_modules: modules.map(({ module }) => module), layers_to_transform: null } },
+    {
+      ...found(COMMON),
+      ...(targets === null ? {} : found(TARGETS)),
+      ...plainLoraKeys({
+        r,
+        lora_alpha: r,
+        bias: bias === "none" || bias === "all" ? bias : "lora_only",
+        rank_pattern: ranks,
+        alpha_pattern: ranks,
+      }),
+      base_model_name_or_path: base,
+    },
+  );
+}
