@@ -3,12 +3,14 @@ import {
   choice,
   defineCommand,
   flag,
+  integer,
   number,
   repeat,
   required,
   several,
   text,
 } from "../src/terminal/options/command.ts";
+import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../src/adapters/merge/combine/names.ts";
 import { OUTTYPES } from "../src/adapters/merge/outtypes.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 
@@ -62,6 +64,32 @@ export const command = defineCommand({
         help: "adapter scale: multiplies α/r; once for all, or once for each ADAPTER",
       }),
     ),
+    combine: choice(COMBINE_CHOICES, {
+      topic: "Adapters",
+      help: "how several ΔW become one, as PEFT's add_weighted_adapter has it; weights are --scale; dare is dare-linear",
+      default: "sum",
+    }),
+    density: repeat(
+      number({
+        value: "D",
+        above: 0,
+        max: 1,
+        topic: "Adapters",
+        help: "part of each ΔW that ties, dare and magnitude-prune keep; once for all, or once for each ADAPTER",
+      }),
+    ),
+    majoritySign: choice(MAJORITY_SIGNS, {
+      topic: "Adapters",
+      help: "whose sign ties elects: the sum's, or that of most adapters",
+      defaultText: "total",
+    }),
+    seed: integer({
+      value: "N",
+      min: 0,
+      topic: "Adapters",
+      help: "random seed of what dare drops",
+      defaultText: "0",
+    }),
     rounding: choice(["once", "peft"], {
       topic: "Adapters",
       help: "rounding: the sum once, or ΔW first and after each adapter as PEFT's merge does",
@@ -82,6 +110,21 @@ export const command = defineCommand({
     }),
     dryRun: flag({ topic: "Checks", help: "show what would be done without writing" }),
   },
+  // What most people need; the rest is in --help-all.
+  shown: [
+    "out",
+    "dtype",
+    "outtype",
+    "force",
+    "scale",
+    "combine",
+    "density",
+    "rounding",
+    "generator",
+    "unmerge",
+    "verify",
+    "dryRun",
+  ],
   async run({ base, adapters }, options, context) {
     const { mergeToFiles } = await import("../src/adapters/merge/to-files/merge-command.ts");
     await mergeToFiles(base, adapters, options, context);

@@ -18,6 +18,7 @@ from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
 from blocks import blocks, rounded_model
 from cases import CASES
+from combine import combined, lora_of
 from commonsense import commonsense, commonsense_samples
 from gguf_files import gguf_differences
 from gguf_models import gguf_models
@@ -187,6 +188,8 @@ def main() -> None:
             "perplexity": perplexity,
             "cka": analyses.cka,
             "plane": analyses.plane,
+            "lora_of": lora_of,
+            "combined": combined,
             "commonsense": commonsense,
             "commonsense_samples": commonsense_samples,
         }

@@ -53,7 +53,8 @@ export interface DeltaSource {
    */
   upload(gpu: Device, staging?: Staging): Promise<DeltasOnGpu>;
   /**
-   * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow.
+   * factor · ΔW (out, in) of one layer in f64, row-major, at a sample of its elements: the yardstick. Slow. NaN where the
+   * rounding of f32 decides between two values.
    * @param weight for methods that rescale W
    */
   reference(layer: number, factor: number, sample: DeltaSample, weight: SampledWeight): Promise<Float64Array>;

@@ -6,6 +6,7 @@ import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../p
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Run } from "../../../compute/tensor/run.ts";
+import type { RowRange } from "../blocks.ts";
 import { fileSource } from "../plan.ts";
 import { storedWeight } from "../stored-weight.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -40,20 +41,16 @@ export async function formDelta(gpu: Device, placed: PlacedDeltas, index: number
   const layer = plan.layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
   const [rows = 0, cols = 0] = layer.shape;
-  const pitch = padded4(cols);
-  const most = Math.max(1, Math.floor(BLOCK_BYTES / (pitch * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
+  const most = Math.max(1, Math.floor(BLOCK_BYTES / (padded4(cols) * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
   const weight = weightOf(placed, layer, rows, cols);
   const data = new Float32Array(rows * cols);
   const delta = await onGpu.layer(index, 1, weight);
   try {
     for (let firstRow = 0; firstRow < rows; firstRow += most) {
       const count = Math.min(most, rows - firstRow);
-      const block = { firstRow, rows: count, cols, pitch };
-      await formBlock(gpu, delta, block, plan.rescales === true ? weight : undefined, (formed) => {
-        for (let row = 0; row < count; row++) {
-          data.set(formed.subarray(row * pitch, row * pitch + cols), (firstRow + row) * cols);
-        }
-      });
+      const block = { firstRow, rows: count, cols };
+      const formed = await formRows(gpu, delta, block, plan.rescales === true ? weight : undefined);
+      data.set(formed, firstRow * cols);
     }
   } finally {
     delta.release();
@@ -73,17 +70,17 @@ function weightOf({ checkpoint }: PlacedDeltas, { source }: AdaptedLayer, rows: 
 }
 
 /**
- * Forms a block of rows and hands it over as it lies on the GPU.
+ * Forms a block of rows, and reads it without gaps.
  * @param weight for methods that rescale it
  */
-async function formBlock(
+export async function formRows(
   gpu: Device,
   delta: LayerDelta,
-  block: { readonly firstRow: number; readonly rows: number; readonly cols: number; readonly pitch: number },
-  weight: StoredWeight | undefined,
-  use: (formed: Float32Array) => void,
-): Promise<void> {
-  const { firstRow, rows, cols, pitch } = block;
+  block: RowRange & { readonly cols: number },
+  weight?: StoredWeight,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { firstRow, rows, cols } = block;
+  const pitch = padded4(cols);
   const held: DeviceBuffer[] = [];
   const allocate = (label: string, bytes: number): DeviceBuffer => {
     const buffer = gpu.memory.allocate(label, bytes);
@@ -101,10 +98,12 @@ async function formBlock(
     }
     using run = new Run(gpu);
     const scratch = () => allocate("ΔW of one", rows * pitch * 4);
-    delta.form(run, { ...block, target, weight: onto, onto, scratch });
+    delta.form(run, { ...block, pitch, target, weight: onto, onto, scratch });
     await run.submit();
-    await gpu.readWith([{ buffer: target, offset: 0, size: rows * pitch * 4 }], async ([bytes]) => {
-      use(new Float32Array(bytes?.buffer ?? new ArrayBuffer(), bytes?.byteOffset, rows * pitch));
+    const range = { buffer: target, offset: 0, size: rows * pitch * 4 };
+    return await gpu.readWith([range], async ([bytes = new Uint8Array()]) => {
+      // A copy: what is read is gone once this has settled.
+      return new Float32Array(repitched(bytes, rows, pitch * 4, cols * 4).slice().buffer);
     });
   } finally {
     for (const buffer of held) gpu.memory.release(buffer);

@@ -10,12 +10,14 @@ import { hubBaseName, localPath } from "../../../models/folder/local-path.ts";
 import { readRun } from "../../../models/folder/run.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";
+import { type CombineFlags, combineWish } from "../combine/wish.ts";
 import { defaultOutput } from "./output.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
 import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "./run.ts";
 
 /** What `randlora merge` is told. */
-export interface MergeFlags extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device"> {
+export interface MergeFlags
+  extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device" | "combine">, CombineFlags {
   readonly scale: readonly number[];
 }
 
@@ -29,6 +31,7 @@ export async function mergeToFiles(
   options: MergeFlags,
   context: Context,
 ): Promise<void> {
+  const combine = combineWish(options);
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
   if (adapters.length === 0) throw noAdapter(given);
@@ -38,7 +41,8 @@ export async function mergeToFiles(
   const local = await weightsOf(await localPath(run.place, "model", context));
   const paths: string[] = [];
   for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
-  const settings = { ...options, base: local, adapters: paths, out, scales: options.scale, device: context.device };
+  const { scale: scales } = options;
+  const settings = { ...options, combine, base: local, adapters: paths, out, scales, device: context.device };
   const summary = await mergeShown(settings, "merging", context);
   if (options.unmerge && options.dtype !== "f32") {
     context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");

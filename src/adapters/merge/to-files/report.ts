@@ -44,6 +44,7 @@ export function mergeJson(summary: MergeSummary, dryRun: boolean): object {
     out: summary.out,
     tensors: summary.tensors,
     merged: summary.merged,
+    combine: summary.combine,
     bytes: summary.bytes,
     generator: generators.length === 1 ? generator : generators,
     seconds: summary.seconds,
@@ -78,6 +79,7 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
     ["size", formatBytes(summary.bytes)],
     ["tensors merged", tensors],
     ["bases", drawn],
+    ...(summary.combine === "sum" ? [] : [["combined by", summary.combine]]),
     ["ΔW", `max ${formatMeasure(maxAbsDelta)}, Frobenius norm ${formatMeasure(frobenius)}`],
     ["weights changed", `${formatShare(changedShare)} of those merged, after rounding`],
     ...(summary.maxErrorUlp === undefined

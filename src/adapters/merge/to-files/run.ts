@@ -22,6 +22,8 @@ import { ggufModel } from "../to-gguf/ask.ts";
 import { GgufSink, planGguf } from "../to-gguf/sink.ts";
 import { type LoadedAdapter, type TensorReport, type TensorSink, writeMerged } from "./write.ts";
 import type { Rounding } from "../merge-tensor.ts";
+import type { Combination } from "../combine/names.ts";
+import { type CombineWish, combining, onePerAdapter } from "../combine/wish.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { foldersIn } from "../../../models/folder/copy.ts";
 import { defaultOutput, isLoneFile, openWritten, writeModelFiles } from "./output.ts";
@@ -40,6 +42,8 @@ export interface MergeOptions {
   /** One for all, or one an adapter; multiplies α/r. */
   readonly scales: readonly number[];
   readonly rounding: Rounding;
+  /** How several ΔW become one; their sum by default. */
+  readonly combine?: CombineWish | undefined;
   readonly generator?: GeneratorName | undefined;
   /** Of a GGUF file, which `out` asks for: what matrices are stored as; `dtype` by default. */
   readonly outtype?: Outtype | undefined;
@@ -73,6 +77,7 @@ export interface MergeSummary {
   readonly gpu: string | undefined;
   readonly tensors: number;
   readonly merged: number;
+  readonly combine: Combination;
   readonly bytes: number;
   /** Where each adapter's random matrices come from, in order. */
   readonly bases: readonly BasesOrigin[];
@@ -94,7 +99,9 @@ export async function merge(
   signal: AbortSignal,
 ): Promise<MergeSummary> {
   const clock = new StageClock();
-  const scales = scalesOf(options);
+  const weights = onePerAdapter("scale", options.scales, options.adapters, 1).map((one) =>
+    options.unmerge ? -one : one,
+  );
   const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));
   await using resources = new AsyncDisposableStack();
   const { checkpoint, config, base } = resources.use(await openBase(options.base));
@@ -102,7 +109,8 @@ export async function merge(
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
   const model = await ggufModel(options, out, checkpoint.folder);
-  const merged = planMerge(checkpoint, base, plans, model?.dtypeOf.bind(model) ?? options.dtype);
+  const applied = combining(plans, weights, options);
+  const merged = planMerge(checkpoint, base, applied.plans, model?.dtypeOf.bind(model) ?? options.dtype);
   const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors);
   const plan = gguf ? { ...merged, tensors: merged.tensors.filter(({ name }) => gguf.tensors.has(name)) } : merged;
   for (const note of [...plan.notes, ...(gguf?.model.notes ?? [])]) observer.warn(note);
@@ -111,7 +119,8 @@ export async function merge(
   const shards = isFile
     ? [{ file: basename(out), tensors: plan.tensors }]
     : planShards(plan.tensors, options.maxShardSize);
-  const summary = { ...summarise(plan, plans, out), ...(gguf && { bytes: gguf.bytes }) };
+  const combine = options.combine?.how ?? "sum";
+  const summary = { ...summarise(plan, plans, out), combine, ...(gguf && { bytes: gguf.bytes }) };
   clock.end("plan");
   const folders = await foldersIn(checkpoint.folder);
   const publication = resources.use(
@@ -133,11 +142,11 @@ export async function merge(
   const opening = openGpu(options, resources); // awaited below; bases are drawn meanwhile
   const adapters: LoadedAdapter[] = [];
   const verified: VerifiedAdapter[] = [];
-  for (const [index, one] of plans.entries()) {
+  for (const [index, one] of applied.plans.entries()) {
     signal.throwIfAborted();
     const source = await one.load(signal);
     clock.end("bases");
-    const factor = itemAt(scales, index);
+    const factor = itemAt(applied.factors, index);
     adapters.push({ plan: one, factor, deltas: await source.upload(await opening) });
     // The GPU has them now; only a verification needs the copy in memory.
     if (options.verify) verified.push({ plan: one, source, factor });
@@ -230,14 +239,6 @@ async function planAdapters(
     plans.push(plan);
   }
   return plans;
-}
-
-function scalesOf({ scales, adapters, unmerge }: MergeOptions): number[] {
-  if (scales.length > 1 && scales.length !== adapters.length) {
-    const counts = `${scales.length} times for ${adapters.length} adapters`;
-    throw new RandloraError("usage", `--scale is given ${counts}`, "give it once, or once for each adapter");
-  }
-  return adapters.map((_, index) => (unmerge ? -1 : 1) * (scales[index] ?? scales[0] ?? 1));
 }
 
 function summarise(plan: MergePlan, plans: readonly AdapterPlan[], out: string) {

@@ -1,0 +1,78 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { oneLine } from "../../../files/failure.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { AdaptedLayer } from "../../base/layers.ts";
+import { deltaSource } from "../../delta/on-device.ts";
+import type { AdapterPlan, DeltaSource } from "../../plan.ts";
+import { type CombinedLayer, combineRows, type CombineOptions } from "./rows.ts";
+import { referenceOf } from "./reference.ts";
+import type { Threshold } from "./threshold.ts";
+
+/**
+ * Adapters whose ΔW are combined: the first has those of all, already weighted, the others bring nothing but what they replace.
+ * @throws RandloraError `adapter` for one that rescales W, whose ΔW depends on the adapters before it
+ */
+export function combinePlans(plans: readonly AdapterPlan[], options: CombineOptions): AdapterPlan[] {
+  const rescaling = plans.find(({ rescales }) => rescales === true);
+  if (rescaling !== undefined) {
+    const cause = `its magnitudes rescale what it is added to, and --combine ${options.combination} knows sums alone`;
+    const hint = "combine adapters without magnitudes, or merge them one after the other: --combine sum";
+    throw new RandloraError("adapter", `${oneLine(rescaling.adapter.file)}: ${cause}`, hint);
+  }
+  const layers = combinedLayers(plans);
+  return plans.map((plan, at) => ({
+    ...plan,
+    layers: at === 0 ? layers.map(({ layer }) => layer) : [],
+    roundsDelta: false,
+    async load(signal) {
+      const sources: DeltaSource[] = [];
+      if (at > 0) return sourceOf([], sources, options);
+      for (const one of plans) sources.push(await one.load(signal));
+      return sourceOf(layers, sources, options);
+    },
+  }));
+}
+
+/** Each adapted weight with the adapters that change it, in their order. */
+function combinedLayers(plans: readonly AdapterPlan[]): CombinedLayer[] {
+  const found = new Map<string, { readonly layer: AdaptedLayer; readonly parts: CombinedLayer["parts"][number][] }>();
+  for (const [adapter, { layers }] of plans.entries()) {
+    for (const [index, layer] of layers.entries()) {
+      const known = found.get(layer.tensor) ?? { layer, parts: [] };
+      known.parts.push({ adapter, index });
+      found.set(layer.tensor, known);
+    }
+  }
+  return [...found.values()];
+}
+
+function sourceOf(
+  layers: readonly CombinedLayer[],
+  sources: readonly DeltaSource[],
+  options: CombineOptions,
+): DeltaSource {
+  const thresholds = new Map<CombinedLayer, readonly Threshold[]>();
+  return deltaSource(layers, {
+    share: async (gpu, staging) => {
+      const shared = [];
+      for (const source of sources) shared.push(await source.upload(gpu, staging));
+      return shared;
+    },
+    async place(layer, shared, { gpu, owner, factor, weight }) {
+      const deltas = [];
+      for (const { adapter, index } of layer.parts) {
+        deltas.push(owner.adopt(await itemAt(shared, adapter).layer(index, factor, weight), (one) => one.release()));
+      }
+      const { found, rows } = await combineRows(gpu, layer, deltas, weight, options);
+      thresholds.set(layer, found);
+      return rows;
+    },
+    async reference(layer, { factor, sample, weight }) {
+      const values: Float64Array[] = [];
+      for (const { adapter, index } of layer.parts) {
+        values.push(await itemAt(sources, adapter).reference(index, factor, sample, weight));
+      }
+      return referenceOf(layer, values, sample, thresholds.get(layer) ?? [], options);
+    },
+  });
+}

@@ -1,0 +1,90 @@
+import type { Device } from "../../../compute/device/device.ts";
+import { padded4 } from "../../../compute/device/families/delta.ts";
+import { repitched } from "../../../compute/tensor/repitch.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { AdaptedLayer } from "../../base/layers.ts";
+import type { LayerDelta, StoredWeight } from "../../plan.ts";
+import { splitRows } from "../blocks.ts";
+import { formRows } from "../in-memory/form-delta.ts";
+import { combined, type Formula } from "./formula.ts";
+import { type Keep, keepAll, keepAtRandom, keepLargest } from "./keep.ts";
+import { isRandom } from "./names.ts";
+import { type Threshold, thresholdOf } from "./threshold.ts";
+
+/** How adapters are combined; lists are in their order. */
+export interface CombineOptions extends Formula {
+  readonly weights: readonly number[];
+  /** Parts of each ΔW that are kept, up to 1. */
+  readonly densities: readonly number[];
+  /** Of what is kept at random. */
+  readonly seed: number;
+}
+
+/** A weight that adapters change, and their layers of it. */
+export interface CombinedLayer {
+  readonly layer: AdaptedLayer;
+  readonly parts: readonly { readonly adapter: number; readonly index: number }[];
+}
+
+/**
+ * Combines ΔW of one weight on the processor: the largest elements of a ΔW are known once all of it was formed, so each is
+ * formed again, block by block, and the result held, one f32 for each element of the weight.
+ * @returns what records a block of it, and the thresholds, none where all or random elements are kept
+ */
+export async function combineRows(
+  gpu: Device,
+  { layer: { tensor }, parts }: CombinedLayer,
+  deltas: readonly LayerDelta[],
+  { rows, cols }: StoredWeight,
+  options: CombineOptions,
+): Promise<{ readonly found: readonly Threshold[]; readonly rows: LayerDelta["form"] }> {
+  const blocks = splitRows(rows, padded4(cols) * 4);
+  const found: Threshold[] = [];
+  const keeps: Keep[] = [];
+  for (const [at, { adapter }] of parts.entries()) {
+    const density = itemAt(options.densities, adapter);
+    if (density < 1 && !isRandom(options.combination)) {
+      const pass = async (visit: (values: Float32Array) => void) => {
+        for (const block of blocks) visit(await formRows(gpu, itemAt(deltas, at), { ...block, cols }));
+      };
+      found.push(await thresholdOf(pass, Math.floor(density * rows * cols)));
+    } else found.push({ magnitude: 0, ties: Infinity });
+    keeps.push(keepOf(options, tensor, adapter, itemAt(found, at)));
+  }
+  const weights = parts.map(({ adapter }) => itemAt(options.weights, adapter));
+  const result = new Float32Array(rows * cols);
+  const kept = new Float64Array(parts.length);
+  for (const block of blocks) {
+    const formed: Float32Array[] = [];
+    for (const delta of deltas) formed.push(await formRows(gpu, delta, { ...block, cols }));
+    const first = block.firstRow * cols;
+    for (let at = 0; at < block.rows * cols; at++) {
+      for (let i = 0; i < kept.length; i++) {
+        const value = formed[i]?.[at] as number;
+        kept[i] = value * (keeps[i] as Keep)(value, first + at);
+      }
+      result[first + at] = combined(options, kept, weights);
+    }
+  }
+  return {
+    found,
+    rows: (run, { firstRow, rows: count, pitch, target, accumulate = false }) => {
+      if (accumulate) throw new TypeError(`${tensor}: a combination is all of a weight's ΔW`);
+      const part = result.subarray(firstRow * cols, (firstRow + count) * cols);
+      const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+      run.device.write(target, repitched(bytes, count, cols * 4, pitch * 4));
+    },
+  };
+}
+
+/** What decides about one adapter's elements. @param adapter its number */
+export function keepOf(
+  { combination, densities, seed }: CombineOptions,
+  tensor: string,
+  adapter: number,
+  threshold: Threshold,
+): Keep {
+  const density = itemAt(densities, adapter);
+  if (density >= 1) return keepAll;
+  return isRandom(combination) ? keepAtRandom({ density, seed, tensor, adapter }) : keepLargest(threshold);
+}
