@@ -98,6 +98,7 @@ function recordStats(on: Dispatcher, operands: AttentionGradient, heads: number)
     }),
     [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats].map((tensor) => whole(on, tensor)),
     [Math.ceil(tokens / ATTENTION_STATS_TOKENS), heads],
+    2 * tokens * heads * headSize,
   );
   return stats;
 }

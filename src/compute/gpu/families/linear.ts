@@ -6,6 +6,7 @@ import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } f
 import { place, rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { elementwise } from "./elementwise.ts";
+import { rowsOfWork } from "../work.ts";
 import { gemm } from "./gemm.ts";
 import { rmsNorm } from "./rms-norm.ts";
 
@@ -14,6 +15,9 @@ import { rmsNorm } from "./rms-norm.ts";
  * row does not compute a whole tile of the matrix path.
  */
 const FEW_ROWS = 2 * GEMV_MAX_ROWS;
+
+/** Blocks of a matrix's rows are whole multiples of these. */
+const BLOCK_ROWS = 32;
 
 /** Do so many rows take the vector path? Up to GEMV_MAX_ROWS do, and all passes of a small batch. */
 function takesVectors(rows: number, rowsAtMost: number | undefined): boolean {
@@ -30,7 +34,7 @@ export function linear(on: Dispatcher, { rowsAtMost, ...operands }: Linear): voi
   for (const part of partsOf(a)) {
     const { x, y, residual } = operands;
     const some = { ...operands, x: part(x), y: part(y), residual: residual && part(residual) };
-    for (const block of rowBlocks(on, b)) vector(on, some, block);
+    for (const block of vectorBlocks(on, some.x, b)) vector(on, some, block);
   }
 }
 
@@ -60,6 +64,11 @@ function partsOf({ shape: [rows] }: Tensor): ((tensor: Tensor) => Tensor)[] {
     const first = index * GEMV_MAX_ROWS;
     return (tensor) => sliceRows(tensor, first, Math.min(GEMV_MAX_ROWS, rows - first));
   });
+}
+
+/** A matrix in blocks of rows that the GPU can bind, and whose products with so few rows are no more work than one dispatch has. */
+function vectorBlocks(on: Dispatcher, { shape: [rows, terms] }: Tensor, weight: Tensor): RowBlock[] {
+  return rowBlocks(on, weight, rowsOfWork(2 * rows * terms, BLOCK_ROWS));
 }
 
 /** A few rows of x, perhaps normalized first, times a block of W. */

@@ -16,6 +16,9 @@ import { columnSums } from "./column-sums.ts";
 import { gemm } from "./gemm.ts";
 import { linear } from "./linear.ts";
 
+/** Operations, roughly. */
+const PER_LOGIT = 16;
+
 export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtMost, y, lse }: Nll): void {
   const [tokens] = x.shape;
   const [vocabulary] = weight.shape;
@@ -37,6 +40,7 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
       }),
       [logits, targets, state, y, lse].map((tensor) => whole(on, tensor)),
       [tokens],
+      PER_LOGIT * tokens * block.cols,
     );
     giveScratch(on, logits);
   }
@@ -104,5 +108,6 @@ function recordGradient(on: Dispatcher, logits: Tensor, first: number, parts: Nl
     }),
     [logits, targets, lse, dy, dlse].map((tensor) => (tensor === undefined ? on.nothing : whole(on, tensor))),
     [Math.ceil(cols / 4 / NLL_BACKWARD_WIDTH), tokens],
+    PER_LOGIT * tokens * cols,
   );
 }

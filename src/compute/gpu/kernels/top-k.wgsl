@@ -1,5 +1,5 @@
-// The k largest of each chunk of a row, largest first; of equal values the lower id first. A second dispatch over the
-// chunks' results gives the row's. Each rank is a maximum over what comes after the rank before it, so nothing is marked.
+// The k largest of each chunk of a row, largest first; of equal values the lower id first. Further dispatches over the
+// chunks' results give the row's. Each rank is a maximum over what comes after the rank before it, so nothing is marked.
 
 struct Parameters {
   k: u32,
