@@ -129,6 +129,33 @@ describe.each(Object.entries(SHAPES))("%s", (_, shape) => {
   });
 });
 
+test("a value that is no number reaches the tokens that see it and no others, with any number of threads", async () => {
+  const shape = SHAPES["as many kv heads as heads"];
+  const seen = Array.from({ length: TOKENS }, (_, row) => ({ first: 0, last: row }));
+  const operands = [1, 2, 3].map(() => random(TOKENS, KV_HEADS * HEAD_SIZE));
+  for (const value of [NaN, Infinity]) {
+    for (const device of devices) {
+      const [q, keys, values] = operands.map((operand) => place(device, operand));
+      if (q === undefined || keys === undefined || values === undefined) throw new Error("three operands");
+      const tensors = { q, keys, values };
+      const wanted = await attend(device, tensors, shape, seen);
+      // The fifth element of the first kv head's value of token 40.
+      device.write(values.buffer, Float32Array.of(value), (40 * values.pitch + 4) * 4);
+      const [y = new Uint8Array()] = await attend(device, tensors, shape, seen);
+      const [before = new Uint8Array()] = wanted;
+      expect(y.subarray(0, 40 * KV_HEADS * HEAD_SIZE * 4)).toEqual(before.subarray(0, 40 * KV_HEADS * HEAD_SIZE * 4));
+      const found = new Float32Array(y.slice().buffer);
+      const same = new Float32Array(before.slice().buffer);
+      for (let row = 40; row < TOKENS; row++) {
+        const broken = row * KV_HEADS * HEAD_SIZE + 4;
+        expect(Number.isFinite(found[broken])).toBe(false);
+        found[broken] = same[broken] ?? NaN;
+      }
+      expect(found).toEqual(same);
+    }
+  }
+});
+
 test("where all scores are infinitely small, the result is no number, whatever stands beside them in a vector", async () => {
   const [device] = devices;
   if (device === undefined) throw new Error("no device");

@@ -11,6 +11,12 @@ export const BLOCKS_NAMES = ["q8", "q4"] as const;
 export type BlocksName = (typeof BLOCKS_NAMES)[number];
 export const NAMED_BLOCKS: Readonly<Record<BlocksName, BlockDtype>> = { q8: "Q8_0", q4: "Q4_0" };
 
+/** What keys and values are held in, and what options call it (`--kv-type`). */
+export type KvDtype = "F32" | "F16";
+export const KV_NAMES = ["f32", "f16"] as const;
+export type KvName = (typeof KV_NAMES)[number];
+export const NAMED_KV: Readonly<Record<KvName, KvDtype>> = { f32: "F32", f16: "F16" };
+
 /** How the numbers of a weight may be stored. */
 export type StoredDtype = KernelDtype | BlockDtype;
 

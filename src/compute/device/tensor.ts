@@ -68,6 +68,12 @@ export function tensorIn(buffer: DeviceBuffer, shape: Shape, dtype: TensorDtype)
   return { ...tensor, scalesAt: elementsBytes(shape, dtype) };
 }
 
+/** The same rows as words of 32 bits, whose padding counts: to be copied, whatever they hold. */
+export function asWords({ shape, dtype, buffer, offset, pitch }: Tensor): Tensor {
+  const words = (elements: number) => (elements * elementBytes(dtype)) / 4;
+  return { shape: [shape[0], words(pitch)], dtype: "F32", buffer, offset: words(offset), pitch: words(pitch) };
+}
+
 /** A view of rows `first` … `first + count − 1`. */
 export function sliceRows<M extends Matrix>(tensor: M, first: number, count: number): M {
   const [rows, cols] = tensor.shape;

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
+import type { KvDtype } from "../device/dtype.ts";
 import { STAGING_NAMES, Stagings } from "../device/testing/stagings.ts";
 import { recordFilling } from "./fill-cache.ts";
 import { type Matrix, matrixOf } from "./op.ts";
@@ -37,17 +39,26 @@ const CASES = [
   },
 ] as const;
 
+/** What a dtype keeps of numbers. */
+function roundedTo(dtype: KvDtype, data: Float64Array): Float64Array {
+  const bytes = new Uint8Array(data.length * (dtype === "F32" ? 4 : 2));
+  roundFromF64(data, dtype, bytes);
+  const widened = new Float32Array(data.length);
+  widenToF32(bytes, dtype, widened);
+  return Float64Array.from(widened);
+}
+
 describe.each(STAGING_NAMES)("%s", (staging) => {
-  test.each(CASES)(
-    "a cache is filled: $name",
-    async ({ heads, kvHeads, headSize, rotated, offset, rows }) => {
+  test.each(CASES.flatMap((one) => (["F32", "F16"] as const).map((dtype) => ({ ...one, dtype }))))(
+    "a cache is filled: $name, $dtype",
+    async ({ heads, kvHeads, headSize, rotated, offset, rows, dtype }) => {
       const [gpu, way] = stagings.get(staging);
       const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
       const first = rows === undefined ? 5 : 0;
       const given = {
         qkv: random(TOKENS, width + 2 * kvWidth, "F32", 3),
-        keys: random(POSITIONS, kvWidth),
-        values: random(POSITIONS, kvWidth),
+        keys: random(POSITIONS, kvWidth, dtype),
+        values: random(POSITIONS, kvWidth, dtype),
         cos: random(TOKENS, rotated / 2),
         sin: random(TOKENS, rotated / 2),
         q: random(1, headSize),
@@ -98,8 +109,10 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
       expect(relativeError(cols(projected, 0, width).data, turned.q.data)).toBeLessThan(1e-5);
       expect(cols(projected, width, 2 * kvWidth).data).toEqual(cols(matrix, width, 2 * kvWidth).data);
       const cache = (tensor: typeof qkv) => found(tensor, [POSITIONS, kvWidth]);
-      expect(relativeError((await cache(keys)).data, filled(given.keys.matrix, turned.k).data)).toBeLessThan(1e-5);
-      expect((await cache(values)).data).toEqual(filled(given.values.matrix, turned.v).data);
+      const rounded = (matrix: Matrix) => ({ ...matrix, data: roundedTo(dtype, matrix.data) });
+      const error = relativeError((await cache(keys)).data, filled(given.keys.matrix, turned.k).data);
+      expect(error).toBeLessThan(dtype === "F32" ? 1e-5 : 2 ** -11);
+      expect((await cache(values)).data).toEqual(rounded(filled(given.values.matrix, turned.v)).data);
       for (const tensor of [...Object.values(placed), ...(indices === undefined ? [] : [indices])]) {
         gpu.memory.release(tensor.buffer);
       }

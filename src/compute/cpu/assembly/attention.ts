@@ -6,6 +6,7 @@ import { Attended } from "./attended";
 import { log1 } from "./math";
 import { rowSums } from "./row";
 import { begin, CHUNK, enter, softmax, weighed } from "./softmax";
+import { storedBytes } from "./stored";
 
 @unmanaged
 class Attention extends Attended {
@@ -19,6 +20,8 @@ class Attention extends Attended {
   records: usize;
   /** Bytes of a record. */
   recordBytes: u32;
+  /** Of keys and values: 0 F32, 1 F16. */
+  dtype: u32;
   /** Pieces, and how many of them have been computed so far. */
   pieces: u32;
   computed: u32;
@@ -62,7 +65,10 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   const endHead = min(firstHead + p.pieceHeads, p.group);
   const end = min((block + 1) * p.pieceTokens, p.tokens);
   for (let token = block * p.pieceTokens; token < end; token++) {
-    for (let head = firstHead; head < endHead; head++) attend(p, token, kvHead, kvHead * p.group + head, part, scratch);
+    for (let head = kvHead * p.group + firstHead; head < kvHead * p.group + endHead; head++) {
+      if (p.dtype == 0) attend<f32>(p, token, kvHead, head, part, scratch);
+      else attend<i16>(p, token, kvHead, head, part, scratch);
+    }
   }
   if (p.parts == 1) return;
   // Whoever computes the last of all chunks brings them together, in their order.
@@ -72,7 +78,7 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
 }
 
 /** A pair and all its chunks of keys, or the one that is a piece. */
-function attend(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, scratch: usize): void {
+function attend<T>(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, scratch: usize): void {
   const base = baseOf(p, token);
   const first = firstOf(p, token) - base;
   const behind = lastOf(p, token) + 1 - base;
@@ -85,12 +91,12 @@ function attend(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, scr
     const high = min(behind - number * CHUNK, CHUNK);
     const start = base + number * CHUNK;
     const from = low & ~3;
-    const place = kvHead * p.head * 4;
-    rowSums(q, p.keys + (start + from) * p.keysPitch + place, p.keysPitch, high - from, p.head / 4, scratch + from * 4);
+    const place = storedBytes<T>(kvHead * p.head);
+    rowSums<T>(q, p.keys + (start + from) * p.keysPitch + place, p.keysPitch, high - from, p.head / 4, scratch + from * 4);
     const record = p.parts == 1 ? scratch + RECORD : p.records + ((token * p.heads + head) * p.parts + number) * p.recordBytes;
     softmax(scratch, low, high, p.scale, p.cap, record);
     const values = p.values + (start + low) * p.valuesPitch + place;
-    weighed(scratch + low * 4, values, p.valuesPitch, high - low, p.head, record + 16);
+    weighed<T>(scratch + low * 4, values, p.valuesPitch, high - low, p.head, record + 16);
     if (p.parts == 1) enter(state, record, p.head);
   }
   if (p.parts == 1) finish(p, token, head, state);

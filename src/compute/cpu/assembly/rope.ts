@@ -1,4 +1,8 @@
 import { normalize } from "./norms";
+import { store4, storedBytes } from "./stored";
+
+/** Where a row of k that was turned lies in the scratch, behind a head that is normalized. */
+const TURNED: usize = 0x10000;
 
 /** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
 @unmanaged
@@ -37,6 +41,8 @@ class Rope {
   /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
   targetRows: u32;
   targets: usize;
+  /** kTo and vTo are F16. */
+  halves: u32;
   pieceRows: u32;
 }
 
@@ -48,9 +54,22 @@ export function rope(p: Rope, piece: u32, scratch: usize): void {
     turn(p, p.q + row * p.qPitch, p.qTo + row * p.qToPitch, p.qWidth, p.qWeight, cos, sin, scratch);
     const target = p.targets ? load<u32>(p.targets + row * 4) : row;
     if (target >= p.targetRows) continue;
-    turn(p, p.k + row * p.kPitch, p.kTo + target * p.kToPitch, p.kWidth, p.kWeight, cos, sin, scratch);
-    memory.copy(p.vTo + target * p.vToPitch, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
+    const k = p.kTo + target * p.kToPitch;
+    const v = p.vTo + target * p.vToPitch;
+    if (p.halves) {
+      turn(p, p.k + row * p.kPitch, scratch + TURNED, p.kWidth, p.kWeight, cos, sin, scratch);
+      round(scratch + TURNED, k, p.kWidth);
+      round(p.v + row * p.vPitch, v, p.vWidth);
+    } else {
+      turn(p, p.k + row * p.kPitch, k, p.kWidth, p.kWeight, cos, sin, scratch);
+      memory.copy(v, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
+    }
   }
+}
+
+/** Stores a row as F16. */
+function round(from: usize, to: usize, width: u32): void {
+  for (let at: u32 = 0; at < width; at += 4) store4<i16>(to + storedBytes<i16>(at), v128.load(from + at * 4));
 }
 
 /** Element i of half a head turns with element i + half; a row may be turned where it lies. */

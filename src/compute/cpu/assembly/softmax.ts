@@ -2,6 +2,7 @@
 // chunk, and a state of all so far: the largest score, Σ exp(score − largest), two words of nothing, Σ exp · value.
 import { largestOf, sumOf } from "./lanes";
 import { capped4, exp1, exp4 } from "./math";
+import { load4, storedBytes } from "./stored";
 
 /** Keys of a chunk. */
 export const CHUNK: u32 = 256;
@@ -40,13 +41,13 @@ export function softmax(scores: usize, first: u32, end: u32, scale: f32, cap: f3
   store<f32>(record, sumOf(sum), 4);
 }
 
-/** Σ weight · value over keys, in their order, of `head` elements. */
-export function weighed(weights: usize, values: usize, pitch: usize, keys: u32, head: u32, to: usize): void {
+/** Σ weight · value over keys, in their order, of `head` elements, stored as T. */
+export function weighed<T>(weights: usize, values: usize, pitch: usize, keys: u32, head: u32, to: usize): void {
   memory.fill(to, 0, head * 4);
   for (let key: u32 = 0; key < keys; key++) {
     const weight = v128.load32_splat(weights + key * 4);
     for (let at: usize = 0; at < head * 4; at += 16) {
-      v128.store(to + at, f32x4.add(v128.load(to + at), f32x4.mul(weight, v128.load(values + at))));
+      v128.store(to + at, f32x4.add(v128.load(to + at), f32x4.mul(weight, load4<T>(values + storedBytes<T>(at / 4)))));
     }
     values += pitch;
   }

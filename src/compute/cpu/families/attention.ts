@@ -1,5 +1,7 @@
 import type { Attention } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -16,6 +18,7 @@ export const ATTENTION = {
     parts: "u32",
     records: "pointer",
     recordBytes: "u32",
+    dtype: "u32",
     pieces: "u32",
     computed: "u32",
   },
@@ -48,8 +51,9 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const parts = pieces < wanted && chunks > 2 ? chunks : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
+  const dtype = DTYPE_CODES[weightDtype("attention", keys)];
   on.dispatch(
-    on.has(ATTENTION_FMA) ? ATTENTION_FMA : ATTENTION,
+    on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
     {
       ...shared,
       pieceTokens,
@@ -59,6 +63,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
       parts,
       records: optional(records, "write"),
       recordBytes: record * 4,
+      dtype,
       pieces: pieces * parts,
       computed: 0,
     },

@@ -37,6 +37,7 @@ export const ROPE = {
     epsilon: "f32",
     targetRows: "u32",
     targets: "pointer",
+    halves: "flag",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -117,6 +118,7 @@ function turn(
       epsilon: norms?.epsilon ?? 0,
       targetRows: k?.to.shape[0] ?? rows,
       targets: optional(targets),
+      halves: k?.to.dtype === "F16",
       pieceRows,
     },
     count,

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { KEYS, QUERIES } from "../families/attention-gradient.ts";
 import { ATTENTION, CHUNK, MOST_PAIRS } from "../families/attention.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
+import { STORED, type Stored } from "./machine.ts";
 import { bitsOf } from "./routines/functions.ts";
 import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
 
@@ -25,12 +26,16 @@ const attended = fc.record({
 type Shape = typeof attended extends fc.Arbitrary<infer T> ? T : never;
 
 /** What all three have in common: operands, and the keys that each token sees. */
-function given(placed: Operands, { tokens, before, group, kvHeads, fours, cap, window, sequence }: Shape) {
+function given(
+  placed: Operands,
+  { tokens, before, group, kvHeads, fours, cap, window, sequence }: Shape,
+  stored: Stored = "F32",
+) {
   const [heads, head, positions] = [group * kvHeads, fours * 4, before + tokens];
   const [q, keys, values] = [
     placed.matrix(tokens, heads * head),
-    placed.matrix(positions, kvHeads * head),
-    placed.matrix(positions, kvHeads * head),
+    placed.matrix(positions, kvHeads * head, stored),
+    placed.matrix(positions, kvHeads * head, stored),
   ];
   const first = (token: number) => (sequence === 0 ? 0 : token - (token % sequence));
   const last = (token: number) => before + token;
@@ -57,8 +62,8 @@ function given(placed: Operands, { tokens, before, group, kvHeads, fours, cap, w
   return { words, seen, positions, head, heads };
 }
 
-function attention(placed: Operands, shape: Shape & { readonly inParts: boolean }): Trial {
-  const { words, positions, head, heads } = given(placed, shape);
+function attention(placed: Operands, shape: Shape & { readonly inParts: boolean; readonly stored: Stored }): Trial {
+  const { words, positions, head, heads } = given(placed, shape, shape.stored);
   const { tokens, group, kvHeads, inParts } = shape;
   const [y, lse] = [placed.matrix(tokens, heads * head, "F32", 0), placed.matrix(tokens, heads, "F32", 0)];
   const parts = inParts ? Math.ceil(positions / CHUNK) : 1;
@@ -69,7 +74,13 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean 
   const pieces = blocks * kvHeads * parts;
   const results = { y: y.at, yPitch: y.pitch, lse: lse.at, lsePitch: lse.pitch };
   const cut = { pieceTokens, blocks, pieceHeads: group, headBlocks: 1, parts, recordBytes: record * 4, pieces };
-  const values = { ...words, ...results, ...cut, records: parts === 1 ? 0 : records.at };
+  const values = {
+    ...words,
+    ...results,
+    ...cut,
+    dtype: STORED.indexOf(shape.stored),
+    records: parts === 1 ? 0 : records.at,
+  };
   return { kernel: ATTENTION, plain: ATTENTION, values, pieces, results: [y, lse], tolerance: 1e-4 };
 }
 
@@ -113,9 +124,11 @@ function gradient(of: CpuKernel<Members>) {
   };
 }
 
-test("attention of any shape, its chunks together or apart", () =>
+test("attention of any shape, to keys of either format, its chunks together or apart", () =>
   fuzz(
-    fc.tuple(attended, fc.boolean()).map(([shape, inParts]) => ({ ...shape, inParts })),
+    fc
+      .tuple(attended, fc.boolean(), fc.constantFrom<Stored>("F32", "F16"))
+      .map(([shape, inParts, stored]) => ({ ...shape, inParts, stored })),
     attention,
   ));
 test("gradients of queries of any shape", () => fuzz(attended, gradient(QUERIES)));

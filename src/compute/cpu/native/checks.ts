@@ -89,13 +89,14 @@ function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks)
 const [STATS_AT, STATS_PITCH] = [2 ** 13, 20];
 
 /** Attention of a few tokens in two heads, which share a kv head, to as many keys as a chunk and a bit. */
-function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check {
+function attended(name: string, kernel: CpuKernel<Members>, cap: number, stored: "F32" | "F16" = "F32"): Check {
   const [tokens, keys, head] = [ROWS, 260, 8];
   const width = 2 * head * 4;
+  const keysHead = head * STORED_BYTES[stored];
   return {
     name: cap === 0 ? name : `${name} with soft cap`,
     kernel,
-    stored: "F32",
+    stored,
     values: ({ a, b, y }) => ({
       tokens,
       heads: 2,
@@ -109,9 +110,9 @@ function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check 
       q: a,
       qPitch: width,
       keys: b,
-      keysPitch: width,
-      values: b + head * 4,
-      valuesPitch: width,
+      keysPitch: 2 * keysHead,
+      values: b + keysHead,
+      valuesPitch: 2 * keysHead,
       y,
       yPitch: width,
       lse: y + tokens * width,
@@ -122,6 +123,7 @@ function attended(name: string, kernel: CpuKernel<Members>, cap: number): Check 
       headBlocks: 1,
       parts: 1,
       recordBytes: (4 + head) * 4,
+      dtype: STORED.indexOf(stored),
       pieces: 1,
       positions: tokens,
       dy: a + tokens * width,
@@ -214,6 +216,7 @@ export const CHECKS: readonly Check[] = [
   product("xᵀW", ROWS, 1, 1, "F32"),
   ...[0, ONE].flatMap((cap) => [
     attended("attention", ATTENTION, cap),
+    attended("attention to keys in F16", ATTENTION, cap, "F16"),
     attended("the gradient of attention's queries", QUERIES, cap),
     attended("the gradients of attention's keys and values", KEYS, cap),
   ]),

@@ -40,7 +40,7 @@ export interface Routines {
   readonly softmax: readonly number[];
   readonly softmaxAlong: readonly number[];
   /** By the number of rows; of 0 there is none. */
-  readonly weighted: readonly number[];
+  readonly weighted: Readonly<Record<"F32" | "F16", readonly number[]>>;
   readonly join: number;
   readonly logSums: number;
   readonly rescale: number;
@@ -109,7 +109,10 @@ export function program(m: Machine, enter: () => void): Program {
     ),
     softmax: byCap((caps) => softmax(m, caps)),
     softmaxAlong: byCap((caps) => softmaxAlong(m, caps)),
-    weighted: byRows(FEW_ROWS, (rows) => weighted(m, rows)),
+    weighted: {
+      F32: byRows(FEW_ROWS, (rows) => weighted(m, rows, "F32")),
+      F16: byRows(FEW_ROWS, (rows) => weighted(m, rows, "F16")),
+    },
     join: routine(() => join(m)),
     logSums: routine(() => logSums(m)),
     rescale: routine(() => rescale(m, false)),

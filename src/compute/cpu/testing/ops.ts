@@ -19,7 +19,7 @@ export function slopesOf<I extends Roles, A, O extends Roles>(
 export async function resultsOf<I extends Roles, A, O extends Roles>(
   device: CpuDevice,
   op: Op<I, A, O>,
-  { inputs, attributes }: OpCase<I, A>,
+  { inputs, attributes, forwardOnly }: OpCase<I, A>,
   weights: Of<O, Operand>,
 ): Promise<Float64Array[]> {
   const { derivative } = op;
@@ -28,7 +28,7 @@ export async function resultsOf<I extends Roles, A, O extends Roles>(
   using run = new Run(device);
   const outputs = run.apply(op, placed, attributes);
   const kept = entries<O, Tensor>(outputs).map(([, output]) => run.keep(output));
-  if (derivative !== "constant") {
+  if (derivative !== "constant" && forwardOnly !== true) {
     const values = mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix);
     const slopes = mapped<O, Operand, Matrix>(weights, ({ matrix }) => matrix);
     const wanted = derivative.gradient(values, attributes, slopes);

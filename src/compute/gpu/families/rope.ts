@@ -39,7 +39,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
   const heads = qkv.shape[1] / headSize - 2 * kvHeads;
   const from = (head: number) => place({ ...qkv, offset: qkv.offset + head * headSize });
   on.dispatch(
-    ropeHeadsKernel(norms !== undefined),
+    ropeHeadsKernel(norms !== undefined, keys.dtype === "F16"),
     ropeHeadsParameters({
       head: headSize,
       half: cos.shape[1],

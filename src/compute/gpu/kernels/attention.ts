@@ -1,4 +1,5 @@
 import type { KernelSource } from "../pipelines.ts";
+import joinText from "./attention-join.wgsl" with { type: "text" };
 import attentionText from "./attention.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
@@ -7,23 +8,62 @@ const family = kernelFamily("attention", attentionText);
 
 /** Pairs (token, head of a group) that one workgroup serves. */
 export const ATTENTION_TILE_ROWS = 8;
-const THREADS = 128;
+/** Keys of a tile; SPLIT kernels leave a record of each. */
+export const ATTENTION_TILE_KEYS = 128;
+const THREADS = ATTENTION_TILE_KEYS;
 
-/**
- * Attention for heads of `headSize` elements, a multiple of 4.
- * @param softcap are scores capped?
- * @param extras does it take the first and last key of each token, and give the logarithms of the sums?
- */
-export function attentionKernel(headSize: number, softcap: boolean, extras: boolean): KernelSource {
+/** What attention is made for. */
+export interface AttentionVariant {
+  /** Elements of a head, a multiple of 4. */
+  readonly headSize: number;
+  /** Are scores capped? */
+  readonly softcap: boolean;
+  /** Does it take the first and last key of each token, and give the logarithms of the sums? */
+  readonly extras: boolean;
+  /** Are keys and values F16? */
+  readonly halves: boolean;
+  /** Is a tile of keys a workgroup's, which leaves records? */
+  readonly split: boolean;
+}
+
+export function attentionKernel({ headSize, softcap, extras, halves, split }: AttentionVariant): KernelSource {
   const vectors = headSize / 4;
   return family({
     SOFTCAP: Number(softcap),
     EXTRAS: Number(extras),
+    HALVES: Number(halves),
+    SPLIT: Number(split),
     HEAD_VECTORS: vectors,
     TILE_ROWS: ATTENTION_TILE_ROWS,
+    TILE_KEYS: ATTENTION_TILE_KEYS,
     UNITS: Math.ceil((ATTENTION_TILE_ROWS * vectors) / THREADS),
   });
 }
+
+const join = kernelFamily("attention-join", joinText);
+
+/** Joins records of tiles of keys. */
+export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">): KernelSource {
+  return join({ EXTRAS: Number(extras), HEAD_VECTORS: headSize / 4, TILE_KEYS: ATTENTION_TILE_KEYS });
+}
+
+/** Elements of a record: two numbers in a vector of 4, and a head. */
+export function attentionRecord(headSize: number): number {
+  return headSize + 4;
+}
+
+/** Parameters: see attention-join.wgsl. */
+export const attentionJoinParameters = uniformStruct({
+  tokens: "u32",
+  heads: "u32",
+  firstPosition: "u32",
+  window: "u32",
+  y: "place",
+  flags: "u32",
+  firstsAt: "u32",
+  lastsAt: "u32",
+  sums: "place",
+});
 
 /** Parameters: see attention.wgsl. */
 export const attentionParameters = uniformStruct({

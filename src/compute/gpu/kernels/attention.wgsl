@@ -3,13 +3,12 @@
 //
 //   q (tokens, heads · HEAD)     keys, values (positions, kv heads · HEAD)     y as q
 //
-// Each token sees the keys from a first to a last one. The last is its own, at position first_position + t of token t,
-// unless `lasts` says another; the first is that of the window, which ends with the last, or a later one by `firsts`. A
-// workgroup serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head.
-// What decoding never asks for, EXTRAS, is a variant: first and last key of each token, and the logarithms of the
-// softmax's sums.
+// A workgroup serves TILE_ROWS pairs (token, head of one group): pair f is token f / group, head f % group of its kv head; of 128
+// threads each scores one key of a tile for all pairs, then owns parts of the outputs. What a tile comes to joins what those before
+// it came to; where tokens are too few to keep a device busy, SPLIT, a workgroup has one tile and leaves a record of that, the
+// largest score, the sum and Σ weight · value, for attention-join.wgsl, which joins them to the same bits.
 //
-// Of 128 threads each scores one key of a tile for all pairs, then owns parts of the outputs.
+// Keys and values are F32, or halves of words where they are F16 (HALVES).
 
 struct Parameters {
   tokens: u32,
@@ -34,15 +33,16 @@ struct Parameters {
   heads: u32,
 }
 
-const HAS_FIRSTS = 1u;
-const HAS_LASTS = 2u;
-const HAS_SUMS = 4u;
-
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+#if HALVES
+@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
+#else
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+#end
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // SPLIT: records
 #if EXTRAS
 @group(0) @binding(5) var<storage, read> firsts: array<u32>;
 @group(0) @binding(6) var<storage, read> lasts: array<u32>;
@@ -51,7 +51,18 @@ const HAS_SUMS = 4u;
 
 const HEAD = ${HEAD_VECTORS}u; // vectors of 4
 const TILE_ROWS = ${TILE_ROWS}u;
-const NEVER = -3.0e38; // below every score
+#include attention_sight
+
+#if HALVES
+fn widened(words: vec2<u32>) -> vec4<f32> {
+  return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+}
+fn key4(at: u32) -> vec4<f32> { return widened(keys[at]); }
+fn value4(at: u32) -> vec4<f32> { return widened(values[at]); }
+#else
+fn key4(at: u32) -> vec4<f32> { return keys[at]; }
+fn value4(at: u32) -> vec4<f32> { return values[at]; }
+#end
 
 #if SOFTCAP
 #include safe_tanh
@@ -61,55 +72,28 @@ fn capped(score: f32) -> f32 {
 }
 #end
 
-// The last key that a pair sees.
-fn last_key(pair: u32) -> u32 {
-#if EXTRAS
-  if ((p.flags & HAS_LASTS) != 0u) {
-    return lasts[p.lasts_at + pair / p.group];
-  }
-#end
-  return p.first_position + pair / p.group;
-}
-
-// The first key that a pair sees.
-fn first_key(pair: u32) -> u32 {
-  let next = last_key(pair) + 1u;
-  let first = select(0u, next - p.window, next > p.window);
-#if EXTRAS
-  if ((p.flags & HAS_FIRSTS) != 0u) {
-    return max(first, firsts[p.firsts_at + pair / p.group]);
-  }
-#end
-  return first;
-}
-
-#if EXTRAS
-fn store_sum(pair: u32, kv_head: u32, log_sum: f32) {
-  if ((p.flags & HAS_SUMS) == 0u) {
-    return;
-  }
-  let head = kv_head * p.group + pair % p.group;
-  let row = p.sums_at + (pair / p.group) * p.sums_pitch;
-  sums[row + head] = log_sum;
-  // What is behind the last one stays zero.
-  for (var pad = head + 1u; pad >= p.heads && pad % 4u != 0u; pad++) {
-    sums[row + pad] = 0.0;
-  }
-}
-#end
-
 fn element_of(pair: u32, kv_head: u32, pitch: u32) -> u32 {
   return (pair / p.group) * pitch + (kv_head * p.group + pair % p.group) * HEAD;
 }
 
+#if SPLIT
+// Where the record of a pair and a tile begins.
+fn record_of(pair: u32, kv_head: u32, tile: u32) -> u32 {
+  let head = kv_head * p.group + pair % p.group;
+  return ((tile * p.tokens + pair / p.group) * p.heads + head) * (HEAD + 1u);
+}
+#end
+
 const THREADS = 128u;
-const TILE_KEYS = THREADS;
 const SHARE = THREADS / TILE_ROWS; // threads that reduce one pair's scores
 
 var<workgroup> rows: array<vec4<f32>, ${TILE_ROWS * HEAD_VECTORS}>;
-var<workgroup> scores: array<f32, ${TILE_ROWS * 128}>;
+var<workgroup> scores: array<f32, ${TILE_ROWS * TILE_KEYS}>;
 var<workgroup> partial: array<f32, 128>;
+#if SPLIT == 0
 var<workgroup> shrinks: array<f32, ${TILE_ROWS}>;
+var<workgroup> grows: array<f32, ${TILE_ROWS}>;
+#end
 #if EXTRAS
 var<workgroup> seen: array<vec2<u32>, ${TILE_ROWS}>; // each pair's first and last key
 
@@ -129,14 +113,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let pair = min(first_pair + unit / HEAD, pairs - 1u);
     rows[unit] = q[p.q_at + element_of(pair, kv_head, p.q_pitch) + unit % HEAD];
   }
-  // Running maximum and sum of the pair that this thread helps to reduce; equal in all threads that share it.
   let mine = thread / SHARE;
-  let last = last_key(min(first_pair + mine, pairs - 1u));
-  let first = first_key(min(first_pair + mine, pairs - 1u));
+  let last = last_key(min(first_pair + mine, pairs - 1u) / p.group);
+  let first = first_key(min(first_pair + mine, pairs - 1u) / p.group);
+#if SPLIT == 0
+  // Running maximum and sum of the pair that this thread helps to reduce; equal in all threads that share it.
   var top = NEVER;
   var sum = 0.0;
 #for u in 0..UNITS
   var out_${u} = vec4<f32>(0.0);
+#end
 #end
 #if EXTRAS
   if (thread % SHARE == 0u) {
@@ -149,12 +135,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   range = vec2<u32>(min(range.x, all_seen[${i}].x), max(range.y, all_seen[${i}].y));
 #end
 #else
-  let range = vec2<u32>(first_key(first_pair), last_key(last_pair));
+  let range = vec2<u32>(first_key(first_pair / p.group), last_key(last_pair / p.group));
   workgroupBarrier();
 #end
   let begin = range.x;
   let end = range.y; // the last key of the tile
+#if SPLIT
+  let base = workgroup.z * TILE_KEYS;
+  if (base > end || base + TILE_KEYS <= begin) {
+    return;
+  }
+  {
+#else
   for (var base = begin / TILE_KEYS * TILE_KEYS; base <= end; base += TILE_KEYS) {
+#end
 #if EXTRAS
     // Sequences lie far apart: between them nobody looks, and what is no number in one (0 · NaN) is not for others.
     var shown = 0u; // keys up to the last that a pair sees which sees any of this tile
@@ -162,7 +156,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     shown = select(shown, max(shown, all_seen[${i}].y + 1u), looks(all_seen[${i}], base));
 #end
     if (shown == 0u) {
+#if SPLIT
+      return;
+#else
       continue;
+#end
     }
     let end_here = shown - 1u;
 #else
@@ -173,17 +171,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var s_${i} = 0.0;
 #end
     for (var d = 0u; d < HEAD; d++) {
-      let key = keys[row + d];
+      let key = key4(row + d);
 #for i in 0..TILE_ROWS
       s_${i} += dot(rows[${i}u * HEAD + d], key);
 #end
     }
 #for i in 0..TILE_ROWS
-    scores[${i * 128}u + thread] = s_${i} * p.scale;
+    scores[${i * TILE_KEYS}u + thread] = s_${i} * p.scale;
 #end
 #if SOFTCAP
     for (var i = 0u; i < TILE_ROWS; i++) {
-      scores[i * 128u + thread] = capped(scores[i * 128u + thread]);
+      scores[i * TILE_KEYS + thread] = capped(scores[i * TILE_KEYS + thread]);
     }
 #end
     workgroupBarrier();
@@ -198,27 +196,34 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var n = 0u; n < SHARE; n++) {
       most = max(most, partial[mine * SHARE + n]);
     }
-    most = max(most, top);
+    let here_top = most;
     var added = 0.0;
     for (var n = thread % SHARE; n < TILE_KEYS; n += SHARE) {
       var weight = 0.0;
       if (base + n <= last && base + n >= first) {
-        weight = exp(scores[mine * TILE_KEYS + n] - most);
+        weight = exp(scores[mine * TILE_KEYS + n] - here_top);
       }
       scores[mine * TILE_KEYS + n] = weight;
       added += weight;
     }
     workgroupBarrier();
     partial[thread] = added;
+#if SPLIT == 0
+    most = max(here_top, top);
     if (thread % SHARE == 0u) {
       shrinks[mine] = exp(top - most);
+      grows[mine] = exp(here_top - most);
     }
+#end
     workgroupBarrier();
-    sum *= exp(top - most);
+    var here_sum = 0.0;
     for (var n = 0u; n < SHARE; n++) {
-      sum += partial[mine * SHARE + n];
+      here_sum += partial[mine * SHARE + n];
     }
+#if SPLIT == 0
+    sum = fma(here_sum, exp(here_top - most), sum * exp(top - most));
     top = most;
+#end
     let here = min(TILE_KEYS, end_here + 1u - base);
 #for u in 0..UNITS
     {
@@ -226,24 +231,38 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       let source = p.v_at + kv_head * HEAD + unit % HEAD + base * p.v_pitch;
       var part = vec4<f32>(0.0);
       for (var n = 0u; n < here; n++) {
-        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), values[source + n * p.v_pitch], part);
+        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), value4(source + n * p.v_pitch), part);
       }
-#if EXTRAS
-      if (looks(seen[unit / HEAD], base)) {
-        out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+#if SPLIT
+      let pair = first_pair + unit / HEAD;
+      if (${u}u * THREADS + thread == unit && pair <= last_pair) {
+        y[record_of(pair, kv_head, workgroup.z) + 1u + unit % HEAD] = part;
       }
 #else
-      out_${u} = out_${u} * shrinks[unit / HEAD] + part;
+#if EXTRAS
+      if (looks(seen[unit / HEAD], base)) {
+        out_${u} = fma(part, vec4<f32>(grows[unit / HEAD]), out_${u} * shrinks[unit / HEAD]);
+      }
+#else
+      out_${u} = fma(part, vec4<f32>(grows[unit / HEAD]), out_${u} * shrinks[unit / HEAD]);
+#end
 #end
     }
 #end
+#if SPLIT
+    if (thread % SHARE == 0u && first_pair + mine <= last_pair) {
+      y[record_of(first_pair + mine, kv_head, workgroup.z)] = vec4<f32>(here_top, here_sum, 0.0, 0.0);
+    }
+  }
+#else
     workgroupBarrier();
   }
   if (thread % SHARE == 0u) {
     shrinks[mine] = sum;
 #if EXTRAS
     if (first_pair + mine <= last_pair) {
-      store_sum(first_pair + mine, kv_head, top + log(sum));
+      let pair = first_pair + mine;
+      store_sum(pair / p.group, kv_head * p.group + pair % p.group, top + log(sum));
     }
 #end
   }
@@ -256,5 +275,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       y[p.y_at + element_of(pair, kv_head, p.y_pitch) + unit % HEAD] = out_${u} / shrinks[unit / HEAD];
     }
   }
+#end
 #end
 }

@@ -4,6 +4,7 @@ import { STEP_STATE } from "../../device/families/optimizer.ts";
 import type { KernelSource } from "../pipelines.ts";
 import activateText from "./activate.wgsl" with { type: "text" };
 import activationsText from "./activations.wgsl" with { type: "text" };
+import attentionSightText from "./attention-sight.wgsl" with { type: "text" };
 import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import blocksText from "./blocks.wgsl" with { type: "text" };
@@ -38,6 +39,7 @@ export function constants(values: Readonly<Record<string, number>>): string {
 const INCLUDES = {
   activate: activateText,
   activations: activationsText,
+  attention_sight: attentionSightText,
   blocks: blocksText,
   draw: drawText,
   dtype: dtypeText,

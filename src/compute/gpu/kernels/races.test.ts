@@ -61,7 +61,7 @@ function firstFinding(dispatch: InterpretedDispatch, code = dispatch.code, witho
 
 async function runOp<I extends Roles, A, O extends Roles>(
   op: Op<I, A, O>,
-  { inputs, attributes }: OpCase<I, A>,
+  { inputs, attributes, forwardOnly }: OpCase<I, A>,
   staging: Staging,
 ): Promise<void> {
   const placed = mapped<I, Operand, Tensor>(inputs, (operand) => place(gpu, operand));
@@ -71,7 +71,7 @@ async function runOp<I extends Roles, A, O extends Roles>(
   const values = mapped<I, Operand, Matrix>(inputs, ({ matrix }) => matrix);
   const wanted = op.reference(values, attributes);
   const { derivative } = op;
-  if (derivative !== "constant") {
+  if (derivative !== "constant" && forwardOnly !== true) {
     const like = ({ shape }: { readonly shape: readonly [number, number] }) => place(gpu, random(shape[0], shape[1]));
     const gradients = mapped<O, Tensor, Tensor>(outputs, like);
     const all = entries<I, Matrix>(derivative.gradient(values, attributes, wanted));

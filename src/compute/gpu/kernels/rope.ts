@@ -14,9 +14,13 @@ export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
 
 const heads = kernelFamily("rope-heads", headsText);
 
-/** Heads of q where they lie, of k and v into a cache. @param norms are heads of q and k normalized first? */
-export function ropeHeadsKernel(norms: boolean): KernelSource {
-  return heads({ NORMS: Number(norms), THREADS: 32 });
+/**
+ * Heads of q where they lie, of k and v into a cache.
+ * @param norms are heads of q and k normalized first?
+ * @param halves is the cache F16?
+ */
+export function ropeHeadsKernel(norms: boolean, halves: boolean): KernelSource {
+  return heads({ NORMS: Number(norms), HALVES: Number(halves), THREADS: 32 });
 }
 
 /** Parameters: see rope-heads.wgsl. */

@@ -1,4 +1,4 @@
-// Rows by index: y[i] = x[index[i]] (gather), or y[index[i]] = x[i] (scatter; no two indices may be equal).
+// Rows by index, whatever the words of 32 bits are: y[i] = x[index[i]] (gather), or y[index[i]] = x[i] (scatter; no two indices may be equal).
 struct Parameters {
   width: u32, // vectors of 4 in a row
   scatter: u32, // 0: gather
@@ -11,9 +11,9 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<u32>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

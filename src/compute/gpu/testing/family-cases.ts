@@ -124,20 +124,23 @@ export const FAMILY_CASES: Readonly<Record<string, FamilyCase>> = {
   },
   "a filled cache": (run) => {
     const headSize = 20;
+    const dtypes = ["F32", "F16"] as const;
     for (const norms of [
       undefined,
       { q: matrix(run, 1, headSize), k: matrix(run, 1, headSize), epsilon: 1e-5, offset: 1 },
     ]) {
-      run.compute("fillCache", {
-        headSize,
-        norms,
-        rows: norms && place(run.device, ids(4, 0, 2)),
-        cos: matrix(run, 3, 10),
-        sin: matrix(run, 3, 10),
-        qkv: matrix(run, 3, 4 * headSize),
-        keys: matrix(run, 7, headSize),
-        values: matrix(run, 7, headSize),
-      });
+      for (const dtype of dtypes) {
+        run.compute("fillCache", {
+          headSize,
+          norms,
+          rows: norms && place(run.device, ids(4, 0, 2)),
+          cos: matrix(run, 3, 10),
+          sin: matrix(run, 3, 10),
+          qkv: matrix(run, 3, 4 * headSize),
+          keys: matrix(run, 7, headSize, dtype),
+          values: matrix(run, 7, headSize, dtype),
+        });
+      }
     }
   },
   "strided sums, and zeros": (run) => {

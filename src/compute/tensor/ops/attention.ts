@@ -48,7 +48,8 @@ export const attention = defineOp({
       ...(lse === true ? (["y", "lse"] as const) : []),
     ],
     backward(run, { inputs, outputs, gradients, into }, attributes) {
-      const { q } = inputs;
+      const { q, keys } = inputs;
+      if (keys.dtype !== "F32") throw new Error(`${keys.buffer.label}: keys in ${keys.dtype} are not differentiated`);
       const [tokens, width] = q.shape;
       if (gradients.y === undefined && gradients.lse === undefined) return;
       // A loss that depends on the sums alone is nobody's; it is right all the same.

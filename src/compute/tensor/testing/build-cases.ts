@@ -1,5 +1,5 @@
 // How cases of the ops with many operands are put together, of numbers that are drawn anew on every call.
-import type { StoredDtype } from "../../device/dtype.ts";
+import type { KvDtype, StoredDtype } from "../../device/dtype.ts";
 import type { Activation } from "../elementwise.ts";
 import { ids, type Operand, random } from "./case.ts";
 
@@ -65,11 +65,14 @@ interface AttentionShape {
   /** The first and last key of a token; by default it is causal, within its text. */
   readonly seen?: (token: number) => readonly [first: number, last: number];
   readonly lse?: boolean;
+  /** Of keys and values; F32 by default. */
+  readonly dtype?: KvDtype;
 }
 
 /** `attention` of random queries, keys and values. */
 export function attentionCase(name: string, shape: AttentionShape) {
   const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
+  const { dtype = "F32" } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
   const starts = [0];
   for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
@@ -79,12 +82,13 @@ export function attentionCase(name: string, shape: AttentionShape) {
     name,
     inputs: {
       q: random(tokens, heads * headSize, "F32", 3),
-      keys: random(positions, kvHeads * headSize),
-      values: random(positions, kvHeads * headSize),
+      keys: random(positions, kvHeads * headSize, dtype),
+      values: random(positions, kvHeads * headSize, dtype),
       first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),
       last: seen && each((token) => seen(token)[1]),
     },
     attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
+    forwardOnly: dtype !== "F32",
   };
 }
 

@@ -15,6 +15,8 @@ export interface OpCase<I extends Roles, A> {
   readonly name: string;
   readonly inputs: Of<I, Operand>;
   readonly attributes: A;
+  /** Nothing that it is given is differentiated. */
+  readonly forwardOnly?: boolean;
 }
 
 /** The cases of an op, by the type of the op. */

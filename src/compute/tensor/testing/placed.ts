@@ -2,9 +2,9 @@ import { toBlocks } from "../../device/blocks.ts";
 import type { Device } from "../../device/device.ts";
 import { read } from "../../device/transfer.ts";
 import { isBlockDtype } from "../../device/dtype.ts";
-import { roundFromF64 } from "../../../files/safetensors/numbers.ts";
+import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import type { Of, Roles } from "../roles.ts";
-import { elementBytes, pitchOf, type Tensor, tensorBytes, tensorIn } from "../tensor.ts";
+import { elementBytes, pitchOf, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../tensor.ts";
 import type { Operand } from "./case.ts";
 
 /** The operand in GPU memory, rows padded with zeros. */
@@ -34,7 +34,7 @@ export function place(gpu: Device, { matrix, dtype }: Operand): Tensor {
 export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float64Array; paddedWithZeros: boolean }> {
   const [rows, cols] = tensor.shape;
   const bytes = await read(gpu, tensor.buffer);
-  const all = tensor.dtype === "U32" ? new Uint32Array(bytes.buffer) : new Float32Array(bytes.buffer);
+  const all = numbersOf(bytes, tensor.dtype);
   const values = new Float64Array(rows * cols);
   let paddedWithZeros = true;
   for (let row = 0; row < rows; row++) {
@@ -43,6 +43,14 @@ export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float
     paddedWithZeros &&= padding.every((value) => value === 0);
   }
   return { values, paddedWithZeros };
+}
+
+function numbersOf(bytes: Uint8Array<ArrayBuffer>, dtype: TensorDtype): Uint32Array | Float32Array {
+  if (dtype === "U32") return new Uint32Array(bytes.buffer);
+  if (dtype !== "F16") return new Float32Array(bytes.buffer);
+  const numbers = new Float32Array(bytes.length / 2);
+  widenToF32(bytes, dtype, numbers);
+  return numbers;
 }
 
 /** The operands that are there, by name. */

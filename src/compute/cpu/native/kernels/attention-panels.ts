@@ -1,5 +1,6 @@
 // What attention and its gradients have in common: one side's rows stand side by side in panels, the other's follow one another.
 import type { Caller } from "../caller.ts";
+import { STORED_BYTES, type Stored } from "../machine.ts";
 import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
 import { fours, setRows } from "./tiles.ts";
 
@@ -16,8 +17,16 @@ export function panelOfRows(on: Caller, from: number, pitch: number, count: numb
 }
 
 /** Rows of the other side as tiles multiply them with a panel of own ones. */
-export function rowsOf(on: Caller, from: number, pitch: number, count: number, head: number, to: number): void {
-  on.call(on.routines.copy.F32, from, pitch, count, fours(head), to, ROW_PITCH);
+export function rowsOf(
+  on: Caller,
+  from: number,
+  pitch: number,
+  count: number,
+  head: number,
+  to: number,
+  stored: Stored = "F32",
+): void {
+  on.call(on.routines.copy[stored], from, pitch, count, fours(head), to, ROW_PITCH);
 }
 
 /** Bytes of `termsOf`. */
@@ -35,10 +44,19 @@ export function termsOf(
   head: number,
   rows: number,
   to: number,
+  stored: Stored = "F32",
 ): void {
   const { panelCols } = on.code;
   for (let col = 0; col < head; col += panelCols) {
     const width = Math.min(panelCols, head - col);
-    on.call(on.routines.copy.F32, from + col * 4, pitch, count, fours(width), to + col * rows * 4, panelCols * 4);
+    on.call(
+      on.routines.copy[stored],
+      from + col * STORED_BYTES[stored],
+      pitch,
+      count,
+      fours(width),
+      to + col * rows * 4,
+      panelCols * 4,
+    );
   }
 }

@@ -9,6 +9,8 @@ import { termsBytes } from "./attention-panels.ts";
 import { fours } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
+/** The bits of an f32's exponent: all are set in what is no finite number. */
+const EXPONENT = 0x7f800000;
 const NEVER_BITS = bitsOf(NEVER);
 
 /** A command's parameters, and where things are in scratch. */
@@ -18,6 +20,8 @@ export class Attention {
   readonly head: number;
   readonly heads: number;
   readonly tokens: number;
+  /** How keys and values lie in memory. */
+  readonly stored: "F32" | "F16";
   /** Of a panel's pairs. */
   readonly firsts: number;
   readonly lasts: number;
@@ -45,6 +49,7 @@ export class Attention {
     this.head = head;
     this.heads = word(AT.heads);
     this.tokens = word(AT.tokens);
+    this.stored = word(AT.dtype) === 0 ? "F32" : "F16";
     this.#window = word(AT.window);
     this.#firstPosition = word(AT.firstPosition);
     this.#firsts = word(AT.firsts) / 4;
@@ -92,6 +97,20 @@ export class Attention {
     words.fill(NEVER_BITS, this.stateTops / 4, this.stateTops / 4 + MOST_PAIRS);
     words.fill(0, this.stateSums / 4, this.stateSums / 4 + MOST_PAIRS);
     words.fill(0, this.states / 4, this.states / 4 + pairs * this.head);
+  }
+
+  /**
+   * Is a value among those of the keys no finite number? Pairs of a panel are multiplied with the keys of all of them, and 0 · ∞ is
+   * NaN: then any of them shows it, and each token is to be computed alone, so that it reaches those who see it and nobody else.
+   */
+  isBroken(pairs: number): boolean {
+    const words = this.on.words(0);
+    for (let panel = 0; panel < pairs; panel += this.on.code.panelCols) {
+      const first = this.states / 4 + panel * this.head;
+      const end = first + this.head;
+      for (let at = first; at < end; at++) if (((words[at] ?? 0) & EXPONENT) === EXPONENT) return true;
+    }
+    return false;
   }
 
   /** What a chunk came to, the sums of columns from `col` on in `results`, enters the states of pairs from `first` on. */

@@ -3,6 +3,7 @@
 // nor on where in a cache the sequence stands, nor on who computes which chunk.
 import { ATTENTION, CHUNK } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
+import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
@@ -19,7 +20,6 @@ const FEW_PAIRS = 8;
 const PLAIN = {
   aTerms: false,
   bTerms: false,
-  stored: "F32",
   scales: 0,
   scalesPitch: 0,
   bias: 0,
@@ -73,7 +73,7 @@ function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, tok
 
 /** Some tokens, up to one before `behind`, and all chunks of keys, or one. */
 function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts: number): void {
-  const { on, head, word } = p;
+  const { on, head, word, stored } = p;
   const { panelCols } = on.code;
   const { count, heads, token } = pairs;
   const base = p.base(token);
@@ -98,16 +98,23 @@ function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts:
     const start = base + number * CHUNK;
     const [from, to] = [Math.max(first, start), Math.min(end, start + CHUNK)];
     if (from >= to) continue;
-    const kvPlace = pairs.kvHead * head * 4;
+    const kvPlace = pairs.kvHead * head * STORED_BYTES[stored];
     const keys = word(AT.keys) + from * word(AT.keysPitch) + kvPlace;
     const values = word(AT.values) + from * word(AT.valuesPitch) + kvPlace;
     if (isFew) {
       attendFew(p, pairs, keys, values, from, to);
       continue;
     }
-    termsOf(on, values, word(AT.valuesPitch), to - from, head, CHUNK, p.values);
-    rowsOf(on, keys, word(AT.keysPitch), to - from, head, p.keys);
+    termsOf(on, values, word(AT.valuesPitch), to - from, head, CHUNK, p.values, stored);
+    rowsOf(on, keys, word(AT.keysPitch), to - from, head, p.keys, stored);
     for (let panel = 0; panel < count; panel += panelCols) attendPanel(p, pairs, panel, from, to);
+  }
+  if (behind - token > 1 && p.isBroken(count)) {
+    for (let at = 0; at < behind - token; at++) {
+      const alone = { ...pairs, token: token + at, count: heads, record: pairs.record + at * heads };
+      attend(p, alone, token + at + 1, part, parts);
+    }
+    return;
   }
   if (parts === 1) finish(p, pairs, 0, count);
   else storeRecords(p, part * p.heads * p.tokens + pairs.record, count);
@@ -145,7 +152,7 @@ function attendPanel(p: Attention, pairs: Pairs, panel: number, from: number, to
 
 /** Few pairs and the keys of a chunk, as they lie: as `attendPanel`, with keys side by side. */
 function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, from: number, to: number): void {
-  const { on, head, word } = p;
+  const { on, head, word, stored } = p;
   const { panelCols } = on.code;
   const { heads, token, firstHead, count } = pairs;
   const scores = p.keys;
@@ -154,6 +161,7 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
     const rows = Math.min(FEW_ROWS, heads - offset, count - pair);
     const product = {
       ...PLAIN,
+      stored,
       rows,
       cols: to - from,
       terms: head,
@@ -165,7 +173,7 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
       yPitch: ROW_PITCH,
       scale: word(AT.scale),
     };
-    multiplyFew(on, product, "F32", 0, rows, 0, to - from, p.results);
+    multiplyFew(on, product, stored, 0, rows, 0, to - from, p.results);
     pair += rows;
   }
   const words = on.words(0);
@@ -181,7 +189,7 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
   for (let pair = 0; pair < count; pair += FEW_ROWS) {
     const rows = Math.min(FEW_ROWS, count - pair);
     const [weights, pitch, sums] = [scores + pair * ROW_PITCH, word(AT.valuesPitch), p.values + pair * head * 4];
-    on.call(on.routines.weighted[rows] ?? 0, weights, values, pitch, to - from, fours(head), sums, head * 4);
+    on.call(on.routines.weighted[stored][rows] ?? 0, weights, values, pitch, to - from, fours(head), sums, head * 4);
   }
   p.enter(0, count, 0, head, p.values, head * 4);
 }

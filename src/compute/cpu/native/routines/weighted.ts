@@ -1,5 +1,5 @@
 // Sums of a few rows' weights times rows that are read as they lie. The sums are those of tile.ts, to the last bit.
-import type { Machine } from "../machine.ts";
+import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { ROW_PITCH } from "./layout.ts";
 
@@ -15,7 +15,7 @@ const WEIGHTED = {
   toPitch: "number",
 } as const;
 
-export function weighted(m: Machine, rows: number): void {
+export function weighted(m: Machine, rows: number, stored: Stored): void {
   const { weights, from, pitch, terms, fours, to, toPitch, others } = registers(m, WEIGHTED, 4);
   const [here = 0, at = 0, left = 0, target = 0] = others;
   for (const [count, vectors, numbers] of [
@@ -32,7 +32,7 @@ export function weighted(m: Machine, rows: number): void {
       m.copy(left, terms);
       m.steps(left, 1, () => {
         for (let vector = 0; vector < vectors; vector++)
-          m.load(value(vector), { word: here, offset: vector * m.lanes * 4 }, count);
+          m.read(value(vector), { word: here, offset: vector * m.lanes * STORED_BYTES[stored] }, stored, count);
         for (let row = 0; row < rows; row++) {
           m.broadcast(weight, { word: at, offset: row * ROW_PITCH });
           for (let vector = 0; vector < vectors; vector++) m.fma(sum(row, vector), weight, value(vector));
@@ -46,7 +46,7 @@ export function weighted(m: Machine, rows: number): void {
           m.store(sum(row, vector), { word: target, offset: vector * m.lanes * 4 }, count);
         m.add(target, toPitch);
       }
-      m.add(from, { bytes: numbers * 4 });
+      m.add(from, { bytes: numbers * STORED_BYTES[stored] });
       m.add(to, { bytes: numbers * 4 });
     });
   }

@@ -102,6 +102,7 @@ export class Calls {
     if (name === "dot4I8Packed")
       return { type: scalar("i32"), js: `R.${name}(${given(codes, 0).js},${given(codes, 1).js})` };
     if (name === "pack4xI8") return { type: scalar("u32"), js: `R.${name}(${given(codes, 0).js})` };
+    if (name === "unpack2x16float") return { type: vector("f32", 2), js: `R.${name}(${given(codes, 0).js})` };
     if (name === "any") return { type: scalar("bool"), js: `${given(codes, 0).js}.includes(true)` };
     if (name === "all") return { type: scalar("bool"), js: `!${given(codes, 0).js}.includes(false)` };
     if (name === "dot") return this.#dot(given(codes, 0), given(codes, 1));

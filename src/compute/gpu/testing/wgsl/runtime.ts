@@ -72,6 +72,8 @@ export const RUNTIME = {
     memory.writes(at, size, line);
     memory[view][at + index] = value;
   },
+  /** Two IEEE halves, the lower one first. */
+  unpack2x16float: (word: number): number[] => [widened(word & 0xffff), widened(word >>> 16)],
   atomicMax(memory: CheckedMemory, at: number, value: number): number {
     const old = memory.words[memory.changes(at)] ?? 0;
     memory.words[at] = Math.max(old, value);
@@ -79,3 +81,11 @@ export const RUNTIME = {
   },
   atomicLoad: (memory: CheckedMemory, at: number, line: number): number => memory.words[memory.reads(at, 1, line)] ?? 0,
 };
+
+function widened(half: number): number {
+  const [exponent, fraction] = [(half >> 10) & 31, half & 1023];
+  const sign = half >> 15 === 0 ? 1 : -1;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
