@@ -14,6 +14,7 @@ import {
   toggle,
 } from "../src/terminal/options/command.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
+import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
@@ -147,6 +148,7 @@ export const command = defineCommand({
       default: "keep",
     }),
     quantize: quantizeOption({ topic: "Model" }),
+    kvType: KV_TYPE_OPTION,
   },
   // What most people need; the rest is in --help-all.
   shown: [

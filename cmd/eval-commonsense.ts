@@ -15,6 +15,7 @@ import {
 } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import type { Progress } from "../src/terminal/progress.ts";
+import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 import { loadModel } from "../src/chat/load-model.ts";
 
 /** `randlora eval commonsense`. */
@@ -70,6 +71,7 @@ export const commonsenseCommand = defineCommand({
       min: 1,
       defaultText: "32",
     }),
+    kvType: KV_TYPE_OPTION,
     out: text({ short: "o", value: "FILE", topic: "Output", help: "file that each answer is written to as it comes" }),
     resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
     force: flag({ topic: "Output", help: "replace an existing FILE" }),
@@ -103,7 +105,7 @@ export const commonsenseCommand = defineCommand({
     const answers = [...(file?.answers ?? [])];
     const first = answers.length;
     if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);
-    await using model = await loadModel(location, { raw: true }, context);
+    await using model = await loadModel(location, { raw: true, kvType: options.kvType }, context);
     const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
     for (const line of [...model.notes, ...notes]) context.log.warn(line);
     const { decoder, tokenizer } = model;

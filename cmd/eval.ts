@@ -20,6 +20,7 @@ import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
 import { sayQuantized } from "../src/chat/load-model.ts";
+import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 import { readInput } from "../src/terminal/read-input.ts";
 
@@ -48,10 +49,11 @@ const perplexityCommand = defineCommand({
       help: "random generator of the bases, if the adapter does not record it",
     }),
     quantize: quantizeOption({ topic: "Model" }),
+    kvType: KV_TYPE_OPTION,
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
   async run({ model: argument }, options, context) {
-    const { file, context: asked, scale, generator, merged, quantize } = options;
+    const { file, context: asked, scale, generator, merged, quantize, kvType } = options;
     const { describeDefaultModel, findDefaultModel } = await import("../src/chat/default-model.ts");
     const { readRun } = await import("../src/models/folder/run.ts");
     if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
@@ -94,6 +96,7 @@ const perplexityCommand = defineCommand({
         generator,
         merged,
         quantize,
+        kvType,
         open: () => openDevice(device),
         context: size,
         onPasses: (passes) => {

@@ -10,6 +10,7 @@ import {
 } from "../src/terminal/options/command.ts";
 import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
+import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
@@ -115,6 +116,7 @@ export const command = defineCommand({
       default: 0.05,
     }),
     quantize: quantizeOption({ topic: "Model" }),
+    kvType: KV_TYPE_OPTION,
   },
   // What most people need; the rest is in --help-all.
   shown: [

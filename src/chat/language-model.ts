@@ -1,6 +1,6 @@
 import { RandloraError } from "../files/errors.ts";
 import type { Device } from "../compute/device/device.ts";
-import { type BlocksName, NAMED_BLOCKS } from "../compute/device/dtype.ts";
+import { type BlocksName, type KvName, NAMED_BLOCKS, NAMED_KV } from "../compute/device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import { checkIsOfTexts } from "../models/vision/index.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
@@ -28,6 +28,8 @@ export interface LanguageModelOptions {
   readonly dtype?: OutputDtype | undefined;
   /** `--quantize`: what the layers' weights are held in; adapters are then added in each pass instead of merged. */
   readonly quantize?: BlocksName | undefined;
+  /** `--kv-type`: what keys and values are held in. */
+  readonly kvType?: KvName | undefined;
   /** Told the bytes of weights as they are read. */
   readonly onProgress?: (read: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -63,7 +65,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   static async load({ location, templateFile, raw, onProgress, signal, ...options }: LanguageModelOptions) {
     const { folder, weights } = location;
-    const { dtype = "keep", quantize } = options;
+    const { dtype = "keep", quantize, kvType = "f32" } = options;
     const opening = openDevice(options.device);
     opening.catch(() => {}); // reported below, after the cheaper checks
     try {
@@ -76,6 +78,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
         weights,
         dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
         quantize: quantize && NAMED_BLOCKS[quantize],
+        kvDtype: NAMED_KV[kvType],
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });

@@ -1,5 +1,5 @@
 import { isatty } from "node:tty";
-import type { BlocksName } from "../compute/device/dtype.ts";
+import type { BlocksName, KvName } from "../compute/device/dtype.ts";
 import type { LanguageModel } from "./language-model.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
@@ -13,6 +13,7 @@ interface LoadFlags {
   readonly raw?: boolean | undefined;
   readonly dtype?: OutputDtype | undefined;
   readonly quantize?: BlocksName | undefined;
+  readonly kvType?: KvName | undefined;
 }
 
 /**
@@ -21,7 +22,7 @@ interface LoadFlags {
  */
 export async function loadModel(
   location: ModelLocation,
-  { chatTemplate: templateFile, raw, dtype, quantize }: LoadFlags,
+  { chatTemplate: templateFile, raw, dtype, quantize, kvType }: LoadFlags,
   context: Context,
 ): Promise<LanguageModel> {
   const { LanguageModel } = await import("./language-model.ts");
@@ -31,10 +32,15 @@ export async function loadModel(
     if (isatty(2)) bar.update(read, total);
   };
   const { device, signal } = context;
-  const held = { dtype, quantize };
+  const held = { dtype, quantize, kvType };
   const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
   bar[Symbol.dispose]();
   await sayQuantized(model.quantized, quantize, context);
+  const { formatBytes } = await import("../terminal/format.ts");
+  const { kvBytes } = await import("../models/decoder/cache/layer-cache.ts");
+  const { config, kvDtype } = model.decoder;
+  const bytes = formatBytes(kvBytes(config, 1024, kvDtype));
+  context.log.verbose(`KV cache: ${bytes} for 1,024 tokens in ${kvDtype.toLowerCase()}`);
   return model;
 }
 

@@ -56,6 +56,8 @@ export class Session implements Disposable {
     this.settings = settings;
     this.#conversation = new Conversation(system);
     this.#cache = writer.decoder.createCache();
+    // What `--memory` allows is taken now, so that nothing exists twice while it grows.
+    if (writer.decoder.gpu.memory.limit < Infinity && (settings.beams ?? 1) === 1) this.#cache.reserve(this.context);
   }
 
   get messages(): readonly ChatMessage[] {

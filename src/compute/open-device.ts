@@ -12,6 +12,8 @@ export interface DeviceOptions {
   readonly choice?: string | undefined;
   /** Of the CPU device: one for each core by default. */
   readonly threads?: number | undefined;
+  /** `--memory`: bytes that its buffers may take together. */
+  readonly memory?: number | undefined;
   /** Time every kernel. */
   readonly profile?: boolean | undefined;
   /** Told of each device that is opened. */
@@ -35,16 +37,17 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   return device;
 }
 
-async function open({ choice, threads, profile, onFault }: DeviceOptions): Promise<Device> {
-  if (choice !== undefined && !isCpu(choice)) return await Gpu.open({ choice, profile });
-  const gpu = choice === undefined ? await realGpu(profile) : undefined;
-  return gpu ?? (await CpuDevice.open({ threads, profile, onFault }));
+async function open({ choice, threads, onFault, ...options }: DeviceOptions): Promise<Device> {
+  const { memory, profile } = options;
+  if (choice !== undefined && !isCpu(choice)) return await Gpu.open({ choice, memory, profile });
+  const gpu = choice === undefined ? await realGpu({ memory, profile }) : undefined;
+  return gpu ?? (await CpuDevice.open({ threads, memory, profile, onFault }));
 }
 
 /** Nobody asked for a GPU, so a driver that fails is no more to them than one that is missing. */
-async function realGpu(profile: boolean | undefined): Promise<Gpu | undefined> {
+async function realGpu(options: Pick<DeviceOptions, "memory" | "profile">): Promise<Gpu | undefined> {
   try {
-    return await Gpu.openReal({ profile });
+    return await Gpu.openReal(options);
   } catch (thrown) {
     if (thrown instanceof RandloraError && thrown.code === "gpu") return undefined;
     throw thrown;

@@ -4,7 +4,8 @@ import { RandloraError } from "../../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./generate.ts";
 import { checkSampling, DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
-import { DecodeLoop } from "./decode-loop.ts";
+import { DecodeLoop, tooLarge } from "./decode-loop.ts";
+import { fittingPositions } from "./fitting-context.ts";
 import { SampledSequence, BeamSequence, type Sequence } from "./sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */
@@ -72,7 +73,8 @@ export async function generateBatch(
     );
   const longest = prompts.reduce((most, { length }) => Math.max(most, Math.min(length + maxTokens, context)), 1);
   const rows = batchSize * beams;
-  using loop = new DecodeLoop(decoder, { rows, positions: rows * inBlocks(longest) });
+  const { positions } = await fittingPositions(decoder, rows);
+  using loop = new DecodeLoop(decoder, { rows, positions: Math.min(rows * inBlocks(longest), positions) });
   let next = 0;
   let waiting: Sequence | undefined;
   for (;;) {
@@ -122,9 +124,4 @@ function sequenceOf(
 function checkCount(name: string, value: number): void {
   if (Number.isSafeInteger(value) && value > 0) return;
   throw new RandloraError("usage", `${name} is ${value}; it must be a whole number, 1 or more`);
-}
-
-function tooLarge({ positions, beams }: Sequence): RandloraError {
-  const message = `${beams} sequences of ${positions} tokens are more than this device can hold the keys of`;
-  return new RandloraError("memory", message, "take fewer beams, or shorter texts");
 }

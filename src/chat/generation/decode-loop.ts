@@ -1,3 +1,4 @@
+import { RandloraError } from "../../files/errors.ts";
 import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { sameAngles } from "../../models/blocks/rope-scaling.ts";
@@ -252,4 +253,10 @@ function commonLength({ ids, prefilled }: Slot, prompt: readonly number[]): numb
   let common = 0;
   while (common < most && ids[common] === prompt[common]) common++;
   return common;
+}
+
+/** What is said of a sequence that no empty cache has room for. */
+export function tooLarge({ positions, beams }: Sequence): RandloraError {
+  const message = `${beams} sequences of ${positions} tokens are more than this device can hold the keys of`;
+  return new RandloraError("memory", message, "take fewer beams, or shorter texts");
 }

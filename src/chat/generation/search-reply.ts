@@ -4,7 +4,8 @@ import { checkPrompt } from "./generate.ts";
 import type { Reply, ReplyOptions, Writer } from "./reply.ts";
 import { ReplyText } from "./reply-text.ts";
 import { BeamSequence } from "./sequence.ts";
-import { DecodeLoop } from "./decode-loop.ts";
+import { DecodeLoop, tooLarge } from "./decode-loop.ts";
+import { fittingPositions } from "./fitting-context.ts";
 
 /** How a reply is searched for. Nothing of it is shown before the search is over. */
 export interface SearchReplyOptions extends Pick<
@@ -43,8 +44,10 @@ export async function searchReply(
     onEnd: (found) => void (best = found),
     onFail: (reason) => void failures.push(reason),
   });
-  using loop = new DecodeLoop(decoder, { rows: beams, positions: beams * inBlocks(sequence.positions) });
-  await loop.begin(sequence);
+  const { positions } = await fittingPositions(decoder, beams);
+  const wanted = beams * inBlocks(sequence.positions);
+  using loop = new DecodeLoop(decoder, { rows: beams, positions: Math.min(wanted, positions) });
+  if (!(await loop.begin(sequence))) throw tooLarge(sequence);
   while (loop.size > 0) await loop.turn();
   const [failure] = failures;
   if (failures.length > 0 && (signal?.aborted !== true || failure !== signal.reason)) throw failure;

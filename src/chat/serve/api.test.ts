@@ -8,7 +8,7 @@ setDefaultTimeout(60_000);
 
 test("who is turned away at the last moment has a connection that times out, as everybody has", async () => {
   await using model = await loadStoriesModel();
-  await using engine = new Engine(model, { queueLength: 1, parallel: 1, context: 512 });
+  await using engine = new Engine(model, { queueLength: 1, parallel: 1, positions: 512 });
   const api = new Api({
     model,
     models: new ModelList("stories", new Map()),

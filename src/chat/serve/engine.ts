@@ -8,7 +8,6 @@ import {
   type PendingReply,
 } from "../generation/shared-reply.ts";
 import { DecodeLoop } from "../generation/decode-loop.ts";
-import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
@@ -35,8 +34,8 @@ export interface EngineOptions {
   readonly queueLength: number;
   /** Number of slots: sequences that are decoded at once. */
   readonly parallel: number;
-  /** Context length of a slot. */
-  readonly context: number;
+  /** Of keys and values, of all slots together. */
+  readonly positions: number;
 }
 
 /** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
@@ -75,8 +74,8 @@ export class Engine implements AsyncDisposable {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
-    const { parallel, context } = options;
-    this.#loop = new DecodeLoop(model.decoder, { rows: parallel, positions: parallel * inBlocks(context) });
+    const { parallel: rows, positions } = options;
+    this.#loop = new DecodeLoop(model.decoder, { rows, positions });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;

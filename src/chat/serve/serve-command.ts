@@ -1,5 +1,5 @@
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
-import type { BlocksName } from "../../compute/device/dtype.ts";
+import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
@@ -8,6 +8,7 @@ import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } from "../default-model.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
+import { fittingContext } from "../generation/fitting-context.ts";
 import { Engine } from "./engine.ts";
 import { ModelList } from "./models.ts";
 import { type NamedAdapter, nameOf, readNamedAdapters } from "./names.ts";
@@ -33,6 +34,7 @@ export interface ServeFlags {
   readonly topP: number;
   readonly minP: number;
   readonly quantize: BlocksName | undefined;
+  readonly kvType: KvName;
 }
 
 /** Serves a model and its adapters until a signal comes. @param named the model; undefined: the newest run or merged model here */
@@ -66,8 +68,10 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const raw = await withoutTemplate([{ name: preferred, source }, ...asked], model, options, context);
   const models = new ModelList(base, choices, { preferred, raw });
   const { generator, queueLength, parallel } = options;
-  const longest = options.context ?? model.decoder.config.contextLength;
-  await using engine = new Engine(model, { generator, queueLength, parallel, context: longest });
+  const fitting = await fittingContext(model.decoder, { asked: options.context, rows: parallel });
+  if (fitting.note !== undefined) context.log.warn(fitting.note);
+  const { context: longest, positions } = fitting;
+  await using engine = new Engine(model, { generator, queueLength, parallel, positions });
   await engine.rehearse();
   const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
   await using server = new ApiServer({

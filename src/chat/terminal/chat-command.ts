@@ -4,7 +4,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { brief } from "../../files/failure.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import type { BlocksName } from "../../compute/device/dtype.ts";
+import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import { localPath, refuseMissingModel } from "../../models/folder/local-path.ts";
 import { History, historyFile } from "../../terminal/editor/history.ts";
 import { RawTerminal } from "../../terminal/editor/raw-terminal.ts";
@@ -14,6 +14,7 @@ import { stdinBytes } from "../../terminal/read-input.ts";
 import { isDumb } from "../../terminal/style.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } from "../default-model.ts";
 import { CHAT_DEFAULTS } from "../generation/chat-defaults.ts";
+import { fittingContext } from "../generation/fitting-context.ts";
 import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
@@ -35,6 +36,7 @@ export interface ChatFlags extends Omit<SessionFlags, "raw"> {
   readonly generator: GeneratorName | undefined;
   readonly dtype: "keep" | "f32" | "f16" | "bf16";
   readonly quantize: BlocksName | undefined;
+  readonly kvType: KvName;
 }
 
 /** Gives one answer, or holds a conversation. @param named the model; undefined: the newest run or merged model here */
@@ -68,7 +70,13 @@ export async function chat(named: string | undefined, options: ChatFlags, contex
   }
   const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
   for (const line of [...model.notes, ...notes]) context.log.warn(line);
-  using session = await openSession(model, { ...options, raw }, context);
+  const fitting = await fittingContext(model.decoder, { asked: options.context, rows: options.beams });
+  if (fitting.note !== undefined) context.log.warn(fitting.note);
+  using session = await openSession(
+    model,
+    { ...options, raw, context: fitting.note === undefined ? options.context : fitting.context },
+    context,
+  );
   const loadSeconds = (performance.now() - started) / 1000;
   if (prompt === undefined) await converse(source, { session, model, adapters, generator, findAdapter }, context);
   else await answerOnce({ model, session, prompt, loadSeconds }, context);

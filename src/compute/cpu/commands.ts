@@ -25,11 +25,11 @@ export function copyCommand(from: Pointer, to: Pointer): CpuCommand {
   };
 }
 
-/** The begins of buffers as a command. */
-export function copyOfBegin({ from, to, size }: Copy): CpuCommand {
+/** A copy between buffers as a command. */
+export function copyBetween({ from, to, fromOffset = 0, toOffset = 0, size }: Copy): CpuCommand {
   return copyCommand(
-    { buffer: from, offset: 0, size, access: "read" },
-    { buffer: to, offset: 0, size, access: "write" },
+    { buffer: from, offset: fromOffset, size, access: "read" },
+    { buffer: to, offset: toOffset, size, access: "write" },
   );
 }
 

@@ -5,7 +5,7 @@ import type { ScratchSizes } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { CpuStaging, Staging } from "../device/staging.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { copyOfBegin, fillCommand } from "./commands.ts";
+import { copyBetween, fillCommand } from "./commands.ts";
 import { coreCount } from "./cores.ts";
 import { Crew, type CrewCode } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
@@ -21,6 +21,8 @@ import { CpuRecording } from "./recording.ts";
 export interface CpuOptions {
   /** Workers; by default one for each core. */
   readonly threads?: number | undefined;
+  /** `--memory`: bytes of buffers that may exist at once. */
+  readonly memory?: number | undefined;
   /** Time every command. */
   readonly profile?: boolean | undefined;
   /** The fastest by default, or what RANDLORA_CPU_CODE says. */
@@ -80,14 +82,14 @@ export class CpuDevice implements Device {
   /** What is read and written passes through these. */
   readonly #pool = new BytePool();
 
-  private constructor(shape: Shape, parts?: Parts) {
+  private constructor(shape: Shape, parts?: Parts, memory?: number) {
     this.#shape = shape;
     this.code = shape.code;
     this.staging = shape.code.native === undefined ? { kind: "cpu" } : { kind: "cpu", fma: true };
     this.#heaps = parts?.heaps;
     this.#crew = parts?.crew;
     this.#queue = parts?.queue;
-    this.memory = new CpuMemory(shape.mostBytes, this.#heaps);
+    this.memory = new CpuMemory(shape.mostBytes, this.#heaps, memory);
     const [processor] = cpus();
     this.info = {
       name: `CPU (${processor?.model.trim() ?? process.arch})`,
@@ -101,13 +103,8 @@ export class CpuDevice implements Device {
   }
 
   /** @throws RandloraError `gpu` where the processor lacks what the kernels need, `memory` */
-  static async open({
-    threads = coreCount(),
-    profile = false,
-    code,
-    onFault,
-    heaps: of,
-  }: CpuOptions = {}): Promise<CpuDevice> {
+  static async open(options: CpuOptions = {}): Promise<CpuDevice> {
+    const { threads = coreCount(), profile = false, code, onFault, heaps: of, memory } = options;
     try {
       const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_PITCH, ...of });
       const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
@@ -115,7 +112,7 @@ export class CpuDevice implements Device {
       if (crew.code.checked !== undefined) crew.code.checked.onFault = onFault;
       const queue = new Queue(heaps, crew, profile);
       const { mostBytes, mostTogether } = heaps;
-      return new CpuDevice({ threads, mostBytes, mostTogether, code: crew.code }, { heaps, crew, queue });
+      return new CpuDevice({ threads, mostBytes, mostTogether, code: crew.code }, { heaps, crew, queue }, memory);
     } catch (cause) {
       if (cause instanceof RandloraError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -166,7 +163,7 @@ export class CpuDevice implements Device {
   }
 
   copy(copies: readonly Copy[]): void {
-    this.#queue?.add(copies.filter(({ size }) => size > 0).map(copyOfBegin));
+    this.#queue?.add(copies.filter(({ size }) => size > 0).map(copyBetween));
   }
 
   clear(buffers: readonly DeviceBuffer[]): void {

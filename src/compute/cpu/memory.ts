@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
+import { overLimit } from "../device/memory-limit.ts";
 import { type Block, type Heaps, wholeLines } from "./heap.ts";
 
 /** A buffer in a heap; one of a device that only counts has no block. */
@@ -18,6 +19,7 @@ export function cpuBuffer(held: DeviceBuffer): CpuBuffer {
 /** Buffers in heaps. What is given back is there for others at once, so nothing is ever idle. */
 export class CpuMemory implements DeviceMemory {
   readonly idleBytes = 0;
+  readonly limit: number;
   readonly #mostBytes: number;
   readonly #heaps: Heaps | undefined;
   readonly #live = new Set<CpuBuffer>();
@@ -27,8 +29,10 @@ export class CpuMemory implements DeviceMemory {
   /**
    * @param mostBytes of one buffer
    * @param heaps undefined: buffers are only counted
+   * @param limit bytes that may exist at once
    */
-  constructor(mostBytes: number, heaps: Heaps | undefined) {
+  constructor(mostBytes: number, heaps: Heaps | undefined, limit = Infinity) {
+    this.limit = limit;
     this.#mostBytes = mostBytes;
     this.#heaps = heaps;
   }
@@ -55,6 +59,7 @@ export class CpuMemory implements DeviceMemory {
         "choose a GPU with --device (randlora doctor lists them)",
       );
     }
+    this.#refuseBeyond(label, size);
     const taken = this.#heaps?.take(label, size, heap === undefined ? {} : { heap });
     return this.#hold({ size, label, block: taken?.block, busy: taken?.busy ?? 0 });
   }
@@ -68,10 +73,15 @@ export class CpuMemory implements DeviceMemory {
       held.move();
       return buffers;
     }
+    this.#refuseBeyond(labels[0], labels.length * size);
     const { block, busy } = this.#heaps.take(labels.join(" and "), labels.length * each);
     return eachOf(labels, (label, index) => {
       return this.#hold({ size, label, block: { ...block, at: block.at + index * each, size: each }, busy });
     });
+  }
+
+  #refuseBeyond(label: string, bytes: number): void {
+    if (this.#liveBytes + bytes > this.limit) throw overLimit(label, bytes, this);
   }
 
   #hold(buffer: CpuBuffer): CpuBuffer {

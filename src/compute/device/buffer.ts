@@ -32,14 +32,16 @@ export interface Range {
  * at once, `peakLiveBytes` the most that ever were in use.
  */
 export interface DeviceMemory {
+  /** Bytes that may exist at once: `--memory`. Infinity: nobody said. */
+  readonly limit: number;
   readonly liveBytes: number;
   readonly idleBytes: number;
   readonly peakBytes: number;
   readonly peakLiveBytes: number;
   /**
    * A buffer of at least `size` bytes. Its content is undefined when it is reused.
-   * @throws RandloraError `memory` when the device cannot make a buffer of this size; one that is merely full may report
-   *   it when it is next waited for
+   * @throws RandloraError `memory` when the device cannot make a buffer of this size, or it would exceed the limit; a device
+   *   that is merely full may report it when it is next waited for
    */
   allocate(label: string, size: number): DeviceBuffer;
   /**

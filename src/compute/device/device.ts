@@ -53,10 +53,12 @@ export interface Recording {
   [Symbol.dispose](): void;
 }
 
-/** Bytes to be copied between buffers; the size is a multiple of 4. */
+/** Bytes to be copied between two buffers; the size and where they begin (at the begin by default) are multiples of 4. */
 export interface Copy {
   readonly from: DeviceBuffer;
   readonly to: DeviceBuffer;
+  readonly fromOffset?: number;
+  readonly toOffset?: number;
   readonly size: number;
 }
 
@@ -82,7 +84,7 @@ export interface Device {
   scratchBytes<F extends keyof ScratchSizes>(family: F, of: ScratchSizes[F]["of"]): ScratchSizes[F]["bytes"];
   /** Copies bytes into a buffer before whatever is sent from now on; an odd end is padded to 4 bytes with zeros. */
   write(target: DeviceBuffer, source: ArrayBufferView<ArrayBuffer>, offset?: number): void;
-  /** Copies the begins of buffers before whatever is sent from now on. */
+  /** Copies between buffers before whatever is sent from now on. */
   copy(copies: readonly Copy[]): void;
   /** Fills whole buffers with zero bytes before whatever is sent from now on. */
   clear(buffers: readonly DeviceBuffer[]): void;

@@ -132,6 +132,27 @@ test("within a known peak large buffers are kept, and only as many go as must ma
   expect([130 << 20, 140 << 20]).toContain(memory.idleBytes);
 });
 
+test("under --memory buffers are kept up to the limit, idle ones make room, and what exceeds it is refused", async () => {
+  using own = await Gpu.open({ memory: 200 << 20 });
+  const { memory } = own;
+  const take = (...sizes: number[]) => sizes.map((size) => memory.allocate("some", size << 20));
+  const first = take(80, 70);
+  expect(() => memory.allocate("more", 60 << 20)).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: "more: 63 MB are needed beside 157 MB in use, and --memory allows 210 MB",
+    }),
+  );
+  first.forEach((one) => memory.release(one));
+  expect(memory.idleBytes).toBe(150 << 20);
+  const second = take(90);
+  expect(memory.liveBytes + memory.idleBytes).toBeLessThanOrEqual(200 << 20);
+  second.forEach((one) => memory.release(one));
+  memory.restart();
+  expect(memory.limit).toBe(200 << 20);
+  expect(own.counting().memory.limit).toBe(Infinity);
+});
+
 test("idle buffers that were not used since the last look go", async () => {
   using own = await Gpu.open();
   const { memory } = own;

@@ -24,6 +24,12 @@ import { readRanges, writeBytes } from "./transfer.ts";
 
 export type { GpuInfo, GpuOptions } from "./request.ts";
 
+/** How a device of WebGPU is used. */
+interface OnDevice extends Pick<GpuOptions, "memory" | "profile"> {
+  /** Bytes that are bound at once, if less than it allows. */
+  readonly mostBytes?: number | undefined;
+}
+
 /**
  * An opened GPU: the device, its memory, its compiled kernels, and the first thing that went wrong on it.
  * One process opens one; `close` releases everything and lets the process end by itself.
@@ -44,7 +50,7 @@ export class Gpu implements Device, GpuContext {
 
   readonly #instance: GPU;
 
-  private constructor({ instance, device, info }: OpenedDevice, profile: boolean, mostBytes?: number) {
+  private constructor({ instance, device, info }: OpenedDevice, { profile, memory, mostBytes }: OnDevice = {}) {
     this.#instance = instance;
     this.device = device;
     this.info = info;
@@ -55,9 +61,10 @@ export class Gpu implements Device, GpuContext {
       device,
       (error) => this.#fail(error),
       (buffer) => this.bindGroups.drop(buffer),
+      memory,
     );
     this.pipelines = new PipelineCache(device);
-    this.profiler = profile && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
+    this.profiler = profile === true && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // Dawn would print it as well
       const { error } = event;
@@ -87,7 +94,7 @@ export class Gpu implements Device, GpuContext {
       const reason = said.length === 0 ? "" : ` (${said.map((line) => line.replace(/^\w+: /, "")).join("; ")})`;
       throw new RandloraError("gpu", `no GPU and no software GPU was found${reason}`, DRIVER_HINT);
     }
-    return new Gpu(result, options.profile === true);
+    return new Gpu(result, options);
   }
 
   /**
@@ -95,15 +102,15 @@ export class Gpu implements Device, GpuContext {
    * @returns undefined where there are CPU drivers at most
    * @throws RandloraError `gpu` when its driver fails
    */
-  static async openReal({ profile }: Pick<GpuOptions, "profile"> = {}): Promise<Gpu | undefined> {
+  static async openReal(options: Pick<GpuOptions, "memory" | "profile"> = {}): Promise<Gpu | undefined> {
     if (!mayHaveGpu()) return undefined;
-    const { result } = await catchNativeLog(() => requestDevice({ isReal: true, profile }));
-    return result === undefined ? undefined : new Gpu(result, profile === true);
+    const { result } = await catchNativeLog(() => requestDevice({ isReal: true, profile: options.profile }));
+    return result === undefined ? undefined : new Gpu(result, options);
   }
 
-  /** A GPU on a device of WebGPU that is opened already. @param mostBytes that are bound at once, if less than it allows */
-  static on(opened: OpenedDevice, mostBytes?: number): Gpu {
-    return new Gpu(opened, false, mostBytes);
+  /** A GPU on a device of WebGPU that is opened already. */
+  static on(opened: OpenedDevice, options?: Omit<OnDevice, "profile">): Gpu {
+    return new Gpu(opened, options);
   }
 
   counting(): Gpu {
@@ -146,7 +153,8 @@ export class Gpu implements Device, GpuContext {
 
   copy(copies: readonly Copy[]): void {
     const stream = new Stream(this);
-    for (const { from, to, size } of copies) stream.copy(from, 0, to, 0, size);
+    for (const { from, to, fromOffset = 0, toOffset = 0, size } of copies)
+      stream.copy(from, fromOffset, to, toOffset, size);
     stream.submit();
   }
 

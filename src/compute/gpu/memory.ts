@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { type Buffers, type DeviceBuffer, type DeviceMemory, eachOf, type Labels } from "../device/buffer.ts";
+import { overLimit } from "../device/memory-limit.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
@@ -44,6 +45,7 @@ export class GpuMemory implements DeviceMemory {
   readonly #device: GPUDevice;
   readonly #fail: (error: RandloraError) => void;
   readonly #onDestroy: (buffer: GPUBuffer) => void;
+  readonly limit: number;
   readonly #idle = {
     storage: new Map<number, IdleBuffer[]>(),
     uniforms: new Map<number, IdleBuffer[]>(),
@@ -56,15 +58,22 @@ export class GpuMemory implements DeviceMemory {
   #peakBytes = 0;
   #peakLiveBytes = 0;
   /** Bytes of live and idle buffers beyond which idle ones make room. */
-  #ceiling = Infinity;
+  #ceiling: number;
   /** Calls of `dropUnused` so far. */
   #round = 0;
 
   /**
    * @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them
    * @param onDestroy is told of each buffer that is destroyed
+   * @param limit bytes that may exist at once
    */
-  constructor(device: GPUDevice, fail: (error: RandloraError) => void, onDestroy: (buffer: GPUBuffer) => void) {
+  constructor(
+    device: GPUDevice,
+    fail: (error: RandloraError) => void,
+    onDestroy: (buffer: GPUBuffer) => void,
+    limit = Infinity,
+  ) {
+    this.limit = this.#ceiling = limit;
     this.#device = device;
     this.#fail = fail;
     this.#onDestroy = onDestroy;
@@ -102,6 +111,7 @@ export class GpuMemory implements DeviceMemory {
         "choose another GPU with --device",
       );
     }
+    if (this.#liveBytes + padded > this.limit) throw overLimit(label, padded, this);
     const buffer = this.#take(padded, kind) ?? this.#create(label, padded, kind);
     this.#live.set(buffer, kind);
     this.#liveBytes += padded;
@@ -146,12 +156,12 @@ export class GpuMemory implements DeviceMemory {
   }
 
   stayWithinPeak(): void {
-    this.#ceiling = this.#peakLiveBytes;
+    this.#ceiling = Math.min(this.#peakLiveBytes, this.limit);
     this.trim();
   }
 
   restart(): void {
-    this.#ceiling = Infinity;
+    this.#ceiling = this.limit;
     this.trim();
     this.#peakBytes = this.#peakLiveBytes = this.#liveBytes;
   }

@@ -20,6 +20,8 @@ export interface GpuOptions {
   readonly choice?: string | undefined;
   /** A CPU that plays a GPU does not count. */
   readonly isReal?: boolean | undefined;
+  /** `--memory`: bytes of buffers that may exist at once. */
+  readonly memory?: number | undefined;
   /** Time every dispatch with timestamp queries. */
   readonly profile?: boolean | undefined;
   /**

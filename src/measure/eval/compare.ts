@@ -1,4 +1,4 @@
-import { type BlocksName, NAMED_BLOCKS } from "../../compute/device/dtype.ts";
+import { type BlocksName, type KvName, NAMED_BLOCKS, NAMED_KV } from "../../compute/device/dtype.ts";
 import type { Device, KernelTime } from "../../compute/device/device.ts";
 import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
@@ -36,6 +36,8 @@ export interface ComparisonOptions {
   readonly merged: boolean;
   /** `--quantize`: what the layers' weights are held in. */
   readonly quantize?: BlocksName | undefined;
+  /** `--kv-type`: what keys and values are held in. */
+  readonly kvType?: KvName | undefined;
   /** Opens the GPU, once the adapter has been found to fit. */
   readonly open: () => Promise<Device>;
   /** Tokens of a window, and what each begins with: as `perplexity` has them. */
@@ -54,8 +56,8 @@ export interface ComparisonOptions {
  * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
-  const { location, adapter, generator, merged, quantize, open, context, beginning, onPasses, onTokens, signal } =
-    options;
+  const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
+  const { beginning, onPasses, onTokens, signal } = options;
   const { folder, weights } = location;
   const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
   const touched = new Set(changes.map(({ name }) => name));
@@ -66,6 +68,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   using decoder = await Decoder.load(gpu, folder, {
     weights,
     quantize: quantize && NAMED_BLOCKS[quantize],
+    kvDtype: NAMED_KV[kvType],
     dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
     ...(signal === undefined ? {} : { signal }),
   });

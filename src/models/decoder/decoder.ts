@@ -1,9 +1,11 @@
 import type { Device } from "../../compute/device/device.ts";
+import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
+import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { loadConfig } from "./architectures/index.ts";
@@ -13,29 +15,12 @@ import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
 import { TokenPass } from "./cache/token-pass.ts";
-import { DecoderWeights, type WeightOptions } from "./weights.ts";
+import { refuseLargeWeights } from "./weight-limit.ts";
+import type { LoadOptions, PrefillOptions } from "./options.ts";
+import { DecoderWeights } from "./weights.ts";
 
 /** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
 const PREFILL_BLOCK = 512;
-
-export interface LoadOptions {
-  /** The index.json or .safetensors file to read instead of the folder's own. */
-  readonly weights?: string | undefined;
-  /** How matrices are held; see {@link WeightOptions}. */
-  readonly dtype?: WeightOptions["dtype"];
-  readonly quantize?: WeightOptions["quantize"];
-  /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
-  readonly onProgress?: (read: number, total: number) => void;
-  readonly signal?: AbortSignal;
-}
-
-export interface PrefillOptions {
-  /** Tokens of one pass. */
-  readonly block?: number;
-  /** Tokens of the whole sequence, where more of it is to come: RoPE that depends on the length goes by it. */
-  readonly sequenceLength?: number;
-  readonly signal?: AbortSignal;
-}
 
 /** The k best next tokens, best first. */
 export interface TopTokens {
@@ -48,12 +33,15 @@ export class Decoder {
   readonly gpu: Device;
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
+  /** What keys and values are held in. */
+  readonly kvDtype: KvDtype;
   /** How projections are computed. What a cache holds of other ones must be forgotten when it is changed. */
   linears: Linears = PLAIN_LINEARS;
   readonly #run: Run;
 
-  private constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights) {
+  private constructor(gpu: Device, config: DecoderConfig, weights: DecoderWeights, kvDtype: KvDtype) {
     this.gpu = gpu;
+    this.kvDtype = kvDtype;
     this.config = config;
     this.weights = weights;
     this.#run = new Run(gpu);
@@ -64,10 +52,12 @@ export class Decoder {
    * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
    */
   static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
-    const { onProgress, signal, dtype, quantize } = options;
+    const { onProgress, signal, dtype, quantize, kvDtype = "F32" } = options;
     const config = await loadConfig(folder);
     await using checkpoint = await Checkpoint.open(options.weights ?? folder);
-    const decoder = new Decoder(gpu, config, DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize }));
+    refuseLargeWeights(gpu, checkpoint, config, { dtype, quantize });
+    const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });
+    const decoder = new Decoder(gpu, config, weights, kvDtype);
     try {
       const compiled = decoder.#rehearse();
       let read = 0;
@@ -83,9 +73,16 @@ export class Decoder {
     return decoder;
   }
 
+  /** The same on a device that computes nothing: what is done with it leaves in its memory what that takes here, without weights. */
+  counting(): Decoder {
+    const counting = new Decoder(this.gpu.counting(), this.config, this.weights, this.kvDtype);
+    counting.linears = this.linears;
+    return counting;
+  }
+
   /** An empty cache; the caller releases it. */
   createCache(): KvCache {
-    return new KvCache(this.gpu, this.config);
+    return new KvCache(this.gpu, this.config, this.kvDtype);
   }
 
   /**
@@ -165,7 +162,7 @@ export class Decoder {
     const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
     try {
       await run.submit();
-      return await this.gpu.readWith([rangeOf(logits)], async ([bytes]) => new Float32Array(copyOf(bytes)));
+      return await readRows(this.gpu, logits, 0, 1);
     } finally {
       this.#release([logits]);
     }

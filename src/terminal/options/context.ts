@@ -25,7 +25,7 @@ export interface Context {
   readonly columns: number;
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP: clean up and return or throw; the exit status is set for you. */
   readonly signal: AbortSignal;
-  /** What is computed on, and how: `--device`, `--threads`, `--profile`. */
+  /** What is computed on, and how: `--device`, `--threads`, `--memory`, `--profile`. */
   readonly device: DeviceOptions;
   readonly json: boolean;
   readonly quiet: boolean;

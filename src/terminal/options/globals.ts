@@ -1,4 +1,4 @@
-import { flag, integer, text } from "./option.ts";
+import { bytes, flag, integer, text } from "./option.ts";
 
 const topic = "Everywhere";
 
@@ -18,6 +18,12 @@ export const GLOBAL_OPTIONS = {
     value: "N",
     help: "number of threads of the CPU device; results do not depend on it",
     defaultText: "one for each fast core",
+  }),
+  memory: bytes({
+    topic,
+    value: "LIMIT",
+    help: "most memory that the device's buffers may take, such as 8GB; what would take more is computed with less, or refused",
+    defaultText: "what the machine has; of a GPU's own memory nothing is known",
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),
   quiet: flag({ topic, short: "q", help: "show no progress and no notes, only warnings and errors" }),

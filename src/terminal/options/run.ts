@@ -130,7 +130,7 @@ function settleGlobals(given: Given, host: Host, files: readonly ConfigLayer[]):
 }
 
 function createContext(globals: Globals, host: Host): Context {
-  const { json, quiet, verbose, device: choice, threads, profile } = globals;
+  const { json, quiet, verbose, device: choice, threads, memory, profile } = globals;
   const { stdout, screen } = host;
   let answered = false;
   const write = (text: string): void => {
@@ -155,6 +155,7 @@ function createContext(globals: Globals, host: Host): Context {
     device: {
       choice,
       threads,
+      memory,
       profile,
       onOpen: ({ name, driver }) => log.verbose(`device: ${name}, ${driver}`),
       onFault: (fault) => log.verbose(`not used: ${fault}`),

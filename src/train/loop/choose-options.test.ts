@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { machineMemory } from "../../compute/device/machine-memory.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import { chooseOptions, otherResults, refuseBeyondMachine, stagingName, stagingOf } from "./choose-options.ts";
+import { chooseOptions, otherResults, stagingName, stagingOf } from "./choose-options.ts";
 import { ModelSource } from "../text/model.ts";
 import { inputFor, settingsFor, writeTexts } from "../testing/runs.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
@@ -107,20 +106,4 @@ test("a resumed run is told when its results will differ: on the CPU device wher
   expect(otherResults(gpu, began("a", "1.0", "workgroup"))).toBeUndefined();
   expect(otherResults(gpu, began("a", "1.1", "workgroup"))).toContain("driver 1.0");
   expect(otherResults(gpu, began("b", "1.0", "workgroup"))).toContain("the run began on b; on a");
-});
-
-test("what the machine cannot hold is refused on a device that has no memory of its own", async () => {
-  using gpu = await openTestDevice();
-  const own = { info: { ...gpu.info, software: false } };
-  const shared = { info: { ...gpu.info, software: true } };
-  const { total } = machineMemory();
-  expect(() => refuseBeyondMachine(shared, total, "shorter texts")).not.toThrow();
-  expect(() => refuseBeyondMachine(own, 2 * total, "shorter texts")).not.toThrow();
-  expect(() => refuseBeyondMachine(shared, 35.9e9, "shorter texts", 25e9)).toThrow(
-    expect.objectContaining({
-      code: "memory",
-      message: "about 35900 MB of memory are needed, and this machine has 25000 MB",
-      hint: "give a smaller rank or shorter texts, or choose a GPU with --device",
-    }),
-  );
 });

@@ -3,6 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
+import { freeBytes, megabytes } from "../../compute/device/memory-limit.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../../adapters/training/method.ts";
 import type { SavedState } from "../../models/folder/run-states.ts";
@@ -31,7 +32,7 @@ const SAVINGS = [
  * Staging, activation checkpointing and the method's own choices. A resumed run has those of its beginning as far as they
  * decide about bits: all but checkpointing, which is on where the run had it, where the settings ask for it, and, as other
  * ways to save memory, where the estimate exceeds what is left.
- * @param free bytes, known only of software GPUs: theirs are the machine's
+ * @param free bytes, as far as they are known
  * @throws RandloraError `usage` for a micro-batch of more tokens than the GPU takes at once; `memory` for a tensor that is
  *   too large for it; `format` where the state does not fit the model
  */
@@ -41,7 +42,7 @@ export async function chooseOptions<Batch>(
   plan: RunPlan<Batch>,
   began: SavedState | undefined,
   warn: (line: string) => void,
-  free = gpu.info.software ? machineMemory().free : Infinity,
+  free = freeBytes(gpu),
 ): Promise<Chosen> {
   const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
   refuseTooManyTokens(gpu, source, plan);
@@ -77,28 +78,11 @@ export async function chooseOptions<Batch>(
   while (chosen.bytes > free) {
     const less = await chosen.cheaper();
     if (less === undefined) break;
-    const [needed, left] = [chosen.bytes, free].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
+    const [needed, left] = [chosen.bytes, free].map(megabytes);
     warn(`about ${needed} would be needed and ${left} are free: ${less.how}`);
     ({ chosen } = less);
   }
   return chosen;
-}
-
-/**
- * Refuses what this machine cannot hold where the device has no memory of its own: such a run would not fail, but be killed.
- * @param smaller what takes less, for the hint
- * @throws RandloraError `memory`
- */
-export function refuseBeyondMachine(
-  { info }: Pick<Device, "info">,
-  bytes: number,
-  smaller: string,
-  total = machineMemory().total,
-): void {
-  if (!info.software || bytes <= total) return;
-  const [needed, there] = [bytes, total].map((size) => `${Math.round(size / 1e6)} MB`);
-  const cause = `about ${needed} of memory are needed, and this machine has ${there}`;
-  throw new RandloraError("memory", cause, `give a smaller rank or ${smaller}, or choose a GPU with --device`);
 }
 
 /** Kernels give each token a workgroup, or a row of them. */

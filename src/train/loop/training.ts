@@ -1,9 +1,10 @@
 import { join } from "node:path";
+import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { type Chosen, chooseOptions, otherResults, stagingName, refuseBeyondMachine } from "./choose-options.ts";
+import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
 import type { MethodChoices } from "../../adapters/training/method.ts";
@@ -13,6 +14,7 @@ import { notesOfWarmup } from "../settings/schedule.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { loadParameters, removeState } from "../run/state.ts";
 import { hintOfFullDevice } from "./full-device.ts";
+import { refuseTooLarge } from "./too-large.ts";
 import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
 import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
 import { train } from "./train.ts";
@@ -76,7 +78,7 @@ export class Training<Batch> {
         if (other !== undefined) this.#observer.warn(other);
         // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
         chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
-        refuseBeyondMachine(gpu, chosen.bytes, this.#source.smaller);
+        refuseTooLarge(gpu, chosen.bytes, await this.#smaller(gpu, chosen));
       }
       try {
         return await this.#attempt(gpu, chosen, signal);
@@ -95,6 +97,21 @@ export class Training<Batch> {
         if (this.#state === undefined) await removeState(join(this.#input.folder.states, "step-0"));
       }
     }
+  }
+
+  /** What takes less memory; under `--memory` what of it suffices. */
+  async #smaller(gpu: Device, { bytes }: Chosen): Promise<string> {
+    const { settings, subject } = this.#input;
+    const { smaller } = this.#source;
+    if (bytes <= gpu.memory.limit) return smaller;
+    const quantized = settings.quantize === null && settings.adapter !== null ? ", or --quantize q4" : "";
+    for (let batchSize = Math.floor(settings.batchSize / 2); batchSize >= 1; batchSize = Math.floor(batchSize / 2)) {
+      const plan = subject.plan({ ...settings, batchSize });
+      const less = await chooseOptions(gpu, this.#source, plan, this.#state, () => {});
+      if (less.bytes > gpu.memory.limit) continue;
+      return `${smaller} (--batch-size ${batchSize} takes about ${megabytes(less.bytes)})${quantized}`;
+    }
+    return `${smaller}${quantized}`;
   }
 
   async #attempt(gpu: Device, { options, place, bytes }: Chosen, signal: AbortSignal): Promise<TrainResult> {

@@ -1,3 +1,4 @@
+import { inBlocks } from "../../../models/decoder/cache/slot-pool.ts";
 import { join } from "node:path";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import OpenAI from "openai";
@@ -36,7 +37,7 @@ export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageMo
 export function serveStories(model: LanguageModel, options: TestServerOptions = {}): TestServer {
   const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, list, ...rest } = options;
   const context = rest.prompts?.context ?? model.decoder.config.contextLength;
-  const engine = new Engine(model, { queueLength, parallel, context });
+  const engine = new Engine(model, { queueLength, parallel, positions: parallel * inBlocks(context) });
   const failures: unknown[] = [];
   const server = new ApiServer({
     host: "127.0.0.1",

@@ -34,5 +34,5 @@ export async function openTestDevice({ limits }: { readonly limits?: "guaranteed
   if (isCpu) return CpuDevice.open({ threads: 2 });
   if (limits !== "small") return Gpu.open({ limits });
   const opened = await requestDevice({ limits: "guaranteed" });
-  return opened === undefined ? Gpu.open() : Gpu.on(opened, SMALL_BINDING);
+  return opened === undefined ? Gpu.open() : Gpu.on(opened, { mostBytes: SMALL_BINDING });
 }

@@ -15,7 +15,7 @@ import { SlotPool } from "./slot-pool.ts";
 /** Tokens of a pass over a prompt; all such passes take the device's way for many rows. */
 export const PROMPT_BLOCK = 512;
 /** Passes that are kept recorded, each for another number of sequences. */
-const MOST_PASSES = 4;
+export const MOST_PASSES = 4;
 
 /** A sequence that goes on with a token, and what is to be known of the one after it. */
 export interface BatchToken extends NextToken {
@@ -54,7 +54,7 @@ export class Batch implements Disposable {
    */
   constructor(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
     const { gpu: device, config, weights } = decoder;
-    this.pool = new SlotPool(device, config, positions);
+    this.pool = new SlotPool(device, config, positions, decoder.kvDtype);
     const linears = () => decoder.linears;
     this.#parts = { device, config, weights, linears, pool: this.pool, rowsAtMost: rows };
     this.#run = new Run(device);

@@ -1,4 +1,5 @@
 import type { Device } from "../../../compute/device/device.ts";
+import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
 import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
@@ -17,12 +18,13 @@ export interface RecordedPass extends Disposable {
 }
 
 /**
- * Keys and values of the tokens so far: per layer two matrices (positions, kv heads · head size) in F32. It grows as
- * it is filled, and knows which tokens it holds.
+ * Keys and values of the tokens so far: per layer two matrices (positions, kv heads · head size). It grows as it is filled,
+ * and knows which tokens it holds.
  */
 export class KvCache {
   readonly #gpu: Device;
   readonly #width: number;
+  readonly #dtype: KvDtype;
   readonly #ropes: DecoderConfig["ropes"];
   #layers: readonly LayerCache[];
   #capacity = 0;
@@ -30,8 +32,9 @@ export class KvCache {
   #longest = 0;
   #tokenPass: { readonly linears: Linears; readonly pass: RecordedPass } | undefined;
 
-  constructor(gpu: Device, config: DecoderConfig) {
+  constructor(gpu: Device, config: DecoderConfig, dtype: KvDtype = "F32") {
     this.#gpu = gpu;
+    this.#dtype = dtype;
     this.#width = config.kvHeads * config.headSize;
     this.#ropes = config.ropes;
     this.#layers = config.layers.map(() => this.#allocate(0));
@@ -104,7 +107,8 @@ export class KvCache {
     while (common < most && this.#ids[common] === ids[common]) common++;
     this.truncate(common);
     const needed = inSteps(ids.length);
-    if (this.#capacity > MOST_SPARE * needed) this.#resize(needed);
+    // What `--memory` allows was taken at the beginning, so that nothing exists twice while it grows.
+    if (this.#gpu.memory.limit === Infinity && this.#capacity > MOST_SPARE * needed) this.#resize(needed);
     return common;
   }
 
@@ -134,7 +138,7 @@ export class KvCache {
       throw thrown;
     }
     if (this.length > 0) {
-      const size = tensorBytes([this.length, this.#width], "F32");
+      const size = tensorBytes([this.length, this.#width], this.#dtype);
       const copies = moved.flatMap(({ keys, values }, index) => {
         const from = old[index];
         if (from === undefined) return [];
@@ -151,7 +155,7 @@ export class KvCache {
   }
 
   #allocate(positions: number): LayerCache {
-    return allocateLayer(this.#gpu.memory, positions, this.#width);
+    return allocateLayer(this.#gpu.memory, positions, this.#width, this.#dtype);
   }
 
   #forgetPass(): void {

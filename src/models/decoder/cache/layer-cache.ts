@@ -1,20 +1,27 @@
 import type { DeviceMemory } from "../../../compute/device/device.ts";
+import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import type { DecoderConfig } from "../config.ts";
 
-/** One layer's keys and values, (rows, kv heads · head size) each, in F32. */
+/** One layer's keys and values, (rows, kv heads · head size) each. */
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
+}
+
+/** Bytes of keys and values of so many positions, of all layers. */
+export function kvBytes({ layers, kvHeads, headSize }: DecoderConfig, positions: number, dtype: KvDtype): number {
+  return 2 * layers.length * tensorBytes([positions, kvHeads * headSize], dtype);
 }
 
 /**
  * Room for so many rows; what is in it is undefined.
  * @throws RandloraError `memory`, where the device says so at once
  */
-export function allocateLayer(memory: DeviceMemory, rows: number, width: number): LayerCache {
+export function allocateLayer(memory: DeviceMemory, rows: number, width: number, dtype: KvDtype): LayerCache {
   const shape = [rows, width] as const;
-  const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, "F32"));
-  return { keys: tensorIn(keys, shape, "F32"), values: tensorIn(values, shape, "F32") };
+  const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, dtype));
+  return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
 }
 
 /** Gives both matrices back. */

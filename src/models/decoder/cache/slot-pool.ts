@@ -1,10 +1,9 @@
 import type { Device } from "../../../compute/device/device.ts";
+import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { RandloraError } from "../../../files/errors.ts";
-import { ELEMENTWISE } from "../../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../../compute/tensor/elementwise.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { sliceRows, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
+import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
 import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
 import { Slot } from "./slot.ts";
@@ -20,7 +19,7 @@ const MOST_SPARE = 4;
 const COPIED_AT_ONCE = 16_384;
 
 /**
- * Keys and values of several sequences: for each layer two matrices (rows, kv heads · head size) in F32, of which every
+ * Keys and values of several sequences: for each layer two matrices (rows, kv heads · head size), of which every
  * slot has some consecutive ones. A slot is promised how far it may grow, and takes what it needs; the matrices are as
  * large as what is taken.
  */
@@ -29,6 +28,7 @@ export class SlotPool implements Disposable {
   readonly most: number;
   readonly #device: Device;
   readonly #width: number;
+  readonly #dtype: KvDtype;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
   #layers: LayerCache[];
@@ -36,14 +36,17 @@ export class SlotPool implements Disposable {
   #version = 0;
 
   /** @param positions of all slots together at most; fewer where a matrix of so many rows could not be bound */
-  constructor(device: Device, config: DecoderConfig, positions: number) {
+  constructor(device: Device, config: DecoderConfig, positions: number, dtype: KvDtype = "F32") {
+    this.#dtype = dtype;
     this.#device = device;
     this.#width = config.kvHeads * config.headSize;
     this.#run = new Run(device);
     const { maxBindingSize, maxBufferSize } = device.limits;
-    const bound = Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, this.#width], "F32"));
+    const bound = Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, this.#width], dtype));
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
-    this.#layers = config.layers.map(() => this.#allocate(0));
+    // Under `--memory` all of it is taken now, so that nothing exists twice while it grows.
+    this.#rows = device.memory.limit === Infinity ? 0 : this.most;
+    this.#layers = config.layers.map(() => this.#allocate(this.#rows));
   }
 
   /** Changes when the matrices do: what was recorded on them is void. */
@@ -97,7 +100,8 @@ export class SlotPool implements Disposable {
     const wanted = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
     if (slot.capacity === 0) {
       const needed = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, wanted);
-      const start = this.#rows > MOST_SPARE * needed ? undefined : this.#gap(wanted);
+      const isSpare = this.#device.memory.limit === Infinity && this.#rows > MOST_SPARE * needed;
+      const start = isSpare ? undefined : this.#gap(wanted);
       if (start !== undefined) Object.assign(slot, { start, capacity: wanted });
       else await this.#layOut(slot, wanted);
     } else if (this.#isFree(slot.start + slot.capacity, slot.start + wanted)) slot.capacity = wanted;
@@ -148,7 +152,7 @@ export class SlotPool implements Disposable {
       );
     const [from, to] = [rows("from", 0), rows("to", 1)];
     for (const { keys, values } of this.#layers) {
-      for (const matrix of [keys, values]) {
+      for (const matrix of [keys, values].map(asWords)) {
         const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
         run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
         run.release(y);
@@ -191,10 +195,10 @@ export class SlotPool implements Disposable {
     let moved = 0;
     try {
       // A layer at a time: the memory of one exists twice, not that of all.
-      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
+      for (; moved < this.#layers.length; moved++) this.#move(moved, rows, before, after);
     } catch (thrown) {
       // The layers that have moved go back, into what they left: others' texts go on.
-      while (moved > 0) await this.#move(--moved, this.#rows, after, before);
+      while (moved > 0) this.#move(--moved, this.#rows, after, before);
       throw thrown;
     }
     for (const [slot, start] of after) Object.assign(slot, { start, capacity: capacityOf(slot) });
@@ -202,28 +206,26 @@ export class SlotPool implements Disposable {
   }
 
   /** Moves what slots hold of a layer to new matrices of so many rows. */
-  async #move(
-    index: number,
-    rows: number,
-    before: ReadonlyMap<Slot, number>,
-    after: ReadonlyMap<Slot, number>,
-  ): Promise<void> {
+  #move(index: number, rows: number, before: ReadonlyMap<Slot, number>, after: ReadonlyMap<Slot, number>): void {
     const old = this.layer(index);
     const moved = this.#allocate(rows);
-    for (const [slot, from] of before) {
-      if (slot.length === 0) continue;
-      for (const name of ["keys", "values"] as const) {
-        const to = sliceRows(moved[name], after.get(slot) ?? 0, slot.length);
-        recordElementwise(this.#run, ELEMENTWISE.copy, sliceRows(old[name], from, slot.length), undefined, to);
-      }
-    }
-    await this.#run.submit();
+    const rowBytes = tensorBytes([1, this.#width], this.#dtype);
+    const copies = [...before].flatMap(([slot, from]) =>
+      (["keys", "values"] as const).map((name) => ({
+        from: old[name].buffer,
+        to: moved[name].buffer,
+        fromOffset: from * rowBytes,
+        toOffset: (after.get(slot) ?? 0) * rowBytes,
+        size: slot.length * rowBytes,
+      })),
+    );
+    this.#device.copy(copies.filter(({ size }) => size > 0));
     this.#layers[index] = moved;
     this.#free(old);
   }
 
   #allocate(rows: number): LayerCache {
-    return allocateLayer(this.#device.memory, rows, this.#width);
+    return allocateLayer(this.#device.memory, rows, this.#width, this.#dtype);
   }
 
   #free(layer: LayerCache): void {

@@ -1,0 +1,70 @@
+import { expect, test } from "bun:test";
+import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { CpuDevice } from "../../compute/cpu/cpu.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { generateBatch } from "./batch.ts";
+import { fittingContext } from "./fitting-context.ts";
+
+const THREADS = 2;
+/** Bytes that the weights take, and what a model of this size is given beside them. */
+const [WEIGHTS, BESIDE] = await (async () => {
+  using device = await CpuDevice.open({ threads: THREADS });
+  using decoder = await Decoder.load(device, STORIES);
+  return [decoder.weights.bytes, 12e6] as const;
+})();
+
+test("without --memory a context is as long as it is asked for, and nothing is counted", async () => {
+  using device = await CpuDevice.open({ threads: THREADS });
+  using decoder = await Decoder.load(device, STORIES);
+  const { contextLength: context } = decoder.config;
+  const fits = await fittingContext(decoder, { asked: undefined, rows: 3 });
+  expect(fits).toEqual({ context, positions: 3 * context, note: undefined });
+  expect(await fittingContext(decoder, { asked: 1e6, rows: 1 })).toMatchObject({ context: 1e6 });
+});
+
+test("under --memory a context that was asked for and does not fit is refused with the one that does, which never exceeds it", async () => {
+  const [{ ids: prompt, greedy_ids: greedy }] = await expectedStories();
+  const limit = WEIGHTS + BESIDE;
+  const found: Record<string, number> = {};
+  for (const kvDtype of ["F32", "F16"] as const) {
+    using device = await CpuDevice.open({ threads: THREADS, memory: limit });
+    using decoder = await Decoder.load(device, STORIES, { kvDtype });
+    const refused: unknown = await fittingContext(decoder, { asked: 1e6, rows: 2 }).catch((error: unknown) => error);
+    if (!(refused instanceof RandloraError)) throw new Error("not refused");
+    expect(refused.code).toBe("memory");
+    expect(refused.message).toMatch(/^keys and values of 1000000 tokens take \d+ MB beside \d+ MB .*--memory allows/);
+    expect(refused.hint.includes("--kv-type f16 takes half")).toBe(kvDtype === "F32");
+    const asked = Number(/--context (\d+) fits/.exec(refused.hint)?.[1]);
+    const { positions, context, note } = await fittingContext(decoder, { asked, rows: 2 });
+    expect([context, note]).toEqual([asked, undefined]);
+    found[kvDtype] = positions;
+    const answers: (readonly number[])[] = [];
+    const options = { maxTokens: 20, stopTokens: new Set<number>(), batchSize: 2, context };
+    await generateBatch(decoder, [prompt, prompt, prompt], options, ({ tokens }) => void answers.push(tokens));
+    expect(answers).toEqual([1, 2, 3].map(() => greedy.slice(0, 20)));
+    expect(device.memory.peakBytes).toBeLessThanOrEqual(limit);
+  }
+  expect(found["F16"]).toBeGreaterThan(1.9 * (found["F32"] ?? 0));
+});
+
+test("the model's own context is cut to what fits, and that is told", async () => {
+  using device = await CpuDevice.open({ threads: THREADS, memory: WEIGHTS + BESIDE });
+  using decoder = await Decoder.load(device, STORIES);
+  const long = Object.assign(Object.create(decoder) as Decoder, {
+    config: { ...decoder.config, contextLength: 2 ** 20 },
+  });
+  const { context, note } = await fittingContext(long, { asked: undefined, rows: 1 });
+  expect(context).toBeLessThan(2 ** 20);
+  expect(note).toStartWith(`the context ends at ${context} tokens: keys and values of 1048576 tokens take`);
+});
+
+test("weights that --memory leaves no room for are refused before they are read, with the format that fits", async () => {
+  using device = await CpuDevice.open({ threads: THREADS, memory: WEIGHTS - 1 });
+  await expect(Decoder.load(device, STORIES)).rejects.toMatchObject({
+    code: "memory",
+    message: expect.stringMatching(/^the weights take .* MB, and --memory allows .* MB$/),
+    hint: expect.stringMatching(/^give --quantize q8, which takes .* MB, or raise --memory$/),
+  });
+  expect(device.memory.liveBytes).toBe(0);
+});

@@ -1,0 +1,78 @@
+import { megabytes } from "../../compute/device/memory-limit.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { Batch, MOST_PASSES, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
+import { kvBytes } from "../../models/decoder/cache/layer-cache.ts";
+import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+
+/** Part of what `--memory` allows that is left for adapters that are merged later. */
+const KEPT = 1 / 16;
+
+/** What is asked of a context. */
+interface Wanted {
+  /** `--context`; undefined: the model's own. */
+  readonly asked: number | undefined;
+  /** Sequences that are decoded together. */
+  readonly rows: number;
+}
+
+/** Positions of one sequence, and of the keys and values of all of them. */
+export interface FittingContext {
+  readonly context: number;
+  readonly positions: number;
+  /** What the user should know: it is shorter than the model's own. */
+  readonly note: string | undefined;
+}
+
+/**
+ * As long a context as `--memory` leaves room for beside the weights, which are loaded, and the largest pass.
+ * @throws RandloraError `memory` where that is less than was asked for, or than any prompt takes
+ */
+export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted): Promise<FittingContext> {
+  const context = asked ?? decoder.config.contextLength;
+  const { limit } = decoder.gpu.memory;
+  const wanted = rows * inBlocks(context);
+  const { positions, taken } = await fittingPositions(decoder, rows);
+  if (positions >= inBlocks(context)) return { context, positions: Math.min(wanted, positions), note: undefined };
+  const [needed, beside, most] = [kvBytes(decoder.config, inBlocks(context), decoder.kvDtype), taken, limit].map(
+    megabytes,
+  );
+  const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights and activations, and --memory allows ${most}`;
+  const halves = decoder.kvDtype === "F32" ? "--kv-type f16 takes half, " : "";
+  const hint = positions > 0 ? `--context ${positions} fits` : "--quantize q4 leaves more";
+  if (asked !== undefined || positions <= 0) {
+    throw new RandloraError("memory", cause, `${hint}, ${halves}or raise --memory`);
+  }
+  return { context: positions, positions, note: `the context ends at ${positions} tokens: ${cause}` };
+}
+
+/** How many positions of keys and values `--memory` leaves room for. */
+interface FittingPositions {
+  /** In whole blocks; Infinity: nobody said. */
+  readonly positions: number;
+  /** Bytes of what is there and of the largest pass. */
+  readonly taken: number;
+}
+
+/** @param rows sequences that are decoded together */
+export async function fittingPositions(decoder: Decoder, rows: number): Promise<FittingPositions> {
+  const { limit, liveBytes } = decoder.gpu.memory;
+  if (limit === Infinity) return { positions: Infinity, taken: 0 };
+  const taken = liveBytes + limit * KEPT + (await passBytes(decoder, rows));
+  const blocks = Math.floor((limit - taken) / kvBytes(decoder.config, inBlocks(1), decoder.kvDtype));
+  return { positions: Math.max(0, blocks) * inBlocks(1), taken };
+}
+
+/** Bytes of the largest pass, without keys and values. */
+async function passBytes(decoder: Decoder, rows: number): Promise<number> {
+  const counting = decoder.counting();
+  using batch = new Batch(counting, { rows, positions: inBlocks(PROMPT_BLOCK) + rows * inBlocks(1) });
+  const slots = Array.from({ length: rows }, (_, row) => batch.pool.acquire(row === 0 ? PROMPT_BLOCK + 1 : 1));
+  const wanted = { id: 0, top: 1, all: true, lse: true };
+  const tokens = slots.flatMap((slot) => (slot === undefined ? [] : [{ slot, ...wanted }]));
+  const prompt = Array.from({ length: PROMPT_BLOCK }, () => 0);
+  if (slots[0] !== undefined) await batch.prefill(slots[0], prompt, PROMPT_BLOCK);
+  // Passes over several numbers of sequences stay recorded.
+  for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.step(tokens.slice(0, count));
+  return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;
+}

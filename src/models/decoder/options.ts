@@ -1,0 +1,22 @@
+import type { KvDtype } from "../../compute/device/dtype.ts";
+import type { WeightOptions } from "./weights.ts";
+
+/** How a decoder is loaded. */
+export interface LoadOptions extends Pick<WeightOptions, "dtype" | "quantize"> {
+  /** The index.json or .safetensors file to read instead of the folder's own. */
+  readonly weights?: string | undefined;
+  /** What keys and values are held in; F32 by default. */
+  readonly kvDtype?: KvDtype | undefined;
+  /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How a prompt is taken. */
+export interface PrefillOptions {
+  /** Tokens of one pass. */
+  readonly block?: number;
+  /** Tokens of the whole sequence, where more of it is to come: RoPE that depends on the length goes by it. */
+  readonly sequenceLength?: number;
+  readonly signal?: AbortSignal;
+}
