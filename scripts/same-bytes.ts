@@ -13,7 +13,7 @@ import { CASES, type Case, type Inputs, type Served } from "./same-bytes-cases.t
 
 const ROOT = join(import.meta.dir, "..");
 /** Numbers of a report that no two runs share, and those that say how, not what, was computed. */
-const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu|^id$|^created$/i;
+const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu|^id$|^created$|^time$/i;
 /** Files that hold what was computed; a run's state holds more than that, and the resumed run, which needs it, is compared. */
 const RESULTS = new Bun.Glob("**/*.{safetensors,jsonl,json}");
 const NO_RESULT = /\/state\/|(^|\/)(run|compare)\.json$/;
