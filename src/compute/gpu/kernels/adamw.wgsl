@@ -1,20 +1,7 @@
 // One step of AdamW on flat arrays of numbers, as torch.optim.AdamW's _single_tensor_adam takes it, operation by
 // operation. Gradients are scaled first (clipping) and zero afterwards: the next step adds to them.
 
-struct Parameters {
-  vectors: u32, // of 4 numbers, from the bindings' begins
-  per_row: u32, // workgroups along x
-  keep: f32, // 1 − lr · weight decay
-  mean_weight: f32, // 1 − β₁
-  square_keep: f32, // β₂
-  square_weight: f32, // 1 − β₂
-  correction: f32, // √(1 − β₂ᵗ)
-  epsilon: f32,
-  step_size: f32, // lr / (1 − β₁ᵗ)
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read_write> value: array<vec4<f32>>;

@@ -6,24 +6,24 @@ import type { Pairing } from "../../device/pairing.ts";
 import { productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("basis-gradient", basisGradientText);
+/** Parameters of basis-gradient.wgsl. */
+export const basisGradientParameters = uniformStruct({
+  rows: "u32", // of dŜ: n·r
+  cols: "u32", // m
+  terms: "u32", // tokens, or rows of B̂
+  sliceTiles: "u32", // tiles of rows in a slice
+  p: "place", // vectors of 4 before the first element, and from row to row
+  q: "place",
+  bases: "u32", // n
+  rank: "u32", // r
+  aPitch: "u32", // vectors
+  gamma: "place", // vectors
+  lambda: "place", // elements
+});
+
+const family = kernelFamily("basis-gradient", basisGradientText, basisGradientParameters);
 
 /** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
 export function basisGradientKernel(pairing: Pairing, left: KernelDtype | "TERNARY"): KernelSource {
   return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions("terms", "terms") });
 }
-
-/** Parameters: see basis-gradient.wgsl. */
-export const basisGradientParameters = uniformStruct({
-  rows: "u32",
-  cols: "u32",
-  terms: "u32",
-  sliceTiles: "u32",
-  p: "place",
-  q: "place",
-  bases: "u32",
-  rank: "u32",
-  aPitch: "u32",
-  gamma: "place",
-  lambda: "place",
-});

@@ -10,24 +10,7 @@
 // y of the tiles of rows: dγ of the slice in `gamma_parts` (slice, n, cols), dλ of the block in `lambda_parts`
 // (block, rows). partial-sums.wgsl adds both up, in a fixed order. product.wgsl has the sums.
 
-struct Parameters {
-  rows: u32, // of dŜ: n·r
-  cols: u32, // m
-  terms: u32, // tokens, or rows of B̂
-  slice_tiles: u32, // tiles of rows in a slice
-  p_at: u32, // vectors of 4 before the first element, and from row to row
-  p_pitch: u32,
-  q_at: u32,
-  q_pitch: u32,
-  bases: u32, // n
-  rank: u32, // r
-  a_pitch: u32, // vectors
-  gamma_at: u32, // vectors
-  gamma_pitch: u32,
-  lambda_at: u32, // elements
-  lambda_pitch: u32,
-  pad: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "p", BINDING = 1

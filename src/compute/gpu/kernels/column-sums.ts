@@ -2,20 +2,20 @@ import columnSumsText from "./column-sums.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
+/** Parameters of column-sums.wgsl. */
+export const columnSumsParameters = uniformStruct({
+  width: "u32", // vectors of 4 in a segment
+  rows: "u32", // with segments counted as rows
+  segments: "u32", // in a row of a and b
+  block: "u32", // rows of a block, at most 256
+  product: "u32", // 1: b and factor are read, 2: b alone
+  a: "place", // vectors before the first element, and from row to row
+  b: "place",
+  y: "place",
+});
+
 /** Vectors of 4 columns that one workgroup handles. */
 export const COLUMN_SUMS_WIDTH = 64;
 
 /** Sums down the columns of blocks of rows. */
-export const COLUMN_SUMS_KERNEL = kernelFamily("column-sums", columnSumsText)({});
-
-/** Parameters: see column-sums.wgsl. */
-export const columnSumsParameters = uniformStruct({
-  width: "u32",
-  rows: "u32",
-  segments: "u32",
-  block: "u32",
-  product: "u32",
-  a: "place",
-  b: "place",
-  y: "place",
-});
+export const COLUMN_SUMS_KERNEL = kernelFamily("column-sums", columnSumsText, columnSumsParameters)({});

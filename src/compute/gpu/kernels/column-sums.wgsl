@@ -1,19 +1,6 @@
 // y[block, c] = Σ of a[t, c], of a[t, c] · b[t, c] · factor[t], or of a[t, c] · b[t, c], over the rows t of a block. A row may consist of
 // segments, which are then rows of their own. One thread handles one vector of 4 columns of one block.
-struct Parameters {
-  width: u32, // vectors of 4 in a segment
-  rows: u32, // with segments counted as rows
-  segments: u32, // in a row of a and b
-  block: u32, // rows of a block, at most 256
-  product: u32, // 1: b and factor are read, 2: b alone
-  a_at: u32, // vectors before the first element, and from row to row
-  a_pitch: u32,
-  b_at: u32,
-  b_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  pad: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;

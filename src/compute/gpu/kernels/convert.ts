@@ -5,7 +5,23 @@ import convertText from "./convert.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("convert", convertText);
+/** Parameters of convert.wgsl. */
+export const convertParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  width: "u32", // vectors of 4 in a row of y
+  first: "u32", // elements of drawn rows before the first one
+  x: "place", // as matrix.wgsl counts
+  y: "place", // vectors before the first element, and from row to row
+  rowsY: "u32", // rows of workgroups along y; the rest goes along z
+  scalesAt: "u32",
+  key: "vec2u", // these for what is drawn: draw.wgsl
+  stream: "u32",
+  threshold: "u32",
+  dense: "flag",
+});
+
+const family = kernelFamily("convert", convertText, convertParameters);
 
 /** Codes, or nothing that is stored? */
 function isBasis(format: MatrixFormat): boolean {
@@ -27,19 +43,3 @@ export function convertKernel(from: MatrixFormat, to: "f32" | Unpacked): KernelS
   const [DENSE, TARGET] = to === "units" ? ["philox_units", "bf16"] : ["philox_dense", to];
   return family({ DTYPE: from, TARGET, VECTORS: vectorsOf(from), BASIS: isBasis(from) ? 1 : 0, DENSE });
 }
-
-/** Parameters: see convert.wgsl. */
-export const convertParameters = uniformStruct({
-  rows: "u32",
-  cols: "u32",
-  width: "u32",
-  first: "u32",
-  x: "place",
-  y: "place",
-  rowsY: "u32",
-  scalesAt: "u32",
-  key: "vec2u",
-  stream: "u32",
-  threshold: "u32",
-  dense: "flag",
-});

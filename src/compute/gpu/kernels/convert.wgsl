@@ -2,23 +2,7 @@
 // Columns beyond the last, up to whole vectors of y's rows, become zero.
 #use dtype
 
-struct Parameters {
-  rows: u32,
-  cols: u32,
-  width: u32, // vectors of 4 in a row of y
-  first: u32, // elements of drawn rows before the first one
-  x_at: u32, // as matrix.wgsl counts
-  x_pitch: u32,
-  y_at: u32, // vectors before the first element, and from row to row
-  y_pitch: u32,
-  rows_y: u32, // rows of workgroups along y; the rest goes along z
-  scales_at: u32,
-  key: vec2<u32>, // these for what is drawn: draw.wgsl
-  stream: u32,
-  threshold: u32,
-  dense: u32,
-  pad: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "x", BINDING = 1, SCALES = 3, STREAM = "p.stream"

@@ -6,7 +6,29 @@ import { kernelFamily } from "./family.ts";
 import { productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("delta", deltaText, { store: storeText });
+/** Parameters of delta.wgsl. */
+export const deltaParameters = uniformStruct({
+  rows: "u32", // of this dispatch
+  cols: "u32",
+  terms: "u32", // n·r
+  fastCount: "u32", // n (peft) or r (paper)
+  firstRow: "u32", // of this dispatch, in a transposed target
+  firstCol: "u32", // in A, γ and a plain target
+  b: "place", // as matrix.wgsl counts
+  a: "place",
+  gammaPitch: "u32", // vectors of 4
+  targetPitch: "u32",
+  transposed: "flag", // B̂'s rows run along the target's columns
+  accumulate: "flag", // the target is added to, not assigned
+  scale: "f32",
+  targetAt: "u32", // elements before the first, a multiple of 4
+  key: "vec2u", // these for what is drawn: draw.wgsl
+  threshold: "u32",
+  dense: "flag",
+  dropped: "u32",
+});
+
+const family = kernelFamily("delta", deltaText, deltaParameters, { store: storeText });
 
 /**
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
@@ -20,25 +42,3 @@ export function deltaKernel({ a, b, pairing }: DeltaVariant): KernelSource {
     ...productDefinitions("rows", "terms"),
   });
 }
-
-/** Parameters: see delta.wgsl. */
-export const deltaParameters = uniformStruct({
-  rows: "u32",
-  cols: "u32",
-  terms: "u32",
-  fastCount: "u32",
-  firstRow: "u32",
-  firstCol: "u32",
-  b: "place",
-  a: "place",
-  gammaPitch: "u32",
-  targetPitch: "u32",
-  transposed: "flag",
-  accumulate: "flag",
-  scale: "f32",
-  targetAt: "u32",
-  key: "vec2u",
-  threshold: "u32",
-  dense: "flag",
-  dropped: "u32",
-});

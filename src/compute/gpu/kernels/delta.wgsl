@@ -10,31 +10,7 @@
 //
 // The left operand is B̂, each term times its λ, the right one A∘γ. product.wgsl has the sums.
 
-struct Parameters {
-  rows: u32, // of this dispatch
-  cols: u32,
-  terms: u32, // n·r
-  fast_count: u32, // n (peft) or r (paper)
-  first_row: u32, // of this dispatch, in a transposed target
-  first_col: u32, // in A, γ and a plain target
-  b_at: u32, // as matrix.wgsl counts
-  b_pitch: u32,
-  a_at: u32,
-  a_pitch: u32,
-  gamma_pitch: u32, // vectors of 4
-  target_pitch: u32,
-  transposed: u32, // B̂'s rows run along the target's columns
-  accumulate: u32, // the target is added to, not assigned
-  scale: f32,
-  target_at: u32, // elements before the first, a multiple of 4
-  key: vec2<u32>, // these for what is drawn: draw.wgsl
-  threshold: u32,
-  dense: u32,
-  dropped: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "b", DTYPE = STORAGE_B, BINDING = 1, STREAM = "1u", DENSE = "on_grid"

@@ -2,19 +2,19 @@ import dropoutText from "./dropout.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-/** Elements of a row that one workgroup handles. */
-export const DROPOUT_WIDTH = 512;
-/** Zeroes elements at random, by counter. */
-export const DROPOUT_KERNEL = kernelFamily("dropout", dropoutText)({});
-
-/** Parameters: see dropout.wgsl. */
+/** Parameters of dropout.wgsl. */
 export const dropoutParameters = uniformStruct({
-  width: "u32",
-  threshold: "u32",
+  width: "u32", // vectors of 4 in a row
+  threshold: "u32", // of 65536
   key: "vec2u",
   stream: "vec2u",
   scale: "f32",
-  accumulate: "flag",
-  x: "place",
+  accumulate: "flag", // 1: y is added to
+  x: "place", // vectors before the first element, and from row to row
   y: "place",
 });
+
+/** Elements of a row that one workgroup handles. */
+export const DROPOUT_WIDTH = 512;
+/** Zeroes elements at random, by counter. */
+export const DROPOUT_KERNEL = kernelFamily("dropout", dropoutText, dropoutParameters)({});

@@ -1,18 +1,7 @@
 // y = x · scale where a bit is drawn for it, else 0 (+ y). Element (row, col) is kept when 16 bits of Philox reach the
 // threshold: half col % 2 of word (col % 8) / 2 of philox4x32_10((col / 8, row, stream), key). src/compute/random/dropout.ts
 // draws the same bits.
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  threshold: u32, // of 65536
-  key: vec2<u32>,
-  stream: vec2<u32>,
-  scale: f32,
-  accumulate: u32, // 1: y is added to
-  x_at: u32, // vectors before the first element, and from row to row
-  x_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

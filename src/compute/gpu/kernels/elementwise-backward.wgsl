@@ -1,24 +1,6 @@
 // The gradients of elementwise.wgsl that are more than copies: y = f(a), or y = f(a) · b. Both results are regions of
 // one buffer, as gate and up of a joined projection are.
-struct Parameters {
-  kind: u32,
-  outputs: u32, // bit 0: by a, bit 1: by b
-  width: u32, // vectors of 4 in a row
-  cap: f32,
-  // vectors before the first element, and from row to row
-  a_at: u32,
-  a_pitch: u32,
-  b_at: u32,
-  b_pitch: u32,
-  g_at: u32,
-  g_pitch: u32,
-  da_at: u32,
-  da_pitch: u32,
-  db_at: u32,
-  db_pitch: u32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>; // of the soft cap: y

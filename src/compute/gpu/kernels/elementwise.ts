@@ -3,21 +3,13 @@ import elementwiseText from "./elementwise.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("elementwise", elementwiseText);
-
-/** y = f(a, b), element by element. */
-export const ELEMENTWISE_KERNEL = family({});
-/** Vectors of 4 elements that one workgroup handles. */
-export const ELEMENTWISE_WIDTH = 64;
-/** The gradients of activations, gated ones and the soft cap. */
-export const ELEMENTWISE_BACKWARD_KERNEL = kernelFamily("elementwise-backward", backwardText)({});
-
-/** Parameters: see elementwise-backward.wgsl. */
+/** Parameters of elementwise-backward.wgsl. */
 export const elementwiseBackwardParameters = uniformStruct({
   kind: "u32",
-  outputs: "u32",
-  width: "u32",
+  outputs: "u32", // bit 0: by a, bit 1: by b
+  width: "u32", // vectors of 4 in a row
   cap: "f32",
+  // vectors before the first element, and from row to row
   a: "place",
   b: "place",
   g: "place",
@@ -25,13 +17,26 @@ export const elementwiseBackwardParameters = uniformStruct({
   db: "place",
 });
 
-/** Parameters: see elementwise.wgsl. */
+/** Parameters of elementwise.wgsl. */
 export const elementwiseParameters = uniformStruct({
   kind: "u32",
   rows: "u32",
-  width: "u32",
-  a: "place",
+  width: "u32", // vectors of 4 in a row
+  a: "place", // vectors before the first element, and from row to row
   b: "place",
   y: "place",
   cap: "f32",
 });
+
+const family = kernelFamily("elementwise", elementwiseText, elementwiseParameters);
+
+/** y = f(a, b), element by element. */
+export const ELEMENTWISE_KERNEL = family({});
+/** Vectors of 4 elements that one workgroup handles. */
+export const ELEMENTWISE_WIDTH = 64;
+/** The gradients of activations, gated ones and the soft cap. */
+export const ELEMENTWISE_BACKWARD_KERNEL = kernelFamily(
+  "elementwise-backward",
+  backwardText,
+  elementwiseBackwardParameters,
+)({});

@@ -1,18 +1,5 @@
 // y = f(a, b), element by element over rows of vectors. One kernel serves every f: the choice is a uniform.
-struct Parameters {
-  kind: u32,
-  rows: u32,
-  width: u32, // vectors of 4 in a row
-  a_at: u32, // vectors before the first element, and from row to row
-  a_pitch: u32,
-  b_at: u32,
-  b_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  cap: f32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;

@@ -2,20 +2,7 @@
 //   PASS "link": links[t] = (the next position with the id of t, or none; 1 when no position before t has it)
 //   PASS "sum":  the first position of an id adds up the gradients of all its positions, in ascending order, and
 //                adds them to the row of the table's gradient.
-struct Parameters {
-  tokens: u32,
-  width: u32, // vectors of 4 in a row
-  first: u32, // id of the first bound row, and the number of bound rows
-  count: u32,
-  table_at: u32, // vectors before the first bound row, and from row to row
-  table_pitch: u32,
-  ids_at: u32, // elements; a multiple of 4
-  dy_at: u32,
-  dy_pitch: u32,
-  scale: f32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 const NONE = 0xffffffffu;

@@ -5,8 +5,32 @@ import backwardText from "./embedding-backward.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("embedding", embeddingText);
-const backward = kernelFamily("embedding-backward", backwardText);
+/** Parameters of embedding-backward.wgsl. */
+export const embeddingBackwardParameters = uniformStruct({
+  tokens: "u32",
+  width: "u32", // vectors of 4 in a row
+  first: "u32", // id of the first bound row, and the number of bound rows
+  count: "u32",
+  table: "place", // vectors before the first bound row, and from row to row
+  idsAt: "u32", // elements; a multiple of 4
+  dy: "place",
+  scale: "f32",
+});
+
+/** Parameters of embedding.wgsl. */
+export const embeddingParameters = uniformStruct({
+  rows: "u32",
+  width: "u32", // vectors of 4 in a row
+  first: "u32", // id of the first bound row, and the number of bound rows
+  count: "u32",
+  table: "place", // vectors before the first bound row, and from row to row
+  idsAt: "u32",
+  y: "place",
+  scale: "f32",
+});
+
+const family = kernelFamily("embedding", embeddingText, embeddingParameters);
+const backward = kernelFamily("embedding-backward", backwardText, embeddingBackwardParameters);
 
 /** Gathers rows of a table by token id. */
 export function embeddingKernel(dtype: KernelDtype): KernelSource {
@@ -15,27 +39,3 @@ export function embeddingKernel(dtype: KernelDtype): KernelSource {
 
 /** Links the positions of each id, and sums gradients along the links. */
 export const EMBEDDING_BACKWARD_KERNELS = { link: backward({ PASS: "link" }), sum: backward({ PASS: "sum" }) } as const;
-
-/** Parameters: see embedding-backward.wgsl. */
-export const embeddingBackwardParameters = uniformStruct({
-  tokens: "u32",
-  width: "u32",
-  first: "u32",
-  count: "u32",
-  table: "place",
-  idsAt: "u32",
-  dy: "place",
-  scale: "f32",
-});
-
-/** Parameters: see embedding.wgsl. */
-export const embeddingParameters = uniformStruct({
-  rows: "u32",
-  width: "u32",
-  first: "u32",
-  count: "u32",
-  table: "place",
-  idsAt: "u32",
-  y: "place",
-  scale: "f32",
-});

@@ -1,18 +1,5 @@
 // y[row] = table[id[row]] · scale, for those ids whose rows are bound (a large table is bound in blocks of rows).
-struct Parameters {
-  rows: u32,
-  width: u32, // vectors of 4 in a row
-  first: u32, // id of the first bound row, and the number of bound rows
-  count: u32,
-  table_at: u32, // vectors before the first bound row, and from row to row
-  table_pitch: u32,
-  ids_at: u32,
-  y_at: u32,
-  y_pitch: u32,
-  scale: f32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include matrix, NAME = "table", BINDING = 1

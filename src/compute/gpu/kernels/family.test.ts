@@ -12,7 +12,7 @@ test("a variant is expanded once, whoever asks for it again", () => {
 });
 
 test("a family has includes of its own beside those of all, and a key for each variant", () => {
-  const family = kernelFamily("test", "#include own\n#include safe_tanh", { own: "const n = ${N};" });
+  const family = kernelFamily("test", "#include own\n#include safe_tanh", undefined, { own: "const n = ${N};" });
   const [one, two] = [family({ N: 1 }), family({ N: 2 })];
   expect([one.key, two.key]).toEqual(["test/1", "test/2"]);
   expect(two.code).toStartWith("const n = 2;\n");

@@ -21,6 +21,7 @@ import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import ternaryText from "./ternary.wgsl" with { type: "text" };
 import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
+import { declaration, type UniformMembers } from "./parameters.ts";
 import { type Definitions, expandTemplate } from "./template.ts";
 
 /** Whole numbers as constants of WGSL: of `hasBias: 1`, `const HAS_BIAS = 1u;`. */
@@ -64,19 +65,22 @@ const INCLUDES = {
 /**
  * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
  * mean equal code.
+ * @param parameters whose struct `#include parameters` is; left out where the text has it
  * @param includes what `#include` finds in this family alone
  */
 export function kernelFamily(
   name: string,
   text: string,
+  parameters?: { readonly members: UniformMembers },
   includes: Definitions = {},
 ): (definitions: Definitions) => KernelSource {
   const known = new Map<string, KernelSource>();
+  const all = { ...INCLUDES, ...(parameters && { parameters: declaration(parameters.members) }), ...includes };
   return (definitions) => {
     const key = [name, ...Object.values(definitions)].join("/");
     let source = known.get(key);
     if (source === undefined) {
-      source = { key, code: expandTemplate(text, definitions, { ...INCLUDES, ...includes }) };
+      source = { key, code: expandTemplate(text, definitions, all) };
       known.set(key, source);
     }
     return source;

@@ -2,16 +2,16 @@ import { kernelFamily } from "./family.ts";
 import fillText from "./fill.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("fill", fillText);
+/** Parameters of fill.wgsl. */
+export const fillParameters = uniformStruct({
+  rows: "u32",
+  width: "u32", // vectors of 4 in a row
+  y: "place", // vectors before the first element, and from row to row
+  value: "f32",
+  rowsY: "u32", // workgroups along y
+});
+
+const family = kernelFamily("fill", fillText, fillParameters);
 
 /** Sets rows to one value. */
 export const FILL_KERNEL = family({});
-
-/** Parameters: see fill.wgsl. */
-export const fillParameters = uniformStruct({
-  rows: "u32",
-  width: "u32",
-  y: "place",
-  value: "f32",
-  rowsY: "u32",
-});

@@ -1,14 +1,5 @@
 // Rows of vectors set to one value. Rows are counted over y and z, because a table has more than one axis may hold.
-struct Parameters {
-  rows: u32,
-  width: u32, // vectors of 4 in a row
-  y_at: u32, // vectors before the first element, and from row to row
-  y_pitch: u32,
-  value: f32,
-  rows_y: u32, // workgroups along y
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;

@@ -3,16 +3,7 @@
 
 #include dtype
 
-struct Parameters {
-  cols: u32,
-  width: u32, // vectors of 4 in a row
-  vectors: u32, // in all rows
-  pitch: u32, // elements from row to row
-  flags: u32,
-  source_dtype: u32, // of W
-  target_dtype: u32,
-  per_row: u32, // workgroups along x
-}
+#include parameters
 
 #include constants
 

@@ -1,22 +1,5 @@
 // What both forms of a product of matrices have: their parameters, and what becomes of the sums. The operands are theirs.
-struct Parameters {
-  rows: u32, // of y
-  cols: u32, // of y, in this block of b
-  terms: u32,
-  flags: u32,
-  a_at: u32, // vectors of 4 before the first element, and from row to row
-  a_pitch: u32,
-  b_at: u32, // the same, as matrix.wgsl counts
-  b_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  bias_at: u32,
-  residual_at: u32,
-  residual_pitch: u32,
-  scale: f32,
-  scales_at: u32,
-  a_scales_pitch: u32, // of what is rounded, scales from row to row
-}
+#include parameters
 
 #include constants
 

@@ -7,6 +7,22 @@ import gemmText from "./gemm.wgsl" with { type: "text" };
 import { type Along, productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
+/** Parameters of gemm-operands.wgsl. */
+export const gemmParameters = uniformStruct({
+  rows: "u32", // of y
+  cols: "u32", // of y, in this block of b
+  terms: "u32",
+  flags: "u32",
+  a: "place", // vectors of 4 before the first element, and from row to row
+  b: "place", // the same, as matrix.wgsl counts
+  y: "place",
+  biasAt: "u32",
+  residual: "place",
+  scale: "f32",
+  scalesAt: "u32",
+  aScalesPitch: "u32", // of what is rounded, scales from row to row
+});
+
 /** Flags of one dispatch; `accumulate`: y is added to, not assigned. */
 export const GEMM_FLAGS = { hasBias: 1, hasResidual: 2, accumulate: 4 } as const;
 
@@ -17,8 +33,8 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
   TN: ["terms", "terms"],
 };
 
-const family = kernelFamily("gemm", gemmText, { constants: constants(GEMM_FLAGS) });
-const integer = kernelFamily("gemm-integer", integerText, { constants: constants(GEMM_FLAGS) });
+const family = kernelFamily("gemm", gemmText, gemmParameters, { constants: constants(GEMM_FLAGS) });
+const integer = kernelFamily("gemm-integer", integerText, gemmParameters, { constants: constants(GEMM_FLAGS) });
 
 /** The product of two matrices, the second stored as `dtype`. */
 export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
@@ -29,19 +45,3 @@ export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): Ke
 export function integerGemmKernel(dtype: BlockDtype): KernelSource {
   return integer({ DTYPE: dtype });
 }
-
-/** Parameters: see gemm-operands.wgsl. */
-export const gemmParameters = uniformStruct({
-  rows: "u32",
-  cols: "u32",
-  terms: "u32",
-  flags: "u32",
-  a: "place",
-  b: "place",
-  y: "place",
-  biasAt: "u32",
-  residual: "place",
-  scale: "f32",
-  scalesAt: "u32",
-  aScalesPitch: "u32",
-});

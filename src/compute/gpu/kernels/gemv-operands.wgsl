@@ -4,36 +4,7 @@
 //   "joined"  the same of x + norm(branch), which the first workgroup stores
 // The root is known when all of x has been read, so sums are of x · (offset + weight), and are scaled at last.
 // GATED: the rows of W behind the first `cols` are a second half, of the same columns of y = f(first) · second.
-struct Parameters {
-  cols: u32, // of this block of W's rows
-  terms: u32, // groups of 8; in x, W and their padding
-  x_width: u32, // vectors of 4 that a row of x has
-  flags: u32,
-  x_at: u32, // vectors of 4 before the first element, and from row to row
-  x_pitch: u32,
-  w_at: u32, // as `load8` counts
-  w_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  bias_at: u32,
-  residual_at: u32,
-  residual_pitch: u32,
-  workgroups_x: u32,
-  scale: f32,
-  scales_at: u32,
-  size: f32, // elements in a row of x
-  offset: f32,
-  epsilon: f32,
-  gate: u32, // the activation f
-  weight_at: u32,
-  branch_weight_at: u32,
-  branch_at: u32,
-  branch_pitch: u32,
-  sum_at: u32,
-  sum_pitch: u32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 #include constants
 

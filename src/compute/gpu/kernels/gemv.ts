@@ -4,6 +4,30 @@ import { constants, kernelFamily } from "./family.ts";
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
+/** Parameters of gemv-operands.wgsl. */
+export const gemvParameters = uniformStruct({
+  cols: "u32", // of this block of W's rows
+  terms: "u32", // groups of 8; in x, W and their padding
+  xWidth: "u32", // vectors of 4 that a row of x has
+  flags: "u32",
+  x: "place", // vectors of 4 before the first element, and from row to row
+  w: "place", // as `load8` counts
+  y: "place",
+  biasAt: "u32",
+  residual: "place",
+  workgroupsX: "u32",
+  scale: "f32",
+  scalesAt: "u32",
+  size: "f32", // elements in a row of x
+  offset: "f32",
+  epsilon: "f32",
+  gate: "u32", // the activation f
+  weightAt: "u32",
+  branchWeightAt: "u32",
+  branch: "place",
+  sum: "place",
+});
+
 /** Flags of one dispatch. */
 export const GEMV_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
@@ -13,7 +37,7 @@ export const GEMV_MAX_ROWS = 4;
 /** Rows of W that one workgroup of 64 threads takes. */
 const TILE_COLS = 4;
 
-const family = kernelFamily("gemv", gemvText, { constants: constants(GEMV_FLAGS) });
+const family = kernelFamily("gemv", gemvText, gemvParameters, { constants: constants(GEMV_FLAGS) });
 
 /** What is multiplied with W, and whether the rows of W are two halves of which one gates the other; see gemv-operands.wgsl. */
 export interface GemvVariant {
@@ -30,27 +54,3 @@ export function gemvTileCols(gated: boolean): number {
 export function gemvKernel(dtype: StoredDtype, rows: number, { input, gated }: GemvVariant): KernelSource {
   return family({ DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated), TILE_COLS, THREADS: 64 });
 }
-
-/** Parameters: see gemv-operands.wgsl. */
-export const gemvParameters = uniformStruct({
-  cols: "u32",
-  terms: "u32",
-  xWidth: "u32",
-  flags: "u32",
-  x: "place",
-  w: "place",
-  y: "place",
-  biasAt: "u32",
-  residual: "place",
-  workgroupsX: "u32",
-  scale: "f32",
-  scalesAt: "u32",
-  size: "f32",
-  offset: "f32",
-  epsilon: "f32",
-  gate: "u32",
-  weightAt: "u32",
-  branchWeightAt: "u32",
-  branch: "place",
-  sum: "place",
-});

@@ -1,14 +1,5 @@
 // λ (r, n) in the order of B̂'s columns, zeros behind it: what delta.wgsl reads, four at a time.
-struct Parameters {
-  terms: u32, // n·r
-  padded: u32,
-  bases: u32, // n
-  rank: u32, // r
-  at: u32, // elements before the first one
-  pitch: u32, // elements from row to row
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> lambda: array<f32>;

@@ -2,24 +2,7 @@
 // dx = (h − mean(h) − n · mean(h · n)) / √(variance + ε). dy · n, whose column sums are the gradient by the weight, is
 // stored beside it.
 
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  cols: u32, // elements
-  outputs: u32, // bit 0: dx, bit 1: dy · n
-  x_at: u32,
-  x_pitch: u32, // vectors from row to row
-  dy_at: u32,
-  dy_pitch: u32,
-  dx_at: u32,
-  dx_pitch: u32,
-  products_at: u32,
-  products_pitch: u32,
-  weight_at: u32,
-  epsilon: f32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -4,21 +4,12 @@ import backwardText from "./layer-norm-backward.wgsl" with { type: "text" };
 import layerNormText from "./layer-norm.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("layer-norm", layerNormText);
-const backward = kernelFamily("layer-norm-backward", backwardText);
-
-/** Layer normalization; one workgroup a row. */
-export const LAYER_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
-
-/** The gradient by x, and the products that make up the one by the weight. */
-export const LAYER_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });
-
-/** Parameters: see layer-norm-backward.wgsl. */
+/** Parameters of layer-norm-backward.wgsl. */
 export const layerNormBackwardParameters = uniformStruct({
-  width: "u32",
-  cols: "u32",
-  outputs: "u32",
-  x: "place",
+  width: "u32", // vectors of 4 in a row
+  cols: "u32", // elements
+  outputs: "u32", // bit 0: dx, bit 1: dy · n
+  x: "place", // vectors from row to row
   dy: "place",
   dx: "place",
   products: "place",
@@ -26,14 +17,23 @@ export const layerNormBackwardParameters = uniformStruct({
   epsilon: "f32",
 });
 
-/** Parameters: see layer-norm.wgsl. */
+/** Parameters of layer-norm.wgsl. */
 export const layerNormParameters = uniformStruct({
-  width: "u32",
-  cols: "u32",
-  x: "place",
+  width: "u32", // vectors of 4 in a row
+  cols: "u32", // elements
+  x: "place", // vectors from row to row
   y: "place",
   weightAt: "u32",
   biasAt: "u32",
   hasBias: "flag",
   epsilon: "f32",
 });
+
+const family = kernelFamily("layer-norm", layerNormText, layerNormParameters);
+const backward = kernelFamily("layer-norm-backward", backwardText, layerNormBackwardParameters);
+
+/** Layer normalization; one workgroup a row. */
+export const LAYER_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
+
+/** The gradient by x, and the products that make up the one by the weight. */
+export const LAYER_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });

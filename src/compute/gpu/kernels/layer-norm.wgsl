@@ -1,19 +1,6 @@
 // y = (x − mean) / √(variance + ε) · weight + bias, row by row.
 
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  cols: u32, // elements
-  x_at: u32,
-  x_pitch: u32, // vectors from row to row
-  y_at: u32,
-  y_pitch: u32,
-  weight_at: u32,
-  bias_at: u32,
-  has_bias: u32,
-  epsilon: f32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

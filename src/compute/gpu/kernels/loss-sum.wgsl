@@ -1,15 +1,6 @@
 // sums[slot] += weight · Σ losses (= where it is the first), in sums of at most 256 terms; one workgroup.
 
-struct Parameters {
-  count: u32,
-  at: u32, // elements before the first loss, and from one to the next
-  pitch: u32,
-  weight: f32,
-  is_first: u32, // 1: assign instead of adding
-  slot: u32, // which word of `sums`
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> losses: array<f32>;

@@ -6,16 +6,40 @@ import rescaleText from "./rescale.wgsl" with { type: "text" };
 import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 
+/** Parameters of magnitude.wgsl. */
+export const magnitudeParameters = uniformStruct({
+  kind: "u32",
+  count: "u32",
+  sumsAt: "u32",
+  fromAt: "u32",
+  toAt: "u32",
+  dtype: "u32", // of W, for NORM
+});
+
+/** Parameters of rescale.wgsl. */
+export const rescaleParameters = uniformStruct({
+  width: "u32", // vectors of 4 in a row
+  rows: "u32",
+  flags: "u32",
+  w: "place", // vectors before the first element, and from row to row
+  pitch: "u32", // of target and Δ
+  factorsAt: "u32", // of the block's first row; 0 for columns
+  rowsY: "u32", // rows of workgroups along y; the rest goes along z
+  scalesAt: "u32",
+});
+
 /** Numbers that one workgroup handles. */
 export const MAGNITUDE_WIDTH = 64;
 
 /** Norms, factors and gradients of magnitudes. */
-export const MAGNITUDE_KERNEL = kernelFamily("magnitude", magnitudeText, { constants: constants(MAGNITUDE) })({});
+export const MAGNITUDE_KERNEL = kernelFamily("magnitude", magnitudeText, magnitudeParameters, {
+  constants: constants(MAGNITUDE),
+})({});
 
 /** Flags of one dispatch. */
 export const RESCALE_FLAGS = { columns: 1, hasDelta: 2 } as const;
 
-const rescale = kernelFamily("rescale", rescaleText, { constants: constants(RESCALE_FLAGS) });
+const rescale = kernelFamily("rescale", rescaleText, rescaleParameters, { constants: constants(RESCALE_FLAGS) });
 
 /** Vectors of 4 that one workgroup of {@link rescaleKernel} handles. */
 export const RESCALE_WIDTH = 64;
@@ -24,25 +48,3 @@ export const RESCALE_WIDTH = 64;
 export function rescaleKernel(dtype: StoredDtype): KernelSource {
   return rescale({ DTYPE: dtype });
 }
-
-/** Parameters: see magnitude.wgsl. */
-export const magnitudeParameters = uniformStruct({
-  kind: "u32",
-  count: "u32",
-  sumsAt: "u32",
-  fromAt: "u32",
-  toAt: "u32",
-  dtype: "u32",
-});
-
-/** Parameters: see rescale.wgsl. */
-export const rescaleParameters = uniformStruct({
-  width: "u32",
-  rows: "u32",
-  flags: "u32",
-  w: "place",
-  pitch: "u32",
-  factorsAt: "u32",
-  rowsY: "u32",
-  scalesAt: "u32",
-});

@@ -2,16 +2,7 @@
 // is multiplied by. A row of zeros stays one.
 #include dtype
 
-struct Parameters {
-  kind: u32,
-  count: u32,
-  sums_at: u32,
-  from_at: u32,
-  to_at: u32,
-  dtype: u32, // of W, for NORM
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 #include constants
 

@@ -1,23 +1,6 @@
 // One block of columns of logits (tokens, vocabulary) becomes their gradient, in place: softmax · (dy + dlse) − dy at
 // the target, times the soft cap's derivative.
-struct Parameters {
-  cols: u32, // of this block
-  first: u32, // token id of its first column
-  logits_at: u32, // vectors of 4 before the first element, and from row to row
-  logits_pitch: u32,
-  targets_at: u32,
-  lse_at: u32, // vectors, as all that follow; each holds one number and padding
-  lse_pitch: u32,
-  dy_at: u32,
-  dy_pitch: u32,
-  dlse_at: u32,
-  dlse_pitch: u32,
-  flags: u32,
-  cap: f32, // logits become cap · tanh(logit / cap); 0: they do not
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 #include constants
 

@@ -4,7 +4,33 @@ import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("nll", nllText);
+/** Parameters of nll-backward.wgsl. */
+export const nllBackwardParameters = uniformStruct({
+  cols: "u32", // of this block
+  first: "u32", // token id of its first column
+  logits: "place", // vectors of 4 before the first element, and from row to row
+  targetsAt: "u32",
+  lse: "place", // vectors, as all that follow; each holds one number and padding
+  dy: "place",
+  dlse: "place",
+  flags: "u32",
+  cap: "f32", // logits become cap · tanh(logit / cap); 0: they do not
+});
+
+/** Parameters of nll.wgsl. */
+export const nllParameters = uniformStruct({
+  cols: "u32", // of this block
+  first: "u32", // token id of its first column
+  logits: "place", // vectors of 4 before the first element, and from row to row
+  targetsAt: "u32",
+  isFirst: "flag",
+  isLast: "flag",
+  nll: "place", // vectors
+  lse: "place",
+  cap: "f32", // logits become cap · tanh(logit / cap); 0: they do not
+});
+
+const family = kernelFamily("nll", nllText, nllParameters);
 
 /** Threads that share a row. */
 const THREADS = 128;
@@ -28,30 +54,6 @@ export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;
 /** Vectors of 4 columns that one workgroup of the backward kernel handles. */
 export const NLL_BACKWARD_WIDTH = 64;
 /** Turns a block of logits into their gradient. */
-export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText, { constants: constants(NLL_FLAGS) })({});
-
-/** Parameters: see nll-backward.wgsl. */
-export const nllBackwardParameters = uniformStruct({
-  cols: "u32",
-  first: "u32",
-  logits: "place",
-  targetsAt: "u32",
-  lse: "place",
-  dy: "place",
-  dlse: "place",
-  flags: "u32",
-  cap: "f32",
-});
-
-/** Parameters: see nll.wgsl. */
-export const nllParameters = uniformStruct({
-  cols: "u32",
-  first: "u32",
-  logits: "place",
-  targetsAt: "u32",
-  isFirst: "flag",
-  isLast: "flag",
-  nll: "place",
-  lse: "place",
-  cap: "f32",
-});
+export const NLL_BACKWARD_KERNEL = kernelFamily("nll-backward", backwardText, nllBackwardParameters, {
+  constants: constants(NLL_FLAGS),
+})({});

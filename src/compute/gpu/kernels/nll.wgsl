@@ -2,20 +2,7 @@
 // exp(logit − maximum), and the target's logit. The last block turns the state into lse = log Σ exp(logit) and
 // nll = lse − logit[target]; both are single numbers in rows of a vector.
 
-struct Parameters {
-  cols: u32, // of this block
-  first: u32, // token id of its first column
-  logits_at: u32, // vectors of 4 before the first element, and from row to row
-  logits_pitch: u32,
-  targets_at: u32,
-  is_first: u32,
-  is_last: u32,
-  nll_at: u32, // vectors
-  nll_pitch: u32,
-  lse_at: u32,
-  lse_pitch: u32,
-  cap: f32, // logits become cap · tanh(logit / cap); 0: they do not
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> logits: array<vec4<f32>>;

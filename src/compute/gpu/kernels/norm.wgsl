@@ -2,25 +2,13 @@
 // `norm`: one workgroup adds the partial sums and decides what clipping multiplies by. No sum has more than 256 terms,
 // and the order is always the same.
 
-#if STAGE == "squares"
-struct Parameters {
-  vectors: u32, // of 4 numbers, from the binding's begin
-  per_row: u32, // workgroups along x
-  first: u32, // where this chunk's partial sums begin
-  pad0: u32,
-}
+#include parameters
 
+#if STAGE == "squares"
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 #else
-struct Parameters {
-  count: u32, // of partial sums
-  clip: f32, // the largest norm; 0: gradients are left as they are
-  pad0: u32,
-  pad1: u32,
-}
-
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> partial: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;

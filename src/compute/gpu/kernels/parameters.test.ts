@@ -1,15 +1,8 @@
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { StructInfo, WgslReflect } from "wgsl_reflect";
-import { type Pair, uniformStruct, type UniformMembers, type UniformStruct } from "./parameters.ts";
-
-/** Packers that are not called after their file. */
-const PACKERS: Readonly<Record<string, readonly string[]>> = {
-  "gemm-operands": ["gemmParameters"],
-  "gemv-operands": ["gemvParameters"],
-  norm: ["squaresParameters", "normParameters"],
-};
+import { declaration, type Pair, uniformStruct, type UniformMembers, type UniformStruct } from "./parameters.ts";
 
 type Packer = UniformStruct<UniformMembers>;
 
@@ -25,37 +18,21 @@ function isPacker(value: unknown): value is Packer {
   return typeof value === "function" && "members" in value;
 }
 
-/** The uniform structs of all `.wgsl` files, in their order, with the names of their packers. */
-const structs = [...new Bun.Glob("*.wgsl").scanSync(import.meta.dir)].toSorted().flatMap((path) => {
+/** The structs that `.wgsl` files declare themselves, without comments and padding, by the names of their packers. */
+const written = [...new Bun.Glob("*.wgsl").scanSync(import.meta.dir)].toSorted().flatMap((path) => {
   const text = readFileSync(join(import.meta.dir, path), "utf8");
-  const name = path.replace(/\.wgsl$/, "");
-  const declared = [...text.matchAll(/^struct Parameters \{[^}]*\}/gm)].map(([declaration]) => declaration);
-  const names = PACKERS[name] ?? [`${camel(name)}Parameters`];
-  return declared.map((declaration, index) => ({ packer: names[index] ?? `another for ${path}`, declaration }));
+  const packer = `${path.replace(/\.wgsl$/, "").replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Parameters`;
+  const declared = [...text.matchAll(/^struct Parameters \{[^}]*\}/gm)].map(([struct]) => struct);
+  return declared.map(
+    (struct) => [packer, struct.replace(/ *\/\/.*/g, "").replace(/\n( *pad\d*: u32,)?(?=\n)/g, "")] as const,
+  );
 });
 
-function camel(name: string): string {
-  return name.replace(/[-_](\w)/g, (_, letter: string) => letter.toUpperCase());
-}
-
 /** A struct as a shader compiler lays it out. */
-function reflected(declaration: string): StructInfo {
-  const [struct] = new WgslReflect(declaration).structs;
-  if (struct === undefined) throw new Error(`no struct: ${declaration}`);
+function reflected(text: string): StructInfo {
+  const [struct] = new WgslReflect(text).structs;
+  if (struct === undefined) throw new Error(`no struct: ${text}`);
   return struct;
-}
-
-interface Member {
-  readonly name: string;
-  readonly type: string;
-}
-
-/** The members that a description stands for, in WGSL. */
-function describedMembers(members: UniformMembers): Member[] {
-  return Object.entries(members).flatMap(([name, kind]): Member[] => {
-    if (kind === "place") return ["At", "Pitch"].map((what) => ({ name: name + what, type: "u32" }));
-    return [{ name, type: kind === "flag" ? "u32" : kind }];
-  });
 }
 
 /** Values by name, no two alike. */
@@ -69,36 +46,29 @@ function distinct(members: UniformMembers): Record<string, number | boolean | Pa
   );
 }
 
-test("every uniform struct of a shader has a packer, and every packer a struct", () => {
-  expect(structs.length).toBeGreaterThan(25);
-  expect(structs.map(({ packer }) => packer).toSorted()).toEqual([...packers.keys()].toSorted());
+test.each(written)("%s are those of the struct that the shader declares", (name, struct) => {
+  expect(struct).toBe(declaration(packers.get(name)?.members ?? {}));
 });
 
-describe.each(structs)("$packer", ({ packer, declaration }) => {
-  const pack = packers.get(packer) ?? uniformStruct({});
-  const { members: inWgsl, size } = reflected(declaration);
-  const padding = inWgsl.findIndex(({ name }) => /^pad\d*$/.test(name));
-  const meant = padding < 0 ? inWgsl : inWgsl.slice(0, padding);
+test("members are declared by name and type", () => {
+  const text = declaration({ rowsOf: "u32", x: "place", key: "vec2u", isLast: "flag", scale: "f32" });
+  const members = ["rows_of: u32", "x_at: u32", "x_pitch: u32", "key: vec2<u32>", "is_last: u32", "scale: f32"];
+  expect(text).toBe(`struct Parameters {\n${members.map((member) => `  ${member},\n`).join("")}}`);
+});
 
-  test("names the members of the shader's struct, in their order and types, and nothing but padding follows", () => {
-    const shown = meant.map(({ name, type }): Member => ({ name: camel(name), type: type.getTypeName() }));
-    expect(describedMembers(pack.members)).toEqual(shown);
-    expect(inWgsl.slice(meant.length).every(({ name }) => /^pad\d*$/.test(name))).toBe(true);
+test.each([...packers])("%s puts every value where the shader reads it, in whole 16 bytes", (_, pack) => {
+  const { members, size } = reflected(declaration(pack.members));
+  const values = distinct(pack.members);
+  const words = pack(values as Parameters<typeof pack>[0]); // of the kinds that the description says
+  expect(words.byteLength).toBe(Math.ceil(size / 16) * 16);
+  const floats = new Float32Array(words.buffer);
+  const expected = Object.values(values).flatMap((value) => (typeof value === "object" ? [...value] : [value]));
+  const found = members.flatMap(({ offset, type }) => {
+    const at = offset / 4;
+    if (type.getTypeName() === "f32") return [floats[at]];
+    return [...words.subarray(at, at + type.size / 4)];
   });
-
-  test("puts every value where the shader reads it, in whole 16 bytes", () => {
-    const values = distinct(pack.members);
-    const words = pack(values as Parameters<typeof pack>[0]); // of the kinds that the description says
-    expect(words.byteLength).toBe(Math.ceil(size / 16) * 16);
-    const floats = new Float32Array(words.buffer);
-    const expected = Object.values(values).flatMap((value) => (typeof value === "object" ? [...value] : [value]));
-    const found = meant.flatMap(({ offset, type }) => {
-      const at = offset / 4;
-      if (type.getTypeName() === "f32") return [floats[at]];
-      return [...words.subarray(at, at + type.size / 4)];
-    });
-    expect(found).toEqual(expected.map(Number));
-  });
+  expect(found).toEqual(expected.map(Number));
 });
 
 test("a vec2 is aligned; flags are 1 or 0; f32 is rounded; the rest is zero", () => {

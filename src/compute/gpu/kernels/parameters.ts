@@ -22,7 +22,7 @@ interface MemberValues {
   readonly place: Pair;
 }
 
-/** Members of a uniform struct, in the order of the WGSL struct and without its padding; names in camel case. */
+/** Members of a uniform struct, in their order and without padding; names in camel case. */
 export type UniformMembers = Readonly<Record<string, keyof MemberValues>>;
 
 export type UniformValues<M extends UniformMembers> = { readonly [N in keyof M]: MemberValues[M[N]] };
@@ -33,7 +33,17 @@ export interface UniformStruct<M extends UniformMembers> {
   readonly members: M;
 }
 
-/** The packer of a uniform struct, which `parameters.test.ts` holds to that of the `.wgsl`; padded to whole 16 bytes. */
+/** The struct of a kernel's parameters as WGSL declares it, names with underlines. */
+export function declaration(members: UniformMembers): string {
+  const lines = Object.entries(members).flatMap(([name, kind]) => {
+    const inWgsl = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    if (kind === "place") return [`  ${inWgsl}_at: u32,`, `  ${inWgsl}_pitch: u32,`];
+    return [`  ${inWgsl}: ${kind === "flag" ? "u32" : kind === "vec2u" ? "vec2<u32>" : kind},`];
+  });
+  return ["struct Parameters {", ...lines, "}"].join("\n");
+}
+
+/** The packer of a kernel's parameters, padded to whole 16 bytes; {@link declaration} has the same as WGSL. */
 export function uniformStruct<const M extends UniformMembers>(members: M): UniformStruct<M> {
   let words = 0;
   const layout = Object.entries(members).map(([name, kind]) => {

@@ -1,15 +1,6 @@
 // target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order: how partial sums of several workgroups join what
 // earlier micro-batches left. Strides let the partial sums lie in another order than the target.
-struct Parameters {
-  cols: u32,
-  parts: u32, // partial sums of each element
-  part_stride: u32, // elements from one partial sum to the next
-  row_stride: u32,
-  col_stride: u32,
-  target_at: u32,
-  target_pitch: u32,
-  scale: f32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> partial: array<f32>;

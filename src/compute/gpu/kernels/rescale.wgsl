@@ -1,20 +1,7 @@
 // target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ), which loses nothing to W where c is near 1. Each row
 // of the adapted matrix has its c; where W is stored transposed, each column.
 
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  rows: u32,
-  flags: u32,
-  w_at: u32, // vectors before the first element, and from row to row
-  w_pitch: u32,
-  pitch: u32, // of target and Δ
-  factors_at: u32, // of the block's first row; 0 for columns
-  rows_y: u32, // rows of workgroups along y; the rest goes along z
-  scales_at: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 #include constants
 

@@ -1,24 +1,7 @@
 // The gradient of rms-norm.wgsl by x, of each segment of each row: with s = 1 / √(mean(x²) + ε) and
 // h = gradient · (offset + weight), dx = s · (h − x · s² · mean(h · x)). s is stored for the gradient by the weight.
 
-struct Parameters {
-  width: u32, // vectors of 4 in a segment
-  cols: f32, // elements in a segment
-  segments: u32, // in a row
-  outputs: u32, // bit 0: dx, bit 1: s
-  x_at: u32,
-  x_pitch: u32, // vectors from row to row
-  g_at: u32,
-  g_pitch: u32,
-  dx_at: u32,
-  dx_pitch: u32,
-  offset: f32,
-  epsilon: f32,
-  weight_at: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -4,22 +4,13 @@ import backwardText from "./rms-norm-backward.wgsl" with { type: "text" };
 import rmsNormText from "./rms-norm.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("rms-norm", rmsNormText);
-const backward = kernelFamily("rms-norm-backward", backwardText);
-
-/** Root mean square normalization of row segments; one workgroup a segment. */
-export const RMS_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
-
-/** The gradient by x, and the segments' scales. */
-export const RMS_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });
-
-/** Parameters: see rms-norm-backward.wgsl. */
+/** Parameters of rms-norm-backward.wgsl. */
 export const rmsNormBackwardParameters = uniformStruct({
-  width: "u32",
-  cols: "f32",
-  segments: "u32",
-  outputs: "u32",
-  x: "place",
+  width: "u32", // vectors of 4 in a segment
+  cols: "f32", // elements in a segment
+  segments: "u32", // in a row
+  outputs: "u32", // bit 0: dx, bit 1: s
+  x: "place", // vectors from row to row
   g: "place",
   dx: "place",
   offset: "f32",
@@ -27,13 +18,22 @@ export const rmsNormBackwardParameters = uniformStruct({
   weightAt: "u32",
 });
 
-/** Parameters: see rms-norm.wgsl. */
+/** Parameters of rms-norm.wgsl. */
 export const rmsNormParameters = uniformStruct({
-  width: "u32",
-  cols: "f32",
-  x: "place",
+  width: "u32", // vectors of 4 in a segment
+  cols: "f32", // elements in a segment
+  x: "place", // vectors from row to row
   y: "place",
-  offset: "f32",
+  offset: "f32", // 1 where the checkpoint stores weight − 1 (Gemma), else 0
   epsilon: "f32",
   weightAt: "u32",
 });
+
+const family = kernelFamily("rms-norm", rmsNormText, rmsNormParameters);
+const backward = kernelFamily("rms-norm-backward", backwardText, rmsNormBackwardParameters);
+
+/** Root mean square normalization of row segments; one workgroup a segment. */
+export const RMS_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
+
+/** The gradient by x, and the segments' scales. */
+export const RMS_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });

@@ -1,19 +1,6 @@
 // y = x / √(mean(x²) + ε) · (offset + weight), over segments of each row: the whole row, or each head of it.
 
-struct Parameters {
-  width: u32, // vectors of 4 in a segment
-  cols: f32, // elements in a segment
-  x_at: u32,
-  x_pitch: u32, // vectors from row to row
-  y_at: u32,
-  y_pitch: u32,
-  offset: f32, // 1 where the checkpoint stores weight − 1 (Gemma), else 0
-  epsilon: f32,
-  weight_at: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

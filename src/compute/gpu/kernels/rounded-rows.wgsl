@@ -1,16 +1,7 @@
 // Rows of x rounded for products of whole numbers, as the CPU device rounds them: 256 terms of a row to 15 bits and a scale.
 // A number n is 256 · high + low, both signed bytes; four neighbors are a word of highs and one of lows. A workgroup rounds
 // 256 terms.
-struct Parameters {
-  x_width: u32, // vectors of 4 that a row of x has
-  halves_pitch: u32, // vectors of 4 from row to row of what is rounded, and scales
-  scales_pitch: u32,
-  x_at: u32, // vectors of 4 before the first element, and from row to row
-  x_pitch: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -2,6 +2,17 @@ import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import scaleColumnsText from "./scale-columns.wgsl" with { type: "text" };
 
+/** Parameters of scale-columns.wgsl. */
+export const scaleColumnsParameters = uniformStruct({
+  width: "u32", // vectors of 4 in a row
+  flags: "u32",
+  x: "place", // vectors before the first element, and from row to row
+  scaleAt: "u32",
+  biasAt: "u32",
+  residual: "place",
+  y: "place",
+});
+
 /** Flags of one dispatch. */
 export const SCALE_COLUMNS_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 
@@ -9,17 +20,6 @@ export const SCALE_COLUMNS_FLAGS = { hasBias: 1, hasResidual: 2 } as const;
 export const SCALE_COLUMNS_WIDTH = 64;
 
 /** Columns times factors, plus bias and residual. */
-export const SCALE_COLUMNS_KERNEL = kernelFamily("scale-columns", scaleColumnsText, {
+export const SCALE_COLUMNS_KERNEL = kernelFamily("scale-columns", scaleColumnsText, scaleColumnsParameters, {
   constants: constants(SCALE_COLUMNS_FLAGS),
 })({});
-
-/** Parameters: see scale-columns.wgsl. */
-export const scaleColumnsParameters = uniformStruct({
-  width: "u32",
-  flags: "u32",
-  x: "place",
-  scaleAt: "u32",
-  biasAt: "u32",
-  residual: "place",
-  y: "place",
-});

@@ -1,18 +1,5 @@
 // y = x · scale + bias + residual: each column of x has a factor of its own.
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  flags: u32,
-  x_at: u32, // vectors before the first element, and from row to row
-  x_pitch: u32,
-  scale_at: u32,
-  bias_at: u32,
-  residual_at: u32,
-  residual_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 #include constants
 

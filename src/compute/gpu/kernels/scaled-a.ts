@@ -4,7 +4,19 @@ import type { Pairing } from "../../device/pairing.ts";
 import scaledAText from "./scaled-a.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("scaled-a", scaledAText);
+/** Parameters of scaled-a.wgsl. */
+export const scaledAParameters = uniformStruct({
+  rows: "u32", // n·r
+  width: "u32", // vectors of 4 in a row of Ŝ
+  cols: "u32",
+  bases: "u32", // n
+  rank: "u32", // r
+  aPitch: "u32", // vectors from row to row
+  gamma: "place", // vectors before the first element
+  lambda: "place", // elements
+});
+
+const family = kernelFamily("scaled-a", scaledAText, scaledAParameters);
 
 /** Vectors of 4 elements that one workgroup handles. */
 export const SCALED_A_WIDTH = 64;
@@ -13,15 +25,3 @@ export const SCALED_A_WIDTH = 64;
 export function scaledAKernel(pairing: Pairing): KernelSource {
   return family({ PAIRING: pairing });
 }
-
-/** Parameters: see scaled-a.wgsl. */
-export const scaledAParameters = uniformStruct({
-  rows: "u32",
-  width: "u32",
-  cols: "u32",
-  bases: "u32",
-  rank: "u32",
-  aPitch: "u32",
-  gamma: "place",
-  lambda: "place",
-});

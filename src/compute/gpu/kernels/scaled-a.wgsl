@@ -1,18 +1,5 @@
 // Ŝ[q, c] = λ[k, j] · A[k, c] · γ[j, c] in f32, for the orders that multiply with it.
-struct Parameters {
-  rows: u32, // n·r
-  width: u32, // vectors of 4 in a row of Ŝ
-  cols: u32,
-  bases: u32, // n
-  rank: u32, // r
-  a_pitch: u32, // vectors from row to row
-  gamma_at: u32, // vectors before the first element
-  gamma_pitch: u32,
-  lambda_at: u32, // elements
-  lambda_pitch: u32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;

@@ -4,23 +4,13 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import stridedSumsText from "./strided-sums.wgsl" with { type: "text" };
 
-/** Columns that one workgroup handles. */
-export const STRIDED_SUMS_WIDTH = 64;
-
-const family = kernelFamily("strided-sums", stridedSumsText);
-
-/** Sums of products of elements at regular distances, x stored as `dtype`. */
-export function stridedSumsKernel(dtype: KernelDtype): KernelSource {
-  return family({ DTYPE: dtype });
-}
-
-/** Parameters: see strided-sums.wgsl. */
+/** Parameters of strided-sums.wgsl. */
 export const stridedSumsParameters = uniformStruct({
   rows: "u32",
   cols: "u32",
-  padded: "u32",
+  padded: "u32", // columns that are written: zeros beyond `cols`, where y is assigned
   terms: "u32",
-  xAt: "u32",
+  xAt: "u32", // elements before the first one, and from row to row, column to column, term to term
   xRow: "u32",
   xCol: "u32",
   xTerm: "u32",
@@ -29,7 +19,17 @@ export const stridedSumsParameters = uniformStruct({
   wCol: "u32",
   wTerm: "u32",
   y: "place",
-  accumulate: "flag",
+  accumulate: "flag", // y is added to, not assigned
   scale: "f32",
-  rowsY: "u32",
+  rowsY: "u32", // rows along y; further ones along z
 });
+
+/** Columns that one workgroup handles. */
+export const STRIDED_SUMS_WIDTH = 64;
+
+const family = kernelFamily("strided-sums", stridedSumsText, stridedSumsParameters);
+
+/** Sums of products of elements at regular distances, x stored as `dtype`. */
+export function stridedSumsKernel(dtype: KernelDtype): KernelSource {
+  return family({ DTYPE: dtype });
+}

@@ -1,27 +1,6 @@
 // y[i, j] (+)= scale · Σₜ x · w, where each term's x and w lie at distances that depend on i, j and t alone: sums over the
 // bases that a matrix is made of, element by element, in which nothing is shared that a product of matrices could use.
-struct Parameters {
-  rows: u32,
-  cols: u32,
-  padded: u32, // columns that are written: zeros beyond `cols`, where y is assigned
-  terms: u32,
-  x_at: u32, // elements before the first one, and from row to row, column to column, term to term
-  x_row: u32,
-  x_col: u32,
-  x_term: u32,
-  w_at: u32,
-  w_row: u32,
-  w_col: u32,
-  w_term: u32,
-  y_at: u32,
-  y_pitch: u32,
-  accumulate: u32, // y is added to, not assigned
-  scale: f32,
-  rows_y: u32, // rows along y; further ones along z
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 #include stored, NAME = "x", BINDING = 1

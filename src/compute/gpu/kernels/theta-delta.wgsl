@@ -5,22 +5,7 @@
 // in); where it is stored (in, out), the part of one of ΔW's rows that crosses the target's rows.
 #include theta
 
-struct Parameters {
-  count: u32, // elements of a line
-  width: u32, // of them in a row of the target: in, or 1 where the target is (in, out)
-  pitch: u32, // of the target, from row to row
-  target_at: u32, // elements before the first line's first one
-  begin: vec2<u32>, // the first line's first element, in the bases
-  line_step: u32, // elements from line to line in the bases
-  line_col: u32, // the first line's column of the target
-  cols: u32, // of the target
-  bases: u32,
-  alpha_at: u32, // elements before the first coefficient
-  accumulate: u32, // the target is added to, not assigned
-  key: vec2<u32>,
-  scale: f32,
-  pad: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> alpha: array<f32>;

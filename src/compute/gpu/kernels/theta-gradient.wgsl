@@ -7,18 +7,7 @@
 // single bases.
 #include theta
 
-struct Parameters {
-  count: u32, // elements of G here
-  width: u32, // in: of them in a row
-  pitch: u32, // of G, from row to row
-  g_at: u32, // elements before the first
-  begin: vec2<u32>, // the first element, in the bases
-  bases: u32,
-  rounds: u32, // of THREADS blocks, in a slice
-  key: vec2<u32>,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> g: array<f32>;

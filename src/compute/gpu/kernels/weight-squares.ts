@@ -4,10 +4,23 @@ import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import squaresText from "./weight-squares.wgsl" with { type: "text" };
 
+/** Parameters of weight-squares.wgsl. */
+export const weightSquaresParameters = uniformStruct({
+  rows: "u32",
+  cols: "u32",
+  flags: "u32",
+  w: "place", // vectors of 4 before the first element, and from row to row
+  delta: "place",
+  sumsAt: "u32", // elements
+  scalesAt: "u32",
+});
+
 /** Flags of one dispatch; `accumulate`: sums of columns are added to what is there. */
 export const SQUARES_FLAGS = { hasDelta: 1, accumulate: 2 } as const;
 
-const family = kernelFamily("weight-squares", squaresText, { constants: constants(SQUARES_FLAGS) });
+const family = kernelFamily("weight-squares", squaresText, weightSquaresParameters, {
+  constants: constants(SQUARES_FLAGS),
+});
 
 /** Vectors of 4 columns that one workgroup of {@link columnSquaresKernel} handles. */
 export const COLUMN_SQUARES_WIDTH = 64;
@@ -21,14 +34,3 @@ export function rowSquaresKernel(dtype: StoredDtype): KernelSource {
 export function columnSquaresKernel(dtype: StoredDtype): KernelSource {
   return family({ ALONG: "columns", DTYPE: dtype });
 }
-
-/** Parameters: see weight-squares.wgsl. */
-export const weightSquaresParameters = uniformStruct({
-  rows: "u32",
-  cols: "u32",
-  flags: "u32",
-  w: "place",
-  delta: "place",
-  sumsAt: "u32",
-  scalesAt: "u32",
-});

@@ -1,20 +1,7 @@
 // Sums of squares of W + Δ, of its rows or of its columns: what the norms of DoRA's magnitude are made of. W is stored as
 // DTYPE, Δ in f32; Δ may be left out.
 
-struct Parameters {
-  rows: u32,
-  cols: u32,
-  flags: u32,
-  w_at: u32, // vectors of 4 before the first element, and from row to row
-  w_pitch: u32,
-  delta_at: u32,
-  delta_pitch: u32,
-  sums_at: u32, // elements
-  scales_at: u32,
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 #include constants
 
