@@ -17,13 +17,13 @@ interface Suites {
   readonly interop?: string;
   readonly second?: string;
   readonly compiler?: string;
-  readonly cpu?: string;
+  readonly gpu?: string;
 }
 const GOOD = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
 
 /** A checkout with our `.ci/run` and a file, in a folder with an npm that runs these suites, a HOME and an empty `tmp`. */
 async function checkout(
-  { unit = GOOD, interop = GOOD, cpu = GOOD, second = GOOD, compiler = GOOD }: Suites,
+  { unit = GOOD, interop = GOOD, gpu = GOOD, second = GOOD, compiler = GOOD }: Suites,
   git = true,
 ): Promise<string> {
   const place = await mkdtemp(join(folder, "place-"));
@@ -32,7 +32,7 @@ async function checkout(
   const cases = [
     `test) ${unit} ;;`,
     `test:interop) ${interop} ;;`,
-    `test:cpu) ${cpu} ;;`,
+    `test:gpu) ${gpu} ;;`,
     `test:second-driver) ${second} ;;`,
     `test:second-compiler) ${compiler} ;;`,
   ];
@@ -84,10 +84,10 @@ describe(".ci/run", () => {
       1,
     ],
     ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "48 passed, 1 failed", 1],
-    ["takes an empty suite for a failure", { interop: "true", cpu: "true", second: "true" }, "24 passed, 3 failed", 1],
+    ["takes an empty suite for a failure", { interop: "true", gpu: "true", second: "true" }, "24 passed, 3 failed", 1],
     [
       "goes on after a failed set-up",
-      { unit: "exit 1", interop: "exit 1", cpu: "exit 1", second: "exit 1", compiler: "exit 1" },
+      { unit: "exit 1", interop: "exit 1", gpu: "exit 1", second: "exit 1", compiler: "exit 1" },
       "0 passed, 5 failed",
       1,
     ],

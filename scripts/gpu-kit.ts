@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.ts";
-import { COMPUTING } from "./second-driver.ts";
+import { COMPUTING } from "./gpu-tests.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const KIT = join(ROOT, ".gpu-kit");
@@ -60,7 +60,7 @@ LD_LIBRARY_PATH="$work/loader/usr/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:$LD_L
 export LD_LIBRARY_PATH
 ./randlora doctor >"$out/doctor.txt" 2>&1 || { cat "$out/doctor.txt"; exit 1; }
 cat "$out/doctor.txt"
-export BUN_BE_BUN=1
+export BUN_BE_BUN=1 RANDLORA_TEST_DEVICE=gpu
 ./randlora test --timeout 400000 ${COMPUTING.join(" ")} >"$out/tests.txt" 2>&1
 failed=$?
 tail -n 6 "$out/tests.txt"

@@ -12,7 +12,8 @@ export const GUARANTEED_BINDING = 2 ** 27;
 export const SMALL_BINDING = 2 ** 22;
 
 const wanted = process.env["RANDLORA_TEST_DEVICE"];
-const isCpu = wanted === "cpu";
+/** By default on the CPU device, which is many times as fast as a software GPU. */
+const isCpu = wanted === "cpu" || wanted === undefined;
 /** Kernels are interpreted and checked for races: `RANDLORA_TEST_DEVICE=interpreter bun test PATH`. */
 export const IS_INTERPRETED = wanted === "interpreter";
 /** What computes in several ways leaves the CPU device out: `interpreter`, and `gpu`, the GPU that there is. */
@@ -25,13 +26,14 @@ export const FIRST_GPU: DeviceOptions = { choice: "0" };
 export const TEST_DEVICE: DeviceOptions = isCpu ? { choice: "cpu", threads: 2 } : FIRST_GPU;
 
 /**
- * The device that a test runs on which is not about devices: the GPU that there is, a software one mostly, or with
- * RANDLORA_TEST_DEVICE=cpu the program's own CPU device, with `interpreter` a GPU whose kernels are checked.
- * @param options `guaranteed`: a GPU with the limits that every GPU has; `small`: one that binds less than that
+ * The device that a test runs on which is not about devices: the program's own CPU device, or with RANDLORA_TEST_DEVICE=gpu
+ * the GPU that there is, a software one mostly, with `interpreter` a GPU whose kernels are checked.
+ * @param options a GPU, unless RANDLORA_TEST_DEVICE is `cpu`: `guaranteed`: with the limits that every GPU has; `small`:
+ *   one that binds less than that
  */
 export async function openTestDevice({ limits }: { readonly limits?: "guaranteed" | "small" } = {}): Promise<Device> {
   if (IS_INTERPRETED) return openInterpreted().gpu;
-  if (isCpu) return CpuDevice.open({ threads: 2 });
+  if (wanted === "cpu" || (isCpu && limits === undefined)) return CpuDevice.open({ threads: 2 });
   if (limits !== "small") return Gpu.open({ limits });
   const opened = await requestDevice({ limits: "guaranteed" });
   return opened === undefined ? Gpu.open() : Gpu.on(opened, { mostBytes: SMALL_BINDING });

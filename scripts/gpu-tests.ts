@@ -1,0 +1,38 @@
+/*
+ * `npm run test:gpu [PATH…]`: the tests that compute, on the GPU that there is, a software one mostly: `npm test` runs them on
+ * the CPU device.
+ */
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+/** One file stands for all merges: they compute the same, and take long. */
+const ADAPTERS = [...new Bun.Glob("src/adapters/**/*.test.ts").scanSync(ROOT)]
+  .filter((path) => !path.startsWith("src/adapters/merge/"))
+  .toSorted();
+
+/** Tests of everything that computes on a GPU. */
+export const COMPUTING = [
+  "src/compute/gpu",
+  "src/compute/tensor",
+  "src/models",
+  ...ADAPTERS,
+  "src/adapters/merge/to-files/run.test.ts",
+];
+
+/** Of these, what `npm test` runs on the CPU device alone, and a run of training that is taken up again. */
+const ON_CPU = ["src/models", ...ADAPTERS, "src/adapters/merge/to-files/run.test.ts", "src/train/loop/lora.test.ts"];
+
+/** Runs tests on a GPU; `env` says by which driver. */
+export async function testOnGpu(paths: readonly string[], timeoutMs: number, env: NodeJS.ProcessEnv): Promise<number> {
+  const tests = Bun.spawn([process.execPath, "test", "--timeout", `${timeoutMs}`, ...paths], {
+    cwd: ROOT,
+    env: { ...env, RANDLORA_TEST_DEVICE: "gpu" },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  return await tests.exited;
+}
+
+if (import.meta.main) {
+  const paths = process.argv.slice(2);
+  process.exitCode = await testOnGpu(paths.length > 0 ? paths : ON_CPU, 120_000, process.env);
+}
