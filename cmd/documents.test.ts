@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
+import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { program } from "./main.ts";
 
@@ -35,6 +37,22 @@ describe.each(["README.md", "docs/interface.md", ...GUIDES])("%s", (page) => {
     }
   });
 });
+
+test("the README's first run on data of one's own is seen in the answer, on the embedded model as well", async () => {
+  const readme = await Bun.file(join(ROOT, "README.md")).text();
+  const [, sample = "", flags = ""] = /^echo '(.*)' > ahoy\.jsonl\nrandlora finetune \S+ (.*)$/m.exec(readme) ?? [];
+  await using folder = await TemporaryFolder.create();
+  await Bun.write(folder.at("ahoy.jsonl"), `${sample}\n`);
+  const randlora = async (...args: readonly string[]) => {
+    const command = [process.execPath, join(import.meta.dir, "main.ts"), ...args];
+    const child = Bun.spawn(command, { cwd: folder.path, env: cleanEnvironment(), stdin: "ignore", stderr: "pipe" });
+    return await child.stdout.text();
+  };
+  const ask = (model: string) => randlora("chat", model, "Hi", "--temperature", "0", "--quiet");
+  expect(await ask("embedded")).not.toContain("Ahoy");
+  await randlora("finetune", "embedded", ...flags.split(" "), "--quiet");
+  expect(await ask("runs/embedded-randlora-1")).toBe("Ahoy!\n");
+}, 60_000);
 
 test("docs/interface.md knows every command", async () => {
   const code = (await codeOf("docs/interface.md")).join("\n");

@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from "node:util";
 const ROOT = join(import.meta.dir, "..");
 const COMMAND = ["merge", "fixtures/tiny/base", "fixtures/tiny/adapter", "--out", "tiny-mine", "--force", "--verify"];
 
-const [CHARACTER_WIDTH, LINE_HEIGHT, MARGIN, COLUMNS] = [8.4, 19, 18, 128] as const;
+const [CHARACTER_WIDTH, LINE_HEIGHT, MARGIN] = [8.4, 19, 18] as const;
 
 const child = Bun.spawn([process.execPath, "cmd/main.ts", ...COMMAND], { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
 const output = await new Response(child.stdout).text();
@@ -18,8 +18,9 @@ await Bun.$`rm -rf ${join(ROOT, "tiny-mine")}`;
 
 // Where the run happened says nothing about the program.
 const shown = stripVTControlCharacters(output).replaceAll(`${ROOT}/`, "").trimEnd();
-const lines = [`$ randlora ${COMMAND.join(" ")}`, ...shown.split("\n")].map((line) => line.slice(0, COLUMNS));
-const [width, height] = [2 * MARGIN + COLUMNS * CHARACTER_WIDTH, 2 * MARGIN + lines.length * LINE_HEIGHT];
+const lines = [`$ randlora ${COMMAND.join(" ")}`, ...shown.split("\n")];
+const columns = Math.max(...lines.map(({ length }) => length));
+const [width, height] = [2 * MARGIN + columns * CHARACTER_WIDTH, 2 * MARGIN + lines.length * LINE_HEIGHT];
 const rows = lines.map((line, index) => {
   const fill = index === 0 ? "#7ee787" : "#c9d1d9";
   const y = MARGIN + (index + 0.75) * LINE_HEIGHT;

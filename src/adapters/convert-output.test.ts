@@ -36,10 +36,14 @@ describe("--projections", () => {
     await using folder = await TemporaryFolder.create();
     const from = await setUp(folder.path, "philox-v1");
     const out = join(folder.path, "out.json");
-    expect(await convert(from, { to: "json", out, projections: true })).toMatchObject({
+    const told: (readonly [number, number])[] = [];
+    const onProgress = (read: number, total: number) => void told.push([read, total]);
+    expect(await convert(from, { to: "json", out, projections: true, onProgress })).toMatchObject({
       projections: true,
       tensors: 6,
     });
+    // Every byte is read once.
+    expect([told.length > 5, told.at(-1)?.[0]]).toEqual([true, told.at(-1)?.[1]]);
   });
 
   test("yes is refused where nothing says how to draw them", async () => {

@@ -20,8 +20,10 @@ function queueOf(...jobs: string[]): FairQueue<Job> {
 }
 
 function takeAll(queue: FairQueue<Job>, resident = "base"): string[] {
+  const foretold = queue.order(resident).map(({ name }) => name);
   const order: string[] = [];
   for (let job = queue.next(resident); job !== undefined; job = queue.next(job.model)) order.push(job.name);
+  expect(foretold).toEqual(order);
   return order;
 }
 

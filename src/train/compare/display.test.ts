@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Contender, RunResult } from "./types.ts";
+import type { TrainObserver } from "../types.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { ComparisonDisplay } from "./display.ts";
 import { createLog } from "../../terminal/log.ts";
@@ -94,17 +95,25 @@ test("a line says how long all runs will take, as soon as the first one tells", 
   const { stream, shown } = display();
   const run = shown.begin(RUN, 0, 3, (seconds) => 2 * seconds);
   run.start({ ...started, steps: 100 });
-  const step = (step: number) => ({
-    step,
-    loss: 2,
-    learning_rate: 1,
-    grad_norm: 1,
-    tokens: 1,
-    seconds: step === 1 ? 60 : 2,
-  });
-  for (let at = 1; at <= 10; at++) run.step(step(at), { gpuBytes: 1, totalTokens: 1 });
-  shown.begin(RUN, 1, 3, () => 0);
-  // 95 steps of 2 s, and two runs of 100.
-  const estimate = "about 9:50 left, if all runs take as long as the first, which its first steps tell";
-  expect(stream.text.trimEnd().split("\n")).toEqual(["3 runs", estimate]);
+  const steps = (run: TrainObserver, seconds: number) => {
+    for (let at = 1; at <= 10; at++) {
+      const metrics = { step: at, loss: 2, learning_rate: 1, grad_norm: 1, tokens: 1 };
+      run.step({ ...metrics, seconds: at === 1 ? 60 : seconds }, { gpuBytes: 1, totalTokens: 1 });
+    }
+  };
+  steps(run, 2);
+  shown.end(RESULT, 400);
+  // A method that takes as long, and one that does not.
+  for (const seconds of [2, 20]) {
+    const next = shown.begin(RUN, 1, 3, () => 0);
+    next.start({ ...started, steps: 100 });
+    steps(next, seconds);
+  }
+  const estimate = (time: string) => `about ${time} left, if methods that have not run take as long as this one`;
+  expect(stream.text.trimEnd().split("\n")).toEqual([
+    "3 runs",
+    estimate("9:50"), // 95 steps of 2 s, and two runs of 100
+    expect.stringContaining("about 6:40 left"),
+    estimate("31:40"),
+  ]);
 });

@@ -8,8 +8,10 @@ import type { TrainingSurface } from "../report/display.ts";
 
 /** Milliseconds between two drawings of the live line. */
 const REDRAW_MS = 100;
-/** Steps of the first run before a line says how long all runs will take. */
+/** Steps of a run before a line says how long all runs will take. */
 const ENOUGH_STEPS = 5;
+/** Seconds more than were told before, below which nothing is told anew. */
+const WORTH_TELLING = 10;
 
 /** Shows a comparison on stderr: a live line with a bar for the run that trains, and a line for each that is done. */
 export class ComparisonDisplay implements CompareObserver, Disposable {
@@ -20,7 +22,8 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
   #shownAt = -Infinity;
   #place = "";
   #hasBegun = false;
-  #isEstimated = false;
+  /** Seconds that were told last to be left. */
+  #told: number | undefined;
   #isTraining = false;
 
   /** @param now a clock in milliseconds */
@@ -40,7 +43,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     const name = `${label}${at}, seed ${settings.seed}`;
     if (!this.#hasBegun && total > 1) {
       this.#surface.log.info(`${total - index} runs`);
-    } else this.#isEstimated = true;
+    }
     this.#hasBegun = true;
     this.#place = `run ${index + 1} of ${total}: ${name}`;
     let run: Pick<RunStart, "step" | "steps"> = { step: 0, steps: 0 };
@@ -64,12 +67,8 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
         pace.add(metrics.seconds);
         const left = pace.secondsFor(run.steps - metrics.step);
         const others = left === undefined ? undefined : afterwards(pace.secondsFor(run.steps) ?? 0);
-        if (!this.#isEstimated && others !== undefined && metrics.step >= run.step + ENOUGH_STEPS) {
-          this.#isEstimated = true;
-          const all = formatDuration((left ?? 0) + others);
-          this.#surface.log.info(
-            `about ${all} left, if all runs take as long as the first, which its first steps tell`,
-          );
+        if (left !== undefined && others !== undefined && metrics.step >= run.step + ENOUGH_STEPS) {
+          this.#estimate(left + others);
         }
         if (this.#now() - this.#shownAt < REDRAW_MS) return;
         const share = metrics.step / Math.max(run.steps, 1);
@@ -84,6 +83,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
 
   end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult, left: number | undefined): void {
     this.#isTraining = false;
+    this.#told = left;
     const at = budget === null ? "" : ` at ${formatCount(budget)}`;
     const parts = [
       ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
@@ -93,6 +93,14 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     ];
     if (error === null) this.#surface.log.info(`${method}${at}, seed ${seed}: ${parts.join(", ")}`);
     else this.#surface.log.warn(`${method}${at}, seed ${seed}: ${error}`);
+  }
+
+  /** The first time, and where a method turns out to take far longer than those before it. */
+  #estimate(seconds: number): void {
+    if (this.#told !== undefined && seconds < 2 * this.#told + WORTH_TELLING) return;
+    this.#told = seconds;
+    const all = formatDuration(seconds);
+    this.#surface.log.info(`about ${all} left, if methods that have not run take as long as this one`);
   }
 
   note(line: string): void {
