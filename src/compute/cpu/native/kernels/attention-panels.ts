@@ -7,13 +7,13 @@ import { fours, setRows } from "./tiles.ts";
 /** A panel of own rows, `head` numbers long, wherever each begins. */
 export function panelOf(on: Caller, count: number, rowAt: (row: number) => number, head: number, to: number): void {
   on.set(ROWS_AT, on.code.panelCols, (row) => rowAt(Math.min(row, count - 1)));
-  on.call(on.routines.panelFromRows.F32, 0, head, to);
+  on.call(on.routines.panelFromRows.F32, 0, head, to, to);
 }
 
 /** The same of rows that are equally far apart. */
 export function panelOfRows(on: Caller, from: number, pitch: number, count: number, head: number, to: number): void {
   setRows(on, from, pitch, count, on.code.panelCols);
-  on.call(on.routines.panelFromRows.F32, 0, head, to);
+  on.call(on.routines.panelFromRows.F32, 0, head, to, to);
 }
 
 /** Rows of the other side as tiles multiply them with a panel of own ones. */

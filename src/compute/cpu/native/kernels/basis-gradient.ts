@@ -57,7 +57,7 @@ function leftOf(
   const [at, rowBytes] = [word(AT.at), word(AT.rowBytes)];
   if (stored === undefined) {
     on.parts.listRows(at + row * rowBytes + first / 4, rowBytes, rows, terms, on.code.panelCols * 4, to, to + LISTS);
-    return (panel, sums) => sumLists(on, to, rows, panel, terms, sums);
+    return (panel, sums) => sumLists(on, to, rows, panel, terms, sums, panel, 0);
   }
   const from = at + first * rowBytes + row * STORED_BYTES[stored];
   on.call(on.routines.copy[stored], from, rowBytes, terms, fours(rows), to, TERM_PITCH);

@@ -58,7 +58,7 @@ export function multiplyBlocks(
     for (let col = firstCol; col < firstCol + cols; col += panelCols) {
       const width = Math.min(panelCols, firstCol + cols - col);
       setRows(on, w.scales + col * w.scalesPitch, w.scalesPitch, width, panelCols);
-      on.call(routines.panelFromRows.F16, (begin / BLOCK) * 2, (end - begin) / BLOCK, panelScales);
+      on.call(routines.panelFromRows.F16, (begin / BLOCK) * 2, (end - begin) / BLOCK, panelScales, panelScales);
       setRows(on, w.b + col * w.bPitch, w.bPitch, width, panelCols);
       for (let first = begin; first < end; first += BLOCK_TERMS) {
         const blocks = Math.min(BLOCK_TERMS, end - first) / BLOCK;

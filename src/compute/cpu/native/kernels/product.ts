@@ -56,18 +56,29 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
   const panel = on.scratch;
   const sums = panel + panelCols * BLOCK_TERMS * 4;
   const x = sums + MOST_ROWS * panelCols * 4;
-  for (let first = 0; first < p.terms; first += BLOCK_TERMS) {
-    const terms = Math.min(BLOCK_TERMS, p.terms - first);
-    if (p.aTerms) {
-      on.call(routines.copy.F32, p.a + first * p.aPitch + firstRow * 4, p.aPitch, terms, fours(rows), x, TERM_PITCH);
-    } else {
-      on.call(routines.copy.F32, p.a + firstRow * p.aPitch + first * 4, p.aPitch, rows, fours(terms), x, ROW_PITCH);
+  const size = rows * ROW_PITCH;
+  // Of few rows many terms lie in scratch at once, and b's rows are read to their end.
+  const step = p.aTerms ? BLOCK_TERMS : Math.floor(MOST_ROWS / rows) * BLOCK_TERMS;
+  for (let begin = 0; begin < p.terms; begin += step) {
+    const end = Math.min(begin + step, p.terms);
+    for (let first = begin; first < end; first += BLOCK_TERMS) {
+      const terms = Math.min(BLOCK_TERMS, end - first);
+      const to = x + ((first - begin) / BLOCK_TERMS) * size;
+      if (p.aTerms) {
+        on.call(routines.copy.F32, p.a + first * p.aPitch + firstRow * 4, p.aPitch, terms, fours(rows), to, TERM_PITCH);
+      } else {
+        on.call(routines.copy.F32, p.a + firstRow * p.aPitch + first * 4, p.aPitch, rows, fours(terms), to, ROW_PITCH);
+      }
     }
     for (let col = 0; col < cols; col += panelCols) {
       const count = Math.min(panelCols, cols - col);
-      writePanel(on, p, firstCol + col, count, first, terms, panel);
-      multiplyTiles(on, p.aTerms ? "rows" : "terms", x, rows, panel, terms, sums);
-      storeSums(on, sums, panelCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
+      for (let first = begin; first < end; first += BLOCK_TERMS) {
+        const terms = Math.min(BLOCK_TERMS, end - first);
+        const from = x + ((first - begin) / BLOCK_TERMS) * size;
+        writePanel(on, p, firstCol + col, count, first, terms, panel);
+        multiplyTiles(on, p.aTerms ? "rows" : "terms", from, rows, panel, terms, sums);
+        storeSums(on, sums, panelCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
+      }
     }
   }
 }
@@ -120,5 +131,6 @@ function writePanel(
     return;
   }
   setRows(on, p.b + col * p.bPitch, p.bPitch, cols, code.panelCols);
-  on.call(routines.panelFromRows[stored], first * bytes, terms, panel);
+  const ahead = p.b + (col + code.panelCols) * p.bPitch + code.panelCols * first * bytes;
+  on.call(routines.panelFromRows[stored], first * bytes, terms, panel, ahead);
 }

@@ -91,7 +91,7 @@ export function storeDelta(
   for (let at = 0; at < rows; at += on.code.panelCols) {
     const count = Math.min(on.code.panelCols, rows - at);
     setRows(on, sums + at * bytes, bytes, count, on.code.panelCols);
-    on.call(on.routines.panelFromRows.F32, 0, cols, turned);
+    on.call(on.routines.panelFromRows.F32, 0, cols, turned, turned);
     storeSums(on, turned, bytes, cols, count, p, col, row + at, isFirst);
   }
 }

@@ -38,10 +38,10 @@ export function ternary(on: Caller, parameters: number, piece: number): void {
         if (x === 0) writeScaledPanel(on, scaled, first, terms, col, cols, panel);
         else {
           setRows(on, x + col * xPitch, xPitch, cols, panelCols);
-          on.call(on.routines.panelFromRows.F32, first * 4, terms, panel);
+          on.call(on.routines.panelFromRows.F32, first * 4, terms, panel, panel);
         }
-        const next = { y: target.y + row * target.yPitch + col * 4, pitch: target.yPitch };
-        sumLists(on, lists, rows, panel, terms, sums, !target.transposed ? next : undefined);
+        if (target.transposed) sumLists(on, lists, rows, panel, terms, sums, panel, 0);
+        else sumLists(on, lists, rows, panel, terms, sums, target.y + row * target.yPitch + col * 4, target.yPitch);
         storeDelta(on, target, row, rows, col, cols, first === 0, sums, turned);
       }
       row += rows;
@@ -51,7 +51,7 @@ export function ternary(on: Caller, parameters: number, piece: number): void {
 
 /**
  * The sums of lists over a panel, behind whose terms there is room for another one.
- * @param next where they will be added to
+ * @param ahead where they will be added to, `aheadPitch` from row to row
  */
 export function sumLists(
   on: Caller,
@@ -60,10 +60,11 @@ export function sumLists(
   panel: number,
   terms: number,
   sums: number,
-  next = { y: panel, pitch: 0 },
+  ahead: number,
+  aheadPitch: number,
 ): void {
   const { panelCols } = on.code;
   const none = panel / 4 + terms * panelCols;
   on.words(0).fill(0, none, none + panelCols);
-  on.call(on.routines.sumLists, lists, rows, panel, sums, next.y, next.pitch);
+  on.call(on.routines.sumLists, lists, rows, panel, sums, ahead, aheadPitch);
 }

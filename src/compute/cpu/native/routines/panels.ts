@@ -2,18 +2,20 @@
 // rows are the terms they are copies.
 import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
-import { panelCols, ROWS_AT } from "./layout.ts";
+import { LINE, panelCols, ROWS_AT } from "./layout.ts";
 
 export const PANEL_FROM_ROWS = {
   /** Of the first term that is wanted, in every row. */
   offset: "number",
   terms: "number",
   to: "address",
+  /** As of `FEW`. */
+  ahead: "address",
 } as const;
 
 /** Of a matrix whose rows run along the terms: squares of it are turned around in registers. */
 export function panelFromRows(m: Machine, stored: Stored): void {
-  const { offset, terms, to, others } = registers(m, PANEL_FROM_ROWS, 4);
+  const { offset, terms, to, ahead, others } = registers(m, PANEL_FROM_ROWS, 4);
   const [here = 0, row = 0, target = 0, left = 0] = others;
   const next = panelCols(m) * 4;
   const squares = m.tile.vectors;
@@ -35,13 +37,16 @@ export function panelFromRows(m: Machine, stored: Stored): void {
       }
       const columns = m.transpose();
       const free = columns.includes(0) ? m.lanes : 0;
+      const bytes = m.lanes * terms1 * STORED_BYTES[stored];
       columns.forEach((column, at) => {
+        if (at * LINE < bytes) m.prefetch({ word: ahead, offset: at * LINE });
         if (!pairs) return m.store(column, { word: target, offset: at * next });
         m.lowerHalves(free, column);
         m.upperHalves(column, column);
         m.store(free, { word: target, offset: 2 * at * next });
         m.store(column, { word: target, offset: (2 * at + 1) * next });
       });
+      m.add(ahead, { bytes });
       m.add(here, { bytes: terms1 * STORED_BYTES[stored] });
       m.add(target, { bytes: terms1 * next });
     });
