@@ -2,7 +2,7 @@ import type { Device } from "../../compute/device/device.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import type { DropoutMask } from "../../compute/random/dropout.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { place } from "../../compute/tensor/testing/placed.ts";
+import { place } from "../../compute/tensor/cases/placed.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { OrderPlan } from "../delta/scaled-bases/flops.ts";

@@ -3,8 +3,8 @@ import { read } from "../device/transfer.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { sliceRows, type Tensor, tensorBytes } from "../tensor/tensor.ts";
-import { random } from "../tensor/testing/case.ts";
-import { place, take } from "../tensor/testing/placed.ts";
+import { random } from "../tensor/cases/case.ts";
+import { place, take } from "../tensor/cases/placed.ts";
 import { CpuDevice } from "./cpu.ts";
 
 /** Threads decide about pieces: with many, keys are taken in parts that others compute. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
-import { place, take } from "../tensor/testing/placed.ts";
+import { place, take } from "../tensor/cases/placed.ts";
 import { CpuDevice } from "./cpu.ts";
 
 let device: CpuDevice;

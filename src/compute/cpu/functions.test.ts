@@ -3,7 +3,7 @@ import { ACTIVATIONS, type Activation } from "../tensor/elementwise.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { take } from "../tensor/testing/placed.ts";
+import { take } from "../tensor/cases/placed.ts";
 import { CpuDevice } from "./cpu.ts";
 
 let device: CpuDevice;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { visitOps } from "../tensor/testing/every-op.ts";
+import { visitOps } from "../tensor/cases/every-op.ts";
 import { CpuDevice } from "./cpu.ts";
 import { HEAP_BYTES, wholeLines } from "./heap.ts";
 import { SCRATCH_PITCH } from "./layout.ts";

@@ -11,7 +11,7 @@ import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { Run } from "../tensor/run.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { outcomeOf, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
-import { visitOps } from "../tensor/testing/every-op.ts";
+import { visitOps } from "../tensor/cases/every-op.ts";
 import { CpuDevice } from "./cpu.ts";
 import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";

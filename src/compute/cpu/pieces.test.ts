@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
-import { place, take } from "../tensor/testing/placed.ts";
+import { place, take } from "../tensor/cases/placed.ts";
 import { CpuDevice } from "./cpu.ts";
 import { pieceColumns } from "./pieces.ts";
 

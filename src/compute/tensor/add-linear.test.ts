@@ -8,8 +8,8 @@ import type { Recorder } from "./recorder.ts";
 import { Run } from "./run.ts";
 import { Tape } from "./tape.ts";
 import { sliceCols, type Tensor } from "./tensor.ts";
-import { random } from "./testing/case.ts";
-import { place, relativeError, take } from "./testing/placed.ts";
+import { random } from "./cases/case.ts";
+import { place, relativeError, take } from "./cases/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {

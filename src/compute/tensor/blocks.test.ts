@@ -8,8 +8,8 @@ import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
 import { Run } from "./run.ts";
 import { sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "./tensor.ts";
-import { random } from "./testing/case.ts";
-import { place, relativeError, take } from "./testing/placed.ts";
+import { random } from "./cases/case.ts";
+import { place, relativeError, take } from "./cases/placed.ts";
 import { recordWidened } from "./widen.ts";
 
 // What the registry's cases of `linear` do not reach: views of matrices in blocks, the families beside products, and

@@ -4,7 +4,7 @@ import { openTestDevice } from "../device/testing/open.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { recordElementwise } from "./elementwise.ts";
 import { Run } from "./run.ts";
-import { take } from "./testing/placed.ts";
+import { take } from "./cases/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {

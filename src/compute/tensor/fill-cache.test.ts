@@ -7,8 +7,8 @@ import { type Matrix, matrixOf } from "./op.ts";
 import { OPS } from "./ops/index.ts";
 import { Run } from "./run.ts";
 import { sliceRows } from "./tensor.ts";
-import { ids, random } from "./testing/case.ts";
-import { place, relativeError, take } from "./testing/placed.ts";
+import { ids, random } from "./cases/case.ts";
+import { place, relativeError, take } from "./cases/placed.ts";
 
 const stagings = new Stagings();
 beforeAll(() => stagings.open());

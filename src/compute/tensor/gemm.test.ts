@@ -6,8 +6,8 @@ import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
 import { Run } from "./run.ts";
 import { sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "./tensor.ts";
-import { type Operand, random } from "./testing/case.ts";
-import { place, relativeError, take } from "./testing/placed.ts";
+import { type Operand, random } from "./cases/case.ts";
+import { place, relativeError, take } from "./cases/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {

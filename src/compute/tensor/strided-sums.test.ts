@@ -7,7 +7,7 @@ import { readRows } from "./read-rows.ts";
 import { recordStridedSums, type Steps } from "./strided-sums.ts";
 import { Run } from "./run.ts";
 import { pitchOf, sliceRows, type Tensor, tensorIn } from "./tensor.ts";
-import { place } from "./testing/placed.ts";
+import { place } from "./cases/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -8,9 +8,9 @@ import type { Recorder } from "./recorder.ts";
 import { Run } from "./run.ts";
 import { Tape } from "./tape.ts";
 import { sliceCols, sliceRows, type Tensor } from "./tensor.ts";
-import { random } from "./testing/case.ts";
+import { random } from "./cases/case.ts";
 import { IN_F64, type Maker, onGpu } from "./testing/graph.ts";
-import { place, relativeError, take } from "./testing/placed.ts";
+import { place, relativeError, take } from "./cases/placed.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -4,8 +4,8 @@ import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
-import { random } from "../../../compute/tensor/testing/case.ts";
-import { place, take } from "../../../compute/tensor/testing/placed.ts";
+import { random } from "../../../compute/tensor/cases/case.ts";
+import { place, take } from "../../../compute/tensor/cases/placed.ts";
 import { error } from "../../testing/bases.ts";
 import { allocateFormed, formedRows, recordSquares } from "./norms.ts";
 

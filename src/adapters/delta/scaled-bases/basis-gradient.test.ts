@@ -4,7 +4,7 @@ import type { Pairing } from "../../../compute/device/pairing.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-import { place } from "../../../compute/tensor/testing/placed.ts";
+import { place } from "../../../compute/tensor/cases/placed.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { randloraShape } from "../../randlora/plan.ts";

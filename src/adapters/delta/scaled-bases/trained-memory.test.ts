@@ -4,7 +4,7 @@ import { ownedBy } from "../../../compute/device/owned.ts";
 import { GUARANTEED_BINDING, openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, tensorIn } from "../../../compute/tensor/tensor.ts";
-import { place } from "../../../compute/tensor/testing/placed.ts";
+import { place } from "../../../compute/tensor/cases/placed.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { bf16ToF32, f32ToBf16 } from "../../../files/safetensors/numbers.ts";
 import { randloraShape } from "../../randlora/plan.ts";

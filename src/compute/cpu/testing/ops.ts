@@ -2,8 +2,8 @@
 import type { Matrix, Of, Op, Roles, Some } from "../../tensor/op.ts";
 import { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type OpCase, type Operand, random } from "../../tensor/testing/case.ts";
-import { entries, mapped, place, take } from "../../tensor/testing/placed.ts";
+import { type OpCase, type Operand, random } from "../../tensor/cases/case.ts";
+import { entries, mapped, place, take } from "../../tensor/cases/placed.ts";
 import type { CpuDevice } from "../cpu.ts";
 
 /** Weights of a loss: a matrix for each result of an op. */

@@ -6,8 +6,8 @@ import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import type { Staging } from "../../device/staging.ts";
 import { Run } from "../../tensor/run.ts";
 import { tensorBytes, type Tensor, tensorIn } from "../../tensor/tensor.ts";
-import { type Operand, random } from "../../tensor/testing/case.ts";
-import { place, relativeError, take } from "../../tensor/testing/placed.ts";
+import { type Operand, random } from "../../tensor/cases/case.ts";
+import { place, relativeError, take } from "../../tensor/cases/placed.ts";
 import { Gpu } from "../gpu.ts";
 
 // Integer dot products make of rounded rows what the CPU device makes of them: far nearer to that than to exact products.

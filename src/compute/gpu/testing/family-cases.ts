@@ -6,8 +6,8 @@ import type { StoredDtype } from "../../device/dtype.ts";
 import { paddedStride, type PhiloxStorage } from "../../device/matrix-storage.ts";
 import { elementBytes, type Tensor } from "../../device/tensor.ts";
 import type { Run } from "../../tensor/run.ts";
-import { ids, random } from "../../tensor/testing/case.ts";
-import { place } from "../../tensor/testing/placed.ts";
+import { ids, random } from "../../tensor/cases/case.ts";
+import { place } from "../../tensor/cases/placed.ts";
 
 /** Records commands on a run. */
 export type FamilyCase = (run: Run) => void;

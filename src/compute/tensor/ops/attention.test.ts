@@ -5,8 +5,8 @@ import { read } from "../../device/transfer.ts";
 import type { Staging } from "../../device/staging.ts";
 import { Run } from "../run.ts";
 import { sliceCols, sliceRows, type Tensor } from "../tensor.ts";
-import { random } from "../testing/case.ts";
-import { place } from "../testing/placed.ts";
+import { random } from "../cases/case.ts";
+import { place } from "../cases/placed.ts";
 import { attention } from "./attention.ts";
 
 /** On a software GPU with an empty shader cache. */

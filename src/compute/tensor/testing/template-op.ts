@@ -2,7 +2,7 @@
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { recordElementwise } from "../elementwise.ts";
 import { defineOp } from "../op.ts";
-import { type CasesOf, random } from "./case.ts";
+import { type CasesOf, random } from "../cases/case.ts";
 
 /** y = 2x. */
 export const doubled = defineOp({ inputs: { x: "needed" }, outputs: { y: "needed" } })<object>({

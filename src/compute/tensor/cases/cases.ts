@@ -1,5 +1,6 @@
 import type { OPS } from "../ops/index.ts";
-import { attentionCase, linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
+import { ATTENTION_CASES } from "./attention-cases.ts";
+import { linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
 import { type CasesOf, ids, random } from "./case.ts";
 
 const WEIGHTS = ["F32", "F16", "BF16"] as const;
@@ -16,129 +17,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "odd sizes", inputs: { a: random(5, 37), b: random(5, 37) }, attributes: {} },
     { name: "one row, several workgroups", inputs: { a: random(1, 1030), b: random(1, 1030) }, attributes: {} },
   ],
-  attention: [
-    attentionCase("as many kv heads as heads", { tokens: 13, heads: 4, kvHeads: 4, headSize: 16 }),
-    attentionCase("head size 8, grouped", { tokens: 11, heads: 8, kvHeads: 4, headSize: 8 }),
-    attentionCase("one kv head, nine heads", { tokens: 7, heads: 9, kvHeads: 1, headSize: 64 }),
-    attentionCase("one token, no past", { tokens: 1, heads: 3, kvHeads: 1, headSize: 12 }),
-    attentionCase("one token, long past", { tokens: 1, heads: 6, kvHeads: 2, headSize: 64, firstPosition: 400 }),
-    attentionCase("a block after a past, cache longer", {
-      tokens: 21,
-      heads: 4,
-      kvHeads: 2,
-      headSize: 32,
-      firstPosition: 130,
-      positions: 200,
-    }),
-    attentionCase("sliding window", { tokens: 70, heads: 2, kvHeads: 1, headSize: 8, firstPosition: 90, window: 33 }),
-    attentionCase("a window of one key", { tokens: 9, heads: 2, kvHeads: 2, headSize: 8, window: 1 }),
-    attentionCase("soft cap, head size 128", { tokens: 5, heads: 4, kvHeads: 2, headSize: 128, softcap: 2.5 }),
-    attentionCase("head size 256", { tokens: 3, heads: 4, kvHeads: 1, headSize: 256, firstPosition: 50 }),
-    attentionCase("texts one after another", { tokens: 75, heads: 6, kvHeads: 2, headSize: 8, texts: [20, 1, 40] }),
-    attentionCase("texts and sums, several blocks", {
-      tokens: 140,
-      heads: 3,
-      kvHeads: 1,
-      headSize: 4,
-      texts: [3, 100],
-      lse: true,
-    }),
-    attentionCase("texts after a past, window, soft cap, sums", {
-      tokens: 19,
-      heads: 4,
-      kvHeads: 2,
-      headSize: 36,
-      firstPosition: 30,
-      positions: 60,
-      texts: [25, 12],
-      window: 9,
-      softcap: 1.5,
-      lse: true,
-    }),
-    attentionCase("in both directions", { tokens: 37, heads: 4, kvHeads: 2, headSize: 8, seen: () => [0, 36] }),
-    attentionCase("in both directions, several blocks, soft cap, sums", {
-      tokens: 150,
-      heads: 4,
-      kvHeads: 2,
-      headSize: 4,
-      softcap: 2,
-      seen: () => [0, 149],
-      lse: true,
-    }),
-    attentionCase("texts one after another, in both directions, sums", {
-      tokens: 170,
-      heads: 2,
-      kvHeads: 1,
-      headSize: 12,
-      seen: (token) => (token < 20 ? [0, 19] : token === 20 ? [20, 20] : token < 160 ? [21, 159] : [160, 169]),
-      lse: true,
-    }),
-    attentionCase("texts of 40, 7 and 33 tokens padded to 40", {
-      tokens: 120,
-      heads: 3,
-      kvHeads: 1,
-      headSize: 8,
-      seen: (token) => {
-        const [text, at] = [Math.floor(token / 40), token % 40];
-        const length = [40, 7, 33][text] ?? 0;
-        return at < length ? [text * 40, text * 40 + length - 1] : [token, token];
-      },
-    }),
-    attentionCase("a window to both sides", {
-      tokens: 90,
-      heads: 2,
-      kvHeads: 2,
-      headSize: 8,
-      seen: (token) => [Math.max(0, token - 9), Math.min(89, token + 20)],
-    }),
-    attentionCase("few tokens, many keys in any order, some seen by nobody", {
-      tokens: 19,
-      heads: 6,
-      kvHeads: 2,
-      headSize: 20,
-      positions: 420,
-      seen: (token) => [(token * 151) % 380, ((token * 151) % 380) + ((token * 37) % 23)],
-      lse: true,
-    }),
-    attentionCase("each token at the end of another sequence, window", {
-      tokens: 5,
-      heads: 4,
-      kvHeads: 1,
-      headSize: 16,
-      positions: 300,
-      window: 50,
-      seen: (token) => [token * 60, token * 60 + 11 * token],
-    }),
-    attentionCase("one token, keys in F16, several tiles", {
-      tokens: 1,
-      heads: 6,
-      kvHeads: 2,
-      headSize: 36,
-      firstPosition: 300,
-      positions: 350,
-      dtype: "F16",
-    }),
-    attentionCase("tokens after a past, keys in F16, window, soft cap, sums", {
-      tokens: 21,
-      heads: 4,
-      kvHeads: 1,
-      headSize: 12,
-      firstPosition: 130,
-      texts: [100, 40],
-      window: 40,
-      softcap: 2,
-      lse: true,
-      dtype: "F16",
-    }),
-    attentionCase("one token that sees one key", {
-      tokens: 1,
-      heads: 2,
-      kvHeads: 1,
-      headSize: 8,
-      positions: 70,
-      seen: () => [66, 66],
-    }),
-  ],
+  attention: ATTENTION_CASES,
   combineRows: [
     { name: "odd sizes", inputs: { factors: random(5, 37), x: random(37, 11) }, attributes: {} },
     { name: "one sum of many rows", inputs: { factors: random(1, 700), x: random(700, 8) }, attributes: {} },

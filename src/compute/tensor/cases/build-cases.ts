@@ -67,12 +67,14 @@ interface AttentionShape {
   readonly lse?: boolean;
   /** Of keys and values; F32 by default. */
   readonly dtype?: KvDtype;
+  /** Of the largest element of q; 3 by default. */
+  readonly size?: number;
 }
 
 /** `attention` of random queries, keys and values. */
 export function attentionCase(name: string, shape: AttentionShape) {
   const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
-  const { dtype = "F32" } = shape;
+  const { dtype = "F32", size = 3 } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
   const starts = [0];
   for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
@@ -81,7 +83,7 @@ export function attentionCase(name: string, shape: AttentionShape) {
   return {
     name,
     inputs: {
-      q: random(tokens, heads * headSize, "F32", 3),
+      q: random(tokens, heads * headSize, "F32", size),
       keys: random(positions, kvHeads * headSize, dtype),
       values: random(positions, kvHeads * headSize, dtype),
       first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),

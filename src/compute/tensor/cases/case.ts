@@ -4,7 +4,7 @@ import { roundFromF64, widenToF32 } from "../../../files/safetensors/numbers.ts"
 import type { Matrix, Of, Op, Roles } from "../op.ts";
 import type { TensorDtype } from "../tensor.ts";
 
-/** An operand of a test: its values (representable in `dtype`) and how they are stored. */
+/** An operand of a case: its values (representable in `dtype`) and how they are stored. */
 export interface Operand {
   readonly matrix: Matrix;
   readonly dtype: TensorDtype;

@@ -4,7 +4,7 @@ import type { OpCase } from "./case.ts";
 import { CASES } from "./cases.ts";
 
 /** What is done with an op and its cases; the types of both stay together. */
-type Visit = <I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]) => void;
+export type Visit = <I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]) => void;
 
 /** Visits every op of the registry, written out because each has types of its own. */
 export function visitOps(visit: Visit): void {
