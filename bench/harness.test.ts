@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { type Case, machine, renderMachine, renderResults, type Result, runSuite, type Suite } from "./harness.ts";
+import type { Case, Suite } from "../src/measure/speed/suite.ts";
+import { machine, renderMachine, renderResults, type Result, runSuite } from "./harness.ts";
 
 // Processes that open a GPU take their time on a busy machine.
 setDefaultTimeout(60_000);

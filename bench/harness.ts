@@ -1,45 +1,19 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
-import { Bench } from "tinybench";
 import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
+import type { Case, Suite } from "../src/measure/speed/suite.ts";
+import { time, type Timing } from "../src/measure/speed/time.ts";
 import { openBenchDevice } from "./device.ts";
 
-/** One thing to time. */
-export interface Case {
-  readonly name: string;
-  /** Units of work in one run. */
-  readonly amount: number;
-  /** The least rate that is good enough, in the suite's unit, where there is such a target. */
-  readonly target?: number;
-  run(): Promise<void> | void;
-}
-
-/** Cases that belong together and share a unit. */
-export interface Suite {
-  readonly name: string;
-  readonly title: string;
-  /** What a rate is counted in: "GFLOP/s". `amount / seconds` is in it. */
-  readonly unit: string;
-  /**
-   * Makes one case after another; what a case needs lives until the next one is asked for. Cases whose names are not
-   * `wanted` may be left out: a slow preparation asks first.
-   */
-  cases(wanted: (name: string) => boolean): AsyncGenerator<Case>;
-}
-
 /** A case, timed. Seconds are of one run; the spread is the median absolute deviation. */
-export interface Result {
+export interface Result extends Timing {
   readonly name: string;
   readonly amount: number;
   /** At the median, and at the fastest run: what the machine can do when nobody else uses it. */
   readonly rate: number;
   readonly bestRate: number;
-  readonly medianSeconds: number;
-  readonly minSeconds: number;
-  readonly spreadSeconds: number;
-  readonly runs: number;
   /** Cores that the process had on average: on a shared machine fewer than it could use. */
   readonly cores: number;
   /** Units per second of processor time, whoever else had the cores meanwhile; of a real GPU it says nothing. */
@@ -47,48 +21,35 @@ export interface Result {
   readonly target?: number;
 }
 
-/** How long a case is warmed up (its first run compiles) and timed, in milliseconds; never fewer than the runs. */
-const WARM_UP = { warmupTime: 100, warmupIterations: 1 };
-const TIMED = { time: 500, iterations: 3 };
-
 /** Runs the cases of a suite whose names contain every word of `filter`. */
 export async function runSuite(suite: Suite, filter: readonly string[], note: (line: string) => void) {
   const wanted = (name: string): boolean => filter.every((word) => name.toLowerCase().includes(word));
   const results: Result[] = [];
-  for await (const one of suite.cases(wanted)) {
+  for await (const one of suite.cases(wanted, openBenchDevice)) {
     if (!wanted(one.name)) continue;
     note(`${suite.name}: ${one.name}`);
-    results.push(await time(one));
+    results.push(await timed(one));
   }
   return results;
 }
 
-async function time({ name, amount, target, run }: Case): Promise<Result> {
-  await run(); // compiles
-  const bench = new Bench({ ...WARM_UP, ...TIMED, throws: true });
+async function timed({ name, amount, target, run }: Case): Promise<Result> {
+  await run(); // compiles, which no processor time is to count
   let calls = 0;
-  bench.add(name, () => {
+  const [wall, cpu] = [performance.now(), process.cpuUsage()];
+  const timing = await time(() => {
     calls += 1;
     return run();
   });
-  const [wall, cpu] = [performance.now(), process.cpuUsage()];
-  const [task] = await bench.run();
   const { user, system } = process.cpuUsage(cpu);
-  const cores = (user + system) / 1000 / (performance.now() - wall);
-  const perCore = (amount * calls * 1e6) / (user + system);
-  if (task?.result.state !== "completed") throw new Error(`${name}: ${task?.result.state ?? "no task"}`);
-  const { p50, min, mad, samplesCount } = task.result.latency;
   return {
     name,
     amount,
-    rate: (amount / p50) * 1000,
-    bestRate: (amount / min) * 1000,
-    medianSeconds: p50 / 1000,
-    minSeconds: min / 1000,
-    spreadSeconds: mad / 1000,
-    runs: samplesCount,
-    cores,
-    perCore,
+    ...timing,
+    rate: amount / timing.medianSeconds,
+    bestRate: amount / timing.minSeconds,
+    cores: (user + system) / 1000 / (performance.now() - wall),
+    perCore: (amount * calls * 1e6) / (user + system),
     ...(target === undefined ? {} : { target }),
   };
 }

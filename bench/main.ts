@@ -5,14 +5,14 @@
  */
 import { parseArgs } from "node:util";
 import { machine, record, renderMachine, renderResults, runSuite } from "./harness.ts";
-import { attentionSuite } from "./suites/attention.ts";
+import { attentionSuite } from "../src/measure/speed/attention.ts";
 import { copySuite } from "./suites/copy.ts";
-import { deltaSuite } from "./suites/delta.ts";
+import { deltaSuite } from "../src/measure/speed/delta.ts";
 import { drawSuite } from "./suites/draws.ts";
-import { gemmSuite } from "./suites/gemm.ts";
+import { gemmSuite } from "../src/measure/speed/gemm.ts";
 import { loadSuite } from "./suites/loads.ts";
 import { mergeSuite } from "./suites/merge.ts";
-import { quantizedSuite } from "./suites/quantized.ts";
+import { quantizedSuite } from "../src/measure/speed/quantized.ts";
 import { thetaSuite } from "./suites/theta.ts";
 
 const SUITES = [

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { merge, type MergeObserver } from "../../src/adapters/merge/to-files/run.ts";
 import { type PlannedTensor, plannedBytes, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
-import type { Suite } from "../harness.ts";
+import type { Suite } from "../../src/measure/speed/suite.ts";
 
 /** Four layers and the embedding of the 135M model. */
 const LAYERS = 4;

@@ -5,8 +5,7 @@ import { read } from "../../src/compute/device/transfer.ts";
 import { philoxKey } from "../../src/compute/random/philox.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
-import { openBenchDevice } from "../device.ts";
-import type { Suite } from "../harness.ts";
+import type { Suite } from "../../src/measure/speed/suite.ts";
 
 /** Layers of the 135M model and of the embedded one, whose rows end within a block of 16. */
 const SHAPES = [
@@ -23,8 +22,8 @@ export const thetaSuite: Suite = {
   name: "theta",
   title: `sums of ${BASES} random networks that are drawn as they are added up (PRANC), and their gradients`,
   unit: "G draws/s",
-  async *cases(wanted) {
-    using gpu = await openBenchDevice();
+  async *cases(wanted, open) {
+    using gpu = await open();
     const alpha = Float32Array.from({ length: BASES }, (_, i) => Math.sin(i));
     const key = philoxKey(0n);
     for (const [out, input] of SHAPES) {

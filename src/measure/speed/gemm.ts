@@ -1,9 +1,8 @@
-import type { Device } from "../../src/compute/device/device.ts";
-import { openBenchDevice } from "../device.ts";
-import { recordGemm } from "../../src/compute/tensor/gemm.ts";
-import { Run } from "../../src/compute/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
-import type { Suite } from "../harness.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { recordGemm } from "../../compute/tensor/gemm.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
+import type { Suite } from "./suite.ts";
 
 /** Tokens, and the layers of the 135M model as in → out. */
 const ROWS = [96, 512, 1024] as const;
@@ -27,9 +26,9 @@ export const gemmSuite: Suite = {
   name: "gemm",
   title: "the products of a linear layer and its gradients",
   unit: "GFLOP/s",
-  async *cases(wanted) {
+  async *cases(wanted, open) {
     yield yardstick();
-    using gpu = await openBenchDevice();
+    using gpu = await open();
     for (const order of ORDERS) {
       for (const rows of ROWS) {
         for (const [inner, out] of LAYERS) {

@@ -1,6 +1,5 @@
-import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
-import { openBenchDevice } from "../device.ts";
-import type { Suite } from "../harness.ts";
+import { DeltaTrial } from "../doctor/delta-trial.ts";
+import type { Suite } from "./suite.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
 const SHAPES = [
@@ -27,8 +26,8 @@ export const deltaSuite: Suite = {
   name: "delta",
   title: "ΔW in f32, by what the bases are stored as",
   unit: "GFLOP/s",
-  async *cases(wanted) {
-    using gpu = await openBenchDevice();
+  async *cases(wanted, open) {
+    using gpu = await open();
     for (const shape of SHAPES) {
       for (const kind of KINDS) {
         const name = `${shape.out}×${shape.in} ${kind.storage}`;

@@ -1,8 +1,7 @@
-import { openBenchDevice } from "../device.ts";
-import { OPS } from "../../src/compute/tensor/ops/index.ts";
-import { Run } from "../../src/compute/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
-import type { Suite } from "../harness.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
+import type { Suite } from "./suite.ts";
 
 /** The heads of the 135M model. */
 const HEADS = { heads: 9, kvHeads: 3, headSize: 64 } as const;
@@ -22,8 +21,8 @@ export const attentionSuite: Suite = {
   name: "attention",
   title: "attention of one layer of the 135M model",
   unit: "GFLOP/s",
-  async *cases(wanted) {
-    using gpu = await openBenchDevice();
+  async *cases(wanted, open) {
+    using gpu = await open();
     using run = new Run(gpu);
     const { heads, kvHeads, headSize } = HEADS;
     const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
