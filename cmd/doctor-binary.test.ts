@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../scripts/build.ts";
 import { mountNoexec } from "../src/compute/gpu/testing/gpu.ts";
+import { Typist } from "../src/terminal/testing/typist.ts";
 
 // Processes that open a GPU take their time on a busy machine.
 setDefaultTimeout(60_000);
@@ -35,6 +36,46 @@ test.each(["cpu", "0"])("the compiled binary computes right with nothing beside 
   const { status, stdout, stderr } = await doctor(["--json", "--device", device]);
   expect([status, stderr]).toEqual([0, ""]);
   expect(JSON.parse(stdout)).toMatchObject({ matmul: { correct: true }, temp_folder: { executable: true } });
+});
+
+test("--verify: every check is right, with bits that are known, and the report file is what --json prints", async () => {
+  const { status, stdout, stderr } = await doctor([
+    "--verify",
+    "--json",
+    "-q",
+    "--device",
+    "cpu",
+    "--out",
+    "report.json",
+  ]);
+  expect([status, stderr]).toEqual([0, ""]);
+  const report = JSON.parse(stdout);
+  expect(report).toMatchObject({ format: "randlora-verification", problems: [], done: report.checks });
+  expect(report.checks).toBeGreaterThan(150);
+  expect(report.training.map(({ run }: { run: string }) => run)).toEqual(["dense", "sparse", "lora"]);
+  expect(JSON.parse(await readFile(join(home, "report.json"), "utf8"))).toEqual(report);
+  for (const secret of [folder, tmpdir()]) expect(stdout).not.toContain(secret);
+}, 180_000);
+
+test("--verify that is told to stop ends with its processes, and leaves no file", async () => {
+  const before = await readdir(home);
+  const command = [join(folder, "randlora"), "doctor", "--verify", "--device", "cpu", "--out", "stopped.json"];
+  const env = { PATH: "/usr/bin:/bin", HOME: home, NO_COLOR: "1" };
+  const typist = new Typist(command, { columns: 120, rows: 20, cwd: home, env });
+  try {
+    await typist.until(" checks");
+    typist.signal("SIGINT");
+    expect(await typist.exited).toBe(130);
+    expect(typist.transcript).not.toContain("error");
+  } finally {
+    await typist.end();
+  }
+  expect(await readdir(home)).toEqual(before);
+  if (process.platform !== "linux") return;
+  const left = [...new Bun.Glob("[0-9]*/cmdline").scanSync({ cwd: "/proc", onlyFiles: false })].map((path) =>
+    readFile(join("/proc", path), "utf8").catch(() => ""),
+  );
+  expect((await Promise.all(left)).filter((line) => line.includes("stopped.json"))).toEqual([]);
 });
 
 test("the library is unpacked into BUN_TMPDIR, and nowhere else", async () => {

@@ -1,14 +1,34 @@
-import { defineCommand } from "../src/terminal/options/command.ts";
+import { RandloraError } from "../src/files/errors.ts";
+import { defineCommand, flag, text } from "../src/terminal/options/command.ts";
 
 /** `randlora doctor`: what this machine offers, and whether it computes right. */
 export const command = defineCommand({
   name: "doctor",
   otherNames: ["info", "devices", "gpus"],
   summary: "Show the devices, the drivers and the folders in use, and check that the device computes right",
-  example: "randlora doctor --device software",
+  example: "randlora doctor --verify",
+  goesOnWithoutConfig: true,
   arguments: {},
-  options: {},
-  async run(_args, _options, context) {
+  options: {
+    verify: flag({
+      help: "check every kernel of the device against double precision, training and merging against stored results; writes a report file",
+    }),
+    bench: flag({ help: "measure the speed of each kind of kernel beside the device's measured peak" }),
+    out: text({
+      value: "FILE",
+      short: "o",
+      help: "report file of --verify and --bench; it has the device, the driver, versions and results",
+      defaultText: "randlora-doctor-N.json",
+    }),
+    force: flag({ help: "replace an existing report file" }),
+  },
+  async run(_args, { verify, bench, out, force }, context) {
+    if (verify || bench) {
+      const { verifyDevice } = await import("../src/measure/doctor/verify/verify.ts");
+      return await verifyDevice({ verify, bench }, out, force, context);
+    }
+    if (out !== undefined)
+      throw new RandloraError("usage", "--out is the report file of --verify and --bench", "add one of them");
     const { diagnose, diagnosisJson } = await import("../src/measure/doctor/doctor.ts");
     const { renderDiagnosis } = await import("../src/measure/doctor/report.ts");
     const { explainFailure, warningsOf } = await import("../src/measure/doctor/advice.ts");

@@ -1,7 +1,8 @@
 /*
  * `npm run bench:gpu`: packs `.gpu-kit/`, one folder for an x86-64 Linux machine that has a card and nothing else: the
- * compiled binary, which is Bun as well, the tests and the benches with the packages that they need, and a Vulkan loader.
- * There, `sh .gpu-kit/run OUT` looks for wrong results first and measures then; everything it prints goes to the folder OUT.
+ * compiled binary, which is Bun as well, the tests with the packages that they need, and a Vulkan loader. There,
+ * `sh .gpu-kit/run OUT` verifies and measures the card first (`doctor --verify --bench`), and runs the tests then; everything
+ * it prints goes to the folder OUT.
  */
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,9 +13,8 @@ import { COMPUTING } from "./gpu-tests.ts";
 const ROOT = join(import.meta.dir, "..");
 const KIT = join(ROOT, ".gpu-kit");
 const SOURCES = "src cmd bench fixtures scripts interop package.json bunfig.toml tsconfig.json".split(" ");
-/** What tests and benches import beside the program's own dependencies. */
-const TEST_PACKAGES = ["fast-check", "tinybench", "wgsl_reflect"];
-const SUITES = ["gemm", "quantized", "delta", "attention", "theta"];
+/** What tests import beside the program's own dependencies. */
+const TEST_PACKAGES = ["fast-check", "wgsl_reflect"];
 
 /** Runs a command; its output is an error's text. @throws Error where it fails */
 function run(command: readonly string[], cwd = ROOT): string {
@@ -59,17 +59,14 @@ ldconfig -p | grep -q 'libvulkan\\.so\\.1' || for deb in "$kit"/loader/*.deb; do
 LD_LIBRARY_PATH="$work/loader/usr/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export LD_LIBRARY_PATH
 ./randlora doctor >"$out/doctor.txt" 2>&1 || { cat "$out/doctor.txt"; exit 1; }
+./randlora doctor --verify --bench --force --out "$out/doctor.json" >>"$out/doctor.txt" 2>&1
+failed=$?
 cat "$out/doctor.txt"
 export BUN_BE_BUN=1 RANDLORA_TEST_DEVICE=gpu
 ./randlora test --timeout 400000 ${COMPUTING.join(" ")} >"$out/tests.txt" 2>&1
-failed=$?
+tests=$?
 tail -n 6 "$out/tests.txt"
-for suite in ${SUITES.join(" ")}; do
-  ./randlora bench/main.ts "$suite" --record >"$out/$suite.txt" 2>&1
-  cat "$out/$suite.txt"
-done
-cp bench/results/*-"$(date -u +%F)".json "$out/" 2>/dev/null
-exit "$failed"
+exit $((failed | tests))
 `;
 
 await rm(KIT, { recursive: true, force: true });

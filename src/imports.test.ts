@@ -70,6 +70,8 @@ describe("the layout", () => {
       "src/compute/open-device.ts",
       "src/measure/doctor/advice.ts",
       "src/measure/doctor/doctor.ts",
+      "src/measure/doctor/verify/check.ts",
+      "src/measure/doctor/verify/speed-checks.ts",
     ]);
   });
 

@@ -117,6 +117,11 @@ export class Gpu implements Device, GpuContext {
     return Gpu.on({ instance: this.#instance, device: countingDevice(this.device), info: this.info });
   }
 
+  /** The same GPU with memory and kernels of its own, which binds so many bytes at once at most. */
+  binding(mostBytes: number): Gpu {
+    return Gpu.on({ instance: this.#instance, device: this.device, info: this.info }, { mostBytes });
+  }
+
   /**
    * Waits for GPU work: the promise's value, or the first failure of the device, whichever comes first.
    * @throws RandloraError `gpu` or `memory`

@@ -55,6 +55,8 @@ interface Definition<A extends Arguments, O extends Options> {
   readonly options: O;
   /** Those of them that `--help` shows, where that is not all: what most people need. `--help-all` shows every one. */
   readonly shown?: readonly (keyof O)[];
+  /** It is there to be run when something is broken, and does without a configuration file that cannot be read. */
+  readonly goesOnWithoutConfig?: boolean;
   run(args: ArgumentValues<A>, options: OptionValues<O>, context: Context): Promise<void> | void;
 }
 
@@ -69,6 +71,7 @@ export interface Command {
   readonly options: Options;
   /** Keys of options that `--help` leaves to `--help-all`. */
   readonly hidden: readonly string[];
+  readonly goesOnWithoutConfig: boolean;
   /** Runs with values read by the definitions above. */
   invoke(
     args: Readonly<Record<string, unknown>>,
@@ -90,7 +93,7 @@ export interface Group {
 export function defineCommand<const A extends Arguments, const O extends Options>(
   definition: Definition<A, O>,
 ): Command {
-  const { name, otherNames = [], summary, example, options } = definition;
+  const { name, otherNames = [], summary, example, options, goesOnWithoutConfig = false } = definition;
   const shown: readonly PropertyKey[] = definition.shown ?? Object.keys(options);
   return {
     kind: "command",
@@ -101,6 +104,7 @@ export function defineCommand<const A extends Arguments, const O extends Options
     arguments: definition.arguments,
     options,
     hidden: Object.keys(options).filter((key) => !shown.includes(key)),
+    goesOnWithoutConfig: goesOnWithoutConfig || Object.keys(options).length === 0,
     async invoke(args, values, context) {
       // The parser filled both records by calling `read` of the very definitions that these types are made from.
       await definition.run(args as ArgumentValues<A>, values as OptionValues<O>, context);

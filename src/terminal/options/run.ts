@@ -59,7 +59,7 @@ async function runCommand(program: Program, request: Request & { kind: "run" }, 
     return settled;
   };
   const { config } = globals([]);
-  const spare = config === undefined && Object.keys(command.options).length === 0;
+  const spare = config === undefined && command.goesOnWithoutConfig;
   const { files, failure } = tryConfig(spare, () => readConfig(program, path, config, host.environment));
   const settled = globals(files);
   const context = createContext(settled, host);
@@ -102,8 +102,8 @@ async function tellCosts({ log }: Context): Promise<void> {
 /**
  * Reads the configuration files.
  *
- * @param spare whether the command can do without: one without options of its own (`doctor`, `cache list`, `completion`) has
- *   nothing to lose by a broken file that nobody named, and is there to be run when something is broken
+ * @param spare whether the command can do without: one without options of its own (`cache list`, `completion`) has nothing to
+ *   lose by a broken file that nobody named, and `doctor` is there to be run when something is broken
  */
 function tryConfig(
   spare: boolean,

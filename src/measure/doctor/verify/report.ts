@@ -1,0 +1,121 @@
+import { hostname, userInfo } from "node:os";
+import { dependencies, version } from "../../../../package.json";
+import { RandloraError } from "../../../files/errors.ts";
+import { formatAmount, formatDuration, formatNumber, formatShare } from "../../../terminal/format.ts";
+import type { Style } from "../../../terminal/style.ts";
+import { formatTable } from "../../../terminal/table.ts";
+import type { Speed } from "./messages.ts";
+import type { Problem, Verification } from "./supervise.ts";
+
+/** A check that takes longer waits for a compiler, or for a device that is too slow to be of use. Seconds. */
+const SLOW = 10;
+/** A kernel that comes to less of the peak that bounds it. */
+const SLOW_SHARE = 0.1;
+
+/** What the report file and `--json` hold: the device, its driver, versions, results; nothing that tells whose machine it is. */
+export function verificationJson(verification: Verification): object {
+  const { device, checks, done, problems, measured, times, speeds } = verification;
+  return {
+    format: "randlora-verification",
+    version: 1,
+    versions: { randlora: version, bun: Bun.version, webgpu: dependencies.webgpu },
+    platform: `${process.platform}-${process.arch}`,
+    device,
+    checks,
+    done,
+    seconds: secondsOf(verification),
+    problems: problems.map((problem) => ({ ...problem, what: withoutOwner(problem.what) })),
+    slow: times.filter(({ seconds }) => seconds > SLOW),
+    speeds: speeds.map((speed) => ({
+      name: speed.name,
+      gflops: speed.gflops,
+      gb_per_s: speed.gigabytes,
+      share_of_peak: shareOfPeak(speed, speeds[0]) ?? null,
+    })),
+    training: measured.map(({ run, losses, gradientNorms, adapter, merged }) => ({
+      run,
+      losses,
+      gradient_norms: gradientNorms,
+      adapter_sha256: adapter,
+      merged_sha256: merged,
+    })),
+  };
+}
+
+/** The same for people: a line for each thing that is wrong or slow. */
+export function renderVerification(verification: Verification, columns: number, style: Style): string {
+  const { device, checks, done, problems, times, speeds } = verification;
+  const rows = [
+    ...problems.map(({ kind, op, format, size, what }) => [style.red(kind), op, format, size, what]),
+    ...times
+      .filter(({ seconds }) => seconds > SLOW)
+      .map(({ op, format, size, seconds }) => [style.yellow("slow"), op, format, size, formatDuration(seconds)]),
+  ];
+  for (const speed of speeds.slice(1)) {
+    const share = shareOfPeak(speed, speeds[0]);
+    if (share === undefined || share >= SLOW_SHARE) continue;
+    rows.push([style.yellow("slow"), speed.name, "", "", `${formatShare(share)} of the measured peak`]);
+  }
+  const table = rows.length === 0 ? "" : `${formatTable(rows, { columns, align: "" }).trimEnd()}\n`;
+  const code = device.code === null ? "" : `, ${device.code}`;
+  const good = problems.length === 0 && done === checks;
+  const verdict = good ? style.green("all right") : style.red(countOf(problems));
+  const undone = done < checks ? `, ${formatNumber(checks - done - endedIn(problems))} not done` : "";
+  const counts = `${formatNumber(done)} of ${formatAmount(checks, "check")} in ${formatDuration(secondsOf(verification))}`;
+  return `${style.bold(device.name)} (${device.driver}${code})\n${counts}: ${verdict}${undone}\n${table}${speedTable(speeds, columns)}`;
+}
+
+/** Every speed, and below the device's peak, which is measured: no driver reports it. */
+function speedTable([peak, ...speeds]: readonly Speed[], columns: number): string {
+  if (peak === undefined) return "";
+  const amount = (value: number | null): string => (value === null ? "" : formatNumber(value, 1));
+  const rows = speeds.map((speed) => {
+    const share = shareOfPeak(speed, peak);
+    return [speed.name, amount(speed.gflops), amount(speed.gigabytes), share === undefined ? "" : formatShare(share)];
+  });
+  const measured = peak.gflops === null ? "measured peak: a copy" : "measured peak: multiply-adds in registers, a copy";
+  rows.push([measured, amount(peak.gflops), amount(peak.gigabytes), ""]);
+  return `\n${formatTable(rows, { head: ["speed", "GFLOP/s", "GB/s", "of the peak"], columns, align: "lrrr" })}`;
+}
+
+/** Of the peak that bounds it, which is the one that it comes nearest to; undefined where none is known. */
+function shareOfPeak({ gflops, gigabytes }: Speed, peak: Speed | undefined): number | undefined {
+  const shares = [
+    ...(gflops !== null && peak?.gflops ? [gflops / peak.gflops] : []),
+    ...(gigabytes !== null && peak?.gigabytes ? [gigabytes / peak.gigabytes] : []),
+  ];
+  return shares.length === 0 ? undefined : Math.max(...shares);
+}
+
+/** Why the device is not to be used; undefined where everything is right. */
+export function failureOf({ problems, device }: Verification): RandloraError | undefined {
+  if (problems.length === 0) return undefined;
+  const hint = "update the driver, or choose another device with --device; the report file helps us to find the cause";
+  return new RandloraError("gpu", `${device.name}: ${countOf(problems)}: its results cannot be trusted`, hint);
+}
+
+/** "2 wrong, 1 hung". */
+function countOf(problems: readonly Problem[]): string {
+  const kinds = ["wrong", "failed", "crashed", "hung"] as const;
+  const counts = kinds.map((kind) => [problems.filter((problem) => problem.kind === kind).length, kind] as const);
+  return counts.flatMap(([count, kind]) => (count === 0 ? [] : [`${count} ${kind}`])).join(", ");
+}
+
+/** Checks that their process did not come to the end of. */
+function endedIn(problems: readonly Problem[]): number {
+  return problems.filter(({ kind, format }) => kind !== "wrong" && format !== "").length;
+}
+
+function secondsOf({ times }: Verification): number {
+  return times.reduce((sum, { seconds }) => sum + seconds, 0);
+}
+
+/** A driver's message may name files, and so users and machines. */
+export function withoutOwner(text: string): string {
+  const paths = text.replace(/(^|[\s"'(:=])(?:[A-Za-z]:)?[\\/][^\s"')]*/g, "$1…");
+  const names = [hostname(), userInfo().username].filter((name) => name !== "");
+  return names.reduce(
+    (left, name) => left.replace(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`, "g"), "…"),
+    paths,
+  );
+}

@@ -1,0 +1,167 @@
+import * as v from "valibot";
+import { type ErrorCode, RandloraError } from "../../../files/errors.ts";
+import type { Subject } from "./check.ts";
+import { type DeviceFacts, type Measured, Message, type Speed } from "./messages.ts";
+
+/** Something that is not right. */
+export interface Problem extends Subject {
+  readonly kind: "wrong" | "failed" | "crashed" | "hung";
+  /** In one line. */
+  readonly what: string;
+}
+
+/** What came of all checks. */
+export interface Verification {
+  readonly device: DeviceFacts;
+  /** Of all, those that came to an end; the others follow a device that failed too often. */
+  readonly checks: number;
+  readonly done: number;
+  readonly problems: readonly Problem[];
+  readonly times: readonly (Subject & { readonly seconds: number })[];
+  readonly measured: readonly Measured[];
+  /** The first of them is the peak of the device, where speeds were measured. */
+  readonly speeds: readonly Speed[];
+}
+
+/** How checks are run and watched. */
+export interface Supervision {
+  /** Starts the process that checks; it is told in this variable with which check to begin. */
+  readonly command: readonly string[];
+  readonly signal: AbortSignal;
+  /** Seconds without a word after which a driver hangs. */
+  readonly patience: number;
+  /** How many checks there are; called again after a process was begun anew. */
+  onStart(checks: number): void;
+  onCheck(check: Subject): void;
+  onEnd(): void;
+}
+
+/** Which check the process that checks begins with. */
+export const FROM_VARIABLE = "RANDLORA_CHECKS_FROM";
+/** So many checks may end their process: a driver that fails at everything is not asked everything. */
+const MOST_ENDS = 4;
+
+/**
+ * Runs checks in a process of its own, so that a driver that hangs or ends its process is reported: the next process goes
+ * on behind the check that it was in.
+ * @throws RandloraError `gpu` and others of a device that cannot be opened
+ */
+export async function supervise(supervision: Supervision): Promise<Verification> {
+  const state = new State(supervision);
+  for (let ends = 0; ends < MOST_ENDS; ends++) {
+    if (await state.attempt()) break;
+  }
+  return state.result();
+}
+
+class State {
+  readonly #supervision: Supervision;
+  readonly #problems: Problem[] = [];
+  readonly #times: (Subject & { seconds: number })[] = [];
+  readonly #measured: Measured[] = [];
+  readonly #speeds: Speed[] = [];
+  #device: DeviceFacts | undefined;
+  #checks = 0;
+  #next = 0;
+  #current: Subject | undefined;
+
+  constructor(supervision: Supervision) {
+    this.#supervision = supervision;
+  }
+
+  /** One process, until it has done everything (true), or ends otherwise. */
+  async attempt(): Promise<boolean> {
+    const { command, signal, patience } = this.#supervision;
+    signal.throwIfAborted();
+    const child = Bun.spawn([...command], {
+      env: { ...process.env, [FROM_VARIABLE]: String(this.#next) },
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    const kill = (): void => child.kill("SIGKILL");
+    signal.addEventListener("abort", kill);
+    let hangs = false;
+    let timer = setTimeout(kill, 0);
+    const rewind = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        hangs = true;
+        kill();
+      }, patience * 1000);
+    };
+    rewind();
+    let last: Message | undefined;
+    try {
+      for await (const line of linesOf(child.stdout)) {
+        rewind();
+        last = v.parse(Message, JSON.parse(line));
+        this.#take(last);
+        if (last.kind === "done" || last.kind === "failure") break;
+      }
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", kill);
+      kill();
+    }
+    signal.throwIfAborted();
+    if (last?.kind === "done") return true;
+    await child.exited;
+    this.#end(last, hangs, String(child.signalCode ?? `exit status ${child.exitCode}`));
+    return false;
+  }
+
+  result(): Verification {
+    if (this.#device === undefined) throw new TypeError("no device was opened");
+    const { length: done } = this.#times;
+    const [problems, times, measured, speeds] = [this.#problems, this.#times, this.#measured, this.#speeds];
+    return { device: this.#device, checks: this.#checks, done, problems, times, measured, speeds };
+  }
+
+  #take(message: Message): void {
+    if (message.kind === "open") {
+      this.#device = message.device;
+      this.#checks = message.checks;
+      this.#supervision.onStart(message.checks);
+    } else if (message.kind === "begin") {
+      const { op, format, size } = message;
+      this.#current = { op, format, size };
+      this.#next = message.at + 1;
+      this.#supervision.onCheck(this.#current);
+    } else if (message.kind === "end" && this.#current !== undefined) {
+      const { seconds, wrong, measured, speeds = [] } = message;
+      this.#times.push({ ...this.#current, seconds });
+      this.#speeds.push(...speeds);
+      if (measured !== undefined) this.#measured.push(measured);
+      if (wrong !== undefined) this.#problems.push({ ...this.#current, kind: "wrong", what: wrong });
+      this.#current = undefined;
+      this.#supervision.onEnd();
+    }
+  }
+
+  /** The process ended before its work was done. */
+  #end(last: Message | undefined, hangs: boolean, how: string): void {
+    const { patience } = this.#supervision;
+    const failure = last?.kind === "failure" ? last : undefined;
+    const kind = failure !== undefined ? "failed" : hangs ? "hung" : "crashed";
+    const what = failure?.message ?? (hangs ? `no answer for ${patience} seconds` : `the process ended (${how})`);
+    if (this.#device === undefined) {
+      const code = (failure?.code ?? "gpu") as ErrorCode; // what the process that checks threw
+      const hint = failure?.hint ?? "update the driver, or choose another device with --device";
+      throw new RandloraError(code, failure === undefined ? `the device cannot be opened: ${what}` : what, hint);
+    }
+    const subject = this.#current ?? { op: "opening the device again", format: "", size: "" };
+    this.#problems.push({ ...subject, kind, what });
+    if (this.#current !== undefined) this.#supervision.onEnd();
+    this.#current = undefined;
+  }
+}
+
+/** Whole lines; what a process that was killed left of one is none. */
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of stream) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+}

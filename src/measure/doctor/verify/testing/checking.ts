@@ -1,0 +1,38 @@
+// Run by supervise.test.ts as a process of its own: `bun testing/checking.ts MODE`. Checks a broken CPU device, or one that
+// hangs, ends its process or is lost in the second check.
+import { CpuDevice } from "../../../../compute/cpu/cpu.ts";
+import { RandloraError } from "../../../../files/errors.ts";
+import type { Check } from "../check.ts";
+import { opChecks } from "../op-checks.ts";
+import { FROM_VARIABLE } from "../supervise.ts";
+import { say, work } from "../work.ts";
+import { broken, withoutBias } from "./broken.ts";
+
+const [mode = ""] = process.argv.slice(2);
+
+const ENDINGS: Readonly<Record<string, () => void>> = {
+  hang() {
+    for (;;);
+  },
+  crash: () => process.kill(process.pid, "SIGSEGV"),
+  lose() {
+    throw new RandloraError("gpu", "the GPU was lost (unknown): /home/somebody/driver.so", "close other programs");
+  },
+};
+
+function ending(check: Check, at: number): Check {
+  return { ...check, run: at === 1 && ENDINGS[mode] ? async () => (ENDINGS[mode]?.(), {}) : check.run.bind(check) };
+}
+
+if (mode === "refuse") throw new TypeError("no device");
+const products = opChecks().filter(({ op, format }) => op === "linear" && format === "Q8_0");
+await work(
+  async () => {
+    const device = await CpuDevice.open({ threads: 1 });
+    return mode === "break" ? broken(device, withoutBias) : device;
+  },
+  products.map(ending),
+  Number(process.env[FROM_VARIABLE]),
+  say,
+  new AbortController().signal,
+);

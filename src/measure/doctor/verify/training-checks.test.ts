@@ -1,0 +1,37 @@
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import { availableCodes } from "../../../compute/cpu/native/choose.ts";
+import { CheckedDevice } from "./check.ts";
+import { broken } from "./testing/broken.ts";
+import { trainingChecks } from "./training-checks.ts";
+
+setDefaultTimeout(120_000);
+
+const VARIABLE = "RANDLORA_CPU_CODE";
+const before = process.env[VARIABLE];
+afterAll(() => {
+  if (before === undefined) delete process.env[VARIABLE];
+  else process.env[VARIABLE] = before;
+});
+
+const OPTIONS = { choice: "cpu", threads: 2 };
+const signal = new AbortController().signal;
+
+// After a change of kernels that is meant to change their bits: `bun scripts/expected.ts`.
+test.each(availableCodes())("training and merges have the bits that are stored: %s", async (code) => {
+  process.env[VARIABLE] = code;
+  using devices = new CheckedDevice(() => CpuDevice.open({ threads: 2 }));
+  for (const check of trainingChecks(OPTIONS)) expect((await check.run(devices, signal)).wrong).toBeUndefined();
+});
+
+test("a gradient that is a twentieth too large is found, and named", async () => {
+  using devices = new CheckedDevice(async () =>
+    broken(await CpuDevice.open({ threads: 2 }), (compute, family, operands) => {
+      const scale = family === "basisGradient" && "scale" in operands ? operands.scale : undefined;
+      compute(family, typeof scale === "number" ? { ...operands, scale: 1.05 * scale } : operands);
+    }),
+  );
+  const [check] = trainingChecks(OPTIONS);
+  const { wrong = "" } = (await check?.run(devices, signal)) ?? {};
+  expect(wrong).toMatch(/gradient norm of step 1 is/);
+});

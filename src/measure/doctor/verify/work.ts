@@ -1,0 +1,97 @@
+import { writeSync } from "node:fs";
+import { RandloraError } from "../../../files/errors.ts";
+import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { type DeviceOptions, openDevice } from "../../../compute/open-device.ts";
+import { type Check, CheckedDevice, type Finding } from "./check.ts";
+import { deltaChecks } from "./delta-checks.ts";
+import type { DeviceFacts, Message } from "./messages.ts";
+import { opChecks } from "./op-checks.ts";
+import { speedChecks } from "./speed-checks.ts";
+import { trainingChecks } from "./training-checks.ts";
+
+/** What is asked of a device. */
+export interface Asked {
+  readonly verify: boolean;
+  readonly bench: boolean;
+}
+
+/** All checks of a device, in their order. */
+export function allChecks(options: DeviceOptions, { verify, bench }: Asked): Check[] {
+  return [
+    ...(verify ? [...opChecks(), ...deltaChecks(), ...trainingChecks(options)] : []),
+    ...(bench ? speedChecks(options) : []),
+  ];
+}
+
+/**
+ * Runs checks on a device and tells of each before and after; ends where the device fails, since nothing more is to be
+ * expected of it.
+ * @param from the first of them
+ * @param faults what the device has said since the last check of machine code that it does not use
+ */
+export async function work(
+  open: () => Promise<Device>,
+  checks: readonly Check[],
+  from: number,
+  tell: (message: Message) => void,
+  signal: AbortSignal,
+  faults: string[] = [],
+): Promise<void> {
+  using devices = new CheckedDevice(open);
+  try {
+    tell({ kind: "open", device: factsOf(await devices.get()), checks: checks.length });
+    for (const [at, check] of checks.entries()) {
+      if (at < from) continue;
+      signal.throwIfAborted();
+      const { op, format, size } = check;
+      tell({ kind: "begin", at, op, format, size });
+      const begun = performance.now();
+      const finding = await findingOf(check, devices, signal);
+      const unused = faults.splice(0).map((fault) => `machine code is not used: ${fault}`);
+      const wrong = [...(finding.wrong === undefined ? [] : [finding.wrong]), ...unused].join("; ");
+      const seconds = (performance.now() - begun) / 1000;
+      tell({ kind: "end", at, seconds, ...finding, wrong: wrong === "" ? undefined : wrong });
+    }
+    tell({ kind: "done" });
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError)) throw thrown;
+    const { code, message, hint } = thrown;
+    tell({ kind: "failure", code, message, hint });
+  }
+}
+
+/** What is found to be wrong by numbers is a finding; anything else that is thrown is a failure of the device. */
+async function findingOf(check: Check, devices: CheckedDevice, signal: AbortSignal): Promise<Finding> {
+  try {
+    return await check.run(devices, signal);
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
+    return { wrong: thrown.message };
+  }
+}
+
+function factsOf(device: Device): DeviceFacts {
+  const { name, vendor, architecture, driver, software } = device.info;
+  const code = device instanceof CpuDevice ? device.code.code : null;
+  return { name, vendor, architecture, driver, software, code };
+}
+
+/** Writes a line at once: a driver may hang, and nothing after it would be written. */
+export function say(message: Message): void {
+  writeSync(1, `${JSON.stringify(message)}\n`);
+}
+
+/** The process that checks: tells on standard output, and ends with the one that watches it. */
+export async function serveChecks(
+  options: DeviceOptions,
+  asked: Asked,
+  from: number,
+  signal: AbortSignal,
+): Promise<void> {
+  process.stdin.on("end", () => process.kill(process.pid, "SIGKILL")).resume();
+  const faults: string[] = [];
+  const told = { ...options, onFault: (fault: string) => void faults.push(fault) };
+  await work(() => openDevice(told), allChecks(told, asked), from, say, signal, faults);
+  process.stdin.pause();
+}
