@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
+import { Gpu } from "../../compute/gpu/gpu.ts";
+import { smallCard } from "../../compute/gpu/testing/small-card.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { DecoderWeights } from "../../models/decoder/weights.ts";
+import { LLAMA_3B, LLAMA_8B, writeHollow } from "../../models/testing/hollow.ts";
+import { fittingContext } from "./fitting-context.ts";
+
+const [MEMORY, WATCHDOG] = [8e9, 2];
+
+let real: Gpu;
+let folder: TemporaryFolder;
+const fill = spyOn(DecoderWeights.prototype, "fill");
+beforeAll(async () => {
+  fill.mockImplementation(async () => {});
+  real = await Gpu.open();
+  folder = await TemporaryFolder.create();
+});
+afterAll(async () => {
+  fill.mockRestore();
+  real.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+test.each([
+  ["3B", LLAMA_3B],
+  ["8B", LLAMA_8B],
+])(
+  "a chat with a %s model at 32k, or as long as a card of 8 GB allows, exceeds neither that nor 2 seconds",
+  async (name, config) => {
+    const path = folder.at(name);
+    await writeHollow(path, config);
+    using card = smallCard(real, MEMORY);
+    const { gpu, seen } = card;
+    using decoder = await Decoder.load(gpu, path, { quantize: "Q4_0", kvDtype: "F16" });
+    const asked = 32_768;
+    const found = await fittingContext(decoder, { asked, rows: 1 }).catch((error: unknown) => error);
+    const named = found instanceof RandloraError ? Number(/--context (\d+) fits/.exec(found.hint)?.[1]) : asked;
+    expect(named === asked).toBe(name === "3B");
+    const { context } = await fittingContext(decoder, { asked: named, rows: 1 });
+    expect(context).toBeGreaterThan(8000);
+    using cache = decoder.createCache();
+    cache.reserve(context);
+    // All but the end of a long prompt, as if it had been computed.
+    const prompt = Array.from({ length: 600 }, () => 0);
+    cache.advance(
+      Array.from({ length: context - prompt.length - 2 }, () => 0),
+      context,
+    );
+    for (const ids of [prompt, [0], [0]]) {
+      const hidden = await decoder.prefill(cache, ids);
+      await decoder.top(hidden, 40);
+      if (ids.length > 1) gpu.memory.release(hidden.buffer);
+    }
+    expect(cache.length).toBe(context);
+    expect(seen.peak).toBeLessThanOrEqual(MEMORY);
+    expect(Math.max(...seen.seconds)).toBeLessThan(WATCHDOG);
+  },
+  120_000,
+);
