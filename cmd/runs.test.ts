@@ -43,10 +43,12 @@ test("runs are listed with what they came to, and removed when that is meant", a
   await rm(place.at("cut", "state", "step-2"), { recursive: true });
   await cp(place.at(run), place.at("comparison", "runs", "a"), { recursive: true });
   await rm(place.at("comparison", "runs", "a", "state"), { recursive: true });
+  await rm(place.at("comparison", "runs", "a", "metrics.jsonl"));
+  if (process.platform !== "win32") Bun.spawnSync(["mkfifo", place.at("comparison", "runs", "a", "metrics.jsonl")]);
   await symlink(place.at(run), place.at("linked"));
   const holder = await holdElsewhere(place.at(run, "lock.OWNER"), "file");
   expect((await listed()).runs).toEqual([
-    { ...done, run: "comparison/runs/a", state: "interrupted", planned_steps: null, best_valid_loss: null },
+    { ...done, run: "comparison/runs/a", state: "interrupted", steps: 0, planned_steps: null, best_valid_loss: null },
     { ...done, run: "cut", state: "interrupted" },
     { ...done, state: "running" },
   ]);

@@ -20,7 +20,7 @@ await Bun.$`rm -rf ${join(ROOT, "tiny-mine")}`;
 const shown = stripVTControlCharacters(output).replaceAll(`${ROOT}/`, "").trimEnd();
 const lines = [`$ randlora ${COMMAND.join(" ")}`, ...shown.split("\n")];
 const columns = Math.max(...lines.map(({ length }) => length));
-const [width, height] = [2 * MARGIN + columns * CHARACTER_WIDTH, 2 * MARGIN + lines.length * LINE_HEIGHT];
+const [width, height] = [2 * MARGIN + Math.ceil(columns * CHARACTER_WIDTH), 2 * MARGIN + lines.length * LINE_HEIGHT];
 const rows = lines.map((line, index) => {
   const fill = index === 0 ? "#7ee787" : "#c9d1d9";
   const y = MARGIN + (index + 0.75) * LINE_HEIGHT;

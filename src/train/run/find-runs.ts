@@ -1,4 +1,4 @@
-import { lstat, open, readdir } from "node:fs/promises";
+import { lstat, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { naming } from "../../files/failure.ts";
 import { readJsonObject } from "../../files/read-text.ts";
@@ -81,12 +81,14 @@ function isOver(progress: Progress | undefined, steps: number | undefined, early
 
 /** The step of the last whole line. A line has less than a thousand bytes. */
 async function lastStep(file: string): Promise<number> {
-  await using handle = await open(file, "r").catch(() => undefined);
-  if (handle === undefined) return 0;
-  const { size } = await handle.stat();
+  // Opening a pipe would wait for ever.
+  const found = await stat(file).catch(() => undefined);
+  await using handle = found?.isFile() === true ? await open(file, "r").catch(() => undefined) : undefined;
+  if (found === undefined || handle === undefined) return 0;
+  const { size } = found;
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, Math.max(0, size - 4096));
-  const found = [...buffer.toString("utf8", 0, bytesRead).matchAll(/^\{"step":(\d{1,15}),.*\}$/gm)].at(-1);
-  return Number(found?.[1] ?? 0);
+  const last = [...buffer.toString("utf8", 0, bytesRead).matchAll(/^\{"step":(\d{1,15}),.*\}$/gm)].at(-1);
+  return Number(last?.[1] ?? 0);
 }
 
 async function foldersIn(path: string): Promise<string[]> {

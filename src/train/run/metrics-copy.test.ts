@@ -73,6 +73,12 @@ test("copies hold what metrics.jsonl holds after a cut, a crash, and where they 
   expect(await steps()).toEqual([...logged, [4, train]]);
   expect(await readFile(late)).toEqual(await readFile(events));
 
+  // Another run's, whatever it was named for.
+  const others = Buffer.concat([EVENTS.head, EVENTS.record(stepOf(7))]);
+  await writeFile(late, others);
+  const mixed = write({ step: 4, evaluated: 2 }, { [late]: EVENTS });
+  await expect(mixed).rejects.toThrow("there are events of another run");
+  expect(await readFile(late)).toEqual(others);
   await expect(refuseOtherEvents(folder.at("log"))).rejects.toThrow("there are events of another run");
   await refuseOtherEvents(folder.at("none"));
   await writeFile(events, EVENTS.head);

@@ -8,6 +8,8 @@ import type { Metrics } from "../types.ts";
 /** Another format of metrics.jsonl: each line's bytes follow from the line alone. */
 export interface MetricsFormat {
   readonly head: Uint8Array;
+  /** What begins otherwise is another run's, and stays. */
+  readonly isShared?: boolean;
   record(metrics: Metrics): Uint8Array;
 }
 
@@ -35,6 +37,7 @@ export const CSV: MetricsFormat = {
 /** TensorBoard's events, with the tags of transformers' Trainer. */
 export const EVENTS: MetricsFormat = {
   head: FIRST_RECORD,
+  isShared: true,
   record(metrics) {
     const { step, time = 0 } = metrics;
     if ("valid_loss" in metrics) {
@@ -78,6 +81,7 @@ export class MetricsCopy implements AsyncDisposable {
       const wanted = Buffer.concat([format.head, ...lines.map((line) => format.record(line))]);
       const found = await naming(path, "read", readFile(handle));
       const begins = found.subarray(0, wanted.length).equals(wanted);
+      if (format.isShared === true && !beginsAlike(found, wanted, format, lines)) throw eventsOfAnother(dirname(path));
       await naming(path, "write", handle.truncate(begins ? wanted.length : 0));
       if (!begins) await naming(path, "write", handle.appendFile(wanted));
       return new MetricsCopy(path, format, handle);
@@ -96,6 +100,19 @@ export class MetricsCopy implements AsyncDisposable {
   }
 }
 
+/** Do both have the same first line, as far as they have one? */
+function beginsAlike(found: Buffer, wanted: Buffer, { head, record }: MetricsFormat, [first]: readonly Metrics[]) {
+  const length = head.length + (first === undefined ? 0 : record(first).length);
+  return found.length < length || found.subarray(0, length).equals(wanted.subarray(0, length));
+}
+
+/** TensorBoard would mix them. */
+function eventsOfAnother(logDir: string): RandloraError {
+  const cause = `--log-dir ${oneLine(logDir)}: there are events of another run`;
+  const hint = `name another, such as ${oneLine(join(logDir, "NAME"))}: TensorBoard shows all runs below a folder`;
+  return new RandloraError("file", cause, hint);
+}
+
 /** The event file in `--log-dir`. */
 export function eventFile(logDir: string): string {
   return join(logDir, EVENT_FILE);
@@ -107,8 +124,6 @@ export async function refuseOtherEvents(logDir: string): Promise<void> {
     if (!name.includes("tfevents")) continue;
     // A run that failed before its first step leaves a head.
     if ((await naming(join(logDir, name), "read", stat(join(logDir, name)))).size <= FIRST_RECORD.length) continue;
-    const cause = `--log-dir ${oneLine(logDir)}: there are events of another run`;
-    const hint = `name another, such as ${oneLine(join(logDir, "NAME"))}: tensorboard --logdir shows the runs below its folder`;
-    throw new RandloraError("file", cause, hint);
+    throw eventsOfAnother(logDir);
   }
 }
