@@ -18,7 +18,7 @@ import { Queue } from "./queue.ts";
 import { CpuRecording } from "./recording.ts";
 
 /** How the CPU device is opened. */
-export interface CpuOptions {
+interface CpuOptions {
   /** Workers; by default one for each core. */
   readonly threads?: number | undefined;
   /** `--memory`: bytes of buffers that may exist at once. */

@@ -40,7 +40,7 @@ export interface PlacedPointer extends Pointer {
 }
 
 /** Parameters as words; those of addresses hold the offset in their buffer. */
-export interface Packed {
+interface Packed {
   readonly words: Uint32Array<ArrayBuffer>;
   readonly pointers: readonly PlacedPointer[];
 }

@@ -2,7 +2,7 @@
 const LEAST = 2 ** 14;
 
 /** How rows that have nothing to do with each other are cut into pieces. */
-export interface RowPieces {
+interface RowPieces {
   readonly pieceRows: number;
   readonly count: number;
 }
@@ -14,7 +14,7 @@ export function rowPieces(rows: number, numbers: number): RowPieces {
 }
 
 /** How a matrix whose numbers have nothing to do with each other is cut into rectangles. */
-export interface Rectangles {
+interface Rectangles {
   readonly words: {
     readonly rows: number;
     /** Vectors of 4 in a row, and in one of a piece. */

@@ -8,7 +8,7 @@ function splat(value: f32): v128 {
 
 // @ts-ignore: decorator
 @inline
-export function plusTimes(a: v128, b: v128, c: f32): v128 {
+function plusTimes(a: v128, b: v128, c: f32): v128 {
   return f32x4.add(f32x4.mul(a, b), splat(c));
 }
 
@@ -45,7 +45,7 @@ export function exp1(x: f32): f32 {
 /** log x of normal numbers above zero, to 1e-7 (Cephes' logf); Infinity stays. */
 // @ts-ignore: decorator
 @inline
-export function log4(x: v128): v128 {
+function log4(x: v128): v128 {
   // x = 2ⁿ · m with m from √½ to √2.
   const bits = i32x4.sub(x, i32x4.splat(0x3f3504f3));
   const n = f32x4.convert_i32x4_s(i32x4.shr_s(bits, 23));

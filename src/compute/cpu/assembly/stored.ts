@@ -57,7 +57,7 @@ export function halves(h: v128): v128 {
 /** Four f32 in the low halves of four lanes as T has them: to nearest, ties to even; NaN stays NaN. T of 16 bits. */
 // @ts-ignore: decorator
 @inline
-export function round4<T>(value: v128): v128 {
+function round4<T>(value: v128): v128 {
   return isSigned<T>() ? roundHalves(value) : roundUpper(value);
 }
 

@@ -124,7 +124,7 @@ export const UNPACK = {
 } as const satisfies CpuKernel<Members>;
 
 /** Which elements of a basis, and what they become. */
-export interface UnpackedPart {
+interface UnpackedPart {
   readonly firstRow: number;
   readonly firstCol: number;
   readonly rows: number;

@@ -5,7 +5,7 @@ import { BLOCK_TERMS, WHOLE_PITCH } from "../routines/layout.ts";
 import { MOST_ROWS, multiplyWhole, setRows, storeSums, type Target } from "./tiles.ts";
 
 /** A matrix in blocks, and the first of its scales. Addresses are bytes from the heap's begin. */
-export interface BlockMatrix {
+interface BlockMatrix {
   readonly stored: Blocks;
   readonly b: number;
   readonly bPitch: number;

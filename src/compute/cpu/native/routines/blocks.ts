@@ -7,7 +7,7 @@ import { panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
 /** Pairs of a block. */
 const PAIRS = BLOCK / 2;
 
-export const ROUND = {
+const ROUND = {
   x: "address",
   pitch: "number",
   rows: "number",
@@ -70,7 +70,7 @@ export function round(m: Machine): void {
   });
 }
 
-export const PANEL_OF_BLOCKS = {
+const PANEL_OF_BLOCKS = {
   /** Of the first block, in every row. */
   offset: "number",
   blocks: "number",
@@ -108,7 +108,7 @@ export function panelOfBlocks(m: Machine, stored: Blocks): void {
   }
 }
 
-export const TILE_OF_BLOCKS = {
+const TILE_OF_BLOCKS = {
   x: "address",
   scales: "address",
   panel: "address",
@@ -169,7 +169,7 @@ export function tileOfBlocks(m: Machine, rows: number): void {
   });
 }
 
-export const PANEL_FROM_BLOCKS = {
+const PANEL_FROM_BLOCKS = {
   from: "address",
   pitch: "number",
   scales: "address",

@@ -1,7 +1,8 @@
 import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
+import { eachVector } from "./vectors.ts";
 
-export const COPY = {
+const COPY = {
   from: "address",
   pitch: "number",
   rows: "number",
@@ -18,18 +19,12 @@ export function copy(m: Machine, stored: Stored): void {
   m.steps(rows, 1, () => {
     m.copy(source, from);
     m.copy(target, to);
-    m.copy(left, fours);
-    for (const [count, numbers] of [
-      ["all", m.lanes],
-      ["four", 4],
-    ] as const) {
-      m.steps(left, numbers / 4, () => {
-        m.read(0, { word: source }, stored, count);
-        m.store(0, { word: target }, count);
-        m.add(source, { bytes: numbers * STORED_BYTES[stored] });
-        m.add(target, { bytes: numbers * 4 });
-      });
-    }
+    eachVector(m, fours, left, (count, numbers) => {
+      m.read(0, { word: source }, stored, count);
+      m.store(0, { word: target }, count);
+      m.add(source, { bytes: numbers * STORED_BYTES[stored] });
+      m.add(target, { bytes: numbers * 4 });
+    });
     m.add(from, pitch);
     m.add(to, toPitch);
   });

@@ -7,7 +7,7 @@ import { LINE, panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
 /** Rows of x at most. */
 export const FEW_BLOCK_ROWS = 2;
 
-export const FEW_BLOCKS = {
+const FEW_BLOCKS = {
   /** Of the first block, in every row of the matrix. */
   offset: "number",
   blocks: "number",

@@ -7,7 +7,7 @@ import { LINE, ROWS_AT } from "./layout.ts";
 /** Rows of x at most. */
 export const FEW_ROWS = 4;
 
-export const FEW = {
+const FEW = {
   /** Of the first term that is wanted, in every row of the matrix. */
   offset: "number",
   terms: "number",

@@ -1,7 +1,8 @@
 import type { Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
+import { eachVector } from "./vectors.ts";
 
-export const FINISH = {
+const FINISH = {
   from: "address",
   fromPitch: "number",
   y: "address",
@@ -31,28 +32,22 @@ export function finish(m: Machine, adds: Added): void {
   m.broadcastArgument(scale, indexOf(FINISH, "scale"));
   m.steps(rows, 1, () => {
     m.zeroWord(at);
-    m.copy(left, fours);
-    for (const [count, numbers] of [
-      ["all", m.lanes],
-      ["four", 4],
-    ] as const) {
-      m.steps(left, numbers / 4, () => {
-        m.load(sum, { word: from, index: at }, count);
-        m.multiply(sum, scale, sum);
-        const sources = [
-          [adds.y, y],
-          [adds.bias, bias],
-          [adds.residual, residual],
-        ] as const;
-        for (const [there, source] of sources) {
-          if (!there) continue;
-          m.load(other, { word: source, index: at }, count);
-          m.add32(sum, other, sum);
-        }
-        m.store(sum, { word: y, index: at }, count);
-        m.add(at, { bytes: numbers * 4 });
-      });
-    }
+    eachVector(m, fours, left, (count, numbers) => {
+      m.load(sum, { word: from, index: at }, count);
+      m.multiply(sum, scale, sum);
+      const sources = [
+        [adds.y, y],
+        [adds.bias, bias],
+        [adds.residual, residual],
+      ] as const;
+      for (const [there, source] of sources) {
+        if (!there) continue;
+        m.load(other, { word: source, index: at }, count);
+        m.add32(sum, other, sum);
+      }
+      m.store(sum, { word: y, index: at }, count);
+      m.add(at, { bytes: numbers * 4 });
+    });
     m.add(from, fromPitch);
     m.add(y, yPitch);
     if (adds.residual) m.add(residual, residualPitch);

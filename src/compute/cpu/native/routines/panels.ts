@@ -4,7 +4,7 @@ import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { LINE, panelCols, ROWS_AT } from "./layout.ts";
 
-export const PANEL_FROM_ROWS = {
+const PANEL_FROM_ROWS = {
   /** Of the first term that is wanted, in every row. */
   offset: "number",
   terms: "number",

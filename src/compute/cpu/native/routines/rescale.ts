@@ -1,8 +1,9 @@
 // Rows of which each is multiplied, or divided, by a number of its own.
 import type { Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
+import { eachVector } from "./vectors.ts";
 
-export const RESCALE = {
+const RESCALE = {
   from: "address",
   fromPitch: "number",
   /** Numbers of a row, in fours. */
@@ -24,23 +25,17 @@ export function rescale(m: Machine, divides: boolean): void {
     m.broadcast(ofOld, { word: kept });
     if (!divides) m.broadcast(ofNew, { word: added });
     m.zeroWord(at);
-    m.copy(left, fours);
-    for (const [count, numbers] of [
-      ["all", m.lanes],
-      ["four", 4],
-    ] as const) {
-      m.steps(left, numbers / 4, () => {
-        m.load(value, { word: from, index: at }, count);
-        if (divides) m.divide(old, value, ofOld);
-        else {
-          m.load(old, { word: to, index: at }, count);
-          m.multiply(old, old, ofOld);
-          m.fma(old, value, ofNew);
-        }
-        m.store(old, { word: to, index: at }, count);
-        m.add(at, { bytes: numbers * 4 });
-      });
-    }
+    eachVector(m, fours, left, (count, numbers) => {
+      m.load(value, { word: from, index: at }, count);
+      if (divides) m.divide(old, value, ofOld);
+      else {
+        m.load(old, { word: to, index: at }, count);
+        m.multiply(old, old, ofOld);
+        m.fma(old, value, ofNew);
+      }
+      m.store(old, { word: to, index: at }, count);
+      m.add(at, { bytes: numbers * 4 });
+    });
     m.add(from, fromPitch);
     m.add(to, toPitch);
     m.add(kept, { bytes: 4 });

@@ -1,8 +1,9 @@
 import type { Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
+import { eachVector } from "./vectors.ts";
 import { panelCols } from "./layout.ts";
 
-export const SCALED = {
+const SCALED = {
   lambda: "address",
   slow: "address",
   fast: "address",
@@ -21,20 +22,14 @@ export function scaled(m: Machine): void {
   m.steps(terms, 1, () => {
     m.broadcast(factor, { word: lambda });
     m.zeroWord(at);
-    m.copy(left, fours);
-    for (const [count, numbers] of [
-      ["all", m.lanes],
-      ["four", 4],
-    ] as const) {
-      m.steps(left, numbers / 4, () => {
-        m.load(product, { word: slow, index: at }, count);
-        m.load(other, { word: fast, index: at }, count);
-        m.multiply(product, product, other);
-        m.multiply(product, factor, product);
-        m.store(product, { word: to, index: at }, count);
-        m.add(at, { bytes: numbers * 4 });
-      });
-    }
+    eachVector(m, fours, left, (count, numbers) => {
+      m.load(product, { word: slow, index: at }, count);
+      m.load(other, { word: fast, index: at }, count);
+      m.multiply(product, product, other);
+      m.multiply(product, factor, product);
+      m.store(product, { word: to, index: at }, count);
+      m.add(at, { bytes: numbers * 4 });
+    });
     m.add(lambda, { bytes: 4 });
     m.add(fast, fastPitch);
     m.add(to, { bytes: panelCols(m) * 4 });

@@ -5,7 +5,7 @@ import { exp, number } from "./functions.ts";
 import { panelCols } from "./layout.ts";
 import { capped, unseen } from "./softmax.ts";
 
-export const SLOPES = {
+const SLOPES = {
   /** q · key, which become ∂loss/∂(q · key). */
   scores: "address",
   /** dy · value, which become the weights. */

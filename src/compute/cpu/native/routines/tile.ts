@@ -4,7 +4,7 @@ import type { At, Machine } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { panelCols, ROW_PITCH } from "./layout.ts";
 
-export const TILE = {
+const TILE = {
   x: "address",
   /** Bytes from term to term, of x whose rows are the terms. */
   pitch: "number",
