@@ -35,13 +35,13 @@ function recordOp<I extends Roles, A, O extends Roles>(
   gpu: Gpu,
   staging: Staging,
   op: Op<I, A, O>,
-  { inputs, attributes }: OpCase<I, A>,
+  { inputs, attributes, forwardOnly }: OpCase<I, A>,
 ): void {
   using run = new Run(gpu, staging);
   const placed: Of<I, Tensor> = mapped<I, Operand, Tensor>(inputs, (operand) => place(gpu, operand));
   const outputs = run.apply(op, placed, attributes);
   const { derivative } = op;
-  if (derivative === "constant") return;
+  if (derivative === "constant" || forwardOnly === true) return;
   const like = ({ shape: [rows, cols] }: Tensor): Tensor => run.allocate("gradient", [rows, cols]);
   const gradients = mapped<O, Tensor, Tensor>(outputs, like);
   const trained = entries<I, Tensor>(placed).filter(([, { dtype }]) => dtype === "F32");
