@@ -56,3 +56,12 @@ test.each(CODES)("threads that ask for a routine at once share one: %s", async (
   expect(found[1]).toEqual(found[0] ?? []);
   expect(new Set(found[0]).size).toBe(shared.places.length - 1);
 });
+
+test.each(CODES)("what a thread left unfinished when it was ended is written by another: %s", (code) => {
+  const shared = shareCode(sharedCode(code));
+  const [left, other] = [1, 2];
+  shared.places[left] = -1;
+  const native = nativeCode(shared);
+  expect(native.addressOf(left)).not.toBe(native.addressOf(other));
+  expect(shared.places[left]).toBeGreaterThan(0);
+});

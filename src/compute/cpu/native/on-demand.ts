@@ -22,6 +22,8 @@ export interface SharedCode extends Processor {
 
 /** Of a routine that nobody has asked for, and of one that a thread writes just now; byte 0 is left out for them. */
 const [NOT_WRITTEN, IN_WORK] = [0, -1];
+/** A routine is written within milliseconds, on a machine with much else to do within some tens. */
+const PATIENCE = 1000;
 /** Pages for each routine, in the mean. */
 const MEAN_PAGES = 4;
 
@@ -54,10 +56,8 @@ export function nativeCode(shared: SharedCode): NativeCode {
     for (;;) {
       const seen = Atomics.compareExchange(places, routine, NOT_WRITTEN, IN_WORK);
       if (seen > 0) return seen;
-      if (seen === IN_WORK) {
-        Atomics.wait(places, routine, IN_WORK);
-        continue;
-      }
+      // A thread may have been ended at work: then another one writes the same.
+      if (seen === IN_WORK && Atomics.wait(places, routine, IN_WORK, PATIENCE) !== "timed-out") continue;
       let at = NOT_WRITTEN;
       try {
         return (at = place(routine));
