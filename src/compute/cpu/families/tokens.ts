@@ -1,8 +1,6 @@
-import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Embedding, EmbeddingGradient, Rows } from "../../device/families/tokens.ts";
-import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer } from "../operands.ts";
+import { pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -12,7 +10,7 @@ export const EMBEDDING = {
   members: {
     rows: "u32",
     width: "u32",
-    dtype: "u32",
+    ...SCALED,
     vocabulary: "u32",
     ids: "pointer",
     table: "pointer",
@@ -68,7 +66,7 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
     {
       rows,
       width: Math.ceil(cols / 4),
-      dtype: DTYPE_CODES[weightDtype("embedding", table)],
+      ...scaled("embedding", table),
       vocabulary: table.shape[0],
       ids: pointer(ids),
       table: pointer(table),

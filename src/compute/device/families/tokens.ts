@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor.ts";
 export interface Embedding {
   /** (1, tokens) U32. */
   readonly ids: Tensor;
-  /** (vocabulary, cols): F32, F16 or BF16. */
+  /** (vocabulary, cols) in any stored format. */
   readonly table: Tensor;
   readonly scale: number;
   readonly y: Tensor;

@@ -1,12 +1,12 @@
 import type { Embedding, EmbeddingGradient } from "../../device/families/tokens.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { storedDtype } from "../../device/weight.ts";
 import {
   EMBEDDING_BACKWARD_KERNELS,
   embeddingBackwardParameters,
   embeddingKernel,
   embeddingParameters,
 } from "../kernels/embedding.ts";
-import { place, rowBlocks, whole } from "../bindings.ts";
+import { place, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -14,8 +14,9 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
   const [rows, cols] = y.shape;
   const width = Math.ceil(cols / 4);
   for (const block of rowBlocks(on, table)) {
+    const scales = scalesOf(on, table, block);
     on.dispatch(
-      embeddingKernel(weightDtype("embedding", table)),
+      embeddingKernel(storedDtype("embedding", table)),
       embeddingParameters({
         rows,
         width,
@@ -25,8 +26,9 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
         idsAt: ids.offset,
         y: place(y),
         scale,
+        scalesAt: scales.at,
       }),
-      [block.binding, whole(on, ids), whole(on, y)],
+      [block.binding, whole(on, ids), whole(on, y), ...scales.bindings],
       [Math.ceil(width / 64), rows],
     );
   }

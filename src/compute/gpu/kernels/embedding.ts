@@ -1,5 +1,5 @@
 import type { KernelSource } from "../pipelines.ts";
-import type { KernelDtype } from "../../device/dtype.ts";
+import type { StoredDtype } from "../../device/dtype.ts";
 import embeddingText from "./embedding.wgsl" with { type: "text" };
 import backwardText from "./embedding-backward.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
@@ -27,13 +27,14 @@ export const embeddingParameters = uniformStruct({
   idsAt: "u32",
   y: "place",
   scale: "f32",
+  scalesAt: "u32", // of the first bound block, in f16 numbers
 });
 
 const family = kernelFamily("embedding", embeddingText, embeddingParameters);
 const backward = kernelFamily("embedding-backward", backwardText, embeddingBackwardParameters);
 
 /** Gathers rows of a table by token id. */
-export function embeddingKernel(dtype: KernelDtype): KernelSource {
+export function embeddingKernel(dtype: StoredDtype): KernelSource {
   return family({ DTYPE: dtype });
 }
 

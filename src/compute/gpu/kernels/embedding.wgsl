@@ -2,7 +2,7 @@
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-#include matrix, NAME = "table", BINDING = 1
+#include matrix, NAME = "table", BINDING = 1, SCALES = 4
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 

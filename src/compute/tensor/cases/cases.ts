@@ -37,6 +37,11 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 37, dtype) },
       attributes: { scale: 1.5 },
     })),
+    ...BLOCKS.map((dtype) => ({
+      name: dtype,
+      inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 96, dtype) },
+      attributes: { scale: 1.5 },
+    })),
     {
       name: "an id at 600 places, others between",
       inputs: {
