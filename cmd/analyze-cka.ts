@@ -17,7 +17,10 @@ export const ckaCommand = defineCommand({
   example:
     "randlora analyze cka embedded --reference runs/full --adapter runs/lora --adapter runs/randlora --data chats.jsonl",
   arguments: {
-    model: required("MODEL", "the base: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+    model: required(
+      "MODEL",
+      "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
+    ),
   },
   options: {
     reference: text({

@@ -21,7 +21,10 @@ export const planeCommand = defineCommand({
   summary: "Show the loss in the plane of weights through three fine-tuned models",
   example: "randlora analyze plane embedded --at runs/randlora --at runs/full --at runs/lora --data valid.jsonl",
   arguments: {
-    model: required("MODEL", "the base: a folder, an index.json, one .safetensors file, or org/name on the Hub"),
+    model: required(
+      "MODEL",
+      "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
+    ),
   },
   options: {
     at: repeat(

@@ -27,7 +27,7 @@ export const commonsenseCommand = defineCommand({
   arguments: {
     model: required(
       "MODEL",
-      "the model: a folder, an index.json, one .safetensors file, a run, or org/name on the Hub",
+      "the model: a folder, an index.json, one .safetensors or .gguf file, a run, or org/name on the Hub",
     ),
   },
   options: {

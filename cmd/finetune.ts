@@ -10,7 +10,7 @@ export const command = defineCommand({
   arguments: {
     model: optional(
       "MODEL",
-      "a folder, an index.json, one .safetensors file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
+      "a folder, an index.json, one .safetensors or .gguf file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
     ),
   },
   options: FINETUNE_OPTIONS,

@@ -191,7 +191,7 @@ test.each<[string, readonly string[], number, string]>([
   ["a folder with neither", ["empty"], 1, "neither an adapter"],
   ["a base for a checkpoint", [STORIES, "--base", STORIES], 2, "is a checkpoint, no adapter"],
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
-  ["GGUF", ["x.gguf"], 1, "GGUF"],
+  ["a GGUF file without its end", ["x.gguf"], 1, "x.gguf: the file is incomplete"],
   ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
   ["a figure of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
   ["layers of nothing", ["adapter", "--layers", "0"], 2, "--layers: of what?"],

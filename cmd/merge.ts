@@ -23,7 +23,7 @@ export const command = defineCommand({
   arguments: {
     base: required(
       "BASE",
-      "the model: a folder, an index.json, one .safetensors file, or org/name on the Hub; a run stands for its base and adapter",
+      "the model: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub; a run stands for its base and adapter",
     ),
     adapters: several("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
   },

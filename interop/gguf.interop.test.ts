@@ -6,6 +6,7 @@ import * as v from "valibot";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
+import { locateModel } from "../src/models/folder/locate.ts";
 import { judge } from "./judge.ts";
 import { type Answer, askLlama } from "./llama.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
@@ -52,12 +53,12 @@ test.each(NAMES)(
   600_000,
 );
 
-/** What llama.cpp chose must be the best of our logits, or as good as. */
+/** What llama.cpp chose must be the best of our logits, or as good as. @param model a folder, or a GGUF file */
 async function expectGreedy(model: string, answer: Answer | undefined, near = NEAR): Promise<void> {
   if (answer === undefined || "error" in answer) throw new Error(answer?.error ?? "no answer");
   const ours = JSON.parse(await randlora(["tokenize", model, "-p", PROMPT, "--json"])) as { ids: number[] };
   expect(answer.ids).toEqual(ours.ids);
-  using decoder = await Decoder.load(gpu, model);
+  using decoder = await load(model);
   using cache = decoder.createCache();
   let hidden = await decoder.prefill(cache, answer.ids);
   for (const [step, token] of answer.tokens.entries()) {
@@ -71,11 +72,45 @@ async function expectGreedy(model: string, answer: Answer | undefined, near = NE
   gpu.memory.release(hidden.buffer);
 }
 
+async function load(model: string): Promise<Decoder> {
+  const { folder: settings, weights } = await locateModel(model);
+  return await Decoder.load(gpu, settings, { weights });
+}
+
+test.each(NAMES)(
+  "%s as gguf writes it has its folder's tokens and logits; in blocks it has those of our file",
+  async (name) => {
+    const tokens = async (model: string) => await randlora(["tokenize", model, "-p", PROMPT, "--json"]);
+    const logits = async (model: string) => {
+      using decoder = await load(model);
+      using cache = decoder.createCache();
+      const { ids } = JSON.parse(await tokens(model)) as { ids: number[] };
+      const hidden = await decoder.prefill(cache, ids);
+      const found = Float32Array.from(await decoder.logits(hidden));
+      gpu.memory.release(hidden.buffer);
+      return found;
+    };
+    for (const outtype of ["keep", "q8_0", "q4_0"]) {
+      const own =
+        outtype === "keep" ? modelOf(name) : await convert(modelOf(name), fileOf(name, outtype), "--outtype", outtype);
+      const params = { ours: await convert(modelOf(name), fileOf(name)), base: modelOf(name), outtype };
+      const out = join(folder, `python-${NAMES.indexOf(name)}-${outtype}.gguf`);
+      await python.request(v.null(), "gguf_write", { ...params, out });
+      expect(await tokens(out)).toBe(await tokens(own));
+      expect([outtype, await logits(out)]).toEqual([outtype, await logits(own)]);
+    }
+  },
+  600_000,
+);
+
 test("llama.cpp decodes every architecture's tokens", async () => {
   for (const name of NAMES) await convert(modelOf(name), fileOf(name));
   const questions = NAMES.map((name) => ({ model: fileOf(name), adapter: null, prompt: PROMPT, count: TOKENS }));
   const answers = await askLlama(questions);
-  for (const [index, name] of NAMES.entries()) await expectGreedy(modelOf(name), answers[index]);
+  for (const [index, name] of NAMES.entries()) {
+    await expectGreedy(modelOf(name), answers[index]);
+    await expectGreedy(fileOf(name), answers[index]);
+  }
 }, 600_000);
 
 test("a LoRA as llama.cpp's adapter, and merged into the file, writes what our merged folder does", async () => {
@@ -112,5 +147,7 @@ test("the 135M chat model, in bf16 and in blocks", async () => {
   );
   const answers = await askLlama(files.map((file) => ({ model: file, adapter: null, prompt: PROMPT, count: TOKENS })));
   await expectGreedy(model, answers[0], 0.2);
+  // The folder's weights are not in blocks; the file's are.
   await expectGreedy(model, answers[1], 1);
+  for (const [index, file] of files.entries()) await expectGreedy(file, answers[index], 0.2);
 }, 600_000);

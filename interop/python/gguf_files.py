@@ -204,3 +204,28 @@ def gguf_differences(file: str, base: str, outtype: str) -> list[str]:
     own = ("general.name", "tokenizer.ggml.pre", "tokenizer.ggml.scores", "tokenizer.ggml.add_", "tokenizer.ggml.bos", "tokenizer.ggml.eos", "tokenizer.ggml.unknown", "tokenizer.ggml.padding")
     found += [f"{key} is in ours alone" for key in fields.keys() - expected.keys() if not key.startswith(own)]
     return found
+
+
+def gguf_write(out: str, ours: str, base: str, outtype: str) -> None:
+    """Writes the folder `base` with gguf's own writer: its tensors and settings, and the tokenizer as our file `ours` has it."""
+    folder = Path(base)
+    config = AutoConfig.from_pretrained(folder)
+    fields = GGUFReader(ours).fields
+    writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[config.model_type]])
+    for key, value in decoder_metadata(config).items():
+        if isinstance(value, str) and key != "general.architecture":
+            writer.add_string(key, value)
+        elif isinstance(value, np.float32):
+            writer.add_float32(key, float(value))
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+    for key, field in fields.items():
+        if key.startswith("tokenizer."):
+            kind, *of = field.types
+            writer.add_key_value(key, field.contents(), kind, sub_type=of[-1] if of else None)
+    for name, (kind, data) in tensors(folder, config, outtype).items():
+        writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

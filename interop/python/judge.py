@@ -20,7 +20,7 @@ from blocks import blocks, rounded_model
 from cases import CASES
 from combine import combined, lora_of
 from commonsense import commonsense, commonsense_samples
-from gguf_files import gguf_differences
+from gguf_files import gguf_differences, gguf_write
 from gguf_models import gguf_models
 from kradapter import kradapter_merged
 from make import logits_of, make_case, make_real_case
@@ -185,6 +185,7 @@ def main() -> None:
             "rounded_model": rounded_model,
             "gguf_models": gguf_models,
             "gguf_differences": gguf_differences,
+            "gguf_write": gguf_write,
             "perplexity": perplexity,
             "cka": analyses.cka,
             "plane": analyses.plane,

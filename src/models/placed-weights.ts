@@ -1,9 +1,8 @@
-import { BLOCK, fitsBlocks, toBlocks } from "../compute/device/blocks.ts";
+import { BLOCK, fitsBlocks } from "../compute/device/blocks.ts";
 import type { Device } from "../compute/device/device.ts";
 import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
-import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
-import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
+import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import {
   elementBytes,
   type Shape,
@@ -15,6 +14,7 @@ import {
   write,
 } from "../compute/tensor/tensor.ts";
 import { weightDtype } from "../compute/device/weight.ts";
+import { converted, readBlocks } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
 
@@ -30,7 +30,7 @@ export interface WeightOptions {
   readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   /**
    * The format of the weights of linear layers. Those whose rows are no whole blocks stay as the others are: embeddings,
-   * output matrices, norms and biases.
+   * output matrices, norms and biases. Without it, and without `dtype`, matrices that are stored in blocks stay in them.
    */
   readonly quantize?: BlockDtype | undefined;
   /** Memory of the caller's own for matrices and vectors, F32: for those that are trained, undefined for others. */
@@ -39,7 +39,8 @@ export interface WeightOptions {
 
 /** The quantized weights. */
 export interface Quantized {
-  readonly dtype: BlockDtype;
+  /** The format; of a GGUF file that mixes them both, joined by "and". */
+  readonly dtype: string;
   /** Bytes in GPU memory, and those of the same tensors in the checkpoint. */
   readonly bytes: number;
   readonly stored: number;
@@ -124,14 +125,13 @@ export class PlacedWeights {
 
   /** The quantized weights; undefined: there are none. */
   get quantized(): Quantized | undefined {
-    const { quantize: dtype } = this.#options;
-    const placed = this.#placed.filter(({ tensor }) => tensor.dtype === dtype);
-    if (dtype === undefined || placed.length === 0) return undefined;
-    const parts = placed.flatMap(({ planned }) => planned.parts);
+    const placed = this.#placed.filter(({ tensor }) => isBlockDtype(tensor.dtype));
+    if (placed.length === 0) return undefined;
+    const infos = placed.flatMap(({ planned }) => planned.parts.map(({ name }) => this.#checkpoint.get(name).info));
     return {
-      dtype,
+      dtype: [...new Set(placed.map(({ tensor }) => tensor.dtype))].toSorted().join(" and "),
       bytes: placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0),
-      stored: parts.reduce((sum, { name }) => sum + this.#checkpoint.get(name).info.bytes, 0),
+      stored: infos.reduce((sum, { bytes, blocks }) => sum + (blocks?.bytes ?? bytes), 0),
     };
   }
 
@@ -184,15 +184,16 @@ export class PlacedWeights {
     for (let line = 0; line < lines; line += step) {
       signal?.throwIfAborted();
       const count = Math.min(step, lines - line);
-      const source = new Uint8Array(count * width * stored);
-      await this.#checkpoint.read(name, source, line * width * stored);
-      onBytes(source.length);
       if (isBlockDtype(tensor.dtype)) {
-        const blocks = toBlocks(widened(source, dtype, count), tensor.dtype);
+        const blocks = await readBlocks(this.#checkpoint, name, tensor.dtype, line, count);
+        onBytes(count * stored);
         this.#gpu.write(tensor.buffer, blocks.quants, (target + line) * size);
         scales?.set(blocks.scales, (target + line) / BLOCK);
         continue;
       }
+      const source = new Uint8Array(count * width * stored);
+      await this.#checkpoint.read(name, source, line * width * stored);
+      onBytes(source.length);
       const grid = rounded ?? weightDtype("weights", tensor);
       const asIs = dtype === tensor.dtype && dtype === grid;
       const values = asIs ? source : converted(source, dtype, grid, tensor, count * width);
@@ -209,29 +210,6 @@ function clearPadding(gpu: Device, { buffer, shape, offset, pitch, dtype }: Tens
   gpu.write(buffer, new Uint8Array(pitch * size), offset * size);
 }
 
-/** The same numbers in the dtype of `tensor`, rounded to `grid` first, where that is the narrower one. */
-function converted(
-  source: Uint8Array,
-  dtype: FloatDtype,
-  grid: KernelDtype,
-  tensor: Tensor,
-  count: number,
-): Uint8Array<ArrayBuffer> {
-  const values = widened(source, dtype, count);
-  if (grid === "F32") return new Uint8Array(values.buffer);
-  const rounded = new Uint8Array(count * elementBytes(grid));
-  roundFromF32(values, grid, rounded);
-  if (tensor.dtype === grid) return rounded;
-  widenToF32(rounded, grid, values);
-  return new Uint8Array(values.buffer);
-}
-
-function widened(source: Uint8Array, dtype: FloatDtype, count: number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(count);
-  widenToF32(source, dtype, values);
-  return values;
-}
-
 /** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
 function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix, options: WeightOptions): Tensor {
   const { kind, parts } = planned;
@@ -241,9 +219,16 @@ function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix,
     dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
   const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
   const shape = matrixShape(planned);
-  const blocks = kind === "linear" && fitsBlocks(shape[1]) ? options.quantize : undefined;
+  const asked = kind === "linear" && fitsBlocks(shape[1]) ? options.quantize : undefined;
+  const blocks = asked ?? (kind === "vector" || wanted !== undefined ? undefined : storedBlocks(checkpoint, planned));
   const dtype = blocks ?? (kind === "vector" ? "F32" : (wanted ?? kept ?? "F32"));
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
+}
+
+/** The blocks that all parts of a matrix are stored in. */
+function storedBlocks(checkpoint: TensorReader, { parts }: PlannedMatrix): BlockDtype | undefined {
+  const [format, ...others] = new Set(parts.map(({ name }) => checkpoint.get(name).info.blocks?.dtype));
+  return others.length === 0 ? format : undefined;
 }
 
 /** The parts of a matrix by their names in the checkpoint. */

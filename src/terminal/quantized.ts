@@ -1,9 +1,9 @@
-import type { BlockDtype, BlocksName } from "../compute/device/dtype.ts";
+import type { BlocksName } from "../compute/device/dtype.ts";
 import { formatBytes } from "./format.ts";
 
 /** Weights in quantized blocks: their bytes in memory, and those of the same tensors in the checkpoint. */
 interface Quantized {
-  readonly dtype: BlockDtype;
+  readonly dtype: string;
   readonly bytes: number;
   readonly stored: number;
 }

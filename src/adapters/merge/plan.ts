@@ -11,8 +11,7 @@ import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Dtype, isFloat, NAMED_DTYPES, type OutputDtype } from "../../files/safetensors/dtype.ts";
 import { haveSameBytes } from "../../files/equal-files.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { SafetensorsFile } from "../../files/safetensors/file.ts";
-import type { TensorInfo } from "../../files/safetensors/header.ts";
+import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import type { PlannedTensor } from "../../files/safetensors/writer.ts";
 import { type NewHead, newHead, otherHead, refuseMixedHead } from "./new-head.ts";
 import { untie } from "./untie.ts";
@@ -176,8 +175,8 @@ function newTensors(names: readonly string[], base: BaseModel): string[] {
   return [`the adapter brings ${which}, which ${oneLine(base.path)} has not: load the result with a class that has it`];
 }
 
-/** A tensor of a safetensors file. */
-export function fileSource(file: SafetensorsFile, info: TensorInfo): TensorSource {
+/** A tensor of a file. */
+export function fileSource(file: Pick<TensorFile, "path" | "read">, info: TensorInfo): TensorSource {
   return {
     label: `${oneLine(file.path)}: ${quote(info.name)}`,
     dtype: info.dtype,

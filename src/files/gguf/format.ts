@@ -23,6 +23,8 @@ export const GGUF_TYPES = {
   BF16: { code: 30, bytes: 2, elements: 1 },
 } as const;
 export type GgufType = keyof typeof GGUF_TYPES;
+/** Those that hold blocks of 32 numbers with a scale. */
+export type GgufBlocks = "Q8_0" | "Q4_0";
 
 /** A tensor of a GGUF file. */
 export interface GgufTensor {

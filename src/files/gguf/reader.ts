@@ -16,12 +16,15 @@ const MAX_READ = 1 << 28;
  */
 export class GgufFile implements AsyncDisposable {
   readonly path: string;
+  /** Bytes of the file when it was opened. */
+  readonly size: number;
   readonly header: GgufHeader;
   readonly #handle: FileHandle;
   #open = true;
 
-  private constructor(path: string, header: GgufHeader, handle: FileHandle) {
+  private constructor(path: string, size: number, header: GgufHeader, handle: FileHandle) {
     this.path = path;
+    this.size = size;
     this.header = header;
     this.#handle = handle;
   }
@@ -35,7 +38,7 @@ export class GgufFile implements AsyncDisposable {
     const handle = await naming(path, "read", open(path, "r"));
     try {
       const { size } = await naming(path, "read", handle.stat());
-      return new GgufFile(path, await readHeader(handle, path, size), handle);
+      return new GgufFile(path, size, await readHeader(handle, path, size), handle);
     } catch (thrown) {
       await handle.close();
       throw thrown;

@@ -45,7 +45,7 @@ test("a configuration: config.json, with the index that tells of the weights", (
 
 const REFUSED: readonly [wanted: Wanted, paths: readonly string[], message: string, hint: string][] = [
   ["model", ["README.md"], "it has no config.json", "check the name"],
-  ["model", ["a.Q4.gguf"], "it has no config.json", "GGUF files are not read"],
+  ["model", ["a.Q4.gguf"], "it has no config.json", "GGUF files are not fetched"],
   ["model", ["adapter_config.json"], "org/it is an adapter, not a model", "where an adapter is expected"],
   ["model", ["config.json"], "org/it has no weights", "check the name"],
   ["model", ["config.json", "pytorch_model.bin"], "as pytorch_model.bin (a pickle) only", "save_pretrained"],

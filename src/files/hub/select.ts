@@ -89,7 +89,9 @@ function noModel(repo: string, all: ReadonlySet<string>): RandloraError {
   if (all.has("adapter_config.json") || all.has("adapter.json")) {
     return new RandloraError("file", `${repo} is an adapter, not a model`, "name it where an adapter is expected");
   }
-  const hint = has(".gguf") ? "GGUF files are not read: name the repository they were made from" : "check the name";
+  const hint = has(".gguf")
+    ? "GGUF files are not fetched: download one, and name it, or name the repository they were made from"
+    : "check the name";
   return new RandloraError("file", `${repo} is not a model: it has no config.json`, hint);
 }
 
@@ -99,8 +101,15 @@ function noWeights(repo: string, all: ReadonlySet<string>): RandloraError {
     const hint = `neither ${SINGLE_FILE} nor ${INDEX_FILE} is there to say which of its files belong together`;
     return new RandloraError("file", `${repo} holds its weights in a layout that is not known`, hint);
   }
-  const kind = has(/\.bin$/) ? "pytorch_model.bin (a pickle)" : has(/\.gguf$/) ? "GGUF" : undefined;
-  if (kind === undefined) return new RandloraError("file", `${repo} has no weights`, "check the name");
+  if (has(/\.gguf$/) && !has(/\.bin$/)) {
+    const hint = "download one of its files and name that, or a repository that holds .safetensors";
+    return new RandloraError("file", `${repo} holds its weights as GGUF only, which is not fetched`, hint);
+  }
+  if (!has(/\.bin$/)) return new RandloraError("file", `${repo} has no weights`, "check the name");
   const hint = "name a repository that holds .safetensors, or convert it with transformers' save_pretrained";
-  return new RandloraError("file", `${repo} holds its weights as ${kind} only, which is not read`, hint);
+  return new RandloraError(
+    "file",
+    `${repo} holds its weights as pytorch_model.bin (a pickle) only, which is not read`,
+    hint,
+  );
 }

@@ -166,7 +166,7 @@ describe("a checkpoint is refused, the file and the cause named", () => {
       [["adapter_model.safetensors"], /no \.safetensors weights$/, /model folder/],
       [["pytorch_model.bin"], /pytorch_model\.bin holds pickled weights/, /safe_serialization/],
       [["pytorch_model.bin.index.json"], /holds pickled weights/, /safe_serialization/],
-      [["model.Q4_0.gguf", "config.json"], /GGUF, which is not supported/, /original safetensors/],
+      [["model.Q4_0.gguf", "config.json"], /model.Q4_0.gguf is GGUF/, /name the file itself/],
       [["b.safetensors", "a.safetensors"], /2 \.safetensors files, but neither/, /name one/],
     ];
     for (const [files, message, hint] of cases) {

@@ -3,13 +3,13 @@ import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../failure.ts";
 import { SafetensorsFile } from "./file.ts";
-import type { TensorInfo } from "./header.ts";
+import type { TensorFile, TensorInfo } from "./header.ts";
 import { type CheckpointIndex, readIndex } from "./index-file.ts";
 import { INDEX_FILE, SINGLE_FILE } from "./shards.ts";
 
 /** A tensor of a checkpoint: which file holds it, and where. */
 export interface CheckpointTensor {
-  readonly file: SafetensorsFile;
+  readonly file: TensorFile;
   readonly info: TensorInfo;
 }
 
@@ -22,12 +22,14 @@ export interface TensorReader {
   get(name: string): ReadableTensor;
   /** Fills all of `out` with the bytes of tensor `name` from its byte `start` on. */
   read(name: string, out: Uint8Array, start?: number): Promise<void>;
+  /** The same of the blocks of a tensor that has `blocks`. */
+  readBlocks(name: string, out: Uint8Array, start?: number): Promise<void>;
 }
 
 export interface ReadableTensor {
   /** Where it comes from, for messages. */
   readonly file: { readonly path: string };
-  readonly info: Pick<TensorInfo, "dtype" | "shape" | "bytes">;
+  readonly info: Pick<TensorInfo, "dtype" | "shape" | "bytes" | "blocks">;
 }
 
 /** Where a checkpoint's weights are: found without opening them. */
@@ -43,10 +45,10 @@ interface Location {
  * read by ranges. Use with `await using`, or call {@link close}.
  */
 export class Checkpoint implements TensorReader, AsyncDisposable {
-  /** The folder of the weights, where config.json and the tokenizer are. */
+  /** The folder with config.json and the tokenizer: that of the weights, as a rule. */
   readonly folder: string;
   /** The files that hold the weights, sorted by name. Others beside them belong to no checkpoint. */
-  readonly files: readonly SafetensorsFile[];
+  readonly files: readonly TensorFile[];
   /** Every tensor by name; in the order of the files and, inside each, of the bytes, so that reading is sequential. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   /** The index file of a sharded checkpoint. */
@@ -54,7 +56,7 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   /** `metadata` of the index file: `total_size` and whatever else; empty without one. */
   readonly indexMetadata: Readonly<Record<string, unknown>>;
 
-  private constructor(location: Location, files: readonly SafetensorsFile[]) {
+  private constructor(location: Location, files: readonly TensorFile[]) {
     this.folder = location.folder;
     this.files = files;
     this.indexPath = location.indexPath;
@@ -77,6 +79,11 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
       await Promise.all(files.map((file) => file.close()));
       throw thrown;
     }
+  }
+
+  /** One file that is no safetensors, whose settings are in `folder`. */
+  static of(folder: string, file: TensorFile): Checkpoint {
+    return new Checkpoint({ folder, files: [], index: undefined, indexPath: undefined }, [file]);
   }
 
   /** Bytes of all tensors. */
@@ -106,6 +113,13 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
     await file.read(info, out, start);
   }
 
+  /** Fills all of `out` with the blocks of a tensor that has some, from byte `start` on. */
+  async readBlocks(name: string, out: Uint8Array, start = 0): Promise<void> {
+    const { file, info } = this.get(name);
+    if (file.readBlocks === undefined) throw new TypeError(`${name} has no blocks`);
+    await file.readBlocks(info, out, start);
+  }
+
   /** Closes every file; a second call does nothing. */
   async close(): Promise<void> {
     await Promise.all(this.files.map((file) => file.close()));
@@ -117,10 +131,7 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
 }
 
 /** All tensors by name; an index must agree with what the files hold. */
-function collect(
-  files: readonly SafetensorsFile[],
-  { folder, index, indexPath }: Location,
-): Map<string, CheckpointTensor> {
+function collect(files: readonly TensorFile[], { folder, index, indexPath }: Location): Map<string, CheckpointTensor> {
   const tensors = new Map<string, CheckpointTensor>();
   for (const file of files) {
     for (const info of file.header.byOffset) {
@@ -201,8 +212,7 @@ function refusedFormat(names: readonly string[]): { cause: string; hint: string 
   }
   const gguf = names.find((name) => name.endsWith(".gguf"));
   if (gguf === undefined) return undefined;
-  const hint = "use the model's original safetensors checkpoint";
-  return { cause: `${oneLine(gguf)} is GGUF, which is not supported as input`, hint };
+  return { cause: `${oneLine(gguf)} is GGUF`, hint: "name the file itself: FOLDER/FILE.gguf" };
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import type { GgufBlocks } from "../gguf/format.ts";
 import { type Dtype, DTYPES, dtypeBytes, isDtype } from "./dtype.ts";
 import { oneLine, quote } from "../failure.ts";
 import { isJsonObject, scanJson } from "../json.ts";
@@ -15,6 +16,8 @@ export interface TensorInfo {
   readonly offset: number;
   /** Stored bytes: `elements` × the size of `dtype`. */
   readonly bytes: number;
+  /** Of a GGUF file: what the tensor, which is read as F32, is stored in. */
+  readonly blocks?: { readonly dtype: GgufBlocks; readonly bytes: number };
 }
 
 /** A checked header. */
@@ -27,6 +30,19 @@ export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
   /** Position of the first byte after the header. */
   readonly dataStart: number;
+}
+
+/** A file of weights that is read by ranges: safetensors, or what else is presented as such. */
+export interface TensorFile {
+  readonly path: string;
+  /** Bytes of the file. */
+  readonly size: number;
+  readonly header: Pick<Header, "tensors" | "byOffset" | "metadata">;
+  /** Fills all of `out` with the bytes of `tensor` from its byte `start` on. */
+  read(tensor: TensorInfo, out: Uint8Array, start?: number): Promise<void>;
+  /** The same of its blocks, where it has `blocks`. */
+  readBlocks?(tensor: TensorInfo, out: Uint8Array, start?: number): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** Bytes before the header: its length as a little-endian u64. */

@@ -2,8 +2,7 @@ import { RandloraError } from "../errors.ts";
 import { type Dtype, dtypeBytes } from "./dtype.ts";
 import { quote } from "../failure.ts";
 import { PlannedFile } from "../planned-file.ts";
-import type { SafetensorsFile } from "./file.ts";
-import { LENGTH_BYTES, MAX_HEADER_BYTES, shapeElements, type TensorInfo } from "./header.ts";
+import { LENGTH_BYTES, MAX_HEADER_BYTES, shapeElements, type TensorFile, type TensorInfo } from "./header.ts";
 
 /** A tensor that will be written. A {@link TensorInfo} is one. */
 export interface PlannedTensor {
@@ -82,7 +81,7 @@ export class SafetensorsWriter extends PlannedFile {
    * one half is read while the other is written. `onPiece` is told the bytes of each piece; what it throws ends the copy.
    */
   async copy(
-    source: SafetensorsFile,
+    source: Pick<TensorFile, "read">,
     tensor: TensorInfo,
     buffer: Uint8Array,
     onPiece?: (bytes: number) => void,
@@ -99,7 +98,7 @@ interface Appends {
 /** {@link SafetensorsWriter.copy} into anything that takes a tensor's bytes. */
 export async function copyTensor(
   to: Appends,
-  source: SafetensorsFile,
+  source: Pick<TensorFile, "read">,
   tensor: TensorInfo,
   buffer: Uint8Array,
   onPiece?: (bytes: number) => void,

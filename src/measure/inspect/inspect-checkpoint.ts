@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { type Tolerate, tolerated } from "../../adapters/files/tolerate.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { readConfig as readPlainConfig } from "../../models/folder/config-json.ts";
+import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import { readConfig } from "../../models/decoder/config-file.ts";
@@ -10,7 +11,6 @@ import type { ImageConfig } from "../../models/vision/config.ts";
 import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
 import { plannedMatrices, planWeights, checkPlan } from "../../models/decoder/weight-plan.ts";
-import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
@@ -53,7 +53,7 @@ export interface CheckpointReport {
  */
 export async function inspectCheckpoint(path: string): Promise<CheckpointReport> {
   if (hasConfigAlone(path)) return await inspectConfig(path);
-  await using checkpoint = await Checkpoint.open(path);
+  await using checkpoint = await openCheckpoint(path);
   const problems: RandloraError[] = [];
   const tolerate: Tolerate = (problem) => void problems.push(problem);
   const { folder, tensors, files } = checkpoint;
@@ -75,7 +75,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     ...names(json),
     config,
     images,
-    counts: countTensors([...tensors.values()].map(({ info }) => info)),
+    counts: countTensors([...tensors.values()].map(({ info }) => ({ ...info, ...info.blocks }))),
     tied: config?.tied ?? (hasHead ? false : typeof said === "boolean" ? said : undefined),
     shards: files.map(({ path: file, size, header }) => ({
       file: basename(file),

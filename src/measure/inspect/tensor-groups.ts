@@ -1,10 +1,14 @@
 import { layerOf } from "../../adapters/base/layers.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
+import type { GgufBlocks } from "../../files/gguf/format.ts";
+
+/** What a tensor is stored as. */
+type StoredAs = Dtype | GgufBlocks;
 
 /** What is counted of a tensor. */
 export interface CountedTensor {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: StoredAs;
   readonly shape: readonly number[];
   readonly bytes: number;
 }
@@ -12,7 +16,7 @@ export interface CountedTensor {
 /** Tensors of one shape and type whose names differ in numbers alone: `model.layers.*.mlp.up_proj.weight`. */
 export interface TensorGroup {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: StoredAs;
   readonly shape: readonly number[];
   readonly tensors: number;
   /** Numbers in all of them. */
@@ -29,14 +33,14 @@ export interface TensorCounts {
   readonly groups: readonly TensorGroup[];
   /** By layer, in ascending order; what stands in none is left out. */
   readonly layers: readonly { readonly layer: number; readonly parameters: number }[];
-  readonly dtypes: Readonly<Partial<Record<Dtype, { readonly parameters: number; readonly bytes: number }>>>;
+  readonly dtypes: Readonly<Partial<Record<StoredAs, { readonly parameters: number; readonly bytes: number }>>>;
 }
 
 /** Counts tensors. A tensor's layer is the first number among the segments of its name. */
 export function countTensors(all: Iterable<CountedTensor>): TensorCounts {
   const groups = new Map<string, { -readonly [K in keyof TensorGroup]: TensorGroup[K] }>();
   const layers = new Map<number, number>();
-  const dtypes: Partial<Record<Dtype, { parameters: number; bytes: number }>> = {};
+  const dtypes: Partial<Record<StoredAs, { parameters: number; bytes: number }>> = {};
   const sum = { tensors: 0, parameters: 0, bytes: 0 };
   for (const { name, dtype, shape, bytes } of all) {
     const elements = shape.reduce((product, size) => product * size, 1);

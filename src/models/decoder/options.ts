@@ -3,7 +3,7 @@ import type { WeightOptions } from "./weights.ts";
 
 /** How a decoder is loaded. */
 export interface LoadOptions extends Pick<WeightOptions, "dtype" | "quantize"> {
-  /** The index.json or .safetensors file to read instead of the folder's own. */
+  /** The index.json, .safetensors or .gguf file to read instead of the folder's own. */
   readonly weights?: string | undefined;
   /** What keys and values are held in; F32 by default. */
   readonly kvDtype?: KvDtype | undefined;

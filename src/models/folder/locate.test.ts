@@ -42,8 +42,8 @@ test("what is missing or no model is refused", async () => {
     message: `${missing}: no such file or folder`,
   });
   await expect(locateModel(join(folder.path, "model.gguf"))).rejects.toMatchObject({
-    code: "usage",
-    hint: expect.stringMatching(/^GGUF files are not read/),
+    code: "format",
+    message: `${join(folder.path, "model.gguf")}: the file is incomplete`,
   });
   await expect(locateModel(join(folder.path, "notes.txt"))).rejects.toMatchObject({ code: "usage" });
 });

@@ -1,8 +1,13 @@
-import { type Blocks, fromBlocks, quantBytes, toBlocks } from "../../compute/device/blocks.ts";
+import { BLOCK, type Blocks, fromBlocks, quantBytes, toBlocks } from "../../compute/device/blocks.ts";
 import type { BlockDtype } from "../../compute/device/dtype.ts";
 
 /** Bytes of the scale that stands before the numbers of each block. */
 const SCALE_BYTES = 2;
+
+/** Bytes that so many numbers take, a multiple of 32. */
+export function blockBytes(count: number, dtype: BlockDtype): number {
+  return (count / BLOCK) * (SCALE_BYTES + quantBytes(dtype));
+}
 
 /** Rounds rows of whole blocks to the bytes that a GGUF file has: each block's f16 scale, then its numbers. */
 export function packBlocks(values: Float32Array, dtype: BlockDtype): Uint8Array<ArrayBuffer> {
@@ -23,7 +28,8 @@ export function unpackBlocks(bytes: Uint8Array, dtype: BlockDtype): Float32Array
   return fromBlocks(splitBlocks(bytes, dtype), dtype);
 }
 
-function splitBlocks(bytes: Uint8Array, dtype: BlockDtype): Blocks {
+/** A GGUF file's blocks as a device has them. */
+export function splitBlocks(bytes: Uint8Array, dtype: BlockDtype): Blocks {
   const size = quantBytes(dtype);
   const count = bytes.length / (SCALE_BYTES + size);
   const quants = new Uint8Array(count * size);

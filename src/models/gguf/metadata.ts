@@ -16,9 +16,78 @@ export const GGUF_ARCHITECTURES: Readonly<Record<string, string>> = {
 /** `general.file_type`: what most tensors are stored as (llama.h, llama_ftype). */
 export const FILE_TYPES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, BF16: 32 } as const;
 
-const u32 = (value: number): GgufValue => ({ kind: "u32", value });
-const f32 = (value: number): GgufValue => ({ kind: "f32", value });
 const string = (value: string): GgufValue => ({ kind: "string", value });
+
+/** A number of the metadata, after the architecture's name and a dot. */
+export interface Field {
+  readonly key: string;
+  readonly kind: "u32" | "f32";
+  /** The setting of config.json that it becomes when it is read; undefined: it is checked, or follows from others. */
+  readonly setting?: keyof ConfigJson;
+  /** What is written; undefined: nothing. */
+  readonly of: (config: DecoderConfig, json: ConfigJson, arch: string) => number | undefined;
+}
+
+/** What llama.cpp is told of a decoder, as its convert_hf_to_gguf.py does it: both directions go by this list. */
+export const FIELDS: readonly Field[] = [
+  { key: "block_count", kind: "u32", setting: "num_hidden_layers", of: ({ layers }) => layers.length },
+  {
+    key: "context_length",
+    kind: "u32",
+    setting: "max_position_embeddings",
+    // A dynamic rope stretches ours; llama.cpp has none.
+    of: ({ contextLength }, json) => json.max_position_embeddings ?? contextLength,
+  },
+  { key: "embedding_length", kind: "u32", setting: "hidden_size", of: ({ hiddenSize }) => hiddenSize },
+  { key: "feed_forward_length", kind: "u32", setting: "intermediate_size", of: (config) => config.intermediateSize },
+  { key: "attention.head_count", kind: "u32", setting: "num_attention_heads", of: ({ heads }) => heads },
+  { key: "attention.head_count_kv", kind: "u32", setting: "num_key_value_heads", of: ({ kvHeads }) => kvHeads },
+  { key: "attention.layer_norm_rms_epsilon", kind: "f32", setting: "rms_norm_eps", of: ({ epsilon }) => epsilon },
+  { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
+  { key: "attention.value_length", kind: "u32", of: saidHeadSize },
+  { key: "vocab_size", kind: "u32", of: (config, _, arch) => (arch === "llama" ? config.vocabularySize : undefined) },
+  {
+    key: "rope.dimension_count",
+    kind: "u32",
+    of: ({ ropes: [full], headSize }, _, arch) =>
+      arch === "llama" || arch === "phi3" ? (full?.size ?? headSize) : undefined,
+  },
+  {
+    key: "rope.freq_base",
+    kind: "f32",
+    setting: "rope_theta",
+    of: ({ ropes: [full] }, _, arch) => (arch === "gemma2" ? undefined : full?.theta),
+  },
+  {
+    key: "rope.freq_base_swa",
+    kind: "f32",
+    setting: "rope_local_base_freq",
+    of: ({ ropes: [, sliding] }) => sliding?.theta,
+  },
+  {
+    key: "attn_logit_softcapping",
+    kind: "f32",
+    setting: "attn_logit_softcapping",
+    of: ({ attentionSoftcap }) => attentionSoftcap,
+  },
+  {
+    key: "final_logit_softcapping",
+    kind: "f32",
+    setting: "final_logit_softcapping",
+    of: ({ logitSoftcap }) => logitSoftcap,
+  },
+  { key: "attention.sliding_window", kind: "u32", setting: "sliding_window", of: slidingWindow },
+];
+
+/** The keys of a rope's scaling, after the architecture's name and a dot. */
+export const ROPE_KEYS = {
+  type: "rope.scaling.type",
+  factor: "rope.scaling.factor",
+  trainedLength: "rope.scaling.original_context_length",
+  attentionFactor: "rope.scaling.attn_factor",
+  betaFast: "rope.scaling.yarn_beta_fast",
+  betaSlow: "rope.scaling.yarn_beta_slow",
+} as const;
 
 /** What a GGUF file says of any model or adapter. */
 export function generalMetadata(architecture: string, type: "model" | "adapter", name: string): [string, GgufValue][] {
@@ -29,71 +98,51 @@ export function generalMetadata(architecture: string, type: "model" | "adapter",
   ];
 }
 
-/** What llama.cpp is told of a decoder, as its convert_hf_to_gguf.py does it. */
+/** The metadata of a decoder. */
 export function decoderMetadata(config: DecoderConfig, json: ConfigJson): GgufMetadata {
-  const { architecture, headSize, ropes, layers, logitSoftcap, attentionSoftcap } = config;
-  const arch = GGUF_ARCHITECTURES[architecture] ?? architecture;
-  const [full, sliding] = ropes;
-  const windows = layers.map(({ window }) => window).filter(Number.isFinite);
-  const headLength = saysHeadSize(config, json) ? u32(headSize) : undefined;
-  const pairs: [string, GgufValue | undefined][] = [
-    ["block_count", u32(layers.length)],
-    // A dynamic rope stretches ours; llama.cpp has none.
-    ["context_length", u32(json.max_position_embeddings ?? config.contextLength)],
-    ["embedding_length", u32(config.hiddenSize)],
-    ["feed_forward_length", u32(config.intermediateSize)],
-    ["attention.head_count", u32(config.heads)],
-    ["attention.head_count_kv", u32(config.kvHeads)],
-    ["attention.layer_norm_rms_epsilon", f32(config.epsilon)],
-    ["attention.key_length", headLength],
-    ["attention.value_length", headLength],
-    ["vocab_size", arch === "llama" ? u32(config.vocabularySize) : undefined],
-    ["rope.dimension_count", arch === "llama" || arch === "phi3" ? u32(full?.size ?? headSize) : undefined],
-    ["rope.freq_base", full && arch !== "gemma2" ? f32(full.theta) : undefined],
-    ["rope.freq_base_swa", sliding && f32(sliding.theta)],
-    ["attn_logit_softcapping", attentionSoftcap === undefined ? undefined : f32(attentionSoftcap)],
-    ["final_logit_softcapping", logitSoftcap === undefined ? undefined : f32(logitSoftcap)],
-    ["attention.sliding_window", slidingWindow(arch, windows)],
-    ...ropeScaling(config, json),
-  ];
-  return new Map(pairs.flatMap(([key, value]) => (value === undefined ? [] : [[`${arch}.${key}`, value] as const])));
+  const arch = GGUF_ARCHITECTURES[config.architecture] ?? config.architecture;
+  const fields = FIELDS.flatMap(({ key, kind, of }): [string, GgufValue][] => {
+    const value = of(config, json, arch);
+    return value === undefined ? [] : [[key, { kind, value }]];
+  });
+  return new Map([...fields, ...ropeScaling(config, json)].map(([key, value]) => [`${arch}.${key}`, value]));
 }
 
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
-function saysHeadSize({ architecture }: DecoderConfig, json: ConfigJson): boolean {
-  if (architecture === "phi3") return false;
-  return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined;
+function saidHeadSize({ architecture, headSize }: DecoderConfig, json: ConfigJson): number | undefined {
+  if (architecture === "phi3") return undefined;
+  return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }
 
-function slidingWindow(arch: string, windows: readonly number[]): GgufValue | undefined {
-  const [window] = windows;
+function slidingWindow({ layers }: DecoderConfig, _: ConfigJson, arch: string): number | undefined {
+  const window = layers.map((layer) => layer.window).find(Number.isFinite);
   // Phi 4 is told from Phi 3 by its 0.
-  if (arch === "phi3") return u32(window ?? 0);
-  return arch.startsWith("gemma") && window !== undefined ? u32(window) : undefined;
+  if (arch === "phi3") return window ?? 0;
+  return arch.startsWith("gemma") ? window : undefined;
 }
 
 function ropeScaling({ architecture, ropes }: DecoderConfig, json: ConfigJson): [string, GgufValue][] {
-  const [rope] = ropes;
-  const scaling = rope?.scaling ?? { kind: "default" };
+  const u32 = (key: keyof typeof ROPE_KEYS, value: number): [string, GgufValue] => [
+    ROPE_KEYS[key],
+    { kind: "u32", value },
+  ];
+  const f32 = (key: keyof typeof ROPE_KEYS, value: number): [string, GgufValue] => [
+    ROPE_KEYS[key],
+    { kind: "f32", value },
+  ];
+  const scaling = ropes[0]?.scaling ?? { kind: "default" };
   if (architecture === "phi3") {
     const trained = scaling.kind === "longrope" ? scaling.trainedLength : json.original_max_position_embeddings;
-    const length: [string, GgufValue] = ["rope.scaling.original_context_length", u32(trained ?? 4096)];
-    return scaling.kind === "longrope"
-      ? [length, ["rope.scaling.attn_factor", f32(scaling.attentionFactor)]]
-      : [length];
+    const length = u32("trainedLength", trained ?? 4096);
+    return scaling.kind === "longrope" ? [length, f32("attentionFactor", scaling.attentionFactor)] : [length];
   }
-  if (scaling.kind === "linear") {
-    return [
-      ["rope.scaling.type", string("linear")],
-      ["rope.scaling.factor", f32(scaling.factor)],
-    ];
-  }
-  if (scaling.kind !== "yarn") return [];
+  if (scaling.kind !== "linear" && scaling.kind !== "yarn") return [];
+  const both: [string, GgufValue][] = [[ROPE_KEYS.type, string(scaling.kind)], f32("factor", scaling.factor)];
+  if (scaling.kind === "linear") return both;
   return [
-    ["rope.scaling.type", string("yarn")],
-    ["rope.scaling.factor", f32(scaling.factor)],
-    ["rope.scaling.original_context_length", u32(scaling.trainedLength)],
-    ["rope.scaling.yarn_beta_fast", f32(scaling.betaFast)],
-    ["rope.scaling.yarn_beta_slow", f32(scaling.betaSlow)],
+    ...both,
+    u32("trainedLength", scaling.trainedLength),
+    f32("betaFast", scaling.betaFast),
+    f32("betaSlow", scaling.betaSlow),
   ];
 }

@@ -41,17 +41,6 @@ export function ggufModule(name: string, { postNorms }: Pick<DecoderConfig, "pos
   return found === undefined ? undefined : `blk.${layer}.${found}`;
 }
 
-/** The names of the modules of a layer, from those of GGUF back to the checkpoint's. */
-export function checkpointModules({
-  postNorms,
-  fused,
-}: Pick<DecoderConfig, "postNorms" | "fused">): Map<string, string> {
-  const parts = Object.entries(postNorms ? PARTS_WITH_POST_NORMS : PARTS);
-  return new Map(
-    parts.filter(([part]) => part !== (fused ? "mlp.up_proj" : "mlp.gate_up_proj")).map(([a, b]) => [b, a]),
-  );
-}
-
 /** Where a checkpoint's tensor goes, and what is done to its numbers. */
 export interface GgufPlace {
   readonly name: string;

@@ -6,7 +6,7 @@ import { yarnTemperature } from "../blocks/rope-scaling.ts";
 /** Every how many layers one of Gemma's attends to everything: llama.cpp's own numbers. */
 const PERIODS: Readonly<Record<string, number>> = { gemma2: 2, gemma3_text: 6 };
 /** Layers of the models whose attention llama.cpp scales by √(hidden size / heads): the 27B ones. */
-const SCALED_BY_WIDTH: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62 };
+export const GEMMA_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62 };
 
 /**
  * What llama.cpp would compute otherwise, because its architecture has no such setting.
@@ -20,7 +20,7 @@ export function checkForGguf(config: DecoderConfig): string[] {
     throw new RandloraError("model", `GGUF's ${quote(architecture)} cannot say: ${what}`, hint);
   };
   if (activation !== (postNorms ? "gelu-tanh" : "silu")) refuse(`activation ${activation}`);
-  const byWidth = layers.length === SCALED_BY_WIDTH[architecture];
+  const byWidth = layers.length === GEMMA_27B[architecture];
   const scale = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
   if (Math.abs(config.attentionScale / scale - 1) > 1e-6) refuse(`attention scale ${config.attentionScale}`);
   if (postNorms || architecture === "qwen3") {

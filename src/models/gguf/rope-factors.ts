@@ -5,22 +5,28 @@ const round = Math.fround;
 
 /** A tensor that no checkpoint has: what llama.cpp divides the angles of each pair of elements by. */
 export interface RopeFactors {
-  readonly name: string;
+  readonly name: (typeof ROPE_TENSORS)[number];
   readonly factors: Float32Array<ArrayBuffer>;
 }
 
+const FREQS = "rope_freqs.weight";
+const LONG = "rope_factors_long.weight";
+const SHORT = "rope_factors_short.weight";
+/** What such tensors may be called. */
+export const ROPE_TENSORS = [FREQS, LONG, SHORT] as const;
+
 /** The factors of Llama 3's and of Phi 3's scaled ropes; other kinds of scaling are metadata. */
-export function ropeFactors({ ropes }: DecoderConfig): RopeFactors[] {
+export function ropeFactors({ ropes }: Pick<DecoderConfig, "ropes">): RopeFactors[] {
   const [rope] = ropes;
   if (rope?.scaling.kind === "longrope") {
     const { longFactor, shortFactor } = rope.scaling;
     return [
-      { name: "rope_factors_long.weight", factors: Float32Array.from(longFactor) },
-      { name: "rope_factors_short.weight", factors: Float32Array.from(shortFactor) },
+      { name: LONG, factors: Float32Array.from(longFactor) },
+      { name: SHORT, factors: Float32Array.from(shortFactor) },
     ];
   }
   const factors = rope && llama3Factors(rope);
-  return factors === undefined ? [] : [{ name: "rope_freqs.weight", factors }];
+  return factors === undefined ? [] : [{ name: FREQS, factors }];
 }
 
 /** In f32 step by step, as llama.cpp's converter has them from torch. */

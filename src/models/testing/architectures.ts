@@ -13,9 +13,17 @@ const SIZES = {
   head_dim: 8,
 };
 
-/** Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up. */
-export async function writeArchitecture(folder: string, type: string, layers: number): Promise<DecoderConfig> {
-  const json = { model_type: type, ...SIZES, num_hidden_layers: layers };
+/**
+ * Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up.
+ * @param settings of config.json, beside its sizes
+ */
+export async function writeArchitecture(
+  folder: string,
+  type: string,
+  layers: number,
+  settings: object = {},
+): Promise<DecoderConfig> {
+  const json = { model_type: type, ...SIZES, num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
   const parts = plannedMatrices(planWeights(config)).flatMap((planned) => planned.parts);

@@ -1,6 +1,7 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import { openDeltas } from "../../adapters/merge/in-memory/deltas.ts";
@@ -40,8 +41,8 @@ export async function sizeOfModel(
   { folder, weights }: ModelLocation,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  await using base = await Checkpoint.open(weights ?? folder);
-  await using model = await Checkpoint.open(trained);
+  await using base = await openCheckpoint(weights ?? folder);
+  await using model = await openCheckpoint(trained);
   const matrices = [...model.tensors.values()].flatMap(({ info }) => {
     const stored = base.tensors.get(info.name)?.info;
     const isMatrix = info.shape.length === 2 && isFloat(info.dtype) && stored !== undefined && isFloat(stored.dtype);

@@ -7,6 +7,7 @@ import type { Method } from "../../training/method.ts";
 import { Parameters } from "../../training/parameters.ts";
 import type { Adapter } from "../../adapter.ts";
 import type { Device } from "../../../compute/device/device.ts";
+import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
@@ -112,7 +113,10 @@ async function open(
   }
   // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's.
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
-  const replaced = changes.find((change) => weights.linears.has(change.name) && isReplaced(change));
+  const isInBlocks = (name: string) => isBlockDtype(weights.tensors.get(name)?.dtype ?? "");
+  const replaced = changes.find(
+    (change) => (weights.linears.has(change.name) || isInBlocks(change.name)) && isReplaced(change),
+  );
   const [first] = plans;
   if (replaced !== undefined && first !== undefined) {
     throw refusal(first.adapter, `${quote(replaced.name)} is replaced whole`);

@@ -125,6 +125,11 @@ export class AdaptedCheckpoint implements TensorReader, AsyncDisposable {
     out.set(this.#computed.bytes.subarray(start, start + out.length));
   }
 
+  /** Of tensors that stay as they are: one that changes has none. */
+  async readBlocks(name: string, out: Uint8Array, start = 0): Promise<void> {
+    await this.#checkpoint.readBlocks(name, out, start);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#computed = undefined;
     await this.#resources.disposeAsync();

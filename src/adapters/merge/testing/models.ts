@@ -175,7 +175,9 @@ export async function readModel(path: string): Promise<Record<string, TestTensor
   await using checkpoint = await Checkpoint.open(path);
   const tensors: Record<string, TestTensor> = {};
   for (const [name, { file, info }] of checkpoint.tensors) {
-    tensors[name] = { dtype: info.dtype, shape: info.shape, data: await file.readAll(info) };
+    const data = new Uint8Array(info.bytes);
+    await file.read(info, data);
+    tensors[name] = { dtype: info.dtype, shape: info.shape, data };
   }
   return tensors;
 }

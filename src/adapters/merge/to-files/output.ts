@@ -8,21 +8,23 @@ import type { Publication } from "../../../files/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../../../files/safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "../../../models/folder/config-json.ts";
 import { labelsOf } from "../new-head.ts";
+import { isGgufFile } from "../../../models/folder/open-checkpoint.ts";
 import { copyModelFiles, ownFiles } from "../../../models/folder/copy.ts";
 import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "../plan.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 
-/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`; `-unmerged` for an unmerge. Beside the base. */
+/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`, as of .gguf; `-unmerged` for an unmerge. Beside the base. */
 export function defaultOutput(base: string, unmerge: boolean): string {
   const suffix = unmerge ? "-unmerged" : "-merged";
   const path = resolve(base);
-  if (path.endsWith(".safetensors")) return path.replace(/\.safetensors$/, `${suffix}.safetensors`);
+  const [ending] = /\.(?:safetensors|gguf)$/.exec(path) ?? [];
+  if (ending !== undefined) return `${path.slice(0, -ending.length)}${suffix}${ending}`;
   return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
 }
 
-/** Is the base one file of weights, so that the output is one too? */
+/** Is the base one file of weights and nothing else, so that the output is one too? A GGUF file has all of a model. */
 export async function isLoneFile(base: string): Promise<boolean> {
-  return !base.endsWith(".json") && (await naming(base, "read", stat(base))).isFile();
+  return !base.endsWith(".json") && !isGgufFile(base) && (await naming(base, "read", stat(base))).isFile();
 }
 
 /** What the files beside the weights depend on. */

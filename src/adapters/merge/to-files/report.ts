@@ -54,6 +54,7 @@ export function mergeJson(summary: MergeSummary, dryRun: boolean): object {
     frobenius_delta: dryRun ? null : frobenius,
     changed_share: dryRun ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
+    ...(summary.blocksError === undefined ? {} : { blocks_error: summary.blocksError }),
     ...profileJson(summary.profile),
   };
 }
@@ -85,6 +86,9 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
     ...(summary.maxErrorUlp === undefined
       ? []
       : [["verified", `a sample in f64: at most ${formatMeasure(summary.maxErrorUlp)} units in the last place off`]]),
+    ...(summary.blocksError === undefined
+      ? []
+      : [["rounding to blocks", `took off a Frobenius norm of ${formatMeasure(summary.blocksError)}`]]),
     ["time", `${formatDuration(summary.seconds["total"] ?? 0)} (${stages.join(", ")})`],
     ["peak memory", `${formatBytes(peakRssBytes())}, of it the device's buffers ${formatBytes(summary.peakGpuBytes)}`],
     ["device", summary.gpu ?? ""],

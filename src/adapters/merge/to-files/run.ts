@@ -83,6 +83,8 @@ export interface MergeSummary {
   readonly bases: readonly BasesOrigin[];
   readonly reports: readonly TensorReport[];
   readonly maxErrorUlp: number | undefined;
+  /** What rounding to a GGUF file's blocks took off merged weights, a Frobenius norm. */
+  readonly blocksError: number | undefined;
   readonly seconds: Readonly<Record<string, number>>;
   readonly peakGpuBytes: number;
   readonly profile: readonly KernelTime[];
@@ -111,7 +113,7 @@ export async function merge(
   const model = await ggufModel(options, out, checkpoint.folder);
   const applied = combining(plans, weights, options);
   const merged = planMerge(checkpoint, base, applied.plans, model?.dtypeOf.bind(model) ?? options.dtype);
-  const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors);
+  const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors, checkpoint);
   const plan = gguf ? { ...merged, tensors: merged.tensors.filter(({ name }) => gguf.tensors.has(name)) } : merged;
   for (const note of [...plan.notes, ...(gguf?.model.notes ?? [])]) observer.warn(note);
   const isFile = gguf !== undefined || (await isLoneFile(options.base));
@@ -161,6 +163,7 @@ export async function merge(
   const pathOf = (shard: PlannedShard): string =>
     isFile ? publication.partPath : join(publication.partPath, shard.file);
   const metadata = checkpoint.files[0]?.header.metadata ?? new Map<string, string>();
+  let sink: GgufSink | undefined;
   const reports = await writeMerged(
     {
       gpu,
@@ -174,7 +177,7 @@ export async function merge(
     shards,
     async (shard): Promise<TensorSink> =>
       gguf
-        ? await GgufSink.create(pathOf(shard), gguf)
+        ? (sink = await GgufSink.create(pathOf(shard), gguf))
         : await SafetensorsWriter.create(pathOf(shard), shard.tensors, metadata),
   );
   clock.end("merge");
@@ -191,8 +194,9 @@ export async function merge(
   await publication.commit();
   clock.end("publish");
   const profile = (await gpu.profiler?.report()) ?? [];
-  const seconds = clock.stages();
-  return { ...summary, gpu: gpu.info.name, reports, maxErrorUlp, seconds, peakGpuBytes: gpu.memory.peakBytes, profile };
+  const blocksError = sink?.blocksError;
+  const [seconds, peakGpuBytes] = [clock.stages(), gpu.memory.peakBytes];
+  return { ...summary, gpu: gpu.info.name, reports, maxErrorUlp, blocksError, seconds, peakGpuBytes, profile };
 }
 
 /** Starts to open the device, which takes its time; whatever happens meanwhile, it is closed in the end. */
@@ -252,5 +256,5 @@ function summarise(plan: MergePlan, plans: readonly AdapterPlan[], out: string) 
 }
 
 function nothingDone() {
-  return { gpu: undefined, reports: [], maxErrorUlp: undefined, peakGpuBytes: 0, profile: [] };
+  return { gpu: undefined, reports: [], maxErrorUlp: undefined, blocksError: undefined, peakGpuBytes: 0, profile: [] };
 }

@@ -3,6 +3,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../../plan.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import type { TensorInfo } from "../../../files/safetensors/header.ts";
 import type { PlannedShard } from "../../../files/safetensors/shards.ts";
 import { copyTensor, plannedBytes } from "../../../files/safetensors/writer.ts";
 import { convertTensor } from "../convert.ts";
@@ -40,6 +41,8 @@ export interface TensorReport {
 export interface TensorSink {
   /** The bytes of the tensor of this name, in the planned order, piece by piece. */
   append(name: string, bytes: Uint8Array): Promise<void>;
+  /** Is a tensor that the base has in blocks to come as them? */
+  takesBlocks?(name: string): boolean;
   finish(): Promise<void>;
   close(): Promise<void>;
 }
@@ -123,8 +126,14 @@ async function addTensor(
     job.signal.throwIfAborted();
     job.onTensor(name);
     if (work.kind === "convert") return convertTensor(work.source, tensor.dtype, write);
-    const { file, info } = job.checkpoint.get(work.tensor);
-    await copyTensor(writer, file, info, copyBuffer, progress);
+    const { checkpoint } = job;
+    const { file, info } = checkpoint.get(work.tensor);
+    if (info.blocks !== undefined && writer.takesBlocks?.(name) === true) {
+      const blocks = {
+        read: (_: TensorInfo, out: Uint8Array, start?: number) => checkpoint.readBlocks(name, out, start),
+      };
+      await copyTensor(writer, blocks, { ...info, bytes: info.blocks.bytes }, copyBuffer, progress);
+    } else await copyTensor(writer, file, info, copyBuffer, progress);
   });
 }
 

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
-import type { GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
+import type { GgufBlocks, GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
 import { type Dtype, isFloat } from "../../../files/safetensors/dtype.ts";
 import { tokenizerMetadata } from "../../../data/text/gguf/tokenizer-metadata.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
@@ -65,9 +65,13 @@ export class GgufModel {
     return this.#outtype === "f16" ? "F16" : this.#outtype === "bf16" ? "BF16" : "F32";
   }
 
-  /** What a tensor is stored as: where its rows are no whole blocks, F16, as llama.cpp has it. */
-  typeOf(dtype: "F32" | "F16" | "BF16", shape: readonly number[]): GgufType {
+  /**
+   * What a tensor is stored as: where its rows are no whole blocks, F16, as llama.cpp has it.
+   * @param blocks what the base has it in, if that is a GGUF file
+   */
+  typeOf(dtype: "F32" | "F16" | "BF16", shape: readonly number[], blocks?: GgufBlocks): GgufType {
     if (shape.length === 1) return "F32";
+    if (this.#outtype === "keep") return blocks ?? dtype;
     if (this.#outtype !== "q8_0" && this.#outtype !== "q4_0") return dtype;
     return fitsBlocks(shape.at(-1) ?? 0) ? TYPES[this.#outtype] : "F16";
   }

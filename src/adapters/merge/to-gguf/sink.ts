@@ -1,9 +1,10 @@
 import { GGUF_TYPES, ggufBytes, type GgufTensor } from "../../../files/gguf/format.ts";
 import { GgufWriter } from "../../../files/gguf/writer.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
-import { isBlockDtype, isKernelDtype, type KernelDtype } from "../../../compute/device/dtype.ts";
-import { packBlocks } from "../../../models/gguf/blocks.ts";
+import { isBlockDtype, isKernelDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
+import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { type GgufPlace, ggufPlace } from "../../../models/gguf/names.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
 import { permuteRows } from "../../../models/gguf/rows.ts";
@@ -14,7 +15,9 @@ import type { GgufModel } from "./model.ts";
 /** A tensor of the output: what arrives, and what is written of it. */
 interface Planned {
   readonly place: GgufPlace;
-  readonly dtype: KernelDtype;
+  /** Of what arrives; blocks: those of the base, which stay what they are. */
+  readonly dtype: StoredDtype;
+  readonly isMerged: boolean;
   readonly tensor: GgufTensor;
   /** Bytes that are rewritten together: a row, or a head of rows that change places. */
   readonly unit: number;
@@ -30,17 +33,19 @@ export interface GgufPlan {
 }
 
 /** Which of a merge's tensors the file holds, and how. @throws RandloraError `model` for one that has no place there */
-export function planGguf(model: GgufModel, tensors: readonly OutputTensor[]): GgufPlan {
+export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], base: Checkpoint): GgufPlan {
   const planned = new Map<string, Planned>();
   let bytes = 0;
-  for (const { name, dtype, shape } of tensors) {
+  for (const { name, dtype, shape, work } of tensors) {
     const place = ggufPlace(name, model.config);
     if (place === undefined) continue;
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-    const tensor = { name: place.name, shape, type: model.typeOf(dtype, shape) };
-    const rowBytes = shape.slice(1).reduce((size, n) => size * n, dtypeBytes(dtype));
+    const blocks = base.tensors.get(name)?.info.blocks?.dtype;
+    const tensor = { name: place.name, shape, type: model.typeOf(dtype, shape, blocks) };
+    const arrives = work.kind === "copy" && tensor.type === blocks ? blocks : dtype;
+    const rowBytes = ggufBytes({ name, type: arrives, shape: shape.length > 1 ? shape.slice(1) : [1] });
     const unit = rowBytes * (place.heads > 0 ? model.config.headSize : 1);
-    planned.set(name, { place, dtype, tensor, unit, rowBytes });
+    planned.set(name, { place, dtype: arrives, tensor, unit, rowBytes, isMerged: work.kind === "merge" });
     bytes += ggufBytes(tensor);
   }
   return { model, tensors: planned, bytes };
@@ -52,6 +57,7 @@ export class GgufSink {
   readonly #tensors: GgufPlan["tensors"];
   /** What has come of a tensor and is no whole unit yet. */
   #rest = new Uint8Array();
+  #squaredError: number | undefined;
 
   private constructor(writer: GgufWriter, tensors: GgufPlan["tensors"]) {
     this.#writer = writer;
@@ -68,9 +74,18 @@ export class GgufSink {
     return new GgufSink(writer, tensors);
   }
 
+  /** Is this tensor to come in the blocks that the base has it in? */
+  takesBlocks(name: string): boolean {
+    return isBlockDtype(this.#planned(name).dtype);
+  }
+
+  /** Frobenius norm of what rounding to blocks took off merged numbers; undefined: none were. */
+  get blocksError(): number | undefined {
+    return this.#squaredError === undefined ? undefined : Math.sqrt(this.#squaredError);
+  }
+
   async append(name: string, bytes: Uint8Array): Promise<void> {
-    const planned = this.#tensors.get(name);
-    if (planned === undefined) throw new RangeError(`${name} is not planned`);
+    const planned = this.#planned(name);
     const { tensor, place, dtype, unit } = planned;
     if (tensor.type === dtype && place.heads === 0 && place.offset === 0) {
       return this.#writer.append(tensor.name, bytes);
@@ -80,7 +95,7 @@ export class GgufSink {
     all.set(bytes, this.#rest.length);
     const whole = all.length - (all.length % unit);
     this.#rest = all.slice(whole);
-    if (whole > 0) await this.#writer.append(tensor.name, rewritten(name, planned, all.subarray(0, whole)));
+    if (whole > 0) await this.#writer.append(tensor.name, this.#rewritten(name, planned, all.subarray(0, whole)));
   }
 
   async finish(): Promise<void> {
@@ -90,20 +105,38 @@ export class GgufSink {
   async close(): Promise<void> {
     await this.#writer.close();
   }
+
+  #planned(name: string): Planned {
+    const planned = this.#tensors.get(name);
+    if (planned === undefined) throw new RangeError(`${name} is not planned`);
+    return planned;
+  }
+
+  /** Whole units of a tensor as the file has them. */
+  #rewritten(name: string, { place, dtype, tensor, rowBytes, unit, isMerged }: Planned, bytes: Uint8Array): Uint8Array {
+    const { type } = tensor;
+    const ordered = place.heads > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+    if (type === dtype && place.offset === 0) return ordered;
+    if (isBlockDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
+    const values = new Float32Array(bytes.length / dtypeBytes(dtype));
+    widenToF32(ordered, dtype, values);
+    if (place.offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + place.offset;
+    if (isBlockDtype(type)) {
+      const packed = packBlocks(values, type);
+      if (isMerged)
+        this.#squaredError = (this.#squaredError ?? 0) + squaredDistance(values, unpackBlocks(packed, type));
+      return packed;
+    }
+    const tooLarge = countOverflows(values, type);
+    if (tooLarge > 0) throw overflow({ label: name }, tooLarge, type);
+    const out = new Uint8Array(values.length * GGUF_TYPES[type].bytes);
+    roundFromF32(values, type, out);
+    return out;
+  }
 }
 
-/** Whole units of a tensor as the file has them. */
-function rewritten(name: string, { place, dtype, tensor, rowBytes, unit }: Planned, bytes: Uint8Array): Uint8Array {
-  const { type } = tensor;
-  const ordered = place.heads > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
-  if (type === dtype && place.offset === 0) return ordered;
-  const values = new Float32Array(bytes.length / dtypeBytes(dtype));
-  widenToF32(ordered, dtype, values);
-  if (place.offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + place.offset;
-  if (isBlockDtype(type)) return packBlocks(values, type);
-  const tooLarge = countOverflows(values, type);
-  if (tooLarge > 0) throw overflow({ label: name }, tooLarge, type);
-  const out = new Uint8Array(values.length * GGUF_TYPES[type].bytes);
-  roundFromF32(values, type, out);
-  return out;
+function squaredDistance(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += ((a[i] ?? 0) - (b[i] ?? 0)) ** 2;
+  return sum;
 }

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { type Part, Pattern } from "../tokenizer/part.ts";
 import { PATTERNS } from "../tokenizer/known-patterns.ts";
-import { PRE_TOKENIZERS } from "./pre-tokenizers.ts";
+import { PRE_TOKENIZERS, type PreTokenizer } from "./pre-tokenizers.ts";
 import type { BpeFile } from "./vocabulary.ts";
 
 const Sequence = v.object({ pretokenizers: v.array(v.looseObject({ type: v.string() })) });
@@ -41,6 +41,32 @@ export function definitionOf({ pre_tokenizer, model }: BpeFile): string | undefi
   if (regex === undefined || parts.length > 0) return undefined;
   const wanted = { regex, digits, ignoreMerges: model.ignore_merges };
   return [...PRE_TOKENIZERS].find(([, known]) => Bun.deepEquals(known, wanted))?.[0];
+}
+
+/** The same back: the pre-tokenizer of a tokenizer.json. */
+export function preTokenizerPart({ regex, digits }: Pick<PreTokenizer, "regex" | "digits">): Part {
+  const isGpt2 = regex === PATTERNS.gpt2;
+  const parts: Part[] = [
+    ...(digits ? [{ type: "Digits", individual_digits: true }] : []),
+    ...(isGpt2 ? [] : [{ type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false }]),
+    { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: isGpt2 },
+  ];
+  return { type: "Sequence", pretokenizers: parts };
+}
+
+/** How a SentencePiece tokenizer.json writes blanks, and reads them back. @param starts it puts one before a text */
+export function spaceParts(starts: boolean): { readonly normalizer: Part; readonly decoder: Part } {
+  const blanks = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  const back: Part[] = [
+    { type: "Replace", pattern: { String: "▁" }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+    ...(starts ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
+  ];
+  return {
+    normalizer: starts ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, blanks] } : blanks,
+    decoder: { type: "Sequence", decoders: back },
+  };
 }
 
 function splitAt(part: Part | undefined): string | undefined {

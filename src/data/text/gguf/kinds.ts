@@ -1,6 +1,36 @@
 /** llama.cpp's numbers of kinds of tokens (`tokenizer.ggml.token_type`). */
 export const TOKEN_KINDS = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
+/** Where the metadata has what of a tokenizer. */
+export const KEYS = {
+  model: "tokenizer.ggml.model",
+  pre: "tokenizer.ggml.pre",
+  tokens: "tokenizer.ggml.tokens",
+  scores: "tokenizer.ggml.scores",
+  kinds: "tokenizer.ggml.token_type",
+  merges: "tokenizer.ggml.merges",
+  spacePrefix: "tokenizer.ggml.add_space_prefix",
+  addBos: "tokenizer.ggml.add_bos_token",
+  addEos: "tokenizer.ggml.add_eos_token",
+  template: "tokenizer.chat_template",
+} as const;
+
+/** Special tokens: their names in GGUF's `tokenizer.ggml.NAME_token_id`, and in tokenizer_config.json. */
+export const SPECIAL_TOKENS = {
+  bos: "bos_token",
+  eos: "eos_token",
+  unknown: "unk_token",
+  padding: "pad_token",
+} as const;
+
+/** Where the metadata has the id of a special token. */
+export function idKey(name: string): string {
+  return `tokenizer.ggml.${name}_token_id`;
+}
+
+/** `tokenizer.ggml.model`: byte-level BPE, and SentencePiece's. */
+export const MODELS = { byteLevel: "gpt2", sentencePiece: "llama" } as const;
+
 /** A vocabulary as GGUF has it: by id. */
 export interface Vocabulary {
   readonly tokens: string[];

@@ -44,6 +44,9 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
   }),
 );
 
+/** Qwen's: their tokenizer.json composes characters first, which llama.cpp leaves out. */
+export const COMPOSING: ReadonlySet<string> = new Set(["qwen2", "deepseek-r1-qwen", "megrez"]);
+
 /**
  * The text whose ids tell tokenizers apart, and the SHA-256 of Python's `str(ids)` for those of the supported
  * architectures: llama.cpp's convert_hf_to_gguf.py, `get_vocab_base_pre`.

@@ -8,7 +8,7 @@ import { loadChatTemplate } from "../chat-template.ts";
 import { openTokenizer } from "../load-tokenizer.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { explain, PartError, readPart } from "../tokenizer/part.ts";
-import type { Vocabulary } from "./kinds.ts";
+import { idKey, KEYS, MODELS, type SPECIAL_TOKENS, type Vocabulary } from "./kinds.ts";
 import { PRE_TOKENIZERS, PROBE, PROBED } from "./pre-tokenizers.ts";
 import { readPieces } from "./sentencepiece-model.ts";
 import { definitionOf, isByteLevel, startsWithSpace } from "./definition.ts";
@@ -42,7 +42,7 @@ export async function tokenizerMetadata(folder: string, wish: TokenizerWish): Pr
     return new Map([
       ...pairs,
       ...specialTokens(tokenizer, wish),
-      ...(template === undefined ? [] : [["tokenizer.chat_template", string(template.source)] as const]),
+      ...(template === undefined ? [] : [[KEYS.template, string(template.source)] as const]),
     ]);
   } catch (error) {
     if (error instanceof PartError && /^tokenizer.json.model/.test(error.message)) throw notBpe(path);
@@ -58,10 +58,10 @@ function byteLevel(file: BpeFile, tokenizer: Tokenizer, wish: TokenizerWish, pat
     throw new RandloraError("model", cause, `--pre NAME gives it: ${names}, or another of llama.cpp's`);
   }
   return [
-    ["tokenizer.ggml.model", string("gpt2")],
-    ["tokenizer.ggml.pre", string(pre)],
+    [KEYS.model, string(MODELS.byteLevel)],
+    [KEYS.pre, string(pre)],
     ...listed(byteLevelVocabulary(file, wish.size)),
-    ["tokenizer.ggml.merges", { kind: "array", of: "string", value: mergesOf(file.model) }],
+    [KEYS.merges, { kind: "array", of: "string", value: mergesOf(file.model) }],
   ];
 }
 
@@ -83,10 +83,10 @@ async function sentencePiece(
   }
   const model = join(folder, "tokenizer.model");
   const pieces = existsSync(model) ? readPieces(await readWhole(model, MAX_SENTENCEPIECE_BYTES), model) : undefined;
-  const space: [string, GgufValue] = ["tokenizer.ggml.add_space_prefix", { kind: "bool", value: false }];
+  const space: [string, GgufValue] = [KEYS.spacePrefix, { kind: "bool", value: false }];
   return [
-    ["tokenizer.ggml.model", string("llama")],
-    ["tokenizer.ggml.pre", string("default")],
+    [KEYS.model, string(MODELS.sentencePiece)],
+    [KEYS.pre, string("default")],
     ...listed(sentencePieceVocabulary(file, pieces, size)),
     // llama.cpp puts a blank before a text where nothing is said.
     ...(startsWithSpace(file) ? [] : [space]),
@@ -95,11 +95,11 @@ async function sentencePiece(
 
 function listed({ tokens, kinds, scores }: Vocabulary): [string, GgufValue][] {
   return [
-    ["tokenizer.ggml.tokens", { kind: "array", of: "string", value: tokens }],
+    [KEYS.tokens, { kind: "array", of: "string", value: tokens }],
     ...(scores === undefined
       ? []
-      : [["tokenizer.ggml.scores", { kind: "array", of: "f32", value: scores }] satisfies [string, GgufValue]]),
-    ["tokenizer.ggml.token_type", { kind: "array", of: "i32", value: kinds }],
+      : [[KEYS.scores, { kind: "array", of: "f32", value: scores }] satisfies [string, GgufValue]]),
+    [KEYS.kinds, { kind: "array", of: "i32", value: kinds }],
   ];
 }
 
@@ -108,7 +108,7 @@ function specialTokens(tokenizer: Tokenizer, { ids }: TokenizerWish): [string, G
   const around = tokenizer.encode("");
   const { beginning } = tokenizer;
   const ending = around.length > (beginning === undefined ? 0 : 1) ? around.at(-1) : undefined;
-  const found = {
+  const found: Readonly<Record<keyof typeof SPECIAL_TOKENS, number | undefined>> = {
     bos: beginning ?? tokenizer.bos?.id ?? ids.bos,
     eos: ending ?? tokenizer.eos?.id ?? ids.eos,
     unknown: tokenizer.unk?.id,
@@ -116,10 +116,10 @@ function specialTokens(tokenizer: Tokenizer, { ids }: TokenizerWish): [string, G
   };
   return [
     ...Object.entries(found).flatMap(([name, value]): [string, GgufValue][] =>
-      value === undefined ? [] : [[`tokenizer.ggml.${name}_token_id`, { kind: "u32", value }]],
+      value === undefined ? [] : [[idKey(name), { kind: "u32", value }]],
     ),
-    ["tokenizer.ggml.add_bos_token", { kind: "bool", value: beginning !== undefined }],
-    ["tokenizer.ggml.add_eos_token", { kind: "bool", value: ending !== undefined }],
+    [KEYS.addBos, { kind: "bool", value: beginning !== undefined }],
+    [KEYS.addEos, { kind: "bool", value: ending !== undefined }],
   ];
 }
 

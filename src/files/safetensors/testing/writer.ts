@@ -44,7 +44,9 @@ export async function readGeneration(path: string): Promise<number> {
   if (checkpoint.tensors.size !== TENSORS) throw new Error(`${checkpoint.tensors.size} tensors`);
   const found = new Set(checkpoint.files.map(({ header }) => Number(header.metadata.get("generation"))));
   for (const { file, info } of checkpoint.tensors.values()) {
-    for (const byte of new Set(await file.readAll(info))) found.add(byte);
+    const bytes = new Uint8Array(info.bytes);
+    await file.read(info, bytes);
+    for (const byte of new Set(bytes)) found.add(byte);
   }
   const [generation, ...others] = found;
   if (generation === undefined || others.length > 0)

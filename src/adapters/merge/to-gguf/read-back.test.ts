@@ -1,0 +1,265 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { join } from "node:path";
+import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import { isBlockDtype } from "../../../compute/device/dtype.ts";
+import { type Family, readGolden } from "../../../data/text/testing/families.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { encodeGgufHeader } from "../../../files/gguf/writer.ts";
+import { GgufFile } from "../../../files/gguf/reader.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { isFloat } from "../../../files/safetensors/dtype.ts";
+import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
+import { ARCHITECTURES, loadConfig } from "../../../models/decoder/architectures/index.ts";
+import { Decoder } from "../../../models/decoder/decoder.ts";
+import { locateModel } from "../../../models/folder/locate.ts";
+import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
+import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { writeArchitecture } from "../../../models/testing/architectures.ts";
+import type { Outtype } from "../outtypes.ts";
+import { Notes, OPTIONS } from "../testing/merge.ts";
+import { merge } from "../to-files/run.ts";
+
+const TEXT = { vocab_size: 544, max_position_embeddings: 256, eos_token_id: 2 };
+const LLAMA3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 };
+const FACTORS = { short_factor: [1, 1.1, 1.2, 1.3], long_factor: [1, 1.5, 2, 2.5] };
+
+/** Every architecture, and what differs inside of one. */
+const MODELS: readonly [name: string, type: string, settings: object][] = [
+  ...ARCHITECTURES.map(({ type }) => {
+    const gemma = { query_pre_attn_scalar: 8, sliding_window: 32, hidden_activation: "gelu_pytorch_tanh" };
+    const settings = type.startsWith("gemma") ? gemma : type === "mistral" ? { sliding_window: null } : {};
+    return [type, type, settings] as [string, string, object];
+  }),
+  ["llama with biases", "llama", { attention_bias: true, mlp_bias: true, tie_word_embeddings: true }],
+  ["Llama 3's rope", "llama", { rope_theta: 500_000, rope_scaling: { rope_type: "llama3", ...LLAMA3 } }],
+  ["a linear rope", "llama", { rope_scaling: { rope_type: "linear", factor: 2 } }],
+  [
+    "YaRN",
+    "qwen2",
+    { rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64, beta_fast: 16 } },
+  ],
+  ["longrope", "phi3", { original_max_position_embeddings: 64, rope_scaling: { type: "longrope", ...FACTORS } }],
+];
+
+const FAMILIES: Readonly<Record<string, Family>> = {
+  qwen2: "qwen2",
+  qwen3: "qwen2",
+  gemma2: "gemma",
+  gemma3_text: "gemma",
+};
+
+let gpu: CpuDevice;
+let folder: TemporaryFolder;
+const cacheBefore = process.env["RANDLORA_CACHE"];
+beforeAll(async () => {
+  gpu = await CpuDevice.open({ threads: 2 });
+  folder = await TemporaryFolder.create();
+  process.env["RANDLORA_CACHE"] = folder.at("cache");
+  for (const [name, type, settings] of MODELS) {
+    const layers = type === "gemma3_text" ? 6 : 2;
+    await writeArchitecture(folder.at(name), type, layers, { ...TEXT, ...settings });
+    const { tokenizer } = await readGolden(FAMILIES[type] ?? "gpt2");
+    await Bun.write(folder.at(name, "tokenizer.json"), JSON.stringify(tokenizer));
+  }
+});
+afterAll(async () => {
+  gpu.close();
+  if (cacheBefore === undefined) delete process.env["RANDLORA_CACHE"];
+  else process.env["RANDLORA_CACHE"] = cacheBefore;
+  await folder[Symbol.asyncDispose]();
+});
+
+async function written(base: string, out: string, outtype: Outtype): Promise<string> {
+  const options = { ...OPTIONS, verify: false, force: true, adapters: [], base, out, outtype };
+  return (await merge(options, new Notes(), new AbortController().signal)).out;
+}
+
+async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
+  const { info } = checkpoint.get(name);
+  const bytes = new Uint8Array(info.bytes);
+  await checkpoint.read(name, bytes);
+  const values = new Float32Array(info.elements);
+  if (!isFloat(info.dtype)) throw new TypeError(info.dtype);
+  widenToF32(bytes, info.dtype, values);
+  return values;
+}
+
+async function logitsOf(path: string): Promise<Float32Array> {
+  const { folder: settings, weights } = await locateModel(path);
+  using decoder = await Decoder.load(gpu, settings, { weights });
+  using cache = decoder.createCache();
+  const hidden = await decoder.prefill(cache, [1, 300, 7, 420, 33]);
+  const logits = await decoder.logits(hidden);
+  gpu.memory.release(hidden.buffer);
+  return Float32Array.from(logits);
+}
+
+describe.each(MODELS)("%s", (name) => {
+  test("has the settings of its folder, and its logits, bit by bit", async () => {
+    const file = await written(folder.at(name), folder.at(`${name}.gguf`), "f32");
+    const { folder: settings, weights } = await locateModel(file);
+    expect(weights).toBe(file);
+    const [config, wanted] = [await loadConfig(settings), await loadConfig(folder.at(name))];
+    expect(config).toEqual({ ...wanted, architecture: name === "mistral" ? "llama" : wanted.architecture });
+    const [logits, same] = [await logitsOf(file), await logitsOf(folder.at(name))];
+    expect(logits.some((value) => value !== 0)).toBe(true);
+    expect(logits).toEqual(same);
+  });
+
+  test.each(["f16", "bf16", "q8_0", "q4_0"] as const)("has its tensors, rounded once to %s", async (outtype) => {
+    const path = await written(folder.at(name), folder.at("x.gguf"), outtype);
+    await using checkpoint = await openCheckpoint(path);
+    await using own = await Checkpoint.open(folder.at(name));
+    expect([...checkpoint.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
+    const type = ({ f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const)[outtype];
+    for (const [tensor, { info }] of checkpoint.tensors) {
+      const [values, wanted] = [await valuesOf(checkpoint, tensor), await valuesOf(own, tensor)];
+      if (info.shape.length === 1) {
+        // Gemma's norms were stored with a 1 more.
+        values.forEach((value, at) => expect(Math.abs(value - (wanted[at] ?? NaN))).toBeLessThan(2e-7));
+      } else if (isBlockDtype(type)) {
+        const packed = packBlocks(wanted, type);
+        const blocks = new Uint8Array(packed.length);
+        await checkpoint.readBlocks(tensor, blocks);
+        expect([info.blocks?.dtype, info.dtype]).toEqual([type, "F32"]);
+        expect(blocks).toEqual(packed);
+        expect(values).toEqual(unpackBlocks(packed, type));
+      } else {
+        const rounded = new Uint8Array(info.bytes);
+        roundFromF32(wanted, type, rounded);
+        widenToF32(rounded, type, wanted);
+        expect([info.dtype, values]).toEqual([type, wanted]);
+      }
+    }
+  });
+});
+
+test("any range of a tensor is that of the whole, of heads in another order and of blocks, too", async () => {
+  const path = await written(folder.at("llama"), folder.at("x.gguf"), "q8_0");
+  await using checkpoint = await openCheckpoint(path);
+  for (const name of ["q_proj", "v_proj"].map((one) => `model.layers.1.self_attn.${one}.weight`)) {
+    const { info } = checkpoint.get(name);
+    const [whole, blocks] = [new Uint8Array(info.bytes), new Uint8Array(info.blocks?.bytes ?? 0)];
+    await checkpoint.read(name, whole);
+    await checkpoint.readBlocks(name, blocks);
+    const range = fc.tuple(fc.nat(info.bytes), fc.nat(info.bytes), fc.boolean());
+    await fc.assert(
+      fc.asyncProperty(range, async ([a, b, raw]) => {
+        const all = raw ? blocks : whole;
+        const [start, end] = [a % all.length, b % all.length].toSorted((one, other) => one - other);
+        const out = new Uint8Array((end ?? 0) - (start ?? 0));
+        await (raw ? checkpoint.readBlocks(name, out, start) : checkpoint.read(name, out, start));
+        expect(out).toEqual(all.slice(start, end));
+      }),
+      { numRuns: 100 },
+    );
+  }
+});
+
+test("blocks stay what they are in memory, embedding and output matrix, too; --dtype takes them out", async () => {
+  const path = await written(folder.at("llama"), folder.at("x.gguf"), "q4_0");
+  const { folder: settings, weights } = await locateModel(path);
+  using kept = await Decoder.load(gpu, settings, { weights });
+  const formats = (decoder: Decoder) => new Set([...decoder.weights.tensors.values()].map(({ dtype }) => dtype));
+  expect(formats(kept)).toEqual(new Set(["Q4_0", "F32"]));
+  expect([kept.weights.embedding.dtype, kept.weights.head.dtype]).toEqual(["Q4_0", "Q4_0"]);
+  expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0" });
+  using wide = await Decoder.load(gpu, settings, { weights, dtype: "F32" });
+  expect(formats(wide)).toEqual(new Set(["F32"]));
+  const logits = async (decoder: Decoder) => {
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, [5, 6, 7]);
+    const found = await decoder.logits(hidden);
+    gpu.memory.release(hidden.buffer);
+    return found;
+  };
+  const [blocks, numbers] = [await logits(kept), await logits(wide)];
+  const largest = Math.max(...numbers.map(Math.abs));
+  blocks.forEach((value, at) => expect(Math.abs(value - (numbers[at] ?? NaN))).toBeLessThan(3e-3 * largest));
+});
+
+describe("a file from outside", () => {
+  /** The same file with other metadata and tensors. */
+  async function changed(
+    change: (file: GgufFile) => Partial<Pick<GgufFile["header"], "metadata" | "tensors">>,
+  ): Promise<string> {
+    const base = await written(folder.at("llama"), folder.at("base.gguf"), "f16");
+    await using file = await GgufFile.open(base);
+    const { metadata, tensors } = { ...file.header, ...change(file) };
+    const header = encodeGgufHeader(metadata, [...tensors.values()]);
+    const out = folder.at("changed.gguf");
+    await Bun.write(out, [header, new Uint8Array(file.size)]);
+    return out;
+  }
+  const without = <T>(map: ReadonlyMap<string, T>, key: string) => new Map([...map].filter(([name]) => name !== key));
+  const withText = (file: GgufFile, key: string, value: string) => ({
+    metadata: new Map([...file.header.metadata, [key, { kind: "string", value }] as const]),
+  });
+  const withNumber = (file: GgufFile, key: string, value: number) => ({
+    metadata: new Map([...file.header.metadata, [key, { kind: "u32", value }] as const]),
+  });
+
+  test.each<[string, Parameters<typeof changed>[0], RegExp]>([
+    ["another architecture", (file) => withText(file, "general.architecture", "mamba"), /architecture "mamba" cannot/],
+    ["an adapter", (file) => withText(file, "general.type", "adapter"), /an adapter, not a model/],
+    ["a part of a split file", (file) => withNumber(file, "split.count", 3), /one part of a split model/],
+    ["an unknown pre-tokenizer", (file) => withText(file, "tokenizer.ggml.pre", "viking"), /pre-tokenizer "viking"/],
+    ["another tokenizer", (file) => withText(file, "tokenizer.ggml.model", "bert"), /a tokenizer of kind "bert"/],
+    [
+      "a setting of another type",
+      (file) => withText(file, "llama.block_count", "2"),
+      /"llama.block_count" is not a num/,
+    ],
+    ["fewer layers", (file) => withNumber(file, "llama.block_count", 1), /"blk.1.\S+" has no place in a llama model/],
+    ["countless layers", (file) => withNumber(file, "llama.block_count", 4e9), /num_hidden_layers/],
+    ["other heads", (file) => withNumber(file, "llama.attention.head_count", 8), /by the metadata it is/],
+    ["no heads", (file) => withNumber(file, "llama.attention.head_count", 0), /num_attention_heads/],
+    [
+      "no norm's epsilon",
+      ({ header }) => ({ metadata: without(header.metadata, "llama.attention.layer_norm_rms_epsilon") }),
+      /layer_norm_rms_epsilon" is missing/,
+    ],
+    [
+      "no tokens",
+      ({ header }) => ({ metadata: without(header.metadata, "tokenizer.ggml.tokens") }),
+      /tokens" is missing/,
+    ],
+    [
+      "a missing tensor",
+      ({ header }) => ({ tensors: without(header.tensors, "blk.0.attn_q.weight") }),
+      /tensor "blk.0.attn_q.weight" is missing/,
+    ],
+  ])("%s is refused in one line", async (_, change, message) => {
+    const path = await changed(change);
+    const refusal = await refusalOf(async () => await (await openCheckpoint(path)).close());
+    expect(refusal.message).toMatch(message);
+    expect(refusal.message).not.toContain("\n");
+  });
+
+  test("with bytes changed anywhere is read or refused, without a fault of the program", async () => {
+    const path = await written(folder.at("llama"), folder.at("base.gguf"), "q8_0");
+    const whole = await Bun.file(path).bytes();
+    // The vocabulary is most of the header: its ends are where the rest is.
+    await using file = await GgufFile.open(path);
+    const first = Math.min(...[...file.header.tensors.values()].map(({ offset }) => offset));
+    const at = fc.oneof(fc.nat(1200), fc.integer({ min: first - 1600, max: first - 1 }), fc.nat(first - 1));
+    const change = fc.record({ at, byte: fc.nat(255) });
+    const other = join(folder.path, "mutated.gguf");
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+        const bytes = whole.slice();
+        for (const one of changes) bytes[one.at] = one.byte;
+        await Bun.write(other, bytes);
+        try {
+          await (await openCheckpoint(other)).close();
+        } catch (thrown) {
+          expect(thrown).toBeInstanceOf(RandloraError);
+          expect(String(thrown)).not.toContain("\n");
+        }
+      }),
+      { numRuns: 100 },
+    );
+  }, 60_000);
+});

@@ -1,0 +1,106 @@
+import { expect, test } from "bun:test";
+import type { GgufMetadata, GgufValue } from "../../../files/gguf/format.ts";
+import { refusalOf } from "../../../files/testing/folder.ts";
+import { loadChatTemplate } from "../chat-template.ts";
+import { loadTokenizer } from "../load-tokenizer.ts";
+import { type Family, ModelFolder, readGolden, readSamples } from "../testing/families.ts";
+import { TOKEN_KINDS } from "./kinds.ts";
+import { tokenizerFiles } from "./tokenizer-files.ts";
+import { tokenizerMetadata } from "./tokenizer-metadata.ts";
+import { mergesOfScores } from "./vocabulary-back.ts";
+
+const CONFIG = { chat_template: "{{ messages[0].content }}" };
+
+async function metadataOf(family: Family, config: object = {}): Promise<GgufMetadata> {
+  const { tokenizer } = await readGolden(family);
+  await using folder = await ModelFolder.with({
+    "tokenizer.json": tokenizer,
+    "tokenizer_config.json": { ...CONFIG, ...config },
+  });
+  return await tokenizerMetadata(folder.path, { size: 544, ids: {} });
+}
+
+async function readBack(metadata: GgufMetadata) {
+  await using folder = await ModelFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
+  return { tokenizer: await loadTokenizer(folder.path), template: await loadChatTemplate(folder.path) };
+}
+
+/** Samples that GGUF has no words for, and which llama.cpp, too, gives other ids than the family's tokenizer.json. */
+const UNSAID: Readonly<Partial<Record<Family, RegExp>>> = {
+  // Added tokens that take the white space before them along; llama.cpp knows Phi 3's, which take that behind them, by name.
+  gpt2: /<mask>|<trim>/,
+  phi3: /<pad>/,
+  // Added tokens that are looked for in the normalized text.
+  llama2: /<pad>/,
+  // A tokenizer that writes "▁▁" for an added token and has no such token for two blanks.
+  gemma: /  |▁▁/,
+  // "first" puts a blank before the first word alone, and only where there is none.
+  mistral: /^[ ▁]|<s>/,
+};
+
+test.each<Family>(["gpt2", "llama3", "qwen2", "gpt4o", "gemma", "llama2", "mistral", "phi3"])(
+  "%s gives the ids, and the texts, that its tokenizer.json gives",
+  async (family) => {
+    const name = { kind: "string", value: family === "phi3" ? "a Phi-3" : "x" } as const;
+    const { tokenizer, template } = await readBack(new Map([...(await metadataOf(family)), ["general.name", name]]));
+    const { ids, tokenizer: own } = await readGolden(family);
+    const samples = [...(await readSamples()).entries()].filter(([, text]) => UNSAID[family]?.test(text) !== true);
+    expect(samples.length).toBeGreaterThan(50);
+    await using folder = await ModelFolder.with({ "tokenizer.json": own });
+    const wanted = await loadTokenizer(folder.path);
+    for (const [at, text] of samples) {
+      expect([text, tokenizer.encode(text)]).toEqual([text, ids[at] ?? []]);
+      expect(tokenizer.decode(ids[at] ?? [])).toBe(wanted.decode(ids[at] ?? []));
+    }
+    expect(template?.source).toBe(CONFIG.chat_template);
+  },
+);
+
+test("what is written of a tokenizer that was read is what was read", async () => {
+  for (const family of ["llama3", "qwen2", "llama2", "gemma"] as const) {
+    const metadata = await metadataOf(family, { bos_token: "<s>", eos_token: "<|im_end|>" });
+    await using folder = await ModelFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
+    const again = await tokenizerMetadata(folder.path, { size: 544, ids: {} });
+    const same = (one: GgufMetadata) => [...one].filter(([key]) => key !== "tokenizer.ggml.scores");
+    expect(same(again)).toEqual(same(metadata));
+  }
+});
+
+test("a text begins with what the file says, else as llama.cpp has it for the kind", async () => {
+  const begins = async (family: Family, change: ReadonlyMap<string, GgufValue>) => {
+    const metadata = new Map([...(await metadataOf(family, { bos_token: "<|im_end|>" })), ...change]);
+    metadata.delete("tokenizer.ggml.add_bos_token");
+    for (const [key, value] of change) metadata.set(key, value);
+    return (await readBack(metadata)).tokenizer.encode("")[0];
+  };
+  const bos = new Map<string, GgufValue>([["tokenizer.ggml.bos_token_id", { kind: "u32", value: 2 }]]);
+  expect(await begins("llama3", bos)).toBe(2);
+  expect(await begins("llama2", bos)).toBe(2);
+  expect(await begins("qwen2", bos)).toBeUndefined();
+  const no = { kind: "bool", value: false } as const;
+  expect(await begins("llama2", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]))).toBeUndefined();
+});
+
+test("merges are those that scores stand for, the longer left part first where they are alike", () => {
+  const kinds = ["a", "b", "ab", "abb", "bb", "<s>"].map((text) =>
+    text === "<s>" ? TOKEN_KINDS.control : TOKEN_KINDS.normal,
+  );
+  const tokens = ["a", "b", "ab", "abb", "bb", "<s>"];
+  expect(mergesOfScores({ tokens, kinds, scores: [0, 0, -2, -2, -1, 0] })).toEqual([
+    ["b", "b"],
+    ["ab", "b"],
+    ["a", "bb"],
+    ["a", "b"],
+  ]);
+});
+
+test.each<[string, string, GgufValue, RegExp]>([
+  ["a token that is no text", "tokenizer.ggml.tokens", { kind: "u32", value: 1 }, /tokens" is not a list of texts/],
+  ["kinds that are none", "tokenizer.ggml.token_type", { kind: "bool", value: true }, /token_type" is not a list/],
+  ["another kind of tokenizer", "tokenizer.ggml.model", { kind: "string", value: "t5" }, /a tokenizer of kind "t5"/],
+  ["another pre-tokenizer", "tokenizer.ggml.pre", { kind: "string", value: "x\ny" }, /pre-tokenizer "x\\ny" is not/],
+])("%s is refused in one line", async (_, key, value, message) => {
+  const metadata = new Map([...(await metadataOf("gpt2")), [key, value] as const]);
+  const refusal = await refusalOf(() => tokenizerFiles(metadata, "x.gguf"));
+  expect(refusal.message).toMatch(message);
+});

@@ -1,0 +1,117 @@
+import { quote } from "../../../files/failure.ts";
+import type { GgufMetadata } from "../../../files/gguf/format.ts";
+import { GgufFields } from "../../../files/gguf/metadata.ts";
+import { preTokenizerPart, spaceParts } from "./definition.ts";
+import { idKey, KEYS, MODELS, SPECIAL_TOKENS, TOKEN_KINDS, type Vocabulary } from "./kinds.ts";
+import { COMPOSING, PRE_TOKENIZERS, type PreTokenizer } from "./pre-tokenizers.ts";
+import { mergesOfScores, readVocabulary } from "./vocabulary-back.ts";
+
+/** A tokenizer's files, by name: objects that become JSON. */
+export interface TokenizerFiles {
+  readonly "tokenizer.json": object;
+  readonly "tokenizer_config.json": object;
+}
+
+/**
+ * The tokenizer and the chat template of a GGUF file as a model folder has them: `tokenizerMetadata` the other way round.
+ * @param path is only named in errors
+ * @throws RandloraError `model` for a kind of tokenizer that is not supported, `format` for metadata that is missing or of
+ *   another type
+ */
+export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerFiles {
+  const fields = new GgufFields(metadata, path);
+  const model = fields.need(fields.string(KEYS.model), KEYS.model);
+  const tokens = [...fields.need(fields.strings(KEYS.tokens), KEYS.tokens)];
+  const kinds = Array.from(fields.numbers(KEYS.kinds) ?? [], Number);
+  const vocabulary = { tokens, kinds: tokens.map((_, id) => kinds[id] ?? TOKEN_KINDS.normal) };
+  if (model === MODELS.byteLevel) {
+    const pre = preOf(fields);
+    return { "tokenizer.json": byteLevel(fields, vocabulary, pre), ...config(fields, tokens, pre.ignoreMerges) };
+  }
+  if (model !== MODELS.sentencePiece) {
+    const hint = `supported: ${Object.values(MODELS).join(", ")}, as in Llama, Mistral, Qwen, Phi and Gemma`;
+    return fields.refuse(`a tokenizer of kind ${quote(model)}`, hint);
+  }
+  const scores = Array.from(fields.need(fields.numbers(KEYS.scores), KEYS.scores), Number);
+  return { "tokenizer.json": sentencePiece(fields, { ...vocabulary, scores }), ...config(fields, tokens, true) };
+}
+
+interface NamedPre extends PreTokenizer {
+  readonly name: string;
+}
+
+function preOf(fields: GgufFields): NamedPre {
+  const name = fields.need(fields.string(KEYS.pre), KEYS.pre);
+  const pre = PRE_TOKENIZERS.get(name);
+  if (pre !== undefined) return { name, ...pre };
+  const hint = `supported: ${[...PRE_TOKENIZERS.keys()].join(", ")}`;
+  return fields.refuse(`llama.cpp's pre-tokenizer ${quote(name)} is not supported`, hint);
+}
+
+function byteLevel(fields: GgufFields, vocabulary: Vocabulary, pre: NamedPre): object {
+  const { vocab, added } = readVocabulary(vocabulary, " ");
+  return {
+    version: "1.0",
+    added_tokens: added,
+    normalizer: COMPOSING.has(pre.name) ? { type: "NFC" } : null,
+    pre_tokenizer: preTokenizerPart(pre),
+    post_processor: null,
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: "BPE",
+      unk_token: null,
+      ignore_merges: pre.ignoreMerges,
+      vocab,
+      merges: fields.need(fields.strings(KEYS.merges), KEYS.merges),
+    },
+  };
+}
+
+/** Phi 3's tokens that leave the white space behind them: llama.cpp goes by the model's name, and so is it here. */
+const STAYS: ReadonlySet<string> = new Set(["<unk>", "<s>", "<|endoftext|>"]);
+
+function sentencePiece(fields: GgufFields, vocabulary: Required<Vocabulary>): object {
+  const { vocab, added } = readVocabulary(vocabulary, "▁");
+  const { tokens, kinds } = vocabulary;
+  const isPhi3 = /phi-?3/i.test(fields.string("general.name") ?? "");
+  const unknown = kinds.indexOf(TOKEN_KINDS.unknown);
+  return {
+    version: "1.0",
+    added_tokens: added.map((token) => ({ ...token, rstrip: isPhi3 && !STAYS.has(token.content) })),
+    ...spaceParts(fields.boolean(KEYS.spacePrefix) ?? true),
+    pre_tokenizer: null,
+    post_processor: null,
+    model: {
+      type: "BPE",
+      unk_token: tokens[unknown < 0 ? (fields.number(idKey("unknown")) ?? 0) : unknown] ?? null,
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: false,
+      vocab,
+      merges: mergesOfScores(vocabulary),
+    },
+  };
+}
+
+/** @param begins whether a text begins with `bos` where the file does not say: llama.cpp's rule for the kind */
+function config(
+  fields: GgufFields,
+  tokens: readonly string[],
+  begins: boolean,
+): { readonly "tokenizer_config.json": object } {
+  const named = Object.entries(SPECIAL_TOKENS).flatMap(([name, as]): [string, string][] => {
+    const token = tokens[fields.number(idKey(name)) ?? -1];
+    return token === undefined ? [] : [[as, token]];
+  });
+  const template = fields.string(KEYS.template);
+  return {
+    "tokenizer_config.json": {
+      tokenizer_class: "PreTrainedTokenizerFast",
+      ...Object.fromEntries(named),
+      add_bos_token: fields.boolean(KEYS.addBos) ?? begins,
+      add_eos_token: fields.boolean(KEYS.addEos) ?? false,
+      clean_up_tokenization_spaces: false,
+      ...(template === undefined ? {} : { chat_template: template }),
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import { RandloraError } from "../errors.ts";
+import { oneLine, quote } from "../failure.ts";
+import type { GgufMetadata, GgufValue } from "./format.ts";
+
+/** Typed access to a file's metadata. What is there in another type than it should is refused, naming file and key. */
+export class GgufFields {
+  readonly path: string;
+  readonly #metadata: GgufMetadata;
+
+  /** @param path is only named in errors */
+  constructor(metadata: GgufMetadata, path: string) {
+    this.#metadata = metadata;
+    this.path = path;
+  }
+
+  /** @throws RandloraError `model`, where the file asks for what is not supported */
+  refuse(cause: string, hint: string): never {
+    throw new RandloraError("model", `${oneLine(this.path)}: ${cause}`, hint);
+  }
+
+  string(key: string): string | undefined {
+    return this.#read(key, "a text", (value) => (value.kind === "string" ? value.value : undefined));
+  }
+
+  number(key: string): number | undefined {
+    return this.#read(key, "a number", ({ value }) => (typeof value === "number" ? value : undefined));
+  }
+
+  boolean(key: string): boolean | undefined {
+    return this.#read(key, "true or false", (value) => (value.kind === "bool" ? value.value : undefined));
+  }
+
+  strings(key: string): readonly string[] | undefined {
+    return this.#read(key, "a list of texts", (value) =>
+      value.kind === "array" && value.of === "string" ? value.value : undefined,
+    );
+  }
+
+  numbers(key: string): ArrayLike<number> | undefined {
+    return this.#read(key, "a list of numbers", (value) =>
+      value.kind === "array" && value.of !== "string" && value.of !== "bool" ? value.value : undefined,
+    );
+  }
+
+  /** A value that the file must have. */
+  need<T>(value: T | undefined, key: string): T {
+    if (value !== undefined) return value;
+    throw this.#broken(`metadata entry ${quote(key)} is missing`);
+  }
+
+  #read<T>(key: string, what: string, read: (value: GgufValue) => T | undefined): T | undefined {
+    const value = this.#metadata.get(key);
+    if (value === undefined) return undefined;
+    const found = read(value);
+    if (found === undefined) throw this.#broken(`metadata entry ${quote(key)} is not ${what}`);
+    return found;
+  }
+
+  #broken(cause: string): RandloraError {
+    return new RandloraError(
+      "format",
+      `${oneLine(this.path)}: ${cause}`,
+      "download the file again, or convert it anew",
+    );
+  }
+}

@@ -1,0 +1,151 @@
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { GGUF_TYPES } from "../../files/gguf/format.ts";
+import type { GgufTensorInfo } from "../../files/gguf/header.ts";
+import type { GgufFile } from "../../files/gguf/reader.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
+import { isBlockDtype } from "../../compute/device/dtype.ts";
+import type { DecoderConfig } from "../decoder/config.ts";
+import { plannedMatrices, planWeights } from "../decoder/weight-plan.ts";
+import { unpackBlocks } from "./blocks.ts";
+import { type GgufPlace, ggufPlace } from "./names.ts";
+import { ROPE_TENSORS } from "./rope-factors.ts";
+import { permuteRows } from "./rows.ts";
+
+/** Bytes of the file that are converted at a time. */
+const PORTION = 1 << 20;
+
+/** A tensor of the checkpoint, and where it is in the file. */
+interface Source {
+  readonly stored: GgufTensorInfo;
+  readonly place: GgufPlace;
+}
+
+/**
+ * The tensors of a GGUF file as a checkpoint of the model has them: by their names there, rows of q and k in the
+ * checkpoint's order, Gemma's norms without the 1. They are read out of the file. Blocks are read as F32, which holds
+ * their numbers exactly, or as they are.
+ */
+export class GgufTensors implements TensorFile {
+  readonly path: string;
+  readonly size: number;
+  readonly header: TensorFile["header"];
+  readonly #file: GgufFile;
+  readonly #headSize: number;
+  readonly #sources: ReadonlyMap<string, Source>;
+
+  /** @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's */
+  constructor(file: GgufFile, config: DecoderConfig) {
+    this.path = file.path;
+    this.size = file.size;
+    this.#file = file;
+    this.#headSize = config.headSize;
+    this.#sources = findSources(file, config);
+    const tensors = [...this.#sources].map(([name, { stored }]) => presented(name, stored));
+    const byOffset = tensors.toSorted((a, b) => a.offset - b.offset);
+    this.header = { tensors, byOffset, metadata: new Map() };
+  }
+
+  async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
+    const { stored, place } = this.#source(name);
+    if (stored.type === dtype && place.heads === 0 && place.offset === 0) return this.#file.read(stored, out, start);
+    await this.#convert(stored, place, dtypeBytes(dtype), out, start);
+  }
+
+  async readBlocks({ name }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
+    const { stored, place } = this.#source(name);
+    if (place.heads === 0) return this.#file.read(stored, out, start);
+    await this.#convert(stored, place, undefined, out, start);
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  #source(name: string): Source {
+    const source = this.#sources.get(name);
+    if (source === undefined) throw new RangeError(`${name} is not of ${this.path}`);
+    return source;
+  }
+
+  /**
+   * Reads what a range of the converted tensor is made of, in whole heads or blocks.
+   * @param size bytes of a converted element; undefined: blocks stay blocks
+   */
+  async #convert(
+    stored: GgufTensorInfo,
+    { heads, offset }: GgufPlace,
+    size: number | undefined,
+    out: Uint8Array,
+    start: number,
+  ): Promise<void> {
+    const { bytes, elements } = GGUF_TYPES[stored.type];
+    const unit = heads > 0 ? this.#headSize * stored.shape.slice(1).reduce((product, n) => product * n, 1) : elements;
+    const unitStored = (unit / elements) * bytes;
+    const unitOut = size === undefined ? unitStored : unit * size;
+    const end = start + out.length;
+    const last = Math.ceil(end / unitOut);
+    const step = Math.max(1, Math.floor(PORTION / unitStored));
+    for (let first = Math.floor(start / unitOut); first < last; first += step) {
+      const source = new Uint8Array((Math.min(last, first + step) - first) * unitStored);
+      await this.#file.read(stored, source, first * unitStored);
+      const ordered = heads > 0 ? permuteRows(source, this.#headSize, unitStored / this.#headSize, true) : source;
+      const made = size === undefined ? ordered : numbers(ordered, stored, offset);
+      const at = first * unitOut;
+      const [from, to] = [Math.max(start, at), Math.min(end, at + made.length)];
+      out.set(made.subarray(from - at, to - at), from - start);
+    }
+  }
+}
+
+/** Blocks as F32, and an offset taken off. */
+function numbers(bytes: Uint8Array<ArrayBuffer>, { type }: GgufTensorInfo, offset: number): Uint8Array {
+  if (!isBlockDtype(type) && offset === 0) return bytes;
+  const values = isBlockDtype(type) ? unpackBlocks(bytes, type) : new Float32Array(bytes.buffer);
+  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) - offset;
+  return new Uint8Array(values.buffer);
+}
+
+function presented(name: string, { type, shape, offset, bytes }: GgufTensorInfo): TensorInfo {
+  const elements = shape.reduce((product, size) => product * size, 1);
+  if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
+  const blocks = { dtype: type, bytes };
+  return { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32"), blocks };
+}
+
+function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<string, Source> {
+  const refuse = (cause: string, hint: string): never => {
+    throw new RandloraError("model", `${oneLine(path)}: ${cause}`, hint);
+  };
+  const sources = new Map<string, Source>();
+  const known = new Set<string>(ROPE_TENSORS);
+  for (const { name, stored: shape } of plannedMatrices(planWeights(config)).flatMap(({ parts }) => parts)) {
+    const place = ggufPlace(name, config);
+    if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
+    const stored = header.tensors.get(place.name);
+    if (stored === undefined) {
+      return refuse(
+        `tensor ${quote(place.name)} is missing`,
+        "the file is incomplete, or the architecture is a newer one",
+      );
+    }
+    if (stored.shape.length !== shape.length || stored.shape.some((size, axis) => size !== shape[axis])) {
+      const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${shape.join(", ")}]`;
+      return refuse(`tensor ${quote(place.name)} ${shapes}`, "the file is damaged, or the architecture is a newer one");
+    }
+    if (place.offset !== 0 && stored.type !== "F32") {
+      return refuse(
+        `tensor ${quote(place.name)} is ${stored.type}`,
+        "norms are F32 in files of llama.cpp: convert it anew",
+      );
+    }
+    known.add(place.name);
+    sources.set(name, { stored, place });
+  }
+  const left = [...header.tensors.keys()].find((name) => !known.has(name));
+  if (left !== undefined) {
+    return refuse(`tensor ${quote(left)} has no place in a ${config.architecture} model`, "give the model's folder");
+  }
+  return sources;
+}
