@@ -57,7 +57,8 @@ export class Session implements Disposable {
     this.#conversation = new Conversation(system);
     this.#cache = writer.decoder.createCache();
     // What `--memory` allows is taken now, so that nothing exists twice while it grows.
-    if (writer.decoder.gpu.memory.limit < Infinity && (settings.beams ?? 1) === 1) this.#cache.reserve(this.context);
+    const isLimited = writer.decoder.gpu.memory.limit < Infinity;
+    if (isLimited && (settings.beams ?? 1) === 1) this.#cache.reserve(Math.min(this.context, this.#cache.most));
   }
 
   get messages(): readonly ChatMessage[] {

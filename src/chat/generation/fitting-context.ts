@@ -37,7 +37,7 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   const [needed, beside, most] = [kvBytes(decoder.config, inBlocks(context), decoder.kvDtype), taken, limit].map(
     megabytes,
   );
-  const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights and activations, and --memory allows ${most}`;
+  const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights, activations and room for adapters, and --memory allows ${most}`;
   const halves = decoder.kvDtype === "F32" ? "--kv-type f16 takes half, " : "";
   const hint = positions > 0 ? `--context ${positions} fits` : "--quantize q4 leaves more";
   if (asked !== undefined || positions <= 0) {

@@ -22,7 +22,11 @@ export function overLimit(
 ): RandloraError {
   const [needed, used, most] = [bytes, liveBytes, limit].map(megabytes);
   const message = `${label}: ${needed} are needed beside ${used} in use, and --memory allows ${most}`;
-  return new RandloraError("memory", message, "raise --memory, or put fewer tokens through at once");
+  return new RandloraError(
+    "memory",
+    message,
+    "raise --memory, or put less through at once (--batch-size, --max-length, --context)",
+  );
 }
 
 /** Bytes in messages, in powers of 1000 as `--memory` has them. */

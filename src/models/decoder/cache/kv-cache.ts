@@ -2,7 +2,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
-import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
+import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
 import type { Linears } from "../../blocks/linears.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
 
@@ -48,6 +48,11 @@ export class KvCache {
   /** Positions that there is room for. */
   get capacity(): number {
     return this.#capacity;
+  }
+
+  /** Positions that a device's commands can see at once. */
+  get most(): number {
+    return mostRows(this.#gpu.limits, this.#width, this.#dtype);
   }
 
   /** The tokens in it. */

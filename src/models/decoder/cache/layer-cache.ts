@@ -1,4 +1,4 @@
-import type { DeviceMemory } from "../../../compute/device/device.ts";
+import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
@@ -12,6 +12,11 @@ export interface LayerCache {
 /** Bytes of keys and values of so many positions, of all layers. */
 export function kvBytes({ layers, kvHeads, headSize }: DecoderConfig, positions: number, dtype: KvDtype): number {
   return 2 * layers.length * tensorBytes([positions, kvHeads * headSize], dtype);
+}
+
+/** Rows whose matrix a device binds as a whole. */
+export function mostRows({ maxBindingSize, maxBufferSize }: DeviceLimits, width: number, dtype: KvDtype): number {
+  return Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, width], dtype));
 }
 
 /**

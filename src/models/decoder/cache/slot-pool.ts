@@ -5,7 +5,7 @@ import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
-import { allocateLayer, type LayerCache, releaseLayer } from "./layer-cache.ts";
+import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
 import { Slot } from "./slot.ts";
 
 /**
@@ -41,8 +41,7 @@ export class SlotPool implements Disposable {
     this.#device = device;
     this.#width = config.kvHeads * config.headSize;
     this.#run = new Run(device);
-    const { maxBindingSize, maxBufferSize } = device.limits;
-    const bound = Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, this.#width], dtype));
+    const bound = mostRows(device.limits, this.#width, dtype);
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
     // Under `--memory` all of it is taken now, so that nothing exists twice while it grows.
     this.#rows = device.memory.limit === Infinity ? 0 : this.most;
