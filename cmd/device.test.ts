@@ -107,3 +107,22 @@ test("--profile times the kernels of the CPU device", async () => {
   expect(profile.length).toBeGreaterThan(1);
   expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
 });
+
+test("--memory bounds a chat's context, weights and a run's batch; --kv-type f16 halves what a context takes", async () => {
+  const chat = ["chat", STORIES, "--raw", "-p", "Once", "-n", "4", "--temperature", "0", "-v"];
+  const [free, bounded, halves] = await Promise.all([
+    randlora(chat),
+    randlora([...chat, "--memory", "3MB"]),
+    randlora([...chat, "--memory", "3MB", "--kv-type", "f16"]),
+  ]);
+  expect([bounded.stdout, halves.stdout]).toEqual([free.stdout, free.stdout]);
+  expect(free.stderr).toContain("KV cache: 1.31 MB for 1,024 tokens in f32");
+  expect(halves.stderr).toContain("KV cache: 655 kB for 1,024 tokens in f16");
+  const [weights, run] = await Promise.all([
+    randlora([...chat, "--memory", "500KB"]),
+    randlora([...train, "--batch-size", "8", "--memory", "2MB", "--out", "bounded"]),
+  ]);
+  expect([weights.status, weights.stderr]).toEqual([1, expect.stringContaining("error: the weights take")]);
+  expect(weights.stderr).toContain("and --memory allows 0.50 MB");
+  expect([run.status, run.stderr]).toEqual([1, expect.stringMatching(/memory are needed, and --memory allows 2 MB/)]);
+});
