@@ -1,4 +1,3 @@
-import { isatty } from "node:tty";
 import type { BlocksName, KvName } from "../compute/device/dtype.ts";
 import type { LanguageModel } from "./language-model.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
@@ -29,7 +28,7 @@ export async function loadModel(
   using bar = new BytesBar(context, "loading");
   const onProgress = (read: number, total: number): void => {
     // Elsewhere rows of progress would stand between the lines of whoever waits for an answer.
-    if (isatty(2)) bar.update(read, total);
+    if (context.screen.interactive) bar.update(read, total);
   };
   const { device, signal } = context;
   const held = { dtype, quantize, kvType };

@@ -1,6 +1,6 @@
 import { isatty } from "node:tty";
 import type { LanguageModel } from "../language-model.ts";
-import { speeds } from "../generation/reply.ts";
+import { replyJson } from "../reply-json.ts";
 import type { Session } from "../session.ts";
 import type { Context } from "../../terminal/options/context.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
@@ -28,24 +28,12 @@ export async function answerOnce({ model, session, prompt, loadSeconds }: Questi
   const reply = await session.say(prompt, { signal, onText }).finally(() => display?.end());
   if (display === undefined && !reply.text.endsWith("\n")) context.print("\n");
   if (reply.finishReason === "cancelled") return;
-  const { prefill, decode } = speeds(reply);
   const profile = (await model.gpu.profiler?.report()) ?? [];
   for (const { kernel, calls, seconds } of profile) {
     context.log.info(`${kernel}: ${formatNumber(calls)} calls, ${formatDuration(seconds)}`);
   }
   context.result({
-    text: reply.text,
-    tokens: reply.tokens,
-    prompt_tokens: reply.promptTokens,
-    completion_tokens: reply.tokens.length,
-    finish_reason: reply.finishReason,
-    timings: {
-      load_s: loadSeconds,
-      prefill_s: reply.prefillSeconds,
-      decode_s: reply.decodeSeconds,
-      prefill_tokens_per_s: prefill,
-      decode_tokens_per_s: decode,
-    },
+    ...replyJson(reply, loadSeconds),
     ...quantizedJson(model.quantized),
     ...(profile.length === 0 ? {} : { profile }),
   });

@@ -14,25 +14,31 @@ import { newestRun, RunFolder } from "../run/run-folder.ts";
 import type { FinetuneOptions } from "../settings/options.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";
 import type { FlatSettings, TrainSettings } from "../settings/settings.ts";
-import type { TrainResult } from "../types.ts";
+import type { TrainReport } from "../report/train-result.ts";
+import type { TrainObserver, TrainResult } from "../types.ts";
 import { type Loaded, loadImages, loadTexts } from "./load-data.ts";
 import { askedSettings, newSettings, type RunSources, findSources } from "./settings.ts";
 import { showRun, sizeOfChange } from "./show-run.ts";
 
-/** Trains an adapter, or a whole model, in a new run or in one that goes on; or estimates what that takes. */
+/**
+ * Trains an adapter, or a whole model, in a new run or in one that goes on; or estimates what that takes.
+ * @param watch told of the run as well as whoever looks at the screen
+ * @returns undefined where nothing was trained
+ */
 export async function finetuneModel(
   model: string | undefined,
   options: FinetuneOptions,
   context: Context,
-): Promise<void> {
+  watch: Partial<TrainObserver> = {},
+): Promise<TrainReport | undefined> {
   const asked = askedSettings(model, options);
   await using resources = new AsyncDisposableStack();
   const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
   if (run.began !== undefined) resources.use(run.began.folder);
   if (run.settings.images === null) {
-    await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context);
+    return await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context, watch);
   } else {
-    await proceed(run, resources.use(await loadImages(run.sources, context)), options, context);
+    return await proceed(run, resources.use(await loadImages(run.sources, context)), options, context, watch);
   }
 }
 
@@ -86,7 +92,8 @@ async function proceed<Batch>(
   loaded: Loaded<Batch>,
   options: FinetuneOptions,
   context: Context,
-): Promise<void> {
+  watch: Partial<TrainObserver>,
+): Promise<TrainReport | undefined> {
   const { sources, began } = run;
   const { local, location } = sources;
   const { subject } = loaded;
@@ -94,14 +101,16 @@ async function proceed<Batch>(
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
     loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
-    return;
+    return undefined;
   }
-  if (began !== undefined) return await train(began.folder, sources, loaded, context, { recorded: settings });
+  if (began !== undefined) {
+    return await train(began.folder, sources, loaded, context, { watch, recorded: settings });
+  }
   // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
   await using source = await subject.open(local, location, { signal: context.signal });
   await using folder = await RunFolder.create(options.out, settings);
   try {
-    await train(folder, sources, loaded, context, { source });
+    return await train(folder, sources, loaded, context, { watch, source });
   } catch (thrown) {
     // A GPU that is not there, or too small: nothing was trained.
     await folder.discardUnused();
@@ -114,8 +123,8 @@ async function train<Batch>(
   { local: settings, location }: RunSources,
   loaded: Loaded<Batch>,
   context: Context,
-  more: Pick<TrainingInput<Batch>, "recorded" | "source">,
-): Promise<void> {
+  { watch, ...more }: Pick<TrainingInput<Batch>, "recorded" | "source"> & { readonly watch: Partial<TrainObserver> },
+): Promise<TrainReport> {
   const { subject, losses, badImages } = loaded;
   for (const line of losses) context.log.info(line);
   const { device, signal } = context;
@@ -123,9 +132,30 @@ async function train<Batch>(
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, subject, folder, device, ...more }, display, signal);
+    result = await finetune({ settings, location, subject, folder, device, ...more }, watched(display, watch), signal);
   }
   const shown = { ...result, badImages: badImages(), peakRssBytes: peakRssBytes() };
   const moved = await sizeOfChange(result, folder, location, settings, context);
-  await showRun(shown, settings, folder, moved, context);
+  return await showRun(shown, settings, folder, moved, context);
+}
+
+/** Tells both. */
+function watched(display: TrainingDisplay, watch: Partial<TrainObserver>): TrainObserver {
+  return {
+    warn: (message) => display.warn(message),
+    loading: (read, total) => display.loading(read, total),
+    saved: (step) => display.saved(step),
+    start(run) {
+      display.start(run);
+      watch.start?.(run);
+    },
+    step(metrics, memory) {
+      display.step(metrics, memory);
+      watch.step?.(metrics, memory);
+    },
+    evaluation(metrics, best) {
+      display.evaluation(metrics, best);
+      watch.evaluation?.(metrics, best);
+    },
+  };
 }

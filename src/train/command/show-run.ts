@@ -9,7 +9,14 @@ import { lossCurve } from "../report/loss-curve.ts";
 import { lossSvg } from "../report/loss-svg.ts";
 import { lossPlot } from "../report/loss-terminal.ts";
 import { sizeOfAdapter, sizeOfModel } from "../report/size-of-change.ts";
-import { type FinetuneResult, nextCommand, trainResultJson, trainResultText, wasOver } from "../report/train-result.ts";
+import {
+  type FinetuneResult,
+  nextCommand,
+  type TrainReport,
+  trainResultJson,
+  trainResultText,
+  wasOver,
+} from "../report/train-result.ts";
 import { movedLosses, trainingAdvice } from "../report/loss-change.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import type { RunFolder } from "../run/run-folder.ts";
@@ -48,7 +55,7 @@ export async function showRun(
   folder: RunFolder,
   relativeChange: number | undefined,
   context: Context,
-): Promise<void> {
+): Promise<TrainReport> {
   const { columns, style } = context;
   const split = await splitToMeasure(settings);
   const metrics = parseMetrics(await Bun.file(folder.metrics).text());
@@ -63,7 +70,8 @@ export async function showRun(
   );
   const run = relative("", result.run);
   const shown = { ...result, run: run === "" || run.startsWith("..") ? result.run : run };
-  context.result(trainResultJson(result, moved), () =>
+  const report = trainResultJson(result, moved);
+  context.result(report, () =>
     trainResultText(
       shown,
       {
@@ -78,4 +86,5 @@ export async function showRun(
       style,
     ),
   );
+  return report;
 }

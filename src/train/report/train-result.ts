@@ -20,7 +20,7 @@ import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
 
 /** `finetune --json`. */
-export function trainResultJson(result: FinetuneResult, moved?: Moved): object {
+export function trainResultJson(result: FinetuneResult, moved?: Moved) {
   return {
     run: result.run,
     ending: result.ending,
@@ -41,6 +41,9 @@ export function trainResultJson(result: FinetuneResult, moved?: Moved): object {
     ...profileJson(result.profile),
   };
 }
+
+/** What `finetune --json` prints of a run. */
+export type TrainReport = ReturnType<typeof trainResultJson>;
 
 /** Was nothing left to do for a run that was resumed? */
 export function wasOver({ ending, steps, stepsBefore }: TrainResult): boolean {

@@ -12,7 +12,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { type CombineFlags, combineWish } from "../combine/wish.ts";
 import { defaultOutput } from "./output.ts";
-import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
+import { mergeJson, type MergeReport, mergeText, notesOfNothing } from "./report.ts";
 import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "./run.ts";
 
 /** What `randlora merge` is told. */
@@ -30,7 +30,7 @@ export async function mergeToFiles(
   named: readonly string[],
   options: MergeFlags,
   context: Context,
-): Promise<void> {
+): Promise<MergeReport> {
   const combine = combineWish(options);
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
@@ -48,7 +48,9 @@ export async function mergeToFiles(
     context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");
   }
   for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
-  context.result(mergeJson(summary, options.dryRun), () => mergeText(summary, options.dryRun, context));
+  const report = mergeJson(summary, options.dryRun);
+  context.result(report, () => mergeText(summary, options.dryRun, context));
+  return report;
 }
 
 /** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */

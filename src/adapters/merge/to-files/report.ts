@@ -34,8 +34,11 @@ function totals({ reports }: MergeSummary) {
 /** What is shown where no generator draws an adapter's bases. */
 const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none" };
 
+/** What `merge --json` prints. */
+export type MergeReport = ReturnType<typeof mergeJson>;
+
 /** A dry run has measured nothing: null stands where a merge has figures. */
-export function mergeJson(summary: MergeSummary, dryRun: boolean): object {
+export function mergeJson(summary: MergeSummary, dryRun: boolean) {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
   const [generator = null] = generators;

@@ -1,0 +1,89 @@
+import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
+import { bytes, choice, flag, integer, number, repeat, text } from "../../../terminal/options/command.ts";
+import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
+import { OUTTYPES } from "../outtypes.ts";
+
+/** The options of `randlora merge`. */
+export const MERGE_OPTIONS = {
+  out: text({
+    value: "PATH",
+    short: "o",
+    topic: "Output",
+    help: "output folder or file; NAME.gguf writes GGUF for llama.cpp and Ollama",
+    defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name and a run",
+  }),
+  dtype: choice(["keep", "f32", "f16", "bf16"], {
+    topic: "Output",
+    help: "number format of the floating-point tensors",
+    default: "keep",
+  }),
+  outtype: choice(OUTTYPES, {
+    topic: "Output",
+    help: "GGUF (--out FILE.gguf): storage type of the matrices",
+    defaultText: "--dtype",
+  }),
+  pre: text({
+    value: "NAME",
+    topic: "Output",
+    help: "GGUF: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
+  }),
+  maxShardSize: bytes({
+    topic: "Output",
+    help: "maximum size of a shard (weight file)",
+    default: 5e9,
+    defaultText: "5GB",
+  }),
+  force: flag({ topic: "Output", help: "replace an existing output" }),
+  scale: repeat(
+    number({
+      value: "S",
+      topic: "Adapters",
+      help: "adapter scale: multiplies α/r; once for all, or once for each ADAPTER",
+    }),
+  ),
+  combine: choice(COMBINE_CHOICES, {
+    topic: "Adapters",
+    help: "how several ΔW become one, as PEFT's add_weighted_adapter has it; weights are --scale; dare is dare-linear",
+    default: "sum",
+  }),
+  density: repeat(
+    number({
+      value: "D",
+      above: 0,
+      max: 1,
+      topic: "Adapters",
+      help: "part of each ΔW that ties, dare and magnitude-prune keep; once for all, or once for each ADAPTER",
+    }),
+  ),
+  majoritySign: choice(MAJORITY_SIGNS, {
+    topic: "Adapters",
+    help: "whose sign ties elects: the sum's, or that of most adapters",
+    defaultText: "total",
+  }),
+  seed: integer({
+    value: "N",
+    min: 0,
+    topic: "Adapters",
+    help: "random seed of what dare drops",
+    defaultText: "0",
+  }),
+  rounding: choice(["once", "peft"], {
+    topic: "Adapters",
+    help: "rounding: the sum once, or ΔW first and after each adapter as PEFT's merge does",
+    default: "once",
+  }),
+  generator: choice(GENERATOR_NAMES, {
+    value: "NAME",
+    topic: "Adapters",
+    help: `random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`,
+  }),
+  unmerge: flag({
+    topic: "Adapters",
+    help: "subtract the adapters instead of adding them (not bit-exact below f32)",
+  }),
+  verify: flag({
+    topic: "Checks",
+    help: "check a sample of the weights in double precision before the output appears",
+  }),
+  dryRun: flag({ topic: "Checks", help: "show what would be done without writing" }),
+};

@@ -1,0 +1,153 @@
+import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
+import type { BlocksName, KvName } from "../compute/device/dtype.ts";
+import type { GeneratorName } from "../compute/random/names.ts";
+import { Contradiction } from "../files/errors.ts";
+import { localPath, refuseMissingModel } from "../models/folder/local-path.ts";
+import type { Context } from "../terminal/options/command.ts";
+import { flagName } from "../terminal/options/names.ts";
+import { chooseModel, runsWithoutTemplate } from "./default-model.ts";
+import { CHAT_DEFAULTS } from "./generation/chat-defaults.ts";
+import { fittingContext } from "./generation/fitting-context.ts";
+import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "./generation/sampling.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { loadModel } from "./load-model.ts";
+import { noTemplate, Session } from "./session.ts";
+
+/** What a chat is told before its first message. */
+export interface OpenChatFlags extends Omit<SessionFlags, "raw"> {
+  readonly raw: boolean | undefined;
+  readonly chatTemplate: string | undefined;
+  readonly adapter: readonly string[];
+  readonly scale: readonly number[];
+  readonly generator: GeneratorName | undefined;
+  readonly dtype: "keep" | "f32" | "f16" | "bf16";
+  readonly quantize: BlocksName | undefined;
+  readonly kvType: KvName;
+}
+
+/** A model as it was named, and whether its texts are continued without a template. */
+export interface ChosenFormat {
+  readonly source: string;
+  readonly raw: boolean;
+  /** The runs that decided so. */
+  readonly rawRuns: readonly string[];
+}
+
+/** A model that answers; leaving the scope gives it back, and its device. */
+export interface OpenedChat extends AsyncDisposable {
+  readonly model: LanguageModel;
+  readonly session: Session;
+  readonly adapters: readonly AdapterChoice[];
+  /** Finds an adapter that is given by path or by name on the Hub. */
+  readonly findAdapter: (text: string) => Promise<string>;
+  /** How long it took until the model could answer. */
+  readonly loadSeconds: number;
+}
+
+/** Checks flags, and how messages become prompts. @throws RandloraError `usage`; `file` for a model that is not there */
+export async function chooseFormat(source: string, options: OpenChatFlags): Promise<ChosenFormat> {
+  refuseMissingModel(source);
+  const { system, chatTemplate, chatTemplateKwargs } = options;
+  const wantsTemplate = (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined;
+  if (options.raw === true && wantsTemplate) {
+    const message = "--raw takes no chat template, and so no --system, --chat-template and --chat-template-kwargs";
+    throw new Contradiction(["raw", "system", "chatTemplate", "chatTemplateKwargs"], message, "leave --raw out");
+  }
+  if (options.beams > 1) checkSearch(options);
+  const said = wantsTemplate || options.raw !== undefined;
+  const rawRuns = said ? [] : await runsWithoutTemplate([source, ...options.adapter]);
+  return { source, raw: options.raw ?? rawRuns.length > 0, rawRuns };
+}
+
+/** Loads a model with its adapters. @throws RandloraError as `loadModel` and `LanguageModel.setAdapters` */
+export async function openChat(
+  { source, raw, rawRuns }: ChosenFormat,
+  options: OpenChatFlags,
+  context: Context,
+): Promise<OpenedChat> {
+  const started = performance.now();
+  const { adapter, scale: scales, generator } = options;
+  const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
+  const { location, adapters } = await chooseModel(
+    { model: source, adapters: adapter, scales, generator },
+    { model: (name) => localPath(name, "model", context), adapter: findAdapter },
+  );
+  await using resources = new AsyncDisposableStack();
+  const model = resources.use(await loadModel(location, { ...options, raw }, context));
+  if (rawRuns.length > 0 && model.template !== undefined) {
+    const of = rawRuns.join(", ");
+    context.log.info(`${of}: trained without the chat template: texts are continued as they stand (--no-raw)`);
+  }
+  const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
+  for (const line of [...model.notes, ...notes]) context.log.warn(line);
+  const fitting = await fittingContext(model.decoder, { asked: options.context, rows: options.beams });
+  if (fitting.note !== undefined) context.log.warn(fitting.note);
+  const length = fitting.note === undefined ? options.context : fitting.context;
+  const session = resources.use(await openSession(model, { ...options, raw, context: length }, context));
+  const loadSeconds = (performance.now() - started) / 1000;
+  const kept = resources.move();
+  return { model, session, adapters, findAdapter, loadSeconds, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/**
+ * A search takes the likeliest tokens: what would change them, or show some of them early, is refused.
+ * @throws RandloraError `usage`
+ */
+function checkSearch(flags: Omit<SessionFlags, "raw">): void {
+  const names = [
+    "topK",
+    "topP",
+    "minP",
+    "repeatPenalty",
+    "presencePenalty",
+    "frequencyPenalty",
+    "seed",
+    "shift",
+  ] as const;
+  const idle = names.find((name) => flags[name] !== CHAT_DEFAULTS[name]);
+  const asked = flags.temperature === 0 || flags.temperature === CHAT_DEFAULTS.temperature ? idle : "temperature";
+  if (asked === undefined) return;
+  const cause = `--beams searches without sampling, and so takes no --${flagName(asked)}`;
+  throw new Contradiction([asked, "beams"], cause, "leave it out");
+}
+
+export interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
+  readonly raw: boolean;
+  readonly system: string | undefined;
+  readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
+  readonly maxTokens: number | undefined;
+  readonly beams: number;
+  readonly seed: number | undefined;
+  readonly stop: readonly string[];
+  readonly context: number | undefined;
+  readonly shift: boolean;
+}
+
+async function openSession(model: LanguageModel, flags: SessionFlags, { log }: Context): Promise<Session> {
+  const { temperature, topK, topP, minP, repeatPenalty, presencePenalty, frequencyPenalty, context } = flags;
+  const template = flags.raw ? undefined : model.template;
+  if (template === undefined && !flags.raw) {
+    if (flags.system !== undefined) throw noTemplate("--system");
+    // As llama.cpp has it: a model without a template continues texts.
+    log.info("this model has no chat template: texts are continued as they stand (--chat-template FILE gives one)");
+  }
+  const longest = model.decoder.config.contextLength;
+  if (context !== undefined && context > longest) {
+    log.warn(
+      `--context ${context}: the model was made for ${longest} tokens; beyond them its answers may make no sense`,
+    );
+  }
+  const penalties = { repeatPenalty, presencePenalty, frequencyPenalty };
+  const seed = chosenSeed(flags.seed);
+  return new Session(model, {
+    template,
+    templateVariables: flags.chatTemplateKwargs,
+    system: flags.system,
+    sampling: { ...DEFAULT_SAMPLING, temperature, topK, topP, minP, ...penalties, seed },
+    maxTokens: flags.maxTokens,
+    beams: flags.beams,
+    stops: flags.stop,
+    context,
+    shift: flags.shift,
+  });
+}

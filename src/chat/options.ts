@@ -1,0 +1,128 @@
+import { GENERATOR_NAMES } from "../compute/random/names.ts";
+import { choice, flag, integer, json, number, repeat, text, toggle } from "../terminal/options/command.ts";
+import { contextOption } from "../terminal/options/shared/context.ts";
+import { KV_TYPE_OPTION } from "../terminal/options/shared/kv-type.ts";
+import { quantizeOption } from "../terminal/options/shared/quantize.ts";
+import { CHAT_DEFAULTS } from "./generation/chat-defaults.ts";
+
+/** The options of `randlora chat`. */
+export const CHAT_OPTIONS = {
+  prompt: text({
+    short: "p",
+    topic: "Text",
+    help: "prompt: print one answer and exit; stdin is not read",
+    defaultText: "what comes on stdin; on a terminal a conversation",
+  }),
+  system: text({ topic: "Text", help: "system message" }),
+  raw: toggle({
+    topic: "Text",
+    help: "continue the prompt as it stands, without the chat template",
+    defaultText: "as the run's samples were written out",
+  }),
+  chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),
+  chatTemplateKwargs: json({
+    topic: "Text",
+    help: 'variables for the chat template, such as {"enable_thinking": false}',
+  }),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add; may be given several times" })),
+  scale: repeat(
+    number({
+      value: "S",
+      topic: "Adapters",
+      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
+    }),
+  ),
+  generator: choice(GENERATOR_NAMES, {
+    value: "NAME",
+    topic: "Adapters",
+    help: "random generator of the bases, if the adapter does not record it",
+  }),
+  maxTokens: integer({
+    short: "n",
+    topic: "Answers",
+    help: "maximum number of tokens in an answer",
+    min: 1,
+    defaultText: "up to the context's end",
+  }),
+  temperature: number({
+    value: "T",
+    topic: "Answers",
+    help: "sampling temperature; 0 always takes the most likely token",
+    min: 0,
+    default: CHAT_DEFAULTS.temperature,
+  }),
+  topK: integer({
+    value: "K",
+    topic: "Answers",
+    help: "top-k sampling: number of tokens to choose from; 0 disables it",
+    min: 0,
+    default: CHAT_DEFAULTS.topK,
+  }),
+  topP: number({
+    value: "P",
+    topic: "Answers",
+    help: "top-p sampling: cumulative probability of the tokens to choose from",
+    above: 0,
+    max: 1,
+    default: CHAT_DEFAULTS.topP,
+  }),
+  minP: number({
+    value: "P",
+    topic: "Answers",
+    help: "min-p sampling: minimum probability relative to the most likely token",
+    min: 0,
+    max: 1,
+    default: CHAT_DEFAULTS.minP,
+  }),
+  repeatPenalty: number({
+    value: "R",
+    topic: "Answers",
+    help: "repetition penalty; 1 disables it",
+    above: 0,
+    default: CHAT_DEFAULTS.repeatPenalty,
+  }),
+  presencePenalty: number({
+    topic: "Answers",
+    help: "presence penalty: subtracted from the logit of a token that occurred recently",
+    default: CHAT_DEFAULTS.presencePenalty,
+  }),
+  frequencyPenalty: number({
+    topic: "Answers",
+    help: "frequency penalty: subtracted from a token's logit for each recent occurrence",
+    default: CHAT_DEFAULTS.frequencyPenalty,
+  }),
+  beams: integer({
+    value: "N",
+    topic: "Answers",
+    help: "number of beams of a beam search, which does not sample and prints the answer at its end",
+    min: 1,
+    max: 64,
+    default: 1,
+  }),
+  seed: integer({
+    value: "S",
+    topic: "Answers",
+    help: "random seed of sampling",
+    min: -1,
+    defaultText: "-1: a new one each time",
+  }),
+  stop: repeat(
+    text({ topic: "Answers", help: "stop sequence: end the answer before this text; may be given several times" }),
+  ),
+  context: contextOption({
+    topic: "Answers",
+    help: "context length in tokens (KV cache)",
+    defaultText: "the model's own",
+  }),
+  shift: flag({
+    topic: "Answers",
+    help: "shift the context when it is full: forget the oldest tokens instead of ending",
+  }),
+  dtype: choice(["keep", "f32", "f16", "bf16"], {
+    topic: "Model",
+    help: "number format of the weight matrices",
+    default: "keep",
+  }),
+  quantize: quantizeOption({ topic: "Model" }),
+  kvType: KV_TYPE_OPTION,
+};

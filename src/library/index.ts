@@ -1,0 +1,62 @@
+/*
+ * `import { merge, finetune, chat } from "randlora"` (docs/library.md): what the commands of those names do, with their options, and
+ * nothing printed.
+ */
+import type { MergeReport } from "../adapters/merge/to-files/report.ts";
+import { MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
+import type { TrainReport } from "../train/report/train-result.ts";
+import { FINETUNE_OPTIONS } from "../train/settings/options.ts";
+import type { TrainObserver } from "../train/types.ts";
+import { quietContext, type Surroundings } from "./context.ts";
+import { type Given, settledOptions } from "./options.ts";
+
+export { RandloraError, type ErrorCode } from "../files/errors.ts";
+export type { NoteEvent, ProgressEvent, Surroundings } from "./context.ts";
+export { type Answer, type Chat, chat, type ChatRequest, openChat, type OpenChatRequest } from "./chat.ts";
+export type { EvaluationMetrics, RunStart, StepMetrics } from "../train/types.ts";
+export type { MergeReport, TrainReport };
+
+/** What {@link merge} takes: the options of `randlora merge`, in camelCase. */
+export interface MergeRequest extends Given<typeof MERGE_OPTIONS>, Surroundings {
+  /** A model, or a run, which stands for its base and adapter. */
+  readonly base: string;
+  readonly adapters?: readonly string[] | undefined;
+}
+
+/** Adds adapters to a model's weights and writes the result. @returns what `merge --json` prints @throws RandloraError; the signal's reason */
+export async function merge(request: MergeRequest): Promise<MergeReport> {
+  const { base, adapters = [], device, threads, signal, onProgress, onNote, ...given } = request;
+  const options = settledOptions(MERGE_OPTIONS, given);
+  const { mergeToFiles } = await import("../adapters/merge/to-files/merge-command.ts");
+  return await mergeToFiles(base, adapters, options, quietContext({ device, threads, signal, onProgress, onNote }));
+}
+
+const { dryRun: _, ...TRAINING_OPTIONS } = FINETUNE_OPTIONS;
+
+/** What {@link finetune} takes: the options of `randlora finetune`, in camelCase. */
+export interface FinetuneRequest extends Given<typeof TRAINING_OPTIONS>, Surroundings {
+  /** A folder, `org/name` on the Hub, or `embedded`; left out where a run is resumed. */
+  readonly model?: string | undefined;
+  readonly onStart?: TrainObserver["start"] | undefined;
+  readonly onStep?: TrainObserver["step"] | undefined;
+  readonly onEvaluation?: TrainObserver["evaluation"] | undefined;
+}
+
+/**
+ * Trains an adapter, or a whole model. An aborted signal ends the run after its step, which is saved: it resolves, with `ending` "interrupted".
+ * @returns what `finetune --json` prints
+ * @throws RandloraError; the signal's reason before the first step
+ */
+export async function finetune(request: FinetuneRequest): Promise<TrainReport> {
+  const { model, device, threads, signal, onProgress, onNote, onStart, onStep, onEvaluation, ...given } = request;
+  const options = { ...settledOptions(TRAINING_OPTIONS, given), dryRun: false };
+  const { finetuneModel } = await import("../train/command/finetune-command.ts");
+  const context = quietContext({ device, threads, signal, onProgress, onNote });
+  const report = await finetuneModel(model, options, context, {
+    ...(onStart && { start: onStart }),
+    ...(onStep && { step: onStep }),
+    ...(onEvaluation && { evaluation: onEvaluation }),
+  });
+  if (report === undefined) throw new TypeError("a run without a report");
+  return report;
+}

@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, readdir, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { writeLora } from "../adapters/testing/lora.ts";
+import { TEST_DEVICE } from "../compute/device/testing/open.ts";
+import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
+import { cleanEnvironment } from "../terminal/options/testing/spawn.ts";
+import { chat, finetune, merge, openChat, type ProgressEvent } from "./index.ts";
+import { EXAMPLE_OUTPUTS, libraryExamples, runExample } from "./testing/examples.ts";
+
+const MODEL = join(import.meta.dir, "../../fixtures/embedded/model");
+const Q = "model.layers.1.self_attn.q_proj";
+const device = TEST_DEVICE?.choice;
+
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  await writeLora(folder.at("lora"), { r: 4, alpha: 8, seed: 3, modules: { [Q]: [128, 128] } });
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+test("the examples of docs/library.md run, print what they say and nothing else, and end by themselves", async () => {
+  const project = folder.at("project");
+  await mkdir(join(project, "node_modules"), { recursive: true });
+  await symlink(join(import.meta.dir, "../.."), join(project, "node_modules/randlora"));
+  const examples = await libraryExamples();
+  expect(examples.length).toBe(EXAMPLE_OUTPUTS.length);
+  for (const [index, code] of examples.entries()) {
+    const { stdout, stderr, status } = await runExample(project, code, cleanEnvironment());
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(EXAMPLE_OUTPUTS[index] ?? /$^/);
+  }
+}, 120_000);
+
+describe("merge", () => {
+  test("resolves to what the command reports, and tells how far it is", async () => {
+    const events: ProgressEvent[] = [];
+    const out = folder.at("merged");
+    const onProgress = (event: ProgressEvent) => void events.push(event);
+    const report = await merge({ base: MODEL, adapters: [folder.at("lora")], out, device, onProgress });
+    expect(report).toMatchObject({ out, merged: 1, combine: "sum", max_abs_delta: expect.any(Number) });
+    const { done, total, task, unit } = events.at(-1) ?? {};
+    expect([done, task, unit]).toEqual([total, "merging", "bytes"]);
+  });
+
+  test("options are checked as the command line's are; errors have code and hint", async () => {
+    const asked = { base: MODEL, adapters: [folder.at("lora")], out: folder.at("never"), device };
+    const refused = async (more: object) => {
+      const { code, message, hint } = await refusalOf(() => merge({ ...asked, ...more }));
+      return [code, message, hint];
+    };
+    expect(await refused({ dtyp: "f32" })).toEqual(["usage", "dtyp: no such option", "did you mean dtype?"]);
+    expect(await refused({ dtype: "f64" })).toEqual([
+      "usage",
+      expect.stringContaining('dtype: "f64" is not one of'),
+      "",
+    ]);
+    expect(await refused({ scale: ["x"] })).toEqual(["usage", 'scale: "x" is not a number', ""]);
+    expect(await refused({ combine: "ties" })).toEqual([
+      "usage",
+      expect.any(String),
+      expect.stringContaining("density"),
+    ]);
+    expect(await refused({ adapters: [folder.at("nobody")] })).toEqual([
+      "file",
+      expect.any(String),
+      expect.any(String),
+    ]);
+  });
+
+  test("an aborted signal ends it, and nothing is left", async () => {
+    const out = folder.at("stopped/out");
+    const stop = new AbortController();
+    const onProgress = () => stop.abort(new Error("enough"));
+    const stopped = merge({ base: MODEL, adapters: [folder.at("lora")], out, device, signal: stop.signal, onProgress });
+    await expect(stopped).rejects.toThrow("enough");
+    expect(await readdir(folder.path)).not.toContain("stopped");
+  });
+});
+
+describe("chat", () => {
+  const greedy = { model: MODEL, device, temperature: 0, maxTokens: 12 };
+
+  test("hands out the text as it is written, and reports at the end; leaving the loop ends it", async () => {
+    const pieces: string[] = [];
+    const answer = chat({ ...greedy, prompt: "Hi" });
+    let step = await answer.next();
+    for (; step.done !== true; step = await answer.next()) pieces.push(step.value);
+    expect(pieces.length).toBeGreaterThan(1);
+    expect(step.value.text).toBe(pieces.join(""));
+    expect(step.value.completion_tokens).toBeLessThanOrEqual(12);
+    for await (const text of chat({ ...greedy, prompt: "Hi" })) {
+      expect(text).toBe(pieces[0] ?? "");
+      break;
+    }
+  });
+
+  test("keeps what was said; an aborted signal ends an answer where it is", async () => {
+    await using model = await openChat(greedy);
+    const stop = new AbortController();
+    const answer = model.say("Tell me of the island", { signal: stop.signal });
+    const first = await answer.next();
+    stop.abort();
+    let step = await answer.next();
+    while (step.done !== true) step = await answer.next();
+    expect([first.done, step.value.finish_reason]).toEqual([false, "cancelled"]);
+    expect(model.messages.map(({ role }) => role)).toEqual(["user", "assistant"]);
+    model.reset();
+    expect(model.messages).toEqual([]);
+  });
+});
+
+test("a run that is stopped is saved, and goes on", async () => {
+  const data = folder.at("data.jsonl");
+  await Bun.write(data, `${JSON.stringify({ text: "a b c" })}\n`.repeat(8));
+  const stop = new AbortController();
+  const steps: number[] = [];
+  const asked = {
+    model: MODEL,
+    data,
+    out: folder.at("run"),
+    steps: 4,
+    batchSize: 1,
+    targets: ["q_proj"],
+    method: "lora",
+    device,
+  } as const;
+  const onStep = ({ step }: { readonly step: number }) => {
+    steps.push(step);
+    if (step === 2) stop.abort();
+  };
+  const stopped = await finetune({ ...asked, onStep, signal: stop.signal });
+  expect(stopped.ending).toBe("interrupted");
+  const run = await finetune({ resume: folder.at("run"), device, onStep });
+  expect([run.ending, run.steps, steps[0], steps.at(-1)]).toEqual(["finished", 4, 1, 4]);
+});

@@ -1,0 +1,50 @@
+import { RandloraError } from "../files/errors.ts";
+import { nearest } from "../files/nearest.ts";
+import { quote } from "../files/failure.ts";
+import type { Option, ValueOf } from "../terminal/options/option.ts";
+import { InvalidValue } from "../terminal/options/values.ts";
+
+type Options = Readonly<Record<string, Option<unknown>>>;
+
+/** Options by their names in camelCase, as far as they are given. */
+export type Given<O extends Options> = { readonly [K in keyof O]?: Unchanged<ValueOf<O[K]>> };
+
+type Unchanged<T> = T extends readonly (infer E)[] ? readonly E[] : T;
+
+type Settled<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> };
+
+/**
+ * All options of a command, with the defaults of those that are not given. Values are checked as those of the command line are, by the
+ * same rules; the environment and configuration files have no say.
+ * @throws RandloraError `usage` for an unknown option, and for a value that makes no sense
+ */
+export function settledOptions<O extends Options>(options: O, given: Given<O>): Settled<O> {
+  const unknown = Object.keys(given).find((key) => !Object.hasOwn(options, key));
+  if (unknown !== undefined) {
+    const near = nearest(unknown, Object.keys(options));
+    throw new RandloraError("usage", `${unknown}: no such option`, near === undefined ? "" : `did you mean ${near}?`);
+  }
+  const values: Readonly<Record<string, unknown>> = given;
+  const entries = Object.entries(options).map(([key, option]) => [key, valueOf(key, option, values[key])]);
+  // Each is what its own option read.
+  return Object.fromEntries(entries) as Settled<O>;
+}
+
+function valueOf(key: string, option: Option<unknown>, value: unknown): unknown {
+  if (value === undefined) return option.absent;
+  const texts = textsOf(option, value);
+  try {
+    if (texts.includes("")) throw new InvalidValue("is empty");
+    return option.read(texts);
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidValue)) throw thrown;
+    throw new RandloraError("usage", `${key}: ${quote(texts.join(","))} ${thrown.message}`, thrown.hint);
+  }
+}
+
+/** A value as it would be typed. */
+function textsOf({ form, repeatable }: Option<unknown>, value: unknown): string[] {
+  if (form === "optional" && value === true) return [];
+  if (Array.isArray(value)) return repeatable ? value.map(String) : [value.join(",")];
+  return [typeof value === "object" && value !== null ? JSON.stringify(value) : String(value)];
+}
