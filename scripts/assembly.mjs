@@ -40,6 +40,8 @@ export function compileAssembly(root) {
   const mark = `${target}${MARK}`;
   const inputs = inputsOf(root, folder);
   if (existsSync(target) && existsSync(mark) && readFileSync(mark, "utf8") === inputs) return true;
+  // The kit for other machines has the module, and no compiler.
+  if (existsSync(target) && !existsSync(join(root, "node_modules/assemblyscript"))) return true;
   const partial = `${target}.${process.pid}.part`;
   const compiler = join(root, "node_modules/assemblyscript/bin/asc.js");
   const { status } = spawnSync(
