@@ -19,7 +19,8 @@ export const HEAD_OPTIONS = {
   }),
 };
 
-interface HeadFlags {
+/** Their values. */
+export interface HeadFlags {
   readonly head: ImageClassifier["kind"] | undefined;
   readonly templates: string | undefined;
 }

@@ -21,7 +21,8 @@ export const MODEL_OPTIONS = {
   quantize: IMAGE_QUANTIZE_OPTION,
 };
 
-interface ModelFlags {
+/** Their values. */
+export interface ImageModelFlags {
   readonly adapter: readonly string[];
   readonly scale: readonly number[];
   readonly generator: GeneratorName | undefined;
@@ -40,7 +41,7 @@ export interface FoundModel {
  */
 export async function findLoadedImageModel(
   model: string,
-  { adapter, scale: scales, generator, quantize }: ModelFlags,
+  { adapter, scale: scales, generator, quantize }: ImageModelFlags,
   resources: AsyncDisposableStack,
   context: Context,
 ): Promise<FoundModel> {

@@ -1,0 +1,120 @@
+import { openDevice } from "../../../compute/open-device.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import { Contradiction, RandloraError } from "../../../files/errors.ts";
+import { isOfImages } from "../../../models/vision/index.ts";
+import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
+import type { Context } from "../../../terminal/options/command.ts";
+import { profileJson, profileText } from "../../../terminal/profile.ts";
+import type { Progress } from "../../../terminal/progress.ts";
+import { type HeadFlags, chooseHead } from "../../images/head-options.ts";
+import { dataIn, weightsIn } from "../../inputs.ts";
+import { adapterOrModel } from "../adapter-or-model.ts";
+import type { SampleFlags } from "../cka/outputs.ts";
+import { openPlan } from "../open-plan.ts";
+import { refuseForeign } from "../options.ts";
+import { lossesOfImages, lossesOfTexts } from "./losses.ts";
+import { measurePlane } from "./measure-plane.ts";
+import { PlaneFile } from "./plane-file.ts";
+import { CORNERS, placesOf, sharesAt } from "./plane.ts";
+import { planeJson, planeText } from "./report.ts";
+import { planeSvg } from "./svg.ts";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+
+/** What `randlora analyze plane` is told. */
+export interface PlaneFlags extends Omit<SampleFlags, "data">, HeadFlags {
+  readonly data: string | undefined;
+  readonly at: readonly string[];
+  readonly generator: GeneratorName | undefined;
+  readonly grid: number;
+  readonly range: readonly number[];
+  readonly out: string | undefined;
+  readonly resume: boolean;
+  readonly svg: string | undefined;
+  readonly force: boolean;
+}
+
+/** Measures the loss in a plane of weights. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
+export async function analyzePlane(model: string, options: PlaneFlags, context: Context): Promise<void> {
+  const { at, grid, range, out, resume, svg, force } = options;
+  const { data, dataset, split, samples: most, maxLength } = options;
+  const [a, b, c] = at;
+  if (a === undefined || b === undefined || c === undefined || at.length > 3) {
+    const cause = `--at is given ${at.length === 1 ? "once" : `${at.length} times`}`;
+    throw new RandloraError("usage", cause, "a plane goes through three corners: give it three times");
+  }
+  if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file with samples");
+  const [x0 = 0, x1 = 0, y0 = 0, y1 = 0] = range;
+  if (!(x0 < x1 && y0 < y1)) {
+    throw new RandloraError("usage", `--range ${range.join(",")}: an end is not above its beginning`);
+  }
+  if (out !== undefined && svg !== undefined && resolve(out) === resolve(svg)) {
+    throw new Contradiction(["out", "svg"], `--out and --svg are one file: ${svg}`, "give each a file of its own");
+  }
+  if (out === undefined && resume) throw new RandloraError("usage", "--resume needs --out FILE", "name the file");
+  await using resources = new AsyncDisposableStack();
+  const paths: string[] = [];
+  for (const name of at) paths.push(await adapterOrModel(name, "model", context));
+  const plan = await openPlan(model, paths, options.generator, context);
+  const { location } = plan;
+  const templates = existsSync(options.templates ?? "") ? [options.templates ?? ""] : [];
+  const inputs = [
+    ...templates,
+    location.weights ?? location.folder,
+    ...weightsIn(paths),
+    ...(await dataIn(data, dataset)),
+  ];
+  const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, force, inputs));
+  const ofImages = await isOfImages(plan.location.folder);
+  refuseForeign(ofImages, {
+    texts: { maxLength },
+    images: { dataset, split, head: options.head, templates: options.templates },
+  });
+  const flags = { data, samples: most, maxLength, dataset, split };
+  const { samples, tokens, items, unit, begin } = ofImages
+    ? await lossesOfImages(plan, flags, await chooseHead(options, dataset), context)
+    : await lossesOfTexts(plan, flags, context);
+  const [first, second, third] = plan.variants;
+  if (first === undefined || second === undefined || third === undefined) throw new RangeError("no three corners");
+  const { signal, device } = context;
+  const [x, y] = [placesOf([x0, x1], grid), placesOf([y0, y1], grid)];
+  const settings = {
+    MODEL: model,
+    "--at": at,
+    "--generator": options.generator ?? null,
+    "--data": data,
+    "--dataset": dataset ?? null,
+    "--split": split ?? null,
+    "--samples": most ?? null,
+    "--max-length": maxLength ?? null,
+    "--head": options.head ?? null,
+    "--templates": options.templates ?? null,
+    "--grid": grid,
+    "--range": range,
+  };
+  const request = { settings, x, y, samples, tokens };
+  const file = out === undefined ? undefined : await PlaneFile.open(out, request, { resume, force, inputs });
+  const known = file?.losses.length ?? 0;
+  if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${file?.path} already`);
+  const gpu = resources.use(await openDevice(device));
+  using bar: Progress = context.progress({
+    title: "measuring",
+    items: (grid * grid - known + CORNERS.length) * items,
+    unit,
+  });
+  const plane = await begin(gpu, resources, [first, second, third]);
+  const onItems = (count: number) => bar.add({ items: count });
+  const lossAt = (x: number, y: number) => plane.loss(sharesAt(x, y), { signal, onItems });
+  const { corners, loss } = await measurePlane(lossAt, { x, y }, file, (row) => {
+    bar.label(`row ${row + 1} of ${grid}`);
+  });
+  bar.close();
+  const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
+  if (figure !== undefined) {
+    await figure.write(planeSvg(report));
+  }
+  const times = (await gpu.profiler?.report()) ?? [];
+  context.result({ ...planeJson(report), ...profileJson(times) }, () => {
+    return planeText(report, context) + profileText(times, context.columns);
+  });
+}

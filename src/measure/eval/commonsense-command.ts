@@ -1,0 +1,122 @@
+import type { KvName } from "../../compute/device/dtype.ts";
+import { chooseModel } from "../../chat/default-model.ts";
+import { loadModel } from "../../chat/load-model.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { readStopIds } from "../../data/text/stop.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { nearest } from "../../files/nearest.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import type { Progress } from "../../terminal/progress.ts";
+import { weightsIn } from "../inputs.ts";
+import { AnswersFile } from "./answers-file.ts";
+import { commonsenseJson, commonsenseText } from "./commonsense-report.ts";
+import { type Question, TASK_NAMES, type TaskName, isTask, readQuestions } from "./commonsense-tasks.ts";
+import { askQuestions, scoresOf } from "./commonsense.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** What `randlora eval commonsense` is told. */
+export interface CommonsenseFlags {
+  readonly data: string | undefined;
+  readonly tasks: readonly string[] | undefined;
+  readonly limit: number | undefined;
+  readonly adapter: readonly string[];
+  readonly scale: readonly number[];
+  readonly generator: GeneratorName | undefined;
+  readonly beams: number;
+  readonly batchSize: number | undefined;
+  readonly paperMask: boolean;
+  readonly maxTokens: number | undefined;
+  readonly kvType: KvName;
+  readonly out: string | undefined;
+  readonly resume: boolean;
+  readonly force: boolean;
+}
+
+/** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
+export async function evalCommonsense(source: string, options: CommonsenseFlags, context: Context): Promise<void> {
+  const { data, tasks, limit, adapter, scale: scales, generator, out, resume, force } = options;
+  if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder with TASK/test.json");
+  if (out === undefined && (resume || force)) {
+    throw new RandloraError("usage", `${resume ? "--resume" : "--force"} needs --out FILE`, "name the file");
+  }
+  const questions = await readAll(data, tasks, limit, context);
+  const { location, adapters } = await chooseModel(
+    { model: source, adapters: adapter, scales, generator },
+    {
+      model: (name) => localPath(name, "model", context),
+      adapter: (name) => localPath(name, "adapter", context),
+    },
+  );
+  const tasksRead = new Set(questions.map(({ task }) => join(data, task, "test.json")));
+  const inputs = [...tasksRead, location.weights ?? location.folder, ...weightsIn(adapters.map(({ path }) => path))];
+  const file = out === undefined ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
+  const answers = [...(file?.answers ?? [])];
+  const first = answers.length;
+  if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);
+  await using model = await loadModel(location, { raw: true, kvType: options.kvType }, context);
+  const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
+  for (const line of [...model.notes, ...notes]) context.log.warn(line);
+  const { decoder, tokenizer } = model;
+  const answerer = { decoder, tokenizer, stopTokens: await readStopIds(location.folder, tokenizer) };
+  const started = performance.now();
+  using bar: Progress = context.progress({ title: "answering", items: questions.length - first, unit: "questions" });
+  let tokens: number;
+  try {
+    tokens = await askQuestions(answerer, questions, first, {
+      beams: options.beams,
+      batchSize: options.batchSize,
+      paperMask: options.paperMask,
+      maxTokens: options.maxTokens ?? 32,
+      signal: context.signal,
+      onTooLong: ({ place }, length) =>
+        context.log.warn(`${place}: its prompt of ${length} tokens fills the model's context: counted as wrong`),
+      async onAnswer(index, answer) {
+        answers[index] = answer;
+        bar.add({ items: 1 });
+        await file?.add(index, answer);
+      },
+    });
+  } finally {
+    // Whatever ended it: --resume goes on from here.
+    await file?.save();
+  }
+  const seconds = (performance.now() - started) / 1000;
+  bar.close();
+  await file?.finish();
+  const report = { ...scoresOf(questions, answers), seconds, tokens };
+  const times = (await model.gpu.profiler?.report()) ?? [];
+  context.result({ ...commonsenseJson(report), ...profileJson(times) }, () => {
+    return commonsenseText(report, context) + profileText(times, context.columns);
+  });
+}
+
+/** All questions, task by task. @throws {RandloraError} `usage` for an unknown task; as `readQuestions` */
+async function readAll(
+  folder: string,
+  named: readonly string[] | undefined,
+  limit: number | undefined,
+  { log }: Context,
+): Promise<readonly Question[]> {
+  const asked = named?.map((name): TaskName => {
+    if (isTask(name)) return name;
+    const meant = nearest(name, TASK_NAMES);
+    const hint = meant === undefined ? `known are ${TASK_NAMES.join(", ")}` : `did you mean ${meant}?`;
+    throw new RandloraError("usage", `--tasks ${name}: no such task`, hint);
+  });
+  const has = (task: TaskName) => existsSync(join(folder, task, "test.json"));
+  const tasks = TASK_NAMES.filter((task) => (asked === undefined ? has(task) : asked.includes(task)));
+  if (tasks.length === 0) {
+    const cause = `${folder}: no task's test.json is in it (boolq/test.json, …)`;
+    throw new RandloraError("file", cause, "name the folder that holds the tasks' folders");
+  }
+  const missing = TASK_NAMES.filter((task) => !tasks.includes(task));
+  if (asked === undefined && missing.length > 0) {
+    log.warn(`${folder} lacks ${missing.join(", ")}: the mean is over the other tasks`);
+  }
+  const questions: (readonly Question[])[] = [];
+  for (const task of tasks) questions.push(await readQuestions(folder, task, limit));
+  return questions.flat();
+}

@@ -1,0 +1,87 @@
+import { describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
+import { sayQuantized } from "../../chat/load-model.ts";
+import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
+import { openDevice } from "../../compute/open-device.ts";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import { locateModel } from "../../models/folder/locate.ts";
+import { readRun } from "../../models/folder/run.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import type { Progress } from "../../terminal/progress.ts";
+import { readInput } from "../../terminal/read-input.ts";
+import { comparePerplexity } from "./compare.ts";
+import { perplexityJson, perplexityText } from "./perplexity-report.ts";
+import { windowSize } from "./perplexity.ts";
+
+/** What `randlora eval perplexity` is told. */
+export interface PerplexityFlags {
+  readonly file: string | undefined;
+  readonly context: number | undefined;
+  readonly adapter: string | undefined;
+  readonly scale: number | undefined;
+  readonly generator: GeneratorName | undefined;
+  readonly quantize: BlocksName | undefined;
+  readonly kvType: KvName;
+  readonly merged: boolean;
+}
+
+/** Measures how well a model predicts a text. @throws RandloraError `usage` for flags that contradict each other; as `comparePerplexity` */
+export async function evalPerplexity(
+  argument: string | undefined,
+  options: PerplexityFlags,
+  context: Context,
+): Promise<void> {
+  const { file, context: asked, scale, generator, merged, quantize, kvType } = options;
+  if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
+  const given = argument ?? (await findDefaultModel(process.cwd()));
+  if (argument === undefined) context.log.info(describeDefaultModel(given));
+  // A run stands for the model that it was made from, with what it trained.
+  const run = await readRun(given);
+  if (run.adapter !== undefined && options.adapter !== undefined) {
+    throw new RandloraError("usage", `${given}: a run, and another --adapter`, `name the model: ${run.model}`);
+  }
+  const { place, adapter: named = options.adapter } = run;
+  if (named === undefined && (merged || generator !== undefined || scale !== undefined)) {
+    const flagged = merged ? "--merged" : generator !== undefined ? "--generator" : "--scale";
+    throw new RandloraError("usage", `${flagged} needs an adapter`, "name it with --adapter");
+  }
+  if (merged && quantize !== undefined) {
+    const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
+    throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
+  }
+  const location = await locateModel(await localPath(place, "model", context));
+  const adapter =
+    named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
+  const size = windowSize(await loadConfig(location.folder), asked);
+  const tokenizer = await loadTokenizer(location.folder);
+  const ids = tokenizer.encode(await readInput(file));
+  const { device, signal } = context;
+  let bar: Progress | undefined;
+  try {
+    const found = await comparePerplexity(ids, {
+      beginning: tokenizer.beginning,
+      location,
+      adapter,
+      generator,
+      merged,
+      quantize,
+      kvType,
+      open: () => openDevice(device),
+      context: size,
+      onPasses: (passes) => {
+        bar = context.progress({ title: "predicting", items: passes * ids.length, unit: "tokens" });
+      },
+      onTokens: (items) => bar?.add({ items }),
+      signal,
+    });
+    bar?.close();
+    for (const note of found.notes) context.log.warn(note);
+    await sayQuantized(found.quantized, quantize, context);
+    context.result(perplexityJson(found), () => perplexityText(found, size, context));
+  } finally {
+    bar?.close();
+  }
+}

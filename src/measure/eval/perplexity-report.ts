@@ -1,0 +1,46 @@
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
+import { formatTable } from "../../terminal/table.ts";
+import type { Comparison } from "./compare.ts";
+
+/** The report of `eval perplexity` for `--json`. */
+export function perplexityJson({ base, adapted, merged, quantized, tokensPerSecond, profile }: Comparison): object {
+  const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
+  return {
+    tokens: base.tokens,
+    tokens_per_s: tokensPerSecond,
+    base: figures(base),
+    ...(adapted === undefined ? {} : { adapted: figures(adapted) }),
+    ...(merged === undefined ? {} : { merged: figures(merged) }),
+    ...quantizedJson(quantized),
+    ...profileJson(profile),
+  };
+}
+
+/** The report as a table. @param size tokens of a window */
+export function perplexityText(found: Comparison, size: number, { columns, style }: Context): string {
+  const { base, adapted, merged, mergedDtypes } = found;
+  const rows = [
+    ["base", base] as const,
+    ["adapted, in f32", adapted] as const,
+    [`merged, in ${mergedDtypes.join(" and ").toLowerCase()}`, merged] as const,
+  ].flatMap(([name, figures]) => {
+    if (figures === undefined) return [];
+    const row = [name, figures.nll.toFixed(4), figures.perplexity.toFixed(3)];
+    return [
+      adapted === undefined ? row : [...row, figures === base ? "" : change(figures.perplexity / base.perplexity)],
+    ];
+  });
+  const head = ["", "nll", "perplexity", ...(adapted === undefined ? [] : ["against base"])];
+  const table = formatTable(rows, { head, align: "lrrr", columns, markHead: style.dim });
+  const speed = `${formatNumber(Math.round(found.tokensPerSecond))} a second`;
+  const text = `${formatAmount(base.tokens, "token")} predicted at ${speed}, in windows of ${formatNumber(size)}\n`;
+  return `${table}${text}${profileText(found.profile, columns)}`;
+}
+
+/** A ratio as a signed percentage. */
+function change(ratio: number): string {
+  return `${ratio < 1 ? "−" : "+"}${(100 * Math.abs(ratio - 1)).toFixed(2)} %`;
+}

@@ -1,0 +1,65 @@
+import { openImages } from "../../data/images/datasets/open.ts";
+import type { ImageSet, Split } from "../../data/images/datasets/types.ts";
+import { readPreprocessing } from "../../data/images/preprocessing.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { quantizedJson } from "../../terminal/quantized.ts";
+import { accuracyJson, accuracyText } from "./accuracy-report.ts";
+import { measureAccuracy } from "./accuracy.ts";
+import { type HeadFlags, chooseHead } from "./head-options.ts";
+import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
+
+/** What `randlora eval images` is told. */
+export interface AccuracyFlags extends ImageModelFlags, HeadFlags {
+  readonly data: string | undefined;
+  readonly split: Split;
+  readonly dataset: string | undefined;
+  readonly batchSize: number;
+}
+
+/** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
+export async function evalImages(
+  model: string,
+  { data, split, dataset, head, templates, batchSize, ...flags }: AccuracyFlags,
+  context: Context,
+): Promise<void> {
+  if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the images");
+  const asked = await chooseHead({ head, templates }, dataset);
+  // What cannot be read is found out before a model is loaded.
+  const all = await openSplit(data, split, dataset);
+  await using resources = new AsyncDisposableStack();
+  const found = await findLoadedImageModel(model, flags, resources, context);
+  const { folder } = found.location;
+  const preprocessing = await readPreprocessing(folder);
+  const opened = await found.open({ preprocessing, withoutText: asked.withoutText });
+  const classifier = resources.use(await asked.classifierOf(opened, all, folder));
+  // A trained head has its own order of the classes, and may know more of them.
+  const set = classifier.kind === "zero-shot" ? all : await openSplit(data, split, dataset, classifier.classes);
+  const { signal } = context;
+  const started = performance.now();
+  using bar = context.progress({ title: "classifying", items: set.labels.length, unit: "images" });
+  const onImages = (items: number) => bar.add({ items });
+  const scores = await measureAccuracy(classifier, set, { preprocessing, batchSize, signal, onImages });
+  bar.close();
+  const report = { ...scores, seconds: (performance.now() - started) / 1000 };
+  const times = (await opened.gpu.profiler?.report()) ?? [];
+  const json = { ...accuracyJson(report), ...quantizedJson(opened.model.quantized), ...profileJson(times) };
+  context.result(json, () => {
+    return accuracyText(report, context) + profileText(times, context.columns);
+  });
+}
+
+/** @throws {RandloraError} `data` without such a split; as `openImages` */
+async function openSplit(
+  data: string,
+  split: Split,
+  dataset: string | undefined,
+  classes?: readonly string[],
+): Promise<ImageSet> {
+  const set = await openImages({ data, split, dataset, classes });
+  if (set !== undefined) return set;
+  const hint = `it takes ${split}/CLASS/*, ${split}.csv, ${split}.jsonl or ${split}.parquet; --split names another part`;
+  throw new RandloraError("data", `${oneLine(data)}: no ${split} split`, hint);
+}
