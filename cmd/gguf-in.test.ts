@@ -96,6 +96,7 @@ test("blocks: what is not merged stays as it is, the rest is rounded to them and
   await using base = await GgufFile.open(folder.at("q8.gguf"));
   await using merged = await GgufFile.open(folder.at("q8-merged.gguf"));
   await using numbers = await SafetensorsFile.open(folder.at("q8-merged", "model.safetensors"));
+  expect(numbers.header.metadata.get("format")).toBe("pt");
   const bytesOf = async (file: GgufFile, name: string) => {
     const tensor = file.header.tensors.get(name);
     if (tensor === undefined) throw new Error(name);

@@ -1,11 +1,18 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { nameOf, readNamedAdapters } from "./names.ts";
 
 test("a model is called as its folder is, or as on the Hub", () => {
   const paths = [STORIES, `${STORIES}/`, join(STORIES, "model.safetensors"), "org/name@v1", "./nothing/here", "/"];
   expect(paths.map(nameOf)).toEqual(["storyteller", "storyteller", "storyteller", "org/name", "here", "model"]);
+});
+
+test("a GGUF file is called as it is, without its ending", async () => {
+  await using folder = await TemporaryFolder.create();
+  await Bun.write(folder.at("pirate-q8.gguf"), "");
+  expect(nameOf(folder.at("pirate-q8.gguf"))).toBe("pirate-q8");
 });
 
 test("adapters have the names that they are given, and paths may hold =", () => {

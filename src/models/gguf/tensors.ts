@@ -44,7 +44,8 @@ export class GgufTensors implements TensorFile {
     this.#sources = findSources(file, config);
     const tensors = [...this.#sources].map(([name, { stored }]) => presented(name, stored));
     const byOffset = tensors.toSorted((a, b) => a.offset - b.offset);
-    this.header = { tensors, byOffset, metadata: new Map() };
+    // transformers loads no safetensors of another format, which a merge copies this to.
+    this.header = { tensors, byOffset, metadata: new Map([["format", "pt"]]) };
   }
 
   async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {

@@ -43,6 +43,8 @@ describe("a run's folder", () => {
     expect(last.path).toEndWith("name-randlora-4");
     await using file = await RunFolder.create(undefined, { ...SETTINGS, model: "/m/tiny.safetensors" });
     expect(file.path).toEndWith("tiny-randlora-1");
+    await using gguf = await RunFolder.create(undefined, { ...SETTINGS, model: "/m/tiny-q8.gguf" });
+    expect(gguf.path).toEndWith("tiny-q8-randlora-1");
   });
 
   test("holds the settings, and belongs to one process at a time", async () => {

@@ -144,7 +144,7 @@ interface FreshFolder {
 
 /** Two processes that ask at the same time get two folders: only one makes each. */
 async function numbered({ model, method }: TrainSettings): Promise<FreshFolder> {
-  const path = model.replace(/@[^@/]*$/, "").replace(/\.safetensors(\.index\.json)?$/, "");
+  const path = model.replace(/@[^@/]*$/, "").replace(/\.gguf$|\.safetensors(\.index\.json)?$/i, "");
   const name = basename(path).replaceAll(/[^A-Za-z0-9._-]/g, "-") || "model";
   const prefix = `${name}-${method}-`;
   const made = await naming(RUNS, "write", mkdir(resolve(RUNS), { recursive: true }));
