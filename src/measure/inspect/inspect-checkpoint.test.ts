@@ -5,7 +5,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { numbers, safetensorsBytes, writeFolder } from "../../adapters/testing/adapters.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, writeImageModel } from "../../models/vision/testing/models.ts";
-import { findKind } from "./find-kind.ts";
+import { findKind } from "../../adapters/find-kind.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 
 test("a model: its sizes, tensors by kind and by layer, files", async () => {

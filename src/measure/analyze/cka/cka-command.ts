@@ -7,7 +7,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
-import { adapterOrModel } from "../adapter-or-model.ts";
+import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
 import { openPlan } from "../open-plan.ts";
 import { refuseForeign } from "../options.ts";
 import type { ESTIMATORS } from "./cka.ts";

@@ -8,7 +8,7 @@ import { profileJson, profileText } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { type HeadFlags, chooseHead } from "../../images/head-options.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
-import { adapterOrModel } from "../adapter-or-model.ts";
+import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
 import type { SampleFlags } from "../cka/outputs.ts";
 import { openPlan } from "../open-plan.ts";
 import { refuseForeign } from "../options.ts";

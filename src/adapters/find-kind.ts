@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { isPeftFolder, PEFT_CONFIG, PEFT_WEIGHTS } from "../../adapters/files/peft.ts";
-import { RandloraError } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
-import { locateModel } from "../../models/folder/locate.ts";
-import { INDEX_FILE } from "../../files/safetensors/shards.ts";
+import { isPeftFolder, PEFT_CONFIG, PEFT_WEIGHTS } from "./files/peft.ts";
+import { RandloraError } from "../files/errors.ts";
+import { oneLine } from "../files/failure.ts";
+import { locateModel } from "../models/folder/locate.ts";
+import { INDEX_FILE } from "../files/safetensors/shards.ts";
 
 /** What a path is, and where it begins: a run of full fine-tuning keeps its checkpoint in a folder of its own. */
 export interface Found {

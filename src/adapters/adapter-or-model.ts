@@ -1,4 +1,8 @@
-import type { Context } from "../../terminal/options/command.ts";
+import { HubFailure } from "../files/hub/failure.ts";
+import { parseHubName } from "../files/hub/name.ts";
+import { resolveModel } from "../files/hub/resolve.ts";
+import { localPath } from "../models/folder/local-path.ts";
+import type { Context } from "../terminal/options/command.ts";
 
 /**
  * An adapter or a model as a path on this machine. What is on the Hub is fetched: an adapter whole, of a model what
@@ -6,12 +10,8 @@ import type { Context } from "../../terminal/options/command.ts";
  * @throws RandloraError `file` when it is not there
  */
 export async function adapterOrModel(text: string, kind: "model" | "config", context: Context): Promise<string> {
-  const { localPath } = await import("../../models/folder/local-path.ts");
-  const { parseHubName } = await import("../../files/hub/name.ts");
   const name = parseHubName(text);
   if (name === undefined) return await localPath(text, "model", context);
-  const { HubFailure } = await import("../../files/hub/failure.ts");
-  const { resolveModel } = await import("../../files/hub/resolve.ts");
   try {
     return await localPath(text, "adapter", context);
   } catch (thrown) {
