@@ -4,8 +4,43 @@ import statsText from "./attention-stats.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("attention-backward", backwardText);
-const statsFamily = kernelFamily("attention-stats", statsText);
+/** Parameters of attention-backward.wgsl. */
+export const attentionBackwardParameters = uniformStruct({
+  tokens: "u32",
+  positions: "u32",
+  group: "u32", // heads that share a kv head
+  head: "u32", // vectors of 4
+  causal: "flag", // no pair sees a key behind its token's position, so that whole pairs can be left out
+  firstPosition: "u32", // where it is causal
+  scale: "f32",
+  cap: "f32", // scores become cap · tanh(score / cap)
+  cols0: "place", // vectors before the first element, and from row to row
+  cols1: "place",
+  rows0: "place",
+  rows1: "place",
+  out0: "place",
+  out1: "place",
+  firstTile: "u32", // of columns, in this dispatch
+});
+
+/** Parameters of attention-stats.wgsl. */
+export const attentionStatsParameters = uniformStruct({
+  tokens: "u32",
+  heads: "u32",
+  head: "u32", // vectors of 4; at most 64, because one sum runs over them
+  firstPosition: "u32",
+  window: "u32", // keys seen at most
+  flags: "u32",
+  y: "place", // vectors before the first element, and from row to row
+  dy: "place",
+  sums: "place", // elements, here and below
+  dsums: "place",
+  firstsAt: "u32",
+  lastsAt: "u32",
+});
+
+const family = kernelFamily("attention-backward", backwardText, attentionBackwardParameters);
+const statsFamily = kernelFamily("attention-stats", statsText, attentionStatsParameters);
 
 /** Columns (pairs of a token and a head of one group, or keys) that a workgroup serves. */
 export const ATTENTION_BACKWARD_COLUMNS = 32;
@@ -30,38 +65,3 @@ export const ATTENTION_STATS_TOKENS = 64;
 
 /** What the gradients need of each token and head; see attention-stats.wgsl. */
 export const ATTENTION_STATS_KERNEL: KernelSource = statsFamily({});
-
-/** Parameters: see attention-backward.wgsl. */
-export const attentionBackwardParameters = uniformStruct({
-  tokens: "u32",
-  positions: "u32",
-  group: "u32",
-  head: "u32",
-  causal: "flag",
-  firstPosition: "u32",
-  scale: "f32",
-  cap: "f32",
-  cols0: "place",
-  cols1: "place",
-  rows0: "place",
-  rows1: "place",
-  out0: "place",
-  out1: "place",
-  firstTile: "u32",
-});
-
-/** Parameters: see attention-stats.wgsl. */
-export const attentionStatsParameters = uniformStruct({
-  tokens: "u32",
-  heads: "u32",
-  head: "u32",
-  firstPosition: "u32",
-  window: "u32",
-  flags: "u32",
-  y: "place",
-  dy: "place",
-  sums: "place",
-  dsums: "place",
-  firstsAt: "u32",
-  lastsAt: "u32",
-});

@@ -11,32 +11,7 @@
 // Queries are counted as pairs of a token and a head of one group: pair f is token f / group, head f % group.
 // Of 8×8 threads each has 4 rows × 4 columns of a tile of scores.
 
-struct Parameters {
-  tokens: u32,
-  positions: u32,
-  group: u32, // heads that share a kv head
-  head: u32, // vectors of 4
-  causal: u32, // no pair sees a key behind its token's position, so that whole pairs can be left out
-  first_position: u32, // where it is causal
-  scale: f32,
-  cap: f32, // scores become cap · tanh(score / cap)
-  cols0_at: u32, // vectors before the first element, and from row to row
-  cols0_pitch: u32,
-  cols1_at: u32,
-  cols1_pitch: u32,
-  rows0_at: u32,
-  rows0_pitch: u32,
-  rows1_at: u32,
-  rows1_pitch: u32,
-  out0_at: u32,
-  out0_pitch: u32,
-  out1_at: u32,
-  out1_pitch: u32,
-  first_tile: u32, // of columns, in this dispatch
-  pad0: u32,
-  pad1: u32,
-  pad2: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> cols0: array<vec4<f32>>;

@@ -1,20 +1,7 @@
 // Joins what tiles of keys came to, which attention.wgsl has left as records: y = Σ parts / Σ sums, each scaled to the largest
 // score of all. As it is done there tile by tile, to the last bit: so a device may choose. A workgroup has one token and head.
 
-struct Parameters {
-  tokens: u32,
-  heads: u32,
-  first_position: u32,
-  window: u32,
-  y_at: u32, // vectors of 4 before the first element, and from row to row
-  y_pitch: u32,
-  flags: u32,
-  firsts_at: u32, // elements, here and below
-  lasts_at: u32,
-  sums_at: u32,
-  sums_pitch: u32,
-  pad0: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> records: array<vec4<f32>>;

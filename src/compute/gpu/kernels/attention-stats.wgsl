@@ -3,24 +3,7 @@
 //   x      the logarithm of the sum of its exponentiated scores
 //   y      dy · y, which the softmax's derivative takes off dy · value, less the gradient of x
 //   z, w   the first and the last key that it sees, exact below 2^24
-struct Parameters {
-  tokens: u32,
-  heads: u32,
-  head: u32, // vectors of 4; at most 64, because one sum runs over them
-  first_position: u32,
-  window: u32, // keys seen at most
-  flags: u32,
-  y_at: u32, // vectors before the first element, and from row to row
-  y_pitch: u32,
-  dy_at: u32,
-  dy_pitch: u32,
-  sums_at: u32, // elements, here and below
-  sums_pitch: u32,
-  dsums_at: u32,
-  dsums_pitch: u32,
-  firsts_at: u32,
-  lasts_at: u32,
-}
+#include parameters
 
 const HAS_FIRSTS = 1u;
 const HAS_LASTS = 2u;

@@ -4,7 +4,39 @@ import attentionText from "./attention.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("attention", attentionText);
+/** Parameters of attention-join.wgsl. */
+export const attentionJoinParameters = uniformStruct({
+  tokens: "u32",
+  heads: "u32",
+  firstPosition: "u32",
+  window: "u32",
+  y: "place", // vectors of 4 before the first element, and from row to row
+  flags: "u32",
+  firstsAt: "u32", // elements, here and below
+  lastsAt: "u32",
+  sums: "place",
+});
+
+/** Parameters of attention.wgsl. */
+export const attentionParameters = uniformStruct({
+  tokens: "u32",
+  group: "u32", // heads that share a kv head
+  firstPosition: "u32",
+  window: "u32", // keys seen at most
+  scale: "f32",
+  cap: "f32", // where there is a SOFTCAP, scores become cap · tanh(score / cap)
+  q: "place", // vectors of 4 before the first element, and from row to row
+  k: "place",
+  v: "place",
+  y: "place",
+  flags: "u32",
+  firstsAt: "u32", // elements, here and below
+  lastsAt: "u32",
+  sums: "place",
+  heads: "u32",
+});
+
+const family = kernelFamily("attention", attentionText, attentionParameters);
 
 /** Pairs (token, head of a group) that one workgroup serves. */
 export const ATTENTION_TILE_ROWS = 8;
@@ -40,7 +72,7 @@ export function attentionKernel({ headSize, softcap, extras, halves, split }: At
   });
 }
 
-const join = kernelFamily("attention-join", joinText);
+const join = kernelFamily("attention-join", joinText, attentionJoinParameters);
 
 /** Joins records of tiles of keys. */
 export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">): KernelSource {
@@ -51,35 +83,3 @@ export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant,
 export function attentionRecord(headSize: number): number {
   return headSize + 4;
 }
-
-/** Parameters: see attention-join.wgsl. */
-export const attentionJoinParameters = uniformStruct({
-  tokens: "u32",
-  heads: "u32",
-  firstPosition: "u32",
-  window: "u32",
-  y: "place",
-  flags: "u32",
-  firstsAt: "u32",
-  lastsAt: "u32",
-  sums: "place",
-});
-
-/** Parameters: see attention.wgsl. */
-export const attentionParameters = uniformStruct({
-  tokens: "u32",
-  group: "u32",
-  firstPosition: "u32",
-  window: "u32",
-  scale: "f32",
-  cap: "f32",
-  q: "place",
-  k: "place",
-  v: "place",
-  y: "place",
-  flags: "u32",
-  firstsAt: "u32",
-  lastsAt: "u32",
-  sums: "place",
-  heads: "u32",
-});

@@ -10,28 +10,7 @@
 //
 // Keys and values are F32, or halves of words where they are F16 (HALVES).
 
-struct Parameters {
-  tokens: u32,
-  group: u32, // heads that share a kv head
-  first_position: u32,
-  window: u32, // keys seen at most
-  scale: f32,
-  cap: f32, // where there is a SOFTCAP, scores become cap · tanh(score / cap)
-  q_at: u32, // vectors of 4 before the first element, and from row to row
-  q_pitch: u32,
-  k_at: u32,
-  k_pitch: u32,
-  v_at: u32,
-  v_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  flags: u32,
-  firsts_at: u32, // elements, here and below
-  lasts_at: u32,
-  sums_at: u32,
-  sums_pitch: u32,
-  heads: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;

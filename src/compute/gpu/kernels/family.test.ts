@@ -3,6 +3,7 @@ import { basisGradientKernel } from "./basis-gradient.ts";
 import { convertKernel } from "./convert.ts";
 import { deltaKernel } from "./delta.ts";
 import { constants, kernelFamily } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
 
 test("a variant is expanded once, whoever asks for it again", () => {
   const delta = () => deltaKernel({ a: "ternary", b: "philox", pairing: "peft" });
@@ -12,10 +13,17 @@ test("a variant is expanded once, whoever asks for it again", () => {
 });
 
 test("a family has includes of its own beside those of all, and a key for each variant", () => {
-  const family = kernelFamily("test", "#include own\n#include safe_tanh", undefined, { own: "const n = ${N};" });
+  const family = kernelFamily(
+    "test",
+    "#include own\n#include parameters\n#include safe_tanh",
+    uniformStruct({ rows: "u32" }),
+    {
+      own: "const n = ${N};",
+    },
+  );
   const [one, two] = [family({ N: 1 }), family({ N: 2 })];
   expect([one.key, two.key]).toEqual(["test/1", "test/2"]);
-  expect(two.code).toStartWith("const n = 2;\n");
+  expect(two.code).toStartWith("const n = 2;\nstruct Parameters {\n  rows: u32,\n}\n");
   expect(two.code).toContain("fn safe_tanh");
 });
 

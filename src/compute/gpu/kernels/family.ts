@@ -65,17 +65,17 @@ const INCLUDES = {
 /**
  * The variants of one `.wgsl` file, each expanded once. The key names the family and every definition, so equal keys
  * mean equal code.
- * @param parameters whose struct `#include parameters` is; left out where the text has it
+ * @param parameters whose struct `#include parameters` is
  * @param includes what `#include` finds in this family alone
  */
 export function kernelFamily(
   name: string,
   text: string,
-  parameters?: { readonly members: UniformMembers },
+  parameters: { readonly members: UniformMembers },
   includes: Definitions = {},
 ): (definitions: Definitions) => KernelSource {
   const known = new Map<string, KernelSource>();
-  const all = { ...INCLUDES, ...(parameters && { parameters: declaration(parameters.members) }), ...includes };
+  const all = { ...INCLUDES, parameters: declaration(parameters.members), ...includes };
   return (definitions) => {
     const key = [name, ...Object.values(definitions)].join("/");
     let source = known.get(key);

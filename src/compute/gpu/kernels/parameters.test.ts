@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { StructInfo, WgslReflect } from "wgsl_reflect";
 import { declaration, type Pair, uniformStruct, type UniformMembers, type UniformStruct } from "./parameters.ts";
@@ -18,16 +17,6 @@ function isPacker(value: unknown): value is Packer {
   return typeof value === "function" && "members" in value;
 }
 
-/** The structs that `.wgsl` files declare themselves, without comments and padding, by the names of their packers. */
-const written = [...new Bun.Glob("*.wgsl").scanSync(import.meta.dir)].toSorted().flatMap((path) => {
-  const text = readFileSync(join(import.meta.dir, path), "utf8");
-  const packer = `${path.replace(/\.wgsl$/, "").replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())}Parameters`;
-  const declared = [...text.matchAll(/^struct Parameters \{[^}]*\}/gm)].map(([struct]) => struct);
-  return declared.map(
-    (struct) => [packer, struct.replace(/ *\/\/.*/g, "").replace(/\n( *pad\d*: u32,)?(?=\n)/g, "")] as const,
-  );
-});
-
 /** A struct as a shader compiler lays it out. */
 function reflected(text: string): StructInfo {
   const [struct] = new WgslReflect(text).structs;
@@ -45,10 +34,6 @@ function distinct(members: UniformMembers): Record<string, number | boolean | Pa
     }),
   );
 }
-
-test.each(written)("%s are those of the struct that the shader declares", (name, struct) => {
-  expect(struct).toBe(declaration(packers.get(name)?.members ?? {}));
-});
 
 test("members are declared by name and type", () => {
   const text = declaration({ rowsOf: "u32", x: "place", key: "vec2u", isLast: "flag", scale: "f32" });

@@ -2,33 +2,7 @@
 // (NORMS) and turn by half rotation, q where it lies, k into rows of a cache, to which v is copied. A workgroup takes one head
 // of one row, in numbers, since halves of a head may end within a vector. A cache of F16 (HALVES) has two of them a word.
 
-struct Parameters {
-  head: u32, // elements in a head
-  half: u32, // elements in half of its rotated part
-  q_heads: u32,
-  kv_heads: u32,
-  // vectors of 4 before the first element, and from row to row
-  angle_at: u32, // of cos and sin, alike
-  angle_pitch: u32,
-  q_at: u32,
-  q_pitch: u32,
-  k_at: u32,
-  k_pitch: u32,
-  v_at: u32,
-  v_pitch: u32,
-  k_to_at: u32,
-  k_to_pitch: u32,
-  v_to_at: u32,
-  v_to_pitch: u32,
-  q_weight_at: u32,
-  k_weight_at: u32,
-  offset: f32,
-  epsilon: f32,
-  by_index: u32, // rows go to those that `rows` names, else to those of their own number
-  rows_at: u32,
-  pad0: u32,
-  pad1: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;

@@ -4,32 +4,14 @@ import headsText from "./rope-heads.wgsl" with { type: "text" };
 import ropeText from "./rope.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("rope", ropeText);
-
-/** Rotary position embedding of q and k, and a copy of v. */
-export const ROPE_KERNEL = family({ GRADIENT: 0 });
-
-/** Their gradients, by the same parameters. */
-export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
-
-const heads = kernelFamily("rope-heads", headsText);
-
-/**
- * Heads of q where they lie, of k and v into a cache.
- * @param norms are heads of q and k normalized first?
- * @param halves is the cache F16?
- */
-export function ropeHeadsKernel(norms: boolean, halves: boolean): KernelSource {
-  return heads({ NORMS: Number(norms), HALVES: Number(halves), THREADS: 32 });
-}
-
-/** Parameters: see rope-heads.wgsl. */
+/** Parameters of rope-heads.wgsl. */
 export const ropeHeadsParameters = uniformStruct({
-  head: "u32",
-  half: "u32",
+  head: "u32", // elements in a head
+  half: "u32", // elements in half of its rotated part
   qHeads: "u32",
   kvHeads: "u32",
-  angle: "place",
+  // vectors of 4 before the first element, and from row to row
+  angle: "place", // of cos and sin, alike
   q: "place",
   k: "place",
   v: "place",
@@ -39,18 +21,19 @@ export const ropeHeadsParameters = uniformStruct({
   kWeightAt: "u32",
   offset: "f32",
   epsilon: "f32",
-  byIndex: "flag",
+  byIndex: "flag", // rows go to those that `rows` names, else to those of their own number
   rowsAt: "u32",
 });
 
-/** Parameters: see rope.wgsl. */
+/** Parameters of rope.wgsl. */
 export const ropeParameters = uniformStruct({
-  head: "u32",
-  half: "u32",
-  qWidth: "u32",
+  head: "u32", // vectors of 4 in a head
+  half: "u32", // elements in half of its rotated part
+  qWidth: "u32", // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
   kWidth: "u32",
   vWidth: "u32",
-  angle: "place",
+  angle: "place", // of cos and sin, alike
+  // vectors before the first element, and from row to row
   q: "place",
   k: "place",
   v: "place",
@@ -58,3 +41,22 @@ export const ropeParameters = uniformStruct({
   kTo: "place",
   vTo: "place",
 });
+
+const family = kernelFamily("rope", ropeText, ropeParameters);
+
+/** Rotary position embedding of q and k, and a copy of v. */
+export const ROPE_KERNEL = family({ GRADIENT: 0 });
+
+/** Their gradients, by the same parameters. */
+export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
+
+const heads = kernelFamily("rope-heads", headsText, ropeHeadsParameters);
+
+/**
+ * Heads of q where they lie, of k and v into a cache.
+ * @param norms are heads of q and k normalized first?
+ * @param halves is the cache F16?
+ */
+export function ropeHeadsKernel(norms: boolean, halves: boolean): KernelSource {
+  return heads({ NORMS: Number(norms), HALVES: Number(halves), THREADS: 32 });
+}

@@ -1,29 +1,7 @@
 // Rotates the heads of q and k by their positions' angles and copies v (half rotation: element i turns with i + dims/2), into
 // three outputs, which may be rows of a cache; or, with GRADIENT, turns their gradients back and copies v's, into regions of one
 // buffer, as q, k and v of a joined projection are. One thread handles one vector of 4 of one row.
-struct Parameters {
-  head: u32, // vectors of 4 in a head
-  half: u32, // elements in half of its rotated part
-  q_width: u32, // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
-  k_width: u32,
-  v_width: u32,
-  angle_at: u32, // of cos and sin, alike
-  angle_pitch: u32,
-  // vectors before the first element, and from row to row
-  q_at: u32,
-  q_pitch: u32,
-  k_at: u32,
-  k_pitch: u32,
-  v_at: u32,
-  v_pitch: u32,
-  q_to_at: u32,
-  q_to_pitch: u32,
-  k_to_at: u32,
-  k_to_pitch: u32,
-  v_to_at: u32,
-  v_to_pitch: u32,
-  pad: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;

@@ -2,16 +2,16 @@ import { kernelFamily } from "./family.ts";
 import rowsText from "./rows.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("rows", rowsText);
+/** Parameters of rows.wgsl. */
+export const rowsParameters = uniformStruct({
+  width: "u32", // vectors of 4 in a row
+  scatter: "flag", // 0: gather
+  indexAt: "u32",
+  x: "place", // vectors before the first element, and from row to row
+  y: "place",
+});
+
+const family = kernelFamily("rows", rowsText, rowsParameters);
 
 /** Gathers or scatters rows by index. */
 export const ROWS_KERNEL = family({});
-
-/** Parameters: see rows.wgsl. */
-export const rowsParameters = uniformStruct({
-  width: "u32",
-  scatter: "flag",
-  indexAt: "u32",
-  x: "place",
-  y: "place",
-});

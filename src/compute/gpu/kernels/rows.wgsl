@@ -1,14 +1,5 @@
 // Rows by index, whatever the words of 32 bits are: y[i] = x[index[i]] (gather), or y[index[i]] = x[i] (scatter; no two indices may be equal).
-struct Parameters {
-  width: u32, // vectors of 4 in a row
-  scatter: u32, // 0: gather
-  index_at: u32,
-  x_at: u32, // vectors before the first element, and from row to row
-  x_pitch: u32,
-  y_at: u32,
-  y_pitch: u32,
-  pad0: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;

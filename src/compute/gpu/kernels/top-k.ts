@@ -3,19 +3,19 @@ import { kernelFamily } from "./family.ts";
 import topKText from "./top-k.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
-const family = kernelFamily("top-k", topKText);
-
-/** The k largest of chunks of a row. */
-export const TOP_K_KERNEL: KernelSource = family({ THREADS: 128 });
-
-/** Parameters: see top-k.wgsl. */
+/** Parameters of top-k.wgsl. */
 export const topKParameters = uniformStruct({
   k: "u32",
-  count: "u32",
-  chunk: "u32",
-  fromIds: "flag",
-  values: "place",
+  count: "u32", // candidates in a row
+  chunk: "u32", // candidates that one workgroup looks at
+  fromIds: "flag", // 1: the candidates' ids are in `ids`; 0: they are 0, 1, 2, …
+  values: "place", // elements before the first, and from row to row
   ids: "place",
   outValues: "place",
   outIds: "place",
 });
+
+const family = kernelFamily("top-k", topKText, topKParameters);
+
+/** The k largest of chunks of a row. */
+export const TOP_K_KERNEL: KernelSource = family({ THREADS: 128 });

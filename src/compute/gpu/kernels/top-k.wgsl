@@ -1,20 +1,7 @@
 // The k largest of each chunk of a row, largest first; of equal values the lower id first. Further dispatches over the
 // chunks' results give the row's. Each rank is a maximum over what comes after the rank before it, so nothing is marked.
 
-struct Parameters {
-  k: u32,
-  count: u32, // candidates in a row
-  chunk: u32, // candidates that one workgroup looks at
-  from_ids: u32, // 1: the candidates' ids are in `ids`; 0: they are 0, 1, 2, …
-  values_at: u32, // elements before the first, and from row to row
-  values_pitch: u32,
-  ids_at: u32,
-  ids_pitch: u32,
-  out_values_at: u32,
-  out_values_pitch: u32,
-  out_ids_at: u32,
-  out_ids_pitch: u32,
-}
+#include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> values: array<u32>; // bits of f32: a comparison of floats would not find NaN
