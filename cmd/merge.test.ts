@@ -119,6 +119,7 @@ describe("randlora merge", () => {
     for (const [args, says] of [
       [["base"], "error: base: nothing to merge: ADAPTER is missing\n"],
       [["embedded"], "error: embedded: nothing to merge: ADAPTER is missing\n"],
+      [["elsewhere"], "error: cannot read elsewhere: no such file or folder\n"],
       [["run"], "error: run: a run of --method full has no adapter\n"],
       [["adapter", "base"], `error: adapter: an adapter, not a model\n${order}`],
       [["adapter/adapter_config.json", "base"], "adapter_config.json: an adapter, not a model\n"],

@@ -95,7 +95,13 @@ function noAdapter(given: string): RandloraError {
     const cause = `${oneLine(given)}: a run of --method full has no adapter`;
     return new RandloraError("usage", cause, `it trained the model itself: ${oneLine(model)}`);
   }
-  if (given !== EMBEDDED && !existsSync(given)) refuseMistyped(given, [EMBEDDED]);
+  if (given !== EMBEDDED && !existsSync(given)) {
+    refuseMistyped(given, [EMBEDDED]);
+    if (hubBaseName(given) === undefined) {
+      const cause = `cannot read ${oneLine(given)}: no such file or folder`;
+      return new RandloraError("file", cause, "name a model and an adapter, or a run: randlora runs list");
+    }
+  }
   const hint =
     "randlora merge BASE ADAPTER; a run stands for both: randlora merge RUN; without an adapter: randlora convert MODEL --to gguf";
   return new RandloraError("usage", `${oneLine(given)}: nothing to merge: ADAPTER is missing`, hint);
