@@ -80,7 +80,7 @@ describe("--to lora", () => {
       expect.stringMatching(/^q 3 [\d.]+ \S+ (> 99\.9|100\.0) %$/),
       expect.stringMatching(/^all /),
       "",
-      "/low: a LoRA of 1 modules",
+      "/low: a LoRA of 1 module",
       "",
     ]);
   });

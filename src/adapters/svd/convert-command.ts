@@ -2,7 +2,7 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { visible } from "../../files/visible.ts";
 import { localPath } from "../../models/folder/local-path.ts";
-import { formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
+import { formatAmount, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { formatTable } from "../../terminal/table.ts";
@@ -74,5 +74,5 @@ function loraText({ out, modules, all }: WrittenLora, { columns, style }: Contex
   const rows = modules.map((one) => row(visible(one.module), formatNumber(one.rank), one));
   const head = ["ΔW of", "rank", "norm", "error", "energy kept"];
   const table = formatTable([...rows, row("all", "", all)], { head, align: "lrrrr", columns, markHead: style.dim });
-  return `${table}\n${style.bold(out)}: a LoRA of ${modules.length} modules\n`;
+  return `${table}\n${style.bold(out)}: a LoRA of ${formatAmount(modules.length, "module")}\n`;
 }
