@@ -16,7 +16,7 @@ const ENDINGS: Readonly<Record<string, () => void>> = {
   },
   crash: () => process.kill(process.pid, "SIGSEGV"),
   lose() {
-    throw new RandloraError("gpu", "the GPU was lost (unknown): /home/somebody/driver.so", "close other programs");
+    throw new RandloraError("gpu", "the GPU was lost (unknown): /opt/somebody/driver.so", "close other programs");
   },
 };
 
