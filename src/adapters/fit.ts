@@ -11,7 +11,7 @@ import type { PlanOptions } from "./plan.ts";
 
 /** The tensors that a method trains of each module. `C`: its settings, `T`: what it calls them, as "a" or "lambda". */
 export interface TrainedTensors<C, T extends string> {
-  /** What files call them, after the module's path and a dot. The order of the first one's tensors is that of modules. */
+  /** What files call them, after the module's path and a dot. Modules come in the order in which a file lists the first name's tensors. */
   readonly names: Readonly<Record<T, string>>;
   /** Their shapes in a file. */
   shapes(config: C, module: TrainedModule): Readonly<Record<T, readonly number[]>>;
@@ -138,7 +138,7 @@ export function requireShapes<C, T extends string>(
   });
 }
 
-/** What to tell of a `--generator` that an adapter has no use for. `what`: why, after "is a ". */
+/** A note that `--generator` has no effect on an adapter. `what` completes "PATH is a …". */
 export function unusedGenerator(
   { path }: Adapter,
   { generator, amongOthers = false }: PlanOptions,

@@ -5,9 +5,9 @@ import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 export interface Formula<T extends string> {
   /** One element in f64, from tensors row by row: the reference that devices are held to. */
   at(of: Readonly<Record<T, ArrayLike<number>>>, row: number, col: number): number;
-  /** Records some rows of scale · ΔW, assigned or added. */
+  /** Records some rows of scale · ΔW. Where they are assigned, padding becomes zero; where they are added, it stays. */
   form(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, accumulate: boolean): void;
-  /** Records what the same rows of G = ∂loss/∂ΔW add to the gradients of the tensors. */
+  /** Adds to the tensors' gradients what the same rows of G = ∂loss/∂ΔW make of them, times the scale. */
   fold(run: Run, of: Matrices<T>, scale: number, rows: DeltaRows, gradients: Matrices<T>): void;
 }
 

@@ -54,7 +54,7 @@ export interface FormulaMethod<T extends string> {
   formula(module: ModuleShape, rank: number): Formula<T>;
   /** What to say of a rank on these modules. */
   notes?(modules: readonly ModuleShape[], rank: number): readonly string[];
-  /** Multiplications by an element of G when it is folded. */
+  /** Multiplications by an element of G when it is folded, of the least rank; `budget`'s time of a step counts them. */
   readonly terms: number;
 }
 

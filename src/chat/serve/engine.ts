@@ -54,7 +54,7 @@ interface Waiting extends QueuedJob {
  * for another adapter, no more start, and the adapter is changed when the running ones have ended.
  */
 export class Engine implements AsyncDisposable {
-  /** Rejects when the GPU has failed: no request can be answered any more. */
+  /** Rejects when the device has failed: no request can be answered any more. */
   readonly failure: Promise<never>;
   readonly #fail: (error: unknown) => void;
   readonly #model: LanguageModel;
@@ -68,7 +68,7 @@ export class Engine implements AsyncDisposable {
   #isWorking = false;
   #working: Promise<void> = Promise.resolve();
   #closed: ApiError | undefined;
-  /** What a request takes, smoothed; for `Retry-After`. */
+  /** Seconds from one finished request to the next with all slots busy, smoothed; for `Retry-After`. */
   #seconds = 1;
 
   constructor(model: LanguageModel, options: EngineOptions) {
@@ -111,7 +111,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Finds out whether `submit` would take a job from `network`.
+   * Throws what `submit` would for a job from `network`.
    * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
    */
   checkRoom(network: string): void {
@@ -258,7 +258,7 @@ export class Engine implements AsyncDisposable {
       this.#model.gpu.check();
     } catch (error) {
       if (!(error instanceof RandloraError)) throw error;
-      this.#closed = new ApiError(503, "the GPU has failed: the server must be started again", { cause: error });
+      this.#closed = new ApiError(503, "the device has failed: the server must be started again", { cause: error });
       this.#turnAway(this.#closed);
       this.#fail(error);
     }
