@@ -213,3 +213,28 @@ test.each(STAGING_NAMES)("shapes that do not fit are named, %s", (name) => {
     "keys up to 111",
   );
 });
+
+test.each(STAGING_NAMES)(
+  "tiles of keys that workgroups of their own take are joined to the bits of one workgroup, %s",
+  async (name) => {
+    const [gpu, staging] = stagings.get(name);
+    const [rows, seen] = [700, 480];
+    const operands = [random(2, 6 * HEAD_SIZE, "F32", 3), random(rows, 2 * HEAD_SIZE), random(rows, 2 * HEAD_SIZE)];
+    const [q, keys, more] = operands.map((operand) => place(gpu, operand)) as [Tensor, Tensor, Tensor];
+    const results: Float32Array[] = [];
+    // Of a cache of 512 positions a GPU's workgroup takes all tiles; of a larger one each is a workgroup's.
+    for (const positions of [512, rows]) {
+      using run = new Run(gpu, staging);
+      const inputs = { q, keys: sliceRows(keys, 0, positions), values: sliceRows(more, 0, positions) };
+      const attributes = { ...ATTRIBUTES, firstPosition: seen, lse: true };
+      const { y, lse } = run.apply(attention, { ...inputs, first: undefined, last: undefined }, attributes);
+      const kept = [y, lse].flatMap((tensor) => (tensor === undefined ? [] : [run.keep(tensor)]));
+      await run.submit();
+      for (const tensor of kept) results.push(await values(gpu, tensor));
+    }
+    const [one, sums, joined, joinedSums] = results;
+    expect([joined, joinedSums]).toEqual([one, sums]);
+    for (const { buffer } of [q, keys, more]) gpu.memory.release(buffer);
+  },
+  COMPILE_TIMEOUT,
+);
