@@ -16,13 +16,13 @@ const small = { model: "135m", rank: 16, bytes: 0.25 } as const;
 const large = { model: "1.5b", rank: 32, bytes: 0.12, kept: "redrawn" } as const;
 
 export const MERGE_CASES: readonly MergeCase[] = [
-  { ...small, bases: "dense", kept: "saved", seconds: 0.3 },
-  { ...small, bases: "dense", kept: "redrawn", seconds: 0.3 },
+  { ...small, bases: "dense", kept: "saved", seconds: 0.22 },
+  { ...small, bases: "dense", kept: "redrawn", seconds: 0.22 },
   { ...small, bases: "sparse", kept: "redrawn", seconds: 0.22 },
   { ...small, bases: "very_sparse", kept: "redrawn", seconds: 0.18 },
-  { ...large, bases: "dense", seconds: 1 },
-  { ...large, bases: "sparse", seconds: 0.6 },
-  { ...large, bases: "very_sparse", seconds: 0.35 },
+  { ...large, bases: "dense", seconds: 0.6 },
+  { ...large, bases: "sparse", seconds: 0.35 },
+  { ...large, bases: "very_sparse", seconds: 0.15 },
 ];
 
 /** PEFT of today's torch draws dense bases in this way; ternary ones tell it by themselves. */
