@@ -1,3 +1,4 @@
+import { basename, isAbsolute } from "node:path";
 import { RandloraError } from "../src/files/errors.ts";
 import { oneLine } from "../src/files/failure.ts";
 import { defineCommand, defineGroup, flag, optional, required } from "../src/terminal/options/command.ts";
@@ -20,7 +21,8 @@ const list = defineCommand({
       if (runs.length === 0) return `no runs in ${oneLine(folder)}\n`;
       const rows = runs.map((run) => [
         run.path,
-        run.model,
+        // The name is enough to know it by, and leaves the run's whole.
+        isAbsolute(run.model) ? basename(run.model) : run.model,
         run.method,
         stepsOf(run),
         run.bestValidLoss?.toFixed(4) ?? "",

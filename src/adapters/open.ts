@@ -18,7 +18,7 @@ const REFUSED: readonly (readonly [ending: RegExp, cause: string, hint: string])
     "pickled weights are not read",
     "load them with PEFT and save them with save_pretrained(..., safe_serialization=True)",
   ],
-  [/\.gguf$/i, "GGUF is not supported as input", "use the adapter's PEFT folder"],
+  [/\.gguf$/i, "an adapter in GGUF cannot be read", "use the adapter's PEFT folder"],
 ];
 
 /**

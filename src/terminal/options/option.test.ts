@@ -30,7 +30,16 @@ test("whole numbers come back exactly, and nothing beyond 2^53 passes silently",
 });
 
 test("sizes and counts understand their units", () => {
-  const sizes = { "5GB": 5e9, "5gb": 5e9, "1.5 MB": 1.5e6, "2GiB": 2 ** 31, "512": 512, "7B": 7 };
+  const sizes = {
+    "5GB": 5e9,
+    "5gb": 5e9,
+    "1.5 MB": 1.5e6,
+    "2GiB": 2 ** 31,
+    "512": 512,
+    "7B": 7,
+    "8G": 8e9,
+    "512m": 512e6,
+  };
   for (const [written, value] of Object.entries(sizes)) expect(bytes({ help }).read([written])).toBe(value);
   const counts = { "10M": 1e7, "500K": 5e5, "1.2b": 1.2e9, "7": 7 };
   for (const [written, value] of Object.entries(counts)) expect(count({ help }).read([written])).toBe(value);

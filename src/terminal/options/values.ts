@@ -30,9 +30,13 @@ export const COUNT_UNITS = new Map([
 export const BYTE_UNITS = new Map([
   ["", 1],
   ["B", 1],
+  ["K", 1e3],
   ["KB", 1e3],
+  ["M", 1e6],
   ["MB", 1e6],
+  ["G", 1e9],
   ["GB", 1e9],
+  ["T", 1e12],
   ["TB", 1e12],
   ["KIB", 2 ** 10],
   ["MIB", 2 ** 20],
