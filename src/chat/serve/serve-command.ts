@@ -12,7 +12,7 @@ import { fittingContext } from "../generation/fitting-context.ts";
 import { Engine } from "./engine.ts";
 import { ModelList } from "./models.ts";
 import { type NamedAdapter, nameOf, readNamedAdapters } from "./names.ts";
-import { ApiServer } from "./server.ts";
+import { ApiServer, requireFreeAddress } from "./server.ts";
 
 /** What `randlora serve` is told. */
 export interface ServeFlags {
@@ -54,6 +54,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
+  await requireFreeAddress(options);
   await using model = await loadModel(location, options, context);
   for (const line of model.notes) context.log.warn(line);
   const names = [...ofRun, ...asked.map(({ name }) => name)];

@@ -17,6 +17,34 @@ export interface ServerOptions extends GuardOptions, ApiParts {
   readonly onRequest?: (line: string) => void;
 }
 
+type Fetch = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>;
+
+/** Begins to listen. @throws RandloraError `file` where it cannot */
+function listening({ host, port }: Pick<ServerOptions, "host" | "port">, fetch: Fetch): Bun.Server<undefined> {
+  try {
+    return Bun.serve({
+      hostname: host,
+      port,
+      development: false,
+      // Outside of development Bun would share a port that another server has.
+      reusePort: false,
+      idleTimeout: IDLE_SECONDS,
+      // Bun's own refusal has no body: ours comes first (body.ts).
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      fetch,
+    });
+  } catch (cause) {
+    const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host, port)}`;
+    const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
+    throw new RandloraError("file", message, hint, { cause });
+  }
+}
+
+/** Finds out whether a server could listen, before a model is loaded for minutes. @throws RandloraError `file` */
+export async function requireFreeAddress(address: Pick<ServerOptions, "host" | "port">): Promise<void> {
+  await listening(address, () => new Response(undefined, { status: 503 })).stop(true);
+}
+
 /** The HTTP server: OpenAI's API, `/health`, and a chat page at `/`. */
 export class ApiServer implements AsyncDisposable {
   readonly #server: Bun.Server<undefined>;
@@ -29,24 +57,7 @@ export class ApiServer implements AsyncDisposable {
     this.#options = options;
     this.#guard = new Guard(options);
     this.#api = new Api(options);
-    const { host, port } = options;
-    try {
-      this.#server = Bun.serve({
-        hostname: host,
-        port,
-        development: false,
-        // Outside of development Bun would share a port that another server has.
-        reusePort: false,
-        idleTimeout: IDLE_SECONDS,
-        // Bun's own refusal has no body: ours comes first (body.ts).
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        fetch: (request, server) => this.#fetch(request, server),
-      });
-    } catch (cause) {
-      const message = `cannot listen on ${host}, port ${port}: ${refusalOf(cause, host, port)}`;
-      const hint = "choose another --port (0 takes any that is free), and a --host that is an address of this machine";
-      throw new RandloraError("file", message, hint, { cause });
-    }
+    this.#server = listening(options, (request, server) => this.#fetch(request, server));
   }
 
   /** Where it listens: `http://127.0.0.1:8080`. */
