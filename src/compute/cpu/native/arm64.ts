@@ -81,8 +81,7 @@ export class Arm64 extends Code {
   ldrw = (t: number, from: Arm64Memory): void => this.#memory(0xb9400000, 4, t, from);
   ldrx = (t: number, from: Arm64Memory): void => this.#memory(0xf9400000, 8, t, from);
   strx = (t: number, to: Arm64Memory): void => this.#memory(0xf9000000, 8, t, to);
-  /** Soon to be read, into the first cache. */
-  /** Into the second cache. */
+  /** Soon to be read, into the second cache. */
   prfm = (from: Arm64Memory): void => this.#memory(0xf9800000, 8, 2, from);
 
   // general registers

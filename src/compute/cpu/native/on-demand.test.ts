@@ -65,3 +65,27 @@ test.each(CODES)("what a thread left unfinished when it was ended is written by 
   expect(native.addressOf(left)).not.toBe(native.addressOf(other));
   expect(shared.places[left]).toBeGreaterThan(0);
 });
+
+test.each(CODES)(
+  "who has taken over is waited for as well, so that not all write the same at once: %s",
+  async (code) => {
+    const shared = shareCode(sharedCode(code));
+    const start = new Int32Array(new SharedArrayBuffer(4));
+    const program = URL.createObjectURL(new Blob([PROGRAM], { type: "text/javascript" }));
+    const takenOver = 0;
+    shared.places[takenOver] = -2;
+    const worker = new Worker(program);
+    const { promise, resolve } = Promise.withResolvers<number[]>();
+    worker.addEventListener("message", ({ data }: MessageEvent<number[]>) => resolve(data));
+    worker.postMessage({ shared, start });
+    while (Atomics.load(start, 0) === 0) await Bun.sleep(1);
+    Atomics.add(start, 0, 1);
+    await Bun.sleep(100);
+    const written = shared.bytes / 2;
+    Atomics.store(shared.places, takenOver, written);
+    Atomics.notify(shared.places, takenOver);
+    const found = await promise;
+    worker.terminate();
+    expect(found[takenOver]).toBe(shared.address + written);
+  },
+);

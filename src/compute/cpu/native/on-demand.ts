@@ -20,7 +20,10 @@ export interface SharedCode extends Processor {
   readonly places: Int32Array<SharedArrayBuffer>;
 }
 
-/** Of a routine that nobody has asked for, and of one that a thread writes just now; byte 0 is left out for them. */
+/**
+ * Of a routine that nobody has asked for, and of one that a thread writes just now; a number below that where another took over from
+ * one that had been ended at it. Byte 0 is left out for them.
+ */
 const [NOT_WRITTEN, IN_WORK] = [0, -1];
 /** A routine is written within milliseconds, on a machine with much else to do within some tens. */
 const PATIENCE = 1000;
@@ -56,8 +59,11 @@ export function nativeCode(shared: SharedCode): NativeCode {
     for (;;) {
       const seen = Atomics.compareExchange(places, routine, NOT_WRITTEN, IN_WORK);
       if (seen > 0) return seen;
-      // A thread may have been ended at work: then another one writes the same.
-      if (seen === IN_WORK && Atomics.wait(places, routine, IN_WORK, PATIENCE) !== "timed-out") continue;
+      if (seen !== NOT_WRITTEN) {
+        if (Atomics.wait(places, routine, seen, PATIENCE) !== "timed-out") continue;
+        // A thread may have been ended at work: then one of those that wait writes the same, and the others wait for that one.
+        if (Atomics.compareExchange(places, routine, seen, seen - 1) !== seen) continue;
+      }
       let at = NOT_WRITTEN;
       try {
         return (at = place(routine));
