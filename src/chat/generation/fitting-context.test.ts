@@ -2,9 +2,11 @@ import { expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
+import type { Slot } from "../../models/decoder/cache/slot.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { generateBatch } from "./batch.ts";
-import { fittingContext } from "./fitting-context.ts";
+import { fittingContext, fittingPositions } from "./fitting-context.ts";
 
 const THREADS = 2;
 /** Bytes that the weights take, and what a model of this size is given beside them. */
@@ -46,6 +48,29 @@ test("under --memory a context that was asked for and does not fit is refused wi
     expect(device.memory.peakBytes).toBeLessThanOrEqual(limit);
   }
   expect(found["F16"]).toBeGreaterThan(1.9 * (found["F32"] ?? 0));
+});
+
+test("under --memory keys and values of several sequences stay as large as they were taken, however they are laid out", async () => {
+  const limit = WEIGHTS + 4 * BESIDE;
+  using device = await CpuDevice.open({ threads: THREADS, memory: limit });
+  using decoder = await Decoder.load(device, STORIES);
+  const rows = 2;
+  const { positions } = await fittingPositions(decoder, rows);
+  using batch = new Batch(decoder, { rows, positions });
+  const { bytes } = batch.pool;
+  const slots = Array.from({ length: rows }, () => batch.pool.acquire(positions / 4));
+  const prefill = async (slot: Slot | undefined, count: number) => {
+    if (slot === undefined) throw new Error("no room");
+    const prompt = Array.from({ length: count }, () => 5);
+    await batch.prefill(slot, prompt, 300);
+  };
+  for (const slot of slots) await prefill(slot, 250);
+  // The first grows to where the second begins.
+  const { version } = batch.pool;
+  await prefill(slots[0], 20);
+  expect(batch.pool.version).toBeGreaterThan(version);
+  expect(batch.pool.bytes).toBe(bytes);
+  expect(device.memory.peakBytes).toBeLessThanOrEqual(limit);
 });
 
 test("the model's own context is cut to what fits, and that is told", async () => {

@@ -34,9 +34,7 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   const wanted = rows * inBlocks(context);
   const { positions, taken } = await fittingPositions(decoder, rows);
   if (positions >= inBlocks(context)) return { context, positions: Math.min(wanted, positions), note: undefined };
-  const [needed, beside, most] = [kvBytes(decoder.config, inBlocks(context), decoder.kvDtype), taken, limit].map(
-    megabytes,
-  );
+  const [needed, beside, most] = [cacheBytes(decoder, inBlocks(context), rows), taken, limit].map(megabytes);
   const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights, activations and room for adapters, and --memory allows ${most}`;
   const halves = decoder.kvDtype === "F32" ? "--kv-type f16 takes half, " : "";
   const hint = positions > 0 ? `--context ${positions} fits` : "--quantize q4 leaves more";
@@ -59,8 +57,14 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
   const { limit, liveBytes } = decoder.gpu.memory;
   if (limit === Infinity) return { positions: Infinity, taken: 0 };
   const taken = liveBytes + limit * KEPT + (await passBytes(decoder, rows));
-  const blocks = Math.floor((limit - taken) / kvBytes(decoder.config, inBlocks(1), decoder.kvDtype));
+  const blocks = Math.floor((limit - taken) / cacheBytes(decoder, inBlocks(1), rows));
   return { positions: Math.max(0, blocks) * inBlocks(1), taken };
+}
+
+/** Bytes of keys and values, and of a layer of them that exists twice while those of several sequences are laid out anew. */
+function cacheBytes({ config, kvDtype }: Decoder, positions: number, rows: number): number {
+  const bytes = kvBytes(config, positions, kvDtype);
+  return rows === 1 ? bytes : bytes * (1 + 1 / config.layers.length);
 }
 
 /** Bytes of the largest pass, without keys and values. */

@@ -31,6 +31,8 @@ export class SlotPool implements Disposable {
   readonly #dtype: KvDtype;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
+  /** Under `--memory` all rows are there from the beginning, and stay. */
+  readonly #isWhole: boolean;
   #layers: LayerCache[];
   #rows = 0;
   #version = 0;
@@ -43,8 +45,8 @@ export class SlotPool implements Disposable {
     this.#run = new Run(device);
     const bound = mostRows(device.limits, this.#width, dtype);
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
-    // Under `--memory` all of it is taken now, so that nothing exists twice while it grows.
-    this.#rows = device.memory.limit === Infinity ? 0 : this.most;
+    this.#isWhole = device.memory.limit !== Infinity;
+    this.#rows = this.#isWhole ? this.most : 0;
     this.#layers = config.layers.map(() => this.#allocate(this.#rows));
   }
 
@@ -99,7 +101,7 @@ export class SlotPool implements Disposable {
     const wanted = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
     if (slot.capacity === 0) {
       const needed = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, wanted);
-      const isSpare = this.#device.memory.limit === Infinity && this.#rows > MOST_SPARE * needed;
+      const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * needed;
       const start = isSpare ? undefined : this.#gap(wanted);
       if (start !== undefined) Object.assign(slot, { start, capacity: wanted });
       else await this.#layOut(slot, wanted);
@@ -182,7 +184,8 @@ export class SlotPool implements Disposable {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
     const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
     // Where there are others already, more will come.
-    const rows = this.#rows === 0 ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
+    const more = this.#rows === 0 ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
+    const rows = this.#isWhole ? this.#rows : more;
     const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
     const after = new Map<Slot, number>();
     let next = 0;
