@@ -123,6 +123,6 @@ test("--memory bounds a chat's context, weights and a run's batch; --kv-type f16
     randlora([...train, "--batch-size", "8", "--memory", "2MB", "--out", "bounded"]),
   ]);
   expect([weights.status, weights.stderr]).toEqual([1, expect.stringContaining("error: the weights take")]);
-  expect(weights.stderr).toContain("and --memory allows 0.50 MB");
+  expect(weights.stderr).toContain("and --memory allows 0.5 MB");
   expect([run.status, run.stderr]).toEqual([1, expect.stringMatching(/memory are needed, and --memory allows 2 MB/)]);
 });

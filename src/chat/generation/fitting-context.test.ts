@@ -35,7 +35,9 @@ test("under --memory a context that was asked for and does not fit is refused wi
     const refused: unknown = await fittingContext(decoder, { asked: 1e6, rows: 2 }).catch((error: unknown) => error);
     if (!(refused instanceof RandloraError)) throw new Error("not refused");
     expect(refused.code).toBe("memory");
-    expect(refused.message).toMatch(/^keys and values of 1000000 tokens take \d+ MB beside \d+ MB .*--memory allows/);
+    expect(refused.message).toMatch(
+      /^keys and values of 1000000 tokens take [\d.]+ MB beside [\d.]+ MB .*--memory allows/,
+    );
     expect(refused.hint.includes("--kv-type f16 takes half")).toBe(kvDtype === "F32");
     const asked = Number(/--context (\d+) fits/.exec(refused.hint)?.[1]);
     const { positions, context, note } = await fittingContext(decoder, { asked, rows: 2 });

@@ -29,7 +29,8 @@ export function overLimit(
   );
 }
 
-/** Bytes in messages, in powers of 1000 as `--memory` has them. */
+/** Bytes in messages, in powers of 1000 as `--memory` has them: what differs by less than a megabyte is not to look the same. */
 export function megabytes(bytes: number): string {
-  return bytes < 1e6 ? `${(bytes / 1e6).toPrecision(2)} MB` : `${Math.round(bytes / 1e6)} MB`;
+  const amount = bytes / 1e6;
+  return `${amount < 100 ? Number(amount.toPrecision(3)) : Math.round(amount)} MB`;
 }

@@ -140,7 +140,7 @@ test("under --memory buffers are kept up to the limit, idle ones make room, and 
   expect(() => memory.allocate("more", 60 << 20)).toThrow(
     expect.objectContaining({
       code: "memory",
-      message: "more: 63 MB are needed beside 157 MB in use, and --memory allows 210 MB",
+      message: "more: 62.9 MB are needed beside 157 MB in use, and --memory allows 210 MB",
     }),
   );
   first.forEach((one) => memory.release(one));

@@ -27,7 +27,7 @@ test("--memory: activations are recomputed where that suffices, to the same byte
   const limit = Math.floor(0.8 * spared.bytes);
   const refused: unknown = await into("refused", limit).catch((error: unknown) => error);
   if (!(refused instanceof RandloraError)) throw new Error("not refused");
-  expect(refused.message).toMatch(/^about \d+ MB of memory are needed, and --memory allows \d+ MB$/);
+  expect(refused.message).toMatch(/^about [\d.]+ MB of memory are needed, and --memory allows [\d.]+ MB$/);
   const batchSize = Number(/\(--batch-size (\d+) takes about/.exec(refused.hint)?.[1]);
   expect(refused.hint).toEndWith("or raise --memory");
   await into("smaller", limit, { ...settings, batchSize });
