@@ -5,6 +5,7 @@ import { RandloraError } from "../errors.ts";
 import { refusalOf, TemporaryFolder } from "../testing/folder.ts";
 import type { GgufMetadata, GgufTensor, GgufValue } from "./format.ts";
 import { parseGgufHeader, ShortHeader } from "./header.ts";
+import { GgufFields } from "./metadata.ts";
 import { GgufFile } from "./reader.ts";
 import { encodeGgufHeader, GgufWriter } from "./writer.ts";
 
@@ -142,8 +143,19 @@ test.each<[string, (bytes: Uint8Array, view: DataView) => void, RegExp]>([
 
 test("an array that the file cannot hold takes no memory", () => {
   const bytes = encodeGgufHeader(new Map([["k", { kind: "array", of: "f64", value: [1] }]]), []);
-  new DataView(bytes.buffer).setBigUint64(24 + 9 + 8, 2n ** 50n, true);
+  new DataView(bytes.buffer).setBigUint64(24 + 9 + 8, 2n ** 22n, true);
   expect(() => parseGgufHeader(bytes, "x.gguf", bytes.length)).toThrow(ShortHeader);
+});
+
+test("lists of more values than any model has are refused before they are read", () => {
+  const bytes = encodeGgufHeader(new Map([["k", { kind: "array", of: "u8", value: [1] }]]), []);
+  new DataView(bytes.buffer).setBigUint64(24 + 9 + 8, 2n ** 50n, true);
+  expect(() => parseGgufHeader(bytes, "x.gguf", bytes.length)).toThrow('"k": the metadata\'s lists hold more than');
+});
+
+test.each([NaN, Infinity, -Infinity])("%p is no number of the metadata", (value) => {
+  const fields = new GgufFields(new Map([["k", { kind: "f32", value }]]), "x.gguf");
+  expect(() => fields.number("k")).toThrow('x.gguf: metadata entry "k" is not a number');
 });
 
 test("tensors that overlap, lie outside or have a type of another program are refused", () => {

@@ -31,6 +31,8 @@ export class ShortHeader extends Error {}
 /** Far above every model: what a damaged file says would fill the memory. */
 const MOST_TENSORS = 1 << 17;
 const MOST_PAIRS = 1 << 14;
+/** Of all lists of the metadata together: ten times what the largest vocabularies have with their merges and scores. */
+const MOST_VALUES = 1 << 23;
 const MOST_DIMENSIONS = 4;
 const MOST_NAME_BYTES = 1 << 10;
 const LARGEST_ALIGNMENT = 1 << 20;
@@ -128,6 +130,7 @@ function checkRanges(tensors: readonly GgufTensorInfo[], size: number, reader: R
 /** Reads a header front to back. */
 class Reader {
   position = 0;
+  #values = 0;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #file: string;
@@ -180,6 +183,10 @@ class Reader {
     const of = this.#kind(key);
     if (of === "array") throw this.refusal(`${quote(key)} is an array of arrays`);
     const length = this.u64();
+    this.#values += length;
+    if (this.#values > MOST_VALUES) {
+      throw this.refusal(`${quote(key)}: the metadata's lists hold more than ${MOST_VALUES} values`);
+    }
     // So many values take so many bytes at least: no memory is spent on what the file does not hold.
     this.#require(length * (of === "string" ? 8 : GGUF_VALUE_BYTES[of]));
     if (of === "string") return { kind, of, value: Array.from({ length }, () => this.string()) };

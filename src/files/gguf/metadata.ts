@@ -22,8 +22,11 @@ export class GgufFields {
     return this.#read(key, "a text", (value) => (value.kind === "string" ? value.value : undefined));
   }
 
+  /** A finite one: JSON has no other, and a default would stand in for it. */
   number(key: string): number | undefined {
-    return this.#read(key, "a number", ({ value }) => (typeof value === "number" ? value : undefined));
+    return this.#read(key, "a number", ({ value }) =>
+      typeof value === "number" && Number.isFinite(value) ? value : undefined,
+    );
   }
 
   boolean(key: string): boolean | undefined {

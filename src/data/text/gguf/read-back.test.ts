@@ -94,8 +94,12 @@ test("merges are those that scores stand for, the longer left part first where t
   ]);
 });
 
+const texts = (value: string[]): GgufValue => ({ kind: "array", of: "string", value });
+
 test.each<[string, string, GgufValue, RegExp]>([
   ["a token that is no text", "tokenizer.ggml.tokens", { kind: "u32", value: 1 }, /tokens" is not a list of texts/],
+  ["a vocabulary without an end", "tokenizer.ggml.tokens", texts(Array(2 ** 20 + 1).fill("")), /1048577 tokens is too/],
+  ["a token without an end", "tokenizer.ggml.tokens", texts(["a".repeat(2 ** 23 + 1)]), /of 1 tokens is too large/],
   ["kinds that are none", "tokenizer.ggml.token_type", { kind: "bool", value: true }, /token_type" is not a list/],
   ["another kind of tokenizer", "tokenizer.ggml.model", { kind: "string", value: "t5" }, /a tokenizer of kind "t5"/],
   ["another pre-tokenizer", "tokenizer.ggml.pre", { kind: "string", value: "x\ny" }, /pre-tokenizer "x\\ny" is not/],

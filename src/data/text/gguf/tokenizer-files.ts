@@ -12,16 +12,24 @@ export interface TokenizerFiles {
   readonly "tokenizer_config.json": object;
 }
 
+/** Four times the largest vocabularies, which have 2^18 tokens: what a damaged file says would take minutes. */
+const MOST_TOKENS = 1 << 20;
+const MOST_CHARACTERS = 1 << 23;
+
 /**
  * The tokenizer and the chat template of a GGUF file as a model folder has them: `tokenizerMetadata` the other way round.
  * @param path is only named in errors
- * @throws RandloraError `model` for a kind of tokenizer that is not supported, `format` for metadata that is missing or of
+ * @throws RandloraError `model` for a kind of tokenizer that is not supported, or one that is too large, `format` for metadata that is missing or of
  *   another type
  */
 export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerFiles {
   const fields = new GgufFields(metadata, path);
   const model = fields.need(fields.string(KEYS.model), KEYS.model);
   const tokens = [...fields.need(fields.strings(KEYS.tokens), KEYS.tokens)];
+  if (tokens.length > MOST_TOKENS || tokens.reduce((sum, { length }) => sum + length, 0) > MOST_CHARACTERS) {
+    const most = `${MOST_TOKENS} tokens of ${MOST_CHARACTERS} characters in all are read`;
+    return fields.refuse(`a vocabulary of ${tokens.length} tokens is too large`, most);
+  }
   const kinds = Array.from(fields.numbers(KEYS.kinds) ?? [], Number);
   const vocabulary = { tokens, kinds: tokens.map((_, id) => kinds[id] ?? TOKEN_KINDS.normal) };
   if (model === MODELS.byteLevel) {

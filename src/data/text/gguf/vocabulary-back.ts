@@ -38,32 +38,29 @@ export function readVocabulary({ tokens, kinds }: Vocabulary, blank: string): Re
  * convert_slow_tokenizer.py, generate_merges).
  */
 export function mergesOfScores({ tokens, kinds, scores }: Required<Vocabulary>): [string, string][] {
-  const scoreOf = new Map<string, number>();
   const idOf = new Map<string, number>();
   for (const [id, text] of tokens.entries()) {
-    if (kinds[id] !== TOKEN_KINDS.normal || text === "" || idOf.has(text)) continue;
-    idOf.set(text, id);
-    scoreOf.set(text, scores[id] ?? 0);
+    if (kinds[id] === TOKEN_KINDS.normal && text !== "" && !idOf.has(text)) idOf.set(text, id);
   }
-  const merges: { readonly pair: [string, string]; readonly score: number; readonly ids: [number, number] }[] = [];
-  for (const [text, score] of scoreOf) {
+  const merges: { readonly score: number; readonly left: number; readonly right: number }[] = [];
+  for (const [text, id] of idOf) {
     if (text.length > LONGEST_MERGED) continue;
     for (let cut = 1; cut < text.length; cut++) {
-      const [left, right] = [text.slice(0, cut), text.slice(cut)];
-      const ids = [idOf.get(left), idOf.get(right)] as const;
-      if (ids[0] !== undefined && ids[1] !== undefined) {
-        merges.push({ pair: [left, right], score, ids: [ids[0], ids[1]] });
-      }
+      const left = idOf.get(text.slice(0, cut));
+      const right = left === undefined ? undefined : idOf.get(text.slice(cut));
+      if (left !== undefined && right !== undefined) merges.push({ score: scores[id] ?? 0, left, right });
     }
   }
-  const sizes = ({ pair: [left, right] }: (typeof merges)[number]) => [
-    Array.from(left).length,
-    Array.from(right).length,
-  ];
-  merges.sort((a, b) => {
-    if (a.score !== b.score) return b.score - a.score;
-    const [[left = 0, right = 0], [otherLeft = 0, otherRight = 0]] = [sizes(a), sizes(b)];
-    return otherLeft - left || otherRight - right || a.ids[0] - b.ids[0] || a.ids[1] - b.ids[1];
-  });
-  return merges.map(({ pair }) => pair);
+  const textOf = (id: number) => tokens[id] ?? "";
+  const sizes = tokens.map((text) => (text.length > LONGEST_MERGED ? 0 : Array.from(text).length));
+  const size = (id: number) => sizes[id] ?? 0;
+  merges.sort(
+    (a, b) =>
+      b.score - a.score ||
+      size(b.left) - size(a.left) ||
+      size(b.right) - size(a.right) ||
+      a.left - b.left ||
+      a.right - b.right,
+  );
+  return merges.map(({ left, right }) => [textOf(left), textOf(right)]);
 }
