@@ -1,8 +1,9 @@
 import { CHAT_OPTIONS } from "../chat/options.ts";
 import type { ReplyReport } from "../chat/reply-json.ts";
 import type { ChatMessage } from "../data/text/chat-template.ts";
+import { RandloraError } from "../files/errors.ts";
 import { quietContext, type Surroundings } from "./context.ts";
-import { type Given, settledOptions } from "./options.ts";
+import { type Given, needText, settledOptions } from "./options.ts";
 
 const { prompt: _, ...OPTIONS } = CHAT_OPTIONS;
 
@@ -25,12 +26,18 @@ export interface Chat extends AsyncDisposable {
   readonly messages: readonly ChatMessage[];
   /**
    * Answers a message; one at a time. An aborted signal, and leaving the loop, end the answer where it is: what was written counts as said.
-   * @throws RandloraError `data` where the conversation no longer fits the context
+   * @throws RandloraError `data` where the conversation no longer fits the context; `usage` while another answer is written
    */
   say(message: string, options?: { readonly signal?: AbortSignal | undefined }): Answer;
   /** Forgets what was said; the system message stays. */
   reset(): void;
 }
+
+/** Why a message is not answered, and what to do. */
+const REFUSALS = {
+  answering: { cause: "another answer is being written", hint: "read it to its end, or leave its loop" },
+  closed: { cause: "the model was given back", hint: "open it again: openChat" },
+} as const;
 
 /** Loads a model that answers messages. @throws RandloraError; the signal's reason */
 export async function openChat(request: OpenChatRequest): Promise<Chat> {
@@ -39,28 +46,40 @@ export async function openChat(request: OpenChatRequest): Promise<Chat> {
   const { chooseFormat, openChat: open } = await import("../chat/open-chat.ts");
   const { replyJson } = await import("../chat/reply-json.ts");
   const context = quietContext({ device, threads, signal, onProgress, onNote });
-  const opened = await open(await chooseFormat(model, options), options, context);
+  const opened = await open(await chooseFormat(needText("model", model), options), options, context);
   const { session, loadSeconds } = opened;
+  let state: keyof typeof REFUSALS | undefined;
   return {
     get messages() {
       return session.messages;
     },
     async *say(message, { signal: own } = {}) {
+      const text = needText("message", message);
+      if (state !== undefined) throw new RandloraError("usage", REFUSALS[state].cause, REFUSALS[state].hint);
       const signals = [context.signal, ...(own === undefined ? [] : [own])];
-      const reply = yield* pieces((onText, stop) =>
-        session.say(message, { onText, signal: AbortSignal.any([...signals, stop]) }),
-      );
-      return replyJson(reply, loadSeconds);
+      state = "answering";
+      try {
+        const reply = yield* pieces((onText, stop) =>
+          session.say(text, { onText, signal: AbortSignal.any([...signals, stop]) }),
+        );
+        return replyJson(reply, loadSeconds);
+      } finally {
+        if (state === "answering") state = undefined;
+      }
     },
     reset: () => session.reset(),
-    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      state = "closed";
+      await opened[Symbol.asyncDispose]();
+    },
   };
 }
 
 /** Answers one message, and gives the model back. @throws RandloraError; the signal's reason while the model is loaded */
 export async function* chat({ prompt, ...request }: ChatRequest): Answer {
+  const message = needText("prompt", prompt);
   await using opened = await openChat(request);
-  return yield* opened.say(prompt);
+  return yield* opened.say(message);
 }
 
 /** Texts that are handed out, in the order in which they come. @param work is stopped where nobody takes them any more */

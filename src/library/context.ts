@@ -1,7 +1,11 @@
 import { createStyle } from "../terminal/style.ts";
 import type { Context } from "../terminal/options/command.ts";
+import { GLOBAL_OPTIONS } from "../terminal/options/globals.ts";
 import type { ProgressSpec } from "../terminal/progress.ts";
 import { SILENT } from "../terminal/screen.ts";
+import { settledOptions } from "./options.ts";
+
+const DEVICE_OPTIONS = { device: GLOBAL_OPTIONS.device, threads: GLOBAL_OPTIONS.threads };
 
 /** How far something is. */
 export interface ProgressEvent {
@@ -33,8 +37,9 @@ export interface Surroundings {
   readonly onNote?: ((event: NoteEvent) => void) | undefined;
 }
 
-/** What a command gets where there is no terminal: it prints nothing, and tells those who asked. */
-export function quietContext({ device, threads, signal, onProgress, onNote }: Surroundings): Context {
+/** What a command gets where there is no terminal: it prints nothing, and tells those who asked. @throws RandloraError `usage` */
+export function quietContext({ signal, onProgress, onNote, ...given }: Surroundings): Context {
+  const { device, threads } = settledOptions(DEVICE_OPTIONS, given);
   const note = (level: NoteEvent["level"]) => (text: string) => onNote?.({ level, text });
   return {
     print() {},

@@ -2,13 +2,14 @@
  * `import { merge, finetune, chat } from "randlora"` (docs/library.md): what the commands of those names do, with their options, and
  * nothing printed.
  */
+import { RandloraError } from "../files/errors.ts";
 import type { MergeReport } from "../adapters/merge/to-files/report.ts";
 import { MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
 import type { TrainReport } from "../train/report/train-result.ts";
 import { FINETUNE_OPTIONS } from "../train/settings/options.ts";
 import type { TrainObserver } from "../train/types.ts";
 import { quietContext, type Surroundings } from "./context.ts";
-import { type Given, settledOptions } from "./options.ts";
+import { type Given, needText, settledOptions } from "./options.ts";
 
 export { RandloraError, type ErrorCode } from "../files/errors.ts";
 export type { NoteEvent, ProgressEvent, Surroundings } from "./context.ts";
@@ -27,8 +28,10 @@ export interface MergeRequest extends Given<typeof MERGE_OPTIONS>, Surroundings 
 export async function merge(request: MergeRequest): Promise<MergeReport> {
   const { base, adapters = [], device, threads, signal, onProgress, onNote, ...given } = request;
   const options = settledOptions(MERGE_OPTIONS, given);
+  const context = quietContext({ device, threads, signal, onProgress, onNote });
+  if (!Array.isArray(adapters)) throw new RandloraError("usage", "adapters is no list", "give adapters: [name, …]");
   const { mergeToFiles } = await import("../adapters/merge/to-files/merge-command.ts");
-  return await mergeToFiles(base, adapters, options, quietContext({ device, threads, signal, onProgress, onNote }));
+  return await mergeToFiles(needText("base", base), adapters, options, context);
 }
 
 const { dryRun: _, ...TRAINING_OPTIONS } = FINETUNE_OPTIONS;

@@ -61,6 +61,13 @@ describe("merge", () => {
       expect.any(String),
       expect.stringContaining("density"),
     ]);
+    expect(await refused({ threads: 1.5 })).toEqual(["usage", expect.stringContaining('threads: "1.5"'), ""]);
+    expect(await refused({ adapters: folder.at("lora") })).toEqual([
+      "usage",
+      "adapters is no list",
+      expect.any(String),
+    ]);
+    expect(await refused({ base: undefined })).toEqual(["usage", "base is no text", "give base"]);
     expect(await refused({ adapters: [folder.at("nobody")] })).toEqual([
       "file",
       expect.any(String),
@@ -105,8 +112,15 @@ describe("chat", () => {
     while (step.done !== true) step = await answer.next();
     expect([first.done, step.value.finish_reason]).toEqual([false, "cancelled"]);
     expect(model.messages.map(({ role }) => role)).toEqual(["user", "assistant"]);
+    const other = model.say("And of the sea");
+    await other.next();
+    await expect(model.say("Both").next()).rejects.toThrow("another answer is being written");
+    await other.return({ ...step.value });
+    expect(model.messages.length).toBe(4);
     model.reset();
     expect(model.messages).toEqual([]);
+    await model[Symbol.asyncDispose]();
+    await expect(model.say("Hi").next()).rejects.toThrow("the model was given back");
   });
 });
 

@@ -30,6 +30,12 @@ export function settledOptions<O extends Options>(options: O, given: Given<O>): 
   return Object.fromEntries(entries) as Settled<O>;
 }
 
+/** A text that must be given. @throws RandloraError `usage` */
+export function needText(key: string, value: unknown): string {
+  if (typeof value === "string" && value !== "") return value;
+  throw new RandloraError("usage", `${key} is ${value === "" ? "empty" : "no text"}`, `give ${key}`);
+}
+
 function valueOf(key: string, option: Option<unknown>, value: unknown): unknown {
   if (value === undefined) return option.absent;
   const texts = textsOf(option, value);
