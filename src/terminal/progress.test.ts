@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createLog } from "./log.ts";
-import { createProgress, silentProgress, type ProgressSpec } from "./progress.ts";
+import { createProgress, OperationsBar, silentProgress, type ProgressSpec } from "./progress.ts";
 import { Screen } from "./screen.ts";
 import { createStyle } from "./style.ts";
 import { RecordingStream } from "./testing/terminal.ts";
@@ -152,4 +152,18 @@ test("color on a terminal only, never under NO_COLOR", () => {
   expect(createStyle(terminal, { NO_COLOR: "1" }).red("x")).toBe("x");
   expect(createStyle(terminal, { TERM: "dumb" }).red("x")).toBe("x");
   expect(createStyle(new RecordingStream(), {}).red("x")).toBe("x");
+});
+
+test.each([
+  [2.5e6, "3 Mflop"],
+  [9.9e9, "9,900 Mflop"],
+  [3.2e12, "3,200 Gflop"],
+])("%p operations are %s, and all of them all of it", (operations, shown) => {
+  const stream = new RecordingStream(100);
+  const clock = { now: 0 };
+  const progress = (spec: ProgressSpec) => createProgress(new Screen(stream), spec, () => clock.now);
+  using bar = new OperationsBar({ progress }, "singular values", operations);
+  clock.now = 1000;
+  bar.work(operations);
+  expect(stream.screen.join("")).toContain(`100 %  ${shown.split(" ")[0]} of ${shown}`);
 });

@@ -118,6 +118,30 @@ export class BytesBar implements Disposable {
   }
 }
 
+/** A bar for so many operations, which tell how long it will take where the modules are too different: in Mflop where they are few. */
+export class OperationsBar implements Disposable {
+  readonly #bar: Progress;
+  readonly #unit: number;
+
+  constructor(surface: { progress(spec: ProgressSpec): Progress }, title: string, operations: number) {
+    const isFew = operations < 1e10;
+    this.#unit = isFew ? 1e6 : 1e9;
+    this.#bar = surface.progress({ title, items: operations / this.#unit, unit: isFew ? "Mflop" : "Gflop" });
+  }
+
+  module(name: string): void {
+    this.#bar.label(name);
+  }
+
+  work(operations: number): void {
+    this.#bar.add({ items: operations / this.#unit });
+  }
+
+  [Symbol.dispose](): void {
+    this.#bar.close();
+  }
+}
+
 /** Progress that shows nothing: `--quiet`. */
 export function silentProgress(): Progress {
   return { add: nothing, label: nothing, close: nothing, [Symbol.dispose]: nothing };

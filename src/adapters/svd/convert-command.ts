@@ -4,7 +4,7 @@ import { visible } from "../../files/visible.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { formatAmount, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { Progress } from "../../terminal/progress.ts";
+import { OperationsBar } from "../../terminal/progress.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { openModel } from "../base/named-base.ts";
 import type { Kept } from "./best-factors.ts";
@@ -19,9 +19,6 @@ export interface LoraFlags extends Kept {
   readonly force: boolean;
 }
 
-/** So many operations tell how long it will take; modules are too different. */
-const GIGA = 1e9;
-
 /** Writes the LoRA that is nearest to an adapter's ΔW, and shows how near that is. @param path of the adapter */
 export async function convertToLora(path: string, { base, ...wish }: LoraFlags, context: Context): Promise<void> {
   if (wish.rank === undefined && wish.energy === undefined) {
@@ -30,22 +27,20 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
   }
   const ofBase = base && (await localPath(base, "model", context));
   const findBase = ofBase === undefined ? undefined : async () => await openModel(ofBase, base);
-  let bar: Progress | undefined;
+  let bar: OperationsBar | undefined;
   const observer: WriteLoraObserver = {
     warn: (text) => context.log.warn(text),
-    start: (operations) => {
-      bar = context.progress({ title: "singular values", items: operations / GIGA, unit: "Gflop" });
-    },
-    module: (name) => bar?.label(name),
-    work: (operations) => bar?.add({ items: operations / GIGA }),
+    start: (operations) => (bar = new OperationsBar(context, "singular values", operations)),
+    module: (name) => bar?.module(name),
+    work: (operations) => bar?.work(operations),
   };
   try {
     const options = { ...wish, base: findBase, device: context.device };
     const written = await writeLora(path, options, observer, context.signal);
-    bar?.close();
+    bar?.[Symbol.dispose]();
     context.result(loraJson(written), () => loraText(written, context));
   } catch (thrown) {
-    bar?.close();
+    bar?.[Symbol.dispose]();
     if (context.signal.aborted) context.log.info("cancelled; nothing written");
     throw thrown;
   }

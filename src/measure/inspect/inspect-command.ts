@@ -6,7 +6,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/begin-figure.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { Progress } from "../../terminal/progress.ts";
+import { OperationsBar, type Progress } from "../../terminal/progress.ts";
 import { adapterOrModel } from "../../adapters/adapter-or-model.ts";
 import { weightsIn } from "../inputs.ts";
 import { compareDeltas } from "./distance.ts";
@@ -120,16 +120,8 @@ async function lookAtDeltas(
       context.log.warn(note);
     let found;
     if (spectrum) {
-      // So many operations tell how long it will take; modules are too different.
-      const GIGA = 1e9;
-      bar = context.progress({ title: "singular values", items: spectrumWork(one) / GIGA, unit: "Gflop" });
-      const showing = bar;
-      const observer = {
-        module: (name: string) => showing.label(name),
-        work: (operations: number) => showing.add({ items: operations / GIGA }),
-      };
-      found = await spectra(one, observer, signal);
-      bar.close();
+      using showing = new OperationsBar(context, "singular values", spectrumWork(one));
+      found = await spectra(one, showing, signal);
     }
     if (second === undefined) return { spectra: found, distance: undefined };
     bar = context.progress({ title: "comparing", items: one.chosen.length, unit: "modules" });
