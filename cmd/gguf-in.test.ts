@@ -16,6 +16,12 @@ const MAIN = join(import.meta.dir, "main.ts");
 const Q = "model.layers.1.self_attn.q_proj";
 const LORA = { r: 4, alpha: 64, seed: 3, modules: { [Q]: [128, 128] } } as const;
 
+interface Budget {
+  readonly model_bytes: number;
+  readonly model_parameters: number;
+  readonly methods: { readonly lora: { readonly parameters: number; readonly memory_bytes: number } };
+}
+
 let folder: TemporaryFolder;
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
@@ -64,8 +70,19 @@ test("it says, measures and cuts what its folder does", async () => {
   expect((await perplexity("q8.gguf")).quantized?.format).toBe("Q8_0");
   const inspected = JSON.parse(await succeed("inspect", "q8.gguf", "--json")) as { dtypes: object; model_type: string };
   expect(Object.keys(inspected.dtypes).toSorted()).toEqual(["F16", "F32", "Q8_0"]);
-  const budget = (model: string) => succeed("budget", model, "--params", "100K", "--json");
-  expect(await budget("keep.gguf")).toBe(await budget("model"));
+  const budget = async (model: string) => {
+    const json = JSON.parse(await succeed("budget", model, "--params", "100K", "--json")) as Budget;
+    const { model_bytes: bytes, model_parameters: parameters, methods } = json;
+    const { parameters: trained, memory_bytes: memory } = methods.lora;
+    return { parameters, trained, bytes, onTop: memory - bytes };
+  };
+  const { bytes, ...rest } = await budget("model");
+  const { bytes: inBlocks, ...same } = await budget("q8.gguf");
+  expect(same).toEqual(rest);
+  await using file = await GgufFile.open(folder.at("q8.gguf"));
+  const tensors = [...file.header.tensors.values()];
+  expect(inBlocks).toBe(tensors.reduce((sum, tensor) => sum + tensor.bytes, 0));
+  expect(inBlocks).toBeLessThan(0.65 * bytes);
 });
 
 test("an adapter that was made for the folder merges into it, to GGUF as the folder does", async () => {

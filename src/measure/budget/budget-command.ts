@@ -1,5 +1,6 @@
 import type { AdapterSettings } from "../../adapters/training/settings.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { isGgufName } from "../../files/gguf/format.ts";
 import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
 import { readConfig } from "../../models/decoder/config-file.ts";
 import { locateModel } from "../../models/folder/locate.ts";
@@ -14,7 +15,7 @@ import { refuseOfOtherModels, usualTargets } from "../../train/settings/resolve-
 import type { FlatSettings } from "../../train/settings/settings.ts";
 import { type BudgetWish, planBudget } from "./budget.ts";
 import { plannedImages, promisedModel } from "./planned-images.ts";
-import { type PlannedModel, plannedModel } from "./planned-model.ts";
+import { type PlannedModel, plannedModel, storedInGguf } from "./planned-model.ts";
 import { budgetJson, budgetText } from "./report.ts";
 
 /** What `randlora budget` is told. */
@@ -36,8 +37,10 @@ export async function showBudget(
   const wish = readWish(params, like);
   // A run stands for the model that it was made from.
   const { model, place } = await readRun(named);
-  const { folder } = await locateModel(await localPath(place, "config", context));
-  const { planned, modelType } = await readPlanned(folder, model, given(images));
+  const { folder, weights } = await locateModel(await localPath(place, "config", context));
+  const { planned: promised, modelType } = await readPlanned(folder, model, given(images));
+  const isGguf = weights !== undefined && isGgufName(weights);
+  const planned = isGguf ? { ...promised, ...(await storedInGguf(weights)) } : promised;
   const budget = planBudget(planned, wish, {
     targets: targets ?? usualTargets(modelType),
     layers: layers ?? [],

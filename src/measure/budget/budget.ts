@@ -2,7 +2,6 @@ import { nearestSize } from "../../adapters/budget.ts";
 import { isAdapterMethod, METHODS } from "../../adapters/methods.ts";
 import { findTargets, type Targets } from "../../adapters/base/target-modules.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { PlannedModel } from "./planned-model.ts";
 
 /** The trainable parameters wanted: a number, or as many as a method trains at a size. */
@@ -40,8 +39,8 @@ export const TRAINED_BYTES = 16;
  * @throws RandloraError `usage` where the targets match nothing, or the wish names no size or one that makes no sense
  */
 export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parameters<typeof findTargets>[1]): Budget {
-  const { base, held, trained: whole, dtype, step } = model;
-  const stored = dtypeBytes(dtype);
+  const { base, held, trained: whole, step } = model;
+  const stored = (count: number) => Math.round((count / model.parameters) * model.bytes);
   const { modules }: Targets = findTargets(base, wanted);
   const parameters = "parameters" in wish ? wish.parameters : countLike(wish, modules, whole);
   // y and ∂loss/∂x of every matrix; where all are trained, their gradients as well.
@@ -56,7 +55,7 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
   const methods = METHODS.map((method): MethodBudget => {
     const { name, title } = method;
     if (!isAdapterMethod(method)) {
-      const bytes = whole * TRAINED_BYTES + (held - whole) * stored;
+      const bytes = whole * TRAINED_BYTES + stored(held - whole);
       return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes, flops: flops(true) };
     }
     const { capacity } = method.training;
@@ -67,7 +66,7 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
       size: { setting: capacity.setting, value },
       parameters: count,
       distance: distance(count),
-      bytes: held * stored + count * TRAINED_BYTES,
+      bytes: stored(held) + count * TRAINED_BYTES,
       flops: alike.reduce((sum, [rows, some]) => sum + capacity.flops(some, value, {}, rows), frozen),
     };
   });

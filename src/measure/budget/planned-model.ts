@@ -3,6 +3,7 @@ import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddi
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import { elements, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import { plannedMatrices, planWeights } from "../../models/decoder/weight-plan.ts";
+import { GgufFile } from "../../files/gguf/reader.ts";
 import { type Dtype, dtypeBytes } from "../../files/safetensors/dtype.ts";
 
 /** A model of which nothing but config.json is known. */
@@ -15,7 +16,8 @@ export interface PlannedModel {
   readonly held: number;
   /** Those of them that are trained where all that can be is. */
   readonly trained: number;
-  readonly dtype: Dtype;
+  /** What it is stored in, for people: "f32". */
+  readonly format: string;
   readonly bytes: number;
   /** What a step of training goes through. */
   readonly step: PlannedStep;
@@ -86,12 +88,21 @@ export function storedAs(
   matrices: readonly PlannedMatrix[],
   json: Readonly<Record<string, unknown>>,
   path: string,
-): Pick<PlannedModel, "base" | "parameters" | "dtype" | "bytes"> {
+): Pick<PlannedModel, "base" | "parameters" | "format" | "bytes"> {
   const dtype = dtypeOf(json);
   const parts = matrices.flatMap((matrix) => matrix.parts);
   const tensors = new Map(parts.map(({ name, stored }) => [name, { dtype, shape: stored }]));
   const parameters = parametersOf(matrices);
-  return { base: { path, tensors, config: json }, parameters, dtype, bytes: parameters * dtypeBytes(dtype) };
+  const [format, bytes] = [dtype.toLowerCase(), parameters * dtypeBytes(dtype)];
+  return { base: { path, tensors, config: json }, parameters, format, bytes };
+}
+
+/** The same model as a GGUF file has it: in blocks, or in several types. @throws RandloraError as `GgufFile.open` */
+export async function storedInGguf(path: string): Promise<Pick<PlannedModel, "format" | "bytes">> {
+  await using file = await GgufFile.open(path);
+  const tensors = [...file.header.tensors.values()];
+  const format = [...new Set(tensors.map(({ type }) => type))].toSorted().join(", ");
+  return { format, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 /** Numbers in all parts of these. */

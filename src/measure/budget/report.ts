@@ -52,11 +52,10 @@ export function budgetText(
     Math.abs(method.distance) > FAR && method.size !== undefined ? `no ${UNITS[method.size.setting]} comes nearer` : "",
   ]);
   const head = ["method", "size", "parameters", "of the model", "off by", "memory", "a step", ""];
-  const dtype = model.dtype.toLowerCase();
   return [
     `${formatNumber(parameters)} trainable parameters in ${formatAmount(modules, "module")} (model: ${formatNumber(model.parameters)} parameters)\n`,
     formatTable(rows, { head, align: "llrrrrr", columns, markHead: style.dim }),
-    `memory: the base in ${dtype} and ${TRAINED_BYTES} bytes a trainable parameter (value, gradient, AdamW's means)\n`,
+    `memory: the base in ${model.format} and ${TRAINED_BYTES} bytes a trainable parameter (value, gradient, AdamW's means)\n`,
     "random bases and activations come on top: `randlora finetune --dry-run` counts them\n",
     `a step: of ${model.step.of} in one micro-batch, attention left out; what that takes depends on the machine\n`,
   ].join("");

@@ -10,7 +10,7 @@ import { readConfig } from "../../models/decoder/config-file.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
-import { plannedMatrices, planWeights, checkPlan } from "../../models/decoder/weight-plan.ts";
+import { checkPlan, planWeights } from "../../models/decoder/weight-plan.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
@@ -97,10 +97,8 @@ function hasConfigAlone(path: string): boolean {
 async function inspectConfig(folder: string): Promise<CheckpointReport> {
   const json = await readConfig(folder, SUPPORTED_TYPES);
   const config = await loadConfig(folder);
-  const { base, dtype } = plannedModel(config, json, folder);
-  const tensors = plannedMatrices(planWeights(config)).flatMap(({ parts }) => parts.map(({ name }) => name));
-  const counted = tensors.map((name): CountedTensor => {
-    const shape = base.tensors.get(name)?.shape ?? [];
+  const { base } = plannedModel(config, json, folder);
+  const counted = [...base.tensors].map(([name, { dtype, shape }]): CountedTensor => {
     return { name, dtype, shape, bytes: shape.reduce((product, size) => product * size, dtypeBytes(dtype)) };
   });
   const index = existsSync(join(folder, INDEX_FILE)) ? await readIndex(join(folder, INDEX_FILE)) : undefined;
