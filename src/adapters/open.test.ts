@@ -43,7 +43,7 @@ test("what is not an adapter is refused with the reason", async () => {
   const refusals = [
     [await file("weights.pt"), "pickled weights are not read"],
     [await file("adapter_model.bin"), "pickled weights are not read"],
-    [await file("model.gguf"), "an adapter in GGUF cannot be read"],
+    [await file("model.gguf"), "GGUF is read as a model, not as an adapter"],
     [await file("model.safetensors"), "not a file of a PEFT adapter"],
     [join(folder.path, "nowhere"), "no such file or folder"],
     ["nobody/nothing-here", "cannot read nobody/nothing-here: no such file or folder"],

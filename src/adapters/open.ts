@@ -18,7 +18,11 @@ const REFUSED: readonly (readonly [ending: RegExp, cause: string, hint: string])
     "pickled weights are not read",
     "load them with PEFT and save them with save_pretrained(..., safe_serialization=True)",
   ],
-  [/\.gguf$/i, "an adapter in GGUF cannot be read", "use the adapter's PEFT folder"],
+  [
+    /\.gguf$/i,
+    "GGUF is read as a model, not as an adapter",
+    "give the adapter's PEFT folder; a model stands before its adapters",
+  ],
 ];
 
 /**
