@@ -24,12 +24,13 @@ const UP = "model.layers.0.up_proj";
 /** Numbers without a pattern, so that ΔW has the whole rank. */
 const number = (index: number) => ((Math.imul(index + 1, 0x9e3779b1) ^ (index * index)) >>> 0) / 2 ** 31 - 1;
 const LORA: TestLora = { number, r: 6, alpha: 12, seed: 1, modules: { [Q]: [20, 20], [UP]: [9, 20] } };
-const SILENT = { warn() {}, start() {}, module() {}, work() {} };
+const SILENT = { start() {}, module() {}, work() {} };
 
 const convert = async (
   path: string,
   options: Partial<WriteLoraOptions> & { readonly out: string },
   signal?: AbortSignal,
+  warn: (text: string) => void = () => {},
 ) =>
   await writeLora(
     path,
@@ -42,7 +43,7 @@ const convert = async (
       device: TEST_DEVICE,
       ...options,
     },
-    SILENT,
+    { ...SILENT, warn },
     signal ?? new AbortController().signal,
   );
 
@@ -102,10 +103,13 @@ describe("ranks", () => {
     expect(capped.modules.map(({ rank }) => rank)).toEqual([2, 2]);
   });
 
-  test("of a ΔW that is zero: factors of zeros", async () => {
+  test("of a ΔW that is zero: factors of zeros, and a warning", async () => {
     await using folder = await TemporaryFolder.create();
     const path = await writeTestLora(folder.at("a"), { ...LORA, number: () => 0 });
-    const { modules, all } = await convert(path, { out: folder.at("out"), energy: 0.5 });
+    const warned: string[] = [];
+    const warn = (text: string) => void warned.push(text);
+    const { modules, all } = await convert(path, { out: folder.at("out"), energy: 0.5 }, undefined, warn);
+    expect(warned).toEqual([expect.stringContaining("ΔW is zero")]);
     expect([modules.map(({ rank }) => rank), all]).toEqual([[1, 1], { norm: 0, error: 0, energy: 1 }]);
     expect((await convert(path, { out: folder.at("more"), rank: 3 })).modules.map(({ rank }) => rank)).toEqual([3, 3]);
   });

@@ -52,6 +52,7 @@ export async function writeLora(
     observer.start(loraWork(deltas, kept));
     const { content, ...rest } = await loraOfDeltas(deltas, kept, observer, signal);
     made = rest;
+    if (rest.all.norm === 0) observer.warn("ΔW is zero: the adapter was not trained, or its best step is 0");
     return content;
   });
   if (made === undefined) throw new TypeError(`${out} was written without content`);
