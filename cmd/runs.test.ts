@@ -46,12 +46,17 @@ test("runs are listed with what they came to, and removed when that is meant", a
   await rm(place.at("comparison", "runs", "a", "metrics.jsonl"));
   if (process.platform !== "win32") Bun.spawnSync(["mkfifo", place.at("comparison", "runs", "a", "metrics.jsonl")]);
   await symlink(place.at(run), place.at("linked"));
+  await symlink(place.at(), place.at("comparison", "runs", "a", "state"));
   const holder = await holdElsewhere(place.at(run, "lock.OWNER"), "file");
-  expect((await listed()).runs).toEqual([
+  const { runs } = await listed();
+  expect(runs).toEqual([
     { ...done, run: "comparison/runs/a", state: "interrupted", steps: 0, planned_steps: null, best_valid_loss: null },
     { ...done, run: "cut", state: "interrupted" },
     { ...done, state: "running" },
   ]);
+  // Without what the link leads to, which has itself in it.
+  expect(runs[0].bytes).toBeGreaterThan(0);
+  expect(runs[0].bytes).toBeLessThan(runs[2].bytes);
   const table = (await randlora("runs", "list")).stdout;
   expect(table).toMatch(/^run +model +method +steps +best valid loss +state +size +last written\n/);
   expect(table).toMatch(/\ncut +\S.* +lora +2 of 2 +\d+\.\d{4} +interrupted +[\d.]+ [kM]B +\d+ s ago\n/);
@@ -64,9 +69,14 @@ test("runs are listed with what they came to, and removed when that is meant", a
   expect(await refused(run, "--yes")).toEqual([1, expect.stringContaining(`process ${holder.pid} trains into it`)]);
   await holder.kill();
   expect(await refused(run)).toEqual([2, expect.stringMatching(/2 of 2 steps of lora, .* not removed\nhint: --yes/)]);
-  await Bun.write(place.at(run, "notes.txt"), "mine");
-  expect(await refused(run, "--yes")).toEqual([1, expect.stringContaining("it holds notes.txt, which no run writes")]);
-  await rm(place.at(run, "notes.txt"));
+  for (const mine of ["notes.txt", "notes.tmp", "lock.json", "adapter.zip.part"]) {
+    await Bun.write(place.at(run, mine), "mine");
+    expect(await refused(run, "--yes")).toEqual([1, expect.stringContaining(`it holds ${mine}, which no run writes`)]);
+    await rm(place.at(run, mine));
+  }
+  for (const left of ["run.json.part", "loss.svg.0a1b2c3d.tmp", "best.0a1b2c3d-7-8.old.part"]) {
+    await Bun.write(place.at(run, left), "");
+  }
   await mkdir(place.at("no-run"));
   await Bun.write(place.at("no-run", "run.json"), "{}");
   for (const other of ["no-run", "none", "linked", "data.jsonl"]) {

@@ -4,7 +4,7 @@ import { naming } from "../../files/failure.ts";
 import { readJsonObject } from "../../files/read-text.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { newestState, type Progress } from "../../models/folder/run-states.ts";
-import { isTrainedInto } from "./lock.ts";
+import { isLock, isTrainedInto } from "./lock.ts";
 
 /** What a run's folder says of it. */
 export interface FoundRun {
@@ -69,7 +69,8 @@ export async function readRunFolder(path: string): Promise<FoundRun | undefined>
     plannedSteps,
     bestValidLoss: progress?.best?.validLoss,
     bytes,
-    updatedMs,
+    // File systems keep times that no date has.
+    updatedMs: Math.min(updatedMs, 8.64e15),
   };
 }
 
@@ -102,11 +103,16 @@ async function foldersIn(path: string): Promise<string[]> {
 async function sizeOf(folder: string): Promise<{ bytes: number; updatedMs: number }> {
   const sizes = new Map<string, number>();
   let updatedMs = 0;
-  for (const name of ["", ...(await readdir(folder, { recursive: true }).catch((): string[] => []))]) {
-    const found = await lstat(join(folder, name)).catch(() => undefined);
-    if (found === undefined || name.startsWith("lock.")) continue;
-    if (name !== "") updatedMs = Math.max(updatedMs, found.mtimeMs);
-    if (found.isFile()) sizes.set(`${found.dev}-${found.ino}`, found.size);
+  // A recursive readdir of Bun follows links.
+  const folders = [folder];
+  for (let path = folders.pop(); path !== undefined; path = folders.pop()) {
+    for (const name of await readdir(path).catch((): string[] => [])) {
+      const found = isLock(name) ? undefined : await lstat(join(path, name)).catch(() => undefined);
+      if (found === undefined) continue;
+      updatedMs = Math.max(updatedMs, found.mtimeMs);
+      if (found.isFile()) sizes.set(`${found.dev}-${found.ino}`, found.size);
+      if (found.isDirectory()) folders.push(join(path, name));
+    }
   }
   return { bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0), updatedMs };
 }

@@ -27,8 +27,8 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   };
   try {
     for (const name of await naming(folder, "read", readdir(folder))) {
-      const owner = name.startsWith("lock.") && name !== own ? parseOwner(name.slice("lock.".length)) : undefined;
-      if (owner !== undefined) await removeLeft(folder, join(folder, name), owner);
+      const owner = lockOwner(name);
+      if (owner !== undefined && name !== own) await removeLeft(folder, join(folder, name), owner);
     }
     return unlock;
   } catch (thrown) {
@@ -37,16 +37,25 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
+/** Is it the name of a file that {@link lockFolder} makes? */
+export function isLock(name: string): boolean {
+  return lockOwner(name) !== undefined;
+}
+
 /** Does a process train into the folder, as far as can be told from here? Of a lock from elsewhere it is taken to. */
 export async function isTrainedInto(folder: string): Promise<boolean> {
   for (const name of await naming(folder, "read", readdir(folder))) {
-    const owner = name.startsWith("lock.") ? parseOwner(name.slice("lock.".length)) : undefined;
+    const owner = lockOwner(name);
     if (owner === undefined) continue;
     const left = await claim(join(folder, name), owner);
     if (left === "held" || left === "elsewhere") return true;
     if (left !== "gone") left[Symbol.dispose]();
   }
   return false;
+}
+
+function lockOwner(name: string): Owner | undefined {
+  return name.startsWith("lock.") ? parseOwner(name.slice("lock.".length)) : undefined;
 }
 
 /** Removes the lock of a dead process. */

@@ -5,11 +5,13 @@ import { RandloraError } from "../../files/errors.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import { METRICS_FILE, SETTINGS_FILE, TABLE_FILE } from "../../files/run-names.ts";
 import { type FoundRun, readRunFolder } from "./find-runs.ts";
-import { lockFolder } from "./lock.ts";
+import { isLock, lockFolder } from "./lock.ts";
 
 /** What finetune writes into a run's folder. */
 const OWN = new Set([SETTINGS_FILE, METRICS_FILE, TABLE_FILE, "adapter", "best", "model", "state", "loss.svg"]);
-const isOwn = (name: string) => OWN.has(name) || /^lock\.|\.(?:part|tmp)$/.test(name);
+/** What a killed process left has the name of what it wrote, and an end. */
+const LEFT = /^(.+?)(?:\.[\da-f-]+)?(?:\.old)?\.(?:part|tmp)$/;
+const isOwn = (name: string) => OWN.has(LEFT.exec(name)?.[1] ?? name) || isLock(name);
 
 /**
  * A folder as a run that may be removed.
@@ -41,9 +43,7 @@ export async function removableRun(path: string): Promise<FoundRun> {
 export async function removeRun({ path }: FoundRun): Promise<void> {
   const unlock = await lockFolder(path);
   try {
-    const names = (await naming(path, "read", readdir(path))).filter(
-      (name) => isOwn(name) && !name.startsWith("lock."),
-    );
+    const names = (await naming(path, "read", readdir(path))).filter((name) => isOwn(name) && !isLock(name));
     // What makes it a run goes last.
     for (const name of names.toSorted((a, b) => Number(a === SETTINGS_FILE) - Number(b === SETTINGS_FILE))) {
       await naming(join(path, name), "write", removeAll(join(path, name)));
