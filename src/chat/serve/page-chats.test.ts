@@ -6,6 +6,10 @@ setDefaultTimeout(60_000);
 
 const chat = ChatPage.forTests();
 
+// Of the page's script.
+declare function writeChat(chat: object): boolean;
+declare function readChats(): { id: string }[];
+
 /** Answers every question with this text. */
 async function answerWith(content: string): Promise<void> {
   const body = `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\ndata: [DONE]\n\n`;
@@ -75,10 +79,6 @@ test("conversations are kept, listed, renamed, exported and deleted, and nothing
 
 test("what is kept has an end: the oldest go, and one that is too long is not kept", async () => {
   const kept = await chat.page.evaluate(() => {
-    const { writeChat, readChats } = globalThis as unknown as {
-      writeChat(chat: object): boolean;
-      readChats(): { id: string }[];
-    };
     const messagesOf = (length: number) => [{ role: "user", content: "x".repeat(length) }];
     const put = (updated: number, length: number) => {
       const text = JSON.stringify({ title: "", updated, messages: messagesOf(length) });
@@ -95,14 +95,31 @@ test("what is kept has an end: the oldest go, and one that is too long is not ke
     put(1, 300_000);
     put(2, 300_000);
     localStorage.setItem("other", "x".repeat(4_500_000));
-    return { many, long, tooLong, crowded: [write("third", 300_000), ids()] };
+    const crowded = [write("third", 300_000), ids()];
+    // Nothing that may be forgotten would make enough of it.
+    const inVain = [write("fourth", 1_500_000), ids()];
+    // A byte more than there is fails: the theme has a key of its own.
+    localStorage.clear();
+    for (let size = 2 ** 23; size >= 1; size /= 2) {
+      const filled = localStorage.getItem("other") ?? "";
+      try {
+        localStorage.setItem("other", filled + "x".repeat(size));
+      } catch {
+        // Half as much may fit.
+      }
+    }
+    return { many, long, tooLong, crowded, inVain };
   });
   expect(kept).toEqual({
     many: [true, ["7"], 100],
     long: [true, true],
     tooLong: [false, false],
     crowded: [true, ["third", "2"]],
+    inVain: [false, ["third", "2"]],
   });
+  await chat.page.reload();
+  await chat.page.locator("#model option").first().waitFor({ state: "attached" });
+  expect(chat.complaints).toEqual([]);
 });
 
 test("what another version of the page left, or a person, is no conversation", async () => {

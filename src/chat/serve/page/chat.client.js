@@ -285,12 +285,13 @@ const THEMES = { "": "as the system", light: "light", dark: "dark" };
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   $("theme").setAttribute("aria-label", `Colors: ${THEMES[theme]}`);
-  localStorage.setItem("randlora.theme", theme);
 }
 setTheme(localStorage.getItem("randlora.theme") ?? "");
 $("theme").addEventListener("click", () => {
   const names = Object.keys(THEMES);
-  setTheme(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]);
+  const theme = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
+  setTheme(theme);
+  localStorage.setItem("randlora.theme", theme);
 });
 
 async function loadModels() {

@@ -35,7 +35,12 @@ function writeChat({ id, title, messages }) {
   if (text.length > MOST_CHARACTERS) return false;
   const others = readChats().filter((chat) => chat.id !== id);
   const sizeOf = (chat) => localStorage.getItem(KEY + chat.id).length;
-  const forgetOldest = () => removeChat(others.pop().id);
+  const forgotten = [];
+  const forgetOldest = () => {
+    const key = KEY + others.pop().id;
+    forgotten.push([key, localStorage.getItem(key)]);
+    localStorage.removeItem(key);
+  };
   const size = () => others.reduce((sum, chat) => sum + sizeOf(chat), text.length);
   while (others.length >= MOST_CHATS || size() > MOST_CHARACTERS) forgetOldest();
   for (;;) {
@@ -44,10 +49,13 @@ function writeChat({ id, title, messages }) {
       return true;
     } catch {
       // Another page of this address has filled the browser's room.
-      if (others.length === 0) return false;
+      if (others.length === 0) break;
       forgetOldest();
     }
   }
+  // Even without them there is no room: they stay.
+  for (const [key, kept] of forgotten) localStorage.setItem(key, kept);
+  return false;
 }
 
 function removeChat(id) {
