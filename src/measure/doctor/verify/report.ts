@@ -111,11 +111,10 @@ function secondsOf({ times }: Verification): number {
 }
 
 /** A driver's message may name files, and so users and machines. */
-export function withoutOwner(text: string): string {
-  const paths = text.replace(/(^|[\s"'(:=])(?:[A-Za-z]:)?[\\/][^\s"')]*/g, "$1…");
-  const names = [hostname(), userInfo().username].filter((name) => name !== "");
-  return names.reduce(
-    (left, name) => left.replace(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`, "g"), "…"),
-    paths,
-  );
+export function withoutOwner(text: string, names: readonly string[] = [hostname(), userInfo().username]): string {
+  // Names first: a path ends at the blank in a user's name, whose rest would be left.
+  const nameless = names
+    .filter((name) => name !== "")
+    .reduce((left, name) => left.replace(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`, "g"), "…"), text);
+  return nameless.replace(/(^|[\s"'(:=])(?:[A-Za-z]:)?[\\/][^\s"')]*/g, "$1…");
 }

@@ -61,6 +61,11 @@ test.each([
   for (const secret of ["somebody", "driver.so"]) expect(json).not.toContain(secret);
 });
 
+test("what a driver writes on standard output is passed over", async () => {
+  const { problems, checks, done } = (await checked("chatter")).verification;
+  expect([problems, done]).toEqual([[], checks]);
+});
+
 test("a process that opens no device", async () => {
   const refusal = await refusalOf(() => checked("refuse"));
   expect(refusal).toMatchObject({ code: "gpu", message: expect.stringContaining("the device cannot be opened") });
@@ -77,4 +82,5 @@ test("the report names no file, folder, user or host", () => {
   const told = `${join(tmpdir(), "x.json")}: cannot be read (${join(homedir(), "driver.so")}) on ${hostname()}, F32/BF16`;
   const what = withoutOwner(`${told}: ${process.cwd()}`);
   expect(what).toBe("… cannot be read (…) on …, F32/BF16: …");
+  expect(withoutOwner("C:\\Users\\Ann Lee\\driver.dll: no such file", ["Ann Lee"])).toBe("… no such file");
 });

@@ -93,7 +93,9 @@ class State {
     try {
       for await (const line of linesOf(child.stdout)) {
         rewind();
-        last = v.parse(Message, JSON.parse(line));
+        const message = messageOf(line);
+        if (message === undefined) continue;
+        last = message;
         this.#take(last);
         if (last.kind === "done" || last.kind === "failure") break;
       }
@@ -152,6 +154,15 @@ class State {
     this.#problems.push({ ...subject, kind, what });
     if (this.#current !== undefined) this.#supervision.onEnd();
     this.#current = undefined;
+  }
+}
+
+/** @returns undefined for what is none: a driver may write on standard output, too */
+function messageOf(line: string): Message | undefined {
+  try {
+    return v.parse(Message, JSON.parse(line));
+  } catch {
+    return undefined;
   }
 }
 

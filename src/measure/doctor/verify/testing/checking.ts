@@ -1,5 +1,6 @@
 // Run by supervise.test.ts as a process of its own: `bun testing/checking.ts MODE`. Checks a broken CPU device, or one that
-// hangs, ends its process or is lost in the second check.
+// hangs, ends its process, is lost or writes on standard output in the second check.
+import { writeSync } from "node:fs";
 import { CpuDevice } from "../../../../compute/cpu/cpu.ts";
 import { RandloraError } from "../../../../files/errors.ts";
 import type { Check } from "../check.ts";
@@ -14,6 +15,7 @@ const ENDINGS: Readonly<Record<string, () => void>> = {
   hang() {
     for (;;);
   },
+  chatter: () => void writeSync(1, "driver: warning\n{}\n"),
   crash: () => process.kill(process.pid, "SIGSEGV"),
   lose() {
     throw new RandloraError("gpu", "the GPU was lost (unknown): /opt/somebody/driver.so", "close other programs");
