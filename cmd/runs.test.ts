@@ -66,7 +66,8 @@ test("runs are listed with what they came to, and removed when that is meant", a
     expect(stdout).toBe("");
     return [status, stderr];
   };
-  expect(await refused(run, "--yes")).toEqual([1, expect.stringContaining(`process ${holder.pid} trains into it`)]);
+  const held = `process ${holder.pid} trains into it\nhint: wait for it, or end it\n`;
+  expect(await refused(run, "--yes")).toEqual([1, expect.stringContaining(held)]);
   await holder.kill();
   expect(await refused(run)).toEqual([2, expect.stringMatching(/2 of 2 steps of lora, .* not removed\nhint: --yes/)]);
   for (const mine of ["notes.txt", "notes.tmp", "lock.json", "adapter.zip.part"]) {

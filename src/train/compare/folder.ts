@@ -30,7 +30,7 @@ export class ComparisonFolder implements AsyncDisposable {
     const path = resolve(out);
     const made = await naming(path, "write", mkdir(path, { recursive: true }));
     await requireEmpty(path);
-    const folder = new ComparisonFolder(path, await lockFolder(path), made !== undefined);
+    const folder = new ComparisonFolder(path, await lockFolder(path, ", or name another --out"), made !== undefined);
     try {
       // Another process may have come and gone before the lock was taken.
       await requireEmpty(path);

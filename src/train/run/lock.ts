@@ -9,10 +9,11 @@ import { describeOwner, type Owner, ownerName, parseOwner, self } from "../../fi
  * Takes a run folder for this process: a file `lock.PLACE-PID-START` in it, which is locked. It is made first and others
  * are looked for then, so that of two processes at least one sees the other; what dead processes left is removed.
  *
+ * @param instead of waiting, what else there is to do, for the hint: ", or …"
  * @returns gives the folder back
  * @throws RandloraError `file` when another process trains into it
  */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+export async function lockFolder(folder: string, instead = ""): Promise<() => Promise<void>> {
   const own = `lock.${ownerName(self())}`;
   const path = join(folder, own);
   const lock = await naming(
@@ -20,7 +21,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
     "write",
     createLocked(path, () => writeFile(path, "", { flag: "wx" })),
   );
-  if (lock === undefined) throw isTaken(folder, self());
+  if (lock === undefined) throw isTaken(folder, self(), instead);
   const unlock = async () => {
     await unlink(path).catch(() => {});
     lock[Symbol.dispose]();
@@ -28,7 +29,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   try {
     for (const name of await naming(folder, "read", readdir(folder))) {
       const owner = lockOwner(name);
-      if (owner !== undefined && name !== own) await removeLeft(folder, join(folder, name), owner);
+      if (owner !== undefined && name !== own) await removeLeft(folder, join(folder, name), owner, instead);
     }
     return unlock;
   } catch (thrown) {
@@ -59,20 +60,16 @@ function lockOwner(name: string): Owner | undefined {
 }
 
 /** Removes the lock of a dead process. */
-async function removeLeft(folder: string, path: string, owner: Owner): Promise<void> {
+async function removeLeft(folder: string, path: string, owner: Owner, instead: string): Promise<void> {
   const left = await claim(path, owner);
   if (left === "gone") return;
-  if (left === "held") throw isTaken(folder, owner);
-  if (left === "elsewhere") throw isTaken(folder, owner, `; if that has ended, remove ${oneLine(path)}`);
+  if (left === "held") throw isTaken(folder, owner, instead);
+  if (left === "elsewhere") throw isTaken(folder, owner, `${instead}; if that has ended, remove ${oneLine(path)}`);
   using _ = left;
   await unlink(path).catch(() => {});
 }
 
-function isTaken(folder: string, owner: Owner, otherwise = ""): RandloraError {
+function isTaken(folder: string, owner: Owner, otherwise: string): RandloraError {
   const cause = `${describeOwner(owner)} trains into it`;
-  return new RandloraError(
-    "file",
-    `${oneLine(folder)}: ${cause}`,
-    `wait for it, end it, or name another --out${otherwise}`,
-  );
+  return new RandloraError("file", `${oneLine(folder)}: ${cause}`, `wait for it, or end it${otherwise}`);
 }

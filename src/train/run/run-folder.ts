@@ -35,7 +35,7 @@ export class RunFolder implements AsyncDisposable {
    */
   static async create(out: string | undefined, settings: TrainSettings): Promise<RunFolder> {
     const { path, made } = out === undefined ? await numbered(settings) : await emptyFolder(resolve(out));
-    const folder = new RunFolder(path, await lockFolder(path), made);
+    const folder = new RunFolder(path, await lockFolder(path, ", or name another --out"), made);
     try {
       // Another run may have come and gone before the lock was taken.
       if (out !== undefined) await requireEmpty(path);
