@@ -10,17 +10,14 @@ const ADAPTERS = [...new Bun.Glob("src/adapters/**/*.test.ts").scanSync(ROOT)]
   .filter((path) => !path.startsWith("src/adapters/merge/"))
   .toSorted();
 
-/** Tests of everything that computes on a GPU. */
-export const COMPUTING = [
-  "src/compute/gpu",
-  "src/compute/tensor",
-  "src/models",
-  ...ADAPTERS,
-  "src/adapters/merge/to-files/run.test.ts",
-];
+/** What `npm test` runs on the CPU device alone. */
+const ON_CPU = ["src/models", ...ADAPTERS, "src/adapters/merge/to-files/run.test.ts"];
 
-/** Of these, what `npm test` runs on the CPU device alone, and a run of training that is taken up again. */
-const ON_CPU = ["src/models", ...ADAPTERS, "src/adapters/merge/to-files/run.test.ts", "src/train/loop/lora.test.ts"];
+/** Tests of everything that computes on a GPU. */
+export const COMPUTING = ["src/compute/gpu", "src/compute/tensor", ...ON_CPU];
+
+/** A run of training that is taken up again. */
+const RESUMED = "src/train/loop/lora.test.ts";
 
 /** Runs tests on a GPU; `env` says by which driver. */
 export async function testOnGpu(paths: readonly string[], timeoutMs: number, env: NodeJS.ProcessEnv): Promise<number> {
@@ -34,5 +31,5 @@ export async function testOnGpu(paths: readonly string[], timeoutMs: number, env
 
 if (import.meta.main) {
   const paths = process.argv.slice(2);
-  process.exitCode = await testOnGpu(paths.length > 0 ? paths : ON_CPU, 120_000, process.env);
+  process.exitCode = await testOnGpu(paths.length > 0 ? paths : [...ON_CPU, RESUMED], 120_000, process.env);
 }

@@ -17,7 +17,7 @@ export interface Asked {
 }
 
 /** All checks of a device, in their order. */
-export function allChecks(options: DeviceOptions, { verify, bench }: Asked): Check[] {
+function allChecks(options: DeviceOptions, { verify, bench }: Asked): Check[] {
   return [
     ...(verify ? [...opChecks(), ...deltaChecks(), ...trainingChecks(options)] : []),
     ...(bench ? speedChecks(options) : []),
