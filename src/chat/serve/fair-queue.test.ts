@@ -42,6 +42,26 @@ test("users take turns within their network, which gets no more of them by havin
   ]);
 });
 
+test("the order is found anew only when who waits, or the resident model, is another", () => {
+  const queue = queueOf("a1:base", "b1:mine");
+  const names = (resident?: string) => queue.order(resident).map(({ name }) => name);
+  const found = queue.order("base");
+  expect(queue.order("base")).toBe(found);
+  expect([names("mine"), names()]).toEqual([
+    ["b1:mine", "a1:base"],
+    ["a1:base", "b1:mine"],
+  ]);
+  const added = jobOf("a2");
+  queue.add(added);
+  expect(names("base")).toEqual(["a1:base", "a2", "b1:mine"]);
+  queue.remove(added);
+  expect(names("base")).toEqual(["a1:base", "b1:mine"]);
+  queue.next("base");
+  expect(names("base")).toEqual(["b1:mine"]);
+  queue.drain();
+  expect(names("base")).toEqual([]);
+});
+
 describe("where no more may wait", () => {
   test.each<[string, string[], string | undefined]>([
     ["b", ["a1", "a2", "a3"], "a3"],

@@ -21,12 +21,15 @@ export class FairQueue<T extends QueuedJob> {
   readonly #networks = new Map<string, Map<string, T[]>>();
   #size = 0;
   #overtaken = 0;
+  /** What {@link order} gave last, as long as it holds: it is asked for with every token. */
+  #order: { readonly resident: string | undefined; readonly jobs: readonly T[] } | undefined;
 
   get size(): number {
     return this.#size;
   }
 
   add(job: T): void {
+    this.#order = undefined;
     const users = this.#networks.get(job.network) ?? new Map<string, T[]>();
     this.#networks.set(job.network, users);
     const jobs = users.get(job.user);
@@ -41,6 +44,7 @@ export class FairQueue<T extends QueuedJob> {
     const jobs = users?.get(job.user) ?? [];
     const at = jobs.indexOf(job);
     if (at < 0) return false;
+    this.#order = undefined;
     jobs.splice(at, 1);
     if (jobs.length === 0) users?.delete(job.user);
     if (users?.size === 0) this.#networks.delete(job.network);
@@ -66,7 +70,8 @@ export class FairQueue<T extends QueuedJob> {
   }
 
   /** All jobs in the order in which {@link next} gives them out, if no more come. */
-  order(resident: string | undefined): T[] {
+  order(resident: string | undefined): readonly T[] {
+    if (this.#order !== undefined && this.#order.resident === resident) return this.#order.jobs;
     const copy = new FairQueue<T>();
     copy.#overtaken = this.#overtaken;
     copy.#size = this.#size;
@@ -75,6 +80,7 @@ export class FairQueue<T extends QueuedJob> {
     }
     const jobs: T[] = [];
     for (let job = copy.next(resident); job !== undefined; job = copy.next(job.model)) jobs.push(job);
+    this.#order = { resident, jobs };
     return jobs;
   }
 
@@ -95,6 +101,7 @@ export class FairQueue<T extends QueuedJob> {
   drain(): T[] {
     const all = [...this.#networks.values()].flatMap((users) => [...users.values()].flat());
     this.#networks.clear();
+    this.#order = undefined;
     this.#size = 0;
     return all;
   }
