@@ -188,3 +188,10 @@ test("a GPU that does not exist: the list of those that do; exit 1", async () =>
       .join(", ")}\n`,
   );
 });
+
+test("options of the report file want a report", async () => {
+  for (const args of [["--out", "report.json"], ["--force"]]) {
+    const { status, stdout, stderr } = await doctor(args);
+    expect([status, stdout, stderr]).toEqual([2, "", expect.stringContaining("of --verify and --bench")]);
+  }
+});

@@ -27,8 +27,10 @@ export const command = defineCommand({
       const { verifyDevice } = await import("../src/measure/doctor/verify/verify.ts");
       return await verifyDevice({ verify, bench }, out, force, context);
     }
-    if (out !== undefined)
-      throw new RandloraError("usage", "--out is the report file of --verify and --bench", "add one of them");
+    if (out !== undefined || force) {
+      const cause = out === undefined ? "--force replaces the report file" : "--out is the report file";
+      throw new RandloraError("usage", `${cause} of --verify and --bench`, "add one of them");
+    }
     const { diagnose, diagnosisJson } = await import("../src/measure/doctor/doctor.ts");
     const { renderDiagnosis } = await import("../src/measure/doctor/report.ts");
     const { explainFailure, warningsOf } = await import("../src/measure/doctor/advice.ts");
