@@ -2,7 +2,7 @@
  * `bun bench/train.ts [MODEL]`: a step of RandLoRA, in every order of its products, beside a step of LoRA with as many
  * parameters. MODEL is the 135M chat model by default, fetched where it is not there.
  *
- *   --tokens 1024,4096   tokens of a step, in texts of 512 (default: 64,256,1024,4096)
+ *   --tokens 1024,4096   tokens of a step, in sequences of 512 (default: 64,256,1024,4096)
  *   --cases lora,auto    of lora, auto, factored, merged-g, merged-h (default: all these), sparse, very-sparse, rank-r,
  *                        nola (rank 8)
  *   --rank 10            of RandLoRA; LoRA's is chosen by the number of parameters

@@ -5,13 +5,13 @@ import type { Suite } from "./suite.ts";
 
 /** The heads of the 135M model. */
 const HEADS = { heads: 9, kvHeads: 3, headSize: 64 } as const;
-/** Tokens, in texts of how many. */
+/** Tokens, in sequences of how many. */
 const SIZES = [
   { tokens: 1024, length: 512 },
   { tokens: 1024, length: 128 },
 ] as const;
 
-/** Products of all queries of a text with the keys that they see: two forward, five backward. */
+/** Products of all queries of a sequence with the keys that they see: two forward, five backward. */
 function gigaflops({ tokens, length }: (typeof SIZES)[number], products: number): number {
   const { heads, headSize } = HEADS;
   return (products * 2 * heads * headSize * (tokens / length) * ((length * (length + 1)) / 2)) / 1e9;
@@ -28,7 +28,7 @@ export const attentionSuite: Suite = {
     const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
     for (const size of SIZES) {
       const { tokens, length } = size;
-      const name = (what: string) => `${what}, ${tokens} tokens in texts of ${length}`;
+      const name = (what: string) => `${what}, ${tokens} tokens in sequences of ${length}`;
       if (!["forward", "backward"].some((what) => wanted(name(what)))) continue;
       const made: Tensor[] = [];
       const filled = (shape: Shape): Tensor => {

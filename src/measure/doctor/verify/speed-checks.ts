@@ -16,7 +16,7 @@ const CHOSEN: readonly (readonly [Suite, readonly string[]])[] = [
   [gemmSuite, ["NT 512 × 576→1536", "NN 512 × 576→1536", "TN 512 × 576→1536"]],
   [quantizedSuite, ["1 × 4096→4096", "512 × 576→1536"]],
   [deltaSuite, ["1024×1024"]],
-  [attentionSuite, ["forward, 1024 tokens in texts of 512", "backward, 1024 tokens in texts of 512"]],
+  [attentionSuite, ["forward, 1024 tokens in sequences of 512", "backward, 1024 tokens in sequences of 512"]],
 ];
 
 /** The speed of each kind of kernel, as `bun run bench` measures it; the first is the device's peak. */
