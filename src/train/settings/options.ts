@@ -15,7 +15,7 @@ export const RUN_OPTIONS = {
     pathOption({
       value: "FILE|DIR",
       topic: "Data",
-      help: "training data: JSONL, JSON, parquet, CSV or text; a folder with train.jsonl; or images in train/CLASS/",
+      help: "training data: JSONL, JSON, parquet, CSV, TSV or text; a folder with train.jsonl; or images in train/CLASS/",
     }),
     { compare: "all" },
   ),
