@@ -209,10 +209,12 @@ test("columns that are no whole blocks are refused, of a matrix and of a view", 
 });
 
 test("a family that takes no blocks says so", async () => {
-  const table = place(gpu, random(4, 32, "Q8_0"));
-  const ids = place(gpu, { dtype: "U32", matrix: { shape: [1, 1], data: Float64Array.of(0) } });
+  const of = place(gpu, random(4, 32, "Q8_0"));
+  const w = place(gpu, { dtype: "F32", matrix: { shape: [1, 1], data: Float64Array.of(1) } });
   using run = new Run(gpu);
-  const y = run.allocate("y", [1, 32]);
-  expect(() => run.compute("embedding", { ids, table, scale: 1, y })).toThrow("is quantized");
-  for (const { buffer } of [table, ids]) gpu.memory.release(buffer);
+  const y = run.allocate("y", [4, 32]);
+  const steps = { row: 32, col: 1, term: 0 };
+  const product = { x: { of, steps }, w: { of: w, steps: { row: 0, col: 0, term: 0 } }, y, terms: 1, scale: 1 };
+  expect(() => run.compute("stridedSums", product)).toThrow("is quantized");
+  for (const { buffer } of [of, w]) gpu.memory.release(buffer);
 });
