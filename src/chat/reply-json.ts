@@ -1,9 +1,7 @@
 import { type Reply, speeds } from "./generation/reply.ts";
+import type { ReplyReport } from "./reply-report.ts";
 
-/** One answer, as `chat --json` reports it. */
-export type ReplyReport = ReturnType<typeof replyJson>;
-
-export function replyJson(reply: Reply, loadSeconds: number) {
+export function replyJson(reply: Reply, loadSeconds: number): ReplyReport {
   const { prefill, decode } = speeds(reply);
   return {
     text: reply.text,

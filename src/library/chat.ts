@@ -1,9 +1,10 @@
 import { CHAT_OPTIONS } from "../chat/options.ts";
-import type { ReplyReport } from "../chat/reply-json.ts";
+import type { ReplyReport } from "../chat/reply-report.ts";
 import type { ChatMessage } from "../data/text/chat-template.ts";
 import { RandloraError } from "../files/errors.ts";
-import { quietContext, type Surroundings } from "./context.ts";
+import { quietContext } from "./context.ts";
 import { type Given, needText, settledOptions } from "./options.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 const { prompt: _, ...OPTIONS } = CHAT_OPTIONS;
 

@@ -3,16 +3,17 @@
  * nothing printed.
  */
 import { RandloraError } from "../files/errors.ts";
-import type { MergeReport } from "../adapters/merge/to-files/report.ts";
+import type { MergeReport } from "../adapters/merge/to-files/merge-report.ts";
 import { MERGE_OPTIONS } from "../adapters/merge/to-files/options.ts";
-import type { TrainReport } from "../train/report/train-result.ts";
+import type { TrainReport } from "../train/report/train-report.ts";
 import { FINETUNE_OPTIONS } from "../train/settings/options.ts";
 import type { TrainObserver } from "../train/types.ts";
-import { quietContext, type Surroundings } from "./context.ts";
+import { quietContext } from "./context.ts";
 import { type Given, needText, settledOptions } from "./options.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 export { RandloraError, type ErrorCode } from "../files/errors.ts";
-export type { NoteEvent, ProgressEvent, Surroundings } from "./context.ts";
+export type { NoteEvent, ProgressEvent, Surroundings } from "./surroundings.ts";
 export { type Answer, type Chat, chat, type ChatRequest, openChat, type OpenChatRequest } from "./chat.ts";
 export type { EvaluationMetrics, RunStart, StepMetrics } from "../train/types.ts";
 export type { MergeReport, TrainReport };

@@ -1,6 +1,3 @@
-import type { KernelTime } from "../compute/device/device.ts";
-import type { Quantized } from "../models/placed-weights.ts";
-
 /** One optimizer step, as a line of metrics.jsonl: the keys are those of docs/interface.md. */
 export interface StepMetrics {
   /** From 1. */
@@ -68,35 +65,3 @@ export interface TrainObserver {
 
 /** Why a run ended. `failed` runs throw instead. */
 export type Ending = "finished" | "early-stop" | "interrupted";
-
-/** What a run came to. */
-export interface TrainResult {
-  readonly run: string;
-  readonly ending: Ending;
-  /** Steps done, those before a resume included. */
-  readonly steps: number;
-  /** Of them, those before a resume. */
-  readonly stepsBefore: number;
-  /** Of the last step; undefined when none was done. */
-  readonly loss: number | undefined;
-  /** The last one; undefined without a validation set. */
-  readonly validLoss: number | undefined;
-  /** Likewise, of tasks that tell classes apart. */
-  readonly validAccuracy?: number | undefined;
-  readonly bestStep: number | undefined;
-  readonly trainableParameters: number;
-  /** The frozen weights that are quantized. */
-  readonly quantized?: Quantized | undefined;
-  /** Supervised tokens, or images, of all steps. */
-  readonly tokens: number;
-  readonly unit: Unit;
-  /** Images that were left out because they cannot be read, where that was asked for. */
-  readonly badImages?: number | undefined;
-  readonly estimatedGpuBytes: number;
-  /** Live buffer bytes at most, by our own count. */
-  readonly peakGpuBytes: number;
-  /** Of this process; not of those before a resume. */
-  readonly seconds: number;
-  /** GPU time by kernel, of this process; empty unless it was asked for. */
-  readonly profile: readonly KernelTime[];
-}

@@ -9,19 +9,13 @@ import { lossCurve } from "../report/loss-curve.ts";
 import { lossSvg } from "../report/loss-svg.ts";
 import { lossPlot } from "../report/loss-terminal.ts";
 import { sizeOfAdapter, sizeOfModel } from "../report/size-of-change.ts";
-import {
-  type FinetuneResult,
-  nextCommand,
-  type TrainReport,
-  trainResultJson,
-  trainResultText,
-  wasOver,
-} from "../report/train-result.ts";
+import { type FinetuneResult, nextCommand, trainResultJson, trainResultText, wasOver } from "../report/train-result.ts";
+import type { TrainReport } from "../report/train-report.ts";
 import { movedLosses, trainingAdvice } from "../report/loss-change.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import type { TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
 
 /** ‖ΔW‖ / ‖W‖; undefined where a run is not at its end, or was before, and where it cannot be told. */
 export async function sizeOfChange(

@@ -5,7 +5,8 @@ import { baseHashes, refuseOtherBase, refuseOtherData } from "../run/same-source
 import { notesOfWarmup } from "../settings/schedule.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
-import type { TrainObserver, TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
+import type { TrainObserver } from "../types.ts";
 
 /** What `--dry-run` tells. */
 export interface RunEstimate {

@@ -18,7 +18,8 @@ import { refuseTooLarge } from "./too-large.ts";
 import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
 import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
 import { train } from "./train.ts";
-import type { TrainObserver, TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
+import type { TrainObserver } from "../types.ts";
 
 /** What a run is made from. */
 export interface RunInput<Batch> {

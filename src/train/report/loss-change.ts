@@ -1,5 +1,6 @@
 import { formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
-import type { Metrics, TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
+import type { Metrics } from "../types.ts";
 
 /** ‖ΔW‖ / ‖W‖ below which a model answers much as before. */
 const LEAST_CHANGE = 1e-3;

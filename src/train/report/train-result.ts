@@ -11,8 +11,9 @@ import type { Style } from "../../terminal/style.ts";
 import { wrapWords } from "../../terminal/wrap.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import type { TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
 import type { Moved } from "./loss-change.ts";
+import type { TrainReport } from "./train-report.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 
@@ -20,7 +21,7 @@ import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 export type FinetuneResult = TrainResult & { readonly peakRssBytes: number };
 
 /** `finetune --json`. */
-export function trainResultJson(result: FinetuneResult, moved?: Moved) {
+export function trainResultJson(result: FinetuneResult, moved?: Moved): TrainReport {
   return {
     run: result.run,
     ending: result.ending,
@@ -41,9 +42,6 @@ export function trainResultJson(result: FinetuneResult, moved?: Moved) {
     ...profileJson(result.profile),
   };
 }
-
-/** What `finetune --json` prints of a run. */
-export type TrainReport = ReturnType<typeof trainResultJson>;
 
 /** Was nothing left to do for a run that was resumed? */
 export function wasOver({ ending, steps, stepsBefore }: TrainResult): boolean {

@@ -12,7 +12,8 @@ import { RunFolder } from "../run/run-folder.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { textSubject } from "../text/subject.ts";
 import type { RunInput } from "../loop/training.ts";
-import type { Metrics, RunStart, TrainObserver, TrainResult } from "../types.ts";
+import type { TrainResult } from "../result.ts";
+import type { Metrics, RunStart, TrainObserver } from "../types.ts";
 
 const TEXTS = [
   "Once upon a time there was a little cat.",

@@ -12,7 +12,8 @@ import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { type CombineFlags, combineWish } from "../combine/wish.ts";
 import { defaultOutput } from "./output.ts";
-import { mergeJson, type MergeReport, mergeText, notesOfNothing } from "./report.ts";
+import type { MergeReport } from "./merge-report.ts";
+import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
 import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "./run.ts";
 
 /** What `randlora merge` is told. */

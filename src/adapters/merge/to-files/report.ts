@@ -3,6 +3,7 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { peakRssBytes } from "../../../terminal/peak-memory.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import { formatTable } from "../../../terminal/table.ts";
+import type { MergeReport } from "./merge-report.ts";
 import type { MergeSummary } from "./run.ts";
 
 /** For the user, where a merge changed no weight. */
@@ -34,11 +35,7 @@ function totals({ reports }: MergeSummary) {
 /** What is shown where no generator draws an adapter's bases. */
 const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none" };
 
-/** What `merge --json` prints. */
-export type MergeReport = ReturnType<typeof mergeJson>;
-
-/** A dry run has measured nothing: null stands where a merge has figures. */
-export function mergeJson(summary: MergeSummary, dryRun: boolean) {
+export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
   const [generator = null] = generators;
