@@ -3,9 +3,12 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { writeImages } from "../cmd/testing/labeled-images.ts";
 import { version } from "../package.json";
 import { launcherManifest, packNpm, platformManifest, platformPackage } from "../scripts/npm-packages.ts";
 import { hostTarget, isTarget, TARGETS } from "../scripts/runtimes.ts";
+import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { EXAMPLE_OUTPUTS, libraryExamples, runExample } from "../src/library/testing/examples.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
 
 setDefaultTimeout(600_000);
@@ -14,6 +17,8 @@ const targets = Object.keys(TARGETS).filter(isTarget);
 const host = hostTarget();
 if (host === undefined) throw new Error("no platform of ours");
 
+/** Packed: the host's platform, and the package that people name. */
+let tarballs: readonly string[];
 /** Holds the tarballs, the projects that they are installed in, and an empty HOME for each of these. */
 let folder: string;
 /** npm's registry, as far as npm, pnpm and Bun ask it: what is known of a package, and its tarball. */
@@ -21,7 +26,7 @@ let registry: Bun.Server<undefined> | undefined;
 
 beforeAll(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), "randlora-npm-")));
-  const tarballs = await packNpm(join(folder, "tarballs"), [host]);
+  tarballs = await packNpm(join(folder, "tarballs"), [host]);
   const manifests = new Map([launcherManifest(), ...targets.map(platformManifest)].map((one) => [one.name, one]));
   registry = Bun.serve({
     hostname: "127.0.0.1",
@@ -149,5 +154,81 @@ describe("from the registry, without install scripts", () => {
     expect(await typist.exited).toBe(130);
     expect(await readdir(join(project.path, "run", "state"))).not.toEqual([]);
     await typist.end();
+  });
+});
+
+describe("the library", () => {
+  let project: Project;
+  beforeAll(async () => {
+    project = await Project.create();
+    // In an empty folder, from the files alone: the registry knows nothing of the other platforms' packages.
+    await rm(join(project.path, "package.json"));
+    const nowhere = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("{}", { status: 404 }) });
+    const { status, stderr } = await project.run([process.execPath, "add", ...tarballs], {
+      npm_config_registry: nowhere.url.href,
+    });
+    await nowhere.stop(true);
+    expect([status, status === 0 ? "" : stderr]).toEqual([0, ""]);
+  });
+
+  test("the examples of docs/library.md run, print what they say and nothing else", async () => {
+    const examples = await libraryExamples();
+    expect(examples.length).toBe(EXAMPLE_OUTPUTS.length);
+    for (const [index, code] of examples.entries()) {
+      const { stdout, stderr, status } = await runExample(project.path, code, project.env());
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toMatch(EXAMPLE_OUTPUTS[index] ?? /$^/);
+    }
+  });
+
+  test("images are read in its threads", async () => {
+    await writeDinov2(join(project.path, "dinov2"));
+    await writeImages(join(project.path, "images"), "train", 2);
+    const code = `import { finetune } from "randlora";
+      const run = await finetune({ model: "dinov2", data: "images", targets: ["q_proj"], steps: 1, out: "seen" });
+      console.log(run.ending, run.steps);`;
+    const { stdout, stderr, status } = await runExample(project.path, code, project.env());
+    expect([status, stderr, stdout]).toEqual([0, "", "finished 1\n"]);
+  });
+
+  test.each(["bundler", "nodenext"])("its types serve TypeScript (%s), and find what is wrong", async (resolution) => {
+    const options = {
+      strict: true,
+      noEmit: true,
+      target: "esnext",
+      module: resolution === "bundler" ? "preserve" : resolution,
+      moduleResolution: resolution,
+      types: [join(ROOT, "node_modules/bun-types")],
+    };
+    await writeFile(
+      join(project.path, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: options, include: ["types-*.mts"] }),
+    );
+    const examples = await libraryExamples();
+    const wrong = `import { chat, finetune, merge } from "randlora";
+      // @ts-expect-error a number
+      await finetune({ steps: "many" });
+      // @ts-expect-error one of a few words
+      const { out } = await merge({ base: "embedded", combine: "ties!" });
+      // @ts-expect-error a text
+      const length: number = out;
+      // @ts-expect-error no such option
+      chat({ model: "embedded", prompt: "Hi", maxToken: length });`;
+    for (const [index, code] of [...examples, wrong].entries()) {
+      await writeFile(join(project.path, `types-${index}.mts`), `${code}\nexport {};\n`);
+    }
+    await project.mustRun(process.execPath, join(ROOT, "node_modules/typescript/bin/tsc"), "-p", ".");
+  });
+
+  test("under Node one line says what it needs, and the command works", async () => {
+    const script = 'import { merge } from "randlora"; console.log(merge);';
+    const { status, stderr } = await project.run(["node", "--input-type=module", "--eval", script]);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "\nError: the library randlora needs Bun (bun run FILE); the command, npx randlora, works without it\n",
+      ),
+    ]);
+    expect(await project.mustRun(join(project.path, "node_modules/.bin/randlora"), "--version")).toStartWith(version);
   });
 });

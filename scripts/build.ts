@@ -21,8 +21,8 @@ const WINDOWS_NOTICES = ["dxcompiler-LICENSE.TXT", "dxcompiler-ThirdPartyNotices
 /** There Dawn and Direct3D's compilers are files that src/compute/gpu/dawn.ts unpacks beside each other. */
 export const WINDOWS_LOADERS = { ".node": "file", ".dll": "file" } as const;
 
-/** Programs of threads, which the compiled program finds by these paths. */
-const THREADS = ["src/compute/cpu/worker.ts", "src/data/images/worker.ts"];
+/** Programs of threads, which what is built finds by these paths (src/files/carried.ts). */
+export const THREADS = ["src/compute/cpu/worker.ts", "src/data/images/worker.ts"];
 
 /** The commit of the sources, `-dirty` where they differ from it; undefined without git. */
 function commitOf(folder: string): string | undefined {

@@ -19,6 +19,12 @@ test("packages have no script, and each platform's is for that platform alone", 
   expect(platformManifest("linux-arm64")).toMatchObject({ os: ["linux"], cpu: ["arm64"], libc, preferUnplugged: true });
 });
 
+test("the package hands on all that the library exports", async () => {
+  const text = await Bun.file(join(import.meta.dir, "npm/library.mjs")).text();
+  const [, names = ""] = text.match(/export const \{(.*?)\}/s) ?? [];
+  expect(names.trim().split(/,\s*/)).toEqual(Object.keys(await import("../src/library/index.ts")).toSorted());
+});
+
 describe.if(process.platform !== "win32")("the launcher", () => {
   let folder: string;
   beforeAll(async () => {
@@ -28,7 +34,9 @@ describe.if(process.platform !== "win32")("the launcher", () => {
       optionalDependencies: { "randlora-plan9-mips": version },
     });
     await writeFile(join(folder, "package.json"), manifest);
-    await Bun.write(join(folder, "randlora.mjs"), Bun.file(join(import.meta.dir, "npm/randlora.mjs")));
+    for (const file of ["randlora.mjs", "platform.mjs"]) {
+      await Bun.write(join(folder, file), Bun.file(join(import.meta.dir, "npm", file)));
+    }
   });
   afterAll(() => rm(folder, { recursive: true }));
 

@@ -1,17 +1,23 @@
 /*
- * `npm run pack:npm [PLATFORM…]`: the npm packages as dist/npm/*.tgz. One holds a launcher in plain JavaScript, and one a
- * platform the binary; npm installs the one that `os`, `cpu` and `libc` fit, so no install script is needed.
+ * `npm run pack:npm [PLATFORM…]`: the npm packages as dist/npm/*.tgz. One holds a launcher in plain JavaScript and the library's
+ * types, and one a platform the binary and the library; npm installs the one that `os`, `cpu` and `libc` fit, so no install
+ * script is needed.
  */
 import { cp, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../package.json";
 import { build } from "./build.ts";
+import { bundleLibrary } from "./library-bundle.ts";
+import { declareLibrary, LIBRARY_TYPES } from "./library-types.ts";
 import { execute, isTarget, type Target, TARGETS } from "./runtimes.ts";
 import { workFolder } from "./work-folder.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** npm's registry has taken larger ones, but proxies and mirrors refuse them. */
 const LARGEST = 185_000_000;
+
+/** The package that people name: its command, its library, and what both find their platform's package by. */
+const LAUNCHER = ["randlora.mjs", "library.mjs", "platform.mjs"];
 
 const { name, version, description, license, engines } = packageJson;
 const [npmOs, npmCpu] = [
@@ -43,6 +49,10 @@ export function launcherManifest() {
     description,
     type: "module",
     bin: { [name]: "randlora.mjs" },
+    exports: {
+      ".": { types: `./types/${LIBRARY_TYPES}`, default: "./library.mjs" },
+      "./package.json": "./package.json",
+    },
     engines,
     optionalDependencies: Object.fromEntries(platforms),
   };
@@ -53,7 +63,7 @@ export function platformManifest(target: Target) {
   return {
     name: platformPackage(target),
     ...common(),
-    description: `The binary of ${name} for ${npmOs(target)} on ${npmCpu(target)}`,
+    description: `The binary and the library of ${name} for ${npmOs(target)} on ${npmCpu(target)}`,
     os: [npmOs(target)],
     cpu: [npmCpu(target)],
     ...(npmOs(target) === "linux" ? { libc: ["glibc"] } : {}),
@@ -88,16 +98,20 @@ export async function packNpm(
     const manifest = platformManifest(target);
     onPackage(manifest.name);
     await build(join(work.path, manifest.name, "bin", target === "windows-x64" ? "randlora.exe" : "randlora"), target);
+    await bundleLibrary(join(work.path, manifest.name, "library"), target);
     paths.push(await pack(manifest));
   }
   const place = join(work.path, name);
-  await cp(join(import.meta.dir, "npm/randlora.mjs"), join(place, "randlora.mjs"));
+  for (const file of LAUNCHER) await cp(join(import.meta.dir, "npm", file), join(place, file));
+  await declareLibrary(join(place, "types"));
   await cp(join(ROOT, "README.md"), join(place, "README.md"));
   onPackage(name);
   return [...paths, await pack(launcherManifest())];
 }
 
 if (import.meta.main) {
+  // The library's comments name its sources as they are seen from here.
+  process.chdir(ROOT);
   const named = process.argv.slice(2);
   const unknown = named.find((target) => !isTarget(target));
   if (unknown !== undefined) throw new Error(`${unknown}: not one of ${Object.keys(TARGETS).join(", ")}`);

@@ -1,3 +1,4 @@
+import { carriedFile, threadProgram } from "../../files/carried.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Heaps } from "./heap.ts";
 import { chooseCode, type Chosen, type CpuCode } from "./native/choose.ts";
@@ -35,10 +36,7 @@ export interface CrewCode extends Chosen {
 /** A worker answers within milliseconds, on a machine with much else to do within a second or two. */
 const PATIENCE = 60_000;
 
-/** The worker's program: beside this file, or the compiled program's entry of that name (scripts/build.ts). */
-const WORKER = import.meta.url.endsWith("/crew.ts")
-  ? new URL("./worker.ts", import.meta.url).href
-  : "./src/compute/cpu/worker.ts";
+const WORKER = "src/compute/cpu/worker.ts";
 
 /** The threads that compute, what they share with the host, and the first thing that went wrong on one of them. */
 export class Crew {
@@ -61,7 +59,7 @@ export class Crew {
 
   /** Starts the workers. @throws RandloraError `gpu` where the processor lacks what the kernels need, or a worker does not start */
   static async start(options: CrewOptions): Promise<Crew> {
-    const { heaps, scratch, profile, code, program = WORKER, patience = PATIENCE } = options;
+    const { heaps, scratch, profile, code, program = threadProgram(WORKER), patience = PATIENCE } = options;
     const module = await compiled();
     const kernels = WebAssembly.Module.exports(module).flatMap(({ kind, name }) => (kind === "function" ? [name] : []));
     const chosen = chooseCode(code);
@@ -147,7 +145,7 @@ export class Crew {
 
 async function compiled(): Promise<WebAssembly.Module> {
   try {
-    return await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());
+    return await WebAssembly.compile(await Bun.file(carriedFile(modulePath)).arrayBuffer());
   } catch (cause) {
     throw new RandloraError(
       "gpu",

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "webgpu/package.json";
 import { cacheFolder } from "../../files/cache-folder.ts";
+import { carriedFile } from "../../files/carried.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { paceTicks } from "./pacing.ts";
 import { loadUnpacked } from "./unpack.ts";
@@ -60,6 +61,8 @@ function loadAddon(): DawnAddon {
 
 function unpackedHint(): string {
   if (process.platform === "win32") return `it is unpacked into ${cacheFolder()}; set RANDLORA_CACHE to move it`;
+  // Elsewhere it is loaded from where it is.
+  if (Bun.embeddedFiles.length === 0) return "docs/guide/install.md says what it needs of the system";
   return (
     `it is unpacked into ${process.env["BUN_TMPDIR"] ?? tmpdir()}, which must be writable and not mounted noexec; ` +
     "set BUN_TMPDIR to another folder to move it"
@@ -74,10 +77,14 @@ function requireAddon(): DawnAddon {
   if (process.platform === "win32" && process.arch === "x64") {
     const addon: DawnAddon | string = require("webgpu/dist/win32-x64/dawn.node");
     if (typeof addon !== "string") return addon;
-    // A binary has files (scripts/build.ts): Dawn looks for Direct3D's compilers beside itself and beside the executable.
+    // Built, it is a file (scripts/build.ts): Dawn looks for Direct3D's compilers beside itself and beside the executable.
     const dxc: string = require("webgpu/dist/win32-x64/dxcompiler.dll");
     const fxc: string = require("webgpu/dist/win32-x64/d3dcompiler_47.dll");
-    const files = { "dawn.node": addon, "dxcompiler.dll": dxc, "d3dcompiler_47.dll": fxc };
+    const files = {
+      "dawn.node": carriedFile(addon),
+      "dxcompiler.dll": carriedFile(dxc),
+      "d3dcompiler_47.dll": carriedFile(fxc),
+    };
     return loadUnpacked(files, join(cacheFolder(), "gpu", version)) as DawnAddon;
   }
   if (process.platform === "win32" && process.arch === "arm64") return require("webgpu/dist/win32-arm64/dawn.node");

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { threadProgram } from "../../files/carried.ts";
 import { type Job, runJob } from "./job.ts";
 import { PROCESS_PIXELS } from "./pixel-budget.ts";
 import { type Admission, type Answer, type Question, thrownBy } from "./pool-messages.ts";
@@ -8,10 +9,7 @@ const JOBS_A_THREAD = 2;
 /** More threads than this wait for the disk, and for the one that trains. */
 const MOST_THREADS = 8;
 
-/** From source it lies beside this file; in the compiled program it is an entry point, found by its path from the root. */
-const WORKER = import.meta.url.endsWith("/pool.ts")
-  ? new URL("./worker.ts", import.meta.url).href
-  : "./src/data/images/worker.ts";
+const WORKER = "src/data/images/worker.ts";
 
 /** A processor is left to what waits for the images. */
 export function defaultThreads(): number {
@@ -67,7 +65,7 @@ export class ImagePool implements Disposable {
   }
 
   #start(): Thread {
-    const worker = new Worker(WORKER);
+    const worker = new Worker(threadProgram(WORKER));
     const thread: Thread = { worker, tasks: new Map() };
     // Threads without work do not keep the program alive.
     worker.unref();

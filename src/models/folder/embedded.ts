@@ -5,6 +5,7 @@ import generationConfig from "../../../fixtures/embedded/model/generation_config
 import weights from "../../../fixtures/embedded/model/model.safetensors" with { type: "file" };
 import tokenizer from "../../../fixtures/embedded/model/tokenizer.json" with { type: "file" };
 import tokenizerConfig from "../../../fixtures/embedded/model/tokenizer_config.json" with { type: "file" };
+import { carriedFile } from "../../files/carried.ts";
 import { EMBEDDED } from "./embedded-name.ts";
 import { unpacked } from "./unpacked.ts";
 
@@ -31,7 +32,7 @@ export async function embeddedData(): Promise<string> {
 async function contentsOf(files: Readonly<Record<string, unknown>>): Promise<Map<string, Buffer>> {
   const contents = new Map<string, Buffer>();
   for (const [name, path] of Object.entries(files)) {
-    contents.set(name, Buffer.from(await Bun.file(String(path)).arrayBuffer()));
+    contents.set(name, Buffer.from(await Bun.file(carriedFile(String(path))).arrayBuffer()));
   }
   return contents;
 }
