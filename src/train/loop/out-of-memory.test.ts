@@ -29,6 +29,12 @@ beforeAll(async () => {
 });
 afterAll(() => restore());
 
+/** A run on a GPU of its own, whatever device tests are run on. */
+async function trainOnGpu(out: string, settings: TrainSettings, recording?: Recording) {
+  using gpu = new KeptGpu(FIRST_GPU);
+  return await trainInto(out, settings, recording, undefined, gpu);
+}
+
 function limited(device: GPUDevice): GPUDevice {
   let held = 0;
   peak = 0;
@@ -75,7 +81,9 @@ test("a GPU that is full is opened anew, with activations recomputed; the run is
   const settings = await settingsFor({ ...asked, batchSize: 24, learningRate: 5e-3 });
   const into = async (name: string, of: TrainSettings, limit = Infinity, gpu?: KeptGpu) => {
     most = limit;
-    return await trainInto(folder.at(name), of, undefined, undefined, gpu);
+    return gpu === undefined
+      ? await trainOnGpu(folder.at(name), of)
+      : await trainInto(folder.at(name), of, undefined, undefined, gpu);
   };
   const kept = await into("kept", settings);
   const keptPeak = peak;
@@ -112,9 +120,9 @@ test("where recomputed activations are too much, W' is not kept either", async (
   const data = await writeTexts(folder.at("train.jsonl"), 3);
   const asked = { data, rank: 8, steps: 3, batchSize: 1, compute: "merged", checkpointActivations: true } as const;
   const settings = await settingsFor({ ...asked, targets: "all-linear", learningRate: 5e-3 });
-  const kept = await trainInto(folder.at("kept"), settings);
+  const kept = await trainOnGpu(folder.at("kept"), settings);
   most = peak * 0.9;
-  const least = await trainInto(folder.at("least"), settings).finally(() => (most = Infinity));
+  const least = await trainOnGpu(folder.at("least"), settings).finally(() => (most = Infinity));
   expect(least.recording.warnings).toEqual([
     expect.stringMatching(/the adapter's products are formed anew instead of kept$/),
   ]);
@@ -127,20 +135,20 @@ test("the largest micro-batch is tried before anything is trained, wherever it c
   await using folder = await TemporaryFolder.create();
   const data = await writeTexts(folder.at("train.jsonl"), 3);
   const short = await settingsFor({ data, rank: 8, batchSize: 1, saveEvery: 1, method: "lora" });
-  await trainInto(folder.at("short"), short);
+  await trainOnGpu(folder.at("short"), short);
   const shortPeak = peak;
   await appendFile(data, `${JSON.stringify({ text: "The cat ran. ".repeat(150) })}\n`);
   const settings = await settingsFor({ ...short, data, shuffle: false, rank: 8, method: "lora" });
   most = shortPeak * 1.2;
   const recording = new Recording();
-  const failed = trainInto(folder.at("long"), settings, recording).finally(() => (most = Infinity));
+  const failed = trainOnGpu(folder.at("long"), settings, recording).finally(() => (most = Infinity));
   await expect(failed).rejects.toMatchObject({
     code: "memory",
     hint: expect.stringContaining("a smaller --batch-size"),
   });
   expect([recording.metrics, recording.saves]).toEqual([[], []]);
   // Without the limit it is the last step that is the largest.
-  const { result } = await trainInto(folder.at("long"), settings);
+  const { result } = await trainOnGpu(folder.at("long"), settings);
   expect(result.steps).toBe(4);
   expect(peak).toBeGreaterThan(shortPeak * 1.2);
   // Buffers that are kept for later ones of their size do not add to what was tried.
@@ -151,17 +159,17 @@ test("a run whose GPU is full later is resumed with recomputed activations, to t
   await using folder = await TemporaryFolder.create();
   const data = await writeTexts(folder.at("train.jsonl"), 24);
   const settings = await settingsFor({ data, rank: 8, steps: 4, saveEvery: 1, batchSize: 6, dropout: 0.1 });
-  await trainInto(folder.at("whole"), settings);
+  await trainOnGpu(folder.at("whole"), settings);
   const recording = new Recording();
   recording.onStep = (step) => void (most = step === 2 ? 0 : most);
-  const failed = trainInto(folder.at("parts"), settings, recording).finally(() => (most = Infinity));
+  const failed = trainOnGpu(folder.at("parts"), settings, recording).finally(() => (most = Infinity));
   await expect(failed).rejects.toMatchObject({
     code: "memory",
     hint: expect.stringMatching(
       /go on from step [12]: --resume .*parts --checkpoint-activations; a new run takes less/,
     ),
   });
-  const resumed = await trainInto(folder.at("parts"), resumeSettings(settings, { checkpointActivations: true }));
+  const resumed = await trainOnGpu(folder.at("parts"), resumeSettings(settings, { checkpointActivations: true }));
   expect(resumed.recording.started).toMatchObject({ checkpointing: true, step: expect.any(Number) });
   expect(resumed.result.stepsBefore).toBeGreaterThan(0);
   const [whole, parts] = [await outcomeOf(folder.at("whole")), await outcomeOf(folder.at("parts"))];
@@ -176,7 +184,7 @@ test("a tensor that is too large to bind is not tried again with recomputed acti
   const settings = await settingsFor({ data: await writeTexts(folder.at("train.jsonl"), 24), rank: 8, batchSize: 24 });
   binds = 2 ** 16;
   const recording = new Recording();
-  const failed = trainInto(folder.at("run"), settings, recording).finally(() => (binds = Infinity));
+  const failed = trainOnGpu(folder.at("run"), settings, recording).finally(() => (binds = Infinity));
   await expect(failed).rejects.toMatchObject({ code: "memory", message: expect.stringContaining("binds at most") });
   expect(recording.warnings).toEqual([]);
 });
