@@ -1,4 +1,5 @@
-import { hostname, userInfo } from "node:os";
+import { homedir, hostname, tmpdir, userInfo } from "node:os";
+import { dirname } from "node:path";
 import { dependencies, version } from "../../../../package.json";
 import { RandloraError } from "../../../files/errors.ts";
 import { formatAmount, formatDuration, formatNumber, formatShare } from "../../../terminal/format.ts";
@@ -112,9 +113,11 @@ function secondsOf({ times }: Verification): number {
 
 /** A driver's message may name files, and so users and machines. */
 export function withoutOwner(text: string, names: readonly string[] = [hostname(), userInfo().username]): string {
-  // Names first: a path ends at the blank in a user's name, whose rest would be left.
+  // Folders that are known, and names, come first: a path is taken to end at a blank, and what follows would be left.
+  const known = [process.cwd(), tmpdir(), homedir(), dirname(process.execPath)].toSorted((a, b) => b.length - a.length);
+  const placeless = known.reduce((left, folder) => (folder === "/" ? left : left.replaceAll(folder, "/…")), text);
   const nameless = names
     .filter((name) => name !== "")
-    .reduce((left, name) => left.replace(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`, "g"), "…"), text);
+    .reduce((left, name) => left.replace(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`, "g"), "…"), placeless);
   return nameless.replace(/(^|[\s"'(:=])(?:[A-Za-z]:)?[\\/][^\s"')]*/g, "$1…");
 }
