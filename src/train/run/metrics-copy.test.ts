@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { appendFile, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { readEvents } from "../../files/testing/event-file.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Metrics } from "../types.ts";
@@ -83,4 +83,24 @@ test("copies hold what metrics.jsonl holds after a cut, a crash, and where they 
   await refuseOtherEvents(folder.at("none"));
   await writeFile(events, EVENTS.head);
   await refuseOtherEvents(folder.at("log"));
+});
+
+test("a link in the place of metrics, or of a copy, leads the writing nowhere", async () => {
+  await using folder = await TemporaryFolder.create();
+  const [other, path, table] = ["mine.txt", "metrics.jsonl", "metrics.csv"].map((name) => folder.at(name)) as [
+    string,
+    string,
+    string,
+  ];
+  await writeFile(other, "mine");
+  await symlink(other, path);
+  await expect(MetricsFile.open(path)).rejects.toMatchObject({
+    code: "file",
+    message: `${path} is a link, or no file`,
+  });
+  await symlink(other, table);
+  await expect(MetricsFile.open(folder.at("own.jsonl"), undefined, { [table]: CSV })).rejects.toMatchObject({
+    message: `${table} is a link, or no file`,
+  });
+  expect(await readFile(other, "utf8")).toBe("mine");
 });

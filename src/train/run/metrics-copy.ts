@@ -1,9 +1,10 @@
-import { type FileHandle, mkdir, open, readdir, readFile, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { EVENT_FILE, eventRecord, FIRST_RECORD } from "../../files/event-file.ts";
 import { naming, oneLine } from "../../files/failure.ts";
 import type { Metrics } from "../types.ts";
+import { openOwnFile } from "./own-file.ts";
 
 /** Another format of metrics.jsonl: each line's bytes follow from the line alone. */
 export interface MetricsFormat {
@@ -76,7 +77,7 @@ export class MetricsCopy implements AsyncDisposable {
    */
   static async open(path: string, format: MetricsFormat, lines: readonly Metrics[]): Promise<MetricsCopy> {
     await naming(path, "write", mkdir(dirname(path), { recursive: true }));
-    const handle = await naming(path, "write", open(path, "a+"));
+    const handle = await openOwnFile(path);
     try {
       const wanted = Buffer.concat([format.head, ...lines.map((line) => format.record(line))]);
       const found = await naming(path, "read", readFile(handle));

@@ -1,8 +1,9 @@
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, readFile } from "node:fs/promises";
 import { naming } from "../../files/failure.ts";
 import type { Metrics } from "../types.ts";
 import { MetricsCopy, type MetricsFormat } from "./metrics-copy.ts";
 import { parseMetrics } from "./metrics.ts";
+import { openOwnFile } from "./own-file.ts";
 
 /** metrics.jsonl, one object a line, in the order of steps; and the same in other formats. */
 export class MetricsFile implements AsyncDisposable {
@@ -27,7 +28,7 @@ export class MetricsFile implements AsyncDisposable {
     state?: { readonly step: number; readonly evaluated: number | null },
     copies: Readonly<Record<string, MetricsFormat>> = {},
   ): Promise<MetricsFile> {
-    const file = new MetricsFile(path, await naming(path, "write", open(path, "a+")));
+    const file = new MetricsFile(path, await openOwnFile(path));
     try {
       const lines = parseMetrics(await file.#cutTo(state));
       for (const [copy, format] of Object.entries(copies)) {
