@@ -1,15 +1,5 @@
-import {
-  choice,
-  defineCommand,
-  flag,
-  integer,
-  list,
-  number,
-  repeat,
-  required,
-  text,
-} from "../src/terminal/options/command.ts";
-import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
+import { defineCommand, flag, integer, list, repeat, required, text } from "../src/terminal/options/command.ts";
+import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 
 /** `randlora eval commonsense`. */
@@ -31,18 +21,7 @@ export const commonsenseCommand = defineCommand({
     adapter: repeat(
       text({ value: "A", topic: "Adapters", help: "adapter to merge first; may be given several times" }),
     ),
-    scale: repeat(
-      number({
-        value: "S",
-        topic: "Adapters",
-        help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
-      }),
-    ),
-    generator: choice(GENERATOR_NAMES, {
-      value: "NAME",
-      topic: "Adapters",
-      help: "random generator of the bases, if the adapter does not record it",
-    }),
+    ...ADAPTER_OPTIONS,
     beams: integer({
       topic: "Answers",
       help: "number of beams of the beam search; 1 is greedy decoding",

@@ -1,14 +1,5 @@
-import {
-  choice,
-  defineCommand,
-  integer,
-  json,
-  number,
-  optional,
-  repeat,
-  text,
-} from "../src/terminal/options/command.ts";
-import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
+import { defineCommand, integer, json, number, optional, repeat, text } from "../src/terminal/options/command.ts";
+import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
 import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
@@ -56,18 +47,7 @@ export const command = defineCommand({
     adapter: repeat(
       text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
     ),
-    scale: repeat(
-      number({
-        value: "S",
-        topic: "Adapters",
-        help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
-      }),
-    ),
-    generator: choice(GENERATOR_NAMES, {
-      value: "NAME",
-      topic: "Adapters",
-      help: "random generator of the bases, if the adapter does not record it",
-    }),
+    ...ADAPTER_OPTIONS,
     system: text({ topic: "Text", help: "system message of conversations that have none" }),
     chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),
     chatTemplateKwargs: json({

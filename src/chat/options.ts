@@ -1,4 +1,4 @@
-import { GENERATOR_NAMES } from "../compute/random/names.ts";
+import { ADAPTER_OPTIONS } from "../terminal/options/shared/adapters.ts";
 import { choice, flag, integer, json, number, repeat, text, toggle } from "../terminal/options/command.ts";
 import { contextOption } from "../terminal/options/shared/context.ts";
 import { KV_TYPE_OPTION } from "../terminal/options/shared/kv-type.ts";
@@ -25,18 +25,7 @@ export const CHAT_OPTIONS = {
     help: 'variables for the chat template, such as {"enable_thinking": false}',
   }),
   adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add; may be given several times" })),
-  scale: repeat(
-    number({
-      value: "S",
-      topic: "Adapters",
-      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
-    }),
-  ),
-  generator: choice(GENERATOR_NAMES, {
-    value: "NAME",
-    topic: "Adapters",
-    help: "random generator of the bases, if the adapter does not record it",
-  }),
+  ...ADAPTER_OPTIONS,
   maxTokens: integer({
     short: "n",
     topic: "Answers",

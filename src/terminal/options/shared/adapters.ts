@@ -1,0 +1,18 @@
+import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
+import { choice, number, repeat } from "../command.ts";
+
+/** `--scale` and `--generator`, where a model is used with adapters. */
+export const ADAPTER_OPTIONS = {
+  scale: repeat(
+    number({
+      value: "S",
+      topic: "Adapters",
+      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
+    }),
+  ),
+  generator: choice(GENERATOR_NAMES, {
+    value: "NAME",
+    topic: "Adapters",
+    help: "random generator of the bases, if the adapter does not record it",
+  }),
+};
