@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ModuleParts } from "./native/caller.ts";
 import { type CpuKernel, type Members, pack, type Pointer, type Values } from "./parameters.ts";
 import { BLOCK } from "../device/blocks.ts";
+import { STORED_DTYPES } from "../device/dtype.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { MAGNITUDE } from "../device/families/magnitude.ts";
 import { STEP_STATE } from "../device/families/optimizer.ts";
@@ -132,6 +133,11 @@ const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   },
   softmax: { CHUNK },
 };
+
+test("the assembly numbers formats as the host does", () => {
+  const [, body = ""] = /enum Format \{([^}]*)\}/.exec(sources.join("\n")) ?? [];
+  expect([...(body.match(/\w+/g) ?? [])]).toEqual([...STORED_DTYPES]);
+});
 
 test.each(Object.entries(CONSTANTS))("%s.ts of the assembly has the host's numbers", (name, wanted) => {
   const text = readFileSync(join(ASSEMBLY, `${name}.ts`), "utf8");

@@ -1,7 +1,7 @@
 import type { Binding } from "../device/buffer.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
 import { BLOCK } from "../device/blocks.ts";
-import { DTYPE_CODES, type StoredDtype } from "../device/dtype.ts";
+import { DTYPE_CODES } from "../device/dtype.ts";
 import { storedDtype } from "../device/weight.ts";
 import type { Members, Pointer, Values } from "./parameters.ts";
 
@@ -25,16 +25,13 @@ export function pitchBytes(tensor: Tensor | undefined): number {
   return tensor === undefined ? 0 : tensor.pitch * elementBytes(tensor.dtype);
 }
 
-/** The words of kernels for formats, and for scales: F32, F16, BF16, Q8_0, Q4_0. */
-const STORED_CODES: Readonly<Record<StoredDtype, number>> = { ...DTYPE_CODES, Q8_0: 3, Q4_0: 4 };
-
 /** Members of a kernel that reads a matrix in any stored format. */
 export const SCALED = { dtype: "u32", scales: "pointer", scalesPitch: "u32" } as const satisfies Members;
 
 /** How a matrix is stored, and the scales of its first block and from row to row where it is in blocks. */
 export function scaled(op: string, tensor: Tensor): Values<typeof SCALED> {
   const { shape, buffer, offset, pitch, scalesAt } = tensor;
-  const dtype = STORED_CODES[storedDtype(op, tensor)];
+  const dtype = DTYPE_CODES[storedDtype(op, tensor)];
   if (scalesAt === undefined) return { dtype, scales: undefined, scalesPitch: 0 };
   const [rowBlocks, blocks] = [pitch / BLOCK, shape[0] === 0 ? 0 : ((shape[0] - 1) * pitch + shape[1]) / BLOCK];
   const scales = { buffer, offset: scalesAt + 2 * (offset / BLOCK), size: 2 * blocks, access: "read" as const };

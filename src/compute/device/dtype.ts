@@ -1,10 +1,17 @@
-/** The dtypes of single numbers that kernels read and write, with their codes in dtype.wgsl. */
-export const DTYPE_CODES = { F32: 0, F16: 1, BF16: 2 } as const;
+/** Single numbers, which kernels read and write. */
+export const NUMBER_DTYPES = ["F32", "F16", "BF16"] as const;
+export type KernelDtype = (typeof NUMBER_DTYPES)[number];
 
-export type KernelDtype = keyof typeof DTYPE_CODES;
+/** Blocks of numbers that share a scale, as blocks.ts has them: frozen matrices are stored so, and only read. */
+export const BLOCK_DTYPES = ["Q8_0", "Q4_0"] as const;
+export type BlockDtype = (typeof BLOCK_DTYPES)[number];
 
-/** Formats of blocks of numbers that share a scale, as blocks.ts has them: frozen matrices are stored so, and only read. */
-export type BlockDtype = "Q8_0" | "Q4_0";
+/** How the numbers of a weight may be stored; kernels are told its place in this list. */
+export type StoredDtype = KernelDtype | BlockDtype;
+export const STORED_DTYPES: readonly StoredDtype[] = [...NUMBER_DTYPES, ...BLOCK_DTYPES];
+export const DTYPE_CODES = Object.fromEntries(STORED_DTYPES.map((dtype, code) => [dtype, code])) as Readonly<
+  Record<StoredDtype, number>
+>;
 
 /** What options call them (`--quantize`). */
 export const BLOCKS_NAMES = ["q8", "q4"] as const;
@@ -17,18 +24,15 @@ export const KV_NAMES = ["f32", "f16"] as const;
 export type KvName = (typeof KV_NAMES)[number];
 export const NAMED_KV: Readonly<Record<KvName, KvDtype>> = { f32: "F32", f16: "F16" };
 
-/** How the numbers of a weight may be stored. */
-export type StoredDtype = KernelDtype | BlockDtype;
-
 /** How a matrix may lie that kernels read: as a weight; as ternary bases, two bits an element; or nowhere, drawn as it is read. */
 export type MatrixFormat = StoredDtype | "TERNARY" | "PHILOX";
 
 /** Can kernels read and write this dtype? */
 export function isKernelDtype(dtype: string): dtype is KernelDtype {
-  return Object.hasOwn(DTYPE_CODES, dtype);
+  return NUMBER_DTYPES.some((known) => known === dtype);
 }
 
 /** Is this a format of blocks? */
 export function isBlockDtype(dtype: string): dtype is BlockDtype {
-  return dtype === "Q8_0" || dtype === "Q4_0";
+  return BLOCK_DTYPES.some((known) => known === dtype);
 }

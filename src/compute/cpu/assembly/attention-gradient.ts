@@ -13,6 +13,7 @@ import { sumOf } from "./lanes";
 import { capped4, exp4 } from "./math";
 import { rowSums } from "./row";
 import { weighed } from "./softmax";
+import { F32 } from "./stored";
 
 /** What is not wanted is 0. */
 @unmanaged
@@ -99,8 +100,8 @@ export function attentionQueries(p: AttentionGradient, piece: u32, scratch: usiz
       const high = min(last + 1 - start, p.chunk);
       const keys = p.keys + (start + low) * p.keysPitch + kvPlace;
       const values = p.values + (start + low) * p.valuesPitch + kvPlace;
-      rowSums<f32>(q, keys, p.keysPitch, high - low, p.head / 4, scratch + low * 4);
-      rowSums<f32>(dy, values, p.valuesPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
+      rowSums<F32>(q, keys, p.keysPitch, high - low, p.head / 4, scratch + low * 4);
+      rowSums<F32>(dy, values, p.valuesPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
       ofQuery(p, scratch, start, low, high, seen, lse, rest);
       addWeighed(p, scratch + low * 4, keys, p.keysPitch, high - low, dq, scratch);
     }
@@ -131,8 +132,8 @@ export function attentionKeys(p: AttentionGradient, piece: u32, scratch: usize):
         const place = head * p.head * 4;
         const q = p.q + (start + low) * p.qPitch + place;
         const dy = p.dy + (start + low) * p.dyPitch + place;
-        rowSums<f32>(own, q, p.qPitch, high - low, p.head / 4, scratch + low * 4);
-        rowSums<f32>(value, dy, p.dyPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
+        rowSums<F32>(own, q, p.qPitch, high - low, p.head / 4, scratch + low * 4);
+        rowSums<F32>(value, dy, p.dyPitch, high - low, p.head / 4, scratch + PRODUCTS + low * 4);
         ofKey(p, scratch, key, start, low, high, head);
         if (p.dkeys) addWeighed(p, scratch + low * 4, q, p.qPitch, high - low, dkey, scratch);
         if (p.dvalues) addWeighed(p, scratch + PRODUCTS + low * 4, dy, p.dyPitch, high - low, dvalue, scratch);
@@ -194,7 +195,7 @@ function weigh(scale: v128, most: f32, at: usize, lse: v128, rest: v128, seen: v
 /** Adds a chunk's sum of weighed rows to what others came to. */
 function addWeighed(p: AttentionGradient, weights: usize, rows: usize, pitch: usize, count: u32, to: usize, scratch: usize): void {
   const result = scratch + RESULT;
-  weighed<f32>(weights, rows, pitch, count, p.head, result);
+  weighed<F32>(weights, rows, pitch, count, p.head, result);
   for (let at: usize = 0; at < p.head * 4; at += 16) {
     v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(result + at)));
   }

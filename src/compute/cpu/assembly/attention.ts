@@ -6,7 +6,7 @@ import { Attended } from "./attended";
 import { log1 } from "./math";
 import { rowSums } from "./row";
 import { begin, CHUNK, enter, softmax, weighed } from "./softmax";
-import { storedBytes } from "./stored";
+import { F16, F32, Format, storedBytes } from "./stored";
 
 @unmanaged
 class Attention extends Attended {
@@ -20,7 +20,7 @@ class Attention extends Attended {
   records: usize;
   /** Bytes of a record. */
   recordBytes: u32;
-  /** Of keys and values: 0 F32, 1 F16. */
+  /** Of keys and values. */
   dtype: u32;
   /** Pieces, and how many of them have been computed so far. */
   pieces: u32;
@@ -66,8 +66,8 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   const end = min((block + 1) * p.pieceTokens, p.tokens);
   for (let token = block * p.pieceTokens; token < end; token++) {
     for (let head = kvHead * p.group + firstHead; head < kvHead * p.group + endHead; head++) {
-      if (p.dtype == 0) attend<f32>(p, token, kvHead, head, part, scratch);
-      else attend<i16>(p, token, kvHead, head, part, scratch);
+      if (p.dtype == Format.F32) attend<F32>(p, token, kvHead, head, part, scratch);
+      else attend<F16>(p, token, kvHead, head, part, scratch);
     }
   }
   if (p.parts == 1) return;

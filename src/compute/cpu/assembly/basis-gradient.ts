@@ -4,11 +4,12 @@
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
 import { sumOf } from "./lanes";
 import { columnRun, dots, RUN, RUN_TERMS } from "./runs";
+import { Format } from "./stored";
 
 /** Pitches in bytes. */
 @unmanaged
 class BasisGradient {
-  /** 0 F32, 1 F16, 2 BF16: P (terms, rows); 3, in machine code alone: the two-bit codes of Pᵀ. All else is F32. */
+  /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
   storage: u32;
   at: usize;
   rowBytes: u32;
@@ -50,9 +51,7 @@ export function basisGradient(p: BasisGradient, piece: u32, scratch: usize): voi
   const pitch = p.blockCols * 4;
   for (let row = firstRow; row < lastRow; row += ROWS) {
     const rows = min(ROWS, lastRow - row);
-    if (p.storage == 0) form<f32>(p, row, rows, firstCol, cols, pitch, scratch);
-    else if (p.storage == 1) form<i16>(p, row, rows, firstCol, cols, pitch, scratch);
-    else form<u16>(p, row, rows, firstCol, cols, pitch, scratch);
+    form(p, row, rows, firstCol, cols, pitch, scratch);
     foldRows(p, piece, row, rows, scratch);
   }
 }
@@ -88,7 +87,7 @@ export function foldRows(p: BasisGradient, piece: u32, row: u32, rows: u32, slop
 }
 
 /** Some rows and columns of PᵀQ at the begin of scratch; zeros beyond the last column of Q. */
-function form<T>(
+function form(
   p: BasisGradient,
   row: u32,
   rows: u32,
@@ -104,9 +103,9 @@ function form<T>(
   for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
     const terms = min(RUN_TERMS, p.terms - first);
     const from = p.at + first * p.rowBytes;
-    for (let i: u32 = 0; i < rows; i++) columnRun<T>(from, p.rowBytes, 0, 0, row + i, terms, runs + i * RUN);
+    for (let i: u32 = 0; i < rows; i++) columnRun(p.storage, from, p.rowBytes, 0, 0, row + i, terms, runs + i * RUN);
     for (let col: u32 = 0; col < cols; col++) {
-      columnRun<f32>(p.right + first * p.rightPitch, p.rightPitch, 0, 0, firstCol + col, terms, column);
+      columnRun(Format.F32, p.right + first * p.rightPitch, p.rightPitch, 0, 0, firstCol + col, terms, column);
       dots(runs, rows, column, terms, sums + col * 4, pitch);
     }
     addTo(scratch, sums, rows * pitch);

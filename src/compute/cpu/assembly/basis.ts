@@ -1,11 +1,11 @@
 // Elements of the frozen bases, as f32, whatever they are stored as: numbers, two-bit codes, or nothing at all.
 import { dense4, philoxBlocks, signs, sparse4, units4, verySparse4 } from "./philox";
-import { load4, storedBytes } from "./stored";
+import { loadRow } from "./runs";
 
 /** A basis as kernels get it; its words are a part of theirs. */
 @unmanaged
 export class Basis {
-  /** 0 F32, 1 F16, 2 BF16; 3 two-bit codes; drawn: 4 dense, 5 dense in units of 2b − 255, 6 sparse, 7 very sparse. */
+  /** A format of numbers; 3 two-bit codes; drawn: 4 dense, 5 dense in units of 2b − 255, 6 sparse, 7 very sparse. */
   storage: u32;
   at: usize;
   /** Bytes from row to row. */
@@ -37,9 +37,7 @@ export const DRAWN_BYTES: usize = 640;
 export function basisRow(p: Basis, row: u32, col: u32, count: u32, to: usize, draws: usize): void {
   const storage = p.storage;
   const from = p.at + row * p.rowBytes;
-  if (storage == 0) widenRun<f32>(from, col, count, to);
-  else if (storage == 1) widenRun<i16>(from, col, count, to);
-  else if (storage == 2) widenRun<u16>(from, col, count, to);
+  if (storage < CODES) loadRow(storage, from, 0, col, count, to);
   else if (storage == CODES) decodeRun(from + col / 4, count, to);
   else drawnRun(p, drawRun(p, row, col, count, draws), count, to);
 }
@@ -50,15 +48,6 @@ export function basisRows(p: Basis, row: u32, rows: u32, col: u32, count: u32, t
   for (let i: u32 = 0; i < rows; i++) {
     basisRow(p, row + i, col, count, to, to + pitch);
     to += pitch;
-  }
-}
-
-function widenRun<T>(from: usize, col: u32, count: u32, to: usize): void {
-  from += storedBytes<T>(col);
-  for (let at: u32 = 0; at < count; at += 4) {
-    v128.store(to, load4<T>(from));
-    from += storedBytes<T>(4);
-    to += 16;
   }
 }
 

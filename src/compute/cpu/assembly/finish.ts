@@ -1,5 +1,5 @@
 import { lanesBefore, largestOf, MOST_TERMS, sumOf } from "./lanes";
-import { load4, rounded4, store4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load4, rounded4, store4, storedBytes } from "./stored";
 
 /** target = W + ΔW, rounded once, and what that did; rows of all three are `pitch` elements apart. */
 @unmanaged
@@ -9,7 +9,6 @@ class Finish {
   width: u32;
   vectors: u32;
   pitch: u32;
-  /** 0 F32, 1 F16, 2 BF16. */
   sourceDtype: u32;
   targetDtype: u32;
   /** 0: the result is ΔW alone. */
@@ -24,15 +23,15 @@ class Finish {
 }
 
 export function finish(p: Finish, piece: u32, scratch: usize): void {
-  if (p.targetDtype == 0) finishTo<f32>(p, piece);
-  else if (p.targetDtype == 1) finishTo<i16>(p, piece);
-  else finishTo<u16>(p, piece);
+  if (p.targetDtype == Format.F32) finishTo<F32>(p, piece);
+  else if (p.targetDtype == Format.F16) finishTo<F16>(p, piece);
+  else finishTo<BF16>(p, piece);
 }
 
 function finishTo<T>(p: Finish, piece: u32): void {
-  if (p.sourceDtype == 0) finishFrom<T, f32>(p, piece);
-  else if (p.sourceDtype == 1) finishFrom<T, i16>(p, piece);
-  else finishFrom<T, u16>(p, piece);
+  if (p.sourceDtype == Format.F32) finishFrom<T, F32>(p, piece);
+  else if (p.sourceDtype == Format.F16) finishFrom<T, F16>(p, piece);
+  else finishFrom<T, BF16>(p, piece);
 }
 
 function finishFrom<T, S>(p: Finish, piece: u32): void {

@@ -1,4 +1,5 @@
 import { columnRun, dots, RUN, RUN_TERMS, rowRun } from "./runs";
+import { Format } from "./stored";
 
 /** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
 @unmanaged
@@ -13,7 +14,7 @@ export class Gemm {
   aPitch: u32;
   b: usize;
   bPitch: u32;
-  /** 0 F32, 1 F16, 2 BF16, 3 Q8_0, 4 Q4_0: of b. */
+  /** Of b. */
   dtype: u32;
   /** Of b in blocks. */
   scales: usize;
@@ -32,14 +33,6 @@ export class Gemm {
 }
 
 export function gemm(p: Gemm, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) product<f32>(p, piece, scratch);
-  else if (p.dtype == 1) product<i16>(p, piece, scratch);
-  else if (p.dtype == 2) product<u16>(p, piece, scratch);
-  else if (p.dtype == 3) product<i8>(p, piece, scratch);
-  else product<u8>(p, piece, scratch);
-}
-
-function product<T>(p: Gemm, piece: u32, scratch: usize): void {
   if (p.rows == 0) return;
   const firstRow = (piece / p.pieces) * p.pieceRows;
   const rows = min(p.pieceRows, p.rows - firstRow);
@@ -52,15 +45,16 @@ function product<T>(p: Gemm, piece: u32, scratch: usize): void {
     const terms = min(RUN_TERMS, p.terms - first);
     for (let row: u32 = 0; row < rows; row++) {
       const to = scratch + row * RUN;
-      if (p.aTerms) columnRun<f32>(p.a + first * p.aPitch, p.aPitch, 0, 0, firstRow + row, terms, to);
-      else rowRun<f32>(p.a + (firstRow + row) * p.aPitch, 0, first, terms, to);
+      if (p.aTerms) columnRun(Format.F32, p.a + first * p.aPitch, p.aPitch, 0, 0, firstRow + row, terms, to);
+      else rowRun(Format.F32, p.a + (firstRow + row) * p.aPitch, 0, first, terms, to);
     }
     for (let col: u32 = 0; col < cols; col++) {
       const at = firstCol + col;
       if (p.bTerms) {
-        columnRun<T>(p.b + first * p.bPitch, p.bPitch, p.scales + first * p.scalesPitch, p.scalesPitch, at, terms, column);
+        const scales = p.scales + first * p.scalesPitch;
+        columnRun(p.dtype, p.b + first * p.bPitch, p.bPitch, scales, p.scalesPitch, at, terms, column);
       } else {
-        rowRun<T>(p.b + at * p.bPitch, p.scales + at * p.scalesPitch, first, terms, column);
+        rowRun(p.dtype, p.b + at * p.bPitch, p.scales + at * p.scalesPitch, first, terms, column);
       }
       dots(scratch, rows, column, terms, sums + col * 4, pitch);
     }

@@ -1,13 +1,13 @@
 // DoRA's magnitudes: sums of squares of W + Δ, norms of rows and what follows from them.
 import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
-import { load4, rounded4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load4, rounded4, storedBytes } from "./stored";
 
 /** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */
 @unmanaged
 class Squares {
   rows: u32;
   cols: u32;
-  /** 0 F32, 1 F16, 2 BF16: of W. */
+  /** Of W. */
   dtype: u32;
   weight: usize;
   weightPitch: u32;
@@ -22,15 +22,15 @@ class Squares {
 }
 
 export function rowSquares(p: Squares, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) squaresOfRows<f32>(p, piece);
-  else if (p.dtype == 1) squaresOfRows<i16>(p, piece);
-  else squaresOfRows<u16>(p, piece);
+  if (p.dtype == Format.F32) squaresOfRows<F32>(p, piece);
+  else if (p.dtype == Format.F16) squaresOfRows<F16>(p, piece);
+  else squaresOfRows<BF16>(p, piece);
 }
 
 export function columnSquares(p: Squares, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) squaresOfColumns<f32>(p, piece, scratch);
-  else if (p.dtype == 1) squaresOfColumns<i16>(p, piece, scratch);
-  else squaresOfColumns<u16>(p, piece, scratch);
+  if (p.dtype == Format.F32) squaresOfColumns<F32>(p, piece, scratch);
+  else if (p.dtype == Format.F16) squaresOfColumns<F16>(p, piece, scratch);
+  else squaresOfColumns<BF16>(p, piece, scratch);
 }
 
 /** Four neighbors in a row, squared. */
@@ -111,8 +111,8 @@ export function magnitudes(p: Magnitudes, piece: u32, scratch: usize): void {
     const norm = sqrt<f32>(load<f32>(p.sums + at));
     if (p.kind == NORM) {
       let value = f32x4.splat(norm);
-      if (p.dtype == 1) value = rounded4<i16>(value);
-      else if (p.dtype == 2) value = rounded4<u16>(value);
+      if (p.dtype == Format.F16) value = rounded4<F16>(value);
+      else if (p.dtype == Format.BF16) value = rounded4<BF16>(value);
       store<f32>(p.to + at, f32x4.extract_lane(value, 0));
       continue;
     }
@@ -147,9 +147,9 @@ class Rescale {
 }
 
 export function rescale(p: Rescale, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) rescaleRows<f32>(p, piece);
-  else if (p.dtype == 1) rescaleRows<i16>(p, piece);
-  else rescaleRows<u16>(p, piece);
+  if (p.dtype == Format.F32) rescaleRows<F32>(p, piece);
+  else if (p.dtype == Format.F16) rescaleRows<F16>(p, piece);
+  else rescaleRows<BF16>(p, piece);
 }
 
 function rescaleRows<T>(p: Rescale, piece: u32): void {

@@ -1,5 +1,5 @@
 import { normalize } from "./norms";
-import { store4, storedBytes } from "./stored";
+import { F16, store4, storedBytes } from "./stored";
 
 /** Where a row of k that was turned lies in the scratch, behind a head that is normalized. */
 const TURNED: usize = 0x10000;
@@ -69,7 +69,7 @@ export function rope(p: Rope, piece: u32, scratch: usize): void {
 
 /** Stores a row as F16. */
 function round(from: usize, to: usize, width: u32): void {
-  for (let at: u32 = 0; at < width; at += 4) store4<i16>(to + storedBytes<i16>(at), v128.load(from + at * 4));
+  for (let at: u32 = 0; at < width; at += 4) store4<F16>(to + storedBytes<F16>(at), v128.load(from + at * 4));
 }
 
 /** Element i of half a head turns with element i + half; a row may be turned where it lies. */

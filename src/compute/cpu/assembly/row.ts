@@ -11,7 +11,7 @@ function lanes(s: v128): f32 {
   );
 }
 
-/** The products of one row of f32 with `count` others, stored as T. */
+/** The products of one row of f32 with `count` others in a format. */
 export function rowSums<T>(x: usize, w: usize, pitch: usize, count: u32, vectors: u32, to: usize): void {
   for (let row: u32 = 0; row < count; row++) {
     let sum = f32x4.splat(0);

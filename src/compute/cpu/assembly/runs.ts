@@ -1,8 +1,9 @@
-// Products in their plain form: where there is no machine code they run, and machine code is compared with them. Terms are brought
-// into runs of f32 in scratch, whatever they are stored as and whichever way they lie, and runs are multiplied.
-import { eight, one } from "./blocks";
+// Numbers in f32, whatever they are stored as: here alone formats are told apart. Products in their plain form are made of them: where
+// there is no machine code they run, and machine code is compared with them. Terms are brought into runs of f32 in scratch,
+// whichever way they lie, and runs are multiplied.
+import { eight, isBlocks, one } from "./blocks";
 import { sumOf } from "./lanes";
-import { load1, load4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load1, load4, Q4_0, Q8_0, storedBytes } from "./stored";
 
 /** Terms of a partial sum, and bytes of a run. */
 export const RUN_TERMS: u32 = 256;
@@ -13,26 +14,54 @@ export function endRun(run: usize, terms: u32): void {
   for (let at: usize = terms; at & 15; at++) store<f32>(run + at * 4, 0);
 }
 
-/** Terms `first` … of a row that runs along them; `first` is a multiple of 256. */
-export function rowRun<T>(row: usize, scales: usize, first: u32, terms: u32, to: usize): void {
-  if (sizeof<T>() == 1) {
-    for (let at: u32 = 0; at < terms; at += 8) eight<T>(row, scales, first + at, to + at * 4);
-  } else {
-    const from = row + storedBytes<T>(first);
-    for (let at: u32 = 0; at < terms; at += 4) v128.store(to + at * 4, load4<T>(from + storedBytes<T>(at)));
+/** Elements `first` … of a row, up to whole vectors; `first` is a multiple of 4, in blocks of 8. */
+export function loadRow(format: Format, row: usize, scales: usize, first: u32, count: u32, to: usize): void {
+  if (format == Format.F32) fours<F32>(row, first, count, to);
+  else if (format == Format.F16) fours<F16>(row, first, count, to);
+  else if (format == Format.BF16) fours<BF16>(row, first, count, to);
+  else if (format == Format.Q8_0) eights<Q8_0>(row, scales, first, count, to);
+  else eights<Q4_0>(row, scales, first, count, to);
+}
+
+function fours<T>(row: usize, first: u32, count: u32, to: usize): void {
+  const end = to + count * 4;
+  for (let from = row + storedBytes<T>(first); to < end; to += 16) {
+    v128.store(to, load4<T>(from));
+    from += storedBytes<T>(4);
   }
+}
+
+function eights<T>(row: usize, scales: usize, first: u32, count: u32, to: usize): void {
+  for (let at: u32 = 0; at < count; at += 8) eight<T>(row, scales, first + at, to + at * 4);
+}
+
+/** Terms `first` … of a row that runs along them; `first` is a multiple of 256. */
+export function rowRun(format: Format, row: usize, scales: usize, first: u32, terms: u32, to: usize): void {
+  loadRow(format, row, scales, first, terms, to);
   endRun(to, terms);
 }
 
 /** Terms of a column of a matrix whose rows are the terms. The addresses are those of the first one's row. */
-export function columnRun<T>(rows: usize, pitch: usize, scales: usize, scalesPitch: usize, col: u32, terms: u32, to: usize): void {
+export function columnRun(
+  format: Format, rows: usize, pitch: usize, scales: usize, scalesPitch: usize, col: u32, terms: u32, to: usize,
+): void {
+  if (format == Format.F32) down<F32>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else if (format == Format.F16) down<F16>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else if (format == Format.BF16) down<BF16>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else if (format == Format.Q8_0) down<Q8_0>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else down<Q4_0>(rows, pitch, scales, scalesPitch, col, terms, to);
+  endRun(to, terms);
+}
+
+function down<T>(
+  rows: usize, pitch: usize, scales: usize, scalesPitch: usize, col: u32, terms: u32, to: usize,
+): void {
   for (let term: u32 = 0; term < terms; term++) {
-    if (sizeof<T>() == 1) store<f32>(to + term * 4, one<T>(rows, scales, col));
-    else store<f32>(to + term * 4, load1<T>(rows + storedBytes<T>(col)));
+    const value = isBlocks<T>() ? one<T>(rows, scales, col) : load1<T>(rows + storedBytes<T>(col));
+    store<f32>(to + term * 4, value);
     rows += pitch;
     scales += scalesPitch;
   }
-  endRun(to, terms);
 }
 
 /** The products of runs that lie one behind the other with one, a number to every `pitch` bytes. */

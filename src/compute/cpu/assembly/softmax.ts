@@ -41,7 +41,7 @@ export function softmax(scores: usize, first: u32, end: u32, scale: f32, cap: f3
   store<f32>(record, sumOf(sum), 4);
 }
 
-/** Σ weight · value over keys, in their order, of `head` elements, stored as T. */
+/** Σ weight · value over keys, in their order, of `head` elements in a format. */
 export function weighed<T>(weights: usize, values: usize, pitch: usize, keys: u32, head: u32, to: usize): void {
   memory.fill(to, 0, head * 4);
   for (let key: u32 = 0; key < keys; key++) {

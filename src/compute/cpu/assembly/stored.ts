@@ -1,22 +1,44 @@
 // JavaScriptCore turns a swizzle with a constant mask into one instruction, but a shuffle of two vectors into three and a
 // shift into four: so bytes are moved by swizzles.
 
-// How numbers lie in memory, as types: f32 is F32, u16 the upper half of an f32 (BF16), i16 IEEE's half (F16).
+/** How numbers lie in memory, by the host's codes. */
+export const enum Format {
+  F32,
+  F16,
+  BF16,
+  Q8_0,
+  Q4_0,
+}
 
-/** Bytes of `count` stored numbers; in blocks (i8, u8; blocks.ts) without their scales. */
+// The same as types: what is called with one is compiled for each that there is. Single numbers:
+export class F32 {}
+/** Half precision. */
+export class F16 {}
+/** The upper half of an f32. */
+export class BF16 {}
+// Blocks (blocks.ts):
+export class Q8_0 {}
+export class Q4_0 {}
+
+// @ts-ignore: decorator
+@inline
+export function is<T, F>(): bool {
+  return idof<T>() == idof<F>();
+}
+
+/** Bytes of `count` stored numbers that are in no blocks. */
 // @ts-ignore: decorator
 @inline
 export function storedBytes<T>(count: usize): usize {
-  if (sizeof<T>() == 1 && !isSigned<T>()) return count / 2;
-  return count * sizeof<T>();
+  return is<T, F32>() ? count * 4 : count * 2;
 }
 
 /** Four stored numbers, as f32. */
 // @ts-ignore: decorator
 @inline
 export function load4<T>(at: usize): v128 {
-  if (isFloat<T>()) return v128.load(at);
-  if (!isSigned<T>()) return v128.swizzle(v128.load64_zero(at), i8x16(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7));
+  if (is<T, F32>()) return v128.load(at);
+  if (is<T, BF16>()) return v128.swizzle(v128.load64_zero(at), i8x16(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7));
   return halves(v128.load16x4_u(at));
 }
 
@@ -24,8 +46,8 @@ export function load4<T>(at: usize): v128 {
 // @ts-ignore: decorator
 @inline
 export function load1<T>(at: usize): f32 {
-  if (isFloat<T>()) return load<f32>(at);
-  if (!isSigned<T>()) return reinterpret<f32>(<u32>load<u16>(at) << 16);
+  if (is<T, F32>()) return load<f32>(at);
+  if (is<T, BF16>()) return reinterpret<f32>(<u32>load<u16>(at) << 16);
   return half(load<u16>(at));
 }
 
@@ -54,11 +76,11 @@ export function halves(h: v128): v128 {
   return v128.or(sign, v128.bitselect(bits, value, special));
 }
 
-/** Four f32 in the low halves of four lanes as T has them: to nearest, ties to even; NaN stays NaN. T of 16 bits. */
+/** Four f32 in the low halves of four lanes in 16 bits: to nearest, ties to even; NaN stays NaN. */
 // @ts-ignore: decorator
 @inline
 function round4<T>(value: v128): v128 {
-  return isSigned<T>() ? roundHalves(value) : roundUpper(value);
+  return is<T, F16>() ? roundHalves(value) : roundUpper(value);
 }
 
 // @ts-ignore: decorator
@@ -88,20 +110,20 @@ function roundHalves(value: v128): v128 {
   return v128.or(half, v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000)));
 }
 
-/** What T keeps of four f32. */
+/** What a format keeps of four f32. */
 // @ts-ignore: decorator
 @inline
 export function rounded4<T>(value: v128): v128 {
-  if (isFloat<T>()) return value;
-  if (!isSigned<T>()) return i32x4.shl(round4<T>(value), 16);
-  return halves(round4<T>(value));
+  if (is<T, F32>()) return value;
+  const half = round4<T>(value);
+  return is<T, BF16>() ? i32x4.shl(half, 16) : halves(half);
 }
 
-/** Stores four f32 as T. */
+/** Stores four f32 in a format. */
 // @ts-ignore: decorator
 @inline
 export function store4<T>(at: usize, value: v128): void {
-  if (isFloat<T>()) v128.store(at, value);
+  if (is<T, F32>()) v128.store(at, value);
   else store16(at, round4<T>(value));
 }
 

@@ -1,5 +1,5 @@
 import { MOST_TERMS } from "./lanes";
-import { load1, load4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load1, load4, storedBytes } from "./stored";
 
 /** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
 @unmanaged
@@ -7,7 +7,7 @@ class StridedSums {
   rows: u32;
   cols: u32;
   terms: u32;
-  /** 0 F32, 1 F16, 2 BF16: of x. */
+  /** Of x. */
   dtype: u32;
   x: usize;
   xRow: u32;
@@ -26,9 +26,9 @@ class StridedSums {
 }
 
 export function stridedSums(p: StridedSums, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) sumsOf<f32>(p, piece);
-  else if (p.dtype == 1) sumsOf<i16>(p, piece);
-  else sumsOf<u16>(p, piece);
+  if (p.dtype == Format.F32) sumsOf<F32>(p, piece);
+  else if (p.dtype == Format.F16) sumsOf<F16>(p, piece);
+  else sumsOf<BF16>(p, piece);
 }
 
 function sumsOf<T>(p: StridedSums, piece: u32): void {

@@ -1,7 +1,6 @@
 // Rows by token: of tables of embeddings, and by index.
-import { eight } from "./blocks";
 import { MOST_TERMS } from "./lanes";
-import { load4, storedBytes } from "./stored";
+import { loadRow } from "./runs";
 
 /** No token. */
 const NONE: u32 = 0xffffffff;
@@ -11,6 +10,7 @@ const NONE: u32 = 0xffffffff;
 class Embedding {
   rows: u32;
   width: u32;
+  /** A format, of the table. */
   dtype: u32;
   /** Of a table in blocks. */
   scales: usize;
@@ -26,42 +26,14 @@ class Embedding {
 }
 
 export function embedding(p: Embedding, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) gather<f32>(p, piece);
-  else if (p.dtype == 1) gather<i16>(p, piece);
-  else if (p.dtype == 2) gather<u16>(p, piece);
-  else if (p.dtype == 3) gatherBlocks<i8>(p, piece);
-  else gatherBlocks<u8>(p, piece);
-}
-
-function gatherBlocks<T>(p: Embedding, piece: u32): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const scale = f32x4.splat(p.scale);
   for (let row = piece * p.pieceRows; row < last; row++) {
     const id = load<u32>(p.ids + row * 4);
     if (id >= p.vocabulary) continue;
-    for (let at: u32 = 0; at < p.width * 4; at += 8) {
-      const to = p.y + row * p.yPitch + at * 4;
-      eight<T>(p.table + id * p.tablePitch, p.scales + id * p.scalesPitch, at, to);
-      v128.store(to, f32x4.mul(scale, v128.load(to)));
-      v128.store(to, f32x4.mul(scale, v128.load(to, 16)), 16);
-    }
-  }
-}
-
-function gather<T>(p: Embedding, piece: u32): void {
-  const last = min((piece + 1) * p.pieceRows, p.rows);
-  const scale = f32x4.splat(p.scale);
-  for (let row = piece * p.pieceRows; row < last; row++) {
-    const id = load<u32>(p.ids + row * 4);
-    if (id >= p.vocabulary) continue;
-    let from = p.table + id * p.tablePitch;
-    let to = p.y + row * p.yPitch;
-    const end = to + p.width * 16;
-    while (to < end) {
-      v128.store(to, f32x4.mul(scale, load4<T>(from)));
-      from += storedBytes<T>(4);
-      to += 16;
-    }
+    const y = p.y + row * p.yPitch;
+    loadRow(p.dtype, p.table + id * p.tablePitch, p.scales + id * p.scalesPitch, 0, p.width * 4, y);
+    for (let to = y; to < y + p.width * 16; to += 16) v128.store(to, f32x4.mul(scale, v128.load(to)));
   }
 }
 

@@ -1,6 +1,6 @@
 import { Basis, BASIS_RUN, basisRow, DRAWN_BYTES } from "./basis";
 import { lanesBefore } from "./lanes";
-import { store4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, store4, storedBytes } from "./stored";
 
 /** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
 @unmanaged
@@ -12,15 +12,15 @@ class Unpack extends Basis {
   target: usize;
   /** Elements from row to row of the target, a multiple of 4. */
   pitch: u32;
-  /** 0 F32, 1 F16, 2 BF16: of the target. */
+  /** Of the target. */
   dtype: u32;
   pieceRows: u32;
 }
 
 export function unpack(p: Unpack, piece: u32, scratch: usize): void {
-  if (p.dtype == 0) rowsAs<f32>(p, piece, scratch);
-  else if (p.dtype == 1) rowsAs<i16>(p, piece, scratch);
-  else rowsAs<u16>(p, piece, scratch);
+  if (p.dtype == Format.F32) rowsAs<F32>(p, piece, scratch);
+  else if (p.dtype == Format.F16) rowsAs<F16>(p, piece, scratch);
+  else rowsAs<BF16>(p, piece, scratch);
 }
 
 function rowsAs<T>(p: Unpack, piece: u32, scratch: usize): void {

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { KEYS, QUERIES } from "../families/attention-gradient.ts";
 import { ATTENTION, CHUNK, MOST_PAIRS } from "../families/attention.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { STORED, type Stored } from "./machine.ts";
+import { DTYPE_CODES } from "../../device/dtype.ts";
+import type { Stored } from "./machine.ts";
 import { bitsOf } from "./routines/functions.ts";
 import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
 
@@ -78,7 +79,7 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
     ...words,
     ...results,
     ...cut,
-    dtype: STORED.indexOf(shape.stored),
+    dtype: DTYPE_CODES[shape.stored],
     records: parts === 1 ? 0 : records.at,
   };
   return { kernel: ATTENTION, plain: ATTENTION, values, pieces, results: [y, lse], tolerance: 1e-4 };

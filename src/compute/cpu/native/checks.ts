@@ -7,7 +7,9 @@ import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { TERNARY } from "../families/ternary.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { BLOCK, BLOCK_BYTES, BLOCKS, type Blocks, STORED, STORED_BYTES, type Stored } from "./machine.ts";
+import { BLOCK } from "../../device/blocks.ts";
+import { BLOCK_DTYPES, DTYPE_CODES, NUMBER_DTYPES } from "../../device/dtype.ts";
+import { BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "./machine.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 
 /** More terms than a partial sum has, rows that are several tiles, columns that fill no panel, and numbers from row to row of these. */
@@ -52,7 +54,7 @@ function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, store
       terms: TERMS,
       aTerms,
       bTerms,
-      dtype: STORED.indexOf(stored),
+      dtype: DTYPE_CODES[stored],
       yPitch: ACROSS * 4,
       aPitch: (aTerms === 1 ? ACROSS : TERMS) * 4,
       bPitch: (bTerms === 1 ? ACROSS : TERMS) * STORED_BYTES[stored],
@@ -77,7 +79,7 @@ function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks)
       ...product(name, rows, 0, bTerms, "F32").values(places),
       cols,
       pieceCols: cols,
-      dtype: STORED.length + BLOCKS.indexOf(stored),
+      dtype: DTYPE_CODES[stored],
       bPitch: blocks * BLOCK_BYTES[stored],
       scales: places.b + SCALES_AT,
       scalesPitch: blocks * 2,
@@ -123,7 +125,7 @@ function attended(name: string, kernel: CpuKernel<Members>, cap: number, stored:
       headBlocks: 1,
       parts: 1,
       recordBytes: (4 + head) * 4,
-      dtype: STORED.indexOf(stored),
+      dtype: DTYPE_CODES[stored],
       pieces: 1,
       positions: tokens,
       dy: a + tokens * width,
@@ -203,12 +205,12 @@ function ternary(name: string, transposed: 0 | 1, listTerms: number): Check {
 }
 
 export const CHECKS: readonly Check[] = [
-  ...BLOCKS.flatMap((stored) => [
+  ...BLOCK_DTYPES.flatMap((stored) => [
     blockProduct("x Wᵀ of a row", 1, 0, stored),
     blockProduct("x Wᵀ", ROWS, 0, stored),
     blockProduct("xW", ROWS, 1, stored),
   ]),
-  ...STORED.flatMap((stored) => [
+  ...NUMBER_DTYPES.flatMap((stored) => [
     product("x Wᵀ of few rows", 3, 0, 0, stored),
     product("x Wᵀ", ROWS, 0, 0, stored),
     product("xW", ROWS, 0, 1, stored),

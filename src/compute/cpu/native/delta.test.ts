@@ -5,7 +5,8 @@ import { Caller } from "./caller.ts";
 import { type NativeName } from "./choose.ts";
 import { CODES, mappedCode } from "./testing/codes.ts";
 import { delta } from "./kernels/delta.ts";
-import { STORED, STORED_BYTES, type Stored } from "./machine.ts";
+import { DTYPE_CODES, NUMBER_DTYPES } from "../../device/dtype.ts";
+import { STORED_BYTES, type Stored } from "./machine.ts";
 import { wordsOf } from "./parameters.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { decoded, digest, encoded, noise } from "./testing/numbers.ts";
@@ -30,7 +31,7 @@ const SHAPES: readonly Shape[] = [1, 3, 28, 31, 113].flatMap((rows, one) =>
       cols,
       terms,
       fastCount: [7, 32, 300][(one + three) % 3] ?? 7,
-      stored: STORED[(one + two + three) % 3] ?? "F32",
+      stored: NUMBER_DTYPES[(one + two + three) % 3] ?? "F32",
       transposed: (one + two) % 2 === 0,
       accumulate: (two + three) % 2 === 0,
     })),
@@ -63,7 +64,7 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
   const target = matrix(targetRows, targetCols, "F32");
   const parameters = heap.part(AT.count * 4, "end");
   const values = {
-    storage: STORED.indexOf(stored),
+    storage: DTYPE_CODES[stored],
     at: basis.at,
     rowBytes: basis.pitch,
     fastCount,

@@ -7,7 +7,9 @@ import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
-import { BLOCK, BLOCKS, type Blocks, STORED, type Stored } from "./machine.ts";
+import { BLOCK } from "../../device/blocks.ts";
+import { DTYPE_CODES, NUMBER_DTYPES, STORED_DTYPES } from "../../device/dtype.ts";
+import type { Blocks, Stored } from "./machine.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 import { fuzz, type Kernel, type Operands, type Trial } from "./testing/trial.ts";
 
@@ -24,7 +26,7 @@ const products = fc
   .record({
     ...sizes,
     order: fc.constantFrom("NT", "NN", "TN"),
-    stored: fc.constantFrom(...STORED, ...BLOCKS),
+    stored: fc.constantFrom(...STORED_DTYPES),
     extras: flag,
   })
   .map((shape) => {
@@ -61,7 +63,7 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
   const added =
     extras === 1 ? { bias: bias.at, residual: residual.at, residualPitch: residual.pitch, accumulate: 1 } : {};
   const operands = { a: a.at, aPitch: a.pitch, b: b.at, bPitch: b.pitch, scales: b.scales, scalesPitch: b.scalesPitch };
-  const dtype = [...STORED, ...BLOCKS].indexOf(stored);
+  const dtype = DTYPE_CODES[stored];
   const order01 = { aTerms: Number(aTerms), bTerms: Number(bTerms) };
   const values = { ...words, ...operands, ...added, ...order01, terms, dtype, y: y.at, yPitch: y.pitch, scale: ONE };
   return { kernel: GEMM, plain: GEMM, values, pieces: count, results: [y], tolerance: isBlocks(stored) ? 5e-3 : 1e-4 };
@@ -82,7 +84,7 @@ const deltas = fc.record({
 function delta(placed: Operands, shape: Shape<typeof deltas>): Trial {
   const { rows, cols, terms, listTerms, fastCount, storage, transposed, accumulate } = shape;
   const isCodes = storage === CODES_STORAGE;
-  const stored = STORED[storage];
+  const stored = NUMBER_DTYPES.find((_, code) => code === storage);
   const b = isCodes
     ? placed.codes(rows, terms)
     : stored === undefined
@@ -121,7 +123,7 @@ function gradient(placed: Operands, { bases, rank, cols, terms, storage, peft }:
   const right = placed.matrix(terms, cols);
   const codes = placed.codes(rows, terms);
   const p =
-    storage === CODES_STORAGE ? placed.decoded(codes, terms, rows) : placed.matrix(terms, rows, STORED[storage]);
+    storage === CODES_STORAGE ? placed.decoded(codes, terms, rows) : placed.matrix(terms, rows, NUMBER_DTYPES[storage]);
   // What pads A and γ is a number.
   const [a, gamma] = [placed.matrix(rank, cols, "F32", 7), placed.matrix(bases, cols, "F32", 7)];
   const lambda = placed.matrix(rank, bases);
@@ -165,7 +167,7 @@ const normed = fc.record({
   rows: upTo(6),
   cols: sizes.cols,
   terms: sizes.terms,
-  stored: fc.constantFrom(...STORED),
+  stored: fc.constantFrom(...NUMBER_DTYPES),
   hasBranch: fc.boolean(),
   /** None, or one of the activations. */
   gate: fc.constantFrom(0, 1, 2, 3, 7),
@@ -185,7 +187,7 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
     aPitch: x.pitch,
     b: b.at,
     bPitch: b.pitch,
-    dtype: STORED.indexOf(stored),
+    dtype: DTYPE_CODES[stored],
     y: y.at,
     yPitch: y.pitch,
   };

@@ -1,3 +1,5 @@
+import { quantBytes } from "../../device/blocks.ts";
+import type { BlockDtype, KernelDtype } from "../../device/dtype.ts";
 import type { Label } from "./code.ts";
 
 /** A general register, by number: `Machine.words` of them are there for a routine. */
@@ -15,18 +17,14 @@ export interface At {
 /** How many numbers an instruction moves: as a vector has; four, of which rows are whole multiples; one. */
 export type Count = "all" | "four" | "one";
 /** How the numbers of a matrix lie in memory. */
-export type Stored = "F32" | "F16" | "BF16";
+export type Stored = KernelDtype;
 /** Bytes of a number. */
 export const STORED_BYTES: Readonly<Record<Stored, number>> = { F32: 4, F16: 2, BF16: 2 };
-/** Formats as the parameters of kernels number them. */
-export const STORED: readonly Stored[] = ["F32", "F16", "BF16"];
 
 /** The same of blocks of 32 whole numbers, whose scales lie elsewhere. */
-export type Blocks = "Q8_0" | "Q4_0";
-export const BLOCKS: readonly Blocks[] = ["Q8_0", "Q4_0"];
-/** Whole numbers of a block, and its bytes. */
-export const BLOCK = 32;
-export const BLOCK_BYTES: Readonly<Record<Blocks, number>> = { Q8_0: 32, Q4_0: 16 };
+export type Blocks = BlockDtype;
+/** Bytes of a block's whole numbers. */
+export const BLOCK_BYTES: Readonly<Record<Blocks, number>> = { Q8_0: quantBytes("Q8_0"), Q4_0: quantBytes("Q4_0") };
 
 /**
  * A processor as routines see it: what differs between AVX2, AVX-512 and NEON is behind it, above all how many numbers a vector has.

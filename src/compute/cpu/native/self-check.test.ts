@@ -5,13 +5,13 @@ import { GEMM } from "../families/gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import modulePath from "../kernels.wasm" with { type: "file" };
 import { sharedCode } from "./choose.ts";
-import { STORED } from "./machine.ts";
+import { DTYPE_CODES } from "../../device/dtype.ts";
 import { nativeCode, shareCode } from "./on-demand.ts";
 import { CheckedCode } from "./self-check.ts";
 import { CODES } from "./testing/codes.ts";
 
 const module = new WebAssembly.Module(readFileSync(modulePath));
-const [F32, BF16] = [STORED.indexOf("F32"), STORED.indexOf("BF16")];
+const [F32, BF16] = [DTYPE_CODES.F32, DTYPE_CODES.BF16];
 
 describe.each(CODES)("before %s is used", (code) => {
   test("all of it computes as the module does", () => {

@@ -6,13 +6,11 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { type Check, CHECKS, fill, ROOM } from "./checks.ts";
 import { nativeKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
-import { BLOCKS, STORED } from "./machine.ts";
+import { STORED_DTYPES } from "../../device/dtype.ts";
 import { nativeCode, type SharedCode } from "./on-demand.ts";
 
 /** Sums of a few hundred products of numbers up to 2 differ by less than this, whatever order they are added in. */
 const TOLERANCE = 1e-3;
-
-const FORMATS: readonly string[] = [...STORED, ...BLOCKS];
 
 /** Where operands and a worker's scratch are, in a memory of their own: a device's threads may be at work. */
 const [OPERANDS_AT, SCRATCH_AT] = [64, 2 ** 17];
@@ -90,7 +88,7 @@ export function checkedCode(native: SharedCode, module: WebAssembly.Module): Che
 function concerns({ kernel, stored }: Check, name: string, dtype: number | undefined): boolean {
   // The product of rows that are normalized first is the plain one; the module normalizes them.
   if (kernel.name !== (name === NORMED_GEMM.name ? GEMM.name : name)) return false;
-  return dtype === undefined || FORMATS[dtype] === stored;
+  return dtype === undefined || STORED_DTYPES[dtype] === stored;
 }
 
 function benchOf(native: SharedCode, module: WebAssembly.Module): Bench {

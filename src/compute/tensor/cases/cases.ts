@@ -1,10 +1,8 @@
+import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
 import { linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
 import { type CasesOf, ids, random } from "./case.ts";
-
-const WEIGHTS = ["F32", "F16", "BF16"] as const;
-const BLOCKS = ["Q8_0", "Q4_0"] as const;
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
 export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]> } = {
@@ -32,12 +30,12 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "rate 0", inputs: { x: random(2, 9) }, attributes: { rate: 0, key: [1, 0], stream: [0, 0] } },
   ],
   embedding: [
-    ...WEIGHTS.map((dtype) => ({
+    ...NUMBER_DTYPES.map((dtype) => ({
       name: dtype,
       inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 37, dtype) },
       attributes: { scale: 1.5 },
     })),
-    ...BLOCKS.map((dtype) => ({
+    ...BLOCK_DTYPES.map((dtype) => ({
       name: dtype,
       inputs: { ids: ids(0, 16, 3, 3, 9), table: random(17, 96, dtype) },
       attributes: { scale: 1.5 },
@@ -75,7 +73,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
   ],
   linear: [
     linearCase(4100, 4, 5, "F32", true), // several blocks in the sums of columns
-    ...WEIGHTS.flatMap((dtype) => [
+    ...NUMBER_DTYPES.flatMap((dtype) => [
       linearCase(1, 37, 51, dtype, true),
       linearCase(2, 64, 33, dtype),
       linearCase(3, 12, 8, dtype, true),
@@ -85,7 +83,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       linearCase(65, 8, 129, dtype, true),
       linearCase(1, 9000, 9, dtype),
     ]),
-    ...BLOCKS.flatMap((dtype) => [
+    ...BLOCK_DTYPES.flatMap((dtype) => [
       linearCase(1, 32, 51, dtype, true),
       linearCase(2, 96, 33, dtype),
       linearCase(4, 704, 70, dtype),
@@ -133,14 +131,14 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     },
   ],
   normedLinear: [
-    ...WEIGHTS.flatMap((dtype) => [
+    ...NUMBER_DTYPES.flatMap((dtype) => [
       normedCase(1, 37, 51, dtype, { bias: true }),
       normedCase(2, 300, 72, dtype, { gate: "silu" }),
       normedCase(1, 700, 40, dtype, { gate: "gelu-tanh", branch: true, offset: 1 }),
       normedCase(4, 64, 33, dtype, { branch: true, offset: 1 }),
       normedCase(3, 9, 24, dtype, { gate: "gelu", bias: true }),
     ]),
-    ...BLOCKS.flatMap((dtype) => [
+    ...BLOCK_DTYPES.flatMap((dtype) => [
       // With biases: of small products of two rounded numbers little would be left.
       normedCase(1, 288, 104, dtype, { gate: "silu", bias: true }),
       normedCase(3, 96, 51, dtype, { branch: true }),

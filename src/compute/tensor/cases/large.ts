@@ -1,4 +1,4 @@
-import { BLOCKS_NAMES, DTYPE_CODES, NAMED_BLOCKS, type StoredDtype } from "../../device/dtype.ts";
+import { STORED_DTYPES, type StoredDtype } from "../../device/dtype.ts";
 import { OPS } from "../ops/index.ts";
 import { tensorBytes } from "../tensor.ts";
 import { linearCase } from "./build-cases.ts";
@@ -6,10 +6,6 @@ import { ids, random } from "./case.ts";
 import type { Visit } from "./every-op.ts";
 
 const COLS = 1024;
-const FORMATS: readonly StoredDtype[] = [
-  ...(["F32", "F16", "BF16"] as const satisfies readonly (keyof typeof DTYPE_CODES)[]),
-  ...BLOCKS_NAMES.map((name) => NAMED_BLOCKS[name]),
-];
 
 /**
  * Visits ops with matrices that are somewhat larger than a binding may be, so that a device takes them in blocks of rows.
@@ -21,7 +17,7 @@ export function visitLargeOps(binding: number, visit: Visit): void {
   /** The same row twice, and rows on both sides of a block's end. */
   const places = ids(rows - 1, 0, rows - 1, rows - 40);
   // One after another: what a case holds is large.
-  for (const dtype of FORMATS) visit(OPS.linear, [linearCase(3, COLS, rowsOf(dtype), dtype)]);
+  for (const dtype of STORED_DTYPES) visit(OPS.linear, [linearCase(3, COLS, rowsOf(dtype), dtype)]);
   visit(OPS.embedding, [
     { name: "rows at both ends", inputs: { ids: places, table: random(rows, COLS) }, attributes: { scale: 2 } },
   ]);

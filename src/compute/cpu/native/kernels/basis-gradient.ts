@@ -1,6 +1,7 @@
 import { BASIS_GRADIENT } from "../../families/basis-gradient.ts";
 import type { Caller } from "../caller.ts";
-import { STORED, STORED_BYTES } from "../machine.ts";
+import { NUMBER_DTYPES } from "../../../device/dtype.ts";
+import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { BLOCK_TERMS } from "../routines/layout.ts";
 import { sumLists } from "./ternary.ts";
@@ -53,7 +54,7 @@ function leftOf(
   terms: number,
   to: number,
 ): (panel: number, sums: number) => void {
-  const stored = STORED[word(AT.storage)];
+  const stored = NUMBER_DTYPES[word(AT.storage)];
   const [at, rowBytes] = [word(AT.at), word(AT.rowBytes)];
   if (stored === undefined) {
     on.parts.listRows(at + row * rowBytes + first / 4, rowBytes, rows, terms, on.code.panelCols * 4, to, to + LISTS);

@@ -1,5 +1,6 @@
 import type { Caller } from "../caller.ts";
-import { BLOCK, BLOCK_BYTES, type Blocks } from "../machine.ts";
+import { BLOCK } from "../../../device/blocks.ts";
+import { BLOCK_BYTES, type Blocks } from "../machine.ts";
 import { FEW_BLOCK_ROWS } from "../routines/few-blocks.ts";
 import { BLOCK_TERMS, WHOLE_PITCH } from "../routines/layout.ts";
 import { MOST_ROWS, multiplyWhole, setRows, storeSums, type Target } from "./tiles.ts";

@@ -1,6 +1,7 @@
 import { DELTA } from "../../families/delta.ts";
 import type { Caller } from "../caller.ts";
-import { STORED, STORED_BYTES } from "../machine.ts";
+import { NUMBER_DTYPES } from "../../../device/dtype.ts";
+import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
 import { deltaTargetOf, scaledTermsOf, storeDelta, writeScaledPanel } from "./scaled-bases.ts";
@@ -47,7 +48,7 @@ function writeRows(
   terms: number,
   x: number,
 ): void {
-  const stored = STORED[word(AT.storage)];
+  const stored = NUMBER_DTYPES[word(AT.storage)];
   if (stored === undefined) {
     on.parts.basisRows(parameters + AT.storage * 4, row, rows, first, terms, x, ROW_PITCH);
     return;

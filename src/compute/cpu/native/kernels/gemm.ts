@@ -1,12 +1,10 @@
 import { GEMM } from "../../families/gemm.ts";
 import type { Caller } from "../caller.ts";
-import { BLOCKS, STORED } from "../machine.ts";
+import { STORED_DTYPES } from "../../../device/dtype.ts";
 import { wordsOf } from "../parameters.ts";
 import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(GEMM);
-
-const FORMATS = [...STORED, ...BLOCKS];
 
 /** The product that a command's parameters describe. */
 export function productOf(word: (index: number) => number): Product {
@@ -18,7 +16,7 @@ export function productOf(word: (index: number) => number): Product {
     bTerms: word(AT.bTerms) !== 0,
     a: word(AT.a),
     aPitch: word(AT.aPitch),
-    stored: FORMATS[word(AT.dtype)] ?? "F32",
+    stored: STORED_DTYPES[word(AT.dtype)] ?? "F32",
     b: word(AT.b),
     bPitch: word(AT.bPitch),
     scales: word(AT.scales),

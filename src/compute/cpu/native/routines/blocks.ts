@@ -1,6 +1,7 @@
 // Products with matrices in blocks of whole numbers: x is rounded to 15 bits a row and 256 terms, so a block's sum is a whole number,
 // exact in any order, and scaled once. The sums of blocks are added one after the other, by FMA.
-import { BLOCK, BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
+import { BLOCK } from "../../../device/blocks.ts";
+import { BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
 import { panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
 

@@ -1,6 +1,7 @@
 // Products of one row or two with rows of a matrix in blocks. These are multiplied as they lie, pair by pair, and only a block's sums are
 // brought to their lanes: whole numbers, so the sums are those of blocks.ts, to the last bit.
-import { BLOCK, BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
+import { BLOCK } from "../../../device/blocks.ts";
+import { BLOCK_BYTES, type Blocks, type Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
 import { LINE, panelCols, ROWS_AT, WHOLE_PITCH } from "./layout.ts";
 

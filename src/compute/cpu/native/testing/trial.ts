@@ -6,7 +6,8 @@ import type { CpuKernel, Members } from "../../parameters.ts";
 import { CODES, mappedCode } from "./codes.ts";
 import { nativeKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
-import { BLOCK, BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
+import { BLOCK } from "../../../device/blocks.ts";
+import { BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
 import { type Edge, GuardedHeap } from "./guarded.ts";
 import { encoded, noise } from "./numbers.ts";
 
