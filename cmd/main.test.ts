@@ -72,6 +72,12 @@ test.each([
   );
 });
 
+test("who names the data behind the model is told of --data", () => {
+  expect(() => parse(program, ["finetune", "model", "chats.jsonl"], style)).toThrow(
+    expect.objectContaining({ code: "usage", hint: "data is given with --data; see randlora finetune --help" }),
+  );
+});
+
 test.each([
   [["merge", "base", "adapter"], "out: elsewhere", "out"],
   [["merge", "base", "adapter"], "merge: {force: true}", "force"],

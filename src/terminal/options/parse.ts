@@ -184,7 +184,7 @@ function splitPositionals(place: Place, command: Command, words: readonly string
   const isMany = ({ form }: Argument<unknown>) => form === "variadic" || form === "several";
   const missing = all.find(({ form }, at) => (form === "required" || form === "variadic") && at >= words.length);
   if (missing !== undefined) throw missingArgument(place, missing);
-  if (!all.some(isMany) && words.length > all.length) throw tooManyArguments(place, all.length, words.length);
+  if (!all.some(isMany) && words.length > all.length) throw tooManyArguments(place, command, words.length);
   const empty = words.indexOf("");
   if (empty >= 0) {
     // As a rule a variable of the shell that is not set.

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
-import type { Argument } from "./command.ts";
+import type { Argument, Command } from "./command.ts";
 import { usageOf } from "./help.ts";
 import { flagName, type Place } from "./names.ts";
 import type { Option } from "./option.ts";
@@ -55,9 +55,12 @@ export function missingArgument(place: Place, { value }: Argument<unknown>): Ran
   return usage(`missing required argument '${value}'`, seeHelp(place));
 }
 
-export function tooManyArguments(place: Place, most: number, count: number): RandloraError {
+/** What stands behind the last argument is, where a command reads data, mostly the file of it. */
+export function tooManyArguments(place: Place, { arguments: all, options }: Command, count: number): RandloraError {
+  const most = Object.keys(all).length;
   const takes = `${place.path.at(-1)} takes ${most === 0 ? "none" : most}`;
-  return usage(`too many arguments: ${takes}, and there are ${count}`, seeHelp(place));
+  const data = "data" in options ? "data is given with --data; " : "";
+  return usage(`too many arguments: ${takes}, and there are ${count}`, `${data}${seeHelp(place)}`);
 }
 
 function oneOf({ program, path, entry }: Place): string {
