@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { writeLora } from "../src/adapters/testing/lora.ts";
+import { type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { parameters, writeFolder } from "../src/adapters/testing/adapters.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
@@ -41,9 +41,11 @@ test("an adapter that makes no sense is an error of one line, and a hint", async
 });
 
 /** A LoRA of 6 × 8 and rank 3 in a folder, and the program run on it there. */
-async function onLora(...args: readonly string[]) {
+const onLora = async (...args: readonly string[]) => await convertLora({ r: 3, modules: { q: [6, 8] } }, args);
+
+async function convertLora(lora: Pick<TestLora, "r" | "modules" | "number">, args: readonly string[]) {
   await using folder = await TemporaryFolder.create();
-  await writeLora(folder.at("lora"), { r: 3, alpha: 3, seed: 1, modules: { q: [6, 8] } });
+  await writeLora(folder.at("lora"), { ...lora, alpha: 3, seed: 1 });
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "convert", "lora", ...args], {
     cwd: folder.path,
     env: { ...cleanEnvironment(), RANDLORA_DEVICE: "cpu" },
@@ -83,6 +85,14 @@ describe("--to lora", () => {
       "/low: a LoRA of 1 module",
       "",
     ]);
+  });
+
+  test("layers stand in the order of their numbers, and little that is kept is called that", async () => {
+    const modules = { "layers.10.q": [24, 32], "layers.2.q": [24, 32] } as const;
+    const args = ["--to", "lora", "--rank", "1", "--out", "low"];
+    const { stdout } = await convertLora({ r: 24, modules, number: (index) => Math.sin(index * index) }, args);
+    expect(stdout.match(/^\S+/gm)).toEqual(["ΔW", "layers.2.q", "layers.10.q", "all", "/low:", expect.any(String)]);
+    expect(stdout).toMatch(/\n[\d.]+ % of ‖ΔW‖² is little: a larger --rank keeps more\n$/);
   });
 
   test.each([

@@ -19,6 +19,9 @@ export interface LoraFlags extends Kept {
   readonly force: boolean;
 }
 
+/** A LoRA that keeps less of ‖ΔW‖² is another adapter rather than the same one in other files. */
+const LITTLE = 0.5;
+
 /** Writes the LoRA that is nearest to an adapter's ΔW, and shows how near that is. @param path of the adapter */
 export async function convertToLora(path: string, { base, ...wish }: LoraFlags, context: Context): Promise<void> {
   if (wish.rank === undefined && wish.energy === undefined) {
@@ -66,8 +69,12 @@ function loraText({ out, modules, all }: WrittenLora, { columns, style }: Contex
     formatMeasure(error),
     formatShare(energy),
   ];
-  const rows = modules.map((one) => row(visible(one.module), formatNumber(one.rank), one));
+  const byLayer = new Intl.Collator("en", { numeric: true });
+  const sorted = modules.toSorted((a, b) => byLayer.compare(a.module, b.module));
+  const rows = sorted.map((one) => row(visible(one.module), formatNumber(one.rank), one));
   const head = ["ΔW of", "rank", "norm", "error", "energy kept"];
   const table = formatTable([...rows, row("all", "", all)], { head, align: "lrrrr", columns, markHead: style.dim });
-  return `${table}\n${style.bold(out)}: a LoRA of ${formatAmount(modules.length, "module")}\n`;
+  const advice =
+    all.energy < LITTLE ? `${formatShare(all.energy)} of ‖ΔW‖² is little: a larger --rank keeps more\n` : "";
+  return `${table}\n${style.bold(out)}: a LoRA of ${formatAmount(modules.length, "module")}\n${advice}`;
 }
