@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
+import { attentionsOf } from "../../src/models/decoder/config.ts";
 import { Checkpoint } from "../../src/files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../src/files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../src/files/safetensors/numbers.ts";
@@ -45,7 +46,7 @@ export async function writeGguf(folder: string, path: string): Promise<void> {
   const config = await loadConfig(folder);
   await using checkpoint = await Checkpoint.open(folder);
   if (config.architecture !== "llama") throw new Error(`${folder}: ${config.architecture} cannot be written as GGUF`);
-  const { heads, kvHeads } = config;
+  const [{ heads, kvHeads, headSize }] = attentionsOf(config);
   const planned = [...checkpoint.tensors].map(([name, { info }]): Planned => {
     const type = info.shape.length === 1 ? "F32" : "BF16";
     const rotated = name.endsWith("q_proj.weight") ? heads : name.endsWith("k_proj.weight") ? kvHeads : 0;
@@ -69,7 +70,7 @@ export async function writeGguf(folder: string, path: string): Promise<void> {
   await file.write(head);
   let position = aligned(head.length);
   for (const tensor of planned) {
-    const bytes = await read(checkpoint, tensor, config.headSize);
+    const bytes = await read(checkpoint, tensor, headSize);
     await file.write(bytes, 0, bytes.length, position);
     position += aligned(bytes.length);
   }
@@ -135,6 +136,7 @@ async function metadataOf(folder: string, config: Awaited<ReturnType<typeof load
     count += 1;
     return values.string(key);
   };
+  const [{ heads, kvHeads, headSize }] = attentionsOf(config);
   pair("general.architecture").text("llama");
   pair("general.name").text("bench");
   pair("general.file_type").integer(MOSTLY_BF16);
@@ -143,10 +145,10 @@ async function metadataOf(folder: string, config: Awaited<ReturnType<typeof load
   pair("llama.embedding_length").integer(config.hiddenSize);
   pair("llama.block_count").integer(config.layers.length);
   pair("llama.feed_forward_length").integer(json.intermediate_size);
-  pair("llama.rope.dimension_count").integer(config.headSize);
+  pair("llama.rope.dimension_count").integer(headSize);
   pair("llama.rope.freq_base").real(json.rope_theta);
-  pair("llama.attention.head_count").integer(config.heads);
-  pair("llama.attention.head_count_kv").integer(config.kvHeads);
+  pair("llama.attention.head_count").integer(heads);
+  pair("llama.attention.head_count_kv").integer(kvHeads);
   pair("llama.attention.layer_norm_rms_epsilon").real(json.rms_norm_eps);
   pair("tokenizer.ggml.model").text("gpt2");
   pair("tokenizer.ggml.pre").text("smollm");

@@ -4,6 +4,7 @@ import { fuse } from "../../src/adapters/delta/through-weights/fused.ts";
 import { parsePlans } from "../../src/adapters/delta/through-weights/plans.ts";
 import { randloraShape } from "../../src/adapters/randlora/plan.ts";
 import type { PlacedModel } from "../../src/train/text/model.ts";
+import { tensorsIn } from "../../src/models/description.ts";
 import { microBatchOf } from "./synthetic.ts";
 
 /**
@@ -11,8 +12,8 @@ import { microBatchOf } from "./synthetic.ts";
  * matrix for the supervised tokens, and of the adapter. Attention and elementwise work are left out, as in most such models.
  */
 export function stepFlops({ weights, method, summary }: PlacedModel, rank: number, tokens: number): number {
-  const matrices = weights.layers.flatMap((layer) => Object.values(layer)).filter((of) => (of?.shape[0] ?? 0) > 1);
-  const frozen = matrices.reduce((sum, of) => sum + (of === undefined ? 0 : of.shape[0] * of.shape[1]), 0);
+  const matrices = tensorsIn(weights.layers).filter(({ shape }) => shape[0] > 1);
+  const frozen = matrices.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
   const head = weights.head.shape[0] * weights.head.shape[1];
   const base = 4 * (tokens * frozen + microBatchOf(tokens, 1, 0).rows.length * head);
   if (method.choices["orders"] === undefined) {

@@ -10,7 +10,7 @@ import { isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import { loadConfig } from "../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../models/decoder/config.ts";
 import { generalMetadata } from "../models/gguf/metadata.ts";
-import { ggufModule, permutedHeads } from "../models/gguf/names.ts";
+import { ggufModule } from "../models/gguf/names.ts";
 import { permuteRows } from "../models/gguf/rows.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import { openNamedBase } from "./base/named-base.ts";
@@ -100,12 +100,12 @@ function factorsOf(
   outtype: Outtype,
   alpha: number,
 ): Factor[] {
-  const name = ggufModule(module, config);
-  if (name === undefined || name === "token_embd") {
+  const place = ggufModule(module, config);
+  if (place === undefined || place.name === "token_embd") {
     const cause = `${oneLine(adapter.file)}: module ${quote(module)} has no place in a GGUF adapter`;
     throw new RandloraError("adapter", cause, "merge it: randlora merge BASE ADAPTER --out FILE.gguf");
   }
-  const headSize = permutedHeads(module, config) > 0 ? config.headSize : 0;
+  const { name, headSize } = place;
   const factor = (kind: "a" | "b", times: number, head: number): Factor => {
     const from = tensors[kind];
     const tensor = { name: `${name}.weight.lora_${kind}`, shape: from.shape, type: typeOf(from, outtype, times) };

@@ -14,6 +14,7 @@ import {
   write,
 } from "../compute/tensor/tensor.ts";
 import { weightDtype } from "../compute/device/weight.ts";
+import { type Placed, placeIn } from "./description.ts";
 import { converted, readBlocks } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
@@ -67,9 +68,6 @@ interface PartToRead {
   readonly scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** Planned matrices by their roles, in GPU memory. */
-export type Placed<T> = { readonly [K in keyof T]: T[K] extends PlannedMatrix ? Tensor : Tensor | undefined };
-
 /** Tensors of a checkpoint in GPU memory, of whichever model: matrices in the dtype of the checkpoint, vectors in F32. */
 export class PlacedWeights {
   readonly #gpu: Device;
@@ -94,10 +92,9 @@ export class PlacedWeights {
     return tensor;
   }
 
-  /** The same for matrices by their roles. */
-  placeAll<T extends { readonly [role: string]: PlannedMatrix | undefined }>(plan: T): Placed<T> {
-    const all = Object.entries(plan).map(([role, planned]) => [role, planned && this.place(planned)]);
-    return Object.fromEntries(all) as Placed<T>; // the same roles
+  /** The same for every matrix of a description, in the order of its fields. */
+  placeAll<T>(description: T): Placed<T> {
+    return placeIn(description, (planned) => this.place(planned));
   }
 
   /** Takes memory for a matrix in F32 that is in no checkpoint, and which `fill` writes. @throws RandloraError `memory` */

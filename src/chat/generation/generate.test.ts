@@ -76,7 +76,8 @@ test.each(WAYS)("logits that are no numbers end in an error, not in a text: %s",
     message: `the model's logits after ${prompt.length} tokens are not finite`,
     hint: expect.stringContaining("damaged"),
   };
-  const { norm, embedding } = decoder.weights;
+  const { embedding } = decoder.weights;
+  const { weight: norm } = decoder.weights.norm;
   const whole = await kept(norm);
   gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
   await expect(all(sampling, options)).rejects.toMatchObject(error);

@@ -219,7 +219,7 @@ describe("adapters", () => {
 });
 
 test("logits that are no numbers fail a request, whole or streamed, and the log says why", async () => {
-  const { norm } = model.decoder.weights;
+  const { weight: norm } = model.decoder.weights.norm;
   const kept = await read(model.gpu, norm.buffer);
   model.gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
   await using broken = serveStories(model);

@@ -18,7 +18,7 @@ export async function readShape(location: ModelLocation): Promise<ModelShape> {
   if (await isOfImages(folder)) {
     return shapeOfImages(await readImageConfig(location));
   }
-  const { tied: _tied, endTokens: _endTokens, contextLength: _contextLength, ...main } = await loadConfig(folder);
+  const { head: _head, endTokens: _endTokens, contextLength: _contextLength, ...main } = await loadConfig(folder);
   return { main, texts: undefined };
 }
 

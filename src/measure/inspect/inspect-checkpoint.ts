@@ -10,7 +10,7 @@ import { readConfig } from "../../models/decoder/config-file.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
-import { checkPlan, planWeights } from "../../models/decoder/weight-plan.ts";
+import { checkPlan } from "../../models/decoder/weight-plan.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
@@ -63,7 +63,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   const read = await reading?.catch((thrown: unknown) => tolerated(tolerate, thrown));
   const [config, images] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
   try {
-    if (config !== undefined) checkPlan(planWeights(config), checkpoint, config);
+    if (config !== undefined) checkPlan(config, checkpoint);
     if (images !== undefined) checkImagePlan(images, checkpoint);
   } catch (thrown) {
     tolerated(tolerate, thrown);
@@ -76,7 +76,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     config,
     images,
     counts: countTensors([...tensors.values()].map(({ info }) => ({ ...info, ...info.blocks }))),
-    tied: config?.tied ?? (hasHead ? false : typeof said === "boolean" ? said : undefined),
+    tied: config ? config.head === undefined : hasHead ? false : typeof said === "boolean" ? said : undefined,
     shards: files.map(({ path: file, size, header }) => ({
       file: basename(file),
       tensors: header.tensors.length,
@@ -109,7 +109,7 @@ async function inspectConfig(folder: string): Promise<CheckpointReport> {
     config,
     images: undefined,
     counts: countTensors(counted),
-    tied: config.tied,
+    tied: config.head === undefined,
     shards: [...perFile].map(([file, held]) => ({ file, tensors: held.length, bytes: undefined })),
     hasWeights: false,
     problems: [],

@@ -3,6 +3,7 @@ import type { CheckpointReport } from "./inspect-checkpoint.ts";
 import type { TensorCounts } from "./tensor-groups.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { visible } from "../../files/visible.ts";
+import { attentionsOf } from "../../models/decoder/config.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import type { EncoderConfig } from "../../models/vision/encoder.ts";
 import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
@@ -135,13 +136,15 @@ export function checkpointJson(report: CheckpointReport): object {
 /** The same for people. */
 export function checkpointText(report: CheckpointReport, page: Page): string {
   const { config, counts, shards, tied, modelType, architectures } = report;
-  const sizes = config && [
-    `${formatAmount(config.layers.length, "layer")} of ${formatNumber(config.hiddenSize)}`,
-    formatAmount(config.heads, "head"),
-    ...(config.kvHeads === config.heads ? [] : [`${formatNumber(config.kvHeads)} of keys and values`]),
-    formatAmount(config.vocabularySize, "token"),
-    `context ${formatNumber(config.contextLength)}`,
-  ];
+  const [attention] = config === undefined ? [] : attentionsOf(config);
+  const sizes = config &&
+    attention && [
+      `${formatAmount(config.layers.length, "layer")} of ${formatNumber(config.hiddenSize)}`,
+      formatAmount(attention.heads, "head"),
+      ...(attention.kvHeads === attention.heads ? [] : [`${formatNumber(attention.kvHeads)} of keys and values`]),
+      formatAmount(config.vocabularySize, "token"),
+      `context ${formatNumber(config.contextLength)}`,
+    ];
   const where = shards.length === 0 ? "" : ` in ${formatAmount(shards.length, "file")}`;
   const rows = [
     ["model", page.style.bold(visible(architectures.join(", ") || modelType || "unknown"))],

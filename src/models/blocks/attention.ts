@@ -4,9 +4,9 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
-import { type Output, recordOutput } from "./output.ts";
+import type { Output } from "./output.ts";
 import type { Angles } from "./rope.ts";
-import { type Begun, normedProduct, recordSum, type Stream } from "./stream.ts";
+import { type Begun, recordBegin, type Stream } from "./stream.ts";
 
 /** Sizes of attention, and how its scores are made; see OPS.attention. */
 export interface Heads {
@@ -18,17 +18,18 @@ export interface Heads {
   readonly window: number;
 }
 
-/** An attention block's weights. */
-export interface AttentionWeights {
-  /** Of the block's input. */
-  readonly norm: Norm;
+/** Attention: the matrices of its projections, and how heads are made of them. */
+export interface Attention<W = Tensor> extends Heads {
+  readonly kind: "attention";
+  /** Which of the model's ropes turns queries and keys; undefined: none. */
+  readonly rope: number | undefined;
   /** Queries, keys and values, one matrix below the other: ((heads + 2 · kv heads) · head size, width of x). */
-  readonly qkv: Tensor;
-  readonly qkvBias: Tensor | undefined;
+  readonly qkv: W;
+  readonly qkvBias: W | undefined;
   /** Of each head of q and k, by the root of the mean square, both with one ε and offset; undefined: none. */
-  readonly queryNorm: RmsNorm | undefined;
-  readonly keyNorm: RmsNorm | undefined;
-  readonly output: Output;
+  readonly queryNorm: RmsNorm<W> | undefined;
+  readonly keyNorm: RmsNorm<W> | undefined;
+  readonly output: Output<W>;
 }
 
 /** Keys and values of the tokens before a pass; those of the pass join them. */
@@ -44,8 +45,8 @@ export interface Filled {
 
 /** Which keys the tokens of a pass see, and where they stand. */
 export interface Sight {
-  /** Turns queries and keys; undefined: nothing does. */
-  readonly rope: Angles | undefined;
+  /** Of each of the model's ropes. */
+  readonly tables: readonly Angles[];
   /** Undefined: attention sees the tokens of the pass alone, and nothing of it remains. Needs a rope, which fills it. */
   readonly past: Filled | undefined;
   /** The first and the last key of each token, (1, tokens) U32; undefined: the first of all, and its own. */
@@ -53,25 +54,31 @@ export interface Sight {
   readonly last: Tensor | undefined;
 }
 
-/** Records what the stream becomes by x + attention(norm(x)); its tensors are not released. */
+/** Records attention over norm(stream), up to what goes into its last matrix; the stream's tensors are not released. */
 export function recordAttention(
   recorder: Recorder,
   linears: Linears,
-  heads: Heads,
-  weights: AttentionWeights,
+  norm: Norm | undefined,
+  attention: Attention,
   sight: Sight,
   stream: Stream,
-): Stream {
+): Begun {
   const { past, first, last } = sight;
-  const { x, y: qkv } = recordQkv(recorder, linears, weights, stream);
-  const { headSize, kvHeads, scale, softcap, window } = heads;
-  const [width, kvWidth] = [heads.heads * headSize, kvHeads * headSize];
+  const { headSize, kvHeads, scale, softcap, window } = attention;
+  const { x, y: qkv } = recordBegin(
+    recorder,
+    linears,
+    norm,
+    { weight: attention.qkv, bias: attention.qkvBias },
+    stream,
+  );
+  const [width, kvWidth] = [attention.heads * headSize, kvHeads * headSize];
   const parts = {
     q: sliceCols(qkv, 0, width),
     k: sliceCols(qkv, width, kvWidth),
     v: sliceCols(qkv, width + kvWidth, kvWidth),
   };
-  const { q, keys, values, held } = recordTurned(recorder, headSize, weights, sight, { ...parts, qkv });
+  const { q, keys, values, held } = recordTurned(recorder, attention, sight, { ...parts, qkv });
   const attributes = {
     headSize,
     firstPosition: past?.length ?? 0,
@@ -80,21 +87,8 @@ export function recordAttention(
     window,
     lse: past === undefined, // a pass without a cache is one that may be differentiated
   };
-  const { y: mixed, lse } = recorder.apply(OPS.attention, { q, keys, values, first, last }, attributes);
+  const { y, lse } = recorder.apply(OPS.attention, { q, keys, values, first, last }, attributes);
   recorder.release(...held, ...(lse === undefined ? [] : [lse]));
-  const result = recordOutput(recorder, linears, weights.output, mixed, x);
-  if (x !== stream.x && x !== result.x) recorder.release(x);
-  return result;
-}
-
-function recordQkv(recorder: Recorder, linears: Linears, weights: AttentionWeights, stream: Stream): Begun {
-  const { norm, qkv: weight, qkvBias: bias } = weights;
-  const fused = normedProduct(recorder, linears, norm);
-  if (fused !== undefined) return fused({ ...stream, weight, bias, gate: undefined });
-  const x = recordSum(recorder, stream);
-  const normed = recordNorm(recorder, norm, x);
-  const y = linears.apply(recorder, { x: normed, weight, bias, residual: undefined });
-  recorder.release(normed);
   return { x, y };
 }
 
@@ -112,11 +106,12 @@ interface Turned {
 /** Heads normalized and turned; keys and values join what is past. */
 function recordTurned(
   recorder: Recorder,
-  headSize: number,
-  { queryNorm, keyNorm }: Pick<AttentionWeights, "queryNorm" | "keyNorm">,
-  { rope, past }: Sight,
+  attention: Attention,
+  { tables, past }: Sight,
   { q, k, v, qkv }: Projected,
 ): Turned {
+  const { headSize, queryNorm, keyNorm } = attention;
+  const rope = attention.rope === undefined ? undefined : tables[attention.rope];
   if (past !== undefined) {
     if (rope === undefined) throw new TypeError("keys that nothing turns cannot join a cache");
     const { keys, values, rows } = past;

@@ -11,9 +11,10 @@ import { ids, type Operand, random } from "../../compute/tensor/cases/case.ts";
 import { IN_F64 } from "../../compute/tensor/testing/graph.ts";
 import { place, relativeError, take } from "../../compute/tensor/cases/placed.ts";
 import { PLAIN_LINEARS } from "./linears.ts";
-import { type Heads, recordAttention } from "./attention.ts";
-import { recordMlp } from "./mlp.ts";
-import { recordWhole, releaseStream, streamOf } from "./stream.ts";
+import type { Attention, Heads } from "./attention.ts";
+import { type Block, recordBlocks } from "./block.ts";
+import type { Mlp } from "./mlp.ts";
+import { recordWhole, streamOf } from "./stream.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 const [TOKENS, WIDTH, INNER] = [11, 24, 44];
@@ -52,28 +53,37 @@ function ofEach<T>(value: (operand: Operand, name: string) => T): Layer<T> {
   return Object.fromEntries(all) as Layer<T>; // the same names
 }
 
+function attentionOf({ qkv, qkvBias, output, outputBias }: Layer<Tensor>): Attention {
+  return {
+    kind: "attention",
+    ...HEADS,
+    rope: undefined,
+    qkv,
+    qkvBias,
+    queryNorm: undefined,
+    keyNorm: undefined,
+    output: { weight: output, bias: outputBias },
+  };
+}
+
 function recordEncoderLayer(recorder: Recorder, t: Layer<Tensor>): Tensor {
-  const none = { queryNorm: undefined, keyNorm: undefined, gateUp: undefined, gateUpBias: undefined, norm: undefined };
   const norm = (weight: Tensor, bias: Tensor) => ({ kind: "layer", weight, bias, epsilon: EPSILON }) as const;
-  const input = { norm: norm(t.norm1, t.norm1Bias) };
-  const attention = {
-    ...none,
-    ...t,
-    ...input,
-    output: { ...none, weight: t.output, bias: t.outputBias, scale: t.outputScale },
+  const mlp: Mlp = {
+    kind: "mlp",
+    activation: "gelu",
+    gateUp: undefined,
+    gateUpBias: undefined,
+    up: t.up,
+    upBias: t.upBias,
+    output: { weight: t.down, bias: t.downBias },
   };
-  const mlp = {
-    ...none,
-    ...t,
-    norm: norm(t.norm2, t.norm2Bias),
-    output: { ...none, weight: t.down, bias: t.downBias },
-  };
-  const sight = { rope: undefined, past: undefined, first: t.first, last: t.last };
+  const layer: Block[] = [
+    { before: norm(t.norm1, t.norm1Bias), mixer: attentionOf(t), scale: t.outputScale },
+    { before: norm(t.norm2, t.norm2Bias), mixer: mlp },
+  ];
+  const sight = { tables: [], past: undefined, first: t.first, last: t.last };
   const before = streamOf(t.x);
-  const attended = recordAttention(recorder, PLAIN_LINEARS, HEADS, attention, sight, before);
-  const updated = recordMlp(recorder, PLAIN_LINEARS, "gelu", mlp, attended);
-  releaseStream(recorder, attended, updated);
-  return recordWhole(recorder, updated, before);
+  return recordWhole(recorder, recordBlocks(recorder, PLAIN_LINEARS, layer, sight, before), before);
 }
 
 /** The same by the definitions. */
@@ -136,10 +146,8 @@ test("keys that nothing turns are refused by a cache", () => {
   using run = new Run(gpu);
   const t = ofEach((operand) => place(gpu, operand));
   const past = { length: 0, keys: t.x, values: t.x };
-  const sight = { rope: undefined, past, first: undefined, last: undefined };
-  const output = { weight: t.output, bias: undefined, norm: undefined };
-  const norm = { kind: "rms", weight: t.norm1, epsilon: EPSILON, offset: 0 } as const;
-  const weights = { ...t, norm, queryNorm: undefined, keyNorm: undefined, output };
-  const record = () => recordAttention(run, PLAIN_LINEARS, HEADS, weights, sight, streamOf(t.x));
+  const sight = { tables: [], past, first: undefined, last: undefined };
+  const blocks = [{ before: undefined, mixer: attentionOf(t) }];
+  const record = () => recordBlocks(run, PLAIN_LINEARS, blocks, sight, streamOf(t.x));
   expect(record).toThrow("cannot join a cache");
 });

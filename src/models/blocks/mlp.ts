@@ -3,54 +3,39 @@ import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { Linears } from "./linears.ts";
-import { type Norm, recordNorm } from "./norm.ts";
-import { type Output, recordOutput } from "./output.ts";
-import { type Begun, normedProduct, recordSum, type Stream } from "./stream.ts";
+import type { Norm } from "./norm.ts";
+import type { Output } from "./output.ts";
+import { type Begun, normedProduct, recordInput, type Stream } from "./stream.ts";
 
-/** The weights of an MLP: gated with a `gateUp`, else plain. */
-export interface MlpWeights {
-  /** Of the block's input. */
-  readonly norm: Norm;
+/** An MLP: gated with a `gateUp`, else plain. */
+export interface Mlp<W = Tensor> {
+  readonly kind: "mlp";
+  readonly activation: Activation;
   /** Gate and up, one below the other; gate alone where `up` stands apart; undefined: there is no gate. */
-  readonly gateUp: Tensor | undefined;
-  readonly gateUpBias: Tensor | undefined;
+  readonly gateUp: W | undefined;
+  readonly gateUpBias: W | undefined;
   /** Undefined where it is part of `gateUp`. */
-  readonly up: Tensor | undefined;
-  readonly upBias: Tensor | undefined;
-  readonly output: Output;
+  readonly up: W | undefined;
+  readonly upBias: W | undefined;
+  readonly output: Output<W>;
 }
 
-/** Records what the stream becomes by x + mlp(norm(x)); its tensors are not released. */
+/** Records an MLP over norm(stream), up to what goes into its last matrix; the stream's tensors are not released. */
 export function recordMlp(
   recorder: Recorder,
   linears: Linears,
-  kind: Activation,
-  weights: MlpWeights,
-  stream: Stream,
-): Stream {
-  const { x, y: active } = recordActive(recorder, linears, kind, weights, stream);
-  const result = recordOutput(recorder, linears, weights.output, active, x);
-  if (x !== stream.x && x !== result.x) recorder.release(x);
-  return result;
-}
-
-/** What goes into the last matrix. */
-function recordActive(
-  recorder: Recorder,
-  linears: Linears,
-  kind: Activation,
-  weights: MlpWeights,
+  norm: Norm | undefined,
+  mlp: Mlp,
   stream: Stream,
 ): Begun {
-  const { norm, gateUp, gateUpBias, up } = weights;
+  const { gateUp, gateUpBias, up, activation: kind } = mlp;
   const fused = normedProduct(recorder, linears, norm);
   if (fused !== undefined && gateUp !== undefined && up === undefined && gateUp.shape[0] % 8 === 0) {
     return fused({ ...stream, weight: gateUp, bias: gateUpBias, gate: kind });
   }
-  const x = recordSum(recorder, stream);
-  const normed = recordNorm(recorder, norm, x);
-  const [left, right] = gateAndUp(recorder, linears, weights, normed);
-  recorder.release(normed);
+  const { x, normed } = recordInput(recorder, norm, stream);
+  const [left, right] = gateAndUp(recorder, linears, mlp, normed);
+  if (normed !== x) recorder.release(normed);
   const { y } =
     left === undefined
       ? recorder.apply(OPS.activation, { x: right }, { kind })
@@ -63,7 +48,7 @@ function recordActive(
 function gateAndUp(
   recorder: Recorder,
   linears: Linears,
-  { gateUp, gateUpBias, up, upBias }: MlpWeights,
+  { gateUp, gateUpBias, up, upBias }: Mlp,
   x: Tensor,
 ): [gate: Tensor | undefined, up: Tensor] {
   const project = (weight: Tensor, bias?: Tensor) => linears.apply(recorder, { x, weight, bias, residual: undefined });

@@ -3,17 +3,24 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 
 /** A norm by the root of the mean square, and its weights, (1, size) F32; see OPS.rmsNorm. */
-export interface RmsNorm {
+export interface RmsNorm<W = Tensor> {
   readonly kind: "rms";
-  readonly weight: Tensor;
+  readonly weight: W;
   readonly epsilon: number;
+  /** Added to the weights: 1 in Gemma, else 0. */
   readonly offset: number;
 }
 
-/** A norm: which one, and its weights, (1, size) F32; see OPS.layerNorm. */
-export type Norm =
-  | RmsNorm
-  | { readonly kind: "layer"; readonly weight: Tensor; readonly bias: Tensor | undefined; readonly epsilon: number };
+/** A norm by mean and variance, and its weights, (1, size) F32; see OPS.layerNorm. */
+export interface LayerNorm<W = Tensor> {
+  readonly kind: "layer";
+  readonly weight: W;
+  readonly bias: W | undefined;
+  readonly epsilon: number;
+}
+
+/** A norm; of `W` instead of tensors where its weights are only planned. */
+export type Norm<W = Tensor> = RmsNorm<W> | LayerNorm<W>;
 
 /** Records a norm of each row of x, or of each head where the norm is of that size; x is not released. */
 export function recordNorm(recorder: Recorder, norm: Norm, x: Tensor): Tensor {

@@ -5,21 +5,26 @@ import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm } from "./norm.ts";
 import { normedProduct, type Stream, streamOf } from "./stream.ts";
 
-/** The matrix at the end of a block, whose result is added to what the block began from. */
-export interface Output {
-  readonly weight: Tensor;
-  readonly bias: Tensor | undefined;
-  /** Of its result, before that is added (Gemma); undefined: none. */
-  readonly norm: Norm | undefined;
-  /** Factors of the columns of that, (1, width) F32: LayerScale (arXiv:2103.17239), DINOv2's. By default there are none. */
-  readonly scale?: Tensor | undefined;
+/** The matrix at the end of a mixer, and its bias (1, width) F32. */
+export interface Output<W = Tensor> {
+  readonly weight: W;
+  readonly bias: W | undefined;
 }
 
-/** Records residual + scale · norm(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
+/** What is done to a mixer's result before it is added to what the block began from. */
+export interface Ending<W = Tensor> {
+  /** Of the result (Gemma, OLMo 2); undefined: none. */
+  readonly after?: Norm<W> | undefined;
+  /** Factors of its columns, (1, width) F32: LayerScale (arXiv:2103.17239), DINOv2's; undefined: none. */
+  readonly scale?: W | undefined;
+}
+
+/** Records residual + scale · after(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
-  { weight, bias, norm, scale }: Output,
+  { weight, bias }: Output,
+  { after: norm, scale }: Ending,
   x: Tensor,
   residual: Tensor,
 ): Stream {

@@ -17,7 +17,7 @@ export function streamOf(x: Tensor): Stream {
   return { x, branch: undefined };
 }
 
-/** What a block begins with: the product of its normalized input, and that input, which its result is added to. */
+/** What a block begins with: the product of its input, and that input before its norm, which the result is added to. */
 export interface Begun {
   readonly y: Tensor;
   /** The stream's x where no branch was to join that, else a tensor of its own. */
@@ -28,9 +28,9 @@ export interface Begun {
 export function normedProduct(
   recorder: Recorder,
   { applyNormed }: Linears,
-  norm: Norm,
+  norm: Norm | undefined,
 ): ((projection: Omit<NormedProjection, "norm">) => Begun) | undefined {
-  if (applyNormed === undefined || norm.kind !== "rms" || recorder.differentiates) return undefined;
+  if (applyNormed === undefined || norm?.kind !== "rms" || recorder.differentiates) return undefined;
   return (projection) => applyNormed(recorder, { ...projection, norm });
 }
 
@@ -41,6 +41,32 @@ export function recordSum(recorder: Recorder, { x, branch }: Stream): Tensor {
   const { y } = recorder.apply(OPS.add, { a: x, b: normed }, {});
   recorder.release(normed);
   return y;
+}
+
+/** Records the product that a block begins with, of its input as it is where there is no norm. */
+export function recordBegin(
+  recorder: Recorder,
+  linears: Linears,
+  norm: Norm | undefined,
+  { weight, bias }: { readonly weight: Tensor; readonly bias: Tensor | undefined },
+  stream: Stream,
+): Begun {
+  const fused = normedProduct(recorder, linears, norm);
+  if (fused !== undefined) return fused({ ...stream, weight, bias, gate: undefined });
+  const { x, normed } = recordInput(recorder, norm, stream);
+  const y = linears.apply(recorder, { x: normed, weight, bias, residual: undefined });
+  if (normed !== x) recorder.release(normed);
+  return { x, y };
+}
+
+/** Records a block's input and its norm: the input itself where there is none. */
+export function recordInput(
+  recorder: Recorder,
+  norm: Norm | undefined,
+  stream: Stream,
+): { readonly x: Tensor; readonly normed: Tensor } {
+  const x = recordSum(recorder, stream);
+  return { x, normed: norm === undefined ? x : recordNorm(recorder, norm, x) };
 }
 
 /** Releases what a stream consists of and those before and after it do not. */

@@ -6,6 +6,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { loadConfig } from "./architectures/index.ts";
+import { attentionsOf } from "./config.ts";
 import { Decoder } from "./decoder.ts";
 
 const LONG = `${"x".repeat(120)}\n`.repeat(1000);
@@ -105,8 +106,7 @@ test("defaults and both spellings of RoPE are understood", async () => {
     rms_norm_eps: undefined,
   };
   expect(await loadConfig(await withConfig(old))).toMatchObject({
-    headSize: 8,
-    epsilon: 1e-6,
+    norm: { epsilon: 1e-6 },
     ropes: [{ theta: 5e5, size: 8, scaling: { kind: "linear", factor: 2 } }],
   });
   const parameters = { rope_type: "dynamic", factor: 4, rope_theta: 1e6, partial_rotary_factor: 1 };
@@ -123,7 +123,7 @@ test.each([
   ["llama", { kvHeads: 32 }],
 ])("what config.json leaves out is as the architecture has it: %s", async (model_type, expected) => {
   const changes = { model_type, num_attention_heads: 32, num_key_value_heads: undefined };
-  expect(await loadConfig(await withConfig(changes))).toMatchObject(expected);
+  expect(attentionsOf(await loadConfig(await withConfig(changes)))[0]).toMatchObject(expected);
 });
 
 test("heads turn in part where the architecture has it, whatever their size", async () => {
@@ -135,6 +135,6 @@ test("heads turn in part where the architecture has it, whatever their size", as
 
 test("a window that is null is none", async () => {
   const changes = { model_type: "qwen2", use_sliding_window: true, max_window_layers: 0, sliding_window: null };
-  const { layers } = await loadConfig(await withConfig(changes));
-  expect(layers.map(({ window }) => window)).toEqual(layers.map(() => Infinity));
+  const attentions = attentionsOf(await loadConfig(await withConfig(changes)));
+  expect(attentions.map(({ window }) => window)).toEqual(attentions.map(() => Infinity));
 });

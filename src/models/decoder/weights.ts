@@ -3,23 +3,21 @@ import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
-import { type Placed, PlacedWeights, type Quantized, type WeightOptions } from "../placed-weights.ts";
-import type { PlannedMatrix } from "../tensor-plan.ts";
-import { checkPlan, type PlannedLayer, planWeights, type WeightPlan } from "./weight-plan.ts";
+import type { Block } from "../blocks/block.ts";
+import type { Norm } from "../blocks/norm.ts";
+import { PlacedWeights, type Quantized, type WeightOptions } from "../placed-weights.ts";
+import { checkPlan, UNTIED_HEAD } from "./weight-plan.ts";
 
 export type { Quantized, WeightOptions } from "../placed-weights.ts";
 
-/** The matrices of a layer in GPU memory. */
-export type LayerWeights = Placed<PlannedLayer>;
-
-/** The checkpoint's name of an output matrix. */
-export const UNTIED_HEAD = "lm_head.weight";
+export { UNTIED_HEAD } from "./weight-plan.ts";
 
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
 export class DecoderWeights {
   readonly embedding: Tensor;
-  readonly layers: readonly LayerWeights[];
-  readonly norm: Tensor;
+  /** The blocks of each layer. */
+  readonly layers: readonly (readonly Block[])[];
+  readonly norm: Norm;
   /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly #tensors: Map<string, Tensor>;
@@ -29,14 +27,13 @@ export class DecoderWeights {
   /** The output matrix of a tied model that something made different from the embedding. */
   #untiedHead: Tensor | undefined;
 
-  private constructor(gpu: Device, checkpoint: Checkpoint, plan: WeightPlan, options: WeightOptions) {
+  private constructor(gpu: Device, checkpoint: Checkpoint, config: DecoderConfig, options: WeightOptions) {
     const placed = new PlacedWeights(gpu, checkpoint, options);
-    const place = (planned: PlannedMatrix) => placed.place(planned);
     this.#gpu = gpu;
-    this.embedding = place(plan.embedding);
-    this.layers = plan.layers.map((layer) => placed.placeAll(layer));
-    this.norm = place(plan.norm);
-    this.#ownHead = plan.head && place(plan.head);
+    this.embedding = placed.place(config.embedding);
+    this.layers = placed.placeAll(config.layers);
+    this.norm = placed.placeAll(config.norm);
+    this.#ownHead = config.head && placed.place(config.head);
     this.#placed = placed;
     this.#tensors = new Map(placed.tensors);
     this.tensors = this.#tensors;
@@ -52,9 +49,8 @@ export class DecoderWeights {
     config: DecoderConfig,
     options: WeightOptions = {},
   ): DecoderWeights {
-    const plan = planWeights(config);
-    checkPlan(plan, checkpoint, config);
-    return new DecoderWeights(gpu, checkpoint, plan, options);
+    checkPlan(config, checkpoint);
+    return new DecoderWeights(gpu, checkpoint, config, options);
   }
 
   /** The output matrix; the embedding itself when it is tied. */

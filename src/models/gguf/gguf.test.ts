@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
+import * as v from "valibot";
+import { ARCHITECTURES } from "../decoder/architectures/index.ts";
+import { ConfigJson } from "../decoder/config-file.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { packBlocks, unpackBlocks } from "./blocks.ts";
 import { ggufPlace } from "./names.ts";
@@ -7,50 +10,27 @@ import { checkForGguf } from "./refusals.ts";
 import { ropeFactors } from "./rope-factors.ts";
 import { permuteRows } from "./rows.ts";
 
-const LLAMA: DecoderConfig = {
-  architecture: "llama",
-  vocabularySize: 100,
-  hiddenSize: 64,
-  intermediateSize: 96,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 16,
-  layers: [
-    { window: Infinity, rope: 0 },
-    { window: Infinity, rope: 0 },
-  ],
-  ropes: [{ theta: 10_000, size: 16, scaling: { kind: "default" } }],
-  contextLength: 256,
-  epsilon: 1e-5,
-  normOffset: 0,
-  activation: "silu",
-  embeddingScale: 1,
-  attentionScale: 0.25,
-  attentionSoftcap: undefined,
-  logitSoftcap: undefined,
-  tied: false,
-  queryKeyNorm: false,
-  postNorms: false,
-  qkvBias: false,
-  outputBias: false,
-  mlpBias: false,
-  fused: false,
-  endTokens: [],
-};
-const GEMMA2: DecoderConfig = {
-  ...LLAMA,
-  architecture: "gemma2",
-  activation: "gelu-tanh",
-  postNorms: true,
-  normOffset: 1,
-  tied: true,
-  attentionSoftcap: 50,
-  logitSoftcap: 30,
-  layers: [
-    { window: 32, rope: 0 },
-    { window: Infinity, rope: 0 },
-  ],
-};
+/** A small model of this `model_type`. @param settings of config.json */
+function configOf(model_type: string, settings: object = {}): DecoderConfig {
+  const json = v.parse(ConfigJson, {
+    model_type,
+    vocab_size: 100,
+    hidden_size: 64,
+    intermediate_size: 96,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 16,
+    max_position_embeddings: 256,
+    ...settings,
+  });
+  const architecture = ARCHITECTURES.find(({ type }) => type === model_type);
+  if (architecture === undefined) throw new RangeError(model_type);
+  return architecture.describe(json);
+}
+
+const LLAMA = configOf("llama");
+const GEMMA2 = configOf("gemma2", { query_pre_attn_scalar: 16, sliding_window: 32 });
 
 test("blocks lie as llama.cpp has them: the scale, then the numbers, halves of Q4_0 in one byte", () => {
   const values = Float32Array.from({ length: 32 }, (_, at) => (at === 31 ? -8 : at % 8));
@@ -76,21 +56,26 @@ test("rows of a head are paired as W.reshape(h, 2, d/2).swapaxes(1, 2) has them,
 describe("a tensor's place", () => {
   test("is llama.cpp's; q and k of Llama change rows", () => {
     const place = (name: string) => ggufPlace(name, LLAMA);
-    expect(place("model.embed_tokens.weight")).toEqual({ name: "token_embd.weight", heads: 0, offset: 0 });
-    expect(place("model.layers.11.self_attn.q_proj.bias")).toEqual({ name: "blk.11.attn_q.bias", heads: 4, offset: 0 });
-    expect(place("model.layers.0.self_attn.k_proj.weight")?.heads).toBe(2);
+    expect(place("model.embed_tokens.weight")).toEqual({ name: "token_embd.weight", headSize: 0, offset: 0 });
+    expect(place("model.layers.1.self_attn.q_proj.bias")).toEqual({
+      name: "blk.1.attn_q.bias",
+      headSize: 16,
+      offset: 0,
+    });
+    expect(place("model.layers.0.self_attn.k_proj.weight")?.headSize).toBe(16);
+    expect(place("model.layers.0.self_attn.v_proj.weight")?.headSize).toBe(0);
     expect(place("model.layers.0.post_attention_layernorm.weight")?.name).toBe("blk.0.ffn_norm.weight");
     expect(place("lm_head.weight")?.name).toBe("output.weight");
     expect(place("model.layers.0.self_attn.rotary_emb.inv_freq")).toBeUndefined();
-    expect(ggufPlace("lm_head.weight", { ...LLAMA, tied: true })).toBeUndefined();
-    expect(ggufPlace("model.layers.0.self_attn.q_proj.weight", { ...LLAMA, architecture: "qwen2" })?.heads).toBe(0);
+    expect(ggufPlace("lm_head.weight", configOf("llama", { tie_word_embeddings: true }))).toBeUndefined();
+    expect(ggufPlace("model.layers.0.self_attn.q_proj.weight", configOf("qwen2"))?.headSize).toBe(0);
   });
 
   test("Gemma's norms are stored without their 1, and two have other names", () => {
     const place = (name: string) => ggufPlace(name, GEMMA2);
-    expect(place("model.norm.weight")).toEqual({ name: "output_norm.weight", heads: 0, offset: 1 });
+    expect(place("model.norm.weight")).toEqual({ name: "output_norm.weight", headSize: 0, offset: 1 });
     const after = place("model.layers.1.post_attention_layernorm.weight");
-    expect(after).toEqual({ name: "blk.1.post_attention_norm.weight", heads: 0, offset: 1 });
+    expect(after).toEqual({ name: "blk.1.post_attention_norm.weight", headSize: 0, offset: 1 });
     expect(place("model.layers.1.pre_feedforward_layernorm.weight")?.name).toBe("blk.1.ffn_norm.weight");
     expect(place("model.layers.1.mlp.up_proj.weight")?.offset).toBe(0);
   });
@@ -104,23 +89,32 @@ describe("a tensor's place", () => {
 test("what llama.cpp would compute otherwise is refused, or said", () => {
   expect(checkForGguf(LLAMA)).toEqual([]);
   expect(checkForGguf(GEMMA2)).toEqual([]);
-  const windowed = { ...LLAMA, layers: [{ window: 64, rope: 0 }] };
-  expect(checkForGguf(windowed)).toEqual([expect.stringContaining("sliding window of 64 tokens")]);
-  const ropes = (scaling: DecoderConfig["ropes"][number]["scaling"]) => [{ theta: 10_000, size: 16, scaling }];
-  const dynamic = { ...LLAMA, ropes: ropes({ kind: "dynamic", factor: 2, trainedLength: 128 }) };
-  expect(checkForGguf(dynamic)).toEqual([expect.stringContaining("no dynamic RoPE: texts longer than 128")]);
-  const factors = { shortFactor: [1], longFactor: [2], trainedLength: 64, attentionFactor: 1 };
-  const refused: [Partial<DecoderConfig>, RegExp][] = [
-    [{ activation: "gelu" }, /activation gelu/],
-    [{ attentionScale: 0.5 }, /attention scale 0.5/],
-    [{ architecture: "qwen3", qkvBias: true }, /biases of attention/],
-    [{ ropes: ropes({ kind: "longrope", ...factors }) }, /RoPE scaling longrope/],
-    [{ ...GEMMA2, tied: false }, /an output matrix of its own/],
-    [{ ...GEMMA2, logitSoftcap: undefined }, /no soft caps/],
-    [{ ...GEMMA2, layers: [{ window: Infinity, rope: 0 }] }, /which layers have a sliding window/],
-    [{ architecture: "phi3", headSize: 32, attentionScale: 32 ** -0.5 }, /heads of 32 elements/],
+  expect(checkForGguf(configOf("mistral", { sliding_window: 64 }))).toEqual([
+    expect.stringContaining("sliding window of 64 tokens"),
+  ]);
+  const dynamic = { rope_scaling: { rope_type: "dynamic", factor: 2 }, max_position_embeddings: 128 };
+  expect(checkForGguf(configOf("llama", dynamic))).toEqual([
+    expect.stringContaining("no dynamic RoPE: texts longer than 128"),
+  ]);
+  const factors = { short_factor: [1], long_factor: [2], original_max_position_embeddings: 64 };
+  const gemma2 = { query_pre_attn_scalar: 16, sliding_window: 32 };
+  const refused: [string, object, RegExp][] = [
+    ["llama", { hidden_act: "gelu" }, /activation gelu/],
+    ["gemma2", { ...gemma2, query_pre_attn_scalar: 4 }, /attention scale 0.5/],
+    ["qwen3", { attention_bias: true }, /biases of attention/],
+    ["llama", { rope_scaling: { rope_type: "longrope", ...factors } }, /RoPE scaling longrope/],
+    ["gemma2", { ...gemma2, tie_word_embeddings: false }, /an output matrix of its own/],
+    ["gemma2", { ...gemma2, final_logit_softcapping: null }, /no soft caps/],
+    [
+      "gemma2",
+      { ...gemma2, num_hidden_layers: 1, layer_types: ["full_attention"] },
+      /which layers have a sliding window/,
+    ],
+    ["phi3", { head_dim: 32 }, /heads of 32 elements/],
   ];
-  for (const [change, message] of refused) expect(() => checkForGguf({ ...LLAMA, ...change })).toThrow(message);
+  for (const [type, settings, message] of refused) {
+    expect(() => checkForGguf(configOf(type, settings))).toThrow(message);
+  }
 });
 
 test("Llama 3's rope: kept, stretched, and between", () => {

@@ -1,6 +1,6 @@
 import type { GgufMetadata, GgufValue } from "../../files/gguf/format.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
-import type { DecoderConfig } from "../decoder/config.ts";
+import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 
 /** llama.cpp's name of an architecture, by `model_type`: Mistral is a Llama there. */
 export const GGUF_ARCHITECTURES: Readonly<Record<string, string>> = {
@@ -39,18 +39,27 @@ export const FIELDS: readonly Field[] = [
     of: ({ contextLength }, json) => json.max_position_embeddings ?? contextLength,
   },
   { key: "embedding_length", kind: "u32", setting: "hidden_size", of: ({ hiddenSize }) => hiddenSize },
-  { key: "feed_forward_length", kind: "u32", setting: "intermediate_size", of: (config) => config.intermediateSize },
-  { key: "attention.head_count", kind: "u32", setting: "num_attention_heads", of: ({ heads }) => heads },
-  { key: "attention.head_count_kv", kind: "u32", setting: "num_key_value_heads", of: ({ kvHeads }) => kvHeads },
-  { key: "attention.layer_norm_rms_epsilon", kind: "f32", setting: "rms_norm_eps", of: ({ epsilon }) => epsilon },
+  { key: "feed_forward_length", kind: "u32", setting: "intermediate_size", of: innerSize },
+  {
+    key: "attention.head_count",
+    kind: "u32",
+    setting: "num_attention_heads",
+    of: (config) => attentionsOf(config)[0].heads,
+  },
+  {
+    key: "attention.head_count_kv",
+    kind: "u32",
+    setting: "num_key_value_heads",
+    of: (config) => attentionsOf(config)[0].kvHeads,
+  },
+  { key: "attention.layer_norm_rms_epsilon", kind: "f32", setting: "rms_norm_eps", of: ({ norm }) => norm.epsilon },
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
   { key: "vocab_size", kind: "u32", of: (config, _, arch) => (arch === "llama" ? config.vocabularySize : undefined) },
   {
     key: "rope.dimension_count",
     kind: "u32",
-    of: ({ ropes: [full], headSize }, _, arch) =>
-      arch === "llama" || arch === "phi3" ? (full?.size ?? headSize) : undefined,
+    of: ({ ropes: [full] }, _, arch) => (arch === "llama" || arch === "phi3" ? full?.size : undefined),
   },
   {
     key: "rope.freq_base",
@@ -68,7 +77,7 @@ export const FIELDS: readonly Field[] = [
     key: "attn_logit_softcapping",
     kind: "f32",
     setting: "attn_logit_softcapping",
-    of: ({ attentionSoftcap }) => attentionSoftcap,
+    of: (config) => attentionsOf(config)[0].softcap,
   },
   {
     key: "final_logit_softcapping",
@@ -109,13 +118,22 @@ export function decoderMetadata(config: DecoderConfig, json: ConfigJson): GgufMe
 }
 
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
-function saidHeadSize({ architecture, headSize }: DecoderConfig, json: ConfigJson): number | undefined {
+function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefined {
+  const { architecture } = config;
   if (architecture === "phi3") return undefined;
+  const [{ headSize }] = attentionsOf(config);
   return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }
 
-function slidingWindow({ layers }: DecoderConfig, _: ConfigJson, arch: string): number | undefined {
-  const window = layers.map((layer) => layer.window).find(Number.isFinite);
+/** Rows of an MLP's gate. */
+function innerSize({ layers }: DecoderConfig): number | undefined {
+  return layers.flat().find(({ mixer }) => mixer.kind === "mlp")?.mixer.output.weight.cols;
+}
+
+function slidingWindow(config: DecoderConfig, _: ConfigJson, arch: string): number | undefined {
+  const window = attentionsOf(config)
+    .map((layer) => layer.window)
+    .find(Number.isFinite);
   // Phi 4 is told from Phi 3 by its 0.
   if (arch === "phi3") return window ?? 0;
   return arch.startsWith("gemma") ? window : undefined;

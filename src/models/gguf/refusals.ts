@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
-import type { DecoderConfig } from "../decoder/config.ts";
+import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import { yarnTemperature } from "../blocks/rope-scaling.ts";
 
 /** Every how many layers one of Gemma's attends to everything: llama.cpp's own numbers. */
@@ -14,25 +14,31 @@ export const GEMMA_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3_
  * @throws RandloraError `model` where every text would differ
  */
 export function checkForGguf(config: DecoderConfig): string[] {
-  const { architecture, heads, headSize, hiddenSize, layers, activation, postNorms, contextLength } = config;
+  const { architecture, hiddenSize, layers, contextLength } = config;
+  const attentions = attentionsOf(config);
+  const [{ heads, headSize, scale, softcap, qkvBias, output }] = attentions;
   const refuse = (what: string): never => {
     const hint = "llama.cpp's architecture has no setting for it; use the model's folder";
     throw new RandloraError("model", `GGUF's ${quote(architecture)} cannot say: ${what}`, hint);
   };
-  if (activation !== (postNorms ? "gelu-tanh" : "silu")) refuse(`activation ${activation}`);
+  const isGemma = architecture.startsWith("gemma");
+  for (const { mixer } of layers.flat()) {
+    if (mixer.kind !== "mlp" || mixer.activation === (isGemma ? "gelu-tanh" : "silu")) continue;
+    refuse(`activation ${mixer.activation}`);
+  }
   const byWidth = layers.length === GEMMA_27B[architecture];
-  const scale = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
-  if (Math.abs(config.attentionScale / scale - 1) > 1e-6) refuse(`attention scale ${config.attentionScale}`);
-  if (postNorms || architecture === "qwen3") {
-    if (config.qkvBias || config.outputBias) refuse("biases of attention");
+  const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
+  if (Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
+  if (isGemma || architecture === "qwen3") {
+    if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
   if (architecture === "gemma2") {
-    if (!config.tied) refuse("an output matrix of its own");
-    if (config.attentionSoftcap === undefined || config.logitSoftcap === undefined) refuse("no soft caps");
+    if (config.head !== undefined) refuse("an output matrix of its own");
+    if (softcap === undefined || config.logitSoftcap === undefined) refuse("no soft caps");
   }
   if (architecture === "phi3" && headSize * heads !== hiddenSize) refuse(`heads of ${headSize} elements`);
   checkRopes(config, refuse);
-  const windows = layers.map(({ window }) => window);
+  const windows = attentions.map(({ window }) => window);
   const period = PERIODS[architecture];
   if (period !== undefined) {
     if (windows.some((window, layer) => (window === Infinity) !== ((layer + 1) % period === 0))) {

@@ -7,7 +7,7 @@ import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import { plannedMatrices, planWeights } from "../decoder/weight-plan.ts";
+import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { unpackBlocks } from "./blocks.ts";
 import { type GgufPlace, ggufPlace } from "./names.ts";
 import { ROPE_TENSORS } from "./rope-factors.ts";
@@ -32,7 +32,6 @@ export class GgufTensors implements TensorFile {
   readonly size: number;
   readonly header: TensorFile["header"];
   readonly #file: GgufFile;
-  readonly #headSize: number;
   readonly #sources: ReadonlyMap<string, Source>;
 
   /** @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's */
@@ -40,7 +39,6 @@ export class GgufTensors implements TensorFile {
     this.path = file.path;
     this.size = file.size;
     this.#file = file;
-    this.#headSize = config.headSize;
     this.#sources = findSources(file, config);
     const tensors = [...this.#sources].map(([name, { stored }]) => presented(name, stored));
     const byOffset = tensors.toSorted((a, b) => a.offset - b.offset);
@@ -50,13 +48,13 @@ export class GgufTensors implements TensorFile {
 
   async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
     const { stored, place } = this.#source(name);
-    if (stored.type === dtype && place.heads === 0 && place.offset === 0) return this.#file.read(stored, out, start);
+    if (stored.type === dtype && place.headSize === 0 && place.offset === 0) return this.#file.read(stored, out, start);
     await this.#convert(stored, place, dtypeBytes(dtype), out, start);
   }
 
   async readBlocks({ name }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
     const { stored, place } = this.#source(name);
-    if (place.heads === 0) return this.#file.read(stored, out, start);
+    if (place.headSize === 0) return this.#file.read(stored, out, start);
     await this.#convert(stored, place, undefined, out, start);
   }
 
@@ -76,13 +74,13 @@ export class GgufTensors implements TensorFile {
    */
   async #convert(
     stored: GgufTensorInfo,
-    { heads, offset }: GgufPlace,
+    { headSize, offset }: GgufPlace,
     size: number | undefined,
     out: Uint8Array,
     start: number,
   ): Promise<void> {
     const { bytes, elements } = GGUF_TYPES[stored.type];
-    const unit = heads > 0 ? this.#headSize * stored.shape.slice(1).reduce((product, n) => product * n, 1) : elements;
+    const unit = headSize > 0 ? headSize * stored.shape.slice(1).reduce((product, n) => product * n, 1) : elements;
     const unitStored = (unit / elements) * bytes;
     const unitOut = size === undefined ? unitStored : unit * size;
     const end = start + out.length;
@@ -91,7 +89,7 @@ export class GgufTensors implements TensorFile {
     for (let first = Math.floor(start / unitOut); first < last; first += step) {
       const source = new Uint8Array((Math.min(last, first + step) - first) * unitStored);
       await this.#file.read(stored, source, first * unitStored);
-      const ordered = heads > 0 ? permuteRows(source, this.#headSize, unitStored / this.#headSize, true) : source;
+      const ordered = headSize > 0 ? permuteRows(source, headSize, unitStored / headSize, true) : source;
       const made = size === undefined ? ordered : numbers(ordered, stored, offset);
       const at = first * unitOut;
       const [from, to] = [Math.max(start, at), Math.min(end, at + made.length)];
@@ -121,7 +119,7 @@ function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<str
   };
   const sources = new Map<string, Source>();
   const known = new Set<string>(ROPE_TENSORS);
-  for (const { name, stored: shape } of plannedMatrices(planWeights(config)).flatMap(({ parts }) => parts)) {
+  for (const { name, stored: shape } of plannedMatrices(config).flatMap(({ parts }) => parts)) {
     const place = ggufPlace(name, config);
     if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
     const stored = header.tensors.get(place.name);

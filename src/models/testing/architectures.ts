@@ -1,7 +1,7 @@
 // A small model of any architecture, for tests that hold for all of them.
 import { loadConfig } from "../decoder/architectures/index.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import { plannedMatrices, planWeights } from "../decoder/weight-plan.ts";
+import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { writeModel } from "./models.ts";
 
 const SIZES = {
@@ -26,7 +26,7 @@ export async function writeArchitecture(
   const json = { model_type: type, ...SIZES, num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
-  const parts = plannedMatrices(planWeights(config)).flatMap((planned) => planned.parts);
+  const parts = plannedMatrices(config).flatMap((planned) => planned.parts);
   await writeModel(folder, json, Object.fromEntries(parts.map(({ name, stored }) => [name, stored])));
   return config;
 }

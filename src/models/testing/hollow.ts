@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { tensorEntry } from "../../files/safetensors/testing/files.ts";
 import { loadConfig } from "../decoder/architectures/index.ts";
-import { plannedMatrices, planWeights } from "../decoder/weight-plan.ts";
+import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { elements } from "../tensor-plan.ts";
 
 /** Llama 3 8B and Llama 3.2 3B, as far as sizes go. */
@@ -34,7 +34,7 @@ export async function writeHollow(folder: string, config: object): Promise<void>
   for (const file of ["tokenizer.json", "tokenizer_config.json"]) {
     await copyFile(join(STORIES, file), join(folder, file));
   }
-  const parts = plannedMatrices(planWeights(await loadConfig(folder))).flatMap((planned) => planned.parts);
+  const parts = plannedMatrices(await loadConfig(folder)).flatMap((planned) => planned.parts);
   let end = 0;
   const header = Object.fromEntries(
     parts.map(({ name, stored }) => [name, tensorEntry("BF16", stored, end, (end += 2 * elements(stored)))]),

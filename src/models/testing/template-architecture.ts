@@ -1,18 +1,28 @@
 // A template for an architecture: copy it to `src/models/decoder/architectures/NAME.ts`, change what it says, and list it in
-// `index.ts` there. Names of weights and passes are shared; `DecoderConfig` has every way in which architectures differ.
-import { type Architecture, ropedDecoder, sameLayers, withDefault } from "../decoder/architectures/common.ts";
+// `index.ts` there. `parts.ts` has norms, attention and MLPs; `llamaLayer` is the layer below for those that change nothing in it.
+import { type Architecture, decoder, sizesOf, withDefault } from "../decoder/architectures/common.ts";
 import { ARCHITECTURES, SUPPORTED_TYPES } from "../decoder/architectures/index.ts";
+import { attention, gatedMlp, rmsNorm } from "../decoder/parts.ts";
+import { ropeOf } from "../decoder/rope-json.ts";
 
 /** Llama with a sliding window in every layer. */
 export const template: Architecture = {
   type: "template",
   describe(json) {
     // What it means where config.json is silent: transformers' configuration_NAME.py says it.
+    const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;
-    return {
-      ...ropedDecoder(json, { contextLength: 2048, epsilon: 1e-6 }),
-      layers: sameLayers(json, window),
-    };
+    return decoder(json, sizes, {
+      ropes: [ropeOf(json, sizes)],
+      layer(path) {
+        const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
+        // x + attention(norm(x)), then x + mlp(norm(x)): weights by their names, what is adapted among them.
+        return [
+          { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, { window }) },
+          { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.mlp`, sizes) },
+        ];
+      },
+    });
   },
 };
 

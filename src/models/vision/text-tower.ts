@@ -4,16 +4,10 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../blocks/linears.ts";
-import type { Placed, PlacedWeights } from "../placed-weights.ts";
+import type { PlacedWeights } from "../placed-weights.ts";
 import { type PlannedMatrix, plannedMatrix, plannedVector } from "../tensor-plan.ts";
-import {
-  type EncoderConfig,
-  type EncoderWeights,
-  placeEncoder,
-  planEncoder,
-  recordEncoder,
-  matricesOf,
-} from "./encoder.ts";
+import { type Placed, plannedIn, tensorsIn } from "../description.ts";
+import { type EncoderConfig, type EncoderWeights, placeEncoder, planEncoder, recordEncoder } from "./encoder.ts";
 
 /** CLIP's encoder of texts: causal, and what the text's end token has become stands for the text. */
 export interface TextConfig {
@@ -36,10 +30,7 @@ type PlannedText = {
 
 /** Every tensor of the tower. */
 export function planText(config: TextConfig): PlannedMatrix[] {
-  const layers = planEncoder(config.encoder).flatMap((layer) => Object.values<PlannedMatrix | undefined>(layer));
-  return [...Object.values<PlannedMatrix | undefined>(planEmbedding(config)), ...layers].filter(
-    (planned) => planned !== undefined,
-  );
+  return plannedIn([planEmbedding(config), planEncoder(config.encoder)]);
 }
 
 function planEmbedding({ encoder, vocabularySize, contextLength, prefix }: TextConfig): PlannedText {
@@ -78,7 +69,7 @@ export class TextTower {
 
   /** Every matrix and vector, in an order that follows from the config alone. */
   get matrices(): Tensor[] {
-    return matricesOf([this.#weights, ...this.#layers]);
+    return tensorsIn([this.#weights, this.#layers]);
   }
 
   /**
@@ -119,7 +110,7 @@ export class TextTower {
     const { y: x } = recorder.apply(OPS.add, { a: tokens, b: where }, {});
     recorder.release(ids, places, tokens, where);
     const pass = { linears, first, last: undefined, checkpointing };
-    const hidden = recordEncoder(recorder, encoder, this.#layers, pass, x);
+    const hidden = recordEncoder(recorder, this.#layers, pass, x);
     const { y: pooled } = recorder.apply(OPS.rows, { x: hidden, indices: ends }, {});
     const normed = recordNorm(recorder, { kind: "layer", weight, bias, epsilon: encoder.epsilon }, pooled);
     recorder.release(first, ends, hidden, pooled);

@@ -1,5 +1,6 @@
 import { type PlannedMatrix, plannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
 import { type EncoderConfig, planEncoder } from "./encoder.ts";
+import { plannedIn } from "../description.ts";
 import { CHANNELS, type Size } from "./patches.ts";
 
 /** A vision transformer (arXiv:2010.11929): patches, a class token, positions, layers. */
@@ -41,10 +42,7 @@ export type PlannedVision = {
 
 /** Every tensor of the tower. */
 export function planVision(config: VisionConfig): PlannedMatrix[] {
-  return [
-    ...Object.values<PlannedMatrix | undefined>(planEmbedding(config)),
-    ...planEncoder(config.encoder).flatMap((layer) => Object.values<PlannedMatrix | undefined>(layer)),
-  ].filter((planned) => planned !== undefined);
+  return plannedIn([planEmbedding(config), planEncoder(config.encoder)]);
 }
 
 /** Names and shapes of the tensors beside the layers. */

@@ -4,10 +4,11 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../blocks/linears.ts";
-import type { Placed, PlacedWeights } from "../placed-weights.ts";
-import { type EncoderWeights, placeEncoder, recordEncoder, matricesOf } from "./encoder.ts";
+import type { PlacedWeights } from "../placed-weights.ts";
+import { type EncoderWeights, placeEncoder, recordEncoder } from "./encoder.ts";
 import { gridOf, type Images, type Size, unfoldPatches } from "./patches.ts";
 import { type Grid, interpolationFactors, squareSide } from "./positions.ts";
+import { type Placed, tensorsIn } from "../description.ts";
 import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
 
 /** A vision transformer in GPU memory, for images of one size. */
@@ -59,12 +60,12 @@ export class VisionTower {
 
   /** Every matrix and vector, in an order that follows from the config alone. */
   get matrices(): Tensor[] {
-    return matricesOf([this.#weights, ...this.#layers]);
+    return tensorsIn([this.#weights, this.#layers]);
   }
 
   /** The matrices that end each layer's attention and its MLP, two a layer. */
   get outputs(): Tensor[] {
-    return this.#layers.flatMap(({ output, down }) => [output, down]);
+    return this.#layers.flat().map(({ mixer }) => mixer.output.weight);
   }
 
   /**
@@ -85,7 +86,7 @@ export class VisionTower {
       x = normed;
     }
     const pass = { linears, first, last, checkpointing };
-    const hidden = recordEncoder(recorder, encoder, this.#layers, pass, x);
+    const hidden = recordEncoder(recorder, this.#layers, pass, x);
     recorder.release(first, last);
     return names.lastNormOf === "all" ? this.#recordLastNorm(recorder, hidden) : hidden;
   }

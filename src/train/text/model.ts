@@ -10,7 +10,7 @@ import { Parameters } from "../../adapters/training/parameters.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { plannedMatrices, planWeights } from "../../models/decoder/weight-plan.ts";
+import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
@@ -73,7 +73,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const config = await loadConfig(folder);
     const { base, checkpoint } = await openBase(weights ?? folder, folder);
     try {
-      const matrices = plannedMatrices(planWeights(config));
+      const matrices = plannedMatrices(config);
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =
         training.result === "model"

@@ -14,7 +14,7 @@ import { oneLine, quote } from "../../../files/failure.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
-import { plannedMatrices, planWeights } from "../../../models/decoder/weight-plan.ts";
+import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan.ts";
@@ -147,7 +147,7 @@ async function placeOne(
   { generator, signal }: UnmergedOptions,
 ): Promise<Method> {
   const { training } = methodOfAdapter(adapter);
-  const matrices = plannedMatrices(planWeights(config));
+  const matrices = plannedMatrices(config);
   const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
   const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
   const parameters = new Parameters(gpu, trainable.parameters, undefined, false);

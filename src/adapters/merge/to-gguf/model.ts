@@ -8,6 +8,8 @@ import { fitsBlocks } from "../../../compute/device/blocks.ts";
 import { loadConfigs } from "../../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../../models/decoder/config.ts";
 import { decoderMetadata, FILE_TYPES, generalMetadata } from "../../../models/gguf/metadata.ts";
+import { UNTIED_HEAD } from "../../../models/decoder/weight-plan.ts";
+import { plannedMatrix } from "../../../models/tensor-plan.ts";
 import { checkForGguf } from "../../../models/gguf/refusals.ts";
 import type { Outtype } from "../outtypes.ts";
 
@@ -54,7 +56,10 @@ export class GgufModel {
 
   /** The same, where a merge gave the model an output matrix of its own. @throws RandloraError `model` */
   untied(): GgufModel {
-    return new GgufModel({ ...this.config, tied: false }, this.#outtype, this.#metadata);
+    const { embedding } = this.config;
+    const [{ stored = [] } = {}] = embedding.parts;
+    const head = plannedMatrix(embedding.cols, [UNTIED_HEAD, stored]);
+    return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata);
   }
 
   /** The dtype that a tensor is computed in: blocks are rounded from F32. @throws RandloraError `model` for integers */

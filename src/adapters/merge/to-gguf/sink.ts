@@ -44,7 +44,7 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     const tensor = { name: place.name, shape, type: model.typeOf(dtype, shape, blocks) };
     const arrives = work.kind === "copy" && tensor.type === blocks ? blocks : dtype;
     const rowBytes = ggufBytes({ name, type: arrives, shape: shape.length > 1 ? shape.slice(1) : [1] });
-    const unit = rowBytes * (place.heads > 0 ? model.config.headSize : 1);
+    const unit = rowBytes * Math.max(1, place.headSize);
     planned.set(name, { place, dtype: arrives, tensor, unit, rowBytes, isMerged: work.kind === "merge" });
     bytes += ggufBytes(tensor);
   }
@@ -87,7 +87,7 @@ export class GgufSink {
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const planned = this.#planned(name);
     const { tensor, place, dtype, unit } = planned;
-    if (tensor.type === dtype && place.heads === 0 && place.offset === 0) {
+    if (tensor.type === dtype && place.headSize === 0 && place.offset === 0) {
       return this.#writer.append(tensor.name, bytes);
     }
     const all = new Uint8Array(this.#rest.length + bytes.length);
@@ -115,7 +115,7 @@ export class GgufSink {
   /** Whole units of a tensor as the file has them. */
   #rewritten(name: string, { place, dtype, tensor, rowBytes, unit, isMerged }: Planned, bytes: Uint8Array): Uint8Array {
     const { type } = tensor;
-    const ordered = place.heads > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+    const ordered = place.headSize > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
     if (type === dtype && place.offset === 0) return ordered;
     if (isBlockDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
     const values = new Float32Array(bytes.length / dtypeBytes(dtype));

@@ -34,7 +34,7 @@ export async function collectActivations(
 ): Promise<readonly Activations[]> {
   const { gpu, config, weights } = decoder;
   const width = config.hiddenSize;
-  const outputs = weights.layers.flatMap(({ output, down }) => [output, down]);
+  const outputs = weights.layers.flat().map(({ mixer }) => mixer.output.weight);
   const found = roomFor(namesOf(outputs, weights.tensors), width, data.length);
   using run = new Run(gpu);
   for (const pass of samplePasses(data, config)) {

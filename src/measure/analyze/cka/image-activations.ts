@@ -20,7 +20,7 @@ export interface ImageActivationOptions extends BatchOptions {
 /** The modules that end the blocks of a model of images, by its checkpoint's names: attention's, then the MLP's, of each layer. */
 export async function outputModules(location: ModelLocation): Promise<string[]> {
   const { vision } = await readImageConfig(location);
-  const planned = planEncoder(vision.encoder).flatMap(({ output, down }) => [output, down]);
+  const planned = planEncoder(vision.encoder).flatMap((layer) => layer.map(({ mixer }) => mixer.output.weight));
   return planned.map(({ parts }) => (parts[0]?.name ?? "").replace(/\.weight$/, ""));
 }
 

@@ -11,6 +11,7 @@ import { Mixture } from "./mixture.ts";
 import { needsAllInF32, type Variant, type VariantsPlan } from "../plan-variants.ts";
 import type { LossOptions, Plane, Shares } from "./plane.ts";
 import { type SamplePass, samplePasses } from "../samples.ts";
+import { tensorsIn } from "../../../models/description.ts";
 import type { Variants } from "../variants.ts";
 
 /** The plane of three variants of a language model; its loss is the mean over all supervised tokens. */
@@ -48,7 +49,7 @@ export class LossPlane implements Plane {
     // An output matrix of its own where a corner has one, so that all can be mixed in it.
     const { weights, config } = decoder;
     weights.tie();
-    if (config.tied && corners.separates(EMBEDDING, HEAD)) weights.untie("F32");
+    if (config.head === undefined && corners.separates(EMBEDDING, HEAD)) weights.untie("F32");
     resources.move();
     return new LossPlane(decoder, corners, data);
   }
@@ -97,6 +98,5 @@ const [EMBEDDING, HEAD] = [0, 1];
 
 /** All matrices in one order. */
 function matricesOf({ embedding, head, norm, layers }: DecoderWeights): Tensor[] {
-  const ofLayers = layers.flatMap((layer) => Object.values<Tensor | undefined>(layer));
-  return [embedding, head, norm, ...ofLayers.filter((matrix) => matrix !== undefined)];
+  return [embedding, head, ...tensorsIn([norm, layers])];
 }

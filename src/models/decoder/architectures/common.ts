@@ -1,12 +1,13 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
+import { plannedMatrix } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
-import type { DecoderConfig, LayerConfig } from "../config.ts";
-import { ropeOf, type RopeDefaults } from "../rope-json.ts";
-import type { Rope } from "../../blocks/rope-scaling.ts";
+import type { DecoderConfig, PlannedLayer } from "../config.ts";
+import { attention, type AttentionParts, gatedMlp, type GatedMlpParts, rmsNorm, type Sizes } from "../parts.ts";
+import { UNTIED_HEAD } from "../weight-plan.ts";
 
-/** An architecture: which config.json it is for, and what that file means. */
+/** An architecture: which config.json it is for, and the model that such a file means. */
 export interface Architecture {
   /** `model_type` of config.json. */
   readonly type: string;
@@ -21,9 +22,13 @@ export interface Defaults {
   readonly headSize?: number;
   /** By default as many as heads. */
   readonly kvHeads?: number;
-  readonly tied?: boolean;
   readonly activation?: string;
-  readonly rope?: Pick<RopeDefaults, "partial" | "trainedLength">;
+}
+
+/** The sizes of a model, and what its ropes depend on. */
+export interface ModelSizes extends Sizes {
+  /** `max_position_embeddings`. */
+  readonly contextLength: number;
 }
 
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
@@ -35,79 +40,80 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   quick_gelu: "quick-gelu",
 };
 
-/** The plain llama decoder of these sizes: other architectures say what they do otherwise. */
-export function plainDecoder(json: ConfigJson, defaults: Defaults): DecoderConfig {
+/** The sizes that config.json says, by transformers' usual names. */
+export function sizesOf(json: ConfigJson, defaults: Defaults): ModelSizes {
   const heads = json.num_attention_heads;
-  const headSize = json.head_dim ?? defaults.headSize ?? Math.floor(json.hidden_size / heads);
-  const contextLength = json.max_position_embeddings ?? defaults.contextLength;
-  const { eos_token_id: end } = json;
   return {
-    architecture: json.model_type,
-    vocabularySize: json.vocab_size,
-    hiddenSize: json.hidden_size,
-    intermediateSize: json.intermediate_size,
+    hidden: json.hidden_size,
+    inner: json.intermediate_size,
     heads,
     kvHeads: withDefault(json.num_key_value_heads, defaults.kvHeads) ?? heads,
-    headSize,
-    layers: sameLayers(json, Infinity),
-    ropes: [],
-    contextLength,
+    headSize: json.head_dim ?? defaults.headSize ?? Math.floor(json.hidden_size / heads),
+    contextLength: json.max_position_embeddings ?? defaults.contextLength,
     epsilon: json.rms_norm_eps ?? defaults.epsilon,
-    normOffset: 0,
     activation: activationNamed(json.hidden_act ?? defaults.activation ?? "silu"),
-    embeddingScale: 1,
-    attentionScale: 1 / Math.sqrt(headSize),
-    attentionSoftcap: undefined,
-    logitSoftcap: undefined,
-    tied: json.tie_word_embeddings ?? defaults.tied ?? false,
-    queryKeyNorm: false,
-    postNorms: false,
-    qkvBias: false,
-    outputBias: false,
-    mlpBias: false,
-    fused: false,
-    endTokens: end === null || end === undefined ? [] : [end].flat(),
   };
 }
 
-/** The same with its one rope. */
-export function ropedDecoder(json: ConfigJson, defaults: Defaults): DecoderConfig {
-  const config = plainDecoder(json, defaults);
-  const { headSize, contextLength } = config;
-  return withRopes(config, [ropeOf(json, { headSize, contextLength, ...defaults.rope })]);
+/** What an architecture says of its model. */
+export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<DecoderConfig, "norm">> {
+  /** Layer number `index`, whose modules are below `path`. */
+  readonly layer: (path: string, index: number) => PlannedLayer;
+  readonly embeddingScale?: number;
+  readonly logitSoftcap?: number | undefined;
+  /** Whether the embedding is the output matrix, where config.json does not say. */
+  readonly tied?: boolean;
 }
 
-/** The same with its ropes. `max_position_embeddings` is what a dynamic one was trained on; the context is that times its factor. */
-export function withRopes(config: DecoderConfig, ropes: readonly Rope[]): DecoderConfig {
+/** A decoder of such layers between an embedding and an output matrix, a norm by the root of the mean square before that. */
+export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): DecoderConfig {
+  const { hidden, contextLength, epsilon } = sizes;
+  const { ropes, embeddingScale = 1, logitSoftcap } = model;
+  const table = (name: string) => plannedMatrix(hidden, [name, [json.vocab_size, hidden]]);
+  // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
   const stretched = ropes.map(({ scaling }) =>
     scaling.kind === "dynamic" ? Math.floor(scaling.factor * scaling.trainedLength) : 0,
   );
-  return { ...config, ropes, contextLength: Math.max(config.contextLength, ...stretched) };
+  return {
+    architecture: json.model_type,
+    vocabularySize: json.vocab_size,
+    hiddenSize: hidden,
+    contextLength: Math.max(contextLength, ...stretched),
+    endTokens: [json.eos_token_id ?? []].flat(),
+    ropes,
+    embedding: table("model.embed_tokens.weight"),
+    embeddingScale,
+    layers: Array.from({ length: json.num_hidden_layers }, (_, index) => model.layer(`model.layers.${index}`, index)),
+    norm: model.norm ?? rmsNorm("model.norm", hidden, epsilon),
+    head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
+    logitSoftcap,
+  };
 }
 
-/** All layers alike, with rope 0. */
-export function sameLayers(json: ConfigJson, window: number): LayerConfig[] {
-  return Array.from({ length: json.num_hidden_layers }, () => ({ window, rope: 0 }));
+/** Llama's layer, which many have: attention and a gated MLP, each with a norm before it. */
+export function llamaLayer(
+  path: string,
+  sizes: Sizes,
+  attentionParts: AttentionParts = {},
+  mlpParts: GatedMlpParts = {},
+): PlannedLayer {
+  const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
+  return [
+    { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, attentionParts) },
+    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.mlp`, sizes, mlpParts) },
+  ];
 }
 
 /**
- * Layers that attend to everything before them, or within a window: by `layer_types`, else by `isSliding`.
- * @param slidingRope the rope of sliding layers
+ * Does layer number `index` see a window of tokens, and not all before its own? By `layer_types`, else as the architecture has it.
+ * @throws RandloraError `model` for a type of layers that is neither
  */
-export function mixedLayers(
-  json: ConfigJson,
-  window: number | null | undefined,
-  isSliding: (layer: number) => boolean,
-  slidingRope = 0,
-): LayerConfig[] {
-  return Array.from({ length: json.num_hidden_layers }, (_, layer) => {
-    const type = json.layer_types?.[layer];
-    if (type !== undefined && type !== "sliding_attention" && type !== "full_attention") {
-      throw new RandloraError("model", `layers of type ${quote(type)} are not supported`);
-    }
-    const sliding = type === undefined ? isSliding(layer) : type === "sliding_attention";
-    return sliding ? { window: window ?? Infinity, rope: slidingRope } : { window: Infinity, rope: 0 };
-  });
+export function isSliding(json: ConfigJson, index: number, otherwise: boolean): boolean {
+  const type = json.layer_types?.[index];
+  if (type !== undefined && type !== "sliding_attention" && type !== "full_attention") {
+    throw new RandloraError("model", `layers of type ${quote(type)} are not supported`);
+  }
+  return type === undefined ? otherwise : type === "sliding_attention";
 }
 
 /** A setting that is left out takes the architecture's value; one that is null is off. */

@@ -1,41 +1,33 @@
 import { RandloraError } from "../../../files/errors.ts";
+import { attention, type AttentionParts, gatedMlp, rmsNorm } from "../parts.ts";
 import { ropeOf, ropesByLayerType } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
-import type { DecoderConfig } from "../config.ts";
-import { activationNamed, type Architecture, mixedLayers, plainDecoder, withDefault, withRopes } from "./common.ts";
-
-/** What Gemma 2 and 3 share: norms that store weight − 1, also after attention and MLP; scaled embeddings; GeGLU. */
-function gemma(json: ConfigJson, contextLength: number): DecoderConfig {
-  const bias = json.attention_bias ?? false;
-  if (json.use_bidirectional_attention === true) {
-    const hint = "it embeds texts (as EmbeddingGemma does); a model that writes them attends backwards only";
-    throw new RandloraError("model", "use_bidirectional_attention is not supported", hint);
-  }
-  return {
-    ...plainDecoder(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads: 4, tied: true }),
-    normOffset: 1,
-    activation: activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh"),
-    embeddingScale: Math.sqrt(json.hidden_size),
-    attentionScale: 1 / Math.sqrt(json.query_pre_attn_scalar ?? 256),
-    logitSoftcap: json.final_logit_softcapping ?? undefined,
-    postNorms: true,
-    qkvBias: bias,
-    outputBias: bias,
-  };
-}
+import type { PlannedLayer } from "../config.ts";
+import {
+  activationNamed,
+  type Architecture,
+  decoder,
+  isSliding,
+  type Model,
+  type ModelSizes,
+  sizesOf,
+  withDefault,
+} from "./common.ts";
 
 /** Gemma 2: every other layer has a sliding window; attention scores and logits are softly capped. */
 export const gemma2: Architecture = {
   type: "gemma2",
   describe(json) {
-    const config = gemma(json, 8192);
-    const { headSize, contextLength } = config;
-    return {
-      ...withRopes(config, [ropeOf(json, { headSize, contextLength })]),
-      layers: mixedLayers(json, withDefault(json.sliding_window, 4096), (layer) => layer % 2 === 0),
-      attentionSoftcap: withDefault(json.attn_logit_softcapping, 50),
+    const sizes = gemmaSizes(json, 8192);
+    const window = withDefault(json.sliding_window, 4096) ?? Infinity;
+    const softcap = withDefault(json.attn_logit_softcapping, 50);
+    return decoder(json, sizes, {
+      ...gemmaEnds(sizes),
+      ropes: [ropeOf(json, sizes)],
+      layer: (path, index) =>
+        gemmaLayer(path, json, sizes, { softcap, window: isSliding(json, index, index % 2 === 0) ? window : Infinity }),
       logitSoftcap: withDefault(json.final_logit_softcapping, 30),
-    };
+    });
   },
 };
 
@@ -43,14 +35,58 @@ export const gemma2: Architecture = {
 export const gemma3: Architecture = {
   type: "gemma3_text",
   describe(json) {
-    const config = gemma(json, 131_072);
-    const { headSize, contextLength } = config;
-    const { full, sliding } = ropesByLayerType(json, { headSize, contextLength });
+    const sizes = gemmaSizes(json, 131_072);
+    const window = withDefault(json.sliding_window, 4096) ?? Infinity;
     const period = json.sliding_window_pattern ?? 6;
-    return {
-      ...withRopes(config, [full, sliding]),
-      layers: mixedLayers(json, withDefault(json.sliding_window, 4096), (layer) => (layer + 1) % period !== 0, 1),
-      queryKeyNorm: true,
-    };
+    const { full, sliding } = ropesByLayerType(json, sizes);
+    return decoder(json, sizes, {
+      ...gemmaEnds(sizes),
+      ropes: [full, sliding],
+      layer(path, index) {
+        const norm = (name: string) => gemmaNorm(`${path}.self_attn.${name}`, sizes, sizes.headSize);
+        const norms = { queryNorm: norm("q_norm"), keyNorm: norm("k_norm") };
+        const slides = isSliding(json, index, (index + 1) % period !== 0);
+        return gemmaLayer(path, json, sizes, { ...norms, ...(slides ? { window, rope: 1 } : {}) });
+      },
+      logitSoftcap: json.final_logit_softcapping ?? undefined,
+    });
   },
 };
+
+function gemmaSizes(json: ConfigJson, contextLength: number): ModelSizes {
+  if (json.use_bidirectional_attention === true) {
+    const hint = "it embeds texts (as EmbeddingGemma does); a model that writes them attends backwards only";
+    throw new RandloraError("model", "use_bidirectional_attention is not supported", hint);
+  }
+  const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");
+  return { ...sizesOf(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads: 4 }), activation };
+}
+
+/** What comes before and after the layers. */
+function gemmaEnds(sizes: ModelSizes): Omit<Model, "ropes" | "layer"> {
+  return { embeddingScale: Math.sqrt(sizes.hidden), norm: gemmaNorm("model.norm", sizes), tied: true };
+}
+
+/** Norms before and after attention and MLP. */
+function gemmaLayer(path: string, json: ConfigJson, sizes: ModelSizes, parts: AttentionParts): PlannedLayer {
+  const norm = (name: string) => gemmaNorm(`${path}.${name}`, sizes);
+  const bias = json.attention_bias ?? false;
+  const scale = 1 / Math.sqrt(json.query_pre_attn_scalar ?? 256);
+  return [
+    {
+      before: norm("input_layernorm"),
+      mixer: attention(`${path}.self_attn`, sizes, { scale, qkvBias: bias, outputBias: bias, ...parts }),
+      after: norm("post_attention_layernorm"),
+    },
+    {
+      before: norm("pre_feedforward_layernorm"),
+      mixer: gatedMlp(`${path}.mlp`, sizes),
+      after: norm("post_feedforward_layernorm"),
+    },
+  ];
+}
+
+/** Norms store weight − 1. */
+function gemmaNorm(name: string, { hidden, epsilon }: ModelSizes, size = hidden) {
+  return rmsNorm(name, size, epsilon, 1);
+}

@@ -1,15 +1,22 @@
-import { type Architecture, mixedLayers, ropedDecoder, withDefault } from "./common.ts";
+import { type Architecture, decoder, isSliding, llamaLayer, sizesOf, withDefault } from "./common.ts";
+import type { ConfigJson } from "../config-file.ts";
+import { ropeOf } from "../rope-json.ts";
 
 /** Qwen 2 and 2.5: llama with biases on q, k and v; upper layers may have a sliding window. */
 export const qwen2: Architecture = {
   type: "qwen2",
   describe(json) {
-    const window = json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined;
-    const slidingFrom = json.max_window_layers ?? 28;
-    return {
-      ...ropedDecoder(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32 }),
-      layers: mixedLayers(json, window, (layer) => window !== undefined && layer >= slidingFrom),
-      qkvBias: true,
-    };
+    const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32 });
+    return decoder(json, sizes, {
+      ropes: [ropeOf(json, sizes)],
+      layer: (path, index) => llamaLayer(path, sizes, { qkvBias: true, window: upperWindow(json, index) }),
+    });
   },
 };
+
+/** The window of layer number `index`: of the upper ones, where windows are used at all. */
+export function upperWindow(json: ConfigJson, index: number): number {
+  const window = json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined;
+  const isUpper = window !== undefined && index >= (json.max_window_layers ?? 28);
+  return (isSliding(json, index, isUpper) ? window : undefined) ?? Infinity;
+}

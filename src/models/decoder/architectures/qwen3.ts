@@ -1,18 +1,22 @@
-import { type Architecture, mixedLayers, ropedDecoder, withDefault } from "./common.ts";
+import { type Architecture, decoder, llamaLayer, sizesOf } from "./common.ts";
+import { rmsNorm } from "../parts.ts";
+import { ropeOf } from "../rope-json.ts";
+import { upperWindow } from "./qwen2.ts";
 
 /** Qwen 3: heads of q and k are normalized, and no biases unless `attention_bias`. */
 export const qwen3: Architecture = {
   type: "qwen3",
   describe(json) {
-    const window = json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined;
-    const slidingFrom = json.max_window_layers ?? 28;
+    const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32, headSize: 128 });
     const bias = json.attention_bias ?? false;
-    return {
-      ...ropedDecoder(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32, headSize: 128 }),
-      layers: mixedLayers(json, window, (layer) => window !== undefined && layer >= slidingFrom),
-      queryKeyNorm: true,
-      qkvBias: bias,
-      outputBias: bias,
-    };
+    return decoder(json, sizes, {
+      ropes: [ropeOf(json, sizes)],
+      layer(path, index) {
+        const norm = (name: string) => rmsNorm(`${path}.self_attn.${name}`, sizes.headSize, sizes.epsilon);
+        const norms = { queryNorm: norm("q_norm"), keyNorm: norm("k_norm") };
+        const window = upperWindow(json, index);
+        return llamaLayer(path, sizes, { qkvBias: bias, outputBias: bias, window, ...norms });
+      },
+    });
   },
 };

@@ -1,7 +1,7 @@
 import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
-import type { DecoderConfig } from "../config.ts";
+import { type DecoderConfig, kvWidth } from "../config.ts";
 import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
 import type { Linears } from "../../blocks/linears.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
@@ -35,7 +35,7 @@ export class KvCache {
   constructor(gpu: Device, config: DecoderConfig, dtype: KvDtype = "F32") {
     this.#gpu = gpu;
     this.#dtype = dtype;
-    this.#width = config.kvHeads * config.headSize;
+    this.#width = kvWidth(config);
     this.#ropes = config.ropes;
     this.#layers = config.layers.map(() => this.#allocate(0));
   }

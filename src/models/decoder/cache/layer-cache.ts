@@ -1,7 +1,7 @@
 import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { DecoderConfig } from "../config.ts";
+import { type DecoderConfig, kvWidth } from "../config.ts";
 
 /** One layer's keys and values, (rows, kv heads · head size) each. */
 export interface LayerCache {
@@ -10,8 +10,8 @@ export interface LayerCache {
 }
 
 /** Bytes of keys and values of so many positions, of all layers. */
-export function kvBytes({ layers, kvHeads, headSize }: DecoderConfig, positions: number, dtype: KvDtype): number {
-  return 2 * layers.length * tensorBytes([positions, kvHeads * headSize], dtype);
+export function kvBytes(config: DecoderConfig, positions: number, dtype: KvDtype): number {
+  return 2 * config.layers.length * tensorBytes([positions, kvWidth(config)], dtype);
 }
 
 /** Rows whose matrix a device binds as a whole. */

@@ -6,7 +6,7 @@ import { read } from "../../../compute/device/transfer.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { loadConfig } from "../architectures/index.ts";
-import type { DecoderConfig } from "../config.ts";
+import { type DecoderConfig, kvWidth } from "../config.ts";
 import { SlotPool } from "./slot-pool.ts";
 import type { Slot } from "./slot.ts";
 
@@ -137,7 +137,7 @@ describe("a pool", () => {
     if (first !== undefined) pool.release(first);
     expect(pool.acquire(1e9)).toBeUndefined();
     using huge = new SlotPool(gpu, config, 1e9);
-    const bytes = huge.most * config.kvHeads * config.headSize * 4;
+    const bytes = huge.most * kvWidth(config) * 4;
     expect(bytes).toBeLessThanOrEqual(gpu.limits.maxBindingSize);
     expect(huge.acquire(1e9)?.most).toBe(huge.most);
   });

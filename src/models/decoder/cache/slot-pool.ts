@@ -4,7 +4,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
-import type { DecoderConfig } from "../config.ts";
+import { type DecoderConfig, kvWidth } from "../config.ts";
 import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
 import { Slot } from "./slot.ts";
 
@@ -41,7 +41,7 @@ export class SlotPool implements Disposable {
   constructor(device: Device, config: DecoderConfig, positions: number, dtype: KvDtype = "F32") {
     this.#dtype = dtype;
     this.#device = device;
-    this.#width = config.kvHeads * config.headSize;
+    this.#width = kvWidth(config);
     this.#run = new Run(device);
     const bound = mostRows(device.limits, this.#width, dtype);
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));

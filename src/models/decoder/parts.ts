@@ -1,0 +1,104 @@
+// The parts that architectures are written with: what they compute, and what transformers calls their weights.
+import type { Activation } from "../../compute/tensor/elementwise.ts";
+import type { Attention, Heads } from "../blocks/attention.ts";
+import type { Mlp } from "../blocks/mlp.ts";
+import type { RmsNorm } from "../blocks/norm.ts";
+import { plannedLinear, type PlannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
+
+/** The sizes of a model's parts. */
+export interface Sizes {
+  readonly hidden: number;
+  /** Of the MLP. */
+  readonly inner: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  /** Of norms. */
+  readonly epsilon: number;
+  /** Of the MLP. */
+  readonly activation: Activation;
+}
+
+/** A norm by the root of the mean square, over `size` elements. @param offset added to its weights */
+export function rmsNorm(name: string, size: number, epsilon: number, offset = 0): RmsNorm<PlannedMatrix> {
+  return { kind: "rms", weight: plannedVector([`${name}.weight`, [size]]), epsilon, offset };
+}
+
+/** What attention may have beside its four matrices. */
+export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" | "window">> {
+  /** Which of the model's ropes turns queries and keys: 0, the first, by default. */
+  readonly rope?: number;
+  /** Of q, k and v: the module of each, or of all of them together. */
+  readonly names?: readonly [q: string, k: string, v: string] | readonly [qkv: string];
+  readonly qkvBias?: boolean;
+  readonly outputBias?: boolean;
+  /** The name of a norm to that norm. */
+  readonly queryNorm?: RmsNorm<PlannedMatrix>;
+  readonly keyNorm?: RmsNorm<PlannedMatrix>;
+}
+
+/** Attention whose modules are below `path`. */
+export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}): Attention<PlannedMatrix> {
+  const { hidden, heads, kvHeads, headSize } = sizes;
+  const { names = ["q_proj", "k_proj", "v_proj"], qkvBias = false, outputBias = false } = parts;
+  const [q, kv] = [heads * headSize, kvHeads * headSize];
+  const rows = names.length === 1 ? [q + 2 * kv] : [q, kv, kv];
+  const modules = names.map((name, at): Module => [`${path}.${name}`, rows[at] ?? NaN]);
+  return {
+    kind: "attention",
+    heads,
+    kvHeads,
+    headSize,
+    scale: parts.scale ?? 1 / Math.sqrt(headSize),
+    softcap: parts.softcap,
+    window: parts.window ?? Infinity,
+    rope: parts.rope ?? 0,
+    qkv: weights(hidden, modules),
+    qkvBias: qkvBias ? biases(modules) : undefined,
+    queryNorm: parts.queryNorm,
+    keyNorm: parts.keyNorm,
+    output: output([`${path}.o_proj`, hidden], q, outputBias),
+  };
+}
+
+/** What a gated MLP may have beside its three matrices. */
+export interface GatedMlpParts {
+  /** Of gate and up: the module of each, or of both together. */
+  readonly names?: readonly [gate: string, up: string] | readonly [gateUp: string];
+  readonly bias?: boolean;
+}
+
+/** An MLP f(gate x) · up x, whose modules are below `path`. */
+export function gatedMlp(path: string, sizes: Sizes, parts: GatedMlpParts = {}): Mlp<PlannedMatrix> {
+  const { hidden, inner, activation } = sizes;
+  const { names = ["gate_proj", "up_proj"], bias = false } = parts;
+  const [first, up] = names.map((name): Module => [`${path}.${name}`, names.length === 1 ? 2 * inner : inner]);
+  if (first === undefined) throw new TypeError("an MLP without a gate");
+  // Columns of a joined product could not be looked at apart.
+  const isApart = up !== undefined && inner % 4 !== 0;
+  const joined = up === undefined || isApart ? [first] : [first, up];
+  return {
+    kind: "mlp",
+    activation,
+    gateUp: weights(hidden, joined),
+    gateUpBias: bias ? biases(joined) : undefined,
+    up: isApart ? weights(hidden, [up]) : undefined,
+    upBias: isApart && bias ? biases([up]) : undefined,
+    output: output([`${path}.down_proj`, hidden], inner, bias),
+  };
+}
+
+/** A module's name and the rows of its matrix. */
+type Module = readonly [name: string, rows: number];
+
+function weights(cols: number, modules: readonly Module[]): PlannedMatrix {
+  return plannedLinear(cols, ...modules.map(([name, rows]): Stored => [`${name}.weight`, [rows, cols]]));
+}
+
+function biases(modules: readonly Module[]): PlannedMatrix {
+  return plannedVector(...modules.map(([name, rows]): Stored => [`${name}.bias`, [rows]]));
+}
+
+function output(module: Module, cols: number, bias: boolean) {
+  return { weight: weights(cols, [module]), bias: bias ? biases([module]) : undefined };
+}
