@@ -1,4 +1,4 @@
-"""Steps of PEFT's LoRA, RandLoRA and sparse RandLoRA with torch's AdamW, one a line of standard input that names the method.
+"""Steps of PEFT's LoRA, RandLoRA, sparse and very sparse RandLoRA with torch's AdamW, one a line of standard input that names the method.
 
 usage: peft_train.py BASE TOKENS RANDLORA_RANK LORA_RANK THREADS
 
@@ -48,6 +48,7 @@ def main() -> None:
     configs = {
         "randlora": RandLoraConfig(**randlora),
         "sparse": RandLoraConfig(**randlora, sparse=True),
+        "very-sparse": RandLoraConfig(**randlora, very_sparse=True),
         "lora": LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=TARGETS),
     }
     trainees = {name: Trainee(base, config, tokens) for name, config in configs.items()}

@@ -115,6 +115,16 @@ export class Arm64Machine implements Machine {
     this.#code.addi(word(left), word(left), step);
   }
 
+  take(to: Word, left: Word, most: number): void {
+    const done = new Label();
+    this.#code.movz(word(to), most);
+    this.#code.subs(word(left), word(left), most);
+    this.#code.bhs(done);
+    this.#code.add(word(to), word(to), word(left));
+    this.#code.movz(word(left), 0);
+    this.#code.place(done);
+  }
+
   zero(to: Lanes): void {
     this.#code.eor(to, to, to);
   }

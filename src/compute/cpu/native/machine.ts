@@ -67,6 +67,8 @@ export interface Machine {
   place(label: Label): void;
   /** Runs the body while there are `step` left in `left`, and takes them off. */
   steps(left: Word, step: number, body: () => void): void;
+  /** word = `most`, or what is left where that is less; it is taken off `left`. */
+  take(to: Word, left: Word, most: number): void;
 
   zero(to: Lanes): void;
   load(to: Lanes, at: At, count?: Count): void;

@@ -143,6 +143,17 @@ export abstract class X64Words {
     this.code.add(word(left), step);
   }
 
+  take(to: Word, left: Word, most: number): void {
+    const done = new Label();
+    this.zeroWord(to);
+    this.code.add(word(to), most);
+    this.code.sub(word(left), most);
+    this.code.jae(done);
+    this.code.add(word(to), word(left));
+    this.zeroWord(left);
+    this.code.place(done);
+  }
+
   protected placeOf(index: number): Memory {
     return at(ARGUMENTS, index * 4);
   }

@@ -173,7 +173,7 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
       yPitch: ROW_PITCH,
       scale: word(AT.scale),
     };
-    multiplyFew(on, product, stored, 0, rows, 0, to - from, p.results);
+    multiplyFew(on, product, stored, 0, rows, 0, to - from, p.values);
     pair += rows;
   }
   const words = on.words(0);

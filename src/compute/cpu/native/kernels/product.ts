@@ -2,9 +2,9 @@
 import type { Caller } from "../caller.ts";
 import { type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
 import { FEW_ROWS } from "../routines/few.ts";
-import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
+import { BLOCK_TERMS, FEW_COLS, ROW_PITCH } from "../routines/layout.ts";
 import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
-import { fours, MOST_ROWS, multiplyTiles, setRows, storeSums, type Target, TERM_PITCH } from "./tiles.ts";
+import { fours, MOST_ROWS, multiplyTiles, setRows, storeFew, storeSums, type Target, TERM_PITCH } from "./tiles.ts";
 
 /** y = scale · product + bias + residual (+ y), as the words of `GEMM` say it. Addresses are bytes from the heap's begin. */
 export interface Product extends Target {
@@ -23,6 +23,9 @@ export interface Product extends Target {
   readonly scales: number;
   readonly scalesPitch: number;
 }
+
+/** Terms of a few rows whose partial sums lie in scratch at once. */
+const FEW_TERMS = 64 * BLOCK_TERMS;
 
 function isBlocks(stored: Stored | Blocks): stored is Blocks {
   return stored === "Q8_0" || stored === "Q4_0";
@@ -97,16 +100,18 @@ export function multiplyFew(
   const { fewCols } = on.code;
   const routine = on.routines.few[stored][rows] ?? 0;
   const sums = column + fewCols * 4;
-  for (let col = 0; col < cols; col += fewCols) {
-    const count = Math.min(fewCols, cols - col);
-    setRows(on, p.b + (firstCol + col) * p.bPitch, p.bPitch, count, fewCols);
-    for (let first = 0; first < p.terms; first += BLOCK_TERMS) {
-      const terms = Math.min(BLOCK_TERMS, p.terms - first);
+  for (let col = firstCol; col < firstCol + cols; col += FEW_COLS) {
+    const width = Math.min(FEW_COLS, firstCol + cols - col);
+    for (let first = 0; first < p.terms; first += FEW_TERMS) {
+      const terms = Math.min(FEW_TERMS, p.terms - first);
       const x = p.a + firstRow * p.aPitch + first * 4;
-      const bytes = STORED_BYTES[stored];
-      const ahead = p.b + (firstCol + col + fewCols) * p.bPitch + fewCols * first * bytes;
-      on.call(routine, first * bytes, terms, x, p.aPitch, sums, column, ahead);
-      storeSums(on, sums, fewCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
+      const bytes = first * STORED_BYTES[stored];
+      for (let at = 0; at < width; at += fewCols) {
+        const [b, next] = [p.b + (col + at) * p.bPitch, p.b + (col + at + fewCols) * p.bPitch];
+        setRows(on, b + bytes, p.bPitch, Math.min(fewCols, width - at), fewCols);
+        on.call(routine, terms, x, p.aPitch, sums + at * 4, column, next + fewCols * bytes);
+      }
+      storeFew(on, sums, Math.ceil(terms / BLOCK_TERMS), rows, width, p, firstRow, col, first === 0);
     }
   }
 }

@@ -1,7 +1,7 @@
 // What kernels have in common: calls of routines for tiles of sums, and for where these go.
 import type { Caller } from "../caller.ts";
 import { bitsOf } from "../routines/functions.ts";
-import { ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
+import { FEW_PITCH, ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
 
 /** Rows of x that lie in scratch at once. */
 export const MOST_ROWS = 224;
@@ -128,4 +128,32 @@ export function storeSums(
     residualPitch,
     scale,
   );
+}
+
+/** The same of partial sums of few rows, `FEW_PITCH` apart, those of the first terms before those of the next. */
+export function storeFew(
+  on: Caller,
+  sums: number,
+  parts: number,
+  rows: number,
+  cols: number,
+  to: Target,
+  row: number,
+  col: number,
+  isFirst: boolean,
+): void {
+  storeSums(on, sums, FEW_PITCH, rows, cols, to, row, col, isFirst);
+  if (parts === 1) return;
+  const pitch = rows * FEW_PITCH;
+  // A row's partial sums are added to it one after the other by one call, if there are more of them than rows.
+  if (rows < parts - 1) {
+    for (let at = 0; at < rows; at++) {
+      const y = to.y + (row + at) * to.yPitch;
+      storeSums(on, sums + pitch + at * FEW_PITCH, pitch, parts - 1, cols, { ...to, y, yPitch: 0 }, 0, col, false);
+    }
+  } else {
+    for (let part = 1; part < parts; part++) {
+      storeSums(on, sums + part * pitch, FEW_PITCH, rows, cols, to, row, col, false);
+    }
+  }
 }

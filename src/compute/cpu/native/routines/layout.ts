@@ -10,6 +10,10 @@ export const ROW_PITCH = BLOCK_TERMS * 4 + 64;
 /** The same of x rounded to 16 bits. */
 export const WHOLE_PITCH = BLOCK_TERMS * 2 + 64;
 
+/** Columns whose sums with few rows lie side by side, and bytes from row to row of these. */
+export const FEW_COLS = 96;
+export const FEW_PITCH = FEW_COLS * 4;
+
 /**
  * Where in the list of arguments it stands, behind all others, where each row of a panel begins. In the place of missing rows stands
  * another one.
