@@ -18,6 +18,15 @@ import type {
   ScaleColumns,
   Zero,
 } from "./families/elementwise.ts";
+import type {
+  ExpertRows,
+  GroupedGemm,
+  MixFactors,
+  MixRows,
+  RouterWeights,
+  RouterWeightsGradient,
+  SpreadRows,
+} from "./families/experts.ts";
 import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./families/norms.ts";
 import type { Finish } from "./families/finish.ts";
 import type { AdamWStep, GradientNorm, LossSum } from "./families/optimizer.ts";
@@ -45,16 +54,20 @@ export interface Families {
   readonly elementwiseGradient: ElementwiseGradient;
   readonly embedding: Embedding;
   readonly embeddingGradient: EmbeddingGradient;
+  readonly expertRows: ExpertRows;
   readonly fillCache: CacheFilling;
   readonly finish: Finish;
   readonly gemm: Gemm;
   readonly gradientNorm: GradientNorm;
+  readonly groupedGemm: GroupedGemm;
   readonly lambdaOrder: LambdaOrder;
   readonly layerNorm: LayerNorm;
   readonly layerNormGradient: LayerNormGradient;
   readonly linear: Linear;
   readonly lossSum: LossSum;
   readonly magnitudes: Magnitudes;
+  readonly mixFactors: MixFactors;
+  readonly mixRows: MixRows;
   readonly nll: Nll;
   readonly nllGradient: NllGradient;
   readonly normedLinear: NormedLinear;
@@ -63,10 +76,13 @@ export interface Families {
   readonly rmsNormGradient: RmsNormGradient;
   readonly rope: Rope;
   readonly ropeGradient: RopeGradient;
+  readonly routerWeights: RouterWeights;
+  readonly routerWeightsGradient: RouterWeightsGradient;
   readonly rowSquares: RowSquares;
   readonly rows: Rows;
   readonly scaleColumns: ScaleColumns;
   readonly scaledA: ScaledA;
+  readonly spreadRows: SpreadRows;
   readonly stridedSums: StridedProduct;
   readonly thetaDelta: ThetaDelta;
   readonly thetaGradient: ThetaGradient;

@@ -60,6 +60,11 @@ function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, c
   return { rows: evenly(rows, FMA_PIECE.rows, FMA_ROWS).size, cols: evenly(cols, FMA_PIECE.cols, FMA_COLS).size };
 }
 
+/** Rows and columns of a piece of a product, by machine code or by the module. */
+export function productPieces(on: Dispatcher, fma: boolean, order: Gemm["order"], rows: number, cols: number): Piece {
+  return fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
+}
+
 export function gemm(on: Dispatcher, operands: Gemm): void {
   const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) {
@@ -69,7 +74,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
   const [rows, cols] = y.shape;
   const stored = scaled("product", b);
   const fma = on.has(GEMM_FMA, stored.dtype);
-  const piece = fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
+  const piece = productPieces(on, fma, order, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
     fma ? GEMM_FMA : GEMM,

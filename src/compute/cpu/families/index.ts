@@ -9,6 +9,8 @@ import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { finish, finishPieces } from "./finish.ts";
+import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
+import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
 import { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude.ts";
@@ -36,16 +38,20 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   elementwiseGradient,
   embedding,
   embeddingGradient,
+  expertRows,
   fillCache,
   finish,
   gemm,
   gradientNorm,
+  groupedGemm,
   lambdaOrder,
   layerNorm,
   layerNormGradient,
   linear,
   lossSum,
   magnitudes,
+  mixFactors,
+  mixRows,
   nll,
   nllGradient,
   normedLinear,
@@ -54,10 +60,13 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rmsNormGradient,
   rope,
   ropeGradient,
+  routerWeights,
+  routerWeightsGradient,
   rowSquares,
   rows,
   scaleColumns,
   scaledA,
+  spreadRows,
   stridedSums,
   thetaDelta,
   thetaGradient,

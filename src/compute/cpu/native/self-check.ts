@@ -1,5 +1,6 @@
 // No kernel of machine code is used before it has computed something small as the module does.
 import { GEMM } from "../families/gemm.ts";
+import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { SCRATCH_PITCH } from "../layout.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -86,8 +87,9 @@ export function checkedCode(native: SharedCode, module: WebAssembly.Module): Che
 }
 
 function concerns({ kernel, stored }: Check, name: string, dtype: number | undefined): boolean {
-  // The product of rows that are normalized first is the plain one; the module normalizes them.
-  if (kernel.name !== (name === NORMED_GEMM.name ? GEMM.name : name)) return false;
+  // Products of rows that are normalized first (by the module), and of groups of rows, are the plain one.
+  const isProduct = name === NORMED_GEMM.name || name === GROUPED_GEMM.name;
+  if (kernel.name !== (isProduct ? GEMM.name : name)) return false;
   return dtype === undefined || STORED_DTYPES[dtype] === stored;
 }
 

@@ -19,6 +19,8 @@ import { topK } from "./top-k.ts";
 import { columnSums } from "./column-sums.ts";
 import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
+import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
+import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { layerNorm, layerNormGradient } from "./layer-norm.ts";
 import { linear, normedLinear } from "./linear.ts";
@@ -44,16 +46,20 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   elementwiseGradient,
   embedding,
   embeddingGradient,
+  expertRows,
   fillCache,
   finish,
   gemm,
   gradientNorm,
+  groupedGemm,
   lambdaOrder,
   layerNorm,
   layerNormGradient,
   linear,
   lossSum,
   magnitudes,
+  mixFactors,
+  mixRows,
   nll,
   nllGradient,
   normedLinear,
@@ -62,10 +68,13 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rmsNormGradient,
   rope,
   ropeGradient,
+  routerWeights,
+  routerWeightsGradient,
   rowSquares,
   rows,
   scaleColumns,
   scaledA,
+  spreadRows,
   stridedSums,
   thetaDelta,
   thetaGradient,

@@ -88,6 +88,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let end = min(first + p.slice_tiles * TILE_ROWS, p.rows);
   for (var row = first; row < end; row += TILE_ROWS) {
     let p_col = min(row / 4u + tx, (p.rows - 1u) / 4u);
+  let terms = p.terms;
 #include product_sums
     for (var from_ = 0u; from_ < TILE_ROWS; from_ += CHUNK) {
       workgroupBarrier();

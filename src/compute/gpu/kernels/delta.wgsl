@@ -63,6 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let vector = thread % 4u;
   var b_line = line_b(min(row + line, p.rows - 1u));
   let c = (p.first_col + min(col + tx * 4u, p.cols - 1u)) / 4u;
+  let terms = p.terms;
 #include product_sums
   for (var chunk = 0u; chunk < TILE_ROWS; chunk += CHUNK_ROWS) {
     workgroupBarrier();

@@ -9,6 +9,7 @@ import drawText from "./draw.wgsl" with { type: "text" };
 import dtypeText from "./dtype.wgsl" with { type: "text" };
 import blocksText from "./blocks.wgsl" with { type: "text" };
 import gemmOperandsText from "./gemm-operands.wgsl" with { type: "text" };
+import gemmSlabText from "./gemm-slab.wgsl" with { type: "text" };
 import gemvOperandsText from "./gemv-operands.wgsl" with { type: "text" };
 import matrixText from "./matrix.wgsl" with { type: "text" };
 import matrix8Text from "./matrix8.wgsl" with { type: "text" };
@@ -47,6 +48,7 @@ const INCLUDES = {
   dtype_codes: constants(DTYPE_CODES),
   elementwise_kinds: constants(ELEMENTWISE),
   gemm_operands: gemmOperandsText,
+  gemm_slab: gemmSlabText,
   gemv_operands: gemvOperandsText,
   matrix: matrixText,
   matrix8: matrix8Text,

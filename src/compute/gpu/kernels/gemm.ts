@@ -33,12 +33,17 @@ const ALONG: Readonly<Record<GemmOrder, readonly [a: Along, b: Along]>> = {
   TN: ["terms", "terms"],
 };
 
+/** The definitions of a product's core. */
+export function productAlong(order: GemmOrder): ReturnType<typeof productDefinitions> {
+  return productDefinitions(...ALONG[order]);
+}
+
 const family = kernelFamily("gemm", gemmText, gemmParameters, { constants: constants(GEMM_FLAGS) });
 const integer = kernelFamily("gemm-integer", integerText, gemmParameters, { constants: constants(GEMM_FLAGS) });
 
 /** The product of two matrices, the second stored as `dtype`. */
 export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
-  return family({ ORDER: order, DTYPE: dtype, ...productDefinitions(...ALONG[order]) });
+  return family({ ORDER: order, DTYPE: dtype, ...productAlong(order) });
 }
 
 /** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks. */

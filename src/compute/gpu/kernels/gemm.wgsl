@@ -13,18 +13,7 @@
 #include product
 
 #block slab
-#if ORDER == "TN"
-    let left4 = select(vec4<f32>(0.0), a[a_line + min(term + ty, p.terms - 1u) * p.a_pitch], term + ty < p.terms);
-#else
-    let inside = term + vector * 4u < p.terms;
-    let left4 = select(vec4<f32>(0.0), a[a_line + min(term / 4u + vector, (p.terms - 1u) / 4u)], inside);
-#end
-#if ORDER == "NT"
-    let right4 = load4_b(&b_line, min(term / 4u + vector, (p.terms - 1u) / 4u));
-#else
-    var b_line = line_b(min(term + ty, p.terms - 1u));
-    let right4 = load4_b(&b_line, b_col);
-#end
+#include gemm_slab
 #end
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -34,6 +23,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let ty = thread / 16u;
   let line = thread / 4u;
   let vector = thread % 4u;
+  let terms = p.terms;
 #if ORDER == "TN"
   let a_line = p.a_at + min(row / 4u + tx, (p.rows - 1u) / 4u);
 #else
@@ -42,6 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if ORDER == "NT"
   var b_line = line_b(min(col + line, p.cols - 1u));
 #else
+  let b_first = 0u;
   let b_col = min(col / 4u + tx, (p.cols - 1u) / 4u);
 #end
 #include product_sums

@@ -1,15 +1,15 @@
-// Part of product.wgsl, inside `main`: sums of the tile over `p.terms` terms, in registers: total_i is row 4 · ty + i, columns
+// Part of product.wgsl, inside `main`: sums of the tile over `terms` terms, in registers: total_i is row 4 · ty + i, columns
 // 4 · tx … 4 · tx + 3. It includes the kernel's block `slab`: left4 and right4, by LEFT and RIGHT: 4 terms, from
 // `term + 4 · vector` on, of line `line` of the tile ("rows"), or 4 lines from 4 · tx on at `term + ty` ("terms"). Of one
 // operand they are zero beyond the last term.
 #for i in 0..4
 var total_${i} = vec4<f32>(0.0);
 #end
-for (var block = 0u; block < p.terms; block += SUM_BLOCK) {
+for (var block = 0u; block < terms; block += SUM_BLOCK) {
 #for i in 0..4
   var part_${i} = vec4<f32>(0.0);
 #end
-  let block_end = min(block + SUM_BLOCK, p.terms);
+  let block_end = min(block + SUM_BLOCK, terms);
   for (var term = block; term < block_end; term += SLAB) {
 #include slab
     workgroupBarrier();

@@ -1,6 +1,7 @@
 import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
+import { expertCases } from "./expert-cases.ts";
 import { linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
 import { type CasesOf, ids, random } from "./case.ts";
 
@@ -193,6 +194,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     },
   ],
   softcap: [{ name: "odd size", inputs: { x: random(3, 35, "F32", 200) }, attributes: { cap: 30 } }],
+  ...expertCases(),
   topK: [
     { name: "argmax of a short row", inputs: { x: random(1, 37) }, attributes: { k: 1 } },
     { name: "argmax among ties", inputs: { x: ties(3, 5000) }, attributes: { k: 1 } },

@@ -28,8 +28,8 @@ const RESULT_TOLERANCE = 1e-4;
 const GRADIENT_TOLERANCE = 2e-4;
 const NAN = 0x7fc00000;
 
-/** Their results go to the CPU: no kernel sums over the padding. */
-const UNPADDED: ReadonlySet<string> = new Set([OPS.topK.name]);
+/** Numbers that no kernel sums over: they go to the CPU, or say where rows are. */
+const UNPADDED: ReadonlySet<string> = new Set([OPS.topK.name, OPS.expertRows.name]);
 
 /** Fills a tensor with NaN: stale memory must not show. */
 function spoil(device: Device, { buffer }: Tensor): void {

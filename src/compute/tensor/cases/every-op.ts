@@ -14,15 +14,20 @@ export function visitOps(visit: Visit): void {
   visit(OPS.combineRows, CASES.combineRows);
   visit(OPS.dropout, CASES.dropout);
   visit(OPS.embedding, CASES.embedding);
+  visit(OPS.expertRows, CASES.expertRows);
   visit(OPS.gatedActivation, CASES.gatedActivation);
+  visit(OPS.groupedLinear, CASES.groupedLinear);
   visit(OPS.layerNorm, CASES.layerNorm);
   visit(OPS.linear, CASES.linear);
+  visit(OPS.mixRows, CASES.mixRows);
   visit(OPS.nll, CASES.nll);
   visit(OPS.normedLinear, CASES.normedLinear);
   visit(OPS.rmsNorm, CASES.rmsNorm);
   visit(OPS.rope, CASES.rope);
+  visit(OPS.routerWeights, CASES.routerWeights);
   visit(OPS.rows, CASES.rows);
   visit(OPS.scaleColumns, CASES.scaleColumns);
   visit(OPS.softcap, CASES.softcap);
+  visit(OPS.spreadRows, CASES.spreadRows);
   visit(OPS.topK, CASES.topK);
 }

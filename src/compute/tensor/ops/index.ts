@@ -4,13 +4,17 @@ import { attention } from "./attention.ts";
 import { combineRows } from "./combine-rows.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
+import { expertRows, spreadRows } from "./expert-rows.ts";
 import { gatedActivation } from "./gated-activation.ts";
+import { groupedLinear } from "./grouped-linear.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
+import { mixRows } from "./mix-rows.ts";
 import { nll } from "./nll.ts";
 import { normedLinear } from "./normed-linear.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
+import { routerWeights } from "./router-weights.ts";
 import { rows } from "./rows.ts";
 import { scaleColumns } from "./scale-columns.ts";
 import { softcap } from "./softcap.ts";
@@ -24,15 +28,20 @@ export const OPS = {
   combineRows,
   dropout,
   embedding,
+  expertRows,
   gatedActivation,
+  groupedLinear,
   layerNorm,
   linear,
+  mixRows,
   nll,
   normedLinear,
   rmsNorm,
   rope,
+  routerWeights,
   rows,
   scaleColumns,
   softcap,
+  spreadRows,
   topK,
 } as const;

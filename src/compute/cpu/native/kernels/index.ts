@@ -6,6 +6,7 @@ import { basisGradient } from "./basis-gradient.ts";
 import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
+import { groupedGemm } from "./grouped-gemm.ts";
 import { ternary } from "./ternary.ts";
 
 /** Computes a piece of a command. */
@@ -13,6 +14,7 @@ type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
 
 const KERNELS: readonly NativeKernel[] = [
   gemm,
+  groupedGemm,
   normedGemm,
   delta,
   basisGradient,

@@ -1,6 +1,7 @@
 /** Kernels that there are in machine code. */
 export const FMA_KERNELS: readonly string[] = [
   "gemm",
+  "groupedGemm",
   "normedGemm",
   "delta",
   "basisGradient",

@@ -1,0 +1,183 @@
+import type {
+  ExpertRows,
+  MixFactors,
+  MixRows,
+  RouterWeights,
+  RouterWeightsGradient,
+  SpreadRows,
+} from "../../device/families/experts.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import type { Dispatcher } from "../dispatcher.ts";
+import { optional, pitchBytes, pointer } from "../operands.ts";
+import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { rowPieces } from "../pieces.ts";
+
+export const ROUTER_WEIGHTS = {
+  name: "routerWeights",
+  members: {
+    tokens: "u32",
+    experts: "u32",
+    chosen: "u32",
+    amongChosen: "flag",
+    logits: "pointer",
+    logitsPitch: "u32",
+    ids: "pointer",
+    idsPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    dy: "pointer",
+    dyPitch: "u32",
+    dlogits: "pointer",
+    dlogitsPitch: "u32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export const ROUTER_WEIGHTS_GRADIENT = { ...ROUTER_WEIGHTS, name: "routerWeightsGradient" } as const;
+
+export const EXPERT_ROWS = {
+  name: "expertRows",
+  members: {
+    tokens: "u32",
+    chosen: "u32",
+    experts: "u32",
+    ids: "pointer",
+    idsPitch: "u32",
+    places: "pointer",
+    placesPitch: "u32",
+    begins: "pointer",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export const SPREAD_ROWS = {
+  name: "spreadRows",
+  members: {
+    rows: "u32",
+    each: "u32",
+    width: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    places: "pointer",
+    placesPitch: "u32",
+    factors: "pointer",
+    factorsPitch: "u32",
+    residual: "pointer",
+    residualPitch: "u32",
+    dy: "pointer",
+    dyPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    scale: "f32",
+    pieceRows: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+export const MIX_ROWS = { ...SPREAD_ROWS, name: "mixRows" } as const;
+export const MIX_FACTORS = { ...SPREAD_ROWS, name: "mixFactors" } as const;
+
+/** What both directions of the weights are given. */
+function routing(
+  { amongChosen, logits, experts }: Pick<RouterWeights, "amongChosen" | "logits" | "experts">,
+  others: { readonly y?: Tensor; readonly dy?: Tensor; readonly dlogits?: Tensor },
+): { readonly values: Values<(typeof ROUTER_WEIGHTS)["members"]>; readonly count: number } {
+  const [tokens, count] = logits.shape;
+  const pieces = rowPieces(tokens, count);
+  return {
+    values: {
+      tokens,
+      experts: count,
+      chosen: experts.shape[1],
+      amongChosen,
+      logits: pointer(logits),
+      logitsPitch: pitchBytes(logits),
+      ids: pointer(experts),
+      idsPitch: pitchBytes(experts),
+      y: optional(others.y, "write"),
+      yPitch: pitchBytes(others.y),
+      dy: optional(others.dy),
+      dyPitch: pitchBytes(others.dy),
+      dlogits: optional(others.dlogits, "write"),
+      dlogitsPitch: pitchBytes(others.dlogits),
+      pieceRows: pieces.pieceRows,
+    },
+    count: pieces.count,
+  };
+}
+
+export function routerWeights(on: Dispatcher, { y, ...operands }: RouterWeights): void {
+  const { values, count } = routing(operands, { y });
+  on.dispatch(ROUTER_WEIGHTS, values, count);
+}
+
+export function routerWeightsGradient(on: Dispatcher, { dy, dlogits, ...operands }: RouterWeightsGradient): void {
+  const { values, count } = routing(operands, { dy, dlogits });
+  on.dispatch(ROUTER_WEIGHTS_GRADIENT, values, count);
+}
+
+export function expertRows(on: Dispatcher, { experts, places, begins }: ExpertRows): void {
+  const [tokens, chosen] = experts.shape;
+  on.dispatch(
+    EXPERT_ROWS,
+    {
+      tokens,
+      chosen,
+      experts: begins.shape[1] - 1,
+      ids: pointer(experts),
+      idsPitch: pitchBytes(experts),
+      places: pointer(places, "write"),
+      placesPitch: pitchBytes(places),
+      begins: pointer(begins, "write"),
+    },
+    1,
+  );
+}
+
+function placed(
+  on: Dispatcher,
+  kernel: typeof SPREAD_ROWS | typeof MIX_ROWS | typeof MIX_FACTORS,
+  operands: Omit<SpreadRows, "factors"> & {
+    readonly factors?: Tensor | undefined;
+    readonly residual?: Tensor | undefined;
+    readonly dy?: Tensor;
+  },
+): void {
+  const { x, places, factors, residual, dy, scale, y } = operands;
+  const [rows, each] = places.shape;
+  const [, cols] = x.shape;
+  const { pieceRows, count } = rowPieces(rows, each * cols);
+  on.dispatch(
+    kernel,
+    {
+      rows,
+      each,
+      width: Math.ceil(cols / 4),
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      places: pointer(places),
+      placesPitch: pitchBytes(places),
+      factors: optional(factors),
+      factorsPitch: pitchBytes(factors),
+      residual: optional(residual),
+      residualPitch: pitchBytes(residual),
+      dy: optional(dy),
+      dyPitch: pitchBytes(dy),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      scale,
+      pieceRows,
+    },
+    count,
+  );
+}
+
+export function spreadRows(on: Dispatcher, operands: SpreadRows): void {
+  placed(on, SPREAD_ROWS, operands);
+}
+
+export function mixRows(on: Dispatcher, operands: MixRows): void {
+  placed(on, MIX_ROWS, operands);
+}
+
+export function mixFactors(on: Dispatcher, operands: MixFactors): void {
+  placed(on, MIX_FACTORS, operands);
+}

@@ -1,0 +1,141 @@
+import type {
+  ExpertRows,
+  MixFactors,
+  MixRows,
+  RouterWeights,
+  RouterWeightsGradient,
+  SpreadRows,
+} from "../../device/families/experts.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import {
+  EXPERT_ROWS_KERNEL,
+  expertRowsParameters,
+  PLACED_ROWS_FLAGS,
+  PLACED_ROWS_KERNELS,
+  PLACED_ROWS_WIDTH,
+  placedRowsParameters,
+  ROUTER_WEIGHTS_KERNELS,
+  routerWeightsParameters,
+} from "../kernels/experts.ts";
+import type { Pair } from "../kernels/parameters.ts";
+
+/** Where kernels find a tensor's elements, in elements. */
+function elements(tensor: Tensor | undefined): Pair {
+  return tensor === undefined ? [0, 0] : [tensor.offset, tensor.pitch];
+}
+
+function routing(
+  { amongChosen, logits, experts }: Pick<RouterWeights, "amongChosen" | "logits" | "experts">,
+  { y, dy, dlogits }: { readonly y?: Tensor; readonly dy?: Tensor; readonly dlogits?: Tensor },
+): Uint32Array<ArrayBuffer> {
+  return routerWeightsParameters({
+    experts: logits.shape[1],
+    chosen: experts.shape[1],
+    amongChosen,
+    logits: elements(logits),
+    ids: elements(experts),
+    y: elements(y),
+    dy: elements(dy),
+    dlogits: elements(dlogits),
+  });
+}
+
+export function routerWeights(on: Dispatcher, { y, ...operands }: RouterWeights): void {
+  const { logits, experts } = operands;
+  const buffers = [logits, experts, y].map((tensor) => whole(on, tensor));
+  on.dispatch(ROUTER_WEIGHTS_KERNELS.weights, routing(operands, { y }), buffers, [logits.shape[0]]);
+}
+
+export function routerWeightsGradient(on: Dispatcher, { dy, dlogits, ...operands }: RouterWeightsGradient): void {
+  const { logits, experts } = operands;
+  const buffers = [logits, experts, dy, dlogits].map((tensor) => whole(on, tensor));
+  on.dispatch(ROUTER_WEIGHTS_KERNELS.gradient, routing(operands, { dy, dlogits }), buffers, [logits.shape[0]]);
+}
+
+export function expertRows(on: Dispatcher, { experts: ids, places, begins }: ExpertRows): void {
+  const [tokens, chosen] = ids.shape;
+  const experts = begins.shape[1] - 1;
+  on.dispatch(
+    EXPERT_ROWS_KERNEL,
+    expertRowsParameters({
+      pairs: tokens * chosen,
+      chosen,
+      experts,
+      ids: elements(ids),
+      places: elements(places),
+      beginsAt: begins.offset,
+    }),
+    [ids, places, begins].map((tensor) => whole(on, tensor)),
+    [experts],
+  );
+}
+
+export function spreadRows(on: Dispatcher, { x, places, factors, scale, y }: SpreadRows): void {
+  const [rows, each] = places.shape;
+  const width = Math.ceil(x.shape[1] / 4);
+  on.dispatch(
+    PLACED_ROWS_KERNELS.spread,
+    placedRowsParameters({
+      each,
+      width,
+      flags: factors === undefined ? 0 : PLACED_ROWS_FLAGS.hasFactors,
+      scale,
+      x: place(x),
+      places: elements(places),
+      factors: elements(factors),
+      residual: [0, 0],
+      dy: [0, 0],
+      y: place(y),
+    }),
+    [whole(on, x), whole(on, places), factors === undefined ? on.nothing : whole(on, factors), whole(on, y)],
+    [Math.ceil(width / PLACED_ROWS_WIDTH), each, rows],
+  );
+}
+
+export function mixRows(on: Dispatcher, { x, places, factors, residual, scale, y }: MixRows): void {
+  const [rows, each] = places.shape;
+  const width = Math.ceil(x.shape[1] / 4);
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
+  on.dispatch(
+    PLACED_ROWS_KERNELS.mix,
+    placedRowsParameters({
+      each,
+      width,
+      flags:
+        (factors === undefined ? 0 : PLACED_ROWS_FLAGS.hasFactors) |
+        (residual === undefined ? 0 : PLACED_ROWS_FLAGS.hasResidual),
+      scale,
+      x: place(x),
+      places: elements(places),
+      factors: elements(factors),
+      residual: place(residual),
+      dy: [0, 0],
+      y: place(y),
+    }),
+    [whole(on, x), whole(on, places), optional(factors), optional(residual), whole(on, y)],
+    [Math.ceil(width / PLACED_ROWS_WIDTH), rows],
+  );
+}
+
+export function mixFactors(on: Dispatcher, { dy, x, places, scale, y }: MixFactors): void {
+  const [rows, each] = places.shape;
+  on.dispatch(
+    PLACED_ROWS_KERNELS.factors,
+    placedRowsParameters({
+      each,
+      width: Math.ceil(x.shape[1] / 4),
+      flags: 0,
+      scale,
+      x: place(x),
+      places: elements(places),
+      factors: [0, 0],
+      residual: [0, 0],
+      dy: place(dy),
+      y: elements(y),
+    }),
+    [whole(on, x), whole(on, places), whole(on, dy), whole(on, y)],
+    [Math.ceil(each / 4) * 4, rows],
+  );
+}

@@ -1,0 +1,67 @@
+import type { KernelSource } from "../pipelines.ts";
+import expertRowsText from "./expert-rows.wgsl" with { type: "text" };
+import { constants, kernelFamily } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+import placedRowsText from "./placed-rows.wgsl" with { type: "text" };
+import routerWeightsText from "./router-weights.wgsl" with { type: "text" };
+
+/** Parameters of router-weights.wgsl. */
+export const routerWeightsParameters = uniformStruct({
+  experts: "u32",
+  chosen: "u32", // of each token
+  amongChosen: "flag", // the softmax is over those alone
+  logits: "place", // elements before the first one, and from row to row
+  ids: "place",
+  y: "place",
+  dy: "place",
+  dlogits: "place",
+});
+
+/** Parameters of expert-rows.wgsl. */
+export const expertRowsParameters = uniformStruct({
+  pairs: "u32",
+  chosen: "u32", // of each token
+  experts: "u32",
+  ids: "place", // elements before the first one, and from row to row
+  places: "place",
+  beginsAt: "u32",
+});
+
+/** Parameters of placed-rows.wgsl. */
+export const placedRowsParameters = uniformStruct({
+  each: "u32", // places of a row
+  width: "u32", // vectors of 4 in a row of x
+  flags: "u32",
+  scale: "f32",
+  x: "place", // vectors before the first element, and from row to row
+  places: "place", // elements
+  factors: "place", // elements
+  residual: "place",
+  dy: "place",
+  y: "place", // of "factors" elements
+});
+
+/** Flags of placed-rows.wgsl. */
+export const PLACED_ROWS_FLAGS = { hasFactors: 1, hasResidual: 2 } as const;
+
+/** Vectors of 4 columns that one workgroup of "spread" and "mix" handles. */
+export const PLACED_ROWS_WIDTH = 64;
+
+const router = kernelFamily("router-weights", routerWeightsText, routerWeightsParameters);
+const ordering = kernelFamily("expert-rows", expertRowsText, expertRowsParameters);
+const placed = kernelFamily("placed-rows", placedRowsText, placedRowsParameters, {
+  constants: constants(PLACED_ROWS_FLAGS),
+});
+
+export const ROUTER_WEIGHTS_KERNELS = {
+  weights: router({ PASS: "weights", THREADS: 64 }),
+  gradient: router({ PASS: "gradient", THREADS: 64 }),
+} as const;
+
+export const EXPERT_ROWS_KERNEL: KernelSource = ordering({ THREADS: 256 });
+
+export const PLACED_ROWS_KERNELS = {
+  spread: placed({ KIND: "spread", THREADS: PLACED_ROWS_WIDTH }),
+  mix: placed({ KIND: "mix", THREADS: PLACED_ROWS_WIDTH }),
+  factors: placed({ KIND: "factors", THREADS: 64 }),
+} as const;
