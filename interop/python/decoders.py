@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
@@ -46,6 +47,18 @@ SIZES = {
 LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.0, 2.0, 3.5, 6.0]}
 
 
+# A row is a model of its model_type, which is its name up to a dash; these take the whole walk of architectures.interop.test.ts.
+ROWS: dict[str, dict[str, Any]] = {
+    "olmo2": {},
+    "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},
+}
+
+
+def row_config(name: str) -> PreTrainedConfig:
+    settings = {**SIZES, "vocab_size": 512, "max_position_embeddings": 256, **ROWS[name]}
+    return AutoConfig.for_model(name.split("-")[0], **settings)
+
+
 def rope(kind: str, **more: Any) -> dict[str, Any]:
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, **more}}
 
@@ -72,6 +85,7 @@ def cases() -> dict[str, dict[str, Any]]:
     }
     return {
         **by_dtype,
+        **{name: {"config": row_config(name), "dtype": "f32", "tokens": 75, "shards": False} for name in ROWS},
         "llama-biases": case(LlamaConfig, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
         "llama-odd-sizes": case(LlamaConfig, "bf16", intermediate_size=37, head_dim=20, attention_bias=True, mlp_bias=True, shards=True),
         "qwen2-odd-sizes": case(Qwen2Config, intermediate_size=250, head_dim=4),

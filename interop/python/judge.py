@@ -16,6 +16,7 @@ import torch
 import analyses
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
+from architectures import architecture_rows, make_architecture, merged_architecture, older_config
 from blocks import blocks, rounded_model
 from cases import CASES
 from combine import combined, lora_of
@@ -181,6 +182,10 @@ def main() -> None:
             "learning_rates": learning_rates,
             "chat_samples": chat_samples,
             "answers": answers,
+            "architecture_rows": architecture_rows,
+            "make_architecture": make_architecture,
+            "merged_architecture": merged_architecture,
+            "older_config": older_config,
             "blocks": blocks,
             "rounded_model": rounded_model,
             "gguf_models": gguf_models,

@@ -1,3 +1,5 @@
+import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
+import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { recordFilling } from "../../compute/tensor/fill-cache.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
@@ -26,7 +28,10 @@ export interface Attention<W = Tensor> extends Heads {
   /** Queries, keys and values, one matrix below the other: ((heads + 2 · kv heads) · head size, width of x). */
   readonly qkv: W;
   readonly qkvBias: W | undefined;
-  /** Of each head of q and k, by the root of the mean square, both with one ε and offset; undefined: none. */
+  /**
+   * Of q and k, both with one ε and offset; undefined: none. Of each head where their weights have its size (Qwen 3), else of all
+   * heads of a token together (OLMo 2).
+   */
   readonly queryNorm: RmsNorm<W> | undefined;
   readonly keyNorm: RmsNorm<W> | undefined;
   readonly output: Output<W>;
@@ -117,9 +122,11 @@ function recordTurned(
     const { keys, values, rows } = past;
     const behind = (matrix: Tensor) => sliceRows(matrix, past.length, q.shape[0]);
     const to = rows === undefined ? { keys: behind(keys), values: behind(values) } : { keys, values };
-    const norms = queryNorm && keyNorm && { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight };
-    recordFilling(recorder.run, { headSize, ...rope, qkv, ...to, norms, rows });
-    return { q, keys, values, held: [qkv] };
+    const isOfHeads = queryNorm?.weight.shape[1] === headSize && keyNorm?.weight.shape[1] === headSize;
+    const projected = isOfHeads ? { q, qkv } : recordNormedRows(recorder, attention, { q, k, v, qkv });
+    const norms = isOfHeads ? { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight } : undefined;
+    recordFilling(recorder.run, { headSize, ...rope, qkv: projected.qkv, ...to, norms, rows });
+    return { q: projected.q, keys, values, held: [projected.qkv] };
   }
   const held = [qkv];
   const normed = (norm: RmsNorm | undefined, x: Tensor): Tensor => {
@@ -133,4 +140,21 @@ function recordTurned(
   const turned = recorder.apply(OPS.rope, { q: query, k: key, v, ...rope }, { headSize });
   recorder.release(...held);
   return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
+}
+
+/** Queries and keys normalized over all heads of a token, side by side with the values as before; what was projected is released. */
+function recordNormedRows(
+  recorder: Recorder,
+  { queryNorm, keyNorm }: Attention,
+  { q, k, v, qkv }: Projected,
+): Pick<Projected, "q" | "qkv"> {
+  if (queryNorm === undefined || keyNorm === undefined) return { q, qkv };
+  const all = recorder.allocate("normalized q, k, v", qkv.shape);
+  const [width, kvWidth] = [q.shape[1], k.shape[1]];
+  const query = sliceCols(all, 0, width);
+  recordNorm(recorder, queryNorm, q, query);
+  recordNorm(recorder, keyNorm, k, sliceCols(all, width, kvWidth));
+  recordElementwise(recorder.run, ELEMENTWISE.copy, v, undefined, sliceCols(all, width + kvWidth, kvWidth));
+  recorder.release(qkv);
+  return { q: query, qkv: all };
 }

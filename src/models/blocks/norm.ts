@@ -22,10 +22,14 @@ export interface LayerNorm<W = Tensor> {
 /** A norm; of `W` instead of tensors where its weights are only planned. */
 export type Norm<W = Tensor> = RmsNorm<W> | LayerNorm<W>;
 
-/** Records a norm of each row of x, or of each head where the norm is of that size; x is not released. */
-export function recordNorm(recorder: Recorder, norm: Norm, x: Tensor): Tensor {
+/**
+ * Records a norm of each row of x, or of each head where the norm is of that size; x is not released.
+ * @param y where it goes; undefined: to a new matrix
+ */
+export function recordNorm(recorder: Recorder, norm: Norm, x: Tensor, y?: Tensor): Tensor {
   const { weight, epsilon } = norm;
+  const into = y === undefined ? {} : { y };
   return norm.kind === "rms"
-    ? recorder.apply(OPS.rmsNorm, { x, weight }, { epsilon, offset: norm.offset }).y
-    : recorder.apply(OPS.layerNorm, { x, weight, bias: norm.bias }, { epsilon }).y;
+    ? recorder.apply(OPS.rmsNorm, { x, weight }, { epsilon, offset: norm.offset }, into).y
+    : recorder.apply(OPS.layerNorm, { x, weight, bias: norm.bias }, { epsilon }, into).y;
 }

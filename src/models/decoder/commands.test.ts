@@ -17,6 +17,8 @@ const MOST = 6;
 const MOST_OF_TILES = 7;
 /** The same in WebAssembly, where norms and gates are commands of their own. */
 const MOST_PLAIN = 13;
+/** Those of layers that do more in steps of their own: norms behind blocks, and of all heads together. */
+const MORE: Readonly<Record<string, number>> = { olmo2: 8 };
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];
 
@@ -82,6 +84,7 @@ describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
       each[type] = (many - few) / (MANY - FEW);
     }
     expect(SUPPORTED_TYPES.length).toBeGreaterThan(5);
-    expect(Object.entries(each).filter(([, commands]) => !(commands > 0 && commands <= most))).toEqual([]);
+    const above = ([type, commands]: [string, number]) => !(commands > 0 && commands <= most + (MORE[type] ?? 0));
+    expect(Object.entries(each).filter(above)).toEqual([]);
   });
 });

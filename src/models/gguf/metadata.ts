@@ -1,17 +1,22 @@
 import type { GgufMetadata, GgufValue } from "../../files/gguf/format.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import { architectureOf, ARCHITECTURES } from "../decoder/architectures/index.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 
-/** llama.cpp's name of an architecture, by `model_type`: Mistral is a Llama there. */
-export const GGUF_ARCHITECTURES: Readonly<Record<string, string>> = {
-  llama: "llama",
-  mistral: "llama",
-  qwen2: "qwen2",
-  qwen3: "qwen3",
-  phi3: "phi3",
-  gemma2: "gemma2",
-  gemma3_text: "gemma3",
-};
+/** llama.cpp's name of an architecture, by `model_type`: Mistral is a Llama there. @throws RandloraError `model` where it has none */
+export function ggufName(type: string): string {
+  const name = architectureOf(type)?.gguf?.name;
+  if (name !== undefined) return name;
+  const cause = `models of type ${quote(type)} cannot be written as GGUF`;
+  throw new RandloraError("model", cause, `supported: ${ggufTypes().join(", ")}`);
+}
+
+/** The `model_type`s that can be written. */
+function ggufTypes(): string[] {
+  return ARCHITECTURES.flatMap(({ type, gguf }) => (gguf === undefined ? [] : [type]));
+}
 
 /** `general.file_type`: what most tensors are stored as (llama.h, llama_ftype). */
 export const FILE_TYPES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, BF16: 32 } as const;
@@ -101,7 +106,7 @@ export const ROPE_KEYS = {
 /** What a GGUF file says of any model or adapter. */
 export function generalMetadata(architecture: string, type: "model" | "adapter", name: string): [string, GgufValue][] {
   return [
-    ["general.architecture", string(GGUF_ARCHITECTURES[architecture] ?? architecture)],
+    ["general.architecture", string(ggufName(architecture))],
     ["general.type", string(type)],
     ["general.name", string(name)],
   ];
@@ -109,7 +114,7 @@ export function generalMetadata(architecture: string, type: "model" | "adapter",
 
 /** The metadata of a decoder. */
 export function decoderMetadata(config: DecoderConfig, json: ConfigJson): GgufMetadata {
-  const arch = GGUF_ARCHITECTURES[config.architecture] ?? config.architecture;
+  const arch = ggufName(config.architecture);
   const fields = FIELDS.flatMap(({ key, kind, of }): [string, GgufValue][] => {
     const value = of(config, json, arch);
     return value === undefined ? [] : [[key, { kind, value }]];

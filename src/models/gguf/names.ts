@@ -4,6 +4,7 @@ import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";
+import { architectureOf } from "../decoder/architectures/index.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { UNTIED_HEAD } from "../decoder/weight-plan.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
@@ -51,7 +52,7 @@ type Named = [module: string, place: GgufModule];
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {
   const { architecture, embedding, norm, layers } = config;
-  const isPermuted = architecture === "llama" || architecture === "mistral";
+  const isPermuted = architectureOf(architecture)?.gguf?.pairs === true;
   return [
     ...named(embedding, ["token_embd"]),
     ...normNamed(norm, "output_norm"),
@@ -77,8 +78,7 @@ function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: 
 }
 
 /**
- * Hugging Face turns the first half of a head's rows with the second, llama.cpp's `llama` each row with its neighbor; its
- * other architectures do as Hugging Face.
+ * Hugging Face turns the first half of a head's rows with the second, llama.cpp in some architectures each row with its neighbor.
  */
 function attentionNamed(attention: Attention<PlannedMatrix>, isPermuted: boolean): Named[] {
   const { qkv, queryNorm, keyNorm, output, headSize } = attention;

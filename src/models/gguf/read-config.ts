@@ -2,20 +2,11 @@ import { quote } from "../../files/failure.ts";
 import type { GgufType } from "../../files/gguf/format.ts";
 import { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
-import { FIELDS, GGUF_ARCHITECTURES } from "./metadata.ts";
+import { FIELDS } from "./metadata.ts";
+import { ARCHITECTURES } from "../decoder/architectures/index.ts";
 import { readRope } from "./read-rope.ts";
 import { GEMMA_27B } from "./refusals.ts";
 import { shortest } from "./shortest.ts";
-
-/** The model classes that transformers has for these architectures. */
-const CLASSES: Readonly<Record<string, string>> = {
-  llama: "LlamaForCausalLM",
-  qwen2: "Qwen2ForCausalLM",
-  qwen3: "Qwen3ForCausalLM",
-  phi3: "Phi3ForCausalLM",
-  gemma2: "Gemma2ForCausalLM",
-  gemma3_text: "Gemma3ForCausalLM",
-};
 
 /**
  * The config.json of the model in a GGUF file: what {@link FIELDS} say, and what its tensors do.
@@ -26,8 +17,8 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   const { tensors } = header;
   const fields = new GgufFields(header.metadata, path);
   const arch = fields.need(fields.string("general.architecture"), "general.architecture");
-  const [type] = Object.entries(GGUF_ARCHITECTURES).find(([, name]) => name === arch) ?? [];
-  const supported = `supported: ${[...new Set(Object.values(GGUF_ARCHITECTURES))].join(", ")}`;
+  const { type, gguf } = ARCHITECTURES.find((one) => one.gguf?.name === arch) ?? {};
+  const supported = `supported: ${[...new Set(ARCHITECTURES.flatMap((one) => one.gguf?.name ?? []))].join(", ")}`;
   if (fields.string("general.type") === "adapter") fields.refuse("an adapter, not a model", "give the model's file");
   if (type === undefined) return fields.refuse(`models of architecture ${quote(arch)} cannot be run`, supported);
   if ((fields.number("split.count") ?? 1) > 1) {
@@ -49,7 +40,7 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   const types = new Set([...tensors.values()].filter(({ shape }) => shape.length > 1).map(({ type: one }) => one));
   const bias = tensors.has("blk.0.attn_q.bias");
   return {
-    architectures: [CLASSES[type]],
+    architectures: [gguf?.transformers],
     model_type: type,
     ...settings,
     head_dim: headSize,

@@ -11,8 +11,20 @@ import { UNTIED_HEAD } from "../weight-plan.ts";
 export interface Architecture {
   /** `model_type` of config.json. */
   readonly type: string;
+  /** What it is in llama.cpp; undefined: it has none of it. */
+  readonly gguf?: GgufArchitecture;
   /** @throws RandloraError `model` for a setting that is not supported */
   describe(json: ConfigJson): DecoderConfig;
+}
+
+/** What llama.cpp calls an architecture, and what it does with its rows. */
+export interface GgufArchitecture {
+  /** `general.architecture`. */
+  readonly name: string;
+  /** The class that transformers has for it, which config.json names. */
+  readonly transformers: string;
+  /** Rows of q and k are in llama.cpp's own order: each turns with its neighbor, and not with one half a head away. */
+  readonly pairs?: boolean;
 }
 
 /** What an architecture says where config.json does not. */

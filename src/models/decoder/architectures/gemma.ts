@@ -17,6 +17,7 @@ import {
 /** Gemma 2: every other layer has a sliding window; attention scores and logits are softly capped. */
 export const gemma2: Architecture = {
   type: "gemma2",
+  gguf: { name: "gemma2", transformers: "Gemma2ForCausalLM" },
   describe(json) {
     const sizes = gemmaSizes(json, 8192);
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;
@@ -34,6 +35,7 @@ export const gemma2: Architecture = {
 /** Gemma 3, text: heads of q and k are normalized; five of six layers have a sliding window and a rope of their own. */
 export const gemma3: Architecture = {
   type: "gemma3_text",
+  gguf: { name: "gemma3", transformers: "Gemma3ForCausalLM" },
   describe(json) {
     const sizes = gemmaSizes(json, 131_072);
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;

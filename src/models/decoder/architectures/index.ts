@@ -7,15 +7,21 @@ import type { Architecture } from "./common.ts";
 import { gemma2, gemma3 } from "./gemma.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
 /** A new architecture is a file here and an entry of this list. */
-export const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3];
+export const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, olmo2];
 
 /** `model_type`s that can be run. */
 export const SUPPORTED_TYPES: readonly string[] = ARCHITECTURES.map(({ type }) => type);
+
+/** The architecture of this `model_type`; undefined: it cannot be run. */
+export function architectureOf(type: string): Architecture | undefined {
+  return ARCHITECTURES.find((architecture) => architecture.type === type);
+}
 
 /**
  * What a model folder's config.json says, with the architecture's own values where it is silent.
@@ -28,7 +34,7 @@ export async function loadConfig(folder: string): Promise<DecoderConfig> {
 /** The same with the file's own settings beside it, for whoever writes them in another format. */
 export async function loadConfigs(folder: string): Promise<{ config: DecoderConfig; json: ConfigJson }> {
   const json = await readConfig(folder, SUPPORTED_TYPES);
-  const architecture = ARCHITECTURES.find(({ type }) => type === json.model_type);
+  const architecture = architectureOf(json.model_type);
   if (architecture === undefined) throw new Error(`${json.model_type}: supported, but not there`);
   const path = join(folder, "config.json");
   return { config: checkConfig(describe(architecture, json, path), path), json };

@@ -1,0 +1,164 @@
+// A row of python/decoders.py is a model, which goes the whole way here: what it computes, trains and merges to.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as v from "valibot";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import type { Device } from "../src/compute/device/device.ts";
+import { openTestDevice } from "../src/compute/device/testing/open.ts";
+import { readRows } from "../src/compute/tensor/read-rows.ts";
+import { Run } from "../src/compute/tensor/run.ts";
+import { Decoder } from "../src/models/decoder/decoder.ts";
+import { recordForward, recordLogits } from "../src/models/decoder/forward.ts";
+import { judge } from "./judge.ts";
+import { merge } from "./program.ts";
+import { openTensors } from "./tensors.ts";
+import { largestRelative, trainOurs, trainTheirs, type Options } from "./training-judge.ts";
+import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
+
+const python = await judge();
+const rows = await python.request(v.array(v.string()), "architecture_rows", {});
+const Prompts = v.record(v.string(), v.object({ ids: v.array(v.number()), greedy: v.array(v.number()) }));
+const TIMEOUT = 300_000;
+
+/** Of the largest logit, at every position. */
+const LOGITS = 1e-4;
+/** Of a loss, at each of the steps. */
+const LOSS = 2e-3;
+const TRAINED: Options = { steps: 20, "batch-size": 2, "learning-rate": 3e-3, rank: 4, "max-length": 60 };
+const METHODS: Readonly<Record<string, Options>> = {
+  randlora: { ...TRAINED, targets: "q_proj,o_proj,up_proj,down_proj" },
+  lora: { ...TRAINED, method: "lora", targets: "all-linear" },
+};
+
+let gpu: Device;
+let folder: string;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await mkdtemp(join(tmpdir(), "randlora-architectures-"));
+});
+afterAll(async () => {
+  gpu.close();
+  await rm(folder, { recursive: true });
+});
+
+/** The logits of every position of a prompt, taken in passes of so many tokens. */
+async function logitsOf(decoder: Decoder, ids: readonly number[], passes: readonly number[]): Promise<Float32Array> {
+  const { config, weights, linears } = decoder;
+  const all = new Float32Array(ids.length * config.vocabularySize);
+  using run = new Run(gpu);
+  using cache = decoder.createCache();
+  let first = 0;
+  for (const count of passes) {
+    const some = ids.slice(first, first + count);
+    const hidden = recordForward(run, config, weights, linears, cache, some, ids.length);
+    const logits = run.keep(recordLogits(run, config, weights, hidden));
+    await run.submit();
+    all.set(await readRows(gpu, logits, 0, some.length), first * config.vocabularySize);
+    gpu.memory.release(logits.buffer);
+    first += some.length;
+  }
+  expect(first).toBe(ids.length);
+  return all;
+}
+
+function farthest(found: Float32Array, wanted: Float32Array | Float64Array): number {
+  expect(found.length).toBe(wanted.length);
+  let [most, apart] = [0, 0];
+  wanted.forEach((logit, at) => {
+    most = Math.max(most, Math.abs(logit));
+    apart = Math.max(apart, Math.abs((found[at] ?? NaN) - logit));
+  });
+  return apart / most;
+}
+
+/** Tokens as they follow greedily, a token a pass; where they part from those wanted our two best logits must be as good as equal. */
+async function expectGreedy(decoder: Decoder, ids: readonly number[], wanted: readonly number[]): Promise<void> {
+  using cache = decoder.createCache();
+  let hidden = await decoder.prefill(cache, ids);
+  for (const [at, token] of wanted.entries()) {
+    const { ids: best, logits } = await decoder.top(hidden, 2);
+    gpu.memory.release(hidden.buffer);
+    const [largest = NaN, second = NaN] = logits;
+    if (best[0] !== token) {
+      expect(largest - second, `token ${at} differs`).toBeLessThan(1e-4 * Math.abs(largest));
+      return;
+    }
+    hidden = await decoder.prefill(cache, [token]);
+  }
+  gpu.memory.release(hidden.buffer);
+}
+
+describe.each(rows)("%s", (name) => {
+  let base: string;
+  let prompts: v.InferOutput<typeof Prompts>;
+  beforeAll(async () => {
+    base = join(folder, name);
+    prompts = await python.request(Prompts, "make_architecture", { name, out: base });
+    for (const file of ["tokenizer.json", "tokenizer_config.json"]) await cp(join(STORIES, file), join(base, file));
+  }, TIMEOUT);
+
+  test(
+    "computes transformers' logits at every position, and its greedy tokens",
+    async () => {
+      using decoder = await Decoder.load(gpu, base);
+      expect(decoder.config.architecture).toBe(name.split("-")[0] ?? "");
+      const expected = openTensors(join(base, "expected.safetensors"));
+      for (const [prompt, { ids, greedy }] of Object.entries(prompts)) {
+        const wanted = expected.get(prompt)?.values() ?? new Float32Array();
+        const left = Math.floor(ids.length / 3);
+        // As a whole, behind a prefix, and a token a pass at the end.
+        for (const passes of [[ids.length], [left, ids.length - left], [ids.length - 3, 1, 1, 1]]) {
+          expect(farthest(await logitsOf(decoder, ids, passes), wanted)).toBeLessThan(LOGITS);
+        }
+        await expectGreedy(decoder, ids, greedy);
+      }
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "is the same model with the config.json that transformers 4 wrote",
+    async () => {
+      const older = join(folder, `${name}-older`);
+      await cp(base, older, { recursive: true });
+      await python.request(v.null(), "older_config", { folder: older });
+      const { ids } = prompts["long"] ?? { ids: [] };
+      const [now, before] = [await Decoder.load(gpu, base), await Decoder.load(gpu, older)];
+      expect(await logitsOf(before, ids, [ids.length])).toEqual(await logitsOf(now, ids, [ids.length]));
+      for (const decoder of [now, before]) decoder.release();
+    },
+    TIMEOUT,
+  );
+
+  test.each(Object.entries(METHODS))(
+    "trains and merges as PEFT does: %s",
+    async (method, options) => {
+      const place = join(folder, `${name}-${method}`);
+      const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
+      await Bun.write(data, jsonLines(STORY_TEXTS.training));
+      await Bun.write(valid, jsonLines(STORY_TEXTS.heldOut));
+      const job = { base, options, data, valid };
+      const start = join(place, "start");
+      await trainOurs({ ...job, options: { ...options, steps: 1, "learning-rate": 0 } }, start);
+      const run = join(place, "run");
+      const ours = await trainOurs(job, run);
+      const theirs = await trainTheirs(job, 20, join(start, "adapter"), join(place, "theirs"));
+      const losses = [ours, theirs].map(({ steps }) => steps.map(({ loss }) => loss));
+      expect(largestRelative(losses[0] ?? [], losses[1] ?? [])).toBeLessThan(LOSS);
+      const [first = NaN, last = NaN] = theirs.validLosses;
+      expect(first - last).toBeGreaterThan(0.05);
+
+      const [mine, peft] = [join(place, "merged"), join(place, "peft")];
+      await merge([base, join(run, "adapter"), "--out", mine]);
+      await python.request(v.null(), "merged_architecture", { base, adapter: join(run, "adapter"), out: peft });
+      const found = openTensors(mine);
+      for (const [tensor, wanted] of openTensors(peft)) {
+        const values = Float32Array.from(found.get(tensor)?.values() ?? []);
+        expect(farthest(values, wanted.values()), tensor).toBeLessThan(1e-5);
+      }
+    },
+    TIMEOUT,
+  );
+});

@@ -1,0 +1,69 @@
+"""What transformers and PEFT make of the rows of decoders.py, which take the walk of architectures.interop.test.ts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapters import load_base
+from decoders import ROWS, randomise, row_config
+from peft import PeftModel
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+NEW_TOKENS = 64
+"""Tokens that are decoded greedily."""
+LENGTHS = {"short": 7, "long": 75}
+"""Tokens of the prompts: the long one goes beyond every window."""
+
+
+def architecture_rows() -> list[str]:
+    return list(ROWS)
+
+
+def eager(folder: str) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def make_architecture(name: str, out: str) -> dict[str, Any]:
+    """Write the model of a row to the folder `out`. Its prompts, and 64 tokens after each; the logits of all positions go to
+    OUT/expected.safetensors by the prompts' names."""
+    generator = torch.Generator().manual_seed(len(name))
+    model = AutoModelForCausalLM.from_config(row_config(name))
+    randomise(model, generator)
+    model.save_pretrained(out)
+    prompts, logits = {}, {}
+    for prompt, length in LENGTHS.items():
+        ids = torch.randint(2, 512, (1, length), generator=generator)
+        with torch.no_grad():
+            logits[prompt] = eager(out)(ids).logits[0].contiguous()
+            made = eager(out).generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False)
+        prompts[prompt] = {"ids": ids[0].tolist(), "greedy": made[0, length:].tolist()}
+    save_file(logits, f"{out}/expected.safetensors")
+    return prompts
+
+
+def merged_architecture(base: str, adapter: str, out: str) -> None:
+    """`out` gets PEFT's merge of an adapter, tensor by tensor."""
+    model = PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter).merge_and_unload()
+    model.save_pretrained(out)
+
+
+def older_config(folder: str) -> None:
+    """Rewrite config.json as transformers 4 had it: RoPE at the top, `torch_dtype`."""
+    path = Path(folder) / "config.json"
+    settings = json.loads(path.read_text())
+    rope = settings.pop("rope_parameters", None) or {}
+    kinds = {"full_attention", "sliding_attention"}
+    full = rope.get("full_attention", {} if rope.keys() & kinds else rope) or {}
+    sliding = rope.get("sliding_attention")
+    scaling = {name: value for name, value in full.items() if name != "rope_theta"}
+    settings["rope_theta"] = full.get("rope_theta")
+    settings["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
+    if sliding is not None and settings["model_type"].startswith("gemma3"):
+        settings["rope_local_base_freq"] = sliding.get("rope_theta")
+    settings["torch_dtype"] = settings.pop("dtype", "float32")
+    settings["transformers_version"] = "4.57.0"
+    path.write_text(json.dumps(settings))

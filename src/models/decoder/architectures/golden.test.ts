@@ -1,0 +1,59 @@
+// Logits of a small model of every architecture, as transformers computes them from the same files.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import { writeArchitecture } from "../../testing/architectures.ts";
+import { Decoder } from "../decoder.ts";
+import { SUPPORTED_TYPES } from "./index.ts";
+
+/** More tokens than any window here. */
+const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
+
+/** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
+const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readonly number[]]>> = {
+  llama: [{ attention_bias: true, mlp_bias: true }, [-0.47071, 0.23161, 0.21768, -0.46942, 0.29516, 0.14697]],
+  mistral: [{ sliding_window: 4 }, [-0.90008, 0.81248, 0.01246, -0.82609, 0.89003, -0.14626]],
+  qwen2: [{ tie_word_embeddings: true }, [-0.44881, 0.10601, 0.33299, -0.4698, 0.18026, 0.27287]],
+  qwen3: [{}, [0.29844, -0.3202, 0.05137, 0.26407, -0.33987, 0.10723]],
+  phi3: [{}, [1.18008, -0.44909, -0.68946, 1.20231, -0.62404, -0.52055]],
+  gemma2: [
+    { sliding_window: 4, query_pre_attn_scalar: 12 },
+    [-2.83623, -13.11166, 16.25498, -5.75604, -11.25707, 16.64348],
+  ],
+  gemma3_text: [
+    { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 },
+    [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218],
+  ],
+  olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
+};
+
+let gpu: Device;
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+});
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+test("every architecture is tried", () => {
+  expect(Object.keys(GOLDEN).toSorted()).toEqual(SUPPORTED_TYPES.toSorted());
+});
+
+test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
+  await writeArchitecture(folder.at(type), type, 4, settings);
+  using decoder = await Decoder.load(gpu, folder.at(type));
+  // As a whole, and behind a prefix.
+  for (const prefix of [0, 5]) {
+    using cache = decoder.createCache();
+    if (prefix > 0) gpu.memory.release((await decoder.prefill(cache, PROMPT.slice(0, prefix))).buffer);
+    const hidden = await decoder.prefill(cache, PROMPT.slice(prefix));
+    const logits = await decoder.logits(hidden);
+    gpu.memory.release(hidden.buffer);
+    const largest = Math.max(...expected.map(Math.abs));
+    expected.forEach((logit, id) => expect(Math.abs((logits[id] ?? NaN) - logit)).toBeLessThan(1e-4 * largest));
+  }
+});
