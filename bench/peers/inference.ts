@@ -12,6 +12,10 @@ import * as v from "valibot";
 import { smollm2 } from "../../interop/models.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 import { openBenchDevice } from "../device.ts";
+import { DecodeLoop } from "../../src/chat/generation/decode-loop.ts";
+import { DEFAULT_SAMPLING } from "../../src/chat/generation/sampling.ts";
+import { SampledSequence } from "../../src/chat/generation/sequence.ts";
+import { Batch, PROMPT_BLOCK } from "../../src/models/decoder/cache/batch.ts";
 import { Decoder } from "../../src/models/decoder/decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
@@ -148,24 +152,33 @@ try {
 
 /** To the last hidden state: llama.cpp computes no logits either when it is not asked to go on. */
 async function readPrompt(decoder: Decoder, ids: readonly number[]): Promise<void> {
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, ids);
+  using batch = new Batch(decoder, { rows: 1, positions: ids.length });
+  const slot = batch.pool.acquire(ids.length);
+  if (slot === undefined) throw new RangeError("no room");
+  for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {
+    await batch.prefill(slot, ids.slice(first, first + PROMPT_BLOCK), ids.length);
+  }
   await decoder.gpu.idle();
-  decoder.gpu.memory.release(hidden.buffer);
 }
 
 /** Greedily; the token that comes out of the prompt's pass is not timed. */
 async function write(decoder: Decoder, prompt: readonly number[], keep: (tokens: readonly number[]) => void) {
-  using cache = decoder.createCache();
-  const next = async (ids: readonly number[]): Promise<number> => {
-    const hidden = await decoder.prefill(cache, ids);
-    const { ids: best } = await decoder.top(hidden, 1);
-    decoder.gpu.memory.release(hidden.buffer);
-    return best[0] ?? 0;
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: prompt.length + decode + 1 });
+  const sampling = { ...DEFAULT_SAMPLING, temperature: 0 };
+  const options = { prompt, sampling, maxTokens: decode + 1, stopTokens: new Set<number>() };
+  const sequence = new SampledSequence({ ...options, context: decoder.config.contextLength });
+  const made = loop.write(sequence);
+  const tokens: number[] = [];
+  const next = async (): Promise<void> => {
+    for (const { length } = tokens; tokens.length === length;) {
+      const { done, value } = await made.next();
+      if (done === true) return;
+      if (value.kind === "token") tokens.push(value.id);
+    }
   };
-  const tokens = [await next(prompt)];
+  await next();
   const time = await timed(async () => {
-    for (let i = 0; i < decode; i++) tokens.push(await next([tokens.at(-1) ?? 0]));
+    while (tokens.length <= decode) await next();
   });
   keep(tokens);
   return time;

@@ -1,11 +1,14 @@
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { KvCache } from "../models/decoder/cache/kv-cache.ts";
+import { inBlocks } from "../models/decoder/cache/slot-pool.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
-import { type Reply, type ReplyOptions, writeReply, type Writer } from "./generation/reply.ts";
+import { DecodeLoop } from "./generation/decode-loop.ts";
+import { fittingPositions } from "./generation/fitting-context.ts";
+import { type Reply, type ReplyPiece, replySequence, writeReply, type Writer } from "./generation/reply.ts";
+import { endOf } from "./generation/outbox.ts";
 import type { SamplingOptions } from "./generation/sampling.ts";
 import { searchReply } from "./generation/search-reply.ts";
 
@@ -31,7 +34,12 @@ export interface SessionOptions extends SessionSettings {
 }
 
 /** What an answer is given besides the message. */
-export type AnswerOptions = Pick<ReplyOptions, "onText" | "signal">;
+export interface AnswerOptions {
+  /** Gets the text as it becomes final; the pieces add up to the reply's. */
+  readonly onText?: ((text: string) => void) | undefined;
+  /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * A chat: what was said so far, and a model that answers. The rendered conversation decides what the model sees; tokens
@@ -43,7 +51,8 @@ export class Session implements Disposable {
   readonly #template: ChatTemplate | undefined;
   readonly #variables: Readonly<Record<string, unknown>> | undefined;
   readonly #conversation: Conversation;
-  readonly #cache: KvCache;
+  /** Decodes for so many beams; it is made with the first answer. */
+  #decoding: { readonly beams: number; readonly loop: DecodeLoop } | undefined;
   #attached: string[] = [];
   /** The settings' seed at the last answer, and the answers since it was set. */
   #seed: number | undefined;
@@ -55,10 +64,6 @@ export class Session implements Disposable {
     this.#variables = templateVariables;
     this.settings = settings;
     this.#conversation = new Conversation(system);
-    this.#cache = writer.decoder.createCache();
-    // What `--memory` allows is taken now, so that nothing exists twice while it grows.
-    const isLimited = writer.decoder.gpu.memory.limit < Infinity;
-    if (isLimited && (settings.beams ?? 1) === 1) this.#cache.reserve(Math.min(this.context, this.#cache.most));
   }
 
   get messages(): readonly ChatMessage[] {
@@ -174,31 +179,44 @@ export class Session implements Disposable {
 
   /** Says that the model's weights have changed: nothing that was computed counts any more. */
   weightsChanged(): void {
-    this.#cache.truncate(0);
+    this.#decoding?.loop.weightsChanged();
   }
 
   [Symbol.dispose](): void {
-    this.#cache[Symbol.dispose]();
+    this.#decoding?.loop[Symbol.dispose]();
   }
 
-  async #answer(options: AnswerOptions): Promise<Reply> {
-    const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
+  async #answer({ onText, signal }: AnswerOptions): Promise<Reply> {
     const ids = this.#fitting(this.#conversation);
-    if (beams > 1) {
-      return searchReply(this.#writer, ids, { ...options, beams, maxTokens, stops, context: this.context });
-    }
+    const pieces = await this.#write(ids, signal);
+    return await endOf(pieces, ({ text }) => {
+      if (text !== "") onText?.(text);
+    });
+  }
+
+  async #write(ids: readonly number[], signal: AbortSignal | undefined): Promise<AsyncGenerator<ReplyPiece, Reply>> {
+    const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
+    const loop = await this.#loop(beams);
+    const options = { maxTokens, stops, context: this.context, signal };
+    if (beams > 1) return searchReply(this.#writer, loop, ids, { ...options, beams });
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;
     const seed = laterSeed(sampling.seed, this.#answers++);
-    return writeReply(this.#writer, this.#cache, ids, {
-      ...options,
-      sampling: { ...sampling, seed },
-      maxTokens,
-      stops,
-      context: this.context,
-      shift,
-    });
+    const asked = { ...options, shift, sampling: { ...sampling, seed } };
+    return writeReply(this.#writer, ids, asked, loop.write(replySequence(this.#writer, ids, asked)));
+  }
+
+  async #loop(beams: number): Promise<DecodeLoop> {
+    if (this.#decoding?.beams === beams) return this.#decoding.loop;
+    this.#decoding?.loop[Symbol.dispose]();
+    this.#decoding = undefined;
+    const { decoder } = this.#writer;
+    const { positions } = await fittingPositions(decoder, beams);
+    const wanted = beams * inBlocks(this.context);
+    const loop = new DecodeLoop(decoder, { rows: beams, positions: Math.min(wanted, positions), keepsAnswers: true });
+    this.#decoding = { beams, loop };
+    return loop;
   }
 
   /** The prompt; under `shift` without the oldest turns, as far as they do not fit. */

@@ -4,7 +4,8 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { type BatchAnswer, type BatchOptions, generateBatch } from "./batch.ts";
-import { generate } from "./generate.ts";
+import { decode } from "../testing/decoder.ts";
+import { DecodeLoop } from "./decode-loop.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 
 setDefaultTimeout(120_000);
@@ -34,13 +35,9 @@ async function all(asked: readonly (readonly number[])[], options: Partial<Batch
   return answers.toSorted((left, right) => left.index - right.index);
 }
 
-async function alone(ids: readonly number[], sampling: SamplingOptions, maxTokens: number): Promise<number[]> {
-  using cache = decoder.createCache();
-  const tokens: number[] = [];
-  for await (const token of generate(decoder, cache, ids, { sampling, maxTokens, stopTokens: NEVER })) {
-    tokens.push(token);
-  }
-  return tokens;
+async function alone(prompt: readonly number[], sampling: SamplingOptions): Promise<number[]> {
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: 512 });
+  return (await decode(loop, { prompt, sampling })).tokens;
 }
 
 test.each([1, 2, 3, 8])("greedy texts are transformers', %d at a time", async (batchSize) => {
@@ -60,7 +57,7 @@ test("sampled texts are those that each would be alone", async () => {
   const sampling = { ...DEFAULT_SAMPLING, temperature: 1.2, seed: 7 };
   const answers = await all(prompts, { sampling });
   for (const [index, { tokens }] of answers.entries()) {
-    expect(tokens).toEqual(await alone(prompts[index] ?? [], sampling, 20));
+    expect(tokens).toEqual(await alone(prompts[index] ?? [], sampling));
   }
 });
 

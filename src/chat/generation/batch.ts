@@ -2,11 +2,12 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
-import { checkPrompt, type FinishReason } from "./generate.ts";
-import { checkSampling, DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
-import { DecodeLoop, tooLarge } from "./decode-loop.ts";
+import { checkPrompt, type FinishReason } from "./next-token.ts";
+import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
+import { DecodeLoop } from "./decode-loop.ts";
 import { fittingPositions } from "./fitting-context.ts";
-import { SampledSequence, BeamSequence, type Sequence } from "./sequence.ts";
+import { endOf } from "./outbox.ts";
+import { SampledSequence, BeamSequence } from "./sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */
 const BATCH_SIZE = 8;
@@ -60,65 +61,47 @@ export async function generateBatch(
     decoder.checkIds(prompt);
   }
   if (beams > 1) checkBeams({ beams, stopTokens: options.stopTokens }, decoder.config.vocabularySize);
-  const answers: BatchAnswer[] = [];
-  const failures: unknown[] = [];
-  const write = (index: number): Sequence =>
-    sequenceOf(
-      prompts[index] ?? [],
-      { ...options, context },
-      {
-        onEnd: (answer) => void answers.push({ index, ...answer }),
-        onFail: (reason) => void failures.push(reason),
-      },
-    );
   const longest = prompts.reduce((most, { length }) => Math.max(most, Math.min(length + maxTokens, context)), 1);
   const rows = batchSize * beams;
   const { positions } = await fittingPositions(decoder, rows);
-  using loop = new DecodeLoop(decoder, { rows, positions: Math.min(rows * inBlocks(longest), positions) });
-  let next = 0;
-  let waiting: Sequence | undefined;
-  for (;;) {
-    signal?.throwIfAborted();
-    while (next < prompts.length || waiting !== undefined) {
-      waiting ??= write(next++);
-      if (!(await loop.begin(waiting))) break;
-      waiting = undefined;
+  using loop = new DecodeLoop(decoder, {
+    rows,
+    positions: Math.min(rows * inBlocks(longest), positions),
+    promptsFirst: true,
+  });
+  // One that fails ends the others, which are waited for.
+  const stop = new AbortController();
+  const stopped = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
+  const numbers = prompts.keys();
+  let told: Promise<void> = Promise.resolve();
+  const takeSome = async (): Promise<void> => {
+    for (const index of numbers) {
+      stopped.throwIfAborted();
+      const answer = await answerOf(loop, prompts[index] ?? [], { ...options, context, signal: stopped });
+      await (told = told.then(() => onAnswer({ index, ...answer })));
     }
-    if (loop.size === 0) break;
-    await loop.turn({ promptsFirst: true });
-    const [failure] = failures;
-    if (failures.length > 0) throw failure;
-    for (const answer of answers.splice(0)) await onAnswer(answer);
-  }
-  if (waiting !== undefined) throw tooLarge(waiting);
+  };
+  const tasks = Array.from({ length: batchSize }, () => takeSome().catch((error: unknown) => stop.abort(error)));
+  await Promise.all(tasks);
+  stopped.throwIfAborted();
 }
 
-interface Told {
-  readonly onEnd: (answer: Omit<BatchAnswer, "index">) => void;
-  readonly onFail: (reason: unknown) => void;
-}
-
-function sequenceOf(
+async function answerOf(
+  loop: DecodeLoop,
   prompt: readonly number[],
-  { beams = 1, maxTokens, stopTokens, signal, sampling, context }: BatchOptions & { readonly context: number },
-  { onEnd, onFail }: Told,
-): Sequence {
-  const common = { prompt, maxTokens, stopTokens, context, signal, onFail };
+  { beams = 1, sampling, maxTokens, stopTokens, signal, context }: BatchOptions & { readonly context: number },
+): Promise<Omit<BatchAnswer, "index">> {
+  const text = { prompt, maxTokens, stopTokens, context, signal };
   if (beams > 1) {
-    const onBest = ({ tokens, stopped, score }: { tokens: readonly number[]; stopped: boolean; score: number }) =>
-      onEnd({ tokens, finishReason: stopped ? "stop" : "length", score });
-    return new BeamSequence({ ...common, beams, onEnd: onBest });
+    const { tokens, stopped, score } = await endOf(loop.write(new BeamSequence({ ...text, beams })));
+    return { tokens, finishReason: stopped ? "stop" : "length", score };
   }
   const tokens: number[] = [];
-  return new SampledSequence({
-    ...common,
-    sampling: checkSampling(sampling ?? { ...DEFAULT_SAMPLING, temperature: 0 }),
-    onToken: (token) => {
-      tokens.push(token);
-      return false;
-    },
-    onEnd: (finishReason) => onEnd({ tokens, finishReason, score: undefined }),
+  const sequence = new SampledSequence({ ...text, sampling: sampling ?? { ...DEFAULT_SAMPLING, temperature: 0 } });
+  const { reason } = await endOf(loop.write(sequence), (item) => {
+    if (item.kind === "token") tokens.push(item.id);
   });
+  return { tokens, finishReason: reason, score: undefined };
 }
 
 function checkCount(name: string, value: number): void {

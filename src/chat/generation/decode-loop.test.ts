@@ -3,9 +3,10 @@ import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
-import { DEFAULT_SAMPLING } from "./sampling.ts";
-import { SampledSequence, BeamSequence } from "./sequence.ts";
+import { decode, GREEDY, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
+import { endOf } from "./outbox.ts";
+import { BeamSequence, SampledSequence } from "./sequence.ts";
 
 setDefaultTimeout(120_000);
 
@@ -22,127 +23,128 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
+const wanted = (at: number, count: number): number[] => greedy[at]?.slice(0, count) ?? [];
+
 interface Text {
-  readonly sequence: SampledSequence;
-  readonly tokens: number[];
-  /** Of its prompt's tokens, computed for others; undefined while it is computed. */
-  cached: number | undefined;
-  end: unknown;
+  readonly made: Made;
+  /** Settles when it has ended: with the reason, or what it failed with. */
+  readonly end: Promise<unknown>;
 }
 
 function text(
+  loop: DecodeLoop,
   at: number,
   maxTokens: number,
   { signal, onToken }: { signal?: AbortSignal; onToken?: (made: number) => void } = {},
 ): Text {
-  const tokens: number[] = [];
-  const made: Text = {
-    tokens,
-    cached: undefined,
-    end: undefined,
-    sequence: new SampledSequence({
-      prompt: prompts[at] ?? [],
-      sampling: { ...DEFAULT_SAMPLING, temperature: 0 },
-      maxTokens,
-      stopTokens: new Set(),
-      context: 512,
-      signal,
-      onToken(token) {
-        tokens.push(token);
-        onToken?.(tokens.length);
-        return false;
-      },
-      onPrompted: (cached) => void (made.cached = cached),
-      onEnd: (reason) => void (made.end = reason),
-      onFail: (reason) => void (made.end = reason),
-    }),
+  const made: Made = { tokens: [], cached: NaN };
+  const ended = decode(loop, { prompt: prompts[at] ?? [], maxTokens, signal }, made, onToken);
+  return {
+    made,
+    end: ended.then(
+      ({ reason }) => reason,
+      (error: unknown) => error,
+    ),
   };
-  return made;
 }
 
-const wanted = (at: number, count: number): number[] => greedy[at]?.slice(0, count) ?? [];
-
-async function finish(loop: DecodeLoop): Promise<void> {
-  while (loop.size > 0) await loop.turn();
-}
+const tokensOf = (texts: readonly Text[]) => texts.map(({ made }) => made.tokens);
 
 test("a text begins when there is a row for it, and positions are promised to no more than there are", async () => {
   // Two slots of one block each, though there are rows for three.
   using loop = new DecodeLoop(decoder, { rows: 3, positions: 512 });
-  const [one, two, three] = [text(0, 10), text(1, 20), text(2, 8)];
-  expect([await loop.begin(one.sequence), await loop.begin(two.sequence)]).toEqual([true, true]);
-  expect(await loop.begin(three.sequence)).toBeFalse();
-  while (one.end === undefined) await loop.turn();
-  expect(await loop.begin(three.sequence)).toBeTrue();
-  await finish(loop);
+  const [one, two] = [text(loop, 0, 10), text(loop, 1, 20)];
+  const before: number[] = [];
+  const three = text(loop, 2, 8, { onToken: () => before.push(one.made.tokens.length) });
+  await Promise.all([one.end, two.end, three.end]);
+  expect(before[0]).toBe(10);
   // All begin with the same token.
-  expect([one.cached, two.cached, three.cached]).toEqual([0, 1, 1]);
-  expect([one.tokens, two.tokens, three.tokens]).toEqual([wanted(0, 10), wanted(1, 20), wanted(2, 8)]);
+  expect([one, two, three].map(({ made }) => made.cached)).toEqual([0, 1, 1]);
+  expect(tokensOf([one, two, three])).toEqual([wanted(0, 10), wanted(1, 20), wanted(2, 8)]);
+  const beams = (count: number, maxTokens: number) =>
+    new BeamSequence({ prompt: [5, 6], beams: count, maxTokens, stopTokens: new Set(), context: 1024 });
+  const tooMany = endOf(loop.write(beams(3, 500)));
+  await expect(tooMany).rejects.toMatchObject({
+    code: "memory",
+    message: expect.stringContaining("3 sequences of 502"),
+  });
   using narrow = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
-  const beams = (count: number) =>
-    new BeamSequence({
-      prompt: [5, 6],
-      beams: count,
-      maxTokens: 3,
-      stopTokens: new Set(),
-      context: 512,
-      onEnd: () => {},
-      onFail: () => {},
-    });
-  expect([await narrow.begin(beams(3)), await narrow.begin(beams(2)), await narrow.begin(text(0, 1).sequence)]).toEqual(
-    [true, false, true],
-  );
+  const ends: string[] = [];
+  const searches = [3, 2].map(async (count) => {
+    await endOf(narrow.write(beams(count, 3)));
+    ends.push(`${count} beams`);
+  });
+  await Promise.all([...searches, text(narrow, 0, 1).end.then(() => ends.push("one"))]);
+  // Who is next has the rows that are there next: nobody who takes fewer overtakes.
+  expect(ends[0]).toBe("3 beams");
 });
 
 test("what fails, or is left, is alone in that", async () => {
   using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048 });
   const left = new AbortController();
-  const failing = text(0, 20, {
+  const failing = text(loop, 0, 20, {
     onToken(made) {
       if (made === 4) throw new Error("no room on the disk");
     },
   });
-  const leaving = text(1, 20, { signal: left.signal, onToken: (made) => made === 6 && left.abort(new Error("gone")) });
-  const [one, two] = [text(2, 20), text(0, 20)];
-  for (const { sequence } of [failing, leaving, one, two]) await loop.begin(sequence);
-  await finish(loop);
-  expect([failing.end, leaving.end]).toMatchObject([{ message: "no room on the disk" }, { message: "gone" }]);
-  expect([failing.tokens.length, leaving.tokens.length]).toEqual([4, 6]);
-  expect([one.tokens, two.tokens]).toEqual([wanted(2, 20), wanted(0, 20)]);
-  expect([one.end, two.end]).toEqual(["length", "length"]);
+  const leaving = text(loop, 1, 20, {
+    signal: left.signal,
+    onToken: (made) => made === 6 && left.abort(new Error("gone")),
+  });
+  const [one, two] = [text(loop, 2, 20), text(loop, 0, 20)];
+  expect([await failing.end, await leaving.end]).toMatchObject([
+    { message: "no room on the disk" },
+    { message: "gone" },
+  ]);
+  expect([await one.end, await two.end]).toEqual(["length", "length"]);
+  expect(tokensOf([failing, leaving]).map(({ length }) => length)).toEqual([4, 6]);
+  expect(tokensOf([one, two])).toEqual([wanted(2, 20), wanted(0, 20)]);
+  expect(loop.size).toBe(0);
+});
+
+test("whoever takes nothing holds up only his own text", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
+  const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
+  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [] });
+  const taken = loop.write(slow);
+  await taken.next();
+  const quick = text(loop, 1, 80);
+  expect(await quick.end).toBe("length");
+  expect(slow.out.isFull).toBeTrue();
+  expect(loop.size).toBe(1);
+  const tokens: number[] = [];
+  expect(await endOf(taken, (item) => void (item.kind === "token" && tokens.push(item.id)))).toMatchObject({
+    reason: "length",
+  });
+  expect(tokens.slice(0, 60)).toEqual(wanted(0, 60));
 });
 
 test("prompts that begin alike are computed once, until weights change", async () => {
   using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
   const length = prompts[0]?.length ?? 0;
   for (const cached of [0, length - 1, length - 1]) {
-    const one = text(0, 12);
-    await loop.begin(one.sequence);
     // Weights must not change under a text that is being written.
-    expect(() => loop.weightsChanged()).toThrow("while texts were written");
-    await finish(loop);
-    expect([one.cached, one.tokens]).toEqual([cached, wanted(0, 12)]);
+    const one = text(loop, 0, 12, {
+      onToken: (made) => made < 12 && expect(() => loop.weightsChanged()).toThrow("while texts were written"),
+    });
+    expect(await one.end).toBe("length");
+    expect(one.made).toEqual({ cached, tokens: wanted(0, 12) });
   }
   loop.weightsChanged();
-  const one = text(0, 12);
-  await loop.begin(one.sequence);
-  await loop.turn();
-  expect(one.cached).toBe(0);
-  loop.abort(new Error("stopped"));
-  expect([loop.size, one.end]).toMatchObject([0, { message: "stopped" }]);
+  const one = text(loop, 0, 12, { onToken: (made) => made === 2 && loop.abort(new Error("stopped")) });
+  expect(await one.end).toMatchObject({ message: "stopped" });
+  expect([one.made.cached, loop.size]).toEqual([0, 0]);
   // What failed is not kept.
-  const other = text(0, 1);
-  await loop.begin(other.sequence);
-  await finish(loop);
-  expect(other.cached).toBe(0);
+  const other = text(loop, 0, 1);
+  await other.end;
+  expect(other.made.cached).toBe(0);
 });
 
 test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
-  using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048 });
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048, promptsFirst });
   const length = prompts[0]?.length ?? 0;
-  const texts = [0, 1, 0, 0].map((at) => text(at, 12));
-  for (const { sequence } of texts) await loop.begin(sequence);
-  while (loop.size > 0) await loop.turn({ promptsFirst });
-  expect(texts.map(({ cached }) => cached)).toEqual([0, 1, length - 1, length - 1]);
-  expect(texts.map(({ tokens }) => tokens)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
+  const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
+  await Promise.all(texts.map(({ end }) => end));
+  expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
+  expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
 });

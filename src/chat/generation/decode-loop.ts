@@ -1,9 +1,10 @@
 import { RandloraError } from "../../files/errors.ts";
 import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import { sameAngles } from "../../models/blocks/rope-scaling.ts";
+import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { NextBeam } from "./beam-search.ts";
+import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Prompt tokens that a turn prefills on a software GPU: running sequences wait for them. */
@@ -11,11 +12,15 @@ const SOFTWARE_BLOCK = 192;
 /** KV cache positions reserved behind a prompt, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
-export interface DecodeLoopOptions {
+export interface DecodeLoopOptions extends KeptSlotsOptions {
   /** Maximum number of rows in a batch: a sequence takes as many as it has beams. */
   readonly rows: number;
   /** KV cache positions of all of them; sequences that may need more wait. */
   readonly positions: number;
+  /** Whole prompts of all before the next token of any: nobody watches. */
+  readonly promptsFirst?: boolean | undefined;
+  /** Who begins next, asked while there are rows; beside those that are written by `write`. */
+  readonly feed?: (() => Promise<Sequence | undefined>) | undefined;
 }
 
 interface Active {
@@ -25,103 +30,170 @@ interface Active {
   next: readonly number[];
   /** Has all of the prompt but its last token been computed, in all slots? */
   isPrompted: boolean;
-  /** Tokens of the prompt that were computed for others. */
+  /** Tokens of the prompt that were computed before. */
   cached: number;
+  /** What may follow on each of the prompt's tokens, where that is asked for. */
+  readonly logits: PromptLogits[];
 }
 
 /**
  * Continuous batching: each turn prefills a part of one prompt and decodes one token of every sequence whose prompt is in
- * the KV cache. A sequence that ends frees its slots at once. Slots of ended sequences are kept as long as nothing else
- * needs them: a prompt that begins as theirs did is not computed again.
+ * the KV cache. A sequence that ends frees its slots at once. A sequence of which nobody takes what comes waits.
  */
 export class DecodeLoop implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
-  readonly #rows: number;
+  readonly #kept: KeptSlots;
+  readonly #options: DecodeLoopOptions;
+  /** Sequences that have not begun, the next one first. */
+  #waiting: Sequence[] = [];
   #active: Active[] = [];
-  /** Slots of sequences that have ended, the oldest first. */
-  #idle: Slot[] = [];
+  #turning: Promise<void> | undefined;
+  #aborted: { readonly reason: unknown } | undefined;
+  /** Ends the waiting of a turn that can do nothing. */
+  #wake: (() => void) | undefined;
 
-  constructor(decoder: Decoder, { rows, positions }: DecodeLoopOptions) {
+  constructor(decoder: Decoder, options: DecodeLoopOptions) {
     this.#decoder = decoder;
-    this.#batch = new Batch(decoder, { rows, positions });
-    this.#rows = rows;
+    this.#options = options;
+    this.#batch = new Batch(decoder, options);
+    this.#kept = new KeptSlots(decoder, this.#batch.pool, options);
   }
 
-  /** Number of running sequences. */
+  /** Number of sequences that run, or were taken and wait for room. */
   get size(): number {
-    return this.#active.length;
+    return this.#active.length + this.#waiting.length;
   }
 
   /**
-   * Starts a sequence, if there are slots for it; it goes on in turns.
-   * @returns whether there is
+   * Decodes a sequence beside the others, and hands out what comes of it.
+   * @throws RandloraError `memory` where it does not fit; what ends it
    */
-  async begin(sequence: Sequence): Promise<boolean> {
-    const { prompt, beams, positions } = sequence;
-    const taken = this.#active.reduce((sum, { slots }) => sum + slots.length, 0);
-    if (taken + beams > this.#rows) return false;
-    const slots: Slot[] = [];
-    while (slots.length < beams) {
-      const slot = this.#batch.pool.acquire(positions) ?? this.#evictFor(positions);
-      if (slot === undefined) {
-        for (const slot of slots) this.#batch.pool.release(slot);
-        return false;
-      }
-      slots.push(slot);
-    }
-    const next = slots.map(() => prompt.at(-1) ?? 0);
-    const active: Active = { sequence, slots, next, isPrompted: false, cached: 0 };
-    this.#active.push(active);
+  async *write<T, R>(sequence: Sequence<T, R>): AsyncGenerator<T, R> {
+    this.#waiting.push(sequence);
+    return yield* this.follow(sequence);
+  }
+
+  /** Hands out what comes of a sequence that `feed` gave. Whoever waits for something makes the loop go on. */
+  async *follow<T, R>({ out }: Sequence<T, R>): AsyncGenerator<T, R> {
     try {
-      const soon = Math.min(positions, prompt.length + SPARE);
-      for (const slot of slots) await this.#batch.pool.reserve(slot, soon);
-      // Now: what others have left may have to give way before its turn comes.
-      await this.#reuse(active);
-      return true;
-    } catch (thrown) {
-      this.#end(sequence, false);
-      throw thrown;
+      return yield* out.taken(
+        () => this.advance(),
+        () => this.#wake?.(),
+      );
+    } finally {
+      this.drop();
     }
   }
 
-  /**
-   * Goes on with all running sequences.
-   * @param promptsFirst whole prompts of all before the next token of any: nobody watches
-   */
-  async turn({ promptsFirst = false } = {}): Promise<void> {
-    for (const { sequence } of this.#active) {
-      if (sequence.signal?.aborted === true) this.#fail(sequence, sequence.signal.reason);
-    }
-    try {
-      for (const active of this.#active.filter(({ isPrompted }) => !isPrompted)) {
-        await this.#prompt(active);
-        if (!promptsFirst) break;
-        while (!active.isPrompted) await this.#prompt(active);
-      }
-      const ready = this.#active.filter(({ isPrompted }) => isPrompted);
-      if (ready.length > 0) await this.#step(ready);
-    } catch (thrown) {
-      // What a device failed at concerns all that it was to compute.
-      for (const { sequence } of this.#active) this.#fail(sequence, thrown);
-    }
-    if (this.#active.length === 0) this.#decoder.gpu.memory.dropUnused();
+  get #rowsTaken(): number {
+    return this.#active.reduce((sum, { slots }) => sum + slots.length, 0);
+  }
+
+  /** A turn of all sequences; whoever asks for one while it is under way waits for its end. */
+  advance(): Promise<void> {
+    return (this.#turning ??= this.#turn().finally(() => (this.#turning = undefined)));
+  }
+
+  /** Ends sequences that nobody wants any more, when the turn that is under way has ended. */
+  drop(): void {
+    this.#wake?.();
+    if (this.#turning === undefined) this.#drop();
   }
 
   /** Says that the model's weights have changed: KV caches of the old ones are dropped. No sequence may be running. */
   weightsChanged(): void {
+    this.#drop();
     if (this.#active.length > 0) throw new Error("weights changed while texts were written with them");
-    for (const slot of this.#idle.splice(0)) this.#batch.pool.release(slot);
+    this.#kept.clear();
     this.#batch.weightsChanged();
   }
 
-  /** Ends all running sequences. */
+  /** Ends all sequences, when the turn that is under way has ended. */
   abort(reason: unknown): void {
-    for (const { sequence } of this.#active) this.#fail(sequence, reason);
+    this.#aborted = { reason };
+    this.drop();
   }
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
+  }
+
+  async #turn(): Promise<void> {
+    this.#drop();
+    await this.#beginSome();
+    try {
+      const prompts = this.#active.filter(({ isPrompted }) => !isPrompted);
+      for (const active of prompts) {
+        await this.#prompt(active);
+        if (this.#options.promptsFirst !== true) break;
+        while (!active.isPrompted) await this.#prompt(active);
+      }
+      const ready = this.#active.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
+      if (ready.length > 0) await this.#step(ready);
+      else if (prompts.length === 0 && this.#active.length > 0) {
+        // Nobody takes what was made.
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } catch (thrown) {
+      // What a device failed at concerns all that it was to compute.
+      for (const active of this.#active) this.#fail(active, thrown);
+    }
+    this.#drop();
+  }
+
+  /** Ends sequences that nobody wants any more; what was computed of them is kept for others. */
+  #drop(): void {
+    if (this.#aborted !== undefined) {
+      for (const { out } of this.#waiting.splice(0)) out.fail(this.#aborted.reason);
+      for (const active of this.#active) this.#fail(active, this.#aborted.reason);
+      this.#aborted = undefined;
+    }
+    const isWanted = ({ signal, out }: Sequence): boolean => {
+      if (signal?.aborted === true) out.fail(signal.reason);
+      return signal?.aborted !== true && !out.isLeft;
+    };
+    this.#waiting = this.#waiting.filter(isWanted);
+    for (const active of this.#active) if (!isWanted(active.sequence)) this.#end(active);
+    if (this.#active.length === 0) this.#decoder.gpu.memory.dropUnused();
+  }
+
+  /** Starts sequences while there are rows and positions for them, in their order. */
+  async #beginSome(): Promise<void> {
+    while (this.#rowsTaken < this.#options.rows) {
+      const sequence = this.#waiting[0] ?? (await this.#options.feed?.());
+      if (sequence === undefined) return;
+      if (this.#waiting.length === 0) this.#waiting.push(sequence);
+      try {
+        const isBegun = await this.#begin(sequence);
+        if (!isBegun && this.#active.length > 0) return;
+        if (!isBegun) throw tooLarge(sequence);
+      } catch (thrown) {
+        sequence.out.fail(thrown);
+      }
+      this.#waiting.shift();
+    }
+  }
+
+  /** @returns whether there are slots for it */
+  async #begin(sequence: Sequence): Promise<boolean> {
+    if (this.#rowsTaken + sequence.beams > this.#options.rows) return false;
+    const slots = this.#kept.acquire(sequence);
+    if (slots === undefined) return false;
+    const { prompt } = sequence;
+    const next = slots.map(() => prompt.at(-1) ?? 0);
+    const active: Active = { sequence, slots, next, isPrompted: false, cached: slots[0]?.length ?? 0, logits: [] };
+    this.#active.push(active);
+    try {
+      const soon = Math.min(sequence.positions, prompt.length + SPARE);
+      for (const slot of slots) await this.#batch.pool.reserve(slot, soon);
+      // Now: what others have left may have to give way before its turn comes.
+      await this.#share(active);
+      return true;
+    } catch (thrown) {
+      this.#end(active, 0);
+      throw thrown;
+    }
   }
 
   /** Prefills a part of the prompt; its last token is decoded in the batch. */
@@ -131,7 +203,7 @@ export class DecodeLoop implements Disposable {
     const [first, ...others] = slots;
     if (first === undefined) return;
     // Again: prompts that began together with this one have been computed meanwhile.
-    await this.#reuse(active);
+    await this.#share(active);
     const { gpu } = this.#decoder;
     const block = gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK;
     const end = Math.min(prompt.length - 1, first.length + block);
@@ -142,7 +214,7 @@ export class DecodeLoop implements Disposable {
           ? undefined
           : { next: prompt.slice(first.length + 1, end + 1), top: Math.max(1, promptTop) };
       const logits = await this.#batch.prefill(first, ids, prompt.length, scoring);
-      if (logits.length > 0) sequence.takePrompt(logits);
+      active.logits.push(...logits);
       // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
       await gpu.idle();
     }
@@ -151,7 +223,13 @@ export class DecodeLoop implements Disposable {
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (sequence.prompted(active.cached)) this.#end(sequence, true);
+    if (sequence.prompted(active.cached, active.logits)) this.#end(active);
+  }
+
+  async #share(active: Active): Promise<void> {
+    const [slot] = active.slots;
+    const running = this.#active.flatMap(({ slots }) => slots);
+    if (slot !== undefined) active.cached += await this.#kept.share(active.sequence, slot, running);
   }
 
   async #step(ready: readonly Active[]): Promise<void> {
@@ -163,8 +241,9 @@ export class DecodeLoop implements Disposable {
     let at = 0;
     for (const active of ready) {
       const rows = results.slice(at, (at += active.slots.length));
-      const next = this.#take(active.sequence, rows);
-      if (next !== undefined) {
+      const next = this.#take(active, rows);
+      if (next === "anew") this.#startAnew(active);
+      else if (next !== undefined) {
         active.next = next.map(({ id }) => id);
         moves.push(...movesOf(active.slots, next));
       }
@@ -173,69 +252,33 @@ export class DecodeLoop implements Disposable {
   }
 
   /** Hands a sequence its logits; where it fails, the others go on. */
-  #take(sequence: Sequence, rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
+  #take(active: Active, rows: readonly BatchLogits[]): ReturnType<Sequence["take"]> {
     try {
-      const next = sequence.take(rows);
-      if (next === undefined) this.#end(sequence, true);
+      const next = active.sequence.take(rows);
+      if (next === undefined) this.#end(active);
       return next;
     } catch (error) {
-      this.#fail(sequence, error);
+      this.#fail(active, error);
       return undefined;
     }
   }
 
-  /**
-   * Copies what some slot holds of the beginning of a prompt, if it is more than this sequence's own. Only what passes over prompts
-   * computed is taken: computing it again would give the same bits, so no sequence depends on earlier ones.
-   */
-  async #reuse(active: Active): Promise<void> {
-    const { prompt, promptTop } = active.sequence;
-    const [slot] = active.slots;
-    // Whoever asks what stood in the place of each token has the whole prompt computed.
-    if (slot === undefined || promptTop !== undefined) return;
-    const { ropes } = this.#decoder.config;
-    const others = [...this.#idle, ...this.#active.flatMap(({ slots }) => slots)].filter(
-      (other) => other !== slot && ropes.every((rope) => sameAngles(rope, other.longest, prompt.length)),
-    );
-    const [best] = others
-      .map((from) => ({ from, length: commonLength(from, prompt) }))
-      .toSorted((left, right) => right.length - left.length);
-    if (best === undefined || best.length <= slot.length) return;
-    active.cached += best.length - slot.length;
-    await this.#batch.pool.copy([{ ...best, to: slot }]);
+  #startAnew(active: Active): void {
+    for (const slot of active.slots) slot.truncate(0);
+    active.isPrompted = false;
+    active.next = active.slots.map(() => active.sequence.prompt.at(-1) ?? 0);
   }
 
-  /** Frees slots of ended sequences, the oldest first, until one fits. */
-  #evictFor(positions: number): Slot | undefined {
-    for (;;) {
-      const oldest = this.#idle.shift();
-      if (oldest === undefined) return undefined;
-      this.#batch.pool.release(oldest);
-      const slot = this.#batch.pool.acquire(positions);
-      if (slot !== undefined) return slot;
-    }
+  #fail(active: Active, reason: unknown): void {
+    this.#end(active, 0);
+    active.sequence.out.fail(reason);
   }
 
-  #fail(sequence: Sequence, reason: unknown): void {
-    this.#end(sequence, false);
-    sequence.fail(reason);
-  }
-
-  /** @param keep what was computed of its prompt, for others */
-  #end(sequence: Sequence, keep: boolean): void {
-    const ended = this.#active.find((active) => active.sequence === sequence);
-    if (ended === undefined) return;
+  /** @param slotsKept how many of its slots are kept for others, if they hold something useful */
+  #end(ended: Active, slotsKept = 1): void {
+    if (!this.#active.includes(ended)) return;
     this.#active = this.#active.filter((active) => active !== ended);
-    const kept = keep ? ended.slots.find(({ prefilled }) => prefilled > 0) : undefined;
-    for (const slot of ended.slots) if (slot !== kept) this.#batch.pool.release(slot);
-    if (kept === undefined) return;
-    kept.truncate(kept.prefilled);
-    this.#batch.pool.settle(kept);
-    this.#idle.push(kept);
-    while (this.#idle.length > this.#rows) {
-      const oldest = this.#idle.shift();
-      if (oldest !== undefined) this.#batch.pool.release(oldest);
-    }
+    this.#kept.keep(ended.slots, slotsKept);
   }
 }
 
@@ -247,16 +290,8 @@ function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slo
   });
 }
 
-/** Tokens at the beginning of a prompt, but its last, that passes over prompts put into a slot. */
-function commonLength({ ids, prefilled }: Slot, prompt: readonly number[]): number {
-  const most = Math.min(prefilled, prompt.length - 1);
-  let common = 0;
-  while (common < most && ids[common] === prompt[common]) common++;
-  return common;
-}
-
 /** What is said of a sequence that no empty cache has room for. */
-export function tooLarge({ positions, beams }: Sequence): RandloraError {
+function tooLarge({ positions, beams }: Sequence): RandloraError {
   const message = `${beams} sequences of ${positions} tokens are more than this device can hold the keys of`;
   return new RandloraError("memory", message, "take fewer beams, or shorter texts");
 }

@@ -7,20 +7,25 @@ export class ReplyText {
   readonly tokens: number[] = [];
   readonly #detokenizer: Detokenizer;
   readonly #matcher: StopMatcher;
-  readonly #onText: ((text: string) => void) | undefined;
   #text = "";
+  #taken = 0;
   #decoded = 0;
 
-  /** @param onText gets the text in pieces, as it becomes final */
-  constructor(tokenizer: Tokenizer, stops: readonly string[], onText?: (text: string) => void) {
+  constructor(tokenizer: Tokenizer, stops: readonly string[]) {
     this.#detokenizer = tokenizer.detokenizer({ skipSpecial: true });
     this.#matcher = new StopMatcher(stops);
-    this.#onText = onText;
   }
 
   /** What is final. */
   get text(): string {
     return this.#text;
+  }
+
+  /** What has become final since it was last taken. */
+  takeNew(): string {
+    const piece = this.#text.slice(this.#taken);
+    this.#taken = this.#text.length;
+    return piece;
   }
 
   /** Where the next token's text begins, in UTF-16 units. */
@@ -34,20 +39,14 @@ export class ReplyText {
     const more = this.#detokenizer.push(token);
     this.#decoded += more.length;
     const { text, stopped } = this.#matcher.push(more);
-    this.#show(text);
+    this.#text += text;
     return stopped !== undefined;
   }
 
-  /** Shows what was held back: no more tokens come. @returns whether a stop text has been found in it */
+  /** Makes final what was held back: no more tokens come. @returns whether a stop text has been found in it */
   finish(): boolean {
     const ending = [this.#matcher.push(this.#detokenizer.flush()), this.#matcher.flush()];
-    for (const { text } of ending) this.#show(text);
+    for (const { text } of ending) this.#text += text;
     return ending.some(({ stopped }) => stopped !== undefined);
-  }
-
-  #show(piece: string): void {
-    if (piece === "") return;
-    this.#text += piece;
-    this.#onText?.(piece);
   }
 }

@@ -1,13 +1,11 @@
+import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import type { KvCache } from "../../models/decoder/cache/kv-cache.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import { type FinishReason, generate } from "./generate.ts";
+import type { WrittenLogprob } from "./logprobs.ts";
+import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { ReplyText } from "./reply-text.ts";
 import type { SamplingOptions } from "./sampling.ts";
-
-/** Tokens that are computed between two looks at the signal: a second or two on a CPU, far less than one on a GPU. */
-const SOFTWARE_BLOCK = 192;
-const BLOCK = 512;
+import { type Sampled, type SampledEnd, SampledSequence } from "./sequence.ts";
 
 export interface ReplyOptions {
   readonly sampling: SamplingOptions;
@@ -19,10 +17,12 @@ export interface ReplyOptions {
   readonly context?: number | undefined;
   /** At the context's end, slide on instead of ending. */
   readonly shift?: boolean;
-  /** Ends the answer at the next token, or between two blocks of the prompt; what there is is kept. */
-  readonly signal?: AbortSignal;
-  /** Gets the text as it becomes final; the pieces add up to the reply's. */
-  readonly onText?: (text: string) => void;
+  /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
+  readonly signal?: AbortSignal | undefined;
+  /** Name this many of the best tokens with each one; 0: only the token itself. */
+  readonly topLogprobs?: number | undefined;
+  /** Name this many of the best tokens in the place of each of the prompt's, and how likely that was. */
+  readonly promptLogprobs?: number | undefined;
 }
 
 /** A text that a model wrote. */
@@ -37,6 +37,27 @@ export interface Reply {
   /** Seconds up to the first token, and from there on. */
   readonly prefillSeconds: number;
   readonly decodeSeconds: number;
+  /** The stop token that ended it, where `topLogprobs` is given. */
+  readonly stop?: WrittenLogprob | undefined;
+}
+
+/** A token of a reply. */
+export interface ReplyToken extends WrittenLogprob {
+  /** Where its text begins in the reply's, in UTF-16 units; after a stop text was found, behind the reply's end. */
+  readonly offset: number;
+}
+
+/** A token of a prompt; nothing is known of the first one's probability. */
+export type PromptToken = Omit<WrittenLogprob, "logprob"> & { readonly logprob: number | undefined };
+
+/** Some of a reply as it comes. */
+export interface ReplyPiece {
+  /** Text that is final: the pieces' add up to the reply's. */
+  readonly text: string;
+  /** A token that was made, where `topLogprobs` is given; its text may come later. */
+  readonly token?: ReplyToken | undefined;
+  /** In the first piece, when the prompt has been computed: its tokens, where `promptLogprobs` is given. */
+  readonly prompt?: readonly PromptToken[] | undefined;
 }
 
 /** What a reply is generated from. */
@@ -47,53 +68,75 @@ export interface Writer {
 }
 
 /**
- * Continues a prompt and hands the text out as it comes. The cache keeps what was computed; it belongs to the weights
- * that filled it, and is to be emptied when those change.
+ * The sequence of tokens that a reply consists of.
  * @param ids the whole prompt
- * @throws RandloraError `data` for a prompt that is empty or fills the context, `model` for ids that the model does not have
+ * @throws RandloraError `data` for a prompt that is empty or fills the context, `model` for ids that the model does not have,
+ *   `usage` for sampling options that make no sense
  */
-export async function writeReply(
+export function replySequence(
   { decoder, tokenizer, stopTokens }: Writer,
-  cache: KvCache,
   ids: readonly number[],
-  options: ReplyOptions,
-): Promise<Reply> {
-  const { sampling, shift = false, signal, onText, context = decoder.config.contextLength } = options;
-  const written = new ReplyText(tokenizer, options.stops ?? [], onText);
-  const cachedTokens = cache.keepCommon(ids);
-  const start = performance.now();
-  let first: number | undefined;
-  const generation = generate(decoder, cache, ids, {
-    sampling,
-    maxTokens: options.maxTokens ?? Infinity,
-    stopTokens,
+  { context = decoder.config.contextLength, maxTokens = Infinity, promptLogprobs, ...options }: ReplyOptions,
+): SampledSequence {
+  checkPrompt(ids, context);
+  decoder.checkIds(ids);
+  // A chat template writes the token that texts begin with itself.
+  const keep = ids[0] === (tokenizer.beginning ?? tokenizer.bos?.id) ? 1 : 0;
+  return new SampledSequence({
+    ...options,
+    prompt: ids,
     context,
-    shift,
-    // A chat template writes it itself.
-    keep: ids[0] === (tokenizer.beginning ?? tokenizer.bos?.id) ? 1 : 0,
-    ...(signal === undefined ? {} : { signal }),
+    maxTokens,
+    stopTokens,
+    keep,
+    promptTop: promptLogprobs,
   });
-  let finishReason: Reply["finishReason"] = "stop";
+}
+
+/**
+ * Hands out the text of a sequence's tokens as it comes.
+ * @param ids the whole prompt
+ * @param tokens what comes of `replySequence`
+ * @throws what the tokens end with; but where the signal ends them, what there is is the reply
+ */
+export async function* writeReply(
+  { tokenizer }: Pick<Writer, "tokenizer">,
+  ids: readonly number[],
+  { stops = [], signal, promptLogprobs }: ReplyOptions,
+  tokens: AsyncGenerator<Sampled, SampledEnd>,
+): AsyncGenerator<ReplyPiece, Reply> {
+  const written = new ReplyText(tokenizer, stops);
+  const start = performance.now();
+  let [first, cachedTokens]: [number | undefined, number] = [undefined, 0];
+  let [finishReason, stop]: [Reply["finishReason"], WrittenLogprob | undefined] = ["stop", undefined];
   try {
-    if (signal !== undefined && ids.length < context) await prefillInBlocks(decoder, cache, ids, signal);
     for (;;) {
-      const { done, value } = await generation.next();
-      first ??= performance.now();
+      const { done, value } = await tokens.next();
       if (done === true) {
-        finishReason = value;
+        [finishReason, stop] = [value.reason, value.stop];
         break;
       }
-      if (written.push(value)) break;
+      if (value.kind === "prompt") {
+        cachedTokens = value.cached;
+        yield { text: "", prompt: promptLogprobs === undefined ? [] : promptTokens(ids, value.logits, promptLogprobs) };
+        continue;
+      }
+      first ??= performance.now();
+      const { offset } = written;
+      const isOver = written.push(value.id);
+      yield { text: written.takeNew(), token: value.logprobs && { ...value.logprobs, offset } };
+      if (isOver) break;
     }
   } catch (error) {
     if (signal?.aborted !== true || error !== signal.reason) throw error;
     finishReason = "cancelled";
   } finally {
-    await generation.return("stop");
-    decoder.gpu.memory.dropUnused();
+    await tokens.return({ reason: "stop", stop: undefined });
   }
-  if (written.finish() && finishReason === "length") finishReason = "stop";
   const end = performance.now();
+  if (written.finish() && finishReason === "length") finishReason = "stop";
+  const rest = written.takeNew();
+  if (rest !== "") yield { text: rest };
   return {
     text: written.text,
     tokens: written.tokens,
@@ -102,30 +145,20 @@ export async function writeReply(
     finishReason,
     prefillSeconds: ((first ?? end) - start) / 1000,
     decodeSeconds: (end - (first ?? end)) / 1000,
+    stop,
   };
 }
 
-/**
- * Computes all but the last block of a prompt, waiting for the GPU after each: what is submitted cannot be taken back,
- * and whoever cancels should not have to wait for all of it.
- * @throws the signal's reason when it is aborted; the cache holds what was computed
- */
-async function prefillInBlocks(
-  decoder: Decoder,
-  cache: KvCache,
-  ids: readonly number[],
-  signal: AbortSignal,
-): Promise<void> {
-  const { gpu } = decoder;
-  const block = gpu.info.software ? SOFTWARE_BLOCK : BLOCK;
-  while (ids.length - cache.length > block) {
-    signal.throwIfAborted();
-    const some = ids.slice(cache.length, cache.length + block);
-    const hidden = await decoder.prefill(cache, some, { block, sequenceLength: ids.length });
-    gpu.memory.release(hidden.buffer);
-    await gpu.idle();
-  }
-  signal.throwIfAborted();
+/** The tokens of a prompt with what might have stood in their place. */
+function promptTokens(ids: readonly number[], logits: readonly PromptLogits[], count: number): PromptToken[] {
+  return ids.map((id, at) => {
+    const before = logits[at - 1];
+    if (before === undefined) return { id, logprob: undefined, top: [] };
+    const top = Array.from(before.ids, (best, n) => ({ id: best, logprob: before.logprobs[n] ?? NaN }));
+    // Where a token is among the best, it has the very number that stands there.
+    const logprob = top.find((one) => one.id === id)?.logprob ?? before.own;
+    return { id, logprob, top: top.slice(0, count) };
+  });
 }
 
 /** Tokens per second: of the prompt's that had to be computed, and of those that were written after the first. */

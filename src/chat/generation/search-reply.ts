@@ -1,30 +1,29 @@
-import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import { checkBeams, type Hypothesis } from "./beam-search.ts";
-import { checkPrompt } from "./generate.ts";
-import type { Reply, ReplyOptions, Writer } from "./reply.ts";
+import { checkPrompt } from "./next-token.ts";
+import type { Reply, ReplyOptions, ReplyPiece, Writer } from "./reply.ts";
+import { endOf } from "./outbox.ts";
 import { ReplyText } from "./reply-text.ts";
 import { BeamSequence } from "./sequence.ts";
-import { DecodeLoop, tooLarge } from "./decode-loop.ts";
-import { fittingPositions } from "./fitting-context.ts";
+import type { DecodeLoop } from "./decode-loop.ts";
 
-/** How a reply is searched for. Nothing of it is shown before the search is over. */
-export interface SearchReplyOptions extends Pick<
-  ReplyOptions,
-  "maxTokens" | "stops" | "context" | "signal" | "onText"
-> {
+/** How a reply is searched for. */
+export interface SearchReplyOptions extends Pick<ReplyOptions, "maxTokens" | "stops" | "context" | "signal"> {
   readonly beams: number;
 }
 
 /**
- * Continues a prompt with the best sequence of a beam search; a stop sequence cuts that afterwards.
+ * Continues a prompt with the best sequence of a beam search; a stop sequence cuts that afterwards. Nothing of it is shown before
+ * the search is over.
+ * @param loop for as many sequences as there are beams
  * @param ids the whole prompt
- * @throws RandloraError as `writeReply`; `memory` where the beams do not fit
+ * @throws RandloraError as `replySequence`; `memory` where the beams do not fit
  */
-export async function searchReply(
+export async function* searchReply(
   { decoder, tokenizer, stopTokens }: Writer,
+  loop: DecodeLoop,
   ids: readonly number[],
-  { beams, signal, stops = [], onText, ...options }: SearchReplyOptions,
-): Promise<Reply> {
+  { beams, signal, stops = [], ...options }: SearchReplyOptions,
+): AsyncGenerator<ReplyPiece, Reply> {
   const { maxTokens = Infinity, context = decoder.config.contextLength } = options;
   checkPrompt(ids, context);
   decoder.checkIds(ids);
@@ -32,36 +31,23 @@ export async function searchReply(
   const start = performance.now();
   let first: number | undefined;
   let best: Hypothesis | undefined;
-  const failures: unknown[] = [];
-  const sequence = new BeamSequence({
-    prompt: ids,
-    beams,
-    maxTokens,
-    stopTokens,
-    context,
-    signal,
-    onPrompted: () => void (first = performance.now()),
-    onEnd: (found) => void (best = found),
-    onFail: (reason) => void failures.push(reason),
-  });
-  const { positions } = await fittingPositions(decoder, beams);
-  const wanted = beams * inBlocks(sequence.positions);
-  using loop = new DecodeLoop(decoder, { rows: beams, positions: Math.min(wanted, positions) });
-  if (!(await loop.begin(sequence))) throw tooLarge(sequence);
-  while (loop.size > 0) await loop.turn();
-  const [failure] = failures;
-  if (failures.length > 0 && (signal?.aborted !== true || failure !== signal.reason)) throw failure;
-  const written = new ReplyText(tokenizer, stops, onText);
+  try {
+    const sequence = new BeamSequence({ prompt: ids, beams, maxTokens, stopTokens, context, signal });
+    best = await endOf(loop.write(sequence), () => void (first ??= performance.now()));
+  } catch (error) {
+    if (signal?.aborted !== true || error !== signal.reason) throw error;
+  }
+  const written = new ReplyText(tokenizer, stops);
   const stopped = best?.tokens.some((token) => written.push(token)) === true;
   const isCut = written.finish() || stopped;
+  yield { text: written.takeNew() };
   const end = performance.now();
-  const finishReason = best === undefined ? "cancelled" : best.stopped || isCut ? "stop" : "length";
   return {
     text: written.text,
     tokens: written.tokens,
     promptTokens: ids.length,
     cachedTokens: 0,
-    finishReason,
+    finishReason: best === undefined ? "cancelled" : best.stopped || isCut ? "stop" : "length",
     prefillSeconds: ((first ?? end) - start) / 1000,
     decodeSeconds: (end - (first ?? end)) / 1000,
   };

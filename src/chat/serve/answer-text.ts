@@ -1,4 +1,4 @@
-import type { ReplyToken, SharedReply } from "../generation/shared-reply.ts";
+import type { PromptToken, Reply, ReplyPiece, ReplyToken } from "../generation/reply.ts";
 import type { Echo } from "./echo.ts";
 import type { ShownToken } from "./shapes.ts";
 
@@ -21,21 +21,25 @@ export class AnswerText {
     this.#wantsTokens = wantsTokens;
   }
 
-  /** The prompt, where it is given back. */
-  prompt(tokens: SharedReply["prompt"]): Piece | undefined {
+  /** Takes what came of the text. @returns what of it is shown now: the prompt, where it is given back, and text that is final */
+  pieces({ prompt, token, text }: Partial<ReplyPiece>): Piece[] {
+    if (token !== undefined) this.#waiting.push(token);
+    const echoed = prompt === undefined ? undefined : this.#prompt(prompt);
+    return [
+      ...(echoed === undefined ? [] : [echoed]),
+      ...(text === undefined || text === "" ? [] : [this.#piece(text)]),
+    ];
+  }
+
+  #prompt(tokens: readonly PromptToken[]): Piece | undefined {
     const echo = this.#echo;
     if (echo === undefined) return undefined;
     const { text, offsets } = echo;
     return { text, tokens: this.#ifWanted(tokens.map((token, at) => ({ ...token, offset: offsets[at] ?? 0 }))) };
   }
 
-  /** Takes a token, whose text is still to come. */
-  push(token: ReplyToken): void {
-    this.#waiting.push(token);
-  }
-
   /** Text that is final: what may still turn out to be a stop text is held back, with its tokens. */
-  piece(text: string): Piece {
+  #piece(text: string): Piece {
     this.#shown += text.length;
     const ready = this.#waiting.filter(({ offset }) => offset < this.#shown);
     this.#waiting = this.#waiting.slice(ready.length);
@@ -46,7 +50,7 @@ export class AnswerText {
    * What is left when the text has ended: beside a prompt that is given back every token that was made has its place, the
    * one that ended it and those without a text as well (lm-evaluation-harness leaves the last one out, whatever it is).
    */
-  rest({ text, stop }: SharedReply): Piece | undefined {
+  rest({ text, stop }: Reply): Piece | undefined {
     if (this.#echo === undefined || !this.#wantsTokens) return undefined;
     const end = text.length;
     const left = [...this.#waiting, ...(stop === undefined ? [] : [{ ...stop, offset: end }])];

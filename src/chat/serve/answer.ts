@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { ReplyToken, SharedReply } from "../generation/shared-reply.ts";
+import { endOf } from "../generation/outbox.ts";
+import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import { AnswerText, type Piece } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
@@ -7,6 +8,7 @@ import type { Client } from "./client.ts";
 import type { Echo } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
+import type { FinishReason } from "../generation/next-token.ts";
 import type { GenerationRequest } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
 import { type Choice, type Shape, timingsOf, usageOf } from "./shapes.ts";
@@ -46,17 +48,23 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
   const { request, shape, signal } = assignment;
   const left = new AbortController();
   const stop = leaveWith(signal, left);
-  const pieces: Piece[][] = textsOf(assignment).map(() => []);
   try {
-    const replies = submitAll(engine, assignment, left, (index, piece) => void pieces[index]?.push(piece));
-    const written = await Promise.all(replies);
-    assignment.onWritten();
-    const choices = written.map(({ finishReason }, index): Choice => {
-      const of = pieces[index] ?? [];
-      const tokens = request.topLogprobs === undefined ? undefined : of.flatMap((piece) => piece.tokens ?? []);
-      return { text: of.map(({ text }) => text).join(""), finishReason, tokens };
+    const texts = submitAll(engine, assignment, left).map(async (written) => {
+      const pieces: Piece[] = [];
+      const reply = await endOf(written, (told) => void (typeof told === "number" || pieces.push(told)));
+      return { reply, pieces };
     });
-    return Response.json(shape.whole(choices, usageOf(written, request.choices)));
+    const all = await Promise.all(texts);
+    assignment.onWritten();
+    const choices = all.map(({ reply: { finishReason }, pieces }): Choice => {
+      const tokens = request.topLogprobs === undefined ? undefined : pieces.flatMap((piece) => piece.tokens ?? []);
+      return { text: pieces.map(({ text }) => text).join(""), finishReason, tokens };
+    });
+    const usage = usageOf(
+      all.map(({ reply }) => reply),
+      request.choices,
+    );
+    return Response.json(shape.whole(choices, usage));
   } catch (error) {
     left.abort();
     throw toApiError(error, assignment.onFailure);
@@ -70,34 +78,36 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   const left = new AbortController();
   const stream = new EventStream(() => left.abort());
   const stop = leaveWith(signal, left);
-  let replies: readonly Promise<SharedReply>[];
+  let texts: readonly AsyncGenerator<Told, Written>[];
   try {
     for (const index of textsOf(assignment).keys()) {
       const begin = shape.begin(index);
       if (begin !== undefined) stream.send(begin);
     }
-    replies = submitAll(
-      engine,
-      assignment,
-      left,
-      (index, { text, tokens }) => stream.send(shape.piece(index, text, tokens)),
-      (place) => stream.comment(`place ${place}`),
-    );
+    texts = submitAll(engine, assignment, left);
   } catch (error) {
     left.abort();
     stop();
     stream[Symbol.dispose]();
     throw error;
   }
+  const send = async (text: AsyncGenerator<Told, Written>, index: number): Promise<Written> => {
+    for (;;) {
+      const { done, value } = await text.next();
+      if (done === true) {
+        stream.send(shape.end(index, value.finishReason));
+        return value;
+      }
+      if (typeof value === "number") stream.comment(`place ${value}`);
+      else stream.send(shape.piece(index, value.text, value.tokens));
+      // Nothing more is made for a client that does not take what there is.
+      await stream.room();
+    }
+  };
   const finish = async (): Promise<void> => {
     using _ = stream;
     try {
-      const ends = replies.map(async (reply, index) => {
-        const written = await reply;
-        stream.send(shape.end(index, written.finishReason));
-        return written;
-      });
-      const written = await Promise.all(ends);
+      const written = await Promise.all(texts.map(send));
       if (request.includeUsage) stream.send(shape.usage(usageOf(written, request.choices), timingsOf(written)));
       stream.done();
     } catch (error) {
@@ -118,51 +128,56 @@ function textsOf({ request, prompts }: Assignment): { readonly prompt: Prompt; r
   return prompts.flatMap((prompt) => Array.from({ length: request.choices }, (_, number) => ({ prompt, number })));
 }
 
+/** A piece of a text, or its place among those that wait. */
+type Told = Piece | number;
+
+/** A reply that came to its end. */
+type Written = Reply & { readonly finishReason: FinishReason };
+
 /**
- * Has all completions generated, and hands out their text as it comes.
- * @returns the replies, all pieces of which have been handed out
+ * Has all completions generated.
+ * @returns what comes of each
  * @throws ApiError as `Engine.submit`; then whoever calls aborts those that have been submitted
  */
 function submitAll(
   engine: Engine,
   assignment: Assignment,
   left: AbortController,
-  onPiece: (index: number, piece: Piece) => void,
-  onPlace?: (place: number) => void,
-): readonly Promise<SharedReply>[] {
+): readonly AsyncGenerator<Told, Written>[] {
   const { request, client, model, context } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
-  const replies: Promise<SharedReply>[] = [];
-  try {
-    for (const [index, { prompt, number }] of textsOf(assignment).entries()) {
-      const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
-      const show = (piece: Piece | undefined): void => {
-        if (piece !== undefined) onPiece(index, piece);
-      };
-      const options = {
-        sampling: { ...sampling, seed: laterSeed(sampling.seed, number) },
-        maxTokens,
-        stops,
-        topLogprobs,
-        promptLogprobs: prompt.echo === undefined ? undefined : topLogprobs,
-        context,
-        signal: left.signal,
-        onPrompt: (tokens: SharedReply["prompt"]) => show(text.prompt(tokens)),
-        onToken: (token: ReplyToken) => text.push(token),
-        onText: (piece: string) => show(text.piece(piece)),
-      };
-      const reply = engine.submit({ client, model, ids: prompt.ids, options, onPlace });
-      replies.push(
-        reply.then((written) => {
-          show(text.rest(written));
-          return written;
-        }),
-      );
+  return textsOf(assignment).map(({ prompt, number }) => {
+    const options = {
+      sampling: { ...sampling, seed: laterSeed(sampling.seed, number) },
+      maxTokens,
+      stops,
+      topLogprobs,
+      promptLogprobs: prompt.echo === undefined ? undefined : topLogprobs,
+      context,
+      signal: left.signal,
+    };
+    const written = engine.submit({ client, model, ids: prompt.ids, options });
+    return shown(written, new AnswerText(prompt.echo, topLogprobs !== undefined), left.signal);
+  });
+}
+
+/** The pieces of a text as they are shown. @throws the signal's reason when it is aborted */
+async function* shown(
+  written: ReturnType<Engine["submit"]>,
+  text: AnswerText,
+  signal: AbortSignal,
+): AsyncGenerator<Told, Written> {
+  for (;;) {
+    const { done, value } = await written.next();
+    if (done === true) {
+      const { finishReason } = value;
+      if (finishReason === "cancelled") throw signal.reason;
+      const rest = text.rest(value);
+      if (rest !== undefined) yield rest;
+      return { ...value, finishReason };
     }
-    return replies;
-  } finally {
-    // One that fails ends the others, whose rejections nobody waits for.
-    for (const reply of replies) reply.catch(() => {});
+    if (value.place !== undefined) yield value.place;
+    for (const piece of text.pieces(value)) yield piece;
   }
 }
 

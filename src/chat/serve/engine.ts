@@ -1,12 +1,9 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
-import {
-  type SharedReply,
-  type SharedReplyOptions,
-  shareReply,
-  type PendingReply,
-} from "../generation/shared-reply.ts";
+import { endOf, Outbox } from "../generation/outbox.ts";
+import { type Reply, type ReplyOptions, type ReplyPiece, replySequence, writeReply } from "../generation/reply.ts";
+import type { SampledSequence } from "../generation/sequence.ts";
 import { DecodeLoop } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
@@ -22,10 +19,11 @@ export interface Job {
   /** The whole prompt. */
   readonly ids: readonly number[];
   /** `signal` says that nobody wants the answer any more. */
-  readonly options: SharedReplyOptions;
-  /** Told its place among those that wait, from 1, when it has to wait, and when that changes. */
-  readonly onPlace?: ((place: number) => void) | undefined;
+  readonly options: ReplyOptions & { readonly signal: AbortSignal };
 }
+
+/** What is told of a job: its place among those that wait, from 1, while that changes; then its text. */
+export type JobPiece = Partial<ReplyPiece> & { readonly place?: number };
 
 export interface EngineOptions {
   /** `--generator`. */
@@ -43,8 +41,8 @@ const REHEARSED = 5;
 
 interface Waiting extends QueuedJob {
   readonly job: Job;
-  readonly resolve: (reply: SharedReply) => void;
-  readonly reject: (reason: unknown) => void;
+  /** The places that it had, and what it begins with. */
+  readonly out: Outbox<number, SampledSequence>;
   /** That it was told. */
   place?: number;
 }
@@ -65,8 +63,6 @@ export class Engine implements AsyncDisposable {
   #next: Waiting | undefined;
   /** The id of the model whose weights are in place; undefined after a switch that failed. */
   #resident: string | undefined;
-  #isWorking = false;
-  #working: Promise<void> = Promise.resolve();
   #closed: ApiError | undefined;
   /** Seconds from one finished request to the next with all slots busy, smoothed; for `Retry-After`. */
   #seconds = 1;
@@ -75,7 +71,7 @@ export class Engine implements AsyncDisposable {
     this.#model = model;
     this.#options = options;
     const { parallel: rows, positions } = options;
-    this.#loop = new DecodeLoop(model.decoder, { rows, positions });
+    this.#loop = new DecodeLoop(model.decoder, { rows, positions, feed: () => this.#feed() });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
     this.failure = promise;
@@ -87,15 +83,11 @@ export class Engine implements AsyncDisposable {
    * @throws RandloraError `gpu`, `memory`
    */
   async rehearse(): Promise<void> {
-    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, (_, at) => at + 1);
-    for (const maxTokens of texts) {
-      const sampling = { ...DEFAULT_SAMPLING, temperature: 0 };
-      const { signal } = new AbortController();
-      const { sequence, reply } = shareReply(this.#model, [0, 0, 0], { sampling, maxTokens, signal });
-      reply.catch(() => {}); // a model that cannot write says so when it is asked to
-      await this.#loop.begin(sequence);
-    }
-    while (this.#loop.size > 0) await this.#loop.turn();
+    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, async (_, at) => {
+      const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens: at + 1 };
+      return await endOf(this.#loop.write(replySequence(this.#model, [0, 0, 0], options)));
+    });
+    await Promise.allSettled(texts); // a model that cannot write says so when it is asked to
     this.#model.gpu.check();
     this.#loop.weightsChanged();
   }
@@ -120,32 +112,41 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Puts a job into the queue. Where that is full, a job of the network that has most in it gives way.
-   * @returns the answer; rejects with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
+   * @returns what comes of it; ends with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
    *   way, 503 when the server stops
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
-  submit(job: Job): Promise<SharedReply> {
+  submit(job: Job): AsyncGenerator<JobPiece, Reply> {
     const displaced = this.#makeRoom(job.client.network);
-    if (displaced !== undefined) {
-      displaced.reject(this.#full());
-      this.#queue.remove(displaced);
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<SharedReply>();
-    const waiting: Waiting = { ...job.client, model: job.model.id, job, resolve, reject };
-    const { signal } = job.options;
-    const leave = (): void => {
-      if (this.#next === waiting) this.#next = undefined;
-      else if (!this.#queue.remove(waiting)) return;
-      reject(signal.reason);
-    };
+    if (displaced !== undefined) this.#leave(displaced, this.#full());
+    const waiting: Waiting = { ...job.client, model: job.model.id, job, out: new Outbox() };
     this.#queue.add(waiting);
-    if (signal.aborted) leave();
-    else signal.addEventListener("abort", leave, { once: true });
-    void promise.catch(() => {}).finally(() => signal.removeEventListener("abort", leave));
-    if (!this.#isWorking) this.#working = this.#work();
-    return promise;
+    return this.#written(waiting);
   }
 
+  async *#written(waiting: Waiting): AsyncGenerator<JobPiece, Reply> {
+    const { ids, options } = waiting.job;
+    const leave = (): void => this.#leave(waiting, options.signal.reason);
+    options.signal.addEventListener("abort", leave, { once: true });
+    if (options.signal.aborted) leave();
+    try {
+      const places = waiting.out.taken(() => this.#advance());
+      for (;;) {
+        const { done, value } = await places.next();
+        if (done !== true) yield { place: value };
+        else {
+          const start = performance.now();
+          const reply = yield* writeReply(this.#model, ids, options, this.#loop.follow(value));
+          const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
+          this.#seconds += (seconds - this.#seconds) / 8;
+          return reply;
+        }
+      }
+    } finally {
+      options.signal.removeEventListener("abort", leave);
+      this.#loop.drop();
+    }
+  }
   /**
    * Stops: who waits is turned away, what runs has `grace` milliseconds to come to its end.
    * @returns when nothing runs any more
@@ -154,7 +155,7 @@ export class Engine implements AsyncDisposable {
     this.#closed ??= new ApiError(503, "the server is stopping", { code: "server_stopping" });
     this.#turnAway(this.#closed);
     const timer = setTimeout(() => this.#loop.abort(this.#closed), grace);
-    await this.#working;
+    while (this.#loop.size > 0) await this.#advance();
     clearTimeout(timer);
   }
 
@@ -163,45 +164,39 @@ export class Engine implements AsyncDisposable {
     this.#loop[Symbol.dispose]();
   }
 
-  async #work(): Promise<void> {
-    this.#isWorking = true;
-    try {
-      for (;;) {
-        await this.#beginSome();
-        this.#tellPlaces();
-        if (this.#loop.size === 0 && this.#next === undefined && this.#queue.size === 0) return;
-        await this.#loop.turn();
+  async #advance(): Promise<void> {
+    this.#tellPlaces();
+    await this.#loop.advance();
+    this.#checkGpu();
+  }
+
+  /** The next request in the order of the queue, unless it needs another adapter than those that run. */
+  async #feed(): Promise<SampledSequence | undefined> {
+    for (;;) {
+      const waiting = (this.#next ??= this.#queue.next(this.#resident));
+      if (waiting === undefined) return undefined;
+      const { model, ids, options } = waiting.job;
+      if (model.id !== this.#resident && this.#loop.size > 0) return undefined;
+      try {
+        await this.#makeResident(model);
+        // Whoever left meanwhile, or was turned away, has been told.
+        if (this.#next !== waiting) continue;
+        const sequence = replySequence(this.#model, ids, options);
+        waiting.out.end(sequence);
+        this.#next = undefined;
+        return sequence;
+      } catch (thrown) {
+        this.#leave(waiting, thrown);
         this.#checkGpu();
       }
-    } finally {
-      this.#isWorking = false;
     }
   }
 
-  /** Starts requests while slots are free, in the order of the queue. */
-  async #beginSome(): Promise<void> {
-    while (this.#loop.size < this.#options.parallel) {
-      const waiting = (this.#next ??= this.#queue.next(this.#resident));
-      if (waiting === undefined) return;
-      const { job } = waiting;
-      if (job.model.id !== this.#resident && this.#loop.size > 0) return;
-      try {
-        await this.#makeResident(job.model);
-        // Whoever left meanwhile, or was turned away, has been told.
-        if (this.#next !== waiting) continue;
-        const written = shareReply(this.#model, job.ids, job.options);
-        const isBegun = await this.#loop.begin(written.sequence);
-        if (!isBegun && this.#loop.size > 0) return;
-        if (!isBegun) throw tooLong(written);
-        if (this.#next === waiting) this.#next = undefined;
-        written.begin();
-        void this.#settle(waiting, written);
-      } catch (thrown) {
-        if (this.#next === waiting) this.#next = undefined;
-        waiting.reject(thrown);
-        this.#checkGpu();
-      }
-    }
+  /** Takes a job that has not begun out of the queue. */
+  #leave(waiting: Waiting, reason: unknown): void {
+    if (this.#next === waiting) this.#next = undefined;
+    else if (!this.#queue.remove(waiting)) return;
+    waiting.out.fail(reason);
   }
 
   #tellPlaces(): void {
@@ -211,19 +206,8 @@ export class Engine implements AsyncDisposable {
     for (const [at, waiting] of [...before, ...this.#queue.order(resident)].entries()) {
       if (waiting.place === at + 1) continue;
       waiting.place = at + 1;
-      waiting.job.onPlace?.(waiting.place);
+      waiting.out.push(waiting.place);
     }
-  }
-
-  async #settle({ resolve, reject }: Waiting, { reply }: PendingReply): Promise<void> {
-    const start = performance.now();
-    try {
-      resolve(await reply);
-    } catch (thrown) {
-      reject(thrown);
-    }
-    const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
-    this.#seconds += (seconds - this.#seconds) / 8;
   }
 
   /** A switch is never given up half-way: the next one would have to begin with putting the weights back. */
@@ -267,11 +251,6 @@ export class Engine implements AsyncDisposable {
   #turnAway(reason: ApiError): void {
     const next = this.#next;
     this.#next = undefined;
-    for (const { reject } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) reject(reason);
+    for (const { out } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) out.fail(reason);
   }
-}
-
-function tooLong({ sequence: { positions } }: PendingReply): RandloraError {
-  const message = `a text of ${positions} tokens is longer than this device can hold the keys of`;
-  return new RandloraError("data", message, "ask for fewer tokens, or shorten the prompt");
 }

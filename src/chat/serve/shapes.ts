@@ -1,7 +1,6 @@
-import type { FinishReason } from "../generation/generate.ts";
+import type { FinishReason } from "../generation/next-token.ts";
 import type { TokenLogprob } from "../generation/logprobs.ts";
-import { type Reply, speeds } from "../generation/reply.ts";
-import type { ReplyToken } from "../generation/shared-reply.ts";
+import { type Reply, type ReplyToken, speeds } from "../generation/reply.ts";
 import type { TokenTexts } from "../../data/text/token-text.ts";
 
 /** A token of an answer; of a prompt's first one no probability is known. */

@@ -4,8 +4,18 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
-import type { Writer } from "../generation/reply.ts";
+import type { DecodeLoop } from "../generation/decode-loop.ts";
+import { endOf } from "../generation/outbox.ts";
+import {
+  type Reply,
+  type ReplyOptions,
+  type ReplyPiece,
+  replySequence,
+  writeReply,
+  type Writer,
+} from "../generation/reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
+import { type SampledOptions, SampledSequence } from "../generation/sequence.ts";
 
 export const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 
@@ -22,4 +32,47 @@ export function storyTemplate(): ChatTemplate {
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}\n{% elif m.role == 'user' %}" +
     "({{ m.content }}) {% else %}{{ m.content }}\n{% endif %}{% endfor %}";
   return new ChatTemplate(source, "stories.jinja", { bos_token: "<s>" });
+}
+
+/** What came of a sequence. */
+export interface Made {
+  readonly tokens: number[];
+  /** Tokens of the prompt that were computed before. */
+  cached: number;
+}
+
+/** Has a sequence decoded. @returns how it ended; what it made is in `made`, also where it fails */
+export async function decode(
+  loop: DecodeLoop,
+  options: Pick<SampledOptions, "prompt"> & Partial<SampledOptions>,
+  made: Made = { tokens: [], cached: NaN },
+  onToken?: (made: number) => void,
+) {
+  const sequence = new SampledSequence({
+    sampling: GREEDY,
+    maxTokens: 20,
+    stopTokens: new Set(),
+    context: 512,
+    ...options,
+  });
+  const { reason } = await endOf(loop.write(sequence), (item) => {
+    if (item.kind === "prompt") made.cached = item.cached;
+    else {
+      made.tokens.push(item.id);
+      onToken?.(made.tokens.length);
+    }
+  });
+  return { ...made, reason };
+}
+
+/** Has a reply written. @param pieces gets what comes */
+export async function write(
+  writer: Writer,
+  loop: DecodeLoop,
+  ids: readonly number[],
+  options: Partial<ReplyOptions> = {},
+  onPiece?: (piece: ReplyPiece) => void,
+): Promise<Reply> {
+  const asked = { sampling: GREEDY, maxTokens: 64, ...options };
+  return await endOf(writeReply(writer, ids, asked, loop.write(replySequence(writer, ids, asked))), onPiece);
 }

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { ADAPTER, mergeIn, modelOf } from "../../adapters/merge/testing/merge.ts";
-import { generate } from "../../chat/generation/generate.ts";
+import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
+import { decode } from "../../chat/testing/decoder.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
@@ -62,12 +63,9 @@ test("texts", async () => {
   await same(async (way) => {
     using device = await CpuDevice.open(way);
     using decoder = await Decoder.load(device, STORIES);
-    using cache = decoder.createCache();
+    using loop = new DecodeLoop(decoder, { rows: 1, positions: 512 });
     const sampling = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5 };
-    const tokens: number[] = [];
-    for await (const token of generate(decoder, cache, ids, { sampling, maxTokens: 30, stopTokens: new Set() }))
-      tokens.push(token);
-    return tokens;
+    return (await decode(loop, { prompt: ids, sampling, maxTokens: 30 })).tokens;
   });
 });
 

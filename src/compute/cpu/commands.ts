@@ -47,15 +47,3 @@ export function fillCommand(target: Pointer): CpuCommand {
 export function heapOf({ buffer }: Pointer): number {
   return cpuBuffer(buffer).block?.heap ?? 0;
 }
-
-/** Do these do the same but for words of parameters, on buffers of their own? */
-export function isAlike(one: CpuCommand, other: CpuCommand | undefined): boolean {
-  return (
-    other !== undefined &&
-    one.kernel === other.kernel &&
-    one.pieces === other.pieces &&
-    one.words.length === other.words.length &&
-    one.pointers.length === other.pointers.length &&
-    one.pointers.every(({ word, size }, at) => word === other.pointers[at]?.word && size === other.pointers[at]?.size)
-  );
-}

@@ -2,7 +2,7 @@ import type { Commands, Recording } from "../device/device.ts";
 import type { Families } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { Staging } from "../device/staging.ts";
-import { type CpuCommand, copyCommand, heapOf, isAlike } from "./commands.ts";
+import { type CpuCommand, copyCommand, heapOf } from "./commands.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { CpuBuffer, CpuMemory } from "./memory.ts";
@@ -125,13 +125,8 @@ class CpuCommands implements Commands {
     this.#queue = queue;
   }
 
-  get parameters(): readonly Uint32Array<ArrayBuffer>[] {
-    return this.#list.map(({ words }) => words);
-  }
-
-  isLike(other: Commands): boolean {
-    if (!(other instanceof CpuCommands) || other.#list.length !== this.#list.length) return false;
-    return this.#list.every((command, at) => isAlike(command, other.#list[at]));
+  get count(): number {
+    return this.#list.length;
   }
 
   async send(): Promise<void> {

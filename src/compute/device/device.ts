@@ -25,10 +25,8 @@ export interface KernelTime {
 
 /** Commands that were taken out of a recording, to be sent as often as one likes. */
 export interface Commands {
-  /** Words of parameters, by command; they may be changed before they are sent again. */
-  readonly parameters: readonly Uint32Array<ArrayBuffer>[];
-  /** Do these do the same but for words of parameters, on buffers of their own? */
-  isLike(other: Commands): boolean;
+  /** How many they are. */
+  readonly count: number;
   /** Sends them in their order. Does not wait until they have run. @throws RandloraError `gpu`, `memory` */
   send(): Promise<void>;
 }

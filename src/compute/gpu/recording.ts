@@ -79,26 +79,11 @@ class Dispatches implements Commands {
     this.#sender = sender;
   }
 
-  get parameters(): readonly Uint32Array<ArrayBuffer>[] {
-    return this.#list.map(({ parameters }) => parameters);
-  }
-
-  isLike(other: Commands): boolean {
-    if (!(other instanceof Dispatches) || other.#list.length !== this.#list.length) return false;
-    return this.#list.every((dispatch, at) => isAlike(dispatch, other.#list[at]));
+  get count(): number {
+    return this.#list.length;
   }
 
   async send(): Promise<void> {
     await this.#sender.send(this.#list);
   }
-}
-
-/** Do these run the same kernel on as many workgroups and the same ranges, of buffers of their own? */
-function isAlike(one: Dispatch, other: Dispatch | undefined): boolean {
-  if (other === undefined || one.kernel !== other.kernel) return false;
-  const [of, ofOther] = [one, other].map(({ parameters, workgroups, buffers }) => {
-    const ranges = buffers.flatMap((binding) => ("of" in binding ? [binding.offset, binding.size] : [binding.size]));
-    return [parameters.length, ...workgroups, ...ranges].join(" ");
-  });
-  return of === ofOther;
 }

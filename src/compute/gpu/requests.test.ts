@@ -1,7 +1,7 @@
 import { expect, spyOn, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { writeReply } from "../../chat/generation/reply.ts";
-import { GREEDY } from "../../chat/testing/decoder.ts";
+import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
+import { write as writeWith } from "../../chat/testing/decoder.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Gpu } from "./gpu.ts";
@@ -12,10 +12,10 @@ test("an unusual request leaves no memory behind, and usual ones make no new buf
   using decoder = await Decoder.load(gpu, STORIES);
   const writer = { decoder, tokenizer: await loadTokenizer(STORIES), stopTokens: new Set<number>() };
   const [{ ids }] = await expectedStories();
-  using cache = decoder.createCache();
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: 8192, keepsAnswers: true });
   const existing = () => memory.liveBytes + memory.idleBytes;
   const write = (maxTokens: number, prompt = ids) =>
-    writeReply(writer, cache, prompt, { sampling: GREEDY, maxTokens, context: prompt.length + 64 });
+    writeWith(writer, loop, prompt, { maxTokens, context: prompt.length + 64 });
   await write(4);
   await write(4);
   const before = existing();

@@ -63,7 +63,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const linears = of.count === 1 ? PLAIN_LINEARS : batchLinears(PLAIN_LINEARS, of.count);
   const sight = of.count === 1 ? {} : { starts: numbers("first"), ends: numbers("last") };
   recordPass(run, { config, weights, linears, tables, past, ...sight }, numbers("ids"));
-  const commands = run.take().parameters.length;
+  const commands = run.take().count;
   weights.release();
   return commands;
 }

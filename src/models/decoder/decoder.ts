@@ -14,7 +14,6 @@ import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
-import { TokenPass } from "./cache/token-pass.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
 import { DecoderWeights } from "./weights.ts";
@@ -226,12 +225,8 @@ export class Decoder {
       signal?.throwIfAborted();
       const some = ids.slice(first, first + block);
       const { length } = cache;
-      const [id = NaN, ...more] = some;
       try {
-        const hidden =
-          more.length === 0
-            ? await this.#token(cache, id, sequenceLength)
-            : recordForward(run, this.config, this.weights, this.linears, cache, some, sequenceLength);
+        const hidden = recordForward(run, this.config, this.weights, this.linears, cache, some, sequenceLength);
         use(run, hidden, first);
         await run.submit();
       } catch (thrown) {
@@ -241,17 +236,6 @@ export class Decoder {
         throw thrown;
       }
     }
-  }
-
-  /** Replays the pass over one token. */
-  async #token(cache: KvCache, id: number, sequenceLength: number): Promise<Tensor> {
-    const position = cache.length;
-    cache.reserve(position + 1);
-    const { config, weights, linears } = this;
-    const pass = cache.tokenPass(linears, () => new TokenPass(this.gpu, config, weights, linears, cache));
-    const hidden = await pass.send(id, position, sequenceLength);
-    cache.advance([id], sequenceLength);
-    return hidden;
   }
 
   #release(tensors: readonly Tensor[]): void {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
+import { decode } from "../../chat/testing/decoder.ts";
 import { Decoder } from "./decoder.ts";
 import type { KvCache } from "./cache/kv-cache.ts";
 import { writeModel } from "../testing/models.ts";
@@ -71,6 +73,11 @@ async function alone(decoder: Decoder, length: number): Promise<Float32Array> {
   return await logitsAfter(decoder, cache, IDS.slice(0, length));
 }
 
+/** How much of a beginning of the text a loop had computed before. */
+async function cached(loop: DecodeLoop, length: number): Promise<number> {
+  return (await decode(loop, { prompt: IDS.slice(0, length), maxTokens: 1 })).cached;
+}
+
 function difference(one: Float32Array, other: Float32Array): number {
   const largest = other.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   return one.reduce((most, value, at) => Math.max(most, Math.abs(value - (other[at] ?? NaN))), 0) / largest;
@@ -112,15 +119,14 @@ describe("LongRoPE", () => {
     found.forEach((value, at) => expect(Math.abs(value - (wanted[10 + at] ?? NaN))).toBeLessThan(1e-4));
   });
 
-  test("a beginning in the cache counts on its own side of the border", async () => {
-    using cache = longrope.createCache();
-    await logitsAfter(longrope, cache, IDS.slice(0, TRAINED + 4));
-    expect(cache.keepCommon(IDS.slice(0, TRAINED + 8))).toBe(TRAINED + 4);
+  test("what is kept of a beginning counts on its own side of the border", async () => {
+    using loop = new DecodeLoop(longrope, { rows: 1, positions: 512, keepsAnswers: true });
+    expect(await cached(loop, TRAINED + 4)).toBe(0);
+    expect(await cached(loop, TRAINED + 8)).toBe(TRAINED + 4);
     // A second turn that is shorter than the first.
-    expect(cache.keepCommon(IDS.slice(0, 12))).toBe(0);
-    await logitsAfter(longrope, cache, IDS.slice(0, 12));
-    expect(cache.keepCommon(IDS.slice(0, TRAINED))).toBe(12);
-    expect(cache.keepCommon(IDS.slice(0, TRAINED + 1))).toBe(0);
+    expect(await cached(loop, 12)).toBe(0);
+    expect(await cached(loop, TRAINED)).toBe(12);
+    expect(await cached(loop, TRAINED + 1)).toBe(0);
   });
 });
 
@@ -130,7 +136,8 @@ test("dynamic RoPE keeps the keys of shorter sequences while it writes, but for 
   const found = await logitsAfter(dynamic, cache, IDS.slice(TRAINED, TRAINED + 1));
   // Its keys were turned for 16 tokens; transformers has it so, too.
   expect(difference(found, await alone(dynamic, TRAINED + 1))).toBeGreaterThan(1e-3);
-  expect(cache.keepCommon(IDS.slice(0, TRAINED + 4))).toBe(0);
-  await logitsAfter(dynamic, cache, IDS.slice(0, TRAINED));
-  expect(cache.keepCommon(IDS.slice(0, TRAINED))).toBe(TRAINED - 1);
+  using loop = new DecodeLoop(dynamic, { rows: 1, positions: 512, keepsAnswers: true });
+  const counts: number[] = [];
+  for (const length of [TRAINED, TRAINED, TRAINED + 4]) counts.push(await cached(loop, length));
+  expect(counts).toEqual([0, TRAINED - 1, 0]);
 });

@@ -65,7 +65,7 @@ describe.each([4, 8, 9, 40])("in a batch of at most %d", (rows) => {
   });
 });
 
-test("numbers are those of a pass over one sequence alone, by the other way", async () => {
+test("numbers are those of a pass over a whole sequence, by the other way", async () => {
   using batch = new Batch(decoder, { rows: 4, positions: POSITIONS });
   const prompt = ids(4, 200);
   const slot = batch.pool.acquire(300);

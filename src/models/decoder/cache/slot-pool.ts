@@ -69,12 +69,19 @@ export class SlotPool implements Disposable {
 
   /** An empty slot that may grow to `most` positions; undefined where that has been promised to others. */
   acquire(most: number): Slot | undefined {
-    const wanted = Math.min(inBlocks(most), this.most);
-    const promised = [...this.#slots].reduce((sum, slot) => sum + slot.most, 0);
-    if (promised + wanted > this.most) return undefined;
-    const slot = new Slot(this, wanted);
+    const slot = new Slot(this, 0);
+    if (!this.promise(slot, most)) return undefined;
     this.#slots.add(slot);
     return slot;
+  }
+
+  /** Promises a slot that it may grow to `most` positions. @returns false where that has been promised to others */
+  promise(slot: Slot, most: number): boolean {
+    const wanted = Math.max(slot.capacity, Math.min(inBlocks(most), this.most));
+    const others = [...this.#slots].reduce((sum, one) => sum + (one === slot ? 0 : one.most), 0);
+    if (others + wanted > this.most) return false;
+    slot.most = wanted;
+    return true;
   }
 
   /** Gives a slot back. */
@@ -93,19 +100,20 @@ export class SlotPool implements Disposable {
    * @throws RandloraError `memory`
    */
   async reserve(slot: Slot, positions: number): Promise<void> {
-    if (positions <= slot.capacity) return;
     if (positions > this.most) {
       const message = `a text of ${positions} tokens, and keys and values of at most ${this.most} can be held here`;
       throw new RandloraError("memory", message, "give a smaller --context, or shorter texts");
     }
-    const wanted = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
+    const grown = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
+    const wanted = positions <= slot.capacity ? slot.capacity : grown;
+    const needed = [...this.#slots].reduce((sum, one) => sum + (one === slot ? 0 : one.capacity), wanted);
+    const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * needed;
+    if (wanted === slot.capacity && !isSpare) return;
     if (slot.capacity === 0) {
-      const needed = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, wanted);
-      const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * needed;
       const start = isSpare ? undefined : this.#gap(wanted);
       if (start !== undefined) Object.assign(slot, { start, capacity: wanted });
       else await this.#layOut(slot, wanted);
-    } else if (this.#isFree(slot.start + slot.capacity, slot.start + wanted)) slot.capacity = wanted;
+    } else if (!isSpare && this.#isFree(slot.start + slot.capacity, slot.start + wanted)) slot.capacity = wanted;
     else await this.#layOut(slot, wanted);
   }
 
@@ -184,7 +192,8 @@ export class SlotPool implements Disposable {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
     const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
     // Where there are others already, more will come.
-    const more = this.#rows === 0 ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
+    const isFirst = this.#rows === 0 || this.#rows > MOST_SPARE * taken;
+    const more = isFirst ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
     const rows = this.#isWhole ? this.#rows : more;
     const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
     const after = new Map<Slot, number>();

@@ -4,10 +4,11 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { type FinishReason, generate, type GenerateOptions } from "./generate.ts";
+import { decode, GREEDY } from "../testing/decoder.ts";
+import { DecodeLoop } from "./decode-loop.ts";
+import type { FinishReason } from "./next-token.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
-
-const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
+import { type SampledOptions, SampledSequence } from "./sequence.ts";
 
 let gpu: Device;
 let decoder: Decoder;
@@ -20,19 +21,15 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => gpu.close());
 
+const newLoop = () => new DecodeLoop(decoder, { rows: 1, positions: 1024, keepsAnswers: true });
+
 async function all(
   sampling: SamplingOptions,
-  options: Partial<GenerateOptions> = {},
-  ids: readonly number[] = prompt,
+  options: Partial<SampledOptions> = {},
 ): Promise<{ tokens: number[]; reason: FinishReason }> {
-  using cache = decoder.createCache();
-  const tokens: number[] = [];
-  const text = generate(decoder, cache, ids, { sampling, maxTokens: 20, stopTokens: new Set(), ...options });
-  for (;;) {
-    const { done, value } = await text.next();
-    if (done === true) return { tokens, reason: value };
-    tokens.push(value);
-  }
+  using loop = newLoop();
+  const { tokens, reason } = await decode(loop, { prompt, sampling, ...options });
+  return { tokens, reason };
 }
 
 test("greedy text is transformers', ranked on the GPU or here", async () => {
@@ -49,18 +46,13 @@ test("the same seed gives the same text, on the GPU's ranking and on ours", asyn
   expect(await all({ ...hot, seed: 6 })).not.toEqual(first);
 });
 
-test("there must be something to go on from", async () => {
-  const error = { code: "data", message: "the prompt has no tokens" };
-  await expect(all(GREEDY, {}, [])).rejects.toMatchObject(error);
-});
-
 const kept = async ({ buffer }: Tensor) =>
   await gpu.readWith([{ buffer, offset: 0, size: buffer.size }], async ([bytes]) =>
     new Uint8Array(bytes ?? []).slice(),
   );
 
 /** Every way in which a token is chosen: on the GPU or here, of some or of all, greedily or not. */
-const WAYS: readonly (readonly [string, SamplingOptions, Partial<GenerateOptions>])[] = [
+const WAYS: readonly (readonly [string, SamplingOptions, Partial<SampledOptions>])[] = [
   ["greedy", GREEDY, {}],
   ["greedy with penalties", { ...GREEDY, presencePenalty: 1 }, {}],
   ["the best 40", DEFAULT_SAMPLING, {}],
@@ -113,37 +105,36 @@ test("the text ends with the context, or slides on", async () => {
   expect([tokens.length, reason]).toEqual([20, "length"]);
   // After the first slide the model sees the newer half and nothing else.
   const half = [...prompt, ...greedy].slice(context - Math.ceil(context / 2), context);
-  expect((await all(GREEDY, { maxTokens: 4 }, half)).tokens).toEqual(tokens.slice(6, 10));
+  expect((await all(GREEDY, { maxTokens: 4, prompt: half })).tokens).toEqual(tokens.slice(6, 10));
   // Models that begin every text with a token keep it.
   const kept = (await all(GREEDY, { context, shift: true, keep: 1 })).tokens;
   const begun = [...prompt.slice(0, 1), ...half.slice(1)];
-  expect((await all(GREEDY, { maxTokens: 4 }, begun)).tokens).toEqual(kept.slice(6, 10));
-  await expect(all(GREEDY, { context: prompt.length })).rejects.toMatchObject({ code: "data" });
+  expect((await all(GREEDY, { maxTokens: 4, prompt: begun })).tokens).toEqual(kept.slice(6, 10));
 });
 
-test("a cache that holds the beginning changes nothing", async () => {
-  using cache = decoder.createCache();
-  gpu.memory.release((await decoder.prefill(cache, prompt.slice(0, -3))).buffer);
-  const tokens: number[] = [];
-  const options = { sampling: GREEDY, maxTokens: 8, stopTokens: new Set<number>() };
-  for await (const token of generate(decoder, cache, prompt, options)) tokens.push(token);
-  expect(tokens).toEqual(greedy.slice(0, 8));
-  expect(cache.length).toBe(prompt.length + 7);
-});
-
-test("a text can be left or cancelled at any token", async () => {
+test("a text can be left or cancelled at any token, and no more is made than was asked for", async () => {
   const before = gpu.memory.liveBytes;
   const stop = new AbortController();
   let count = 0;
   const run = async () => {
-    using cache = decoder.createCache();
-    const options = { sampling: GREEDY, maxTokens: 50, stopTokens: new Set<number>(), signal: stop.signal };
-    for await (const _ of generate(decoder, cache, prompt, options)) {
-      count += 1;
-      if (count === 3) stop.abort(new Error("enough"));
-    }
+    using loop = newLoop();
+    await decode(loop, { prompt, maxTokens: 50, signal: stop.signal }, undefined, (made) => {
+      count = made;
+      if (made === 3) stop.abort(new Error("enough"));
+    });
   };
   await expect(run()).rejects.toThrow("enough");
   expect(count).toBe(3);
+  using loop = newLoop();
+  const options = { prompt, sampling: GREEDY, maxTokens: 50, stopTokens: new Set<number>(), context: 512 };
+  const left = loop.write(new SampledSequence(options));
+  for (let at = 0; at < 4; at++) await left.next();
+  await left.return({ reason: "stop", stop: undefined });
+  expect(loop.size).toBe(0);
+  const made = { tokens: [], cached: NaN };
+  await decode(loop, { prompt: [...prompt, ...greedy.slice(0, 10)] }, made);
+  // All but the last token that was made.
+  expect(made.cached).toBe(prompt.length + 2);
+  loop[Symbol.dispose]();
   expect(gpu.memory.liveBytes).toBe(before);
 });

@@ -1,0 +1,137 @@
+import { sameAngles } from "../../models/blocks/rope-scaling.ts";
+import type { Slot } from "../../models/decoder/cache/slot.ts";
+import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import type { Sequence } from "./sequence.ts";
+
+export interface KeptSlotsOptions {
+  /** Slots of ended sequences that are kept at most. */
+  readonly rows: number;
+  /**
+   * Keep answers beside prompts. Tokens that were decoded one by one have other rounding than those of a prompt: a text may
+   * then depend, in near ties, on what was said before it.
+   */
+  readonly keepsAnswers?: boolean | undefined;
+}
+
+/** The slot that holds the beginning of a prompt, and how many tokens of it. */
+interface Beginning {
+  readonly from: Slot;
+  readonly length: number;
+}
+
+/**
+ * Slots of sequences that have ended, kept as long as nothing else needs them: a prompt that begins as theirs did is not
+ * computed again. Unless answers are kept, only what passes over prompts computed is taken: computing it again would give the same
+ * bits, so no sequence depends on earlier ones.
+ */
+export class KeptSlots {
+  readonly #config: Decoder["config"];
+  readonly #pool: SlotPool;
+  readonly #options: KeptSlotsOptions;
+  /** The one used longest ago is the first. */
+  #idle: readonly Slot[] = [];
+
+  constructor({ config }: Decoder, pool: SlotPool, options: KeptSlotsOptions) {
+    this.#config = config;
+    this.#pool = pool;
+    this.#options = options;
+  }
+
+  /** Slots for a sequence, the first of which may hold its beginning; undefined: there is no room. */
+  acquire(sequence: Sequence): readonly Slot[] | undefined {
+    const best = this.#beginningOf(sequence, this.#idle);
+    const slots: Slot[] = [];
+    while (slots.length < sequence.beams) {
+      const takes = slots.length === 0 && best !== undefined && this.#takesOver(best);
+      const slot = takes ? this.#takeOver(best, sequence) : this.#pool.acquire(sequence.positions);
+      const oldest = this.#idle.find((one) => one !== best?.from) ?? this.#idle[0];
+      if (slot !== undefined) slots.push(slot);
+      else if (oldest !== undefined) this.#evict(oldest);
+      else {
+        for (const slot of slots) this.#pool.release(slot);
+        return undefined;
+      }
+    }
+    return slots;
+  }
+
+  /**
+   * Copies to a sequence's slot what another one holds of the beginning of its prompt, if it is more.
+   * @param running slots of sequences that have not ended
+   * @returns how many tokens more it holds now
+   */
+  async share(sequence: Sequence, slot: Slot, running: readonly Slot[]): Promise<number> {
+    const { length } = slot;
+    const others = [...this.#idle, ...running].filter((other) => other !== slot);
+    const best = this.#beginningOf(sequence, others);
+    if (best === undefined || best.length <= length) return 0;
+    if (this.#idle.includes(best.from)) this.#idle = [...this.#without(best.from), best.from];
+    await this.#pool.copy([{ ...best, to: slot }]);
+    return best.length - length;
+  }
+
+  /** Takes the slots of a sequence that has ended. @param most how many are kept, if they hold something useful */
+  keep(slots: readonly Slot[], most: number): void {
+    const kept = slots.filter((slot) => this.#useful(slot) > 0).slice(0, most);
+    for (const slot of slots) if (!kept.includes(slot)) this.#pool.release(slot);
+    for (const slot of kept) {
+      slot.truncate(this.#useful(slot));
+      this.#pool.settle(slot);
+    }
+    this.#idle = [...this.#idle, ...kept];
+    for (const oldest of this.#idle.slice(0, -this.#options.rows)) this.#evict(oldest);
+  }
+
+  /** Gives all of them back. */
+  clear(): void {
+    for (const slot of this.#idle) this.#evict(slot);
+  }
+
+  /** The slot that holds most of the beginning of a prompt. */
+  #beginningOf({ prompt, promptTop }: Sequence, slots: readonly Slot[]): Beginning | undefined {
+    // Whoever asks what stood in the place of each token has the whole prompt computed.
+    if (promptTop !== undefined) return undefined;
+    const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
+    return slots
+      .filter(({ longest }) => this.#config.ropes.every((rope) => sameAngles(rope, longest, prompt.length)))
+      .map((from) => ({ from, length: commonLength(from.ids, prompt, most(from)) }))
+      .filter(({ length }) => length > 0)
+      .toSorted((left, right) => right.length - left.length)[0];
+  }
+
+  /** Where most of what a slot holds is the beginning, or nothing else can be given up, it is taken over instead of copied. */
+  #takesOver({ from, length }: Beginning): boolean {
+    return this.#idle.includes(from) && (2 * length >= from.length || this.#idle.length === 1);
+  }
+
+  #takeOver({ from, length }: Beginning, { positions }: Sequence): Slot | undefined {
+    if (!this.#pool.promise(from, positions)) return undefined;
+    this.#idle = this.#without(from);
+    from.truncate(length);
+    this.#pool.settle(from);
+    this.#pool.promise(from, positions);
+    return from;
+  }
+
+  #evict(slot: Slot): void {
+    this.#idle = this.#without(slot);
+    this.#pool.release(slot);
+  }
+
+  #without(slot: Slot): readonly Slot[] {
+    return this.#idle.filter((one) => one !== slot);
+  }
+
+  /** Tokens at the beginning of a slot that may be taken for those of another prompt. */
+  #useful({ prefilled, length }: Slot): number {
+    return this.#options.keepsAnswers === true ? length : prefilled;
+  }
+}
+
+/** Tokens that two sequences have in common at their beginning, `most` at most. */
+function commonLength(one: readonly number[], other: readonly number[], most: number): number {
+  let common = 0;
+  while (common < most && one[common] === other[common]) common++;
+  return common;
+}
