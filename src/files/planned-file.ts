@@ -1,6 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
-import { RandloraError } from "./errors.ts";
-import { naming, oneLine, quote } from "./failure.ts";
+import { oneLine, quote } from "./failure.ts";
+import { StreamedFile } from "./streamed-file.ts";
 
 /** A tensor's place in a file that is written front to back. */
 export interface PlannedPart {
@@ -11,6 +10,14 @@ export interface PlannedPart {
   readonly padding: number;
 }
 
+/** A file whose header is written. */
+interface Begun {
+  readonly file: StreamedFile;
+  /** Of the finished file. */
+  readonly size: number;
+  readonly headerBytes: number;
+}
+
 /**
  * A file of a header and then tensors in a planned order, each written in as many pieces as the caller likes. The file is
  * only valid after {@link finish}: give it a temporary name (publish.ts).
@@ -19,31 +26,32 @@ export class PlannedFile implements AsyncDisposable {
   readonly path: string;
   /** Size in bytes of the finished file. */
   readonly size: number;
-  readonly #handle: FileHandle;
+  readonly #file: StreamedFile;
   readonly #parts: readonly PlannedPart[];
   #current = 0;
   #writtenOfCurrent = 0;
   #position: number;
   #open = true;
 
-  protected constructor(path: string, handle: FileHandle, parts: readonly PlannedPart[], headerBytes: number) {
-    this.path = path;
-    this.#handle = handle;
+  protected constructor({ file, size, headerBytes }: Begun, parts: readonly PlannedPart[]) {
+    this.path = file.path;
+    this.size = size;
+    this.#file = file;
     this.#parts = parts;
     this.#position = headerBytes;
-    this.size = parts.reduce((sum, { bytes, padding }) => sum + bytes + padding, headerBytes);
   }
 
   /** Creates `path`, replacing a file of that name, and writes the header. Throws `RandloraError` "file". */
-  protected static async begin(path: string, header: Uint8Array): Promise<FileHandle> {
-    const handle = await naming(path, "write", open(path, "w"));
+  protected static async begin(path: string, header: Uint8Array, parts: readonly PlannedPart[]): Promise<Begun> {
+    const size = parts.reduce((sum, { bytes, padding }) => sum + bytes + padding, header.length);
+    const file = await StreamedFile.create(path, size);
     try {
-      await writeFully(handle, path, header, 0);
+      await file.append(header);
     } catch (thrown) {
-      await handle.close();
+      await file.close();
       throw thrown;
     }
-    return handle;
+    return { file, size, headerBytes: header.length };
   }
 
   /** Bytes written so far, the header included. */
@@ -68,7 +76,8 @@ export class PlannedFile implements AsyncDisposable {
     }
     this.#writtenOfCurrent += bytes.length;
     this.#position += bytes.length;
-    await writeFully(this.#handle, this.path, bytes, position);
+    await this.#pad(position);
+    await this.#file.append(bytes);
   }
 
   /**
@@ -82,9 +91,8 @@ export class PlannedFile implements AsyncDisposable {
       const progress = `${this.#writtenOfCurrent} of ${missing.bytes} bytes`;
       throw new RangeError(`${oneLine(this.path)}: only ${progress} of ${quote(missing.name)} were written`);
     }
-    const behind = this.#parts.at(-1)?.padding ?? 0;
-    if (behind > 0) await writeFully(this.#handle, this.path, new Uint8Array(behind), this.#position - behind);
-    await naming(this.path, "write", this.#handle.sync());
+    await this.#pad(this.#position);
+    await this.#file.finish();
     await this.close();
   }
 
@@ -92,14 +100,14 @@ export class PlannedFile implements AsyncDisposable {
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
-    await naming(this.path, "write", this.#handle.close());
+    await this.#file.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** Moves past complete tensors, but not past an empty one that `name` still means. What is skipped of a file reads as zeros. */
+  /** Moves past complete tensors, but not past an empty one that `name` still means. */
   #skipComplete(name: string | undefined): void {
     for (;;) {
       const part = this.#parts[this.#current];
@@ -109,17 +117,10 @@ export class PlannedFile implements AsyncDisposable {
       this.#position += part.padding;
     }
   }
-}
 
-async function writeFully(handle: FileHandle, path: string, bytes: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await naming(
-      path,
-      "write",
-      handle.write(bytes, done, bytes.length - done, position + done),
-    );
-    if (bytesWritten === 0) throw new RandloraError("file", `cannot write ${oneLine(path)}: nothing was accepted`);
-    done += bytesWritten;
+  /** Zeros where nothing was planned, up to this place. */
+  async #pad(end: number): Promise<void> {
+    const missing = end - this.#file.written;
+    if (missing > 0) await this.#file.append(new Uint8Array(missing));
   }
 }

@@ -22,7 +22,7 @@ export class GgufWriter extends PlannedFile {
       const bytes = ggufBytes(tensor);
       return { name: tensor.name, bytes, padding: aligned(bytes) - bytes };
     });
-    return new GgufWriter(path, await PlannedFile.begin(path, header), parts, header.length);
+    return new GgufWriter(await PlannedFile.begin(path, header, parts), parts);
   }
 }
 

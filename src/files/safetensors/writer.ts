@@ -73,7 +73,7 @@ export class SafetensorsWriter extends PlannedFile {
   ): Promise<SafetensorsWriter> {
     const header = encodeHeader(tensors, metadata);
     const parts = tensors.map((tensor) => ({ name: tensor.name, bytes: plannedBytes(tensor), padding: 0 }));
-    return new SafetensorsWriter(path, await PlannedFile.begin(path, header), parts, header.length);
+    return new SafetensorsWriter(await PlannedFile.begin(path, header, parts), parts);
   }
 
   /**

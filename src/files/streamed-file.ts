@@ -1,0 +1,129 @@
+import { ptr } from "bun:ffi";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { RandloraError } from "./errors.ts";
+import { naming, oneLine, systemCode } from "./failure.ts";
+
+/**
+ * From this size on a file goes past the page cache, where the system allows it: it waits for the disk in the end anyway, and
+ * copying into pages of a cache took a third of a large merge's processor time.
+ */
+export const DIRECT_BYTES = 2 ** 26;
+/** Of a write past the page cache; and what its place, its size and its memory must be multiples of. */
+const PIECE = 2 ** 21;
+const ALIGNMENT = 4096;
+
+/** A new file that is written front to back. */
+export class StreamedFile {
+  readonly path: string;
+  readonly #handle: FileHandle;
+  #direct: FileHandle | undefined;
+  /** Two pieces: one is filled while the other is written. */
+  readonly #pieces: readonly Uint8Array[];
+  /** Of the file, bytes that were handed to a handle; behind them come those in the piece that is being filled. */
+  #position = 0;
+  #turn = 0;
+  #filled = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  private constructor(path: string, handle: FileHandle, direct: FileHandle | undefined) {
+    this.path = path;
+    this.#handle = handle;
+    this.#direct = direct;
+    this.#pieces = direct === undefined ? [] : alignedPieces();
+  }
+
+  /** Creates `path`, replacing a file of that name, for so many bytes. Throws `RandloraError` "file". */
+  static async create(path: string, size: number): Promise<StreamedFile> {
+    const handle = await naming(path, "write", open(path, "w"));
+    return new StreamedFile(path, handle, size < DIRECT_BYTES ? undefined : await openDirect(path));
+  }
+
+  /** Bytes that were appended. */
+  get written(): number {
+    return this.#position + this.#filled;
+  }
+
+  /** Writes are past the page cache. */
+  get isDirect(): boolean {
+    return this.#direct !== undefined;
+  }
+
+  /** Appends `bytes`, which may be used again when this resolves. Calls must not overlap. Throws `RandloraError` "file", also of what was appended before. */
+  async append(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.length;) {
+      const piece = this.#pieces[this.#turn];
+      if (piece === undefined) {
+        await this.#write(this.#handle, bytes, this.#position);
+        this.#position += bytes.length;
+        return;
+      }
+      const some = bytes.subarray(from, from + piece.length - this.#filled);
+      piece.set(some, this.#filled);
+      this.#filled += some.length;
+      from += some.length;
+      if (this.#filled === piece.length) await this.#next(piece);
+    }
+  }
+
+  /** Writes what is left, and waits until the disk has everything. Throws `RandloraError` "file". */
+  async finish(): Promise<void> {
+    await this.#writing;
+    const rest = this.#pieces[this.#turn]?.subarray(0, this.#filled);
+    this.#filled = 0;
+    if (rest !== undefined) await this.#write(this.#handle, rest, this.#position);
+    await naming(this.path, "write", this.#handle.sync());
+  }
+
+  /** Closes it, finished or not. */
+  async close(): Promise<void> {
+    await this.#writing.catch(() => {}); // whoever appends or finishes hears of it
+    await this.#direct?.close();
+    await naming(this.path, "write", this.#handle.close());
+  }
+
+  /** Has a whole piece written, once the other one is. */
+  async #next(piece: Uint8Array): Promise<void> {
+    await this.#writing;
+    this.#writing = this.#writeDirect(piece, this.#position);
+    this.#writing.catch(() => {}); // reported by the next call
+    this.#position += piece.length;
+    this.#turn ^= 1;
+    this.#filled = 0;
+  }
+
+  async #writeDirect(piece: Uint8Array, position: number): Promise<void> {
+    const direct = this.#direct;
+    try {
+      if (direct !== undefined) return await this.#write(direct, piece, position);
+    } catch (thrown) {
+      // A file system that takes the flag and not the writes, or other multiples.
+      if (!(thrown instanceof RandloraError) || systemCode(thrown.cause) !== "EINVAL") throw thrown;
+      this.#direct = undefined;
+      await direct?.close();
+    }
+    await this.#write(this.#handle, piece, position);
+  }
+
+  async #write(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length;) {
+      const writing = handle.write(bytes, done, bytes.length - done, position + done);
+      const { bytesWritten } = await naming(this.path, "write", writing);
+      if (bytesWritten === 0)
+        throw new RandloraError("file", `cannot write ${oneLine(this.path)}: nothing was accepted`);
+      done += bytesWritten;
+    }
+  }
+}
+
+/** Opens an existing file for writes past the page cache; undefined where there are none. */
+async function openDirect(path: string): Promise<FileHandle | undefined> {
+  if (process.platform !== "linux") return undefined;
+  return await open(path, constants.O_WRONLY | constants.O_DIRECT).catch(() => undefined);
+}
+
+function alignedPieces(): Uint8Array[] {
+  const room = new Uint8Array(2 * PIECE + ALIGNMENT);
+  const first = -ptr(room) & (ALIGNMENT - 1);
+  return [0, 1].map((at) => room.subarray(first + at * PIECE, first + (at + 1) * PIECE));
+}
