@@ -192,7 +192,13 @@ async function train(
   await save(model, join(place, "start"));
   const step = (index: number) => {
     const batch = of(index);
-    return { index, epoch: 0, microBatches: [batch], targets: model.task.termsOf(batch), tokens: BATCH };
+    return {
+      index,
+      epoch: 0,
+      shards: [{ first: 0, microBatches: [batch] }],
+      targets: model.task.termsOf(batch),
+      tokens: BATCH,
+    };
   };
   const [losses, norms]: number[][] = [[], []];
   for (let index = 0; index < STEPS; index++) {

@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dir, "..");
  */
 const LAYERS = [
   ["files"],
-  ["compute"],
+  ["compute", "mpi"],
   ["data"],
   ["models", "terminal"],
   ["adapters"],

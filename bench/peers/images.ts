@@ -78,7 +78,13 @@ async function compare(): Promise<void> {
   const ours = {
     embed: async () => void (await embedder.rows((run) => embedder.model.recordImages(run, batch.images))),
     train: async () => {
-      const step = { index: index++, epoch: 0, microBatches: [batch], targets: count, tokens: count };
+      const step = {
+        index: index++,
+        epoch: 0,
+        shards: [{ first: 0, microBatches: [batch] }],
+        targets: count,
+        tokens: count,
+      };
       await (
         await engine.step(step, 1e-3)
       ).outcome;

@@ -101,7 +101,7 @@ export class Trainee implements AsyncDisposable {
     const { vocabularySize } = this.model.config;
     const batch = microBatchOf(this.#tokens, vocabularySize, index);
     const targets = batch.targets.length;
-    const step = { index, epoch: 0, microBatches: [batch], targets, tokens: this.#tokens };
+    const step = { index, epoch: 0, shards: [{ first: 0, microBatches: [batch] }], targets, tokens: this.#tokens };
     const { outcome } = await this.#engine.step(step, 1e-4);
     const { loss } = await outcome;
     await this.#gpu.idle();

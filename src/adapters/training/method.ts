@@ -71,8 +71,8 @@ export type PassKind =
 
 /**
  * A method at work: how the decoder's matrices depend on what is trained, and what is written of it. The loop knows
- * nothing else of it. A step is: `prepare`, then for each micro-batch a forward pass through `linears` and a
- * backward pass, then `finish`, then the update of `parameters`.
+ * nothing else of it. A step is: `prepare`, then for each shard, and in it for each micro-batch, a forward pass through
+ * `linears` and a backward pass, then `finish`; at last the update of `parameters`.
  */
 export interface Method {
   readonly choices: MethodChoices;
@@ -88,7 +88,7 @@ export interface Method {
   readonly over?: ((pass: PassKind, base: Linears) => Linears) | undefined;
   /** W + ΔW itself, for what is made of it; left out where a method cannot form it. */
   readonly formed?: FormedWeights;
-  /** Records what is left to do once every micro-batch of a step has been differentiated. */
+  /** Records what is left to do once every micro-batch of a shard has been differentiated; another shard may follow. */
   finish(run: Run): void;
   /** What is written of the adapter; undefined where the model is the result. @throws RandloraError `gpu` */
   readonly content?: () => Promise<AdapterContent>;

@@ -4,7 +4,7 @@ import { planSteps } from "./steps.ts";
 import { numberedSamples as numberedSet } from "../text/testing/data.ts";
 import { samplesOf as textSamples } from "../text/samples/batch.ts";
 import type { MicroBatch } from "../text/samples/types.ts";
-import type { StepOptions, ReadyPlan } from "./types.ts";
+import type { StepOptions, ReadyPlan, ReadyStep } from "./types.ts";
 
 const numberedSamples = (lengths: readonly number[], maxLength?: number) =>
   textSamples(numberedSet(lengths, maxLength));
@@ -22,8 +22,12 @@ function samplesOf({ ids, positions }: MicroBatch): number[] {
   return [...ids].filter((_, t) => positions[t] === 0).map((id) => id / 1000);
 }
 
+function batchesOf({ shards }: ReadyStep<MicroBatch>): MicroBatch[] {
+  return shards.flatMap(({ microBatches }) => microBatches);
+}
+
 function samplesOfSteps(plan: ReadyPlan<MicroBatch>): number[][][] {
-  return Array.from({ length: plan.length }, (_, i) => plan.step(i).microBatches.map(samplesOf));
+  return Array.from({ length: plan.length }, (_, i) => batchesOf(plan.step(i)).map(samplesOf));
 }
 
 test("a micro-batch is whole samples one after another, with what each row must predict", () => {
@@ -33,14 +37,19 @@ test("a micro-batch is whole samples one after another, with what each row must 
     epoch: 0,
     targets: 3,
     tokens: 7,
-    microBatches: [
+    shards: [
       {
-        ids: Uint32Array.of(0, 1, 2, 1000, 1001, 1002, 1003),
-        positions: Uint32Array.of(0, 1, 2, 0, 1, 2, 3),
-        starts: Uint32Array.of(0, 0, 0, 3, 3, 3, 3),
-        rows: Uint32Array.of(1, 4, 5),
-        targets: Uint32Array.of(2, 1002, 1003),
-        samples: 2,
+        first: 0,
+        microBatches: [
+          {
+            ids: Uint32Array.of(0, 1, 2, 1000, 1001, 1002, 1003),
+            positions: Uint32Array.of(0, 1, 2, 0, 1, 2, 3),
+            starts: Uint32Array.of(0, 0, 0, 3, 3, 3, 3),
+            rows: Uint32Array.of(1, 4, 5),
+            targets: Uint32Array.of(2, 1002, 1003),
+            samples: 2,
+          },
+        ],
       },
     ],
   });
@@ -91,8 +100,8 @@ test("every epoch takes every sample once; rows and targets belong to one sample
       const seen = [0, 1].map(() => Array.from<number>([]));
       for (let i = 0; i < plan.length; i++) {
         const step = plan.step(i);
-        expect(step.microBatches.length).toBeLessThanOrEqual(rest.accumulation);
-        for (const batch of step.microBatches) {
+        expect(batchesOf(step).length).toBeLessThanOrEqual(rest.accumulation);
+        for (const batch of batchesOf(step)) {
           seen[step.epoch]?.push(...samplesOf(batch));
           expect(batch.ids.length).toBeLessThanOrEqual(plan.largest.tokens);
           expect([...batch.targets]).toEqual([...batch.rows].map((row) => batch.ids[row + 1] ?? -1));
@@ -140,4 +149,34 @@ test("sizes that make no sense are refused", () => {
 test("the largest micro-batch of a run that goes on for ever is found at once", () => {
   const options = { ...OPTIONS, shuffle: true, length: { steps: 1e12 } };
   expect(planSteps(numberedSamples([2, 5, 3, 4]), options).largest.tokens).toBe(9);
+});
+
+test("shards have the step's rows between them, whoever computes them", () => {
+  fc.assert(
+    fc.property(runs, fc.nat(3), fc.nat(3), ({ lengths, packing, ...rest }, more, power) => {
+      const shards = 2 ** Math.max(more, power);
+      const data = numberedSamples(lengths);
+      const options = { ...OPTIONS, ...rest, packing, shuffle: true };
+      const whole = planSteps(data, options);
+      const cut = planSteps(data, { ...options, shards });
+      const size = 2 ** power;
+      const shares = Array.from({ length: size }, (_, rank) => {
+        return planSteps(data, { ...options, shards, share: { rank, size } });
+      });
+      for (let i = 0; i < whole.length; i++) {
+        const step = cut.step(i);
+        expect(step.shards.length).toBe(shards);
+        expect(batchesOf(step).flatMap(samplesOf)).toEqual(batchesOf(whole.step(i)).flatMap(samplesOf));
+        expect([step.targets, step.tokens]).toEqual([whole.step(i).targets, whole.step(i).tokens]);
+        let first = 0;
+        for (const shard of step.shards) {
+          expect(shard.first).toBe(first);
+          first += shard.microBatches.length;
+          for (const batch of shard.microBatches) expect(batch.ids.length).toBeLessThanOrEqual(cut.largest.tokens);
+        }
+        expect(shares.flatMap((share) => share.step(i).shards)).toEqual([...step.shards]);
+      }
+    }),
+    { numRuns: 40, seed: 2 },
+  );
 });

@@ -1,17 +1,18 @@
 import { type Rows, rowsOf } from "./rows.ts";
 import { shuffled } from "./shuffle.ts";
-import type { LargestMicroBatch, ReadyPlan, ReadyStep, Samples, StepOptions } from "./types.ts";
+import type { LargestMicroBatch, ReadyPlan, ReadyStep, Samples, Share, StepOptions } from "./types.ts";
 
 /**
  * Plans the steps of a run. Every epoch takes all rows once, `batchSize` a micro-batch, `accumulation` micro-batches a
- * step; the last, incomplete step of an epoch is kept. The order of an epoch depends on `seed` and its number alone.
+ * step; the last, incomplete step of an epoch is kept. The order of an epoch depends on `seed` and its number alone. With
+ * several shards each has its part of a step's rows, in micro-batches of at most `batchSize`.
  *
- * @throws {RangeError} for an empty data set and for sizes that are not positive whole numbers
+ * @throws {RangeError} for an empty data set, for sizes that are not positive whole numbers, and for shards that cannot be shared
  */
 export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions): ReadyPlan<Batch> {
-  const { batchSize, accumulation, length } = options;
+  const { batchSize, accumulation, length, shards = 1, share = ALL } = options;
   const asked = "steps" in length ? length.steps : length.epochs;
-  for (const size of [samples.length, batchSize, accumulation, asked]) {
+  for (const size of [samples.length, batchSize, accumulation, asked, shards, shards / share.size]) {
     if (!Number.isSafeInteger(size) || size < 1) throw new RangeError(`${size} is no positive whole number`);
   }
   const rows = rowsOf(samples, options);
@@ -19,6 +20,8 @@ export function planSteps<Batch>(samples: Samples<Batch>, options: StepOptions):
   const steps = "steps" in length ? length.steps : length.epochs * stepsPerEpoch;
   return new Plan(samples, rows, options, stepsPerEpoch, steps);
 }
+
+const ALL: Share = { rank: 0, size: 1 };
 
 /** Rows that the largest micro-batch is looked for among: after so many, epochs bring hardly a larger one. */
 const LOOKED_AT = 2 ** 21;
@@ -50,29 +53,38 @@ class Plan<Batch> implements ReadyPlan<Batch> {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) {
       throw new RangeError(`no step ${index} among ${this.length}`);
     }
-    const batches = this.#samplesOf(index);
-    const indices = batches.flat();
+    const shards = this.#shardsOf(index);
+    const indices = shards.flat(2);
+    const { share = ALL } = this.#options;
+    const own = shards.length / share.size;
+    const [from, end] = [own * share.rank, own * (share.rank + 1)];
     return {
       index,
       epoch: Math.floor(index / this.stepsPerEpoch),
-      microBatches: batches.map((samples) => this.#samples.batchOf(samples)),
+      shards: shards.slice(from, end).map((batches, at) => ({
+        first: sum(shards.slice(0, from + at), ({ length }) => length),
+        microBatches: batches.map((samples) => this.#samples.batchOf(samples)),
+      })),
       targets: sum(indices, (i) => this.#samples.targetsOf(i)),
       tokens: sum(indices, (i) => this.#samples.lengthOf(i)),
     };
   }
 
-  /** The samples of every micro-batch of a step. */
-  #samplesOf(index: number): number[][] {
-    const { batchSize, accumulation } = this.#options;
+  /** The samples of every micro-batch of each shard of a step. */
+  #shardsOf(index: number): number[][][] {
+    const { batchSize, accumulation, shards = 1 } = this.#options;
     const order = this.#orderOf(Math.floor(index / this.stepsPerEpoch));
     const first = (index % this.stepsPerEpoch) * batchSize * accumulation;
-    const end = Math.min(first + batchSize * accumulation, order.length);
-    const batches: number[][] = [];
-    for (let from = first; from < end; from += batchSize) {
-      const rows = [...order.subarray(from, Math.min(from + batchSize, end))];
-      batches.push(rows.flatMap((row) => this.#rows.samplesOf(row)));
-    }
-    return batches;
+    const count = Math.min(batchSize * accumulation, order.length - first);
+    return Array.from({ length: shards }, (_, shard) => {
+      const end = first + Math.floor((count * (shard + 1)) / shards);
+      const batches: number[][] = [];
+      for (let from = first + Math.floor((count * shard) / shards); from < end; from += batchSize) {
+        const rows = [...order.subarray(from, Math.min(from + batchSize, end))];
+        batches.push(rows.flatMap((row) => this.#rows.samplesOf(row)));
+      }
+      return batches;
+    });
   }
 
   #orderOf(epoch: number): Uint32Array {
@@ -99,7 +111,7 @@ class Plan<Batch> implements ReadyPlan<Batch> {
     let tokens = 0;
     let targets = 0;
     for (let index = 0; index < distinct && (tokens < most.tokens || targets < most.targets); index++) {
-      for (const samples of this.#samplesOf(index)) {
+      for (const samples of this.#shardsOf(index).flat()) {
         tokens = Math.max(
           tokens,
           sum(samples, (i) => this.#samples.lengthOf(i)),
@@ -123,6 +135,6 @@ class Plan<Batch> implements ReadyPlan<Batch> {
   }
 }
 
-function sum(indices: readonly number[], of: (i: number) => number): number {
-  return indices.reduce((total, i) => total + of(i), 0);
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
 }

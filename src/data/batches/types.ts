@@ -9,18 +9,32 @@ export interface Samples<Batch> {
   batchOf(indices: readonly number[]): Batch;
 }
 
+/** A part of a step's rows. Its gradients are summed by themselves, wherever that is done, and then added to the others'. */
+export interface Shard<Batch> {
+  /** How many micro-batches of the step come before its first. */
+  readonly first: number;
+  /** In order. Those that have to be loaded come one at a time, and are loaded anew each time they are gone through. */
+  readonly microBatches: Iterable<Batch> | AsyncIterable<Batch>;
+}
+
 /** What one optimizer step is trained on. Its loss is the mean over all `targets` of all its micro-batches. */
 export interface Step<Batch> {
   /** From 0. */
   readonly index: number;
   /** From 0. */
   readonly epoch: number;
-  /** In order. Those that have to be loaded come one at a time, and are loaded anew each time they are gone through. */
-  readonly microBatches: Iterable<Batch> | AsyncIterable<Batch>;
-  /** Terms of the loss of all micro-batches: what the sum of the losses is divided by. */
+  /** In order: those that this process computes. */
+  readonly shards: readonly Shard<Batch>[];
+  /** Terms of the loss of all micro-batches, of all processes: what the sum of the losses is divided by. */
   readonly targets: number;
   /** The lengths of all samples. */
   readonly tokens: number;
+}
+
+/** One of `size` equal parts, from 0. */
+export interface Share {
+  readonly rank: number;
+  readonly size: number;
 }
 
 /** How samples become steps. All that decides the order of the data: the same values give the same steps. */
@@ -29,6 +43,10 @@ export interface StepOptions {
   readonly batchSize: number;
   /** Micro-batches of a step. */
   readonly accumulation: number;
+  /** Shards that the rows of a step are cut into, as equally as they can be; 1 by default. */
+  readonly shards?: number | undefined;
+  /** Which of the shards are this process's: the `rank`-th of `size` equal parts; all by default. */
+  readonly share?: Share | undefined;
   /** The length of the run: this many steps, through as many epochs as it takes, or this many epochs. */
   readonly length: { readonly steps: number } | { readonly epochs: number };
   /** A new order every epoch, drawn from `seed`; otherwise file order. */
@@ -62,7 +80,7 @@ export interface StepPlan<Batch> {
 
 /** A step whose micro-batches are all at hand. */
 export interface ReadyStep<Batch> extends Step<Batch> {
-  readonly microBatches: readonly Batch[];
+  readonly shards: readonly { readonly first: number; readonly microBatches: readonly Batch[] }[];
 }
 
 /** Steps whose batches are made at once. */

@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { visibleLines } from "../../files/visible.ts";
+import { EndedByOther } from "../../mpi/processes.ts";
 import { errorLines } from "../error-lines.ts";
 import type { Screen } from "../screen.ts";
 import type { Style } from "../style.ts";
@@ -24,6 +25,8 @@ export class ErrorReport {
    * @returns the exit status
    */
   explain(error: unknown): number {
+    // Another process says what happened.
+    if (error instanceof EndedByOther) return 1;
     if (error instanceof RandloraError) {
       this.#say(error.message, error.hint);
       if (this.verbose && error.cause !== undefined) this.#detail(`cause: ${describe(error.cause)}`);

@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { RandloraError } from "../../files/errors.ts";
+import { endJoined } from "../../mpi/join.ts";
 import { Screen } from "../screen.ts";
 import { createStyle } from "../style.ts";
 import { ErrorReport } from "./error-report.ts";
@@ -78,6 +79,7 @@ export async function runProcess(program: Program, leave: (status: number) => vo
   // Of a terminal that is gone nothing else is to be expected.
   if (outputError === undefined || stopped === HANGUP_STATUS)
     process.exitCode = stopped ?? Math.max(status, Number(process.exitCode ?? 0));
+  await endJoined(Number(process.exitCode ?? 0));
 }
 
 function outputFailure(error: NodeJS.ErrnoException): RandloraError {

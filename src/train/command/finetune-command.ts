@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { Contradiction } from "../../files/errors.ts";
+import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { shared } from "../../terminal/options/shared-work.ts";
 import { peakRssBytes } from "../../terminal/peak-memory.ts";
 import { estimateRun, finetune } from "../loop/finetune.ts";
 import type { TrainingInput } from "../loop/training.ts";
@@ -32,9 +34,26 @@ export async function finetuneModel(
   context: Context,
   watch: Partial<TrainObserver> = {},
 ): Promise<TrainReport | undefined> {
+  return await shared(context, (processes, own) => finetuneTogether(model, options, { processes, ...own }, watch));
+}
+
+/** The same on each of the processes that share the run. */
+async function finetuneTogether(
+  model: string | undefined,
+  options: FinetuneOptions,
+  context: RunContext,
+  watch: Partial<TrainObserver>,
+): Promise<TrainReport | undefined> {
   const asked = askedSettings(model, options);
   await using resources = new AsyncDisposableStack();
-  const run = options.resume === undefined ? await newRun(asked, context) : await oldRun(asked, options, context);
+  // The others find in the cache what the first one fetches.
+  const planned = await firstThenOthers(context.processes, () =>
+    options.resume === undefined ? newRun(asked, context) : oldRun(asked, options, context),
+  );
+  // It began when the first one says so.
+  const [date = null] = await context.processes.each(planned.settings.date);
+  const local = { ...planned.sources.local, date };
+  const run = { ...planned, settings: { ...planned.settings, date }, sources: { ...planned.sources, local } };
   if (run.began !== undefined) resources.use(run.began.folder);
   if (run.settings.images === null) {
     return await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context, watch);
@@ -51,8 +70,15 @@ interface PlannedRun {
   readonly began?: { readonly folder: RunFolder; readonly recorded: TrainSettings };
 }
 
-async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<PlannedRun> {
-  const settings = await newSettings(asked, context);
+/** With the processes that share the run. */
+interface RunContext extends Context {
+  readonly processes: Processes;
+}
+
+async function newRun(asked: Partial<FlatSettings>, context: RunContext): Promise<PlannedRun> {
+  const { shards = context.processes.size } = asked;
+  const settings = await newSettings({ ...asked, shards }, context);
+  refuseShares(settings, context.processes);
   if (settings.logDir !== null) await refuseOtherEvents(settings.logDir);
   return { settings, sources: await findSources(settings, context) };
 }
@@ -60,15 +86,16 @@ async function newRun(asked: Partial<FlatSettings>, context: Context): Promise<P
 async function oldRun(
   asked: Partial<FlatSettings>,
   { resume, out }: FinetuneOptions,
-  context: Context,
+  context: RunContext,
 ): Promise<PlannedRun> {
   const path = typeof resume === "string" ? resume : (out ?? (await newestRun()));
   if (out !== undefined && resolve(out) !== resolve(path)) {
     const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
     throw new Contradiction(["out", "resume"], cause, "give one of them");
   }
-  const { folder, settings: recorded } = await RunFolder.open(path);
+  const { folder, settings: recorded } = await RunFolder.open(path, context.processes.rank === 0);
   try {
+    refuseShares(recorded, context.processes);
     const settings = resumeSettings(recorded, asked, path);
     if (settings.logDir !== null && settings.logDir !== recorded.logDir) await refuseOtherEvents(settings.logDir);
     const sources = await findSources(await withOwnAdapter(unlogged(settings, asked, context), folder), context);
@@ -77,6 +104,13 @@ async function oldRun(
     await folder[Symbol.asyncDispose]();
     throw thrown;
   }
+}
+
+/** @throws RandloraError `usage` where the shards of a step cannot be shared equally */
+function refuseShares({ shards }: TrainSettings, { size }: Processes): void {
+  if (shards % size === 0) return;
+  const cause = `--shards ${shards}: ${size} processes cannot share them equally`;
+  throw new RandloraError("usage", cause, "start 1, 2, 4 … processes, as many as there are shards at most");
 }
 
 /** A run that somebody else made must not say where files are written: its event file is gone on with where it is. */
@@ -92,15 +126,17 @@ async function proceed<Batch>(
   run: PlannedRun,
   loaded: Loaded<Batch>,
   options: FinetuneOptions,
-  context: Context,
+  context: RunContext,
   watch: Partial<TrainObserver>,
 ): Promise<TrainReport | undefined> {
   const { sources, began } = run;
   const { local, location } = sources;
   const { subject } = loaded;
+  const { processes } = context;
   const settings = { ...run.settings, sampleFormat: subject.sampleFormat };
   if (began !== undefined) refuseShorter(began.recorded, settings, subject);
   if (options.dryRun) {
+    if (processes.rank > 0) return undefined;
     loaded.show(await estimateRun({ settings: local, location, subject, device: context.device }));
     return undefined;
   }
@@ -109,32 +145,41 @@ async function proceed<Batch>(
   }
   // What is wrong with the model, the targets or the adapter to go on from is found before a folder is made.
   await using source = await subject.open(local, location, { signal: context.signal });
-  await using folder = await RunFolder.create(options.out, settings);
+  await using folder = await newFolder(options.out, settings, processes);
   try {
     return await train(folder, sources, loaded, context, { watch, source });
   } catch (thrown) {
     // A GPU that is not there, or too small: nothing was trained.
-    await folder.discardUnused();
+    if (processes.rank === 0) await folder.discardUnused();
     throw thrown;
   }
+}
+
+/** The first process makes it. */
+async function newFolder(out: string | undefined, settings: TrainSettings, processes: Processes): Promise<RunFolder> {
+  const made = processes.rank > 0 ? undefined : await RunFolder.create(out, settings);
+  const [path = ""] = await processes.each(made?.path ?? "");
+  return made ?? RunFolder.shared(path);
 }
 
 async function train<Batch>(
   folder: RunFolder,
   { local: settings, location }: RunSources,
   loaded: Loaded<Batch>,
-  context: Context,
+  context: RunContext,
   { watch, ...more }: Pick<TrainingInput<Batch>, "recorded" | "source"> & { readonly watch: Partial<TrainObserver> },
-): Promise<TrainReport> {
+): Promise<TrainReport | undefined> {
   const { subject, losses, badImages } = loaded;
   for (const line of losses) context.log.info(line);
-  const { device, signal } = context;
+  const { device, signal, processes } = context;
   let result: TrainResult;
   {
     using display = new TrainingDisplay(context);
     signal.addEventListener("abort", () => display.stopping());
-    result = await finetune({ settings, location, subject, folder, device, ...more }, watched(display, watch), signal);
+    const input = { settings, location, subject, folder, device, processes, ...more };
+    result = await finetune(input, watched(display, watch), signal);
   }
+  if (processes.rank > 0) return undefined;
   const shown = { ...result, badImages: badImages(), peakRssBytes: peakRssBytes() };
   const moved = await sizeOfChange(result, folder, location, settings, context);
   return await showRun(shown, settings, folder, moved, context);

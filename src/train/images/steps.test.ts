@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { ReadyPlan, Step } from "../../data/batches/types.ts";
+import type { ReadyPlan, ReadyStep, Step } from "../../data/batches/types.ts";
 import { planSteps } from "../../data/batches/steps.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { type LoaderOptions, ImageLoader, type ImageRequest } from "../../data/images/loader.ts";
@@ -54,10 +54,14 @@ class Watched extends ImageLoader {
   }
 }
 
+function batchesOf({ shards }: ReadyStep<readonly number[]>): (readonly number[])[] {
+  return shards.flatMap(({ microBatches }) => microBatches);
+}
+
 /** A step whose micro-batches have been gone through. */
-async function gone(step: Step<ImageBatch>) {
+async function gone({ shards, ...step }: Step<ImageBatch>) {
   const microBatches: ImageBatch[] = [];
-  for await (const batch of step.microBatches) microBatches.push(batch);
+  for (const shard of shards) for await (const batch of shard.microBatches) microBatches.push(batch);
   return { ...step, microBatches };
 }
 
@@ -88,7 +92,7 @@ describe("steps of images", () => {
     const seen = [];
     for (let index = 0; index < steps.length; index++) {
       const step = await gone(await steps.step(index));
-      const good = (at: number) => plan.step(at).microBatches.map((numbers) => numbers.filter((i) => i !== 2));
+      const good = (at: number) => batchesOf(plan.step(at)).map((numbers) => numbers.filter((i) => i !== 2));
       // One that has none but the bad image has those of the next.
       const wanted = good(index).flat().length > 0 ? good(index) : good((index + 1) % 6);
       const labels = wanted.filter((batch) => batch.length > 0).map((batch) => [...batch]);
@@ -118,10 +122,11 @@ describe("steps of images", () => {
     const readable = subsetOf(set, [0, 1, 3, 4, 5, 6, 0]);
     using loader = new Watched(readable, { preprocessing, threads: 0 });
     const steps = new ImageSteps(planOf(1, 7), { loader: () => loader, onBad: () => {} });
-    const { microBatches, targets, tokens } = await steps.step(0);
+    const { shards, targets, tokens } = await steps.step(0);
     expect([targets, tokens, loader.asked.length]).toEqual([7, 7, 0]);
     const asked: number[] = [];
-    for await (const { labels } of microBatches) asked.push(labels.length * loader.asked.length);
+    for (const { microBatches } of shards)
+      for await (const { labels } of microBatches) asked.push(labels.length * loader.asked.length);
     expect(asked).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { LargestMicroBatch, ReadyPlan, Step, StepPlan } from "../../data/batches/types.ts";
+import type { LargestMicroBatch, ReadyPlan, Shard, Step, StepPlan } from "../../data/batches/types.ts";
 import type { LoadedBatch, ImageLoader, ImageRequest, PreparedBatch } from "../../data/images/loader.ts";
 import type { ImageBatch } from "./batch.ts";
 
@@ -16,6 +16,8 @@ export interface ImageStepsOptions {
   readonly onBad: (line: string) => void;
   /** For an evaluation: where nothing of a step can be read, it stays empty. */
   readonly eachOnce?: boolean;
+  /** What processes that share a step have of it together; what this one has by default. */
+  readonly countAll?: ((own: number) => Promise<number>) | undefined;
   /** Bytes of prepared images that stay in memory when a step is read through; what is beyond is read once more. */
   readonly keptBytes?: number;
 }
@@ -27,17 +29,19 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   readonly #onBad: (line: string) => void;
   readonly #eachOnce: boolean;
   readonly #keptBytes: number;
+  readonly #countAll: (own: number) => Promise<number>;
 
   /** @param plan which images the micro-batches have */
   constructor(
     plan: ReadyPlan<readonly number[]>,
-    { loader, onBad, eachOnce = false, keptBytes = 2 ** 28 }: ImageStepsOptions,
+    { loader, onBad, eachOnce = false, keptBytes = 2 ** 28, countAll = async (own) => own }: ImageStepsOptions,
   ) {
     this.#plan = plan;
     this.#loader = loader;
     this.#onBad = onBad;
     this.#eachOnce = eachOnce;
     this.#keptBytes = keptBytes;
+    this.#countAll = countAll;
   }
 
   get length(): number {
@@ -64,14 +68,15 @@ export class ImageSteps implements StepPlan<ImageBatch> {
     const planned = this.#plan.step(index);
     const loader = this.#loader();
     loader.expect(this.#requestsFrom(index, AHEAD));
-    if (!loader.skipsBad) return { ...planned, microBatches: this.#microBatches(index) };
+    if (!loader.skipsBad) return { ...planned, shards: this.#shards(index) };
     let bad = "";
     for (let tried = 0; tried < Math.min(this.stepsPerEpoch, this.length); tried++) {
       const at = (index + tried) % this.length;
-      const { count, kept, named } = await this.#readThrough(at);
+      const { count: own, kept, named } = await this.#readThrough(at);
+      const count = await this.#countAll(own);
       bad ||= named;
       if (count > 0 || this.#eachOnce)
-        return { ...planned, microBatches: this.#microBatches(at, kept), targets: count, tokens: count };
+        return { ...planned, shards: this.#shards(at, kept), targets: count, tokens: count };
     }
     throw new RandloraError("data", `no image can be read; the first: ${bad}`);
   }
@@ -79,7 +84,7 @@ export class ImageSteps implements StepPlan<ImageBatch> {
   /** How many images of a step can be read, what of it may stay in memory, and why the first that cannot be read cannot. */
   async #readThrough(index: number): Promise<{ count: number; kept: Kept; named: string }> {
     const loader = this.#loader();
-    const requests = this.#requestsFrom(index, this.#plan.step(index).microBatches.length);
+    const requests = this.#requestsFrom(index, this.#countOf(index));
     const kept: (PreparedBatch | undefined)[] = [];
     let [count, bytes, named] = [0, 0, ""];
     for (const [at, request] of requests.entries()) {
@@ -95,18 +100,24 @@ export class ImageSteps implements StepPlan<ImageBatch> {
     return { count, kept, named };
   }
 
-  /** The micro-batches of a step that have images. @param kept those that have been read */
-  #microBatches(index: number, kept: Kept = []): AsyncIterable<LoadedBatch> {
-    return { [Symbol.asyncIterator]: () => this.#load(index, kept) };
+  /** The micro-batches of a step that have images, shard by shard. @param kept those that have been read */
+  #shards(index: number, kept: Kept = []): Shard<LoadedBatch>[] {
+    let end = 0;
+    return this.#plan.step(index).shards.map(({ first, microBatches }) => {
+      const from = end;
+      end += microBatches.length;
+      const range = [from, end] as const;
+      return { first, microBatches: { [Symbol.asyncIterator]: () => this.#load(index, range, kept) } };
+    });
   }
 
-  async *#load(index: number, kept: Kept): AsyncGenerator<LoadedBatch> {
+  async *#load(index: number, [first, end]: readonly [number, number], kept: Kept): AsyncGenerator<LoadedBatch> {
     const loader = this.#loader();
-    const { length } = this.#plan.step(index).microBatches;
-    const requests = this.#requestsFrom(index, length + AHEAD);
+    const requests = this.#requestsFrom(index, this.#countOf(index) + AHEAD);
     const expectFrom = (from: number) =>
       loader.expect(requests.slice(from).filter((_, after) => kept[from + after] === undefined));
-    for (const [at, request] of requests.slice(0, length).entries()) {
+    for (const [after, request] of requests.slice(first, end).entries()) {
+      const at = first + after;
       expectFrom(at);
       const batch = loader.batchOf(kept[at] ?? (await loader.prepare(request).catch(advise)));
       expectFrom(at + 1);
@@ -114,12 +125,17 @@ export class ImageSteps implements StepPlan<ImageBatch> {
     }
   }
 
+  /** The number of a step's micro-batches. */
+  #countOf(index: number): number {
+    return this.#plan.step(index).shards.flatMap(({ microBatches }) => microBatches).length;
+  }
+
   /** The micro-batches of a step and those after it, so many at least where the run has them. */
   #requestsFrom(index: number, count: number): ImageRequest[] {
     const requests: ImageRequest[] = [];
     for (let next = index; next < this.length && requests.length < count; next++) {
-      const { epoch, microBatches } = this.#plan.step(next);
-      requests.push(...microBatches.map((indices) => ({ indices, epoch })));
+      const { epoch, shards } = this.#plan.step(next);
+      requests.push(...shards.flatMap(({ microBatches }) => microBatches.map((indices) => ({ indices, epoch }))));
     }
     return requests;
   }

@@ -3,6 +3,7 @@ import type { Samples } from "../../data/batches/types.ts";
 import { ImageLoader } from "../../data/images/loader.ts";
 import type { ImageSet } from "../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
+import { ALONE, type Processes } from "../../mpi/processes.ts";
 import type { ImageBatch } from "./batch.ts";
 import type { ImageData } from "./data.ts";
 import { ImageSource } from "./source.ts";
@@ -39,8 +40,8 @@ export class ImageSubject implements Subject<ImageBatch>, Disposable {
     return this.#data.hashes;
   }
 
-  plan(settings: TrainSettings): RunPlan<ImageBatch> {
-    const { batchSize, gradAccum: accumulation, shuffle, images } = settings;
+  plan(settings: TrainSettings, processes: Processes = ALONE): RunPlan<ImageBatch> {
+    const { batchSize, gradAccum: accumulation, shards, shuffle, images } = settings;
     const { train, valid } = this.#data;
     const seed = BigInt(settings.seed);
     const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
@@ -48,11 +49,13 @@ export class ImageSubject implements Subject<ImageBatch>, Disposable {
     const skipBad = images?.skipBadImages === true;
     const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
     const onBad = (line: string) => this.#leftOut(line);
-    const ofTrain = planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed });
+    const shared = { batchSize, accumulation, shards, share: processes, length, shuffle, seed };
+    const ofTrain = planSteps(samplesOf(train), shared);
     const ofValid = valid && planSteps(samplesOf(valid), once);
+    const countAll = async (own: number) => (await processes.each(own)).reduce((sum, count) => sum + count, 0);
     const loaderOf = (set: ImageSet, drawn?: bigint) => () => this.#loaderOf(set, { augment: drawn, skipBad });
     return {
-      steps: new ImageSteps(ofTrain, { loader: loaderOf(train, augment), onBad }),
+      steps: new ImageSteps(ofTrain, { loader: loaderOf(train, augment), onBad, countAll }),
       validation: ofValid && new ImageSteps(ofValid, { loader: loaderOf(valid), onBad, eachOnce: true }),
     };
   }

@@ -3,8 +3,9 @@ import golden from "../../../fixtures/optimizer/optimizer.json" with { type: "js
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { read } from "../../compute/device/transfer.ts";
+import { STEP_STATE } from "../../compute/device/families/optimizer.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { AdamW, type AdamWSettings } from "./adamw.ts";
+import { AdamW, addLosses, type AdamWSettings } from "./adamw.ts";
 import { Parameters } from "../../adapters/training/parameters.ts";
 
 let gpu: Device;
@@ -46,8 +47,8 @@ test.each(golden.trajectories)("torch's AdamW, clipping and schedule: $settings"
       parameters.write(name, "gradient", gradient(index + 1, k, sizes[k] ?? 0));
     }
     const losses = run.upload("losses", [3, 1], Float32Array.of(1, 2, 6));
-    adamw.addLoss(run, losses, 0.5, true);
-    adamw.addLoss(run, losses, 0.25, false);
+    addLosses(run, losses, 0.5, adamw.loss, STEP_STATE.loss, true);
+    addLosses(run, losses, 0.25, adamw.loss, STEP_STATE.loss, false);
     adamw.update(run, index + 1, expected.rate);
     await run.submit();
     const outcome = await adamw.read();
@@ -84,7 +85,7 @@ test("many parameters: as in f64, and gradients are zero afterwards", async () =
     for (const [k, { name }] of plans.entries()) {
       parameters.write(name, "gradient", gradients[k] ?? new Float32Array());
     }
-    adamw.addLoss(run, run.upload("losses", [1, 1], Float32Array.of(1)), 1, true);
+    addLosses(run, run.upload("losses", [1, 1], Float32Array.of(1)), 1, adamw.loss, STEP_STATE.loss, true);
     adamw.update(run, step, 1e-3);
     await run.submit();
     const norm = Math.sqrt(gradients.reduce((sum, list) => list.reduce((total, g) => total + g * g, sum), 0));
@@ -128,7 +129,14 @@ test.each(["loss", "gradient"] as const)("a %s that is not finite halts every la
     const gradients = gradient(1, 0, 5);
     if (what === "gradient") gradients[3] = bad;
     parameters.write("a", "gradient", gradients);
-    adamw.addLoss(run, run.upload("losses", [2, 1], Float32Array.of(1, what === "loss" ? bad : 1)), 0.5, true);
+    addLosses(
+      run,
+      run.upload("losses", [2, 1], Float32Array.of(1, what === "loss" ? bad : 1)),
+      0.5,
+      adamw.loss,
+      STEP_STATE.loss,
+      true,
+    );
     adamw.update(run, 1, 1e-2);
     await run.submit();
     return adamw.read();

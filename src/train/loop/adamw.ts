@@ -43,13 +43,15 @@ export class AdamW {
   }
 
   /**
-   * Records the step's loss: + weight · Σ losses.
-   * @param losses (tokens, 1)
-   * @param first whether this is the step's first micro-batch
+   * Where the step's loss is summed up, in its first number: weight · Σ losses of each micro-batch.
    */
-  addLoss(run: Run, losses: Tensor, weight: number, first: boolean): void {
-    const sums = tensorIn(this.#state, [1, STEP_STATE_BYTES / 4], "F32");
-    addLosses(run, losses, weight, sums, STEP_STATE.loss, first);
+  get loss(): Tensor {
+    return tensorIn(this.#state, [1, STEP_STATE_BYTES / 4], "F32");
+  }
+
+  /** Makes the step's loss what the first number of a buffer is. */
+  takeLoss({ buffer: from }: Tensor): void {
+    this.#gpu.copy([{ from, to: this.#state, toOffset: STEP_STATE.loss * 4, size: 4 }]);
   }
 
   /** Records the update from the gradients, which are zero afterwards. `step` counts from 1. @param headRate the learning rate of heads */

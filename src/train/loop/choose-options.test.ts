@@ -16,7 +16,9 @@ test("activations are recomputed where memory would not suffice otherwise, then 
   const plan = subject.plan(settings);
   const choose = async (free: number) => {
     const warnings: string[] = [];
-    const { bytes, options } = await chooseOptions(gpu, source, plan, undefined, (line) => warnings.push(line), free);
+    const { bytes, options } = await chooseOptions(gpu, source, plan, undefined, (line) => warnings.push(line), {
+      free,
+    });
     return { bytes, checkpointing: options.checkpointing, warnings };
   };
   const kept = await choose(Infinity);

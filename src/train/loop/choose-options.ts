@@ -3,10 +3,12 @@ import { RandloraError } from "../../files/errors.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateBytes } from "./estimate.ts";
-import { freeBytes, megabytes } from "../../compute/device/memory-limit.ts";
+import { ALONE, gatherNumbers, type Processes } from "../../mpi/processes.ts";
+import { freeBytes, megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
 import type { MethodSummary, PlaceOptions } from "../../adapters/training/method.ts";
 import type { SavedState } from "../../models/folder/run-states.ts";
+import type { TrainSettings } from "../settings/settings.ts";
 import type { RunPlan, TrainingSource } from "../model/subject.ts";
 
 /** WebGPU does not tell how much memory a GPU has: what is spent beyond need is modest. */
@@ -22,6 +24,13 @@ export interface Chosen {
   cheaper(): Promise<{ readonly chosen: Chosen; readonly how: string } | undefined>;
 }
 
+export interface ChooseOptions {
+  /** That share the run: each has to have room for it, and what decides about bits is the same for all. */
+  readonly processes?: Processes;
+  /** Bytes, as far as they are known. */
+  readonly free?: number;
+}
+
 /** What takes less memory than keeping activations and W', the dearest in time last. */
 const SAVINGS = [
   { how: "activations are recomputed instead of kept", keepsProducts: true },
@@ -32,7 +41,6 @@ const SAVINGS = [
  * Staging, activation checkpointing and the method's own choices. A resumed run has those of its beginning as far as they
  * decide about bits: all but checkpointing, which is on where the run had it, where the settings ask for it, and, as other
  * ways to save memory, where the estimate exceeds what is left.
- * @param free bytes, as far as they are known
  * @throws RandloraError `usage` for a micro-batch of more tokens than the GPU takes at once; `memory` for a tensor that is
  *   too large for it; `format` where the state does not fit the model
  */
@@ -42,23 +50,25 @@ export async function chooseOptions<Batch>(
   plan: RunPlan<Batch>,
   began: SavedState | undefined,
   warn: (line: string) => void,
-  free = freeBytes(gpu),
+  { processes = ALONE, free: own = freeOf(gpu, processes) }: ChooseOptions = {},
 ): Promise<Chosen> {
-  const { betas, eps, weightDecay, gradClip, gradAccum, checkpointActivations } = source.settings;
+  const { betas, eps, weightDecay, gradClip, checkpointActivations } = source.settings;
   refuseTooManyTokens(gpu, source, plan);
   const { steps, validation } = plan;
+  const free = await least(processes, own);
   const kernels = began?.progress.kernels;
   const staging = stagingOf(gpu, kernels?.staging);
   const wanted: PlaceOptions = {
     staging,
     tokens: source.rowsOf(steps.largest),
-    microBatches: gradAccum,
-    budget: spareBytes(gpu),
+    microBatches: microBatchesOf(source.settings),
+    budget: await least(processes, spareBytes(gpu)),
     choices: kernels?.choices,
     choicesFile: began?.file,
   };
   const attempt = async (checkpointing: boolean, budget: number): Promise<Chosen> => {
-    const options = { optimizer: { betas, eps, weightDecay, gradClip }, checkpointing, staging };
+    const optimizer = { betas, eps, weightDecay, gradClip };
+    const options = { optimizer, checkpointing, staging, shards: source.settings.shards, processes };
     const counting = gpu.counting();
     const model = await source.place(counting, { ...wanted, budget });
     const bytes = await estimateBytes(counting, model, options, steps, validation);
@@ -85,6 +95,11 @@ export async function chooseOptions<Batch>(
   return chosen;
 }
 
+/** Most micro-batches whose gradients are added up before others' are. */
+function microBatchesOf({ batchSize, gradAccum, shards }: TrainSettings): number {
+  return Math.ceil(Math.ceil((batchSize * gradAccum) / shards) / batchSize);
+}
+
 /** Kernels give each token a workgroup, or a row of them. */
 function refuseTooManyTokens<Batch>(
   gpu: Device,
@@ -101,6 +116,15 @@ function refuseTooManyTokens<Batch>(
     const cause = `--batch-size ${source.settings.batchSize}: a micro-batch${of} has ${tokens} tokens, and this GPU takes at most ${most} at once`;
     throw new RandloraError("usage", cause, `give ${source.smaller}`);
   }
+}
+
+/** Bytes that a process may take: those on one machine share what is free of it. */
+function freeOf(gpu: Device, { local }: Processes): number {
+  return sharesMachine(gpu.info) ? freeBytes(gpu) / local.size : freeBytes(gpu);
+}
+
+async function least(processes: Processes, own: number): Promise<number> {
+  return Math.min(...(await gatherNumbers(processes, [own])));
 }
 
 /** Bytes that may be spent to save time. */

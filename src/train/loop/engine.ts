@@ -1,13 +1,16 @@
 import type { Device } from "../../compute/device/device.ts";
+import { STEP_STATE } from "../../compute/device/families/optimizer.ts";
 import type { Staging } from "../../compute/device/staging.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
+import { ALONE, gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
 import type { Step, StepPlan } from "../../data/batches/types.ts";
 import { type Judge, judge } from "../model/judge.ts";
 import type { Task } from "../model/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
+import { ShardSums } from "./shard-sums.ts";
 import type { TrainingDefinition } from "../../adapters/training/definition.ts";
 import type { Method, MethodSummary, PassKind } from "../../adapters/training/method.ts";
 import type { Parameters } from "../../adapters/training/parameters.ts";
@@ -31,6 +34,10 @@ export interface EngineOptions {
   /** Recompute each layer's activations in the backward pass. */
   readonly checkpointing: boolean;
   readonly staging: Staging;
+  /** Of a step; 1 by default. */
+  readonly shards?: number;
+  /** That share the shards of a step, and an evaluation. */
+  readonly processes?: Processes;
 }
 
 /** What an evaluation found out. */
@@ -51,6 +58,8 @@ export class Engine<Batch> implements Disposable {
   readonly #adamw: AdamW;
   readonly #run: Run;
   readonly #tape: Tape;
+  /** Where a step has several. */
+  readonly #shards: ShardSums | undefined;
 
   constructor(gpu: Device, model: TrainedModel<Batch>, options: EngineOptions) {
     this.#gpu = gpu;
@@ -59,6 +68,8 @@ export class Engine<Batch> implements Disposable {
     this.#adamw = new AdamW(gpu, model.parameters, options.optimizer);
     this.#run = new Run(gpu, options.staging);
     this.#tape = new Tape(this.#run);
+    const { shards = 1, processes = ALONE } = options;
+    this.#shards = shards > 1 ? new ShardSums(gpu, this.#run, model.parameters, shards, processes) : undefined;
     // Each is a matrix of its own.
     for (const { value, gradient } of model.method.watched()) this.#tape.watch(value, gradient, value.offset);
   }
@@ -80,7 +91,7 @@ export class Engine<Batch> implements Disposable {
     learningRate: number,
     headRate = learningRate,
   ): Promise<{ outcome: Promise<StepOutcome> }> {
-    await this.#recordStep(step, { learningRate, headRate }, () => this.#run.submit());
+    await this.#recordStep(step, { learningRate, headRate });
     const outcome = this.#adamw.read();
     outcome.catch(() => {}); // the caller awaits it a step later
     return { outcome };
@@ -92,7 +103,7 @@ export class Engine<Batch> implements Disposable {
    */
   async rehearse(step: Step<Batch>, evaluated: Batch | undefined): Promise<void> {
     const discard = () => this.#run.discard();
-    await this.#recordStep(step, { learningRate: 0, headRate: 0 }, discard);
+    await this.#recordStep(step, { learningRate: 0, headRate: 0 }, false);
     if (evaluated !== undefined) {
       this.#model.method.prepare(this.#run);
       const { judge: asked } = this.#model.task;
@@ -106,26 +117,39 @@ export class Engine<Batch> implements Disposable {
   }
 
   async #recordStep(
-    { index, microBatches, targets }: Step<Batch>,
+    { index, shards, targets }: Step<Batch>,
     { learningRate, headRate }: { readonly learningRate: number; readonly headRate: number },
-    send: () => Promise<void> | void,
+    isSent = true,
   ): Promise<void> {
     const { task, method } = this.#model;
+    const send = () => (isSent ? this.#run.submit() : this.#run.discard());
     method.prepare(this.#run);
     const tape = this.#tape;
-    let at = 0;
-    for await (const batch of microBatches) {
-      const losses = this.#losses(tape, batch, { kind: "train", step: index, microBatch: at });
-      this.#adamw.addLoss(this.#run, losses, 1 / targets, at === 0);
-      const seed = new Float32Array(task.termsOf(batch)).fill(1 / targets);
-      const gradient = this.#run.upload("gradient", losses.shape, seed);
-      tape.backward(losses, gradient);
-      tape.release(losses);
-      this.#run.release(gradient);
+    const sums = this.#shards;
+    const loss = sums?.loss ?? this.#adamw.loss;
+    for (const [own, { first, microBatches }] of shards.entries()) {
+      let at = first;
+      for await (const batch of microBatches) {
+        const losses = this.#losses(tape, batch, { kind: "train", step: index, microBatch: at });
+        addLosses(this.#run, losses, 1 / targets, loss, STEP_STATE.loss, at === first);
+        const seed = new Float32Array(task.termsOf(batch)).fill(1 / targets);
+        const gradient = this.#run.upload("gradient", losses.shape, seed);
+        tape.backward(losses, gradient);
+        tape.release(losses);
+        this.#run.release(gradient);
+        await send();
+        at++;
+      }
+      method.finish(this.#run);
+      if (sums === undefined) continue;
       await send();
-      at++;
+      await sums.add(own === shards.length - 1, send);
     }
-    method.finish(this.#run);
+    if (sums !== undefined && isSent) {
+      await sums.addOthers();
+      this.#adamw.takeLoss(sums.loss);
+      this.#gpu.clear([sums.loss.buffer]);
+    }
     this.#adamw.update(this.#run, index + 1, learningRate, headRate);
     await send();
   }
@@ -137,7 +161,7 @@ export class Engine<Batch> implements Disposable {
   async evaluate(plan: Evaluated<Batch>, signal?: AbortSignal): Promise<Evaluation | undefined> {
     const { judge: asked } = this.#model.task;
     if (asked !== undefined) return await this.#judge(asked, plan, signal);
-    const loss = await this.#meanLoss(plan, signal);
+    const loss = await this.#meanLoss(plan, this.#processes, signal);
     return loss === undefined ? undefined : { loss };
   }
 
@@ -148,10 +172,11 @@ export class Engine<Batch> implements Disposable {
     await run.submit();
     const linears = method.linears({ kind: "evaluate" });
     await asked.begin(linears);
-    let [samples, right, loss] = [0, 0, 0];
-    for (let index = 0; index < plan.length; index++) {
-      if (signal?.aborted === true) return undefined;
-      for await (const batch of (await plan.step(index)).microBatches) {
+    // The loss of each sample, and whether it is right.
+    const verdicts: number[] = [];
+    for await (const step of ownSteps(plan, this.#processes, signal)) {
+      if (step === "stopped") return undefined;
+      for await (const batch of microBatchesOf(step)) {
         const logits = run.keep(asked.logits(run, linears, batch));
         try {
           await run.submit();
@@ -159,33 +184,37 @@ export class Engine<Batch> implements Disposable {
           const numbers = await readRows(this.#gpu, logits, 0, rows);
           for (const [row, label] of asked.labelsOf(batch).entries()) {
             const verdict = judge(numbers.subarray(row * classes, (row + 1) * classes), label);
-            loss += verdict.loss;
-            if (verdict.isRight) right++;
+            verdicts.push(verdict.loss, Number(verdict.isRight));
           }
-          samples += rows;
         } finally {
           this.#gpu.memory.release(logits.buffer);
         }
       }
     }
+    const all = await gatherNumbers(this.#processes, verdicts);
+    const samples = all.length / 2;
     if (samples === 0) throw new RandloraError("data", "nothing of the validation data can be read");
+    let [right, loss] = [0, 0];
+    for (const [at, number] of all.entries()) {
+      if (at % 2 === 0) loss += number;
+      else right += number;
+    }
     return { loss: loss / samples, accuracy: right / samples };
   }
 
-  async #meanLoss(plan: Evaluated<Batch>, signal?: AbortSignal): Promise<number | undefined> {
+  async #meanLoss(plan: Evaluated<Batch>, processes: Processes, signal?: AbortSignal): Promise<number | undefined> {
     const run = this.#run;
     this.#model.method.prepare(run);
     const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
     try {
-      let targets = 0;
-      for (let index = 0; index < plan.length; index++) {
-        if (signal?.aborted === true) return undefined;
-        const step = await plan.step(index);
-        targets += step.targets;
+      const targets: number[] = [];
+      for await (const step of ownSteps(plan, processes, signal)) {
+        if (step === "stopped") return undefined;
+        const slot = targets.push(step.targets) - 1;
         let isFirst = true;
-        for await (const batch of step.microBatches) {
+        for await (const batch of microBatchesOf(step)) {
           const losses = this.#losses(run, batch, { kind: "evaluate" });
-          addLosses(run, losses, 1, sums, index, isFirst);
+          addLosses(run, losses, 1, sums, slot, isFirst);
           run.release(losses);
           isFirst = false;
         }
@@ -195,29 +224,59 @@ export class Engine<Batch> implements Disposable {
       }
       const range = { buffer: sums.buffer, offset: 0, size: plan.length * 4 };
       const parts = await this.#gpu.readWith([range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []));
-      return parts.reduce((sum, part) => sum + part, 0) / targets;
+      const losses = await gatherNumbers(processes, [...parts.subarray(0, targets.length)]);
+      const counts = await gatherNumbers(processes, targets);
+      return sum(losses) / sum(counts);
     } finally {
       this.#gpu.memory.release(sums.buffer);
     }
   }
 
-  /** The mean loss over the targets of a step's first micro-batch, in nats. */
+  /** The mean loss over the targets of the first of these micro-batches, in nats. */
   async sampleLoss(step: Step<Batch>): Promise<number | undefined> {
-    for await (const first of step.microBatches) {
-      const only = { ...step, microBatches: [first], targets: this.#model.task.termsOf(first) };
-      return await this.#meanLoss({ length: 1, step: () => only });
+    for await (const first of microBatchesOf(step)) {
+      const shards = [{ first: 0, microBatches: [first] }];
+      const only = { ...step, shards, targets: this.#model.task.termsOf(first) };
+      return await this.#meanLoss({ length: 1, step: () => only }, ALONE);
     }
     return undefined;
+  }
+
+  get #processes(): Processes {
+    return this.#options.processes ?? ALONE;
   }
 
   /** Gives back what the engine holds itself; not the model. */
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
     this.#adamw.release();
+    this.#shards?.release();
   }
 
   #losses(recorder: Run | Tape, batch: Batch, pass: PassKind) {
     const { task, method } = this.#model;
     return task.losses(recorder, method.linears(pass), batch, this.#options);
   }
+}
+
+/** Of an evaluation's steps those that are this process's, until one is told to stop. */
+async function* ownSteps<Batch>(
+  plan: Evaluated<Batch>,
+  processes: Processes,
+  signal?: AbortSignal,
+): AsyncGenerator<Step<Batch> | "stopped"> {
+  const [from, end] = ownRange(processes, plan.length);
+  // As many rounds everywhere: all stop in the same one.
+  for (let round = 0; round < Math.ceil(plan.length / processes.size); round++) {
+    if (await isAny(processes, signal?.aborted === true)) yield "stopped";
+    if (from + round < end) yield await plan.step(from + round);
+  }
+}
+
+async function* microBatchesOf<Batch>({ shards }: Step<Batch>): AsyncGenerator<Batch> {
+  for (const { microBatches } of shards) yield* microBatches;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

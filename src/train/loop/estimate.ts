@@ -1,5 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { Step, StepPlan } from "../../data/batches/types.ts";
+import { ALONE, standIn } from "../../mpi/processes.ts";
 import type { Task } from "../model/task.ts";
 import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
 
@@ -15,7 +16,7 @@ export async function estimateBytes<Batch>(
   steps: StepPlan<Batch>,
   validation: StepPlan<Batch> | undefined,
 ): Promise<number> {
-  using engine = new Engine(counting, model, options);
+  using engine = new Engine(counting, model, { ...options, processes: standIn(options.processes ?? ALONE) });
   const { task } = model;
   await model.begin?.();
   await (
@@ -23,7 +24,13 @@ export async function estimateBytes<Batch>(
   ).outcome;
   if (validation !== undefined) {
     const largest = task.probe(validation.largest);
-    const only = { index: 0, epoch: 0, microBatches: [largest], targets: task.termsOf(largest), tokens: 0 };
+    const only = {
+      index: 0,
+      epoch: 0,
+      shards: [{ first: 0, microBatches: [largest] }],
+      targets: task.termsOf(largest),
+      tokens: 0,
+    };
     await engine.evaluate({ length: 1, step: () => only });
   }
   return counting.memory.peakLiveBytes;
@@ -35,7 +42,7 @@ export function largestStep<Batch>(task: Task<Batch>, { largest }: StepPlan<Batc
   return {
     index: 0,
     epoch: 0,
-    microBatches: [batch, batch],
+    shards: [{ first: 0, microBatches: [batch, batch] }],
     targets: task.termsOf(batch) * 2,
     tokens: largest.tokens * 2,
   };

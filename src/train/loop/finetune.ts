@@ -2,6 +2,7 @@ import { chooseOptions } from "./choose-options.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
 import type { MethodSummary } from "../../adapters/training/method.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData } from "../run/same-sources.ts";
+import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
 import { notesOfWarmup } from "../settings/schedule.ts";
 import { newestState } from "../../models/folder/run-states.ts";
 import { openGpu, type RunInput, Training, type TrainingInput } from "./training.ts";
@@ -46,9 +47,11 @@ export async function finetune<Batch>(
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainResult> {
-  const { folder, subject } = input;
+  const { folder, subject, processes = ALONE } = input;
   // It also brings back an adapter that a killed process had set aside.
-  await folder.removeLeftovers();
+  await firstThenOthers(processes, async () => {
+    if (processes.rank === 0) await folder.removeLeftovers();
+  });
   const state = await newestState(folder.states);
   const hashes = subject.dataHashes();
   if (state !== undefined) refuseOtherData(state.progress, hashes, input.settings, "run");

@@ -2,6 +2,7 @@ import type { StepPlan } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import type { Engine, TrainedModel } from "./engine.ts";
 import type { RunFolder } from "../run/run-folder.ts";
+import type { Processes } from "../../mpi/processes.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { Progress } from "../../models/folder/run-states.ts";
 import type { Ending } from "../types.ts";
@@ -20,6 +21,8 @@ export interface TrainJob<Batch> {
   readonly progress: Progress;
   /** Is that a state on the disk? */
   readonly resumed: boolean;
+  /** Those that share it; by default one alone. The first writes what there is to write. */
+  readonly processes?: Processes;
 }
 
 /** Where a run ended, and why. */

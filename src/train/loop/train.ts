@@ -1,14 +1,10 @@
-import { RandloraError } from "../../files/errors.ts";
+import { ALONE, gatherNumbers, isAny, type Processes } from "../../mpi/processes.ts";
 import type { StepOutcome } from "./adamw.ts";
-import { bringBestBack, forgetBestBefore, setBestAside } from "../run/best.ts";
+import type { Progress } from "../../models/folder/run-states.ts";
 import { diverged } from "./diverged.ts";
 import type { TrainJob, TrainOutcome } from "./job.ts";
-import { CSV, eventFile, EVENTS } from "../run/metrics-copy.ts";
-import { MetricsFile } from "../run/metrics-file.ts";
-import { refreshFolder } from "../run/refresh.ts";
+import { RunRecord } from "./record.ts";
 import { ratesAt } from "../settings/schedule.ts";
-import { loadParameters, pruneStates, removeState, saveState } from "../run/state.ts";
-import { newestState, type Progress, replaceProgress, stateFolder } from "../../models/folder/run-states.ts";
 import type { Ending, StepMetrics, TrainObserver } from "../types.ts";
 
 /** A step that the GPU works on. */
@@ -34,26 +30,27 @@ export async function train<Batch>(
   observer: TrainObserver,
   signal: AbortSignal,
 ): Promise<TrainOutcome> {
-  const { folder, progress, resumed } = job;
-  const { logDir } = job.settings;
-  const copies = { [folder.table]: CSV, ...(logDir !== null && { [eventFile(logDir)]: EVENTS }) };
-  await using metrics = await MetricsFile.open(folder.metrics, resumed ? progress : undefined, copies);
-  return await new Loop(job, observer, metrics).run(signal);
+  // One process writes for all.
+  await using record = (job.processes ?? ALONE).rank === 0 ? await RunRecord.open(job) : undefined;
+  return await new Loop(job, observer, record).run(signal);
 }
 
 class Loop<Batch> {
   readonly #job: TrainJob<Batch>;
   readonly #observer: TrainObserver;
-  readonly #metrics: MetricsFile;
+  /** Undefined where another process writes it. */
+  readonly #record: RunRecord | undefined;
+  readonly #processes: Processes;
   #progress: Progress;
   #saved: number | undefined;
   #pending: Pending | undefined;
   #lastTime = performance.now();
 
-  constructor(job: TrainJob<Batch>, observer: TrainObserver, metrics: MetricsFile) {
+  constructor(job: TrainJob<Batch>, observer: TrainObserver, record: RunRecord | undefined) {
     this.#job = job;
     this.#observer = observer;
-    this.#metrics = metrics;
+    this.#record = record;
+    this.#processes = job.processes ?? ALONE;
     this.#progress = job.progress;
     this.#saved = job.resumed ? job.progress.step : undefined;
   }
@@ -61,7 +58,7 @@ class Loop<Batch> {
   async run(signal: AbortSignal): Promise<TrainOutcome> {
     const ending = await this.#untilEnd(signal);
     // Of a run that is interrupted the next step, once it is resumed, tells whether its newest state is good.
-    if (ending !== "interrupted") await this.#prune();
+    if (ending !== "interrupted") await this.#record?.prune(this.#saved);
     return { ending, progress: this.#progress };
   }
 
@@ -70,23 +67,23 @@ class Loop<Batch> {
     // A run that fails before its first save still has what it began with; states of whole models are too large for that.
     const first = model.result === "model" ? 1 : 0;
     // A process may have died between the state and the folders that are made from it.
-    if (resumed) await this.#refresh();
+    if (resumed) await this.#record?.refresh(this.#progress);
     for (let step = this.#progress.step; ; step++) {
       const isLast = step >= steps.length;
       const isSaveDue = step >= first && (step % settings.saveEvery === 0 || isLast);
       const isEvaluationDue = this.#isEvaluationDue(step, isLast);
       // Asked once: a signal that comes later is for the next round, when the GPU's step has been read.
-      const isStopping = signal.aborted;
+      const isStopping = await isAny(this.#processes, signal.aborted);
       if (isSaveDue || isEvaluationDue || isStopping) await this.#catchUp();
       const isBest = isEvaluationDue && (await this.#evaluate(step, signal));
-      const isInterrupted = isStopping || (isEvaluationDue && signal.aborted);
+      const isInterrupted = isStopping || (isEvaluationDue && (await isAny(this.#processes, signal.aborted)));
       if (isLast && this.#saved !== step) await this.#judgeLast(step);
       if (this.#saved === step) {
         // Its evaluation had been interrupted, and is made up for.
-        if (isBest) await this.#amend(step);
+        if (isBest) await this.#record?.amend(this.#progress);
       } else if (isSaveDue || (isBest && step >= first) || isInterrupted) await this.#save();
       // No state, which is several times as large: a run that is killed before its first one begins anew.
-      else if (isBest) await this.#refreshBest();
+      else if (isBest) await this.#record?.refreshBest();
       // The evaluation that the run ends with is made up for when it is resumed.
       const isCutOff = isEvaluationDue && this.#progress.evaluated !== step;
       if (isLast && !isCutOff) return "finished";
@@ -132,11 +129,9 @@ class Loop<Batch> {
       seconds,
     };
     this.#progress = { ...this.#progress, step, loss, tokens: this.#progress.tokens + targets };
-    await this.#metrics.append(metrics);
+    await this.#record?.append(metrics);
     this.#observer.step(metrics, { gpuBytes: this.#job.gpu.memory.liveBytes, totalTokens: tokens });
-    if (this.#saved !== step - 1) return;
-    await this.#prune();
-    await forgetBestBefore(stateFolder(this.#job.folder.states, step - 1));
+    if (this.#saved === step - 1) await this.#record?.confirm(step - 1);
   }
 
   /**
@@ -148,27 +143,16 @@ class Loop<Batch> {
     const what = Number.isFinite(loss) ? `the gradients' norm is ${gradNorm}` : `the loss is ${loss}`;
     const isSaved = step > 1 && this.#saved === step - 1;
     const kept = isSaved ? await this.#goBack(step - 1) : this.#saved;
-    await this.#prune();
+    await this.#record?.prune(this.#saved);
     throw diverged(step, what, kept);
   }
 
-  /**
-   * Makes the newest state before that of `step` the run's. What was measured stays in metrics.jsonl: it shows how the run
-   * came to this, and a resumed run cuts it back by itself.
-   * @returns the state's step; undefined where there is none
-   */
+  /** @returns the step of the state that is gone back to; undefined where there is none */
   async #goBack(step: number): Promise<number | undefined> {
-    const { folder, model } = this.#job;
-    const older = await newestState(folder.states, step);
+    const older = await this.#record?.goBack(this.#progress, step);
     if (older === undefined) return undefined;
-    const bad = stateFolder(folder.states, step);
-    // While the state is there, a process that is killed here does all of this again.
-    if (this.#progress.best?.step === step) await bringBestBack(bad, folder.best);
-    await removeState(bad);
-    await loadParameters(older.folder, model.parameters);
     this.#progress = older.progress;
     this.#saved = older.progress.step;
-    await this.#refresh();
     return this.#saved;
   }
 
@@ -201,7 +185,7 @@ class Loop<Batch> {
       evaluationsSinceBest: isBest ? 0 : evaluationsSinceBest + 1,
     };
     const metrics = { step, valid_loss: validLoss, ...(accuracy === undefined ? {} : { valid_accuracy: accuracy }) };
-    await this.#metrics.append(metrics);
+    await this.#record?.append(metrics);
     this.#observer.evaluation(metrics, isBest);
     this.#lastTime = performance.now();
     return isBest;
@@ -211,7 +195,9 @@ class Loop<Batch> {
   async #judgeLast(step: number): Promise<void> {
     const { engine, steps, validation } = this.#job;
     if (validation !== undefined) return;
-    const loss = await engine.sampleLoss(await steps.step(step - 1));
+    const own = await engine.sampleLoss(await steps.step(step - 1));
+    // The first sample's, whose ever it is.
+    const [loss] = await gatherNumbers(this.#processes, own === undefined ? [] : [own]);
     if (Number.isFinite(loss)) return;
     throw diverged(step, `after the last update the loss is ${loss}`, this.#saved, true);
   }
@@ -221,52 +207,12 @@ class Loop<Batch> {
     return earlyStop > 0 && this.#progress.evaluationsSinceBest >= earlyStop;
   }
 
-  /** The state first, then the folders that are made from it. */
   async #save(): Promise<void> {
     const { step } = this.#progress;
     if (this.#saved === step) return;
-    const { folder, model, settings } = this.#job;
-    await this.#metrics.sync();
-    const isBest = this.#progress.best?.step === step;
-    const addTo = async (state: string) => {
-      if (isBest) await setBestAside(state, folder.best);
-    };
-    // One more than is to stay: whether this one is good the next loss tells.
-    try {
-      await saveState(folder.states, model.parameters, this.#progress, settings.keep + 1, addTo);
-    } catch (thrown) {
-      if (!(thrown instanceof RandloraError) || thrown.code !== "numeric") throw thrown;
-      throw diverged(step, `after the update ${thrown.message}`, this.#saved, true);
-    }
+    await this.#record?.save(this.#progress, this.#saved);
     this.#saved = step;
-    await this.#refresh();
     this.#observer.saved(step);
     this.#lastTime = performance.now();
-  }
-
-  /** The state of this step is there, from before it was known to be the best. */
-  async #amend(step: number): Promise<void> {
-    const { folder } = this.#job;
-    const state = stateFolder(folder.states, step);
-    await setBestAside(state, folder.best);
-    await replaceProgress(state, this.#progress);
-    await this.#refresh();
-  }
-
-  async #prune(): Promise<void> {
-    const { folder, settings } = this.#job;
-    if (this.#saved !== undefined) await pruneStates(folder.states, this.#saved, settings.keep);
-  }
-
-  async #refresh(): Promise<void> {
-    const { folder, model } = this.#job;
-    const { step, best } = this.#progress;
-    await refreshFolder(folder.last(model.result), (into) => model.save(into));
-    if (best?.step === step) await this.#refreshBest();
-  }
-
-  async #refreshBest(): Promise<void> {
-    const { folder, model } = this.#job;
-    await refreshFolder(folder.best, (into) => model.save(into));
   }
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { coreCount } from "../../compute/cpu/cores.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
@@ -16,6 +17,8 @@ import { loadParameters, removeState } from "../run/state.ts";
 import { hintOfFullDevice } from "./full-device.ts";
 import { refuseTooLarge } from "./too-large.ts";
 import { newestState, type Progress, type SavedState } from "../../models/folder/run-states.ts";
+import { ALONE, type Processes, standIn } from "../../mpi/processes.ts";
+import { allOrNone, refuseUnlike } from "./agreement.ts";
 import type { RunPlan, Subject, TrainingSource } from "../model/subject.ts";
 import { train } from "./train.ts";
 import type { TrainResult } from "../result.ts";
@@ -31,6 +34,8 @@ export interface RunInput<Batch> {
   readonly device?: DeviceOptions | undefined;
   /** A device that is open, and stays so; or one for this run and others. */
   readonly gpu?: Device | KeptGpu | undefined;
+  /** Those that share it; by default this one is alone. */
+  readonly processes?: Processes | undefined;
 }
 
 /** The same, with where it is trained into. */
@@ -50,9 +55,12 @@ export class Training<Batch> {
   readonly #origin: Pick<Progress, "data" | "pixels" | "base" | "config">;
   readonly #observer: TrainObserver;
   readonly #plan: RunPlan<Batch>;
+  readonly #processes: Processes;
   readonly #begin = performance.now();
   /** Has this process finished a step? */
   #hasTrained = false;
+  /** Several processes cannot agree on another attempt once they train. */
+  #hasStarted = false;
 
   constructor(
     input: TrainingInput<Batch>,
@@ -66,7 +74,8 @@ export class Training<Batch> {
     this.#state = state;
     this.#origin = origin;
     this.#observer = observer;
-    this.#plan = input.subject.plan(input.settings);
+    this.#processes = input.processes ?? ALONE;
+    this.#plan = input.subject.plan(input.settings, this.#processes);
   }
 
   async run(signal: AbortSignal): Promise<TrainResult> {
@@ -78,7 +87,8 @@ export class Training<Batch> {
         const other = this.#state && otherResults(gpu, this.#state.progress);
         if (other !== undefined) this.#observer.warn(other);
         // What is too large for any GPU memory is found here, where nothing is allocated: it is not tried again.
-        chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, (line) => this.#observer.warn(line));
+        const warn = (line: string) => this.#observer.warn(line);
+        chosen = await chooseOptions(gpu, this.#source, this.#plan, this.#state, warn, { processes: this.#processes });
         refuseTooLarge(gpu, chosen.bytes, await this.#smaller(gpu, chosen));
       }
       try {
@@ -89,13 +99,15 @@ export class Training<Batch> {
         if (thrown.code !== "memory") throw thrown;
         // Once something was trained, another attempt would have to undo it.
         const { gpu: given } = this.#input;
-        const isOver = this.#hasTrained || (typeof given === "object" && !(given instanceof KeptGpu));
+        const isOver =
+          this.#hasTrained || this.#hasStarted || (typeof given === "object" && !(given instanceof KeptGpu));
         const less = isOver ? undefined : await chosen.cheaper();
         if (less === undefined) throw await this.#outOfMemory(thrown, gpu, chosen);
         this.#observer.warn(`${thrown.message}: trying once more: ${less.how}`);
         ({ chosen } = less);
         // It would tell of how the attempt computed that failed.
-        if (this.#state === undefined) await removeState(join(this.#input.folder.states, "step-0"));
+        if (this.#state === undefined && this.#processes.rank === 0)
+          await removeState(join(this.#input.folder.states, "step-0"));
       }
     }
   }
@@ -108,7 +120,9 @@ export class Training<Batch> {
     const quantized = settings.quantize === null && settings.adapter !== null ? ", or --quantize q4" : "";
     for (let batchSize = Math.floor(settings.batchSize / 2); batchSize >= 1; batchSize = Math.floor(batchSize / 2)) {
       const plan = subject.plan({ ...settings, batchSize });
-      const less = await chooseOptions(gpu, this.#source, plan, this.#state, () => {});
+      const less = await chooseOptions(gpu, this.#source, plan, this.#state, () => {}, {
+        processes: standIn(this.#processes),
+      });
       if (less.bytes > gpu.memory.limit) continue;
       return `${smaller} (--batch-size ${batchSize} takes about ${megabytes(less.bytes)})${quantized}`;
     }
@@ -123,16 +137,22 @@ export class Training<Batch> {
     using model = await this.#source.place(gpu, place);
     const { method, parameters, summary } = model;
     using engine = new Engine(gpu, model, options);
-    // A GPU that is full says so now, and not when the longest samples come.
-    await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
-    let read = 0;
-    const total = this.#source.bytes;
-    await model.fill((some) => observer.loading((read += some), total), signal);
-    for (const note of [...notesOfWarmup(settings, steps.length), ...summary.notes]) observer.warn(note);
-    if (state === undefined) await engine.begin();
-    else await loadParameters(state.folder, parameters);
+    await allOrNone(this.#processes, async () => {
+      // A GPU that is full says so now, and not when the longest samples come.
+      await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
+      let read = 0;
+      const total = this.#source.bytes;
+      await model.fill((some) => observer.loading((read += some), total), signal);
+      for (const note of [...notesOfWarmup(settings, steps.length), ...summary.notes]) observer.warn(note);
+      if (state === undefined) await engine.begin();
+      else await loadParameters(state.folder, parameters);
+      await gpu.idle();
+    });
+    const { checkpointing } = options;
+    const same = { ...this.#origin, step: state?.progress.step, checkpointing, choices: method.choices };
+    await refuseUnlike(this.#processes, gpu, same, parameters);
     const progress = this.#progress(gpu, options, method.choices);
-    if (recorded !== undefined) await folder.writeSettings(recorded);
+    if (recorded !== undefined && this.#processes.rank === 0) await folder.writeSettings(recorded);
     observer.start({
       run: folder.path,
       step: progress.step,
@@ -143,6 +163,7 @@ export class Training<Batch> {
       estimatedGpuBytes: bytes,
       checkpointing: options.checkpointing,
     });
+    this.#hasStarted = this.#processes.size > 1;
     const job = {
       gpu,
       settings,
@@ -153,6 +174,7 @@ export class Training<Batch> {
       validation,
       progress,
       resumed: state !== undefined,
+      processes: this.#processes,
     };
     const { ending, progress: end } = await train(job, this.#watching(), signal);
     return {
@@ -224,9 +246,16 @@ export class Training<Batch> {
 }
 
 /** The device of a run, closed at the end where it was opened for it. */
-export async function openGpu<Batch>({ gpu, device }: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
+export async function openGpu<Batch>({
+  gpu,
+  device,
+  processes = ALONE,
+}: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
   if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
   if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
-  const opened = await openDevice(device);
+  const { sharing } = processes.local;
+  // Those that the launcher did not bind to cores of their own share them.
+  const threads = device?.threads ?? (sharing > 1 ? Math.max(1, Math.floor(coreCount() / sharing)) : undefined);
+  const opened = await openDevice({ ...device, threads });
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
 }

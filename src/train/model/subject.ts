@@ -2,6 +2,7 @@ import type { MethodChoices, PlaceOptions } from "../../adapters/training/method
 import type { LargestMicroBatch, StepPlan } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { Contradiction } from "../../files/errors.ts";
+import type { Processes } from "../../mpi/processes.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { SampleFormat } from "../../data/text/samples/types.ts";
 import type { TrainedModel } from "../loop/engine.ts";
@@ -22,8 +23,8 @@ export interface Subject<Batch> {
   /** How its samples are written out, which the run records; null: images. */
   readonly sampleFormat: SampleFormat | null;
   dataHashes(): DataHashes;
-  /** The steps that settings make of the data. */
-  plan(settings: TrainSettings): RunPlan<Batch>;
+  /** The steps that settings make of the data, and what of each is this process's, where several share them. */
+  plan(settings: TrainSettings, processes?: Processes): RunPlan<Batch>;
   /** Opens the model of the settings. @throws RandloraError as it says itself; the signal's reason when it is aborted */
   open(settings: TrainSettings, location: ModelLocation, options: OpenOptions): Promise<TrainingSource<Batch>>;
 }

@@ -85,6 +85,13 @@ describe("a run's folder", () => {
     expect((await readdir("saved")).toSorted()).toEqual(expect.arrayContaining(["run.json", "state"]));
   });
 
+  test("is made where a start that was killed left half of its settings", async () => {
+    await mkdir("killed");
+    await writeFile("killed/run.json.part", "{");
+    await using folder = await RunFolder.create("killed", SETTINGS);
+    expect((await readdir(folder.path)).filter((name) => !name.startsWith("lock."))).toEqual(["run.json"]);
+  });
+
   test("is not made where something is", async () => {
     await (await RunFolder.create("out", SETTINGS))[Symbol.asyncDispose]();
     await expect(RunFolder.create("out", SETTINGS)).rejects.toThrow("there is a run already");

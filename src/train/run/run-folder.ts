@@ -47,8 +47,17 @@ export class RunFolder implements AsyncDisposable {
     }
   }
 
-  /** Opens a run to go on with. @throws RandloraError `file`, `format` */
-  static async open(path: string): Promise<{ folder: RunFolder; settings: TrainSettings }> {
+  /** The folder of a run that another process has made, and that this one takes part in: it locks and removes nothing. */
+  static shared(path: string): RunFolder {
+    return new RunFolder(resolve(path), async () => {}, undefined);
+  }
+
+  /**
+   * Opens a run to go on with.
+   * @param isOwner false: another process does, and this one takes part in it
+   * @throws RandloraError `file`, `format`
+   */
+  static async open(path: string, isOwner = true): Promise<{ folder: RunFolder; settings: TrainSettings }> {
     const absolute = resolve(path);
     const file = join(absolute, SETTINGS_FILE);
     const json = await readJson(file, MAX_SETTINGS_BYTES, "the file was changed: start a new run").catch(
@@ -61,6 +70,7 @@ export class RunFolder implements AsyncDisposable {
       },
     );
     const settings = parseTrainSettings(json, file);
+    if (!isOwner) return { folder: RunFolder.shared(path), settings };
     return { folder: new RunFolder(absolute, await lockFolder(absolute), undefined), settings };
   }
 
@@ -167,9 +177,10 @@ async function emptyFolder(path: string): Promise<FreshFolder> {
   return { path, made };
 }
 
-/** @throws RandloraError `file` where anything but locks is in the folder */
+/** @throws RandloraError `file` where anything but locks, and what a start that was killed left, is in the folder */
 async function requireEmpty(path: string): Promise<void> {
-  const names = (await naming(path, "read", readdir(path))).filter((name) => !name.startsWith("lock."));
+  const all = await naming(path, "read", readdir(path));
+  const names = all.filter((name) => !name.startsWith("lock.") && name !== `${SETTINGS_FILE}.part`);
   if (names.length === 0) return;
   const isRun = names.includes(SETTINGS_FILE);
   const cause = isRun ? "there is a run already" : "the folder is not empty";

@@ -84,6 +84,16 @@ export const RUN_OPTIONS = {
     }),
     { usual: 1, compare: "all" },
   ),
+  shards: setting(
+    integer({
+      value: "S",
+      topic: "Training",
+      help: "number of shards of a step, a power of two: under mpirun or srun so many processes can share it at most",
+      min: 1,
+      defaultText: "1; under mpirun or srun the number of processes",
+    }),
+    { usual: 1, earlier: 1, compare: "all" },
+  ),
   maxLength: setting(
     integer({
       value: "L",

@@ -177,12 +177,27 @@ function missingCommon({ training }: TrainedMethod): string[] {
   return training.usual.alphaPerRank === null ? ["alpha"] : [];
 }
 
+/** @throws RandloraError `usage` for shards that do not make a binary tree, or that are more than a step has samples */
+function refuseShards({ shards, batchSize, gradAccum, images }: TrainSettings): void {
+  const asked = `--shards ${shards}`;
+  if (!Number.isInteger(Math.log2(shards)))
+    throw new RandloraError("usage", `${asked}: not a power of two`, "give 1, 2, 4, 8 …");
+  if (images?.task === "contrastive" && shards > 1) {
+    const cause = `${asked}: the contrastive loss compares all images of a step and is no sum over shards`;
+    throw new Contradiction(["shards", "task"], cause, "leave it out, and start one process");
+  }
+  if (shards <= batchSize * gradAccum) return;
+  const cause = `${asked}: a step has ${batchSize * gradAccum} samples (--batch-size times --grad-accum)`;
+  throw new Contradiction(["shards", "batchSize"], cause, "give fewer shards, or a larger --batch-size");
+}
+
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
   if (asked.steps !== undefined && asked.epochs !== undefined && asked.epochs !== null && asked.steps !== null) {
     const cause = "--steps and --epochs: both say how long the run is";
     throw new Contradiction(["steps", "epochs"], cause, "give one of them");
   }
-  if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum > DROPOUT_MICRO_BATCHES) {
+  refuseShards(settings);
+  if ((settings.adapter?.dropout ?? 0) > 0 && settings.gradAccum + settings.shards - 1 > DROPOUT_MICRO_BATCHES) {
     const cause = `--grad-accum ${settings.gradAccum}: with dropout a step has at most ${DROPOUT_MICRO_BATCHES} micro-batches`;
     throw new Contradiction(["gradAccum", "dropout"], cause, "give a larger --batch-size, or leave --dropout out");
   }

@@ -50,7 +50,13 @@ export async function trainImages(
   await engine.begin();
   const losses: number[] = [];
   const targetsOf = model.task.termsOf(BATCH);
-  const step = (index: number) => ({ index, epoch: 0, microBatches: [BATCH], targets: targetsOf, tokens: 6 });
+  const step = (index: number) => ({
+    index,
+    epoch: 0,
+    shards: [{ first: 0, microBatches: [BATCH] }],
+    targets: targetsOf,
+    tokens: 6,
+  });
   for (let index = 0; index < steps; index++) {
     const { outcome } = await engine.step(step(index), 1e-2);
     losses.push((await outcome).loss);

@@ -196,7 +196,7 @@ export function walkMethod(method: string, { asked, trained, bases = "none" }: M
         parameters.write(name, "value", start);
       }
       const step = steps.step(0);
-      const batch = itemAt(step.microBatches, 0);
+      const batch = itemAt(itemAt(step.shards, 0).microBatches, 0);
       const count = task.termsOf(batch);
       {
         using run = new Run(runs.gpu, staging);

@@ -3,7 +3,7 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { loadChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTrainingData, type TrainingData } from "../../data/text/samples/load-run.ts";
 import { planSteps } from "../../data/batches/steps.ts";
-import type { ReadyPlan } from "../../data/batches/types.ts";
+import type { ReadyPlan, Share } from "../../data/batches/types.ts";
 import { samplesOf } from "../../data/text/samples/batch.ts";
 import type { DataSet, MicroBatch } from "../../data/text/samples/types.ts";
 import { readEndOfSequence } from "../../data/text/stop.ts";
@@ -69,14 +69,15 @@ function lengthOf({ maxLength, model }: TrainSettings): number {
 export function planRun(
   settings: TrainSettings,
   { train, valid }: TrainingData,
+  share?: Share,
 ): { readonly steps: ReadyPlan<MicroBatch>; readonly validation: ReadyPlan<MicroBatch> | undefined } {
-  const { batchSize, gradAccum: accumulation, shuffle } = settings;
+  const { batchSize, gradAccum: accumulation, shards, shuffle } = settings;
   const seed = BigInt(settings.seed);
   const length = settings.steps === null ? { epochs: settings.epochs ?? 1 } : { steps: settings.steps };
   const packing = settings.packing ? lengthOf(settings) : undefined;
   const once = { batchSize, accumulation: 1, length: { epochs: 1 }, shuffle: false, seed };
   return {
-    steps: planSteps(samplesOf(train), { batchSize, accumulation, length, shuffle, seed, packing }),
+    steps: planSteps(samplesOf(train), { batchSize, accumulation, shards, share, length, shuffle, seed, packing }),
     validation: valid && planSteps(samplesOf(valid), once),
   };
 }

@@ -10,7 +10,7 @@ export function textSubject(data: TrainingData): Subject<MicroBatch> {
     unit: "tokens",
     sampleFormat: data.train.format,
     dataHashes: () => ({ data: dataHash(data) }),
-    plan: (settings) => planRun(settings, data),
+    plan: (settings, processes) => planRun(settings, data, processes),
     open: ModelSource.open,
   };
 }

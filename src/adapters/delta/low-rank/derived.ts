@@ -44,6 +44,7 @@ export class DerivedFactors {
     this.bt = stacks("factors B, turned", ({ rank, out }) => ({ rows: rank, cols: out }));
     const b = stacks("factors B", ({ rank, out }) => ({ rows: out, cols: rank }));
     this.#bGradient = stacks("gradients of B", ({ rank, out }) => ({ rows: out, cols: rank }));
+    gpu.clear([...this.aGradient, ...this.#bGradient].map(({ tensor }) => tensor.buffer));
     this.#transposition = new Transposition(gpu, Math.max(...layers.map(({ rank }) => rank)));
     const [a, aGradient, bt] = [factorsOf(this.a), factorsOf(this.aGradient), factorsOf(this.bt)];
     const [values, gradients] = [factorsOf(b), factorsOf(this.#bGradient)];
@@ -79,12 +80,12 @@ export class DerivedFactors {
       prepare: (run) => {
         form(run);
         for (const { b, bt } of this.#factors) this.#transposition.narrow(run, bt, b.value);
-        for (const { tensor } of [...this.aGradient, ...this.#bGradient]) recordZero(run, tensor);
       },
       watched: () => this.#factors.flatMap(({ a, b }) => [a, b]),
       finish: (run) => {
         for (const { b, bt } of this.#factors) this.#transposition.wide(run, b.gradient, bt);
         fold(run);
+        for (const { tensor } of [...this.aGradient, ...this.#bGradient]) recordZero(run, tensor);
       },
     };
   }

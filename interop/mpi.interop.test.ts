@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { writeImages } from "../cmd/testing/labeled-images.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
+import { writeTexts } from "../src/train/testing/runs.ts";
+import { everyMpi, type Mpi } from "./mpi.ts";
+import { ROOT } from "./program.ts";
+
+const TIMEOUT = 300_000;
+const PROGRAM = [process.execPath, join(ROOT, "cmd", "main.ts")];
+
+let folder: TemporaryFolder;
+let mpis: readonly [Mpi, Mpi, Mpi];
+beforeAll(async () => {
+  mpis = await everyMpi();
+  folder = await TemporaryFolder.create();
+  await writeTexts(folder.at("train.jsonl"), 13);
+  await writeTexts(folder.at("valid.jsonl"), 5, 3);
+  await writeDinov2(folder.at("dinov2"));
+  await writeImages(folder.at("data"), "train", 8);
+  await writeImages(folder.at("data"), "valid", 3, 20);
+}, TIMEOUT);
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** On so many processes of an MPI; without one on this alone. */
+interface Where {
+  readonly mpi: Mpi;
+  readonly count: number;
+}
+
+function start(args: readonly string[], where?: Where) {
+  const launch = where?.mpi.launch(where.count) ?? [];
+  return Bun.spawn([...launch, ...PROGRAM, ...args, "--device", "cpu"], {
+    cwd: folder.path,
+    env: { ...process.env, ...where?.mpi.environment },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+/** Runs the program to its end. */
+async function randlora(args: readonly string[], where?: Where) {
+  const child = start(args, where);
+  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { stdout, stderr, status };
+}
+
+/** All that a run's folder holds, but for times. */
+async function contentOf(run: string): Promise<Record<string, string>> {
+  const files = (await readdir(run, { recursive: true })).toSorted();
+  const entries = files.map(async (file): Promise<[string, string]> => {
+    const bytes = await readFile(join(run, file)).catch(() => Buffer.alloc(0));
+    if (file === "metrics.csv") return [file, ""];
+    const isText = file === "metrics.jsonl" || file === "run.json";
+    const timeless = bytes.toString().replaceAll(/"(?:seconds|time|date)": ?"?[^,"\n]*/g, "");
+    return [file, isText ? timeless : bytes.toString("base64")];
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+const TEXTS = ["finetune", STORIES, "--data", "train.jsonl", "--valid", "valid.jsonl", "--rank", "8"];
+const SHORT = ["--shards", "4", "--batch-size", "3", "--grad-accum", "2", "--steps", "5", "--save-every", "2"];
+const CASES: readonly (readonly [string, readonly string[], readonly (readonly [mpi: number, count: number])[]])[] = [
+  [
+    "sparse RandLoRA with dropout, packed",
+    [...TEXTS, ...SHORT, "--sparse", "--dropout", "0.1", "--packing", "--max-length", "64"],
+    [0, 1, 2].flatMap((mpi) => [2, 4, ...(mpi === 0 ? [1] : [])].map((count) => [mpi, count] as const)),
+  ],
+  ["LoRA that stops early", [...TEXTS, ...SHORT, "--method", "lora", "--learning-rate", "1", "--steps", "20", "--eval-every", "1", "--early-stop", "2"], [[0, 2], [1, 4]]],
+  ["DoRA", [...TEXTS, ...SHORT, "--method", "dora"], [[1, 2], [2, 4]]],
+  ["every weight", ["finetune", STORIES, "--data", "train.jsonl", "--method", "full", ...SHORT], [[2, 2], [0, 4]]],
+  ["images", ["finetune", "dinov2", "--data", "data", "--method", "lora", "--targets", "q_proj,v_proj", ...SHORT], [[0, 4], [1, 2]]],
+]; // prettier-ignore
+
+test.each(CASES)("%s: one process, two and four leave the same files", async (name, args, wheres) => {
+  const alone = await randlora([...args, "--out", `${name}-alone`]);
+  expect([alone.stderr.includes("error"), alone.status]).toEqual([false, 0]);
+  const whole = await contentOf(folder.at(`${name}-alone`));
+  expect(Object.keys(whole)).toContain("metrics.jsonl");
+  for (const [at, count] of wheres) {
+    const where = { mpi: mpis[at] ?? mpis[0], count };
+    const out = `${name}-${at}-${count}`;
+    const { stderr, status } = await randlora([...args, "--out", out], where);
+    expect([where.mpi.name, count, stderr.includes("error"), status]).toEqual([where.mpi.name, count, false, 0]);
+    expect(await contentOf(folder.at(out))).toEqual(whole);
+  }
+}, TIMEOUT); // prettier-ignore
+
+test("an error is said once, and ends all", async () => {
+  for (const mpi of mpis) {
+    const args = [...TEXTS, "--shards", "2", "--out", "wrong", "--init-adapter", "nothing"];
+    const { stderr, status } = await randlora(args, { mpi, count: 2 });
+    expect(stderr.split("\n").filter((line) => line.startsWith("error:"))).toHaveLength(1);
+    expect(status).not.toBe(0);
+  }
+  expect(existsSync(folder.at("wrong"))).toBe(false);
+}, TIMEOUT); // prettier-ignore
+
+test("a library of another MPI than the launcher's is refused, and so are processes that cannot share", async () => {
+  const [mpich, openmpi] = mpis;
+  const library = join(openmpi.launch(1)[0] ?? "", "..", "..", "lib", "libmpi.so.40");
+  const strange: Mpi = { ...mpich, environment: { RANDLORA_MPI_LIB: library } };
+  const other = await randlora([...TEXTS, "--out", "strange"], { mpi: strange, count: 2 });
+  expect(other.stderr).toContain("mpiexec started 2 processes, and");
+  const missing: Mpi = { ...mpich, environment: { RANDLORA_MPI_LIB: "/nowhere/libmpi.so" } };
+  const none = await randlora([...TEXTS, "--out", "strange"], { mpi: missing, count: 2 });
+  expect(none.stderr).toContain("hint: install the one that mpiexec belongs to");
+  const three = await randlora([...TEXTS, "--shards", "4", "--out", "strange"], { mpi: mpich, count: 3 });
+  expect(three.stderr).toContain("--shards 4: 3 processes cannot share them equally");
+  expect([other.status, none.status, three.status].every((status) => status !== 0)).toBe(true);
+}, TIMEOUT); // prettier-ignore
+
+/** Processes whose command line names this run. */
+async function processesOf(run: string): Promise<number[]> {
+  const ids = (await readdir("/proc")).map(Number).filter((id) => Number.isSafeInteger(id) && id !== process.pid);
+  const lines = ids.map(async (id) => [id, await readFile(`/proc/${id}/cmdline`, "utf8").catch(() => "")] as const);
+  return (await Promise.all(lines)).filter(([, line]) => line.includes(run)).map(([id]) => id);
+}
+
+test("killed at ten moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
+  const args = [...TEXTS, ...SHORT.slice(0, 6), "--steps", "60", "--save-every", "3", "--eval-every", "7", "--sparse"];
+  await randlora([...args, "--out", "unharmed"]);
+  const run = folder.at("killed-many-times");
+  let isOver = false;
+  for (let round = 0; round < 10; round++) {
+    const isBegun = existsSync(join(run, "run.json"));
+    const where = { mpi: mpis[round % 3] ?? mpis[0], count: [4, 2][round % 2] ?? 2 };
+    const child = start(isBegun ? ["finetune", "--resume", run] : [...args, "--out", run], where);
+    // So early that nothing is there, and later by turns.
+    await Promise.race([Bun.sleep(300 + ((round * 733) % 2600)), child.exited]);
+    const workers = (await processesOf(run)).filter((id) => id !== child.pid);
+    const victims = [[workers.at(round % Math.max(1, workers.length))], [child.pid], [child.pid, ...workers]][round % 3];
+    for (const id of victims ?? []) if (id !== undefined) process.kill(id, "SIGKILL");
+    const begin = performance.now();
+    while ((await processesOf(run)).length > 0 && performance.now() - begin < 15_000) await Bun.sleep(50);
+    expect(performance.now() - begin).toBeLessThan(10_000);
+    await child.exited;
+    isOver ||= existsSync(join(run, "state", "step-60", "DONE"));
+  }
+  const last = existsSync(join(run, "run.json")) ? ["finetune", "--resume", run] : [...args, "--out", run];
+  const { stderr, status } = await randlora(last, { mpi: mpis[0], count: 2 });
+  expect([stderr.includes("error"), status]).toEqual([false, 0]);
+  expect(await contentOf(run)).toEqual(await contentOf(folder.at("unharmed")));
+}, TIMEOUT); // prettier-ignore

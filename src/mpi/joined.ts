@@ -1,0 +1,163 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { RandloraError } from "../files/errors.ts";
+import { Communicator } from "./communicator.ts";
+import type { Launched } from "./launcher.ts";
+import { EndedByOther, type Processes } from "./processes.ts";
+
+/** What each process sends first: a kind, a length, and the bytes themselves where they are few. */
+const HEADER = 256;
+const INLINE = HEADER - 16;
+const KIND = { data: 1, failed: 2 } as const;
+
+/** Others are told of a failure when they come to the next exchange; those that do not come are ended. */
+const PATIENCE_MS = 5000;
+/** How long it is asked without a pause whether others are there, and with pauses that let others compute. */
+const EAGER_MS = 2;
+/** How often it is looked whether the launcher is still there. */
+const WATCH_MS = 1000;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** The processes of a launcher, this one being one of them. */
+export class JoinedProcesses implements Processes {
+  readonly rank: number;
+  readonly size: number;
+  #local: Processes["local"] = { rank: 0, size: 1, sharing: 1 };
+  readonly #communicator: Communicator;
+  readonly #headers: Bytes;
+  /** One of them has failed: nothing is gathered any more. */
+  #isOver = false;
+  /** Some do not know of it. */
+  #isTorn = false;
+
+  private constructor(communicator: Communicator) {
+    this.#communicator = communicator;
+    this.rank = communicator.rank;
+    this.size = communicator.size;
+    this.#headers = new Uint8Array(HEADER * this.size);
+  }
+
+  /** @throws RandloraError `file` without a usable MPI library */
+  static async join(launched: Launched): Promise<JoinedProcesses> {
+    const joined = new JoinedProcesses(new Communicator(launched));
+    watchLauncher();
+    const places = await joined.each(JSON.stringify([hostname(), coresOfThis()]));
+    const [host, cores] = placeOf(places[joined.rank]);
+    const same = places
+      .map((place, rank) => ({ rank, place: placeOf(place) }))
+      .filter(({ place }) => place[0] === host);
+    joined.#local = {
+      rank: same.filter(({ rank }) => rank < joined.rank).length,
+      size: same.length,
+      sharing: same.filter(({ place }) => place[1] === cores).length,
+    };
+    return joined;
+  }
+
+  get local(): Processes["local"] {
+    return this.#local;
+  }
+
+  async gather(own: Bytes): Promise<readonly Bytes[]> {
+    if (this.#isOver) throw new EndedByOther();
+    const lengths = await this.#exchange(KIND.data, own);
+    const longest = Math.max(...lengths);
+    if (longest <= INLINE) return lengths.map((length, rank) => this.#header(rank).slice(16, 16 + length));
+    const padded = own.length === longest ? own : new Uint8Array(longest);
+    if (padded !== own) padded.set(own);
+    const all = new Uint8Array(longest * this.size);
+    // All are there: this does not wait for anybody who computes.
+    this.#communicator.gather(padded, all);
+    return lengths.map((length, rank) => all.subarray(rank * longest, rank * longest + length));
+  }
+
+  async each<T extends string | number | boolean | null>(own: T): Promise<readonly T[]> {
+    const parts = await this.gather(new TextEncoder().encode(JSON.stringify(own)));
+    // What each encoded in the same way.
+    return parts.map((part) => JSON.parse(new TextDecoder().decode(part)) as T);
+  }
+
+  async failed(thrown: unknown): Promise<unknown> {
+    if (thrown instanceof EndedByOther || this.#isOver) return thrown;
+    this.#isOver = true;
+    try {
+      const told = await Promise.race([this.#exchange(KIND.failed), Bun.sleep(PATIENCE_MS)]);
+      this.#isTorn = told === undefined;
+    } catch (other) {
+      if (other instanceof EndedByOther) return other;
+      this.#isTorn = true;
+    }
+    return named(thrown, this);
+  }
+
+  /** Ends this process, once all have come to their end, or all at once where some of them cannot know that it is over. */
+  async end(status: number): Promise<never> {
+    if (this.#isTorn) this.#communicator.abort(status);
+    if (!this.#isOver) {
+      // The library's own way to wait takes a core from those that are still at work.
+      const ended = await this.each(status).catch(() => undefined);
+      if (ended === undefined && this.#isTorn) this.#communicator.abort(status);
+    }
+    return this.#communicator.end(status);
+  }
+
+  /** @returns the lengths of what each gives. @throws EndedByOther where one has failed, and a lower one says why */
+  async #exchange(kind: number, own: Bytes = new Uint8Array()): Promise<number[]> {
+    const header = new Uint8Array(HEADER);
+    const view = new DataView(header.buffer);
+    view.setUint32(0, kind, true);
+    view.setFloat64(8, own.length, true);
+    if (own.length <= INLINE) header.set(own, 16);
+    const isDone = this.#communicator.beginGather(header, this.#headers);
+    const begin = performance.now();
+    while (!isDone()) {
+      if (performance.now() - begin < EAGER_MS) await new Promise(setImmediate);
+      else await Bun.sleep(1);
+    }
+    const heads = Array.from({ length: this.size }, (_, rank) => {
+      const { buffer, byteOffset } = this.#header(rank);
+      const head = new DataView(buffer, byteOffset, HEADER);
+      return { kind: head.getUint32(0, true), length: head.getFloat64(8, true) };
+    });
+    const failed = heads.findIndex((head) => head.kind === KIND.failed);
+    if (failed < 0) return heads.map(({ length }) => length);
+    this.#isOver = true;
+    if (failed !== this.rank) throw new EndedByOther();
+    return [];
+  }
+
+  #header(rank: number): Bytes {
+    return this.#headers.subarray(rank * HEADER, (rank + 1) * HEADER);
+  }
+}
+
+/** A line that says which process it is of, where that is not the first. */
+function named(thrown: unknown, { rank, size }: Processes): unknown {
+  if (rank === 0 || !(thrown instanceof RandloraError)) return thrown;
+  const message = `process ${rank} of ${size} on ${hostname()}: ${thrown.message}`;
+  return new RandloraError(thrown.code, message, thrown.hint, { cause: thrown.cause });
+}
+
+function placeOf(place = "[]"): readonly [host: string, cores: string] {
+  const [host = "", cores = ""] = JSON.parse(place) as string[];
+  return [host, cores];
+}
+
+/** The processors that this process may use, as the kernel writes them; empty elsewhere. */
+function coresOfThis(): string {
+  try {
+    return /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** A launcher that is killed leaves processes that wait for others for ever. */
+function watchLauncher(): void {
+  const { ppid } = process;
+  const timer = setInterval(() => {
+    if (process.ppid !== ppid) process.kill(process.pid, "SIGKILL");
+  }, WATCH_MS);
+  timer.unref();
+}
