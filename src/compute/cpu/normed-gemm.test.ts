@@ -1,4 +1,9 @@
 import { expect, test } from "bun:test";
+import { read } from "../device/transfer.ts";
+import { OPS } from "../tensor/ops/index.ts";
+import { Run } from "../tensor/run.ts";
+import { sliceRows, type Tensor } from "../tensor/tensor.ts";
+import { CpuDevice } from "./cpu.ts";
 import { NORMED_GEMM } from "./families/normed-linear.ts";
 import { CODES, mappedCode } from "./native/testing/codes.ts";
 import { nativeKernels } from "./native/kernels/index.ts";
@@ -89,5 +94,40 @@ test.each(CODES)(
       [MANY, MANY],
     ])
       expect(computed(...workers)).toEqual(wanted);
+  },
+);
+
+test.each([
+  [32, 4096],
+  [24, 2048],
+  [32, 1536],
+  [5, 1536],
+])(
+  "gated products of %d normalized rows of %d numbers, which share a scratch, have the bits of commands",
+  async (rows, terms) => {
+    using device = await CpuDevice.open({ threads: 2 });
+    using run = new Run(device);
+    const cols = 128;
+    const numbers = (height: number, width: number) =>
+      run.upload(
+        "numbers",
+        [height, width],
+        Float32Array.from({ length: height * width }, (_, at) => Math.sin(at * 1.3)),
+      );
+    const [x, norm, weight] = [numbers(rows, terms), numbers(1, terms), numbers(2 * cols, terms)];
+    const attributes = { epsilon: 1e-5, offset: 0 };
+    const inputs = { x, norm, weight, bias: undefined, branch: undefined, branchNorm: undefined };
+    const together = run.apply(OPS.normedLinear, inputs, { ...attributes, gate: "silu", rowsAtMost: undefined }).y;
+    const { y: normed } = run.apply(OPS.rmsNorm, { x, weight: norm }, attributes);
+    const halves = [0, cols].map((first) => {
+      const half = sliceRows(weight, first, cols);
+      return run.apply(OPS.linear, { x: normed, weight: half, bias: undefined, residual: undefined }, {}).y;
+    });
+    const [gate, up] = halves as [Tensor, Tensor];
+    const { y: one } = run.apply(OPS.gatedActivation, { gate, up }, { kind: "silu" });
+    const kept = [together, one].map((tensor) => run.keep(tensor));
+    await run.submit();
+    const [found, wanted] = await Promise.all(kept.map(({ buffer }) => read(device, buffer)));
+    expect(found).toEqual(wanted);
   },
 );

@@ -24,6 +24,8 @@ export interface Product extends Target {
   readonly scalesPitch: number;
 }
 
+/** Rows of x, of 256 terms each, that lie in scratch at once beside what `normed-gemm.ts` has there, which is of fewer than these. */
+const SHARED_ROWS = 176;
 /** Terms of a few rows whose partial sums lie in scratch at once. */
 const FEW_TERMS = 64 * BLOCK_TERMS;
 
@@ -61,7 +63,7 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
   const x = sums + MOST_ROWS * panelCols * 4;
   const size = rows * ROW_PITCH;
   // Of few rows many terms lie in scratch at once, and b's rows are read to their end.
-  const step = p.aTerms ? BLOCK_TERMS : Math.floor(MOST_ROWS / rows) * BLOCK_TERMS;
+  const step = p.aTerms ? BLOCK_TERMS : Math.max(1, Math.floor(SHARED_ROWS / rows)) * BLOCK_TERMS;
   for (let begin = 0; begin < p.terms; begin += step) {
     const end = Math.min(begin + step, p.terms);
     for (let first = begin; first < end; first += BLOCK_TERMS) {
