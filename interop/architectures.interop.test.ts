@@ -28,7 +28,7 @@ const LOGITS = 1e-4;
 const LOSS = 2e-3;
 const TRAINED: Options = { steps: 20, "batch-size": 2, "learning-rate": 3e-3, rank: 4, "max-length": 60 };
 const METHODS: Readonly<Record<string, Options>> = {
-  randlora: { ...TRAINED, targets: "q_proj,o_proj,up_proj,down_proj" },
+  randlora: { ...TRAINED, targets: "q_proj,v_proj,o_proj" },
   lora: { ...TRAINED, method: "lora", targets: "all-linear" },
 };
 
@@ -132,7 +132,7 @@ describe.each(rows)("%s", (name) => {
     TIMEOUT,
   );
 
-  test.each(Object.entries(METHODS))(
+  test.each(name.includes("-") ? [] : Object.entries(METHODS))(
     "trains and merges as PEFT does: %s",
     async (method, options) => {
       const place = join(folder, `${name}-${method}`);

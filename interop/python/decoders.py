@@ -47,10 +47,26 @@ SIZES = {
 LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.0, 2.0, 3.5, 6.0]}
 
 
-# A row is a model of its model_type, which is its name up to a dash; these take the whole walk of architectures.interop.test.ts.
+# A row is a model of its model_type, which is its name up to a dash: other settings of it are not trained. These take the whole walk of architectures.interop.test.ts.
+YARN = {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 ROWS: dict[str, dict[str, Any]] = {
+    "gemma": {"head_dim": 16},
     "olmo2": {},
     "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},
+    "olmo3": {"sliding_window": 16},
+    "olmo3-yarn": {
+        "num_hidden_layers": 5,
+        "sliding_window": 16,
+        "rope_parameters": {"full_attention": YARN, "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0}},
+    },
+    "smollm3": {"use_sliding_window": True, "sliding_window": 16, "no_rope_layer_interval": 2},
+    "smollm3-biases": {"no_rope_layers": [0, 1, 0], "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False},
+    "exaone4": {"sliding_window": 16, "sliding_window_pattern": 2},
+    "seed_oss": {"attention_out_bias": True, "mlp_bias": True, "attention_dropout": 0.0, "residual_dropout": 0.0},
+    "granite": {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5},
+    "granite-biases": {"attention_multiplier": 0.3, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    "starcoder2": {"sliding_window": 16},
+    "starcoder2-no-biases": {"use_bias": False, "num_key_value_heads": 1, "intermediate_size": 37},
 }
 
 

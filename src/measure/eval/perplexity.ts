@@ -34,7 +34,7 @@ export function windowSize(config: DecoderConfig, asked: number | undefined): nu
   const { contextLength, ropes } = config;
   const size = asked ?? Math.min(DEFAULT_CONTEXT, contextLength);
   if (size < 2) throw new RandloraError("usage", `--context ${size}: a window has at least 2 tokens`);
-  if (size > contextLength && ropes.every(({ scaling }) => scaling.kind === "default")) {
+  if (size > contextLength && ropes.every(({ scaling: { kind } }) => kind === "default" || kind === "none")) {
     const hint = `choose at most ${contextLength}`;
     throw new RandloraError("usage", `--context ${size}: the model's context is ${contextLength} tokens`, hint);
   }

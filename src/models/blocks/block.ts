@@ -8,7 +8,7 @@ import { type Ending, recordOutput } from "./output.ts";
 import { releaseStream, type Stream } from "./stream.ts";
 
 /**
- * One step of a layer: x + scale · after(mixer(before(x))). With planned matrices for `W` it says what a checkpoint must
+ * One step of a layer: x + factor · scale · after(mixer(before(x))). With planned matrices for `W` it says what a checkpoint must
  * hold, with tensors it runs: a layer is a list of blocks.
  */
 export interface Block<W = Tensor> extends Ending<W> {

@@ -17,32 +17,40 @@ export interface Ending<W = Tensor> {
   readonly after?: Norm<W> | undefined;
   /** Factors of its columns, (1, width) F32: LayerScale (arXiv:2103.17239), DINOv2's; undefined: none. */
   readonly scale?: W | undefined;
+  /** A factor of all of it (Granite); 1 by default. */
+  readonly factor?: number;
 }
 
-/** Records residual + scale · after(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
+/** Records residual + factor · scale · after(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
   { weight, bias }: Output,
-  { after: norm, scale }: Ending,
+  { after: norm, scale, factor = 1 }: Ending,
   x: Tensor,
   residual: Tensor,
 ): Stream {
-  if (norm === undefined && scale === undefined) {
+  if (norm === undefined && scale === undefined && factor === 1) {
     const added = linears.apply(recorder, { x, weight, bias, residual });
     recorder.release(x);
     return streamOf(added);
   }
   const projected = linears.apply(recorder, { x, weight, bias, residual: undefined });
   recorder.release(x);
-  if (norm?.kind === "rms" && scale === undefined && normedProduct(recorder, linears, norm) !== undefined) {
+  if (
+    norm?.kind === "rms" &&
+    scale === undefined &&
+    factor === 1 &&
+    normedProduct(recorder, linears, norm) !== undefined
+  ) {
     return { x: residual, branch: { x: projected, norm } };
   }
-  const result = norm === undefined ? projected : recordNorm(recorder, norm, projected);
+  const normed = norm === undefined ? projected : recordNorm(recorder, norm, projected);
+  const result = factor === 1 ? normed : recorder.apply(OPS.scale, { x: normed }, { factor }).y;
   const { y } =
     scale === undefined
       ? recorder.apply(OPS.add, { a: residual, b: result }, {})
       : recorder.apply(OPS.scaleColumns, { x: result, scale, bias: undefined, residual }, {});
-  recorder.release(projected, ...(result === projected ? [] : [result]));
+  recorder.release(...new Set([projected, normed, result]));
   return streamOf(y);
 }

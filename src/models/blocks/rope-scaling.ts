@@ -1,6 +1,7 @@
 /** The numbers of `rope_parameters` (before transformers 5: `rope_theta` and `rope_scaling`), resolved. */
 export type RopeScaling =
   | { readonly kind: "default" }
+  | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
   | { readonly kind: "dynamic"; readonly factor: number; readonly trainedLength: number }
   | {
@@ -27,6 +28,11 @@ export type RopeScaling =
       readonly attentionFactor: number;
     };
 
+/** Angles of 0: layers without rope among others (SmolLM3), whose keys go into a cache as the others' do. */
+export function noRope(size: number): Rope {
+  return { theta: 1, size, scaling: { kind: "none" } };
+}
+
 /** How the heads of a layer turn with their position. */
 export interface Rope {
   readonly theta: number;
@@ -46,6 +52,8 @@ export function inverseFrequencies({ theta, size, scaling }: Rope, length: numbe
   return Float32Array.from({ length: half }, (_, pair) => {
     const plain = 1 / period(pair);
     switch (scaling.kind) {
+      case "none":
+        return 0;
       case "default":
       case "dynamic":
         return plain;

@@ -29,6 +29,8 @@ export interface DecoderConfig {
   readonly norm: Norm<PlannedMatrix>;
   /** The output matrix; undefined: the embedding is the output matrix as well. */
   readonly head: PlannedMatrix | undefined;
+  /** What logits are multiplied by, before their soft cap; 1 nearly everywhere. */
+  readonly logitScale: number;
   readonly logitSoftcap: number | undefined;
 }
 

@@ -1,3 +1,4 @@
+import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordBlocks } from "../blocks/block.ts";
@@ -42,10 +43,13 @@ export function recordLayer(recorder: Recorder, pass: Pass, index: number, strea
   return recordBlocks(recorder, linears, blocks, sight, stream);
 }
 
-/** Records the norm after the last layer, and releases its input. */
-export function recordLastNorm(recorder: Recorder, { weights }: Pass, stream: Stream): Tensor {
+/** Records the norm after the last layer, times what logits are multiplied by, and releases its input. */
+export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, stream: Stream): Tensor {
   const { x, normed } = recordInput(recorder, weights.norm, stream);
   if (x !== stream.x) recorder.release(x);
   releaseStream(recorder, stream);
-  return normed;
+  if (config.logitScale === 1) return normed;
+  const { y } = recorder.apply(OPS.scale, { x: normed }, { factor: config.logitScale });
+  recorder.release(normed);
+  return y;
 }

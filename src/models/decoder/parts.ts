@@ -2,7 +2,7 @@
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Attention, Heads } from "../blocks/attention.ts";
 import type { Mlp } from "../blocks/mlp.ts";
-import type { RmsNorm } from "../blocks/norm.ts";
+import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
 import { plannedLinear, type PlannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
 
 /** The sizes of a model's parts. */
@@ -22,6 +22,12 @@ export interface Sizes {
 /** A norm by the root of the mean square, over `size` elements. @param offset added to its weights */
 export function rmsNorm(name: string, size: number, epsilon: number, offset = 0): RmsNorm<PlannedMatrix> {
   return { kind: "rms", weight: plannedVector([`${name}.weight`, [size]]), epsilon, offset };
+}
+
+/** A norm by mean and variance, over `size` elements. */
+export function layerNorm(name: string, size: number, epsilon: number, bias = true): LayerNorm<PlannedMatrix> {
+  const vector = (kind: string) => plannedVector([`${name}.${kind}`, [size]]);
+  return { kind: "layer", weight: vector("weight"), bias: bias ? vector("bias") : undefined, epsilon };
 }
 
 /** What attention may have beside its four matrices. */
@@ -85,6 +91,25 @@ export function gatedMlp(path: string, sizes: Sizes, parts: GatedMlpParts = {}):
     up: isApart ? weights(hidden, [up]) : undefined,
     upBias: isApart && bias ? biases([up]) : undefined,
     output: output([`${path}.down_proj`, hidden], inner, bias),
+  };
+}
+
+/** An MLP down f(up x), whose modules are below `path`. */
+export function plainMlp(
+  path: string,
+  { hidden, inner, activation }: Sizes,
+  [up, down]: readonly [up: string, down: string],
+  bias: boolean,
+): Mlp<PlannedMatrix> {
+  const modules: readonly Module[] = [[`${path}.${up}`, inner]];
+  return {
+    kind: "mlp",
+    activation,
+    gateUp: undefined,
+    gateUpBias: undefined,
+    up: weights(hidden, modules),
+    upBias: bias ? biases(modules) : undefined,
+    output: output([`${path}.${down}`, hidden], inner, bias),
   };
 }
 

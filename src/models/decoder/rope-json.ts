@@ -23,13 +23,20 @@ export function ropeOf(json: ConfigJson, defaults: RopeDefaults): Rope {
   return ropeFrom(given, json, defaults, json.rope_theta ?? defaults.theta ?? 10_000);
 }
 
-/** Ropes of full and of sliding layers (Gemma 3): nested in `rope_parameters`, or told apart by their bases alone. */
-export function ropesByLayerType(json: ConfigJson, defaults: RopeDefaults): { full: Rope; sliding: Rope } {
+/**
+ * Ropes of full and of sliding layers (Gemma 3, OLMo 3): nested in `rope_parameters`, or told apart by their bases alone. Only that
+ * of full ones is scaled by `rope_scaling`.
+ */
+export function ropesByLayerType(
+  json: ConfigJson,
+  defaults: RopeDefaults,
+  thetas: { readonly full: number; readonly sliding: number },
+): { full: Rope; sliding: Rope } {
   const nested = json.rope_parameters;
   const full = { ...nested?.full_attention, ...json.rope_scaling };
   return {
-    full: ropeFrom(full, json, defaults, json.rope_theta ?? 1_000_000),
-    sliding: ropeFrom(nested?.sliding_attention ?? {}, json, defaults, json.rope_local_base_freq ?? 10_000),
+    full: ropeFrom(full, json, defaults, thetas.full),
+    sliding: ropeFrom(nested?.sliding_attention ?? {}, json, defaults, thetas.sliding),
   };
 }
 

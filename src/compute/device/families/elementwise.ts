@@ -1,7 +1,7 @@
 import type { DropoutMask } from "../../random/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What is computed of each element of a and b: `accumulate` is y += a, `gated` is added to an activation f for f(a) · b. */
+/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `gated` is added to an activation f for f(a) · b. */
 export const ELEMENTWISE = {
   add: 0,
   silu: 1,
@@ -12,6 +12,7 @@ export const ELEMENTWISE = {
   accumulate: 6,
   "quick-gelu": 7,
   expm1: 8,
+  scale: 9,
   gated: 16,
 } as const;
 
@@ -23,7 +24,7 @@ export interface Elementwise {
   readonly a: Tensor | undefined;
   readonly b: Tensor | undefined;
   readonly y: Tensor;
-  /** Of the soft cap. */
+  /** Of the soft cap, or the factor of `scale`. */
   readonly cap: number;
 }
 

@@ -176,6 +176,10 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     { name: "one of many columns", inputs: { x: random(3, 600), indices: ids(1) }, attributes: {} },
     { name: "all", inputs: { x: random(2, 4), indices: ids(0, 1) }, attributes: {} },
   ],
+  scale: [
+    { name: "odd sizes", inputs: { x: random(5, 37) }, attributes: { factor: 0.22 } },
+    { name: "one row, several workgroups", inputs: { x: random(1, 1030) }, attributes: { factor: -3 } },
+  ],
   scaleColumns: [
     {
       name: "odd size, bias, residual",

@@ -27,6 +27,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.routerWeights, CASES.routerWeights);
   visit(OPS.rows, CASES.rows);
   visit(OPS.scaleColumns, CASES.scaleColumns);
+  visit(OPS.scale, CASES.scale);
   visit(OPS.softcap, CASES.softcap);
   visit(OPS.spreadRows, CASES.spreadRows);
   visit(OPS.topK, CASES.topK);

@@ -16,6 +16,7 @@ import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { routerWeights } from "./router-weights.ts";
 import { rows } from "./rows.ts";
+import { scale } from "./scale.ts";
 import { scaleColumns } from "./scale-columns.ts";
 import { softcap } from "./softcap.ts";
 import { topK } from "./top-k.ts";
@@ -40,6 +41,7 @@ export const OPS = {
   rope,
   routerWeights,
   rows,
+  scale,
   scaleColumns,
   softcap,
   spreadRows,

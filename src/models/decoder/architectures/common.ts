@@ -72,6 +72,7 @@ export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<Decode
   /** Layer number `index`, whose modules are below `path`. */
   readonly layer: (path: string, index: number) => PlannedLayer;
   readonly embeddingScale?: number;
+  readonly logitScale?: number;
   readonly logitSoftcap?: number | undefined;
   /** Whether the embedding is the output matrix, where config.json does not say. */
   readonly tied?: boolean;
@@ -80,7 +81,7 @@ export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<Decode
 /** A decoder of such layers between an embedding and an output matrix, a norm by the root of the mean square before that. */
 export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): DecoderConfig {
   const { hidden, contextLength, epsilon } = sizes;
-  const { ropes, embeddingScale = 1, logitSoftcap } = model;
+  const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap } = model;
   const table = (name: string) => plannedMatrix(hidden, [name, [json.vocab_size, hidden]]);
   // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
   const stretched = ropes.map(({ scaling }) =>
@@ -98,21 +99,23 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     layers: Array.from({ length: json.num_hidden_layers }, (_, index) => model.layer(`model.layers.${index}`, index)),
     norm: model.norm ?? rmsNorm("model.norm", hidden, epsilon),
     head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
+    logitScale,
     logitSoftcap,
   };
 }
 
-/** Llama's layer, which many have: attention and a gated MLP, each with a norm before it. */
+/** Llama's layer, which many have: attention and a gated MLP, each with a norm before it. @param factor of what is added */
 export function llamaLayer(
   path: string,
   sizes: Sizes,
   attentionParts: AttentionParts = {},
   mlpParts: GatedMlpParts = {},
+  factor = 1,
 ): PlannedLayer {
   const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
   return [
-    { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, attentionParts) },
-    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.mlp`, sizes, mlpParts) },
+    { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, attentionParts), factor },
+    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.mlp`, sizes, mlpParts), factor },
   ];
 }
 
@@ -126,6 +129,12 @@ export function isSliding(json: ConfigJson, index: number, otherwise: boolean): 
     throw new RandloraError("model", `layers of type ${quote(type)} are not supported`);
   }
   return type === undefined ? otherwise : type === "sliding_attention";
+}
+
+/** The window of layer number `index`, where one slides: `sliding_window`, else the architecture's. */
+export function windowOf(json: ConfigJson, index: number, isOtherwise: boolean, usual?: number): number {
+  const window = usual === undefined ? json.sliding_window : withDefault(json.sliding_window, usual);
+  return (isSliding(json, index, isOtherwise) ? window : undefined) ?? Infinity;
 }
 
 /** A setting that is left out takes the architecture's value; one that is null is off. */

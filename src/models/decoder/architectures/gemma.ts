@@ -14,6 +14,32 @@ import {
   withDefault,
 } from "./common.ts";
 
+/** Gemma 1: llama with norms that store weight − 1, scaled embeddings and a gated GELU. */
+export const gemma: Architecture = {
+  type: "gemma",
+  describe(json) {
+    const said = json.hidden_activation ?? json.hidden_act ?? "gelu_pytorch_tanh";
+    // The first files said "gelu", and meant its approximation.
+    const activation = activationNamed(said === "gelu" ? "gelu_pytorch_tanh" : said);
+    const sizes = { ...gemmaSizes(json, 8192, 16), activation };
+    const bias = json.attention_bias ?? false;
+    return decoder(json, sizes, {
+      ...gemmaEnds(sizes),
+      ropes: [ropeOf(json, sizes)],
+      layer: (path) => [
+        {
+          before: gemmaNorm(`${path}.input_layernorm`, sizes),
+          mixer: attention(`${path}.self_attn`, sizes, { qkvBias: bias, outputBias: bias }),
+        },
+        {
+          before: gemmaNorm(`${path}.post_attention_layernorm`, sizes),
+          mixer: gatedMlp(`${path}.mlp`, sizes),
+        },
+      ],
+    });
+  },
+};
+
 /** Gemma 2: every other layer has a sliding window; attention scores and logits are softly capped. */
 export const gemma2: Architecture = {
   type: "gemma2",
@@ -39,8 +65,9 @@ export const gemma3: Architecture = {
   describe(json) {
     const sizes = gemmaSizes(json, 131_072);
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;
-    const period = json.sliding_window_pattern ?? 6;
-    const { full, sliding } = ropesByLayerType(json, sizes);
+    const period = Number(json.sliding_window_pattern ?? 6);
+    const thetas = { full: json.rope_theta ?? 1_000_000, sliding: json.rope_local_base_freq ?? 10_000 };
+    const { full, sliding } = ropesByLayerType(json, sizes, thetas);
     return decoder(json, sizes, {
       ...gemmaEnds(sizes),
       ropes: [full, sliding],
@@ -55,13 +82,13 @@ export const gemma3: Architecture = {
   },
 };
 
-function gemmaSizes(json: ConfigJson, contextLength: number): ModelSizes {
+function gemmaSizes(json: ConfigJson, contextLength: number, kvHeads = 4): ModelSizes {
   if (json.use_bidirectional_attention === true) {
     const hint = "it embeds texts (as EmbeddingGemma does); a model that writes them attends backwards only";
     throw new RandloraError("model", "use_bidirectional_attention is not supported", hint);
   }
   const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");
-  return { ...sizesOf(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads: 4 }), activation };
+  return { ...sizesOf(json, { contextLength, epsilon: 1e-6, headSize: 256, kvHeads }), activation };
 }
 
 /** What comes before and after the layers. */

@@ -25,6 +25,16 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 },
     [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218],
   ],
+  gemma: [{}, [1.52936, -2.0093, 0.66577, 1.28196, -2.06629, 0.97543]],
+  olmo3: [{ sliding_window: 4 }, [1.55731, 0.75359, -2.3806, 1.84718, 0.36259, -2.2433]],
+  smollm3: [{ use_sliding_window: true, sliding_window: 4 }, [0.95285, -1.10563, 0.25503, 0.82701, -1.15853, 0.43866]],
+  exaone4: [{ sliding_window: 4 }, [0.64277, -1.47924, 0.97327, 0.41595, -1.42769, 1.14378]],
+  seed_oss: [{ attention_out_bias: true }, [-0.00385, 0.38318, -0.41477, 0.06995, 0.33835, -0.4396]],
+  granite: [
+    { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 },
+    [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966],
+  ],
+  starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };
 

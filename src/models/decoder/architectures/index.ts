@@ -4,16 +4,38 @@ import { oneLine } from "../../../files/failure.ts";
 import { type ConfigJson, readConfig } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
-import { gemma2, gemma3 } from "./gemma.ts";
+import { exaone4 } from "./exaone4.ts";
+import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
+import { olmo3 } from "./olmo3.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { seedOss } from "./seed-oss.ts";
+import { smollm3 } from "./smollm3.ts";
+import { starcoder2 } from "./starcoder2.ts";
 
 /** A new architecture is a file here and an entry of this list. */
-export const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, olmo2];
+export const ARCHITECTURES: readonly Architecture[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  phi3,
+  gemma,
+  gemma2,
+  gemma3,
+  olmo2,
+  olmo3,
+  smollm3,
+  exaone4,
+  seedOss,
+  granite,
+  starcoder2,
+];
 
 /** `model_type`s that can be run. */
 export const SUPPORTED_TYPES: readonly string[] = ARCHITECTURES.map(({ type }) => type);
