@@ -27,6 +27,7 @@ export const command = defineCommand({
     "steps",
     "epochs",
     "batchSize",
+    "shards",
     "learningRate",
     "out",
     "resume",

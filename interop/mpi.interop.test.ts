@@ -91,6 +91,41 @@ test.each(CASES)("%s: one process, two and four leave the same files", async (na
   }
 }, TIMEOUT); // prettier-ignore
 
+test("what is measured is what one process measures, to the last byte", async () => {
+  const questions = Array.from({ length: 7 }, (_, at) => {
+    return { instruction: `Was the cat ${"very ".repeat(at)}happy? true or false?`, input: "", output: "", answer: "true" };
+  });
+  await Bun.write(folder.at("tasks", "boolq", "test.json"), JSON.stringify(questions));
+  const corners = ["--at", STORIES, "--at", "alone-lora", "--at", "alone-other"];
+  for (const [out, seed] of [["alone-lora", "0"], ["alone-other", "1"]] as const) {
+    const args = [...TEXTS, ...SHORT.slice(0, 6), "--method", "lora", "--steps", "2", "--out", out, "--seed", seed];
+    expect((await randlora(args)).status).toBe(0);
+  }
+  const head = ["--targets", "q_proj,v_proj", "--steps", "2", "--out", "alone-images"];
+  expect((await randlora(["finetune", "dinov2", "--data", "data", "--method", "lora", ...head])).status).toBe(0);
+  const commands = [
+    ["eval", "perplexity", STORIES, "--file", "train.jsonl", "--context", "64"],
+    ["eval", "commonsense", STORIES, "--data", "tasks", "--beams", "2", "--max-tokens", "4", "--out", "OUT"],
+    ["eval", "images", folder.at("alone-images"), "--data", "data", "--split", "valid", "--batch-size", "2"],
+    ["analyze", "plane", STORIES, ...corners, "--data", "train.jsonl", "--grid", "3", "--out", "OUT"],
+  ];
+  for (const [at, command] of commands.entries()) {
+    const measure = async (name: string, where?: Where) => {
+      const args = command.map((word) => (word === "OUT" ? `${name}.json` : word));
+      const { stdout, stderr, status } = await randlora([...args, "--json"], where);
+      expect([stderr.includes("error:"), status]).toEqual([false, 0]);
+      const file = command.includes("OUT") ? await readFile(folder.at(`${name}.json`), "utf8") : "";
+      // Open MPI gives processes a terminal, where JSON has several lines.
+      const json = JSON.stringify(JSON.parse(stdout));
+      return [json.replaceAll(/"(?:seconds|\w+_per_s)":[\d.e-]+/g, ""), file];
+    };
+    const alone = await measure(`measured-${at}`);
+    expect(await measure(`measured-${at}-2`, { mpi: mpis[at % 3] ?? mpis[0], count: 2 })).toEqual(alone);
+    if (at % 2 === 0) continue;
+    expect(await measure(`measured-${at}-4`, { mpi: mpis[(at + 1) % 3] ?? mpis[0], count: 4 })).toEqual(alone);
+  }
+}, TIMEOUT); // prettier-ignore
+
 test("an error is said once, and ends all", async () => {
   for (const mpi of mpis) {
     const args = [...TEXTS, "--shards", "2", "--out", "wrong", "--init-adapter", "nothing"];

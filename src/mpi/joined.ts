@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { RandloraError } from "../files/errors.ts";
+import { type ErrorCode, RandloraError } from "../files/errors.ts";
 import { Communicator } from "./communicator.ts";
 import type { Launched } from "./launcher.ts";
 import { EndedByOther, type Processes } from "./processes.ts";
@@ -28,6 +28,8 @@ export class JoinedProcesses implements Processes {
   readonly #headers: Bytes;
   /** One of them has failed: nothing is gathered any more. */
   #isOver = false;
+  /** What it said. */
+  #reason: ErrorCode | undefined;
   /** Some do not know of it. */
   #isTorn = false;
 
@@ -60,7 +62,7 @@ export class JoinedProcesses implements Processes {
   }
 
   async gather(own: Bytes): Promise<readonly Bytes[]> {
-    if (this.#isOver) throw new EndedByOther();
+    if (this.#isOver) throw new EndedByOther(this.#reason);
     const lengths = await this.#exchange(KIND.data, own);
     const longest = Math.max(...lengths);
     if (longest <= INLINE) return lengths.map((length, rank) => this.#header(rank).slice(16, 16 + length));
@@ -73,16 +75,15 @@ export class JoinedProcesses implements Processes {
   }
 
   async each<T extends string | number | boolean | null>(own: T): Promise<readonly T[]> {
-    const parts = await this.gather(new TextEncoder().encode(JSON.stringify(own)));
-    // What each encoded in the same way.
-    return parts.map((part) => JSON.parse(new TextDecoder().decode(part)) as T);
+    return (await this.gather(encode(own))).map((part) => decode<T>(part));
   }
 
   async failed(thrown: unknown): Promise<unknown> {
     if (thrown instanceof EndedByOther || this.#isOver) return thrown;
     this.#isOver = true;
     try {
-      const told = await Promise.race([this.#exchange(KIND.failed), Bun.sleep(PATIENCE_MS)]);
+      const reason = encode(thrown instanceof RandloraError ? thrown.code : null);
+      const told = await Promise.race([this.#exchange(KIND.failed, reason), Bun.sleep(PATIENCE_MS)]);
       this.#isTorn = told === undefined;
     } catch (other) {
       if (other instanceof EndedByOther) return other;
@@ -103,7 +104,7 @@ export class JoinedProcesses implements Processes {
   }
 
   /** @returns the lengths of what each gives. @throws EndedByOther where one has failed, and a lower one says why */
-  async #exchange(kind: number, own: Bytes = new Uint8Array()): Promise<number[]> {
+  async #exchange(kind: number, own: Bytes): Promise<number[]> {
     const header = new Uint8Array(HEADER);
     const view = new DataView(header.buffer);
     view.setUint32(0, kind, true);
@@ -123,13 +124,24 @@ export class JoinedProcesses implements Processes {
     const failed = heads.findIndex((head) => head.kind === KIND.failed);
     if (failed < 0) return heads.map(({ length }) => length);
     this.#isOver = true;
-    if (failed !== this.rank) throw new EndedByOther();
+    const { length = 0 } = heads[failed] ?? {};
+    this.#reason = decode<ErrorCode | null>(this.#header(failed).subarray(16, 16 + length)) ?? undefined;
+    if (failed !== this.rank) throw new EndedByOther(this.#reason);
     return [];
   }
 
   #header(rank: number): Bytes {
     return this.#headers.subarray(rank * HEADER, (rank + 1) * HEADER);
   }
+}
+
+function encode(value: string | number | boolean | null): Bytes {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+function decode<T>(bytes: Uint8Array): T {
+  // What `encode` made in another process of this program.
+  return JSON.parse(new TextDecoder().decode(bytes)) as T;
 }
 
 /** A line that says which process it is of, where that is not the first. */

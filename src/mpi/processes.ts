@@ -1,3 +1,5 @@
+import type { ErrorCode } from "../files/errors.ts";
+
 /** The processes that share a piece of work. What all of them must do alike, in the same order, is asynchronous here. */
 export interface Processes {
   /** Of this one, from 0. */
@@ -25,6 +27,13 @@ export interface Processes {
 /** Another process has failed, and says why: nothing is left to say here. */
 export class EndedByOther extends Error {
   override readonly name = "EndedByOther";
+  /** What kind of error it says; undefined: a bug. */
+  readonly code: ErrorCode | undefined;
+
+  constructor(code: ErrorCode | undefined) {
+    super("another process has failed");
+    this.code = code;
+  }
 }
 
 /** A process by itself. */

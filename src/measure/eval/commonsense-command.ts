@@ -6,14 +6,17 @@ import { readStopIds } from "../../data/text/stop.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
 import { localPath } from "../../models/folder/local-path.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { shared } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { weightsIn } from "../inputs.ts";
 import { AnswersFile } from "./answers-file.ts";
 import { commonsenseJson, commonsenseText } from "./commonsense-report.ts";
 import { type Question, TASK_NAMES, type TaskName, isTask, readQuestions } from "./commonsense-tasks.ts";
-import { askQuestions, scoresOf } from "./commonsense.ts";
+import { askTogether } from "./ask-together.ts";
+import { type CommonsenseOptions, scoresOf } from "./commonsense.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
@@ -37,24 +40,38 @@ export interface CommonsenseFlags {
 
 /** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
 export async function evalCommonsense(source: string, options: CommonsenseFlags, context: Context): Promise<void> {
+  await shared(context, (processes, own) => evalShare(source, options, own, processes));
+}
+
+/** The same, in each of the processes that share it; the first one writes the file. */
+async function evalShare(
+  source: string,
+  options: CommonsenseFlags,
+  context: Context,
+  processes: Processes,
+): Promise<void> {
   const { data, tasks, limit, adapter, scale: scales, generator, out, resume, force } = options;
   if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder with TASK/test.json");
   if (out === undefined && (resume || force)) {
     throw new RandloraError("usage", `${resume ? "--resume" : "--force"} needs --out FILE`, "name the file");
   }
   const questions = await readAll(data, tasks, limit, context);
-  const { location, adapters } = await chooseModel(
-    { model: source, adapters: adapter, scales, generator },
-    {
-      model: (name) => localPath(name, "model", context),
-      adapter: (name) => localPath(name, "adapter", context),
-    },
+  // The others find in the cache what the first one fetches.
+  const { location, adapters } = await firstThenOthers(processes, () =>
+    chooseModel(
+      { model: source, adapters: adapter, scales, generator },
+      {
+        model: (name) => localPath(name, "model", context),
+        adapter: (name) => localPath(name, "adapter", context),
+      },
+    ),
   );
   const tasksRead = new Set(questions.map(({ task }) => join(data, task, "test.json")));
   const inputs = [...tasksRead, location.weights ?? location.folder, ...weightsIn(adapters.map(({ path }) => path))];
-  const file = out === undefined ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
+  const isWritten = out !== undefined && processes.rank === 0;
+  const file = !isWritten ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
   const answers = [...(file?.answers ?? [])];
-  const first = answers.length;
+  const [first = 0] = await processes.each(answers.length);
   if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);
   await using model = await loadModel(location, { raw: true, kvType: options.kvType }, context);
   const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
@@ -65,7 +82,7 @@ export async function evalCommonsense(source: string, options: CommonsenseFlags,
   using bar: Progress = context.progress({ title: "answering", items: questions.length - first, unit: "questions" });
   let tokens: number;
   try {
-    tokens = await askQuestions(answerer, questions, first, {
+    const asked = {
       beams: options.beams,
       batchSize: options.batchSize,
       paperMask: options.paperMask,
@@ -78,7 +95,8 @@ export async function evalCommonsense(source: string, options: CommonsenseFlags,
         bar.add({ items: 1 });
         await file?.add(index, answer);
       },
-    });
+    } satisfies CommonsenseOptions;
+    tokens = await askTogether(answerer, questions, first, asked, processes);
   } finally {
     // Whatever ended it: --resume goes on from here.
     await file?.save();

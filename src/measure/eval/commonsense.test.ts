@@ -37,7 +37,7 @@ test("every question is answered as by itself, from the first that is asked for 
   const answers = new Map<number, Answer>();
   const long: [string, number][] = [];
   const stopTokens = new Set([2]);
-  const written = await askQuestions({ decoder, tokenizer, stopTokens }, QUESTIONS, 1, {
+  const written = await askQuestions({ decoder, tokenizer, stopTokens }, QUESTIONS, [1, 2, 3], {
     ...OPTIONS,
     batchSize: 2,
     onAnswer: async (index, answer) => void answers.set(index, answer),

@@ -30,7 +30,7 @@ export interface CommonsenseOptions {
 }
 
 /**
- * Asks the questions from number `first` on, task by task: LLM-Adapters' commonsense_evaluate.py, with transformers' beam
+ * Asks the questions of these numbers, task by task: LLM-Adapters' commonsense_evaluate.py, with transformers' beam
  * search; its attention mask only with `paperMask`.
  * @returns tokens that were written
  * @throws RandloraError as `generateBatch`, and as {@link visibleTo}; what `onAnswer` throws
@@ -38,14 +38,14 @@ export interface CommonsenseOptions {
 export async function askQuestions(
   { decoder, tokenizer, stopTokens }: Answerer,
   questions: readonly Question[],
-  first: number,
+  numbers: readonly number[],
   { beams, batchSize, paperMask = false, maxTokens, onAnswer, onTooLong, signal }: CommonsenseOptions,
 ): Promise<number> {
   const { contextLength } = decoder.config;
   let written = 0;
-  for (const numbers of byTask(questions, first)) {
+  for (const ofTask of byTask(questions, numbers)) {
     const asked: { readonly index: number; readonly question: Question; readonly ids: readonly number[] }[] = [];
-    for (const index of numbers) {
+    for (const index of ofTask) {
       const question = questions[index];
       if (question === undefined) continue;
       const ids = tokenizer.encode(evaluationPrompt(question));
@@ -92,14 +92,15 @@ export function visibleTo(
   return ids.filter((id) => id !== PAD);
 }
 
-/** The questions' numbers from `first` on, those of one task together. */
-function byTask(questions: readonly Question[], first: number): number[][] {
+/** Numbers of questions, those of one task together. */
+function byTask(questions: readonly Question[], numbers: readonly number[]): number[][] {
   const tasks = new Map<TaskName, number[]>();
-  for (const [index, { task }] of questions.entries()) {
-    if (index < first) continue;
-    const numbers = tasks.get(task) ?? [];
-    numbers.push(index);
-    tasks.set(task, numbers);
+  for (const index of numbers) {
+    const task = questions[index]?.task;
+    if (task === undefined) throw new RangeError(`no question ${index}`);
+    const others = tasks.get(task) ?? [];
+    others.push(index);
+    tasks.set(task, others);
   }
   return [...tasks.values()];
 }

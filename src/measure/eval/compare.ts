@@ -7,6 +7,7 @@ import { Decoder } from "../../models/decoder/decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import type { Processes } from "../../mpi/processes.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
@@ -48,6 +49,8 @@ export interface ComparisonOptions {
   /** Told the number of tokens after each window. */
   readonly onTokens?: (tokens: number) => void;
   readonly signal?: AbortSignal;
+  /** That share the text; this one alone by default. */
+  readonly processes?: Processes | undefined;
 }
 
 /**
@@ -57,7 +60,7 @@ export interface ComparisonOptions {
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
   const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
-  const { beginning, onPasses, onTokens, signal } = options;
+  const { beginning, onPasses, onTokens, signal, processes } = options;
   const { folder, weights } = location;
   const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
   const touched = new Set(changes.map(({ name }) => name));
@@ -79,6 +82,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     const found = await perplexity(decoder, ids, {
       context,
       beginning,
+      processes,
       ...(onTokens === undefined ? {} : { onTokens }),
       ...(signal === undefined ? {} : { signal }),
     });

@@ -9,8 +9,10 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import { readRun } from "../../models/folder/run.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
+import { shared } from "../../terminal/options/shared-work.ts";
 import { readInput } from "../../terminal/read-input.ts";
 import { comparePerplexity } from "./compare.ts";
 import { perplexityJson, perplexityText } from "./perplexity-report.ts";
@@ -34,6 +36,16 @@ export async function evalPerplexity(
   options: PerplexityFlags,
   context: Context,
 ): Promise<void> {
+  await shared(context, (processes, own) => evalShare(argument, options, own, processes));
+}
+
+/** The same, in each of the processes that share it. */
+async function evalShare(
+  argument: string | undefined,
+  options: PerplexityFlags,
+  context: Context,
+  processes: Processes,
+): Promise<void> {
   const { file, context: asked, scale, generator, merged, quantize, kvType } = options;
   if (file === undefined) throw new RandloraError("usage", "--file is missing", "name the text to predict");
   const given = argument ?? (await findDefaultModel(process.cwd()));
@@ -52,9 +64,11 @@ export async function evalPerplexity(
     const message = `--merged and --quantize ${quantize}: adapters are merged into weights as stored`;
     throw new RandloraError("usage", message, "merge (randlora merge), and measure the merged model with --quantize");
   }
-  const location = await locateModel(await localPath(place, "model", context));
-  const adapter =
-    named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 };
+  // The others find in the cache what the first one fetches.
+  const { location, adapter } = await firstThenOthers(processes, async () => ({
+    location: await locateModel(await localPath(place, "model", context)),
+    adapter: named === undefined ? undefined : { path: await localPath(named, "adapter", context), scale: scale ?? 1 },
+  }));
   const size = windowSize(await loadConfig(location.folder), asked);
   const tokenizer = await loadTokenizer(location.folder);
   const ids = tokenizer.encode(await readInput(file));
@@ -71,8 +85,10 @@ export async function evalPerplexity(
       kvType,
       open: () => openDevice(device),
       context: size,
+      processes,
       onPasses: (passes) => {
-        bar = context.progress({ title: "predicting", items: passes * ids.length, unit: "tokens" });
+        const items = Math.ceil((passes * ids.length) / processes.size);
+        bar = context.progress({ title: "predicting", items, unit: "tokens" });
       },
       onTokens: (items) => bar?.add({ items }),
       signal,

@@ -1,4 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
+import { ALONE, gatherNumbers, ownRange, type Processes } from "../../mpi/processes.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 
@@ -20,6 +21,8 @@ export interface PerplexityOptions {
   /** Told the number of tokens after each window. */
   readonly onTokens?: (tokens: number) => void;
   readonly signal?: AbortSignal;
+  /** That share the windows; this one alone by default. */
+  readonly processes?: Processes | undefined;
 }
 
 /** Tokens of a window where nothing is said: 1024, or the model's context when it is smaller. */
@@ -64,21 +67,23 @@ export function windows(ids: readonly number[], size: number, beginning?: number
 export async function perplexity(
   decoder: Decoder,
   ids: readonly number[],
-  { context, beginning, onTokens, signal }: PerplexityOptions,
+  { context, beginning, onTokens, signal, processes = ALONE }: PerplexityOptions,
 ): Promise<Perplexity> {
-  let sum = 0;
-  let tokens = 0;
-  for (const window of windows(ids, context, beginning)) {
+  const all = windows(ids, context, beginning);
+  const own: number[] = [];
+  for (const window of all.slice(...ownRange(processes, all.length))) {
     using cache = decoder.createCache();
     const values = await decoder.nll(cache, window, signal === undefined ? {} : { signal });
-    for (const value of values) sum += value;
-    tokens += values.length;
+    for (const value of values) own.push(value);
     onTokens?.(window.length);
   }
+  // Added in their order, whoever worked them out.
+  const likelihoods = await gatherNumbers(processes, own);
+  const tokens = likelihoods.length;
   if (tokens === 0) {
     throw new RandloraError("data", `the text has ${ids.length} tokens: nothing to predict`, "give a longer text");
   }
-  const nll = sum / tokens;
+  const nll = likelihoods.reduce((sum, value) => sum + value, 0) / tokens;
   if (!Number.isFinite(nll)) {
     throw new RandloraError("numeric", "the model's likelihoods are not finite", "are its weights damaged?");
   }

@@ -3,7 +3,9 @@ import type { ImageSet, Split } from "../../data/images/datasets/types.ts";
 import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
+import { shared } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { accuracyJson, accuracyText } from "./accuracy-report.ts";
@@ -20,17 +22,23 @@ export interface AccuracyFlags extends ImageModelFlags, HeadFlags {
 }
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
-export async function evalImages(
+export async function evalImages(model: string, options: AccuracyFlags, context: Context): Promise<void> {
+  await shared(context, (processes, own) => evalShare(model, options, own, processes));
+}
+
+/** The same, in each of the processes that share it. */
+async function evalShare(
   model: string,
   { data, split, dataset, head, templates, batchSize, ...flags }: AccuracyFlags,
   context: Context,
+  processes: Processes,
 ): Promise<void> {
   if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the folder of the images");
   const asked = await chooseHead({ head, templates }, dataset);
   // What cannot be read is found out before a model is loaded.
   const all = await openSplit(data, split, dataset);
   await using resources = new AsyncDisposableStack();
-  const found = await findLoadedImageModel(model, flags, resources, context);
+  const found = await firstThenOthers(processes, () => findLoadedImageModel(model, flags, resources, context));
   const { folder } = found.location;
   const preprocessing = await readPreprocessing(folder);
   const opened = await found.open({ preprocessing, withoutText: asked.withoutText });
@@ -39,9 +47,11 @@ export async function evalImages(
   const set = classifier.kind === "zero-shot" ? all : await openSplit(data, split, dataset, classifier.classes);
   const { signal } = context;
   const started = performance.now();
-  using bar = context.progress({ title: "classifying", items: set.labels.length, unit: "images" });
-  const onImages = (items: number) => bar.add({ items });
-  const scores = await measureAccuracy(classifier, set, { preprocessing, batchSize, signal, onImages });
+  const items = Math.ceil(set.labels.length / processes.size);
+  using bar = context.progress({ title: "classifying", items, unit: "images" });
+  const onImages = (count: number) => bar.add({ items: count });
+  const measured = { preprocessing, batchSize, signal, onImages, processes };
+  const scores = await measureAccuracy(classifier, set, measured);
   bar.close();
   const report = { ...scores, seconds: (performance.now() - started) / 1000 };
   const times = (await opened.gpu.profiler?.report()) ?? [];

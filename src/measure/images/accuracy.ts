@@ -1,4 +1,5 @@
 import type { ImageSet } from "../../data/images/datasets/types.ts";
+import { ALONE, gatherNumbers } from "../../mpi/processes.ts";
 import { judge } from "../../train/model/judge.ts";
 import { type BatchOptions, imageBatches } from "./batches.ts";
 import type { ImageClassifier } from "./classifier.ts";
@@ -33,15 +34,22 @@ export async function measureAccuracy(
   const seen = new Uint32Array(set.classes.length);
   const right = new Uint32Array(set.classes.length);
   let loss = 0;
+  // Of each image its label, its loss, and whether it is taken for what it is.
+  const own: number[] = [];
   for await (const { images, labels } of imageBatches(set, options)) {
     const all = await classifier.logits(images);
     for (const [at, label] of labels.entries()) {
       const verdict = judge(all[at] ?? new Float32Array(), label);
-      loss += verdict.loss / count;
-      seen[label] = (seen[label] ?? 0) + 1;
-      if (verdict.isRight) right[label] = (right[label] ?? 0) + 1;
+      own.push(label, verdict.loss, Number(verdict.isRight));
     }
     onImages?.(labels.length);
+  }
+  const all = await gatherNumbers(options.processes ?? ALONE, own);
+  for (let at = 0; at < all.length; at += 3) {
+    const [label = 0, lost = NaN, isRight = 0] = all.slice(at, at + 3);
+    loss += lost / count;
+    seen[label] = (seen[label] ?? 0) + 1;
+    right[label] = (right[label] ?? 0) + isRight;
   }
   const part = (label: number) => (seen[label] === 0 ? undefined : (right[label] ?? 0) / (seen[label] ?? NaN));
   return {

@@ -16,7 +16,7 @@ export function together(size: number): Processes[] {
       round.done.resolve();
     }
     await round.done.promise;
-    if (failed >= 0 && failed !== rank) throw new EndedByOther();
+    if (failed >= 0 && failed !== rank) throw new EndedByOther("file");
     return round.own.map((own) => own?.slice() ?? new Uint8Array());
   };
   return Array.from({ length: size }, (_, rank): Processes => {

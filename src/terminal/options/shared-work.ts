@@ -1,3 +1,4 @@
+import { coreCount } from "../../compute/cpu/cores.ts";
 import { joinProcesses } from "../../mpi/join.ts";
 import type { Processes } from "../../mpi/processes.ts";
 import { silentProgress } from "../progress.ts";
@@ -14,10 +15,17 @@ export async function shared<T>(
 ): Promise<T> {
   const processes = await joinProcesses();
   try {
-    return await work(processes, processes.rank === 0 ? context : silent(context));
+    const own = processes.rank === 0 ? context : silent(context);
+    return await work(processes, { ...own, device: { ...own.device, threads: threadsOf(context, processes) } });
   } catch (thrown) {
     throw await processes.failed(thrown);
   }
+}
+
+/** Those that the launcher did not bind to cores of their own share what they have. */
+function threadsOf({ device }: Context, { local }: Processes): number | undefined {
+  if (device.threads !== undefined || local.sharing === 1) return device.threads;
+  return Math.max(1, Math.floor(coreCount() / local.sharing));
 }
 
 /** Shows nothing. What stops it, and what it computes on, are the same. */

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Device } from "../../compute/device/device.ts";
-import { coreCount } from "../../compute/cpu/cores.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
@@ -246,16 +245,9 @@ export class Training<Batch> {
 }
 
 /** The device of a run, closed at the end where it was opened for it. */
-export async function openGpu<Batch>({
-  gpu,
-  device,
-  processes = ALONE,
-}: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
+export async function openGpu<Batch>({ gpu, device }: RunInput<Batch>): Promise<{ readonly gpu: Device } & Disposable> {
   if (gpu instanceof KeptGpu) return { gpu: await gpu.open(), [Symbol.dispose]: () => {} };
   if (gpu !== undefined) return { gpu, [Symbol.dispose]: () => {} };
-  const { sharing } = processes.local;
-  // Those that the launcher did not bind to cores of their own share them.
-  const threads = device?.threads ?? (sharing > 1 ? Math.max(1, Math.floor(coreCount() / sharing)) : undefined);
-  const opened = await openDevice({ ...device, threads });
+  const opened = await openDevice(device);
   return { gpu: opened, [Symbol.dispose]: () => opened.close() };
 }

@@ -1,3 +1,4 @@
+import { ALONE, gatherNumbers, type Processes } from "../../../mpi/processes.ts";
 import type { PlaneReport } from "./report.ts";
 import { CORNERS } from "./plane.ts";
 import { type PlaneFile, rowsOf } from "./plane-file.ts";
@@ -7,6 +8,7 @@ import { type PlaneFile, rowsOf } from "./plane-file.ts";
  * @param lossAt the loss at a place
  * @param file where points are kept; those that it has are not measured again
  * @param onRow told the number of each row before it, from 0
+ * @param processes that share the points; the first one has the file
  * @throws what `lossAt` and `file` throw; the file then has what was measured
  */
 export async function measurePlane(
@@ -14,20 +16,29 @@ export async function measurePlane(
   { x, y }: Pick<PlaneReport, "x" | "y">,
   file: PlaneFile | undefined,
   onRow: (row: number) => void,
+  processes: Processes = ALONE,
 ): Promise<Pick<PlaneReport, "loss" | "corners">> {
-  const measure = async (placeX: number, placeY: number) => {
-    const loss = await lossAt(placeX, placeY);
-    return Number.isFinite(loss) ? loss : NaN;
+  const { rank, size } = processes;
+  /** Each process measures one of so many places. */
+  const measure = async (places: readonly (readonly [number, number])[]) => {
+    const own = places[rank];
+    const loss = own === undefined ? [] : [await lossAt(...own)];
+    return (await gatherNumbers(processes, loss)).map((one) => (Number.isFinite(one) ? one : NaN));
   };
-  const [a, b, c] = CORNERS;
-  const corners = [await measure(...a), await measure(...b), await measure(...c)] as const;
+  const ofCorners: number[] = [];
+  for (let at = 0; at < CORNERS.length; at += size) ofCorners.push(...(await measure(CORNERS.slice(at, at + size))));
+  const [a = NaN, b = NaN, c = NaN] = ofCorners;
+  const corners = [a, b, c] as const;
   file?.setCorners(corners);
-  const losses = [...(file?.losses ?? [])];
+  const losses = await gatherNumbers(processes, file?.losses ?? []);
+  const places = y.flatMap((placeY) => x.map((placeX) => [placeX, placeY] as const));
+  let shown = -1;
   try {
-    for (const [row, placeY] of y.entries()) {
-      onRow(row);
-      for (const placeX of x.slice(Math.max(0, losses.length - row * x.length))) {
-        const loss = await measure(placeX, placeY);
+    while (losses.length < places.length) {
+      const row = Math.floor(losses.length / x.length);
+      if (row !== shown) onRow(row);
+      shown = row;
+      for (const loss of await measure(places.slice(losses.length, losses.length + size))) {
         losses.push(loss);
         await file?.add(loss);
       }

@@ -3,7 +3,9 @@ import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
+import { firstThenOthers, type Processes } from "../../../mpi/processes.ts";
 import type { Context } from "../../../terminal/options/command.ts";
+import { shared } from "../../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { type HeadFlags, chooseHead } from "../../images/head-options.ts";
@@ -36,6 +38,11 @@ export interface PlaneFlags extends Omit<SampleFlags, "data">, HeadFlags {
 
 /** Measures the loss in a plane of weights. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
 export async function analyzePlane(model: string, options: PlaneFlags, context: Context): Promise<void> {
+  await shared(context, (processes, own) => analyzeShare(model, options, own, processes));
+}
+
+/** The same, in each of the processes that share it; the first one writes the files. */
+async function analyzeShare(model: string, options: PlaneFlags, context: Context, processes: Processes): Promise<void> {
   const { at, grid, range, out, resume, svg, force } = options;
   const { data, dataset, split, samples: most, maxLength } = options;
   const [a, b, c] = at;
@@ -53,9 +60,12 @@ export async function analyzePlane(model: string, options: PlaneFlags, context: 
   }
   if (out === undefined && resume) throw new RandloraError("usage", "--resume needs --out FILE", "name the file");
   await using resources = new AsyncDisposableStack();
+  const isFirst = processes.rank === 0;
   const paths: string[] = [];
-  for (const name of at) paths.push(await adapterOrModel(name, "model", context));
-  const plan = await openPlan(model, paths, options.generator, context);
+  const plan = await firstThenOthers(processes, async () => {
+    for (const name of at) paths.push(await adapterOrModel(name, "model", context));
+    return await openPlan(model, paths, options.generator, context);
+  });
   const { location } = plan;
   const templates = existsSync(options.templates ?? "") ? [options.templates ?? ""] : [];
   const inputs = [
@@ -64,7 +74,7 @@ export async function analyzePlane(model: string, options: PlaneFlags, context: 
     ...weightsIn(paths),
     ...(await dataIn(data, dataset)),
   ];
-  const figure = svg === undefined ? undefined : resources.use(await beginFigure(svg, force, inputs));
+  const figure = svg === undefined || !isFirst ? undefined : resources.use(await beginFigure(svg, force, inputs));
   const ofImages = await isOfImages(plan.location.folder);
   refuseForeign(ofImages, {
     texts: { maxLength },
@@ -93,21 +103,21 @@ export async function analyzePlane(model: string, options: PlaneFlags, context: 
     "--range": range,
   };
   const request = { settings, x, y, samples, tokens };
-  const file = out === undefined ? undefined : await PlaneFile.open(out, request, { resume, force, inputs });
+  const file =
+    out === undefined || !isFirst ? undefined : await PlaneFile.open(out, request, { resume, force, inputs });
   const known = file?.losses.length ?? 0;
   if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${file?.path} already`);
   const gpu = resources.use(await openDevice(device));
   using bar: Progress = context.progress({
     title: "measuring",
-    items: (grid * grid - known + CORNERS.length) * items,
+    items: Math.ceil((grid * grid - known + CORNERS.length) / processes.size) * items,
     unit,
   });
   const plane = await begin(gpu, resources, [first, second, third]);
   const onItems = (count: number) => bar.add({ items: count });
   const lossAt = (x: number, y: number) => plane.loss(sharesAt(x, y), { signal, onItems });
-  const { corners, loss } = await measurePlane(lossAt, { x, y }, file, (row) => {
-    bar.label(`row ${row + 1} of ${grid}`);
-  });
+  const onRow = (row: number) => bar.label(`row ${row + 1} of ${grid}`);
+  const { corners, loss } = await measurePlane(lossAt, { x, y }, file, onRow, processes);
   bar.close();
   const report = { at: [a, b, c] as const, x, y, loss, corners, samples, tokens };
   if (figure !== undefined) {
