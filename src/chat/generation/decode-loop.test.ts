@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, GREEDY, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
-import { BeamSequence, SampledSequence } from "./sequence.ts";
+import { BeamSequence, type SampledOptions, SampledSequence } from "./sequence.ts";
 
 setDefaultTimeout(120_000);
 
@@ -35,10 +36,10 @@ function text(
   loop: DecodeLoop,
   at: number,
   maxTokens: number,
-  { signal, onToken }: { signal?: AbortSignal; onToken?: (made: number) => void } = {},
+  { onToken, ...options }: Partial<SampledOptions> & { onToken?: (made: number) => void } = {},
 ): Text {
   const made: Made = { tokens: [], cached: NaN };
-  const ended = decode(loop, { prompt: prompts[at] ?? [], maxTokens, signal }, made, onToken);
+  const ended = decode(loop, { prompt: prompts[at] ?? [], maxTokens, ...options }, made, onToken);
   return {
     made,
     end: ended.then(
@@ -147,4 +148,41 @@ test.each([true, false])("so are those of texts that begin together, prompts fir
   await Promise.all(texts.map(({ end }) => end));
   expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
   expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
+});
+
+test("what was computed for another owner is computed again, while he writes and afterwards", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
+  const length = prompts[0]?.length ?? 0;
+  const ask = (owner: string) => text(loop, 0, 12, { owner });
+  const together = ["one", "other"].map(ask);
+  await Promise.all(together.map(({ end }) => end));
+  expect(together.map(({ made }) => made.cached)).toEqual([0, 0]);
+  const counts: number[] = [];
+  for (const owner of ["third", "one", "other", "third"]) {
+    const asked = ask(owner);
+    await asked.end;
+    expect(asked.made.tokens).toEqual(wanted(0, 12));
+    counts.push(asked.made.cached);
+  }
+  expect(counts).toEqual([0, length - 1, length - 1, length - 1]);
+});
+
+test("prompts advance in turn: a short one waits for two pieces of a long one at most", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  const long = Array.from({ length: 3000 }, (_, at) => 3 + ((at * 37) % 500));
+  const passes: number[] = [];
+  const prefill = spyOn(Batch.prototype, "prefill");
+  const writing = text(loop, 0, 4, { prompt: long, context: 4096 });
+  await Bun.sleep(0);
+  const short = text(loop, 1, 1, { onToken: () => passes.push(prefill.mock.calls.length) });
+  await short.end;
+  expect(writing.made.tokens).toEqual([]);
+  await writing.end;
+  prefill.mockRestore();
+  // Two of the long one, its own, and one that has begun when its token is taken.
+  expect(passes[0]).toBeLessThanOrEqual(4);
+  using alone = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  const again = text(alone, 0, 4, { prompt: long, context: 4096 });
+  await again.end;
+  expect(writing.made).toEqual({ ...again.made, cached: writing.made.cached });
 });

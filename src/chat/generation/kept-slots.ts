@@ -31,6 +31,7 @@ export class KeptSlots {
   readonly #options: KeptSlotsOptions;
   /** The one used longest ago is the first. */
   #idle: readonly Slot[] = [];
+  readonly #owners = new WeakMap<Slot, string>();
 
   constructor({ config }: Decoder, pool: SlotPool, options: KeptSlotsOptions) {
     this.#config = config;
@@ -46,8 +47,10 @@ export class KeptSlots {
       const takes = slots.length === 0 && best !== undefined && this.#takesOver(best);
       const slot = takes ? this.#takeOver(best, sequence) : this.#pool.acquire(sequence.positions);
       const oldest = this.#idle.find((one) => one !== best?.from) ?? this.#idle[0];
-      if (slot !== undefined) slots.push(slot);
-      else if (oldest !== undefined) this.#evict(oldest);
+      if (slot !== undefined) {
+        this.#owners.set(slot, sequence.owner);
+        slots.push(slot);
+      } else if (oldest !== undefined) this.#evict(oldest);
       else {
         for (const slot of slots) this.#pool.release(slot);
         return undefined;
@@ -88,12 +91,13 @@ export class KeptSlots {
     for (const slot of this.#idle) this.#evict(slot);
   }
 
-  /** The slot that holds most of the beginning of a prompt. */
-  #beginningOf({ prompt, promptTop }: Sequence, slots: readonly Slot[]): Beginning | undefined {
+  /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
+  #beginningOf({ prompt, promptTop, owner }: Sequence, slots: readonly Slot[]): Beginning | undefined {
     // Whoever asks what stood in the place of each token has the whole prompt computed.
     if (promptTop !== undefined) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
     return slots
+      .filter((slot) => this.#owners.get(slot) === owner)
       .filter(({ longest }) => this.#config.ropes.every((rope) => sameAngles(rope, longest, prompt.length)))
       .map((from) => ({ from, length: commonLength(from.ids, prompt, most(from)) }))
       .filter(({ length }) => length > 0)

@@ -19,6 +19,8 @@ export interface ReplyOptions {
   readonly shift?: boolean;
   /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
   readonly signal?: AbortSignal | undefined;
+  /** See `Sequence`. */
+  readonly owner?: string | undefined;
   /** Name this many of the best tokens with each one; 0: only the token itself. */
   readonly topLogprobs?: number | undefined;
   /** Name this many of the best tokens in the place of each of the prompt's, and how likely that was. */

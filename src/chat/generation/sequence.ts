@@ -24,6 +24,8 @@ export interface Sequence<T = unknown, R = unknown> {
   readonly positions: number;
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
+  /** Whose it is: what was computed for others is computed again, so that nobody can tell. */
+  readonly owner: string;
   /** Of how many of the best tokens in the place of each of the prompt's it is to be told; undefined: of nothing. */
   readonly promptTop: number | undefined;
   readonly out: Outbox<T, R>;
@@ -51,6 +53,8 @@ interface TextOptions {
   /** Positions that may be used; the prompt has fewer. */
   readonly context: number;
   readonly signal?: AbortSignal | undefined;
+  /** See `Sequence`; "" where nothing is said. */
+  readonly owner?: string | undefined;
 }
 
 export interface SampledOptions extends TextOptions {
@@ -84,6 +88,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
   readonly wants: Wants;
   readonly out = new Outbox<Sampled, SampledEnd>();
   readonly signal: AbortSignal | undefined;
+  readonly owner: string;
   readonly promptTop: number | undefined;
   readonly #options: SampledOptions;
   readonly #random: Mt19937;
@@ -98,6 +103,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     const top = candidatesWanted(checkSampling(sampling));
     this.#options = options;
     this.signal = options.signal;
+    this.owner = options.owner ?? "";
     this.promptTop = options.promptTop;
     this.#random = new Mt19937(BigInt(sampling.seed));
     this.#prompt = prompt;
@@ -156,15 +162,17 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
   readonly positions: number;
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
+  readonly owner: string;
   readonly promptTop = undefined;
   readonly out = new Outbox<{ readonly kind: "prompt" }, Hypothesis>();
   readonly #search: BeamSearch;
   #made = 0;
 
-  constructor({ prompt, beams, maxTokens, stopTokens, context, signal }: SearchedOptions) {
+  constructor({ prompt, beams, maxTokens, stopTokens, context, signal, owner = "" }: SearchedOptions) {
     this.prompt = prompt;
     this.beams = beams;
     this.signal = signal;
+    this.owner = owner;
     this.positions = Math.min(prompt.length + maxTokens, context);
     this.#search = new BeamSearch({ beams, maxTokens: this.positions - prompt.length, stopTokens });
     this.wants = { top: this.#search.width, all: false, lse: true };

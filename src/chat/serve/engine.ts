@@ -175,13 +175,13 @@ export class Engine implements AsyncDisposable {
     for (;;) {
       const waiting = (this.#next ??= this.#queue.next(this.#resident));
       if (waiting === undefined) return undefined;
-      const { model, ids, options } = waiting.job;
+      const { model, ids, options, client } = waiting.job;
       if (model.id !== this.#resident && this.#loop.size > 0) return undefined;
       try {
         await this.#makeResident(model);
         // Whoever left meanwhile, or was turned away, has been told.
         if (this.#next !== waiting) continue;
-        const sequence = replySequence(this.#model, ids, options);
+        const sequence = replySequence(this.#model, ids, { ...options, owner: client.network });
         waiting.out.end(sequence);
         this.#next = undefined;
         return sequence;

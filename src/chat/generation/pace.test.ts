@@ -1,0 +1,15 @@
+import { expect, test } from "bun:test";
+import { Pace } from "./pace.ts";
+
+test("a piece of a prompt that texts wait for takes as long as two of their steps, within bounds", () => {
+  const pace = new Pace(192);
+  expect([pace.piece(false), pace.piece(true)]).toEqual([192, 32]);
+  pace.stepped(30);
+  pace.read(100, 100);
+  expect([pace.piece(false), pace.piece(true)]).toEqual([192, 60]);
+  // Later tokens see more keys.
+  for (let at = 0; at < 50; at++) pace.read(50, 32);
+  expect(pace.piece(true)).toBe(38);
+  for (let at = 0; at < 50; at++) pace.stepped(1000);
+  expect(pace.piece(true)).toBe(192);
+});

@@ -1,0 +1,39 @@
+/** Tokens of a piece of a prompt beside which texts are written: fewer are no faster than so many one by one. */
+const LEAST = 32;
+/** A piece takes as long as so many steps of the texts that wait for it. */
+const STEPS = 2;
+/** Part of a new measurement in what is known of a speed. */
+const NEW = 1 / 4;
+
+/** How long the pieces of prompts may be that texts wait for, by what passes have taken. No text depends on it. */
+export class Pace {
+  readonly #block: number;
+  #step: number | undefined;
+  #token: number | undefined;
+
+  /** @param block tokens of a piece that nobody waits for */
+  constructor(block: number) {
+    this.#block = block;
+  }
+
+  /** Tokens of the next piece of a prompt. */
+  piece(isWaitedFor: boolean): number {
+    if (!isWaitedFor) return this.#block;
+    const tokens = (STEPS * (this.#step ?? 0)) / (this.#token ?? Infinity);
+    return Math.max(LEAST, Math.min(Math.round(tokens), this.#block));
+  }
+
+  /** Takes the time of a step of running texts, in any unit. */
+  stepped(time: number): void {
+    this.#step = smoothed(this.#step, time);
+  }
+
+  /** Takes the time of a pass over so many tokens of a prompt, in the same unit. */
+  read(time: number, tokens: number): void {
+    this.#token = smoothed(this.#token, time / tokens);
+  }
+}
+
+function smoothed(before: number | undefined, now: number): number {
+  return before === undefined ? now : before + (now - before) * NEW;
+}
