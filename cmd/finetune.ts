@@ -27,7 +27,6 @@ export const command = defineCommand({
     "steps",
     "epochs",
     "batchSize",
-    "shards",
     "learningRate",
     "out",
     "resume",
