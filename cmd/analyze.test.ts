@@ -95,7 +95,7 @@ test.each([
   [
     "too few samples",
     ["cka", STORIES, "--reference", "one", "--adapter", "two", "--data", "few.jsonl"],
-    1,
+    3,
     "few.jsonl: 1 sample, but CKA needs 4",
   ],
   ["two corners", ["plane", STORIES, "--at", "one", "--at", "two", "--data", "data.jsonl"], 2, "given 2 times"],

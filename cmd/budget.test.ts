@@ -107,7 +107,7 @@ test.each<[string, unknown, string]>([
   ["too many layers", { ...CONFIG, num_hidden_layers: 1e9 }, "num_hidden_layers"],
 ])("a config.json with %s is refused in one line", async (_, config, message) => {
   const { status, stdout, stderr } = await budget([await written("broken", config), "--params", "1K"]);
-  expect([status, stdout]).toEqual([1, ""]);
+  expect([status, stdout]).toEqual([3, ""]);
   expect(stderr.split("\n")[0]).toContain(message);
 });
 

@@ -166,7 +166,7 @@ test("--raw reads no template, and so a broken one does no harm", async () => {
   await Bun.write(join(model, "chat_template.jinja"), "{{ a ");
   const args = [model, "--max-tokens", "1", "--temperature", "0", "-p", "Once"];
   expect(await chat([...args, "--raw"])).toEqual({ status: 0, stdout: "upon\n", stderr: "" });
-  expect(await chat(args)).toMatchObject({ status: 1, stderr: expect.stringContaining("line 1 of the chat template") });
+  expect(await chat(args)).toMatchObject({ status: 3, stderr: expect.stringContaining("line 1 of the chat template") });
 });
 
 test("a model without a chat template continues texts, and says so", async () => {
@@ -236,14 +236,14 @@ describe("refused", () => {
     ],
     ["a scale without an adapter", [STORIES, "--scale", "2", "-p", "x"], 2, "--scale without an adapter"],
     ["a folder without tokenizer", [join(STORIES, ".."), "-p", "x"], 1, "tokenizer.json: no such file"],
-    ["an image model", [IMAGES, "-p", "x"], 1, "config.json: an image model, where a language model is needed"],
+    ["an image model", [IMAGES, "-p", "x"], 3, "config.json: an image model, where a language model is needed"],
     [
       "a prompt beyond the context",
       [STORIES, "--raw", "--context", "4", "-p", "one two three"],
-      1,
+      3,
       "the context ends at 4",
     ],
-    ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 1, "of the chat template"],
+    ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 3, "of the chat template"],
     ["no such model, and no prompt", ["runs/nothing"], 1, "runs/nothing: no such file or folder"],
     ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
     ["a question without MODEL", ["Why is the sky blue?"], 2, 'MODEL comes first: randlora chat MODEL "…"'],

@@ -66,7 +66,7 @@ test("more seeds on other data, or from another base, are refused before anythin
     ["model/config.json", theta, "model: its config.json is not the one that the comparison began with"],
   ] as const) {
     const { status, stdout, stderr } = await withChanged(file, change);
-    expect([status, stdout]).toEqual([1, ""]);
+    expect([status, stdout]).toEqual([3, ""]);
     expect(stderr).toContain(cause);
     expect(stderr).toContain("or start a new comparison");
   }

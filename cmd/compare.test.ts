@@ -226,9 +226,9 @@ test("folders that are no new ones, and a comparison that is not what it was, ar
     [["--resume"], 2, "--resume: which comparison?"],
     [["--resume", "whole", "--out", "more"], 2, "--resume whole: a comparison goes on where it is, not in more"],
     [["--resume", "filled"], 1, "filled: no compare.json: not a comparison"],
-    [["--resume", "changed"], 1, `${NAMES[1]}: its metrics.jsonl is not what the comparison recorded`],
-    [["--resume", "other"], 1, `${NAMES[0]}: "weight_decay" of its run.json is not that of the comparison`],
-    [["--resume", "broken"], 1, "compare.json: not JSON"],
+    [["--resume", "changed"], 3, `${NAMES[1]}: its metrics.jsonl is not what the comparison recorded`],
+    [["--resume", "other"], 3, `${NAMES[0]}: "weight_decay" of its run.json is not that of the comparison`],
+    [["--resume", "broken"], 3, "compare.json: not JSON"],
     [["--resume", "whole", "--steps", "6"], 2, "--steps 6: the comparison cannot be resumed with another value"],
   ] as const;
   const found = await Promise.all(

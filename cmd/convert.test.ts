@@ -32,7 +32,7 @@ test("says what was written, and warns of what is missing", async () => {
 
 test("an adapter that makes no sense is an error of one line, and a hint", async () => {
   const { status, stdout, stderr } = await convert(["IN", "--to", "json", "--out", "OUT"], { r: 0 });
-  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
   expect(stderr.split("\n")).toEqual([
     'error: /in/adapter_config.json: "r" is 0: it must be a positive integer',
     "hint: the file must be as PEFT writes it",

@@ -138,7 +138,7 @@ test(
 
 test("a model of texts is refused by its kind", async () => {
   const { stderr, status } = await embed(STORIES, ...IMAGES);
-  expect(status).toBe(1);
+  expect(status).toBe(3);
   expect(stderr).toMatch(
     /^error: .*config.json: a language model, where CLIP or DINOv2 is needed\nhint: .*randlora chat/m,
   );
@@ -147,7 +147,7 @@ test("a model of texts is refused by its kind", async () => {
 test.each([
   ["neither", [], "neither images nor a text", 2],
   ["both", [IMAGES[0] ?? "", "-p", "cat"], "images, and a text with -p", 2],
-  ["an image that is none", [import.meta.path], "not an image of a known format", 1],
+  ["an image that is none", [import.meta.path], "not an image of a known format", 3],
   ["an image that is not there", ["no.jpg"], "no.jpg", 1],
   ["a text for a model of images", ["-p", "cat"], "no encoder of texts", 2],
 ])(

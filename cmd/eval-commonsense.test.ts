@@ -98,8 +98,8 @@ test.each([
   ],
   ["a task that is not there", [STORIES, "--data=data", "--tasks=winogrande"], 1, "winogrande/test.json: no such file"],
   ["a folder without tasks", [STORIES, "--data=adapter"], 1, "adapter: no task's test.json is in it"],
-  ["a question without an answer", [STORIES, "--data=wrong"], 1, 'boolq/test.json: entry 2: no "answer"'],
-  ["an empty file", [STORIES, "--data=empty"], 1, "boolq/test.json: no entries"],
+  ["a question without an answer", [STORIES, "--data=wrong"], 3, 'boolq/test.json: entry 2: no "answer"'],
+  ["an empty file", [STORIES, "--data=empty"], 3, "boolq/test.json: no entries"],
   ["resuming nothing", [STORIES, "--data=data", "--resume"], 2, "--resume needs --out FILE"],
 ] as const)(
   "refuses %s",

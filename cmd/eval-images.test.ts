@@ -113,7 +113,7 @@ test(
     expect(await evaluate(dinov2, "--adapter", adapter, "--data", three)).toMatchObject(found);
     const { status, stderr } = await randlora("eval", "images", dinov2, "--adapter", nameless, "--data", data);
     expect([status, stderr]).toEqual([
-      1,
+      3,
       expect.stringContaining("3 rows that nothing names, and the images are of 2"),
     ]);
   },
@@ -158,11 +158,11 @@ test(
 test.each([
   ["no data", [], "--data is missing", 2],
   ["no such folder", ["--data", "/nowhere"], "no such folder", 1],
-  ["no such split", ["--data", join(import.meta.dir, "../fixtures/data")], "no test split", 1],
+  ["no such split", ["--data", join(import.meta.dir, "../fixtures/data")], "no test split", 3],
   ["a head that is not there", ["--head", "cls"], "--head cls: the head is linear", 2],
   ["zero-shot without texts", ["--head", "zero-shot"], "no encoder of texts", 2],
   ["templates of a trained head", ["--templates", "simple"], "the head was trained", 2],
-  ["a class that the head does not know", ["--split", "train"], '"fish" is none of the 3 known classes', 1],
+  ["a class that the head does not know", ["--split", "train"], '"fish" is none of the 3 known classes', 3],
 ])(
   "refused: %s",
   async (_, args, message, code) => {

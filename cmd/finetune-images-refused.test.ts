@@ -46,7 +46,7 @@ describe("bad images", () => {
         "--out",
         at("none"),
       );
-      expect([status, stdout]).toEqual([1, ""]);
+      expect([status, stdout]).toEqual([3, ""]);
       const lines = stderr.split("\n").filter((line) => line.startsWith("error: "));
       expect(lines).toEqual([expect.stringContaining(join("train", "dog", name))]);
       expect(lines[0]).toContain(message);
@@ -120,9 +120,9 @@ describe("refused", () => {
       "clip",
       ["--templates", "openai"],
       'class "cat": a prompt of 10 tokens, and this model takes 6',
-      1,
+      3,
     ],
-    ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training images", 1],
+    ["validation on the training data", "dinov2", ["--valid", "TRAIN"], "the training images", 3],
     [
       "blocks of what is trained",
       "clip",
@@ -168,7 +168,7 @@ describe("refused", () => {
       expect((await finetune("dinov2", ...args)).status).toBe(0);
       await cp(image("rgb.png"), at("moving", "train", "dog", "3.ppm"));
       const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
-      expect([status, stderr]).toEqual([1, expect.stringContaining("not the data that the run began with")]);
+      expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
     },
     TIMEOUT,
   );
@@ -187,7 +187,7 @@ describe("refused", () => {
       bytes[bytes.length - 1] = 77;
       await Bun.write(file, bytes);
       const { status, stderr } = await resume(3);
-      expect([status, stderr]).toEqual([1, expect.stringContaining("not the data that the run began with")]);
+      expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
       // A state of an earlier version knows nothing of pixels.
       const state = at("digits", "state", "step-2", "state.json");
       const { pixels, ...older } = await Bun.file(state).json();
@@ -203,7 +203,7 @@ describe("refused", () => {
     async () => {
       const refusal = async (folder: string) => {
         const { status, stderr } = await finetune("dinov2", ...LORA, "--data", folder, "--out", at("refused"));
-        expect(status).toBe(1);
+        expect(status).toBe(3);
         expect(await readdir(place.path)).not.toContain("refused");
         return stderr;
       };
@@ -211,7 +211,7 @@ describe("refused", () => {
       expect(await refusal(at("one"))).toContain('all images are of class "cat"');
       const part = await finetune("dinov2", ...LORA, "--fraction", "0.05", "--out", at("refused"));
       expect([part.status, part.stderr]).toEqual([
-        1,
+        3,
         expect.stringMatching(/all images are of class .*\n.*larger --fraction/),
       ]);
       await cp(at("data", "train"), at("gap", "train"), { recursive: true });

@@ -122,7 +122,7 @@ test("a base or data that are bad leave no run; a resumed one is recorded once i
   await Bun.write(data, '{"text": "other"}\n');
   const refused = await finetune("--resume", "resumed", "--steps", "2", "--quiet");
   expect([refused.status, refused.stderr]).toEqual([
-    1,
+    3,
     expect.stringContaining("not the data that the run began with"),
   ]);
   expect(await Bun.file(settings).text()).toBe(before);
@@ -183,8 +183,8 @@ const REFUSED: readonly (readonly [args: readonly string[], status: number, mess
   [["--data", "data.jsonl", "--early-stop", "2"], 2, "--early-stop needs validation data"],
   [["--data", "data.jsonl", "--targets", "nothing"], 2, "nothing"],
   [["--data", "data.jsonl", "--rank", "600000"], 2, "--rank 600000: the largest adapted layer is 64 × 64"],
-  [["--data", "broken.jsonl"], 1, "broken.jsonl: line 2: not JSON"],
-  [["--data", "data.jsonl", "--valid", "data.jsonl"], 1, "is the training file"],
+  [["--data", "broken.jsonl"], 3, "broken.jsonl: line 2: not JSON"],
+  [["--data", "data.jsonl", "--valid", "data.jsonl"], 3, "is the training file"],
   [["--data", "none.jsonl"], 1, "no such file"],
   [["--data", "data.jsonl", "--device", "none"], 1, "--device none: no such GPU"],
   [[], 2, "--data is missing"],

@@ -167,7 +167,7 @@ describe("a LoRA", () => {
       ["randlora", "GGUF has adapters of LoRA alone, not of randlora", "randlora merge"],
     ] as const) {
       const { status, stderr } = await run(folder.path, "convert", name, "--to", "gguf", "--out", "x.gguf");
-      expect(status).toBe(1);
+      expect(status).toBe(3);
       expect(stderr).toContain(message);
       expect(stderr).toContain(hint);
     }

@@ -188,10 +188,10 @@ describe("a checkpoint", () => {
 
 test.each<[string, readonly string[], number, string]>([
   ["nothing of that name", ["nowhere"], 1, "no such file or folder"],
-  ["a folder with neither", ["empty"], 1, "neither an adapter"],
+  ["a folder with neither", ["empty"], 3, "neither an adapter"],
   ["a base for a checkpoint", [STORIES, "--base", STORIES], 2, "is a checkpoint, no adapter"],
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
-  ["a GGUF file without its end", ["x.gguf"], 1, "x.gguf: the file is incomplete"],
+  ["a GGUF file without its end", ["x.gguf"], 3, "x.gguf: the file is incomplete"],
   ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
   ["a figure of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
   ["layers of nothing", ["adapter", "--layers", "0"], 2, "--layers: of what?"],

@@ -146,12 +146,12 @@ test.each<[string[], number, string]>([
   ],
   [
     ["chat", STORIES, "-p", "x", "--raw", "--quantize", "q8", "--adapter", "pranc"],
-    1,
+    3,
     "cannot be added to quantized weights: PRANC",
   ],
   [
     ["eval", "perplexity", STORIES, "--file", "text", "--quantize", "q8", "--adapter", "pranc"],
-    1,
+    3,
     "cannot be added to quantized weights: PRANC",
   ],
 ])("%p is refused with a hint", async (args, status, message) => {

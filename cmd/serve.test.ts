@@ -168,7 +168,7 @@ const NO_NAME = `${"x".repeat(64)}.invalid`;
 
 describe("refused at the start", () => {
   test.each<[string, readonly string[], number, string]>([
-    ["an adapter for another model", ["--adapter", "x=foreign"], 1, "x_proj"],
+    ["an adapter for another model", ["--adapter", "x=foreign"], 3, "x_proj"],
     ["an adapter that is none", ["--adapter", "x=nothing"], 1, "nothing"],
     ["a name that is taken", ["--adapter", "storyteller=my-adapter"], 2, "another model is called storyteller already"],
     ["two of one name", ["--adapter", "my-adapter", "--adapter", "my-adapter"], 2, "is called my-adapter already"],

@@ -1,4 +1,4 @@
-/** What kind of thing went wrong; the command line maps `usage` to exit status 2 and every other code to 1. */
+/** What kind of thing went wrong; {@link EXIT_STATUS} has what a process ends with. */
 export type ErrorCode =
   | "usage" // a flag, a value or a combination that makes no sense
   | "file" // missing, unreadable, unwritable, full disk
@@ -9,6 +9,24 @@ export type ErrorCode =
   | "gpu" // no GPU, no driver, device lost, validation
   | "memory" // not enough of it, on the GPU or beside it
   | "numeric"; // NaN or infinity where there must be none
+
+/**
+ * The exit status by what went wrong: 1 may pass (the same command may work at another time, or on another machine), 2 is a
+ * wrong command line, 3 stays wrong however often it is tried. Schedulers decide by it whether a task is started again.
+ */
+export const EXIT_STATUS: Readonly<Record<ErrorCode, 1 | 2 | 3>> = {
+  usage: 2,
+  format: 3,
+  adapter: 3,
+  model: 3,
+  data: 3,
+  // A disk that is full or not mounted yet, the Hub that cannot be reached, a folder that another process writes.
+  file: 1,
+  gpu: 1,
+  memory: 1,
+  // Another device rounds otherwise.
+  numeric: 1,
+};
 
 /**
  * The one error type of this project. `message` says what happened and to which file or tensor; `hint` says what to

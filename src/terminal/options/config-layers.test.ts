@@ -101,7 +101,7 @@ describe("default < file < environment < flag", () => {
     await withFile("a: [1\n", async (folder) => {
       const broken = await sample(["mix", "a", "b"], { cwd: folder });
       expect([broken.status, broken.stderr]).toEqual([
-        1,
+        3,
         expect.stringContaining("error: randlora.yaml: not valid YAML"),
       ]);
       await writeFile(join(folder, "good.yaml"), "dtype: bf16");

@@ -80,7 +80,7 @@ describe("whose file it is", () => {
     async (yaml) => {
       await withFile(yaml, async (folder) => {
         const spared = await sample(["fail", "format"], { cwd: folder });
-        expect(spared.status).toBe(1);
+        expect(spared.status).toBe(3);
         expect(spared.stderr).toMatch(/^warning: randlora\.yaml: .*; options are not read from files\n/);
         expect(spared.stderr).toContain("error: x.safetensors");
         for (const args of [["--help"], ["--version"], ["mix", "--help"]]) {
@@ -104,7 +104,7 @@ describe("whose file it is", () => {
       expect(JSON.parse(await child.stdout.text())).toMatchObject({ dtype: "bf16" });
       await writeFile(join(folder, "long.yaml"), "#".repeat(2 ** 16 + 1));
       const long = await sample(["mix", "a", "b", "--config", "long.yaml"], { cwd: folder });
-      expect([long.status, long.stderr]).toEqual([1, expect.stringContaining("long.yaml: longer than 65536 bytes\n")]);
+      expect([long.status, long.stderr]).toEqual([3, expect.stringContaining("long.yaml: longer than 65536 bytes\n")]);
     });
   });
 });

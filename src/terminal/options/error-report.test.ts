@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { RandloraError } from "../../files/errors.ts";
+import { fileError } from "../../files/failure.ts";
+import { HubFailure } from "../../files/hub/failure.ts";
 import { Screen } from "../screen.ts";
 import { createStyle } from "../style.ts";
 import { ErrorReport } from "./error-report.ts";
@@ -40,3 +43,16 @@ test("other range errors are bugs", () => {
   const error = thrownBy(() => "x".repeat(-1));
   expect(explained(error).text).toStartWith("error: internal: ");
 });
+
+test("what may pass ends with another status than what stays wrong", () => {
+  const full = fileError(Object.assign(new Error("no space"), { code: "ENOSPC" }), "out", "write");
+  const passing = [full, new HubFailure("busy", "busy", ""), ...(["gpu", "memory", "numeric"] as const).map(failure)];
+  expect(passing.map((error) => explained(error).status)).toEqual(passing.map(() => 1));
+  const lasting = (["format", "adapter", "model", "data"] as const).map(failure);
+  expect(lasting.map((error) => explained(error).status)).toEqual(lasting.map(() => 3));
+  expect(explained(failure("usage")).status).toBe(2);
+});
+
+function failure(code: RandloraError["code"]): RandloraError {
+  return new RandloraError(code, "it failed");
+}

@@ -1,12 +1,9 @@
-import { RandloraError } from "../../files/errors.ts";
+import { EXIT_STATUS, RandloraError } from "../../files/errors.ts";
 import { visibleLines } from "../../files/visible.ts";
 import { EndedByOther } from "../../mpi/processes.ts";
 import { errorLines } from "../error-lines.ts";
 import type { Screen } from "../screen.ts";
 import type { Style } from "../style.ts";
-
-/** Exit status of usage errors, as in most programs (bash's own, argparse). */
-const USAGE = 2;
 
 /** Explains errors on stderr, whether `run` caught them or nobody did. */
 export class ErrorReport {
@@ -30,7 +27,7 @@ export class ErrorReport {
     if (error instanceof RandloraError) {
       this.#say(error.message, error.hint);
       if (this.verbose && error.cause !== undefined) this.#detail(`cause: ${describe(error.cause)}`);
-      return error.code === "usage" ? USAGE : 1;
+      return EXIT_STATUS[error.code];
     }
     // What JavaScriptCore throws where an array does not fit: sizes that are too large for the machine, and no bug.
     if (error instanceof RangeError && error.message === "Out of memory") {

@@ -24,6 +24,7 @@ export function programHelp(program: Program, style: HelpStyle): string {
     list("Commands", commands, style),
     optionList("Everywhere", GLOBAL_OPTIONS, style),
     paragraph(OTHER_SOURCES, style),
+    paragraph(EXIT_STATUSES, style),
   ]);
 }
 
@@ -69,6 +70,9 @@ export function commandHelp(
 }
 
 const OTHER_SOURCES = `Options can also be set in the environment and in randlora.yaml: --max-tokens 100 is RANDLORA_MAX_TOKENS=100 and "max-tokens: 100".`;
+
+const EXIT_STATUSES =
+  "Exit status: 0 done; 1 failed, may work another time; 2 wrong usage; 3 refused, trying again is useless (bad data, a model or adapter that is not supported).";
 
 /** `randlora merge BASE ADAPTER…`. */
 export function usageOf(program: Program, path: readonly string[], command: Command): string {

@@ -17,9 +17,9 @@ describe("exit status", () => {
     expect(JSON.parse(machines.stdout)).toMatchObject({ base: "a", others: ["b"], dtype: "keep" });
   });
 
-  test("1 with the error and its hint", async () => {
+  test("3 with the error and its hint for what stays wrong", async () => {
     expect(await sample(["fail", "format", "--quiet"])).toEqual({
-      status: 1,
+      status: 3,
       stdout: "",
       stderr: "error: x.safetensors: header cut off\nhint: fetch the file again\n",
     });

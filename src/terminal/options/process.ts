@@ -78,7 +78,8 @@ export async function runProcess(program: Program, leave: (status: number) => vo
   });
   // Of a terminal that is gone nothing else is to be expected.
   if (outputError === undefined || stopped === HANGUP_STATUS)
-    process.exitCode = stopped ?? Math.max(status, Number(process.exitCode ?? 0));
+    // What nobody caught came first, and made the command end.
+    process.exitCode = stopped ?? (Number(process.exitCode ?? 0) || status);
   await endJoined(Number(process.exitCode ?? 0));
 }
 

@@ -30,7 +30,7 @@ export interface Host {
 /**
  * Runs one command line from parsing to the last error message.
  *
- * @returns the exit status: 0 done, 1 failed, 2 wrong usage
+ * @returns the exit status: 0 done, else that of `EXIT_STATUS`
  */
 export async function run(program: Program, host: Host): Promise<number> {
   try {

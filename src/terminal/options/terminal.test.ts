@@ -22,7 +22,7 @@ describe("on a real terminal", () => {
     expect(colored.transcript).toContain("\x1b[31merror:\x1b[39m x.safetensors");
     const plain = await onTerminal(command, { columns: 80, env: { ...env, NO_COLOR: "1" } });
     expect(plain.transcript).toBe("error: x.safetensors: header cut off\r\nhint: fetch the file again\r\n");
-    expect([colored.status, plain.status]).toEqual([1, 1]);
+    expect([colored.status, plain.status]).toEqual([3, 3]);
   });
 
   test("help fits it", async () => {
