@@ -1,5 +1,5 @@
 import { MERGE_OPTIONS } from "../src/adapters/merge/to-files/options.ts";
-import { defineCommand, required, several } from "../src/terminal/options/command.ts";
+import { defineCommand, optional, several } from "../src/terminal/options/command.ts";
 
 /** `randlora merge`: writes a model with adapters added to its weights. */
 export const command = defineCommand({
@@ -8,7 +8,7 @@ export const command = defineCommand({
   summary: "Add adapters to a model's weights and write the result",
   example: "randlora merge HuggingFaceTB/SmolLM2-135M-Instruct my-adapter --out smollm2-mine",
   arguments: {
-    base: required(
+    base: optional(
       "BASE",
       "the model: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub; a run stands for its base and adapter",
     ),
@@ -31,7 +31,8 @@ export const command = defineCommand({
     "dryRun",
   ],
   async run({ base, adapters }, options, context) {
-    const { mergeToFiles } = await import("../src/adapters/merge/to-files/merge-command.ts");
-    await mergeToFiles(base, adapters, options, context);
+    const { finishMerge, mergeToFiles } = await import("../src/adapters/merge/to-files/merge-command.ts");
+    if (options.finish) await finishMerge(base, options, context);
+    else await mergeToFiles(base, adapters, options, context);
   },
 });

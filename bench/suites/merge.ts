@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { merge, type MergeObserver } from "../../src/adapters/merge/to-files/run.ts";
+import { merge } from "../../src/adapters/merge/to-files/run.ts";
+import type { MergeObserver } from "../../src/adapters/merge/to-files/types.ts";
 import { type PlannedTensor, plannedBytes, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
 import type { Suite } from "../../src/measure/speed/suite.ts";
 

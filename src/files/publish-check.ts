@@ -10,6 +10,8 @@ export interface PublicationOptions {
   readonly kind: "file" | "folder";
   /** Replace an output that exists. */
   readonly force?: boolean;
+  /** Other processes may write the same bytes at the same time: the output is the first one's, and that is no failure. */
+  readonly alike?: boolean;
   /** Why a folder with these entries may not be replaced; undefined where it may, as an empty one always may. */
   readonly objection?: (entries: readonly Dirent[]) => string | undefined;
   /** Files and folders that are read meanwhile: the output may be none of them, nor a file in one of them. */
@@ -22,11 +24,14 @@ export interface PublicationOptions {
  * @param target absolute, without symbolic links
  */
 export async function checkTarget(target: string, options: PublicationOptions): Promise<void> {
-  const { kind, force, objection = () => undefined } = options;
+  const { kind, force, alike, objection = () => undefined } = options;
   const there = await refuseInputs(target, options);
   if (there === undefined) return;
   refuseOtherKind(target, kind, there);
-  if (force !== true) throw existing(target);
+  if (force !== true) {
+    if (alike === true) return;
+    throw existing(target);
+  }
   if (kind === "folder" && isInside(process.cwd(), target)) {
     throw refusal(target, "it holds the current folder", "choose another output");
   }

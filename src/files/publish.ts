@@ -26,6 +26,7 @@ export class Publication implements AsyncDisposable {
   /** Where to write: an empty file (open it with "w") or an empty folder. */
   readonly partPath: string;
   readonly #force: boolean;
+  readonly #alike: boolean;
   readonly #createdFolder: string | undefined;
   readonly #lock: FileLock;
   #state: "writing" | "committing" | "done" = "writing";
@@ -41,6 +42,7 @@ export class Publication implements AsyncDisposable {
     this.target = target;
     this.partPath = partPath;
     this.#force = options.force ?? false;
+    this.#alike = options.alike ?? false;
     this.#createdFolder = createdFolder;
     this.#lock = lock;
   }
@@ -52,7 +54,7 @@ export class Publication implements AsyncDisposable {
    */
   static async begin(path: string, options: PublicationOptions): Promise<Publication> {
     const target = await realTarget(path);
-    await removeLeftovers(target);
+    await removeLeftovers(target, options.alike);
     await checkTarget(target, options);
     const parent = dirname(target);
     const created = await naming(parent, "write", mkdir(parent, { recursive: true }));
@@ -114,9 +116,8 @@ export class Publication implements AsyncDisposable {
       // Unlike rename, link never replaces what has appeared meanwhile.
       await link(this.partPath, this.target);
     } catch (thrown) {
-      if (systemCode(thrown) === "EEXIST") throw existing(this.target);
-      // A file system without hard links.
-      if (await exists(this.target)) throw existing(this.target);
+      // Not EEXIST: a file system without hard links.
+      if (systemCode(thrown) === "EEXIST" || (await exists(this.target))) return await this.#isThere();
       await rename(this.partPath, this.target);
       return;
     }
@@ -126,12 +127,30 @@ export class Publication implements AsyncDisposable {
 
   async #commitFolder(): Promise<void> {
     if (!(await exists(this.target))) {
-      await rename(this.partPath, this.target);
-      return;
+      try {
+        await rename(this.partPath, this.target);
+        return;
+      } catch (thrown) {
+        // It has appeared meanwhile.
+        if (!this.#alike || !(await exists(this.target))) throw thrown;
+      }
     }
-    if (!this.#force) throw existing(this.target);
+    if (!this.#force) return await this.#isThere();
     await replaceFolder(this.partPath, this.target);
   }
+
+  /** The output is another process's: the same, or one that must not be replaced. */
+  async #isThere(): Promise<void> {
+    if (!this.#alike) throw existing(this.target);
+    await removeAll(this.partPath);
+  }
+}
+
+/** Checks an output as {@link Publication.begin} does, without making anything. @returns its path, absolute, without links */
+export async function outputTarget(path: string, options: PublicationOptions): Promise<string> {
+  const target = await realTarget(path);
+  await checkTarget(target, options);
+  return target;
 }
 
 /** The absolute path to write to: through symbolic links as far as the path exists. */
@@ -150,9 +169,10 @@ async function realTarget(path: string): Promise<string> {
 /**
  * Removes what dead processes left of an output, and brings an old output back that one had set aside.
  * @param target absolute, without symbolic links
+ * @param alike what other processes write, or may be writing, is left alone
  * @throws RandloraError `file` when another process is writing it
  */
-export async function removeLeftovers(target: string): Promise<void> {
+export async function removeLeftovers(target: string, alike = false): Promise<void> {
   const parent = dirname(target);
   let names: string[];
   try {
@@ -170,7 +190,7 @@ export async function removeLeftovers(target: string): Promise<void> {
     if (match === null || owner === undefined) continue;
     const path = join(parent, name);
     const lock = await claim(path, owner);
-    if (lock === "gone") continue;
+    if (lock === "gone" || (alike && typeof lock === "string")) continue;
     if (lock === "held") throw isWritten(target, owner);
     if (lock === "elsewhere") throw isWritten(target, owner, `; if that has ended, remove ${oneLine(path)}`);
     claimed.use(lock);

@@ -11,8 +11,8 @@ import { FolderLinks } from "./links.ts";
 const WEIGHTS =
   /\.(safetensors|safetensors\.index(\.\w+)?\.json|bin|bin\.index(\.\w+)?\.json|pth?|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|ot|tflite|mlmodel)$/i;
 
-/** What is not part of a model: version control, download state, unfinished outputs, the logs of trainings. */
-const CLUTTER = new RegExp(`^(\\.git|\\.gitattributes|\\.cache|\\.DS_Store|.*\\.part|${RUNS})$`);
+/** What is not part of a model: version control, download state, unfinished outputs and parts of them, the logs of trainings. */
+const CLUTTER = new RegExp(`^(\\.git|\\.gitattributes|\\.cache|\\.DS_Store|.*\\.parts?|${RUNS})$`);
 
 /** Without these a model cannot be loaded, or speaks otherwise: none is left out in silence. */
 const NEEDED =

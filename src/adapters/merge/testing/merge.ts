@@ -2,7 +2,8 @@
 import { readdir } from "node:fs/promises";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
-import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "../to-files/run.ts";
+import { merge } from "../to-files/run.ts";
+import type { MergeObserver, MergeOptions, MergeSummary } from "../to-files/types.ts";
 import {
   readModel,
   type Tensors,

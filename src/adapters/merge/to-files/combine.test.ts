@@ -7,7 +7,8 @@ import { keepAtRandom } from "../combine/keep.ts";
 import type { CombineWish } from "../combine/wish.ts";
 import { modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 import { readModel, rounded, weights as numbersOf, widened, writeModel } from "../testing/models.ts";
-import { merge, type MergeOptions } from "./run.ts";
+import { merge } from "./run.ts";
+import type { MergeOptions } from "./types.ts";
 
 // ΔW combined as PEFT's merge_utils combine tensors, in f64 from the factors; interop compares with PEFT itself.
 

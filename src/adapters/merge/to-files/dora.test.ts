@@ -5,7 +5,8 @@ import { type TestLora, loraDelta, writeLora } from "../../testing/lora.ts";
 import { magnitudeOf, magnitudeTensors, rescaled, writeDora } from "../../testing/magnitudes.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
-import { merge, type MergeOptions } from "./run.ts";
+import { merge } from "./run.ts";
+import type { MergeOptions } from "./types.ts";
 import {
   deltaOf,
   distance,

@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { loraDelta, loraTensors, type TestLora, writeLora } from "../../testing/lora.ts";
 import type { JsonObject } from "../../../files/lossless-json.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { merge, type MergeOptions } from "./run.ts";
+import { merge } from "./run.ts";
+import type { MergeOptions } from "./types.ts";
 import {
   adapterConfig,
   adapterTensors,

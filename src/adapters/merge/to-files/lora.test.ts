@@ -4,7 +4,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestLora, loraDelta, writeLora } from "../../testing/lora.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
-import { merge, type MergeOptions } from "./run.ts";
+import { merge } from "./run.ts";
+import type { MergeOptions } from "./types.ts";
 import {
   deltaOf,
   distance,

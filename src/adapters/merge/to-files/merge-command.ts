@@ -14,12 +14,17 @@ import { type CombineFlags, combineWish } from "../combine/wish.ts";
 import { defaultOutput } from "./output.ts";
 import type { MergeReport } from "./merge-report.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
-import { merge, type MergeObserver, type MergeOptions, type MergeSummary } from "./run.ts";
+import { type JobFlags, jobOf, jobText } from "../../../terminal/options/shared/job.ts";
+import { finishParts } from "./part.ts";
+import { merge } from "./run.ts";
+import type { MergeObserver, MergeOptions, MergeSummary } from "./types.ts";
 
 /** What `randlora merge` is told. */
 export interface MergeFlags
-  extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device" | "combine">, CombineFlags {
+  extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device" | "combine" | "part">, CombineFlags {
   readonly scale: readonly number[];
+  readonly part: JobFlags["job"];
+  readonly jobs: JobFlags["jobs"];
 }
 
 /**
@@ -27,11 +32,15 @@ export interface MergeFlags
  * @param given the model, or a run, which stands for its base and adapter
  */
 export async function mergeToFiles(
-  given: string,
+  given: string | undefined,
   named: readonly string[],
   options: MergeFlags,
   context: Context,
 ): Promise<MergeReport> {
+  if (given === undefined) {
+    throw new RandloraError("usage", "missing required argument 'BASE'", "see randlora merge --help");
+  }
+  const part = jobOf({ job: options.part, jobs: options.jobs }, "part");
   const combine = combineWish(options);
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
@@ -43,15 +52,36 @@ export async function mergeToFiles(
   const paths: string[] = [];
   for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
   const { scale: scales } = options;
-  const settings = { ...options, combine, base: local, adapters: paths, out, scales, device: context.device };
+  const settings = { ...options, part, combine, base: local, adapters: paths, out, scales, device: context.device };
   const summary = await mergeShown(settings, "merging", context);
   if (options.unmerge && options.dtype !== "f32") {
     context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");
   }
   for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
+  if (part !== undefined && summary.part !== undefined && summary.part.written === 0) {
+    context.log.info(`part ${jobText(part)}: all of its shards are there already, or it has none`);
+  }
   const report = mergeJson(summary, options.dryRun);
   context.result(report, () => mergeText(summary, options.dryRun, context));
   return report;
+}
+
+/** Puts the parts of an output together, and shows what came of it. @throws RandloraError `usage`; as `finishParts` */
+export async function finishMerge(
+  given: string | undefined,
+  { out, force }: Pick<MergeFlags, "out" | "force">,
+  context: Context,
+): Promise<void> {
+  if (out === undefined) throw new RandloraError("usage", "--finish: --out is missing", "name the output: --out PATH");
+  if (given !== undefined) {
+    throw new RandloraError(
+      "usage",
+      `--finish and ${oneLine(given)}: the parts are known`,
+      "leave BASE and ADAPTER out",
+    );
+  }
+  const summary = await finishParts(out, force);
+  context.result(mergeJson(summary, false), () => mergeText(summary, false, context));
 }
 
 /** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */

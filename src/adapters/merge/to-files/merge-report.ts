@@ -22,6 +22,10 @@ export interface MergeReport {
   readonly changed_share: number | null;
   /** With `verify`: of a sample in f64, in units in the last place. */
   readonly max_error_ulp?: number;
+  /** Of a part: `i/n`, shards that it wrote, and shards that others have still to write; figures are of the whole once none is left. */
+  readonly part?: string;
+  readonly shards_written?: number;
+  readonly shards_left?: number;
   /** The Frobenius norm of what rounding to a GGUF file's blocks took off. */
   readonly blocks_error?: number;
 }

@@ -1,7 +1,10 @@
 import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
 import { bytes, choice, flag, integer, number, repeat, text } from "../../../terminal/options/command.ts";
+import { jobOptions } from "../../../terminal/options/shared/job.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
 import { OUTTYPES } from "../outtypes.ts";
+
+const PART = jobOptions("Parts", "the output's shards (--max-shard-size)");
 
 /** The options of `randlora merge`. */
 export const MERGE_OPTIONS = {
@@ -34,6 +37,12 @@ export const MERGE_OPTIONS = {
     defaultText: "5GB",
   }),
   force: flag({ topic: "Output", help: "replace an existing output" }),
+  part: PART.job,
+  jobs: PART.jobs,
+  finish: flag({
+    topic: "Parts",
+    help: "put the parts of --out together, without BASE and ADAPTER (the last part does so by itself)",
+  }),
   scale: repeat(
     number({
       value: "S",

@@ -4,7 +4,6 @@ import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
 import { SafetensorsFile } from "../../../files/safetensors/file.ts";
 import { shapeElements } from "../../../files/safetensors/header.ts";
-import type { Publication } from "../../../files/publish.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../../../files/safetensors/shards.ts";
 import { type ModelConfig, updateConfig } from "../../../models/folder/config-json.ts";
 import { labelsOf } from "../new-head.ts";
@@ -30,7 +29,10 @@ export async function isLoneFile(base: string): Promise<boolean> {
 /** What the files beside the weights depend on. */
 export interface ModelFiles {
   readonly checkpoint: Checkpoint;
-  readonly publication: Publication;
+  /** Where they are written. */
+  readonly folder: string;
+  /** The output's real path, which is no part of the model, should it lie in its folder. */
+  readonly target: string;
   readonly config: ModelConfig;
   readonly dtype: OutputDtype;
   readonly plan: MergePlan;
@@ -44,11 +46,10 @@ export interface ModelFiles {
  * @throws RandloraError `file`
  */
 export async function writeModelFiles(files: ModelFiles): Promise<void> {
-  const { checkpoint, publication, config, dtype, plan, shards, observer } = files;
-  const folder = publication.partPath;
+  const { checkpoint, folder, target, config, dtype, plan, shards, observer } = files;
   // The output's path is real: so must be what it is compared with.
   const { from, own } = await ownFiles(checkpoint);
-  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, publication.target]));
+  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, target]));
   if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
   for (const note of notes) observer.warn(note);
   const configPath = join(folder, "config.json");

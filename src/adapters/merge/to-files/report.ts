@@ -1,15 +1,23 @@
-import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../../../terminal/format.ts";
+import {
+  formatAmount,
+  formatBytes,
+  formatDuration,
+  formatMeasure,
+  formatNumber,
+  formatShare,
+} from "../../../terminal/format.ts";
+import { jobText } from "../../../terminal/options/shared/job.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { peakRssBytes } from "../../../terminal/peak-memory.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import { formatTable } from "../../../terminal/table.ts";
 import type { MergeReport } from "./merge-report.ts";
-import type { MergeSummary } from "./run.ts";
+import type { MergeSummary } from "./types.ts";
 
 /** For the user, where a merge changed no weight. */
 export function notesOfNothing(summary: MergeSummary): string[] {
   const { frobenius, changedShare } = totals(summary);
-  if (summary.merged === 0 || changedShare > 0) return [];
+  if (summary.merged === 0 || isOfOthers(summary) || changedShare > 0) return [];
   const cause =
     frobenius === 0
       ? "ΔW is zero: the adapter was not trained, or its best step is 0"
@@ -35,8 +43,14 @@ function totals({ reports }: MergeSummary) {
 /** What is shown where no generator draws an adapter's bases. */
 const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none" };
 
+/** A part that came when others had put the output together, or before, knows none of its figures. */
+function isOfOthers({ merged, reports }: MergeSummary): boolean {
+  return merged > 0 && reports.length === 0;
+}
+
 export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
+  const isUnknown = dryRun || isOfOthers(summary);
   const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
   const [generator = null] = generators;
   return {
@@ -50,11 +64,14 @@ export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
     seconds: summary.seconds,
     peak_rss_bytes: peakRssBytes(),
     peak_gpu_bytes: summary.peakGpuBytes,
-    max_abs_delta: dryRun ? null : maxAbsDelta,
-    frobenius_delta: dryRun ? null : frobenius,
-    changed_share: dryRun ? null : changedShare,
+    max_abs_delta: isUnknown ? null : maxAbsDelta,
+    frobenius_delta: isUnknown ? null : frobenius,
+    changed_share: isUnknown ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
     ...(summary.blocksError === undefined ? {} : { blocks_error: summary.blocksError }),
+    ...(summary.part === undefined
+      ? {}
+      : { part: jobText(summary.part.job), shards_written: summary.part.written, shards_left: summary.part.left }),
     ...profileJson(summary.profile),
   };
 }
@@ -71,6 +88,12 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
     ];
     return formatTable(rows, { columns, wrap: true });
   }
+  if (summary.part !== undefined && summary.part.left > 0) {
+    const { job, written, left } = summary.part;
+    const shards = `part ${jobText(job)}: ${formatAmount(written, "shard")} written`;
+    return `${shards}; ${formatNumber(left)} of other parts are missing until ${summary.out} appears\n`;
+  }
+  if (isOfOthers(summary)) return `${style.bold(summary.out)} is complete\n`;
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const stages = Object.entries(summary.seconds)
     .filter(([name]) => name !== "total")
@@ -91,7 +114,7 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
       : [["rounding to blocks", `took off a Frobenius norm of ${formatMeasure(summary.blocksError)}`]]),
     ["time", `${formatDuration(summary.seconds["total"] ?? 0)} (${stages.join(", ")})`],
     ["peak memory", `${formatBytes(peakRssBytes())}, of it the device's buffers ${formatBytes(summary.peakGpuBytes)}`],
-    ["device", summary.gpu ?? ""],
+    ...(summary.gpu === undefined ? [] : [["device", summary.gpu]]),
   ];
   return formatTable(rows, { columns, wrap: true }) + profileText(summary.profile, columns);
 }

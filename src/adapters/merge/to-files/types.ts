@@ -1,0 +1,83 @@
+import type { KernelTime } from "../../../compute/device/device.ts";
+import type { DeviceOptions } from "../../../compute/open-device.ts";
+import type { GeneratorName } from "../../../compute/random/names.ts";
+import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+import type { Job } from "../../../terminal/options/shared/job.ts";
+import type { BasesOrigin } from "../../plan.ts";
+import type { Outtype } from "../outtypes.ts";
+import type { Rounding } from "../merge-tensor.ts";
+import type { Combination } from "../combine/names.ts";
+import type { CombineWish } from "../combine/wish.ts";
+import type { TensorReport } from "./write.ts";
+
+export interface MergeOptions {
+  /** A model folder, an index.json, or one .safetensors file. */
+  readonly base: string;
+  readonly adapters: readonly string[];
+  /** Beside the base by default; see `defaultOutput`. */
+  readonly out?: string | undefined;
+  readonly dtype: OutputDtype;
+  /** One for all, or one an adapter; multiplies α/r. */
+  readonly scales: readonly number[];
+  readonly rounding: Rounding;
+  /** How several ΔW become one; their sum by default. */
+  readonly combine?: CombineWish | undefined;
+  readonly generator?: GeneratorName | undefined;
+  /** Of a GGUF file, which `out` asks for: what matrices are stored as; `dtype` by default. */
+  readonly outtype?: Outtype | undefined;
+  /** Of a GGUF file: llama.cpp's name of the pre-tokenizer, where nothing says it. */
+  readonly pre?: string | undefined;
+  /** Bytes of tensors in one file of the output; a lone file is never split. */
+  readonly maxShardSize: number;
+  readonly unmerge: boolean;
+  readonly verify: boolean;
+  readonly force: boolean;
+  /** Everything but the work: what would be read, merged and written. */
+  readonly dryRun: boolean;
+  /** Write the shards of this part alone; whoever writes the last one puts the output together. */
+  readonly part?: Job | undefined;
+  readonly device?: DeviceOptions | undefined;
+}
+
+/** Where a merge tells how far it is. The loop itself prints nothing. */
+export interface MergeObserver {
+  warn(text: string): void;
+  /** The plan is made: so much will be written. */
+  start(total: { readonly bytes: number; readonly tensors: number; readonly out: string }): void;
+  tensor(name: string): void;
+  bytes(count: number): void;
+  /** All is written, and so many tensors are looked through again. */
+  verify(tensors: number): void;
+  /** One of them is. */
+  verified(): void;
+}
+
+export interface MergeSummary {
+  readonly out: string;
+  readonly gpu: string | undefined;
+  readonly tensors: number;
+  readonly merged: number;
+  readonly combine: Combination;
+  readonly bytes: number;
+  /** Where each adapter's random matrices come from, in order. */
+  readonly bases: readonly BasesOrigin[];
+  readonly reports: readonly TensorReport[];
+  readonly maxErrorUlp: number | undefined;
+  /** What rounding to a GGUF file's blocks took off merged weights, a Frobenius norm. */
+  readonly blocksError: number | undefined;
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly peakGpuBytes: number;
+  readonly profile: readonly KernelTime[];
+  /** Of a part: what is written, and what is left to other parts. */
+  readonly part?: { readonly job: Job; readonly written: number; readonly left: number } | undefined;
+}
+
+/** What a merge that computes nothing has to tell. */
+export const NOTHING_DONE = {
+  gpu: undefined,
+  reports: [],
+  maxErrorUlp: undefined,
+  blocksError: undefined,
+  peakGpuBytes: 0,
+  profile: [],
+};
