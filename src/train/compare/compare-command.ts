@@ -7,15 +7,18 @@ import { KeptGpu } from "../loop/kept-gpu.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
 import { changeable } from "../settings/resume-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
+import { type Job, jobOf, jobText } from "../../terminal/options/shared/job.ts";
+import { formatAmount, formatNumber } from "../../terminal/format.ts";
+import { oneLine } from "../../files/failure.ts";
 import { ComparisonDisplay } from "./display.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { adaptedPart, imageData, type RunsData, textData } from "./load-data.ts";
 import type { CompareOptions } from "./options.ts";
-import { planComparison } from "./plan.ts";
+import { plannedRuns, planComparison } from "./plan.ts";
 import { commonSettings, readLike, readRates, readWishes } from "./read-methods.ts";
-import type { ComparisonRecord } from "./record.ts";
+import { type ComparisonRecord, formatRecord } from "./record.ts";
 import { resumedComparison } from "./resume.ts";
-import { compare, type CompareInput } from "./run.ts";
+import { compare, type CompareInput, sourcesOf } from "./run.ts";
 import { showComparison } from "./show.ts";
 import type { Comparison } from "./types.ts";
 
@@ -28,7 +31,8 @@ export async function compareMethods(
   context: Context,
 ): Promise<void> {
   using gpu = new KeptGpu(context.device);
-  if (options.resume !== undefined) return await goOn(model, options, gpu, context);
+  const job = jobOf(options);
+  if (options.resume !== undefined) return await goOn(model, options, gpu, job, context);
   if (options.out === undefined) {
     throw new RandloraError("usage", "--out is missing", "name a folder for the comparison: --out DIR");
   }
@@ -36,7 +40,7 @@ export async function compareMethods(
   const [first] = comparison.contenders;
   if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
   const sources = await findSources(first.settings, context);
-  const around = { sources, gpu, context, changed: {} };
+  const around = { sources, gpu, job, context, changed: {} };
   using resources = new DisposableStack();
   if (first.settings.images === null) {
     await begin(options.out, comparison, resources.use(await textData(sources, context)), around);
@@ -49,6 +53,8 @@ export async function compareMethods(
 interface Surroundings {
   readonly sources: RunSources;
   readonly gpu: KeptGpu;
+  /** Which of the runs to make, where tasks share them. */
+  readonly job: Job | undefined;
   readonly context: Context;
   /** Settings that a resumed comparison has anew. */
   readonly changed: Partial<TrainSettings>;
@@ -66,6 +72,13 @@ async function begin<Batch>(
   for (const { settings } of comparison.contenders.slice(0, 1)) await placed.load(placed.local(settings));
   await around.gpu.open();
   const record = { comparison, results: [] };
+  if (around.job !== undefined) {
+    const { folder, record: found } = await ComparisonFolder.join(out, async () => {
+      return { ...record, sources: await sourcesOf({ record, ...placed }, around.context.signal) };
+    });
+    refuseOther(out, found, record);
+    return await runAll(folder, found, placed, around.context);
+  }
   await using folder = await ComparisonFolder.create(out, record);
   try {
     await runAll(folder, record, placed, around.context);
@@ -101,7 +114,13 @@ async function newComparison(
 }
 
 /** Goes on with a comparison, perhaps with more seeds. */
-async function goOn(model: string | undefined, options: CompareOptions, gpu: KeptGpu, context: Context): Promise<void> {
+async function goOn(
+  model: string | undefined,
+  options: CompareOptions,
+  gpu: KeptGpu,
+  job: Job | undefined,
+  context: Context,
+): Promise<void> {
   const path = options.resume === true ? options.out : options.resume;
   if (path === undefined) throw new RandloraError("usage", "--resume: which comparison?", "name it: --resume DIR");
   if (options.out !== undefined && resolve(options.out) !== resolve(path)) {
@@ -110,7 +129,8 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   }
   const labels = options.methods === undefined ? undefined : readWishes(options).map(({ label }) => label);
   const common = commonSettings(model, options);
-  const { folder: opened, record: recorded } = await ComparisonFolder.open(path);
+  const { folder: opened, record: recorded } =
+    job === undefined ? await ComparisonFolder.open(path) : await ComparisonFolder.joinBegun(path);
   await using folder = opened;
   const methods = recorded.comparison.contenders.map(({ label, settings: { method } }) => ({ label, method }));
   const rates = readRates(options.learningRate, methods);
@@ -120,7 +140,7 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
   const [first] = comparison.contenders;
   if (first === undefined) throw new TypeError("a comparison of nothing");
   const sources = await findSources(first.settings, context);
-  const around = { sources, gpu, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
+  const around = { sources, gpu, job, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
   using resources = new DisposableStack();
   if (first.settings.images === null) {
     const data = resources.use(await textData(sources, context));
@@ -133,13 +153,14 @@ async function goOn(model: string | undefined, options: CompareOptions, gpu: Kep
 
 type Placed<Batch> = Omit<CompareInput<Batch>, "folder" | "record">;
 
-function placedOn<Batch>(data: RunsData<Batch>, { sources, gpu, changed }: Surroundings): Placed<Batch> {
+function placedOn<Batch>(data: RunsData<Batch>, { sources, gpu, job, changed }: Surroundings): Placed<Batch> {
   const { location, local } = sources;
   return {
     location,
     local: (settings) => ({ ...settings, data: local.data, ...changed }),
     load: (settings) => data.load(settings),
     gpu,
+    job,
   };
 }
 
@@ -156,5 +177,24 @@ async function runAll<Batch>(
     signal.addEventListener("abort", () => display.stopping());
     ended = await compare({ folder, record, ...placed }, display, signal);
   }
-  await showComparison(folder, ended, context);
+  const runs = plannedRuns(ended.comparison);
+  const left = runs.length - ended.results.length;
+  const { job } = placed;
+  if (job === undefined || left === 0) return await showComparison(folder, ended, context);
+  context.result(
+    { out: folder.path, job: jobText(job), runs: runs.length, runs_left: left },
+    () => `job ${jobText(job)}: ${formatNumber(left)} of ${formatAmount(runs.length, "run")} are left\n`,
+  );
+}
+
+/** Tasks that share a comparison must have been told the same. @throws RandloraError `usage` */
+function refuseOther(out: string, found: ComparisonRecord, wanted: ComparisonRecord): void {
+  // Each has begun at another moment: the first one's counts.
+  const [there, asked] = [found, wanted].map(({ comparison }) => {
+    const contenders = comparison.contenders.map((one) => ({ ...one, settings: { ...one.settings, date: null } }));
+    return formatRecord({ comparison: { ...comparison, contenders }, results: [] });
+  });
+  if (there === asked) return;
+  const cause = `${oneLine(out)}: there is another comparison: other methods or settings`;
+  throw new RandloraError("usage", cause, "give all jobs the same options, or name another --out");
 }

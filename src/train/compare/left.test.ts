@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { secondsLeft } from "./run.ts";
+import { secondsLeft } from "./left.ts";
 
 test("runs that are left take what those of their method took, or all where there is none", () => {
   type Runs = Parameters<typeof secondsLeft>;

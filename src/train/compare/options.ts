@@ -1,5 +1,6 @@
 import { count, integer, list, repeat, text } from "../../terminal/options/command.ts";
 import type { Option, ValueOf } from "../../terminal/options/option.ts";
+import { jobOptions } from "../../terminal/options/shared/job.ts";
 import { IMAGE_OPTIONS } from "../settings/image-options.ts";
 import { ADAPTER_OPTIONS, FINETUNE_OPTIONS, RUN_OPTIONS } from "../settings/options.ts";
 import { partOf } from "../settings/setting.ts";
@@ -48,6 +49,7 @@ export const COMPARE_OPTIONS = {
     topic: "Comparison",
     help: "resume a comparison that was stopped, perhaps with more --seeds",
   },
+  ...jobOptions("Comparison", "the runs"),
   ...partOf(RUN_OPTIONS, { compare: "all" }),
   noShuffle: FINETUNE_OPTIONS.noShuffle,
   ...partOf(ADAPTER_OPTIONS, { compare: "all" }),

@@ -79,6 +79,13 @@ export function parseRecord(json: unknown, file: string): ComparisonRecord {
   return { comparison, sources, results };
 }
 
+/** Reads a result that stands alone. `file` is named in errors. @throws RandloraError `format` */
+export function parseResult(json: unknown, file: string): RunResult {
+  const read = v.safeParse(RESULT, json);
+  if (read.success) return read.output;
+  throw damaged(file, brief(read.issues[0].message));
+}
+
 /** What belongs to no run, or to a run twice, came from elsewhere. */
 function refuseForeign(comparison: Comparison, results: readonly RunResult[], file: string): void {
   const runs = plannedRuns(comparison);

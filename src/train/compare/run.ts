@@ -9,6 +9,7 @@ import type { KeptGpu } from "../loop/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../run/same-sources.ts";
+import { isOwn, type Job } from "../../terminal/options/shared/job.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
 import { changeable } from "../settings/resume-settings.ts";
 import { formatSettings, type TrainSettings } from "../settings/settings.ts";
@@ -16,9 +17,10 @@ import type { Subject } from "../model/subject.ts";
 import type { TrainResult } from "../result.ts";
 import type { Metrics, TrainObserver } from "../types.ts";
 import type { ComparisonFolder } from "./folder.ts";
+import { isOf, secondsLeft } from "./left.ts";
 import { measure } from "./measure.ts";
 import { plannedRuns } from "./plan.ts";
-import { type ComparisonRecord, keyOf } from "./record.ts";
+import type { ComparisonRecord } from "./record.ts";
 import type { Contender, PlannedRun, RunResult } from "./types.ts";
 
 /** What a run is trained on. */
@@ -32,6 +34,8 @@ export interface RunData<Batch> {
 export interface CompareInput<Batch> {
   readonly folder: ComparisonFolder;
   readonly record: ComparisonRecord;
+  /** Which of the runs to make, where tasks of a job array share them; all by default. */
+  readonly job?: Job | undefined;
   /** Where the model is on this machine. */
   readonly location: ModelLocation;
   readonly gpu: KeptGpu;
@@ -59,7 +63,8 @@ export interface CompareObserver {
 }
 
 /**
- * Makes the runs that are missing, one after the other, and records each when it is done.
+ * Makes the runs that are missing, one after the other, and records each when it is done. Of several tasks the last one to be
+ * done records all of them.
  *
  * @returns what there is when all are done, or the signal came: the run is then saved, and goes on another time
  * @throws RandloraError as `finetune`, but for `numeric`: a method that diverges has no result, and the others go on;
@@ -71,41 +76,39 @@ export async function compare<Batch>(
   observer: CompareObserver,
   signal: AbortSignal,
 ): Promise<ComparisonRecord> {
-  let record = await verified(input, observer);
+  const { folder, job } = input;
+  let record = await verified({ folder, record: await folder.collected(input.record) }, observer);
   const runs = plannedRuns(record.comparison);
   const isDone = (run: PlannedRun) => record.results.some((result) => isOf(result, run));
-  if (!runs.every(isDone)) {
-    record = { ...record, sources: await sameSources(input, signal) };
-    await input.folder.write(record);
+  const own = runs.filter((_, index) => job === undefined || isOwn(job, index));
+  if (!own.every(isDone)) {
+    record = { ...record, sources: await sourcesOf(input, signal) };
+    if (job === undefined) await folder.write(record);
   }
-  for (const [index, run] of runs.entries()) {
+  for (const [index, run] of own.entries()) {
     if (signal.aborted) break;
     if (isDone(run)) continue;
     const { results } = record;
     const { label: method, budget } = run.contender;
     const afterwards = (seconds: number) =>
-      secondsLeft(runs, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
-    const result = await make(run, input, observer.begin(run, index, runs.length, afterwards), signal);
+      secondsLeft(own, [...results, { method, budget, seed: run.settings.seed, seconds }]) ?? 0;
+    const result = await make(run, input, observer.begin(run, index, own.length, afterwards), signal);
     if (result === undefined) break;
     record = { ...record, results: [...record.results, result] };
-    await input.folder.write(record);
-    observer.end(result, secondsLeft(runs, record.results));
+    if (job === undefined) await folder.write(record);
+    else await folder.putResult(run.name, result);
+    observer.end(result, secondsLeft(own, record.results));
+  }
+  record = await folder.collected(record);
+  // Another task may have put all results together, and removed what it found them in.
+  if (job !== undefined && !runs.every(isDone))
+    record = await folder.collected({ ...record, ...(await folder.read()) });
+  if (job !== undefined) record = await verified({ folder, record }, observer);
+  if (runs.every(isDone)) {
+    await folder.write(record);
+    await folder.removeResults();
   }
   return record;
-}
-
-/** What of a run tells how long others take. */
-type Measured = Pick<RunResult, "method" | "budget" | "seed" | "seconds">;
-
-/** Each run is taken to need what the method's runs at its size have needed on the mean, or all runs where it has none yet. */
-export function secondsLeft(runs: readonly PlannedRun[], results: readonly Measured[]): number | undefined {
-  const left = runs.filter((run) => !results.some((result) => isOf(result, run)));
-  if (left.length === 0 || results.length === 0) return undefined;
-  const mean = (of: readonly Measured[]) => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
-  return left.reduce((sum, { contender }) => {
-    const own = results.filter(({ method, budget }) => method === contender.label && budget === contender.budget);
-    return sum + mean(own.length === 0 ? results : own);
-  }, 0);
 }
 
 /** The steps and evaluations of a run. @throws RandloraError `file` */
@@ -118,7 +121,10 @@ export async function metricsOf(folder: ComparisonFolder, run: PlannedRun): Prom
  * What tells the base and the data of the first run from others; those of later seeds are made of the same files.
  * @throws RandloraError `data`, `model` where the comparison began with others
  */
-async function sameSources<Batch>(input: CompareInput<Batch>, signal: AbortSignal): Promise<SourceHashes> {
+export async function sourcesOf<Batch>(
+  input: Omit<CompareInput<Batch>, "folder">,
+  signal: AbortSignal,
+): Promise<SourceHashes> {
   const { record, location } = input;
   const [first] = plannedRuns(record.comparison);
   if (first === undefined) throw new TypeError("a comparison of nothing");
@@ -130,10 +136,6 @@ async function sameSources<Batch>(input: CompareInput<Batch>, signal: AbortSigna
   const base = await baseHashes(source, location);
   if (record.sources !== undefined) refuseOtherBase(record.sources, base, settings, "comparison");
   return { ...hashes, ...base };
-}
-
-function isOf({ method, budget, seed }: Measured, { contender, settings }: PlannedRun): boolean {
-  return keyOf(method, budget, seed) === keyOf(contender.label, contender.budget, settings.seed);
 }
 
 /** @returns undefined for a run that was interrupted */
@@ -217,8 +219,10 @@ function resultOf(
 }
 
 /** What is recorded, without the results whose run is gone; a run whose files say otherwise is refused. */
-async function verified<Batch>(input: CompareInput<Batch>, observer: CompareObserver): Promise<ComparisonRecord> {
-  const { folder, record } = input;
+async function verified(
+  { folder, record }: Pick<CompareInput<unknown>, "folder" | "record">,
+  observer: CompareObserver,
+): Promise<ComparisonRecord> {
   const runs = plannedRuns(record.comparison);
   const results: RunResult[] = [];
   for (const result of record.results) {
