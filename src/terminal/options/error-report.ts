@@ -23,7 +23,7 @@ export class ErrorReport {
    */
   explain(error: unknown): number {
     // Another process says what happened.
-    if (error instanceof EndedByOther) return error.code === "usage" ? USAGE : 1;
+    if (error instanceof EndedByOther) return error.code === undefined ? 1 : EXIT_STATUS[error.code];
     if (error instanceof RandloraError) {
       this.#say(error.message, error.hint);
       if (this.verbose && error.cause !== undefined) this.#detail(`cause: ${describe(error.cause)}`);
