@@ -1,6 +1,12 @@
-import { BLOCK, fitsBlocks } from "../compute/device/blocks.ts";
+import { BLOCK, fitsBlocks, scaleBytes } from "../compute/device/blocks.ts";
 import type { Device } from "../compute/device/device.ts";
-import { type BlockDtype, isBlockDtype, isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
+import {
+  type BlockDtype,
+  isBlockDtype,
+  isKernelDtype,
+  type KernelDtype,
+  type RoundedDtype,
+} from "../compute/device/dtype.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import {
@@ -22,6 +28,9 @@ import { repitched } from "../compute/tensor/repitch.ts";
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;
 
+/** Numbers that are read together of what is cut anywhere: whole blocks of any file. */
+const WHOLE = 256;
+
 /** How weights are held. */
 export interface WeightOptions {
   /**
@@ -33,7 +42,7 @@ export interface WeightOptions {
    * The format of the weights of linear layers. Those whose rows are no whole blocks stay as the others are: embeddings,
    * output matrices, norms and biases. Without it, and without `dtype`, matrices that are stored in blocks stay in them.
    */
-  readonly quantize?: BlockDtype | undefined;
+  readonly quantize?: RoundedDtype | undefined;
   /** Memory of the caller's own for matrices and vectors, F32: for those that are trained, undefined for others. */
   readonly place?: (label: string, shape: Shape) => Tensor | undefined;
 }
@@ -143,7 +152,9 @@ export class PlacedWeights {
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
       clearPadding(this.#gpu, tensor);
-      const scales = isBlockDtype(tensor.dtype) ? new Uint16Array((tensor.shape[0] * tensor.pitch) / BLOCK) : undefined;
+      const scales = isBlockDtype(tensor.dtype)
+        ? new Uint16Array(scaleWords(tensor.dtype, tensor.shape[0] * tensor.pitch))
+        : undefined;
       let begin = 0;
       for (const { name, rows } of planned.parts) {
         const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
@@ -177,7 +188,7 @@ export class PlacedWeights {
     const [lines, width] = flat ? [rows * cols, 1] : [rows, cols];
     const pitch = flat ? 1 : tensor.pitch;
     const most = Math.max(1, Math.floor(scratch.length / (width * Math.max(stored, size) * 2)));
-    const step = flat ? Math.ceil(most / BLOCK) * BLOCK : most;
+    const step = flat ? Math.ceil(most / WHOLE) * WHOLE : most;
     for (let line = 0; line < lines; line += step) {
       signal?.throwIfAborted();
       const count = Math.min(step, lines - line);
@@ -185,7 +196,7 @@ export class PlacedWeights {
         const blocks = await readBlocks(this.#checkpoint, name, tensor.dtype, line, count);
         onBytes(count * stored);
         this.#gpu.write(tensor.buffer, blocks.quants, (target + line) * size);
-        scales?.set(blocks.scales, (target + line) / BLOCK);
+        scales?.set(blocks.scales, scaleWords(tensor.dtype, target + line));
         continue;
       }
       const source = new Uint8Array(count * width * stored);
@@ -198,6 +209,11 @@ export class PlacedWeights {
       this.#gpu.write(tensor.buffer, packed, (target + line * pitch) * size);
     }
   }
+}
+
+/** Words of 16 bits that the scales of so many numbers take. */
+function scaleWords(dtype: BlockDtype, count: number): number {
+  return (count / BLOCK) * (scaleBytes(dtype) / 2);
 }
 
 /** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */

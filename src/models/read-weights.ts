@@ -8,7 +8,7 @@ import { blockBytes, splitBlocks } from "./gguf/blocks.ts";
 
 /**
  * Numbers of a tensor in blocks: the blocks of the checkpoint, where it has some of this format.
- * @param first the first number, and how many: multiples of 32
+ * @param first the first number, and how many: whole blocks of the file
  */
 export async function readBlocks(
   checkpoint: TensorReader,

@@ -1,7 +1,7 @@
 import type { Binding } from "../device/buffer.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
-import { BLOCK } from "../device/blocks.ts";
-import { DTYPE_CODES } from "../device/dtype.ts";
+import { BLOCK, scaleBytes } from "../device/blocks.ts";
+import { DTYPE_CODES, isBlockDtype } from "../device/dtype.ts";
 import { storedDtype } from "../device/weight.ts";
 import type { Members, Pointer, Values } from "./parameters.ts";
 
@@ -31,11 +31,13 @@ export const SCALED = { dtype: "u32", scales: "pointer", scalesPitch: "u32" } as
 /** How a matrix is stored, and the scales of its first block and from row to row where it is in blocks. */
 export function scaled(op: string, tensor: Tensor): Values<typeof SCALED> {
   const { shape, buffer, offset, pitch, scalesAt } = tensor;
-  const dtype = DTYPE_CODES[storedDtype(op, tensor)];
-  if (scalesAt === undefined) return { dtype, scales: undefined, scalesPitch: 0 };
+  const stored = storedDtype(op, tensor);
+  const dtype = DTYPE_CODES[stored];
+  if (scalesAt === undefined || !isBlockDtype(stored)) return { dtype, scales: undefined, scalesPitch: 0 };
+  const each = scaleBytes(stored);
   const [rowBlocks, blocks] = [pitch / BLOCK, shape[0] === 0 ? 0 : ((shape[0] - 1) * pitch + shape[1]) / BLOCK];
-  const scales = { buffer, offset: scalesAt + 2 * (offset / BLOCK), size: 2 * blocks, access: "read" as const };
-  return { dtype, scales, scalesPitch: 2 * rowBlocks };
+  const scales = { buffer, offset: scalesAt + each * (offset / BLOCK), size: each * blocks, access: "read" as const };
+  return { dtype, scales, scalesPitch: each * rowBlocks };
 }
 
 /** A buffer, or a range of one. */

@@ -2,25 +2,31 @@ import { fromF16Bits, toF16Bits } from "../random/grid.ts";
 import type { BlockDtype } from "./dtype.ts";
 
 /*
- * Matrices in blocks, for every device. Q8_0 and Q4_0 have llama.cpp's numbers: 32 neighbors of a row, from a multiple of
- * 32 on, are whole numbers q times one f16 scale d.
+ * Matrices in blocks, for every device, with llama.cpp's numbers: neighbors of a row are whole numbers q times a scale d, which is an
+ * f16 of 32 of them, or in Q6_K an f32 of 16.
  *
  *   Q8_0   q = −127 … 127, a signed byte each                                        x = d · q
  *   Q4_0   n = 0 … 15, two in a byte: elements 0 … 15 of a block in the low halves   x = d · (n − 8)
  *          of its 16 bytes, elements 16 … 31 in the high ones
+ *   Q6_K   q = −32 … 31, a signed byte each, d the product of an f16 and a byte      x = d · q
  *
  * A matrix of (rows, cols), cols a multiple of 32, lies in one buffer: first the q of all rows, row by row without gaps
- * (cols or cols/2 bytes a row, whole 16 bytes), then, from the byte `Tensor.scalesAt` on, the d of all blocks in the same
- * order, two bytes each. So a matrix takes 34/64 or 18/64 of what it takes in bf16, its element number e has the scale
- * number ⌊e/32⌋, and a view of some rows, or of columns from multiples of 32 on, needs nothing of its own.
+ * (cols or cols/2 bytes a row, whole 16 bytes), then, from the byte `Tensor.scalesAt` on, the d of all in the same order. So a
+ * matrix takes 34/64, 18/64 or 40/64 of what it takes in bf16, its element number e has the scale number ⌊e/32⌋ or ⌊e/16⌋, and a
+ * view of some rows, or of columns from multiples of 32 on, needs nothing of its own.
  */
 
-/** Elements that share a scale. */
+/** Elements of a block; in Q6_K they are two halves. */
 export const BLOCK = 32;
 
 /** Bytes of the q of a block. */
 export function quantBytes(dtype: BlockDtype): number {
-  return dtype === "Q8_0" ? BLOCK : BLOCK / 2;
+  return dtype === "Q4_0" ? BLOCK / 2 : BLOCK;
+}
+
+/** Bytes of the scales of a block. */
+export function scaleBytes(dtype: BlockDtype): number {
+  return dtype === "Q6_K" ? 8 : 2;
 }
 
 /** Can a matrix of so many columns be stored in blocks? What cannot stays as it is, as in llama.cpp. */
@@ -31,17 +37,22 @@ export function fitsBlocks(cols: number): boolean {
 /** Blocks as a buffer has them. */
 export interface Blocks {
   readonly quants: Uint8Array<ArrayBuffer>;
-  /** f16 patterns. */
+  /** As f16 patterns; of Q6_K the halves of f32. */
   readonly scales: Uint16Array<ArrayBuffer>;
 }
 
 /**
  * Rounds whole blocks, as `quantize_row_q8_0_ref` and `quantize_row_q4_0_ref` of llama.cpp and `gguf.quants` do: with the
- * f32 scale, of which its f16 is stored. A block with a number that is not finite has a scale that is none.
+ * f32 scale, of which its f16 is stored. A block with a number that is not finite has a scale that is none. llama.cpp's search for
+ * the scales of Q6_K is not ours: checks are what rounds to it.
  */
 export function toBlocks(values: Float32Array, dtype: BlockDtype): Blocks {
   const count = values.length / BLOCK;
   const quants = new Uint8Array(count * quantBytes(dtype));
+  if (dtype === "Q6_K") {
+    const scales = Float32Array.from({ length: 2 * count }, (_, half) => roundQ6(values, half, quants));
+    return { quants, scales: new Uint16Array(scales.buffer) };
+  }
   const scales = new Uint16Array(count);
   const round = dtype === "Q8_0" ? roundQ8 : roundQ4;
   for (let block = 0; block < count; block++) scales[block] = toF16Bits(round(values, block, quants));
@@ -50,7 +61,11 @@ export function toBlocks(values: Float32Array, dtype: BlockDtype): Blocks {
 
 /** The numbers that blocks stand for. */
 export function fromBlocks({ quants, scales }: Blocks, dtype: BlockDtype): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(scales.length * BLOCK);
+  const values = new Float32Array((scales.length * 2 * BLOCK) / scaleBytes(dtype));
+  if (dtype === "Q6_K") {
+    const [wide, whole] = [new Float32Array(scales.buffer), new Int8Array(quants.buffer)];
+    return values.map((_, at) => (whole[at] ?? 0) * (wide[Math.floor(at / (BLOCK / 2))] ?? 0));
+  }
   for (let at = 0; at < values.length; at++) {
     const block = Math.floor(at / BLOCK);
     const byte = quants[dtype === "Q8_0" ? at : block * (BLOCK / 2) + (at % (BLOCK / 2))] ?? 0;
@@ -72,6 +87,16 @@ function roundQ8(values: Float32Array, block: number, quants: Uint8Array): numbe
     const quotient = Math.fround((values[i] ?? 0) * inverse);
     quants[i] = (quotient + (quotient < 0 ? -0.5 : 0.5)) | 0; // towards zero
   }
+  return scale;
+}
+
+/** d = the number of the largest magnitude / −32, q = x/d rounded to nearest, at most 31; returns d. */
+function roundQ6(values: Float32Array, half: number, quants: Uint8Array): number {
+  const first = (half * BLOCK) / 2;
+  const own = values.subarray(first, first + BLOCK / 2);
+  const extreme = own.reduce((most, value) => (Math.abs(value) <= Math.abs(most) ? most : value), 0); // NaN stays
+  const scale = Math.fround(extreme / -32);
+  own.forEach((value, at) => (quants[first + at] = scale === 0 ? 0 : Math.min(31, Math.round(value / scale))));
   return scale;
 }
 

@@ -1,4 +1,4 @@
-import { BLOCK, fitsBlocks, quantBytes } from "./blocks.ts";
+import { BLOCK, fitsBlocks, quantBytes, scaleBytes } from "./blocks.ts";
 import type { DeviceBuffer } from "./buffer.ts";
 import { isBlockDtype, type StoredDtype } from "./dtype.ts";
 
@@ -57,7 +57,9 @@ function elementsBytes([rows, cols]: Shape, dtype: TensorDtype): number {
 /** Bytes that a matrix of its own takes. */
 export function tensorBytes(shape: Shape, dtype: TensorDtype): number {
   const elements = elementsBytes(shape, dtype);
-  return isBlockDtype(dtype) ? elements + 2 * ((shape[0] * pitchOf(shape[1], dtype)) / BLOCK) : elements;
+  return isBlockDtype(dtype)
+    ? elements + ((shape[0] * pitchOf(shape[1], dtype)) / BLOCK) * scaleBytes(dtype)
+    : elements;
 }
 
 /** A matrix of its own in a buffer of at least `tensorBytes`. @throws RangeError for parts of a block */

@@ -1,6 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { Binding } from "../device/buffer.ts";
-import { BLOCK } from "../device/blocks.ts";
+import { BLOCK, scaleBytes } from "../device/blocks.ts";
+import { isBlockDtype } from "../device/dtype.ts";
 import { elementBytes, type Matrix, type Tensor } from "../device/tensor.ts";
 import type { Pair } from "./kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
@@ -61,19 +62,22 @@ export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[
 
 /**
  * What kernels need beside a block of rows whose elements share scales (matrix.wgsl): the binding of the scales, and where
- * in it that of the binding's first element lies, in f16 numbers. Nothing for other formats.
+ * in it those of the binding's first element lie, in blocks. Nothing for other formats.
  */
 export function scalesOf(
   on: OnGpu,
-  { buffer, pitch, offset, scalesAt }: Matrix,
+  { buffer, dtype, pitch, offset, scalesAt }: Matrix,
   block: Pick<RowBlock, "first" | "offset">,
 ): { readonly at: number; readonly bindings: readonly Binding[] } {
-  if (scalesAt === undefined) return { at: 0, bindings: [] };
+  if (scalesAt === undefined || !isBlockDtype(dtype)) return { at: 0, bindings: [] };
   const align = on.gpu.limits.minStorageBufferOffsetAlignment;
   const begin = Math.floor(scalesAt / align) * align;
   const firstElement = offset + block.first * pitch - block.offset;
   const size = Math.ceil((buffer.size - begin) / 4) * 4;
-  return { at: (scalesAt - begin) / 2 + firstElement / BLOCK, bindings: [{ of: buffer, offset: begin, size }] };
+  return {
+    at: (scalesAt - begin) / scaleBytes(dtype) + firstElement / BLOCK,
+    bindings: [{ of: buffer, offset: begin, size }],
+  };
 }
 
 /** A tensor that fits into one binding. */

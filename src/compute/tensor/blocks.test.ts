@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { toBlocks } from "../device/blocks.ts";
+import { BLOCK_DTYPES } from "../device/dtype.ts";
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
 import { openTestDevice, SMALL_BINDING } from "../device/testing/open.ts";
@@ -35,7 +36,6 @@ function tolerance(way: Way): number {
 const COMPILE_TIMEOUT = 120_000;
 /** Of integer dot products on a driver that writes them out. */
 const LARGE_TIMEOUT = 600_000;
-const FORMATS = ["Q8_0", "Q4_0"] as const;
 
 /** The elements of some rows and columns. */
 function part({ data, shape }: Matrix, row: number, rows: number, col: number, cols: number): Matrix {
@@ -59,7 +59,7 @@ async function filled(
   return values;
 }
 
-describe.each(FORMATS)("%s", (dtype) => {
+describe.each(BLOCK_DTYPES)("%s", (dtype) => {
   // 3 blocks a row: from row 1 on the scales of a row begin within a word.
   const whole = random(45, 96, dtype);
   const rows = part(whole.matrix, 7, 33, 0, 96);

@@ -20,11 +20,12 @@ export const GGUF_TYPES = {
   F16: { code: 1, bytes: 2, elements: 1 },
   Q4_0: { code: 2, bytes: 18, elements: 32 },
   Q8_0: { code: 8, bytes: 34, elements: 32 },
+  Q6_K: { code: 14, bytes: 210, elements: 256 },
   BF16: { code: 30, bytes: 2, elements: 1 },
 } as const;
 export type GgufType = keyof typeof GGUF_TYPES;
-/** Those that hold blocks of 32 numbers with a scale. */
-export type GgufBlocks = "Q8_0" | "Q4_0";
+/** Those that hold blocks of numbers with scales; Q6_K is only read. */
+export type GgufBlocks = "Q8_0" | "Q4_0" | "Q6_K";
 
 /** A tensor of a GGUF file. */
 export interface GgufTensor {

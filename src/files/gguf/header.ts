@@ -47,7 +47,6 @@ const OTHER_TYPES: Readonly<Record<number, string>> = {
   11: "Q3_K",
   12: "Q4_K",
   13: "Q5_K",
-  14: "Q6_K",
   15: "Q8_K",
   16: "IQ2_XXS",
   17: "IQ2_XS",

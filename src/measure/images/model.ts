@@ -1,5 +1,5 @@
 import type { Device } from "../../compute/device/device.ts";
-import type { BlockDtype, KernelDtype } from "../../compute/device/dtype.ts";
+import type { RoundedDtype, KernelDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { AdaptedCheckpoint } from "../../adapters/merge/in-memory/checkpoint.ts";
@@ -31,7 +31,7 @@ export interface LoadedImageModelOptions {
   /** How matrices are held, by their names in the checkpoint; by default as they are stored. */
   readonly dtype?: ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   /** The format that the layers' weights are quantized to, once adapters are added. */
-  readonly quantize?: BlockDtype | undefined;
+  readonly quantize?: RoundedDtype | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

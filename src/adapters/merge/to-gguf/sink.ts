@@ -1,9 +1,11 @@
-import { GGUF_TYPES, ggufBytes, type GgufTensor } from "../../../files/gguf/format.ts";
+import { RandloraError } from "../../../files/errors.ts";
+import { quote } from "../../../files/failure.ts";
+import { GGUF_TYPES, ggufBytes, type GgufTensor, type GgufType } from "../../../files/gguf/format.ts";
 import { GgufWriter } from "../../../files/gguf/writer.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
-import { isBlockDtype, isKernelDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
+import { isBlockDtype, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { type GgufPlace, ggufPlace } from "../../../models/gguf/names.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
@@ -41,8 +43,13 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     if (place === undefined) continue;
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
     const blocks = base.tensors.get(name)?.info.blocks?.dtype;
-    const tensor = { name: place.name, shape, type: model.typeOf(dtype, shape, blocks) };
-    const arrives = work.kind === "copy" && tensor.type === blocks ? blocks : dtype;
+    const type = model.typeOf(dtype, shape, blocks);
+    const tensor = { name: place.name, shape, type };
+    const arrives = work.kind === "copy" && type === blocks ? blocks : dtype;
+    if (type !== arrives && isBlockDtype(type) && !isRoundedDtype(type)) {
+      const cause = `tensor ${quote(place.name)} is ${type}, to which nothing is rounded, and the adapter changes it`;
+      throw new RandloraError("model", cause, "give --outtype q8_0 or f16");
+    }
     const rowBytes = ggufBytes({ name, type: arrives, shape: shape.length > 1 ? shape.slice(1) : [1] });
     const unit = rowBytes * Math.max(1, place.headSize);
     planned.set(name, { place, dtype: arrives, tensor, unit, rowBytes, isMerged: work.kind === "merge" });
@@ -68,7 +75,7 @@ export class GgufSink {
     const listed = [...tensors.values()].map(({ tensor }) => tensor);
     const factors = ropeFactors(model.config).filter(() => listed.length > 0);
     const extra = factors.map(({ name, factors: of }): GgufTensor => ({ name, shape: [of.length], type: "F32" }));
-    const kept = listed.find(({ shape }) => shape.length > 1)?.type ?? "F32";
+    const kept = mostOf(listed.filter(({ shape }) => shape.length > 1));
     const writer = await GgufWriter.create(path, model.metadata(kept), [...extra, ...listed]);
     for (const { name, factors: of } of factors) await writer.append(name, new Uint8Array(of.buffer));
     return new GgufSink(writer, tensors);
@@ -117,11 +124,11 @@ export class GgufSink {
     const { type } = tensor;
     const ordered = place.headSize > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
     if (type === dtype && place.offset === 0) return ordered;
-    if (isBlockDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
+    if (isBlockDtype(dtype) || type === "Q6_K") throw new TypeError(`${name}: planned as ${dtype}`);
     const values = new Float32Array(bytes.length / dtypeBytes(dtype));
     widenToF32(ordered, dtype, values);
     if (place.offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + place.offset;
-    if (isBlockDtype(type)) {
+    if (isRoundedDtype(type)) {
       const packed = packBlocks(values, type);
       if (isMerged)
         this.#squaredError = (this.#squaredError ?? 0) + squaredDistance(values, unpackBlocks(packed, type));
@@ -133,6 +140,14 @@ export class GgufSink {
     roundFromF32(values, type, out);
     return out;
   }
+}
+
+/** What most of them are stored as. */
+function mostOf(tensors: readonly GgufTensor[]): GgufType {
+  const counts = new Map<GgufType, number>();
+  for (const { type } of tensors) counts.set(type, (counts.get(type) ?? 0) + 1);
+  const [most] = [...counts].toSorted(([, a], [, b]) => b - a);
+  return most?.[0] ?? "F32";
 }
 
 function squaredDistance(a: Float32Array, b: Float32Array): number {

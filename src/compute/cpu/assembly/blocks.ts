@@ -1,20 +1,27 @@
-// Matrices in blocks of 32 whole numbers with a scale (src/compute/device/blocks.ts).
-import { F16, is, load1, Q4_0, Q8_0 } from "./stored";
+// Matrices in blocks of whole numbers that share scales (src/compute/device/blocks.ts).
+import { F16, is, load1, Q4_0, Q6_K, Q8_0 } from "./stored";
 
 export const BLOCK: u32 = 32;
 
 // @ts-ignore: decorator
 @inline
 export function isBlocks<T>(): bool {
-  return is<T, Q8_0>() || is<T, Q4_0>();
+  return is<T, Q8_0>() || is<T, Q4_0>() || is<T, Q6_K>();
+}
+
+/** The scale of an element of a row. */
+// @ts-ignore: decorator
+@inline
+function scaleOf<T>(scales: usize, at: u32): f32 {
+  return is<T, Q6_K>() ? load<f32>(scales + (at / 16) * 4) : load1<F16>(scales + (at / BLOCK) * 2);
 }
 
 /** One element of a row, as f32. */
 // @ts-ignore: decorator
 @inline
 export function one<T>(row: usize, scales: usize, at: u32): f32 {
-  const d = load1<F16>(scales + (at / BLOCK) * 2);
-  if (is<T, Q8_0>()) return d * <f32>load<i8>(row + at);
+  const d = scaleOf<T>(scales, at);
+  if (!is<T, Q4_0>()) return d * <f32>load<i8>(row + at);
   const inner = at % BLOCK;
   const pair = <i32>load<u8>(row + (at / BLOCK) * 16 + (inner % 16));
   return d * <f32>((inner < 16 ? pair & 15 : pair >> 4) - 8);
@@ -24,9 +31,9 @@ export function one<T>(row: usize, scales: usize, at: u32): f32 {
 // @ts-ignore: decorator
 @inline
 export function eight<T>(row: usize, scales: usize, at: u32, to: usize): void {
-  const d = f32x4.splat(load1<F16>(scales + (at / BLOCK) * 2));
+  const d = f32x4.splat(scaleOf<T>(scales, at));
   let bytes: v128;
-  if (is<T, Q8_0>()) bytes = v128.load8x8_s(row + at);
+  if (!is<T, Q4_0>()) bytes = v128.load8x8_s(row + at);
   else {
     const inner = at % BLOCK;
     const pairs = v128.load8x8_u(row + (at / BLOCK) * 16 + (inner % 16));

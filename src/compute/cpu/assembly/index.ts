@@ -19,6 +19,7 @@ export { lambdaOrder, scaledA } from "./operands";
 export { adamw, gradientNorm, gradientSquares } from "./optimizer";
 export { partialSums } from "./partial-sums";
 export { rope } from "./rope";
+export { loadRows } from "./runs";
 export { stridedSums } from "./strided-sums";
 export { ternaryCodes } from "./ternary-codes";
 export { listRows } from "./ternary-lists";

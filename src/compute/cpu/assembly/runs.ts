@@ -3,7 +3,7 @@
 // whichever way they lie, and runs are multiplied.
 import { eight, isBlocks, one } from "./blocks";
 import { sumOf } from "./lanes";
-import { BF16, F16, F32, Format, load1, load4, Q4_0, Q8_0, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load1, load4, Q4_0, Q6_K, Q8_0, storedBytes } from "./stored";
 
 /** Terms of a partial sum, and bytes of a run. */
 export const RUN_TERMS: u32 = 256;
@@ -20,7 +20,17 @@ export function loadRow(format: Format, row: usize, scales: usize, first: u32, c
   else if (format == Format.F16) fours<F16>(row, first, count, to);
   else if (format == Format.BF16) fours<BF16>(row, first, count, to);
   else if (format == Format.Q8_0) eights<Q8_0>(row, scales, first, count, to);
-  else eights<Q4_0>(row, scales, first, count, to);
+  else if (format == Format.Q4_0) eights<Q4_0>(row, scales, first, count, to);
+  else eights<Q6_K>(row, scales, first, count, to);
+}
+
+/** The same of several rows, to others that are `step` bytes apart: what machine code has no loader for. */
+export function loadRows(
+  format: Format, row: usize, pitch: usize, scales: usize, scalesPitch: usize, rows: u32, first: u32, count: u32, to: usize, step: usize,
+): void {
+  for (let i: u32 = 0; i < rows; i++) {
+    loadRow(format, row + i * pitch, scales + i * scalesPitch, first, count, to + i * step);
+  }
 }
 
 function fours<T>(row: usize, first: u32, count: u32, to: usize): void {
@@ -49,7 +59,8 @@ export function columnRun(
   else if (format == Format.F16) down<F16>(rows, pitch, scales, scalesPitch, col, terms, to);
   else if (format == Format.BF16) down<BF16>(rows, pitch, scales, scalesPitch, col, terms, to);
   else if (format == Format.Q8_0) down<Q8_0>(rows, pitch, scales, scalesPitch, col, terms, to);
-  else down<Q4_0>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else if (format == Format.Q4_0) down<Q4_0>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else down<Q6_K>(rows, pitch, scales, scalesPitch, col, terms, to);
   endRun(to, terms);
 }
 

@@ -8,6 +8,7 @@ export const enum Format {
   BF16,
   Q8_0,
   Q4_0,
+  Q6_K,
 }
 
 // The same as types: what is called with one is compiled for each that there is. Single numbers:
@@ -19,6 +20,7 @@ export class BF16 {}
 // Blocks (blocks.ts):
 export class Q8_0 {}
 export class Q4_0 {}
+export class Q6_K {}
 
 // @ts-ignore: decorator
 @inline

@@ -4,7 +4,7 @@ import { type NativeName } from "./choose.ts";
 import { CODES, mappedCode } from "./testing/codes.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { BLOCK } from "../../device/blocks.ts";
-import { BLOCK_DTYPES } from "../../device/dtype.ts";
+import { ROUNDED_DTYPES } from "../../device/dtype.ts";
 import { BLOCK_BYTES, type Blocks } from "./machine.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { digest, noise } from "./testing/numbers.ts";
@@ -20,7 +20,7 @@ interface Shape {
 }
 
 /** Around the sizes of tiles, panels and blocks of terms; more terms than are rounded at once. */
-const SHAPES: readonly Shape[] = BLOCK_DTYPES.flatMap((stored) =>
+const SHAPES: readonly Shape[] = ROUNDED_DTYPES.flatMap((stored) =>
   [1, 2, 3, 7, 113].flatMap((rows) => [
     ...[1, 16, 33, 67].flatMap((cols) =>
       [32, 288, ...(rows === 2 ? [4128] : [])].map((terms) => ({ order: "NT" as const, stored, rows, cols, terms })),

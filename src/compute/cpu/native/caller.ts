@@ -33,6 +33,18 @@ export interface ModuleParts {
     to: number,
     end: number,
   ) => number;
+  readonly loadRows: (
+    format: number,
+    row: number,
+    pitch: number,
+    scales: number,
+    scalesPitch: number,
+    rows: number,
+    first: number,
+    count: number,
+    to: number,
+    step: number,
+  ) => void;
   readonly foldRows: (parameters: number, piece: number, row: number, rows: number, slopes: number) => void;
 }
 

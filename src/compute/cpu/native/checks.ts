@@ -7,9 +7,16 @@ import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { TERNARY } from "../families/ternary.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { BLOCK } from "../../device/blocks.ts";
-import { BLOCK_DTYPES, DTYPE_CODES, NUMBER_DTYPES } from "../../device/dtype.ts";
-import { BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "./machine.ts";
+import { BLOCK, quantBytes, scaleBytes } from "../../device/blocks.ts";
+import {
+  BLOCK_DTYPES,
+  type BlockDtype,
+  DTYPE_CODES,
+  isBlockDtype,
+  NUMBER_DTYPES,
+  type StoredDtype,
+} from "../../device/dtype.ts";
+import { STORED_BYTES, type Stored } from "./machine.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 
 /** More terms than a partial sum has, rows that are several tiles, columns that fill no panel, and numbers from row to row of these. */
@@ -36,7 +43,7 @@ export interface Check {
   /** The module's, where it is another one. */
   readonly plain?: CpuKernel<Members>;
   /** Of b; a is F32. */
-  readonly stored: Stored | Blocks;
+  readonly stored: StoredDtype;
   readonly values: (places: Addresses) => Readonly<Record<string, number>>;
   /** Writes what of the operands are no such numbers. */
   readonly prepare?: (words: Uint32Array, places: Addresses) => void;
@@ -69,7 +76,7 @@ function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, store
 /** Scales of blocks lie behind these. */
 const SCALES_AT = 2 ** 14;
 
-function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks): Check {
+function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: BlockDtype): Check {
   const [cols, blocks] = bTerms === 1 ? [BLOCK, 1] : [COLS, TERMS / BLOCK];
   return {
     name: `${name}, ${stored}`,
@@ -80,9 +87,9 @@ function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: Blocks)
       cols,
       pieceCols: cols,
       dtype: DTYPE_CODES[stored],
-      bPitch: blocks * BLOCK_BYTES[stored],
+      bPitch: blocks * quantBytes(stored),
       scales: places.b + SCALES_AT,
-      scalesPitch: blocks * 2,
+      scalesPitch: blocks * scaleBytes(stored),
     }),
   };
 }
@@ -264,12 +271,13 @@ export const CHECKS: readonly Check[] = [
 ];
 
 /** Numbers of both signs, up to 2. */
-export function fill(words: Uint32Array, at: number, stored: Stored | Blocks): void {
-  if (stored === "Q8_0" || stored === "Q4_0") {
+export function fill(words: Uint32Array, at: number, stored: StoredDtype): void {
+  if (isBlockDtype(stored)) {
     const bytes = new Uint8Array(words.buffer, at, SCALES_AT);
     bytes.forEach((_, index) => (bytes[index] = index * 37));
     // 2^-8.
-    new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(0x1c00);
+    if (stored === "Q6_K") new Float32Array(words.buffer, at + SCALES_AT, TERMS * 3).fill(2 ** -8);
+    else new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(0x1c00);
     return;
   }
   if (stored === "F32") {

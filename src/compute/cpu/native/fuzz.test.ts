@@ -8,8 +8,7 @@ import { GEMM } from "../families/gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
 import { BLOCK } from "../../device/blocks.ts";
-import { DTYPE_CODES, NUMBER_DTYPES, STORED_DTYPES } from "../../device/dtype.ts";
-import type { Blocks, Stored } from "./machine.ts";
+import { DTYPE_CODES, isBlockDtype, NUMBER_DTYPES, STORED_DTYPES } from "../../device/dtype.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 import { fuzz, type Kernel, type Operands, type Trial } from "./testing/trial.ts";
 
@@ -30,15 +29,11 @@ const products = fc
     extras: flag,
   })
   .map((shape) => {
-    if (!isBlocks(shape.stored)) return shape;
+    if (!isBlockDtype(shape.stored)) return shape;
     const whole = (count: number) => Math.ceil(count / BLOCK) * BLOCK;
     const order = shape.order === "TN" ? "NN" : shape.order;
     return { ...shape, order, ...(order === "NT" ? { terms: whole(shape.terms) } : { cols: whole(shape.cols) }) };
   });
-
-function isBlocks(stored: Stored | Blocks): stored is Blocks {
-  return stored === "Q8_0" || stored === "Q4_0";
-}
 
 function cut(rows: number, cols: number, pieceRows: number, pieceCols: number) {
   const pieces = Math.ceil(cols / pieceCols);
@@ -51,7 +46,7 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
   const [aTerms, bTerms] = [order[0] === "T", order[1] === "N"];
   const a = aTerms ? placed.matrix(terms, rows) : placed.matrix(rows, terms);
   const [bRows, bCols] = bTerms ? [terms, cols] : [cols, terms];
-  const b = isBlocks(stored)
+  const b = isBlockDtype(stored)
     ? placed.blocks(bRows, bCols, stored)
     : { ...placed.matrix(bRows, bCols, stored), scales: 0, scalesPitch: 0 };
   const [y, bias, residual] = [
@@ -66,7 +61,14 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
   const dtype = DTYPE_CODES[stored];
   const order01 = { aTerms: Number(aTerms), bTerms: Number(bTerms) };
   const values = { ...words, ...operands, ...added, ...order01, terms, dtype, y: y.at, yPitch: y.pitch, scale: ONE };
-  return { kernel: GEMM, plain: GEMM, values, pieces: count, results: [y], tolerance: isBlocks(stored) ? 5e-3 : 1e-4 };
+  return {
+    kernel: GEMM,
+    plain: GEMM,
+    values,
+    pieces: count,
+    results: [y],
+    tolerance: isBlockDtype(stored) ? 5e-3 : 1e-4,
+  };
 }
 
 const deltas = fc.record({

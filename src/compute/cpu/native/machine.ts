@@ -1,5 +1,5 @@
 import { quantBytes } from "../../device/blocks.ts";
-import type { BlockDtype, KernelDtype } from "../../device/dtype.ts";
+import type { KernelDtype, RoundedDtype } from "../../device/dtype.ts";
 import type { Label } from "./code.ts";
 
 /** A general register, by number: `Machine.words` of them are there for a routine. */
@@ -22,7 +22,7 @@ export type Stored = KernelDtype;
 export const STORED_BYTES: Readonly<Record<Stored, number>> = { F32: 4, F16: 2, BF16: 2 };
 
 /** The same of blocks of 32 whole numbers, whose scales lie elsewhere. */
-export type Blocks = BlockDtype;
+export type Blocks = RoundedDtype;
 /** Bytes of a block's whole numbers. */
 export const BLOCK_BYTES: Readonly<Record<Blocks, number>> = { Q8_0: quantBytes("Q8_0"), Q4_0: quantBytes("Q4_0") };
 

@@ -1,4 +1,4 @@
-import { isBlockDtype } from "../../device/dtype.ts";
+import { isRoundedDtype } from "../../device/dtype.ts";
 import type { Gemm } from "../../device/families/products.ts";
 import { type Matrix, sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
@@ -67,7 +67,7 @@ function recordPart(
   const biasBlock = bias === undefined ? undefined : bind(on, bias);
   const residualBlock = residual === undefined ? undefined : bind(on, residual);
   on.dispatch(
-    rounded !== undefined && isBlockDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(order, format),
+    rounded !== undefined && isRoundedDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(order, format),
     gemmParameters({
       rows,
       cols,

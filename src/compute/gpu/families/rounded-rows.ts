@@ -1,4 +1,4 @@
-import { isBlockDtype } from "../../device/dtype.ts";
+import { isRoundedDtype } from "../../device/dtype.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Matrix, Tensor } from "../../device/tensor.ts";
 import { ROUNDED_TERMS, roundedRowsKernel, roundedRowsParameters } from "../kernels/rounded-rows.ts";
@@ -18,7 +18,7 @@ export interface RoundedRows {
  * would be a command more for each of them.
  */
 export function takesRounded({ staging }: Dispatcher, { dtype }: Matrix): boolean {
-  return staging.integerDots === true && dtype !== "TERNARY" && isBlockDtype(dtype);
+  return staging.integerDots === true && isRoundedDtype(dtype);
 }
 
 /** Rounds rows of whole blocks that can be bound together. */

@@ -1,7 +1,11 @@
-// Blocks of 32 numbers with one f16 scale (src/compute/device/blocks.ts).
-fn scale_of(block: u32) -> f32 {
-  let at = p.scales_at + block;
+// Blocks of 32 numbers (src/compute/device/blocks.ts): the scale of the vector of 4 at `vector`.
+fn scale_of(vector: u32) -> f32 {
+#if DTYPE == "Q6_K"
+  return bitcast<f32>(scales[2u * p.scales_at + vector / 4u]);
+#else
+  let at = p.scales_at + vector / 8u;
   return widen_f16((scales[at / 2u] >> (16u * (at & 1u))) & 0xffffu);
+#end
 }
 
 // Four signed bytes.
@@ -20,11 +24,11 @@ fn wholes_q4(word: u32) -> u32 {
   return ((word << 4u) & 0xf0f0f0f0u) ^ 0x80808080u;
 }
 
-// What such bytes of a block are to be multiplied by.
-fn wholes_scale(block: u32) -> f32 {
+// What such bytes of the block of a vector are to be multiplied by.
+fn wholes_scale(vector: u32) -> f32 {
 #if DTYPE == "Q4_0"
-  return scale_of(block) / 16.0;
+  return scale_of(vector) / 16.0;
 #else
-  return scale_of(block);
+  return scale_of(vector);
 #end
 }

@@ -27,7 +27,7 @@ export const embeddingParameters = uniformStruct({
   idsAt: "u32",
   y: "place",
   scale: "f32",
-  scalesAt: "u32", // of the first bound block, in f16 numbers
+  scalesAt: "u32", // of the first bound block, in blocks
 });
 
 const family = kernelFamily("embedding", embeddingText, embeddingParameters);

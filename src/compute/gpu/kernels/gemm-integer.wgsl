@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       slab_b[(vector + ${4 * half}u) * TILE + line] = b${half};
 #end
       if (vector == 0u) {
-        scales_b[line] = wholes_scale((b_line + at) / 8u);
+        scales_b[line] = wholes_scale(b_line + at);
       }
       workgroupBarrier();
 #for i in 0..4

@@ -1,5 +1,5 @@
 import type { KernelSource } from "../pipelines.ts";
-import type { BlockDtype, StoredDtype } from "../../device/dtype.ts";
+import type { RoundedDtype, StoredDtype } from "../../device/dtype.ts";
 import type { GemmOrder } from "../../device/families/products.ts";
 import { constants, kernelFamily } from "./family.ts";
 import integerText from "./gemm-integer.wgsl" with { type: "text" };
@@ -47,6 +47,6 @@ export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): Ke
 }
 
 /** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks. */
-export function integerGemmKernel(dtype: BlockDtype): KernelSource {
+export function integerGemmKernel(dtype: RoundedDtype): KernelSource {
   return integer({ DTYPE: dtype });
 }

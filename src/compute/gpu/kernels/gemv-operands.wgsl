@@ -8,7 +8,11 @@
 
 #include constants
 
-#include matrix8
+#if INPUT == "joined"
+#include matrix8, SCALES = 8
+#else
+#include matrix8, SCALES = 6
+#end
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -24,13 +28,6 @@ fn factor_at(at: u32) -> vec4<f32> {
 @group(0) @binding(3) var<storage, read> branch: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> branch_weight: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> sum: array<vec4<f32>>;
-#end
-#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
-#if INPUT == "joined"
-@group(0) @binding(8) var<storage, read> scales: array<u32>;
-#else
-@group(0) @binding(6) var<storage, read> scales: array<u32>;
-#end
 #end
 
 // 1 / √(mean(x²) + ε) by the sum of squares of a row.

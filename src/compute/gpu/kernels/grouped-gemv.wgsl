@@ -1,16 +1,13 @@
 // y[r] = W_g x[r] for few rows, each with the matrix of its group: the vector path, bound by reading those matrices. A workgroup
 // computes TILE_COLS columns of one row; its threads share out the terms, 8 at a time.
 #include parameters
-#include matrix8
+#include matrix8, SCALES = 5
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> stored: array<Stored>; // W
 @group(0) @binding(3) var<storage, read> begins: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
-#if DTYPE == "Q8_0" || DTYPE == "Q4_0"
-@group(0) @binding(5) var<storage, read> scales: array<u32>;
-#end
 
 const THREADS = ${THREADS}u;
 const TILE_COLS = ${TILE_COLS}u;

@@ -55,5 +55,6 @@ export function modulePartsOf(exports: Exports): ModuleParts {
     basisRows: part("basisRows"),
     foldRows: part("foldRows"),
     listRows: part("listRows"),
+    loadRows: part("loadRows"),
   };
 }

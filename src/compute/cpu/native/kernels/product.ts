@@ -1,6 +1,7 @@
 // Products by routines: which part of what is copied, laid in panels, multiplied and stored, in which order.
 import type { Caller } from "../caller.ts";
-import { type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
+import { DTYPE_CODES, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../device/dtype.ts";
+import { STORED_BYTES, type Stored } from "../machine.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { BLOCK_TERMS, FEW_COLS, ROW_PITCH } from "../routines/layout.ts";
 import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
@@ -16,7 +17,7 @@ export interface Product extends Target {
   readonly bTerms: boolean;
   readonly a: number;
   readonly aPitch: number;
-  readonly stored: Stored | Blocks;
+  readonly stored: StoredDtype;
   readonly b: number;
   readonly bPitch: number;
   /** Of b in blocks. */
@@ -29,16 +30,15 @@ const SHARED_ROWS = 176;
 /** Terms of a few rows whose partial sums lie in scratch at once. */
 const FEW_TERMS = 64 * BLOCK_TERMS;
 
-function isBlocks(stored: Stored | Blocks): stored is Blocks {
-  return stored === "Q8_0" || stored === "Q4_0";
-}
+/** Where in a worker's scratch rows of a format that no routine reads lie as numbers: between what `normedGemm` has there. */
+const NUMBERS = 2 ** 18 + 2 ** 17;
 
 /** Computes a rectangle of y. */
 export function multiply(on: Caller, p: Product, firstRow: number, rows: number, firstCol: number, cols: number): void {
   if (rows === 0) return;
   const { stored } = p;
   const along = !p.aTerms && !p.bTerms;
-  if (along && isBlocks(stored)) {
+  if (along && isRoundedDtype(stored)) {
     for (let row = firstRow; row < firstRow + rows; row += MOST_ROWS) {
       const count = Math.min(MOST_ROWS, firstRow + rows - row);
       const x = p.a + row * p.aPitch;
@@ -46,7 +46,7 @@ export function multiply(on: Caller, p: Product, firstRow: number, rows: number,
     }
     return;
   }
-  if (along && rows <= FEW_ROWS && !isBlocks(stored)) {
+  if (along && rows <= FEW_ROWS && isKernelDtype(stored)) {
     multiplyFew(on, p, stored, firstRow, rows, firstCol, cols);
     return;
   }
@@ -118,6 +118,38 @@ export function multiplyFew(
   }
 }
 
+/** The same of a format that no routine reads: the module makes numbers of it. */
+function panelOfNumbers(
+  on: Caller,
+  { stored, b, bPitch, bTerms, scales, scalesPitch }: Product,
+  col: number,
+  cols: number,
+  first: number,
+  terms: number,
+  panel: number,
+): void {
+  const { code, parts, routines } = on;
+  const format = DTYPE_CODES[stored];
+  const load = (row: number, rows: number, from: number, count: number, to: number, step: number) =>
+    parts.loadRows(
+      format,
+      b + row * bPitch,
+      bPitch,
+      scales + row * scalesPitch,
+      scalesPitch,
+      rows,
+      from,
+      count,
+      to,
+      step,
+    );
+  if (bTerms) return load(first, terms, col, cols, panel, code.panelCols * 4);
+  const room = on.begin + NUMBERS;
+  load(col, cols, first, terms, room, ROW_PITCH);
+  setRows(on, room, ROW_PITCH, cols, code.panelCols);
+  on.call(routines.panelFromRows.F32, 0, terms, panel, room);
+}
+
 /** A panel of b's columns. */
 function writePanel(
   on: Caller,
@@ -130,7 +162,8 @@ function writePanel(
 ): void {
   const { routines, code } = on;
   const { stored } = p;
-  if (isBlocks(stored)) return panelFromBlocks(on, { ...p, stored }, col, first, terms, panel);
+  if (isRoundedDtype(stored)) return panelFromBlocks(on, { ...p, stored }, col, first, terms, panel);
+  if (!isKernelDtype(stored)) return panelOfNumbers(on, p, col, cols, first, terms, panel);
   const bytes = STORED_BYTES[stored];
   if (p.bTerms) {
     const from = p.b + first * p.bPitch + col * bytes;

@@ -6,8 +6,9 @@ import type { CpuKernel, Members } from "../../parameters.ts";
 import { CODES, mappedCode } from "./codes.ts";
 import { nativeKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
-import { BLOCK } from "../../../device/blocks.ts";
-import { BLOCK_BYTES, type Blocks, STORED_BYTES, type Stored } from "../machine.ts";
+import { BLOCK, quantBytes, scaleBytes } from "../../../device/blocks.ts";
+import type { BlockDtype } from "../../../device/dtype.ts";
+import { STORED_BYTES, type Stored } from "../machine.ts";
 import { type Edge, GuardedHeap } from "./guarded.ts";
 import { encoded, noise } from "./numbers.ts";
 
@@ -92,13 +93,15 @@ export class Operands {
     return numbers;
   }
 
-  blocks(rows: number, cols: number, format: Blocks) {
-    const pitch = (cols / BLOCK) * BLOCK_BYTES[format];
+  blocks(rows: number, cols: number, format: BlockDtype) {
+    const pitch = (cols / BLOCK) * quantBytes(format);
     const at = this.heap.part(rows * pitch, this.edge);
     for (let byte = 0; byte < rows * pitch; byte++) this.heap.bytes[at + byte] = byte * 167;
-    const scalesPitch = (cols / BLOCK) * 2;
+    const scalesPitch = (cols / BLOCK) * scaleBytes(format);
     const scales = this.heap.part(rows * scalesPitch, this.edge);
-    for (let half = 0; half < (rows * scalesPitch) / 2; half++) this.heap.halves[scales / 2 + half] = 0x1c00 + half;
+    if (format === "Q6_K") this.heap.floats.fill(2 ** -8, scales / 4, (scales + rows * scalesPitch) / 4);
+    else
+      for (let half = 0; half < (rows * scalesPitch) / 2; half++) this.heap.halves[scales / 2 + half] = 0x1c00 + half;
     return { at, pitch, scales, scalesPitch };
   }
 }
