@@ -2,7 +2,7 @@
 import type { Device } from "../../device/device.ts";
 import { type DeltaBasis, type DeltaStorage, padded4 } from "../../device/families/delta.ts";
 import type { Pairing } from "../../device/pairing.ts";
-import type { StoredDtype } from "../../device/dtype.ts";
+import { NUMBER_DTYPES, STORED_DTYPES, type StoredDtype } from "../../device/dtype.ts";
 import { paddedStride, type PhiloxStorage } from "../../device/matrix-storage.ts";
 import { elementBytes, type Tensor } from "../../device/tensor.ts";
 import type { Run } from "../../tensor/run.ts";
@@ -14,7 +14,6 @@ export type FamilyCase = (run: Run) => void;
 
 const KEY = [7, 11] as const;
 const PAIRINGS: readonly Pairing[] = ["peft", "paper"];
-const DTYPES = ["F32", "F16", "BF16"] as const;
 /** Sizes that end within tiles: ΔW (70, 37) of rank 5 and 8 bases. */
 const [ROWS, COLS, RANK, BASES] = [70, 37, 5, 8];
 const TERMS = RANK * BASES;
@@ -30,7 +29,7 @@ export const FAMILY_CASES: Readonly<Record<string, FamilyCase>> = {
       const target = bytes(run, TERMS * padded4(COLS) * 4);
       run.compute("scaledA", { pairing, terms: TERMS, cols: COLS, a, lambda, gamma, target });
     }
-    for (const dtype of [...DTYPES, "Q8_0", "Q4_0"] as const) {
+    for (const dtype of STORED_DTYPES) {
       run.compute("widen", { x: matrix(run, 9, 64, dtype), y: run.allocate("y", [9, 64]) });
     }
     for (const [storage, unpacked] of [
@@ -75,7 +74,7 @@ export const FAMILY_CASES: Readonly<Record<string, FamilyCase>> = {
     run.compute("thetaGradient", { layer, key: KEY, g, target, parts: bytes(run, parts) });
   },
   "W + ΔW": (run) => {
-    for (const dtype of DTYPES) {
+    for (const dtype of NUMBER_DTYPES) {
       const weight = matrix(run, 9, 37, dtype);
       const { pitch } = weight;
       const { statistics } = run.device.scratchBytes("finish", { rows: 9, cols: 37 });
@@ -92,7 +91,7 @@ export const FAMILY_CASES: Readonly<Record<string, FamilyCase>> = {
     }
   },
   magnitudes: (run) => {
-    for (const dtype of [...DTYPES, "Q8_0", "Q4_0"] as const) {
+    for (const dtype of STORED_DTYPES) {
       const [weight, delta, target] = [matrix(run, 9, 64, dtype), matrix(run, 9, 64), matrix(run, 9, 64)];
       const [rows, columns, from, to] = [matrix(run, 1, 9), matrix(run, 1, 64), matrix(run, 1, 64), matrix(run, 1, 64)];
       run.compute("rowSquares", { weight, delta, sums: rows });
@@ -188,8 +187,7 @@ function deltas(): Record<string, FamilyCase> {
 }
 
 function products(): Record<string, FamilyCase> {
-  const formats = [...DTYPES, "Q8_0", "Q4_0"] as const;
-  const cases = (["NT", "NN", "TN"] as const).flatMap((order) => formats.map((dtype) => ({ order, dtype })));
+  const cases = (["NT", "NN", "TN"] as const).flatMap((order) => STORED_DTYPES.map((dtype) => ({ order, dtype })));
   return Object.fromEntries(
     cases.map(({ order, dtype }) => [
       `a product ${order}, ${dtype}`,
@@ -205,7 +203,9 @@ function products(): Record<string, FamilyCase> {
 }
 
 function gradientsOfBases(): Record<string, FamilyCase> {
-  const cases = PAIRINGS.flatMap((pairing) => ([...DTYPES, "ternary"] as const).map((left) => ({ pairing, left })));
+  const cases = PAIRINGS.flatMap((pairing) =>
+    ([...NUMBER_DTYPES, "ternary"] as const).map((left) => ({ pairing, left })),
+  );
   return Object.fromEntries(
     cases.map(({ pairing, left }) => [
       `gradients of λ and γ, ${pairing}, ${left}`,
