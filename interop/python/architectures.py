@@ -59,8 +59,10 @@ def older_config(folder: str) -> None:
     kinds = {"full_attention", "sliding_attention"}
     full = rope.get("full_attention", {} if rope.keys() & kinds else rope) or {}
     sliding = rope.get("sliding_attention")
-    scaling = {name: value for name, value in full.items() if name != "rope_theta"}
+    scaling = {name: value for name, value in full.items() if name not in ("rope_theta", "partial_rotary_factor")}
     settings["rope_theta"] = full.get("rope_theta")
+    if "partial_rotary_factor" in full:
+        settings["partial_rotary_factor"] = full["partial_rotary_factor"]
     settings["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
     if sliding is not None and settings["model_type"].startswith("gemma3"):
         settings["rope_local_base_freq"] = sliding.get("rope_theta")

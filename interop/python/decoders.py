@@ -65,6 +65,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "seed_oss": {"attention_out_bias": True, "mlp_bias": True, "attention_dropout": 0.0, "residual_dropout": 0.0},
     "granite": {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5},
     "granite-biases": {"attention_multiplier": 0.3, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    "glm4": {},
+    "glm4-part": {"head_dim": 20, "attention_bias": False, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.6}},
+    "cohere2": {"sliding_window": 16, "sliding_window_pattern": 2, "logit_scale": 0.5},
+    "cohere2-biases": {"attention_bias": True, "tie_word_embeddings": False},
     "starcoder2": {"sliding_window": 16},
     "starcoder2-no-biases": {"use_bias": False, "num_key_value_heads": 1, "intermediate_size": 37},
 }

@@ -9,10 +9,15 @@ export type Placed<T> = T extends PlannedMatrix
     ? { readonly [K in keyof T]: Placed<T[K]> }
     : T;
 
-/** Places every matrix of a description, in the order of its fields. */
+/** Places every matrix of a description, in the order of its fields; one that stands there twice once. */
 export function placeIn<T>(description: T, place: (planned: PlannedMatrix) => Tensor): Placed<T> {
+  const known = new Map<PlannedMatrix, Tensor>();
   const placed = (value: unknown): unknown => {
-    if (isPlanned(value)) return place(value);
+    if (isPlanned(value)) {
+      const tensor = known.get(value) ?? place(value);
+      known.set(value, tensor);
+      return tensor;
+    }
     if (Array.isArray(value)) return value.map(placed);
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([field, item]) => [field, placed(item)]));
@@ -22,12 +27,12 @@ export function placeIn<T>(description: T, place: (planned: PlannedMatrix) => Te
 
 /** Every planned matrix of a description, in the order of its fields. */
 export function plannedIn(description: unknown): PlannedMatrix[] {
-  return leaves(description, isPlanned);
+  return [...new Set(leaves(description, isPlanned))];
 }
 
 /** Every tensor of a placed description, in the order of its fields. */
 export function tensorsIn(description: unknown): Tensor[] {
-  return leaves(description, isTensor);
+  return [...new Set(leaves(description, isTensor))];
 }
 
 function leaves<T>(value: unknown, isLeaf: (value: object) => value is T & object): T[] {

@@ -37,6 +37,16 @@ const CASES = [
     offset: 1,
     rows: [1, 2, 0],
   },
+  { name: "with neighbors", heads: 3, kvHeads: 1, headSize: 16, rotated: 16, offset: undefined, rows: undefined },
+  {
+    name: "norms, part of a head with neighbors",
+    heads: 2,
+    kvHeads: 2,
+    headSize: 20,
+    rotated: 10,
+    offset: 0,
+    rows: [5, 6, 2],
+  },
 ] as const;
 
 /** What a dtype keeps of numbers. */
@@ -51,10 +61,11 @@ function roundedTo(dtype: KvDtype, data: Float64Array): Float64Array {
 describe.each(STAGING_NAMES)("%s", (staging) => {
   test.each(CASES.flatMap((one) => (["F32", "F16"] as const).map((dtype) => ({ ...one, dtype }))))(
     "a cache is filled: $name, $dtype",
-    async ({ heads, kvHeads, headSize, rotated, offset, rows, dtype }) => {
+    async ({ name, heads, kvHeads, headSize, rotated, offset, rows, dtype }) => {
       const [gpu, way] = stagings.get(staging);
       const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
       const first = rows === undefined ? 5 : 0;
+      const neighbors = name.endsWith("with neighbors");
       const given = {
         qkv: random(TOKENS, width + 2 * kvWidth, "F32", 3),
         keys: random(POSITIONS, kvWidth, dtype),
@@ -71,6 +82,7 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
         using run = new Run(gpu, way);
         recordFilling(run, {
           headSize,
+          neighbors,
           qkv,
           cos,
           sin,
@@ -93,7 +105,7 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
           cos: given.cos.matrix,
           sin: given.sin.matrix,
         },
-        { headSize },
+        { headSize, neighbors },
       );
       const filled = (before: Matrix, added: Matrix) =>
         matrixOf(POSITIONS, kvWidth, (row, col) => {
@@ -129,6 +141,15 @@ test("what does not fit is refused before anything is recorded", () => {
     run.allocate("cache", [2, 8]),
     run.allocate("cos", [3, 4]),
   ];
-  const filling = { headSize: 8, qkv, cos: angles, sin: angles, keys: cache, values: cache, rows: undefined };
+  const filling = {
+    headSize: 8,
+    neighbors: false,
+    qkv,
+    cos: angles,
+    sin: angles,
+    keys: cache,
+    values: cache,
+    rows: undefined,
+  };
   expect(() => recordFilling(run, { ...filling, norms: undefined })).toThrow("room for it");
 });

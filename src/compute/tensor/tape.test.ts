@@ -185,7 +185,7 @@ test("views of one buffer: parts, overlaps, and elements that nobody reads", () 
       // A view of a parameter that is watched as a whole.
       const { y: all } = maker.apply(OPS.rmsNorm, { x, weight: maker.cols(maker.rows(norm, 1, 1), 4, 8) }, NORM);
       const [q, k, v] = [maker.cols(all, 0, 8), maker.cols(all, 8, 8), maker.cols(all, 16, 4)];
-      const turned = maker.apply(OPS.rope, { q, k, v, cos, sin }, { headSize: 8 });
+      const turned = maker.apply(OPS.rope, { q, k, v, cos, sin }, { headSize: 8, neighbors: false });
       const { y: both } = maker.apply(OPS.gatedActivation, { gate: turned.q, up: turned.k }, { kind: "gelu" });
       maker.release(turned.q, turned.k);
       // Columns 12 to 20 are parts of k and v; columns 20 to 24 are read in some rows alone, by the softcap.

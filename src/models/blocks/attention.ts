@@ -25,6 +25,8 @@ export interface Attention<W = Tensor> extends Heads {
   readonly kind: "attention";
   /** Which of the model's ropes turns queries and keys; undefined: none. */
   readonly rope: number | undefined;
+  /** Elements turn with their neighbors (GLM-4, Cohere 2), instead of with one half a head away. */
+  readonly neighbors: boolean;
   /** Queries, keys and values, one matrix below the other: ((heads + 2 · kv heads) · head size, width of x). */
   readonly qkv: W;
   readonly qkvBias: W | undefined;
@@ -115,7 +117,7 @@ function recordTurned(
   { tables, past }: Sight,
   { q, k, v, qkv }: Projected,
 ): Turned {
-  const { headSize, queryNorm, keyNorm } = attention;
+  const { headSize, neighbors, queryNorm, keyNorm } = attention;
   const rope = attention.rope === undefined ? undefined : tables[attention.rope];
   if (past !== undefined) {
     if (rope === undefined) throw new TypeError("keys that nothing turns cannot join a cache");
@@ -125,7 +127,7 @@ function recordTurned(
     const isOfHeads = queryNorm?.weight.shape[1] === headSize && keyNorm?.weight.shape[1] === headSize;
     const projected = isOfHeads ? { q, qkv } : recordNormedRows(recorder, attention, { q, k, v, qkv });
     const norms = isOfHeads ? { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight } : undefined;
-    recordFilling(recorder.run, { headSize, ...rope, qkv: projected.qkv, ...to, norms, rows });
+    recordFilling(recorder.run, { headSize, neighbors, ...rope, qkv: projected.qkv, ...to, norms, rows });
     return { q: projected.q, keys, values, held: [projected.qkv] };
   }
   const held = [qkv];
@@ -137,7 +139,7 @@ function recordTurned(
   };
   const [query, key] = [normed(queryNorm, q), normed(keyNorm, k)];
   if (rope === undefined) return { q: query, keys: key, values: v, held };
-  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, ...rope }, { headSize });
+  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, ...rope }, { headSize, neighbors });
   recorder.release(...held);
   return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
 }

@@ -5,7 +5,7 @@ import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
 import { type Ending, recordOutput } from "./output.ts";
-import { releaseStream, type Stream } from "./stream.ts";
+import { recordSum, releaseStream, type Stream } from "./stream.ts";
 
 /**
  * One step of a layer: x + factor · scale · after(mixer(before(x))). With planned matrices for `W` it says what a checkpoint must
@@ -15,6 +15,8 @@ export interface Block<W = Tensor> extends Ending<W> {
   /** Of the block's input; undefined: none. */
   readonly before: Norm<W> | undefined;
   readonly mixer: Mixer<W>;
+  /** It reads what the block before it read, instead of what came of that (Cohere 2). */
+  readonly parallel?: boolean;
 }
 
 /** What a block does with its tokens. */
@@ -28,28 +30,36 @@ export function recordBlocks(
   sight: Sight,
   stream: Stream,
 ): Stream {
-  let current = stream;
+  // What the last block that is not parallel read, and what has come of all so far.
+  let [input, current] = [stream, stream];
   for (const block of blocks) {
-    const updated = recordBlock(recorder, linears, block, sight, current);
-    if (current !== stream) releaseStream(recorder, current, stream, updated);
+    if (block.parallel !== true) {
+      if (input !== stream) releaseStream(recorder, input, stream, current);
+      input = current;
+    }
+    const updated = recordBlock(recorder, linears, block, sight, { input, current });
+    if (current !== input) releaseStream(recorder, current, stream, input, updated);
     current = updated;
   }
+  if (input !== stream) releaseStream(recorder, input, stream, current);
   return current;
 }
 
-/** Records what the stream becomes by a block; its tensors are not released. @param sight of its attention */
+/** Records a block that reads `input`, and whose result is added to `current`; neither is released. */
 function recordBlock(
   recorder: Recorder,
   linears: Linears,
   { before, mixer, ...ending }: Block,
   sight: Sight,
-  stream: Stream,
+  { input, current }: { readonly input: Stream; readonly current: Stream },
 ): Stream {
   const { x, y } =
     mixer.kind === "attention"
-      ? recordAttention(recorder, linears, before, mixer, sight, stream)
-      : recordMlp(recorder, linears, before, mixer, stream);
-  const result = recordOutput(recorder, linears, mixer.output, ending, y, x);
-  if (x !== stream.x && x !== result.x) recorder.release(x);
+      ? recordAttention(recorder, linears, before, mixer, sight, input)
+      : recordMlp(recorder, linears, before, mixer, input);
+  const sum = current === input ? x : recordSum(recorder, current);
+  const result = recordOutput(recorder, linears, mixer.output, ending, y, sum);
+  const kept = [input.x, current.x, result.x];
+  recorder.release(...[...new Set([x, sum])].filter((tensor) => !kept.includes(tensor)));
   return result;
 }

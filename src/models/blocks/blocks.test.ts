@@ -58,6 +58,7 @@ function attentionOf({ qkv, qkvBias, output, outputBias }: Layer<Tensor>): Atten
     kind: "attention",
     ...HEADS,
     rope: undefined,
+    neighbors: false,
     qkv,
     qkvBias,
     queryNorm: undefined,

@@ -18,7 +18,15 @@ const MOST_OF_TILES = 7;
 /** The same in WebAssembly, where norms and gates are commands of their own. */
 const MOST_PLAIN = 13;
 /** Those of layers that do more in steps of their own: norms behind blocks, of all heads together, by mean and variance; multipliers. */
-const MORE: Readonly<Record<string, number>> = { olmo2: 8, olmo3: 8, exaone4: 8, granite: 4, starcoder2: 4 };
+const MORE: Readonly<Record<string, number>> = {
+  olmo2: 8,
+  olmo3: 8,
+  exaone4: 8,
+  granite: 4,
+  starcoder2: 4,
+  cohere2: 4,
+  glm4: 3,
+};
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];
 

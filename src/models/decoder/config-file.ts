@@ -74,6 +74,8 @@ export const ConfigJson = v.looseObject({
   attention_out_bias: v.nullish(v.boolean()),
   use_bias: v.nullish(v.boolean()),
   norm_epsilon: MaybeNumber,
+  layer_norm_eps: MaybeNumber,
+  logit_scale: MaybePositive,
   embedding_multiplier: MaybePositive,
   attention_multiplier: MaybePositive,
   residual_multiplier: MaybePositive,

@@ -34,6 +34,7 @@ export function layerNorm(name: string, size: number, epsilon: number, bias = tr
 export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" | "window">> {
   /** Which of the model's ropes turns queries and keys: 0, the first, by default. */
   readonly rope?: number;
+  readonly neighbors?: boolean;
   /** Of q, k and v: the module of each, or of all of them together. */
   readonly names?: readonly [q: string, k: string, v: string] | readonly [qkv: string];
   readonly qkvBias?: boolean;
@@ -59,6 +60,7 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     softcap: parts.softcap,
     window: parts.window ?? Infinity,
     rope: parts.rope ?? 0,
+    neighbors: parts.neighbors ?? false,
     qkv: weights(hidden, modules),
     qkvBias: qkvBias ? biases(modules) : undefined,
     queryNorm: parts.queryNorm,

@@ -70,6 +70,7 @@ export function planEncoder(config: EncoderConfig): Block<PlannedMatrix>[][] {
           softcap: undefined,
           window: Infinity,
           rope: undefined,
+          neighbors: false,
           qkv: plannedLinear(width, ...qkv.map((name) => [path(`${name}.weight`), [width, width]] as const)),
           qkvBias: qkvBias ? plannedVector(...qkv.map((name) => [path(`${name}.bias`), [width]] as const)) : undefined,
           queryNorm: undefined,

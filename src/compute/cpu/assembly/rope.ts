@@ -43,6 +43,8 @@ class Rope {
   targets: usize;
   /** kTo and vTo are F16. */
   halves: u32;
+  /** Elements turn with their neighbors. */
+  neighbors: u32;
   pieceRows: u32;
 }
 
@@ -72,7 +74,7 @@ function round(from: usize, to: usize, width: u32): void {
   for (let at: u32 = 0; at < width; at += 4) store4<F16>(to + storedBytes<F16>(at), v128.load(from + at * 4));
 }
 
-/** Element i of half a head turns with element i + half; a row may be turned where it lies. */
+/** Element i of half a head turns with element i + half, or element 2i with 2i + 1; a row may be turned where it lies. */
 function turn(
   p: Rope, from: usize, to: usize, width: u32, weight: usize, cos: usize, sin: usize, scratch: usize,
 ): void {
@@ -85,6 +87,18 @@ function turn(
     if (weight) {
       normalize(x, weight, p.head, p.offset, p.epsilon, scratch);
       x = scratch;
+    }
+    if (p.neighbors) {
+      for (let at: usize = 0; at < half; at += 4) {
+        const c = load<f32>(cos + at);
+        const s = p.direction * load<f32>(sin + at);
+        const first = load<f32>(x + 2 * at);
+        const second = load<f32>(x + 2 * at, 4);
+        store<f32>(y + 2 * at, first * c - second * s);
+        store<f32>(y + 2 * at, second * c + first * s, 4);
+      }
+      memory.copy(y + 2 * half, x + 2 * half, p.head * 4 - 2 * half);
+      continue;
     }
     for (let at: usize = 0; at < whole; at += 16) {
       const c = v128.load(cos + at);

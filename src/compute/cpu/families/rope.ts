@@ -38,6 +38,7 @@ export const ROPE = {
     targetRows: "u32",
     targets: "pointer",
     halves: "flag",
+    neighbors: "flag",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -78,7 +79,7 @@ export function ropeGradient(on: Dispatcher, { parts, ...angles }: RopeGradient)
 
 function turn(
   on: Dispatcher,
-  { headSize, cos, sin }: Pick<Rope, "headSize" | "cos" | "sin">,
+  { headSize, neighbors, cos, sin }: Pick<Rope, "headSize" | "neighbors" | "cos" | "sin">,
   { q, k, v }: Ways,
   direction: 1 | -1,
   { norms, rows: targets }: Partial<Pick<CacheFilling, "norms" | "rows">> = {},
@@ -119,6 +120,7 @@ function turn(
       targetRows: k?.to.shape[0] ?? rows,
       targets: optional(targets),
       halves: k?.to.dtype === "F16",
+      neighbors,
       pieceRows,
     },
     count,

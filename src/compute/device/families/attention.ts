@@ -53,10 +53,12 @@ export interface AttentionGradient extends AttentionOperands, AttentionAttribute
   };
 }
 
-/** Rotary position embedding of q and k by half rotation, and a copy of v; see the op. All F32. */
+/** Rotary position embedding of q and k, and a copy of v; see the op. All F32. */
 export interface Rope {
   /** A multiple of 4. */
   readonly headSize: number;
+  /** Elements turn with their neighbors, 2i with 2i + 1, instead of i with i + half. */
+  readonly neighbors: boolean;
   /** (tokens, half of what is rotated of a head). */
   readonly cos: Tensor;
   readonly sin: Tensor;
@@ -71,7 +73,7 @@ interface RopeTensors {
 }
 
 /** The gradients of those operands that are wanted, assigned. */
-export interface RopeGradient extends Pick<Rope, "headSize" | "cos" | "sin"> {
+export interface RopeGradient extends Pick<Rope, "headSize" | "neighbors" | "cos" | "sin"> {
   readonly parts: readonly {
     readonly name: "q" | "k" | "v";
     /** ∂loss/∂output. */
@@ -85,7 +87,7 @@ export interface RopeGradient extends Pick<Rope, "headSize" | "cos" | "sin"> {
  * and turn as in `Rope`, q where it lies, k into rows of a cache, to which v is copied. All F32 but `rows` and the cache, which may
  * be F16: k and v are then rounded to the nearest, ties to even.
  */
-export interface CacheFilling extends Pick<Rope, "headSize" | "cos" | "sin"> {
+export interface CacheFilling extends Pick<Rope, "headSize" | "neighbors" | "cos" | "sin"> {
   /** (tokens, (heads + 2 · kv heads) · size): q, k and v side by side. */
   readonly qkv: Tensor;
   /** (positions, kv heads · size), both. */

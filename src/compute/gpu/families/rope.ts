@@ -10,7 +10,7 @@ import {
 import { place, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
-export function rope(on: Dispatcher, { headSize, cos, sin, from: { q, k, v }, to }: Rope): void {
+export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q, k, v }, to }: Rope): void {
   const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
   on.dispatch(
     ROPE_KERNEL,
@@ -20,6 +20,7 @@ export function rope(on: Dispatcher, { headSize, cos, sin, from: { q, k, v }, to
       qWidth,
       kWidth,
       vWidth,
+      neighbors,
       angle: place(cos),
       q: place(q),
       k: place(k),
@@ -34,7 +35,7 @@ export function rope(on: Dispatcher, { headSize, cos, sin, from: { q, k, v }, to
 }
 
 export function fillCache(on: Dispatcher, operands: CacheFilling): void {
-  const { headSize, qkv, keys, values, cos, sin, norms, rows } = operands;
+  const { headSize, neighbors, qkv, keys, values, cos, sin, norms, rows } = operands;
   const kvHeads = keys.shape[1] / headSize;
   const heads = qkv.shape[1] / headSize - 2 * kvHeads;
   const from = (head: number) => place({ ...qkv, offset: qkv.offset + head * headSize });
@@ -55,6 +56,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
       kWeightAt: (norms?.k.offset ?? 0) / 4,
       offset: norms?.offset ?? 0,
       epsilon: norms?.epsilon ?? 0,
+      neighbors,
       byIndex: rows !== undefined,
       rowsAt: rows?.offset ?? 0,
     }),
@@ -67,7 +69,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
   );
 }
 
-export function ropeGradient(on: Dispatcher, { headSize, cos, sin, parts }: RopeGradient): void {
+export function ropeGradient(on: Dispatcher, { headSize, neighbors, cos, sin, parts }: RopeGradient): void {
   // One dispatch for those that are views of one buffer.
   for (const [, group] of Map.groupBy(parts, ({ target }) => target.buffer)) {
     const part = (name: "q" | "k" | "v") => group.find((part) => part.name === name);
@@ -81,6 +83,7 @@ export function ropeGradient(on: Dispatcher, { headSize, cos, sin, parts }: Rope
         qWidth,
         kWidth,
         vWidth,
+        neighbors,
         angle: place(cos),
         q: place(q?.gradient),
         k: place(k?.gradient),

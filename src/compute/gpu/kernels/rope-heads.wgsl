@@ -45,6 +45,10 @@ fn turned(at: u32, i: u32, angles: u32, scale: f32) -> f32 {
   if (i >= 2u * p.half) {
     return own;
   }
+  if (p.neighbors == 1u) {
+    let sine_of = sine[angles + i / 2u] * select(1.0, -1.0, i % 2u == 0u);
+    return own * cosine[angles + i / 2u] + element(at, select(i - 1u, i + 1u, i % 2u == 0u), false, scale) * sine_of;
+  }
   if (i < p.half) {
     return own * cosine[angles + i] - element(at, i + p.half, false, scale) * sine[angles + i];
   }
@@ -108,15 +112,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #end
   // Whoever turns a pair reads and stores both of it.
   for (var i = thread; i < p.head - p.half; i += THREADS) {
-    var first = element(source, select(i + p.half, i, i < p.half), is_q, scale);
-    if (i < p.half) {
-      let second = element(source, i + p.half, is_q, scale);
+    // Of a pair the first stands at i, or at 2i before its neighbor; what does not turn comes behind all pairs.
+    let turns = i < p.half;
+    let at = select(i + p.half, select(i, 2u * i, p.neighbors == 1u), turns);
+    var first = element(source, at, is_q, scale);
+    if (turns) {
+      let other = select(i + p.half, 2u * i + 1u, p.neighbors == 1u);
+      let second = element(source, other, is_q, scale);
       let c = cosine[angles + i];
       let s = sine[angles + i];
-      put(is_q, source + i + p.half, to + i + p.half, second * c + first * s);
+      put(is_q, source + other, to + other, second * c + first * s);
       first = first * c - second * s;
     }
-    let at = select(i + p.half, i, i < p.half);
     put(is_q, source + at, to + at, first);
   }
 }

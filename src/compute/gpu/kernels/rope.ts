@@ -21,6 +21,7 @@ export const ropeHeadsParameters = uniformStruct({
   kWeightAt: "u32",
   offset: "f32",
   epsilon: "f32",
+  neighbors: "flag", // elements turn with their neighbors
   byIndex: "flag", // rows go to those that `rows` names, else to those of their own number
   rowsAt: "u32",
 });
@@ -32,6 +33,7 @@ export const ropeParameters = uniformStruct({
   qWidth: "u32", // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
   kWidth: "u32",
   vWidth: "u32",
+  neighbors: "flag", // elements turn with their neighbors
   angle: "place", // of cos and sin, alike
   // vectors before the first element, and from row to row
   q: "place",

@@ -1,4 +1,4 @@
-// Rotates the heads of q and k by their positions' angles and copies v (half rotation: element i turns with i + dims/2), into
+// Rotates the heads of q and k by their positions' angles and copies v (half rotation: element i turns with i + dims/2, or 2i with 2i + 1), into
 // three outputs, which may be rows of a cache; or, with GRADIENT, turns their gradients back and copies v's, into regions of one
 // buffer, as q, k and v of a joined projection are. One thread handles one vector of 4 of one row.
 #include parameters
@@ -22,6 +22,20 @@ fn turned(is_q: bool, source: u32, d: u32, row: u32) -> vec4<f32> {
   var mine: vec4<f32>;
   if (is_q) { mine = q[source]; } else { mine = k[source]; }
   let angles = p.angle_at + row * p.angle_pitch;
+  if (p.neighbors == 1u) { // pairs lie within a vector
+    for (var n = 0u; n < 4u; n += 2u) {
+      let angle = 4u * angles + 2u * d + n / 2u;
+      if (4u * d + n < 2u * p.half) {
+        let c = cosine[angle / 4u][angle % 4u];
+        let s = sine[angle / 4u][angle % 4u] * DIRECTION;
+        let first = mine[n];
+        let second = mine[n + 1u];
+        mine[n] = first * c - second * s;
+        mine[n + 1u] = second * c + first * s;
+      }
+    }
+    return mine;
+  }
   if (p.half % 4u == 0u) { // whole vectors turn with whole vectors
     let half = p.half / 4u;
     if (d >= 2u * half) {

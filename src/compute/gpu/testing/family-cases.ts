@@ -131,6 +131,7 @@ export const FAMILY_CASES: Readonly<Record<string, FamilyCase>> = {
       for (const dtype of dtypes) {
         run.compute("fillCache", {
           headSize,
+          neighbors: norms === undefined,
           norms,
           rows: norms && place(run.device, ids(4, 0, 2)),
           cos: matrix(run, 3, 10),

@@ -102,6 +102,7 @@ export function ropeCase(
   kvHeads: number,
   headSize: number,
   rotated = headSize,
+  neighbors = false,
 ) {
   return {
     name,
@@ -112,7 +113,7 @@ export function ropeCase(
       cos: random(tokens, rotated / 2),
       sin: random(tokens, rotated / 2),
     },
-    attributes: { headSize },
+    attributes: { headSize, neighbors },
   };
 }
 

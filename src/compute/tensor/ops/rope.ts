@@ -4,6 +4,8 @@ import { at, defineOp, type Matrix, matrixOf, type Of, requireShapes } from "../
 export interface RopeAttributes {
   /** Elements of a head; a multiple of 4. */
   readonly headSize: number;
+  /** Elements turn with their neighbors (GLM-4, Cohere), instead of with one half a head away. */
+  readonly neighbors: boolean;
 }
 
 const INPUTS = { q: "needed", k: "needed", v: "needed", cos: "needed", sin: "needed" } as const;
@@ -11,7 +13,7 @@ const INPUTS = { q: "needed", k: "needed", v: "needed", cos: "needed", sin: "nee
 /**
  * Rotary position embedding (Su et al., arXiv:2104.09864), half rotation as transformers' `rotate_half`: in each head of
  * q and k element i < d/2 turns with element i + d/2 by the row's angle i, where cos and sin are (rows, d/2); elements
- * from d on stay. v comes along as a copy, so that one dispatch fills a layer's cache.
+ * from d on stay. With `neighbors` element 2i turns with element 2i + 1. v comes along as a copy, so that one dispatch fills a layer's cache.
  */
 export const rope = defineOp({
   inputs: INPUTS,
@@ -27,13 +29,13 @@ export const rope = defineOp({
     requireShapes("rope", inputs, rows && heads && angles, rule);
     return { q: { shape: q }, k: { shape: k }, v: { shape: v } };
   },
-  forward(run, { q, k, v, cos, sin }, { headSize }, to) {
-    run.compute("rope", { headSize, cos, sin, from: { q, k, v }, to });
+  forward(run, { q, k, v, cos, sin }, attributes, to) {
+    run.compute("rope", { ...attributes, cos, sin, from: { q, k, v }, to });
   },
   reference: turn,
   derivative: {
     saves: () => ["cos", "sin"],
-    backward(run, { inputs: { cos, sin }, gradients, into }, { headSize }) {
+    backward(run, { inputs: { cos, sin }, gradients, into }, attributes) {
       const parts = (["q", "k", "v"] as const).flatMap((name) => {
         const [gradient, target] = [gradients[name], into[name]];
         if (target === undefined) return [];
@@ -41,7 +43,7 @@ export const rope = defineOp({
         recordZero(run, target);
         return [];
       });
-      run.compute("ropeGradient", { headSize, cos, sin, parts });
+      run.compute("ropeGradient", { ...attributes, cos, sin, parts });
     },
     gradient({ cos, sin }, attributes, gradients) {
       const back = { cos, sin: { shape: sin.shape, data: sin.data.map((value) => -value) } };
@@ -51,12 +53,17 @@ export const rope = defineOp({
 });
 
 /** The definition: heads turn by the angles. */
-function turn({ q, k, v, cos, sin }: Of<typeof INPUTS, Matrix>, { headSize }: RopeAttributes) {
+function turn({ q, k, v, cos, sin }: Of<typeof INPUTS, Matrix>, { headSize, neighbors }: RopeAttributes) {
   const half = cos.shape[1];
   const rotate = (x: Matrix) =>
     matrixOf(x.shape[0], x.shape[1], (row, col) => {
       const d = col % headSize;
       if (d >= 2 * half) return at(x, row, col);
+      if (neighbors) {
+        const angle = Math.floor(d / 2);
+        const [partner, sign] = d % 2 === 0 ? [col + 1, -1] : [col - 1, 1];
+        return at(x, row, col) * at(cos, row, angle) + sign * at(x, row, partner) * at(sin, row, angle);
+      }
       if (d < half) return at(x, row, col) * at(cos, row, d) - at(x, row, col + half) * at(sin, row, d);
       return at(x, row, col) * at(cos, row, d - half) + at(x, row, col - half) * at(sin, row, d - half);
     });

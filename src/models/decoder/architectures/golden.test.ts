@@ -34,6 +34,8 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 },
     [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966],
   ],
+  glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
+  cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };

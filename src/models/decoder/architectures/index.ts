@@ -4,8 +4,10 @@ import { oneLine } from "../../../files/failure.ts";
 import { type ConfigJson, readConfig } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
+import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { glm4 } from "./glm4.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
@@ -35,6 +37,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
   seedOss,
   granite,
   starcoder2,
+  glm4,
+  cohere2,
 ];
 
 /** `model_type`s that can be run. */
