@@ -1,5 +1,6 @@
 import type { Gemm, Linear } from "../../device/families/products.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
+import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -38,7 +39,12 @@ export const GEMM_FMA = { ...GEMM, fma: true } as const;
 /** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
 const PIECE = { rows: 96, cols: 96 } as const;
 /** The same of machine code, which lays columns in panels anew for each piece: so many rows share them. */
-const FMA_PIECE = { rows: 224, cols: 192, fewRows: 16, fewCols: 96 } as const;
+const FMA_PIECE = { rows: 224, cols: 192, fewRows: 16 } as const;
+/**
+ * Bytes of W's rows in a piece of few rows, at most: what is asked of memory behind a piece is another worker's, and its first rows were
+ * not asked for. So a piece is large, and there are no more of them than workers where W is small.
+ */
+const FEW_BYTES = 2 ** 20;
 /** Rows and columns of its tiles, with the widest vectors; half as many columns are whole vectors of all. */
 const [FMA_ROWS, FMA_COLS] = [14, 32];
 export const FMA_TILE = FMA_COLS / 2;
@@ -49,20 +55,33 @@ interface Piece {
   readonly cols: number;
 }
 
+/** Columns of a piece of few rows at most, of a W with rows of so many bytes. */
+export function fewColumns(rowBytes: number): number {
+  return Math.max(2, Math.floor(FEW_BYTES / rowBytes / FMA_COLS)) * FMA_COLS;
+}
+
 function modulePiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number): Piece {
   const isFew = order === "NT" && rows <= PIECE.rows;
   return { rows: PIECE.rows, cols: isFew ? pieceColumns(cols, PIECE.cols, threads) : PIECE.cols };
 }
 
-function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number): Piece {
-  const { fewRows, fewCols } = FMA_PIECE;
-  if (rows <= fewRows && order === "NT") return { rows: fewRows, cols: pieceColumns(cols, fewCols, threads, FMA_TILE) };
+function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number, rowBytes: number): Piece {
+  const { fewRows } = FMA_PIECE;
+  if (rows <= fewRows && order === "NT") {
+    return { rows: fewRows, cols: pieceColumns(cols, fewColumns(rowBytes), threads, FMA_TILE) };
+  }
   return { rows: evenly(rows, FMA_PIECE.rows, FMA_ROWS).size, cols: evenly(cols, FMA_PIECE.cols, FMA_COLS).size };
 }
 
-/** Rows and columns of a piece of a product, by machine code or by the module. */
-export function productPieces(on: Dispatcher, fma: boolean, order: Gemm["order"], rows: number, cols: number): Piece {
-  return fma ? fmaPiece(on, order, rows, cols) : modulePiece(on, order, rows, cols);
+/** Rows and columns of a piece of a product with b, by machine code or by the module. */
+export function productPieces(
+  on: Dispatcher,
+  fma: boolean,
+  { order, b }: { readonly order: Gemm["order"]; readonly b: Tensor },
+  rows: number,
+  cols: number,
+): Piece {
+  return fma ? fmaPiece(on, order, rows, cols, pitchBytes(b)) : modulePiece(on, order, rows, cols);
 }
 
 export function gemm(on: Dispatcher, operands: Gemm): void {
@@ -74,7 +93,7 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
   const [rows, cols] = y.shape;
   const stored = scaled("product", b);
   const fma = on.has(GEMM_FMA, stored.dtype);
-  const piece = productPieces(on, fma, order, rows, cols);
+  const piece = productPieces(on, fma, { order, b }, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
     fma ? GEMM_FMA : GEMM,

@@ -20,7 +20,7 @@ export function groupedGemm(on: Dispatcher, { order, a, b, y, begins }: GroupedG
   const stored = scaled("product", b);
   const fma = on.has(GROUPED_GEMM_FMA, stored.dtype);
   const filled = Math.min(groups, rows);
-  const piece = productPieces(on, fma, order, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
+  const piece = productPieces(on, fma, { order, b }, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
   const pieces = Math.ceil(cols / piece.cols);
   const tiles = isSum
     ? groups * Math.ceil(rows / piece.rows)

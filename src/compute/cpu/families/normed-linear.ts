@@ -6,7 +6,7 @@ import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
-import { FMA_TILE, GEMM, linear } from "./gemm.ts";
+import { fewColumns, FMA_TILE, GEMM, linear } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
 /** Of machine code alone. */
@@ -28,10 +28,10 @@ export const NORMED_GEMM = {
   fma: true,
 } as const satisfies CpuKernel<Members>;
 
-/** Rows of W in a piece, where they are enough for all threads, and rows of x; both at most. */
-const PIECE_COLS = 96;
-const GATED_COLS = 64;
+/** Rows of x at most. */
 const MOST_ROWS = 32;
+/** Numbers that are to be gated, for which a worker has room. */
+const MOST_GATED = 2 ** 16 - 64;
 /** Numbers of the rows that a worker has room for: half of its scratch. */
 const MOST_NUMBERS = 2 ** 17;
 
@@ -49,7 +49,10 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   }
   const { branch } = norm;
   const cols = y.shape[1];
-  const pieceCols = pieceColumns(cols, gate === undefined ? PIECE_COLS : GATED_COLS, on.threads, FMA_TILE);
+  const rowBytes = pitchBytes(weight);
+  const room = Math.floor(MOST_GATED / 2 / rows / FMA_TILE) * FMA_TILE;
+  const most = gate === undefined ? fewColumns(rowBytes) : Math.min(fewColumns(2 * rowBytes), room);
+  const pieceCols = pieceColumns(cols, most, on.threads, FMA_TILE);
   const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
     NORMED_GEMM,
