@@ -43,7 +43,7 @@ export interface FrozenQuestion<C> {
  * Saved matrices are used; else what the file records; else what the user names; else what the method takes for them. What
  * nothing is known of is drawn at the sizes that PEFT draws at: over every module that the targets match, adapted or not.
  * Among several adapters `--generator` is for those that do not say, as far as it can draw theirs.
- * Throws `RandloraError` "usage" when `--generator` contradicts the file, "adapter" when nothing says how to draw.
+ * Throws `RandloraError` "usage" when `--generator` contradicts the file, "file" when nothing says how to draw.
  */
 export function chooseFrozen<C extends FrozenSettings, Z extends object, R extends FrozenRecord & Z>(
   kind: FrozenKind<C, Z, R>,

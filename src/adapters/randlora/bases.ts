@@ -132,7 +132,8 @@ export const RANDLORA_BASES: FrozenKind<BasesSettings, BasesSizes, BasesRecord> 
       "torch-mt19937-f16-v2 or -v1 (the same on a machine without bf16, such as Apple's)",
       "torch-mt19937-f32 or philox-v1",
     ].join("; ");
-    throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, hint);
+    // Nothing is wrong with the adapter: bases are missing, which may be there another time.
+    throw new RandloraError("file", `${oneLine(path)}: ${cause}`, hint);
   },
   candidates: ({ sparsity }) => (sparsity === "dense" ? DENSE : TERNARY),
   peftDraws: ({ generator, pairing }) =>

@@ -37,7 +37,7 @@ describe("where the bases come from", () => {
   test("dense ones that nothing explains are refused, with the choices", async () => {
     await withAdapter({ config: { sparse: false } }, (adapter) => {
       const hint = expect.stringContaining("--generator torch-mt19937-bf16-v2");
-      expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "adapter", hint }));
+      expect(() => plan(adapter)).toThrow(expect.objectContaining({ code: "file", hint }));
       expect(plan(adapter, base, "torch-mt19937-bf16-v1").bases).toMatchObject({
         drawn: { generator: "torch-mt19937-bf16-v1", max: 12, min: 8, dtype: "f32" },
       });
