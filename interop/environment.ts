@@ -6,7 +6,6 @@ import { RandloraError } from "../src/files/errors.ts";
 
 /** The Python side of the suite: scripts and the packages they need. */
 export const PYTHON_FOLDER = join(import.meta.dir, "python");
-const REQUIREMENTS = join(PYTHON_FOLDER, "requirements.txt");
 const OLDEST = [3, 10] as const;
 
 /** The root of what this project keeps between runs, outside the repository. */
@@ -14,14 +13,20 @@ export function cacheFolder(): string {
   return process.env["RANDLORA_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "randlora");
 }
 
+/** The interpreter of {@link pythonWith} the judges: torch, transformers, PEFT (1 GB). */
+export async function pythonWithPeft(): Promise<string> {
+  return await pythonWith("requirements.txt");
+}
+
 /**
- * The interpreter of a private virtual environment that holds exactly requirements.txt, made on the first call (some
- * minutes and 1 GB) and found again later. Its folder is named after the hash of the requirements and appears only
+ * The interpreter of a private virtual environment that holds exactly what a file of requirements names, made on the first
+ * call (some minutes) and found again later. Its folder is named after the hash of the requirements and appears only
  * when complete. Throws a RandloraError when there is no usable python3, or when pip fails.
  */
-export async function pythonWithPeft(): Promise<string> {
+export async function pythonWith(requirements: "requirements.txt" | "clients.txt"): Promise<string> {
+  const file = join(PYTHON_FOLDER, requirements);
   const hash = new Bun.CryptoHasher("sha256")
-    .update(await readFile(REQUIREMENTS))
+    .update(await readFile(file))
     .digest("hex")
     .slice(0, 16);
   const parent = join(cacheFolder(), "python");
@@ -36,7 +41,7 @@ export async function pythonWithPeft(): Promise<string> {
   try {
     // An environment may be moved as long as it is entered through its interpreter, never through bin/pip.
     const pip = [await makeEnvironment(scratch), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"];
-    await run([...pip, "--requirement", REQUIREMENTS]);
+    await run([...pip, "--requirement", file]);
     // What is there without an interpreter lost its system Python; what is there with one was made by a faster run.
     if (!existsSync(interpreter)) await rm(folder, { recursive: true, force: true });
     await rename(scratch, folder).catch((error: unknown) => {

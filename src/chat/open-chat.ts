@@ -111,7 +111,7 @@ function checkSearch(flags: Omit<SessionFlags, "raw">): void {
   throw new Contradiction([asked, "beams"], cause, "leave it out");
 }
 
-export interface SessionFlags extends Omit<SamplingOptions, "seed" | "penaltyWindow"> {
+export interface SessionFlags extends Omit<SamplingOptions, "convention" | "seed" | "penaltyWindow"> {
   readonly raw: boolean;
   readonly system: string | undefined;
   readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;

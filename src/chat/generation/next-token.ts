@@ -1,6 +1,14 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { TopTokens } from "../../models/decoder/decoder.ts";
-import { type Distribution, distribution, hasPenalties, penalise, rank, type SamplingOptions } from "./sampling.ts";
+import {
+  type Distribution,
+  distribution,
+  hasPenalties,
+  penalise,
+  rank,
+  type SamplingOptions,
+  wholeDistribution,
+} from "./sampling.ts";
 
 /** Candidates that the GPU ranks at most; for more the logits are read back. */
 const MAX_GPU_TOP_K = 128;
@@ -25,19 +33,22 @@ export function candidatesWanted(sampling: SamplingOptions): number | undefined 
 /**
  * The distribution of the next token.
  * @param from the best tokens, as many as `candidatesWanted`; or all logits, which penalties change
+ * @param promptLength how many tokens of the sequence are the prompt's
  * @throws RandloraError `numeric` where any logit is not a number or is infinitely large: it would decide alone
  */
 export function distributionOf(
   from: TopTokens | Float32Array,
   sequence: readonly number[],
   sampling: SamplingOptions,
+  promptLength?: number,
 ): Distribution {
   if (!(from instanceof Float32Array)) {
     checkLogits(from.logits, sequence.length); // what is no number comes first
     return distribution({ ids: [...from.ids], logits: [...from.logits] }, sampling);
   }
   checkLogits(from, sequence.length);
-  penalise(from, sequence, sampling);
+  penalise(from, sequence, sampling, promptLength);
+  if (sampling.topK === 0 && sampling.temperature > 0) return wholeDistribution(from, sampling);
   return distribution(rank(from, sampling.temperature === 0 ? 1 : sampling.topK), sampling);
 }
 

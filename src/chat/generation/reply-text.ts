@@ -11,8 +11,9 @@ export class ReplyText {
   #taken = 0;
   #decoded = 0;
 
-  constructor(tokenizer: Tokenizer, stops: readonly string[]) {
-    this.#detokenizer = tokenizer.detokenizer({ skipSpecial: true });
+  /** @param shown special tokens that are text all the same */
+  constructor(tokenizer: Tokenizer, stops: readonly string[], shown?: ReadonlySet<number>) {
+    this.#detokenizer = tokenizer.detokenizer({ skipSpecial: true, shown });
     this.#matcher = new StopMatcher(stops);
   }
 

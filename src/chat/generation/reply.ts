@@ -1,6 +1,7 @@
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import type { LogitFilter } from "./logit-filter.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { ReplyText } from "./reply-text.ts";
@@ -9,6 +10,9 @@ import { type Sampled, type SampledEnd, SampledSequence } from "./sequence.ts";
 
 export interface ReplyOptions {
   readonly sampling: SamplingOptions;
+  readonly filter?: LogitFilter | undefined;
+  /** Special tokens that are part of the text, such as those around a call of a tool. */
+  readonly shownTokens?: ReadonlySet<number> | undefined;
   /** Tokens to make at most; undefined: up to the context's end. */
   readonly maxTokens?: number | undefined;
   /** Texts that end the answer; they are not part of it, and may span tokens. */
@@ -104,10 +108,10 @@ export function replySequence(
 export async function* writeReply(
   { tokenizer }: Pick<Writer, "tokenizer">,
   ids: readonly number[],
-  { stops = [], signal, promptLogprobs }: ReplyOptions,
+  { stops = [], shownTokens, signal, promptLogprobs }: ReplyOptions,
   tokens: AsyncGenerator<Sampled, SampledEnd>,
 ): AsyncGenerator<ReplyPiece, Reply> {
-  const written = new ReplyText(tokenizer, stops);
+  const written = new ReplyText(tokenizer, stops, shownTokens);
   const start = performance.now();
   let [first, cachedTokens]: [number | undefined, number] = [undefined, 0];
   let [finishReason, stop]: [Reply["finishReason"], WrittenLogprob | undefined] = ["stop", undefined];

@@ -9,6 +9,7 @@ import {
   pick,
   rank,
   type SamplingOptions,
+  wholeDistribution,
 } from "./sampling.ts";
 
 const PLAIN: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 1, topK: 0, topP: 1, minP: 0 };
@@ -76,8 +77,23 @@ test.each<[string, Partial<SamplingOptions>, [number, number][]]>([
     ],
   ],
   ["top-p is cut before the temperature", { temperature: 100, topP: 0.5 }, [[2, 1]]],
+  [
+    "in OpenAI's convention top-p is cut after the temperature",
+    { convention: "openai", temperature: 100, topP: 0.5 },
+    [
+      [2, 0.5017],
+      [0, 0.4983],
+    ],
+  ],
 ])("%s", (_, options, wanted) => {
   expect(probabilities(options)).toEqual(wanted);
+});
+
+test("in OpenAI's convention presence and frequency count what was generated, repetition looks at everything", () => {
+  const logits = Float32Array.of(2, 2, 2, -Infinity);
+  const penalties = { repeatPenalty: 2, presencePenalty: 0.5, frequencyPenalty: 0.25, penaltyWindow: 1 };
+  penalise(logits, [0, 0, 1, 0, 1, 1, 3], { ...PLAIN, convention: "openai", ...penalties }, 3);
+  expect([...logits]).toEqual([1 - 0.5 - 0.25, 1 - 0.5 - 0.5, 2, -Infinity]);
 });
 
 test("penalties count within their window and act on the sign", () => {
@@ -150,6 +166,33 @@ test("whatever the options: the best token stays, and probabilities add up to on
       expect(Math.abs(probabilities.reduce((sum, value) => sum + value, 0) - 1)).toBeLessThan(1e-9);
     }),
     { seed: 1, numRuns: 200 },
+  );
+});
+
+test("without top-k the same tokens are kept with the same probabilities, unsorted", () => {
+  const options = fc.record({
+    convention: fc.constantFrom("openai" as const, "llama.cpp" as const),
+    temperature: fc.double({ min: 0.1, max: 5, noNaN: true }),
+    topP: fc.oneof(fc.constant(1), fc.double({ min: 1e-3, max: 1, noNaN: true })),
+    minP: fc.oneof(fc.constant(0), fc.double({ min: 0.001, max: 1, noNaN: true })),
+  });
+  const one = fc.oneof(fc.constant(-Infinity), fc.double({ min: -40, max: 40, noNaN: true }));
+  fc.assert(
+    fc.property(fc.array(one, { minLength: 1, maxLength: 300 }), options, (values, chosen) => {
+      const logits = Float32Array.from([...values, 1]);
+      const sampling = { ...PLAIN, ...chosen };
+      const ranked = distribution(rank(logits, 0), sampling);
+      const wanted = new Map(ranked.ids.map((id, at) => [id, ranked.probabilities[at] ?? 0]));
+      const { ids, probabilities } = wholeDistribution(logits, sampling);
+      expect(ids).toEqual(ids.toSorted((left, right) => left - right));
+      // Rounding may decide about a token on the edge; what is out of the question has no probability.
+      const found = new Map(ids.map((id, at) => [id, probabilities[at] ?? 0]));
+      const differing = [...new Set([...wanted.keys(), ...found.keys()])].filter(
+        (id) => Math.abs((wanted.get(id) ?? 0) - (found.get(id) ?? 0)) > 1e-9,
+      );
+      expect(differing).toEqual([]);
+    }),
+    { seed: 1, numRuns: 300 },
   );
 });
 

@@ -1,7 +1,13 @@
 import { RandloraError } from "../../files/errors.ts";
 
-/** How the next token is chosen; names, order and meanings are llama.cpp's. */
+/** How the next token is chosen; the names are llama.cpp's. */
 export interface SamplingOptions {
+  /**
+   * Order and meaning. `llama.cpp`: top-p and min-p cut before the temperature, and all penalties look at the last
+   * `penaltyWindow` tokens, the prompt's among them. `openai`: they cut after the temperature, as OpenAI's API, transformers
+   * and vLLM have it; presence and frequency count what was generated, and repetition looks at everything.
+   */
+  readonly convention: "llama.cpp" | "openai";
   /** 0: always the best token. */
   readonly temperature: number;
   /** Keep the k best; 0: all. */
@@ -15,7 +21,7 @@ export interface SamplingOptions {
   /** Subtract from the logits of recent tokens, once, and once for each time they occurred; 0: off. */
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
-  /** Tokens that count as recent. */
+  /** Tokens that count as recent in llama.cpp's convention. */
   readonly penaltyWindow: number;
   /** Same seed, same text. */
   readonly seed: number;
@@ -23,6 +29,7 @@ export interface SamplingOptions {
 
 /** llama.cpp's defaults, without its repetition penalty of old. */
 export const DEFAULT_SAMPLING: SamplingOptions = {
+  convention: "llama.cpp",
   temperature: 0.8,
   topK: 40,
   topP: 0.95,
@@ -60,18 +67,30 @@ export function hasPenalties({ repeatPenalty, presencePenalty, frequencyPenalty 
 /** A number that f32 holds; no model means larger ones. */
 const LARGEST = 1e38;
 
-/** Lowers the logits of the last `penaltyWindow` of these tokens, in place. */
-export function penalise(logits: Float32Array, tokens: readonly number[], options: SamplingOptions): void {
-  const { repeatPenalty, presencePenalty, frequencyPenalty, penaltyWindow } = options;
+/**
+ * Lowers the logits of tokens that occurred, in place.
+ * @param promptLength how many of the tokens are the prompt's
+ */
+export function penalise(
+  logits: Float32Array,
+  tokens: readonly number[],
+  options: SamplingOptions,
+  promptLength = 0,
+): void {
+  const { convention, repeatPenalty, presencePenalty, frequencyPenalty, penaltyWindow } = options;
+  const first = convention === "openai" ? 0 : Math.max(0, tokens.length - penaltyWindow);
+  const counted = convention === "openai" ? promptLength : first;
   const counts = new Map<number, number>();
-  for (const token of penaltyWindow === 0 ? [] : tokens.slice(-penaltyWindow)) {
-    counts.set(token, (counts.get(token) ?? 0) + 1);
+  for (let at = first; at < tokens.length; at++) {
+    const token = tokens[at] ?? 0;
+    counts.set(token, (counts.get(token) ?? 0) + (at < counted ? 0 : 1));
   }
   for (const [token, count] of counts) {
     const logit = logits[token];
-    if (logit === undefined) continue;
+    // What a filter ruled out stays out.
+    if (logit === undefined || logit === -Infinity) continue;
     const repeated = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
-    const penalised = repeated - presencePenalty - count * frequencyPenalty;
+    const penalised = count === 0 ? repeated : repeated - presencePenalty - count * frequencyPenalty;
     // Infinite ones would leave no probabilities.
     logits[token] = Math.max(-LARGEST, Math.min(penalised, LARGEST));
   }
@@ -115,6 +134,11 @@ function best(logits: Float32Array, k: number): number[] {
   return ids;
 }
 
+/** The temperature of the probabilities that top-p and min-p look at. */
+function cuttingTemperature({ convention, temperature }: SamplingOptions): number {
+  return convention === "openai" && temperature > 0 ? temperature : 1;
+}
+
 /**
  * Cuts the candidates down (top-k, then top-p, then min-p) and turns what is left into probabilities at the temperature.
  * The best token always stays. Temperature 0 leaves it alone.
@@ -122,7 +146,7 @@ function best(logits: Float32Array, k: number): number[] {
 export function distribution({ ids, logits }: Candidates, options: SamplingOptions): Distribution {
   const { temperature, topK, topP, minP } = options;
   let count = temperature === 0 ? 1 : topK > 0 ? Math.min(topK, ids.length) : ids.length;
-  const plain = softmax(logits.slice(0, count), 1);
+  const plain = softmax(logits.slice(0, count), cuttingTemperature(options));
   if (topP < 1) {
     let sum = 0;
     const enough = plain.findIndex((probability) => (sum += probability) >= topP);
@@ -133,6 +157,64 @@ export function distribution({ ids, logits }: Candidates, options: SamplingOptio
   return {
     ids: ids.slice(0, count),
     probabilities: softmax(logits.slice(0, count), temperature === 0 ? 1 : temperature),
+  };
+}
+
+/** Top-p looks for its last token among those whose exponents differ by less than one of these. */
+const BINS_AN_EXPONENT = 64;
+const BINS = 64 * BINS_AN_EXPONENT;
+
+/**
+ * As {@link distribution} without top-k, of all tokens by id: nothing is sorted but, for top-p, the few around its end.
+ * @param logits no NaN, not all −Infinity
+ */
+export function wholeDistribution(logits: Float32Array, options: SamplingOptions): Distribution {
+  const { temperature, topP, minP } = options;
+  const cutting = cuttingTemperature(options);
+  let most = -Infinity;
+  for (const logit of logits) if (logit > most) most = logit;
+  const isKept = topP < 1 ? topCut(logits, most, cutting, topP) : () => true;
+  const least = minP === 0 ? -Infinity : most + cutting * Math.log(minP);
+  const ids: number[] = [];
+  const weights: number[] = [];
+  let sum = 0;
+  for (const [id, logit] of logits.entries()) {
+    if (logit === -Infinity || (logit !== most && (logit < least || !isKept(id, logit)))) continue;
+    const weight = Math.exp((logit - most) / temperature);
+    ids.push(id);
+    weights.push(weight);
+    sum += weight;
+  }
+  return { ids, probabilities: weights.map((weight) => weight / sum) };
+}
+
+/** Which tokens are the fewest best ones that have `topP` of the probability together. */
+function topCut(
+  logits: Float32Array,
+  most: number,
+  temperature: number,
+  topP: number,
+): (id: number, logit: number) => boolean {
+  const binOf = (logit: number): number =>
+    Math.min(BINS - 1, Math.floor(((most - logit) / temperature) * BINS_AN_EXPONENT));
+  const weightOf = (logit: number): number => Math.exp((logit - most) / temperature);
+  const masses = new Float64Array(BINS);
+  for (const logit of logits) {
+    const bin = binOf(logit);
+    masses[bin] = (masses[bin] ?? 0) + weightOf(logit);
+  }
+  const wanted = topP * masses.reduce((sum, mass) => sum + mass, 0);
+  let sum = 0;
+  let last = 0;
+  while (last < BINS - 1 && sum + (masses[last] ?? 0) < wanted) sum += masses[last++] ?? 0;
+  const edge = Array.from(logits.keys())
+    .filter((id) => binOf(logits[id] ?? 0) === last)
+    .toSorted((one, other) => (logits[other] ?? 0) - (logits[one] ?? 0));
+  const enough = edge.findIndex((id) => (sum += weightOf(logits[id] ?? 0)) >= wanted);
+  const kept = new Set(enough === -1 ? edge : edge.slice(0, enough + 1));
+  return (id, logit) => {
+    const bin = binOf(logit);
+    return bin < last || (bin === last && kept.has(id));
   };
 }
 
@@ -147,7 +229,11 @@ export function pick({ ids, probabilities }: Distribution, u: number): number {
 
 /** @throws RandloraError `usage` naming the value that makes no sense */
 export function checkSampling(options: SamplingOptions): SamplingOptions {
-  const rules: readonly (readonly [keyof SamplingOptions, (value: number) => boolean, string])[] = [
+  const rules: readonly (readonly [
+    Exclude<keyof SamplingOptions, "convention">,
+    (value: number) => boolean,
+    string,
+  ])[] = [
     ["temperature", (value) => value >= 0, "0 or more"],
     ["topK", (value) => Number.isInteger(value) && value >= 0, "a whole number, 0 or more"],
     ["topP", (value) => value > 0 && value <= 1, "above 0, at most 1"],

@@ -2,6 +2,7 @@ import type { BatchLogits } from "../../models/decoder/cache/batch.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
 import { BeamSearch, type Hypothesis, type NextBeam } from "./beam-search.ts";
+import type { LogitFilter } from "./logit-filter.ts";
 import { logprobsOf, type WrittenLogprob } from "./logprobs.ts";
 import { candidatesWanted, checkLogits, distributionOf, type FinishReason } from "./next-token.ts";
 import { Outbox } from "./outbox.ts";
@@ -59,6 +60,7 @@ interface TextOptions {
 
 export interface SampledOptions extends TextOptions {
   readonly sampling: SamplingOptions;
+  readonly filter?: LogitFilter | undefined;
   /** At the context's end, go on with its newer half instead of ending. */
   readonly shift?: boolean | undefined;
   /** Tokens at the beginning that stay when older ones are forgotten. */
@@ -99,7 +101,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
 
   /** @throws RandloraError `usage` for sampling options that make no sense */
   constructor(options: SampledOptions) {
-    const { prompt, sampling, maxTokens, context, topLogprobs } = options;
+    const { prompt, sampling, filter, maxTokens, context, topLogprobs } = options;
     const top = candidatesWanted(checkSampling(sampling));
     this.#options = options;
     this.signal = options.signal;
@@ -109,7 +111,8 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     this.#prompt = prompt;
     this.#tokens = [...prompt];
     this.positions = Math.min(prompt.length + maxTokens, context);
-    this.wants = { top: top ?? 0, all: top === undefined || topLogprobs !== undefined, lse: false };
+    const needsAll = top === undefined || filter !== undefined;
+    this.wants = { top: needsAll ? 0 : top, all: needsAll || topLogprobs !== undefined, lse: false };
   }
 
   get prompt(): readonly number[] {
@@ -125,10 +128,13 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
 
   take([row]: readonly BatchLogits[]): readonly NextBeam[] | "anew" | undefined {
     if (row === undefined) throw new RangeError("no logits");
-    const { sampling, stopTokens, topLogprobs, maxTokens, context, shift } = this.#options;
+    const { sampling, filter, stopTokens, topLogprobs, maxTokens, context, shift } = this.#options;
     this.#random.draw(this.#bits);
     const top = { ids: row.ids.subarray(0, this.wants.top), logits: row.logits.subarray(0, this.wants.top) };
-    const next = distributionOf(this.wants.top === 0 ? (row.all?.slice() ?? top) : top, this.#tokens, sampling);
+    const from = this.wants.top === 0 ? (row.all?.slice() ?? top) : top;
+    const left = Math.min(maxTokens - this.#made, context - this.#tokens.length);
+    if (from instanceof Float32Array) filter?.apply(from, left);
+    const next = distributionOf(from, this.#tokens, sampling, this.#tokens.length - this.#made);
     const id = pick(next, (this.#bits[0] ?? 0) / 2 ** 32);
     const logprobs =
       topLogprobs === undefined || row.all === undefined ? undefined : logprobsOf(row.all, id, topLogprobs);
@@ -136,6 +142,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     this.out.push({ kind: "token", id, logprobs });
     this.#tokens.push(id);
     this.#made += 1;
+    if (filter?.push(id) === true) return void this.out.end({ reason: "stop", stop: undefined });
     const isFull = this.#tokens.length >= context;
     if (this.#made < maxTokens && isFull && shift === true) return this.#shift();
     if (this.#made < maxTokens && !isFull) return [{ parent: 0, id }];

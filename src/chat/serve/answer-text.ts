@@ -1,6 +1,6 @@
 import type { PromptToken, Reply, ReplyPiece, ReplyToken } from "../generation/reply.ts";
 import type { Echo } from "./echo.ts";
-import type { ShownToken } from "./shapes.ts";
+import type { ShownToken } from "./shapes/shape.ts";
 
 /** Some of a text, with the tokens that begin in it where probabilities are wanted. */
 export interface Piece {
@@ -14,6 +14,9 @@ export class AnswerText {
   readonly #wantsTokens: boolean;
   #waiting: ReplyToken[] = [];
   #shown = 0;
+  /** All text so far, the prompt's as well, and how many code points stand before a place in it. */
+  #text = "";
+  #counted = { units: 0, points: 0 };
 
   /** @param echo the prompt, where it stands before the text */
   constructor(echo: Echo | undefined, wantsTokens: boolean) {
@@ -35,12 +38,14 @@ export class AnswerText {
     const echo = this.#echo;
     if (echo === undefined) return undefined;
     const { text, offsets } = echo;
-    return { text, tokens: this.#ifWanted(tokens.map((token, at) => ({ ...token, offset: offsets[at] ?? 0 }))) };
+    this.#text = text;
+    return { text, tokens: this.#ifWanted(tokens.map((token, at) => this.#placed(token, offsets[at] ?? 0))) };
   }
 
   /** Text that is final: what may still turn out to be a stop text is held back, with its tokens. */
   #piece(text: string): Piece {
     this.#shown += text.length;
+    this.#text += text;
     const ready = this.#waiting.filter(({ offset }) => offset < this.#shown);
     this.#waiting = this.#waiting.slice(ready.length);
     return { text, tokens: this.#ifWanted(ready.map((token) => this.#moved(token))) };
@@ -59,7 +64,14 @@ export class AnswerText {
   }
 
   #moved(token: ReplyToken): ShownToken {
-    return { ...token, offset: token.offset + (this.#echo?.text.length ?? 0) };
+    return this.#placed(token, token.offset + (this.#echo?.text.length ?? 0));
+  }
+
+  /** OpenAI's offsets count code points, as Python does. Tokens come in the order of their places. */
+  #placed<T extends object>(token: T, units: number): T & { readonly offset: number } {
+    const between = this.#text.slice(this.#counted.units, units);
+    this.#counted = { units, points: this.#counted.points + Array.from(between).length };
+    return { ...token, offset: this.#counted.points };
   }
 
   #ifWanted(tokens: readonly ShownToken[]): readonly ShownToken[] | undefined {

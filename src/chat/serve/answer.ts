@@ -2,22 +2,30 @@ import { RandloraError } from "../../files/errors.ts";
 import { endOf } from "../generation/outbox.ts";
 import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
-import { AnswerText, type Piece } from "./answer-text.ts";
+import type { LogitFilter } from "../generation/logit-filter.ts";
+import type { MessageParserOptions } from "../tools/message-parser.ts";
+import { AnswerText } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
+import { ChoiceParts, type ShownPart } from "./choice-parts.ts";
 import type { Client } from "./client.ts";
 import type { Echo } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
-import type { FinishReason } from "../generation/next-token.ts";
 import type { GenerationRequest } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
-import { type Choice, type Shape, timingsOf, usageOf } from "./shapes.ts";
+import { type Choice, type Shape, type Timings, timingsOf, type Usage, usageOf } from "./shapes/shape.ts";
 
 /** A prompt. */
 export interface Prompt {
   readonly ids: readonly number[];
   /** What stands before every completion; undefined: nothing. */
   readonly echo?: Echo | undefined;
+  /** How the answer is taken apart; undefined: it is text. */
+  readonly parser?: MessageParserOptions | undefined;
+  /** Special tokens that are part of the text. */
+  readonly shownTokens?: ReadonlySet<number> | undefined;
+  /** What holds each text to a grammar, or biases it; made anew for each. */
+  readonly filter?: (() => LogitFilter | undefined) | undefined;
 }
 
 /** A request that was understood: what to generate, and how to format it. */
@@ -45,26 +53,14 @@ export async function answer(engine: Engine, assignment: Assignment): Promise<Re
 }
 
 async function whole(engine: Engine, assignment: Assignment): Promise<Response> {
-  const { request, shape, signal } = assignment;
+  const { shape, signal } = assignment;
   const left = new AbortController();
   const stop = leaveWith(signal, left);
   try {
-    const texts = submitAll(engine, assignment, left).map(async (written) => {
-      const pieces: Piece[] = [];
-      const reply = await endOf(written, (told) => void (typeof told === "number" || pieces.push(told)));
-      return { reply, pieces };
-    });
-    const all = await Promise.all(texts);
+    const written = await Promise.all(submitAll(engine, assignment, left).map((text) => endOf(text)));
     assignment.onWritten();
-    const choices = all.map(({ reply: { finishReason }, pieces }): Choice => {
-      const tokens = request.topLogprobs === undefined ? undefined : pieces.flatMap((piece) => piece.tokens ?? []);
-      return { text: pieces.map(({ text }) => text).join(""), finishReason, tokens };
-    });
-    const usage = usageOf(
-      all.map(({ reply }) => reply),
-      request.choices,
-    );
-    return Response.json(shape.whole(choices, usage));
+    const { choices, usage, timings } = summaryOf(written, assignment);
+    return Response.json(shape.whole(choices, usage, timings));
   } catch (error) {
     left.abort();
     throw toApiError(error, assignment.onFailure);
@@ -74,16 +70,13 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
 }
 
 function streamed(engine: Engine, assignment: Assignment): Response {
-  const { request, shape, signal } = assignment;
+  const { shape, signal } = assignment;
   const left = new AbortController();
-  const stream = new EventStream(() => left.abort());
+  const stream = new EventStream(shape.framing, () => left.abort());
   const stop = leaveWith(signal, left);
   let texts: readonly AsyncGenerator<Told, Written>[];
   try {
-    for (const index of textsOf(assignment).keys()) {
-      const begin = shape.begin(index);
-      if (begin !== undefined) stream.send(begin);
-    }
+    for (const index of textsOf(assignment).keys()) stream.send(...shape.begin(index));
     texts = submitAll(engine, assignment, left);
   } catch (error) {
     left.abort();
@@ -95,11 +88,11 @@ function streamed(engine: Engine, assignment: Assignment): Response {
     for (;;) {
       const { done, value } = await text.next();
       if (done === true) {
-        stream.send(shape.end(index, value.finishReason));
+        stream.send(...shape.end(index, value.choice));
         return value;
       }
       if (typeof value === "number") stream.comment(`place ${value}`);
-      else stream.send(shape.piece(index, value.text, value.tokens));
+      else stream.send(...shape.piece(index, value, value.tokens));
       // Nothing more is made for a client that does not take what there is.
       await stream.room();
     }
@@ -107,13 +100,13 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   const finish = async (): Promise<void> => {
     using _ = stream;
     try {
-      const written = await Promise.all(texts.map(send));
-      if (request.includeUsage) stream.send(shape.usage(usageOf(written, request.choices), timingsOf(written)));
+      const { choices, usage, timings } = summaryOf(await Promise.all(texts.map(send)), assignment);
+      stream.send(...shape.finish(choices, usage, timings));
       stream.done();
     } catch (error) {
       left.abort();
-      // The status has been sent: an event with an error is how OpenAI's API says it.
-      stream.send(toApiError(error, assignment.onFailure).toJSON());
+      // The status has been sent.
+      stream.send(shape.fail(toApiError(error, assignment.onFailure)));
     } finally {
       stop();
       assignment.onWritten();
@@ -123,16 +116,29 @@ function streamed(engine: Engine, assignment: Assignment): Response {
   return stream.response();
 }
 
+/** What is told of an answer when all of its texts have ended. */
+function summaryOf(
+  written: readonly Written[],
+  { request }: Assignment,
+): { readonly choices: readonly Choice[]; readonly usage: Usage; readonly timings: Timings } {
+  const replies = written.map(({ reply }) => reply);
+  const choices = written.map(({ choice }) => choice);
+  return { choices, usage: usageOf(replies, request.choices), timings: timingsOf(replies) };
+}
+
 /** The completions of an answer, in its order: all of the first prompt, then those of the next. */
 function textsOf({ request, prompts }: Assignment): { readonly prompt: Prompt; readonly number: number }[] {
   return prompts.flatMap((prompt) => Array.from({ length: request.choices }, (_, number) => ({ prompt, number })));
 }
 
-/** A piece of a text, or its place among those that wait. */
-type Told = Piece | number;
+/** A part of a text, or its place among those that wait. */
+type Told = ShownPart | number;
 
-/** A reply that came to its end. */
-type Written = Reply & { readonly finishReason: FinishReason };
+/** A text that came to its end. */
+interface Written {
+  readonly reply: Reply;
+  readonly choice: Choice;
+}
 
 /**
  * Has all completions generated.
@@ -149,6 +155,8 @@ function submitAll(
   return textsOf(assignment).map(({ prompt, number }) => {
     const options = {
       sampling: { ...sampling, seed: laterSeed(sampling.seed, number) },
+      filter: prompt.filter?.(),
+      shownTokens: prompt.shownTokens,
       maxTokens,
       stops,
       topLogprobs,
@@ -157,14 +165,17 @@ function submitAll(
       signal: left.signal,
     };
     const written = engine.submit({ client, model, ids: prompt.ids, options });
-    return shown(written, new AnswerText(prompt.echo, topLogprobs !== undefined), left.signal);
+    const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
+    const parts = new ChoiceParts(prompt.parser, topLogprobs !== undefined);
+    return shown(written, text, parts, left.signal);
   });
 }
 
-/** The pieces of a text as they are shown. @throws the signal's reason when it is aborted */
+/** The parts of a text as they are shown. @throws the signal's reason when it is aborted */
 async function* shown(
   written: ReturnType<Engine["submit"]>,
   text: AnswerText,
+  parts: ChoiceParts,
   signal: AbortSignal,
 ): AsyncGenerator<Told, Written> {
   for (;;) {
@@ -172,12 +183,12 @@ async function* shown(
     if (done === true) {
       const { finishReason } = value;
       if (finishReason === "cancelled") throw signal.reason;
-      const rest = text.rest(value);
-      if (rest !== undefined) yield rest;
-      return { ...value, finishReason };
+      yield* parts.push(text.rest(value));
+      yield* parts.end();
+      return { reply: value, choice: parts.choice(finishReason) };
     }
     if (value.place !== undefined) yield value.place;
-    for (const piece of text.pieces(value)) yield piece;
+    for (const piece of text.pieces(value)) yield* parts.push(piece);
   }
 }
 

@@ -14,7 +14,7 @@ test("who is turned away at the last moment has a connection that times out, as 
     models: new ModelList("stories", new Map()),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: 512 },
-    defaults: { sampling: { temperature: 0, topK: 40, topP: 0.95, minP: 0.05 }, maxTokens: undefined },
+    defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: () => {},
   });
   const left = new AbortController();

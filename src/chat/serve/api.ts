@@ -1,5 +1,12 @@
 import type { LanguageModel } from "../language-model.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
+import { version } from "../../../package.json";
+import { inTurn, LogitBias } from "../generation/logit-bias.ts";
+import type { LogitFilter } from "../generation/logit-filter.ts";
+import { Constraint } from "../grammar/constraint.ts";
+import type { Grammar } from "../grammar/grammar.ts";
+import { statesOf } from "../grammar/states.ts";
+import { type TokenTrie, tokenTrie } from "../grammar/token-trie.ts";
 import { answer, type Prompt } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
@@ -9,9 +16,16 @@ import { type CompletionRequest, readCompletionRequest } from "./completion-requ
 import { echoOf } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import type { GenerationRequest, RequestDefaults } from "./fields.ts";
+import { compiled } from "./format-fields.ts";
 import type { ModelList, ServedModel } from "./models.ts";
+import { readOllamaChat, readOllamaGenerate } from "./ollama-request.ts";
 import { chatPrompt, completionPrompts, type PromptOptions, rawChatPrompt } from "./prompt.ts";
-import { chatShape, completionShape } from "./shapes.ts";
+import { readResponseRequest } from "./responses-request.ts";
+import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
+import { chatShape } from "./shapes/openai-chat.ts";
+import { completionShape } from "./shapes/openai-completion.ts";
+import { responseShape } from "./shapes/responses.ts";
+import type { Shape, ShapeOptions } from "./shapes/shape.ts";
 
 /** What the endpoints work with. */
 export interface ApiParts {
@@ -38,27 +52,40 @@ export const IDLE_SECONDS = 30;
 
 type Endpoint = (call: Call) => Response | Promise<Response>;
 
-/** OpenAI's endpoints, by path and method. */
+/** How a chat is asked for, and answered. */
+interface ChatEndpoint {
+  readonly read: (body: unknown, defaults: RequestDefaults) => ChatRequest;
+  readonly shape: (options: ShapeOptions) => Shape;
+}
+
+/** The endpoints of OpenAI's API, and Ollama's, by path and method. */
 export class Api {
   readonly #parts: ApiParts;
   readonly #texts: TokenTexts;
   readonly #bodies = new Bodies();
+  /** The vocabulary as a tree: made when a request first has a grammar. */
+  #trie: Promise<TokenTrie> | undefined;
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
-      ["/v1/chat/completions", { POST: (call) => this.#chat(call) }],
+      ["/v1/chat/completions", this.#chat({ read: readChatRequest, shape: chatShape })],
+      ["/v1/responses", this.#chat({ read: readResponseRequest, shape: responseShape })],
       ["/v1/completions", { POST: (call) => this.#complete(call) }],
       ["/v1/models", { GET: () => Response.json(parts.models) }],
+      ["/api/chat", this.#chat({ read: readOllamaChat, shape: ollamaChatShape })],
+      ["/api/generate", this.#chat({ read: readOllamaGenerate, shape: ollamaTextShape })],
+      ["/api/tags", { GET: () => Response.json({ models: parts.models.tags() }) }],
+      ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
   }
 
   /** @throws ApiError 404, 405, and whatever the endpoint has to say */
   async handle(path: string, call: Call): Promise<Response> {
     // llama.cpp and mlx-lm answer without the version, too.
-    const versioned = path.startsWith("/v1/") ? path : `/v1${path}`;
+    const versioned = /^\/(?:v1|api)\//.test(path) ? path : `/v1${path}`;
     const named = /^\/v1\/models\/(.+)$/.exec(versioned)?.[1];
     const methods = named === undefined ? this.#routes.get(versioned) : { GET: () => this.#describe(named) };
     if (methods === undefined) throw new ApiError(404, `there is nothing at ${path.slice(0, 100)}`);
@@ -70,14 +97,14 @@ export class Api {
     return Response.json(models.describe(models.find(decode(name))));
   }
 
-  async #chat(call: Call): Promise<Response> {
+  #chat({ read, shape }: ChatEndpoint): { readonly POST: Endpoint } {
     const { model, defaults, prompts } = this.#parts;
-    const read = (body: unknown) => readChatRequest(body, defaults);
     const makePrompts = async (request: ChatRequest, { raw }: ServedModel) => {
-      const make = raw ? rawChatPrompt : chatPrompt;
-      return [{ ids: await make(model, request, prompts) }];
+      if (raw) return [{ ids: await rawChatPrompt(model, request, prompts), filter: await this.#filter(request) }];
+      const { grammar, ...prompt } = await chatPrompt(model, request, prompts);
+      return [{ ...prompt, filter: await this.#filter({ ...request, grammar }) }];
     };
-    return await this.#answer(call, read, makePrompts, chatShape);
+    return { POST: (call) => this.#answer(call, (body) => read(body, defaults), makePrompts, shape) };
   }
 
   async #complete(call: Call): Promise<Response> {
@@ -85,17 +112,33 @@ export class Api {
     const read = (body: unknown) => readCompletionRequest(body, defaults);
     const makePrompts = async (request: CompletionRequest) => {
       const all = await completionPrompts(model, request, prompts);
-      if (!request.echo) return all.map((ids) => ({ ids }));
-      return all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }));
+      const filter = await this.#filter(request);
+      if (!request.echo) return all.map((ids) => ({ ids, filter }));
+      return all.map((ids, at) => ({ ids, filter, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }));
     };
     return await this.#answer(call, read, makePrompts, completionShape);
+  }
+
+  /** What changes the logits of each text of a request. @throws ApiError 400 for a grammar that cannot be followed */
+  async #filter({
+    grammar,
+    biases,
+  }: Pick<GenerationRequest, "biases"> & { readonly grammar: Grammar | undefined }): Promise<
+    (() => LogitFilter | undefined) | undefined
+  > {
+    const bias = biases.size === 0 ? [] : [new LogitBias(biases)];
+    if (grammar === undefined) return bias.length === 0 ? undefined : () => inTurn(bias);
+    const { tokenizer, decoder, stopTokens } = this.#parts.model;
+    const states = compiled("grammar", () => statesOf(grammar));
+    const trie = await (this.#trie ??= tokenTrie(tokenizer, this.#texts, decoder.config.vocabularySize));
+    return () => inTurn([...bias, new Constraint(states, trie, stopTokens)]);
   }
 
   async #answer<R extends GenerationRequest>(
     { request: received, address, setTimeout }: Call,
     read: (body: unknown) => R,
     makePrompts: (request: R, model: ServedModel) => Promise<readonly Prompt[]>,
-    makeShape: typeof chatShape,
+    makeShape: (options: ShapeOptions) => Shape,
   ): Promise<Response> {
     const { engine, models, prompts: settings, onFailure } = this.#parts;
     const { signal } = received;
@@ -103,7 +146,7 @@ export class Api {
     const onWritten = (): void => setTimeout(IDLE_SECONDS);
     const understand = async (body: unknown) => {
       const request = read(body);
-      const model = models.find(request.model);
+      const model = models.choose(request.model);
       // Before the tokenizer works for a request that is turned away: a long text takes it a while.
       engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.

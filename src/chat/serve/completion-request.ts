@@ -6,10 +6,10 @@ import {
   generationRequest,
   LOGPROBS_COUNT,
   MAX_CHOICES,
-  optional,
   readFields,
   type RequestDefaults,
 } from "./fields.ts";
+import { optional } from "./optional.ts";
 
 /** What `/v1/completions` is asked for. */
 export interface CompletionRequest extends GenerationRequest {

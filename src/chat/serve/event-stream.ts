@@ -8,17 +8,51 @@ const SLOW_SECONDS = 30;
 
 const encoder = new TextEncoder();
 
+/** How events are written to a connection. */
+export interface Framing {
+  readonly contentType: string;
+  readonly event: (data: object) => string;
+  /** A line that clients pass over; undefined: there is no such thing. */
+  readonly comment?: (text: string) => string;
+  /** What stands behind the last event. */
+  readonly done: string;
+}
+
 /** Server-sent events (HTML standard, section 9.2) with JSON in them, as OpenAI's API streams. */
+export const EVENTS: Framing = {
+  contentType: "text/event-stream; charset=utf-8",
+  event: (data) => `data: ${JSON.stringify(data)}\n\n`,
+  comment: (text) => `: ${text}\n\n`,
+  done: "data: [DONE]\n\n",
+};
+
+/** Server-sent events that have a name, which is their `type`: OpenAI's responses. */
+export const NAMED_EVENTS: Framing = {
+  ...EVENTS,
+  event: (data) => `event: ${"type" in data ? String(data.type) : "error"}\ndata: ${JSON.stringify(data)}\n\n`,
+  done: "",
+};
+
+/** A line of JSON each, as Ollama streams. */
+export const LINES: Framing = {
+  contentType: "application/x-ndjson",
+  event: (data) => `${JSON.stringify(data)}\n`,
+  done: "",
+};
+
+/** Events as the body of a response. */
 export class EventStream implements Disposable {
   /** The body of the response. */
   readonly body: ReadableStream<Uint8Array>;
   readonly #pings: ReturnType<typeof setInterval>;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #room: PromiseWithResolvers<void> | undefined;
+  readonly #framing: Framing;
   readonly #onCancel: () => void;
 
   /** @param onCancel called when the reader goes away before the end, or takes nothing any more */
-  constructor(onCancel: () => void) {
+  constructor(framing: Framing, onCancel: () => void) {
+    this.#framing = framing;
     this.#onCancel = onCancel;
     const strategy = { highWaterMark: MOST_WAITING, size: (chunk: Uint8Array | undefined) => chunk?.byteLength ?? 0 };
     this.body = new ReadableStream<Uint8Array>(
@@ -36,13 +70,13 @@ export class EventStream implements Disposable {
     this.#pings = setInterval(() => this.comment("ping"), PING_SECONDS * 1000);
   }
 
-  /** A line that clients pass over by the standard. */
+  /** A line that clients pass over, where there is such a thing. */
   comment(text: string): void {
-    this.#write(`: ${text}\n\n`);
+    this.#write(this.#framing.comment?.(text) ?? "");
   }
 
-  send(data: object): void {
-    this.#write(`data: ${JSON.stringify(data)}\n\n`);
+  send(...events: readonly object[]): void {
+    for (const data of events) this.#write(this.#framing.event(data));
   }
 
   /** Waits until the reader has taken so much that more may be sent. */
@@ -56,9 +90,9 @@ export class EventStream implements Disposable {
     this.#room = undefined;
   }
 
-  /** The last event. */
+  /** Nothing more comes. */
   done(): void {
-    this.#write("data: [DONE]\n\n");
+    this.#write(this.#framing.done);
   }
 
   /** Ends the stream. */
@@ -70,11 +104,11 @@ export class EventStream implements Disposable {
   }
 
   #write(text: string): void {
-    this.#controller?.enqueue(encoder.encode(text));
+    if (text !== "") this.#controller?.enqueue(encoder.encode(text));
   }
 
   response(): Response {
-    const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store" };
+    const headers = { "content-type": this.#framing.contentType, "cache-control": "no-store" };
     // nginx holds events back otherwise.
     return new Response(this.body, { headers: { ...headers, "x-accel-buffering": "no" } });
   }

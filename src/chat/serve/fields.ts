@@ -1,11 +1,15 @@
 import * as v from "valibot";
 import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
+import { brief } from "../../files/failure.ts";
+import type { Grammar } from "../grammar/grammar.ts";
 import { ApiError, badField } from "./api-error.ts";
+import { FORMAT_FIELDS, readFormat } from "./format-fields.ts";
 import { issueInWords } from "./issue-words.ts";
+import { optional } from "./optional.ts";
 
 /** Sampling of requests that say nothing, and the longest answer of those. */
 export interface RequestDefaults {
-  readonly sampling: Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP">;
+  readonly sampling: Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "repeatPenalty">;
   /** Undefined: up to the context's end. */
   readonly maxTokens: number | undefined;
 }
@@ -25,6 +29,10 @@ export interface GenerationRequest {
   readonly includeUsage: boolean;
   /** Who asks, where the request says so: people behind one address take turns by it. */
   readonly user: string;
+  /** What the answer must follow; undefined: it is free. */
+  readonly grammar: Grammar | undefined;
+  /** Added to the logits of tokens. */
+  readonly biases: ReadonlyMap<number, number>;
 }
 
 /** As OpenAI's API allows. */
@@ -33,8 +41,6 @@ const MAX_STOPS = 16;
 /** Texts of one request: they wait in the queue one by one. */
 export const MAX_CHOICES = 128;
 
-/** May be missing; clients also send `null` for what they do not mean to say. */
-export const optional = <S extends v.GenericSchema>(schema: S) => v.nullish(schema, () => undefined);
 /** Of an object schema, which by itself takes a list for an object. */
 export function noList<S extends v.GenericSchema>(schema: S) {
   return v.pipe(
@@ -47,7 +53,7 @@ const integer = (least: number) => v.pipe(v.number(), v.safeInteger(), v.minValu
 const finite = v.pipe(v.number(), v.finite());
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
-/** Fields that both endpoints know. Others are let be: clients send many. */
+/** Fields that both endpoints know. */
 export const COMMON_FIELDS = {
   model: optional(v.string()),
   stream: optional(v.boolean()),
@@ -65,21 +71,34 @@ export const COMMON_FIELDS = {
   repeat_penalty: optional(v.pipe(finite, v.gtValue(0))),
   n: optional(v.pipe(integer(1), v.maxValue(MAX_CHOICES))),
   user: optional(v.string()),
+  logit_bias: optional(
+    noList(
+      v.record(
+        v.pipe(v.string(), v.regex(/^\d{1,8}$/, "must be token ids")),
+        v.pipe(finite, v.minValue(-100), v.maxValue(100)),
+      ),
+    ),
+  ),
+  ...FORMAT_FIELDS,
 } as const;
 
 type CommonFields = v.InferOutput<v.ObjectSchema<typeof COMMON_FIELDS, undefined>>;
 
 /**
- * Reads a body by a schema and refuses what would silently be left undone.
+ * Reads a body by a schema and refuses what would silently be left undone: fields that the schema does not know, unless they
+ * ask for nothing.
  * @throws ApiError 400 naming the field
  */
-export function readFields<S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> {
+export function readFields<S extends v.GenericSchema & { readonly entries: object }>(
+  schema: S,
+  body: unknown,
+): v.InferOutput<S> {
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new ApiError(400, "the body is not a JSON object");
   }
   for (const [name, value] of Object.entries(body)) {
-    if (UNSUPPORTED.get(name)?.(value) !== false || value === null) continue;
-    throw badField(name, "not supported by this server", "unsupported_parameter");
+    if (value === null || Object.hasOwn(schema.entries, name) || IDLE.get(name)?.(value) === true) continue;
+    throw badField(brief(name), "not supported by this server", "unsupported_parameter");
   }
   const result = v.safeParse(schema, body);
   if (result.success) return result.output;
@@ -91,33 +110,32 @@ const isEmpty = (value: unknown): boolean =>
   value === "" || (typeof value === "object" && Object.keys(value ?? {}).length === 0);
 const isOne = (value: unknown): boolean => value === 1;
 const isOff = (value: unknown): boolean => value === false;
-const never = (): boolean => false;
+const always = (): boolean => true;
 
-/** Fields that ask for another answer than the one that would be given, each with what may stand there all the same. */
-const UNSUPPORTED: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
+/** Fields that may be there, each with the values that do not change the answer. */
+const IDLE: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
+  // What OpenAI's API keeps, bills or caches by.
+  ["metadata", always],
+  ["store", always],
+  ["service_tier", always],
+  ["safety_identifier", always],
+  ["prompt_cache_key", always],
+  ["prompt_cache_retention", always],
   ["best_of", isOne],
   ["suffix", isEmpty],
-  ["tools", isEmpty],
   ["functions", isEmpty],
-  ["tool_choice", (value) => value === "none" || value === "auto"],
   ["function_call", (value) => value === "none" || value === "auto"],
-  ["response_format", (value) => hasType(value, "text")],
   ["modalities", (value) => Array.isArray(value) && value.every((one) => one === "text")],
-  ["audio", never],
-  ["prediction", never],
-  ["web_search_options", never],
-  ["logit_bias", isEmpty],
   // Names of llama.cpp, mlx-lm and vLLM.
-  ["grammar", isEmpty],
-  ["json_schema", isEmpty],
+  ["cache_prompt", always],
   ["lora", isEmpty],
   ["adapters", isEmpty],
   ["use_beam_search", isOff],
+  ["ignore_eos", isOff],
+  ["min_tokens", (value) => value === 0],
+  ["stop_token_ids", isEmpty],
+  ["documents", isEmpty],
 ]);
-
-function hasType(value: unknown, type: string): boolean {
-  return typeof value === "object" && value !== null && "type" in value && value.type === type;
-}
 
 /**
  * Turns the common fields into what the engine works with.
@@ -129,20 +147,22 @@ export function generationRequest(
   defaults: RequestDefaults,
   leastTokens = 1,
 ): GenerationRequest {
-  const { temperature, topK, topP, minP } = defaults.sampling;
+  const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
   const { stop } = fields;
   const topKWanted = fields.top_k ?? topK;
+  const ofLlama = [fields.top_k, fields.min_p, fields.repeat_penalty].some((value) => value !== undefined);
   return {
     model: fields.model,
     sampling: {
       ...DEFAULT_SAMPLING,
+      convention: ofLlama ? "llama.cpp" : "openai",
       temperature: fields.temperature ?? temperature,
       // -1 is vLLM's word for all.
       topK: Math.max(0, topKWanted),
       // The best token always stays, so that nothing more than a trifle is as good as nothing.
       topP: Math.max(fields.top_p ?? topP, Number.MIN_VALUE),
       minP: fields.min_p ?? minP,
-      repeatPenalty: fields.repetition_penalty ?? fields.repeat_penalty ?? DEFAULT_SAMPLING.repeatPenalty,
+      repeatPenalty: fields.repetition_penalty ?? fields.repeat_penalty ?? repeatPenalty,
       presencePenalty: fields.presence_penalty ?? 0,
       frequencyPenalty: fields.frequency_penalty ?? 0,
       seed: chosenSeed(fields.seed),
@@ -154,6 +174,8 @@ export function generationRequest(
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
     user: fields.user ?? "",
+    grammar: readFormat(fields),
+    biases: new Map(Object.entries(fields.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias])),
   };
 }
 

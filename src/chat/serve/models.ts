@@ -15,6 +15,8 @@ export interface ModelListOptions {
   readonly preferred?: string | undefined;
   /** Ids of models that were trained without the chat template. */
   readonly raw?: readonly string[];
+  /** Positions that a request may use, prompt and answer together. */
+  readonly context?: number | undefined;
 }
 
 /** The models of a server, the base first. */
@@ -22,6 +24,7 @@ export class ModelList {
   readonly #base: ServedModel;
   readonly #models: readonly ServedModel[];
   readonly #default: ServedModel;
+  readonly #context: number | undefined;
   readonly #created = Math.floor(Date.now() / 1000);
 
   /**
@@ -30,8 +33,9 @@ export class ModelList {
   constructor(
     base: string,
     adapters: ReadonlyMap<string, AdapterChoice>,
-    { preferred = base, raw = [] }: ModelListOptions = {},
+    { preferred = base, raw = [], context }: ModelListOptions = {},
   ) {
+    this.#context = context;
     this.#base = { id: base, adapters: [], raw: raw.includes(base) };
     const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice], raw: raw.includes(id) }));
     this.#models = [this.#base, ...adapted];
@@ -42,9 +46,13 @@ export class ModelList {
     return this.#models;
   }
 
+  /** The model of a request: where there is only one, any name means it. @throws ApiError 404 for a name that is not served */
+  choose(id: string | undefined): ServedModel {
+    return id === undefined || this.#models.length === 1 ? this.#default : this.find(id);
+  }
+
   /** @throws ApiError 404 for a name that is not served */
-  find(id: string | undefined): ServedModel {
-    if (id === undefined) return this.#default;
+  find(id: string): ServedModel {
     const found = this.#models.find((model) => model.id === id);
     if (found !== undefined) return found;
     const served = this.#models.map((model) => model.id).join(", ");
@@ -52,10 +60,32 @@ export class ModelList {
     throw new ApiError(404, message, { code: "model_not_found", param: "model" });
   }
 
-  /** One model in OpenAI's shape; adapters name their base as vLLM does. */
+  /** One model in OpenAI's shape; adapters name their base, and all their context, as vLLM does. */
   describe({ id, adapters }: ServedModel): object {
     const parent = adapters.length === 0 ? null : this.#base.id;
-    return { id, object: "model", created: this.#created, owned_by: "randlora", parent };
+    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
+    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length };
+  }
+
+  /** What Ollama's `/api/tags` says. */
+  tags(): readonly object[] {
+    const modified = new Date(this.#created * 1000).toISOString();
+    const details = {
+      parent_model: "",
+      format: "",
+      family: "",
+      families: null,
+      parameter_size: "",
+      quantization_level: "",
+    };
+    return this.#models.map(({ id, adapters }) => ({
+      name: id,
+      model: id,
+      modified_at: modified,
+      size: 0,
+      digest: "",
+      details: { ...details, parent_model: adapters.length === 0 ? "" : this.#base.id },
+    }));
   }
 
   /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */

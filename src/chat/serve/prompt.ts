@@ -1,8 +1,15 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import type { ChatMessage, ChatTemplate } from "../../data/text/chat-template.ts";
+import type { ChatInput, ChatMessage, ChatTemplate } from "../../data/text/chat-template.ts";
+import type { RenderedChat } from "../../data/text/template/marks.ts";
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import type { Grammar } from "../grammar/grammar.ts";
+import { callFormatOf } from "../tools/formats.ts";
+import { callGrammar } from "../tools/grammar.ts";
+import type { MessageParserOptions } from "../tools/message-parser.ts";
 import { ApiError, badField } from "./api-error.ts";
+import { compiled } from "./format-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import type { CompletionRequest } from "./completion-request.ts";
 
@@ -20,27 +27,79 @@ type Text = Pick<LanguageModel, "tokenizer" | "template"> & {
   readonly decoder: { readonly config: Pick<DecoderConfig, "vocabularySize"> };
 };
 
+/** A conversation as the model sees it, and how its answer is written and read. */
+export interface ChatPrompt {
+  readonly ids: readonly number[];
+  readonly parser: MessageParserOptions;
+  /** Special tokens that are marks within the answer. */
+  readonly shownTokens: ReadonlySet<number>;
+  /** What the answer must follow; undefined: it is free. */
+  readonly grammar: Grammar | undefined;
+}
+
 /**
- * The ids of a conversation that waits for its answer.
- * @throws ApiError 400 without a chat template, where that refuses the messages, or where they are empty, hold ids that the
- *   model does not have, or fill the context
+ * A conversation that waits for its answer.
+ * @throws ApiError 400 without a chat template, where that refuses the messages or knows no tools, or where messages are
+ *   empty, hold ids that the model does not have, or fill the context
  */
-export async function chatPrompt(
-  model: Text,
-  request: ChatRequest,
-  options: PromptOptions,
-): Promise<readonly number[]> {
+export async function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): Promise<ChatPrompt> {
   const { template, tokenizer } = model;
   if (template === undefined) {
     const message =
       "this model has no chat template: use /v1/completions, or start the server with --chat-template FILE";
     throw new ApiError(400, message, { code: "no_chat_template" });
   }
-  const messages = withSystem(request.messages, options.system);
-  const variables = { ...options.templateVariables, ...request.templateVariables };
-  const text = render(template, messages, variables);
-  const ids = await tokenizer.encodeWithin(text, longest(options), { special: false });
-  return checkIds(ids, model, options, "messages");
+  const { tools, continues } = request;
+  const format = tools && callFormatOf(template.source);
+  if (tools !== undefined && format === undefined) {
+    throw badField(
+      "tools",
+      "the model's chat template shows it none, or in a format that is not known",
+      "unsupported_parameter",
+    );
+  }
+  const { text, plain } = render(template, {
+    messages: withSystem(request.messages, options.system),
+    tools: tools?.tools,
+    addGenerationPrompt: !continues,
+    variables: { ...options.templateVariables, ...request.templateVariables },
+    controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
+  });
+  const mustCall = tools !== undefined && format !== undefined && tools.required.length > 0;
+  if (mustCall && request.grammar !== undefined) throw badField("tool_choice", "cannot be given beside a format");
+  const grammar = mustCall
+    ? compiled("tools", () => callGrammar(tools.required, format, tools.several && !isSpecial(tokenizer, format.open)))
+    : request.grammar;
+  const begun = continues ? withoutEnd(text, request.messages) : text;
+  const isThinking = /<think>\s*$/.test(begun);
+  // What must follow a format follows it at once.
+  const thought = isThinking && grammar !== undefined ? "\n</think>\n\n" : "";
+  const whole = begun + thought + (mustCall ? format.open : "");
+  const inside = plain.filter(({ end }) => end <= begun.length);
+  const ids = await tokenizer.encodeWithin(whole, longest(options), { special: false, plain: inside });
+  const thinks = template.source.includes("<think>") && grammar === undefined;
+  const marks = ["<think>", "</think>", format?.open ?? "", format?.close ?? ""];
+  return {
+    ids: checkIds(ids, model, options, "messages"),
+    parser: { format, inCall: mustCall, thinking: thinks ? (isThinking ? "open" : "maybe") : undefined },
+    shownTokens: new Set(
+      marks.filter((mark) => isSpecial(tokenizer, mark)).map((mark) => tokenizer.tokenToId(mark) ?? -1),
+    ),
+    grammar,
+  };
+}
+
+function isSpecial(tokenizer: Tokenizer, token: string): boolean {
+  const id = tokenizer.tokenToId(token);
+  return id !== undefined && tokenizer.isSpecial(id);
+}
+
+/** A conversation up to the end of its last message's text, as transformers' `continue_final_message`. */
+function withoutEnd(text: string, messages: readonly ChatMessage[]): string {
+  const content = String(messages.at(-1)?.content ?? "").trimEnd();
+  const at = text.lastIndexOf(content.trimStart());
+  if (at < 0) throw badField("continue_final_message", "the chat template does not show the last message as it is");
+  return text.slice(0, at + content.trimStart().length);
 }
 
 /**
@@ -65,13 +124,9 @@ export async function rawChatPrompt(
   return checkIds(ids, model, options, "messages");
 }
 
-function render(
-  template: ChatTemplate,
-  messages: readonly ChatMessage[],
-  variables: Readonly<Record<string, unknown>>,
-) {
+function render(template: ChatTemplate, input: ChatInput): RenderedChat {
   try {
-    return template.render({ messages, addGenerationPrompt: true, variables }).text;
+    return template.render(input);
   } catch (error) {
     if (!(error instanceof RandloraError)) throw error;
     throw new ApiError(400, error.message, { param: "messages", cause: error });

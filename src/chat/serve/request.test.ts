@@ -24,7 +24,7 @@ function refusal(read: () => unknown): unknown {
 describe("chat", () => {
   test("what is missing, or null, is the server's default", () => {
     const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
-    expect(sampling).toEqual({ ...DEFAULT_SAMPLING, seed: expect.any(Number) });
+    expect(sampling).toEqual({ ...DEFAULT_SAMPLING, convention: "openai", seed: expect.any(Number) });
     expect(plain).toEqual({
       model: undefined,
       maxTokens: 99,
@@ -36,6 +36,10 @@ describe("chat", () => {
       user: "",
       messages: MESSAGES,
       templateVariables: {},
+      grammar: undefined,
+      biases: new Map(),
+      tools: undefined,
+      continues: false,
     });
   });
 
@@ -88,24 +92,40 @@ describe("chat", () => {
     expect(chat({ messages }).messages).toEqual([
       { role: "system", content: "x" },
       { role: "user", content: "a\nb", name: "Tom" },
-      { role: "assistant", content: "", tool_calls: [] },
+      { role: "assistant", content: "" },
     ]);
   });
 
   test("what other servers know, and what asks for nothing, is let be", () => {
     const idle = { n: 1, tools: [], tool_choice: "auto", response_format: { type: "text" }, logit_bias: {} };
-    expect(refusal(() => chat({ ...idle, store: false, metadata: {}, some_new_field: { deep: [1] } }))).toBe("taken");
+    expect(refusal(() => chat({ ...idle, store: false, metadata: {}, some_new_field: null }))).toBe("taken");
+  });
+
+  test("names of llama.cpp mean its order and penalties, all others OpenAI's", () => {
+    const conventions = [{}, { top_p: 0.5, repetition_penalty: 2 }, { top_k: 4 }, { min_p: 0 }, { repeat_penalty: 1 }];
+    expect(conventions.map((fields) => chat(fields).sampling.convention)).toEqual([
+      "openai",
+      "openai",
+      "llama.cpp",
+      "llama.cpp",
+      "llama.cpp",
+    ]);
   });
 
   test.each<[object, string]>([
     [{ messages: undefined }, "messages"],
     [{ messages: [] }, "messages"],
     [{ messages: "Hi" }, "messages"],
-    [{ messages: [{ role: "tool", content: "x" }] }, "messages.0.role"],
+    [{ messages: [{ role: "function", content: "x" }] }, "messages.0.role"],
     [{ messages: [{ role: "user", content: 5 }] }, "messages.0.content"],
     [{ messages: [{ role: "user", content: [{ type: "image_url" }] }] }, "messages.0.content.0"],
     [{ messages: [{ role: "user", content: [{ type: "text" }] }] }, "messages.0.content.0"],
-    [{ messages: [{ role: "assistant", tool_calls: [{ id: "x" }] }] }, "messages.0.tool_calls"],
+    [{ messages: [{ role: "assistant", tool_calls: [{ id: "x" }] }] }, "messages.0.tool_calls.0.function"],
+    [
+      { messages: [{ role: "user", tool_calls: [{ function: { name: "f", arguments: "" } }] }] },
+      "messages.0.tool_calls",
+    ],
+    [{ messages: Array(10_001).fill({ role: "user", content: "" }) }, "messages"],
     [{ model: 5 }, "model"],
     [{ temperature: "hot" }, "temperature"],
     [{ temperature: -1 }, "temperature"],
@@ -128,11 +148,23 @@ describe("chat", () => {
     [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
     [{ n: 0 }, "n"],
     [{ n: 129 }, "n"],
-    [{ tools: [{}] }, "tools"],
+    [{ tools: [{}] }, "tools.0.type"],
+    [{ tools: [{ type: "function", function: { name: "a b" } }] }, "tools.0.function.name"],
     [{ tool_choice: "required" }, "tool_choice"],
-    [{ response_format: { type: "json_object" } }, "response_format"],
-    [{ logit_bias: { "5": 1 } }, "logit_bias"],
+    [{ response_format: { type: "xml" } }, "response_format.type"],
+    [{ response_format: { type: "json_schema" } }, "response_format.json_schema"],
+    [{ response_format: { type: "json_schema", json_schema: { schema: { not: {} } } } }, "response_format"],
+    [{ logit_bias: { five: 1 } }, "logit_bias.five"],
+    [{ add_generation_prompt: false }, "add_generation_prompt"],
     [{ lora: [{ id: 0, scale: 1 }] }, "lora"],
+    [{ guided_json: {} }, "guided_json"],
+    [{ ignore_eos: true }, "ignore_eos"],
+    [{ min_tokens: 5 }, "min_tokens"],
+    [{ stop_token_ids: [5] }, "stop_token_ids"],
+    [{ documents: [{ text: "x" }] }, "documents"],
+    [{ some_new_field: 0 }, "some_new_field"],
+    [{ toString: 1 }, "toString"],
+    [{ chat_template_kwargs: { eos_token: "x" } }, "chat_template_kwargs.eos_token"],
     [{ user: 5 }, "user"],
   ])("%j is refused", (extra, param) => {
     expect(refusal(() => chat(extra))).toEqual([400, param]);
@@ -225,7 +257,10 @@ describe("what is wrong is said in words, not in a validator's", () => {
     [{ messages: [] }, "messages: there is none"],
     [{ messages: [3] }, "messages.0: must be an object, not 3"],
     [{ messages: [{}] }, "messages.0.role: is missing"],
-    [{ messages: [{ role: "u" }] }, 'messages.0.role: must be "system", "developer", "user" or "assistant", not "u"'],
+    [
+      { messages: [{ role: "u" }] },
+      'messages.0.role: must be "system", "developer", "user", "assistant" or "tool", not "u"',
+    ],
     [{ messages: [{ role: "user", content: {} }] }, "messages.0.content: must be a string or a list, not an object"],
     [{ temperature: -1 }, "temperature: must be at least 0, not -1"],
     [{ temperature: "a" }, 'temperature: must be a number, not "a"'],

@@ -10,6 +10,7 @@ import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
 import { fittingContext } from "../generation/fitting-context.ts";
 import { Engine } from "./engine.ts";
+import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
 import { ModelList } from "./models.ts";
 import { type NamedAdapter, nameOf, readNamedAdapters } from "./names.ts";
 import { ApiServer, requireFreeAddress } from "./server.ts";
@@ -29,10 +30,10 @@ export interface ServeFlags {
   readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
   readonly context: number | undefined;
   readonly maxTokens: number | undefined;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
+  readonly temperature: number | undefined;
+  readonly topK: number | undefined;
+  readonly topP: number | undefined;
+  readonly minP: number | undefined;
   readonly quantize: BlocksName | undefined;
   readonly kvType: KvName;
 }
@@ -67,14 +68,14 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   }
   const [preferred = base] = ofRun;
   const raw = await withoutTemplate([{ name: preferred, source }, ...asked], model, options, context);
-  const models = new ModelList(base, choices, { preferred, raw });
   const { generator, queueLength, parallel } = options;
   const fitting = await fittingContext(model.decoder, { asked: options.context, rows: parallel });
   if (fitting.note !== undefined) context.log.warn(fitting.note);
   const { context: longest, positions } = fitting;
+  const models = new ModelList(base, choices, { preferred, raw, context: longest });
   await using engine = new Engine(model, { generator, queueLength, parallel, positions });
   await engine.rehearse();
-  const { temperature, topK, topP, minP, maxTokens, host, port, apiKey, system } = options;
+  const { host, port, apiKey, system } = options;
   await using server = new ApiServer({
     host,
     port,
@@ -87,7 +88,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
       templateVariables: options.chatTemplateKwargs ?? {},
       context: longest,
     },
-    defaults: { sampling: { temperature, topK, topP, minP }, maxTokens },
+    defaults: requestDefaults(options, await readGenerationConfig(location.folder)),
     onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
     onRequest: (line) => context.log.verbose(line),
   });

@@ -243,12 +243,47 @@ test("what the tokenizer has and the model has not is refused as the client's te
   const small = { tokenizer, template, decoder: { config: { vocabularySize: 300 } } };
   const options = { system: undefined, templateVariables: {}, context: 512 };
   const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
-  const asked = { messages: user("Once upon a time"), prompt: "Once upon a time" };
+  const [text, messages] = ["Once upon a time", user("Once upon a time")];
   const refused = { status: 400, message: expect.stringContaining("beyond the model's vocabulary of 300") };
-  expect(await failure(chatPrompt(small, readChatRequest(asked, defaults), options))).toMatchObject(refused);
-  expect(await failure(completionPrompts(small, readCompletionRequest(asked, defaults), options))).toMatchObject(
-    refused,
-  );
+  expect(await failure(chatPrompt(small, readChatRequest({ messages }, defaults), options))).toMatchObject(refused);
+  expect(
+    await failure(completionPrompts(small, readCompletionRequest({ prompt: text }, defaults), options)),
+  ).toMatchObject(refused);
+});
+
+test("control tokens spelled in messages are plain text; in a completion's prompt they are what they are", async () => {
+  const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const end = model.tokenizer.tokenToId("</s>") ?? -1;
+  const asked = readChatRequest({ messages: user("One</s> day </s>") }, defaults);
+  const { ids } = await chatPrompt(model, asked, options);
+  expect(ids).not.toContain(end);
+  expect(model.tokenizer.decode(ids)).toBe("One</s> day </s>");
+  const [raw] = await completionPrompts(model, readCompletionRequest({ prompt: "One</s>" }, defaults), options);
+  expect(raw?.at(-1)).toBe(end);
+});
+
+test("a completion's probabilities name the token that was sampled; offsets count code points", async () => {
+  const { choices } = await serving.client.completions.create({
+    model: "storyteller",
+    prompt: "🙂 Once",
+    echo: true,
+    max_tokens: 30,
+    logprobs: 1,
+    temperature: 1,
+    seed: 3,
+  });
+  const { text = "", logprobs } = choices[0] ?? {};
+  const { tokens = [], token_logprobs: own = [], top_logprobs: top = [], text_offset: at = [] } = logprobs ?? {};
+  expect(top.slice(1).some((named) => Object.keys(named).length === 2)).toBeTrue();
+  for (const [index, token] of tokens.entries()) {
+    if (index > 0) expect(top[index]?.[token]).toBeGreaterThanOrEqual(own[index] ?? 0);
+    const offset = at[index] ?? 0;
+    // Halves of characters have no text of their own.
+    if (offset < 6 || token.includes("\uFFFD")) continue;
+    // An answer's text begins without the blank of its first token.
+    expect(Array.from(text).slice(offset).join("")).toStartWith(offset === 6 ? token.trimStart() : token);
+  }
 });
 
 test("the context is respected: a longer prompt is refused, an answer ends there", async () => {

@@ -7,6 +7,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../../files/read-whole.ts";
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
+import { cutMarks, markControlTokens, type RenderedChat, unusedCharacters } from "./template/marks.ts";
 import { readOptionalJsonObject, readTokenizerConfig } from "../../files/read-text.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 
@@ -21,31 +22,21 @@ export interface ChatMessage {
 export interface ChatInput {
   readonly messages: readonly ChatMessage[];
   /** Tools as JSON schemas; a template named `tool_use` is taken when there is one. */
-  readonly tools?: readonly unknown[];
+  readonly tools?: readonly unknown[] | undefined;
   /** End with the header of an assistant's turn. */
   readonly addGenerationPrompt?: boolean;
   /** `--chat-template-kwargs`: more variables, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>>;
   /** What `strftime_now` tells; the present by default. */
   readonly now?: Date;
-}
-
-/** A part of a rendered text, in UTF-16 units: `text.slice(start, end)`. */
-export interface Span {
-  readonly start: number;
-  readonly end: number;
-}
-
-export interface RenderedChat {
-  readonly text: string;
-  /** What the template puts between `{% generation %}` and `{% endgeneration %}`; undefined without such tags. */
-  readonly generated: readonly Span[] | undefined;
+  /** Spellings of control tokens, which in the texts that are rendered are plain text; see `RenderedChat.plain`. */
+  readonly controlTokens?: readonly string[];
 }
 
 /** `{% generation %}` and its end, with their white space control. */
 const GENERATION = /\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}/g;
 /** Names of the variables that hold the marks put in the place of those tags. */
-const MARKS = { start: "randlora_generation_start", end: "randlora_generation_end" } as const;
+const NAMES = { start: "randlora_generation_start", end: "randlora_generation_end" } as const;
 
 /** A model's chat template: messages in, prompt out, as transformers' `apply_chat_template(tokenize=False)`. */
 export class ChatTemplate {
@@ -70,7 +61,7 @@ export class ChatTemplate {
     const marked = source.replaceAll(
       GENERATION,
       (_, before: string, end: string | undefined, after: string) =>
-        `{%${before} if true %}{{ ${end === undefined ? MARKS.start : MARKS.end} }}{% endif ${after}%}`,
+        `{%${before} if true %}{{ ${end === undefined ? NAMES.start : NAMES.end} }}{% endif ${after}%}`,
     );
     this.#marked = marked !== source;
     try {
@@ -84,7 +75,8 @@ export class ChatTemplate {
    * @throws {RandloraError} `data` with the template's own message when it refuses the messages, `format` when it fails;
    *   both name the line
    */
-  render({ messages, tools, addGenerationPrompt = false, variables = {}, now = new Date() }: ChatInput): RenderedChat {
+  render({ addGenerationPrompt = false, variables = {}, now = new Date(), ...input }: ChatInput): RenderedChat {
+    const { messages, tools, controlTokens = [] } = input;
     const values = {
       ...this.#specialTokens,
       ...variables,
@@ -97,11 +89,14 @@ export class ChatTemplate {
     const marks = unusedCharacters(this.source + JSON.stringify(values));
     let text: string;
     try {
-      text = this.#template.render({ ...values, [MARKS.start]: marks.start, [MARKS.end]: marks.end }, now);
+      const said = markControlTokens({ messages: values.messages, tools: values.tools }, controlTokens, marks.plain);
+      text = this.#template.render({ ...values, ...said, [NAMES.start]: marks.start, [NAMES.end]: marks.end }, now);
     } catch (error) {
       throw this.#explain(error);
     }
-    return this.#marked ? cutMarks(text, marks) : { text, generated: undefined };
+    return this.#marked || text.includes(marks.plain)
+      ? cutMarks(text, marks, { controlTokens, isGenerationMarked: this.#marked })
+      : { text, generated: undefined, plain: [] };
   }
 
   #explain(error: unknown): unknown {
@@ -196,28 +191,4 @@ function normalizeMessage(message: ChatMessage): Record<string, unknown> {
   const name = REASONING.find((key) => key in present);
   if (name === undefined) return present;
   return { thinking: present[name], ...present, reasoning_content: present[name] };
-}
-
-/** Two of Unicode's noncharacters (U+FDD0 … U+FDEF), which no text should hold, and this one does not. */
-export function unusedCharacters(text: string): { start: string; end: string } {
-  const free = Array.from({ length: 0x20 }, (_, i) => String.fromCodePoint(0xfdd0 + i)).filter(
-    (c) => !text.includes(c),
-  );
-  const [start, end] = free;
-  if (start === undefined || end === undefined) {
-    throw new RandloraError("data", "the messages hold all of Unicode's noncharacters U+FDD0 to U+FDEF");
-  }
-  return { start, end };
-}
-
-function cutMarks(marked: string, marks: { start: string; end: string }): RenderedChat {
-  const generated: Span[] = [];
-  let text = "";
-  let start = 0;
-  for (const character of marked.split(new RegExp(`([${marks.start}${marks.end}])`))) {
-    if (character === marks.start) start = text.length;
-    else if (character === marks.end) generated.push({ start, end: text.length });
-    else text += character;
-  }
-  return { text, generated };
 }

@@ -1,5 +1,13 @@
 import type { Stage, StageFactory } from "./tokenizer/decoder.ts";
 
+/** Which tokens become text. */
+export interface DetokenizerOptions {
+  /** Leave special tokens out. */
+  readonly skipSpecial?: boolean | undefined;
+  /** Special tokens that are not left out. */
+  readonly shown?: ReadonlySet<number> | undefined;
+}
+
 /**
  * Turns ids into text as they come. What `push` returns is final: half a character, a run of byte tokens and whatever
  * else a later id might change is held back, and `flush` gives it up. All pieces together equal the decoding of all ids

@@ -1,28 +1,17 @@
-import * as v from "valibot";
-
-import { Detokenizer } from "./detokenizer.ts";
-import { AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
+import { Detokenizer, type DetokenizerOptions } from "./detokenizer.ts";
+import { type AddedToken, TokenSplitter } from "./tokenizer/added-tokens.ts";
 import { buildDecoder, type StageFactory } from "./tokenizer/decoder.ts";
 import type { TokenizerConfig } from "../../files/read-text.ts";
-import { checkPipeline } from "./tokenizer/limits.ts";
-import { buildModel, ModelPart } from "./tokenizer/model.ts";
+import { readTokenizerFile } from "./tokenizer/file.ts";
+import { buildModel } from "./tokenizer/model.ts";
 import { buildNormalizer, type Normalizer } from "./tokenizer/normalizer.ts";
-import { explain, Part, readPart } from "./tokenizer/part.ts";
+import { explain } from "./tokenizer/part.ts";
 import { buildPostProcessor, type PostProcessor } from "./tokenizer/post-processor.ts";
 import { buildPreTokenizer, type PreTokenizer } from "./tokenizer/pre-tokenizer.ts";
 import { LONG_PIECE, type TokenModel } from "./tokenizer/token-model.ts";
 import { Turn } from "./tokenizer/turn.ts";
+import { type PlainText, sectionsOf } from "./tokenizer/sections.ts";
 import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
-
-const OptionalPart = v.optional(v.nullable(Part), null);
-const TokenizerJson = v.looseObject({
-  added_tokens: v.optional(v.array(AddedToken), []),
-  normalizer: OptionalPart,
-  pre_tokenizer: OptionalPart,
-  post_processor: OptionalPart,
-  decoder: OptionalPart,
-  model: ModelPart,
-});
 
 /** An id that no token has. */
 const NO_TOKEN = -1;
@@ -63,6 +52,8 @@ export class Tokenizer {
   readonly #decoder: StageFactory;
   readonly #raw: TokenSplitter;
   readonly #normalized: TokenSplitter;
+  /** Are there control tokens that are looked for when the places in the text are no longer known? */
+  readonly #hasNormalizedControls: boolean;
 
   /**
    * @param file the parsed tokenizer.json
@@ -72,10 +63,7 @@ export class Tokenizer {
    */
   constructor(file: unknown, config: TokenizerConfig, origin = "tokenizer.json") {
     this.#origin = origin;
-    const parts = readPart(TokenizerJson, file, "tokenizer.json");
-    for (const name of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const) {
-      checkPipeline(parts[name], name);
-    }
+    const parts = readTokenizerFile(file);
     this.addedTokens = parts.added_tokens;
     this.#model = buildModel(parts.model);
     this.#normalize = buildNormalizer(parts.normalizer);
@@ -86,6 +74,7 @@ export class Tokenizer {
       this.addedTokens.filter((token) => token.normalized),
       this.#normalize,
     );
+    this.#hasNormalizedControls = this.addedTokens.some(({ normalized, special }) => normalized && special);
     this.#special = new Set(this.addedTokens.filter((token) => token.special).map((token) => token.id));
     this.#idOf = new Map(this.#model.ids);
     for (const { content, id } of this.addedTokens) this.#idOf.set(content, id);
@@ -127,16 +116,17 @@ export class Tokenizer {
   /**
    * As `encode`, for a text of any length in a process that has other work: that has its turn every few milliseconds,
    * and a text of more than `most` ids is given up as soon as there are so many.
+   * @param options.plain parts of the text in which control tokens are no more than text
    * @returns undefined: more than `most`
    */
   async encodeWithin(
     text: string,
     most: number,
-    { special = true }: { special?: boolean } = {},
+    { special = true, plain = [] }: { special?: boolean; plain?: readonly Range[] } = {},
   ): Promise<number[] | undefined> {
     const ids: number[] = [];
     const turn = new Turn();
-    for (const [i, section] of this.#raw.split(text.toWellFormed()).entries()) {
+    for (const [i, section] of sectionsOf(this.#raw, text, plain, this.#hasNormalizedControls).entries()) {
       for (const piece of typeof section === "number" ? [section] : this.#pieces(section, i === 0)) {
         if (typeof piece === "number") ids.push(piece);
         else if (piece.length < LONG_PIECE) this.#model.encode(piece, ids);
@@ -193,8 +183,9 @@ export class Tokenizer {
   }
 
   /** A decoder for ids that come one by one; its pieces add up to `decode` of all of them. */
-  detokenizer({ skipSpecial = false }: { skipSpecial?: boolean } = {}): Detokenizer {
-    const tokenOf = (id: number) => (skipSpecial && this.#special.has(id) ? undefined : this.#tokenOf.get(id));
+  detokenizer({ skipSpecial = false, shown }: DetokenizerOptions = {}): Detokenizer {
+    const tokenOf = (id: number) =>
+      skipSpecial && this.#special.has(id) && shown?.has(id) !== true ? undefined : this.#tokenOf.get(id);
     return new Detokenizer(tokenOf, this.#decoder, (error) => explain(error, this.#origin));
   }
 
@@ -235,9 +226,13 @@ export class Tokenizer {
   }
 
   /** What the model is given of a section, piece by piece, and the ids of added tokens between. */
-  *#pieces(section: string, first: boolean): Generator<string | number> {
+  *#pieces(section: string | PlainText, first: boolean): Generator<string | number> {
     try {
-      for (const [i, part] of this.#normalized.split(this.#normalize(section)).entries()) {
+      const parts =
+        typeof section === "string"
+          ? this.#normalized.split(this.#normalize(section))
+          : [this.#normalize(section.plain)];
+      for (const [i, part] of parts.entries()) {
         if (typeof part === "number") yield part;
         else for (const piece of this.#cut(part, first && i === 0)) if (piece !== "") yield piece;
       }

@@ -47,7 +47,7 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     models: new ModelList("storyteller", adapters, list),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: model.decoder.config.contextLength },
-    defaults: { sampling: { temperature: 0, topK: 40, topP: 0.95, minP: 0.05 }, maxTokens: undefined },
+    defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: (error) => void failures.push(error),
     ...rest,
   });

@@ -1,5 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
-import { type ChatMessage, type ChatTemplate, type Span, unusedCharacters } from "../chat-template.ts";
+import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
+import { type Span, unusedCharacters } from "../template/marks.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
 import type { TrainingMessage } from "./messages.ts";

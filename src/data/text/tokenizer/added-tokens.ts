@@ -57,15 +57,20 @@ export class TokenSplitter {
     return this.place(text).map(({ start, end, id }) => id ?? text.slice(start, end));
   }
 
-  /** As `split`, with the place of each section. */
-  place(text: string): PlacedSection[] {
+  /** As `split`, with the place of each section. @param plain parts in which no token is looked for, in their order */
+  place(text: string, plain: readonly { readonly start: number; readonly end: number }[] = []): PlacedSection[] {
+    let next = 0;
+    const isPlain = (start: number, end: number): boolean => {
+      while ((plain[next]?.end ?? Infinity) <= start) next++;
+      return (plain[next]?.start ?? Infinity) < end;
+    };
     const sections: PlacedSection[] = [];
     let done = 0;
     let at = this.#seek(text, 0);
     while (at < text.length) {
       const token = this.#longestAt(text, at);
       const end = token === undefined ? at : at + token.length;
-      if (token === undefined) {
+      if (token === undefined || isPlain(at, end)) {
         at = this.#seek(text, at + 1);
         continue;
       }

@@ -1,0 +1,34 @@
+import type { LogitFilter } from "./logit-filter.ts";
+
+/** Adds a number to the logits of some tokens: OpenAI's `logit_bias`. */
+export class LogitBias implements LogitFilter {
+  readonly #biases: ReadonlyMap<number, number>;
+
+  /** @param biases by token; ids that the model does not have say nothing */
+  constructor(biases: ReadonlyMap<number, number>) {
+    this.#biases = biases;
+  }
+
+  apply(logits: Float32Array): void {
+    for (const [id, bias] of this.#biases) {
+      const logit = logits[id];
+      if (logit !== undefined) logits[id] = logit + bias;
+    }
+  }
+
+  push(): boolean {
+    return false;
+  }
+}
+
+/** Several filters, one after another. @returns undefined for none */
+export function inTurn(filters: readonly LogitFilter[]): LogitFilter | undefined {
+  if (filters.length === 0) return undefined;
+  return {
+    apply: (logits, left) => {
+      for (const filter of filters) filter.apply(logits, left);
+    },
+    // All are told, whatever the first ones say.
+    push: (token) => filters.map((filter) => filter.push(token)).some(Boolean),
+  };
+}

@@ -1,0 +1,106 @@
+import type { LogitFilter } from "../generation/logit-filter.ts";
+import { Automaton, DEAD } from "./automaton.ts";
+import { grammarError } from "./grammar.ts";
+import type { GrammarStates } from "./states.ts";
+import type { TokenTrie } from "./token-trie.ts";
+
+/** Masks that a constraint remembers: 20 kB each for a vocabulary of 150,000. */
+const MOST_MASKS = 256;
+/** Steps of the automaton that finding one mask may take. */
+const MOST_WORK = 3_000_000;
+
+interface Mask {
+  /** 1 for each token that may come. */
+  readonly allowed: Uint8Array;
+  readonly count: number;
+  /** Most bytes that are still needed behind one of them. */
+  readonly longest: number;
+}
+
+/**
+ * Holds a text to a grammar: rules out the tokens that do not go on with it, and, when few tokens are left, those behind which
+ * the shortest way to an end has more bytes than that. So an answer ends, whatever the temperature, if it can at all.
+ */
+export class Constraint implements LogitFilter {
+  readonly #automaton: Automaton;
+  readonly #trie: TokenTrie;
+  readonly #stopTokens: ReadonlySet<number>;
+  #masks = new Map<number, Mask>();
+  #generation = 0;
+  #state: number;
+
+  /** @throws RandloraError `data` for a grammar that cannot be followed */
+  constructor(grammar: GrammarStates, trie: TokenTrie, stopTokens: ReadonlySet<number>) {
+    this.#automaton = new Automaton(grammar);
+    this.#trie = trie;
+    this.#stopTokens = stopTokens;
+    this.#state = this.#automaton.start();
+  }
+
+  apply(logits: Float32Array, left: number): void {
+    this.#tidy();
+    const { allowed, count } = this.#maskOf(left);
+    const mayEnd = this.#automaton.accepts(this.#state);
+    if (count === 0 && !mayEnd)
+      throw grammarError("the tokenizer has no token that goes on as the grammar or schema asks");
+    for (let id = 0; id < logits.length; id++) {
+      if (allowed[id] !== 1 && !(mayEnd && this.#stopTokens.has(id))) logits[id] = -Infinity;
+    }
+  }
+
+  push(token: number): boolean {
+    for (const byte of this.#trie.bytesOf(token) ?? []) this.#state = this.#automaton.step(this.#state, byte);
+    this.#tidy();
+    // Where nothing can follow there is nothing to choose.
+    return this.#automaton.accepts(this.#state) && this.#maskOf(Infinity).count === 0;
+  }
+
+  #tidy(): void {
+    this.#state = this.#automaton.tidy(this.#state);
+    if (this.#generation === this.#automaton.generation) return;
+    this.#generation = this.#automaton.generation;
+    this.#masks = new Map();
+  }
+
+  #maskOf(left: number): Mask {
+    const known = this.#masks.get(this.#state) ?? this.#find(Infinity);
+    this.#masks.delete(this.#state);
+    this.#masks.set(this.#state, known);
+    const [oldest] = this.#masks.keys();
+    if (this.#masks.size > MOST_MASKS && oldest !== undefined) this.#masks.delete(oldest);
+    if (known.longest < left) return known;
+    const short = this.#find(left - 1);
+    // Whoever asked for fewer tokens than any answer has gets the beginning of one.
+    return short.count > 0 || this.#automaton.accepts(this.#state) ? short : known;
+  }
+
+  /** Walks through the vocabulary. @param most bytes that may still be needed behind a token */
+  #find(most: number): Mask {
+    const { bytes, depths, ends, firsts, tokens, size } = this.#trie;
+    const automaton = this.#automaton;
+    const allowed = new Uint8Array(size);
+    const states = [this.#state];
+    let count = 0;
+    let longest = 0;
+    const work = automaton.work + MOST_WORK;
+    for (let node = 0; node < bytes.length;) {
+      const depth = depths[node] ?? 0;
+      const state = automaton.step(states[depth - 1] ?? DEAD, bytes[node] ?? 0);
+      if (state === DEAD) {
+        node = ends[node] ?? bytes.length;
+        continue;
+      }
+      if (automaton.work > work) throw grammarError("the grammar or schema takes too long to follow");
+      states[depth] = state;
+      const [first = 0, end = 0] = [firsts[node], firsts[node + 1]];
+      const needed = first === end ? 0 : automaton.shortest(state);
+      if (first < end && needed <= most) {
+        longest = Math.max(longest, needed);
+        for (let at = first; at < end; at++) allowed[tokens[at] ?? 0] = 1;
+        count += end - first;
+      }
+      node++;
+    }
+    return { allowed, count, longest };
+  }
+}

@@ -1,0 +1,91 @@
+import { RandloraError } from "../../files/errors.ts";
+
+/** What a text may be: bytes of UTF-8, put together. */
+export type Expression =
+  /** One byte of these ranges, both ends included. */
+  | { readonly kind: "byte"; readonly ranges: readonly (readonly [number, number])[] }
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "sequence"; readonly parts: readonly Expression[] }
+  | { readonly kind: "choice"; readonly options: readonly Expression[] }
+  /** `max` may be Infinity. */
+  | { readonly kind: "repeat"; readonly part: Expression; readonly min: number; readonly max: number }
+  | { readonly kind: "rule"; readonly name: string };
+
+/** A context-free grammar; a text follows the rule `root`. */
+export type Grammar = ReadonlyMap<string, Expression>;
+
+/** The rule that a whole text follows. */
+export const ROOT = "root";
+
+export const text = (value: string): Expression => ({ kind: "text", text: value });
+export const sequence = (...parts: readonly Expression[]): Expression => ({ kind: "sequence", parts });
+export const choice = (...options: readonly Expression[]): Expression => ({ kind: "choice", options });
+export const rule = (name: string): Expression => ({ kind: "rule", name });
+export const repeat = (part: Expression, min: number, max = Infinity): Expression => ({
+  kind: "repeat",
+  part,
+  min,
+  max,
+});
+export const maybe = (part: Expression): Expression => repeat(part, 0, 1);
+
+/** A grammar, or a schema, that cannot be followed: the client's mistake. */
+export function grammarError(message: string): RandloraError {
+  return new RandloraError("data", message, "change the grammar or the schema");
+}
+
+/** Ends of the code points that UTF-8 writes with 1, 2, 3 and 4 bytes. */
+const LENGTHS = [0x7f, 0x7ff, 0xffff, 0x10ffff] as const;
+const SURROGATES = [0xd800, 0xdfff] as const;
+
+/** One code point of these ranges, both ends included, as UTF-8; surrogates are no characters. */
+export function characters(ranges: readonly (readonly [number, number])[]): Expression {
+  const options: Expression[] = [];
+  const ascii: (readonly [number, number])[] = [];
+  for (const [first, last] of ranges.flatMap(withoutSurrogates)) {
+    let from = first;
+    for (const end of LENGTHS) {
+      if (from > end || from > last) continue;
+      const to = Math.min(last, end);
+      if (to <= 0x7f) ascii.push([from, to]);
+      else options.push(...byteSequences(bytesOf(from), bytesOf(to)));
+      from = to + 1;
+    }
+  }
+  if (ascii.length > 0) options.push({ kind: "byte", ranges: ascii });
+  return choice(...options);
+}
+
+function withoutSurrogates([first, last]: readonly [number, number]): (readonly [number, number])[] {
+  const [low, high] = SURROGATES;
+  const parts: (readonly [number, number])[] = [
+    [first, Math.min(last, low - 1)],
+    [Math.max(first, high + 1), last],
+  ];
+  return last < low || first > high ? [[first, last]] : parts.filter(([from, to]) => from <= to);
+}
+
+function bytesOf(codePoint: number): readonly number[] {
+  return [...new TextEncoder().encode(String.fromCodePoint(codePoint))];
+}
+
+/** Sequences of as many bytes, from one to another in their order. */
+function byteSequences(from: readonly number[], to: readonly number[]): Expression[] {
+  const [low = 0, ...lowRest] = from;
+  const [high = 0, ...highRest] = to;
+  if (lowRest.length === 0) return [{ kind: "byte", ranges: [[low, high]] }];
+  const behind = (first: number, last: number, rest: readonly Expression[]): Expression =>
+    sequence({ kind: "byte", ranges: [[first, last]] }, choice(...rest));
+  const least = lowRest.map(() => 0x80);
+  const most = lowRest.map(() => 0xbf);
+  if (low === high) return [behind(low, high, byteSequences(lowRest, highRest))];
+  const startsLow = lowRest.every((byte) => byte === 0x80);
+  const endsHigh = highRest.every((byte) => byte === 0xbf);
+  const first = startsLow ? low : low + 1;
+  const last = endsHigh ? high : high - 1;
+  return [
+    ...(startsLow ? [] : [behind(low, low, byteSequences(lowRest, most))]),
+    ...(first <= last ? [behind(first, last, byteSequences(least, most))] : []),
+    ...(endsHigh ? [] : [behind(high, high, byteSequences(least, highRest))]),
+  ];
+}

@@ -1,0 +1,99 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { RandloraError } from "../../files/errors.ts";
+import { ANY_OBJECT } from "./json.ts";
+import { schemaGrammar } from "./json-schema.ts";
+import { isValid, SCHEMAS, TREE } from "./testing/schemas.ts";
+import { follows, writeRandomly } from "./testing/write.ts";
+
+/** Numbers from 0 up to 1, the same for the same seed. */
+function randomOf(seed: number): () => number {
+  let state = seed + 1;
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+test("whatever is written by a schema's grammar is JSON that the schema allows", () => {
+  fc.assert(
+    fc.property(SCHEMAS, fc.nat(1e6), (schema, seed) => {
+      let grammar;
+      try {
+        grammar = schemaGrammar(schema);
+      } catch (error) {
+        // One that allows nothing: `required` of a member that may have no value, say.
+        if (error instanceof RandloraError && /allows no value|maxItems leaves no room/.test(error.message)) return;
+        throw error;
+      }
+      const random = randomOf(seed);
+      for (let count = 0; count < 2; count++) {
+        const text = writeRandomly(grammar, random, 60);
+        expect([text, isValid(JSON.parse(text), schema)]).toEqual([text, true]);
+      }
+    }),
+    { seed: 1, numRuns: 80 },
+  );
+}, 60_000);
+
+test("a schema may refer to itself; an answer ends all the same", () => {
+  const grammar = schemaGrammar(TREE);
+  for (let seed = 0; seed < 20; seed++) {
+    const text = writeRandomly(grammar, randomOf(seed), 200);
+    expect(isValid(JSON.parse(text), TREE)).toBeTrue();
+  }
+  expect(follows(grammar, '{"value": 1, "children": [{"value":2,"children":[]}]}')).toBeTrue();
+  expect(follows(grammar, '{"value": 1, "children": [{"value":2}]}')).toBeFalse();
+});
+
+test("any object is JSON, and usual JSON is an object of it", () => {
+  for (let seed = 0; seed < 30; seed++) JSON.parse(writeRandomly(ANY_OBJECT, randomOf(seed), 80));
+  const usual = JSON.stringify({ a: [1, -2.5, 1e21, true, null, 'ö\n"\u{1f600}'], b: {} }, null, 2);
+  expect(follows(ANY_OBJECT, usual)).toBeTrue();
+  for (const bad of ["[]", "{", '{"a":01}', '{"a":1,}', '{"a":"\u0001"}', "{} "]) {
+    expect([bad, follows(ANY_OBJECT, bad)]).toEqual([bad, false]);
+  }
+});
+
+describe("what would not be obeyed is refused by name", () => {
+  test.each<[unknown, string]>([
+    [3, "not an object"],
+    [{ not: {} }, '"not" is not supported'],
+    [{ type: "object", patternProperties: {} }, '"patternProperties" is not supported'],
+    [{ properties: { a: { uniqueItems: true } } }, '#/properties/a: the keyword "uniqueItems"'],
+    [{ type: "text" }, '"text" is no type'],
+    [{ $ref: "other.json" }, "only references within the schema"],
+    [{ $ref: "#/$defs/gone" }, "there is nothing at #/$defs/gone"],
+    [{ $ref: "#" }, "allows no text that ends"],
+    [{ allOf: [{ $ref: "#" }] }, "refers to itself without an end"],
+    [
+      { $ref: "#/$defs/a", $defs: { a: { properties: { b: { $ref: "#/$defs/a" } }, required: ["b"] } } },
+      "allows no text that ends",
+    ],
+    [{ oneOf: [{ type: "integer" }, { type: "number" }] }, "two of its schemas may hold at once"],
+    [{ type: "string", format: "hostname" }, 'the format "hostname" is not supported'],
+    [{ type: "string", pattern: "(?=a)b" }, "lookaround"],
+    [{ type: "string", pattern: "(a)\\1" }, "references"],
+    [{ type: "string", pattern: "a$b" }, "at the ends only"],
+    [{ type: "string", pattern: "(" }, "pattern"],
+    [{ type: "string", pattern: "a", minLength: 2 }, "pattern beside a length"],
+    [{ type: "string", minLength: 3, maxLength: 2 }, "minLength is more than maxLength"],
+    [{ type: "string", maxLength: 1e6 }, "more than 20000"],
+    [{ type: "number", minimum: 0.2, maximum: 0.3 }, "without a whole number between them"],
+    [{ type: "integer", minimum: 0.2, maximum: 0.3 }, "allows no value"],
+    [{ type: "number", multipleOf: 0.1 }, "multipleOf is not supported"],
+    [{ enum: [1], minimum: 0 }, "minimum beside enum"],
+    [{ type: "object", minProperties: 3 }, "minProperties"],
+    [{ allOf: [{ pattern: "a" }, { pattern: "b" }] }, "two schemas with different pattern"],
+    [false, "allows no value"],
+  ])("%j", (schema, message) => {
+    expect(() => writeRandomly(schemaGrammar(schema), () => 0, 0)).toThrow(message);
+  });
+
+  test("within bounds of time, however the schemas refer to each other", () => {
+    const $defs: Record<string, object> = { d60: { type: "null" } };
+    for (let at = 0; at < 60; at++) $defs[`d${at}`] = { allOf: [0, 1].map(() => ({ $ref: `#/$defs/d${at + 1}` })) };
+    expect(() => schemaGrammar({ $ref: "#/$defs/d0", $defs })).toThrow("more than 20000 parts");
+    const deep = Array.from({ length: 99 }).reduce<object>((inside) => ({ items: inside, minItems: 9000 }), {
+      type: "null",
+    });
+    expect(() => writeRandomly(schemaGrammar(deep), () => 0, 0)).toThrow("more than 200000 states");
+  });
+});

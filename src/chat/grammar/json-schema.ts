@@ -1,0 +1,231 @@
+import { choice, type Expression, type Grammar, grammarError, repeat, ROOT, rule, sequence, text } from "./grammar.ts";
+import { ARRAY, array, BOOLEAN, JSON_RULES, list, member, NULL, OBJECT, object, SPACE, STRING, VALUE } from "./json.ts";
+import { checkCounts, numberOf, stringOf } from "./scalars.ts";
+import { areApart, namesIn, typesIn, valuesOf } from "./schema-values.ts";
+import {
+  countOf,
+  isOfTypes,
+  isRecord,
+  isReference,
+  type Keywords,
+  KEYWORDS_OF,
+  listOf,
+  merged,
+  type Schema,
+  SchemaReader,
+  type TypeName,
+  type Where,
+} from "./schema.ts";
+
+/**
+ * The JSON texts that a schema allows, as a grammar. Each of them is valid; not every valid one is among them: members come
+ * in the order in which the schema names them, an object whose members are named has no others, and numbers, strings of a
+ * `format` and white space are kept to what is usual.
+ * @throws RandloraError `data` naming the keyword that would not be obeyed, and where it stands
+ */
+export function schemaGrammar(document: unknown): Grammar {
+  return new Map([...JSON_RULES, ...schemaRules(document, ROOT)]);
+}
+
+/**
+ * The rules of a schema, beside those of JSON.
+ * @param name of the rule that its texts follow; those of its parts begin with it
+ * @throws RandloraError as {@link schemaGrammar}
+ */
+export function schemaRules(document: unknown, name: string): Grammar {
+  const compiler = new Compiler(
+    typeof document === "boolean" || isRecord(document) ? document : refuseDocument(),
+    name,
+  );
+  return compiler.compile();
+}
+
+function refuseDocument(): never {
+  throw grammarError("the schema is not an object");
+}
+
+class Compiler {
+  readonly #document: Schema;
+  readonly #name: string;
+  readonly #reader: SchemaReader;
+  readonly #rules = new Map<string, Expression>();
+  /** Rules of schemas that are referred to. */
+  readonly #named = new Map<Schema, string>();
+  #count = 0;
+
+  constructor(document: Schema, name: string) {
+    this.#document = document;
+    this.#name = name;
+    this.#reader = new SchemaReader(document);
+  }
+
+  compile(): Grammar {
+    this.#rules.set(this.#name, this.#required(this.#document, "#"));
+    return this.#rules;
+  }
+
+  /** @throws where nothing is allowed */
+  #required(schema: Schema, where: Where): Expression {
+    const found = this.#expression(schema, where);
+    if (found === undefined) throw grammarError(`${where}: the schema allows no value`);
+    return found;
+  }
+
+  /** @returns undefined: the schema allows nothing */
+  #expression(value: unknown, where: Where): Expression | undefined {
+    const schema = this.#reader.schemaOf(value, where);
+    if (typeof schema === "boolean") return schema ? VALUE : undefined;
+    if (isReference(schema)) return this.#reference(this.#reader.lookUp(schema["$ref"], where), where);
+    return this.#flat(this.#reader.flatten(schema, where), where);
+  }
+
+  #reference(target: Schema, where: Where): Expression {
+    const known = this.#named.get(target);
+    if (known !== undefined) return rule(known);
+    const name = this.#newName();
+    this.#named.set(target, name);
+    this.#rules.set(name, this.#required(target, where));
+    return rule(name);
+  }
+
+  #flat(keywords: Keywords | false, where: Where): Expression | undefined {
+    if (keywords === false) return undefined;
+    const { anyOf, oneOf, ...base } = keywords;
+    if (anyOf !== undefined && oneOf !== undefined) throw grammarError(`${where}: anyOf beside oneOf is not supported`);
+    if (anyOf === undefined && oneOf === undefined) return this.#values(base, where);
+    const name = anyOf === undefined ? "oneOf" : "anyOf";
+    const branches = listOf(anyOf ?? oneOf, `${where}/${name}`).map((one, index) =>
+      this.#reader.schemaOf(one, `${where}/${name}/${index}`),
+    );
+    if (name === "oneOf") this.#checkApart(branches, `${where}/oneOf`);
+    const options = branches.map((branch, index) => {
+      const at = `${where}/${name}/${index}`;
+      if (Object.keys(base).length === 0) return this.#expression(branch, at);
+      const own = this.#reader.flatten(branch, at);
+      return own === false ? undefined : this.#flat(merged(base, own, at), at);
+    });
+    return either(options);
+  }
+
+  /** Of `oneOf` exactly one must hold: that is seen to where no value can hold two. */
+  #checkApart(branches: readonly Schema[], where: Where): void {
+    const flat = branches.map((branch, index) => this.#reader.flatten(branch, `${where}/${index}`));
+    for (const [index, one] of flat.entries()) {
+      for (const other of flat.slice(index + 1)) {
+        if (one === false || other === false || areApart(this.#reader, one, other, where)) continue;
+        throw grammarError(`${where}: two of its schemas may hold at once; anyOf is supported`);
+      }
+    }
+  }
+
+  #values(keywords: Keywords, where: Where): Expression | undefined {
+    const types = typesIn(keywords, where);
+    const values = valuesOf(keywords);
+    if (values === undefined) return either(types.map((type) => this.#ofType(type, keywords, where)));
+    const other = Object.keys(keywords).find((name) => !["enum", "const", "type"].includes(name));
+    if (other !== undefined) throw grammarError(`${where}: ${other} beside enum or const is not supported`);
+    return either(values.filter((value) => isOfTypes(value, types)).map((value) => text(JSON.stringify(value))));
+  }
+
+  #ofType(type: TypeName, keywords: Keywords, where: Where): Expression | undefined {
+    switch (type) {
+      case "null":
+        return NULL;
+      case "boolean":
+        return BOOLEAN;
+      case "string":
+        return stringOf(keywords, where);
+      case "integer":
+      case "number":
+        return numberOf(type, keywords, where);
+      case "array":
+        return this.#array(keywords, where);
+      case "object":
+        return this.#object(keywords, where);
+    }
+  }
+
+  #array(keywords: Keywords, where: Where): Expression | undefined {
+    if (KEYWORDS_OF.array.every((name) => keywords[name] === undefined)) return ARRAY;
+    const least = countOf(keywords["minItems"], `${where}/minItems`) ?? 0;
+    const most = countOf(keywords["maxItems"], `${where}/maxItems`) ?? Infinity;
+    checkCounts([least, most], `${where}/maxItems`);
+    const fixed =
+      keywords["prefixItems"] === undefined
+        ? []
+        : listOf(keywords["prefixItems"], `${where}/prefixItems`).map((one, index) =>
+            this.#required(this.#reader.schemaOf(one, where), `${where}/prefixItems/${index}`),
+          );
+    if (least > most || fixed.length > most) throw grammarError(`${where}: maxItems leaves no room`);
+    const item = keywords["items"] === undefined ? VALUE : this.#expression(keywords["items"], `${where}/items`);
+    const others = Math.max(0, least - fixed.length);
+    if (item === undefined && others > 0) return undefined;
+    const [first, ...rest] = fixed;
+    if (first === undefined) return array(item === undefined ? text("") : list(item, least, most));
+    const comma = (one: Expression): Expression => sequence(text(","), SPACE, one);
+    const more = item === undefined ? text("") : repeat(comma(item), others, most - fixed.length);
+    return array(sequence(first, ...rest.map(comma), more));
+  }
+
+  #object(keywords: Keywords, where: Where): Expression | undefined {
+    if (KEYWORDS_OF.object.every((name) => keywords[name] === undefined)) return OBJECT;
+    const { properties = {}, additionalProperties: others = true } = keywords;
+    if (!isRecord(properties)) throw grammarError(`${where}/properties: must be an object`);
+    const required = namesIn(keywords, where);
+    const names = [...new Set([...Object.keys(properties), ...required])];
+    const least = countOf(keywords["minProperties"], `${where}/minProperties`) ?? 0;
+    const most = countOf(keywords["maxProperties"], `${where}/maxProperties`) ?? Infinity;
+    if (least > Math.max(1, required.length) || (least > 0 && names.length > 0 && least > required.length)) {
+      throw grammarError(`${where}: minProperties of more than the required ones is not supported`);
+    }
+    if (names.length === 0) {
+      checkCounts([most], `${where}/maxProperties`);
+      const value = this.#expression(others, `${where}/additionalProperties`);
+      if (value === undefined) return least > 0 ? undefined : object(text(""));
+      return object(list(member(STRING, value), least, most));
+    }
+    if (most < names.length)
+      throw grammarError(`${where}: maxProperties of fewer than the named ones is not supported`);
+    const members: { readonly expression: Expression; readonly isRequired: boolean }[] = [];
+    for (const name of names) {
+      const own = Object.hasOwn(properties, name);
+      const at = own ? `${where}/properties/${name}` : `${where}/additionalProperties`;
+      const value = this.#expression(own ? properties[name] : others, at);
+      const isRequired = required.includes(name);
+      if (value === undefined && isRequired) return undefined;
+      if (value === undefined) continue;
+      members.push({ expression: member(text(JSON.stringify(name)), value), isRequired });
+    }
+    return object(this.#members(members));
+  }
+
+  /** Members in their order, with commas between those that are there. */
+  #members(members: readonly { readonly expression: Expression; readonly isRequired: boolean }[]): Expression {
+    // From the end: what may follow the first member that is there, and what may follow another one.
+    let first: Expression = text("");
+    let later: Expression = text("");
+    for (const { expression, isRequired } of members.toReversed()) {
+      const behind = this.#rule(later);
+      const [started, further] = [sequence(expression, behind), sequence(text(","), SPACE, expression, behind)];
+      first = isRequired ? started : choice(started, this.#rule(first));
+      later = isRequired ? further : choice(further, behind);
+    }
+    return first;
+  }
+
+  #rule(body: Expression): Expression {
+    const name = this.#newName();
+    this.#rules.set(name, body);
+    return rule(name);
+  }
+
+  #newName(): string {
+    return `${this.#name} ${this.#count++}`;
+  }
+}
+
+function either(options: readonly (Expression | undefined)[]): Expression | undefined {
+  const possible = options.filter((one) => one !== undefined);
+  const [only] = possible;
+  return possible.length <= 1 ? only : choice(...possible);
+}

@@ -1,0 +1,201 @@
+import { grammarError } from "./grammar.ts";
+
+/** A JSON schema's keywords by name. */
+export type Keywords = Readonly<Record<string, unknown>>;
+/** `true`: anything; `false`: nothing. */
+export type Schema = boolean | Keywords;
+
+/** Where something stands in a schema, as a JSON pointer. */
+export type Where = string;
+
+export const TYPES = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
+export type TypeName = (typeof TYPES)[number];
+
+/** Keywords that say nothing about the values. */
+const ANNOTATIONS: ReadonlySet<string> = new Set([
+  "$schema",
+  "$id",
+  "$comment",
+  "$defs",
+  "definitions",
+  "title",
+  "description",
+  "default",
+  "examples",
+  "example",
+  "deprecated",
+  "readOnly",
+  "writeOnly",
+  "discriminator",
+]);
+
+/** Keywords by the type of the values that they are about. */
+export const KEYWORDS_OF: Readonly<Record<"object" | "array" | "string" | "number", readonly string[]>> = {
+  object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+  array: ["items", "prefixItems", "minItems", "maxItems"],
+  string: ["minLength", "maxLength", "pattern", "format"],
+  number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
+};
+const GENERAL = ["type", "enum", "const", "anyOf", "oneOf"];
+const SUPPORTED: ReadonlySet<string> = new Set([...GENERAL, ...Object.values(KEYWORDS_OF).flat()]);
+
+/** Schemas that are looked at for one request, those that are merged or referred to counted each time. */
+const MOST_SCHEMAS = 20_000;
+
+/** Reads schemas of one document: follows references and puts together what `allOf` demands together. */
+export class SchemaReader {
+  readonly #document: Schema;
+  #looked = 0;
+
+  constructor(document: Schema) {
+    this.#document = document;
+  }
+
+  /** @throws RandloraError `data` for what is no schema */
+  schemaOf(value: unknown, where: Where): Schema {
+    if (++this.#looked > MOST_SCHEMAS) throw grammarError(`the schema has more than ${MOST_SCHEMAS} parts`);
+    if (typeof value === "boolean") return value;
+    if (isRecord(value)) return value;
+    throw grammarError(`${where}: no schema stands here`);
+  }
+
+  /** What `#/…` names. @throws RandloraError `data` for a reference that leads nowhere, or out of the document */
+  lookUp(reference: unknown, where: Where): Schema {
+    if (typeof reference !== "string" || !(reference === "#" || reference.startsWith("#/"))) {
+      throw grammarError(`${where}/$ref: only references within the schema are supported (#/$defs/…)`);
+    }
+    let at: unknown = this.#document;
+    for (const part of reference.split("/").slice(1)) {
+      const key = decodePart(part).replaceAll("~1", "/").replaceAll("~0", "~");
+      at = (isRecord(at) || Array.isArray(at)) && Object.hasOwn(at, key) ? Reflect.get(at, key) : undefined;
+    }
+    if (at === undefined) throw grammarError(`${where}/$ref: there is nothing at ${reference.slice(0, 100)}`);
+    return this.schemaOf(at, where);
+  }
+
+  /**
+   * The keywords that hold together: those of the schema, of what it refers to, and of its `allOf`.
+   * @returns false: nothing holds them
+   * @throws RandloraError `data` naming a keyword that is not supported, or two that cannot be put together
+   */
+  flatten(schema: Schema, where: Where, followed: ReadonlySet<unknown> = new Set()): Keywords | false {
+    if (schema === true) return {};
+    if (schema === false) return false;
+    if (followed.has(schema)) throw grammarError(`${where}: the schema refers to itself without an end`);
+    const inside = new Set([...followed, schema]);
+    const parts: (Keywords | false)[] = [];
+    const own: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(schema)) {
+      if (ANNOTATIONS.has(name)) continue;
+      if (name === "$ref") parts.push(this.flatten(this.lookUp(value, where), where, inside));
+      else if (name === "allOf") {
+        for (const one of listOf(value, `${where}/allOf`)) {
+          parts.push(this.flatten(this.schemaOf(one, where), `${where}/allOf`, inside));
+        }
+      } else if (SUPPORTED.has(name)) own[name] = value;
+      else throw grammarError(`${where}: the keyword ${JSON.stringify(name.slice(0, 60))} is not supported`);
+    }
+    return [own, ...parts].reduce((all: Keywords | false, part) =>
+      all === false || part === false ? false : merged(all, part, where),
+    );
+  }
+}
+
+/** Is it a reference with nothing beside it? */
+export function isReference(schema: Keywords): boolean {
+  return Object.hasOwn(schema, "$ref") && Object.keys(schema).every((name) => name === "$ref" || ANNOTATIONS.has(name));
+}
+
+/** Keywords of two schemas that must both hold. @throws RandloraError `data` where that takes more than keywords say */
+export function merged(one: Keywords, other: Keywords, where: Where): Keywords {
+  const result: Record<string, unknown> = { ...one };
+  for (const [name, right] of Object.entries(other)) {
+    const left = one[name];
+    result[name] = left === undefined ? right : together(name, left, right, where);
+  }
+  const opens = (keywords: Keywords): boolean =>
+    keywords["additionalProperties"] === undefined || keywords["additionalProperties"] === true;
+  const named = (keywords: Keywords): boolean => keywords["properties"] !== undefined;
+  if ((!opens(one) && named(other)) || (!opens(other) && named(one))) {
+    throw grammarError(`${where}: additionalProperties beside the properties of another schema is not supported`);
+  }
+  return result;
+}
+
+function together(name: string, left: unknown, right: unknown, where: Where): unknown {
+  if (JSON.stringify(left) === JSON.stringify(right)) return left;
+  if (typeof left === "number" && typeof right === "number") {
+    if (/^(?:min|exclusiveMin)/.test(name)) return Math.max(left, right);
+    if (/^(?:max|exclusiveMax)/.test(name)) return Math.min(left, right);
+  }
+  if (name === "type") {
+    const [these, those] = [typesOf(left, where), typesOf(right, where)];
+    return [
+      ...new Set([...these.filter((type) => covers(those, type)), ...those.filter((type) => covers(these, type))]),
+    ];
+  }
+  if (name === "required" && Array.isArray(left) && Array.isArray(right)) return [...new Set([...left, ...right])];
+  if (name === "items") return { allOf: [left, right] };
+  if (name === "enum" && Array.isArray(left) && Array.isArray(right)) {
+    const kept = new Set(right.map((value) => JSON.stringify(value)));
+    return left.filter((value) => kept.has(JSON.stringify(value)));
+  }
+  if (name === "properties" && isRecord(left) && isRecord(right)) {
+    const shared = Object.keys(right).filter((key) => Object.hasOwn(left, key));
+    return { ...left, ...right, ...Object.fromEntries(shared.map((key) => [key, { allOf: [left[key], right[key]] }])) };
+  }
+  throw grammarError(`${where}: two schemas with different ${name} cannot be put together`);
+}
+
+/** @throws RandloraError `data` */
+export function typesOf(value: unknown, where: Where): TypeName[] {
+  return (Array.isArray(value) ? value : [value]).map((name) => {
+    const known = TYPES.find((type) => type === name);
+    if (known === undefined) throw grammarError(`${where}/type: ${JSON.stringify(name)?.slice(0, 60)} is no type`);
+    return known;
+  });
+}
+
+/** Is a type among others, a whole number being a number? */
+function covers(types: readonly TypeName[], type: TypeName): boolean {
+  return types.includes(type) || (type === "integer" && types.includes("number"));
+}
+
+/** A value's type; whole numbers are integers. */
+export function typeOf(value: unknown): TypeName {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
+  if (typeof value === "string") return "string";
+  return typeof value === "boolean" ? "boolean" : "object";
+}
+
+/** Is a value of one of these types? */
+export function isOfTypes(value: unknown, types: readonly TypeName[]): boolean {
+  return covers(types, typeOf(value));
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @throws RandloraError `data` for what is no list, or an empty one */
+export function listOf(value: unknown, where: Where): readonly unknown[] {
+  if (Array.isArray(value) && value.length > 0) return value;
+  throw grammarError(`${where}: must be a list, not empty`);
+}
+
+/** A whole number, 0 or more. @throws RandloraError `data` */
+export function countOf(value: unknown, where: Where): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw grammarError(`${where}: must be a whole number, 0 or more`);
+}
+
+function decodePart(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,177 @@
+import { type Expression, type Grammar, grammarError, ROOT } from "./grammar.ts";
+
+/** States of a grammar at most. */
+const MOST_STATES = 200_000;
+/** Parts in each other. */
+const MOST_DEPTH = 500;
+
+/** What leads on from a state. */
+interface State {
+  /** By a byte of one of the ranges. */
+  readonly bytes: { readonly ranges: readonly (readonly [number, number])[]; readonly to: number }[];
+  /** By nothing. */
+  readonly free: number[];
+  /** By a text of the rule that begins at `start`. */
+  readonly calls: { readonly start: number; readonly to: number }[];
+}
+
+/** A grammar as states: a rule's text leads from its start to {@link END}, calling other rules on its way. */
+export interface GrammarStates {
+  readonly states: readonly State[];
+  readonly start: number;
+  /** Fewest bytes from each state to the end of its rule; Infinity where there is no way. */
+  readonly shortest: Float64Array;
+}
+
+/** The state in which every rule ends. */
+export const END = 0;
+
+/**
+ * Makes a grammar's states.
+ * @throws RandloraError `data` for a rule that is not there, a grammar that is too large, or one that no text follows
+ */
+export function statesOf(grammar: Grammar): GrammarStates {
+  const builder = new Builder(grammar);
+  const start = builder.startOf(ROOT);
+  builder.finish();
+  const { states } = builder;
+  const shortest = shortestWays(states);
+  if (shortest[start] === Infinity) throw grammarError("the grammar or schema allows no text that ends");
+  return { states, start, shortest };
+}
+
+class Builder {
+  readonly states: State[] = [];
+  readonly #grammar: Grammar;
+  readonly #starts = new Map<string, number>();
+  readonly #unfinished: { readonly start: number; readonly body: Expression }[] = [];
+  /** Parts that are repeated become rules of their own, so that a repetition costs a state or two. */
+  readonly #parts = new Map<Expression, number>();
+
+  constructor(grammar: Grammar) {
+    this.#grammar = grammar;
+    this.#add();
+  }
+
+  startOf(name: string): number {
+    const known = this.#starts.get(name);
+    if (known !== undefined) return known;
+    const body = this.#grammar.get(name);
+    if (body === undefined) throw grammarError(`the grammar has no rule ${name.slice(0, 100)}`);
+    const start = this.#begin(body);
+    this.#starts.set(name, start);
+    return start;
+  }
+
+  /** Makes the bodies of all rules that are needed: one by one, however they call each other. */
+  finish(): void {
+    for (let next = this.#unfinished.pop(); next !== undefined; next = this.#unfinished.pop()) {
+      this.#walk(next.body, next.start, END, 0);
+    }
+  }
+
+  #begin(body: Expression): number {
+    const start = this.#add();
+    this.#unfinished.push({ start, body });
+    return start;
+  }
+
+  #add(): number {
+    if (this.states.length >= MOST_STATES)
+      throw grammarError(`the grammar or schema has more than ${MOST_STATES} states`);
+    this.states.push({ bytes: [], free: [], calls: [] });
+    return this.states.length - 1;
+  }
+
+  /** Makes ways from one state to another. */
+  #walk(expression: Expression, from: number, to: number, depth: number): void {
+    if (depth > MOST_DEPTH) throw grammarError(`the grammar or schema is nested more than ${MOST_DEPTH} deep`);
+    const state = this.states[from];
+    if (state === undefined) return;
+    switch (expression.kind) {
+      case "byte":
+        state.bytes.push({ ranges: expression.ranges, to });
+        return;
+      case "text": {
+        let at = from;
+        for (const byte of new TextEncoder().encode(expression.text)) {
+          const next = this.#add();
+          this.states[at]?.bytes.push({ ranges: [[byte, byte]], to: next });
+          at = next;
+        }
+        this.states[at]?.free.push(to);
+        return;
+      }
+      case "sequence": {
+        let at = from;
+        for (const part of expression.parts) {
+          const next = this.#add();
+          this.#walk(part, at, next, depth + 1);
+          at = next;
+        }
+        this.states[at]?.free.push(to);
+        return;
+      }
+      case "choice":
+        for (const option of expression.options) {
+          const start = this.#add();
+          state.free.push(start);
+          this.#walk(option, start, to, depth + 1);
+        }
+        return;
+      case "rule":
+        state.calls.push({ start: this.startOf(expression.name), to });
+        return;
+      case "repeat":
+        this.#repeat(expression, from, to);
+    }
+  }
+
+  #repeat({ part, min, max }: Extract<Expression, { readonly kind: "repeat" }>, from: number, to: number): void {
+    const start = this.#parts.get(part) ?? this.#begin(part);
+    this.#parts.set(part, start);
+    let at = from;
+    for (let count = 0; count < (max === Infinity ? min : max); count++) {
+      if (count >= min) this.states[at]?.free.push(to);
+      const next = this.#add();
+      this.states[at]?.calls.push({ start, to: next });
+      at = next;
+    }
+    if (max === Infinity) {
+      // A state of its own: the loop must not lead back into what stands before it.
+      const loop = this.#add();
+      this.states[at]?.free.push(loop);
+      this.states[loop]?.calls.push({ start, to: loop });
+      at = loop;
+    }
+    this.states[at]?.free.push(to);
+  }
+}
+
+/** Fewest bytes to {@link END}, by states whose ways became shorter. */
+function shortestWays(states: readonly State[]): Float64Array {
+  const shortest = new Float64Array(states.length).fill(Infinity);
+  shortest[END] = 0;
+  const before: number[][] = states.map(() => []);
+  for (const [from, { bytes, free, calls }] of states.entries()) {
+    for (const to of free) before[to]?.push(from);
+    for (const { to } of bytes) before[to]?.push(from);
+    for (const { start, to } of calls) {
+      before[to]?.push(from);
+      before[start]?.push(from);
+    }
+  }
+  const of = (state: number): number => shortest[state] ?? Infinity;
+  const waiting = [...(before[END] ?? [])];
+  for (let from = waiting.pop(); from !== undefined; from = waiting.pop()) {
+    const { bytes = [], free = [], calls = [] } = states[from] ?? {};
+    let least = of(from);
+    for (const to of free) least = Math.min(least, of(to));
+    for (const { to } of bytes) least = Math.min(least, 1 + of(to));
+    for (const { start, to } of calls) least = Math.min(least, of(start) + of(to));
+    if (least >= of(from)) continue;
+    shortest[from] = least;
+    waiting.push(...(before[from] ?? []));
+  }
+  return shortest;
+}

@@ -1,0 +1,236 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import type OpenAI from "openai";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
+import { FIXTURES } from "../../data/text/testing/families.ts";
+import { isValid, SCHEMAS, TREE } from "../grammar/testing/schemas.ts";
+import { LanguageModel } from "../language-model.ts";
+import { failure, serveStories, type TestServer } from "./testing/server.ts";
+
+/** More than the stories model was made for: what it writes makes no sense anyway. */
+const CONTEXT = 2048;
+const model = "storyteller";
+
+let loaded: LanguageModel;
+let serving: TestServer;
+beforeAll(async () => {
+  loaded = await LanguageModel.load({
+    location: { folder: STORIES, weights: undefined },
+    device: TEST_DEVICE,
+    templateFile: join(FIXTURES, "chat", "chatml-tools.jinja"),
+  });
+  const prompts = { system: undefined, templateVariables: {}, context: CONTEXT };
+  serving = serveStories(loaded, { prompts, parallel: 8, queueLength: 1000 });
+});
+afterAll(async () => {
+  await serving[Symbol.asyncDispose]();
+  await loaded[Symbol.asyncDispose]();
+});
+
+const WEATHER = {
+  type: "function" as const,
+  function: {
+    name: "weather",
+    description: "Tells the weather.",
+    parameters: {
+      type: "object",
+      properties: { city: { enum: ["Rome", "Oslo"] }, days: { type: "integer", minimum: 1, maximum: 7 } },
+      required: ["city"],
+      additionalProperties: false,
+    },
+  },
+};
+const TIME = { type: "function" as const, function: { name: "time" } };
+
+function checkCall(name: string, given: string): void {
+  const value: unknown = JSON.parse(given);
+  if (name === "time") expect(isValid(value, { type: "object" })).toBeTrue();
+  else expect([name, isValid(value, WEATHER.function.parameters)]).toEqual(["weather", true]);
+}
+
+describe("tools", () => {
+  test("are called three times in a streamed loop, each call by its schema, its result in the next prompt", async () => {
+    const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "How is the weather?" }];
+    let prompt = 0;
+    for (let turn = 0; turn < 3; turn++) {
+      const runner = serving.client.chat.completions.stream({
+        model,
+        messages,
+        tools: [WEATHER, TIME],
+        tool_choice: "required",
+        parallel_tool_calls: false,
+        temperature: 3,
+        max_tokens: 120,
+        seed: turn,
+        stream_options: { include_usage: true },
+      });
+      const { choices, usage } = await runner.finalChatCompletion();
+      const [choice] = choices;
+      expect(choice?.finish_reason).toBe("tool_calls");
+      const [call, ...others] = choice?.message.tool_calls ?? [];
+      expect(others).toEqual([]);
+      if (call?.type !== "function" || choice === undefined) throw new Error("no call");
+      expect(call.id).toMatch(/^\w{9}$/);
+      checkCall(call.function.name, call.function.arguments);
+      expect(usage?.prompt_tokens).toBeGreaterThan(prompt);
+      prompt = usage?.prompt_tokens ?? 0;
+      messages.push(choice.message, { role: "tool", tool_call_id: call.id, content: '{"sky": "blue"}' });
+    }
+    const { choices } = await serving.client.chat.completions.create({ model, messages, tools: [TIME], max_tokens: 4 });
+    expect(choices[0]?.finish_reason).toBe("length");
+  });
+
+  test("several at once, whole; a function that is named is the one that is called", async () => {
+    const body = {
+      model,
+      messages: [{ role: "user" as const, content: "Hi" }],
+      tools: [WEATHER, TIME],
+      temperature: 2,
+    };
+    const counts = [];
+    for (let seed = 0; seed < 6; seed++) {
+      const { choices } = await serving.client.chat.completions.create({
+        ...body,
+        tool_choice: "required",
+        max_tokens: 250,
+        seed,
+      });
+      const { message, finish_reason: reason } = choices[0] ?? {};
+      expect([reason, message?.content]).toEqual(["tool_calls", null]);
+      for (const call of message?.tool_calls ?? []) {
+        if (call.type === "function") checkCall(call.function.name, call.function.arguments);
+      }
+      counts.push(message?.tool_calls?.length ?? 0);
+    }
+    expect(Math.max(...counts)).toBeGreaterThan(1);
+    const named = { type: "function" as const, function: { name: "time" } };
+    const { choices } = await serving.client.chat.completions.create({ ...body, tool_choice: named, max_tokens: 100 });
+    expect(choices[0]?.message.tool_calls).toEqual([
+      { id: expect.any(String), type: "function", function: { name: "time", arguments: expect.any(String) } },
+    ]);
+  });
+
+  test("what cannot be done with them is refused by name", async () => {
+    const ask = async (extra: object): Promise<unknown> =>
+      await failure(
+        serving.client.chat.completions.create({ model, messages: [{ role: "user", content: "Hi" }], ...extra }),
+      );
+    expect(await ask({ tool_choice: "required" })).toMatchObject({ status: 400, param: "tool_choice" });
+    expect(await ask({ tools: [TIME, TIME] })).toMatchObject({ status: 400, param: "tools.1.function.name" });
+    const parameters = { type: "object", patternProperties: {} };
+    const odd = { type: "function", function: { name: "odd", parameters } };
+    expect(await ask({ tools: [odd], tool_choice: "required" })).toMatchObject({
+      status: 400,
+      param: "tools",
+      message: expect.stringContaining('"patternProperties" is not supported'),
+    });
+    await using plain = serveStories(
+      await LanguageModel.load({ location: { folder: STORIES, weights: undefined }, device: TEST_DEVICE }),
+    );
+    const asked = plain.client.chat.completions.create({
+      model,
+      messages: [{ role: "user", content: "Hi" }],
+      tools: [TIME],
+    });
+    expect(await failure(asked)).toMatchObject({ status: 400, param: "tools" });
+  });
+});
+
+describe("formats", () => {
+  test("200 random schemas: every answer is JSON and valid, whatever the temperature", async () => {
+    const schemas = [...fc.sample(SCHEMAS, { numRuns: 200, seed: 7 }), TREE];
+    const outcomes = await Promise.all(
+      schemas.map(async (schema, seed) => {
+        const format = { type: "json_schema" as const, json_schema: { name: "answer", schema } };
+        const asked = serving.client.chat.completions.create({
+          model,
+          messages: [{ role: "user", content: "Hi" }],
+          response_format: format,
+          temperature: [0, 1, 10][seed % 3] ?? 0,
+          max_tokens: 300,
+          seed,
+        });
+        try {
+          const { choices } = await asked;
+          const text = choices[0]?.message.content ?? "";
+          return isValid(JSON.parse(text), schema) ? "valid" : `${JSON.stringify(schema)}: ${text}`;
+        } catch (error) {
+          if (error instanceof SyntaxError) throw error;
+          return (await failure(asked)) instanceof Error ? `refused: ${String(error)}` : "";
+        }
+      }),
+    );
+    const others = outcomes.filter((outcome) => outcome !== "valid");
+    // Some allow nothing: a required member that may have no value.
+    expect(others.filter((outcome) => !/^refused: .*(?:allows no value|leaves no room)/.test(outcome))).toEqual([]);
+    expect(others.length).toBeLessThan(20);
+  }, 120_000);
+
+  test("json_object, llama.cpp's names, and a grammar", async () => {
+    const ask = async (extra: object): Promise<string> => {
+      const body = {
+        model,
+        messages: [{ role: "user" as const, content: "Hi" }],
+        temperature: 2,
+        max_tokens: 60,
+        seed: 4,
+      };
+      const { choices } = await serving.client.chat.completions.create({ ...body, ...extra });
+      return choices[0]?.message.content ?? "";
+    };
+    expect(isValid(JSON.parse(await ask({ response_format: { type: "json_object" } })), { type: "object" })).toBeTrue();
+    expect(JSON.parse(await ask({ json_schema: { const: { a: 1 } } }))).toEqual({ a: 1 });
+    expect(await ask({ grammar: 'root ::= ("yes" | "no") " "? [0-9]{3}' })).toMatch(/^(?:yes|no) ?\d{3}$/);
+    const body = { model, prompt: "Once", max_tokens: 20, grammar: 'root ::= "é"+ "🙂"' };
+    const { choices } = await serving.client.completions.create(body);
+    expect(choices[0]?.text).toMatch(/^é+🙂$/u);
+    const bad = await failure(ask({ grammar: "root = 1" }));
+    expect(bad).toMatchObject({ status: 400, param: "grammar", message: expect.stringContaining("line 1") });
+    expect(await failure(ask({ grammar: 'root ::= "a"', json_schema: {} }))).toMatchObject({ param: "json_schema" });
+  });
+
+  test("an answer that may only have a few tokens is the beginning of one", async () => {
+    const { choices } = await serving.client.chat.completions.create({
+      model,
+      messages: [{ role: "user", content: "Hi" }],
+      response_format: { type: "json_schema", json_schema: { name: "x", schema: { const: "a long text" } } },
+      max_tokens: 3,
+    });
+    expect(choices[0]?.finish_reason).toBe("length");
+    expect('"a long text"').toStartWith(choices[0]?.message.content ?? "?");
+  });
+});
+
+test("logit_bias bans a token, and makes one certain", async () => {
+  const ask = async (bias: Record<string, number>): Promise<string> => {
+    const body = { model, prompt: "Once upon a time", max_tokens: 1, temperature: 0, logit_bias: bias };
+    return (await serving.client.completions.create(body)).choices[0]?.text ?? "";
+  };
+  const best = await ask({});
+  const id = loaded.tokenizer.tokenToId("▁dog") ?? -1;
+  expect(await ask({ [id]: 100 })).toBe("dog");
+  const bestId = loaded.tokenizer.encode(`time ${best}`, { special: false }).at(-1) ?? -1;
+  expect(await ask({ [bestId]: -100 })).not.toBe(best);
+  const refused = await failure(ask({ "1": 101 }));
+  expect(refused).toMatchObject({ status: 400, param: "logit_bias.1" });
+});
+
+test("an assistant's message goes on where it ends", async () => {
+  const messages = [
+    { role: "user" as const, content: "Tell me a story." },
+    { role: "assistant" as const, content: "Once upon a time" },
+  ];
+  const whole = { model, messages, max_tokens: 8, temperature: 0 };
+  const continuing = { ...whole, continue_final_message: true, add_generation_prompt: false };
+  const { choices, usage } = await serving.client.chat.completions.create(continuing);
+  const template = loaded.template?.render({ messages: messages.slice(0, 1), addGenerationPrompt: true }).text ?? "";
+  const prompt = loaded.tokenizer.encode(`${template}Once upon a time`, { special: false });
+  const wanted = await serving.client.completions.create({ model, prompt, max_tokens: 8, temperature: 0 });
+  expect([choices[0]?.message.content, usage?.prompt_tokens]).toEqual([wanted.choices[0]?.text ?? "", prompt.length]);
+  const wrong = { ...whole, messages: messages.slice(0, 1), continue_final_message: true };
+  expect(await failure(serving.client.chat.completions.create(wrong))).toMatchObject({
+    param: "continue_final_message",
+  });
+});

@@ -1,0 +1,51 @@
+import type { FinishReason } from "../generation/next-token.ts";
+import type { Call } from "../tools/formats.ts";
+import { MessageParser, type MessageParserOptions, type Part } from "../tools/message-parser.ts";
+import type { Piece } from "./answer-text.ts";
+import type { Choice, ShownToken } from "./shapes/shape.ts";
+
+/** A part of a text, with the tokens that begin in it where probabilities are wanted. */
+export interface ShownPart extends Part {
+  readonly tokens: readonly ShownToken[] | undefined;
+}
+
+/** One text of an answer, in parts as they come and put together. */
+export class ChoiceParts {
+  readonly #parser: MessageParser | undefined;
+  #content = "";
+  #reasoning = "";
+  readonly #calls: Call[] = [];
+  readonly #tokens: ShownToken[] | undefined;
+
+  constructor(parser: MessageParserOptions | undefined, wantsTokens: boolean) {
+    this.#parser = parser && new MessageParser(parser);
+    this.#tokens = wantsTokens ? [] : undefined;
+  }
+
+  /** @returns the part that a piece is, unless nothing of it can be shown yet */
+  push(piece: Piece | undefined): ShownPart[] {
+    if (piece === undefined) return [];
+    const { text, tokens } = piece;
+    return this.#add(this.#parser?.push(text) ?? { content: text, reasoning: "", calls: [] }, tokens);
+  }
+
+  /** Nothing more comes. @returns what was held back */
+  end(): ShownPart[] {
+    return this.#parser === undefined ? [] : this.#add(this.#parser.end(), undefined);
+  }
+
+  /** All of it. */
+  choice(finishReason: FinishReason): Choice {
+    const [content, reasoning, calls, tokens] = [this.#content, this.#reasoning, this.#calls, this.#tokens];
+    return { content, reasoning, calls, finishReason, tokens };
+  }
+
+  #add(part: Part, tokens: readonly ShownToken[] | undefined): ShownPart[] {
+    this.#content += part.content;
+    this.#reasoning += part.reasoning;
+    this.#calls.push(...part.calls);
+    this.#tokens?.push(...(tokens ?? []));
+    const isEmpty = part.content === "" && part.reasoning === "" && part.calls.length === 0;
+    return isEmpty && (tokens?.length ?? 0) === 0 ? [] : [{ ...part, tokens }];
+  }
+}

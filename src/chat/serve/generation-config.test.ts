@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
+
+const NONE = { temperature: undefined, topK: undefined, topP: undefined, minP: undefined, maxTokens: undefined };
+
+test("what the command line leaves open is the model's, else OpenAI's", async () => {
+  await using folder = await TemporaryFolder.create();
+  const plain = { temperature: 1, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 };
+  expect(requestDefaults(NONE, await readGenerationConfig(folder.path))).toEqual({
+    sampling: plain,
+    maxTokens: undefined,
+  });
+  const config = {
+    do_sample: true,
+    temperature: 0.6,
+    top_k: 20,
+    top_p: 0.95,
+    repetition_penalty: 1.05,
+    eos_token_id: 2,
+  };
+  await Bun.write(folder.at("generation_config.json"), JSON.stringify(config));
+  expect(requestDefaults({ ...NONE, topK: 0, maxTokens: 9 }, await readGenerationConfig(folder.path))).toEqual({
+    sampling: { ...plain, temperature: 0.6, topP: 0.95, repeatPenalty: 1.05 },
+    maxTokens: 9,
+  });
+  await Bun.write(folder.at("generation_config.json"), JSON.stringify({ top_p: 7 }));
+  expect(readGenerationConfig(folder.path)).rejects.toThrow("generation_config.json: top_p: ");
+});

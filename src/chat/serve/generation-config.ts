@@ -1,0 +1,57 @@
+import { join } from "node:path";
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { brief, oneLine } from "../../files/failure.ts";
+import { readOptionalJsonObject } from "../../files/read-text.ts";
+import type { RequestDefaults } from "./fields.ts";
+import { optional } from "./optional.ts";
+
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+
+const Config = v.object({
+  temperature: optional(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  top_k: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+  top_p: optional(share),
+  min_p: optional(share),
+  repetition_penalty: optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
+  max_new_tokens: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+});
+
+/** What a model's author recommends for sampling. */
+export type GenerationConfig = v.InferOutput<typeof Config>;
+
+/**
+ * Reads the sampling of a model's generation_config.json: the fields that vLLM takes from it. `do_sample` says nothing, since
+ * a request that wants the most likely token says so by its temperature.
+ * @throws RandloraError `format` for a value that makes no sense
+ */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const path = join(folder, "generation_config.json");
+  const result = v.safeParse(Config, await readOptionalJsonObject(path), { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new RandloraError("format", `${oneLine(path)}: ${v.getDotPath(issue) ?? ""}: ${brief(issue.message)}`);
+}
+
+/** What the command line says of sampling. */
+export interface SamplingFlags {
+  readonly temperature: number | undefined;
+  readonly topK: number | undefined;
+  readonly topP: number | undefined;
+  readonly minP: number | undefined;
+  readonly maxTokens: number | undefined;
+}
+
+/** Sampling of requests that say nothing: the command line's, else the model's, else OpenAI's. */
+export function requestDefaults(flags: SamplingFlags, config: GenerationConfig): RequestDefaults {
+  return {
+    sampling: {
+      temperature: flags.temperature ?? config.temperature ?? 1,
+      topK: flags.topK ?? config.top_k ?? 0,
+      topP: flags.topP ?? config.top_p ?? 1,
+      minP: flags.minP ?? config.min_p ?? 0,
+      repeatPenalty: config.repetition_penalty ?? 1,
+    },
+    maxTokens: flags.maxTokens ?? config.max_new_tokens,
+  };
+}

@@ -1,0 +1,86 @@
+import * as v from "valibot";
+import { badField } from "./api-error.ts";
+import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { readFields, type RequestDefaults } from "./fields.ts";
+import { optional } from "./optional.ts";
+
+/** Names of Ollama's options, and what they are called here. */
+const OPTIONS: ReadonlyMap<string, string> = new Map([
+  ["temperature", "temperature"],
+  ["top_k", "top_k"],
+  ["top_p", "top_p"],
+  ["min_p", "min_p"],
+  ["repeat_penalty", "repeat_penalty"],
+  ["presence_penalty", "presence_penalty"],
+  ["frequency_penalty", "frequency_penalty"],
+  ["seed", "seed"],
+  ["stop", "stop"],
+  ["num_predict", "max_tokens"],
+]);
+
+const COMMON = {
+  model: optional(v.string()),
+  stream: optional(v.boolean()),
+  options: optional(v.record(v.string(), v.unknown())),
+  format: optional(v.union([v.picklist(["", "json"]), v.record(v.string(), v.unknown())])),
+  think: optional(v.union([v.boolean(), v.string()])),
+  /** How long a model stays loaded: it always does. */
+  keep_alive: v.optional(v.unknown()),
+} as const;
+
+const Chat = v.looseObject({
+  ...COMMON,
+  messages: v.array(v.looseObject({ role: v.string() })),
+  tools: v.optional(v.unknown()),
+});
+const Generate = v.looseObject({ ...COMMON, prompt: optional(v.string()), system: optional(v.string()) });
+
+/** What Ollama's `/api/chat` is asked for, as a request for a chat. @throws ApiError 400 naming the field */
+export function readOllamaChat(body: unknown, defaults: RequestDefaults): ChatRequest {
+  const fields = readFields(Chat, body);
+  const messages = fields.messages.map(({ images, thinking, tool_name, ...message }, index) => {
+    if (Array.isArray(images) && images.length > 0)
+      throw badField(`messages.${index}.images`, "not supported by this server");
+    return { ...message, ...(thinking === undefined ? {} : { reasoning_content: thinking }), ...named(tool_name) };
+  });
+  const { tools } = fields;
+  return readChatRequest({ ...commonOf(fields), messages, ...(tools === undefined ? {} : { tools }) }, defaults);
+}
+
+/** What Ollama's `/api/generate` is asked for: a chat of one message. @throws ApiError 400 naming the field */
+export function readOllamaGenerate(body: unknown, defaults: RequestDefaults): ChatRequest {
+  const { prompt = "", system = "", ...fields } = readFields(Generate, body);
+  const before = system === "" ? [] : [{ role: "system", content: system }];
+  return readChatRequest({ ...commonOf(fields), messages: [...before, { role: "user", content: prompt }] }, defaults);
+}
+
+function named(name: unknown): object {
+  return name === undefined ? {} : { name };
+}
+
+function commonOf({
+  model,
+  stream = true,
+  options = {},
+  format = "",
+  think,
+}: v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>): object {
+  const sampling: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    const ours = OPTIONS.get(name);
+    // The context is the server's; a smaller one changes no answer that fits it.
+    if (name === "num_ctx" || value === null) continue;
+    if (ours === undefined)
+      throw badField(`options.${name.slice(0, 60)}`, "not supported by this server", "unsupported_parameter");
+    // Ollama's -2 is "up to the context's end".
+    sampling[ours] = name === "num_predict" && value === -2 ? -1 : value;
+  }
+  const schema = format === "json" ? { type: "json_object" } : { type: "json_schema", json_schema: { schema: format } };
+  return {
+    model: model?.replace(/:latest$/, ""),
+    stream,
+    ...sampling,
+    ...(format === "" ? {} : { response_format: schema }),
+    ...(think === undefined ? {} : { chat_template_kwargs: { enable_thinking: think !== false } }),
+  };
+}

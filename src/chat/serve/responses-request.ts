@@ -1,0 +1,112 @@
+import * as v from "valibot";
+import { badField } from "./api-error.ts";
+import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { readFields, type RequestDefaults } from "./fields.ts";
+import { optional } from "./optional.ts";
+
+const Text = v.union([v.string(), v.array(v.looseObject({ type: v.string(), text: optional(v.string()) }))]);
+
+const Item = v.union(
+  [
+    v.looseObject({ type: v.literal("function_call"), call_id: v.string(), name: v.string(), arguments: v.string() }),
+    v.looseObject({ type: v.literal("function_call_output"), call_id: v.string(), output: Text }),
+    v.looseObject({ type: v.literal("reasoning") }),
+    v.looseObject({ type: optional(v.literal("message")), role: v.string(), content: Text }),
+  ],
+  "must be a message, a function_call, a function_call_output or a reasoning",
+);
+
+const Tool = v.looseObject({ type: v.string(), name: optional(v.string()) });
+
+const Body = v.looseObject({
+  input: v.union([v.string(), v.array(Item)], "must be a string or a list of items"),
+  instructions: optional(v.string()),
+  max_output_tokens: optional(v.number()),
+  text: optional(v.looseObject({ format: optional(v.looseObject({ type: v.string() })) })),
+  tools: optional(v.array(Tool)),
+  tool_choice: optional(v.union([v.string(), v.looseObject({ type: v.string(), name: optional(v.string()) })])),
+  // As in a chat, and checked there.
+  model: v.unknown(),
+  stream: v.unknown(),
+  temperature: v.unknown(),
+  top_p: v.unknown(),
+  top_k: v.unknown(),
+  min_p: v.unknown(),
+  seed: v.unknown(),
+  user: v.unknown(),
+  parallel_tool_calls: v.unknown(),
+  chat_template_kwargs: v.unknown(),
+  // What nothing is done for without being asked to.
+  include: optional(v.pipe(v.array(v.unknown()), v.maxLength(0))),
+  truncation: optional(v.literal("disabled")),
+  background: optional(v.literal(false)),
+});
+
+/**
+ * What `/v1/responses` is asked for, as a request for a chat. Nothing is stored: a request has all of its conversation.
+ * @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done
+ */
+export function readResponseRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
+  const fields = readFields(v.partial(Body, OPEN), body);
+  const { input, instructions, text, tools, tool_choice: choice, max_output_tokens: length } = fields;
+  const items = typeof input === "string" ? [{ type: "message" as const, role: "user", content: input }] : input;
+  const system = instructions === undefined ? [] : [{ role: "system", content: instructions }];
+  const common = Object.fromEntries(OPEN.map((name) => [name, fields[name]]));
+  const chat = {
+    ...common,
+    messages: [...system, ...messagesOf(items)],
+    max_tokens: length,
+    tools: tools?.map((tool, index) => {
+      if (tool.type !== "function") throw badField(`tools.${index}.type`, `${tool.type.slice(0, 40)} is not supported`);
+      const { type, ...definition } = tool;
+      return { type, function: definition };
+    }),
+    tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
+    response_format: formatOf(text?.format),
+  };
+  return readChatRequest(chat, defaults);
+}
+
+const OPEN = [
+  "model",
+  "stream",
+  "temperature",
+  "top_p",
+  "top_k",
+  "min_p",
+  "seed",
+  "user",
+  "parallel_tool_calls",
+  "chat_template_kwargs",
+] as const;
+
+function formatOf(format: Readonly<Record<string, unknown>> | undefined): object | undefined {
+  if (format?.["type"] !== "json_schema") return format;
+  const { type, ...definition } = format;
+  return { type, json_schema: definition };
+}
+
+/** Calls that follow each other are one message of the assistant. */
+function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
+  const messages: object[] = [];
+  let calls: object[] = [];
+  for (const item of items) {
+    if (item.type === "reasoning") continue;
+    if (item.type === "function_call") {
+      if (calls.length === 0) messages.push({ role: "assistant", content: "", tool_calls: calls });
+      calls.push({ id: item.call_id, type: "function", function: { name: item.name, arguments: item.arguments } });
+      continue;
+    }
+    calls = [];
+    if (item.type === "function_call_output") {
+      messages.push({ role: "tool", tool_call_id: item.call_id, content: contentOf(item.output) });
+    } else messages.push({ role: item.role, content: contentOf(item.content) });
+  }
+  return messages;
+}
+
+/** Parts of input and output text are a chat's parts of text. */
+function contentOf(content: v.InferOutput<typeof Text>): unknown {
+  if (typeof content === "string") return content;
+  return content.map((part) => (/^(?:in|out)put_text$/.test(part.type) ? { type: "text", text: part.text } : part));
+}

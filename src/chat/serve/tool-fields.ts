@@ -1,0 +1,86 @@
+import * as v from "valibot";
+import type { Tool } from "../tools/grammar.ts";
+import { badField } from "./api-error.ts";
+import { optional } from "./optional.ts";
+
+/** Of one request. */
+const MOST_TOOLS = 128;
+const NAME = v.pipe(v.string(), v.regex(/^[\w.-]{1,64}$/, "must be 1 to 64 letters, digits, _, . or -"));
+
+const FunctionTool = v.looseObject({
+  type: v.literal("function"),
+  function: v.looseObject({
+    name: NAME,
+    description: optional(v.string()),
+    parameters: optional(v.record(v.string(), v.unknown())),
+    strict: optional(v.boolean()),
+  }),
+});
+
+/** Fields of a request that may call tools. */
+export const TOOL_FIELDS = {
+  tools: optional(v.pipe(v.array(FunctionTool), v.maxLength(MOST_TOOLS))),
+  tool_choice: optional(
+    v.union([
+      v.picklist(["none", "auto", "required"]),
+      v.looseObject({ type: v.literal("function"), function: v.looseObject({ name: v.string() }) }),
+    ]),
+  ),
+  parallel_tool_calls: optional(v.boolean()),
+} as const;
+
+type ToolFields = v.InferOutput<v.ObjectSchema<typeof TOOL_FIELDS, undefined>>;
+
+/** What a request says of tools. */
+export interface ToolRequest {
+  /** As templates take them. */
+  readonly tools: readonly object[];
+  /** Those that must be called, one of them at least; empty: the model decides. */
+  readonly required: readonly Tool[];
+  readonly several: boolean;
+}
+
+/** @returns undefined: no tools may be called. @throws ApiError 400 */
+export function readTools(fields: ToolFields): ToolRequest | undefined {
+  const { tools = [], tool_choice: choice = "auto", parallel_tool_calls: several = true } = fields;
+  const all = tools.map(({ function: { name, parameters } }): Tool => ({ name, parameters }));
+  const names = all.map(({ name }) => name);
+  const twice = names.findIndex((name, index) => names.indexOf(name) !== index);
+  if (twice >= 0) throw badField(`tools.${twice}.function.name`, `${names[twice] ?? ""} is there already`);
+  if (typeof choice === "string") {
+    if (choice === "required" && all.length === 0) throw badField("tool_choice", "there are no tools");
+    if (choice === "none" || all.length === 0) return undefined;
+    return { tools, required: choice === "required" ? all : [], several };
+  }
+  const chosen = all.filter(({ name }) => name === choice.function.name);
+  if (chosen.length === 0) throw badField("tool_choice", "names a function that is not among the tools");
+  return { tools, required: chosen, several: false };
+}
+
+const ToolCall = v.looseObject({
+  id: optional(v.string()),
+  type: optional(v.literal("function")),
+  function: v.looseObject({ name: v.string(), arguments: v.union([v.string(), v.record(v.string(), v.unknown())]) }),
+});
+
+/** Of a message of the conversation: the calls that the assistant made. Templates take arguments as objects. */
+export const TOOL_CALLS = v.pipe(
+  v.array(ToolCall),
+  v.maxLength(MOST_TOOLS),
+  v.transform((calls) =>
+    calls.map((call) => ({
+      ...call,
+      type: "function" as const,
+      function: { ...call.function, arguments: parsed(call.function.arguments) },
+    })),
+  ),
+);
+
+function parsed(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}

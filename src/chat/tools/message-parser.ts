@@ -1,0 +1,172 @@
+import { type Call, type CallFormat, readCalls } from "./formats.ts";
+
+/** Some of an answer. */
+export interface Part {
+  readonly content: string;
+  /** What the model thought before it answered. */
+  readonly reasoning: string;
+  readonly calls: readonly Call[];
+}
+
+export interface MessageParserOptions {
+  /** Calls are looked for; undefined: the text is what it is. */
+  readonly format?: CallFormat | undefined;
+  /** The prompt ends behind `format.open`. */
+  readonly inCall?: boolean;
+  /** `open`: the prompt ends behind `<think>`. `maybe`: an answer may begin with it. */
+  readonly thinking?: "open" | "maybe" | undefined;
+}
+
+const THINK = "<think>";
+const THOUGHT = "</think>";
+
+/** Takes an answer apart as it comes: what was thought, what is said, and calls of tools. */
+export class MessageParser {
+  readonly #format: CallFormat | undefined;
+  #mode: "start" | "reasoning" | "content" | "call";
+  /** Text that may turn out to be a mark, and that of a call. */
+  #held = "";
+  /** White space at the beginning and end of what was thought is the template's. */
+  #isTrimming = false;
+  #calls = 0;
+  /** The answer began as a call and was none. */
+  #isPlain = false;
+
+  constructor({ format, inCall = false, thinking }: MessageParserOptions) {
+    this.#format = format;
+    this.#mode = inCall ? "call" : thinking === "open" ? "reasoning" : "content";
+    if (thinking === "maybe" && !inCall) this.#mode = "start";
+    this.#isTrimming = thinking === "open";
+  }
+
+  /** @param text that follows. @returns what is sure by now */
+  push(text: string): Part {
+    this.#held += text;
+    return this.#parts(false);
+  }
+
+  /** No more text comes. */
+  end(): Part {
+    return this.#parts(true);
+  }
+
+  #parts(isLast: boolean): Part {
+    let content = "";
+    let reasoning = "";
+    const calls: Call[] = [];
+    for (;;) {
+      const before = [this.#mode, this.#held.length].join(" ");
+      switch (this.#mode) {
+        case "start":
+          this.#start(isLast);
+          break;
+        case "reasoning":
+          reasoning += this.#reasoning(isLast);
+          break;
+        case "content":
+          content += this.#content(isLast);
+          break;
+        case "call": {
+          const found = this.#call(isLast);
+          content += found.content;
+          calls.push(...found.calls);
+          this.#calls += found.calls.length;
+        }
+      }
+      if (before === [this.#mode, this.#held.length].join(" ")) break;
+    }
+    return { content, reasoning, calls };
+  }
+
+  /** White space may stand before `<think>`; what begins otherwise is the answer. */
+  #start(isLast: boolean): void {
+    const text = this.#held.trimStart();
+    if (text.startsWith(THINK)) {
+      this.#held = text.slice(THINK.length);
+      this.#mode = "reasoning";
+      this.#isTrimming = true;
+    } else if (isLast || (text !== "" && !THINK.startsWith(text))) this.#mode = "content";
+  }
+
+  #reasoning(isLast: boolean): string {
+    if (this.#isTrimming) {
+      this.#held = this.#held.trimStart();
+      if (this.#held !== "") this.#isTrimming = false;
+    }
+    const at = this.#held.indexOf(THOUGHT);
+    if (at >= 0) {
+      const thought = this.#held.slice(0, at).trimEnd();
+      this.#held = this.#held.slice(at + THOUGHT.length);
+      this.#mode = "content";
+      this.#isTrimming = true;
+      return thought;
+    }
+    return this.#take(isLast ? this.#held.length : sureLength(this.#held, THOUGHT));
+  }
+
+  #content(isLast: boolean): string {
+    if (this.#isTrimming || this.#calls > 0) {
+      // Between calls and behind them stand line ends.
+      const text = this.#held.trimStart();
+      if (text === "" && !isLast) return "";
+      this.#held = text;
+      if (text !== "") this.#isTrimming = false;
+    }
+    const format = this.#format;
+    if (format === undefined) return this.#take(this.#held.length);
+    if (format.open === "") {
+      // A call is the whole answer: whatever begins as an object is held back until it ends.
+      const text = this.#held.trimStart();
+      if (text === "" && !isLast) return "";
+      if (text.startsWith("{") && this.#calls === 0 && !this.#isPlain) {
+        this.#mode = "call";
+        return "";
+      }
+      return this.#takeAll();
+    }
+    const at = this.#held.indexOf(format.open);
+    if (at >= 0) {
+      const said = this.#take(at);
+      this.#held = this.#held.slice(format.open.length);
+      this.#mode = "call";
+      return said.trimEnd();
+    }
+    if (isLast) return this.#takeAll();
+    return this.#take(sureLength(this.#held, format.open));
+  }
+
+  #call(isLast: boolean): { readonly content: string; readonly calls: readonly Call[] } {
+    const format = this.#format;
+    if (format === undefined) return { content: this.#takeAll(), calls: [] };
+    const end = format.close === "" ? -1 : this.#held.indexOf(format.close);
+    if (end < 0 && !isLast) return { content: "", calls: [] };
+    const text = this.#take(end < 0 ? this.#held.length : end);
+    this.#held = this.#held.slice(end < 0 ? 0 : format.close.length);
+    this.#mode = "content";
+    const calls = readCalls(text.trim(), format);
+    if (calls !== undefined) return { content: "", calls };
+    if (text === "" && end < 0) return { content: "", calls: [] };
+    // Where it is no call it is what the model said. Without a mark of its own it would be looked at for ever.
+    this.#isPlain = true;
+    return { content: format.open + text + (end < 0 ? "" : format.close), calls: [] };
+  }
+
+  #take(length: number): string {
+    const text = this.#held.slice(0, length);
+    this.#held = this.#held.slice(length);
+    return text;
+  }
+
+  #takeAll(): string {
+    return this.#take(this.#held.length);
+  }
+}
+
+/** How much of a text is surely before a mark: without what may be its beginning, and the white space before that. */
+function sureLength(held: string, mark: string): number {
+  const text = held.trimEnd();
+  for (let length = Math.min(mark.length - 1, text.length); length > 0; length--) {
+    if (text.endsWith(mark.slice(0, length))) return text.slice(0, -length).trimEnd().length;
+  }
+  return text.length;
+}
