@@ -30,6 +30,18 @@ export const command = defineCommand({
       topic: "Server",
       help: "API key that clients must send; better set as RANDLORA_API_KEY, which no process list shows",
     }),
+    apiKeys: text({
+      value: "FILE",
+      topic: "Server",
+      help: "API keys with limits each: a JSON list of objects with key, name, requests_per_minute, tokens_per_minute, parallel",
+    }),
+    trustedProxy: repeat(
+      text({
+        value: "ADDRESS",
+        topic: "Server",
+        help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed; may be given several times",
+      }),
+    ),
     parallel: integer({
       value: "N",
       topic: "Server",

@@ -4,6 +4,8 @@ import { inBlocks } from "../models/decoder/cache/slot-pool.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
+import type { MessageParserOptions } from "./tools/message-parser.ts";
+import { specialMarks, thinkingOf } from "./tools/thinking.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { DecodeLoop } from "./generation/decode-loop.ts";
 import { fittingPositions } from "./generation/fitting-context.ts";
@@ -54,6 +56,8 @@ export class Session implements Disposable {
   /** Decodes for so many beams; it is made with the first answer. */
   #decoding: { readonly beams: number; readonly loop: DecodeLoop } | undefined;
   #attached: string[] = [];
+  #thinking: MessageParserOptions["thinking"];
+  readonly #shownTokens: ReadonlySet<number> | undefined;
   /** The settings' seed at the last answer, and the answers since it was set. */
   #seed: number | undefined;
   #answers = 0;
@@ -61,6 +65,7 @@ export class Session implements Disposable {
   constructor(writer: Writer, { template, templateVariables, system, ...settings }: SessionOptions) {
     this.#writer = writer;
     this.#template = template;
+    this.#shownTokens = template?.source.includes("<think>") === true ? specialMarks(writer.tokenizer, []) : undefined;
     this.#variables = templateVariables;
     this.settings = settings;
     this.#conversation = new Conversation(system);
@@ -83,6 +88,11 @@ export class Session implements Disposable {
   set system(text: string | undefined) {
     if (this.raw && text !== undefined && text !== "") throw noTemplate("a system message");
     this.#conversation.system = text;
+  }
+
+  /** Whether the present answer begins with what the model thinks. */
+  get thinking(): MessageParserOptions["thinking"] {
+    return this.#thinking;
   }
 
   /** Positions that may be used. */
@@ -197,7 +207,7 @@ export class Session implements Disposable {
   async #write(ids: readonly number[], signal: AbortSignal | undefined): Promise<AsyncGenerator<ReplyPiece, Reply>> {
     const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
     const loop = await this.#loop(beams);
-    const options = { maxTokens, stops, context: this.context, signal };
+    const options = { maxTokens, stops, context: this.context, signal, shownTokens: this.#shownTokens };
     if (beams > 1) return searchReply(this.#writer, loop, ids, { ...options, beams });
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
@@ -240,6 +250,7 @@ export class Session implements Disposable {
       addGenerationPrompt: true,
       ...(this.#variables === undefined ? {} : { variables: this.#variables }),
     });
+    this.#thinking = thinkingOf(this.#template.source, text);
     return tokenizer.encode(text, { special: false });
   }
 }

@@ -4,8 +4,8 @@ import { grammarError } from "./grammar.ts";
 import type { GrammarStates } from "./states.ts";
 import type { TokenTrie } from "./token-trie.ts";
 
-/** Masks that a constraint remembers: 20 kB each for a vocabulary of 150,000. */
-const MOST_MASKS = 256;
+/** Masks that a constraint remembers, a byte for each token. */
+const MOST_MASKS = 64;
 /** Steps of the automaton that finding one mask may take. */
 const MOST_WORK = 3_000_000;
 

@@ -16,7 +16,7 @@ const LONGEST = 65_536;
 /** Groups in each other. */
 const MOST_DEPTH = 100;
 /** Repetitions that `{m,n}` may ask for. */
-const MOST_TIMES = 10_000;
+const MOST_TIMES = 4000;
 
 /**
  * Reads a grammar in llama.cpp's notation (GBNF): `root ::= "a" [0-9]+ (b | c)? {2,3} # comment`.

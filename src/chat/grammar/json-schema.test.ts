@@ -75,7 +75,7 @@ describe("what would not be obeyed is refused by name", () => {
     [{ type: "string", pattern: "(" }, "pattern"],
     [{ type: "string", pattern: "a", minLength: 2 }, "pattern beside a length"],
     [{ type: "string", minLength: 3, maxLength: 2 }, "minLength is more than maxLength"],
-    [{ type: "string", maxLength: 1e6 }, "more than 20000"],
+    [{ type: "string", maxLength: 1e6 }, "more than 4000"],
     [{ type: "number", minimum: 0.2, maximum: 0.3 }, "without a whole number between them"],
     [{ type: "integer", minimum: 0.2, maximum: 0.3 }, "allows no value"],
     [{ type: "number", multipleOf: 0.1 }, "multipleOf is not supported"],
@@ -91,9 +91,9 @@ describe("what would not be obeyed is refused by name", () => {
     const $defs: Record<string, object> = { d60: { type: "null" } };
     for (let at = 0; at < 60; at++) $defs[`d${at}`] = { allOf: [0, 1].map(() => ({ $ref: `#/$defs/d${at + 1}` })) };
     expect(() => schemaGrammar({ $ref: "#/$defs/d0", $defs })).toThrow("more than 20000 parts");
-    const deep = Array.from({ length: 99 }).reduce<object>((inside) => ({ items: inside, minItems: 9000 }), {
+    const deep = Array.from({ length: 99 }).reduce<object>((inside) => ({ items: inside, minItems: 900 }), {
       type: "null",
     });
-    expect(() => writeRandomly(schemaGrammar(deep), () => 0, 0)).toThrow("more than 200000 states");
+    expect(() => writeRandomly(schemaGrammar(deep), () => 0, 0)).toThrow("more than 20000 states");
   });
 });

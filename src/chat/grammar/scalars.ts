@@ -5,7 +5,7 @@ import { stringMatching } from "./pattern.ts";
 import { countOf, type Keywords, type Where } from "./schema.ts";
 
 /** Characters and items that a bound may count; more would be more states than a grammar may have. */
-const MOST_COUNTED = 20_000;
+const MOST_COUNTED = 4000;
 
 /** The strings that a schema allows. @throws RandloraError `data` naming a keyword that would not be obeyed */
 export function stringOf(keywords: Keywords, where: Where): Expression {

@@ -1,7 +1,7 @@
 import { type Expression, type Grammar, grammarError, ROOT } from "./grammar.ts";
 
-/** States of a grammar at most. */
-const MOST_STATES = 200_000;
+/** States of a grammar at most: some megabytes, which a request that waits has as well. */
+const MOST_STATES = 20_000;
 /** Parts in each other. */
 const MOST_DEPTH = 500;
 

@@ -40,6 +40,8 @@ export interface Assignment {
   readonly signal: AbortSignal;
   /** Told of failures that the client gets no details of. */
   readonly onFailure: (error: unknown) => void;
+  /** Told what an answer took, when all of it is there. */
+  readonly onUsage: (usage: Usage, timings: Timings) => void;
   /** Told when an answer that was begun is complete, and only has to be taken. */
   readonly onWritten: () => void;
 }
@@ -58,8 +60,8 @@ async function whole(engine: Engine, assignment: Assignment): Promise<Response> 
   const stop = leaveWith(signal, left);
   try {
     const written = await Promise.all(submitAll(engine, assignment, left).map((text) => endOf(text)));
-    assignment.onWritten();
     const { choices, usage, timings } = summaryOf(written, assignment);
+    assignment.onWritten();
     return Response.json(shape.whole(choices, usage, timings));
   } catch (error) {
     left.abort();
@@ -119,11 +121,13 @@ function streamed(engine: Engine, assignment: Assignment): Response {
 /** What is told of an answer when all of its texts have ended. */
 function summaryOf(
   written: readonly Written[],
-  { request }: Assignment,
+  { request, onUsage }: Assignment,
 ): { readonly choices: readonly Choice[]; readonly usage: Usage; readonly timings: Timings } {
   const replies = written.map(({ reply }) => reply);
   const choices = written.map(({ choice }) => choice);
-  return { choices, usage: usageOf(replies, request.choices), timings: timingsOf(replies) };
+  const [usage, timings] = [usageOf(replies, request.choices), timingsOf(replies)];
+  onUsage(usage, timings);
+  return { choices, usage, timings };
 }
 
 /** The completions of an answer, in its order: all of the first prompt, then those of the next. */

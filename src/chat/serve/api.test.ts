@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Api, IDLE_SECONDS } from "./api.ts";
 import { Engine } from "./engine.ts";
+import { Metrics } from "./metrics.ts";
 import { ModelList } from "./models.ts";
 import { failure, loadStoriesModel, until } from "./testing/server.ts";
 
@@ -16,6 +17,7 @@ test("who is turned away at the last moment has a connection that times out, as 
     prompts: { system: undefined, templateVariables: {}, context: 512 },
     defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: () => {},
+    metrics: new Metrics(),
   });
   const left = new AbortController();
   const ask = (stream: boolean) => {

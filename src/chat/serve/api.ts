@@ -9,6 +9,7 @@ import { statesOf } from "../grammar/states.ts";
 import { type TokenTrie, tokenTrie } from "../grammar/token-trie.ts";
 import { answer, type Prompt } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
+import type { KeyLimits } from "./api-keys.ts";
 import { Bodies } from "./body.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { networkOf } from "./client.ts";
@@ -17,6 +18,7 @@ import { echoOf } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import type { GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
+import type { Metrics } from "./metrics.ts";
 import type { ModelList, ServedModel } from "./models.ts";
 import { readOllamaChat, readOllamaGenerate } from "./ollama-request.ts";
 import { chatPrompt, completionPrompts, type PromptOptions, rawChatPrompt } from "./prompt.ts";
@@ -25,7 +27,7 @@ import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
 import { responseShape } from "./shapes/responses.ts";
-import type { Shape, ShapeOptions } from "./shapes/shape.ts";
+import type { Shape, ShapeOptions, Timings, Usage } from "./shapes/shape.ts";
 
 /** What the endpoints work with. */
 export interface ApiParts {
@@ -36,6 +38,7 @@ export interface ApiParts {
   readonly defaults: RequestDefaults;
   /** Told of failures that are no client's fault. */
   readonly onFailure: (error: unknown) => void;
+  readonly metrics: Metrics;
 }
 
 /** A request, and what the server knows of it beside what it says. */
@@ -43,6 +46,8 @@ export interface Call {
   readonly request: Request;
   /** Where it comes from. */
   readonly address: string;
+  /** Limits of the key that it came with. */
+  readonly key?: KeyLimits | undefined;
   /** Seconds without a byte after which the connection is closed; 0: never. */
   readonly setTimeout: (seconds: number) => void;
 }
@@ -75,6 +80,7 @@ export class Api {
       ["/v1/responses", this.#chat({ read: readResponseRequest, shape: responseShape })],
       ["/v1/completions", { POST: (call) => this.#complete(call) }],
       ["/v1/models", { GET: () => Response.json(parts.models) }],
+      ["/v1/metrics", { GET: () => this.#measured() }],
       ["/api/chat", this.#chat({ read: readOllamaChat, shape: ollamaChatShape })],
       ["/api/generate", this.#chat({ read: readOllamaGenerate, shape: ollamaTextShape })],
       ["/api/tags", { GET: () => Response.json({ models: parts.models.tags() }) }],
@@ -90,6 +96,11 @@ export class Api {
     const methods = named === undefined ? this.#routes.get(versioned) : { GET: () => this.#describe(named) };
     if (methods === undefined) throw new ApiError(404, `there is nothing at ${path.slice(0, 100)}`);
     return await pickMethod(call.request, methods)(call);
+  }
+
+  #measured(): Response {
+    const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
+    return new Response(this.#parts.metrics.text(this.#parts.engine.load), { headers });
   }
 
   #describe(name: string): Response {
@@ -135,15 +146,25 @@ export class Api {
   }
 
   async #answer<R extends GenerationRequest>(
-    { request: received, address, setTimeout }: Call,
+    { request: received, address, key, setTimeout }: Call,
     read: (body: unknown) => R,
     makePrompts: (request: R, model: ServedModel) => Promise<readonly Prompt[]>,
     makeShape: (options: ShapeOptions) => Shape,
   ): Promise<Response> {
-    const { engine, models, prompts: settings, onFailure } = this.#parts;
+    const { engine, models, prompts: settings, metrics, onFailure } = this.#parts;
     const { signal } = received;
-    const network = networkOf(address);
-    const onWritten = (): void => setTimeout(IDLE_SECONDS);
+    // Whoever has a key of their own takes turns by it, wherever they are.
+    const network = key === undefined ? networkOf(address) : `key ${key.name}`;
+    const end = key?.begin();
+    let tokens = 0;
+    const onUsage = (usage: Usage, timings: Timings): void => {
+      tokens = usage.total_tokens;
+      metrics.countTokens(usage, timings);
+    };
+    const onWritten = (): void => {
+      setTimeout(IDLE_SECONDS);
+      end?.(tokens);
+    };
     const understand = async (body: unknown) => {
       const request = read(body);
       const model = models.choose(request.model);
@@ -158,7 +179,18 @@ export class Api {
       const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
       const client = { network, user: request.user };
       const { context } = settings;
-      return await answer(engine, { request, client, model, prompts, context, shape, signal, onFailure, onWritten });
+      return await answer(engine, {
+        request,
+        client,
+        model,
+        prompts,
+        context,
+        shape,
+        signal,
+        onFailure,
+        onUsage,
+        onWritten,
+      });
     } catch (error) {
       // Whatever it was that turned the request away: that, too, is an answer to be taken.
       onWritten();

@@ -3,11 +3,14 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { isLoopback, withoutBrackets } from "../../files/hub/loopback.ts";
 import { ApiError } from "./api-error.ts";
+import { type ApiKey, KeyLimits } from "./api-keys.ts";
 
 /** Who may ask. */
 export interface GuardOptions {
   /** `--api-key`. */
   readonly apiKey: string | undefined;
+  /** `--api-keys`: further ones, with limits. */
+  readonly apiKeys?: readonly ApiKey[] | undefined;
   /** `--host`, a name under which this server may be known. */
   readonly host: string;
 }
@@ -18,18 +21,19 @@ export interface GuardOptions {
  * rebinding) gives itself away by that name (Host).
  */
 export class Guard {
-  readonly #key: Buffer | undefined;
+  readonly #keys: readonly { readonly digest: Buffer; readonly limits: KeyLimits | undefined }[];
   readonly #names: ReadonlySet<string>;
 
-  constructor({ apiKey, host }: GuardOptions) {
-    this.#key = apiKey === undefined ? undefined : digest(apiKey);
+  constructor({ apiKey, apiKeys = [], host }: GuardOptions) {
+    const own = apiKey === undefined ? [] : [{ digest: digest(apiKey), limits: undefined }];
+    this.#keys = [...own, ...apiKeys.map((key) => ({ digest: digest(key.key), limits: new KeyLimits(key) }))];
     const machine = hostname().toLowerCase();
     this.#names = new Set(["localhost", host.toLowerCase(), machine, `${machine}.local`]);
   }
 
   /** Refuses web pages from elsewhere. @throws ApiError 403 */
   checkPage(request: Request): void {
-    if (this.#key !== undefined) return;
+    if (this.#keys.length > 0) return;
     const host = request.headers.get("host");
     if (host !== null && !this.#isOurs(hostOf(`http://${host}`))) {
       throw new ApiError(
@@ -46,12 +50,14 @@ export class Guard {
     }
   }
 
-  /** Refuses whoever has no key. @throws ApiError 401 */
-  checkKey(request: Request): void {
-    if (this.#key === undefined) return;
+  /** Refuses whoever has no key. @returns the key's limits, where it has any. @throws ApiError 401 */
+  checkKey(request: Request): KeyLimits | undefined {
+    if (this.#keys.length === 0) return undefined;
     const given = /^Bearer\s+(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    // Digests have one length, so that the comparison takes the same time whatever is given.
-    if (given !== undefined && timingSafeEqual(digest(given.trim()), this.#key)) return;
+    // Digests have one length, and all are looked at, so that it takes the same time whatever is given.
+    const wanted = digest(given?.trim() ?? "");
+    const [found] = this.#keys.filter((key) => timingSafeEqual(key.digest, wanted));
+    if (given !== undefined && found !== undefined) return found.limits;
     const message =
       given === undefined ? "no API key: send Authorization: Bearer KEY" : "the API key is not the right one";
     throw new ApiError(401, message, { code: "invalid_api_key", headers: { "www-authenticate": "Bearer" } });
@@ -61,7 +67,7 @@ export class Guard {
   corsHeaders(request: Request): Readonly<Record<string, string>> {
     const origin = request.headers.get("origin");
     if (origin === null) return {};
-    if (this.#key === undefined && !this.#isAllowed(origin, request.headers.get("host"))) return {};
+    if (this.#keys.length === 0 && !this.#isAllowed(origin, request.headers.get("host"))) return {};
     return { "access-control-allow-origin": origin, vary: "Origin" };
   }
 

@@ -156,3 +156,35 @@ test("where a key is wanted the page asks for it", async () => {
   await chat.page.locator("#model option").first().waitFor({ state: "attached" });
   expect(await chat.page.getByLabel("Model or adapter").inputValue()).toBe("storyteller");
 });
+
+test("what a model thought is folded away, as text, and is not sent back", async () => {
+  const chunk = (delta: object): string => `data: ${JSON.stringify({ choices: [{ index: 0, delta }] })}\n\n`;
+  const sent: unknown[] = [];
+  // No small model thinks: the server's part is tested with its shapes.
+  await chat.page.route("**/v1/chat/completions", async (route) => {
+    sent.push(route.request().postDataJSON());
+    const body = [{ reasoning_content: "Hm, <b>so" }, { reasoning_content: " be it" }, { content: "Yes." }].map(chunk);
+    await route.fulfill({ contentType: "text/event-stream", body: `${body.join("")}data: [DONE]\n\n` });
+  });
+  const ask = async (text: string): Promise<void> => {
+    await chat.page.getByLabel("Message").fill(text);
+    await chat.page.getByRole("button", { name: "Send" }).click();
+    await chat.settle();
+  };
+  await ask("Sure?");
+  const thought = chat.answers().locator("details");
+  expect(await thought.evaluate((one) => [one.hasAttribute("open"), one.lastElementChild?.textContent])).toEqual([
+    false,
+    "Hm, <b>so be it",
+  ]);
+  expect(await chat.answers().locator(".body").innerText()).toBe("Yes.");
+  await ask("Really?");
+  expect(sent.at(-1)).toMatchObject({
+    messages: [
+      { role: "user", content: "Sure?" },
+      { role: "assistant", content: "Yes." },
+      { role: "user", content: "Really?" },
+    ],
+  });
+  expect(chat.complaints).toEqual([]);
+});

@@ -8,6 +8,7 @@ import type { Grammar } from "../grammar/grammar.ts";
 import { callFormatOf } from "../tools/formats.ts";
 import { callGrammar } from "../tools/grammar.ts";
 import type { MessageParserOptions } from "../tools/message-parser.ts";
+import { specialMarks, thinkingOf } from "../tools/thinking.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { compiled } from "./format-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -71,20 +72,17 @@ export async function chatPrompt(model: Text, request: ChatRequest, options: Pro
     ? compiled("tools", () => callGrammar(tools.required, format, tools.several && !isSpecial(tokenizer, format.open)))
     : request.grammar;
   const begun = continues ? withoutEnd(text, request.messages) : text;
-  const isThinking = /<think>\s*$/.test(begun);
   // What must follow a format follows it at once.
+  const isThinking = thinkingOf(template.source, begun) === "open";
   const thought = isThinking && grammar !== undefined ? "\n</think>\n\n" : "";
   const whole = begun + thought + (mustCall ? format.open : "");
   const inside = plain.filter(({ end }) => end <= begun.length);
   const ids = await tokenizer.encodeWithin(whole, longest(options), { special: false, plain: inside });
-  const thinks = template.source.includes("<think>") && grammar === undefined;
-  const marks = ["<think>", "</think>", format?.open ?? "", format?.close ?? ""];
+  const thinking = grammar === undefined ? thinkingOf(template.source, begun) : undefined;
   return {
     ids: checkIds(ids, model, options, "messages"),
-    parser: { format, inCall: mustCall, thinking: thinks ? (isThinking ? "open" : "maybe") : undefined },
-    shownTokens: new Set(
-      marks.filter((mark) => isSpecial(tokenizer, mark)).map((mark) => tokenizer.tokenToId(mark) ?? -1),
-    ),
+    parser: { format, inCall: mustCall, thinking },
+    shownTokens: specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]),
     grammar,
   };
 }
@@ -104,13 +102,20 @@ function withoutEnd(text: string, messages: readonly ChatMessage[]): string {
 
 /**
  * The ids of a chat's last message, which a model that was trained without the chat template continues as it stands.
- * @throws ApiError 400 for a system message, or a last message that is not the user's; as {@link completionPrompts}
+ * @throws ApiError 400 for tools, a system message, or a last message that is not the user's; as {@link completionPrompts}
  */
 export async function rawChatPrompt(
   model: Text,
-  { messages }: ChatRequest,
+  { messages, tools }: ChatRequest,
   options: PromptOptions,
 ): Promise<readonly number[]> {
+  if (tools !== undefined) {
+    throw badField(
+      "tools",
+      "this model was trained without the chat template, which shows tools",
+      "unsupported_parameter",
+    );
+  }
   const system = messages.findIndex(({ role }) => role === "system");
   if (system >= 0) {
     const reason = "this model was trained without the chat template, and so without system messages";

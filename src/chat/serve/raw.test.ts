@@ -44,6 +44,9 @@ test("what it cannot be told is refused", async () => {
     status: 400,
     param: "messages.1",
   });
+  const tools = [{ type: "function" as const, function: { name: "f" } }];
+  const asked = client.chat.completions.create({ ...ASKED, model: "pirate", messages: [user("Hi")], tools });
+  expect(await failure(asked)).toMatchObject({ status: 400, param: "tools" });
 });
 
 test("the list of models says which one a request means that names none", async () => {

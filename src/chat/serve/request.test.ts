@@ -125,7 +125,7 @@ describe("chat", () => {
       { messages: [{ role: "user", tool_calls: [{ function: { name: "f", arguments: "" } }] }] },
       "messages.0.tool_calls",
     ],
-    [{ messages: Array(10_001).fill({ role: "user", content: "" }) }, "messages"],
+    [{ messages: Array.from({ length: 10_001 }, () => MESSAGES[0]) }, "messages"],
     [{ model: 5 }, "model"],
     [{ temperature: "hot" }, "temperature"],
     [{ temperature: -1 }, "temperature"],

@@ -9,10 +9,12 @@ import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplat
 import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
 import { fittingContext } from "../generation/fitting-context.ts";
+import { readApiKeys } from "./api-keys.ts";
 import { Engine } from "./engine.ts";
 import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
 import { ModelList } from "./models.ts";
 import { type NamedAdapter, nameOf, readNamedAdapters } from "./names.ts";
+import { TrustedProxies } from "./proxy.ts";
 import { ApiServer, requireFreeAddress } from "./server.ts";
 
 /** What `randlora serve` is told. */
@@ -20,6 +22,8 @@ export interface ServeFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKey: string | undefined;
+  readonly apiKeys: string | undefined;
+  readonly trustedProxy: readonly string[];
   readonly parallel: number;
   readonly queueLength: number;
   readonly adapter: readonly string[];
@@ -55,6 +59,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
+  const proxies = new TrustedProxies(options.trustedProxy);
+  const apiKeys = options.apiKeys === undefined ? undefined : await readApiKeys(options.apiKeys);
   await requireFreeAddress(options);
   await using model = await loadModel(location, options, context);
   for (const line of model.notes) context.log.warn(line);
@@ -80,6 +86,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     host,
     port,
     apiKey,
+    apiKeys,
+    proxies,
     model,
     models,
     engine,
@@ -93,7 +101,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     onRequest: (line) => context.log.verbose(line),
   });
   warnOfContext(options.context, model.decoder.config.contextLength, context);
-  warnOfStrangers(host, apiKey, context);
+  warnOfStrangers(host, apiKey ?? options.apiKeys, context);
   if (choices.size > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
   context.log.announce(`listening on ${server.address}`);
   context.result({ address: server.address, models: models.all.map(({ id }) => id) });

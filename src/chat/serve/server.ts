@@ -3,14 +3,18 @@ import { RandloraError } from "../../files/errors.ts";
 import { toApiError } from "./answer.ts";
 import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
 import { Guard, type GuardOptions } from "./guard.ts";
+import { Metrics } from "./metrics.ts";
 import { pageResponse } from "./page.ts";
+import type { TrustedProxies } from "./proxy.ts";
 
 /** What an answer that runs when the server is told to stop has to come to its end. */
 const GRACE_MS = 5000;
 /** What the last bytes have to be taken. */
 const FLUSH_MS = 1000;
 
-export interface ServerOptions extends GuardOptions, ApiParts {
+export interface ServerOptions extends GuardOptions, Omit<ApiParts, "metrics"> {
+  /** Proxies whose word on where a request comes from is taken. */
+  readonly proxies?: TrustedProxies | undefined;
   /** 0: any free one. */
   readonly port: number;
   /** Told of every request, with the status of its answer. */
@@ -51,12 +55,13 @@ export class ApiServer implements AsyncDisposable {
   readonly #options: ServerOptions;
   readonly #guard: Guard;
   readonly #api: Api;
+  readonly #metrics = new Metrics();
 
   /** Begins to listen. @throws RandloraError `file` where it cannot */
   constructor(options: ServerOptions) {
     this.#options = options;
     this.#guard = new Guard(options);
-    this.#api = new Api(options);
+    this.#api = new Api({ ...options, metrics: this.#metrics });
     this.#server = listening(options, (request, server) => this.#fetch(request, server));
   }
 
@@ -80,7 +85,8 @@ export class ApiServer implements AsyncDisposable {
 
   async #fetch(request: Request, server: Bun.Server<undefined>): Promise<Response> {
     const start = performance.now();
-    const address = server.requestIP(request)?.address ?? "";
+    const peer = server.requestIP(request)?.address ?? "";
+    const address = this.#options.proxies?.clientOf(peer, request.headers) ?? peer;
     const path = pathOf(request.url);
     let response: Response;
     try {
@@ -90,6 +96,7 @@ export class ApiServer implements AsyncDisposable {
       response = toApiError(error, this.#options.onFailure).response();
     }
     for (const [name, value] of Object.entries(this.#guard.corsHeaders(request))) response.headers.set(name, value);
+    this.#metrics.countAnswer(response.status);
     const seconds = ((performance.now() - start) / 1000).toFixed(2);
     this.#options.onRequest?.(`${address} ${request.method} ${path} ${response.status} ${seconds} s`);
     return response;
@@ -101,14 +108,14 @@ export class ApiServer implements AsyncDisposable {
     return Response.json({ status: "ok" });
   }
 
-  async #route(path: string, call: Call): Promise<Response> {
+  async #route(path: string, call: Omit<Call, "key">): Promise<Response> {
     const { request } = call;
     this.#guard.checkPage(request);
     if (request.method === "OPTIONS") return this.#guard.preflight(request);
     if (path === "/") return pickMethod(request, { GET: pageResponse })();
     if (path === "/health") return pickMethod(request, { GET: () => this.#health() })();
-    this.#guard.checkKey(request);
-    return await this.#api.handle(path, call);
+    const key = this.#guard.checkKey(request);
+    return await this.#api.handle(path, { ...call, key });
   }
 }
 

@@ -14,6 +14,7 @@ import { steerless } from "../../terminal/steerless.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { wrapWords } from "../../terminal/wrap.ts";
+import { FoldedText } from "./folded-text.ts";
 import { TextDisplay } from "./text-display.ts";
 
 /** What an interactive chat is made of. */
@@ -108,7 +109,12 @@ export class Chat {
 
   /** Shows an answer as it is written. */
   async answer(ask: (options: AnswerOptions) => Promise<Reply | undefined>): Promise<void> {
-    const display = new TextDisplay((text) => this.write(text), this.style, !this.session.raw);
+    const text = new TextDisplay((text) => this.write(text), this.style, !this.session.raw);
+    const display = new FoldedText(
+      text,
+      (line) => this.note(line),
+      () => this.session.thinking,
+    );
     let reply: Reply | undefined;
     try {
       reply = await this.interruptible((signal) => ask({ signal, onText: (text) => display.push(text) }));

@@ -45,7 +45,8 @@ function show(message) {
 }
 /* The answer's text so far: called with every frame, so it draws only what is new. */
 const views = new WeakMap();
-function draw(article, { content }) {
+function draw(article, { content, reasoning }) {
+  if (reasoning) drawThought(article, reasoning);
   if (!views.has(article)) {
     const body = element("div");
     body.className = "body";
@@ -53,6 +54,15 @@ function draw(article, { content }) {
     views.set(article, new MarkdownView(body));
   }
   views.get(article).draw(content);
+}
+/* What a model thought before it answered: folded, until somebody opens it. */
+function drawThought(article, reasoning) {
+  let thought = article.querySelector("details");
+  if (thought === null) {
+    thought = element("details", element("summary", "Reasoning"), element("div"));
+    article.prepend(thought);
+  }
+  thought.lastElementChild.textContent = reasoning;
 }
 /* What stands below an answer. */
 function finish(article, { content, model, note }) {
@@ -113,10 +123,11 @@ async function ask() {
       if (error !== undefined) throw new Error(error.message);
       if (place !== undefined) finish(article, { ...reply, note: waiting(place) });
       if (usage) note = summary(usage, timings);
-      const piece = choices[0]?.delta?.content ?? "";
-      if (piece === "") continue;
+      const { content: piece = "", reasoning_content: thought = "" } = choices[0]?.delta ?? {};
+      if (piece === "" && thought === "") continue;
       if (reply.content === "") finish(article, reply);
       reply.content += piece;
+      if (thought !== "") reply.reasoning = (reply.reasoning ?? "") + thought;
       if (!drawn) {
         drawn = true;
         requestAnimationFrame(drawNow);
@@ -131,7 +142,7 @@ async function ask() {
   unfinished = undefined;
   $("log").removeAttribute("aria-busy");
   if (chat !== conversation) return showAll(); // another one was opened
-  if (reply.content !== "") {
+  if (reply.content !== "" || reply.reasoning) {
     chat.messages.push(reply);
     keep();
     article.classList.remove("busy");

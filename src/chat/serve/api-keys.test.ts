@@ -1,0 +1,74 @@
+import { expect, test } from "bun:test";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { KeyLimits, readApiKeys } from "./api-keys.ts";
+import { TrustedProxies } from "./proxy.ts";
+import { failure, loadStoriesModel, serveStories } from "./testing/server.ts";
+
+const KEY = { key: "secret-1", name: "ada" };
+
+test("limits are those of a minute, and fill up evenly", () => {
+  let now = 0;
+  const limits = new KeyLimits({ ...KEY, requestsPerMinute: 2, tokensPerMinute: 100, parallel: 2 }, () => now);
+  const first = limits.begin();
+  const second = limits.begin();
+  expect(() => limits.begin()).toThrow("2 requests at a time");
+  first(10);
+  first(10); // once
+  expect(() => limits.begin()).toThrow("2 requests a minute");
+  now = 30_000;
+  limits.begin()(250);
+  second(0);
+  now = 60_000;
+  expect(() => limits.begin()).toThrow("100 tokens a minute");
+  now = 180_000;
+  limits.begin()(0);
+});
+
+test("a file of keys is read, and refused where it makes no sense", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = folder.at("keys.json");
+  const read = async (value: unknown): Promise<unknown> => {
+    await Bun.write(path, JSON.stringify(value));
+    return await readApiKeys(path);
+  };
+  expect(await read([{ ...KEY, parallel: 2 }])).toEqual([
+    { ...KEY, parallel: 2, requestsPerMinute: undefined, tokensPerMinute: undefined },
+  ]);
+  for (const bad of [{}, [], [{ key: "x", name: "ada" }], [KEY, { ...KEY, key: "secret-2" }], [{ ...KEY, rate: 1 }]]) {
+    expect(await failure(read(bad))).toMatchObject({ code: "format" });
+  }
+});
+
+test("a server holds each key to its limits, knows where proxies say a request comes from, and counts", async () => {
+  await using model = await loadStoriesModel();
+  const apiKeys = [
+    { ...KEY, requestsPerMinute: 1 },
+    { key: "secret-2", name: "bob" },
+  ];
+  const lines: string[] = [];
+  await using serving = serveStories(model, {
+    apiKey: "main-key",
+    apiKeys,
+    proxies: new TrustedProxies(["127.0.0.1"]),
+    onRequest: (line) => void lines.push(line),
+  });
+  const ask = async (key: string): Promise<number> => {
+    const response = await fetch(`${serving.address}/v1/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "x-forwarded-for": "198.51.100.7" },
+      body: JSON.stringify({ prompt: "Once", max_tokens: 2 }),
+    });
+    await response.text();
+    return response.status;
+  };
+  expect([await ask("secret-1"), await ask("secret-1"), await ask("secret-2"), await ask("secret-3")]).toEqual([
+    200, 429, 200, 401,
+  ]);
+  expect(lines[0]).toStartWith("198.51.100.7 POST /v1/completions 200");
+  const metrics = `${serving.address}/metrics`;
+  expect((await fetch(metrics)).status).toBe(401);
+  const text = await (await fetch(metrics, { headers: { authorization: "Bearer main-key" } })).text();
+  expect(text).toContain('randlora_http_responses_total{status="200"} 2\n');
+  expect(text).toContain('randlora_http_responses_total{status="429"} 1\n');
+  expect(text).toContain("randlora_generated_tokens_total 4\n");
+});

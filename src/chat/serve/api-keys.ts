@@ -1,0 +1,131 @@
+import * as v from "valibot";
+import { RandloraError } from "../../files/errors.ts";
+import { brief, oneLine } from "../../files/failure.ts";
+import { readJson } from "../../files/read-whole.ts";
+import { ApiError } from "./api-error.ts";
+import { optional } from "./optional.ts";
+
+const MOST_BYTES = 2 ** 20;
+const HINT =
+  'it must hold [{"key": "…", "name": "…", "requests_per_minute": 60, "tokens_per_minute": 10000, "parallel": 2}, …]';
+
+const atLeastOne = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const File = v.array(
+  v.strictObject({
+    key: v.pipe(v.string(), v.minLength(8), v.maxLength(1000)),
+    name: v.pipe(v.string(), v.minLength(1), v.maxLength(100)),
+    requests_per_minute: optional(atLeastOne),
+    tokens_per_minute: optional(atLeastOne),
+    parallel: optional(atLeastOne),
+  }),
+);
+
+/** A key that clients may have, and what they may do with it; undefined: without a limit. */
+export interface ApiKey {
+  readonly key: string;
+  /** Who has it, for the queue and the log. */
+  readonly name: string;
+  readonly requestsPerMinute?: number | undefined;
+  /** Of prompts and answers. */
+  readonly tokensPerMinute?: number | undefined;
+  /** Requests at a time. */
+  readonly parallel?: number | undefined;
+}
+
+/** Reads `--api-keys FILE`. @throws RandloraError `file`, `format` */
+export async function readApiKeys(path: string): Promise<readonly ApiKey[]> {
+  const result = v.safeParse(File, await readJson(path, MOST_BYTES, HINT), { abortEarly: true });
+  if (!result.success) {
+    const [issue] = result.issues;
+    throw new RandloraError("format", `${oneLine(path)}: ${v.getDotPath(issue) ?? ""}: ${brief(issue.message)}`, HINT);
+  }
+  const keys = result.output;
+  for (const field of ["key", "name"] as const) {
+    if (new Set(keys.map((one) => one[field])).size === keys.length && keys.length > 0) continue;
+    throw new RandloraError("format", `${oneLine(path)}: every ${field} must be there once`, HINT);
+  }
+  return keys.map(({ key, name, requests_per_minute, tokens_per_minute, parallel }) => ({
+    key,
+    name,
+    requestsPerMinute: requests_per_minute,
+    tokensPerMinute: tokens_per_minute,
+    parallel,
+  }));
+}
+
+/** What a key's requests have used: an amount a minute, which fills up evenly. */
+class Bucket {
+  readonly #most: number;
+  #left: number;
+  #at: number;
+
+  constructor(most: number, now: number) {
+    this.#most = most;
+    this.#left = most;
+    this.#at = now;
+  }
+
+  /** Seconds until `amount` may be taken; 0: now. */
+  wait(amount: number, now: number): number {
+    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) / 60_000) * this.#most);
+    this.#at = now;
+    return Math.max(0, ((amount - this.#left) / this.#most) * 60);
+  }
+
+  /** More may be taken than is left: later requests wait for it. */
+  take(amount: number): void {
+    this.#left -= amount;
+  }
+}
+
+/** Holds a key's requests to its limits. */
+export class KeyLimits {
+  readonly name: string;
+  readonly #key: ApiKey;
+  readonly #now: () => number;
+  readonly #requests: Bucket | undefined;
+  readonly #tokens: Bucket | undefined;
+  #running = 0;
+
+  /** @param now milliseconds of a clock that never goes back */
+  constructor(key: ApiKey, now: () => number = () => performance.now()) {
+    const { name, requestsPerMinute, tokensPerMinute } = key;
+    this.name = name;
+    this.#key = key;
+    this.#now = now;
+    this.#requests = requestsPerMinute === undefined ? undefined : new Bucket(requestsPerMinute, now());
+    this.#tokens = tokensPerMinute === undefined ? undefined : new Bucket(tokensPerMinute, now());
+  }
+
+  /**
+   * Lets a request begin.
+   * @returns to be called once when it has ended, with the tokens of its prompt and its answer
+   * @throws ApiError 429 where a limit is reached, with the time to wait
+   */
+  begin(): (tokens: number) => void {
+    const { parallel = Infinity } = this.#key;
+    const now = this.#now();
+    if (this.#running >= parallel) throw limited(`${parallel} requests at a time`, 1);
+    const wait = this.#requests?.wait(1, now) ?? 0;
+    if (wait > 0) throw limited(`${this.#key.requestsPerMinute} requests a minute`, wait);
+    const recovery = this.#tokens?.wait(1, now) ?? 0;
+    if (recovery > 0) throw limited(`${this.#key.tokensPerMinute} tokens a minute`, recovery);
+    this.#requests?.take(1);
+    this.#running++;
+    let hasEnded = false;
+    return (tokens) => {
+      if (hasEnded) return;
+      hasEnded = true;
+      this.#running--;
+      this.#tokens?.wait(0, this.#now());
+      this.#tokens?.take(tokens);
+    };
+  }
+}
+
+function limited(what: string, seconds: number): ApiError {
+  return new ApiError(429, `this API key is for ${what}: try again later`, {
+    code: "rate_limit_exceeded",
+    headers: { "retry-after": String(Math.ceil(seconds)) },
+  });
+}

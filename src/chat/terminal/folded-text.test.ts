@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { createStyle } from "../../terminal/style.ts";
+import { RecordingStream } from "../../terminal/testing/terminal.ts";
+import { FoldedText } from "./folded-text.ts";
+import { TextDisplay } from "./text-display.ts";
+
+/** What is shown of an answer that comes in single characters; remarks in brackets. */
+function shown(text: string, thinking: "open" | "maybe" | undefined): string {
+  let seen = "";
+  const display = new TextDisplay((more) => void (seen += more), createStyle(new RecordingStream(), {}), true);
+  const folded = new FoldedText(
+    display,
+    (line) => void (seen += `[${line}]`),
+    () => thinking,
+  );
+  for (const character of text) folded.push(character);
+  folded.end();
+  return seen;
+}
+
+test.each([
+  ["<think>\nso it\nis\n</think>\n\nYes.", "maybe", "[(thinking)][(thought for 3 words)]Yes.\n"],
+  ["so</think>Yes.", "open", "[(thinking)][(thought for 1 word)]Yes.\n"],
+  ["never done", "open", "[(thinking)][(thought for 2 words)]"],
+  ["<think>is text</think>", undefined, "<think>is text</think>\n"],
+  ["", "maybe", ""],
+] as const)("%j is shown as it should be", (text, thinking, wanted) => {
+  expect(shown(text, thinking)).toBe(wanted);
+});

@@ -1,0 +1,18 @@
+import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import type { MessageParserOptions } from "./message-parser.ts";
+
+/**
+ * Whether an answer begins with what a model thinks.
+ * @param template the source of the chat template: one that does not know the marks leaves them to the model as text
+ * @param prompt what it rendered
+ */
+export function thinkingOf(template: string, prompt: string): MessageParserOptions["thinking"] {
+  if (!template.includes("<think>")) return undefined;
+  return /<think>\s*$/.test(prompt) ? "open" : "maybe";
+}
+
+/** The marks of an answer that are special tokens, which are left out of a text unless they are asked for. */
+export function specialMarks(tokenizer: Tokenizer, marks: readonly string[]): ReadonlySet<number> {
+  const ids = ["<think>", "</think>", ...marks].flatMap((mark) => tokenizer.tokenToId(mark) ?? []);
+  return new Set(ids.filter((id) => tokenizer.isSpecial(id)));
+}
