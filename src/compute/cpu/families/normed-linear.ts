@@ -30,8 +30,8 @@ export const NORMED_GEMM = {
 
 /** Rows of x at most. */
 const MOST_ROWS = 32;
-/** Numbers that are to be gated, for which a worker has room. */
-const MOST_GATED = 2 ** 16 - 64;
+/** Numbers that are to be gated, for which a worker has room: behind them lie those of formats that no routine reads (`product.ts`). */
+const MOST_GATED = 2 ** 15 - 64;
 /** Numbers of the rows that a worker has room for: half of its scratch. */
 const MOST_NUMBERS = 2 ** 17;
 
