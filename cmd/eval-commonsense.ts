@@ -1,5 +1,6 @@
 import { defineCommand, flag, integer, list, repeat, required, text } from "../src/terminal/options/command.ts";
 import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
+import { partOptions } from "../src/terminal/options/shared/job.ts";
 import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
 
 /** `randlora eval commonsense`. */
@@ -45,6 +46,7 @@ export const commonsenseCommand = defineCommand({
       defaultText: "32",
     }),
     kvType: KV_TYPE_OPTION,
+    ...partOptions("the questions"),
     out: text({ short: "o", value: "FILE", topic: "Output", help: "file that each answer is written to as it comes" }),
     resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
     force: flag({ topic: "Output", help: "replace an existing FILE" }),

@@ -1,5 +1,6 @@
 import { choice, defineCommand, integer, required, text } from "../src/terminal/options/command.ts";
 import { HEAD_OPTIONS } from "../src/measure/images/head-options.ts";
+import { partOptions } from "../src/terminal/options/shared/job.ts";
 import { MODEL_OPTIONS } from "../src/measure/images/model-options.ts";
 
 /** `randlora eval images`. */
@@ -27,6 +28,7 @@ export const imagesCommand = defineCommand({
       default: 32,
     }),
     ...MODEL_OPTIONS,
+    ...partOptions("the images"),
   },
   async run({ model }, options, context) {
     const { evalImages } = await import("../src/measure/images/accuracy-command.ts");

@@ -4,6 +4,7 @@ import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
 import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
+import { partOptions } from "../src/terminal/options/shared/job.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora eval perplexity`. */
@@ -33,6 +34,7 @@ const perplexityCommand = defineCommand({
     }),
     quantize: quantizeOption({ topic: "Model" }),
     kvType: KV_TYPE_OPTION,
+    ...partOptions("the text's windows"),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },
   async run({ model }, options, context) {

@@ -12,6 +12,8 @@ export interface Processes {
    * @throws EndedByOther when another process has failed
    */
   gather(own: Uint8Array<ArrayBuffer>): Promise<readonly Uint8Array<ArrayBuffer>[]>;
+  /** What this process is to give next, where that is known already; nobody needs to compute it then. */
+  recall?(): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /**
    * The same of values that JSON holds.
    * @throws EndedByOther when another process has failed
@@ -65,7 +67,16 @@ export function ownRange({ rank, size }: Processes, count: number): readonly [fr
 /** Numbers of each process, in the order of ranks, one after another. */
 export async function gatherNumbers(processes: Processes, own: readonly number[]): Promise<number[]> {
   if (processes.size === 1) return [...own];
-  const parts = await processes.gather(new Uint8Array(Float64Array.from(own).buffer));
+  return await gatherComputed(processes, async () => own);
+}
+
+/** As {@link gatherNumbers}; `compute` is not called where what this process gives is known. */
+export async function gatherComputed(
+  processes: Processes,
+  compute: () => Promise<readonly number[]>,
+): Promise<number[]> {
+  const known = await processes.recall?.();
+  const parts = await processes.gather(known ?? new Uint8Array(Float64Array.from(await compute()).buffer));
   return parts.flatMap((part) => [...new Float64Array(part.slice().buffer)]);
 }
 

@@ -30,18 +30,21 @@ export async function askTogether(
   if (size === 1) return await askQuestions(answerer, questions, all, options);
   let written = 0;
   for (let begin = 0; begin < all.length; begin += ROUND * size) {
-    const said = new Map<number, Said>();
-    const own = all.slice(begin, begin + ROUND * size).filter((_, at) => at % size === rank);
-    const numbers = new Map(own.map((index) => [questions[index], index]));
-    const tokens = await askQuestions(answerer, questions, own, {
-      ...options,
-      onTooLong: (question, tooLong) => {
-        const index = numbers.get(question);
-        if (index !== undefined) said.set(index, { index, text: "", tooLong });
-      },
-      onAnswer: async (index, { text }) => void said.set(index, { index, text, ...said.get(index) }),
-    });
-    const parts = await processes.gather(encode({ tokens, said: [...said.values()] }));
+    const compute = async () => {
+      const said = new Map<number, Said>();
+      const own = all.slice(begin, begin + ROUND * size).filter((_, at) => at % size === rank);
+      const numbers = new Map(own.map((index) => [questions[index], index]));
+      const tokens = await askQuestions(answerer, questions, own, {
+        ...options,
+        onTooLong: (question, tooLong) => {
+          const index = numbers.get(question);
+          if (index !== undefined) said.set(index, { index, text: "", tooLong });
+        },
+        onAnswer: async (index, { text }) => void said.set(index, { index, text, ...said.get(index) }),
+      });
+      return encode({ tokens, said: [...said.values()] });
+    };
+    const parts = await processes.gather((await processes.recall?.()) ?? (await compute()));
     const rounds = parts.map(decode);
     written += rounds.reduce((sum, round) => sum + round.tokens, 0);
     const inOrder = rounds.flatMap((round) => round.said).toSorted((a, b) => a.index - b.index);

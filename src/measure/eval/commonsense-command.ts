@@ -8,7 +8,8 @@ import { nearest } from "../../files/nearest.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { shared } from "../../terminal/options/shared-work.ts";
+import type { PartFlags } from "../../terminal/options/shared/job.ts";
+import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { weightsIn } from "../inputs.ts";
@@ -36,11 +37,21 @@ export interface CommonsenseFlags {
   readonly out: string | undefined;
   readonly resume: boolean;
   readonly force: boolean;
+  readonly job: PartFlags["job"];
+  readonly jobs: PartFlags["jobs"];
+  readonly parts: PartFlags["parts"];
 }
 
 /** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
 export async function evalCommonsense(source: string, options: CommonsenseFlags, context: Context): Promise<void> {
-  await shared(context, (processes, own) => evalShare(source, options, own, processes));
+  const { job, jobs, parts, out, resume, force: _force, ...asked } = options;
+  if (parts !== undefined && (out !== undefined || resume)) {
+    const cause = `--parts and ${out === undefined ? "--resume" : "--out"}: tasks keep their answers in the folder`;
+    throw new RandloraError("usage", cause, "leave it out; a task that is started again goes on by itself");
+  }
+  await sharedByTasks(context, { job, jobs, parts }, ["commonsense", source, asked], [], (processes, own) =>
+    evalShare(source, options, own, processes),
+  );
 }
 
 /** The same, in each of the processes that share it; the first one writes the file. */

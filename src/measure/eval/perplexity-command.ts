@@ -12,7 +12,8 @@ import { readRun } from "../../models/folder/run.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
-import { shared } from "../../terminal/options/shared-work.ts";
+import type { PartFlags } from "../../terminal/options/shared/job.ts";
+import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { readInput } from "../../terminal/read-input.ts";
 import { comparePerplexity } from "./compare.ts";
 import { perplexityJson, perplexityText } from "./perplexity-report.ts";
@@ -28,6 +29,9 @@ export interface PerplexityFlags {
   readonly quantize: BlocksName | undefined;
   readonly kvType: KvName;
   readonly merged: boolean;
+  readonly job: PartFlags["job"];
+  readonly jobs: PartFlags["jobs"];
+  readonly parts: PartFlags["parts"];
 }
 
 /** Measures how well a model predicts a text. @throws RandloraError `usage` for flags that contradict each other; as `comparePerplexity` */
@@ -36,7 +40,14 @@ export async function evalPerplexity(
   options: PerplexityFlags,
   context: Context,
 ): Promise<void> {
-  await shared(context, (processes, own) => evalShare(argument, options, own, processes));
+  const { file, job, jobs, parts, ...asked } = options;
+  const files = file === undefined || file === "-" ? [] : [file];
+  if (file === "-" && parts !== undefined) {
+    throw new RandloraError("usage", "--file -: tasks cannot share what comes from stdin", "give a file");
+  }
+  await sharedByTasks(context, { job, jobs, parts }, ["perplexity", argument, asked], files, (processes, own) =>
+    evalShare(argument, options, own, processes),
+  );
 }
 
 /** The same, in each of the processes that share it. */

@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import { ALONE, gatherNumbers, ownRange, type Processes } from "../../mpi/processes.ts";
+import { ALONE, gatherComputed, ownRange, type Processes } from "../../mpi/processes.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 
@@ -70,21 +70,23 @@ export async function perplexity(
   { context, beginning, onTokens, signal, processes = ALONE }: PerplexityOptions,
 ): Promise<Perplexity> {
   const all = windows(ids, context, beginning);
-  const own: number[] = [];
-  for (const window of all.slice(...ownRange(processes, all.length))) {
-    using cache = decoder.createCache();
-    const values = await decoder.nll(cache, window, signal === undefined ? {} : { signal });
-    for (const value of values) own.push(value);
-    onTokens?.(window.length);
-  }
-  // Added in their order, whoever worked them out.
-  const likelihoods = await gatherNumbers(processes, own);
-  const tokens = likelihoods.length;
-  if (tokens === 0) {
+  if (all.length === 0) {
     throw new RandloraError("data", `the text has ${ids.length} tokens: nothing to predict`, "give a longer text");
   }
+  // Added in their order, whoever worked them out.
+  const likelihoods = await gatherComputed(processes, async () => {
+    const own: number[] = [];
+    for (const window of all.slice(...ownRange(processes, all.length))) {
+      using cache = decoder.createCache();
+      const values = await decoder.nll(cache, window, signal === undefined ? {} : { signal });
+      for (const value of values) own.push(value);
+      onTokens?.(window.length);
+    }
+    return own;
+  });
+  const tokens = likelihoods.length;
   const nll = likelihoods.reduce((sum, value) => sum + value, 0) / tokens;
-  if (!Number.isFinite(nll)) {
+  if (tokens > 0 && !Number.isFinite(nll)) {
     throw new RandloraError("numeric", "the model's likelihoods are not finite", "are its weights damaged?");
   }
   return { tokens, nll, perplexity: Math.exp(nll) };

@@ -5,7 +5,8 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { shared } from "../../terminal/options/shared-work.ts";
+import type { PartFlags } from "../../terminal/options/shared/job.ts";
+import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { accuracyJson, accuracyText } from "./accuracy-report.ts";
@@ -19,11 +20,17 @@ export interface AccuracyFlags extends ImageModelFlags, HeadFlags {
   readonly split: Split;
   readonly dataset: string | undefined;
   readonly batchSize: number;
+  readonly job: PartFlags["job"];
+  readonly jobs: PartFlags["jobs"];
+  readonly parts: PartFlags["parts"];
 }
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
 export async function evalImages(model: string, options: AccuracyFlags, context: Context): Promise<void> {
-  await shared(context, (processes, own) => evalShare(model, options, own, processes));
+  const { job, jobs, parts, ...asked } = options;
+  await sharedByTasks(context, { job, jobs, parts }, ["images", model, asked], [], (processes, own) =>
+    evalShare(model, options, own, processes),
+  );
 }
 
 /** The same, in each of the processes that share it. */

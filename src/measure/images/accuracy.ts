@@ -1,5 +1,5 @@
 import type { ImageSet } from "../../data/images/datasets/types.ts";
-import { ALONE, gatherNumbers } from "../../mpi/processes.ts";
+import { ALONE, gatherComputed } from "../../mpi/processes.ts";
 import { judge } from "../../train/model/judge.ts";
 import { type BatchOptions, imageBatches } from "./batches.ts";
 import type { ImageClassifier } from "./classifier.ts";
@@ -35,16 +35,18 @@ export async function measureAccuracy(
   const right = new Uint32Array(set.classes.length);
   let loss = 0;
   // Of each image its label, its loss, and whether it is taken for what it is.
-  const own: number[] = [];
-  for await (const { images, labels } of imageBatches(set, options)) {
-    const all = await classifier.logits(images);
-    for (const [at, label] of labels.entries()) {
-      const verdict = judge(all[at] ?? new Float32Array(), label);
-      own.push(label, verdict.loss, Number(verdict.isRight));
+  const all = await gatherComputed(options.processes ?? ALONE, async () => {
+    const own: number[] = [];
+    for await (const { images, labels } of imageBatches(set, options)) {
+      const logits = await classifier.logits(images);
+      for (const [at, label] of labels.entries()) {
+        const verdict = judge(logits[at] ?? new Float32Array(), label);
+        own.push(label, verdict.loss, Number(verdict.isRight));
+      }
+      onImages?.(labels.length);
     }
-    onImages?.(labels.length);
-  }
-  const all = await gatherNumbers(options.processes ?? ALONE, own);
+    return own;
+  });
   for (let at = 0; at < all.length; at += 3) {
     const [label = 0, lost = NaN, isRight = 0] = all.slice(at, at + 3);
     loss += lost / count;

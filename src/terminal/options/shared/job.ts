@@ -36,6 +36,19 @@ export interface JobFlags {
   readonly jobs: number | "auto" | undefined;
 }
 
+/** What was given of {@link partOptions}. */
+export interface PartFlags extends JobFlags {
+  readonly parts: string | undefined;
+}
+
+/** `--job`, `--jobs` and `--parts`, of a command whose work processes can share. */
+export function partOptions(what: string) {
+  return {
+    ...jobOptions("Jobs", what),
+    parts: text({ value: "DIR", topic: "Jobs", help: "folder that the tasks of --job share: what each has measured" }),
+  };
+}
+
 /** `3/8`. */
 export function jobText({ number, of }: Job): string {
   return `${number}/${of}`;
