@@ -51,6 +51,23 @@ export const commonsenseCommand = defineCommand({
     resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
     force: flag({ topic: "Output", help: "replace an existing FILE" }),
   },
+  // What most people need; the rest is in --help-all.
+  shown: [
+    "data",
+    "tasks",
+    "limit",
+    "adapter",
+    "scale",
+    "generator",
+    "beams",
+    "batchSize",
+    "paperMask",
+    "maxTokens",
+    "kvType",
+    "out",
+    "resume",
+    "force",
+  ],
   async run({ model }, options, context) {
     const { evalCommonsense } = await import("../src/measure/eval/commonsense-command.ts");
     await evalCommonsense(model, options, context);
