@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
@@ -100,4 +101,21 @@ test("an adapter that does not fit is refused before a GPU is opened", async () 
   await expect(compare(STORIES, { adapter: { path: foreign, scale: 1 }, open })).rejects.toMatchObject({
     code: "adapter",
   });
+});
+
+test("under --memory windows that do not fit are refused before anything is read of the text, with one that does", async () => {
+  const many = Array.from({ length: 600 }, (_, at) => at % 500);
+  const location = { folder: STORIES, weights: undefined };
+  const measure = async (context: number, memory: number | undefined) => {
+    let passes = 0;
+    const open = () => CpuDevice.open({ threads: 1, memory });
+    const onPasses = (count: number): void => void (passes = count);
+    const found = await comparePerplexity(many, { location, merged: false, open, context, onPasses }).catch(String);
+    return { found, passes };
+  };
+  const whole = await measure(512, 3e6);
+  const [, context] = /--context (\d+) fits, or raise --memory/.exec(String(whole.found)) ?? [];
+  expect(whole).toEqual({ found: expect.stringContaining("windows of 512 tokens take"), passes: 0 });
+  expect((await measure(Number(context), 3e6)).passes).toBe(1);
+  expect((await measure(512, undefined)).passes).toBe(1);
 });

@@ -8,6 +8,7 @@ import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Processes } from "../../mpi/processes.ts";
+import { refuseLargeWindow } from "./fitting-window.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
 /** What is measured: a model, and the same model with an adapter. */
@@ -75,6 +76,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     dtype: (names) => (names.some((name) => touched.has(name)) ? "F32" : undefined),
     ...(signal === undefined ? {} : { signal }),
   });
+  await refuseLargeWindow(decoder, Math.min(context, ids.length));
   onPasses?.(1 + Number(adapter !== undefined) + Number(rounds));
   let [predicted, seconds] = [0, 0];
   const measure = async () => {

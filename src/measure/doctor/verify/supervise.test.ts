@@ -1,7 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, readdir, utimes } from "node:fs/promises";
 import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { refusalOf } from "../../../files/testing/folder.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { createStyle } from "../../../terminal/style.ts";
 import { RecordingStream } from "../../../terminal/testing/terminal.ts";
 import { failureOf, renderVerification, verificationJson, withoutOwner } from "./report.ts";
@@ -71,11 +72,26 @@ test("a process that opens no device", async () => {
   expect(refusal).toMatchObject({ code: "gpu", message: expect.stringContaining("the device cannot be opened") });
 });
 
-test("a stop ends the process that checks, and throws", async () => {
-  const stop = new AbortController();
-  const running = checked("hang", 30, stop.signal);
-  setTimeout(() => stop.abort(), 1500);
-  await expect(running).rejects.toMatchObject({ name: "AbortError" });
+test("a stop ends the process that checks and removes its files, and what killed ones left a day ago; it throws", async () => {
+  await using folder = await TemporaryFolder.create();
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = folder.path;
+  try {
+    for (const name of ["randlora-verify-old", "randlora-verify-new", "another"]) await mkdir(folder.at(name));
+    const days = (count: number) => new Date(Date.now() - count * 86_400_000);
+    await utimes(folder.at("randlora-verify-old"), days(2), days(2));
+    await utimes(folder.at("another"), days(2), days(2));
+    const stop = new AbortController();
+    const running = checked("hang", 30, stop.signal);
+    const isLeft = async () => (await readdir(folder.path, { recursive: true })).some((name) => name.includes("left-"));
+    while (!(await isLeft())) await Bun.sleep(20);
+    stop.abort();
+    await expect(running).rejects.toMatchObject({ name: "AbortError" });
+    expect((await readdir(folder.path)).toSorted()).toEqual(["another", "randlora-verify-new"]);
+  } finally {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+  }
 });
 
 test("the report names no file, folder, user or host", () => {

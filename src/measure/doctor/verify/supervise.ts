@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { type ErrorCode, RandloraError } from "../../../files/errors.ts";
 import type { Subject } from "./check.ts";
+import { verificationFolder } from "./folder.ts";
 import { type DeviceFacts, type Measured, Message, type Speed } from "./messages.ts";
 
 /** Something that is not right. */
@@ -47,7 +48,9 @@ const MOST_ENDS = 4;
  * @throws RandloraError `gpu` and others of a device that cannot be opened
  */
 export async function supervise(supervision: Supervision): Promise<Verification> {
-  const state = new State(supervision);
+  // A process that is killed removes nothing.
+  await using folder = await verificationFolder();
+  const state = new State(supervision, folder.path);
   for (let ends = 0; ends < MOST_ENDS; ends++) {
     if (await state.attempt()) break;
   }
@@ -56,6 +59,8 @@ export async function supervise(supervision: Supervision): Promise<Verification>
 
 class State {
   readonly #supervision: Supervision;
+  /** Temporary files of the processes go there. */
+  readonly #folder: string;
   readonly #problems: Problem[] = [];
   readonly #times: (Subject & { seconds: number })[] = [];
   readonly #measured: Measured[] = [];
@@ -65,8 +70,9 @@ class State {
   #next = 0;
   #current: Subject | undefined;
 
-  constructor(supervision: Supervision) {
+  constructor(supervision: Supervision, folder: string) {
     this.#supervision = supervision;
+    this.#folder = folder;
   }
 
   /** One process, until it has done everything (true), or ends otherwise. */
@@ -74,7 +80,13 @@ class State {
     const { command, signal, patience } = this.#supervision;
     signal.throwIfAborted();
     const child = Bun.spawn([...command], {
-      env: { ...process.env, [FROM_VARIABLE]: String(this.#next) },
+      env: {
+        ...process.env,
+        TMPDIR: this.#folder,
+        TEMP: this.#folder,
+        TMP: this.#folder,
+        [FROM_VARIABLE]: String(this.#next),
+      },
       stdio: ["pipe", "pipe", "ignore"],
     });
     const kill = (): void => child.kill("SIGKILL");
@@ -104,6 +116,8 @@ class State {
       signal.removeEventListener("abort", kill);
       kill();
     }
+    // What it still writes would be in the way of removing its files.
+    if (signal.aborted) await child.exited;
     signal.throwIfAborted();
     if (last?.kind === "done") return true;
     await child.exited;

@@ -1,6 +1,8 @@
 // Run by supervise.test.ts as a process of its own: `bun testing/checking.ts MODE`. Checks a broken CPU device, or one that
 // hangs, ends its process, is lost or writes on standard output in the second check.
-import { writeSync } from "node:fs";
+import { mkdtempSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { CpuDevice } from "../../../../compute/cpu/cpu.ts";
 import { RandloraError } from "../../../../files/errors.ts";
 import type { Check } from "../check.ts";
@@ -13,6 +15,7 @@ const [mode = ""] = process.argv.slice(2);
 
 const ENDINGS: Readonly<Record<string, () => void>> = {
   hang() {
+    mkdtempSync(join(tmpdir(), "left-"));
     for (;;);
   },
   chatter: () => void writeSync(1, "driver: warning\n{}\n"),
