@@ -24,7 +24,7 @@ test.each(names.filter((name) => /\.(sh|sbatch)$/.test(name)))("%s is a script t
 
 test.each(names.filter((name) => name !== "Dockerfile"))("%s gives randlora options that it has", async (name) => {
   const flags = new Set(allCommands(program).flatMap(({ command }) => allKeys(command.options).map(flagName)));
-  const others = new Set(["mpi", "ntasks", "wdir", "halt", "array", "nodes", "list", "sshloginfile", "strict"]);
+  const others = new Set(["mpi", "ntasks", "wdir", "joblog", "array", "nodes", "list", "sshlogin"]);
   const lines = (await text(name)).split("\n").filter((line) => !line.startsWith("#SBATCH"));
   const given = lines.flatMap((line) => [...line.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)].map(([, flag = ""]) => flag));
   expect(given.filter((flag) => !flags.has(flag) && !others.has(flag))).toEqual([]);

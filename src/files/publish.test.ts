@@ -35,6 +35,26 @@ for (const kind of ["file", "folder"] as const) {
       expect(await read(folder.at("out"), kind)).toBe("new");
     });
 
+    test("that others write alike at the same time is the first one's, and nobody fails", async () => {
+      await using folder = await TemporaryFolder.create();
+      const path = folder.at("out");
+      const other = await holdElsewhere(folder.at("out.OWNER.part"), kind);
+      await using first = await Publication.begin(path, { kind, alike: true });
+      const write = async ({ partPath }: Publication, content: string) =>
+        await writeFile(kind === "file" ? partPath : join(partPath, "file"), content);
+      await write(first, "first");
+      await first.commit();
+      // It is there, and another process is still at it.
+      await publish(path, "second", { kind, alike: true });
+      expect(await read(path, kind)).toBe("first");
+      expect(await names(folder.path)).toEqual(["out", basename(other.path)].toSorted());
+      await other.kill();
+      // What dead ones left goes, as always.
+      await publish(path, "third", { kind, alike: true, force: true });
+      expect(await names(folder.path)).toEqual(["out"]);
+      expect(await read(path, kind)).toBe("third");
+    });
+
     test("leaves no trace when it is aborted, or when the work throws, folders above it included", async () => {
       await using folder = await TemporaryFolder.create();
       const path = folder.at("new", "newer", "out");
