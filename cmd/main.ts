@@ -16,6 +16,7 @@ import { command as finetune } from "./finetune.ts";
 import { command as inspect } from "./inspect.ts";
 import { command as licenses } from "./licenses.ts";
 import { command as merge } from "./merge.ts";
+import { command as models } from "./models.ts";
 import { command as runs } from "./runs.ts";
 import { command as serve } from "./serve.ts";
 import { command as tokenize } from "./tokenize.ts";
@@ -46,6 +47,7 @@ export const program: Program = {
     inspect,
     analyze,
     budget,
+    models,
     pullCommand,
     listCommand,
     removeCommand,

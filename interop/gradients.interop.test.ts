@@ -109,12 +109,14 @@ for (const [name, wanted] of Object.entries(made)) {
     );
     const gradients = openTensors(join(folder, name, "gradients.safetensors"));
     expect([...found.keys()].toSorted()).toEqual([...gradients.keys()].toSorted());
+    const steepest = largest([...gradients.values()].map((stored) => largest(stored.values())));
     for (const [weight, stored] of gradients) {
       const want = stored.values();
       const have = found.get(weight) ?? new Float32Array();
       const errors = want.map((value, at) => value - (have[at] ?? NaN));
       expect(errors.some(Number.isNaN), weight).toBe(false);
-      expect(largest(errors), weight).toBeLessThan(1e-3 * largest(want));
+      // Without rope a bias of keys moves all scores of a query alike: its gradient is 0, but for rounding.
+      expect(largest(errors), weight).toBeLessThan(Math.max(1e-3 * largest(want), 1e-6 * steepest));
     }
     const again = await differentiate(name, wanted.samples, true);
     for (const [weight, values] of found) expect(again.found.get(weight), weight).toEqual(values);

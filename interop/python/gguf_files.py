@@ -24,6 +24,9 @@ ARCHITECTURES = {
     "phi3": gguf.MODEL_ARCH.PHI3,
     "gemma2": gguf.MODEL_ARCH.GEMMA2,
     "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
+    "gemma": gguf.MODEL_ARCH.GEMMA,
+    "olmo2": gguf.MODEL_ARCH.OLMO2,
+    "smollm3": gguf.MODEL_ARCH.SMOLLM3,
 }
 TYPES = {
     "f32": GGMLQuantizationType.F32,
@@ -61,7 +64,7 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
-        if config.model_type in ("llama", "mistral"):
+        if config.model_type in ("llama", "mistral", "smollm3"):
             if ".q_proj." in name:
                 weight = permuted(weight, config.num_attention_heads)
             if ".k_proj." in name:
@@ -110,7 +113,7 @@ def decoder_metadata(config: Any) -> dict[str, Any]:
         values |= {"attention.key_length": config.head_dim, "attention.value_length": config.head_dim}
     if kind != "gemma2":
         values["rope.freq_base"] = np.float32(full["rope_theta"])
-    if arch == "llama":
+    if arch in ("llama", "smollm3"):
         values |= {"vocab_size": config.vocab_size, "rope.dimension_count": config.head_dim}
     if kind == "gemma3_text":
         values |= {"rope.freq_base_swa": np.float32(rope["sliding_attention"]["rope_theta"]), "attention.sliding_window": config.sliding_window}

@@ -16,13 +16,16 @@ from decoders import randomise
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    GemmaConfig,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 TOKENIZERS = Path(__file__).parents[2] / "fixtures" / "tokenizers"
@@ -66,6 +69,9 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "phi3": case("phi3", f32, Phi3Config, pad_token_id=0, sliding_window=None),
         "phi3-longrope": case("gpt4o", bf16, Phi3Config, pad_token_id=0, max_position_embeddings=1024, original_max_position_embeddings=256, **rope("longrope", **LONG_FACTORS)),
         "gemma2": case("gemma", bf16, Gemma2Config, **GEMMA),
+        "gemma": case("gemma", bf16, GemmaConfig, tie_word_embeddings=True),
+        "olmo2": case("gpt2", bf16, Olmo2Config),
+        "smollm3": case("llama3", bf16, SmolLM3Config, pad_token_id=0, num_hidden_layers=4, tie_word_embeddings=True),
         "gemma3": case("gemma", bf16, Gemma3TextConfig, **GEMMA, num_hidden_layers=7),
     }
 

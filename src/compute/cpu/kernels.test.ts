@@ -60,7 +60,14 @@ function classOf(kernel: string): string {
 const TYPES = { u32: "u32", f32: "f32", flag: "u32", pointer: "usize" } as const;
 
 /** What kernels of machine code leave to the module. */
-const PARTS: readonly (keyof ModuleParts)[] = ["basisRows", "foldRows", "gatedRows", "listRows", "loadRows", "normedRows"];
+const PARTS: readonly (keyof ModuleParts)[] = [
+  "basisRows",
+  "foldRows",
+  "gatedRows",
+  "listRows",
+  "loadRows",
+  "normedRows",
+];
 
 /** Kernels of machine code alone, and which part of the module takes their parameters. */
 const ALONE = new Map<string, keyof ModuleParts | undefined>([

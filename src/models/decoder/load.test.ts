@@ -63,6 +63,11 @@ test.each([
   ["an unknown activation", { hidden_act: "relu2" }, 'activation "relu2" is not supported'],
   ["an unknown RoPE", { rope_scaling: { rope_type: "spiral" } }, 'RoPE scaling "spiral" is not supported'],
   ["RoPE without its factor", { rope_scaling: { rope_type: "linear" } }, 'RoPE scaling "linear" lacks factor'],
+  [
+    "a pattern of windows in letters",
+    { model_type: "exaone4", sliding_window_pattern: "LLLG" },
+    'sliding_window_pattern "LLLG" is not supported',
+  ],
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
   ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
   [

@@ -80,6 +80,14 @@ describe("a tensor's place", () => {
     expect(place("model.layers.1.mlp.up_proj.weight")?.offset).toBe(0);
   });
 
+  test("norms behind blocks are called by what they do", () => {
+    const olmo2 = configOf("olmo2");
+    const place = (name: string) => ggufPlace(`model.layers.0.${name}.weight`, olmo2)?.name;
+    expect(place("post_attention_layernorm")).toBe("blk.0.post_attention_norm.weight");
+    expect(place("post_feedforward_layernorm")).toBe("blk.0.post_ffw_norm.weight");
+    expect(place("self_attn.q_norm")).toBe("blk.0.attn_q_norm.weight");
+  });
+
   test("what has none is refused by name", async () => {
     const refusal = await refusalOf(() => ggufPlace("score.weight", LLAMA));
     expect(refusal).toMatchObject({ code: "model", message: 'tensor "score.weight" has no place in GGUF\'s llama' });
@@ -111,6 +119,8 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
       /which layers have a sliding window/,
     ],
     ["phi3", { head_dim: 32 }, /heads of 32 elements/],
+    ["smollm3", { no_rope_layers: [0, 1] }, /which layers have no rope/],
+    ["smollm3", { mlp_bias: true }, /biases of outputs/],
   ];
   for (const [type, settings, message] of refused) {
     expect(() => checkForGguf(configOf(type, settings))).toThrow(message);

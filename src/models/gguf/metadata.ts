@@ -60,11 +60,11 @@ export const FIELDS: readonly Field[] = [
   { key: "attention.layer_norm_rms_epsilon", kind: "f32", setting: "rms_norm_eps", of: ({ norm }) => norm.epsilon },
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
-  { key: "vocab_size", kind: "u32", of: (config, _, arch) => (arch === "llama" ? config.vocabularySize : undefined) },
+  { key: "vocab_size", kind: "u32", of: (config) => (isOfLlama(config) ? config.vocabularySize : undefined) },
   {
     key: "rope.dimension_count",
     kind: "u32",
-    of: ({ ropes: [full] }, _, arch) => (arch === "llama" || arch === "phi3" ? full?.size : undefined),
+    of: (config) => (isOfLlama(config) || config.architecture === "phi3" ? config.ropes[0]?.size : undefined),
   },
   {
     key: "rope.freq_base",
@@ -76,7 +76,7 @@ export const FIELDS: readonly Field[] = [
     key: "rope.freq_base_swa",
     kind: "f32",
     setting: "rope_local_base_freq",
-    of: ({ ropes: [, sliding] }) => sliding?.theta,
+    of: ({ ropes: [, sliding] }) => (sliding?.scaling.kind === "none" ? undefined : sliding?.theta),
   },
   {
     key: "attn_logit_softcapping",
@@ -128,6 +128,11 @@ function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefin
   if (architecture === "phi3") return undefined;
   const [{ headSize }] = attentionsOf(config);
   return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
+}
+
+/** Its converter says more of Llama and what turns as Llama does. */
+function isOfLlama({ architecture }: DecoderConfig): boolean {
+  return architectureOf(architecture)?.gguf?.pairs === true;
 }
 
 /** Rows of an MLP's gate. */

@@ -50,7 +50,7 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     sliding_window: settings["sliding_window"] || undefined,
     vocab_size: embedding?.shape[0],
     tie_word_embeddings: !tensors.has("output.weight"),
-    ...(type === "llama" || type === "qwen3" ? { attention_bias: bias } : {}),
+    ...(["llama", "qwen3"].includes(type) ? { attention_bias: bias } : {}),
     ...(type === "llama" ? { mlp_bias: tensors.has("blk.0.ffn_gate.bias") } : {}),
     ...(type.startsWith("gemma") ? gemma(type, settings, headSize) : { hidden_act: "silu" }),
     ...(await readRope(file, fields, { arch, type, headSize, settings })),

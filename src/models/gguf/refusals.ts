@@ -29,8 +29,15 @@ export function checkForGguf(config: DecoderConfig): string[] {
   const byWidth = layers.length === GEMMA_27B[architecture];
   const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
   if (Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
-  if (isGemma || architecture === "qwen3") {
+  if (isGemma || ["qwen3", "olmo2", "smollm3"].includes(architecture)) {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
+  }
+  if (architecture === "smollm3" && layers.flat().some(({ mixer }) => mixer.output.bias !== undefined)) {
+    refuse("biases of outputs");
+  }
+  // Every fourth layer of SmolLM3 is without rope there.
+  if (attentions.some(({ rope }, layer) => architecture === "smollm3" && (rope === 1) !== (layer % 4 === 3))) {
+    refuse("which layers have no rope");
   }
   if (architecture === "gemma2") {
     if (config.head !== undefined) refuse("an output matrix of its own");
@@ -59,7 +66,7 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
     if ((kind === "longrope") !== (architecture === "phi3") && (kind === "longrope" || kind !== "default")) {
       refuse(`RoPE scaling ${kind}`);
     }
-    if (isSliding && kind !== "default") refuse(`RoPE scaling ${kind} of sliding layers`);
+    if (isSliding && kind !== "default" && kind !== "none") refuse(`RoPE scaling ${kind} of sliding layers`);
     if (architecture === "gemma2" && kind !== "default") refuse(`RoPE scaling ${kind}`);
     if (kind === "llama3" && architecture !== "llama" && architecture !== "mistral") refuse("RoPE scaling llama3");
     if (kind === "yarn") {

@@ -8,6 +8,7 @@ import { ropeOf } from "../decoder/rope-json.ts";
 /** Llama with a sliding window in every layer. */
 export const template: Architecture = {
   type: "template",
+  title: "The template",
   describe(json) {
     // What it means where config.json is silent: transformers' configuration_NAME.py says it.
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });

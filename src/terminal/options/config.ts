@@ -17,7 +17,17 @@ import { nearest } from "../../files/nearest.ts";
  */
 
 /** What a downloaded folder's randlora.yaml is not to decide: where is written, and who may use the server. */
-const USERS_OWN: ReadonlySet<string> = new Set(["force", "out", "log-dir", "svg", "resume", "host", "api-key", "api-keys", "trusted-proxy"]);
+const USERS_OWN: ReadonlySet<string> = new Set([
+  "force",
+  "out",
+  "log-dir",
+  "svg",
+  "resume",
+  "host",
+  "api-key",
+  "api-keys",
+  "trusted-proxy",
+]);
 
 /**
  * Reads the configuration files for the command that `path` calls, the strongest first; see {@link configFiles}.

@@ -278,7 +278,7 @@ export const ADAPTER_OPTIONS = {
     targetsOption({
       topic,
       help: "target modules: comma-separated names, all-linear, or a regular expression",
-      defaultText: "PEFT's for the architecture",
+      defaultText: "PEFT's for the architecture, else q_proj,v_proj",
     }),
     { compare: "all" },
   ),

@@ -1,3 +1,4 @@
+import { targetsOf } from "../../models/decoder/architectures/index.ts";
 import { defaultTargets } from "../../adapters/base/default-targets.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
@@ -148,9 +149,9 @@ function refuseContradiction<K extends keyof InitialSettings>(
   throw new Contradiction([...optionsOf(key), "initAdapter"], cause, `leave ${flagOf(key, asked[key])} out`);
 }
 
-/** The targets where none were given: PEFT's for the architecture. @throws RandloraError `usage` where it knows none */
+/** The targets where none were given: PEFT's for the architecture, else the architecture's own. @throws RandloraError `usage` where there are none */
 export function usualTargets(modelType: string): string | string[] {
-  const targets = defaultTargets(modelType);
+  const targets = defaultTargets(modelType) ?? targetsOf(modelType);
   if (targets !== undefined) return typeof targets === "string" ? targets : [...targets];
   const cause = `no default targets are known for model type ${quote(modelType)}`;
   throw new RandloraError("usage", cause, "name the modules to adapt: --targets q_proj,v_proj or --targets all-linear");

@@ -25,9 +25,9 @@ const TEXT = { vocab_size: 544, max_position_embeddings: 256, eos_token_id: 2 };
 const LLAMA3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 };
 const FACTORS = { short_factor: [1, 1.1, 1.2, 1.3], long_factor: [1, 1.5, 2, 2.5] };
 
-/** Every architecture, and what differs inside of one. */
+/** Every architecture that GGUF has, and what differs inside of one. */
 const MODELS: readonly [name: string, type: string, settings: object][] = [
-  ...ARCHITECTURES.map(({ type }) => {
+  ...ARCHITECTURES.filter(({ gguf }) => gguf !== undefined).map(({ type }) => {
     const gemma = { query_pre_attn_scalar: 8, sliding_window: 32, hidden_activation: "gelu_pytorch_tanh" };
     const settings = type.startsWith("gemma") ? gemma : type === "mistral" ? { sliding_window: null } : {};
     return [type, type, settings] as [string, string, object];

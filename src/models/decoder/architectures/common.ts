@@ -11,6 +11,10 @@ import { UNTIED_HEAD } from "../weight-plan.ts";
 export interface Architecture {
   /** `model_type` of config.json. */
   readonly type: string;
+  /** The models that are of it, for people. */
+  readonly title: string;
+  /** The modules that are adapted where nobody says, and PEFT has no default: `q_proj` and `v_proj` where this is left out. */
+  readonly targets?: readonly string[];
   /** What it is in llama.cpp; undefined: it has none of it. */
   readonly gguf?: GgufArchitecture;
   /** @throws RandloraError `model` for a setting that is not supported */
@@ -131,10 +135,12 @@ export function isSliding(json: ConfigJson, index: number, otherwise: boolean): 
   return type === undefined ? otherwise : type === "sliding_attention";
 }
 
-/** The window of layer number `index`, where one slides: `sliding_window`, else the architecture's. */
-export function windowOf(json: ConfigJson, index: number, isOtherwise: boolean, usual?: number): number {
-  const window = usual === undefined ? json.sliding_window : withDefault(json.sliding_window, usual);
-  return (isSliding(json, index, isOtherwise) ? window : undefined) ?? Infinity;
+/** The same where all layers do but every `usual`th, or every `sliding_window_pattern`th. @throws as isSliding */
+export function isSlidingButEvery(json: ConfigJson, index: number, usual: number): boolean {
+  const period = json.layer_types ? usual : (json.sliding_window_pattern ?? usual);
+  if (typeof period === "number") return isSliding(json, index, (index + 1) % period !== 0);
+  const hint = "transformers writes layer_types for it: save the model again";
+  throw new RandloraError("model", `sliding_window_pattern ${quote(period)} is not supported`, hint);
 }
 
 /** A setting that is left out takes the architecture's value; one that is null is off. */

@@ -1,22 +1,22 @@
 import { noRope } from "../../blocks/rope-scaling.ts";
 import { attention, gatedMlp, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, isSliding, sizesOf, withDefault } from "./common.ts";
+import { type Architecture, decoder, isSlidingButEvery, sizesOf, withDefault } from "./common.ts";
 
 /** EXAONE 4: norms behind attention and MLP, and of the heads of q and k; where layers have windows, those without have no rope. */
 export const exaone4: Architecture = {
   type: "exaone4",
+  title: "EXAONE 4",
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-5, kvHeads: 32 });
     const { hidden, headSize, epsilon } = sizes;
     const window = withDefault(json.sliding_window, 4096);
-    const period = Number(json.sliding_window_pattern ?? 4);
     return decoder(json, sizes, {
       ropes: [ropeOf(json, sizes), noRope(headSize)],
       layer(path, index) {
         const norm = (name: string, size = hidden) => rmsNorm(`${path}.${name}`, size, epsilon);
         const norms = { queryNorm: norm("self_attn.q_norm", headSize), keyNorm: norm("self_attn.k_norm", headSize) };
-        const slides = isSliding(json, index, (index + 1) % period !== 0);
+        const slides = isSlidingButEvery(json, index, 4);
         const sight = slides ? { window: window ?? Infinity } : { rope: window === undefined ? 0 : 1 };
         return [
           {

@@ -8,6 +8,7 @@ import {
   type Architecture,
   decoder,
   isSliding,
+  isSlidingButEvery,
   type Model,
   type ModelSizes,
   sizesOf,
@@ -17,6 +18,8 @@ import {
 /** Gemma 1: llama with norms that store weight − 1, scaled embeddings and a gated GELU. */
 export const gemma: Architecture = {
   type: "gemma",
+  title: "Gemma 1",
+  gguf: { name: "gemma", transformers: "GemmaForCausalLM" },
   describe(json) {
     const said = json.hidden_activation ?? json.hidden_act ?? "gelu_pytorch_tanh";
     // The first files said "gelu", and meant its approximation.
@@ -43,6 +46,7 @@ export const gemma: Architecture = {
 /** Gemma 2: every other layer has a sliding window; attention scores and logits are softly capped. */
 export const gemma2: Architecture = {
   type: "gemma2",
+  title: "Gemma 2",
   gguf: { name: "gemma2", transformers: "Gemma2ForCausalLM" },
   describe(json) {
     const sizes = gemmaSizes(json, 8192);
@@ -61,11 +65,11 @@ export const gemma2: Architecture = {
 /** Gemma 3, text: heads of q and k are normalized; five of six layers have a sliding window and a rope of their own. */
 export const gemma3: Architecture = {
   type: "gemma3_text",
+  title: "Gemma 3 (text)",
   gguf: { name: "gemma3", transformers: "Gemma3ForCausalLM" },
   describe(json) {
     const sizes = gemmaSizes(json, 131_072);
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;
-    const period = Number(json.sliding_window_pattern ?? 6);
     const thetas = { full: json.rope_theta ?? 1_000_000, sliding: json.rope_local_base_freq ?? 10_000 };
     const { full, sliding } = ropesByLayerType(json, sizes, thetas);
     return decoder(json, sizes, {
@@ -74,7 +78,7 @@ export const gemma3: Architecture = {
       layer(path, index) {
         const norm = (name: string) => gemmaNorm(`${path}.self_attn.${name}`, sizes, sizes.headSize);
         const norms = { queryNorm: norm("q_norm"), keyNorm: norm("k_norm") };
-        const slides = isSliding(json, index, (index + 1) % period !== 0);
+        const slides = isSlidingButEvery(json, index, 6);
         return gemmaLayer(path, json, sizes, { ...norms, ...(slides ? { window, rope: 1 } : {}) });
       },
       logitSoftcap: json.final_logit_softcapping ?? undefined,

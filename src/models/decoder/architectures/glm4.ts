@@ -5,6 +5,7 @@ import { type Architecture, decoder, sizesOf } from "./common.ts";
 /** GLM-4: norms before and behind attention and MLP; half of each head turns, elements with their neighbors. */
 export const glm4: Architecture = {
   type: "glm4",
+  title: "GLM-4",
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1.5625e-7, kvHeads: 2, headSize: 128 });
     const turned = { ...json, partial_rotary_factor: json.partial_rotary_factor ?? 0.5 };

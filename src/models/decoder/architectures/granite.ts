@@ -4,6 +4,7 @@ import { type Architecture, decoder, llamaLayer, sizesOf } from "./common.ts";
 /** Granite 3: llama with multipliers of embeddings, scores, residual branches and logits. */
 export const granite: Architecture = {
   type: "granite",
+  title: "Granite 3",
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });
     const bias = json.attention_bias ?? false;

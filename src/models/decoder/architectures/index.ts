@@ -49,6 +49,12 @@ export function architectureOf(type: string): Architecture | undefined {
   return ARCHITECTURES.find((architecture) => architecture.type === type);
 }
 
+/** The modules of such a model that are adapted where nobody says; undefined: it cannot be run. */
+export function targetsOf(type: string): readonly string[] | undefined {
+  const architecture = architectureOf(type);
+  return architecture && (architecture.targets ?? ["q_proj", "v_proj"]);
+}
+
 /**
  * What a model folder's config.json says, with the architecture's own values where it is silent.
  * @throws RandloraError `file`, `format`, or `model` for what cannot be run

@@ -4,6 +4,7 @@ import { ropeOf } from "../rope-json.ts";
 /** Llama 2 and 3, SmolLM2, TinyLlama and all that share their config. */
 export const llama: Architecture = {
   type: "llama",
+  title: "Llama 2 and 3, SmolLM2, TinyLlama",
   gguf: { name: "llama", transformers: "LlamaForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });

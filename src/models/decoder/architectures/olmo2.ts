@@ -7,6 +7,8 @@ import { type Architecture, decoder, type ModelSizes, sizesOf } from "./common.t
 /** OLMo 2: norms behind attention and MLP instead of before them, and of q and k over all heads of a token. */
 export const olmo2: Architecture = {
   type: "olmo2",
+  title: "OLMo 2",
+  gguf: { name: "olmo2", transformers: "Olmo2ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-5 });
     return decoder(json, sizes, {

@@ -5,6 +5,7 @@ import { olmoLayer } from "./olmo2.ts";
 /** OLMo 3: OLMo 2, three of whose four layers have a sliding window, and a rope that is not scaled. */
 export const olmo3: Architecture = {
   type: "olmo3",
+  title: "OLMo 3",
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-5 });
     const theta = json.rope_theta ?? 500_000;

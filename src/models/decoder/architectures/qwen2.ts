@@ -5,6 +5,7 @@ import { ropeOf } from "../rope-json.ts";
 /** Qwen 2 and 2.5: llama with biases on q, k and v; upper layers may have a sliding window. */
 export const qwen2: Architecture = {
   type: "qwen2",
+  title: "Qwen 2 and 2.5",
   gguf: { name: "qwen2", transformers: "Qwen2ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32 });

@@ -6,6 +6,7 @@ import { upperWindow } from "./qwen2.ts";
 /** Qwen 3: heads of q and k are normalized, and no biases unless `attention_bias`. */
 export const qwen3: Architecture = {
   type: "qwen3",
+  title: "Qwen 3",
   gguf: { name: "qwen3", transformers: "Qwen3ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 32, headSize: 128 });

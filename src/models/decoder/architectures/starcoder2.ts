@@ -5,6 +5,7 @@ import { type Architecture, decoder, sizesOf } from "./common.ts";
 /** StarCoder 2: norms by mean and variance, an MLP without a gate, and biases everywhere unless `use_bias` is off. */
 export const starcoder2: Architecture = {
   type: "starcoder2",
+  title: "StarCoder 2",
   describe(json) {
     const epsilon = json.norm_epsilon ?? 1e-5;
     const sizes = sizesOf(json, { contextLength: 4096, epsilon, kvHeads: 2, activation: "gelu_pytorch_tanh" });
