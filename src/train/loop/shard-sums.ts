@@ -3,6 +3,7 @@ import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { Parameters } from "../../adapters/training/parameters.ts";
 import type { Processes } from "../../mpi/processes.ts";
 
@@ -38,7 +39,7 @@ export class ShardSums {
   readonly #parts: readonly Part[];
   /** Sums of earlier shards, of one for each level of the tree. */
   readonly #levels: readonly (readonly DeviceBuffer[])[];
-  /** Which levels hold one. */
+  /** How many shards were added: its bits say which levels hold a sum. */
   #held = 0;
   /** What of a piece each process has, one after another. */
   readonly #gathered: DeviceBuffer | undefined;
@@ -73,17 +74,14 @@ export class ShardSums {
     let level = 0;
     for (; (this.#held & (1 << level)) !== 0; level++) this.#addLevel(level);
     if (level > 0) await send();
-    if (isLast) {
-      this.#held = 0;
-      return;
-    }
-    this.#held = (this.#held & ~((1 << level) - 1)) | (1 << level);
-    const aside = this.#levels[level] ?? [];
-    const from = this.#parts.map(({ buffer }) => buffer);
+    // As a binary counter counts: the levels that were added are free, the next one is taken.
+    this.#held = isLast ? 0 : this.#held + 1;
+    if (isLast) return;
+    const aside = itemAt(this.#levels, level);
     this.#gpu.copy(
-      aside.flatMap((to, at) => from.slice(at, at + 1).map((buffer) => ({ from: buffer, to, size: to.size }))),
+      this.#parts.map(({ buffer, size }, at) => ({ from: buffer, to: itemAt(aside, at), size: size * 4 })),
     );
-    this.#gpu.clear(from);
+    this.#gpu.clear(this.#parts.map(({ buffer }) => buffer));
   }
 
   /** Adds what the other processes have. @throws RandloraError `gpu`, `memory`; EndedByOther */
@@ -96,11 +94,9 @@ export class ShardSums {
       const own = await this.#gpu.readWith([range], async ([bytes]) => bytes?.slice() ?? new Uint8Array());
       const all = await this.#processes.gather(own);
       for (const [rank, bytes] of all.entries()) this.#gpu.write(gathered, bytes, rank * count * 4);
+      const ofRank = (rank: number) => ({ buffer: gathered, from: rank * count, size: count });
       for (let step = 1; step < size; step *= 2) {
-        for (let at = 0; at < size; at += 2 * step) {
-          const [to, other] = [at, at + step].map((rank) => ({ buffer: gathered, from: rank * count, size: count }));
-          if (to !== undefined && other !== undefined) recordSum(this.#run, to, other);
-        }
+        for (let at = 0; at < size; at += 2 * step) recordSum(this.#run, ofRank(at), ofRank(at + step));
       }
       await this.#run.submit();
       this.#gpu.copy([{ from: gathered, to: buffer, toOffset: from * 4, size: count * 4 }]);
@@ -113,10 +109,9 @@ export class ShardSums {
   }
 
   #addLevel(level: number): void {
-    const earlier = this.#levels[level] ?? [];
+    const earlier = itemAt(this.#levels, level);
     for (const [at, { buffer, size }] of this.#parts.entries()) {
-      const other = earlier[at];
-      if (other !== undefined) recordSum(this.#run, { buffer, from: 0, size }, { buffer: other, from: 0, size });
+      recordSum(this.#run, { buffer, from: 0, size }, { buffer: itemAt(earlier, at), from: 0, size });
     }
   }
 
@@ -132,10 +127,10 @@ export class ShardSums {
 /** Records to += other, stretches of one size. */
 function recordSum(run: Run, to: Stretch, other: Stretch): void {
   for (const [first, shape] of rowsOf(to.size)) {
-    const [y, a] = [to, other].map(({ buffer, from }): Tensor => {
+    const rows = ({ buffer, from }: Stretch): Tensor => {
       return { shape, dtype: "F32", buffer, offset: from + first, pitch: shape[1] };
-    });
-    if (y !== undefined) recordElementwise(run, ELEMENTWISE.accumulate, a, undefined, y);
+    };
+    recordElementwise(run, ELEMENTWISE.accumulate, rows(other), undefined, rows(to));
   }
 }
 

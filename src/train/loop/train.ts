@@ -105,6 +105,8 @@ class Loop<Batch> {
     const before = this.#pending;
     this.#pending = { step, learningRate, targets: plan.targets, tokens: plan.tokens, outcome };
     if (before !== undefined) await this.#finish(before);
+    // Of several processes a step has waited for all gradients: little of it is left.
+    if (this.#processes.size > 1) await this.#catchUp();
   }
 
   async #catchUp(): Promise<void> {
