@@ -105,6 +105,11 @@ export class BeamSearch {
     return going.map(({ parent, id }) => ({ parent, id }));
   }
 
+  /** What a beam has written so far. */
+  tokensOf(beam: number): readonly number[] {
+    return this.#running[beam]?.tokens ?? [];
+  }
+
   /** The best text, when it is over. */
   get best(): Hypothesis {
     const [first] = this.#ended;

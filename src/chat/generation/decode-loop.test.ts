@@ -5,6 +5,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, GREEDY, type Made } from "../testing/decoder.ts";
+import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
 import { BeamSequence, type SampledOptions, SampledSequence } from "./sequence.ts";
@@ -67,7 +68,7 @@ test("a text begins when there is a row for it, and positions are promised to no
   const tooMany = endOf(loop.write(beams(3, 500)));
   await expect(tooMany).rejects.toMatchObject({
     code: "memory",
-    message: expect.stringContaining("3 sequences of 502"),
+    message: expect.stringMatching(/^3 sequences of 502 tokens are more .* 0 fit$/),
   });
   using narrow = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
   const ends: string[] = [];
@@ -185,4 +186,40 @@ test("prompts advance in turn: a short one waits for two pieces of a long one at
   const again = text(alone, 0, 4, { prompt: long, context: 4096 });
   await again.end;
   expect(writing.made).toEqual({ ...again.made, cached: writing.made.cached });
+});
+
+test("where positions are too few for all, who began last gives way, begins again, and writes what he would alone", async () => {
+  const hot = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 3 };
+  // Prompts of about 500 tokens, which take two blocks; each text needs a third one.
+  const long = [0, 1, 2].map((at) => Array.from({ length: 490 }, (_, n) => 3 + ((n * 37 + at * 101) % 500)));
+  const write = async (loop: DecodeLoop, together: boolean) => {
+    const all: Text[] = [];
+    for (const [at, prompt] of long.entries()) {
+      const sampling = at === 1 ? hot : GREEDY;
+      all.push(text(loop, 0, 300, { prompt, context: 1024, owner: `${at}`, sampling }));
+      if (!together) await all.at(-1)?.end;
+    }
+    const searched = endOf(
+      loop.write(
+        new BeamSequence({ prompt: long[0] ?? [], beams: 2, maxTokens: 40, stopTokens: new Set(), context: 1024 }),
+      ),
+    );
+    return { ends: await Promise.all(all.map(({ end }) => end)), tokens: tokensOf(all), best: await searched };
+  };
+  using wide = new DecodeLoop(decoder, { rows: 5, positions: 16_384 });
+  const alone = await write(wide, false);
+  expect(alone.ends).toEqual(["length", "length", "length"]);
+  using narrow = new DecodeLoop(decoder, { rows: 5, positions: 1792 });
+  const ended = spyOn(SampledSequence.prototype, "prompted");
+  expect(await write(narrow, true)).toEqual(alone);
+  // Some have begun more than once.
+  expect(ended.mock.calls.length).toBeGreaterThan(3);
+  ended.mockRestore();
+  const tooLong = text(narrow, 0, 2000, { context: 4096 });
+  expect(await tooLong.end).toMatchObject({ code: "data", message: expect.stringContaining(": 1792 fit") });
+  // One of which nobody knows how long it becomes ends when there is no room for more, and the others go on.
+  const endless = text(narrow, 0, Infinity, { context: 4096 });
+  const other = text(narrow, 1, 60);
+  expect([await endless.end, await other.end]).toEqual([expect.objectContaining({ code: "data" }), "length"]);
+  expect(other.made.tokens).toEqual(wanted(1, 60));
 });

@@ -1,4 +1,3 @@
-import { RandloraError } from "../../files/errors.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { Running, type RunningOptions } from "./running.ts";
 import type { Sequence } from "./sequence.ts";
@@ -17,7 +16,7 @@ export interface DecodeLoopOptions extends RunningOptions {
 export class DecodeLoop implements Disposable {
   readonly #running: Running;
   readonly #options: DecodeLoopOptions;
-  /** Sequences that have not begun, the next one first. */
+  /** Sequences that have not begun, or gave way; the next one first. */
   #waiting: Sequence[] = [];
   #turning: Promise<void> | undefined;
   #aborted: { readonly reason: unknown } | undefined;
@@ -89,7 +88,7 @@ export class DecodeLoop implements Disposable {
       const prompts = this.#running.all.filter(({ isPrompted }) => !isPrompted);
       await this.#prompt(prompts);
       const ready = this.#running.all.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
-      if (ready.length > 0) await this.#running.step(ready);
+      if (ready.length > 0) this.#waiting.unshift(...(await this.#running.step(ready)));
       else if (prompts.length === 0 && this.#running.all.length > 0) {
         // Nobody takes what was made.
         await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -134,18 +133,11 @@ export class DecodeLoop implements Disposable {
       if (this.#waiting.length === 0) this.#waiting.push(sequence);
       try {
         const isBegun = await this.#running.begin(sequence);
-        if (!isBegun && this.#running.all.length > 0) return;
-        if (!isBegun) throw tooLarge(sequence);
+        if (!isBegun) return;
       } catch (thrown) {
         sequence.out.fail(thrown);
       }
       this.#waiting.shift();
     }
   }
-}
-
-/** What is said of a sequence that no empty cache has room for. */
-function tooLarge({ positions, beams }: Sequence): RandloraError {
-  const message = `${beams} sequences of ${positions} tokens are more than this device can hold the keys of`;
-  return new RandloraError("memory", message, "take fewer beams, or shorter texts");
 }

@@ -39,13 +39,17 @@ export class KeptSlots {
     this.#options = options;
   }
 
-  /** Slots for a sequence, the first of which may hold its beginning; undefined: there is no room. */
-  acquire(sequence: Sequence): readonly Slot[] | undefined {
+  /**
+   * Slots for a sequence, the first of which may hold its beginning.
+   * @param positions that are promised to each
+   * @returns undefined: there is no room
+   */
+  acquire(sequence: Sequence, positions: number): readonly Slot[] | undefined {
     const best = this.#beginningOf(sequence, this.#idle);
     const slots: Slot[] = [];
     while (slots.length < sequence.beams) {
       const takes = slots.length === 0 && best !== undefined && this.#takesOver(best);
-      const slot = takes ? this.#takeOver(best, sequence) : this.#pool.acquire(sequence.positions);
+      const slot = takes ? this.#takeOver(best, positions) : this.#pool.acquire(positions);
       const oldest = this.#idle.find((one) => one !== best?.from) ?? this.#idle[0];
       if (slot !== undefined) {
         this.#owners.set(slot, sequence.owner);
@@ -57,6 +61,16 @@ export class KeptSlots {
       }
     }
     return slots;
+  }
+
+  /** Promises a slot of a running sequence more positions. @returns false where there are none */
+  promise(slot: Slot, positions: number): boolean {
+    for (;;) {
+      if (this.#pool.promise(slot, positions)) return true;
+      const [oldest] = this.#idle;
+      if (oldest === undefined) return false;
+      this.#evict(oldest);
+    }
   }
 
   /**
@@ -109,7 +123,7 @@ export class KeptSlots {
     return this.#idle.includes(from) && (2 * length >= from.length || this.#idle.length === 1);
   }
 
-  #takeOver({ from, length }: Beginning, { positions }: Sequence): Slot | undefined {
+  #takeOver({ from, length }: Beginning, positions: number): Slot | undefined {
     if (!this.#pool.promise(from, positions)) return undefined;
     this.#idle = this.#without(from);
     from.truncate(length);

@@ -1,3 +1,5 @@
+import { RandloraError } from "../../files/errors.ts";
+import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
@@ -9,13 +11,13 @@ import type { Sequence } from "./sequence.ts";
 
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
 const SOFTWARE_BLOCK = 192;
-/** KV cache positions reserved behind a prompt, if the sequence may need as many; it gets more when these are filled. */
+/** KV cache positions promised behind what is known, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
 export interface RunningOptions extends KeptSlotsOptions {
   /** Maximum number of rows in a batch: a sequence takes as many as it has beams. */
   readonly rows: number;
-  /** KV cache positions of all of them; sequences that may need more wait. */
+  /** KV cache positions of all of them. */
   readonly positions: number;
 }
 
@@ -23,8 +25,8 @@ export interface RunningOptions extends KeptSlotsOptions {
 export interface Active {
   readonly sequence: Sequence;
   readonly slots: readonly Slot[];
-  /** The token that each beam goes on with; those of the prompt come before. */
-  next: readonly number[];
+  /** Its place among all that began: the one that began last gives way. */
+  readonly number: number;
   /** Has all of the prompt but its last token been computed, in all slots? */
   isPrompted: boolean;
   /** Tokens of the prompt that were computed before. */
@@ -41,6 +43,7 @@ export class Running implements Disposable {
   readonly #pace: Pace;
   readonly #rows: number;
   #all: readonly Active[] = [];
+  #begun = 0;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
@@ -59,23 +62,32 @@ export class Running implements Disposable {
     return this.#all.reduce((left, { slots }) => left - slots.length, this.#rows);
   }
 
-  /** Lets a sequence begin. @returns whether there are slots for it */
+  /**
+   * Lets a sequence begin, with room for what is known of it and a little more.
+   * @returns whether there is room now
+   * @throws RandloraError `memory` where there never is
+   */
   async begin(sequence: Sequence): Promise<boolean> {
-    if (sequence.beams > this.rowsLeft) return false;
-    const slots = this.#kept.acquire(sequence);
+    const { beams, needed, known, positions } = sequence;
+    const { pool } = this.#batch;
+    const most = this.#mostOf(sequence);
+    if (needed > most) throw tooLarge(sequence, most);
+    if (beams > this.rowsLeft) return false;
+    const soon = Math.min(positions, known + SPARE, most);
+    const slots = this.#kept.acquire(sequence, soon);
     if (slots === undefined) return false;
-    const { prompt } = sequence;
-    const next = slots.map(() => prompt.at(-1) ?? 0);
-    const active: Active = { sequence, slots, next, isPrompted: false, cached: slots[0]?.length ?? 0, logits: [] };
+    const number = this.#begun++;
+    const active = { sequence, slots, number, isPrompted: false, cached: slots[0]?.length ?? 0, logits: [] };
     this.#all = [...this.#all, active];
     try {
-      const soon = Math.min(sequence.positions, prompt.length + SPARE);
-      for (const slot of slots) await this.#batch.pool.reserve(slot, soon);
+      for (const slot of slots) await pool.reserve(slot, soon);
       // Now: what others have left may have to give way before its turn comes.
       await this.#share(active);
       return true;
     } catch (thrown) {
       this.end(active, 0);
+      // What the device has no room for now, it may have when others have ended.
+      if (isMemory(thrown) && this.#all.length > 0) return false;
       throw thrown;
     }
   }
@@ -102,11 +114,20 @@ export class Running implements Disposable {
     if (sequence.prompted(active.cached, active.logits)) this.end(active);
   }
 
-  /** Decodes a token of each of these. */
-  async step(ready: readonly Active[]): Promise<void> {
-    const tokens = ready.flatMap(({ sequence, slots, next }) =>
-      slots.map((slot, beam) => ({ slot, id: next[beam] ?? 0, ...sequence.wants })),
+  /**
+   * Decodes a token of each of these that there is room for.
+   * @returns sequences that gave way: they begin again, and come to the same tokens by the same passes
+   */
+  async step(wanted: readonly Active[]): Promise<readonly Sequence[]> {
+    const gone: Sequence[] = [];
+    for (const active of wanted.toSorted((left, right) => left.number - right.number)) {
+      gone.push(...(await this.#makeRoom(active)));
+    }
+    const ready = wanted.filter((active) => this.#all.includes(active));
+    const tokens = ready.flatMap(({ sequence, slots }) =>
+      slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
     );
+    if (tokens.length === 0) return gone;
     const start = performance.now();
     const results = await this.#batch.step(tokens);
     this.#pace.stepped(performance.now() - start);
@@ -114,14 +135,14 @@ export class Running implements Disposable {
     let at = 0;
     for (const active of ready) {
       const rows = results.slice(at, (at += active.slots.length));
+      // What follows is known already of one that began again.
+      if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
       const next = this.#take(active, rows);
       if (next === "anew") startAnew(active);
-      else if (next !== undefined) {
-        active.next = next.map(({ id }) => id);
-        moves.push(...movesOf(active.slots, next));
-      }
+      else if (next !== undefined) moves.push(...movesOf(active.slots, next));
     }
     if (moves.length > 0) await this.#batch.pool.copy(moves);
+    return gone;
   }
 
   /** Ends one, and says why. */
@@ -148,6 +169,52 @@ export class Running implements Disposable {
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
+  }
+
+  /**
+   * Makes room for one more token of a sequence. Where there is none, the sequence that began last gives way; one that is alone and
+   * has none fails.
+   * @returns the sequences that gave way
+   */
+  async #makeRoom(active: Active): Promise<readonly Sequence[]> {
+    const gone: Sequence[] = [];
+    while (this.#all.includes(active)) {
+      const missing = await this.#grow(active);
+      if (missing === undefined) break;
+      const last = this.#all.reduce((one, other) => (other.number > one.number ? other : one), active);
+      if (this.#all.length === 1) this.fail(active, missing);
+      else {
+        this.end(last);
+        gone.push(last.sequence);
+      }
+    }
+    return gone;
+  }
+
+  /** @returns undefined, or why there is no room for one more token */
+  async #grow({ sequence, slots }: Active): Promise<unknown> {
+    const { beams } = sequence;
+    const { pool } = this.#batch;
+    try {
+      for (const slot of slots) {
+        const next = slot.length + 1;
+        const isPromised =
+          next <= slot.most ||
+          this.#kept.promise(slot, Math.min(sequence.positions, next + SPARE)) ||
+          this.#kept.promise(slot, next);
+        if (!isPromised || next > slot.most) return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
+        await pool.reserve(slot, next);
+      }
+      return undefined;
+    } catch (thrown) {
+      if (isMemory(thrown)) return thrown;
+      throw thrown;
+    }
+  }
+
+  /** Positions that each of a sequence's beams can have where nothing else runs. */
+  #mostOf({ beams }: Sequence): number {
+    return Math.floor(this.#batch.pool.most / beams / inBlocks(1)) * inBlocks(1);
   }
 
   async #share(active: Active): Promise<void> {
@@ -184,7 +251,6 @@ export class Running implements Disposable {
 function startAnew(active: Active): void {
   for (const slot of active.slots) slot.truncate(0);
   active.isPrompted = false;
-  active.next = active.slots.map(() => active.sequence.prompt.at(-1) ?? 0);
 }
 
 function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slot; to: Slot; length: number }[] {
@@ -193,4 +259,16 @@ function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slo
     if (from === undefined || to === undefined || from === to) return [];
     return [{ from, to, length: from.length }];
   });
+}
+
+function isMemory(thrown: unknown): boolean {
+  return thrown instanceof RandloraError && thrown.code === "memory";
+}
+
+/** What is said of a sequence that not even an empty cache has room for. @param fits positions that each may have */
+function tooLarge({ needed, beams }: Pick<Sequence, "needed" | "beams">, fits: number): RandloraError {
+  const what = beams === 1 ? `a text of ${needed} tokens is` : `${beams} sequences of ${needed} tokens are`;
+  const hint = beams === 1 ? "ask for fewer tokens, or shorten the prompt" : "take fewer beams, or shorter texts";
+  const code = beams === 1 ? "data" : "memory";
+  return new RandloraError(code, `${what} more than there is room for the keys and values of: ${fits} fit`, hint);
 }

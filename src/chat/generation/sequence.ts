@@ -23,6 +23,11 @@ export interface Sequence<T = unknown, R = unknown> {
   readonly beams: number;
   /** Positions that it may come to need in each. */
   readonly positions: number;
+  /** Positions without which it need not begin: the prompt's, and of as many tokens as were asked for. */
+  readonly needed: number;
+  /** Tokens of each beam that are known: the prompt, and what was made. */
+  readonly known: number;
+  tokenAt(beam: number, position: number): number;
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
   /** Whose it is: what was computed for others is computed again, so that nobody can tell. */
@@ -31,7 +36,7 @@ export interface Sequence<T = unknown, R = unknown> {
   readonly promptTop: number | undefined;
   readonly out: Outbox<T, R>;
   /**
-   * Told when the prompt has been computed.
+   * Told when the prompt has been computed, again where what was computed had to be given up.
    * @param cached how many of its tokens were computed before
    * @param logits what may follow on each of the prompt's tokens, where `promptTop` is given
    * @returns whether that was all
@@ -87,6 +92,7 @@ export interface SampledEnd {
 export class SampledSequence implements Sequence<Sampled, SampledEnd> {
   readonly beams = 1;
   readonly positions: number;
+  readonly needed: number;
   readonly wants: Wants;
   readonly out = new Outbox<Sampled, SampledEnd>();
   readonly signal: AbortSignal | undefined;
@@ -98,6 +104,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
   #prompt: readonly number[];
   #tokens: number[];
   #made = 0;
+  #isPrompted = false;
 
   /** @throws RandloraError `usage` for sampling options that make no sense */
   constructor(options: SampledOptions) {
@@ -111,6 +118,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     this.#prompt = prompt;
     this.#tokens = [...prompt];
     this.positions = Math.min(prompt.length + maxTokens, context);
+    this.needed = neededBy(options);
     const needsAll = top === undefined || filter !== undefined;
     this.wants = { top: needsAll ? 0 : top, all: needsAll || topLogprobs !== undefined, lse: false };
   }
@@ -119,8 +127,17 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     return this.#prompt;
   }
 
+  get known(): number {
+    return this.#tokens.length;
+  }
+
+  tokenAt(_beam: number, position: number): number {
+    return this.#tokens[position] ?? NaN;
+  }
+
   prompted(cached: number, logits: readonly PromptLogits[]): boolean {
-    if (this.#made === 0) this.out.push({ kind: "prompt", cached, logits });
+    if (!this.#isPrompted) this.out.push({ kind: "prompt", cached, logits });
+    this.#isPrompted = true;
     if (this.#options.maxTokens > 0) return false;
     this.out.end({ reason: "length", stop: undefined });
     return true;
@@ -167,6 +184,7 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
   readonly prompt: readonly number[];
   readonly beams: number;
   readonly positions: number;
+  readonly needed: number;
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
   readonly owner: string;
@@ -175,7 +193,9 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
   readonly #search: BeamSearch;
   #made = 0;
 
-  constructor({ prompt, beams, maxTokens, stopTokens, context, signal, owner = "" }: SearchedOptions) {
+  constructor(options: SearchedOptions) {
+    const { prompt, beams, maxTokens, stopTokens, context, signal, owner = "" } = options;
+    this.needed = neededBy(options);
     this.prompt = prompt;
     this.beams = beams;
     this.signal = signal;
@@ -185,8 +205,17 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
     this.wants = { top: this.#search.width, all: false, lse: true };
   }
 
+  get known(): number {
+    return this.prompt.length + this.#made;
+  }
+
+  tokenAt(beam: number, position: number): number {
+    const { prompt } = this;
+    return prompt[position] ?? this.#search.tokensOf(beam)[position - prompt.length] ?? NaN;
+  }
+
   prompted(): boolean {
-    this.out.push({ kind: "prompt" });
+    if (this.#made === 0) this.out.push({ kind: "prompt" });
     return false;
   }
 
@@ -200,4 +229,8 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
     if (next === undefined) this.out.end(this.#search.best);
     return next;
   }
+}
+
+function neededBy({ prompt, maxTokens, context }: TextOptions): number {
+  return Math.min(prompt.length + (maxTokens === Infinity ? 1 : maxTokens), context);
 }

@@ -213,5 +213,8 @@ export function toApiError(error: unknown, onFailure: (error: unknown) => void):
     return new ApiError(400, error.message, { cause: error });
   }
   onFailure(error);
+  if (error instanceof RandloraError && error.code === "memory") {
+    return new ApiError(503, `${error.message}: try again later, or ask for less`, { cause: error });
+  }
   return new ApiError(500, "the server failed; its log says more", { cause: error });
 }
