@@ -43,6 +43,14 @@ test("a schema may refer to itself; an answer ends all the same", () => {
   expect(follows(grammar, '{"value": 1, "children": [{"value":2}]}')).toBeFalse();
 });
 
+test("sets of characters beyond Latin are written where a pattern names their ranges", () => {
+  const schema = { type: "string", pattern: "^[\\u4e00-\\u9fa5α-ω]{2,4}[^x]$" };
+  for (let seed = 0; seed < 10; seed++) {
+    const text: unknown = JSON.parse(writeRandomly(schemaGrammar(schema), randomOf(seed), 40));
+    expect([text, isValid(text, schema)]).toEqual([text, true]);
+  }
+});
+
 test("any object is JSON, and usual JSON is an object of it", () => {
   for (let seed = 0; seed < 30; seed++) JSON.parse(writeRandomly(ANY_OBJECT, randomOf(seed), 80));
   const usual = JSON.stringify({ a: [1, -2.5, 1e21, true, null, 'ö\n"\u{1f600}'], b: {} }, null, 2);
@@ -91,6 +99,15 @@ describe("what would not be obeyed is refused by name", () => {
     const $defs: Record<string, object> = { d60: { type: "null" } };
     for (let at = 0; at < 60; at++) $defs[`d${at}`] = { allOf: [0, 1].map(() => ({ $ref: `#/$defs/d${at + 1}` })) };
     expect(() => schemaGrammar({ $ref: "#/$defs/d0", $defs })).toThrow("more than 20000 parts");
+    const wide = Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`p${at}`, { type: "null" }]));
+    const again = Array.from({ length: 2000 }, () => ({ $ref: "#/$defs/wide" }));
+    expect(() => schemaGrammar({ allOf: again, $defs: { wide: { properties: wide } } })).toThrow(
+      "more than 20000 parts",
+    );
+    const patterns = Array.from({ length: 20 }, (_, at) => ({ pattern: `[^${at}]`.repeat(200) }));
+    expect(() => schemaGrammar({ anyOf: patterns })).toThrow("more than 20000 parts");
+    const many = Array.from({ length: 100 }, (_, at) => ({ const: at }));
+    expect(() => schemaGrammar({ oneOf: many })).toThrow("more than 64 schemas");
     const deep = Array.from({ length: 99 }).reduce<object>((inside) => ({ items: inside, minItems: 900 }), {
       type: "null",
     });

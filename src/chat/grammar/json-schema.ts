@@ -10,7 +10,6 @@ import {
   type Keywords,
   KEYWORDS_OF,
   listOf,
-  merged,
   type Schema,
   SchemaReader,
   type TypeName,
@@ -43,6 +42,9 @@ export function schemaRules(document: unknown, name: string): Grammar {
 function refuseDocument(): never {
   throw grammarError("the schema is not an object");
 }
+
+/** Schemas of a `oneOf`: each is held to each. */
+const MOST_APART = 64;
 
 class Compiler {
   readonly #document: Schema;
@@ -102,13 +104,14 @@ class Compiler {
       const at = `${where}/${name}/${index}`;
       if (Object.keys(base).length === 0) return this.#expression(branch, at);
       const own = this.#reader.flatten(branch, at);
-      return own === false ? undefined : this.#flat(merged(base, own, at), at);
+      return own === false ? undefined : this.#flat(this.#reader.merged(base, own, at), at);
     });
     return either(options);
   }
 
   /** Of `oneOf` exactly one must hold: that is seen to where no value can hold two. */
   #checkApart(branches: readonly Schema[], where: Where): void {
+    if (branches.length > MOST_APART) throw grammarError(`${where}: more than ${MOST_APART} schemas are not supported`);
     const flat = branches.map((branch, index) => this.#reader.flatten(branch, `${where}/${index}`));
     for (const [index, one] of flat.entries()) {
       for (const other of flat.slice(index + 1)) {
@@ -134,7 +137,7 @@ class Compiler {
       case "boolean":
         return BOOLEAN;
       case "string":
-        return stringOf(keywords, where);
+        return stringOf(this.#reader, keywords, where);
       case "integer":
       case "number":
         return numberOf(type, keywords, where);

@@ -7,8 +7,10 @@ import { characters, choice, type Expression, grammarError, repeat, sequence, te
 const LONGEST = 1000;
 /** Repetitions that a pattern may ask for. */
 const MOST_TIMES = 1000;
-/** A set that holds one of these is asked for every character of the basic plane. */
-const SAMPLES = ["é", "Ω", "中", "я", "€"];
+/** A set of characters is asked for each of those up to here (ASCII and Latin); of others it has the ranges that it names. */
+const LAST = 0x24f;
+const CHARACTER = String.raw`(?:\\u([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,6})\}|([^\\\]]))`;
+const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
 
 /**
  * The inside of a JSON string that matches a pattern of a schema (ECMAScript's, flag u) from its beginning to its end. A
@@ -71,7 +73,9 @@ function oneOf(set: CharacterSet, sets: Map<string, Expression>): Expression {
   const key = `${set.flags} ${set.source}`;
   const known = sets.get(key);
   if (known !== undefined) return known;
-  const made = choice(...(set.literal === undefined ? written(codePointsOf(set)) : written([set.literal])));
+  const made = choice(
+    ...(set.literal === undefined ? written(codePointsOf(set), rangesOf(set)) : written([set.literal])),
+  );
   sets.set(key, made);
   return made;
 }
@@ -79,15 +83,22 @@ function oneOf(set: CharacterSet, sets: Map<string, Expression>): Expression {
 function codePointsOf(set: CharacterSet): number[] {
   const test = new SetTest(set);
   const holds = (codePoint: number): boolean => test.at(String.fromCodePoint(codePoint), 0) > 0;
-  const last = SAMPLES.some((sample) => test.at(sample, 0) > 0) ? 0xffff : 0x7e;
-  return Array.from({ length: last + 1 }, (_, codePoint) => codePoint).filter(
-    (codePoint) => (codePoint < 0xd800 || codePoint > 0xdfff) && holds(codePoint),
-  );
+  return Array.from({ length: LAST + 1 }, (_, codePoint) => codePoint).filter(holds);
 }
 
-/** Code points as JSON writes them within a string. */
-function written(codePoints: readonly number[]): Expression[] {
-  const plain: [number, number][] = [];
+/** The ranges of a class beyond those, `[α-ω]`, unless it is what is not in them. */
+function rangesOf({ source }: CharacterSet): [number, number][] {
+  if (!source.startsWith("[") || source.startsWith("[^")) return [];
+  return Array.from(source.slice(1).matchAll(RANGE), ([, a, b, c, x, y, z]): [number, number] => {
+    const code = (hex: string | undefined, character = "\0"): number =>
+      hex === undefined ? (character.codePointAt(0) ?? 0) : Number.parseInt(hex, 16);
+    return [Math.max(LAST + 1, code(a ?? b, c)), code(x ?? y, z)];
+  }).filter(([first, last]) => first <= last);
+}
+
+/** Code points, and ranges of further ones, as JSON writes them within a string. */
+function written(codePoints: readonly number[], ranges: readonly [number, number][] = []): Expression[] {
+  const plain: [number, number][] = [...ranges];
   const escaped: Expression[] = [];
   for (const codePoint of codePoints) {
     const last = plain.at(-1);

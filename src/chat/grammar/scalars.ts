@@ -2,13 +2,13 @@ import { type Expression, grammarError, repeat, sequence, text } from "./grammar
 import { CHARACTER, INTEGER, NUMBER, STRING } from "./json.ts";
 import { type Bounds, integersWithin, numbersWithin } from "./numbers.ts";
 import { stringMatching } from "./pattern.ts";
-import { countOf, type Keywords, type Where } from "./schema.ts";
+import { countOf, type Keywords, type SchemaReader, type Where } from "./schema.ts";
 
 /** Characters and items that a bound may count; more would be more states than a grammar may have. */
 const MOST_COUNTED = 4000;
 
 /** The strings that a schema allows. @throws RandloraError `data` naming a keyword that would not be obeyed */
-export function stringOf(keywords: Keywords, where: Where): Expression {
+export function stringOf(reader: SchemaReader, keywords: Keywords, where: Where): Expression {
   const { pattern, format } = keywords;
   const least = countOf(keywords["minLength"], `${where}/minLength`) ?? 0;
   const most = countOf(keywords["maxLength"], `${where}/maxLength`) ?? Infinity;
@@ -20,6 +20,8 @@ export function stringOf(keywords: Keywords, where: Where): Expression {
       throw grammarError(`${where}: pattern beside ${isCounted ? "a length" : "format"} is not supported`);
     }
     if (typeof pattern !== "string") throw grammarError(`${where}/pattern: must be a string`);
+    // Each set of characters in it is asked for hundreds of them.
+    reader.look(2 * pattern.length);
     return quoted(stringMatching(pattern));
   }
   if (format !== undefined) {

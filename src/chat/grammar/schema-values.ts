@@ -49,8 +49,8 @@ export function namesIn(keywords: Keywords, where: Where): readonly string[] {
 export function areApart(reader: SchemaReader, one: Keywords, other: Keywords, where: Where): boolean {
   const [these, those] = [valuesOf(one), valuesOf(other)];
   if (these !== undefined && those !== undefined) {
-    const known = new Set(these.map((value) => JSON.stringify(value)));
-    return those.every((value) => !known.has(JSON.stringify(value)));
+    const known = new Set(these.map((value) => reader.textOf(value)));
+    return those.every((value) => !known.has(reader.textOf(value)));
   }
   const [left, right] = [typesIn(one, where), typesIn(other, where)];
   const widened = right.flatMap((type) => (type === "number" || type === "integer" ? ["number", "integer"] : [type]));

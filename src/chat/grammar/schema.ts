@@ -45,6 +45,7 @@ const MOST_SCHEMAS = 20_000;
 /** Reads schemas of one document: follows references and puts together what `allOf` demands together. */
 export class SchemaReader {
   readonly #document: Schema;
+  readonly #texts = new Map<unknown, string>();
   #looked = 0;
 
   constructor(document: Schema) {
@@ -53,7 +54,7 @@ export class SchemaReader {
 
   /** @throws RandloraError `data` for what is no schema */
   schemaOf(value: unknown, where: Where): Schema {
-    if (++this.#looked > MOST_SCHEMAS) throw grammarError(`the schema has more than ${MOST_SCHEMAS} parts`);
+    this.look(1);
     if (typeof value === "boolean") return value;
     if (isRecord(value)) return value;
     throw grammarError(`${where}: no schema stands here`);
@@ -96,55 +97,78 @@ export class SchemaReader {
       else throw grammarError(`${where}: the keyword ${JSON.stringify(name.slice(0, 60))} is not supported`);
     }
     return [own, ...parts].reduce((all: Keywords | false, part) =>
-      all === false || part === false ? false : merged(all, part, where),
+      all === false || part === false ? false : this.merged(all, part, where),
     );
+  }
+
+  /** Keywords of two schemas that must both hold. @throws RandloraError `data` where that takes more than keywords say */
+  merged(one: Keywords, other: Keywords, where: Where): Keywords {
+    const result: Record<string, unknown> = { ...one };
+    for (const [name, right] of Object.entries(other)) {
+      const left = one[name];
+      result[name] = left === undefined ? right : this.#together(name, left, right, where);
+    }
+    const opens = (keywords: Keywords): boolean =>
+      keywords["additionalProperties"] === undefined || keywords["additionalProperties"] === true;
+    const named = (keywords: Keywords): boolean => keywords["properties"] !== undefined;
+    if ((!opens(one) && named(other)) || (!opens(other) && named(one))) {
+      throw grammarError(`${where}: additionalProperties beside the properties of another schema is not supported`);
+    }
+    return result;
+  }
+
+  /** A value as JSON, by which it is compared; each is written out once. */
+  textOf(value: unknown): string {
+    const known = this.#texts.get(value);
+    if (known !== undefined) return known;
+    const text = JSON.stringify(value) ?? "";
+    if (typeof value === "object") this.#texts.set(value, text);
+    return text;
+  }
+
+  #together(name: string, left: unknown, right: unknown, where: Where): unknown {
+    if (name === "properties" && isRecord(left) && isRecord(right)) {
+      this.look(Object.keys(left).length + Object.keys(right).length);
+      const shared = Object.keys(right).filter((key) => Object.hasOwn(left, key));
+      return {
+        ...left,
+        ...right,
+        ...Object.fromEntries(shared.map((key) => [key, { allOf: [left[key], right[key]] }])),
+      };
+    }
+    if (name === "items") return { allOf: [left, right] };
+    if (name === "required" && Array.isArray(left) && Array.isArray(right)) {
+      this.look(left.length + right.length);
+      return [...new Set([...left, ...right])];
+    }
+    if (this.textOf(left) === this.textOf(right)) return left;
+    if (typeof left === "number" && typeof right === "number") {
+      if (/^(?:min|exclusiveMin)/.test(name)) return Math.max(left, right);
+      if (/^(?:max|exclusiveMax)/.test(name)) return Math.min(left, right);
+    }
+    if (name === "type") {
+      const [these, those] = [typesOf(left, where), typesOf(right, where)];
+      const both = [...these.filter((type) => covers(those, type)), ...those.filter((type) => covers(these, type))];
+      return [...new Set(both)];
+    }
+    if (name === "enum" && Array.isArray(left) && Array.isArray(right)) {
+      this.look(left.length + right.length);
+      const kept = new Set(right.map((value) => this.textOf(value)));
+      return left.filter((value) => kept.has(this.textOf(value)));
+    }
+    throw grammarError(`${where}: two schemas with different ${name} cannot be put together`);
+  }
+
+  /** Counts work. @throws RandloraError `data` where it is too much */
+  look(parts: number): void {
+    this.#looked += parts;
+    if (this.#looked > MOST_SCHEMAS) throw grammarError(`the schema has more than ${MOST_SCHEMAS} parts`);
   }
 }
 
 /** Is it a reference with nothing beside it? */
 export function isReference(schema: Keywords): boolean {
   return Object.hasOwn(schema, "$ref") && Object.keys(schema).every((name) => name === "$ref" || ANNOTATIONS.has(name));
-}
-
-/** Keywords of two schemas that must both hold. @throws RandloraError `data` where that takes more than keywords say */
-export function merged(one: Keywords, other: Keywords, where: Where): Keywords {
-  const result: Record<string, unknown> = { ...one };
-  for (const [name, right] of Object.entries(other)) {
-    const left = one[name];
-    result[name] = left === undefined ? right : together(name, left, right, where);
-  }
-  const opens = (keywords: Keywords): boolean =>
-    keywords["additionalProperties"] === undefined || keywords["additionalProperties"] === true;
-  const named = (keywords: Keywords): boolean => keywords["properties"] !== undefined;
-  if ((!opens(one) && named(other)) || (!opens(other) && named(one))) {
-    throw grammarError(`${where}: additionalProperties beside the properties of another schema is not supported`);
-  }
-  return result;
-}
-
-function together(name: string, left: unknown, right: unknown, where: Where): unknown {
-  if (JSON.stringify(left) === JSON.stringify(right)) return left;
-  if (typeof left === "number" && typeof right === "number") {
-    if (/^(?:min|exclusiveMin)/.test(name)) return Math.max(left, right);
-    if (/^(?:max|exclusiveMax)/.test(name)) return Math.min(left, right);
-  }
-  if (name === "type") {
-    const [these, those] = [typesOf(left, where), typesOf(right, where)];
-    return [
-      ...new Set([...these.filter((type) => covers(those, type)), ...those.filter((type) => covers(these, type))]),
-    ];
-  }
-  if (name === "required" && Array.isArray(left) && Array.isArray(right)) return [...new Set([...left, ...right])];
-  if (name === "items") return { allOf: [left, right] };
-  if (name === "enum" && Array.isArray(left) && Array.isArray(right)) {
-    const kept = new Set(right.map((value) => JSON.stringify(value)));
-    return left.filter((value) => kept.has(JSON.stringify(value)));
-  }
-  if (name === "properties" && isRecord(left) && isRecord(right)) {
-    const shared = Object.keys(right).filter((key) => Object.hasOwn(left, key));
-    return { ...left, ...right, ...Object.fromEntries(shared.map((key) => [key, { allOf: [left[key], right[key]] }])) };
-  }
-  throw grammarError(`${where}: two schemas with different ${name} cannot be put together`);
 }
 
 /** @throws RandloraError `data` */

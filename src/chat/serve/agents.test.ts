@@ -1,13 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import type OpenAI from "openai";
-import { join } from "node:path";
-import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
-import { FIXTURES } from "../../data/text/testing/families.ts";
 import { isValid, SCHEMAS, TREE } from "../grammar/testing/schemas.ts";
-import { LanguageModel } from "../language-model.ts";
-import { failure, serveStories, type TestServer } from "./testing/server.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { failure, loadStoriesModel, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
 
 /** More than the stories model was made for: what it writes makes no sense anyway. */
 const CONTEXT = 2048;
@@ -16,11 +12,7 @@ const model = "storyteller";
 let loaded: LanguageModel;
 let serving: TestServer;
 beforeAll(async () => {
-  loaded = await LanguageModel.load({
-    location: { folder: STORIES, weights: undefined },
-    device: TEST_DEVICE,
-    templateFile: join(FIXTURES, "chat", "chatml-tools.jinja"),
-  });
+  loaded = await loadToolsModel();
   const prompts = { system: undefined, templateVariables: {}, context: CONTEXT };
   serving = serveStories(loaded, { prompts, parallel: 8, queueLength: 1000 });
 });
@@ -126,9 +118,8 @@ describe("tools", () => {
       param: "tools",
       message: expect.stringContaining('"patternProperties" is not supported'),
     });
-    await using plain = serveStories(
-      await LanguageModel.load({ location: { folder: STORIES, weights: undefined }, device: TEST_DEVICE }),
-    );
+    await using untold = await loadStoriesModel();
+    await using plain = serveStories(untold);
     const asked = plain.client.chat.completions.create({
       model,
       messages: [{ role: "user", content: "Hi" }],

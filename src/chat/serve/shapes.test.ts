@@ -1,20 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import * as v from "valibot";
-import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
-import { FIXTURES } from "../../data/text/testing/families.ts";
-import { LanguageModel } from "../language-model.ts";
-import { failure, serveStories, type TestServer } from "./testing/server.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { failure, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
 
 let loaded: LanguageModel;
 let serving: TestServer;
 beforeAll(async () => {
-  loaded = await LanguageModel.load({
-    location: { folder: STORIES, weights: undefined },
-    device: TEST_DEVICE,
-    templateFile: join(FIXTURES, "chat", "chatml-tools.jinja"),
-  });
+  loaded = await loadToolsModel();
   const prompts = { system: undefined, templateVariables: {}, context: 1500 };
   serving = serveStories(loaded, { prompts });
 });

@@ -4,6 +4,7 @@ import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import OpenAI from "openai";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
+import { FIXTURES } from "../../../data/text/testing/families.ts";
 import { LanguageModel } from "../../language-model.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
 import { Engine } from "../engine.ts";
@@ -31,6 +32,16 @@ export interface TestServer extends AsyncDisposable {
 
 export async function loadStoriesModel(device = TEST_DEVICE): Promise<LanguageModel> {
   return await LanguageModel.load({ location: { folder: STORIES, weights: undefined }, device });
+}
+
+/** The stories model with a chat template that knows tools, in the format of Hermes and Qwen. */
+export async function loadToolsModel(): Promise<LanguageModel> {
+  const templateFile = join(FIXTURES, "chat", "chatml-tools.jinja");
+  return await LanguageModel.load({
+    location: { folder: STORIES, weights: undefined },
+    device: TEST_DEVICE,
+    templateFile,
+  });
 }
 
 /** A real server on a free port; the model may serve another one afterwards. */
