@@ -1,6 +1,8 @@
 import expected from "./expected.json";
 
-export type RunName = "dense" | "sparse" | "lora";
+/** Methods whose kernels differ. */
+export const RUN_NAMES = ["dense", "sparse", "lora", "dora", "nola"] as const;
+export type RunName = (typeof RUN_NAMES)[number];
 
 /** SHA-256 of what the CPU device computes, whose bits depend on nothing but its kernels. */
 export interface Digests {

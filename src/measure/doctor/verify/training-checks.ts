@@ -14,15 +14,23 @@ import { loadRunData } from "../../../train/text/data.ts";
 import { textSubject } from "../../../train/text/subject.ts";
 import type { StepMetrics, TrainObserver } from "../../../train/types.ts";
 import type { Check, CheckedDevice } from "./check.ts";
-import { type Digests, EXPECTED, type RunName } from "./expected.ts";
+import { type Digests, EXPECTED, RUN_NAMES, type RunName } from "./expected.ts";
 import type { Measured } from "./messages.ts";
 
 const RUNS: Readonly<Record<RunName, Partial<AskedSettings>>> = {
   dense: { method: "randlora", rank: 8 },
   sparse: { method: "randlora", rank: 8, sparsity: "sparse" },
   lora: { method: "lora", rank: 8 },
+  dora: { method: "dora", rank: 8 },
+  nola: { method: "nola", rank: 8 },
 };
-const FORMATS: Readonly<Record<RunName, string>> = { dense: "RandLoRA", sparse: "RandLoRA, sparse", lora: "LoRA" };
+const FORMATS: Readonly<Record<RunName, string>> = {
+  dense: "RandLoRA",
+  sparse: "RandLoRA, sparse",
+  lora: "LoRA",
+  dora: "DoRA",
+  nola: "NoLA",
+};
 const STEPS = 10;
 /** Shares of the stored numbers that other orders of summation explain. */
 const TOLERANCE = { losses: 1e-4, gradientNorms: 2e-3 } as const;
@@ -31,7 +39,7 @@ const SILENT_MERGE = { warn() {}, start() {}, tensor() {}, bytes() {}, verify() 
 
 /** Ten steps on the embedded model, and a merge of what they trained, which checks a sample of itself in f64. */
 export function trainingChecks(options: DeviceOptions): Check[] {
-  return (["dense", "sparse", "lora"] as const).map((run) => ({
+  return RUN_NAMES.map((run) => ({
     op: "training and merge",
     format: FORMATS[run],
     size: `${STEPS} steps of the embedded model`,
