@@ -22,10 +22,12 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -52,6 +54,10 @@ YARN = {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_ma
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
     "olmo2": {},
+    "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 16},
+    "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},
+    "granitemoe": {"num_local_experts": 6, "num_experts_per_tok": 3, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 2.0},
+    "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 12},
     "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},
     "olmo3": {"sliding_window": 16},
     "olmo3-yarn": {
@@ -99,6 +105,8 @@ def cases() -> dict[str, dict[str, Any]]:
             ("qwen2", Qwen2Config, {"tie_word_embeddings": True}),
             ("qwen3", Qwen3Config, {"num_key_value_heads": 1, "head_dim": 16}),
             ("phi3", Phi3Config, {}),
+            ("mixtral", MixtralConfig, {"num_local_experts": 5, "num_experts_per_tok": 2}),
+            ("qwen3_moe", Qwen3MoeConfig, {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20}),
             ("gemma2", Gemma2Config, {"sliding_window": 16, "query_pre_attn_scalar": 12, "final_logit_softcapping": 5.0, "attn_logit_softcapping": 3.0}),
             ("gemma3", Gemma3TextConfig, {"sliding_window": 16, "query_pre_attn_scalar": 12, "num_hidden_layers": 7, "head_dim": 16}),
         ]
@@ -127,6 +135,8 @@ def cases() -> dict[str, dict[str, Any]]:
         "phi3-partial": case(Phi3Config, hidden_size=96, num_attention_heads=6, head_dim=16, sliding_window=16, **rope("default", partial_rotary_factor=0.5)),
         "qwen2-windows": case(Qwen2Config, use_sliding_window=True, sliding_window=16, max_window_layers=1),
         "qwen3-biases": case(Qwen3Config, attention_bias=True, tie_word_embeddings=True),
+        "mixtral-windows": case(MixtralConfig, num_local_experts=9, num_experts_per_tok=1, sliding_window=16, tie_word_embeddings=True),
+        "qwen3_moe-plain-layers": case(Qwen3MoeConfig, num_experts=64, num_experts_per_tok=8, moe_intermediate_size=12, norm_topk_prob=True, attention_bias=True, mlp_only_layers=[0], num_hidden_layers=4, decoder_sparse_step=2),
         "gemma3-linear": case(Gemma3TextConfig, tokens=100, num_hidden_layers=7, sliding_window=16, rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
@@ -138,8 +148,8 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
     """Weights with outputs about as large as their inputs, norms around their neutral value, biases that matter."""
     for name, weight in model.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)
-        if weight.dim() == 2:
-            weight.data = noise * (1.5 / weight.shape[1] ** 0.5)
+        if weight.dim() >= 2:
+            weight.data = noise * (1.5 / weight.shape[-1] ** 0.5)
         elif "norm" in name:
             weight.data = weight.data + 0.2 * noise
         else:

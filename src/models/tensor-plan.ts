@@ -50,9 +50,10 @@ export function plannedVector(...tensors: readonly Stored[]): PlannedMatrix {
   return { kind: "vector", cols: parts.reduce((sum, { rows }) => sum + rows, 0), parts };
 }
 
-/** The names of its parts: one no other matrix has. */
+/** The names of its parts, of many the first and the last: one no other matrix has. */
 export function matrixLabel({ parts }: PlannedMatrix): string {
-  return parts.map(({ name }) => name).join(" + ");
+  const names = parts.map(({ name }) => name);
+  return names.length > 4 ? `${names[0]} to ${names.at(-1)}` : names.join(" + ");
 }
 
 /** Rows and columns. */

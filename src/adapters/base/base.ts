@@ -57,6 +57,11 @@ export function isRouter(module: string): boolean {
   return /(?:^|\.)(?:mlp|block_sparse_moe)\.gate$/.test(module);
 }
 
+/** Is this module one expert's of a mixture: a part of one tensor of all experts in transformers, no linear layer? */
+export function isOfExpert(module: string): boolean {
+  return /(?:^|\.)experts\.\d+\./.test(module);
+}
+
 /**
  * Does this module store its weight (in, out), as Conv1D does? Known from the model's type; without a config.json from the
  * biases; where they say nothing, from the adapter's `fan_in_fan_out`. PEFT corrects that layer by layer and saves what

@@ -1,4 +1,4 @@
-import { type BaseModel, findWeight, linearModules, modelTypeOf, type Within } from "./base.ts";
+import { type BaseModel, findWeight, isOfExpert, linearModules, modelTypeOf, type Within } from "./base.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { modulePath, targetName } from "./spelling.ts";
 import { defaultTargets } from "./default-targets.ts";
@@ -87,6 +87,14 @@ function targetModule(
   if (isOutputEmbedding(stored)) {
     const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
     throw new RandloraError("usage", cause, "leave it out; --method full trains it");
+  }
+  if (isOfExpert(stored)) {
+    const cause = `--targets match ${quote(name)}: weights of experts cannot be adapted in training yet`;
+    throw new RandloraError(
+      "usage",
+      cause,
+      "name modules of attention: --targets q_proj,v_proj; --method full trains all",
+    );
   }
   if (dtype !== "F64" && !isKernelDtype(dtype)) {
     const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantized weights cannot be adapted`;

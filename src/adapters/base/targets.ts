@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
-import { isRouter } from "./base.ts";
+import { isOfExpert, isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
@@ -47,7 +47,8 @@ export function targetMatcher(rules: TargetRules, modelType: string | undefined)
     return (module) => !excluded(module) && (names.has(module) || (endsWithOneOf(module, names) && inLayers(module)));
   }
   if (targets.toLowerCase() === ALL_LINEAR) {
-    const isOther = (module: string) => isEmbedding(module) || isOutputEmbedding(module) || isRouter(module);
+    const isOther = (module: string) =>
+      isEmbedding(module) || isOutputEmbedding(module) || isRouter(module) || isOfExpert(module);
     return (module) => !excluded(module) && !isOther(module);
   }
   const pattern = new PythonRegex(targets, rules.file);

@@ -1,6 +1,7 @@
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { type Attention, recordAttention, type Sight } from "./attention.ts";
+import { type Experts, recordExperts } from "./experts.ts";
 import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
@@ -19,8 +20,13 @@ export interface Block<W = Tensor> extends Ending<W> {
   readonly parallel?: boolean;
 }
 
-/** What a block does with its tokens. */
-export type Mixer<W = Tensor> = Attention<W> | Mlp<W>;
+/** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
+export type Mixer<W = Tensor> = Attention<W> | Mlp<W> | Experts<W>;
+
+/** The matrices at the ends of these blocks, in their order; a mixture of experts has none that all tokens go through. */
+export function outputsOf<W>(blocks: readonly Block<W>[]): W[] {
+  return blocks.flatMap(({ mixer }) => (mixer.kind === "experts" ? [] : [mixer.output.weight]));
+}
 
 /** Records what the stream becomes by a layer's blocks, one after another; its tensors are not released. */
 export function recordBlocks(
@@ -53,6 +59,9 @@ function recordBlock(
   sight: Sight,
   { input, current }: { readonly input: Stream; readonly current: Stream },
 ): Stream {
+  if (mixer.kind === "experts") {
+    return recordExperts(recorder, linears, before, mixer, ending.factor ?? 1, input);
+  }
   const { x, y } =
     mixer.kind === "attention"
       ? recordAttention(recorder, linears, before, mixer, sight, input)

@@ -29,6 +29,8 @@ export interface NormedProjection extends Pick<Projection, "x" | "weight" | "bia
  */
 export interface Linears {
   apply(recorder: Recorder, projection: Projection): Tensor;
+  /** Tokens of the largest pass of the batch that this one belongs to, for products that `apply` does not see; see OPS.linear. */
+  readonly rowsAtMost?: number | undefined;
   /**
    * The same of what is normalized first, in one command where the device has one, and what was normalized: x, or its sum with
    * the branch, which is new. Left out where something needs the normalized x; never for what is differentiated.
@@ -51,6 +53,7 @@ export const PLAIN_LINEARS: Linears = {
 export function batchLinears(linears: Linears, rowsAtMost: number): Linears {
   const { applyNormed } = linears;
   return {
+    rowsAtMost,
     apply: (recorder, projection) => linears.apply(recorder, { ...projection, rowsAtMost }),
     applyNormed: applyNormed && ((recorder, projection) => applyNormed(recorder, { ...projection, rowsAtMost })),
   };

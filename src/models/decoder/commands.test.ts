@@ -17,7 +17,7 @@ const MOST = 6;
 const MOST_OF_TILES = 7;
 /** The same in WebAssembly, where norms and gates are commands of their own. */
 const MOST_PLAIN = 13;
-/** Those of layers that do more in steps of their own: norms behind blocks, of all heads together, by mean and variance; multipliers. */
+/** Those of layers that do more in steps of their own: norms behind blocks, of all heads together, by mean and variance; multipliers; experts. */
 const MORE: Readonly<Record<string, number>> = {
   olmo2: 8,
   olmo3: 8,
@@ -26,6 +26,10 @@ const MORE: Readonly<Record<string, number>> = {
   starcoder2: 4,
   cohere2: 4,
   glm4: 3,
+  mixtral: 8,
+  qwen3_moe: 8,
+  olmoe: 12,
+  granitemoe: 12,
 };
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];

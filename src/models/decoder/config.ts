@@ -60,6 +60,10 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};
     if (size % 2 !== 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
   }
+  for (const { mixer } of config.layers.flat()) {
+    if (mixer.kind !== "experts" || mixer.down.cols % 4 === 0) continue;
+    refuse(`experts of ${mixer.down.cols} neurons; a multiple of 4 is supported`);
+  }
   for (const { size, scaling } of config.ropes) {
     if (scaling.kind !== "longrope") continue;
     const lengths = [scaling.shortFactor.length, scaling.longFactor.length];

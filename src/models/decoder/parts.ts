@@ -1,9 +1,10 @@
 // The parts that architectures are written with: what they compute, and what transformers calls their weights.
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Attention, Heads } from "../blocks/attention.ts";
+import type { Experts, Routing } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
-import { plannedLinear, type PlannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
+import { plannedLinear, plannedMatrix, type PlannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
 
 /** The sizes of a model's parts. */
 export interface Sizes {
@@ -112,6 +113,46 @@ export function plainMlp(
     up: weights(hidden, modules),
     upBias: bias ? biases(modules) : undefined,
     output: output([`${path}.${down}`, hidden], inner, bias),
+  };
+}
+
+/** How a checkpoint calls the matrices of a mixture of experts: those of each expert, or the tensors of all. */
+export type ExpertNames =
+  | { readonly router: string; readonly gate: string; readonly up: string; readonly down: string }
+  | { readonly router: string; readonly gateUp: string; readonly down: string };
+
+const EXPERT_NAMES = { router: "gate", gate: "gate_proj", up: "up_proj", down: "down_proj" };
+
+/** A mixture of gated MLPs, whose modules are below `path`: each expert's in `experts.NUMBER`, or tensors of all of them. */
+export function experts(
+  path: string,
+  { hidden, inner, activation }: Pick<Sizes, "hidden" | "inner" | "activation">,
+  routing: Routing,
+  names: ExpertNames = EXPERT_NAMES,
+): Experts<PlannedMatrix> {
+  const { count } = routing;
+  const ofEach = (cols: number, modules: readonly Module[]) =>
+    weights(
+      cols,
+      Array.from({ length: count }, (_, expert) => expert).flatMap((expert) =>
+        modules.map(([name, rows]): Module => [`${path}.experts.${expert}.${name}`, rows]),
+      ),
+    );
+  const ofAll = (cols: number, [name, rows]: Module) =>
+    plannedLinear(cols, [`${path}.${name}.weight`, [count, rows, cols]]);
+  const isFused = "gateUp" in names;
+  return {
+    kind: "experts",
+    activation,
+    ...routing,
+    router: plannedMatrix(hidden, [`${path}.${names.router}.weight`, [count, hidden]]),
+    gateUp: isFused
+      ? ofAll(hidden, [names.gateUp, 2 * inner])
+      : ofEach(hidden, [
+          [names.gate, inner],
+          [names.up, inner],
+        ]),
+    down: isFused ? ofAll(inner, [names.down, hidden]) : ofEach(inner, [[names.down, hidden]]),
   };
 }
 

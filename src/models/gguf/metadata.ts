@@ -137,7 +137,8 @@ function isOfLlama({ architecture }: DecoderConfig): boolean {
 
 /** Rows of an MLP's gate. */
 function innerSize({ layers }: DecoderConfig): number | undefined {
-  return layers.flat().find(({ mixer }) => mixer.kind === "mlp")?.mixer.output.weight.cols;
+  const [inner] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "mlp" ? [mixer.output.weight.cols] : []));
+  return inner;
 }
 
 function slidingWindow(config: DecoderConfig, _: ConfigJson, arch: string): number | undefined {

@@ -74,7 +74,11 @@ function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: 
         ...attentionNamed(mixer, isPermuted),
         ...normNamed(after, "post_attention_norm"),
       ]
-    : [...normNamed(before, "ffn_norm"), ...mlpNamed(mixer), ...normNamed(after, "post_ffw_norm")];
+    : [
+        ...normNamed(before, "ffn_norm"),
+        ...(mixer.kind === "mlp" ? mlpNamed(mixer) : []),
+        ...normNamed(after, "post_ffw_norm"),
+      ];
 }
 
 /**

@@ -32,7 +32,10 @@ export function checkForGguf(config: DecoderConfig): string[] {
   if (isGemma || ["qwen3", "olmo2", "smollm3"].includes(architecture)) {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
-  if (architecture === "smollm3" && layers.flat().some(({ mixer }) => mixer.output.bias !== undefined)) {
+  if (
+    architecture === "smollm3" &&
+    layers.flat().some(({ mixer }) => mixer.kind !== "experts" && mixer.output.bias !== undefined)
+  ) {
     refuse("biases of outputs");
   }
   // Every fourth layer of SmolLM3 is without rope there.

@@ -11,6 +11,9 @@ const SIZES = {
   num_attention_heads: 4,
   num_key_value_heads: 2,
   head_dim: 8,
+  num_local_experts: 8,
+  num_experts_per_tok: 2,
+  moe_intermediate_size: 32,
 };
 
 /**

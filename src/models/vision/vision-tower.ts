@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { outputsOf } from "../blocks/block.ts";
 import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { PlacedWeights } from "../placed-weights.ts";
@@ -65,7 +66,7 @@ export class VisionTower {
 
   /** The matrices that end each layer's attention and its MLP, two a layer. */
   get outputs(): Tensor[] {
-    return this.#layers.flat().map(({ mixer }) => mixer.output.weight);
+    return outputsOf(this.#layers.flat());
   }
 
   /**

@@ -1,7 +1,7 @@
 import { at, defineOp, type Matrix, matrixOf, requireShapes, zeros } from "../op.ts";
 
 /** Experts of a token at most: sums over them are one partial sum. */
-const MOST_CHOSEN = 256;
+export const MOST_CHOSEN = 256;
 
 /**
  * y[t, i] = softmax(logits[t]) at experts[t, i]: over all experts (OLMoE, Qwen3-MoE), or over those chosen for the token

@@ -1,3 +1,4 @@
+import { outputsOf } from "../../../models/blocks/block.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { recordSamples } from "../../../models/decoder/training.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
@@ -24,7 +25,8 @@ export interface ActivationOptions {
 
 /**
  * The outputs of each block's attention (of its output projection) and of its MLP (of its last matrix), before they are
- * added to the residual stream: for every sample the mean over its tokens. Two modules a layer, in their order.
+ * added to the residual stream: for every sample the mean over its tokens. Two modules a layer, in their order; of a
+ * mixture of experts attention alone.
  * @throws RandloraError `gpu`, `memory`; the signal's reason when it is aborted
  */
 export async function collectActivations(
@@ -34,7 +36,7 @@ export async function collectActivations(
 ): Promise<readonly Activations[]> {
   const { gpu, config, weights } = decoder;
   const width = config.hiddenSize;
-  const outputs = weights.layers.flat().map(({ mixer }) => mixer.output.weight);
+  const outputs = outputsOf(weights.layers.flat());
   const found = roomFor(namesOf(outputs, weights.tensors), width, data.length);
   using run = new Run(gpu);
   for (const pass of samplePasses(data, config)) {

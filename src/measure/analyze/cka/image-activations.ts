@@ -1,3 +1,4 @@
+import { outputsOf } from "../../../models/blocks/block.ts";
 import type { LoadedImageModel } from "../../images/model.ts";
 import { type BatchOptions, imageBatches } from "../../images/batches.ts";
 import type { ImageSet } from "../../../data/images/datasets/types.ts";
@@ -20,7 +21,7 @@ export interface ImageActivationOptions extends BatchOptions {
 /** The modules that end the blocks of a model of images, by its checkpoint's names: attention's, then the MLP's, of each layer. */
 export async function outputModules(location: ModelLocation): Promise<string[]> {
   const { vision } = await readImageConfig(location);
-  const planned = planEncoder(vision.encoder).flatMap((layer) => layer.map(({ mixer }) => mixer.output.weight));
+  const planned = outputsOf(planEncoder(vision.encoder).flat());
   return planned.map(({ parts }) => (parts[0]?.name ?? "").replace(/\.weight$/, ""));
 }
 

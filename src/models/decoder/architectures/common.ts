@@ -1,6 +1,8 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
+import { MOST_CHOSEN } from "../../../compute/tensor/ops/router-weights.ts";
+import type { Routing } from "../../blocks/experts.ts";
 import { plannedMatrix } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
@@ -45,6 +47,23 @@ export interface Defaults {
 export interface ModelSizes extends Sizes {
   /** `max_position_embeddings`. */
   readonly contextLength: number;
+}
+
+/** Experts of all layers at most: what a damaged file says would fill the memory with names. */
+const MOST_EXPERTS = 2 ** 17;
+
+/**
+ * How a mixture of experts chooses, by transformers' usual names.
+ * @throws RandloraError `model` for numbers that cannot be
+ */
+export function routingOf(json: ConfigJson, { amongChosen, ...defaults }: Routing): Routing {
+  const count = json.num_experts ?? json.num_local_experts ?? defaults.count;
+  const chosen = json.num_experts_per_tok ?? defaults.chosen;
+  if (chosen > Math.min(count, MOST_CHOSEN) || count * json.num_hidden_layers > MOST_EXPERTS) {
+    const layers = `${json.num_hidden_layers} layers of ${count} experts, of which a token goes to ${chosen}`;
+    throw new RandloraError("model", `${layers}: cannot be`, "this model cannot be run");
+  }
+  return { count, chosen, amongChosen };
 }
 
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {

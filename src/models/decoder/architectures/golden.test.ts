@@ -37,6 +37,16 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
+  mixtral: [{}, [-0.22633, 0.91741, -0.77592, -0.06973, 0.8521, -0.86118]],
+  qwen3_moe: [
+    { norm_topk_prob: true, mlp_only_layers: [1] },
+    [0.09108, -0.73314, 0.70987, -0.04238, -0.66357, 0.76732],
+  ],
+  granitemoe: [
+    { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 },
+    [-0.2233, 0.06019, 0.15755, -0.23231, 0.09625, 0.12716],
+  ],
+  olmoe: [{}, [-0.61776, 0.05595, 0.55664, -0.66407, 0.16884, 0.47961]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };
 

@@ -8,13 +8,17 @@ import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { glm4 } from "./glm4.ts";
+import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
+import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
+import { qwen3Moe } from "./qwen3-moe.ts";
 import { qwen3 } from "./qwen3.ts";
 import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
@@ -39,6 +43,10 @@ export const ARCHITECTURES: readonly Architecture[] = [
   starcoder2,
   glm4,
   cohere2,
+  mixtral,
+  qwen3Moe,
+  olmoe,
+  granitemoe,
 ];
 
 /** `model_type`s that can be run. */

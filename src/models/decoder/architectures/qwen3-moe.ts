@@ -1,0 +1,40 @@
+import { attention, experts, gatedMlp, rmsNorm } from "../parts.ts";
+import { ropeOf } from "../rope-json.ts";
+import { type Architecture, decoder, routingOf, sizesOf } from "./common.ts";
+
+/** Qwen 3 with mixtures of experts (30B-A3B, 235B-A22B): heads of q and k are normalized; some layers may have a plain MLP. */
+export const qwen3Moe: Architecture = {
+  type: "qwen3_moe",
+  title: "Qwen 3 MoE",
+  describe(json) {
+    const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 4 });
+    const amongChosen = json.norm_topk_prob ?? false;
+    const routing = routingOf(json, { count: 128, chosen: 8, amongChosen });
+    const inner = json.moe_intermediate_size ?? 768;
+    const period = json.decoder_sparse_step ?? 1;
+    const plain = new Set(json.mlp_only_layers);
+    const window = (json.use_sliding_window === true ? json.sliding_window : undefined) ?? Infinity;
+    const bias = json.attention_bias ?? false;
+    return decoder(json, sizes, {
+      ropes: [ropeOf(json, sizes)],
+      layer(path, index) {
+        const norm = (name: string, size = sizes.hidden) => rmsNorm(`${path}.${name}`, size, sizes.epsilon);
+        const norms = {
+          queryNorm: norm("self_attn.q_norm", sizes.headSize),
+          keyNorm: norm("self_attn.k_norm", sizes.headSize),
+        };
+        const isPlain = plain.has(index) || (index + 1) % period !== 0;
+        return [
+          {
+            before: norm("input_layernorm"),
+            mixer: attention(`${path}.self_attn`, sizes, { qkvBias: bias, outputBias: bias, window, ...norms }),
+          },
+          {
+            before: norm("post_attention_layernorm"),
+            mixer: isPlain ? gatedMlp(`${path}.mlp`, sizes) : experts(`${path}.mlp`, { ...sizes, inner }, routing),
+          },
+        ];
+      },
+    });
+  },
+};

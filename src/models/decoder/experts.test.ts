@@ -1,0 +1,127 @@
+// What holds of mixtures of experts beyond their logits (architectures/golden.test.ts): whoever is beside a sequence, what is read
+// of the weights, and what a training step takes.
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { read } from "../../compute/device/transfer.ts";
+import { Run } from "../../compute/tensor/run.ts";
+import { Tape } from "../../compute/tensor/tape.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { PLAIN_LINEARS } from "../blocks/linears.ts";
+import { writeArchitecture } from "../testing/architectures.ts";
+import { loadConfig } from "./architectures/index.ts";
+import { Batch } from "./cache/batch.ts";
+import { Decoder } from "./decoder.ts";
+import { recordTraining } from "./training.ts";
+
+setDefaultTimeout(120_000);
+
+let gpu: Device;
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+});
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function load(name: string, settings: object): Promise<Decoder> {
+  await writeArchitecture(folder.at(name), "mixtral", 2, settings);
+  return await Decoder.load(gpu, folder.at(name));
+}
+
+const tokens = (seed: number, count: number) => Array.from({ length: count }, (_, at) => (at * 7 + seed * 5) % 20);
+
+test("a sequence's logits are the same bits, whoever is decoded beside it", async () => {
+  using decoder = await load("batch", {});
+  const results = [];
+  for (const others of [[], [1], [2, 3, 4]]) {
+    using batch = new Batch(decoder, { rows: 4, positions: 2048 });
+    const slots = [];
+    for (const seed of [0, ...others]) {
+      const slot = batch.pool.acquire(60);
+      if (slot === undefined) throw new Error("no room");
+      await batch.prefill(slot, tokens(seed, 9 + seed), 20);
+      slots.push(slot);
+    }
+    const all = [];
+    for (const id of [3, 8, 1]) {
+      const [mine] = await batch.step(
+        slots.map((slot, at) => ({ slot, id: (id + at) % 20, top: 5, all: true, lse: true })),
+      );
+      all.push(mine);
+    }
+    results.push(all);
+  }
+  expect(results[1]).toEqual(results[0]);
+  expect(results[2]).toEqual(results[0]);
+});
+
+test("a token reads the weights of its own experts alone", async () => {
+  using decoder = await load("read", { num_local_experts: 16, num_experts_per_tok: 1 });
+  const logitsOf = async () => {
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, [7]);
+    const logits = await decoder.logits(hidden);
+    gpu.memory.release(hidden.buffer);
+    return logits;
+  };
+  const before = await logitsOf();
+  // Of each layer all experts but one may hold anything: whichever the token goes to, the logits are whole again.
+  let same = 0;
+  for (let expert = 0; expert < 16; expert++) {
+    const spoiled = [...decoder.weights.tensors].filter(
+      ([name]) => name.includes(".experts.") && !name.includes(`.experts.${expert}.`) && name.includes("layers.1."),
+    );
+    const saved: Uint8Array<ArrayBuffer>[] = [];
+    for (const [, { buffer, offset, pitch, shape }] of spoiled) {
+      const range = { buffer, offset: offset * 4, size: shape[0] * pitch * 4 };
+      saved.push((await read(gpu, buffer)).slice(range.offset, range.offset + range.size));
+      gpu.write(buffer, new Uint32Array(range.size / 4).fill(0x7fc00000), range.offset);
+    }
+    const logits = await logitsOf();
+    if (logits.every((value, at) => value === before[at])) same++;
+    else expect(logits.every(Number.isNaN)).toBe(true);
+    spoiled.forEach(([, { buffer, offset }], at) => gpu.write(buffer, saved[at] ?? new Uint8Array(), offset * 4));
+  }
+  expect(same).toBe(1);
+});
+
+test("a training step takes no more memory with 64 experts than with 8, but for logits and weights", async () => {
+  const peaks = [];
+  for (const experts of [8, 64]) {
+    using decoder = await load(`${experts}`, { num_local_experts: experts });
+    const config = await loadConfig(folder.at(`${experts}`));
+    const count = 40;
+    const rows = Uint32Array.from({ length: count - 1 }, (_, at) => at);
+    const batch = {
+      ids: Uint32Array.from(tokens(1, count)),
+      positions: Uint32Array.from({ length: count }, (_, at) => at),
+      starts: new Uint32Array(count),
+      rows,
+      targets: rows.map((row) => row % 20),
+    };
+    const watched = decoder.weights.tensors.get("model.layers.0.self_attn.q_proj.weight");
+    if (watched === undefined) throw new Error("no q_proj");
+    const gradient = gpu.memory.allocate("gradient", watched.buffer.size);
+    const before = gpu.memory.liveBytes;
+    let most = 0;
+    {
+      using run = new Run(gpu);
+      const tape = new Tape(run);
+      tape.watch(watched, { ...watched, buffer: gradient });
+      const nll = recordTraining(tape, config, decoder.weights, PLAIN_LINEARS, batch, {});
+      tape.backward(nll, run.upload("ones", nll.shape, new Float32Array(nll.shape[0]).fill(1)));
+      tape.release(nll);
+      most = gpu.memory.liveBytes - before;
+      await run.submit();
+    }
+    gpu.memory.release(gradient);
+    peaks.push(most);
+  }
+  const [few = NaN, many = NaN] = peaks;
+  const oneCopy = 2 * 64 * 3 * 32 * 64 * 4;
+  expect(many - few).toBeLessThan(oneCopy / 8);
+});
