@@ -36,6 +36,17 @@ test.each<[string | string[], number[], string]>([
   );
 });
 
+test("weights of experts are refused by name; all linear layers are neither they nor the router, which a name means", () => {
+  const modules = ["self_attn.q_proj", "mlp.gate", "mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
+  const info = { dtype: "F32", shape: [8, 8] } as const;
+  const mixture = { ...base, tensors: new Map(modules.map((name) => [`model.layers.0.${name}.weight`, info])) };
+  const namesOf = (targets: string | string[]) =>
+    findTargets(mixture, { targets, layers: [] }).modules.map(({ name }) => name);
+  expect(namesOf("all-linear")).toEqual(["model.layers.0.self_attn.q_proj"]);
+  expect(namesOf(["gate"])).toEqual(["model.layers.0.mlp.gate"]);
+  expect(() => namesOf(["up_proj"])).toThrow("weights of experts cannot be adapted in training yet");
+});
+
 test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {
   const name = "model.layers.0.mlp.gate_up_proj.weight";
   const fused = (rows: number) => ({
