@@ -52,7 +52,7 @@ test("--verify: every check is right, with bits that are known, and the report f
   const report = JSON.parse(stdout);
   expect(report).toMatchObject({ format: "randlora-verification", problems: [], done: report.checks });
   expect(report.checks).toBeGreaterThan(150);
-  expect(report.training.map(({ run }: { run: string }) => run)).toEqual(["dense", "sparse", "lora"]);
+  expect(report.training.map(({ run }: { run: string }) => run)).toEqual(["dense", "sparse", "lora", "dora", "nola"]);
   expect(JSON.parse(await readFile(join(home, "report.json"), "utf8"))).toEqual(report);
   for (const secret of [folder, tmpdir()]) expect(stdout).not.toContain(secret);
 }, 180_000);

@@ -179,7 +179,7 @@ describe("--projections", () => {
   test("yes: refused where nothing says at which shape PEFT drew them", async () => {
     const of = await python.case("sparse-bf16-redrawn");
     const refused = await convert(adapterOf(of), "peft", await place(of, "refused"), "yes").catch(String);
-    expect(refused).toContain("ended with status 1");
+    expect(refused).toContain("ended with status 3");
     expect(refused).toContain("hint:");
   });
 });
