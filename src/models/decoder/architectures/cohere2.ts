@@ -3,21 +3,22 @@ import { ropeOf } from "../rope-json.ts";
 import { noRope } from "../../blocks/rope-scaling.ts";
 import { type Architecture, decoder, isSlidingButEvery, sizesOf, withDefault } from "./common.ts";
 
-/** Cohere 2 (Command R7B, Command A): attention and MLP read one norm; three of four layers have a window, and only these a rope. */
+/** Cohere 2 (Command R7B, Command A): attention and MLP read one norm; three of four layers have a window, and only what has one a rope. */
 export const cohere2: Architecture = {
   type: "cohere2",
   title: "Command R7B and Command A",
   describe(json) {
     const epsilon = json.layer_norm_eps ?? 1e-5;
     const sizes = sizesOf({ ...json, head_dim: undefined }, { contextLength: 8192, epsilon });
-    const window = withDefault(json.sliding_window, 4096) ?? Infinity;
+    const window = withDefault(json.sliding_window, 4096);
     const bias = json.attention_bias ?? false;
     const norm = (name: string) => layerNorm(name, sizes.hidden, epsilon, false);
     return decoder(json, sizes, {
       ropes: [ropeOf(json, sizes), noRope(sizes.headSize)],
       layer(path, index) {
         const before = norm(`${path}.input_layernorm`);
-        const sight = isSlidingButEvery(json, index, 4) ? { window } : { rope: 1 };
+        const slides = isSlidingButEvery(json, index, 4) && window !== undefined;
+        const sight = slides ? { window } : { rope: 1 };
         const parts = { neighbors: true, qkvBias: bias, outputBias: bias, ...sight };
         return [
           { before, mixer: attention(`${path}.self_attn`, sizes, parts) },

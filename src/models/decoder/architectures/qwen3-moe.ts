@@ -1,6 +1,6 @@
 import { attention, experts, gatedMlp, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, routingOf, sizesOf } from "./common.ts";
+import { type Architecture, decoder, routingOf, sizesOf, withDefault } from "./common.ts";
 
 /** Qwen 3 with mixtures of experts (30B-A3B, 235B-A22B): heads of q and k are normalized; some layers may have a plain MLP. */
 export const qwen3Moe: Architecture = {
@@ -13,7 +13,7 @@ export const qwen3Moe: Architecture = {
     const inner = json.moe_intermediate_size ?? 768;
     const period = json.decoder_sparse_step ?? 1;
     const plain = new Set(json.mlp_only_layers);
-    const window = (json.use_sliding_window === true ? json.sliding_window : undefined) ?? Infinity;
+    const window = (json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined) ?? Infinity;
     const bias = json.attention_bias ?? false;
     return decoder(json, sizes, {
       ropes: [ropeOf(json, sizes)],
