@@ -37,7 +37,8 @@ test.each<[string | string[], number[], string]>([
 });
 
 test("weights of experts are refused by name; all linear layers are neither they nor the router, which a name means", () => {
-  const modules = ["self_attn.q_proj", "mlp.gate", "mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
+  const experts = ["mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
+  const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", ...experts];
   const info = { dtype: "F32", shape: [8, 8] } as const;
   const mixture = { ...base, tensors: new Map(modules.map((name) => [`model.layers.0.${name}.weight`, info])) };
   const namesOf = (targets: string | string[]) =>
