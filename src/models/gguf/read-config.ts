@@ -24,6 +24,10 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   if ((fields.number("split.count") ?? 1) > 1) {
     fields.refuse("one part of a split model", "join the parts: llama-gguf-split --merge FIRST-PART OUT.gguf");
   }
+  // llama.cpp calls OLMo 3 so as well: most of its layers see a window, and these turn otherwise.
+  if (type === "olmo2" && fields.number(`${arch}.attention.sliding_window`) !== undefined) {
+    fields.refuse("a model of OLMo 3, which is not read from GGUF", "give the model's folder");
+  }
   const settings: Record<string, unknown> = {};
   for (const { key, kind, setting } of FIELDS) {
     const value = fields.number(`${arch}.${key}`);

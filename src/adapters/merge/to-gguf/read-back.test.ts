@@ -203,6 +203,16 @@ describe("a file from outside", () => {
 
   test.each<[string, Parameters<typeof changed>[0], RegExp]>([
     ["another architecture", (file) => withText(file, "general.architecture", "mamba"), /architecture "mamba" cannot/],
+    [
+      "a model with windows under the name of one without",
+      (file) => {
+        const name = withText(file, "general.architecture", "olmo2").metadata;
+        return {
+          metadata: new Map([...name, ["olmo2.attention.sliding_window", { kind: "u32", value: 64 }] as const]),
+        };
+      },
+      /a model of OLMo 3/,
+    ],
     ["an adapter", (file) => withText(file, "general.type", "adapter"), /an adapter, not a model/],
     ["a part of a split file", (file) => withNumber(file, "split.count", 3), /one part of a split model/],
     ["an unknown pre-tokenizer", (file) => withText(file, "tokenizer.ggml.pre", "viking"), /pre-tokenizer "viking"/],
