@@ -119,6 +119,8 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
       /which layers have a sliding window/,
     ],
     ["phi3", { head_dim: 32 }, /heads of 32 elements/],
+    ["olmo2", { head_dim: 32 }, /heads of 32 elements/],
+    ["olmo2", { tie_word_embeddings: true }, /an embedding that is the output matrix as well/],
     ["smollm3", { no_rope_layers: [0, 1] }, /which layers have no rope/],
     ["smollm3", { mlp_bias: true }, /biases of outputs/],
   ];

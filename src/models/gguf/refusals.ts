@@ -46,7 +46,10 @@ export function checkForGguf(config: DecoderConfig): string[] {
     if (config.head !== undefined) refuse("an output matrix of its own");
     if (softcap === undefined || config.logitSoftcap === undefined) refuse("no soft caps");
   }
-  if (architecture === "phi3" && headSize * heads !== hiddenSize) refuse(`heads of ${headSize} elements`);
+  if (["phi3", "olmo2"].includes(architecture) && headSize * heads !== hiddenSize) {
+    refuse(`heads of ${headSize} elements`);
+  }
+  if (architecture === "olmo2" && config.head === undefined) refuse("an embedding that is the output matrix as well");
   checkRopes(config, refuse);
   const windows = attentions.map(({ window }) => window);
   const period = PERIODS[architecture];
