@@ -5,6 +5,7 @@ import { CODES as CODES_STORAGE } from "../families/basis.ts";
 import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
+import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
 import { BLOCK } from "../../device/blocks.ts";
@@ -66,6 +67,42 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
     plain: GEMM,
     values,
     pieces: count,
+    results: [y],
+    tolerance: isBlockDtype(stored) ? 5e-3 : 1e-4,
+  };
+}
+
+/** Rows of each group, some of which have none. */
+const groups = fc
+  .record({ shape: products, rows: fc.array(fc.nat(20), { minLength: 1, maxLength: 5 }) })
+  .filter(({ rows }) => rows.some((count) => count > 0));
+
+function groupedProduct(placed: Operands, { shape, rows: counts }: Shape<typeof groups>): Trial {
+  const { order, cols, stored } = shape;
+  const [isSum, bTerms] = [order === "TN", order !== "NT"];
+  const begins = counts.reduce<number[]>((all, count) => [...all, (all.at(-1) ?? 0) + count], [0]);
+  const all = begins.at(-1) ?? 0;
+  const [rows, terms] = isSum ? [shape.rows, all] : [all, shape.terms];
+  const [high, wide] = isSum ? [all, cols] : [counts.length * (bTerms ? terms : cols), bTerms ? cols : terms];
+  const a = placed.matrix(all, isSum ? rows : terms);
+  const b = isBlockDtype(stored)
+    ? placed.blocks(high, wide, stored)
+    : { ...placed.matrix(high, wide, isSum ? "F32" : stored), scales: 0, scalesPitch: 0 };
+  const y = placed.matrix(isSum ? counts.length * rows : rows, cols, "F32", 0);
+  const { words } = cut(rows, cols, 16, 32);
+  const tiles = isSum
+    ? counts.length * Math.ceil(rows / 16)
+    : Math.floor((rows + Math.min(counts.length, rows) * 15) / 16);
+  const operands = { a: a.at, aPitch: a.pitch, b: b.at, bPitch: b.pitch, scales: b.scales, scalesPitch: b.scalesPitch };
+  const grouped = { begins: placed.list(begins.length, (at) => begins[at] ?? 0), groups: counts.length };
+  const flags = { aTerms: Number(isSum), bTerms: Number(bTerms), accumulate: Number(isSum) };
+  const dtype = isSum ? 0 : DTYPE_CODES[stored];
+  const values = { ...words, ...operands, ...grouped, ...flags, terms, dtype, y: y.at, yPitch: y.pitch, scale: ONE };
+  return {
+    kernel: GROUPED_GEMM,
+    plain: GROUPED_GEMM,
+    values,
+    pieces: words.pieces * tiles,
     results: [y],
     tolerance: isBlockDtype(stored) ? 5e-3 : 1e-4,
   };
@@ -233,6 +270,7 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
 }
 
 test("products of any shape, order and format", () => fuzz(products, product));
+test("products of groups of rows, some without any", () => fuzz(groups, groupedProduct));
 test("ΔW of any shape, with every kind of basis", () => fuzz(deltas, delta));
 test("gradients of λ and γ of any shape", () => fuzz(gradients, gradient));
 test("products of normalized rows of any shape, gated or not", () => fuzz(normed, normedProduct));
