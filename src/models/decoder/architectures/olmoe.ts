@@ -8,7 +8,8 @@ export const olmoe: Architecture = {
   type: "olmoe",
   title: "OLMoE",
   describe(json) {
-    if ((json.clip_qkv ?? undefined) !== undefined) throw new RandloraError("model", "clip_qkv is not supported");
+    if ((json.clip_qkv ?? undefined) !== undefined)
+      throw new RandloraError("model", "clip_qkv is not supported", "this model cannot be run");
     const sizes = sizesOf(json, { contextLength: 4096, epsilon: 1e-5 });
     const { hidden, epsilon, heads, kvHeads, headSize } = sizes;
     const amongChosen = json.norm_topk_prob ?? false;
