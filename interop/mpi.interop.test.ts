@@ -136,6 +136,16 @@ test("an error is said once, and ends all", async () => {
   expect(existsSync(folder.at("wrong"))).toBe(false);
 }, TIMEOUT); // prettier-ignore
 
+test("what gives way alone gives way on all", async () => {
+  for (const mpi of mpis) {
+    // A flag overrules what excludes it in the environment: the command begins anew.
+    const args = [...TEXTS, "--shards", "2", "--steps", "1", "--very-sparse", "--out", `overruled-${mpi.name}`];
+    const asked = { ...mpi, environment: { ...mpi.environment, RANDLORA_SPARSE: "1" } };
+    const { stderr, status } = await randlora(args, { mpi: asked, count: 2 });
+    expect([stderr.split("RANDLORA_SPARSE is ignored").length, status]).toEqual([2, 0]);
+  }
+}, TIMEOUT); // prettier-ignore
+
 test("a library of another MPI than the launcher's is refused, and so are processes that cannot share", async () => {
   const [mpich, openmpi] = mpis;
   const library = join(openmpi.launch(1)[0] ?? "", "..", "..", "lib", "libmpi.so.40");

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { type ErrorCode, RandloraError } from "../files/errors.ts";
+import { Contradiction, type ErrorCode, RandloraError } from "../files/errors.ts";
 import { Communicator } from "./communicator.ts";
 import type { Launched } from "./launcher.ts";
 import { EndedByOther, type Processes } from "./processes.ts";
@@ -8,7 +8,7 @@ import { EndedByOther, type Processes } from "./processes.ts";
 /** What each process sends first: a kind, a length, and the bytes themselves where they are few. */
 const HEADER = 256;
 const INLINE = HEADER - 16;
-const KIND = { data: 1, failed: 2 } as const;
+const KIND = { data: 1, failed: 2, contradicted: 3 } as const;
 
 /** Others are told of a failure when they come to the next exchange; those that do not come are ended. */
 const PATIENCE_MS = 5000;
@@ -80,15 +80,19 @@ export class JoinedProcesses implements Processes {
 
   async failed(thrown: unknown): Promise<unknown> {
     if (thrown instanceof EndedByOther || this.#isOver) return thrown;
-    this.#isOver = true;
+    const isContradiction = thrown instanceof Contradiction;
+    this.#isOver = !isContradiction;
     try {
-      const reason = encode(thrown instanceof RandloraError ? thrown.code : null);
-      const told = await Promise.race([this.#exchange(KIND.failed, reason), Bun.sleep(PATIENCE_MS)]);
+      const said = isContradiction
+        ? this.#exchange(KIND.contradicted, encode(thrown.options.join()))
+        : this.#exchange(KIND.failed, encode(thrown instanceof RandloraError ? thrown.code : null));
+      const told = await Promise.race([said, Bun.sleep(PATIENCE_MS)]);
       this.#isTorn = told === undefined;
     } catch (other) {
       if (other instanceof EndedByOther) return other;
       this.#isTorn = true;
     }
+    if (this.#isTorn) this.#isOver = true;
     return named(thrown, this);
   }
 
@@ -121,12 +125,18 @@ export class JoinedProcesses implements Processes {
       const head = new DataView(buffer, byteOffset, HEADER);
       return { kind: head.getUint32(0, true), length: head.getFloat64(8, true) };
     });
-    const failed = heads.findIndex((head) => head.kind === KIND.failed);
-    if (failed < 0) return heads.map(({ length }) => length);
-    this.#isOver = true;
-    const { length = 0 } = heads[failed] ?? {};
-    this.#reason = decode<ErrorCode | null>(this.#header(failed).subarray(16, 16 + length)) ?? undefined;
-    if (failed !== this.rank) throw new EndedByOther(this.#reason);
+    const first = (wanted: number) => heads.findIndex((head) => head.kind === wanted);
+    const said = (rank: number) => this.#header(rank).subarray(16, 16 + (heads[rank]?.length ?? 0));
+    const failed = first(KIND.failed);
+    if (failed >= 0) {
+      this.#isOver = true;
+      this.#reason = decode<ErrorCode | null>(said(failed)) ?? undefined;
+      if (failed !== this.rank) throw new EndedByOther(this.#reason);
+      return [];
+    }
+    const contradicted = first(KIND.contradicted);
+    if (contradicted < 0) return heads.map(({ length }) => length);
+    if (contradicted !== this.rank) throw new EndedByOther("usage", decode<string>(said(contradicted)).split(","));
     return [];
   }
 
@@ -146,7 +156,7 @@ function decode<T>(bytes: Uint8Array): T {
 
 /** A line that says which process it is of, where that is not the first. */
 function named(thrown: unknown, { rank, size }: Processes): unknown {
-  if (rank === 0 || !(thrown instanceof RandloraError)) return thrown;
+  if (rank === 0 || !(thrown instanceof RandloraError) || thrown instanceof Contradiction) return thrown;
   const message = `process ${rank} of ${size} on ${hostname()}: ${thrown.message}`;
   return new RandloraError(thrown.code, message, thrown.hint, { cause: thrown.cause });
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../files/errors.ts";
+import { Contradiction, type ErrorCode } from "../files/errors.ts";
 
 /** The processes that share a piece of work. What all of them must do alike, in the same order, is asynchronous here. */
 export interface Processes {
@@ -20,7 +20,7 @@ export interface Processes {
    */
   each<T extends string | number | boolean | null>(own: T): Promise<readonly T[]>;
   /**
-   * Tells the others that this one has failed.
+   * Tells the others that this one has failed, or that the command has to begin anew ({@link Contradiction}).
    * @returns what is to be thrown: what was, or, where it is another process that says why, {@link EndedByOther}
    */
   failed(thrown: unknown): Promise<unknown>;
@@ -31,10 +31,14 @@ export class EndedByOther extends Error {
   override readonly name = "EndedByOther";
   /** What kind of error it says; undefined: a bug. */
   readonly code: ErrorCode | undefined;
+  /** Where it is one after which the command may begin anew: then all do, or none. */
+  readonly contradiction: Contradiction | undefined;
 
-  constructor(code: ErrorCode | undefined) {
+  /** @param contradicted options that exclude each other */
+  constructor(code: ErrorCode | undefined, contradicted?: readonly string[]) {
     super("another process has failed");
     this.code = code;
+    this.contradiction = contradicted && new Contradiction(contradicted, this.message, "");
   }
 }
 

@@ -1,4 +1,5 @@
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { EndedByOther } from "../../mpi/processes.ts";
 import { createLog } from "../log.ts";
 import { createProgress, silentProgress } from "../progress.ts";
 import { type Screen, SILENT } from "../screen.ts";
@@ -82,14 +83,21 @@ async function runCommand(program: Program, request: Request & { kind: "run" }, 
       await command.invoke(args, options, context);
       done = true;
     } catch (thrown) {
-      const weak = thrown instanceof Contradiction ? settleContradiction(thrown, command.options, layers) : undefined;
+      const found = contradictionOf(thrown);
+      const weak = found && settleContradiction(found, command.options, layers);
       if (weak === undefined) throw withSources(thrown, all, layers);
       dropped.add(weak.key);
       options = settle(command.options, layers);
-      context.log.info(weak.note);
+      if (found === thrown) context.log.info(weak.note);
     }
   }
   if (settled.verbose) await tellCosts(context);
+}
+
+/** Of the processes that share a command all begin anew; the one that met it says why. */
+function contradictionOf(thrown: unknown): Contradiction | undefined {
+  if (thrown instanceof EndedByOther) return thrown.contradiction;
+  return thrown instanceof Contradiction ? thrown : undefined;
 }
 
 async function tellCosts({ log }: Context): Promise<void> {
