@@ -136,7 +136,7 @@ test("an error is said once, and ends all", async () => {
   expect(existsSync(folder.at("wrong"))).toBe(false);
 }, TIMEOUT); // prettier-ignore
 
-test("what gives way alone gives way on all", async () => {
+test("what gives way alone gives way on all, and machines that are set otherwise are refused", async () => {
   for (const mpi of mpis) {
     // A flag overrules what excludes it in the environment: the command begins anew.
     const args = [...TEXTS, "--shards", "2", "--steps", "1", "--very-sparse", "--out", `overruled-${mpi.name}`];
@@ -144,6 +144,12 @@ test("what gives way alone gives way on all", async () => {
     const { stderr, status } = await randlora(args, { mpi: asked, count: 2 });
     expect([stderr.split("RANDLORA_SPARSE is ignored").length, status]).toEqual([2, 0]);
   }
+  const [mpich] = mpis;
+  const unlike = ["sh", "-c", 'RANDLORA_SEED=$PMI_RANK exec "$0" "$@"'];
+  const mpi: Mpi = { ...mpich, launch: (count) => [...mpich.launch(count), ...unlike] };
+  const { stderr } = await randlora([...TEXTS, "--out", "unlike"], { mpi, count: 2 });
+  expect(stderr).toContain("error: --seed: process 1 has 1, process 0 0");
+  expect(existsSync(folder.at("unlike"))).toBe(false);
 }, TIMEOUT); // prettier-ignore
 
 test("a library of another MPI than the launcher's is refused, and so are processes that cannot share", async () => {

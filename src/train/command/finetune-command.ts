@@ -6,6 +6,7 @@ import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { shared } from "../../terminal/options/shared-work.ts";
 import { peakRssBytes } from "../../terminal/peak-memory.ts";
+import { refuseOtherSettings } from "../loop/agreement.ts";
 import { estimateRun, finetune } from "../loop/finetune.ts";
 import type { TrainingInput } from "../loop/training.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
@@ -50,11 +51,12 @@ async function finetuneTogether(
   const planned = await firstThenOthers(context.processes, () =>
     options.resume === undefined ? newRun(asked, context) : oldRun(asked, options, context),
   );
+  if (planned.began !== undefined) resources.use(planned.began.folder);
+  await refuseOtherSettings(context.processes, planned.settings);
   // It began when the first one says so.
   const [date = null] = await context.processes.each(planned.settings.date);
   const local = { ...planned.sources.local, date };
   const run = { ...planned, settings: { ...planned.settings, date }, sources: { ...planned.sources, local } };
-  if (run.began !== undefined) resources.use(run.began.folder);
   if (run.settings.images === null) {
     return await proceed(run, resources.use(await loadTexts(run.sources, context)), options, context, watch);
   } else {

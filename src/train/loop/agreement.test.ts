@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
 import { EndedByOther, type Processes } from "../../mpi/processes.ts";
 import { together } from "../../mpi/testing/together.ts";
-import { allOrNone } from "./agreement.ts";
+import type { AskedSettings } from "../settings/resolve-settings.ts";
+import { settingsFor } from "../testing/runs.ts";
+import { allOrNone, refuseOtherSettings } from "./agreement.ts";
 
 /** What becomes of work on each of three processes, where the second one throws. */
 async function outcomes(thrown: Error) {
@@ -32,4 +34,17 @@ test("where memory does not suffice on one process, all may try again", async ()
 test("where something else fails on one, all end", async () => {
   const wrong = new RandloraError("file", "a shard is missing");
   expect(await outcomes(wrong)).toEqual([expect.any(EndedByOther), wrong, expect.any(EndedByOther)]);
+});
+
+test("processes that were told otherwise are refused, but for paths", async () => {
+  const outcome = async (second: Partial<AskedSettings>) => {
+    const one = async (processes: Processes, at: number) => {
+      const settings = await settingsFor({ data: "chats.jsonl", learningRate: 1e-3, ...(at === 1 ? second : {}) });
+      return await refuseOtherSettings(processes, settings).catch((thrown: unknown) => thrown);
+    };
+    return await Promise.all(together(2).map(one));
+  };
+  const refusal = { code: "usage", message: "--learning-rate: process 1 has 0.5, process 0 0.001" };
+  expect(await outcome({ learningRate: 0.5 })).toMatchObject([refusal, refusal]);
+  expect(await outcome({ data: "/scratch/chats.jsonl" })).toEqual([undefined, undefined]);
 });

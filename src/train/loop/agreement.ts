@@ -3,6 +3,17 @@ import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isAny, type Processes } from "../../mpi/processes.ts";
 import type { Parameters } from "../../adapters/training/parameters.ts";
+import { flagOf, type FlatSettings, flatSettings, inWords, type TrainSettings } from "../settings/settings.ts";
+
+/** Paths, which may differ by machine while what is there does not, and when the run began. */
+const OWN: ReadonlySet<string> = new Set<keyof FlatSettings>([
+  "model",
+  "data",
+  "valid",
+  "logDir",
+  "initAdapter",
+  "date",
+]);
 
 /**
  * Does on all processes what needs memory: where it is not enough on one, all give up, and may try with less.
@@ -18,6 +29,25 @@ export async function allOrNone(processes: Processes, work: () => Promise<void>)
   }
   if (!(await isAny(processes, full !== undefined))) return;
   throw full ?? new RandloraError("memory", "another process has not enough memory");
+}
+
+/**
+ * Refuses processes that were told otherwise than the first: options also come from the environment and files of each machine.
+ * @throws RandloraError `usage` naming one of them
+ */
+export async function refuseOtherSettings(processes: Processes, settings: TrainSettings): Promise<void> {
+  if (processes.size === 1) return;
+  const own = Object.entries(flatSettings(settings)).filter(([key]) => !OWN.has(key));
+  const all = await processes.each(JSON.stringify(Object.fromEntries(own)));
+  const other = all.findIndex((one) => one !== all[0]);
+  if (other < 0) return;
+  const read = (text = "{}") => JSON.parse(text) as Readonly<Record<string, unknown>>;
+  const [first, second] = [read(all[0]), read(all[other])];
+  const isOther = (key: string) => JSON.stringify(first[key]) !== JSON.stringify(second[key]);
+  const key = Object.keys({ ...first, ...second }).find(isOther) ?? "";
+  const cause = `${flagOf(key)}: process ${other} has ${inWords(key, second[key])}, process 0 ${inWords(key, first[key])}`;
+  const hint = "give all of them the same options; the environment and randlora.yaml of each machine have some, too";
+  throw new RandloraError("usage", cause, hint);
 }
 
 /**
