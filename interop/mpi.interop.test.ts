@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { chmod, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeImages } from "../cmd/testing/labeled-images.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { launcherManifest } from "../scripts/npm-packages.ts";
 import { writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { writeTexts } from "../src/train/testing/runs.ts";
 import { everyMpi, type Mpi } from "./mpi.ts";
@@ -32,9 +33,9 @@ interface Where {
   readonly count: number;
 }
 
-function start(args: readonly string[], where?: Where) {
+function start(args: readonly string[], where?: Where, program = PROGRAM) {
   const launch = where?.mpi.launch(where.count) ?? [];
-  return Bun.spawn([...launch, ...PROGRAM, ...args, "--device", "cpu"], {
+  return Bun.spawn([...launch, ...program, ...args, "--device", "cpu"], {
     cwd: folder.path,
     env: { ...process.env, ...where?.mpi.environment },
     stdin: "ignore",
@@ -152,6 +153,25 @@ test("what gives way alone gives way on all, and machines that are set otherwise
   expect(existsSync(folder.at("unlike"))).toBe(false);
 }, TIMEOUT); // prettier-ignore
 
+test("scripts may stand between a launcher and the program, npm's too", async () => {
+  await Bun.write(folder.at("binary"), `#!/bin/sh\nexec ${PROGRAM.join(" ")} "$@"\n`);
+  await chmod(folder.at("binary"), 0o755);
+  await Bun.write(folder.at("npm", "package.json"), JSON.stringify({ ...launcherManifest(), optionalDependencies: {} }));
+  for (const name of ["randlora.mjs", "platform.mjs"]) {
+    await Bun.write(folder.at("npm", name), Bun.file(join(ROOT, "scripts", "npm", name)));
+  }
+  const npm = ["node", folder.at("npm", "randlora.mjs")];
+  const script = ["sh", "-c", '"$0" "$@"; exit $?', ...npm];
+  for (const one of mpis) {
+    const launch = (count: number) => [...one.launch(count), ...script];
+    const mpi: Mpi = { ...one, launch, environment: { ...one.environment, RANDLORA_BINARY: folder.at("binary") } };
+    const args = [...TEXTS, "--steps", "1", "--out", `between-${one.name}`];
+    const child = start(args, { mpi, count: 2 }, []);
+    const [stderr, status] = await Promise.all([child.stderr.text(), child.exited]);
+    expect([stderr.includes("error"), status]).toEqual([false, 0]);
+  }
+}, TIMEOUT); // prettier-ignore
+
 test("a library of another MPI than the launcher's is refused, and so are processes that cannot share", async () => {
   const [mpich, openmpi] = mpis;
   const library = join(openmpi.launch(1)[0] ?? "", "..", "..", "lib", "libmpi.so.40");
@@ -163,6 +183,8 @@ test("a library of another MPI than the launcher's is refused, and so are proces
   expect(none.stderr).toContain("hint: install the one that mpiexec belongs to");
   const three = await randlora([...TEXTS, "--shards", "4", "--out", "strange"], { mpi: mpich, count: 3 });
   expect(three.stderr).toContain("--shards 4: 3 processes cannot share them equally");
+  const unsaid = await randlora([...TEXTS, "--out", "strange"], { mpi: mpich, count: 3 });
+  expect(unsaid.stderr).toContain("error: 3 processes: a step is cut into a power of two of shards");
   expect([other.status, none.status, three.status].every((status) => status !== 0)).toBe(true);
 }, TIMEOUT); // prettier-ignore
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +69,16 @@ describe.if(process.platform !== "win32")("the launcher", () => {
       stdout: "a b||--x=$Y|input",
       stderr: "noise\n",
     });
+  });
+
+  test.each([true, false])("passes the socket of MPICH's launcher, where it is open: %p", async (isOpen) => {
+    const env = { PATH: process.env["PATH"] ?? "", PMI_FD: "7", ...(await binary("echo hello >&7")) };
+    const program = ["sh", "-c", `${isOpen ? "" : "exec 7>&-; "}exec node randlora.mjs`];
+    const others = Array.from({ length: 5 }, () => "pipe" as const);
+    const child = Bun.spawn(program, { cwd: folder, env, stdio: ["ignore", "ignore", "ignore", ...others] });
+    expect((await child.exited) === 0).toBe(isOpen);
+    const socket = child.stdio[7];
+    if (isOpen) expect(typeof socket === "number" && readSync(socket, new Uint8Array(9))).toBe(6);
   });
 
   test("ends by the signal that ended the binary", async () => {

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Contradiction, type ErrorCode, RandloraError } from "../files/errors.ts";
+import { systemCode } from "../files/failure.ts";
 import { Communicator } from "./communicator.ts";
-import type { Launched } from "./launcher.ts";
+import { type Launched, launcherAbove } from "./launcher.ts";
 import { EndedByOther, type Processes } from "./processes.ts";
 
 /** What each process sends first: a kind, a length, and the bytes themselves where they are few. */
@@ -175,11 +176,21 @@ function coresOfThis(): string {
   }
 }
 
-/** A launcher that is killed leaves processes that wait for others for ever. */
+/** A launcher that is killed leaves processes that wait for others for ever, and perhaps a script between them and itself. */
 function watchLauncher(): void {
   const { ppid } = process;
+  const launcher = launcherAbove()?.id ?? ppid;
   const timer = setInterval(() => {
-    if (process.ppid !== ppid) process.kill(process.pid, "SIGKILL");
+    if (process.ppid !== ppid || !isAlive(launcher)) process.kill(process.pid, "SIGKILL");
   }, WATCH_MS);
   timer.unref();
+}
+
+function isAlive(id: number): boolean {
+  try {
+    return process.kill(id, 0);
+  } catch (thrown) {
+    // Slurm's is root's.
+    return systemCode(thrown) === "EPERM";
+  }
 }

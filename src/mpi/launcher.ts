@@ -1,3 +1,6 @@
+import { readFileSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
+
 /** What the launcher of this process says of it. */
 export interface Launched {
   /** The program that starts processes: `mpirun`, `mpiexec`, `srun`. */
@@ -23,4 +26,36 @@ export function launched(environment: Readonly<Record<string, string | undefined
     if (Number.isSafeInteger(size)) return size > 1 ? { by, size } : undefined;
   }
   return environment["PMIX_RANK"] === undefined ? undefined : { by: "mpirun", size: undefined };
+}
+
+/** A process above this one. */
+export interface Above {
+  readonly id: number;
+  /** Its program's file. */
+  readonly path: string;
+}
+
+/** What MPIs call the programs that start processes, on this machine and for another one. */
+const LAUNCHERS = /^(mpi|hydra|orte|prte)/;
+/** Scripts that set up something, npx, npm's launcher of this program. */
+const MOST_BETWEEN = 8;
+
+/**
+ * The launcher of this process, be it its parent or beyond scripts between them; the parent where none is called like one.
+ * Undefined where the system does not say.
+ */
+export function launcherAbove(): Above | undefined {
+  const above: Above[] = [];
+  try {
+    for (let id = process.ppid; id > 1 && above.length < MOST_BETWEEN; id = parentOf(id)) {
+      above.push({ id, path: readlinkSync(`/proc/${id}/exe`) });
+    }
+  } catch {
+    // Not Linux, or one is another user's.
+  }
+  return above.find(({ path }) => LAUNCHERS.test(basename(path))) ?? above[0];
+}
+
+function parentOf(id: number): number {
+  return Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${id}/status`, "utf8"))?.[1] ?? 0);
 }

@@ -1,9 +1,9 @@
 import { CString, dlopen, type FFIFunction, linkSymbols, type Pointer } from "bun:ffi";
-import { readlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { cString, openLibc } from "../files/libc.ts";
+import { launcherAbove } from "./launcher.ts";
 
 /** Names a library instead of those that are looked for. */
 export const LIBRARY_VARIABLE = "RANDLORA_MPI_LIB";
@@ -84,12 +84,8 @@ export function openMpi(by: string): MpiLibrary {
 
 /** Beside the launcher that started this process, which must be of the same MPI; then wherever the system looks. */
 function candidates(): readonly string[] {
-  let folder: string | undefined;
-  try {
-    folder = join(dirname(dirname(readlinkSync(`/proc/${process.ppid}/exe`))), "lib");
-  } catch {
-    // Not Linux, or the parent is another user's.
-  }
+  const launcher = launcherAbove();
+  const folder = launcher && join(dirname(dirname(launcher.path)), "lib");
   const places = folder === undefined || folder === "/usr/lib" ? [] : NAMES.map((name) => join(folder, name));
   // A launcher of one MPI is no use to another's library: its own name first.
   const order = process.env["OMPI_COMM_WORLD_SIZE"] === undefined ? [...NAMES.slice(1), ...NAMES.slice(0, 1)] : NAMES;
