@@ -78,7 +78,12 @@ interface RunContext extends Context {
 }
 
 async function newRun(asked: Partial<FlatSettings>, context: RunContext): Promise<PlannedRun> {
-  const { shards = context.processes.size } = asked;
+  const { size } = context.processes;
+  if (asked.shards === undefined && !Number.isInteger(Math.log2(size))) {
+    const cause = `${size} processes: a step is cut into a power of two of shards, equally many for each`;
+    throw new RandloraError("usage", cause, "start 1, 2, 4 … processes");
+  }
+  const { shards = size } = asked;
   const settings = await newSettings({ ...asked, shards }, context);
   refuseShares(settings, context.processes);
   if (settings.logDir !== null) await refuseOtherEvents(settings.logDir);
