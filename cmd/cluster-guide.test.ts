@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
-import { readdir } from "node:fs/promises";
+import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { YAML } from "bun";
 import { gatherSeconds, longEnough } from "../bench/scale-model.ts";
 import { EXIT_STATUS } from "../src/files/errors.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { program } from "./main.ts";
 
@@ -21,6 +22,21 @@ test.each(names.filter((name) => /\.(sh|sbatch)$/.test(name)))("%s is a script t
   const shell = name.endsWith(".sh") ? "sh" : "bash";
   expect(Bun.spawnSync([shell, "-n", join(GUIDE, "cluster", name)]).exitCode).toBe(0);
 });
+
+test.if(Bun.which("parallel") !== null)(
+  "array.sh keeps words whole, and ends with a status that says no more",
+  async () => {
+    await using folder = await TemporaryFolder.create();
+    await Bun.write(folder.at("bin/randlora"), `#!/bin/sh\necho "$@" >> "$3"\n[ "$5" = 2/2 ]\n`);
+    await chmod(folder.at("bin/randlora"), 0o755);
+    const env = { ...process.env, PATH: `${folder.at("bin")}:${process.env["PATH"]}`, TMPDIR: folder.path };
+    const run = ["sh", join(GUIDE, "cluster", "array.sh"), "2", "merge", "my base", "the log"];
+    const child = Bun.spawn(run, { cwd: folder.path, env, stderr: "ignore" });
+    expect(await child.exited).toBe(1);
+    const lines = (await Bun.file(folder.at("the log")).text()).trim().split("\n");
+    expect(new Set(lines)).toEqual(new Set(["merge my base the log --part 1/2", "merge my base the log --part 2/2"]));
+  },
+);
 
 test.each(names.filter((name) => name !== "Dockerfile"))("%s gives randlora options that it has", async (name) => {
   const flags = new Set(allCommands(program).flatMap(({ command }) => allKeys(command.options).map(flagName)));
