@@ -89,6 +89,10 @@ test("jobs with more parts than windows, and what cannot be", async () => {
   const many = ["--parts", "many", "--job"];
   for (const job of ["1/3", "2/3"]) expect((await run(...args, ...many, job)).status).toBe(0);
   expect(timeless((await run(...args, ...many, "3/3")).stdout)).toEqual(timeless(whole.stdout));
+  // What a disk has lost is no internal error.
+  await Bun.write(join(folder, "many", "0-of-job-2"), "xyz");
+  const damaged = await run(...args, ...many, "3/3");
+  expect([damaged.status, damaged.stderr]).toEqual([3, expect.stringContaining("0-of-job-2: damaged")]);
   for (const [wrong, message] of [
     [[...args, "--job", "1/3"], "--parts is missing"],
     [[...args, "--parts", "many"], "--parts: of which job?"],

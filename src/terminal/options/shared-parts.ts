@@ -78,7 +78,7 @@ class Parts {
       recall: async () => await this.#read(count, number - 1),
       gather: async (own) => {
         const at = count++;
-        if (!existsSync(this.#file(at, number - 1))) await put(this.#file(at, number - 1), own);
+        if (!existsSync(this.#file(at, number - 1))) await put(this.#file(at, number - 1), sealed(own));
         // The others' values are not known; what is made of these is not shown.
         return Array.from({ length: of }, () => own);
       },
@@ -128,8 +128,19 @@ class Parts {
 
   async #read(value: number, rank: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const file = this.#file(value, rank);
-    return existsSync(file) ? new Uint8Array(await naming(file, "read", readFile(file))) : undefined;
+    if (!existsSync(file)) return undefined;
+    const found = new Uint8Array(await naming(file, "read", readFile(file)));
+    const own = found.slice(SEAL_BYTES);
+    if (Buffer.compare(sealed(own), found) === 0) return own;
+    throw new RandloraError("format", `${oneLine(file)}: damaged`, "remove it, and run that job again");
   }
+}
+
+/** SHA-256 of what follows: a disk that many share may lose something. */
+const SEAL_BYTES = 32;
+
+function sealed(bytes: Uint8Array): Uint8Array {
+  return Buffer.concat([createHash("sha256").update(bytes).digest(), bytes]);
 }
 
 /** Makes a file appear whole, once: a task that is started twice has the same bytes. */
