@@ -181,6 +181,8 @@ test("a library of another MPI than the launcher's is refused, and so are proces
   const missing: Mpi = { ...mpich, environment: { RANDLORA_MPI_LIB: "/nowhere/libmpi.so" } };
   const none = await randlora([...TEXTS, "--out", "strange"], { mpi: missing, count: 2 });
   expect(none.stderr).toContain("hint: install the one that mpiexec belongs to");
+  const empty: Mpi = { ...mpich, environment: { RANDLORA_MPI_LIB: "" } };
+  expect((await randlora([...TEXTS, "--steps", "1", "--out", "found"], { mpi: empty, count: 2 })).status).toBe(0);
   const three = await randlora([...TEXTS, "--shards", "4", "--out", "strange"], { mpi: mpich, count: 3 });
   expect(three.stderr).toContain("--shards 4: 3 processes cannot share them equally");
   const unsaid = await randlora([...TEXTS, "--out", "strange"], { mpi: mpich, count: 3 });

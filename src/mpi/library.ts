@@ -48,7 +48,8 @@ export function openMpi(by: string): MpiLibrary {
   }
   // Before the library is loaded, whose constructors read them: `process.env` does not reach C's environment.
   for (const [name, value] of Object.entries(SETTINGS)) libc.setenv(cString(name), cString(value), 0);
-  const asked = process.env[LIBRARY_VARIABLE];
+  const asked = process.env[LIBRARY_VARIABLE] || undefined;
+  const hint = `install the one that ${by} belongs to (Debian: libopenmpi3 or libmpich12; pip install mpich), or name its file: ${LIBRARY_VARIABLE}=/…/libmpi.so`;
   const failures: string[] = [];
   for (const path of asked === undefined ? candidates() : [asked]) {
     const handle = loader.dlopen(cString(path), RTLD_NOW | RTLD_GLOBAL);
@@ -64,7 +65,7 @@ export function openMpi(by: string): MpiLibrary {
         const linked = Object.entries(functions).map(([name, one]) => {
           const ptr = address(name);
           if (ptr === undefined)
-            throw new RandloraError("file", `${oneLine(path)}: no function ${name}: no MPI library`);
+            throw new RandloraError("file", `${oneLine(path)}: no function ${name}: no MPI library`, hint);
           return [name, { ...one, ptr }];
         });
         // The same keys, each with its address.
@@ -78,7 +79,6 @@ export function openMpi(by: string): MpiLibrary {
   }
   const cause =
     asked === undefined ? "no MPI library is found" : `${LIBRARY_VARIABLE}: ${oneLine(failures.join("; "))}`;
-  const hint = `install the one that ${by} belongs to (Debian: libopenmpi3 or libmpich12; pip install mpich), or name its file: ${LIBRARY_VARIABLE}=/…/libmpi.so`;
   throw new RandloraError("file", `${by} started several processes, and ${cause}`, hint);
 }
 
