@@ -98,6 +98,10 @@ test("nothing is under the output's name before the last part; --finish says wha
     await rename(folder.at("finished", name), folder.at("parts.parts", name));
     await writeFile(folder.at("parts.parts", `${name}.json`), '{"reports":[]}');
   }
+  await rename(folder.at("parts.parts/files"), folder.at("lost"));
+  const lost = await finish();
+  expect([lost.status, lost.stderr]).toEqual([1, expect.stringContaining("parts.parts/files: no such file or folder")]);
+  await rename(folder.at("lost"), folder.at("parts.parts/files"));
   expect((await finish()).status).toBe(0);
   expect(await contents(folder.at("parts"))).toEqual(whole);
   expect((await finish()).status).toBe(0);

@@ -179,7 +179,8 @@ export class MergeParts {
 
   async #finish(force: boolean): Promise<ShardFigures> {
     const figures = await Promise.all(this.#plan.shards.map((file) => this.#figures(file)));
-    const folders = (await readdir(this.#at(FILES), { withFileTypes: true }))
+    const files = this.#at(FILES);
+    const folders = (await naming(files, "read", readdir(files, { withFileTypes: true })))
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => name);
     await using output = await Publication.begin(this.out, {
