@@ -11,7 +11,7 @@ export const command = defineCommand({
   arguments: {
     model: optional(
       "MODEL",
-      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here",
+      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
     ),
     question: optional("QUESTION", "print one answer and exit; what comes on stdin is put before it"),
   },

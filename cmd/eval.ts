@@ -15,7 +15,7 @@ const perplexityCommand = defineCommand({
   arguments: {
     model: optional(
       "MODEL",
-      "the model: a folder, an index.json, one .safetensors or .gguf file, a run, or org/name on the Hub; default: the newest run or merged model here",
+      "the model: a folder, an index.json, one .safetensors or .gguf file, a run, or org/name on the Hub; default: the newest run or merged model here, else embedded",
     ),
   },
   options: {

@@ -107,6 +107,16 @@ test("nothing is under the output's name before the last part; --finish says wha
   expect((await finish()).status).toBe(0);
 }, 60_000);
 
+test("a task with other options is refused after the output was finished, too", async () => {
+  await using folder = await baseAndAdapter(MODEL);
+  for (const index of [1, 2]) expect((await part(folder, index)).status).toBe(0);
+  const before = await contents(folder.path);
+  const other = await part(folder, 2, "--scale", "2");
+  expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("parts of another merge")]);
+  expect(await contents(folder.path)).toEqual(before);
+  expect((await part(folder, 2)).status).toBe(0);
+}, 60_000);
+
 test("parts of another merge are not mixed in, an output that is there is not replaced, a file has no parts", async () => {
   await using folder = await baseAndAdapter(MODEL);
   expect((await part(folder, 1)).status).toBe(0);

@@ -31,7 +31,13 @@ const list = defineCommand({
         formatAge((Date.now() - run.updatedMs) / 1000),
       ]);
       const head = ["run", "model", "method", "steps", "best valid loss", "state", "size", "last written"];
-      return formatTable(rows, { head, align: "lllrrlrr", columns: context.columns, markHead: context.style.dim });
+      return formatTable(rows, {
+        head,
+        align: "lllrrlrr",
+        last: 0,
+        columns: context.columns,
+        markHead: context.style.dim,
+      });
     });
   },
 });

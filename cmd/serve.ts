@@ -13,7 +13,7 @@ export const command = defineCommand({
   arguments: {
     model: optional(
       "MODEL",
-      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here",
+      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
     ),
   },
   options: {

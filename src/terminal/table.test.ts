@@ -7,6 +7,12 @@ const rows = [
   ["embedding 埋め込み", "1", "56.6 MB"],
 ];
 
+test("the column that gives way last is whole while another can be cut", () => {
+  const row = ["runs/a-model-randlora-1", "a-model-of-some-name", "randlora"];
+  expect(formatTable([row], { columns: 36, last: 0 })).toBe("runs/a-model-randlora-1  a-m…  rand…\n");
+  expect(formatTable([row], { columns: 25, last: 0 })).toBe("runs/a-model…  a-m…  ran…\n");
+});
+
 test("columns line up, wide characters counted as the terminal shows them", () => {
   expect(formatTable(rows, { head: ["tensor", "number", "bytes"], align: "lrr" })).toBe(
     [

@@ -12,6 +12,8 @@ export interface TableSpec {
   readonly columns?: number;
   /** Whether the last column goes on in further lines, broken at blanks, instead of being cut. */
   readonly wrap?: boolean;
+  /** The column that gives way last: what is copied from it must be whole. */
+  readonly last?: number;
   /** How headings are marked (`style.dim`, say). */
   readonly markHead?: (text: string) => string;
 }
@@ -30,7 +32,7 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
   const natural = Array.from({ length: count }, (_, column) =>
     Math.max(0, ...all.map((row) => Bun.stringWidth(row[column] ?? ""))),
   );
-  const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1));
+  const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1), spec.last);
   const line = (row: readonly string[], mark: (text: string) => string): string => {
     const padded = widths.map((width, column) => {
       const cell = row[column] ?? "";
@@ -75,15 +77,16 @@ function pad(text: string, width: number, align: string | undefined): string {
   return align === "r" ? space + text : text + space;
 }
 
-/** Lowers the widest columns, none below 4, until their sum fits. */
-function shrink(natural: readonly number[], room: number): readonly number[] {
+/** Lowers the widest columns, none below 4, until their sum fits; the `last` one when no other can be lowered. */
+function shrink(natural: readonly number[], room: number, last: number | undefined): readonly number[] {
   const widths = [...natural];
   let excess = widths.reduce((sum, width) => sum + width, 0) - room;
-  while (excess > 0) {
-    const widest = Math.max(...widths);
+  for (; excess > 0; excess--) {
+    const others = widths.map((width, column) => (column === last ? 0 : width));
+    const from = Math.max(...others) > 4 ? others : widths;
+    const widest = Math.max(...from);
     if (widest <= 4) break;
-    widths[widths.indexOf(widest)] = widest - 1;
-    excess--;
+    widths[from.indexOf(widest)] = widest - 1;
   }
   return widths;
 }

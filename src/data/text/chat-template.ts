@@ -104,7 +104,12 @@ export class ChatTemplate {
     const where = `${this.origin}: line ${error.line} of the chat template: ${error.message}`;
     return error.raised
       ? new RandloraError("data", where, "the model's template refuses these messages: change them", { cause: error })
-      : new RandloraError("format", where, "--chat-template FILE takes another template", { cause: error });
+      : new RandloraError(
+          "format",
+          where,
+          "chat and serve take another one by --chat-template FILE; finetune reads the model's: mend it there",
+          { cause: error },
+        );
   }
 }
 

@@ -117,7 +117,7 @@ async function oldRun(
 function refuseShares({ shards }: TrainSettings, { size }: Processes): void {
   if (shards % size === 0) return;
   const cause = `--shards ${shards}: ${size} processes cannot share them equally`;
-  throw new RandloraError("usage", cause, "start 1, 2, 4 … processes, as many as there are shards at most");
+  throw new RandloraError("usage", cause, `start a power of two of them, ${shards} at most`);
 }
 
 /** A run that somebody else made must not say where files are written: its event file is gone on with where it is. */

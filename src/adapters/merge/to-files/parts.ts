@@ -87,8 +87,11 @@ export class MergeParts {
       combine,
       bases: [...bases],
     };
+    const parts = new MergeParts(out, wanted);
     const known = await readPlan(out);
-    if (known !== undefined && known.finished === undefined && known.sha256 !== sha256) {
+    const isReplaced = options.force === true && known?.finished !== undefined;
+    const isThere = known !== undefined && (known.finished === undefined || (await parts.isFinished()));
+    if (isThere && !isReplaced && known.sha256 !== sha256) {
       const cause = `${oneLine(partsFolder(out))}: there are parts of another merge: other inputs or options`;
       throw new RandloraError(
         "usage",
@@ -96,7 +99,6 @@ export class MergeParts {
         "end that with its own options, remove the folder, or name another --out",
       );
     }
-    const parts = new MergeParts(out, wanted);
     if (known?.sha256 === sha256 && (await parts.isFinished())) return parts;
     await MergeParts.check(path, options);
     // An output that was finished and is gone, or replaced by now, is made again.
