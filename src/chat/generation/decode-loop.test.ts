@@ -121,6 +121,22 @@ test("whoever takes nothing holds up only his own text", async () => {
   expect(tokens.slice(0, 60)).toEqual(wanted(0, 60));
 });
 
+test("whoever takes nothing and is told to leave makes room for others", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024 });
+  const left = new AbortController();
+  const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
+  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [], signal: left.signal });
+  const taken = loop.write(slow);
+  await taken.next();
+  const next = text(loop, 1, 5);
+  while (!slow.out.isFull) await Bun.sleep(1);
+  // The loop has nothing to do.
+  await Bun.sleep(20);
+  left.abort(new Error("too slow"));
+  expect(await next.end).toBe("length");
+  await taken.return({ reason: "stop", stop: undefined });
+});
+
 test("prompts that begin alike are computed once, until weights change", async () => {
   using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
   const length = prompts[0]?.length ?? 0;

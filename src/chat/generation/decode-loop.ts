@@ -22,6 +22,8 @@ export class DecodeLoop implements Disposable {
   #aborted: { readonly reason: unknown } | undefined;
   /** Ends the waiting of a turn that can do nothing. */
   #wake: (() => void) | undefined;
+  /** Something happened since the turn began that it would wait for. */
+  #hasNews = false;
 
   constructor(decoder: Decoder, options: DecodeLoopOptions) {
     this.#running = new Running(decoder, options);
@@ -43,13 +45,17 @@ export class DecodeLoop implements Disposable {
   }
 
   /** Hands out what comes of a sequence that `feed` gave. Whoever waits for something makes the loop go on. */
-  async *follow<T, R>({ out }: Sequence<T, R>): AsyncGenerator<T, R> {
+  async *follow<T, R>({ out, signal }: Sequence<T, R>): AsyncGenerator<T, R> {
+    // Whoever takes nothing may be told to leave: others must not wait until he does.
+    const leave = (): void => this.drop();
+    signal?.addEventListener("abort", leave, { once: true });
     try {
       return yield* out.taken(
         () => this.advance(),
-        () => this.#wake?.(),
+        () => this.#notify(),
       );
     } finally {
+      signal?.removeEventListener("abort", leave);
       this.drop();
     }
   }
@@ -61,7 +67,7 @@ export class DecodeLoop implements Disposable {
 
   /** Ends sequences that nobody wants any more, when the turn that is under way has ended. */
   drop(): void {
-    this.#wake?.();
+    this.#notify();
     if (this.#turning === undefined) this.#drop();
   }
 
@@ -81,7 +87,13 @@ export class DecodeLoop implements Disposable {
     this.#running[Symbol.dispose]();
   }
 
+  #notify(): void {
+    this.#hasNews = true;
+    this.#wake?.();
+  }
+
   async #turn(): Promise<void> {
+    this.#hasNews = false;
     this.#drop();
     await this.#beginSome();
     try {
@@ -89,7 +101,7 @@ export class DecodeLoop implements Disposable {
       await this.#prompt(prompts);
       const ready = this.#running.all.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
       if (ready.length > 0) this.#waiting.unshift(...(await this.#running.step(ready)));
-      else if (prompts.length === 0 && this.#running.all.length > 0) {
+      else if (prompts.length === 0 && this.#running.all.length > 0 && !this.#hasNews) {
         // Nobody takes what was made.
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }

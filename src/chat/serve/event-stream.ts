@@ -49,11 +49,16 @@ export class EventStream implements Disposable {
   #room: PromiseWithResolvers<void> | undefined;
   readonly #framing: Framing;
   readonly #onCancel: () => void;
+  readonly #patience: number;
 
-  /** @param onCancel called when the reader goes away before the end, or takes nothing any more */
-  constructor(framing: Framing, onCancel: () => void) {
+  /**
+   * @param onCancel called when the reader goes away before the end, or takes nothing any more
+   * @param patience seconds in which a reader takes something
+   */
+  constructor(framing: Framing, onCancel: () => void, patience: number = SLOW_SECONDS) {
     this.#framing = framing;
     this.#onCancel = onCancel;
+    this.#patience = patience;
     const strategy = { highWaterMark: MOST_WAITING, size: (chunk: Uint8Array | undefined) => chunk?.byteLength ?? 0 };
     this.body = new ReadableStream<Uint8Array>(
       {
@@ -84,7 +89,10 @@ export class EventStream implements Disposable {
     if (this.#controller === undefined || (this.#controller.desiredSize ?? 0) > 0) return;
     const room = (this.#room ??= Promise.withResolvers<void>());
     // Connections of answers that are being written have no time limit of their own.
-    const timer = setTimeout(() => this.#onCancel(), SLOW_SECONDS * 1000);
+    const timer = setTimeout(() => {
+      this.#onCancel();
+      room.resolve();
+    }, this.#patience * 1000);
     await room.promise;
     clearTimeout(timer);
     this.#room = undefined;
