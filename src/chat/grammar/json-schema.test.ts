@@ -96,8 +96,8 @@ describe("what would not be obeyed is refused by name", () => {
   });
 
   test("within bounds of time, however the schemas refer to each other", () => {
-    const $defs: Record<string, object> = { d60: { type: "null" } };
-    for (let at = 0; at < 60; at++) $defs[`d${at}`] = { allOf: [0, 1].map(() => ({ $ref: `#/$defs/d${at + 1}` })) };
+    const $defs: Record<string, object> = { d40: { type: "null" } };
+    for (let at = 0; at < 40; at++) $defs[`d${at}`] = { allOf: [0, 1].map(() => ({ $ref: `#/$defs/d${at + 1}` })) };
     expect(() => schemaGrammar({ $ref: "#/$defs/d0", $defs })).toThrow("more than 20000 parts");
     const wide = Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`p${at}`, { type: "null" }]));
     const again = Array.from({ length: 2000 }, () => ({ $ref: "#/$defs/wide" }));
@@ -106,6 +106,18 @@ describe("what would not be obeyed is refused by name", () => {
     );
     const patterns = Array.from({ length: 20 }, (_, at) => ({ pattern: `[^${at}]`.repeat(200) }));
     expect(() => schemaGrammar({ anyOf: patterns })).toThrow("more than 20000 parts");
+    const chain = (more: object) => ({
+      $ref: "#/$defs/d0",
+      $defs: Object.fromEntries(
+        Array.from({ length: 5000 }, (_, at) => [`d${at}`, { $ref: `#/$defs/d${(at + 1) % 5000}`, ...more }]),
+      ),
+    });
+    expect(() => schemaGrammar(chain({ type: "null" }))).toThrow("more than 100 schemas in each other");
+    expect(schemaGrammar(chain({ title: "one by one" })).size).toBeGreaterThan(5000);
+    expect(() => schemaGrammar({ enum: Array.from({ length: 400_000 }, () => 1) })).toThrow("more than 20000 parts");
+    expect(schemaGrammar({ type: Array.from({ length: 400_000 }, () => "null") }).get("root")).toEqual(
+      schemaGrammar({ type: "null" }).get("root"),
+    );
     const many = Array.from({ length: 100 }, (_, at) => ({ const: at }));
     expect(() => schemaGrammar({ oneOf: many })).toThrow("more than 64 schemas");
     const deep = Array.from({ length: 99 }).reduce<object>((inside) => ({ items: inside, minItems: 900 }), {

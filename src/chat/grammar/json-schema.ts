@@ -12,6 +12,7 @@ import {
   listOf,
   type Schema,
   SchemaReader,
+  SchemaWork,
   type TypeName,
   type Where,
 } from "./schema.ts";
@@ -29,14 +30,12 @@ export function schemaGrammar(document: unknown): Grammar {
 /**
  * The rules of a schema, beside those of JSON.
  * @param name of the rule that its texts follow; those of its parts begin with it
+ * @param work counted with that of the request's other schemas
  * @throws RandloraError as {@link schemaGrammar}
  */
-export function schemaRules(document: unknown, name: string): Grammar {
-  const compiler = new Compiler(
-    typeof document === "boolean" || isRecord(document) ? document : refuseDocument(),
-    name,
-  );
-  return compiler.compile();
+export function schemaRules(document: unknown, name: string, work = new SchemaWork()): Grammar {
+  const schema = typeof document === "boolean" || isRecord(document) ? document : refuseDocument();
+  return new Compiler(schema, name, work).compile();
 }
 
 function refuseDocument(): never {
@@ -47,22 +46,25 @@ function refuseDocument(): never {
 const MOST_APART = 64;
 
 class Compiler {
-  readonly #document: Schema;
   readonly #name: string;
   readonly #reader: SchemaReader;
   readonly #rules = new Map<string, Expression>();
   /** Rules of schemas that are referred to. */
   readonly #named = new Map<Schema, string>();
+  /** Those whose bodies are still to be made: one by one, however they refer to each other. */
+  readonly #unfinished: { readonly name: string; readonly schema: Schema; readonly where: Where }[] = [];
   #count = 0;
 
-  constructor(document: Schema, name: string) {
-    this.#document = document;
+  constructor(document: Schema, name: string, work: SchemaWork) {
     this.#name = name;
-    this.#reader = new SchemaReader(document);
+    this.#reader = new SchemaReader(document, work);
+    this.#unfinished.push({ name, schema: document, where: "#" });
   }
 
   compile(): Grammar {
-    this.#rules.set(this.#name, this.#required(this.#document, "#"));
+    for (let next = this.#unfinished.pop(); next !== undefined; next = this.#unfinished.pop()) {
+      this.#rules.set(next.name, this.#required(next.schema, next.where));
+    }
     return this.#rules;
   }
 
@@ -86,7 +88,7 @@ class Compiler {
     if (known !== undefined) return rule(known);
     const name = this.#newName();
     this.#named.set(target, name);
-    this.#rules.set(name, this.#required(target, where));
+    this.#unfinished.push({ name, schema: target, where });
     return rule(name);
   }
 
@@ -124,6 +126,7 @@ class Compiler {
   #values(keywords: Keywords, where: Where): Expression | undefined {
     const types = typesIn(keywords, where);
     const values = valuesOf(keywords);
+    this.#reader.look(values?.length ?? 0);
     if (values === undefined) return either(types.map((type) => this.#ofType(type, keywords, where)));
     const other = Object.keys(keywords).find((name) => !["enum", "const", "type"].includes(name));
     if (other !== undefined) throw grammarError(`${where}: ${other} beside enum or const is not supported`);
@@ -174,11 +177,11 @@ class Compiler {
     if (KEYWORDS_OF.object.every((name) => keywords[name] === undefined)) return OBJECT;
     const { properties = {}, additionalProperties: others = true } = keywords;
     if (!isRecord(properties)) throw grammarError(`${where}/properties: must be an object`);
-    const required = namesIn(keywords, where);
+    const required = new Set(namesIn(keywords, where));
     const names = [...new Set([...Object.keys(properties), ...required])];
     const least = countOf(keywords["minProperties"], `${where}/minProperties`) ?? 0;
     const most = countOf(keywords["maxProperties"], `${where}/maxProperties`) ?? Infinity;
-    if (least > Math.max(1, required.length) || (least > 0 && names.length > 0 && least > required.length)) {
+    if (least > Math.max(1, required.size) || (least > 0 && names.length > 0 && least > required.size)) {
       throw grammarError(`${where}: minProperties of more than the required ones is not supported`);
     }
     if (names.length === 0) {
@@ -194,7 +197,7 @@ class Compiler {
       const own = Object.hasOwn(properties, name);
       const at = own ? `${where}/properties/${name}` : `${where}/additionalProperties`;
       const value = this.#expression(own ? properties[name] : others, at);
-      const isRequired = required.includes(name);
+      const isRequired = required.has(name);
       if (value === undefined && isRequired) return undefined;
       if (value === undefined) continue;
       members.push({ expression: member(text(JSON.stringify(name)), value), isRequired });

@@ -58,9 +58,10 @@ export function areApart(reader: SchemaReader, one: Keywords, other: Keywords, w
   if ([...left, ...right].some((type) => type !== "object")) return false;
   const [mine, theirs] = [one["properties"], other["properties"]];
   if (!isRecord(mine) || !isRecord(theirs)) return false;
-  const isRequired = (keywords: Keywords, key: string): boolean => namesIn(keywords, where).includes(key);
+  const required = [one, other].map((keywords) => new Set(namesIn(keywords, where)));
+  reader.look(Object.keys(mine).length + required.reduce((sum, { size }) => sum + size, 0));
   return Object.keys(mine).some((key) => {
-    if (!Object.hasOwn(theirs, key) || !isRequired(one, key) || !isRequired(other, key)) return false;
+    if (!Object.hasOwn(theirs, key) || !required.every((names) => names.has(key))) return false;
     const [a, b] = [mine[key], theirs[key]].map((value) => reader.flatten(reader.schemaOf(value, where), where));
     if (a === undefined || b === undefined || a === false || b === false) return false;
     return valuesOf(a) !== undefined && valuesOf(b) !== undefined && areApart(reader, a, b, where);

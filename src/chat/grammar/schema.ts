@@ -41,15 +41,29 @@ const SUPPORTED: ReadonlySet<string> = new Set([...GENERAL, ...Object.values(KEY
 
 /** Schemas that are looked at for one request, those that are merged or referred to counted each time. */
 const MOST_SCHEMAS = 20_000;
+/** Schemas that refer to each other, or stand in each other's `allOf`, all of them to be put together. */
+const MOST_DEPTH = 100;
+
+/** Counts what is looked at of all schemas of a request. */
+export class SchemaWork {
+  #looked = 0;
+
+  /** @throws RandloraError `data` where it is too much */
+  look(parts: number): void {
+    this.#looked += parts;
+    if (this.#looked > MOST_SCHEMAS) throw grammarError(`the schema has more than ${MOST_SCHEMAS} parts`);
+  }
+}
 
 /** Reads schemas of one document: follows references and puts together what `allOf` demands together. */
 export class SchemaReader {
   readonly #document: Schema;
   readonly #texts = new Map<unknown, string>();
-  #looked = 0;
+  readonly #work: SchemaWork;
 
-  constructor(document: Schema) {
+  constructor(document: Schema, work: SchemaWork) {
     this.#document = document;
+    this.#work = work;
   }
 
   /** @throws RandloraError `data` for what is no schema */
@@ -83,6 +97,7 @@ export class SchemaReader {
     if (schema === true) return {};
     if (schema === false) return false;
     if (followed.has(schema)) throw grammarError(`${where}: the schema refers to itself without an end`);
+    if (followed.size > MOST_DEPTH) throw grammarError(`${where}: more than ${MOST_DEPTH} schemas in each other`);
     const inside = new Set([...followed, schema]);
     const parts: (Keywords | false)[] = [];
     const own: Record<string, unknown> = {};
@@ -161,8 +176,7 @@ export class SchemaReader {
 
   /** Counts work. @throws RandloraError `data` where it is too much */
   look(parts: number): void {
-    this.#looked += parts;
-    if (this.#looked > MOST_SCHEMAS) throw grammarError(`the schema has more than ${MOST_SCHEMAS} parts`);
+    this.#work.look(parts);
   }
 }
 
@@ -173,11 +187,12 @@ export function isReference(schema: Keywords): boolean {
 
 /** @throws RandloraError `data` */
 export function typesOf(value: unknown, where: Where): TypeName[] {
-  return (Array.isArray(value) ? value : [value]).map((name) => {
+  const types = (Array.isArray(value) ? value : [value]).map((name) => {
     const known = TYPES.find((type) => type === name);
     if (known === undefined) throw grammarError(`${where}/type: ${JSON.stringify(name)?.slice(0, 60)} is no type`);
     return known;
   });
+  return [...new Set(types)];
 }
 
 /** Is a type among others, a whole number being a number? */

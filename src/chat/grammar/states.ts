@@ -1,3 +1,4 @@
+import { MergeQueue } from "../../data/text/tokenizer/merge-queue.ts";
 import { type Expression, type Grammar, grammarError, ROOT } from "./grammar.ts";
 
 /** States of a grammar at most: some megabytes, which a request that waits has as well. */
@@ -148,30 +149,50 @@ class Builder {
   }
 }
 
-/** Fewest bytes to {@link END}, by states whose ways became shorter. */
+/** A text of more bytes is too long for any answer: longer ones count as this. */
+const MOST_BYTES = 2 ** 38;
+
+/** A way from a state by so many bytes, and by a text of the rule `beside`. */
+interface Way {
+  readonly from: number;
+  readonly bytes: number;
+  readonly beside?: number;
+}
+
+/**
+ * Fewest bytes to {@link END}, of the nearest states first (Dijkstra's algorithm, as Knuth has it for grammars): each is looked
+ * at once, whatever the grammar.
+ */
 function shortestWays(states: readonly State[]): Float64Array {
   const shortest = new Float64Array(states.length).fill(Infinity);
-  shortest[END] = 0;
-  const before: number[][] = states.map(() => []);
+  const isKnown = new Uint8Array(states.length);
+  const before: Way[][] = states.map(() => []);
   for (const [from, { bytes, free, calls }] of states.entries()) {
-    for (const to of free) before[to]?.push(from);
-    for (const { to } of bytes) before[to]?.push(from);
+    for (const to of free) before[to]?.push({ from, bytes: 0 });
+    for (const { to } of bytes) before[to]?.push({ from, bytes: 1 });
     for (const { start, to } of calls) {
-      before[to]?.push(from);
-      before[start]?.push(from);
+      before[to]?.push({ from, bytes: 0, beside: start });
+      before[start]?.push({ from, bytes: 0, beside: to });
     }
   }
   const of = (state: number): number => shortest[state] ?? Infinity;
-  const waiting = [...(before[END] ?? [])];
-  for (let from = waiting.pop(); from !== undefined; from = waiting.pop()) {
-    const { bytes = [], free = [], calls = [] } = states[from] ?? {};
-    let least = of(from);
-    for (const to of free) least = Math.min(least, of(to));
-    for (const { to } of bytes) least = Math.min(least, 1 + of(to));
-    for (const { start, to } of calls) least = Math.min(least, of(start) + of(to));
-    if (least >= of(from)) continue;
-    shortest[from] = least;
-    waiting.push(...(before[from] ?? []));
+  const queue = new MergeQueue();
+  queue.clear(states.length);
+  const reach = (state: number, bytes: number): void => {
+    const least = Math.min(bytes, MOST_BYTES);
+    if (least >= of(state)) return;
+    shortest[state] = least;
+    queue.push(least, state);
+  };
+  reach(END, 0);
+  while (queue.pop()) {
+    const to = queue.position;
+    if (isKnown[to] === 1) continue;
+    isKnown[to] = 1;
+    for (const { from, bytes, beside } of before[to] ?? []) {
+      if (beside === undefined) reach(from, of(to) + bytes);
+      else if (isKnown[beside] === 1) reach(from, of(to) + of(beside));
+    }
   }
   return shortest;
 }

@@ -1,6 +1,7 @@
 import { choice, type Grammar, repeat, ROOT, rule, sequence, text } from "../grammar/grammar.ts";
 import { array, JSON_RULES, list, OBJECT, SPACE } from "../grammar/json.ts";
 import { schemaRules } from "../grammar/json-schema.ts";
+import { SchemaWork } from "../grammar/schema.ts";
 import type { CallFormat } from "./formats.ts";
 
 /** A tool that a model may call. */
@@ -20,10 +21,11 @@ const MOST_CALLS = 16;
  */
 export function callGrammar(tools: readonly Tool[], format: CallFormat, several: boolean): Grammar {
   const rules = new Map(JSON_RULES);
+  const work = new SchemaWork();
   const calls = tools.map(({ name, parameters }, index) => {
     const start = `arguments ${index}`;
     if (parameters === undefined) rules.set(start, OBJECT);
-    else for (const [part, body] of schemaRules(parameters, start)) rules.set(part, body);
+    else for (const [part, body] of schemaRules(parameters, start, work)) rules.set(part, body);
     const head = `{"name": ${JSON.stringify(name)}, "${format.argumentsKey}": `;
     return sequence(text(head), rule(start), text("}"));
   });
