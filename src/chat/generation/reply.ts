@@ -60,7 +60,9 @@ export type PromptToken = Omit<WrittenLogprob, "logprob"> & { readonly logprob: 
 export interface ReplyPiece {
   /** Text that is final: the pieces' add up to the reply's. */
   readonly text: string;
-  /** A token that was made, where `topLogprobs` is given; its text may come later. */
+  /** It came of one token more; its text may come later. */
+  readonly isToken?: boolean;
+  /** That token, where `topLogprobs` is given. */
   readonly token?: ReplyToken | undefined;
   /** In the first piece, when the prompt has been computed: its tokens, where `promptLogprobs` is given. */
   readonly prompt?: readonly PromptToken[] | undefined;
@@ -130,7 +132,7 @@ export async function* writeReply(
       first ??= performance.now();
       const { offset } = written;
       const isOver = written.push(value.id);
-      yield { text: written.takeNew(), token: value.logprobs && { ...value.logprobs, offset } };
+      yield { text: written.takeNew(), isToken: true, token: value.logprobs && { ...value.logprobs, offset } };
       if (isOver) break;
     }
   } catch (error) {

@@ -40,6 +40,8 @@ export interface Assignment {
   readonly signal: AbortSignal;
   /** Told of failures that the client gets no details of. */
   readonly onFailure: (error: unknown) => void;
+  /** Told of tokens of prompts and answers as they are used, whether or not the answer is taken to its end. */
+  readonly onTokens: (count: number) => void;
   /** Told what an answer took, when all of it is there. */
   readonly onUsage: (usage: Usage, timings: Timings) => void;
   /** Told when an answer that was begun is complete, and only has to be taken. */
@@ -154,7 +156,7 @@ function submitAll(
   assignment: Assignment,
   left: AbortController,
 ): readonly AsyncGenerator<Told, Written>[] {
-  const { request, client, model, context } = assignment;
+  const { request, client, model, context, onTokens } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
   return textsOf(assignment).map(({ prompt, number }) => {
     const options = {
@@ -169,9 +171,11 @@ function submitAll(
       signal: left.signal,
     };
     const written = engine.submit({ client, model, ids: prompt.ids, options });
+    // A prompt counts once, as in the answer's usage.
+    if (number === 0) onTokens(prompt.ids.length);
     const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
     const parts = new ChoiceParts(prompt.parser, topLogprobs !== undefined);
-    return shown(written, text, parts, left.signal);
+    return shown(written, text, parts, onTokens, left.signal);
   });
 }
 
@@ -180,6 +184,7 @@ async function* shown(
   written: ReturnType<Engine["submit"]>,
   text: AnswerText,
   parts: ChoiceParts,
+  onTokens: Assignment["onTokens"],
   signal: AbortSignal,
 ): AsyncGenerator<Told, Written> {
   for (;;) {
@@ -192,6 +197,7 @@ async function* shown(
       return { reply: value, choice: parts.choice(finishReason) };
     }
     if (value.place !== undefined) yield value.place;
+    if (value.isToken === true) onTokens(1);
     for (const piece of text.pieces(value)) yield* parts.push(piece);
   }
 }

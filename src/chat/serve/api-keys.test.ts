@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { KeyLimits, readApiKeys } from "./api-keys.ts";
 import { TrustedProxies } from "./proxy.ts";
-import { failure, loadStoriesModel, serveStories } from "./testing/server.ts";
+import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
 
 const KEY = { key: "secret-1", name: "ada" };
 
@@ -71,4 +71,21 @@ test("a server holds each key to its limits, knows where proxies say a request c
   expect(text).toContain('randlora_http_responses_total{status="200"} 2\n');
   expect(text).toContain('randlora_http_responses_total{status="429"} 1\n');
   expect(text).toContain("randlora_generated_tokens_total 4\n");
+});
+
+test("tokens count where a client leaves before the end of its answer, too", async () => {
+  await using model = await loadStoriesModel();
+  await using serving = serveStories(model, { apiKeys: [{ ...KEY, tokensPerMinute: 5 }] });
+  const ask = async (signal: AbortSignal | null): Promise<Response> =>
+    await fetch(`${serving.address}/v1/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${KEY.key}` },
+      body: JSON.stringify({ prompt: "Once upon a time there was", max_tokens: 400, stream: true }),
+      signal,
+    });
+  const left = new AbortController();
+  await (await ask(left.signal)).body?.getReader().read();
+  left.abort();
+  await until(() => serving.engine.load === 0);
+  expect((await ask(null)).status).toBe(429);
 });

@@ -157,10 +157,8 @@ export class Api {
     const network = key === undefined ? networkOf(address) : `key ${key.name}`;
     const end = key?.begin();
     let tokens = 0;
-    const onUsage = (usage: Usage, timings: Timings): void => {
-      tokens = usage.total_tokens;
-      metrics.countTokens(usage, timings);
-    };
+    const onTokens = (count: number): void => void (tokens += count);
+    const onUsage = (usage: Usage, timings: Timings): void => metrics.countTokens(usage, timings);
     const onWritten = (): void => {
       setTimeout(IDLE_SECONDS);
       end?.(tokens);
@@ -188,6 +186,7 @@ export class Api {
         shape,
         signal,
         onFailure,
+        onTokens,
         onUsage,
         onWritten,
       });
