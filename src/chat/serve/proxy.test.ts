@@ -14,7 +14,8 @@ test.each<[string, Record<string, string>, string]>([
   ["127.0.0.1", { "x-forwarded-for": "1.2.3.4:80" }, "1.2.3.4"],
   ["2001:db8::7", { forwarded: 'for="[2001:dead::1]:4711";proto=https, for=10.0.0.2;by=10.0.0.1' }, "2001:dead::1"],
   ["127.0.0.1", { forwarded: "for=unknown" }, "127.0.0.1"],
-  ["127.0.0.1", { forwarded: "for=1.1.1.1", "x-forwarded-for": "2.2.2.2" }, "1.1.1.1"],
+  ["127.0.0.1", { forwarded: "for=1.1.1.1", "x-forwarded-for": "2.2.2.2" }, "127.0.0.1"],
+  ["127.0.0.1", { forwarded: "for=1.1.1.1", "x-forwarded-for": "6.6.6.6, 1.1.1.1" }, "1.1.1.1"],
   ["127.0.0.1", { "x-forwarded-for": "9.9.9.9,".repeat(1000) + "1.2.3.4" }, "1.2.3.4"],
 ])("%s with %j is %s", (peer, headers, wanted) => {
   expect(client(peer, headers)).toBe(wanted);

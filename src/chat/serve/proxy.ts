@@ -26,13 +26,19 @@ export class TrustedProxies {
   }
 
   /**
-   * Where a request comes from: the peer, or where a trusted peer says that it got it from (Forwarded, RFC 7239, else
+   * Where a request comes from: the peer, or where a trusted peer says that it got it from (Forwarded, RFC 7239, or
    * X-Forwarded-For), up to the first address on the way back that is not trusted.
    */
   clientOf(peer: string, headers: Headers): string {
     if (this.#isEmpty || !this.#isTrusted(peer)) return peer;
+    const [first = peer, ...others] = hopsOf(headers).map((hops) => this.#behind(peer, hops));
+    // A proxy writes one of the headers, and passes on what a client wrote into the other: neither can be told from that.
+    return others.every((other) => other === first) ? first : peer;
+  }
+
+  #behind(peer: string, hops: readonly string[]): string {
     let client = peer;
-    for (const hop of hopsOf(headers).toReversed()) {
+    for (const hop of hops.toReversed()) {
       // What is no address (`unknown`, a made-up name) tells nobody apart.
       if (isIP(hop) === 0) return client;
       client = hop;
@@ -48,12 +54,12 @@ export class TrustedProxies {
   }
 }
 
-/** The addresses that a request was passed on from, the client's first. */
-function hopsOf(headers: Headers): readonly string[] {
-  const forwarded = headers.get("forwarded");
-  const parts = (forwarded ?? headers.get("x-forwarded-for") ?? "").split(",").slice(-MOST_HOPS);
-  if (forwarded === null) return parts.filter((part) => part.trim() !== "").map(withoutPort);
-  return parts.map((part) => withoutPort(/(?:^|;)\s*for\s*=\s*"?([^";,]*)"?/i.exec(part)?.[1] ?? ""));
+/** The addresses that a request was passed on from, the client's first, as each header has them that is there. */
+function hopsOf(headers: Headers): readonly (readonly string[])[] {
+  const parts = (name: string): string[] | undefined => headers.get(name)?.split(",").slice(-MOST_HOPS);
+  const forwarded = parts("forwarded")?.map((part) => /(?:^|;)\s*for\s*=\s*"?([^";,]*)"?/i.exec(part)?.[1] ?? "");
+  const plain = parts("x-forwarded-for")?.filter((part) => part.trim() !== "");
+  return [forwarded, plain].filter((hops) => hops !== undefined).map((hops) => hops.map(withoutPort));
 }
 
 /** `[2001:db8::1]:4711` and `192.0.2.1:4711` without the port. */
