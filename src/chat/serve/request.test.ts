@@ -21,6 +21,17 @@ function refusal(read: () => unknown): unknown {
   return "taken";
 }
 
+test("arguments of calls are no deeper than a body may be", () => {
+  const calling = (text: string) => ({
+    messages: [...MESSAGES, { role: "assistant", tool_calls: [{ function: { name: "f", arguments: text } }] }],
+  });
+  expect(refusal(() => chat(calling('{"a": [1]}')))).toBe("taken");
+  expect(refusal(() => chat(calling("[".repeat(101) + "]".repeat(101))))).toEqual([
+    400,
+    "messages.tool_calls.function.arguments",
+  ]);
+});
+
 describe("chat", () => {
   test("what is missing, or null, is the server's default", () => {
     const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });

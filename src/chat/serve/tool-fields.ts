@@ -1,6 +1,8 @@
 import * as v from "valibot";
 import type { Tool } from "../tools/grammar.ts";
+import { nestsDeeper } from "../../files/json.ts";
 import { badField } from "./api-error.ts";
+import { MAX_BODY_DEPTH } from "./body.ts";
 import { optional } from "./optional.ts";
 
 /** Of one request. */
@@ -78,6 +80,9 @@ export const TOOL_CALLS = v.pipe(
 
 function parsed(value: unknown): unknown {
   if (typeof value !== "string") return value;
+  if (nestsDeeper(value, MAX_BODY_DEPTH)) {
+    throw badField("messages.tool_calls.function.arguments", `is nested more than ${MAX_BODY_DEPTH} deep`);
+  }
   try {
     return JSON.parse(value);
   } catch {
