@@ -6,7 +6,7 @@ let unfinished;
 
 /* Keeps the conversation with what is being written. */
 function keep() {
-  const reply = unfinished?.content ? [{ ...unfinished, note: "stopped" }] : [];
+  const reply = unfinished?.content || unfinished?.reasoning ? [{ ...unfinished, note: "stopped" }] : [];
   const isKept = writeChat({ ...chat, messages: [...chat.messages, ...reply] });
   listChats();
   if (!isKept)
@@ -46,13 +46,13 @@ function show(message) {
 /* The answer's text so far: called with every frame, so it draws only what is new. */
 const views = new WeakMap();
 function draw(article, { content, reasoning }) {
-  if (reasoning) drawThought(article, reasoning);
   if (!views.has(article)) {
     const body = element("div");
     body.className = "body";
     article.prepend(body);
     views.set(article, new MarkdownView(body));
   }
+  if (reasoning) drawThought(article, reasoning);
   views.get(article).draw(content);
 }
 /* What a model thought before it answered: folded, until somebody opens it. */
