@@ -1,5 +1,5 @@
 // Whatever the vectors' width and the number of threads, machine code leaves the same bytes.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { ADAPTER, mergeIn, modelOf } from "../../adapters/merge/testing/merge.ts";
 import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
@@ -11,6 +11,8 @@ import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "../../
 import type { AskedSettings } from "../../train/settings/resolve-settings.ts";
 import { CpuDevice } from "./cpu.ts";
 import { availableCodes, type CpuCode } from "./native/choose.ts";
+
+setDefaultTimeout(120_000);
 
 const CODES = availableCodes().filter((code) => code !== "wasm");
 const WAYS = CODES.flatMap((code) => [1, 2, 3].map((threads) => ({ code, threads })));
