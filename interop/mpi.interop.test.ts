@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { chmod, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeImages } from "../cmd/testing/labeled-images.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
@@ -174,7 +174,7 @@ test("scripts may stand between a launcher and the program, npm's too", async ()
 
 test("a library of another MPI than the launcher's is refused, and so are processes that cannot share", async () => {
   const [mpich, openmpi] = mpis;
-  const library = join(openmpi.launch(1)[0] ?? "", "..", "..", "lib", "libmpi.so.40");
+  const library = join(dirname(dirname(openmpi.launch(1)[0] ?? "")), "lib", "libmpi.so.40");
   const strange: Mpi = { ...mpich, environment: { RANDLORA_MPI_LIB: library } };
   const other = await randlora([...TEXTS, "--out", "strange"], { mpi: strange, count: 2 });
   expect(other.stderr).toContain("mpiexec started 2 processes, and");

@@ -12,6 +12,9 @@ const READ = /\.(?:ts|mjs|py|md|json|ya?ml|toml|html|sh)$|^\.ci\/|^[A-Z]+$/;
 const NOT_OURS =
   /(?:^|\/)(?:node_modules|dist|runs|\.git)\/|^package-lock\.json$|^(?:fixtures|bench\/results)\/.*\.json$/;
 
+/** The home of the user in the repository's container images. */
+const IMAGE_HOME = "/home/randlora";
+
 /**
  * Paths in a text that lead out of the repository: relative ones, seen from the file's own folder (or from a constant that
  * holds another folder), and those of one machine.
@@ -33,7 +36,9 @@ function leaving(path: string, text: string): string[] {
     })
     .map(([, , to = ""]) => to)
     .filter((to) => !MADE_UP.test(to));
-  const absolutes = [...text.matchAll(/(?<![\w.~*}$-])\/(?:home|root|Users|work)\/[\w.-]+/g)].map(([to]) => to);
+  const absolutes = [...text.matchAll(/(?<![\w.~*}$-])\/(?:home|root|Users|work)\/[\w.-]+/g)]
+    .map(([to]) => to)
+    .filter((to) => to !== IMAGE_HOME);
   return [...relatives, ...absolutes];
 }
 
