@@ -84,32 +84,39 @@ export function productPieces(
   return fma ? fmaPiece(on, order, rows, cols, pitchBytes(b)) : modulePiece(on, order, rows, cols);
 }
 
+/** What kernels are told of the three matrices of a product, in any order. */
+export function matricesOf({ order, a, b, y }: Pick<Gemm, "order" | "a" | "y"> & { readonly b: Tensor }) {
+  return {
+    cols: y.shape[1],
+    terms: order === "TN" ? a.shape[0] : a.shape[1],
+    aTerms: order === "TN",
+    bTerms: order !== "NT",
+    a: pointer(a),
+    aPitch: pitchBytes(a),
+    b: pointer(b),
+    bPitch: pitchBytes(b),
+    ...scaled("product", b),
+    y: pointer(y, "write"),
+    yPitch: pitchBytes(y),
+  };
+}
+
 export function gemm(on: Dispatcher, operands: Gemm): void {
-  const { order, a, b, y, scale = 1, bias, residual, accumulate = false } = operands;
+  const { order, b, y, scale = 1, bias, residual, accumulate = false } = operands;
   if (isTernaryRows(b)) {
     if (on.has(TERNARY)) return ternaryProduct(on, operands, b);
     return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
   }
   const [rows, cols] = y.shape;
-  const stored = scaled("product", b);
-  const fma = on.has(GEMM_FMA, stored.dtype);
+  const matrices = matricesOf({ ...operands, b });
+  const fma = on.has(GEMM_FMA, matrices.dtype);
   const piece = productPieces(on, fma, { order, b }, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
     fma ? GEMM_FMA : GEMM,
     {
+      ...matrices,
       rows,
-      cols,
-      terms: order === "TN" ? a.shape[0] : a.shape[1],
-      aTerms: order === "TN",
-      bTerms: order !== "NT",
-      a: pointer(a),
-      aPitch: pitchBytes(a),
-      b: pointer(b),
-      bPitch: pitchBytes(b),
-      ...stored,
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
       bias: optional(bias),
       residual: optional(residual),
       residualPitch: pitchBytes(residual),

@@ -1,8 +1,8 @@
 import type { GroupedGemm } from "../../device/families/experts.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer, scaled } from "../operands.ts";
+import { pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { GEMM, productPieces } from "./gemm.ts";
+import { GEMM, matricesOf, productPieces } from "./gemm.ts";
 
 export const GROUPED_GEMM = {
   name: "groupedGemm",
@@ -12,13 +12,14 @@ export const GROUPED_GEMM = {
 export const GROUPED_GEMM_FMA = { ...GROUPED_GEMM, fma: true } as const;
 
 /** Which rows a group has is known when they have been counted, so there are pieces for the least favorable way to divide them. */
-export function groupedGemm(on: Dispatcher, { order, a, b, y, begins }: GroupedGemm): void {
+export function groupedGemm(on: Dispatcher, product: GroupedGemm): void {
+  const { order, a, b, begins } = product;
   const groups = begins.shape[1] - 1;
   const isSum = order === "TN";
   const rows = isSum ? a.shape[1] : a.shape[0];
-  const [, cols] = y.shape;
-  const stored = scaled("product", b);
-  const fma = on.has(GROUPED_GEMM_FMA, stored.dtype);
+  const matrices = matricesOf(product);
+  const { cols, dtype } = matrices;
+  const fma = on.has(GROUPED_GEMM_FMA, dtype);
   const filled = Math.min(groups, rows);
   const piece = productPieces(on, fma, { order, b }, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
   const pieces = Math.ceil(cols / piece.cols);
@@ -28,18 +29,8 @@ export function groupedGemm(on: Dispatcher, { order, a, b, y, begins }: GroupedG
   on.dispatch(
     fma ? GROUPED_GEMM_FMA : GROUPED_GEMM,
     {
+      ...matrices,
       rows,
-      cols,
-      terms: isSum ? a.shape[0] : a.shape[1],
-      aTerms: isSum,
-      bTerms: order !== "NT",
-      a: pointer(a),
-      aPitch: pitchBytes(a),
-      b: pointer(b),
-      bPitch: pitchBytes(b),
-      ...stored,
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
       bias: undefined,
       residual: undefined,
       residualPitch: 0,
