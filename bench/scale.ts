@@ -20,7 +20,15 @@ import { writeTexts } from "../src/train/testing/runs.ts";
 import { usualTargets } from "../src/train/settings/resolve-settings.ts";
 
 const LLAMA = { model_type: "llama", rms_norm_eps: 1e-5, rope_theta: 1e5, hidden_act: "silu", torch_dtype: "bfloat16" };
-/** hidden, inner, layers, heads, KV heads, vocabulary: SmolLM2 135M, Qwen2.5 1.5B, Llama 3.1 8B. */
+const SIZES = [
+  "hidden_size",
+  "intermediate_size",
+  "num_hidden_layers",
+  "num_attention_heads",
+  "num_key_value_heads",
+  "vocab_size",
+] as const;
+/** Those, and whether embeddings are tied: SmolLM2 135M, Qwen2.5 1.5B, Llama 3.1 8B. */
 const SHAPES = {
   "135M": [576, 1536, 30, 9, 3, 49_152, true],
   "1.5B": [1536, 8960, 28, 12, 2, 151_936, true],
@@ -33,23 +41,7 @@ const EFFICIENCY = 0.9;
 
 /** By method: the parameters that it trains at its usual size, with its usual targets. */
 async function trainedBy(shape: (typeof SHAPES)[keyof typeof SHAPES]): Promise<ReadonlyMap<string, number>> {
-  const [
-    hidden_size,
-    intermediate_size,
-    num_hidden_layers,
-    num_attention_heads,
-    num_key_value_heads,
-    vocab_size,
-    tied,
-  ] = shape;
-  const sizes = {
-    hidden_size,
-    intermediate_size,
-    num_hidden_layers,
-    num_attention_heads,
-    num_key_value_heads,
-    vocab_size,
-  };
+  const [tied, sizes] = [shape[6], Object.fromEntries(SIZES.map((name, at) => [name, shape[at]]))];
   const json = { ...LLAMA, ...sizes, max_position_embeddings: 2048, tie_word_embeddings: tied };
   const folder = await mkdtemp(join(tmpdir(), "randlora-scale-"));
   try {
