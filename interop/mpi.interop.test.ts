@@ -154,7 +154,7 @@ test("what gives way alone gives way on all, and machines that are set otherwise
 }, TIMEOUT); // prettier-ignore
 
 test("scripts may stand between a launcher and the program, npm's too", async () => {
-  await Bun.write(folder.at("binary"), `#!/bin/sh\nexec ${PROGRAM.join(" ")} "$@"\n`);
+  await Bun.write(folder.at("binary"), `#!/bin/sh\nexec ${PROGRAM.map((part) => `'${part}'`).join(" ")} "$@"\n`);
   await chmod(folder.at("binary"), 0o755);
   await Bun.write(folder.at("npm", "package.json"), JSON.stringify({ ...launcherManifest(), optionalDependencies: {} }));
   for (const name of ["randlora.mjs", "platform.mjs"]) {

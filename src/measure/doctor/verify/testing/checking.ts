@@ -15,7 +15,6 @@ const [mode = ""] = process.argv.slice(2);
 
 const ENDINGS: Readonly<Record<string, () => void>> = {
   hang() {
-    mkdtempSync(join(tmpdir(), "left-"));
     for (;;);
   },
   chatter: () => void writeSync(1, "driver: warning\n{}\n"),
@@ -29,6 +28,8 @@ function ending(check: Check, at: number): Check {
   return { ...check, run: at === 1 && ENDINGS[mode] ? async () => (ENDINGS[mode]?.(), {}) : check.run.bind(check) };
 }
 
+// What a process that is killed leaves.
+mkdtempSync(join(tmpdir(), "left-"));
 if (mode === "refuse") throw new TypeError("no device");
 const products = opChecks().filter(({ op, format }) => op === "linear" && format === "Q8_0");
 await work(
