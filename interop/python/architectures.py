@@ -45,10 +45,15 @@ def make_architecture(name: str, out: str) -> dict[str, Any]:
     return prompts
 
 
-def merged_architecture(base: str, adapter: str, out: str) -> None:
-    """`out` gets PEFT's merge of an adapter, tensor by tensor."""
+def fused_architecture(base: str, out: str) -> None:
+    """`out` gets the model with the tensors that transformers has in memory: one of all experts."""
+    eager(base).save_pretrained(out, save_original_format=False)
+
+
+def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) -> None:
+    """`out` gets PEFT's merge of an adapter, tensor by tensor; `fused`: with tensors of all experts."""
     model = PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter).merge_and_unload()
-    model.save_pretrained(out)
+    model.save_pretrained(out, save_original_format=not fused)
 
 
 def older_config(folder: str) -> None:

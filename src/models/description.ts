@@ -1,6 +1,6 @@
 // Descriptions of models: objects and lists whose fields are planned matrices, or, once these are placed, tensors.
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import type { PlannedMatrix } from "./tensor-plan.ts";
+import { type PlannedMatrix, storedIn } from "./tensor-plan.ts";
 
 /** The same description with its planned matrices in GPU memory. */
 export type Placed<T> = T extends PlannedMatrix
@@ -11,18 +11,28 @@ export type Placed<T> = T extends PlannedMatrix
 
 /** Places every matrix of a description, in the order of its fields; one that stands there twice once. */
 export function placeIn<T>(description: T, place: (planned: PlannedMatrix) => Tensor): Placed<T> {
-  const known = new Map<PlannedMatrix, Tensor>();
-  const placed = (value: unknown): unknown => {
+  return mapPlanned(description, place) as Placed<T>; // the same fields
+}
+
+/** The description by the names that a checkpoint with these tensors has for its matrices. */
+export function asStored<T>(description: T, tensors: ReadonlyMap<string, unknown>): T {
+  if (!plannedIn(description).some(({ otherwise }) => otherwise !== undefined)) return description;
+  return mapPlanned(description, (planned) => storedIn(tensors, planned)) as T; // the same fields, of the same types
+}
+
+function mapPlanned(description: unknown, map: (planned: PlannedMatrix) => unknown): unknown {
+  const known = new Map<PlannedMatrix, unknown>();
+  const mapped = (value: unknown): unknown => {
     if (isPlanned(value)) {
-      const tensor = known.get(value) ?? place(value);
-      known.set(value, tensor);
-      return tensor;
+      const result = known.get(value) ?? map(value);
+      known.set(value, result);
+      return result;
     }
-    if (Array.isArray(value)) return value.map(placed);
+    if (Array.isArray(value)) return value.map(mapped);
     if (typeof value !== "object" || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([field, item]) => [field, placed(item)]));
+    return Object.fromEntries(Object.entries(value).map(([field, item]) => [field, mapped(item)]));
   };
-  return placed(description) as Placed<T>; // the same fields
+  return mapped(description);
 }
 
 /** Every planned matrix of a description, in the order of its fields. */

@@ -24,6 +24,8 @@ export interface PlannedMatrix {
   readonly kind: "linear" | "matrix" | "vector";
   readonly cols: number;
   readonly parts: readonly PlannedPart[];
+  /** The same rows by the names that other files have for them; see `asStored`. */
+  readonly otherwise?: readonly PlannedPart[];
 }
 
 /** A tensor's name and its shape in the checkpoint. */
@@ -48,6 +50,19 @@ export function plannedLinear(cols: number, ...tensors: readonly Stored[]): Plan
 export function plannedVector(...tensors: readonly Stored[]): PlannedMatrix {
   const parts = tensors.map(([name, stored]): PlannedPart => ({ name, stored, rows: elements(stored) }));
   return { kind: "vector", cols: parts.reduce((sum, { rows }) => sum + rows, 0), parts };
+}
+
+/** A matrix that some files have as one, and others as the other: the same rows, by other names. */
+export function eitherOf(usual: PlannedMatrix, other: PlannedMatrix): PlannedMatrix {
+  return { ...usual, otherwise: other.parts };
+}
+
+/** The matrix by the names that these tensors have for it; its usual ones where they have neither. */
+export function storedIn(tensors: ReadonlyMap<string, unknown>, planned: PlannedMatrix): PlannedMatrix {
+  const { otherwise, ...usual } = planned;
+  if (otherwise === undefined) return planned;
+  const has = ({ name }: PlannedPart) => tensors.has(name);
+  return otherwise.some(has) && !usual.parts.some(has) ? { ...usual, parts: otherwise } : usual;
 }
 
 /** The names of its parts, of many the first and the last: one no other matrix has. */

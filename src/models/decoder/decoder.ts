@@ -2,6 +2,7 @@ import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
+import { asStored } from "../description.ts";
 import { openCheckpoint } from "../folder/open-checkpoint.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
@@ -52,8 +53,8 @@ export class Decoder {
    */
   static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
     const { onProgress, signal, dtype, quantize, kvDtype = "F32" } = options;
-    const config = await loadConfig(folder);
     await using checkpoint = await openCheckpoint(options.weights ?? folder);
+    const config = asStored(await loadConfig(folder), checkpoint.tensors);
     refuseLargeWeights(gpu, checkpoint, config, { dtype, quantize });
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });
     const decoder = new Decoder(gpu, config, weights, kvDtype);

@@ -59,6 +59,28 @@ test("a sequence's logits are the same bits, whoever is decoded beside it", asyn
   expect(results[2]).toEqual(results[0]);
 });
 
+test.each(["mixtral", "qwen3_moe", "olmoe", "granitemoe"])(
+  "%s is the same model in a file with tensors of all experts, as transformers 5 has them in memory",
+  async (type) => {
+    const logits = [];
+    for (const fused of [false, true]) {
+      const at = folder.at(`${type}-${fused}`);
+      await writeArchitecture(at, type, 2, {}, fused);
+      using decoder = await Decoder.load(gpu, at);
+      expect(
+        decoder.weights.tensors.has(
+          `model.layers.0.${type === "granitemoe" ? "block_sparse_moe" : "mlp"}.experts.down_proj`,
+        ),
+      ).toBe(fused);
+      using cache = decoder.createCache();
+      const hidden = await decoder.prefill(cache, tokens(1, 12));
+      logits.push(await decoder.logits(hidden));
+      gpu.memory.release(hidden.buffer);
+    }
+    expect(logits[1]).toEqual(logits[0] ?? new Float32Array());
+  },
+);
+
 test("a token reads the weights of its own experts alone", async () => {
   using decoder = await load("read", { num_local_experts: 16, num_experts_per_tok: 1 });
   const logitsOf = async () => {

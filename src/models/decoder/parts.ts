@@ -4,7 +4,14 @@ import type { Attention, Heads } from "../blocks/attention.ts";
 import type { Experts, Routing } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
-import { plannedLinear, plannedMatrix, type PlannedMatrix, plannedVector, type Stored } from "../tensor-plan.ts";
+import {
+  eitherOf,
+  plannedLinear,
+  plannedMatrix,
+  type PlannedMatrix,
+  plannedVector,
+  type Stored,
+} from "../tensor-plan.ts";
 
 /** The sizes of a model's parts. */
 export interface Sizes {
@@ -116,43 +123,65 @@ export function plainMlp(
   };
 }
 
-/** How a checkpoint calls the matrices of a mixture of experts: those of each expert, or the tensors of all. */
+/** How checkpoints call the matrices of a mixture of experts: those of each expert, or tensors of all of them. */
 export type ExpertNames =
   | { readonly router: string; readonly gate: string; readonly up: string; readonly down: string }
   | { readonly router: string; readonly gateUp: string; readonly down: string };
 
-const EXPERT_NAMES = { router: "gate", gate: "gate_proj", up: "up_proj", down: "down_proj" };
+const EXPERT_NAMES = { router: "gate.weight", gate: "gate_proj", up: "up_proj", down: "down_proj" };
 
-/** A mixture of gated MLPs, whose modules are below `path`: each expert's in `experts.NUMBER`, or tensors of all of them. */
+/** The same as transformers 5 has them in memory, and saves them where it is told to: below the layer's path. */
+const FUSED_NAMES = {
+  path: "mlp",
+  router: "gate.weight",
+  gateUp: "experts.gate_up_proj",
+  down: "experts.down_proj",
+};
+
+/** A mixture of gated MLPs of the layer `path`. */
+export interface ExpertParts {
+  /** The module, below the layer's path. */
+  readonly path?: string;
+  /** In files: tensors below the module, or each expert's modules in `experts.NUMBER` there. */
+  readonly names?: ExpertNames;
+  /** Module and tensors as transformers 5 has them. */
+  readonly fused?: Partial<typeof FUSED_NAMES>;
+}
+
+/** A mixture of gated MLPs, below the layer's `path`: each expert's matrices by themselves, or tensors of all experts. */
 export function experts(
-  path: string,
+  layer: string,
   { hidden, inner, activation }: Pick<Sizes, "hidden" | "inner" | "activation">,
   routing: Routing,
-  names: ExpertNames = EXPERT_NAMES,
+  { path = "mlp", names = EXPERT_NAMES, fused }: ExpertParts = {},
 ): Experts<PlannedMatrix> {
   const { count } = routing;
   const ofEach = (cols: number, modules: readonly Module[]) =>
     weights(
       cols,
       Array.from({ length: count }, (_, expert) => expert).flatMap((expert) =>
-        modules.map(([name, rows]): Module => [`${path}.experts.${expert}.${name}`, rows]),
+        modules.map(([name, rows]): Module => [`${layer}.${path}.experts.${expert}.${name}`, rows]),
       ),
     );
-  const ofAll = (cols: number, [name, rows]: Module) =>
-    plannedLinear(cols, [`${path}.${name}.weight`, [count, rows, cols]]);
-  const isFused = "gateUp" in names;
+  const now = { ...FUSED_NAMES, ...fused };
+  const ofAll = (cols: number, below: string, name: string, rows: number) =>
+    plannedLinear(cols, [`${layer}.${below}.${name}`, [count, rows, cols]]);
+  const router = (below: string, name: string) => plannedMatrix(hidden, [`${layer}.${below}.${name}`, [count, hidden]]);
+  const gateUp =
+    "gateUp" in names
+      ? ofAll(hidden, path, names.gateUp, 2 * inner)
+      : ofEach(hidden, [
+          [names.gate, inner],
+          [names.up, inner],
+        ]);
+  const down = "gateUp" in names ? ofAll(inner, path, names.down, hidden) : ofEach(inner, [[names.down, hidden]]);
   return {
     kind: "experts",
     activation,
     ...routing,
-    router: plannedMatrix(hidden, [`${path}.${names.router}.weight`, [count, hidden]]),
-    gateUp: isFused
-      ? ofAll(hidden, [names.gateUp, 2 * inner])
-      : ofEach(hidden, [
-          [names.gate, inner],
-          [names.up, inner],
-        ]),
-    down: isFused ? ofAll(inner, [names.down, hidden]) : ofEach(inner, [[names.down, hidden]]),
+    router: eitherOf(router(path, names.router), router(now.path, now.router)),
+    gateUp: eitherOf(gateUp, ofAll(hidden, now.path, now.gateUp, 2 * inner)),
+    down: eitherOf(down, ofAll(inner, now.path, now.down, hidden)),
   };
 }
 

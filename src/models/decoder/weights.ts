@@ -49,8 +49,7 @@ export class DecoderWeights {
     config: DecoderConfig,
     options: WeightOptions = {},
   ): DecoderWeights {
-    checkPlan(config, checkpoint);
-    return new DecoderWeights(gpu, checkpoint, config, options);
+    return new DecoderWeights(gpu, checkpoint, checkPlan(config, checkpoint), options);
   }
 
   /** The output matrix; the embedding itself when it is tied. */

@@ -19,17 +19,19 @@ const SIZES = {
 /**
  * Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up.
  * @param settings of config.json, beside its sizes
+ * @param fused the same weights by the names that `otherwise` has for them
  */
 export async function writeArchitecture(
   folder: string,
   type: string,
   layers: number,
   settings: object = {},
+  fused = false,
 ): Promise<DecoderConfig> {
   const json = { model_type: type, ...SIZES, num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
-  const parts = plannedMatrices(config).flatMap((planned) => planned.parts);
+  const parts = plannedMatrices(config).flatMap((planned) => (fused ? planned.otherwise : undefined) ?? planned.parts);
   await writeModel(folder, json, Object.fromEntries(parts.map(({ name, stored }) => [name, stored])));
   return config;
 }

@@ -7,6 +7,7 @@ import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import { writePeft } from "../../adapters/files/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/training/method.ts";
 import { Parameters } from "../../adapters/training/parameters.ts";
+import { asStored } from "../../models/description.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
@@ -70,9 +71,10 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const method = methodNamed(settings.method);
     const { training } = method;
     const { model, dtype, seed } = settings;
-    const config = await loadConfig(folder);
+    const described = await loadConfig(folder);
     const { base, checkpoint } = await openBase(weights ?? folder, folder);
     try {
+      const config = asStored(described, checkpoint.tensors);
       const matrices = plannedMatrices(config);
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =

@@ -17,12 +17,17 @@ export const granitemoe: Architecture = {
       embeddingScale: json.embedding_multiplier ?? 1,
       layer(path) {
         const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
-        const names = { router: "router.layer", gateUp: "input_linear", down: "output_linear" };
+        const names = {
+          router: "router.layer.weight",
+          gateUp: "input_linear.weight",
+          down: "output_linear.weight",
+        };
+        const fused = { path: "block_sparse_moe", router: "router.weight" };
         return [
           { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, heads), factor },
           {
             before: norm("post_attention_layernorm"),
-            mixer: experts(`${path}.block_sparse_moe`, sizes, routing, names),
+            mixer: experts(path, sizes, routing, { path: "block_sparse_moe", names, fused }),
             factor,
           },
         ];

@@ -14,12 +14,12 @@ export const mixtral: Architecture = {
       ropes: [ropeOf(json, { ...sizes, theta: 1e6 })],
       layer(path) {
         const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
-        const names = { router: "gate", gate: "w1", up: "w3", down: "w2" };
+        const names = { router: "gate.weight", gate: "w1", up: "w3", down: "w2" };
         return [
           { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, { window }) },
           {
             before: norm("post_attention_layernorm"),
-            mixer: experts(`${path}.block_sparse_moe`, sizes, routing, names),
+            mixer: experts(path, sizes, routing, { path: "block_sparse_moe", names }),
           },
         ];
       },

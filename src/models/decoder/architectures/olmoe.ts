@@ -28,7 +28,7 @@ export const olmoe: Architecture = {
             before: norm("input_layernorm"),
             mixer: attention(`${path}.self_attn`, sizes, { qkvBias: bias, outputBias: bias, ...norms }),
           },
-          { before: norm("post_attention_layernorm"), mixer: experts(`${path}.mlp`, sizes, routing) },
+          { before: norm("post_attention_layernorm"), mixer: experts(path, sizes, routing) },
         ];
       },
     });

@@ -31,7 +31,7 @@ export const qwen3Moe: Architecture = {
           },
           {
             before: norm("post_attention_layernorm"),
-            mixer: isPlain ? gatedMlp(`${path}.mlp`, sizes) : experts(`${path}.mlp`, { ...sizes, inner }, routing),
+            mixer: isPlain ? gatedMlp(`${path}.mlp`, sizes) : experts(path, { ...sizes, inner }, routing),
           },
         ];
       },
