@@ -10,7 +10,7 @@ import { Pace } from "./pace.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
-const SOFTWARE_BLOCK = 192;
+export const SOFTWARE_BLOCK = 192;
 /** KV cache positions promised behind what is known, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
