@@ -25,6 +25,9 @@ export class LogitBias implements LogitFilter {
 export function inTurn(filters: readonly LogitFilter[]): LogitFilter | undefined {
   if (filters.length === 0) return undefined;
   return {
+    prepare: async (left) => {
+      for (const filter of filters) await filter.prepare?.(left);
+    },
     apply: (logits, left) => {
       for (const filter of filters) filter.apply(logits, left);
     },

@@ -1,5 +1,7 @@
 /** Changes what a sequence may go on with, before a token is chosen: biases, or what a grammar allows. */
 export interface LogitFilter {
+  /** Finds out what `apply` needs beside logits, where that may take long; other work has its turn meanwhile. It never rejects. */
+  prepare?(left: number): Promise<void>;
   /**
    * Changes the logits in place; −Infinity rules a token out.
    * @param left tokens that may still be made, this one counted

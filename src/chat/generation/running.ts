@@ -129,8 +129,10 @@ export class Running implements Disposable {
     );
     if (tokens.length === 0) return gone;
     const start = performance.now();
+    const preparing = Promise.all(ready.map(({ sequence }) => sequence.prepare?.()));
     const results = await this.#batch.step(tokens);
     this.#pace.stepped(performance.now() - start);
+    await preparing;
     const moves: { from: Slot; to: Slot; length: number }[] = [];
     let at = 0;
     for (const active of ready) {

@@ -42,6 +42,8 @@ export interface Sequence<T = unknown, R = unknown> {
    * @returns whether that was all
    */
   prompted(cached: number, logits: readonly PromptLogits[]): boolean;
+  /** Finds out what `take` needs beside logits, while the device computes them. */
+  prepare?(): Promise<void>;
   /**
    * Takes what follows on each of its beams, after the prompt on all of them alike.
    * @returns the tokens to go on with, by beam; "anew": it starts anew with another prompt; undefined: it has come to its end
@@ -143,14 +145,17 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     return true;
   }
 
+  async prepare(): Promise<void> {
+    await this.#options.filter?.prepare?.(this.#left);
+  }
+
   take([row]: readonly BatchLogits[]): readonly NextBeam[] | "anew" | undefined {
     if (row === undefined) throw new RangeError("no logits");
     const { sampling, filter, stopTokens, topLogprobs, maxTokens, context, shift } = this.#options;
     this.#random.draw(this.#bits);
     const top = { ids: row.ids.subarray(0, this.wants.top), logits: row.logits.subarray(0, this.wants.top) };
     const from = this.wants.top === 0 ? (row.all?.slice() ?? top) : top;
-    const left = Math.min(maxTokens - this.#made, context - this.#tokens.length);
-    if (from instanceof Float32Array) filter?.apply(from, left);
+    if (from instanceof Float32Array) filter?.apply(from, this.#left);
     const next = distributionOf(from, this.#tokens, sampling, this.#tokens.length - this.#made);
     const id = pick(next, (this.#bits[0] ?? 0) / 2 ** 32);
     const logprobs =
@@ -164,6 +169,12 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     if (this.#made < maxTokens && isFull && shift === true) return this.#shift();
     if (this.#made < maxTokens && !isFull) return [{ parent: 0, id }];
     return void this.out.end({ reason: "length", stop: undefined });
+  }
+
+  /** Tokens that may still be made. */
+  get #left(): number {
+    const { maxTokens, context } = this.#options;
+    return Math.min(maxTokens - this.#made, context - this.#tokens.length);
   }
 
   /** Keys are stored turned by their positions: what is kept moves, so it is computed anew. */

@@ -72,6 +72,11 @@ export class Automaton {
     return this.#known[state]?.accepts === true;
   }
 
+  /** May a text go on behind this? */
+  goesOn(state: number): boolean {
+    return (this.#known[state]?.threads.length ?? 0) > 0;
+  }
+
   /** Fewest bytes up to an end. */
   shortest(state: number): number {
     return this.#known[state]?.shortest ?? Infinity;

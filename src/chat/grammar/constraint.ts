@@ -1,3 +1,4 @@
+import { Turn } from "../../data/text/tokenizer/turn.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Automaton, DEAD } from "./automaton.ts";
 import { grammarError } from "./grammar.ts";
@@ -8,6 +9,9 @@ import type { TokenTrie } from "./token-trie.ts";
 const MOST_MASKS = 64;
 /** Steps of the automaton that finding one mask may take. */
 const MOST_WORK = 3_000_000;
+/** Of those and of nodes of the tree, so many one after another: some milliseconds. */
+const PART_OF_WORK = 5000;
+const NODES_IN_A_ROW = 4096;
 
 interface Mask {
   /** 1 for each token that may come. */
@@ -26,6 +30,9 @@ export class Constraint implements LogitFilter {
   readonly #trie: TokenTrie;
   readonly #stopTokens: ReadonlySet<number>;
   #masks = new Map<number, Mask>();
+  /** What was found last in the present state. */
+  #last: { readonly left: number; readonly mask: Mask } | undefined;
+  #failure: { readonly error: unknown } | undefined;
   #generation = 0;
   #state: number;
 
@@ -37,9 +44,20 @@ export class Constraint implements LogitFilter {
     this.#state = this.#automaton.start();
   }
 
+  /** Never rejects: `apply` throws what is wrong with the grammar. */
+  async prepare(left: number): Promise<void> {
+    const turn = new Turn();
+    try {
+      const finding = this.#maskOf(left);
+      while (finding.next().done !== true) if (turn.isOver()) await turn.end();
+    } catch (error) {
+      this.#failure = { error };
+    }
+  }
+
   apply(logits: Float32Array, left: number): void {
-    this.#tidy();
-    const { allowed, count } = this.#maskOf(left);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const { allowed, count } = endOf(this.#maskOf(left));
     const mayEnd = this.#automaton.accepts(this.#state);
     if (count === 0 && !mayEnd)
       throw grammarError("the tokenizer has no token that goes on as the grammar or schema asks");
@@ -52,30 +70,34 @@ export class Constraint implements LogitFilter {
     for (const byte of this.#trie.bytesOf(token) ?? []) this.#state = this.#automaton.step(this.#state, byte);
     this.#tidy();
     // Where nothing can follow there is nothing to choose.
-    return this.#automaton.accepts(this.#state) && this.#maskOf(Infinity).count === 0;
+    return this.#automaton.accepts(this.#state) && !this.#automaton.goesOn(this.#state);
   }
 
   #tidy(): void {
     this.#state = this.#automaton.tidy(this.#state);
+    this.#last = undefined;
     if (this.#generation === this.#automaton.generation) return;
     this.#generation = this.#automaton.generation;
     this.#masks = new Map();
   }
 
-  #maskOf(left: number): Mask {
-    const known = this.#masks.get(this.#state) ?? this.#find(Infinity);
+  /** Yields between parts of the work. */
+  *#maskOf(left: number): Generator<void, Mask> {
+    if (this.#last?.left === left) return this.#last.mask;
+    const known = this.#masks.get(this.#state) ?? (yield* this.#find(Infinity));
     this.#masks.delete(this.#state);
     this.#masks.set(this.#state, known);
     const [oldest] = this.#masks.keys();
     if (this.#masks.size > MOST_MASKS && oldest !== undefined) this.#masks.delete(oldest);
-    if (known.longest < left) return known;
-    const short = this.#find(left - 1);
+    const short = known.longest < left ? known : yield* this.#find(left - 1);
     // Whoever asked for fewer tokens than any answer has gets the beginning of one.
-    return short.count > 0 || this.#automaton.accepts(this.#state) ? short : known;
+    const mask = short.count > 0 || this.#automaton.accepts(this.#state) ? short : known;
+    this.#last = { left, mask };
+    return mask;
   }
 
   /** Walks through the vocabulary. @param most bytes that may still be needed behind a token */
-  #find(most: number): Mask {
+  *#find(most: number): Generator<void, Mask> {
     const { bytes, depths, ends, firsts, tokens, size } = this.#trie;
     const automaton = this.#automaton;
     const allowed = new Uint8Array(size);
@@ -83,7 +105,12 @@ export class Constraint implements LogitFilter {
     let count = 0;
     let longest = 0;
     const work = automaton.work + MOST_WORK;
-    for (let node = 0; node < bytes.length;) {
+    let part = automaton.work + PART_OF_WORK;
+    for (let node = 0, looks = 0; node < bytes.length; looks++) {
+      if (automaton.work > part || looks % NODES_IN_A_ROW === 0) {
+        yield;
+        part = automaton.work + PART_OF_WORK;
+      }
       const depth = depths[node] ?? 0;
       const state = automaton.step(states[depth - 1] ?? DEAD, bytes[node] ?? 0);
       if (state === DEAD) {
@@ -102,5 +129,13 @@ export class Constraint implements LogitFilter {
       node++;
     }
     return { allowed, count, longest };
+  }
+}
+
+/** Without a pause. */
+function endOf<T>(parts: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done === true) return value;
   }
 }

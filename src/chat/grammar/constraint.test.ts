@@ -1,0 +1,48 @@
+import { beforeAll, expect, test } from "bun:test";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { TokenTexts } from "../../data/text/token-text.ts";
+import { Constraint } from "./constraint.ts";
+import { readGbnf } from "./gbnf.ts";
+import { statesOf } from "./states.ts";
+import { type TokenTrie, tokenTrie } from "./token-trie.ts";
+
+let trie: TokenTrie;
+
+beforeAll(async () => {
+  const tokenizer = await loadTokenizer(STORIES);
+  trie = await tokenTrie(tokenizer, new TokenTexts(tokenizer), tokenizer.vocabSize);
+});
+
+function constraint(grammar: string): Constraint {
+  return new Constraint(statesOf(readGbnf(grammar)), trie, new Set([0]));
+}
+
+/** Tokens that are left. */
+function allowed(filter: Constraint, left: number): readonly number[] {
+  const logits = new Float32Array(trie.size);
+  filter.apply(logits, left);
+  return Array.from(logits.keys()).filter((id) => logits[id] === 0);
+}
+
+test("a mask that was prepared is the one that is found at once, token by token, with few left as well", async () => {
+  const grammar = 'root ::= ([a-z]{1,5} " "){2,4} "."';
+  const [prepared, other] = [constraint(grammar), constraint(grammar)];
+  for (let left = 16; left > 0; left--) {
+    await prepared.prepare(left);
+    const tokens = allowed(prepared, left);
+    expect(tokens).toEqual(allowed(other, left));
+    const token = tokens[left % tokens.length] ?? -1;
+    const hasEnded = prepared.push(token);
+    expect(other.push(token)).toBe(hasEnded);
+    if (hasEnded) return;
+  }
+  throw new Error("the text did not end");
+});
+
+test("what is wrong with a grammar is thrown when the mask is applied, not while it is prepared", async () => {
+  const lists = "list ::= ([a-z] | [a-z ]{2,40} | other)*\nother ::= [a-z ]{0,30} list? [a-z]";
+  const ambiguous = constraint(`root ::= "a" list "."\n${lists}`);
+  await ambiguous.prepare(1000);
+  expect(() => allowed(ambiguous, 1000)).toThrow("the grammar can be read in too many ways at once");
+});
