@@ -147,12 +147,12 @@ test.each<[string[], number, string]>([
   [
     ["chat", STORIES, "-p", "x", "--raw", "--quantize", "q8", "--adapter", "pranc"],
     3,
-    "cannot be added to quantized weights: PRANC",
+    "cannot be added without being merged: PRANC",
   ],
   [
     ["eval", "perplexity", STORIES, "--file", "text", "--quantize", "q8", "--adapter", "pranc"],
     3,
-    "cannot be added to quantized weights: PRANC",
+    "cannot be added without being merged: PRANC",
   ],
 ])("%p is refused with a hint", async (args, status, message) => {
   expect(pranc).toBe(folder.at("pranc"));

@@ -60,6 +60,12 @@ export class DecodeLoop implements Disposable {
     }
   }
 
+  /** Adapters of sequences that run, or were taken and wait for room. */
+  get adapters(): ReadonlySet<unknown> {
+    const sequences = [...this.#running.all.map(({ sequence }) => sequence), ...this.#waiting];
+    return new Set(sequences.map(({ adapter }) => adapter));
+  }
+
   /** A turn of all sequences; whoever asks for one while it is under way waits for its end. */
   advance(): Promise<void> {
     return (this.#turning ??= this.#turn().finally(() => (this.#turning = undefined)));

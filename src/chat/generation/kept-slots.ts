@@ -49,7 +49,7 @@ export class KeptSlots {
     const slots: Slot[] = [];
     while (slots.length < sequence.beams) {
       const takes = slots.length === 0 && best !== undefined && this.#takesOver(best);
-      const slot = takes ? this.#takeOver(best, positions) : this.#pool.acquire(positions);
+      const slot = takes ? this.#takeOver(best, positions) : this.#pool.acquire(positions, sequence.adapter);
       const oldest = this.#idle.find((one) => one !== best?.from) ?? this.#idle[0];
       if (slot !== undefined) {
         this.#owners.set(slot, sequence.owner);
@@ -106,12 +106,12 @@ export class KeptSlots {
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
-  #beginningOf({ prompt, promptTop, owner }: Sequence, slots: readonly Slot[]): Beginning | undefined {
+  #beginningOf({ prompt, promptTop, owner, adapter }: Sequence, slots: readonly Slot[]): Beginning | undefined {
     // Whoever asks what stood in the place of each token has the whole prompt computed.
     if (promptTop !== undefined) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
     return slots
-      .filter((slot) => this.#owners.get(slot) === owner)
+      .filter((slot) => this.#owners.get(slot) === owner && slot.adapter === adapter)
       .filter(({ longest }) => this.#config.ropes.every((rope) => sameAngles(rope, longest, prompt.length)))
       .map((from) => ({ from, length: commonLength(from.ids, prompt, most(from)) }))
       .filter(({ length }) => length > 0)

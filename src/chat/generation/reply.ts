@@ -1,3 +1,4 @@
+import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
@@ -25,6 +26,8 @@ export interface ReplyOptions {
   readonly signal?: AbortSignal | undefined;
   /** See `Sequence`. */
   readonly owner?: string | undefined;
+  /** See `Sequence`. */
+  readonly adapter?: AdapterLinears | undefined;
   /** Name this many of the best tokens with each one; 0: only the token itself. */
   readonly topLogprobs?: number | undefined;
   /** Name this many of the best tokens in the place of each of the prompt's, and how likely that was. */

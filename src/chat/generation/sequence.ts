@@ -1,4 +1,5 @@
 import type { BatchLogits } from "../../models/decoder/cache/batch.ts";
+import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
 import { BeamSearch, type Hypothesis, type NextBeam } from "./beam-search.ts";
@@ -32,6 +33,8 @@ export interface Sequence<T = unknown, R = unknown> {
   readonly signal: AbortSignal | undefined;
   /** Whose it is: what was computed for others is computed again, so that nobody can tell. */
   readonly owner: string;
+  /** What it is computed with beside the weights; undefined: nothing. */
+  readonly adapter: AdapterLinears | undefined;
   /** Of how many of the best tokens in the place of each of the prompt's it is to be told; undefined: of nothing. */
   readonly promptTop: number | undefined;
   readonly out: Outbox<T, R>;
@@ -63,6 +66,8 @@ interface TextOptions {
   readonly signal?: AbortSignal | undefined;
   /** See `Sequence`; "" where nothing is said. */
   readonly owner?: string | undefined;
+  /** See `Sequence`. */
+  readonly adapter?: AdapterLinears | undefined;
 }
 
 export interface SampledOptions extends TextOptions {
@@ -99,6 +104,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
   readonly out = new Outbox<Sampled, SampledEnd>();
   readonly signal: AbortSignal | undefined;
   readonly owner: string;
+  readonly adapter: AdapterLinears | undefined;
   readonly promptTop: number | undefined;
   readonly #options: SampledOptions;
   readonly #random: Mt19937;
@@ -115,6 +121,7 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
     this.#options = options;
     this.signal = options.signal;
     this.owner = options.owner ?? "";
+    this.adapter = options.adapter;
     this.promptTop = options.promptTop;
     this.#random = new Mt19937(BigInt(sampling.seed));
     this.#prompt = prompt;
@@ -199,18 +206,20 @@ export class BeamSequence implements Sequence<{ readonly kind: "prompt" }, Hypot
   readonly wants: Wants;
   readonly signal: AbortSignal | undefined;
   readonly owner: string;
+  readonly adapter: AdapterLinears | undefined;
   readonly promptTop = undefined;
   readonly out = new Outbox<{ readonly kind: "prompt" }, Hypothesis>();
   readonly #search: BeamSearch;
   #made = 0;
 
   constructor(options: SearchedOptions) {
-    const { prompt, beams, maxTokens, stopTokens, context, signal, owner = "" } = options;
+    const { prompt, beams, maxTokens, stopTokens, context, signal, owner = "", adapter } = options;
     this.needed = neededBy(options);
     this.prompt = prompt;
     this.beams = beams;
     this.signal = signal;
     this.owner = owner;
+    this.adapter = adapter;
     this.positions = Math.min(prompt.length + maxTokens, context);
     this.#search = new BeamSearch({ beams, maxTokens: this.positions - prompt.length, stopTokens });
     this.wants = { top: this.#search.width, all: false, lse: true };

@@ -38,6 +38,12 @@ export interface Linears {
   readonly applyNormed?: ((recorder: Recorder, projection: NormedProjection) => { y: Tensor; x: Tensor }) | undefined;
 }
 
+/**
+ * An adapter beside the weights: the projections with what it adds to those of `base`, to whose result it may write. It may instead
+ * compute them whole.
+ */
+export type AdapterLinears = (base: Linears) => Linears;
+
 /** The weights as they are. */
 export const PLAIN_LINEARS: Linears = {
   apply: (recorder, { rowsAtMost, ...operands }) => recorder.apply(OPS.linear, operands, { rowsAtMost }).y,

@@ -120,6 +120,7 @@ export class LowRankLinears implements Linears {
         weight: part.weight,
         bias: inputs.bias && columnsOf(inputs.bias, part),
         residual: inputs.residual && columnsOf(inputs.residual, part),
+        rowsAtMost: inputs.rowsAtMost,
       };
       this.#adapted(recorder, own, part.module, columnsOf(y, part));
     }
@@ -132,7 +133,7 @@ export class LowRankLinears implements Linears {
     for (const part of parts) {
       const factors = this.#factors.get(part.module);
       if (factors === undefined) continue;
-      const inner = this.#inner(recorder, inputs.x, factors);
+      const inner = this.#inner(recorder, inputs, factors);
       addLinear(recorder, { x: inner, weight: factors.b, scale: factors.scale }, columnsOf(y, part));
       recorder.release(inner);
     }
@@ -143,24 +144,29 @@ export class LowRankLinears implements Linears {
   #adapted(recorder: Recorder, inputs: Projection, module: string, into?: Tensor): Tensor {
     const target = into === undefined ? {} : { y: into };
     const factors = this.#factors.get(module);
-    if (factors === undefined) return recorder.apply(OPS.linear, inputs, {}, target).y;
+    const { rowsAtMost, ...operands } = inputs;
+    if (factors === undefined) return recorder.apply(OPS.linear, operands, { rowsAtMost }, target).y;
     const { scale } = factors;
-    const { y: base } = recorder.apply(OPS.linear, inputs, {});
-    const inner = this.#inner(recorder, inputs.x, factors);
+    const { y: base } = recorder.apply(OPS.linear, operands, { rowsAtMost });
+    const inner = this.#inner(recorder, inputs, factors);
     const outer = { x: inner, weight: factors.b, bias: undefined, residual: base };
-    const { y } = recorder.apply(OPS.linear, outer, { scale }, target);
+    const { y } = recorder.apply(OPS.linear, outer, { scale, rowsAtMost }, target);
     recorder.release(inner, base);
     return y;
   }
 
   /** A drop(x). */
-  #inner(recorder: Recorder, input: Tensor, { a, index }: TrainedFactors): Tensor {
+  #inner(
+    recorder: Recorder,
+    { x: input, rowsAtMost }: Pick<Projection, "x" | "rowsAtMost">,
+    { a, index }: TrainedFactors,
+  ): Tensor {
     const { dropout, seed, pass } = this.#mode;
     let x = input;
     if (dropout > 0 && pass.kind === "train") {
       ({ y: x } = recorder.apply(OPS.dropout, { x }, dropoutMask(dropout, seed, pass, index)));
     }
-    const { y } = recorder.apply(OPS.linear, { x, weight: a, bias: undefined, residual: undefined }, {});
+    const { y } = recorder.apply(OPS.linear, { x, weight: a, bias: undefined, residual: undefined }, { rowsAtMost });
     if (x !== input) recorder.release(x);
     return y;
   }

@@ -3,7 +3,12 @@ import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceCols, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Masks } from "../dropout.ts";
-import { adapterInput, addInputGradient, type LinearGradients } from "../through-weights/adapted-linear.ts";
+import {
+  adapterInput,
+  addInputGradient,
+  type LinearGradients,
+  type LinearOperands,
+} from "../through-weights/adapted-linear.ts";
 import type { FusedPart } from "../through-weights/fused.ts";
 import type { AdaptedModule } from "../through-weights/held.ts";
 import type { Scratch } from "../through-weights/scratch.ts";
@@ -41,7 +46,14 @@ type Parts = readonly FusedPart<TrainedModule & { readonly index: number }>[];
 // PEFT's own order: y = xWᵀ + scale · (x·Ŝᵀ)·B̂ᵀ where out ≥ in, and xWᵀ + scale · (x·B̂)·Ŝ where out < in.
 
 /** Records y += x ΔWᵀ. */
-export function addFactored(run: Run, context: AdapterContext, parts: Parts, x: Tensor, y: Tensor, masks: Masks): void {
+export function addFactored(
+  run: Run,
+  context: AdapterContext,
+  parts: Parts,
+  { x, rowsAtMost }: Pick<LinearOperands, "x" | "rowsAtMost">,
+  y: Tensor,
+  masks: Masks,
+): void {
   for (const { module, first } of parts) {
     const { shape } = module;
     const input = adapterInput(run, module, x, masks);
@@ -49,7 +61,7 @@ export function addFactored(run: Run, context: AdapterContext, parts: Parts, x: 
     const scaledA = recordScaledA(run, context, module);
     const inner = run.allocate("inner product", [x.shape[0], shape.terms]);
     if (shape.tall) {
-      const bare = { bias: undefined, residual: undefined, scale: 1 };
+      const bare = { bias: undefined, residual: undefined, scale: 1, rowsAtMost };
       run.compute("linear", { x: input.x, weight: scaledA, ...bare, y: inner });
       recordOutOfBasis(run, context, module, inner, columns, true);
     } else {

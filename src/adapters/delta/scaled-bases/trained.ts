@@ -83,7 +83,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
         const matrix = this.adapted(inputs);
         if (matrix === undefined) return y;
         const { x } = inputs;
-        addFactored(recorder.run, this.#context, matrix.parts, x, y, masks);
+        addFactored(recorder.run, this.#context, matrix.parts, inputs, y, masks);
         recorder.record({
           name: "added adapter",
           trains: true,
@@ -128,10 +128,10 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
       super.forward(run, matrix, operands, y, masks);
       return;
     }
-    const { x, bias, residual } = operands;
+    const { x, bias, residual, rowsAtMost } = operands;
     // A token alone, as texts are written, takes a device's vector path.
-    run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, y });
-    addFactored(run, this.#context, matrix.parts, x, y, masks);
+    run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, rowsAtMost, y });
+    addFactored(run, this.#context, matrix.parts, operands, y, masks);
   }
 
   protected override backward(

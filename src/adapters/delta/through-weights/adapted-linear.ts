@@ -15,6 +15,8 @@ export interface LinearOperands {
   readonly bias: Tensor | undefined;
   /** (tokens, out) F32, added to y. */
   readonly residual: Tensor | undefined;
+  /** Rows of the largest pass of a batch; see OPS.linear. */
+  readonly rowsAtMost?: number | undefined;
 }
 
 /** What the backward pass of a linear layer works on. */

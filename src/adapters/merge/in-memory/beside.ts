@@ -13,7 +13,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
-import { type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
+import { type AdapterLinears, type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
@@ -25,16 +25,20 @@ const TOKENS = 1;
 export interface UnmergedOptions {
   readonly generator?: GeneratorName | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** They are for some rows of a pass: what they replace whole would be everybody's, and is refused. */
+  readonly forRows?: boolean | undefined;
 }
 
 /**
- * Adapters beside weights that stay what they are, because they are quantized: y = x Wᵀ + x ΔWᵀ, the second product through
+ * Adapters beside weights that stay what they are, because they are quantized, or others' rows go through them as well: y = x Wᵀ + x ΔWᵀ, the second product through
  * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
  * replace whole are not its affair: see `ApplyOptions.beside`.
  */
 export class UnmergedAdapters implements Disposable {
   /** The decoder's projections with all of them. */
   readonly linears: Linears;
+  /** The same over what others compute. */
+  readonly over: AdapterLinears;
   /** For the user: one line each. */
   readonly notes: readonly string[];
   readonly #owner: DisposableStack;
@@ -42,7 +46,8 @@ export class UnmergedAdapters implements Disposable {
   private constructor(placed: readonly Method[], notes: readonly string[], owner: DisposableStack) {
     this.#owner = owner;
     this.notes = notes;
-    this.linears = sumOf(placed);
+    this.over = overAll(placed);
+    this.linears = this.over(PLAIN_LINEARS);
   }
 
   /**
@@ -91,7 +96,7 @@ async function open(
   { weights }: Decoder,
   path: string,
   choices: readonly AdapterChoice[],
-  { generator }: UnmergedOptions,
+  { generator, forRows = false }: UnmergedOptions,
 ) {
   await using resources = new AsyncDisposableStack();
   const { checkpoint, base } = resources.use(await openBase(path));
@@ -115,7 +120,7 @@ async function open(
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
   const isInBlocks = (name: string) => isBlockDtype(weights.tensors.get(name)?.dtype ?? "");
   const replaced = changes.find(
-    (change) => (weights.linears.has(change.name) || isInBlocks(change.name)) && isReplaced(change),
+    (change) => (forRows || weights.linears.has(change.name) || isInBlocks(change.name)) && isReplaced(change),
   );
   const [first] = plans;
   if (replaced !== undefined && first !== undefined) {
@@ -135,7 +140,7 @@ async function open(
 
 function refusal({ path }: Adapter, cause: string): RandloraError {
   const hint = "merge it (randlora merge), and give the merged model --quantize";
-  return new RandloraError("adapter", `${oneLine(path)}: cannot be added to quantized weights: ${cause}`, hint);
+  return new RandloraError("adapter", `${oneLine(path)}: cannot be added without being merged: ${cause}`, hint);
 }
 
 async function placeOne(
@@ -160,14 +165,8 @@ async function placeOne(
   return method;
 }
 
-/** x Wᵀ + Σ x ΔWᵀ: the first computes x Wᵀ with its share, the others add theirs. */
-function sumOf([first, ...others]: readonly Method[]): Linears {
+/** x Wᵀ + Σ x ΔWᵀ: each adds its share, or where it does more than add it is alone, and computes all of it. */
+function overAll(placed: readonly Method[]): AdapterLinears {
   const pass = { kind: "evaluate" } as const;
-  return others.reduce(
-    (below, { over }) => {
-      if (over === undefined) throw new TypeError("a method that does more than add to what others compute");
-      return over(pass, below);
-    },
-    first?.linears(pass) ?? PLAIN_LINEARS,
-  );
+  return (base) => placed.reduce((below, method) => method.over?.(pass, below) ?? method.linears(pass), base);
 }

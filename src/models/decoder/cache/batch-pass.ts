@@ -6,6 +6,7 @@ import type { Angles } from "../../blocks/rope.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
+import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
 import { angles } from "../../blocks/rope-scaling.ts";
 import type { Slot } from "./slot.ts";
 import type { SlotPool } from "./slot-pool.ts";
@@ -21,6 +22,15 @@ export interface BatchParts {
   readonly pool: SlotPool;
   /** Rows of the largest pass of this batch. */
   readonly rowsAtMost: number;
+}
+
+/** Which passes are the same commands: one recording serves them. */
+export interface PassKind {
+  /** Adapters beside the weights, each of some consecutive rows; those of the base are none of them. */
+  readonly adapted: readonly AdaptedRows[];
+  /** Sequences. */
+  readonly count: number;
+  readonly wantsLse: boolean;
 }
 
 /** A sequence that goes on with a token. */
@@ -45,8 +55,9 @@ export class BatchPass implements Disposable {
   readonly #tables: readonly Angles[];
 
   /** @throws RandloraError `memory` */
-  constructor(parts: BatchParts, count: number, wantsLse: boolean) {
-    const { device, config, weights, linears, pool, rowsAtMost } = parts;
+  constructor(parts: BatchParts, { adapted, count, wantsLse }: PassKind) {
+    const { device, config, weights, pool, rowsAtMost } = parts;
+    const linears = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
     this.#parts = parts;
     const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * count), [1, count], "U32");
     this.#inputs = { ids: numbers("ids"), rows: numbers("rows"), first: numbers("first"), last: numbers("last") };
@@ -61,7 +72,7 @@ export class BatchPass implements Disposable {
     try {
       const past = { length: 0, rows, layer: (index: number) => pool.layer(index) };
       const sight = { tables: this.#tables, past, starts: first, ends: last };
-      const hidden = recordPass(run, { config, weights, linears: batchLinears(linears(), rowsAtMost), ...sight }, ids);
+      const hidden = recordPass(run, { config, weights, linears, ...sight }, ids);
       this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.

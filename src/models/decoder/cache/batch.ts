@@ -6,9 +6,11 @@ import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
 import { uploadAngles } from "../../blocks/rope.ts";
 import type { Decoder } from "../decoder.ts";
 import { recordPass } from "../forward.ts";
-import { batchLinears } from "../../blocks/linears.ts";
+import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
+import type { AdaptedRows } from "../../blocks/row-linears.ts";
 import { type PromptLogits, readScores, type RecordedScores, recordScores, type Scoring } from "../prompt-scores.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { Slot } from "./slot.ts";
 import { SlotPool } from "./slot-pool.ts";
 
@@ -44,8 +46,10 @@ export class Batch implements Disposable {
   readonly pool: SlotPool;
   readonly #parts: BatchParts;
   readonly #run: Run;
-  /** By number of sequences and whether sums are wanted; the one used last is the last. */
+  /** By the adapter of each row and whether sums are wanted; the one used last is the last. */
   readonly #passes = new Map<string, BatchPass>();
+  readonly #numbers = new WeakMap<AdapterLinears, number>();
+  #numbered = 0;
   #version = 0;
 
   /**
@@ -84,10 +88,14 @@ export class Batch implements Disposable {
       await this.#turnAnew(slot);
       await this.pool.reserve(slot, slot.length + 1);
     }
-    const wantsLse = tokens.some(({ lse }) => lse);
-    const pass = this.#pass(tokens.length, wantsLse);
-    await pass.send(tokens);
-    return await this.#read(pass, tokens);
+    // One adapter's rows lie together, those of the base first.
+    const order = tokens.toSorted(
+      (left, right) => this.#numberOf(left.slot.adapter) - this.#numberOf(right.slot.adapter),
+    );
+    const pass = this.#pass(order);
+    await pass.send(order);
+    const read = await this.#read(pass, order);
+    return tokens.map((token) => itemAt(read, order.indexOf(token)));
   }
 
   /** Says that the model's weights have changed: slots hold nothing of use, and an output matrix may be another one. */
@@ -116,7 +124,8 @@ export class Batch implements Disposable {
       const positions = ids.map((_, row) => slot.length + row);
       const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
       const uploaded = run.upload("ids", [1, ids.length], Uint32Array.from(ids));
-      const linears = batchLinears(this.#parts.linears(), PROMPT_BLOCK);
+      const plain = this.#parts.linears();
+      const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
       const hidden = recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
       if (scoring !== undefined)
         scores.push(...recordScores(run, { config, weights, rowsAtMost: PROMPT_BLOCK }, hidden, scoring));
@@ -147,11 +156,21 @@ export class Batch implements Disposable {
     }
   }
 
-  #pass(count: number, wantsLse: boolean): BatchPass {
+  /** 0: the base. An adapter that is placed again is another one. */
+  #numberOf(adapter: AdapterLinears | undefined): number {
+    if (adapter === undefined) return 0;
+    const number = this.#numbers.get(adapter) ?? ++this.#numbered;
+    this.#numbers.set(adapter, number);
+    return number;
+  }
+
+  #pass(tokens: readonly BatchToken[]): BatchPass {
     if (this.#version !== this.pool.version) this.#forgetPasses();
     this.#version = this.pool.version;
-    const key = `${count} ${wantsLse}`;
-    const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, count, wantsLse);
+    const count = tokens.length;
+    const wantsLse = tokens.some(({ lse }) => lse);
+    const key = `${tokens.map(({ slot }) => this.#numberOf(slot.adapter)).join(" ")} ${wantsLse}`;
+    const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, { adapted: adaptedRows(tokens), count, wantsLse });
     this.#passes.delete(key);
     this.#passes.set(key, pass);
     for (const [oldest, unused] of this.#passes) {
@@ -201,4 +220,14 @@ export class Batch implements Disposable {
       for (const { buffer } of kept) device.memory.release(buffer);
     }
   }
+}
+
+/** The rows of each adapter. @param tokens those of one adapter behind each other */
+function adaptedRows(tokens: readonly BatchToken[]): AdaptedRows[] {
+  const adapters = tokens.map(({ slot }) => slot.adapter);
+  return [...new Set(adapters)].flatMap((adapter) => {
+    if (adapter === undefined) return [];
+    const first = adapters.indexOf(adapter);
+    return [{ adapter, first, count: adapters.lastIndexOf(adapter) + 1 - first }];
+  });
 }

@@ -6,6 +6,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import { type DecoderConfig, kvWidth } from "../config.ts";
 import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
+import type { AdapterLinears } from "../../blocks/linears.ts";
 import { Slot } from "./slot.ts";
 
 /**
@@ -68,8 +69,8 @@ export class SlotPool implements Disposable {
   }
 
   /** An empty slot that may grow to `most` positions; undefined where that has been promised to others. */
-  acquire(most: number): Slot | undefined {
-    const slot = new Slot(this, 0);
+  acquire(most: number, adapter?: AdapterLinears): Slot | undefined {
+    const slot = new Slot(this, 0, adapter);
     if (!this.promise(slot, most)) return undefined;
     this.#slots.add(slot);
     return slot;

@@ -1,5 +1,6 @@
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { LayerCache } from "./layer-cache.ts";
+import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { Past } from "../layers.ts";
 
 /** The matrices of a pool, by layer. */
@@ -15,13 +16,16 @@ export class Slot {
   capacity = 0;
   /** Positions that it was promised. */
   most: number;
+  /** What its keys and values are computed with, beside the weights. */
+  readonly adapter: AdapterLinears | undefined;
   readonly #ids: number[] = [];
   #longest = 0;
   #prefilled = 0;
 
-  constructor(pool: Layers, most: number) {
+  constructor(pool: Layers, most: number, adapter?: AdapterLinears) {
     this.#pool = pool;
     this.most = most;
+    this.adapter = adapter;
   }
 
   /** The tokens in it. */

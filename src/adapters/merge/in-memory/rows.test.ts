@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import { writeLora } from "../../testing/lora.ts";
+import { writeDora } from "../../testing/magnitudes.ts";
+import { writeNola } from "../../testing/nola.ts";
+import { writeVera } from "../../testing/vera.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { AdapterLinears } from "../../../models/blocks/linears.ts";
+import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
+import { Batch } from "../../../models/decoder/cache/batch.ts";
+import { Decoder } from "../../../models/decoder/decoder.ts";
+import { writeAdapter } from "../testing/models.ts";
+import { UnmergedAdapters } from "./beside.ts";
+import { AdaptedWeights } from "./weights.ts";
+
+const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
+/** Parts of joined matrices, whole ones, tall ones and wide ones. */
+const MODULES = {
+  [layer(0, "self_attn.q_proj")]: [64, 64],
+  [layer(0, "self_attn.v_proj")]: [32, 64],
+  [layer(2, "mlp.down_proj")]: [64, 172],
+  [layer(3, "mlp.up_proj")]: [172, 64],
+} as const;
+
+let gpu: Device;
+let folder: TemporaryFolder;
+let paths: readonly (string | undefined)[];
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+  const some = { r: 3, alpha: 6, seed: 3, modules: MODULES };
+  const randlora = { ...some, alpha: 60, size: 0.1 };
+  paths = [
+    await writeLora(folder.at("lora"), some),
+    await writeAdapter(folder.at("randlora"), randlora),
+    undefined,
+    await writeDora(folder.at("dora"), some),
+    await writeAdapter(folder.at("other"), { ...randlora, seed: 4 }),
+    await writeNola(folder.at("nola"), { ...some, key: 5n, initSeed: 1, bases: 12 }),
+    await writeVera(folder.at("vera"), { r: 16, modules: MODULES }),
+  ];
+}, 60_000);
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+/** Prompts of several lengths, and what follows on them. */
+const tokensOf = (at: number) => Array.from({ length: 5 + 3 * at }, (_, i) => (37 * i + 11 * at) % 512);
+
+/** Logits behind each text, which are decoded together from their last tokens on: some begin before others have ended. */
+async function logitsOf(decoder: Decoder, texts: readonly { at: number; adapter: AdapterLinears | undefined }[]) {
+  using batch = new Batch(decoder, { rows: 7, positions: 7 * 256 });
+  const begun = texts.map(({ at, adapter }) => {
+    const slot = batch.pool.acquire(200, adapter);
+    if (slot === undefined) throw new RangeError("no slot");
+    return { slot, ids: tokensOf(at) };
+  });
+  for (const { slot, ids } of begun) {
+    // In pieces, whose sizes must not matter.
+    await batch.prefill(slot, ids.slice(0, 2), ids.length);
+    await batch.prefill(slot, ids.slice(2, -2), ids.length);
+  }
+  const wanted = { top: 1, all: true, lse: false };
+  const found: Float32Array[][] = begun.map(() => []);
+  for (const back of [2, 1]) {
+    const tokens = begun.map(({ slot, ids }) => ({ slot, id: ids.at(-back) ?? 0, ...wanted }));
+    for (const [at, { all }] of (await batch.step(tokens)).entries()) found[at]?.push(all ?? new Float32Array());
+  }
+  return found;
+}
+
+test("each row of a batch has the bits that it has alone, whatever adapter it goes through, and the merged model's logits", async () => {
+  using decoder = await Decoder.load(gpu, STORIES);
+  using owner = new DisposableStack();
+  const texts: { at: number; adapter: AdapterLinears }[] = [];
+  for (const [at, path] of paths.entries()) {
+    if (path === undefined) texts.push({ at, adapter: BASE_ROWS });
+    else {
+      const placed = await UnmergedAdapters.place(decoder, STORIES, [{ path, scale: 1 }], { forRows: true });
+      texts.push({ at, adapter: owner.use(placed).over });
+    }
+  }
+  const together = await logitsOf(decoder, texts);
+  const turned = await logitsOf(decoder, texts.toReversed());
+  expect(turned.toReversed()).toEqual(together);
+  for (const text of texts) expect(await logitsOf(decoder, [text])).toEqual([itemAt(together, text.at)]);
+  expect(await logitsOf(decoder, texts.slice(1, 3))).toEqual(together.slice(1, 3));
+
+  await using adapted = await AdaptedWeights.open(decoder, STORIES);
+  const base = itemAt(
+    await logitsOf(
+      decoder,
+      texts.map(({ at }) => ({ at, adapter: undefined })),
+    ),
+    0,
+  );
+  expect(base).not.toEqual(itemAt(together, 0));
+  for (const [at, path] of paths.entries()) {
+    await adapted.apply(path === undefined ? [] : [{ path, scale: 1 }], { dtype: "f32" });
+    const [merged] = await logitsOf(decoder, [{ at, adapter: undefined }]);
+    for (const [step, logits] of itemAt(together, at).entries()) {
+      const wanted = itemAt(merged ?? [], step);
+      const [largest, off] = [wanted, wanted.map((value, id) => value - (logits[id] ?? NaN))].map((values) =>
+        Math.max(...values.map(Math.abs)),
+      );
+      expect((off ?? NaN) / (largest ?? NaN)).toBeLessThan(5e-6);
+    }
+  }
+}, 60_000);
