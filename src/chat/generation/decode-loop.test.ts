@@ -5,6 +5,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, GREEDY, type Made } from "../testing/decoder.ts";
+import { TURN } from "./active.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
@@ -121,8 +122,8 @@ test("whoever takes nothing holds up only his own text", async () => {
   expect(tokens.slice(0, 60)).toEqual(wanted(0, 60));
 });
 
-test("whoever takes nothing and is told to leave makes room for others", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024 });
+test("where there are no turns, whoever takes nothing and is told to leave makes room for others", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024, promptsFirst: true });
   const left = new AbortController();
   const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
   const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [], signal: left.signal });
@@ -135,6 +136,33 @@ test("whoever takes nothing and is told to leave makes room for others", async (
   left.abort(new Error("too slow"));
   expect(await next.end).toBe("length");
   await taken.return({ reason: "stop", stop: undefined });
+});
+
+test("a turn ends where others wait: long texts take turns, keep what was computed, and a short one is soon done", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 8192 });
+  const long = [0, 1, 2, 0].map((at) => text(loop, at, 200, { owner: `${at}` }));
+  const options = { sampling: GREEDY, maxTokens: 200, stopTokens: new Set<number>(), context: 512 };
+  const unread = new SampledSequence({ ...options, prompt: prompts[2] ?? [] });
+  const taken = loop.write(unread);
+  await taken.next();
+  const count = () => long.reduce((sum, { made }) => sum + made.tokens.length, 0);
+  while (count() < 150) await Bun.sleep(1);
+  const before = count();
+  const short = text(loop, 1, 4, { owner: "short" });
+  await short.end;
+  // One of the long ones has made a turn's tokens by then, and both go on beside its own.
+  expect(count() - before).toBeLessThan(3 * TURN);
+  const prompted = spyOn(SampledSequence.prototype, "prompted");
+  await Promise.all(long.map(({ end }) => end));
+  // All had begun, and none begins again; nor does one that nobody reads keep others from their turns.
+  expect(prompted).not.toHaveBeenCalled();
+  prompted.mockRestore();
+  expect(tokensOf([...long, short]).map((tokens) => tokens.slice(0, 60))).toEqual(
+    [0, 1, 2, 0, 1].map((at, n) => wanted(at, n === 4 ? 4 : 60)),
+  );
+  const rest: number[] = [];
+  await endOf(taken, (item) => void (item.kind === "token" && rest.push(item.id)));
+  expect(rest).toEqual(long[2]?.made.tokens ?? []);
 });
 
 test("prompts that begin alike are computed once, until weights change", async () => {

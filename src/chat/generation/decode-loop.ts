@@ -1,23 +1,21 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
+import type { Active } from "./active.ts";
 import { Running, type RunningOptions } from "./running.ts";
 import type { Sequence } from "./sequence.ts";
 
 export interface DecodeLoopOptions extends RunningOptions {
-  /** Whole prompts of all before the next token of any: nobody watches. */
-  readonly promptsFirst?: boolean | undefined;
   /** Who begins next, asked while there are rows; beside those that are written by `write`. */
   readonly feed?: (() => Promise<Sequence | undefined>) | undefined;
 }
 
 /**
  * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, and decodes one token of every sequence
- * whose prompt is in the KV cache. A sequence of which nobody takes what comes waits.
+ * whose prompt is in the KV cache. A sequence of which nobody takes what comes waits, and so does one that has made many tokens, where
+ * others wait.
  */
 export class DecodeLoop implements Disposable {
   readonly #running: Running;
   readonly #options: DecodeLoopOptions;
-  /** Sequences that have not begun, or gave way; the next one first. */
-  #waiting: Sequence[] = [];
   #turning: Promise<void> | undefined;
   #aborted: { readonly reason: unknown } | undefined;
   /** Ends the waiting of a turn that can do nothing. */
@@ -30,9 +28,9 @@ export class DecodeLoop implements Disposable {
     this.#options = options;
   }
 
-  /** Number of sequences that run, or were taken and wait for room. */
+  /** Number of sequences that run, or were taken and wait for their turn. */
   get size(): number {
-    return this.#running.all.length + this.#waiting.length;
+    return this.#running.line.all.length;
   }
 
   /**
@@ -40,7 +38,7 @@ export class DecodeLoop implements Disposable {
    * @throws RandloraError `memory` where it does not fit; what ends it
    */
   async *write<T, R>(sequence: Sequence<T, R>): AsyncGenerator<T, R> {
-    this.#waiting.push(sequence);
+    this.#running.line.add(sequence);
     return yield* this.follow(sequence);
   }
 
@@ -60,10 +58,9 @@ export class DecodeLoop implements Disposable {
     }
   }
 
-  /** Adapters of sequences that run, or were taken and wait for room. */
+  /** Adapters of sequences that run, or were taken and wait for their turn. */
   get adapters(): ReadonlySet<unknown> {
-    const sequences = [...this.#running.all.map(({ sequence }) => sequence), ...this.#waiting];
-    return new Set(sequences.map(({ adapter }) => adapter));
+    return new Set(this.#running.line.all.map(({ sequence }) => sequence.adapter));
   }
 
   /** A turn of all sequences; whoever asks for one while it is under way waits for its end. */
@@ -102,25 +99,26 @@ export class DecodeLoop implements Disposable {
     this.#hasNews = false;
     this.#drop();
     await this.#beginSome();
+    const { line } = this.#running;
     try {
-      const prompts = this.#running.all.filter(({ isPrompted }) => !isPrompted);
+      const prompts = line.running.filter(({ isPrompted }) => !isPrompted);
       await this.#prompt(prompts);
-      const ready = this.#running.all.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
-      if (ready.length > 0) this.#waiting.unshift(...(await this.#running.step(ready)));
-      else if (prompts.length === 0 && this.#running.all.length > 0 && !this.#hasNews) {
+      const ready = line.running.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
+      if (ready.length > 0) await this.#running.step(ready);
+      else if (prompts.length === 0 && line.all.length > 0 && !this.#hasNews) {
         // Nobody takes what was made.
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     } catch (thrown) {
       // What a device failed at concerns all that it was to compute.
-      for (const active of this.#running.all) this.#running.fail(active, thrown);
+      for (const active of line.running) this.#running.fail(active, thrown);
     }
     this.#drop();
   }
 
-  async #prompt(prompts: Running["all"]): Promise<void> {
+  async #prompt(prompts: readonly Active[]): Promise<void> {
     const [first] = prompts;
-    const isWaitedFor = prompts.length < this.#running.all.length;
+    const isWaitedFor = prompts.length < this.#running.line.running.length;
     if (this.#options.promptsFirst !== true) {
       if (first !== undefined) await this.#running.prompt(first, isWaitedFor);
       return;
@@ -130,32 +128,26 @@ export class DecodeLoop implements Disposable {
 
   /** Ends sequences that nobody wants any more; what was computed of them is kept for others. */
   #drop(): void {
-    if (this.#aborted !== undefined) {
-      for (const { out } of this.#waiting.splice(0)) out.fail(this.#aborted.reason);
-      for (const active of this.#running.all) this.#running.fail(active, this.#aborted.reason);
-      this.#aborted = undefined;
+    const aborted = this.#aborted;
+    this.#aborted = undefined;
+    for (const active of this.#running.line.all) {
+      const { signal, out } = active.sequence;
+      if (aborted !== undefined) this.#running.fail(active, aborted.reason);
+      else if (signal?.aborted === true) out.fail(signal.reason);
+      if (signal?.aborted === true || out.isLeft) this.#running.end(active);
     }
-    const isWanted = ({ signal, out }: Sequence): boolean => {
-      if (signal?.aborted === true) out.fail(signal.reason);
-      return signal?.aborted !== true && !out.isLeft;
-    };
-    this.#waiting = this.#waiting.filter(isWanted);
-    for (const active of this.#running.all) if (!isWanted(active.sequence)) this.#running.end(active);
   }
 
-  /** Starts sequences while there are rows and positions for them, in their order. */
+  /** Starts sequences while there are rows and positions for them, or others have had their turn. */
   async #beginSome(): Promise<void> {
-    while (this.#running.rowsLeft > 0) {
-      const sequence = this.#waiting[0] ?? (await this.#options.feed?.());
-      if (sequence === undefined) return;
-      if (this.#waiting.length === 0) this.#waiting.push(sequence);
+    while (this.#running.line.isOpen) {
+      const next = await this.#running.line.next(this.#options.feed);
+      if (next === undefined) return;
       try {
-        const isBegun = await this.#running.begin(sequence);
-        if (!isBegun) return;
+        if (!(await this.#running.begin(next))) return;
       } catch (thrown) {
-        sequence.out.fail(thrown);
+        this.#running.fail(next, thrown);
       }
-      this.#waiting.shift();
     }
   }
 }

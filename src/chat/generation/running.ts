@@ -2,10 +2,11 @@ import { RandloraError } from "../../files/errors.ts";
 import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
+import type { Active } from "./active.ts";
 import type { NextBeam } from "./beam-search.ts";
 import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
+import { Line, type LineOptions } from "./line.ts";
 import { Pace } from "./pace.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -14,82 +15,41 @@ export const SOFTWARE_BLOCK = 192;
 /** KV cache positions promised behind what is known, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
-export interface RunningOptions extends KeptSlotsOptions {
-  /** Maximum number of rows in a batch: a sequence takes as many as it has beams. */
-  readonly rows: number;
-  /** KV cache positions of all of them. */
+export interface RunningOptions extends KeptSlotsOptions, LineOptions {
+  /** KV cache positions of all sequences. */
   readonly positions: number;
 }
 
-/** A sequence that runs. */
-export interface Active {
-  readonly sequence: Sequence;
-  readonly slots: readonly Slot[];
-  /** Its place among all that began: the one that began last gives way. */
-  readonly number: number;
-  /** Has all of the prompt but its last token been computed, in all slots? */
-  isPrompted: boolean;
-  /** Tokens of the prompt that were computed before. */
-  cached: number;
-  /** What may follow on each of the prompt's tokens, where that is asked for. */
-  readonly logits: PromptLogits[];
-}
-
-/** Sequences that run, and the passes over them. A sequence that ends frees its slots at once. */
+/** The passes over sequences that run, and where their keys and values are. A sequence that ends frees its slots at once. */
 export class Running implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
   readonly #kept: KeptSlots;
   readonly #pace: Pace;
-  readonly #rows: number;
-  #all: readonly Active[] = [];
-  #begun = 0;
+  readonly line: Line;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
-    this.#rows = options.rows;
+    this.line = new Line(options);
     this.#batch = new Batch(decoder, options);
     this.#kept = new KeptSlots(decoder, this.#batch.pool, options);
     this.#pace = new Pace(decoder.gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK);
   }
 
-  get all(): readonly Active[] {
-    return this.#all;
-  }
-
-  /** Rows of a batch that are free. */
-  get rowsLeft(): number {
-    return this.#all.reduce((left, { slots }) => left - slots.length, this.#rows);
-  }
-
   /**
-   * Lets a sequence begin, with room for what is known of it and a little more.
+   * Lets a sequence begin or go on, with room for what is known of it and a little more. Where there is none, one that has had its
+   * turn goes behind all that wait.
    * @returns whether there is room now
-   * @throws RandloraError `memory` where there never is
+   * @throws RandloraError `memory`, `data` where there never is
    */
-  async begin(sequence: Sequence): Promise<boolean> {
-    const { beams, needed, known, positions } = sequence;
-    const { pool } = this.#batch;
-    const most = this.#mostOf(sequence);
-    if (needed > most) throw tooLarge(sequence, most);
-    if (beams > this.rowsLeft) return false;
-    const soon = Math.min(positions, known + SPARE, most);
-    const slots = this.#kept.acquire(sequence, soon);
-    if (slots === undefined) return false;
-    const number = this.#begun++;
-    const active = { sequence, slots, number, isPrompted: false, cached: slots[0]?.length ?? 0, logits: [] };
-    this.#all = [...this.#all, active];
-    try {
-      for (const slot of slots) await pool.reserve(slot, soon);
-      // Now: what others have left may have to give way before its turn comes.
-      await this.#share(active);
-      return true;
-    } catch (thrown) {
-      this.end(active, 0);
-      // What the device has no room for now, it may have when others have ended.
-      if (isMemory(thrown) && this.#all.length > 0) return false;
-      throw thrown;
+  async begin(active: Active): Promise<boolean> {
+    const most = this.#mostOf(active.sequence);
+    if (active.sequence.needed > most) throw tooLarge(active.sequence, most);
+    while (this.line.rowsLeft < active.sequence.beams || !(await this.#hold(active))) {
+      if (!this.line.pauseFor(active)) return false;
     }
+    this.line.begin(active);
+    return true;
   }
 
   /**
@@ -101,7 +61,7 @@ export class Running implements Disposable {
     const { prompt } = sequence;
     const [first, ...others] = slots;
     if (first === undefined) return;
-    this.#all = [...this.#all.filter((other) => other !== active), active];
+    this.line.toEnd(active);
     // Again: prompts that began together with this one have been computed meanwhile.
     await this.#share(active);
     const end = Math.min(prompt.length - 1, first.length + this.#pace.piece(isWaitedFor));
@@ -114,37 +74,32 @@ export class Running implements Disposable {
     if (sequence.prompted(active.cached, active.logits)) this.end(active);
   }
 
-  /**
-   * Decodes a token of each of these that there is room for.
-   * @returns sequences that gave way: they begin again, and come to the same tokens by the same passes
-   */
-  async step(wanted: readonly Active[]): Promise<readonly Sequence[]> {
-    const gone: Sequence[] = [];
-    for (const active of wanted.toSorted((left, right) => left.number - right.number)) {
-      gone.push(...(await this.#makeRoom(active)));
-    }
-    const ready = wanted.filter((active) => this.#all.includes(active));
+  /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
+  async step(wanted: readonly Active[]): Promise<void> {
+    for (const active of wanted.toSorted((left, right) => left.number - right.number)) await this.#makeRoom(active);
+    const ready = wanted.filter(({ isRunning }) => isRunning);
     const tokens = ready.flatMap(({ sequence, slots }) =>
       slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
     );
-    if (tokens.length === 0) return gone;
+    if (tokens.length === 0) return;
     const start = performance.now();
     const preparing = Promise.all(ready.map(({ sequence }) => sequence.prepare?.()));
     const results = await this.#batch.step(tokens);
     this.#pace.stepped(performance.now() - start);
     await preparing;
+    this.line.step();
     const moves: { from: Slot; to: Slot; length: number }[] = [];
     let at = 0;
     for (const active of ready) {
+      active.count();
       const rows = results.slice(at, (at += active.slots.length));
       // What follows is known already of one that began again.
       if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
       const next = this.#take(active, rows);
-      if (next === "anew") startAnew(active);
+      if (next === "anew") active.startAnew();
       else if (next !== undefined) moves.push(...movesOf(active.slots, next));
     }
     if (moves.length > 0) await this.#batch.pool.copy(moves);
-    return gone;
   }
 
   /** Ends one, and says why. */
@@ -155,16 +110,17 @@ export class Running implements Disposable {
 
   /** @param slotsKept how many of its slots are kept for others, if they hold something useful */
   end(ended: Active, slotsKept = 1): void {
-    if (!this.#all.includes(ended)) return;
-    this.#all = this.#all.filter((active) => active !== ended);
-    this.#kept.keep(ended.slots, slotsKept);
+    if (!this.line.all.includes(ended)) return;
+    this.line.remove(ended);
+    this.#lose(ended, slotsKept);
     // What the texts that were just written needed may never be needed again.
-    if (this.#all.length === 0) this.#decoder.gpu.memory.dropUnused();
+    if (this.line.all.length === 0) this.#decoder.gpu.memory.dropUnused();
   }
 
   /** Says that the model's weights have changed: KV caches of the old ones are dropped. No sequence may be running. */
   weightsChanged(): void {
-    if (this.#all.length > 0) throw new Error("weights changed while texts were written with them");
+    if (this.line.all.some(({ slots }) => slots.length > 0))
+      throw new Error("weights changed while texts were written with them");
     this.#kept.clear();
     this.#batch.weightsChanged();
   }
@@ -173,24 +129,52 @@ export class Running implements Disposable {
     this.#batch[Symbol.dispose]();
   }
 
-  /**
-   * Makes room for one more token of a sequence. Where there is none, the sequence that began last gives way; one that is alone and
-   * has none fails.
-   * @returns the sequences that gave way
-   */
-  async #makeRoom(active: Active): Promise<readonly Sequence[]> {
-    const gone: Sequence[] = [];
-    while (this.#all.includes(active)) {
+  /** Gives up what was computed of a sequence. */
+  #lose(active: Active, slotsKept = 1): void {
+    this.#kept.keep(active.lose(), slotsKept);
+  }
+
+  /** Gives up what was computed of the one that has its next turn last. @returns whether there is one */
+  #loseLast(): boolean {
+    const last = this.line.all.findLast(({ isRunning, slots }) => !isRunning && slots.length > 0);
+    if (last !== undefined) this.#lose(last);
+    return last !== undefined;
+  }
+
+  /** Gives a sequence its slots, unless it has them. @returns whether there is room now */
+  async #hold(active: Active): Promise<boolean> {
+    const { sequence } = active;
+    const soon = Math.min(sequence.positions, sequence.known + SPARE, this.#mostOf(sequence));
+    while (active.slots.length === 0) {
+      try {
+        active.slots = this.#kept.acquire(sequence, soon) ?? [];
+        active.cached = active.slots[0]?.length ?? 0;
+        for (const slot of active.slots) await this.#batch.pool.reserve(slot, soon);
+        // Now: what others have left may have to give way before its turn comes.
+        await this.#share(active);
+      } catch (thrown) {
+        this.#lose(active, 0);
+        // What the device has no room for now, it may have when others have ended.
+        if (!isMemory(thrown) || this.line.all.every(({ slots }) => slots.length === 0)) throw thrown;
+      }
+      if (active.slots.length === 0 && !this.#loseLast()) return false;
+    }
+    return true;
+  }
+
+  /** Makes room for one more token of a sequence, or lets the one that began last give way; one that is alone and has none fails. */
+  async #makeRoom(active: Active): Promise<void> {
+    while (active.isRunning) {
       const missing = await this.#grow(active);
-      if (missing === undefined) break;
-      const last = this.#all.reduce((one, other) => (other.number > one.number ? other : one), active);
-      if (this.#all.length === 1) this.fail(active, missing);
+      if (missing === undefined) return;
+      if (this.#loseLast()) continue;
+      const last = this.line.running.reduce((one, other) => (other.number > one.number ? other : one), active);
+      if (this.line.running.length === 1) this.fail(active, missing);
       else {
-        this.end(last);
-        gone.push(last.sequence);
+        this.#lose(last);
+        this.line.toFront(last);
       }
     }
-    return gone;
   }
 
   /** @returns undefined, or why there is no room for one more token */
@@ -221,17 +205,19 @@ export class Running implements Disposable {
 
   async #share(active: Active): Promise<void> {
     const [slot] = active.slots;
-    const running = this.#all.flatMap(({ slots }) => slots);
-    if (slot !== undefined) active.cached += await this.#kept.share(active.sequence, slot, running);
+    const others = this.line.all.flatMap(({ slots }) => slots);
+    if (slot !== undefined) active.cached += await this.#kept.share(active.sequence, slot, others);
   }
 
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
-  async #read({ sequence: { prompt, promptTop }, logits }: Active, slot: Slot, end: number): Promise<void> {
+  async #read(active: Active, slot: Slot, end: number): Promise<void> {
+    const { prompt, promptTop } = active.sequence;
     const start = performance.now();
     const ids = prompt.slice(slot.length, end);
     const next = prompt.slice(slot.length + 1, end + 1);
     const scoring = promptTop === undefined ? undefined : { next, top: Math.max(1, promptTop) };
-    logits.push(...(await this.#batch.prefill(slot, ids, prompt.length, scoring)));
+    active.logits = active.logits.concat(await this.#batch.prefill(slot, ids, prompt.length, scoring));
+    active.count(ids.length);
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
     await this.#decoder.gpu.idle();
     this.#pace.read(performance.now() - start, ids.length);
@@ -248,11 +234,6 @@ export class Running implements Disposable {
       return undefined;
     }
   }
-}
-
-function startAnew(active: Active): void {
-  for (const slot of active.slots) slot.truncate(0);
-  active.isPrompted = false;
 }
 
 function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slot; to: Slot; length: number }[] {

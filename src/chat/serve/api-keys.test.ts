@@ -12,16 +12,29 @@ test("limits are those of a minute, and fill up evenly", () => {
   const first = limits.begin();
   const second = limits.begin();
   expect(() => limits.begin()).toThrow("2 requests at a time");
-  first(10);
-  first(10); // once
+  first.end(10);
+  first.end(10); // once
   expect(() => limits.begin()).toThrow("2 requests a minute");
   now = 30_000;
-  limits.begin()(250);
-  second(0);
+  limits.begin().end(250);
+  second.end(0);
   now = 60_000;
   expect(() => limits.begin()).toThrow("100 tokens a minute");
   now = 180_000;
-  limits.begin()(0);
+  limits.begin().end(0);
+});
+
+test("each text of a request counts against the texts at a time, until it has ended", () => {
+  const limits = new KeyLimits({ ...KEY, parallel: 4 });
+  const [first, second] = [limits.begin(), limits.begin()];
+  first.counts(3);
+  expect(() => second.counts(2)).toThrow("4 requests at a time");
+  expect(() => second.counts(5)).toThrow("5 texts, and this API key is for 4 at a time");
+  expect(() => limits.begin()).toThrow("4 requests at a time");
+  first.end(0);
+  second.counts(4);
+  second.end(0);
+  limits.begin().counts(4);
 });
 
 test("a file of keys is read, and refused where it makes no sense", async () => {
@@ -43,7 +56,7 @@ test("a server holds each key to its limits, knows where proxies say a request c
   await using model = await loadStoriesModel();
   const apiKeys = [
     { ...KEY, requestsPerMinute: 1 },
-    { key: "secret-2", name: "bob" },
+    { key: "secret-2", name: "bob", parallel: 2 },
   ];
   const lines: string[] = [];
   await using serving = serveStories(model, {
@@ -52,11 +65,11 @@ test("a server holds each key to its limits, knows where proxies say a request c
     proxies: new TrustedProxies(["127.0.0.1"]),
     onRequest: (line) => void lines.push(line),
   });
-  const ask = async (key: string): Promise<number> => {
+  const ask = async (key: string, extra: object = {}): Promise<number> => {
     const response = await fetch(`${serving.address}/v1/completions`, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "x-forwarded-for": "198.51.100.7" },
-      body: JSON.stringify({ prompt: "Once", max_tokens: 2 }),
+      body: JSON.stringify({ prompt: "Once", max_tokens: 2, ...extra }),
     });
     await response.text();
     return response.status;
@@ -64,6 +77,7 @@ test("a server holds each key to its limits, knows where proxies say a request c
   expect([await ask("secret-1"), await ask("secret-1"), await ask("secret-2"), await ask("secret-3")]).toEqual([
     200, 429, 200, 401,
   ]);
+  expect(await ask("secret-2", { prompt: ["One", "Two"], n: 2, temperature: 1 })).toBe(400);
   expect(lines[0]).toStartWith("198.51.100.7 POST /v1/completions 200");
   const metrics = `${serving.address}/metrics`;
   expect((await fetch(metrics)).status).toBe(401);

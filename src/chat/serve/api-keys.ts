@@ -28,7 +28,7 @@ export interface ApiKey {
   readonly requestsPerMinute?: number | undefined;
   /** Of prompts and answers. */
   readonly tokensPerMinute?: number | undefined;
-  /** Requests at a time. */
+  /** Texts that are written at a time: `n` of a request. */
   readonly parallel?: number | undefined;
 }
 
@@ -78,6 +78,14 @@ class Bucket {
   }
 }
 
+/** A request that has begun. */
+export interface KeyedRequest {
+  /** Counts it as so many texts at a time. @throws ApiError 429 where that is too many now, 400 where it always is */
+  counts(texts: number): void;
+  /** To be called when it has ended, with the tokens of its prompt and its answer; once more changes nothing. */
+  end(tokens: number): void;
+}
+
 /** Holds a key's requests to its limits. */
 export class KeyLimits {
   readonly name: string;
@@ -99,27 +107,40 @@ export class KeyLimits {
 
   /**
    * Lets a request begin.
-   * @returns to be called once when it has ended, with the tokens of its prompt and its answer
    * @throws ApiError 429 where a limit is reached, with the time to wait
    */
-  begin(): (tokens: number) => void {
-    const { parallel = Infinity } = this.#key;
+  begin(): KeyedRequest {
     const now = this.#now();
-    if (this.#running >= parallel) throw limited(`${parallel} requests at a time`, 1);
+    this.#checkRoom(1);
     const wait = this.#requests?.wait(1, now) ?? 0;
     if (wait > 0) throw limited(`${this.#key.requestsPerMinute} requests a minute`, wait);
     const recovery = this.#tokens?.wait(1, now) ?? 0;
     if (recovery > 0) throw limited(`${this.#key.tokensPerMinute} tokens a minute`, recovery);
     this.#requests?.take(1);
     this.#running++;
-    let hasEnded = false;
-    return (tokens) => {
-      if (hasEnded) return;
-      hasEnded = true;
-      this.#running--;
-      this.#tokens?.wait(0, this.#now());
-      this.#tokens?.take(tokens);
+    let counted = 1;
+    return {
+      counts: (texts) => {
+        const { parallel = Infinity } = this.#key;
+        if (texts > parallel) throw new ApiError(400, `${texts} texts, and this API key is for ${parallel} at a time`);
+        this.#checkRoom(texts - counted);
+        this.#running += texts - counted;
+        counted = texts;
+      },
+      end: (tokens) => {
+        if (counted === 0) return;
+        this.#running -= counted;
+        counted = 0;
+        this.#tokens?.wait(0, this.#now());
+        this.#tokens?.take(tokens);
+      },
     };
+  }
+
+  /** @throws ApiError where so many texts more are too many */
+  #checkRoom(more: number): void {
+    const { parallel = Infinity } = this.#key;
+    if (more > 0 && this.#running + more > parallel) throw limited(`${parallel} requests at a time, n counted`, 1);
   }
 }
 

@@ -155,13 +155,13 @@ export class Api {
     const { signal } = received;
     // Whoever has a key of their own takes turns by it, wherever they are.
     const network = key === undefined ? networkOf(address) : `key ${key.name}`;
-    const end = key?.begin();
+    const keyed = key?.begin();
     let tokens = 0;
     const onTokens = (count: number): void => void (tokens += count);
     const onUsage = (usage: Usage, timings: Timings): void => metrics.countTokens(usage, timings);
     const onWritten = (): void => {
       setTimeout(IDLE_SECONDS);
-      end?.(tokens);
+      keyed?.end(tokens);
     };
     const understand = async (body: unknown) => {
       const request = read(body);
@@ -170,7 +170,9 @@ export class Api {
       engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
-      return { request, model, prompts: await makePrompts(request, model) };
+      const prompts = await makePrompts(request, model);
+      keyed?.counts(prompts.length * request.choices);
+      return { request, model, prompts };
     };
     try {
       const { request, model, prompts } = await this.#bodies.with(received, network, understand);

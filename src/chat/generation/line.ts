@@ -1,0 +1,97 @@
+import { Active, TURN } from "./active.ts";
+import type { Sequence } from "./sequence.ts";
+
+export interface LineOptions {
+  /** Maximum number of rows in a batch: a sequence takes as many as it has beams. */
+  readonly rows: number;
+  /** Whole prompts of all before the next token of any, and no turns: nobody watches. */
+  readonly promptsFirst?: boolean | undefined;
+}
+
+/** Which of a loop's sequences have the rows of its batch, and whose turn is next. No text depends on it. */
+export class Line {
+  readonly #options: LineOptions;
+  /** Those that wait in the order of their turns, those whose prompts are computed in the order of theirs. */
+  #all: readonly Active[] = [];
+  #begun = 0;
+  #steps = 0;
+  /** Who has had a turn before is next, and then one who has not. */
+  #isOldTurn = false;
+
+  constructor(options: LineOptions) {
+    this.#options = options;
+  }
+
+  get all(): readonly Active[] {
+    return this.#all;
+  }
+
+  get running(): readonly Active[] {
+    return this.#all.filter(({ isRunning }) => isRunning);
+  }
+
+  /** Rows of a batch that are free. */
+  get rowsLeft(): number {
+    return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#options.rows);
+  }
+
+  /** May one begin, if there is room for what it needs? */
+  get isOpen(): boolean {
+    return this.rowsLeft > 0 || this.#over.length > 0;
+  }
+
+  /** Takes a sequence, which waits for its turn. */
+  add(sequence: Sequence): Active {
+    const active = new Active(sequence);
+    this.#all = [...this.#all, active];
+    return active;
+  }
+
+  remove(active: Active): void {
+    this.#all = this.#all.filter((other) => other !== active);
+  }
+
+  /** The one whose turn it is. @param others gives one that is not in the line yet, and is asked where one that has had no turn may begin */
+  async next(others: (() => Promise<Sequence | undefined>) | undefined): Promise<Active | undefined> {
+    const waiting = this.#all.filter(({ isRunning, sequence }) => !isRunning && !sequence.out.isFull);
+    const fresh = waiting.find(({ due }) => due === 0);
+    if (fresh !== undefined) return fresh;
+    const [old] = waiting;
+    if (this.#isOldTurn && old !== undefined && old.due <= this.#steps) return old;
+    const sequence = await others?.();
+    return sequence === undefined ? old : this.add(sequence);
+  }
+
+  begin(active: Active): void {
+    active.begin(this.#begun++);
+    this.#isOldTurn = active.due === 0;
+    this.toEnd(active);
+  }
+
+  /** Puts one that has had its turn behind all that wait, for another one's. @returns whether there is one */
+  pauseFor({ due }: Active): boolean {
+    const over = this.#over.find(({ sequence }) => due <= this.#steps || sequence.out.isFull);
+    over?.pause(this.#steps + TURN);
+    if (over !== undefined) this.toEnd(over);
+    return over !== undefined;
+  }
+
+  /** Counts a step of the loop. */
+  step(): void {
+    this.#steps += 1;
+  }
+
+  toEnd(active: Active): void {
+    this.#all = [...this.#all.filter((other) => other !== active), active];
+  }
+
+  toFront(active: Active): void {
+    this.#all = [active, ...this.#all.filter((other) => other !== active)];
+  }
+
+  /** Those whose rows others may have, in the order in which they began. */
+  get #over(): readonly Active[] {
+    if (this.#options.promptsFirst === true) return [];
+    return this.running.filter(({ isOver }) => isOver).toSorted((left, right) => left.number - right.number);
+  }
+}
