@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import fc from "fast-check";
 import { theta } from "../testing/theta.ts";
-import { thetaElement, thetaFingerprint, thetaOffsets, thetaScale } from "./stream.ts";
+import { thetaElement } from "../../compute/random/theta.ts";
+import { thetaFingerprint, thetaOffsets, thetaScale } from "./stream.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 
 test("any element of any basis can be drawn alone", () => {

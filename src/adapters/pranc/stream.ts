@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { THETA_BLOCK, type ThetaKey, type ThetaLayer } from "../../compute/device/families/theta.ts";
-import { philox4x32, philoxByte, philoxKey } from "../../compute/random/philox.ts";
+import { philoxKey } from "../../compute/random/philox.ts";
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
+import { thetaElement } from "../../compute/random/theta.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
@@ -27,15 +28,6 @@ export type { ThetaKey } from "../../compute/device/families/theta.ts";
 
 /** Elements that a fingerprint covers. */
 const HEAD = 4096;
-
-const words = new Uint32Array(4);
-
-/** Element `at` of a basis, before its layer's 1/√in: 256 values from −1 to 1. */
-export function thetaElement([low, high]: ThetaKey, basis: number, at: number): number {
-  const block = Math.floor(at / THETA_BLOCK);
-  philox4x32(words, [block % 2 ** 32, Math.floor(block / 2 ** 32), basis, 1], [low, high]);
-  return (2 * philoxByte(words, at % THETA_BLOCK) - 255) / 255;
-}
 
 /**
  * SHA-256 of the first 4096 elements of basis 0, as little-endian f32, and of the layers in their order, a line

@@ -7,9 +7,10 @@ import { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type OpCase, type Operand, random } from "../../tensor/cases/case.ts";
 import { visitOps } from "../../tensor/cases/every-op.ts";
+import { compareFamily, FAMILY_CASES } from "../../tensor/cases/families/index.ts";
+import { isRight } from "../../tensor/cases/compare.ts";
 import { entries, mapped, place, relativeError, take } from "../../tensor/cases/placed.ts";
 import type { Gpu } from "../gpu.ts";
-import { FAMILY_CASES } from "../testing/family-cases.ts";
 import { openInterpreted } from "../testing/interpreted.ts";
 import { compileShader } from "../testing/wgsl/compile.ts";
 import { type Finding, type InterpretedDispatch, reporter } from "../testing/wgsl/device.ts";
@@ -103,13 +104,14 @@ describe("no kernel races, reads beyond an end or what was never written, or wai
     }, 60_000);
   });
 
-  test.each(Object.entries(FAMILY_CASES))("%s", async (_, record) => {
-    const before = findings.length;
-    using run = new Run(gpu);
-    record(run);
-    await run.submit();
-    expect(findings.slice(before)).toEqual([]);
-  });
+  test.each(FAMILY_CASES.map((one) => [one.family, one.format, one.name, one] as const))(
+    "%s, %s, %s",
+    async (_, __, ___, one) => {
+      const before = findings.length;
+      expect((await compareFamily(one, gpu)).filter((comparison) => !isRight(comparison))).toEqual([]);
+      expect(findings.slice(before)).toEqual([]);
+    },
+  );
 
   test("every kernel was tried", () => {
     const tried = new Set([...kept.keys()].map((key) => key.split("/")[0]));

@@ -4,10 +4,10 @@ import { Run } from "../../tensor/run.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { OpCase, Operand } from "../../tensor/cases/case.ts";
 import { visitOps } from "../../tensor/cases/every-op.ts";
+import { FAMILY_CASES } from "../../tensor/cases/families/index.ts";
 import { entries, mapped, place } from "../../tensor/cases/placed.ts";
 import type { Gpu } from "../gpu.ts";
 import type { Kernel, KernelSource } from "../pipelines.ts";
-import { FAMILY_CASES } from "./family-cases.ts";
 import { openInterpreted } from "./interpreted.ts";
 
 const STAGINGS: readonly Staging[] = [{ kind: "workgroup" }, { kind: "workgroup", integerDots: true }];
@@ -22,7 +22,7 @@ export function everyKernel(): KernelSource[] {
   };
   for (const staging of STAGINGS) {
     visitOps((op, cases) => cases.forEach((trial) => recordOp(gpu, staging, op, trial)));
-    for (const record of Object.values(FAMILY_CASES)) {
+    for (const { record } of FAMILY_CASES) {
       using run = new Run(gpu, staging);
       record(run);
     }

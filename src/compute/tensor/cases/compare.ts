@@ -24,7 +24,7 @@ export function isRight({ error, tolerance, isPadded }: Comparison): boolean {
   return isPadded && error <= tolerance;
 }
 
-const RESULT_TOLERANCE = 1e-4;
+export const RESULT_TOLERANCE = 1e-4;
 const GRADIENT_TOLERANCE = 2e-4;
 const NAN = 0x7fc00000;
 

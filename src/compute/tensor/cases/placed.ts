@@ -47,7 +47,7 @@ export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float
 
 function numbersOf(bytes: Uint8Array<ArrayBuffer>, dtype: TensorDtype): Uint32Array | Float32Array {
   if (dtype === "U32") return new Uint32Array(bytes.buffer);
-  if (dtype !== "F16") return new Float32Array(bytes.buffer);
+  if (dtype !== "F16" && dtype !== "BF16") return new Float32Array(bytes.buffer);
   const numbers = new Float32Array(bytes.length / 2);
   widenToF32(bytes, dtype, numbers);
   return numbers;

@@ -1,4 +1,5 @@
 import { type Comparison, compareGradients, compareResults, isRight } from "../../../compute/tensor/cases/compare.ts";
+import { compareFamily, FAMILY_CASES } from "../../../compute/tensor/cases/families/index.ts";
 import type { OpCase, Operand } from "../../../compute/tensor/cases/case.ts";
 import { visitOps } from "../../../compute/tensor/cases/every-op.ts";
 import { visitLargeOps } from "../../../compute/tensor/cases/large.ts";
@@ -12,12 +13,21 @@ import type { Check, CheckedDevice } from "./check.ts";
 /** Bytes of a binding at most, where matrices are to be taken in blocks of rows. */
 const SMALL_BINDING = 2 ** 20;
 
-/** Every op of the registry on its cases, results and gradients; then with matrices above a row block. */
+/** Every op of the registry on its cases, results and gradients; families that are no op; then matrices above a row block. */
 export function opChecks(): Check[] {
   const checks: Check[] = [];
   visitOps((op, cases) => {
     for (const one of cases) checks.push(checkOf(op, one, (devices) => devices.get()));
   });
+  for (const one of FAMILY_CASES) {
+    const { family: op, format, name: size } = one;
+    checks.push({
+      op,
+      format,
+      size,
+      run: async (devices) => ({ wrong: wordsOf(await compareFamily(one, await devices.get())) }),
+    });
+  }
   visitLargeOps(SMALL_BINDING, (op, cases) => {
     for (const one of cases) checks.push(checkOf(op, one, (devices) => devices.binding(SMALL_BINDING)));
   });
