@@ -12,7 +12,8 @@ setDefaultTimeout(60_000);
 
 const MODULES = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
 // Rows of down_proj are 172 numbers: no whole blocks.
-const BLOCKS = { format: "Q8_0", bytes: 5 * 17 * (128 + 64 + 344) * 4, stored_bytes: 5 * 4 * 64 * (128 + 64 + 344) };
+const ROWS = 5 * (128 + 64 + 344) + 512;
+const BLOCKS = { format: "Q8_0", bytes: 17 * 4 * ROWS, stored_bytes: 4 * 64 * ROWS };
 
 let folder: TemporaryFolder;
 let adapter: string;
@@ -47,7 +48,7 @@ test("chat and eval tell the bytes of quantized weights beside what they compute
   const answer = await randlora(...chat, "--adapter", adapter, "--json");
   expect([answer.status, answer.stderr]).toEqual([
     0,
-    expect.stringMatching(/layers: 182 kB in Q8_0 \(686 kB as stored\)/),
+    expect.stringMatching(/weights: 217 kB in Q8_0 \(817 kB as stored\)/),
   ]);
   expect(JSON.parse(answer.stdout)).toMatchObject({ completion_tokens: 4, quantized: BLOCKS });
   const measured = await randlora(

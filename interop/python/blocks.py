@@ -23,9 +23,14 @@ def blocks(values: str, names: list[str], format: str, out: str) -> None:
     save_file({name: torch.from_numpy(quantize(tensors[name].numpy(), FORMATS[format])) for name in names}, out)
 
 
+def round_weight(weight: torch.Tensor, quantization: GGMLQuantizationType) -> None:
+    stored = dequantize(quantize(weight.numpy(), quantization), quantization)
+    weight.copy_(torch.from_numpy(np.ascontiguousarray(stored)))
+
+
 def rounded_model(base: str, format: str, out: str) -> int:
     """The folder `out`: the model in f32, the weights of its layers' linear modules rounded where their rows are whole
-    blocks of 32. Returns how many those are."""
+    blocks of 32, and a decoder's embedding and output matrix in Q8_0. Returns how many of layers those are."""
     shutil.copytree(base, out)
     rounded = 0
     model = load_base(Path(base), torch.float32)
@@ -33,10 +38,14 @@ def rounded_model(base: str, format: str, out: str) -> int:
         for name, module in model.named_modules():
             if not re.search(r"\.layers?\.", name) or not isinstance(module, torch.nn.Linear) or module.in_features % 32 != 0:
                 continue
-            weight = module.weight.numpy()
-            stored = dequantize(quantize(weight, FORMATS[format]), FORMATS[format])
-            module.weight.copy_(torch.from_numpy(np.ascontiguousarray(stored)))
+            round_weight(module.weight, FORMATS[format])
             rounded += 1
+        if model.can_generate():
+            # Of a tied model they are one.
+            tables = {id(one.weight): one.weight for one in [model.get_input_embeddings(), model.get_output_embeddings()]}
+            for table in tables.values():
+                if table.shape[1] % 32 == 0:
+                    round_weight(table, FORMATS["q8"])
     for file in Path(out).glob("*.safetensors*"):
         file.unlink()
     model.save_pretrained(out)

@@ -50,6 +50,6 @@ export async function sayQuantized(
   { log }: Context,
 ): Promise<void> {
   const { notesOfBlocks, quantizedText } = await import("../terminal/quantized.ts");
-  if (quantized !== undefined) log.info(`layers: ${quantizedText(quantized)}`);
+  if (quantized !== undefined) log.info(`weights: ${quantizedText(quantized)}`);
   for (const note of notesOfBlocks(asked, quantized)) log.warn(note);
 }

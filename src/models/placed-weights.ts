@@ -39,8 +39,9 @@ export interface WeightOptions {
    */
   readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
   /**
-   * The format of the weights of linear layers. Those whose rows are no whole blocks stay as the others are: embeddings,
-   * output matrices, norms and biases. Without it, and without `dtype`, matrices that are stored in blocks stay in them.
+   * The format of the weights of linear layers; embeddings and output matrices are in Q8_0 then. Those whose rows are no
+   * whole blocks stay as the others are: norms and biases. Without it, and without `dtype`, matrices that are stored in
+   * blocks stay in them.
    */
   readonly quantize?: RoundedDtype | undefined;
   /** Memory of the caller's own for matrices and vectors, F32: for those that are trained, undefined for others. */
@@ -232,10 +233,16 @@ function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix,
     dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
   const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
   const shape = matrixShape(planned);
-  const asked = kind === "linear" && fitsBlocks(shape[1]) ? options.quantize : undefined;
+  const asked = fitsBlocks(shape[1]) ? quantizedAs(kind, options) : undefined;
   const blocks = asked ?? (kind === "vector" || wanted !== undefined ? undefined : storedBlocks(checkpoint, planned));
   const dtype = blocks ?? (kind === "vector" ? "F32" : (wanted ?? kept ?? "F32"));
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
+}
+
+/** Tables are in Q8_0 whatever the layers are in, as each element of them is a logit's or a hidden state's own. */
+function quantizedAs(kind: PlannedMatrix["kind"], { quantize }: WeightOptions): RoundedDtype | undefined {
+  if (kind === "table") return quantize && "Q8_0";
+  return kind === "linear" ? quantize : undefined;
 }
 
 /** The blocks that all parts of a matrix are stored in. */

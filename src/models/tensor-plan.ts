@@ -17,11 +17,11 @@ export interface PlannedPart {
 
 /**
  * A matrix on the GPU: one tensor of the checkpoint, or several of equal width one below the other, so that one
- * product serves q, k and v. Weights of linear layers may be quantized, other matrices (embeddings, the output matrix)
- * are not. Vectors (norms, biases) have one row and are held in F32.
+ * product serves q, k and v. Weights of linear layers may be quantized, and tables with a row for each token (the embedding,
+ * the output matrix), other matrices are not. Vectors (norms, biases) have one row and are held in F32.
  */
 export interface PlannedMatrix {
-  readonly kind: "linear" | "matrix" | "vector";
+  readonly kind: "linear" | "table" | "matrix" | "vector";
   readonly cols: number;
   readonly parts: readonly PlannedPart[];
   /** The same rows by the names that other files have for them; see `asStored`. */
@@ -44,6 +44,11 @@ export function plannedMatrix(cols: number, ...tensors: readonly Stored[]): Plan
 /** The same for the weights of linear layers. */
 export function plannedLinear(cols: number, ...tensors: readonly Stored[]): PlannedMatrix {
   return { ...plannedMatrix(cols, ...tensors), kind: "linear" };
+}
+
+/** The same for a table with a row for each token of the vocabulary. */
+export function plannedTable(cols: number, table: Stored): PlannedMatrix {
+  return { ...plannedMatrix(cols, table), kind: "table" };
 }
 
 /** All elements of these tensors in one row. */

@@ -24,8 +24,8 @@ export class DecoderWeights {
   readonly #gpu: Device;
   readonly #placed: PlacedWeights;
   readonly #ownHead: Tensor | undefined;
-  /** The output matrix of a tied model that something made different from the embedding. */
-  #untiedHead: Tensor | undefined;
+  /** The output matrix that something made different from the checkpoint's, or from the embedding of a tied model. */
+  #changedHead: Tensor | undefined;
 
   private constructor(gpu: Device, checkpoint: Checkpoint, config: DecoderConfig, options: WeightOptions) {
     const placed = new PlacedWeights(gpu, checkpoint, options);
@@ -54,12 +54,12 @@ export class DecoderWeights {
 
   /** The output matrix; the embedding itself when it is tied. */
   get head(): Tensor {
-    return this.#untiedHead ?? this.#ownHead ?? this.embedding;
+    return this.#changedHead ?? this.#ownHead ?? this.embedding;
   }
 
   /** Bytes in GPU memory. */
   get bytes(): number {
-    return this.#placed.bytes + (this.#untiedHead?.buffer.size ?? 0);
+    return this.#placed.bytes + (this.#changedHead?.buffer.size ?? 0);
   }
 
   /** The checkpoint's names of the weights of linear layers. */
@@ -73,24 +73,24 @@ export class DecoderWeights {
   }
 
   /**
-   * Gives a tied model an output matrix of its own, with undefined content, as the tensor {@link UNTIED_HEAD}; `tie`
-   * takes it away again.
+   * Gives the model an output matrix of its own, with undefined content, as the tensor {@link UNTIED_HEAD}: where it is
+   * tied, or where blocks could not hold what comes. `restoreHead` takes it away again.
    */
-  untie(dtype: KernelDtype): void {
-    if (this.#ownHead !== undefined) throw new Error("the model is not tied");
-    this.tie();
+  changeHead(dtype: KernelDtype): void {
+    this.restoreHead();
     const { shape } = this.embedding;
     const head = tensorIn(this.#gpu.memory.allocate(UNTIED_HEAD, tensorBytes(shape, dtype)), shape, dtype);
-    this.#untiedHead = head;
+    this.#changedHead = head;
     this.#tensors.set(UNTIED_HEAD, head);
   }
 
-  /** Makes the embedding the output matrix again, where `untie` changed that. */
-  tie(): void {
-    if (this.#untiedHead === undefined) return;
-    this.#gpu.memory.release(this.#untiedHead.buffer);
-    this.#untiedHead = undefined;
-    this.#tensors.delete(UNTIED_HEAD);
+  /** Makes the checkpoint's output matrix, or the embedding, the output matrix again, where `changeHead` changed that. */
+  restoreHead(): void {
+    if (this.#changedHead === undefined) return;
+    this.#gpu.memory.release(this.#changedHead.buffer);
+    this.#changedHead = undefined;
+    if (this.#ownHead === undefined) this.#tensors.delete(UNTIED_HEAD);
+    else this.#tensors.set(UNTIED_HEAD, this.#ownHead);
   }
 
   /** Reads every tensor; see `PlacedWeights.fill`. */
@@ -99,7 +99,7 @@ export class DecoderWeights {
   }
 
   release(): void {
-    this.tie();
+    this.restoreHead();
     this.#placed.release();
   }
 }

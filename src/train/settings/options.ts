@@ -46,7 +46,7 @@ export const RUN_OPTIONS = {
   quantize: setting(
     choice(BLOCKS_NAMES, {
       topic: "Base model",
-      help: "quantize the frozen linear layers to 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0",
+      help: "quantize the frozen linear layers to 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0, embeddings and output matrix to 8",
       defaultText: "none",
     }),
     { usual: null, earlier: null, compare: "method" },

@@ -1,3 +1,4 @@
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
@@ -12,7 +13,7 @@ import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import { multipliesWholeNumbers } from "../../../compute/device/testing/stagings.ts";
-import { readModel, type Tensors, weights, writeAdapter } from "../testing/models.ts";
+import { readModel, type Tensors, weights, writeAdapter, writeModel } from "../testing/models.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./weights.ts";
@@ -66,6 +67,14 @@ async function withHead(from: string, to: string, more: Tensors = {}): Promise<s
   const named = Object.entries(saved).map(([name, tensor]) => [`base_model.model.${name}`, tensor] as const);
   const modules = Object.keys(saved).map((name) => name.replace(/^.*?(\w+)\.weight$/, "$1"));
   return await writeFolder(to, { ...config, modules_to_save: modules }, { ...tensors, ...Object.fromEntries(named) });
+}
+
+/** A copy of the story model with an output matrix of its own. */
+async function withOwnHead(to: string): Promise<string> {
+  await cp(STORIES, to, { recursive: true });
+  const config = await Bun.file(join(STORIES, "config.json")).json();
+  const tensors = { ...(await readModel(STORIES)), "lm_head.weight": weights("F32", [512, 64], 8) };
+  return await writeModel(to, { tensors, config: { ...config, tie_word_embeddings: false } });
 }
 
 /** The loss with adapters merged in f32 into a model; without any, of the model. */
@@ -182,36 +191,39 @@ test("what cannot be added without being merged is refused, and nothing stays in
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
-test("a quantized model changes its adapters between texts, and is itself again without", async () => {
-  const location = { folder: STORIES, weights: undefined };
-  await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
-  expect(model.quantized?.dtype).toBe("Q4_0");
-  const live = model.gpu.memory.liveBytes;
-  using cache = model.decoder.createCache();
-  const logits = async () => {
-    cache.truncate(0);
-    const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
-    // One token alone is a pass that was recorded before.
-    const last = await model.decoder.prefill(cache, IDS.slice(20, 21));
-    const found = await model.decoder.logits(last);
-    for (const { buffer } of [hidden, last]) model.gpu.memory.release(buffer);
-    return found;
-  };
-  const bare = await logits();
-  expect(await model.setAdapters([chosen("randlora")])).toEqual([]);
-  const adapted = await logits();
-  expect(adapted).not.toEqual(bare);
-  await expect(model.setAdapters([chosen("/nowhere")])).rejects.toMatchObject({ code: "file" });
-  expect(model.adapters).toEqual([chosen("randlora")]);
-  expect(await logits()).toEqual(adapted);
-  // One that replaces the output matrix, which is in no blocks, and the last norm.
-  await model.setAdapters([chosen("lora with head")]);
-  expect(await logits()).not.toEqual(adapted);
-  await model.setAdapters([chosen("randlora")]);
-  expect(await logits()).toEqual(adapted);
-  await model.setAdapters([]);
-  expect(await logits()).toEqual(bare);
-  cache.release();
-  model.gpu.memory.trim();
-  expect(model.gpu.memory.liveBytes).toBeLessThanOrEqual(live + 4096);
-});
+test.each([true, false])(
+  "a quantized model, tied: %p, changes its adapters between texts, and is itself again without",
+  async (tied) => {
+    const location = { folder: tied ? STORIES : await withOwnHead(folder.at("own-head")), weights: undefined };
+    await using model = await LanguageModel.load({ location, quantize: "q4", device: TEST_DEVICE });
+    expect(model.quantized?.dtype).toBe("Q4_0 and Q8_0");
+    const live = model.gpu.memory.liveBytes;
+    using cache = model.decoder.createCache();
+    const logits = async () => {
+      cache.truncate(0);
+      const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
+      // One token alone is a pass that was recorded before.
+      const last = await model.decoder.prefill(cache, IDS.slice(20, 21));
+      const found = await model.decoder.logits(last);
+      for (const { buffer } of [hidden, last]) model.gpu.memory.release(buffer);
+      return found;
+    };
+    const bare = await logits();
+    expect(await model.setAdapters([chosen("randlora")])).toEqual([]);
+    const adapted = await logits();
+    expect(adapted).not.toEqual(bare);
+    await expect(model.setAdapters([chosen("/nowhere")])).rejects.toMatchObject({ code: "file" });
+    expect(model.adapters).toEqual([chosen("randlora")]);
+    expect(await logits()).toEqual(adapted);
+    // One that replaces the output matrix and the last norm.
+    await model.setAdapters([chosen("lora with head")]);
+    expect(await logits()).not.toEqual(adapted);
+    await model.setAdapters([chosen("randlora")]);
+    expect(await logits()).toEqual(adapted);
+    await model.setAdapters([]);
+    expect(await logits()).toEqual(bare);
+    cache.release();
+    model.gpu.memory.trim();
+    expect(model.gpu.memory.liveBytes).toBeLessThanOrEqual(live + 4096);
+  },
+);

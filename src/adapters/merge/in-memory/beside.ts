@@ -13,6 +13,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import { type AdapterLinears, type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
@@ -116,12 +117,12 @@ async function open(
       throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
     }
   }
-  // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's.
+  // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's. The
+  // output matrix gets memory of its own.
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
-  const isInBlocks = (name: string) => isBlockDtype(weights.tensors.get(name)?.dtype ?? "");
-  const replaced = changes.find(
-    (change) => (forRows || weights.linears.has(change.name) || isInBlocks(change.name)) && isReplaced(change),
-  );
+  const isHeld = (name: string) =>
+    name !== UNTIED_HEAD && (weights.linears.has(name) || isBlockDtype(weights.tensors.get(name)?.dtype ?? ""));
+  const replaced = changes.find((change) => isReplaced(change) && (forRows || isHeld(change.name)));
   const [first] = plans;
   if (replaced !== undefined && first !== undefined) {
     throw refusal(first.adapter, `${quote(replaced.name)} is replaced whole`);

@@ -3,7 +3,7 @@ import { ownedBy } from "../../../compute/device/owned.ts";
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
 import { RandloraError } from "../../../files/errors.ts";
-import { isKernelDtype } from "../../../compute/device/dtype.ts";
+import { isBlockDtype, isKernelDtype } from "../../../compute/device/dtype.ts";
 import { adaptTensor } from "../adapted-tensor.ts";
 import type { LoadedAdapter } from "../to-files/write.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
@@ -79,10 +79,12 @@ export class AdaptedWeights implements AsyncDisposable {
       loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }
     this.#isMixture = true;
-    const filled = [...this.#untie(plan, changes), ...changes];
+    const filled = [...this.#changeHead(plan, changes), ...changes];
     const names = new Set(filled.map(({ name }) => name));
     const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
-    const work = [...restored.filter(({ name }) => this.#decoder.weights.tensors.has(name)), ...filled];
+    const { tensors } = this.#decoder.weights;
+    // What is held in blocks was never changed.
+    const work = [...restored.filter(({ name }) => isKernelDtype(tensors.get(name)?.dtype ?? "")), ...filled];
     this.#changed = new Set([...this.#changed, ...names]);
     for (const [index, tensor] of work.entries()) {
       signal?.throwIfAborted();
@@ -133,18 +135,19 @@ export class AdaptedWeights implements AsyncDisposable {
   }
 
   /**
-   * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, and takes it
-   * away where they do not.
+   * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, or replace one that
+   * is held in blocks, and takes it away where they do not.
    * @returns it, where it is still to be filled with what the checkpoint has
    */
-  #untie({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
+  #changeHead({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
     const { weights } = this.#decoder;
-    weights.tie();
-    if (!untied) return [];
+    weights.restoreHead();
     const head = tensors.find(({ name }) => name === UNTIED_HEAD);
+    const isChanged = head !== undefined && changes.includes(head);
+    if (!untied && !(isChanged && isBlockDtype(weights.head.dtype))) return [];
     if (head === undefined) throw new Error("untied without an output matrix");
-    weights.untie(isKernelDtype(head.dtype) ? head.dtype : "F32");
-    return changes.includes(head) ? [] : [head];
+    weights.changeHead(isKernelDtype(head.dtype) ? head.dtype : "F32");
+    return isChanged ? [] : [head];
   }
 
   /** Makes one tensor what the plan says. */

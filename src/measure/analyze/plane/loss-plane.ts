@@ -48,8 +48,8 @@ export class LossPlane implements Plane {
     }
     // An output matrix of its own where a corner has one, so that all can be mixed in it.
     const { weights, config } = decoder;
-    weights.tie();
-    if (config.head === undefined && corners.separates(EMBEDDING, HEAD)) weights.untie("F32");
+    weights.restoreHead();
+    if (config.head === undefined && corners.separates(EMBEDDING, HEAD)) weights.changeHead("F32");
     resources.move();
     return new LossPlane(decoder, corners, data);
   }

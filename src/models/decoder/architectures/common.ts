@@ -3,7 +3,7 @@ import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
 import { MOST_CHOSEN } from "../../../compute/tensor/ops/router-weights.ts";
 import type { Routing } from "../../blocks/experts.ts";
-import { plannedMatrix } from "../../tensor-plan.ts";
+import { plannedTable } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
 import { attention, type AttentionParts, gatedMlp, type GatedMlpParts, rmsNorm, type Sizes } from "../parts.ts";
@@ -105,7 +105,7 @@ export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<Decode
 export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): DecoderConfig {
   const { hidden, contextLength, epsilon } = sizes;
   const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap } = model;
-  const table = (name: string) => plannedMatrix(hidden, [name, [json.vocab_size, hidden]]);
+  const table = (name: string) => plannedTable(hidden, [name, [json.vocab_size, hidden]]);
   // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
   const stretched = ropes.map(({ scaling }) =>
     scaling.kind === "dynamic" ? Math.floor(scaling.factor * scaling.trainedLength) : 0,
