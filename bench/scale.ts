@@ -13,8 +13,7 @@ import { isAdapterMethod, METHODS } from "../src/adapters/methods.ts";
 import { findTargets } from "../src/adapters/base/target-modules.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { plannedModel } from "../src/measure/budget/planned-model.ts";
-import { loadConfig, SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
-import { readConfig } from "../src/models/decoder/config-file.ts";
+import { loadConfigs } from "../src/models/decoder/architectures/index.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { writeTexts } from "../src/train/testing/runs.ts";
 import { usualTargets } from "../src/train/settings/resolve-settings.ts";
@@ -42,11 +41,12 @@ const EFFICIENCY = 0.9;
 /** By method: the parameters that it trains at its usual size, with its usual targets. */
 async function trainedBy(shape: (typeof SHAPES)[keyof typeof SHAPES]): Promise<ReadonlyMap<string, number>> {
   const [tied, sizes] = [shape[6], Object.fromEntries(SIZES.map((name, at) => [name, shape[at]]))];
-  const json = { ...LLAMA, ...sizes, max_position_embeddings: 2048, tie_word_embeddings: tied };
+  const settings = { ...LLAMA, ...sizes, max_position_embeddings: 2048, tie_word_embeddings: tied };
   const folder = await mkdtemp(join(tmpdir(), "randlora-scale-"));
   try {
-    await Bun.write(join(folder, "config.json"), JSON.stringify(json));
-    const planned = plannedModel(await loadConfig(folder), await readConfig(folder, SUPPORTED_TYPES), folder);
+    await Bun.write(join(folder, "config.json"), JSON.stringify(settings));
+    const { config, json } = await loadConfigs(folder);
+    const planned = plannedModel(config, json, folder);
     const { modules } = findTargets(planned.base, { targets: usualTargets("llama"), layers: [] });
     const usual = METHODS.map((method) => {
       if (!isAdapterMethod(method)) return [method.name, planned.trained] as const;

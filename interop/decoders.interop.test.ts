@@ -76,7 +76,9 @@ async function nll(decoder: Decoder, ids: readonly number[]): Promise<number> {
 describe("random-weight decoders compute what transformers computes", () => {
   test("every architecture is tried", () => {
     const tried = new Set(Object.keys(made).map((name) => name.split("-")[0]));
-    expect([...tried].toSorted()).toEqual(SUPPORTED_TYPES.map((type) => type.replace("_text", "")).toSorted());
+    expect([...tried].toSorted()).toEqual(
+      [...new Set(SUPPORTED_TYPES.map((type) => type.replace("_text", "")))].toSorted(),
+    );
   });
   for (const [name, wanted] of Object.entries(made)) {
     test(name, async () => {

@@ -97,7 +97,9 @@ const largest = (values: ArrayLike<number>) =>
 
 test("every architecture is tried", () => {
   const tried = new Set(Object.keys(made).map((name) => name.split("-")[0]));
-  expect([...tried].toSorted()).toEqual(SUPPORTED_TYPES.map((type) => type.replace("_text", "")).toSorted());
+  expect([...tried].toSorted()).toEqual(
+    [...new Set(SUPPORTED_TYPES.map((type) => type.replace("_text", "")))].toSorted(),
+  );
 });
 
 for (const [name, wanted] of Object.entries(made)) {
@@ -107,7 +109,8 @@ for (const [name, wanted] of Object.entries(made)) {
     wanted.nll.forEach((loss, at) =>
       expect(Math.abs((losses[at] ?? NaN) - loss)).toBeLessThan(1e-4 * largest(wanted.nll)),
     );
-    const gradients = openTensors(join(folder, name, "gradients.safetensors"));
+    const all = [...openTensors(join(folder, name, "gradients.safetensors"))];
+    const gradients = new Map(all.filter(([weight]) => !/^(?:vision_tower|multi_modal_projector)\./.test(weight)));
     expect([...found.keys()].toSorted()).toEqual([...gradients.keys()].toSorted());
     const steepest = largest([...gradients.values()].map((stored) => largest(stored.values())));
     for (const [weight, stored] of gradients) {

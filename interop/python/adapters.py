@@ -15,7 +15,7 @@ from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.randlora.layer import RandLoraLayer
 from peft.tuners.vera.layer import VeraLayer
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 
 Layer = RandLoraLayer | LoraLayer | VeraLayer
@@ -26,7 +26,8 @@ BASES = ("randlora_A", "randlora_B", "vera_A", "vera_B")
 def load_base(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
     """The model of `folder`, in the class that its config.json names (a headless one has no causal-LM head)."""
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
-    loader = AutoModelForCausalLM if architecture.endswith(("ForCausalLM", "LMHeadModel")) else AutoModel
+    text = AutoModelForCausalLM if architecture.endswith(("ForCausalLM", "LMHeadModel")) else AutoModel
+    loader = AutoModelForImageTextToText if architecture.endswith("ForConditionalGeneration") else text
     return loader.from_pretrained(folder, dtype=dtype).eval()
 
 

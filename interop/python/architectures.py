@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from adapters import load_base
-from decoders import ROWS, randomise, row_config
+from decoders import ROWS, eager, of_config, randomise, row_config
 from peft import PeftModel
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
 
 NEW_TOKENS = 64
 """Tokens that are decoded greedily."""
@@ -23,15 +22,11 @@ def architecture_rows() -> list[str]:
     return list(ROWS)
 
 
-def eager(folder: str) -> torch.nn.Module:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-
-
 def make_architecture(name: str, out: str) -> dict[str, Any]:
     """Write the model of a row to the folder `out`. Its prompts, and 64 tokens after each; the logits of all positions go to
     OUT/expected.safetensors by the prompts' names."""
     generator = torch.Generator().manual_seed(len(name))
-    model = AutoModelForCausalLM.from_config(row_config(name))
+    model = of_config(row_config(name))
     randomise(model, generator)
     model.save_pretrained(out)
     prompts, logits = {}, {}
@@ -59,7 +54,8 @@ def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) 
 def older_config(folder: str) -> None:
     """Rewrite config.json as transformers 4 had it: RoPE at the top, `torch_dtype`."""
     path = Path(folder) / "config.json"
-    settings = json.loads(path.read_text())
+    whole = json.loads(path.read_text())
+    settings = whole.get("text_config", whole)
     rope = settings.pop("rope_parameters", None) or {}
     kinds = {"full_attention", "sliding_attention"}
     full = rope.get("full_attention", {} if rope.keys() & kinds else rope) or {}
@@ -71,6 +67,6 @@ def older_config(folder: str) -> None:
     settings["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
     if sliding is not None and settings["model_type"].startswith("gemma3"):
         settings["rope_local_base_freq"] = sliding.get("rope_theta")
-    settings["torch_dtype"] = settings.pop("dtype", "float32")
-    settings["transformers_version"] = "4.57.0"
-    path.write_text(json.dumps(settings))
+    whole["torch_dtype"] = whole.pop("dtype", "float32")
+    whole["transformers_version"] = "4.57.0"
+    path.write_text(json.dumps(whole))

@@ -18,6 +18,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     Gemma2Config,
     Gemma3TextConfig,
     LlamaConfig,
@@ -53,6 +54,7 @@ LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.0, 2.0, 
 YARN = {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
+    "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
     "olmo2": {},
     "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 16},
     "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},
@@ -80,9 +82,29 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+# Models of several parts: the kind of their text decoder, and settings of the others.
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4})}
+VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+
+
 def row_config(name: str) -> PreTrainedConfig:
     settings = {**SIZES, "vocab_size": 512, "max_position_embeddings": 256, **ROWS[name]}
-    return AutoConfig.for_model(name.split("-")[0], **settings)
+    kind = name.split("-")[0]
+    if kind not in PARTS:
+        return AutoConfig.for_model(kind, **settings)
+    text, others = PARTS[kind]
+    return AutoConfig.for_model(kind, text_config={"model_type": text, **settings}, vision_config=VISION, **others)
+
+
+def of_config(config: PreTrainedConfig) -> torch.nn.Module:
+    """A fresh model, with all its parts."""
+    return (AutoModelForImageTextToText if hasattr(config, "text_config") else AutoModelForCausalLM).from_config(config)
+
+
+def eager(folder: Path | str) -> torch.nn.Module:
+    """The model of `folder` in f32, with the attention that knows soft caps."""
+    auto = AutoModelForImageTextToText if hasattr(AutoConfig.from_pretrained(folder), "text_config") else AutoModelForCausalLM
+    return auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def rope(kind: str, **more: Any) -> dict[str, Any]:
@@ -157,11 +179,11 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
 
 
 def describe(folder: Path, ids: list[int]) -> dict[str, Any]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = eager(folder)
     tokens = torch.tensor([ids])
     with torch.no_grad():
         logits = model(tokens).logits[0].double()
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        model = eager(folder)
         made = model.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
@@ -180,11 +202,11 @@ def main(out: Path) -> None:
     expected = {}
     for seed, (name, made) in enumerate(cases().items()):
         generator = torch.Generator().manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(made["config"])
+        model = of_config(made["config"])
         randomise(model, generator)
         folder = out / name
         model.to(DTYPES[made["dtype"]]).save_pretrained(folder, max_shard_size="20KB" if made["shards"] else "1GB")
-        ids = torch.randint(2, made["config"].vocab_size, (made["tokens"],), generator=generator).tolist()
+        ids = torch.randint(2, made["config"].get_text_config().vocab_size, (made["tokens"],), generator=generator).tolist()
         expected[name] = describe(folder, ids)
     (out / "expected.json").write_text(json.dumps(expected))
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from decoders import cases, randomise
-from transformers import AutoModelForCausalLM
+from decoders import cases, eager, of_config, randomise
 
 SECOND_SAMPLE = 17
 """Tokens of the second sample."""
@@ -24,16 +23,16 @@ SECOND_SAMPLE = 17
 
 def lengths(made: dict[str, Any]) -> list[int]:
     """RoPE that depends on the length goes by the longest sample of a batch: there both are equally long."""
-    kinds = json.dumps(getattr(made["config"], "rope_parameters", None) or {})
+    kinds = json.dumps(getattr(made["config"].get_text_config(), "rope_parameters", None) or {})
     depends = "dynamic" in kinds or "longrope" in kinds
     return [made["tokens"], made["tokens"] if depends else SECOND_SAMPLE]
 
 
 def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model = eager(folder)
     samples, losses = [], []
     for length in lengths(made):
-        ids = torch.randint(2, made["config"].vocab_size, (length,), generator=generator)
+        ids = torch.randint(2, made["config"].get_text_config().vocab_size, (length,), generator=generator)
         # Of each token but the last: is the next one supervised?
         supervised = torch.rand(length - 1, generator=generator) < 0.7
         supervised[-1] = True
@@ -45,7 +44,7 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
     expected = {"samples": samples, "nll": nll.tolist()}
     # Saved as weights are, by the names and in the shapes of files: experts lie in one tensor only in memory.
     for weight in model.parameters():
-        weight.data = weight.grad
+        weight.data = torch.zeros_like(weight) if weight.grad is None else weight.grad
     model.save_pretrained(folder / "gradients")
     (folder / "gradients" / "model.safetensors").rename(folder / "gradients.safetensors")
     return expected
@@ -57,7 +56,7 @@ def main(out: Path) -> None:
         if made["dtype"] != "f32":
             continue
         generator = torch.Generator().manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(made["config"])
+        model = of_config(made["config"])
         randomise(model, generator)
         folder = out / name
         model.save_pretrained(folder)

@@ -1,6 +1,6 @@
 // Descriptions of models: objects and lists whose fields are planned matrices, or, once these are placed, tensors.
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import { type PlannedMatrix, storedIn } from "./tensor-plan.ts";
+import { eitherOf, type PlannedMatrix, storedIn } from "./tensor-plan.ts";
 
 /** The same description with its planned matrices in GPU memory. */
 export type Placed<T> = T extends PlannedMatrix
@@ -18,6 +18,14 @@ export function placeIn<T>(description: T, place: (planned: PlannedMatrix) => Te
 export function asStored<T>(description: T, tensors: ReadonlyMap<string, unknown>): T {
   if (!plannedIn(description).some(({ otherwise }) => otherwise !== undefined)) return description;
   return mapPlanned(description, (planned) => storedIn(tensors, planned)) as T; // the same fields, of the same types
+}
+
+/** The description of matrices that some files have by their names behind one beginning, and some behind another. */
+export function behindEither<T>(description: T, rename: (name: string, at: 0 | 1) => string): T {
+  const renamed = (planned: PlannedMatrix, at: 0 | 1): PlannedMatrix => {
+    return { ...planned, parts: planned.parts.map((part) => ({ ...part, name: rename(part.name, at) })) };
+  };
+  return mapPlanned(description, (planned) => eitherOf(renamed(planned, 0), renamed(planned, 1))) as T; // the same fields, of the same types
 }
 
 function mapPlanned(description: unknown, map: (planned: PlannedMatrix) => unknown): unknown {

@@ -107,18 +107,31 @@ export interface PathShift {
   readonly spelling?: string | undefined;
 }
 
+const NONE: PathShift = { drop: "", add: "" };
+
 /**
  * Models of several parts, whose modules transformers calls otherwise than their checkpoints do (conversion_mapping.py,
  * 5.24): Gemma 3, LLaVA and Mistral 3; Qwen 2 VL and 2.5 VL.
  */
+const PUBLISHED: PathShift = {
+  drop: "model.language_model.",
+  add: "language_model.model.",
+  else: { drop: "lm_head", add: "language_model.lm_head", else: { drop: "model.", add: "" } },
+};
 const RENAMED: readonly PathShift[] = [
-  {
-    drop: "model.language_model.",
-    add: "language_model.model.",
-    else: { drop: "lm_head", add: "language_model.lm_head", else: { drop: "model.", add: "" } },
-  },
+  PUBLISHED,
   { drop: "model.language_model.", add: "model.", else: { drop: "model.visual.", add: "visual." } },
 ];
+
+/**
+ * The text decoder of a model of several parts: how its modules' paths begin in the checkpoint, and how transformers' paths become
+ * those; undefined: the model is not in parts.
+ */
+export function textPartOf({ tensors }: BaseModel): { readonly begin: string; readonly shift: PathShift } | undefined {
+  const has = (begin: string) => [...tensors.keys()].some((name) => name.startsWith(begin));
+  const { drop, add } = PUBLISHED;
+  return has(add) ? { begin: add, shift: PUBLISHED } : has(drop) ? { begin: drop, shift: NONE } : undefined;
+}
 
 /**
  * Finds how the adapter's paths and the checkpoint's differ: not at all, or by a prefix (a base saved without its
@@ -134,11 +147,10 @@ export function findShift(modules: readonly string[], base: BaseModel, adapter: 
 
 function shiftOf(modules: readonly string[], base: BaseModel, adapter: string): PathShift {
   const has = (module: string) => base.tensors.has(`${module}.weight`);
-  const none: PathShift = { drop: "", add: "" };
   // An output embedding stands outside the prefix, and may be tied and absent: it says nothing.
   const body = modules.filter((module) => !isOutputEmbedding(module));
   const [first] = body;
-  if (first === undefined || body.some((module) => has(module))) return none;
+  if (first === undefined || body.some((module) => has(module))) return NONE;
   const renamed = RENAMED.filter(({ drop }) => body.some((module) => module.startsWith(drop)));
   const shifts = [...prefixesOf(first, base), ...renamed];
   const fits = shifts.filter((candidate) => body.every((module) => has(shiftPath(module, candidate))));

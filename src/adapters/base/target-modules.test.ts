@@ -36,6 +36,34 @@ test.each<[string | string[], number[], string]>([
   );
 });
 
+describe.each([
+  ["language_model.model.", "vision_tower."],
+  ["model.language_model.", "model.vision_tower."],
+])("the text decoder of a model of several parts, at %s", (text, images) => {
+  const projections = [0, 1].flatMap((layer) => ["q", "v"].map((name) => `layers.${layer}.self_attn.${name}_proj`));
+  const tensors = [...projections.map((path) => `${text}${path}`), `${images}layers.0.self_attn.q_proj`];
+  const weights = new Map(tensors.map((path) => [`${path}.weight`, { dtype: "F32" as const, shape: [8, 8] }]));
+  const gemma3 = { path: "it", tensors: weights, config: { model_type: "gemma3" } };
+  test.each([["all-linear"], [["q_proj", "v_proj"]]])("is what %j adapt, by the names that PEFT has", (targets) => {
+    const { modules, config } = findTargets(gemma3, { targets, layers: [] });
+    const names = projections.map((path) => `model.language_model.${path}`);
+    expect(modules.map(({ name }) => name)).toEqual(names);
+    expect(modules.map(({ tensor }) => tensor)).toEqual(projections.map((path) => `${text}${path}.weight`));
+    // In PEFT the same words mean modules of the image encoder, too.
+    expect(config.target_modules).toEqual(names);
+    const shift = findShift(names, gemma3, "adapter");
+    expect(names.map((name) => findWeight(name, shift, gemma3, "adapter").tensor)).toEqual(
+      modules.map(({ tensor }) => tensor),
+    );
+  });
+
+  test("alone is adapted", () => {
+    expect(() => findTargets(gemma3, { targets: String.raw`.*vision_tower\..*`, layers: [] })).toThrow(
+      "no linear layer",
+    );
+  });
+});
+
 test("weights of experts are refused by name; all linear layers are neither they nor the router, which a name means", () => {
   const experts = ["mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
   const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", ...experts];

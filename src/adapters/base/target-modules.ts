@@ -1,4 +1,13 @@
-import { type BaseModel, findWeight, isOfExpert, linearModules, modelTypeOf, type Within } from "./base.ts";
+import {
+  type BaseModel,
+  findWeight,
+  isOfExpert,
+  linearModules,
+  modelTypeOf,
+  textPartOf,
+  unshiftPath,
+  type Within,
+} from "./base.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { modulePath, targetName } from "./spelling.ts";
 import { defaultTargets } from "./default-targets.ts";
@@ -41,7 +50,14 @@ export function findTargets(
 ): Targets {
   const byName = typeof targets !== "string";
   const modelType = modelTypeOf(base);
-  const { prefix, saved, parts, adapted }: Within = base.within ?? { prefix: "", saved: [] };
+  const text = textPartOf(base);
+  const { prefix, saved, parts, adapted }: Within = base.within ?? {
+    prefix: "",
+    saved: [],
+    adapted: text && [text.begin],
+  };
+  const nameOf = (stored: string) =>
+    prefix + (text === undefined ? modulePath(stored, modelType) : unshiftPath(stored, text.shift));
   const matcher = (names: AdapterSettings["targets"]) => {
     const list = typeof names !== "string";
     const rules = { exclude: [], modulesToSave: saved, layers: list ? layers : [], layersPattern: [] };
@@ -57,7 +73,7 @@ export function findTargets(
     some === undefined || some.some((part) => path.startsWith(part));
   const all = linearModules(base)
     .filter((stored) => isIn(parts, stored))
-    .map((stored) => ({ stored, name: prefix + modulePath(stored, modelType) }));
+    .map((stored) => ({ stored, name: nameOf(stored) }));
   // Targets may be in the checkpoint's spelling, too.
   const found = all.filter(
     ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),

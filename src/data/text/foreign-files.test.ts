@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { readConfig } from "../../models/decoder/config-file.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { loadChatTemplate } from "./chat-template.ts";
 import { readStopIds } from "./stop.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";
@@ -12,7 +12,7 @@ import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 const TOKENIZER = { model: { type: "BPE", vocab: { a: 0 }, merges: [] } };
 
 const READERS: Readonly<Record<string, (folder: string) => Promise<unknown>>> = {
-  "config.json": (folder) => readConfig(folder, ["llama"]),
+  "config.json": (folder) => loadConfig(folder),
   "tokenizer.json": loadTokenizer,
   "tokenizer_config.json": readTokenizerConfig,
   "special_tokens_map.json": readTokenizerConfig,

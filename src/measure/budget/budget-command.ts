@@ -1,8 +1,7 @@
 import type { AdapterSettings } from "../../adapters/training/settings.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
-import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
-import { readConfig } from "../../models/decoder/config-file.ts";
+import { loadConfigs } from "../../models/decoder/architectures/index.ts";
 import { locateModel } from "../../models/folder/locate.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
@@ -65,8 +64,8 @@ async function readPlanned(
     return { planned, modelType: config.architecture };
   }
   refuseOfOtherModels(asked, {});
-  const json = await readConfig(folder, SUPPORTED_TYPES);
-  return { planned: plannedModel(await loadConfig(folder), json, path), modelType: json.model_type };
+  const { config, json } = await loadConfigs(folder);
+  return { planned: plannedModel(config, json, path), modelType: json.model_type };
 }
 
 /** @throws {RandloraError} `usage` */

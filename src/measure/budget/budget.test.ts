@@ -2,8 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { isAdapterMethod, METHODS } from "../../adapters/methods.ts";
-import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
-import { readConfig } from "../../models/decoder/config-file.ts";
+import { loadConfigs } from "../../models/decoder/architectures/index.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { planBudget } from "./budget.ts";
 import { plannedModel } from "./planned-model.ts";
@@ -35,8 +34,8 @@ const FIVE = { targets: ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"], 
 async function modelOf(json: object) {
   await using folder = await TemporaryFolder.create();
   await Bun.write(folder.at("config.json"), JSON.stringify(json));
-  const written = await readConfig(folder.path, SUPPORTED_TYPES);
-  return plannedModel(await loadConfig(folder.path), written, "it");
+  const { config, json: written } = await loadConfigs(folder.path);
+  return plannedModel(config, written, "it");
 }
 
 /** Millions with two places, as papers have them. */

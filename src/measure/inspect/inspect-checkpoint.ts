@@ -4,9 +4,8 @@ import { type Tolerate, tolerated } from "../../adapters/files/tolerate.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { readConfig as readPlainConfig } from "../../models/folder/config-json.ts";
 import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
-import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
+import { loadConfig, loadConfigs } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import { readConfig } from "../../models/decoder/config-file.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
@@ -95,8 +94,7 @@ function hasConfigAlone(path: string): boolean {
 
 /** A checkpoint of which config.json is here, and perhaps its index. */
 async function inspectConfig(folder: string): Promise<CheckpointReport> {
-  const json = await readConfig(folder, SUPPORTED_TYPES);
-  const config = await loadConfig(folder);
+  const { config, json } = await loadConfigs(folder);
   const { base } = plannedModel(config, json, folder);
   const counted = [...base.tensors].map(([name, { dtype, shape }]): CountedTensor => {
     return { name, dtype, shape, bytes: shape.reduce((product, size) => product * size, dtypeBytes(dtype)) };

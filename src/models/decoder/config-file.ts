@@ -39,6 +39,8 @@ export type RopeJson = v.InferOutput<typeof RopeJson>;
 /** The settings of config.json that decoders of the llama family are made from, by transformers' names. */
 export const ConfigJson = v.looseObject({
   model_type: v.string(),
+  // The kind of the text decoder of a model of several parts.
+  text_config: v.nullish(v.looseObject({ model_type: v.nullish(v.string()) })),
   vocab_size: v.pipe(Size, v.maxValue(MOST_TOKENS)),
   hidden_size: Size,
   intermediate_size: Size,
@@ -102,20 +104,17 @@ export type ConfigJson = v.InferOutput<typeof ConfigJson>;
 
 const Kind = v.looseObject({ model_type: v.optional(v.string(), ""), quantization_config: v.optional(v.unknown()) });
 
-/** Reads the config.json of a decoder's folder; see {@link readConfigOf}. */
-export function readConfig(folder: string, supported: readonly string[]): Promise<ConfigJson> {
-  return readConfigOf(folder, supported, ConfigJson);
-}
-
 /**
  * Reads a model folder's config.json.
  * @param schema its settings, of models whose `model_type` is one of `supported`
+ * @param named brings the settings of such a model under the names of the schema
  * @throws RandloraError `file` without one, `format` when it is broken, `model` for another kind of model or weights
  */
 export async function readConfigOf<const S extends v.GenericSchema>(
   folder: string,
   supported: readonly string[],
   schema: S,
+  named: (modelType: string, json: Readonly<Record<string, unknown>>) => object = (_, json) => json,
 ): Promise<v.InferOutput<S>> {
   const path = join(folder, "config.json");
   if (!existsSync(path)) {
@@ -134,7 +133,7 @@ export async function readConfigOf<const S extends v.GenericSchema>(
     const hint = "use the model's original checkpoint, in f32, f16 or bf16";
     throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, hint);
   }
-  const parsed = v.safeParse(schema, json);
+  const parsed = v.safeParse(schema, named(model_type, kind.output));
   if (!parsed.success) throw broken(path, parsed.issues[0]);
   return parsed.output;
 }

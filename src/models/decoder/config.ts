@@ -29,9 +29,18 @@ export interface DecoderConfig {
   readonly norm: Norm<PlannedMatrix>;
   /** The output matrix; undefined: the embedding is the output matrix as well. */
   readonly head: PlannedMatrix | undefined;
+  /** The output matrix of a checkpoint that has one although config.json ties it to the embedding; see `storedDecoder`. */
+  readonly headWhereStored?: PlannedMatrix | undefined;
   /** What logits are multiplied by, before their soft cap; 1 nearly everywhere. */
   readonly logitScale: number;
   readonly logitSoftcap: number | undefined;
+  /** How names of tensors begin that other parts of the model have (its image encoder): no decoder reads them, and every copy keeps them. */
+  readonly otherParts: readonly string[];
+}
+
+/** Is this tensor one of another part of the model? */
+export function isOfOtherPart({ otherParts }: Pick<DecoderConfig, "otherParts">, name: string): boolean {
+  return otherParts.some((begin) => name.startsWith(begin));
 }
 
 /** The attention blocks of all layers, of which there is one at least. */

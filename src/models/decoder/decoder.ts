@@ -2,7 +2,6 @@ import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { asStored } from "../description.ts";
 import { openCheckpoint } from "../folder/open-checkpoint.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
@@ -17,6 +16,7 @@ import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
+import { storedDecoder } from "./weight-plan.ts";
 import { DecoderWeights } from "./weights.ts";
 
 /** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
@@ -54,7 +54,7 @@ export class Decoder {
   static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
     const { onProgress, signal, dtype, quantize, kvDtype = "F32" } = options;
     await using checkpoint = await openCheckpoint(options.weights ?? folder);
-    const config = asStored(await loadConfig(folder), checkpoint.tensors);
+    const config = storedDecoder(await loadConfig(folder), checkpoint.tensors);
     refuseLargeWeights(gpu, checkpoint, config, { dtype, quantize });
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });
     const decoder = new Decoder(gpu, config, weights, kvDtype);

@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { checkTensors, type PlannedMatrix } from "../tensor-plan.ts";
 import { asStored, plannedIn } from "../description.ts";
-import type { DecoderConfig } from "./config.ts";
+import { type DecoderConfig, isOfOtherPart } from "./config.ts";
 
 /** The checkpoint's name of an output matrix. */
 export const UNTIED_HEAD = "lm_head.weight";
@@ -11,18 +11,28 @@ export function plannedMatrices({ embedding, layers, norm, head }: DecoderConfig
   return plannedIn([embedding, layers, norm, head]);
 }
 
+/** The decoder by the names that a checkpoint with these tensors has for its matrices, with the output matrix that it has. */
+export function storedDecoder(decoder: DecoderConfig, tensors: ReadonlyMap<string, unknown>): DecoderConfig {
+  const { headWhereStored, ...config } = asStored(decoder, tensors);
+  const [part] = headWhereStored?.parts ?? [];
+  return part !== undefined && tensors.has(part.name) ? { ...config, head: headWhereStored } : config;
+}
+
 /**
  * Does the checkpoint hold exactly these?
  * @returns the decoder by the names that the checkpoint has for its matrices
  * @throws RandloraError `model`; see `checkTensors`
  */
 export function checkPlan(decoder: DecoderConfig, checkpoint: Checkpoint): DecoderConfig {
-  const config = asStored(decoder, checkpoint.tensors);
+  const config = storedDecoder(decoder, checkpoint.tensors);
   const { architecture, head } = config;
   checkTensors(plannedMatrices(config), checkpoint, {
     architecture,
-    // Tables that are computed, and the copy that a tied head is.
-    isSuperfluous: (name) => name.endsWith(".rotary_emb.inv_freq") || (head === undefined && name === UNTIED_HEAD),
+    // Tables that are computed, the copy that a tied head is, and what other parts of the model have.
+    isSuperfluous: (name) =>
+      name.endsWith(".rotary_emb.inv_freq") ||
+      (head === undefined && name === UNTIED_HEAD) ||
+      isOfOtherPart(config, name),
   });
   return config;
 }

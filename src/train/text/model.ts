@@ -7,11 +7,10 @@ import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
 import { writePeft } from "../../adapters/files/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/training/method.ts";
 import { Parameters } from "../../adapters/training/parameters.ts";
-import { asStored } from "../../models/description.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
-import type { DecoderConfig } from "../../models/decoder/config.ts";
+import { type DecoderConfig, isOfOtherPart } from "../../models/decoder/config.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
+import { plannedMatrices, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
@@ -74,7 +73,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const described = await loadConfig(folder);
     const { base, checkpoint } = await openBase(weights ?? folder, folder);
     try {
-      const config = asStored(described, checkpoint.tensors);
+      const config = storedDecoder(described, checkpoint.tensors);
       const matrices = plannedMatrices(config);
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =
@@ -116,6 +115,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const { tensors } = weights;
     const method = await trainable.place({ gpu, parameters, tensors, place });
     const { content } = method;
+    const keeps = (name: string) => isOfOtherPart(config, name);
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,
@@ -124,7 +124,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     };
     const save = async (folder: string) => {
       if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);
-      else await writeModel(gpu, folder, { checkpoint, tensors, dtype });
+      else await writeModel(gpu, folder, { checkpoint, tensors, dtype, keeps });
     };
     const task = languageModelling(config, weights);
     const fill = weights.fill.bind(weights);

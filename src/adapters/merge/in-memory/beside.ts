@@ -15,6 +15,7 @@ import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import { type AdapterLinears, type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
+import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
@@ -94,7 +95,7 @@ export class UnmergedAdapters implements Disposable {
 
 /** Opens the adapters and the base, and refuses what has no place beside weights that nothing is merged into. */
 async function open(
-  { weights }: Decoder,
+  { config, weights }: Decoder,
   path: string,
   choices: readonly AdapterChoice[],
   { generator, forRows = false }: UnmergedOptions,
@@ -112,7 +113,7 @@ async function open(
     }
   }
   for (const { adapter, layers } of plans) {
-    const other = layers.find(({ tensor }) => !weights.linears.has(tensor));
+    const other = layers.find(({ tensor }) => !weights.linears.has(tensor) && !isOfOtherPart(config, tensor));
     if (other !== undefined) {
       throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
     }

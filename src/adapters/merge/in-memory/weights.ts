@@ -8,6 +8,7 @@ import { adaptTensor } from "../adapted-tensor.ts";
 import type { LoadedAdapter } from "../to-files/write.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -120,17 +121,17 @@ export class AdaptedWeights implements AsyncDisposable {
     resources: AsyncDisposableStack,
   ): Promise<AdaptersPlan> {
     const planned = await planAdapters(this.#checkpoint, this.#base, choices, options, resources);
-    const { tensors } = this.#decoder.weights;
-    const isForeign = (name: string) => !tensors.has(name) && !(planned.plan.untied && name === UNTIED_HEAD);
-    const foreign = planned.changes.find(({ name }) => isForeign(name));
+    const { config, weights } = this.#decoder;
+    const isForeign = (name: string) => !weights.tensors.has(name) && !(planned.plan.untied && name === UNTIED_HEAD);
+    const used = planned.changes.filter(({ name }) => !isOfOtherPart(config, name));
+    const foreign = used.find(({ name }) => isForeign(name));
     if (foreign !== undefined) {
       const paths = choices.map(({ path }) => oneLine(path)).join(", ");
       const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
       throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
     }
     const { beside } = options;
-    if (beside === undefined) return planned;
-    const changes = planned.changes.filter(({ name, work }) => work.kind !== "merge" || !beside.has(name));
+    const changes = used.filter(({ name, work }) => work.kind !== "merge" || beside?.has(name) !== true);
     return { ...planned, changes };
   }
 

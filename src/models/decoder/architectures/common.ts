@@ -19,6 +19,8 @@ export interface Architecture {
   readonly targets?: readonly string[];
   /** What it is in llama.cpp; undefined: it has none of it. */
   readonly gguf?: GgufArchitecture;
+  /** The settings of config.json by transformers' usual names, where such a file has them by others, or in a part of it. */
+  readonly settings?: (json: Readonly<Record<string, unknown>>) => object;
   /** @throws RandloraError `model` for a setting that is not supported */
   describe(json: ConfigJson): DecoderConfig;
 }
@@ -124,6 +126,7 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
     logitScale,
     logitSoftcap,
+    otherParts: [],
   };
 }
 

@@ -63,7 +63,7 @@ export const gemma2: Architecture = {
 };
 
 /** Gemma 3, text: heads of q and k are normalized; five of six layers have a sliding window and a rope of their own. */
-export const gemma3: Architecture = {
+export const gemma3Text: Architecture = {
   type: "gemma3_text",
   title: "Gemma 3 (text)",
   gguf: { name: "gemma3", transformers: "Gemma3ForCausalLM" },

@@ -11,6 +11,8 @@ import { SUPPORTED_TYPES } from "./index.ts";
 const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
 
 /** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
+const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
+const GEMMA3_LOGITS = [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218];
 const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readonly number[]]>> = {
   llama: [{ attention_bias: true, mlp_bias: true }, [-0.47071, 0.23161, 0.21768, -0.46942, 0.29516, 0.14697]],
   mistral: [{ sliding_window: 4 }, [-0.90008, 0.81248, 0.01246, -0.82609, 0.89003, -0.14626]],
@@ -21,10 +23,8 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     { sliding_window: 4, query_pre_attn_scalar: 12 },
     [-2.83623, -13.11166, 16.25498, -5.75604, -11.25707, 16.64348],
   ],
-  gemma3_text: [
-    { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 },
-    [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218],
-  ],
+  gemma3_text: [GEMMA3, GEMMA3_LOGITS],
+  gemma3: [{ text_config: GEMMA3 }, GEMMA3_LOGITS],
   gemma: [{}, [1.52936, -2.0093, 0.66577, 1.28196, -2.06629, 0.97543]],
   olmo3: [{ sliding_window: 4 }, [1.55731, 0.75359, -2.3806, 1.84718, 0.36259, -2.2433]],
   smollm3: [{ use_sliding_window: true, sliding_window: 4 }, [0.95285, -1.10563, 0.25503, 0.82701, -1.15853, 0.43866]],

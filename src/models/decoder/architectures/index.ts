@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
-import { type ConfigJson, readConfig } from "../config-file.ts";
+import { ConfigJson, readConfigOf } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
 import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
-import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gemma, gemma2, gemma3Text } from "./gemma.ts";
+import { gemma3 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
@@ -33,6 +34,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   phi3,
   gemma,
   gemma2,
+  gemma3Text,
   gemma3,
   olmo2,
   olmo3,
@@ -73,7 +75,9 @@ export async function loadConfig(folder: string): Promise<DecoderConfig> {
 
 /** The same with the file's own settings beside it, for whoever writes them in another format. */
 export async function loadConfigs(folder: string): Promise<{ config: DecoderConfig; json: ConfigJson }> {
-  const json = await readConfig(folder, SUPPORTED_TYPES);
+  const json = await readConfigOf(folder, SUPPORTED_TYPES, ConfigJson, (type, settings) => {
+    return architectureOf(type)?.settings?.(settings) ?? settings;
+  });
   const architecture = architectureOf(json.model_type);
   if (architecture === undefined) throw new Error(`${json.model_type}: supported, but not there`);
   const path = join(folder, "config.json");

@@ -1,0 +1,78 @@
+// The text decoder of a model of several parts: how its files name it, and what is left of the other parts.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
+import { isOfOtherPart } from "../config.ts";
+import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
+import { loadConfig } from "./index.ts";
+
+const TEXT = { vocab_size: 20, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4 };
+
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+async function configOf(json: object, tensors?: readonly string[]) {
+  await Bun.write(folder.at("config.json"), JSON.stringify({ model_type: "gemma3", ...json }));
+  const config = await loadConfig(folder.path);
+  return tensors === undefined ? config : storedDecoder(config, new Map(tensors.map((name) => [name, null])));
+}
+
+const names = (config: Awaited<ReturnType<typeof configOf>>) =>
+  plannedMatrices(config).flatMap(({ parts }) => parts.map(({ name }) => name));
+
+describe("a checkpoint's names", () => {
+  test.each([
+    ["language_model.model.", "language_model.lm_head.weight"],
+    ["model.language_model.", "lm_head.weight"],
+  ])("begin with %s, its output matrix is %s", async (below, head) => {
+    const described = await configOf({ text_config: TEXT });
+    const body = names(described).map((name) => name.replace("language_model.model.", below));
+    expect(new Set(body.map((name) => name.startsWith(below)))).toEqual(new Set([true]));
+    const stored = (json: object, tensors: readonly string[]) => configOf({ text_config: TEXT, ...json }, tensors);
+    expect(names(await stored({}, body))).toEqual(body);
+    // One that is there is used, as transformers does, whatever config.json says.
+    expect(names(await stored({ tie_word_embeddings: true }, [...body, head]))).toEqual([...body, head]);
+    expect(names(await stored({ tie_word_embeddings: false }, [...body, head]))).toEqual([...body, head]);
+  });
+
+  test("of other parts are told from those that belong to none", async () => {
+    const config = await configOf({ text_config: TEXT });
+    const parts = ["vision_tower.x", "model.vision_tower.x", "multi_modal_projector.y", "model.norm", "score.weight"];
+    expect(parts.map((name) => isOfOtherPart(config, name))).toEqual([true, true, true, false, false]);
+  });
+});
+
+describe("config.json", () => {
+  test("has the decoder's settings in text_config, and its own for the model", async () => {
+    const text = { ...TEXT, eos_token_id: 3, max_position_embeddings: 77 };
+    const config = await configOf({ text_config: text, eos_token_id: [1, 106] });
+    expect([config.architecture, config.hiddenSize, config.contextLength]).toEqual(["gemma3", 32, 77]);
+    expect([config.endTokens, (await configOf({ text_config: text })).endTokens]).toEqual([[1, 106], [3]]);
+  });
+
+  test("leaves out what is usual: Gemma 3 4B's as it is published", async () => {
+    const sizes = { hidden_size: 2560, intermediate_size: 10_240, num_hidden_layers: 34, sliding_window: 1024 };
+    const rope = { rope_scaling: { factor: 8, rope_type: "linear" } };
+    const config = await configOf({ text_config: { model_type: "gemma3_text", ...sizes, ...rope } });
+    const tensors = new Map(
+      plannedMatrices(config).flatMap(({ parts }) => parts.map(({ name, stored }) => [name, stored])),
+    );
+    expect(tensors.get("language_model.model.embed_tokens.weight")).toEqual([262_208, 2560]);
+    expect(tensors.get("language_model.model.layers.33.self_attn.k_proj.weight")).toEqual([1024, 2560]);
+    const parameters = [...tensors.values()].reduce(
+      (sum, shape) => sum + shape.reduce((all, size) => all * size, 1),
+      0,
+    );
+    expect(parameters).toBe(3_880_263_168);
+  });
+
+  test("is refused with a text decoder of another kind", async () => {
+    const refusal = await refusalOf(() => configOf({ text_config: { ...TEXT, model_type: "mamba" } }));
+    expect([refusal.code, refusal.message]).toEqual([
+      "model",
+      expect.stringContaining('a text decoder of type "mamba" is not supported'),
+    ]);
+  });
+});

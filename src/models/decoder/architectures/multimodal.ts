@@ -1,0 +1,74 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { quote } from "../../../files/failure.ts";
+import { isJsonObject } from "../../../files/json.ts";
+import { behindEither } from "../../description.ts";
+import { UNTIED_HEAD } from "../weight-plan.ts";
+import type { Architecture } from "./common.ts";
+import { gemma3Text } from "./gemma.ts";
+
+/** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
+const OF_ALL = [
+  "model_type",
+  "architectures",
+  "dtype",
+  "torch_dtype",
+  "eos_token_id",
+  "bos_token_id",
+  "tie_word_embeddings",
+  "quantization_config",
+];
+
+/** Where a checkpoint has the text decoder: as published files have it, and as transformers' modules. */
+const PLACES = ["language_model.model.", "model.language_model."] as const;
+const HEADS = ["language_model.lm_head.weight", UNTIED_HEAD] as const;
+
+/** An encoder of images, and what brings its results to the decoder's width. */
+const IMAGE_PARTS = ["vision_tower.", "multi_modal_projector."];
+
+/** Gemma 3 as it is published: its text decoder, beside which there is an encoder of images. */
+export const gemma3 = textPart(
+  {
+    type: "gemma3",
+    title: "Gemma 3 with images, 4B to 27B (its text)",
+  },
+  [gemma3Text],
+  { vocab_size: 262_208, hidden_size: 2304, intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8 },
+);
+
+/**
+ * The text decoder of a model of several parts, whose config.json has the decoder's settings as `text_config`.
+ * @param texts what the decoder may be, first what it is where nothing is said
+ * @param defaults what settings are where they are left out
+ */
+function textPart(
+  model: Omit<Architecture, "settings" | "describe">,
+  texts: readonly [Architecture, ...Architecture[]],
+  defaults: object,
+): Architecture {
+  return {
+    ...model,
+    settings(json) {
+      const text = isJsonObject(json["text_config"]) ? json["text_config"] : {};
+      const said = OF_ALL.flatMap((name) => ((json[name] ?? undefined) === undefined ? [] : [[name, json[name]]]));
+      return { tie_word_embeddings: true, ...defaults, ...json, ...text, ...Object.fromEntries(said) };
+    },
+    describe(json) {
+      const type = json.text_config?.model_type ?? texts[0].type;
+      const decoder = texts.find((one) => one.type === type);
+      if (decoder === undefined) {
+        const hint = `supported: ${texts.map((one) => one.type).join(", ")}`;
+        throw new RandloraError("model", `a text decoder of type ${quote(type)} is not supported`, hint);
+      }
+      const untied = decoder.describe({ ...json, tie_word_embeddings: false });
+      const text = behindEither(untied, (name, at) =>
+        name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`,
+      );
+      const otherParts = IMAGE_PARTS.flatMap((part) => [part, `model.${part}`]);
+      // Tied by config.json or not: transformers takes an output matrix that is there.
+      const { head } = text;
+      return json.tie_word_embeddings === true
+        ? { ...text, otherParts, head: undefined, headWhereStored: head }
+        : { ...text, otherParts };
+    },
+  };
+}
