@@ -100,3 +100,6 @@ export async function run(
   }
   return stdout;
 }
+
+// Before tests that would each make it, side by side.
+if (import.meta.main) await pythonWithPeft();
