@@ -1,6 +1,6 @@
 /*
- * Compiles the CPU device's kernels, AssemblyScript in src/compute/cpu/assembly, into src/compute/cpu/kernels.wasm. Plain JavaScript, as
- * set-up runs it; does nothing where the module was made from the same sources by the same compiler.
+ * Compiles the CPU device's kernels, AssemblyScript in src/compute/cpu/assembly, into src/compute/cpu/kernels.wasm, with
+ * the classes of their parameters as families declare them. Plain JavaScript, as set-up runs it; does nothing where the module was made from the same sources by the same compiler.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -14,17 +14,12 @@ const OPTIONS =
   "-O3 --noAssert --enable simd,threads --runtime stub --disableWarning " +
   "--importMemory --sharedMemory --initialMemory 1 --maximumMemory 65536";
 
-/** The file beside the module that says what it was made from. */
+/** The file beside the module that says what it was made from: a digest of that, and one of what declares parameters. */
 const MARK = ".made-from";
 
-/** A digest of the sources, of this script, and of the compiler's package, which names its version and Binaryen's. */
-function inputsOf(root, folder) {
-  const compiler = join(root, "node_modules/assemblyscript/package.json");
-  const sources = readdirSync(folder)
-    .toSorted()
-    .map((name) => join(folder, name));
+function digestOf(paths) {
   const hash = createHash("sha256");
-  for (const path of [...sources, HERE, compiler]) {
+  for (const path of paths) {
     hash
       .update(`${basename(path)}\0`)
       .update(existsSync(path) ? readFileSync(path) : "")
@@ -33,26 +28,61 @@ function inputsOf(root, folder) {
   return hash.digest("hex");
 }
 
+function filesOf(folder) {
+  return readdirSync(folder)
+    .toSorted()
+    .map((name) => join(folder, name));
+}
+
+/** Writes the classes of kernels' parameters. Bun runs what makes them, since Node reads no TypeScript. */
+function writeParameters(root, path) {
+  const bun = process.versions.bun === undefined ? join(root, "node_modules/.bin/bun") : process.execPath;
+  const options = {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    shell: bun.includes(".bin") && process.platform === "win32",
+  };
+  const { status, stdout } = spawnSync(bun, [join(root, "scripts/assembly-parameters.ts")], options);
+  if (status !== 0) return false;
+  writeFileSync(`${path}.${process.pid}.part`, stdout);
+  renameSync(`${path}.${process.pid}.part`, path);
+  return true;
+}
+
 /** @returns whether the module is there and current */
 export function compileAssembly(root) {
-  const folder = join(root, "src/compute/cpu/assembly");
-  const target = join(root, "src/compute/cpu/kernels.wasm");
+  const cpu = join(root, "src/compute/cpu");
+  const [folder, target] = [join(cpu, "assembly"), join(cpu, "kernels.wasm")];
   const mark = `${target}${MARK}`;
-  const inputs = inputsOf(root, folder);
-  if (existsSync(target) && existsSync(mark) && readFileSync(mark, "utf8") === inputs) return true;
+  const compiler = join(root, "node_modules/assemblyscript");
   // The kit for other machines has the module, and no compiler.
-  if (existsSync(target) && !existsSync(join(root, "node_modules/assemblyscript"))) return true;
-  const partial = `${target}.${process.pid}.part`;
-  const compiler = join(root, "node_modules/assemblyscript/bin/asc.js");
-  const { status } = spawnSync(
-    process.execPath,
-    // No relaxed SIMD: its sums differ from processor to processor.
-    [compiler, join(folder, "index.ts"), "--outFile", partial].concat(OPTIONS.split(" ")),
-    { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
-  );
-  if (status !== 0) return false;
-  renameSync(partial, target);
-  writeFileSync(mark, inputs);
+  if (existsSync(target) && !existsSync(compiler)) return true;
+  const [madeFrom, declaredBy] = existsSync(mark) ? readFileSync(mark, "utf8").split("\n") : [];
+  const generator = join(root, "scripts/assembly-parameters.ts");
+  const declared = digestOf([
+    ...filesOf(join(cpu, "families")),
+    join(cpu, "operands.ts"),
+    join(cpu, "pieces.ts"),
+    generator,
+  ]);
+  const parameters = join(folder, "parameters.ts");
+  const isDeclared = declared === declaredBy && existsSync(parameters);
+  if (!isDeclared && !writeParameters(root, parameters)) return false;
+  // The compiler's package names its version and Binaryen's.
+  const inputs = digestOf([...filesOf(folder), HERE, join(compiler, "package.json")]);
+  if (!existsSync(target) || madeFrom !== inputs) {
+    const partial = `${target}.${process.pid}.part`;
+    const { status } = spawnSync(
+      process.execPath,
+      // No relaxed SIMD: its sums differ from processor to processor.
+      [join(compiler, "bin/asc.js"), join(folder, "index.ts"), "--outFile", partial].concat(OPTIONS.split(" ")),
+      { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
+    );
+    if (status !== 0) return false;
+    renameSync(partial, target);
+  }
+  if (madeFrom !== inputs || !isDeclared) writeFileSync(mark, `${inputs}\n${declared}`);
   return true;
 }
 

@@ -11,13 +11,14 @@ let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-setup-"));
-  for (const name of ["scripts", "path", "node_modules/.bin", "src/compute/cpu/assembly"]) {
+  for (const name of ["scripts", "path", "node_modules/.bin", "src/compute/cpu/assembly", "src/compute/cpu/families"]) {
     await mkdir(join(folder, name), { recursive: true });
   }
   for (const name of ["scripts/setup.mjs", "scripts/assembly.mjs"]) {
     await copyFile(join(ROOT, name), join(folder, name));
   }
   await writeFile(join(folder, "src/compute/cpu/assembly/index.ts"), "");
+  await writeFile(join(folder, "scripts/assembly-parameters.ts"), "");
   await compiler("compiled");
   await writeFile(join(folder, "node_modules/assemblyscript/package.json"), '{"version":"1.0.0"}');
   const compile = 'import { compileAssembly } from "./scripts/assembly.mjs"; compileAssembly(".");';

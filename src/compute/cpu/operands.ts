@@ -26,7 +26,12 @@ export function pitchBytes(tensor: Tensor | undefined): number {
 }
 
 /** Members of a kernel that reads a matrix in any stored format. */
-export const SCALED = { dtype: "u32", scales: "pointer", scalesPitch: "u32" } as const satisfies Members;
+export const SCALED = {
+  dtype: "u32",
+  /** Of what is in blocks. */
+  scales: "pointer",
+  scalesPitch: "u32",
+} as const satisfies Members;
 
 /** How a matrix is stored, and the scales of its first block and from row to row where it is in blocks. */
 export function scaled(op: string, tensor: Tensor): Values<typeof SCALED> {

@@ -21,12 +21,12 @@ interface MemberValues {
   readonly pointer: Pointer | undefined;
 }
 
-/** Members of a kernel's parameters, in the order of the class of its assembly. */
+/** Members of a kernel's parameters: the fields of a class of the assembly, which `scripts/assembly-parameters.ts` makes of them. */
 export type Members = Readonly<Record<string, keyof MemberValues>>;
 
 export type Values<M extends Members> = { readonly [N in keyof M]: MemberValues[M[N]] };
 
-/** A function of the module, and what it takes; `kernels.test.ts` holds the members to those of the assembly's class. */
+/** A function of the module, and what it takes. */
 export interface CpuKernel<M extends Members> {
   readonly name: string;
   readonly members: M;

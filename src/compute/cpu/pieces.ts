@@ -28,7 +28,15 @@ interface Rectangles {
 }
 
 /** The members of a kernel that `Rectangles.words` are. */
-export const RECTANGLES = { rows: "u32", width: "u32", pieceRows: "u32", pieceWidth: "u32", pieces: "u32" } as const;
+export const RECTANGLES = {
+  rows: "u32",
+  /** Vectors of 4 in a row. */
+  width: "u32",
+  /** Rows and vectors of a piece, and pieces side by side. */
+  pieceRows: "u32",
+  pieceWidth: "u32",
+  pieces: "u32",
+} as const;
 
 /** Pieces of a matrix of this shape, its padding within whole vectors included. */
 export function rectangles([rows, cols]: readonly [rows: number, cols: number]): Rectangles {

@@ -8,35 +8,12 @@
 // with weights = softmax of the scores and slopes = ∂loss/∂(q · key). Scores are computed for both sides; what that costs
 // buys sums whose order does not depend on threads. This is the plain form: where there is no machine code it runs, and machine
 // code is compared with it.
-import { Attended } from "./attended";
 import { sumOf } from "./lanes";
 import { capped4, exp4 } from "./math";
+import { AttentionKeys, AttentionQueries, AttentionStats } from "./parameters";
 import { rowSums } from "./row";
 import { weighed } from "./softmax";
 import { F32 } from "./stored";
-
-/** What is not wanted is 0. */
-@unmanaged
-class AttentionGradient extends Attended {
-  /** Rows of keys and values. */
-  positions: u32;
-  dy: usize;
-  dyPitch: u32;
-  dlse: usize;
-  dlsePitch: u32;
-  /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
-  stats: usize;
-  statsPitch: u32;
-  dq: usize;
-  dqPitch: u32;
-  dkeys: usize;
-  dkeysPitch: u32;
-  dvalues: usize;
-  dvaluesPitch: u32;
-  /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
-  pieceRows: u32;
-  chunk: u32;
-}
 
 // What stands where in the scratch: scores of a chunk, products dy · value, a result.
 const PRODUCTS: usize = 1088;
@@ -46,7 +23,7 @@ const RESULT: usize = 2 * PRODUCTS;
 const NEVER_SEEN: u32 = 0x7fffffff;
 
 /** What the two sides need of each token: the keys that it sees, and of each head two numbers. */
-export function attentionStats(p: AttentionGradient, piece: u32, scratch: usize): void {
+export function attentionStats(p: AttentionStats, piece: u32, scratch: usize): void {
   const end = min((piece + 1) * p.pieceRows, p.tokens);
   const pitch = p.statsPitch;
   for (let token = piece * p.pieceRows; token < end; token++) {
@@ -76,7 +53,7 @@ export function attentionStats(p: AttentionGradient, piece: u32, scratch: usize)
   }
 }
 
-export function attentionQueries(p: AttentionGradient, piece: u32, scratch: usize): void {
+export function attentionQueries(p: AttentionQueries, piece: u32, scratch: usize): void {
   const head = piece % p.heads;
   // The last tokens see the most keys: they come first.
   const blocks = (p.tokens + p.pieceRows - 1) / p.pieceRows;
@@ -108,7 +85,7 @@ export function attentionQueries(p: AttentionGradient, piece: u32, scratch: usiz
   }
 }
 
-export function attentionKeys(p: AttentionGradient, piece: u32, scratch: usize): void {
+export function attentionKeys(p: AttentionKeys, piece: u32, scratch: usize): void {
   const kvHead = piece % p.kvHeads;
   const begin = (piece / p.kvHeads) * p.pieceRows;
   const end = min(begin + p.pieceRows, p.positions);
@@ -143,7 +120,7 @@ export function attentionKeys(p: AttentionGradient, piece: u32, scratch: usize):
 }
 
 /** Products of one query and the chunk's keys become slopes and, behind them, weights. */
-function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, high: u32, seen: usize, lse: f32, rest: f32): void {
+function ofQuery(p: AttentionStats, at: usize, start: u32, low: u32, high: u32, seen: usize, lse: f32, rest: f32): void {
   const first = i32x4.splat(load<i32>(seen));
   const last = i32x4.splat(load<i32>(seen + p.statsPitch));
   const four = i32x4.splat(4);
@@ -160,7 +137,7 @@ function ofQuery(p: AttentionGradient, at: usize, start: u32, low: u32, high: u3
 }
 
 /** The same of one key and the chunk's queries of one head. */
-function ofKey(p: AttentionGradient, at: usize, key: u32, start: u32, low: u32, high: u32, head: u32): void {
+function ofKey(p: AttentionStats, at: usize, key: u32, start: u32, low: u32, high: u32, head: u32): void {
   const key4 = i32x4.splat(key);
   const scale = f32x4.splat(p.scale);
   const cap = p.cap;
@@ -193,7 +170,7 @@ function weigh(scale: v128, most: f32, at: usize, lse: v128, rest: v128, seen: v
 }
 
 /** Adds a chunk's sum of weighed rows to what others came to. */
-function addWeighed(p: AttentionGradient, weights: usize, rows: usize, pitch: usize, count: u32, to: usize, scratch: usize): void {
+function addWeighed(p: AttentionStats, weights: usize, rows: usize, pitch: usize, count: u32, to: usize, scratch: usize): void {
   const result = scratch + RESULT;
   weighed<F32>(weights, rows, pitch, count, p.head, result);
   for (let at: usize = 0; at < p.head * 4; at += 16) {
@@ -204,7 +181,7 @@ function addWeighed(p: AttentionGradient, weights: usize, rows: usize, pitch: us
 /** Does a token see a key? */
 // @ts-ignore: decorator
 @inline
-function sees(p: AttentionGradient, token: u32, key: u32): bool {
+function sees(p: AttentionStats, token: u32, key: u32): bool {
   const at = p.stats + token * 4;
   return load<u32>(at) <= key && load<u32>(at + p.statsPitch) >= key;
 }

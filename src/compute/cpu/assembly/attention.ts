@@ -2,30 +2,11 @@
 // its keys enter its state in chunks of 256, counted from the first key of its text, so that what it comes to depends
 // neither on the pairs beside it, nor on where in a cache the text stands, nor on who computes which chunk. This is the plain
 // form: where there is no machine code it runs, and machine code is compared with it.
-import { Attended } from "./attended";
 import { log1 } from "./math";
+import { Attention } from "./parameters";
 import { rowSums } from "./row";
 import { begin, CHUNK, enter, softmax, weighed } from "./softmax";
 import { F16, F32, Format, storedBytes } from "./stored";
-
-@unmanaged
-class Attention extends Attended {
-  /** A piece is some tokens of some heads of one kv head, and one chunk alone where there are several parts. */
-  pieceTokens: u32;
-  blocks: u32;
-  pieceHeads: u32;
-  headBlocks: u32;
-  parts: u32;
-  /** What the chunks come to where they are pieces: records by pair and chunk. */
-  records: usize;
-  /** Bytes of a record. */
-  recordBytes: u32;
-  /** Of keys and values. */
-  dtype: u32;
-  /** Pieces, and how many of them have been computed so far. */
-  pieces: u32;
-  computed: u32;
-}
 
 // What stands where in the scratch: scores of a chunk, what they come to, what all chunks so far came to.
 const RECORD: usize = 1088;

@@ -3,42 +3,9 @@
 //
 //   dλ[k, j] = Σ_c dŜ[q, c] · A[k, c] · γ[j, c]        dγ[j, c] = Σ_k dŜ[q, c] · λ[k, j] · A[k, c].
 import { sumOf } from "./lanes";
+import { BasisGradient } from "./parameters";
 import { columnRun, dots, RUN, RUN_TERMS } from "./runs";
 import { Format } from "./stored";
-
-/** Pitches in bytes. */
-@unmanaged
-class BasisGradient {
-  /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
-  storage: u32;
-  at: usize;
-  rowBytes: u32;
-  /** Of dŜ: n·r, and m. */
-  rows: u32;
-  cols: u32;
-  /** Tokens, or rows of B̂. */
-  terms: u32;
-  /** Q (terms, cols). */
-  right: usize;
-  rightPitch: u32;
-  bases: u32;
-  rank: u32;
-  /** q = k·n + j (PEFT's pairing), or j·r + k. */
-  peft: u32;
-  a: usize;
-  aPitch: u32;
-  lambda: usize;
-  lambdaPitch: u32;
-  gamma: usize;
-  gammaPitch: u32;
-  /** (blocks of columns, rows) and (slices of rows, bases, columns). */
-  lambdaParts: usize;
-  gammaParts: usize;
-  partPitch: u32;
-  sliceRows: u32;
-  blockCols: u32;
-  blocks: u32;
-}
 
 /** Rows of dŜ that are formed at once, whole tiles. */
 const ROWS: u32 = 96;

@@ -1,25 +1,7 @@
 // Elements of the frozen bases, as f32, whatever they are stored as: numbers, two-bit codes, or nothing at all.
+import { Basis } from "./parameters";
 import { dense4, philoxBlocks, signs, sparse4, units4, verySparse4 } from "./philox";
 import { loadRow } from "./runs";
-
-/** A basis as kernels get it; its words are a part of theirs. */
-@unmanaged
-export class Basis {
-  /** A format of numbers; 3 two-bit codes; drawn: 4 dense, 5 dense in units of 2b − 255, 6 sparse, 7 very sparse. */
-  storage: u32;
-  at: usize;
-  /** Bytes from row to row. */
-  rowBytes: u32;
-  /** Elements from row to row in the order of drawing. */
-  drawn: u32;
-  stream: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  /** Very sparse. */
-  threshold: u32;
-  /** Dense: bits of f32 that the grid of the elements lacks. */
-  dropped: u32;
-}
 
 export const CODES: u32 = 3;
 const DENSE: u32 = 4;

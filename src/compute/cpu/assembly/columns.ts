@@ -1,25 +1,6 @@
 // What treats columns alike: factors and offsets of columns, sums down columns, zeros.
 import { MOST_TERMS } from "./lanes";
-
-/** y = x · scale + bias + residual; bias and residual may be left out. */
-@unmanaged
-class ScaleColumns {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  /** Rows and vectors of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceWidth: u32;
-  pieces: u32;
-  x: usize;
-  xPitch: u32;
-  scale: usize;
-  bias: usize;
-  residual: usize;
-  residualPitch: u32;
-  y: usize;
-  yPitch: u32;
-}
+import { ColumnSums, ScaleColumns, Zero } from "./parameters";
 
 export function scaleColumns(p: ScaleColumns, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;
@@ -41,40 +22,12 @@ export function scaleColumns(p: ScaleColumns, piece: u32, scratch: usize): void 
   }
 }
 
-@unmanaged
-class Zero {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  /** Rows and vectors of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceWidth: u32;
-  pieces: u32;
-  y: usize;
-  yPitch: u32;
-}
-
 export function zero(p: Zero, piece: u32, scratch: usize): void {
   const firstRow = (piece / p.pieces) * p.pieceRows;
   const lastRow = min(firstRow + p.pieceRows, p.rows);
   const first = (piece % p.pieces) * p.pieceWidth;
   const bytes = <usize>(min(first + p.pieceWidth, p.width) - first) * 16;
   for (let row = firstRow; row < lastRow; row++) memory.fill(p.y + row * p.yPitch + first * 16, 0, bytes);
-}
-
-/** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
-@unmanaged
-class ColumnSums {
-  rows: u32;
-  segments: u32;
-  /** Vectors of 4 in a segment. */
-  width: u32;
-  a: usize;
-  aPitch: u32;
-  b: usize;
-  bPitch: u32;
-  factors: usize;
-  y: usize;
 }
 
 /** Vectors of a piece: a cache line of each row. */

@@ -1,19 +1,5 @@
 // Where tiles of B̂Ŝ go: ΔW as it is, or transposed.
-
-/** Tiles are counted from the first row of B̂ and the first column of Ŝ that the target has. */
-@unmanaged
-export class DeltaTarget {
-  rows: u32;
-  cols: u32;
-  target: usize;
-  /** Bytes from row to row. */
-  pitch: u32;
-  /** B̂'s rows run along the target's columns. */
-  transposed: u32;
-  /** The target is added to, not assigned. */
-  accumulate: u32;
-  scale: f32;
-}
+import { DeltaTarget } from "./parameters";
 
 /**
  * Takes a block's sums over: `rows` rows of `cols` columns, `sumsPitch` bytes apart. What pads a row of the target to whole

@@ -1,54 +1,8 @@
 // ΔW = scale · B̂ Ŝ in f32, whatever B̂ is stored as or drawn from.
-import { Basis, basisRow, DRAWN_BYTES } from "./basis";
-import { DeltaTarget, storeTile } from "./delta-target";
+import { basisRow, DRAWN_BYTES } from "./basis";
+import { storeTile } from "./delta-target";
+import { Basis, Delta, DeltaTarget, ScaledTerms } from "./parameters";
 import { dots, endRun, RUN, RUN_TERMS } from "./runs";
-
-/** Where Ŝ comes from: Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]), all F32, pitches in bytes. */
-@unmanaged
-class ScaledTerms {
-  fastCount: u32;
-  lambda: usize;
-  fast: usize;
-  fastPitch: u32;
-  slow: usize;
-  slowPitch: u32;
-}
-
-@unmanaged
-class Delta {
-  /** B̂: the words of Basis. */
-  storage: u32;
-  at: usize;
-  rowBytes: u32;
-  drawn: u32;
-  stream: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  threshold: u32;
-  dropped: u32;
-  /** The words of ScaledTerms. */
-  fastCount: u32;
-  lambda: usize;
-  fast: usize;
-  fastPitch: u32;
-  slow: usize;
-  slowPitch: u32;
-  /** The words of DeltaTarget. */
-  rows: u32;
-  cols: u32;
-  target: usize;
-  pitch: u32;
-  transposed: u32;
-  accumulate: u32;
-  scale: f32;
-  terms: u32;
-  /** Of B̂. */
-  firstRow: u32;
-  /** Rows and columns of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceCols: u32;
-  pieces: u32;
-}
 
 /** The parts of the kernel's words that others work on. */
 // @ts-ignore: decorator

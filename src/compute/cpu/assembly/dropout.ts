@@ -1,24 +1,5 @@
+import { Dropout } from "./parameters";
 import { philoxFour } from "./philox";
-
-/** y (+)= x · scale where 16 bits that are drawn for an element reach the threshold, else 0; src/compute/random/dropout.ts. */
-@unmanaged
-class Dropout {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  threshold: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  streamLow: u32;
-  streamHigh: u32;
-  scale: f32;
-  accumulate: u32;
-  x: usize;
-  xPitch: u32;
-  y: usize;
-  yPitch: u32;
-  pieceRows: u32;
-}
 
 /** Vectors that four blocks of bits decide about. */
 const DRAWN: u32 = 8;

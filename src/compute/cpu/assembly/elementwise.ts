@@ -1,5 +1,6 @@
 import { activate, EXPM1, GELU, GELU_TANH, QUICK_GELU, SAME, SILU, slope } from "./activations";
 import { capped4 } from "./math";
+import { Elementwise, ElementwiseGradient } from "./parameters";
 
 // The kinds of ELEMENTWISE in src/compute/device/families/elementwise.ts that are no activations.
 const ADD: u32 = 0;
@@ -7,26 +8,6 @@ const SOFTCAP: u32 = 4;
 const ACCUMULATE: u32 = 6;
 const SCALE: u32 = 9;
 const GATED: u32 = 16;
-
-/** y = f(a, b); pitches are bytes from row to row, widths vectors of 4. */
-@unmanaged
-class Elementwise {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  /** Rows and vectors of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceWidth: u32;
-  pieces: u32;
-  kind: u32;
-  a: usize;
-  aPitch: u32;
-  b: usize;
-  bPitch: u32;
-  y: usize;
-  yPitch: u32;
-  cap: f32;
-}
 
 export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
   if (p.kind == ADD) rowsOf(p, piece, ADD);
@@ -70,30 +51,6 @@ function rowsOf(p: Elementwise, piece: u32, kind: u32): void {
       v128.store(y + at, value);
     }
   }
-}
-
-/** Gradients of y = f(a), or of y = f(a) · b; da or db may be left out. */
-@unmanaged
-class ElementwiseGradient {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  /** Rows and vectors of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceWidth: u32;
-  pieces: u32;
-  kind: u32;
-  a: usize;
-  aPitch: u32;
-  b: usize;
-  bPitch: u32;
-  gradient: usize;
-  gradientPitch: u32;
-  da: usize;
-  daPitch: u32;
-  db: usize;
-  dbPitch: u32;
-  cap: f32;
 }
 
 export function elementwiseGradient(p: ElementwiseGradient, piece: u32, scratch: usize): void {

@@ -1,26 +1,7 @@
 // What leads tokens to their experts and back: weights, the order of rows by expert, sums of what experts gave.
 import { MOST_TERMS, sumOf } from "./lanes";
 import { exp1 } from "./math";
-
-/** Of the gradient, `dy` and `dlogits` are given; else `y`. */
-@unmanaged
-class RouterWeights {
-  tokens: u32;
-  experts: u32;
-  chosen: u32;
-  amongChosen: u32;
-  logits: usize;
-  logitsPitch: u32;
-  ids: usize;
-  idsPitch: u32;
-  y: usize;
-  yPitch: u32;
-  dy: usize;
-  dyPitch: u32;
-  dlogits: usize;
-  dlogitsPitch: u32;
-  pieceRows: u32;
-}
+import { ExpertRows, MixFactors, MixRows, RouterWeights, RouterWeightsGradient, SpreadRows } from "./parameters";
 
 /** The softmax of a token's logits in scratch: of all experts, or of those chosen, in their order. */
 function softmax(p: RouterWeights, logits: usize, ids: usize, scratch: usize): void {
@@ -72,7 +53,7 @@ export function routerWeights(p: RouterWeights, piece: u32, scratch: usize): voi
 }
 
 /** dlogit = q · (g − Σ g · weight), where q is an expert's share of the softmax, and g is zero of those not chosen. */
-export function routerWeightsGradient(p: RouterWeights, piece: u32, scratch: usize): void {
+export function routerWeightsGradient(p: RouterWeightsGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.tokens);
   for (let token = piece * p.pieceRows; token < last; token++) {
     const ids = p.ids + token * p.idsPitch;
@@ -91,18 +72,6 @@ export function routerWeightsGradient(p: RouterWeights, piece: u32, scratch: usi
       store<f32>(own, weight * (p.amongChosen ? gradient - mean : gradient) + load<f32>(own));
     }
   }
-}
-
-@unmanaged
-class ExpertRows {
-  tokens: u32;
-  chosen: u32;
-  experts: u32;
-  ids: usize;
-  idsPitch: u32;
-  places: usize;
-  placesPitch: u32;
-  begins: usize;
 }
 
 /** Sorts by counting, in one piece. */
@@ -135,43 +104,19 @@ function expertAt(p: ExpertRows, token: u32, at: u32): u32 {
   return min(load<u32>(p.ids + token * p.idsPitch + at * 4), p.experts - 1);
 }
 
-/** Rows of x by place, each row of `places` and factors belonging to a row of the other matrix. */
-@unmanaged
-class PlacedRows {
-  rows: u32;
-  /** Places of a row. */
-  each: u32;
-  /** Vectors of 4 in a row of x and y; of `mixFactors` in one of x and dy. */
-  width: u32;
-  x: usize;
-  xPitch: u32;
-  places: usize;
-  placesPitch: u32;
-  factors: usize;
-  factorsPitch: u32;
-  residual: usize;
-  residualPitch: u32;
-  dy: usize;
-  dyPitch: u32;
-  y: usize;
-  yPitch: u32;
-  scale: f32;
-  pieceRows: u32;
-}
-
 // @ts-ignore: decorator
 @inline
-function placeAt(p: PlacedRows, row: u32, at: u32): u32 {
+function placeAt(p: SpreadRows, row: u32, at: u32): u32 {
   return load<u32>(p.places + row * p.placesPitch + at * 4);
 }
 
 // @ts-ignore: decorator
 @inline
-function factorAt(p: PlacedRows, row: u32, at: u32): v128 {
+function factorAt(p: SpreadRows, row: u32, at: u32): v128 {
   return f32x4.splat(p.factors ? p.scale * load<f32>(p.factors + row * p.factorsPitch + at * 4) : p.scale);
 }
 
-export function spreadRows(p: PlacedRows, piece: u32, scratch: usize): void {
+export function spreadRows(p: SpreadRows, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   for (let row = piece * p.pieceRows; row < last; row++) {
     const x = p.x + row * p.xPitch;
@@ -183,7 +128,7 @@ export function spreadRows(p: PlacedRows, piece: u32, scratch: usize): void {
   }
 }
 
-export function mixRows(p: PlacedRows, piece: u32, scratch: usize): void {
+export function mixRows(p: MixRows, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   for (let row = piece * p.pieceRows; row < last; row++) {
     const y = p.y + row * p.yPitch;
@@ -199,7 +144,7 @@ export function mixRows(p: PlacedRows, piece: u32, scratch: usize): void {
   }
 }
 
-export function mixFactors(p: PlacedRows, piece: u32, scratch: usize): void {
+export function mixFactors(p: MixFactors, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes: usize = p.width * 16;
   for (let row = piece * p.pieceRows; row < last; row++) {

@@ -1,26 +1,6 @@
 import { lanesBefore, largestOf, MOST_TERMS, sumOf } from "./lanes";
+import { Finish } from "./parameters";
 import { BF16, F16, F32, Format, load4, rounded4, store4, storedBytes } from "./stored";
-
-/** target = W + ΔW, rounded once, and what that did; rows of all three are `pitch` elements apart. */
-@unmanaged
-class Finish {
-  cols: u32;
-  /** Vectors of 4 in a row, and in all rows. */
-  width: u32;
-  vectors: u32;
-  pitch: u32;
-  sourceDtype: u32;
-  targetDtype: u32;
-  /** 0: the result is ΔW alone. */
-  weight: usize;
-  delta: usize;
-  target: usize;
-  /** ΔW is rounded before it is added. */
-  roundDelta: u32;
-  /** Four f32 a piece: max |ΔW|, Σ ΔW², changed, not finite. */
-  statistics: usize;
-  pieceVectors: u32;
-}
 
 export function finish(p: Finish, piece: u32, scratch: usize): void {
   if (p.targetDtype == Format.F32) finishTo<F32>(p, piece);

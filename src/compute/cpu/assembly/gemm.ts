@@ -1,36 +1,6 @@
+import { Gemm } from "./parameters";
 import { columnRun, dots, RUN, RUN_TERMS, rowRun } from "./runs";
 import { Format } from "./stored";
-
-/** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
-@unmanaged
-export class Gemm {
-  rows: u32;
-  cols: u32;
-  terms: u32;
-  /** The rows of a, of b are the terms. */
-  aTerms: u32;
-  bTerms: u32;
-  a: usize;
-  aPitch: u32;
-  b: usize;
-  bPitch: u32;
-  /** Of b. */
-  dtype: u32;
-  /** Of b in blocks. */
-  scales: usize;
-  scalesPitch: u32;
-  y: usize;
-  yPitch: u32;
-  bias: usize;
-  residual: usize;
-  residualPitch: u32;
-  accumulate: u32;
-  scale: f32;
-  /** Rows and columns of a piece, and pieces side by side. */
-  pieceRows: u32;
-  pieceCols: u32;
-  pieces: u32;
-}
 
 export function gemm(p: Gemm, piece: u32, scratch: usize): void {
   if (p.rows == 0) return;

@@ -1,13 +1,6 @@
 // Products of groups of rows, each with a matrix of its own: a piece is a piece of the product of one group.
-import { Gemm, gemm } from "./gemm";
-
-/** Of all rows; `pieces` and their rows are those of one group. */
-@unmanaged
-class GroupedGemm extends Gemm {
-  /** Where groups begin, and behind them the end of the last. */
-  begins: usize;
-  groups: u32;
-}
+import { gemm } from "./gemm";
+import { Gemm, GroupedGemm } from "./parameters";
 
 /** Bytes of scratch that hold the parameters of one group. */
 const PARAMETERS: usize = 128;

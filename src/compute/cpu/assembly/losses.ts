@@ -1,34 +1,12 @@
 // The loss of a block of columns of logits, and sums of losses.
 import { largestOf, MOST_TERMS, sumOf } from "./lanes";
 import { capped4, exp1, exp4, log1, tanh4 } from "./math";
+import { LossSum, Nll, NllGradient } from "./parameters";
 
 /** Below every logit. */
 const NEVER: f32 = -3.0e38;
 /** Columns that enter a row's state at once: what they come to does not depend on how many a block has. */
 const UNIT: u32 = 1024;
-
-/** A block of columns of logits enters each row's state; the last one makes nll and lse of it. */
-@unmanaged
-class Nll {
-  rows: u32;
-  /** Of this block, and the token of its first column. */
-  cols: u32;
-  first: u32;
-  logits: usize;
-  logitsPitch: u32;
-  targets: usize;
-  /** (rows, 4): the maximum, the sum of exp(logit − maximum), the target's logit. */
-  state: usize;
-  isFirst: u32;
-  isLast: u32;
-  y: usize;
-  yPitch: u32;
-  lse: usize;
-  lsePitch: u32;
-  /** Logits become cap · tanh(logit / cap); 0: they do not. */
-  cap: f32;
-  pieceRows: u32;
-}
 
 export function nll(p: Nll, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
@@ -91,26 +69,6 @@ function exponentials(values: usize, width: usize, top: f32): f32 {
   return sumOf(sum);
 }
 
-/** A block of columns of logits becomes their gradient: softmax · (dy + dlse) − dy at the target, by the cap's slope. */
-@unmanaged
-class NllGradient {
-  rows: u32;
-  cols: u32;
-  first: u32;
-  logits: usize;
-  logitsPitch: u32;
-  targets: usize;
-  lse: usize;
-  lsePitch: u32;
-  /** Either may be left out. */
-  dy: usize;
-  dyPitch: u32;
-  dlse: usize;
-  dlsePitch: u32;
-  cap: f32;
-  pieceRows: u32;
-}
-
 export function nllGradient(p: NllGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const cap = f32x4.splat(p.cap);
@@ -141,18 +99,6 @@ export function nllGradient(p: NllGradient, piece: u32, scratch: usize): void {
     for (let col = p.cols; (col & 3) != 0; col++) store<f32>(logits + col * 4, 0);
     if (wanted < p.cols) store<f32>(logits + wanted * 4, load<f32>(logits + wanted * 4) - atTarget * picked);
   }
-}
-
-/** sums[slot] += weight · Σ losses, or = where it is the first; one piece. */
-@unmanaged
-class LossSum {
-  count: u32;
-  losses: usize;
-  pitch: u32;
-  /** Where the sum goes. */
-  to: usize;
-  weight: f32;
-  isFirst: u32;
 }
 
 export function lossSum(p: LossSum, piece: u32, scratch: usize): void {

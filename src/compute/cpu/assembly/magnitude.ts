@@ -1,33 +1,15 @@
 // DoRA's magnitudes: sums of squares of W + Δ, norms of rows and what follows from them.
 import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
+import { ColumnSquares, Magnitudes, Rescale, RowSquares } from "./parameters";
 import { BF16, F16, F32, Format, load4, rounded4, storedBytes } from "./stored";
 
-/** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */
-@unmanaged
-class Squares {
-  rows: u32;
-  cols: u32;
-  /** Of W. */
-  dtype: u32;
-  weight: usize;
-  weightPitch: u32;
-  /** F32; 0: W alone. */
-  delta: usize;
-  deltaPitch: u32;
-  sums: usize;
-  /** Sums of columns are added to what is there. */
-  accumulate: u32;
-  /** Rows, or columns. */
-  pieceSize: u32;
-}
-
-export function rowSquares(p: Squares, piece: u32, scratch: usize): void {
+export function rowSquares(p: RowSquares, piece: u32, scratch: usize): void {
   if (p.dtype == Format.F32) squaresOfRows<F32>(p, piece);
   else if (p.dtype == Format.F16) squaresOfRows<F16>(p, piece);
   else squaresOfRows<BF16>(p, piece);
 }
 
-export function columnSquares(p: Squares, piece: u32, scratch: usize): void {
+export function columnSquares(p: ColumnSquares, piece: u32, scratch: usize): void {
   if (p.dtype == Format.F32) squaresOfColumns<F32>(p, piece, scratch);
   else if (p.dtype == Format.F16) squaresOfColumns<F16>(p, piece, scratch);
   else squaresOfColumns<BF16>(p, piece, scratch);
@@ -42,7 +24,7 @@ function squares<T>(weight: usize, delta: usize, col: u32): v128 {
   return f32x4.mul(value, value);
 }
 
-function squaresOfRows<T>(p: Squares, piece: u32): void {
+function squaresOfRows<T>(p: RowSquares, piece: u32): void {
   const lastRow = min((piece + 1) * p.pieceSize, p.rows);
   const whole = p.cols & ~3;
   for (let row = piece * p.pieceSize; row < lastRow; row++) {
@@ -63,7 +45,7 @@ function squaresOfRows<T>(p: Squares, piece: u32): void {
   }
 }
 
-function squaresOfColumns<T>(p: Squares, piece: u32, scratch: usize): void {
+function squaresOfColumns<T>(p: RowSquares, piece: u32, scratch: usize): void {
   const firstCol = piece * p.pieceSize;
   const cols = min(p.pieceSize, p.cols - firstCol);
   const width = ((cols + 3) & ~3) * 4;
@@ -91,18 +73,6 @@ function squaresOfColumns<T>(p: Squares, piece: u32, scratch: usize): void {
   }
 }
 
-/** What a magnitude is to the norm √s of its row; a row of zeros stays one. */
-@unmanaged
-class Magnitudes {
-  /** 0: to = from / norm; 1: to += from / norm, from = 0; 2: to = norm, rounded. */
-  kind: u32;
-  count: u32;
-  dtype: u32;
-  sums: usize;
-  from: usize;
-  to: usize;
-}
-
 const FACTOR: u32 = 0;
 const NORM: u32 = 2;
 
@@ -124,26 +94,6 @@ export function magnitudes(p: Magnitudes, piece: u32, scratch: usize): void {
       store<f32>(p.from + at, 0);
     }
   }
-}
-
-/** target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ): nothing is lost to W where c is near 1. */
-@unmanaged
-class Rescale {
-  rows: u32;
-  /** Vectors of 4 in a row. */
-  width: u32;
-  dtype: u32;
-  weight: usize;
-  weightPitch: u32;
-  /** F32; 0: the target holds all of ΔW. */
-  delta: usize;
-  target: usize;
-  /** Of target and Δ. */
-  pitch: u32;
-  factors: usize;
-  /** A factor a column, not a row. */
-  columns: u32;
-  pieceRows: u32;
 }
 
 export function rescale(p: Rescale, piece: u32, scratch: usize): void {

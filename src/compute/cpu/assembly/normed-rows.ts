@@ -1,26 +1,8 @@
 // What a product of a few rows that are normalized first, and perhaps gated, begins and ends with: what `rmsNorm` and `elementwise`
 // would do, by their own functions, hence the same bits. The product is machine code's.
 import { activate, GELU, GELU_TANH, QUICK_GELU, SILU } from "./activations";
-import { Gemm } from "./gemm";
 import { normalize } from "./norms";
-
-/** y = norm(a) · bᵀ + bias; all rows are one piece high. */
-@unmanaged
-class NormedGemm extends Gemm {
-  weight: usize;
-  offset: f32;
-  epsilon: f32;
-  /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
-  branch: usize;
-  branchPitch: u32;
-  branchWeight: usize;
-  sum: usize;
-  sumPitch: u32;
-  /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
-  gate: u32;
-  /** A bit for each worker that has the rows, normalized, in its scratch. */
-  normalized: u32;
-}
+import { NormedGemm } from "./parameters";
 
 // Where in the scratch: products that are to be gated, the rows.
 const PRODUCTS: usize = 2 ** 18 + 256;

@@ -1,22 +1,6 @@
 // Norms of rows, and their gradients by what they normalize.
 import { lanesBefore, MOST_TERMS, sumOf } from "./lanes";
-
-/** y = x / √(mean(x²) + ε) · (offset + weight), each segment by itself. */
-@unmanaged
-class RmsNorm {
-  rows: u32;
-  segments: u32;
-  /** Elements of a segment. */
-  cols: u32;
-  x: usize;
-  xPitch: u32;
-  weight: usize;
-  y: usize;
-  yPitch: u32;
-  offset: f32;
-  epsilon: f32;
-  pieceRows: u32;
-}
+import { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./parameters";
 
 export function rmsNorm(p: RmsNorm, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
@@ -40,26 +24,6 @@ export function normalize(x: usize, weight: usize, cols: u32, offset: f32, epsil
     const factor = f32x4.add(offset4, v128.load(weight + at));
     v128.store(y + at, f32x4.mul(f32x4.mul(v128.load(x + at), scale), factor));
   }
-}
-
-/** With s = 1 / √(mean(x²) + ε) and h = dy · (offset + weight): dx = s · (h − x · s² · mean(h · x)), and s itself. */
-@unmanaged
-class RmsNormGradient {
-  rows: u32;
-  segments: u32;
-  cols: u32;
-  x: usize;
-  xPitch: u32;
-  weight: usize;
-  dy: usize;
-  dyPitch: u32;
-  dx: usize;
-  dxPitch: u32;
-  /** (rows · segments), or nothing. */
-  scales: usize;
-  offset: f32;
-  epsilon: f32;
-  pieceRows: u32;
 }
 
 export function rmsNormGradient(p: RmsNormGradient, piece: u32, scratch: usize): void {
@@ -87,21 +51,6 @@ export function rmsNormGradient(p: RmsNormGradient, piece: u32, scratch: usize):
   }
 }
 
-/** y = (x − mean) / √(variance + ε) · weight + bias; the bias may be left out. */
-@unmanaged
-class LayerNorm {
-  rows: u32;
-  cols: u32;
-  x: usize;
-  xPitch: u32;
-  weight: usize;
-  bias: usize;
-  y: usize;
-  yPitch: u32;
-  epsilon: f32;
-  pieceRows: u32;
-}
-
 export function layerNorm(p: LayerNorm, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
   const bytes = wholeBytes(p.cols);
@@ -121,27 +70,6 @@ export function layerNorm(p: LayerNorm, piece: u32, scratch: usize): void {
       v128.store(y + at, value);
     }
   }
-}
-
-/**
- * With n = (x − mean) / √(variance + ε) and h = dy · weight: dx = (h − mean(h) − n · mean(h · n)) / √(variance + ε), and
- * dy · n, whose sums down columns are the gradient by the weight.
- */
-@unmanaged
-class LayerNormGradient {
-  rows: u32;
-  cols: u32;
-  x: usize;
-  xPitch: u32;
-  weight: usize;
-  dy: usize;
-  dyPitch: u32;
-  dx: usize;
-  dxPitch: u32;
-  products: usize;
-  productsPitch: u32;
-  epsilon: f32;
-  pieceRows: u32;
 }
 
 export function layerNormGradient(p: LayerNormGradient, piece: u32, scratch: usize): void {

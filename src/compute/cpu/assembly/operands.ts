@@ -1,19 +1,6 @@
 // λ, A and γ as products take them.
 import { lanesBefore } from "./lanes";
-
-/** λ (r, n) in the order of B̂'s columns, zeros behind it: element q lies at λ[q / fast, q % fast] by these distances. */
-@unmanaged
-class LambdaOrder {
-  terms: u32;
-  padded: u32;
-  /** Terms until the slow index changes. */
-  fast: u32;
-  lambda: usize;
-  /** Bytes to the next element in the fast and in the slow index. */
-  fastBytes: u32;
-  slowBytes: u32;
-  target: usize;
-}
+import { LambdaOrder, ScaledA } from "./parameters";
 
 export function lambdaOrder(p: LambdaOrder, piece: u32, scratch: usize): void {
   for (let q: u32 = 0; q < p.terms; q++) {
@@ -21,26 +8,6 @@ export function lambdaOrder(p: LambdaOrder, piece: u32, scratch: usize): void {
     store<f32>(p.target + q * 4, load<f32>(from));
   }
   memory.fill(p.target + p.terms * 4, 0, (p.padded - p.terms) * 4);
-}
-
-/** Ŝ[q] = λ[k, j] · (A[k] ∘ γ[j]) for the pair of rows that makes row q; all F32, pitches in bytes. */
-@unmanaged
-class ScaledA {
-  terms: u32;
-  cols: u32;
-  bases: u32;
-  rank: u32;
-  /** q = k·n + j (PEFT's pairing), or j·r + k. */
-  peft: u32;
-  a: usize;
-  aPitch: u32;
-  lambda: usize;
-  lambdaPitch: u32;
-  gamma: usize;
-  gammaPitch: u32;
-  target: usize;
-  targetPitch: u32;
-  pieceRows: u32;
 }
 
 export function scaledA(p: ScaledA, piece: u32, scratch: usize): void {

@@ -1,5 +1,6 @@
-// One step of the optimizer: the norm of all gradients, and AdamW.
+// One step of the optimizer: the norm of all gradients, and Adamw.
 import { MOST_TERMS, sumOf } from "./lanes";
+import { Adamw, GradientNorm, GradientSquares } from "./parameters";
 
 // Words of the state that the commands of a step share; those of STEP_STATE.
 const LOSS: usize = 0;
@@ -7,26 +8,7 @@ const NORM: usize = 4;
 const COEFFICIENT: usize = 8;
 const HALTED: usize = 12;
 
-/** torch.optim.AdamW's _single_tensor_adam, operation by operation; gradients are zero afterwards. */
-@unmanaged
-class AdamW {
-  vectors: u32;
-  value: usize;
-  gradient: usize;
-  mean: usize;
-  square: usize;
-  state: usize;
-  keep: f32;
-  meanWeight: f32;
-  squareKeep: f32;
-  squareWeight: f32;
-  correction: f32;
-  epsilon: f32;
-  stepSize: f32;
-  pieceVectors: u32;
-}
-
-export function adamw(p: AdamW, piece: u32, scratch: usize): void {
+export function adamw(p: Adamw, piece: u32, scratch: usize): void {
   if (load<u32>(p.state + HALTED) != 0) return;
   const coefficient = f32x4.splat(load<f32>(p.state + COEFFICIENT));
   const first = piece * p.pieceVectors;
@@ -47,15 +29,6 @@ export function adamw(p: AdamW, piece: u32, scratch: usize): void {
   }
 }
 
-/** The sum of the squares of each piece of a flat array. */
-@unmanaged
-class GradientSquares {
-  vectors: u32;
-  gradient: usize;
-  sums: usize;
-  pieceVectors: u32;
-}
-
 export function gradientSquares(p: GradientSquares, piece: u32, scratch: usize): void {
   const end = min((piece + 1) * p.pieceVectors, p.vectors);
   let total = f32x4.splat(0);
@@ -69,16 +42,6 @@ export function gradientSquares(p: GradientSquares, piece: u32, scratch: usize):
     total = f32x4.add(total, sum);
   }
   store<f32>(p.sums + piece * 4, sumOf(total));
-}
-
-/** The norm from those sums, what clipping multiplies by (torch's clip_grad_norm_), and whether training must halt. */
-@unmanaged
-class GradientNorm {
-  count: u32;
-  /** 0: gradients are left as they are. */
-  clip: f32;
-  sums: usize;
-  state: usize;
 }
 
 export function gradientNorm(p: GradientNorm, piece: u32, scratch: usize): void {

@@ -1,20 +1,5 @@
 import { MOST_TERMS } from "./lanes";
-
-/** target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order; strides in elements, the pitch in bytes. */
-@unmanaged
-class PartialSums {
-  rows: u32;
-  cols: u32;
-  parts: u32;
-  partStride: u32;
-  rowStride: u32;
-  colStride: u32;
-  partial: usize;
-  target: usize;
-  targetPitch: u32;
-  scale: f32;
-  pieceRows: u32;
-}
+import { PartialSums } from "./parameters";
 
 export function partialSums(p: PartialSums, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);

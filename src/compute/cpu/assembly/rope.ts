@@ -1,52 +1,9 @@
 import { normalize } from "./norms";
+import { Rope } from "./parameters";
 import { F16, store4, storedBytes } from "./stored";
 
 /** Where a row of k that was turned lies in the scratch, behind a head that is normalized. */
 const TURNED: usize = 0x10000;
-
-/** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
-@unmanaged
-class Rope {
-  rows: u32;
-  /** Elements of a head, and of half of its rotated part. */
-  head: u32;
-  half: u32;
-  cos: usize;
-  cosPitch: u32;
-  sin: usize;
-  sinPitch: u32;
-  q: usize;
-  qPitch: u32;
-  k: usize;
-  kPitch: u32;
-  v: usize;
-  vPitch: u32;
-  qTo: usize;
-  qToPitch: u32;
-  kTo: usize;
-  kToPitch: u32;
-  vTo: usize;
-  vToPitch: u32;
-  /** Elements in a row of q, of k, of v. */
-  qWidth: u32;
-  kWidth: u32;
-  vWidth: u32;
-  /** 1, or −1 for turning back. */
-  direction: f32;
-  /** Of the norms of heads of q and k, or nothing: none. */
-  qWeight: usize;
-  kWeight: usize;
-  offset: f32;
-  epsilon: f32;
-  /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
-  targetRows: u32;
-  targets: usize;
-  /** kTo and vTo are F16. */
-  halves: u32;
-  /** Elements turn with their neighbors. */
-  neighbors: u32;
-  pieceRows: u32;
-}
 
 export function rope(p: Rope, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);

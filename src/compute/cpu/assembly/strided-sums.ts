@@ -1,29 +1,6 @@
 import { MOST_TERMS } from "./lanes";
+import { StridedSums } from "./parameters";
 import { BF16, F16, F32, Format, load1, load4, storedBytes } from "./stored";
-
-/** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
-@unmanaged
-class StridedSums {
-  rows: u32;
-  cols: u32;
-  terms: u32;
-  /** Of x. */
-  dtype: u32;
-  x: usize;
-  xRow: u32;
-  xCol: u32;
-  xTerm: u32;
-  w: usize;
-  wRow: u32;
-  wCol: u32;
-  wTerm: u32;
-  y: usize;
-  /** Bytes from row to row. */
-  yPitch: u32;
-  accumulate: u32;
-  scale: f32;
-  pieceRows: u32;
-}
 
 export function stridedSums(p: StridedSums, piece: u32, scratch: usize): void {
   if (p.dtype == Format.F32) sumsOf<F32>(p, piece);

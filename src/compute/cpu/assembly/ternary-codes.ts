@@ -1,21 +1,7 @@
 // Ternary bases as their sums take them: two-bit codes in rows along the terms, whether they are stored, stored the other way round,
 // or drawn.
-import { Basis, BASIS_RUN, CODES, drawRun, SPARSE } from "./basis";
-
-/** Codes of T's rows or columns, 16 terms a word. */
-@unmanaged
-class TernaryCodes extends Basis {
-  /** Of T. */
-  firstRow: u32;
-  rows: u32;
-  cols: u32;
-  target: usize;
-  pitch: u32;
-  /** Its columns become rows. */
-  transposed: u32;
-  /** A multiple of 16. */
-  pieceRows: u32;
-}
+import { BASIS_RUN, CODES, drawRun, SPARSE } from "./basis";
+import { Basis, TernaryCodes } from "./parameters";
 
 /** Bytes of a run of codes. */
 const RUN: usize = 64; // BASIS_RUN / 4

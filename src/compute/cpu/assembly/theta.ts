@@ -2,6 +2,7 @@
 // src/adapters/pranc/stream.ts says which elements those are: the 16 of block b of basis i are the bytes of
 // philox4x32_10((b low, b high, i, 1), key), as whole numbers 2b − 255.
 import { MOST_TERMS, sumOf } from "./lanes";
+import { ThetaDelta, ThetaGradient } from "./parameters";
 import { philoxBlocks, units4 } from "./philox";
 
 /** Elements, and vectors of 4, that are drawn together: four blocks. */
@@ -9,35 +10,6 @@ const DRAWN: u32 = 64;
 const VECTORS: u32 = 16;
 const DRAWN_BYTES: usize = 64;
 const VALUE_BYTES: usize = 256; // DRAWN * 4
-
-/**
- * target (+)= scale · Σ_i α[i] · θ_i. A line is a run of elements that are neighbors in the bases: a row of ΔW, or where the
- * target is stored (in, out), the part of one that crosses the target's rows.
- */
-@unmanaged
-class ThetaDelta {
-  lines: u32;
-  /** Elements of a line. */
-  count: u32;
-  beginLow: u32;
-  beginHigh: u32;
-  /** Elements from line to line in the bases. */
-  lineElements: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  bases: u32;
-  alpha: usize;
-  target: usize;
-  /** Bytes from line to line, and from element to element, of the target. */
-  lineBytes: u32;
-  elementBytes: u32;
-  accumulate: u32;
-  scale: f32;
-  /** What pads a row of the target becomes zero: elements after each line, or lines after the last one. */
-  padElements: u32;
-  padLines: u32;
-  pieceLines: u32;
-}
 
 export function thetaDelta(p: ThetaDelta, piece: u32, scratch: usize): void {
   const begin = (<u64>p.beginHigh << 32) | p.beginLow;
@@ -83,25 +55,6 @@ function sumOverBases(p: ThetaDelta, block: u64, draws: usize, sums: usize, tota
       v128.store(totals + at, f32x4.add(v128.load(totals + at), v128.load(sums + at)));
     }
   }
-}
-
-/** parts[slice, i] = Σ_e G[e] · θ_i[e] over a slice of the rows of G = ∂loss/∂ΔW. */
-@unmanaged
-class ThetaGradient {
-  rows: u32;
-  cols: u32;
-  g: usize;
-  gPitch: u32;
-  beginLow: u32;
-  beginHigh: u32;
-  keyLow: u32;
-  keyHigh: u32;
-  bases: u32;
-  parts: usize;
-  sliceRows: u32;
-  /** Bases of a piece, and pieces side by side. */
-  pieceBases: u32;
-  pieces: u32;
 }
 
 export function thetaGradient(p: ThetaGradient, piece: u32, scratch: usize): void {

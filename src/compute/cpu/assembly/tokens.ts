@@ -1,29 +1,10 @@
 // Rows by token: of tables of embeddings, and by index.
 import { MOST_TERMS } from "./lanes";
+import { Embedding, EmbeddingLinks, EmbeddingSums, Rows } from "./parameters";
 import { loadRow } from "./runs";
 
 /** No token. */
 const NONE: u32 = 0xffffffff;
-
-/** y[t] = table[ids[t]] · scale. */
-@unmanaged
-class Embedding {
-  rows: u32;
-  width: u32;
-  /** A format, of the table. */
-  dtype: u32;
-  /** Of a table in blocks. */
-  scales: usize;
-  scalesPitch: u32;
-  vocabulary: u32;
-  ids: usize;
-  table: usize;
-  tablePitch: u32;
-  y: usize;
-  yPitch: u32;
-  scale: f32;
-  pieceRows: u32;
-}
 
 export function embedding(p: Embedding, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.rows);
@@ -37,26 +18,8 @@ export function embedding(p: Embedding, piece: u32, scratch: usize): void {
   }
 }
 
-/** dtable[id] += scale · Σ dy[t] over the positions t of each id. */
-@unmanaged
-class EmbeddingGradient {
-  tokens: u32;
-  width: u32;
-  vocabulary: u32;
-  ids: usize;
-  dy: usize;
-  dyPitch: u32;
-  dtable: usize;
-  dtablePitch: u32;
-  /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
-  heads: usize;
-  links: usize;
-  scale: f32;
-  pieceTokens: u32;
-}
-
 /** Links the positions of each id, in one piece. */
-export function embeddingLinks(p: EmbeddingGradient, piece: u32, scratch: usize): void {
+export function embeddingLinks(p: EmbeddingLinks, piece: u32, scratch: usize): void {
   for (let t: u32 = 0; t < p.tokens; t++) {
     const id = load<u32>(p.ids + t * 4);
     if (id < p.vocabulary) store<u32>(p.heads + id * 4, NONE);
@@ -70,7 +33,7 @@ export function embeddingLinks(p: EmbeddingGradient, piece: u32, scratch: usize)
 }
 
 /** Adds up the gradients of each id at its first position, in ascending order of positions. */
-export function embeddingSums(p: EmbeddingGradient, piece: u32, scratch: usize): void {
+export function embeddingSums(p: EmbeddingSums, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceTokens, p.tokens);
   const scale = f32x4.splat(p.scale);
   const links = p.links;
@@ -94,22 +57,6 @@ export function embeddingSums(p: EmbeddingGradient, piece: u32, scratch: usize):
       v128.store(to + at, f32x4.add(v128.load(to + at), f32x4.mul(scale, total)));
     }
   }
-}
-
-/** y[i] = x[indices[i]], or y[indices[i]] = x[i]. */
-@unmanaged
-class Rows {
-  count: u32;
-  /** Rows of the one that is indexed. */
-  rows: u32;
-  width: u32;
-  scatter: u32;
-  indices: usize;
-  x: usize;
-  xPitch: u32;
-  y: usize;
-  yPitch: u32;
-  pieceRows: u32;
 }
 
 export function rows(p: Rows, piece: u32, scratch: usize): void {

@@ -1,28 +1,11 @@
 // The k largest numbers of a row, largest first; of equal ones the lower id first. Those so far are a heap of pairs
 // (value, id) whose root is the worst: candidates come by ascending id, so a new one must be larger than that.
+import { TopK } from "./parameters";
 
 /** What is no number, or infinite, counts as the largest. */
 const MOST: f32 = 3.4028234663852886e38;
 /** The id of a place that a short chunk does not fill. */
 const NOBODY: u32 = 0xffffffff;
-
-/** The k largest of each chunk of a row, k after k; the candidates' ids are those given, or their numbers. */
-@unmanaged
-class TopK {
-  k: u32;
-  count: u32;
-  chunk: u32;
-  /** Chunks of a row. */
-  chunks: u32;
-  x: usize;
-  xPitch: u32;
-  ids: usize;
-  idsPitch: u32;
-  toValues: usize;
-  toValuesPitch: u32;
-  toIds: usize;
-  toIdsPitch: u32;
-}
 
 export function topK(p: TopK, piece: u32, scratch: usize): void {
   const row = piece / p.chunks;

@@ -1,21 +1,7 @@
-import { Basis, BASIS_RUN, basisRow, DRAWN_BYTES } from "./basis";
+import { BASIS_RUN, basisRow, DRAWN_BYTES } from "./basis";
 import { lanesBefore } from "./lanes";
+import { Unpack } from "./parameters";
 import { BF16, F16, F32, Format, store4, storedBytes } from "./stored";
-
-/** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
-@unmanaged
-class Unpack extends Basis {
-  firstRow: u32;
-  firstCol: u32;
-  rows: u32;
-  cols: u32;
-  target: usize;
-  /** Elements from row to row of the target, a multiple of 4. */
-  pitch: u32;
-  /** Of the target. */
-  dtype: u32;
-  pieceRows: u32;
-}
 
 export function unpack(p: Unpack, piece: u32, scratch: usize): void {
   if (p.dtype == Format.F32) rowsAs<F32>(p, piece, scratch);

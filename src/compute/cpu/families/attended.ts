@@ -3,16 +3,20 @@ import type { Tensor } from "../../device/tensor.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { Members, Pointer, Values } from "../parameters.ts";
 
-/** Members of every kernel of attention and of its gradients: Attended of the assembly. */
+/** Members of every kernel of attention and of its gradients: q (tokens, heads · head), keys and values (positions, kv heads · head), y as q; pitches are bytes from row to row. */
 export const ATTENDED = {
   tokens: "u32",
   heads: "u32",
   kvHeads: "u32",
+  /** Heads that share a kv head. */
   group: "u32",
+  /** Elements of a head. */
   head: "u32",
   firstPosition: "u32",
+  /** Keys that a token sees at most. */
   window: "u32",
   scale: "f32",
+  /** Scores become cap · tanh(score / cap); 0: they do not. */
   cap: "f32",
   q: "pointer",
   qPitch: "u32",
@@ -20,10 +24,12 @@ export const ATTENDED = {
   keysPitch: "u32",
   values: "pointer",
   valuesPitch: "u32",
+  /** First and last keys of tokens; either may be left out. */
   firsts: "pointer",
   lasts: "pointer",
   y: "pointer",
   yPitch: "u32",
+  /** log Σ exp(scores) of each head, or nothing. */
   lse: "pointer",
   lsePitch: "u32",
 } as const satisfies Members;

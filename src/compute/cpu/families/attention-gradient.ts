@@ -5,15 +5,18 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
+/** What is not wanted is 0. */
 export const STATS = {
   name: "attentionStats",
   members: {
     ...ATTENDED,
+    /** Rows of keys and values. */
     positions: "u32",
     dy: "pointer",
     dyPitch: "u32",
     dlse: "pointer",
     dlsePitch: "u32",
+    /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
     stats: "pointer",
     statsPitch: "u32",
     dq: "pointer",
@@ -22,6 +25,7 @@ export const STATS = {
     dkeysPitch: "u32",
     dvalues: "pointer",
     dvaluesPitch: "u32",
+    /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
     pieceRows: "u32",
     chunk: "u32",
   },

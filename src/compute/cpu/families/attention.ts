@@ -11,14 +11,19 @@ export const ATTENTION = {
   name: "attention",
   members: {
     ...ATTENDED,
+    /** A piece is some tokens of some heads of one kv head, and one chunk alone where there are several parts. */
     pieceTokens: "u32",
     blocks: "u32",
     pieceHeads: "u32",
     headBlocks: "u32",
     parts: "u32",
+    /** What the chunks come to where they are pieces: records by pair and chunk. */
     records: "pointer",
+    /** Bytes of a record. */
     recordBytes: "u32",
+    /** Of keys and values. */
     dtype: "u32",
+    /** Pieces, and how many of them have been computed so far. */
     pieces: "u32",
     computed: "u32",
   },

@@ -12,19 +12,25 @@ import { inNumbers } from "./in-numbers.ts";
 import { addParts } from "./partial-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
 
+/** Pitches in bytes. */
 export const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
+    /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
     storage: "u32",
     at: "pointer",
     rowBytes: "u32",
+    /** Of dŜ: n·r, and m. */
     rows: "u32",
     cols: "u32",
+    /** Tokens, or rows of B̂. */
     terms: "u32",
+    /** Q (terms, cols). */
     right: "pointer",
     rightPitch: "u32",
     bases: "u32",
     rank: "u32",
+    /** q = k·n + j (PEFT's pairing), or j·r + k. */
     peft: "flag",
     a: "pointer",
     aPitch: "u32",
@@ -32,6 +38,7 @@ export const BASIS_GRADIENT = {
     lambdaPitch: "u32",
     gamma: "pointer",
     gammaPitch: "u32",
+    /** (blocks of columns, rows) and (slices of rows, bases, columns). */
     lambdaParts: "pointer",
     gammaParts: "pointer",
     partPitch: "u32",

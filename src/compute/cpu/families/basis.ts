@@ -5,16 +5,21 @@ import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import { bound } from "../operands.ts";
 import type { Values } from "../parameters.ts";
 
-/** The words of Basis in basis.ts of the assembly. */
+/** A basis as kernels get it; its members are a part of theirs. */
 export const BASIS = {
+  /** A format of numbers; 3 two-bit codes; drawn: 4 dense, 5 dense in units of 2b − 255, 6 sparse, 7 very sparse. */
   storage: "u32",
   at: "pointer",
+  /** Bytes from row to row. */
   rowBytes: "u32",
+  /** Elements from row to row in the order of drawing. */
   drawn: "u32",
   stream: "u32",
   keyLow: "u32",
   keyHigh: "u32",
+  /** Very sparse. */
   threshold: "u32",
+  /** Dense: bits of f32 that the grid of the elements lacks. */
   dropped: "u32",
 } as const;
 

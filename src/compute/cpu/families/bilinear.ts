@@ -8,13 +8,16 @@ import type { CpuKernel, Members, Pointer, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
 
+/** λ (r, n) in the order of B̂'s columns, zeros behind it: element q lies at λ[q / fast, q % fast] by these distances. */
 export const LAMBDA_ORDER = {
   name: "lambdaOrder",
   members: {
     terms: "u32",
     padded: "u32",
+    /** Terms until the slow index changes. */
     fast: "u32",
     lambda: "pointer",
+    /** Bytes to the next element in the fast and in the slow index. */
     fastBytes: "u32",
     slowBytes: "u32",
     target: "pointer",
@@ -29,6 +32,7 @@ export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, ta
   on.dispatch(LAMBDA_ORDER, { terms, padded, fast, lambda: pointer(lambda), fastBytes, slowBytes, target: to }, 1);
 }
 
+/** Ŝ[q] = λ[k, j] · (A[k] ∘ γ[j]) for the pair of rows that makes row q; all F32, pitches in bytes. */
 export const SCALED_A = {
   name: "scaledA",
   members: {
@@ -36,6 +40,7 @@ export const SCALED_A = {
     cols: "u32",
     bases: "u32",
     rank: "u32",
+    /** q = k·n + j (PEFT's pairing), or j·r + k. */
     peft: "flag",
     a: "pointer",
     aPitch: "u32",
@@ -75,6 +80,7 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
   );
 }
 
+/** y = x in f32, rows of whole vectors of 4; pitches in bytes. */
 export const WIDEN = {
   name: "widen",
   members: {
@@ -108,6 +114,7 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
   );
 }
 
+/** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
 export const UNPACK = {
   name: "unpack",
   members: {
@@ -117,7 +124,9 @@ export const UNPACK = {
     rows: "u32",
     cols: "u32",
     target: "pointer",
+    /** Elements from row to row of the target, a multiple of 4. */
     pitch: "u32",
+    /** Of the target. */
     dtype: "u32",
     pieceRows: "u32",
   },

@@ -4,6 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
+/** y = x · scale + bias + residual; bias and residual may be left out. */
 export const SCALE_COLUMNS = {
   name: "scaleColumns",
   members: {
@@ -24,11 +25,13 @@ export const ZERO = {
   members: { ...RECTANGLES, y: "pointer", yPitch: "u32" },
 } as const satisfies CpuKernel<Members>;
 
+/** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
 export const COLUMN_SUMS = {
   name: "columnSums",
   members: {
     rows: "u32",
     segments: "u32",
+    /** Vectors of 4 in a segment. */
     width: "u32",
     a: "pointer",
     aPitch: "u32",

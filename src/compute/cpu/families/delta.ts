@@ -8,16 +8,18 @@ import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 import { type BasisPart, unpackedRows } from "./bilinear.ts";
 import { TERNARY, ternary } from "./ternary.ts";
-import { SCALED_TERMS, TARGET } from "./words.ts";
+import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 
 export const DELTA = {
   name: "delta",
   members: {
     ...BASIS,
     ...SCALED_TERMS,
-    ...TARGET,
+    ...DELTA_TARGET,
     terms: "u32",
+    /** Of B̂. */
     firstRow: "u32",
+    /** Rows and columns of a piece, and pieces side by side. */
     pieceRows: "u32",
     pieceCols: "u32",
     pieces: "u32",

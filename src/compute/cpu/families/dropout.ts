@@ -5,10 +5,12 @@ import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** y (+)= x · scale where 16 bits that are drawn for an element reach the threshold, else 0; src/compute/random/dropout.ts. */
 export const DROPOUT = {
   name: "dropout",
   members: {
     rows: "u32",
+    /** Vectors of 4 in a row. */
     width: "u32",
     threshold: "u32",
     keyLow: "u32",

@@ -4,6 +4,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
+/** y = f(a, b); pitches are bytes from row to row, widths vectors of 4. */
 export const ELEMENTWISE_KERNEL = {
   name: "elementwise",
   members: {
@@ -19,6 +20,7 @@ export const ELEMENTWISE_KERNEL = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** Gradients of y = f(a), or of y = f(a) · b; da or db may be left out. */
 export const GRADIENT_KERNEL = {
   name: "elementwiseGradient",
   members: {

@@ -12,6 +12,7 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** Of the gradient, `dy` and `dlogits` are given; else `y`. */
 export const ROUTER_WEIGHTS = {
   name: "routerWeights",
   members: {
@@ -49,11 +50,14 @@ export const EXPERT_ROWS = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** Rows of x by place, each row of `places` and factors belonging to a row of the other matrix. */
 export const SPREAD_ROWS = {
   name: "spreadRows",
   members: {
     rows: "u32",
+    /** Places of a row. */
     each: "u32",
+    /** Vectors of 4 in a row of x and y; of `mixFactors` in one of x and dy. */
     width: "u32",
     x: "pointer",
     xPitch: "u32",

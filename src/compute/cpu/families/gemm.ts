@@ -8,12 +8,14 @@ import { evenly, pieceColumns } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { TERNARY, ternaryProduct } from "./ternary.ts";
 
+/** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
 export const GEMM = {
   name: "gemm",
   members: {
     rows: "u32",
     cols: "u32",
     terms: "u32",
+    /** The rows of a, of b are the terms. */
     aTerms: "flag",
     bTerms: "flag",
     a: "pointer",
@@ -28,6 +30,7 @@ export const GEMM = {
     residualPitch: "u32",
     accumulate: "flag",
     scale: "f32",
+    /** Rows and columns of a piece, and pieces side by side. */
     pieceRows: "u32",
     pieceCols: "u32",
     pieces: "u32",

@@ -4,9 +4,15 @@ import { pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { GEMM, matricesOf, productPieces } from "./gemm.ts";
 
+/** Of all rows; `pieces` and their rows are those of one group. */
 export const GROUPED_GEMM = {
   name: "groupedGemm",
-  members: { ...GEMM.members, begins: "pointer", groups: "u32" },
+  members: {
+    ...GEMM.members,
+    /** Where groups begin, and behind them the end of the last. */
+    begins: "pointer",
+    groups: "u32",
+  },
 } as const satisfies CpuKernel<Members>;
 
 export const GROUPED_GEMM_FMA = { ...GROUPED_GEMM, fma: true } as const;

@@ -9,15 +9,18 @@ import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./columns.ts";
 import { gemm } from "./gemm.ts";
 
+/** A block of columns of logits enters each row's state; the last one makes nll and lse of it. */
 export const NLL = {
   name: "nll",
   members: {
     rows: "u32",
+    /** Of this block, and the token of its first column. */
     cols: "u32",
     first: "u32",
     logits: "pointer",
     logitsPitch: "u32",
     targets: "pointer",
+    /** (rows, 4): the maximum, the sum of exp(logit − maximum), the target's logit. */
     state: "pointer",
     isFirst: "flag",
     isLast: "flag",
@@ -25,11 +28,13 @@ export const NLL = {
     yPitch: "u32",
     lse: "pointer",
     lsePitch: "u32",
+    /** Logits become cap · tanh(logit / cap); 0: they do not. */
     cap: "f32",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
 
+/** A block of columns of logits becomes their gradient: softmax · (dy + dlse) − dy at the target, by the cap's slope. */
 export const NLL_GRADIENT = {
   name: "nllGradient",
   members: {
@@ -41,6 +46,7 @@ export const NLL_GRADIENT = {
     targets: "pointer",
     lse: "pointer",
     lsePitch: "u32",
+    /** Either may be left out. */
     dy: "pointer",
     dyPitch: "u32",
     dlse: "pointer",
@@ -50,9 +56,18 @@ export const NLL_GRADIENT = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** sums[slot] += weight · Σ losses, or = where it is the first; one piece. */
 export const LOSS_SUM = {
   name: "lossSum",
-  members: { count: "u32", losses: "pointer", pitch: "u32", to: "pointer", weight: "f32", isFirst: "flag" },
+  members: {
+    count: "u32",
+    losses: "pointer",
+    pitch: "u32",
+    /** Where the sum goes. */
+    to: "pointer",
+    weight: "f32",
+    isFirst: "flag",
+  },
 } as const satisfies CpuKernel<Members>;
 
 /** Columns that enter a row's state at once. */

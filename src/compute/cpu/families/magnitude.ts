@@ -13,16 +13,21 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 
+/** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */
 const SQUARES = {
   rows: "u32",
   cols: "u32",
+  /** Of W. */
   dtype: "u32",
   weight: "pointer",
   weightPitch: "u32",
+  /** F32; 0: W alone. */
   delta: "pointer",
   deltaPitch: "u32",
   sums: "pointer",
+  /** Sums of columns are added to what is there. */
   accumulate: "flag",
+  /** Rows, or columns. */
   pieceSize: "u32",
 } as const satisfies Members;
 
@@ -64,9 +69,18 @@ function squaresOf({ weight, delta }: RowSquares) {
   };
 }
 
+/** What a magnitude is to the norm √s of its row; a row of zeros stays one. */
 export const MAGNITUDES = {
   name: "magnitudes",
-  members: { kind: "u32", count: "u32", dtype: "u32", sums: "pointer", from: "pointer", to: "pointer" },
+  members: {
+    /** 0: to = from / norm; 1: to += from / norm, from = 0; 2: to = norm, rounded. */
+    kind: "u32",
+    count: "u32",
+    dtype: "u32",
+    sums: "pointer",
+    from: "pointer",
+    to: "pointer",
+  },
 } as const satisfies CpuKernel<Members>;
 
 export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magnitudes): void {
@@ -84,18 +98,23 @@ export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magn
   );
 }
 
+/** target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ): nothing is lost to W where c is near 1. */
 export const RESCALE = {
   name: "rescale",
   members: {
     rows: "u32",
+    /** Vectors of 4 in a row. */
     width: "u32",
     dtype: "u32",
     weight: "pointer",
     weightPitch: "u32",
+    /** F32; 0: the target holds all of ΔW. */
     delta: "pointer",
     target: "pointer",
+    /** Of target and Δ. */
     pitch: "u32",
     factors: "pointer",
+    /** A factor a column, not a row. */
     columns: "flag",
     pieceRows: "u32",
   },

@@ -9,7 +9,7 @@ import { elementwise } from "./elementwise.ts";
 import { fewColumns, FMA_TILE, GEMM, linear } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
-/** Of machine code alone. */
+/** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
 export const NORMED_GEMM = {
   name: "normedGemm",
   members: {
@@ -17,12 +17,15 @@ export const NORMED_GEMM = {
     weight: "pointer",
     offset: "f32",
     epsilon: "f32",
+    /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
     branch: "pointer",
     branchPitch: "u32",
     branchWeight: "pointer",
     sum: "pointer",
     sumPitch: "u32",
+    /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
     gate: "u32",
+    /** A bit for each worker that has the rows, normalized, in its scratch. */
     normalized: "u32",
   },
   fma: true,

@@ -6,11 +6,13 @@ import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./columns.ts";
 
+/** y = x / √(mean(x²) + ε) · (offset + weight), each segment by itself. */
 export const RMS_NORM = {
   name: "rmsNorm",
   members: {
     rows: "u32",
     segments: "u32",
+    /** Elements of a segment. */
     cols: "u32",
     x: "pointer",
     xPitch: "u32",
@@ -23,6 +25,7 @@ export const RMS_NORM = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** With s = 1 / √(mean(x²) + ε) and h = dy · (offset + weight): dx = s · (h − x · s² · mean(h · x)), and s itself. */
 export const RMS_NORM_GRADIENT = {
   name: "rmsNormGradient",
   members: {
@@ -36,6 +39,7 @@ export const RMS_NORM_GRADIENT = {
     dyPitch: "u32",
     dx: "pointer",
     dxPitch: "u32",
+    /** (rows · segments), or nothing. */
     scales: "pointer",
     offset: "f32",
     epsilon: "f32",
@@ -43,6 +47,7 @@ export const RMS_NORM_GRADIENT = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** y = (x − mean) / √(variance + ε) · weight + bias; the bias may be left out. */
 export const LAYER_NORM = {
   name: "layerNorm",
   members: {
@@ -59,6 +64,10 @@ export const LAYER_NORM = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/**
+ * With n = (x − mean) / √(variance + ε) and h = dy · weight: dx = (h − mean(h) − n · mean(h · n)) / √(variance + ε), and
+ * dy · n, whose sums down columns are the gradient by the weight.
+ */
 export const LAYER_NORM_GRADIENT = {
   name: "layerNormGradient",
   members: {

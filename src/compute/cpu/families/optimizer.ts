@@ -3,6 +3,7 @@ import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../devic
 import type { Dispatcher } from "../dispatcher.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 
+/** torch.optim.AdamW's _single_tensor_adam, operation by operation; gradients are zero afterwards. */
 export const ADAMW = {
   name: "adamw",
   members: {
@@ -53,14 +54,22 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
   }
 }
 
+/** The sum of the squares of each piece of a flat array. */
 export const GRADIENT_SQUARES = {
   name: "gradientSquares",
   members: { vectors: "u32", gradient: "pointer", sums: "pointer", pieceVectors: "u32" },
 } as const satisfies CpuKernel<Members>;
 
+/** The norm from those sums, what clipping multiplies by (torch's clip_grad_norm_), and whether training must halt. */
 export const GRADIENT_NORM = {
   name: "gradientNorm",
-  members: { count: "u32", clip: "f32", sums: "pointer", state: "pointer" },
+  members: {
+    count: "u32",
+    /** 0: gradients are left as they are. */
+    clip: "f32",
+    sums: "pointer",
+    state: "pointer",
+  },
 } as const satisfies CpuKernel<Members>;
 
 export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {

@@ -5,6 +5,7 @@ import { bound, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order; strides in elements, the pitch in bytes. */
 export const PARTIAL_SUMS = {
   name: "partialSums",
   members: {

@@ -5,10 +5,12 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
 export const ROPE = {
   name: "rope",
   members: {
     rows: "u32",
+    /** Elements of a head, and of half of its rotated part. */
     head: "u32",
     half: "u32",
     cos: "pointer",
@@ -27,17 +29,23 @@ export const ROPE = {
     kToPitch: "u32",
     vTo: "pointer",
     vToPitch: "u32",
+    /** Elements in a row of q, of k, of v. */
     qWidth: "u32",
     kWidth: "u32",
     vWidth: "u32",
+    /** 1, or −1 for turning back. */
     direction: "f32",
+    /** Of the norms of heads of q and k, or nothing: none. */
     qWeight: "pointer",
     kWeight: "pointer",
     offset: "f32",
     epsilon: "f32",
+    /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
     targetRows: "u32",
     targets: "pointer",
+    /** kTo and vTo are F16. */
     halves: "flag",
+    /** Elements turn with their neighbors. */
     neighbors: "flag",
     pieceRows: "u32",
   },

@@ -7,12 +7,14 @@ import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
 export const STRIDED_SUMS = {
   name: "stridedSums",
   members: {
     rows: "u32",
     cols: "u32",
     terms: "u32",
+    /** Of x. */
     dtype: "u32",
     x: "pointer",
     xRow: "u32",
@@ -23,6 +25,7 @@ export const STRIDED_SUMS = {
     wCol: "u32",
     wTerm: "u32",
     y: "pointer",
+    /** Bytes from row to row. */
     yPitch: "u32",
     accumulate: "flag",
     scale: "f32",

@@ -5,16 +5,20 @@ import type { CpuKernel, Members, Pointer } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 
+/** Codes of T's rows or columns, 16 terms a word. */
 export const TERNARY_CODES = {
   name: "ternaryCodes",
   members: {
     ...BASIS,
+    /** Of T. */
     firstRow: "u32",
     rows: "u32",
     cols: "u32",
     target: "pointer",
     pitch: "u32",
+    /** Its columns become rows. */
     transposed: "flag",
+    /** A multiple of 16. */
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;

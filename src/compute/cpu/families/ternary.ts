@@ -6,10 +6,16 @@ import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { LISTED_TERMS } from "../native/routines/layout.ts";
 import { evenly } from "../pieces.ts";
 import { codesOf } from "./ternary-codes.ts";
-import { SCALED_TERMS, TARGET } from "./words.ts";
+import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 
 /** T X for a ternary T, and what X is. */
-const OPERANDS = { ...TARGET, terms: "u32", x: "pointer", xPitch: "u32", ...SCALED_TERMS } as const satisfies Members;
+const OPERANDS = {
+  ...DELTA_TARGET,
+  terms: "u32",
+  x: "pointer",
+  xPitch: "u32",
+  ...SCALED_TERMS,
+} as const satisfies Members;
 
 /** Of machine code alone. */
 export const TERNARY = {

@@ -5,6 +5,7 @@ import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
+/** y[t] = table[ids[t]] · scale. */
 export const EMBEDDING = {
   name: "embedding",
   members: {
@@ -22,6 +23,7 @@ export const EMBEDDING = {
   },
 } as const satisfies CpuKernel<Members>;
 
+/** dtable[id] += scale · Σ dy[t] over the positions t of each id. */
 export const EMBEDDING_LINKS = {
   name: "embeddingLinks",
   members: {
@@ -33,6 +35,7 @@ export const EMBEDDING_LINKS = {
     dyPitch: "u32",
     dtable: "pointer",
     dtablePitch: "u32",
+    /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
     heads: "pointer",
     links: "pointer",
     scale: "f32",
@@ -42,10 +45,12 @@ export const EMBEDDING_LINKS = {
 
 export const EMBEDDING_SUMS = { ...EMBEDDING_LINKS, name: "embeddingSums" } as const;
 
+/** y[i] = x[indices[i]], or y[indices[i]] = x[i]. */
 export const ROWS = {
   name: "rows",
   members: {
     count: "u32",
+    /** Rows of the one that is indexed. */
     rows: "u32",
     width: "u32",
     scatter: "flag",

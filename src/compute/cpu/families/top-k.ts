@@ -5,12 +5,14 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
+/** The k largest of each chunk of a row, k after k; the candidates' ids are those given, or their numbers. */
 export const TOP_K = {
   name: "topK",
   members: {
     k: "u32",
     count: "u32",
     chunk: "u32",
+    /** Chunks of a row. */
     chunks: "u32",
     x: "pointer",
     xPitch: "u32",

@@ -1,6 +1,6 @@
 import type { Members } from "../parameters.ts";
 
-/** Ŝ, formed as it is loaded: the words of ScaledTerms in delta.ts of the assembly. */
+/** Ŝ, formed as it is loaded: Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]), all F32, pitches in bytes. */
 export const SCALED_TERMS = {
   fastCount: "u32",
   lambda: "pointer",
@@ -10,13 +10,16 @@ export const SCALED_TERMS = {
   slowPitch: "u32",
 } as const satisfies Members;
 
-/** Where sums go: the words of DeltaTarget in delta-target.ts of the assembly. */
-export const TARGET = {
+/** Where sums go. Tiles are counted from the first row of B̂ and the first column of Ŝ that the target has. */
+export const DELTA_TARGET = {
   rows: "u32",
   cols: "u32",
   target: "pointer",
+  /** Bytes from row to row. */
   pitch: "u32",
+  /** B̂'s rows run along the target's columns. */
   transposed: "flag",
+  /** The target is added to, not assigned. */
   accumulate: "flag",
   scale: "f32",
 } as const satisfies Members;

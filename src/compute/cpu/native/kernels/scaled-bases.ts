@@ -1,5 +1,5 @@
 // What sums of B̂'s rows with Ŝ have in common, whether they are products or not: panels of Ŝ, and where the sums go.
-import { SCALED_TERMS, TARGET } from "../../families/words.ts";
+import { DELTA_TARGET, SCALED_TERMS } from "../../families/words.ts";
 import type { Caller } from "../caller.ts";
 import { fours, PLAIN, setRows, storeSums, type Target } from "./tiles.ts";
 
@@ -26,7 +26,7 @@ export function scaledTermsOf(at: Places<typeof SCALED_TERMS>, word: Word): Scal
   };
 }
 
-export function deltaTargetOf(at: Places<typeof TARGET>, word: Word): DeltaTarget {
+export function deltaTargetOf(at: Places<typeof DELTA_TARGET>, word: Word): DeltaTarget {
   return {
     ...PLAIN,
     y: word(at.target),
