@@ -137,6 +137,8 @@ test("what another version of the page left, or a person, is no conversation", a
 
 test("who waits is told how many requests come first", async () => {
   await chat.open({ parallel: 1 });
+  await chat.setLength(4);
+  await chat.page.getByLabel("Message").fill("Hi");
   const { client, engine } = chat.serving;
   const body = { model: "storyteller", prompt: "Once", max_tokens: 500 };
   const left = new AbortController();
@@ -144,8 +146,6 @@ test("who waits is told how many requests come first", async () => {
     failure(client.completions.create({ ...body, user: String(at) }, { signal: left.signal })),
   );
   await until(() => engine.load === 2);
-  await chat.setLength(4);
-  await chat.page.getByLabel("Message").fill("Hi");
   await chat.page.getByLabel("Message").press("Enter");
   const footer = chat.answers().locator("footer");
   await footer.filter({ hasText: "the server is busy: 1 request before this one" }).waitFor();
