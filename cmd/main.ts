@@ -59,5 +59,8 @@ export const program: Program = {
   perCommand: ["adapter", "context", "dtype", "file", "prompt"],
 };
 
+// `serve` starts the program again to read what clients send (childCommand in src/files/carried.ts).
+const isReader = import.meta.main && process.argv[2] === "src/chat/serve/reader-process.ts";
+if (isReader) await import("../src/chat/serve/reader-process.ts");
 // The second Ctrl-C: what the first one let finish may never come to its end. The one call of its kind.
-if (import.meta.main) await runProcess(program, (status) => process.exit(status));
+if (import.meta.main && !isReader) await runProcess(program, (status) => process.exit(status));

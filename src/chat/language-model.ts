@@ -43,19 +43,22 @@ export class LanguageModel implements Writer, AsyncDisposable {
   /** How a conversation becomes a text; undefined for models that were not trained on chats. */
   readonly template: ChatTemplate | undefined;
   readonly stopTokens: ReadonlySet<number>;
+  /** Where its tokenizer lies. */
+  readonly folder: string;
   readonly #weightsPath: string;
   readonly #dtype: OutputDtype;
   #adapted: AdaptedWeights | undefined;
   #unmerged: UnmergedAdapters | undefined;
   #adapters: readonly AdapterChoice[] = [];
 
-  private constructor(gpu: Device, decoder: Decoder, text: Text, weightsPath: string, dtype: OutputDtype) {
+  private constructor(gpu: Device, decoder: Decoder, text: Text, location: ModelLocation, dtype: OutputDtype) {
     this.gpu = gpu;
     this.decoder = decoder;
     this.tokenizer = text.tokenizer;
     this.template = text.template;
     this.stopTokens = text.stopTokens;
-    this.#weightsPath = weightsPath;
+    this.folder = location.folder;
+    this.#weightsPath = location.weights ?? location.folder;
     this.#dtype = dtype;
   }
 
@@ -82,7 +85,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });
-      return new LanguageModel(gpu, decoder, text, weights ?? folder, dtype);
+      return new LanguageModel(gpu, decoder, text, location, dtype);
     } catch (thrown) {
       (await opening.catch(() => undefined))?.close();
       throw thrown;

@@ -12,6 +12,14 @@ export function carriedFile(path: string): string {
   return isAbsolute(path) ? path : fileURLToPath(new URL(path, import.meta.url));
 }
 
+/**
+ * What starts a process that does one job of the program's. @param path its program in the sources, from the root of the
+ * repository; the compiled program is told it as its only argument, by which cmd/main.ts knows what is meant
+ */
+export function childCommand(path: `src/${string}.ts`): readonly string[] {
+  return [process.execPath, isSource ? fileURLToPath(new URL(`../../${path}`, import.meta.url)) : path];
+}
+
 /** What starts a thread. @param path its program in the sources, from the root of the repository */
 export function threadProgram(path: `src/${string}.ts`): string {
   if (isSource) return new URL(`../../${path}`, import.meta.url).href;

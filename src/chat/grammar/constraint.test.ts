@@ -2,25 +2,27 @@ import { beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
-import { Constraint } from "./constraint.ts";
+import { Constraint, type Vocabulary } from "./constraint.ts";
 import { readGbnf } from "./gbnf.ts";
 import { statesOf } from "./states.ts";
-import { type TokenTrie, tokenTrie } from "./token-trie.ts";
+import { bytesOf, tokenTree } from "./token-tree.ts";
 
-let trie: TokenTrie;
+let vocabulary: Vocabulary;
 
 beforeAll(async () => {
   const tokenizer = await loadTokenizer(STORIES);
-  trie = await tokenTrie(tokenizer, new TokenTexts(tokenizer), tokenizer.vocabSize);
+  const texts = new TokenTexts(tokenizer);
+  const tree = tokenTree(tokenizer, tokenizer.vocabSize);
+  vocabulary = { tree, bytesOf: (id) => bytesOf(tokenizer, texts, id) };
 });
 
 function constraint(grammar: string): Constraint {
-  return new Constraint(statesOf(readGbnf(grammar)), trie, new Set([0]));
+  return new Constraint(statesOf(readGbnf(grammar)), vocabulary, new Set([0]));
 }
 
 /** Tokens that are left. */
 function allowed(filter: Constraint, left: number): readonly number[] {
-  const logits = new Float32Array(trie.size);
+  const logits = new Float32Array(vocabulary.tree.size);
   filter.apply(logits, left);
   return Array.from(logits.keys()).filter((id) => logits[id] === 0);
 }

@@ -3,7 +3,7 @@ import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Automaton, DEAD } from "./automaton.ts";
 import { grammarError } from "./grammar.ts";
 import type { GrammarStates } from "./states.ts";
-import type { TokenTrie } from "./token-trie.ts";
+import type { TokenTree } from "./token-tree.ts";
 
 /** Masks that a constraint remembers, a byte for each token. */
 const MOST_MASKS = 64;
@@ -12,6 +12,13 @@ const MOST_WORK = 3_000_000;
 /** Of those and of nodes of the tree, so many one after another: some milliseconds. */
 const PART_OF_WORK = 5000;
 const NODES_IN_A_ROW = 4096;
+
+/** The tokens that a text is made of. */
+export interface Vocabulary {
+  readonly tree: TokenTree;
+  /** The bytes of a token; undefined where it has none. */
+  bytesOf(id: number): readonly number[] | undefined;
+}
 
 interface Mask {
   /** 1 for each token that may come. */
@@ -27,7 +34,7 @@ interface Mask {
  */
 export class Constraint implements LogitFilter {
   readonly #automaton: Automaton;
-  readonly #trie: TokenTrie;
+  readonly #vocabulary: Vocabulary;
   readonly #stopTokens: ReadonlySet<number>;
   #masks = new Map<number, Mask>();
   /** What was found last in the present state. */
@@ -37,9 +44,9 @@ export class Constraint implements LogitFilter {
   #state: number;
 
   /** @throws RandloraError `data` for a grammar that cannot be followed */
-  constructor(grammar: GrammarStates, trie: TokenTrie, stopTokens: ReadonlySet<number>) {
+  constructor(grammar: GrammarStates, vocabulary: Vocabulary, stopTokens: ReadonlySet<number>) {
     this.#automaton = new Automaton(grammar);
-    this.#trie = trie;
+    this.#vocabulary = vocabulary;
     this.#stopTokens = stopTokens;
     this.#state = this.#automaton.start();
   }
@@ -67,7 +74,7 @@ export class Constraint implements LogitFilter {
   }
 
   push(token: number): boolean {
-    for (const byte of this.#trie.bytesOf(token) ?? []) this.#state = this.#automaton.step(this.#state, byte);
+    for (const byte of this.#vocabulary.bytesOf(token) ?? []) this.#state = this.#automaton.step(this.#state, byte);
     this.#tidy();
     // Where nothing can follow there is nothing to choose.
     return this.#automaton.accepts(this.#state) && !this.#automaton.goesOn(this.#state);
@@ -98,7 +105,7 @@ export class Constraint implements LogitFilter {
 
   /** Walks through the vocabulary. @param most bytes that may still be needed behind a token */
   *#find(most: number): Generator<void, Mask> {
-    const { bytes, depths, ends, firsts, tokens, size } = this.#trie;
+    const { bytes, depths, ends, firsts, tokens, size } = this.#vocabulary.tree;
     const automaton = this.#automaton;
     const allowed = new Uint8Array(size);
     const states = [this.#state];

@@ -11,7 +11,7 @@ import type { Client } from "./client.ts";
 import type { Echo } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
-import type { GenerationRequest } from "./fields.ts";
+import type { AnswerSettings } from "./fields.ts";
 import type { ServedModel } from "./models.ts";
 import { type Choice, type Shape, type Timings, timingsOf, type Usage, usageOf } from "./shapes/shape.ts";
 
@@ -30,7 +30,7 @@ export interface Prompt {
 
 /** A request that was understood: what to generate, and how to format it. */
 export interface Assignment {
-  readonly request: GenerationRequest;
+  readonly request: AnswerSettings;
   readonly client: Client;
   readonly model: ServedModel;
   readonly prompts: readonly Prompt[];

@@ -26,6 +26,12 @@ export class ApiError extends Error {
     return { error: { message: this.message, type: typeOf(this.status), param, code } };
   }
 
+  /** What makes it again in another process. */
+  get parts(): readonly [status: number, message: string, details: ApiErrorDetails] {
+    const { cause: _, ...details } = this.#details;
+    return [this.status, this.message, details];
+  }
+
   response(): Response {
     return Response.json(this.toJSON(), { status: this.status, headers: { ...this.#details.headers } });
   }

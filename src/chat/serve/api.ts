@@ -4,30 +4,24 @@ import { version } from "../../../package.json";
 import { inTurn, LogitBias } from "../generation/logit-bias.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Constraint } from "../grammar/constraint.ts";
-import type { Grammar } from "../grammar/grammar.ts";
-import { statesOf } from "../grammar/states.ts";
-import { type TokenTrie, tokenTrie } from "../grammar/token-trie.ts";
-import { answer, type Prompt } from "./answer.ts";
+import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
+import { answer } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import type { KeyLimits } from "./api-keys.ts";
 import { Bodies } from "./body.ts";
-import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { networkOf } from "./client.ts";
-import { type CompletionRequest, readCompletionRequest } from "./completion-request.ts";
-import { echoOf } from "./echo.ts";
 import type { Engine } from "./engine.ts";
-import type { GenerationRequest, RequestDefaults } from "./fields.ts";
-import { compiled } from "./format-fields.ts";
+import type { RequestDefaults } from "./fields.ts";
 import type { Metrics } from "./metrics.ts";
-import type { ModelList, ServedModel } from "./models.ts";
-import { readOllamaChat, readOllamaGenerate } from "./ollama-request.ts";
-import { chatPrompt, completionPrompts, type PromptOptions, rawChatPrompt } from "./prompt.ts";
-import { readResponseRequest } from "./responses-request.ts";
+import type { ModelList } from "./models.ts";
+import type { PromptOptions } from "./prompt.ts";
+import { type ReaderLimits, RequestReader } from "./request-reader.ts";
 import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
 import { responseShape } from "./shapes/responses.ts";
 import type { Shape, ShapeOptions, Timings, Usage } from "./shapes/shape.ts";
+import type { RequestKind, Understood } from "./understand.ts";
 
 /** What the endpoints work with. */
 export interface ApiParts {
@@ -38,6 +32,8 @@ export interface ApiParts {
   readonly defaults: RequestDefaults;
   /** Told of failures that are no client's fault. */
   readonly onFailure: (error: unknown) => void;
+  /** Of reading a request. */
+  readonly limits?: ReaderLimits | undefined;
   readonly metrics: Metrics;
 }
 
@@ -57,32 +53,28 @@ export const IDLE_SECONDS = 30;
 
 type Endpoint = (call: Call) => Response | Promise<Response>;
 
-/** How a chat is asked for, and answered. */
-interface ChatEndpoint {
-  readonly read: (body: unknown, defaults: RequestDefaults) => ChatRequest;
-  readonly shape: (options: ShapeOptions) => Shape;
-}
-
 /** The endpoints of OpenAI's API, and Ollama's, by path and method. */
-export class Api {
+export class Api implements Disposable {
   readonly #parts: ApiParts;
   readonly #texts: TokenTexts;
   readonly #bodies = new Bodies();
+  readonly #reader: RequestReader;
   /** The vocabulary as a tree: made when a request first has a grammar. */
-  #trie: Promise<TokenTrie> | undefined;
+  #tree: Promise<TokenTree> | undefined;
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
     this.#texts = new TokenTexts(parts.model.tokenizer);
+    this.#reader = new RequestReader(parts.model, parts, parts.limits);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
-      ["/v1/chat/completions", this.#chat({ read: readChatRequest, shape: chatShape })],
-      ["/v1/responses", this.#chat({ read: readResponseRequest, shape: responseShape })],
-      ["/v1/completions", { POST: (call) => this.#complete(call) }],
+      ["/v1/chat/completions", this.#answer("chat", chatShape)],
+      ["/v1/responses", this.#answer("responses", responseShape)],
+      ["/v1/completions", this.#answer("completion", completionShape)],
       ["/v1/models", { GET: () => Response.json(parts.models) }],
       ["/v1/metrics", { GET: () => this.#measured() }],
-      ["/api/chat", this.#chat({ read: readOllamaChat, shape: ollamaChatShape })],
-      ["/api/generate", this.#chat({ read: readOllamaGenerate, shape: ollamaTextShape })],
+      ["/api/chat", this.#answer("ollamaChat", ollamaChatShape)],
+      ["/api/generate", this.#answer("ollamaGenerate", ollamaTextShape)],
       ["/api/tags", { GET: () => Response.json({ models: parts.models.tags() }) }],
       ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
@@ -98,6 +90,10 @@ export class Api {
     return await pickMethod(call.request, methods)(call);
   }
 
+  [Symbol.dispose](): void {
+    this.#reader[Symbol.dispose]();
+  }
+
   #measured(): Response {
     const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
     return new Response(this.#parts.metrics.text(this.#parts.engine.load), { headers });
@@ -108,50 +104,30 @@ export class Api {
     return Response.json(models.describe(models.find(decode(name))));
   }
 
-  #chat({ read, shape }: ChatEndpoint): { readonly POST: Endpoint } {
-    const { model, defaults, prompts } = this.#parts;
-    const makePrompts = async (request: ChatRequest, { raw }: ServedModel) => {
-      if (raw) return [{ ids: await rawChatPrompt(model, request, prompts), filter: await this.#filter(request) }];
-      const { grammar, ...prompt } = await chatPrompt(model, request, prompts);
-      return [{ ...prompt, filter: await this.#filter({ ...request, grammar }) }];
-    };
-    return { POST: (call) => this.#answer(call, (body) => read(body, defaults), makePrompts, shape) };
-  }
-
-  async #complete(call: Call): Promise<Response> {
-    const { model, defaults, prompts } = this.#parts;
-    const read = (body: unknown) => readCompletionRequest(body, defaults);
-    const makePrompts = async (request: CompletionRequest) => {
-      const all = await completionPrompts(model, request, prompts);
-      const filter = await this.#filter(request);
-      if (!request.echo) return all.map((ids) => ({ ids, filter }));
-      return all.map((ids, at) => ({ ids, filter, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }));
-    };
-    return await this.#answer(call, read, makePrompts, completionShape);
-  }
-
-  /** What changes the logits of each text of a request. @throws ApiError 400 for a grammar that cannot be followed */
-  async #filter({
-    grammar,
-    biases,
-  }: Pick<GenerationRequest, "biases"> & { readonly grammar: Grammar | undefined }): Promise<
-    (() => LogitFilter | undefined) | undefined
-  > {
+  /** What changes the logits of each text of a request. */
+  async #filter({ settings: { biases }, grammar }: Understood): Promise<(() => LogitFilter | undefined) | undefined> {
     const bias = biases.size === 0 ? [] : [new LogitBias(biases)];
     if (grammar === undefined) return bias.length === 0 ? undefined : () => inTurn(bias);
-    const { tokenizer, decoder, stopTokens } = this.#parts.model;
-    const states = compiled("grammar", () => statesOf(grammar));
-    const trie = await (this.#trie ??= tokenTrie(tokenizer, this.#texts, decoder.config.vocabularySize));
-    return () => inTurn([...bias, new Constraint(states, trie, stopTokens)]);
+    const { tokenizer, stopTokens } = this.#parts.model;
+    this.#tree ??= this.#reader.vocabulary();
+    const tree = await this.#tree.catch((error: unknown) => {
+      this.#tree = undefined;
+      throw error;
+    });
+    const vocabulary = { tree, bytesOf: (id: number) => bytesOf(tokenizer, this.#texts, id) };
+    return () => inTurn([...bias, new Constraint(grammar, vocabulary, stopTokens)]);
   }
 
-  async #answer<R extends GenerationRequest>(
+  #answer(kind: RequestKind, makeShape: (options: ShapeOptions) => Shape): { readonly POST: Endpoint } {
+    return { POST: (call) => this.#respond(call, kind, makeShape) };
+  }
+
+  async #respond(
     { request: received, address, key, setTimeout }: Call,
-    read: (body: unknown) => R,
-    makePrompts: (request: R, model: ServedModel) => Promise<readonly Prompt[]>,
+    kind: RequestKind,
     makeShape: (options: ShapeOptions) => Shape,
   ): Promise<Response> {
-    const { engine, models, prompts: settings, metrics, onFailure } = this.#parts;
+    const { engine, models, prompts: options, metrics, onFailure } = this.#parts;
     const { signal } = received;
     // Whoever has a key of their own takes turns by it, wherever they are.
     const network = key === undefined ? networkOf(address) : `key ${key.name}`;
@@ -163,22 +139,24 @@ export class Api {
       setTimeout(IDLE_SECONDS);
       keyed?.end(tokens);
     };
-    const understand = async (body: unknown) => {
-      const request = read(body);
-      const model = models.choose(request.model);
-      // Before the tokenizer works for a request that is turned away: a long text takes it a while.
+    const read = async (body: Uint8Array) => {
+      // Before a request that is turned away is worked on: a long text takes a while.
       engine.checkRoom(network);
       // From here on it may take as long as it takes, until the answer is there to be taken.
       setTimeout(0);
-      const prompts = await makePrompts(request, model);
-      keyed?.counts(prompts.length * request.choices);
-      return { request, model, prompts };
+      return await this.#reader.read({ kind, body, raw: models.raw }, network, signal);
     };
     try {
-      const { request, model, prompts } = await this.#bodies.with(received, network, understand);
-      const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage: request.includeUsage });
+      const understood = await this.#bodies.with(received, network, read);
+      const { settings: request } = understood;
+      const model = models.choose(request.model);
+      const filter = await this.#filter(understood);
+      const prompts = understood.prompts.map((prompt) => ({ ...prompt, filter }));
+      keyed?.counts(prompts.length * request.choices);
+      const { includeUsage, said } = request;
+      const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage, said });
       const client = { network, user: request.user };
-      const { context } = settings;
+      const { context } = options;
       return await answer(engine, {
         request,
         client,

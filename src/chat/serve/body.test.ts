@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bodies, MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES } from "./body.ts";
+import { Bodies, MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES, parseBody } from "./body.ts";
 
 const CHUNK = new Uint8Array(MAX_BODY_BYTES - 2).fill(0x20);
 
@@ -22,16 +22,18 @@ test("all bodies together have a limit, and room again when they are done with",
   const most = Math.floor(MAX_HELD_BYTES / CHUNK.length);
   const open = Array.from({ length: most }, slow);
   const answers = open.map(
-    async ({ request }, at) => await bodies.with(request, `network ${at}`, async (body) => body),
+    async ({ request }, at) => await bodies.with(request, `network ${at}`, async (body) => parseBody(body)),
   );
   const late = slow();
   late.end();
-  await expect(bodies.with(late.request, "late", async (body) => body)).rejects.toMatchObject({ status: 429 });
+  await expect(bodies.with(late.request, "late", async (body) => parseBody(body))).rejects.toMatchObject({
+    status: 429,
+  });
   for (const { end } of open) end();
   expect(await Promise.all(answers)).toEqual(open.map(() => 7));
   const again = slow();
   again.end();
-  expect(await bodies.with(again.request, "late", async (body) => body)).toBe(7);
+  expect(await bodies.with(again.request, "late", async (body) => parseBody(body))).toBe(7);
 });
 
 test("a body counts until it has been used, and no longer when that fails", async () => {
@@ -48,7 +50,7 @@ test("a body counts until it has been used, and no longer when that fails", asyn
   const one = async () => {
     const { request, end } = slow();
     end();
-    return await bodies.with(request, "network 0", async (body) => body);
+    return await bodies.with(request, "network 0", async (body) => parseBody(body));
   };
   await expect(one()).rejects.toMatchObject({ status: 429 });
   use.reject(new Error("no use"));
@@ -59,11 +61,15 @@ test("a body counts until it has been used, and no longer when that fails", asyn
 test("one network has no more than its part: there is room for others", async () => {
   const bodies = new Bodies();
   const open = Array.from({ length: Math.floor(MAX_NETWORK_BYTES / CHUNK.length) }, slow);
-  const answers = open.map(async ({ request }) => await bodies.with(request, "greedy", async (body) => body));
+  const answers = open.map(
+    async ({ request }) => await bodies.with(request, "greedy", async (body) => parseBody(body)),
+  );
   const [more, other] = [slow(), slow()];
   for (const { end } of [more, other]) end();
-  await expect(bodies.with(more.request, "greedy", async (body) => body)).rejects.toMatchObject({ status: 429 });
-  expect(await bodies.with(other.request, "other", async (body) => body)).toBe(7);
+  await expect(bodies.with(more.request, "greedy", async (body) => parseBody(body))).rejects.toMatchObject({
+    status: 429,
+  });
+  expect(await bodies.with(other.request, "other", async (body) => parseBody(body))).toBe(7);
   for (const { end } of open) end();
   expect(await Promise.all(answers)).toEqual(open.map(() => 7));
 });

@@ -18,20 +18,19 @@ export class Bodies {
   readonly #heldBy = new Map<string, number>();
 
   /**
-   * Reads a body as JSON and hands it on; its memory counts until `use` is done.
+   * Reads a body and hands it on; its memory counts until `use` is done.
    * @param network where it comes from
    * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
-   *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come, 400 when it is not JSON in UTF-8 or nested deeper than
-   *   {@link MAX_BODY_DEPTH}
+   *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come
    */
-  async with<T>(request: Request, network: string, use: (body: unknown) => Promise<T>): Promise<T> {
+  async with<T>(request: Request, network: string, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     let size = 0;
     try {
       const bytes = await readBytes(request, (more) => {
         size += more;
         if (this.#hold(network, more) > MAX_NETWORK_BYTES || this.#held > MAX_HELD_BYTES) throw tooMany();
       });
-      return await use(parse(bytes));
+      return await use(bytes);
     } finally {
       this.#hold(network, -size);
     }
@@ -47,7 +46,8 @@ export class Bodies {
   }
 }
 
-function parse(bytes: Uint8Array): unknown {
+/** @throws ApiError 400 for what is not JSON in UTF-8, or nested deeper than {@link MAX_BODY_DEPTH} */
+export function parseBody(bytes: Uint8Array): unknown {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     // Here, once: whatever walks through the values later (schemas, templates, `JSON.stringify`) calls itself.

@@ -14,8 +14,8 @@ export interface RequestDefaults {
   readonly maxTokens: number | undefined;
 }
 
-/** What both endpoints are asked for. */
-export interface GenerationRequest {
+/** How a request wants its texts to be written and answered. */
+export interface AnswerSettings {
   /** The model's id; undefined where the request leaves the choice to us. */
   readonly model: string | undefined;
   readonly sampling: SamplingOptions;
@@ -29,10 +29,16 @@ export interface GenerationRequest {
   readonly includeUsage: boolean;
   /** Who asks, where the request says so: people behind one address take turns by it. */
   readonly user: string;
-  /** What the answer must follow; undefined: it is free. */
-  readonly grammar: Grammar | undefined;
   /** Added to the logits of tokens. */
   readonly biases: ReadonlyMap<number, number>;
+  /** What `/v1/responses` says again of its request. */
+  readonly said?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What all endpoints are asked for. */
+export interface GenerationRequest extends AnswerSettings {
+  /** What the answer must follow; undefined: it is free. */
+  readonly grammar: Grammar | undefined;
 }
 
 /** As OpenAI's API allows. */

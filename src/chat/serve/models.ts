@@ -1,5 +1,6 @@
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import { ApiError } from "./api-error.ts";
+import type { RawModels } from "./prompt.ts";
 
 /** A model that clients can name: the base, or the base with an adapter. */
 export interface ServedModel {
@@ -44,6 +45,12 @@ export class ModelList {
 
   get all(): readonly ServedModel[] {
     return this.#models;
+  }
+
+  /** Which were trained without the chat template. */
+  get raw(): RawModels {
+    const ids = this.#models.filter(({ raw }) => raw).map(({ id }) => id);
+    return { byDefault: this.#default.raw, ids: this.#models.length === 1 ? undefined : ids };
   }
 
   /** The model of a request: where there is only one, any name means it. @throws ApiError 404 for a name that is not served */

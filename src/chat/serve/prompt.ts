@@ -24,7 +24,16 @@ export interface PromptOptions {
   readonly context: number;
 }
 
-type Text = Pick<LanguageModel, "tokenizer" | "template"> & {
+/** Which models were trained without the chat template: a chat with one continues its last message as it stands. */
+export interface RawModels {
+  /** The one that a request means which names none. */
+  readonly byDefault: boolean;
+  /** Their ids; undefined where every name means the default. */
+  readonly ids: readonly string[] | undefined;
+}
+
+/** What makes texts of messages, and tokens of texts. */
+export type Text = Pick<LanguageModel, "tokenizer" | "template"> & {
   readonly decoder: { readonly config: Pick<DecoderConfig, "vocabularySize"> };
 };
 
@@ -36,6 +45,8 @@ export interface ChatPrompt {
   readonly shownTokens: ReadonlySet<number>;
   /** What the answer must follow; undefined: it is free. */
   readonly grammar: Grammar | undefined;
+  /** Texts that end the answer, beside the request's own. */
+  readonly stops: readonly string[];
 }
 
 /**
@@ -81,9 +92,11 @@ export async function chatPrompt(model: Text, request: ChatRequest, options: Pro
   const thinking = grammar === undefined ? thinkingOf(template.source, begun) : undefined;
   return {
     ids: checkIds(ids, model, options, "messages"),
-    parser: { format, inCall: mustCall, thinking },
+    parser: { format, inCall: mustCall, thinking, single: tools?.several === false },
     shownTokens: specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]),
     grammar,
+    // Of a list the parser takes the first one; nothing tells where it ends.
+    stops: !mustCall && tools?.several === false && format?.close ? [format.close] : [],
   };
 }
 

@@ -64,7 +64,7 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  return readChatRequest(chat, defaults);
+  return { ...readChatRequest(chat, defaults), said: saidAgain(fields) };
 }
 
 const OPEN = [
@@ -84,6 +84,17 @@ function formatOf(format: Readonly<Record<string, unknown>> | undefined): object
   if (format?.["type"] !== "json_schema") return format;
   const { type, ...definition } = format;
   return { type, json_schema: definition };
+}
+
+/** What a response repeats of its request, with OpenAI's values where that says nothing. */
+function saidAgain(fields: Partial<v.InferOutput<typeof Body>>): Readonly<Record<string, unknown>> {
+  return {
+    instructions: fields.instructions ?? null,
+    max_output_tokens: fields.max_output_tokens ?? null,
+    parallel_tool_calls: fields.parallel_tool_calls ?? true,
+    tool_choice: fields.tool_choice ?? "auto",
+    tools: fields.tools?.map((tool) => ({ strict: true, parameters: null, ...tool })) ?? [],
+  };
 }
 
 /** Calls that follow each other are one message of the assistant. */

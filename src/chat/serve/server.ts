@@ -75,6 +75,7 @@ export class ApiServer implements AsyncDisposable {
     // New connections are refused from here on; requests on open ones are told why.
     const closed = this.#server.stop();
     await this.#options.engine.close(grace);
+    this.#api[Symbol.dispose]();
     await Promise.race([closed, Bun.sleep(FLUSH_MS)]);
     await this.#server.stop(true);
   }

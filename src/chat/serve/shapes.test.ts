@@ -36,6 +36,9 @@ describe("/v1/responses", () => {
     const text = await wanted({});
     expect([whole.status, whole.output_text]).toEqual(["incomplete", text]);
     expect(whole.usage).toMatchObject({ output_tokens: 12 });
+    // The item that was cut off says so, too, and a response repeats what was asked for.
+    expect(whole.output.at(-1)).toMatchObject({ status: "incomplete" });
+    expect(whole).toMatchObject({ tools: [], tool_choice: "auto", parallel_tool_calls: true, max_output_tokens: 12 });
     const stream = serving.client.responses.stream({ ...body, instructions: "Be kind." });
     let written = "";
     const types: string[] = [];
@@ -69,6 +72,7 @@ describe("/v1/responses", () => {
       tool_choice: { type: "function", name: "f" },
       max_output_tokens: 80,
     });
+    expect(first).toMatchObject({ tools, tool_choice: { type: "function", name: "f" } });
     const [call] = first.output;
     if (call?.type !== "function_call") throw new Error("no call");
     expect([call.name, [1, 2].includes(JSON.parse(call.arguments).a)]).toEqual(["f", true]);

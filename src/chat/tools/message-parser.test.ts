@@ -40,6 +40,8 @@ describe.each([1, 3, 1000])("in pieces of %d", (length) => {
     ["a <tool_ca", { format: HERMES }, { content: "a <tool_ca" }],
     [`\n${CALL}\n</tool_call>`, { format: HERMES, inCall: true }, { calls: ['f {"a":1}'] }],
     [` [${CALL}, ${CALL}]`, { format: MISTRAL, inCall: true }, { calls: ['f {"a":1}', 'f {"a":1}'] }],
+    [`[TOOL_CALLS] [${CALL}, ${CALL}]`, { format: MISTRAL, single: true }, { calls: ['f {"a":1}'] }],
+    [`a\n<tool_call>${CALL}</tool_call>\n b`, { format: HERMES, single: true }, { content: "a", calls: ['f {"a":1}'] }],
     [`[TOOL_CALLS] [${CALL}]`, { format: MISTRAL }, { calls: ['f {"a":1}'] }],
     ['{"name": "f", "parameters": {}}', { format: LLAMA }, { calls: ["f {}"] }],
     ['{"no": "call"} a', { format: LLAMA }, { content: '{"no": "call"} a' }],

@@ -13,6 +13,8 @@ export interface MessageParserOptions {
   readonly format?: CallFormat | undefined;
   /** The prompt ends behind `format.open`. */
   readonly inCall?: boolean;
+  /** An answer has one call at most: what follows on it is left out. */
+  readonly single?: boolean;
   /** `open`: the prompt ends behind `<think>`. `maybe`: an answer may begin with it. */
   readonly thinking?: "open" | "maybe" | undefined;
 }
@@ -23,6 +25,7 @@ const THOUGHT = "</think>";
 /** Takes an answer apart as it comes: what was thought, what is said, and calls of tools. */
 export class MessageParser {
   readonly #format: CallFormat | undefined;
+  readonly #single: boolean;
   #mode: "start" | "reasoning" | "content" | "call";
   /** Text that may turn out to be a mark, and that of a call. */
   #held = "";
@@ -32,8 +35,9 @@ export class MessageParser {
   /** The answer began as a call and was none. */
   #isPlain = false;
 
-  constructor({ format, inCall = false, thinking }: MessageParserOptions) {
+  constructor({ format, inCall = false, thinking, single = false }: MessageParserOptions) {
     this.#format = format;
+    this.#single = single;
     this.#mode = inCall ? "call" : thinking === "open" ? "reasoning" : "content";
     if (thinking === "maybe" && !inCall) this.#mode = "start";
     this.#isTrimming = thinking === "open";
@@ -105,6 +109,10 @@ export class MessageParser {
   }
 
   #content(isLast: boolean): string {
+    if (this.#single && this.#calls > 0) {
+      this.#held = "";
+      return "";
+    }
     if (this.#isTrimming || this.#calls > 0) {
       // Between calls and behind them stand line ends.
       const text = this.#held.trimStart();
@@ -144,7 +152,7 @@ export class MessageParser {
     this.#held = this.#held.slice(end < 0 ? 0 : format.close.length);
     this.#mode = "content";
     const calls = readCalls(text.trim(), format);
-    if (calls !== undefined) return { content: "", calls };
+    if (calls !== undefined) return { content: "", calls: this.#single ? calls.slice(0, 1) : calls };
     if (text === "" && end < 0) return { content: "", calls: [] };
     // Where it is no call it is what the model said. Without a mark of its own it would be looked at for ever.
     this.#isPlain = true;

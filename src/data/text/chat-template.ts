@@ -44,19 +44,19 @@ export class ChatTemplate {
   readonly source: string;
   /** The file, for errors. */
   readonly origin: string;
-  readonly #specialTokens: Readonly<Record<string, string>>;
+  /** `bos_token`, `eos_token` and so on, by name. */
+  readonly specialTokens: Readonly<Record<string, string>>;
   readonly #template: JinjaTemplate;
   readonly #marked: boolean;
 
   /**
    * @param origin the file that the template came from
-   * @param specialTokens `bos_token`, `eos_token` and so on, by name
    * @throws {RandloraError} `format` for a template that is not Jinja, with the line
    */
   constructor(source: string, origin: string, specialTokens: Readonly<Record<string, string>> = {}) {
     this.source = source;
     this.origin = origin;
-    this.#specialTokens = specialTokens;
+    this.specialTokens = specialTokens;
     // The library drops these tags. A statement in their place keeps their white space control.
     const marked = source.replaceAll(
       GENERATION,
@@ -78,7 +78,7 @@ export class ChatTemplate {
   render({ addGenerationPrompt = false, variables = {}, now = new Date(), ...input }: ChatInput): RenderedChat {
     const { messages, tools, controlTokens = [] } = input;
     const values = {
-      ...this.#specialTokens,
+      ...this.specialTokens,
       ...variables,
       messages: messages.map(normalizeMessage),
       tools: tools ?? null,

@@ -1,3 +1,4 @@
+import type { FinishReason } from "../../generation/next-token.ts";
 import type { Call } from "../../tools/formats.ts";
 import type { Part } from "../../tools/message-parser.ts";
 import { NAMED_EVENTS } from "../event-stream.ts";
@@ -7,7 +8,7 @@ import { identity, newId, type Choice, type Shape, type ShapeOptions, type Usage
 type Item = Readonly<Record<string, unknown>> & { readonly id: string };
 
 /** `/v1/responses`: one answer as a list of items, whole or as named events. Nothing is stored. */
-export function responseShape({ model }: Pick<ShapeOptions, "model">): Shape {
+export function responseShape({ model, said }: Pick<ShapeOptions, "model" | "said">): Shape {
   const { id, created } = identity("resp_");
   const response = (status: string, output: readonly object[], usage: Usage | null, more: object = {}): object => ({
     id,
@@ -22,6 +23,7 @@ export function responseShape({ model }: Pick<ShapeOptions, "model">): Shape {
     store: false,
     tool_choice: "auto",
     tools: [],
+    ...said,
     usage: usage === null ? null : responseUsage(usage),
     ...more,
   });
@@ -37,7 +39,7 @@ export function responseShape({ model }: Pick<ShapeOptions, "model">): Shape {
       events.event("response.in_progress", { response: response("in_progress", [], null) }),
     ],
     piece: (_, part) => events.part(part),
-    end: () => events.close(),
+    end: (_, { finishReason }) => events.close(finishReason),
     finish: ([choice], usage) => {
       if (choice === undefined) return [];
       const done = ended(choice, events.items, usage);
@@ -51,7 +53,7 @@ export function responseShape({ model }: Pick<ShapeOptions, "model">): Shape {
     whole: ([choice], usage) => {
       if (choice === undefined) return response("failed", [], usage);
       events.part(choice);
-      events.close();
+      events.close(choice.finishReason);
       return ended(choice, events.items, usage);
     },
   };
@@ -77,13 +79,13 @@ class ResponseEvents {
     ];
   }
 
-  /** Ends the item that is being written. */
-  close(): object[] {
+  /** Ends the item that is being written. @param why the answer has ended with it */
+  close(why?: FinishReason): object[] {
     const open = this.#open;
     if (open === undefined) return [];
     this.#open = undefined;
     const { kind, id, text } = open;
-    const item = textItem(kind, id, text, "completed");
+    const item = textItem(kind, id, text, why === "length" ? "incomplete" : "completed");
     const at = { item_id: id, output_index: this.items.length, content_index: 0 };
     this.items.push(item);
     const name = kind === "message" ? "output_text" : "reasoning_text";

@@ -35,6 +35,8 @@ export interface ShapeOptions {
   readonly texts: TokenTexts;
   /** Chunks say `usage: null` up to the one that tells it, as OpenAI's do. */
   readonly includeUsage: boolean;
+  /** What `/v1/responses` says again of its request. */
+  readonly said?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Tokens of a request, as OpenAI's API counts them. */

@@ -1,9 +1,8 @@
-import type { TokenTexts } from "../../data/text/token-text.ts";
+import { TokenTexts } from "../../data/text/token-text.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import { Turn } from "../../data/text/tokenizer/turn.ts";
 
 /** The bytes of a vocabulary's tokens as a tree, in the order in which it is walked. */
-export interface TokenTrie {
+export interface TokenTree {
   /** One more than the highest id. */
   readonly size: number;
   /** Of each node: the byte that leads to it, how deep it is (from 1), and the first node behind all that is in it. */
@@ -13,29 +12,28 @@ export interface TokenTrie {
   /** Tokens that end at node `n`: `tokens` from `firsts[n]` up to `firsts[n + 1]`. */
   readonly firsts: Uint32Array;
   readonly tokens: Uint32Array;
-  /** The bytes of a token; undefined for control tokens and those without a text of their own. */
-  bytesOf(id: number): readonly number[] | undefined;
 }
 
 /** Longer ones are not offered: depths are 16 bits. */
 const LONGEST = 1000;
 
+/** The bytes of a token; undefined for control tokens and those without a text of their own. */
+export function bytesOf(tokenizer: Tokenizer, texts: TokenTexts, id: number): readonly number[] | undefined {
+  if (tokenizer.idToToken(id) === undefined || tokenizer.isSpecial(id)) return undefined;
+  const { bytes } = texts.of(id);
+  return bytes === null || bytes.length === 0 || bytes.length > LONGEST ? undefined : bytes;
+}
+
 /**
- * Makes the tree of a vocabulary; other work has its turn meanwhile.
+ * Makes the tree of a vocabulary: of a large one in half a second.
  * @param size ids that the model has
  */
-export async function tokenTrie(tokenizer: Tokenizer, texts: TokenTexts, size: number): Promise<TokenTrie> {
-  const turn = new Turn();
+export function tokenTree(tokenizer: Tokenizer, size: number): TokenTree {
+  const texts = new TokenTexts(tokenizer);
   const spelled: { readonly id: number; readonly key: string }[] = [];
-  const known = new Map<number, readonly number[]>();
   for (let id = 0; id < size; id++) {
-    if (turn.isOver()) await turn.end();
-    const name = tokenizer.idToToken(id);
-    if (name === undefined || tokenizer.isSpecial(id)) continue;
-    const { bytes } = texts.of(id);
-    if (bytes === null || bytes.length === 0 || bytes.length > LONGEST) continue;
-    known.set(id, bytes);
-    spelled.push({ id, key: Buffer.from(bytes).toString("latin1") });
+    const bytes = bytesOf(tokenizer, texts, id);
+    if (bytes !== undefined) spelled.push({ id, key: Buffer.from(bytes).toString("latin1") });
   }
   spelled.sort((left, right) => (left.key < right.key ? -1 : left.key > right.key ? 1 : left.id - right.id));
   const bytes: number[] = [];
@@ -47,7 +45,6 @@ export async function tokenTrie(tokenizer: Tokenizer, texts: TokenTexts, size: n
   const path: number[] = [];
   let before = "";
   for (const { id, key } of spelled) {
-    if (turn.isOver()) await turn.end();
     let common = 0;
     while (common < before.length && common < key.length && before[common] === key[common]) common++;
     for (const node of path.splice(common)) ends[node] = bytes.length;
@@ -70,6 +67,5 @@ export async function tokenTrie(tokenizer: Tokenizer, texts: TokenTexts, size: n
     ends: Uint32Array.from(ends),
     firsts: Uint32Array.from(firsts),
     tokens: Uint32Array.from(tokens),
-    bytesOf: (id) => known.get(id),
   };
 }

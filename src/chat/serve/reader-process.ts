@@ -1,0 +1,34 @@
+// The process that reads requests, which is ended where one takes too long: an entry point of its own (see READER).
+import { ChatTemplate } from "../../data/text/chat-template.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { tokenTree } from "../grammar/token-tree.ts";
+import type { Text } from "./prompt.ts";
+import { type Answer, answerOf, type Question, type Start, type Told } from "./reader-messages.ts";
+import { understand } from "./understand.ts";
+
+let start: Start;
+let text: Text;
+
+async function load(asked: Start): Promise<undefined> {
+  const { folder, template, vocabularySize } = asked;
+  start = asked;
+  text = {
+    tokenizer: await loadTokenizer(folder),
+    template: template && new ChatTemplate(template.source, template.origin, template.specialTokens),
+    decoder: { config: { vocabularySize } },
+  };
+}
+
+async function answer(question: Start | Question): Promise<Told> {
+  if ("folder" in question) return await load(question);
+  if (question.kind === "vocabulary") return tokenTree(text.tokenizer, start.vocabularySize);
+  return await understand(text, question.kind, question.body, question.raw, start);
+}
+
+process.on("message", async (question: Start | Question) => {
+  process.send?.(await answer(question).then((value): Answer => ({ value }), answerOf));
+});
+process.on("disconnect", () => process.exit(0));
+// A terminal's Ctrl-C is the server's to answer: what is asked until then is still answered.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
+if (process.send === undefined) process.exit(2);

@@ -1,0 +1,97 @@
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { ChatTemplate } from "../../data/text/chat-template.ts";
+import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
+import { type ReaderLimits, RequestReader } from "./request-reader.ts";
+import { understand } from "./understand.ts";
+
+setDefaultTimeout(60_000);
+
+/** What it does depends on what is said: it takes a while, it fills the memory, or it is a template like others. */
+const TEMPLATE = `{% set said = messages[0].content %}{% set ns = namespace(l=[]) %}
+{%- if said == "long" %}{% for i in range(10000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}{% endif %}
+{%- if said == "large" %}{% for i in range(15) %}{% set ns.l = [ns.l, range(90000)] %}{% endfor %}
+{%- for i in range(100) %}{% for j in range(1000) %}{% endfor %}{% endfor %}{% endif %}
+{%- for message in messages %}{{ message.content }}{% endfor %}`;
+
+const tokenizer = await loadTokenizer(STORIES);
+const model = {
+  folder: STORIES,
+  tokenizer,
+  template: new ChatTemplate(TEMPLATE, "test.jinja"),
+  decoder: { config: { vocabularySize: tokenizer.vocabSize } },
+};
+const OPTIONS = {
+  prompts: { system: undefined, templateVariables: {}, context: 1000 },
+  defaults: { sampling: DEFAULT_SAMPLING, maxTokens: undefined },
+};
+const RAW = { byDefault: false, ids: [] };
+const resources = new DisposableStack();
+afterAll(() => resources.dispose());
+
+function reader(limits?: ReaderLimits): RequestReader {
+  return resources.use(new RequestReader(model, OPTIONS, limits));
+}
+
+const bodyOf = (fields: object) => new TextEncoder().encode(JSON.stringify(fields));
+const says = (content: string) => bodyOf({ seed: 1, messages: [{ role: "user", content }] });
+const read = (from: RequestReader, body: Uint8Array, signal = new AbortController().signal) =>
+  from.read({ kind: "chat", body, raw: RAW }, "network", signal);
+
+test("gives what reading it here gives: prompts, grammars, errors", async () => {
+  const one = reader();
+  const schema = { type: "object", properties: { a: { type: "string", pattern: "^[a-c]+$" } } };
+  const format = { type: "json_schema", json_schema: { schema } };
+  const bodies = [
+    says("Once upon a time"),
+    bodyOf({ seed: 1, messages: [{ role: "user", content: "One" }], response_format: format, logit_bias: { 5: 1 } }),
+  ];
+  for (const body of bodies) expect(await read(one, body)).toEqual(await understand(model, "chat", body, RAW, OPTIONS));
+  const wrong = read(one, bodyOf({ messages: [{ role: "nobody" }] }));
+  expect(await wrong.catch((error: unknown) => error)).toMatchObject({ name: "ApiError", status: 400 });
+  const none = read(one, new TextEncoder().encode("{"));
+  expect(await none.catch((error: unknown) => error)).toMatchObject({ message: "the body is not JSON in UTF-8" });
+  expect((await one.vocabulary()).size).toBe(tokenizer.vocabSize);
+});
+
+test("where one call is wanted at most, what ends it ends the answer", async () => {
+  const template = new ChatTemplate("{{ tools }}<tool_call>{{ messages }}", "tools.jinja");
+  const stopsOf = async (several: boolean, stop: string[]): Promise<readonly string[]> => {
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const fields = { messages: [{ role: "user", content: "One" }], tools, parallel_tool_calls: several, stop };
+    const { settings } = await understand({ ...model, template }, "chat", bodyOf(fields), RAW, OPTIONS);
+    return settings.stops;
+  };
+  expect(await stopsOf(true, ["x"])).toEqual(["x"]);
+  expect(await stopsOf(false, ["x"])).toEqual(["x", "</tool_call>"]);
+});
+
+test("what takes too long, or too much memory, is ended and refused; others are answered", async () => {
+  for (const [said, limits] of [
+    ["long", { seconds: 0.2 }],
+    ["large", { bytes: 2 ** 24 }],
+  ] as const) {
+    const one = reader(limits);
+    await read(one, says("One"));
+    const [first, second, third] = await Promise.allSettled(
+      [says("One"), says(said), says("Two")].map((body) => read(one, body)),
+    );
+    expect(second).toMatchObject({
+      status: "rejected",
+      reason: { status: 400, message: expect.stringMatching("takes more than") },
+    });
+    expect([first?.status, third?.status]).toEqual(["fulfilled", "fulfilled"]);
+  }
+});
+
+test("whoever leaves before their turn is not read for, and nobody is when it is closed", async () => {
+  const one = reader();
+  const left = new AbortController();
+  const [first, second] = [read(one, says("One")), read(one, says("Two"), left.signal)];
+  left.abort(new Error("gone"));
+  await expect(second).rejects.toThrow("gone");
+  await first;
+  one[Symbol.dispose]();
+  await expect(read(one, says("One"))).rejects.toMatchObject({ status: 503 });
+});

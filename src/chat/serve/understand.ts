@@ -1,0 +1,87 @@
+import { type GrammarStates, statesOf } from "../grammar/states.ts";
+import type { Prompt } from "./answer.ts";
+import { parseBody } from "./body.ts";
+import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import { echoOf } from "./echo.ts";
+import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
+import { compiled } from "./format-fields.ts";
+import { readOllamaChat, readOllamaGenerate } from "./ollama-request.ts";
+import {
+  chatPrompt,
+  completionPrompts,
+  type PromptOptions,
+  rawChatPrompt,
+  type RawModels,
+  type Text,
+} from "./prompt.ts";
+import { readResponseRequest } from "./responses-request.ts";
+
+const CHATS = {
+  chat: readChatRequest,
+  responses: readResponseRequest,
+  ollamaChat: readOllamaChat,
+  ollamaGenerate: readOllamaGenerate,
+} as const;
+
+/** What a request may be for, which says how its body is read. */
+export type RequestKind = keyof typeof CHATS | "completion";
+
+/** What requests are read with. */
+export interface ReadingOptions {
+  readonly prompts: PromptOptions;
+  readonly defaults: RequestDefaults;
+}
+
+/** A request that was read: plain values, which may come from another process. */
+export interface Understood {
+  readonly settings: AnswerSettings;
+  readonly prompts: readonly Omit<Prompt, "filter">[];
+  /** What the answer must follow; undefined: it is free. */
+  readonly grammar: GrammarStates | undefined;
+}
+
+/**
+ * Reads a request, and makes its prompts: all work that grows with what a client sends, or that a template does.
+ * @throws ApiError 400 naming what is malformed, or asks for what cannot be done
+ */
+export async function understand(
+  model: Text,
+  kind: RequestKind,
+  body: Uint8Array,
+  raw: RawModels,
+  { prompts: options, defaults }: ReadingOptions,
+): Promise<Understood> {
+  if (kind === "completion") {
+    const request = readCompletionRequest(parseBody(body), defaults);
+    const all = await completionPrompts(model, request, options);
+    const prompts = request.echo
+      ? all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }))
+      : all.map((ids) => ({ ids }));
+    return { settings: settingsOf(request), prompts, grammar: statesFor(request) };
+  }
+  const request = CHATS[kind](parseBody(body), defaults);
+  const isRaw = request.model === undefined || raw.ids === undefined ? raw.byDefault : raw.ids.includes(request.model);
+  return await (isRaw ? understandRaw : understandChat)(model, request, options);
+}
+
+async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
+  const { grammar, stops, ...prompt } = await chatPrompt(model, request, options);
+  const settings = settingsOf({ ...request, stops: [...request.stops, ...stops] });
+  return { settings, prompts: [prompt], grammar: statesFor({ grammar }) };
+}
+
+async function understandRaw(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
+  const ids = await rawChatPrompt(model, request, options);
+  return { settings: settingsOf(request), prompts: [{ ids }], grammar: statesFor(request) };
+}
+
+function statesFor({ grammar }: Pick<GenerationRequest, "grammar">): GrammarStates | undefined {
+  return grammar && compiled("grammar", () => statesOf(grammar));
+}
+
+/** Without what only the prompt is made of. */
+function settingsOf(request: GenerationRequest): AnswerSettings {
+  const { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said } = request;
+  return { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said };
+}
