@@ -9,6 +9,7 @@ import type {
   Unpack,
   Widen,
 } from "./families/bilinear.ts";
+import type { Convolution, ConvolutionGradient } from "./families/convolution.ts";
 import type { Delta, DeltaVariant } from "./families/delta.ts";
 import type {
   ColumnSums,
@@ -47,6 +48,8 @@ export interface Families {
   readonly basisGradient: BasisGradient;
   readonly columnSquares: ColumnSquares;
   readonly columnSums: ColumnSums;
+  readonly convolution: Convolution;
+  readonly convolutionGradient: ConvolutionGradient;
   readonly delta: Delta;
   readonly drawUnits: DrawUnits;
   readonly dropout: Dropout;

@@ -7,6 +7,7 @@ const ADD: u32 = 0;
 const SOFTCAP: u32 = 4;
 const ACCUMULATE: u32 = 6;
 const SCALE: u32 = 9;
+const MULTIPLY: u32 = 10;
 const GATED: u32 = 16;
 
 export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
@@ -18,6 +19,7 @@ export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
   else if (p.kind == EXPM1) rowsOf(p, piece, EXPM1);
   else if (p.kind == SOFTCAP) rowsOf(p, piece, SOFTCAP);
   else if (p.kind == SCALE) rowsOf(p, piece, SCALE);
+  else if (p.kind == MULTIPLY) rowsOf(p, piece, MULTIPLY);
   else if (p.kind == ACCUMULATE) rowsOf(p, piece, ACCUMULATE);
   else if (p.kind == GATED + SILU) rowsOf(p, piece, GATED + SILU);
   else if (p.kind == GATED + GELU_TANH) rowsOf(p, piece, GATED + GELU_TANH);
@@ -45,6 +47,7 @@ function rowsOf(p: Elementwise, piece: u32, kind: u32): void {
       if (kind == ADD) value = f32x4.add(x, v128.load(b + at));
       else if (kind == SOFTCAP) value = capped4(x, cap);
       else if (kind == SCALE) value = f32x4.mul(x, cap);
+      else if (kind == MULTIPLY) value = f32x4.mul(x, v128.load(b + at));
       else if (kind == ACCUMULATE) value = f32x4.add(v128.load(y + at), x);
       else if (kind >= GATED) value = f32x4.mul(activate(kind - GATED, x), v128.load(b + at));
       else value = activate(kind, x);

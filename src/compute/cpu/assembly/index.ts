@@ -4,6 +4,7 @@ export { attentionKeys, attentionQueries, attentionStats } from "./attention-gra
 export { basisGradient, foldRows } from "./basis-gradient";
 export { basisRows } from "./basis";
 export { columnSums, scaleColumns, zero } from "./columns";
+export { convolution, convolutionRows, convolutionTaps } from "./convolution";
 export { delta } from "./delta";
 export { dropout } from "./dropout";
 export { elementwise, elementwiseGradient } from "./elementwise";

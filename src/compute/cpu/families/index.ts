@@ -5,6 +5,7 @@ import { attention } from "./attention.ts";
 import { basisGradient, partBytes } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
+import { convolution, convolutionGradient } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
@@ -31,6 +32,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   basisGradient,
   columnSquares,
   columnSums,
+  convolution,
+  convolutionGradient,
   delta,
   drawUnits,
   dropout,

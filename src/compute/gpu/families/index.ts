@@ -6,6 +6,7 @@ import { THETA_DELTA_KERNEL } from "../kernels/theta.ts";
 import type { KernelSource } from "../pipelines.ts";
 import { basisGradient, splitBasisGradient } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
+import { convolution, convolutionGradient } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { finish, finishWorkgroups } from "./finish.ts";
 import { adamw, gradientNorm, lossSum } from "./optimizer.ts";
@@ -39,6 +40,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   basisGradient,
   columnSquares,
   columnSums,
+  convolution,
+  convolutionGradient,
   delta,
   drawUnits,
   dropout,

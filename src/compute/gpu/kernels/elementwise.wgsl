@@ -22,6 +22,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     y[to] = p.cap * safe_tanh(a[source] / p.cap);
   } else if (p.kind == SCALE) {
     y[to] = p.cap * a[source];
+  } else if (p.kind == MULTIPLY) {
+    y[to] = a[source] * b[other];
   } else if (p.kind == ACCUMULATE) {
     y[to] += a[source];
   } else if (p.kind == EXPM1) {

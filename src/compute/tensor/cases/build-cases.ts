@@ -76,21 +76,58 @@ export function attentionCase(name: string, shape: AttentionShape) {
   const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
   const { dtype = "F32", size = 3 } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
-  const starts = [0];
-  for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
-  const startOf = (token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
-  const each = (value: (token: number) => number) => ids(...Array.from({ length: tokens }, (_, token) => value(token)));
   return {
     name,
     inputs: {
       q: random(tokens, heads * headSize, "F32", size),
       keys: random(positions, kvHeads * headSize, dtype),
       values: random(positions, kvHeads * headSize, dtype),
-      first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),
-      last: seen && each((token) => seen(token)[1]),
+      ...sightOf(tokens, firstPosition, texts, seen),
     },
     attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
     forwardOnly: dtype !== "F32",
+  };
+}
+
+/** `convolution` of random columns; what is over a cache is not differentiated. */
+export function convolutionCase(
+  name: string,
+  tokens: number,
+  cols: number,
+  taps: number,
+  where: Pick<AttentionShape, "firstPosition" | "positions" | "texts" | "seen"> & { readonly bias?: true } = {},
+) {
+  const { firstPosition = 0, positions = tokens, texts, seen, bias } = where;
+  const { first, last } = sightOf(tokens, firstPosition, texts, seen);
+  return {
+    name,
+    inputs: {
+      x: random(positions, cols),
+      gate: random(tokens, cols),
+      weight: random(1, cols * taps),
+      bias: bias && random(1, cols),
+      first,
+      last,
+    },
+    attributes: { firstPosition },
+    forwardOnly: positions !== tokens,
+  };
+}
+
+/** The first and the last key of each token; texts one after another where nothing else is said. */
+function sightOf(
+  tokens: number,
+  firstPosition: number,
+  texts: AttentionShape["texts"],
+  seen: AttentionShape["seen"],
+): { readonly first: Operand | undefined; readonly last: Operand | undefined } {
+  const starts = [0];
+  for (const length of texts ?? []) starts.push((starts.at(-1) ?? 0) + length);
+  const startOf = (token: number) => starts.findLast((start) => start <= firstPosition + token) ?? 0;
+  const each = (value: (token: number) => number) => ids(...Array.from({ length: tokens }, (_, token) => value(token)));
+  return {
+    first: seen === undefined ? texts && each(startOf) : each((token) => seen(token)[0]),
+    last: seen && each((token) => seen(token)[1]),
   };
 }
 

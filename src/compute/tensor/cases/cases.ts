@@ -2,7 +2,7 @@ import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
 import { expertCases } from "./expert-cases.ts";
-import { linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
+import { convolutionCase, linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
 import { type CasesOf, ids, random } from "./case.ts";
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
@@ -20,6 +20,15 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
   combineRows: [
     { name: "odd sizes", inputs: { factors: random(5, 37), x: random(37, 11) }, attributes: {} },
     { name: "one sum of many rows", inputs: { factors: random(1, 700), x: random(700, 8) }, attributes: {} },
+  ],
+  convolution: [
+    convolutionCase("texts one after another", 9, 37, 3, { bias: true, texts: [4, 1] }),
+    convolutionCase("one text, fewer tokens than taps", 2, 8, 4),
+    convolutionCase("one tap, several workgroups", 3, 300, 1),
+    convolutionCase("more tokens than a partial sum has", 530, 6, 3, { texts: [260] }),
+    convolutionCase("behind others of a cache", 3, 20, 3, { firstPosition: 4, positions: 12 }),
+    convolutionCase("the first of a cache", 1, 12, 5, { positions: 4, bias: true }),
+    convolutionCase("rows of several caches", 3, 16, 3, { positions: 20, seen: (token) => [6 * token, 7 * token] }),
   ],
   dropout: [
     { name: "odd size", inputs: { x: random(5, 37) }, attributes: { rate: 0.3, key: [1, 2], stream: [3, 4] } },
@@ -93,6 +102,10 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       linearCase(65, 64, 129, dtype, true),
       linearCase(1, 8992, 9, dtype),
     ]),
+  ],
+  multiply: [
+    { name: "odd sizes", inputs: { a: random(5, 37), b: random(5, 37) }, attributes: {} },
+    { name: "one row, several workgroups", inputs: { a: random(1, 1030), b: random(1, 1030) }, attributes: {} },
   ],
   nll: [
     {

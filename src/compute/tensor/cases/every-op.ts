@@ -12,6 +12,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.add, CASES.add);
   visit(OPS.attention, CASES.attention);
   visit(OPS.combineRows, CASES.combineRows);
+  visit(OPS.convolution, CASES.convolution);
   visit(OPS.dropout, CASES.dropout);
   visit(OPS.embedding, CASES.embedding);
   visit(OPS.expertRows, CASES.expertRows);
@@ -20,6 +21,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.layerNorm, CASES.layerNorm);
   visit(OPS.linear, CASES.linear);
   visit(OPS.mixRows, CASES.mixRows);
+  visit(OPS.multiply, CASES.multiply);
   visit(OPS.nll, CASES.nll);
   visit(OPS.normedLinear, CASES.normedLinear);
   visit(OPS.rmsNorm, CASES.rmsNorm);

@@ -2,6 +2,7 @@ import { activation } from "./activation.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { combineRows } from "./combine-rows.ts";
+import { convolution } from "./convolution.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { expertRows, spreadRows } from "./expert-rows.ts";
@@ -10,6 +11,7 @@ import { groupedLinear } from "./grouped-linear.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { mixRows } from "./mix-rows.ts";
+import { multiply } from "./multiply.ts";
 import { nll } from "./nll.ts";
 import { normedLinear } from "./normed-linear.ts";
 import { rmsNorm } from "./rms-norm.ts";
@@ -27,6 +29,7 @@ export const OPS = {
   add,
   attention,
   combineRows,
+  convolution,
   dropout,
   embedding,
   expertRows,
@@ -35,6 +38,7 @@ export const OPS = {
   layerNorm,
   linear,
   mixRows,
+  multiply,
   nll,
   normedLinear,
   rmsNorm,

@@ -1,0 +1,70 @@
+import type { Convolution, ConvolutionGradient } from "../../device/families/convolution.ts";
+import type { Tensor } from "../../device/tensor.ts";
+import { place, whole } from "../bindings.ts";
+import type { Dispatcher } from "../context.ts";
+import {
+  CONVOLUTION_FLAGS,
+  CONVOLUTION_KERNELS,
+  CONVOLUTION_WIDTH,
+  convolutionParameters,
+} from "../kernels/convolution.ts";
+
+/** What differs between the three kernels: what they read besides, and where results go. */
+interface Others extends Partial<Pick<Convolution, "bias" | "last" | "firstPosition">> {
+  readonly dy?: Tensor;
+  readonly y: Tensor;
+  /** Where y is found, in vectors of 4, or in numbers. */
+  readonly to: readonly [at: number, pitch: number];
+}
+
+type Operands = Pick<Convolution, "x" | "gate" | "weight" | "first">;
+
+function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPosition = 0, dy, to }: Others) {
+  const [tokens, cols] = gate.shape;
+  return convolutionParameters({
+    tokens,
+    cols,
+    width: Math.ceil(cols / 4),
+    taps: weight.shape[1] / cols,
+    firstPosition,
+    flags:
+      (bias === undefined ? 0 : CONVOLUTION_FLAGS.hasBias) |
+      (first === undefined ? 0 : CONVOLUTION_FLAGS.hasFirsts) |
+      (last === undefined ? 0 : CONVOLUTION_FLAGS.hasLasts),
+    x: place(x),
+    gate: place(gate),
+    weightAt: weight.offset,
+    biasAt: bias?.offset ?? 0,
+    firstsAt: first?.offset ?? 0,
+    lastsAt: last?.offset ?? 0,
+    dy: place(dy),
+    y: [to[0], to[1]],
+  });
+}
+
+export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...operands }: Convolution): void {
+  const { x, gate, weight, first } = operands;
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
+  on.dispatch(
+    CONVOLUTION_KERNELS.forward,
+    parameters(operands, { bias, last, firstPosition, y, to: place(y) }),
+    [whole(on, x), whole(on, gate), whole(on, weight), optional(bias), optional(first), optional(last), whole(on, y)],
+    [Math.ceil(gate.shape[1] / 4 / CONVOLUTION_WIDTH), gate.shape[0]],
+  );
+}
+
+export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operands }: ConvolutionGradient): void {
+  const { x, gate, weight, first } = operands;
+  const [tokens, cols] = gate.shape;
+  const groups = Math.ceil(cols / 4 / CONVOLUTION_WIDTH);
+  const firsts = first === undefined ? on.nothing : whole(on, first);
+  const dispatch = (kind: "rows" | "taps", of: Tensor, y: Tensor, to: readonly [number, number], count: number) =>
+    on.dispatch(
+      CONVOLUTION_KERNELS[kind],
+      parameters(operands, { dy, y, to }),
+      [whole(on, of), whole(on, gate), firsts, whole(on, dy), whole(on, y)],
+      [groups, count],
+    );
+  if (dx !== undefined) dispatch("rows", weight, dx, place(dx), tokens);
+  if (dweight !== undefined) dispatch("taps", x, dweight, [dweight.offset, 0], weight.shape[1] / cols);
+}

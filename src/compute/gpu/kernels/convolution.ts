@@ -1,0 +1,38 @@
+import convolutionText from "./convolution.wgsl" with { type: "text" };
+import { constants, kernelFamily } from "./family.ts";
+import { uniformStruct } from "./parameters.ts";
+
+/** Parameters of convolution.wgsl. */
+export const convolutionParameters = uniformStruct({
+  tokens: "u32",
+  cols: "u32",
+  width: "u32", // vectors of 4 in a row
+  taps: "u32", // of each column
+  firstPosition: "u32",
+  flags: "u32",
+  x: "place", // vectors before the first element, and from row to row
+  gate: "place",
+  weightAt: "u32",
+  biasAt: "u32",
+  firstsAt: "u32",
+  lastsAt: "u32",
+  dy: "place",
+  y: "place", // of the gradient by the weight in elements
+});
+
+/** Flags of one dispatch. */
+export const CONVOLUTION_FLAGS = { hasBias: 1, hasFirsts: 2, hasLasts: 4 } as const;
+
+/** Vectors of 4 columns that one workgroup handles. */
+export const CONVOLUTION_WIDTH = 64;
+
+const convolutionKernel = kernelFamily("convolution", convolutionText, convolutionParameters, {
+  constants: constants({ ...CONVOLUTION_FLAGS, mostTerms: 256 }),
+});
+
+/** A causal convolution, and its gradients by rows of x and by taps of the weight. */
+export const CONVOLUTION_KERNELS = {
+  forward: convolutionKernel({ KIND: "forward" }),
+  rows: convolutionKernel({ KIND: "rows" }),
+  taps: convolutionKernel({ KIND: "taps" }),
+} as const;
