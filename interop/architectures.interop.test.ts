@@ -146,7 +146,12 @@ describe.each(rows)("%s", (name) => {
   test.each(name.includes("-") ? [] : Object.entries(METHODS))(
     "trains and merges as PEFT does: %s",
     async (method, given) => {
-      const options = isMixture(name) && given["targets"] === "all-linear" ? { ...given, targets: ATTENTION } : given;
+      const asked = String(given["targets"]);
+      const ofMixture = isMixture(name) && asked === "all-linear";
+      const options = {
+        ...given,
+        targets: ofMixture ? ATTENTION : name === "lfm2" ? asked.replace("o_proj", "in_proj") : asked,
+      };
       const place = join(folder, `${name}-${method}`);
       const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
       await Bun.write(data, jsonLines(STORY_TEXTS.training));

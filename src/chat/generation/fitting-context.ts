@@ -1,7 +1,7 @@
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { Batch, MOST_PASSES, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
-import { kvBytes } from "../../models/decoder/cache/layer-cache.ts";
+import { kvBytes, layerBytes } from "../../models/decoder/cache/layer-cache.ts";
 import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 
@@ -64,7 +64,8 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
 /** Bytes of keys and values, and of a layer of them that exists twice while those of several sequences are laid out anew. */
 function cacheBytes({ config, kvDtype }: Decoder, positions: number, rows: number): number {
   const bytes = kvBytes(config, positions, kvDtype);
-  return rows === 1 ? bytes : bytes * (1 + 1 / config.layers.length);
+  const largest = Math.max(...config.layers.map((layer) => layerBytes(layer, positions, kvDtype)));
+  return rows === 1 ? bytes : bytes + largest;
 }
 
 /** Bytes of the largest pass, without keys and values. */

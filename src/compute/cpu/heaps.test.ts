@@ -7,6 +7,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { KvCache } from "../../models/decoder/cache/kv-cache.ts";
+import { matricesOf } from "../../models/decoder/cache/layer-cache.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { Run } from "../tensor/run.ts";
 import { OPS } from "../tensor/ops/index.ts";
@@ -148,8 +149,7 @@ test("keys and values of a layer lie in one heap, wherever a pool or a cache com
   const heapsUsed = new Set<number>();
   const together = ({ layer }: Pick<SlotPool | KvCache, "layer">) => {
     for (const index of config.layers.keys()) {
-      const { keys, values } = layer(index);
-      const [ofKeys, ofValues] = [keys, values].map(({ buffer }) => cpuBuffer(buffer).block?.heap ?? -1);
+      const [ofKeys, ofValues] = matricesOf(layer(index)).map(({ buffer }) => cpuBuffer(buffer).block?.heap ?? -1);
       expect(ofValues).toBe(ofKeys ?? NaN);
       heapsUsed.add(ofKeys ?? -1);
     }

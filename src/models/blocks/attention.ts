@@ -7,7 +7,7 @@ import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.t
 import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
 import type { Output } from "./output.ts";
-import type { Angles } from "./rope.ts";
+import type { Sight } from "./sight.ts";
 import { type Begun, recordBegin, type Stream } from "./stream.ts";
 
 /** Sizes of attention, and how its scores are made; see OPS.attention. */
@@ -37,28 +37,6 @@ export interface Attention<W = Tensor> extends Heads {
   readonly queryNorm: RmsNorm<W> | undefined;
   readonly keyNorm: RmsNorm<W> | undefined;
   readonly output: Output<W>;
-}
-
-/** Keys and values of the tokens before a pass; those of the pass join them. */
-export interface Filled {
-  /** Positions that are filled. */
-  readonly length: number;
-  /** Rows that those of the pass go to, (1, tokens) U32; undefined: the ones behind what is filled. */
-  readonly rows?: Tensor | undefined;
-  /** (positions, kv heads · head size), with room for those of the pass. */
-  readonly keys: Tensor;
-  readonly values: Tensor;
-}
-
-/** Which keys the tokens of a pass see, and where they stand. */
-export interface Sight {
-  /** Of each of the model's ropes. */
-  readonly tables: readonly Angles[];
-  /** Undefined: attention sees the tokens of the pass alone, and nothing of it remains. Needs a rope, which fills it. */
-  readonly past: Filled | undefined;
-  /** The first and the last key of each token, (1, tokens) U32; undefined: the first of all, and its own. */
-  readonly first: Tensor | undefined;
-  readonly last: Tensor | undefined;
 }
 
 /** Records attention over norm(stream), up to what goes into its last matrix; the stream's tensors are not released. */
@@ -120,7 +98,7 @@ function recordTurned(
   const { headSize, neighbors, queryNorm, keyNorm } = attention;
   const rope = attention.rope === undefined ? undefined : tables[attention.rope];
   if (past !== undefined) {
-    if (rope === undefined) throw new TypeError("keys that nothing turns cannot join a cache");
+    if (rope === undefined || !("keys" in past)) throw new TypeError("keys that nothing turns cannot join a cache");
     const { keys, values, rows } = past;
     const behind = (matrix: Tensor) => sliceRows(matrix, past.length, q.shape[0]);
     const to = rows === undefined ? { keys: behind(keys), values: behind(values) } : { keys, values };

@@ -1,12 +1,14 @@
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { type Attention, recordAttention, type Sight } from "./attention.ts";
+import { type Attention, recordAttention } from "./attention.ts";
+import { type Convolution, recordConvolution } from "./convolution.ts";
 import { type Experts, recordExperts } from "./experts.ts";
 import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
 import { type Ending, recordOutput } from "./output.ts";
-import { recordSum, releaseStream, type Stream } from "./stream.ts";
+import type { Sight } from "./sight.ts";
+import { type Begun, recordSum, releaseStream, type Stream } from "./stream.ts";
 
 /**
  * One step of a layer: x + factor · scale · after(mixer(before(x))). With planned matrices for `W` it says what a checkpoint must
@@ -21,7 +23,7 @@ export interface Block<W = Tensor> extends Ending<W> {
 }
 
 /** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
-export type Mixer<W = Tensor> = Attention<W> | Mlp<W> | Experts<W>;
+export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | Mlp<W> | Experts<W>;
 
 /** The matrices at the ends of these blocks, in their order; a mixture of experts has none that all tokens go through. */
 export function outputsOf<W>(blocks: readonly Block<W>[]): W[] {
@@ -62,13 +64,29 @@ function recordBlock(
   if (mixer.kind === "experts") {
     return recordExperts(recorder, linears, before, mixer, ending.factor ?? 1, input);
   }
-  const { x, y } =
-    mixer.kind === "attention"
-      ? recordAttention(recorder, linears, before, mixer, sight, input)
-      : recordMlp(recorder, linears, before, mixer, input);
+  const { x, y } = recordUpToOutput(recorder, linears, before, mixer, sight, input);
   const sum = current === input ? x : recordSum(recorder, current);
   const result = recordOutput(recorder, linears, mixer.output, ending, y, sum);
   const kept = [input.x, current.x, result.x];
   recorder.release(...[...new Set([x, sum])].filter((tensor) => !kept.includes(tensor)));
   return result;
+}
+
+/** Records a mixer that ends with a matrix, up to what goes into that. */
+function recordUpToOutput(
+  recorder: Recorder,
+  linears: Linears,
+  norm: Norm | undefined,
+  mixer: Exclude<Mixer, Experts>,
+  sight: Sight,
+  stream: Stream,
+): Begun {
+  switch (mixer.kind) {
+    case "attention":
+      return recordAttention(recorder, linears, norm, mixer, sight, stream);
+    case "convolution":
+      return recordConvolution(recorder, linears, norm, mixer, sight, stream);
+    case "mlp":
+      return recordMlp(recorder, linears, norm, mixer, stream);
+  }
 }

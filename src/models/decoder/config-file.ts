@@ -93,6 +93,13 @@ export const ConfigJson = v.looseObject({
   clip_qkv: MaybeNumber,
   decoder_sparse_step: v.nullish(Size),
   mlp_only_layers: v.nullish(v.array(v.number())),
+  // Convolutions, and the MLPs beside them.
+  conv_L_cache: v.nullish(Size),
+  conv_bias: v.nullish(v.boolean()),
+  full_attn_idxs: v.nullish(v.array(v.number())),
+  block_auto_adjust_ff_dim: v.nullish(v.boolean()),
+  block_ffn_dim_multiplier: MaybePositive,
+  block_multiple_of: v.nullish(Size),
   query_pre_attn_scalar: MaybePositive,
   attn_logit_softcapping: MaybePositive,
   final_logit_softcapping: MaybePositive,

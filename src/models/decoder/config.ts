@@ -52,12 +52,6 @@ export function attentionsOf({
   return [first, ...others];
 }
 
-/** Elements of the keys, and of the values, of a position in a layer's cache, of all layers alike (`checkConfig`): kv heads · head size. */
-export function kvWidth(config: Pick<DecoderConfig, "layers">): number {
-  const [{ kvHeads, headSize }] = attentionsOf(config);
-  return kvHeads * headSize;
-}
-
 /** Checks what the kernels rely on. @throws RandloraError `model` */
 export function checkConfig(config: DecoderConfig, path: string): DecoderConfig {
   const refuse = (what: string) => {
@@ -68,11 +62,14 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
     if (headSize % 4 !== 0) refuse(`heads of ${headSize} elements; a multiple of 4 is supported`);
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};
     if (size % 2 !== 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
-    if (kvHeads * headSize !== kvWidth(config)) refuse("layers have keys of different widths");
   }
   for (const { mixer } of config.layers.flat()) {
-    if (mixer.kind !== "experts" || mixer.down.cols % 4 === 0) continue;
-    refuse(`experts of ${mixer.down.cols} neurons; a multiple of 4 is supported`);
+    if (mixer.kind === "experts" && mixer.down.cols % 4 !== 0) {
+      refuse(`experts of ${mixer.down.cols} neurons; a multiple of 4 is supported`);
+    }
+    if (mixer.kind === "convolution" && mixer.output.weight.cols % 4 !== 0) {
+      refuse(`convolutions of ${mixer.output.weight.cols} columns; a multiple of 4 is supported`);
+    }
   }
   for (const { size, scaling } of config.ropes) {
     if (scaling.kind !== "longrope") continue;

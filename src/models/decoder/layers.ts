@@ -4,18 +4,19 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordBlocks } from "../blocks/block.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { Angles } from "../blocks/rope.ts";
+import type { Kept } from "../blocks/sight.ts";
 import { recordInput, releaseStream, type Stream } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderWeights } from "./weights.ts";
 
-/** Keys and values of the positions before a pass, which its own join; a `KvCache` is one. */
+/** What is kept of the positions before a pass, which its own join; a `KvCache` is one. */
 export interface Past {
   /** Positions that are filled. */
   readonly length: number;
   /** Where those of the pass go, (1, tokens) U32; undefined: behind what is filled. */
   readonly rows?: Tensor | undefined;
   /** One layer's matrices, which have room for those of the pass. */
-  layer(index: number): { readonly keys: Tensor; readonly values: Tensor };
+  layer(index: number): Kept;
 }
 
 /** What one pass over some tokens goes by. */

@@ -6,7 +6,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { loadConfig } from "./architectures/index.ts";
-import { attentionsOf, checkConfig } from "./config.ts";
+import { attentionsOf } from "./config.ts";
 import { Decoder } from "./decoder.ts";
 
 const LONG = `${"x".repeat(120)}\n`.repeat(1000);
@@ -150,14 +150,4 @@ test("without windows Cohere 2 has no ropes", async () => {
   expect(attentionsOf(config).map(({ rope }) => config.ropes[rope ?? NaN]?.scaling.kind)).toEqual(
     config.layers.map(() => "none"),
   );
-});
-
-test("layers whose keys have different widths are refused: a cache has one for all", async () => {
-  const config = await loadConfig(STORIES);
-  const [first, ...others] = config.layers;
-  const narrower = first?.map(({ mixer, ...block }) => {
-    return { ...block, mixer: mixer.kind === "attention" ? { ...mixer, kvHeads: mixer.kvHeads / 2 } : mixer };
-  });
-  const mixed = { ...config, layers: [...others, narrower ?? []] };
-  expect(() => checkConfig(mixed, "config.json")).toThrow("layers have keys of different widths");
 });

@@ -1,6 +1,7 @@
 // The parts that architectures are written with: what they compute, and what transformers calls their weights.
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Attention, Heads } from "../blocks/attention.ts";
+import type { Convolution } from "../blocks/convolution.ts";
 import type { Experts, Routing } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
@@ -45,6 +46,7 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   readonly neighbors?: boolean;
   /** Of q, k and v: the module of each, or of all of them together. */
   readonly names?: readonly [q: string, k: string, v: string] | readonly [qkv: string];
+  readonly outputName?: string;
   readonly qkvBias?: boolean;
   readonly outputBias?: boolean;
   /** The name of a norm to that norm. */
@@ -55,7 +57,7 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
 /** Attention whose modules are below `path`. */
 export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}): Attention<PlannedMatrix> {
   const { hidden, heads, kvHeads, headSize } = sizes;
-  const { names = ["q_proj", "k_proj", "v_proj"], qkvBias = false, outputBias = false } = parts;
+  const { names = ["q_proj", "k_proj", "v_proj"], outputName = "o_proj", qkvBias = false, outputBias = false } = parts;
   const [q, kv] = [heads * headSize, kvHeads * headSize];
   const rows = names.length === 1 ? [q + 2 * kv] : [q, kv, kv];
   const modules = names.map((name, at): Module => [`${path}.${name}`, rows[at] ?? NaN]);
@@ -73,7 +75,20 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     qkvBias: qkvBias ? biases(modules) : undefined,
     queryNorm: parts.queryNorm,
     keyNorm: parts.keyNorm,
-    output: output([`${path}.o_proj`, hidden], q, outputBias),
+    output: output([`${path}.${outputName}`, hidden], q, outputBias),
+  };
+}
+
+/** A convolution over `taps` positions between two gates, whose modules are below `path`. */
+export function convolution(path: string, hidden: number, taps: number, bias: boolean): Convolution<PlannedMatrix> {
+  const modules: readonly Module[] = [[`${path}.in_proj`, 3 * hidden]];
+  return {
+    kind: "convolution",
+    input: weights(hidden, modules),
+    inputBias: bias ? biases(modules) : undefined,
+    weight: plannedVector([`${path}.conv.weight`, [hidden, 1, taps]]),
+    bias: bias ? biases([[`${path}.conv`, hidden]]) : undefined,
+    output: output([`${path}.out_proj`, hidden], hidden, bias),
   };
 }
 
@@ -81,13 +96,14 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
 export interface GatedMlpParts {
   /** Of gate and up: the module of each, or of both together. */
   readonly names?: readonly [gate: string, up: string] | readonly [gateUp: string];
+  readonly outputName?: string;
   readonly bias?: boolean;
 }
 
 /** An MLP f(gate x) · up x, whose modules are below `path`. */
 export function gatedMlp(path: string, sizes: Sizes, parts: GatedMlpParts = {}): Mlp<PlannedMatrix> {
   const { hidden, inner, activation } = sizes;
-  const { names = ["gate_proj", "up_proj"], bias = false } = parts;
+  const { names = ["gate_proj", "up_proj"], outputName = "down_proj", bias = false } = parts;
   const [first, up] = names.map((name): Module => [`${path}.${name}`, names.length === 1 ? 2 * inner : inner]);
   if (first === undefined) throw new TypeError("an MLP without a gate");
   // Columns of a joined product could not be looked at apart.
@@ -100,7 +116,7 @@ export function gatedMlp(path: string, sizes: Sizes, parts: GatedMlpParts = {}):
     gateUpBias: bias ? biases(joined) : undefined,
     up: isApart ? weights(hidden, [up]) : undefined,
     upBias: isApart && bias ? biases([up]) : undefined,
-    output: output([`${path}.down_proj`, hidden], inner, bias),
+    output: output([`${path}.${outputName}`, hidden], inner, bias),
   };
 }
 

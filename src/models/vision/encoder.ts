@@ -1,7 +1,7 @@
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import type { Sight } from "../blocks/attention.ts";
+import type { Sight } from "../blocks/sight.ts";
 import { type Block, recordBlocks } from "../blocks/block.ts";
 import type { Norm } from "../blocks/norm.ts";
 import { recordWhole, streamOf } from "../blocks/stream.ts";

@@ -1,28 +1,6 @@
 // Causal convolutions of columns, each by itself, over rows that a token sees.
 import { MOST_TERMS } from "./lanes";
-
-/** y = gate · (bias + Σ weight · x); of the gradients dy is given, and y is where one goes. */
-@unmanaged
-class Convolution {
-  tokens: u32;
-  cols: u32;
-  /** Of each column. */
-  taps: u32;
-  firstPosition: u32;
-  x: usize;
-  xPitch: u32;
-  gate: usize;
-  gatePitch: u32;
-  weight: usize;
-  bias: usize;
-  first: usize;
-  last: usize;
-  dy: usize;
-  dyPitch: u32;
-  y: usize;
-  yPitch: u32;
-  pieceRows: u32;
-}
+import { Convolution, ConvolutionRows, ConvolutionTaps } from "./parameters";
 
 /** The numbers at `from + index · step` of the four columns from `col` on; 0 behind the last one. */
 // @ts-ignore: decorator
@@ -62,7 +40,7 @@ export function convolution(p: Convolution, piece: u32, scratch: usize): void {
 }
 
 /** dx of each row: what the tokens that see it make of it. */
-export function convolutionRows(p: Convolution, piece: u32, scratch: usize): void {
+export function convolutionRows(p: ConvolutionRows, piece: u32, scratch: usize): void {
   const end = min((piece + 1) * p.pieceRows, p.tokens);
   for (let row = piece * p.pieceRows; row < end; row++) {
     const after = min(p.taps, p.tokens - row);
@@ -82,7 +60,7 @@ export function convolutionRows(p: Convolution, piece: u32, scratch: usize): voi
 }
 
 /** dweight of four columns. */
-export function convolutionTaps(p: Convolution, piece: u32, scratch: usize): void {
+export function convolutionTaps(p: ConvolutionTaps, piece: u32, scratch: usize): void {
   const col = piece * 4;
   const lanes = min<u32>(4, p.cols - col);
   for (let tap: u32 = 0; tap < p.taps; tap++) {

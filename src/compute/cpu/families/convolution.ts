@@ -4,11 +4,13 @@ import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
+/** y = gate · (bias + Σ weight · x); of the gradients `dy` is given, and y is where one goes. */
 export const CONVOLUTION = {
   name: "convolution",
   members: {
     tokens: "u32",
     cols: "u32",
+    /** Of each column. */
     taps: "u32",
     firstPosition: "u32",
     x: "pointer",

@@ -25,7 +25,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     convolutionCase("texts one after another", 9, 37, 3, { bias: true, texts: [4, 1] }),
     convolutionCase("one text, fewer tokens than taps", 2, 8, 4),
     convolutionCase("one tap, several workgroups", 3, 300, 1),
-    convolutionCase("more tokens than a partial sum has", 530, 6, 3, { texts: [260] }),
+    convolutionCase("more tokens than a partial sum has", 530, 6, 3, { bias: true, texts: [260] }),
     convolutionCase("behind others of a cache", 3, 20, 3, { firstPosition: 4, positions: 12 }),
     convolutionCase("the first of a cache", 1, 12, 5, { positions: 4, bias: true }),
     convolutionCase("rows of several caches", 3, 16, 3, { positions: 20, seen: (token) => [6 * token, 7 * token] }),

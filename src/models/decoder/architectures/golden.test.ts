@@ -47,6 +47,10 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     [-0.2233, 0.06019, 0.15755, -0.23231, 0.09625, 0.12716],
   ],
   olmoe: [{}, [-0.61776, 0.05595, 0.55664, -0.66407, 0.16884, 0.47961]],
+  lfm2: [
+    { block_ff_dim: 48, block_multiple_of: 16, full_attn_idxs: [1, 3], conv_bias: true, norm_eps: 1e-4 },
+    [0.6062, -0.24341, -0.34028, 0.61516, -0.33177, -0.25271],
+  ],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };
 

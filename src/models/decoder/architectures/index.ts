@@ -11,6 +11,7 @@ import { gemma3 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
+import { lfm2 } from "./lfm2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -49,6 +50,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   qwen3Moe,
   olmoe,
   granitemoe,
+  lfm2,
 ];
 
 /** `model_type`s that can be run. */

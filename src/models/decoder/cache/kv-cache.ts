@@ -1,19 +1,19 @@
 import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { tensorBytes } from "../../../compute/tensor/tensor.ts";
-import { type DecoderConfig, kvWidth } from "../config.ts";
-import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
+import type { DecoderConfig } from "../config.ts";
+import { allocateLayer, type LayerCache, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
 
 /** Positions by which a cache grows at least. */
 const GROWTH = 256;
 
 /**
- * Keys and values of one sequence that is computed for its own sake, as likelihoods are: per layer two matrices (positions, kv heads · head size). It grows as it is filled,
- * and knows which tokens it holds.
+ * What is kept of one sequence that is computed for its own sake, as likelihoods are: the matrices of each layer. It grows as it is
+ * filled, and knows which tokens it holds.
  */
 export class KvCache {
   readonly #gpu: Device;
-  readonly #width: number;
+  readonly #config: DecoderConfig;
   readonly #dtype: KvDtype;
   #layers: readonly LayerCache[];
   #capacity = 0;
@@ -23,8 +23,8 @@ export class KvCache {
   constructor(gpu: Device, config: DecoderConfig, dtype: KvDtype = "F32") {
     this.#gpu = gpu;
     this.#dtype = dtype;
-    this.#width = kvWidth(config);
-    this.#layers = config.layers.map(() => this.#allocate(0));
+    this.#config = config;
+    this.#layers = this.#allocate(0);
   }
 
   /** Positions that are filled. */
@@ -39,7 +39,7 @@ export class KvCache {
 
   /** Positions that a device's commands can see at once. */
   get most(): number {
-    return mostRows(this.#gpu.limits, this.#width, this.#dtype);
+    return mostRows(this.#gpu.limits, this.#config, this.#dtype);
   }
 
   /** The tokens in it. */
@@ -54,7 +54,7 @@ export class KvCache {
 
   /** Bytes in GPU memory. */
   get bytes(): number {
-    return this.#layers.reduce((sum, { keys, values }) => sum + keys.buffer.size + values.buffer.size, 0);
+    return this.#layers.flatMap(matricesOf).reduce((sum, { buffer }) => sum + buffer.size, 0);
   }
 
   /** The cache of one layer: all of its capacity. */
@@ -98,22 +98,12 @@ export class KvCache {
   /** Moves what is filled to matrices for `capacity` positions. */
   #resize(capacity: number): void {
     const old = this.#layers;
-    const moved: LayerCache[] = [];
-    try {
-      while (moved.length < old.length) moved.push(this.#allocate(capacity));
-    } catch (thrown) {
-      this.#free(moved);
-      throw thrown;
-    }
+    const moved = this.#allocate(capacity);
     if (this.length > 0) {
-      const size = tensorBytes([this.length, this.#width], this.#dtype);
-      const copies = moved.flatMap(({ keys, values }, index) => {
-        const from = old[index];
-        if (from === undefined) return [];
-        return [
-          { from: from.keys.buffer, to: keys.buffer, size },
-          { from: from.values.buffer, to: values.buffer, size },
-        ];
+      const targets = moved.flatMap(matricesOf);
+      const copies = old.flatMap(matricesOf).flatMap(({ buffer: from, shape, dtype }, index) => {
+        const to = targets[index]?.buffer;
+        return to === undefined ? [] : [{ from, to, size: tensorBytes([this.length, shape[1]], dtype) }];
       });
       this.#gpu.copy(copies);
     }
@@ -122,8 +112,18 @@ export class KvCache {
     this.#free(old);
   }
 
-  #allocate(positions: number): LayerCache {
-    return allocateLayer(this.#gpu.memory, positions, this.#width, this.#dtype);
+  /** Matrices of all layers, or none. */
+  #allocate(positions: number): LayerCache[] {
+    const layers: LayerCache[] = [];
+    try {
+      for (const layer of this.#config.layers) {
+        layers.push(allocateLayer(this.#gpu.memory, layer, positions, this.#dtype));
+      }
+    } catch (thrown) {
+      this.#free(layers);
+      throw thrown;
+    }
+    return layers;
   }
 
   #free(layers: readonly LayerCache[]): void {

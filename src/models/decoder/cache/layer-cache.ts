@@ -1,36 +1,72 @@
 import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
-import { type DecoderConfig, kvWidth } from "../config.ts";
+import type { Attention } from "../../blocks/attention.ts";
+import type { Convolution } from "../../blocks/convolution.ts";
+import type { Kept } from "../../blocks/sight.ts";
+import type { PlannedMatrix } from "../../tensor-plan.ts";
+import type { DecoderConfig, PlannedLayer } from "../config.ts";
 
-/** One layer's keys and values, (rows, kv heads · head size) each. */
-export interface LayerCache {
-  readonly keys: Tensor;
-  readonly values: Tensor;
+/** What one layer keeps of each position: matrices (rows, width). */
+export type LayerCache = Kept;
+
+/** The matrices of a layer's cache. */
+export function matricesOf(layer: LayerCache): readonly Tensor[] {
+  return "keys" in layer ? [layer.keys, layer.values] : [layer.inputs];
 }
 
-/** Bytes of keys and values of so many positions, of all layers. */
-export function kvBytes(config: DecoderConfig, positions: number, dtype: KvDtype): number {
-  return 2 * config.layers.length * tensorBytes([positions, kvWidth(config)], dtype);
+/** Bytes of what layers keep of so many positions, of all of them. */
+export function kvBytes({ layers }: Pick<DecoderConfig, "layers">, positions: number, dtype: KvDtype): number {
+  return layers.reduce((sum, layer) => sum + layerBytes(layer, positions, dtype), 0);
 }
 
-/** Rows whose matrix a device binds as a whole. */
-export function mostRows({ maxBindingSize, maxBufferSize }: DeviceLimits, width: number, dtype: KvDtype): number {
-  return Math.floor(Math.min(maxBindingSize, maxBufferSize) / tensorBytes([1, width], dtype));
+/** The same of one layer. */
+export function layerBytes(layer: PlannedLayer, positions: number, dtype: KvDtype): number {
+  return keptBy(layer).kind === "attention"
+    ? 2 * rowBytes(layer, dtype) * positions
+    : rowBytes(layer, dtype) * positions;
+}
+
+/** Rows whose matrices a device binds as a whole. */
+export function mostRows(
+  { maxBindingSize, maxBufferSize }: DeviceLimits,
+  { layers }: Pick<DecoderConfig, "layers">,
+  dtype: KvDtype,
+): number {
+  const widest = Math.max(...layers.map((layer) => rowBytes(layer, dtype)));
+  return Math.floor(Math.min(maxBindingSize, maxBufferSize) / widest);
 }
 
 /**
  * Room for so many rows; what is in it is undefined.
  * @throws RandloraError `memory`, where the device says so at once
  */
-export function allocateLayer(memory: DeviceMemory, rows: number, width: number, dtype: KvDtype): LayerCache {
-  const shape = [rows, width] as const;
+export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: number, dtype: KvDtype): LayerCache {
+  const mixer = keptBy(layer);
+  if (mixer.kind === "convolution") {
+    const shape = [rows, mixer.output.weight.cols] as const;
+    return { inputs: tensorIn(memory.allocate("inputs of a convolution", tensorBytes(shape, "F32")), shape, "F32") };
+  }
+  const shape = [rows, mixer.kvHeads * mixer.headSize] as const;
   const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, dtype));
   return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
 }
 
-/** Gives both matrices back. */
-export function releaseLayer(memory: DeviceMemory, { keys, values }: LayerCache): void {
-  memory.release(keys.buffer);
-  memory.release(values.buffer);
+/** Gives its matrices back. */
+export function releaseLayer(memory: DeviceMemory, layer: LayerCache): void {
+  for (const { buffer } of matricesOf(layer)) memory.release(buffer);
+}
+
+/** Bytes of a row of each of a layer's matrices; what is convolved is F32, whatever keys and values are in. */
+function rowBytes(layer: PlannedLayer, dtype: KvDtype): number {
+  const mixer = keptBy(layer);
+  return mixer.kind === "attention"
+    ? tensorBytes([1, mixer.kvHeads * mixer.headSize], dtype)
+    : tensorBytes([1, mixer.output.weight.cols], "F32");
+}
+
+/** The mixer of a layer through which tokens see others. */
+function keptBy(layer: PlannedLayer): Attention<PlannedMatrix> | Convolution<PlannedMatrix> {
+  for (const { mixer } of layer) if (mixer.kind === "attention" || mixer.kind === "convolution") return mixer;
+  throw new TypeError("a layer whose tokens see no others");
 }

@@ -6,7 +6,9 @@ import { read } from "../../../compute/device/transfer.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { loadConfig } from "../architectures/index.ts";
-import { type DecoderConfig, kvWidth } from "../config.ts";
+import type { DecoderConfig } from "../config.ts";
+import { convolution } from "../parts.ts";
+import { matricesOf, mostRows } from "./layer-cache.ts";
 import { SlotPool } from "./slot-pool.ts";
 import type { Slot } from "./slot.ts";
 
@@ -17,15 +19,16 @@ let config: DecoderConfig;
 beforeAll(async () => {
   gpu = await openTestDevice();
   const whole = await loadConfig(STORIES);
-  config = { ...whole, layers: whole.layers.slice(0, 2) };
+  // What a convolution keeps is of another width, and one matrix.
+  const convolved = [{ before: undefined, mixer: convolution("conv", 40, 3, false) }];
+  config = { ...whole, layers: [...whole.layers.slice(0, 2), convolved] };
 });
 afterAll(() => gpu.close());
 
 /** Fills positions as a pass would: in every matrix a row of its token's number. */
 function fill(pool: SlotPool, slot: Slot, ids: readonly number[], device = gpu): void {
   config.layers.forEach((_, index) => {
-    const { keys, values } = pool.layer(index);
-    for (const [which, { buffer, pitch }] of [keys, values].entries()) {
+    for (const [which, { buffer, pitch }] of matricesOf(pool.layer(index)).entries()) {
       ids.forEach((id, at) => {
         const row = new Float32Array(pitch).fill(id + 1000 * index + 10_000 * which);
         device.write(buffer, row, (slot.start + slot.length + at) * pitch * 4);
@@ -37,7 +40,7 @@ function fill(pool: SlotPool, slot: Slot, ids: readonly number[], device = gpu):
 
 /** What the rows of a slot hold, of every matrix. */
 async function held(pool: SlotPool, slot: Slot, device = gpu): Promise<number[][]> {
-  const matrices = config.layers.flatMap((_, index) => [pool.layer(index).keys, pool.layer(index).values]);
+  const matrices = config.layers.flatMap((_, index) => matricesOf(pool.layer(index)));
   const all = [];
   for (const { buffer, pitch } of matrices) {
     const rows = new Float32Array((await read(device, buffer)).buffer);
@@ -47,7 +50,9 @@ async function held(pool: SlotPool, slot: Slot, device = gpu): Promise<number[][
 }
 
 const wanted = (ids: readonly number[]): number[][] =>
-  config.layers.flatMap((_, index) => [0, 1].map((which) => ids.map((id) => id + 1000 * index + 10_000 * which)));
+  [[0, 1], [0, 1], [0]].flatMap((matrices, index) =>
+    matrices.map((which) => ids.map((id) => id + 1000 * index + 10_000 * which)),
+  );
 
 type Action =
   | { readonly kind: "acquire"; readonly most: number }
@@ -137,8 +142,10 @@ describe("a pool", () => {
     if (first !== undefined) pool.release(first);
     expect(pool.acquire(1e9)).toBeUndefined();
     using huge = new SlotPool(gpu, config, 1e9);
-    const bytes = huge.most * kvWidth(config) * 4;
-    expect(bytes).toBeLessThanOrEqual(gpu.limits.maxBindingSize);
+    expect(huge.most).toBeLessThanOrEqual(mostRows(gpu.limits, config, "F32"));
+    for (const { shape } of matricesOf(huge.layer(2))) {
+      expect(huge.most * shape[1] * 4).toBeLessThanOrEqual(gpu.limits.maxBindingSize);
+    }
     expect(huge.acquire(1e9)?.most).toBe(huge.most);
   });
 
@@ -173,12 +180,12 @@ test("where memory ends while layers move to larger matrices, all is as it was",
     fill(pool, second, [7, 8, 9], device);
     // What is before a slot goes: it would lie elsewhere in new matrices.
     pool.release(first);
-    const [{ keys }, { version }] = [pool.layer(0), pool];
+    const [matrices, { version }] = [pool.layer(0), pool];
     grown = room;
     const found = await pool.reserve(third, 2 ** 16).catch((thrown: unknown) => thrown);
     grown = Infinity;
     expect(await held(pool, second, device)).toEqual(wanted([7, 8, 9]));
-    if (pool.layer(0).keys !== keys) expect(pool.version).not.toBe(version);
+    if (pool.layer(0) !== matrices) expect(pool.version).not.toBe(version);
     if (found === undefined) break;
     expect(found).toMatchObject({ code: "memory" });
     failed++;

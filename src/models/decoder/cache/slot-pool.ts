@@ -4,8 +4,8 @@ import { RandloraError } from "../../../files/errors.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
-import { type DecoderConfig, kvWidth } from "../config.ts";
-import { allocateLayer, type LayerCache, mostRows, releaseLayer } from "./layer-cache.ts";
+import type { DecoderConfig, PlannedLayer } from "../config.ts";
+import { allocateLayer, type LayerCache, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import { Slot } from "./slot.ts";
 
@@ -20,15 +20,14 @@ const MOST_SPARE = 4;
 const COPIED_AT_ONCE = 16_384;
 
 /**
- * Keys and values of several sequences: for each layer two matrices (rows, kv heads · head size), of which every
- * slot has some consecutive ones. A slot is promised how far it may grow, and takes what it needs; the matrices are as
+ * What is kept of several sequences: for each layer matrices of equally many rows, of which every slot has some consecutive ones. A slot is promised how far it may grow, and takes what it needs; the matrices are as
  * large as what is taken.
  */
 export class SlotPool implements Disposable {
   /** Positions of all slots together, as promised, at most. */
   readonly most: number;
   readonly #device: Device;
-  readonly #width: number;
+  readonly #planned: readonly PlannedLayer[];
   readonly #dtype: KvDtype;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
@@ -42,13 +41,13 @@ export class SlotPool implements Disposable {
   constructor(device: Device, config: DecoderConfig, positions: number, dtype: KvDtype = "F32") {
     this.#dtype = dtype;
     this.#device = device;
-    this.#width = kvWidth(config);
+    this.#planned = config.layers;
     this.#run = new Run(device);
-    const bound = mostRows(device.limits, this.#width, dtype);
+    const bound = mostRows(device.limits, config, dtype);
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
     this.#isWhole = device.memory.limit !== Infinity;
     this.#rows = this.#isWhole ? this.most : 0;
-    this.#layers = config.layers.map(() => this.#allocate(this.#rows));
+    this.#layers = config.layers.map((layer) => this.#allocate(layer, this.#rows));
   }
 
   /** Changes when the matrices do: what was recorded on them is void. */
@@ -58,7 +57,7 @@ export class SlotPool implements Disposable {
 
   /** Bytes in the device's memory. */
   get bytes(): number {
-    return this.#layers.reduce((sum, { keys, values }) => sum + keys.buffer.size + values.buffer.size, 0);
+    return this.#layers.flatMap(matricesOf).reduce((sum, { buffer }) => sum + buffer.size, 0);
   }
 
   /** One layer's matrices. */
@@ -161,12 +160,10 @@ export class SlotPool implements Disposable {
         Uint32Array.from(pairs, (pair) => pair[side]),
       );
     const [from, to] = [rows("from", 0), rows("to", 1)];
-    for (const { keys, values } of this.#layers) {
-      for (const matrix of [keys, values].map(asWords)) {
-        const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
-        run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
-        run.release(y);
-      }
+    for (const matrix of this.#layers.flatMap(matricesOf).map(asWords)) {
+      const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
+      run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
+      run.release(y);
     }
     await run.submit();
   }
@@ -220,24 +217,29 @@ export class SlotPool implements Disposable {
   /** Moves what slots hold of a layer to new matrices of so many rows. */
   #move(index: number, rows: number, before: ReadonlyMap<Slot, number>, after: ReadonlyMap<Slot, number>): void {
     const old = this.layer(index);
-    const moved = this.#allocate(rows);
-    const rowBytes = tensorBytes([1, this.#width], this.#dtype);
-    const copies = [...before].flatMap(([slot, from]) =>
-      (["keys", "values"] as const).map((name) => ({
-        from: old[name].buffer,
-        to: moved[name].buffer,
+    const planned = this.#planned[index];
+    if (planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
+    const moved = this.#allocate(planned, rows);
+    const targets = matricesOf(moved);
+    const copies = matricesOf(old).flatMap(({ buffer, shape, dtype }, at) => {
+      const to = targets[at]?.buffer;
+      if (to === undefined) return [];
+      const rowBytes = tensorBytes([1, shape[1]], dtype);
+      return Array.from(before, ([slot, from]) => ({
+        from: buffer,
+        to,
         fromOffset: from * rowBytes,
         toOffset: (after.get(slot) ?? 0) * rowBytes,
         size: slot.length * rowBytes,
-      })),
-    );
+      }));
+    });
     this.#device.copy(copies.filter(({ size }) => size > 0));
     this.#layers[index] = moved;
     this.#free(old);
   }
 
-  #allocate(rows: number): LayerCache {
-    return allocateLayer(this.#device.memory, rows, this.#width, this.#dtype);
+  #allocate(layer: PlannedLayer, rows: number): LayerCache {
+    return allocateLayer(this.#device.memory, layer, rows, this.#dtype);
   }
 
   #free(layer: LayerCache): void {

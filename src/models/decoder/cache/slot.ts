@@ -8,7 +8,7 @@ interface Layers {
   layer(index: number): LayerCache;
 }
 
-/** Part of a pool that holds one sequence's keys and values, in consecutive rows. */
+/** Part of a pool that holds what is kept of one sequence, in consecutive rows. */
 export class Slot {
   readonly #pool: Layers;
   /** Its first row in the pool's matrices, and how many it has; the pool's to change, as the next. */
@@ -77,8 +77,10 @@ export class Slot {
     return {
       length: this.length,
       layer: (index) => {
-        const { keys, values } = this.#pool.layer(index);
-        return { keys: part(keys), values: part(values) };
+        const layer = this.#pool.layer(index);
+        return "keys" in layer
+          ? { keys: part(layer.keys), values: part(layer.values) }
+          : { inputs: part(layer.inputs) };
       },
     };
   }

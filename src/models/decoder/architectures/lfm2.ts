@@ -1,0 +1,72 @@
+import { RandloraError } from "../../../files/errors.ts";
+import { quote } from "../../../files/failure.ts";
+import type { ConfigJson } from "../config-file.ts";
+import { attention, convolution, gatedMlp, rmsNorm } from "../parts.ts";
+import { ropeOf } from "../rope-json.ts";
+import { type Architecture, decoder, sizesOf, withDefault } from "./common.ts";
+
+/** More than any convolution has that is called short. */
+const MOST_TAPS = 256;
+
+/** LFM2: short convolutions in most layers, attention with norms of the heads of q and k in some. */
+export const lfm2: Architecture = {
+  type: "lfm2",
+  title: "LFM2",
+  targets: ["q_proj", "v_proj", "in_proj"],
+  // Liquid's own files call some settings otherwise, and those go before.
+  settings: ({ norm_eps, block_ff_dim, tie_embedding, ...json }) => ({
+    ...json,
+    rms_norm_eps: norm_eps,
+    intermediate_size: block_ff_dim ?? json["intermediate_size"],
+    tie_word_embeddings: tie_embedding ?? json["tie_word_embeddings"],
+  }),
+  describe(json) {
+    const given = sizesOf(json, { contextLength: 128_000, epsilon: 1e-5, kvHeads: 8 });
+    const sizes = { ...given, inner: innerOf(json, given.inner) };
+    const { hidden, headSize, epsilon } = sizes;
+    const taps = json.conv_L_cache ?? 3;
+    if (taps > MOST_TAPS) throw new RandloraError("model", `convolutions over ${taps} positions are not supported`);
+    const types = Array.from({ length: json.num_hidden_layers }, (_, index) => isConvolution(json, index));
+    if (types.every((isOne) => isOne)) throw new RandloraError("model", "a model without attention is not supported");
+    return decoder(json, sizes, {
+      ropes: [ropeOf(json, { ...sizes, theta: 1_000_000 })],
+      norm: rmsNorm("model.embedding_norm", hidden, epsilon),
+      tied: true,
+      layer(path, index) {
+        const norm = (name: string, size = hidden) => rmsNorm(`${path}.${name}`, size, epsilon);
+        const self = `${path}.self_attn`;
+        const mixer = types[index]
+          ? convolution(`${path}.conv`, hidden, taps, json.conv_bias ?? false)
+          : attention(self, sizes, {
+              outputName: "out_proj",
+              queryNorm: norm("self_attn.q_layernorm", headSize),
+              keyNorm: norm("self_attn.k_layernorm", headSize),
+            });
+        const names = { names: ["w1", "w3"], outputName: "w2" } as const;
+        return [
+          { before: norm("operator_norm"), mixer },
+          { before: norm("ffn_norm"), mixer: gatedMlp(`${path}.feed_forward`, sizes, names) },
+        ];
+      },
+    });
+  },
+};
+
+/** By `layer_types`, or by which layers have attention: all, where nothing is said. @throws RandloraError `model` for another type */
+function isConvolution(json: ConfigJson, index: number): boolean {
+  const type = json.layer_types?.[index];
+  if (type === undefined) return json.full_attn_idxs?.includes(index) === false;
+  if (type === "conv" || type === "full_attention") return type === "conv";
+  throw new RandloraError("model", `layers of type ${quote(type)} are not supported`);
+}
+
+/** Neurons of the MLPs: two thirds of what is said, times a factor, up to a multiple, unless that is meant as it is. */
+function innerOf(json: ConfigJson, said: number): number {
+  if (json.block_auto_adjust_ff_dim === false) return said;
+  const third = Math.floor((2 * said) / 3);
+  const factor = withDefault(json.block_ffn_dim_multiplier, 1);
+  const multiple = json.block_multiple_of ?? 256;
+  const inner = factor === undefined ? third : multiple * Math.ceil(Math.floor(factor * third) / multiple);
+  if (Number.isSafeInteger(inner) && inner > 0) return inner;
+  throw new RandloraError("model", `MLPs of ${inner} neurons cannot be`, "this model cannot be run");
+}
