@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from adapters import load_base
 from decoders import ROWS, eager, of_config, randomise, row_config
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 NEW_TOKENS = 64
@@ -43,6 +43,14 @@ def make_architecture(name: str, out: str) -> dict[str, Any]:
 def fused_architecture(base: str, out: str) -> None:
     """`out` gets the model with the tensors that transformers has in memory: one of all experts."""
     eager(base).save_pretrained(out, save_original_format=False)
+
+
+def expert_adapter(base: str, modules: list[str], parameters: list[str], out: str) -> None:
+    """`out` gets a LoRA of random values of these modules and parameters; one parameter has another rank."""
+    torch.manual_seed(0)
+    pattern = {parameters[0]: 2}
+    config = LoraConfig(r=3, lora_alpha=5, rank_pattern=pattern, target_modules=modules, target_parameters=parameters, init_lora_weights=False)
+    get_peft_model(load_base(Path(base), torch.float32), config).save_pretrained(out)
 
 
 def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) -> None:

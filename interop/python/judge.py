@@ -16,7 +16,7 @@ import torch
 import analyses
 from adapters import BASES, change_f64, layers_of, load_base
 from answers import answers
-from architectures import architecture_rows, fused_architecture, make_architecture, merged_architecture, older_config
+from architectures import architecture_rows, expert_adapter, fused_architecture, make_architecture, merged_architecture, older_config
 from blocks import blocks, rounded_model
 from cases import CASES
 from combine import combined, lora_of
@@ -185,6 +185,7 @@ def main() -> None:
             "architecture_rows": architecture_rows,
             "make_architecture": make_architecture,
             "merged_architecture": merged_architecture,
+            "expert_adapter": expert_adapter,
             "fused_architecture": fused_architecture,
             "older_config": older_config,
             "blocks": blocks,

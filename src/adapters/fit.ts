@@ -19,8 +19,10 @@ export interface TrainedTensors<C, T extends string> {
   readonly meaning: string;
 }
 
-/** A module whose ΔW is (out, in). */
-export type TrainedModule = Pick<AdaptedLayer, "module" | "out" | "in">;
+/** A module whose ΔW is (out, in), or one of as many of these as there are experts. */
+export interface TrainedModule extends Pick<AdaptedLayer, "module" | "out" | "in"> {
+  readonly experts?: number;
+}
 
 /** One adapted weight, and what is trained of it. */
 export interface FittedLayer<T extends string = string> extends AdaptedLayer {

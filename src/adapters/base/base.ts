@@ -54,7 +54,7 @@ export function modelTypeOf({ config }: BaseModel): string | undefined {
 
 /** Is this module the router of a mixture of experts: a bare matrix in transformers, no linear layer? */
 export function isRouter(module: string): boolean {
-  return /(?:^|\.)(?:mlp\.gate|block_sparse_moe\.(?:gate|router\.layer))$/.test(module);
+  return /(?:^|\.)(?:mlp\.gate|block_sparse_moe\.(?:gate|router(?:\.layer)?))$/.test(module);
 }
 
 /** Is this module one expert's of a mixture: a part of one tensor of all experts in transformers, no linear layer? */
@@ -140,6 +140,10 @@ export function textPartOf({ tensors }: BaseModel): { readonly begin: string; re
  */
 export function findShift(modules: readonly string[], base: BaseModel, adapter: string): PathShift {
   const modelType = modelTypeOf(base);
+  // A file with transformers 5's own names has no others.
+  if (modules.some((module) => storedPath(module, modelType) !== module && base.tensors.has(`${module}.weight`))) {
+    return shiftOf(modules, base, adapter);
+  }
   const stored = modules.map((module) => storedPath(module, modelType));
   const shift = shiftOf(stored, base, adapter);
   return stored.every((module, at) => module === modules[at]) ? shift : { ...shift, spelling: modelType };

@@ -30,7 +30,7 @@ export const prngKey = v.pipe(
   v.maxValue(2n ** 64n - 1n, KEY),
 );
 
-const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
+export const textList = v.array(v.string("it must hold strings"), "it must be a list of strings");
 
 const LAYERS = "it must be a layer's index or a list of them";
 const layerIndices = v.union(

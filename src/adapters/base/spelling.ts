@@ -1,6 +1,6 @@
 /**
  * Modules that transformers calls otherwise than checkpoints do, and than it did itself before (conversion_mapping.py;
- * DINOv2's since 5.20): the name now, and the stored one.
+ * DINOv2's since 5.20, routers' since 5): the name now, and the stored one.
  */
 const RENAMED: Readonly<Record<string, readonly (readonly [now: string, stored: string])[]>> = {
   dinov2: [
@@ -9,6 +9,8 @@ const RENAMED: Readonly<Record<string, readonly (readonly [now: string, stored: 
     ["attention.v_proj", "attention.attention.value"],
     ["attention.o_proj", "attention.output.dense"],
   ],
+  mixtral: [["mlp.gate", "block_sparse_moe.gate"]],
+  granitemoe: [["block_sparse_moe.router", "block_sparse_moe.router.layer"]],
 };
 
 function renamedOf(modelType: string | undefined): readonly (readonly [now: string, stored: string])[] {
@@ -17,7 +19,9 @@ function renamedOf(modelType: string | undefined): readonly (readonly [now: stri
 
 /** The checkpoint's path of a module, or of a tensor, that may be in either spelling. */
 export function storedPath(path: string, modelType: string | undefined): string {
-  return renamedOf(modelType).reduce((result, [now, stored]) => replaceSegments(result, now, stored), path);
+  return renamedOf(modelType).reduce((result, [now, stored]) => {
+    return `.${result}.`.includes(`.${stored}.`) ? result : replaceSegments(result, now, stored);
+  }, path);
 }
 
 /** transformers 5's path of a module that may be in either spelling: what adapters are written with. */

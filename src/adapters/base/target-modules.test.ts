@@ -73,7 +73,49 @@ test("weights of experts are refused by name; all linear layers are neither they
     findTargets(mixture, { targets, layers: [] }).modules.map(({ name }) => name);
   expect(namesOf("all-linear")).toEqual(["model.layers.0.self_attn.q_proj"]);
   expect(namesOf(["gate"])).toEqual(["model.layers.0.mlp.gate"]);
-  expect(() => namesOf(["up_proj"])).toThrow("weights of experts cannot be adapted in training yet");
+  expect(() => namesOf(["up_proj"])).toThrow("weights of experts are adapted in training by LoRA alone");
+});
+
+test("experts' matrices are modules where files have them apart, else parameters, as routers are", () => {
+  const info = (...shape: number[]) => ({ dtype: "F32", shape }) as const;
+  const each = [0, 1].flatMap((expert) =>
+    ["gate_proj", "up_proj", "down_proj"].map(
+      (name) => [`model.layers.3.mlp.experts.${expert}.${name}.weight`, info(8, 8)] as const,
+    ),
+  );
+  const apart = { ...base, tensors: new Map([["model.layers.3.mlp.gate.weight", info(2, 8)] as const, ...each]) };
+  const fused = {
+    ...base,
+    tensors: new Map([
+      ["model.layers.3.mlp.experts.gate_up_proj", info(2, 16, 8)],
+      ["model.layers.3.mlp.experts.down_proj", info(2, 8, 8)],
+    ]),
+  };
+  const find = (of: typeof base, targets: string | string[]) =>
+    findTargets(of, { targets, layers: [] }, { experts: true });
+  const path = "model.layers.3.mlp.experts";
+  expect(find(apart, ["down_proj"])).toMatchObject({
+    modules: [{ name: `${path}.0.down_proj` }, { name: `${path}.1.down_proj` }],
+    config: { target_modules: ["down_proj"] },
+  });
+  const both = { target_modules: [], target_parameters: [`${path}.gate_up_proj`, `${path}.down_proj`] };
+  for (const [of, targets] of [
+    [apart, ["experts.gate_up_proj", "experts.down_proj"]],
+    [fused, ["gate_up_proj", "down_proj"]],
+    [fused, ".*experts.*"],
+  ] as const) {
+    const { modules, config } = find(of, typeof targets === "string" ? targets : [...targets]);
+    expect(config).toMatchObject(both);
+    expect(modules).toMatchObject([
+      { name: `${path}.base_layer`, experts: 2, out: 16, in: 8 },
+      { name: path, experts: 2, out: 8, in: 8 },
+    ]);
+  }
+  expect(find(apart, ["gate"]).config).toMatchObject({
+    target_modules: [],
+    target_parameters: ["model.layers.3.mlp.gate.weight"],
+  });
+  expect(() => findTargets(fused, { targets: ["down_proj"], layers: [] })).toThrow("by LoRA alone");
 });
 
 test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {

@@ -2,12 +2,14 @@ import {
   type BaseModel,
   findWeight,
   isOfExpert,
+  isRouter,
   linearModules,
   modelTypeOf,
   textPartOf,
   unshiftPath,
   type Within,
 } from "./base.ts";
+import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { modulePath, targetName } from "./spelling.ts";
 import { defaultTargets } from "./default-targets.ts";
@@ -16,6 +18,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { AdapterSettings } from "../training/settings.ts";
 
 /** A linear layer that will be adapted. */
@@ -28,6 +31,8 @@ export interface TargetModule {
   readonly out: number;
   readonly in: number;
   readonly dtype: Dtype;
+  /** There are as many such matrices, one of each expert: the module is what PEFT calls their parameter's wrapper. */
+  readonly experts?: number;
 }
 
 /** The adapted modules, and how an adapter's configuration says which they are. */
@@ -36,17 +41,22 @@ export interface Targets {
   readonly config: {
     readonly target_modules: string | readonly string[];
     readonly layers_to_transform: readonly number[] | null;
+    /** Experts' parameters and routers, where a method adapts them; left out where there are none. */
+    readonly target_parameters?: readonly string[];
   };
 }
 
 /**
  * Finds the modules that the settings mean, by PEFT's rules. PEFT reads `layers_to_transform` only beside a list of
- * names: with anything else the modules are listed one by one.
+ * names: with anything else the modules are listed one by one. Matrices of experts are modules where a checkpoint has them for
+ * each expert; `experts.gate_up_proj` and `experts.down_proj` mean those of all, however they are stored.
+ * @param rules.experts the method adapts them
  * @throws RandloraError `usage` when nothing is matched, or what is matched cannot be trained
  */
 export function findTargets(
   base: BaseModel,
   { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
+  { experts = false }: { readonly experts?: boolean | undefined } = {},
 ): Targets {
   const byName = typeof targets !== "string";
   const modelType = modelTypeOf(base);
@@ -78,40 +88,73 @@ export function findTargets(
   const found = all.filter(
     ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),
   );
-  if (found.length === 0) throw nothingMatched(base, targets, layers);
-  refuseIdle(base, targets, layers, found);
-  const modules = found.map((module) => targetModule(base, module));
-  const names = modules.map(({ name }) => name);
+  const parameters =
+    targets === "all-linear" ? [] : wantedParameters(base, found, (path) => matches(path) && inLayers(path));
+  if (found.length + parameters.length === 0) throw nothingMatched(base, targets, layers);
+  const pathOf = ({ module, name }: ExpertParameter) => `${module}.${name}`;
+  refuseIdle(base, targets, layers, [...found, ...parameters.map((one) => ({ stored: pathOf(one) }))]);
+  const [first] = parameters;
+  if (first !== undefined && !experts) throw refusedExpert(pathOf(first));
+  const modules = found.map((module) => targetModule(base, module, experts));
+  const prefixes = factorPrefixes(parameters);
+  const ofExperts = parameters.map((one, at): TargetModule => {
+    const { out, in: input, dtype, tensors } = one;
+    return { name: itemAt(prefixes, at), tensor: itemAt(tensors, 0), out, in: input, dtype, experts: one.experts };
+  });
+  // Routers are parameters in transformers 5.
+  const isModule = (name: string) => !experts || !isRouter(name);
+  const names = modules.map(({ name }) => name).filter(isModule);
   const isSame = (other: AdapterSettings["targets"]) =>
     JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
   // What is written means the same to transformers 5; else the modules are listed one by one.
   const spelt = byName ? [...new Set(targets.map((target) => targetName(target, modelType)))] : targets;
   const written = (byName || layers.length === 0) && (isSame(targets) ? targets : isSame(spelt) ? spelt : undefined);
-  const inList = byName && layers.length > 0 && written !== undefined;
+  const isWhole = written !== undefined && parameters.length === 0;
+  const inList = byName && layers.length > 0 && isWhole;
+  const paths = [
+    ...parameters.map(pathOf),
+    ...modules.filter(({ name }) => !isModule(name)).map(({ name }) => `${name}.weight`),
+  ];
   return {
-    modules,
-    config: { target_modules: written || names, layers_to_transform: inList ? layers : null },
+    modules: [...modules, ...ofExperts],
+    config: {
+      target_modules: (isWhole && written) || names,
+      layers_to_transform: inList ? layers : null,
+      ...(paths.length === 0 ? {} : { target_parameters: paths }),
+    },
   };
+}
+
+/** Parameters of experts at paths that are matched; a name that means modules of single experts means those. */
+function wantedParameters(
+  base: BaseModel,
+  found: readonly { readonly stored: string }[],
+  matches: (path: string) => boolean,
+): ExpertParameter[] {
+  const apart = new Set(found.map(({ stored }) => `${stored}.weight`));
+  return expertParameters(base).filter(({ module, name, tensors }) => {
+    return matches(`${module}.${name}`) && !tensors.some((tensor) => apart.has(tensor));
+  });
+}
+
+function refusedExpert(name: string): RandloraError {
+  const cause = `--targets match ${quote(name)}: weights of experts are adapted in training by LoRA alone`;
+  const hint = "name modules of attention: --targets q_proj,v_proj; or --method lora, or full, which trains all";
+  return new RandloraError("usage", cause, hint);
 }
 
 /** Checks what was matched. @throws RandloraError `usage` or `adapter` for what cannot be trained */
 function targetModule(
   base: BaseModel,
   { stored, name }: { readonly stored: string; readonly name: string },
+  experts: boolean,
 ): TargetModule {
   const { tensor, shape, dtype } = findWeight(stored, { drop: "", add: "" }, base, "--targets");
   if (isOutputEmbedding(stored)) {
     const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
     throw new RandloraError("usage", cause, "leave it out; --method full trains it");
   }
-  if (isOfExpert(stored)) {
-    const cause = `--targets match ${quote(name)}: weights of experts cannot be adapted in training yet`;
-    throw new RandloraError(
-      "usage",
-      cause,
-      "name modules of attention: --targets q_proj,v_proj; --method full trains all",
-    );
-  }
+  if (isOfExpert(stored) && !experts) throw refusedExpert(name);
   if (dtype !== "F64" && !isKernelDtype(dtype)) {
     const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantized weights cannot be adapted`;
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
@@ -143,7 +186,10 @@ function refuseIdle(
   matched: readonly { readonly stored: string }[],
 ): void {
   const modelType = modelTypeOf(base);
-  const all = linearModules(base).flatMap((stored) => [stored, modulePath(stored, modelType)]);
+  const all = [
+    ...linearModules(base).flatMap((stored) => [stored, modulePath(stored, modelType)]),
+    ...expertParameters(base).map(({ module, name }) => `${module}.${name}`),
+  ];
   const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(modelTypeOf(base) ?? ""));
   const names = typeof targets === "string" || isUsual ? [] : targets;
   const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));

@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { isOfExpert, isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
+import { isTargetParameter } from "./experts.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 
@@ -15,6 +16,8 @@ export interface TargetRules {
   /** `layers_to_transform`. */
   readonly layers: readonly number[];
   readonly layersPattern: readonly string[];
+  /** `target_parameters`: weights that are meant beside those modules, by the ends of their paths (PEFT's LoRA has it). */
+  readonly parameters?: readonly string[];
   /** The file that says so, for messages; the command line has none. */
   readonly file?: string;
 }
@@ -38,6 +41,13 @@ export function parseTargets(text: string): string | readonly string[] {
  * read, or when no targets are given and none are known.
  */
 export function targetMatcher(rules: TargetRules, modelType: string | undefined): (module: string) => boolean {
+  const { parameters = [] } = rules;
+  const hasModules = parameters.length === 0 || rules.modules !== null || defaultTargets(modelType ?? "") !== undefined;
+  const matches = hasModules ? moduleMatcher(rules, modelType) : () => false;
+  return (module) => matches(module) || isTargetParameter(`${module}.weight`, parameters);
+}
+
+function moduleMatcher(rules: TargetRules, modelType: string | undefined): (module: string) => boolean {
   const excluded = exclusion(rules);
   const targets = rules.modules ?? defaultsFor(modelType);
   if (typeof targets !== "string") {

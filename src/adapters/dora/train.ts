@@ -7,8 +7,10 @@ import { type LoraSettings, loraTraining, newLora, trainableLora } from "../lora
 import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting } from "../training/existing.ts";
 
+const { adaptsExperts: _, ...plainTraining } = loraTraining;
+
 export const doraTraining: AdapterTraining<LoraSettings> = {
-  ...loraTraining,
+  ...plainTraining,
   capacity: {
     ...loraTraining.capacity,
     count: (modules, rank, given) => loraTraining.capacity.count(modules, rank, given) + countMagnitudes(modules),

@@ -17,7 +17,15 @@ test("defaults are PEFT's", () => {
     bias: false,
     tied: false,
     modulesToSave: [],
-    targets: { modules: null, exclude: [], modulesToSave: [], layers: [], layersPattern: [], file: "a.json" },
+    targets: {
+      modules: null,
+      exclude: [],
+      modulesToSave: [],
+      layers: [],
+      layersPattern: [],
+      file: "a.json",
+      parameters: [],
+    },
   });
 });
 
@@ -80,7 +88,7 @@ test.each<[string, number]>([
 describe("refused with the reason and a hint", () => {
   test.each<[Readonly<Record<string, unknown>>, string]>([
     [{ lora_bias: true }, '"lora_bias" is set'],
-    [{ target_parameters: ["mlp.experts.down_proj"] }, '"target_parameters" is set'],
+    [{ target_parameters: ["mlp.experts.down_proj"], use_dora: true }, '"target_parameters" as well'],
     [{ trainable_token_indices: [1] }, '"trainable_token_indices" is set'],
     [{ megatron_config: { tp: 2 } }, '"megatron_config" is set'],
     [{ layer_replication: [[0, 4]] }, '"layer_replication" is set'],

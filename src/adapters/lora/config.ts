@@ -12,7 +12,10 @@ import {
   parseSettings,
   positiveInteger,
   text,
+  textList,
 } from "../base/config-keys.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
 import type { Adapter, PlainConfig } from "../adapter.ts";
 import { refuseVariants } from "./refusals.ts";
 
@@ -48,6 +51,7 @@ const SCHEMA = v.object({
   ensure_weight_tying: flag,
   ...LAYER_KEYS,
   task_type: v.nullish(text),
+  target_parameters: v.nullish(textList),
 });
 
 /** The keys of a plain LoRA's configuration that are LoRA's own, as PEFT writes them. */
@@ -86,6 +90,12 @@ export function loraConfig({ settings, configFile }: Adapter): LoraConfig {
 export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
   refuseVariants(config, file);
   const read = parseSettings(SCHEMA, config, file);
+  const parameters = read.target_parameters ?? [];
+  if (read.use_dora && parameters.length > 0) {
+    const cause = `"use_dora" is set, and "target_parameters" as well, which PEFT does not apply`;
+    throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, "adapt parameters with a plain LoRA");
+  }
+  const settings = layerSettings(read, file);
   return {
     r: read.r,
     alpha: read.lora_alpha,
@@ -94,11 +104,12 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
     rankPattern: compile(config["rank_pattern"], read.rank_pattern, file),
     alphaPattern: compile(config["alpha_pattern"], read.alpha_pattern, file),
     tied: read.ensure_weight_tying,
-    ...layerSettings(read, file),
+    ...settings,
+    targets: { ...settings.targets, parameters },
   };
 }
 
-/** Rank and scale of one module, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
+/** Rank and scale of one module, or of a parameter, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
 export function rankAndScale(config: LoraConfig, module: string): { readonly rank: number; readonly scale: number } {
   const rank = lookUp(config.rankPattern, module) ?? config.r;
   const alpha = lookUp(config.alphaPattern, module) ?? config.alpha;

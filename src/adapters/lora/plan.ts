@@ -5,19 +5,11 @@ import type { BaseModel } from "../base/base.ts";
 import { type Replacement, tiedReplacements } from "../base/replacements.ts";
 import { lowRankDeltas, type LowRankLayer, storedFactor } from "../delta/low-rank/product.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { fitAdapter, type FittedLayer, requireShapes, trainedModules, type TrainedTensors } from "../fit.ts";
+import { fitAdapter, type FittedLayer, requireShapes, trainedModules } from "../fit.ts";
 import type { AdapterPlan } from "../plan.ts";
 import { type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
-
-/** What LoRA trains of a module: A and B. */
-export const LORA_TENSORS: TrainedTensors<LoraConfig, "a" | "b"> = {
-  names: { a: "lora_A.weight", b: "lora_B.weight" },
-  shapes(config, { module, out, in: input }) {
-    const { rank } = rankAndScale(config, module);
-    return { a: [rank, input], b: [out, rank] };
-  },
-  meaning: "A is (r, in) and B (out, r); rank_pattern names exceptions",
-};
+import { type ExpertFactors, expertLayers, findExpertFactors } from "./experts.ts";
+import { LORA_TENSORS } from "./tensors.ts";
 
 /** What DoRA adds to a module. */
 export const MAGNITUDE: MagnitudeName = "lora_magnitude_vector";
@@ -34,6 +26,8 @@ export interface LoraPlan {
   readonly adapter: Adapter;
   readonly config: LoraConfig;
   readonly layers: readonly LoraLayer[];
+  /** Those of experts, by the parameters that have all of a layer. */
+  readonly experts: readonly ExpertFactors[];
   readonly replacements: readonly Replacement[];
 }
 
@@ -44,11 +38,15 @@ export interface LoraPlan {
 export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(adapter)): LoraPlan {
   refuseVariants(adapter, config);
   const isOwn = (name: string) => config.dora && moduleOfMagnitude(name, MAGNITUDE) !== undefined;
-  const { layers, replacements } = fitAdapter(adapter, base, config, LORA_TENSORS, { isOwn });
+  const experts = findExpertFactors(adapter, base, config);
+  const ofExperts = new Set(experts.map(({ prefix }) => prefix));
+  const modules = trainedModules(adapter, LORA_TENSORS).filter(({ module }) => !ofExperts.has(module));
+  const { layers, replacements } = fitAdapter(adapter, base, config, LORA_TENSORS, { isOwn, modules });
   return {
     adapter,
     config,
     layers: layers.map((layer) => ({ ...layer, ...rankAndScale(config, layer.module) })),
+    experts,
     replacements: config.tied ? tiedReplacements(replacements, base) : replacements,
   };
 }
@@ -57,12 +55,20 @@ export function planLora(adapter: Adapter, base: BaseModel, config = loraConfig(
 export function planLoraAlone(adapter: Adapter): AdapterPlan {
   const config = loraConfig(adapter);
   const layers = loraLayersAlone(adapter, config);
-  return loraAdapterPlan({ adapter, config, layers, replacements: [] }, []);
+  return loraAdapterPlan({ adapter, config, layers, experts: [], replacements: [] }, []);
 }
 
 /** Its modules, each with its factors, rank and scale. @throws RandloraError as {@link planLora} */
 export function loraLayersAlone(adapter: Adapter, config = loraConfig(adapter)): LoraLayer[] {
   refuseVariants(adapter, config);
+  if ((config.targets.parameters ?? []).length > 0) {
+    const cause = "its target_parameters are parts of a base: the file alone does not say how many experts there are";
+    throw new RandloraError(
+      "adapter",
+      `${oneLine(adapter.file)}: ${cause}`,
+      "name the model that it is for: --base MODEL",
+    );
+  }
   return trainedModules(adapter, LORA_TENSORS).map(({ module, tensors }): LoraLayer => {
     const [out = 0, input = 0] = [tensors.b.shape[0], tensors.a.shape[1]];
     const tensor = `${module}.weight`;
@@ -74,16 +80,18 @@ export function loraLayersAlone(adapter: Adapter, config = loraConfig(adapter)):
 }
 
 /** A LoRA adapter among those of other methods. */
-export function loraAdapterPlan({ adapter, layers, replacements }: LoraPlan, notes: readonly string[]): AdapterPlan {
+export function loraAdapterPlan(plan: LoraPlan, notes: readonly string[]): AdapterPlan {
+  const { adapter, layers, replacements } = plan;
+  const ofExperts = expertLayers(adapter, plan.experts);
   return {
     adapter,
-    layers,
+    layers: [...layers, ...ofExperts],
     replacements,
     notes,
     bases: "none",
     // PEFT's lora/layer.py, merge: ΔW is added in f32 as it is, whatever the weight's dtype.
     roundsDelta: false,
-    load: async () => lowRankDeltas(storedLayers(adapter, layers)),
+    load: async () => lowRankDeltas([...storedLayers(adapter, layers), ...ofExperts]),
   };
 }
 

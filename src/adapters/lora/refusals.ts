@@ -13,7 +13,6 @@ const MERGE_IN_PEFT = "merge it with PEFT: model.merge_and_unload()";
 /** Settings with which ΔW is something else than scale · B·A of linear layers (peft/tuners/lora/config.py, 0.21.2), DoRA's apart. */
 const UNSUPPORTED: Readonly<Record<string, Refusal>> = {
   lora_bias: { cause: "B has a bias of its own, which is added to the module's", hint: MERGE_IN_PEFT },
-  target_parameters: { cause: "it adapts bare parameters (the experts of a mixture), no layers", hint: MERGE_IN_PEFT },
   trainable_token_indices: { cause: "it trains rows of an embedding", hint: MERGE_IN_PEFT },
   use_qalora: { cause: "QALoRA pools the inputs of a quantized base", hint: "use it with that base" },
   monteclora_config: { cause: "its ΔW is drawn anew in every step", hint: "train a plain LoRA" },

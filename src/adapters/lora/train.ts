@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
 import { mapValues } from "../../files/map-values.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
@@ -19,7 +20,9 @@ import { openExisting, targetSettings } from "../training/existing.ts";
 import type { Addend, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
 import { loraConfig, plainLoraKeys, parseLoraConfig } from "./config.ts";
-import { LORA_TENSORS, type LoraLayer, type LoraPlan, planLora } from "./plan.ts";
+import { addendsOf, type ExpertStack, savedStacks, stackExperts, writeStacks } from "./expert-stacks.ts";
+import { type LoraLayer, type LoraPlan, planLora } from "./plan.ts";
+import { LORA_TENSORS } from "./tensors.ts";
 
 /** Settings that LoRA alone has. */
 export type LoraSettings = { readonly rslora: boolean };
@@ -31,10 +34,12 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
     rslora: v.boolean(),
   },
   usual: { rank: 8, alphaPerRank: 2, learningRate: 1e-4 },
+  adaptsExperts: true,
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
-    count: (modules, rank) => modules.reduce((sum, { out, in: input }) => sum + rank * (out + input), 0),
+    count: (modules, rank) =>
+      modules.reduce((sum, { out, in: input, experts = 1 }) => sum + experts * rank * (out + input), 0),
     flops: (modules, rank, _, tokens) => lowRankFlops(modules, rank, tokens),
   },
   resolve({ rslora = false, dora }: Partial<LoraSettings> & { readonly dora?: boolean }) {
@@ -50,9 +55,9 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
   async open({ base, model, seed }, settings, adapter) {
     const plan =
       adapter === undefined
-        ? planLora(newLora(settings, findTargets(base, settings), model, seed), base)
-        : await openExisting(planLora(adapter, base));
-    return trainableLora(plan, { dropout: settings.dropout, seed });
+        ? planLora(newLora(settings, findTargets(base, settings, { experts: true }), model, seed), base)
+        : await openExisting(planLora(adapter, base), { experts: true });
+    return trainableLora({ ...plan, ...stackExperts(plan, base) }, { dropout: settings.dropout, seed });
   },
 };
 
@@ -66,20 +71,38 @@ export function newLora(
   const own = plainLoraKeys({ r: rank, lora_alpha: alpha, lora_dropout: dropout, use_rslora: rslora });
   const config = newConfig(model, targets, own);
   const shapes = parseLoraConfig(config, "");
-  const tensors = untrainedTensors(LORA_TENSORS, shapes, targets.modules, ({ in: input }, index) => ({
-    a: () => kaimingUniform(rank, input, seed, index),
+  const tensors = untrainedTensors(LORA_TENSORS, shapes, targets.modules, ({ in: input, experts = 1 }, index) => ({
+    a: () => kaimingUniform(rank * experts, input, seed, index),
   }));
   return untrainedAdapter(config, tensors);
 }
 
+/** What is trained of an adapter. */
+interface LoraParts extends Pick<LoraPlan, "adapter" | "layers"> {
+  /** None by default. */
+  readonly stacks?: readonly ExpertStack[];
+}
+
 /** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
-export function trainableLora(plan: Pick<LoraPlan, "adapter" | "layers">, mode: LowRankMode): Trainable<Addend> {
-  const { layers } = plan;
+export function trainableLora({ adapter, layers, stacks = [] }: LoraParts, mode: LowRankMode): Trainable<Addend> {
+  const [stack] = stacks;
+  if (stack !== undefined && mode.dropout > 0) {
+    const cause = `--dropout ${mode.dropout}: factors of experts (${quote(stack.name)}) have none, as in PEFT`;
+    throw new RandloraError("usage", cause, "leave it out, or adapt modules of attention alone");
+  }
   return {
-    parameters: layers.flatMap(({ tensors }) => Object.values(tensors).map(matrixOf)),
-    modules: trainedModuleRows(layers, ({ rank, out, in: input }) => rank * (out + input)),
+    parameters: [
+      ...layers.flatMap(({ tensors }) => Object.values(tensors).map(matrixOf)),
+      ...stacks.flatMap(({ a, b }) => [a, b]),
+    ],
+    modules: [
+      ...trainedModuleRows(layers, ({ rank, out, in: input }) => rank * (out + input)),
+      ...stacks.map(({ name, out, in: input, experts, rank }) => {
+        return { name, shape: [experts, out, input], parameters: experts * rank * (out + input) };
+      }),
+    ],
     notes: notesOfRank(layers),
-    place: (on) => place(on, plan, mode),
+    place: (on) => place(on, { adapter, layers, stacks }, mode),
   };
 }
 
@@ -97,16 +120,21 @@ function notesOfRank(layers: readonly LoraLayer[]): string[] {
 
 async function place(
   { parameters, tensors: weights, factor = 1 }: Placement,
-  { adapter, layers: given }: Pick<LoraPlan, "adapter" | "layers">,
+  { adapter, layers: given, stacks }: Required<LoraParts>,
   mode: LowRankMode,
 ): Promise<Addend> {
   const layers = given.map((layer) => ({ ...layer, scale: layer.scale * factor }));
   await writeTrained(parameters, adapter, layers);
+  await writeStacks(parameters, stacks);
   const factors = layers.map(({ tensors }) => mapValues(tensors, ({ name }) => parameters.get(name).value));
   const own = layers.flatMap(({ tensors }) => Object.values(tensors));
+  const watched = [...own, ...stacks.flatMap(({ a, b }) => [a, b])];
   return {
-    ...lowRankMethod(weights, layers, factors, mode),
-    watched: () => own.map(({ name }) => parameters.get(name)),
-    content: () => trainedContent(adapter, parameters, own, { lora_dropout: mode.dropout }, undefined),
+    ...lowRankMethod(weights, layers, factors, mode, addendsOf(parameters, stacks, weights, factor)),
+    watched: () => watched.map(({ name }) => parameters.get(name)),
+    async content() {
+      const content = await trainedContent(adapter, parameters, own, { lora_dropout: mode.dropout }, undefined);
+      return { ...content, tensors: [...content.tensors, ...(await savedStacks(parameters, stacks))] };
+    },
   };
 }

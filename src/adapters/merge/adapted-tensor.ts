@@ -5,7 +5,7 @@ import { convertTensor } from "./convert.ts";
 import { type LoadedAdapter, uploadDeltas } from "./to-files/write.ts";
 import { mergeBlock, weightBlocks, type WeightToMerge } from "./merge-tensor.ts";
 import { fileSource, type OutputTensor } from "./plan.ts";
-import { storedWeight } from "./stored-weight.ts";
+import { matrixSizes, storedWeight } from "./stored-weight.ts";
 
 type Write = (bytes: Uint8Array) => Promise<void>;
 
@@ -37,7 +37,7 @@ async function mergeOne(
   adapters: readonly LoadedAdapter[],
   write: Write,
 ): Promise<void> {
-  const [rows = 0, cols = 0] = shape;
+  const [rows, cols] = matrixSizes(shape);
   if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
   const uploaded = await uploadDeltas(adapters, planned, storedWeight(source, rows, cols));
   const deltas = Promise.resolve(uploaded);

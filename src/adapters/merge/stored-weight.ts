@@ -4,6 +4,12 @@ import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { TensorSource } from "./plan.ts";
 
+/** Rows and columns of a tensor: those of several matrices lie one below the other. */
+export function matrixSizes(shape: readonly number[]): readonly [rows: number, cols: number] {
+  const cols = shape.at(-1) ?? 0;
+  return [shape.slice(0, -1).reduce((product, size) => product * size, 1), cols];
+}
+
 /** The dtype in which kernels see a weight: its own, or F32. */
 export function readDtype({ dtype }: Pick<TensorSource, "dtype">): KernelDtype {
   return isKernelDtype(dtype) ? dtype : "F32";

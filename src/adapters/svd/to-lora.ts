@@ -1,12 +1,15 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { isExpertParameter } from "../base/experts.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { AdapterContent } from "../files/content.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { takeSteps } from "../frozen/drawing/steps.ts";
 import { plainLoraKeys } from "../lora/config.ts";
-import { LORA_TENSORS } from "../lora/plan.ts";
+import { LORA_TENSORS } from "../lora/tensors.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
 import { newConfig } from "../train.ts";
 import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";
@@ -62,6 +65,10 @@ export async function loraOfDeltas(
     signal?.throwIfAborted();
     const layer = deltas.layer(index);
     observer.module(layer.module);
+    if (isExpertParameter(layer.module)) {
+      const cause = `${quote(layer.module)} has a ΔW of each expert, and a LoRA of all experts together is not made yet`;
+      throw new RandloraError("adapter", `${oneLine(deltas.path)}: ${cause}`, "merge it, or use it as it is");
+    }
     let left = bestFactorsWork(layer.out, layer.in, kept);
     const onWork = (operations: number): void => {
       const some = Math.min(left, operations);

@@ -16,6 +16,8 @@ export interface AdapterTraining<Own extends object = object> {
   readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
   readonly usual: UsualSettings;
   readonly capacity: Capacity<Own>;
+  /** It adapts the matrices of experts, and routers as parameters; left out: they are refused. */
+  readonly adaptsExperts?: true;
   /** Left out: ΔW is a product of factors, and a few tokens pass through those. True: each pass forms ΔW whole. */
   readonly formsWhole?: true;
   /**
@@ -63,6 +65,8 @@ export interface Capacity<Own extends object = object> {
 export interface ModuleShape {
   readonly out: number;
   readonly in: number;
+  /** There are as many such matrices, one of each expert; one where it is left out. */
+  readonly experts?: number;
 }
 
 /** Training of the model's matrices themselves: the parameters have their labels. */

@@ -2,7 +2,7 @@ import type { Activation } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
-import type { Linears } from "./linears.ts";
+import { type Linears, projectGroups } from "./linears.ts";
 import type { Norm } from "./norm.ts";
 import { recordInput, type Stream, streamOf } from "./stream.ts";
 
@@ -46,7 +46,7 @@ export function recordExperts(
   recorder.release(logits, values, ids, ...(normed === x ? [] : [normed]));
   const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * chosen;
   const project = (input: Tensor, weight: Tensor) => {
-    const { y } = recorder.apply(OPS.groupedLinear, { x: input, weight, begins }, { rowsAtMost });
+    const y = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
     recorder.release(input);
     return y;
   };

@@ -23,12 +23,23 @@ export interface NormedProjection extends Pick<Projection, "x" | "weight" | "bia
   readonly gate: Activation | undefined;
 }
 
+/** The operands of products of groups of rows, each with a matrix of its own; see OPS.groupedLinear. */
+export interface GroupedProjection {
+  readonly x: Tensor;
+  /** A matrix of `DecoderWeights`. */
+  readonly weight: Tensor;
+  readonly begins: Tensor;
+  readonly rowsAtMost?: number | undefined;
+}
+
 /**
  * How a decoder's projections (all but the output matrix) are computed: where adapters come in. `apply` returns
  * x Wᵀ + bias + residual, with the W that is meant, and releases none of the operands.
  */
 export interface Linears {
   apply(recorder: Recorder, projection: Projection): Tensor;
+  /** The same of experts; left out: with the weights as they are. */
+  readonly applyGrouped?: ((recorder: Recorder, projection: GroupedProjection) => Tensor) | undefined;
   /** Tokens of the largest pass of the batch that this one belongs to, for products that `apply` does not see; see OPS.linear. */
   readonly rowsAtMost?: number | undefined;
   /**
@@ -55,11 +66,20 @@ export const PLAIN_LINEARS: Linears = {
   },
 };
 
-/** The same in passes of which the largest has so many rows: each row has the same sums of weights in all of them. */
+/** Records products of experts. */
+export function projectGroups(recorder: Recorder, linears: Linears | undefined, projection: GroupedProjection): Tensor {
+  if (linears?.applyGrouped !== undefined) return linears.applyGrouped(recorder, projection);
+  const { rowsAtMost, ...operands } = projection;
+  return recorder.apply(OPS.groupedLinear, operands, { rowsAtMost }).y;
+}
+
+/** The same as `linears` in passes of which the largest has so many rows: each row has the same sums of weights in all of them. */
 export function batchLinears(linears: Linears, rowsAtMost: number): Linears {
-  const { applyNormed } = linears;
+  const { applyNormed, applyGrouped } = linears;
   return {
     rowsAtMost,
+    // Their passes say themselves how many rows there are.
+    applyGrouped: applyGrouped && ((recorder, projection) => applyGrouped(recorder, projection)),
     apply: (recorder, projection) => linears.apply(recorder, { ...projection, rowsAtMost }),
     applyNormed: applyNormed && ((recorder, projection) => applyNormed(recorder, { ...projection, rowsAtMost })),
   };

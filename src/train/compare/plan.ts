@@ -90,7 +90,11 @@ export function plannedParameters({ settings, label }: Contender, base: BaseMode
   const { adapter } = settings;
   if (adapter === null) throw new TypeError(`${label} without settings of an adapter`);
   const { capacity } = training;
-  return capacity.count(findTargets(base, adapter).modules, sizeOf(settings, capacity.setting), adapter);
+  return capacity.count(
+    findTargets(base, adapter, { experts: training.adaptsExperts }).modules,
+    sizeOf(settings, capacity.setting),
+    adapter,
+  );
 }
 
 /** The setting that says how large a method is, and its value; undefined for one that trains the model itself. */
@@ -120,7 +124,7 @@ function settingsOf(
 ): Contender["settings"] {
   const { method, flags, learningRate } = wish;
   const asked = trainingOf(wish) === undefined ? withoutAdapters(common) : common;
-  const shapes: FindShapes = (wanted) => findTargets(base, wanted).modules;
+  const shapes: FindShapes = (wanted) => findTargets(base, wanted, { experts: true }).modules;
   const own = { ...asked, ...flags, ...size, method, ...(learningRate === undefined ? {} : { learningRate }) };
   const settings = resolveSettings(own, { ...facts, shapes });
   return { ...settings, learningRate: learningRate ?? Math.max(settings.learningRate, leastRate) };
@@ -149,7 +153,7 @@ function sizing(asked: ComparisonWish, wish: Wish): Sizing | undefined {
   }
   const { adapter } = settingsOf(asked, wish, {});
   if (adapter === null) throw new TypeError(`${wish.label} without settings of an adapter`);
-  const { modules } = findTargets(asked.base, adapter);
+  const { modules } = findTargets(asked.base, adapter, { experts: training.adaptsExperts });
   return { training, modules, given: { ...asked.common, ...wish.flags } };
 }
 

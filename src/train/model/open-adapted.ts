@@ -33,7 +33,7 @@ export async function openAdapted(
   const wanted = { method: method.name, initSha256 };
   const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, wanted, others);
   try {
-    if (adapter === undefined) refuseLargeRank(settings, input);
+    if (adapter === undefined) refuseLargeRank(training, settings, input);
     return { trainable: await training.open(input, settings, adapter && own(adapter)), adapter };
   } catch (thrown) {
     await adapter?.close();
@@ -48,8 +48,8 @@ const SMALL_RANK = 1024;
  * Refuses a rank above the longest side of all adapted layers (and above {@link SMALL_RANK}), before anything of that
  * size is drawn.
  */
-function refuseLargeRank(settings: AllAdapterSettings, { base }: OpenInput): void {
-  const { modules } = findTargets(base, settings);
+function refuseLargeRank({ adaptsExperts }: AdapterTraining, settings: AllAdapterSettings, { base }: OpenInput): void {
+  const { modules } = findTargets(base, settings, { experts: adaptsExperts });
   const longest = Math.max(SMALL_RANK, ...modules.flatMap(({ out, in: input }) => [out, input]));
   for (const key of ["rank", "loraRank"] as const) {
     const rank = settings[key] ?? 0;

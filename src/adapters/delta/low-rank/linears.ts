@@ -9,6 +9,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import type { ModuleShape } from "../../training/definition.ts";
 import type { Addend, PassKind, Placement } from "../../training/method.ts";
 import { dropoutMask } from "../dropout.ts";
+import { type ExpertAddend, expertProducts } from "./experts.ts";
 import { columnsOf, type Part, partsOfMatrices } from "../parts.ts";
 
 /** What one module adds to its output: scale · B (A x), A (r, in), B (out, r). */
@@ -42,12 +43,14 @@ export interface FactoredLayer {
 /**
  * What of a method does not depend on where its factors come from, and whether they are trained.
  * @param factors one pair a layer, in their order
+ * @param experts those of experts' matrices, by the matrix of all
  */
 export function lowRankMethod(
   weights: Placement["tensors"],
   layers: readonly FactoredLayer[],
   factors: readonly Pick<TrainedFactors, "a" | "b">[],
   { dropout, seed, otherMasks = 0 }: LowRankMode,
+  experts: ReadonlyMap<DeviceBuffer, readonly ExpertAddend[]> = new Map(),
 ): Pick<Addend, "choices" | "prepare" | "linears" | "over" | "formed" | "finish"> {
   const placed = new Map(
     layers.map(({ tensor, scale }, at) => {
@@ -56,7 +59,7 @@ export function lowRankMethod(
   );
   const matrices = partsOfMatrices(weights);
   const linears = (pass: PassKind, base?: Linears) =>
-    new LowRankLinears(matrices, placed, { dropout, seed, pass }, base);
+    new LowRankLinears(matrices, placed, { dropout, seed, pass }, base, experts);
   return {
     choices: {},
     prepare() {},
@@ -94,13 +97,16 @@ export class LowRankLinears implements Linears {
   readonly #factors: ReadonlyMap<string, TrainedFactors>;
   readonly #mode: PassMode;
   readonly #base: Linears | undefined;
+  readonly applyGrouped: Linears["applyGrouped"];
 
   constructor(
     matrices: ReadonlyMap<DeviceBuffer, readonly Part[]>,
     factors: ReadonlyMap<string, TrainedFactors>,
     mode: PassMode,
     base?: Linears,
+    experts: ReadonlyMap<DeviceBuffer, readonly ExpertAddend[]> = new Map(),
   ) {
+    this.applyGrouped = expertProducts(experts, base);
     this.#matrices = matrices;
     this.#factors = factors;
     this.#mode = mode;

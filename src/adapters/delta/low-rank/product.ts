@@ -2,6 +2,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { type DeltaBasis, padded4 } from "../../../compute/device/families/delta.ts";
 import type { Staging } from "../../../compute/device/staging.ts";
 import { uploaded } from "../../../compute/device/transfer.ts";
+import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
@@ -38,7 +39,9 @@ export interface FactorRows {
 
 /** A weight with its factors. */
 export interface LowRankLayer extends LowRankShape {
-  /** A (rank, in). */
+  /** Rows of ΔW are those of so many products, one below the other; 1 by default. */
+  readonly experts?: number;
+  /** A (experts · rank, in). */
   readonly a: FactorRows;
   /** B (out, rank). */
   readonly b: FactorRows;
@@ -56,14 +59,19 @@ export function lowRankDeltas(layers: readonly LowRankLayer[]): DeltaSource {
   return deltaSource(layers, {
     share: compile,
     async place(layer, _, on) {
-      return productOf(layer, await uploadRows(on.gpu, layer.a), await uploadRows(on.gpu, layer.b), on);
+      const [a, b] = [await uploadRows(on.gpu, layer.a), await uploadRows(on.gpu, layer.b)];
+      return layer.experts === undefined ? productOf(layer, a, b, on) : productsOf(layer, layer.experts, a, b, on);
     },
-    async reference({ a, b, rank, scale, in: input }, { factor, sample: { rows, cols } }) {
-      const all = await a.read(0, rank);
-      const right = cols.map((col) => Array.from({ length: rank }, (_, k) => itemAt(all, k * input + col)));
-      const left: Float32Array[] = [];
-      for (const row of rows) left.push(await b.read(row, 1));
-      return productReference(left, right, scale * factor);
+    async reference({ a, b, rank, scale, in: input, out, experts = 1 }, { factor, sample: { rows, cols } }) {
+      const values: number[] = [];
+      for (const [expert, own] of Map.groupBy(rows, (row) => Math.floor((row * experts) / out))) {
+        const all = await a.read(expert * rank, rank);
+        const right = cols.map((col) => Array.from({ length: rank }, (_, k) => itemAt(all, k * input + col)));
+        const left: Float32Array[] = [];
+        for (const row of own) left.push(await b.read(row, 1));
+        values.push(...productReference(left, right, scale * factor));
+      }
+      return Float64Array.from(values);
     },
   });
 }
@@ -145,6 +153,37 @@ function productOf(
     scale: scale * factor,
   };
   return (run, block) => run.compute("delta", { ...operands, block });
+}
+
+/** The same for each of so many blocks of rows, whose A and B lie one below the other. */
+function productsOf(
+  { rank, out, in: input, scale }: LowRankShape,
+  experts: number,
+  a: DeltaBasis,
+  b: DeltaBasis,
+  { factor }: LayerPlace,
+): LayerDelta["form"] {
+  const each = out / experts;
+  const rowsOf = ({ buffer, stride }: DeltaBasis, first: number, rows: number, cols: number): Tensor => {
+    return { buffer, dtype: "F32", shape: [rows, cols], offset: first * stride, pitch: stride };
+  };
+  return (run, { firstRow, rows, target, at = 0, pitch, accumulate }) => {
+    const end = firstRow + rows;
+    for (let first = firstRow; first < end;) {
+      const expert = Math.floor(first / each);
+      const count = Math.min(end, (expert + 1) * each) - first;
+      const y: Tensor = {
+        buffer: target,
+        dtype: "F32",
+        shape: [count, input],
+        offset: at + (first - firstRow) * pitch,
+        pitch,
+      };
+      const factors = { a: rowsOf(b, first, count, rank), b: rowsOf(a, expert * rank, rank, input) };
+      recordGemm(run, { order: "NN", ...factors, y, scale: scale * factor, accumulate });
+      first += count;
+    }
+  };
 }
 
 /** Uploads a factor, widened to f32, with padded rows. */

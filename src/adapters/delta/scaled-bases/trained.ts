@@ -78,6 +78,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
   override linears(masks: Masks, base?: Linears): Linears {
     if (base === undefined) return super.linears(masks);
     return {
+      applyGrouped: base.applyGrouped,
       apply: (recorder, inputs) => {
         const y = base.apply(recorder, inputs);
         const matrix = this.adapted(inputs);

@@ -7,7 +7,7 @@ import { quote } from "../../../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
 import type { OutputTensor, TensorSource } from "../plan.ts";
 import type { Rounding } from "../merge-tensor.ts";
-import { storedWeight } from "../stored-weight.ts";
+import { matrixSizes, storedWeight } from "../stored-weight.ts";
 
 /** Rows and columns of each merged tensor that are computed again. */
 const SAMPLE = 8;
@@ -58,7 +58,7 @@ export async function verifyMerge(
     onTensor();
     const { work, dtype } = tensor;
     if (work.kind !== "merge" || !isKernelDtype(dtype)) continue;
-    const [height = 0, width = 0] = tensor.shape;
+    const [height, width] = matrixSizes(tensor.shape);
     const rows = sample(height, index);
     const cols = sample(width, index + 1);
     const values = await readSample(work.source, width, rows, cols);

@@ -11,7 +11,7 @@ import { mergeBlock, type Rounding, weightBlocks, type WeightToMerge } from "../
 import type { DeltaOnGpu } from "../record-deltas.ts";
 import { OrderedSteps } from "./ordered.ts";
 import type { OutputTensor, PlannedDelta } from "../plan.ts";
-import { storedWeight } from "../stored-weight.ts";
+import { matrixSizes, storedWeight } from "../stored-weight.ts";
 
 /** Bytes of weights that are read, computed and written at the same time. */
 const IN_FLIGHT_BYTES = 4 * 2 ** 20;
@@ -147,7 +147,7 @@ async function addMerge(
   reports: TensorReport[],
 ): Promise<void> {
   const { name, dtype } = tensor;
-  const [rows = 0, cols = 0] = tensor.shape;
+  const [rows, cols] = matrixSizes(tensor.shape);
   if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
   const deltas = uploadDeltas(job.adapters, work.deltas, storedWeight(work.source, rows, cols));
   deltas.catch(() => {}); // reported by the blocks that wait for it

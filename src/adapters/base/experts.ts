@@ -1,0 +1,85 @@
+import type { Dtype } from "../../files/safetensors/dtype.ts";
+import type { BaseModel } from "./base.ts";
+
+/**
+ * The matrices of all experts of a layer that transformers 5 has as one parameter (experts, out, in), and PEFT adapts as one
+ * (`target_parameters`), however the checkpoint stores them.
+ */
+export interface ExpertParameter {
+  /** transformers' path of the module that has it: `model.layers.0.mlp.experts`. */
+  readonly module: string;
+  readonly name: "gate_up_proj" | "down_proj";
+  readonly experts: number;
+  /** Of an expert's matrix; gate above up. */
+  readonly out: number;
+  readonly in: number;
+  readonly dtype: Dtype;
+  /** The checkpoint's tensors that have its rows, in their order and of as many rows each: one of all experts, or one or two of each. */
+  readonly tensors: readonly string[];
+}
+
+const OF_EACH = /^(.+)\.(?:mlp|block_sparse_moe)\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
+const OF_ALL =
+  /^(.+\.(?:mlp|block_sparse_moe))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
+
+const INNER = ".base_layer";
+
+/** Where an expert's matrix stands among those of a parameter. */
+const PLACES = { gate_proj: 0, w1: 0, up_proj: 1, w3: 1, down_proj: 2, w2: 2 } as const;
+
+/** The parameters of a model's mixtures of experts; of one whose experts are not all alike none. */
+export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
+  const found: ExpertParameter[] = [];
+  const apart = new Map<string, string[][]>();
+  for (const [name, { shape, dtype }] of tensors) {
+    const [, path, fused, linear] = OF_ALL.exec(name) ?? [];
+    if (path !== undefined && shape.length === 3) {
+      const [experts = 0, out = 0, input = 0] = shape;
+      const isDown = fused === "down_proj" || linear === "output_linear";
+      const parameter = isDown ? "down_proj" : "gate_up_proj";
+      found.push({ module: `${path}.experts`, name: parameter, experts, out, in: input, dtype, tensors: [name] });
+    }
+    const [, layer, expert, matrix] = OF_EACH.exec(name) ?? [];
+    if (layer === undefined || !isPlace(matrix)) continue;
+    const module = `${layer}.mlp.experts`;
+    const experts = apart.get(module) ?? [];
+    apart.set(module, experts);
+    (experts[Number(expert)] ??= [])[PLACES[matrix]] = name;
+  }
+  for (const [module, experts] of apart) {
+    const one = (name: ExpertParameter["name"], places: readonly number[]) => {
+      const names = Array.from(experts, (own) => places.map((place) => own?.[place] ?? "")).flat();
+      const infos = names.map((tensor) => tensors.get(tensor));
+      const [first] = infos;
+      const [out = 0, input = 0] = first?.shape ?? [];
+      if (first === undefined || infos.some((info) => String(info?.shape) !== String(first.shape))) return;
+      const sizes = { experts: experts.length, out: places.length * out, in: input };
+      found.push({ module, name, ...sizes, dtype: first.dtype, tensors: names });
+    };
+    one("gate_up_proj", [0, 1]);
+    one("down_proj", [2]);
+  }
+  // PEFT wraps them in the order in which the module has them.
+  return found.toSorted((a, b) => Number(a.name === "down_proj") - Number(b.name === "down_proj"));
+}
+
+/** Is this the path of such a parameter? */
+export function isExpertParameter(path: string): boolean {
+  return /\.experts\.(?:gate_up_proj|down_proj)$/.test(path);
+}
+
+function isPlace(matrix: string | undefined): matrix is keyof typeof PLACES {
+  return matrix !== undefined && Object.hasOwn(PLACES, matrix);
+}
+
+/** What PEFT's tensors of these parameters' factors are called, before `.lora_A.weight`: it wraps the first of two that a module has within the second. */
+export function factorPrefixes(parameters: readonly ExpertParameter[]): string[] {
+  return parameters.map(({ module }, at) => {
+    return module + INNER.repeat(parameters.slice(at + 1).filter((other) => other.module === module).length);
+  });
+}
+
+/** Do PEFT's `target_parameters` mean the parameter at this path? (tuners_utils.py, _inject_parameters) */
+export function isTargetParameter(path: string, targets: readonly string[]): boolean {
+  return targets.some((target) => path === target || path.endsWith(`.${target}`));
+}
