@@ -1,4 +1,15 @@
-import { defineCommand, integer, json, number, optional, repeat, text } from "../src/terminal/options/command.ts";
+import { POOLINGS } from "../src/chat/generation/pooling.ts";
+import {
+  choice,
+  defineCommand,
+  flag,
+  integer,
+  json,
+  number,
+  optional,
+  repeat,
+  text,
+} from "../src/terminal/options/command.ts";
 import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
 import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
@@ -56,6 +67,7 @@ export const command = defineCommand({
       min: 1,
       default: 128,
     }),
+    slots: flag({ topic: "Server", help: "answer GET /slots as llama.cpp does: how long the texts in each slot are" }),
     adapter: repeat(
       text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
     ),
@@ -106,6 +118,11 @@ export const command = defineCommand({
       min: 0,
       max: 1,
       defaultText: "generation_config.json's, else 0",
+    }),
+    pooling: choice(POOLINGS, {
+      topic: "Answers",
+      help: "hidden states that stand for a text in /v1/embeddings: the mean of all its tokens', or its last token's",
+      default: "mean",
     }),
     quantize: quantizeOption({ topic: "Model" }),
     kvType: KV_TYPE_OPTION,

@@ -9,10 +9,16 @@ const Answer = {
   /** The 16 largest logits after the prompt. */
   top_ids: Ids,
   top_logits: v.array(v.number()),
+  /** Hidden states after the last norm: their mean, and the last token's. */
+  mean_state: v.array(v.number()),
+  last_state: v.array(v.number()),
   /** 64 tokens, fewer where one ended the text. */
   greedy_ids: Ids,
   greedy_text: v.string(),
 };
+const Read = v.object(Answer);
+/** A prompt, and what transformers says to it. */
+export type TextAnswer = v.InferOutput<typeof Read>;
 const Text = v.object({ text: v.string(), ...Answer });
 const Message = v.object({ role: v.string(), content: v.string() });
 const Chat = v.object({ messages: v.array(Message), prompt: v.string(), ...Answer });

@@ -14,7 +14,7 @@ test("clients that programs use: openai, LangChain, LlamaIndex, Ollama", async (
   await using serving = new ServingProcess([STORIES, ...options], { cwd: folder.path });
   const seen: unknown = JSON.parse(await run([python, join(PYTHON_FOLDER, "clients.py"), await serving.address]));
   expect(seen).toEqual({
-    openai: { calls: 3, responses: true },
+    openai: { calls: 3, responses: true, embeddings: true },
     langchain: { calls: 3, structured: true },
     llama_index: { same: true },
     ollama: { same: true, format: true, after_tools: "length", models: ["storyteller"] },

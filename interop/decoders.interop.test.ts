@@ -8,7 +8,11 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
-import { answersOf } from "./answers.ts";
+import { inBlocks } from "../src/models/decoder/cache/slot-pool.ts";
+import { DecodeLoop } from "../src/chat/generation/decode-loop.ts";
+import { EmbeddingSequence, normalized } from "../src/chat/generation/embedding.ts";
+import { endOf } from "../src/chat/generation/outbox.ts";
+import { answersOf, type TextAnswer } from "./answers.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 
@@ -97,6 +101,20 @@ describe("random-weight decoders compute what transformers computes", () => {
   }
 });
 
+/** Every number of a text's embedding is within 1e-4 of what transformers' hidden states give. */
+async function expectSameEmbedding(decoder: Decoder, { ids, mean_state, last_state }: TextAnswer): Promise<void> {
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: inBlocks(ids.length) });
+  for (const [pooling, state] of [
+    ["mean", mean_state],
+    ["last", last_state],
+  ] as const) {
+    const context = decoder.config.contextLength;
+    const found = normalized(await endOf(loop.write(new EmbeddingSequence(decoder, ids, { pooling, context }))));
+    const wanted = normalized(Float64Array.from(state));
+    expect(Math.max(...found.map((value, at) => Math.abs(value - (wanted[at] ?? NaN))))).toBeLessThan(1e-4);
+  }
+}
+
 describe("real models say what transformers says", () => {
   test.each([
     ["storyteller", async () => STORIES],
@@ -117,6 +135,7 @@ describe("real models say what transformers says", () => {
       });
       expect(Math.abs((await nll(decoder, prompt.ids)) - prompt.nll)).toBeLessThan(1e-4 * prompt.nll);
       expectSameTokens(await greedy(decoder, prompt.ids, prompt.greedy_ids.length), prompt.greedy_ids);
+      await expectSameEmbedding(decoder, prompt);
     }
   });
 });

@@ -31,10 +31,11 @@ NEW_TOKENS = 64
 
 
 def answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> dict[str, Any]:
-    """The 16 largest logits after a prompt, the mean negative log-likelihood of its own tokens, what follows greedily."""
+    """The 16 largest logits after a prompt, the mean negative log-likelihood of its own tokens, its hidden states, what follows greedily."""
     tokens = torch.tensor([ids])
     with torch.no_grad():
         logits = model(tokens, use_cache=False).logits[0].double()
+        states = model.model(tokens, use_cache=False).last_hidden_state[0].double()
         mask = torch.ones_like(tokens)
         made = model.generate(tokens, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False)
     greedy = made[0, len(ids) :].tolist()
@@ -44,6 +45,8 @@ def answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list
         "nll": torch.nn.functional.cross_entropy(logits[:-1], tokens[0, 1:]).item(),
         "top_ids": top.indices.tolist(),
         "top_logits": top.values.tolist(),
+        "mean_state": states.mean(0).tolist(),
+        "last_state": states[-1].tolist(),
         "greedy_ids": greedy,
         "greedy_text": tokenizer.decode(greedy, skip_special_tokens=True),
     }

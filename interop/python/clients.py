@@ -54,7 +54,11 @@ def with_openai() -> dict:
         text={"format": {"type": "json_schema", "name": "weather", "schema": PARAMETERS, "strict": True}},
         max_output_tokens=100,
     )
-    return {"calls": calls, "responses": checked(response.output_text)}
+    decoded = client.embeddings.create(model="any", input=[QUESTION, "Rome"])
+    plain = client.embeddings.create(model="any", input=[QUESTION, "Rome"], encoding_format="float")
+    vectors = [item.embedding for item in decoded.data]
+    embeddings = vectors == [item.embedding for item in plain.data] and all(abs(sum(x * x for x in v) - 1) < 1e-5 for v in vectors)
+    return {"calls": calls, "responses": checked(response.output_text), "embeddings": embeddings}
 
 
 def with_langchain() -> dict:

@@ -8,6 +8,18 @@ export interface DecodeLoopOptions extends RunningOptions {
   readonly feed?: (() => Promise<Sequence | undefined>) | undefined;
 }
 
+/** How far a sequence has come, in tokens. */
+export interface Progress {
+  /** Of the sequence: how many had begun before, one that waited for another turn again. */
+  readonly number: number;
+  /** Of its prompt, and of those as many as are in the KV cache. */
+  readonly prompt: number;
+  readonly computed: number;
+  readonly written: number;
+  /** That may follow at most. */
+  readonly left: number;
+}
+
 /**
  * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, and decodes one token of every sequence
  * whose prompt is in the KV cache. A sequence of which nobody takes what comes waits, and so does one that has made many tokens, where
@@ -61,6 +73,16 @@ export class DecodeLoop implements Disposable {
   /** Adapters of sequences that run, or were taken and wait for their turn. */
   get adapters(): ReadonlySet<unknown> {
     return new Set(this.#running.line.all.map(({ sequence }) => sequence.adapter));
+  }
+
+  /** How far those that have rows have come, in the order in which they began. */
+  get progress(): readonly Progress[] {
+    const running = this.#running.line.running.toSorted((left, right) => left.number - right.number);
+    return running.map(({ number, sequence, slots }) => {
+      const { prompt, known, positions } = sequence;
+      const computed = Math.min(slots[0]?.length ?? 0, prompt.length);
+      return { number, prompt: prompt.length, computed, written: known - prompt.length, left: positions - known };
+    });
   }
 
   /** A turn of all sequences; whoever asks for one while it is under way waits for its end. */

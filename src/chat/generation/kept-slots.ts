@@ -106,9 +106,12 @@ export class KeptSlots {
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
-  #beginningOf({ prompt, promptTop, owner, adapter }: Sequence, slots: readonly Slot[]): Beginning | undefined {
-    // Whoever asks what stood in the place of each token has the whole prompt computed.
-    if (promptTop !== undefined) return undefined;
+  #beginningOf(
+    { prompt, promptTop, takeHidden, owner, adapter }: Sequence,
+    slots: readonly Slot[],
+  ): Beginning | undefined {
+    // Whoever asks something about each token has the whole prompt computed.
+    if (promptTop !== undefined || takeHidden !== undefined) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
     return slots
       .filter((slot) => this.#owners.get(slot) === owner && slot.adapter === adapter)

@@ -64,14 +64,15 @@ export class Running implements Disposable {
     this.line.toEnd(active);
     // Again: prompts that began together with this one have been computed meanwhile.
     await this.#share(active);
-    const end = Math.min(prompt.length - 1, first.length + this.#pace.piece(isWaitedFor));
+    const most = sequence.takeHidden === undefined ? prompt.length - 1 : prompt.length;
+    const end = Math.min(most, first.length + this.#pace.piece(isWaitedFor));
     if (end > first.length) await this.#read(active, first, end);
     const { length } = first;
-    if (length < prompt.length - 1) return;
+    if (length < most) return;
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (sequence.prompted(active.cached, active.logits)) this.end(active);
+    if (sequence.prompted(active.cached, active.logits)) this.end(active, sequence.takeHidden === undefined ? 1 : 0);
   }
 
   /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
@@ -211,12 +212,16 @@ export class Running implements Disposable {
 
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
   async #read(active: Active, slot: Slot, end: number): Promise<void> {
-    const { prompt, promptTop } = active.sequence;
+    const { sequence } = active;
+    const { prompt, promptTop } = sequence;
     const start = performance.now();
-    const ids = prompt.slice(slot.length, end);
-    const next = prompt.slice(slot.length + 1, end + 1);
+    const first = slot.length;
+    const ids = prompt.slice(first, end);
+    const next = prompt.slice(first + 1, end + 1);
     const scoring = promptTop === undefined ? undefined : { next, top: Math.max(1, promptTop) };
-    active.logits = active.logits.concat(await this.#batch.prefill(slot, ids, prompt.length, scoring));
+    if (sequence.takeHidden === undefined) {
+      active.logits = active.logits.concat(await this.#batch.prefill(slot, ids, prompt.length, scoring));
+    } else sequence.takeHidden(first, await this.#batch.hiddenStates(slot, ids, prompt.length));
     active.count(ids.length);
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
     await this.#decoder.gpu.idle();

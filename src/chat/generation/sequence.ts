@@ -37,6 +37,11 @@ export interface Sequence<T = unknown, R = unknown> {
   readonly adapter: AdapterLinears | undefined;
   /** Of how many of the best tokens in the place of each of the prompt's it is to be told; undefined: of nothing. */
   readonly promptTop: number | undefined;
+  /**
+   * Takes the hidden states of the prompt's tokens from one on, (tokens, hidden), again where what was computed had to be given up. A
+   * sequence with this one has all of its prompt computed by passes over prompts, and decodes nothing.
+   */
+  readonly takeHidden?: ((first: number, states: Float32Array) => void) | undefined;
   readonly out: Outbox<T, R>;
   /**
    * Told when the prompt has been computed, again where what was computed had to be given up.

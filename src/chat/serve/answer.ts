@@ -92,7 +92,7 @@ function streamed(engine: Engine, assignment: Assignment): Response {
     for (;;) {
       const { done, value } = await text.next();
       if (done === true) {
-        stream.send(...shape.end(index, value.choice));
+        stream.send(...shape.end(index, value.choice, texts.length > 1 ? undefined : timingsOf([value.reply]).llama));
         return value;
       }
       if (typeof value === "number") stream.comment(`place ${value}`);

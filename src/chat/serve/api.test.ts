@@ -15,6 +15,8 @@ test("who is turned away at the last moment has a connection that times out, as 
     models: new ModelList("stories", new Map()),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: 512 },
+    pooling: "mean",
+    slots: false,
     defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: () => {},
     metrics: new Metrics(),

@@ -2,14 +2,16 @@ import type { LanguageModel } from "../language-model.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { version } from "../../../package.json";
 import { inTurn, LogitBias } from "../generation/logit-bias.ts";
+import type { Pooling } from "../generation/pooling.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Constraint } from "../grammar/constraint.ts";
 import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
-import { answer } from "./answer.ts";
+import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import type { KeyLimits } from "./api-keys.ts";
 import { Bodies } from "./body.ts";
 import { networkOf } from "./client.ts";
+import { embed } from "./embeddings.ts";
 import type { Engine } from "./engine.ts";
 import type { RequestDefaults } from "./fields.ts";
 import type { Metrics } from "./metrics.ts";
@@ -20,8 +22,9 @@ import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
 import { responseShape } from "./shapes/responses.ts";
-import type { Shape, ShapeOptions, Timings, Usage } from "./shapes/shape.ts";
-import type { RequestKind, Understood } from "./understand.ts";
+import type { Shape, ShapeOptions } from "./shapes/shape.ts";
+import { slotsResponse } from "./slots.ts";
+import type { EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
 
 /** What the endpoints work with. */
 export interface ApiParts {
@@ -29,6 +32,10 @@ export interface ApiParts {
   readonly models: ModelList;
   readonly engine: Engine;
   readonly prompts: PromptOptions;
+  /** What stands for a text in `/v1/embeddings`. */
+  readonly pooling: Pooling;
+  /** Is there `/slots`, which says how long the texts of others are? */
+  readonly slots: boolean;
   readonly defaults: RequestDefaults;
   /** Told of failures that are no client's fault. */
   readonly onFailure: (error: unknown) => void;
@@ -51,6 +58,16 @@ export interface Call {
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */
 export const IDLE_SECONDS = 30;
 
+/** Makes sense of a body. @throws ApiError */
+type Read<U> = (body: Uint8Array, network: string, signal: AbortSignal) => Promise<U>;
+
+/** Whose request was read, and who is told what comes of it. */
+interface Received extends Omit<Assignment, "request" | "client" | "model" | "prompts" | "shape"> {
+  readonly network: string;
+  /** Counts the texts that are written at a time. @throws ApiError 429 where the key is for fewer */
+  readonly counts: (texts: number) => void;
+}
+
 type Endpoint = (call: Call) => Response | Promise<Response>;
 
 /** The endpoints of OpenAI's API, and Ollama's, by path and method. */
@@ -68,13 +85,15 @@ export class Api implements Disposable {
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
-      ["/v1/chat/completions", this.#answer("chat", chatShape)],
-      ["/v1/responses", this.#answer("responses", responseShape)],
-      ["/v1/completions", this.#answer("completion", completionShape)],
+      ["/v1/chat/completions", { POST: this.#answer("chat", chatShape) }],
+      ["/v1/responses", { POST: this.#answer("responses", responseShape) }],
+      ["/v1/completions", { POST: this.#answer("completion", completionShape) }],
+      ["/v1/embeddings", { POST: this.#embed() }],
       ["/v1/models", { GET: () => Response.json(parts.models) }],
+      ["/v1/slots", { GET: ({ request }) => slotsResponse(parts, request) }],
       ["/v1/metrics", { GET: () => this.#measured() }],
-      ["/api/chat", this.#answer("ollamaChat", ollamaChatShape)],
-      ["/api/generate", this.#answer("ollamaGenerate", ollamaTextShape)],
+      ["/api/chat", { POST: this.#answer("ollamaChat", ollamaChatShape) }],
+      ["/api/generate", { POST: this.#answer("ollamaGenerate", ollamaTextShape) }],
       ["/api/tags", { GET: () => Response.json({ models: parts.models.tags() }) }],
       ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
@@ -118,56 +137,68 @@ export class Api implements Disposable {
     return () => inTurn([...bias, new Constraint(grammar, vocabulary, stopTokens)]);
   }
 
-  #answer(kind: RequestKind, makeShape: (options: ShapeOptions) => Shape): { readonly POST: Endpoint } {
-    return { POST: (call) => this.#respond(call, kind, makeShape) };
+  #answer(kind: RequestKind, makeShape: (options: ShapeOptions) => Shape): Endpoint {
+    const { models, engine } = this.#parts;
+    const read: Read<Understood> = (body, network, signal) =>
+      this.#reader.read({ kind, body, raw: models.raw }, network, signal);
+    return async (call) =>
+      await this.#respond(call, read, async (understood, { counts, ...received }) => {
+        const { settings: request } = understood;
+        const model = models.choose(request.model);
+        const filter = await this.#filter(understood);
+        const prompts = understood.prompts.map((prompt) => ({ ...prompt, filter }));
+        counts(prompts.length * request.choices);
+        const { includeUsage, said } = request;
+        const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage, said });
+        const client = { network: received.network, user: request.user };
+        return await answer(engine, { ...received, request, client, model, prompts, shape });
+      });
   }
 
-  async #respond(
+  #embed(): Endpoint {
+    const { models, engine, pooling } = this.#parts;
+    const { hiddenSize: size } = this.#parts.model.decoder.config;
+    const read: Read<EmbeddingTexts> = (body, network, signal) => this.#reader.texts(body, network, signal);
+    return async (call) =>
+      await this.#respond(call, read, async (request, received) => {
+        const model = models.choose(request.model);
+        const client = { network: received.network, user: request.user };
+        return await embed(engine, { ...received, request, client, model, pooling, size });
+      });
+  }
+
+  /** Reads a request and has it answered; what is counted by keys and connections is counted here. */
+  async #respond<U>(
     { request: received, address, key, setTimeout }: Call,
-    kind: RequestKind,
-    makeShape: (options: ShapeOptions) => Shape,
+    read: Read<U>,
+    respond: (understood: U, received: Received) => Promise<Response>,
   ): Promise<Response> {
-    const { engine, models, prompts: options, metrics, onFailure } = this.#parts;
+    const { engine, prompts, metrics, onFailure } = this.#parts;
     const { signal } = received;
     // Whoever has a key of their own takes turns by it, wherever they are.
     const network = key === undefined ? networkOf(address) : `key ${key.name}`;
     const keyed = key?.begin();
     let tokens = 0;
-    const onTokens = (count: number): void => void (tokens += count);
-    const onUsage = (usage: Usage, timings: Timings): void => metrics.countTokens(usage, timings);
     const onWritten = (): void => {
       setTimeout(IDLE_SECONDS);
       keyed?.end(tokens);
     };
-    const read = async (body: Uint8Array) => {
-      // Before a request that is turned away is worked on: a long text takes a while.
-      engine.checkRoom(network);
-      // From here on it may take as long as it takes, until the answer is there to be taken.
-      setTimeout(0);
-      return await this.#reader.read({ kind, body, raw: models.raw }, network, signal);
-    };
     try {
-      const understood = await this.#bodies.with(received, network, read);
-      const { settings: request } = understood;
-      const model = models.choose(request.model);
-      const filter = await this.#filter(understood);
-      const prompts = understood.prompts.map((prompt) => ({ ...prompt, filter }));
-      keyed?.counts(prompts.length * request.choices);
-      const { includeUsage, said } = request;
-      const shape = makeShape({ model: model.id, texts: this.#texts, includeUsage, said });
-      const client = { network, user: request.user };
-      const { context } = options;
-      return await answer(engine, {
-        request,
-        client,
-        model,
-        prompts,
-        context,
-        shape,
+      const understood = await this.#bodies.with(received, network, async (body) => {
+        // Before a request that is turned away is worked on: a long text takes a while.
+        engine.checkRoom(network);
+        // From here on it may take as long as it takes, until the answer is there to be taken.
+        setTimeout(0);
+        return await read(body, network, signal);
+      });
+      return await respond(understood, {
+        network,
+        context: prompts.context,
         signal,
         onFailure,
-        onTokens,
-        onUsage,
+        counts: (texts) => keyed?.counts(texts),
+        onTokens: (count) => void (tokens += count),
+        onUsage: (usage, timings) => metrics.countTokens(usage, timings),
         onWritten,
       });
     } catch (error) {

@@ -21,12 +21,15 @@ export interface CompletionRequest extends GenerationRequest {
 
 const Ids = v.array(v.pipe(v.number(), v.safeInteger(), v.minValue(0)));
 
+/** A prompt, or several, as OpenAI's API has them. */
+export const PROMPTS = v.union(
+  [v.string(), Ids, v.array(v.string()), v.array(Ids)],
+  "must be a string, token ids, or a list of either",
+);
+
 const Body = v.looseObject({
   ...COMMON_FIELDS,
-  prompt: v.union(
-    [v.string(), Ids, v.array(v.string()), v.array(Ids)],
-    "must be a string, token ids, or a list of either",
-  ),
+  prompt: PROMPTS,
   logprobs: optional(LOGPROBS_COUNT),
   echo: optional(v.boolean()),
 });
@@ -42,8 +45,8 @@ export function readCompletionRequest(body: unknown, defaults: RequestDefaults):
   return { ...request, prompts, echo: echo ?? false };
 }
 
-/** A prompt, or several, as OpenAI's API has them. */
-function promptsOf(prompt: v.InferOutput<typeof Body>["prompt"]): readonly (string | readonly number[])[] {
+/** The texts, or the token ids of each. */
+export function promptsOf(prompt: v.InferOutput<typeof PROMPTS>): readonly (string | readonly number[])[] {
   if (typeof prompt === "string") return [prompt];
   const ids = prompt.filter((item) => typeof item === "number");
   if (ids.length === prompt.length) return [ids];

@@ -3,23 +3,24 @@ import type { LanguageModel } from "../language-model.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { endOf, Outbox } from "../generation/outbox.ts";
 import { type Reply, type ReplyOptions, type ReplyPiece, replySequence, writeReply } from "../generation/reply.ts";
-import type { SampledSequence } from "../generation/sequence.ts";
-import { DecodeLoop } from "../generation/decode-loop.ts";
+import { type EmbeddingOptions, EmbeddingSequence, normalized } from "../generation/embedding.ts";
+import type { SampledSequence, Sequence } from "../generation/sequence.ts";
+import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
 import type { Client } from "./client.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { ServedModel } from "./models.ts";
 
-/** A completion to generate. */
-export interface Job {
+/** Something to compute of a prompt: by default a completion. */
+export interface Job<Options = ReplyOptions> {
   /** Who asks; clients take turns. */
   readonly client: Client;
   readonly model: ServedModel;
   /** The whole prompt. */
   readonly ids: readonly number[];
   /** `signal` says that nobody wants the answer any more. */
-  readonly options: ReplyOptions & { readonly signal: AbortSignal };
+  readonly options: Options & { readonly signal: AbortSignal };
 }
 
 /** What is told of a job: its place among those that wait, from 1, while that changes; then its text. */
@@ -39,10 +40,11 @@ export interface EngineOptions {
 /** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
 const REHEARSED = 5;
 
-interface Waiting extends QueuedJob {
-  readonly job: Job;
+interface Waiting<S extends Sequence = Sequence> extends QueuedJob {
+  readonly served: ServedModel;
+  readonly make: () => S;
   /** The places that it had, and what it begins with. */
-  readonly out: Outbox<number, SampledSequence>;
+  readonly out: Outbox<number, S>;
   /** That it was told. */
   place?: number;
 }
@@ -97,6 +99,12 @@ export class Engine implements AsyncDisposable {
     return this.#queue.size + (this.#next === undefined ? 0 : 1) + this.#loop.size;
   }
 
+  /** Of each slot how far its text has come; undefined: it is free. */
+  get slots(): readonly (Progress | undefined)[] {
+    const { progress } = this.#loop;
+    return Array.from({ length: this.#options.parallel }, (_, slot) => progress[slot]);
+  }
+
   /** @throws ApiError 503 when the server is stopping */
   check(): void {
     if (this.#closed !== undefined) throw this.#closed;
@@ -117,18 +125,43 @@ export class Engine implements AsyncDisposable {
    * @throws ApiError at once: 429 when too many wait, 503 when the server stops
    */
   submit(job: Job): AsyncGenerator<JobPiece, Reply> {
-    const displaced = this.#makeRoom(job.client.network);
-    if (displaced !== undefined) this.#leave(displaced, this.#full());
-    const waiting: Waiting = { ...job.client, model: job.model.id, job, out: new Outbox() };
-    this.#queue.add(waiting);
-    return this.#written(waiting);
+    const { ids, options, client } = job;
+    const make = (): SampledSequence => replySequence(this.#model, ids, { ...options, owner: client.network });
+    return this.#written(this.#add(job, make), options.signal, (sequence) =>
+      writeReply(this.#model, ids, options, this.#loop.follow(sequence)),
+    );
   }
 
-  async *#written(waiting: Waiting): AsyncGenerator<JobPiece, Reply> {
-    const { ids, options } = waiting.job;
-    const leave = (): void => this.#leave(waiting, options.signal.reason);
-    options.signal.addEventListener("abort", leave, { once: true });
-    if (options.signal.aborted) leave();
+  /**
+   * Puts a text into the queue that is only read.
+   * @returns its embedding, of norm 1
+   * @throws as what `submit` returns; RandloraError `numeric` where it has no direction
+   */
+  async embed(job: Job<Omit<EmbeddingOptions, "owner">>): Promise<Float64Array> {
+    const { ids, options, client } = job;
+    const { decoder } = this.#model;
+    const make = () => new EmbeddingSequence(decoder, ids, { ...options, owner: client.network });
+    const waiting = this.#add(job, make);
+    return normalized(await endOf(this.#written(waiting, options.signal, (sequence) => this.#loop.follow(sequence))));
+  }
+
+  #add<S extends Sequence>({ client, model }: Job<object>, make: () => S): Waiting<S> {
+    const displaced = this.#makeRoom(client.network);
+    if (displaced !== undefined) this.#leave(displaced, this.#full());
+    const waiting = { ...client, model: model.id, served: model, make, out: new Outbox<number, S>() };
+    this.#queue.add(waiting);
+    return waiting;
+  }
+
+  /** @param use makes of a sequence that was begun what is handed out */
+  async *#written<S extends Sequence, R>(
+    waiting: Waiting<S>,
+    signal: AbortSignal,
+    use: (sequence: S) => AsyncGenerator<JobPiece, R>,
+  ): AsyncGenerator<JobPiece, R> {
+    const leave = (): void => this.#leave(waiting, signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
     try {
       const places = waiting.out.taken(() => this.#advance());
       for (;;) {
@@ -136,17 +169,18 @@ export class Engine implements AsyncDisposable {
         if (done !== true) yield { place: value };
         else {
           const start = performance.now();
-          const reply = yield* writeReply(this.#model, ids, options, this.#loop.follow(value));
+          const result = yield* use(value);
           const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
           this.#seconds += (seconds - this.#seconds) / 8;
-          return reply;
+          return result;
         }
       }
     } finally {
-      options.signal.removeEventListener("abort", leave);
+      signal.removeEventListener("abort", leave);
       this.#loop.drop();
     }
   }
+
   /**
    * Stops: who waits is turned away, what runs has `grace` milliseconds to come to its end.
    * @returns when nothing runs any more
@@ -171,18 +205,18 @@ export class Engine implements AsyncDisposable {
   }
 
   /** The next request in the order of the queue, unless it needs another adapter than those that run. */
-  async #feed(): Promise<SampledSequence | undefined> {
+  async #feed(): Promise<Sequence | undefined> {
     for (;;) {
       const waiting = (this.#next ??= this.#queue.next(this.#resident));
       if (waiting === undefined) return undefined;
-      const { model, ids, options, client } = waiting.job;
-      if (model.id !== this.#resident && this.#loop.size > 0) return undefined;
+      const { served, make, out } = waiting;
+      if (served.id !== this.#resident && this.#loop.size > 0) return undefined;
       try {
-        await this.#makeResident(model);
+        await this.#makeResident(served);
         // Whoever left meanwhile, or was turned away, has been told.
         if (this.#next !== waiting) continue;
-        const sequence = replySequence(this.#model, ids, { ...options, owner: client.network });
-        waiting.out.end(sequence);
+        const sequence = make();
+        out.end(sequence);
         this.#next = undefined;
         return sequence;
       } catch (thrown) {

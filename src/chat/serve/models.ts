@@ -1,4 +1,5 @@
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import type { Pooling } from "../generation/pooling.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
 
@@ -18,6 +19,8 @@ export interface ModelListOptions {
   readonly raw?: readonly string[];
   /** Positions that a request may use, prompt and answer together. */
   readonly context?: number | undefined;
+  /** Which hidden states stand for a text in `/v1/embeddings`. */
+  readonly pooling?: Pooling | undefined;
 }
 
 /** The models of a server, the base first. */
@@ -26,6 +29,7 @@ export class ModelList {
   readonly #models: readonly ServedModel[];
   readonly #default: ServedModel;
   readonly #context: number | undefined;
+  readonly #pooling: Pooling | undefined;
   readonly #created = Math.floor(Date.now() / 1000);
 
   /**
@@ -34,9 +38,10 @@ export class ModelList {
   constructor(
     base: string,
     adapters: ReadonlyMap<string, AdapterChoice>,
-    { preferred = base, raw = [], context }: ModelListOptions = {},
+    { preferred = base, raw = [], context, pooling }: ModelListOptions = {},
   ) {
     this.#context = context;
+    this.#pooling = pooling;
     this.#base = { id: base, adapters: [], raw: raw.includes(base) };
     const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice], raw: raw.includes(id) }));
     this.#models = [this.#base, ...adapted];
@@ -71,7 +76,8 @@ export class ModelList {
   describe({ id, adapters }: ServedModel): object {
     const parent = adapters.length === 0 ? null : this.#base.id;
     const length = this.#context === undefined ? {} : { max_model_len: this.#context };
-    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length };
+    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
+    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length, ...pooling };
   }
 
   /** What Ollama's `/api/tags` says. */

@@ -152,18 +152,20 @@ function render(template: ChatTemplate, input: ChatInput): RenderedChat {
 }
 
 /**
- * The ids of texts to be continued.
+ * The ids of texts.
+ * @param param the field that they stand in
  * @throws ApiError 400 for no text at all, for ids that the model does not have, or where one fills the context
  */
 export async function completionPrompts(
   model: Text,
-  { prompts }: CompletionRequest,
+  { prompts }: Pick<CompletionRequest, "prompts">,
   options: PromptOptions,
+  param = "prompt",
 ): Promise<readonly (readonly number[])[]> {
   const all = [];
   for (const prompt of prompts) {
     const ids = typeof prompt === "string" ? await model.tokenizer.encodeWithin(prompt, longest(options)) : prompt;
-    all.push(checkIds(ids, model, options, "prompt"));
+    all.push(checkIds(ids, model, options, param));
   }
   return all;
 }
@@ -194,6 +196,7 @@ function checkIds(
   if (ids?.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
   if (ids !== undefined && ids.length < context) return ids;
   const count = ids?.length ?? `more than ${longest(options)}`;
-  const message = `the context of this model ends at ${context} tokens, and the ${param} have ${count}`;
-  throw new ApiError(400, message.replace("prompt have", "prompt has"), { code: "context_length_exceeded", param });
+  const verb = param === "messages" ? "have" : "has";
+  const message = `the context of this model ends at ${context} tokens, and the ${param} ${verb} ${count}`;
+  throw new ApiError(400, message, { code: "context_length_exceeded", param });
 }

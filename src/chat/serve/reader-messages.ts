@@ -2,7 +2,7 @@ import type { TokenTree } from "../grammar/token-tree.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
-import type { ReadingOptions, RequestKind, Understood } from "./understand.ts";
+import type { EmbeddingTexts, ReadingOptions, RequestKind, Understood } from "./understand.ts";
 
 /** The process's program: an entry point of the compiled one, too (cmd/main.ts). */
 export const READER = "src/chat/serve/reader-process.ts";
@@ -24,10 +24,11 @@ export interface Start extends ReadingOptions {
 /** One question after another. */
 export type Question =
   | { readonly kind: RequestKind; readonly body: Uint8Array; readonly raw: RawModels }
+  | { readonly kind: "texts"; readonly body: Uint8Array }
   | { readonly kind: "vocabulary" };
 
 /** What there is to say to a question. */
-export type Told = Understood | TokenTree | undefined;
+export type Told = Understood | EmbeddingTexts | TokenTree | undefined;
 
 export type Answer =
   | { readonly value: Told }

@@ -4,7 +4,7 @@ import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { tokenTree } from "../grammar/token-tree.ts";
 import type { Text } from "./prompt.ts";
 import { type Answer, answerOf, type Question, type Start, type Told } from "./reader-messages.ts";
-import { understand } from "./understand.ts";
+import { understand, understandTexts } from "./understand.ts";
 
 let start: Start;
 let text: Text;
@@ -22,6 +22,7 @@ async function load(asked: Start): Promise<undefined> {
 async function answer(question: Start | Question): Promise<Told> {
   if ("folder" in question) return await load(question);
   if (question.kind === "vocabulary") return tokenTree(text.tokenizer, start.vocabularySize);
+  if (question.kind === "texts") return await understandTexts(text, question.body, start);
   return await understand(text, question.kind, question.body, question.raw, start);
 }
 

@@ -6,7 +6,7 @@ import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { Text } from "./prompt.ts";
 import { type Answer, type Question, READER, type Start, type Told, valueOf } from "./reader-messages.ts";
-import type { ReadingOptions, Understood } from "./understand.ts";
+import type { EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts";
 
 /** What reading one request may take: the longest real ones take a part of a second. */
 const MOST_SECONDS = 10;
@@ -62,12 +62,19 @@ export class RequestReader implements Disposable {
    * @throws ApiError as `understand`; 400 where it takes too much; the signal's reason when it is aborted before its turn
    */
   async read(
-    question: Exclude<Question, { kind: "vocabulary" }>,
+    question: Exclude<Question, { kind: "vocabulary" | "texts" }>,
     network: string,
     signal: AbortSignal,
   ): Promise<Understood> {
     const value = await this.#ask(question, network, signal);
     if (value === undefined || !("settings" in value)) throw new TypeError("an answer to another question");
+    return value;
+  }
+
+  /** Texts of which embeddings are wanted. @throws as `read` */
+  async texts(body: Uint8Array, network: string, signal: AbortSignal): Promise<EmbeddingTexts> {
+    const value = await this.#ask({ kind: "texts", body }, network, signal);
+    if (value === undefined || !("encoding" in value)) throw new TypeError("an answer to another question");
     return value;
   }
 

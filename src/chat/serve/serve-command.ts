@@ -6,6 +6,7 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } from "../default-model.ts";
+import type { Pooling } from "../generation/pooling.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
 import { fittingContext } from "../generation/fitting-context.ts";
@@ -40,6 +41,8 @@ export interface ServeFlags {
   readonly minP: number | undefined;
   readonly quantize: BlocksName | undefined;
   readonly kvType: KvName;
+  readonly pooling: Pooling;
+  readonly slots: boolean;
 }
 
 /** Serves a model and its adapters until a signal comes. @param named the model; undefined: the newest run or merged model here */
@@ -74,11 +77,11 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   }
   const [preferred = base] = ofRun;
   const raw = await withoutTemplate([{ name: preferred, source }, ...asked], model, options, context);
-  const { generator, queueLength, parallel } = options;
+  const { generator, queueLength, parallel, pooling } = options;
   const fitting = await fittingContext(model.decoder, { asked: options.context, rows: parallel });
   if (fitting.note !== undefined) context.log.warn(fitting.note);
   const { context: longest, positions } = fitting;
-  const models = new ModelList(base, choices, { preferred, raw, context: longest });
+  const models = new ModelList(base, choices, { preferred, raw, context: longest, pooling });
   await using engine = new Engine(model, { generator, queueLength, parallel, positions });
   await engine.rehearse();
   const { host, port, apiKey, system } = options;
@@ -96,6 +99,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
       templateVariables: options.chatTemplateKwargs ?? {},
       context: longest,
     },
+    pooling,
+    slots: options.slots,
     defaults: requestDefaults(options, await readGenerationConfig(location.folder)),
     onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
     onRequest: (line) => context.log.verbose(line),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 import { APIError } from "openai";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
@@ -80,6 +81,8 @@ describe("completions", () => {
   });
 });
 
+const Timed = v.object({ timings: v.object({ cache_n: v.number(), prompt_n: v.number() }) });
+
 describe("chat completions", () => {
   test("answer, whole and as a stream, with the same words and numbers", async () => {
     const body = { model: "storyteller", messages: user(first().text), max_tokens: 30, seed: 7, temperature: 0.9 };
@@ -101,14 +104,29 @@ describe("chat completions", () => {
     expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("")).toBe(message.content ?? "");
     expect(chunks[0]?.choices[0]?.delta).toEqual({ role: "assistant", content: "" });
     expect(chunks.at(-2)?.choices[0]).toMatchObject({ delta: {}, finish_reason: "length" });
-    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { ...whole.usage, prompt_tokens_details: {} } });
+    const timings = {
+      prompt_n: expect.any(Number),
+      prompt_ms: expect.any(Number),
+      prompt_per_token_ms: expect.any(Number),
+      prompt_per_second: expect.any(Number),
+      predicted_n: whole.usage?.completion_tokens,
+      predicted_ms: expect.any(Number),
+      predicted_per_token_ms: expect.any(Number),
+      predicted_per_second: expect.any(Number),
+    };
+    expect(whole).toMatchObject({ timings: { cache_n: expect.any(Number), ...timings } });
+    // Before a matcher puts its wishes into what it sees.
+    const { cache_n: cached, prompt_n: computed } = v.parse(Timed, chunks.at(-1)).timings;
     expect(chunks.at(-1)).toMatchObject({
-      timings: {
-        predicted_n: whole.usage?.completion_tokens,
-        predicted_ms: expect.any(Number),
-        predicted_per_second: expect.any(Number),
-      },
+      choices: [],
+      usage: { ...whole.usage, prompt_tokens_details: {} },
+      timings,
     });
+    expect(cached).toBeGreaterThan(0);
+    expect(cached + computed).toBe(whole.usage?.prompt_tokens ?? NaN);
+    let end: unknown;
+    for await (const chunk of await serving.client.chat.completions.create({ ...body, stream: true })) end = chunk;
+    expect(end).toMatchObject({ choices: [{ finish_reason: "length" }], timings });
     expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBeTrue();
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
   });

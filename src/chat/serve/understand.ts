@@ -3,6 +3,7 @@ import type { Prompt } from "./answer.ts";
 import { parseBody } from "./body.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
+import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request.ts";
 import { echoOf } from "./echo.ts";
 import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
@@ -63,6 +64,21 @@ export async function understand(
   const request = CHATS[kind](parseBody(body), defaults);
   const isRaw = request.model === undefined || raw.ids === undefined ? raw.byDefault : raw.ids.includes(request.model);
   return await (isRaw ? understandRaw : understandChat)(model, request, options);
+}
+
+/** Texts of which embeddings are wanted, as token ids: plain values, too. */
+export interface EmbeddingTexts extends Omit<EmbeddingRequest, "prompts"> {
+  readonly ids: readonly (readonly number[])[];
+}
+
+/** @throws ApiError 400 as `understand` */
+export async function understandTexts(
+  model: Text,
+  body: Uint8Array,
+  { prompts: options }: ReadingOptions,
+): Promise<EmbeddingTexts> {
+  const { prompts, ...request } = readEmbeddingRequest(parseBody(body));
+  return { ...request, ids: await completionPrompts(model, { prompts }, options, "input") };
 }
 
 async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {

@@ -26,8 +26,15 @@ export interface Scoring {
   readonly top: number;
 }
 
+/** Something that was recorded, and is read when it has been computed; whoever had it recorded releases the tensors. */
+export interface RecordedResult<T> {
+  readonly tensors: readonly Tensor[];
+  /** @throws RandloraError `gpu` */
+  read(): Promise<T>;
+}
+
 /** Results of some rows: (rows, top) logits and their tokens, (rows, 1) −log p of the next token and log Σ exp(logits). */
-export interface RecordedScores {
+interface RecordedScores {
   readonly values: Tensor;
   readonly ids: Tensor;
   readonly own: Tensor;
@@ -35,15 +42,17 @@ export interface RecordedScores {
 }
 
 /**
- * Records what may follow on hidden states, a block of rows at a time; the caller releases the results.
+ * Records what may follow on hidden states, a block of rows at a time.
  * @param rowsAtMost see OPS.linear
+ * @returns what may follow, by row
  */
 export function recordScores(
   run: Run,
+  device: Device,
   { config, weights, rowsAtMost }: { config: DecoderConfig; weights: DecoderWeights; rowsAtMost: number },
   hidden: Tensor,
   { next, top }: Scoring,
-): RecordedScores[] {
+): RecordedResult<PromptLogits[]> {
   const { head } = weights;
   const step = Math.max(1, Math.floor(MOST_BYTES / 4 / head.shape[0]));
   const scores: RecordedScores[] = [];
@@ -58,13 +67,15 @@ export function recordScores(
     const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias: undefined, targets: uploaded }, attributes);
     scores.push({ values: run.keep(values), ids: run.keep(ids), own: run.keep(own), lse: run.keep(lse) });
   }
-  return scores;
+  const tensors = scores.flatMap(({ values, ids, own, lse }) => [values, ids, own, lse]);
+  return { tensors, read: () => readScores(device, scores, tensors) };
 }
 
-/** Reads them when they have been computed: by row. @throws RandloraError `gpu` */
-export async function readScores(device: Device, scores: readonly RecordedScores[]): Promise<PromptLogits[]> {
-  if (scores.length === 0) return [];
-  const tensors = scores.flatMap(({ values, ids, own, lse }) => [values, ids, own, lse]);
+async function readScores(
+  device: Device,
+  scores: readonly RecordedScores[],
+  tensors: readonly Tensor[],
+): Promise<PromptLogits[]> {
   const range = ({ buffer, shape, pitch }: Tensor): Range => ({ buffer, offset: 0, size: shape[0] * pitch * 4 });
   return await device.readWith(tensors.map(range), async (parts) => {
     const bytes = parts.map((part) => part.slice().buffer);

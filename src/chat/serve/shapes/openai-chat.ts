@@ -49,7 +49,9 @@ export function chatShape({ model, texts, includeUsage }: ShapeOptions): Shape {
       };
       return [delta(index, said, tokens)];
     },
-    end: (index, choice) => [delta(index, {}, undefined, reasonOf(choice))],
+    end: (index, choice, timings) => [
+      { ...delta(index, {}, undefined, reasonOf(choice)), ...(timings && !includeUsage && { timings }) },
+    ],
     finish: (_, usage, { llama }) => (includeUsage ? [{ ...chunk([], usage), ...(llama && { timings: llama }) }] : []),
     fail: (error) => error.toJSON(),
     whole: (all, usage, { llama }) => {

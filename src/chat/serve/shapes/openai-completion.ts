@@ -25,7 +25,9 @@ export function completionShape({ model, texts, includeUsage }: ShapeOptions): S
     framing: EVENTS,
     begin: () => [],
     piece: (index, { content }, tokens) => [answer([choice(index, content, tokens)], none)],
-    end: (index, { finishReason }) => [answer([choice(index, "", undefined, finishReason)], none)],
+    end: (index, { finishReason }, timings) => [
+      answer([choice(index, "", undefined, finishReason)], { ...none, ...(timings && !includeUsage && { timings }) }),
+    ],
     finish: (_, usage, { llama }) => (includeUsage ? [answer([], { usage, ...(llama && { timings: llama }) })] : []),
     fail: (error) => error.toJSON(),
     whole: (all, usage, { llama }) => {

@@ -22,7 +22,8 @@ export interface Shape {
   begin(index: number): readonly object[];
   /** @param tokens that the part ends, where probabilities are wanted */
   piece(index: number, part: Part, tokens: readonly ShownToken[] | undefined): readonly object[];
-  end(index: number, choice: Choice): readonly object[];
+  /** @param timings of an answer of one text */
+  end(index: number, choice: Choice, timings: LlamaTimings | undefined): readonly object[];
   /** When all texts have ended. */
   finish(choices: readonly Choice[], usage: Usage, timings: Timings): readonly object[];
   /** A stream that fails half-way: its status has been sent. */
@@ -61,17 +62,25 @@ export function usageOf(replies: readonly Reply[], choices: number): Usage {
   };
 }
 
+/** How fast a text was read and written, by llama.cpp's names. */
+export interface LlamaTimings {
+  /** Tokens of the prompt that were in the KV cache, and those that were computed, up to the first token. */
+  readonly cache_n: number;
+  readonly prompt_n: number;
+  readonly prompt_ms: number;
+  readonly prompt_per_token_ms: number;
+  readonly prompt_per_second: number;
+  readonly predicted_n: number;
+  readonly predicted_ms: number;
+  /** After the first token; 0 where it is the only one. */
+  readonly predicted_per_token_ms: number;
+  readonly predicted_per_second: number;
+}
+
 /** How fast an answer was written. */
 export interface Timings {
-  /** By llama.cpp's names; undefined for several texts: they share their time. */
-  readonly llama:
-    | {
-        readonly predicted_n: number;
-        readonly predicted_ms: number;
-        /** After the first token; 0 where it is the only one. */
-        readonly predicted_per_second: number;
-      }
-    | undefined;
+  /** Undefined for several texts: they share their time. */
+  readonly llama: LlamaTimings | undefined;
   /** Of the slowest text: up to its first token, and from there on. */
   readonly prefillSeconds: number;
   readonly decodeSeconds: number;
@@ -81,13 +90,24 @@ export function timingsOf(replies: readonly Reply[]): Timings {
   const [reply, ...others] = replies;
   const prefillSeconds = Math.max(0, ...replies.map((one) => one.prefillSeconds));
   const decodeSeconds = Math.max(0, ...replies.map((one) => one.decodeSeconds));
-  if (reply === undefined || others.length > 0) return { llama: undefined, prefillSeconds, decodeSeconds };
-  const llama = {
+  const llama = reply === undefined || others.length > 0 ? undefined : llamaTimings(reply);
+  return { llama, prefillSeconds, decodeSeconds };
+}
+
+function llamaTimings(reply: Reply): LlamaTimings {
+  const { prefill, decode } = speeds(reply);
+  const milliseconds = (rate: number): number => (rate > 0 ? 1000 / rate : 0);
+  return {
+    cache_n: reply.cachedTokens,
+    prompt_n: reply.promptTokens - reply.cachedTokens,
+    prompt_ms: 1000 * reply.prefillSeconds,
+    prompt_per_token_ms: milliseconds(prefill),
+    prompt_per_second: prefill,
     predicted_n: reply.tokens.length,
     predicted_ms: 1000 * reply.decodeSeconds,
-    predicted_per_second: speeds(reply).decode,
+    predicted_per_token_ms: milliseconds(decode),
+    predicted_per_second: decode,
   };
-  return { llama, prefillSeconds, decodeSeconds };
 }
 
 /** An id of a new answer, and when it was made, in seconds since 1970. */

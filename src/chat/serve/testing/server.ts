@@ -57,6 +57,8 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     model,
     models: new ModelList("storyteller", adapters, list),
     engine,
+    pooling: "mean",
+    slots: false,
     prompts: { system: undefined, templateVariables: {}, context: model.decoder.config.contextLength },
     defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: (error) => void failures.push(error),

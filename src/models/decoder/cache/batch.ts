@@ -1,5 +1,6 @@
 import type { Range } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
+import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
@@ -8,7 +9,7 @@ import type { Decoder } from "../decoder.ts";
 import { recordPass } from "../forward.ts";
 import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
 import type { AdaptedRows } from "../../blocks/row-linears.ts";
-import { type PromptLogits, readScores, type RecordedScores, recordScores, type Scoring } from "../prompt-scores.ts";
+import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Slot } from "./slot.ts";
@@ -76,7 +77,22 @@ export class Batch implements Disposable {
     sequenceLength: number,
     scoring?: Scoring,
   ): Promise<readonly PromptLogits[]> {
-    return await this.#prefill(slot, ids, sequenceLength, true, scoring);
+    const { device, config, weights } = this.#parts;
+    const parts = { config, weights, rowsAtMost: PROMPT_BLOCK };
+    const record = scoring && ((hidden: Tensor) => recordScores(this.#run, device, parts, hidden, scoring));
+    return (await this.#prefill(slot, ids, sequenceLength, true, record)) ?? [];
+  }
+
+  /**
+   * As `prefill`.
+   * @returns the hidden states of these tokens after the last norm, (tokens, hidden), without gaps
+   */
+  async hiddenStates(slot: Slot, ids: readonly number[], sequenceLength: number): Promise<Float32Array> {
+    const record = (hidden: Tensor): RecordedResult<Float32Array> => ({
+      tensors: [this.#run.keep(hidden)],
+      read: () => readRows(this.#parts.device, hidden, 0, ids.length),
+    });
+    return (await this.#prefill(slot, ids, sequenceLength, true, record)) ?? new Float32Array();
   }
 
   /**
@@ -109,17 +125,18 @@ export class Batch implements Disposable {
     this.pool[Symbol.dispose]();
   }
 
-  async #prefill(
+  /** @param record what is made of the hidden states */
+  async #prefill<T>(
     slot: Slot,
     ids: readonly number[],
     sequenceLength: number,
     isPrompt: boolean,
-    scoring?: Scoring,
-  ): Promise<readonly PromptLogits[]> {
+    record?: (hidden: Tensor) => RecordedResult<T>,
+  ): Promise<T | undefined> {
     const { config, weights } = this.#parts;
     await this.pool.reserve(slot, slot.length + ids.length);
     const run = this.#run;
-    const scores: RecordedScores[] = [];
+    let result: RecordedResult<T> | undefined;
     try {
       const positions = ids.map((_, row) => slot.length + row);
       const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
@@ -127,18 +144,15 @@ export class Batch implements Disposable {
       const plain = this.#parts.linears();
       const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
       const hidden = recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
-      if (scoring !== undefined)
-        scores.push(...recordScores(run, { config, weights, rowsAtMost: PROMPT_BLOCK }, hidden, scoring));
+      result = record?.(hidden);
       await run.submit();
       slot.advance(ids, sequenceLength, isPrompt);
-      return await readScores(this.#parts.device, scores);
+      return await result?.read();
     } catch (thrown) {
       run.discard();
       throw thrown;
     } finally {
-      for (const { values, ids, own, lse } of scores) {
-        for (const { buffer } of [values, ids, own, lse]) this.#parts.device.memory.release(buffer);
-      }
+      for (const { buffer } of result?.tensors ?? []) this.#parts.device.memory.release(buffer);
     }
   }
 

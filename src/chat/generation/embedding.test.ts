@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { readRows } from "../../compute/tensor/read-rows.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { decode, type Made } from "../testing/decoder.ts";
+import { DecodeLoop } from "./decode-loop.ts";
+import { EmbeddingSequence, normalized } from "./embedding.ts";
+import { endOf } from "./outbox.ts";
+import type { Pooling } from "./pooling.ts";
+
+setDefaultTimeout(60_000);
+
+let gpu: Device;
+let decoder: Decoder;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  decoder = await Decoder.load(gpu, STORIES);
+});
+afterAll(() => gpu.close());
+
+const idsOf = (count: number): number[] => Array.from({ length: count }, (_, at) => 3 + ((at * 37) % 400));
+
+const embed = (loop: DecodeLoop, ids: readonly number[], pooling: Pooling = "mean") =>
+  endOf(loop.write(new EmbeddingSequence(decoder, ids, { pooling, context: 512 })));
+
+/** The last hidden state after each beginning of a text, by passes of their own. */
+async function statesOf(ids: readonly number[]): Promise<Float64Array[]> {
+  const states: Float64Array[] = [];
+  using cache = decoder.createCache();
+  for (const id of ids) {
+    const hidden = await decoder.prefill(cache, [id]);
+    states.push(Float64Array.from(await readRows(gpu, hidden, 0, 1)));
+    gpu.memory.release(hidden.buffer);
+  }
+  return states;
+}
+
+test("the mean of hidden states, or the last one", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 1024 });
+  const ids = idsOf(9);
+  const states = await statesOf(ids);
+  const mean = states[0]?.map((_, at) => states.reduce((sum, state) => sum + (state[at] ?? NaN), 0) / ids.length);
+  for (const [pooling, wanted = new Float64Array()] of [
+    ["mean", mean],
+    ["last", states.at(-1)],
+  ] as const) {
+    const found = await embed(loop, ids, pooling);
+    expect(found.length).toBe(decoder.config.hiddenSize);
+    const largest = Math.max(...wanted.map(Math.abs));
+    expect(Math.max(...found.map((value, at) => Math.abs(value - (wanted[at] ?? NaN))))).toBeLessThan(1e-5 * largest);
+  }
+});
+
+test("is read in pieces beside what is written, which does not show, and leaves nothing in the cache", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 1024 });
+  const long = idsOf(400);
+  const alone = await embed(loop, long);
+  const made: Made = { tokens: [], cached: NaN };
+  const written = decode(loop, { prompt: [9, 8, 7], maxTokens: 100 }, made);
+  while (made.tokens.length === 0) await loop.advance();
+  const before = made.tokens.length;
+  expect(await embed(loop, long)).toEqual(alone);
+  expect(made.tokens.length).toBeGreaterThan(before + 1);
+  await written;
+  const { cached } = await decode(loop, { prompt: long, maxTokens: 1 });
+  expect(cached).toBe(0);
+});
+
+test("has norm 1, or is refused where it has no direction", () => {
+  expect(normalized(Float64Array.of(3, -4))).toEqual(Float64Array.of(0.6, -0.8));
+  for (const value of [0, NaN, Infinity]) {
+    expect(() => normalized(Float64Array.of(value, 0))).toThrow(expect.objectContaining({ code: "numeric" }));
+  }
+});

@@ -1,0 +1,85 @@
+import type { AdapterLinears } from "../../models/blocks/linears.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { checkPrompt } from "./next-token.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { Outbox } from "./outbox.ts";
+import type { Pooling } from "./pooling.ts";
+import type { Sequence } from "./sequence.ts";
+
+export interface EmbeddingOptions {
+  readonly pooling: Pooling;
+  /** Positions that may be used. */
+  readonly context: number;
+  readonly signal?: AbortSignal | undefined;
+  /** See `Sequence`; "" where nothing is said. */
+  readonly owner?: string | undefined;
+  /** See `Sequence`. */
+  readonly adapter?: AdapterLinears | undefined;
+}
+
+/** A text that is only read: what comes of it is what stands for it, of the model's hidden states after the last norm. */
+export class EmbeddingSequence implements Sequence<never, Float64Array> {
+  readonly prompt: readonly number[];
+  readonly beams = 1;
+  readonly positions: number;
+  readonly needed: number;
+  readonly known: number;
+  readonly wants = { top: 0, all: false, lse: false };
+  readonly signal: AbortSignal | undefined;
+  readonly owner: string;
+  readonly adapter: AdapterLinears | undefined;
+  readonly promptTop = undefined;
+  readonly out = new Outbox<never, Float64Array>();
+  readonly #pooling: Pooling;
+  #sum: Float64Array;
+
+  /**
+   * @throws RandloraError `data` for a text that is empty or fills the context, `model` for ids that the model does not have
+   */
+  constructor(decoder: Decoder, ids: readonly number[], options: EmbeddingOptions) {
+    const { pooling, context, signal, owner = "", adapter } = options;
+    checkPrompt(ids, context);
+    decoder.checkIds(ids);
+    this.prompt = ids;
+    [this.positions, this.needed, this.known] = [ids.length, ids.length, ids.length];
+    this.signal = signal;
+    this.owner = owner;
+    this.adapter = adapter;
+    this.#pooling = pooling;
+    this.#sum = new Float64Array(decoder.config.hiddenSize);
+  }
+
+  tokenAt(_beam: number, position: number): number {
+    return this.prompt[position] ?? NaN;
+  }
+
+  /** Sums go row by row in f64: how the text was cut into pieces does not show. */
+  takeHidden(first: number, states: Float32Array): void {
+    const size = this.#sum.length;
+    if (first === 0) this.#sum.fill(0);
+    if (this.#pooling === "last") this.#sum = Float64Array.from(states.subarray(states.length - size));
+    else
+      for (let at = 0; at < states.length; at++)
+        this.#sum[at % size] = (this.#sum[at % size] ?? 0) + (states[at] ?? NaN);
+  }
+
+  prompted(): boolean {
+    this.out.end(this.#pooling === "last" ? this.#sum : this.#sum.map((sum) => sum / this.prompt.length));
+    return true;
+  }
+
+  take(): never {
+    throw new RangeError("a text that is only read has no next token");
+  }
+}
+
+/** A vector of norm 1. @throws RandloraError `numeric` where it has no direction */
+export function normalized(vector: Float64Array): Float64Array {
+  const norm = Math.hypot(...vector);
+  if (norm > 0 && norm < Infinity) return vector.map((value) => value / norm);
+  throw new RandloraError(
+    "numeric",
+    `the hidden states of a text have the norm ${norm}`,
+    "the model's weights, or an adapter's, are not what they should be",
+  );
+}

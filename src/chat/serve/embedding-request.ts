@@ -1,0 +1,40 @@
+import * as v from "valibot";
+import { badField } from "./api-error.ts";
+import { PROMPTS, promptsOf } from "./completion-request.ts";
+import { readFields } from "./fields.ts";
+import { optional } from "./optional.ts";
+
+/** What `/v1/embeddings` is asked for. */
+export interface EmbeddingRequest {
+  /** The model's id; undefined where the request leaves the choice to us. */
+  readonly model: string | undefined;
+  /** Texts, or token ids of each, at least one. */
+  readonly prompts: readonly (string | readonly number[])[];
+  /** Numbers, or their bytes in f32. */
+  readonly encoding: "float" | "base64";
+  /** Numbers of an embedding; undefined: as many as the model's have. */
+  readonly dimensions: number | undefined;
+  readonly user: string;
+}
+
+/** As OpenAI's API allows. */
+const MAX_INPUTS = 2048;
+
+const Body = v.looseObject({
+  model: optional(v.string()),
+  input: PROMPTS,
+  encoding_format: optional(v.picklist(["float", "base64"])),
+  dimensions: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+  user: optional(v.string()),
+});
+
+/** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
+export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
+  const { model, input, encoding_format: encoding = "float", dimensions, user = "" } = readFields(Body, body);
+  const prompts = promptsOf(input);
+  if (prompts.length > MAX_INPUTS)
+    throw badField("input", `has ${prompts.length} texts, and ${MAX_INPUTS} are allowed`);
+  if (prompts.some(({ length }) => length === 0))
+    throw badField("input", "has an empty text, for which nothing stands");
+  return { model, prompts, encoding, dimensions, user };
+}
