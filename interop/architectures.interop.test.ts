@@ -92,7 +92,7 @@ async function expectGreedy(decoder: Decoder, ids: readonly number[], wanted: re
 
 /** What `all-linear` is said as of mixtures of experts: PEFT 0.21 makes it mean routers and experts as well, which are no linear layers. */
 const ATTENTION = "q_proj,k_proj,v_proj,o_proj";
-const isMixture = (name: string) => /^(?:mixtral|olmoe|.*moe)/.test(name);
+const isMixture = (name: string) => /^(?:mixtral|olmoe|(?!granitemoehybrid).*moe)/.test(name);
 
 /**
  * Experts' matrices as parameters of a layer, and the router; those of each expert by themselves, where files have them so. Of each expert's

@@ -75,6 +75,8 @@ def older_config(folder: str) -> None:
     settings["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
     if sliding is not None and settings["model_type"].startswith("gemma3"):
         settings["rope_local_base_freq"] = sliding.get("rope_theta")
+    if settings["model_type"] == "granitemoehybrid":
+        settings["layer_types"] = ["attention" for _ in settings["layer_types"]]
     whole["torch_dtype"] = whole.pop("dtype", "float32")
     whole["transformers_version"] = "4.57.0"
     path.write_text(json.dumps(whole))

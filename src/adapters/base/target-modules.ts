@@ -160,7 +160,7 @@ function targetModule(
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
   const [out = 0, input = 0] = shape;
-  if (name.endsWith(".gate_up_proj") && out % 8 !== 0) {
+  if (/\.(?:gate_up_proj|shared_mlp\.input_linear)$/.test(name) && out % 8 !== 0) {
     // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
     const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
     throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");

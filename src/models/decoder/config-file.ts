@@ -8,6 +8,7 @@ import { hintOfAdapter } from "../../files/run-names.ts";
 
 /** A size, a number of things. */
 export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
+const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const MaybeNumber = v.nullish(v.number());
 const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
 /** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
@@ -84,10 +85,13 @@ export const ConfigJson = v.looseObject({
   logits_scaling: MaybePositive,
   sliding_window_pattern: v.nullish(v.union([v.pipe(v.number(), v.integer()), v.string()])),
   layer_types: v.nullish(v.array(v.string())),
+  layers_block_type: v.nullish(v.array(v.string())),
+  position_embedding_type: v.nullish(v.string()),
   // Mixtures of experts; their number has two names.
-  num_experts: v.nullish(Size),
-  num_local_experts: v.nullish(Size),
-  num_experts_per_tok: v.nullish(Size),
+  num_experts: v.nullish(Count),
+  num_local_experts: v.nullish(Count),
+  num_experts_per_tok: v.nullish(Count),
+  shared_intermediate_size: v.nullish(Size),
   moe_intermediate_size: v.nullish(Size),
   norm_topk_prob: v.nullish(v.boolean()),
   clip_qkv: MaybeNumber,

@@ -92,6 +92,35 @@ async function expectEqual(decoder: Decoder, model: string): Promise<void> {
   }
 }
 
+test("what adapters do to other parts of a model is left out; merged they get it", async () => {
+  const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => {
+    return [name.replace(/^model\./, "language_model.model."), tensor] as const;
+  });
+  const images = "vision_tower.layers.0.q_proj";
+  const text = await Bun.file(join(STORIES, "config.json")).json();
+  const base = await writeModel(join(folder, "parts"), {
+    tensors: { ...Object.fromEntries(tensors), [`${images}.weight`]: weights("F32", [32, 16], 7) },
+    config: { model_type: "mistral3", tie_word_embeddings: true, text_config: { ...text, model_type: "mistral" } },
+  });
+  const within = (module: string) => module.replace("model.", "model.language_model.");
+  const modules = Object.fromEntries(Object.entries(FIRST.modules).map(([module, shape]) => [within(module), shape]));
+  const adapter = await writeAdapter(join(folder, "of-parts"), {
+    ...FIRST,
+    modules: { ...modules, [`model.${images}`]: [32, 16] },
+  });
+  using decoder = await Decoder.load(gpu, base);
+  await using adapted = await AdaptedWeights.open(decoder, base);
+  await adapted.apply([{ path: adapter, scale: 1 }]);
+  const both = await readModel(await mergedFolder(base, [adapter], [1]));
+  const [before, after] = [(await readModel(base))[`${images}.weight`], both[`${images}.weight`]];
+  expect(Buffer.compare(before?.data ?? Buffer.alloc(0), after?.data ?? Buffer.alloc(0))).not.toBe(0);
+  for (const [name, { data }] of Object.entries(both)) {
+    const tensor = decoder.weights.tensors.get(name);
+    expect([name, tensor === undefined]).toEqual([name, name === `${images}.weight`]);
+    if (tensor !== undefined) expect([name, Buffer.compare(await contents(tensor), data)]).toEqual([name, 0]);
+  }
+});
+
 let merged = 0;
 async function mergedFolder(
   base: string,

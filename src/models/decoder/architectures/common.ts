@@ -61,7 +61,7 @@ const MOST_EXPERTS = 2 ** 17;
 export function routingOf(json: ConfigJson, { amongChosen, ...defaults }: Routing): Routing {
   const count = json.num_experts ?? json.num_local_experts ?? defaults.count;
   const chosen = json.num_experts_per_tok ?? defaults.chosen;
-  if (chosen > Math.min(count, MOST_CHOSEN) || count * json.num_hidden_layers > MOST_EXPERTS) {
+  if (chosen < 1 || chosen > Math.min(count, MOST_CHOSEN) || count * json.num_hidden_layers > MOST_EXPERTS) {
     const layers = `${json.num_hidden_layers} layers of ${count} experts, of which a token goes to ${chosen}`;
     throw new RandloraError("model", `${layers}: cannot be`, "this model cannot be run");
   }
@@ -135,13 +135,13 @@ export function llamaLayer(
   path: string,
   sizes: Sizes,
   attentionParts: AttentionParts = {},
-  mlpParts: GatedMlpParts = {},
+  { path: mlp = "mlp", ...mlpParts }: GatedMlpParts & { readonly path?: string } = {},
   factor = 1,
 ): PlannedLayer {
   const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
   return [
     { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, attentionParts), factor },
-    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.mlp`, sizes, mlpParts), factor },
+    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.${mlp}`, sizes, mlpParts), factor },
   ];
 }
 

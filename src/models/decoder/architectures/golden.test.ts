@@ -10,6 +10,9 @@ import { SUPPORTED_TYPES } from "./index.ts";
 /** More tokens than any window here. */
 const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
 
+const GRANITE = { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 };
+const DENSE = { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] };
+
 /** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
 const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
 const GEMMA3_LOGITS = [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218];
@@ -30,10 +33,16 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   smollm3: [{ use_sliding_window: true, sliding_window: 4 }, [0.95285, -1.10563, 0.25503, 0.82701, -1.15853, 0.43866]],
   exaone4: [{ sliding_window: 4 }, [0.64277, -1.47924, 0.97327, 0.41595, -1.42769, 1.14378]],
   seed_oss: [{ attention_out_bias: true }, [-0.00385, 0.38318, -0.41477, 0.06995, 0.33835, -0.4396]],
-  granite: [
-    { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 },
+  granite: [GRANITE, [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966]],
+  granitemoehybrid: [
+    { ...GRANITE, ...DENSE, position_embedding_type: "rope" },
     [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966],
   ],
+  ministral: [
+    { sliding_window: 4, layer_types: ["sliding_attention", "full_attention", "sliding_attention", "full_attention"] },
+    [-0.04126, 0.27475, -0.25889, 0.00809, 0.25006, -0.28127],
+  ],
+  mistral3: [{ text_config: { model_type: "mistral" } }, [0.96849, -1.12669, 0.2624, 0.84002, -1.18011, 0.44923]],
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
@@ -42,10 +51,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     { norm_topk_prob: true, mlp_only_layers: [1] },
     [0.09108, -0.73314, 0.70987, -0.04238, -0.66357, 0.76732],
   ],
-  granitemoe: [
-    { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 },
-    [-0.2233, 0.06019, 0.15755, -0.23231, 0.09625, 0.12716],
-  ],
+  granitemoe: [GRANITE, [-0.2233, 0.06019, 0.15755, -0.23231, 0.09625, 0.12716]],
   olmoe: [{}, [-0.61776, 0.05595, 0.55664, -0.66407, 0.16884, 0.47961]],
   lfm2: [
     { block_ff_dim: 48, block_multiple_of: 16, full_attn_idxs: [1, 3], conv_bias: true, norm_eps: 1e-4 },

@@ -7,12 +7,14 @@ import type { Architecture } from "./common.ts";
 import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
-import { gemma3 } from "./multimodal.ts";
+import { gemma3, mistral3 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
+import { granitemoehybrid } from "./granitemoehybrid.ts";
 import { lfm2 } from "./lfm2.ts";
 import { llama } from "./llama.ts";
+import { ministral } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmo2 } from "./olmo2.ts";
@@ -30,6 +32,8 @@ import { starcoder2 } from "./starcoder2.ts";
 export const ARCHITECTURES: readonly Architecture[] = [
   llama,
   mistral,
+  ministral,
+  mistral3,
   qwen2,
   qwen3,
   phi3,
@@ -43,6 +47,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   exaone4,
   seedOss,
   granite,
+  granitemoehybrid,
   starcoder2,
   glm4,
   cohere2,
