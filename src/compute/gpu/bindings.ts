@@ -3,7 +3,6 @@ import type { Binding } from "../device/buffer.ts";
 import { BLOCK, scaleBytes } from "../device/blocks.ts";
 import { isBlockDtype } from "../device/dtype.ts";
 import { elementBytes, type Matrix, type Tensor } from "../device/tensor.ts";
-import type { Pair } from "./kernels/parameters.ts";
 import type { GpuLimits } from "./limits.ts";
 import { FEWER_TOKENS_HINT } from "./stream.ts";
 
@@ -25,18 +24,14 @@ export function whole(on: OnGpu, tensor: Tensor): Binding {
   );
 }
 
-/** Where kernels find a tensor's elements in its binding, in vectors of 4; zeros for an operand that was left out. */
-export function place(tensor: { readonly offset: number; readonly pitch: number } | undefined): Pair {
-  return tensor === undefined ? [0, 0] : [tensor.offset / 4, tensor.pitch / 4];
-}
-
 /** A part of a matrix that fits into one binding. */
 export interface RowBlock {
   readonly first: number;
   readonly rows: number;
   readonly binding: Binding;
-  /** Elements from the binding's begin to the block's first one. */
+  /** Elements from the binding's begin to the block's first one, and from row to row. */
   readonly offset: number;
+  readonly pitch: number;
 }
 
 /** Splits a matrix into blocks of rows that the GPU can bind; a matrix that fits is one block. */
@@ -44,7 +39,7 @@ export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[
   const limit = on.gpu.limits.maxStorageBufferBindingSize;
   const [rows] = tensor.shape;
   const { buffer, offset, pitch, dtype } = tensor;
-  if (buffer.size <= limit && rows <= most) return [{ first: 0, rows, binding: buffer, offset }];
+  if (buffer.size <= limit && rows <= most) return [{ first: 0, rows, binding: buffer, offset, pitch }];
   const rowBytes = pitch * elementBytes(dtype);
   const align = on.gpu.limits.minStorageBufferOffsetAlignment;
   const perBlock = Math.max(1, Math.min(Math.floor((limit - align) / rowBytes / 32) * 32, most));
@@ -55,7 +50,7 @@ export function rowBlocks(on: OnGpu, tensor: Matrix, most = Infinity): RowBlock[
     const aligned = Math.floor(begin / align) * align;
     const size = Math.min(buffer.size - aligned, Math.ceil((begin - aligned + count * rowBytes) / 4) * 4);
     const binding = { of: buffer, offset: aligned, size };
-    blocks.push({ first, rows: count, binding, offset: (begin - aligned) / elementBytes(dtype) });
+    blocks.push({ first, rows: count, binding, offset: (begin - aligned) / elementBytes(dtype), pitch });
   }
   return blocks;
 }

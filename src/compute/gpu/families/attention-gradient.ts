@@ -9,7 +9,7 @@ import {
   type AttentionPass,
   attentionStatsParameters,
 } from "../kernels/attention-backward.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -41,17 +41,17 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
           tokens: q.shape[0],
           positions: keys.shape[0],
           group,
-          head: headSize / 4,
+          head: headSize,
           causal: last === undefined,
           firstPosition,
           scale,
           cap: softcap ?? 0,
-          cols0: place(tensors[0]),
-          cols1: place(tensors[1]),
-          rows0: place(tensors[2]),
-          rows1: place(tensors[3]),
-          out0: place(results[0]),
-          out1: place(results[1]),
+          cols0: tensors[0],
+          cols1: tensors[1],
+          rows0: tensors[2],
+          rows1: tensors[3],
+          out0: results[0],
+          out1: results[1],
           firstTile,
         }),
         [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
@@ -85,14 +85,14 @@ function recordStats(on: Dispatcher, operands: AttentionGradient, heads: number)
     attentionStatsParameters({
       tokens,
       heads,
-      head: headSize / 4,
+      head: headSize,
       firstPosition,
       window: Math.min(window, 0x7fffffff),
       flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(dlse !== undefined),
-      y: place(y),
-      dy: place(dy),
-      sums: [lse.offset, lse.pitch],
-      dsums: [dlse?.offset ?? 0, dlse?.pitch ?? 0],
+      y,
+      dy,
+      sums: lse,
+      dsums: dlse,
       firstsAt: first?.offset ?? 0,
       lastsAt: last?.offset ?? 0,
     }),

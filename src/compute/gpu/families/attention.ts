@@ -10,7 +10,7 @@ import {
   attentionRecord,
 } from "../kernels/attention.ts";
 import { sliceCols, sliceRows } from "../../device/tensor.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 
@@ -70,9 +70,9 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
       group,
       scale,
       cap: softcap ?? 0,
-      q: place(q),
-      k: place(keys),
-      v: place(values),
+      q,
+      k: keys,
+      v: values,
     }),
     [
       ...[q, keys, values, records ?? y].map((tensor) => whole(on, tensor)),
@@ -100,10 +100,10 @@ function sightOf({ q, first, last, headSize, firstPosition, window, y, lse }: At
     heads: q.shape[1] / headSize,
     firstPosition,
     window: Math.min(window, 0x7fffffff),
-    y: place(y),
+    y,
     flags: Number(first !== undefined) + 2 * Number(last !== undefined) + 4 * Number(lse !== undefined),
     firstsAt: first?.offset ?? 0,
     lastsAt: last?.offset ?? 0,
-    sums: [lse?.offset ?? 0, lse?.pitch ?? 0],
+    sums: lse,
   } as const;
 }

@@ -78,13 +78,13 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
       cols,
       terms: left.shape[0],
       sliceTiles,
-      p: [p.offset / 4, left.pitch / 4],
-      q: [q.offset / 4, right.pitch / 4],
+      p,
+      q,
       bases,
       rank: r,
-      aPitch: a.pitch / 4,
-      gamma: [g.offset / 4, pitch / 4],
-      lambda: [l.offset, lambda.pitch],
+      aPitch: a.pitch,
+      gamma: { offset: g.offset, pitch },
+      lambda: l,
     }),
     [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
     [colBlocks, slices],
@@ -110,7 +110,7 @@ function recordSums(on: Dispatcher, parts: DeviceBuffer, target: Tensor, layout:
   const to = bind(on, target);
   on.dispatch(
     PARTIAL_SUMS_KERNEL,
-    partialSumsParameters({ cols, ...layout, target: [to.offset, target.pitch], scale }),
+    partialSumsParameters({ cols, ...layout, target: to, scale }),
     [parts, to.binding],
     [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
   );

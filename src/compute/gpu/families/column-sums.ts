@@ -1,6 +1,6 @@
 import type { ColumnSums } from "../../device/families/elementwise.ts";
 import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH, columnSumsParameters } from "../kernels/column-sums.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -24,9 +24,9 @@ export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: Column
       segments,
       block: last ? MOST_TERMS : BLOCK,
       product: times === undefined ? 0 : times.factors === undefined ? 2 : 1,
-      a: place(a),
-      b: place(times?.b),
-      y: place(sums),
+      a,
+      b: times?.b,
+      y: sums,
     }),
     [
       whole(on, a),

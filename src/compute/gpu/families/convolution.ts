@@ -1,6 +1,6 @@
 import type { Convolution, ConvolutionGradient } from "../../device/families/convolution.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import {
   CONVOLUTION_FLAGS,
@@ -13,13 +13,11 @@ import {
 interface Others extends Partial<Pick<Convolution, "bias" | "last" | "firstPosition">> {
   readonly dy?: Tensor;
   readonly y: Tensor;
-  /** Where y is found, in vectors of 4, or in numbers. */
-  readonly to: readonly [at: number, pitch: number];
 }
 
 type Operands = Pick<Convolution, "x" | "gate" | "weight" | "first">;
 
-function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPosition = 0, dy, to }: Others) {
+function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPosition = 0, dy, y }: Others) {
   const [tokens, cols] = gate.shape;
   return convolutionParameters({
     tokens,
@@ -31,14 +29,14 @@ function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPos
       (bias === undefined ? 0 : CONVOLUTION_FLAGS.hasBias) |
       (first === undefined ? 0 : CONVOLUTION_FLAGS.hasFirsts) |
       (last === undefined ? 0 : CONVOLUTION_FLAGS.hasLasts),
-    x: place(x),
-    gate: place(gate),
+    x,
+    gate,
     weightAt: weight.offset,
     biasAt: bias?.offset ?? 0,
     firstsAt: first?.offset ?? 0,
     lastsAt: last?.offset ?? 0,
-    dy: place(dy),
-    y: [to[0], to[1]],
+    dy,
+    y,
   });
 }
 
@@ -47,7 +45,7 @@ export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...o
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   on.dispatch(
     CONVOLUTION_KERNELS.forward,
-    parameters(operands, { bias, last, firstPosition, y, to: place(y) }),
+    parameters(operands, { bias, last, firstPosition, y }),
     [whole(on, x), whole(on, gate), whole(on, weight), optional(bias), optional(first), optional(last), whole(on, y)],
     [Math.ceil(gate.shape[1] / 4 / CONVOLUTION_WIDTH), gate.shape[0]],
   );
@@ -58,13 +56,13 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
   const [tokens, cols] = gate.shape;
   const groups = Math.ceil(cols / 4 / CONVOLUTION_WIDTH);
   const firsts = first === undefined ? on.nothing : whole(on, first);
-  const dispatch = (kind: "rows" | "taps", of: Tensor, y: Tensor, to: readonly [number, number], count: number) =>
+  const dispatch = (kind: "rows" | "taps", of: Tensor, y: Tensor, count: number) =>
     on.dispatch(
       CONVOLUTION_KERNELS[kind],
-      parameters(operands, { dy, y, to }),
+      parameters(operands, { dy, y }),
       [whole(on, of), whole(on, gate), firsts, whole(on, dy), whole(on, y)],
       [groups, count],
     );
-  if (dx !== undefined) dispatch("rows", weight, dx, place(dx), tokens);
-  if (dweight !== undefined) dispatch("taps", x, dweight, [dweight.offset, 0], weight.shape[1] / cols);
+  if (dx !== undefined) dispatch("rows", weight, dx, tokens);
+  if (dweight !== undefined) dispatch("taps", x, dweight, weight.shape[1] / cols);
 }

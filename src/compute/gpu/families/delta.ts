@@ -40,7 +40,7 @@ function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Bindin
       firstCol: transposed ? rows.firstRow : 0,
       b: part.place,
       a: [0, a.philox?.pitch ?? a.stride / 4],
-      gammaPitch: padded4(operands.cols) / 4,
+      gammaPitch: padded4(operands.cols),
       targetPitch: rows.pitch,
       transposed,
       accumulate: rows.accumulate === true,

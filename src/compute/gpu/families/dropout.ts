@@ -1,7 +1,7 @@
 import type { Dropout } from "../../device/families/elementwise.ts";
 import { DROPOUT_KERNEL, DROPOUT_WIDTH, dropoutParameters } from "../kernels/dropout.ts";
 import { dropoutScale } from "../../random/dropout.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): void {
@@ -16,8 +16,8 @@ export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): vo
       stream: mask.stream,
       scale,
       accumulate,
-      x: place(x),
-      y: place(y),
+      x,
+      y,
     }),
     [whole(on, x), whole(on, y)],
     [Math.ceil(cols / DROPOUT_WIDTH), rows],

@@ -8,7 +8,7 @@ import {
   elementwiseBackwardParameters,
   elementwiseParameters,
 } from "../kernels/elementwise.ts";
-import { place, rowBlocks } from "../bindings.ts";
+import { rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** Rows of one dispatch at most; a multiple of 32, as `rowBlocks` cuts. */
@@ -21,7 +21,7 @@ export function elementwise(on: Dispatcher, { kind, a, b, y, cap }: Elementwise)
     const [ofA, ofB, ofY] = bound;
     on.dispatch(
       ELEMENTWISE_KERNEL,
-      elementwiseParameters({ kind, rows, width, a: place(ofA), b: place(ofB), y: place(ofY), cap }),
+      elementwiseParameters({ kind, rows, width, a: ofA, b: ofB, y: ofY, cap }),
       bound.map((part) => part?.binding ?? on.nothing),
       [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
     );
@@ -49,11 +49,11 @@ export function elementwiseGradient(on: Dispatcher, pass: ElementwiseGradient): 
         outputs,
         width,
         cap,
-        a: place(ofA),
-        b: place(ofB),
-        g: place(ofGradient),
-        da: place(ofDa),
-        db: place(ofDb),
+        a: ofA,
+        b: ofB,
+        g: ofGradient,
+        da: ofDa,
+        db: ofDb,
       }),
       [ofA, ofB, ofGradient, ofDa ?? ofDb].map((part) => part?.binding ?? on.nothing),
       [Math.ceil(width / ELEMENTWISE_WIDTH), rows],

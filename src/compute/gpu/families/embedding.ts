@@ -6,7 +6,7 @@ import {
   embeddingKernel,
   embeddingParameters,
 } from "../kernels/embedding.ts";
-import { place, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -22,9 +22,9 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
         width,
         first: block.first,
         count: block.rows,
-        table: [block.offset / 4, table.pitch / 4],
+        table: block,
         idsAt: ids.offset,
-        y: place(y),
+        y,
         scale,
         scalesAt: scales.at,
       }),
@@ -45,9 +45,9 @@ export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: Em
       width,
       first: block.first,
       count: block.rows,
-      table: [block.offset / 4, dtable.pitch / 4],
+      table: block,
       idsAt: ids.offset,
-      dy: place(dy),
+      dy,
       scale,
     });
     const [idsBinding, linksBinding] = [whole(on, ids), whole(on, links)];

@@ -7,7 +7,7 @@ import type {
   SpreadRows,
 } from "../../device/families/experts.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import {
   EXPERT_ROWS_KERNEL,
@@ -19,12 +19,6 @@ import {
   ROUTER_WEIGHTS_KERNELS,
   routerWeightsParameters,
 } from "../kernels/experts.ts";
-import type { Pair } from "../kernels/parameters.ts";
-
-/** Where kernels find a tensor's elements, in elements. */
-function elements(tensor: Tensor | undefined): Pair {
-  return tensor === undefined ? [0, 0] : [tensor.offset, tensor.pitch];
-}
 
 function routing(
   { amongChosen, logits, experts }: Pick<RouterWeights, "amongChosen" | "logits" | "experts">,
@@ -34,11 +28,11 @@ function routing(
     experts: logits.shape[1],
     chosen: experts.shape[1],
     amongChosen,
-    logits: elements(logits),
-    ids: elements(experts),
-    y: elements(y),
-    dy: elements(dy),
-    dlogits: elements(dlogits),
+    logits,
+    ids: experts,
+    y,
+    dy,
+    dlogits,
   });
 }
 
@@ -63,8 +57,8 @@ export function expertRows(on: Dispatcher, { experts: ids, places, begins }: Exp
       pairs: tokens * chosen,
       chosen,
       experts,
-      ids: elements(ids),
-      places: elements(places),
+      ids,
+      places,
       beginsAt: begins.offset,
     }),
     [ids, places, begins].map((tensor) => whole(on, tensor)),
@@ -82,12 +76,12 @@ export function spreadRows(on: Dispatcher, { x, places, factors, scale, y }: Spr
       width,
       flags: factors === undefined ? 0 : PLACED_ROWS_FLAGS.hasFactors,
       scale,
-      x: place(x),
-      places: elements(places),
-      factors: elements(factors),
-      residual: [0, 0],
-      dy: [0, 0],
-      y: place(y),
+      x,
+      places,
+      factors,
+      residual: undefined,
+      dy: undefined,
+      y,
     }),
     [whole(on, x), whole(on, places), factors === undefined ? on.nothing : whole(on, factors), whole(on, y)],
     [Math.ceil(width / PLACED_ROWS_WIDTH), each, rows],
@@ -107,12 +101,12 @@ export function mixRows(on: Dispatcher, { x, places, factors, residual, scale, y
         (factors === undefined ? 0 : PLACED_ROWS_FLAGS.hasFactors) |
         (residual === undefined ? 0 : PLACED_ROWS_FLAGS.hasResidual),
       scale,
-      x: place(x),
-      places: elements(places),
-      factors: elements(factors),
-      residual: place(residual),
-      dy: [0, 0],
-      y: place(y),
+      x,
+      places,
+      factors,
+      residual,
+      dy: undefined,
+      y,
     }),
     [whole(on, x), whole(on, places), optional(factors), optional(residual), whole(on, y)],
     [Math.ceil(width / PLACED_ROWS_WIDTH), rows],
@@ -128,12 +122,12 @@ export function mixFactors(on: Dispatcher, { dy, x, places, scale, y }: MixFacto
       width: Math.ceil(x.shape[1] / 4),
       flags: 0,
       scale,
-      x: place(x),
-      places: elements(places),
-      factors: [0, 0],
-      residual: [0, 0],
-      dy: place(dy),
-      y: elements(y),
+      x,
+      places,
+      factors: undefined,
+      residual: undefined,
+      dy,
+      y,
     }),
     [whole(on, x), whole(on, places), whole(on, dy), whole(on, y)],
     [Math.ceil(each / 4) * 4, rows],

@@ -76,11 +76,11 @@ function recordPart(
         (bias === undefined ? 0 : GEMM_FLAGS.hasBias) |
         (residual === undefined ? 0 : GEMM_FLAGS.hasResidual) |
         (accumulate === true ? GEMM_FLAGS.accumulate : 0),
-      a: rounded === undefined ? [aBlock.offset / 4, a.pitch / 4] : [0, rounded.halves.pitch / 2],
-      b: [bBlock.offset / 4, b.pitch / 4],
-      y: [yBlock.offset / 4, y.pitch / 4],
-      biasAt: (biasBlock?.offset ?? 0) / 4,
-      residual: [(residualBlock?.offset ?? 0) / 4, (residual?.pitch ?? 0) / 4],
+      a: rounded === undefined ? aBlock : { offset: 0, pitch: 2 * rounded.halves.pitch },
+      b: bBlock,
+      y: yBlock,
+      biasAt: biasBlock?.offset ?? 0,
+      residual: residualBlock,
       scale,
       scalesAt: scales.at,
       aScalesPitch: rounded?.scales.pitch ?? 0,

@@ -1,7 +1,7 @@
 import type { GroupedGemm } from "../../device/families/experts.ts";
 import { elementBytes, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
-import { bind, place, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import {
   GROUPED_GEMV_COLS,
@@ -67,9 +67,9 @@ function vectors(on: Dispatcher, { a: x, y, begins }: GroupedGemm, { first, coun
       cols,
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
-      x: place(x),
+      x,
       w: [block.offset / inVector, matrices.pitch / inVector],
-      y: place(y),
+      y,
       beginsAt: begins.offset + first,
       groups: count,
       workgroupsX,
@@ -133,9 +133,9 @@ function dispatchTiles(
         rows,
         cols,
         terms,
-        a: place(a),
-        b: [right.offset / 4, b.pitch / 4],
-        y: [to.offset / 4, y.pitch / 4],
+        a,
+        b: right,
+        y: to,
         beginsAt: begins.offset + first,
         groups: count,
         firstTile,

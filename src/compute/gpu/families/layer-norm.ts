@@ -5,7 +5,7 @@ import {
   LAYER_NORM_KERNEL,
   layerNormParameters,
 } from "../kernels/layer-norm.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -17,10 +17,10 @@ export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: Layer
     layerNormParameters({
       width: Math.ceil(cols / 4),
       cols,
-      x: place(x),
-      y: place(y),
-      weightAt: weight.offset / 4,
-      biasAt: (bias?.offset ?? 0) / 4,
+      x,
+      y,
+      weightAt: weight.offset,
+      biasAt: bias?.offset ?? 0,
       hasBias: bias !== undefined,
       epsilon,
     }),
@@ -41,11 +41,11 @@ export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): 
       width: Math.ceil(cols / 4),
       cols,
       outputs: (operands.dx === undefined ? 0 : 1) | (dweight === undefined ? 0 : 2),
-      x: place(x),
-      dy: place(dy),
-      dx: place(xTarget),
-      products: place(products),
-      weightAt: weight.offset / 4,
+      x,
+      dy,
+      dx: xTarget,
+      products,
+      weightAt: weight.offset,
       epsilon,
     }),
     [x, weight, dy, xTarget, products].map((tensor) => whole(on, tensor)),

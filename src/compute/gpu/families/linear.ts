@@ -3,7 +3,7 @@ import { normedInCommands } from "../../device/normed-linear.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
 import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../kernels/gemv.ts";
-import { place, rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
+import { rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { elementwise } from "./elementwise.ts";
 import { rowsOfWork } from "../work.ts";
@@ -89,6 +89,7 @@ function vector(
   const groups = Math.ceil(cols / gemvTileCols(gated));
   const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
+  const from = ({ offset, pitch }: Tensor) => ({ offset: offset + block.first, pitch });
   const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
   on.dispatch(
     gemvKernel(dtype, rows, { input, gated }),
@@ -97,11 +98,11 @@ function vector(
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
       flags: (bias === undefined ? 0 : GEMV_FLAGS.hasBias) | (residual === undefined ? 0 : GEMV_FLAGS.hasResidual),
-      x: place(x),
+      x,
       w: [block.offset / inVector, weight.pitch / inVector],
-      y: [(y.offset + block.first) / 4, y.pitch / 4],
-      biasAt: ((bias?.offset ?? 0) + block.first) / 4,
-      residual: [((residual?.offset ?? 0) + block.first) / 4, (residual?.pitch ?? 0) / 4],
+      y: from(y),
+      biasAt: (bias?.offset ?? 0) + block.first,
+      residual: residual && from(residual),
       workgroupsX: groupsX,
       scale,
       scalesAt: scales.at,
@@ -109,10 +110,10 @@ function vector(
       offset: norm?.offset ?? 0,
       epsilon: norm?.epsilon ?? 0,
       gate: gate ?? 0,
-      weightAt: (norm?.weight.offset ?? 0) / 4,
-      branchWeightAt: (branch?.weight.offset ?? 0) / 4,
-      branch: place(branch?.x),
-      sum: place(branch?.sum),
+      weightAt: norm?.weight.offset ?? 0,
+      branchWeightAt: branch?.weight.offset ?? 0,
+      branch: branch?.x,
+      sum: branch?.sum,
     }),
     [
       whole(on, x),

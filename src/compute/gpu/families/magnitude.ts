@@ -24,7 +24,7 @@ import {
   SQUARES_FLAGS,
   weightSquaresParameters,
 } from "../kernels/weight-squares.ts";
-import { bind, place, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import type { KernelSource } from "../pipelines.ts";
 
@@ -71,8 +71,8 @@ function squaresOf(on: Dispatcher, { weight, delta, sums }: RowSquares, flags: n
       rows,
       cols,
       flags: flags | (d === undefined ? 0 : SQUARES_FLAGS.hasDelta),
-      w: [w.offset / 4, weight.pitch / 4],
-      delta: d === undefined ? [0, 0] : [d.offset / 4, d.pitch / 4],
+      w,
+      delta: d,
       sumsAt: to.offset,
       scalesAt: scales.at,
     }),
@@ -111,8 +111,8 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
       width,
       rows,
       flags: (columns ? RESCALE_FLAGS.columns : 0) | (delta === undefined ? 0 : RESCALE_FLAGS.hasDelta),
-      w: place(weight),
-      pitch: target.pitch / 4,
+      w: weight,
+      pitch: target.pitch,
       factorsAt: c.offset,
       rowsY,
       scalesAt: scales.at,

@@ -9,7 +9,7 @@ import {
   nllBlock,
   nllParameters,
 } from "../kernels/nll.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -30,12 +30,12 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
       nllParameters({
         cols: block.cols,
         first: block.first,
-        logits: place(logits),
+        logits,
         targetsAt: targets.offset,
         isFirst: block.first === 0,
         isLast: block.first + block.cols === vocabulary,
-        nll: place(y),
-        lse: place(lse),
+        nll: y,
+        lse,
         cap: softcap ?? 0,
       }),
       [logits, targets, state, y, lse].map((tensor) => whole(on, tensor)),
@@ -98,11 +98,11 @@ function recordGradient(on: Dispatcher, logits: Tensor, first: number, parts: Nl
     nllBackwardParameters({
       cols,
       first,
-      logits: place(logits),
+      logits,
       targetsAt: targets.offset,
-      lse: place(lse),
-      dy: place(dy),
-      dlse: place(dlse),
+      lse,
+      dy,
+      dlse,
       flags: (dy === undefined ? 0 : NLL_FLAGS.hasDy) | (dlse === undefined ? 0 : NLL_FLAGS.hasDlse),
       cap: softcap ?? 0,
     }),

@@ -5,7 +5,7 @@ import {
   RMS_NORM_KERNEL,
   rmsNormParameters,
 } from "../kernels/rms-norm.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -19,11 +19,11 @@ export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNo
     rmsNormParameters({
       width,
       cols: size,
-      x: place(x),
-      y: place(y),
+      x,
+      y,
       offset,
       epsilon,
-      weightAt: weight.offset / 4,
+      weightAt: weight.offset,
     }),
     [whole(on, x), whole(on, weight), whole(on, y)],
     [rows, cols / size],
@@ -45,12 +45,12 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
       cols: size,
       segments,
       outputs: (operands.dx === undefined ? 0 : 1) | (dweight === undefined ? 0 : 2),
-      x: place(x),
-      g: place(dy),
-      dx: place(xTarget),
+      x,
+      g: dy,
+      dx: xTarget,
       offset,
       epsilon,
-      weightAt: weight.offset / 4,
+      weightAt: weight.offset,
     }),
     [x, weight, dy, xTarget, scales].map((tensor) => whole(on, tensor)),
     [rows, segments],

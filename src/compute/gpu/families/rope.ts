@@ -7,7 +7,7 @@ import {
   ropeHeadsParameters,
   ropeParameters,
 } from "../kernels/rope.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q, k, v }, to }: Rope): void {
@@ -15,19 +15,19 @@ export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q,
   on.dispatch(
     ROPE_KERNEL,
     ropeParameters({
-      head: headSize / 4,
+      head: headSize,
       half: cos.shape[1],
       qWidth,
       kWidth,
       vWidth,
       neighbors,
-      angle: place(cos),
-      q: place(q),
-      k: place(k),
-      v: place(v),
-      qTo: place(to.q),
-      kTo: place(to.k),
-      vTo: place(to.v),
+      angle: cos,
+      q,
+      k,
+      v,
+      qTo: to.q,
+      kTo: to.k,
+      vTo: to.v,
     }),
     [q, k, v, cos, sin, to.q, to.k, to.v].map((tensor) => whole(on, tensor)),
     [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
@@ -38,7 +38,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
   const { headSize, neighbors, qkv, keys, values, cos, sin, norms, rows } = operands;
   const kvHeads = keys.shape[1] / headSize;
   const heads = qkv.shape[1] / headSize - 2 * kvHeads;
-  const from = (head: number) => place({ ...qkv, offset: qkv.offset + head * headSize });
+  const from = (head: number) => ({ ...qkv, offset: qkv.offset + head * headSize });
   on.dispatch(
     ropeHeadsKernel(norms !== undefined, keys.dtype === "F16"),
     ropeHeadsParameters({
@@ -46,14 +46,14 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
       half: cos.shape[1],
       qHeads: heads,
       kvHeads,
-      angle: place(cos),
+      angle: cos,
       q: from(0),
       k: from(heads),
       v: from(heads + kvHeads),
-      kTo: place(keys),
-      vTo: place(values),
-      qWeightAt: (norms?.q.offset ?? 0) / 4,
-      kWeightAt: (norms?.k.offset ?? 0) / 4,
+      kTo: keys,
+      vTo: values,
+      qWeightAt: norms?.q.offset ?? 0,
+      kWeightAt: norms?.k.offset ?? 0,
       offset: norms?.offset ?? 0,
       epsilon: norms?.epsilon ?? 0,
       neighbors,
@@ -78,19 +78,19 @@ export function ropeGradient(on: Dispatcher, { headSize, neighbors, cos, sin, pa
     on.dispatch(
       ROPE_BACKWARD_KERNEL,
       ropeParameters({
-        head: headSize / 4,
+        head: headSize,
         half: cos.shape[1],
         qWidth,
         kWidth,
         vWidth,
         neighbors,
-        angle: place(cos),
-        q: place(q?.gradient),
-        k: place(k?.gradient),
-        v: place(v?.gradient),
-        qTo: place(q?.target),
-        kTo: place(k?.target),
-        vTo: place(v?.target),
+        angle: cos,
+        q: q?.gradient,
+        k: k?.gradient,
+        v: v?.gradient,
+        qTo: q?.target,
+        kTo: k?.target,
+        vTo: v?.target,
       }),
       [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target].map((tensor) =>
         tensor === undefined ? on.nothing : whole(on, tensor),

@@ -32,9 +32,9 @@ export function roundRows(on: Dispatcher, x: Tensor): RoundedRows {
     roundedRowsKernel(),
     roundedRowsParameters({
       xWidth: terms / 4,
-      halvesPitch: halves.pitch / 2,
+      halvesPitch: 2 * halves.pitch,
       scalesPitch: scales.pitch,
-      x: [block.offset / 4, x.pitch / 4],
+      x: block,
     }),
     [block.binding, whole(on, halves), whole(on, scales)],
     [parts, rows],

@@ -6,7 +6,7 @@ import {
   SCALE_COLUMNS_WIDTH,
   scaleColumnsParameters,
 } from "../kernels/scale-columns.ts";
-import { place, whole } from "../bindings.ts";
+import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { sameRows } from "./elementwise.ts";
 
@@ -24,11 +24,11 @@ export function scaleColumns(on: Dispatcher, { x, scale, bias, residual, y }: Sc
       scaleColumnsParameters({
         width,
         flags,
-        x: place(ofX),
-        scaleAt: scale.offset / 4,
-        biasAt: (bias?.offset ?? 0) / 4,
-        residual: place(ofResidual),
-        y: place(ofY),
+        x: ofX,
+        scaleAt: scale.offset,
+        biasAt: bias?.offset ?? 0,
+        residual: ofResidual,
+        y: ofY,
       }),
       [
         ofX?.binding ?? on.nothing,

@@ -29,7 +29,7 @@ export function stridedSums(on: Dispatcher, product: StridedProduct): void {
         wRow: w.steps.row,
         wCol: w.steps.col,
         wTerm: w.steps.term,
-        y: [to.offset + first, y.pitch],
+        y: { offset: to.offset + first, pitch: y.pitch },
         accumulate,
         scale,
         rowsY,

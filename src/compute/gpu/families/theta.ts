@@ -150,7 +150,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
         partStride: bases,
         rowStride: 0,
         colStride: 1,
-        target: [to.offset, target.pitch],
+        target: to,
         scale: layer.scale * THETA_UNIT,
       }),
       [parts, to.binding],

@@ -10,7 +10,7 @@ export function zero(on: Dispatcher, { y }: Zero): void {
     const rowsY = Math.min(rows, most);
     on.dispatch(
       FILL_KERNEL,
-      fillParameters({ rows, width, y: [offset / 4, y.pitch / 4], value: 0, rowsY }),
+      fillParameters({ rows, width, y: { offset, pitch: y.pitch }, value: 0, rowsY }),
       [binding],
       [Math.ceil(width / 64), rowsY, Math.ceil(rows / rowsY)],
     );

@@ -9,17 +9,17 @@ export const attentionBackwardParameters = uniformStruct({
   tokens: "u32",
   positions: "u32",
   group: "u32", // heads that share a kv head
-  head: "u32", // vectors of 4
+  head: "inVectors",
   causal: "flag", // no pair sees a key behind its token's position, so that whole pairs can be left out
   firstPosition: "u32", // where it is causal
   scale: "f32",
   cap: "f32", // scores become cap · tanh(score / cap)
-  cols0: "place", // vectors before the first element, and from row to row
-  cols1: "place",
-  rows0: "place",
-  rows1: "place",
-  out0: "place",
-  out1: "place",
+  cols0: "vectors",
+  cols1: "vectors",
+  rows0: "vectors",
+  rows1: "vectors",
+  out0: "vectors",
+  out1: "vectors",
   firstTile: "u32", // of columns, in this dispatch
 });
 
@@ -27,14 +27,14 @@ export const attentionBackwardParameters = uniformStruct({
 export const attentionStatsParameters = uniformStruct({
   tokens: "u32",
   heads: "u32",
-  head: "u32", // vectors of 4; at most 64, because one sum runs over them
+  head: "inVectors", // at most 64, because one sum runs over them
   firstPosition: "u32",
   window: "u32", // keys seen at most
   flags: "u32",
-  y: "place", // vectors before the first element, and from row to row
-  dy: "place",
-  sums: "place", // elements, here and below
-  dsums: "place",
+  y: "vectors",
+  dy: "vectors",
+  sums: "elements",
+  dsums: "elements",
   firstsAt: "u32",
   lastsAt: "u32",
 });

@@ -10,11 +10,11 @@ export const attentionJoinParameters = uniformStruct({
   heads: "u32",
   firstPosition: "u32",
   window: "u32",
-  y: "place", // vectors of 4 before the first element, and from row to row
+  y: "vectors",
   flags: "u32",
   firstsAt: "u32", // elements, here and below
   lastsAt: "u32",
-  sums: "place",
+  sums: "elements",
 });
 
 /** Parameters of attention.wgsl. */
@@ -25,14 +25,14 @@ export const attentionParameters = uniformStruct({
   window: "u32", // keys seen at most
   scale: "f32",
   cap: "f32", // where there is a SOFTCAP, scores become cap · tanh(score / cap)
-  q: "place", // vectors of 4 before the first element, and from row to row
-  k: "place",
-  v: "place",
-  y: "place",
+  q: "vectors",
+  k: "vectors",
+  v: "vectors",
+  y: "vectors",
   flags: "u32",
   firstsAt: "u32", // elements, here and below
   lastsAt: "u32",
-  sums: "place",
+  sums: "elements",
   heads: "u32",
 });
 

@@ -12,13 +12,13 @@ export const basisGradientParameters = uniformStruct({
   cols: "u32", // m
   terms: "u32", // tokens, or rows of B̂
   sliceTiles: "u32", // tiles of rows in a slice
-  p: "place", // vectors of 4 before the first element, and from row to row
-  q: "place",
+  p: "vectors",
+  q: "vectors",
   bases: "u32", // n
   rank: "u32", // r
-  aPitch: "u32", // vectors
-  gamma: "place", // vectors
-  lambda: "place", // elements
+  aPitch: "inVectors",
+  gamma: "vectors",
+  lambda: "elements",
 });
 
 const family = kernelFamily("basis-gradient", basisGradientText, basisGradientParameters);

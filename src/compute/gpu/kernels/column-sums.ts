@@ -9,9 +9,9 @@ export const columnSumsParameters = uniformStruct({
   segments: "u32", // in a row of a and b
   block: "u32", // rows of a block, at most 256
   product: "u32", // 1: b and factor are read, 2: b alone
-  a: "place", // vectors before the first element, and from row to row
-  b: "place",
-  y: "place",
+  a: "vectors",
+  b: "vectors",
+  y: "vectors",
 });
 
 /** Vectors of 4 columns that one workgroup handles. */

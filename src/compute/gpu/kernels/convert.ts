@@ -12,7 +12,7 @@ export const convertParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row of y
   first: "u32", // elements of drawn rows before the first one
   x: "place", // as matrix.wgsl counts
-  y: "place", // vectors before the first element, and from row to row
+  y: "vectors",
   rowsY: "u32", // rows of workgroups along y; the rest goes along z
   scalesAt: "u32",
   key: "vec2u", // these for what is drawn: draw.wgsl

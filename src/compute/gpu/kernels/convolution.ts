@@ -10,14 +10,14 @@ export const convolutionParameters = uniformStruct({
   taps: "u32", // of each column
   firstPosition: "u32",
   flags: "u32",
-  x: "place", // vectors before the first element, and from row to row
-  gate: "place",
+  x: "vectors",
+  gate: "vectors",
   weightAt: "u32",
   biasAt: "u32",
   firstsAt: "u32",
   lastsAt: "u32",
-  dy: "place",
-  y: "place", // of the gradient by the weight in elements
+  dy: "vectors",
+  y: "vectors",
 });
 
 /** Flags of one dispatch. */

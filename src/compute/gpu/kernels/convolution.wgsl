@@ -101,12 +101,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     total += sum;
   }
   for (var lane = 0u; lane < min(4u, p.cols - col); lane++) {
-    y[p.y_at + (col + lane) * p.taps + tap] = total[lane];
+    y[p.y_at * 4u + (col + lane) * p.taps + tap] = total[lane];
   }
   // What is behind the last one stays zero.
   if (tap == 0u && col + 4u >= p.cols) {
     for (var pad = p.cols * p.taps; pad % 4u != 0u; pad++) {
-      y[p.y_at + pad] = 0.0;
+      y[p.y_at * 4u + pad] = 0.0;
     }
   }
 #end

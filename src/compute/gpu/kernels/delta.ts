@@ -16,7 +16,7 @@ export const deltaParameters = uniformStruct({
   firstCol: "u32", // in A, γ and a plain target
   b: "place", // as matrix.wgsl counts
   a: "place",
-  gammaPitch: "u32", // vectors of 4
+  gammaPitch: "inVectors",
   targetPitch: "u32",
   transposed: "flag", // B̂'s rows run along the target's columns
   accumulate: "flag", // the target is added to, not assigned

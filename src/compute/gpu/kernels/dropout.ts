@@ -10,8 +10,8 @@ export const dropoutParameters = uniformStruct({
   stream: "vec2u",
   scale: "f32",
   accumulate: "flag", // 1: y is added to
-  x: "place", // vectors before the first element, and from row to row
-  y: "place",
+  x: "vectors",
+  y: "vectors",
 });
 
 /** Elements of a row that one workgroup handles. */

@@ -9,12 +9,11 @@ export const elementwiseBackwardParameters = uniformStruct({
   outputs: "u32", // bit 0: by a, bit 1: by b
   width: "u32", // vectors of 4 in a row
   cap: "f32",
-  // vectors before the first element, and from row to row
-  a: "place",
-  b: "place",
-  g: "place",
-  da: "place",
-  db: "place",
+  a: "vectors",
+  b: "vectors",
+  g: "vectors",
+  da: "vectors",
+  db: "vectors",
 });
 
 /** Parameters of elementwise.wgsl. */
@@ -22,9 +21,9 @@ export const elementwiseParameters = uniformStruct({
   kind: "u32",
   rows: "u32",
   width: "u32", // vectors of 4 in a row
-  a: "place", // vectors before the first element, and from row to row
-  b: "place",
-  y: "place",
+  a: "vectors",
+  b: "vectors",
+  y: "vectors",
   cap: "f32",
 });
 

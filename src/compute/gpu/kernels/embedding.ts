@@ -11,9 +11,9 @@ export const embeddingBackwardParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   first: "u32", // id of the first bound row, and the number of bound rows
   count: "u32",
-  table: "place", // vectors before the first bound row, and from row to row
+  table: "vectors", // from the first bound row
   idsAt: "u32", // elements; a multiple of 4
-  dy: "place",
+  dy: "vectors",
   scale: "f32",
 });
 
@@ -23,9 +23,9 @@ export const embeddingParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   first: "u32", // id of the first bound row, and the number of bound rows
   count: "u32",
-  table: "place", // vectors before the first bound row, and from row to row
+  table: "vectors", // from the first bound row
   idsAt: "u32",
-  y: "place",
+  y: "vectors",
   scale: "f32",
   scalesAt: "u32", // of the first bound block, in blocks
 });

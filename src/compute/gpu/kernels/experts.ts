@@ -10,11 +10,11 @@ export const routerWeightsParameters = uniformStruct({
   experts: "u32",
   chosen: "u32", // of each token
   amongChosen: "flag", // the softmax is over those alone
-  logits: "place", // elements before the first one, and from row to row
-  ids: "place",
-  y: "place",
-  dy: "place",
-  dlogits: "place",
+  logits: "elements",
+  ids: "elements",
+  y: "elements",
+  dy: "elements",
+  dlogits: "elements",
 });
 
 /** Parameters of expert-rows.wgsl. */
@@ -22,8 +22,8 @@ export const expertRowsParameters = uniformStruct({
   pairs: "u32",
   chosen: "u32", // of each token
   experts: "u32",
-  ids: "place", // elements before the first one, and from row to row
-  places: "place",
+  ids: "elements",
+  places: "elements",
   beginsAt: "u32",
 });
 
@@ -33,12 +33,12 @@ export const placedRowsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row of x
   flags: "u32",
   scale: "f32",
-  x: "place", // vectors before the first element, and from row to row
-  places: "place", // elements
-  factors: "place", // elements
-  residual: "place",
-  dy: "place",
-  y: "place", // of "factors" elements
+  x: "vectors",
+  places: "elements",
+  factors: "elements",
+  residual: "vectors",
+  dy: "vectors",
+  y: "vectors",
 });
 
 /** Flags of placed-rows.wgsl. */

@@ -6,7 +6,7 @@ import { uniformStruct } from "./parameters.ts";
 export const fillParameters = uniformStruct({
   rows: "u32",
   width: "u32", // vectors of 4 in a row
-  y: "place", // vectors before the first element, and from row to row
+  y: "vectors",
   value: "f32",
   rowsY: "u32", // workgroups along y
 });

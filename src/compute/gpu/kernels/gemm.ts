@@ -13,11 +13,11 @@ export const gemmParameters = uniformStruct({
   cols: "u32", // of y, in this block of b
   terms: "u32",
   flags: "u32",
-  a: "place", // vectors of 4 before the first element, and from row to row
-  b: "place", // the same, as matrix.wgsl counts
-  y: "place",
-  biasAt: "u32",
-  residual: "place",
+  a: "vectors",
+  b: "vectors",
+  y: "vectors",
+  biasAt: "inVectors",
+  residual: "vectors",
   scale: "f32",
   scalesAt: "u32",
   aScalesPitch: "u32", // of what is rounded, scales from row to row

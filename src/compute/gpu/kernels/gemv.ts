@@ -10,11 +10,11 @@ export const gemvParameters = uniformStruct({
   terms: "u32", // groups of 8; in x, W and their padding
   xWidth: "u32", // vectors of 4 that a row of x has
   flags: "u32",
-  x: "place", // vectors of 4 before the first element, and from row to row
+  x: "vectors",
   w: "place", // as `load8` counts
-  y: "place",
-  biasAt: "u32",
-  residual: "place",
+  y: "vectors",
+  biasAt: "inVectors",
+  residual: "vectors",
   workgroupsX: "u32",
   scale: "f32",
   scalesAt: "u32",
@@ -22,10 +22,10 @@ export const gemvParameters = uniformStruct({
   offset: "f32",
   epsilon: "f32",
   gate: "u32", // the activation f
-  weightAt: "u32",
-  branchWeightAt: "u32",
-  branch: "place",
-  sum: "place",
+  weightAt: "inVectors",
+  branchWeightAt: "inVectors",
+  branch: "vectors",
+  sum: "vectors",
 });
 
 /** Flags of one dispatch. */

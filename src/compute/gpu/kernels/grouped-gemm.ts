@@ -12,9 +12,9 @@ export const groupedGemmParameters = uniformStruct({
   rows: "u32", // of y, in TN of one group
   cols: "u32",
   terms: "u32", // of all groups but in TN
-  a: "place", // vectors of 4 before the first element, and from row to row
-  b: "place", // the same, as matrix.wgsl counts
-  y: "place",
+  a: "vectors",
+  b: "vectors",
+  y: "vectors",
   beginsAt: "u32",
   groups: "u32", // whose matrices are bound
   firstTile: "u32",
@@ -26,9 +26,9 @@ export const groupedGemvParameters = uniformStruct({
   cols: "u32", // rows of a group's matrix
   terms: "u32", // groups of 8; in x, W and their padding
   xWidth: "u32", // vectors of 4 that a row of x has
-  x: "place",
+  x: "vectors",
   w: "place", // as `load8` counts
-  y: "place",
+  y: "vectors",
   beginsAt: "u32",
   groups: "u32", // whose matrices are bound
   workgroupsX: "u32",

@@ -9,11 +9,11 @@ export const layerNormBackwardParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   cols: "u32", // elements
   outputs: "u32", // bit 0: dx, bit 1: dy · n
-  x: "place", // vectors from row to row
-  dy: "place",
-  dx: "place",
-  products: "place",
-  weightAt: "u32",
+  x: "vectors",
+  dy: "vectors",
+  dx: "vectors",
+  products: "vectors",
+  weightAt: "inVectors",
   epsilon: "f32",
 });
 
@@ -21,10 +21,10 @@ export const layerNormBackwardParameters = uniformStruct({
 export const layerNormParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   cols: "u32", // elements
-  x: "place", // vectors from row to row
-  y: "place",
-  weightAt: "u32",
-  biasAt: "u32",
+  x: "vectors",
+  y: "vectors",
+  weightAt: "inVectors",
+  biasAt: "inVectors",
   hasBias: "flag",
   epsilon: "f32",
 });

@@ -21,8 +21,8 @@ export const rescaleParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   rows: "u32",
   flags: "u32",
-  w: "place", // vectors before the first element, and from row to row
-  pitch: "u32", // of target and Δ
+  w: "vectors",
+  pitch: "inVectors", // of target and Δ
   factorsAt: "u32", // of the block's first row; 0 for columns
   rowsY: "u32", // rows of workgroups along y; the rest goes along z
   scalesAt: "u32",

@@ -8,11 +8,11 @@ import { uniformStruct } from "./parameters.ts";
 export const nllBackwardParameters = uniformStruct({
   cols: "u32", // of this block
   first: "u32", // token id of its first column
-  logits: "place", // vectors of 4 before the first element, and from row to row
+  logits: "vectors",
   targetsAt: "u32",
-  lse: "place", // vectors, as all that follow; each holds one number and padding
-  dy: "place",
-  dlse: "place",
+  lse: "vectors", // as all that follow; each row holds one number and padding
+  dy: "vectors",
+  dlse: "vectors",
   flags: "u32",
   cap: "f32", // logits become cap · tanh(logit / cap); 0: they do not
 });
@@ -21,12 +21,12 @@ export const nllBackwardParameters = uniformStruct({
 export const nllParameters = uniformStruct({
   cols: "u32", // of this block
   first: "u32", // token id of its first column
-  logits: "place", // vectors of 4 before the first element, and from row to row
+  logits: "vectors",
   targetsAt: "u32",
   isFirst: "flag",
   isLast: "flag",
-  nll: "place", // vectors
-  lse: "place",
+  nll: "vectors",
+  lse: "vectors",
   cap: "f32", // logits become cap · tanh(logit / cap); 0: they do not
 });
 

@@ -1,7 +1,14 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { StructInfo, WgslReflect } from "wgsl_reflect";
-import { declaration, type Pair, uniformStruct, type UniformMembers, type UniformStruct } from "./parameters.ts";
+import {
+  declaration,
+  type Located,
+  type Pair,
+  uniformStruct,
+  type UniformMembers,
+  type UniformStruct,
+} from "./parameters.ts";
 
 type Packer = UniformStruct<UniformMembers>;
 
@@ -24,36 +31,38 @@ function reflected(text: string): StructInfo {
   return struct;
 }
 
-/** Values by name, no two alike. */
-function distinct(members: UniformMembers): Record<string, number | boolean | Pair> {
-  return Object.fromEntries(
-    Object.entries(members).map(([name, kind], index) => {
-      const value = 100 + 10 * index;
-      if (kind === "flag") return [name, true];
-      return [name, kind === "vec2u" || kind === "place" ? [value, value + 1] : value + (kind === "f32" ? 0.5 : 0)];
-    }),
-  );
+/** A value of a kind that is packed to this word, or to it and the next. */
+function valueOf(kind: UniformMembers[string], word: number): number | boolean | Pair | Located {
+  const located = (unit: number) => ({ offset: unit * word, pitch: unit * (word + 1) });
+  if (kind === "flag") return true;
+  if (kind === "vec2u" || kind === "place") return [word, word + 1];
+  if (kind === "vectors" || kind === "elements") return located(kind === "vectors" ? 4 : 1);
+  return kind === "f32" ? word + 0.5 : word * (kind === "inVectors" ? 4 : 1);
 }
 
 test("members are declared by name and type", () => {
-  const text = declaration({ rowsOf: "u32", x: "place", key: "vec2u", isLast: "flag", scale: "f32" });
+  const text = declaration({ rowsOf: "u32", x: "vectors", key: "vec2u", isLast: "flag", scale: "f32" });
   const members = ["rows_of: u32", "x_at: u32", "x_pitch: u32", "key: vec2<u32>", "is_last: u32", "scale: f32"];
   expect(text).toBe(`struct Parameters {\n${members.map((member) => `  ${member},\n`).join("")}}`);
 });
 
 test.each([...packers])("%s puts every value where the shader reads it, in whole 16 bytes", (_, pack) => {
   const { members, size } = reflected(declaration(pack.members));
-  const values = distinct(pack.members);
+  const kinds = Object.entries(pack.members).map(([name, kind], index) => ({ name, kind, word: 100 + 10 * index }));
+  const values = Object.fromEntries(kinds.map(({ name, kind, word }) => [name, valueOf(kind, word)]));
   const words = pack(values as Parameters<typeof pack>[0]); // of the kinds that the description says
   expect(words.byteLength).toBe(Math.ceil(size / 16) * 16);
   const floats = new Float32Array(words.buffer);
-  const expected = Object.values(values).flatMap((value) => (typeof value === "object" ? [...value] : [value]));
+  const expected = kinds.flatMap(({ kind, word }) => {
+    if (kind === "f32" || kind === "flag") return [kind === "f32" ? word + 0.5 : 1];
+    return kind === "u32" || kind === "inVectors" ? [word] : [word, word + 1];
+  });
   const found = members.flatMap(({ offset, type }) => {
     const at = offset / 4;
     if (type.getTypeName() === "f32") return [floats[at]];
     return [...words.subarray(at, at + type.size / 4)];
   });
-  expect(found).toEqual(expected.map(Number));
+  expect(found).toEqual(expected);
 });
 
 test("a vec2 is aligned; flags are 1 or 0; f32 is rounded; the rest is zero", () => {
@@ -63,11 +72,11 @@ test("a vec2 is aligned; flags are 1 or 0; f32 is rounded; the rest is zero", ()
 });
 
 test("a name that is missing or unknown, or another kind of value, does not compile", () => {
-  const pack = uniformStruct({ rows: "u32", x: "place" });
+  const pack = uniformStruct({ rows: "u32", x: "elements" });
   // @ts-expect-error: x is missing
   expect([...pack({ rows: 1 })]).toEqual([1, 0, 0, 0]);
   // @ts-expect-error: cols is no member
-  expect([...pack({ rows: 1, x: [2, 3], cols: 4 })]).toEqual([1, 2, 3, 0]);
-  // @ts-expect-error: a place is two numbers
+  expect([...pack({ rows: 1, x: { offset: 2, pitch: 3 }, cols: 4 })]).toEqual([1, 2, 3, 0]);
+  // @ts-expect-error: where a matrix lies is two numbers
   expect([...pack({ rows: 1, x: 2 })]).toEqual([1, 2, 0, 0]);
 });

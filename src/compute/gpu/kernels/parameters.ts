@@ -7,8 +7,14 @@ function f32(value: number): number {
   return bits[0] ?? 0;
 }
 
-/** Two whole numbers: of a `vec2<u32>`, or where a matrix begins and how far apart its rows are. */
+/** Two whole numbers. */
 export type Pair = readonly [number, number];
+
+/** Where a matrix begins, and how far apart its rows are. Families count elements; what kernels count is said where their parameters are declared. */
+export interface Located {
+  readonly offset: number;
+  readonly pitch: number;
+}
 
 /** What the members of a uniform struct are given as. */
 interface MemberValues {
@@ -18,7 +24,13 @@ interface MemberValues {
   readonly flag: boolean;
   /** A `vec2<u32>`. */
   readonly vec2u: Pair;
-  /** Two u32 in WGSL, NAME_at and NAME_pitch: what lies before the first element, and from row to row. */
+  /** A u32: of so many elements, vectors of 4. */
+  readonly inVectors: number;
+  /** Two u32 in WGSL, NAME_at and NAME_pitch: vectors of 4 before the first element, and from row to row; zeros for an operand that was left out. */
+  readonly vectors: Located | undefined;
+  /** The same in elements. */
+  readonly elements: Located | undefined;
+  /** The same as it is given: what matrix.wgsl and gemv-operands.wgsl count follows from the operand's format. */
   readonly place: Pair;
 }
 
@@ -33,12 +45,17 @@ export interface UniformStruct<M extends UniformMembers> {
   readonly members: M;
 }
 
+/** Does this kind say where a matrix lies? */
+function isPlace(kind: keyof MemberValues): boolean {
+  return kind === "vectors" || kind === "elements" || kind === "place";
+}
+
 /** The struct of a kernel's parameters as WGSL declares it, names with underlines. */
 export function declaration(members: UniformMembers): string {
   const lines = Object.entries(members).flatMap(([name, kind]) => {
     const inWgsl = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    if (kind === "place") return [`  ${inWgsl}_at: u32,`, `  ${inWgsl}_pitch: u32,`];
-    return [`  ${inWgsl}: ${kind === "flag" ? "u32" : kind === "vec2u" ? "vec2<u32>" : kind},`];
+    if (isPlace(kind)) return [`  ${inWgsl}_at: u32,`, `  ${inWgsl}_pitch: u32,`];
+    return [`  ${inWgsl}: ${kind === "vec2u" ? "vec2<u32>" : kind === "f32" ? kind : "u32"},`];
   });
   return ["struct Parameters {", ...lines, "}"].join("\n");
 }
@@ -49,19 +66,22 @@ export function uniformStruct<const M extends UniformMembers>(members: M): Unifo
   const layout = Object.entries(members).map(([name, kind]) => {
     if (kind === "vec2u") words = Math.ceil(words / 2) * 2;
     const at = words;
-    words += kind === "vec2u" || kind === "place" ? 2 : 1;
+    words += kind === "vec2u" || isPlace(kind) ? 2 : 1;
     return { name, kind, at };
   });
   const length = Math.ceil(words / 4) * 4;
-  const pack = (values: Readonly<Record<string, number | boolean | Pair>>) => {
+  const pack = (values: Readonly<Record<string, MemberValues[keyof MemberValues]>>) => {
     const packed = new Uint32Array(length);
     for (const { name, kind, at } of layout) {
       const value = values[name];
-      if (typeof value === "number") packed[at] = kind === "f32" ? f32(value) : value;
-      else if (typeof value === "object") {
-        packed[at] = value[0];
-        packed[at + 1] = value[1];
-      } else packed[at] = value === true ? 1 : 0;
+      const unit = kind === "vectors" || kind === "inVectors" ? 4 : 1;
+      if (typeof value === "number") packed[at] = kind === "f32" ? f32(value) : value / unit;
+      else if (typeof value !== "object") packed[at] = value === true ? 1 : 0;
+      else {
+        const [first, second] = "offset" in value ? [value.offset / unit, value.pitch / unit] : value;
+        packed[at] = first;
+        packed[at + 1] = second;
+      }
     }
     return packed;
   };

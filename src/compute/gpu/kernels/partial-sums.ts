@@ -9,7 +9,7 @@ export const partialSumsParameters = uniformStruct({
   partStride: "u32", // elements from one partial sum to the next
   rowStride: "u32",
   colStride: "u32",
-  target: "place",
+  target: "elements",
   scale: "f32",
 });
 

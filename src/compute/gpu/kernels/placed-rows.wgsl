@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let i = workgroup.x;
   if (i >= p.each) {
     if (thread == 0u) {
-      y[p.y_at + row * p.y_pitch + i] = 0.0;
+      y[(p.y_at + row * p.y_pitch) * 4u + i] = 0.0;
     }
     return;
   }
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
   let total = sum_of_all(sum, thread);
   if (thread == 0u) {
-    y[p.y_at + row * p.y_pitch + i] = p.scale * total;
+    y[(p.y_at + row * p.y_pitch) * 4u + i] = p.scale * total;
   }
 #else
   let col = workgroup.x * THREADS + thread;

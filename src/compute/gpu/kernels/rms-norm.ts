@@ -10,23 +10,23 @@ export const rmsNormBackwardParameters = uniformStruct({
   cols: "f32", // elements in a segment
   segments: "u32", // in a row
   outputs: "u32", // bit 0: dx, bit 1: s
-  x: "place", // vectors from row to row
-  g: "place",
-  dx: "place",
+  x: "vectors",
+  g: "vectors",
+  dx: "vectors",
   offset: "f32",
   epsilon: "f32",
-  weightAt: "u32",
+  weightAt: "inVectors",
 });
 
 /** Parameters of rms-norm.wgsl. */
 export const rmsNormParameters = uniformStruct({
   width: "u32", // vectors of 4 in a segment
   cols: "f32", // elements in a segment
-  x: "place", // vectors from row to row
-  y: "place",
+  x: "vectors",
+  y: "vectors",
   offset: "f32", // 1 where the checkpoint stores weight − 1 (Gemma), else 0
   epsilon: "f32",
-  weightAt: "u32",
+  weightAt: "inVectors",
 });
 
 const family = kernelFamily("rms-norm", rmsNormText, rmsNormParameters);

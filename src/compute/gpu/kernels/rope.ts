@@ -10,15 +10,14 @@ export const ropeHeadsParameters = uniformStruct({
   half: "u32", // elements in half of its rotated part
   qHeads: "u32",
   kvHeads: "u32",
-  // vectors of 4 before the first element, and from row to row
-  angle: "place", // of cos and sin, alike
-  q: "place",
-  k: "place",
-  v: "place",
-  kTo: "place",
-  vTo: "place",
-  qWeightAt: "u32",
-  kWeightAt: "u32",
+  angle: "vectors", // of cos and sin, alike
+  q: "vectors",
+  k: "vectors",
+  v: "vectors",
+  kTo: "vectors",
+  vTo: "vectors",
+  qWeightAt: "inVectors",
+  kWeightAt: "inVectors",
   offset: "f32",
   epsilon: "f32",
   neighbors: "flag", // elements turn with their neighbors
@@ -28,20 +27,19 @@ export const ropeHeadsParameters = uniformStruct({
 
 /** Parameters of rope.wgsl. */
 export const ropeParameters = uniformStruct({
-  head: "u32", // vectors of 4 in a head
+  head: "inVectors", // of a head
   half: "u32", // elements in half of its rotated part
   qWidth: "u32", // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
   kWidth: "u32",
   vWidth: "u32",
   neighbors: "flag", // elements turn with their neighbors
-  angle: "place", // of cos and sin, alike
-  // vectors before the first element, and from row to row
-  q: "place",
-  k: "place",
-  v: "place",
-  qTo: "place",
-  kTo: "place",
-  vTo: "place",
+  angle: "vectors", // of cos and sin, alike
+  q: "vectors",
+  k: "vectors",
+  v: "vectors",
+  qTo: "vectors",
+  kTo: "vectors",
+  vTo: "vectors",
 });
 
 const family = kernelFamily("rope", ropeText, ropeParameters);

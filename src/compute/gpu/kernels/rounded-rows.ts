@@ -6,9 +6,9 @@ import roundedRowsText from "./rounded-rows.wgsl" with { type: "text" };
 /** Parameters of rounded-rows.wgsl. */
 export const roundedRowsParameters = uniformStruct({
   xWidth: "u32", // vectors of 4 that a row of x has
-  halvesPitch: "u32", // vectors of 4 from row to row of what is rounded, and scales
+  halvesPitch: "inVectors", // terms from row to row of what is rounded, and scales
   scalesPitch: "u32",
-  x: "place", // vectors of 4 before the first element, and from row to row
+  x: "vectors",
 });
 
 /** Terms that share a scale: one workgroup rounds them. */

@@ -7,8 +7,8 @@ export const rowsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   scatter: "flag", // 0: gather
   indexAt: "u32",
-  x: "place", // vectors before the first element, and from row to row
-  y: "place",
+  x: "vectors",
+  y: "vectors",
 });
 
 const family = kernelFamily("rows", rowsText, rowsParameters);

@@ -6,11 +6,11 @@ import scaleColumnsText from "./scale-columns.wgsl" with { type: "text" };
 export const scaleColumnsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   flags: "u32",
-  x: "place", // vectors before the first element, and from row to row
-  scaleAt: "u32",
-  biasAt: "u32",
-  residual: "place",
-  y: "place",
+  x: "vectors",
+  scaleAt: "inVectors",
+  biasAt: "inVectors",
+  residual: "vectors",
+  y: "vectors",
 });
 
 /** Flags of one dispatch. */

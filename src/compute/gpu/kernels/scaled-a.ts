@@ -11,9 +11,9 @@ export const scaledAParameters = uniformStruct({
   cols: "u32",
   bases: "u32", // n
   rank: "u32", // r
-  aPitch: "u32", // vectors from row to row
-  gamma: "place", // vectors before the first element
-  lambda: "place", // elements
+  aPitch: "inVectors",
+  gamma: "vectors",
+  lambda: "elements",
 });
 
 const family = kernelFamily("scaled-a", scaledAText, scaledAParameters);

@@ -18,7 +18,7 @@ export const stridedSumsParameters = uniformStruct({
   wRow: "u32",
   wCol: "u32",
   wTerm: "u32",
-  y: "place",
+  y: "elements",
   accumulate: "flag", // y is added to, not assigned
   scale: "f32",
   rowsY: "u32", // rows along y; further ones along z

@@ -9,10 +9,10 @@ export const topKParameters = uniformStruct({
   count: "u32", // candidates in a row
   chunk: "u32", // candidates that one workgroup looks at
   fromIds: "flag", // 1: the candidates' ids are in `ids`; 0: they are 0, 1, 2, …
-  values: "place", // elements before the first, and from row to row
-  ids: "place",
-  outValues: "place",
-  outIds: "place",
+  values: "elements",
+  ids: "elements",
+  outValues: "elements",
+  outIds: "elements",
 });
 
 const family = kernelFamily("top-k", topKText, topKParameters);

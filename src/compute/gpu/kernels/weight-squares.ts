@@ -9,8 +9,8 @@ export const weightSquaresParameters = uniformStruct({
   rows: "u32",
   cols: "u32",
   flags: "u32",
-  w: "place", // vectors of 4 before the first element, and from row to row
-  delta: "place",
+  w: "vectors",
+  delta: "vectors",
   sumsAt: "u32", // elements
   scalesAt: "u32",
 });
