@@ -62,6 +62,24 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   expect(serving.stderr).toBe(`${models}listening on ${await serving.address}\n`);
 });
 
+test("adapters of a folder are served as they come, beside the weights or merged", async () => {
+  const dir = join(folder, "adapters");
+  await cp(adapter, join(dir, "pirate"), { recursive: true });
+  await using beside = serve([STORIES, "--adapter-dir", dir, "--max-adapters", "1", "--scale", "0.5"]);
+  const client = await beside.client();
+  const mine = await ask(client, "pirate");
+  await cp(adapter, join(dir, "later"), { recursive: true });
+  expect(await Promise.all(["later", "storyteller", "pirate"].map((name) => ask(client, name)))).toEqual([
+    mine,
+    await ask(client, "storyteller"),
+    mine,
+  ]);
+  await using merged = serve([STORIES, "--adapter-dir", dir, "--merge", "--scale", "0.5"]);
+  expect(await ask(await merged.client(), "later")).toBe(mine);
+  const refused = spawn([STORIES, "--adapter-dir", join(dir, "nowhere")]);
+  expect(await new Response(refused.stderr).text()).toContain("nowhere");
+});
+
 test("a run is served with its adapter, which is what is meant without a name", async () => {
   const run = join(folder, "runs", "first");
   await mkdir(run, { recursive: true });

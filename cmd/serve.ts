@@ -9,6 +9,7 @@ import {
   optional,
   repeat,
   text,
+  toggle,
 } from "../src/terminal/options/command.ts";
 import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
@@ -71,6 +72,23 @@ export const command = defineCommand({
     adapter: repeat(
       text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
     ),
+    adapterDir: text({
+      value: "DIR",
+      topic: "Adapters",
+      help: "folder of adapters that clients may ask for by their folders' names; with --api-key, load_lora_adapter and unload_lora_adapter",
+    }),
+    maxAdapters: integer({
+      value: "N",
+      topic: "Adapters",
+      help: "adapters held in the device's memory beside the model's weights; the one asked for longest ago gives way",
+      min: 1,
+      default: 8,
+    }),
+    merge: toggle({
+      topic: "Adapters",
+      help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other",
+      defaultText: "with one --adapter alone",
+    }),
     ...ADAPTER_OPTIONS,
     system: text({ topic: "Text", help: "system message of conversations that have none" }),
     chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),

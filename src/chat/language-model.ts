@@ -166,6 +166,20 @@ export class LanguageModel implements Writer, AsyncDisposable {
     return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
   }
 
+  /**
+   * Places adapters beside the weights, for rows of passes that go through them; the weights stay what they are. The caller gives them back.
+   * @throws RandloraError as `checkBeside`; `memory`
+   */
+  async placeBeside(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<UnmergedAdapters> {
+    const { generator, signal } = options;
+    return await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, { generator, signal, forRows: true });
+  }
+
+  /** Finds out whether `placeBeside` would take these. @throws RandloraError `adapter` for what has no place there; `file`, `format` */
+  async checkBeside(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<void> {
+    await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator, forRows: true });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#adapted?.[Symbol.asyncDispose]();
     this.#unmerged?.[Symbol.dispose]();

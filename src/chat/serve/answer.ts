@@ -12,7 +12,7 @@ import type { Echo } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { AnswerSettings } from "./fields.ts";
-import type { ServedModel } from "./models.ts";
+import type { ServedModel } from "./served-model.ts";
 import { type Choice, type Shape, type Timings, timingsOf, type Usage, usageOf } from "./shapes/shape.ts";
 
 /** A prompt. */

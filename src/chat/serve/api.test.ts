@@ -9,10 +9,10 @@ setDefaultTimeout(60_000);
 
 test("who is turned away at the last moment has a connection that times out, as everybody has", async () => {
   await using model = await loadStoriesModel();
-  await using engine = new Engine(model, { queueLength: 1, parallel: 1, positions: 512 });
+  await using engine = new Engine(model, { queueLength: 1, parallel: 1, adapters: 0, positions: 512 });
   const api = new Api({
     model,
-    models: new ModelList("stories", new Map()),
+    models: new ModelList({ id: "stories", adapters: [], raw: false, weights: "stories" }, []),
     engine,
     prompts: { system: undefined, templateVariables: {}, context: 512 },
     pooling: "mean",
@@ -20,6 +20,7 @@ test("who is turned away at the last moment has a connection that times out, as 
     defaults: { sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 }, maxTokens: undefined },
     onFailure: () => {},
     metrics: new Metrics(),
+    apiKey: undefined,
   });
   const left = new AbortController();
   const ask = (stream: boolean) => {

@@ -1,59 +1,25 @@
-import type { LanguageModel } from "../language-model.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { version } from "../../../package.json";
 import { inTurn, LogitBias } from "../generation/logit-bias.ts";
-import type { Pooling } from "../generation/pooling.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import { Constraint } from "../grammar/constraint.ts";
 import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
+import { AdapterEndpoints } from "./adapter-endpoints.ts";
+import type { ApiParts, Call } from "./api-parts.ts";
 import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
-import type { KeyLimits } from "./api-keys.ts";
 import { Bodies } from "./body.ts";
 import { networkOf } from "./client.ts";
 import { embed } from "./embeddings.ts";
-import type { Engine } from "./engine.ts";
-import type { RequestDefaults } from "./fields.ts";
-import type { Metrics } from "./metrics.ts";
-import type { ModelList } from "./models.ts";
-import type { PromptOptions } from "./prompt.ts";
-import { type ReaderLimits, RequestReader } from "./request-reader.ts";
+import { RequestReader } from "./request-reader.ts";
 import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
 import { responseShape } from "./shapes/responses.ts";
+import type { ServedModel } from "./served-model.ts";
 import type { Shape, ShapeOptions } from "./shapes/shape.ts";
 import { slotsResponse } from "./slots.ts";
 import type { EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
-
-/** What the endpoints work with. */
-export interface ApiParts {
-  readonly model: LanguageModel;
-  readonly models: ModelList;
-  readonly engine: Engine;
-  readonly prompts: PromptOptions;
-  /** What stands for a text in `/v1/embeddings`. */
-  readonly pooling: Pooling;
-  /** Is there `/slots`, which says how long the texts of others are? */
-  readonly slots: boolean;
-  readonly defaults: RequestDefaults;
-  /** Told of failures that are no client's fault. */
-  readonly onFailure: (error: unknown) => void;
-  /** Of reading a request. */
-  readonly limits?: ReaderLimits | undefined;
-  readonly metrics: Metrics;
-}
-
-/** A request, and what the server knows of it beside what it says. */
-export interface Call {
-  readonly request: Request;
-  /** Where it comes from. */
-  readonly address: string;
-  /** Limits of the key that it came with. */
-  readonly key?: KeyLimits | undefined;
-  /** Seconds without a byte after which the connection is closed; 0: never. */
-  readonly setTimeout: (seconds: number) => void;
-}
 
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */
 export const IDLE_SECONDS = 30;
@@ -76,12 +42,14 @@ export class Api implements Disposable {
   readonly #texts: TokenTexts;
   readonly #bodies = new Bodies();
   readonly #reader: RequestReader;
+  readonly #adapters: AdapterEndpoints;
   /** The vocabulary as a tree: made when a request first has a grammar. */
   #tree: Promise<TokenTree> | undefined;
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
   constructor(parts: ApiParts) {
     this.#parts = parts;
+    this.#adapters = new AdapterEndpoints(parts, this.#bodies);
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
@@ -89,12 +57,14 @@ export class Api implements Disposable {
       ["/v1/responses", { POST: this.#answer("responses", responseShape) }],
       ["/v1/completions", { POST: this.#answer("completion", completionShape) }],
       ["/v1/embeddings", { POST: this.#embed() }],
-      ["/v1/models", { GET: () => Response.json(parts.models) }],
+      ["/v1/models", { GET: async () => Response.json(await parts.models.list()) }],
+      ["/v1/load_lora_adapter", { POST: (call) => this.#adapters.load(call) }],
+      ["/v1/unload_lora_adapter", { POST: (call) => this.#adapters.unload(call) }],
       ["/v1/slots", { GET: ({ request }) => slotsResponse(parts, request) }],
       ["/v1/metrics", { GET: () => this.#measured() }],
       ["/api/chat", { POST: this.#answer("ollamaChat", ollamaChatShape) }],
       ["/api/generate", { POST: this.#answer("ollamaGenerate", ollamaTextShape) }],
-      ["/api/tags", { GET: () => Response.json({ models: parts.models.tags() }) }],
+      ["/api/tags", { GET: async () => Response.json({ models: await parts.models.tags() }) }],
       ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
   }
@@ -118,9 +88,9 @@ export class Api implements Disposable {
     return new Response(this.#parts.metrics.text(this.#parts.engine.load), { headers });
   }
 
-  #describe(name: string): Response {
+  async #describe(name: string): Promise<Response> {
     const { models } = this.#parts;
-    return Response.json(models.describe(models.find(decode(name))));
+    return Response.json(models.describe(await models.find(decode(name))));
   }
 
   /** What changes the logits of each text of a request. */
@@ -139,12 +109,17 @@ export class Api implements Disposable {
 
   #answer(kind: RequestKind, makeShape: (options: ShapeOptions) => Shape): Endpoint {
     const { models, engine } = this.#parts;
-    const read: Read<Understood> = (body, network, signal) =>
-      this.#reader.read({ kind, body, raw: models.raw }, network, signal);
+    const read: Read<{ understood: Understood; model: ServedModel }> = async (body, network, signal) => {
+      const { raw } = models;
+      const understood = await this.#reader.read({ kind, body, raw }, network, signal);
+      const model = await models.choose(understood.settings.model);
+      if (!model.raw || raw.ids?.includes(model.id) !== false) return { understood, model };
+      // It was found just now, and only now says how it was trained.
+      return { understood: await this.#reader.read({ kind, body, raw: models.raw }, network, signal), model };
+    };
     return async (call) =>
-      await this.#respond(call, read, async (understood, { counts, ...received }) => {
+      await this.#respond(call, read, async ({ understood, model }, { counts, ...received }) => {
         const { settings: request } = understood;
-        const model = models.choose(request.model);
         const filter = await this.#filter(understood);
         const prompts = understood.prompts.map((prompt) => ({ ...prompt, filter }));
         counts(prompts.length * request.choices);
@@ -161,7 +136,7 @@ export class Api implements Disposable {
     const read: Read<EmbeddingTexts> = (body, network, signal) => this.#reader.texts(body, network, signal);
     return async (call) =>
       await this.#respond(call, read, async (request, received) => {
-        const model = models.choose(request.model);
+        const model = await models.choose(request.model);
         const client = { network: received.network, user: request.user };
         return await embed(engine, { ...received, request, client, model, pooling, size });
       });

@@ -2,29 +2,16 @@ import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { endOf, Outbox } from "../generation/outbox.ts";
-import { type Reply, type ReplyOptions, type ReplyPiece, replySequence, writeReply } from "../generation/reply.ts";
+import { type Reply, replySequence, writeReply } from "../generation/reply.ts";
 import { type EmbeddingOptions, EmbeddingSequence, normalized } from "../generation/embedding.ts";
 import type { SampledSequence, Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
-import type { Client } from "./client.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
-import type { ServedModel } from "./models.ts";
-
-/** Something to compute of a prompt: by default a completion. */
-export interface Job<Options = ReplyOptions> {
-  /** Who asks; clients take turns. */
-  readonly client: Client;
-  readonly model: ServedModel;
-  /** The whole prompt. */
-  readonly ids: readonly number[];
-  /** `signal` says that nobody wants the answer any more. */
-  readonly options: Options & { readonly signal: AbortSignal };
-}
-
-/** What is told of a job: its place among those that wait, from 1, while that changes; then its text. */
-export type JobPiece = Partial<ReplyPiece> & { readonly place?: number };
+import type { Job, JobPiece } from "./job.ts";
+import { PlacedAdapters, type Rows } from "./placed-adapters.ts";
+import type { ServedModel } from "./served-model.ts";
 
 export interface EngineOptions {
   /** `--generator`. */
@@ -35,6 +22,8 @@ export interface EngineOptions {
   readonly parallel: number;
   /** Of keys and values, of all slots together. */
   readonly positions: number;
+  /** Adapters that stand beside the weights at most; 0: all are merged. */
+  readonly adapters: number;
 }
 
 /** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
@@ -42,7 +31,7 @@ const REHEARSED = 5;
 
 interface Waiting<S extends Sequence = Sequence> extends QueuedJob {
   readonly served: ServedModel;
-  readonly make: () => S;
+  readonly make: (rows: Rows) => S;
   /** The places that it had, and what it begins with. */
   readonly out: Outbox<number, S>;
   /** That it was told. */
@@ -50,8 +39,8 @@ interface Waiting<S extends Sequence = Sequence> extends QueuedJob {
 }
 
 /**
- * Runs requests in a batch with the one model in GPU memory; others wait in a fair queue for a slot. When the next one is
- * for another adapter, no more start, and the adapter is changed when the running ones have ended.
+ * Runs requests in a batch with the one model in GPU memory, each through its own adapter; more wait in a fair queue for a slot. Where an
+ * adapter has to be merged, or to be taken out again, no more start, and the weights are changed when the running ones have ended.
  */
 export class Engine implements AsyncDisposable {
   /** Rejects when the device has failed: no request can be answered any more. */
@@ -63,8 +52,7 @@ export class Engine implements AsyncDisposable {
   readonly #queue = new FairQueue<Waiting>();
   /** The one whose turn it is, and which cannot begin yet. */
   #next: Waiting | undefined;
-  /** The id of the model whose weights are in place; undefined after a switch that failed. */
-  #resident: string | undefined;
+  readonly #placed: PlacedAdapters;
   #closed: ApiError | undefined;
   /** Seconds from one finished request to the next with all slots busy, smoothed; for `Retry-After`. */
   #seconds = 1;
@@ -72,7 +60,8 @@ export class Engine implements AsyncDisposable {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
-    const { parallel: rows, positions } = options;
+    const { parallel: rows, positions, generator, adapters: most } = options;
+    this.#placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
     this.#loop = new DecodeLoop(model.decoder, { rows, positions, feed: () => this.#feed() });
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // nobody need be listening
@@ -81,17 +70,25 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Writes a few tokens, so that what the first requests would wait for is compiled.
+   * Places the adapters of models, as far as there is room, and writes a few tokens, so that what the first requests would wait for is done.
    * @throws RandloraError `gpu`, `memory`
    */
-  async rehearse(): Promise<void> {
-    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, async (_, at) => {
-      const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens: at + 1 };
+  async rehearse(models: readonly ServedModel[]): Promise<void> {
+    const write = async (maxTokens: number, rows: Rows | undefined): Promise<unknown> => {
+      const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens, ...rows };
       return await endOf(this.#loop.write(replySequence(this.#model, [0, 0, 0], options)));
-    });
-    await Promise.allSettled(texts); // a model that cannot write says so when it is asked to
+    };
+    const [base, ...placed] = await this.#placed.placeFirst(models);
+    const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, (_, at) => write(at + 1, base));
+    // A model that cannot write says so when it is asked to.
+    await Promise.allSettled([...texts, ...placed.map((rows) => write(2, rows))]);
     this.#model.gpu.check();
     this.#loop.weightsChanged();
+  }
+
+  /** Says that nobody will ask for a model again. */
+  forget(model: ServedModel): void {
+    this.#placed.forget(model);
   }
 
   /** Requests that wait or are worked on. */
@@ -126,7 +123,8 @@ export class Engine implements AsyncDisposable {
    */
   submit(job: Job): AsyncGenerator<JobPiece, Reply> {
     const { ids, options, client } = job;
-    const make = (): SampledSequence => replySequence(this.#model, ids, { ...options, owner: client.network });
+    const make = (rows: Rows): SampledSequence =>
+      replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
     return this.#written(this.#add(job, make), options.signal, (sequence) =>
       writeReply(this.#model, ids, options, this.#loop.follow(sequence)),
     );
@@ -140,15 +138,15 @@ export class Engine implements AsyncDisposable {
   async embed(job: Job<Omit<EmbeddingOptions, "owner">>): Promise<Float64Array> {
     const { ids, options, client } = job;
     const { decoder } = this.#model;
-    const make = () => new EmbeddingSequence(decoder, ids, { ...options, owner: client.network });
+    const make = (rows: Rows) => new EmbeddingSequence(decoder, ids, { ...options, ...rows, owner: client.network });
     const waiting = this.#add(job, make);
     return normalized(await endOf(this.#written(waiting, options.signal, (sequence) => this.#loop.follow(sequence))));
   }
 
-  #add<S extends Sequence>({ client, model }: Job<object>, make: () => S): Waiting<S> {
+  #add<S extends Sequence>({ client, model }: Job<object>, make: (rows: Rows) => S): Waiting<S> {
     const displaced = this.#makeRoom(client.network);
     if (displaced !== undefined) this.#leave(displaced, this.#full());
-    const waiting = { ...client, model: model.id, served: model, make, out: new Outbox<number, S>() };
+    const waiting = { ...client, model: model.weights, served: model, make, out: new Outbox<number, S>() };
     this.#queue.add(waiting);
     return waiting;
   }
@@ -196,6 +194,7 @@ export class Engine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0);
     this.#loop[Symbol.dispose]();
+    this.#placed[Symbol.dispose]();
   }
 
   async #advance(): Promise<void> {
@@ -204,18 +203,24 @@ export class Engine implements AsyncDisposable {
     this.#checkGpu();
   }
 
-  /** The next request in the order of the queue, unless it needs another adapter than those that run. */
+  /** The next request in the order of the queue, unless it needs other weights than those that run. */
   async #feed(): Promise<Sequence | undefined> {
     for (;;) {
-      const waiting = (this.#next ??= this.#queue.next(this.#resident));
+      const waiting = (this.#next ??= this.#queue.next(this.#placed.resident));
       if (waiting === undefined) return undefined;
       const { served, make, out } = waiting;
-      if (served.id !== this.#resident && this.#loop.size > 0) return undefined;
+      const isAlone = this.#loop.size === 0;
+      if (!isAlone && (served.weights !== this.#placed.resident || this.#placed.isPlacing)) return undefined;
       try {
-        await this.#makeResident(served);
+        await this.#placed.makeResident(served, () => this.#loop.weightsChanged());
+        const rows = this.#placed.rowsOf(served);
+        const placing = rows === undefined ? this.#place(waiting) : undefined;
+        // Those that run go on meanwhile.
+        if (placing !== undefined && !isAlone) return undefined;
+        await placing;
         // Whoever left meanwhile, or was turned away, has been told.
-        if (this.#next !== waiting) continue;
-        const sequence = make();
+        if (this.#next !== waiting || rows === undefined) continue;
+        const sequence = make(rows);
         out.end(sequence);
         this.#next = undefined;
         return sequence;
@@ -236,7 +241,7 @@ export class Engine implements AsyncDisposable {
   #tellPlaces(): void {
     if (this.#next === undefined && this.#queue.size === 0) return;
     const before = this.#next === undefined ? [] : [this.#next];
-    const resident = this.#next?.model ?? this.#resident;
+    const resident = this.#next?.model ?? this.#placed.resident;
     for (const [at, waiting] of [...before, ...this.#queue.order(resident)].entries()) {
       if (waiting.place === at + 1) continue;
       waiting.place = at + 1;
@@ -244,13 +249,13 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** A switch is never given up half-way: the next one would have to begin with putting the weights back. */
-  async #makeResident({ id, adapters }: ServedModel): Promise<void> {
-    if (this.#resident === id) return;
-    this.#resident = undefined;
-    this.#loop.weightsChanged();
-    await this.#model.setAdapters(adapters, { generator: this.#options.generator });
-    this.#resident = id;
+  /** Places the adapter of the next request, which is told where that fails. */
+  async #place(waiting: Waiting): Promise<void> {
+    try {
+      await this.#placed.place(waiting.served);
+    } catch (thrown) {
+      this.#leave(waiting, thrown);
+    }
   }
 
   /** @returns the job that gives way, where one has to. @throws as `checkRoom` */

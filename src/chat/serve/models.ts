@@ -1,87 +1,102 @@
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import type { AdapterFolder } from "./adapter-folder.ts";
 import type { Pooling } from "../generation/pooling.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
-
-/** A model that clients can name: the base, or the base with an adapter. */
-export interface ServedModel {
-  readonly id: string;
-  /** None: the base. */
-  readonly adapters: readonly AdapterChoice[];
-  /** It was trained without the chat template: a chat continues its last message as it stands. */
-  readonly raw: boolean;
-}
+import type { ServedModel } from "./served-model.ts";
 
 export interface ModelListOptions {
   /** The id of requests that name no model; the base's where nothing is said. */
   readonly preferred?: string | undefined;
-  /** Ids of models that were trained without the chat template. */
-  readonly raw?: readonly string[];
   /** Positions that a request may use, prompt and answer together. */
   readonly context?: number | undefined;
   /** Which hidden states stand for a text in `/v1/embeddings`. */
   readonly pooling?: Pooling | undefined;
+  /** Where models that the list does not have are looked for. */
+  readonly folder?: AdapterFolder | undefined;
 }
 
 /** The models of a server, the base first. */
 export class ModelList {
   readonly #base: ServedModel;
-  readonly #models: readonly ServedModel[];
+  readonly #models: Map<string, ServedModel>;
   readonly #default: ServedModel;
   readonly #context: number | undefined;
   readonly #pooling: Pooling | undefined;
+  readonly #folder: AdapterFolder | undefined;
+  /** Models on their way into the list. */
+  readonly #opening = new Map<string, Promise<ServedModel | undefined>>();
   readonly #created = Math.floor(Date.now() / 1000);
 
-  /**
-   * @param adapters ids, which are all different and not the base's, with what they stand for
-   */
+  /** @param adapted with ids that are all different and not the base's */
   constructor(
-    base: string,
-    adapters: ReadonlyMap<string, AdapterChoice>,
-    { preferred = base, raw = [], context, pooling }: ModelListOptions = {},
+    base: ServedModel,
+    adapted: readonly ServedModel[],
+    { preferred, context, pooling, folder }: ModelListOptions = {},
   ) {
+    this.#base = base;
+    this.#models = new Map([base, ...adapted].map((model) => [model.id, model]));
+    this.#default = this.#models.get(preferred ?? base.id) ?? base;
     this.#context = context;
     this.#pooling = pooling;
-    this.#base = { id: base, adapters: [], raw: raw.includes(base) };
-    const adapted = Array.from(adapters, ([id, choice]) => ({ id, adapters: [choice], raw: raw.includes(id) }));
-    this.#models = [this.#base, ...adapted];
-    this.#default = this.#models.find(({ id }) => id === preferred) ?? this.#base;
+    this.#folder = folder;
   }
 
+  /** Those that are there now; the folder may have more. */
   get all(): readonly ServedModel[] {
-    return this.#models;
+    return [...this.#models.values()];
   }
 
   /** Which were trained without the chat template. */
   get raw(): RawModels {
-    const ids = this.#models.filter(({ raw }) => raw).map(({ id }) => id);
-    return { byDefault: this.#default.raw, ids: this.#models.length === 1 ? undefined : ids };
+    const ids = this.all.filter(({ raw }) => raw).map(({ id }) => id);
+    return { byDefault: this.#default.raw, ids: this.#isAlone ? undefined : ids };
   }
 
-  /** The model of a request: where there is only one, any name means it. @throws ApiError 404 for a name that is not served */
-  choose(id: string | undefined): ServedModel {
-    return id === undefined || this.#models.length === 1 ? this.#default : this.find(id);
+  /** The model of a request: where there is only one, any name means it. @throws as `find` */
+  async choose(id: string | undefined): Promise<ServedModel> {
+    return id === undefined || this.#isAlone ? this.#default : await this.find(id);
   }
 
-  /** @throws ApiError 404 for a name that is not served */
-  find(id: string): ServedModel {
-    const found = this.#models.find((model) => model.id === id);
+  /** @throws ApiError 404 for a name that is not served; RandloraError for one in the folder that does not fit */
+  async find(id: string): Promise<ServedModel> {
+    const found = this.#models.get(id) ?? (await this.#inFolder(id));
     if (found !== undefined) return found;
-    const served = this.#models.map((model) => model.id).join(", ");
+    const served = (await this.#names()).join(", ").slice(0, 1000);
     const message = `no model is named ${JSON.stringify(id.slice(0, 100))} here, only: ${served}`;
     throw new ApiError(404, message, { code: "model_not_found", param: "model" });
   }
 
+  /** Takes an adapter of the folder into the list. @throws ApiError 400 for a name that is taken, 403 without a folder; as `AdapterFolder.load` */
+  async load(id: string, path: string): Promise<void> {
+    const folder = this.#folder;
+    if (folder === undefined) throw notAllowed();
+    if (this.#models.has(id) || this.#opening.has(id)) {
+      throw new ApiError(400, `lora_name: ${JSON.stringify(id.slice(0, 100))} is served already`, {
+        param: "lora_name",
+      });
+    }
+    await this.#open(id, () => folder.load(id, path));
+  }
+
+  /** Takes a model out of the list; what is being written with it is written to its end. @throws ApiError 404, 403 */
+  unload(id: string): ServedModel {
+    if (this.#folder === undefined) throw notAllowed();
+    const found = this.#models.get(id);
+    if (found === undefined || found.adapters.length === 0 || found === this.#default) {
+      const message = `lora_name: no adapter that can be given up is named ${JSON.stringify(id.slice(0, 100))}`;
+      throw new ApiError(404, message, { param: "lora_name" });
+    }
+    this.#models.delete(id);
+    return found;
+  }
+
   /** One model in OpenAI's shape; adapters name their base, and all their context, as vLLM does. */
-  describe({ id, adapters }: ServedModel): object {
-    const parent = adapters.length === 0 ? null : this.#base.id;
-    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
-    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
-    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length, ...pooling };
+  describe({ id, adapters }: Pick<ServedModel, "id" | "adapters">): object {
+    return this.#described(id, adapters.length > 0);
   }
 
   /** What Ollama's `/api/tags` says. */
-  tags(): readonly object[] {
+  async tags(): Promise<readonly object[]> {
     const modified = new Date(this.#created * 1000).toISOString();
     const details = {
       parent_model: "",
@@ -91,19 +106,53 @@ export class ModelList {
       parameter_size: "",
       quantization_level: "",
     };
-    return this.#models.map(({ id, adapters }) => ({
+    return (await this.#names()).map((id) => ({
       name: id,
       model: id,
       modified_at: modified,
       size: 0,
       digest: "",
-      details: { ...details, parent_model: adapters.length === 0 ? "" : this.#base.id },
+      details: { ...details, parent_model: id === this.#base.id ? "" : this.#base.id },
     }));
   }
 
   /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */
-  toJSON(): object {
-    const data = this.#models.map((model) => this.describe(model));
+  async list(): Promise<object> {
+    const data = (await this.#names()).map((id) => this.#described(id, id !== this.#base.id));
     return { object: "list", data, default: this.#default.id };
   }
+
+  get #isAlone(): boolean {
+    return this.#folder === undefined && this.#models.size === 1;
+  }
+
+  #described(id: string, isAdapted: boolean): object {
+    const parent = isAdapted ? this.#base.id : null;
+    const length = this.#context === undefined ? {} : { max_model_len: this.#context };
+    const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
+    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length, ...pooling };
+  }
+
+  async #names(): Promise<readonly string[]> {
+    return [...new Set([...this.#models.keys(), ...((await this.#folder?.names()) ?? [])])];
+  }
+
+  async #inFolder(id: string): Promise<ServedModel | undefined> {
+    const folder = this.#folder;
+    if (folder === undefined) return undefined;
+    return await (this.#opening.get(id) ?? this.#open(id, () => folder.find(id)));
+  }
+
+  /** Opens a model once, however many ask for it meanwhile. */
+  async #open(id: string, open: () => Promise<ServedModel | undefined>): Promise<ServedModel | undefined> {
+    const opening = open().finally(() => this.#opening.delete(id));
+    this.#opening.set(id, opening);
+    const found = await opening;
+    if (found !== undefined) this.#models.set(id, found);
+    return found;
+  }
+}
+
+function notAllowed(): ApiError {
+  return new ApiError(403, "adapters are changed only where the server is started with --adapter-dir");
 }

@@ -13,7 +13,7 @@ beforeAll(async () => {
   resources.defer(() => rm(folder, { recursive: true }));
   const model = resources.use(await loadStoriesModel());
   const adapters = await writeAdapters(folder);
-  serving = resources.use(serveStories(model, { adapters, list: { preferred: "pirate", raw: ["pirate"] } }));
+  serving = resources.use(serveStories(model, { adapters, raw: ["pirate"], list: { preferred: "pirate" } }));
 }, 120_000);
 afterAll(() => resources.disposeAsync());
 

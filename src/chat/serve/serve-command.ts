@@ -1,20 +1,21 @@
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { chooseModel, describeDefaultModel, findDefaultModel, runsWithoutTemplate } from "../default-model.ts";
+import { chooseModel, describeDefaultModel, findDefaultModel } from "../default-model.ts";
 import type { Pooling } from "../generation/pooling.ts";
-import type { LanguageModel } from "../language-model.ts";
 import { loadModel } from "../load-model.ts";
 import { fittingContext } from "../generation/fitting-context.ts";
+import { AdapterFolder } from "./adapter-folder.ts";
 import { readApiKeys } from "./api-keys.ts";
 import { Engine } from "./engine.ts";
 import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
 import { ModelList } from "./models.ts";
-import { type NamedAdapter, nameOf, readNamedAdapters } from "./names.ts";
+import { isMerged, type ServedModel } from "./served-model.ts";
+import { isRaw, servedAdapter, type ServedOptions } from "./served-adapter.ts";
+import { nameOf, readNamedAdapters } from "./names.ts";
 import { TrustedProxies } from "./proxy.ts";
 import { ApiServer, requireFreeAddress } from "./server.ts";
 
@@ -28,6 +29,9 @@ export interface ServeFlags {
   readonly parallel: number;
   readonly queueLength: number;
   readonly adapter: readonly string[];
+  readonly adapterDir: string | undefined;
+  readonly maxAdapters: number;
+  readonly merge: boolean | undefined;
   readonly scale: readonly number[];
   readonly generator: GeneratorName | undefined;
   readonly system: string | undefined;
@@ -53,12 +57,13 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const base = nameOf(run.place);
   const ofRun = run.adapter === undefined ? [] : [nameOf(run.adapter)];
   const asked = readNamedAdapters(options.adapter, [base, ...ofRun]);
+  const isFolderAlone = options.adapterDir !== undefined && ofRun.length + asked.length === 0;
   const { location, adapters } = await chooseModel(
     {
       model: source,
       adapters: asked.map(({ source }) => source),
-      scales: options.scale,
-      generator: options.generator,
+      // Those of a folder have them, too.
+      ...(isFolderAlone ? { scales: [] } : { scales: options.scale, generator: options.generator }),
     },
     { model: (name) => localPath(name, "model", context), adapter: (name) => localPath(name, "adapter", context) },
   );
@@ -68,23 +73,40 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   await using model = await loadModel(location, options, context);
   for (const line of model.notes) context.log.warn(line);
   const names = [...ofRun, ...asked.map(({ name }) => name)];
-  const choices = new Map<string, AdapterChoice>();
+  const { system, chatTemplate, chatTemplateKwargs, adapterDir, generator, queueLength, parallel, pooling } = options;
+  const served: ServedOptions = {
+    base,
+    // One adapter alone is fastest so.
+    merge: options.merge ?? (adapters.length === 1 && adapterDir === undefined),
+    generator,
+    wantsTemplate: (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined,
+    log: context.log,
+  };
+  const sources = [...(ofRun.length === 0 ? [] : [source]), ...asked.map((one) => one.source)];
+  const adapted: ServedModel[] = [];
   for (const [index, choice] of adapters.entries()) {
-    const name = names[index] ?? "";
-    choices.set(name, choice);
-    // What does not fit is found out now, not by the first client who asks for it.
-    for (const line of await model.checkAdapters([choice], options.generator)) context.log.warn(`${name}: ${line}`);
+    const [id = "", named = ""] = [names[index], sources[index]];
+    adapted.push(await servedAdapter(model, { id, source: named, choice }, served));
   }
+  const [scale = 1] = options.scale;
+  const folder =
+    adapterDir === undefined
+      ? undefined
+      : await AdapterFolder.create(adapterDir, async (id, path) => {
+          return await servedAdapter(model, { id, source: path, choice: { path, scale } }, served);
+        });
   const [preferred = base] = ofRun;
-  const raw = await withoutTemplate([{ name: preferred, source }, ...asked], model, options, context);
-  const { generator, queueLength, parallel, pooling } = options;
+  const ofBase = { id: base, adapters: [], weights: base };
+  const raw = preferred === base && (await isRaw(model, base, source, served));
   const fitting = await fittingContext(model.decoder, { asked: options.context, rows: parallel });
   if (fitting.note !== undefined) context.log.warn(fitting.note);
   const { context: longest, positions } = fitting;
-  const models = new ModelList(base, choices, { preferred, raw, context: longest, pooling });
-  await using engine = new Engine(model, { generator, queueLength, parallel, positions });
-  await engine.rehearse();
-  const { host, port, apiKey, system } = options;
+  const models = new ModelList({ ...ofBase, raw }, adapted, { preferred, context: longest, pooling, folder });
+  const isBeside = folder !== undefined || adapted.some((one) => !isMerged(one));
+  const most = isBeside && !served.merge ? options.maxAdapters : 0;
+  await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most });
+  await engine.rehearse(models.all);
+  const { host, port, apiKey } = options;
   await using server = new ApiServer({
     host,
     port,
@@ -107,30 +129,12 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   });
   warnOfContext(options.context, model.decoder.config.contextLength, context);
   warnOfStrangers(host, apiKey ?? options.apiKeys, context);
-  if (choices.size > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
+  if (adapted.length > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
   context.log.announce(`listening on ${server.address}`);
   context.result({ address: server.address, models: models.all.map(({ id }) => id) });
   await Promise.race([aborted(context.signal), engine.failure]);
   if (engine.load > 0) context.log.info("finishing what is being written; a second signal leaves at once");
   await server.stop();
-}
-
-/** The names of models whose last message is continued as it stands, unless options ask for the chat template. */
-async function withoutTemplate(
-  named: readonly NamedAdapter[],
-  { template }: LanguageModel,
-  { system, chatTemplate, chatTemplateKwargs }: ServeFlags,
-  { log }: Context,
-): Promise<readonly string[]> {
-  if ((system ?? chatTemplate ?? chatTemplateKwargs) !== undefined) return [];
-  const raw: string[] = [];
-  for (const { name, source } of named) {
-    if ((await runsWithoutTemplate([source])).length === 0) continue;
-    raw.push(name);
-    if (template === undefined) continue;
-    log.info(`${name}: trained without the chat template: the last message of a chat is continued as it stands`);
-  }
-  return raw;
 }
 
 function warnOfContext(asked: number | undefined, longest: number, { log }: Context): void {

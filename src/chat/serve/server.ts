@@ -1,7 +1,8 @@
 import { isIP } from "node:net";
 import { RandloraError } from "../../files/errors.ts";
 import { toApiError } from "./answer.ts";
-import { Api, type ApiParts, type Call, IDLE_SECONDS, pickMethod } from "./api.ts";
+import { Api, IDLE_SECONDS, pickMethod } from "./api.ts";
+import type { ApiParts, Call } from "./api-parts.ts";
 import { Guard, type GuardOptions } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { pageResponse } from "./page.ts";

@@ -27,6 +27,7 @@ const USERS_OWN: ReadonlySet<string> = new Set([
   "api-key",
   "api-keys",
   "trusted-proxy",
+  "adapter-dir",
 ]);
 
 /**

@@ -9,6 +9,7 @@ import { LanguageModel } from "../../language-model.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
 import { Engine } from "../engine.ts";
 import { ModelList, type ModelListOptions } from "../models.ts";
+import type { ServedModel } from "../served-model.ts";
 import { ApiServer, type ServerOptions } from "../server.ts";
 
 /** What a test may want otherwise. */
@@ -16,9 +17,17 @@ export interface TestServerOptions extends Partial<Omit<ServerOptions, "model" |
   readonly adapters?: ReadonlyMap<string, AdapterChoice>;
   readonly queueLength?: number;
   readonly list?: ModelListOptions;
+  /** Ids of models that were trained without the chat template. */
+  readonly raw?: readonly string[];
+  /** Further models, whose adapters must be merged. */
+  readonly merged?: readonly ServedModel[];
+  /** Adapters that stand beside the weights at most; 8 where nothing is said, and there are any. */
+  readonly most?: number;
   /** Texts that are written together; 4 where nothing is said. */
   readonly parallel?: number;
 }
+
+const BASE = { id: "storyteller", adapters: [], raw: false, weights: "storyteller" } as const;
 
 /** A server of the stories model with its client. */
 export interface TestServer extends AsyncDisposable {
@@ -26,6 +35,7 @@ export interface TestServer extends AsyncDisposable {
   readonly client: OpenAI;
   readonly engine: Engine;
   readonly server: ApiServer;
+  readonly models: ModelList["all"];
   /** What no client was told. */
   readonly failures: readonly unknown[];
 }
@@ -46,16 +56,30 @@ export async function loadToolsModel(): Promise<LanguageModel> {
 
 /** A real server on a free port; the model may serve another one afterwards. */
 export function serveStories(model: LanguageModel, options: TestServerOptions = {}): TestServer {
-  const { adapters = new Map<string, AdapterChoice>(), queueLength = 128, parallel = 4, list, ...rest } = options;
+  const {
+    adapters = new Map<string, AdapterChoice>(),
+    queueLength = 128,
+    parallel = 4,
+    list,
+    merged = [],
+    raw = [],
+    most = adapters.size === 0 && list?.folder === undefined ? 0 : 8,
+    ...rest
+  } = options;
   const context = rest.prompts?.context ?? model.decoder.config.contextLength;
-  const engine = new Engine(model, { queueLength, parallel, positions: parallel * inBlocks(context) });
+  const positions = parallel * inBlocks(context);
+  const engine = new Engine(model, { queueLength, parallel, positions, adapters: most });
+  const adapted = Array.from(adapters, ([id, choice]) => {
+    return { ...BASE, id, adapters: [choice], raw: raw.includes(id), weights: BASE.id };
+  });
+  const models = new ModelList({ ...BASE, raw: raw.includes(BASE.id) }, [...adapted, ...merged], list);
   const failures: unknown[] = [];
   const server = new ApiServer({
     host: "127.0.0.1",
     port: 0,
     apiKey: undefined,
     model,
-    models: new ModelList("storyteller", adapters, list),
+    models,
     engine,
     pooling: "mean",
     slots: false,
@@ -69,6 +93,7 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     address,
     server,
     engine,
+    models: models.all,
     failures,
     client: new OpenAI({ baseURL: `${address}/v1`, apiKey: rest.apiKey ?? "none", maxRetries: 0 }),
     async [Symbol.asyncDispose]() {

@@ -1,0 +1,69 @@
+import { readdir, realpath, stat } from "node:fs/promises";
+import { join, resolve, sep } from "node:path";
+import { RandloraError } from "../../files/errors.ts";
+import { fileError, oneLine } from "../../files/failure.ts";
+import { ApiError } from "./api-error.ts";
+import type { ServedModel } from "./served-model.ts";
+
+/** A name that is one folder of the folder. */
+const NAME = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,199}$/u;
+/** Adapters that `/v1/models` names at most. */
+const MOST_NAMES = 1000;
+
+/** Makes a model of an adapter. @throws RandloraError where it does not fit */
+export type OpenAdapter = (id: string, path: string) => Promise<ServedModel>;
+
+/** `--adapter-dir`: adapters that clients may ask for by their folders' names, without a restart. */
+export class AdapterFolder {
+  readonly #root: string;
+  readonly #open: OpenAdapter;
+
+  private constructor(root: string, open: OpenAdapter) {
+    this.#root = root;
+    this.#open = open;
+  }
+
+  /** @throws RandloraError `file` where there is no such folder */
+  static async create(folder: string, open: OpenAdapter): Promise<AdapterFolder> {
+    const root = await realpath(folder).catch((thrown: unknown) => {
+      throw fileError(thrown, folder, "read");
+    });
+    if ((await stat(root)).isDirectory()) return new AdapterFolder(root, open);
+    throw new RandloraError("file", `${oneLine(folder)}: is no folder`, "give --adapter-dir a folder of adapters");
+  }
+
+  /** The adapter in the folder of this name; undefined where there is none. @throws RandloraError where it does not fit the model */
+  async find(name: string): Promise<ServedModel | undefined> {
+    const path = NAME.test(name) ? await this.#inside(name) : undefined;
+    return path === undefined ? undefined : await this.#open(name, path);
+  }
+
+  /**
+   * An adapter by its path, from the folder on; nothing outside of it is looked at.
+   * @throws ApiError 404 where there is none; RandloraError where it does not fit the model
+   */
+  async load(id: string, path: string): Promise<ServedModel> {
+    const found = await this.#inside(path);
+    if (found !== undefined) return await this.#open(id, found);
+    throw new ApiError(404, `lora_path: no adapter ${JSON.stringify(path.slice(0, 100))} in the folder of adapters`, {
+      param: "lora_path",
+    });
+  }
+
+  /** Names of the adapters in it, sorted. */
+  async names(): Promise<readonly string[]> {
+    const entries = await readdir(this.#root, { withFileTypes: true }).catch(() => []);
+    const named = entries.filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && NAME.test(entry.name));
+    return named
+      .map(({ name }) => name)
+      .toSorted()
+      .slice(0, MOST_NAMES);
+  }
+
+  /** Where a path leads, if that is inside: links are followed before it is judged. */
+  async #inside(path: string): Promise<string | undefined> {
+    if (path.includes("\0")) return undefined;
+    const found = await realpath(resolve(this.#root, path)).catch(() => undefined);
+    return found?.startsWith(join(this.#root, sep)) === true ? found : undefined;
+  }
+}
