@@ -30,7 +30,10 @@ const MORE: Readonly<Record<string, number>> = {
   qwen3_moe: 8,
   olmoe: 12,
   granitemoe: 12,
+  lfm2: 1,
 };
+/** Settings without which layers are all of one kind. */
+const SETTINGS: Readonly<Record<string, object>> = { lfm2: { full_attn_idxs: [0, 2] } };
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];
 
@@ -58,7 +61,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const [device, way] = stagings.get(staging);
   const counting = device.counting();
   const path = folder.at(`${type}-${layers}`);
-  const config = await writeArchitecture(path, type, layers);
+  const config = await writeArchitecture(path, type, layers, SETTINGS[type]);
   await using checkpoint = await Checkpoint.open(join(path, "model.safetensors"));
   const options = of.quantized ? { quantize: "Q8_0" as const } : {};
   const weights = DecoderWeights.allocate(counting, checkpoint, config, options);
