@@ -20,8 +20,8 @@ const Chunk = v.object({
   error: v.optional(v.object({ message: v.string() })),
 });
 
-/** Asks a server, reads its stream, and leaves where the request says so. */
-export async function ask(address: string, model: string, request: LoadRequest): Promise<Seen> {
+/** Asks a server, reads its stream, and leaves where the request says so. @param key of the API; "": none */
+export async function ask(address: string, model: string, request: LoadRequest, key = ""): Promise<Seen> {
   const { prompt, maxTokens, temperature, seed, leavesAfter } = request;
   const body = { model, prompt, max_tokens: maxTokens, temperature, seed, stream: true };
   const leaving = new AbortController();
@@ -30,7 +30,8 @@ export async function ask(address: string, model: string, request: LoadRequest):
   const gaps: number[] = [];
   let failure: string | undefined;
   try {
-    const init = { method: "POST", body: JSON.stringify(body), signal: leaving.signal };
+    const headers: Record<string, string> = key === "" ? {} : { authorization: `Bearer ${key}` };
+    const init = { method: "POST", headers, body: JSON.stringify(body), signal: leaving.signal };
     const answer = await fetch(`${address}/v1/completions`, init);
     if (!answer.ok) throw new Error(`status ${answer.status}: ${(await answer.text()).slice(0, 200)}`);
     if (leavesAfter === 0) leaving.abort();

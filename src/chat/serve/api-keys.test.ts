@@ -1,5 +1,7 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
+import * as v from "valibot";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
 import { KeyLimits, readApiKeys } from "./api-keys.ts";
 import { TrustedProxies } from "./proxy.ts";
 import { failure, loadStoriesModel, serveStories, until } from "./testing/server.ts";
@@ -103,3 +105,40 @@ test("tokens count where a client leaves before the end of its answer, too", asy
   await until(() => serving.engine.load === 0);
   expect((await ask(null)).status).toBe(429);
 });
+
+test("what another key or network asked is never found: a guess of it takes the passes of any other text", async () => {
+  await using model = await loadStoriesModel();
+  const apiKeys = ["ada", "eve"].map((name) => ({ key: name, name }));
+  const proxies = new TrustedProxies(["127.0.0.1"]);
+  const secret = model.tokenizer.encode("Once upon a time there was a little dog who lived in a big house");
+  const other = secret.toReversed();
+  for (const [serving, headers] of [
+    [serveStories(model, { apiKeys }), (who: string) => ({ authorization: `Bearer ${who === "1" ? "ada" : "eve"}` })],
+    [serveStories(model, { proxies }), (who: string) => ({ "x-forwarded-for": `192.0.2.${who}` })],
+  ] as const) {
+    await using _ = serving;
+    const prefill = spyOn(Batch.prototype, "prefill");
+    try {
+      const ask = async (who: string, prompt: readonly number[]) => {
+        const before = prefill.mock.calls.length;
+        const init = {
+          method: "POST",
+          headers: headers(who),
+          body: JSON.stringify({ model: "storyteller", prompt, max_tokens: 1 }),
+        };
+        const { usage } = v.parse(Used, await (await fetch(`${serving.address}/v1/completions`, init)).json());
+        const passes = prefill.mock.calls.slice(before).map(([, ids]) => ids.length);
+        return { cached: usage.prompt_tokens_details.cached_tokens, passes };
+      };
+      const computed = { cached: 0, passes: [secret.length - 1] };
+      expect(await ask("1", secret)).toEqual(computed);
+      expect(await ask("2", other)).toEqual(computed);
+      expect(await ask("2", secret)).toEqual(computed);
+      expect(await ask("1", secret)).toEqual({ cached: secret.length - 1, passes: [] });
+    } finally {
+      prefill.mockRestore();
+    }
+  }
+});
+
+const Used = v.object({ usage: v.object({ prompt_tokens_details: v.object({ cached_tokens: v.number() }) }) });
