@@ -15,19 +15,19 @@ import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import { loadConfig } from "../src/models/decoder/architectures/index.ts";
 import { attentionsOf } from "../src/models/decoder/config.ts";
-import { formatBytes, formatNumber } from "../src/terminal/format.ts";
+import { formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { writeGguf } from "./peers/gguf.ts";
-import { ask, type Seen } from "./serving/client.ts";
+import type { Seen } from "./serving/client.ts";
+import { alone, crowded, open } from "./serving/drive.ts";
 import { piecesWaited, SHORT } from "./serving/behind.ts";
-import { arrivals, type LoadRequest, makeLoad, quantile, tokensOfText, uniform } from "./serving/load.ts";
+import { arrivals, makeLoad, tokensOfText, uniform } from "./serving/load.ts";
+import { memoryLine, rowOf } from "./serving/report.ts";
 import { ServerProcess } from "./serving/servers.ts";
 
 /** Arrivals, as a part of what the server answers when it always has requests waiting. */
 const LOAD = 0.8;
-/** The 95th percentile of the time between tokens is at most so many times the median. */
-const MOST_UNEVEN = 3;
 /** A short prompt waits for so many pieces of a long one at most. */
 const MOST_PIECES = 2;
 
@@ -73,70 +73,6 @@ async function writeAdapters(model: string, folder: string): Promise<readonly st
   return names;
 }
 
-/** One after the other. */
-async function alone(
-  address: string,
-  models: readonly string[],
-  load: readonly LoadRequest[],
-): Promise<readonly Seen[]> {
-  const seen: Seen[] = [];
-  for (const request of load)
-    seen.push(await ask(address, models[request.model] ?? "", { ...request, leavesAfter: undefined }));
-  return seen;
-}
-
-/** With as many waiting as there are slots. @returns seconds */
-async function crowded(address: string, models: readonly string[], load: readonly LoadRequest[]): Promise<number> {
-  const start = performance.now();
-  const left = load.values();
-  const client = async (): Promise<void> => {
-    for (const request of left) await ask(address, models[request.model] ?? "", { ...request, leavesAfter: undefined });
-  };
-  await Promise.all(Array.from({ length: 2 * parallel }, client));
-  return (performance.now() - start) / 1000;
-}
-
-/** At times that do not depend on the server. */
-async function open(
-  address: string,
-  models: readonly string[],
-  load: readonly LoadRequest[],
-  times: readonly number[],
-) {
-  const start = performance.now();
-  const seen = await Promise.all(
-    load.map(async (request, at) => {
-      await Bun.sleep(Math.max(0, 1000 * (times[at] ?? 0) - (performance.now() - start)));
-      return await ask(address, models[request.model] ?? "", request);
-    }),
-  );
-  return { seen, seconds: (performance.now() - start) / 1000 };
-}
-
-interface Row {
-  readonly name: string;
-  readonly seen: readonly Seen[];
-  readonly seconds: number;
-  readonly peakBytes: number;
-}
-
-/** @param promptTokens of the whole load */
-function rowOf({ name, seen, seconds, peakBytes }: Row, promptTokens: number): readonly string[] {
-  const firsts = seen.map(({ first }) => first).filter((first) => !Number.isNaN(first));
-  const gaps = seen.flatMap((one) => one.gaps);
-  const [median, p95] = [quantile(gaps, 0.5), quantile(gaps, 0.95)];
-  const tokens = seen.reduce((sum, one) => sum + one.tokens, 0);
-  const [first, late] = [quantile(firsts, 0.5), quantile(firsts, 0.95)].map((seconds) => formatNumber(seconds, 2));
-  const times = [first ?? "", late ?? "", formatNumber(1000 * median, 1), formatNumber(1000 * p95, 1)];
-  const rates = [formatNumber(tokens / seconds, 1), formatNumber(promptTokens / seconds, 0), formatBytes(peakBytes)];
-  return [
-    name,
-    ...times,
-    `${formatNumber(p95 / median, 2)} (≤ ${MOST_UNEVEN}: ${p95 <= MOST_UNEVEN * median ? "met" : "missed"})`,
-    ...rates,
-  ];
-}
-
 const model = positionals[0] ?? (await smollm2());
 process.stdout.write(renderMachine(await machine()));
 const folder = await mkdtemp(join(tmpdir(), "randlora-serve-"));
@@ -166,7 +102,7 @@ try {
   {
     const { server, models } = await serve();
     await using _ = server;
-    const seconds = await crowded(server.address, models, sample);
+    const seconds = await crowded(server.address, models, sample, 2 * parallel);
     const secondsOf = (seen: readonly Seen[]): number => seen.reduce((sum, one) => sum + one.seconds, 0);
     const [all, some] = [secondsOf(wanted), secondsOf(wanted.slice(0, sample.length))];
     // As much faster than one by one as these were.
@@ -181,7 +117,9 @@ try {
     const { server, models } = await serve();
     await using _ = server;
     const { seen, seconds } = await open(server.address, models, load, times);
-    rows.push(rowOf({ name: "randlora", seen, seconds, peakBytes: await server.peakBytes() }, promptTokens));
+    const peakBytes = await server.peakBytes();
+    rows.push(rowOf({ name: "randlora", seen, seconds, peakBytes }, promptTokens));
+    process.stdout.write(await memoryLine(model, parallel, peakBytes));
     const lost = seen.flatMap(({ failure }) => failure ?? []);
     const others = seen.flatMap(({ text, failure }, at) => {
       const whole = wanted[at]?.text ?? "";
