@@ -26,6 +26,8 @@ ARCHITECTURES = {
     "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
     "gemma": gguf.MODEL_ARCH.GEMMA,
     "olmo2": gguf.MODEL_ARCH.OLMO2,
+    "granite": gguf.MODEL_ARCH.GRANITE,
+    "seed_oss": gguf.MODEL_ARCH.SEED_OSS,
     "smollm3": gguf.MODEL_ARCH.SMOLLM3,
 }
 TYPES = {
@@ -64,7 +66,7 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
-        if config.model_type in ("llama", "mistral", "smollm3"):
+        if config.model_type in ("llama", "mistral", "smollm3", "granite"):
             if ".q_proj." in name:
                 weight = permuted(weight, config.num_attention_heads)
             if ".k_proj." in name:
@@ -109,12 +111,19 @@ def decoder_metadata(config: Any) -> dict[str, Any]:
         "attention.head_count_kv": config.num_key_value_heads,
         "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
     }
-    if kind != "phi3" and getattr(config, "head_dim", None) is not None:
+    if kind not in ("phi3", "granite") and getattr(config, "head_dim", None) is not None:
         values |= {"attention.key_length": config.head_dim, "attention.value_length": config.head_dim}
     if kind != "gemma2":
         values["rope.freq_base"] = np.float32(full["rope_theta"])
-    if arch in ("llama", "smollm3"):
-        values |= {"vocab_size": config.vocab_size, "rope.dimension_count": config.head_dim}
+    if arch in ("llama", "smollm3", "granite"):
+        values |= {"vocab_size": config.vocab_size, "rope.dimension_count": config.hidden_size // config.num_attention_heads if kind == "granite" else config.head_dim}
+    if kind == "granite":
+        values |= {
+            "attention.scale": np.float32(config.attention_multiplier),
+            "embedding_scale": np.float32(config.embedding_multiplier),
+            "residual_scale": np.float32(config.residual_multiplier),
+            "logit_scale": np.float32(config.logits_scaling),
+        }
     if kind == "gemma3_text":
         values |= {"rope.freq_base_swa": np.float32(rope["sliding_attention"]["rope_theta"]), "attention.sliding_window": config.sliding_window}
     if kind == "gemma2":

@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     GemmaConfig,
+    GraniteConfig,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
@@ -25,6 +26,7 @@ from transformers import (
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SeedOssConfig,
     SmolLM3Config,
 )
 
@@ -72,6 +74,8 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "gemma": case("gemma", bf16, GemmaConfig, tie_word_embeddings=True),
         "olmo2": case("gpt2", bf16, Olmo2Config),
         "smollm3": case("llama3", bf16, SmolLM3Config, pad_token_id=0, num_hidden_layers=4, tie_word_embeddings=True),
+        "granite": case("gpt2", bf16, GraniteConfig, attention_multiplier=0.2, embedding_multiplier=3.0, residual_multiplier=0.4, logits_scaling=2.5, attention_bias=True, tie_word_embeddings=True),
+        "seed_oss": case("gpt2", bf16, SeedOssConfig, attention_dropout=0.0, residual_dropout=0.0),
         "gemma3": case("gemma", bf16, Gemma3TextConfig, **GEMMA, num_hidden_layers=7),
     }
 

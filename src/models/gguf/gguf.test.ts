@@ -121,6 +121,8 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
     ["phi3", { head_dim: 32 }, /heads of 32 elements/],
     ["olmo2", { head_dim: 32 }, /heads of 32 elements/],
     ["olmo2", { tie_word_embeddings: true }, /an embedding that is the output matrix as well/],
+    ["granite", { head_dim: 32 }, /heads of 32 elements/],
+    ["seed_oss", { mlp_bias: true }, /biases of outputs/],
     ["smollm3", { no_rope_layers: [0, 1] }, /which layers have no rope/],
     ["smollm3", { mlp_bias: true }, /biases of outputs/],
   ];

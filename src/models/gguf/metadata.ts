@@ -90,6 +90,12 @@ export const FIELDS: readonly Field[] = [
     setting: "final_logit_softcapping",
     of: ({ logitSoftcap }) => logitSoftcap,
   },
+  ...multipliers({
+    "attention.scale": ["attention_multiplier", (config) => attentionsOf(config)[0].scale],
+    embedding_scale: ["embedding_multiplier", ({ embeddingScale }) => embeddingScale],
+    residual_scale: ["residual_multiplier", ({ layers }) => layers[0]?.[0]?.factor],
+    logit_scale: ["logits_scaling", (_, { logits_scaling: scaling }) => scaling ?? 1],
+  }),
   { key: "attention.sliding_window", kind: "u32", setting: "sliding_window", of: slidingWindow },
 ];
 
@@ -122,10 +128,26 @@ export function decoderMetadata(config: DecoderConfig, json: ConfigJson): GgufMe
   return new Map([...fields, ...ropeScaling(config, json)].map(([key, value]) => [`${arch}.${key}`, value]));
 }
 
+/** Granite's. */
+function multipliers(
+  fields: Readonly<
+    Record<string, readonly [keyof ConfigJson, (config: DecoderConfig, json: ConfigJson) => number | undefined]>
+  >,
+): Field[] {
+  return Object.entries(fields).map(([key, [setting, of]]): Field => {
+    return {
+      key,
+      kind: "f32",
+      setting,
+      of: (config, json, arch) => (arch === "granite" ? of(config, json) : undefined),
+    };
+  });
+}
+
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
 function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefined {
   const { architecture } = config;
-  if (architecture === "phi3") return undefined;
+  if (architecture === "phi3" || architecture === "granite") return undefined;
   const [{ headSize }] = attentionsOf(config);
   return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }

@@ -52,14 +52,14 @@ type Named = [module: string, place: GgufModule];
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {
   const { architecture, embedding, norm, layers } = config;
-  const isPermuted = architectureOf(architecture)?.gguf?.pairs === true;
+  const { pairs = false, mlpNorm = "ffn_norm" } = architectureOf(architecture)?.gguf ?? {};
   return [
     ...named(embedding, ["token_embd"]),
     ...normNamed(norm, "output_norm"),
     ["lm_head", { name: "output", headSize: 0, offset: 0 }],
     ...layers.flatMap((layer, index) =>
       layer.flatMap((block) =>
-        blockNamed(block, isPermuted).map(([module, place]): Named => {
+        blockNamed(block, pairs, mlpNorm).map(([module, place]): Named => {
           return [module, { ...place, name: `blk.${index}.${place.name}` }];
         }),
       ),
@@ -67,7 +67,7 @@ function modulesOf(config: DecoderConfig): Named[] {
   ];
 }
 
-function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: boolean): Named[] {
+function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: boolean, mlpNorm: string): Named[] {
   return mixer.kind === "attention"
     ? [
         ...normNamed(before, "attn_norm"),
@@ -75,7 +75,7 @@ function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: 
         ...normNamed(after, "post_attention_norm"),
       ]
     : [
-        ...normNamed(before, "ffn_norm"),
+        ...normNamed(before, mlpNorm),
         ...(mixer.kind === "mlp" ? mlpNamed(mixer) : []),
         ...normNamed(after, "post_ffw_norm"),
       ];

@@ -28,12 +28,12 @@ export function checkForGguf(config: DecoderConfig): string[] {
   }
   const byWidth = layers.length === GEMMA_27B[architecture];
   const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
-  if (Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
+  if (architecture !== "granite" && Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
   if (isGemma || ["qwen3", "olmo2", "smollm3"].includes(architecture)) {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
   if (
-    architecture === "smollm3" &&
+    ["smollm3", "seed_oss"].includes(architecture) &&
     layers.flat().some(({ mixer }) => mixer.kind !== "experts" && mixer.output.bias !== undefined)
   ) {
     refuse("biases of outputs");
@@ -46,7 +46,7 @@ export function checkForGguf(config: DecoderConfig): string[] {
     if (config.head !== undefined) refuse("an output matrix of its own");
     if (softcap === undefined || config.logitSoftcap === undefined) refuse("no soft caps");
   }
-  if (["phi3", "olmo2"].includes(architecture) && headSize * heads !== hiddenSize) {
+  if (["phi3", "olmo2", "granite"].includes(architecture) && headSize * heads !== hiddenSize) {
     refuse(`heads of ${headSize} elements`);
   }
   if (architecture === "olmo2" && config.head === undefined) refuse("an embedding that is the output matrix as well");

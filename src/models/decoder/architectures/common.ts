@@ -33,6 +33,8 @@ export interface GgufArchitecture {
   readonly transformers: string;
   /** Rows of q and k are in llama.cpp's own order: each turns with its neighbor, and not with one half a head away. */
   readonly pairs?: boolean;
+  /** The norm before an MLP, where it is not called `ffn_norm`. */
+  readonly mlpNorm?: string;
 }
 
 /** What an architecture says where config.json does not. */

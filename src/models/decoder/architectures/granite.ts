@@ -5,6 +5,7 @@ import { type Architecture, decoder, llamaLayer, sizesOf } from "./common.ts";
 export const granite: Architecture = {
   type: "granite",
   title: "Granite 3",
+  gguf: { name: "granite", transformers: "GraniteForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });
     const bias = json.attention_bias ?? false;
