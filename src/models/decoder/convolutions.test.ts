@@ -104,7 +104,8 @@ test("texts that are packed one after another are those alone", async () => {
   const alone: number[] = [];
   for (const text of texts) alone.push(...(await hiddenOf([text])));
   expect(packed.length).toBe(alone.length);
-  packed.forEach((value, at) => expect(Math.abs(value - (alone[at] ?? NaN))).toBeLessThan(1e-5));
+  const largest = Math.max(...alone.map(Math.abs));
+  packed.forEach((value, at) => expect(Math.abs(value - (alone[at] ?? NaN))).toBeLessThan(1e-4 * largest));
 });
 
 test("memory is counted by what each layer keeps", async () => {
