@@ -2,19 +2,14 @@
  * `bun bench/peers/delta.ts [--rounds 5]`: ΔW by what the bases are stored as, beside numpy's product of f32 matrices of the
  * same sizes on the same cores, by the clock and by processor time. RANDLORA_DEVICE says what computes ours.
  */
-import { join } from "node:path";
-import { parseArgs } from "node:util";
-import * as v from "valibot";
-import { pythonWithPeft } from "../../interop/environment.ts";
 import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { openBenchDevice } from "../device.ts";
 import { machine, renderMachine } from "../harness.ts";
 import { inRounds, timed } from "../training/rounds.ts";
-import { PeerProcess } from "./worker.ts";
+import { askedRounds, note, openNumpy, Ready, THREADS, Times } from "./numpy.ts";
 
-const THREADS = 2;
 /** ΔW of a layer of a larger model than the tests': its product has as many flops as memory traffic allows. */
 const SHAPE = { out: 1536, in: 1536, r: 32 } as const;
 /** By what the bases are, and the least share of numpy's speed. */
@@ -27,18 +22,9 @@ const KINDS = [
 /** Products of one measurement. */
 const TIMES = 8;
 
-const Ready = v.object({ ready: v.string() });
-const Times = v.object({ seconds: v.number(), coreSeconds: v.number() });
-
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" } } });
-const note = (line: string): void => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
-};
 process.stdout.write(renderMachine(await machine()));
 using device = await openBenchDevice();
-const sizes = [SHAPE.out, SHAPE.in, Math.min(SHAPE.out, SHAPE.in)].map(String);
-const command = [await pythonWithPeft(), join(import.meta.dir, "sgemm.py"), ...sizes];
-await using numpy = new PeerProcess(command, { OPENBLAS_NUM_THREADS: String(THREADS) });
+await using numpy = await openNumpy(SHAPE.out, SHAPE.in, Math.min(SHAPE.out, SHAPE.in));
 const { ready } = await numpy.hello(Ready);
 
 using open = new DisposableStack();
@@ -52,7 +38,7 @@ for (const [name, kind] of KINDS) {
   ({ flops } = trial);
   contenders.set(name, () => timed(() => trial.run(TIMES)));
 }
-const times = await inRounds(contenders, Number(values.rounds), note);
+const times = await inRounds(contenders, askedRounds(), note);
 note("");
 
 const median = (name: string) => times.get(name)?.median ?? { seconds: Number.NaN, coreSeconds: Number.NaN };

@@ -2,19 +2,14 @@
  * `bun bench/peers/linear.ts [--rounds 5]`: x Wᵀ of 512 rows, of the 135M model's layers in f32 and in bf16, beside numpy's product of
  * f32 matrices of the same sizes on the same cores, by the clock and by processor time. RANDLORA_DEVICE says what computes ours.
  */
-import { join } from "node:path";
-import { parseArgs } from "node:util";
-import * as v from "valibot";
-import { pythonWithPeft } from "../../interop/environment.ts";
 import { gemmSuite } from "../../src/measure/speed/gemm.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { openBenchDevice } from "../device.ts";
 import { machine, renderMachine } from "../harness.ts";
 import { inRounds, ratios, timed } from "../training/rounds.ts";
-import { PeerProcess } from "./worker.ts";
+import { askedRounds, note, openNumpy, Ready, THREADS, Times } from "./numpy.ts";
 
-const THREADS = 2;
 /** Least share of numpy's speed. */
 const LEAST = 0.8;
 /** Cases of the suite: products of as many rows as a prompt's pass has. */
@@ -24,23 +19,14 @@ const TIMES = 32;
 /** Ours, of 1.8 GFLOP each. Both compute as many before, untimed: the other's threads wait busily for a while when they have nothing to do. */
 const TURNS = 20;
 
-const Ready = v.object({ ready: v.string() });
-const Times = v.object({ seconds: v.number(), coreSeconds: v.number() });
-
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" } } });
-const note = (line: string): void => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
-};
 process.stdout.write(renderMachine(await machine()));
-const python = await pythonWithPeft();
 const rows: string[][] = [];
 let peer = "";
 for await (const { name, amount, run } of gemmSuite.cases((name) => CASES.test(name), openBenchDevice)) {
   const sizes = CASES.exec(name)?.slice(1).map(Number);
   if (sizes === undefined) continue;
   const [m = 0, k = 0, n = 0] = sizes;
-  const command = [python, join(import.meta.dir, "sgemm.py"), ...[m, n, k].map(String)];
-  await using numpy = new PeerProcess(command, { OPENBLAS_NUM_THREADS: String(THREADS) });
+  await using numpy = await openNumpy(m, n, k);
   ({ ready: peer } = await numpy.hello(Ready));
   const contenders = new Map([
     [
@@ -60,7 +46,7 @@ for await (const { name, amount, run } of gemmSuite.cases((name) => CASES.test(n
       },
     ],
   ]);
-  const times = await inRounds(contenders, Number(values.rounds), (line) => note(`${name}: ${line}`));
+  const times = await inRounds(contenders, askedRounds(), (line) => note(`${name}: ${line}`));
   const [theirs, ours] = [times.get("numpy"), times.get("ours")];
   if (theirs === undefined || ours === undefined) continue;
   const [other, own] = [(TIMES * 2 * m * n * k) / 1e9, TURNS * amount];

@@ -1,18 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import { toF16Bits } from "../../../compute/random/grid.ts";
-import { readGolden } from "../../../data/text/testing/families.ts";
 import { GgufFile } from "../../../files/gguf/reader.ts";
 import type { GgufTensor } from "../../../files/gguf/format.ts";
 import { GgufWriter } from "../../../files/gguf/writer.ts";
-import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
+import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { unpackBlocks } from "../../../models/gguf/blocks.ts";
-import { writeArchitecture } from "../../../models/testing/architectures.ts";
 import { writeLora } from "../../testing/lora.ts";
-import { Notes, OPTIONS } from "../testing/merge.ts";
-import { merge } from "../to-files/run.ts";
+import { Workplace } from "./testing/workplace.ts";
 
 // A Q4_0 file as llama-quantize writes it: embeddings, which are the output matrix, too, in Q6_K, and a matrix of a layer.
 
@@ -20,18 +16,14 @@ const [VOCABULARY, WIDTH] = [544, 256];
 const EMBEDDING = "token_embd.weight";
 const IN_Q6 = [EMBEDDING, "blk.1.ffn_up.weight"];
 
-let gpu: CpuDevice;
+let place: Workplace;
 let folder: TemporaryFolder;
-const cacheBefore = process.env["RANDLORA_CACHE"];
 beforeAll(async () => {
-  gpu = await CpuDevice.open({ threads: 2 });
-  folder = await TemporaryFolder.create();
-  process.env["RANDLORA_CACHE"] = folder.at("cache");
+  place = await Workplace.open();
+  ({ folder } = place);
   const sizes = { vocab_size: VOCABULARY, hidden_size: WIDTH, max_position_embeddings: 256, eos_token_id: 2 };
-  await writeArchitecture(folder.at("llama"), "llama", 2, { ...sizes, tie_word_embeddings: true });
-  const { tokenizer } = await readGolden("gpt2");
-  await Bun.write(folder.at("llama", "tokenizer.json"), JSON.stringify(tokenizer));
-  const plain = await written(folder.at("llama"), [], "plain.gguf", "q4_0");
+  await place.model("llama", "llama", 2, { ...sizes, tie_word_embeddings: true });
+  const plain = await place.written(folder.at("llama"), "plain.gguf", "q4_0");
   await using file = await GgufFile.open(plain);
   const tensors = [...file.header.tensors.values()].map((tensor): GgufTensor =>
     IN_Q6.includes(tensor.name) ? { ...tensor, type: "Q6_K" } : tensor,
@@ -45,12 +37,7 @@ beforeAll(async () => {
   await writer.finish();
   await writer.close();
 });
-afterAll(async () => {
-  gpu.close();
-  if (cacheBefore === undefined) delete process.env["RANDLORA_CACHE"];
-  else process.env["RANDLORA_CACHE"] = cacheBefore;
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => place[Symbol.asyncDispose]());
 
 /** Blocks of any bits, but finite scales. */
 function madeUp(blocks: number): Uint8Array<ArrayBuffer> {
@@ -83,16 +70,6 @@ function reference(bytes: Uint8Array): Float32Array {
   return out;
 }
 
-async function written(
-  base: string,
-  adapters: readonly string[],
-  out: string,
-  outtype: "keep" | "q4_0" | "q8_0" | "f16",
-): Promise<string> {
-  const options = { ...OPTIONS, verify: false, force: true, adapters, base, out: folder.at(out), outtype };
-  return (await merge(options, new Notes(), new AbortController().signal)).out;
-}
-
 async function bytesOf(path: string, name: string): Promise<{ readonly type: string; readonly bytes: Uint8Array }> {
   await using file = await GgufFile.open(path);
   const tensor = file.header.tensors.get(name);
@@ -109,15 +86,15 @@ test("its numbers are llama.cpp's", () => {
 
 test("embeddings and logits from blocks are those from their numbers", async () => {
   const { folder: settings, weights } = await locateModel(folder.at("q6.gguf"));
-  using kept = await Decoder.load(gpu, settings, { weights });
+  using kept = await Decoder.load(place.gpu, settings, { weights });
   expect(kept.weights.embedding.dtype).toBe("Q6_K");
   expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0 and Q6_K" });
-  using wide = await Decoder.load(gpu, settings, { weights, dtype: "F32" });
+  using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
   const logits = async (decoder: Decoder, ids: readonly number[]) => {
     using cache = decoder.createCache();
     const hidden = await decoder.prefill(cache, ids);
     const found = await decoder.logits(hidden);
-    gpu.memory.release(hidden.buffer);
+    place.gpu.memory.release(hidden.buffer);
     return found;
   };
   for (const ids of [[5], [9, 300, 543, 7]]) {
@@ -133,21 +110,21 @@ test("a merge copies it bit by bit, rounds it where it is told to, and refuses t
     const modules = { [`model.layers.${layer}.mlp.up_proj`]: [64, WIDTH] } as const;
     return await writeLora(folder.at(`lora-${layer}`), { r: 2, alpha: 4, seed: 3, modules });
   };
-  const merged = await written(folder.at("q6.gguf"), [await lora(0)], "merged.gguf", "keep");
+  const merged = await place.written(folder.at("q6.gguf"), "merged.gguf", "keep", [await lora(0)]);
   const [before, after] = [await bytesOf(folder.at("q6.gguf"), EMBEDDING), await bytesOf(merged, EMBEDDING)];
   expect(after).toEqual({ type: "Q6_K", bytes: before.bytes });
   await using file = await GgufFile.open(merged);
   // What most tensors are.
   expect(file.header.metadata.get("general.file_type")).toMatchObject({ value: 2 });
-  const half = await bytesOf(await written(folder.at("q6.gguf"), [], "half.gguf", "f16"), EMBEDDING);
+  const half = await bytesOf(await place.written(folder.at("q6.gguf"), "half.gguf", "f16"), EMBEDDING);
   expect(half.type).toBe("F16");
   const numbers = unpackBlocks(before.bytes, "Q6_K");
   expect([...new Uint16Array(half.bytes.buffer)]).toEqual([...numbers].map(toF16Bits));
-  const refusal = await refusalOf(async () => written(folder.at("q6.gguf"), [await lora(1)], "x.gguf", "keep"));
+  const refusal = await refusalOf(async () => place.written(folder.at("q6.gguf"), "x.gguf", "keep", [await lora(1)]));
   expect(refusal).toMatchObject({
     code: "model",
     message: expect.stringContaining("is Q6_K"),
     hint: "give --outtype q8_0 or f16",
   });
-  await written(folder.at("q6.gguf"), [await lora(1)], "x.gguf", "q8_0");
+  await place.written(folder.at("q6.gguf"), "x.gguf", "q8_0", [await lora(1)]);
 });

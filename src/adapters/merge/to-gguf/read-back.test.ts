@@ -1,25 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { join } from "node:path";
-import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
-import { type Family, readGolden } from "../../../data/text/testing/families.ts";
+import type { Family } from "../../../data/text/testing/families.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { encodeGgufHeader } from "../../../files/gguf/writer.ts";
 import { GgufFile } from "../../../files/gguf/reader.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
-import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
+import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
 import { ARCHITECTURES, loadConfig } from "../../../models/decoder/architectures/index.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
-import { writeArchitecture } from "../../../models/testing/architectures.ts";
-import type { Outtype } from "../outtypes.ts";
-import { Notes, OPTIONS } from "../testing/merge.ts";
-import { merge } from "../to-files/run.ts";
+import { Workplace } from "./testing/workplace.ts";
 
 const TEXT = { vocab_size: 544, max_position_embeddings: 256, eos_token_id: 2 };
 const LLAMA3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 };
@@ -50,31 +46,17 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   gemma3_text: "gemma",
 };
 
-let gpu: CpuDevice;
+let place: Workplace;
 let folder: TemporaryFolder;
-const cacheBefore = process.env["RANDLORA_CACHE"];
 beforeAll(async () => {
-  gpu = await CpuDevice.open({ threads: 2 });
-  folder = await TemporaryFolder.create();
-  process.env["RANDLORA_CACHE"] = folder.at("cache");
+  place = await Workplace.open();
+  ({ folder } = place);
   for (const [name, type, settings] of MODELS) {
     const layers = type === "gemma3_text" ? 6 : 2;
-    await writeArchitecture(folder.at(name), type, layers, { ...TEXT, ...settings });
-    const { tokenizer } = await readGolden(FAMILIES[type] ?? "gpt2");
-    await Bun.write(folder.at(name, "tokenizer.json"), JSON.stringify(tokenizer));
+    await place.model(name, type, layers, { ...TEXT, ...settings }, FAMILIES[type]);
   }
 });
-afterAll(async () => {
-  gpu.close();
-  if (cacheBefore === undefined) delete process.env["RANDLORA_CACHE"];
-  else process.env["RANDLORA_CACHE"] = cacheBefore;
-  await folder[Symbol.asyncDispose]();
-});
-
-async function written(base: string, out: string, outtype: Outtype): Promise<string> {
-  const options = { ...OPTIONS, verify: false, force: true, adapters: [], base, out, outtype };
-  return (await merge(options, new Notes(), new AbortController().signal)).out;
-}
+afterAll(() => place[Symbol.asyncDispose]());
 
 async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
   const { info } = checkpoint.get(name);
@@ -88,17 +70,17 @@ async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Ar
 
 async function logitsOf(path: string): Promise<Float32Array> {
   const { folder: settings, weights } = await locateModel(path);
-  using decoder = await Decoder.load(gpu, settings, { weights });
+  using decoder = await Decoder.load(place.gpu, settings, { weights });
   using cache = decoder.createCache();
   const hidden = await decoder.prefill(cache, [1, 300, 7, 420, 33]);
   const logits = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
+  place.gpu.memory.release(hidden.buffer);
   return Float32Array.from(logits);
 }
 
 describe.each(MODELS)("%s", (name) => {
   test("has the settings of its folder, and its logits, bit by bit", async () => {
-    const file = await written(folder.at(name), folder.at(`${name}.gguf`), "f32");
+    const file = await place.written(folder.at(name), `${name}.gguf`, "f32");
     const { folder: settings, weights } = await locateModel(file);
     expect(weights).toBe(file);
     const [config, wanted] = [await loadConfig(settings), await loadConfig(folder.at(name))];
@@ -109,7 +91,7 @@ describe.each(MODELS)("%s", (name) => {
   });
 
   test.each(["f16", "bf16", "q8_0", "q4_0"] as const)("has its tensors, rounded once to %s", async (outtype) => {
-    const path = await written(folder.at(name), folder.at("x.gguf"), outtype);
+    const path = await place.written(folder.at(name), "x.gguf", outtype);
     await using checkpoint = await openCheckpoint(path);
     await using own = await Checkpoint.open(folder.at(name));
     expect([...checkpoint.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
@@ -137,7 +119,7 @@ describe.each(MODELS)("%s", (name) => {
 });
 
 test("any range of a tensor is that of the whole, of heads in another order and of blocks, too", async () => {
-  const path = await written(folder.at("llama"), folder.at("x.gguf"), "q8_0");
+  const path = await place.written(folder.at("llama"), "x.gguf", "q8_0");
   await using checkpoint = await openCheckpoint(path);
   for (const name of ["q_proj", "v_proj"].map((one) => `model.layers.1.self_attn.${one}.weight`)) {
     const { info } = checkpoint.get(name);
@@ -159,20 +141,20 @@ test("any range of a tensor is that of the whole, of heads in another order and 
 });
 
 test("blocks stay what they are in memory, embedding and output matrix, too; --dtype takes them out", async () => {
-  const path = await written(folder.at("llama"), folder.at("x.gguf"), "q4_0");
+  const path = await place.written(folder.at("llama"), "x.gguf", "q4_0");
   const { folder: settings, weights } = await locateModel(path);
-  using kept = await Decoder.load(gpu, settings, { weights });
+  using kept = await Decoder.load(place.gpu, settings, { weights });
   const formats = (decoder: Decoder) => new Set([...decoder.weights.tensors.values()].map(({ dtype }) => dtype));
   expect(formats(kept)).toEqual(new Set(["Q4_0", "F32"]));
   expect([kept.weights.embedding.dtype, kept.weights.head.dtype]).toEqual(["Q4_0", "Q4_0"]);
   expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0" });
-  using wide = await Decoder.load(gpu, settings, { weights, dtype: "F32" });
+  using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
   expect(formats(wide)).toEqual(new Set(["F32"]));
   const logits = async (decoder: Decoder) => {
     using cache = decoder.createCache();
     const hidden = await decoder.prefill(cache, [5, 6, 7]);
     const found = await decoder.logits(hidden);
-    gpu.memory.release(hidden.buffer);
+    place.gpu.memory.release(hidden.buffer);
     return found;
   };
   const [blocks, numbers] = [await logits(kept), await logits(wide)];
@@ -185,7 +167,7 @@ describe("a file from outside", () => {
   async function changed(
     change: (file: GgufFile) => Partial<Pick<GgufFile["header"], "metadata" | "tensors">>,
   ): Promise<string> {
-    const base = await written(folder.at("llama"), folder.at("base.gguf"), "f16");
+    const base = await place.written(folder.at("llama"), "base.gguf", "f16");
     await using file = await GgufFile.open(base);
     const { metadata, tensors } = { ...file.header, ...change(file) };
     const header = encodeGgufHeader(metadata, [...tensors.values()]);
@@ -249,7 +231,7 @@ describe("a file from outside", () => {
   });
 
   test("with bytes changed anywhere is read or refused, without a fault of the program", async () => {
-    const path = await written(folder.at("llama"), folder.at("base.gguf"), "q8_0");
+    const path = await place.written(folder.at("llama"), "base.gguf", "q8_0");
     const whole = await Bun.file(path).bytes();
     // The vocabulary is most of the header: its ends are where the rest is.
     await using file = await GgufFile.open(path);
