@@ -1,4 +1,5 @@
-import type { BaseModel } from "../../base/base.ts";
+import { type BaseModel, isOfExpert } from "../../base/base.ts";
+import { isExpertParameter } from "../../base/experts.ts";
 import { openBase } from "../../base/open-base.ts";
 import { methodOfAdapter } from "../../methods.ts";
 import { withoutReplacements } from "../../base/replacements.ts";
@@ -118,6 +119,11 @@ async function open(
       throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
     }
   }
+  // The rows of experts' products are ordered by expert: those of one adapter do not lie together.
+  const ofExpert = (forRows ? plans : []).find(({ layers }) => layers.some(({ module }) => isAnyExpert(module)));
+  if (ofExpert !== undefined) {
+    throw refusal(ofExpert.adapter, "it adapts experts, whose products are of all rows of a batch together");
+  }
   // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's. The
   // output matrix gets memory of its own.
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
@@ -138,6 +144,11 @@ async function open(
     notes: plans.flatMap((plan) => plan.notes),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Is ΔW of one expert's matrix, or of those of all experts of a layer? */
+function isAnyExpert(module: string): boolean {
+  return isOfExpert(module) || isExpertParameter(module);
 }
 
 function refusal({ path }: Adapter, cause: string): RandloraError {
