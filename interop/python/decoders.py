@@ -52,12 +52,15 @@ LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.0, 2.0, 
 
 # A row is a model of its model_type, which is its name up to a dash: other settings of it are not trained. These take the whole walk of architectures.interop.test.ts.
 YARN = {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_max_position_embeddings": 32}
+GROWING = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.3}
 HYBRID = {"layer_types": ["full_attention"] * 3, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 88, "mamba_n_heads": 6,
           "attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
     "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
     "mistral3": {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "head_dim": 16, "sliding_window": None},
+    "ministral3": {"rope_parameters": GROWING},
+    "mistral3-growing": {"text": "ministral3", "rope_parameters": GROWING, "head_dim": 16},
     "ministral": {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     "granitemoehybrid": {**HYBRID, "tie_word_embeddings": True, "position_embedding_type": "rope"},
     "granitemoehybrid-no-rope": {**HYBRID, "attention_bias": True, "shared_intermediate_size": 37},
@@ -101,6 +104,7 @@ def row_config(name: str) -> PreTrainedConfig:
     if kind not in PARTS:
         return AutoConfig.for_model(kind, **settings)
     text, others = PARTS[kind]
+    text = settings.pop("text", text)
     return AutoConfig.for_model(kind, text_config={"model_type": text, **settings}, vision_config=VISION, **others)
 
 

@@ -72,8 +72,10 @@ export function recordAttention(
     window,
     lse: past === undefined, // a pass without a cache is one that may be differentiated
   };
-  const { y, lse } = recorder.apply(OPS.attention, { q, keys, values, first, last }, attributes);
-  recorder.release(...held, ...(lse === undefined ? [] : [lse]));
+  const growth = attention.rope === undefined ? undefined : sight.tables[attention.rope]?.growth;
+  const grown = growth && recorder.apply(OPS.mixRows, { x: q, ...growth, residual: undefined }, { scale: 1 }).y;
+  const { y, lse } = recorder.apply(OPS.attention, { q: grown ?? q, keys, values, first, last }, attributes);
+  recorder.release(...held, ...[grown, lse].filter((tensor) => tensor !== undefined));
   return { x, y };
 }
 
@@ -105,7 +107,8 @@ function recordTurned(
     const isOfHeads = queryNorm?.weight.shape[1] === headSize && keyNorm?.weight.shape[1] === headSize;
     const projected = isOfHeads ? { q, qkv } : recordNormedRows(recorder, attention, { q, k, v, qkv });
     const norms = isOfHeads ? { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight } : undefined;
-    recordFilling(recorder.run, { headSize, neighbors, ...rope, qkv: projected.qkv, ...to, norms, rows });
+    const { cos, sin } = rope;
+    recordFilling(recorder.run, { headSize, neighbors, cos, sin, qkv: projected.qkv, ...to, norms, rows });
     return { q: projected.q, keys, values, held: [projected.qkv] };
   }
   const held = [qkv];
@@ -117,7 +120,8 @@ function recordTurned(
   };
   const [query, key] = [normed(queryNorm, q), normed(keyNorm, k)];
   if (rope === undefined) return { q: query, keys: key, values: v, held };
-  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, ...rope }, { headSize, neighbors });
+  const { cos, sin } = rope;
+  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, cos, sin }, { headSize, neighbors });
   recorder.release(...held);
   return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
 }

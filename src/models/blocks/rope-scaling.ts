@@ -39,6 +39,19 @@ export interface Rope {
   /** Elements of a head that turn, an even number. */
   readonly size: number;
   readonly scaling: RopeScaling;
+  /** Queries that grow with their position; see `queryGrowth`. */
+  readonly growth?: QueryGrowth | undefined;
+}
+
+/** Beyond every `length` positions queries are longer: Ministral 3's and Llama 4's temperature of attention. */
+export interface QueryGrowth {
+  readonly beta: number;
+  readonly length: number;
+}
+
+/** What queries at these positions are multiplied by: 1 + β log(1 + ⌊position / length⌋). */
+export function queryGrowth({ beta, length }: QueryGrowth, positions: ArrayLike<number>): Float32Array<ArrayBuffer> {
+  return Float32Array.from(positions, (position) => 1 + beta * Math.log(1 + Math.floor(position / length)));
 }
 
 /**

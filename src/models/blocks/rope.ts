@@ -1,11 +1,18 @@
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { angles, type Rope } from "./rope-scaling.ts";
+import { angles, queryGrowth, type Rope } from "./rope-scaling.ts";
 
 /** cos and sin of one rope for the rows of a pass; see OPS.rope. */
 export interface Angles {
   readonly cos: Tensor;
   readonly sin: Tensor;
+  /** What each query is multiplied by (tokens, 1), and the number of each row (tokens, 1) U32: OPS.mixRows' operands; undefined: nothing. */
+  readonly growth?: { readonly factors: Tensor; readonly places: Tensor } | undefined;
+}
+
+/** Every tensor of them. */
+export function tensorsOfAngles({ cos, sin, growth }: Angles): Tensor[] {
+  return [cos, sin, ...(growth === undefined ? [] : Object.values(growth))];
 }
 
 /**
@@ -21,6 +28,15 @@ export function uploadAngles(
   return ropes.map((rope) => {
     const { cos, sin } = angles(rope, length, positions);
     const shape = [positions.length, rope.size / 2] as const;
-    return { cos: recorder.upload("cos", shape, cos), sin: recorder.upload("sin", shape, sin) };
+    const uploaded = { cos: recorder.upload("cos", shape, cos), sin: recorder.upload("sin", shape, sin) };
+    if (rope.growth === undefined) return uploaded;
+    const column = [positions.length, 1] as const;
+    const factors = recorder.upload("growth", column, queryGrowth(rope.growth, positions));
+    const places = recorder.upload(
+      "rows",
+      column,
+      Uint32Array.from(positions, (_, row) => row),
+    );
+    return { ...uploaded, growth: { factors, places } };
   });
 }

@@ -30,6 +30,7 @@ export const RopeJson = v.looseObject({
   mscale: MaybeNumber,
   mscale_all_dim: MaybeNumber,
   truncate: v.nullish(v.boolean()),
+  llama_4_scaling_beta: MaybeNumber,
   low_freq_factor: MaybeNumber,
   high_freq_factor: MaybeNumber,
   short_factor: v.nullish(v.array(v.number())),

@@ -23,6 +23,12 @@ export function ropeOf(json: ConfigJson, defaults: RopeDefaults): Rope {
   return ropeFrom(given, json, defaults, json.rope_theta ?? defaults.theta ?? 10_000);
 }
 
+/** The same where queries grow with their position (Ministral 3). @throws RandloraError as `ropeOf` */
+export function growingRopeOf(json: ConfigJson, defaults: RopeDefaults): Rope {
+  const { llama_4_scaling_beta: beta, original_max_position_embeddings: trained } = json.rope_parameters ?? {};
+  return { ...ropeOf(json, defaults), growth: beta ? { beta, length: trained ?? defaults.contextLength } : undefined };
+}
+
 /**
  * Ropes of full and of sliding layers (Gemma 3, OLMo 3): nested in `rope_parameters`, or told apart by their bases alone. Only that
  * of full ones is scaled by `rope_scaling`.

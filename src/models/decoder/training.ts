@@ -1,7 +1,7 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { uploadAngles } from "../blocks/rope.ts";
+import { tensorsOfAngles, uploadAngles } from "../blocks/rope.ts";
 import { recordWhole, streamOf } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
@@ -68,7 +68,7 @@ export function recordSamples(
   const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
   const tables = uploadAngles(recorder, config.ropes, longest, batch.positions);
   const pass: Pass = { config, weights, linears, tables, past: undefined, starts };
-  const given = [starts, ...tables.flatMap(({ cos, sin }) => [cos, sin])];
+  const given = [starts, ...tables.flatMap(tensorsOfAngles)];
 
   const table = weights.embedding;
   let { y: x } = recorder.apply(OPS.embedding, { ids, table }, { scale: config.embeddingScale });

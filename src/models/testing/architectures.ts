@@ -16,6 +16,11 @@ const SIZES = {
   moe_intermediate_size: 32,
 };
 
+/** What a type needs beside them. */
+const OWN: Readonly<Record<string, object>> = {
+  granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
+};
+
 /**
  * Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up.
  * @param settings of config.json, beside its sizes
@@ -28,7 +33,7 @@ export async function writeArchitecture(
   settings: object = {},
   fused = false,
 ): Promise<DecoderConfig> {
-  const json = { model_type: type, ...SIZES, num_hidden_layers: layers, ...settings };
+  const json = { model_type: type, ...SIZES, ...OWN[type], num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
   const parts = plannedMatrices(config).flatMap((planned) => (fused ? planned.otherwise : undefined) ?? planned.parts);

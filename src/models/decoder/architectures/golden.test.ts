@@ -4,6 +4,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
+import { Batch, type BatchToken } from "../cache/batch.ts";
 import { Decoder } from "../decoder.ts";
 import { SUPPORTED_TYPES } from "./index.ts";
 
@@ -11,7 +12,8 @@ import { SUPPORTED_TYPES } from "./index.ts";
 const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
 
 const GRANITE = { attention_multiplier: 0.2, embedding_multiplier: 3, residual_multiplier: 0.4, logits_scaling: 2.5 };
-const DENSE = { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] };
+const YARN = { rope_type: "yarn", rope_theta: 10_000, factor: 4, original_max_position_embeddings: 5 };
+const GROWING = { ...YARN, llama_4_scaling_beta: 0.3 };
 
 /** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
 const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
@@ -35,13 +37,14 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   seed_oss: [{ attention_out_bias: true }, [-0.00385, 0.38318, -0.41477, 0.06995, 0.33835, -0.4396]],
   granite: [GRANITE, [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966]],
   granitemoehybrid: [
-    { ...GRANITE, ...DENSE, position_embedding_type: "rope" },
+    { ...GRANITE, position_embedding_type: "rope" },
     [-0.08742, 0.14418, -0.0701, -0.0676, 0.14395, -0.08966],
   ],
   ministral: [
     { sliding_window: 4, layer_types: ["sliding_attention", "full_attention", "sliding_attention", "full_attention"] },
     [-0.04126, 0.27475, -0.25889, 0.00809, 0.25006, -0.28127],
   ],
+  ministral3: [{ rope_parameters: GROWING }, [0.85845, -0.40701, -0.41379, 0.85908, -0.52473, -0.28581]],
   mistral3: [{ text_config: { model_type: "mistral" } }, [0.96849, -1.12669, 0.2624, 0.84002, -1.18011, 0.44923]],
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
@@ -71,6 +74,11 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
+function expectNear(logits: ArrayLike<number>, expected: readonly number[]): void {
+  const largest = Math.max(...expected.map(Math.abs));
+  expected.forEach((logit, id) => expect(Math.abs((logits[id] ?? NaN) - logit)).toBeLessThan(1e-4 * largest));
+}
+
 test("every architecture is tried", () => {
   expect(Object.keys(GOLDEN).toSorted()).toEqual(SUPPORTED_TYPES.toSorted());
 });
@@ -83,9 +91,18 @@ test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
     using cache = decoder.createCache();
     if (prefix > 0) gpu.memory.release((await decoder.prefill(cache, PROMPT.slice(0, prefix))).buffer);
     const hidden = await decoder.prefill(cache, PROMPT.slice(prefix));
-    const logits = await decoder.logits(hidden);
+    expectNear(await decoder.logits(hidden), expected);
     gpu.memory.release(hidden.buffer);
-    const largest = Math.max(...expected.map(Math.abs));
-    expected.forEach((logit, id) => expect(Math.abs((logits[id] ?? NaN) - logit)).toBeLessThan(1e-4 * largest));
   }
+  // The last token in a batch, beside a sequence that stands elsewhere.
+  using batch = new Batch(decoder, { rows: 2, positions: 1024 });
+  const next: BatchToken[] = [];
+  for (const count of [4, PROMPT.length]) {
+    const slot = batch.pool.acquire(PROMPT.length);
+    if (slot === undefined) throw new Error("no room");
+    await batch.prefill(slot, PROMPT.slice(0, count - 1), count);
+    next.push({ slot, id: PROMPT[count - 1] ?? NaN, top: 1, all: true, lse: false });
+  }
+  const [, last] = await batch.step(next);
+  expectNear(last?.all ?? [], expected);
 });

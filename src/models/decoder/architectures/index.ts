@@ -14,7 +14,7 @@ import { granite } from "./granite.ts";
 import { granitemoehybrid } from "./granitemoehybrid.ts";
 import { lfm2 } from "./lfm2.ts";
 import { llama } from "./llama.ts";
-import { ministral } from "./ministral.ts";
+import { ministral, ministral3 } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmo2 } from "./olmo2.ts";
@@ -33,6 +33,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   llama,
   mistral,
   ministral,
+  ministral3,
   mistral3,
   qwen2,
   qwen3,

@@ -1,4 +1,4 @@
-import { ropeOf } from "../rope-json.ts";
+import { growingRopeOf, ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, isSliding, llamaLayer, sizesOf, withDefault } from "./common.ts";
 
 /** Ministral 8B of 2024: Mistral, some layers of which see a window. */
@@ -11,6 +11,31 @@ export const ministral: Architecture = {
     return decoder(json, sizes, {
       ropes: [ropeOf(json, sizes)],
       layer: (path, index) => llamaLayer(path, sizes, { window: isSliding(json, index, true) ? window : Infinity }),
+    });
+  },
+};
+
+/** What config.json means where it has no `rope_parameters`. */
+const USUAL_ROPE = {
+  rope_type: "yarn",
+  rope_theta: 1_000_000,
+  factor: 16,
+  original_max_position_embeddings: 16_384,
+  mscale: 1,
+  mscale_all_dim: 1,
+  llama_4_scaling_beta: 0.1,
+};
+
+/** Ministral 3 (3B, 8B, 14B): Mistral with YaRN, whose queries grow with their position. */
+export const ministral3: Architecture = {
+  type: "ministral3",
+  title: "Ministral 3 (its text alone)",
+  describe(json) {
+    const sizes = sizesOf(json, { contextLength: 262_144, epsilon: 1e-5, kvHeads: 8, headSize: 128 });
+    const rope = { ...json, rope_parameters: json.rope_parameters ?? json.rope_scaling ?? USUAL_ROPE };
+    return decoder(json, sizes, {
+      ropes: [growingRopeOf(rope, sizes)],
+      layer: (path) => llamaLayer(path, sizes, { window: json.sliding_window ?? Infinity }),
     });
   },
 };

@@ -5,6 +5,7 @@ import { behindEither } from "../../description.ts";
 import { UNTIED_HEAD } from "../weight-plan.ts";
 import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
+import { ministral3 } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
@@ -36,10 +37,10 @@ export const gemma3 = textPart(
   { vocab_size: 262_208, hidden_size: 2304, intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8 },
 );
 
-/** Mistral Small 3.1 and 3.2: Mistral with an encoder of images. */
+/** Mistral Small 3.1 and 3.2, and Ministral 3: with an encoder of images. */
 export const mistral3 = textPart(
-  { type: "mistral3", title: "Mistral Small 3.1 and 3.2 with images (their text)" },
-  [mistral],
+  { type: "mistral3", title: "Mistral Small 3.1 and 3.2, Ministral 3 (their text)" },
+  [mistral, ministral3],
   { vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336, num_hidden_layers: 32, num_attention_heads: 32 },
 );
 

@@ -2,12 +2,12 @@ import type { Commands, Device } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
-import type { Angles } from "../../blocks/rope.ts";
+import { type Angles, tensorsOfAngles } from "../../blocks/rope.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
-import { angles } from "../../blocks/rope-scaling.ts";
+import { angles, queryGrowth } from "../../blocks/rope-scaling.ts";
 import type { Slot } from "./slot.ts";
 import type { SlotPool } from "./slot-pool.ts";
 import type { DecoderWeights } from "../weights.ts";
@@ -62,10 +62,12 @@ export class BatchPass implements Disposable {
     const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * count), [1, count], "U32");
     this.#inputs = { ids: numbers("ids"), rows: numbers("rows"), first: numbers("first"), last: numbers("last") };
     const { ids, rows, first, last } = this.#inputs;
-    this.#tables = config.ropes.map(({ size }) => {
-      const shape = [count, size / 2] as const;
-      const table = (label: string) => tensorIn(device.memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
-      return { cos: table("cos"), sin: table("sin") };
+    this.#tables = config.ropes.map(({ size, growth }) => {
+      const table = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
+        tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
+      const turns = { cos: table("cos", size / 2), sin: table("sin", size / 2) };
+      if (growth === undefined) return turns;
+      return { ...turns, growth: { factors: table("growth", 1), places: table("rows", 1, "U32") } };
     });
     const run = new Run(device);
     this.#run = run;
@@ -112,6 +114,21 @@ export class BatchPass implements Disposable {
         turns.forEach((turn, row) => values.set(turn[name], row * (rope.size / 2)));
         write(device, table[name], values);
       }
+      if (rope.growth === undefined || table.growth === undefined) return;
+      const { factors, places } = table.growth;
+      write(
+        device,
+        factors,
+        queryGrowth(
+          rope.growth,
+          tokens.map(({ slot }) => slot.length),
+        ),
+      );
+      write(
+        device,
+        places,
+        Uint32Array.from(tokens, (_, row) => row),
+      );
     });
     await this.#commands.send();
     for (const { slot, id } of tokens) slot.advance([id], slot.length + 1, false);
@@ -119,7 +136,7 @@ export class BatchPass implements Disposable {
 
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
-    const tables = this.#tables.flatMap(({ cos, sin }) => [cos, sin]);
+    const tables = this.#tables.flatMap(tensorsOfAngles);
     for (const { buffer } of [...Object.values(this.#inputs), ...tables]) {
       this.#parts.device.memory.release(buffer);
     }
