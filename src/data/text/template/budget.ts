@@ -1,8 +1,13 @@
 /** What a template may not do: too many steps, too long a text, too deep in itself. */
 export class LimitError extends Error {}
 
-/** A step is an expression or a statement, an element of a list that is walked through, or 16 characters of a text. */
+/** What is done with a list or an object. */
+export type Use = "looked at" | "operand" | "loop" | "written";
+
+/** A step is an expression or a statement, 16 characters of a text, or 4 elements of a list that is made. */
 const FREE_STEPS = 4_000_000;
+/** Steps for each element of an operand, and of what is walked through: a round makes a scope and a table of ten values. */
+const STEPS_AN_ELEMENT = { "looked at": 0, operand: 1 / 64, loop: 6 };
 /** Further steps for each value of the input, and for each 16 characters. */
 const STEPS_A_VALUE = 256;
 /** Characters of any text that a template makes, and further ones for each of the input. */
@@ -13,31 +18,22 @@ const MAX_DEPTH = 1500;
 /** Of values in each other: what writes them out calls itself. */
 const MAX_NESTING = 250;
 
-/** Lists and objects, as the interpreter and as JavaScript have them. */
-type Container = ReadonlyMap<string, unknown> | readonly unknown[];
-
-/** How large a value is, all that it holds included. */
-export interface Size {
-  values: number;
-  characters: number;
-  depth: number;
-}
-
 /**
  * What one rendering may use. Templates come with models: one may loop for ever, or double a text until memory is full. The
  * limits follow what is rendered, so that long conversations are far from them.
  */
 export class Budget {
-  /** No text may be longer, in UTF-16 units. */
-  readonly mostText: number;
+  readonly #mostText: number;
   #steps: number;
   #depth = 0;
+  /** Of lists and objects that do not change any more. */
+  readonly #sizes = new WeakMap<object, number>();
 
   /** @param variables what the template is given */
   constructor(variables: unknown) {
-    const { values, characters } = measure(variables);
-    this.#steps = FREE_STEPS + STEPS_A_VALUE * (values + characters / 16);
-    this.mostText = FREE_TEXT + TEXT_A_CHARACTER * characters;
+    const size = measure(variables);
+    this.#steps = FREE_STEPS + STEPS_A_VALUE * size;
+    this.#mostText = FREE_TEXT + TEXT_A_CHARACTER * 16 * size;
   }
 
   spend(steps: number): void {
@@ -50,50 +46,57 @@ export class Budget {
     this.spend(1);
   }
 
-  /** Expressions and statements that stand around the present one. */
-  get depth(): number {
-    return this.#depth;
-  }
-
   leave(): void {
     this.#depth--;
   }
 
-  /** A text of this length is about to be made, or has been. */
-  allowText(length: number): void {
-    if (length > this.mostText) throw new LimitError(`it makes a text of more than ${this.mostText} characters`);
-  }
-
-  /** Pays for everything that a value holds: it is written out. */
-  payWhole(value: unknown): Size {
-    const size = measure(value, this.#steps);
-    this.spend(size.values + size.characters / 16);
-    return size;
+  /** Pays for a value that was made, or looked up. */
+  take(value: object, use: Use): void {
+    const plain = plainValue(value);
+    if (typeof plain === "string") {
+      if (plain.length > this.#mostText)
+        throw new LimitError(`it makes a text of more than ${this.#mostText} characters`);
+      this.spend(plain.length / 16);
+    } else if (isContainer(plain) && (use !== "looked at" || !isNamespace(value))) {
+      const isNew = !this.#sizes.has(plain);
+      // Written out it may be far larger than it is in memory, and is refused before that.
+      const size = measure(value, Math.min(this.#steps, this.#mostText / 4), this.#sizes);
+      const length = plain instanceof Map ? plain.size : plain.length;
+      this.spend((isNew ? length / 4 : 0) + (use === "written" ? size : STEPS_AN_ELEMENT[use] * length));
+    }
   }
 }
 
 /**
- * Sums a value up, what occurs twice twice, as whoever writes it out does.
- * @throws LimitError beyond `most` steps, or nested too deeply
+ * Sums a value up, each value and each 16 characters as 1; what occurs twice twice, as whoever writes it out does.
+ * @param known sizes that need not be found again
+ * @throws LimitError beyond `most`, or nested too deeply
  */
-export function measure(value: unknown, most = Infinity): Size {
-  const size: Size = { values: 0, characters: 0, depth: 0 };
-  const visit = (item: unknown, depth: number): void => {
+export function measure(value: unknown, most = Infinity, known = new WeakMap<object, number>()): number {
+  let changing = 0;
+  const visit = (item: unknown, depth: number): number => {
     if (depth > MAX_NESTING) throw new LimitError(`a value is nested more than ${MAX_NESTING} deep`);
-    size.depth = Math.max(size.depth, depth);
-    if (++size.values + size.characters / 16 > most) throw new LimitError("it takes too many steps");
     const plain = plainValue(item);
-    if (typeof plain === "string") size.characters += plain.length;
-    else if (Array.isArray(plain)) for (const inner of plain) visit(inner, depth + 1);
-    else if (typeof plain === "object" && plain !== null) {
-      for (const [key, inner] of plain instanceof Map ? plain : Object.entries(plain)) {
-        size.characters += String(key).length;
-        visit(inner, depth + 1);
-      }
+    if (typeof plain === "string") return 1 + plain.length / 16;
+    if (typeof plain !== "object" || plain === null) return 1;
+    const before = known.get(plain);
+    if (before !== undefined) return before;
+    const changingBefore = changing;
+    let size = 1;
+    for (const [key, inner] of plain instanceof Map ? plain : Object.entries(plain)) {
+      size += visit(inner, depth + 1) + (Array.isArray(plain) ? 0 : String(key).length / 16);
+      if (size > most) throw new LimitError("it takes too many steps");
     }
+    // Namespaces alone change.
+    if (isNamespace(item)) changing++;
+    if (changing === changingBefore) known.set(plain, size);
+    return size;
   };
-  visit(value, 0);
-  return size;
+  return visit(value, 0);
+}
+
+function isNamespace(value: unknown): boolean {
+  return value instanceof Object && "type" in value && value.type === "NamespaceValue";
 }
 
 /** The value within one of the interpreter's. */
@@ -107,13 +110,6 @@ function isRuntimeValue(value: unknown): value is { readonly value: unknown } {
   return Object.getPrototypeOf(value) !== Object.prototype && typeof value.type === "string";
 }
 
-export function isContainer(plain: unknown): plain is Container {
+export function isContainer(plain: unknown): plain is Map<unknown, unknown> | unknown[] {
   return plain instanceof Map || Array.isArray(plain);
-}
-
-/** Elements of a list or an object, 16 characters of a text each; 0 for anything else. */
-export function elements(plain: unknown): number {
-  if (typeof plain === "string") return plain.length / 16;
-  if (Array.isArray(plain)) return plain.length;
-  return plain instanceof Map ? plain.size : 0;
 }
