@@ -84,7 +84,7 @@ export class AdaptedWeights implements AsyncDisposable {
     const names = new Set(filled.map(({ name }) => name));
     const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
     const { tensors } = this.#decoder.weights;
-    // What is held in blocks was never changed.
+    // What is quantized was never changed.
     const work = [...restored.filter(({ name }) => isKernelDtype(tensors.get(name)?.dtype ?? "")), ...filled];
     this.#changed = new Set([...this.#changed, ...names]);
     for (const [index, tensor] of work.entries()) {
@@ -137,7 +137,7 @@ export class AdaptedWeights implements AsyncDisposable {
 
   /**
    * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, or replace one that
-   * is held in blocks, and takes it away where they do not.
+   * is quantized, and takes it away where they do not.
    * @returns it, where it is still to be filled with what the checkpoint has
    */
   #changeHead({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
