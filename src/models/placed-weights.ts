@@ -1,12 +1,6 @@
-import { BLOCK, fitsBlocks, scaleBytes } from "../compute/device/blocks.ts";
+import { BLOCK, scaleBytes } from "../compute/device/blocks.ts";
 import type { Device } from "../compute/device/device.ts";
-import {
-  type BlockDtype,
-  isBlockDtype,
-  isKernelDtype,
-  type KernelDtype,
-  type RoundedDtype,
-} from "../compute/device/dtype.ts";
+import { type BlockDtype, isBlockDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, isFloat } from "../files/safetensors/dtype.ts";
 import {
@@ -23,6 +17,7 @@ import { weightDtype } from "../compute/device/weight.ts";
 import { type Placed, placeIn } from "./description.ts";
 import { converted, readBlocks } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
+import { weightFormat, type WeightOptions } from "./weight-format.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
 
 /** Checkpoint bytes that are read at once. */
@@ -30,23 +25,6 @@ const BLOCK_BYTES = 8 * 2 ** 20;
 
 /** Numbers that are read together of what is cut anywhere: whole blocks of any file. */
 const WHOLE = 256;
-
-/** How weights are held. */
-export interface WeightOptions {
-  /**
-   * The dtype of matrices, of all or by their names in the checkpoint; by default that of the checkpoint. Where it is
-   * one for all, norms and biases have the values that they would have in it.
-   */
-  readonly dtype?: KernelDtype | ((names: readonly string[]) => KernelDtype | undefined) | undefined;
-  /**
-   * The format of the weights of linear layers; embeddings and output matrices are in Q8_0 then. Those whose rows are no
-   * whole blocks stay as the others are: norms and biases. Without it, and without `dtype`, matrices that are stored in
-   * blocks stay in them.
-   */
-  readonly quantize?: RoundedDtype | undefined;
-  /** Memory of the caller's own for matrices and vectors, F32: for those that are trained, undefined for others. */
-  readonly place?: (label: string, shape: Shape) => Tensor | undefined;
-}
 
 /** The quantized weights. */
 export interface Quantized {
@@ -224,31 +202,11 @@ function clearPadding(gpu: Device, { buffer, shape, offset, pitch, dtype }: Tens
   gpu.write(buffer, new Uint8Array(pitch * size), offset * size);
 }
 
-/** Memory for a matrix, in the one dtype of its parts; F32 when they differ or have one that kernels do not read. */
+/** Memory for a matrix. */
 function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix, options: WeightOptions): Tensor {
-  const { kind, parts } = planned;
-  const dtypes = new Set(parts.map(({ name }) => checkpoint.get(name).info.dtype));
-  const [first] = dtypes;
-  const kept: KernelDtype | undefined =
-    dtypes.size === 1 && first !== undefined && isKernelDtype(first) ? first : undefined;
-  const wanted = typeof options.dtype === "function" ? options.dtype(parts.map(({ name }) => name)) : options.dtype;
   const shape = matrixShape(planned);
-  const asked = fitsBlocks(shape[1]) ? quantizedAs(kind, options) : undefined;
-  const blocks = asked ?? (kind === "vector" || wanted !== undefined ? undefined : storedBlocks(checkpoint, planned));
-  const dtype = blocks ?? (kind === "vector" ? "F32" : (wanted ?? kept ?? "F32"));
+  const dtype = weightFormat(checkpoint, planned, options);
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
-}
-
-/** Tables are in Q8_0 whatever the layers are in, as each element of them is a logit's or a hidden state's own. */
-function quantizedAs(kind: PlannedMatrix["kind"], { quantize }: WeightOptions): RoundedDtype | undefined {
-  if (kind === "table") return quantize && "Q8_0";
-  return kind === "linear" ? quantize : undefined;
-}
-
-/** The blocks that all parts of a matrix are stored in. */
-function storedBlocks(checkpoint: TensorReader, { parts }: PlannedMatrix): BlockDtype | undefined {
-  const [format, ...others] = new Set(parts.map(({ name }) => checkpoint.get(name).info.blocks?.dtype));
-  return others.length === 0 ? format : undefined;
 }
 
 /** The parts of a matrix by their names in the checkpoint. */

@@ -1,5 +1,5 @@
 import type { KvDtype } from "../../compute/device/dtype.ts";
-import type { WeightOptions } from "./weights.ts";
+import type { WeightOptions } from "../weight-format.ts";
 
 /** How a decoder is loaded. */
 export interface LoadOptions extends Pick<WeightOptions, "dtype" | "quantize"> {

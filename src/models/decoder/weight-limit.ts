@@ -5,7 +5,8 @@ import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import type { DecoderConfig } from "./config.ts";
-import { DecoderWeights, type WeightOptions } from "./weights.ts";
+import type { WeightOptions } from "../weight-format.ts";
+import { DecoderWeights } from "./weights.ts";
 
 /**
  * Refuses a model whose weights `--memory` leaves no room for, before one of them is read.

@@ -5,10 +5,11 @@ import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.
 import type { DecoderConfig } from "./config.ts";
 import type { Block } from "../blocks/block.ts";
 import type { Norm } from "../blocks/norm.ts";
-import { PlacedWeights, type Quantized, type WeightOptions } from "../placed-weights.ts";
+import { PlacedWeights, type Quantized } from "../placed-weights.ts";
+import type { WeightOptions } from "../weight-format.ts";
 import { checkPlan, UNTIED_HEAD } from "./weight-plan.ts";
 
-export type { Quantized, WeightOptions } from "../placed-weights.ts";
+export type { Quantized } from "../placed-weights.ts";
 
 export { UNTIED_HEAD } from "./weight-plan.ts";
 

@@ -1,5 +1,5 @@
 import { NAMED_BLOCKS } from "../../compute/device/dtype.ts";
-import type { WeightOptions } from "../../models/placed-weights.ts";
+import type { WeightOptions } from "../../models/weight-format.ts";
 import { NAMED_DTYPES } from "../../files/safetensors/dtype.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 
