@@ -47,6 +47,8 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
     (experts[Number(expert)] ??= [])[PLACES[matrix]] = name;
   }
   for (const [module, experts] of apart) {
+    // A damaged file may have the last of very many alone.
+    if (Object.keys(experts).length < experts.length) continue;
     const one = (name: ExpertParameter["name"], places: readonly number[]) => {
       const names = Array.from(experts, (own) => places.map((place) => own?.[place] ?? "")).flat();
       const infos = names.map((tensor) => tensors.get(tensor));

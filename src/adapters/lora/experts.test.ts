@@ -5,6 +5,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { BaseModel } from "../base/base.ts";
+import { expertParameters } from "../base/experts.ts";
 import { openPeft } from "../files/peft.ts";
 import { formDelta } from "../merge/in-memory/form-delta.ts";
 import { planAdapter } from "../methods.ts";
@@ -125,6 +126,13 @@ test("what does not fit is refused by name", async () => {
   expect(await refusalOf(() => planAdapter(half, FUSED, {}))).toMatchObject({
     message: expect.stringContaining("no factors"),
   });
+});
+
+test("experts that are not all there, or not alike, are no parameter", () => {
+  const name = (expert: number) => `model.layers.0.mlp.experts.${expert}.down_proj.weight`;
+  expect(expertParameters(baseOf({ [name(99_999)]: [4, 8] }))).toEqual([]);
+  expect(expertParameters(baseOf({ [name(0)]: [4, 8], [name(1)]: [4, 12] }))).toEqual([]);
+  expect(expertParameters(baseOf({ [name(0)]: [4, 8], [name(1)]: [4, 8] }))).toHaveLength(1);
 });
 
 test("B by experts, and back", () => {
