@@ -134,7 +134,7 @@ export function recordIntoBasis(
 }
 
 /** Records y (+)= scale · h·B̂ᵀ in true values: h (tokens, n·r), y (tokens, M). */
-function recordOutOfBasis(
+export function recordOutOfBasis(
   run: Run,
   { bases, workspace, scale }: AdapterContext,
   { shape }: TrainedModule,

@@ -2,7 +2,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { Linears } from "../../../models/blocks/linears.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import type { BasesFrom } from "../../frozen/origin.ts";
@@ -23,6 +23,7 @@ import {
   recordIntoBasis,
   type TrainedModule,
 } from "./factored.ts";
+import { addFewRows, FEW_ROWS } from "./few-rows.ts";
 import type { OrderPlan } from "./flops.ts";
 import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
 import { TrainingBases } from "./training-bases.ts";
@@ -84,7 +85,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
         const matrix = this.adapted(inputs);
         if (matrix === undefined) return y;
         const { x } = inputs;
-        addFactored(recorder.run, this.#context, matrix.parts, inputs, y, masks);
+        this.#add(recorder.run, matrix, inputs, y, masks);
         recorder.record({
           name: "added adapter",
           trains: true,
@@ -132,7 +133,25 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
     const { x, bias, residual, rowsAtMost } = operands;
     // A token alone, as texts are written, takes a device's vector path.
     run.compute("linear", { x, weight: matrix.weight, bias, residual, scale: 1, rowsAtMost, y });
-    addFactored(run, this.#context, matrix.parts, operands, y, masks);
+    this.#add(run, matrix, operands, y, masks);
+  }
+
+  /** Records y += x ΔWᵀ, one way for the few rows of a batch and another for all else. */
+  #add(
+    run: Run,
+    { parts }: HeldMatrix<FormedModule, OrderPlan>,
+    operands: Pick<LinearOperands, "x" | "rowsAtMost">,
+    y: Tensor,
+    masks: Masks,
+  ): void {
+    const { x, rowsAtMost = Infinity } = operands;
+    if (masks !== undefined || rowsAtMost > FEW_ROWS) {
+      addFactored(run, this.#context, parts, operands, y, masks);
+      return;
+    }
+    for (const { module, first } of parts) {
+      addFewRows(run, this.#context, module, { x, rowsAtMost, y: sliceCols(y, first, module.shape.out) });
+    }
   }
 
   protected override backward(
