@@ -132,8 +132,7 @@ export class DecodeLoop implements Disposable {
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     } catch (thrown) {
-      // What a device failed at concerns all that it was to compute.
-      for (const active of line.running) this.#running.fail(active, thrown);
+      this.#running.failed(thrown);
     }
     this.#drop();
   }

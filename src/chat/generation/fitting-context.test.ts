@@ -59,7 +59,6 @@ test("under --memory keys and values of several sequences stay as large as they 
   const rows = 2;
   const { positions } = await fittingPositions(decoder, rows);
   using batch = new Batch(decoder, { rows, positions });
-  const { bytes } = batch.pool;
   const slots = Array.from({ length: rows }, () => batch.pool.acquire(positions / 4));
   const prefill = async (slot: Slot | undefined, count: number) => {
     if (slot === undefined) throw new Error("no room");
@@ -67,6 +66,7 @@ test("under --memory keys and values of several sequences stay as large as they 
     await batch.prefill(slot, prompt, 300);
   };
   for (const slot of slots) await prefill(slot, 250);
+  const { bytes } = batch.pool;
   // The first grows to where the second begins.
   const { version } = batch.pool;
   await prefill(slots[0], 20);

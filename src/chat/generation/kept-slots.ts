@@ -100,9 +100,11 @@ export class KeptSlots {
     for (const oldest of this.#idle.slice(0, -this.#options.rows)) this.#evict(oldest);
   }
 
-  /** Gives all of them back. */
-  clear(): void {
+  /** Gives all of them back. @returns whether there were any */
+  clear(): boolean {
+    const any = this.#idle.length > 0;
     for (const slot of this.#idle) this.#evict(slot);
+    return any;
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */

@@ -13,6 +13,8 @@ export class Line {
   readonly #options: LineOptions;
   /** Those that wait in the order of their turns, those whose prompts are computed in the order of theirs. */
   #all: readonly Active[] = [];
+  /** Rows that may be taken now. */
+  #rows: number;
   #begun = 0;
   #steps = 0;
   /** Who has had a turn before is next, and then one who has not. */
@@ -20,6 +22,7 @@ export class Line {
 
   constructor(options: LineOptions) {
     this.#options = options;
+    this.#rows = options.rows;
   }
 
   get all(): readonly Active[] {
@@ -32,7 +35,7 @@ export class Line {
 
   /** Rows of a batch that are free. */
   get rowsLeft(): number {
-    return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#options.rows);
+    return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#rows);
   }
 
   /** May one begin, if there is room for what it needs? */
@@ -48,6 +51,7 @@ export class Line {
   }
 
   remove(active: Active): void {
+    this.#rows = this.#options.rows;
     this.#all = this.#all.filter((other) => other !== active);
   }
 
@@ -76,6 +80,17 @@ export class Line {
     return over !== undefined;
   }
 
+  /** Puts one that has given up its slots before all that wait. */
+  giveWay(active: Active): void {
+    this.shrink();
+    this.#all = [active, ...this.#all.filter((other) => other !== active)];
+  }
+
+  /** There is no room for more: until one has ended, no more rows are taken than are taken now. */
+  shrink(): void {
+    if (this.running.length > 0) this.#rows -= Math.max(0, this.rowsLeft);
+  }
+
   /** Counts a step of the loop. */
   step(): void {
     this.#steps += 1;
@@ -83,10 +98,6 @@ export class Line {
 
   toEnd(active: Active): void {
     this.#all = [...this.#all.filter((other) => other !== active), active];
-  }
-
-  toFront(active: Active): void {
-    this.#all = [active, ...this.#all.filter((other) => other !== active)];
   }
 
   /** Those whose rows others may have, in the order in which they began. */

@@ -1,4 +1,3 @@
-import { RandloraError } from "../../files/errors.ts";
 import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
 import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
@@ -8,6 +7,7 @@ import type { NextBeam } from "./beam-search.ts";
 import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
 import { Pace } from "./pace.ts";
+import { isMemory, tooLarge } from "./no-room.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
@@ -27,6 +27,8 @@ export class Running implements Disposable {
   readonly #kept: KeptSlots;
   readonly #pace: Pace;
   readonly line: Line;
+  /** Passes that the device had no room for, one after another. */
+  #failures = 0;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
@@ -78,7 +80,10 @@ export class Running implements Disposable {
   /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
   async step(wanted: readonly Active[]): Promise<void> {
     for (const active of wanted.toSorted((left, right) => left.number - right.number)) await this.#makeRoom(active);
-    const ready = wanted.filter(({ isRunning }) => isRunning);
+    // Where not even what slots held has room any more, it is computed again.
+    for (const one of wanted)
+      if (one.slots.some(({ length }) => length < one.sequence.prompt.length - 1)) one.startAnew();
+    const ready = wanted.filter(({ isRunning, isPrompted }) => isRunning && isPrompted);
     const tokens = ready.flatMap(({ sequence, slots }) =>
       slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
     );
@@ -87,6 +92,7 @@ export class Running implements Disposable {
     const preparing = Promise.all(ready.map(({ sequence }) => sequence.prepare?.()));
     const results = await this.#batch.step(tokens);
     this.#pace.stepped(performance.now() - start);
+    this.#failures = 0;
     await preparing;
     this.line.step();
     const moves: { from: Slot; to: Slot; length: number }[] = [];
@@ -101,6 +107,25 @@ export class Running implements Disposable {
       else if (next !== undefined) moves.push(...movesOf(active.slots, next));
     }
     if (moves.length > 0) await this.#batch.pool.copy(moves);
+  }
+
+  /**
+   * What a pass failed with ends all that it was to compute. Where the device had no room for it, what can be computed again is
+   * given up first; then the sequence that began last gives way, and one that is alone ends.
+   */
+  failed(thrown: unknown): void {
+    const { running } = this.line;
+    if (!isMemory(thrown) || (this.#failures > 0 && running.length <= 1)) {
+      for (const active of running) this.fail(active, thrown);
+      return;
+    }
+    if (this.#failures > 0) this.#giveWay();
+    this.#failures = this.#failures > 0 ? 0 : 1;
+    this.#kept.clear();
+    while (this.#loseLast());
+    this.#kept.clear();
+    this.#batch.pool.tighten();
+    this.#decoder.gpu.memory.trim();
   }
 
   /** Ends one, and says why. */
@@ -155,8 +180,10 @@ export class Running implements Disposable {
         await this.#share(active);
       } catch (thrown) {
         this.#lose(active, 0);
+        if (isMemory(thrown) && this.#kept.clear()) continue;
         // What the device has no room for now, it may have when others have ended.
         if (!isMemory(thrown) || this.line.all.every(({ slots }) => slots.length === 0)) throw thrown;
+        this.line.shrink();
       }
       if (active.slots.length === 0 && !this.#loseLast()) return false;
     }
@@ -168,14 +195,17 @@ export class Running implements Disposable {
     while (active.isRunning) {
       const missing = await this.#grow(active);
       if (missing === undefined) return;
-      if (this.#loseLast()) continue;
-      const last = this.line.running.reduce((one, other) => (other.number > one.number ? other : one), active);
+      if (this.#kept.clear() || this.#loseLast()) continue;
       if (this.line.running.length === 1) this.fail(active, missing);
-      else {
-        this.#lose(last);
-        this.line.toFront(last);
-      }
+      else this.#giveWay();
     }
+  }
+
+  /** The one that began last gives up what was computed, and waits. */
+  #giveWay(): void {
+    const last = this.line.running.reduce((one, other) => (other.number > one.number ? other : one));
+    this.#lose(last);
+    this.line.giveWay(last);
   }
 
   /** @returns undefined, or why there is no room for one more token */
@@ -223,6 +253,7 @@ export class Running implements Disposable {
       active.logits = active.logits.concat(await this.#batch.prefill(slot, ids, prompt.length, scoring));
     } else sequence.takeHidden(first, await this.#batch.hiddenStates(slot, ids, prompt.length));
     active.count(ids.length);
+    this.#failures = 0;
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
     await this.#decoder.gpu.idle();
     this.#pace.read(performance.now() - start, ids.length);
@@ -247,16 +278,4 @@ function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slo
     if (from === undefined || to === undefined || from === to) return [];
     return [{ from, to, length: from.length }];
   });
-}
-
-function isMemory(thrown: unknown): boolean {
-  return thrown instanceof RandloraError && thrown.code === "memory";
-}
-
-/** What is said of a sequence that not even an empty cache has room for. @param fits positions that each may have */
-function tooLarge({ needed, beams }: Pick<Sequence, "needed" | "beams">, fits: number): RandloraError {
-  const what = beams === 1 ? `a text of ${needed} tokens is` : `${beams} sequences of ${needed} tokens are`;
-  const hint = beams === 1 ? "ask for fewer tokens, or shorten the prompt" : "take fewer beams, or shorter texts";
-  const code = beams === 1 ? "data" : "memory";
-  return new RandloraError(code, `${what} more than there is room for the keys and values of: ${fits} fit`, hint);
 }

@@ -98,6 +98,9 @@ export class CpuMemory implements DeviceMemory {
     if (buffer.block !== undefined) this.#heaps?.give(buffer.block, buffer.busy);
   }
 
+  /** There was room for each that was made. */
+  async confirm(): Promise<void> {}
+
   restart(): void {
     this.#peakBytes = this.#liveBytes;
   }

@@ -41,7 +41,7 @@ export interface DeviceMemory {
   /**
    * A buffer of at least `size` bytes. Its content is undefined when it is reused.
    * @throws RandloraError `memory` when the device cannot make a buffer of this size, or it would exceed the limit; a device
-   *   that is merely full may report it when it is next waited for
+   *   that is merely full may say so to whoever uses the buffer, or when it is next waited for
    */
   allocate(label: string, size: number): DeviceBuffer;
   /**
@@ -50,6 +50,11 @@ export interface DeviceMemory {
    * @throws RandloraError as `allocate`
    */
   allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L>;
+  /**
+   * Waits until the device has said of all buffers whether it has room for them.
+   * @throws RandloraError `memory` where there is no room for one of these
+   */
+  confirm(buffers: readonly DeviceBuffer[]): Promise<void>;
   /** Gives a buffer back; work that was submitted before may still use it. */
   release(buffer: DeviceBuffer): void;
   /**

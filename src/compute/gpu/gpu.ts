@@ -12,7 +12,7 @@ import { releaseInstance } from "./dawn.ts";
 import { PREPARED, SCRATCH } from "./families/index.ts";
 import { type GpuLimits, limitsOf } from "./limits.ts";
 import { defaultStaging } from "./integer-dots.ts";
-import { FULL_HINT, GpuMemory } from "./memory.ts";
+import { GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -23,6 +23,9 @@ import { Stream } from "./stream.ts";
 import { readRanges, writeBytes } from "./transfer.ts";
 
 export type { GpuInfo, GpuOptions } from "./request.ts";
+
+/** How Dawn's messages name what could not be made, in what follows from it. */
+const INVALID = /\[Invalid /;
 
 /** How a device of WebGPU is used. */
 interface OnDevice extends Pick<GpuOptions, "memory" | "profile"> {
@@ -57,24 +60,14 @@ export class Gpu implements Device, GpuContext {
     this.limits = limitsOf(device, mostBytes);
     this.staging = defaultStaging(info);
     this.bindGroups = new BindGroups(device);
-    this.memory = new GpuMemory(
-      device,
-      (error) => this.#fail(error),
-      (buffer) => this.bindGroups.drop(buffer),
-      memory,
-    );
+    this.memory = new GpuMemory(device, (buffer) => this.bindGroups.drop(buffer), memory);
     this.pipelines = new PipelineCache(device);
     this.profiler = profile === true && Profiler.isSupported(device) ? new Profiler(device, this.memory) : undefined;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // Dawn would print it as well
-      const { error } = event;
-      // For what is no buffer of `GpuMemory`: what the queue copies uploads to, what a pipeline takes.
-      const isFull = error instanceof GPUOutOfMemoryError;
-      this.#fail(
-        isFull
-          ? new RandloraError("memory", `the GPU has no room: ${error.message}`, FULL_HINT)
-          : new RandloraError("gpu", `the GPU refused a command: ${error.message}`, "please report this"),
-      );
+      const { pending } = this.memory;
+      if (pending === undefined) this.#refused(event.error);
+      else void pending.then(() => this.#refused(event.error));
     });
     void device.lost.then((lost) => {
       if (lost.reason === "destroyed") return;
@@ -136,7 +129,7 @@ export class Gpu implements Device, GpuContext {
     const settled = outcome.finally(() => this.#waiting.delete(reject));
     const value = await settled.catch((cause: unknown) => this.#explain(cause));
     resetPace();
-    this.check();
+    await this.#checkAll();
     return value;
   }
 
@@ -192,13 +185,30 @@ export class Gpu implements Device, GpuContext {
     this.close();
   }
 
+  /** @throws RandloraError `gpu` of the device, `memory` of buffers that there was no room for */
+  async #checkAll(): Promise<void> {
+    await this.memory.pending;
+    this.check();
+    this.memory.check();
+  }
+
   /** Dawn rejects what was pending on a dead device with an error that says nothing; the reason arrives beside it. */
   async #explain(cause: unknown): Promise<never> {
     if (cause instanceof RandloraError) throw cause;
     await Bun.sleep(0);
-    this.check();
+    await this.#checkAll();
     const reason = cause instanceof Error && cause.message !== "" ? cause.message : String(cause);
     throw new RandloraError("gpu", `the GPU did not finish its work: ${reason}`, "please report this", { cause });
+  }
+
+  #refused(error: GPUError): void {
+    // For what is no buffer of `GpuMemory`: what the queue copies uploads to, what a pipeline takes.
+    const isFull = error instanceof GPUOutOfMemoryError;
+    // What is done with a buffer that there was no room for is not done, and whoever does it is told of the room.
+    if (isFull) this.memory.refuse(`the GPU has no room: ${error.message}`);
+    else if (!this.memory.hasRefused || !INVALID.test(error.message)) {
+      this.#fail(new RandloraError("gpu", `the GPU refused a command: ${error.message}`, "please report this"));
+    }
   }
 
   #fail(error: RandloraError): void {

@@ -4,7 +4,7 @@ import { overLimit } from "../device/memory-limit.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
-export const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
+const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
 /** Freed buffers up to this size are kept for the next caller that asks for the very same size. */
 const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
@@ -24,8 +24,24 @@ export interface GpuBuffer extends DeviceBuffer {
   readonly buffer: GPUBuffer;
 }
 
-/** What WebGPU knows a buffer as. @throws Error for one of another device */
+/** Why there is no memory behind a buffer, and whether somebody was told. */
+interface Refusal {
+  readonly error: RandloraError;
+  isTold: boolean;
+}
+
+const REFUSALS = new WeakMap<GPUBuffer, Refusal>();
+
+/** What WebGPU knows a buffer as. @throws Error for one of another device; RandloraError `memory` for one that there was no room for */
 export function nativeBuffer(held: DeviceBuffer): GPUBuffer {
+  const buffer = ofGpu(held);
+  const refusal = REFUSALS.get(buffer);
+  if (refusal === undefined) return buffer;
+  refusal.isTold = true;
+  throw refusal.error;
+}
+
+function ofGpu(held: DeviceBuffer): GPUBuffer {
   if ("buffer" in held) return (held as GpuBuffer).buffer;
   throw new Error(`${held.label}: not in this GPU's memory`);
 }
@@ -43,7 +59,6 @@ interface IdleBuffer {
  */
 export class GpuMemory implements DeviceMemory {
   readonly #device: GPUDevice;
-  readonly #fail: (error: RandloraError) => void;
   readonly #onDestroy: (buffer: GPUBuffer) => void;
   readonly limit: number;
   readonly #idle = {
@@ -52,6 +67,11 @@ export class GpuMemory implements DeviceMemory {
     read: new Map<number, IdleBuffer[]>(),
   };
   readonly #live = new Map<GPUBuffer, BufferKind>();
+  /** Buffers of which the GPU has not said whether there is room. */
+  readonly #asked = new Set<Promise<void>>();
+  /** Those that there was no room for. */
+  readonly #refusals = new Set<Refusal>();
+  #hasRefused = false;
   #isClosed = false;
   #liveBytes = 0;
   #idleBytes = 0;
@@ -63,19 +83,12 @@ export class GpuMemory implements DeviceMemory {
   #round = 0;
 
   /**
-   * @param fail receives out-of-memory errors, which WebGPU reports after the call that caused them
    * @param onDestroy is told of each buffer that is destroyed
    * @param limit bytes that may exist at once
    */
-  constructor(
-    device: GPUDevice,
-    fail: (error: RandloraError) => void,
-    onDestroy: (buffer: GPUBuffer) => void,
-    limit = Infinity,
-  ) {
+  constructor(device: GPUDevice, onDestroy: (buffer: GPUBuffer) => void, limit = Infinity) {
     this.limit = this.#ceiling = limit;
     this.#device = device;
-    this.#fail = fail;
     this.#onDestroy = onDestroy;
   }
 
@@ -95,11 +108,44 @@ export class GpuMemory implements DeviceMemory {
     return this.#peakLiveBytes;
   }
 
+  /** Was there ever a buffer that there was no room for? What is done with it is refused by Dawn, too. */
+  get hasRefused(): boolean {
+    return this.#hasRefused;
+  }
+
+  /** Those of which the GPU has not said yet whether it has room for them: undefined where there are none. */
+  get pending(): Promise<unknown> | undefined {
+    return this.#asked.size === 0 ? undefined : Promise.all(this.#asked);
+  }
+
+  async confirm(buffers: readonly DeviceBuffer[]): Promise<void> {
+    await this.pending;
+    for (const buffer of buffers) nativeBuffer(buffer);
+  }
+
+  /** Says at the next check that there was no room, unless whoever it concerns has been told. */
+  refuse(message: string, isTold = false): Refusal {
+    const refusal = { error: new RandloraError("memory", message, FULL_HINT), isTold };
+    this.#hasRefused = true;
+    this.#refusals.add(refusal);
+    return refusal;
+  }
+
+  /** @throws RandloraError `memory` for a buffer that there was no room for, unless whoever used it was told */
+  check(): void {
+    for (const refusal of this.#refusals) {
+      this.#refusals.delete(refusal);
+      if (refusal.isTold) continue;
+      refusal.isTold = true;
+      throw refusal.error;
+    }
+  }
+
   /**
    * A buffer of at least `size` bytes, by default one that kernels can read and write. Its content is undefined when it
    * is reused.
-   * @throws RandloraError `memory` when the GPU cannot make a buffer of this size; a GPU that is merely full reports
-   *   it at the next `gpu.settle`
+   * @throws RandloraError `memory` when the GPU cannot make a buffer of this size; one that is merely full says so later: to
+   *   whoever uses the buffer then, or else at the next `gpu.settle`
    */
   allocate(label: string, size: number, kind: BufferKind = "storage"): GpuBuffer {
     const padded = Math.max(16, Math.ceil(size / 4) * 4);
@@ -126,7 +172,7 @@ export class GpuMemory implements DeviceMemory {
 
   /** A buffer must not be mapped any more. */
   release(held: DeviceBuffer): void {
-    const buffer = nativeBuffer(held);
+    const buffer = ofGpu(held);
     const kind = this.#live.get(buffer);
     if (kind === undefined) {
       if (this.#isClosed) return;
@@ -134,7 +180,9 @@ export class GpuMemory implements DeviceMemory {
     }
     this.#live.delete(buffer);
     this.#liveBytes -= buffer.size;
-    if (kind === "queries" || !this.#isKept(buffer.size, kind)) {
+    const refusal = REFUSALS.get(buffer);
+    if (refusal !== undefined) refusal.isTold = true;
+    if (kind === "queries" || refusal !== undefined || !this.#isKept(buffer.size, kind)) {
       this.#destroy(buffer);
       return;
     }
@@ -217,16 +265,16 @@ export class GpuMemory implements DeviceMemory {
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
     const live = showBytes(this.#liveBytes);
-    void this.#device.popErrorScope().then((error) => {
+    const answer = this.#device.popErrorScope().catch(() => null); // of a device that is lost, which says so itself
+    const asked = answer.then((error) => {
+      this.#asked.delete(asked);
       if (error === null) return;
-      this.#fail(
-        new RandloraError(
-          "memory",
-          `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`,
-          FULL_HINT,
-        ),
-      );
+      const message = `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`;
+      REFUSALS.set(buffer, this.refuse(message, !this.#live.has(buffer)));
+      // It may have been given back meanwhile.
+      this.#destroyIdle((one) => one.buffer === buffer);
     });
+    this.#asked.add(asked);
     return buffer;
   }
 }

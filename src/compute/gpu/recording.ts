@@ -55,6 +55,7 @@ export class GpuRecording implements Recording, Dispatcher {
   async rehearse(): Promise<void> {
     const stream = new Stream(this.gpu);
     const seen = new Set<Kernel>();
+    await this.gpu.memory.pending;
     for (const { kernel, parameters, buffers } of this.#dispatches.splice(0)) {
       const compiled = await kernel;
       if (!seen.has(compiled)) stream.dispatch(compiled, parameters, buffers, [1]);

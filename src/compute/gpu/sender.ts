@@ -50,6 +50,7 @@ export class Sender {
     let recorded = 0;
     let working = 0;
     try {
+      await this.#gpu.memory.pending;
       for (const { kernel, parameters, buffers, workgroups, work, last } of dispatches) {
         if (recorded === piece || (recorded > 0 && working + work > MOST_WORK)) {
           await this.#submit(stream, recorded);
@@ -69,6 +70,7 @@ export class Sender {
 
   /** Waits while more than twice `MARK` dispatches are on their way. */
   async #submit(stream: Stream, dispatches: number): Promise<void> {
+    await this.#gpu.memory.pending;
     stream.submit();
     this.#sinceMark += dispatches;
     if (this.#sinceMark < MARK) return;

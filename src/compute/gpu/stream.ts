@@ -80,11 +80,14 @@ export class Stream {
     this.#encoder.clearBuffer(nativeBuffer(target), offset, size);
   }
 
-  /** Sends everything recorded to the GPU and starts anew. Does not wait; see `Gpu.idle` and `read`. */
+  /**
+   * Sends everything recorded to the GPU and starts anew. Does not wait; see `Gpu.idle` and `read`.
+   * @throws RandloraError `memory` where there was no room for parameters
+   */
   submit(): void {
     this.#endPass();
     const { device, memory, profiler } = this.#gpu;
-    for (const { held, used, bytes } of this.#uniforms) device.queue.writeBuffer(held.buffer, 0, bytes, 0, used);
+    for (const { held, used, bytes } of this.#uniforms) device.queue.writeBuffer(nativeBuffer(held), 0, bytes, 0, used);
     profiler?.resolve(this.#encoder);
     device.queue.submit([this.#encoder.finish()]);
     resetPace();

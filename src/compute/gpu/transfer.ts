@@ -40,6 +40,7 @@ export async function readRanges<T>(
   }
   const staging = gpu.memory.allocate("read", total, "read");
   try {
+    await gpu.memory.pending;
     const stream = new Stream(gpu);
     ranges.forEach(({ buffer, offset, size }, index) =>
       stream.copy(buffer, offset, staging, starts[index] ?? 0, Math.ceil(size / 4) * 4),

@@ -25,6 +25,8 @@ export interface TestServerOptions extends Partial<Omit<ServerOptions, "model" |
   readonly most?: number;
   /** Texts that are written together; 4 where nothing is said. */
   readonly parallel?: number;
+  /** Of all keys and values; as many as all texts may need where nothing is said. */
+  readonly positions?: number;
 }
 
 const BASE = { id: "storyteller", adapters: [], raw: false, weights: "storyteller" } as const;
@@ -60,6 +62,7 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     adapters = new Map<string, AdapterChoice>(),
     queueLength = 128,
     parallel = 4,
+    positions,
     list,
     merged = [],
     raw = [],
@@ -67,8 +70,12 @@ export function serveStories(model: LanguageModel, options: TestServerOptions = 
     ...rest
   } = options;
   const context = rest.prompts?.context ?? model.decoder.config.contextLength;
-  const positions = parallel * inBlocks(context);
-  const engine = new Engine(model, { queueLength, parallel, positions, adapters: most });
+  const engine = new Engine(model, {
+    queueLength,
+    parallel,
+    positions: positions ?? parallel * inBlocks(context),
+    adapters: most,
+  });
   const adapted = Array.from(adapters, ([id, choice]) => {
     return { ...BASE, id, adapters: [choice], raw: raw.includes(id), weights: BASE.id };
   });

@@ -97,21 +97,30 @@ export class Batch implements Disposable {
 
   /**
    * Runs one token of each sequence through the model; they join their slots.
-   * @throws RandloraError `memory`, `gpu`
+   * @throws RandloraError `memory`, `gpu`; slots then hold no more than before
    */
   async step(tokens: readonly BatchToken[]): Promise<BatchLogits[]> {
-    for (const { slot } of tokens) {
-      await this.#turnAnew(slot);
-      await this.pool.reserve(slot, slot.length + 1);
+    const before = tokens.map(({ slot }) => ({ slot, length: slot.length }));
+    try {
+      for (const { slot } of tokens) {
+        await this.#turnAnew(slot);
+        await this.pool.reserve(slot, slot.length + 1);
+      }
+      // One adapter's rows lie together, those of the base first.
+      const order = tokens.toSorted(
+        (left, right) => this.#numberOf(left.slot.adapter) - this.#numberOf(right.slot.adapter),
+      );
+      const pass = this.#pass(order);
+      await pass.send(order);
+      const read = await this.#read(pass, order);
+      return tokens.map((token) => itemAt(read, order.indexOf(token)));
+    } catch (thrown) {
+      for (const { slot, length } of before) slot.truncate(length);
+      this.#run.discard();
+      // There may have been no room for what it was recorded with.
+      this.#forgetPasses();
+      throw thrown;
     }
-    // One adapter's rows lie together, those of the base first.
-    const order = tokens.toSorted(
-      (left, right) => this.#numberOf(left.slot.adapter) - this.#numberOf(right.slot.adapter),
-    );
-    const pass = this.#pass(order);
-    await pass.send(order);
-    const read = await this.#read(pass, order);
-    return tokens.map((token) => itemAt(read, order.indexOf(token)));
   }
 
   /** Says that the model's weights have changed: slots hold nothing of use, and an output matrix may be another one. */
@@ -136,6 +145,7 @@ export class Batch implements Disposable {
     const { config, weights } = this.#parts;
     await this.pool.reserve(slot, slot.length + ids.length);
     const run = this.#run;
+    const { length } = slot;
     let result: RecordedResult<T> | undefined;
     try {
       const positions = ids.map((_, row) => slot.length + row);
@@ -149,6 +159,7 @@ export class Batch implements Disposable {
       slot.advance(ids, sequenceLength, isPrompt);
       return await result?.read();
     } catch (thrown) {
+      slot.truncate(length);
       run.discard();
       throw thrown;
     } finally {

@@ -1,6 +1,5 @@
 import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
-import { RandloraError } from "../../../files/errors.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
@@ -31,8 +30,9 @@ export class SlotPool implements Disposable {
   readonly #dtype: KvDtype;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
-  /** Under `--memory` all rows are there from the beginning, and stay. */
+  /** Under `--memory` all rows are there from the first slot on, and stay. */
   readonly #isWhole: boolean;
+  #isTight = false;
   #layers: LayerCache[];
   #rows = 0;
   #version = 0;
@@ -46,8 +46,7 @@ export class SlotPool implements Disposable {
     const bound = mostRows(device.limits, config, dtype);
     this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
     this.#isWhole = device.memory.limit !== Infinity;
-    this.#rows = this.#isWhole ? this.most : 0;
-    this.#layers = config.layers.map((layer) => this.#allocate(layer, this.#rows));
+    this.#layers = config.layers.map((layer) => this.#allocate(layer, 0));
   }
 
   /** Changes when the matrices do: what was recorded on them is void. */
@@ -95,15 +94,18 @@ export class SlotPool implements Disposable {
     slot.most = slot.capacity;
   }
 
+  /** The device is full: when room is next made in a slot, the matrices become as small as what slots take. */
+  tighten(): void {
+    this.#isTight = !this.#isWhole;
+  }
+
   /**
    * Makes room for `positions` in a slot; what is filled stays.
-   * @throws RandloraError `memory`
+   * @throws RandloraError `memory`; slots hold what they held, or nothing where that has no room either
    */
   async reserve(slot: Slot, positions: number): Promise<void> {
-    if (positions > this.most) {
-      const message = `a text of ${positions} tokens, and keys and values of at most ${this.most} can be held here`;
-      throw new RandloraError("memory", message, "give a smaller --context, or shorter texts");
-    }
+    if (positions > this.most) throw new RangeError("more positions than can be promised");
+    if (this.#isTight) await this.#shrink();
     const grown = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
     const wanted = positions <= slot.capacity ? slot.capacity : grown;
     const needed = [...this.#slots].reduce((sum, one) => sum + (one === slot ? 0 : one.capacity), wanted);
@@ -146,7 +148,7 @@ export class SlotPool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
-    for (const layer of this.#layers) this.#free(layer);
+    for (const layer of this.#layers) releaseLayer(this.#device.memory, layer);
     this.#layers = [];
     this.#slots.clear();
   }
@@ -159,19 +161,32 @@ export class SlotPool implements Disposable {
         [1, pairs.length],
         Uint32Array.from(pairs, (pair) => pair[side]),
       );
-    const [from, to] = [rows("from", 0), rows("to", 1)];
-    for (const matrix of this.#layers.flatMap(matricesOf).map(asWords)) {
-      const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
-      run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
-      run.release(y);
+    try {
+      const [from, to] = [rows("from", 0), rows("to", 1)];
+      for (const matrix of this.#layers.flatMap(matricesOf).map(asWords)) {
+        const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
+        run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
+        run.release(y);
+      }
+      await run.submit();
+    } catch (thrown) {
+      run.discard();
+      throw thrown;
     }
-    await run.submit();
   }
 
   /** The first row from which on `rows` are free. */
   #gap(rows: number): number | undefined {
     const ends = [0, ...Array.from(this.#slots, ({ start, capacity }) => start + capacity)].toSorted((a, b) => a - b);
     return ends.find((start) => this.#isFree(start, start + rows));
+  }
+
+  /** Makes matrices small. Where the smaller ones have no room beside the larger, those stay. */
+  async #shrink(): Promise<void> {
+    const [slot] = this.#slots;
+    const taken = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, 0);
+    if (slot !== undefined && this.#rows > taken) await this.#layOut(slot, slot.capacity).catch(() => {});
+    this.#isTight = false;
   }
 
   #isFree(first: number, end: number): boolean {
@@ -190,9 +205,9 @@ export class SlotPool implements Disposable {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
     const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
     // Where there are others already, more will come.
-    const isFirst = this.#rows === 0 || this.#rows > MOST_SPARE * taken;
+    const isFirst = this.#rows === 0 || this.#isTight || this.#rows > MOST_SPARE * taken;
     const more = isFirst ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
-    const rows = this.#isWhole ? this.#rows : more;
+    const rows = this.#isWhole ? this.most : more;
     const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
     const after = new Map<Slot, number>();
     let next = 0;
@@ -204,10 +219,14 @@ export class SlotPool implements Disposable {
     let moved = 0;
     try {
       // A layer at a time: the memory of one exists twice, not that of all.
-      for (; moved < this.#layers.length; moved++) this.#move(moved, rows, before, after);
+      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
     } catch (thrown) {
       // The layers that have moved go back, into what they left: others' texts go on.
-      while (moved > 0) this.#move(--moved, this.#rows, after, before);
+      try {
+        while (moved > 0) await this.#move(--moved, this.#rows, after, before);
+      } catch {
+        this.#empty();
+      }
       throw thrown;
     }
     for (const [slot, start] of after) Object.assign(slot, { start, capacity: capacityOf(slot) });
@@ -215,12 +234,23 @@ export class SlotPool implements Disposable {
   }
 
   /** Moves what slots hold of a layer to new matrices of so many rows. */
-  #move(index: number, rows: number, before: ReadonlyMap<Slot, number>, after: ReadonlyMap<Slot, number>): void {
+  async #move(
+    index: number,
+    rows: number,
+    before: ReadonlyMap<Slot, number>,
+    after: ReadonlyMap<Slot, number>,
+  ): Promise<void> {
     const old = this.layer(index);
     const planned = this.#planned[index];
     if (planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
     const moved = this.#allocate(planned, rows);
     const targets = matricesOf(moved);
+    try {
+      await this.#device.memory.confirm(targets.map(({ buffer }) => buffer));
+    } catch (thrown) {
+      releaseLayer(this.#device.memory, moved);
+      throw thrown;
+    }
     const copies = matricesOf(old).flatMap(({ buffer, shape, dtype }, at) => {
       const to = targets[at]?.buffer;
       if (to === undefined) return [];
@@ -235,15 +265,22 @@ export class SlotPool implements Disposable {
     });
     this.#device.copy(copies.filter(({ size }) => size > 0));
     this.#layers[index] = moved;
-    this.#free(old);
+    releaseLayer(this.#device.memory, old);
+  }
+
+  /** Gives up what slots hold. */
+  #empty(): void {
+    for (const layer of this.#layers) releaseLayer(this.#device.memory, layer);
+    this.#layers = this.#planned.map((layer) => this.#allocate(layer, 0));
+    this.#rows = 0;
+    for (const slot of this.#slots) {
+      slot.truncate(0);
+      slot.capacity = 0;
+    }
   }
 
   #allocate(layer: PlannedLayer, rows: number): LayerCache {
     return allocateLayer(this.#device.memory, layer, rows, this.#dtype);
-  }
-
-  #free(layer: LayerCache): void {
-    releaseLayer(this.#device.memory, layer);
   }
 }
 
