@@ -18,7 +18,8 @@ export async function readShape(location: ModelLocation): Promise<ModelShape> {
   if (await isOfImages(folder)) {
     return shapeOfImages(await readImageConfig(location));
   }
-  const { head: _head, endTokens: _endTokens, contextLength: _contextLength, ...main } = await loadConfig(folder);
+  const { head: _head, headWhereStored: _stored, ...config } = await loadConfig(folder);
+  const { endTokens: _endTokens, contextLength: _contextLength, ...main } = config;
   return { main, texts: undefined };
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { numbers, safetensorsBytes, writeFolder } from "../../adapters/testing/adapters.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
+import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { CLIP, CLIP_SHAPES, DINOV2, DINOV2_SHAPES, writeImageModel } from "../../models/vision/testing/models.ts";
 import { findKind } from "../../adapters/find-kind.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
@@ -38,6 +39,15 @@ test("config.json alone promises the same tensors", async () => {
   const sorted = ({ counts }: typeof real) => counts.groups.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   expect(sorted(promised)).toEqual(sorted(real));
   expect(promised).toMatchObject({ hasWeights: false, shards: [], tied: true, problems: [] });
+});
+
+test("the text decoder of a model with images has the output matrix that is there, whatever config.json says", async () => {
+  await using folder = await TemporaryFolder.create();
+  await writeArchitecture(folder.path, "mistral3", 1, { tie_word_embeddings: false });
+  expect(await inspectCheckpoint(folder.path)).toMatchObject({ tied: false, problems: [] });
+  const config = await Bun.file(folder.at("config.json")).json();
+  await writeFile(folder.at("config.json"), JSON.stringify({ ...config, tie_word_embeddings: true }));
+  expect(await inspectCheckpoint(folder.path)).toMatchObject({ tied: false, problems: [] });
 });
 
 test("a lone file, and a model that cannot be run", async () => {

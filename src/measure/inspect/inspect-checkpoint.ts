@@ -9,7 +9,7 @@ import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
-import { checkPlan } from "../../models/decoder/weight-plan.ts";
+import { checkPlan, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
@@ -60,7 +60,8 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   const isOfImages = IMAGE_TYPES.includes(names(json).modelType ?? "");
   const reading = json && (isOfImages ? loadImageConfig(folder, tensors) : loadConfig(folder));
   const read = await reading?.catch((thrown: unknown) => tolerated(tolerate, thrown));
-  const [config, images] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
+  const [described, images] = read === undefined ? [] : "vision" in read ? [undefined, read] : [read, undefined];
+  const config = described && storedDecoder(described, tensors);
   try {
     if (config !== undefined) checkPlan(config, checkpoint);
     if (images !== undefined) checkImagePlan(images, checkpoint);
