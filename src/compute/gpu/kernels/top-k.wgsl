@@ -9,25 +9,12 @@
 @group(0) @binding(3) var<storage, read_write> out_values: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out_ids: array<u32>;
 
-#include reduce
-
 const THREADS = ${THREADS}u;
 const MOST = 3.4028234e38;
 const NEVER = -MOST;
 const NOBODY = 0xffffffffu;
 
-var<workgroup> least: array<u32, ${THREADS}>;
-
-fn least_of_all(value: u32, thread: u32) -> u32 {
-  least[thread] = value;
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) {
-      least[thread] = min(least[thread], least[thread + half]);
-    }
-  }
-  return workgroupUniformLoad(&least[0]);
-}
+var<workgroup> found: array<vec2<u32>, ${THREADS}>; // bits of a value, and its id
 
 // A value within what can be compared; NaN is more than any number.
 fn value_of(row: u32, index: u32) -> f32 {
@@ -64,13 +51,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
       }
     }
-    let top = max_of_all(best, thread);
-    let id = least_of_all(select(NOBODY, best_id, best == top), thread);
-    if (thread == 0u) {
-      out_values[p.out_values_at + row * p.out_values_pitch + workgroup.x * p.k + rank] = top;
-      out_ids[p.out_ids_at + row * p.out_ids_pitch + workgroup.x * p.k + rank] = id;
+    found[thread] = vec2<u32>(bitcast<u32>(best), best_id);
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+      workgroupBarrier();
+      if (thread < half) {
+        let other = found[thread + half];
+        let value = bitcast<f32>(other.x);
+        if (value > best || (value == best && other.y < best_id)) {
+          best = value;
+          best_id = other.y;
+          found[thread] = other;
+        }
+      }
     }
-    last = top;
-    last_id = id;
+    let top = workgroupUniformLoad(&found[0]);
+    last = bitcast<f32>(top.x);
+    last_id = top.y;
+    if (thread == 0u) {
+      let to = workgroup.x * p.k + rank;
+      out_values[p.out_values_at + row * p.out_values_pitch + to] = last;
+      out_ids[p.out_ids_at + row * p.out_ids_pitch + to] = last_id;
+    }
   }
 }
