@@ -5,10 +5,11 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../../adapters/testing/lora.ts";
 import { writeDora } from "../../adapters/testing/magnitudes.ts";
 import { writePranc } from "../../adapters/testing/pranc.ts";
-import { writeAdapter } from "../../adapters/merge/testing/models.ts";
+import { weights, writeAdapter } from "../../adapters/merge/testing/models.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import type { LanguageModel } from "../language-model.ts";
+import { LanguageModel } from "../language-model.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
 import { servedAdapter } from "./served-adapter.ts";
 import { loadStoriesModel, serveStories, type TestServer, until } from "./testing/server.ts";
@@ -94,6 +95,25 @@ test("requests for different adapters are written together, each as alone, which
   await using serving = serveStories(model, { adapters, merged: [merged], most: 2 });
   expect(await Promise.all(asked.map((one) => ask(serving, one)))).toEqual(alone);
   expect(await Promise.all(asked.toReversed().map((one) => ask(serving, one)))).toEqual(alone.toReversed());
+  expect(serving.failures).toEqual([]);
+});
+
+test("quantized weights are shared by adapters as others are; one that replaces a norm has them for itself", async () => {
+  const location = { folder: STORIES, weights: undefined };
+  await using quantized = await LanguageModel.load({ location, quantize: "q8", device: TEST_DEVICE });
+  const some = { r: 4, alpha: 40, seed: 7, modules: MODULES };
+  const norm = { "base_model.model.model.norm.weight": weights("F32", [64], 6) };
+  const config = { modules_to_save: ["norm"] };
+  const path = await writeAdapter(folder.at("normed"), { ...some, size: 0.05 }, { config, tensors: norm });
+  const choice = { path, scale: 1 };
+  const alone = await servedAdapter(quantized, { id: "clerk", source: path, choice }, { ...SERVED, log: LOG });
+  expect(alone.weights).toBe("clerk");
+  const asked = clients(["clerk", "pirate", "sailor", "storyteller"]);
+  await using serving = serveStories(quantized, { adapters, merged: [alone] });
+  const texts: string[] = [];
+  for (const one of asked) texts.push(await ask(serving, one));
+  expect(new Set(texts).size).toBeGreaterThan(8);
+  expect(await Promise.all(asked.map((one) => ask(serving, one)))).toEqual(texts);
   expect(serving.failures).toEqual([]);
 });
 

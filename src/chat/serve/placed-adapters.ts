@@ -59,8 +59,17 @@ export class PlacedAdapters implements Disposable {
   /** Places the adapters of the first models, as far as there is room. @returns their rows, the base's first */
   async placeFirst([base, ...others]: readonly ServedModel[]): Promise<readonly (Rows | undefined)[]> {
     const placed = others.filter((model) => !isMerged(model)).slice(0, this.#options.most);
-    for (const model of placed) await this.place(model);
-    return [base, ...placed].map((model) => model && this.rowsOf(model));
+    for (const model of placed) {
+      try {
+        await this.place(model);
+      } catch (thrown) {
+        // It is tried again when somebody asks for it, and others may give way.
+        if (isMemory(thrown)) break;
+        throw thrown;
+      }
+    }
+    const rows = placed.map((model) => this.rowsOf(model)).filter((one) => one !== undefined);
+    return [base && this.rowsOf(base), ...rows];
   }
 
   /** Is one on its way to the device? */
@@ -115,7 +124,7 @@ export class PlacedAdapters implements Disposable {
     try {
       await place();
     } catch (thrown) {
-      if (!(thrown instanceof RandloraError && thrown.code === "memory")) throw thrown;
+      if (!isMemory(thrown)) throw thrown;
       await this.#model.gpu.idle();
       this.#dropTo(0, isUsed);
       await place();
@@ -131,4 +140,8 @@ export class PlacedAdapters implements Disposable {
       placed[Symbol.dispose]();
     }
   }
+}
+
+function isMemory(thrown: unknown): boolean {
+  return thrown instanceof RandloraError && thrown.code === "memory";
 }

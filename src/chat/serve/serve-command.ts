@@ -76,8 +76,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const { system, chatTemplate, chatTemplateKwargs, adapterDir, generator, queueLength, parallel, pooling } = options;
   const served: ServedOptions = {
     base,
-    // One adapter alone is fastest so.
-    merge: options.merge ?? (adapters.length === 1 && adapterDir === undefined),
+    // One adapter alone is fastest so; where weights are quantized, it stands beside them anyway.
+    merge: options.merge ?? (adapters.length === 1 && adapterDir === undefined && model.quantized === undefined),
     generator,
     wantsTemplate: (system ?? chatTemplate ?? chatTemplateKwargs) !== undefined,
     log: context.log,

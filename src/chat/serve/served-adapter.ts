@@ -49,7 +49,7 @@ export async function isRaw(
   return true;
 }
 
-/** Why an adapter has no place beside the weights. */
+/** Why an adapter has no place beside the weights as others have; where weights are quantized, it may still have them for itself. */
 async function hindrance(
   model: LanguageModel,
   choice: AdapterChoice,
@@ -59,8 +59,7 @@ async function hindrance(
     await model.checkBeside([choice], generator);
     return undefined;
   } catch (thrown) {
-    // A quantized model has no other place for it.
-    if (!(thrown instanceof RandloraError) || thrown.code !== "adapter" || model.quantized !== undefined) throw thrown;
+    if (!(thrown instanceof RandloraError) || thrown.code !== "adapter") throw thrown;
     return thrown.message;
   }
 }
