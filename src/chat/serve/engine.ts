@@ -275,7 +275,7 @@ export class Engine implements AsyncDisposable {
     });
   }
 
-  /** A device that was lost, or ran out of memory, does not come back. */
+  /** A device that was lost, or had no room where nobody knows whose it was, does not come back. */
   #checkGpu(): void {
     try {
       this.#model.gpu.check();

@@ -12,7 +12,7 @@ import { releaseInstance } from "./dawn.ts";
 import { PREPARED, SCRATCH } from "./families/index.ts";
 import { type GpuLimits, limitsOf } from "./limits.ts";
 import { defaultStaging } from "./integer-dots.ts";
-import { GpuMemory } from "./memory.ts";
+import { FULL_HINT, GpuMemory } from "./memory.ts";
 import { catchNativeLog } from "./native-log.ts";
 import { resetPace } from "./pacing.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -202,11 +202,13 @@ export class Gpu implements Device, GpuContext {
   }
 
   #refused(error: GPUError): void {
-    // For what is no buffer of `GpuMemory`: what the queue copies uploads to, what a pipeline takes.
-    const isFull = error instanceof GPUOutOfMemoryError;
+    // For what is no buffer of `GpuMemory` (what the queue copies uploads to, what a pipeline takes): nobody knows whom it concerns.
+    if (error instanceof GPUOutOfMemoryError) {
+      this.#fail(new RandloraError("memory", `the GPU has no room: ${error.message}`, FULL_HINT));
+      return;
+    }
     // What is done with a buffer that there was no room for is not done, and whoever does it is told of the room.
-    if (isFull) this.memory.refuse(`the GPU has no room: ${error.message}`);
-    else if (!this.memory.hasRefused || !INVALID.test(error.message)) {
+    if (!this.memory.hasRefused || !INVALID.test(error.message)) {
       this.#fail(new RandloraError("gpu", `the GPU refused a command: ${error.message}`, "please report this"));
     }
   }

@@ -4,7 +4,7 @@ import { overLimit } from "../device/memory-limit.ts";
 import { bytes as showBytes } from "./show.ts";
 
 /** What helps when a GPU is full. */
-const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
+export const FULL_HINT = "close other programs that use the GPU, or choose another one with --device";
 /** Freed buffers up to this size are kept for the next caller that asks for the very same size. */
 const MAX_REUSABLE_BYTES = 64 * 2 ** 20;
 /** Idle buffers together never hold more than this. */
@@ -121,14 +121,6 @@ export class GpuMemory implements DeviceMemory {
   async confirm(buffers: readonly DeviceBuffer[]): Promise<void> {
     await this.pending;
     for (const buffer of buffers) nativeBuffer(buffer);
-  }
-
-  /** Says at the next check that there was no room, unless whoever it concerns has been told. */
-  refuse(message: string, isTold = false): Refusal {
-    const refusal = { error: new RandloraError("memory", message, FULL_HINT), isTold };
-    this.#hasRefused = true;
-    this.#refusals.add(refusal);
-    return refusal;
   }
 
   /** @throws RandloraError `memory` for a buffer that there was no room for, unless whoever used it was told */
@@ -270,7 +262,10 @@ export class GpuMemory implements DeviceMemory {
       this.#asked.delete(asked);
       if (error === null) return;
       const message = `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`;
-      REFUSALS.set(buffer, this.refuse(message, !this.#live.has(buffer)));
+      const refusal = { error: new RandloraError("memory", message, FULL_HINT), isTold: !this.#live.has(buffer) };
+      this.#hasRefused = true;
+      this.#refusals.add(refusal);
+      REFUSALS.set(buffer, refusal);
       // It may have been given back meanwhile.
       this.#destroyIdle((one) => one.buffer === buffer);
     });
