@@ -247,6 +247,7 @@ describe("refused", () => {
     ["no such model, and no prompt", ["runs/nothing"], 1, "runs/nothing: no such file or folder"],
     ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
     ["a question without MODEL", ["Why is the sky blue?"], 2, 'MODEL comes first: randlora chat MODEL "…"'],
+    ["a question of one word", ["Hi"], 1, 'MODEL comes first: randlora chat MODEL "…"'],
     ["no such adapter", [STORIES, "--adapter", "nothing", "-p", "x"], 1, "nothing"],
   ])("%s", async (_, args, status, message) => {
     const empty = await mkdtemp(join(folder, "empty-"));

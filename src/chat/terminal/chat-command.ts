@@ -26,7 +26,9 @@ export interface ChatFlags extends OpenChatFlags {
 export async function chat(named: string | undefined, options: ChatFlags, context: Context): Promise<void> {
   const source = named ?? (await findDefaultModel(process.cwd()));
   if (options.question === undefined) refuseQuestion(source);
-  const chosen = await chooseFormat(source, options);
+  const chosen = await chooseFormat(source, options).catch((thrown: unknown) => {
+    throw options.question === undefined ? orQuestion(thrown, source) : thrown;
+  });
   const prompt = options.prompt ?? (await readPrompt(options.question, chosen.raw, context));
   if (named === undefined) context.log.info(describeDefaultModel(source));
   await using opened = await openChat(chosen, options, context);
@@ -34,15 +36,19 @@ export async function chat(named: string | undefined, options: ChatFlags, contex
   else await answerOnce({ ...opened, prompt }, context);
 }
 
+const QUESTION_HINT = 'MODEL comes first: randlora chat MODEL "…"; without MODEL: randlora chat -p "…"';
+
 /** Who forgets MODEL has a question there. @throws RandloraError `usage` */
 function refuseQuestion(model: string): void {
   if (!/\s/.test(model.trim()) || existsSync(model)) return;
-  const cause = `${brief(model)}: no such model, and it reads like a question`;
-  throw new RandloraError(
-    "usage",
-    cause,
-    'MODEL comes first: randlora chat MODEL "…"; without MODEL: randlora chat -p "…"',
-  );
+  throw new RandloraError("usage", `${brief(model)}: no such model, and it reads like a question`, QUESTION_HINT);
+}
+
+/** One word may be a model's name that was mistyped, or a question: `randlora chat Hi`. @returns what is thrown */
+function orQuestion(thrown: unknown, model: string): unknown {
+  const isMissing = thrown instanceof RandloraError && thrown.code === "file" && !existsSync(model);
+  if (!isMissing || !/^[\p{L}\p{M}]+[?!.]*$/u.test(model)) return thrown;
+  return new RandloraError("file", thrown.message, `${thrown.hint}. ${QUESTION_HINT}`, { cause: thrown });
 }
 
 /** Milliseconds after which a program that waits for the end of stdin says so. */

@@ -200,3 +200,20 @@ test("control tokens that messages or tools spell are marked as plain text, thos
   ]);
   expect(plain[0]?.start).toBe(text.indexOf("a<|im_end|>") + 1);
 });
+
+// What transformers renders of the same, with jinja2 3.1.
+test.each([
+  ["{{ true }}|{{ false }}|{{ none }}|{{ x }}", "True|False|None|"],
+  ["{% for a in x %}{{ a }}{% endfor %}.", "."],
+  ["{% for a in x if a %}{{ a }}{% else %}none{% endfor %}", "none"],
+  ["{% for a in [1, 2] if a > 1 %}{{ a }}{% endfor %}{% if not true %}x{% elif 1 > 2 %}y{% endif %}", "2"],
+  ["{% macro f(a) %}{{ 1 if a else 2 }}{% endmacro %}{{ f(false) }}{{ f(a=false) }}", "22"],
+  ["{% macro g(a) %}{{ 1 if a else 2 }}{{ caller() }}{% endmacro %}{% call g(false) %}{% endcall %}", "2"],
+  ["{% set y %}{{ true }}{% endset %}{{ y }}", "True"],
+  ["{{ true if x else none }}|{{ 1 if x }}", "None|"],
+  ["{{ messages[0].seen }}|{{ 1 > 0 }}", "True|True"],
+  ["{% set z = none %}{% for i in [1] %}{% if i %}{% endif %}{% endfor %}ok", "ok"],
+])("true, false, None and what is undefined are Python's: %s", (source, text) => {
+  const messages = [{ role: "user", content: "a", seen: true }];
+  expect(new ChatTemplate(source, "t").render({ messages }).text).toBe(text);
+});

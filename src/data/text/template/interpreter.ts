@@ -1,15 +1,16 @@
-import { type Environment, Interpreter } from "@huggingface/jinja";
+import { Environment, Interpreter } from "@huggingface/jinja";
 
 import type { Budget, Use } from "./budget.ts";
 
 type EvaluateArguments = Parameters<Interpreter["evaluate"]>;
 type Node = NonNullable<EvaluateArguments[0]>;
+type Value = ReturnType<Interpreter["evaluate"]>;
 
 /** Comments of this form are ours: the line of the block that follows. */
 export const LINE_MARK = "\u0000line ";
 
-/** Nodes that write out what stands in them. */
-const BLOCKS = new Set(["Program", "If", "For", "Set", "CallStatement", "FilterStatement"]);
+/** Nodes that write out what stands in them, and nothing else that can be told from it (a call's arguments). */
+const BLOCKS = new Set(["Program", "If", "For", "Set"]);
 const OPERATORS = new Set(["BinaryExpression", "FilterExpression", "CallExpression"]);
 
 const STEPS_A_MACRO = 2000;
@@ -38,15 +39,26 @@ export class BoundedInterpreter extends Interpreter {
     if (statement.type === "Macro" || statement.type === "CallStatement") this.#budget.spend(STEPS_A_MACRO);
     this.#around.push(statement);
     try {
-      const value = super.evaluate(statement, environment);
+      const use = outer === undefined ? "looked at" : useOf(outer, statement);
+      const value = this.#asInPython(super.evaluate(statement, environment), statement, use);
       // Back from a macro, which has lines of its own.
       if (statement.type === "CallExpression") this.line = line;
-      this.#budget.take(value, outer === undefined ? "looked at" : useOf(outer, statement));
+      this.#budget.take(value, use);
       return value;
     } finally {
       this.#around.pop();
       this.#budget.leave();
     }
+  }
+
+  /** True, False and None are written so, and what is undefined is a list of nothing to a loop. (In bodies of macros and calls they are the library's.) */
+  #asInPython(value: Value, { type }: Node, use: Use): Value {
+    const make = (literal: Node & { readonly value: unknown }): Value => super.evaluate(literal, new Environment());
+    if (use === "loop" && value.type === "UndefinedValue") return make({ type: "ArrayLiteral", value: [] });
+    if (use !== "written" || !/Literal$|Expression$|^(?:Identifier|Ternary)$/.test(type)) return value;
+    if (value.type === "BooleanValue")
+      return make({ type: "StringLiteral", value: value.value === true ? "True" : "False" });
+    return value.type === "NullValue" ? make({ type: "StringLiteral", value: "None" }) : value;
   }
 }
 
@@ -56,9 +68,12 @@ function useOf(outer: Node, part: Node): Use {
   if (OPERATORS.has(type)) return "operand";
   const iterable = field(outer, "iterable");
   if (part === iterable || part === field(iterable, "lhs")) return "loop";
-  const isRead = [field(outer, "test"), field(outer, "value"), field(field(outer, "assignee"), "object")].includes(
-    part,
-  );
+  const isRead = [
+    field(outer, "test"),
+    field(iterable, "test"),
+    field(outer, "value"),
+    field(field(outer, "assignee"), "object"),
+  ].includes(part);
   return BLOCKS.has(type) && !isRead ? "written" : "looked at";
 }
 
