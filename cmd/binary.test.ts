@@ -4,6 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
 import { build } from "../scripts/build.ts";
+import { READER } from "../src/chat/serve/reader-messages.ts";
 
 /** Holds the binary and, beside it, the empty folder that it runs in. */
 let folder: string;
@@ -61,6 +62,21 @@ describe("the compiled binary, alone in an empty folder", () => {
       version,
       expect.stringMatching(/^(?:\([0-9a-f]{12}(?:-dirty)?\)\n)?$/),
     ]);
+  });
+
+  test("starts as the process that reads requests for serve, with the program's own argument", async () => {
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const child = Bun.spawn([binary, READER], {
+      cwd: empty,
+      ipc: resolve,
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    child.send({ folder: empty, template: undefined, vocabularySize: 1 });
+    expect(await promise).toMatchObject({ failure: expect.stringContaining("tokenizer.json: no such file") });
+    // It ends with whoever started it, and not by a signal to both.
+    child.disconnect();
+    expect(await child.exited).toBe(0);
   });
 
   test("explains itself", async () => {
