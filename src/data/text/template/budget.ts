@@ -13,6 +13,8 @@ const STEPS_A_VALUE = 256;
 /** Characters of any text that a template makes, and further ones for each of the input. */
 const FREE_TEXT = 4_000_000;
 const TEXT_A_CHARACTER = 16;
+/** What one filter or call may have to do, for each character of the longest text: as many texts are read as others are long. */
+const WORK_A_CHARACTER = 64;
 /** Expressions and statements in each other, macros' own counted; a fifth of what the stack has room for. */
 const MAX_DEPTH = 1500;
 /** Of values in each other: what writes them out calls itself. */
@@ -48,6 +50,11 @@ export class Budget {
 
   leave(): void {
     this.#depth--;
+  }
+
+  /** Refuses one filter or call whose operands make so much work: `replace` of a long text by a long one, `indent` by 10^9. */
+  allow(work: number): void {
+    if (work > WORK_A_CHARACTER * this.#mostText) throw new LimitError("it takes too many steps");
   }
 
   /** Pays for a value that was made, or looked up. */

@@ -13,13 +13,22 @@ export const LINE_MARK = "\u0000line ";
 const BLOCKS = new Set(["Program", "If", "For", "Set"]);
 const OPERATORS = new Set(["BinaryExpression", "FilterExpression", "CallExpression"]);
 
+/** What multiplies its operands with each other. */
+const MULTIPLYING = new Set(["FilterExpression", "FilterStatement", "CallExpression"]);
+
 const STEPS_A_MACRO = 2000;
+
+/** A node that is being evaluated, and the sizes of what was found in it, multiplied. */
+interface Frame {
+  readonly node: Node;
+  work: number;
+}
 
 /** Remembers the line of the last block that it entered, and keeps within a budget. */
 export class BoundedInterpreter extends Interpreter {
   line = 1;
   readonly #budget: Budget;
-  readonly #around: Node[] = [];
+  readonly #around: Frame[] = [];
 
   constructor(environment: Environment, budget: Budget) {
     super(environment);
@@ -37,18 +46,31 @@ export class BoundedInterpreter extends Interpreter {
     this.#budget.enter();
     // To define one walks through its body.
     if (statement.type === "Macro" || statement.type === "CallStatement") this.#budget.spend(STEPS_A_MACRO);
-    this.#around.push(statement);
+    const frame = { node: statement, work: 1 };
+    this.#around.push(frame);
     try {
-      const use = outer === undefined ? "looked at" : useOf(outer, statement);
+      const use = outer === undefined ? "looked at" : useOf(outer.node, statement);
       const value = this.#asInPython(super.evaluate(statement, environment), statement, use);
       // Back from a macro, which has lines of its own.
       if (statement.type === "CallExpression") this.line = line;
       this.#budget.take(value, use);
+      if (outer !== undefined) this.#multiply(outer, frame, value);
       return value;
     } finally {
       this.#around.pop();
       this.#budget.leave();
     }
+  }
+
+  /** Operands come before the work that they make is done. */
+  #multiply(outer: Frame, { node, work }: Frame, value: Value): void {
+    const { type } = outer.node;
+    const isSearch = /^(?:not )?in$/.test(String(field(field(outer.node, "operator"), "value")));
+    const isReceiver = type === "MemberExpression" && field(outer.node, "object") === node;
+    if (!MULTIPLYING.has(type) && !isSearch && !isReceiver) return;
+    // A method works on what it is a method of.
+    outer.work *= value.type === "FunctionValue" ? work : sizeOf(value, type !== "CallExpression");
+    if (!isReceiver) this.#budget.allow(outer.work);
   }
 
   /** True, False and None are written so, and what is undefined is a list of nothing to a loop. (In bodies of macros and calls they are the library's.) */
@@ -75,6 +97,14 @@ function useOf(outer: Node, part: Node): Use {
     field(field(outer, "assignee"), "object"),
   ].includes(part);
   return BLOCKS.has(type) && !isRead ? "written" : "looked at";
+}
+
+/** Characters, elements, or a number itself where it may be a width. */
+function sizeOf({ value }: Value, isWidth: boolean): number {
+  if (typeof value === "string") return Math.max(value.length, 1);
+  if (Array.isArray(value)) return Math.max(value.length, 1);
+  if (value instanceof Map) return Math.max(value.size, 1);
+  return isWidth && typeof value === "number" ? Math.max(value, 1) : 1;
 }
 
 function field(node: unknown, name: string): unknown {

@@ -89,13 +89,23 @@ test.each([
 });
 
 test.each([
-  ["{{ 'a\nb' | indent(10 ** 7) }}", TEXT],
+  ["{{ 'a\nb' | indent(10 ** 9) }}", STEPS],
+  ["{{ 'a' | indent(width=10 ** 9, first=true) }}", STEPS],
+  ["{% filter indent(10 ** 9) %}a\nb{% endfilter %}", STEPS],
+  ["{{ [1, [2]] | tojson(indent=10 ** 9) }}", STEPS],
+  ["{{ range(1000) | join(ns.s) }}", STEPS],
+  ["{{ ns.s | join(ns.s) }}", STEPS],
+  ["{{ ns.s | replace('a', ns.s) }}", STEPS],
+  ["{{ ns.s.replace('', ns.s) }}", STEPS],
+  ["{{ ns.s['repl' ~ 'ace']('a', ns.s) }}", STEPS],
   ["{{ ns.s[:10] | replace('a', ns.s) }}", TEXT],
   ["{{ range(10) | join(ns.s) }}", TEXT],
   ["{% for i in range(100000) %}{% set x = ns.s | upper %}{% endfor %}", STEPS],
   ["{% for i in range(100000) %}{% set x = ns.s.split('a') %}{% endfor %}", STEPS],
   ["{% set o = {} %}{% for i in range(100000) %}{% set x = o[ns.s ~ i] %}{% endfor %}", STEPS],
   ["{% for i in range(1000) %}{% set ns.l = ns.l + [ns.s ~ i] %}{% endfor %}{{ ns.l | unique }}", STEPS],
+  ["{% set p = ns.s[:100000] ~ 'b' %}{{ p in ns.s }}", STEPS],
+  ["{% for i in range(12) %}{% set ns.l = ns.l + ns.l + [{}] %}{% endfor %}{{ ns.l | map(attribute=ns.s) }}", STEPS],
 ])("what one filter or operator could do: %s", (source, message) => {
   expectRefusal(LONG + source, message);
 });
