@@ -108,6 +108,7 @@ export function replySequence(
  * Hands out the text of a sequence's tokens as it comes.
  * @param ids the whole prompt
  * @param tokens what comes of `replySequence`
+ * @param start when its turn came, as `performance.now` counts
  * @throws what the tokens end with; but where the signal ends them, what there is is the reply
  */
 export async function* writeReply(
@@ -115,9 +116,9 @@ export async function* writeReply(
   ids: readonly number[],
   { stops = [], shownTokens, signal, promptLogprobs }: ReplyOptions,
   tokens: AsyncGenerator<Sampled, SampledEnd>,
+  start = performance.now(),
 ): AsyncGenerator<ReplyPiece, Reply> {
   const written = new ReplyText(tokenizer, stops, shownTokens);
-  const start = performance.now();
   let [first, cachedTokens]: [number | undefined, number] = [undefined, 0];
   let [finishReason, stop]: [Reply["finishReason"], WrittenLogprob | undefined] = ["stop", undefined];
   try {

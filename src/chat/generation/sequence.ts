@@ -111,6 +111,8 @@ export class SampledSequence implements Sequence<Sampled, SampledEnd> {
   readonly owner: string;
   readonly adapter: AdapterLinears | undefined;
   readonly promptTop: number | undefined;
+  /** When it was made, which is when its turn came: milliseconds as `performance.now` counts them. */
+  readonly began = performance.now();
   readonly #options: SampledOptions;
   readonly #random: Mt19937;
   readonly #bits = new Uint32Array(1);

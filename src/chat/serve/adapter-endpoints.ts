@@ -45,11 +45,10 @@ export class AdapterEndpoints {
     { request, address, key }: Call,
     schema: S,
   ): Promise<v.InferOutput<S>> {
-    if (this.#parts.apiKey === undefined || key !== undefined) {
-      throw new ApiError(
-        403,
-        "only the holder of the key that the server was started with (--api-key) may change adapters",
-      );
+    const { apiKey } = this.#parts;
+    if (apiKey === undefined || key !== undefined) {
+      const who = "only the holder of the key that the server was started with (--api-key) may change adapters";
+      throw new ApiError(403, apiKey === undefined ? `${who}, and it was started without one` : who);
     }
     return await this.#bodies.with(request, networkOf(address), async (body) => readFields(schema, parseBody(body)));
   }

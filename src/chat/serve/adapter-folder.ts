@@ -32,10 +32,18 @@ export class AdapterFolder {
     throw new RandloraError("file", `${oneLine(folder)}: is no folder`, "give --adapter-dir a folder of adapters");
   }
 
-  /** The adapter in the folder of this name; undefined where there is none. @throws RandloraError where it does not fit the model */
+  /** The adapter in the folder of this name; undefined where there is none. @throws ApiError 400 where it does not fit the model */
   async find(name: string): Promise<ServedModel | undefined> {
     const path = NAME.test(name) ? await this.#inside(name) : undefined;
-    return path === undefined ? undefined : await this.#open(name, path);
+    if (path === undefined) return undefined;
+    try {
+      return await this.#open(name, path);
+    } catch (thrown) {
+      if (!(thrown instanceof RandloraError) || thrown.code === "memory") throw thrown;
+      // Clients need not know where the folder is.
+      const why = thrown.message.replaceAll(join(this.#root, sep), "");
+      throw new ApiError(400, `the adapter cannot be used: ${why}`, { param: "model", cause: thrown });
+    }
   }
 
   /**

@@ -126,7 +126,7 @@ export class Engine implements AsyncDisposable {
     const make = (rows: Rows): SampledSequence =>
       replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
     return this.#written(this.#add(job, make), options.signal, (sequence) =>
-      writeReply(this.#model, ids, options, this.#loop.follow(sequence)),
+      writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
     );
   }
 
