@@ -43,6 +43,12 @@ export async function naming<T>(path: string, doing: "read" | "write", work: Pro
   }
 }
 
+/** A path as a shell takes it, in a command that may be copied. */
+export function shellWord(path: string): string {
+  const line = oneLine(path);
+  return /^[\p{L}\p{N}_.,:=@%+/-]+$/u.test(line) ? line : `'${line.replaceAll("'", String.raw`'\''`)}'`;
+}
+
 /** A name from a file in double quotes, on one line and not longer than a line: files may hold anything. */
 export function quote(name: string): string {
   const characters = [...name];

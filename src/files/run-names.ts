@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { oneLine } from "./failure.ts";
+import { oneLine, shellWord } from "./failure.ts";
 import { readOptionalJsonObject } from "./read-text.ts";
 
 /** A run's settings, in its folder. */
@@ -19,7 +19,7 @@ export async function hintOfAdapter(folder: string): Promise<string | undefined>
   if (existsSync(join(folder, SETTINGS_FILE))) {
     const { model } = await readOptionalJsonObject(join(folder, SETTINGS_FILE)).catch(() => ({ model: undefined }));
     const base = typeof model === "string" ? oneLine(model) : "its base";
-    return `it is a run: name ${base} as MODEL; finetune goes on from the run with --init-adapter ${shown}`;
+    return `it is a run: name ${base} as MODEL; finetune goes on from the run with --init-adapter ${shellWord(folder)}`;
   }
   if (!existsSync(join(folder, "adapter_config.json"))) return undefined;
   return `${shown} is an adapter: give the folder of its run, or its base as MODEL and --adapter ${shown}`;

@@ -183,7 +183,7 @@ test("adapters of a folder are found by name; with the key they get other names,
     expect(await load({ lora_name: "x", lora_path }, "secret")).toMatchObject(refused);
   }
   expect(await load({ lora_name: "x", lora_path: "empty" }, "secret")).toMatchObject({ status: 400 });
-  // Whoever names it learns what is wrong with it, and not where it is.
+  // Whoever names it is told what is wrong with it, and not where it is.
   const unusable = await ask(serving, { ...pirate, model: "empty" }).catch(String);
   expect(unusable).toMatch(/400 the adapter cannot be used: empty/);
   expect(unusable).not.toContain(folder.path);

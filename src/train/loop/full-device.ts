@@ -1,5 +1,5 @@
 import type { DeviceInfo } from "../../compute/device/device.ts";
-import { oneLine } from "../../files/failure.ts";
+import { shellWord } from "../../files/failure.ts";
 
 interface FullRun {
   /** What makes a micro-batch smaller. */
@@ -18,5 +18,5 @@ export function hintOfFullDevice({ software }: Pick<DeviceInfo, "software">, { s
   }
   const { step, path, checkpointing } = resume;
   const flag = checkpointing ? "" : " --checkpoint-activations";
-  return `${others}, then go on from step ${step}: --resume ${oneLine(path)}${flag}; a new run takes less with ${smaller}`;
+  return `${others}, then go on from step ${step}: --resume ${shellWord(path)}${flag}; a new run takes less with ${smaller}`;
 }

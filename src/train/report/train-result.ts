@@ -1,3 +1,4 @@
+import { shellWord } from "../../files/failure.ts";
 import type { Split } from "../../data/images/datasets/types.ts";
 import {
   formatAmount,
@@ -119,19 +120,14 @@ export function nextCommand(
   { data, images }: Pick<TrainSettings, "data" | "images">,
   split: Split = "test",
 ): string {
-  const path = quoted(run);
+  const path = shellWord(run);
   if (ending === "interrupted") return `randlora finetune --resume ${path}`;
   if (unit === "tokens") return `randlora chat ${path}`;
   const { dataset, templates } = images ?? {};
-  const set = dataset ? ` --dataset ${quoted(dataset)}` : "";
+  const set = dataset ? ` --dataset ${shellWord(dataset)}` : "";
   const part = split === "test" ? "" : ` --split ${split}`;
-  const prompts = templates && templates !== "simple" ? ` --templates ${quoted(templates)}` : "";
-  return `randlora eval images ${path} --data ${quoted(data)}${set}${part}${prompts}`;
-}
-
-/** As a shell takes it. */
-function quoted(path: string): string {
-  return /^[A-Za-z0-9_.,:=@%+/-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+  const prompts = templates && templates !== "simple" ? ` --templates ${shellWord(templates)}` : "";
+  return `randlora eval images ${path} --data ${shellWord(data)}${set}${part}${prompts}`;
 }
 
 function percent(part: number): string {

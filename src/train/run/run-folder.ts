@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { removeAll } from "../../files/disk.ts";
 import { replaceSynced } from "../../files/whole-file.ts";
-import { fileError, naming, oneLine, systemCode } from "../../files/failure.ts";
+import { fileError, naming, oneLine, shellWord, systemCode } from "../../files/failure.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { removeLeftovers } from "../../files/publish.ts";
 import type { TrainingDefinition } from "../../adapters/training/definition.ts";
@@ -184,7 +184,7 @@ async function requireEmpty(path: string): Promise<void> {
   if (names.length === 0) return;
   const isRun = names.includes(SETTINGS_FILE);
   const cause = isRun ? "there is a run already" : "the folder is not empty";
-  const hint = isRun ? `go on with it (--resume ${oneLine(path)}), or name another --out` : "name another --out";
+  const hint = isRun ? `go on with it (--resume ${shellWord(path)}), or name another --out` : "name another --out";
   throw new RandloraError("file", `cannot write ${oneLine(path)}: ${cause}`, hint);
 }
 

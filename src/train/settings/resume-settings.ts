@@ -1,5 +1,5 @@
 import { Contradiction } from "../../files/errors.ts";
-import { oneLine } from "../../files/failure.ts";
+import { shellWord } from "../../files/failure.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
 import { RUN_OPTIONS } from "./options.ts";
 import type { Recorded, Settings } from "./setting.ts";
@@ -26,7 +26,7 @@ export function resumeSettings(recorded: TrainSettings, asked: Partial<FlatSetti
   const run = changeable(RUN_OPTIONS, asked, "run");
   const ofImages = images === null ? {} : changeable(IMAGE_OPTIONS, asked, "run");
   const isLonger = recorded.schedule === "constant" && (asked.steps ?? 0) > (recorded.steps ?? 0);
-  const longer = recorded.adapter === null ? `${oneLine(path)} as its MODEL` : `--init-adapter ${oneLine(path)}`;
+  const longer = recorded.adapter === null ? `${shellWord(path)} as its MODEL` : `--init-adapter ${shellWord(path)}`;
   refuseOthers(recorded, asked, (key) => key in run || key in ofImages || (key === "steps" && isLonger), {
     what: "run",
     other: `start a new run (${longer} continues from this one's weights)`,
