@@ -102,18 +102,22 @@ export class Engine<Batch> implements Disposable {
    * @throws RandloraError `memory`, `gpu`
    */
   async rehearse(step: Step<Batch>, evaluated: Batch | undefined): Promise<void> {
-    const discard = () => this.#run.discard();
     await this.#recordStep(step, { learningRate: 0, headRate: 0 }, false);
     if (evaluated !== undefined) {
       this.#model.method.prepare(this.#run);
       const { judge: asked } = this.#model.task;
       if (asked === undefined) this.#losses(this.#run, evaluated, { kind: "evaluate" });
       else asked.logits(this.#run, this.#model.method.linears({ kind: "evaluate" }), evaluated);
-      discard();
+      await this.#forgetRecorded();
     }
-    await this.#gpu.idle();
     // Buffers that wait to be used again must not need more than this.
     this.#gpu.memory.stayWithinPeak();
+  }
+
+  /** Forgets what was recorded, when the GPU has said whether there is room for it. @throws RandloraError `memory`, `gpu` */
+  async #forgetRecorded(): Promise<void> {
+    await this.#gpu.idle();
+    this.#run.discard();
   }
 
   async #recordStep(
@@ -122,7 +126,7 @@ export class Engine<Batch> implements Disposable {
     isSent = true,
   ): Promise<void> {
     const { task, method } = this.#model;
-    const send = () => (isSent ? this.#run.submit() : this.#run.discard());
+    const send = () => (isSent ? this.#run.submit() : this.#forgetRecorded());
     method.prepare(this.#run);
     const tape = this.#tape;
     const sums = this.#shards;
