@@ -1,18 +1,18 @@
 /*
  * `bun bench/adapters.ts [MODEL] [--rounds 3] [--tokens 64]`: what four requests under four adapters take beside four under the base, in one batch
  * of a real `randlora serve`. The adapters are a LoRA and a RandLoRA with their defaults, trained for one step and served four times each. MODEL is the
- * 135M chat model by default; RANDLORA_DEVICE says what computes. Prints times of a token by the clock and by processor time.
+ * 135M chat model by default; RANDLORA_DEVICE says what computes, by default the CPU device. Prints times of a token by the clock and by processor time.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import * as v from "valibot";
 import { smollm2 } from "../interop/models.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";
+import { DEVICE, ServerProcess } from "./serving/servers.ts";
 import { inRounds, ratios, type StepTime } from "./training/rounds.ts";
 
 /** Most time of four adapters, as a multiple of the base's. */
@@ -26,19 +26,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const [rounds, tokens] = [Number(values.rounds), Number(values.tokens)];
-const device = process.env["RANDLORA_DEVICE"];
-const common = ["--quiet", "--json", ...(device === undefined ? [] : ["--device", device])];
-
-const Listening = v.object({ address: v.string() });
-const Models = v.object({ default: v.string() });
-const Written = v.object({ usage: v.object({ completion_tokens: v.number() }) });
-
-/** Seconds of processor time of a process so far, all threads; NaN where /proc does not tell. */
-async function processorTime(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11] ?? NaN) + Number(fields[12] ?? NaN)) / 100;
-}
+const common = ["--quiet", "--json", "--device", DEVICE];
 
 async function train(model: string, method: string, folder: string): Promise<string> {
   const data = join(folder, "data.jsonl");
@@ -50,45 +38,31 @@ async function train(model: string, method: string, folder: string): Promise<str
   return join(out, "adapter");
 }
 
-/** A server of the base and four times the same adapter, in one batch. */
-async function openServer(model: string, adapter: string) {
+/** Times of passes of a server of the base and four times the same adapter, in one batch. */
+async function measure(model: string, adapter: string) {
   const names = Array.from({ length: CLIENTS }, (_, at) => `adapter-${at}`);
   const adapters = names.flatMap((name) => ["--adapter", `${name}=${adapter}`]);
-  const args = ["serve", model, ...adapters, "--port", "0", "--parallel", `${CLIENTS}`, ...common];
-  const child = Bun.spawn([process.execPath, MAIN, ...args], { stdout: "pipe", stderr: "inherit" });
-  let text = "";
-  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
-    text += part;
-    if (text.trimEnd().endsWith("}")) break;
-  }
-  const { address } = v.parse(Listening, JSON.parse(text));
-  const { default: base } = v.parse(Models, await (await fetch(`${address}/v1/models`)).json());
+  await using server = await ServerProcess.randlora([model, ...adapters, "--parallel", `${CLIENTS}`]);
+  const [base = ""] = await server.models();
   let asked = 100;
-  const ask = async (model: string): Promise<number> => {
-    const body = JSON.stringify({
-      model,
-      prompt: `${asked++} stories of the sea:`,
-      max_tokens: tokens,
-      temperature: 0,
-    });
-    const answer = await fetch(`${address}/v1/completions`, { method: "POST", body });
-    if (!answer.ok) throw new RandloraError("file", `the server answered ${answer.status}: ${await answer.text()}`);
-    return v.parse(Written, await answer.json()).usage.completion_tokens;
+  const together = async (models: readonly string[]): Promise<StepTime> => {
+    const [start, core] = [performance.now(), await server.processorTime()];
+    const counts = await Promise.all(
+      models.map((model) => {
+        const prompt = `${asked++} stories of the sea:`;
+        return server.complete({ model, prompt, max_tokens: tokens, temperature: 0 });
+      }),
+    );
+    // The longest text has a pass for each of its tokens.
+    const passes = Math.max(...counts);
+    const seconds = (performance.now() - start) / 1000;
+    return { seconds: seconds / passes, coreSeconds: ((await server.processorTime()) - core) / passes };
   };
-  return {
-    async together(ofAdapters: boolean): Promise<StepTime> {
-      const [start, core] = [performance.now(), await processorTime(child.pid)];
-      const counts = await Promise.all(names.map((name) => ask(ofAdapters ? name : base)));
-      // The longest text has a pass for each of its tokens.
-      const passes = Math.max(...counts);
-      const seconds = (performance.now() - start) / 1000;
-      return { seconds: seconds / passes, coreSeconds: ((await processorTime(child.pid)) - core) / passes };
-    },
-    async close() {
-      child.kill("SIGTERM");
-      await child.exited;
-    },
-  };
+  const contenders = new Map([
+    ["base", () => together(names.map(() => base))],
+    ["adapters", () => together(names)],
+  ]);
+  return await inRounds(contenders, rounds, note);
 }
 
 const model = positionals[0] ?? (await smollm2());
@@ -98,13 +72,7 @@ const folder = await mkdtemp(join(tmpdir(), "randlora-adapters-"));
 try {
   const rows: string[][] = [];
   for (const method of METHODS) {
-    const server = await openServer(model, await train(model, method, folder));
-    const contenders = new Map([
-      ["base", () => server.together(false)],
-      ["adapters", () => server.together(true)],
-    ]);
-    const times = await inRounds(contenders, rounds, note);
-    await server.close();
+    const times = await measure(model, await train(model, method, folder));
     const [base, adapters] = [times.get("base"), times.get("adapters")];
     if (base === undefined || adapters === undefined) throw new RangeError("no times");
     const { seconds, coreSeconds } = ratios(adapters, base);

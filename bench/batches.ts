@@ -2,9 +2,9 @@
  * `bun bench/batches.ts [MODEL] [--rounds 3] [--tokens 64] [--questions 16] [--data DIR]`: what decoding several requests in a batch brings.
  * Four clients ask a real `randlora serve --parallel 4` at once, and one after the other; `randlora eval commonsense` answers
  * eight questions together, and one after the other, greedily. MODEL is the 135M chat model by default; the questions are made up,
- * or those of DIR (LLM-Adapters' form). RANDLORA_DEVICE says what computes. Prints rates by the clock and by processor time.
+ * or those of DIR (LLM-Adapters' form). RANDLORA_DEVICE says what computes, by default the CPU device. Prints rates by the clock and by processor time.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,6 +14,7 @@ import { RandloraError } from "../src/files/errors.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
 import { machine, renderMachine } from "./harness.ts";
+import { DEVICE, ServerProcess } from "./serving/servers.ts";
 import { inRounds, type StepTime, type Timed } from "./training/rounds.ts";
 
 /** Least decoding rates of batches, as multiples of the same requests one after the other. */
@@ -38,46 +39,24 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const [rounds, tokens, questions] = [Number(values.rounds), Number(values.tokens), Number(values.questions)];
-const device = process.env["RANDLORA_DEVICE"];
-const common = ["--quiet", "--json", ...(device === undefined ? [] : ["--device", device])];
+const common = ["--quiet", "--json", "--device", DEVICE];
 
-const Listening = v.object({ address: v.string() });
-const Written = v.object({ usage: v.object({ completion_tokens: v.number() }) });
 const Answered = v.object({ seconds: v.number(), tokens_per_s: v.number() });
-
-/** Seconds of processor time of a process so far, all threads; NaN where /proc does not tell. */
-async function processorTime(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // Behind the name, which may hold anything: utime and stime, in hundredths.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11] ?? NaN) + Number(fields[12] ?? NaN)) / 100;
-}
 
 /** A server, and what four clients are told by it. */
 async function openServer(model: string) {
-  const args = ["serve", model, "--port", "0", "--parallel", `${CLIENTS}`, ...common];
-  const child = Bun.spawn([process.execPath, MAIN, ...args], { stdout: "pipe", stderr: "inherit" });
-  let text = "";
-  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
-    text += part;
-    if (text.trimEnd().endsWith("}")) break;
-  }
-  const { address } = v.parse(Listening, JSON.parse(text));
+  const server = await ServerProcess.randlora([model, "--parallel", `${CLIENTS}`]);
   let asked = 100;
-  const ask = async (subject: string): Promise<number> => {
+  const ask = (subject: string): Promise<number> => {
     // A prompt that no other round had from its first token on: nothing of it was computed before.
-    const prompt = `${asked++} stories about ${subject}:`;
-    const body = JSON.stringify({ prompt, max_tokens: tokens, temperature: 0 });
-    const answer = await fetch(`${address}/v1/completions`, { method: "POST", body });
-    if (!answer.ok) throw new RandloraError("file", `the server answered ${answer.status}: ${await answer.text()}`);
-    return v.parse(Written, await answer.json()).usage.completion_tokens;
+    return server.complete({ prompt: `${asked++} stories about ${subject}:`, max_tokens: tokens, temperature: 0 });
   };
   const rate = async (write: () => Promise<readonly number[]>): Promise<StepTime> => {
-    const [start, core] = [performance.now(), await processorTime(child.pid)];
+    const [start, core] = [performance.now(), await server.processorTime()];
     const written = (await write()).reduce((sum, count) => sum + count, 0);
     const seconds = (performance.now() - start) / 1000;
     // Of a token: texts may end before they have all.
-    return { seconds: seconds / written, coreSeconds: ((await processorTime(child.pid)) - core) / written };
+    return { seconds: seconds / written, coreSeconds: ((await server.processorTime()) - core) / written };
   };
   return {
     alone: () =>
@@ -87,10 +66,7 @@ async function openServer(model: string) {
         return counts;
       }),
     together: () => rate(() => Promise.all(SUBJECTS.map(ask))),
-    async close() {
-      child.kill("SIGTERM");
-      await child.exited;
-    },
+    close: () => server[Symbol.asyncDispose](),
   };
 }
 

@@ -85,9 +85,7 @@ try {
   const args = [model, ...named, "--parallel", `${parallel}`, "--queue-length", `${requests + 1}`];
   const serve = async () => {
     const server = await ServerProcess.randlora(args);
-    const listed = await fetch(`${server.address}/v1/models`);
-    const { data } = (await listed.json()) as { data: { id: string }[] };
-    return { server, models: data.map(({ id }) => id) };
+    return { server, models: await server.models() };
   };
   note(`${requests} requests with ${promptTokens} tokens of prompts, one after the other`);
   const wanted: Seen[] = [];
