@@ -29,7 +29,9 @@ const PRIVATE_IN_CODE: typeof PRIVATE = [
 
 const documents = [
   "README.md",
+  "CHANGELOG.md",
   "fixtures/README.md",
+  "bench/**/*.md",
   "CONTRIBUTING.md",
   "SECURITY.md",
   "docs/*.md",
