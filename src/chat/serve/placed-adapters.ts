@@ -1,8 +1,8 @@
 import type { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import { RandloraError } from "../../files/errors.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../models/blocks/row-linears.ts";
+import { isMemory } from "../generation/no-room.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { isMerged, type ServedModel } from "./served-model.ts";
 
@@ -140,8 +140,4 @@ export class PlacedAdapters implements Disposable {
       placed[Symbol.dispose]();
     }
   }
-}
-
-function isMemory(thrown: unknown): boolean {
-  return thrown instanceof RandloraError && thrown.code === "memory";
 }

@@ -48,7 +48,9 @@ function refuseQuestion(model: string): void {
 function orQuestion(thrown: unknown, model: string): unknown {
   const isMissing = thrown instanceof RandloraError && thrown.code === "file" && !existsSync(model);
   if (!isMissing || !/^[\p{L}\p{M}]+[?!.]*$/u.test(model)) return thrown;
-  return new RandloraError("file", thrown.message, `${thrown.hint}. ${QUESTION_HINT}`, { cause: thrown });
+  return new RandloraError("file", thrown.message, [thrown.hint, QUESTION_HINT].filter(Boolean).join(". "), {
+    cause: thrown,
+  });
 }
 
 /** Milliseconds after which a program that waits for the end of stdin says so. */
