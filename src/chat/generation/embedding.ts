@@ -17,7 +17,7 @@ export interface EmbeddingOptions {
   readonly adapter?: AdapterLinears | undefined;
 }
 
-/** A text that is only read: what comes of it is what stands for it, of the model's hidden states after the last norm. */
+/** A prompt without an answer: its embedding is made of the model's hidden states after the last norm. */
 export class EmbeddingSequence implements Sequence<never, Float64Array> {
   readonly prompt: readonly number[];
   readonly beams = 1;
@@ -69,7 +69,7 @@ export class EmbeddingSequence implements Sequence<never, Float64Array> {
   }
 
   take(): never {
-    throw new RangeError("a text that is only read has no next token");
+    throw new RangeError("a prompt without an answer has no next token");
   }
 }
 

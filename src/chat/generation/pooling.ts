@@ -1,3 +1,3 @@
-/** Which hidden states stand for a text: the mean of all of its tokens', or its last token's. */
+/** Which hidden states an embedding is of: the mean of all tokens', or the last token's. */
 export const POOLINGS = ["mean", "last"] as const;
 export type Pooling = (typeof POOLINGS)[number];

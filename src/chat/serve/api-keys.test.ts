@@ -31,7 +31,7 @@ test("each text of a request counts against the texts at a time, until it has en
   const [first, second] = [limits.begin(), limits.begin()];
   first.counts(3);
   expect(() => second.counts(2)).toThrow("4 requests at a time");
-  expect(() => second.counts(5)).toThrow("5 texts, and this API key is for 4 at a time");
+  expect(() => second.counts(5)).toThrow("the request asks for 5 answers, and this API key allows 4 at a time");
   expect(() => limits.begin()).toThrow("4 requests at a time");
   first.end(0);
   second.counts(4);

@@ -28,7 +28,7 @@ export interface ApiKey {
   readonly requestsPerMinute?: number | undefined;
   /** Of prompts and answers. */
   readonly tokensPerMinute?: number | undefined;
-  /** Texts that are written at a time: `n` of a request. */
+  /** Answers at a time: a request has `n` for each prompt. */
   readonly parallel?: number | undefined;
 }
 
@@ -80,7 +80,7 @@ class Bucket {
 
 /** A request that has begun. */
 export interface KeyedRequest {
-  /** Counts it as so many texts at a time. @throws ApiError 429 where that is too many now, 400 where it always is */
+  /** Counts it as so many answers at a time. @throws ApiError 429 where that is too many now, 400 where it always is */
   counts(texts: number): void;
   /** To be called when it has ended, with the tokens of its prompt and its answer; once more changes nothing. */
   end(tokens: number): void;
@@ -122,7 +122,11 @@ export class KeyLimits {
     return {
       counts: (texts) => {
         const { parallel = Infinity } = this.#key;
-        if (texts > parallel) throw new ApiError(400, `${texts} texts, and this API key is for ${parallel} at a time`);
+        if (texts > parallel)
+          throw new ApiError(
+            400,
+            `the request asks for ${texts} answers, and this API key allows ${parallel} at a time`,
+          );
         this.#checkRoom(texts - counted);
         this.#running += texts - counted;
         counted = texts;
@@ -137,7 +141,7 @@ export class KeyLimits {
     };
   }
 
-  /** @throws ApiError where so many texts more are too many */
+  /** @throws ApiError 429 where so many answers more are too many */
   #checkRoom(more: number): void {
     const { parallel = Infinity } = this.#key;
     if (more > 0 && this.#running + more > parallel) throw limited(`${parallel} requests at a time, n counted`, 1);

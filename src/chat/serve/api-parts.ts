@@ -14,9 +14,9 @@ export interface ApiParts {
   readonly models: ModelList;
   readonly engine: Engine;
   readonly prompts: PromptOptions;
-  /** What stands for a text in `/v1/embeddings`. */
+  /** `--pooling`, of `/v1/embeddings`. */
   readonly pooling: Pooling;
-  /** Is there `/slots`, which says how long the texts of others are? */
+  /** Is `/slots` answered, which says how long others' prompts and answers are? */
   readonly slots: boolean;
   readonly defaults: RequestDefaults;
   /** Told of failures that are no client's fault. */

@@ -33,8 +33,8 @@ export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
   const { model, input, encoding_format: encoding = "float", dimensions, user = "" } = readFields(Body, body);
   const prompts = promptsOf(input);
   if (prompts.length > MAX_INPUTS)
-    throw badField("input", `has ${prompts.length} texts, and ${MAX_INPUTS} are allowed`);
+    throw badField("input", `has ${prompts.length} inputs, and ${MAX_INPUTS} are allowed`);
   if (prompts.some(({ length }) => length === 0))
-    throw badField("input", "has an empty text, for which nothing stands");
+    throw badField("input", "has an empty text: there is nothing to embed");
   return { model, prompts, encoding, dimensions, user };
 }

@@ -61,7 +61,7 @@ test("what cannot be done is refused by name; the model's own size is no wish", 
   const size = model.decoder.config.hiddenSize;
   expect((await ask({ dimensions: size })).data).toHaveLength(2);
   const refused = [
-    [{ dimensions: size - 1 }, "dimensions", `${size} numbers`],
+    [{ dimensions: size - 1 }, "dimensions", `must be ${size}`],
     [{ input: "" }, "input", "an empty text"],
     [{ input: [] }, "input", "an empty text"],
     [{ input: "Once ".repeat(2000) }, "input", "the context of this model ends at"],

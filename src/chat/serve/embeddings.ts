@@ -19,7 +19,8 @@ export interface EmbeddingAssignment extends Omit<Assignment, "request" | "promp
 export async function embed(engine: Engine, assignment: EmbeddingAssignment): Promise<Response> {
   const { request, client, model, context, pooling, size, signal, onTokens, onUsage, onWritten } = assignment;
   const { ids: texts, encoding, dimensions = size } = request;
-  if (dimensions !== size) throw badField("dimensions", `this model's embeddings have ${size} numbers`);
+  if (dimensions !== size)
+    throw badField("dimensions", `must be ${size}, which this model's embeddings have: it was not trained for fewer`);
   const start = performance.now();
   const data: object[] = [];
   let tokens = 0;

@@ -131,7 +131,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Puts a text into the queue that is only read.
+   * Puts a prompt without an answer into the queue.
    * @returns its embedding, of norm 1
    * @throws as what `submit` returns; RandloraError `numeric` where it has no direction
    */

@@ -9,7 +9,7 @@ export interface ModelListOptions {
   readonly preferred?: string | undefined;
   /** Positions that a request may use, prompt and answer together. */
   readonly context?: number | undefined;
-  /** Which hidden states stand for a text in `/v1/embeddings`. */
+  /** `--pooling`, of `/v1/embeddings`. */
   readonly pooling?: Pooling | undefined;
   /** Where models that the list does not have are looked for. */
   readonly folder?: AdapterFolder | undefined;
@@ -78,12 +78,12 @@ export class ModelList {
     await this.#open(id, () => folder.load(id, path));
   }
 
-  /** Takes a model out of the list; what is being written with it is written to its end. @throws ApiError 404, 403 */
+  /** Takes a model out of the list; its running requests go on. @throws ApiError 404, 403 */
   unload(id: string): ServedModel {
     if (this.#folder === undefined) throw notAllowed();
     const found = this.#models.get(id);
     if (found === undefined || found.adapters.length === 0 || found === this.#default) {
-      const message = `lora_name: no adapter that can be given up is named ${JSON.stringify(id.slice(0, 100))}`;
+      const message = `lora_name: no adapter that can be unloaded is named ${JSON.stringify(id.slice(0, 100))}`;
       throw new ApiError(404, message, { param: "lora_name" });
     }
     this.#models.delete(id);
