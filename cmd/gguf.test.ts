@@ -162,9 +162,12 @@ describe("a LoRA", () => {
   test("whose base is nowhere, and an adapter of another method, are refused with the way out", async () => {
     await using folder = await modelAndLora();
     await writeFolder(folder.at("randlora"), { peft_type: "RANDLORA", r: 4 }, parameters(4, { q: 8 }));
+    const peft = { peft_type: "LORA", r: 4, target_modules: [], target_parameters: ["mlp.experts.down_proj"] };
+    await writeFolder(folder.at("experts"), peft, {});
     for (const [name, message, hint] of [
       ["lora", "the base model that it names is not on this machine", "--base MODEL"],
       ["randlora", "GGUF has adapters of LoRA alone, not of randlora", "randlora merge"],
+      ["experts", "its target_parameters have no place in a GGUF adapter", "randlora merge"],
     ] as const) {
       const { status, stderr } = await run(folder.path, "convert", name, "--to", "gguf", "--out", "x.gguf");
       expect(status).toBe(3);

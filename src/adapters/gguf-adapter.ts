@@ -85,7 +85,9 @@ function loraLayers(adapter: Adapter): readonly LoraLayer[] {
   };
   const method = methodOfAdapter(adapter);
   if (method.name !== "lora") throw refuse(`GGUF has adapters of LoRA alone, not of ${method.name}`);
-  if (loraConfig(adapter).dora) throw refuse("GGUF has adapters of LoRA alone, not of DoRA");
+  const { dora, targets } = loraConfig(adapter);
+  if (dora) throw refuse("GGUF has adapters of LoRA alone, not of DoRA");
+  if ((targets.parameters ?? []).length > 0) throw refuse("its target_parameters have no place in a GGUF adapter");
   const layers = loraLayersAlone(adapter);
   const known = new Set(layers.flatMap(({ tensors }) => [tensors.a.name, tensors.b.name]));
   const other = [...adapter.tensors.keys()].find((name) => !known.has(name));
