@@ -2,10 +2,10 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { Angles } from "./rope.ts";
 
 /** What a mixer keeps of each position, (positions, width): attention keys and values, a convolution what it is over. */
-export type Kept = { readonly keys: Tensor; readonly values: Tensor } | { readonly inputs: Tensor };
+export type LayerCache = { readonly keys: Tensor; readonly values: Tensor } | { readonly inputs: Tensor };
 
 /** What is kept of the tokens before a pass, with room for those of the pass, which join them. */
-export type Filled = Kept & {
+export type Filled = LayerCache & {
   /** Positions that are filled. */
   readonly length: number;
   /** Rows that those of the pass go to, (1, tokens) U32; undefined: the ones behind what is filled. */

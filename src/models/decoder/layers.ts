@@ -4,7 +4,7 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordBlocks } from "../blocks/block.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { Angles } from "../blocks/rope.ts";
-import type { Kept } from "../blocks/sight.ts";
+import type { LayerCache } from "../blocks/sight.ts";
 import { recordInput, releaseStream, type Stream } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderWeights } from "./weights.ts";
@@ -16,7 +16,7 @@ export interface Past {
   /** Where those of the pass go, (1, tokens) U32; undefined: behind what is filled. */
   readonly rows?: Tensor | undefined;
   /** One layer's matrices, which have room for those of the pass. */
-  layer(index: number): Kept;
+  layer(index: number): LayerCache;
 }
 
 /** What one pass over some tokens goes by. */

@@ -2,7 +2,8 @@ import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
-import { allocateLayer, type LayerCache, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import { allocateLayer, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import type { LayerCache } from "../../blocks/sight.ts";
 
 /** Positions by which a cache grows at least. */
 const GROWTH = 256;

@@ -3,12 +3,9 @@ import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Attention } from "../../blocks/attention.ts";
 import type { Convolution } from "../../blocks/convolution.ts";
-import type { Kept } from "../../blocks/sight.ts";
+import type { LayerCache } from "../../blocks/sight.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
-
-/** What one layer keeps of each position: matrices (rows, width). */
-export type LayerCache = Kept;
 
 /** The matrices of a layer's cache. */
 export function matricesOf(layer: LayerCache): readonly Tensor[] {

@@ -4,7 +4,8 @@ import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
-import { allocateLayer, type LayerCache, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import { allocateLayer, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import { Slot } from "./slot.ts";
 

@@ -1,5 +1,5 @@
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { LayerCache } from "./layer-cache.ts";
+import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { Past } from "../layers.ts";
 
