@@ -7,7 +7,8 @@ import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { fittingPositions } from "./fitting-context.ts";
 import { endOf } from "./outbox.ts";
-import { SampledSequence, BeamSequence } from "./sequence.ts";
+import { BeamSequence } from "./beam-sequence.ts";
+import { SampledSequence } from "./sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */
 const BATCH_SIZE = 8;

@@ -9,7 +9,8 @@ import { TURN } from "./active.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
-import { BeamSequence, type SampledOptions, SampledSequence } from "./sequence.ts";
+import { BeamSequence } from "./beam-sequence.ts";
+import { type SampledOptions, SampledSequence } from "./sequence.ts";
 
 setDefaultTimeout(120_000);
 

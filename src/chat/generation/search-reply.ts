@@ -3,7 +3,7 @@ import { checkPrompt } from "./next-token.ts";
 import type { Reply, ReplyOptions, ReplyPiece, Writer } from "./reply.ts";
 import { endOf } from "./outbox.ts";
 import { ReplyText } from "./reply-text.ts";
-import { BeamSequence } from "./sequence.ts";
+import { BeamSequence } from "./beam-sequence.ts";
 import type { DecodeLoop } from "./decode-loop.ts";
 
 /** How a reply is searched for. */
