@@ -18,10 +18,15 @@ const MULTIPLYING = new Set(["FilterExpression", "FilterStatement", "CallExpress
 
 const STEPS_A_MACRO = 2000;
 
-/** A node that is being evaluated, and the sizes of what was found in it, multiplied. */
+/** A node that is being evaluated. */
 interface Frame {
   readonly node: Node;
+  /** The sizes of its operands so far, multiplied. */
   work: number;
+  /** Characters that a filter's block has written. */
+  written: number;
+  /** What comes now is, of a call, its macro's body; of a filter's block, the filter's arguments. */
+  isBehind: boolean;
 }
 
 /** Remembers the line of the last block that it entered, and keeps within a budget. */
@@ -29,6 +34,8 @@ export class BoundedInterpreter extends Interpreter {
   line = 1;
   readonly #budget: Budget;
   readonly #around: Frame[] = [];
+  /** Functions that are macros: what they do is evaluated, and charged, node by node. */
+  readonly #macros = new WeakSet<Value>();
 
   constructor(environment: Environment, budget: Budget) {
     super(environment);
@@ -46,11 +53,14 @@ export class BoundedInterpreter extends Interpreter {
     this.#budget.enter();
     // To define one walks through its body.
     if (statement.type === "Macro" || statement.type === "CallStatement") this.#budget.spend(STEPS_A_MACRO);
-    const frame = { node: statement, work: 1 };
+    const frame = { node: statement, work: 1, written: 0, isBehind: lastOf(statement) === undefined };
     this.#around.push(frame);
     try {
       const use = outer === undefined ? "looked at" : useOf(outer.node, statement);
       const value = this.#asInPython(super.evaluate(statement, environment), statement, use);
+      if (statement.type === "Macro") {
+        this.#macros.add(environment.lookupVariable(String(field(field(statement, "name"), "value"))));
+      }
       // Back from a macro, which has lines of its own.
       if (statement.type === "CallExpression") this.line = line;
       this.#budget.take(value, use);
@@ -68,9 +78,18 @@ export class BoundedInterpreter extends Interpreter {
     const isSearch = /^(?:not )?in$/.test(String(field(field(outer.node, "operator"), "value")));
     const isReceiver = type === "MemberExpression" && field(outer.node, "object") === node;
     if (!MULTIPLYING.has(type) && !isSearch && !isReceiver) return;
+    const { isBehind } = outer;
+    outer.isBehind ||= lastOf(outer.node) === node;
+    if (type === "CallExpression" && (isBehind || this.#macros.has(value))) return;
+    const isInBlock = type === "FilterStatement" && !isBehind;
     // A method works on what it is a method of.
-    outer.work *= value.type === "FunctionValue" ? work : sizeOf(value, type !== "CallExpression");
-    if (!isReceiver) this.#budget.allow(outer.work);
+    const size = value.type === "FunctionValue" ? work : sizeOf(value, type !== "CallExpression");
+    // The parts of a block stand one behind the other.
+    if (isInBlock) outer.written += size;
+    else outer.work *= size;
+    // What is called comes behind its arguments.
+    const isWhole = type !== "CallExpression" || outer.isBehind;
+    if (isWhole && !isReceiver) this.#budget.allow(outer.work * Math.max(outer.written, 1));
   }
 
   /** True, False and None are written so, and what is undefined is a list of nothing to a loop. (In bodies of macros and calls they are the library's.) */
@@ -97,6 +116,13 @@ function useOf(outer: Node, part: Node): Use {
     field(field(outer, "assignee"), "object"),
   ].includes(part);
   return BLOCKS.has(type) && !isRead ? "written" : "looked at";
+}
+
+/** The last part of a call that is an operand, and of a filter's block that is in the block. */
+function lastOf(node: Node): unknown {
+  if (node.type === "CallExpression") return field(node, "callee");
+  const body = node.type === "FilterStatement" ? field(node, "body") : undefined;
+  return Array.isArray(body) ? body.at(-1) : undefined;
 }
 
 /** Characters, elements, or a number itself where it may be a width. */

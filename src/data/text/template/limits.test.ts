@@ -110,6 +110,19 @@ test.each([
   expectRefusal(LONG + source, message);
 });
 
+test("long texts may come to a macro, be written by one, and stand in a block, as often as they like", () => {
+  const said = "a".repeat(30_000);
+  for (const [source, times] of [
+    ["{% macro m(x) %}{{ x }}{{ x }}{{ x | trim }}{% endmacro %}{{ m(s) }}{{ m(s) }}", 6],
+    ["{% macro m(x, y, z) %}{{ z ~ y ~ x }}{% endmacro %}{{ m(s, z=s, y=s) }}", 3],
+    ["{% macro m() %}{{ caller() }}{{ caller() }}{% endmacro %}{% call m() %}{{ s }}{{ s }}{% endcall %}", 4],
+    ["{% filter trim %}{{ s }}{{ s }}{{ s }}{% endfilter %}", 3],
+  ] as const) {
+    const { text } = new ChatTemplate(source, "x").render({ messages: [], variables: { s: said } });
+    expect(text).toHaveLength(times * said.length);
+  }
+});
+
 test.each([
   ["parentheses", `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`, NESTED],
   ["lists", `{{ ${"[".repeat(50_000)}1${"]".repeat(50_000)} }}`, NESTED],
