@@ -75,6 +75,17 @@ describe("rank and scale", () => {
   });
 });
 
+// tuners_utils.py, _inject_parameters: the key is the parameter's own path.
+test.each<[string, number]>([
+  ["model.layers.0.mlp.gate", 12],
+  ["model.layers.0.self_attn.q_proj", 32],
+  ["model.layers.0.mlp.experts.gate_up_proj", 64],
+])("patterns are held to the path of a weight that target_parameters mean: %s", (module, alpha) => {
+  const alpha_pattern = { "mlp.gate": 99, "mlp.gate.weight": 12, "q_proj.weight": 98, q_proj: 32, gate_up_proj: 64 };
+  const config = parse({ r: 4, target_parameters: ["mlp.gate.weight", "experts.gate_up_proj"], alpha_pattern });
+  expect(rankAndScale(config, module)).toEqual({ rank: 4, scale: alpha / 4 });
+});
+
 // PEFT 0.21.2 loads such a file with these scales.
 test.each<[string, number]>([
   ['{"layers.3.mlp.0": 64, "0": 16}', 16],

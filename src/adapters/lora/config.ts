@@ -14,6 +14,7 @@ import {
   text,
   textList,
 } from "../base/config-keys.ts";
+import { isTargetParameter } from "../base/experts.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { Adapter, PlainConfig } from "../adapter.ts";
@@ -111,9 +112,16 @@ export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
 
 /** Rank and scale of one module, or of a parameter, by its path in the base model (PEFT's get_pattern_key, utils/other.py). */
 export function rankAndScale(config: LoraConfig, module: string): { readonly rank: number; readonly scale: number } {
-  const rank = lookUp(config.rankPattern, module) ?? config.r;
-  const alpha = lookUp(config.alphaPattern, module) ?? config.alpha;
+  const path = patternPath(config.targets.parameters ?? [], module);
+  const rank = lookUp(config.rankPattern, path) ?? config.r;
+  const alpha = lookUp(config.alphaPattern, path) ?? config.alpha;
   return { rank, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
+}
+
+/** What patterns are held to: the path of a module, or of its weight where `target_parameters` mean that (a router). */
+export function patternPath(parameters: readonly string[], module: string): string {
+  const weight = `${module}.weight`;
+  return isTargetParameter(weight, parameters) ? weight : module;
 }
 
 function lookUp(pattern: Pattern, module: string): number | undefined {

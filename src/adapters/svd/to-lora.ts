@@ -2,13 +2,14 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { isOfExpert } from "../base/base.ts";
 import { isExpertParameter } from "../base/experts.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { AdapterContent } from "../files/content.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { takeSteps } from "../frozen/drawing/steps.ts";
-import { plainLoraKeys } from "../lora/config.ts";
+import { patternPath, plainLoraKeys } from "../lora/config.ts";
 import { LORA_TENSORS } from "../lora/tensors.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
 import { newConfig } from "../train.ts";
@@ -65,7 +66,7 @@ export async function loraOfDeltas(
     signal?.throwIfAborted();
     const layer = deltas.layer(index);
     observer.module(layer.module);
-    if (isExpertParameter(layer.module)) {
+    if (isOfAllExperts(deltas.plan.adapter, layer)) {
       const cause = `${quote(layer.module)} has a ΔW of each expert, and a LoRA of all experts together is not made yet`;
       throw new RandloraError("adapter", `${oneLine(deltas.path)}: ${cause}`, "merge it, or use it as it is");
     }
@@ -92,6 +93,18 @@ export async function loraOfDeltas(
     metadata: new Map<string, string>(),
   };
   return { content, modules, all: shareOf(sums) };
+}
+
+/** What a LoRA's `target_parameters` say; other methods have none. */
+function parametersOf({ settings }: Adapter): readonly string[] {
+  const parameters: unknown = settings["target_parameters"];
+  return Array.isArray(parameters) ? parameters.filter((name) => typeof name === "string") : [];
+}
+
+/** Is its ΔW of factors that the adapter has for all experts together? A file with each expert's matrices has one of these. */
+function isOfAllExperts(adapter: Adapter, { module }: AdaptedLayer): boolean {
+  const isAlone = () => adapter.tensors.has(`${module}.${LORA_TENSORS.names.a}`);
+  return isExpertParameter(module) || (parametersOf(adapter).length > 0 && isOfExpert(module) && !isAlone());
 }
 
 /** Does it hold tensors that no ΔW is made of, and which only a base explains? */
@@ -144,17 +157,29 @@ const COMMON = [
 ] as const;
 const TARGETS = ["target_modules", "exclude_modules", "layers_to_transform"] as const;
 
-function configOf({ config }: Adapter, modules: readonly KeptModule[]): JsonObject {
+function configOf(adapter: Adapter, modules: readonly KeptModule[]): JsonObject {
+  const { config } = adapter;
   const { base_model_name_or_path: base = null, bias = "none", target_modules: targets = null } = config;
+  const parameters = parametersOf(adapter);
+  const paths = modules.map(({ module, rank }) => ({ module, rank, path: patternPath(parameters, module) }));
   const r = Math.max(...modules.map(({ rank }) => rank));
   // The first pattern that matches the end of a path holds: a path that another one ends with comes after it.
-  const others = modules.filter(({ rank }) => rank !== r).toSorted((a, b) => b.module.length - a.module.length);
-  const ranks = Object.fromEntries(others.map(({ module, rank }) => [module, rank]));
+  const others = paths.filter(({ rank }) => rank !== r).toSorted((a, b) => b.path.length - a.path.length);
+  const ranks = Object.fromEntries(others.map(({ path, rank }) => [path, rank]));
   const found = (keys: readonly string[]): JsonObject =>
     Object.fromEntries(keys.flatMap((key) => (config[key] === undefined ? [] : [[key, config[key]]])));
+  // Routers, which PEFT adapts as parameters.
+  const weights = paths.filter(({ module, path }) => path !== module).map(({ path }) => path);
+  const names = paths.filter(({ module, path }) => path === module).map(({ module }) => module);
   return newConfig(
     "",
-    { config: { target_modules: modules.map(({ module }) => module), layers_to_transform: null } },
+    {
+      config: {
+        target_modules: names,
+        layers_to_transform: null,
+        ...(weights.length === 0 ? {} : { target_parameters: weights }),
+      },
+    },
     {
       ...found(COMMON),
       ...(targets === null ? {} : found(TARGETS)),

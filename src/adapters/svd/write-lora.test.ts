@@ -170,6 +170,65 @@ test("what the adapter replaces whole comes along, which takes the base", async 
   expect(await Bun.file(folder.at("out", "classes.json")).text()).toBe('["a", "b", "c"]');
 });
 
+describe("of a mixture of experts", () => {
+  const GATE = "model.layers.0.mlp.gate";
+  const CONFIG = { model_type: "qwen3_moe" };
+
+  test("a router is a parameter again, and its rank is held to its path", async () => {
+    await using folder = await TemporaryFolder.create();
+    const names = { [`${Q}.weight`]: [20, 20], [`${GATE}.weight`]: [3, 20] } as const;
+    const tensors = Object.fromEntries(
+      Object.entries(names).map(([name, shape], i) => [name, weights("F32", shape, i)]),
+    );
+    const base = await writeModel(folder.at("base"), { tensors, config: CONFIG });
+    const modules: TestLora["modules"] = { [Q]: [20, 20], [GATE]: [3, 20] };
+    const path = await writeTestLora(
+      folder.at("a"),
+      { ...LORA, modules, ranks: {} },
+      {
+        config: { target_modules: ["q_proj"], target_parameters: ["mlp.gate.weight"] },
+      },
+    );
+    const found = async () => await openModel(base);
+    await convert(path, { out: folder.at("out"), rank: 5, base: found });
+    await using lora = await openAdapter(folder.at("out"));
+    expect(lora.settings).toMatchObject({
+      target_modules: ["q_proj"],
+      target_parameters: [`${GATE}.weight`],
+      rank_pattern: { [`${GATE}.weight`]: 3 },
+      alpha_pattern: { [`${GATE}.weight`]: 3 },
+    });
+    expect(await distance(path, folder.at("out"), base)).toBeLessThan(1);
+  });
+
+  test("factors of all experts are refused, whichever matrices the base has", async () => {
+    await using folder = await TemporaryFolder.create();
+    const experts = "model.layers.0.mlp.experts";
+    const each = Array.from({ length: 2 }, (_, expert) => `${experts}.${expert}.down_proj.weight`);
+    const apart = Object.fromEntries(each.map((name, at) => [name, weights("F32", [4, 8], at)]));
+    const bases = [apart, { [`${experts}.down_proj`]: weights("F32", [2, 4, 8], 1) }];
+    const path = await writeTestLora(
+      folder.at("a"),
+      { ...LORA, modules: {} },
+      {
+        config: { target_modules: [], target_parameters: ["experts.down_proj"] },
+        tensors: {
+          [`base_model.model.${experts}.lora_A.weight`]: numbers([12, 8]),
+          [`base_model.model.${experts}.lora_B.weight`]: numbers([4, 12]),
+        },
+      },
+    );
+    for (const [at, tensors] of bases.entries()) {
+      const base = await writeModel(folder.at(`base${at}`), { tensors, config: CONFIG });
+      const refusal = await refusalOf(() =>
+        convert(path, { out: folder.at("out"), rank: 2, base: async () => await openModel(base) }),
+      );
+      expect(refusal.message).toContain("a LoRA of all experts together is not made yet");
+    }
+    expect(await Bun.file(folder.at("out", "adapter_config.json")).exists()).toBe(false);
+  });
+});
+
 test("an existing output, and a signal, end it before anything is written", async () => {
   await using folder = await TemporaryFolder.create();
   const path = await writeTestLora(folder.at("a"), LORA);
