@@ -68,6 +68,16 @@ describe("config.json", () => {
     expect(parameters).toBe(3_880_263_168);
   });
 
+  test("caps no logits, which transformers does for the text model alone", async () => {
+    const config = await configOf({ text_config: { ...TEXT, final_logit_softcapping: 3 } });
+    expect(config.logitSoftcap).toBeUndefined();
+    await Bun.write(
+      folder.at("config.json"),
+      JSON.stringify({ ...TEXT, model_type: "gemma3_text", final_logit_softcapping: 3 }),
+    );
+    expect((await loadConfig(folder.path)).logitSoftcap).toBe(3);
+  });
+
   test("is refused with a text decoder of another kind", async () => {
     const refusal = await refusalOf(() => configOf({ text_config: { ...TEXT, model_type: "mamba" } }));
     expect([refusal.code, refusal.message]).toEqual([

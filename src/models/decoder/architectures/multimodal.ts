@@ -73,11 +73,10 @@ function textPart(
         name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`,
       );
       const otherParts = IMAGE_PARTS.flatMap((part) => [part, `model.${part}`]);
-      // Tied by config.json or not: transformers takes an output matrix that is there.
+      // Tied by config.json or not: transformers takes an output matrix that is there. It caps logits of the text model alone.
       const { head } = text;
-      return json.tie_word_embeddings === true
-        ? { ...text, otherParts, head: undefined, headWhereStored: head }
-        : { ...text, otherParts };
+      const whole = { ...text, otherParts, logitSoftcap: undefined };
+      return json.tie_word_embeddings === true ? { ...whole, head: undefined, headWhereStored: head } : whole;
     },
   };
 }
