@@ -31,11 +31,17 @@ export interface PlannedMatrix {
 /** A tensor's name and its shape in the checkpoint. */
 export type Stored = readonly [name: string, shape: readonly number[]];
 
-/** A matrix with rows of `cols` elements of these tensors, whose last axes make a row. */
+/**
+ * A matrix with rows of `cols` elements of these tensors, whose last axes make a row.
+ * @throws RandloraError `model` for sizes that no matrix has: config.json says them
+ */
 export function plannedMatrix(cols: number, ...tensors: readonly Stored[]): PlannedMatrix {
   const parts = tensors.map(([name, stored]): PlannedPart => {
     const rows = elements(stored) / cols;
-    if (!Number.isInteger(rows)) throw new RangeError(`${name}: [${stored.join(", ")}] has no rows of ${cols}`);
+    if (!Number.isSafeInteger(rows)) {
+      const cause = `${name}: [${stored.join(", ")}] has no rows of ${cols}`;
+      throw new RandloraError("model", cause, "config.json says sizes that no model has: fetch it again");
+    }
     return { name, stored, rows };
   });
   return { kind: "matrix", cols, parts };

@@ -13,6 +13,8 @@ export const MaybeNumber = v.nullish(v.number());
 const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
 /** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
 export const MOST_LAYERS = 10_000;
+/** Of a matrix's side, or of heads: wider than any model, and small enough that shapes are exact numbers. */
+const Width = v.pipe(Size, v.maxValue(2 ** 24));
 /** Tokens are ranked by numbers that have 21 bits for an id; the largest vocabularies have a million. */
 const MOST_TOKENS = 2 ** 21;
 
@@ -44,12 +46,12 @@ export const ConfigJson = v.looseObject({
   // The kind of the text decoder of a model of several parts.
   text_config: v.nullish(v.looseObject({ model_type: v.nullish(v.string()) })),
   vocab_size: v.pipe(Size, v.maxValue(MOST_TOKENS)),
-  hidden_size: Size,
-  intermediate_size: Size,
+  hidden_size: Width,
+  intermediate_size: Width,
   num_hidden_layers: v.pipe(Size, v.maxValue(MOST_LAYERS)),
-  num_attention_heads: Size,
-  num_key_value_heads: v.nullish(Size),
-  head_dim: v.nullish(Size),
+  num_attention_heads: Width,
+  num_key_value_heads: v.nullish(Width),
+  head_dim: v.nullish(Width),
   hidden_act: v.nullish(v.string()),
   hidden_activation: v.nullish(v.string()),
   max_position_embeddings: v.nullish(Size),
@@ -92,8 +94,8 @@ export const ConfigJson = v.looseObject({
   num_experts: v.nullish(Count),
   num_local_experts: v.nullish(Count),
   num_experts_per_tok: v.nullish(Count),
-  shared_intermediate_size: v.nullish(Size),
-  moe_intermediate_size: v.nullish(Size),
+  shared_intermediate_size: v.nullish(Width),
+  moe_intermediate_size: v.nullish(Width),
   norm_topk_prob: v.nullish(v.boolean()),
   clip_qkv: MaybeNumber,
   decoder_sparse_step: v.nullish(Size),

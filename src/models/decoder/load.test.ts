@@ -71,6 +71,11 @@ test.each([
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
   ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
   [
+    "more heads than elements",
+    { num_attention_heads: 1000, num_key_value_heads: 1000, head_dim: undefined },
+    "config.json: model.layers.0.self_attn.o_proj.weight: [64, 0] has no rows of 0",
+  ],
+  [
     "attention to what comes",
     { model_type: "gemma3_text", use_bidirectional_attention: true },
     "use_bidirectional_attention is not supported",
@@ -90,6 +95,8 @@ test("a broken or missing config.json is named", async () => {
   for (const [name, value] of [
     ["num_hidden_layers", 1e8],
     ["vocab_size", 2 ** 21 + 1],
+    ["hidden_size", 1e308],
+    ["head_dim", 2 ** 40],
     ["rope_theta", -1],
     ["attn_logit_softcapping", 0],
   ]) {
