@@ -116,6 +116,16 @@ test("experts' matrices are modules where files have them apart, else parameters
     target_parameters: ["model.layers.3.mlp.gate.weight"],
   });
   expect(() => findTargets(fused, { targets: ["down_proj"], layers: [] })).toThrow("by LoRA alone");
+  expect(() => find(fused, ["up_proj"])).toThrow(
+    expect.objectContaining({ hint: "modules of this model: experts.gate_up_proj, experts.down_proj" }),
+  );
+  // A router's name in the file is no module's in transformers.
+  const gate = "model.layers.3.block_sparse_moe.gate.weight";
+  const mixtral = { ...base, config: { model_type: "mixtral" }, tensors: new Map([[gate, info(2, 8)]]) };
+  expect(find(mixtral, ["block_sparse_moe.gate"]).config).toMatchObject({
+    target_modules: [],
+    target_parameters: ["model.layers.3.mlp.gate.weight"],
+  });
 });
 
 test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {

@@ -105,7 +105,7 @@ export function findTargets(
   const isModule = (name: string) => !experts || !isRouter(name);
   const names = modules.map(({ name }) => name).filter(isModule);
   const isSame = (other: AdapterSettings["targets"]) =>
-    JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
+    names.length > 0 && JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
   // What is written means the same to transformers 5; else the modules are listed one by one.
   const spelt = byName ? [...new Set(targets.map((target) => targetName(target, modelType)))] : targets;
   const written = (byName || layers.length === 0) && (isSame(targets) ? targets : isSame(spelt) ? spelt : undefined);
@@ -206,7 +206,10 @@ function nothingMatched(
   const shown = typeof targets === "string" ? targets : targets.join(",");
   const where = layers.length === 0 ? "" : ` in layers ${layers.join(",")}`;
   const modelType = modelTypeOf(base);
-  const last = new Set(linearModules(base).map((stored) => lastSegment(modulePath(stored, modelType))));
+  const last = new Set([
+    ...linearModules(base).map((stored) => lastSegment(modulePath(stored, modelType))),
+    ...expertParameters(base).map(({ name }) => `experts.${name}`),
+  ]);
   const hint = `modules of this model: ${[...last].slice(0, 12).join(", ")}`;
   return new RandloraError(
     "usage",

@@ -7,7 +7,9 @@ import { openAdapter } from "../open.ts";
 import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { UNREAD } from "../testing/weights.ts";
 import { convert, drawnPair, everything } from "../testing/convert.ts";
-import { loraTensors, type TestLora } from "../testing/lora.ts";
+import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
+import { settingsAsIs } from "../training/existing.ts";
+import { hybridTraining, resolveHybrid } from "./train.ts";
 
 const Q = "model.layers.0.q";
 const UP = "model.layers.0.up";
@@ -114,4 +116,24 @@ test("both formats hold the same; bases that are known are left out or drawn", a
   // PEFT would refuse it with them, too.
   expect(bare.notes).toEqual([expect.stringContaining("PEFT has no RANDLORA_HYBRID and cannot load the folder")]);
   expect((await everything(folder.at("bare"))).config["save_projection"]).toBe(false);
+});
+
+test("a LoRA of parameters is no part of one", async () => {
+  await using folder = await TemporaryFolder.create();
+  const config = { target_modules: ["up"], target_parameters: ["q.weight"] };
+  await using lora = await openAdapter(await writeLora(folder.at("a"), LORA, { config }));
+  const input = {
+    base: BASE,
+    matrices: [],
+    model: "",
+    dtype: "keep",
+    seed: 0,
+    began: undefined,
+    signal: undefined,
+  } as const;
+  const settings = { ...settingsAsIs(hybridTraining, lora, undefined), ...resolveHybrid({}) };
+  expect(await refusalOf(() => hybridTraining.open(input, settings, lora))).toMatchObject({
+    code: "adapter",
+    message: expect.stringContaining('its target_parameters name "q.weight"'),
+  });
 });

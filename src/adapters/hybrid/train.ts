@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { sumOfTrainables } from "../delta/sum-of-trainables.ts";
@@ -113,6 +114,7 @@ export async function openParts(
   }
   if (isLoraAdapter(adapter)) {
     const factors = await openExisting(planLora(adapter, base));
+    refuseParameters(factors);
     return { randlora: await beside(factors, input, settings), factors: await trained(factors, input, settings) };
   }
   const randlora = await randloraTraining.open(input, settings, randloraPart(adapter));
@@ -130,6 +132,14 @@ async function trained(
 ): Promise<Trainable<Addend>> {
   const mode = { dropout, seed, otherMasks: plan.layers.length };
   return freezeLora ? await frozenLora(plan, mode) : trainableLora(plan, mode);
+}
+
+/** RandLoRA knows modules alone: of a LoRA's `target_parameters` its configuration could not say which they are. */
+function refuseParameters({ adapter, config }: LoraPlan): void {
+  const [parameter] = config.targets.parameters ?? [];
+  if (parameter === undefined) return;
+  const cause = `its target_parameters name ${quote(parameter)}, and RandLoRA adapts modules alone`;
+  throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
 }
 
 /** A new RandLoRA on the modules of a LoRA. */
