@@ -12,6 +12,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { LanguageModel } from "../language-model.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
 import { servedAdapter } from "./served-adapter.ts";
+import { isMerged } from "./served-model.ts";
 import { loadStoriesModel, serveStories, type TestServer, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
@@ -44,9 +45,9 @@ afterAll(async () => {
 const SERVED = { base: "storyteller", merge: false, generator: undefined, wantsTemplate: true } as const;
 const LOG = { info: () => {}, warn: () => {} };
 
-const openFolder = () =>
+const openFolder = (merge = false) =>
   AdapterFolder.create(folder.at("adapters"), async (id, path) => {
-    return await servedAdapter(model, { id, source: path, choice: { path, scale: 1 } }, { ...SERVED, log: LOG });
+    return await servedAdapter(model, { id, source: path, choice: { path, scale: 1 } }, { ...SERVED, merge, log: LOG });
   });
 
 /** Ten clients, who ask for other lengths, and some by chance. */
@@ -81,7 +82,7 @@ test("requests for different adapters are written together, each as alone, which
   const log = { ...LOG, warn: (line: string) => void warned.push(line) };
   const choice = { path, scale: 1 };
   const merged = await servedAdapter(model, { id: "clerk", source: path, choice }, { ...SERVED, log });
-  expect(merged.weights).toBe("clerk");
+  expect(isMerged(merged)).toBe(true);
   expect(warned).toEqual([expect.stringContaining("PRANC's ΔW has no factors")]);
   const names = ["storyteller", ...adapters.keys(), "clerk"];
   const asked = clients(names);
@@ -107,7 +108,7 @@ test("quantized weights are shared by adapters as others are; one that replaces 
   const path = await writeAdapter(folder.at("normed"), { ...some, size: 0.05 }, { config, tensors: norm });
   const choice = { path, scale: 1 };
   const alone = await servedAdapter(quantized, { id: "clerk", source: path, choice }, { ...SERVED, log: LOG });
-  expect(alone.weights).toBe("clerk");
+  expect(isMerged(alone)).toBe(true);
   const asked = clients(["clerk", "pirate", "sailor", "storyteller"]);
   await using serving = serveStories(quantized, { adapters, merged: [alone] });
   const texts: string[] = [];
@@ -205,6 +206,26 @@ test("adapters of a folder are found by name; with the key they get other names,
   expect(await ask(serving, { ...pirate, model: "poet" })).not.toBe("");
   expect(await writing).toBe(await ask(named, { ...long, model: "pirate" }));
   expect(serving.failures).toEqual([]);
+});
+
+test("a name that is given to another adapter means that one, merged or not, and who asked before gets the former", async () => {
+  for (const merge of [true, false]) {
+    const list = { folder: await openFolder(merge) };
+    await using serving = serveStories(model, { list, most: merge ? 0 : 8, apiKey: "secret", parallel: 1 });
+    const load = async (path: string) =>
+      await post(serving, "load_lora_adapter", { lora_name: "one", lora_path: path }, "secret");
+    const say = (name: string, length = 12) =>
+      ask(serving, { model: name, prompt: "Once", max_tokens: length, temperature: 0, seed: 1, user: "" });
+    const [pirate, poet] = [await say("pirate", 100), await say("poet")];
+    await load("pirate");
+    const [running, waiting] = [say("one", 100), say("one", 100)];
+    await until(() => serving.engine.load === 2);
+    await post(serving, "unload_lora_adapter", { lora_name: "one" }, "secret");
+    expect(await load("poet")).toMatchObject({ status: 200 });
+    expect(await say("one")).toBe(poet);
+    expect([await running, await waiting]).toEqual([pirate, pirate]);
+    expect(serving.failures).toEqual([]);
+  }
 });
 
 test("without a folder nothing is loaded, and without a key of the server's own nobody may", async () => {

@@ -112,7 +112,7 @@ test("whatever comes and goes: nothing is lost, order holds for a user, nobody w
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const queue = new FairQueue<QueuedJob & { readonly at: number }>();
       const served = new Map<string, number>();
-      let resident: string | undefined;
+      let resident: QueuedJob["model"] | undefined;
       let [added, taken] = [0, 0];
       const take = (): void => {
         const next = queue.next(resident);

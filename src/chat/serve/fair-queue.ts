@@ -5,7 +5,7 @@ export interface QueuedJob {
   /** Whose it is, of those who ask from there. */
   readonly user: string;
   /** The model that must be resident. */
-  readonly model: string;
+  readonly model: string | symbol;
 }
 
 /** How often the job whose turn it is lets one for the resident model go first. */
@@ -22,7 +22,7 @@ export class FairQueue<T extends QueuedJob> {
   #size = 0;
   #overtaken = 0;
   /** What {@link order} gave last, as long as it holds: it is asked for with every token. */
-  #order: { readonly resident: string | undefined; readonly jobs: readonly T[] } | undefined;
+  #order: { readonly resident: string | symbol | undefined; readonly jobs: readonly T[] } | undefined;
 
   get size(): number {
     return this.#size;
@@ -53,7 +53,7 @@ export class FairQueue<T extends QueuedJob> {
   }
 
   /** @param resident the model whose weights are in place. @returns undefined when nobody waits */
-  next(resident: string | undefined): T | undefined {
+  next(resident: string | symbol | undefined): T | undefined {
     const firsts = Array.from(this.#networks.values(), (users) => Array.from(users.values(), ([job]) => job))
       .flat()
       .filter((job) => job !== undefined);
@@ -70,7 +70,7 @@ export class FairQueue<T extends QueuedJob> {
   }
 
   /** All jobs in the order in which {@link next} gives them out, if no more come. */
-  order(resident: string | undefined): readonly T[] {
+  order(resident: string | symbol | undefined): readonly T[] {
     if (this.#order !== undefined && this.#order.resident === resident) return this.#order.jobs;
     const copy = new FairQueue<T>();
     copy.#overtaken = this.#overtaken;

@@ -30,24 +30,26 @@ export class PlacedAdapters implements Disposable {
   /** The one asked for last is the last. */
   readonly #placed = new Map<ServedModel, UnmergedAdapters>();
   #placing: Promise<void> | undefined;
-  #resident: string | undefined;
+  #resident: string | symbol | undefined;
 
   constructor(model: LanguageModel, options: PlacedAdaptersOptions) {
     this.#model = model;
     this.#options = options;
   }
 
-  /** The id of the weights that are in place; undefined after a switch that failed, and before the first. */
-  get resident(): string | undefined {
+  /** The weights that are in place; undefined after a switch that failed, and before the first. */
+  get resident(): string | symbol | undefined {
     return this.#resident;
   }
 
   /**
    * Makes a model's weights those in place. That is never given up half-way: the next time would have to begin with putting the weights back.
+   * Waits for an adapter that is on its way: it would be written to the device meanwhile.
    * @param onChange told before they change
    * @throws RandloraError as `LanguageModel.setAdapters`
    */
   async makeResident(model: ServedModel, onChange: () => void): Promise<void> {
+    await this.#placing?.catch(() => {}); // whoever began it is told
     if (this.#resident === model.weights) return;
     this.#resident = undefined;
     onChange();

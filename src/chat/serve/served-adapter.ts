@@ -32,7 +32,7 @@ export async function servedAdapter(
   for (const line of await model.checkAdapters([choice], generator)) log.warn(`${id}: ${line}`);
   const cause = merge ? undefined : await hindrance(model, choice, generator);
   if (cause !== undefined) log.warn(`${id}: ${cause}: requests for it and for others wait for each other`);
-  const weights = merge || cause !== undefined ? id : base;
+  const weights = merge || cause !== undefined ? Symbol(id) : base;
   return { id, adapters: [choice], raw: await isRaw(model, id, source, options), weights };
 }
 

@@ -7,11 +7,14 @@ export interface ServedModel {
   readonly adapters: readonly AdapterChoice[];
   /** It was trained without the chat template: a chat continues its last message as it stands. */
   readonly raw: boolean;
-  /** The id of the weights that it needs: its own where its adapters are merged into them, else the base's. */
-  readonly weights: string;
+  /**
+   * The weights that it needs: the base's id, or where its adapters are merged into them a symbol of its own, as its id may be
+   * given to another adapter later.
+   */
+  readonly weights: string | symbol;
 }
 
 /** Are a model's adapters merged into the weights, so that no other's rows may stand beside its own? */
-export function isMerged({ id, weights, adapters }: ServedModel): boolean {
-  return adapters.length > 0 && weights === id;
+export function isMerged({ weights }: ServedModel): boolean {
+  return typeof weights === "symbol";
 }
