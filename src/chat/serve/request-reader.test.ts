@@ -85,6 +85,36 @@ test("what takes too long, or too much memory, is ended and refused; others are 
   }
 });
 
+/** Of the processes that read requests for this one. */
+function processes(): number[] {
+  const { stdout } = Bun.spawnSync(["ps", "-Ao", "pid=,ppid=,args="]);
+  const lines = stdout
+    .toString()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+  return lines
+    .filter(([, parent, ...args]) => Number(parent) === process.pid && args.join(" ").includes("reader-process"))
+    .map(([pid]) => Number(pid));
+}
+
+test("where the system ends the process between two requests, neither is lost; one that cannot start is not left running", async () => {
+  const before = processes();
+  const one = reader();
+  await read(one, says("One"));
+  const [pid] = processes().filter((pid) => !before.includes(pid));
+  if (pid === undefined) throw new Error("no process");
+  process.kill(pid, "SIGKILL");
+  while (processes().includes(pid)) await Bun.sleep(10);
+  await Bun.sleep(100); // until that is known here
+  expect((await read(one, says("Two"))).prompts).toHaveLength(1);
+
+  const running = processes();
+  const broken = resources.use(new RequestReader({ ...model, folder: "/nowhere" }, OPTIONS));
+  for (let at = 0; at < 2; at++) await expect(read(broken, says("One"))).rejects.toThrow("did not start");
+  broken[Symbol.dispose]();
+  while (processes().some((pid) => !running.includes(pid))) await Bun.sleep(10);
+});
+
 test("whoever leaves before their turn is not read for, and nobody is when it is closed", async () => {
   const one = reader();
   const left = new AbortController();

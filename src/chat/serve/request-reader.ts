@@ -12,8 +12,10 @@ import type { EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts
 const MOST_SECONDS = 10;
 /** Loading a large tokenizer on a busy machine. */
 const MOST_SECONDS_TO_START = 60;
-/** Bytes above those that the process has when it has loaded the tokenizer. */
+/** Bytes above those that the process had before. */
 const MOST_BYTES = 2 ** 30;
+/** Part of these that it may keep of what it read before. */
+const MOST_KEPT = 1 / 4;
 /** How often memory is looked at. */
 const LOOK_MS = 50;
 
@@ -110,19 +112,25 @@ export class RequestReader implements Disposable {
     this.#isWorking = true;
     for (let next = this.#queue.next(""); next !== undefined; next = this.#queue.next("")) {
       const { question, resolve, reject } = next;
+      // The system may have ended it meanwhile, for which this question is not to blame.
+      await this.#renew();
       try {
-        const process = await this.#process;
-        resolve(valueOf(await process.ask(question, this.#limits)));
+        resolve(valueOf(await (await this.#process).ask(question, this.#limits)));
       } catch (thrown) {
         reject(thrown);
-        const hasEnded = await this.#process.then(
-          (process) => process.hasEnded,
-          () => true,
-        );
-        if (hasEnded && this.#closed === undefined) this.#process = this.#begin();
       }
+      // Another one is there, then, when the next question comes.
+      await this.#renew();
     }
     this.#isWorking = false;
+  }
+
+  /** Begins another process in the place of one that did not begin, has ended, or has kept much of what it took. */
+  async #renew(): Promise<void> {
+    const found = await this.#process.catch(() => undefined);
+    if (this.#closed !== undefined || found?.isSpent(this.#limits) === false) return;
+    found?.end(new Error("another process reads requests now"));
+    this.#process = this.#begin();
   }
 
   #begin(): Promise<ReaderProcess> {
@@ -153,13 +161,20 @@ class ReaderProcess {
   /** @throws Error where it cannot start, or load what it needs */
   static async begin(start: Start): Promise<ReaderProcess> {
     const process = new ReaderProcess();
-    valueOf(await process.ask(start, { seconds: MOST_SECONDS_TO_START, bytes: Infinity }));
+    try {
+      valueOf(await process.ask(start, { seconds: MOST_SECONDS_TO_START, bytes: Infinity }));
+    } catch (cause) {
+      const failure = new Error("the process that reads requests did not start", { cause });
+      process.end(failure);
+      throw failure;
+    }
     process.#bytesAtStart = process.#bytes();
     return process;
   }
 
-  get hasEnded(): boolean {
-    return this.#ended !== undefined;
+  /** It has ended, or has kept much of what it took. */
+  isSpent({ bytes }: Required<ReaderLimits>): boolean {
+    return this.#ended !== undefined || this.#bytes() - this.#bytesAtStart > MOST_KEPT * bytes;
   }
 
   /** @throws ApiError 400 beyond a limit, which ends the process; an Error where it ends by itself */
@@ -168,9 +183,10 @@ class ReaderProcess {
     const answer = Promise.withResolvers<Answer>();
     this.#answer = answer;
     const deadline = performance.now() + seconds * 1000;
+    const before = this.#bytes();
     const timer = setInterval(() => {
       if (performance.now() > deadline) this.end(tooMuch(`${seconds} seconds`));
-      else if (this.#bytes() - this.#bytesAtStart > bytes) this.end(tooMuch(`${bytes / 2 ** 20} MiB`));
+      else if (this.#bytes() - before > bytes) this.end(tooMuch(`${bytes / 2 ** 20} MiB`));
     }, LOOK_MS);
     try {
       this.#child.send(question);
