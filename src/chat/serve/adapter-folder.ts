@@ -34,7 +34,7 @@ export class AdapterFolder {
 
   /** The adapter in the folder of this name; undefined where there is none. @throws ApiError 400 where it does not fit the model */
   async find(name: string): Promise<ServedModel | undefined> {
-    const path = NAME.test(name) ? await this.#inside(name) : undefined;
+    const path = await this.#folder(name);
     if (path === undefined) return undefined;
     try {
       return await this.#open(name, path);
@@ -62,10 +62,18 @@ export class AdapterFolder {
   async names(): Promise<readonly string[]> {
     const entries = await readdir(this.#root, { withFileTypes: true }).catch(() => []);
     const named = entries.filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && NAME.test(entry.name));
-    return named
-      .map(({ name }) => name)
-      .toSorted()
-      .slice(0, MOST_NAMES);
+    const names = named.map(({ name }) => name).toSorted();
+    const links = new Set(named.filter((entry) => entry.isSymbolicLink()).map(({ name }) => name));
+    const found = names.slice(0, MOST_NAMES).map(async (name) => !links.has(name) || (await this.#folder(name)));
+    const isThere = await Promise.all(found);
+    return names.filter((_, at) => isThere[at]);
+  }
+
+  /** Where a folder of this name is, or a link to one inside; undefined where there is none. */
+  async #folder(name: string): Promise<string | undefined> {
+    const path = NAME.test(name) ? await this.#inside(name) : undefined;
+    const found = path === undefined ? undefined : await stat(path).catch(() => undefined);
+    return found?.isDirectory() === true ? path : undefined;
   }
 
   /** Where a path leads, if that is inside: links are followed before it is judged. */

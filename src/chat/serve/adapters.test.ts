@@ -139,6 +139,8 @@ test("adapters of a folder are found by name; with the key they get other names,
   await mkdir(folder.at("adapters/empty"));
   await cp(adapters.get("poet")?.path ?? "", folder.at("outside"), { recursive: true });
   await symlink(folder.at("outside"), folder.at("adapters/link"));
+  await symlink("poet", folder.at("adapters/alias"));
+  await Bun.write(folder.at("adapters/notes.txt"), "no adapter");
   await using serving = serveStories(model, {
     list: { folder: await openFolder() },
     most: 2,
@@ -150,7 +152,8 @@ test("adapters of a folder are found by name; with the key they get other names,
   const wanted = await Promise.all(asked.filter(({ model }) => model !== "").map((one) => ask(named, one)));
   expect(await Promise.all(asked.filter(({ model }) => model !== "").map((one) => ask(serving, one)))).toEqual(wanted);
   const listed = async () => (await serving.client.models.list()).data.map(({ id }) => id);
-  expect(await listed()).toEqual(expect.arrayContaining(["storyteller", "pirate", "poet", "sailor", "cook"]));
+  const there = ["storyteller", "pirate", "poet", "sailor", "cook", "alias", "empty"];
+  expect((await listed()).toSorted()).toEqual(there.toSorted());
 
   const load = (fields: object, key?: string) => post(serving, "load_lora_adapter", fields, key);
   const unload = (lora_name: string, key?: string) => post(serving, "unload_lora_adapter", { lora_name }, key);
@@ -188,7 +191,7 @@ test("adapters of a folder are found by name; with the key they get other names,
   const unusable = await ask(serving, { ...pirate, model: "empty" }).catch(String);
   expect(unusable).toMatch(/400 the adapter cannot be used: empty/);
   expect(unusable).not.toContain(folder.path);
-  for (const name of ["link", "../outside", "pirate/../poet", "nobody", STORIES, ""]) {
+  for (const name of ["link", "notes.txt", "../outside", "pirate/../poet", "nobody", STORIES, ""]) {
     const body = JSON.stringify({ model: name, prompt: "Once", max_tokens: 1 });
     const headers = { authorization: "Bearer secret" };
     const { status } = await fetch(`${serving.address}/v1/completions`, { method: "POST", headers, body });
