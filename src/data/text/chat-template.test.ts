@@ -212,6 +212,8 @@ test.each([
   ["{% set y %}{{ true }}{% endset %}{{ y }}", "True"],
   ["{{ true if x else none }}|{{ 1 if x }}", "None|"],
   ["{{ messages[0].seen }}|{{ 1 > 0 }}", "True|True"],
+  ["{{ true ~ none ~ x ~ 'a' }}|{{ 'a' + false | string }}|{{ none | string }}", "TrueNonea|aFalse|None"],
+  ["{{ (1 > 0) ~ (true | tojson) }}|{% if x ~ '' == '' %}empty{% endif %}", "Truetrue|empty"],
   ["{% set z = none %}{% for i in [1] %}{% if i %}{% endif %}{% endfor %}ok", "ok"],
 ])("true, false, None and what is undefined are Python's: %s", (source, text) => {
   const messages = [{ role: "user", content: "a", seen: true }];

@@ -96,6 +96,7 @@ export class BoundedInterpreter extends Interpreter {
   #asInPython(value: Value, { type }: Node, use: Use): Value {
     const make = (literal: Node & { readonly value: unknown }): Value => super.evaluate(literal, new Environment());
     if (use === "loop" && value.type === "UndefinedValue") return make({ type: "ArrayLiteral", value: [] });
+    if (use === "written" && value.type === "UndefinedValue") return make({ type: "StringLiteral", value: "" });
     if (use !== "written" || !/Literal$|Expression$|^(?:Identifier|Ternary)$/.test(type)) return value;
     if (value.type === "BooleanValue")
       return make({ type: "StringLiteral", value: value.value === true ? "True" : "False" });
@@ -106,7 +107,7 @@ export class BoundedInterpreter extends Interpreter {
 /** What a node does with the value of a part of it. */
 function useOf(outer: Node, part: Node): Use {
   const { type } = outer;
-  if (OPERATORS.has(type)) return "operand";
+  if (OPERATORS.has(type)) return isMadeText(outer, part) ? "written" : "operand";
   const iterable = field(outer, "iterable");
   if (part === iterable || part === field(iterable, "lhs")) return "loop";
   const isRead = [
@@ -131,6 +132,12 @@ function sizeOf({ value }: Value, isWidth: boolean): number {
   if (Array.isArray(value)) return Math.max(value.length, 1);
   if (value instanceof Map) return Math.max(value.size, 1);
   return isWidth && typeof value === "number" ? Math.max(value, 1) : 1;
+}
+
+/** What `~` joins, and what the filter `string` is given, becomes a text as what is written out does. */
+function isMadeText(outer: Node, part: Node): boolean {
+  if (field(field(outer, "operator"), "value") === "~") return true;
+  return part === field(outer, "operand") && field(field(outer, "filter"), "value") === "string";
 }
 
 function field(node: unknown, name: string): unknown {
