@@ -67,6 +67,8 @@ export class Running implements Disposable {
     // Again: prompts that began together with this one have been computed meanwhile.
     await this.#share(active);
     const most = sequence.takeHidden === undefined ? prompt.length - 1 : prompt.length;
+    // What was told of tokens whose keys and values are lost comes again.
+    if (first.length === 0) active.logits = [];
     const end = Math.min(most, first.length + this.#pace.piece(isWaitedFor));
     if (end > first.length) await this.#read(active, first, end);
     const { length } = first;

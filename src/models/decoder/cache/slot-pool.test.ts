@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import fc from "fast-check";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
@@ -194,4 +195,33 @@ test("where memory ends while layers move to larger matrices, all is as it was",
   }
   // Not only at the first layer.
   expect(failed).toBeGreaterThan(1);
+});
+
+test("where neither smaller matrices nor the way back have room, whoever makes room in a slot is told that it is empty", async () => {
+  using device = await CpuDevice.open({ threads: 1 });
+  using pool = new SlotPool(device, config, 8192);
+  const [short, long] = [pool.acquire(512), pool.acquire(4096)];
+  if (short === undefined || long === undefined) throw new Error("no room");
+  await pool.reserve(short, 256);
+  await pool.reserve(long, 4096);
+  fill(pool, short, [5, 6], device);
+  pool.release(long);
+  const { memory } = device;
+  const { allocate, allocateTogether } = memory;
+  let asked = 0;
+  const limited = <L, R>(make: (label: L, size: number) => R) =>
+    function (label: L, size: number): R {
+      // The second layer's, and the first one's again.
+      if (size === 0 || ![2, 3].includes(++asked)) return make.call(memory, label, size);
+      throw new RandloraError("memory", "full", "");
+    };
+  Object.assign(memory, { allocate: limited(allocate), allocateTogether: limited(allocateTogether) });
+  pool.tighten();
+  const found = await pool.reserve(short, 3).catch((thrown: unknown) => thrown);
+  expect(found).toMatchObject({ code: "memory" });
+  Object.assign(memory, { allocate, allocateTogether });
+  expect([short.length, short.capacity]).toEqual([0, 0]);
+  await pool.reserve(short, 3);
+  fill(pool, short, [7, 8, 9], device);
+  expect(await held(pool, short, device)).toEqual(wanted([7, 8, 9]));
 });

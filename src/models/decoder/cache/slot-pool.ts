@@ -186,7 +186,12 @@ export class SlotPool implements Disposable {
   async #shrink(): Promise<void> {
     const [slot] = this.#slots;
     const taken = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, 0);
-    if (slot !== undefined && this.#rows > taken) await this.#layOut(slot, slot.capacity).catch(() => {});
+    try {
+      if (slot !== undefined && this.#rows > taken) await this.#layOut(slot, slot.capacity);
+    } catch (thrown) {
+      // Nobody goes on behind what is lost.
+      if (this.#rows === 0) throw thrown;
+    }
     this.#isTight = false;
   }
 
