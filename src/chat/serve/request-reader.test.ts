@@ -13,13 +13,14 @@ const TEMPLATE = `{% set said = messages[0].content %}{% set ns = namespace(l=[]
 {%- if said == "long" %}{% for i in range(10000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}{% endif %}
 {%- if said == "large" %}{% for i in range(15) %}{% set ns.l = [ns.l, range(90000)] %}{% endfor %}
 {%- for i in range(100) %}{% for j in range(1000) %}{% endfor %}{% endfor %}{% endif %}
+{%- if said == "refused" %}{{ raise_exception("not this") }}{% endif %}
 {%- for message in messages %}{{ message.content }}{% endfor %}`;
 
 const tokenizer = await loadTokenizer(STORIES);
 const model = {
   folder: STORIES,
   tokenizer,
-  template: new ChatTemplate(TEMPLATE, "test.jinja"),
+  template: new ChatTemplate(TEMPLATE, "/somewhere/test.jinja"),
   decoder: { config: { vocabularySize: tokenizer.vocabSize } },
 };
 const OPTIONS = {
@@ -52,6 +53,8 @@ test("gives what reading it here gives: prompts, grammars, errors", async () => 
   expect(await wrong.catch((error: unknown) => error)).toMatchObject({ name: "ApiError", status: 400 });
   const none = read(one, new TextEncoder().encode("{"));
   expect(await none.catch((error: unknown) => error)).toMatchObject({ message: "the body is not JSON in UTF-8" });
+  const refused = await read(one, says("refused")).catch((error: unknown) => error);
+  expect(refused).toMatchObject({ status: 400, message: "test.jinja: line 5 of the chat template: not this" });
   expect((await one.vocabulary()).size).toBe(tokenizer.vocabSize);
 });
 
@@ -105,7 +108,6 @@ test("where the system ends the process between two requests, neither is lost; o
   if (pid === undefined) throw new Error("no process");
   process.kill(pid, "SIGKILL");
   while (processes().includes(pid)) await Bun.sleep(10);
-  await Bun.sleep(100); // until that is known here
   expect((await read(one, says("Two"))).prompts).toHaveLength(1);
 
   const running = processes();

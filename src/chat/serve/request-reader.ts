@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { childCommand } from "../../files/carried.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { TokenTree } from "../grammar/token-tree.ts";
@@ -51,7 +52,8 @@ export class RequestReader implements Disposable {
     const { vocabularySize } = decoder.config;
     const parts = template && {
       source: template.source,
-      origin: template.origin,
+      // Clients are told it: where the server's files are does not concern them.
+      origin: basename(template.origin),
       specialTokens: template.specialTokens,
     };
     this.#start = { folder, template: parts, vocabularySize, prompts: options.prompts, defaults: options.defaults };
@@ -112,10 +114,8 @@ export class RequestReader implements Disposable {
     this.#isWorking = true;
     for (let next = this.#queue.next(""); next !== undefined; next = this.#queue.next("")) {
       const { question, resolve, reject } = next;
-      // The system may have ended it meanwhile, for which this question is not to blame.
-      await this.#renew();
       try {
-        resolve(valueOf(await (await this.#process).ask(question, this.#limits)));
+        resolve(valueOf(await this.#answer(question)));
       } catch (thrown) {
         reject(thrown);
       }
@@ -123,6 +123,20 @@ export class RequestReader implements Disposable {
       await this.#renew();
     }
     this.#isWorking = false;
+  }
+
+  /** Asks once more where the process was ended from outside, for which the question is hardly to blame. */
+  async #answer(question: Question): Promise<Answer> {
+    for (let isAgain = false; ; isAgain = true) {
+      await this.#renew();
+      const process = await this.#process;
+      try {
+        return await process.ask(question, this.#limits);
+      } catch (thrown) {
+        if (isAgain || thrown instanceof ApiError) throw thrown;
+        process.end(thrown);
+      }
+    }
   }
 
   /** Begins another process in the place of one that did not begin, has ended, or has kept much of what it took. */
