@@ -95,11 +95,11 @@ describe("errors have OpenAI's shape", () => {
   });
 
   test("paths and methods that there are not", async () => {
-    for (const path of ["/nothing", "/v1", "/v1/embeddings", "/v1/models/none", "/v1/models/%zz"]) {
+    for (const path of ["/nothing", "/v1", "/v1/images", "/v1/models/none", "/v1/models/%zz"]) {
       const response = await send(path);
       await expectError(response, 404, path.startsWith("/v1/models/") ? "model_not_found" : null);
     }
-    for (const path of ["/v1/chat/completions", "/v1/completions"]) {
+    for (const path of ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]) {
       const response = await send(path);
       expect(response.headers.get("allow")).toBe("POST");
       await expectError(response, 405);
