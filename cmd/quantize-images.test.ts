@@ -96,7 +96,7 @@ test(
     await Bun.write(join(at("data"), "test", "owl", "a.png"), Bun.file(image("grey.png")));
     const measured = await randlora("eval", "images", at("clip"), "--data", at("data"), "--quantize", "q4");
     expect([measured.status, measured.stdout]).toEqual([0, expect.stringContaining("2 images")]);
-    expect(measured.stderr).toMatch(/layers: [\d.]+ kB in Q4_0 \([\d.]+ kB as stored\)/);
+    expect(measured.stderr).toMatch(/weights: [\d.]+ kB in Q4_0 \([\d.]+ kB as stored\)/);
     const small = await randlora("embed", at("small"), ...IMAGES, "--quantize", "q8", "--json");
     expect(JSON.parse(small.stdout).quantized).toBeUndefined();
     expect(small.stderr).toContain("--quantize q8: no layer's rows are whole blocks of 32 numbers");

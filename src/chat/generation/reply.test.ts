@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { type Reply, type ReplyOptions, type ReplyPiece, speeds } from "./reply.ts";
+import { endOf } from "./outbox.ts";
+import { type Reply, type ReplyOptions, type ReplyPiece, replySequence, speeds, writeReply } from "./reply.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { GREEDY, loadStories, write as writeWith } from "../testing/decoder.ts";
 
@@ -28,6 +29,15 @@ test("the text is transformers', and comes piece by piece", async () => {
   const { greedy_ids: tokens, greedy_text: text, ids } = first();
   expect(reply).toMatchObject({ text, tokens, promptTokens: ids.length, cachedTokens: 0, finishReason: "length" });
   expect(pieces.length).toBeGreaterThan(40);
+});
+
+test("a prompt's time counts from when its turn came, not from when somebody takes what is there", async () => {
+  const { ids } = first();
+  const options = { sampling: GREEDY, maxTokens: 2 };
+  const sequence = replySequence(stories, ids, options);
+  const minuteAgo = sequence.began - 60_000;
+  const { prefillSeconds } = await endOf(writeReply(stories, ids, options, newLoop().write(sequence), minuteAgo));
+  expect(prefillSeconds).toBeGreaterThan(60);
 });
 
 describe("ends", () => {

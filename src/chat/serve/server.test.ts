@@ -81,9 +81,7 @@ describe("completions", () => {
   });
 });
 
-const Timed = v.object({
-  timings: v.object({ cache_n: v.number(), prompt_n: v.number(), prompt_ms: v.number(), predicted_ms: v.number() }),
-});
+const Timed = v.object({ timings: v.object({ cache_n: v.number(), prompt_n: v.number() }) });
 
 describe("chat completions", () => {
   test("answer, whole and as a stream, with the same words and numbers", async () => {
@@ -125,11 +123,6 @@ describe("chat completions", () => {
       timings,
     });
     expect(cached).toBeGreaterThan(0);
-    // Reading a prompt takes passes, where a single token takes none after it.
-    const prompt = Array.from({ length: 200 }, (_, at) => at + 3);
-    const read = await serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 1 });
-    const { prompt_ms: reading, predicted_ms: writing } = v.parse(Timed, read).timings;
-    expect(reading).toBeGreaterThan(10 * writing);
     expect(cached + computed).toBe(whole.usage?.prompt_tokens ?? NaN);
     let end: unknown;
     for await (const chunk of await serving.client.chat.completions.create({ ...body, stream: true })) end = chunk;
