@@ -109,8 +109,7 @@ export class SlotPool implements Disposable {
     if (this.#isTight) await this.#shrink();
     const grown = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
     const wanted = positions <= slot.capacity ? slot.capacity : grown;
-    const needed = [...this.#slots].reduce((sum, one) => sum + (one === slot ? 0 : one.capacity), wanted);
-    const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * needed;
+    const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * this.#taken(slot, wanted);
     if (wanted === slot.capacity && !isSpare) return;
     if (slot.capacity === 0) {
       const start = isSpare ? undefined : this.#gap(wanted);
@@ -185,14 +184,18 @@ export class SlotPool implements Disposable {
   /** Makes matrices small. Where the smaller ones have no room beside the larger, those stay. */
   async #shrink(): Promise<void> {
     const [slot] = this.#slots;
-    const taken = [...this.#slots].reduce((sum, { capacity }) => sum + capacity, 0);
     try {
-      if (slot !== undefined && this.#rows > taken) await this.#layOut(slot, slot.capacity);
+      if (slot !== undefined && this.#rows > this.#taken(slot, slot.capacity)) await this.#layOut(slot, slot.capacity);
     } catch (thrown) {
       // Nobody goes on behind what is lost.
       if (this.#rows === 0) throw thrown;
     }
     this.#isTight = false;
+  }
+
+  /** Rows of all slots, where this one has `capacity`. */
+  #taken(slot: Slot, capacity: number): number {
+    return [...this.#slots].reduce((sum, one) => sum + (one === slot ? capacity : one.capacity), 0);
   }
 
   #isFree(first: number, end: number): boolean {
@@ -209,7 +212,7 @@ export class SlotPool implements Disposable {
    */
   async #layOut(grown: Slot, wanted: number): Promise<void> {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
-    const taken = [...this.#slots].reduce((sum, slot) => sum + capacityOf(slot), 0);
+    const taken = this.#taken(grown, wanted);
     // Where there are others already, more will come.
     const isFirst = this.#rows === 0 || this.#isTight || this.#rows > MOST_SPARE * taken;
     const more = isFirst ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
