@@ -1,4 +1,4 @@
-import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
+import type { Copy, DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Attention } from "../../blocks/attention.ts";
@@ -47,6 +47,29 @@ export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: n
   const shape = [rows, mixer.kvHeads * mixer.headSize] as const;
   const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, dtype));
   return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
+}
+
+/** Copies of these ranges of rows, from each of a layer's matrices to the same of another cache. */
+export function copiesOf(
+  from: LayerCache,
+  to: LayerCache,
+  ranges: readonly { readonly from: number; readonly to: number; readonly rows: number }[],
+): readonly Copy[] {
+  const targets = matricesOf(to);
+  return matricesOf(from).flatMap(({ buffer, shape, dtype }, at) => {
+    const target = targets[at]?.buffer;
+    if (target === undefined) throw new TypeError("caches of different layers");
+    const bytes = tensorBytes([1, shape[1]], dtype);
+    return ranges
+      .filter(({ rows }) => rows > 0)
+      .map((range) => ({
+        from: buffer,
+        to: target,
+        fromOffset: range.from * bytes,
+        toOffset: range.to * bytes,
+        size: range.rows * bytes,
+      }));
+  });
 }
 
 /** Gives its matrices back. */

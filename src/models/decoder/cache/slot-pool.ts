@@ -2,9 +2,9 @@ import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { asWords, type Tensor, tensorBytes } from "../../../compute/tensor/tensor.ts";
+import { asWords, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
-import { allocateLayer, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import { allocateLayer, copiesOf, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import { Slot } from "./slot.ts";
@@ -253,26 +253,14 @@ export class SlotPool implements Disposable {
     const planned = this.#planned[index];
     if (planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
     const moved = this.#allocate(planned, rows);
-    const targets = matricesOf(moved);
     try {
-      await this.#device.memory.confirm(targets.map(({ buffer }) => buffer));
+      await this.#device.memory.confirm(matricesOf(moved).map(({ buffer }) => buffer));
     } catch (thrown) {
       releaseLayer(this.#device.memory, moved);
       throw thrown;
     }
-    const copies = matricesOf(old).flatMap(({ buffer, shape, dtype }, at) => {
-      const to = targets[at]?.buffer;
-      if (to === undefined) return [];
-      const rowBytes = tensorBytes([1, shape[1]], dtype);
-      return Array.from(before, ([slot, from]) => ({
-        from: buffer,
-        to,
-        fromOffset: from * rowBytes,
-        toOffset: (after.get(slot) ?? 0) * rowBytes,
-        size: slot.length * rowBytes,
-      }));
-    });
-    this.#device.copy(copies.filter(({ size }) => size > 0));
+    const ranges = Array.from(before, ([slot, from]) => ({ from, to: after.get(slot) ?? 0, rows: slot.length }));
+    this.#device.copy(copiesOf(old, moved, ranges));
     this.#layers[index] = moved;
     releaseLayer(this.#device.memory, old);
   }
