@@ -4,17 +4,10 @@ import { checkPrompt } from "./next-token.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { Outbox } from "./outbox.ts";
 import type { Pooling } from "./pooling.ts";
-import type { Sequence } from "./sequence.ts";
+import type { Sequence, TextOptions } from "./sequence.ts";
 
-export interface EmbeddingOptions {
+export interface EmbeddingOptions extends Pick<TextOptions, "context" | "signal" | "owner" | "adapter"> {
   readonly pooling: Pooling;
-  /** Positions that may be used. */
-  readonly context: number;
-  readonly signal?: AbortSignal | undefined;
-  /** See `Sequence`; "" where nothing is said. */
-  readonly owner?: string | undefined;
-  /** See `Sequence`. */
-  readonly adapter?: AdapterLinears | undefined;
 }
 
 /** A prompt without an answer: its embedding is made of the model's hidden states after the last norm. */

@@ -19,16 +19,9 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./weights.ts";
 import { LanguageModel } from "../../../chat/language-model.ts";
 import { writeRounded } from "../testing/rounded.ts";
+import { layer, MODULES } from "../testing/modules.ts";
 import { UnmergedAdapters } from "./beside.ts";
 
-const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
-/** Parts of joined matrices, whole ones, and one whose rows are no whole blocks. */
-const MODULES = {
-  [layer(0, "self_attn.q_proj")]: [64, 64],
-  [layer(0, "self_attn.v_proj")]: [32, 64],
-  [layer(2, "mlp.down_proj")]: [64, 172],
-  [layer(3, "mlp.up_proj")]: [172, 64],
-} as const;
 const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
 
 let gpu: Device;

@@ -13,17 +13,9 @@ import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
 import { Batch } from "../../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { writeAdapter } from "../testing/models.ts";
+import { MODULES } from "../testing/modules.ts";
 import { UnmergedAdapters } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
-
-const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
-/** Parts of joined matrices, whole ones, tall ones and wide ones. */
-const MODULES = {
-  [layer(0, "self_attn.q_proj")]: [64, 64],
-  [layer(0, "self_attn.v_proj")]: [32, 64],
-  [layer(2, "mlp.down_proj")]: [64, 172],
-  [layer(3, "mlp.up_proj")]: [172, 64],
-} as const;
 
 /** Of dense bases, which no file names. */
 const generatorOf = (path: string | undefined) => (path?.endsWith("dense") === true ? "torch-mt19937-f32" : undefined);
