@@ -10,6 +10,7 @@ import { hintOfAdapter } from "../../files/run-names.ts";
 export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
 const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const MaybeNumber = v.nullish(v.number());
+const MaybeEpsilon = v.nullish(v.pipe(v.number(), v.minValue(0)));
 const MaybePositive = v.nullish(v.pipe(v.number(), v.gtValue(0)));
 /** Above every model that there is; what a damaged file says would fill the memory before a weight is missed. */
 export const MOST_LAYERS = 10_000;
@@ -56,7 +57,7 @@ export const ConfigJson = v.looseObject({
   hidden_activation: v.nullish(v.string()),
   max_position_embeddings: v.nullish(Size),
   original_max_position_embeddings: v.nullish(Size),
-  rms_norm_eps: MaybeNumber,
+  rms_norm_eps: MaybeEpsilon,
   rope_theta: MaybePositive,
   rope_local_base_freq: MaybePositive,
   partial_rotary_factor: MaybeNumber,
@@ -79,8 +80,8 @@ export const ConfigJson = v.looseObject({
   no_rope_layer_interval: v.nullish(Size),
   attention_out_bias: v.nullish(v.boolean()),
   use_bias: v.nullish(v.boolean()),
-  norm_epsilon: MaybeNumber,
-  layer_norm_eps: MaybeNumber,
+  norm_epsilon: MaybeEpsilon,
+  layer_norm_eps: MaybeEpsilon,
   logit_scale: MaybePositive,
   embedding_multiplier: MaybePositive,
   attention_multiplier: MaybePositive,

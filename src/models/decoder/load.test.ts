@@ -99,6 +99,7 @@ test("a broken or missing config.json is named", async () => {
     ["head_dim", 2 ** 40],
     ["rope_theta", -1],
     ["attn_logit_softcapping", 0],
+    ["rms_norm_eps", -1],
   ]) {
     await expect(loadConfig(await withConfig({ [String(name)]: value }))).rejects.toMatchObject({
       code: "format",

@@ -70,7 +70,7 @@ export async function prepareMerge(
   const merged = planMerge(checkpoint, base, applied.plans, model?.dtypeOf.bind(model) ?? options.dtype);
   const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors, checkpoint);
   const plan = gguf ? { ...merged, tensors: merged.tensors.filter(({ name }) => gguf.tensors.has(name)) } : merged;
-  for (const note of [...plan.notes, ...(gguf?.model.notes ?? [])]) observer.warn(note);
+  for (const note of [...plan.notes, ...(gguf?.notes ?? [])]) observer.warn(note);
   const isFile = gguf !== undefined || (await isLoneFile(options.base));
   if (!isFile && config === undefined) throw missingConfig(checkpoint.folder);
   const shards = isFile

@@ -62,6 +62,11 @@ export class GgufModel {
     return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata);
   }
 
+  /** Are matrices rounded to blocks? */
+  get isInBlocks(): boolean {
+    return this.#outtype === "q8_0" || this.#outtype === "q4_0";
+  }
+
   /** The dtype that a tensor is computed in: blocks are rounded from F32. @throws RandloraError `model` for integers */
   dtypeOf(name: string, stored: Dtype, shape: readonly number[]): "F32" | "F16" | "BF16" {
     if (!isFloat(stored)) throw new RandloraError("model", `tensor ${quote(name)} is ${stored}, not written as GGUF`);
@@ -77,7 +82,7 @@ export class GgufModel {
   typeOf(dtype: "F32" | "F16" | "BF16", shape: readonly number[], blocks?: GgufBlocks): GgufType {
     if (shape.length === 1) return "F32";
     if (this.#outtype === "keep") return blocks ?? dtype;
-    if (this.#outtype !== "q8_0" && this.#outtype !== "q4_0") return dtype;
+    if (!this.isInBlocks) return dtype;
     return fitsBlocks(shape.at(-1) ?? 0) ? TYPES[this.#outtype] : "F16";
   }
 

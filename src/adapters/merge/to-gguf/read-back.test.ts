@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { join } from "node:path";
+import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import type { Family } from "../../../data/text/testing/families.ts";
 import { RandloraError } from "../../../files/errors.ts";
@@ -15,6 +16,8 @@ import { Decoder } from "../../../models/decoder/decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { Notes, OPTIONS } from "../testing/merge.ts";
+import { merge } from "../to-files/run.ts";
 import { Workplace } from "./testing/workplace.ts";
 
 const TEXT = { vocab_size: 544, max_position_embeddings: 256, eos_token_id: 2 };
@@ -116,6 +119,13 @@ describe.each(MODELS)("%s", (name) => {
       }
     }
   });
+});
+
+test("matrices whose rows are no whole blocks are said to be F16", async () => {
+  const notes = new Notes();
+  const options = { ...OPTIONS, verify: false, adapters: [], base: STORIES, outtype: "q8_0" as const };
+  await merge({ ...options, out: place.folder.at("odd.gguf") }, notes, new AbortController().signal);
+  expect(notes.warnings).toContain("5 of 36 matrices are written as F16: their rows are no whole blocks of 32");
 });
 
 test("any range of a tensor is that of the whole, of heads in another order and of blocks, too", async () => {

@@ -32,6 +32,8 @@ export interface GgufPlan {
   readonly tensors: ReadonlyMap<string, Planned>;
   /** Bytes of all tensors. */
   readonly bytes: number;
+  /** What the user should know: one line each. */
+  readonly notes: readonly string[];
 }
 
 /** Which of a merge's tensors the file holds, and how. @throws RandloraError `model` for one that has no place there */
@@ -55,7 +57,10 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     planned.set(name, { place, dtype: arrives, tensor, unit, rowBytes, isMerged: work.kind === "merge" });
     bytes += ggufBytes(tensor);
   }
-  return { model, tensors: planned, bytes };
+  const whole = [...planned.values()].filter(({ tensor }) => tensor.shape.length > 1);
+  const odd = whole.filter(({ tensor }) => model.isInBlocks && tensor.type === "F16").length;
+  const note = `${odd} of ${whole.length} matrices are written as F16: their rows are no whole blocks of 32`;
+  return { model, tensors: planned, bytes, notes: odd > 0 ? [...model.notes, note] : model.notes };
 }
 
 /** Writes a merge's tensors, by their names in the checkpoint and in the planned order, as a GGUF file. */
