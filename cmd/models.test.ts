@@ -1,16 +1,35 @@
 import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
+import { ARCHITECTURES, SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
+import type { ModelKind } from "../src/measure/inspect/models.ts";
 import { IMAGE_TYPES } from "../src/models/vision/index.ts";
 
-test("models lists every model_type that can be run, and what GGUF calls it", () => {
+test("README lists the same models, and which of them may be GGUF files", async () => {
+  const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
+  const titles = (isOfGguf: boolean) =>
+    ARCHITECTURES.flatMap(({ title, gguf }) => ((gguf !== undefined) === isOfGguf ? [title] : []));
+  const row = (name: string) => readme.split("\n").find((line) => line.startsWith(`| ${name} |`));
+  for (const [name, isOfGguf] of [
+    ["Language models, as safetensors or [GGUF](docs/guide/gguf.md)", true],
+    ["Language models, as safetensors", false],
+  ] as const) {
+    expect(row(name)).toBe(`| ${name} | ${titles(isOfGguf).join("; ")} |`);
+  }
+});
+
+test("models lists every model_type that can be run, what GGUF calls it, and what was verified", () => {
   const run = (...args: readonly string[]) =>
     spawnSync(process.execPath, [join(import.meta.dir, "main.ts"), "models", ...args], { encoding: "utf8" }).stdout;
-  const { models } = JSON.parse(run("--json")) as { models: { type: string; title: string; gguf: string | null }[] };
+  const { models } = JSON.parse(run("--json")) as { models: ModelKind[] };
   expect(models.map(({ type }) => type)).toEqual([...SUPPORTED_TYPES, ...IMAGE_TYPES]);
   const mistral = models.find(({ type }) => type === "mistral");
   expect([mistral?.title.startsWith("Mistral"), mistral?.gguf]).toEqual([true, "llama"]);
+  const texts = ["logits", "texts", "training", "merge", "quantize"];
+  const wanted = models.map(({ type, gguf }) => {
+    return IMAGE_TYPES.includes(type) ? texts.filter((check) => check !== "texts") : gguf ? [...texts, "GGUF"] : texts;
+  });
+  expect(models.map(({ verified }) => verified)).toEqual(wanted);
   const lines = run().split("\n");
   for (const { type, title } of models) {
     expect(lines.some((line) => line.startsWith(`${type} `) && line.includes(title))).toBe(true);

@@ -12,9 +12,8 @@ import { Run } from "../src/compute/tensor/run.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
 import { recordForward, recordLogits } from "../src/models/decoder/forward.ts";
 import { judge } from "./judge.ts";
-import { merge } from "./program.ts";
 import { openTensors } from "./tensors.ts";
-import { largestRelative, trainOurs, trainTheirs, type Options } from "./training-judge.ts";
+import { distanceOfMerge, farthest, largestRelative, trainOurs, trainTheirs, type Options } from "./training-judge.ts";
 import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
 
 const python = await judge();
@@ -61,16 +60,6 @@ async function logitsOf(decoder: Decoder, ids: readonly number[], passes: readon
   }
   expect(first).toBe(ids.length);
   return all;
-}
-
-function farthest(found: Float32Array, wanted: Float32Array | Float64Array): number {
-  expect(found.length).toBe(wanted.length);
-  let [most, apart] = [0, 0];
-  wanted.forEach((logit, at) => {
-    most = Math.max(most, Math.abs(logit));
-    apart = Math.max(apart, Math.abs((found[at] ?? NaN) - logit));
-  });
-  return apart / most;
 }
 
 /** Tokens as they follow greedily, a token a pass; where they part from those wanted our two best logits must be as good as equal. */
@@ -166,14 +155,7 @@ describe.each(rows)("%s", (name) => {
 
   /** Our merge of an adapter must be PEFT's. */
   const expectMerge = async (model: string, adapter: string, place: string): Promise<void> => {
-    const [mine, peft] = [join(place, "merged"), join(place, "peft")];
-    await merge([model, adapter, "--out", mine, "--verify"]);
-    await python.request(v.null(), "merged_architecture", { base: model, adapter, out: peft, fused: model !== base });
-    const found = openTensors(mine);
-    for (const [tensor, wanted] of openTensors(peft)) {
-      const values = Float32Array.from(found.get(tensor)?.values() ?? []);
-      expect(farthest(values, wanted.values()), tensor).toBeLessThan(1e-5);
-    }
+    expect(await distanceOfMerge(model, adapter, place, model !== base)).toBeLessThan(1e-5);
   };
 
   test.each(isMixture(name) ? [true, false] : [])(

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
+import { ARCHITECTURES } from "../src/models/decoder/architectures/index.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
 import { locateModel } from "../src/models/folder/locate.ts";
 import { judge } from "./judge.ts";
@@ -18,6 +19,7 @@ const python = await judge();
 const folder = await mkdtemp(join(tmpdir(), "randlora-gguf-"));
 const NAMES = await python.request(v.array(v.string()), "gguf_models", { out: join(folder, "models") });
 const OUTTYPES = ["keep", "f32", "f16", "bf16", "q8_0", "q4_0"] as const;
+const Settings = v.object({ model_type: v.string() });
 const PROMPT = "hello world, it's 1234 aab";
 /** Tokens that are compared, and how far a token may be from the best: llama.cpp keeps keys and values in f16. */
 const TOKENS = 48;
@@ -40,6 +42,16 @@ async function convert(model: string, out: string, ...more: readonly string[]): 
   await randlora(["convert", model, "--to", "gguf", "--out", out, "--force", ...more]);
   return out;
 }
+
+test("every architecture that GGUF has is tried", async () => {
+  const ofModels = NAMES.map(async (name) =>
+    v.parse(Settings, await Bun.file(join(modelOf(name), "config.json")).json()),
+  );
+  const tried = (await Promise.all(ofModels)).map(({ model_type }) => model_type);
+  expect([...new Set(tried)].toSorted()).toEqual(
+    ARCHITECTURES.flatMap(({ type, gguf }) => (gguf ? [type] : [])).toSorted(),
+  );
+});
 
 test.each(NAMES)(
   "%s has the tensors, types and metadata that gguf writes",

@@ -2,13 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
+import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
 import { formatTable } from "./table.ts";
 import { jsonLines, PLAIN_TEXTS, STORY_TEXTS } from "./training-texts.ts";
 import {
   type Course,
+  distanceOfMerge,
   distanceOfWeights,
   type Job,
   largestRelative,
@@ -195,8 +198,8 @@ function compare(name: string, ours: Course, theirs: Course, bounds: typeof SMAL
   expect(before - after).toBeGreaterThan(0.05);
 }
 
-/** Trains on both sides and compares; then loads what we wrote. */
-async function judgeCase(name: string, base: string, { options, start = "new" }: Case, bounds = SMALL): Promise<void> {
+/** Trains on both sides and compares; then loads what we wrote. @returns the adapter, where there is one */
+async function judgeCase(name: string, base: string, { options, start = "new" }: Case, bounds = SMALL) {
   const place = join(folder, name.replaceAll(/[^a-z0-9]+/gi, "-"));
   const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
   await Bun.write(data, jsonLines(bounds.texts.training));
@@ -216,6 +219,7 @@ async function judgeCase(name: string, base: string, { options, start = "new" }:
   rows.at(-1)?.push(apart.toExponential(1), difference.toExponential(1));
   expect(apart).toBeLessThanOrEqual(bounds.weights);
   expect(difference).toBeLessThanOrEqual(bounds.reloaded);
+  return isFull ? undefined : written;
 }
 
 describe("50 steps of the 260K model are those of PEFT and torch", () => {
@@ -249,11 +253,19 @@ describe("tiny models of every architecture", () => {
       name,
       async () => {
         const base = await tinyModel(name, STORIES, join(folder, `${name}-base`));
-        await judgeCase(name, base, { options });
+        const adapter = await judgeCase(name, base, { options });
+        if (adapter === undefined) return;
+        expect(await distanceOfMerge(base, adapter, join(folder, `${name}-merged`))).toBeLessThan(1e-5);
       },
       TIMEOUT,
     );
   }
+
+  test("every architecture is trained and merged, here or in architectures.interop.test.ts", async () => {
+    const names = [...(await python.request(v.array(v.string()), "architecture_rows", {})), ...Object.keys(TINY)];
+    const types = names.map((name) => name.replace("gemma3-f32", "gemma3_text").split("-")[0] ?? "");
+    expect([...new Set(types)].toSorted()).toEqual(SUPPORTED_TYPES.toSorted());
+  });
 });
 
 test(

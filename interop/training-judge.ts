@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { judge } from "./judge.ts";
-import { randlora } from "./program.ts";
+import { merge, randlora } from "./program.ts";
 import { openTensors } from "./tensors.ts";
 
 /** Flags of `randlora finetune` without the dashes. Both sides are told the same ones; true is a flag without a value. */
@@ -73,6 +73,32 @@ export async function validLossOf({ base, options, valid }: Job, adapter: string
 export async function tinyModel(name: string, tokenizer: string, out: string): Promise<string> {
   await (await judge()).request(v.null(), "tiny_model", { name, tokenizer, out });
   return out;
+}
+
+/**
+ * How far our merge of an adapter, in f32, is from PEFT's: the largest difference of a tensor by its largest number. `place` gets both.
+ * @param fused the base has tensors of all experts
+ */
+export async function distanceOfMerge(base: string, adapter: string, place: string, fused = false): Promise<number> {
+  const [mine, peft] = [join(place, "merged"), join(place, "peft")];
+  await merge([base, adapter, "--out", mine, "--dtype", "f32", "--verify"]);
+  await (await judge()).request(v.null(), "merged_architecture", { base, adapter, out: peft, fused });
+  const found = openTensors(mine);
+  const apart = [...openTensors(peft)].map(([name, wanted]) => {
+    return farthest(Float32Array.from(found.get(name)?.values() ?? []), Float32Array.from(wanted.values()));
+  });
+  return Math.max(...apart);
+}
+
+/** The largest difference by the largest number; infinite where there are more or fewer. */
+export function farthest(found: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  if (found.length !== wanted.length) return Infinity;
+  let [most, apart] = [0, 0];
+  for (let at = 0; at < wanted.length; at++) {
+    most = Math.max(most, Math.abs(wanted[at] ?? NaN));
+    apart = Math.max(apart, Math.abs((found[at] ?? NaN) - (wanted[at] ?? NaN)));
+  }
+  return apart / most;
 }
 
 /** transformers' learning rates of all steps. */

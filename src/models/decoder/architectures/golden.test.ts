@@ -1,11 +1,17 @@
 // Logits of a small model of every architecture, as transformers computes them from the same files.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
 import type { Device } from "../../../compute/device/device.ts";
+import { fromBlocks, toBlocks } from "../../../compute/device/blocks.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import { Batch, type BatchToken } from "../cache/batch.ts";
 import { Decoder } from "../decoder.ts";
+import type { LoadOptions } from "../options.ts";
+import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
 import { SUPPORTED_TYPES } from "./index.ts";
 
 /** More tokens than any window here. */
@@ -74,14 +80,50 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-function expectNear(logits: ArrayLike<number>, expected: readonly number[]): void {
+function expectNear(logits: ArrayLike<number>, expected: readonly number[], within = 1e-4): void {
   const largest = Math.max(...expected.map(Math.abs));
-  expected.forEach((logit, id) => expect(Math.abs((logits[id] ?? NaN) - logit)).toBeLessThan(1e-4 * largest));
+  expected.forEach((logit, id) => expect(Math.abs((logits[id] ?? NaN) - logit)).toBeLessThan(within * largest));
 }
 
 test("every architecture is tried", () => {
   expect(Object.keys(GOLDEN).toSorted()).toEqual(SUPPORTED_TYPES.toSorted());
 });
+
+/** The logits after the prompt. */
+async function logitsOf(path: string, options: LoadOptions): Promise<Float32Array> {
+  using decoder = await Decoder.load(gpu, path, options);
+  using cache = decoder.createCache();
+  const hidden = await decoder.prefill(cache, PROMPT);
+  const logits = Float32Array.from(await decoder.logits(hidden));
+  gpu.memory.release(hidden.buffer);
+  return logits;
+}
+
+test.each(Object.entries(GOLDEN))(
+  "%s with quantized weights has the logits of weights that were rounded",
+  async (type, [settings]) => {
+    const [plain, rounded] = [folder.at(`${type}-plain`), folder.at(`${type}-rounded`)];
+    const config = await writeArchitecture(plain, type, 4, settings);
+    await cp(plain, rounded, { recursive: true });
+    await using checkpoint = await Checkpoint.open(plain);
+    const kinds = new Map(
+      plannedMatrices(storedDecoder(config, checkpoint.tensors)).flatMap(({ kind, parts }) =>
+        parts.map(({ name }) => [name, kind]),
+      ),
+    );
+    const file = await Bun.file(join(rounded, "model.safetensors")).bytes();
+    for (const [name, { info }] of checkpoint.tensors) {
+      if (kinds.get(name) !== "linear" && kinds.get(name) !== "table") continue;
+      const values = new Float32Array(file.buffer.slice(info.offset, info.offset + info.bytes));
+      file.set(new Uint8Array(fromBlocks(toBlocks(values, "Q8_0"), "Q8_0").buffer), info.offset);
+    }
+    await Bun.write(join(rounded, "model.safetensors"), file);
+    const found = await logitsOf(plain, { quantize: "Q8_0" });
+    // Products with quantized weights round their inputs, too.
+    expectNear(found, Array.from(await logitsOf(rounded, {})), 2e-3);
+    expect(found).not.toEqual(await logitsOf(plain, {}));
+  },
+);
 
 test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   await writeArchitecture(folder.at(type), type, 4, settings);
