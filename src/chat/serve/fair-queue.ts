@@ -52,11 +52,16 @@ export class FairQueue<T extends QueuedJob> {
     return true;
   }
 
-  /** @param resident the model whose weights are in place. @returns undefined when nobody waits */
-  next(resident: string | symbol | undefined): T | undefined {
+  /**
+   * @param resident the model whose weights are in place
+   * @param mayGo which jobs may be given out; those that may not are passed over
+   * @returns undefined when nobody waits
+   */
+  next(resident: string | symbol | undefined, mayGo: (job: T) => boolean = () => true): T | undefined {
     const firsts = Array.from(this.#networks.values(), (users) => Array.from(users.values(), ([job]) => job))
       .flat()
-      .filter((job) => job !== undefined);
+      .filter((job) => job !== undefined)
+      .filter(mayGo);
     const [first] = firsts;
     if (first === undefined) return undefined;
     const near = this.#overtaken < MAX_OVERTAKEN ? firsts.find(({ model }) => model === resident) : undefined;

@@ -117,6 +117,31 @@ test("where the system ends the process between two requests, neither is lost; o
   while (processes().some((pid) => !running.includes(pid))) await Bun.sleep(10);
 });
 
+test("while one network's request takes long others' are read; where all processes are busy the one that takes longest ends", async () => {
+  const before = processes();
+  const one = reader({ seconds: 60, secondsWanted: 1 });
+  const ask = (network: string) =>
+    one.read({ kind: "chat", body: says("One"), raw: RAW }, network, new AbortController().signal);
+  const stopNew = (): void => {
+    for (const pid of processes().filter((pid) => !before.includes(pid))) process.kill(pid, "SIGSTOP");
+  };
+  await ask("a");
+  stopNew();
+  const ended: string[] = [];
+  const long = ask("a").finally(() => ended.push("long"));
+  const own = ask("a").finally(() => ended.push("own"));
+  expect((await ask("b")).prompts).toHaveLength(1);
+  expect(ended).toEqual([]);
+  stopNew();
+  const other = ask("c").catch((error: unknown) => error);
+  const wanted = ask("d");
+  await expect(long).rejects.toMatchObject({ status: 503, message: expect.stringContaining("while others wait") });
+  for (const { prompts } of await Promise.all([wanted, own])) expect(prompts).toHaveLength(1);
+  one[Symbol.dispose]();
+  expect(await other).toMatchObject({ status: 503 });
+  while (processes().some((pid) => !before.includes(pid))) await Bun.sleep(10);
+});
+
 test("whoever leaves before their turn is not read for, and nobody is when it is closed", async () => {
   const one = reader();
   const left = new AbortController();

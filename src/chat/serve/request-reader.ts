@@ -1,28 +1,30 @@
-import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { childCommand } from "../../files/carried.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { TokenTree } from "../grammar/token-tree.ts";
 import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { Text } from "./prompt.ts";
-import { type Answer, type Question, READER, type Start, type Told, valueOf } from "./reader-messages.ts";
+import { Reader, tooMuch } from "./reader-child.ts";
+import { type Question, type Start, type Told, valueOf } from "./reader-messages.ts";
 import type { EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts";
 
 /** What reading one request may take: the longest real ones take a part of a second. */
 const MOST_SECONDS = 10;
-/** Loading a large tokenizer on a busy machine. */
-const MOST_SECONDS_TO_START = 60;
-/** Bytes above those that the process had before. */
+/** The same where others wait, and every process is busy. */
+const MOST_SECONDS_WANTED = 2;
+/** Of all processes together, above those that they have at the start. */
 const MOST_BYTES = 2 ** 30;
-/** Part of these that it may keep of what it read before. */
-const MOST_KEPT = 1 / 4;
-/** How often memory is looked at. */
-const LOOK_MS = 50;
+/** Processes that read requests, of each network one at a time: while one reads a long one the other is there for others. */
+const MOST_READERS = 2;
+/** The second one is started when somebody has waited for so long: the usual request takes a few milliseconds. */
+const SOON_MS = 100;
+/** It is ended when nobody has needed it for so long. */
+const IDLE_MS = 60_000;
 
 /** Bounds, and what a test may want otherwise. */
 export interface ReaderLimits {
   readonly seconds?: number;
+  readonly secondsWanted?: number;
   readonly bytes?: number;
 }
 
@@ -33,21 +35,25 @@ interface Waiting extends QueuedJob {
 }
 
 /**
- * Has requests read in a process of its own, one after another, networks in turn: what a template, a prompt or a schema takes keeps no
- * stream waiting. Where one takes more than its time or memory the process is ended, and the next one gets another.
+ * Has requests read in processes of their own, networks in turn: what a template, a prompt or a schema takes keeps no stream waiting, and
+ * other networks' requests for two seconds at most. Where one takes more than its time or memory its process is ended.
  */
 export class RequestReader implements Disposable {
   readonly #start: Start;
   readonly #limits: Required<ReaderLimits>;
   readonly #queue = new FairQueue<Waiting>();
-  #process: Promise<ReaderProcess>;
-  #isWorking = false;
+  readonly #readers: Reader[];
+  /** The networks whose requests readers are reading. */
+  readonly #reading = new Map<Reader, string>();
+  /** Another reader is being started, or is going to be if somebody still waits then. */
+  #starting: NodeJS.Timeout | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #closed: ApiError | undefined;
 
   constructor(
     { folder, template, decoder }: Pick<LanguageModel, "folder"> & Omit<Text, "tokenizer">,
     options: ReadingOptions,
-    { seconds = MOST_SECONDS, bytes = MOST_BYTES }: ReaderLimits = {},
+    { seconds = MOST_SECONDS, secondsWanted = MOST_SECONDS_WANTED, bytes = MOST_BYTES }: ReaderLimits = {},
   ) {
     const { vocabularySize } = decoder.config;
     const parts = template && {
@@ -57,13 +63,14 @@ export class RequestReader implements Disposable {
       specialTokens: template.specialTokens,
     };
     this.#start = { folder, template: parts, vocabularySize, prompts: options.prompts, defaults: options.defaults };
-    this.#limits = { seconds, bytes };
-    this.#process = this.#begin();
+    this.#limits = { seconds, secondsWanted, bytes };
+    this.#readers = [this.#makeReader()];
   }
 
   /**
    * @param network where it comes from
-   * @throws ApiError as `understand`; 400 where it takes too much; the signal's reason when it is aborted before its turn
+   * @throws ApiError as `understand`; 400 where it takes too much, 503 where it does while others wait; the signal's reason when it is
+   *   aborted before its turn
    */
   async read(
     question: Exclude<Question, { kind: "vocabulary" | "texts" }>,
@@ -92,7 +99,9 @@ export class RequestReader implements Disposable {
   [Symbol.dispose](): void {
     this.#closed = new ApiError(503, "the server is stopping", { code: "server_stopping" });
     for (const { reject } of this.#queue.drain()) reject(this.#closed);
-    void this.#process.then((process) => process.end(this.#closed)).catch(() => {});
+    clearTimeout(this.#idle);
+    clearTimeout(this.#starting);
+    for (const reader of this.#readers) reader.end(this.#closed);
   }
 
   async #ask(question: Question, network: string, signal: AbortSignal | undefined): Promise<Told> {
@@ -105,131 +114,76 @@ export class RequestReader implements Disposable {
     };
     signal?.addEventListener("abort", leave, { once: true });
     this.#queue.add(waiting);
-    void this.#work();
+    this.#work();
     return await promise.finally(() => signal?.removeEventListener("abort", leave));
   }
 
-  async #work(): Promise<void> {
-    if (this.#isWorking) return;
-    this.#isWorking = true;
-    for (let next = this.#queue.next(""); next !== undefined; next = this.#queue.next("")) {
-      const { question, resolve, reject } = next;
-      try {
-        resolve(valueOf(await this.#answer(question)));
-      } catch (thrown) {
-        reject(thrown);
-      }
-      // Another one is there, then, when the next question comes.
-      await this.#renew();
+  /** Gives readers that have nothing to do the next questions. */
+  #work(): void {
+    for (const reader of this.#readers) {
+      if (this.#reading.has(reader)) continue;
+      const next = this.#queue.next("", this.#mayBegin);
+      if (next !== undefined) void this.#read(reader, next);
     }
-    this.#isWorking = false;
+    if (this.#readers.length < MOST_READERS && this.#closed === undefined && this.#isWanted()) this.#startAnother();
   }
 
-  /** Asks once more where the process was ended from outside, for which the question is hardly to blame. */
-  async #answer(question: Question): Promise<Answer> {
-    for (let isAgain = false; ; isAgain = true) {
-      await this.#renew();
-      const process = await this.#process;
-      try {
-        return await process.ask(question, this.#limits);
-      } catch (thrown) {
-        if (isAgain || thrown instanceof ApiError) throw thrown;
-        process.end(thrown);
-      }
-    }
-  }
-
-  /** Begins another process in the place of one that did not begin, has ended, or has kept much of what it took. */
-  async #renew(): Promise<void> {
-    const found = await this.#process.catch(() => undefined);
-    if (this.#closed !== undefined || found?.isSpent(this.#limits) === false) return;
-    found?.end(new Error("another process reads requests now"));
-    this.#process = this.#begin();
-  }
-
-  #begin(): Promise<ReaderProcess> {
-    const begun = ReaderProcess.begin(this.#start);
-    begun.catch(() => {}); // told to whoever asks
-    return begun;
-  }
-}
-
-class ReaderProcess {
-  readonly #child: Bun.Subprocess<"ignore", "ignore", "ignore">;
-  /** Of the question that is being answered. */
-  #answer: PromiseWithResolvers<Answer> | undefined;
-  #ended: { readonly reason: unknown } | undefined;
-  #bytesAtStart = 0;
-
-  private constructor() {
-    this.#child = Bun.spawn([...childCommand(READER)], {
-      ipc: (message: Answer) => this.#answer?.resolve(message),
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "ignore"],
-      onExit: (child) =>
-        this.end(new Error(`the process that reads requests ended (${child.signalCode ?? child.exitCode})`)),
-    });
-    this.#child.unref();
-  }
-
-  /** @throws Error where it cannot start, or load what it needs */
-  static async begin(start: Start): Promise<ReaderProcess> {
-    const process = new ReaderProcess();
+  async #read(reader: Reader, { network, question, resolve, reject }: Waiting): Promise<void> {
+    this.#reading.set(reader, network);
     try {
-      valueOf(await process.ask(start, { seconds: MOST_SECONDS_TO_START, bytes: Infinity }));
-    } catch (cause) {
-      const failure = new Error("the process that reads requests did not start", { cause });
-      process.end(failure);
-      throw failure;
+      resolve(valueOf(await reader.ask(question, (seconds) => this.#lateness(seconds))));
+    } catch (thrown) {
+      reject(thrown);
     }
-    process.#bytesAtStart = process.#bytes();
-    return process;
+    // Another one is there, then, when the next question comes.
+    await reader.renew();
+    this.#reading.delete(reader);
+    this.#work();
+    this.#endWhenIdle();
   }
 
-  /** It has ended, or has kept much of what it took. */
-  isSpent({ bytes }: Required<ReaderLimits>): boolean {
-    return this.#ended !== undefined || this.#bytes() - this.#bytesAtStart > MOST_KEPT * bytes;
+  readonly #mayBegin = ({ network }: Waiting): boolean => ![...this.#reading.values()].includes(network);
+
+  /** Somebody waits for whom nothing is being read. */
+  #isWanted(): boolean {
+    return this.#queue.order("").some(this.#mayBegin);
   }
 
-  /** @throws ApiError 400 beyond a limit, which ends the process; an Error where it ends by itself */
-  async ask(question: Start | Question, { seconds, bytes }: Required<ReaderLimits>): Promise<Answer> {
-    if (this.#ended !== undefined) throw this.#ended.reason;
-    const answer = Promise.withResolvers<Answer>();
-    this.#answer = answer;
-    const deadline = performance.now() + seconds * 1000;
-    const before = this.#bytes();
-    const timer = setInterval(() => {
-      if (performance.now() > deadline) this.end(tooMuch(`${seconds} seconds`));
-      else if (this.#bytes() - before > bytes) this.end(tooMuch(`${bytes / 2 ** 20} MiB`));
-    }, LOOK_MS);
-    try {
-      this.#child.send(question);
-      return await answer.promise;
-    } finally {
-      clearInterval(timer);
-    }
+  #lateness(seconds: number): ApiError | undefined {
+    const { seconds: most, secondsWanted } = this.#limits;
+    if (seconds > most) return tooMuch(`${most} seconds`);
+    if (seconds <= secondsWanted || this.#starting !== undefined || !this.#isWanted()) return undefined;
+    const message = `reading this request takes more than ${secondsWanted} seconds while others wait: shorten it, or try again later`;
+    return new ApiError(503, message, { code: "server_busy", headers: { "retry-after": "10" } });
   }
 
-  /** Whoever waits for an answer is told why. */
-  end(reason: unknown): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = { reason };
-    this.#child.kill("SIGKILL");
-    this.#answer?.reject(reason);
+  #startAnother(): void {
+    this.#starting ??= setTimeout(async () => {
+      const reader = this.#isWanted() ? this.#makeReader() : undefined;
+      // Where it cannot start, those that wait have the others.
+      const isBegun = await reader?.begun().then(
+        () => this.#closed === undefined,
+        () => false,
+      );
+      if (reader !== undefined && isBegun === true) this.#readers.push(reader);
+      else reader?.end(this.#closed);
+      this.#starting = undefined;
+      this.#work();
+    }, SOON_MS);
   }
 
-  /** What it has in memory; 0 where the system does not tell. */
-  #bytes(): number {
-    if (process.platform !== "linux") return 0;
-    try {
-      const status = readFileSync(`/proc/${this.#child.pid}/status`, "latin1");
-      return Number(/^VmRSS:\s*(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
-    } catch {
-      return 0;
-    }
+  /** Ends readers beyond the first, later, if they have nothing to do then. */
+  #endWhenIdle(): void {
+    clearTimeout(this.#idle);
+    if (this.#readers.length === 1 || this.#closed !== undefined) return;
+    this.#idle = setTimeout(() => {
+      const unused = this.#readers.slice(1).filter((reader) => !this.#reading.has(reader));
+      for (const reader of unused) this.#readers.splice(this.#readers.indexOf(reader), 1);
+      for (const reader of unused) reader.end(new Error("nobody needs it"));
+    }, IDLE_MS);
   }
-}
 
-function tooMuch(what: string): ApiError {
-  return new ApiError(400, `reading this request takes more than ${what}: shorten it, or use another chat template`);
+  #makeReader(): Reader {
+    return new Reader(this.#start, this.#limits.bytes / MOST_READERS);
+  }
 }
