@@ -92,6 +92,9 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   qwen3_moe: {
     "lora of parameters": "experts.gate_up_proj,experts.down_proj",
   },
+  qwen2_moe: {
+    "lora of parameters": "q_proj,v_proj,shared_expert.down_proj,shared_expert_gate,experts.down_proj,gate",
+  },
   olmoe: { "lora of parameters": "experts.down_proj,gate", "lora of experts": "v_proj,down_proj" },
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
 };

@@ -67,6 +67,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "olmo2": {},
     "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 16},
     "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},
+    "qwen2_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "granitemoe": {"num_local_experts": 6, "num_experts_per_tok": 3, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 2.0},
     "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 12},
     "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},

@@ -3,6 +3,7 @@ import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 import { type Linears, projectGroups } from "./linears.ts";
+import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
 import { recordInput, type Stream, streamOf } from "./stream.ts";
 
@@ -13,6 +14,10 @@ export interface Routing {
   readonly chosen: number;
   /** Weights are a softmax over the chosen experts, else over all; see OPS.routerWeights. */
   readonly amongChosen: boolean;
+  /** They are the logistic function of each logit instead, divided by their sum where they are among those chosen. */
+  readonly logistic?: boolean;
+  /** Multiplies what experts give; 1 by default. */
+  readonly factor?: number;
 }
 
 /** A mixture of experts: gated MLPs, of which each token goes to some (Shazeer et al., arXiv:1701.06538). */
@@ -25,6 +30,17 @@ export interface Experts<W = Tensor> extends Routing {
   readonly gateUp: W;
   /** (experts · width of x, inner). */
   readonly down: W;
+  /** Added to the logistic function of the logits where experts are chosen, and not to their weights: (1, experts) F32 (LFM2-MoE). */
+  readonly selection?: W | undefined;
+  /** An MLP that all tokens go through, times the logistic function of one logit of each token (Qwen2-MoE). */
+  readonly shared?: SharedExpert<W> | undefined;
+}
+
+/** The expert of all tokens. */
+export interface SharedExpert<W = Tensor> {
+  /** (1, width of x). */
+  readonly gate: W;
+  readonly mlp: Mlp<W>;
 }
 
 /** Records what the stream becomes by x + factor · experts(norm(x)); its tensors are not released. */
@@ -36,15 +52,15 @@ export function recordExperts(
   factor: number,
   stream: Stream,
 ): Stream {
-  const { router, gateUp, down, count, chosen, amongChosen, activation: kind } = experts;
+  const { router, gateUp, down, count, shared, amongChosen, logistic, activation: kind } = experts;
   const { x, normed } = recordInput(recorder, norm, stream);
   const logits = linears.apply(recorder, { x: normed, weight: router, bias: undefined, residual: undefined });
-  const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k: chosen });
-  const { y: weights } = recorder.apply(OPS.routerWeights, { logits, experts: ids }, { amongChosen });
+  const ids = choose(recorder, experts, logits);
+  const { y: weights } = recorder.apply(OPS.routerWeights, { logits, experts: ids }, { amongChosen, logistic });
   const { places, begins } = recorder.apply(OPS.expertRows, { experts: ids }, { experts: count });
   const { y: rows } = recorder.apply(OPS.spreadRows, { x: normed, places }, {});
-  recorder.release(logits, values, ids, ...(normed === x ? [] : [normed]));
-  const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * chosen;
+  recorder.release(logits, ids);
+  const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * experts.chosen;
   const project = (input: Tensor, weight: Tensor) => {
     const y = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
     recorder.release(input);
@@ -56,7 +72,49 @@ export function recordExperts(
   const { y: active } = recorder.apply(OPS.gatedActivation, { gate, up }, { kind });
   recorder.release(both);
   const results = project(active, down);
-  const { y } = recorder.apply(OPS.mixRows, { x: results, places, factors: weights, residual: x }, { scale: factor });
-  recorder.release(results, places, begins, weights, ...(x === stream.x ? [] : [x]));
+  const residual = shared === undefined ? x : recordShared(recorder, linears, shared, factor, normed, x);
+  const scale = factor * (experts.factor ?? 1);
+  const { y } = recorder.apply(OPS.mixRows, { x: results, places, factors: weights, residual }, { scale });
+  const used = [normed, residual].filter((tensor) => tensor !== x);
+  recorder.release(results, places, begins, weights, ...used, ...(x === stream.x ? [] : [x]));
   return streamOf(y);
+}
+
+/** Records which experts each token goes to. */
+function choose(recorder: Recorder, { chosen: k, selection }: Experts, logits: Tensor): Tensor {
+  if (selection === undefined) {
+    const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k });
+    recorder.release(values);
+    return ids;
+  }
+  // 1 / (1 + exp(−x)) − 1/2 = tanh(x / 2) / 2, which has the same order.
+  const { y: quarters } = recorder.apply(OPS.scale, { x: logits }, { factor: 0.25 });
+  const { y: x } = recorder.apply(OPS.softcap, { x: quarters }, { cap: 0.5 });
+  const scale = recorder.upload("ones", selection.shape, new Float32Array(selection.shape[1]).fill(1));
+  const { y: scores } = recorder.apply(OPS.scaleColumns, { x, scale, bias: selection, residual: undefined }, {});
+  const { values, ids } = recorder.apply(OPS.topK, { x: scores }, { k });
+  recorder.release(quarters, x, scale, scores, values);
+  return ids;
+}
+
+/** Records residual + factor · logistic(gate x) · mlp(x): a mixture of one expert, which all tokens go to. */
+function recordShared(
+  recorder: Recorder,
+  linears: Linears,
+  { gate, mlp }: SharedExpert,
+  factor: number,
+  x: Tensor,
+  residual: Tensor,
+): Tensor {
+  const { y: active } = recordMlp(recorder, linears, undefined, mlp, streamOf(x));
+  const { weight, bias } = mlp.output;
+  const result = linears.apply(recorder, { x: active, weight, bias, residual: undefined });
+  const logits = linears.apply(recorder, { x, weight: gate, bias: undefined, residual: undefined });
+  const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k: 1 });
+  const attributes = { amongChosen: false, logistic: true };
+  const { y: factors } = recorder.apply(OPS.routerWeights, { logits, experts: ids }, attributes);
+  const { places, begins } = recorder.apply(OPS.expertRows, { experts: ids }, { experts: 1 });
+  const { y } = recorder.apply(OPS.mixRows, { x: result, places, factors, residual }, { scale: factor });
+  recorder.release(active, result, logits, values, ids, factors, places, begins);
+  return y;
 }

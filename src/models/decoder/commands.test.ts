@@ -27,6 +27,7 @@ const MORE: Readonly<Record<string, number>> = {
   cohere2: 4,
   glm4: 3,
   mixtral: 8,
+  qwen2_moe: 19,
   qwen3_moe: 8,
   olmoe: 12,
   granitemoe: 12,

@@ -59,7 +59,7 @@ test("a sequence's logits are the same bits, whoever is decoded beside it", asyn
   expect(results[2]).toEqual(results[0]);
 });
 
-test.each(["mixtral", "qwen3_moe", "olmoe", "granitemoe"])(
+test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe"])(
   "%s is the same model in a file with tensors of all experts, as transformers 5 has them in memory",
   async (type) => {
     const logits = [];

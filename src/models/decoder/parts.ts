@@ -2,7 +2,7 @@
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Attention, Heads } from "../blocks/attention.ts";
 import type { Convolution } from "../blocks/convolution.ts";
-import type { Experts, Routing } from "../blocks/experts.ts";
+import type { Experts, Routing, SharedExpert } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
 import {
@@ -162,15 +162,20 @@ export interface ExpertParts {
   readonly names?: ExpertNames;
   /** Module and tensors as transformers 5 has them. */
   readonly fused?: Partial<typeof FUSED_NAMES>;
+  /** Tensor below the module; see `Experts.selection`. */
+  readonly selection?: string;
+  /** Neurons of the MLP that all tokens go through, `shared_expert` below the module, and its gate. */
+  readonly sharedInner?: number;
 }
 
 /** A mixture of gated MLPs, below the layer's `path`: each expert's matrices by themselves, or tensors of all experts. */
 export function experts(
   layer: string,
-  { hidden, inner, activation }: Pick<Sizes, "hidden" | "inner" | "activation">,
+  sizes: Sizes,
   routing: Routing,
-  { path = "mlp", names = EXPERT_NAMES, fused }: ExpertParts = {},
+  { path = "mlp", names = EXPERT_NAMES, fused, selection, sharedInner }: ExpertParts = {},
 ): Experts<PlannedMatrix> {
+  const { hidden, inner, activation } = sizes;
   const { count } = routing;
   const ofEach = (cols: number, modules: readonly Module[]) =>
     weights(
@@ -198,7 +203,14 @@ export function experts(
     router: eitherOf(router(path, names.router), router(now.path, now.router)),
     gateUp: eitherOf(gateUp, ofAll(hidden, now.path, now.gateUp, 2 * inner)),
     down: eitherOf(down, ofAll(inner, now.path, now.down, hidden)),
+    selection: selection === undefined ? undefined : plannedVector([`${layer}.${path}.${selection}`, [count]]),
+    shared: sharedInner === undefined ? undefined : sharedExpert(`${layer}.${path}`, { ...sizes, inner: sharedInner }),
   };
+}
+
+function sharedExpert(path: string, sizes: Sizes): SharedExpert<PlannedMatrix> {
+  const gate = plannedMatrix(sizes.hidden, [`${path}.shared_expert_gate.weight`, [1, sizes.hidden]]);
+  return { gate, mlp: gatedMlp(`${path}.shared_expert`, sizes) };
 }
 
 /** A module's name and the rows of its matrix. */

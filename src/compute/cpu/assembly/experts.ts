@@ -3,9 +3,23 @@ import { MOST_TERMS, sumOf } from "./lanes";
 import { exp1 } from "./math";
 import { ExpertRows, MixFactors, MixRows, RouterWeights, RouterWeightsGradient, SpreadRows } from "./parameters";
 
-/** The softmax of a token's logits in scratch: of all experts, or of those chosen, in their order. */
-function softmax(p: RouterWeights, logits: usize, ids: usize, scratch: usize): void {
+/**
+ * The weights of a token's experts in scratch: of all, or of those chosen, in their order. A softmax, or the logistic function of each
+ * logit, among those chosen divided by their sum + 1e-6.
+ */
+function weigh(p: RouterWeights, logits: usize, ids: usize, scratch: usize): void {
   const count = p.amongChosen ? p.chosen : p.experts;
+  if (p.logistic) {
+    let sum: f32 = 1e-6; // of at most MOST_TERMS
+    for (let at: u32 = 0; at < count; at++) {
+      const value: f32 = 1 / (1 + exp1(-logitAt(p, logits, ids, at)));
+      store<f32>(scratch + at * 4, value);
+      sum += value;
+    }
+    if (!p.amongChosen) return;
+    for (let at: u32 = 0; at < count; at++) store<f32>(scratch + at * 4, load<f32>(scratch + at * 4) / sum);
+    return;
+  }
   let most: f32 = -Infinity;
   for (let at: u32 = 0; at < count; at++) most = max(most, logitAt(p, logits, ids, at));
   let total: f32 = 0;
@@ -46,29 +60,39 @@ export function routerWeights(p: RouterWeights, piece: u32, scratch: usize): voi
   for (let token = piece * p.pieceRows; token < last; token++) {
     const ids = p.ids + token * p.idsPitch;
     const y = p.y + token * p.yPitch;
-    softmax(p, p.logits + token * p.logitsPitch, ids, scratch);
+    weigh(p, p.logits + token * p.logitsPitch, ids, scratch);
     for (let at: u32 = 0; at < p.chosen; at++) store<f32>(y + at * 4, weightAt(p, ids, at, scratch));
     for (let at = p.chosen; at & 3; at++) store<f32>(y + at * 4, 0);
   }
 }
 
-/** dlogit = q · (g − Σ g · weight), where q is an expert's share of the softmax, and g is zero of those not chosen. */
+/**
+ * dlogit = q · (g − Σ g · weight), where q is an expert's share of the softmax, and g is zero of those not chosen. Of logistic weights
+ * times 1 − their function; without the sum where they are not among those chosen.
+ */
 export function routerWeightsGradient(p: RouterWeightsGradient, piece: u32, scratch: usize): void {
   const last = min((piece + 1) * p.pieceRows, p.tokens);
   for (let token = piece * p.pieceRows; token < last; token++) {
     const ids = p.ids + token * p.idsPitch;
     const dy = p.dy + token * p.dyPitch;
     const to = p.dlogits + token * p.dlogitsPitch;
-    softmax(p, p.logits + token * p.logitsPitch, ids, scratch);
+    const logits = p.logits + token * p.logitsPitch;
+    weigh(p, logits, ids, scratch);
     let mean: f32 = 0;
     for (let at: u32 = 0; at < p.chosen; at++) mean += load<f32>(dy + at * 4) * weightAt(p, ids, at, scratch);
     for (let at: u32 = 0; at < ((p.experts + 3) & ~3); at++) {
-      store<f32>(to + at * 4, p.amongChosen || at >= p.experts ? 0 : -mean * load<f32>(scratch + at * 4));
+      store<f32>(to + at * 4, p.amongChosen || p.logistic || at >= p.experts ? 0 : -mean * load<f32>(scratch + at * 4));
     }
     for (let at: u32 = 0; at < p.chosen; at++) {
-      const own = to + idAt(p, ids, at) * 4;
+      const expert = idAt(p, ids, at);
+      const own = to + expert * 4;
       const weight = weightAt(p, ids, at, scratch);
       const gradient = load<f32>(dy + at * 4);
+      if (p.logistic) {
+        const value: f32 = 1 / (1 + exp1(-load<f32>(logits + expert * 4)));
+        store<f32>(own, weight * (1 - value) * (p.amongChosen ? gradient - mean : gradient));
+        continue;
+      }
       store<f32>(own, weight * (p.amongChosen ? gradient - mean : gradient) + load<f32>(own));
     }
   }

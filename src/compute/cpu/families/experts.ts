@@ -20,6 +20,7 @@ export const ROUTER_WEIGHTS = {
     experts: "u32",
     chosen: "u32",
     amongChosen: "flag",
+    logistic: "flag",
     logits: "pointer",
     logitsPitch: "u32",
     ids: "pointer",
@@ -81,7 +82,7 @@ export const MIX_FACTORS = { ...SPREAD_ROWS, name: "mixFactors" } as const;
 
 /** What both directions of the weights are given. */
 function routing(
-  { amongChosen, logits, experts }: Pick<RouterWeights, "amongChosen" | "logits" | "experts">,
+  { amongChosen, logistic, logits, experts }: Pick<RouterWeights, "amongChosen" | "logistic" | "logits" | "experts">,
   others: { readonly y?: Tensor; readonly dy?: Tensor; readonly dlogits?: Tensor },
 ): { readonly values: Values<(typeof ROUTER_WEIGHTS)["members"]>; readonly count: number } {
   const [tokens, count] = logits.shape;
@@ -92,6 +93,7 @@ function routing(
       experts: count,
       chosen: experts.shape[1],
       amongChosen,
+      logistic,
       logits: pointer(logits),
       logitsPitch: pitchBytes(logits),
       ids: pointer(experts),

@@ -2,11 +2,13 @@ import type { Tensor } from "../tensor.ts";
 import type { Gemm } from "./products.ts";
 
 /**
- * The weights of the experts that each token goes to: the softmax of its logits, over all experts or over those chosen.
- * The experts of a token differ from each other.
+ * The weights of the experts that each token goes to: the softmax of its logits, over all experts or over those chosen; or the
+ * logistic function of each logit, divided by the sum of those chosen where it is among them. The experts of a token differ from
+ * each other.
  */
 export interface RouterWeights {
   readonly amongChosen: boolean;
+  readonly logistic: boolean;
   /** (tokens, experts) F32. */
   readonly logits: Tensor;
   /** (tokens, chosen) U32, below the number of experts. */

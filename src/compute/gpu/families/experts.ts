@@ -21,13 +21,14 @@ import {
 } from "../kernels/experts.ts";
 
 function routing(
-  { amongChosen, logits, experts }: Pick<RouterWeights, "amongChosen" | "logits" | "experts">,
+  { amongChosen, logistic, logits, experts }: Pick<RouterWeights, "amongChosen" | "logistic" | "logits" | "experts">,
   { y, dy, dlogits }: { readonly y?: Tensor; readonly dy?: Tensor; readonly dlogits?: Tensor },
 ): Uint32Array<ArrayBuffer> {
   return routerWeightsParameters({
     experts: logits.shape[1],
     chosen: experts.shape[1],
     amongChosen,
+    logistic,
     logits,
     ids: experts,
     y,

@@ -9,7 +9,8 @@ import routerWeightsText from "./router-weights.wgsl" with { type: "text" };
 export const routerWeightsParameters = uniformStruct({
   experts: "u32",
   chosen: "u32", // of each token
-  amongChosen: "flag", // the softmax is over those alone
+  amongChosen: "flag", // the sum is over those alone
+  logistic: "flag", // of each logit, and no softmax
   logits: "elements",
   ids: "elements",
   y: "elements",

@@ -1,6 +1,6 @@
 // The softmax of each row of logits at the columns of its experts, over all columns or over those: PASS "weights"; and the gradient
-// by the logits, PASS "gradient": q · (g − Σ g · weight), where q is an expert's share, and g is zero of those not chosen. A
-// workgroup takes a row.
+// by the logits, PASS "gradient": q · (g − Σ g · weight), where q is an expert's share, and g is zero of those not chosen. Where it
+// is logistic, weights are 1 / (1 + exp(−logit)), among those chosen divided by their sum + 1e-6. A workgroup takes a row.
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -26,12 +26,21 @@ fn logit_of(row: u32, expert: u32) -> f32 {
   return logits[p.logits_at + row * p.logits_pitch + expert];
 }
 
-// The logit number i of those that the softmax is over.
-fn counted(row: u32, i: u32) -> f32 {
+// The expert number i of those that the sum is over.
+fn counted(row: u32, i: u32) -> u32 {
   if (p.among_chosen == 1u) {
-    return logit_of(row, id_at(row, i));
+    return id_at(row, i);
   }
-  return logit_of(row, i);
+  return i;
+}
+
+// Of an expert, before it is divided by the total.
+fn share_of(row: u32, expert: u32, top: f32) -> f32 {
+  let logit = logit_of(row, expert);
+  if (p.logistic == 1u) {
+    return 1.0 / (1.0 + exp(-logit));
+  }
+  return exp(logit - top);
 }
 
 @compute @workgroup_size(${THREADS})
@@ -40,28 +49,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let count = select(p.experts, p.chosen, p.among_chosen == 1u);
   var most = LEAST;
   for (var i = thread; i < count; i += THREADS) {
-    most = max(most, counted(row, i));
+    most = max(most, logit_of(row, counted(row, i)));
   }
   let top = max_of_all(most, thread);
   var sum = 0.0; // every thread adds up few terms, and reductions are trees
   for (var i = thread; i < count; i += THREADS) {
-    sum += exp(counted(row, i) - top);
+    sum += share_of(row, counted(row, i), top);
   }
-  let total = sum_of_all(sum, thread);
+  var total = sum_of_all(sum, thread);
+  if (p.logistic == 1u) {
+    total = select(1.0, total + 1e-6, p.among_chosen == 1u);
+  }
 #if PASS == "weights"
   for (var i = thread; i < (p.chosen + 3u) / 4u * 4u; i += THREADS) {
     var weight = 0.0;
     if (i < p.chosen) {
-      weight = exp(logit_of(row, id_at(row, i)) - top) / total;
+      weight = share_of(row, id_at(row, i), top) / total;
     }
     y[p.y_at + row * p.y_pitch + i] = weight;
   }
 #else
   var products = 0.0;
   for (var i = thread; i < p.chosen; i += THREADS) {
-    products += dy[p.dy_at + row * p.dy_pitch + i] * exp(logit_of(row, id_at(row, i)) - top) / total;
+    products += dy[p.dy_at + row * p.dy_pitch + i] * share_of(row, id_at(row, i), top) / total;
   }
-  let mean = sum_of_all(products, thread);
+  // Logistic weights depend on each other through their sum alone.
+  let mean = sum_of_all(products, thread) * select(1.0, 0.0, p.logistic == 1u && p.among_chosen == 0u);
   for (var expert = thread; expert < (p.experts + 3u) / 4u * 4u; expert += THREADS) {
     var gradient = 0.0;
     var is_chosen = false;
@@ -73,7 +86,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var value = 0.0;
     if (expert < p.experts && (is_chosen || p.among_chosen == 0u)) {
-      value = exp(logit_of(row, expert) - top) / total * (gradient - mean);
+      let share = share_of(row, expert, top);
+      value = share / total * (gradient - mean) * select(1.0, 1.0 - share, p.logistic == 1u);
     }
     dlogits[p.dlogits_at + row * p.dlogits_pitch + expert] = value;
   }

@@ -22,13 +22,15 @@ function placesOf(tokens: number, each: number): Operand {
   return { dtype: "U32", matrix: { shape: [tokens, each], data } };
 }
 
-/** `routerWeights`, over all experts and over those chosen. */
+/** `routerWeights`, over all experts and over those chosen, by a softmax and by the logistic function. */
 function routing(tokens: number, experts: number, each: number) {
-  return [false, true].map((amongChosen) => ({
-    name: `${each} of ${experts}, ${tokens} tokens, among ${amongChosen ? "those chosen" : "all"}`,
-    inputs: { logits: random(tokens, experts, "F32", 4), experts: chosen(tokens, each, experts) },
-    attributes: { amongChosen },
-  }));
+  return [false, true].flatMap((amongChosen) =>
+    [false, true].map((logistic) => ({
+      name: `${each} of ${experts}, ${tokens} tokens, ${logistic ? "logistic" : "softmax"} among ${amongChosen ? "those chosen" : "all"}`,
+      inputs: { logits: random(tokens, experts, "F32", 4), experts: chosen(tokens, each, experts) },
+      attributes: { amongChosen, logistic },
+    })),
+  );
 }
 
 /** `groupedLinear` with groups of these sizes. */

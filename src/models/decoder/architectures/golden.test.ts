@@ -56,6 +56,10 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
   mixtral: [{}, [-0.22633, 0.91741, -0.77592, -0.06973, 0.8521, -0.86118]],
+  qwen2_moe: [
+    { num_experts: 8, shared_expert_intermediate_size: 48 },
+    [-0.4269, -0.0234, 0.45247, -0.47091, 0.062, 0.40318],
+  ],
   qwen3_moe: [
     { norm_topk_prob: true, mlp_only_layers: [1] },
     [0.09108, -0.73314, 0.70987, -0.04238, -0.66357, 0.76732],

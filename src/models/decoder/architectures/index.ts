@@ -21,6 +21,7 @@ import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
 import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
+import { qwen2Moe } from "./qwen2-moe.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -53,6 +54,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   glm4,
   cohere2,
   mixtral,
+  qwen2Moe,
   qwen3Moe,
   olmoe,
   granitemoe,
