@@ -76,8 +76,12 @@ test("adapters of a folder are served as they come, beside the weights or merged
   ]);
   await using merged = serve([STORIES, "--adapter-dir", dir, "--merge", "--scale", "0.5"]);
   expect(await ask(await merged.client(), "later")).toBe(mine);
-  const refused = spawn([STORIES, "--adapter-dir", join(dir, "nowhere")]);
-  expect(await new Response(refused.stderr).text()).toContain("nowhere");
+  for (const [args, words] of [
+    [["--adapter-dir", join(dir, "nowhere")], "nowhere"],
+    [["--adapter-dir", dir, "--merge", "--max-adapters", "2"], "--max-adapters and --merge"],
+  ] as const) {
+    expect(await new Response(spawn([STORIES, ...args]).stderr).text()).toContain(words);
+  }
 });
 
 test("a run is served with its adapter, which is what is meant without a name", async () => {

@@ -82,7 +82,7 @@ export const command = defineCommand({
       topic: "Adapters",
       help: "maximum number of adapters in the device's memory, beside the weights; the one requested longest ago is evicted",
       min: 1,
-      default: 8,
+      defaultText: "8",
     }),
     merge: toggle({
       topic: "Adapters",

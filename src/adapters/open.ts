@@ -54,6 +54,11 @@ export async function openAdapter(path: string, tolerate?: Tolerate): Promise<Ad
   return openPeft(path, tolerate);
 }
 
+/** Is this folder an adapter, or a run with one, as far as names of files tell? */
+export async function isAdapterFolder(path: string): Promise<boolean> {
+  return (await isPeftFolder(path)) || (await exists(join(path, JSON_FILE)));
+}
+
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();

@@ -1,5 +1,6 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
+import { isAdapterFolder } from "../../adapters/open.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { fileError, oneLine } from "../../files/failure.ts";
 import { ApiError } from "./api-error.ts";
@@ -64,7 +65,10 @@ export class AdapterFolder {
     const named = entries.filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && NAME.test(entry.name));
     const names = named.map(({ name }) => name).toSorted();
     const links = new Set(named.filter((entry) => entry.isSymbolicLink()).map(({ name }) => name));
-    const found = names.slice(0, MOST_NAMES).map(async (name) => !links.has(name) || (await this.#folder(name)));
+    const found = names.slice(0, MOST_NAMES).map(async (name) => {
+      const path = links.has(name) ? await this.#folder(name) : join(this.#root, name);
+      return path !== undefined && (await isAdapterFolder(path));
+    });
     const isThere = await Promise.all(found);
     return names.filter((_, at) => isThere[at]);
   }

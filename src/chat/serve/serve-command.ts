@@ -1,5 +1,6 @@
 import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import { Contradiction } from "../../files/errors.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
@@ -19,6 +20,9 @@ import { nameOf, readNamedAdapters } from "./names.ts";
 import { TrustedProxies } from "./proxy.ts";
 import { ApiServer, requireFreeAddress } from "./server.ts";
 
+/** Adapters that are held beside the weights, unless `--max-adapters` says another number. */
+const MOST_ADAPTERS = 8;
+
 /** What `randlora serve` is told. */
 export interface ServeFlags {
   readonly host: string;
@@ -30,7 +34,7 @@ export interface ServeFlags {
   readonly queueLength: number;
   readonly adapter: readonly string[];
   readonly adapterDir: string | undefined;
-  readonly maxAdapters: number;
+  readonly maxAdapters: number | undefined;
   readonly merge: boolean | undefined;
   readonly scale: readonly number[];
   readonly generator: GeneratorName | undefined;
@@ -51,6 +55,10 @@ export interface ServeFlags {
 
 /** Serves a model and its adapters until a signal comes. @param named the model; undefined: the newest run or merged model here */
 export async function serve(named: string | undefined, options: ServeFlags, context: Context): Promise<void> {
+  if (options.merge === true && options.maxAdapters !== undefined) {
+    const cause = "--max-adapters and --merge: merged adapters are not held beside the weights";
+    throw new Contradiction(["maxAdapters", "merge"], cause, "leave one of them out");
+  }
   const source = named ?? (await findDefaultModel(process.cwd()));
   if (named === undefined) context.log.info(describeDefaultModel(source));
   const run = await readRun(source);
@@ -103,7 +111,10 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const { context: longest, positions } = fitting;
   const models = new ModelList({ ...ofBase, raw }, adapted, { preferred, context: longest, pooling, folder });
   const isBeside = folder !== undefined || adapted.some((one) => !isMerged(one));
-  const most = isBeside && !served.merge ? options.maxAdapters : 0;
+  const most = isBeside && !served.merge ? (options.maxAdapters ?? MOST_ADAPTERS) : 0;
+  if (most === 0 && options.maxAdapters !== undefined) {
+    context.log.warn(`--max-adapters ${options.maxAdapters}: no adapter is held beside the weights`);
+  }
   await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most });
   await engine.rehearse(models.all);
   const { host, port, apiKey } = options;
