@@ -8,7 +8,7 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
-import { inBlocks } from "../src/models/decoder/cache/slot-pool.ts";
+import { inBlocks } from "../src/models/decoder/cache/layer-cache.ts";
 import { DecodeLoop } from "../src/chat/generation/decode-loop.ts";
 import { EmbeddingSequence, normalized } from "../src/chat/generation/embedding.ts";
 import { endOf } from "../src/chat/generation/outbox.ts";

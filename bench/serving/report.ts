@@ -1,6 +1,6 @@
 import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
 import { kvBytes } from "../../src/models/decoder/cache/layer-cache.ts";
-import { inBlocks } from "../../src/models/decoder/cache/slot-pool.ts";
+import { inBlocks } from "../../src/models/decoder/cache/layer-cache.ts";
 import { openCheckpoint } from "../../src/models/folder/open-checkpoint.ts";
 import { formatBytes, formatNumber } from "../../src/terminal/format.ts";
 import type { Seen } from "./client.ts";
@@ -15,7 +15,7 @@ const MOST_MEMORY = 1.05;
 export async function memoryLine(model: string, parallel: number, peakBytes: number): Promise<string> {
   const config = await loadConfig(model);
   await using checkpoint = await openCheckpoint(model);
-  const kept = kvBytes(config, parallel * inBlocks(config.contextLength), "F32");
+  const kept = kvBytes(config, parallel * inBlocks(config.contextLength), "F32", parallel);
   const planned = checkpoint.bytes + kept;
   const parts = `${formatBytes(checkpoint.bytes)} of weights, ${formatBytes(kept)} of keys and values`;
   const verdict = peakBytes <= MOST_MEMORY * planned ? "met" : "missed";

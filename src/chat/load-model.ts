@@ -35,11 +35,13 @@ export async function loadModel(
   const model = await LanguageModel.load({ location, templateFile, raw, ...held, device, signal, onProgress });
   bar[Symbol.dispose]();
   await sayQuantized(model.quantized, quantize, context);
-  const { formatBytes } = await import("../terminal/format.ts");
+  const { formatBytes, formatNumber } = await import("../terminal/format.ts");
   const { kvBytes } = await import("../models/decoder/cache/layer-cache.ts");
   const { config, kvDtype } = model.decoder;
-  const bytes = formatBytes(kvBytes(config, 1024, kvDtype));
-  context.log.verbose(`KV cache: ${bytes} for 1,024 tokens in ${kvDtype.toLowerCase()}`);
+  const [some, all] = [1024, config.contextLength].map((tokens) => {
+    return `${formatBytes(kvBytes(config, tokens, kvDtype, 1))} for ${formatNumber(tokens)}`;
+  });
+  context.log.verbose(`KV cache: ${some} tokens in ${kvDtype.toLowerCase()}, ${all}`);
   return model;
 }
 

@@ -1,5 +1,5 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
+import { inBlocks } from "../../models/decoder/cache/layer-cache.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { checkBeams } from "./beam-search.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";

@@ -1,12 +1,13 @@
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { Batch, MOST_PASSES, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
-import { kvBytes, layerBytes } from "../../models/decoder/cache/layer-cache.ts";
-import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
+import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
+import { inBlocks, kvBytes, layerBytes, PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 
 /** Part of what `--memory` allows that is left for adapters that are merged later. */
 const KEPT = 1 / 16;
+/** Blocks of positions that no text has. */
+const MOST_BLOCKS = 2 ** 24;
 
 /** What is asked of a context. */
 interface Wanted {
@@ -57,14 +58,22 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
   const { limit, liveBytes } = decoder.gpu.memory;
   if (limit === Infinity) return { positions: Infinity, taken: 0 };
   const taken = liveBytes + limit * KEPT + (await passBytes(decoder, rows));
-  const blocks = Math.floor((limit - taken) / cacheBytes(decoder, inBlocks(1), rows));
-  return { positions: Math.max(0, blocks) * inBlocks(1), taken };
+  const fits = (blocks: number): boolean => cacheBytes(decoder, blocks * inBlocks(1), rows) <= limit - taken;
+  // As many blocks as are too many, and fewer that fit: layers with a window take no more from some length on.
+  let [least, above] = [0, MOST_BLOCKS];
+  if (fits(above)) return { positions: Infinity, taken };
+  while (above - least > 1) {
+    const middle = Math.floor((least + above) / 2);
+    if (fits(middle)) least = middle;
+    else above = middle;
+  }
+  return { positions: least * inBlocks(1), taken };
 }
 
 /** Bytes of keys and values, and of a layer of them that exists twice while those of several sequences are laid out anew. */
 function cacheBytes({ config, kvDtype }: Decoder, positions: number, rows: number): number {
-  const bytes = kvBytes(config, positions, kvDtype);
-  const largest = Math.max(...config.layers.map((layer) => layerBytes(layer, positions, kvDtype)));
+  const bytes = kvBytes(config, positions, kvDtype, rows);
+  const largest = Math.max(...config.layers.map((layer) => layerBytes(layer, positions, kvDtype, rows)));
   return rows === 1 ? bytes : bytes + largest;
 }
 

@@ -1,5 +1,5 @@
-import { inBlocks } from "../../models/decoder/cache/slot-pool.ts";
-import { Batch, type BatchLogits, PROMPT_BLOCK } from "../../models/decoder/cache/batch.ts";
+import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
+import { Batch, type BatchLogits } from "../../models/decoder/cache/batch.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
@@ -233,7 +233,7 @@ export class Running implements Disposable {
 
   /** Positions that each of a sequence's beams can have where nothing else runs. */
   #mostOf({ beams }: Sequence): number {
-    return Math.floor(this.#batch.pool.most / beams / inBlocks(1)) * inBlocks(1);
+    return this.#batch.pool.mostOf(beams);
   }
 
   async #share(active: Active): Promise<void> {

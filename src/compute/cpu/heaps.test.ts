@@ -6,6 +6,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
+import type { LayerCache } from "../../models/blocks/sight.ts";
 import { KvCache } from "../../models/decoder/cache/kv-cache.ts";
 import { matricesOf } from "../../models/decoder/cache/layer-cache.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
@@ -147,22 +148,22 @@ test("keys and values of a layer lie in one heap, wherever a pool or a cache com
   using device = await CpuDevice.open({ threads: 1, heaps: SMALL });
   const config = await loadConfig(STORIES);
   const heapsUsed = new Set<number>();
-  const together = ({ layer }: Pick<SlotPool | KvCache, "layer">) => {
-    for (const index of config.layers.keys()) {
-      const [ofKeys, ofValues] = matricesOf(layer(index)).map(({ buffer }) => cpuBuffer(buffer).block?.heap ?? -1);
+  const together = (layers: readonly LayerCache[]) => {
+    for (const layer of layers) {
+      const [ofKeys, ofValues] = matricesOf(layer).map(({ buffer }) => cpuBuffer(buffer).block?.heap ?? -1);
       expect(ofValues).toBe(ofKeys ?? NaN);
       heapsUsed.add(ofKeys ?? -1);
     }
   };
   for (let positions = 256; positions <= 4096; positions += 256) {
-    using pool = new SlotPool(device, config, 8192);
+    using pool = new SlotPool(device, config, { positions: 8192, sequences: 1, dtype: "F32" });
     const slot = pool.acquire(positions);
     if (slot === undefined) throw new Error("no room");
     await pool.reserve(slot, positions);
-    together({ layer: (index) => pool.layer(index) });
+    together(pool.groups.flatMap(({ layers }) => layers));
     using cache = new KvCache(device, config);
     for (const length of [256, positions]) cache.reserve(length);
-    together({ layer: (index) => cache.layer(index) });
+    together(config.layers.map((_, index) => cache.layer(index)));
   }
   expect(heapsUsed.size).toBeGreaterThan(1);
   expect(device.memory.liveBytes).toBe(0);

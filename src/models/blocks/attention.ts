@@ -108,7 +108,7 @@ function recordTurned(
     const projected = isOfHeads ? { q, qkv } : recordNormedRows(recorder, attention, { q, k, v, qkv });
     const norms = isOfHeads ? { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight } : undefined;
     const { cos, sin } = rope;
-    recordFilling(recorder.run, { headSize, neighbors, cos, sin, qkv: projected.qkv, ...to, norms, rows });
+    recordFilling(recorder.run, { headSize, neighbors, cos, sin, qkv: projected.qkv, ...to, norms, rows: rows?.own });
     return { q: projected.q, keys, values, held: [projected.qkv] };
   }
   const held = [qkv];

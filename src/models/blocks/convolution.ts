@@ -52,7 +52,7 @@ function recordInputs(recorder: Recorder, past: Filled | undefined, b: Tensor, v
     return inputs;
   }
   const { y } = recorder.apply(OPS.multiply, { a: b, b: values }, {});
-  recorder.run.compute("rows", { scatter: true, x: y, indices: rows, y: inputs });
+  recorder.run.compute("rows", { scatter: true, x: y, indices: rows.own, y: inputs });
   recorder.release(y);
   return inputs;
 }

@@ -6,11 +6,17 @@ export type LayerCache = { readonly keys: Tensor; readonly values: Tensor } | { 
 
 /** What is kept of the tokens before a pass, with room for those of the pass, which join them. */
 export type Filled = LayerCache & {
-  /** Positions that are filled. */
+  /** Rows that are filled. */
   readonly length: number;
-  /** Rows that those of the pass go to, (1, tokens) U32; undefined: the ones behind what is filled. */
-  readonly rows?: Tensor | undefined;
+  /** Where those of the pass go; undefined: behind what is filled. */
+  readonly rows?: TokenRows | undefined;
 };
+
+/** Rows of a cache for the tokens of several sequences, (1, tokens) U32: each token's own, and the first of its sequence. */
+export interface TokenRows {
+  readonly own: Tensor;
+  readonly first: Tensor;
+}
 
 /** Which positions the tokens of a pass see, and where they stand. */
 export interface Sight {

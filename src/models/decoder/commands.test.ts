@@ -74,11 +74,10 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
     const table = () => run.allocate("angles", [of.count, size / 2]);
     return { cos: table(), sin: table() };
   });
-  const rows = of.count === 1 ? undefined : numbers("rows");
-  const past = { length: 0, rows, layer: (index: number) => cache.layer(index) };
+  const rows = of.count === 1 ? undefined : { own: numbers("rows"), first: numbers("first") };
+  const past = { layer: (index: number) => ({ ...cache.layer(index), rows }) };
   const linears = of.count === 1 ? PLAIN_LINEARS : batchLinears(PLAIN_LINEARS, of.count);
-  const sight = of.count === 1 ? {} : { starts: numbers("first"), ends: numbers("last") };
-  recordPass(run, { config, weights, linears, tables, past, ...sight }, numbers("ids"));
+  recordPass(run, { config, weights, linears, tables, past }, numbers("ids"));
   const commands = run.take().count;
   weights.release();
   return commands;

@@ -111,7 +111,7 @@ test("texts that are packed one after another are those alone", async () => {
 test("memory is counted by what each layer keeps", async () => {
   const config = await loadConfig(folder.at("lfm2"));
   // Keys and values of 2 heads of 8 in one layer, 32 columns in two.
-  expect([kvBytes(config, 10, "F32"), kvBytes(config, 10, "F16")]).toEqual([10 * (128 + 256), 10 * (64 + 256)]);
+  expect([kvBytes(config, 10, "F32", 1), kvBytes(config, 10, "F16", 1)]).toEqual([10 * (128 + 256), 10 * (64 + 256)]);
 });
 
 test.each([

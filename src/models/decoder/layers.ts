@@ -4,19 +4,14 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordBlocks } from "../blocks/block.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { Angles } from "../blocks/rope.ts";
-import type { LayerCache } from "../blocks/sight.ts";
+import type { Filled } from "../blocks/sight.ts";
 import { recordInput, releaseStream, type Stream } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /** What is kept of the positions before a pass, which its own join; a `KvCache` is one. */
 export interface Past {
-  /** Positions that are filled. */
-  readonly length: number;
-  /** Where those of the pass go, (1, tokens) U32; undefined: behind what is filled. */
-  readonly rows?: Tensor | undefined;
-  /** One layer's matrices, which have room for those of the pass. */
-  layer(index: number): LayerCache;
+  layer(index: number): Filled;
 }
 
 /** What one pass over some tokens goes by. */
@@ -28,19 +23,18 @@ export interface Pass {
   readonly tables: readonly Angles[];
   /** Undefined: attention sees the tokens of the pass alone, and nothing of it remains. */
   readonly past: Past | undefined;
-  /** (1, tokens) U32, the first row that a token sees; undefined: the first of all. */
+  /** (1, tokens) U32, the first row that a token sees where nothing is past; undefined: the first of all. */
   readonly starts: Tensor | undefined;
-  /** (1, tokens) U32, the last row that a token sees; undefined: its own. */
-  readonly ends?: Tensor | undefined;
 }
 
 /** Records layer number `index`: the stream that comes of the one before it, whose tensors are not released. */
 export function recordLayer(recorder: Recorder, pass: Pass, index: number, stream: Stream): Stream {
-  const { linears, past, tables, starts: first, ends: last } = pass;
+  const { linears, past, tables, starts } = pass;
   const blocks = pass.weights.layers[index];
   if (blocks === undefined) throw new RangeError(`layer ${index} without weights`);
-  const filled = past && { length: past.length, rows: past.rows, ...past.layer(index) };
-  const sight = { tables, past: filled, first, last };
+  const filled = past?.layer(index);
+  const rows = filled?.rows;
+  const sight = { tables, past: filled, first: rows?.first ?? starts, last: rows?.own };
   return recordBlocks(recorder, linears, blocks, sight, stream);
 }
 

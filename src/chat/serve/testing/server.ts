@@ -1,4 +1,4 @@
-import { inBlocks } from "../../../models/decoder/cache/slot-pool.ts";
+import { inBlocks } from "../../../models/decoder/cache/layer-cache.ts";
 import { join } from "node:path";
 import { TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import OpenAI from "openai";

@@ -8,7 +8,9 @@ import { recordLogits, recordPass } from "../forward.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
 import { angles, queryGrowth } from "../../blocks/rope-scaling.ts";
-import type { Slot } from "./slot.ts";
+import { itemAt } from "../../../files/item-at.ts";
+import type { TokenRows } from "../../blocks/sight.ts";
+import type { Place, Slot } from "./slot.ts";
 import type { SlotPool } from "./slot-pool.ts";
 import type { DecoderWeights } from "../weights.ts";
 
@@ -51,7 +53,9 @@ export class BatchPass implements Disposable {
   readonly #parts: BatchParts;
   readonly #run: Run;
   readonly #commands: Commands;
-  readonly #inputs: { readonly [K in "ids" | "rows" | "first" | "last"]: Tensor };
+  readonly #ids: Tensor;
+  /** By group of layers. */
+  readonly #rows: readonly TokenRows[];
   readonly #tables: readonly Angles[];
 
   /** @throws RandloraError `memory` */
@@ -60,8 +64,10 @@ export class BatchPass implements Disposable {
     const linears = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
     this.#parts = parts;
     const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * count), [1, count], "U32");
-    this.#inputs = { ids: numbers("ids"), rows: numbers("rows"), first: numbers("first"), last: numbers("last") };
-    const { ids, rows, first, last } = this.#inputs;
+    const ids = numbers("ids");
+    const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
+    this.#ids = ids;
+    this.#rows = rows;
     this.#tables = config.ropes.map(({ size, growth }) => {
       const table = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
         tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
@@ -72,9 +78,11 @@ export class BatchPass implements Disposable {
     const run = new Run(device);
     this.#run = run;
     try {
-      const past = { length: 0, rows, layer: (index: number) => pool.layer(index) };
-      const sight = { tables: this.#tables, past, starts: first, ends: last };
-      const hidden = recordPass(run, { config, weights, linears, ...sight }, ids);
+      const layer = (index: number) => {
+        const { matrices, group } = pool.layer(index);
+        return { ...matrices, length: 0, rows: itemAt(rows, group) };
+      };
+      const hidden = recordPass(run, { config, weights, linears, tables: this.#tables, past: { layer } }, ids);
       this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
@@ -100,10 +108,12 @@ export class BatchPass implements Disposable {
     const { device, config } = this.#parts;
     const fill = (tensor: Tensor, of: (token: NextToken) => number): void =>
       write(device, tensor, Uint32Array.from(tokens, of));
-    fill(this.#inputs.ids, ({ id }) => id);
-    fill(this.#inputs.rows, ({ slot }) => slot.start + slot.length);
-    fill(this.#inputs.first, ({ slot }) => slot.start);
-    fill(this.#inputs.last, ({ slot }) => slot.start + slot.length);
+    fill(this.#ids, ({ id }) => id);
+    for (const [group, { own, first }] of this.#rows.entries()) {
+      const placeOf = ({ slot }: NextToken): Place => itemAt(slot.places, group);
+      fill(own, (token) => placeOf(token).start + token.slot.length - placeOf(token).first);
+      fill(first, (token) => placeOf(token).start);
+    }
     config.ropes.forEach((rope, index) => {
       const table = this.#tables[index];
       if (table === undefined) return;
@@ -137,7 +147,8 @@ export class BatchPass implements Disposable {
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
     const tables = this.#tables.flatMap(tensorsOfAngles);
-    for (const { buffer } of [...Object.values(this.#inputs), ...tables]) {
+    const rows = this.#rows.flatMap(({ own, first }) => [own, first]);
+    for (const { buffer } of [this.#ids, ...rows, ...tables]) {
       this.#parts.device.memory.release(buffer);
     }
   }

@@ -13,10 +13,12 @@ import { type PromptLogits, type RecordedResult, recordScores, type Scoring } fr
 import { sameAngles } from "../../blocks/rope-scaling.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Slot } from "./slot.ts";
+import { PROMPT_BLOCK } from "./layer-cache.ts";
 import { SlotPool } from "./slot-pool.ts";
 
-/** Tokens of a pass over a prompt; all such passes take the device's way for many rows. */
-export const PROMPT_BLOCK = 512;
+/** What a batch needs of a decoder. */
+export type BatchDecoder = Pick<Decoder, "gpu" | "config" | "weights" | "kvDtype" | "linears">;
+
 /** Passes that are kept recorded, each for another number of sequences. */
 export const MOST_PASSES = 4;
 
@@ -57,9 +59,9 @@ export class Batch implements Disposable {
    * @param rows sequences of a pass at most
    * @param positions of all sequences together at most
    */
-  constructor(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
+  constructor(decoder: BatchDecoder, { rows, positions }: { rows: number; positions: number }) {
     const { gpu: device, config, weights } = decoder;
-    this.pool = new SlotPool(device, config, positions, decoder.kvDtype);
+    this.pool = new SlotPool(device, config, { positions, sequences: rows, dtype: decoder.kvDtype });
     const linears = () => decoder.linears;
     this.#parts = { device, config, weights, linears, pool: this.pool, rowsAtMost: rows };
     this.#run = new Run(device);

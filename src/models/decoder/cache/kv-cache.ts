@@ -2,8 +2,8 @@ import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { tensorBytes } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
-import { allocateLayer, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
+import { allocateLayer, matricesOf, releaseLayer } from "./layer-cache.ts";
+import type { Filled, LayerCache } from "../../blocks/sight.ts";
 
 /** Positions by which a cache grows at least. */
 const GROWTH = 256;
@@ -38,11 +38,6 @@ export class KvCache {
     return this.#capacity;
   }
 
-  /** Positions that a device's commands can see at once. */
-  get most(): number {
-    return mostRows(this.#gpu.limits, this.#config, this.#dtype);
-  }
-
   /** The tokens in it. */
   get ids(): readonly number[] {
     return this.#ids;
@@ -59,10 +54,10 @@ export class KvCache {
   }
 
   /** The cache of one layer: all of its capacity. */
-  layer(index: number): LayerCache {
+  layer(index: number): Filled {
     const layer = this.#layers[index];
     if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
-    return layer;
+    return { ...layer, length: this.length };
   }
 
   /**

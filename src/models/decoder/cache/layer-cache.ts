@@ -12,22 +12,63 @@ export function matricesOf(layer: LayerCache): readonly Tensor[] {
   return "keys" in layer ? [layer.keys, layer.values] : [layer.inputs];
 }
 
-/** Bytes of what layers keep of so many positions, of all of them. */
-export function kvBytes({ layers }: Pick<DecoderConfig, "layers">, positions: number, dtype: KvDtype): number {
-  return layers.reduce((sum, layer) => sum + layerBytes(layer, positions, dtype), 0);
+/**
+ * Positions of a block: a sequence's rows begin at whole ones and grow by them. A multiple of the keys that any kernel of attention
+ * takes at once, so that a token's sums are cut as they would be if its sequence were the only one.
+ */
+export const BLOCK = 256;
+/** Tokens of a pass over a prompt at most; all such passes take the device's way for many rows. */
+export const PROMPT_BLOCK = 512;
+/** Positions that layers with a window keep although no token sees them any more: prompts may begin there again. */
+const SEEN_NO_MORE = 512;
+
+/** Positions in whole blocks. */
+export function inBlocks(positions: number): number {
+  return Math.ceil(positions / BLOCK) * BLOCK;
+}
+
+/** Positions that a token of this layer sees, its own included; Infinity: all before it. */
+export function windowOf(layer: PlannedLayer): number {
+  const mixer = keptBy(layer);
+  return mixer.kind === "attention" ? mixer.window : mixer.weight.cols / mixer.output.weight.cols;
+}
+
+/**
+ * Rows that a sequence of so many positions has where tokens see `window` of them: all, or what the first token of a pass over a
+ * prompt sees, in whole blocks, and some more.
+ */
+export function rowsKept(window: number, positions: number): number {
+  return Math.min(inBlocks(positions), inBlocks(window + BLOCK - 1 + PROMPT_BLOCK) + SEEN_NO_MORE);
+}
+
+/**
+ * Rows of all sequences that share so many positions.
+ * @param sequences that are decoded together; as many that have ended may be kept
+ */
+export function rowsShared(window: number, positions: number, sequences: number): number {
+  return Math.min(positions, 2 * sequences * rowsKept(window, positions));
+}
+
+/** Bytes of what layers keep of so many positions. @param sequences see `rowsShared` */
+export function kvBytes(
+  { layers }: Pick<DecoderConfig, "layers">,
+  positions: number,
+  dtype: KvDtype,
+  sequences: number,
+): number {
+  return layers.reduce((sum, layer) => sum + layerBytes(layer, positions, dtype, sequences), 0);
 }
 
 /** The same of one layer. */
-export function layerBytes(layer: PlannedLayer, positions: number, dtype: KvDtype): number {
-  return keptBy(layer).kind === "attention"
-    ? 2 * rowBytes(layer, dtype) * positions
-    : rowBytes(layer, dtype) * positions;
+export function layerBytes(layer: PlannedLayer, positions: number, dtype: KvDtype, sequences: number): number {
+  const matrices = keptBy(layer).kind === "attention" ? 2 : 1;
+  return matrices * rowBytes(layer, dtype) * rowsShared(windowOf(layer), positions, sequences);
 }
 
-/** Rows whose matrices a device binds as a whole. */
+/** Rows of these layers whose matrices a device binds as a whole. */
 export function mostRows(
   { maxBindingSize, maxBufferSize }: DeviceLimits,
-  { layers }: Pick<DecoderConfig, "layers">,
+  layers: readonly PlannedLayer[],
   dtype: KvDtype,
 ): number {
   const widest = Math.max(...layers.map((layer) => rowBytes(layer, dtype)));

@@ -3,73 +3,83 @@ import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { DecoderConfig, PlannedLayer } from "../config.ts";
-import { allocateLayer, copiesOf, matricesOf, mostRows, releaseLayer } from "./layer-cache.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
+import type { DecoderConfig } from "../config.ts";
+import { BLOCK, inBlocks, matricesOf, windowOf } from "./layer-cache.ts";
+import { LayerGroup } from "./layer-group.ts";
 import { Slot } from "./slot.ts";
 
-/**
- * Positions of a block: slots begin at whole ones and grow by them. A multiple of the keys that any kernel of attention
- * takes at once, so that a token's sums are cut as they would be if its slot were the only one.
- */
-const BLOCK = 256;
-/** Matrices of more than this many times what slots take are made smaller when one begins. */
-const MOST_SPARE = 4;
 /** Rows that one command copies at most. */
 const COPIED_AT_ONCE = 16_384;
 
+export interface PoolOptions {
+  /** Of all slots together at most; fewer where a matrix of so many rows could not be bound. */
+  readonly positions: number;
+  /** Slots that are in use at once: as many more are kept at most. */
+  readonly sequences: number;
+  readonly dtype: KvDtype;
+}
+
+/** A row of a group's matrices that is copied to another one of them. */
+type Copied = readonly [from: number, to: number];
+
 /**
- * What is kept of several sequences: for each layer matrices of equally many rows, of which every slot has some consecutive ones. A slot is promised how far it may grow, and takes what it needs; the matrices are as
- * large as what is taken.
+ * What is kept of several sequences, by groups of layers that see equally far back. A slot is promised how far it may grow, and takes what
+ * it needs.
  */
 export class SlotPool implements Disposable {
-  /** Positions of all slots together, as promised, at most. */
-  readonly most: number;
-  readonly #device: Device;
-  readonly #planned: readonly PlannedLayer[];
-  readonly #dtype: KvDtype;
+  readonly groups: readonly LayerGroup[];
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
-  /** Under `--memory` all rows are there from the first slot on, and stay. */
-  readonly #isWhole: boolean;
-  #isTight = false;
-  #layers: LayerCache[];
-  #rows = 0;
-  #version = 0;
+  readonly #positions: number;
+  /** Of each layer its group, and its number there. */
+  readonly #layers: readonly { readonly group: number; readonly at: number }[];
 
-  /** @param positions of all slots together at most; fewer where a matrix of so many rows could not be bound */
-  constructor(device: Device, config: DecoderConfig, positions: number, dtype: KvDtype = "F32") {
-    this.#dtype = dtype;
-    this.#device = device;
-    this.#planned = config.layers;
+  constructor(device: Device, { layers }: Pick<DecoderConfig, "layers">, options: PoolOptions) {
     this.#run = new Run(device);
-    const bound = mostRows(device.limits, config, dtype);
-    this.most = Math.max(BLOCK, Math.min(inBlocks(positions), Math.floor(bound / BLOCK) * BLOCK));
-    this.#isWhole = device.memory.limit !== Infinity;
-    this.#layers = config.layers.map((layer) => this.#allocate(layer, 0));
+    this.#positions = Math.max(BLOCK, inBlocks(options.positions));
+    const windows = [...new Set(layers.map(windowOf))];
+    this.groups = windows.map((window, number) => {
+      const seeing = layers.filter((layer) => windowOf(layer) === window);
+      return new LayerGroup(number, window, seeing, { ...options, device, used: this.#slots });
+    });
+    const counts = windows.map(() => 0);
+    this.#layers = layers.map((layer) => {
+      const group = windows.indexOf(windowOf(layer));
+      const at = counts[group] ?? 0;
+      counts[group] = at + 1;
+      return { group, at };
+    });
   }
 
-  /** Changes when the matrices do: what was recorded on them is void. */
+  /** Positions that each of so many slots can be promised at once. */
+  mostOf(slots: number): number {
+    const each = Math.floor(this.#positions / slots / BLOCK) * BLOCK;
+    return Math.min(each, ...this.groups.map((group) => group.mostOf(slots)));
+  }
+
+  /** Changes when matrices do: what was recorded on them is void. */
   get version(): number {
-    return this.#version;
+    return this.groups.reduce((sum, { version }) => sum + version, 0);
   }
 
   /** Bytes in the device's memory. */
   get bytes(): number {
-    return this.#layers.flatMap(matricesOf).reduce((sum, { buffer }) => sum + buffer.size, 0);
+    const matrices = this.groups.flatMap(({ layers }) => layers.flatMap(matricesOf));
+    return matrices.reduce((sum, { buffer }) => sum + buffer.size, 0);
   }
 
-  /** One layer's matrices. */
-  layer(index: number): LayerCache {
-    const layer = this.#layers[index];
-    if (layer === undefined) throw new RangeError(`layer ${index} of ${this.#layers.length}`);
-    return layer;
+  /** One layer's matrices, and the number of its group. */
+  layer(index: number): { readonly matrices: LayerCache; readonly group: number } {
+    const { group, at } = itemAt(this.#layers, index);
+    return { matrices: itemAt(itemAt(this.groups, group).layers, at), group };
   }
 
   /** An empty slot that may grow to `most` positions; undefined where that has been promised to others. */
   acquire(most: number, adapter?: AdapterLinears): Slot | undefined {
-    const slot = new Slot(this, 0, adapter);
+    const slot = new Slot(this, adapter);
     if (!this.promise(slot, most)) return undefined;
     this.#slots.add(slot);
     return slot;
@@ -77,11 +87,10 @@ export class SlotPool implements Disposable {
 
   /** Promises a slot that it may grow to `most` positions. @returns false where that has been promised to others */
   promise(slot: Slot, most: number): boolean {
-    const wanted = Math.max(slot.capacity, Math.min(inBlocks(most), this.most));
-    const others = [...this.#slots].reduce((sum, one) => sum + (one === slot ? 0 : one.most), 0);
-    if (others + wanted > this.most) return false;
-    slot.most = wanted;
-    return true;
+    const wanted = Math.max(inBlocks(slot.length), Math.min(inBlocks(most), this.mostOf(1)));
+    const fits = this.groups.every((group) => group.hasRoom(slot, wanted));
+    if (fits) slot.most = wanted;
+    return fits;
   }
 
   /** Gives a slot back. */
@@ -91,82 +100,119 @@ export class SlotPool implements Disposable {
 
   /** Takes back what a slot does not fill: it grows no more. */
   settle(slot: Slot): void {
-    slot.capacity = Math.min(slot.capacity, inBlocks(slot.length));
-    slot.most = slot.capacity;
+    for (const place of slot.places) place.capacity = Math.min(place.capacity, inBlocks(slot.length - place.first));
+    slot.most = inBlocks(slot.length);
   }
 
   /** The device is full: when room is next made in a slot, the matrices become as small as what slots take. */
   tighten(): void {
-    this.#isTight = !this.#isWhole;
+    for (const group of this.groups) group.tighten();
   }
 
   /**
-   * Makes room for `positions` in a slot; what is filled stays.
+   * Makes room for `positions` in a slot; what is filled stays, but for positions that no token behind sees where a layer's window has
+   * passed them and there is no room.
    * @throws RandloraError `memory`; slots hold what they held, or nothing where that has no room either
    */
   async reserve(slot: Slot, positions: number): Promise<void> {
-    if (positions > this.most) throw new RangeError("more positions than can be promised");
-    if (this.#isTight) await this.#shrink();
-    const grown = Math.max(inBlocks(positions), Math.min(inBlocks(slot.capacity * 1.5), slot.most));
-    const wanted = positions <= slot.capacity ? slot.capacity : grown;
-    const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * this.#taken(slot, wanted);
-    if (wanted === slot.capacity && !isSpare) return;
-    if (slot.capacity === 0) {
-      const start = isSpare ? undefined : this.#gap(wanted);
-      if (start !== undefined) Object.assign(slot, { start, capacity: wanted });
-      else await this.#layOut(slot, wanted);
-    } else if (!isSpare && this.#isFree(slot.start + slot.capacity, slot.start + wanted)) slot.capacity = wanted;
-    else await this.#layOut(slot, wanted);
+    if (positions > this.mostOf(1)) throw new RangeError("more positions than can be promised");
+    for (const [number, group] of this.groups.entries()) {
+      await group.reserve(slot, positions);
+      await this.#slide(slot, number, positions);
+    }
   }
 
   /**
-   * Makes slots hold what others hold, as far as `length`, all at once: beams that change places. Only positions from
-   * the first token on that a pair does not have in common are copied.
+   * Makes slots hold what others hold, as far as `length`, all at once: beams that change places. Only rows from the first on that a pair
+   * does not have in common are copied.
    * @throws RandloraError `memory`
    */
   async copy(moves: readonly { readonly from: Slot; readonly to: Slot; readonly length: number }[]): Promise<void> {
     for (const { to, length } of moves) await this.reserve(to, length);
     const states = moves.map(({ from, to, length }) => {
-      const copy = new Slot(this, 0);
+      const copy = new Slot(this);
       copy.become(from, length);
-      return { from: from.start, to, begin: from.commonWith(to, length), end: length, copy };
+      return { from, to, copy, common: from.commonWith(to, length) };
     });
-    // Position by position in all slots, so that nothing is overwritten before it is read.
-    const least = Math.min(...states.map(({ begin }) => begin));
-    const most = Math.max(...states.map(({ end }) => end));
+    const ranges = this.groups.map((_, group) =>
+      states.map(({ from, to, copy, common }) => {
+        const [source, target] = [itemAt(from.places, group), itemAt(to.places, group)];
+        const begin = source.first === target.first ? Math.max(0, common - source.first) : 0;
+        return { from: source.start, to: target.start, begin, end: copy.length - source.first };
+      }),
+    );
+    // Row by row in all slots, so that nothing is overwritten before it is read.
+    const least = Math.min(...ranges.flat().map(({ begin }) => begin));
+    const most = Math.max(...ranges.flat().map(({ end }) => end));
     const step = Math.max(1, Math.floor(COPIED_AT_ONCE / moves.length));
     for (let first = least; first < most; first += step) {
-      const pairs = states.flatMap(({ from, to, begin, end }) => {
-        const start = Math.max(begin, first);
-        const count = Math.max(0, Math.min(end, first + step) - start);
-        return Array.from({ length: count }, (_, at) => [from + start + at, to.start + start + at] as const);
-      });
-      if (pairs.length > 0) await this.#copyRows(pairs);
+      await this.#copyRows(
+        ranges.map((some) =>
+          some.flatMap(({ from, to, begin, end }) => {
+            const start = Math.max(begin, first);
+            return rowsFrom(from + start, to + start, Math.min(end, first + step) - start);
+          }),
+        ),
+      );
     }
     for (const { to, copy } of states) to.become(copy, copy.length);
   }
 
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
-    for (const layer of this.#layers) releaseLayer(this.#device.memory, layer);
-    this.#layers = [];
+    for (const group of this.groups) group[Symbol.dispose]();
     this.#slots.clear();
   }
 
-  async #copyRows(pairs: readonly (readonly [from: number, to: number])[]): Promise<void> {
-    const run = this.#run;
-    const rows = (label: string, side: 0 | 1): Tensor =>
-      run.upload(
-        label,
-        [1, pairs.length],
-        Uint32Array.from(pairs, (pair) => pair[side]),
-      );
+  /** Where a place has no room for `positions`, gives up those at its beginning that no token behind sees, in whole blocks. */
+  async #slide(slot: Slot, number: number, positions: number): Promise<void> {
+    const place = itemAt(slot.places, number);
+    const { window } = itemAt(this.groups, number);
+    const fits = (first: number): boolean => positions - first <= place.capacity;
+    if (fits(place.first)) return;
+    const seenFrom = (length: number): number =>
+      Math.max(place.first, Math.floor((length + 1 - window) / BLOCK) * BLOCK);
+    // What the end of the prompt sees stays where there is room: another prompt may go on from there.
+    const ofPrompt = seenFrom(slot.prefilled);
+    const first = fits(ofPrompt) ? ofPrompt : seenFrom(slot.length);
+    const dropped = first - place.first;
+    if (dropped === 0) return;
+    const count = slot.length - first;
     try {
-      const [from, to] = [rows("from", 0), rows("to", 1)];
-      for (const matrix of this.#layers.flatMap(matricesOf).map(asWords)) {
-        const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
-        run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
-        run.release(y);
+      for (let row = 0; row < count; row += COPIED_AT_ONCE) {
+        const to = place.start + row;
+        const rows = rowsFrom(to + dropped, to, Math.min(COPIED_AT_ONCE, count - row));
+        await this.#copyRows(this.groups.map((_, group) => (group === number ? rows : [])));
+      }
+    } catch (thrown) {
+      // Some rows may have been copied onto others.
+      slot.truncate(0);
+      throw thrown;
+    }
+    place.first = first;
+  }
+
+  /** @param pairs of each group */
+  async #copyRows(pairs: readonly (readonly Copied[])[]): Promise<void> {
+    const run = this.#run;
+    const upload = (label: string, rows: readonly number[]): Tensor =>
+      run.upload(label, [1, rows.length], Uint32Array.from(rows));
+    try {
+      for (const [group, copied] of pairs.entries()) {
+        if (copied.length === 0) continue;
+        const from = upload(
+          "from",
+          copied.map(([row]) => row),
+        );
+        const to = upload(
+          "to",
+          copied.map(([, row]) => row),
+        );
+        for (const matrix of itemAt(this.groups, group).layers.flatMap(matricesOf).map(asWords)) {
+          const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
+          run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
+          run.release(y);
+        }
       }
       await run.submit();
     } catch (thrown) {
@@ -174,114 +220,8 @@ export class SlotPool implements Disposable {
       throw thrown;
     }
   }
-
-  /** The first row from which on `rows` are free. */
-  #gap(rows: number): number | undefined {
-    const ends = [0, ...Array.from(this.#slots, ({ start, capacity }) => start + capacity)].toSorted((a, b) => a - b);
-    return ends.find((start) => this.#isFree(start, start + rows));
-  }
-
-  /** Makes matrices small. Where the smaller ones have no room beside the larger, those stay. */
-  async #shrink(): Promise<void> {
-    const [slot] = this.#slots;
-    try {
-      if (slot !== undefined && this.#rows > this.#taken(slot, slot.capacity)) await this.#layOut(slot, slot.capacity);
-    } catch (thrown) {
-      // Nobody goes on behind what is lost.
-      if (this.#rows === 0) throw thrown;
-    }
-    this.#isTight = false;
-  }
-
-  /** Rows of all slots, where this one has `capacity`. */
-  #taken(slot: Slot, capacity: number): number {
-    return [...this.#slots].reduce((sum, one) => sum + (one === slot ? capacity : one.capacity), 0);
-  }
-
-  #isFree(first: number, end: number): boolean {
-    if (end > this.#rows) return false;
-    for (const { start, capacity } of this.#slots) {
-      if (capacity > 0 && start < end && start + capacity > first) return false;
-    }
-    return true;
-  }
-
-  /**
-   * Moves all slots to new matrices, one after another, where this one has `wanted` rows.
-   * @throws RandloraError `memory`; what slots hold is then where it was
-   */
-  async #layOut(grown: Slot, wanted: number): Promise<void> {
-    const capacityOf = (slot: Slot): number => (slot === grown ? wanted : slot.capacity);
-    const taken = this.#taken(grown, wanted);
-    // Where there are others already, more will come.
-    const isFirst = this.#rows === 0 || this.#isTight || this.#rows > MOST_SPARE * taken;
-    const more = isFirst ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
-    const rows = this.#isWhole ? this.most : more;
-    const before = new Map(Array.from(this.#slots, (slot) => [slot, slot.start]));
-    const after = new Map<Slot, number>();
-    let next = 0;
-    for (const slot of this.#slots) {
-      after.set(slot, next);
-      next += capacityOf(slot);
-    }
-    this.#version += 1;
-    let moved = 0;
-    try {
-      // A layer at a time: the memory of one exists twice, not that of all.
-      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
-    } catch (thrown) {
-      // The layers that have moved go back, into what they left: others' texts go on.
-      try {
-        while (moved > 0) await this.#move(--moved, this.#rows, after, before);
-      } catch {
-        this.#empty();
-      }
-      throw thrown;
-    }
-    for (const [slot, start] of after) Object.assign(slot, { start, capacity: capacityOf(slot) });
-    this.#rows = rows;
-  }
-
-  /** Moves what slots hold of a layer to new matrices of so many rows. */
-  async #move(
-    index: number,
-    rows: number,
-    before: ReadonlyMap<Slot, number>,
-    after: ReadonlyMap<Slot, number>,
-  ): Promise<void> {
-    const old = this.layer(index);
-    const planned = this.#planned[index];
-    if (planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
-    const moved = this.#allocate(planned, rows);
-    try {
-      await this.#device.memory.confirm(matricesOf(moved).map(({ buffer }) => buffer));
-    } catch (thrown) {
-      releaseLayer(this.#device.memory, moved);
-      throw thrown;
-    }
-    const ranges = Array.from(before, ([slot, from]) => ({ from, to: after.get(slot) ?? 0, rows: slot.length }));
-    this.#device.copy(copiesOf(old, moved, ranges));
-    this.#layers[index] = moved;
-    releaseLayer(this.#device.memory, old);
-  }
-
-  /** Gives up what slots hold. */
-  #empty(): void {
-    for (const layer of this.#layers) releaseLayer(this.#device.memory, layer);
-    this.#layers = this.#planned.map((layer) => this.#allocate(layer, 0));
-    this.#rows = 0;
-    for (const slot of this.#slots) {
-      slot.truncate(0);
-      slot.capacity = 0;
-    }
-  }
-
-  #allocate(layer: PlannedLayer, rows: number): LayerCache {
-    return allocateLayer(this.#device.memory, layer, rows, this.#dtype);
-  }
 }
 
-/** Positions that a slot for so many takes: whole blocks. */
-export function inBlocks(positions: number): number {
-  return Math.ceil(positions / BLOCK) * BLOCK;
+function rowsFrom(from: number, to: number, count: number): Copied[] {
+  return Array.from({ length: Math.max(0, count) }, (_, row) => [from + row, to + row] as const);
 }

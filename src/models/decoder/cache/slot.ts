@@ -2,29 +2,39 @@ import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { Past } from "../layers.ts";
+import { itemAt } from "../../../files/item-at.ts";
 
-/** The matrices of a pool, by layer. */
-interface Layers {
-  layer(index: number): LayerCache;
+/** What a slot needs to know of its pool: groups of layers by what a token sees, and the matrices of each layer. */
+interface Pool {
+  readonly groups: readonly { readonly window: number }[];
+  layer(index: number): { readonly matrices: LayerCache; readonly group: number };
 }
 
-/** Part of a pool that holds what is kept of one sequence, in consecutive rows. */
+/** Where a slot is in the matrices of a group of layers; the pool's to change. */
+export interface Place {
+  /** Its first row, and how many it has. */
+  start: number;
+  capacity: number;
+  /** The position that is in its first row: what no token sees any more may have been given up. */
+  first: number;
+}
+
+/** Part of a pool that holds what is kept of one sequence, in consecutive rows of each group of layers. */
 export class Slot {
-  readonly #pool: Layers;
-  /** Its first row in the pool's matrices, and how many it has; the pool's to change, as the next. */
-  start = 0;
-  capacity = 0;
-  /** Positions that it was promised. */
-  most: number;
+  readonly #pool: Pool;
+  /** By group. */
+  readonly places: readonly Place[];
+  /** Positions that it was promised; the pool's to change. */
+  most = 0;
   /** What its keys and values are computed with, beside the weights. */
   readonly adapter: AdapterLinears | undefined;
   readonly #ids: number[] = [];
   #longest = 0;
   #prefilled = 0;
 
-  constructor(pool: Layers, most: number, adapter?: AdapterLinears) {
+  constructor(pool: Pool, adapter?: AdapterLinears) {
     this.#pool = pool;
-    this.most = most;
+    this.places = pool.groups.map(() => ({ start: 0, capacity: 0, first: 0 }));
     this.adapter = adapter;
   }
 
@@ -49,17 +59,29 @@ export class Slot {
 
   /** Counts tokens as filled; the pass over them, by the angles of `sequenceLength`, has been recorded. */
   advance(ids: readonly number[], sequenceLength: number, isPrompt: boolean): void {
-    if (this.length + ids.length > this.capacity) throw new RangeError("more positions than were reserved");
+    const length = this.length + ids.length;
+    if (this.places.some(({ first, capacity }) => length > first + capacity))
+      throw new RangeError("more positions than were reserved");
     if (isPrompt && this.#prefilled === this.length) this.#prefilled += ids.length;
     for (const id of ids) this.#ids.push(id);
     this.#longest = Math.max(this.#longest, sequenceLength);
   }
 
-  /** Forgets all but the first `length` positions. */
+  /** Is there all of the first `length` positions that tokens behind them see? */
+  canGoOnFrom(length: number): boolean {
+    const seen = this.#pool.groups.map(({ window }) => length + 1 - window);
+    return length === 0 || this.places.every(({ first }, group) => first <= Math.max(0, seen[group] ?? 0));
+  }
+
+  /** Forgets all but the first `length` positions, from which it can go on. */
   truncate(length: number): void {
-    this.#ids.length = Math.min(this.length, length);
-    this.#prefilled = Math.min(this.#prefilled, length);
-    if (this.length === 0) this.#longest = 0;
+    const left = Math.min(this.length, length);
+    if (!this.canGoOnFrom(left)) throw new RangeError("positions that were given up");
+    this.#ids.length = left;
+    this.#prefilled = Math.min(this.#prefilled, left);
+    if (left > 0) return;
+    this.#longest = 0;
+    for (const place of this.places) place.first = 0;
   }
 
   /** Takes over what another slot holds, as far as `length`; the rows have been copied. */
@@ -69,18 +91,20 @@ export class Slot {
     for (const id of other.#ids.slice(0, length)) this.#ids.push(id);
     this.#longest = longest;
     this.#prefilled = Math.min(other.#prefilled, length);
+    for (const [group, { first }] of other.places.entries()) itemAt(this.places, group).first = first;
   }
 
   /** What a pass over this sequence alone works on. */
   past(): Past {
-    const part = (matrix: Tensor): Tensor => sliceRows(matrix, this.start, this.capacity);
     return {
-      length: this.length,
       layer: (index) => {
-        const layer = this.#pool.layer(index);
-        return "keys" in layer
-          ? { keys: part(layer.keys), values: part(layer.values) }
-          : { inputs: part(layer.inputs) };
+        const { matrices, group } = this.#pool.layer(index);
+        const { start, capacity, first } = itemAt(this.places, group);
+        const part = (matrix: Tensor): Tensor => sliceRows(matrix, start, capacity);
+        const length = this.length - first;
+        return "keys" in matrices
+          ? { keys: part(matrices.keys), values: part(matrices.values), length }
+          : { inputs: part(matrices.inputs), length };
       },
     };
   }
