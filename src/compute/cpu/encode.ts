@@ -21,6 +21,8 @@ interface Layout {
   /** By command: its heap, and the word of it there. */
   readonly homes: readonly number[];
   readonly places: readonly number[];
+  /** By command: `COMMAND.together`. */
+  readonly together: readonly number[];
   /** Words in each heap. */
   readonly ends: ReadonlyMap<number, number>;
 }
@@ -38,7 +40,12 @@ function layoutOf(commands: readonly CpuCommand[]): Layout {
     ends.set(heap, at + (kernel === "copy" ? COPY_WORDS : words.length));
     return at;
   });
-  const layout = { homes, places, ends };
+  const together = commands.map(() => 1);
+  for (let index = commands.length - 2; index >= 0; index--) {
+    if (commands[index]?.pieces === 1 && commands[index + 1]?.pieces === 1)
+      together[index] = 1 + (together[index + 1] ?? 0);
+  }
+  const layout = { homes, places, ends, together };
   layouts.set(commands, layout);
   return layout;
 }
@@ -53,7 +60,7 @@ export function encode(
   commands: readonly CpuCommand[],
   latest: number,
 ): EncodedList {
-  const { homes, places, ends } = layoutOf(commands);
+  const { homes, places, ends, together } = layoutOf(commands);
   const areas = new Map(
     [...ends].map(([heap, words]) => {
       const { block } = heaps.take("commands", words * 4, { heap, latest });
@@ -75,6 +82,7 @@ export function encode(
     words[entry + COMMAND.pieces] = command.pieces;
     words[entry + COMMAND.taken] = 0;
     words[entry + COMMAND.ticks] = 0;
+    words[entry + COMMAND.together] = together[index] ?? 1;
   }
   const blocks = [...areas.values()].map(({ block }) => block);
   return { at: areas.get(0)?.block.at ?? 0, count: commands.length, words, blocks };

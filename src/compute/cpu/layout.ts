@@ -5,7 +5,7 @@ export const CONTROL = {
   /** Lists that were sent, and lists that have run, from FIRST_COUNT on. */
   sent: 0,
   done: 1,
-  /** Commands that all workers have finished, from there on; workers that have finished the one after those. */
+  /** Commands, or what stands for one (`COMMAND.together`), that all workers have finished, from there on; workers that have finished the next. */
   finished: 2,
   arrived: 3,
   /** 1 once a worker has failed, or workers shall end: commands are skipped from then on. */
@@ -42,8 +42,10 @@ export const COMMAND = {
   taken: 4,
   /** What the slowest worker took for its pieces, in ticks; where workers measure. */
   ticks: 5,
+  /** From this one on so many commands of one piece each, which the worker that takes the first runs one after the other; otherwise 1. */
+  together: 6,
 } as const;
-export const COMMAND_WORDS = 6;
+export const COMMAND_WORDS = 7;
 export const TICKS_A_SECOND = 1e7;
 
 /** Parameters of a copy, which may lead from heap to heap, in heap 0. */

@@ -107,6 +107,39 @@ function movePiece(heaps: readonly Heap[], kernel: number, heap: number, paramet
   if (source !== undefined) heaps[word(COPY.toHeap)]?.bytes(to + size).set(source, to);
 }
 
+/** Runs pieces of a command, as long as there are any that no worker has taken. @returns whether it ran any */
+function runCommand(
+  start: WorkerStart,
+  control: Int32Array,
+  heaps: readonly Heap[],
+  list: Int32Array,
+  command: number,
+): boolean {
+  const kernel = list[command + COMMAND.kernel] ?? 0;
+  const heap = list[command + COMMAND.heap] ?? 0;
+  const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
+  const pieces = list[command + COMMAND.pieces] ?? 0;
+  const begun = start.profile ? performance.now() : 0;
+  let took = false;
+  try {
+    const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
+    for (;;) {
+      const piece = Atomics.add(list, command + COMMAND.taken, 1);
+      if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
+      took = true;
+      if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
+      else run(parameters, piece, start.scratch);
+    }
+    if (run !== undefined) heaps[heap]?.checkFence();
+  } catch (error) {
+    Atomics.store(control, CONTROL.failed, 1);
+    const name = start.kernels[kernel] ?? "copy";
+    say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
+  }
+  if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);
+  return took;
+}
+
 /** Runs a list; returns the commands that all workers have finished. */
 function runList(
   start: WorkerStart,
@@ -119,29 +152,16 @@ function runList(
   const count = control[slot + 1] ?? 0;
   const list = heaps[0]?.words(at + count * COMMAND_WORDS * 4) ?? new Int32Array();
   let finished = before;
-  for (let index = 0; index < count; index++) {
-    const command = at / 4 + index * COMMAND_WORDS;
-    const kernel = list[command + COMMAND.kernel] ?? 0;
-    const heap = list[command + COMMAND.heap] ?? 0;
-    const parameters = (list[command + COMMAND.parameters] ?? 0) >>> 0;
-    const pieces = list[command + COMMAND.pieces] ?? 0;
-    const begun = start.profile ? performance.now() : 0;
-    try {
-      const run = kernel < 0 ? undefined : heaps[heap]?.kernels[kernel];
-      for (;;) {
-        const piece = Atomics.add(list, command + COMMAND.taken, 1);
-        if (piece >= pieces || Atomics.load(control, CONTROL.failed) !== 0) break;
-        if (run === undefined) movePiece(heaps, kernel, heap, parameters, piece);
-        else run(parameters, piece, start.scratch);
-      }
-      if (run !== undefined) heaps[heap]?.checkFence();
-    } catch (error) {
-      Atomics.store(control, CONTROL.failed, 1);
-      const name = start.kernels[kernel] ?? "copy";
-      say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
+  for (let index = 0, next = 0; index < count; index = next) {
+    const first = at / 4 + index * COMMAND_WORDS;
+    const together = list[first + COMMAND.together] ?? 1;
+    next = index + together;
+    // Who runs the first of several runs all of them: the others wait once, not for each.
+    const isOwn = runCommand(start, control, heaps, list, first);
+    for (let later = 1; isOwn && later < together; later++) {
+      runCommand(start, control, heaps, list, first + later * COMMAND_WORDS);
     }
-    if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);
-    finished = arrive(control, start.threads, finished, index === count - 1);
+    finished = arrive(control, start.threads, finished, next >= count);
   }
   return finished;
 }
