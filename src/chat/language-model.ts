@@ -15,6 +15,7 @@ import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
 import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
+import { SharedParts } from "../adapters/training/shared-parts.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;
@@ -47,6 +48,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly folder: string;
   readonly #weightsPath: string;
   readonly #dtype: OutputDtype;
+  readonly #shared: SharedParts;
   #adapted: AdaptedWeights | undefined;
   #unmerged: UnmergedAdapters | undefined;
   #adapters: readonly AdapterChoice[] = [];
@@ -60,6 +62,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     this.folder = location.folder;
     this.#weightsPath = location.weights ?? location.folder;
     this.#dtype = dtype;
+    this.#shared = new SharedParts(gpu);
   }
 
   /**
@@ -172,7 +175,8 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   async placeBeside(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<UnmergedAdapters> {
     const { generator, signal } = options;
-    return await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, { generator, signal, forRows: true });
+    const forRows = { forRows: true, shared: this.#shared };
+    return await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, { generator, signal, ...forRows });
   }
 
   /** Finds out whether `placeBeside` would take these. @throws RandloraError `adapter` for what has no place there; `file`, `format` */

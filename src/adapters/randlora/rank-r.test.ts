@@ -3,7 +3,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { readElement } from "../../compute/device/matrix-storage.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { BilinearAdapter } from "../delta/scaled-bases/trained.ts";
+import type { BilinearAdapter } from "../delta/scaled-bases/place.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { type Bases, type BasesSpec, drawBases } from "../frozen/drawing/draw.ts";
 import { type Stored, STORED } from "../testing/bases.ts";

@@ -11,7 +11,7 @@ import { derivedDeltas } from "../delta/low-rank/product.ts";
 import { Transposition } from "../delta/low-rank/transpose.ts";
 import type { BilinearLayer, BilinearPlan } from "../delta/scaled-bases/deltas.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-import type { BilinearAdapter } from "../delta/scaled-bases/trained.ts";
+import type { BilinearAdapter } from "../delta/scaled-bases/place.ts";
 import { TrainingBases } from "../delta/scaled-bases/training-bases.ts";
 import { readAllValues } from "../files/values.ts";
 import type { Bases } from "../frozen/drawing/bases.ts";
@@ -141,12 +141,13 @@ export function rankRDeltas({ adapter, layers, scale }: BilinearPlan, bases: Bas
  * @throws RandloraError `memory`
  */
 export async function placeRankR(
-  { gpu, parameters, tensors: weights, factor = 1 }: Placement,
+  on: Placement,
   { adapter, layers, scale, bases, basesFrom }: BilinearAdapter,
   firstA: number,
   mode: { readonly dropout: number; readonly seed: number },
 ): Promise<Addend> {
-  const training = await TrainingBases.create(gpu, bases, "paper");
+  const { gpu, parameters, tensors: weights, factor = 1 } = on;
+  const training = await TrainingBases.shared(on, bases, "paper");
   const shared = new RankRBases(gpu, training, firstA, shapesOf(layers));
   const factors = new DerivedFactors(gpu, layers.map(withRank(scale)), factor);
   await writeTrained(parameters, adapter, layers);

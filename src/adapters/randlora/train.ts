@@ -8,7 +8,7 @@ import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitu
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
-import { placeBilinear } from "../delta/scaled-bases/trained.ts";
+import { placeBilinear } from "../delta/scaled-bases/place.ts";
 import { recordOf, sizesOf } from "../frozen/origin.ts";
 import {
   contentWithPair,

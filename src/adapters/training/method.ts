@@ -1,6 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import type { Linears } from "../../models/blocks/linears.ts";
+import type { JointAdapter, Linears } from "../../models/blocks/linears.ts";
 import type { Quantized } from "../../models/placed-weights.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
@@ -47,6 +47,8 @@ export interface Placement {
   readonly place: PlaceOptions;
   /** Multiplies ΔW beside the adapter's own α/r; 1 by default. What is written of the adapter does not know of it. */
   readonly factor?: number;
+  /** Makes what other adapters on the device may use as well, or takes theirs; left out: it is this one's own. See `SharedParts`. */
+  readonly share?: (<T>(key: string, make: (gpu: Device) => T | Promise<T>) => Promise<T>) | undefined;
 }
 
 /** What a method's choices depend on. */
@@ -86,6 +88,8 @@ export interface Method {
   linears(pass: PassKind): Linears;
   /** As `linears`, over another method's in place of the plain ones; left out where the method does more than add to them. */
   readonly over?: ((pass: PassKind, base: Linears) => Linears) | undefined;
+  /** Computes rows of a batch with those of others over the same bases; left out where each is computed alone. */
+  readonly joint?: JointAdapter | undefined;
   /** W + ΔW itself, for what is made of it; left out where a method cannot form it. */
   readonly formed?: FormedWeights;
   /** Records what is left to do once every micro-batch of a shard has been differentiated; another shard may follow. */

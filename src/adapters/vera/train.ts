@@ -6,7 +6,7 @@ import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
-import { placeBilinear } from "../delta/scaled-bases/trained.ts";
+import { placeBilinear } from "../delta/scaled-bases/place.ts";
 import { drawsFactors, FACTOR_GENERATORS } from "../frozen/drawing/factors.ts";
 import { recordOf } from "../frozen/origin.ts";
 import {

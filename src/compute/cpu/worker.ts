@@ -157,9 +157,10 @@ function runList(
     const together = list[first + COMMAND.together] ?? 1;
     next = index + together;
     // Who runs the first of several runs all of them: the others wait once, not for each.
-    const isOwn = runCommand(start, control, heaps, list, first);
-    for (let later = 1; isOwn && later < together; later++) {
-      runCommand(start, control, heaps, list, first + later * COMMAND_WORDS);
+    if (runCommand(start, control, heaps, list, first)) {
+      for (let later = 1; later < together; later++) {
+        runCommand(start, control, heaps, list, first + later * COMMAND_WORDS);
+      }
     }
     finished = arrive(control, start.threads, finished, next >= count);
   }

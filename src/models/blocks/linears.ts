@@ -53,7 +53,26 @@ export interface Linears {
  * An adapter beside the weights: the projections with what it adds to those of `base`, to whose result it may write. It may instead
  * compute them whole.
  */
-export type AdapterLinears = (base: Linears) => Linears;
+export interface AdapterLinears {
+  (base: Linears): Linears;
+  /** Computes rows of a batch with those of others; left out where each adapter is computed alone. */
+  readonly joint?: JointAdapter | undefined;
+}
+
+/** An adapter that has something in common with others, so that rows of all of them are computed in one. */
+export interface JointAdapter {
+  /** What they have in common, the same object of all. */
+  readonly group: object;
+  /** As {@link AdapterLinears}, of a pass with rows of several of the group, each adapter's behind those of the one before. */
+  over(base: Linears, rows: readonly RowsOf<JointAdapter>[]): Linears;
+}
+
+/** Consecutive rows of a pass that go through one adapter. */
+export interface RowsOf<A> {
+  readonly adapter: A;
+  readonly first: number;
+  readonly count: number;
+}
 
 /** The weights as they are. */
 export const PLAIN_LINEARS: Linears = {

@@ -112,6 +112,7 @@ function place(
     linears: (pass) => rescaledLinears(inner.linears(pass), placed.matrices),
     // It multiplies what the others compute.
     over: undefined,
+    joint: undefined,
     finish(run) {
       inner.finish(run);
       for (const module of placed.modules) {

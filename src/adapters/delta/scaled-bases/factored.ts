@@ -63,9 +63,9 @@ export function addFactored(
     if (shape.tall) {
       const bare = { bias: undefined, residual: undefined, scale: 1, rowsAtMost };
       run.compute("linear", { x: input.x, weight: scaledA, ...bare, y: inner });
-      recordOutOfBasis(run, context, module, inner, columns, true);
+      recordOutOfBasis(run, context, shape, inner, columns, true);
     } else {
-      recordIntoBasis(run, context, module, input.x, inner);
+      recordIntoBasis(run, context, shape, input.x, inner);
       const scale = context.scale * context.bases.unit;
       recordGemm(run, { order: "NN", a: inner, b: scaledA, y: columns, scale, accumulate: true });
     }
@@ -87,7 +87,7 @@ export function addFactoredBackward(
     const input = adapterInput(run, module, x, masks);
     const columns = sliceCols(dy, first, shape.out);
     const h = run.allocate("H", [x.shape[0], shape.terms]);
-    recordIntoBasis(run, context, module, shape.tall ? columns : input.x, h);
+    recordIntoBasis(run, context, shape, shape.tall ? columns : input.x, h);
     addBasisGradient(run, context, module, h, shape.tall ? input.x : columns);
     if (dx !== undefined) {
       addInputGradient(run, module, dx, masks, (target, accumulate) =>
@@ -116,7 +116,7 @@ function recordInputGradient(
   }
   const inner = run.allocate("inner product", h.shape);
   recordGemm(run, { order: "NT", a: dy, b: scaledA, y: inner });
-  recordOutOfBasis(run, context, module, inner, target, accumulate);
+  recordOutOfBasis(run, context, module.shape, inner, target, accumulate);
   run.release(inner);
 }
 
@@ -124,7 +124,7 @@ function recordInputGradient(
 export function recordIntoBasis(
   run: Run,
   { bases, workspace }: AdapterContext,
-  { shape }: TrainedModule,
+  shape: BilinearShape,
   big: Tensor,
   h: Tensor,
 ): void {
@@ -137,7 +137,7 @@ export function recordIntoBasis(
 export function recordOutOfBasis(
   run: Run,
   { bases, workspace, scale }: AdapterContext,
-  { shape }: TrainedModule,
+  shape: BilinearShape,
   h: Tensor,
   y: Tensor,
   accumulate: boolean,

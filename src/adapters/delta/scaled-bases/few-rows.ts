@@ -3,11 +3,21 @@ import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { recordScaleColumns } from "../../../compute/tensor/scale-columns.ts";
 import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
-import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import { type AdapterContext, recordIntoBasis, recordOutOfBasis, type TrainedModule } from "./factored.ts";
+import type { TrainingBases } from "./training-bases.ts";
 
 /** Rows of a batch up to which Ŝ is not formed: it takes as long as multiplying so many rows by it in parts. */
 export const FEW_ROWS = 8;
+
+/** A row of a pass, and a module that it goes through: ΔW = scale · B̂Ŝ, with λ and γ of any adapter over the bases. */
+export interface AdaptedRow extends Pick<TrainedModule, "shape" | "lambda" | "gamma"> {
+  readonly row: number;
+  /** Where the module's columns begin in those of the matrix. */
+  readonly column: number;
+  readonly scale: number;
+}
 
 /** What is worked on: some rows of a pass. */
 interface FewRows {
@@ -21,33 +31,60 @@ interface FewRows {
 
 /**
  * Records y += x ΔWᵀ without Ŝ: its rows λ[k, j]·A[k]⊙γ[j] come to A times x⊙γ[j], times λ, so that A, which all modules share, stays in
- * the processor's caches.
+ * the processor's caches, and rows of several adapters are multiplied with the bases at once.
+ * @param adapted in the order of the rows; some may go through none of a matrix's modules, or through some of them
  */
-export function addFewRows(run: Run, context: AdapterContext, module: TrainedModule, rows: FewRows): void {
-  const { shape } = module;
-  const inner = run.allocate("inner product", [rows.x.shape[0], shape.terms]);
-  if (shape.tall) {
-    recordIntoScaledA(run, context, module, rows, inner);
-    recordOutOfBasis(run, context, module, inner, rows.y, true);
-  } else {
-    recordIntoBasis(run, context, module, rows.x, inner);
-    addOutOfScaledA(run, context, module, inner, rows.y);
+export function addFewRows(
+  run: Run,
+  { bases, workspace }: AdapterContext,
+  adapted: readonly AdaptedRow[],
+  { x, y, rowsAtMost }: FewRows,
+): void {
+  const unscaled = { bases, workspace, scale: 1 };
+  const alike = Map.groupBy(adapted, ({ column, shape }) => `${column} ${Object.values(shape).join(" ")}`);
+  for (const modules of [...alike.values()].flatMap(consecutive)) {
+    const { row, column, shape } = itemAt(modules, 0);
+    const count = modules.length;
+    const rows = {
+      x: sliceRows(x, row, count),
+      y: sliceCols(sliceRows(y, row, count), column, shape.out),
+      rowsAtMost,
+    };
+    const inner = run.allocate("inner product", [count, shape.terms]);
+    if (shape.tall) {
+      recordIntoScaledA(run, bases, modules, rows, inner);
+      recordOutOfBasis(run, unscaled, shape, inner, rows.y, true);
+    } else {
+      recordIntoBasis(run, unscaled, shape, rows.x, inner);
+      addOutOfScaledA(run, bases, modules, inner, rows.y);
+    }
+    run.release(inner);
   }
-  run.release(inner);
 }
 
-/** Records inner = x Ŝᵀ: (rows, n·r). */
+/** Rows as far as each follows on the one before. */
+function consecutive(rows: readonly AdaptedRow[]): AdaptedRow[][] {
+  const runs: AdaptedRow[][] = [];
+  for (const one of rows) {
+    const last = runs.at(-1);
+    if (last?.at(-1)?.row === one.row - 1) last.push(one);
+    else runs.push([one]);
+  }
+  return runs;
+}
+
+/** Records inner = scale · x Ŝᵀ: (rows, n·r). */
 function recordIntoScaledA(
   run: Run,
-  { bases }: AdapterContext,
-  { shape, lambda, gamma }: TrainedModule,
+  bases: TrainingBases,
+  modules: readonly AdaptedRow[],
   { x, rowsAtMost }: FewRows,
   inner: Tensor,
 ): void {
-  const [count] = x.shape;
-  const { bases: n, r, cols } = shape;
+  const count = modules.length;
+  const { bases: n, r, cols } = itemAt(modules, 0).shape;
   const scaled = run.allocate("x by γ", [count * n, cols]);
-  for (let row = 0; row < count; row++) {
+  for (const [row, { gamma }] of modules.entries()) {
     recordScaleColumns(run, { x: gamma, scale: sliceRows(x, row, 1), y: sliceRows(scaled, row * n, n) });
   }
   const products = run.allocate("products with A", [count * n, r]);
@@ -56,10 +93,10 @@ function recordIntoScaledA(
   // In the order of B̂'s columns, rows of which are no whole vectors: nothing but the sums is written.
   recordZero(run, inner);
   const { pitch } = products;
-  for (let row = 0; row < count; row++) {
+  for (const [row, { lambda, scale }] of modules.entries()) {
     const of = sliceRows(products, row * n, n);
-    const to = { ...sliceRows(inner, row, 1) };
-    const common = { terms: 1, scale: 1, accumulate: true };
+    const to = sliceRows(inner, row, 1);
+    const common = { terms: 1, scale, accumulate: true };
     if (bases.pairing === "peft") {
       const x = { of, steps: { row: 1, col: pitch, term: 0 } };
       const w = { of: lambda, steps: { row: lambda.pitch, col: 1, term: 0 } };
@@ -76,23 +113,23 @@ function recordIntoScaledA(
 /** Records y += scale · inner Ŝ: (rows, out). */
 function addOutOfScaledA(
   run: Run,
-  { bases, scale }: AdapterContext,
-  { shape, lambda, gamma }: TrainedModule,
+  bases: TrainingBases,
+  modules: readonly AdaptedRow[],
   inner: Tensor,
   y: Tensor,
 ): void {
-  const [count] = inner.shape;
-  const { bases: n, r, cols } = shape;
+  const count = modules.length;
+  const { bases: n, r, cols } = itemAt(modules, 0).shape;
   const scaled = run.allocate("inner product by λ", [count * n, r]);
   const steps = bases.pairing === "peft" ? { row: 1, col: n, term: 0 } : { row: r, col: 1, term: 0 };
-  const w = { of: lambda, steps: { row: 1, col: lambda.pitch, term: 0 } };
-  for (let row = 0; row < count; row++) {
+  for (const [row, { lambda }] of modules.entries()) {
+    const w = { of: lambda, steps: { row: 1, col: lambda.pitch, term: 0 } };
     const to = sliceRows(scaled, row * n, n);
     recordStridedSums(run, { x: { of: sliceRows(inner, row, 1), steps }, w, y: to, terms: 1, scale: 1 });
   }
   const products = run.allocate("products with A", [count * n, cols]);
   recordGemm(run, { order: "NN", a: scaled, b: firstColumns(bases.a, cols), y: products });
-  for (let row = 0; row < count; row++) {
+  for (const [row, { gamma, scale }] of modules.entries()) {
     recordStridedSums(run, {
       x: { of: sliceRows(products, row * n, n), steps: { row: 0, col: 1, term: products.pitch } },
       w: { of: gamma, steps: { row: 0, col: 1, term: gamma.pitch } },

@@ -2,19 +2,14 @@ import type { Device } from "../../../compute/device/device.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { Linears } from "../../../models/blocks/linears.ts";
-import type { Bases } from "../../frozen/drawing/bases.ts";
-import type { BasesFrom } from "../../frozen/origin.ts";
-import { writeTrained } from "../../train.ts";
-import type { Method, PassKind, Placement } from "../../training/method.ts";
-import { dropoutMasks, type Masks } from "../dropout.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
+import type { JointAdapter, Linears, Projection, RowsOf } from "../../../models/blocks/linears.ts";
+import type { Masks } from "../dropout.ts";
 import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
-import { fuse } from "../through-weights/fused.ts";
+import { fuse, type FusedPart } from "../through-weights/fused.ts";
 import type { AdaptedModule, HeldMatrix } from "../through-weights/held.ts";
 import { Scratch } from "../through-weights/scratch.ts";
 import { TrainedWeights } from "../through-weights/trained.ts";
-import type { BilinearPlan } from "./deltas.ts";
 import {
   type AdapterContext,
   addBasisGradient,
@@ -23,11 +18,10 @@ import {
   recordIntoBasis,
   type TrainedModule,
 } from "./factored.ts";
-import { addFewRows, FEW_ROWS } from "./few-rows.ts";
+import { type AdaptedRow, addFewRows, FEW_ROWS } from "./few-rows.ts";
 import type { OrderPlan } from "./flops.ts";
-import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
-import { TrainingBases } from "./training-bases.ts";
-import { workspaceSizes } from "./workspace.ts";
+import type { TrainingBases } from "./training-bases.ts";
+import { type WorkspaceRole, workspaceSizes } from "./workspace.ts";
 
 /** What an adapter under training is made of. */
 export interface TrainedBilinearOptions {
@@ -38,27 +32,20 @@ export interface TrainedBilinearOptions {
   readonly dropout: boolean;
   /** See `planOrders`. */
   readonly plans: readonly OrderPlan[];
+  /** Of `trainedSizes`; its own by default. */
+  readonly workspace?: Scratch<WorkspaceRole> | undefined;
 }
 
 /** A module, and how its ΔW is formed. */
 type FormedModule = TrainedModule & AdaptedModule;
 
 /** An adapter under training, ΔW = scale · B̂Ŝ(λ, γ): through W', or where that is planned through the factors. */
-export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
+export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> implements JointAdapter {
   readonly #context: AdapterContext;
 
   /** @throws RandloraError `memory` */
-  constructor(gpu: Device, { bases, modules, scale, dropout, plans }: TrainedBilinearOptions) {
-    const sizes = workspaceSizes(
-      fuse(modules).map(({ shape }) => shape),
-      plans,
-      {
-        partBytes: (shape) => bases.partBytes(shape),
-        dropout,
-        panelBytes: (shape) => bases.operandBytes(shape),
-      },
-    );
-    const workspace = new Scratch(gpu, { ...sizes });
+  constructor(gpu: Device, options: TrainedBilinearOptions) {
+    const { bases, modules, scale, dropout, plans, workspace = new Scratch(gpu, trainedSizes(options)) } = options;
     const context = { bases, workspace, scale };
     const formed = modules.map((module, index): FormedModule => ({
       ...module,
@@ -68,6 +55,11 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
     }));
     super(gpu, formed, { plans, dropout, scratch: workspace });
     this.#context = context;
+  }
+
+  /** Adapters over the same bases multiply rows of a batch with these at once. */
+  get group(): object {
+    return this.#context.bases;
   }
 
   /** Is ΔW multiplied with apart from W, so that another method may have its part in the product with W? */
@@ -103,6 +95,21 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
     };
   }
 
+  /** @throws TypeError for rows of other adapters than those of this class */
+  over(base: Linears, rows: readonly RowsOf<JointAdapter>[]): Linears {
+    const own = rows.map(({ adapter, ...place }) => {
+      if (!(adapter instanceof TrainedBilinear)) throw new TypeError("rows of adapters that have no bases in common");
+      return { adapter, ...place };
+    });
+    return {
+      apply: (recorder, inputs) => {
+        const y = base.apply(recorder, inputs);
+        this.#addTogether(recorder.run, own, inputs, y);
+        return y;
+      },
+    };
+  }
+
   /** dŜ = scale · (big·B̂)ᵀ·small. */
   protected override foldOperands(
     run: Run,
@@ -113,7 +120,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
   ): boolean {
     if (plan.order !== "merged-h") return false;
     const h = run.allocate("H", [big.shape[0], module.shape.terms]);
-    recordIntoBasis(run, this.#context, module, big, h);
+    recordIntoBasis(run, this.#context, module.shape, big, h);
     addBasisGradient(run, this.#context, module, h, small);
     run.release(h);
     return true;
@@ -149,9 +156,32 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
       addFactored(run, this.#context, parts, operands, y, masks);
       return;
     }
-    for (const { module, first } of parts) {
-      addFewRows(run, this.#context, module, { x, rowsAtMost, y: sliceCols(y, first, module.shape.out) });
+    addFewRows(run, this.#context, this.#rowsOf(parts, 0, x.shape[0]), { x, rowsAtMost, y });
+  }
+
+  /** The same of rows of several adapters, which may adapt different modules. */
+  #addTogether(run: Run, rows: readonly RowsOf<TrainedBilinear>[], inputs: Projection, y: Tensor): void {
+    const { x, rowsAtMost = Infinity } = inputs;
+    const adapted = rows.flatMap(({ adapter, ...place }) => {
+      const matrix = adapter.adapted(inputs);
+      return matrix === undefined ? [] : [{ adapter, matrix, ...place }];
+    });
+    if (rowsAtMost <= FEW_ROWS) {
+      const all = adapted.flatMap(({ adapter, matrix, first, count }) => adapter.#rowsOf(matrix.parts, first, count));
+      addFewRows(run, this.#context, all, { x, rowsAtMost, y });
+      return;
     }
+    for (const { adapter, matrix, first, count } of adapted) {
+      const some = { x: sliceRows(x, first, count), rowsAtMost };
+      adapter.#add(run, matrix, some, sliceRows(y, first, count), undefined);
+    }
+  }
+
+  /** Rows `first` … of a pass in each of these modules. */
+  #rowsOf(parts: readonly FusedPart<FormedModule>[], first: number, count: number): AdaptedRow[] {
+    const { scale } = this.#context;
+    const rows = Array.from({ length: count }, (_, at) => first + at);
+    return parts.flatMap(({ module, first: column }) => rows.map((row) => ({ ...module, row, column, scale })));
   }
 
   protected override backward(
@@ -168,6 +198,18 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> {
     if (dx !== undefined) recordGemm(run, { order: "NN", a: dy, b: matrix.weight, y: dx });
     addFactoredBackward(run, this.#context, matrix.parts, gradients, masks);
   }
+}
+
+/** Bytes of scratch that an adapter needs beside what is held of each matrix. */
+export function trainedSizes({
+  bases,
+  modules,
+  dropout,
+  plans,
+}: TrainedBilinearOptions): Record<WorkspaceRole, number> {
+  const shapes = fuse(modules).map(({ shape }) => shape);
+  const [partBytes, panelBytes] = [bases.partBytes.bind(bases), bases.operandBytes.bind(bases)];
+  return { ...workspaceSizes(shapes, plans, { partBytes, dropout, panelBytes }) };
 }
 
 /** Records target (+)= ΔW of a module, from λ and γ where they lie. */
@@ -198,44 +240,4 @@ function fold(run: Run, context: AdapterContext, module: TrainedModule, g: Tenso
   for (const { first, operand } of bases.operands(run, module.shape, workspace.find("panel"))) {
     addBasisGradient(run, context, module, operand, sliceRows(g, first, operand.shape[0]));
   }
-}
-
-/** An adapter before it is placed. */
-export interface BilinearAdapter extends BilinearPlan {
-  readonly bases: Bases;
-  readonly basesFrom: BasesFrom;
-}
-
-/**
- * Writes the initial λ and γ, uploads the bases, and plans the orders of products: a method but for what it saves.
- * @throws RandloraError `memory`; `format` where the choices of a resumed run do not fit the model
- */
-export async function placeBilinear(
-  { gpu, parameters, tensors, place, factor = 1 }: Placement,
-  { adapter: source, layers, scale, pairing, ...from }: BilinearAdapter,
-  settings: { readonly compute: Compute; readonly dropout: number },
-  seed: number,
-): Promise<Omit<Method, "content">> {
-  const bases = await TrainingBases.create(gpu, from.bases, pairing);
-  await writeTrained(parameters, source, layers);
-  const trained = layers.map(({ module: name, tensor, sizes: shape, tensors: { lambda, gamma } }) => {
-    const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];
-    const weight = tensors.get(tensor);
-    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
-    const gradients = { lambdaGradient: l.gradient, gammaGradient: g.gradient };
-    return { name, weight, shape, lambda: l.value, gamma: g.value, ...gradients };
-  });
-  const plans = chooseOrders(settings, place, bases, trained);
-  const dropout = settings.dropout > 0;
-  const adapter = new TrainedBilinear(gpu, { bases, modules: trained, scale: scale * factor, dropout, plans });
-  const masks = (pass: PassKind) => dropoutMasks(settings.dropout, seed, pass);
-  return {
-    choices: { orders: plans.map(formatOrder), bases: from.basesFrom },
-    prepare: (run) => adapter.prepare(run),
-    watched: () => [],
-    linears: (pass) => adapter.linears(masks(pass)),
-    over: adapter.addsToOthers ? (pass, base) => adapter.linears(masks(pass), base) : undefined,
-    formed: adapter.formed,
-    finish: (run) => adapter.finish(run),
-  };
 }

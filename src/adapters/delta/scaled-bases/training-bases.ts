@@ -6,6 +6,8 @@ import { NAMED_DTYPES } from "../../../files/safetensors/dtype.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
+import { identityOf } from "../../frozen/same-bases.ts";
+import type { Placement } from "../../training/method.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
 import { type BasisMatrix, readElement } from "../../../compute/device/matrix-storage.ts";
@@ -64,6 +66,12 @@ export class TrainingBases {
   static async create(gpu: Device, bases: Bases, pairing: Pairing, panelBytes = PANEL_BYTES): Promise<TrainingBases> {
     const delta = await DeltaBases.create(gpu, bases, pairing);
     return new TrainingBases(gpu, bases, delta, panelBytes);
+  }
+
+  /** The same, or those that another adapter has placed. @throws RandloraError as `create` */
+  static async shared({ gpu, share }: Placement, bases: Bases, pairing: Pairing): Promise<TrainingBases> {
+    const make = (on: Device): Promise<TrainingBases> => TrainingBases.create(on, bases, pairing);
+    return share === undefined ? await make(gpu) : await share(`${pairing} ${await identityOf(bases)}`, make);
   }
 
   /** Bytes of what the gradients of a module's λ and γ are summed up in. */

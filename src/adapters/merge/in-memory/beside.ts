@@ -4,8 +4,9 @@ import { openBase } from "../../base/open-base.ts";
 import { methodOfAdapter } from "../../methods.ts";
 import { withoutReplacements } from "../../base/replacements.ts";
 import { settingsAsIs } from "../../training/existing.ts";
-import type { Method } from "../../training/method.ts";
+import type { Method, Placement } from "../../training/method.ts";
 import { Parameters } from "../../training/parameters.ts";
+import type { SharedParts } from "../../training/shared-parts.ts";
 import type { Adapter } from "../../adapter.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
@@ -25,11 +26,16 @@ import { type AdapterChoice, planAdapters } from "./plan.ts";
 /** Of a pass, for what plans by it: products go through the factors whatever it is. */
 const TOKENS = 1;
 
+/** What is left of a method once it is placed. */
+type PlacedMethod = Pick<Method, "over" | "linears" | "joint">;
+
 export interface UnmergedOptions {
   readonly generator?: GeneratorName | undefined;
   readonly signal?: AbortSignal | undefined;
   /** They are for some rows of a pass: what they replace whole would be everybody's, and is refused. */
   readonly forRows?: boolean | undefined;
+  /** Where they find what they have in common with others of the decoder's device. */
+  readonly shared?: SharedParts | undefined;
 }
 
 /**
@@ -46,7 +52,7 @@ export class UnmergedAdapters implements Disposable {
   readonly notes: readonly string[];
   readonly #owner: DisposableStack;
 
-  private constructor(placed: readonly Method[], notes: readonly string[], owner: DisposableStack) {
+  private constructor(placed: readonly PlacedMethod[], notes: readonly string[], owner: DisposableStack) {
     this.#owner = owner;
     this.notes = notes;
     this.over = overAll(placed);
@@ -69,10 +75,10 @@ export class UnmergedAdapters implements Disposable {
     const { notes, opened, base } = adapters;
     using owner = new DisposableStack();
     const gpu = ownedBy(owner, decoder.gpu);
-    const placed: Method[] = [];
+    const placed: PlacedMethod[] = [];
     for (const { adapter, factor } of opened) {
       options.signal?.throwIfAborted();
-      placed.push(await placeOne(gpu, decoder, { path, base }, adapter, factor, options));
+      placed.push(await placeOne({ gpu, owner }, decoder, { path, base }, adapter, factor, options));
     }
     await gpu.idle();
     return new UnmergedAdapters(placed, notes, owner.move());
@@ -157,13 +163,13 @@ function refusal({ path }: Adapter, cause: string): RandloraError {
 }
 
 async function placeOne(
-  gpu: Device,
+  { gpu, owner }: { readonly gpu: Device; readonly owner: DisposableStack },
   { config, weights }: Decoder,
   { path, base }: { readonly path: string; readonly base: BaseModel },
   adapter: Adapter,
   factor: number,
-  { generator, signal }: UnmergedOptions,
-): Promise<Method> {
+  { generator, signal, shared }: UnmergedOptions,
+): Promise<PlacedMethod> {
   const { training } = methodOfAdapter(adapter);
   const matrices = plannedMatrices(config);
   const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
@@ -171,15 +177,20 @@ async function placeOne(
   const parameters = new Parameters(gpu, trainable.parameters, undefined, false);
   const place = { staging: gpu.staging, tokens: TOKENS, microBatches: 1, budget: 0, choices: undefined };
   const { tensors } = weights;
-  const method = await trainable.place({ gpu, parameters, tensors, factor, place });
+  const share: Placement["share"] = shared && ((key, make) => shared.take(owner, key, make));
+  const method = await trainable.place({ gpu, parameters, tensors, factor, place, share });
   using run = new Run(gpu);
   method.prepare(run);
   await run.submit();
-  return method;
+  // Not what a run would save, which keeps the bases in the host's memory.
+  const { over, linears, joint } = method;
+  return { over, linears, joint };
 }
 
 /** x Wᵀ + Σ x ΔWᵀ: each adds its share, or where it does more than add it is alone, and computes all of it. */
-function overAll(placed: readonly Method[]): AdapterLinears {
+function overAll(placed: readonly PlacedMethod[]): AdapterLinears {
   const pass = { kind: "evaluate" } as const;
-  return (base) => placed.reduce((below, method) => method.over?.(pass, below) ?? method.linears(pass), base);
+  const over = (linears: Linears) =>
+    placed.reduce((below, method) => method.over?.(pass, below) ?? method.linears(pass), linears);
+  return Object.assign(over, { joint: placed.length === 1 ? placed[0]?.joint : undefined });
 }

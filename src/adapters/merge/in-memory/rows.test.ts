@@ -13,7 +13,8 @@ import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
 import { Batch } from "../../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { writeAdapter } from "../testing/models.ts";
-import { MODULES } from "../testing/modules.ts";
+import { SharedParts } from "../../training/shared-parts.ts";
+import { layer, MODULES } from "../testing/modules.ts";
 import { UnmergedAdapters } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
 
@@ -28,6 +29,7 @@ beforeAll(async () => {
   folder = await TemporaryFolder.create();
   const some = { r: 3, alpha: 6, seed: 3, modules: MODULES };
   const randlora = { ...some, alpha: 60, size: 0.1 };
+  const { [layer(0, "self_attn.v_proj")]: _, ...fewer } = MODULES;
   paths = [
     await writeLora(folder.at("lora"), some),
     await writeAdapter(folder.at("randlora"), randlora),
@@ -36,6 +38,8 @@ beforeAll(async () => {
     await writeAdapter(folder.at("dense"), { ...randlora, seed: 4 }, { config: { sparse: false } }),
     await writeNola(folder.at("nola"), { ...some, key: 5n, initSeed: 1, bases: 12 }),
     await writeVera(folder.at("vera"), { r: 16, modules: MODULES }),
+    // Over the bases of the second one.
+    await writeAdapter(folder.at("twin"), { ...randlora, alpha: 45, size: 0.2, modules: fewer }),
   ];
 }, 60_000);
 afterAll(async () => {
@@ -47,8 +51,12 @@ afterAll(async () => {
 const tokensOf = (at: number) => Array.from({ length: 5 + 3 * at }, (_, i) => (37 * i + 11 * at) % 512);
 
 /** Logits behind each text, which are decoded together from their last tokens on: some begin before others have ended. */
-async function logitsOf(decoder: Decoder, texts: readonly { at: number; adapter: AdapterLinears | undefined }[]) {
-  using batch = new Batch(decoder, { rows: 7, positions: 7 * 256 });
+async function logitsOf(
+  decoder: Decoder,
+  texts: readonly { at: number; adapter: AdapterLinears | undefined }[],
+  rows = 8,
+) {
+  using batch = new Batch(decoder, { rows, positions: rows * 256 });
   const begun = texts.map(({ at, adapter }) => {
     const slot = batch.pool.acquire(200, adapter);
     if (slot === undefined) throw new RangeError("no slot");
@@ -71,12 +79,14 @@ async function logitsOf(decoder: Decoder, texts: readonly { at: number; adapter:
 test("each row of a batch has the bits that it has alone, whatever adapter it goes through, and the merged model's logits", async () => {
   using decoder = await Decoder.load(gpu, STORIES);
   using owner = new DisposableStack();
+  const shared = new SharedParts(gpu);
   const texts: { at: number; adapter: AdapterLinears }[] = [];
   for (const [at, path] of paths.entries()) {
     if (path === undefined) texts.push({ at, adapter: BASE_ROWS });
     else {
       const placed = await UnmergedAdapters.place(decoder, STORIES, [{ path, scale: 1 }], {
         forRows: true,
+        shared,
         generator: generatorOf(path),
       });
       texts.push({ at, adapter: owner.use(placed).over });
@@ -87,6 +97,12 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
   expect(turned.toReversed()).toEqual(together);
   for (const text of texts) expect(await logitsOf(decoder, [text])).toEqual([itemAt(together, text.at)]);
   expect(await logitsOf(decoder, texts.slice(1, 3))).toEqual(together.slice(1, 3));
+  // Batches of more rows form Ŝ of each adapter.
+  const twins = [itemAt(texts, 1), itemAt(texts, 7)];
+  const inLarger = await logitsOf(decoder, twins, 9);
+  for (const [at, twin] of twins.entries()) {
+    expect(await logitsOf(decoder, [twin], 9)).toEqual([itemAt(inLarger, at)]);
+  }
 
   await using adapted = await AdaptedWeights.open(decoder, STORIES);
   const base = itemAt(
@@ -109,3 +125,29 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
     }
   }
 }, 60_000);
+
+test.each([
+  ["RandLoRA", 1],
+  ["VeRA", 6],
+])("two %s adapters hold their bases once, and one that goes leaves the other as it is", async (_, at) => {
+  using decoder = await Decoder.load(gpu, STORIES);
+  const shared = new SharedParts(gpu);
+  const choice = { path: itemAt(paths, at) ?? "", scale: 1 };
+  const place = (scale = 1) =>
+    UnmergedAdapters.place(decoder, STORIES, [{ ...choice, scale }], { forRows: true, shared });
+  const { memory } = gpu;
+  const before = memory.liveBytes;
+  const first = await place();
+  const whole = memory.liveBytes - before;
+  // Both at once: none may miss that the other places them.
+  const [second, third] = await Promise.all([place(2), place(3)]);
+  const own = (memory.liveBytes - before - whole) / 2;
+  expect(own).toBeLessThan(whole / 2);
+  const wanted = await logitsOf(decoder, [{ at, adapter: second.over }]);
+  first[Symbol.dispose]();
+  third[Symbol.dispose]();
+  expect(memory.liveBytes - before).toBe(whole);
+  expect(await logitsOf(decoder, [{ at, adapter: second.over }])).toEqual(wanted);
+  second[Symbol.dispose]();
+  expect(memory.liveBytes).toBe(before);
+});

@@ -8,7 +8,7 @@ import { uploadAngles } from "../../blocks/rope.ts";
 import type { Decoder } from "../decoder.ts";
 import { recordPass } from "../forward.ts";
 import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
-import type { AdaptedRows } from "../../blocks/row-linears.ts";
+import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
 import { itemAt } from "../../../files/item-at.ts";
@@ -51,7 +51,7 @@ export class Batch implements Disposable {
   readonly #run: Run;
   /** By the adapter of each row and whether sums are wanted; the one used last is the last. */
   readonly #passes = new Map<string, BatchPass>();
-  readonly #numbers = new WeakMap<AdapterLinears, number>();
+  readonly #numbers = new WeakMap<object, number>();
   #numbered = 0;
   #version = 0;
 
@@ -108,10 +108,7 @@ export class Batch implements Disposable {
         await this.#turnAnew(slot);
         await this.pool.reserve(slot, slot.length + 1);
       }
-      // One adapter's rows lie together, those of the base first.
-      const order = tokens.toSorted(
-        (left, right) => this.#numberOf(left.slot.adapter) - this.#numberOf(right.slot.adapter),
-      );
+      const order = tokens.toSorted((left, right) => this.#compare(left.slot.adapter, right.slot.adapter));
       const pass = this.#pass(order);
       await pass.send(order);
       const read = await this.#read(pass, order);
@@ -183,8 +180,14 @@ export class Batch implements Disposable {
     }
   }
 
+  /** One adapter's rows lie together, and those of a group; the first are the base's. */
+  #compare(left: AdapterLinears | undefined, right: AdapterLinears | undefined): number {
+    const [one, other] = [left && groupOf(left), right && groupOf(right)];
+    return this.#numberOf(one) - this.#numberOf(other) || this.#numberOf(left) - this.#numberOf(right);
+  }
+
   /** 0: the base. An adapter that is placed again is another one. */
-  #numberOf(adapter: AdapterLinears | undefined): number {
+  #numberOf(adapter: object | undefined): number {
     if (adapter === undefined) return 0;
     const number = this.#numbers.get(adapter) ?? ++this.#numbered;
     this.#numbers.set(adapter, number);
