@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
 import { Gpu } from "./gpu.ts";
+import { limitBuffers } from "./testing/full-gpu.ts";
 import { read, uploaded } from "../device/transfer.ts";
 
 /*
@@ -97,6 +98,26 @@ test("so is one with no room for what is read back", async () => {
     code: "memory",
     message: "read: the GPU has no room for 3.0 MiB beside 3.0 MiB in use",
   });
+});
+
+test("a GPU with no room to upload data in tells whoever uses the buffer that they were for, and goes on", async () => {
+  using gpu = await Gpu.open();
+  const bytes = Uint8Array.from({ length: 9 * 2 ** 20 + 3 }, (_, at) => at % 251);
+  const before = gpu.memory.allocate("weights", bytes.length);
+  await gpu.idle();
+  {
+    using _ = limitBuffers(gpu, 0);
+    gpu.write(before, bytes.subarray(0, 100));
+    await gpu.memory.confirm([before]);
+    gpu.write(before, bytes);
+    const message = "weights: the GPU has no room for 8.0 MiB beside 9.0 MiB in use";
+    for (let time = 0; time < 2; time++) {
+      expect(await caught(gpu.memory.confirm([before]))).toMatchObject({ code: "memory", message });
+    }
+    await gpu.idle();
+  }
+  gpu.memory.release(before);
+  expect(await read(gpu, uploaded(gpu, "weights", bytes))).toEqual(bytes);
 });
 
 test("a GPU that is full for a buffer outside of all scopes says so, too", async () => {

@@ -162,6 +162,27 @@ export class GpuMemory implements DeviceMemory {
     return eachOf(labels, (label) => this.allocate(label, size));
   }
 
+  /**
+   * Copies many bytes, a multiple of 4, into a buffer through one that is made for that. Dawn would make one as well, and where it had no
+   * room for it the device would be lost; so whoever uses `held` is told.
+   */
+  upload(held: DeviceBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    const target = nativeBuffer(held);
+    const descriptor = {
+      label: held.label,
+      size: bytes.length,
+      usage: GPUBufferUsage.COPY_SRC,
+      mappedAtCreation: true,
+    };
+    const source = this.#make(descriptor, target);
+    new Uint8Array(source.getMappedRange()).set(bytes);
+    source.unmap();
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, 0, target, offset, bytes.length);
+    this.#device.queue.submit([encoder.finish()]);
+    source.destroy(); // once it has been copied
+  }
+
   /** A buffer must not be mapped any more. */
   release(held: DeviceBuffer): void {
     const buffer = ofGpu(held);
@@ -254,13 +275,19 @@ export class GpuMemory implements DeviceMemory {
   #create(label: string, size: number, kind: BufferKind): GPUBuffer {
     const isOver = () => this.#liveBytes + this.#idleBytes + size > this.#ceiling;
     if (isOver()) this.#destroyIdle(isOver);
+    return this.#make({ label, size, usage: usageOf(kind) });
+  }
+
+  /** @param target is refused where there is no room; left out, what is made */
+  #make(descriptor: GPUBufferDescriptor & { readonly label: string }, target?: GPUBuffer): GPUBuffer {
     this.#device.pushErrorScope("out-of-memory");
-    const buffer = this.#device.createBuffer({ label, size, usage: usageOf(kind) });
-    const live = showBytes(this.#liveBytes);
+    const made = this.#device.createBuffer(descriptor);
+    const [buffer, live] = [target ?? made, showBytes(this.#liveBytes)];
     const answer = this.#device.popErrorScope().catch(() => null); // of a device that is lost, which says so itself
     const asked = answer.then((error) => {
       this.#asked.delete(asked);
       if (error === null) return;
+      const { label, size } = descriptor;
       const message = `${label}: the GPU has no room for ${showBytes(size)} beside ${live} in use`;
       const refusal = { error: new RandloraError("memory", message, FULL_HINT), isTold: !this.#live.has(buffer) };
       this.#hasRefused = true;
@@ -270,7 +297,7 @@ export class GpuMemory implements DeviceMemory {
       this.#destroyIdle((one) => one.buffer === buffer);
     });
     this.#asked.add(asked);
-    return buffer;
+    return made;
   }
 }
 

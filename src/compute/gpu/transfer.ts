@@ -3,12 +3,14 @@ import type { GpuContext } from "./context.ts";
 import { nativeBuffer } from "./memory.ts";
 import { Stream } from "./stream.ts";
 
-/** Bytes that one `writeBuffer` call takes at most: Dawn stages each call in memory of that size. */
+/** Bytes that are uploaded at once at most: for each time there is memory of that size beside the buffer. */
 const UPLOAD_CHUNK = 8 * 2 ** 20;
+/** Bytes that Dawn puts into memory which it has at hand and keeps; see `GpuMemory.upload`. */
+const SMALL = 2 ** 20;
 
 /** Copies bytes into a buffer, in chunks; a length that is not a multiple of 4 is padded with zeros. */
 export function writeBytes(
-  { device: { queue } }: GpuContext,
+  { device: { queue }, memory }: GpuContext,
   held: DeviceBuffer,
   source: ArrayBufferView<ArrayBuffer>,
   offset: number,
@@ -17,7 +19,9 @@ export function writeBytes(
   const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   const whole = bytes.length - (bytes.length % 4);
   for (let at = 0; at < whole; at += UPLOAD_CHUNK) {
-    queue.writeBuffer(target, offset + at, bytes, at, Math.min(UPLOAD_CHUNK, whole - at));
+    const part = bytes.subarray(at, Math.min(at + UPLOAD_CHUNK, whole));
+    if (part.length > SMALL) memory.upload(held, offset + at, part);
+    else queue.writeBuffer(target, offset + at, part);
   }
   if (whole < bytes.length) {
     const rest = new Uint8Array(4);

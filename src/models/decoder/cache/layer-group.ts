@@ -211,16 +211,16 @@ export class LayerGroup implements Disposable {
     const [old, planned] = [this.#layers[index], this.#planned[index]];
     if (old === undefined || planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
     const moved = this.#allocate(planned, rows);
+    const ranges = Array.from(before, ([slot, from]) => {
+      return { from, to: after.get(slot) ?? 0, rows: slot.length - this.#placeOf(slot).first };
+    });
     try {
       await device.memory.confirm(matricesOf(moved).map(({ buffer }) => buffer));
+      device.copy(copiesOf(old, moved, ranges));
     } catch (thrown) {
       releaseLayer(device.memory, moved);
       throw thrown;
     }
-    const ranges = Array.from(before, ([slot, from]) => {
-      return { from, to: after.get(slot) ?? 0, rows: slot.length - this.#placeOf(slot).first };
-    });
-    device.copy(copiesOf(old, moved, ranges));
     this.#layers[index] = moved;
     releaseLayer(device.memory, old);
   }

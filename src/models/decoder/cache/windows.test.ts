@@ -1,10 +1,10 @@
-// Layers with a window, and convolutions, keep the last positions alone: what comes of it is what comes of all positions.
+// Layers with a window, and convolutions, keep the last positions alone: what comes of it is what comes of all positions. On the CPU
+// device alone: kernels do not know of it.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { decode } from "../../../chat/testing/decoder.ts";
 import { DecodeLoop } from "../../../chat/generation/decode-loop.ts";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { Device } from "../../../compute/device/device.ts";
-import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
@@ -26,7 +26,7 @@ const CONTEXT = { max_position_embeddings: 8192 };
 let gpu: Device;
 let folder: TemporaryFolder;
 beforeAll(async () => {
-  gpu = await openTestDevice();
+  gpu = await CpuDevice.open();
   folder = await TemporaryFolder.create();
   for (const [type, settings] of Object.entries(MODELS)) {
     await writeArchitecture(folder.at(type), type, 3, { ...settings, ...CONTEXT });
