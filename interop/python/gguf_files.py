@@ -29,6 +29,17 @@ ARCHITECTURES = {
     "granite": gguf.MODEL_ARCH.GRANITE,
     "seed_oss": gguf.MODEL_ARCH.SEED_OSS,
     "smollm3": gguf.MODEL_ARCH.SMOLLM3,
+    "gemma3": gguf.MODEL_ARCH.GEMMA3,
+    "olmo3": gguf.MODEL_ARCH.OLMO2,
+    "exaone4": gguf.MODEL_ARCH.EXAONE4,
+    "starcoder2": gguf.MODEL_ARCH.STARCODER2,
+    "glm4": gguf.MODEL_ARCH.GLM4,
+    "cohere2": gguf.MODEL_ARCH.COHERE2,
+    "lfm2": gguf.MODEL_ARCH.LFM2,
+    "mixtral": gguf.MODEL_ARCH.LLAMA,
+    "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
+    "olmoe": gguf.MODEL_ARCH.OLMOE,
+    "granitemoe": gguf.MODEL_ARCH.GRANITE_MOE,
 }
 TYPES = {
     "f32": GGMLQuantizationType.F32,
@@ -47,7 +58,8 @@ def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
 
 def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuantizationType, np.ndarray]]:
     """By name: type, and bytes of every row."""
-    names = gguf.get_tensor_name_map(ARCHITECTURES[config.model_type], config.num_hidden_layers)
+    text = config.get_text_config()
+    names = gguf.get_tensor_name_map(ARCHITECTURES[config.model_type], text.num_hidden_layers)
     written: dict[str, tuple[GGMLQuantizationType, np.ndarray]] = {}
 
     def add(name: str, weight: torch.Tensor, kind: GGMLQuantizationType) -> None:
@@ -60,13 +72,16 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
         written[name] = (kind, np.ascontiguousarray(data).view(np.uint8))
 
     weights = {name: weight for file in sorted(folder.glob("*.safetensors")) for name, weight in load_file(file).items()}
-    for name, weight in weights.items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
+    for name, weight in with_stacked_experts(weights).items():
+        if (name == "lm_head.weight" and text.tie_word_embeddings) or name.startswith(("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")):
             continue
-        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        name = re.sub(r"^(?:language_model\.model|model\.language_model)\.", "model.", name)
+        target = name if name.startswith("blk.") else names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
-        if config.model_type in ("llama", "mistral", "smollm3", "granite"):
+        if target.endswith(("ffn_gate_inp.weight", "shortconv.conv.weight")):
+            kind, weight = TYPES["f32"], weight.squeeze(1)
+        if config.model_type in ("llama", "mistral", "smollm3", "granite", "mixtral", "granitemoe"):
             if ".q_proj." in name:
                 weight = permuted(weight, config.num_attention_heads)
             if ".k_proj." in name:
@@ -75,13 +90,32 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
             kind = TYPES["f32"]
             weight = weight.float() + (1 if config.model_type.startswith("gemma") and name.endswith("norm.weight") else 0)
         add(target, weight, kind)
-    rope = config.rope_parameters
+    rope = text.rope_parameters
     if rope.get("rope_type") == "llama3":
         add("rope_freqs.weight", llama3_factors(config), TYPES["f32"])
     if rope.get("rope_type") == "longrope":
         add("rope_factors_long.weight", torch.tensor(rope["long_factor"]), TYPES["f32"])
         add("rope_factors_short.weight", torch.tensor(rope["short_factor"]), TYPES["f32"])
     return written
+
+
+def with_stacked_experts(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The matrices of all experts in one tensor of each kind, by gguf's names."""
+    kinds = {"w1": "gate", "gate_proj": "gate", "w3": "up", "up_proj": "up", "w2": "down", "down_proj": "down"}
+    others: dict[str, torch.Tensor] = {}
+    experts: dict[str, dict[int, torch.Tensor]] = {}
+    for name, weight in weights.items():
+        layer = re.search(r"\.layers\.(\d+)\.", name)
+        begin = layer and f"blk.{layer[1]}.ffn_"
+        if one := re.search(r"\.experts\.(\d+)\.(\w+)\.weight$", name):
+            experts.setdefault(f"{begin}{kinds[one[2]]}_exps.weight", {})[int(one[1])] = weight
+        elif name.endswith((".input_linear.weight", ".experts.gate_up_proj")):
+            others[f"{begin}gate_exps.weight"], others[f"{begin}up_exps.weight"] = weight.chunk(2, dim=1)
+        elif name.endswith((".output_linear.weight", ".experts.down_proj")):
+            others[f"{begin}down_exps.weight"] = weight
+        else:
+            others[name] = weight
+    return others | {name: torch.stack([of[index] for index in sorted(of)]) for name, of in experts.items()}
 
 
 def llama3_factors(config: Any) -> torch.Tensor:
@@ -97,8 +131,8 @@ def llama3_factors(config: Any) -> torch.Tensor:
     return torch.tensor(factors, dtype=torch.float32)
 
 
-def decoder_metadata(config: Any) -> dict[str, Any]:
-    kind = config.model_type
+def decoder_metadata(whole: Any) -> dict[str, Any]:
+    kind, config = whole.model_type, whole.get_text_config()
     arch = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
     rope = config.rope_parameters
     full = rope.get("full_attention", rope)
@@ -109,22 +143,47 @@ def decoder_metadata(config: Any) -> dict[str, Any]:
         "feed_forward_length": config.intermediate_size,
         "attention.head_count": config.num_attention_heads,
         "attention.head_count_kv": config.num_key_value_heads,
-        "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
     }
-    if kind not in ("phi3", "granite") and getattr(config, "head_dim", None) is not None:
+    if kind in ("cohere2", "starcoder2"):
+        values["attention.layer_norm_epsilon"] = np.float32(config.layer_norm_eps if kind == "cohere2" else config.norm_epsilon)
+    else:
+        values["attention.layer_norm_rms_epsilon"] = np.float32(config.norm_eps if kind == "lfm2" else config.rms_norm_eps)
+    if kind not in ("phi3", "granite", "granitemoe") and getattr(config, "head_dim", None) is not None:
         values |= {"attention.key_length": config.head_dim, "attention.value_length": config.head_dim}
     if kind != "gemma2":
         values["rope.freq_base"] = np.float32(full["rope_theta"])
-    if arch in ("llama", "smollm3", "granite"):
-        values |= {"vocab_size": config.vocab_size, "rope.dimension_count": config.hidden_size // config.num_attention_heads if kind == "granite" else config.head_dim}
-    if kind == "granite":
+    head_size = config.hidden_size // config.num_attention_heads
+    if arch in ("llama", "smollm3", "granite", "granitemoe", "cohere2", "exaone4", "lfm2"):
+        values["vocab_size"] = config.vocab_size
+    if arch in ("llama", "smollm3", "granite", "granitemoe", "cohere2", "glm4"):
+        values["rope.dimension_count"] = int(head_size * rope["partial_rotary_factor"]) if kind == "glm4" else head_size if arch.startswith("granite") else config.head_dim
+    if kind == "lfm2":
+        values |= {
+            "shortconv.l_cache": config.conv_L_cache,
+            "attention.head_count_kv": [config.num_key_value_heads if one == "full_attention" else 0 for one in config.layer_types],
+        }
+    if kind == "cohere2":
+        values |= {"logit_scale": np.float32(config.logit_scale), "attention.sliding_window": config.sliding_window, "rope.scaling.type": "none"}
+    if kind in ("olmo3", "exaone4") and config.sliding_window is not None:
+        values |= {
+            "attention.sliding_window": config.sliding_window,
+            "attention.sliding_window_pattern": [one == "sliding_attention" for one in config.layer_types],
+        }
+    if kind == "olmo3":
+        values["rope.freq_base_swa"] = np.float32(rope["sliding_attention"]["rope_theta"])
+    if kind in ("mixtral", "qwen3_moe", "olmoe", "granitemoe"):
+        count = config.num_experts if kind in ("qwen3_moe", "olmoe") else config.num_local_experts
+        values |= {"expert_count": count, "expert_used_count": config.num_experts_per_tok}
+    if kind == "qwen3_moe":
+        values["expert_feed_forward_length"] = config.moe_intermediate_size
+    if kind in ("granite", "granitemoe"):
         values |= {
             "attention.scale": np.float32(config.attention_multiplier),
             "embedding_scale": np.float32(config.embedding_multiplier),
             "residual_scale": np.float32(config.residual_multiplier),
             "logit_scale": np.float32(config.logits_scaling),
         }
-    if kind == "gemma3_text":
+    if arch == "gemma3":
         values |= {"rope.freq_base_swa": np.float32(rope["sliding_attention"]["rope_theta"]), "attention.sliding_window": config.sliding_window}
     if kind == "gemma2":
         values |= {
@@ -142,13 +201,13 @@ def decoder_metadata(config: Any) -> dict[str, Any]:
             trained = config.original_max_position_embeddings
             scale = config.max_position_embeddings / trained
             values["rope.scaling.attn_factor"] = np.float32(math.sqrt(1 + math.log(scale) / math.log(trained)))
-    elif rope.get("rope_type") == "linear":
+    elif full.get("rope_type") == "linear":
         values |= {"rope.scaling.type": "linear", "rope.scaling.factor": np.float32(rope["factor"])}
-    elif rope.get("rope_type") == "yarn":
+    elif full.get("rope_type") == "yarn":
         values |= {
             "rope.scaling.type": "yarn",
-            "rope.scaling.factor": np.float32(rope["factor"]),
-            "rope.scaling.original_context_length": rope["original_max_position_embeddings"],
+            "rope.scaling.factor": np.float32(full["factor"]),
+            "rope.scaling.original_context_length": full["original_max_position_embeddings"],
             "rope.scaling.yarn_beta_fast": np.float32(32),
             "rope.scaling.yarn_beta_slow": np.float32(1),
         }
@@ -204,7 +263,7 @@ def gguf_differences(file: str, base: str, outtype: str) -> list[str]:
         elif not np.array_equal(ours[name].data.view(np.uint8).reshape(-1), data.reshape(-1)):
             found.append(f"{name}: other bytes")
     matrices = [TYPES[STORED[config.dtype] if outtype == "keep" else outtype]]
-    expected = decoder_metadata(config) | tokenizer_metadata(folder, config.vocab_size)
+    expected = decoder_metadata(config) | tokenizer_metadata(folder, config.get_text_config().vocab_size)
     expected |= {"general.type": "model", "general.quantization_version": 2}
     expected["general.file_type"] = next(FILE_TYPES[name] for name, kind in TYPES.items() if kind == matrices[0])
     fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
@@ -231,6 +290,8 @@ def gguf_write(out: str, ours: str, base: str, outtype: str) -> None:
             writer.add_float32(key, float(value))
         elif isinstance(value, int):
             writer.add_uint32(key, value)
+        elif isinstance(value, list):
+            writer.add_array(key, value)
     for key, field in fields.items():
         if key.startswith("tokenizer."):
             kind, *of = field.types

@@ -12,22 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from decoders import randomise
+from decoders import VISION, of_config, randomise
 from transformers import (
-    AutoModelForCausalLM,
+    Cohere2Config,
+    Exaone4Config,
     Gemma2Config,
-    GemmaConfig,
-    GraniteConfig,
+    Gemma3Config,
     Gemma3TextConfig,
+    GemmaConfig,
+    Glm4Config,
+    GraniteConfig,
+    GraniteMoeConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Olmo2Config,
+    Olmo3Config,
+    OlmoeConfig,
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
     SeedOssConfig,
     SmolLM3Config,
+    Starcoder2Config,
 )
 
 TOKENIZERS = Path(__file__).parents[2] / "fixtures" / "tokenizers"
@@ -44,6 +54,11 @@ SIZES = {
 }
 LLAMA3_ROPE = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 LONG_FACTORS = {"short_factor": [1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 1.9, 2.1], "long_factor": [1.0, 1.5, 2.0, 2.5, 3.5, 4.5, 6.0, 8.0]}
+GRANITE = {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
+OLMO3_ROPES = {
+    "full_attention": {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_max_position_embeddings": 64},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+}
 GEMMA = {"query_pre_attn_scalar": 16, "sliding_window": 32, "tie_word_embeddings": True}
 
 
@@ -74,19 +89,32 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "gemma": case("gemma", bf16, GemmaConfig, tie_word_embeddings=True),
         "olmo2": case("gpt2", bf16, Olmo2Config),
         "smollm3": case("llama3", bf16, SmolLM3Config, pad_token_id=0, num_hidden_layers=4, tie_word_embeddings=True),
-        "granite": case("gpt2", bf16, GraniteConfig, attention_multiplier=0.2, embedding_multiplier=3.0, residual_multiplier=0.4, logits_scaling=2.5, attention_bias=True, tie_word_embeddings=True),
+        "granite": case("gpt2", bf16, GraniteConfig, **GRANITE, attention_bias=True, tie_word_embeddings=True),
         "seed_oss": case("gpt2", bf16, SeedOssConfig, attention_dropout=0.0, residual_dropout=0.0),
         "gemma3": case("gemma", bf16, Gemma3TextConfig, **GEMMA, num_hidden_layers=7),
+        "gemma3-images": ("gemma", bf16, Gemma3Config(text_config={**SIZES, **GEMMA, "num_hidden_layers": 6}, vision_config=VISION, mm_tokens_per_image=4)),
+        "olmo3": case("gpt2", bf16, Olmo3Config, num_hidden_layers=4, sliding_window=32, rope_parameters=OLMO3_ROPES),
+        "exaone4": case("gpt2", bf16, Exaone4Config, sliding_window=None, layer_types=["full_attention"] * 2),
+        "exaone4-windows": case("gpt2", f32, Exaone4Config, sliding_window=16, num_hidden_layers=64, hidden_size=16, intermediate_size=16, head_dim=4),
+        "starcoder2": case("gpt2", bf16, Starcoder2Config, sliding_window=None, use_bias=True, tie_word_embeddings=True),
+        "glm4": case("gpt2", bf16, Glm4Config, pad_token_id=0, attention_bias=True),
+        "cohere2": case("gpt2", bf16, Cohere2Config, pad_token_id=0, num_hidden_layers=4, sliding_window=16, logit_scale=0.5, tie_word_embeddings=True),
+        "lfm2": case("gpt2", bf16, Lfm2Config, layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False, tie_word_embeddings=True),
+        "mixtral": case("llama2", bf16, MixtralConfig, num_local_experts=4, num_experts_per_tok=2, sliding_window=None),
+        "mixtral-fused": case("llama2", bf16, MixtralConfig, num_local_experts=4, num_experts_per_tok=2, sliding_window=None),
+        "qwen3_moe": case("qwen2", bf16, Qwen3MoeConfig, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True),
+        "olmoe": case("gpt2", bf16, OlmoeConfig, num_key_value_heads=4, num_experts=8, num_experts_per_tok=2, intermediate_size=32),
+        "granitemoe": case("gpt2", bf16, GraniteMoeConfig, **GRANITE, num_local_experts=4, num_experts_per_tok=2),
     }
 
 
 def gguf_models(out: str) -> list[str]:
     """Writes every case into a folder; returns their names."""
     for seed, (name, (tokenizer, dtype, config)) in enumerate(cases().items()):
-        model = AutoModelForCausalLM.from_config(config)
+        model = of_config(config)
         randomise(model, torch.Generator().manual_seed(seed))
         folder = Path(out) / name
-        model.to(dtype).save_pretrained(folder)
+        model.to(dtype).save_pretrained(folder, save_original_format="fused" not in name)
         fixture = json.loads((TOKENIZERS / f"{tokenizer}.json").read_text())["tokenizer"]
         (folder / "tokenizer.json").write_text(json.dumps(fixture))
         added = {token["content"] for token in fixture["added_tokens"]}

@@ -16,6 +16,15 @@ interface Begun {
   /** Of the finished file. */
   readonly size: number;
   readonly headerBytes: number;
+  readonly inAnyOrder: boolean;
+}
+
+/** A tensor of a file that is written in any order. */
+interface Target {
+  readonly start: number;
+  /** Bytes of it that were not written yet. */
+  left: number;
+  readonly bytes: number;
 }
 
 /**
@@ -28,30 +37,42 @@ export class PlannedFile implements AsyncDisposable {
   readonly size: number;
   readonly #file: StreamedFile;
   readonly #parts: readonly PlannedPart[];
+  /** By name, where tensors are written in any order. */
+  readonly #targets: ReadonlyMap<string, Target> | undefined;
   #current = 0;
   #writtenOfCurrent = 0;
   #position: number;
   #open = true;
 
-  protected constructor({ file, size, headerBytes }: Begun, parts: readonly PlannedPart[]) {
+  protected constructor({ file, size, headerBytes, inAnyOrder }: Begun, parts: readonly PlannedPart[]) {
     this.path = file.path;
     this.size = size;
     this.#file = file;
     this.#parts = parts;
     this.#position = headerBytes;
+    this.#targets = inAnyOrder ? targetsOf(parts, headerBytes) : undefined;
   }
 
-  /** Creates `path`, replacing a file of that name, and writes the header. Throws `RandloraError` "file". */
-  protected static async begin(path: string, header: Uint8Array, parts: readonly PlannedPart[]): Promise<Begun> {
+  /**
+   * Creates `path`, replacing a file of that name, and writes the header.
+   * @param inAnyOrder tensors come by {@link write}, not by {@link append}
+   * @throws RandloraError `file`
+   */
+  protected static async begin(
+    path: string,
+    header: Uint8Array,
+    parts: readonly PlannedPart[],
+    inAnyOrder = false,
+  ): Promise<Begun> {
     const size = parts.reduce((sum, { bytes, padding }) => sum + bytes + padding, header.length);
-    const file = await StreamedFile.create(path, size);
+    const file = await StreamedFile.create(path, inAnyOrder ? 0 : size);
     try {
       await file.append(header);
     } catch (thrown) {
       await file.close();
       throw thrown;
     }
-    return { file, size, headerBytes: header.length };
+    return { file, size, headerBytes: header.length, inAnyOrder };
   }
 
   /** Bytes written so far, the header included. */
@@ -81,10 +102,24 @@ export class PlannedFile implements AsyncDisposable {
   }
 
   /**
+   * Writes `bytes` of the tensor called `name` from its byte `at` on; every byte once, in any order. Throws as {@link append}.
+   */
+  async write(name: string, bytes: Uint8Array, at: number): Promise<void> {
+    const target = this.#targets?.get(name);
+    if (target === undefined || at + bytes.length > target.bytes || bytes.length > target.left) {
+      throw new RangeError(`${oneLine(this.path)}: ${bytes.length} bytes of ${quote(name)} at ${at} were not planned`);
+    }
+    target.left -= bytes.length;
+    this.#position += bytes.length;
+    await this.#file.writeAt(bytes, target.start + at);
+  }
+
+  /**
    * Checks that every planned byte was written, waits until the disk has them, closes.
    * Throws `RandloraError` "file", or `RangeError` when bytes are missing.
    */
   async finish(): Promise<void> {
+    if (this.#targets !== undefined) return this.#finishAll(this.#targets);
     this.#skipComplete(undefined);
     const missing = this.#parts[this.#current];
     if (missing !== undefined) {
@@ -92,6 +127,17 @@ export class PlannedFile implements AsyncDisposable {
       throw new RangeError(`${oneLine(this.path)}: only ${progress} of ${quote(missing.name)} were written`);
     }
     await this.#pad(this.#position);
+    await this.#file.finish();
+    await this.close();
+  }
+
+  async #finishAll(targets: ReadonlyMap<string, Target>): Promise<void> {
+    const missing = [...targets].find(([, { left }]) => left > 0);
+    if (missing !== undefined) {
+      throw new RangeError(`${oneLine(this.path)}: ${missing[1].left} bytes of ${quote(missing[0])} were not written`);
+    }
+    // What nobody wrote is zeros, up to the last byte.
+    if ((this.#parts.at(-1)?.padding ?? 0) > 0) await this.#file.writeAt(new Uint8Array(1), this.size - 1);
     await this.#file.finish();
     await this.close();
   }
@@ -123,4 +169,14 @@ export class PlannedFile implements AsyncDisposable {
     const missing = end - this.#file.written;
     if (missing > 0) await this.#file.append(new Uint8Array(missing));
   }
+}
+
+function targetsOf(parts: readonly PlannedPart[], first: number): ReadonlyMap<string, Target> {
+  const targets = new Map<string, Target>();
+  let start = first;
+  for (const { name, bytes, padding } of parts) {
+    targets.set(name, { start, bytes, left: bytes });
+    start += bytes + padding;
+  }
+  return targets;
 }

@@ -33,7 +33,7 @@ export class StreamedFile {
     this.#pieces = direct === undefined ? [] : alignedPieces();
   }
 
-  /** Creates `path`, replacing a file of that name, for so many bytes. Throws `RandloraError` "file". */
+  /** Creates `path`, replacing a file of that name, for so many bytes that are appended. Throws `RandloraError` "file". */
   static async create(path: string, size: number): Promise<StreamedFile> {
     const handle = await naming(path, "write", open(path, "w"));
     return new StreamedFile(path, handle, size < DIRECT_BYTES ? undefined : await openDirect(path));
@@ -64,6 +64,12 @@ export class StreamedFile {
       from += some.length;
       if (this.#filled === piece.length) await this.#next(piece);
     }
+  }
+
+  /** Writes `bytes` at a place in the file, which must not go past the page cache. Throws `RandloraError` "file". */
+  async writeAt(bytes: Uint8Array, position: number): Promise<void> {
+    if (this.isDirect) throw new RangeError(`${oneLine(this.path)} is written front to back`);
+    await this.#write(this.#handle, bytes, position);
   }
 
   /** Writes what is left, and waits until the disk has everything. Throws `RandloraError` "file". */

@@ -91,6 +91,28 @@ test("missing and unplanned bytes are errors of the program", async () => {
   await expect(writer.append("halves", new Uint8Array(2))).rejects.toThrow("is due");
 });
 
+test("tensors that are written in any order make the same file, and what is missing or not planned is an error", async () => {
+  await using folder = await TemporaryFolder.create();
+  const [front, any] = [folder.at("front.gguf"), folder.at("any.gguf")];
+  await using writer = await GgufWriter.create(front, METADATA, TENSORS);
+  await using spread = await GgufWriter.create(any, METADATA, TENSORS, true);
+  const all = TENSORS.map(({ name }, index) => {
+    return { name, bytes: new Uint8Array([12, 136, 60][index] ?? 0).map((_, at) => at + index + 1) };
+  });
+  for (const { name, bytes } of all) await writer.append(name, bytes);
+  await writer.finish();
+  const pieces = all.flatMap(({ name, bytes }) =>
+    [0, 8].map((at) => ({ name, at, bytes: bytes.subarray(at, at === 0 ? 8 : undefined) })),
+  );
+  for (const { name, at, bytes } of pieces.toReversed().slice(0, -1)) await spread.write(name, bytes, at);
+  await expect(spread.finish()).rejects.toThrow('8 bytes of "vector" were not written');
+  await expect(spread.write("vector", new Uint8Array(8), 5)).rejects.toThrow("were not planned");
+  await spread.write("vector", pieces[0]?.bytes ?? new Uint8Array(), 0);
+  await expect(spread.write("vector", new Uint8Array(1), 0)).rejects.toThrow("were not planned");
+  await spread.finish();
+  expect(await Bun.file(any).bytes()).toEqual(await Bun.file(front).bytes());
+});
+
 /** A whole small file. */
 function fileOf(tensors: readonly GgufTensor[] = TENSORS): Uint8Array {
   const header = encodeGgufHeader(METADATA, tensors);

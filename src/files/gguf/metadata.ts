@@ -45,6 +45,12 @@ export class GgufFields {
     );
   }
 
+  booleans(key: string): readonly boolean[] | undefined {
+    return this.#read(key, "a list of true and false", (value) =>
+      value.kind === "array" && value.of === "bool" ? value.value : undefined,
+    );
+  }
+
   /** A value that the file must have. */
   need<T>(value: T | undefined, key: string): T {
     if (value !== undefined) return value;

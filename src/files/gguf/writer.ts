@@ -13,16 +13,21 @@ import {
   type GgufValueKind,
 } from "./format.ts";
 
-/** Writes one GGUF file as a stream: metadata and tensor list first, then the tensors' bytes in the planned order. */
+/** Writes one GGUF file: metadata and tensor list first, then the tensors' bytes in the planned order, or in any. */
 export class GgufWriter extends PlannedFile {
   /** Creates `path`, replacing a file of that name, and writes what stands before the tensors. Throws `RandloraError` "file". */
-  static async create(path: string, metadata: GgufMetadata, tensors: readonly GgufTensor[]): Promise<GgufWriter> {
+  static async create(
+    path: string,
+    metadata: GgufMetadata,
+    tensors: readonly GgufTensor[],
+    inAnyOrder = false,
+  ): Promise<GgufWriter> {
     const header = encodeGgufHeader(metadata, tensors);
     const parts = tensors.map((tensor) => {
       const bytes = ggufBytes(tensor);
       return { name: tensor.name, bytes, padding: aligned(bytes) - bytes };
     });
-    return new GgufWriter(await PlannedFile.begin(path, header, parts), parts);
+    return new GgufWriter(await PlannedFile.begin(path, header, parts, inAnyOrder), parts);
   }
 }
 

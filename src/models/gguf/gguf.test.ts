@@ -88,6 +88,29 @@ describe("a tensor's place", () => {
     expect(place("self_attn.q_norm")).toBe("blk.0.attn_q_norm.weight");
   });
 
+  test("experts lie in tensors of all: each expert's matrix in one strip, gate and up of all in turns", () => {
+    const sizes = { num_local_experts: 2, num_experts_per_tok: 1 };
+    const mixtral = configOf("mixtral", sizes);
+    const inside = (name: string, first: number, rows: number, cols: number) => ({
+      name: `blk.1.ffn_${name}_exps.weight`,
+      shape: [2, rows, cols],
+      first,
+      rows,
+    });
+    const strips = (name: string, config: DecoderConfig) =>
+      ggufPlace(`model.layers.1.block_sparse_moe.${name}`, config)?.strips;
+    expect(strips("experts.1.w3.weight", mixtral)).toEqual([inside("up", 96, 96, 64)]);
+    expect(strips("experts.1.w2.weight", mixtral)).toEqual([inside("down", 64, 64, 96)]);
+    const granite = configOf("granitemoe", sizes);
+    const turns = (["gate", "up"] as const).flatMap((name) => [inside(name, 0, 96, 64), inside(name, 96, 96, 64)]);
+    expect(strips("input_linear.weight", granite)).toEqual([0, 2, 1, 3].flatMap((at) => turns[at] ?? []));
+    expect(strips("output_linear.weight", granite)).toBeUndefined();
+    expect(ggufPlace("model.layers.0.block_sparse_moe.gate.weight", mixtral)).toMatchObject({
+      name: "blk.0.ffn_gate_inp.weight",
+      exact: true,
+    });
+  });
+
   test("what has none is refused by name", async () => {
     const refusal = await refusalOf(() => ggufPlace("score.weight", LLAMA));
     expect(refusal).toMatchObject({ code: "model", message: 'tensor "score.weight" has no place in GGUF\'s llama' });
@@ -125,6 +148,17 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
     ["seed_oss", { mlp_bias: true }, /biases of outputs/],
     ["smollm3", { no_rope_layers: [0, 1] }, /which layers have no rope/],
     ["smollm3", { mlp_bias: true }, /biases of outputs/],
+    ["olmo3", { num_hidden_layers: 4, layer_types: Array(4).fill("sliding_attention") }, /which layers have a sliding/],
+    ["exaone4", { sliding_window: 32 }, /windows of a model of another size/],
+    ["starcoder2", { hidden_act: "gelu_pytorch_tanh", use_bias: false }, /no biases/],
+    ["starcoder2", { hidden_act: "silu" }, /activation silu/],
+    ["cohere2", { num_hidden_layers: 4, tie_word_embeddings: false }, /an output matrix of its own/],
+    ["cohere2", { num_hidden_layers: 4, rope_scaling: { rope_type: "linear", factor: 2 } }, /RoPE scaling linear/],
+    ["lfm2", { layer_types: ["conv", "full_attention"], conv_bias: true }, /biases of outputs/],
+    ["qwen3_moe", { norm_topk_prob: false }, /norm_topk_prob false/],
+    ["qwen3_moe", { norm_topk_prob: true, mlp_only_layers: [0] }, /layers without experts/],
+    ["olmoe", { norm_topk_prob: true }, /norm_topk_prob true/],
+    ["olmoe", { num_experts: 8, num_experts_per_tok: 2 }, /heads that share keys and values/],
   ];
   for (const [type, settings, message] of refused) {
     expect(() => checkForGguf(configOf(type, settings))).toThrow(message);

@@ -2,16 +2,32 @@ import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
+import type { Convolution } from "../blocks/convolution.ts";
+import type { Experts } from "../blocks/experts.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";
 import { architectureOf } from "../decoder/architectures/index.ts";
-import type { DecoderConfig } from "../decoder/config.ts";
+import { type DecoderConfig, isOfOtherPart } from "../decoder/config.ts";
 import { UNTIED_HEAD } from "../decoder/weight-plan.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
+
+/** Rows of a tensor of a checkpoint that lie together in one of a GGUF file, which has the rows of others, too. */
+export interface Strip {
+  readonly name: string;
+  /** Of the file's whole tensor, outermost first. */
+  readonly shape: readonly number[];
+  /** Rows before it there, and its own. */
+  readonly first: number;
+  readonly rows: number;
+}
 
 /** Where a module of a checkpoint goes, and what is done to its numbers. */
 export interface GgufModule {
   readonly name: string;
+  /** One after another, what a file has in tensors of all experts, or apart; undefined: the tensor is one there as well. */
+  readonly strips?: readonly Strip[] | undefined;
+  /** Matrices that are never rounded. */
+  readonly exact?: boolean;
   /** Elements of the heads whose rows are brought into llama.cpp's order; 0: none are. */
   readonly headSize: number;
   /** Added to every number: 1 for Gemma's norms, which store weight − 1. */
@@ -32,13 +48,17 @@ export function ggufModule(name: string, config: DecoderConfig): GgufModule | un
 
 /**
  * Where the tensor `name` of a checkpoint goes in a GGUF file; undefined where it is left out, because llama.cpp does not
- * read it: the copy of a tied embedding, angles that are computed.
+ * read it: the copy of a tied embedding, angles that are computed, other parts of a model.
  * @throws RandloraError `model` naming a tensor that llama.cpp has no place for
  */
 export function ggufPlace(name: string, config: DecoderConfig): GgufPlace | undefined {
   if (name.endsWith(".rotary_emb.inv_freq") || (name === UNTIED_HEAD && config.head === undefined)) return undefined;
+  if (isOfOtherPart(config, name)) return undefined;
   const dot = name.lastIndexOf(".");
   const [module, kind] = [name.slice(0, dot), name.slice(dot + 1)];
+  // Tensors of all experts are no module's.
+  const ofAll = ggufModule(name, config);
+  if (ofAll !== undefined) return { ...ofAll, name: `${ofAll.name}.weight` };
   const found = kind === "weight" || kind === "bias" ? ggufModule(module, config) : undefined;
   if (found === undefined) {
     const hint = "GGUF holds a language model's own tensors: leave out heads of other tasks and quantized weights";
@@ -47,38 +67,56 @@ export function ggufPlace(name: string, config: DecoderConfig): GgufPlace | unde
   return { ...found, name: `${found.name}.${kind}` };
 }
 
+/** Where the rows of a tensor of this shape are in a file, one strip after another. */
+export function stripsOf({ name, strips }: GgufPlace, shape: readonly number[]): readonly Strip[] {
+  if (strips !== undefined) return strips;
+  const rows = shape.length > 1 ? shape.slice(0, -1).reduce((product, size) => product * size, 1) : (shape[0] ?? 1);
+  // Without the axis of one channel that weights of convolutions have.
+  const whole = shape.length === 3 && shape[1] === 1 ? [shape[0] ?? 1, shape[2] ?? 1] : shape;
+  return [{ name, shape: whole, first: 0, rows }];
+}
+
 type Named = [module: string, place: GgufModule];
 
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {
-  const { architecture, embedding, norm, layers } = config;
-  const { pairs = false, mlpNorm = "ffn_norm" } = architectureOf(architecture)?.gguf ?? {};
+  const { architecture, embedding, norm, layers, head } = config;
+  const { pairs = false, mlpNorm = "ffn_norm", lastNorm = "output_norm" } = architectureOf(architecture)?.gguf ?? {};
   return [
     ...named(embedding, ["token_embd"]),
-    ...normNamed(norm, "output_norm"),
+    ...normNamed(norm, lastNorm),
     ["lm_head", { name: "output", headSize: 0, offset: 0 }],
+    ...named(head, ["output"]),
     ...layers.flatMap((layer, index) =>
       layer.flatMap((block) =>
         blockNamed(block, pairs, mlpNorm).map(([module, place]): Named => {
-          return [module, { ...place, name: `blk.${index}.${place.name}` }];
+          const begin = `blk.${index}.`;
+          const strips = place.strips?.map((strip) => ({ ...strip, name: `${begin}${strip.name}.weight` }));
+          return [module, { ...place, name: `${begin}${place.name}`, ...(strips && { strips }) }];
         }),
       ),
     ),
   ];
 }
 
-function blockNamed({ before, mixer, after }: Block<PlannedMatrix>, isPermuted: boolean, mlpNorm: string): Named[] {
-  return mixer.kind === "attention"
-    ? [
-        ...normNamed(before, "attn_norm"),
-        ...attentionNamed(mixer, isPermuted),
-        ...normNamed(after, "post_attention_norm"),
-      ]
-    : [
-        ...normNamed(before, mlpNorm),
-        ...(mixer.kind === "mlp" ? mlpNamed(mixer) : []),
-        ...normNamed(after, "post_ffw_norm"),
-      ];
+function blockNamed(
+  { before, mixer, after, parallel }: Block<PlannedMatrix>,
+  isPermuted: boolean,
+  mlpNorm: string,
+): Named[] {
+  if (mixer.kind === "attention" || mixer.kind === "convolution") {
+    return [
+      ...normNamed(before, "attn_norm"),
+      ...(mixer.kind === "attention" ? attentionNamed(mixer, isPermuted) : convolutionNamed(mixer)),
+      ...normNamed(after, "post_attention_norm"),
+    ];
+  }
+  return [
+    // One norm that attention and MLP read is attention's.
+    ...normNamed(parallel === true ? undefined : before, mlpNorm),
+    ...(mixer.kind === "mlp" ? mlpNamed(mixer) : expertsNamed(mixer)),
+    ...normNamed(after, "post_ffw_norm"),
+  ];
 }
 
 /**
@@ -103,6 +141,37 @@ function mlpNamed({ gateUp, up, output }: Mlp<PlannedMatrix>): Named[] {
     ...named(gateUp, isWhole ? ["ffn_up"] : ["ffn_gate", "ffn_up"]),
     ...named(up, ["ffn_up"]),
     ...named(output.weight, ["ffn_down"]),
+  ];
+}
+
+function convolutionNamed({ input, weight, output }: Convolution<PlannedMatrix>): Named[] {
+  return [
+    ...named(input, ["shortconv.in_proj"]),
+    ...named(weight, ["shortconv.conv"]).map(([module, place]): Named => [module, { ...place, exact: true }]),
+    ...named(output.weight, ["shortconv.out_proj"]),
+  ];
+}
+
+/** A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor. */
+function expertsNamed({ router, gateUp, down, count }: Experts<PlannedMatrix>): Named[] {
+  const [hidden, inner] = [router.cols, down.cols];
+  const strip = (name: string, expert: number): Strip => {
+    const [rows, cols] = name === "ffn_down_exps" ? [hidden, inner] : [inner, hidden];
+    return { name, shape: [count, rows, cols], first: expert * rows, rows };
+  };
+  const gateOrUp = ["ffn_gate_exps", "ffn_up_exps"];
+  return [
+    ...named(router, ["ffn_gate_inp"]).map(([module, place]): Named => [module, { ...place, exact: true }]),
+    ...named(gateUp, []).map(([module, place], at): Named => {
+      const strips =
+        gateUp.parts.length === 1
+          ? Array.from({ length: 2 * count }, (_, one) => strip(gateOrUp[one % 2] ?? "", Math.floor(one / 2)))
+          : [strip(gateOrUp[at % 2] ?? "", Math.floor(at / 2))];
+      return [module, { ...place, strips }];
+    }),
+    ...named(down, ["ffn_down_exps"]).map(([module, place], expert): Named => {
+      return [module, down.parts.length === 1 ? place : { ...place, strips: [strip("ffn_down_exps", expert)] }];
+    }),
   ];
 }
 

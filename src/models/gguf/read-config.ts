@@ -2,7 +2,8 @@ import { quote } from "../../files/failure.ts";
 import type { GgufType } from "../../files/gguf/format.ts";
 import { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
-import { FIELDS } from "./metadata.ts";
+import { fieldsOf, KV_HEADS, WINDOWS } from "./fields.ts";
+import type { Architecture } from "../decoder/architectures/common.ts";
 import { ARCHITECTURES } from "../decoder/architectures/index.ts";
 import { readRope } from "./read-rope.ts";
 import { GEMMA_27B } from "./refusals.ts";
@@ -17,19 +18,20 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   const { tensors } = header;
   const fields = new GgufFields(header.metadata, path);
   const arch = fields.need(fields.string("general.architecture"), "general.architecture");
-  const { type, gguf } = ARCHITECTURES.find((one) => one.gguf?.name === arch) ?? {};
+  const isMixture = (fields.number(`${arch}.expert_count`) ?? 0) > 0;
+  const window = fields.number(`${arch}.attention.sliding_window`);
+  const { type, gguf } = architectureIn(arch, isMixture, window !== undefined) ?? {};
   const supported = `supported: ${[...new Set(ARCHITECTURES.flatMap((one) => one.gguf?.name ?? []))].join(", ")}`;
   if (fields.string("general.type") === "adapter") fields.refuse("an adapter, not a model", "give the model's file");
   if (type === undefined) return fields.refuse(`models of architecture ${quote(arch)} cannot be run`, supported);
   if ((fields.number("split.count") ?? 1) > 1) {
     fields.refuse("one part of a split model", "join the parts: llama-gguf-split --merge FIRST-PART OUT.gguf");
   }
-  // llama.cpp calls OLMo 3 so as well: most of its layers see a window, and these turn otherwise.
-  if (type === "olmo2" && fields.number(`${arch}.attention.sliding_window`) !== undefined) {
-    fields.refuse("a model of OLMo 3, which is not read from GGUF", "give the model's folder");
-  }
   const settings: Record<string, unknown> = {};
-  for (const { key, kind, setting } of FIELDS) {
+  // Of models that have attention in some layers, by layer.
+  const kvHeads = type === "lfm2" ? ofLayers(fields, arch, KV_HEADS, fields.numbers(`${arch}.${KV_HEADS}`)) : undefined;
+  for (const { key, kind, setting } of fieldsOf(arch)) {
+    if (key === KV_HEADS && kvHeads !== undefined) continue;
     const value = fields.number(`${arch}.${key}`);
     if (setting !== undefined && value !== undefined) settings[setting] = kind === "f32" ? shortest(value) : value;
   }
@@ -50,17 +52,69 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     head_dim: headSize,
     num_key_value_heads: settings["num_key_value_heads"] ?? settings["num_attention_heads"],
     // Required by llama.cpp: another model's default must not stand in.
-    rms_norm_eps: shortest(need("attention.layer_norm_rms_epsilon")),
-    sliding_window: settings["sliding_window"] || undefined,
+    ...(isOfLayerNorms(type) ? {} : { rms_norm_eps: shortest(need("attention.layer_norm_rms_epsilon")) }),
+    // Left out, EXAONE's would be a number.
+    sliding_window: window || (type === "exaone4" ? null : undefined),
     vocab_size: embedding?.shape[0],
     tie_word_embeddings: !tensors.has("output.weight"),
-    ...(["llama", "qwen3", "granite", "seed_oss"].includes(type) ? { attention_bias: bias } : {}),
+    ...(["llama", "qwen3", "granite", "granitemoe", "seed_oss", "glm4"].includes(type) ? { attention_bias: bias } : {}),
     ...(["llama", "granite"].includes(type) ? { mlp_bias: tensors.has("blk.0.ffn_gate.bias") } : {}),
     ...(type.startsWith("gemma") ? gemma(type, settings, headSize) : { hidden_act: "silu" }),
+    ...layersOf(type, fields, arch, kvHeads),
+    ...alone(type, settings),
     ...(await readRope(file, fields, { arch, type, headSize, settings })),
     ...tokens(fields),
     torch_dtype: torchDtype(types),
   };
+}
+
+/** llama.cpp calls some by one name: mixtures of experts are told from Llama by their number, OLMo 3 from 2 by its window. */
+function architectureIn(arch: string, isMixture: boolean, hasWindow: boolean): Architecture | undefined {
+  const type = arch === "llama" && isMixture ? "mixtral" : arch === "olmo2" && hasWindow ? "olmo3" : undefined;
+  return ARCHITECTURES.find((one) => (type === undefined ? one.gguf?.name === arch : one.type === type));
+}
+
+const isOfLayerNorms = (type: string) => ["starcoder2", "cohere2"].includes(type);
+
+/** Which layers have a window, or a convolution, where the file says it; elsewhere it is as llama.cpp and transformers have it. */
+function layersOf(type: string, fields: GgufFields, arch: string, kvHeads: readonly number[] | undefined): object {
+  if (kvHeads !== undefined) {
+    const heads = kvHeads.reduce((most, one) => Math.max(most, one), 0);
+    const types = kvHeads.map((one) => (one === 0 ? "conv" : "full_attention"));
+    return { num_key_value_heads: heads, layer_types: types, block_auto_adjust_ff_dim: false };
+  }
+  const windows = ["olmo3", "exaone4"].includes(type) ? fields.booleans(`${arch}.${WINDOWS}`) : undefined;
+  if (windows === undefined) return {};
+  const types = ofLayers(fields, arch, WINDOWS, windows).map((slides) =>
+    slides === 0 ? "full_attention" : "sliding_attention",
+  );
+  return { layer_types: types };
+}
+
+/** A number for each layer; more of them would fill the memory. */
+function ofLayers(
+  fields: GgufFields,
+  arch: string,
+  key: string,
+  values: ArrayLike<number | boolean> | undefined,
+): readonly number[] {
+  const name = `${arch}.${key}`;
+  const layers = fields.number(`${arch}.block_count`);
+  const found = fields.need(values, name);
+  if (found.length === layers && found.length <= MOST_LAYERS) return Array.from(found, Number);
+  return fields.refuse(`${name} is of ${found.length} layers, of which there are ${layers}`, "download it again");
+}
+
+const MOST_LAYERS = 1 << 14;
+
+/** What a type has no other way of in llama.cpp, and config.json must say. */
+function alone(type: string, settings: Readonly<Record<string, unknown>>): object {
+  if (type === "starcoder2") return { hidden_act: "gelu_pytorch_tanh", use_bias: true };
+  if (type === "lfm2") return { norm_eps: settings["rms_norm_eps"] };
+  const experts = settings["num_local_experts"];
+  if (type === "qwen3_moe") return { num_experts: experts, norm_topk_prob: true, decoder_sparse_step: 1 };
+  if (type === "olmoe") return { num_experts: experts, norm_topk_prob: false };
+  return {};
 }
 
 /** The one that holds the numbers of all matrices. */

@@ -30,7 +30,8 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
   const { arch, type, headSize } = of;
   const number = (key: keyof typeof ROPE_KEYS) => fields.number(`${arch}.${ROPE_KEYS[key]}`);
   const size = fields.number(`${arch}.rope.dimension_count`) ?? headSize;
-  if (size !== headSize && type !== "phi3") {
+  const isPartial = type === "phi3" || type === "glm4";
+  if (size !== headSize && !isPartial) {
     fields.refuse(`${size} of ${headSize} elements of a head turn`, `llama.cpp's ${arch} turns whole heads`);
   }
   const [freqs, long, short] = await Promise.all(ROPE_TENSORS.map((name) => factorsOf(file, name, fields)));
@@ -43,12 +44,13 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
     };
   }
   const kind = fields.string(`${arch}.${ROPE_KEYS.type}`) ?? "none";
+  const turned = isPartial ? { partial_rotary_factor: size / headSize } : {};
   if (freqs !== undefined && freqs.some((factor) => factor !== 1)) {
     return { rope_scaling: llama3(freqs, headSize, Number(of.settings["rope_theta"] ?? 10_000), fields) };
   }
   const factor = number("factor") ?? 1;
-  if (kind === "none" || (kind === "linear" && factor === 1)) return {};
-  if (kind === "linear") return { rope_scaling: { rope_type: kind, factor: shortest(factor) } };
+  if (kind === "none" || (kind === "linear" && factor === 1)) return turned;
+  if (kind === "linear") return { ...turned, rope_scaling: { rope_type: kind, factor: shortest(factor) } };
   if (kind !== "yarn") return fields.refuse(`RoPE scaling ${kind}`, "supported: linear, yarn, and factors in tensors");
   const rope: RopeJson = {
     rope_type: kind,
@@ -57,7 +59,7 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
     beta_fast: shortest(number("betaFast") ?? 32),
     beta_slow: shortest(number("betaSlow") ?? 1),
   };
-  return { rope_scaling: rope };
+  return { ...turned, rope_scaling: rope };
 }
 
 async function factorsOf(file: GgufFile, name: string, fields: GgufFields): Promise<Float32Array | undefined> {

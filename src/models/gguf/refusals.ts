@@ -3,10 +3,19 @@ import { quote } from "../../files/failure.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import { yarnTemperature } from "../blocks/rope-scaling.ts";
 
-/** Every how many layers one of Gemma's attends to everything: llama.cpp's own numbers. */
-const PERIODS: Readonly<Record<string, number>> = { gemma2: 2, gemma3_text: 6 };
+/** Every how many layers one attends to everything, whatever a file says: llama.cpp's own numbers. */
+const PERIODS: Readonly<Record<string, number>> = {
+  gemma2: 2,
+  gemma3_text: 6,
+  gemma3: 6,
+  olmo3: 4,
+  exaone4: 4,
+  cohere2: 4,
+};
+/** Layers of the one EXAONE 4 that has windows there: 32B. */
+const EXAONE_32B = 64;
 /** Layers of the models whose attention llama.cpp scales by √(hidden size / heads): the 27B ones. */
-export const GEMMA_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62 };
+export const GEMMA_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62, gemma3: 62 };
 
 /**
  * What llama.cpp would compute otherwise, because its architecture has no such setting.
@@ -23,17 +32,18 @@ export function checkForGguf(config: DecoderConfig): string[] {
   };
   const isGemma = architecture.startsWith("gemma");
   for (const { mixer } of layers.flat()) {
-    if (mixer.kind !== "mlp" || mixer.activation === (isGemma ? "gelu-tanh" : "silu")) continue;
-    refuse(`activation ${mixer.activation}`);
+    if (mixer.kind !== "mlp" && mixer.kind !== "experts") continue;
+    const wanted = isGemma || architecture === "starcoder2" ? "gelu-tanh" : "silu";
+    if (mixer.activation !== wanted) refuse(`activation ${mixer.activation}`);
   }
   const byWidth = layers.length === GEMMA_27B[architecture];
   const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
-  if (architecture !== "granite" && Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
-  if (isGemma || ["qwen3", "olmo2", "smollm3"].includes(architecture)) {
+  if (!architecture.startsWith("granite") && Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
+  if (isGemma || NO_BIASES.includes(architecture)) {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
   if (
-    ["smollm3", "seed_oss"].includes(architecture) &&
+    ["smollm3", "seed_oss", "lfm2"].includes(architecture) &&
     layers.flat().some(({ mixer }) => mixer.kind !== "experts" && mixer.output.bias !== undefined)
   ) {
     refuse("biases of outputs");
@@ -46,14 +56,22 @@ export function checkForGguf(config: DecoderConfig): string[] {
     if (config.head !== undefined) refuse("an output matrix of its own");
     if (softcap === undefined || config.logitSoftcap === undefined) refuse("no soft caps");
   }
-  if (["phi3", "olmo2", "granite"].includes(architecture) && headSize * heads !== hiddenSize) {
+  if (WHOLE_HEADS.includes(architecture) && headSize * heads !== hiddenSize) {
     refuse(`heads of ${headSize} elements`);
   }
-  if (architecture === "olmo2" && config.head === undefined) refuse("an embedding that is the output matrix as well");
+  if (["olmo2", "olmo3", "olmoe"].includes(architecture) && config.head === undefined) {
+    refuse("an embedding that is the output matrix as well");
+  }
+  if (architecture === "cohere2" && config.head !== undefined) refuse("an output matrix of its own");
+  if (architecture === "starcoder2" && (qkvBias === undefined || output.bias === undefined)) refuse("no biases");
+  checkExperts(config, refuse);
   checkRopes(config, refuse);
   const windows = attentions.map(({ window }) => window);
   const period = PERIODS[architecture];
-  if (period !== undefined) {
+  const isWindowed = architecture !== "exaone4" || layers.length === EXAONE_32B;
+  if (architecture === "exaone4" && !isWindowed && windows.some(Number.isFinite))
+    refuse("windows of a model of another size");
+  if (period !== undefined && isWindowed) {
     if (windows.some((window, layer) => (window === Infinity) !== ((layer + 1) % period === 0))) {
       refuse("which layers have a sliding window");
     }
@@ -65,6 +83,24 @@ export function checkForGguf(config: DecoderConfig): string[] {
   return [note, ...notesOnRope(config)];
 }
 
+/** Architectures without biases there, and those whose heads make up the hidden size. */
+const NO_BIASES = ["qwen3", "qwen3_moe", "olmo2", "olmo3", "olmoe", "smollm3", "exaone4", "cohere2", "lfm2"];
+const WHOLE_HEADS = ["phi3", "olmo2", "olmo3", "olmoe", "granite", "granitemoe", "starcoder2", "cohere2"];
+
+/** Weights of the chosen experts add up to 1 in each architecture, or in none of its models; every layer of Qwen 3's has experts. */
+function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: string) => never): void {
+  const mixers = layers.flatMap((layer) => layer.map(({ mixer }) => mixer));
+  const experts = mixers.flatMap((mixer) => (mixer.kind === "experts" ? [mixer] : []));
+  if (experts.length === 0) return;
+  if (mixers.some(({ kind }) => kind === "mlp")) refuse("layers without experts");
+  const isAmongChosen = architecture !== "olmoe";
+  if (experts.some(({ amongChosen }) => amongChosen !== isAmongChosen)) {
+    refuse(`norm_topk_prob ${!isAmongChosen}`);
+  }
+  const [first] = mixers.flatMap((mixer) => (mixer.kind === "attention" ? [mixer] : []));
+  if (architecture === "olmoe" && first?.heads !== first?.kvHeads) refuse("heads that share keys and values");
+}
+
 function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: string) => never): void {
   for (const [index, { scaling, theta }] of ropes.entries()) {
     const { kind } = scaling;
@@ -74,7 +110,9 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
     }
     if (isSliding && kind !== "default" && kind !== "none") refuse(`RoPE scaling ${kind} of sliding layers`);
     if (architecture === "gemma2" && kind !== "default") refuse(`RoPE scaling ${kind}`);
-    if (kind === "llama3" && architecture !== "llama" && architecture !== "mistral") refuse("RoPE scaling llama3");
+    if (kind === "llama3" && !["llama", "mistral", "mixtral"].includes(architecture)) refuse("RoPE scaling llama3");
+    if (architecture === "cohere2" && !["default", "none"].includes(kind)) refuse(`RoPE scaling ${kind}`);
+    if (architecture === "olmo3" && theta !== ropes[0]?.theta) refuse("RoPE bases of their own of sliding layers");
     if (kind === "yarn") {
       const usual = Math.abs(scaling.attentionFactor / yarnTemperature(scaling.factor) - 1) < 1e-6;
       if (!usual || !scaling.truncate) refuse("YaRN with an attention factor of its own, or without truncation");

@@ -9,7 +9,7 @@ import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { unpackBlocks } from "./blocks.ts";
-import { type GgufPlace, ggufPlace } from "./names.ts";
+import { type GgufPlace, ggufPlace, stripsOf } from "./names.ts";
 import { ROPE_TENSORS } from "./rope-factors.ts";
 import { permuteRows } from "./rows.ts";
 
@@ -18,8 +18,17 @@ const PORTION = 1 << 20;
 
 /** A tensor of the checkpoint, and where it is in the file. */
 interface Source {
-  readonly stored: GgufTensorInfo;
+  /** Its parts one after another, all of one type. */
+  readonly parts: readonly [Part, ...Part[]];
   readonly place: GgufPlace;
+  readonly shape: readonly number[];
+}
+
+/** Elements of a tensor of the file. */
+interface Part {
+  readonly stored: GgufTensorInfo;
+  readonly first: number;
+  readonly elements: number;
 }
 
 /**
@@ -40,22 +49,18 @@ export class GgufTensors implements TensorFile {
     this.size = file.size;
     this.#file = file;
     this.#sources = findSources(file, config);
-    const tensors = [...this.#sources].map(([name, { stored }]) => presented(name, stored));
+    const tensors = [...this.#sources].map(([name, source]) => presented(name, source));
     const byOffset = tensors.toSorted((a, b) => a.offset - b.offset);
     // transformers loads no safetensors of another format, which a merge copies this to.
     this.header = { tensors, byOffset, metadata: new Map([["format", "pt"]]) };
   }
 
   async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
-    const { stored, place } = this.#source(name);
-    if (stored.type === dtype && place.headSize === 0 && place.offset === 0) return this.#file.read(stored, out, start);
-    await this.#convert(stored, place, dtypeBytes(dtype), out, start);
+    await this.#read(this.#source(name), dtypeBytes(dtype), out, start);
   }
 
   async readBlocks({ name }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
-    const { stored, place } = this.#source(name);
-    if (place.headSize === 0) return this.#file.read(stored, out, start);
-    await this.#convert(stored, place, undefined, out, start);
+    await this.#read(this.#source(name), undefined, out, start);
   }
 
   async close(): Promise<void> {
@@ -69,8 +74,31 @@ export class GgufTensors implements TensorFile {
   }
 
   /**
-   * Reads what a range of the converted tensor is made of, in whole heads or blocks.
+   * Fills `out` with a range of a tensor, from the parts that hold some of it.
+   * @param size bytes of an element; undefined: blocks stay blocks
+   */
+  async #read({ parts, place }: Source, size: number | undefined, out: Uint8Array, start: number): Promise<void> {
+    const end = start + out.length;
+    let begin = 0;
+    for (const { stored, first, elements } of parts) {
+      const { bytes, elements: block } = GGUF_TYPES[stored.type];
+      const before = (first / block) * bytes;
+      const length = size === undefined ? (elements / block) * bytes : elements * size;
+      const [from, to] = [Math.max(start, begin), Math.min(end, begin + length)];
+      if (from < to) {
+        const some = out.subarray(from - start, to - start);
+        const isAsStored = size === undefined || (block === 1 && bytes === size && place.offset === 0);
+        if (isAsStored && place.headSize === 0) await this.#file.read(stored, some, before + from - begin);
+        else await this.#convert(stored, place, size, some, from - begin, before);
+      }
+      begin += length;
+    }
+  }
+
+  /**
+   * Reads what a range of the converted part is made of, in whole heads or blocks.
    * @param size bytes of a converted element; undefined: blocks stay blocks
+   * @param before bytes of the stored tensor before the part
    */
   async #convert(
     stored: GgufTensorInfo,
@@ -78,6 +106,7 @@ export class GgufTensors implements TensorFile {
     size: number | undefined,
     out: Uint8Array,
     start: number,
+    before: number,
   ): Promise<void> {
     const { bytes, elements } = GGUF_TYPES[stored.type];
     const unit = headSize > 0 ? headSize * stored.shape.slice(1).reduce((product, n) => product * n, 1) : elements;
@@ -88,7 +117,7 @@ export class GgufTensors implements TensorFile {
     const step = Math.max(1, Math.floor(PORTION / unitStored));
     for (let first = Math.floor(start / unitOut); first < last; first += step) {
       const source = new Uint8Array((Math.min(last, first + step) - first) * unitStored);
-      await this.#file.read(stored, source, first * unitStored);
+      await this.#file.read(stored, source, before + first * unitStored);
       const ordered = headSize > 0 ? permuteRows(source, headSize, unitStored / headSize, true) : source;
       const made = size === undefined ? ordered : numbers(ordered, stored, offset);
       const at = first * unitOut;
@@ -106,8 +135,12 @@ function numbers(bytes: Uint8Array<ArrayBuffer>, { type }: GgufTensorInfo, offse
   return new Uint8Array(values.buffer);
 }
 
-function presented(name: string, { type, shape, offset, bytes }: GgufTensorInfo): TensorInfo {
-  const elements = shape.reduce((product, size) => product * size, 1);
+function presented(name: string, { parts, shape }: Source): TensorInfo {
+  const [{ stored, first }] = parts;
+  const { type } = stored;
+  const { bytes: size, elements: block } = GGUF_TYPES[type];
+  const elements = shape.reduce((product, length) => product * length, 1);
+  const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
   if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
   const blocks = { dtype: type, bytes };
   return { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32"), blocks };
@@ -122,25 +155,38 @@ function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<str
   for (const { name, stored: shape } of plannedMatrices(config).flatMap(({ parts }) => parts)) {
     const place = ggufPlace(name, config);
     if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
-    const stored = header.tensors.get(place.name);
-    if (stored === undefined) {
-      return refuse(
-        `tensor ${quote(place.name)} is missing`,
-        "the file is incomplete, or the architecture is a newer one",
-      );
+    const [part, ...parts] = stripsOf(place, shape).map((strip): Part => {
+      const stored = header.tensors.get(strip.name);
+      if (stored === undefined) {
+        return refuse(
+          `tensor ${quote(strip.name)} is missing`,
+          "the file is incomplete, or the architecture is a newer one",
+        );
+      }
+      if (stored.shape.length !== strip.shape.length || stored.shape.some((size, axis) => size !== strip.shape[axis])) {
+        const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${strip.shape.join(", ")}]`;
+        return refuse(
+          `tensor ${quote(strip.name)} ${shapes}`,
+          "the file is damaged, or the architecture is a newer one",
+        );
+      }
+      if (place.offset !== 0 && stored.type !== "F32") {
+        return refuse(
+          `tensor ${quote(strip.name)} is ${stored.type}`,
+          "norms are F32 in files of llama.cpp: convert it anew",
+        );
+      }
+      known.add(strip.name);
+      const cols = strip.shape.length > 1 ? (strip.shape.at(-1) ?? 1) : 1;
+      return { stored, first: strip.first * cols, elements: strip.rows * cols };
+    });
+    if (part === undefined) throw new TypeError(`${name}: nowhere`);
+    const other = parts.find(({ stored }) => stored.type !== part.stored.type);
+    if (other !== undefined) {
+      const types = `${part.stored.type} and ${quote(other.stored.name)} ${other.stored.type}`;
+      return refuse(`${quote(part.stored.name)} is ${types}`, "convert it anew, with one type for both");
     }
-    if (stored.shape.length !== shape.length || stored.shape.some((size, axis) => size !== shape[axis])) {
-      const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${shape.join(", ")}]`;
-      return refuse(`tensor ${quote(place.name)} ${shapes}`, "the file is damaged, or the architecture is a newer one");
-    }
-    if (place.offset !== 0 && stored.type !== "F32") {
-      return refuse(
-        `tensor ${quote(place.name)} is ${stored.type}`,
-        "norms are F32 in files of llama.cpp: convert it anew",
-      );
-    }
-    known.add(place.name);
-    sources.set(name, { stored, place });
+    sources.set(name, { parts: [part, ...parts], place, shape });
   }
   const left = [...header.tensors.keys()].find((name) => !known.has(name));
   if (left !== undefined) {

@@ -12,7 +12,7 @@ import type { PublicationOptions } from "../../../files/publish.ts";
 import { modelFolderObjection, planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/ask.ts";
-import { type GgufPlan, planGguf } from "../to-gguf/sink.ts";
+import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
 import { combining, onePerAdapter } from "../combine/wish.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { foldersIn } from "../../../models/folder/copy.ts";
@@ -65,7 +65,7 @@ export async function prepareMerge(
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);
   for (const path of options.adapters) for (const note of await noteOfBlocks(path)) observer.warn(note);
-  const model = await ggufModel(options, out, checkpoint.folder);
+  const model = await ggufModel(options, out, checkpoint);
   const applied = combining(plans, weights, options);
   const merged = planMerge(checkpoint, base, applied.plans, model?.dtypeOf.bind(model) ?? options.dtype);
   const gguf = model && planGguf(merged.untied ? model.untied() : model, merged.tensors, checkpoint);

@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import { isGgufName } from "../../../files/gguf/format.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { Outtype } from "../outtypes.ts";
 import { GgufModel } from "./model.ts";
@@ -15,13 +16,13 @@ interface Asked {
 }
 
 /**
- * What a GGUF file will say of the base in `folder`; undefined for another output.
+ * What a GGUF file will say of the base; undefined for another output.
  * @throws RandloraError `usage` for flags that do not go with the output; as {@link GgufModel.read}
  */
 export async function ggufModel(
   { outtype, dtype, pre, verify }: Asked,
   out: string,
-  folder: string,
+  checkpoint: Checkpoint,
 ): Promise<GgufModel | undefined> {
   if (!isGgufName(out)) {
     if ((outtype ?? pre) === undefined) return undefined;
@@ -36,5 +37,5 @@ export async function ggufModel(
     throw new RandloraError("usage", "--verify does not read GGUF back", hint);
   }
   const name = basename(out).replace(/\.gguf$/i, "");
-  return await GgufModel.read(folder, { outtype: outtype ?? dtype, pre, name });
+  return await GgufModel.read(checkpoint, { outtype: outtype ?? dtype, pre, name });
 }

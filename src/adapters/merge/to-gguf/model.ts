@@ -1,6 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { GgufBlocks, GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
+import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { type Dtype, isFloat } from "../../../files/safetensors/dtype.ts";
 import { tokenizerMetadata } from "../../../data/text/gguf/tokenizer-metadata.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
@@ -8,7 +9,8 @@ import { fitsBlocks } from "../../../compute/device/blocks.ts";
 import { loadConfigs } from "../../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../../models/decoder/config.ts";
 import { decoderMetadata, FILE_TYPES, generalMetadata } from "../../../models/gguf/metadata.ts";
-import { UNTIED_HEAD } from "../../../models/decoder/weight-plan.ts";
+import { storedDecoder, UNTIED_HEAD } from "../../../models/decoder/weight-plan.ts";
+import { ggufPlace } from "../../../models/gguf/names.ts";
 import { plannedMatrix } from "../../../models/tensor-plan.ts";
 import { checkForGguf } from "../../../models/gguf/refusals.ts";
 import type { Outtype } from "../outtypes.ts";
@@ -35,14 +37,16 @@ export class GgufModel {
 
   private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata) {
     this.config = config;
-    this.notes = checkForGguf(config);
+    const text = config.otherParts.length > 0 ? ["the file has the text's weights alone, and none for images"] : [];
+    this.notes = [...checkForGguf(config), ...text];
     this.#outtype = outtype;
     this.#metadata = metadata;
   }
 
   /** @throws RandloraError for a model or a tokenizer that GGUF or llama.cpp does not have */
-  static async read(folder: string, { outtype, pre, name }: GgufWish): Promise<GgufModel> {
-    const { config, json } = await loadConfigs(folder);
+  static async read({ folder, tensors }: Checkpoint, { outtype, pre, name }: GgufWish): Promise<GgufModel> {
+    const { config: described, json } = await loadConfigs(folder);
+    const config = storedDecoder(described, tensors);
     const ids = { bos: [json.bos_token_id ?? []].flat()[0], eos: config.endTokens[0] };
     const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, ids });
     const metadata = new Map([
@@ -70,7 +74,7 @@ export class GgufModel {
   /** The dtype that a tensor is computed in: blocks are rounded from F32. @throws RandloraError `model` for integers */
   dtypeOf(name: string, stored: Dtype, shape: readonly number[]): "F32" | "F16" | "BF16" {
     if (!isFloat(stored)) throw new RandloraError("model", `tensor ${quote(name)} is ${stored}, not written as GGUF`);
-    if (shape.length === 1) return "F32";
+    if (shape.length === 1 || ggufPlace(name, this.config)?.exact === true) return "F32";
     if (this.#outtype === "keep") return isKernelDtype(stored) ? stored : "F32";
     return this.#outtype === "f16" ? "F16" : this.#outtype === "bf16" ? "BF16" : "F32";
   }

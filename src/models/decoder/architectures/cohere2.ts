@@ -7,6 +7,7 @@ import { type Architecture, decoder, isSlidingButEvery, sizesOf, withDefault } f
 export const cohere2: Architecture = {
   type: "cohere2",
   title: "Command R7B and Command A",
+  gguf: { name: "cohere2", transformers: "Cohere2ForCausalLM" },
   describe(json) {
     const epsilon = json.layer_norm_eps ?? 1e-5;
     const sizes = sizesOf({ ...json, head_dim: undefined }, { contextLength: 8192, epsilon });

@@ -35,6 +35,8 @@ export interface GgufArchitecture {
   readonly pairs?: boolean;
   /** The norm before an MLP, where it is not called `ffn_norm`. */
   readonly mlpNorm?: string;
+  /** The norm behind the last layer, where it is not called `output_norm`. */
+  readonly lastNorm?: string;
 }
 
 /** What an architecture says where config.json does not. */

@@ -7,6 +7,7 @@ import { type Architecture, decoder, isSlidingButEvery, sizesOf, withDefault } f
 export const exaone4: Architecture = {
   type: "exaone4",
   title: "EXAONE 4",
+  gguf: { name: "exaone4", transformers: "Exaone4ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-5, kvHeads: 32 });
     const { hidden, headSize, epsilon } = sizes;

@@ -6,6 +6,7 @@ import { type Architecture, decoder, sizesOf } from "./common.ts";
 export const glm4: Architecture = {
   type: "glm4",
   title: "GLM-4",
+  gguf: { name: "glm4", transformers: "Glm4ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1.5625e-7, kvHeads: 2, headSize: 128 });
     const turned = { ...json, partial_rotary_factor: json.partial_rotary_factor ?? 0.5 };

@@ -6,6 +6,7 @@ import { type Architecture, decoder, routingOf, sizesOf } from "./common.ts";
 export const granitemoe: Architecture = {
   type: "granitemoe",
   title: "Granite 3 MoE",
+  gguf: { name: "granitemoe", transformers: "GraniteMoeForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-6 });
     const routing = routingOf(json, { count: 8, chosen: 2, amongChosen: true });

@@ -12,6 +12,7 @@ const MOST_TAPS = 256;
 export const lfm2: Architecture = {
   type: "lfm2",
   title: "LFM2",
+  gguf: { name: "lfm2", transformers: "Lfm2ForCausalLM", lastNorm: "token_embd_norm" },
   targets: ["q_proj", "v_proj", "in_proj"],
   // Liquid's own files call some settings otherwise, and those go before.
   settings: ({ norm_eps, block_ff_dim, tie_embedding, ...json }) => ({

@@ -6,6 +6,7 @@ import { type Architecture, decoder, routingOf, sizesOf } from "./common.ts";
 export const mixtral: Architecture = {
   type: "mixtral",
   title: "Mixtral",
+  gguf: { name: "llama", transformers: "MixtralForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-5, kvHeads: 8 });
     const routing = routingOf(json, { count: 8, chosen: 2, amongChosen: true });

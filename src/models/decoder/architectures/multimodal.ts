@@ -32,6 +32,7 @@ export const gemma3 = textPart(
   {
     type: "gemma3",
     title: "Gemma 3 with images, 4B to 27B (its text)",
+    gguf: { name: "gemma3", transformers: "Gemma3ForConditionalGeneration" },
   },
   [gemma3Text],
   { vocab_size: 262_208, hidden_size: 2304, intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8 },

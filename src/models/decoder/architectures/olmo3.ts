@@ -6,6 +6,7 @@ import { olmoLayer } from "./olmo2.ts";
 export const olmo3: Architecture = {
   type: "olmo3",
   title: "OLMo 3",
+  gguf: { name: "olmo2", transformers: "Olmo3ForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 2048, epsilon: 1e-5 });
     const theta = json.rope_theta ?? 500_000;

@@ -7,6 +7,7 @@ import { type Architecture, decoder, routingOf, sizesOf } from "./common.ts";
 export const olmoe: Architecture = {
   type: "olmoe",
   title: "OLMoE",
+  gguf: { name: "olmoe", transformers: "OlmoeForCausalLM" },
   describe(json) {
     if ((json.clip_qkv ?? undefined) !== undefined)
       throw new RandloraError("model", "clip_qkv is not supported", "this model cannot be run");

@@ -6,6 +6,7 @@ import { type Architecture, decoder, routingOf, sizesOf, withDefault } from "./c
 export const qwen3Moe: Architecture = {
   type: "qwen3_moe",
   title: "Qwen 3 MoE",
+  gguf: { name: "qwen3moe", transformers: "Qwen3MoeForCausalLM" },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 4 });
     const amongChosen = json.norm_topk_prob ?? false;

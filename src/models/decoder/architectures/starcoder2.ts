@@ -6,6 +6,7 @@ import { type Architecture, decoder, sizesOf } from "./common.ts";
 export const starcoder2: Architecture = {
   type: "starcoder2",
   title: "StarCoder 2",
+  gguf: { name: "starcoder2", transformers: "Starcoder2ForCausalLM" },
   describe(json) {
     const epsilon = json.norm_epsilon ?? 1e-5;
     const sizes = sizesOf(json, { contextLength: 4096, epsilon, kvHeads: 2, activation: "gelu_pytorch_tanh" });

@@ -1,0 +1,175 @@
+import { architectureOf } from "../decoder/architectures/index.ts";
+import type { ConfigJson } from "../decoder/config-file.ts";
+import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
+import type { Experts } from "../blocks/experts.ts";
+import type { PlannedMatrix } from "../tensor-plan.ts";
+
+/** What is said of each layer, after the architecture's name and a dot. */
+export const KV_HEADS = "attention.head_count_kv";
+export const WINDOWS = "attention.sliding_window_pattern";
+
+/** A number of the metadata, after the architecture's name and a dot. */
+export interface Field {
+  readonly key: string;
+  readonly kind: "u32" | "f32";
+  /** The architectures of llama.cpp that have it; undefined: all. */
+  readonly only?: readonly string[];
+  /** The setting of config.json that it becomes when it is read; undefined: it is checked, or follows from others. */
+  readonly setting?: keyof ConfigJson;
+  /** What is written; undefined: nothing. */
+  readonly of: (config: DecoderConfig, json: ConfigJson, arch: string) => number | undefined;
+}
+
+/** What llama.cpp is told of a decoder, as its convert_hf_to_gguf.py does it: both directions go by this list. */
+const FIELDS: readonly Field[] = [
+  { key: "block_count", kind: "u32", setting: "num_hidden_layers", of: ({ layers }) => layers.length },
+  {
+    key: "context_length",
+    kind: "u32",
+    setting: "max_position_embeddings",
+    // A dynamic rope stretches ours; llama.cpp has none.
+    of: ({ contextLength }, json) => json.max_position_embeddings ?? contextLength,
+  },
+  { key: "embedding_length", kind: "u32", setting: "hidden_size", of: ({ hiddenSize }) => hiddenSize },
+  { key: "feed_forward_length", kind: "u32", setting: "intermediate_size", of: innerSize },
+  { key: "expert_count", kind: "u32", setting: "num_local_experts", of: (config) => expertsOf(config)?.count },
+  { key: "expert_used_count", kind: "u32", setting: "num_experts_per_tok", of: (config) => expertsOf(config)?.chosen },
+  {
+    key: "expert_feed_forward_length",
+    kind: "u32",
+    only: ["qwen3moe"],
+    setting: "moe_intermediate_size",
+    of: (config) => expertsOf(config)?.down.cols,
+  },
+  {
+    key: "shortconv.l_cache",
+    kind: "u32",
+    only: ["lfm2"],
+    setting: "conv_L_cache",
+    of: ({ hiddenSize, layers }) =>
+      layers.flat().flatMap(({ mixer }) => (mixer.kind === "convolution" ? [mixer.weight.cols / hiddenSize] : []))[0],
+  },
+  {
+    key: "attention.head_count",
+    kind: "u32",
+    setting: "num_attention_heads",
+    of: (config) => attentionsOf(config)[0].heads,
+  },
+  {
+    key: KV_HEADS,
+    kind: "u32",
+    setting: "num_key_value_heads",
+    of: (config) => attentionsOf(config)[0].kvHeads,
+  },
+  {
+    key: "attention.layer_norm_rms_epsilon",
+    kind: "f32",
+    setting: "rms_norm_eps",
+    of: ({ norm }) => (norm.kind === "rms" ? norm.epsilon : undefined),
+  },
+  ...(["layer_norm_eps", "norm_epsilon"] as const).map((setting, at): Field => ({
+    key: "attention.layer_norm_epsilon",
+    kind: "f32",
+    only: [["cohere2"], ["starcoder2"]][at] ?? [],
+    setting,
+    of: ({ norm }) => norm.epsilon,
+  })),
+  { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
+  { key: "attention.value_length", kind: "u32", of: saidHeadSize },
+  {
+    key: "vocab_size",
+    kind: "u32",
+    of: (config, _, arch) =>
+      isOfLlama(config) || ["cohere2", "exaone4", "lfm2"].includes(arch) ? config.vocabularySize : undefined,
+  },
+  {
+    key: "rope.dimension_count",
+    kind: "u32",
+    of: (config, _, arch) =>
+      isOfLlama(config) || ["phi3", "glm4", "cohere2"].includes(arch) ? config.ropes[0]?.size : undefined,
+  },
+  {
+    key: "rope.freq_base",
+    kind: "f32",
+    setting: "rope_theta",
+    of: ({ ropes: [full] }, _, arch) => (arch === "gemma2" ? undefined : full?.theta),
+  },
+  {
+    key: "rope.freq_base_swa",
+    kind: "f32",
+    setting: "rope_local_base_freq",
+    of: ({ ropes: [, sliding] }) => (sliding?.scaling.kind === "none" ? undefined : sliding?.theta),
+  },
+  {
+    key: "attn_logit_softcapping",
+    kind: "f32",
+    setting: "attn_logit_softcapping",
+    of: (config) => attentionsOf(config)[0].softcap,
+  },
+  {
+    key: "final_logit_softcapping",
+    kind: "f32",
+    setting: "final_logit_softcapping",
+    of: ({ logitSoftcap }) => logitSoftcap,
+  },
+  ...multipliers({
+    "attention.scale": ["attention_multiplier", (config) => attentionsOf(config)[0].scale],
+    embedding_scale: ["embedding_multiplier", ({ embeddingScale }) => embeddingScale],
+    residual_scale: ["residual_multiplier", ({ layers }) => layers[0]?.[0]?.factor],
+    logit_scale: ["logits_scaling", (_, { logits_scaling: scaling }) => scaling ?? 1],
+  }),
+  { key: "logit_scale", kind: "f32", only: ["cohere2"], setting: "logit_scale", of: ({ logitScale }) => logitScale },
+  { key: "attention.sliding_window", kind: "u32", setting: "sliding_window", of: slidingWindow },
+];
+
+/** The numbers of an architecture of llama.cpp. */
+export function fieldsOf(arch: string): Field[] {
+  return FIELDS.filter(({ only }) => only?.includes(arch) !== false);
+}
+
+/** Granite's, of its mixtures as well. */
+function multipliers(
+  fields: Readonly<
+    Record<string, readonly [keyof ConfigJson, (config: DecoderConfig, json: ConfigJson) => number | undefined]>
+  >,
+): Field[] {
+  return Object.entries(fields).map(([key, [setting, of]]): Field => {
+    return { key, kind: "f32", only: ["granite", "granitemoe"], setting, of };
+  });
+}
+
+/** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
+function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefined {
+  const { architecture } = config;
+  if (["phi3", "granite", "granitemoe"].includes(architecture)) return undefined;
+  const [{ headSize }] = attentionsOf(config);
+  return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
+}
+
+/** Its converter says more of Llama and what turns as Llama does. */
+function isOfLlama({ architecture }: DecoderConfig): boolean {
+  return architectureOf(architecture)?.gguf?.pairs === true;
+}
+
+/** Rows of an MLP's gate, or of an expert's. */
+function innerSize(config: DecoderConfig, { intermediate_size: said }: ConfigJson, arch: string): number | undefined {
+  if (arch === "qwen3moe") return said;
+  const { layers } = config;
+  const [inner] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "mlp" ? [mixer.output.weight.cols] : []));
+  return inner ?? expertsOf(config)?.down.cols;
+}
+
+/** The first of its mixtures of experts. */
+function expertsOf({ layers }: DecoderConfig): Experts<PlannedMatrix> | undefined {
+  return layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []))[0];
+}
+
+/** The first window of any layer, where llama.cpp is told of it. */
+export function slidingWindow(config: DecoderConfig, _: unknown, arch: string): number | undefined {
+  const window = attentionsOf(config)
+    .map((layer) => layer.window)
+    .find(Number.isFinite);
+  // Phi 4 is told from Phi 3 by its 0.
+  if (arch === "phi3") return window ?? 0;
+  return arch.startsWith("gemma") || ["olmo2", "exaone4", "cohere2"].includes(arch) ? window : undefined;
+}
