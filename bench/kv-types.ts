@@ -1,5 +1,5 @@
 /*
- * `bun bench/kv-types.ts [MODEL] [--rounds 7] [--texts 40]`: what the number format of the KV cache (`--kv-type`) changes: greedy texts
+ * `bun bench/kv-types.ts [MODEL] [--rounds 7] [--texts 16]`: what the number format of the KV cache (`--kv-type`) changes: greedy texts
  * behind pieces of this project's documents and the logits where they part, the likelihood of one of these, memory, and how long a token
  * takes behind few and many. MODEL is the 135M chat model by default; RANDLORA_DEVICE says what computes.
  */
@@ -23,11 +23,13 @@ import { inRounds, timed, type TimedStep } from "./training/rounds.ts";
 
 /** Tokens of a prompt, and of what is written behind it. */
 const [PROMPT, WRITTEN] = [256, 128];
+/** Tokens of a document whose likelihood is taken. */
+const LIKELIHOODS = 8192;
 /** Tokens that another one is computed behind. */
 const BEFORE = [64, 1024, 4096];
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "7" }, texts: { type: "string", default: "40" } },
+  options: { rounds: { type: "string", default: "7" }, texts: { type: "string", default: "16" } },
   allowPositionals: true,
 });
 const model = positionals[0] ?? (await smollm2());
@@ -70,7 +72,7 @@ for (const [name, decoder] of decoders) {
     const at = own.findIndex((token, position) => token !== found[position]);
     if (at >= 0) parted.push({ at, margin: await marginAt(itemAt(prompts, index), own.slice(0, at)) });
   }
-  const { nll } = await perplexity(decoder, document, { context: 1024, beginning: undefined });
+  const { nll } = await perplexity(decoder, document.slice(0, LIKELIHOODS), { context: 1024, beginning: undefined });
   rows.push([
     name,
     `${prompts.length - parted.length} of ${prompts.length}`,

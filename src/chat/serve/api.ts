@@ -148,7 +148,7 @@ export class Api implements Disposable {
     read: Read<U>,
     respond: (understood: U, received: Received) => Promise<Response>,
   ): Promise<Response> {
-    const { engine, prompts, metrics, onFailure } = this.#parts;
+    const { prompts, metrics, onFailure } = this.#parts;
     const { signal } = received;
     // Whoever has a key of their own takes turns by it, wherever they are.
     const network = key === undefined ? networkOf(address) : `key ${key.name}`;
@@ -160,8 +160,6 @@ export class Api implements Disposable {
     };
     try {
       const understood = await this.#bodies.with(received, network, async (body) => {
-        // Before a request that is turned away is worked on: a long text takes a while.
-        engine.checkRoom(network);
         // From here on it may take as long as it takes, until the answer is there to be taken.
         setTimeout(0);
         return await read(body, network, signal);

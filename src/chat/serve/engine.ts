@@ -108,14 +108,6 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Throws what `submit` would for a job from `network`.
-   * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
-   */
-  checkRoom(network: string): void {
-    this.#makeRoom(network);
-  }
-
-  /**
    * Puts a job into the queue. Where that is full, a job of the network that has most in it gives way.
    * @returns what comes of it; ends with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
    *   way, 503 when the server stops
@@ -258,7 +250,10 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** @returns the job that gives way, where one has to. @throws as `checkRoom` */
+  /**
+   * @returns the job that gives way to one from `network`, where one has to
+   * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
+   */
   #makeRoom(network: string): Waiting | undefined {
     this.check();
     if (this.#queue.size < this.#options.queueLength) return undefined;
