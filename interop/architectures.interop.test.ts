@@ -99,10 +99,24 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
 };
 
+/** Every method of PEFT's on weights that are stored transposed. */
+const TRANSPOSED: Readonly<Record<string, Options>> = {
+  dora: { ...TRAINED, method: "dora", targets: "c_attn,c_fc,c_proj" },
+  vera: { ...TRAINED, method: "vera", rank: 16, "learning-rate": 5e-2, targets: "c_attn,c_proj" },
+};
+
+/** Modules that architectures have instead of `o_proj`, or of all that are named. */
+function targetsOf(name: string, asked: string): string {
+  if (asked === "all-linear") return isMixture(name) ? ATTENTION : asked;
+  if (name === "gpt2") return asked.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
+  return name === "lfm2" ? asked.replace("o_proj", "in_proj") : asked;
+}
+
 function methodsOf(name: string): [string, Options][] {
   const experts = Object.entries(EXPERTS[name] ?? {});
   return [
     ...Object.entries(METHODS),
+    ...Object.entries(name === "gpt2" ? TRANSPOSED : {}),
     ...experts.map(([method, targets]): [string, Options] => [method, { ...TRAINED, method: "lora", targets }]),
   ];
 }
@@ -178,12 +192,7 @@ describe.each(rows)("%s", (name) => {
   test.each(name.includes("-") ? [] : methodsOf(name))(
     "trains and merges as PEFT does: %s",
     async (method, given) => {
-      const asked = String(given["targets"]);
-      const ofMixture = isMixture(name) && asked === "all-linear";
-      const options = {
-        ...given,
-        targets: ofMixture ? ATTENTION : name === "lfm2" ? asked.replace("o_proj", "in_proj") : asked,
-      };
+      const options = { ...given, targets: targetsOf(name, String(given["targets"])) };
       const place = join(folder, `${name}-${method}`);
       const [data, valid] = [join(place, "train.jsonl"), join(place, "valid.jsonl")];
       await Bun.write(data, jsonLines(STORY_TEXTS.training));

@@ -14,6 +14,7 @@ import { Run } from "../src/compute/tensor/run.ts";
 import { Tape } from "../src/compute/tensor/tape.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../src/compute/tensor/tensor.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { transpose } from "../src/files/safetensors/transpose.ts";
 import { openTensors } from "./tensors.ts";
 
 const Made = v.record(
@@ -84,7 +85,15 @@ async function differentiate(name: string, samples: readonly Sample[], checkpoin
   await run.submit();
   const found = new Map<string, Float32Array>();
   for (const [name, gradient] of gradients) {
-    found.set(name, await valuesOf(gradient));
+    const values = await valuesOf(gradient);
+    const [rows, cols] = gradient.shape;
+    const isTurned = weights.transposed.has(name);
+    found.set(
+      name,
+      isTurned
+        ? new Float32Array(transpose(Uint8Array.from(new Uint8Array(values.buffer)), rows, cols, 4).buffer)
+        : values,
+    );
     gpu.memory.release(gradient.buffer);
   }
   const losses = await valuesOf(nll);

@@ -10,7 +10,7 @@ import torch
 from adapters import load_base
 from decoders import ROWS, eager, of_config, randomise, row_config
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 NEW_TOKENS = 64
 """Tokens that are decoded greedily."""
@@ -59,6 +59,14 @@ def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) 
     model.save_pretrained(out, save_original_format=not fused)
 
 
+def published_gpt2(path: Path) -> None:
+    """Rewrite the weights as the published ones are: no prefix, and causal masks beside them."""
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in load_file(path).items()}
+    for name in [name for name in tensors if name.endswith(".attn.c_attn.weight")]:
+        tensors[name.replace("c_attn.weight", "bias")] = torch.ones(4, 4).tril()[None, None]
+    save_file(tensors, path, {"format": "pt"})
+
+
 def older_config(folder: str) -> None:
     """Rewrite config.json as transformers 4 had it: RoPE at the top, `torch_dtype`."""
     path = Path(folder) / "config.json"
@@ -77,6 +85,8 @@ def older_config(folder: str) -> None:
         settings["rope_local_base_freq"] = sliding.get("rope_theta")
     if settings["model_type"] == "granitemoehybrid":
         settings["layer_types"] = ["attention" for _ in settings["layer_types"]]
+    if settings["model_type"] == "gpt2":
+        published_gpt2(Path(folder) / "model.safetensors")
     whole["torch_dtype"] = whole.pop("dtype", "float32")
     whole["transformers_version"] = "4.57.0"
     path.write_text(json.dumps(whole))

@@ -83,6 +83,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "seed_oss": {"attention_out_bias": True, "mlp_bias": True, "attention_dropout": 0.0, "residual_dropout": 0.0},
     "granite": {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5},
     "granite-biases": {"attention_multiplier": 0.3, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    "gpt2": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    "gpt2-scaled": {"scale_attn_by_inverse_layer_idx": True, "n_inner": 37, "tie_word_embeddings": False, "activation_function": "silu"},
     "glm4": {},
     "glm4-part": {"head_dim": 20, "attention_bias": False, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.6}},
     "cohere2": {"sliding_window": 16, "sliding_window_pattern": 2, "logit_scale": 0.5},

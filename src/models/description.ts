@@ -1,6 +1,6 @@
 // Descriptions of models: objects and lists whose fields are planned matrices, or, once these are placed, tensors.
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import { eitherOf, type PlannedMatrix, storedIn } from "./tensor-plan.ts";
+import { eitherOf, type PlannedMatrix, storedIn, storedTransposed } from "./tensor-plan.ts";
 
 /** The same description with its planned matrices in GPU memory. */
 export type Placed<T> = T extends PlannedMatrix
@@ -26,6 +26,12 @@ export function behindEither<T>(description: T, rename: (name: string, at: 0 | 1
     return { ...planned, parts: planned.parts.map((part) => ({ ...part, name: rename(part.name, at) })) };
   };
   return mapPlanned(description, (planned) => eitherOf(renamed(planned, 0), renamed(planned, 1))) as T; // the same fields, of the same types
+}
+
+/** The description of linear layers that a checkpoint stores transposed. */
+export function linearsTransposed<T>(description: T): T {
+  const map = (planned: PlannedMatrix) => (planned.kind === "linear" ? storedTransposed(planned) : planned);
+  return mapPlanned(description, map) as T; // the same fields, of the same types
 }
 
 function mapPlanned(description: unknown, map: (planned: PlannedMatrix) => unknown): unknown {

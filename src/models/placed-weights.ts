@@ -19,6 +19,7 @@ import { converted, readBlocks } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
 import { weightFormat, type WeightOptions } from "./weight-format.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
+import { withTransposed } from "./transposed-tensor.ts";
 
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;
@@ -104,8 +105,12 @@ export class PlacedWeights {
 
   /** The checkpoint's names of the weights of linear layers. */
   get linears(): ReadonlySet<string> {
-    const linear = this.#placed.filter(({ planned }) => planned.kind === "linear");
-    return new Set(linear.flatMap(({ planned }) => planned.parts.map(({ name }) => name)));
+    return this.#namesOf(({ kind }) => kind === "linear");
+  }
+
+  /** The checkpoint's names of weights that it stores transposed. */
+  get transposed(): ReadonlySet<string> {
+    return this.#namesOf(({ transposed = false }) => transposed);
   }
 
   /** The quantized weights; undefined: there are none. */
@@ -151,14 +156,21 @@ export class PlacedWeights {
     for (const { tensor } of this.#constants) this.#gpu.memory.release(tensor.buffer);
   }
 
+  #namesOf(isWanted: (planned: PlannedMatrix) => boolean): ReadonlySet<string> {
+    const wanted = this.#placed.filter(({ planned }) => isWanted(planned));
+    return new Set(wanted.flatMap(({ planned }) => planned.parts.map(({ name }) => name)));
+  }
+
   async #read(
     { name, rows, cols, target, scales }: PartToRead,
-    { tensor, rounded }: PlacedMatrix,
+    { planned, tensor, rounded }: PlacedMatrix,
     scratch: Uint8Array<ArrayBuffer>,
     onBytes: (bytes: number) => void,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { dtype } = this.#checkpoint.get(name).info;
+    const { transposed = false } = planned;
+    const checkpoint = transposed ? await withTransposed(this.#checkpoint, name) : this.#checkpoint;
+    const { dtype } = checkpoint.get(name).info;
     if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
     const stored = dtypeBytes(dtype);
     const size = elementBytes(tensor.dtype);
@@ -172,14 +184,14 @@ export class PlacedWeights {
       signal?.throwIfAborted();
       const count = Math.min(step, lines - line);
       if (isBlockDtype(tensor.dtype)) {
-        const blocks = await readBlocks(this.#checkpoint, name, tensor.dtype, line, count);
+        const blocks = await readBlocks(checkpoint, name, tensor.dtype, line, count);
         onBytes(count * stored);
         this.#gpu.write(tensor.buffer, blocks.quants, (target + line) * size);
         scales?.set(blocks.scales, scaleWords(tensor.dtype, target + line));
         continue;
       }
       const source = new Uint8Array(count * width * stored);
-      await this.#checkpoint.read(name, source, line * width * stored);
+      await checkpoint.read(name, source, line * width * stored);
       onBytes(source.length);
       const grid = rounded ?? weightDtype("weights", tensor);
       const asIs = dtype === tensor.dtype && dtype === grid;

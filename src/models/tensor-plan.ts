@@ -24,6 +24,8 @@ export interface PlannedMatrix {
   readonly kind: "linear" | "table" | "matrix" | "vector";
   readonly cols: number;
   readonly parts: readonly PlannedPart[];
+  /** Each of its parts is (cols, rows) in the checkpoint: a Conv1D's of GPT-2. */
+  readonly transposed?: boolean;
   /** The same rows by the names that other files have for them; see `asStored`. */
   readonly otherwise?: readonly PlannedPart[];
 }
@@ -55,6 +57,12 @@ export function plannedLinear(cols: number, ...tensors: readonly Stored[]): Plan
 /** The same for a table with a row for each token of the vocabulary. */
 export function plannedTable(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), kind: "table" };
+}
+
+/** The same matrix of parts that a checkpoint stores transposed. */
+export function storedTransposed(planned: PlannedMatrix): PlannedMatrix {
+  const parts = planned.parts.map((part) => ({ ...part, stored: part.stored.toReversed() }));
+  return { ...planned, parts, transposed: true };
 }
 
 /** All elements of these tensors in one row. */

@@ -1,6 +1,7 @@
 import {
   type BaseModel,
   findWeight,
+  isConv1d,
   isOfExpert,
   isRouter,
   linearModules,
@@ -43,6 +44,8 @@ export interface Targets {
     readonly layers_to_transform: readonly number[] | null;
     /** Experts' parameters and routers, where a method adapts them; left out where there are none. */
     readonly target_parameters?: readonly string[];
+    /** PEFT says so of weights that are stored (in, out); left out where they are not. */
+    readonly fan_in_fan_out?: true;
   };
 }
 
@@ -121,6 +124,7 @@ export function findTargets(
       target_modules: (isWhole && written) || names,
       layers_to_transform: inList ? layers : null,
       ...(paths.length === 0 ? {} : { target_parameters: paths }),
+      ...(found.some(({ stored }) => isConv1d(stored, base, false)) ? { fan_in_fan_out: true } : {}),
     },
   };
 }
@@ -159,7 +163,7 @@ function targetModule(
     const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantized weights cannot be adapted`;
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
-  const [out = 0, input = 0] = shape;
+  const [out = 0, input = 0] = isConv1d(stored, base, false) ? shape.toReversed() : shape;
   if (/\.(?:gate_up_proj|shared_mlp\.input_linear)$/.test(name) && out % 8 !== 0) {
     // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
     const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;

@@ -3,6 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
 import { inBlocks, kvBytes, layerBytes, PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
+import { mostPositions } from "../../models/decoder/positions.ts";
 
 /** Part of what `--memory` allows that is left for adapters that are merged later. */
 const KEPT = 1 / 16;
@@ -27,10 +28,16 @@ export interface FittingContext {
 
 /**
  * As long a context as `--memory` leaves room for beside the weights, which are loaded, and the largest pass.
- * @throws RandloraError `memory` where that is less than was asked for, or than any prompt takes
+ * @throws RandloraError `memory` where that is less than was asked for, or than any prompt takes; `usage` for one that the model
+ *   has no positions for
  */
 export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted): Promise<FittingContext> {
   const context = asked ?? decoder.config.contextLength;
+  const learned = mostPositions(decoder.config);
+  if (context > learned) {
+    const cause = `--context ${context}: this model has learned no position beyond ${learned}`;
+    throw new RandloraError("usage", cause, `give at most ${learned}`);
+  }
   const { limit } = decoder.gpu.memory;
   const wanted = rows * inBlocks(context);
   const { positions, taken } = await fittingPositions(decoder, rows);
@@ -80,12 +87,13 @@ function cacheBytes({ config, kvDtype }: Decoder, positions: number, rows: numbe
 /** Bytes of the largest pass, without keys and values. */
 async function passBytes(decoder: Decoder, rows: number): Promise<number> {
   const counting = decoder.counting();
+  const length = Math.min(PROMPT_BLOCK, mostPositions(decoder.config) - 1);
   using batch = new Batch(counting, { rows, positions: inBlocks(PROMPT_BLOCK) + rows * inBlocks(1) });
-  const slots = Array.from({ length: rows }, (_, row) => batch.pool.acquire(row === 0 ? PROMPT_BLOCK + 1 : 1));
+  const slots = Array.from({ length: rows }, (_, row) => batch.pool.acquire(row === 0 ? length + 1 : 1));
   const wanted = { id: 0, top: 1, all: true, lse: true };
   const tokens = slots.flatMap((slot) => (slot === undefined ? [] : [{ slot, ...wanted }]));
-  const prompt = Array.from({ length: PROMPT_BLOCK }, () => 0);
-  if (slots[0] !== undefined) await batch.prefill(slots[0], prompt, PROMPT_BLOCK);
+  const prompt = Array.from({ length }, () => 0);
+  if (slots[0] !== undefined && length > 0) await batch.prefill(slots[0], prompt, length);
   // Passes over several numbers of sequences stay recorded.
   for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.step(tokens.slice(0, count));
   return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;

@@ -24,6 +24,7 @@ const MORE: Readonly<Record<string, number>> = {
   exaone4: 8,
   granite: 4,
   starcoder2: 4,
+  gpt2: 4,
   cohere2: 4,
   glm4: 3,
   mixtral: 8,

@@ -83,6 +83,8 @@ export const ConfigJson = v.looseObject({
   use_bias: v.nullish(v.boolean()),
   norm_epsilon: MaybeEpsilon,
   layer_norm_eps: MaybeEpsilon,
+  scale_attn_weights: v.nullish(v.boolean()),
+  scale_attn_by_inverse_layer_idx: v.nullish(v.boolean()),
   logit_scale: MaybePositive,
   embedding_multiplier: MaybePositive,
   attention_multiplier: MaybePositive,

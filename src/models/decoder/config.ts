@@ -24,6 +24,8 @@ export interface DecoderConfig {
   readonly embedding: PlannedMatrix;
   /** What embeddings are multiplied by: √hidden in Gemma, else 1. */
   readonly embeddingScale: number;
+  /** Learned embeddings of positions, as many as `contextLength`, which are added to those of tokens; undefined: there are none. */
+  readonly positions?: PlannedMatrix | undefined;
   readonly layers: readonly PlannedLayer[];
   /** After the last layer. */
   readonly norm: Norm<PlannedMatrix>;

@@ -14,6 +14,7 @@ import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
+import { mostPositions } from "./positions.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
 import { storedDecoder } from "./weight-plan.ts";
@@ -257,7 +258,7 @@ export class Decoder {
     using long = this.createCache();
     using short = this.createCache();
     for (const [cache, tokens] of [
-      [long, 64],
+      [long, Math.min(64, mostPositions(this.config))],
       [short, 1],
     ] as const) {
       const ids = Array.from({ length: tokens }, () => 0);

@@ -1,12 +1,12 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { uploadAngles } from "../blocks/rope.ts";
 import { releaseStream, streamOf } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { KvCache } from "./cache/kv-cache.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "../blocks/linears.ts";
+import { recordEmbeddings, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /**
@@ -15,6 +15,7 @@ import type { DecoderWeights } from "./weights.ts";
  * @param ids each below the vocabulary
  * @param sequenceLength tokens of the whole sequence: what RoPE that depends on the length goes by
  * @returns hidden states after the last norm, (tokens, hidden)
+ * @throws RandloraError `model` for positions that the model has no embeddings for; `memory`
  */
 export function recordForward(
   run: Run,
@@ -26,11 +27,11 @@ export function recordForward(
   sequenceLength: number,
 ): Tensor {
   const tokens = ids.length;
-  cache.reserve(cache.length + tokens);
   const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
-  const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
+  const standing = uploadPositions(run, config, sequenceLength, positions);
+  cache.reserve(cache.length + tokens);
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
-  const hidden = recordPass(run, { config, weights, linears, tables, past: cache }, uploaded);
+  const hidden = recordPass(run, { config, weights, linears, ...standing, past: cache }, uploaded);
   cache.advance(ids, sequenceLength);
   return hidden;
 }
@@ -41,10 +42,8 @@ type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past"
 /** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
 export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
   const pass = { starts: undefined, ...tokens };
-  const { config, weights } = pass;
-  const { y } = run.apply(OPS.embedding, { ids, table: weights.embedding }, { scale: config.embeddingScale });
-  let stream = streamOf(y);
-  config.layers.forEach((_, index) => {
+  let stream = streamOf(recordEmbeddings(run, pass, ids));
+  pass.config.layers.forEach((_, index) => {
     const updated = recordLayer(run, pass, index, stream);
     releaseStream(run, stream, updated);
     stream = updated;

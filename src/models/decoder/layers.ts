@@ -3,10 +3,10 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordBlocks } from "../blocks/block.ts";
 import type { Linears } from "../blocks/linears.ts";
-import type { Angles } from "../blocks/rope.ts";
 import type { Filled } from "../blocks/sight.ts";
 import { recordInput, releaseStream, type Stream } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
+import type { PassPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /** What is kept of the positions before a pass, which its own join; a `KvCache` is one. */
@@ -15,12 +15,10 @@ export interface Past {
 }
 
 /** What one pass over some tokens goes by. */
-export interface Pass {
+export interface Pass extends PassPositions {
   readonly config: DecoderConfig;
   readonly weights: DecoderWeights;
   readonly linears: Linears;
-  /** Of each of the config's ropes. */
-  readonly tables: readonly Angles[];
   /** Undefined: attention sees the tokens of the pass alone, and nothing of it remains. */
   readonly past: Past | undefined;
   /** (1, tokens) U32, the first row that a token sees where nothing is past; undefined: the first of all. */

@@ -1,11 +1,11 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { tensorsOfAngles, uploadAngles } from "../blocks/rope.ts";
 import { recordWhole, streamOf } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "../blocks/linears.ts";
+import { recordEmbeddings, tensorsOfPositions, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /** N tokens of whole samples one after another, without padding; every array of S or N numbers. */
@@ -66,12 +66,11 @@ export function recordSamples(
 ): Tensor {
   const [ids, starts] = [row(recorder, "ids", batch.ids), row(recorder, "starts", batch.starts)];
   const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
-  const tables = uploadAngles(recorder, config.ropes, longest, batch.positions);
-  const pass: Pass = { config, weights, linears, tables, past: undefined, starts };
-  const given = [starts, ...tables.flatMap(tensorsOfAngles)];
+  const standing = uploadPositions(recorder, config, longest, batch.positions);
+  const pass: Pass = { config, weights, linears, ...standing, past: undefined, starts };
+  const given = [starts, ...tensorsOfPositions(standing)];
 
-  const table = weights.embedding;
-  let { y: x } = recorder.apply(OPS.embedding, { ids, table }, { scale: config.embeddingScale });
+  let x = recordEmbeddings(recorder, pass, ids);
   config.layers.forEach((_, index) => {
     const before = streamOf(x);
     const record = (inner: Recorder) => recordWhole(inner, recordLayer(inner, pass, index, before), before);

@@ -7,8 +7,8 @@ import { type DecoderConfig, isOfOtherPart } from "./config.ts";
 export const UNTIED_HEAD = "lm_head.weight";
 
 /** Every matrix that a decoder reads from its checkpoint. */
-export function plannedMatrices({ embedding, layers, norm, head }: DecoderConfig): PlannedMatrix[] {
-  return plannedIn([embedding, layers, norm, head]);
+export function plannedMatrices({ embedding, positions, layers, norm, head }: DecoderConfig): PlannedMatrix[] {
+  return plannedIn([embedding, positions, layers, norm, head]);
 }
 
 /** The decoder by the names that a checkpoint with these tensors has for its matrices, with the output matrix that it has. */
@@ -28,9 +28,10 @@ export function checkPlan(decoder: DecoderConfig, checkpoint: Checkpoint): Decod
   const { architecture, head } = config;
   checkTensors(plannedMatrices(config), checkpoint, {
     architecture,
-    // Tables that are computed, the copy that a tied head is, and what other parts of the model have.
+    // Tables that are computed (angles, GPT-2's causal mask), the copy that a tied head is, and what other parts of the model have.
     isSuperfluous: (name) =>
       name.endsWith(".rotary_emb.inv_freq") ||
+      /(?:^|\.)h\.\d+\.attn\.(?:masked_)?bias$/.test(name) ||
       (head === undefined && name === UNTIED_HEAD) ||
       isOfOtherPart(config, name),
   });

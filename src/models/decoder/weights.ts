@@ -16,6 +16,8 @@ export { UNTIED_HEAD } from "./weight-plan.ts";
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
 export class DecoderWeights {
   readonly embedding: Tensor;
+  /** Learned embeddings of positions; undefined: there are none. */
+  readonly positions: Tensor | undefined;
   /** The blocks of each layer. */
   readonly layers: readonly (readonly Block[])[];
   readonly norm: Norm;
@@ -32,6 +34,7 @@ export class DecoderWeights {
     const placed = new PlacedWeights(gpu, checkpoint, options);
     this.#gpu = gpu;
     this.embedding = placed.place(config.embedding);
+    this.positions = config.positions && placed.place(config.positions);
     this.layers = placed.placeAll(config.layers);
     this.norm = placed.placeAll(config.norm);
     this.#ownHead = config.head && placed.place(config.head);
@@ -66,6 +69,11 @@ export class DecoderWeights {
   /** The checkpoint's names of the weights of linear layers. */
   get linears(): ReadonlySet<string> {
     return this.#placed.linears;
+  }
+
+  /** The checkpoint's names of those that it stores transposed. */
+  get transposed(): ReadonlySet<string> {
+    return this.#placed.transposed;
   }
 
   /** The quantized weights; undefined: there are none. */

@@ -18,6 +18,7 @@ const SIZES = {
 
 /** What a type needs beside them. */
 const OWN: Readonly<Record<string, object>> = {
+  gpt2: { n_inner: 64, n_positions: 32 },
   granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
 };
 

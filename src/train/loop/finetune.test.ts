@@ -2,7 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { locateModel } from "../../models/folder/locate.ts";
+import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { refuseShorter } from "../model/subject.ts";
@@ -126,6 +128,27 @@ test("a whole model is saved again, subfolders too, and resumed; runs in the mod
     }
   }
 }, 60_000);
+
+test("a whole model whose weights are stored transposed is written as it was read", async () => {
+  const model = runs.folder.at("gpt2");
+  await writeArchitecture(model, "gpt2", 1, { vocab_size: 512, n_positions: 64 });
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) await cp(join(STORIES, name), join(model, name));
+  const asked = { model, method: "full", steps: 1, learningRate: 0 } as const;
+  await runs.train("as-read", await runs.settings(asked));
+  await using before = await Checkpoint.open(model);
+  await using after = await Checkpoint.open(join(runs.folder.at("as-read"), "model"));
+  expect([...after.tensors.keys()].toSorted()).toEqual([...before.tensors.keys()].toSorted());
+  for (const [name, { info }] of before.tensors) {
+    expect([name, after.get(name).info.shape]).toEqual([name, info.shape]);
+    const [wanted, found] = [new Uint8Array(info.bytes), new Uint8Array(info.bytes)];
+    await before.read(name, wanted);
+    await after.read(name, found);
+    expect([name, Buffer.compare(found, wanted)]).toEqual([name, 0]);
+  }
+  await expect(runs.train("too-long", await runs.settings({ ...asked, maxLength: 65 }))).rejects.toThrow(
+    "--max-length 65: this model has learned no position beyond 64",
+  );
+});
 
 test("training ends when nothing improves", async () => {
   const settings = await runs.settings({ steps: 30, evalEvery: 1, earlyStop: 2, learningRate: 0 });

@@ -16,6 +16,7 @@ import {
 } from "../../files/safetensors/dtype.ts";
 import { naming, quote } from "../../files/failure.ts";
 import { roundFromF32 } from "../../files/safetensors/numbers.ts";
+import { transpose } from "../../files/safetensors/transpose.ts";
 import { encodeIndex, INDEX_FILE, planShards } from "../../files/safetensors/shards.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../../files/safetensors/writer.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
@@ -33,6 +34,8 @@ export interface TrainedWeights {
   readonly checkpoint: Checkpoint;
   /** Trained tensors by name, F32. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Names of those that the checkpoint stores transposed; by default none. */
+  readonly transposed?: ReadonlySet<string> | undefined;
   readonly dtype: HeldDtype;
   /** Does this tensor of the checkpoint, which was not trained, belong to the model? By default none does. */
   readonly keeps?: ((name: string) => boolean) | undefined;
@@ -65,7 +68,7 @@ type Written = PlannedTensor &
 export async function writeModel(
   gpu: Device,
   folder: string,
-  { checkpoint, tensors, dtype, keeps = () => false, head }: TrainedWeights,
+  { checkpoint, tensors, transposed, dtype, keeps = () => false, head }: TrainedWeights,
 ): Promise<void> {
   const config = await readConfig(checkpoint.folder);
   if (config === undefined) throw missingConfig(checkpoint.folder);
@@ -88,7 +91,7 @@ export async function writeModel(
     const path = join(folder, shard.file);
     await using writer = await SafetensorsWriter.create(path, shard.tensors, new Map([["format", "pt"]]));
     for (const one of shard.tensors) {
-      if (one.trained !== undefined) await append(gpu, writer, one.name, one.trained, one.dtype);
+      if (one.trained !== undefined) await append(gpu, writer, one, transposed?.has(one.name) === true);
       else await copy(writer, one.stored, one.dtype);
     }
     await writer.finish();
@@ -111,14 +114,15 @@ async function copy(writer: SafetensorsWriter, { file, info }: CheckpointTensor,
 async function append(
   gpu: Device,
   writer: SafetensorsWriter,
-  name: string,
-  tensor: Tensor,
-  dtype: WritableFloatDtype,
+  { name, trained: tensor, dtype }: Written & { readonly trained: Tensor },
+  transposed: boolean,
 ): Promise<void> {
-  const [rows] = tensor.shape;
-  const step = Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
+  const [rows, cols] = tensor.shape;
+  // What is transposed is read as a whole.
+  const step = transposed ? rows : Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
   for (let first = 0; first < rows; first += step) {
-    const numbers = await readRows(gpu, tensor, first, Math.min(step, rows - first));
+    const read = await readRows(gpu, tensor, first, Math.min(step, rows - first));
+    const numbers = transposed ? new Float32Array(transpose(new Uint8Array(read.buffer), rows, cols, 4).buffer) : read;
     const tooLarge = countOverflows(numbers, dtype);
     if (tooLarge > 0) throw overflow({ label: quote(name) }, tooLarge, dtype);
     let bytes = new Uint8Array(numbers.buffer);

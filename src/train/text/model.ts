@@ -4,12 +4,14 @@ import { ownedBy } from "../../compute/device/owned.ts";
 import { openBase } from "../../adapters/base/open-base.ts";
 import type { TrainedMethod } from "../../adapters/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { writePeft } from "../../adapters/files/peft-write.ts";
 import type { PlaceOptions } from "../../adapters/training/method.ts";
 import { Parameters } from "../../adapters/training/parameters.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { type DecoderConfig, isOfOtherPart } from "../../models/decoder/config.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
+import { mostPositions } from "../../models/decoder/positions.ts";
 import { plannedMatrices, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
@@ -33,6 +35,14 @@ export interface PlacedModel extends PlacedSource<MicroBatch> {
 interface Opened extends OpenedAdapter {
   /** What the user should know of the base's files: one line each. */
   readonly notes: readonly string[];
+}
+
+/** @throws RandloraError `usage` for samples that may be longer than a model with learned positions takes */
+function refuseLongSamples(config: DecoderConfig, { maxLength }: TrainSettings): void {
+  const most = mostPositions(config);
+  if (maxLength === null || maxLength <= most) return;
+  const cause = `--max-length ${maxLength}: this model has learned no position beyond ${most}`;
+  throw new RandloraError("usage", cause, `give at most ${most}`);
 }
 
 /** What a language model is trained from. */
@@ -74,6 +84,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const { base, checkpoint } = await openBase(weights ?? folder, folder);
     try {
       const config = storedDecoder(described, checkpoint.tensors);
+      refuseLongSamples(config, settings);
       const matrices = plannedMatrices(config);
       const input = { base, matrices, model, dtype, seed, began, signal };
       const opened =
@@ -112,7 +123,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const parameters = new Parameters(gpu, trainable.parameters);
     const trained = { place: (label: string) => parameters.get(label).value };
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : heldAs(settings));
-    const { tensors } = weights;
+    const { tensors, transposed } = weights;
     const method = await trainable.place({ gpu, parameters, tensors, place });
     const { content } = method;
     const keeps = (name: string) => isOfOtherPart(config, name);
@@ -124,7 +135,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     };
     const save = async (folder: string) => {
       if (content !== undefined && isAdapterMethod(definition)) await writePeft(folder, await content(), definition);
-      else await writeModel(gpu, folder, { checkpoint, tensors, dtype, keeps });
+      else await writeModel(gpu, folder, { checkpoint, tensors, transposed, dtype, keeps });
     };
     const task = languageModelling(config, weights);
     const fill = weights.fill.bind(weights);

@@ -1,5 +1,6 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { dtypeBytes, type FloatDtype } from "../../../files/safetensors/dtype.ts";
+import { transpose } from "../../../files/safetensors/transpose.ts";
 import { widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
@@ -12,19 +13,33 @@ export class TensorWriter {
   readonly #gpu: Device;
   readonly #tensor: Tensor;
   readonly #dtype: FloatDtype;
+  /** Bytes of the whole, where the checkpoint stores it transposed. */
+  readonly #whole: Uint8Array<ArrayBuffer> | undefined;
+  #filled = 0;
   #row = 0;
   #rest = new Uint8Array();
 
-  /** @param dtype of the bytes that come */
-  constructor(gpu: Device, tensor: Tensor, dtype: FloatDtype) {
+  /**
+   * @param dtype of the bytes that come
+   * @param transposed the checkpoint has columns for rows: all is kept until `finish`
+   */
+  constructor(gpu: Device, tensor: Tensor, dtype: FloatDtype, transposed = false) {
     if (dtype !== tensor.dtype && tensor.dtype !== "F32") throw new TypeError(`${dtype} into ${tensor.dtype}`);
     this.#gpu = gpu;
     this.#tensor = tensor;
     this.#dtype = dtype;
+    const [rows, cols] = tensor.shape;
+    this.#whole = transposed ? new Uint8Array(rows * cols * dtypeBytes(dtype)) : undefined;
   }
 
   /** Writes as many whole rows as there are now; the bytes are copied. */
   append(bytes: Uint8Array): void {
+    if (this.#whole === undefined) return this.#append(bytes);
+    this.#whole.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  #append(bytes: Uint8Array): void {
     const [, cols] = this.#tensor.shape;
     const rowBytes = cols * dtypeBytes(this.#dtype);
     const all = new Uint8Array(this.#rest.length + bytes.length);
@@ -37,7 +52,10 @@ export class TensorWriter {
 
   /** @throws RangeError when rows are missing, or a part of one is left over */
   finish(): void {
-    const [rows] = this.#tensor.shape;
+    const [rows, cols] = this.#tensor.shape;
+    if (this.#whole !== undefined && this.#filled === this.#whole.length) {
+      this.#append(transpose(this.#whole, cols, rows, dtypeBytes(this.#dtype)));
+    }
     if (this.#row !== rows || this.#rest.length > 0) throw new RangeError(`${this.#row} of ${rows} rows were written`);
   }
 

@@ -13,6 +13,7 @@ import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, w
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import type { Dtype } from "../../../files/safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { writeArchitecture } from "../../../models/testing/architectures.ts";
 import { AdaptedWeights } from "./weights.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
@@ -119,6 +120,30 @@ test("what adapters do to other parts of a model is left out; merged they get it
     expect([name, tensor === undefined]).toEqual([name, name === `${images}.weight`]);
     if (tensor !== undefined) expect([name, Buffer.compare(await contents(tensor), data)]).toEqual([name, 0]);
   }
+});
+
+test("a model that stores its weights transposed, and one without the head's prefix, computes what its merge does", async () => {
+  const base = join(folder, "transposed");
+  await writeArchitecture(base, "gpt2", 2, {}, true);
+  const modules = { "transformer.h.0.attn.c_attn": [96, 32], "transformer.h.1.mlp.c_proj": [32, 64] } as const;
+  const adapter = await writeLora(join(folder, "of-transposed"), { r: 3, alpha: 2, seed: 5, modules });
+  const logits = async (decoder: Decoder) => {
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, [3, 1, 4, 1, 5]);
+    const all = await decoder.logits(hidden);
+    gpu.memory.release(hidden.buffer);
+    return all;
+  };
+  using whole = await Decoder.load(gpu, await mergedFolder(base, [adapter], [1]));
+  using decoder = await Decoder.load(gpu, base);
+  await using adapted = await AdaptedWeights.open(decoder, base);
+  const before = await logits(decoder);
+  await adapted.apply([{ path: adapter, scale: 1 }]);
+  const changed = await logits(decoder);
+  expect(changed).toEqual(await logits(whole));
+  expect(changed).not.toEqual(before);
+  await adapted.apply([]);
+  expect(await logits(decoder)).toEqual(before);
 });
 
 let merged = 0;

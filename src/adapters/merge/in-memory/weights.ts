@@ -158,9 +158,10 @@ export class AdaptedWeights implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { name, dtype } = tensor;
-    const place = this.#decoder.weights.tensors.get(name);
+    const { tensors, transposed } = this.#decoder.weights;
+    const place = tensors.get(name);
     if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
-    const writer = new TensorWriter(this.#gpu, place, dtype);
+    const writer = new TensorWriter(this.#gpu, place, dtype, transposed.has(name));
     const write = async (bytes: Uint8Array): Promise<void> => {
       signal?.throwIfAborted();
       writer.append(bytes);

@@ -97,6 +97,6 @@ function changedIn({ weights }: Decoder, plan: VariantsPlan): boolean[] {
 const [EMBEDDING, HEAD] = [0, 1];
 
 /** All matrices in one order. */
-function matricesOf({ embedding, head, norm, layers }: DecoderWeights): Tensor[] {
-  return [embedding, head, ...tensorsIn([norm, layers])];
+function matricesOf({ embedding, positions, head, norm, layers }: DecoderWeights): Tensor[] {
+  return [embedding, head, ...tensorsIn([norm, positions, layers])];
 }

@@ -100,6 +100,8 @@ export function sizesOf(json: ConfigJson, defaults: Defaults): ModelSizes {
 export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<DecoderConfig, "norm">> {
   /** Layer number `index`, whose modules are below `path`. */
   readonly layer: (path: string, index: number) => PlannedLayer;
+  /** The modules of the embedding and of the layers, where they are not transformers' usual ones. */
+  readonly names?: { readonly embedding: string; readonly layers: string };
   readonly embeddingScale?: number;
   readonly logitScale?: number;
   readonly logitSoftcap?: number | undefined;
@@ -111,6 +113,7 @@ export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<Decode
 export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): DecoderConfig {
   const { hidden, contextLength, epsilon } = sizes;
   const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap } = model;
+  const { names = { embedding: "model.embed_tokens", layers: "model.layers" } } = model;
   const table = (name: string) => plannedTable(hidden, [name, [json.vocab_size, hidden]]);
   // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
   const stretched = ropes.map(({ scaling }) =>
@@ -123,9 +126,11 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     contextLength: Math.max(contextLength, ...stretched),
     endTokens: [json.eos_token_id ?? []].flat(),
     ropes,
-    embedding: table("model.embed_tokens.weight"),
+    embedding: table(`${names.embedding}.weight`),
     embeddingScale,
-    layers: Array.from({ length: json.num_hidden_layers }, (_, index) => model.layer(`model.layers.${index}`, index)),
+    layers: Array.from({ length: json.num_hidden_layers }, (_, index) =>
+      model.layer(`${names.layers}.${index}`, index),
+    ),
     norm: model.norm ?? rmsNorm("model.norm", hidden, epsilon),
     head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
     logitScale,

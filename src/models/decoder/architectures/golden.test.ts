@@ -52,6 +52,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   ],
   ministral3: [{ rope_parameters: GROWING }, [0.85845, -0.40701, -0.41379, 0.85908, -0.52473, -0.28581]],
   mistral3: [{ text_config: { model_type: "mistral" } }, [0.96849, -1.12669, 0.2624, 0.84002, -1.18011, 0.44923]],
+  gpt2: [{ scale_attn_by_inverse_layer_idx: true }, [-9.348, 16.14399, -8.28905, -7.08832, 16.03293, -10.42741]],
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],

@@ -9,6 +9,7 @@ import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
 import { gemma3, mistral3 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
+import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
 import { granitemoehybrid } from "./granitemoehybrid.ts";
@@ -51,6 +52,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   granite,
   granitemoehybrid,
   starcoder2,
+  gpt2,
   glm4,
   cohere2,
   mixtral,

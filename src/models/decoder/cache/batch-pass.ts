@@ -2,9 +2,9 @@ import type { Commands, Device } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
-import { type Angles, tensorsOfAngles } from "../../blocks/rope.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
+import { checkPositions, type PassPositions, tensorsOfPositions } from "../positions.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
 import { angles, queryGrowth } from "../../blocks/rope-scaling.ts";
@@ -56,7 +56,7 @@ export class BatchPass implements Disposable {
   readonly #ids: Tensor;
   /** By group of layers. */
   readonly #rows: readonly TokenRows[];
-  readonly #tables: readonly Angles[];
+  readonly #positions: PassPositions;
 
   /** @throws RandloraError `memory` */
   constructor(parts: BatchParts, { adapted, count, wantsLse }: PassKind) {
@@ -68,13 +68,14 @@ export class BatchPass implements Disposable {
     const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
     this.#ids = ids;
     this.#rows = rows;
-    this.#tables = config.ropes.map(({ size, growth }) => {
+    const tables = config.ropes.map(({ size, growth }) => {
       const table = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
         tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
       const turns = { cos: table("cos", size / 2), sin: table("sin", size / 2) };
       if (growth === undefined) return turns;
       return { ...turns, growth: { factors: table("growth", 1), places: table("rows", 1, "U32") } };
     });
+    this.#positions = { tables, positions: config.positions && numbers("positions") };
     const run = new Run(device);
     this.#run = run;
     try {
@@ -82,7 +83,7 @@ export class BatchPass implements Disposable {
         const { matrices, group } = pool.layer(index);
         return { ...matrices, length: 0, rows: itemAt(rows, group) };
       };
-      const hidden = recordPass(run, { config, weights, linears, tables: this.#tables, past: { layer } }, ids);
+      const hidden = recordPass(run, { config, weights, linears, ...this.#positions, past: { layer } }, ids);
       this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
@@ -102,12 +103,16 @@ export class BatchPass implements Disposable {
 
   /**
    * Sends the pass over these tokens, as many as it was recorded for, whose slots have room for them.
-   * @throws RandloraError `gpu`
+   * @throws RandloraError `gpu`; `model` for positions that the model has no embeddings for
    */
   async send(tokens: readonly NextToken[]): Promise<void> {
     const { device, config } = this.#parts;
     const fill = (tensor: Tensor, of: (token: NextToken) => number): void =>
       write(device, tensor, Uint32Array.from(tokens, of));
+    const { tables, positions } = this.#positions;
+    const lengths = tokens.map(({ slot }) => slot.length);
+    checkPositions(config, lengths);
+    if (positions !== undefined) fill(positions, ({ slot }) => slot.length);
     fill(this.#ids, ({ id }) => id);
     for (const [group, { own, first }] of this.#rows.entries()) {
       const placeOf = ({ slot }: NextToken): Place => itemAt(slot.places, group);
@@ -115,7 +120,7 @@ export class BatchPass implements Disposable {
       fill(first, (token) => placeOf(token).start);
     }
     config.ropes.forEach((rope, index) => {
-      const table = this.#tables[index];
+      const table = tables[index];
       if (table === undefined) return;
       // A sequence's angles go by its own length alone.
       const turns = tokens.map(({ slot }) => angles(rope, slot.length + 1, [slot.length]));
@@ -126,14 +131,7 @@ export class BatchPass implements Disposable {
       }
       if (rope.growth === undefined || table.growth === undefined) return;
       const { factors, places } = table.growth;
-      write(
-        device,
-        factors,
-        queryGrowth(
-          rope.growth,
-          tokens.map(({ slot }) => slot.length),
-        ),
-      );
+      write(device, factors, queryGrowth(rope.growth, lengths));
       write(
         device,
         places,
@@ -146,9 +144,8 @@ export class BatchPass implements Disposable {
 
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
-    const tables = this.#tables.flatMap(tensorsOfAngles);
     const rows = this.#rows.flatMap(({ own, first }) => [own, first]);
-    for (const { buffer } of [this.#ids, ...rows, ...tables]) {
+    for (const { buffer } of [this.#ids, ...rows, ...tensorsOfPositions(this.#positions)]) {
       this.#parts.device.memory.release(buffer);
     }
   }

@@ -4,9 +4,9 @@ import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
-import { uploadAngles } from "../../blocks/rope.ts";
 import type { Decoder } from "../decoder.ts";
 import { recordPass } from "../forward.ts";
+import { uploadPositions } from "../positions.ts";
 import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
 import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
@@ -148,11 +148,11 @@ export class Batch implements Disposable {
     let result: RecordedResult<T> | undefined;
     try {
       const positions = ids.map((_, row) => slot.length + row);
-      const tables = uploadAngles(run, config.ropes, sequenceLength, positions);
+      const standing = uploadPositions(run, config, sequenceLength, positions);
       const uploaded = run.upload("ids", [1, ids.length], Uint32Array.from(ids));
       const plain = this.#parts.linears();
       const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
-      const hidden = recordPass(run, { config, weights, tables, past: slot.past(), linears }, uploaded);
+      const hidden = recordPass(run, { config, weights, ...standing, past: slot.past(), linears }, uploaded);
       result = record?.(hidden);
       await run.submit();
       slot.advance(ids, sequenceLength, isPrompt);

@@ -1,0 +1,51 @@
+// GPT-2's learned positions: there is none beyond the last, whoever asks.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { writeArchitecture } from "../testing/architectures.ts";
+import { Batch } from "./cache/batch.ts";
+import { Decoder } from "./decoder.ts";
+
+const POSITIONS = 32;
+
+let gpu: Device;
+let folder: TemporaryFolder;
+let decoder: Decoder;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+  await writeArchitecture(folder.path, "gpt2", 1, { n_positions: POSITIONS });
+  decoder = await Decoder.load(gpu, folder.path);
+});
+afterAll(async () => {
+  decoder.release();
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+const ids = (count: number) => Array.from({ length: count }, (_, at) => at % 20);
+const refusal = { code: "model", message: expect.stringContaining(`more than ${POSITIONS} tokens`) };
+
+test("a sequence takes as many tokens as there are positions, and one more is refused before anything is computed", async () => {
+  using cache = decoder.createCache();
+  gpu.memory.release((await decoder.prefill(cache, ids(POSITIONS))).buffer);
+  expect(decoder.prefill(cache, [1])).rejects.toMatchObject(refusal);
+  expect(cache.length).toBe(POSITIONS);
+});
+
+test("the same in a batch, whose other sequences are as before", async () => {
+  using batch = new Batch(decoder, { rows: 2, positions: 1024 });
+  const [long, short] = [batch.pool.acquire(POSITIONS + 1), batch.pool.acquire(8)];
+  if (long === undefined || short === undefined) throw new Error("no room");
+  await batch.prefill(long, ids(POSITIONS - 1), POSITIONS);
+  await batch.prefill(short, ids(3), 4);
+  const next = { id: 5, top: 1, all: false, lse: false };
+  await batch.step([{ ...next, slot: long }]);
+  const both = [long, short].map((slot) => ({ ...next, slot }));
+  expect(batch.step(both)).rejects.toMatchObject(refusal);
+  expect(batch.prefill(long, [1], POSITIONS + 1)).rejects.toMatchObject(refusal);
+  expect([long.length, short.length]).toEqual([POSITIONS, 3]);
+  await batch.step([{ ...next, slot: short }]);
+  expect(short.length).toBe(4);
+});
