@@ -13,6 +13,7 @@ import { checkPlan, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
+import { bytesOfToken, countExperts, type ExpertCounts } from "./experts.ts";
 import { plannedModel } from "../budget/planned-model.ts";
 import { type CountedTensor, countTensors, type TensorCounts } from "./tensor-groups.ts";
 
@@ -35,6 +36,10 @@ export interface CheckpointReport {
   /** Of a model of images. */
   readonly images: ImageConfig | undefined;
   readonly counts: TensorCounts;
+  /** Of a mixture of experts. */
+  readonly experts: ExpertCounts | undefined;
+  /** Bytes of stored weights that are read for a token; undefined for what cannot be run. */
+  readonly bytesOfToken: number | undefined;
   /** The output matrix is the embedding; undefined where nothing says so. */
   readonly tied: boolean | undefined;
   readonly shards: readonly Shard[];
@@ -69,13 +74,16 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     tolerated(tolerate, thrown);
   }
   const hasHead = tensors.has("lm_head.weight");
+  const counted = [...tensors.values()].map(({ info }): CountedTensor => ({ ...info, ...info.blocks }));
   const said = json?.["tie_word_embeddings"];
   return {
     path,
     ...names(json),
     config,
     images,
-    counts: countTensors([...tensors.values()].map(({ info }) => ({ ...info, ...info.blocks }))),
+    counts: countTensors(counted),
+    experts: countExperts(config, json, counted),
+    bytesOfToken: config && bytesOfToken(config, counted),
     tied: config ? config.head === undefined : hasHead ? false : typeof said === "boolean" ? said : undefined,
     shards: files.map(({ path: file, size, header }) => ({
       file: basename(file),
@@ -108,6 +116,8 @@ async function inspectConfig(folder: string): Promise<CheckpointReport> {
     config,
     images: undefined,
     counts: countTensors(counted),
+    experts: countExperts(config, json, counted),
+    bytesOfToken: bytesOfToken(config, counted),
     tied: config.head === undefined,
     shards: [...perFile].map(([file, held]) => ({ file, tensors: held.length, bytes: undefined })),
     hasWeights: false,

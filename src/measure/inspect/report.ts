@@ -1,4 +1,5 @@
 import type { AdapterReport, BaseFit } from "./inspect-adapter.ts";
+import type { ExpertCounts } from "./experts.ts";
 import type { CheckpointReport } from "./inspect-checkpoint.ts";
 import type { TensorCounts } from "./tensor-groups.ts";
 import type { RandloraError } from "../../files/errors.ts";
@@ -123,7 +124,16 @@ export function checkpointJson(report: CheckpointReport): object {
     }),
     tied: report.tied ?? null,
     parameters: counts.parameters,
+    experts: report.experts
+      ? {
+          count: report.experts.count,
+          per_token: report.experts.chosen ?? null,
+          parameters: report.experts.parameters,
+          active_parameters: report.experts.active ?? null,
+        }
+      : null,
     bytes: counts.bytes,
+    bytes_per_token: report.bytesOfToken ?? null,
     tensors: counts.tensors,
     weights: report.hasWeights,
     shards,
@@ -153,10 +163,12 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     ...(report.images === undefined ? [] : imageRows(report.images)),
     ["output matrix", tied === undefined ? "" : tied ? "tied to the embedding" : "of its own"],
     ["parameters", formatNumber(counts.parameters)],
+    ["experts", report.experts === undefined ? "" : expertsText(report.experts)],
     [
       "stored",
       `${formatBytes(counts.bytes)}${where}, ${formatAmount(counts.tensors, "tensor")} (${dtypesText(counts)})`,
     ],
+    ["read for a token", report.experts && report.bytesOfToken ? formatBytes(report.bytesOfToken) : ""],
     ["weights", report.hasWeights ? "" : "not here: by config.json"],
     ...report.problems.map(({ message }) => ["cannot be run", message]),
   ];
@@ -165,6 +177,13 @@ export function checkpointText(report: CheckpointReport, page: Page): string {
     { columns: page.columns },
   );
   return `${table}\n${groupTable(counts, page)}`;
+}
+
+function expertsText({ count, chosen, parameters, active }: ExpertCounts): string {
+  const each =
+    chosen === undefined ? `${formatNumber(count)} a layer` : `${chosen} of ${formatNumber(count)} for a token`;
+  const going = active === undefined ? "" : `; a token goes through ${formatNumber(active)} parameters`;
+  return `${each}, ${formatNumber(parameters)} parameters in all${going}`;
 }
 
 /** The sizes of a model of images. */
