@@ -44,7 +44,8 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   if (positions >= inBlocks(context)) return { context, positions: Math.min(wanted, positions), note: undefined };
   const [needed, beside, most] = [cacheBytes(decoder, inBlocks(context), rows), taken, limit].map(megabytes);
   const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights, activations and room for adapters, and --memory allows ${most}`;
-  const halves = decoder.kvDtype === "F32" ? "--kv-type f16 takes half, " : "";
+  const less = { F32: "--kv-type f16 takes half, q8_0 about a quarter, ", F16: "--kv-type q8_0 takes about half, " };
+  const halves = decoder.kvDtype === "Q8_ROWS" ? "" : less[decoder.kvDtype];
   const hint = positions > 0 ? `--context ${positions} fits` : "--quantize q4 leaves more";
   if (asked !== undefined || positions <= 0) {
     throw new RandloraError("memory", cause, `${hint}, ${halves}or raise --memory`);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
@@ -11,6 +12,8 @@ const TOKENS = 60;
 
 let gpu: Device;
 let decoders: { readonly F32: Decoder; readonly F16: Decoder };
+/** Heads of 8 elements, which are no blocks; heads of 32. */
+const WIDER = join(import.meta.dir, "../../../fixtures/embedded/model");
 beforeAll(async () => {
   gpu = await openTestDevice();
   decoders = { F32: await Decoder.load(gpu, STORIES), F16: await Decoder.load(gpu, STORIES, { kvDtype: "F16" }) };
@@ -24,28 +27,51 @@ async function written(decoder: Decoder, prompt: readonly number[], beams: numbe
   return found;
 }
 
-test("texts with keys and values in F16 are those in F32, up to the first near tie, in half the memory", async () => {
-  let agreed = 0;
-  for (const { ids: prompt } of await expectedStories()) {
-    const [wanted, found] = [await written(decoders.F32, prompt, 1), await written(decoders.F16, prompt, 1)];
+/** Compares the texts of two decoders after some prompts. @returns how many are the same; the others are so up to a near tie */
+async function agreed(exact: Decoder, other: Decoder, prompts: readonly (readonly number[])[], near: number) {
+  let same = 0;
+  for (const prompt of prompts) {
+    const [wanted, found] = [await written(exact, prompt, 1), await written(other, prompt, 1)];
     const at = wanted.findIndex((token, index) => token !== found[index]);
     if (at < 0) {
-      agreed++;
+      same++;
       continue;
     }
-    using cache = decoders.F32.createCache();
-    const hidden = await decoders.F32.prefill(cache, [...prompt, ...wanted.slice(0, at)]);
-    const { logits } = await decoders.F32.top(hidden, 2);
+    using cache = exact.createCache();
+    const hidden = await exact.prefill(cache, [...prompt, ...wanted.slice(0, at)]);
+    const { logits } = await exact.top(hidden, 2);
     gpu.memory.release(hidden.buffer);
-    expect((logits[0] ?? NaN) - (logits[1] ?? NaN)).toBeLessThan(NEAR);
+    expect((logits[0] ?? NaN) - (logits[1] ?? NaN)).toBeLessThan(near);
   }
-  expect(agreed).toBeGreaterThan(0);
-  const bytes = Object.values(decoders).map((decoder) => {
-    using cache = decoder.createCache();
-    cache.reserve(1000);
-    return cache.bytes;
-  });
-  expect(bytes[0]).toBe(2 * (bytes[1] ?? NaN));
+  return same;
+}
+
+function cacheBytes(decoder: Decoder): number {
+  using cache = decoder.createCache();
+  cache.reserve(1000);
+  return cache.bytes;
+}
+
+test("texts with keys and values in F16 are those in F32, up to the first near tie, in half the memory", async () => {
+  const prompts = (await expectedStories()).map(({ ids }) => ids);
+  expect(await agreed(decoders.F32, decoders.F16, prompts, NEAR)).toBeGreaterThan(0);
+  expect(cacheBytes(decoders.F32)).toBe(2 * cacheBytes(decoders.F16));
+}, 120_000);
+
+test("texts with keys and values in blocks are those in F32, up to the first near tie, in 34 of 128 bytes", async () => {
+  using exact = await Decoder.load(gpu, WIDER);
+  using blocks = await Decoder.load(gpu, WIDER, { kvDtype: "Q8_ROWS" });
+  const prompts = [20, 400, 75, 130].map((length, nth) =>
+    Array.from({ length }, (_, at) => 3 + ((at * at + nth * 37) % 500)),
+  );
+  expect(await agreed(exact, blocks, prompts, 10 * NEAR)).toBeGreaterThan(0);
+  // Two kv heads of 32: 64 bytes, two scales, and whole 16 bytes.
+  expect(cacheBytes(exact) / cacheBytes(blocks)).toBe(256 / 80);
+  // Beams change places, their keys with them.
+  const [prompt = []] = prompts;
+  expect(await written(blocks, prompt, 3)).toEqual(await written(exact, prompt, 3));
+  const refused: unknown = await Decoder.load(gpu, STORIES, { kvDtype: "Q8_ROWS" }).catch((error: unknown) => error);
+  expect(String(refused)).toContain("heads have 8 elements, which are no whole blocks of 32");
 }, 120_000);
 
 test("beams, whose keys change places, and a chat's cache, which grows and goes back, hold what they held", async () => {

@@ -25,20 +25,21 @@ afterAll(async () => {
 });
 
 test.each([
-  ["3B", LLAMA_3B],
-  ["8B", LLAMA_8B],
-])(
-  "a chat with a %s model at 32k, or as long as a card of 8 GB allows, exceeds neither that nor 2 seconds",
-  async (name, config) => {
-    const path = folder.at(name);
+  ["3B", "F16", LLAMA_3B],
+  ["8B", "F16", LLAMA_8B],
+  ["8B", "Q8_ROWS", LLAMA_8B],
+] as const)(
+  "a chat with a %s model at 32k with keys in %s, or as long as a card of 8 GB allows, exceeds neither that nor 2 seconds",
+  async (name, kvDtype, config) => {
+    const path = folder.at(`${name}-${kvDtype}`);
     await writeHollow(path, config);
     using card = smallCard(real, MEMORY);
     const { gpu, seen } = card;
-    using decoder = await Decoder.load(gpu, path, { quantize: "Q4_0", kvDtype: "F16" });
+    using decoder = await Decoder.load(gpu, path, { quantize: "Q4_0", kvDtype });
     const asked = 32_768;
     const found = await fittingContext(decoder, { asked, rows: 1 }).catch((error: unknown) => error);
     const named = found instanceof RandloraError ? Number(/--context (\d+) fits/.exec(found.hint)?.[1]) : asked;
-    expect(named === asked).toBe(name === "3B");
+    expect(named === asked).toBe(name === "3B" || kvDtype === "Q8_ROWS");
     const { context } = await fittingContext(decoder, { asked: named, rows: 1 });
     expect(context).toBeGreaterThan(8000);
     using cache = decoder.createCache();

@@ -11,7 +11,9 @@ export function pointer(tensor: Tensor, access: Pointer["access"] = "read"): Poi
   const [rows, cols] = shape;
   const bytes = elementBytes(dtype);
   const whole = 16 / bytes;
-  const elements = rows === 0 ? 0 : (rows - 1) * pitch + Math.ceil(cols / whole) * whole;
+  // A row of keys or values ends with its scales.
+  const last = dtype === "Q8_ROWS" ? pitch : Math.ceil(cols / whole) * whole;
+  const elements = rows === 0 ? 0 : (rows - 1) * pitch + last;
   return { buffer, offset: offset * bytes, size: elements * bytes, access };
 }
 

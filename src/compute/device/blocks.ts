@@ -14,6 +14,9 @@ import type { BlockDtype } from "./dtype.ts";
  * (cols or cols/2 bytes a row, whole 16 bytes), then, from the byte `Tensor.scalesAt` on, the d of all in the same order. So a
  * matrix takes 34/64, 18/64 or 40/64 of what it takes in bf16, its element number e has the scale number ⌊e/32⌋ or ⌊e/16⌋, and a
  * view of some rows, or of columns from multiples of 32 on, needs nothing of its own.
+ *
+ * Rows of keys and values (Q8_ROWS) are written, moved and forgotten one by one: each has the q of its blocks of Q8_0, then their d,
+ * in whole 16 bytes.
  */
 
 /** Elements of a block; in Q6_K they are two halves. */
@@ -32,6 +35,11 @@ export function scaleBytes(dtype: BlockDtype): number {
 /** Can a matrix of so many columns be stored in blocks? What cannot stays as it is, as in llama.cpp. */
 export function fitsBlocks(cols: number): boolean {
   return cols % BLOCK === 0;
+}
+
+/** Bytes of a row of Q8_ROWS. */
+export function q8RowBytes(cols: number): number {
+  return Math.ceil((cols + (cols / BLOCK) * 2) / 16) * 16;
 }
 
 /** Blocks as a buffer has them. */

@@ -22,11 +22,12 @@ export const BLOCKS_NAMES = ["q8", "q4"] as const;
 export type BlocksName = (typeof BLOCKS_NAMES)[number];
 export const NAMED_BLOCKS: Readonly<Record<BlocksName, RoundedDtype>> = { q8: "Q8_0", q4: "Q4_0" };
 
-/** What keys and values are held in, and what options call it (`--kv-type`). */
-export type KvDtype = "F32" | "F16";
-export const KV_NAMES = ["f32", "f16"] as const;
+/** What keys and values are held in, and what options call it (`--kv-type`): numbers, or rows of blocks, as blocks.ts has them. */
+export const KV_DTYPES = ["F32", "F16", "Q8_ROWS"] as const;
+export type KvDtype = (typeof KV_DTYPES)[number];
+export const KV_NAMES = ["f32", "f16", "q8_0"] as const;
 export type KvName = (typeof KV_NAMES)[number];
-export const NAMED_KV: Readonly<Record<KvName, KvDtype>> = { f32: "F32", f16: "F16" };
+export const NAMED_KV: Readonly<Record<KvName, KvDtype>> = { f32: "F32", f16: "F16", q8_0: "Q8_ROWS" };
 
 /** How a matrix may lie that kernels read: as a weight; as ternary bases, two bits an element; or nowhere, drawn as it is read. */
 export type MatrixFormat = StoredDtype | "TERNARY" | "PHILOX";

@@ -1,12 +1,12 @@
-import { BLOCK, fitsBlocks, quantBytes, scaleBytes } from "./blocks.ts";
+import { BLOCK, fitsBlocks, q8RowBytes, quantBytes, scaleBytes } from "./blocks.ts";
 import type { DeviceBuffer } from "./buffer.ts";
-import { isBlockDtype, type StoredDtype } from "./dtype.ts";
+import { isBlockDtype, type KvDtype, type StoredDtype } from "./dtype.ts";
 
 /** Rows and columns. A vector has one row. */
 export type Shape = readonly [rows: number, cols: number];
 
-/** Element types on a device: numbers as checkpoints store them, and token ids. */
-export type TensorDtype = StoredDtype | "U32";
+/** Element types on a device: numbers as checkpoints store them, keys and values, and token ids. */
+export type TensorDtype = StoredDtype | KvDtype | "U32";
 
 /**
  * A matrix in the memory of a device, row-major, or a view of some rows or columns of one. Activations are F32; weights keep the
@@ -14,7 +14,7 @@ export type TensorDtype = StoredDtype | "U32";
  *
  * A row begins `pitch` elements after the one before: whole 16 bytes, so that kernels load vectors. What is between
  * `cols` and `pitch` in a matrix of its own is zero: every op keeps it so, and sums may run over it. Matrices in blocks
- * have no padding (blocks.ts).
+ * have no padding, and rows of keys and values their scales there (blocks.ts).
  */
 export interface Tensor {
   readonly shape: Shape;
@@ -34,6 +34,7 @@ export type Matrix = Omit<Tensor, "dtype"> & { readonly dtype: TensorDtype | "TE
 /** Bytes of one element; in blocks without its part of the scale. */
 export function elementBytes(dtype: Matrix["dtype"]): number {
   if (dtype === "TERNARY") return 1 / 4;
+  if (dtype === "Q8_ROWS") return 1;
   if (isBlockDtype(dtype)) return quantBytes(dtype) / BLOCK;
   return dtype === "F32" || dtype === "U32" ? 4 : 2;
 }
@@ -45,6 +46,7 @@ function wholeElements(dtype: Matrix["dtype"]): number {
 
 /** Elements from row to row of a matrix of its own: whole 16 bytes. */
 export function pitchOf(cols: number, dtype: TensorDtype): number {
+  if (dtype === "Q8_ROWS") return q8RowBytes(cols);
   const whole = wholeElements(dtype);
   return Math.ceil(cols / whole) * whole;
 }

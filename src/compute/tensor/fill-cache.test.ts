@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { roundFromF64, widenToF32 } from "../../files/safetensors/numbers.ts";
-import type { KvDtype } from "../device/dtype.ts";
+import { fromBlocks, toBlocks } from "../device/blocks.ts";
+import { KV_DTYPES, type KvDtype } from "../device/dtype.ts";
 import { STAGING_NAMES, Stagings } from "../device/testing/stagings.ts";
 import { recordFilling } from "./fill-cache.ts";
 import { type Matrix, matrixOf } from "./op.ts";
@@ -26,6 +27,8 @@ function cols(matrix: Matrix, first: number, count: number): Matrix {
 const CASES = [
   { name: "one after another", heads: 3, kvHeads: 1, headSize: 8, rotated: 8, offset: undefined, rows: undefined },
   { name: "norms of heads", heads: 4, kvHeads: 2, headSize: 64, rotated: 64, offset: 0, rows: undefined },
+  { name: "heads of one block", heads: 5, kvHeads: 3, headSize: 32, rotated: 32, offset: undefined, rows: [7, 0, 10] },
+  { name: "heads of three", heads: 2, kvHeads: 1, headSize: 96, rotated: 96, offset: undefined, rows: undefined },
   { name: "rows by index", heads: 2, kvHeads: 2, headSize: 12, rotated: 12, offset: undefined, rows: [7, 0, 10] },
   { name: "part of a head, all", heads: 6, kvHeads: 3, headSize: 20, rotated: 12, offset: 1, rows: [4, 9, 2] },
   {
@@ -51,6 +54,7 @@ const CASES = [
 
 /** What a dtype keeps of numbers. */
 function roundedTo(dtype: KvDtype, data: Float64Array): Float64Array {
+  if (dtype === "Q8_ROWS") return Float64Array.from(fromBlocks(toBlocks(Float32Array.from(data), "Q8_0"), "Q8_0"));
   const bytes = new Uint8Array(data.length * (dtype === "F32" ? 4 : 2));
   roundFromF64(data, dtype, bytes);
   const widened = new Float32Array(data.length);
@@ -59,7 +63,11 @@ function roundedTo(dtype: KvDtype, data: Float64Array): Float64Array {
 }
 
 describe.each(STAGING_NAMES)("%s", (staging) => {
-  test.each(CASES.flatMap((one) => (["F32", "F16"] as const).map((dtype) => ({ ...one, dtype }))))(
+  test.each(
+    CASES.flatMap((one) => KV_DTYPES.map((dtype) => ({ ...one, dtype }))).filter(
+      ({ dtype, headSize }) => dtype !== "Q8_ROWS" || headSize % 32 === 0,
+    ),
+  )(
     "a cache is filled: $name, $dtype",
     async ({ name, heads, kvHeads, headSize, rotated, offset, rows, dtype }) => {
       const [gpu, way] = stagings.get(staging);
@@ -123,7 +131,7 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
       const cache = (tensor: typeof qkv) => found(tensor, [POSITIONS, kvWidth]);
       const rounded = (matrix: Matrix) => ({ ...matrix, data: roundedTo(dtype, matrix.data) });
       const error = relativeError((await cache(keys)).data, filled(given.keys.matrix, turned.k).data);
-      expect(error).toBeLessThan(dtype === "F32" ? 1e-5 : 2 ** -11);
+      expect(error).toBeLessThan({ F32: 1e-5, F16: 2 ** -11, Q8_ROWS: 1 / 254 + 2 ** -11 }[dtype]);
       expect((await cache(values)).data).toEqual(rounded(filled(given.values.matrix, turned.v)).data);
       for (const tensor of [...Object.values(placed), ...(indices === undefined ? [] : [indices])]) {
         gpu.memory.release(tensor.buffer);

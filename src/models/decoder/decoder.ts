@@ -15,6 +15,7 @@ import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
 import { mostPositions } from "./positions.ts";
+import { checkKvDtype } from "./cache/layer-cache.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
 import { storedDecoder } from "./weight-plan.ts";
@@ -56,6 +57,7 @@ export class Decoder {
     const { onProgress, signal, dtype, quantize, kvDtype = "F32" } = options;
     await using checkpoint = await openCheckpoint(options.weights ?? folder);
     const config = storedDecoder(await loadConfig(folder), checkpoint.tensors);
+    checkKvDtype(config, kvDtype);
     refuseLargeWeights(gpu, checkpoint, config, { dtype, quantize });
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });
     const decoder = new Decoder(gpu, config, weights, kvDtype);

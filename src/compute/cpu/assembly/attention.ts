@@ -5,12 +5,15 @@
 import { log1 } from "./math";
 import { Attention } from "./parameters";
 import { rowSums } from "./row";
+import { loadRows } from "./runs";
 import { begin, CHUNK, enter, softmax, weighed } from "./softmax";
-import { F16, F32, Format, storedBytes } from "./stored";
+import { F16, F32, Format, is, Q8_0, storedBytes } from "./stored";
 
 // What stands where in the scratch: scores of a chunk, what they come to, what all chunks so far came to.
 const RECORD: usize = 1088;
 const STATE: usize = RECORD + 1088;
+/** Rows of a chunk that lie in blocks, as numbers. */
+const NUMBERS: usize = 0x10000;
 
 /** The first key of a token's text: chunks count from there. */
 // @ts-ignore: decorator
@@ -48,7 +51,8 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   for (let token = block * p.pieceTokens; token < end; token++) {
     for (let head = kvHead * p.group + firstHead; head < kvHead * p.group + endHead; head++) {
       if (p.dtype == Format.F32) attend<F32>(p, token, kvHead, head, part, scratch);
-      else attend<F16>(p, token, kvHead, head, part, scratch);
+      else if (p.dtype == Format.F16) attend<F16>(p, token, kvHead, head, part, scratch);
+      else attend<Q8_0>(p, token, kvHead, head, part, scratch);
     }
   }
   if (p.parts == 1) return;
@@ -72,15 +76,28 @@ function attend<T>(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, 
     const high = min(behind - number * CHUNK, CHUNK);
     const start = base + number * CHUNK;
     const from = low & ~3;
+    const scores = scratch + from * 4;
+    const keys = p.keys + (start + from) * p.keysPitch;
     const place = storedBytes<T>(kvHead * p.head);
-    rowSums<T>(q, p.keys + (start + from) * p.keysPitch + place, p.keysPitch, high - from, p.head / 4, scratch + from * 4);
+    if (is<T, Q8_0>()) {
+      numbers(p, keys, p.keysPitch, high - from, kvHead, scratch + NUMBERS);
+      rowSums<F32>(q, scratch + NUMBERS, p.head * 4, high - from, p.head / 4, scores);
+    } else rowSums<T>(q, keys + place, p.keysPitch, high - from, p.head / 4, scores);
     const record = p.parts == 1 ? scratch + RECORD : p.records + ((token * p.heads + head) * p.parts + number) * p.recordBytes;
     softmax(scratch, low, high, p.scale, p.cap, record);
-    const values = p.values + (start + low) * p.valuesPitch + place;
-    weighed<T>(scratch + low * 4, values, p.valuesPitch, high - low, p.head, record + 16);
+    const values = p.values + (start + low) * p.valuesPitch;
+    if (is<T, Q8_0>()) {
+      numbers(p, values, p.valuesPitch, high - low, kvHead, scratch + NUMBERS);
+      weighed<F32>(scratch + low * 4, scratch + NUMBERS, p.head * 4, high - low, p.head, record + 16);
+    } else weighed<T>(scratch + low * 4, values + place, p.valuesPitch, high - low, p.head, record + 16);
     if (p.parts == 1) enter(state, record, p.head);
   }
   if (p.parts == 1) finish(p, token, head, state);
+}
+
+/** A kv head of rows in blocks, whose scales follow on all of theirs. */
+function numbers(p: Attention, rows: usize, pitch: usize, count: u32, kvHead: u32, to: usize): void {
+  loadRows(Format.Q8_0, rows, pitch, rows + p.kvHeads * p.head, pitch, count, kvHead * p.head, p.head, to, p.head * 4);
 }
 
 /** Brings together what the chunks of a pair came to. */

@@ -1,5 +1,5 @@
 // Matrices in blocks of whole numbers that share scales (src/compute/device/blocks.ts).
-import { F16, is, load1, Q4_0, Q6_K, Q8_0 } from "./stored";
+import { F16, is, load1, Q4_0, Q6_K, Q8_0, store1 } from "./stored";
 
 export const BLOCK: u32 = 32;
 
@@ -42,4 +42,21 @@ export function eight<T>(row: usize, scales: usize, at: u32, to: usize): void {
   }
   v128.store(to, f32x4.mul(d, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(bytes))));
   v128.store(to, f32x4.mul(d, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(bytes))), 16);
+}
+
+/** Rounds whole blocks to Q8_0, as blocks.ts of the device does. */
+export function quantize(from: usize, count: u32, to: usize, scales: usize): void {
+  for (let first: u32 = 0; first < count; first += BLOCK) {
+    const x = from + first * 4;
+    let most: u32 = 0;
+    // As bits, which are in the order of the numbers; infinity and NaN are above all.
+    for (let at: u32 = 0; at < BLOCK; at++) most = max(most, load<u32>(x + at * 4) & 0x7fffffff);
+    const scale: f32 = reinterpret<f32>(most) / 127;
+    store1<F16>(scales + (first / BLOCK) * 2, scale);
+    const inverse: f32 = most < 0x7f800000 && scale != 0 ? 1 / scale : 0;
+    for (let at: u32 = 0; at < BLOCK; at++) {
+      const quotient = load<f32>(x + at * 4) * inverse;
+      store<i8>(to + first + at, <i8>(<i32>(quotient + (quotient < 0 ? -0.5 : 0.5))));
+    }
+  }
 }

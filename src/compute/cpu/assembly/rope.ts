@@ -1,6 +1,7 @@
+import { quantize } from "./blocks";
 import { normalize } from "./norms";
 import { Rope } from "./parameters";
-import { F16, store4, storedBytes } from "./stored";
+import { F16, Format, store4, storedBytes } from "./stored";
 
 /** Where a row of k that was turned lies in the scratch, behind a head that is normalized. */
 const TURNED: usize = 0x10000;
@@ -15,20 +16,21 @@ export function rope(p: Rope, piece: u32, scratch: usize): void {
     if (target >= p.targetRows) continue;
     const k = p.kTo + target * p.kToPitch;
     const v = p.vTo + target * p.vToPitch;
-    if (p.halves) {
-      turn(p, p.k + row * p.kPitch, scratch + TURNED, p.kWidth, p.kWeight, cos, sin, scratch);
-      round(scratch + TURNED, k, p.kWidth);
-      round(p.v + row * p.vPitch, v, p.vWidth);
-    } else {
+    if (p.dtype == Format.F32) {
       turn(p, p.k + row * p.kPitch, k, p.kWidth, p.kWeight, cos, sin, scratch);
       memory.copy(v, p.v + row * p.vPitch, ((p.vWidth + 3) & ~3) * 4);
+    } else {
+      turn(p, p.k + row * p.kPitch, scratch + TURNED, p.kWidth, p.kWeight, cos, sin, scratch);
+      round(p.dtype, scratch + TURNED, k, p.kWidth);
+      round(p.dtype, p.v + row * p.vPitch, v, p.vWidth);
     }
   }
 }
 
-/** Stores a row as F16. */
-function round(from: usize, to: usize, width: u32): void {
-  for (let at: u32 = 0; at < width; at += 4) store4<F16>(to + storedBytes<F16>(at), v128.load(from + at * 4));
+/** Stores a row as F16, or in blocks with their scales behind them. */
+function round(format: Format, from: usize, to: usize, width: u32): void {
+  if (format == Format.Q8_0) quantize(from, width, to, to + width);
+  else for (let at: u32 = 0; at < width; at += 4) store4<F16>(to + storedBytes<F16>(at), v128.load(from + at * 4));
 }
 
 /** Element i of half a head turns with element i + half, or element 2i with 2i + 1; a row may be turned where it lies. */

@@ -129,6 +129,13 @@ export function store4<T>(at: usize, value: v128): void {
   else store16(at, round4<T>(value));
 }
 
+/** Stores one f32 in a format of 16 bits. */
+// @ts-ignore: decorator
+@inline
+export function store1<T>(at: usize, value: f32): void {
+  store<u16>(at, <u16>i32x4.extract_lane(round4<T>(f32x4.splat(value)), 0));
+}
+
 /** Stores the low halves of four lanes. */
 // @ts-ignore: decorator
 @inline

@@ -1,4 +1,5 @@
 import type { AttentionAttributes, AttentionOperands } from "../../device/families/attention.ts";
+import { DTYPE_CODES, type KvDtype } from "../../device/dtype.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { Members, Pointer, Values } from "../parameters.ts";
@@ -33,6 +34,9 @@ export const ATTENDED = {
   lse: "pointer",
   lsePitch: "u32",
 } as const satisfies Members;
+
+/** What keys and values are held in, as kernels are told. */
+export const KV_CODES: Readonly<Record<KvDtype, number>> = { ...DTYPE_CODES, Q8_ROWS: DTYPE_CODES.Q8_0 };
 
 /** What attention gives, or gave. */
 interface Results {

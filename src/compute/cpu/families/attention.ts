@@ -1,11 +1,10 @@
 import type { Attention } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
-import { DTYPE_CODES } from "../../device/dtype.ts";
-import { weightDtype } from "../../device/weight.ts";
+import { kvDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { ATTENDED, attended } from "./attended.ts";
+import { ATTENDED, attended, KV_CODES } from "./attended.ts";
 
 export const ATTENTION = {
   name: "attention",
@@ -56,7 +55,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const parts = pieces < wanted && chunks > 2 ? chunks : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
-  const dtype = DTYPE_CODES[weightDtype("attention", keys)];
+  const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   on.dispatch(
     on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
     {

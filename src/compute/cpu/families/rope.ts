@@ -1,9 +1,11 @@
 import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
 import { sliceCols, type Tensor } from "../../device/tensor.ts";
+import { kvDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
+import { KV_CODES } from "./attended.ts";
 
 /** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
 export const ROPE = {
@@ -43,8 +45,8 @@ export const ROPE = {
     /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
     targetRows: "u32",
     targets: "pointer",
-    /** kTo and vTo are F16. */
-    halves: "flag",
+    /** Of kTo and vTo. */
+    dtype: "u32",
     /** Elements turn with their neighbors. */
     neighbors: "flag",
     pieceRows: "u32",
@@ -127,7 +129,7 @@ function turn(
       epsilon: norms?.epsilon ?? 0,
       targetRows: k?.to.shape[0] ?? rows,
       targets: optional(targets),
-      halves: k?.to.dtype === "F16",
+      dtype: KV_CODES[k === undefined ? "F32" : kvDtype("filling a cache", k.to, headSize)],
       neighbors,
       pieceRows,
     },

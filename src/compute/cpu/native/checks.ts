@@ -7,7 +7,7 @@ import { DELTA } from "../families/delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { TERNARY } from "../families/ternary.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
-import { BLOCK, quantBytes, scaleBytes } from "../../device/blocks.ts";
+import { BLOCK, q8RowBytes, quantBytes, scaleBytes } from "../../device/blocks.ts";
 import {
   BLOCK_DTYPES,
   type BlockDtype,
@@ -73,7 +73,8 @@ function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, store
   };
 }
 
-/** Scales of blocks lie behind these. */
+/** 2^-8 as f16, and where scales of blocks lie. */
+const SCALE = 0x1c00;
 const SCALES_AT = 2 ** 14;
 
 function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: BlockDtype): Check {
@@ -98,10 +99,15 @@ function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: BlockDt
 const [STATS_AT, STATS_PITCH] = [2 ** 13, 20];
 
 /** Attention of a few tokens in two heads, which share a kv head, to as many keys as a chunk and a bit. */
-function attended(name: string, kernel: CpuKernel<Members>, cap: number, stored: "F32" | "F16" = "F32"): Check {
-  const [tokens, keys, head] = [ROWS, 260, 8];
+function attended(
+  name: string,
+  kernel: CpuKernel<Members>,
+  cap: number,
+  stored: "F32" | "F16" | "Q8_0" = "F32",
+): Check {
+  const [tokens, keys, head] = [ROWS, 260, stored === "Q8_0" ? BLOCK : 8];
   const width = 2 * head * 4;
-  const keysHead = head * STORED_BYTES[stored];
+  const keysHead = stored === "Q8_0" ? q8RowBytes(head) : head * STORED_BYTES[stored];
   return {
     name: cap === 0 ? name : `${name} with soft cap`,
     kernel,
@@ -149,7 +155,12 @@ function attended(name: string, kernel: CpuKernel<Members>, cap: number, stored:
       chunk: 256,
     }),
     // The first and the last key of each token; the other two numbers are as good as any.
-    prepare: (words, { a }) => {
+    prepare: (words, { a, b }) => {
+      const end = stored === "Q8_0" ? b + 2 * keys * keysHead : b;
+      for (let row = b; row < end; row += keysHead) {
+        new Uint8Array(words.buffer, row, head).forEach((_, at, quants) => (quants[at] = (row + at) * 37));
+        new Uint16Array(words.buffer, row + head, 1).fill(SCALE);
+      }
       const stats = (a + STATS_AT) / 4;
       for (let token = 0; token < STATS_PITCH; token++) {
         words[stats + token] = token < tokens ? 0 : 0x7fffffff;
@@ -226,6 +237,7 @@ export const CHECKS: readonly Check[] = [
   ...[0, ONE].flatMap((cap) => [
     attended("attention", ATTENTION, cap),
     attended("attention to keys in F16", ATTENTION, cap, "F16"),
+    attended("attention to keys in Q8_0", ATTENTION, cap, "Q8_0"),
     attended("the gradient of attention's queries", QUERIES, cap),
     attended("the gradients of attention's keys and values", KEYS, cap),
   ]),
@@ -275,9 +287,8 @@ export function fill(words: Uint32Array, at: number, stored: StoredDtype): void 
   if (isBlockDtype(stored)) {
     const bytes = new Uint8Array(words.buffer, at, SCALES_AT);
     bytes.forEach((_, index) => (bytes[index] = index * 37));
-    // 2^-8.
     if (stored === "Q6_K") new Float32Array(words.buffer, at + SCALES_AT, TERMS * 3).fill(2 ** -8);
-    else new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(0x1c00);
+    else new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(SCALE);
     return;
   }
   if (stored === "F32") {

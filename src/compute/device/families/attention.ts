@@ -19,7 +19,7 @@ export interface AttentionAttributes {
 export interface AttentionOperands {
   /** (tokens, heads · size) F32. */
   readonly q: Tensor;
-  /** (positions, kv heads · size) F32, both; what is not differentiated may see F16. */
+  /** (positions, kv heads · size) F32, both; what is not differentiated may see F16, or Q8_ROWS where blocks fill heads. */
   readonly keys: Tensor;
   readonly values: Tensor;
   /** (1, tokens) U32: the first and the last key that each token sees. */
@@ -85,7 +85,7 @@ export interface RopeGradient extends Pick<Rope, "headSize" | "neighbors" | "cos
 /**
  * What the tokens of a pass do with their projections before attention: heads of q and k are normalized, where there are norms,
  * and turn as in `Rope`, q where it lies, k into rows of a cache, to which v is copied. All F32 but `rows` and the cache, which may
- * be F16: k and v are then rounded to the nearest, ties to even.
+ * be F16: k and v are then rounded to the nearest, ties to even; or Q8_ROWS: rounded as blocks.ts rounds to Q8_0.
  */
 export interface CacheFilling extends Pick<Rope, "headSize" | "neighbors" | "cos" | "sin"> {
   /** (tokens, (heads + 2 · kv heads) · size): q, k and v side by side. */

@@ -1,4 +1,5 @@
 import type { Attention } from "../../device/families/attention.ts";
+import { kvDtype } from "../../device/weight.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import {
   ATTENTION_TILE_KEYS,
@@ -58,7 +59,7 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
   const most = Math.min(MOST_RECORDS, on.gpu.limits.maxStorageBufferBindingSize);
   const split = blocks * kvHeads < ENOUGH && tiles > FEW_TILES && 4 * record * heads * tokens * tiles <= most;
   const extras = first !== undefined || last !== undefined || lse !== undefined;
-  const variant = { headSize, softcap: softcap !== undefined, extras, halves: keys.dtype === "F16", split };
+  const variant = { headSize, softcap: softcap !== undefined, extras, kv: kvDtype("attention", keys, headSize), split };
   const records = split ? takeScratch(on, "attention.records", [tiles * tokens * heads, record]) : undefined;
   const sight = sightOf(operands);
   const sights = extras ? [first ?? q, last ?? q].map((tensor) => whole(on, tensor)) : [];

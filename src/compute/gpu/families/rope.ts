@@ -1,5 +1,6 @@
 import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
 import type { Tensor } from "../../device/tensor.ts";
+import { kvDtype } from "../../device/weight.ts";
 import {
   ROPE_BACKWARD_KERNEL,
   ROPE_KERNEL,
@@ -40,7 +41,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
   const heads = qkv.shape[1] / headSize - 2 * kvHeads;
   const from = (head: number) => ({ ...qkv, offset: qkv.offset + head * headSize });
   on.dispatch(
-    ropeHeadsKernel(norms !== undefined, keys.dtype === "F16"),
+    ropeHeadsKernel(norms !== undefined, kvDtype("filling a cache", keys, headSize)),
     ropeHeadsParameters({
       head: headSize,
       half: cos.shape[1],

@@ -1,3 +1,4 @@
+import type { KvDtype } from "../../device/dtype.ts";
 import type { KernelSource } from "../pipelines.ts";
 import joinText from "./attention-join.wgsl" with { type: "text" };
 import attentionText from "./attention.wgsl" with { type: "text" };
@@ -52,18 +53,18 @@ export interface AttentionVariant {
   readonly softcap: boolean;
   /** Does it take the first and last key of each token, and give the logarithms of the sums? */
   readonly extras: boolean;
-  /** Are keys and values F16? */
-  readonly halves: boolean;
+  /** What keys and values are held in. */
+  readonly kv: KvDtype;
   /** Is a tile of keys a workgroup's, which leaves records? */
   readonly split: boolean;
 }
 
-export function attentionKernel({ headSize, softcap, extras, halves, split }: AttentionVariant): KernelSource {
+export function attentionKernel({ headSize, softcap, extras, kv, split }: AttentionVariant): KernelSource {
   const vectors = headSize / 4;
   return family({
     SOFTCAP: Number(softcap),
     EXTRAS: Number(extras),
-    HALVES: Number(halves),
+    KV: kv,
     SPLIT: Number(split),
     HEAD_VECTORS: vectors,
     TILE_ROWS: ATTENTION_TILE_ROWS,

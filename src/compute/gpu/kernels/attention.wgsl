@@ -8,18 +8,24 @@
 // it came to; where tokens are too few to keep a device busy, SPLIT, a workgroup has one tile and leaves a record of that, the
 // largest score, the sum and Σ weight · value, for attention-join.wgsl, which joins them to the same bits.
 //
-// Keys and values are F32, or halves of words where they are F16 (HALVES).
+// Keys and values are KV: F32, F16 (halves of words), or Q8_ROWS (bytes of words, the scales of blocks behind those of a row).
 
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-#if HALVES
-@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
-#else
+#if KV == "F32"
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
+#end
+#if KV == "F16"
+@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
+#end
+#if KV == "Q8_ROWS"
+@group(0) @binding(2) var<storage, read> keys: array<u32>;
+@group(0) @binding(3) var<storage, read> values: array<u32>;
+#use dtype
 #end
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // SPLIT: records
 #if EXTRAS
@@ -32,15 +38,24 @@ const HEAD = ${HEAD_VECTORS}u; // vectors of 4
 const TILE_ROWS = ${TILE_ROWS}u;
 #include attention_sight
 
-#if HALVES
+// The vector number `at` of a row.
+#if KV == "F32"
+fn key4(row: u32, at: u32) -> vec4<f32> { return keys[row + at]; }
+fn value4(row: u32, at: u32) -> vec4<f32> { return values[row + at]; }
+#end
+#if KV == "F16"
 fn widened(words: vec2<u32>) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
-fn key4(at: u32) -> vec4<f32> { return widened(keys[at]); }
-fn value4(at: u32) -> vec4<f32> { return widened(values[at]); }
-#else
-fn key4(at: u32) -> vec4<f32> { return keys[at]; }
-fn value4(at: u32) -> vec4<f32> { return values[at]; }
+fn key4(row: u32, at: u32) -> vec4<f32> { return widened(keys[row + at]); }
+fn value4(row: u32, at: u32) -> vec4<f32> { return widened(values[row + at]); }
+#end
+#if KV == "Q8_ROWS"
+// The word of a row with the scales of this vector's block and a neighbor, and the one of the two.
+fn scales_at(at: u32) -> u32 { return p.heads / p.group * HEAD + at / 16u; }
+fn scale_of(word: u32, at: u32) -> f32 { return widen_f16((word >> (at / 8u % 2u * 16u)) & 0xffffu); }
+fn key4(row: u32, at: u32) -> vec4<f32> { return scale_of(keys[row + scales_at(at)], at) * quants4_q8(keys[row + at]); }
+fn value4(row: u32, at: u32) -> vec4<f32> { return scale_of(values[row + scales_at(at)], at) * quants4_q8(values[row + at]); }
 #end
 
 #if SOFTCAP
@@ -145,12 +160,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     let end_here = end;
 #end
-    let row = p.k_at + kv_head * HEAD + min(base + thread, end_here) * p.k_pitch;
+    let row = p.k_at + min(base + thread, end_here) * p.k_pitch;
 #for i in 0..TILE_ROWS
     var s_${i} = 0.0;
 #end
     for (var d = 0u; d < HEAD; d++) {
-      let key = key4(row + d);
+      let key = key4(row, kv_head * HEAD + d);
 #for i in 0..TILE_ROWS
       s_${i} += dot(rows[${i}u * HEAD + d], key);
 #end
@@ -207,10 +222,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for u in 0..UNITS
     {
       let unit = min(${u}u * THREADS + thread, TILE_ROWS * HEAD - 1u);
-      let source = p.v_at + kv_head * HEAD + unit % HEAD + base * p.v_pitch;
+      let source = p.v_at + base * p.v_pitch;
+      let at = kv_head * HEAD + unit % HEAD;
       var part = vec4<f32>(0.0);
       for (var n = 0u; n < here; n++) {
-        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), value4(source + n * p.v_pitch), part);
+        part = fma(vec4<f32>(scores[unit / HEAD * TILE_KEYS + n]), value4(source + n * p.v_pitch, at), part);
       }
 #if SPLIT
       let pair = first_pair + unit / HEAD;

@@ -8,11 +8,6 @@ fn scale_of(vector: u32) -> f32 {
 #end
 }
 
-// Four signed bytes.
-fn quants4_q8(word: u32) -> vec4<f32> {
-  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
-}
-
 // The low halves of four bytes, less 8.
 fn quants4_q4(word: u32) -> vec4<f32> {
   return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u)) - 8.0;

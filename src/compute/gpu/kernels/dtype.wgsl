@@ -51,6 +51,11 @@ fn round_f16(value: f32) -> u32 {
   return sign | ((mantissa + half + ((mantissa >> shift) & 1u)) >> shift);
 }
 
+// Four signed bytes.
+fn quants4_q8(word: u32) -> vec4<f32> {
+  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}
+
 // Two words → four numbers, and back.
 fn widen4_f16(words: vec2<u32>) -> vec4<f32> {
   return vec4<f32>(

@@ -1,6 +1,7 @@
 // What a token of a text does with its queries, keys and values, which lie in one buffer: heads of q and k are normalized
 // (NORMS) and turn by half rotation, q where it lies, k into rows of a cache, to which v is copied. A workgroup takes one head
-// of one row, in numbers, since halves of a head may end within a vector. A cache of F16 (HALVES) has two of them a word.
+// of one row, in numbers, since halves of a head may end within a vector. A cache of F16 (KV) has two of them a word, one of Q8_ROWS
+// four, and the scales of blocks, two a word, behind those of a row.
 
 #include parameters
 
@@ -9,14 +10,20 @@
 @group(0) @binding(2) var<storage, read> cosine: array<f32>;
 @group(0) @binding(3) var<storage, read> sine: array<f32>;
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
-#if HALVES
-@group(0) @binding(5) var<storage, read_write> k_out: array<u32>;
-@group(0) @binding(6) var<storage, read_write> v_out: array<u32>;
-
-#use dtype
-#else
+#if KV == "F32"
 @group(0) @binding(5) var<storage, read_write> k_out: array<f32>;
 @group(0) @binding(6) var<storage, read_write> v_out: array<f32>;
+#else
+#use dtype
+#end
+#if KV == "F16"
+@group(0) @binding(5) var<storage, read_write> k_out: array<u32>;
+@group(0) @binding(6) var<storage, read_write> v_out: array<u32>;
+#end
+#if KV == "Q8_ROWS"
+// Two heads may have the scales of a word.
+@group(0) @binding(5) var<storage, read_write> k_out: array<atomic<u32>>;
+@group(0) @binding(6) var<storage, read_write> v_out: array<atomic<u32>>;
 #end
 #if NORMS
 @group(0) @binding(7) var<storage, read> q_weight: array<f32>;
@@ -38,7 +45,7 @@ fn element(at: u32, i: u32, is_q: bool, scale: f32) -> f32 {
 #end
 }
 
-#if HALVES
+#if KV != "F32"
 // Element i of a head of k, turned; `angles` is where those of its row begin.
 fn turned(at: u32, i: u32, angles: u32, scale: f32) -> f32 {
   let own = element(at, i, false, scale);
@@ -62,6 +69,61 @@ fn put(is_q: bool, at: u32, to: u32, value: f32) {
 }
 #end
 
+#if KV == "Q8_ROWS"
+const BLOCK = 32u;
+// What is smaller is 0 in units of its f16.
+const LEAST = 0x33000000u; // 2^-25
+
+var<workgroup> kept: array<f32, 256>; // a head of k or v
+
+// The largest magnitude of a block of the head, as bits, which are in the order of the numbers; infinity and NaN are above all.
+fn most_of(block: u32) -> u32 {
+  var most = 0u;
+  for (var i = BLOCK * block; i < BLOCK * (block + 1u); i++) {
+    most = max(most, bitcast<u32>(kept[i]) & 0x7fffffffu);
+  }
+  return most;
+}
+
+fn put_word(is_v: bool, at: u32, word: u32) {
+  if (is_v) { atomicStore(&v_out[at], word); } else { atomicStore(&k_out[at], word); }
+}
+
+// Half a word.
+fn put_scale(is_v: bool, at: u32, shift: u32, scale: u32) {
+  if (is_v) {
+    atomicAnd(&v_out[at], 0xffff0000u >> shift);
+    atomicOr(&v_out[at], scale << shift);
+  } else {
+    atomicAnd(&k_out[at], 0xffff0000u >> shift);
+    atomicOr(&k_out[at], scale << shift);
+  }
+}
+
+// The head in `kept` becomes that of a row, block after block.
+fn keep(is_v: bool, row: u32, head: u32, thread: u32) {
+  workgroupBarrier();
+  for (var word = thread; word < p.head / 4u; word += THREADS) {
+    let scale = bitcast<f32>(most_of(word / 8u)) / 127.0;
+    let inverse = select(0.0, 1.0 / scale, bitcast<u32>(scale) >= LEAST && bitcast<u32>(scale) < 0x7f800000u);
+    var packed = 0u;
+    for (var i = 0u; i < 4u; i++) {
+      // To the nearest, ties away from zero.
+      let quotient = kept[4u * word + i] * inverse;
+      let whole = clamp(i32(quotient + select(0.5, -0.5, quotient < 0.0)), -127, 127);
+      packed |= (bitcast<u32>(whole) & 0xffu) << (8u * i);
+    }
+    put_word(is_v, row + head * p.head / 4u + word, packed);
+  }
+  for (var block = thread; block < p.head / BLOCK; block += THREADS) {
+    let most = most_of(block);
+    let scale = select(0x7e00u, round_f16(bitcast<f32>(most) / 127.0), most < 0x7f800000u);
+    let place = head * p.head / BLOCK + block;
+    put_scale(is_v, row + p.kv_heads * p.head / 4u + place / 2u, 16u * (place % 2u), scale);
+  }
+}
+#end
+
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let row = workgroup.y;
@@ -74,15 +136,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (number >= p.q_heads + p.kv_heads) {
     number -= p.q_heads + p.kv_heads;
     let source = 4u * (p.v_at + row * p.v_pitch) + number * p.head;
-    let to = 4u * (p.v_to_at + target_row * p.v_to_pitch) + number * p.head;
-#if HALVES
-    for (var i = 2u * thread; i < p.head; i += 2u * THREADS) {
-      v_out[(to + i) / 2u] = round_f16(x[source + i]) | (round_f16(x[source + i + 1u]) << 16u);
-    }
-#else
+    let to_row = p.v_to_at + target_row * p.v_to_pitch;
+    let to = 4u * to_row + number * p.head;
+#if KV == "F32"
     for (var i = thread; i < p.head; i += THREADS) {
       v_out[to + i] = x[source + i];
     }
+#end
+#if KV == "F16"
+    for (var i = 2u * thread; i < p.head; i += 2u * THREADS) {
+      v_out[(to + i) / 2u] = round_f16(x[source + i]) | (round_f16(x[source + i + 1u]) << 16u);
+    }
+#end
+#if KV == "Q8_ROWS"
+    for (var i = thread; i < p.head; i += THREADS) {
+      kept[i] = x[source + i];
+    }
+    keep(true, to_row, number, thread);
 #end
     return;
   }
@@ -90,7 +160,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     number -= p.q_heads;
   }
   let source = 4u * select(p.k_at + row * p.k_pitch, p.q_at + row * p.q_pitch, is_q) + number * p.head;
-  let to = 4u * (p.k_to_at + target_row * p.k_to_pitch) + number * p.head;
+  let to_row = p.k_to_at + target_row * p.k_to_pitch;
+  let to = 4u * to_row + number * p.head;
   var scale = 1.0;
 #if NORMS
   var squares = 0.0;
@@ -101,7 +172,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   storageBarrier(); // every thread has read the head, which others write now
 #end
   let angles = 4u * (p.angle_at + row * p.angle_pitch);
-#if HALVES
+#if KV == "Q8_ROWS"
+  if (!is_q) {
+    for (var i = thread; i < p.head; i += THREADS) {
+      kept[i] = turned(source, i, angles, scale);
+    }
+    keep(false, to_row, number, thread);
+    return;
+  }
+#end
+#if KV == "F16"
   if (!is_q) {
     for (var i = 2u * thread; i < p.head; i += 2u * THREADS) {
       let first = round_f16(turned(source, i, angles, scale));

@@ -1,3 +1,4 @@
+import type { KvDtype } from "../../device/dtype.ts";
 import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import headsText from "./rope-heads.wgsl" with { type: "text" };
@@ -55,8 +56,8 @@ const heads = kernelFamily("rope-heads", headsText, ropeHeadsParameters);
 /**
  * Heads of q where they lie, of k and v into a cache.
  * @param norms are heads of q and k normalized first?
- * @param halves is the cache F16?
+ * @param kv what the cache is held in
  */
-export function ropeHeadsKernel(norms: boolean, halves: boolean): KernelSource {
-  return heads({ NORMS: Number(norms), HALVES: Number(halves), THREADS: 32 });
+export function ropeHeadsKernel(norms: boolean, kv: KvDtype): KernelSource {
+  return heads({ NORMS: Number(norms), KV: kv, THREADS: 32 });
 }

@@ -31,14 +31,15 @@ export function random(rows: number, cols: number, dtype: TensorDtype = "F32", s
     return (seed / 2 ** 31 - 1) * size;
   });
   if (dtype === "U32") throw new TypeError("ids are not random numbers");
-  if (isBlockDtype(dtype)) {
-    const stored = fromBlocks(toBlocks(Float32Array.from(data), dtype), dtype);
+  const blocks = dtype === "Q8_ROWS" ? "Q8_0" : dtype;
+  if (isBlockDtype(blocks)) {
+    const stored = fromBlocks(toBlocks(Float32Array.from(data), blocks), blocks);
     return { dtype, matrix: { shape: [rows, cols], data: Float64Array.from(stored) } };
   }
-  const bytes = new Uint8Array(rows * cols * (dtype === "F32" ? 4 : 2));
-  roundFromF64(data, dtype, bytes);
+  const bytes = new Uint8Array(rows * cols * (blocks === "F32" ? 4 : 2));
+  roundFromF64(data, blocks, bytes);
   const rounded = new Float32Array(data.length);
-  widenToF32(bytes, dtype, rounded);
+  widenToF32(bytes, blocks, rounded);
   return { dtype, matrix: { shape: [rows, cols], data: Float64Array.from(rounded) } };
 }
 

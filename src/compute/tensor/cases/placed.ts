@@ -1,4 +1,4 @@
-import { toBlocks } from "../../device/blocks.ts";
+import { fromBlocks, toBlocks } from "../../device/blocks.ts";
 import type { Device } from "../../device/device.ts";
 import { read } from "../../device/transfer.ts";
 import { isBlockDtype } from "../../device/dtype.ts";
@@ -19,6 +19,20 @@ export function place(gpu: Device, { matrix, dtype }: Operand): Tensor {
     return tensor;
   }
   const pitch = pitchOf(cols, dtype);
+  if (dtype === "Q8_ROWS") {
+    const bytes = new Uint8Array(rows * pitch);
+    for (let row = 0; row < rows; row++) {
+      const { quants, scales } = toBlocks(
+        Float32Array.from(matrix.data.subarray(row * cols, (row + 1) * cols)),
+        "Q8_0",
+      );
+      bytes.set(quants, row * pitch);
+      bytes.set(new Uint8Array(scales.buffer), row * pitch + cols);
+    }
+    const buffer = gpu.memory.allocate("operand", bytes.length);
+    gpu.write(buffer, bytes);
+    return tensorIn(buffer, matrix.shape, dtype);
+  }
   const size = elementBytes(dtype);
   const padded = new Float64Array(rows * pitch);
   for (let row = 0; row < rows; row++) padded.set(matrix.data.subarray(row * cols, (row + 1) * cols), row * pitch);
@@ -34,7 +48,7 @@ export function place(gpu: Device, { matrix, dtype }: Operand): Tensor {
 export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float64Array; paddedWithZeros: boolean }> {
   const [rows, cols] = tensor.shape;
   const bytes = await read(gpu, tensor.buffer);
-  const all = numbersOf(bytes, tensor.dtype);
+  const all = tensor.dtype === "Q8_ROWS" ? numbersOfRows(bytes, tensor) : numbersOf(bytes, tensor.dtype);
   const values = new Float64Array(rows * cols);
   let paddedWithZeros = true;
   for (let row = 0; row < rows; row++) {
@@ -43,6 +57,16 @@ export async function take(gpu: Device, tensor: Tensor): Promise<{ values: Float
     paddedWithZeros &&= padding.every((value) => value === 0);
   }
   return { values, paddedWithZeros };
+}
+
+/** Rows of blocks as numbers, zeros in the place of the scales. */
+function numbersOfRows(bytes: Uint8Array<ArrayBuffer>, { shape: [rows, cols], pitch }: Tensor): Float32Array {
+  const numbers = new Float32Array(rows * pitch);
+  for (let at = 0; at < rows * pitch; at += pitch) {
+    const scales = new Uint16Array(bytes.slice(at + cols, at + cols + cols / 16).buffer);
+    numbers.set(fromBlocks({ quants: bytes.slice(at, at + cols), scales }, "Q8_0"), at);
+  }
+  return numbers;
 }
 
 function numbersOf(bytes: Uint8Array<ArrayBuffer>, dtype: TensorDtype): Uint32Array | Float32Array {

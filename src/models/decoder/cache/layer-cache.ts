@@ -1,5 +1,7 @@
 import type { Copy, DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
+import { fitsBlocks } from "../../../compute/device/blocks.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Attention } from "../../blocks/attention.ts";
 import type { Convolution } from "../../blocks/convolution.ts";
@@ -47,6 +49,16 @@ export function rowsKept(window: number, positions: number): number {
  */
 export function rowsShared(window: number, positions: number, sequences: number): number {
   return Math.min(positions, 2 * sequences * rowsKept(window, positions));
+}
+
+/** @throws RandloraError `usage` where blocks of 32 would lie across heads */
+export function checkKvDtype({ layers }: Pick<DecoderConfig, "layers">, dtype: KvDtype): void {
+  if (dtype !== "Q8_ROWS") return;
+  for (const mixer of layers.map(keptBy)) {
+    if (mixer.kind !== "attention" || fitsBlocks(mixer.headSize)) continue;
+    const cause = `--kv-type q8_0: this model's heads have ${mixer.headSize} elements, which are no whole blocks of 32`;
+    throw new RandloraError("usage", cause, "--kv-type f16 takes any");
+  }
 }
 
 /** Bytes of what layers keep of so many positions. @param sequences see `rowsShared` */

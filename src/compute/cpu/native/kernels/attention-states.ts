@@ -1,6 +1,8 @@
 // What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
 import { ATTENTION, CHUNK, MOST_PAIRS } from "../../families/attention.ts";
+import { DTYPE_CODES } from "../../../device/dtype.ts";
 import type { Caller } from "../caller.ts";
+import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
@@ -13,6 +15,13 @@ const AT = wordsOf(ATTENTION);
 const EXPONENT = 0x7f800000;
 const NEVER_BITS = bitsOf(NEVER);
 
+/** Rows of a kv head, the first one's address and bytes from one to the next. */
+export interface Rows {
+  readonly at: number;
+  readonly pitch: number;
+  readonly stored: "F32" | "F16";
+}
+
 /** A command's parameters, and where things are in scratch. */
 export class Attention {
   readonly on: Caller;
@@ -21,7 +30,7 @@ export class Attention {
   readonly heads: number;
   readonly tokens: number;
   /** How keys and values lie in memory. */
-  readonly stored: "F32" | "F16";
+  readonly stored: "F32" | "F16" | "Q8_0";
   /** Of a panel's pairs. */
   readonly firsts: number;
   readonly lasts: number;
@@ -36,6 +45,7 @@ export class Attention {
   readonly queries: number;
   readonly values: number;
   readonly keys: number;
+  readonly #numbers: number;
   readonly #window: number;
   readonly #firstPosition: number;
   readonly #firsts: number;
@@ -49,7 +59,8 @@ export class Attention {
     this.head = head;
     this.heads = word(AT.heads);
     this.tokens = word(AT.tokens);
-    this.stored = word(AT.dtype) === 0 ? "F32" : "F16";
+    const dtype = word(AT.dtype);
+    this.stored = dtype === DTYPE_CODES.F32 ? "F32" : dtype === DTYPE_CODES.F16 ? "F16" : "Q8_0";
     this.#window = word(AT.window);
     this.#firstPosition = word(AT.firstPosition);
     this.#firsts = word(AT.firsts) / 4;
@@ -73,6 +84,20 @@ export class Attention {
     this.queries = room(MOST_PAIRS * head * 4);
     this.values = room(termsBytes(on, head, CHUNK));
     this.keys = room(CHUNK * ROW_PITCH);
+    this.#numbers = next;
+  }
+
+  /** Keys or values of a kv head as routines read them: as they lie, or those in blocks as numbers, until others are asked for. */
+  rows(of: "keys" | "values", kvHead: number, from: number, count: number): Rows {
+    const { on, head, stored, word } = this;
+    const pitch = word(of === "keys" ? AT.keysPitch : AT.valuesPitch);
+    const row = word(AT[of]) + from * pitch;
+    const first = kvHead * head;
+    if (stored !== "Q8_0") return { at: row + first * STORED_BYTES[stored], pitch, stored };
+    const rows: Rows = { at: this.#numbers, pitch: head * 4, stored: "F32" };
+    const scales = row + word(AT.kvHeads) * head;
+    on.parts.loadRows(DTYPE_CODES.Q8_0, row, pitch, scales, pitch, count, first, head, rows.at, rows.pitch);
+    return rows;
   }
 
   /** The first key of a token's sequence: chunks count from there. */

@@ -3,7 +3,6 @@
 // nor on where in a cache the sequence stands, nor on who computes which chunk.
 import { ATTENTION, CHUNK } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
-import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
@@ -73,9 +72,9 @@ function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, tok
 
 /** Some tokens, up to one before `behind`, and all chunks of keys, or one. */
 function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts: number): void {
-  const { on, head, word, stored } = p;
+  const { on, head, word } = p;
   const { panelCols } = on.code;
-  const { count, heads, token } = pairs;
+  const { count, heads, token, kvHead } = pairs;
   const base = p.base(token);
   let first = Infinity;
   let end = 0;
@@ -98,15 +97,14 @@ function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts:
     const start = base + number * CHUNK;
     const [from, to] = [Math.max(first, start), Math.min(end, start + CHUNK)];
     if (from >= to) continue;
-    const kvPlace = pairs.kvHead * head * STORED_BYTES[stored];
-    const keys = word(AT.keys) + from * word(AT.keysPitch) + kvPlace;
-    const values = word(AT.values) + from * word(AT.valuesPitch) + kvPlace;
     if (isFew) {
-      attendFew(p, pairs, keys, values, from, to);
+      attendFew(p, pairs, from, to);
       continue;
     }
-    termsOf(on, values, word(AT.valuesPitch), to - from, head, CHUNK, p.values, stored);
-    rowsOf(on, keys, word(AT.keysPitch), to - from, head, p.keys, stored);
+    const values = p.rows("values", kvHead, from, to - from);
+    termsOf(on, values.at, values.pitch, to - from, head, CHUNK, p.values, values.stored);
+    const keys = p.rows("keys", kvHead, from, to - from);
+    rowsOf(on, keys.at, keys.pitch, to - from, head, p.keys, keys.stored);
     for (let panel = 0; panel < count; panel += panelCols) attendPanel(p, pairs, panel, from, to);
   }
   if (behind - token > 1 && p.isBroken(count)) {
@@ -151,9 +149,10 @@ function attendPanel(p: Attention, pairs: Pairs, panel: number, from: number, to
 }
 
 /** Few pairs and the keys of a chunk, as they lie: as `attendPanel`, with keys side by side. */
-function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, from: number, to: number): void {
-  const { on, head, word, stored } = p;
+function attendFew(p: Attention, pairs: Pairs, from: number, to: number): void {
+  const { on, head, word } = p;
   const { panelCols } = on.code;
+  const keys = p.rows("keys", pairs.kvHead, from, to - from);
   const { heads, token, firstHead, count } = pairs;
   const scores = p.keys;
   for (let pair = 0; pair < count;) {
@@ -161,19 +160,19 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
     const rows = Math.min(FEW_ROWS, heads - offset, count - pair);
     const product = {
       ...PLAIN,
-      stored,
+      stored: keys.stored,
       rows,
       cols: to - from,
       terms: head,
       a: word(AT.q) + of * word(AT.qPitch) + (firstHead + offset) * head * 4,
       aPitch: head * 4,
-      b: keys,
-      bPitch: word(AT.keysPitch),
+      b: keys.at,
+      bPitch: keys.pitch,
       y: scores + pair * ROW_PITCH,
       yPitch: ROW_PITCH,
       scale: word(AT.scale),
     };
-    multiplyFew(on, product, stored, 0, rows, 0, to - from, p.values);
+    multiplyFew(on, product, keys.stored, 0, rows, 0, to - from, p.values);
     pair += rows;
   }
   const words = on.words(0);
@@ -186,10 +185,12 @@ function attendFew(p: Attention, pairs: Pairs, keys: number, values: number, fro
     on.call(routine, scores + pair * ROW_PITCH, to - from, top, sum, p.firsts, p.lasts, first, last, word(AT.cap));
   }
   p.join(0);
+  const values = p.rows("values", pairs.kvHead, from, to - from);
   for (let pair = 0; pair < count; pair += FEW_ROWS) {
     const rows = Math.min(FEW_ROWS, count - pair);
-    const [weights, pitch, sums] = [scores + pair * ROW_PITCH, word(AT.valuesPitch), p.values + pair * head * 4];
-    on.call(on.routines.weighted[stored][rows] ?? 0, weights, values, pitch, to - from, fours(head), sums, head * 4);
+    const [weights, sums] = [scores + pair * ROW_PITCH, p.values + pair * head * 4];
+    const routine = on.routines.weighted[values.stored][rows] ?? 0;
+    on.call(routine, weights, values.at, values.pitch, to - from, fours(head), sums, head * 4);
   }
   p.enter(0, count, 0, head, p.values, head * 4);
 }

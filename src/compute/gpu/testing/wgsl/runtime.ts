@@ -79,6 +79,19 @@ export const RUNTIME = {
     memory.words[at] = Math.max(old, value);
     return old;
   },
+  atomicAnd(memory: CheckedMemory, at: number, value: number): number {
+    const old = memory.words[memory.changes(at)] ?? 0;
+    memory.words[at] = old & value;
+    return old;
+  },
+  atomicOr(memory: CheckedMemory, at: number, value: number): number {
+    const old = memory.words[memory.changes(at)] ?? 0;
+    memory.words[at] = old | value;
+    return old;
+  },
+  atomicStore(memory: CheckedMemory, at: number, value: number): void {
+    memory.words[memory.changes(at)] = value;
+  },
   atomicLoad: (memory: CheckedMemory, at: number, line: number): number => memory.words[memory.reads(at, 1, line)] ?? 0,
 };
 

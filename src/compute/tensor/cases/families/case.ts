@@ -1,10 +1,10 @@
 import type { Families } from "../../../device/families.ts";
 import type { DeltaBasis } from "../../../device/families/delta.ts";
 import type { DeviceBuffer } from "../../../device/buffer.ts";
-import type { KernelDtype, MatrixFormat, StoredDtype } from "../../../device/dtype.ts";
+import type { KernelDtype, MatrixFormat } from "../../../device/dtype.ts";
 import { paddedStride, readElement } from "../../../device/matrix-storage.ts";
 import type { Pairing } from "../../../device/pairing.ts";
-import { pitchOf, type Tensor, tensorBytes, tensorIn } from "../../../device/tensor.ts";
+import { pitchOf, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../../../device/tensor.ts";
 import { philoxElement, philoxStream } from "../../../random/philox.ts";
 import { at, type Matrix, matrixOf } from "../../op.ts";
 import type { Run } from "../../run.ts";
@@ -37,7 +37,7 @@ export interface Placed extends Tensor {
 }
 
 /** Random numbers. */
-export function placed(run: Run, rows: number, cols: number, dtype: StoredDtype = "F32"): Placed {
+export function placed(run: Run, rows: number, cols: number, dtype: TensorDtype = "F32"): Placed {
   const operand = random(rows, cols, dtype);
   return { ...place(run.device, operand), matrix: operand.matrix };
 }

@@ -1,9 +1,8 @@
 // Products, sums and norms of matrices, what becomes of a weight in a merge, and a filled cache.
-import { NUMBER_DTYPES, STORED_DTYPES } from "../../../device/dtype.ts";
+import { KV_DTYPES, type KernelDtype, type KvDtype, NUMBER_DTYPES, STORED_DTYPES } from "../../../device/dtype.ts";
 import type { Magnitudes } from "../../../device/families/magnitude.ts";
 import type { GemmOrder } from "../../../device/families/products.ts";
 import { roundFromF64, widenToF32 } from "../../../../files/safetensors/numbers.ts";
-import type { KernelDtype } from "../../../device/dtype.ts";
 import { at, type Matrix, matrixOf } from "../../op.ts";
 import { OPS } from "../../ops/index.ts";
 import { ids } from "../case.ts";
@@ -22,7 +21,7 @@ export const WEIGHT_CASES: readonly FamilyCase[] = [
   ...(["norm", "factor", "gradient"] as const).flatMap((kind) =>
     (kind === "norm" ? NUMBER_DTYPES : (["F32"] as const)).map((dtype) => magnitudes(kind, dtype)),
   ),
-  ...(["F32", "F16"] as const).flatMap((dtype) => [filling(dtype, false), filling(dtype, true)]),
+  ...KV_DTYPES.flatMap((dtype) => [filling(dtype, false), filling(dtype, true)]),
   ...NUMBER_DTYPES.map(stridedSums),
   {
     family: "zero",
@@ -189,13 +188,13 @@ function magnitudes(kind: Magnitudes["kind"], dtype: KernelDtype): FamilyCase {
 }
 
 /** A cache of 7 positions that three tokens are written to, with two heads of queries and one of keys and values. */
-function filling(dtype: "F32" | "F16", normed: boolean): FamilyCase {
+function filling(dtype: KvDtype, normed: boolean): FamilyCase {
   return {
     family: "fillCache",
-    format: dtype,
+    format: dtype === "Q8_ROWS" ? "Q8_0" : dtype,
     name: normed ? "norms of heads, rows by index" : "neighbors turn",
     record(run) {
-      const [headSize, tokens, positions] = [20, 3, 7];
+      const [headSize, tokens, positions] = [dtype === "Q8_ROWS" ? 32 : 20, 3, 7];
       const qkv = placed(run, tokens, 4 * headSize);
       const [keys, values] = [placed(run, positions, headSize, dtype), placed(run, positions, headSize, dtype)];
       const [cos, sin] = [placed(run, tokens, headSize / 2), placed(run, tokens, headSize / 2)];
@@ -220,7 +219,7 @@ function filling(dtype: "F32" | "F16", normed: boolean): FamilyCase {
       const projected = matrixOf(tokens, 4 * headSize, (row, col) =>
         col < 2 * headSize ? at(turned.q, row, col) : at(qkv.matrix, row, col),
       );
-      const tolerance = dtype === "F16" ? { tolerance: 2 ** -11 } : {};
+      const tolerance = dtype === "F32" ? {} : { tolerance: dtype === "F16" ? 2 ** -11 : 1 / 254 + 2 ** -11 };
       return [
         { of: "q", tensor: qkv, wanted: projected },
         { of: "keys", tensor: keys, wanted: cache(keys.matrix, turned.k), ...tolerance },
