@@ -1,4 +1,4 @@
-import type { BlocksName, KvName } from "../compute/device/dtype.ts";
+import { type BlocksName, KV_NAMES, type KvName, NAMED_KV } from "../compute/device/dtype.ts";
 import type { LanguageModel } from "./language-model.ts";
 import type { OutputDtype } from "../files/safetensors/dtype.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
@@ -41,7 +41,7 @@ export async function loadModel(
   const [some, all] = [1024, config.contextLength].map((tokens) => {
     return `${formatBytes(kvBytes(config, tokens, kvDtype, 1))} for ${formatNumber(tokens)}`;
   });
-  context.log.verbose(`KV cache: ${some} tokens in ${kvDtype.toLowerCase()}, ${all}`);
+  context.log.verbose(`KV cache: ${some} tokens in ${KV_NAMES.find((name) => NAMED_KV[name] === kvDtype)}, ${all}`);
   return model;
 }
 
