@@ -1,6 +1,6 @@
 /*
- * `bun bench/adapters.ts [MODEL] [--rounds 3] [--tokens 64]`: what four requests under four adapters take beside four under the base, in one batch
- * of a real `randlora serve`. The adapters are a LoRA and a RandLoRA with their defaults, trained for one step and served four times each. MODEL is the
+ * `bun bench/adapters.ts [MODEL] [--rounds 3] [--tokens 64] [--clients 4]`: what four requests under four adapters take beside four under the base,
+ * in one batch of a real `randlora serve`. The adapters are a LoRA and a RandLoRA with their defaults, trained for one step and served four times each. MODEL is the
  * 135M chat model by default; RANDLORA_DEVICE says what computes, by default the CPU device. Prints times of a token by the clock and by processor time.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -17,15 +17,18 @@ import { inRounds, ratios, type StepTime } from "./training/rounds.ts";
 
 /** Most time of four adapters, as a multiple of the base's. */
 const MOST = 1.6;
-const CLIENTS = 4;
 const METHODS = ["lora", "randlora"] as const;
 const MAIN = join(import.meta.dir, "../cmd/main.ts");
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "3" }, tokens: { type: "string", default: "64" } },
+  options: {
+    rounds: { type: "string", default: "3" },
+    tokens: { type: "string", default: "64" },
+    clients: { type: "string", default: "4" },
+  },
   allowPositionals: true,
 });
-const [rounds, tokens] = [Number(values.rounds), Number(values.tokens)];
+const [rounds, tokens, clients] = [Number(values.rounds), Number(values.tokens), Number(values.clients)];
 const common = ["--quiet", "--json", "--device", DEVICE];
 
 async function train(model: string, method: string, folder: string): Promise<string> {
@@ -40,9 +43,16 @@ async function train(model: string, method: string, folder: string): Promise<str
 
 /** Times of passes of a server of the base and four times the same adapter, in one batch. */
 async function measure(model: string, adapter: string) {
-  const names = Array.from({ length: CLIENTS }, (_, at) => `adapter-${at}`);
+  const names = Array.from({ length: clients }, (_, at) => `adapter-${at}`);
   const adapters = names.flatMap((name) => ["--adapter", `${name}=${adapter}`]);
-  await using server = await ServerProcess.randlora([model, ...adapters, "--parallel", `${CLIENTS}`]);
+  await using server = await ServerProcess.randlora([
+    model,
+    ...adapters,
+    "--parallel",
+    `${clients}`,
+    "--max-adapters",
+    `${clients}`,
+  ]);
   const [base = ""] = await server.models();
   let asked = 100;
   const together = async (models: readonly string[]): Promise<StepTime> => {

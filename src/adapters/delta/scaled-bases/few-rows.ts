@@ -8,8 +8,13 @@ import { itemAt } from "../../../files/item-at.ts";
 import { type AdapterContext, recordIntoBasis, recordOutOfBasis, type TrainedModule } from "./factored.ts";
 import type { TrainingBases } from "./training-bases.ts";
 
-/** Rows of a batch up to which Ŝ is not formed: it takes as long as multiplying so many rows by it in parts. */
-export const FEW_ROWS = 8;
+/** Rows of a batch that are few whatever the rank is, and that are many. */
+const [FEW, MANY] = [8, 33];
+
+/** Is a batch of so many rows multiplied by Ŝ in parts? Of one adapter, r rows by γ have as many elements as Ŝ. */
+export function areFew(rowsAtMost: number, r: number): boolean {
+  return rowsAtMost <= FEW || (rowsAtMost <= r && rowsAtMost < MANY);
+}
 
 /** A row of a pass, and a module that it goes through: ΔW = scale · B̂Ŝ, with λ and γ of any adapter over the bases. */
 export interface AdaptedRow extends Pick<TrainedModule, "shape" | "lambda" | "gamma"> {

@@ -18,7 +18,7 @@ import {
   recordIntoBasis,
   type TrainedModule,
 } from "./factored.ts";
-import { type AdaptedRow, addFewRows, FEW_ROWS } from "./few-rows.ts";
+import { type AdaptedRow, addFewRows, areFew } from "./few-rows.ts";
 import type { OrderPlan } from "./flops.ts";
 import type { TrainingBases } from "./training-bases.ts";
 import { type WorkspaceRole, workspaceSizes } from "./workspace.ts";
@@ -152,7 +152,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
     masks: Masks,
   ): void {
     const { x, rowsAtMost = Infinity } = operands;
-    if (masks !== undefined || rowsAtMost > FEW_ROWS) {
+    if (masks !== undefined || !areFew(rowsAtMost, this.#context.bases.r)) {
       addFactored(run, this.#context, parts, operands, y, masks);
       return;
     }
@@ -166,7 +166,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
       const matrix = adapter.adapted(inputs);
       return matrix === undefined ? [] : [{ adapter, matrix, ...place }];
     });
-    if (rowsAtMost <= FEW_ROWS) {
+    if (areFew(rowsAtMost, this.#context.bases.r)) {
       const all = adapted.flatMap(({ adapter, matrix, first, count }) => adapter.#rowsOf(matrix.parts, first, count));
       addFewRows(run, this.#context, all, { x, rowsAtMost, y });
       return;
