@@ -14,7 +14,7 @@ import { RandloraError } from "../../src/files/errors.ts";
 import { openBenchDevice } from "../device.ts";
 import { DecodeLoop } from "../../src/chat/generation/decode-loop.ts";
 import { DEFAULT_SAMPLING } from "../../src/chat/generation/sampling.ts";
-import { SampledSequence } from "../../src/chat/generation/sequence.ts";
+import { SampledSequence } from "../../src/chat/generation/sampled-sequence.ts";
 import { PROMPT_BLOCK } from "../../src/models/decoder/cache/layer-cache.ts";
 import { Batch } from "../../src/models/decoder/cache/batch.ts";
 import { Decoder } from "../../src/models/decoder/decoder.ts";

@@ -12,7 +12,6 @@ import { fittingPositions } from "./generation/fitting-context.ts";
 import { type Reply, type ReplyPiece, replySequence, writeReply, type Writer } from "./generation/reply.ts";
 import { endOf } from "./generation/outbox.ts";
 import type { SamplingOptions } from "./generation/sampling.ts";
-import { searchReply } from "./generation/search-reply.ts";
 
 /** How a session's answers are made; may be changed between two of them. */
 export interface SessionSettings {
@@ -208,12 +207,11 @@ export class Session implements Disposable {
     const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
     const loop = await this.#loop(beams);
     const options = { maxTokens, stops, context: this.context, signal, shownTokens: this.#shownTokens };
-    if (beams > 1) return searchReply(this.#writer, loop, ids, { ...options, beams });
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;
-    const seed = laterSeed(sampling.seed, this.#answers++);
-    const asked = { ...options, shift, sampling: { ...sampling, seed } };
+    const seed = laterSeed(sampling.seed, beams > 1 ? 0 : this.#answers++);
+    const asked = { ...options, beams, shift, sampling: { ...sampling, seed } };
     return writeReply(this.#writer, ids, asked, loop.write(replySequence(this.#writer, ids, asked)));
   }
 

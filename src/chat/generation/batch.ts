@@ -8,7 +8,7 @@ import { DecodeLoop } from "./decode-loop.ts";
 import { fittingPositions } from "./fitting-context.ts";
 import { endOf } from "./outbox.ts";
 import { BeamSequence } from "./beam-sequence.ts";
-import { SampledSequence } from "./sequence.ts";
+import { SampledSequence } from "./sampled-sequence.ts";
 
 /** Prompts that are decoded together where nothing is said. */
 const BATCH_SIZE = 8;
@@ -93,16 +93,15 @@ async function answerOf(
   { beams = 1, sampling, maxTokens, stopTokens, signal, context }: BatchOptions & { readonly context: number },
 ): Promise<Omit<BatchAnswer, "index">> {
   const text = { prompt, maxTokens, stopTokens, context, signal };
-  if (beams > 1) {
-    const { tokens, stopped, score } = await endOf(loop.write(new BeamSequence({ ...text, beams })));
-    return { tokens, finishReason: stopped ? "stop" : "length", score };
-  }
+  const sequence =
+    beams > 1
+      ? new BeamSequence({ ...text, beams })
+      : new SampledSequence({ ...text, sampling: sampling ?? { ...DEFAULT_SAMPLING, temperature: 0 } });
   const tokens: number[] = [];
-  const sequence = new SampledSequence({ ...text, sampling: sampling ?? { ...DEFAULT_SAMPLING, temperature: 0 } });
-  const { reason } = await endOf(loop.write(sequence), (item) => {
+  const { reason, score } = await endOf(loop.write(sequence), (item) => {
     if (item.kind === "token") tokens.push(item.id);
   });
-  return { tokens, finishReason: reason, score: undefined };
+  return { tokens, finishReason: reason, score };
 }
 
 function checkCount(name: string, value: number): void {

@@ -10,7 +10,7 @@ import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
 import { BeamSequence } from "./beam-sequence.ts";
-import { type SampledOptions, SampledSequence } from "./sequence.ts";
+import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
 
 setDefaultTimeout(120_000);
 

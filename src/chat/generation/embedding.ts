@@ -4,7 +4,8 @@ import { checkPrompt } from "./next-token.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { Outbox } from "./outbox.ts";
 import type { Pooling } from "./pooling.ts";
-import type { Sequence, TextOptions } from "./sequence.ts";
+import type { Sequence } from "./sequence.ts";
+import type { TextOptions } from "./text-sequence.ts";
 
 export interface EmbeddingOptions extends Pick<TextOptions, "context" | "signal" | "owner" | "adapter"> {
   readonly pooling: Pooling;

@@ -4,13 +4,18 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { LogitFilter } from "./logit-filter.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
+import { checkBeams } from "./beam-search.ts";
+import { BeamSequence } from "./beam-sequence.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { ReplyText } from "./reply-text.ts";
 import type { SamplingOptions } from "./sampling.ts";
-import { type Sampled, type SampledEnd, SampledSequence } from "./sequence.ts";
+import { SampledSequence } from "./sampled-sequence.ts";
+import type { TextEnd, TextItem } from "./text-sequence.ts";
 
 export interface ReplyOptions {
   readonly sampling: SamplingOptions;
+  /** Above 1, the default: the best sequence of a beam search, which nothing is shown of before it is over; a stop text cuts it afterwards. */
+  readonly beams?: number | undefined;
   readonly filter?: LogitFilter | undefined;
   /** Special tokens that are part of the text, such as those around a call of a tool. */
   readonly shownTokens?: ReadonlySet<number> | undefined;
@@ -82,15 +87,19 @@ export interface Writer {
  * The sequence of tokens that a reply consists of.
  * @param ids the whole prompt
  * @throws RandloraError `data` for a prompt that is empty or fills the context, `model` for ids that the model does not have,
- *   `usage` for sampling options that make no sense
+ *   `usage` for sampling options that make no sense, or too many beams
  */
 export function replySequence(
   { decoder, tokenizer, stopTokens }: Writer,
   ids: readonly number[],
-  { context = decoder.config.contextLength, maxTokens = Infinity, promptLogprobs, ...options }: ReplyOptions,
-): SampledSequence {
+  { context = decoder.config.contextLength, maxTokens = Infinity, beams = 1, promptLogprobs, ...options }: ReplyOptions,
+): SampledSequence | BeamSequence {
   checkPrompt(ids, context);
   decoder.checkIds(ids);
+  if (beams > 1) {
+    checkBeams({ beams, stopTokens }, decoder.config.vocabularySize);
+    return new BeamSequence({ ...options, prompt: ids, beams, maxTokens, stopTokens, context });
+  }
   // A chat template writes the token that texts begin with itself.
   const keep = ids[0] === (tokenizer.beginning ?? tokenizer.bos?.id) ? 1 : 0;
   return new SampledSequence({
@@ -114,8 +123,8 @@ export function replySequence(
 export async function* writeReply(
   { tokenizer }: Pick<Writer, "tokenizer">,
   ids: readonly number[],
-  { stops = [], shownTokens, signal, promptLogprobs }: ReplyOptions,
-  tokens: AsyncGenerator<Sampled, SampledEnd>,
+  { stops = [], shownTokens, signal, beams = 1, promptLogprobs }: ReplyOptions,
+  tokens: AsyncGenerator<TextItem, TextEnd>,
   start = performance.now(),
 ): AsyncGenerator<ReplyPiece, Reply> {
   const written = new ReplyText(tokenizer, stops, shownTokens);
@@ -130,6 +139,7 @@ export async function* writeReply(
       }
       if (value.kind === "prompt") {
         cachedTokens = value.cached;
+        if (beams > 1) first = performance.now();
         yield { text: "", prompt: promptLogprobs === undefined ? [] : promptTokens(ids, value.logits, promptLogprobs) };
         continue;
       }

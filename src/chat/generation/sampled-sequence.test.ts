@@ -8,7 +8,7 @@ import { decode, GREEDY } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import type { FinishReason } from "./next-token.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling.ts";
-import { type SampledOptions, SampledSequence } from "./sequence.ts";
+import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
 
 let gpu: Device;
 let decoder: Decoder;

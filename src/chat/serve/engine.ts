@@ -4,7 +4,7 @@ import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { endOf, Outbox } from "../generation/outbox.ts";
 import { type Reply, replySequence, writeReply } from "../generation/reply.ts";
 import { type EmbeddingOptions, EmbeddingSequence, normalized } from "../generation/embedding.ts";
-import type { SampledSequence, Sequence } from "../generation/sequence.ts";
+import type { Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
@@ -115,8 +115,7 @@ export class Engine implements AsyncDisposable {
    */
   submit(job: Job): AsyncGenerator<JobPiece, Reply> {
     const { ids, options, client } = job;
-    const make = (rows: Rows): SampledSequence =>
-      replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
+    const make = (rows: Rows) => replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
     return this.#written(this.#add(job, make), options.signal, (sequence) =>
       writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
     );

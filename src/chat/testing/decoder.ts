@@ -15,7 +15,7 @@ import {
   type Writer,
 } from "../generation/reply.ts";
 import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
-import { type SampledOptions, SampledSequence } from "../generation/sequence.ts";
+import { type SampledOptions, SampledSequence } from "../generation/sampled-sequence.ts";
 
 export const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 
