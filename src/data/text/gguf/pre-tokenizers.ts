@@ -41,6 +41,12 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
     trillion: plain(PATTERNS.gpt2),
     "granite-docling": plain(PATTERNS.gpt2),
     "a.x-4.0": plain(PATTERNS.gpt2),
+    lfm2: llama3,
+    pixtral: llama3,
+    "midm-2.0": llama3,
+    "command-r": smollm,
+    glm4: plain(PATTERNS.llama3),
+    "chatglm-bpe": plain(PATTERNS.llama3),
   }),
 );
 
@@ -82,5 +88,14 @@ export const PROBED: ReadonlyMap<string, string> = new Map(
     a1e163ecab2e718a4c829d1148b6e86824ec36163bb71941c3dca9cd5ac25756: "mellum",
     "53e325976a6e142379c19b09afcae354f2f496f147afa8f9e189a33fe4e3024e": "granite-docling",
     "9d70134b369a70e5735009b6de918f7581b5211f7c074d1f89f753aea8248af1": "youtu",
+    "3ce83efda5659b07b1ad37ca97ca5797ea4285d9b9ab0dc679e4a720c9da7454": "gpt-2",
+    "35d91631860c815f952d711435f48d356ebac988362536bed955d43bfa436e34": "starcoder",
+    "6221ad2852e85ce96f791f476e0b390cf9b474c9e3d1362f53a24a06dc8220ff": "refact",
+    "9c2227e4dd922002fb81bde4fc02b0483ca4f12911410dee2255e4987644e3f8": "command-r",
+    b6dc8df998e1cfbdc4eac8243701a65afe638679230920b50d6f17d81c098166: "olmo",
+    a1336059768a55c99a734006ffb02203cd450fed003e9a71886c88acf24fdbc2: "glm4",
+    "169bf0296a13c4d9b7672313f749eb36501d931022de052aad6e36f2bf34dd51": "lfm2",
+    "9e454714343b69b99b71795c1d27a68c2a1d15dab111f4d353109f966af29da7": "lfm2",
+    "2085e1638f6c377a0aa4ead21b27bb4cb941bf800df86ed391011769c1758dfb": "exaone4",
   }),
 );

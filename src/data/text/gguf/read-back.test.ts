@@ -56,6 +56,25 @@ test.each<Family>(["gpt2", "llama3", "qwen2", "gpt4o", "gemma", "llama2", "mistr
   },
 );
 
+test.each([
+  ["command-r", "smollm"],
+  ["refact", "smollm"],
+  ["glm4", "dbrx"],
+  ["lfm2", "llama-bpe"],
+  ["exaone4", "gpt-2"],
+])("texts are cut for %s as for %s, which is told from the others", async (name, same) => {
+  const metadata = await metadataOf("gpt2");
+  const samples = [...(await readSamples()).values()];
+  const idsOf = async (pre: string) => {
+    const value = { kind: "string", value: pre } as const;
+    const { tokenizer } = await readBack(new Map([...metadata, ["tokenizer.ggml.pre", value]]));
+    return samples.map((text) => tokenizer.encode(text));
+  };
+  const [found, wanted, other] = [await idsOf(name), await idsOf(same), await idsOf("tekken")];
+  expect(found).toEqual(wanted);
+  expect(found).not.toEqual(other);
+});
+
 test("what is written of a tokenizer that was read is what was read", async () => {
   for (const family of ["llama3", "qwen2", "llama2", "gemma"] as const) {
     const metadata = await metadataOf(family, { bos_token: "<s>", eos_token: "<|im_end|>" });
