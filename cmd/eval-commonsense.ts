@@ -1,7 +1,7 @@
 import { defineCommand, flag, integer, list, repeat, required, text } from "../src/terminal/options/command.ts";
 import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { partOptions } from "../src/terminal/options/shared/job.ts";
-import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
+import { kvTypeOption } from "../src/terminal/options/shared/kv-type.ts";
 
 /** `randlora eval commonsense`. */
 export const commonsenseCommand = defineCommand({
@@ -45,7 +45,7 @@ export const commonsenseCommand = defineCommand({
       min: 1,
       defaultText: "32",
     }),
-    kvType: KV_TYPE_OPTION,
+    kvType: kvTypeOption("f32"),
     ...partOptions("the questions"),
     out: text({ short: "o", value: "FILE", topic: "Output", help: "file that each answer is written to as it comes" }),
     resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),

@@ -3,7 +3,7 @@ import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
-import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
+import { kvTypeOption } from "../src/terminal/options/shared/kv-type.ts";
 import { partOptions } from "../src/terminal/options/shared/job.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
@@ -33,7 +33,7 @@ const perplexityCommand = defineCommand({
       help: "random generator of the bases, if the adapter does not record it",
     }),
     quantize: quantizeOption({ topic: "Model" }),
-    kvType: KV_TYPE_OPTION,
+    kvType: kvTypeOption("f32"),
     ...partOptions("the text's windows"),
     merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
   },

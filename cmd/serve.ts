@@ -13,7 +13,7 @@ import {
 } from "../src/terminal/options/command.ts";
 import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
-import { KV_TYPE_OPTION } from "../src/terminal/options/shared/kv-type.ts";
+import { kvTypeOption } from "../src/terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
@@ -143,7 +143,7 @@ export const command = defineCommand({
       default: "mean",
     }),
     quantize: quantizeOption({ topic: "Model" }),
-    kvType: KV_TYPE_OPTION,
+    kvType: kvTypeOption("f16"),
   },
   // What most people need; the rest is in --help-all.
   shown: [

@@ -21,8 +21,8 @@ const ChatReport = v.object({
 
 const model = await smollm2();
 const { chats } = await answersOf(model);
-/** transformers' text is 64 tokens long and has the token that ended it. */
-const GREEDY = { temperature: "0", "max-tokens": "64" };
+/** transformers' text is 64 tokens long and has the token that ended it; its keys and values are in f32. */
+const GREEDY = { temperature: "0", "max-tokens": "64", "kv-type": "f32" };
 const END = 2;
 
 let folder: string;

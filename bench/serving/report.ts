@@ -15,7 +15,7 @@ const MOST_MEMORY = 1.05;
 export async function memoryLine(model: string, parallel: number, peakBytes: number): Promise<string> {
   const config = await loadConfig(model);
   await using checkpoint = await openCheckpoint(model);
-  const kept = kvBytes(config, parallel * inBlocks(config.contextLength), "F32", parallel);
+  const kept = kvBytes(config, parallel * inBlocks(config.contextLength), "F16", parallel);
   const planned = checkpoint.bytes + kept;
   const parts = `${formatBytes(checkpoint.bytes)} of weights, ${formatBytes(kept)} of keys and values`;
   const verdict = peakBytes <= MOST_MEMORY * planned ? "met" : "missed";

@@ -1,7 +1,7 @@
 import { ADAPTER_OPTIONS } from "../terminal/options/shared/adapters.ts";
 import { choice, flag, integer, json, number, repeat, text, toggle } from "../terminal/options/command.ts";
 import { contextOption } from "../terminal/options/shared/context.ts";
-import { KV_TYPE_OPTION } from "../terminal/options/shared/kv-type.ts";
+import { kvTypeOption } from "../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../terminal/options/shared/quantize.ts";
 import { CHAT_DEFAULTS } from "./generation/chat-defaults.ts";
 
@@ -113,5 +113,5 @@ export const CHAT_OPTIONS = {
     default: "keep",
   }),
   quantize: quantizeOption({ topic: "Model" }),
-  kvType: KV_TYPE_OPTION,
+  kvType: kvTypeOption("f16"),
 };
