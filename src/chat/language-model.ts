@@ -126,7 +126,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
     try {
       // What they replace whole lies in no blocks.
-      await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.linears });
+      await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.projected });
     } catch (thrown) {
       placed[Symbol.dispose]();
       throw thrown;

@@ -114,7 +114,7 @@ test.each([["Q8_0"], ["Q4_0"]] as const)(
     expect(held.subarray(0, quants.length)).toEqual(quants);
     // The scales of k begin within a word.
     expect(held.slice(joined.scalesAt, quants.length + scales.byteLength)).toEqual(new Uint8Array(scales.buffer));
-    expect(weights.linears).toEqual(new Set(["q", "k", "short"]));
+    expect(weights.projected).toEqual(new Set(["q", "k", "short", "table"]));
     expect(weights.quantized).toEqual({ dtype, bytes: quants.length + scales.byteLength, stored: 5 * 96 * 4 });
     expect(new Map(weights.tensors).get("k")).toMatchObject({ offset: 3 * 96, shape: [2, 96] });
     weights.release();

@@ -103,9 +103,9 @@ export class PlacedWeights {
     return this.#placed.reduce((sum, { tensor }) => sum + tensor.buffer.size, 0);
   }
 
-  /** The checkpoint's names of the weights of linear layers. */
-  get linears(): ReadonlySet<string> {
-    return this.#namesOf(({ kind }) => kind === "linear");
+  /** The checkpoint's names of the matrices that projections multiply with: the weights of linear layers, and routers. */
+  get projected(): ReadonlySet<string> {
+    return this.#namesOf(({ kind }) => kind === "linear" || kind === "matrix");
   }
 
   /** The checkpoint's names of weights that it stores transposed. */

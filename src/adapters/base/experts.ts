@@ -1,4 +1,7 @@
 import type { Dtype } from "../../files/safetensors/dtype.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { BaseModel } from "./base.ts";
 
 /**
@@ -18,9 +21,10 @@ export interface ExpertParameter {
   readonly tensors: readonly string[];
 }
 
-const OF_EACH = /^(.+)\.(?:mlp|block_sparse_moe)\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
+const OF_EACH =
+  /^(.+)\.(mlp|block_sparse_moe|feed_forward)\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
 const OF_ALL =
-  /^(.+\.(?:mlp|block_sparse_moe))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
+  /^(.+\.(?:mlp|block_sparse_moe|feed_forward))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
 
 const INNER = ".base_layer";
 
@@ -39,9 +43,10 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
       const parameter = isDown ? "down_proj" : "gate_up_proj";
       found.push({ module: `${path}.experts`, name: parameter, experts, out, in: input, dtype, tensors: [name] });
     }
-    const [, layer, expert, matrix] = OF_EACH.exec(name) ?? [];
+    const [, layer, mixture, expert, matrix] = OF_EACH.exec(name) ?? [];
     if (layer === undefined || !isPlace(matrix)) continue;
-    const module = `${layer}.mlp.experts`;
+    // Mixtral's files call it otherwise than transformers 5 does.
+    const module = `${layer}.${mixture === "feed_forward" ? mixture : "mlp"}.experts`;
     const experts = apart.get(module) ?? [];
     apart.set(module, experts);
     (experts[Number(expert)] ??= [])[PLACES[matrix]] = name;
@@ -63,6 +68,47 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
   }
   // PEFT wraps them in the order in which the module has them.
   return found.toSorted((a, b) => Number(a.name === "down_proj") - Number(b.name === "down_proj"));
+}
+
+/** Layers of single experts' matrices: the same one of every expert of a layer, in their order. */
+export interface ExpertGroup<L> {
+  /** The modules' path without the expert. */
+  readonly name: string;
+  readonly experts: number;
+  readonly layers: readonly L[];
+  /** Of theirs in an expert's product. */
+  readonly firstColumn: number;
+}
+
+/**
+ * Parts layers into those of single experts and others.
+ * @throws RandloraError `usage` where some experts of a matrix are adapted and others are not
+ */
+export function groupExperts<L extends { readonly tensor: string; readonly module: string; readonly out: number }>(
+  layers: readonly L[],
+  base: BaseModel,
+): { readonly groups: readonly ExpertGroup<L>[]; readonly others: readonly L[] } {
+  const places = new Map<string, { readonly parameter: ExpertParameter; readonly at: number }>();
+  for (const parameter of expertParameters(base)) {
+    if (parameter.tensors.length > 1) parameter.tensors.forEach((tensor, at) => places.set(tensor, { parameter, at }));
+  }
+  const apart = Map.groupBy(
+    layers.filter(({ tensor }) => places.has(tensor)),
+    ({ module }) => module.replace(/\.experts\.\d+\./, ".experts."),
+  );
+  const groups = [...apart].map(([name, own]): ExpertGroup<L> => {
+    const place = ({ tensor }: L) => places.get(tensor)?.at ?? NaN;
+    const sorted = own.toSorted((one, other) => place(one) - place(other));
+    const first = itemAt(sorted, 0);
+    const { experts = NaN, tensors = [] } = places.get(first.tensor)?.parameter ?? {};
+    if (own.length !== experts) {
+      const cause = `${own.length} of ${experts} experts are adapted in ${quote(name)}`;
+      const hint = "adapt all of them: name their modules without numbers, as in --targets w1,w3";
+      throw new RandloraError("usage", cause, hint);
+    }
+    return { name, experts, layers: sorted, firstColumn: (place(first) % (tensors.length / experts)) * first.out };
+  });
+  return { groups, others: layers.filter(({ tensor }) => !places.has(tensor)) };
 }
 
 /** Is this the path of such a parameter? */

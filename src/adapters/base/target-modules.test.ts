@@ -92,7 +92,7 @@ test("experts' matrices are modules where files have them apart, else parameters
     ]),
   };
   const find = (of: typeof base, targets: string | string[]) =>
-    findTargets(of, { targets, layers: [] }, { experts: true });
+    findTargets(of, { targets, layers: [] }, { parameters: true });
   const path = "model.layers.3.mlp.experts";
   expect(find(apart, ["down_proj"])).toMatchObject({
     modules: [{ name: `${path}.0.down_proj` }, { name: `${path}.1.down_proj` }],

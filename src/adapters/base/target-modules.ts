@@ -2,7 +2,6 @@ import {
   type BaseModel,
   findWeight,
   isConv1d,
-  isOfExpert,
   isRouter,
   linearModules,
   modelTypeOf,
@@ -53,13 +52,13 @@ export interface Targets {
  * Finds the modules that the settings mean, by PEFT's rules. PEFT reads `layers_to_transform` only beside a list of
  * names: with anything else the modules are listed one by one. Matrices of experts are modules where a checkpoint has them for
  * each expert; `experts.gate_up_proj` and `experts.down_proj` mean those of all, however they are stored.
- * @param rules.experts the method adapts them
+ * @param rules.parameters the method adapts the parameters of all experts of a layer, and routers as parameters
  * @throws RandloraError `usage` when nothing is matched, or what is matched cannot be trained
  */
 export function findTargets(
   base: BaseModel,
   { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
-  { experts = false }: { readonly experts?: boolean | undefined } = {},
+  { parameters: adaptsParameters = false }: { readonly parameters?: boolean | undefined } = {},
 ): Targets {
   const byName = typeof targets !== "string";
   const modelType = modelTypeOf(base);
@@ -97,15 +96,15 @@ export function findTargets(
   const pathOf = ({ module, name }: ExpertParameter) => `${module}.${name}`;
   refuseIdle(base, targets, layers, [...found, ...parameters.map((one) => ({ stored: pathOf(one) }))]);
   const [first] = parameters;
-  if (first !== undefined && !experts) throw refusedExpert(pathOf(first));
-  const modules = found.map((module) => targetModule(base, module, experts));
+  if (first !== undefined && !adaptsParameters) throw refusedParameter(first);
+  const modules = found.map((module) => targetModule(base, module));
   const prefixes = factorPrefixes(parameters);
   const ofExperts = parameters.map((one, at): TargetModule => {
     const { out, in: input, dtype, tensors } = one;
     return { name: itemAt(prefixes, at), tensor: itemAt(tensors, 0), out, in: input, dtype, experts: one.experts };
   });
   // Routers are parameters in transformers 5.
-  const isModule = (name: string) => !experts || !isRouter(name);
+  const isModule = (name: string) => !adaptsParameters || !isRouter(name);
   const names = modules.map(({ name }) => name).filter(isModule);
   const isSame = (other: AdapterSettings["targets"]) =>
     names.length > 0 && JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
@@ -141,9 +140,13 @@ function wantedParameters(
   });
 }
 
-function refusedExpert(name: string): RandloraError {
-  const cause = `--targets match ${quote(name)}: weights of experts are adapted in training by LoRA alone`;
-  const hint = "name modules of attention: --targets q_proj,v_proj; or --method lora, or full, which trains all";
+function refusedParameter({ module, name, tensors }: ExpertParameter): RandloraError {
+  const cause = `--targets match ${quote(`${module}.${name}`)}: parameters of all experts are adapted by LoRA alone`;
+  const own = new Set(tensors.map((tensor) => lastSegment(tensor.replace(/\.weight$/, ""))));
+  const hint =
+    tensors.length > 1
+      ? `name each expert's modules: --targets ${[...own].join(",")}`
+      : "give --method lora, or full, which trains all";
   return new RandloraError("usage", cause, hint);
 }
 
@@ -151,14 +154,12 @@ function refusedExpert(name: string): RandloraError {
 function targetModule(
   base: BaseModel,
   { stored, name }: { readonly stored: string; readonly name: string },
-  experts: boolean,
 ): TargetModule {
   const { tensor, shape, dtype } = findWeight(stored, { drop: "", add: "" }, base, "--targets");
   if (isOutputEmbedding(stored)) {
     const cause = `--targets match ${quote(name)}, which shares its weight with the loss and cannot be adapted yet`;
     throw new RandloraError("usage", cause, "leave it out; --method full trains it");
   }
-  if (isOfExpert(stored) && !experts) throw refusedExpert(name);
   if (dtype !== "F64" && !isKernelDtype(dtype)) {
     const cause = `${oneLine(base.path)}: ${quote(tensor)} is ${dtype}: quantized weights cannot be adapted`;
     throw new RandloraError("adapter", cause, "use the original, unquantized model");

@@ -29,6 +29,37 @@ export function partsOfMatrices(tensors: ReadonlyMap<string, Tensor>): ReadonlyM
   return parts;
 }
 
+/**
+ * Finds where a module's weight lies, and of how many experts the matrix is that it is a part of.
+ * @param tensors as of {@link partsOfMatrices}
+ */
+export function weightFinder(tensors: ReadonlyMap<string, Tensor>): (tensor: string) => PlacedWeight {
+  const mixtures = new Map<DeviceBuffer, { experts: number; rows: number }>();
+  for (const [name, { buffer, offset, pitch, shape }] of tensors) {
+    const [, expert] = /\.experts\.(\d+)\./.exec(name) ?? [];
+    if (expert === undefined) continue;
+    const { experts, rows } = mixtures.get(buffer) ?? { experts: 0, rows: 0 };
+    const found = { experts: Math.max(experts, Number(expert) + 1), rows: Math.max(rows, offset / pitch + shape[0]) };
+    mixtures.set(buffer, found);
+  }
+  return (tensor) => {
+    const weight = tensors.get(tensor);
+    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
+    const { experts, rows = Infinity } = mixtures.get(weight.buffer) ?? {};
+    return { weight, experts, column: (weight.offset / weight.pitch) % (rows / (experts ?? 1)) };
+  };
+}
+
+/** Where a module's weight lies. */
+export interface PlacedWeight {
+  /** (out, in): a view. */
+  readonly weight: Tensor;
+  /** Those whose matrices lie one below the other there; undefined: it is no mixture's. */
+  readonly experts: number | undefined;
+  /** The module's first in the product with that matrix, or with one expert's. */
+  readonly column: number;
+}
+
 /** The columns of an output, or of a bias, that belong to a part. */
 export function columnsOf(tensor: Tensor, { first, weight }: Part): Tensor {
   const [count] = weight.shape;

@@ -2,12 +2,13 @@ import { findTargets } from "../base/target-modules.ts";
 import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
 import { readMagnitudes } from "../delta/magnitude/vectors.ts";
+import { stackExperts } from "../lora/expert-stacks.ts";
 import { MAGNITUDE, planLora } from "../lora/plan.ts";
 import { type LoraSettings, loraTraining, newLora, trainableLora } from "../lora/train.ts";
 import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting } from "../training/existing.ts";
 
-const { adaptsExperts: _, ...plainTraining } = loraTraining;
+const { adaptsParameters: _, ...plainTraining } = loraTraining;
 
 export const doraTraining: AdapterTraining<LoraSettings> = {
   ...plainTraining,
@@ -23,7 +24,8 @@ export const doraTraining: AdapterTraining<LoraSettings> = {
         ? planLora(newLora(settings, findTargets(base, settings), model, seed), base)
         : await openExisting(planLora(adapter, base));
     const own = { ...plan.adapter, config: { ...plan.adapter.config, use_dora: true } };
-    const trainable = trainableLora({ ...plan, adapter: own }, { dropout: settings.dropout, seed });
+    const parts = { ...stackExperts(plan, base), adapter: own };
+    const trainable = trainableLora(parts, { dropout: settings.dropout, seed });
     const values = adapter && (await readMagnitudes(adapter, plan.layers, MAGNITUDE));
     return withMagnitude(trainable, plan.layers, MAGNITUDE, values);
   },

@@ -13,6 +13,7 @@ import {
   text,
 } from "../base/config-keys.ts";
 import { findTargets, type TargetModule, type Targets } from "../base/target-modules.ts";
+import { weightFinder } from "../delta/parts.ts";
 import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { fitAdapter, type TrainedTensors, unusedGenerator } from "../fit.ts";
@@ -166,15 +167,14 @@ async function place<T extends string>(
 ): Promise<Method> {
   const { parameters, factor = 1 } = on;
   await writeTrained(parameters, adapter, layers);
+  const find = weightFinder(on.tensors);
   const modules = layers.map(({ module: name, tensor, tensors, formula, ...layer }, index): AdaptedModule => {
-    const weight = on.tensors.get(tensor);
-    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
     const of = mapValues(tensors, (own) => parameters.get(own.name).value);
     const gradients = mapValues(tensors, (own) => parameters.get(own.name).gradient);
     const scale = layer.scale * factor;
     return {
       name,
-      weight,
+      ...find(tensor),
       shape: { out: layer.out, in: layer.in },
       index,
       form(run, target, accumulate, from = 0) {

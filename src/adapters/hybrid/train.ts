@@ -2,9 +2,11 @@ import * as v from "valibot";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { Adapter } from "../adapter.ts";
+import { isOfExpert } from "../base/base.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { sumOfTrainables } from "../delta/sum-of-trainables.ts";
 import type { AdapterContent } from "../files/content.ts";
+import { stackExperts } from "../lora/expert-stacks.ts";
 import { frozenLora } from "../lora/frozen.ts";
 import { type LoraPlan, planLora } from "../lora/plan.ts";
 import { loraTraining, newLora, trainableLora } from "../lora/train.ts";
@@ -127,11 +129,15 @@ export async function openParts(
 /** PEFT draws each adapter's dropout for itself: the masks of the two parts differ. */
 async function trained(
   plan: LoraPlan,
-  { seed }: OpenInput,
+  { base, seed }: OpenInput,
   { dropout, freezeLora }: PartSettings,
 ): Promise<Trainable<Addend>> {
   const mode = { dropout, seed, otherMasks: plan.layers.length };
-  return freezeLora ? await frozenLora(plan, mode) : trainableLora(plan, mode);
+  if (!freezeLora) return trainableLora({ ...plan, ...stackExperts(plan, base) }, mode);
+  const ofExpert = plan.layers.find(({ module }) => isOfExpert(module));
+  if (ofExpert === undefined) return await frozenLora(plan, mode);
+  const cause = `--freeze-lora: factors of experts (${quote(ofExpert.module)}) are trained with the others`;
+  throw new RandloraError("usage", cause, "leave --freeze-lora out, or merge the LoRA and train a RandLoRA");
 }
 
 /** RandLoRA knows modules alone: of a LoRA's `target_parameters` its configuration could not say which they are. */

@@ -5,7 +5,7 @@ import { quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import { type ExpertParameter, expertParameters } from "../base/experts.ts";
+import { type ExpertGroup, groupExperts } from "../base/experts.ts";
 import type { ExpertAddend } from "../delta/low-rank/experts.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
@@ -30,6 +30,8 @@ export interface ExpertStack {
   /** A tensor of the checkpoint that is, or belongs to, the matrix of all experts, and the first column of its product. */
   readonly tensor: string;
   readonly firstColumn: number;
+  /** Those of the experts, where the file has factors of each. */
+  readonly layers: readonly LoraLayer[];
   /** What the adapter holds of them. @throws RandloraError `numeric`, `file` */
   read(): Promise<{ readonly a: Values; readonly b: Values }>;
   /** The tensors of an adapter's file with these values. */
@@ -45,25 +47,9 @@ export function stackExperts(
   { adapter, layers, experts }: LoraPlan,
   base: BaseModel,
 ): { readonly layers: readonly LoraLayer[]; readonly stacks: readonly ExpertStack[] } {
-  const places = new Map<string, { readonly parameter: ExpertParameter; readonly at: number }>();
-  for (const parameter of expertParameters(base)) {
-    if (parameter.tensors.length > 1) parameter.tensors.forEach((tensor, at) => places.set(tensor, { parameter, at }));
-  }
-  const apart = Map.groupBy(
-    layers.filter(({ tensor }) => places.has(tensor)),
-    ({ module }) => module.replace(/\.experts\.\d+\./, ".experts."),
-  );
-  const joined = [...apart].map(([name, own]) => {
-    const { parameter, at } = itemAt(
-      own.flatMap(({ tensor }) => places.get(tensor) ?? []),
-      0,
-    );
-    return stackOfEach(adapter, name, own, parameter, at);
-  });
-  return {
-    layers: layers.filter(({ tensor }) => !places.has(tensor)),
-    stacks: [...experts.map((one) => stackOfAll(adapter, one)), ...joined],
-  };
+  const { groups, others } = groupExperts(layers, base);
+  const joined = groups.map((group) => stackOfEach(adapter, group));
+  return { layers: others, stacks: [...experts.map((one) => stackOfAll(adapter, one)), ...joined] };
 }
 
 /** Factors that a file has together. */
@@ -79,6 +65,7 @@ function stackOfAll(adapter: Adapter, { parameter, prefix, tensors, rank, scale 
     ...planned(prefix, { ...sizes, in: input }),
     tensor: itemAt(parameter.tensors, 0),
     firstColumn: 0,
+    layers: [],
     async read() {
       const values = await readAllValues(adapter, tensors);
       return { a: values.a, b: expertsOfB(values.b, sizes) };
@@ -87,25 +74,16 @@ function stackOfAll(adapter: Adapter, { parameter, prefix, tensors, rank, scale 
   };
 }
 
-/** Factors that a file has for each expert. @param at of one of its tensors among the parameter's */
+/** Factors that a file has for each expert. */
 function stackOfEach(
   adapter: Adapter,
-  name: string,
-  layers: readonly LoraLayer[],
-  { experts, tensors }: ExpertParameter,
-  at: number,
+  { name, experts, layers: own, firstColumn }: ExpertGroup<LoraLayer>,
 ): ExpertStack {
-  const each = tensors.length / experts;
-  const own = layers.toSorted((one, other) => tensors.indexOf(one.tensor) - tensors.indexOf(other.tensor));
   const first = itemAt(own, 0);
   const { out, in: input, rank, scale } = first;
-  if (own.length !== experts || own.some((layer) => layer.rank !== rank || layer.scale !== scale)) {
-    const cause = `${own.length} of ${experts} experts are adapted in ${quote(name)}, or not all at one rank and scale`;
-    throw new RandloraError(
-      "usage",
-      cause,
-      "adapt all of them: name their modules without numbers, as in --targets w1,w3",
-    );
+  if (own.some((layer) => layer.rank !== rank || layer.scale !== scale)) {
+    const cause = `experts are adapted in ${quote(name)} at several ranks or scales`;
+    throw new RandloraError("usage", cause, "merge the adapter, and train a new one");
   }
   const sizes = { experts, out, rank };
   return {
@@ -115,7 +93,8 @@ function stackOfEach(
     scale,
     ...planned(name, { ...sizes, in: input }),
     tensor: first.tensor,
-    firstColumn: (at % each) * out,
+    firstColumn,
+    layers: own,
     async read() {
       const [a, b] = [new Float32Array(experts * rank * input), new Float32Array(experts * out * rank)];
       for (const [expert, { tensors: of }] of own.entries()) {

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { kaimingUniform } from "../../compute/random/kaiming.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { quote } from "../../files/failure.ts";
 import { mapValues } from "../../files/map-values.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
@@ -34,7 +34,8 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
     rslora: v.boolean(),
   },
   usual: { rank: 8, alphaPerRank: 2, learningRate: 1e-4 },
-  adaptsExperts: true,
+  adaptsParameters: true,
+  factorsExperts: true,
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),
@@ -55,8 +56,8 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
   async open({ base, model, seed }, settings, adapter) {
     const plan =
       adapter === undefined
-        ? planLora(newLora(settings, findTargets(base, settings, { experts: true }), model, seed), base)
-        : await openExisting(planLora(adapter, base), { experts: true });
+        ? planLora(newLora(settings, findTargets(base, settings, { parameters: true }), model, seed), base)
+        : await openExisting(planLora(adapter, base), { parameters: true });
     return trainableLora({ ...plan, ...stackExperts(plan, base) }, { dropout: settings.dropout, seed });
   },
 };
@@ -85,11 +86,6 @@ interface LoraParts extends Pick<LoraPlan, "adapter" | "layers"> {
 
 /** LoRA (Hu et al., arXiv:2106.09685): y += scale · (x Aᵀ) Bᵀ with A (r, in) and B (out, r) in chosen modules. */
 export function trainableLora({ adapter, layers, stacks = [] }: LoraParts, mode: LowRankMode): Trainable<Addend> {
-  const [stack] = stacks;
-  if (stack !== undefined && mode.dropout > 0) {
-    const cause = `--dropout ${mode.dropout}: factors of experts (${quote(stack.name)}) have none, as in PEFT`;
-    throw new RandloraError("usage", cause, "leave it out, or adapt modules of attention alone");
-  }
   return {
     parameters: [
       ...layers.flatMap(({ tensors }) => Object.values(tensors).map(matrixOf)),
@@ -97,8 +93,10 @@ export function trainableLora({ adapter, layers, stacks = [] }: LoraParts, mode:
     ],
     modules: [
       ...trainedModuleRows(layers, ({ rank, out, in: input }) => rank * (out + input)),
-      ...stacks.map(({ name, out, in: input, experts, rank }) => {
-        return { name, shape: [experts, out, input], parameters: experts * rank * (out + input) };
+      ...stacks.flatMap(({ name, out, in: input, experts, rank, layers: each }): Trainable["modules"] => {
+        const own = rank * (out + input);
+        if (each.length > 0) return trainedModuleRows(each, () => own);
+        return [{ name, shape: [experts, out, input], parameters: experts * own }];
       }),
     ],
     notes: notesOfRank(layers),
@@ -127,10 +125,24 @@ async function place(
   await writeTrained(parameters, adapter, layers);
   await writeStacks(parameters, stacks);
   const factors = layers.map(({ tensors }) => mapValues(tensors, ({ name }) => parameters.get(name).value));
+  // For whoever asks for ΔW of one expert.
+  const ofExperts = stacks.flatMap(({ a, b, rank, out, layers: each }) => {
+    const [all, allB] = [parameters.get(a.name).value, parameters.get(b.name).value];
+    return each.map((layer, at) => ({
+      layer: { ...layer, scale: layer.scale * factor },
+      factors: { a: sliceRows(all, at * rank, rank), b: sliceRows(allB, at * out, out) },
+    }));
+  });
   const own = layers.flatMap(({ tensors }) => Object.values(tensors));
   const watched = [...own, ...stacks.flatMap(({ a, b }) => [a, b])];
   return {
-    ...lowRankMethod(weights, layers, factors, mode, addendsOf(parameters, stacks, weights, factor)),
+    ...lowRankMethod(
+      weights,
+      [...layers, ...ofExperts.map(({ layer }) => layer)],
+      [...factors, ...ofExperts.map((one) => one.factors)],
+      mode,
+      addendsOf(parameters, stacks, weights, factor),
+    ),
     watched: () => watched.map(({ name }) => parameters.get(name)),
     async content() {
       const content = await trainedContent(adapter, parameters, own, { lora_dropout: mode.dropout }, undefined);

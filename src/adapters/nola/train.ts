@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
+import { groupExperts } from "../base/experts.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { DerivedFactors } from "../delta/low-rank/derived.ts";
 import { lowRankFlops } from "../delta/low-rank/linears.ts";
@@ -41,6 +42,7 @@ export const nolaTraining: AdapterTraining<NolaSettings> = {
   result: "adapter",
   settings: NOLA_SETTINGS,
   usual: { rank: USUAL_RANK, alphaPerRank: 2, learningRate: 3e-4 },
+  factorsExperts: true,
   capacity: {
     setting: "bases",
     // So many bases span all factors of this rank: more of them add none.
@@ -68,7 +70,9 @@ export const nolaTraining: AdapterTraining<NolaSettings> = {
       adapter === undefined
         ? planNola(newNola(settings, findTargets(base, settings), model, seed), base)
         : await openExisting(planNola(adapter, base));
-    return trainableNola(plan, settings.dropout, seed);
+    const { groups, others } = groupExperts(plan.layers, base);
+    const layers = [...others, ...groups.flatMap((group) => group.layers)];
+    return trainableNola({ ...plan, layers }, settings.dropout, seed);
   },
 };
 

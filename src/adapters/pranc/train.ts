@@ -6,6 +6,7 @@ import { philoxKey } from "../../compute/random/philox.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Adapter } from "../adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
+import { weightFinder } from "../delta/parts.ts";
 import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
 import { computedTensor } from "../files/tensors.ts";
@@ -104,11 +105,10 @@ async function place(
   const key = philoxKey(record.seed);
   const { parts: bytes } = gpu.scratchBytes("thetaGradient", { bases: coefficients.shape[1] });
   const parts = gpu.memory.allocate("adapter scratch: parts", bytes);
+  const find = weightFinder(tensors);
   const modules = layers.map(({ module: name, tensor, out, in: input, offset, scale }, index): AdaptedModule => {
-    const weight = tensors.get(tensor);
-    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
     const layer = { out, in: input, offset, scale: scale * factor };
-    return { name, weight, index, ...thetaModule(layer, { key, coefficients, gradient, parts }) };
+    return { name, ...find(tensor), index, ...thetaModule(layer, { key, coefficients, gradient, parts }) };
   });
   return {
     ...adaptedMethod({ gpu, place: options }, modules, { rate: settings.dropout, seed }),

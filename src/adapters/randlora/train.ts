@@ -2,6 +2,8 @@ import { roundToGrid } from "../../compute/random/grid.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
 import type { Adapter } from "../adapter.ts";
+import type { BaseModel } from "../base/base.ts";
+import { groupExperts } from "../base/experts.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { lowRankFlops } from "../delta/low-rank/linears.ts";
 import { countMagnitudes, magnitudeFlops, withMagnitude } from "../delta/magnitude/trainable.ts";
@@ -110,7 +112,7 @@ export async function openNewRandlora(
 ): Promise<RandloraSource> {
   const drawn = freshlyDrawn(settings, held, targets);
   const plan = planRandlora(newRandlora(settings, targets, model, drawn.dtype), base, { drawn });
-  return await opened({ ...plan, pairing: pairingOf(settings.variant) }, undefined, signal);
+  return await opened({ ...plan, pairing: pairingOf(settings.variant) }, base, undefined, signal);
 }
 
 /**
@@ -127,11 +129,12 @@ async function openRandlora(
   // Where the adapter says what drew its bases, the settings have it from there.
   const generator = adapter.bases === undefined ? (settings.generator ?? undefined) : undefined;
   const plan = await openExisting(planRandlora(adapter, base, { generator }));
-  return await opened(plan, parseBasesFrom(began), signal);
+  return await opened(plan, base, parseBasesFrom(began), signal);
 }
 
 async function opened(
   plan: RandloraPlan,
+  base: BaseModel,
   from: FrozenInTraining["basesFrom"] | undefined,
   signal: AbortSignal | undefined,
 ): Promise<RandloraSource> {
@@ -140,7 +143,11 @@ async function opened(
   const frozen = await openFrozen(RANDLORA_BASES, plan, from, signal, (drawn): BasesRecord => {
     return { ...drawn, pairing, ...(rankR ? { rowsOfA: drawn.min } : {}) };
   });
-  return { ...plan, ...frozen, firstRowOfA: rankR ? firstRowOfA(sizesOf(origin)) : undefined };
+  if (!rankR) return { ...plan, ...frozen, firstRowOfA: undefined };
+  // Its factors are products of experts' rows together.
+  const { groups, others } = groupExperts(plan.layers, base);
+  const layers = [...others, ...groups.flatMap((group) => group.layers)];
+  return { ...plan, ...frozen, layers, firstRowOfA: firstRowOfA(sizesOf(origin)) };
 }
 
 function newRandlora(settings: Settings, targets: Targets, model: string, grid: FloatGrid): Adapter {

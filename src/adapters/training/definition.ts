@@ -16,8 +16,10 @@ export interface AdapterTraining<Own extends object = object> {
   readonly settings: v.ObjectEntries & { readonly [K in keyof Own]: v.GenericSchema<unknown, Own[K]> };
   readonly usual: UsualSettings;
   readonly capacity: Capacity<Own>;
-  /** It adapts the matrices of experts, and routers as parameters; left out: they are refused. */
-  readonly adaptsExperts?: true;
+  /** It adapts parameters of all experts of a layer, and routers as parameters; left out: single experts' matrices, and routers as modules. */
+  readonly adaptsParameters?: true;
+  /** What it adds to experts' products goes through factors of each; left out: their W + ΔW is formed, and multiplied with. */
+  readonly factorsExperts?: true;
   /** Left out: ΔW is a product of factors, and a few tokens pass through those. True: each pass forms ΔW whole. */
   readonly formsWhole?: true;
   /**

@@ -1,7 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import type { AdapterPlan } from "../plan.ts";
-import { isOfExpert } from "../base/base.ts";
 import type { TargetRules } from "../base/targets.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Adapter } from "../adapter.ts";
@@ -20,7 +19,7 @@ export function targetSettings({ modules, layers }: TargetRules): Partial<Adapte
  * An adapter to go on from, fitted to the base, checked. Numbers that are not finite are refused here, and not when the
  * model is in memory. @throws RandloraError `numeric`, and `adapter` as {@link refuseMore}
  */
-export async function openExisting<P extends ExistingPlan>(plan: P, rules: { experts?: boolean } = {}): Promise<P> {
+export async function openExisting<P extends ExistingPlan>(plan: P, rules: { parameters?: boolean } = {}): Promise<P> {
   refuseMore(plan, rules);
   for (const { tensors } of plan.layers) await readAllValues(plan.adapter, tensors);
   return plan;
@@ -36,17 +35,17 @@ export interface ExistingPlan extends ExistingLayers {
 }
 
 /**
- * Throws `RandloraError` "adapter" for one that holds more than can be trained: whole modules, an output embedding, and matrices
- * of experts where the method does not say that it trains them.
+ * Throws `RandloraError` "adapter" for one that holds more than can be trained: whole modules, an output embedding, and parameters
+ * of all experts of a layer where the method does not say that it trains them.
  */
 export function refuseMore(
   { adapter, replacements, layers, experts: factors = [] }: ExistingLayers,
-  { experts = false }: { readonly experts?: boolean } = {},
+  { parameters = false }: { readonly parameters?: boolean } = {},
 ): void {
   const [replacement] = replacements;
-  const ofExpert = layers.find(({ module }) => isOfExpert(module))?.module ?? factors[0]?.prefix;
-  if (ofExpert !== undefined && !experts) {
-    const cause = `it changes ${quote(ofExpert)}: weights of experts are adapted in training by LoRA alone`;
+  const [parameter] = factors;
+  if (parameter !== undefined && !parameters) {
+    const cause = `it changes ${quote(parameter.prefix)}: parameters of all experts are adapted by LoRA alone`;
     throw new RandloraError("adapter", `${oneLine(adapter.path)}: ${cause}`, "merge it, and train a new adapter");
   }
   const head = layers.find(({ tensor, source }) => tensor !== source || tensor.startsWith("lm_head."));

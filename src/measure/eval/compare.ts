@@ -107,7 +107,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   await using adapting = await AdaptedWeights.open(decoder, weights ?? folder);
   if (beside !== undefined) {
     const { linears, notes } = beside;
-    await adapting.apply([adapter], { generator, dtype: "f32", signal, beside: decoder.weights.linears });
+    await adapting.apply([adapter], { generator, dtype: "f32", signal, beside: decoder.weights.projected });
     decoder.linears = linears;
     return { adapted: await measure(), notes, ...(await rest()) };
   }

@@ -15,7 +15,6 @@ export { UNTIED_HEAD } from "./weight-plan.ts";
 
 /** A decoder's weights in GPU memory, in the dtype of the checkpoint; norms and biases in F32. */
 export class DecoderWeights {
-  readonly embedding: Tensor;
   /** Learned embeddings of positions; undefined: there are none. */
   readonly positions: Tensor | undefined;
   /** The blocks of each layer. */
@@ -26,14 +25,19 @@ export class DecoderWeights {
   readonly #tensors: Map<string, Tensor>;
   readonly #gpu: Device;
   readonly #placed: PlacedWeights;
+  readonly #embeddingName: string;
+  readonly #ownEmbedding: Tensor;
   readonly #ownHead: Tensor | undefined;
   /** The output matrix that something made different from the checkpoint's, or from the embedding of a tied model. */
   #changedHead: Tensor | undefined;
+  /** The embedding in place of the checkpoint's, and whether that stays the output matrix. */
+  #changedEmbedding: { readonly tensor: Tensor; readonly keepsHead: boolean } | undefined;
 
   private constructor(gpu: Device, checkpoint: Checkpoint, config: DecoderConfig, options: WeightOptions) {
     const placed = new PlacedWeights(gpu, checkpoint, options);
     this.#gpu = gpu;
-    this.embedding = placed.place(config.embedding);
+    this.#ownEmbedding = placed.place(config.embedding);
+    this.#embeddingName = config.embedding.parts[0]?.name ?? "";
     this.positions = config.positions && placed.place(config.positions);
     this.layers = placed.placeAll(config.layers);
     this.norm = placed.placeAll(config.norm);
@@ -56,19 +60,25 @@ export class DecoderWeights {
     return new DecoderWeights(gpu, checkpoint, checkPlan(config, checkpoint), options);
   }
 
+  get embedding(): Tensor {
+    return this.#changedEmbedding?.tensor ?? this.#ownEmbedding;
+  }
+
   /** The output matrix; the embedding itself when it is tied. */
   get head(): Tensor {
-    return this.#changedHead ?? this.#ownHead ?? this.embedding;
+    const tied = this.#changedEmbedding?.keepsHead === true ? this.#ownEmbedding : this.embedding;
+    return this.#changedHead ?? this.#ownHead ?? tied;
   }
 
   /** Bytes in GPU memory. */
   get bytes(): number {
-    return this.#placed.bytes + (this.#changedHead?.buffer.size ?? 0);
+    const changed = [this.#changedHead, this.#changedEmbedding?.tensor];
+    return changed.reduce((sum, tensor) => sum + (tensor?.buffer.size ?? 0), this.#placed.bytes);
   }
 
-  /** The checkpoint's names of the weights of linear layers. */
-  get linears(): ReadonlySet<string> {
-    return this.#placed.linears;
+  /** The checkpoint's names of the matrices that projections multiply with; see `PlacedWeights.projected`. */
+  get projected(): ReadonlySet<string> {
+    return this.#placed.projected;
   }
 
   /** The checkpoint's names of those that it stores transposed. */
@@ -83,18 +93,34 @@ export class DecoderWeights {
 
   /**
    * Gives the model an output matrix of its own, with undefined content, as the tensor {@link UNTIED_HEAD}: where it is
-   * tied, or where blocks could not hold what comes. `restoreHead` takes it away again.
+   * tied, or where blocks could not hold what comes. `restoreTables` takes it away again.
    */
   changeHead(dtype: KernelDtype): void {
-    this.restoreHead();
-    const { shape } = this.embedding;
-    const head = tensorIn(this.#gpu.memory.allocate(UNTIED_HEAD, tensorBytes(shape, dtype)), shape, dtype);
-    this.#changedHead = head;
-    this.#tensors.set(UNTIED_HEAD, head);
+    this.#changedHead = this.#changeTable(UNTIED_HEAD, dtype);
   }
 
-  /** Makes the checkpoint's output matrix, or the embedding, the output matrix again, where `changeHead` changed that. */
-  restoreHead(): void {
+  /**
+   * The same for the embedding, where blocks could not hold what comes.
+   * @param keepsHead the checkpoint's stays the output matrix of a tied model
+   */
+  changeEmbedding(dtype: KernelDtype, keepsHead: boolean): void {
+    this.#changedEmbedding = { tensor: this.#changeTable(this.#embeddingName, dtype), keepsHead };
+  }
+
+  #changeTable(name: string, dtype: KernelDtype): Tensor {
+    const { shape } = this.#ownEmbedding;
+    const table = tensorIn(this.#gpu.memory.allocate(name, tensorBytes(shape, dtype)), shape, dtype);
+    this.#tensors.set(name, table);
+    return table;
+  }
+
+  /** Makes the checkpoint's embedding and output matrix those of the model again, where that was changed. */
+  restoreTables(): void {
+    if (this.#changedEmbedding !== undefined) {
+      this.#gpu.memory.release(this.#changedEmbedding.tensor.buffer);
+      this.#changedEmbedding = undefined;
+      this.#tensors.set(this.#embeddingName, this.#ownEmbedding);
+    }
     if (this.#changedHead === undefined) return;
     this.#gpu.memory.release(this.#changedHead.buffer);
     this.#changedHead = undefined;
@@ -108,7 +134,7 @@ export class DecoderWeights {
   }
 
   release(): void {
-    this.restoreHead();
+    this.restoreTables();
     this.#placed.release();
   }
 }

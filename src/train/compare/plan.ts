@@ -91,7 +91,7 @@ export function plannedParameters({ settings, label }: Contender, base: BaseMode
   if (adapter === null) throw new TypeError(`${label} without settings of an adapter`);
   const { capacity } = training;
   return capacity.count(
-    findTargets(base, adapter, { experts: training.adaptsExperts }).modules,
+    findTargets(base, adapter, { parameters: training.adaptsParameters }).modules,
     sizeOf(settings, capacity.setting),
     adapter,
   );
@@ -124,7 +124,7 @@ function settingsOf(
 ): Contender["settings"] {
   const { method, flags, learningRate } = wish;
   const asked = trainingOf(wish) === undefined ? withoutAdapters(common) : common;
-  const shapes: FindShapes = (wanted) => findTargets(base, wanted, { experts: true }).modules;
+  const shapes: FindShapes = (wanted) => findTargets(base, wanted, { parameters: true }).modules;
   const own = { ...asked, ...flags, ...size, method, ...(learningRate === undefined ? {} : { learningRate }) };
   const settings = resolveSettings(own, { ...facts, shapes });
   return { ...settings, learningRate: learningRate ?? Math.max(settings.learningRate, leastRate) };
@@ -153,7 +153,7 @@ function sizing(asked: ComparisonWish, wish: Wish): Sizing | undefined {
   }
   const { adapter } = settingsOf(asked, wish, {});
   if (adapter === null) throw new TypeError(`${wish.label} without settings of an adapter`);
-  const { modules } = findTargets(asked.base, adapter, { experts: training.adaptsExperts });
+  const { modules } = findTargets(asked.base, adapter, { parameters: training.adaptsParameters });
   return { training, modules, given: { ...asked.common, ...wish.flags } };
 }
 

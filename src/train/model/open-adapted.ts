@@ -3,8 +3,11 @@ import { isAdapterMethod } from "../../adapters/methods.ts";
 import type { AdapterTraining, OpenInput } from "../../adapters/training/definition.ts";
 import type { Trainable } from "../../adapters/training/method.ts";
 import type { Adapter } from "../../adapters/adapter.ts";
+import { isOfExpert } from "../../adapters/base/base.ts";
+import { isExpertParameter } from "../../adapters/base/experts.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { quote } from "../../files/failure.ts";
 import { openInitial } from "./init-adapter.ts";
 import { type AllAdapterSettings, asGiven, flagOf, type TrainSettings } from "../settings/settings.ts";
 
@@ -34,11 +37,21 @@ export async function openAdapted(
   const adapter = initAdapter === null ? undefined : await openInitial(initAdapter, wanted, others);
   try {
     if (adapter === undefined) refuseLargeRank(training, settings, input);
-    return { trainable: await training.open(input, settings, adapter && own(adapter)), adapter };
+    const trainable = await training.open(input, settings, adapter && own(adapter));
+    refuseDropout(trainable, settings);
+    return { trainable, adapter };
   } catch (thrown) {
     await adapter?.close();
     throw thrown;
   }
+}
+
+/** PEFT drops nothing of what experts read, where it adapts their parameters: neither do methods that PEFT has not for them. */
+function refuseDropout({ modules }: Trainable, { dropout }: AllAdapterSettings): void {
+  const ofExpert = modules.find(({ name }) => isOfExpert(name) || isExpertParameter(name));
+  if (dropout === 0 || ofExpert === undefined) return;
+  const cause = `--dropout ${dropout}: adapters of experts (${quote(ofExpert.name)}) have none`;
+  throw new RandloraError("usage", cause, "leave --dropout out, or experts out of --targets");
 }
 
 /** A rank that is never refused: PEFT takes any, and what is drawn at this one is small. */
@@ -48,8 +61,12 @@ const SMALL_RANK = 1024;
  * Refuses a rank above the longest side of all adapted layers (and above {@link SMALL_RANK}), before anything of that
  * size is drawn.
  */
-function refuseLargeRank({ adaptsExperts }: AdapterTraining, settings: AllAdapterSettings, { base }: OpenInput): void {
-  const { modules } = findTargets(base, settings, { experts: adaptsExperts });
+function refuseLargeRank(
+  { adaptsParameters }: AdapterTraining,
+  settings: AllAdapterSettings,
+  { base }: OpenInput,
+): void {
+  const { modules } = findTargets(base, settings, { parameters: adaptsParameters });
   const longest = Math.max(SMALL_RANK, ...modules.flatMap(({ out, in: input }) => [out, input]));
   for (const key of ["rank", "loraRank"] as const) {
     const rank = settings[key] ?? 0;

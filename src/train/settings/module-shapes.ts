@@ -11,5 +11,5 @@ export type FindShapes = (wanted: Pick<AdapterSettings, "targets" | "layers">) =
 export async function readShapes({ folder, weights }: ModelLocation): Promise<FindShapes> {
   await using opened = await openBase(weights ?? folder, folder);
   const { base } = opened;
-  return (wanted) => findTargets(base, wanted, { experts: true }).modules;
+  return (wanted) => findTargets(base, wanted, { parameters: true }).modules;
 }

@@ -1,9 +1,11 @@
-import type { Device } from "../../../compute/device/device.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Addend, Placement } from "../../training/method.ts";
+import { weightFinder } from "../parts.ts";
+import type { ExpertAddend } from "./experts.ts";
 import { type FactoredLayer, type LowRankMode, lowRankMethod } from "./linears.ts";
 import { allocateStacks, factorsOf, type FactorShape, type FactorStack } from "./stacks.ts";
 import { Transposition } from "./transpose.ts";
@@ -34,7 +36,11 @@ export class DerivedFactors {
   readonly #transposition: Transposition;
   readonly #factors: readonly { readonly a: Pair; readonly b: Pair; readonly bt: Tensor }[];
 
-  /** @param factor multiplies B·A beside the layers' scale. @throws RandloraError `memory` */
+  /**
+   * @param layers of experts those of the same matrix of each, in their order, one after the other
+   * @param factor multiplies B·A beside the layers' scale
+   * @throws RandloraError `memory`
+   */
   constructor(gpu: Device, layers: readonly DerivedLayer[], factor: number) {
     const stacks = (label: string, shape: (layer: DerivedLayer) => FactorShape) =>
       allocateStacks(gpu, label, layers.map(shape));
@@ -75,13 +81,14 @@ export class DerivedFactors {
     { form, fold }: { readonly form: (run: Run) => void; readonly fold: (run: Run) => void },
   ): Addend {
     const factors = this.#factors.map(({ a, b }) => ({ a: a.value, b: b.value }));
+    const { watched, addends } = this.#joined(weights);
     return {
-      ...lowRankMethod(weights, this.#layers, factors, mode),
+      ...lowRankMethod(weights, this.#layers, factors, mode, addends),
       prepare: (run) => {
         form(run);
         for (const { b, bt } of this.#factors) this.#transposition.narrow(run, bt, b.value);
       },
-      watched: () => this.#factors.flatMap(({ a, b }) => [a, b]),
+      watched: () => watched,
       finish: (run) => {
         for (const { b, bt } of this.#factors) this.#transposition.wide(run, b.gradient, bt);
         fold(run);
@@ -89,6 +96,34 @@ export class DerivedFactors {
       },
     };
   }
+
+  /** Factors as a tape watches them: those of a matrix of each expert, which follow each other, are one. */
+  #joined(weights: Placement["tensors"]) {
+    const find = weightFinder(weights);
+    const watched: Pair[] = [];
+    const addends = new Map<DeviceBuffer, ExpertAddend[]>();
+    for (let at = 0; at < this.#layers.length;) {
+      const { tensor, scale, out: columns } = itemAt(this.#layers, at);
+      const { weight, experts = 1, column: firstColumn } = find(tensor);
+      const [a, b] = [itemAt(this.#factors, at).a, itemAt(this.#factors, at).b].map((pair): Pair => {
+        return { value: rowsOfEach(pair.value, experts), gradient: rowsOfEach(pair.gradient, experts) };
+      });
+      if (a === undefined || b === undefined) throw new RangeError(tensor);
+      watched.push(a, b);
+      if (experts > 1) {
+        const own = addends.get(weight.buffer) ?? [];
+        addends.set(weight.buffer, own);
+        own.push({ a: a.value, b: b.value, scale, firstColumn, columns });
+      }
+      at += experts;
+    }
+    return { watched, addends };
+  }
+}
+
+/** Factors of so many modules, one below the other. */
+function rowsOfEach(factor: Tensor, modules: number): Tensor {
+  return { ...factor, shape: [factor.shape[0] * modules, factor.shape[1]] };
 }
 
 interface Pair {

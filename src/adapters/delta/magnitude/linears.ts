@@ -1,7 +1,8 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { Linears } from "../../../models/blocks/linears.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import { type Linears, projectGroups } from "../../../models/blocks/linears.ts";
 
 /** What the outputs of a matrix are multiplied by. */
 export interface OutputFactors {
@@ -29,5 +30,36 @@ export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuff
       recorder.release(z);
       return y;
     },
+    applyGrouped(recorder, projection) {
+      const z = projectGroups(recorder, inner, projection);
+      const matrix = matrices.get(projection.weight.buffer);
+      if (matrix === undefined) return z;
+      const factors = factorsOfRows(recorder, matrix.factors, projection.begins, z);
+      const { y } = recorder.apply(OPS.multiply, { a: z, b: factors }, {});
+      recorder.release(z, factors);
+      return y;
+    },
   };
+}
+
+/** Records c of each row's expert, as products of 1 with the row of c that is the expert's. @param like of the rows' shape */
+function factorsOfRows(recorder: Recorder, all: Tensor, begins: Tensor, { shape }: Tensor): Tensor {
+  const [rows, pitch] = shape;
+  const ofExperts = (tensor: Tensor): Tensor => ({ ...tensor, shape: [begins.shape[1] - 1, pitch], pitch });
+  const a = recorder.upload("ones", [rows, 1], new Float32Array(rows).fill(1));
+  const y = recorder.allocate("factors of rows", shape);
+  recorder.run.compute("groupedGemm", { order: "NN", a, b: ofExperts(all), begins, y });
+  recorder.record({
+    name: "factors of rows",
+    inputs: [all],
+    adds: [true],
+    outputs: [y],
+    saves: () => [a, begins],
+    backward: (run, [dy], [into]) => {
+      if (dy === undefined || into === undefined) return;
+      run.compute("groupedGemm", { order: "TN", a, b: dy, begins, y: ofExperts(into) });
+    },
+  });
+  recorder.release(a);
+  return y;
 }

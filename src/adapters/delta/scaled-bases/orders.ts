@@ -31,11 +31,13 @@ export interface OrdersPlan {
 }
 
 const FACTORED: OrderPlan = { order: "factored", kept: false, summed: false };
+const UNHELD: OrderPlan = { order: "merged-g", kept: false, summed: false };
+/** What may be chosen for the matrices of experts, each of which has other rows. */
+const OF_EXPERTS: readonly OrderPlan[] = [{ order: "merged-g", kept: true, summed: false }, UNHELD];
 const MERGED: readonly OrderPlan[] = [
   { order: "merged-h", kept: true, summed: false },
   { order: "merged-h", kept: false, summed: false },
-  { order: "merged-g", kept: true, summed: false },
-  { order: "merged-g", kept: false, summed: false },
+  ...OF_EXPERTS,
 ];
 const SUMMED: readonly OrderPlan[] = [
   { order: "merged-g", kept: true, summed: true },
@@ -51,8 +53,9 @@ export function planOrders(question: OrdersQuestion): OrdersPlan {
   // Within one micro-batch G is summed anyway.
   const merged = microBatches > 1 ? [...MERGED, ...SUMMED] : MERGED;
   const options = compute === "factored" ? [FACTORED] : compute === "merged" ? merged : [FACTORED, ...merged];
+  const optionsOf = ({ experts }: MatrixShape) => (experts === undefined ? options : OF_EXPERTS);
   const costs = matrices.map((matrix) => {
-    const all = options.map((plan) => ({
+    const all = optionsOf(matrix).map((plan) => ({
       plan,
       flops: matrixFlops(matrix, plan, question),
       held: held(matrix, plan, question),
@@ -80,11 +83,11 @@ export function planOrders(question: OrdersQuestion): OrdersPlan {
   if (bytes > budget) {
     // Scratch is what is left: the same order everywhere may need less of it.
     for (const plan of options) {
-      const same = matrices.map(() => plan);
+      const same = matrices.map(({ experts }) => (experts === undefined ? plan : UNHELD));
       const all = orderBytes(matrices, same, question);
       if (all >= bytes) continue;
       bytes = all;
-      costs.forEach((all, index) => (chosen[index] = all.findIndex((cost) => cost.plan === plan)));
+      costs.forEach((all, index) => (chosen[index] = all.findIndex((cost) => cost.plan === same[index])));
     }
   }
   const flops = costs.reduce((sum, _, index) => sum + costOf(index).flops, 0);

@@ -3,6 +3,7 @@ import type { BasesFrom } from "../../frozen/origin.ts";
 import { writeTrained } from "../../train.ts";
 import type { Method, PassKind, Placement } from "../../training/method.ts";
 import { dropoutMasks } from "../dropout.ts";
+import { weightFinder } from "../parts.ts";
 import { Scratch } from "../through-weights/scratch.ts";
 import type { BilinearPlan } from "./deltas.ts";
 import { chooseOrders, type Compute, formatOrder } from "./orders.ts";
@@ -28,12 +29,11 @@ export async function placeBilinear(
   const { gpu, parameters, tensors, place, factor = 1 } = on;
   const bases = await TrainingBases.shared(on, from.bases, pairing);
   await writeTrained(parameters, source, layers);
+  const find = weightFinder(tensors);
   const trained = layers.map(({ module: name, tensor, sizes: shape, tensors: { lambda, gamma } }) => {
     const [l, g] = [parameters.get(lambda.name), parameters.get(gamma.name)];
-    const weight = tensors.get(tensor);
-    if (weight === undefined) throw new RangeError(`${tensor} is no tensor of the decoder`);
     const gradients = { lambdaGradient: l.gradient, gammaGradient: g.gradient };
-    return { name, weight, shape, lambda: l.value, gamma: g.value, ...gradients };
+    return { name, ...find(tensor), shape, lambda: l.value, gamma: g.value, ...gradients };
   });
   const plans = chooseOrders(settings, place, bases, trained);
   const dropout = settings.dropout > 0;

@@ -225,7 +225,7 @@ async function pass(plan: OrderPlan, masks: ((module: number) => DropoutMask) | 
   expect(await taken(gpu, plain)).toEqual(values[0] ?? new Float64Array());
   owner.dispose();
   bases.release();
-  const { name: _, shape: __, ...tensors } = module;
+  const { name: _, shape: __, experts: ___, ...tensors } = module;
   for (const { buffer } of [x, dy, y, plain, ...Object.values(tensors)]) gpu.memory.release(buffer);
   return values;
 }

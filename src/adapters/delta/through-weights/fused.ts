@@ -6,6 +6,8 @@ export interface WeightRows {
   readonly name: string;
   /** W (out, in) as stored: whole rows of the matrix that the decoder multiplies with, which fills its buffer. */
   readonly weight: Tensor;
+  /** That matrix has those of so many experts, one below the other; left out: it is no mixture's. */
+  readonly experts?: number | undefined;
   readonly shape: { readonly out: number };
 }
 
@@ -14,6 +16,7 @@ export interface FusedShape<S> {
   /** Rows of the whole matrix, those of other modules included. */
   readonly out: number;
   readonly in: number;
+  readonly experts?: number | undefined;
   readonly modules: readonly S[];
 }
 
@@ -58,7 +61,9 @@ function fuseOne<M extends WeightRows>(buffer: DeviceBuffer, modules: readonly M
     if (first < end || first + rows > out) throw new RangeError(`${module.name}: its rows are another module's`);
     end = first + rows;
   }
-  return { weight, parts, shape: { out, in: weight.shape[1], modules: parts.map(({ module }) => module.shape) } };
+  const { experts } = parts[0]?.module ?? {};
+  const shapes = parts.map(({ module }) => module.shape);
+  return { weight, parts, shape: { out, in: weight.shape[1], experts, modules: shapes } };
 }
 
 function partOf<M extends WeightRows>(module: M): FusedPart<M> {

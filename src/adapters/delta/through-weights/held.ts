@@ -42,10 +42,20 @@ export interface HeldPart<M extends AdaptedModule> extends FusedPart<M> {
   readonly product: Tensor | undefined;
 }
 
+/** Bytes of W', and of G, of experts that are formed together, where there is more than one. */
+const EXPERTS_BYTES = 32 * 2 ** 20;
+
+/** Experts of a matrix whose W' is formed together where it is not held: a step has no copy of all of them. */
+export function expertsAtOnce({ out, in: input, experts = 1 }: Omit<FusedShape<ModuleRows>, "modules">): number {
+  return Math.min(experts, Math.max(1, Math.floor(EXPERTS_BYTES / mergedBytes(out / experts, input))));
+}
+
 /** A matrix some of whose rows are adapted. */
 export interface HeldMatrix<M extends AdaptedModule, P extends ProductsPlan> {
   /** The frozen W (out, in), as the decoder multiplies with it. */
   readonly weight: Tensor;
+  /** Those that it has the matrices of; undefined: it is no mixture's. */
+  readonly experts: number | undefined;
   /** In the order of their rows. */
   readonly parts: readonly HeldPart<M>[];
   readonly plan: P;
@@ -76,14 +86,16 @@ export function heldBytes({ out, in: input, modules }: FusedShape<ModuleRows>, d
 
 /** Bytes of scratch for what a matrix does not hold. */
 export function scratchBytes(
-  { out, in: input, modules }: FusedShape<ModuleRows>,
+  matrix: FusedShape<ModuleRows>,
   { kept, summed }: ProductsPlan,
   dropout: boolean,
 ): { readonly merged: number; readonly product: number } {
+  const { out, in: input, experts = 1, modules } = matrix;
   const largest = (bytes: (module: ModuleRows) => number) => Math.max(...modules.map(bytes));
+  const together = expertsAtOnce(matrix);
   return {
-    merged: kept ? 0 : dropout ? largest(deltaBytes) : mergedBytes(out, input),
-    product: summed ? 0 : largest(gradientBytes),
+    merged: kept ? 0 : dropout ? largest(deltaBytes) : mergedBytes((out / experts) * together, input),
+    product: summed ? 0 : together * largest(gradientBytes),
   };
 }
 
@@ -107,7 +119,7 @@ function deltaBytes({ out, in: input }: ModuleRows): number {
 /** Allocates what a matrix holds for itself. @throws RandloraError `memory` */
 export function holdMatrix<M extends AdaptedModule, P extends ProductsPlan>(
   gpu: Device,
-  { weight, parts }: FusedMatrix<M>,
+  { weight, shape: { experts }, parts }: FusedMatrix<M>,
   plan: P | undefined,
   dropout: boolean,
 ): HeldMatrix<M, P> {
@@ -119,6 +131,7 @@ export function holdMatrix<M extends AdaptedModule, P extends ProductsPlan>(
   };
   return {
     weight,
+    experts,
     plan,
     merged:
       plan.kept && !dropout ? f32(allocate("W'", mergedBytes(out, input)), weight.shape, weight.pitch) : undefined,

@@ -14,7 +14,7 @@ export interface ProductsQuestion {
 }
 
 /**
- * W' first, which at one micro-batch saves one forming of ΔW in two, then G; of each as many matrices as fit, in their
+ * Of experts G is folded after each micro-batch. W' first, which at one micro-batch saves one forming of ΔW in two, then G; of each as many matrices as fit, in their
  * order.
  */
 export function planProducts({ matrices, microBatches, dropout, budget }: ProductsQuestion): ProductsPlan[] {
@@ -26,7 +26,10 @@ export function planProducts({ matrices, microBatches, dropout, budget }: Produc
   };
   const bytes = matrices.map((matrix) => heldBytes(matrix, dropout));
   const kept = bytes.map(({ merged }) => take(merged));
-  return bytes.map(({ product }, at) => ({ kept: kept[at] ?? false, summed: microBatches > 1 && take(product) }));
+  return bytes.map(({ product }, at) => {
+    const summed = microBatches > 1 && matrices[at]?.experts === undefined && take(product);
+    return { kept: kept[at] ?? false, summed };
+  });
 }
 
 const NAMES = ["plain", "kept", "summed", "kept+summed"] as const;

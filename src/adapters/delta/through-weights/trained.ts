@@ -3,7 +3,7 @@ import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { recordWidened } from "../../../compute/tensor/widen.ts";
-import { type Linears, PLAIN_LINEARS, type Projection } from "../../../models/blocks/linears.ts";
+import { type Linears, PLAIN_LINEARS, type Projection, projectGroups } from "../../../models/blocks/linears.ts";
 import type { FormedWeights } from "../../training/method.ts";
 import type { Masks } from "../dropout.ts";
 import {
@@ -13,9 +13,11 @@ import {
   type LinearOperands,
   recordAdapted,
 } from "./adapted-linear.ts";
+import { type AdaptedExperts, recordAdaptedExperts } from "./adapted-experts.ts";
 import { fuse } from "./fused.ts";
 import {
   type AdaptedModule,
+  expertsAtOnce,
   gradientShape,
   type HeldMatrix,
   type HeldPart,
@@ -80,6 +82,11 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
           forward: (run, operands, y) => this.forward(run, matrix, operands, y, masks),
           backward: (run, gradients) => this.backward(run, matrix, gradients, masks),
         });
+      },
+      applyGrouped: (recorder, projection) => {
+        const matrix = this.matrices.get(projection.weight.buffer);
+        if (matrix === undefined) return projectGroups(recorder, undefined, projection);
+        return recordAdaptedExperts(recorder, projection, matrix, this.#expertsOf(matrix));
       },
     };
   }
@@ -168,6 +175,24 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
     return false;
   }
 
+  /** How W' of some of a matrix's experts is formed, and where their G goes. */
+  #expertsOf(matrix: HeldMatrix<M, P>): AdaptedExperts {
+    const { merged, weight, parts } = matrix;
+    const [out, input] = weight.shape;
+    return {
+      atOnce: expertsAtOnce({ out, in: input, experts: matrix.experts }),
+      merged: (run, first, rows) => {
+        if (merged !== undefined) return sliceRows(merged, first, rows);
+        const { shape, pitch } = sliceRows(weight, first, rows);
+        const target: Tensor = { shape, dtype: "F32", buffer: this.#scratch.get("merged"), offset: 0, pitch };
+        const some = parts.filter((part) => part.first >= first && part.first < first + rows);
+        mergeRows(run, sliceRows(weight, first, rows), some, target, first);
+        return target;
+      },
+      gradient: (shape) => tensorIn(this.#scratch.get("product"), shape, "F32"),
+    };
+  }
+
   /** W', held or formed now in scratch. */
   #merged(run: Run, matrix: HeldMatrix<M, P>): Tensor {
     if (matrix.merged !== undefined) return matrix.merged;
@@ -187,9 +212,20 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
 
   /** Records W' of a whole matrix; rows of modules that are not adapted are those of W. */
   #merge(run: Run, { weight, parts }: HeldMatrix<M, P>, target: Tensor): void {
-    recordWidened(run, weight, target);
-    for (const { module, first } of parts) {
-      module.form(run, sliceRows(target, first, module.shape.out), true);
-    }
+    mergeRows(run, weight, parts, target);
+  }
+}
+
+/** Records W' of rows of a matrix, from its row `begin` on. */
+function mergeRows<M extends AdaptedModule>(
+  run: Run,
+  weight: Tensor,
+  parts: readonly HeldPart<M>[],
+  target: Tensor,
+  begin = 0,
+): void {
+  recordWidened(run, weight, target);
+  for (const { module, first } of parts) {
+    module.form(run, sliceRows(target, first - begin, module.shape.out), true);
   }
 }

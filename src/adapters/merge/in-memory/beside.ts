@@ -9,13 +9,11 @@ import { Parameters } from "../../training/parameters.ts";
 import type { SharedParts } from "../../training/shared-parts.ts";
 import type { Adapter } from "../../adapter.ts";
 import type { Device } from "../../../compute/device/device.ts";
-import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
-import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import { type AdapterLinears, type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
@@ -120,9 +118,13 @@ async function open(
     }
   }
   for (const { adapter, layers } of plans) {
-    const other = layers.find(({ tensor }) => !weights.linears.has(tensor) && !isOfOtherPart(config, tensor));
+    const { title, training } = methodOfAdapter(adapter);
+    if (training.factorsExperts !== true && layers.some(({ module }) => isAnyExpert(module))) {
+      throw refusal(adapter, `${title}'s ΔW of experts is formed whole, of those that no token goes to as well`);
+    }
+    const other = layers.find(({ tensor }) => !weights.projected.has(tensor) && !isOfOtherPart(config, tensor));
     if (other !== undefined) {
-      throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no weight of a layer's linear modules`);
+      throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no matrix within a layer`);
     }
   }
   // The rows of experts' products are ordered by expert: those of one adapter do not lie together.
@@ -130,12 +132,10 @@ async function open(
   if (ofExpert !== undefined) {
     throw refusal(ofExpert.adapter, "it adapts experts, whose products are of all rows of a batch together");
   }
-  // What replaces a quantized weight would be rounded, and what is added to one that another adapter replaces is not W's. The
-  // output matrix gets memory of its own.
+  // What replaces a quantized matrix within a layer would be rounded, and what is added to one that another adapter replaces is not
+  // W's. The embedding and the output matrix get memory of their own.
   const isReplaced = ({ work }: OutputTensor) => work.kind !== "merge" || work.source.fromAdapter;
-  const isHeld = (name: string) =>
-    name !== UNTIED_HEAD && (weights.linears.has(name) || isBlockDtype(weights.tensors.get(name)?.dtype ?? ""));
-  const replaced = changes.find((change) => isReplaced(change) && (forRows || isHeld(change.name)));
+  const replaced = changes.find((change) => isReplaced(change) && (forRows || weights.projected.has(change.name)));
   const [first] = plans;
   if (replaced !== undefined && first !== undefined) {
     throw refusal(first.adapter, `${quote(replaced.name)} is replaced whole`);

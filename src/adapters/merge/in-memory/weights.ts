@@ -80,7 +80,7 @@ export class AdaptedWeights implements AsyncDisposable {
       loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
     }
     this.#isMixture = true;
-    const filled = [...this.#changeHead(plan, changes), ...changes];
+    const filled = [...this.#changeTables(plan, changes), ...changes];
     const names = new Set(filled.map(({ name }) => name));
     const restored = plan.tensors.filter(({ name }) => this.#changed.has(name) && !names.has(name));
     const { tensors } = this.#decoder.weights;
@@ -136,15 +136,20 @@ export class AdaptedWeights implements AsyncDisposable {
   }
 
   /**
-   * Gives the decoder an output matrix of its own where these adapters set it apart from the embedding, or replace one that
-   * is quantized, and takes it away where they do not.
-   * @returns it, where it is still to be filled with what the checkpoint has
+   * Gives the decoder an embedding of its own where these adapters replace one that is quantized, and an output matrix where they
+   * set it apart from the embedding, or replace one that is quantized; and takes them away where they do not.
+   * @returns the output matrix, where it is still to be filled with what the checkpoint has
    */
-  #changeHead({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
+  #changeTables({ tensors, untied }: MergePlan, changes: readonly OutputTensor[]): OutputTensor[] {
     const { weights } = this.#decoder;
-    weights.restoreHead();
+    weights.restoreTables();
     const head = tensors.find(({ name }) => name === UNTIED_HEAD);
     const isChanged = head !== undefined && changes.includes(head);
+    const embedding = changes.find(({ name }) => weights.tensors.get(name)?.buffer === weights.embedding.buffer);
+    if (embedding !== undefined && isBlockDtype(weights.embedding.dtype)) {
+      weights.changeEmbedding(isKernelDtype(embedding.dtype) ? embedding.dtype : "F32", untied);
+      if (untied && !isChanged) return [];
+    }
     if (!untied && !(isChanged && isBlockDtype(weights.head.dtype))) return [];
     if (head === undefined) throw new Error("untied without an output matrix");
     weights.changeHead(isKernelDtype(head.dtype) ? head.dtype : "F32");

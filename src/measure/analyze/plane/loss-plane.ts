@@ -48,7 +48,7 @@ export class LossPlane implements Plane {
     }
     // An output matrix of its own where a corner has one, so that all can be mixed in it.
     const { weights, config } = decoder;
-    weights.restoreHead();
+    weights.restoreTables();
     if (config.head === undefined && corners.separates(EMBEDDING, HEAD)) weights.changeHead("F32");
     resources.move();
     return new LossPlane(decoder, corners, data);

@@ -1,0 +1,145 @@
+// Every method on the matrices of experts, in files that have each by itself: training, resuming, merging.
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { openBase } from "../../adapters/base/open-base.ts";
+import { findTargets } from "../../adapters/base/target-modules.ts";
+import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { merge } from "../../adapters/merge/to-files/run.ts";
+import { methodNamed } from "../../adapters/methods.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
+import { writeArchitecture } from "../../models/testing/architectures.ts";
+import type { AskedSettings } from "../settings/resolve-settings.ts";
+import { METHOD_CASES } from "../testing/method-cases.ts";
+import { outcomeOf, Recording, settingsFor, writeTexts } from "../testing/runs.ts";
+import { ShortRuns } from "../testing/short-runs.ts";
+import { expectSlope } from "../testing/slope.ts";
+
+setDefaultTimeout(60_000);
+
+const ASKED = {
+  targets: ["q_proj", "w1", "w3", "w2"],
+  batchSize: 2,
+  gradAccum: 2,
+  steps: 3,
+  saveEvery: 2,
+  evalEvery: 2,
+};
+
+let runs: ShortRuns;
+let model: string;
+/** Most of the texts that are trained on: the loss of others does not fall within a few steps of a model of random weights. */
+let valid: string;
+beforeAll(async () => {
+  runs = await ShortRuns.open({ data: 8, valid: 2 });
+  model = runs.folder.at("mixtral");
+  valid = await writeTexts(runs.folder.at("same.jsonl"), 7);
+  // Where tokens go to all experts the loss has a slope: none of them changes its experts.
+  for (const [folder, chosen] of [
+    [model, 2],
+    [`${model}-all`, 5],
+  ] as const) {
+    const sizes = { vocab_size: 512, hidden_size: 36, num_local_experts: 5, num_experts_per_tok: chosen };
+    await writeArchitecture(folder, "mixtral", 2, sizes);
+    await copyTokenizer(folder);
+  }
+});
+async function copyTokenizer(folder: string): Promise<void> {
+  for (const file of ["tokenizer.json", "tokenizer_config.json"]) await cp(join(STORIES, file), join(folder, file));
+}
+
+afterAll(() => runs[Symbol.asyncDispose]());
+
+const small = (method: string, more: Partial<AskedSettings> = {}) =>
+  settingsFor({ data: runs.data, valid, model, method, ...ASKED, ...more });
+
+/** Methods, and one whose factors are worked out of RandLoRA's bases. */
+const CASES = Object.entries({
+  ...METHOD_CASES,
+  "randlora rank-r": {
+    ...METHOD_CASES.randlora,
+    asked: { ...METHOD_CASES.randlora.asked, variant: "rank-r" as const },
+  },
+});
+
+describe.each(CASES)("%s", (name, { asked, trained }) => {
+  const method = name.split(" ")[0] ?? "";
+  const at = (kind: string) => runs.folder.at(`${name}-${kind}`);
+
+  test("trains, goes on from a save to the same bytes, and is merged to what was trained", async () => {
+    const settings = await small(method, asked);
+    const { result, recording } = await runs.train(`${name}-whole`, settings);
+    const first = recording.metrics.find((line) => "valid_loss" in line);
+    expect(result.validLoss ?? NaN).toBeLessThan(first !== undefined && "valid_loss" in first ? first.valid_loss : NaN);
+    const { training } = methodNamed(method);
+    if (training.result !== "adapter" || settings.adapter === null) throw new Error("no adapter");
+    await using base = await openBase(model);
+    const own: Readonly<Record<string, unknown>> = { ...settings.adapter };
+    const { modules } = findTargets(base.base, settings.adapter);
+    const { setting, count } = training.capacity;
+    expect(result.trainableParameters).toBe(count(modules, Number(own[setting]), settings.adapter));
+    const stop = new AbortController();
+    const stopping = new Recording();
+    stopping.onStep = (step) => void (step === 2 && stop.abort());
+    await runs.train(`${name}-parts`, settings, stopping, stop.signal);
+    await runs.train(`${name}-parts`, settings);
+    expect(await outcomeOf(at("parts"))).toEqual(await outcomeOf(at("whole")));
+    const merging = { ...OPTIONS, base: model, adapters: [at("whole")], out: at("merged"), verify: true };
+    const { merged } = await merge(merging, new Notes(), new AbortController().signal);
+    expect(merged).toBe(modules.length);
+    await copyTokenizer(at("merged"));
+    const still = { model: at("merged"), method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
+    const after = await runs.train(`${name}-after`, await settingsFor({ data: runs.data, valid, ...still }));
+    // A token whose experts are nearly as good as others may go to others.
+    expect(Math.abs((after.result.validLoss ?? NaN) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-3);
+  });
+
+  test("its gradient is the slope of the loss", async () => {
+    const all = `${model}-all`;
+    await expectSlope(runs, all, await small(method, { ...asked, model: all, gradAccum: 1 }), trained, 0.02);
+  });
+
+  test("beside weights its products go through factors of each expert, or it is refused by name", async () => {
+    using decoder = await Decoder.load(runs.gpu, model);
+    const choices = [{ path: at("whole"), scale: 1 }];
+    if (!["lora", "dora", "nola"].includes(name)) {
+      const refusal = await refusalOf(() => UnmergedAdapters.check(decoder, model, choices));
+      expect(refusal).toMatchObject({ code: "adapter", message: expect.stringContaining("ΔW") });
+      return;
+    }
+    const logitsOf = async (path: string, adapted: boolean) => {
+      using one = await Decoder.load(runs.gpu, path);
+      using placed = adapted ? await UnmergedAdapters.place(one, path, choices) : undefined;
+      if (placed !== undefined) one.linears = placed.linears;
+      using cache = one.createCache();
+      const hidden = await one.prefill(cache, [3, 1, 4, 1, 5]);
+      const logits = await one.logits(hidden);
+      runs.gpu.memory.release(hidden.buffer);
+      return logits;
+    };
+    const [found, wanted] = [await logitsOf(model, true), await logitsOf(at("merged"), false)];
+    const most = Math.max(...wanted.map(Math.abs));
+    found.forEach((logit, token) => expect(Math.abs(logit - (wanted[token] ?? NaN))).toBeLessThan(1e-4 * most));
+  });
+});
+
+test("what experts cannot have is refused by name", async () => {
+  const refusal = async (method: string, more: Partial<AskedSettings>) =>
+    await refusalOf(async () => runs.train("refused", await small(method, more)));
+  expect(await refusal("randlora", { dropout: 0.1 })).toMatchObject({
+    code: "usage",
+    message: expect.stringContaining("--dropout 0.1"),
+  });
+  expect(await refusal("vera", { targets: ["experts.gate_up_proj"] })).toMatchObject({
+    code: "usage",
+    message: expect.stringContaining("adapted by LoRA alone"),
+    hint: expect.stringContaining("--targets w1,w3"),
+  });
+  expect(await refusal("nola", { targets: ["experts.3.w2"] })).toMatchObject({
+    code: "usage",
+    message: expect.stringContaining("1 of 5 experts"),
+  });
+});
