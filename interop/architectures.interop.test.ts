@@ -97,6 +97,7 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   olmoe: { "lora of parameters": "experts.down_proj,gate", "lora of experts": "v_proj,down_proj" },
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
+  lfm2_moe: { "lora of parameters": "in_proj,gate_up_proj,down_proj,gate" },
 };
 
 /** Every method of PEFT's on weights that are stored transposed. */
@@ -107,9 +108,9 @@ const TRANSPOSED: Readonly<Record<string, Options>> = {
 
 /** Modules that architectures have instead of `o_proj`, or of all that are named. */
 function targetsOf(name: string, asked: string): string {
-  if (asked === "all-linear") return isMixture(name) ? ATTENTION : asked;
-  if (name === "gpt2") return asked.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
-  return name === "lfm2" ? asked.replace("o_proj", "in_proj") : asked;
+  const meant = asked === "all-linear" && isMixture(name) ? ATTENTION : asked;
+  if (name === "gpt2") return meant.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
+  return name.startsWith("lfm2") ? meant.replace("o_proj", "in_proj") : meant;
 }
 
 function methodsOf(name: string): [string, Options][] {

@@ -91,6 +91,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "cohere2-biases": {"attention_bias": True, "tie_word_embeddings": False},
     "lfm2": {"norm_eps": 1e-5, "layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
     "lfm2-biases": {"conv_bias": True, "conv_L_cache": 5, "full_attn_idxs": [2], "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False},
+    "lfm2_moe": {"norm_eps": 1e-5, "layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "routed_scaling_factor": 1.5},
+    "lfm2_moe-plain": {"layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "use_expert_bias": False, "norm_topk_prob": False},
     "starcoder2": {"sliding_window": 16},
     "starcoder2-no-biases": {"use_bias": False, "num_key_value_heads": 1, "intermediate_size": 37},
 }
@@ -191,6 +193,9 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
             weight.data = weight.data + 0.2 * noise
         else:
             weight.data = 0.3 * noise
+    for name, vector in model.named_buffers():
+        if name.endswith("expert_bias"):
+            vector.copy_(0.2 * torch.randn(vector.shape, generator=generator))
 
 
 def describe(folder: Path, ids: list[int]) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
     # Saved as weights are, by the names and in the shapes of files: experts lie in one tensor only in memory.
     for weight in model.parameters():
         weight.data = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    for name, vector in model.named_buffers():
+        if name.endswith("expert_bias"):
+            vector.zero_()
     model.save_pretrained(folder / "gradients")
     (folder / "gradients" / "model.safetensors").rename(folder / "gradients.safetensors")
     return expected

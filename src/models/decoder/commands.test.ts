@@ -33,9 +33,13 @@ const MORE: Readonly<Record<string, number>> = {
   olmoe: 12,
   granitemoe: 12,
   lfm2: 1,
+  lfm2_moe: 12,
 };
 /** Settings without which layers are all of one kind. */
-const SETTINGS: Readonly<Record<string, object>> = { lfm2: { full_attn_idxs: [0, 2] } };
+const SETTINGS: Readonly<Record<string, object>> = {
+  lfm2: { full_attn_idxs: [0, 2] },
+  lfm2_moe: { full_attn_idxs: [0, 2], num_dense_layers: 0 },
+};
 /** Layers of two models: what else a pass consists of is the same in both. */
 const [FEW, MANY] = [2, 4];
 

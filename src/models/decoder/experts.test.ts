@@ -59,19 +59,16 @@ test("a sequence's logits are the same bits, whoever is decoded beside it", asyn
   expect(results[2]).toEqual(results[0]);
 });
 
-test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe"])(
+test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe"])(
   "%s is the same model in a file with tensors of all experts, as transformers 5 has them in memory",
   async (type) => {
     const logits = [];
     for (const fused of [false, true]) {
       const at = folder.at(`${type}-${fused}`);
-      await writeArchitecture(at, type, 2, {}, fused);
+      await writeArchitecture(at, type, 2, { num_dense_layers: 0 }, fused);
       using decoder = await Decoder.load(gpu, at);
-      expect(
-        decoder.weights.tensors.has(
-          `model.layers.0.${type === "granitemoe" ? "block_sparse_moe" : "mlp"}.experts.down_proj`,
-        ),
-      ).toBe(fused);
+      const below = type === "granitemoe" ? "block_sparse_moe" : type === "lfm2_moe" ? "feed_forward" : "mlp";
+      expect(decoder.weights.tensors.has(`model.layers.0.${below}.experts.down_proj`)).toBe(fused);
       using cache = decoder.createCache();
       const hidden = await decoder.prefill(cache, tokens(1, 12));
       logits.push(await decoder.logits(hidden));

@@ -13,6 +13,7 @@ import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
 import { granitemoehybrid } from "./granitemoehybrid.ts";
+import { lfm2Moe } from "./lfm2-moe.ts";
 import { lfm2 } from "./lfm2.ts";
 import { llama } from "./llama.ts";
 import { ministral, ministral3 } from "./ministral.ts";
@@ -61,6 +62,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   olmoe,
   granitemoe,
   lfm2,
+  lfm2Moe,
 ];
 
 /** `model_type`s that can be run. */

@@ -1,9 +1,13 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
+import type { Experts } from "../../blocks/experts.ts";
+import type { Mlp } from "../../blocks/mlp.ts";
+import type { PlannedMatrix } from "../../tensor-plan.ts";
+import type { DecoderConfig } from "../config.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, convolution, gatedMlp, rmsNorm } from "../parts.ts";
+import { attention, convolution, gatedMlp, rmsNorm, type Sizes } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, sizesOf, withDefault } from "./common.ts";
+import { type Architecture, decoder, type ModelSizes, sizesOf, withDefault } from "./common.ts";
 
 /** More than any convolution has that is called short. */
 const MOST_TAPS = 256;
@@ -15,43 +19,61 @@ export const lfm2: Architecture = {
   gguf: { name: "lfm2", transformers: "Lfm2ForCausalLM", lastNorm: "token_embd_norm" },
   targets: ["q_proj", "v_proj", "in_proj"],
   // Liquid's own files call some settings otherwise, and those go before.
-  settings: ({ norm_eps, block_ff_dim, tie_embedding, ...json }) => ({
-    ...json,
-    rms_norm_eps: norm_eps,
+  settings: ({ block_ff_dim, ...json }) => ({
+    ...lfm2Settings(json),
     intermediate_size: block_ff_dim ?? json["intermediate_size"],
-    tie_word_embeddings: tie_embedding ?? json["tie_word_embeddings"],
   }),
   describe(json) {
-    const given = sizesOf(json, { contextLength: 128_000, epsilon: 1e-5, kvHeads: 8 });
-    const sizes = { ...given, inner: innerOf(json, given.inner) };
-    const { hidden, headSize, epsilon } = sizes;
-    const taps = json.conv_L_cache ?? 3;
-    if (taps > MOST_TAPS) throw new RandloraError("model", `convolutions over ${taps} positions are not supported`);
-    const types = Array.from({ length: json.num_hidden_layers }, (_, index) => isConvolution(json, index));
-    if (types.every((isOne) => isOne)) throw new RandloraError("model", "a model without attention is not supported");
-    return decoder(json, sizes, {
-      ropes: [ropeOf(json, { ...sizes, theta: 1_000_000 })],
-      norm: rmsNorm("model.embedding_norm", hidden, epsilon),
-      tied: true,
-      layer(path, index) {
-        const norm = (name: string, size = hidden) => rmsNorm(`${path}.${name}`, size, epsilon);
-        const self = `${path}.self_attn`;
-        const mixer = types[index]
-          ? convolution(`${path}.conv`, hidden, taps, json.conv_bias ?? false)
-          : attention(self, sizes, {
-              outputName: "out_proj",
-              queryNorm: norm("self_attn.q_layernorm", headSize),
-              keyNorm: norm("self_attn.k_layernorm", headSize),
-            });
-        const names = { names: ["w1", "w3"], outputName: "w2" } as const;
-        return [
-          { before: norm("operator_norm"), mixer },
-          { before: norm("ffn_norm"), mixer: gatedMlp(`${path}.feed_forward`, sizes, names) },
-        ];
-      },
-    });
+    const sizes = lfm2Sizes(json);
+    return describeLfm2(json, sizes, (path) => lfm2Mlp(path, { ...sizes, inner: innerOf(json, sizes.inner) }));
   },
 };
+
+/** The settings that LFM2's files call otherwise, by their usual names. */
+export function lfm2Settings({ norm_eps, tie_embedding, ...json }: Readonly<Record<string, unknown>>) {
+  return { ...json, rms_norm_eps: norm_eps, tie_word_embeddings: tie_embedding ?? json["tie_word_embeddings"] };
+}
+
+export function lfm2Sizes(json: ConfigJson): ModelSizes {
+  return sizesOf(json, { contextLength: 128_000, epsilon: 1e-5, kvHeads: 8 });
+}
+
+/** The MLP of layers that have no experts. */
+export function lfm2Mlp(layer: string, sizes: Sizes): Mlp<PlannedMatrix> {
+  return gatedMlp(`${layer}.feed_forward`, sizes, { names: ["w1", "w3"], outputName: "w2" });
+}
+
+/** @param feedForward what layer number `index` has behind its convolution or attention, below `path` */
+export function describeLfm2(
+  json: ConfigJson,
+  sizes: ModelSizes,
+  feedForward: (path: string, index: number) => Mlp<PlannedMatrix> | Experts<PlannedMatrix>,
+): DecoderConfig {
+  const { hidden, headSize, epsilon } = sizes;
+  const taps = json.conv_L_cache ?? 3;
+  if (taps > MOST_TAPS) throw new RandloraError("model", `convolutions over ${taps} positions are not supported`);
+  const types = Array.from({ length: json.num_hidden_layers }, (_, index) => isConvolution(json, index));
+  if (types.every((isOne) => isOne)) throw new RandloraError("model", "a model without attention is not supported");
+  return decoder(json, sizes, {
+    ropes: [ropeOf(json, { ...sizes, theta: 1_000_000 })],
+    norm: rmsNorm("model.embedding_norm", hidden, epsilon),
+    tied: true,
+    layer(path, index) {
+      const norm = (name: string, size = hidden) => rmsNorm(`${path}.${name}`, size, epsilon);
+      const mixer = types[index]
+        ? convolution(`${path}.conv`, hidden, taps, json.conv_bias ?? false)
+        : attention(`${path}.self_attn`, sizes, {
+            outputName: "out_proj",
+            queryNorm: norm("self_attn.q_layernorm", headSize),
+            keyNorm: norm("self_attn.k_layernorm", headSize),
+          });
+      return [
+        { before: norm("operator_norm"), mixer },
+        { before: norm("ffn_norm"), mixer: feedForward(path, index) },
+      ];
+    },
+  });
+}
 
 /** By `layer_types`, or by which layers have attention: all, where nothing is said. @throws RandloraError `model` for another type */
 function isConvolution(json: ConfigJson, index: number): boolean {
