@@ -64,6 +64,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "ministral": {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     "granitemoehybrid": {**HYBRID, "tie_word_embeddings": True, "position_embedding_type": "rope"},
     "granitemoehybrid-no-rope": {**HYBRID, "attention_bias": True, "shared_intermediate_size": 37},
+    "phi3-4": {"vocab_size": 100352, "num_attention_heads": 8, "num_key_value_heads": 2, "sliding_window": None, "original_max_position_embeddings": 256, "bos_token_id": 100257, "eos_token_id": 100265, "pad_token_id": 100351,
+               "rope_parameters": {"rope_type": "default", "rope_theta": 250000.0, "partial_rotary_factor": 1.0}, "num_hidden_layers": 2},
     "olmo2": {},
     "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 16},
     "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},

@@ -64,7 +64,7 @@ describe.each([
   });
 });
 
-test("weights of experts are refused by name; all linear layers are neither they nor the router, which a name means", () => {
+test("matrices of experts, and routers, are meant by name; all linear layers are neither", () => {
   const experts = ["mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
   const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", ...experts];
   const info = { dtype: "F32", shape: [8, 8] } as const;
@@ -73,7 +73,10 @@ test("weights of experts are refused by name; all linear layers are neither they
     findTargets(mixture, { targets, layers: [] }).modules.map(({ name }) => name);
   expect(namesOf("all-linear")).toEqual(["model.layers.0.self_attn.q_proj"]);
   expect(namesOf(["gate"])).toEqual(["model.layers.0.mlp.gate"]);
-  expect(() => namesOf(["up_proj"])).toThrow("weights of experts are adapted in training by LoRA alone");
+  expect(namesOf(["up_proj"])).toEqual([
+    "model.layers.0.mlp.experts.0.up_proj",
+    "model.layers.0.mlp.experts.1.up_proj",
+  ]);
 });
 
 test("experts' matrices are modules where files have them apart, else parameters, as routers are", () => {
