@@ -86,6 +86,7 @@ const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     GELU: ELEMENTWISE.gelu,
     QUICK_GELU: ELEMENTWISE["quick-gelu"],
     EXPM1: ELEMENTWISE.expm1,
+    SIGMOID: ELEMENTWISE.sigmoid,
     SAME: ELEMENTWISE.copy,
   },
   "basis-gradient": { ROWS: TILE_ROWS },

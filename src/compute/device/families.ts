@@ -9,7 +9,7 @@ import type {
   Unpack,
   Widen,
 } from "./families/bilinear.ts";
-import type { Convolution, ConvolutionGradient } from "./families/convolution.ts";
+import type { Convolution, ConvolutionGradient, TailConvolution } from "./families/convolution.ts";
 import type { Delta, DeltaVariant } from "./families/delta.ts";
 import type {
   ColumnSums,
@@ -28,6 +28,7 @@ import type {
   RouterWeightsGradient,
   SpreadRows,
 } from "./families/experts.ts";
+import type { GatedDelta, GatedDeltaGradient, Regroup } from "./families/gated-delta.ts";
 import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "./families/norms.ts";
 import type { Finish } from "./families/finish.ts";
 import type { AdamWStep, GradientNorm, LossSum } from "./families/optimizer.ts";
@@ -60,6 +61,8 @@ export interface Families {
   readonly expertRows: ExpertRows;
   readonly fillCache: CacheFilling;
   readonly finish: Finish;
+  readonly gatedDelta: GatedDelta;
+  readonly gatedDeltaGradient: GatedDeltaGradient;
   readonly gemm: Gemm;
   readonly gradientNorm: GradientNorm;
   readonly groupedGemm: GroupedGemm;
@@ -74,6 +77,7 @@ export interface Families {
   readonly nll: Nll;
   readonly nllGradient: NllGradient;
   readonly normedLinear: NormedLinear;
+  readonly regroup: Regroup;
   readonly rescale: Rescale;
   readonly rmsNorm: RmsNorm;
   readonly rmsNormGradient: RmsNormGradient;
@@ -87,6 +91,7 @@ export interface Families {
   readonly scaledA: ScaledA;
   readonly spreadRows: SpreadRows;
   readonly stridedSums: StridedProduct;
+  readonly tailConvolution: TailConvolution;
   readonly thetaDelta: ThetaDelta;
   readonly thetaGradient: ThetaGradient;
   readonly topK: TopK;

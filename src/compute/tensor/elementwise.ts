@@ -30,6 +30,13 @@ export const ACTIVATION_SLOPES: { readonly [K in keyof typeof ACTIVATIONS]: (x: 
 
 export type Activation = keyof typeof ACTIVATIONS;
 
+/** What a gate may be, and its derivative; the logistic function is not 0 at 0, and multiplies alone. */
+export const GATES = { ...ACTIVATIONS, sigmoid: (x: number) => 1 / (1 + Math.exp(-x)) } as const;
+export const GATE_SLOPES: { readonly [K in keyof typeof GATES]: (x: number) => number } = {
+  ...ACTIVATION_SLOPES,
+  sigmoid: (x) => GATES.sigmoid(x) * (1 - GATES.sigmoid(x)),
+};
+
 /** Functions of one number, and their derivatives. All of them are 0 at 0: what lies between rows stays 0. */
 export const FUNCTIONS = { ...ACTIVATIONS, expm1: Math.expm1 } as const;
 export const SLOPES: { readonly [K in keyof typeof FUNCTIONS]: (x: number) => number } = {

@@ -8,6 +8,7 @@ export const GELU_TANH: u32 = 2;
 export const GELU: u32 = 3;
 export const QUICK_GELU: u32 = 7;
 export const EXPM1: u32 = 8;
+export const SIGMOID: u32 = 11;
 /** Any other: x itself. */
 export const SAME: u32 = 5;
 
@@ -49,6 +50,7 @@ export function activate(kind: u32, x: v128): v128 {
   if (kind == GELU) return f32x4.mul(x, below(x));
   if (kind == QUICK_GELU) return f32x4.mul(x, sigmoid(f32x4.mul(f32x4.splat(QUICK_GELU_SCALE), x)));
   if (kind == EXPM1) return f32x4.sub(exp4(x), f32x4.splat(1));
+  if (kind == SIGMOID) return sigmoid(x);
   return x;
 }
 
@@ -82,5 +84,9 @@ export function slope(kind: u32, x: v128): v128 {
     return f32x4.add(s, f32x4.mul(f32x4.mul(scaled, s), f32x4.sub(one, s)));
   }
   if (kind == EXPM1) return exp4(x);
+  if (kind == SIGMOID) {
+    const s = sigmoid(x);
+    return f32x4.mul(s, f32x4.sub(one, s));
+  }
   return one;
 }

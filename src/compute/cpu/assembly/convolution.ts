@@ -20,13 +20,19 @@ function firstOf(p: Convolution, token: u32): u32 {
   return p.first ? load<u32>(p.first + token * 4) : 0;
 }
 
+/** Times the gate, where there is one. */
+// @ts-ignore: decorator
+@inline
+function gated(p: Convolution, token: u32, col: u32, value: v128): v128 {
+  return p.gate ? f32x4.mul(v128.load(p.gate + token * p.gatePitch + col * 4), value) : value;
+}
+
 export function convolution(p: Convolution, piece: u32, scratch: usize): void {
   const end = min((piece + 1) * p.pieceRows, p.tokens);
   for (let token = piece * p.pieceRows; token < end; token++) {
     const last = p.last ? load<u32>(p.last + token * 4) : p.firstPosition + token;
     const seen = min(p.taps, last + 1 - firstOf(p, token));
     const x = p.x + last * p.xPitch;
-    const gate = p.gate + token * p.gatePitch;
     const y = p.y + token * p.yPitch;
     for (let col: u32 = 0; col < p.cols; col += 4) {
       let sum = p.bias ? ofColumns(p, p.bias, col, 1, 0) : f32x4.splat(0);
@@ -34,7 +40,7 @@ export function convolution(p: Convolution, piece: u32, scratch: usize): void {
         const weight = ofColumns(p, p.weight, col, p.taps, p.taps - 1 - back);
         sum = f32x4.add(sum, f32x4.mul(weight, v128.load(x - back * p.xPitch + col * 4)));
       }
-      v128.store(y + col * 4, f32x4.mul(v128.load(gate + col * 4), sum));
+      v128.store(y + col * 4, gated(p, token, col, sum));
     }
   }
 }
@@ -51,7 +57,7 @@ export function convolutionRows(p: ConvolutionRows, piece: u32, scratch: usize):
         const token = row + back;
         if (firstOf(p, token) > row) break;
         const dy = v128.load(p.dy + token * p.dyPitch + col * 4);
-        const by = f32x4.mul(dy, v128.load(p.gate + token * p.gatePitch + col * 4));
+        const by = gated(p, token, col, dy);
         sum = f32x4.add(sum, f32x4.mul(by, ofColumns(p, p.weight, col, p.taps, p.taps - 1 - back)));
       }
       v128.store(y + col * 4, sum);
@@ -72,7 +78,7 @@ export function convolutionTaps(p: ConvolutionTaps, piece: u32, scratch: usize):
       for (let token = begin; token < end; token++) {
         if (token < firstOf(p, token) + back) continue;
         const dy = v128.load(p.dy + token * p.dyPitch + col * 4);
-        const by = f32x4.mul(dy, v128.load(p.gate + token * p.gatePitch + col * 4));
+        const by = gated(p, token, col, dy);
         sum = f32x4.add(sum, f32x4.mul(by, v128.load(p.x + (token - back) * p.xPitch + col * 4)));
       }
       total = f32x4.add(total, sum);

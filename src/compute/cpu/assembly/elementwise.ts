@@ -1,4 +1,4 @@
-import { activate, EXPM1, GELU, GELU_TANH, QUICK_GELU, SAME, SILU, slope } from "./activations";
+import { activate, EXPM1, GELU, GELU_TANH, QUICK_GELU, SAME, SIGMOID, SILU, slope } from "./activations";
 import { capped4 } from "./math";
 import { Elementwise, ElementwiseGradient } from "./parameters";
 
@@ -25,6 +25,7 @@ export function elementwise(p: Elementwise, piece: u32, scratch: usize): void {
   else if (p.kind == GATED + GELU_TANH) rowsOf(p, piece, GATED + GELU_TANH);
   else if (p.kind == GATED + GELU) rowsOf(p, piece, GATED + GELU);
   else if (p.kind == GATED + QUICK_GELU) rowsOf(p, piece, GATED + QUICK_GELU);
+  else if (p.kind == GATED + SIGMOID) rowsOf(p, piece, GATED + SIGMOID);
   else rowsOf(p, piece, SAME);
 }
 
@@ -67,6 +68,7 @@ export function elementwiseGradient(p: ElementwiseGradient, piece: u32, scratch:
   else if (p.kind == GATED + GELU_TANH) slopesOf(p, piece, GATED + GELU_TANH);
   else if (p.kind == GATED + GELU) slopesOf(p, piece, GATED + GELU);
   else if (p.kind == GATED + QUICK_GELU) slopesOf(p, piece, GATED + QUICK_GELU);
+  else if (p.kind == GATED + SIGMOID) slopesOf(p, piece, GATED + SIGMOID);
   else slopesOf(p, piece, SAME);
 }
 

@@ -1,4 +1,5 @@
-import type { Convolution, ConvolutionGradient } from "../../device/families/convolution.ts";
+import type { Convolution, ConvolutionGradient, TailConvolution } from "../../device/families/convolution.ts";
+import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -32,9 +33,9 @@ export const CONVOLUTION = {
 export const CONVOLUTION_ROWS = { ...CONVOLUTION, name: "convolutionRows" } as const;
 export const CONVOLUTION_TAPS = { ...CONVOLUTION, name: "convolutionTaps" } as const;
 
-/** What all three are given. */
-function given({ x, gate, weight, first }: Pick<Convolution, "x" | "gate" | "weight" | "first">) {
-  const [tokens, cols] = gate.shape;
+/** What all three are given. @param like of the shape of the gate */
+function given({ x, gate, weight, first }: Pick<Convolution, "x" | "gate" | "weight" | "first">, like: Tensor) {
+  const [tokens, cols] = like.shape;
   const taps = weight.shape[1] / cols;
   return {
     pieces: rowPieces(tokens, cols * taps),
@@ -44,7 +45,7 @@ function given({ x, gate, weight, first }: Pick<Convolution, "x" | "gate" | "wei
       taps,
       x: pointer(x),
       xPitch: pitchBytes(x),
-      gate: pointer(gate),
+      gate: optional(gate),
       gatePitch: pitchBytes(gate),
       weight: pointer(weight),
       first: optional(first),
@@ -53,7 +54,7 @@ function given({ x, gate, weight, first }: Pick<Convolution, "x" | "gate" | "wei
 }
 
 export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...operands }: Convolution): void {
-  const { values, pieces } = given(operands);
+  const { values, pieces } = given(operands, y);
   on.dispatch(
     CONVOLUTION,
     {
@@ -72,7 +73,7 @@ export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...o
 }
 
 export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operands }: ConvolutionGradient): void {
-  const { values, pieces } = given(operands);
+  const { values, pieces } = given(operands, dy);
   const all = {
     ...values,
     firstPosition: 0,
@@ -89,4 +90,58 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
     const y = { y: pointer(dweight, "write"), yPitch: 0, pieceRows: 0 };
     on.dispatch(CONVOLUTION_TAPS, { ...all, ...y }, Math.ceil(values.cols / 4));
   }
+}
+
+export const TAIL_CONVOLUTION = {
+  name: "tailConvolution",
+  members: {
+    tokens: "u32",
+    cols: "u32",
+    taps: "u32",
+    block: "u32",
+    firstPosition: "u32",
+    x: "pointer",
+    xPitch: "u32",
+    weight: "pointer",
+    first: "pointer",
+    rows: "pointer",
+    tails: "pointer",
+    tailsPitch: "u32",
+    y: "pointer",
+    yPitch: "u32",
+    /** Columns of a piece, a multiple of 4, and pieces side by side. */
+    pieceCols: "u32",
+    pieces: "u32",
+  },
+} as const satisfies CpuKernel<Members>;
+
+/** Columns that a piece of a convolution over tails takes. */
+const TAIL_COLUMNS = 256;
+
+export function tailConvolution(on: Dispatcher, operands: TailConvolution): void {
+  const { x, weight, tails, block, first, rows, firstPosition, y } = operands;
+  const [tokens, cols] = x.shape;
+  const pieces = Math.ceil(cols / TAIL_COLUMNS);
+  on.dispatch(
+    TAIL_CONVOLUTION,
+    {
+      tokens,
+      cols,
+      taps: weight.shape[1] / cols,
+      block,
+      firstPosition,
+      x: pointer(x),
+      xPitch: pitchBytes(x),
+      weight: pointer(weight),
+      first: optional(first),
+      rows: optional(rows),
+      tails: pointer(tails, "write"),
+      tailsPitch: pitchBytes(tails),
+      y: pointer(y, "write"),
+      yPitch: pitchBytes(y),
+      pieceCols: TAIL_COLUMNS,
+      pieces,
+    },
+    pieces * (rows === undefined ? 1 : tokens),
+  );
 }

@@ -5,12 +5,13 @@ import { attention } from "./attention.ts";
 import { basisGradient, partBytes } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
 import { columnSums, scaleColumns, zero } from "./columns.ts";
-import { convolution, convolutionGradient } from "./convolution.ts";
+import { convolution, convolutionGradient, tailConvolution } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { finish, finishPieces } from "./finish.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
+import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
@@ -44,6 +45,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   expertRows,
   fillCache,
   finish,
+  gatedDelta,
+  gatedDeltaGradient,
   gemm,
   gradientNorm,
   groupedGemm,
@@ -58,6 +61,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   nll,
   nllGradient,
   normedLinear,
+  regroup,
   rescale,
   rmsNorm,
   rmsNormGradient,
@@ -71,6 +75,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   scaledA,
   spreadRows,
   stridedSums,
+  tailConvolution,
   thetaDelta,
   thetaGradient,
   topK,

@@ -1,7 +1,7 @@
 import type { DropoutMask } from "../../random/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `multiply` is a · b, `gated` is added to an activation f for f(a) · b. */
+/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `multiply` is a · b, `gated` is added to an activation f, or `sigmoid`, for f(a) · b. */
 export const ELEMENTWISE = {
   add: 0,
   silu: 1,
@@ -14,6 +14,7 @@ export const ELEMENTWISE = {
   expm1: 8,
   scale: 9,
   multiply: 10,
+  sigmoid: 11,
   gated: 16,
 } as const;
 

@@ -1,4 +1,4 @@
-import type { Convolution, ConvolutionGradient } from "../../device/families/convolution.ts";
+import type { Convolution, ConvolutionGradient, TailConvolution } from "../../device/families/convolution.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
@@ -7,6 +7,8 @@ import {
   CONVOLUTION_KERNELS,
   CONVOLUTION_WIDTH,
   convolutionParameters,
+  TAIL_CONVOLUTION_KERNEL,
+  tailConvolutionParameters,
 } from "../kernels/convolution.ts";
 
 /** What differs between the three kernels: what they read besides, and where results go. */
@@ -18,7 +20,7 @@ interface Others extends Partial<Pick<Convolution, "bias" | "last" | "firstPosit
 type Operands = Pick<Convolution, "x" | "gate" | "weight" | "first">;
 
 function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPosition = 0, dy, y }: Others) {
-  const [tokens, cols] = gate.shape;
+  const [tokens, cols] = (gate ?? dy ?? y).shape;
   return convolutionParameters({
     tokens,
     cols,
@@ -28,7 +30,8 @@ function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPos
     flags:
       (bias === undefined ? 0 : CONVOLUTION_FLAGS.hasBias) |
       (first === undefined ? 0 : CONVOLUTION_FLAGS.hasFirsts) |
-      (last === undefined ? 0 : CONVOLUTION_FLAGS.hasLasts),
+      (last === undefined ? 0 : CONVOLUTION_FLAGS.hasLasts) |
+      (gate === undefined ? 0 : CONVOLUTION_FLAGS.hasGate),
     x,
     gate,
     weightAt: weight.offset,
@@ -46,23 +49,49 @@ export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...o
   on.dispatch(
     CONVOLUTION_KERNELS.forward,
     parameters(operands, { bias, last, firstPosition, y }),
-    [whole(on, x), whole(on, gate), whole(on, weight), optional(bias), optional(first), optional(last), whole(on, y)],
-    [Math.ceil(gate.shape[1] / 4 / CONVOLUTION_WIDTH), gate.shape[0]],
+    [whole(on, x), optional(gate), whole(on, weight), optional(bias), optional(first), optional(last), whole(on, y)],
+    [Math.ceil(y.shape[1] / 4 / CONVOLUTION_WIDTH), y.shape[0]],
   );
 }
 
 export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operands }: ConvolutionGradient): void {
   const { x, gate, weight, first } = operands;
-  const [tokens, cols] = gate.shape;
+  const [tokens, cols] = dy.shape;
   const groups = Math.ceil(cols / 4 / CONVOLUTION_WIDTH);
-  const firsts = first === undefined ? on.nothing : whole(on, first);
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   const dispatch = (kind: "rows" | "taps", of: Tensor, y: Tensor, count: number) =>
     on.dispatch(
       CONVOLUTION_KERNELS[kind],
       parameters(operands, { dy, y }),
-      [whole(on, of), whole(on, gate), firsts, whole(on, dy), whole(on, y)],
+      [whole(on, of), optional(gate), optional(first), whole(on, dy), whole(on, y)],
       [groups, count],
     );
   if (dx !== undefined) dispatch("rows", weight, dx, tokens);
   if (dweight !== undefined) dispatch("taps", x, dweight, weight.shape[1] / cols);
+}
+
+export function tailConvolution(on: Dispatcher, operands: TailConvolution): void {
+  const { x, weight, tails, block, first, rows, firstPosition, y } = operands;
+  const [tokens, cols] = x.shape;
+  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
+  on.dispatch(
+    TAIL_CONVOLUTION_KERNEL,
+    tailConvolutionParameters({
+      tokens: rows === undefined ? tokens : 1,
+      width: cols / 4,
+      taps: weight.shape[1] / cols,
+      block,
+      firstPosition,
+      flags:
+        (first === undefined ? 0 : CONVOLUTION_FLAGS.hasFirsts) | (rows === undefined ? 0 : CONVOLUTION_FLAGS.hasLasts),
+      x,
+      weightAt: weight.offset,
+      firstsAt: first?.offset ?? 0,
+      rowsAt: rows?.offset ?? 0,
+      tails,
+      y,
+    }),
+    [whole(on, x), whole(on, weight), optional(first), optional(rows), whole(on, tails), whole(on, y)],
+    [Math.ceil(cols / 4 / CONVOLUTION_WIDTH), rows === undefined ? 1 : tokens],
+  );
 }

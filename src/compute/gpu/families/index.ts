@@ -6,7 +6,7 @@ import { THETA_DELTA_KERNEL } from "../kernels/theta.ts";
 import type { KernelSource } from "../pipelines.ts";
 import { basisGradient, splitBasisGradient } from "./basis-gradient.ts";
 import { drawUnits, lambdaOrder, scaledA, unpack, widen } from "./bilinear.ts";
-import { convolution, convolutionGradient } from "./convolution.ts";
+import { convolution, convolutionGradient, tailConvolution } from "./convolution.ts";
 import { delta } from "./delta.ts";
 import { finish, finishWorkgroups } from "./finish.ts";
 import { adamw, gradientNorm, lossSum } from "./optimizer.ts";
@@ -21,6 +21,7 @@ import { columnSums } from "./column-sums.ts";
 import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
+import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { layerNorm, layerNormGradient } from "./layer-norm.ts";
@@ -52,6 +53,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   expertRows,
   fillCache,
   finish,
+  gatedDelta,
+  gatedDeltaGradient,
   gemm,
   gradientNorm,
   groupedGemm,
@@ -66,6 +69,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   nll,
   nllGradient,
   normedLinear,
+  regroup,
   rescale,
   rmsNorm,
   rmsNormGradient,
@@ -79,6 +83,7 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   scaledA,
   spreadRows,
   stridedSums,
+  tailConvolution,
   thetaDelta,
   thetaGradient,
   topK,

@@ -1,4 +1,5 @@
 import convolutionText from "./convolution.wgsl" with { type: "text" };
+import tailText from "./tail-convolution.wgsl" with { type: "text" };
 import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
@@ -21,7 +22,7 @@ export const convolutionParameters = uniformStruct({
 });
 
 /** Flags of one dispatch. */
-export const CONVOLUTION_FLAGS = { hasBias: 1, hasFirsts: 2, hasLasts: 4 } as const;
+export const CONVOLUTION_FLAGS = { hasBias: 1, hasFirsts: 2, hasLasts: 4, hasGate: 8 } as const;
 
 /** Vectors of 4 columns that one workgroup handles. */
 export const CONVOLUTION_WIDTH = 64;
@@ -36,3 +37,24 @@ export const CONVOLUTION_KERNELS = {
   rows: convolutionKernel({ KIND: "rows" }),
   taps: convolutionKernel({ KIND: "taps" }),
 } as const;
+
+/** Parameters of tail-convolution.wgsl. */
+export const tailConvolutionParameters = uniformStruct({
+  tokens: "u32", // of a text
+  width: "u32", // vectors of 4 in a row
+  taps: "u32",
+  block: "u32",
+  firstPosition: "u32",
+  flags: "u32",
+  x: "vectors",
+  weightAt: "u32",
+  firstsAt: "u32",
+  rowsAt: "u32",
+  tails: "vectors",
+  y: "vectors",
+});
+
+/** A convolution that goes on behind the last inputs of a text; `hasLasts` where each token is another text's. */
+export const TAIL_CONVOLUTION_KERNEL = kernelFamily("tail-convolution", tailText, tailConvolutionParameters, {
+  constants: constants(CONVOLUTION_FLAGS),
+})({});

@@ -31,6 +31,14 @@
 #end
 #end
 
+// A number of y or dy, times the gate.
+fn gated(token: u32, at: u32, value: vec4<f32>) -> vec4<f32> {
+  if ((p.flags & HAS_GATE) == 0u) {
+    return value;
+  }
+  return value * gate[p.gate_at + token * p.gate_pitch + at];
+}
+
 fn first_of(token: u32) -> u32 {
   if ((p.flags & HAS_FIRSTS) == 0u) {
     return 0u;
@@ -71,7 +79,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   for (var back = 0u; back < seen; back++) {
     sum += weight_of(col, p.taps - 1u - back) * x[p.x_at + (last - back) * p.x_pitch + id.x];
   }
-  y[p.y_at + token * p.y_pitch + id.x] = gate[p.gate_at + token * p.gate_pitch + id.x] * sum;
+  y[p.y_at + token * p.y_pitch + id.x] = gated(token, id.x, sum);
 #else
 #if KIND == "rows"
   let row = id.y;
@@ -81,7 +89,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if (first_of(token) > row) {
       break;
     }
-    let by = dy[p.dy_at + token * p.dy_pitch + id.x] * gate[p.gate_at + token * p.gate_pitch + id.x];
+    let by = gated(token, id.x, dy[p.dy_at + token * p.dy_pitch + id.x]);
     sum += weight_of(col, p.taps - 1u - back) * by;
   }
   y[p.y_at + row * p.y_pitch + id.x] = sum;
@@ -95,7 +103,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       if (token < first_of(token) + back) {
         continue;
       }
-      let by = dy[p.dy_at + token * p.dy_pitch + id.x] * gate[p.gate_at + token * p.gate_pitch + id.x];
+      let by = gated(token, id.x, dy[p.dy_at + token * p.dy_pitch + id.x]);
       sum += by * x[p.x_at + (token - back) * p.x_pitch + id.x];
     }
     total += sum;

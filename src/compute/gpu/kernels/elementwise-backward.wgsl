@@ -31,6 +31,10 @@ fn activate(kind: u32, x: vec4<f32>) -> ValueAndSlope {
       let s = 1.0 / (1.0 + exp(-QUICK_GELU_SCALE * x));
       return ValueAndSlope(x * s, s + QUICK_GELU_SCALE * x * s * (1.0 - s));
     }
+    case SIGMOID: {
+      let s = 1.0 / (1.0 + exp(-x));
+      return ValueAndSlope(s, s * (1.0 - s));
+    }
     case EXPM1: {
       let power = exp(x);
       return ValueAndSlope(power - 1.0, power);

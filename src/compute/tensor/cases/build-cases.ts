@@ -95,15 +95,18 @@ export function convolutionCase(
   tokens: number,
   cols: number,
   taps: number,
-  where: Pick<AttentionShape, "firstPosition" | "positions" | "texts" | "seen"> & { readonly bias?: true } = {},
+  where: Pick<AttentionShape, "firstPosition" | "positions" | "texts" | "seen"> & {
+    readonly bias?: true;
+    readonly ungated?: true;
+  } = {},
 ) {
-  const { firstPosition = 0, positions = tokens, texts, seen, bias } = where;
+  const { firstPosition = 0, positions = tokens, texts, seen, bias, ungated } = where;
   const { first, last } = sightOf(tokens, firstPosition, texts, seen);
   return {
     name,
     inputs: {
       x: random(positions, cols),
-      gate: random(tokens, cols),
+      gate: ungated ? undefined : random(tokens, cols),
       weight: random(1, cols * taps),
       bias: bias && random(1, cols),
       first,
@@ -111,6 +114,28 @@ export function convolutionCase(
     },
     attributes: { firstPosition },
     forwardOnly: positions !== tokens,
+  };
+}
+
+/** `gatedDelta` of random heads, whose keys are short enough for a state to stay small. */
+export function gatedDeltaCase(
+  name: string,
+  tokens: number,
+  keyHeads: number,
+  heads: number,
+  [keySize, valueSize]: readonly [keySize: number, valueSize: number],
+  texts?: readonly number[],
+) {
+  return {
+    name,
+    inputs: {
+      qk: random(tokens, 2 * keyHeads * keySize, "F32", 1.5 / Math.sqrt(keySize)),
+      v: random(tokens, heads * valueSize),
+      gates: random(tokens, 2 * heads, "F32", 3),
+      decays: random(1, 2 * heads),
+      first: sightOf(tokens, 0, texts, undefined).first,
+    },
+    attributes: { keyHeads },
   };
 }
 

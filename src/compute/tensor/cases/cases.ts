@@ -2,7 +2,16 @@ import { BLOCK_DTYPES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import type { OPS } from "../ops/index.ts";
 import { ATTENTION_CASES } from "./attention-cases.ts";
 import { expertCases } from "./expert-cases.ts";
-import { convolutionCase, linearCase, normedCase, ropeCase, shifted, ties, withoutNumbers } from "./build-cases.ts";
+import {
+  convolutionCase,
+  gatedDeltaCase,
+  linearCase,
+  normedCase,
+  ropeCase,
+  shifted,
+  ties,
+  withoutNumbers,
+} from "./build-cases.ts";
 import { type CasesOf, ids, random } from "./case.ts";
 
 /** What each op is tried on: odd sizes, one row, head size 8, one kv head. An op without cases does not compile. */
@@ -26,6 +35,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     convolutionCase("one text, fewer tokens than taps", 2, 8, 4),
     convolutionCase("one tap, several workgroups", 3, 300, 1),
     convolutionCase("more tokens than a partial sum has", 530, 6, 3, { bias: true, texts: [260] }),
+    convolutionCase("without a gate, texts one after another", 9, 37, 4, { texts: [4, 1], ungated: true, bias: true }),
     convolutionCase("behind others of a cache", 3, 20, 3, { firstPosition: 4, positions: 12 }),
     convolutionCase("the first of a cache", 1, 12, 5, { positions: 4, bias: true }),
     convolutionCase("rows of several caches", 3, 16, 3, { positions: 20, seen: (token) => [6 * token, 7 * token] }),
@@ -59,11 +69,17 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
-  gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu"] as const).map((kind) => ({
+  gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu", "sigmoid"] as const).map((kind) => ({
     name: kind,
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },
     attributes: { kind },
   })),
+  gatedDelta: [
+    gatedDeltaCase("one token", 1, 1, 1, [4, 4]),
+    gatedDeltaCase("texts one after another, several blocks", 41, 2, 4, [8, 12], [3, 13, 20]),
+    gatedDeltaCase("a whole block, odd numbers of heads", 16, 1, 3, [20, 4]),
+    gatedDeltaCase("several workgroups of columns", 18, 1, 1, [132, 72]),
+  ],
   layerNorm: [
     {
       name: "odd size",
@@ -166,6 +182,15 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     normedCase(6, 44, 104, "F16", { gate: "gelu", bias: true, rowsAtMost: 8 }),
     normedCase(1, 37, 104, "F32", { gate: "silu", branch: true, rowsAtMost: 20 }),
     normedCase(20, 9000, 8, "F32"), // more numbers than a worker has room for
+  ],
+  regroup: [
+    {
+      name: "two parts, some columns of no group",
+      inputs: { x: random(3, 39) },
+      attributes: { groups: 4, sizes: [5, 3] },
+    },
+    { name: "four parts", inputs: { x: random(5, 84) }, attributes: { groups: 2, sizes: [8, 8, 20, 6] } },
+    { name: "many columns", inputs: { x: random(2, 600) }, attributes: { groups: 3, sizes: [100, 100] } },
   ],
   rmsNorm: [
     { name: "odd size", inputs: { x: random(5, 37), weight: random(1, 37) }, attributes: { epsilon: 1e-5, offset: 0 } },

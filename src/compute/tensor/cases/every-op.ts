@@ -17,6 +17,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.embedding, CASES.embedding);
   visit(OPS.expertRows, CASES.expertRows);
   visit(OPS.gatedActivation, CASES.gatedActivation);
+  visit(OPS.gatedDelta, CASES.gatedDelta);
   visit(OPS.groupedLinear, CASES.groupedLinear);
   visit(OPS.layerNorm, CASES.layerNorm);
   visit(OPS.linear, CASES.linear);
@@ -24,6 +25,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.multiply, CASES.multiply);
   visit(OPS.nll, CASES.nll);
   visit(OPS.normedLinear, CASES.normedLinear);
+  visit(OPS.regroup, CASES.regroup);
   visit(OPS.rmsNorm, CASES.rmsNorm);
   visit(OPS.rope, CASES.rope);
   visit(OPS.routerWeights, CASES.routerWeights);

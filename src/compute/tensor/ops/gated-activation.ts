@@ -1,16 +1,10 @@
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
-import {
-  type Activation,
-  ACTIVATION_SLOPES,
-  ACTIVATIONS,
-  recordElementwise,
-  recordElementwiseBackward,
-} from "../elementwise.ts";
+import { GATES, GATE_SLOPES, recordElementwise, recordElementwiseBackward } from "../elementwise.ts";
 import { defineOp, requireShapes } from "../op.ts";
 
-/** y = f(gate) · up, of equal shapes: SwiGLU with SiLU, GeGLU with a GELU (Shazeer, arXiv:2002.05202). */
+/** y = f(gate) · up, of equal shapes: SwiGLU with SiLU, GeGLU with a GELU (Shazeer, arXiv:2002.05202), or with the logistic function for f. */
 export const gatedActivation = defineOp({ inputs: { gate: "needed", up: "needed" }, outputs: { y: "needed" } })<{
-  readonly kind: Activation;
+  readonly kind: keyof typeof GATES;
 }>({
   name: "gated-activation",
   shape({ gate, up }) {
@@ -22,7 +16,7 @@ export const gatedActivation = defineOp({ inputs: { gate: "needed", up: "needed"
     recordElementwise(run, ELEMENTWISE.gated + ELEMENTWISE[kind], gate, up, y);
   },
   reference({ gate, up }, { kind }) {
-    const data = gate.data.map((value, at) => ACTIVATIONS[kind](value) * (up.data[at] ?? NaN));
+    const data = gate.data.map((value, at) => GATES[kind](value) * (up.data[at] ?? NaN));
     return { y: { shape: gate.shape, data } };
   },
   derivative: {
@@ -38,8 +32,8 @@ export const gatedActivation = defineOp({ inputs: { gate: "needed", up: "needed"
         data: y.data.map((gradient, at) => gradient * value(at)),
       });
       return {
-        gate: by((at) => ACTIVATION_SLOPES[kind](gate.data[at] ?? NaN) * (up.data[at] ?? NaN)),
-        up: by((at) => ACTIVATIONS[kind](gate.data[at] ?? NaN)),
+        gate: by((at) => GATE_SLOPES[kind](gate.data[at] ?? NaN) * (up.data[at] ?? NaN)),
+        up: by((at) => GATES[kind](gate.data[at] ?? NaN)),
       };
     },
   },

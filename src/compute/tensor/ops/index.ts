@@ -7,6 +7,7 @@ import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
 import { expertRows, spreadRows } from "./expert-rows.ts";
 import { gatedActivation } from "./gated-activation.ts";
+import { gatedDelta } from "./gated-delta.ts";
 import { groupedLinear } from "./grouped-linear.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
@@ -14,6 +15,7 @@ import { mixRows } from "./mix-rows.ts";
 import { multiply } from "./multiply.ts";
 import { nll } from "./nll.ts";
 import { normedLinear } from "./normed-linear.ts";
+import { regroup } from "./regroup.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
 import { routerWeights } from "./router-weights.ts";
@@ -34,6 +36,7 @@ export const OPS = {
   embedding,
   expertRows,
   gatedActivation,
+  gatedDelta,
   groupedLinear,
   layerNorm,
   linear,
@@ -41,6 +44,7 @@ export const OPS = {
   multiply,
   nll,
   normedLinear,
+  regroup,
   rmsNorm,
   rope,
   routerWeights,

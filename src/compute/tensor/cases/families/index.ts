@@ -7,12 +7,18 @@ import { relativeError, take } from "../placed.ts";
 import { BASIS_CASES } from "./bases.ts";
 import type { FamilyCase } from "./case.ts";
 import { OPTIMIZER_CASES } from "./optimizer.ts";
+import { RECURRENT_CASES } from "./recurrent.ts";
 import { WEIGHT_CASES } from "./weights.ts";
 
 export type { FamilyCase } from "./case.ts";
 
 /** Every family that is no op and no part of one. */
-export const FAMILY_CASES: readonly FamilyCase[] = [...BASIS_CASES, ...WEIGHT_CASES, ...OPTIMIZER_CASES];
+export const FAMILY_CASES: readonly FamilyCase[] = [
+  ...BASIS_CASES,
+  ...WEIGHT_CASES,
+  ...RECURRENT_CASES,
+  ...OPTIMIZER_CASES,
+];
 
 /** Runs a case on a device, beside its f64 reference. @throws RandloraError `gpu`, `memory` */
 export async function compareFamily(
