@@ -62,7 +62,7 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   for (let pair: u32 = 0; pair < p.tokens * p.heads; pair++) bringTogether(p, pair, scratch);
 }
 
-/** A pair and all its chunks of keys, or the one that is a piece. */
+/** A pair and the chunks of its keys: all, or those of a part. */
 function attend<T>(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, scratch: usize): void {
   const base = baseOf(p, token);
   const first = firstOf(p, token) - base;
@@ -71,7 +71,7 @@ function attend<T>(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, 
   const state = scratch + STATE;
   begin(state, p.recordBytes);
   for (let number = first / CHUNK; number * CHUNK < behind; number++) {
-    if (p.parts > 1 && number != part) continue;
+    if (number % p.parts != part) continue;
     const low = max(first, number * CHUNK) - number * CHUNK;
     const high = min(behind - number * CHUNK, CHUNK);
     const start = base + number * CHUNK;
@@ -83,7 +83,7 @@ function attend<T>(p: Attention, token: u32, kvHead: u32, head: u32, part: u32, 
       numbers(p, keys, p.keysPitch, high - from, kvHead, scratch + NUMBERS);
       rowSums<F32>(q, scratch + NUMBERS, p.head * 4, high - from, p.head / 4, scores);
     } else rowSums<T>(q, keys + place, p.keysPitch, high - from, p.head / 4, scores);
-    const record = p.parts == 1 ? scratch + RECORD : p.records + ((token * p.heads + head) * p.parts + number) * p.recordBytes;
+    const record = p.parts == 1 ? scratch + RECORD : p.records + ((token * p.heads + head) * p.chunks + number) * p.recordBytes;
     softmax(scratch, low, high, p.scale, p.cap, record);
     const values = p.values + (start + low) * p.valuesPitch;
     if (is<T, Q8_0>()) {
@@ -107,7 +107,7 @@ function bringTogether(p: Attention, pair: u32, scratch: usize): void {
   const last = (lastOf(p, token) - base) / CHUNK;
   begin(scratch, p.recordBytes);
   for (let number = (firstOf(p, token) - base) / CHUNK; number <= last; number++) {
-    enter(scratch, p.records + (pair * p.parts + number) * p.recordBytes, p.head);
+    enter(scratch, p.records + (pair * p.chunks + number) * p.recordBytes, p.head);
   }
   finish(p, token, pair % p.heads, scratch);
 }

@@ -10,13 +10,15 @@ export const ATTENTION = {
   name: "attention",
   members: {
     ...ATTENDED,
-    /** A piece is some tokens of some heads of one kv head, and one chunk alone where there are several parts. */
+    /** A piece is some tokens of some heads of one kv head, and each so many-th chunk of their keys where there are several parts. */
     pieceTokens: "u32",
     blocks: "u32",
     pieceHeads: "u32",
     headBlocks: "u32",
     parts: "u32",
-    /** What the chunks come to where they are pieces: records by pair and chunk. */
+    /** Of all keys that there are. */
+    chunks: "u32",
+    /** What the chunks come to where there are several parts: records by pair and chunk. */
     records: "pointer",
     /** Bytes of a record. */
     recordBytes: "u32",
@@ -33,12 +35,16 @@ export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 /** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
 export const MOST_PAIRS = 96;
 export const CHUNK = 256;
+/** What a panel of machine code holds at most: fewer pairs take as long, and each piece reads all its keys for itself. */
+const PANEL_PAIRS = 48;
 /** Pieces for each thread, so that none waits long for another. */
 const PIECES = 4;
+/** Where there are fewer for each, chunks of keys are shared out, too. */
+const PARTED = 2;
 
 /**
  * A piece is some tokens of the heads that share a kv head. Where those are too few for the threads, as for one token,
- * each chunk of keys is a piece, and who computes the last brings together what all came to: the same bits.
+ * chunks of keys are shared out, and who computes the last brings together what all came to: the same bits.
  */
 export function attention(on: Dispatcher, operands: Attention): void {
   const { keys, headSize } = operands;
@@ -48,13 +54,16 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const headBlocks = Math.ceil(group / pieceHeads);
   const wanted = PIECES * on.threads;
   const most = Math.floor(MOST_PAIRS / pieceHeads);
-  const pieceTokens = Math.min(most, Math.ceil((tokens * kvHeads * headBlocks) / wanted));
+  const even = Math.ceil((tokens * kvHeads * headBlocks) / wanted);
+  const whole = Math.floor((Math.ceil((even * pieceHeads) / PANEL_PAIRS) * PANEL_PAIRS) / pieceHeads);
+  const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : whole);
   const blocks = Math.ceil(tokens / pieceTokens);
   const pieces = blocks * kvHeads * headBlocks;
   const chunks = Math.ceil(keys.shape[0] / CHUNK);
-  const parts = pieces < wanted && chunks > 2 ? chunks : 1;
+  // There may be room for far more keys than anybody sees: parts are as many as threads need, whatever they hold.
+  const parts = pieces < PARTED * on.threads && chunks > 2 ? Math.min(chunks, Math.ceil(wanted / pieces)) : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;
-  const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * parts, record]);
+  const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * chunks, record]);
   const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   on.dispatch(
     on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
@@ -65,6 +74,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
       pieceHeads,
       headBlocks,
       parts,
+      chunks,
       records: optional(records, "write"),
       recordBytes: record * 4,
       dtype,

@@ -67,14 +67,15 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
   const { words, positions, head, heads } = given(placed, shape, shape.stored);
   const { tokens, group, kvHeads, inParts } = shape;
   const [y, lse] = [placed.matrix(tokens, heads * head, "F32", 0), placed.matrix(tokens, heads, "F32", 0)];
-  const parts = inParts ? Math.ceil(positions / CHUNK) : 1;
+  const chunks = Math.ceil(positions / CHUNK);
+  const parts = inParts ? Math.ceil(chunks / 2) : 1;
   const record = 4 + Math.ceil(head / 8) * 8;
-  const records = placed.matrix(tokens * heads * parts, record);
+  const records = placed.matrix(tokens * heads * chunks, record);
   const pieceTokens = Math.min(tokens, Math.floor(MOST_PAIRS / group));
   const blocks = Math.ceil(tokens / pieceTokens);
   const pieces = blocks * kvHeads * parts;
   const results = { y: y.at, yPitch: y.pitch, lse: lse.at, lsePitch: lse.pitch };
-  const cut = { pieceTokens, blocks, pieceHeads: group, headBlocks: 1, parts, recordBytes: record * 4, pieces };
+  const cut = { pieceTokens, blocks, pieceHeads: group, headBlocks: 1, parts, chunks, recordBytes: record * 4, pieces };
   const values = {
     ...words,
     ...results,

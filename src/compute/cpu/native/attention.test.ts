@@ -34,7 +34,7 @@ const SHAPES: readonly Shape[] = [
   { ...plain, tokens: 70, positions: 70, heads: 3, kvHeads: 1, head: 64 },
   { ...plain, tokens: 33, positions: 300, heads: 4, kvHeads: 2, head: 36, cap: 1.5 },
   { ...plain, tokens: 5, positions: 600, heads: 6, kvHeads: 2, head: 12, window: 270 },
-  { ...plain, tokens: 2, positions: 600, heads: 6, kvHeads: 2, head: 20, parts: 3 },
+  { ...plain, tokens: 2, positions: 600, heads: 6, kvHeads: 2, head: 20, parts: 2 },
   {
     ...plain,
     tokens: 7,
@@ -135,7 +135,8 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
   const [y, dq, dkeys, dvalues] = results as [typeof q, typeof q, typeof q, typeof q];
   const lse = matrix(tokens, Math.ceil(heads / 4) * 4, 9.3, 1);
   const record = 4 + Math.ceil(head / 8) * 8;
-  const records = matrix(tokens * heads * parts, record, NaN, 1);
+  const chunks = Math.ceil(positions / 256);
+  const records = matrix(tokens * heads * chunks, record, NaN, 1);
   const sights = (value: (token: number) => number): number => {
     const at = heap.part(tokens * 4, edge);
     for (let token = 0; token < tokens; token++) heap.words()[at / 4 + token] = value(token);
@@ -176,7 +177,7 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
   const pieceTokens = Math.min(Math.floor(96 / pieceHeads), tokens);
   const [blocks, headBlocks] = [Math.ceil(tokens / pieceTokens), Math.ceil(heads / kvHeads / pieceHeads)];
   const pieces = blocks * kvHeads * headBlocks * parts;
-  const cut = { pieceTokens, blocks, pieceHeads, headBlocks, parts, recordBytes: record * 4, pieces };
+  const cut = { pieceTokens, blocks, pieceHeads, headBlocks, parts, chunks, recordBytes: record * 4, pieces };
   const forward = given(ATTENTION.members, { ...attended, ...cut, records: parts === 1 ? 0 : records.at });
   for (let piece = 0; piece < pieces; piece++) attention(on, forward, piece);
 

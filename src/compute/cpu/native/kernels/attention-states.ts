@@ -116,6 +116,17 @@ export class Attention {
     return Math.max(this.base(token), this.last(token) + 1 - this.#window);
   }
 
+  /** Numbers of the chunks in which some tokens of one sequence see keys, from the first key of that on. */
+  chunks(token: number, behind: number): { low: number; high: number } {
+    const base = this.base(token);
+    let [first, last] = [Infinity, 0];
+    for (let at = token; at < behind; at++) {
+      first = Math.min(first, this.first(at));
+      last = Math.max(last, this.last(at));
+    }
+    return { low: Math.floor((first - base) / CHUNK), high: Math.floor((last - base) / CHUNK) };
+  }
+
   /** States that have seen nothing. */
   begin(pairs: number): void {
     const words = this.on.words(0);
@@ -143,6 +154,19 @@ export class Attention {
     const to = this.states + (first * this.head + col) * 4;
     const { on, head, tops, sums } = this;
     on.call(on.routines.rescale, from, pitch, fours(width), count, to, head * 4, tops, sums);
+  }
+
+  /** Stores records of a chunk, from number `record` on: the largest score and the sum, two words of nothing, and the sums of values. */
+  store(record: number, count: number): void {
+    const { on, head, word } = this;
+    const bytes = word(AT.recordBytes);
+    const to = word(AT.records) + record * bytes;
+    const words = on.words(to + count * bytes);
+    for (let pair = 0; pair < count; pair++) {
+      words[(to + pair * bytes) / 4] = words[this.stateTops / 4 + pair] ?? 0;
+      words[(to + pair * bytes) / 4 + 1] = words[this.stateSums / 4 + pair] ?? 0;
+    }
+    on.call(on.routines.copy.F32, this.states, head * 4, count, fours(head), to + 16, bytes);
   }
 
   join(first: number): void {

@@ -51,7 +51,15 @@ export function attention(on: Caller, parameters: number, piece: number): void {
   for (let token = begin; token < end;) {
     let next = token + 1;
     while (next < end && p.base(next) === p.base(token)) next++;
-    attend(p, pairsOf(p, kvPlace % kvHeads, place % headBlocks, token, next), next, part, parts);
+    const pairs = pairsOf(p, kvPlace % kvHeads, place % headBlocks, token, next);
+    const { low, high } = p.chunks(token, next);
+    if (parts === 1) attend(p, pairs, next, low, high);
+    else {
+      // Those of a part, each for itself.
+      for (let number = low; number <= high; number++) {
+        if (number % parts === part) attend(p, pairs, next, number, number);
+      }
+    }
     token = next;
   }
   if (parts === 1) return;
@@ -59,7 +67,16 @@ export function attention(on: Caller, parameters: number, piece: number): void {
   const computed = Atomics.add(on.words(parameters + AT.count * 4), parameters / 4 + AT.computed, 1);
   if (computed + 1 < word(AT.pieces)) return;
   for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-    for (let block = 0; block < headBlocks; block++) bringTogether(p, pairsOf(p, kvHead, block, 0, tokens), parts);
+    for (let block = 0; block < headBlocks; block++) {
+      for (let token = 0; token < tokens;) {
+        const { low, high } = p.chunks(token, token + 1);
+        const isSame = (of: ReturnType<Attention["chunks"]>): boolean => of.low === low && of.high === high;
+        let next = token + 1;
+        while (next < tokens && isSame(p.chunks(next, next + 1))) next++;
+        bringTogether(p, pairsOf(p, kvHead, block, token, next), low, high);
+        token = next;
+      }
+    }
   }
 }
 
@@ -70,8 +87,8 @@ function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, tok
   return { kvHead, firstHead, heads, token, count: (next - token) * heads, record: firstHead * tokens + token * heads };
 }
 
-/** Some tokens, up to one before `behind`, and all chunks of keys, or one. */
-function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts: number): void {
+/** Some tokens, up to one before `behind`, and chunks of keys: all that they see, or one where there are parts. */
+function attend(p: Attention, pairs: Pairs, behind: number, low: number, high: number): void {
   const { on, head, word } = p;
   const { panelCols } = on.code;
   const { count, heads, token, kvHead } = pairs;
@@ -84,8 +101,6 @@ function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts:
   }
   p.begin(count);
   const isFew = count <= FEW_PAIRS;
-  const [low, high] =
-    parts === 1 ? [Math.floor((first - base) / CHUNK), Math.floor((end - 1 - base) / CHUNK)] : [part, part];
   for (let panel = 0; panel < (isFew ? 0 : count); panel += panelCols) {
     const rowAt = (row: number) => {
       const [pairToken, pairHead] = [token + Math.floor((panel + row) / heads), (panel + row) % heads];
@@ -110,12 +125,12 @@ function attend(p: Attention, pairs: Pairs, behind: number, part: number, parts:
   if (behind - token > 1 && p.isBroken(count)) {
     for (let at = 0; at < behind - token; at++) {
       const alone = { ...pairs, token: token + at, count: heads, record: pairs.record + at * heads };
-      attend(p, alone, token + at + 1, part, parts);
+      attend(p, alone, token + at + 1, low, high);
     }
     return;
   }
-  if (parts === 1) finish(p, pairs, 0, count);
-  else storeRecords(p, part * p.heads * p.tokens + pairs.record, count);
+  if (word(AT.parts) === 1) finish(p, pairs, 0, count);
+  else p.store(low * p.heads * p.tokens + pairs.record, count);
 }
 
 /** A panel of pairs and the keys of a chunk from `from` to one before `to`, which lie in scratch. */
@@ -222,29 +237,16 @@ function finish(p: Attention, { token, firstHead, heads }: Pairs, first: number,
   }
 }
 
-/** Records of a chunk: the largest score and the sum, two words of nothing, and the sums of values. */
-function storeRecords(p: Attention, record: number, count: number): void {
-  const { on, head, word } = p;
-  const bytes = word(AT.recordBytes);
-  const to = word(AT.records) + record * bytes;
-  const words = on.words(to + count * bytes);
-  for (let pair = 0; pair < count; pair++) {
-    words[(to + pair * bytes) / 4] = words[p.stateTops / 4 + pair] ?? 0;
-    words[(to + pair * bytes) / 4 + 1] = words[p.stateSums / 4 + pair] ?? 0;
-  }
-  on.call(on.routines.copy.F32, p.states, head * 4, count, fours(head), to + 16, bytes);
-}
-
-/** Brings together what the chunks of pairs came to: of those that saw nothing there it changes nothing. */
-function bringTogether(p: Attention, pairs: Pairs, parts: number): void {
+/** Brings together what the chunks of pairs came to, which are the same of each. */
+function bringTogether(p: Attention, pairs: Pairs, low: number, high: number): void {
   const { on, head, word } = p;
   const { panelCols } = on.code;
   const bytes = word(AT.recordBytes);
   for (let first = 0; first < pairs.count; first += panelCols) {
     const count = Math.min(panelCols, pairs.count - first);
     p.begin(count);
-    for (let part = 0; part < parts; part++) {
-      const from = word(AT.records) + (part * p.heads * p.tokens + pairs.record + first) * bytes;
+    for (let number = low; number <= high; number++) {
+      const from = word(AT.records) + (number * p.heads * p.tokens + pairs.record + first) * bytes;
       const words = on.words(from + count * bytes);
       for (let pair = 0; pair < panelCols; pair++) {
         const record = (from + Math.min(pair, count - 1) * bytes) / 4;
