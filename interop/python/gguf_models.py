@@ -94,7 +94,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "gemma3": case("gemma", bf16, Gemma3TextConfig, **GEMMA, num_hidden_layers=7),
         "gemma3-images": ("gemma", bf16, Gemma3Config(text_config={**SIZES, **GEMMA, "num_hidden_layers": 6}, vision_config=VISION, mm_tokens_per_image=4)),
         "olmo3": case("gpt2", bf16, Olmo3Config, num_hidden_layers=4, sliding_window=32, rope_parameters=OLMO3_ROPES),
-        "exaone4": case("gpt2", bf16, Exaone4Config, sliding_window=None, layer_types=["full_attention"] * 2),
+        "exaone4": case("gpt2", bf16, Exaone4Config, sliding_window=None, layer_types=["full_attention"] * 2, **rope("llama3", 500000.0, **LLAMA3_ROPE)),
         "exaone4-windows": case("gpt2", f32, Exaone4Config, sliding_window=16, num_hidden_layers=64, hidden_size=16, intermediate_size=16, head_dim=4),
         "starcoder2": case("gpt2", bf16, Starcoder2Config, sliding_window=None, use_bias=True, tie_word_embeddings=True),
         "glm4": case("gpt2", bf16, Glm4Config, pad_token_id=0, attention_bias=True),

@@ -67,13 +67,8 @@ const FIELDS: readonly Field[] = [
     setting: "rms_norm_eps",
     of: ({ norm }) => (norm.kind === "rms" ? norm.epsilon : undefined),
   },
-  ...(["layer_norm_eps", "norm_epsilon"] as const).map((setting, at): Field => ({
-    key: "attention.layer_norm_epsilon",
-    kind: "f32",
-    only: [["cohere2"], ["starcoder2"]][at] ?? [],
-    setting,
-    of: ({ norm }) => norm.epsilon,
-  })),
+  layerNormEpsilon("cohere2", "layer_norm_eps"),
+  layerNormEpsilon("starcoder2", "norm_epsilon"),
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
   {
@@ -125,6 +120,11 @@ const FIELDS: readonly Field[] = [
 /** The numbers of an architecture of llama.cpp. */
 export function fieldsOf(arch: string): Field[] {
   return FIELDS.filter(({ only }) => only?.includes(arch) !== false);
+}
+
+/** Of norms by mean and variance. */
+function layerNormEpsilon(arch: string, setting: keyof ConfigJson): Field {
+  return { key: "attention.layer_norm_epsilon", kind: "f32", only: [arch], setting, of: ({ norm }) => norm.epsilon };
 }
 
 /** Granite's, of its mixtures as well. */

@@ -69,13 +69,12 @@ export function checkForGguf(config: DecoderConfig): string[] {
   const windows = attentions.map(({ window }) => window);
   const period = PERIODS[architecture];
   const isWindowed = architecture !== "exaone4" || layers.length === EXAONE_32B;
-  if (architecture === "exaone4" && !isWindowed && windows.some(Number.isFinite))
-    refuse("windows of a model of another size");
+  if (!isWindowed && windows.some(Number.isFinite)) refuse("windows of a model of another size");
   if (period !== undefined && isWindowed) {
     if (windows.some((window, layer) => (window === Infinity) !== ((layer + 1) % period === 0))) {
       refuse("which layers have a sliding window");
     }
-    return [];
+    return notesOnRope(config);
   }
   const least = Math.min(...windows);
   if (least >= contextLength) return notesOnRope(config);
@@ -110,7 +109,8 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
     }
     if (isSliding && kind !== "default" && kind !== "none") refuse(`RoPE scaling ${kind} of sliding layers`);
     if (architecture === "gemma2" && kind !== "default") refuse(`RoPE scaling ${kind}`);
-    if (kind === "llama3" && !["llama", "mistral", "mixtral"].includes(architecture)) refuse("RoPE scaling llama3");
+    if (kind === "llama3" && !["llama", "mistral", "mixtral", "exaone4"].includes(architecture))
+      refuse("RoPE scaling llama3");
     if (architecture === "cohere2" && !["default", "none"].includes(kind)) refuse(`RoPE scaling ${kind}`);
     if (architecture === "olmo3" && theta !== ropes[0]?.theta) refuse("RoPE bases of their own of sliding layers");
     if (kind === "yarn") {

@@ -18,6 +18,7 @@ import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "../to-files/run.ts";
+import { loraDelta, writeLora } from "../../testing/lora.ts";
 import { Workplace } from "./testing/workplace.ts";
 
 const TEXT = { vocab_size: 544, max_position_embeddings: 256, eos_token_id: 2 };
@@ -31,7 +32,7 @@ const EXACT = /\.(?:block_sparse_moe\.gate|mlp\.gate|router\.layer|conv\.conv)\.
 const OWN: Readonly<Record<string, object>> = {
   mistral: { sliding_window: null },
   mixtral: { sliding_window: null },
-  exaone4: { sliding_window: null },
+  exaone4: { sliding_window: null, rope_theta: 500_000, rope_scaling: { rope_type: "llama3", ...LLAMA3 } },
   qwen3_moe: { norm_topk_prob: true },
   olmoe: { num_key_value_heads: 4 },
   olmo3: { sliding_window: 32 },
@@ -185,6 +186,21 @@ test.each([
     );
   },
 );
+
+test("an adapter of one expert changes its rows of the tensor of all, and nothing else", async () => {
+  const module = "model.layers.1.block_sparse_moe.experts.3.w3";
+  const lora = { r: 2, alpha: 4, seed: 3, modules: { [module]: [64, 32] } } as const;
+  const adapters = [await writeLora(folder.at("expert"), lora)];
+  const path = await place.written(folder.at("mixtral"), "merged.gguf", "f32", adapters);
+  await using merged = await openCheckpoint(path);
+  await using base = await Checkpoint.open(folder.at("mixtral"));
+  const delta = loraDelta(lora, module);
+  for (const name of base.tensors.keys()) {
+    const [values, before] = [await valuesOf(merged, name), await valuesOf(base, name)];
+    if (name !== `${module}.weight`) expect([name, values]).toEqual([name, before]);
+    else values.forEach((value, at) => expect(value).toBeCloseTo((before[at] ?? NaN) + (delta[at] ?? NaN), 5));
+  }
+});
 
 test("blocks stay what they are in memory, embedding and output matrix, too; --dtype takes them out", async () => {
   const path = await place.written(folder.at("llama"), "x.gguf", "q4_0");
