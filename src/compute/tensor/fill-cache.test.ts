@@ -7,7 +7,7 @@ import { recordFilling } from "./fill-cache.ts";
 import { type Matrix, matrixOf } from "./op.ts";
 import { OPS } from "./ops/index.ts";
 import { Run } from "./run.ts";
-import { sliceRows } from "./tensor.ts";
+import { sliceRows, type Tensor } from "./tensor.ts";
 import { ids, random } from "./cases/case.ts";
 import { place, relativeError, take } from "./cases/placed.ts";
 
@@ -140,6 +140,48 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
     TIMEOUT,
   );
 });
+
+test.each(STAGING_NAMES)(
+  "%s: of blocks with a number that is not finite none is, and tiny ones are zeros",
+  async (staging) => {
+    const [gpu, way] = stagings.get(staging);
+    const headSize = 32;
+    const data = random(1, 6 * headSize).matrix.data;
+    // Two heads of queries, of keys, of values.
+    data[2 * headSize + 6] = NaN;
+    data.fill(1e-40, 4 * headSize, 5 * headSize);
+    data[6 * headSize - 1] = -Infinity;
+    const qkv = place(gpu, { matrix: { shape: [1, 6 * headSize], data }, dtype: "F32" });
+    const [keys, values] = [random(1, 2 * headSize, "Q8_ROWS"), random(1, 2 * headSize, "Q8_ROWS")].map((one) =>
+      place(gpu, one),
+    ) as [Tensor, Tensor];
+    const angles = (value: number) => place(gpu, { matrix: matrixOf(1, headSize / 2, () => value), dtype: "F32" });
+    const [cos, sin] = [angles(1), angles(0)];
+    {
+      using run = new Run(gpu, way);
+      recordFilling(run, {
+        headSize,
+        neighbors: false,
+        qkv,
+        cos,
+        sin,
+        keys,
+        values,
+        rows: undefined,
+        norms: undefined,
+      });
+      await run.submit();
+    }
+    const [k, v] = [(await take(gpu, keys)).values, (await take(gpu, values)).values];
+    const none = Array.from({ length: headSize }, () => NaN);
+    expect([...k.subarray(0, headSize), ...v.subarray(headSize)]).toEqual([...none, ...none]);
+    expect([...v.subarray(0, headSize)].every((value) => value === 0)).toBe(true);
+    expect(relativeError(k.subarray(headSize), data.subarray(3 * headSize, 4 * headSize))).toBeLessThan(
+      1 / 254 + 2 ** -11,
+    );
+    for (const { buffer } of [qkv, keys, values, cos, sin]) gpu.memory.release(buffer);
+  },
+);
 
 test("what does not fit is refused before anything is recorded", () => {
   const [gpu, way] = stagings.get(STAGING_NAMES[0] ?? "the CPU device, wasm");

@@ -2,6 +2,8 @@
 import { F16, is, load1, Q4_0, Q6_K, Q8_0, store1 } from "./stored";
 
 export const BLOCK: u32 = 32;
+/** 2^-25. */
+const LEAST: u32 = 0x33000000;
 
 // @ts-ignore: decorator
 @inline
@@ -53,7 +55,8 @@ export function quantize(from: usize, count: u32, to: usize, scales: usize): voi
     for (let at: u32 = 0; at < BLOCK; at++) most = max(most, load<u32>(x + at * 4) & 0x7fffffff);
     const scale: f32 = reinterpret<f32>(most) / 127;
     store1<F16>(scales + (first / BLOCK) * 2, scale);
-    const inverse: f32 = most < 0x7f800000 && scale != 0 ? 1 / scale : 0;
+    // What is smaller is 0 in units of its f16.
+    const inverse: f32 = most < 0x7f800000 && scale >= reinterpret<f32>(LEAST) ? 1 / scale : 0;
     for (let at: u32 = 0; at < BLOCK; at++) {
       const quotient = load<f32>(x + at * 4) * inverse;
       store<i8>(to + first + at, <i8>(<i32>(quotient + (quotient < 0 ? -0.5 : 0.5))));

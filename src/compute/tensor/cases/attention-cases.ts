@@ -126,6 +126,14 @@ export const ATTENTION_CASES = [
     lse: true,
     dtype: "Q8_ROWS",
   }),
+  attentionCase("head size 256, as many keys in Q8_0 as are taken at once", {
+    tokens: 3,
+    heads: 4,
+    kvHeads: 1,
+    headSize: 256,
+    firstPosition: 260,
+    dtype: "Q8_ROWS",
+  }),
   attentionCase("few tokens, each at another place of many tiles, window, sums", {
     tokens: 3,
     heads: 4,
