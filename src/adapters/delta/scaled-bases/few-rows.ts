@@ -16,12 +16,12 @@ export function areFew(rowsAtMost: number, r: number): boolean {
   return rowsAtMost <= FEW || (rowsAtMost <= r && rowsAtMost < MANY);
 }
 
-/** A row of a pass, and a module that it goes through: ΔW = scale · B̂Ŝ, with λ and γ of any adapter over the bases. */
+/** A row of a pass, and a module of its adapter that it goes through: ΔW = scale · B̂Ŝ. Adapters of one call have the same bases. */
 export interface AdaptedRow extends Pick<TrainedModule, "shape" | "lambda" | "gamma"> {
   readonly row: number;
   /** Where the module's columns begin in those of the matrix. */
   readonly column: number;
-  readonly scale: number;
+  readonly context: AdapterContext;
 }
 
 /** What is worked on: some rows of a pass. */
@@ -39,16 +39,12 @@ interface FewRows {
  * the processor's caches, and rows of several adapters are multiplied with the bases at once.
  * @param adapted in the order of the rows; some may go through none of a matrix's modules, or through some of them
  */
-export function addFewRows(
-  run: Run,
-  { bases, workspace }: AdapterContext,
-  adapted: readonly AdaptedRow[],
-  { x, y, rowsAtMost }: FewRows,
-): void {
-  const unscaled = { bases, workspace, scale: 1 };
+export function addFewRows(run: Run, adapted: readonly AdaptedRow[], { x, y, rowsAtMost }: FewRows): void {
   const alike = Map.groupBy(adapted, ({ column, shape }) => `${column} ${Object.values(shape).join(" ")}`);
   for (const modules of [...alike.values()].flatMap(consecutive)) {
-    const { row, column, shape } = itemAt(modules, 0);
+    const { row, column, shape, context } = itemAt(modules, 0);
+    const { bases } = context;
+    const unscaled = { ...context, scale: 1 };
     const count = modules.length;
     const rows = {
       x: sliceRows(x, row, count),
@@ -98,10 +94,10 @@ function recordIntoScaledA(
   // In the order of B̂'s columns, rows of which are no whole vectors: nothing but the sums is written.
   recordZero(run, inner);
   const { pitch } = products;
-  for (const [row, { lambda, scale }] of modules.entries()) {
+  for (const [row, { lambda, context }] of modules.entries()) {
     const of = sliceRows(products, row * n, n);
     const to = sliceRows(inner, row, 1);
-    const common = { terms: 1, scale, accumulate: true };
+    const common = { terms: 1, scale: context.scale, accumulate: true };
     if (bases.pairing === "peft") {
       const x = { of, steps: { row: 1, col: pitch, term: 0 } };
       const w = { of: lambda, steps: { row: lambda.pitch, col: 1, term: 0 } };
@@ -134,13 +130,13 @@ function addOutOfScaledA(
   }
   const products = run.allocate("products with A", [count * n, cols]);
   recordGemm(run, { order: "NN", a: scaled, b: firstColumns(bases.a, cols), y: products });
-  for (const [row, { gamma, scale }] of modules.entries()) {
+  for (const [row, { gamma, context }] of modules.entries()) {
     recordStridedSums(run, {
       x: { of: sliceRows(products, row * n, n), steps: { row: 0, col: 1, term: products.pitch } },
       w: { of: gamma, steps: { row: 0, col: 1, term: gamma.pitch } },
       y: sliceRows(y, row, 1),
       terms: n,
-      scale: scale * bases.unit,
+      scale: context.scale * bases.unit,
       accumulate: true,
     });
   }

@@ -156,7 +156,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
       addFactored(run, this.#context, parts, operands, y, masks);
       return;
     }
-    addFewRows(run, this.#context, this.#rowsOf(parts, 0, x.shape[0]), { x, rowsAtMost, y });
+    addFewRows(run, this.#rowsOf(parts, 0, x.shape[0]), { x, rowsAtMost, y });
   }
 
   /** The same of rows of several adapters, which may adapt different modules. */
@@ -168,7 +168,7 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
     });
     if (areFew(rowsAtMost, this.#context.bases.r)) {
       const all = adapted.flatMap(({ adapter, matrix, first, count }) => adapter.#rowsOf(matrix.parts, first, count));
-      addFewRows(run, this.#context, all, { x, rowsAtMost, y });
+      addFewRows(run, all, { x, rowsAtMost, y });
       return;
     }
     for (const { adapter, matrix, first, count } of adapted) {
@@ -179,9 +179,9 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
 
   /** Rows `first` … of a pass in each of these modules. */
   #rowsOf(parts: readonly FusedPart<FormedModule>[], first: number, count: number): AdaptedRow[] {
-    const { scale } = this.#context;
+    const context = this.#context;
     const rows = Array.from({ length: count }, (_, at) => first + at);
-    return parts.flatMap(({ module, first: column }) => rows.map((row) => ({ ...module, row, column, scale })));
+    return parts.flatMap(({ module, first: column }) => rows.map((row) => ({ ...module, row, column, context })));
   }
 
   protected override backward(
