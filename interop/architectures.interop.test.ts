@@ -51,7 +51,8 @@ async function logitsOf(decoder: Decoder, ids: readonly number[], passes: readon
   let first = 0;
   for (const count of passes) {
     const some = ids.slice(first, first + count);
-    const hidden = recordForward(run, config, weights, linears, cache, some, ids.length);
+    await cache.reserve(first + some.length);
+    const hidden = recordForward(run, config, weights, linears, cache.slot, some, ids.length);
     const logits = run.keep(recordLogits(run, config, weights, hidden));
     await run.submit();
     all.set(await readRows(gpu, logits, 0, some.length), first * config.vocabularySize);

@@ -43,12 +43,13 @@ test.each([
     const { context } = await fittingContext(decoder, { asked: named, rows: 1 });
     expect(context).toBeGreaterThan(8000);
     using cache = decoder.createCache();
-    cache.reserve(context);
+    await cache.reserve(context);
     // All but the end of a long prompt, as if it had been computed.
     const prompt = Array.from({ length: 600 }, () => 0);
-    cache.advance(
+    cache.slot.advance(
       Array.from({ length: context - prompt.length - 2 }, () => 0),
       context,
+      true,
     );
     for (const ids of [prompt, [0], [0]]) {
       const hidden = await decoder.prefill(cache, ids);

@@ -162,8 +162,9 @@ test("keys and values of a layer lie in one heap, wherever a pool or a cache com
     await pool.reserve(slot, positions);
     together(pool.groups.flatMap(({ layers }) => layers));
     using cache = new KvCache(device, config);
-    for (const length of [256, positions]) cache.reserve(length);
-    together(config.layers.map((_, index) => cache.layer(index)));
+    for (const length of [256, positions]) await cache.reserve(length);
+    const { layer } = cache.slot.past();
+    together(config.layers.map((_, index) => layer(index)));
   }
   expect(heapsUsed.size).toBeGreaterThan(1);
   expect(device.memory.liveBytes).toBe(0);
@@ -186,10 +187,10 @@ test("what the machine has no room for is refused when it is asked for, and noth
   );
   expect(device.memory.liveBytes).toBe(0);
   using cache = new KvCache(device, await loadConfig(STORIES));
-  cache.reserve(10);
-  const [{ capacity }, { liveBytes }] = [cache, device.memory];
-  expect(() => cache.reserve(400_000)).toThrow("the machine has no room");
-  expect([device.memory.liveBytes, cache.capacity]).toEqual([liveBytes, capacity]);
+  await cache.reserve(10);
+  const [{ bytes }, { liveBytes }] = [cache, device.memory];
+  await expect(cache.reserve(400_000)).rejects.toThrow("the machine has no room");
+  expect([device.memory.liveBytes, cache.bytes]).toEqual([liveBytes, bytes]);
   free = 512 * MIB;
   device.memory.release(device.memory.allocate("weights", 128 * MIB));
   await device.idle();

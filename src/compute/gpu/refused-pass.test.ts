@@ -9,7 +9,7 @@ test("a pass that the GPU cannot take leaves nothing behind, neither in the cach
   const [{ ids = [], top_ids: best = [] } = {}] = await expectedStories();
   using cache = decoder.createCache();
   const many = Array.from({ length: gpu.limits.maxComputeWorkgroupsPerDimension + 1 }, () => 1);
-  cache.reserve(many.length);
+  await cache.reserve(many.length);
   const before = gpu.memory.liveBytes;
   await expect(decoder.prefill(cache, many, { block: many.length })).rejects.toMatchObject({ code: "gpu" });
   expect([cache.length, gpu.memory.liveBytes]).toEqual([0, before]);

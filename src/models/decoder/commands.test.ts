@@ -72,7 +72,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const options = of.quantized ? { quantize: "Q8_0" as const } : {};
   const weights = DecoderWeights.allocate(counting, checkpoint, config, options);
   using cache = new KvCache(counting, config);
-  cache.reserve(of.positions);
+  await cache.reserve(of.positions);
   using run = new Run(counting, way);
   const numbers = (label: string) => run.allocate(label, [1, of.count], "U32");
   const tables = config.ropes.map(({ size }) => {
@@ -80,7 +80,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
     return { cos: table(), sin: table() };
   });
   const rows = of.count === 1 ? undefined : { own: numbers("rows"), first: numbers("first") };
-  const past = { layer: (index: number) => ({ ...cache.layer(index), rows }) };
+  const past = { layer: (index: number) => ({ ...cache.slot.past().layer(index), rows }) };
   const linears = of.count === 1 ? PLAIN_LINEARS : batchLinears(PLAIN_LINEARS, of.count);
   recordPass(run, { config, weights, linears, tables, past }, numbers("ids"));
   const commands = run.take().count;

@@ -206,8 +206,9 @@ export class Decoder {
     const { ropes } = this.config;
     this.checkIds(ids);
     const { sequenceLength = cache.length + ids.length } = options;
+    await cache.reserve(cache.length + ids.length);
     const crossed = ropes.some(
-      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.longest, sequenceLength),
+      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.slot.longest, sequenceLength),
     );
     if (crossed && cache.length > 0) {
       const past = [...cache.ids];
@@ -230,7 +231,8 @@ export class Decoder {
       const some = ids.slice(first, first + block);
       const { length } = cache;
       try {
-        const hidden = recordForward(run, this.config, this.weights, this.linears, cache, some, sequenceLength);
+        await cache.reserve(length + some.length);
+        const hidden = recordForward(run, this.config, this.weights, this.linears, cache.slot, some, sequenceLength);
         use(run, hidden, first);
         await run.submit();
       } catch (thrown) {
@@ -264,7 +266,8 @@ export class Decoder {
       [short, 1],
     ] as const) {
       const ids = Array.from({ length: tokens }, () => 0);
-      const hidden = recordForward(run, this.config, this.weights, this.linears, cache, ids, tokens);
+      await cache.reserve(tokens);
+      const hidden = recordForward(run, this.config, this.weights, this.linears, cache.slot, ids, tokens);
       const logits = recordLogits(run, this.config, this.weights, sliceRows(hidden, 0, 1));
       run.apply(OPS.topK, { x: logits }, { k: 1 });
     }

@@ -3,17 +3,18 @@ import type { Run } from "../../compute/tensor/run.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { releaseStream, streamOf } from "../blocks/stream.ts";
 import type { DecoderConfig } from "./config.ts";
-import type { KvCache } from "./cache/kv-cache.ts";
+import type { Slot } from "./cache/slot.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "../blocks/linears.ts";
 import { recordEmbeddings, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
 /**
- * Records one pass of the decoder over some tokens, which take the positions after those in the cache and join it.
+ * Records one pass of the decoder over some tokens, which take the positions after those in a slot and join it.
  * @param linears how its projections are computed
  * @param ids each below the vocabulary
  * @param sequenceLength tokens of the whole sequence: what RoPE that depends on the length goes by
+ * @param isPrompt see `Slot.prefilled`
  * @returns hidden states after the last norm, (tokens, hidden)
  * @throws RandloraError `model` for positions that the model has no embeddings for; `memory`
  */
@@ -22,17 +23,17 @@ export function recordForward(
   config: DecoderConfig,
   weights: DecoderWeights,
   linears: Linears,
-  cache: KvCache,
+  slot: Slot,
   ids: readonly number[],
   sequenceLength: number,
+  isPrompt = true,
 ): Tensor {
   const tokens = ids.length;
-  const positions = Array.from({ length: tokens }, (_, row) => cache.length + row);
+  const positions = Array.from({ length: tokens }, (_, row) => slot.length + row);
   const standing = uploadPositions(run, config, sequenceLength, positions);
-  cache.reserve(cache.length + tokens);
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
-  const hidden = recordPass(run, { config, weights, linears, ...standing, past: cache }, uploaded);
-  cache.advance(ids, sequenceLength);
+  const hidden = recordPass(run, { config, weights, linears, ...standing, past: slot.past() }, uploaded);
+  slot.advance(ids, sequenceLength, isPrompt);
   return hidden;
 }
 

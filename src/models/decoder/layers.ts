@@ -9,7 +9,7 @@ import type { DecoderConfig } from "./config.ts";
 import type { PassPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
-/** What is kept of the positions before a pass, which its own join; a `KvCache` is one. */
+/** What is kept of the positions before a pass, which its own join. */
 export interface Past {
   layer(index: number): Filled;
 }

@@ -230,7 +230,7 @@ test.each([true, false])(
     expect(await logits()).toEqual(adapted);
     await model.setAdapters([]);
     expect(await logits()).toEqual(bare);
-    cache.release();
+    cache[Symbol.dispose]();
     model.gpu.memory.trim();
     expect(model.gpu.memory.liveBytes).toBeLessThanOrEqual(live + 4096);
   },

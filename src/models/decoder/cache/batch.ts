@@ -5,8 +5,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
 import type { Decoder } from "../decoder.ts";
-import { recordPass } from "../forward.ts";
-import { uploadPositions } from "../positions.ts";
+import { recordForward } from "../forward.ts";
 import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
 import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
@@ -147,15 +146,11 @@ export class Batch implements Disposable {
     const { length } = slot;
     let result: RecordedResult<T> | undefined;
     try {
-      const positions = ids.map((_, row) => slot.length + row);
-      const standing = uploadPositions(run, config, sequenceLength, positions);
-      const uploaded = run.upload("ids", [1, ids.length], Uint32Array.from(ids));
       const plain = this.#parts.linears();
       const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
-      const hidden = recordPass(run, { config, weights, ...standing, past: slot.past(), linears }, uploaded);
+      const hidden = recordForward(run, config, weights, linears, slot, ids, sequenceLength, isPrompt);
       result = record?.(hidden);
       await run.submit();
-      slot.advance(ids, sequenceLength, isPrompt);
       return await result?.read();
     } catch (thrown) {
       slot.truncate(length);

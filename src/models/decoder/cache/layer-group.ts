@@ -22,10 +22,12 @@ const MOST_SPARE = 4;
 export interface GroupOptions {
   readonly device: Device;
   readonly dtype: KvDtype;
-  /** Positions of all slots together at most. */
+  /** Positions of all slots together at most; fewer where a matrix of so many rows could not be bound. */
   readonly positions: number;
-  /** Sequences that are decoded together at most. */
+  /** Slots that are in use at once: as many more are kept at most. */
   readonly sequences: number;
+  /** All rows are there from the first slot on, and stay; by default, where memory has a limit. */
+  readonly isWhole?: boolean | undefined;
   /** Those of the pool. */
   readonly used: ReadonlySet<Slot>;
 }
@@ -42,7 +44,6 @@ export class LayerGroup implements Disposable {
   readonly #number: number;
   readonly #planned: readonly PlannedLayer[];
   readonly #options: GroupOptions;
-  /** Under `--memory` all rows are there from the first slot on, and stay. */
   readonly #isWhole: boolean;
   #isTight = false;
   #layers: LayerCache[];
@@ -51,14 +52,14 @@ export class LayerGroup implements Disposable {
 
   /** @param number which of a slot's places are in this one */
   constructor(number: number, window: number, planned: readonly PlannedLayer[], options: GroupOptions) {
-    const { device, dtype, positions, sequences } = options;
+    const { device, dtype, positions, sequences, isWhole = device.memory.limit !== Infinity } = options;
     this.#number = number;
     this.window = window;
     this.#planned = planned;
     this.#options = options;
     const bound = Math.floor(mostRows(device.limits, planned, dtype) / BLOCK) * BLOCK;
     this.most = Math.max(BLOCK, Math.min(rowsShared(window, inBlocks(positions), sequences), bound));
-    this.#isWhole = device.memory.limit !== Infinity;
+    this.#isWhole = isWhole;
     this.#layers = this.#allocateAll(0);
   }
 

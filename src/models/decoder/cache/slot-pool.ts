@@ -1,5 +1,4 @@
 import type { Device } from "../../../compute/device/device.ts";
-import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor } from "../../../compute/tensor/tensor.ts";
@@ -8,19 +7,13 @@ import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { DecoderConfig } from "../config.ts";
 import { BLOCK, inBlocks, matricesOf, windowOf } from "./layer-cache.ts";
-import { LayerGroup } from "./layer-group.ts";
+import { type GroupOptions, LayerGroup } from "./layer-group.ts";
 import { Slot } from "./slot.ts";
 
 /** Rows that one command copies at most. */
 const COPIED_AT_ONCE = 16_384;
 
-export interface PoolOptions {
-  /** Of all slots together at most; fewer where a matrix of so many rows could not be bound. */
-  readonly positions: number;
-  /** Slots that are in use at once: as many more are kept at most. */
-  readonly sequences: number;
-  readonly dtype: KvDtype;
-}
+export type PoolOptions = Omit<GroupOptions, "device" | "used">;
 
 /** A row of a group's matrices that is copied to another one of them. */
 type Copied = readonly [from: number, to: number];
