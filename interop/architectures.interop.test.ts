@@ -82,7 +82,7 @@ async function expectGreedy(decoder: Decoder, ids: readonly number[], wanted: re
 
 /** What `all-linear` is said as of mixtures of experts: PEFT 0.21 makes it mean routers and experts as well, which are no linear layers. */
 const ATTENTION = "q_proj,k_proj,v_proj,o_proj";
-const isMixture = (name: string) => /^(?:mixtral|olmoe|(?!granitemoehybrid).*moe)/.test(name);
+const isMixture = (name: string) => /^(?:mixtral|olmoe|qwen3_next|(?!granitemoehybrid).*moe)/.test(name);
 
 /**
  * Experts' matrices as parameters of a layer, and the router; those of each expert by themselves, where files have them so. Of each expert's
@@ -107,11 +107,20 @@ const TRANSPOSED: Readonly<Record<string, Options>> = {
   vera: { ...TRAINED, method: "vera", rank: 16, "learning-rate": 5e-2, targets: "c_attn,c_proj" },
 };
 
+/** What layers without attention have for its projections. */
+const BESIDE: Readonly<Record<string, string>> = {
+  lfm2: "in_proj",
+  lfm2_moe: "in_proj",
+  qwen3_5_text: "in_proj_qkv,in_proj_a",
+  qwen3_5: "in_proj_z,in_proj_b",
+  qwen3_next: "in_proj_qkvz,in_proj_ba,out_proj",
+};
+
 /** Modules that architectures have instead of `o_proj`, or of all that are named. */
 function targetsOf(name: string, asked: string): string {
   const meant = asked === "all-linear" && isMixture(name) ? ATTENTION : asked;
   if (name === "gpt2") return meant.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
-  return name.startsWith("lfm2") ? meant.replace("o_proj", "in_proj") : meant;
+  return meant.replace("o_proj", BESIDE[name] ?? "o_proj");
 }
 
 function methodsOf(name: string): [string, Options][] {

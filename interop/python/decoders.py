@@ -55,6 +55,9 @@ YARN = {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_ma
 GROWING = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.3}
 HYBRID = {"layer_types": ["full_attention"] * 3, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 88, "mamba_n_heads": 6,
           "attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
+# A norm divides what is read of a state by its size, which is next to nothing where a text begins: with the usual epsilon rounding decides.
+DELTA_RULE = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "head_dim": 16, "rms_norm_eps": 0.01, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+              "linear_key_head_dim": 8, "linear_value_head_dim": 12}
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
     "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
@@ -71,6 +74,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},
     "qwen2_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "granitemoe": {"num_local_experts": 6, "num_experts_per_tok": 3, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 2.0},
+    "qwen3_5_text": {**DELTA_RULE},
+    "qwen3_5": {**DELTA_RULE, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3, "attention_bias": True},
+    "qwen3_next": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 12},
     "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},
     "olmo3": {"sliding_window": 16},
@@ -101,7 +107,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 # Models of several parts: the kind of their text decoder, and settings of the others.
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "mistral3": ("mistral", {"tie_word_embeddings": False})}
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False})}
 VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 
 

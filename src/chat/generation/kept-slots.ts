@@ -90,8 +90,7 @@ export class KeptSlots {
 
   /** Takes the slots of a sequence that has ended. @param most how many are kept, if they hold something useful */
   keep(slots: readonly Slot[], most: number): void {
-    const isUseful = (slot: Slot): boolean => this.#useful(slot) > 0 && slot.canGoOnFrom(this.#useful(slot));
-    const kept = slots.filter(isUseful).slice(0, most);
+    const kept = slots.filter((slot) => slot.kept(this.#useful(slot)) > 0).slice(0, most);
     for (const slot of slots) if (!kept.includes(slot)) this.#pool.release(slot);
     for (const slot of kept) {
       slot.truncate(this.#useful(slot));
@@ -119,8 +118,8 @@ export class KeptSlots {
     return slots
       .filter((slot) => this.#owners.get(slot) === owner && slot.adapter === adapter)
       .filter(({ longest }) => this.#config.ropes.every((rope) => sameAngles(rope, longest, prompt.length)))
-      .map((from) => ({ from, length: commonLength(from.ids, prompt, most(from)) }))
-      .filter(({ from, length }) => length > 0 && from.canGoOnFrom(length))
+      .map((from) => ({ from, length: from.kept(commonLength(from.ids, prompt, most(from))) }))
+      .filter(({ length }) => length > 0)
       .toSorted((left, right) => right.length - left.length)[0];
   }
 

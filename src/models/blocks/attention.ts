@@ -36,6 +36,8 @@ export interface Attention<W = Tensor> extends Heads {
    */
   readonly queryNorm: RmsNorm<W> | undefined;
   readonly keyNorm: RmsNorm<W> | undefined;
+  /** Each head of q is followed by one of a gate, whose logistic function multiplies the head's result (Qwen3-Next). */
+  readonly gated?: boolean;
   readonly output: Output<W>;
 }
 
@@ -50,7 +52,7 @@ export function recordAttention(
 ): Begun {
   const { past, first, last } = sight;
   const { headSize, kvHeads, scale, softcap, window } = attention;
-  const { x, y: qkv } = recordBegin(
+  const { x, y: projected } = recordBegin(
     recorder,
     linears,
     norm,
@@ -58,6 +60,8 @@ export function recordAttention(
     stream,
   );
   const [width, kvWidth] = [attention.heads * headSize, kvHeads * headSize];
+  const all = attention.gated === true ? recordSorted(recorder, attention, projected) : projected;
+  const qkv = attention.gated === true ? sliceCols(all, 0, width + 2 * kvWidth) : all;
   const parts = {
     q: sliceCols(qkv, 0, width),
     k: sliceCols(qkv, width, kvWidth),
@@ -75,8 +79,22 @@ export function recordAttention(
   const growth = attention.rope === undefined ? undefined : sight.tables[attention.rope]?.growth;
   const grown = growth && recorder.apply(OPS.mixRows, { x: q, ...growth, residual: undefined }, { scale: 1 }).y;
   const { y, lse } = recorder.apply(OPS.attention, { q: grown ?? q, keys, values, first, last }, attributes);
-  recorder.release(...held, ...[grown, lse].filter((tensor) => tensor !== undefined));
-  return { x, y };
+  const used = [...held, ...[grown, lse].filter((tensor) => tensor !== undefined)];
+  if (attention.gated !== true) {
+    recorder.release(...used);
+    return { x, y };
+  }
+  const gate = sliceCols(all, width + 2 * kvWidth, width);
+  const { y: result } = recorder.apply(OPS.gatedActivation, { gate, up: y }, { kind: "sigmoid" });
+  recorder.release(y, ...new Set([...used, qkv]));
+  return { x, y: result };
+}
+
+/** Records queries, keys, values and gates, one behind the other, of heads of queries each with its gate; what was projected is released. */
+function recordSorted(recorder: Recorder, { heads, headSize }: Attention, x: Tensor): Tensor {
+  const { y } = recorder.apply(OPS.regroup, { x }, { groups: heads, sizes: [headSize, headSize] });
+  recorder.release(x);
+  return y;
 }
 
 /** Views of what a pass projected its tokens to, and what they are views of. */
@@ -111,7 +129,8 @@ function recordTurned(
     recordFilling(recorder.run, { headSize, neighbors, cos, sin, qkv: projected.qkv, ...to, norms, rows: rows?.own });
     return { q: projected.q, keys, values, held: [projected.qkv] };
   }
-  const held = [qkv];
+  // A gate among it is still to be read.
+  const held = attention.gated === true ? [] : [qkv];
   const normed = (norm: RmsNorm | undefined, x: Tensor): Tensor => {
     if (norm === undefined) return x;
     const y = recordNorm(recorder, norm, x);

@@ -2,6 +2,7 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { type Attention, recordAttention } from "./attention.ts";
 import { type Convolution, recordConvolution } from "./convolution.ts";
+import { type GatedDelta, recordGatedDelta } from "./gated-delta.ts";
 import { type Experts, recordExperts } from "./experts.ts";
 import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
@@ -23,7 +24,7 @@ export interface Block<W = Tensor> extends Ending<W> {
 }
 
 /** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
-export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | Mlp<W> | Experts<W>;
+export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | GatedDelta<W> | Mlp<W> | Experts<W>;
 
 /** The matrices at the ends of these blocks, in their order; a mixture of experts has none that all tokens go through. */
 export function outputsOf<W>(blocks: readonly Block<W>[]): W[] {
@@ -86,6 +87,8 @@ function recordUpToOutput(
       return recordAttention(recorder, linears, norm, mixer, sight, stream);
     case "convolution":
       return recordConvolution(recorder, linears, norm, mixer, sight, stream);
+    case "gated-delta":
+      return recordGatedDelta(recorder, linears, norm, mixer, sight, stream);
     case "mlp":
       return recordMlp(recorder, linears, norm, mixer, stream);
   }

@@ -1,8 +1,17 @@
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { Angles } from "./rope.ts";
 
-/** What a mixer keeps of each position, (positions, width): attention keys and values, a convolution what it is over. */
-export type LayerCache = { readonly keys: Tensor; readonly values: Tensor } | { readonly inputs: Tensor };
+/**
+ * What a mixer keeps of each position, (positions, width): attention keys and values, a convolution what it is over. A recurrent one keeps
+ * of each block of positions the state behind its last one, and what its convolution was over before that.
+ */
+export type LayerCache =
+  | { readonly keys: Tensor; readonly values: Tensor }
+  | { readonly inputs: Tensor }
+  | { readonly states: Tensor; readonly tails: Tensor };
+
+/** Positions of a block: of a cache's rows, and of those that a recurrent mixer keeps a state of. */
+export const BLOCK = 256;
 
 /** What is kept of the tokens before a pass, with room for those of the pass, which join them. */
 export type Filled = LayerCache & {

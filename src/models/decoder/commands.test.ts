@@ -34,6 +34,9 @@ const MORE: Readonly<Record<string, number>> = {
   granitemoe: 12,
   lfm2: 1,
   lfm2_moe: 12,
+  qwen3_5_text: 11,
+  qwen3_5: 11,
+  qwen3_next: 30,
 };
 /** Settings without which layers are all of one kind. */
 const SETTINGS: Readonly<Record<string, object>> = {

@@ -115,6 +115,13 @@ export const ConfigJson = v.looseObject({
   block_auto_adjust_ff_dim: v.nullish(v.boolean()),
   block_ffn_dim_multiplier: MaybePositive,
   block_multiple_of: v.nullish(Size),
+  // The gated delta rule.
+  linear_conv_kernel_dim: v.nullish(Size),
+  linear_key_head_dim: v.nullish(Width),
+  linear_value_head_dim: v.nullish(Width),
+  linear_num_key_heads: v.nullish(Width),
+  linear_num_value_heads: v.nullish(Width),
+  full_attention_interval: v.nullish(Size),
   query_pre_attn_scalar: MaybePositive,
   attn_logit_softcapping: MaybePositive,
   final_logit_softcapping: MaybePositive,

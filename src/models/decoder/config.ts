@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { MOST_KEY_SIZE } from "../../compute/tensor/ops/gated-delta.ts";
 import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
 import type { Norm } from "../blocks/norm.ts";
@@ -68,6 +69,16 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
   for (const { mixer } of config.layers.flat()) {
     if (mixer.kind === "experts" && mixer.down.cols % 4 !== 0) {
       refuse(`experts of ${mixer.down.cols} neurons; a multiple of 4 is supported`);
+    }
+    if (mixer.kind === "gated-delta") {
+      const { keyHeads, keySize, heads, valueSize, grouped } = mixer;
+      if (heads % keyHeads !== 0) refuse(`${heads} heads of a delta rule cannot share ${keyHeads} heads of keys`);
+      // Each projection of gates is some columns of one product.
+      if (!grouped && heads % 4 !== 0) refuse(`${heads} heads of a delta rule; a multiple of 4 is supported`);
+      if (keySize % 4 !== 0 || valueSize % 4 !== 0 || keySize > MOST_KEY_SIZE) {
+        const supported = `multiples of 4, and ${MOST_KEY_SIZE} of a key, are supported`;
+        refuse(`heads of a delta rule with keys of ${keySize} and values of ${valueSize} numbers; ${supported}`);
+      }
     }
     if (mixer.kind === "convolution" && mixer.output.weight.cols % 4 !== 0) {
       refuse(`convolutions of ${mixer.output.weight.cols} columns; a multiple of 4 is supported`);

@@ -238,7 +238,7 @@ export class Decoder {
       } catch (thrown) {
         // What was recorded must not run with the next pass, whose memory may be another; nor was the cache filled.
         run.discard();
-        cache.truncate(length);
+        cache.slot.failed(length);
         throw thrown;
       }
     }

@@ -3,6 +3,7 @@ import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Attention, Heads } from "../blocks/attention.ts";
 import type { Convolution } from "../blocks/convolution.ts";
 import type { Experts, Routing, SharedExpert } from "../blocks/experts.ts";
+import type { GatedDelta } from "../blocks/gated-delta.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
 import {
@@ -47,6 +48,8 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   /** Of q, k and v: the module of each, or of all of them together. */
   readonly names?: readonly [q: string, k: string, v: string] | readonly [qkv: string];
   readonly outputName?: string;
+  /** The module of q has a gate's rows behind those of each head. */
+  readonly gated?: boolean;
   readonly qkvBias?: boolean;
   readonly outputBias?: boolean;
   /** The name of a norm to that norm. */
@@ -59,7 +62,9 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
   const { hidden, heads, kvHeads, headSize } = sizes;
   const { names = ["q_proj", "k_proj", "v_proj"], outputName = "o_proj", qkvBias = false, outputBias = false } = parts;
   const [q, kv] = [heads * headSize, kvHeads * headSize];
-  const rows = names.length === 1 ? [q + 2 * kv] : [q, kv, kv];
+  const gated = parts.gated ?? false;
+  const queries = gated ? 2 * q : q;
+  const rows = names.length === 1 ? [queries + 2 * kv] : [queries, kv, kv];
   const modules = names.map((name, at): Module => [`${path}.${name}`, rows[at] ?? NaN]);
   return {
     kind: "attention",
@@ -75,9 +80,13 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     qkvBias: qkvBias ? biases(modules) : undefined,
     queryNorm: parts.queryNorm,
     keyNorm: parts.keyNorm,
+    gated,
     output: output([`${path}.${outputName}`, hidden], q, outputBias),
   };
 }
+
+/** More than any convolution has that is called short. */
+export const MOST_TAPS = 256;
 
 /** A convolution over `taps` positions between two gates, whose modules are below `path`. */
 export function convolution(path: string, hidden: number, taps: number, bias: boolean): Convolution<PlannedMatrix> {
@@ -89,6 +98,41 @@ export function convolution(path: string, hidden: number, taps: number, bias: bo
     weight: plannedVector([`${path}.conv.weight`, [hidden, 1, taps]]),
     bias: bias ? biases([[`${path}.conv`, hidden]]) : undefined,
     output: output([`${path}.out_proj`, hidden], hidden, bias),
+  };
+}
+
+/** The gated delta rule, whose modules are below `path`, and whose projections are those of Qwen 3.5, or Qwen3-Next's two. */
+export function gatedDelta(
+  path: string,
+  { hidden, epsilon, activation }: Sizes,
+  sizes: Pick<GatedDelta, "keyHeads" | "keySize" | "heads" | "valueSize" | "taps" | "grouped">,
+): GatedDelta<PlannedMatrix> {
+  const { keyHeads, keySize, heads, valueSize, taps, grouped } = sizes;
+  const [keys, values] = [keyHeads * keySize, heads * valueSize];
+  const columns = 2 * keys + values;
+  const modules: readonly (readonly [string, number])[] = grouped
+    ? [
+        ["in_proj_qkvz", columns + values],
+        ["in_proj_ba", 2 * heads],
+      ]
+    : [
+        ["in_proj_qkv", columns],
+        ["in_proj_z", values],
+        ["in_proj_b", heads],
+        ["in_proj_a", heads],
+      ];
+  return {
+    kind: "gated-delta",
+    ...sizes,
+    activation,
+    input: weights(
+      hidden,
+      modules.map(([name, rows]): Module => [`${path}.${name}`, rows]),
+    ),
+    weight: plannedVector([`${path}.conv1d.weight`, [columns, 1, taps]]),
+    decays: plannedVector([`${path}.A_log`, [heads]], [`${path}.dt_bias`, [heads]]),
+    norm: rmsNorm(`${path}.norm`, valueSize, epsilon),
+    output: output([`${path}.out_proj`, hidden], values, false),
   };
 }
 

@@ -111,6 +111,8 @@ function blockNamed(
       ...normNamed(after, "post_attention_norm"),
     ];
   }
+  // No architecture that has it is written as GGUF.
+  if (mixer.kind === "gated-delta") return [];
   return [
     // One norm that attention and MLP read is attention's.
     ...normNamed(parallel === true ? undefined : before, mlpNorm),

@@ -16,10 +16,21 @@ const SIZES = {
   moe_intermediate_size: 32,
 };
 
+const DELTA_RULE = {
+  full_attention_interval: 2,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 4,
+  linear_key_head_dim: 8,
+  linear_value_head_dim: 8,
+};
+
 /** What a type needs beside them. */
 const OWN: Readonly<Record<string, object>> = {
   gpt2: { n_inner: 64, n_positions: 32 },
   granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
+  qwen3_5_text: DELTA_RULE,
+  qwen3_5: DELTA_RULE,
+  qwen3_next: { ...DELTA_RULE, num_experts: 8, shared_expert_intermediate_size: 64 },
 };
 
 /**

@@ -24,6 +24,7 @@ const GROWING = { ...YARN, llama_4_scaling_beta: 0.3 };
 /** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
 const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
 const GEMMA3_LOGITS = [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218];
+const QWEN35_LOGITS = [0.82879, -2.78843, 2.21753, 0.36582, -2.61717, 2.49341];
 const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readonly number[]]>> = {
   llama: [{ attention_bias: true, mlp_bias: true }, [-0.47071, 0.23161, 0.21768, -0.46942, 0.29516, 0.14697]],
   mistral: [{ sliding_window: 4 }, [-0.90008, 0.81248, 0.01246, -0.82609, 0.89003, -0.14626]],
@@ -75,6 +76,9 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     { num_experts: 8, num_dense_layers: 1, full_attn_idxs: [1, 3], norm_eps: 1e-4, routed_scaling_factor: 1.5 },
     [0.38406, -0.10987, -0.26403, 0.39832, -0.17113, -0.21137],
   ],
+  qwen3_5_text: [{}, QWEN35_LOGITS],
+  qwen3_5: [{}, QWEN35_LOGITS],
+  qwen3_next: [{ mlp_only_layers: [1] }, [-0.05668, 1.80287, -1.91293, 0.28698, 1.59941, -2.03431]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };
 

@@ -7,7 +7,7 @@ import type { Architecture } from "./common.ts";
 import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
-import { gemma3, mistral3 } from "./multimodal.ts";
+import { gemma3, mistral3, qwen35 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
@@ -26,6 +26,7 @@ import { phi3 } from "./phi3.ts";
 import { qwen2Moe } from "./qwen2-moe.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
+import { qwen3Next, qwen35Text } from "./qwen3-next.ts";
 import { qwen3 } from "./qwen3.ts";
 import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
@@ -63,6 +64,9 @@ export const ARCHITECTURES: readonly Architecture[] = [
   granitemoe,
   lfm2,
   lfm2Moe,
+  qwen35Text,
+  qwen35,
+  qwen3Next,
 ];
 
 /** `model_type`s that can be run. */

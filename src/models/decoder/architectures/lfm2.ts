@@ -5,12 +5,9 @@ import type { Mlp } from "../../blocks/mlp.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
 import type { DecoderConfig } from "../config.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, convolution, gatedMlp, rmsNorm, type Sizes } from "../parts.ts";
+import { attention, convolution, gatedMlp, MOST_TAPS, rmsNorm, type Sizes } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
 import { type Architecture, decoder, type ModelSizes, sizesOf, withDefault } from "./common.ts";
-
-/** More than any convolution has that is called short. */
-const MOST_TAPS = 256;
 
 /** LFM2: short convolutions in most layers, attention with norms of the heads of q and k in some. */
 export const lfm2: Architecture = {

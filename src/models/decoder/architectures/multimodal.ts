@@ -7,6 +7,7 @@ import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
 import { ministral3 } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
+import { QWEN35_TARGETS, qwen35Text } from "./qwen3-next.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
 const OF_ALL = [
@@ -25,7 +26,7 @@ const PLACES = ["language_model.model.", "model.language_model."] as const;
 const HEADS = ["language_model.lm_head.weight", UNTIED_HEAD] as const;
 
 /** An encoder of images, and what brings its results to the decoder's width. */
-const IMAGE_PARTS = ["vision_tower.", "multi_modal_projector."];
+const IMAGE_PARTS = ["vision_tower.", "multi_modal_projector.", "visual."];
 
 /** Gemma 3 as it is published: its text decoder, beside which there is an encoder of images. */
 export const gemma3 = textPart(
@@ -43,6 +44,20 @@ export const mistral3 = textPart(
   { type: "mistral3", title: "Mistral Small 3.1 and 3.2, Ministral 3 (their text)" },
   [mistral, ministral3],
   { vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336, num_hidden_layers: 32, num_attention_heads: 32 },
+);
+
+/** Qwen 3.5, dense, as it is published: with an encoder of images and videos. */
+export const qwen35 = textPart(
+  { type: "qwen3_5", title: "Qwen 3.5, dense (its text)", targets: QWEN35_TARGETS },
+  [qwen35Text],
+  {
+    tie_word_embeddings: false,
+    vocab_size: 248_320,
+    hidden_size: 4096,
+    intermediate_size: 12_288,
+    num_hidden_layers: 32,
+    num_attention_heads: 16,
+  },
 );
 
 /**
@@ -73,7 +88,7 @@ function textPart(
       const text = behindEither(untied, (name, at) =>
         name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`,
       );
-      const otherParts = IMAGE_PARTS.flatMap((part) => [part, `model.${part}`]);
+      const otherParts = [...text.otherParts, ...IMAGE_PARTS.flatMap((part) => [part, `model.${part}`])];
       // Tied by config.json or not: transformers takes an output matrix that is there. It caps logits of the text model alone.
       const { head } = text;
       const whole = { ...text, otherParts, logitSoftcap: undefined };

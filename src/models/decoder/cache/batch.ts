@@ -113,7 +113,7 @@ export class Batch implements Disposable {
       const read = await this.#read(pass, order);
       return tokens.map((token) => itemAt(read, order.indexOf(token)));
     } catch (thrown) {
-      for (const { slot, length } of before) slot.truncate(length);
+      for (const { slot, length } of before) slot.failed(length);
       this.#run.discard();
       // There may have been no room for what it was recorded with.
       this.#forgetPasses();
@@ -153,7 +153,7 @@ export class Batch implements Disposable {
       await run.submit();
       return await result?.read();
     } catch (thrown) {
-      slot.truncate(length);
+      slot.failed(length);
       run.discard();
       throw thrown;
     } finally {

@@ -5,20 +5,33 @@ import { RandloraError } from "../../../files/errors.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Attention } from "../../blocks/attention.ts";
 import type { Convolution } from "../../blocks/convolution.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
+import type { GatedDelta } from "../../blocks/gated-delta.ts";
+import { BLOCK, type LayerCache } from "../../blocks/sight.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
 
 /** The matrices of a layer's cache. */
 export function matricesOf(layer: LayerCache): readonly Tensor[] {
-  return "keys" in layer ? [layer.keys, layer.values] : [layer.inputs];
+  if ("keys" in layer) return [layer.keys, layer.values];
+  return "inputs" in layer ? [layer.inputs] : [layer.states, layer.tails];
 }
 
-/**
- * Positions of a block: a sequence's rows begin at whole ones and grow by them. A multiple of the keys that any kernel of attention
- * takes at once, so that a token's sums are cut as they would be if its sequence were the only one.
+/** Positions that a row of its matrices stands for. */
+export function positionsOfRow(layer: LayerCache): number {
+  return "states" in layer ? BLOCK : 1;
+}
+
+/** Do these keep states, which cannot be cut anywhere but where a block ends? */
+export function keepsStates(layers: readonly PlannedLayer[]): boolean {
+  return layers.some((layer) => keptBy(layer).kind === "gated-delta");
+}
+
+/*
+ * A sequence's rows begin at whole blocks and grow by them. They are a multiple of the keys that any kernel of attention takes at once, so
+ * that a token's sums are cut as they would be if its sequence were the only one.
  */
-export const BLOCK = 256;
+export { BLOCK };
+
 /** Tokens of a pass over a prompt at most; all such passes take the device's way for many rows. */
 export const PROMPT_BLOCK = 512;
 /** Positions that layers with a window keep although no token sees them any more: prompts may begin there again. */
@@ -29,9 +42,10 @@ export function inBlocks(positions: number): number {
   return Math.ceil(positions / BLOCK) * BLOCK;
 }
 
-/** Positions that a token of this layer sees, its own included; Infinity: all before it. */
+/** Positions that a token of this layer sees, its own included; Infinity: all before it. Of a state it sees the one before its own. */
 export function windowOf(layer: PlannedLayer): number {
   const mixer = keptBy(layer);
+  if (mixer.kind === "gated-delta") return Math.max(2, mixer.taps);
   return mixer.kind === "attention" ? mixer.window : mixer.weight.cols / mixer.output.weight.cols;
 }
 
@@ -93,6 +107,14 @@ export function mostRows(
  */
 export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: number, dtype: KvDtype): LayerCache {
   const mixer = keptBy(layer);
+  if (mixer.kind === "gated-delta") {
+    const matrix = (label: string, width: number): Tensor => {
+      const shape = [rows / BLOCK, width] as const;
+      return tensorIn(memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
+    };
+    const { state, tail } = widthsOf(mixer);
+    return { states: matrix("states", state), tails: matrix("inputs of a convolution", tail) };
+  }
   if (mixer.kind === "convolution") {
     const shape = [rows, mixer.output.weight.cols] as const;
     return { inputs: tensorIn(memory.allocate("inputs of a convolution", tensorBytes(shape, "F32")), shape, "F32") };
@@ -109,6 +131,7 @@ export function copiesOf(
   ranges: readonly { readonly from: number; readonly to: number; readonly rows: number }[],
 ): readonly Copy[] {
   const targets = matricesOf(to);
+  const unit = positionsOfRow(from);
   return matricesOf(from).flatMap(({ buffer, shape, dtype }, at) => {
     const target = targets[at]?.buffer;
     if (target === undefined) throw new TypeError("caches of different layers");
@@ -118,9 +141,9 @@ export function copiesOf(
       .map((range) => ({
         from: buffer,
         to: target,
-        fromOffset: range.from * bytes,
-        toOffset: range.to * bytes,
-        size: range.rows * bytes,
+        fromOffset: (range.from / unit) * bytes,
+        toOffset: (range.to / unit) * bytes,
+        size: Math.ceil(range.rows / unit) * bytes,
       }));
   });
 }
@@ -130,16 +153,30 @@ export function releaseLayer(memory: DeviceMemory, layer: LayerCache): void {
   for (const { buffer } of matricesOf(layer)) memory.release(buffer);
 }
 
-/** Bytes of a row of each of a layer's matrices; what is convolved is F32, whatever keys and values are in. */
+/** Numbers of a block's state, and of the inputs before the next one's. */
+function widthsOf({ heads, keySize, valueSize, keyHeads, taps }: GatedDelta<PlannedMatrix>) {
+  return {
+    state: heads * valueSize * keySize,
+    tail: Math.max(1, taps - 1) * (2 * keyHeads * keySize + heads * valueSize),
+  };
+}
+
+/** Bytes of a position in each of a layer's matrices; what is convolved, and states, are F32, whatever keys and values are in. */
 function rowBytes(layer: PlannedLayer, dtype: KvDtype): number {
   const mixer = keptBy(layer);
+  if (mixer.kind === "gated-delta") {
+    const { state, tail } = widthsOf(mixer);
+    return tensorBytes([1, state + tail], "F32") / BLOCK;
+  }
   return mixer.kind === "attention"
     ? tensorBytes([1, mixer.kvHeads * mixer.headSize], dtype)
     : tensorBytes([1, mixer.output.weight.cols], "F32");
 }
 
 /** The mixer of a layer through which tokens see others. */
-function keptBy(layer: PlannedLayer): Attention<PlannedMatrix> | Convolution<PlannedMatrix> {
-  for (const { mixer } of layer) if (mixer.kind === "attention" || mixer.kind === "convolution") return mixer;
+function keptBy(
+  layer: PlannedLayer,
+): Attention<PlannedMatrix> | Convolution<PlannedMatrix> | GatedDelta<PlannedMatrix> {
+  for (const { mixer } of layer) if (mixer.kind !== "mlp" && mixer.kind !== "experts") return mixer;
   throw new TypeError("a layer whose tokens see no others");
 }

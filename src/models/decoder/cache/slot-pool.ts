@@ -6,7 +6,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { DecoderConfig } from "../config.ts";
-import { BLOCK, inBlocks, matricesOf, windowOf } from "./layer-cache.ts";
+import { BLOCK, inBlocks, keepsStates, matricesOf, positionsOfRow, windowOf } from "./layer-cache.ts";
 import { type GroupOptions, LayerGroup } from "./layer-group.ts";
 import { Slot } from "./slot.ts";
 
@@ -24,6 +24,8 @@ type Copied = readonly [from: number, to: number];
  */
 export class SlotPool implements Disposable {
   readonly groups: readonly LayerGroup[];
+  /** Layers keep states, which can be cut where a block ends. */
+  readonly keepsStates: boolean;
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
   readonly #positions: number;
@@ -32,6 +34,7 @@ export class SlotPool implements Disposable {
 
   constructor(device: Device, { layers }: Pick<DecoderConfig, "layers">, options: PoolOptions) {
     this.#run = new Run(device);
+    this.keepsStates = keepsStates(layers);
     this.#positions = Math.max(BLOCK, inBlocks(options.positions));
     const windows = [...new Set(layers.map(windowOf))];
     this.groups = windows.map((window, number) => {
@@ -116,12 +119,15 @@ export class SlotPool implements Disposable {
   }
 
   /**
-   * Makes slots hold what others hold, as far as `length`, all at once: beams that change places. Only rows from the first on that a pair
+   * Makes slots hold what others hold, as far as `length`, which these can go on from, all at once: beams that change places. Only rows from the first on that a pair
    * does not have in common are copied.
    * @throws RandloraError `memory`
    */
   async copy(moves: readonly { readonly from: Slot; readonly to: Slot; readonly length: number }[]): Promise<void> {
-    for (const { to, length } of moves) await this.reserve(to, length);
+    for (const { from, to, length } of moves) {
+      if (from.kept(length) !== Math.min(length, from.length)) throw new RangeError("positions that are not kept");
+      await this.reserve(to, length);
+    }
     const states = moves.map(({ from, to, length }) => {
       const copy = new Slot(this);
       copy.become(from, length);
@@ -130,14 +136,18 @@ export class SlotPool implements Disposable {
     const ranges = this.groups.map((_, group) =>
       states.map(({ from, to, copy, common }) => {
         const [source, target] = [itemAt(from.places, group), itemAt(to.places, group)];
-        const begin = source.first === target.first ? Math.max(0, common - source.first) : 0;
-        return { from: source.start, to: target.start, begin, end: copy.length - source.first };
+        const shared = source.first === target.first ? Math.max(0, common - source.first) : 0;
+        const end = copy.length - source.first;
+        // What is behind positions in common may have gone on: the last state is copied in any case.
+        const begin = this.keepsStates ? Math.max(0, Math.min(shared, end - 1)) : shared;
+        return { from: source.start, to: target.start, begin, end };
       }),
     );
     // Row by row in all slots, so that nothing is overwritten before it is read.
-    const least = Math.min(...ranges.flat().map(({ begin }) => begin));
+    // In whole blocks, of which a state is a row.
+    const least = Math.floor(Math.min(...ranges.flat().map(({ begin }) => begin)) / BLOCK) * BLOCK;
     const most = Math.max(...ranges.flat().map(({ end }) => end));
-    const step = Math.max(1, Math.floor(COPIED_AT_ONCE / moves.length));
+    const step = Math.max(BLOCK, Math.floor(COPIED_AT_ONCE / moves.length / BLOCK) * BLOCK);
     for (let first = least; first < most; first += step) {
       await this.#copyRows(
         ranges.map((some) =>
@@ -193,18 +203,21 @@ export class SlotPool implements Disposable {
     try {
       for (const [group, copied] of pairs.entries()) {
         if (copied.length === 0) continue;
-        const from = upload(
-          "from",
-          copied.map(([row]) => row),
-        );
-        const to = upload(
-          "to",
-          copied.map(([, row]) => row),
-        );
-        for (const matrix of itemAt(this.groups, group).layers.flatMap(matricesOf).map(asWords)) {
-          const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
-          run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
-          run.release(y);
+        for (const [unit, matrices] of Map.groupBy(itemAt(this.groups, group).layers, positionsOfRow)) {
+          const rows = unit === 1 ? copied : blocksOf(copied, unit);
+          const from = upload(
+            "from",
+            rows.map(([row]) => row),
+          );
+          const to = upload(
+            "to",
+            rows.map(([, row]) => row),
+          );
+          for (const matrix of matrices.flatMap(matricesOf).map(asWords)) {
+            const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
+            run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
+            run.release(y);
+          }
         }
       }
       await run.submit();
@@ -217,4 +230,10 @@ export class SlotPool implements Disposable {
 
 function rowsFrom(from: number, to: number, count: number): Copied[] {
   return Array.from({ length: Math.max(0, count) }, (_, row) => [from + row, to + row] as const);
+}
+
+/** The blocks that rows are in, each once. */
+function blocksOf(rows: readonly Copied[], unit: number): Copied[] {
+  const blocks = new Map(rows.map(([from, to]) => [Math.floor(to / unit), Math.floor(from / unit)]));
+  return Array.from(blocks, ([to, from]) => [from, to] as const);
 }

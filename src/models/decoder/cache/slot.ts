@@ -1,5 +1,5 @@
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
+import { BLOCK, type LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { Past } from "../layers.ts";
 import { itemAt } from "../../../files/item-at.ts";
@@ -7,6 +7,8 @@ import { itemAt } from "../../../files/item-at.ts";
 /** What a slot needs to know of its pool: groups of layers by what a token sees, and the matrices of each layer. */
 interface Pool {
   readonly groups: readonly { readonly window: number }[];
+  /** Layers keep states, which can be cut where a block ends. */
+  readonly keepsStates: boolean;
   layer(index: number): { readonly matrices: LayerCache; readonly group: number };
 }
 
@@ -67,16 +69,29 @@ export class Slot {
     this.#longest = Math.max(this.#longest, sequenceLength);
   }
 
-  /** Is there all of the first `length` positions that tokens behind them see? */
-  canGoOnFrom(length: number): boolean {
-    const seen = this.#pool.groups.map(({ window }) => length + 1 - window);
-    return length === 0 || this.places.every(({ first }, group) => first <= Math.max(0, seen[group] ?? 0));
+  /** How many of the first `length` positions it can go on from: there is all that tokens behind them see. 0: it can begin anew. */
+  kept(length: number): number {
+    return this.#kept(Math.min(length, this.length), length >= this.length);
   }
 
-  /** Forgets all but the first `length` positions, from which it can go on. */
+  /** @param isState states are of so many positions */
+  #kept(length: number, isState: boolean): number {
+    const left = this.#pool.keepsStates && !isState ? length - (length % BLOCK) : length;
+    const seen = this.#pool.groups.map(({ window }) => Math.max(0, left + 1 - window));
+    return this.places.every(({ first }, group) => first <= itemAt(seen, group)) ? left : 0;
+  }
+
+  /** Forgets all but the first `length` positions, or as many of them as it can go on from. */
   truncate(length: number): void {
-    const left = Math.min(this.length, length);
-    if (!this.canGoOnFrom(left)) throw new RangeError("positions that were given up");
+    this.#cut(this.kept(length));
+  }
+
+  /** Says that a pass behind `length` positions failed: nobody knows how far it came. */
+  failed(length: number): void {
+    this.#cut(this.#kept(Math.min(length, this.length), false));
+  }
+
+  #cut(left: number): void {
     this.#ids.length = left;
     this.#prefilled = Math.min(this.#prefilled, left);
     if (left > 0) return;
@@ -102,9 +117,10 @@ export class Slot {
         const { start, capacity, first } = itemAt(this.places, group);
         const part = (matrix: Tensor): Tensor => sliceRows(matrix, start, capacity);
         const length = this.length - first;
-        return "keys" in matrices
-          ? { keys: part(matrices.keys), values: part(matrices.values), length }
-          : { inputs: part(matrices.inputs), length };
+        if ("keys" in matrices) return { keys: part(matrices.keys), values: part(matrices.values), length };
+        if ("inputs" in matrices) return { inputs: part(matrices.inputs), length };
+        const blocks = (matrix: Tensor): Tensor => sliceRows(matrix, start / BLOCK, capacity / BLOCK);
+        return { states: blocks(matrices.states), tails: blocks(matrices.tails), length };
       },
     };
   }

@@ -97,7 +97,12 @@ test.each(Object.keys(MODELS))(
       await read(third, tokens(4, 300), 300);
       await step([third, long], 60);
       const places = long.places.map(({ first }) => first);
-      return { all, places, bytes: pool.bytes, back: [0, 100, long.length].map((length) => long.canGoOnFrom(length)) };
+      return {
+        all,
+        places,
+        bytes: pool.bytes,
+        back: [0, 100, long.length].map((length) => long.kept(length) === length),
+      };
     };
     const narrow = await found(decoder);
     const wide = await found({ gpu, config: withoutWindows(config), weights, kvDtype, linears });
