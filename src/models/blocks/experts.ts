@@ -93,7 +93,8 @@ function choose(recorder: Recorder, { chosen: k, selection }: Experts, logits: T
   const scale = recorder.upload("ones", selection.shape, new Float32Array(selection.shape[1]).fill(1));
   const { y: scores } = recorder.apply(OPS.scaleColumns, { x, scale, bias: selection, residual: undefined }, {});
   const { values, ids } = recorder.apply(OPS.topK, { x: scores }, { k });
-  recorder.release(quarters, x, scale, scores, values);
+  // Not the ones: a pass that is recorded once needs them as long as it is sent.
+  recorder.release(quarters, x, scores, values);
   return ids;
 }
 

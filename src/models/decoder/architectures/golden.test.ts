@@ -160,4 +160,12 @@ test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   }
   const [, last] = await batch.step(next);
   expectNear(last?.all ?? [], expected);
+  // The same commands are sent again for tokens behind it.
+  const more = [7, 11, 2, 5];
+  let results: Awaited<ReturnType<Batch["step"]>> = [];
+  for (const id of more) results = await batch.step(next.map((token) => ({ ...token, id })));
+  using cache = decoder.createCache();
+  const hidden = await decoder.prefill(cache, [...PROMPT, ...more]);
+  expectNear(results[1]?.all ?? [], Array.from(await decoder.logits(hidden)));
+  gpu.memory.release(hidden.buffer);
 });
