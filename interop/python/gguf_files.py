@@ -33,6 +33,7 @@ ARCHITECTURES = {
     "olmo3": gguf.MODEL_ARCH.OLMO2,
     "exaone4": gguf.MODEL_ARCH.EXAONE4,
     "starcoder2": gguf.MODEL_ARCH.STARCODER2,
+    "gpt2": gguf.MODEL_ARCH.GPT2,
     "glm4": gguf.MODEL_ARCH.GLM4,
     "cohere2": gguf.MODEL_ARCH.COHERE2,
     "lfm2": gguf.MODEL_ARCH.LFM2,
@@ -86,11 +87,15 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
                 weight = permuted(weight, config.num_attention_heads)
             if ".k_proj." in name:
                 weight = permuted(weight, config.num_key_value_heads)
+        if config.model_type == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            weight = weight.T
+        if target == "position_embd.weight":
+            kind = TYPES["f32"]
         if weight.dim() == 1:
             kind = TYPES["f32"]
             weight = weight.float() + (1 if config.model_type.startswith("gemma") and name.endswith("norm.weight") else 0)
         add(target, weight, kind)
-    rope = text.rope_parameters
+    rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") == "llama3":
         add("rope_freqs.weight", llama3_factors(config), TYPES["f32"])
     if rope.get("rope_type") == "longrope":
@@ -131,9 +136,23 @@ def llama3_factors(config: Any) -> torch.Tensor:
     return torch.tensor(factors, dtype=torch.float32)
 
 
+def gpt2_metadata(config: Any) -> dict[str, Any]:
+    values = {
+        "block_count": config.n_layer,
+        "context_length": config.n_positions,
+        "embedding_length": config.n_embd,
+        "feed_forward_length": config.n_inner or 4 * config.n_embd,
+        "attention.head_count": config.n_head,
+        "attention.layer_norm_epsilon": np.float32(config.layer_norm_epsilon),
+    }
+    return {f"gpt2.{key}": value for key, value in values.items()} | {"general.architecture": "gpt2"}
+
+
 def decoder_metadata(whole: Any) -> dict[str, Any]:
     kind, config = whole.model_type, whole.get_text_config()
     arch = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
+    if kind == "gpt2":
+        return gpt2_metadata(config)
     rope = config.rope_parameters
     full = rope.get("full_attention", rope)
     values: dict[str, Any] = {

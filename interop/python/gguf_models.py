@@ -19,6 +19,7 @@ from transformers import (
     Gemma2Config,
     Gemma3Config,
     Gemma3TextConfig,
+    GPT2Config,
     GemmaConfig,
     Glm4Config,
     GraniteConfig,
@@ -105,6 +106,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen3_moe": case("qwen2", bf16, Qwen3MoeConfig, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True),
         "olmoe": case("gpt2", bf16, OlmoeConfig, num_key_value_heads=4, num_experts=8, num_experts_per_tok=2, intermediate_size=32),
         "granitemoe": case("gpt2", bf16, GraniteMoeConfig, **GRANITE, num_local_experts=4, num_experts_per_tok=2),
+        "gpt2": case("gpt2", f16, GPT2Config, n_inner=256, tie_word_embeddings=True),
     }
 
 

@@ -169,7 +169,7 @@ export class PlacedWeights {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { transposed = false } = planned;
-    const checkpoint = transposed ? await withTransposed(this.#checkpoint, name) : this.#checkpoint;
+    const checkpoint = transposed ? withTransposed(this.#checkpoint, name) : this.#checkpoint;
     const { dtype } = checkpoint.get(name).info;
     if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
     const stored = dtypeBytes(dtype);

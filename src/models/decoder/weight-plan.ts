@@ -11,6 +11,11 @@ export function plannedMatrices({ embedding, positions, layers, norm, head }: De
   return plannedIn([embedding, positions, layers, norm, head]);
 }
 
+/** Is this tensor of a checkpoint computed, and so superfluous: a rope's angles, GPT-2's causal masks? */
+export function isComputed(name: string): boolean {
+  return /\.rotary_emb\.inv_freq$|(?:^|\.)h\.\d+\.attn\.(?:masked_)?bias$/.test(name);
+}
+
 /** The decoder by the names that a checkpoint with these tensors has for its matrices, with the output matrix that it has. */
 export function storedDecoder(decoder: DecoderConfig, tensors: ReadonlyMap<string, unknown>): DecoderConfig {
   const { headWhereStored, ...config } = asStored(decoder, tensors);
@@ -28,12 +33,9 @@ export function checkPlan(decoder: DecoderConfig, checkpoint: Checkpoint): Decod
   const { architecture, head } = config;
   checkTensors(plannedMatrices(config), checkpoint, {
     architecture,
-    // Tables that are computed (angles, GPT-2's causal mask), the copy that a tied head is, and what other parts of the model have.
+    // Tables that are computed, the copy that a tied head is, and what other parts of the model have.
     isSuperfluous: (name) =>
-      name.endsWith(".rotary_emb.inv_freq") ||
-      /(?:^|\.)h\.\d+\.attn\.(?:masked_)?bias$/.test(name) ||
-      (head === undefined && name === UNTIED_HEAD) ||
-      isOfOtherPart(config, name),
+      isComputed(name) || (head === undefined && name === UNTIED_HEAD) || isOfOtherPart(config, name),
   });
   return config;
 }

@@ -59,7 +59,7 @@ const FIELDS: readonly Field[] = [
     key: KV_HEADS,
     kind: "u32",
     setting: "num_key_value_heads",
-    of: (config) => attentionsOf(config)[0].kvHeads,
+    of: (config, _, arch) => (arch === "gpt2" ? undefined : attentionsOf(config)[0].kvHeads),
   },
   {
     key: "attention.layer_norm_rms_epsilon",
@@ -68,6 +68,7 @@ const FIELDS: readonly Field[] = [
     of: ({ norm }) => (norm.kind === "rms" ? norm.epsilon : undefined),
   },
   layerNormEpsilon("cohere2", "layer_norm_eps"),
+  layerNormEpsilon("gpt2", "layer_norm_eps"),
   layerNormEpsilon("starcoder2", "norm_epsilon"),
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
@@ -87,7 +88,7 @@ const FIELDS: readonly Field[] = [
     key: "rope.freq_base",
     kind: "f32",
     setting: "rope_theta",
-    of: ({ ropes: [full] }, _, arch) => (arch === "gemma2" ? undefined : full?.theta),
+    of: ({ ropes: [full] }, _, arch) => (["gemma2", "gpt2"].includes(arch) ? undefined : full?.theta),
   },
   {
     key: "rope.freq_base_swa",
@@ -141,7 +142,7 @@ function multipliers(
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
 function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefined {
   const { architecture } = config;
-  if (["phi3", "granite", "granitemoe"].includes(architecture)) return undefined;
+  if (["phi3", "granite", "granitemoe", "gpt2"].includes(architecture)) return undefined;
   const [{ headSize }] = attentionsOf(config);
   return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }

@@ -8,7 +8,7 @@ import type { Mlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";
 import { architectureOf } from "../decoder/architectures/index.ts";
 import { type DecoderConfig, isOfOtherPart } from "../decoder/config.ts";
-import { UNTIED_HEAD } from "../decoder/weight-plan.ts";
+import { isComputed, UNTIED_HEAD } from "../decoder/weight-plan.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
 
 /** Rows of a tensor of a checkpoint that lie together in one of a GGUF file, which has the rows of others, too. */
@@ -28,6 +28,8 @@ export interface GgufModule {
   readonly strips?: readonly Strip[] | undefined;
   /** Matrices that are never rounded. */
   readonly exact?: boolean;
+  /** A matrix that the checkpoint stores transposed, and the file does not. */
+  readonly transposed?: boolean;
   /** Elements of the heads whose rows are brought into llama.cpp's order; 0: none are. */
   readonly headSize: number;
   /** Added to every number: 1 for Gemma's norms, which store weight − 1. */
@@ -48,11 +50,11 @@ export function ggufModule(name: string, config: DecoderConfig): GgufModule | un
 
 /**
  * Where the tensor `name` of a checkpoint goes in a GGUF file; undefined where it is left out, because llama.cpp does not
- * read it: the copy of a tied embedding, angles that are computed, other parts of a model.
+ * read it: the copy of a tied embedding, tables that are computed, other parts of a model.
  * @throws RandloraError `model` naming a tensor that llama.cpp has no place for
  */
 export function ggufPlace(name: string, config: DecoderConfig): GgufPlace | undefined {
-  if (name.endsWith(".rotary_emb.inv_freq") || (name === UNTIED_HEAD && config.head === undefined)) return undefined;
+  if (isComputed(name) || (name === UNTIED_HEAD && config.head === undefined)) return undefined;
   if (isOfOtherPart(config, name)) return undefined;
   const dot = name.lastIndexOf(".");
   const [module, kind] = [name.slice(0, dot), name.slice(dot + 1)];
@@ -68,22 +70,30 @@ export function ggufPlace(name: string, config: DecoderConfig): GgufPlace | unde
 }
 
 /** Where the rows of a tensor of this shape are in a file, one strip after another. */
-export function stripsOf({ name, strips }: GgufPlace, shape: readonly number[]): readonly Strip[] {
+export function stripsOf(place: GgufPlace, stored: readonly number[]): readonly Strip[] {
+  const { name, strips } = place;
   if (strips !== undefined) return strips;
+  const shape = turnedShape(place, stored);
   const rows = shape.length > 1 ? shape.slice(0, -1).reduce((product, size) => product * size, 1) : (shape[0] ?? 1);
   // Without the axis of one channel that weights of convolutions have.
   const whole = shape.length === 3 && shape[1] === 1 ? [shape[0] ?? 1, shape[2] ?? 1] : shape;
   return [{ name, shape: whole, first: 0, rows }];
 }
 
+/** The shape that the file has, of a tensor of this one in the checkpoint. */
+export function turnedShape({ transposed = false }: GgufPlace, shape: readonly number[]): readonly number[] {
+  return transposed && shape.length === 2 ? shape.toReversed() : shape;
+}
+
 type Named = [module: string, place: GgufModule];
 
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {
-  const { architecture, embedding, norm, layers, head } = config;
+  const { architecture, embedding, positions, norm, layers, head } = config;
   const { pairs = false, mlpNorm = "ffn_norm", lastNorm = "output_norm" } = architectureOf(architecture)?.gguf ?? {};
   return [
     ...named(embedding, ["token_embd"]),
+    ...named(positions, ["position_embd"]).map(([module, place]): Named => [module, { ...place, exact: true }]),
     ...normNamed(norm, lastNorm),
     ["lm_head", { name: "output", headSize: 0, offset: 0 }],
     ...named(head, ["output"]),
@@ -183,6 +193,12 @@ function normNamed(norm: Norm<PlannedMatrix> | undefined, name: string): Named[]
 
 function named(matrix: PlannedMatrix | undefined, names: readonly string[], offset = 0): Named[] {
   return (matrix?.parts ?? []).map((part, at): Named => {
-    return [part.name.replace(/\.weight$/, ""), { name: names[at] ?? "", headSize: 0, offset }];
+    const place = {
+      name: names[at] ?? "",
+      headSize: 0,
+      offset,
+      ...(matrix?.transposed === true && { transposed: true }),
+    };
+    return [part.name.replace(/\.weight$/, ""), place];
   });
 }

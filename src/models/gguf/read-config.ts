@@ -74,7 +74,7 @@ function architectureIn(arch: string, isMixture: boolean, hasWindow: boolean): A
   return ARCHITECTURES.find((one) => (type === undefined ? one.gguf?.name === arch : one.type === type));
 }
 
-const isOfLayerNorms = (type: string) => ["starcoder2", "cohere2"].includes(type);
+const isOfLayerNorms = (type: string) => ["starcoder2", "cohere2", "gpt2"].includes(type);
 
 /** Which layers have a window, or a convolution, where the file says it; elsewhere it is as llama.cpp and transformers have it. */
 function layersOf(type: string, fields: GgufFields, arch: string, kvHeads: readonly number[] | undefined): object {
@@ -110,6 +110,10 @@ const MOST_LAYERS = 1 << 14;
 /** What a type has no other way of in llama.cpp, and config.json must say. */
 function alone(type: string, settings: Readonly<Record<string, unknown>>): object {
   if (type === "starcoder2") return { hidden_act: "gelu_pytorch_tanh", use_bias: true };
+  if (type === "gpt2") {
+    const { intermediate_size: inner, layer_norm_eps: epsilon } = settings;
+    return { n_inner: inner, layer_norm_epsilon: epsilon, activation_function: "gelu_new" };
+  }
   if (type === "lfm2") return { norm_eps: settings["rms_norm_eps"] };
   const experts = settings["num_local_experts"];
   if (type === "qwen3_moe") return { num_experts: experts, norm_topk_prob: true, decoder_sparse_step: 1 };

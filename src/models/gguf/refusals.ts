@@ -25,7 +25,7 @@ export const GEMMA_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3_
 export function checkForGguf(config: DecoderConfig): string[] {
   const { architecture, hiddenSize, layers, contextLength } = config;
   const attentions = attentionsOf(config);
-  const [{ heads, headSize, scale, softcap, qkvBias, output }] = attentions;
+  const [{ heads, headSize, softcap, qkvBias, output }] = attentions;
   const refuse = (what: string): never => {
     const hint = "llama.cpp's architecture has no setting for it; use the model's folder";
     throw new RandloraError("model", `GGUF's ${quote(architecture)} cannot say: ${what}`, hint);
@@ -33,12 +33,13 @@ export function checkForGguf(config: DecoderConfig): string[] {
   const isGemma = architecture.startsWith("gemma");
   for (const { mixer } of layers.flat()) {
     if (mixer.kind !== "mlp" && mixer.kind !== "experts") continue;
-    const wanted = isGemma || architecture === "starcoder2" ? "gelu-tanh" : "silu";
+    const wanted = isGemma || ["starcoder2", "gpt2"].includes(architecture) ? "gelu-tanh" : "silu";
     if (mixer.activation !== wanted) refuse(`activation ${mixer.activation}`);
   }
   const byWidth = layers.length === GEMMA_27B[architecture];
   const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
-  if (!architecture.startsWith("granite") && Math.abs(scale / usual - 1) > 1e-6) refuse(`attention scale ${scale}`);
+  const other = attentions.find(({ scale }) => Math.abs(scale / usual - 1) > 1e-6);
+  if (!architecture.startsWith("granite") && other !== undefined) refuse(`attention scale ${other.scale}`);
   if (isGemma || NO_BIASES.includes(architecture)) {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
@@ -84,7 +85,7 @@ export function checkForGguf(config: DecoderConfig): string[] {
 
 /** Architectures without biases there, and those whose heads make up the hidden size. */
 const NO_BIASES = ["qwen3", "qwen3_moe", "olmo2", "olmo3", "olmoe", "smollm3", "exaone4", "cohere2", "lfm2"];
-const WHOLE_HEADS = ["phi3", "olmo2", "olmo3", "olmoe", "granite", "granitemoe", "starcoder2", "cohere2"];
+const WHOLE_HEADS = ["phi3", "olmo2", "olmo3", "olmoe", "granite", "granitemoe", "starcoder2", "cohere2", "gpt2"];
 
 /** Weights of the chosen experts add up to 1 in each architecture, or in none of its models; every layer of Qwen 3's has experts. */
 function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: string) => never): void {

@@ -5,6 +5,7 @@ import type { GgufTensorInfo } from "../../files/gguf/header.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
+import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
@@ -42,6 +43,8 @@ export class GgufTensors implements TensorFile {
   readonly header: TensorFile["header"];
   readonly #file: GgufFile;
   readonly #sources: ReadonlyMap<string, Source>;
+  /** The tensor that was read last of those that a checkpoint stores transposed. */
+  #turned: { readonly name: string; readonly bytes: Uint8Array } | undefined;
 
   /** @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's */
   constructor(file: GgufFile, config: DecoderConfig) {
@@ -55,8 +58,16 @@ export class GgufTensors implements TensorFile {
     this.header = { tensors, byOffset, metadata: new Map([["format", "pt"]]) };
   }
 
-  async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
-    await this.#read(this.#source(name), dtypeBytes(dtype), out, start);
+  async read({ name, dtype, bytes }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
+    const [source, size] = [this.#source(name), dtypeBytes(dtype)];
+    if (source.place.transposed !== true || source.shape.length !== 2) return this.#read(source, size, out, start);
+    if (this.#turned?.name !== name) {
+      const whole = new Uint8Array(bytes);
+      await this.#read(source, size, whole, 0);
+      const [rows = 0, cols = 0] = source.shape;
+      this.#turned = { name, bytes: transpose(whole, cols, rows, size) };
+    }
+    out.set(this.#turned.bytes.subarray(start, start + out.length));
   }
 
   async readBlocks({ name }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {

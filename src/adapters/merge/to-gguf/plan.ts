@@ -3,7 +3,7 @@ import { quote } from "../../../files/failure.ts";
 import { ggufBytes, type GgufTensor, type GgufType } from "../../../files/gguf/format.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isBlockDtype, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
-import { type GgufPlace, ggufPlace, stripsOf } from "../../../models/gguf/names.ts";
+import { type GgufPlace, ggufPlace, stripsOf, turnedShape } from "../../../models/gguf/names.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { GgufModel } from "./model.ts";
 
@@ -13,6 +13,8 @@ export interface PlannedGguf {
   /** Of what arrives; blocks: those of the base, which stay what they are. */
   readonly dtype: StoredDtype;
   readonly isMerged: boolean;
+  /** Rows and columns of what arrives transposed; undefined: nothing does. */
+  readonly turned: readonly [rows: number, cols: number] | undefined;
   /** Where its rows go, one after another: all rows of one tensor, or some of several. */
   readonly parts: readonly Part[];
   /** Of these tensors. */
@@ -51,7 +53,7 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
   const stored = new Map<string, GgufTensor>();
   for (const { name, dtype, shape, place, strips } of placed) {
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-    const type = place.exact === true ? "F32" : model.typeOf(dtype, shape, blocksOf(name));
+    const type = place.exact === true ? "F32" : model.typeOf(dtype, turnedShape(place, shape), blocksOf(name));
     for (const { name: target, shape: whole } of strips) {
       // What is stored in several types becomes one tensor in the type that holds them all.
       const other = stored.get(target)?.type ?? type;
@@ -68,14 +70,18 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
       throw new RandloraError("model", cause, "give --outtype q8_0 or f16");
     }
     if (!isKernelDtype(arrives) && !isBlockDtype(arrives)) throw new TypeError(`${name}: planned as ${arrives}`);
-    const row = shape.length > 1 ? shape.slice(-1) : [1];
+    const row = shape.length > 1 ? turnedShape(place, shape).slice(-1) : [1];
     const rowBytes = ggufBytes({ name, type: arrives, shape: row });
-    const unit = rowBytes * Math.max(1, place.headSize);
+    const [rows = 0, cols = 0] = shape;
+    // Blocks of the base are the file's.
+    const turned =
+      place.transposed === true && shape.length === 2 && !isBlockDtype(arrives) ? ([rows, cols] as const) : undefined;
+    const unit = rowBytes * (turned?.[1] ?? Math.max(1, place.headSize));
     const rowStored = ggufBytes({ name, type, shape: row });
     const parts = strips.map(({ name: tensor, first, rows }): Part => {
       return { tensor, at: first * rowStored, bytes: rows * rowStored };
     });
-    planned.set(name, { place, dtype: arrives, type, parts, unit, rowBytes, isMerged: work.kind === "merge" });
+    planned.set(name, { place, dtype: arrives, type, parts, unit, rowBytes, turned, isMerged: work.kind === "merge" });
   }
   const all = [...stored.values()];
   const bytes = all.reduce((sum, tensor) => sum + ggufBytes(tensor), 0);

@@ -8,6 +8,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { encodeGgufHeader } from "../../../files/gguf/writer.ts";
 import { GgufFile } from "../../../files/gguf/reader.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { transpose } from "../../../files/safetensors/transpose.ts";
 import { isFloat } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
@@ -27,7 +28,7 @@ const FACTORS = { short_factor: [1, 1.1, 1.2, 1.3], long_factor: [1, 1.5, 2, 2.5
 
 const GEMMA = { query_pre_attn_scalar: 8, sliding_window: 32, hidden_activation: "gelu_pytorch_tanh" };
 /** Routers and the weights of convolutions, which llama.cpp has in F32 alone. */
-const EXACT = /\.(?:block_sparse_moe\.gate|mlp\.gate|router\.layer|conv\.conv)\.weight$/;
+const EXACT = /\.(?:block_sparse_moe\.gate|mlp\.gate|router\.layer|conv\.conv)\.weight$|(?:^|\.)wpe\.weight$/;
 /** Settings without which llama.cpp has no such model. */
 const OWN: Readonly<Record<string, object>> = {
   mistral: { sliding_window: null },
@@ -37,6 +38,7 @@ const OWN: Readonly<Record<string, object>> = {
   olmoe: { num_key_value_heads: 4 },
   olmo3: { sliding_window: 32 },
   cohere2: { sliding_window: 32 },
+  gpt2: { n_positions: 64 },
   starcoder2: { hidden_act: "gelu_pytorch_tanh" },
   lfm2: { layer_types: ["conv", "full_attention"], block_auto_adjust_ff_dim: false },
 };
@@ -82,7 +84,10 @@ beforeAll(async () => {
 });
 afterAll(() => place[Symbol.asyncDispose]());
 
-async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
+/** GPT-2's linear layers. */
+const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$/;
+
+async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array<ArrayBuffer>> {
   const { info } = checkpoint.get(name);
   const bytes = new Uint8Array(info.bytes);
   await checkpoint.read(name, bytes);
@@ -128,12 +133,17 @@ describe.each(MODELS)("%s", (name) => {
       } else if (EXACT.test(tensor)) {
         expect([info.dtype, values]).toEqual(["F32", wanted]);
       } else if (isBlockDtype(type)) {
-        const packed = packBlocks(wanted, type);
+        // Blocks are of the file's rows, also where a checkpoint stores columns.
+        const [rows = 0, cols = 0] = info.shape;
+        const isTurned = name === "gpt2" && TRANSPOSED.test(tensor);
+        const ofFile = (some: Float32Array<ArrayBuffer>) =>
+          isTurned ? new Float32Array(transpose(new Uint8Array(some.buffer), rows, cols, 4).buffer) : some;
+        const packed = packBlocks(ofFile(wanted), type);
         const blocks = new Uint8Array(packed.length);
         await checkpoint.readBlocks(tensor, blocks);
         expect([info.blocks?.dtype, info.dtype]).toEqual([type, "F32"]);
         expect(blocks).toEqual(packed);
-        expect(values).toEqual(unpackBlocks(packed, type));
+        expect(ofFile(values)).toEqual(unpackBlocks(packed, type));
       } else {
         const rounded = new Uint8Array(info.bytes);
         roundFromF32(wanted, type, rounded);

@@ -1,6 +1,7 @@
 import { GGUF_TYPES, type GgufTensor, type GgufType } from "../../../files/gguf/format.ts";
 import { GgufWriter } from "../../../files/gguf/writer.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
+import { transpose } from "../../../files/safetensors/transpose.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import { isBlockDtype, isRoundedDtype } from "../../../compute/device/dtype.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
@@ -50,9 +51,10 @@ export class GgufSink {
 
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const planned = this.#planned(name);
-    const { type, place, dtype, unit } = planned;
+    const { type, place, dtype, unit, turned } = planned;
     if (this.#current.name !== name) this.#current = { name, written: 0 };
-    if (type === dtype && place.headSize === 0 && place.offset === 0) return this.#spread(planned, bytes);
+    const isAsItIs = type === dtype && place.headSize === 0 && place.offset === 0 && turned === undefined;
+    if (isAsItIs) return this.#spread(planned, bytes);
     const all = new Uint8Array(this.#rest.length + bytes.length);
     all.set(this.#rest);
     all.set(bytes, this.#rest.length);
@@ -98,10 +100,12 @@ export class GgufSink {
   /** Whole units of a tensor as the file has them. */
   #rewritten(
     name: string,
-    { place, dtype, type, rowBytes, unit, isMerged }: PlannedGguf,
-    bytes: Uint8Array,
+    { place, dtype, type, rowBytes, unit, turned, isMerged }: PlannedGguf,
+    bytes: Uint8Array<ArrayBuffer>,
   ): Uint8Array {
-    const ordered = place.headSize > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+    const permuted = place.headSize > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+    const ordered =
+      turned === undefined || isBlockDtype(dtype) ? permuted : transpose(permuted, ...turned, dtypeBytes(dtype));
     if (type === dtype && place.offset === 0) return ordered;
     if (isBlockDtype(dtype) || type === "Q6_K") throw new TypeError(`${name}: planned as ${dtype}`);
     const values = new Float32Array(bytes.length / dtypeBytes(dtype));

@@ -13,6 +13,7 @@ export const gpt2: Architecture = {
   type: "gpt2",
   title: "GPT-2",
   targets: ["c_attn"],
+  gguf: { name: "gpt2", transformers: "GPT2LMHeadModel" },
   settings: ({ n_embd, n_layer, n_head, n_positions, n_inner, activation_function, layer_norm_epsilon, ...json }) => {
     const hidden = n_embd ?? json["hidden_size"] ?? 768;
     return {
