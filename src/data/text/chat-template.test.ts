@@ -213,6 +213,12 @@ test.each([
   ["{{ true if x else none }}|{{ 1 if x }}", "None|"],
   ["{{ messages[0].seen }}|{{ 1 > 0 }}", "True|True"],
   ["{{ true ~ none ~ x ~ 'a' }}|{{ 'a' + false | string }}|{{ none | string }}", "TrueNonea|aFalse|None"],
+  ["{% macro m(a) %}{{ a }}{{ none }}{% if not a %}{{ a }}{% endif %}{% endmacro %}{{ m(false) }}", "FalseNoneFalse"],
+  [
+    "{% macro m() %}[{{ caller(true) }}{{ 1 > 0 }}]{% endmacro %}{% call(a) m() %}{{ a }}{{ none }}{% endcall %}",
+    "[TrueNoneTrue]",
+  ],
+  ["{% filter upper %}{{ true }}{{ none }}{% endfilter %}", "TRUENONE"],
   ["{{ (1 > 0) ~ (true | tojson) }}|{% if x ~ '' == '' %}empty{% endif %}", "Truetrue|empty"],
   ["{% set z = none %}{% for i in [1] %}{% if i %}{% endif %}{% endfor %}ok", "ok"],
 ])("true, false, None and what is undefined are Python's: %s", (source, text) => {

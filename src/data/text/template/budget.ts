@@ -1,13 +1,14 @@
 /** What a template may not do: too many steps, too long a text, too deep in itself. */
 export class LimitError extends Error {}
 
-/** What is done with a list or an object. */
-export type Use = "looked at" | "operand" | "loop" | "written";
+import type { Role } from "./roles.ts";
 
 /** A step is an expression or a statement, 16 characters of a text, or 4 elements of a list that is made. */
 const FREE_STEPS = 4_000_000;
-/** Steps for each element of an operand, and of what is walked through: a round makes a scope and a table of ten values. */
-const STEPS_AN_ELEMENT = { "looked at": 0, operand: 1 / 64, loop: 6 };
+/** Steps for each value in a list or an object that something reads whole: what is written out is read character by character. */
+const STEPS_A_PART = { printed: 1, compared: 1, operand: 1 / 64, spread: 1 / 64, receiver: 0, loop: 0 };
+/** Steps for each element of what is walked through: a round makes a scope and a table of ten values. */
+const STEPS_A_ROUND = 6;
 /** Further steps for each value of the input, and for each 16 characters. */
 const STEPS_A_VALUE = 256;
 /** Characters of any text that a template makes, and further ones for each of the input. */
@@ -38,14 +39,9 @@ export class Budget {
     this.#mostText = FREE_TEXT + TEXT_A_CHARACTER * 16 * size;
   }
 
-  spend(steps: number): void {
-    this.#steps -= steps;
-    if (this.#steps < 0) throw new LimitError("it takes too many steps");
-  }
-
-  enter(): void {
+  enter(steps: number): void {
     if (++this.#depth > MAX_DEPTH) throw new LimitError(`it is nested, or calls itself, more than ${MAX_DEPTH} deep`);
-    this.spend(1);
+    this.#spend(steps);
   }
 
   leave(): void {
@@ -57,20 +53,34 @@ export class Budget {
     if (work > WORK_A_CHARACTER * this.#mostText) throw new LimitError("it takes too many steps");
   }
 
-  /** Pays for a value that was made, or looked up. */
-  take(value: object, use: Use): void {
+  /** Pays for a value that was made, or looked up. @param role what becomes of it; undefined: it is only looked at */
+  take(value: object, role: Role | undefined): void {
     const plain = plainValue(value);
     if (typeof plain === "string") {
       if (plain.length > this.#mostText)
         throw new LimitError(`it makes a text of more than ${this.#mostText} characters`);
-      this.spend(plain.length / 16);
-    } else if (isContainer(plain) && (use !== "looked at" || !isNamespace(value))) {
+      this.#spend(plain.length / 16);
+    } else if (isContainer(plain) && (role !== undefined || !isNamespace(value))) {
       const isNew = !this.#sizes.has(plain);
       // Written out it may be far larger than it is in memory, and is refused before that.
       const size = measure(value, Math.min(this.#steps, this.#mostText / 4), this.#sizes);
       const length = plain instanceof Map ? plain.size : plain.length;
-      this.spend((isNew ? length / 4 : 0) + (use === "written" ? size : STEPS_AN_ELEMENT[use] * length));
+      const read = role === undefined ? 0 : STEPS_A_PART[role] * size + (role === "loop" ? STEPS_A_ROUND * length : 0);
+      this.#spend((isNew ? length / 4 : 0) + read);
     }
+  }
+
+  /** Characters, of lists and objects all that is in them; a number itself, as it may be a width. */
+  sizeOf(value: unknown): number {
+    const plain = plainValue(value);
+    if (typeof plain === "string") return Math.max(plain.length, 1);
+    if (typeof plain === "number") return Math.max(plain, 1);
+    return isContainer(plain) ? 16 * measure(value, this.#mostText / 4, this.#sizes) : 1;
+  }
+
+  #spend(steps: number): void {
+    this.#steps -= steps;
+    if (this.#steps < 0) throw new LimitError("it takes too many steps");
   }
 }
 

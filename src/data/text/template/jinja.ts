@@ -3,6 +3,7 @@ import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { Budget, isContainer, LimitError } from "./budget.ts";
 import { type Block, findBlocks } from "./lines.ts";
 import { BoundedInterpreter, LINE_MARK } from "./interpreter.ts";
+import { type Role, rolesOf } from "./roles.ts";
 import { strftime } from "./strftime.ts";
 
 type Token = ReturnType<typeof tokenize>[number];
@@ -35,6 +36,7 @@ export class TemplateError extends Error {
 /** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
 export class JinjaTemplate {
   readonly #program: Program;
+  readonly #roles: ReadonlyMap<unknown, Role>;
 
   /** @throws {TemplateError} for a template that cannot be parsed, or is too large */
   constructor(template: string) {
@@ -43,6 +45,7 @@ export class JinjaTemplate {
     const source = template.replaceAll(/\r\n?/g, "\n");
     const blocks = findBlocks(source);
     this.#program = parseMarked(tokenizeAt(source, blocks), blocks);
+    this.#roles = rolesOf(this.#program);
   }
 
   /**
@@ -60,7 +63,7 @@ export class JinjaTemplate {
     try {
       const environment = new Environment();
       const budget = new Budget(variables);
-      interpreter = new BoundedInterpreter(environment, budget);
+      interpreter = new BoundedInterpreter(environment, budget, this.#roles);
       const globals = {
         ...GLOBALS,
         strftime_now: (format: unknown) => strftime(now, shortFormat(format)),
