@@ -23,7 +23,7 @@ import type { Seen } from "./serving/client.ts";
 import { alone, crowded, open } from "./serving/drive.ts";
 import { piecesWaited, SHORT } from "./serving/behind.ts";
 import { arrivals, makeLoad, tokensOfText, uniform } from "./serving/load.ts";
-import { memoryLine, rowOf } from "./serving/report.ts";
+import { type Bar, memoryBar, rowOf, rowOfBar, unevenness } from "./serving/report.ts";
 import { ServerProcess } from "./serving/servers.ts";
 
 /** Arrivals, as a part of what the server answers when it always has requests waiting. */
@@ -89,6 +89,7 @@ try {
   };
   note(`${requests} requests with ${promptTokens} tokens of prompts, one after the other`);
   const wanted: Seen[] = [];
+  const bars: Bar[] = [];
   let rate: number;
   {
     const { server, models } = await serve();
@@ -105,8 +106,9 @@ try {
     const [all, some] = [secondsOf(wanted), secondsOf(wanted.slice(0, sample.length))];
     // As much faster than one by one as these were.
     rate = requests / (all * (seconds / some));
-    const words = `${formatNumber(some / seconds, 2)} times as fast as one after the other`;
-    process.stdout.write(`capacity: ${formatNumber(rate, 3)} requests/s, ${words}\n`);
+    process.stdout.write(`capacity: ${formatNumber(rate, 3)} requests/s\n`);
+    const name = `throughput, ${2 * parallel} at a time / one after the other`;
+    bars.push({ name, found: some / seconds, wanted: 1, isLeast: true });
   }
   const times = arrivals(requests, LOAD * rate, seed + 1);
   const rows: (readonly string[])[] = [];
@@ -117,15 +119,17 @@ try {
     const { seen, seconds } = await open(server.address, models, load, times);
     const peakBytes = await server.peakBytes();
     rows.push(rowOf({ name: "randlora", seen, seconds, peakBytes }, promptTokens));
-    process.stdout.write(await memoryLine(model, parallel, peakBytes));
     const lost = seen.flatMap(({ failure }) => failure ?? []);
     const others = seen.flatMap(({ text, failure }, at) => {
       const whole = wanted[at]?.text ?? "";
       const isSame = load[at]?.leavesAfter === undefined ? text === whole : whole.startsWith(text);
       return failure === undefined && !isSame ? [at] : [];
     });
-    process.stdout.write(
-      `${requests} requests: ${lost.length} lost, ${others.length} with another answer than alone\n`,
+    bars.push(
+      { name: "requests lost", found: lost.length, wanted: 0 },
+      { name: "answers other than alone", found: others.length, wanted: 0 },
+      unevenness(seen),
+      await memoryBar(model, parallel, peakBytes),
     );
     for (const reason of lost.slice(0, 5)) process.stdout.write(`lost: ${reason}\n`);
     for (const at of others.slice(0, 5)) {
@@ -140,9 +144,8 @@ try {
     const pieces = await piecesWaited(server.address, { model: models[0] ?? "", longest }, (tokens, at) =>
       tokensOfText(tokenizer, tokens, uniform(seed + 100 + at)),
     );
-    const verdict = pieces <= MOST_PIECES ? "met" : Number.isNaN(pieces) ? "not measured" : "missed";
-    const words = `a prompt of ${SHORT} tokens waits for ${formatNumber(pieces, 2)} pieces of one of ${longest}`;
-    process.stdout.write(`${words} (≤ ${MOST_PIECES}: ${verdict})\n`);
+    const name = `pieces of a prompt of ${longest} tokens that one of ${SHORT} waits for`;
+    bars.push({ name, found: pieces, wanted: MOST_PIECES });
   }
   if (values.llama !== undefined) {
     const file = join(folder, "model.gguf");
@@ -168,6 +171,7 @@ try {
   }
   const head = "seconds to first token: p50,p95,ms between tokens: p50,p95,ratio,tokens/s,prompt tokens/s,peak memory";
   process.stdout.write(`\n${formatTable(rows, { head: ["", ...head.split(",")], align: "lrrrrrrrr" })}`);
+  process.stdout.write(`\n${formatTable(bars.map(rowOfBar), { head: ["bar", "found", "wanted", ""], align: "lrrl" })}`);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
