@@ -1,8 +1,11 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ChatTemplate } from "../chat-template.ts";
 import { JinjaTemplate, TemplateError } from "./jinja.ts";
+
+// The most that a template may do takes two seconds of a core, and more where others use it.
+setDefaultTimeout(60_000);
 
 const CHAT = join(import.meta.dir, "../../../../fixtures/chat");
 
