@@ -60,6 +60,6 @@ function factorsOfRows(recorder: Recorder, all: Tensor, begins: Tensor, { shape 
       run.compute("groupedGemm", { order: "TN", a, b: dy, begins, y: ofExperts(into) });
     },
   });
-  recorder.release(a);
+  // Not the ones: a pass that is recorded once needs them as long as it is sent.
   return y;
 }
