@@ -90,14 +90,14 @@ function cut(
   rows: number,
   cols: number,
 ): { readonly down: Parts; readonly across: Parts } {
-  const wanted = 4 * threads;
   if (fma) {
+    const wanted = 8 * threads;
     const down = evenly(rows, FMA_PIECE.rows, FMA_PIECE.rowStep);
     const parts = Math.ceil(wanted / down.count);
     return { down, across: evenly(cols, Math.min(FMA_PIECE.cols, Math.ceil(cols / parts)), FMA_PIECE.colStep) };
   }
   const across = evenly(cols, PIECE.cols, PIECE.colStep);
-  const each = Math.ceil(rows / Math.ceil(wanted / across.count));
+  const each = Math.ceil(rows / Math.ceil((4 * threads) / across.count));
   return { down: evenly(rows, Math.min(PIECE.rows, each), PIECE.rowStep), across };
 }
 
