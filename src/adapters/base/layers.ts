@@ -1,7 +1,8 @@
 import { RandloraError } from "../../files/errors.ts";
 import { isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { type BaseModel, type BaseWeight, findWeight, isConv1d, modelTypeOf, type PathShift } from "./base.ts";
+import { type BaseModel, isConv1d, modelTypeOf } from "./base.ts";
+import { type BaseWeight, findWeight, type PathShift } from "./module-paths.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { targetMatcher, type TargetRules } from "./targets.ts";
 import type { Adapter } from "../adapter.ts";

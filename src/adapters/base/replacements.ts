@@ -1,6 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { type BaseModel, type PathShift, shiftPath } from "./base.ts";
+import type { BaseModel } from "./base.ts";
+import { type PathShift, shiftPath } from "./module-paths.ts";
 import { isEmbedding, isInputEmbedding, isOutputEmbedding, outputEmbeddingOf } from "./embeddings.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { describeBase, findShift, findWeight, shiftPath, unshiftPath } from "./base.ts";
+import { describeBase } from "./base.ts";
+import { findShift, findWeight, shiftPath, unshiftPath } from "./module-paths.ts";
 import { readConfig } from "../../models/folder/config-json.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";

@@ -1,14 +1,5 @@
-import {
-  type BaseModel,
-  findWeight,
-  isConv1d,
-  isRouter,
-  linearModules,
-  modelTypeOf,
-  textPartOf,
-  unshiftPath,
-  type Within,
-} from "./base.ts";
+import { type BaseModel, isConv1d, isRouter, linearModules, modelTypeOf, type Within } from "./base.ts";
+import { findWeight, textPartOf, unshiftPath } from "./module-paths.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
 import { modulePath, targetName } from "./spelling.ts";

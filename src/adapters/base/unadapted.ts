@@ -1,13 +1,6 @@
 import { oneLine, quote } from "../../files/failure.ts";
-import {
-  type BaseModel,
-  findWeight,
-  isConv1d,
-  linearModules,
-  modelTypeOf,
-  type PathShift,
-  unshiftPath,
-} from "./base.ts";
+import { type BaseModel, isConv1d, linearModules, modelTypeOf } from "./base.ts";
+import { findWeight, type PathShift, unshiftPath } from "./module-paths.ts";
 import type { AdaptedLayer } from "./layers.ts";
 import type { LayerSettings } from "./config-keys.ts";
 import { targetMatcher } from "./targets.ts";
