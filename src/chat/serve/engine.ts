@@ -8,10 +8,10 @@ import type { Sequence } from "../generation/sequence.ts";
 import { DecodeLoop, type Progress } from "../generation/decode-loop.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { ApiError } from "./api-error.ts";
-import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { Job, JobPiece } from "./job.ts";
 import { PlacedAdapters, type Rows } from "./placed-adapters.ts";
 import type { ServedModel } from "./served-model.ts";
+import { type WaitingRequest, WaitingRequests } from "./waiting-requests.ts";
 
 export interface EngineOptions {
   /** `--generator`. */
@@ -29,13 +29,11 @@ export interface EngineOptions {
 /** Sequences in the batch of a rehearsal: from as many rows on, passes use the same kernels. */
 const REHEARSED = 5;
 
-interface Waiting<S extends Sequence = Sequence> extends QueuedJob {
+interface Waiting<S extends Sequence = Sequence> extends WaitingRequest {
   readonly served: ServedModel;
   readonly make: (rows: Rows) => S;
   /** The places that it had, and what it begins with. */
   readonly out: Outbox<number, S>;
-  /** That it was told. */
-  place?: number;
 }
 
 /**
@@ -49,17 +47,14 @@ export class Engine implements AsyncDisposable {
   readonly #model: LanguageModel;
   readonly #options: EngineOptions;
   readonly #loop: DecodeLoop;
-  readonly #queue = new FairQueue<Waiting>();
-  /** The one whose turn it is, and which cannot begin yet. */
-  #next: Waiting | undefined;
+  readonly #waiting: WaitingRequests<Waiting>;
   readonly #placed: PlacedAdapters;
   #closed: ApiError | undefined;
-  /** Seconds from one finished request to the next with all slots busy, smoothed; for `Retry-After`. */
-  #seconds = 1;
 
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
+    this.#waiting = new WaitingRequests(options.queueLength);
     const { parallel: rows, positions, generator, adapters: most } = options;
     this.#placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
     this.#loop = new DecodeLoop(model.decoder, { rows, positions, feed: () => this.#feed() });
@@ -93,7 +88,7 @@ export class Engine implements AsyncDisposable {
 
   /** Requests that wait or are worked on. */
   get load(): number {
-    return this.#queue.size + (this.#next === undefined ? 0 : 1) + this.#loop.size;
+    return this.#waiting.size + this.#loop.size;
   }
 
   /** Of each slot how far its text has come; undefined: it is free. */
@@ -135,10 +130,9 @@ export class Engine implements AsyncDisposable {
   }
 
   #add<S extends Sequence>({ client, model }: Job<object>, make: (rows: Rows) => S): Waiting<S> {
-    const displaced = this.#makeRoom(client.network);
-    if (displaced !== undefined) this.#leave(displaced, this.#full());
+    this.check();
     const waiting = { ...client, model: model.weights, served: model, make, out: new Outbox<number, S>() };
-    this.#queue.add(waiting);
+    this.#waiting.add(waiting);
     return waiting;
   }
 
@@ -148,7 +142,7 @@ export class Engine implements AsyncDisposable {
     signal: AbortSignal,
     use: (sequence: S) => AsyncGenerator<JobPiece, R>,
   ): AsyncGenerator<JobPiece, R> {
-    const leave = (): void => this.#leave(waiting, signal.reason);
+    const leave = (): void => this.#waiting.leave(waiting, signal.reason);
     signal.addEventListener("abort", leave, { once: true });
     if (signal.aborted) leave();
     try {
@@ -159,8 +153,7 @@ export class Engine implements AsyncDisposable {
         else {
           const start = performance.now();
           const result = yield* use(value);
-          const seconds = (performance.now() - start) / 1000 / this.#options.parallel;
-          this.#seconds += (seconds - this.#seconds) / 8;
+          this.#waiting.ended((performance.now() - start) / 1000 / this.#options.parallel);
           return result;
         }
       }
@@ -176,7 +169,7 @@ export class Engine implements AsyncDisposable {
    */
   async close(grace: number): Promise<void> {
     this.#closed ??= new ApiError(503, "the server is stopping", { code: "server_stopping" });
-    this.#turnAway(this.#closed);
+    this.#waiting.turnAway(this.#closed);
     const timer = setTimeout(() => this.#loop.abort(this.#closed), grace);
     while (this.#loop.size > 0) await this.#advance();
     clearTimeout(timer);
@@ -189,7 +182,7 @@ export class Engine implements AsyncDisposable {
   }
 
   async #advance(): Promise<void> {
-    this.#tellPlaces();
+    this.#waiting.tellPlaces(this.#placed.resident);
     await this.#loop.advance();
     this.#checkGpu();
   }
@@ -197,7 +190,7 @@ export class Engine implements AsyncDisposable {
   /** The next request in the order of the queue, unless it needs other weights than those that run. */
   async #feed(): Promise<Sequence | undefined> {
     for (;;) {
-      const waiting = (this.#next ??= this.#queue.next(this.#placed.resident));
+      const waiting = this.#waiting.next(this.#placed.resident);
       if (waiting === undefined) return undefined;
       const { served, make, out } = waiting;
       const isAlone = this.#loop.size === 0;
@@ -210,33 +203,15 @@ export class Engine implements AsyncDisposable {
         if (placing !== undefined && !isAlone) return undefined;
         await placing;
         // Whoever left meanwhile, or was turned away, has been told.
-        if (this.#next !== waiting || rows === undefined) continue;
+        if (!this.#waiting.isNext(waiting) || rows === undefined) continue;
         const sequence = make(rows);
         out.end(sequence);
-        this.#next = undefined;
+        this.#waiting.begun();
         return sequence;
       } catch (thrown) {
-        this.#leave(waiting, thrown);
+        this.#waiting.leave(waiting, thrown);
         this.#checkGpu();
       }
-    }
-  }
-
-  /** Takes a job that has not begun out of the queue. */
-  #leave(waiting: Waiting, reason: unknown): void {
-    if (this.#next === waiting) this.#next = undefined;
-    else if (!this.#queue.remove(waiting)) return;
-    waiting.out.fail(reason);
-  }
-
-  #tellPlaces(): void {
-    if (this.#next === undefined && this.#queue.size === 0) return;
-    const before = this.#next === undefined ? [] : [this.#next];
-    const resident = this.#next?.model ?? this.#placed.resident;
-    for (const [at, waiting] of [...before, ...this.#queue.order(resident)].entries()) {
-      if (waiting.place === at + 1) continue;
-      waiting.place = at + 1;
-      waiting.out.push(waiting.place);
     }
   }
 
@@ -245,28 +220,8 @@ export class Engine implements AsyncDisposable {
     try {
       await this.#placed.place(waiting.served);
     } catch (thrown) {
-      this.#leave(waiting, thrown);
+      this.#waiting.leave(waiting, thrown);
     }
-  }
-
-  /**
-   * @returns the job that gives way to one from `network`, where one has to
-   * @throws ApiError 429 when too many wait and none of them is to give way, 503 when the server stops
-   */
-  #makeRoom(network: string): Waiting | undefined {
-    this.check();
-    if (this.#queue.size < this.#options.queueLength) return undefined;
-    const displaced = this.#queue.displacedBy(network);
-    if (displaced === undefined) throw this.#full();
-    return displaced;
-  }
-
-  #full(): ApiError {
-    const wait = Math.min(60, Math.max(1, Math.ceil(this.#seconds)));
-    return new ApiError(429, `${this.#queue.size} requests are waiting already: try again later`, {
-      code: "rate_limit_exceeded",
-      headers: { "retry-after": String(wait) },
-    });
   }
 
   /** A device that was lost, or had no room where nobody knows whose it was, does not come back. */
@@ -276,14 +231,8 @@ export class Engine implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof RandloraError)) throw error;
       this.#closed = new ApiError(503, "the device has failed: the server must be started again", { cause: error });
-      this.#turnAway(this.#closed);
+      this.#waiting.turnAway(this.#closed);
       this.#fail(error);
     }
-  }
-
-  #turnAway(reason: ApiError): void {
-    const next = this.#next;
-    this.#next = undefined;
-    for (const { out } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) out.fail(reason);
   }
 }
