@@ -153,9 +153,9 @@ export class DecodeLoop implements Disposable {
     this.#aborted = undefined;
     for (const active of this.#running.line.all) {
       const { signal, out } = active.sequence;
-      if (aborted !== undefined) this.#running.fail(active, aborted.reason);
+      if (aborted !== undefined) this.#running.slots.fail(active, aborted.reason);
       else if (signal?.aborted === true) out.fail(signal.reason);
-      if (signal?.aborted === true || out.isLeft) this.#running.end(active);
+      if (signal?.aborted === true || out.isLeft) this.#running.slots.end(active);
     }
   }
 
@@ -165,9 +165,9 @@ export class DecodeLoop implements Disposable {
       const next = await this.#running.line.next(this.#options.feed);
       if (next === undefined) return;
       try {
-        if (!(await this.#running.begin(next))) return;
+        if (!(await this.#running.slots.begin(next))) return;
       } catch (thrown) {
-        this.#running.fail(next, thrown);
+        this.#running.slots.fail(next, thrown);
       }
     }
   }

@@ -4,29 +4,28 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
 import type { NextBeam } from "./beam-search.ts";
-import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
+import type { KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
 import { Pace } from "./pace.ts";
-import { isMemory, tooLarge } from "./no-room.ts";
+import { isMemory } from "./no-room.ts";
 import type { Sequence } from "./sequence.ts";
+import { SlotAllocation } from "./slot-allocation.ts";
 
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
 export const SOFTWARE_BLOCK = 192;
-/** KV cache positions promised behind what is known, if the sequence may need as many; it gets more when these are filled. */
-const SPARE = 256;
 
 export interface RunningOptions extends KeptSlotsOptions, LineOptions {
   /** KV cache positions of all sequences. */
   readonly positions: number;
 }
 
-/** The passes over sequences that run, and where their keys and values are. A sequence that ends frees its slots at once. */
+/** The passes over sequences that run. */
 export class Running implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
-  readonly #kept: KeptSlots;
   readonly #pace: Pace;
   readonly line: Line;
+  readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
   #failures = 0;
 
@@ -34,24 +33,8 @@ export class Running implements Disposable {
     this.#decoder = decoder;
     this.line = new Line(options);
     this.#batch = new Batch(decoder, options);
-    this.#kept = new KeptSlots(decoder, this.#batch.pool, options);
+    this.slots = new SlotAllocation(decoder, this.#batch.pool, this.line, options);
     this.#pace = new Pace(decoder.gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK);
-  }
-
-  /**
-   * Lets a sequence begin or go on, with room for what is known of it and a little more. Where there is none, one that has had its
-   * turn goes behind all that wait.
-   * @returns whether there is room now
-   * @throws RandloraError `memory`, `data` where there never is
-   */
-  async begin(active: Active): Promise<boolean> {
-    const most = this.#mostOf(active.sequence);
-    if (active.sequence.needed > most) throw tooLarge(active.sequence, most);
-    while (this.line.rowsLeft < active.sequence.beams || !(await this.#hold(active))) {
-      if (!this.line.pauseFor(active)) return false;
-    }
-    this.line.begin(active);
-    return true;
   }
 
   /**
@@ -65,7 +48,7 @@ export class Running implements Disposable {
     if (first === undefined) return;
     this.line.toEnd(active);
     // Again: prompts that began together with this one have been computed meanwhile.
-    await this.#share(active);
+    await this.slots.share(active);
     const most = sequence.takeHidden === undefined ? prompt.length - 1 : prompt.length;
     // What was told of tokens whose keys and values are lost comes again.
     if (first.length === 0) active.logits = [];
@@ -76,12 +59,14 @@ export class Running implements Disposable {
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (sequence.prompted(active.cached, active.logits)) this.end(active, sequence.takeHidden === undefined ? 1 : 0);
+    if (sequence.prompted(active.cached, active.logits))
+      this.slots.end(active, sequence.takeHidden === undefined ? 1 : 0);
   }
 
   /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
   async step(wanted: readonly Active[]): Promise<void> {
-    for (const active of wanted.toSorted((left, right) => left.number - right.number)) await this.#makeRoom(active);
+    for (const active of wanted.toSorted((left, right) => left.number - right.number))
+      await this.slots.makeRoom(active);
     // Where not even what slots held has room any more, it is computed again.
     for (const one of wanted)
       if (one.slots.some(({ length }) => length < one.sequence.prompt.length - 1)) one.startAnew();
@@ -118,128 +103,26 @@ export class Running implements Disposable {
   failed(thrown: unknown): void {
     const { running } = this.line;
     if (!isMemory(thrown) || (this.#failures > 0 && running.length <= 1)) {
-      for (const active of running) this.fail(active, thrown);
+      for (const active of running) this.slots.fail(active, thrown);
       return;
     }
-    if (this.#failures > 0) this.#giveWay();
+    if (this.#failures > 0) this.slots.giveWay();
     this.#failures = this.#failures > 0 ? 0 : 1;
-    this.#kept.clear();
-    while (this.#loseLast());
-    this.#kept.clear();
+    this.slots.loseAllWaiting();
     this.#batch.pool.tighten();
     this.#decoder.gpu.memory.trim();
-  }
-
-  /** Ends one, and says why. */
-  fail(active: Active, reason: unknown): void {
-    this.end(active, 0);
-    active.sequence.out.fail(reason);
-  }
-
-  /** @param slotsKept how many of its slots are kept for others, if they hold something useful */
-  end(ended: Active, slotsKept = 1): void {
-    if (!this.line.all.includes(ended)) return;
-    this.line.remove(ended);
-    this.#lose(ended, slotsKept);
-    // What the texts that were just written needed may never be needed again.
-    if (this.line.all.length === 0) this.#decoder.gpu.memory.dropUnused();
   }
 
   /** Says that the model's weights have changed: KV caches of the old ones are dropped. No sequence may be running. */
   weightsChanged(): void {
     if (this.line.all.some(({ slots }) => slots.length > 0))
       throw new Error("weights changed while texts were written with them");
-    this.#kept.clear();
+    this.slots.clearKept();
     this.#batch.weightsChanged();
   }
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
-  }
-
-  /** Gives up what was computed of a sequence. */
-  #lose(active: Active, slotsKept = 1): void {
-    this.#kept.keep(active.lose(), slotsKept);
-  }
-
-  /** Gives up what was computed of the one that has its next turn last. @returns whether there is one */
-  #loseLast(): boolean {
-    const last = this.line.all.findLast(({ isRunning, slots }) => !isRunning && slots.length > 0);
-    if (last !== undefined) this.#lose(last);
-    return last !== undefined;
-  }
-
-  /** Gives a sequence its slots, unless it has them. @returns whether there is room now */
-  async #hold(active: Active): Promise<boolean> {
-    const { sequence } = active;
-    const soon = Math.min(sequence.positions, sequence.known + SPARE, this.#mostOf(sequence));
-    while (active.slots.length === 0) {
-      try {
-        active.slots = this.#kept.acquire(sequence, soon) ?? [];
-        active.cached = active.slots[0]?.length ?? 0;
-        for (const slot of active.slots) await this.#batch.pool.reserve(slot, soon);
-        // Now: what others have left may have to give way before its turn comes.
-        await this.#share(active);
-      } catch (thrown) {
-        this.#lose(active, 0);
-        if (isMemory(thrown) && this.#kept.clear()) continue;
-        // What the device has no room for now, it may have when others have ended.
-        if (!isMemory(thrown) || this.line.all.every(({ slots }) => slots.length === 0)) throw thrown;
-        this.line.shrink();
-      }
-      if (active.slots.length === 0 && !this.#loseLast()) return false;
-    }
-    return true;
-  }
-
-  /** Makes room for one more token of a sequence, or lets the one that began last give way; one that is alone and has none fails. */
-  async #makeRoom(active: Active): Promise<void> {
-    while (active.isRunning) {
-      const missing = await this.#grow(active);
-      if (missing === undefined) return;
-      if (this.#kept.clear() || this.#loseLast()) continue;
-      if (this.line.running.length === 1) this.fail(active, missing);
-      else this.#giveWay();
-    }
-  }
-
-  /** The one that began last gives up what was computed, and waits. */
-  #giveWay(): void {
-    const last = this.line.running.reduce((one, other) => (other.number > one.number ? other : one));
-    this.#lose(last);
-    this.line.giveWay(last);
-  }
-
-  /** @returns undefined, or why there is no room for one more token */
-  async #grow({ sequence, slots }: Active): Promise<unknown> {
-    const { beams } = sequence;
-    const { pool } = this.#batch;
-    try {
-      for (const slot of slots) {
-        const next = slot.length + 1;
-        const isPromised =
-          next <= slot.most ||
-          this.#kept.promise(slot, Math.min(sequence.positions, next + SPARE)) ||
-          this.#kept.promise(slot, next);
-        if (!isPromised || next > slot.most) return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
-        await pool.reserve(slot, next);
-      }
-      return undefined;
-    } catch (thrown) {
-      if (isMemory(thrown)) return thrown;
-      throw thrown;
-    }
-  }
-
-  /** Positions that each of a sequence's beams can have where nothing else runs. */
-  #mostOf({ beams }: Sequence): number {
-    return this.#batch.pool.mostOf(beams);
-  }
-
-  async #share(active: Active): Promise<void> {
-    const [slot] = active.slots;
-    const others = this.line.all.flatMap(({ slots }) => slots);
-    if (slot !== undefined) active.cached += await this.#kept.share(active.sequence, slot, others);
   }
 
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
@@ -265,10 +148,10 @@ export class Running implements Disposable {
   #take(active: Active, rows: readonly BatchLogits[]): ReturnType<Sequence["take"]> {
     try {
       const next = active.sequence.take(rows);
-      if (next === undefined) this.end(active);
+      if (next === undefined) this.slots.end(active);
       return next;
     } catch (error) {
-      this.fail(active, error);
+      this.slots.fail(active, error);
       return undefined;
     }
   }
