@@ -1,22 +1,15 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { asWords, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { DecoderConfig } from "../config.ts";
-import { BLOCK, inBlocks, keepsStates, matricesOf, positionsOfRow, windowOf } from "./layer-cache.ts";
+import { copyRows, COPIED_AT_ONCE, rowsFrom } from "./copy-rows.ts";
+import { BLOCK, inBlocks, keepsStates, matricesOf, windowOf } from "./layer-cache.ts";
 import { type GroupOptions, LayerGroup } from "./layer-group.ts";
 import { Slot } from "./slot.ts";
 
-/** Rows that one command copies at most. */
-const COPIED_AT_ONCE = 16_384;
-
 export type PoolOptions = Omit<GroupOptions, "device" | "used">;
-
-/** A row of a group's matrices that is copied to another one of them. */
-type Copied = readonly [from: number, to: number];
 
 /**
  * What is kept of several sequences, by groups of layers that see equally far back. A slot is promised how far it may grow, and takes what
@@ -149,7 +142,9 @@ export class SlotPool implements Disposable {
     const most = Math.max(...ranges.flat().map(({ end }) => end));
     const step = Math.max(BLOCK, Math.floor(COPIED_AT_ONCE / moves.length / BLOCK) * BLOCK);
     for (let first = least; first < most; first += step) {
-      await this.#copyRows(
+      await copyRows(
+        this.#run,
+        this.groups,
         ranges.map((some) =>
           some.flatMap(({ from, to, begin, end }) => {
             const start = Math.max(begin, first);
@@ -185,7 +180,11 @@ export class SlotPool implements Disposable {
       for (let row = 0; row < count; row += COPIED_AT_ONCE) {
         const to = place.start + row;
         const rows = rowsFrom(to + dropped, to, Math.min(COPIED_AT_ONCE, count - row));
-        await this.#copyRows(this.groups.map((_, group) => (group === number ? rows : [])));
+        await copyRows(
+          this.#run,
+          this.groups,
+          this.groups.map((_, group) => (group === number ? rows : [])),
+        );
       }
     } catch (thrown) {
       // Some rows may have been copied onto others.
@@ -194,46 +193,4 @@ export class SlotPool implements Disposable {
     }
     place.first = first;
   }
-
-  /** @param pairs of each group */
-  async #copyRows(pairs: readonly (readonly Copied[])[]): Promise<void> {
-    const run = this.#run;
-    const upload = (label: string, rows: readonly number[]): Tensor =>
-      run.upload(label, [1, rows.length], Uint32Array.from(rows));
-    try {
-      for (const [group, copied] of pairs.entries()) {
-        if (copied.length === 0) continue;
-        for (const [unit, matrices] of Map.groupBy(itemAt(this.groups, group).layers, positionsOfRow)) {
-          const rows = unit === 1 ? copied : blocksOf(copied, unit);
-          const from = upload(
-            "from",
-            rows.map(([row]) => row),
-          );
-          const to = upload(
-            "to",
-            rows.map(([, row]) => row),
-          );
-          for (const matrix of matrices.flatMap(matricesOf).map(asWords)) {
-            const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
-            run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });
-            run.release(y);
-          }
-        }
-      }
-      await run.submit();
-    } catch (thrown) {
-      run.discard();
-      throw thrown;
-    }
-  }
-}
-
-function rowsFrom(from: number, to: number, count: number): Copied[] {
-  return Array.from({ length: Math.max(0, count) }, (_, row) => [from + row, to + row] as const);
-}
-
-/** The blocks that rows are in, each once. */
-function blocksOf(rows: readonly Copied[], unit: number): Copied[] {
-  const blocks = new Map(rows.map(([from, to]) => [Math.floor(to / unit), Math.floor(from / unit)]));
-  return Array.from(blocks, ([to, from]) => [from, to] as const);
 }
