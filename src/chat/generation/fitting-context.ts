@@ -35,7 +35,7 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   const context = asked ?? decoder.config.contextLength;
   const learned = mostPositions(decoder.config);
   if (context > learned) {
-    const cause = `--context ${context}: this model has learned no position beyond ${learned}`;
+    const cause = `--context ${context}: this model has position embeddings for ${learned} tokens`;
     throw new RandloraError("usage", cause, `give at most ${learned}`);
   }
   const { limit } = decoder.gpu.memory;

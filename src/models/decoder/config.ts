@@ -77,7 +77,7 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
       if (!grouped && heads % 4 !== 0) refuse(`${heads} heads of a delta rule; a multiple of 4 is supported`);
       if (keySize % 4 !== 0 || valueSize % 4 !== 0 || keySize > MOST_KEY_SIZE) {
         const supported = `multiples of 4, and ${MOST_KEY_SIZE} of a key, are supported`;
-        refuse(`heads of a delta rule with keys of ${keySize} and values of ${valueSize} numbers; ${supported}`);
+        refuse(`heads of a delta rule with keys of ${keySize} and values of ${valueSize} elements; ${supported}`);
       }
     }
     if (mixer.kind === "convolution" && mixer.output.weight.cols % 4 !== 0) {

@@ -4,17 +4,14 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { readRows } from "../../compute/tensor/read-rows.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { PLAIN_LINEARS } from "../blocks/linears.ts";
 import { writeArchitecture } from "../testing/architectures.ts";
+import { packedAndAlone } from "../testing/packed.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Batch } from "./cache/batch.ts";
 import { kvBytes } from "./cache/layer-cache.ts";
 import type { Slot } from "./cache/slot.ts";
 import { Decoder } from "./decoder.ts";
-import { recordSamples } from "./training.ts";
 
 setDefaultTimeout(120_000);
 
@@ -82,27 +79,8 @@ test.each(["F32", "F16"] satisfies KvDtype[])(
 
 test("texts that are packed one after another are those alone", async () => {
   using decoder = await Decoder.load(gpu, folder.at("lfm2"));
-  const { config, weights } = decoder;
-  const hiddenOf = async (texts: readonly (readonly number[])[]) => {
-    using run = new Run(gpu);
-    const starts = texts.map((_, at) => texts.slice(0, at).reduce((sum, { length }) => sum + length, 0));
-    const each = (value: (text: number, position: number) => number) =>
-      Uint32Array.from(texts.flatMap((text, index) => text.map((_, position) => value(index, position))));
-    const batch = {
-      ids: Uint32Array.from(texts.flat()),
-      positions: each((_, position) => position),
-      starts: each((text) => starts[text] ?? NaN),
-    };
-    const hidden = run.keep(recordSamples(run, config, weights, PLAIN_LINEARS, batch));
-    await run.submit();
-    const values = await readRows(gpu, hidden, 0, hidden.shape[0]);
-    gpu.memory.release(hidden.buffer);
-    return values;
-  };
   const texts = [tokens(1, 9), tokens(2, 1), tokens(3, 2), tokens(4, 7)];
-  const packed = await hiddenOf(texts);
-  const alone: number[] = [];
-  for (const text of texts) alone.push(...(await hiddenOf([text])));
+  const { packed, alone } = await packedAndAlone(gpu, decoder, texts);
   expect(packed.length).toBe(alone.length);
   const largest = Math.max(...alone.map(Math.abs));
   packed.forEach((value, at) => expect(Math.abs(value - (alone[at] ?? NaN))).toBeLessThan(1e-4 * largest));

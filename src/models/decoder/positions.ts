@@ -52,7 +52,7 @@ export function checkPositions(
 ): void {
   const most = mostPositions(config);
   if (most === Infinity || Array.from(positions).every((position) => position < most)) return;
-  const cause = `a text of more than ${most} tokens: this model has learned no position beyond`;
+  const cause = `a sequence of more than ${most} tokens: this model has no position embeddings beyond`;
   throw new RandloraError("model", cause, "shorten it, or choose a model with a longer context");
 }
 

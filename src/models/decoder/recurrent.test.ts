@@ -3,21 +3,18 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { readRows } from "../../compute/tensor/read-rows.ts";
-import { Run } from "../../compute/tensor/run.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { PLAIN_LINEARS } from "../blocks/linears.ts";
 import { writeArchitecture } from "../testing/architectures.ts";
+import { packedAndAlone } from "../testing/packed.ts";
 import { Batch } from "./cache/batch.ts";
 import { kvBytes, rowsKept } from "./cache/layer-cache.ts";
 import type { Slot } from "./cache/slot.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Decoder } from "./decoder.ts";
-import { recordSamples } from "./training.ts";
 
 setDefaultTimeout(120_000);
 
-/** Keys of 4 and values of 8 numbers, in 2 and 4 heads, over 4 positions. */
+/** Keys of 4 and values of 8 elements, in 2 and 4 heads, over 4 positions. */
 const SETTINGS = {
   layer_types: ["linear_attention", "full_attention", "linear_attention"],
   linear_num_key_heads: 2,
@@ -99,27 +96,8 @@ test("a sequence is the same bits in pieces, beside others, in a copy, and from 
 
 test("texts that are packed one after another are those alone", async () => {
   using decoder = await Decoder.load(gpu, folder.at("model"));
-  const { config, weights } = decoder;
-  const hiddenOf = async (texts: readonly (readonly number[])[]) => {
-    using run = new Run(gpu);
-    const starts = texts.map((_, at) => texts.slice(0, at).reduce((sum, { length }) => sum + length, 0));
-    const each = (value: (text: number, position: number) => number) =>
-      Uint32Array.from(texts.flatMap((text, index) => text.map((_, position) => value(index, position))));
-    const batch = {
-      ids: Uint32Array.from(texts.flat()),
-      positions: each((_, position) => position),
-      starts: each((text) => starts[text] ?? NaN),
-    };
-    const hidden = run.keep(recordSamples(run, config, weights, PLAIN_LINEARS, batch));
-    await run.submit();
-    const values = await readRows(gpu, hidden, 0, hidden.shape[0]);
-    gpu.memory.release(hidden.buffer);
-    return values;
-  };
   const texts = [tokens(1, 9), tokens(2, 1), tokens(3, 2), tokens(4, 17)];
-  const packed = await hiddenOf(texts);
-  const alone: number[] = [];
-  for (const text of texts) alone.push(...(await hiddenOf([text])));
+  const { packed, alone } = await packedAndAlone(gpu, decoder, texts);
   expect(packed.length).toBe(alone.length);
   packed.forEach((value, at) => expect(Math.abs(value - (alone[at] ?? NaN))).toBeLessThan(1e-5));
 });
@@ -138,9 +116,10 @@ test.each([
   [{ linear_conv_kernel_dim: 100_000 }, "convolutions over 100000 positions are not supported"],
   [{ linear_num_value_heads: 3 }, "3 heads of a delta rule cannot share 2 heads of keys"],
   [{ linear_num_value_heads: 2 }, "2 heads of a delta rule; a multiple of 4 is supported"],
-  [{ linear_key_head_dim: 512 }, "keys of 512 and values of 8 numbers"],
+  [{ linear_key_head_dim: 512 }, "keys of 512 and values of 8 elements"],
 ])("%j is refused", async (settings, message) => {
   const place = folder.at(String(Bun.hash(JSON.stringify(settings))));
   const refusal = await refusalOf(() => writeArchitecture(place, "qwen3_5_text", 3, { ...SETTINGS, ...settings }));
   expect(refusal).toMatchObject({ code: "model", message: expect.stringContaining(message) });
+  expect(refusal.hint).not.toBe("");
 });

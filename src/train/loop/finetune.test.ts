@@ -146,7 +146,7 @@ test("a whole model whose weights are stored transposed is written as it was rea
     expect([name, Buffer.compare(found, wanted)]).toEqual([name, 0]);
   }
   await expect(runs.train("too-long", await runs.settings({ ...asked, maxLength: 65 }))).rejects.toThrow(
-    "--max-length 65: this model has learned no position beyond 64",
+    "--max-length 65: this model has position embeddings for 64 tokens",
   );
 });
 

@@ -41,7 +41,7 @@ interface Opened extends OpenedAdapter {
 function refuseLongSamples(config: DecoderConfig, { maxLength }: TrainSettings): void {
   const most = mostPositions(config);
   if (maxLength === null || maxLength <= most) return;
-  const cause = `--max-length ${maxLength}: this model has learned no position beyond ${most}`;
+  const cause = `--max-length ${maxLength}: this model has position embeddings for ${most} tokens`;
   throw new RandloraError("usage", cause, `give at most ${most}`);
 }
 

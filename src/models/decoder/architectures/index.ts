@@ -107,6 +107,7 @@ function describe(architecture: Architecture, json: ConfigJson, path: string): D
     return architecture.describe(json);
   } catch (cause) {
     if (!(cause instanceof RandloraError)) throw cause;
-    throw new RandloraError(cause.code, `${oneLine(path)}: ${cause.message}`, cause.hint, { cause });
+    const hint = cause.hint || "`randlora models` lists what can be run";
+    throw new RandloraError(cause.code, `${oneLine(path)}: ${cause.message}`, hint, { cause });
   }
 }
