@@ -21,8 +21,8 @@ export interface Strip {
   readonly rows: number;
 }
 
-/** Where a module of a checkpoint goes, and what is done to its numbers. */
-export interface GgufModule {
+/** Where a module of a checkpoint, or a tensor of it, goes, and what is done to its elements. */
+export interface GgufPlace {
   readonly name: string;
   /** One after another, what a file has in tensors of all experts, or apart; undefined: the tensor is one there as well. */
   readonly strips?: readonly Strip[] | undefined;
@@ -36,13 +36,10 @@ export interface GgufModule {
   readonly offset: number;
 }
 
-/** A tensor's place: its module's, with a name of its own. */
-export type GgufPlace = GgufModule;
-
-const known = new WeakMap<DecoderConfig, ReadonlyMap<string, GgufModule>>();
+const known = new WeakMap<DecoderConfig, ReadonlyMap<string, GgufPlace>>();
 
 /** The place of the module `name` of a checkpoint (`model.layers.0.self_attn.q_proj`); undefined: it has none. */
-export function ggufModule(name: string, config: DecoderConfig): GgufModule | undefined {
+export function ggufModule(name: string, config: DecoderConfig): GgufPlace | undefined {
   const modules = known.get(config) ?? new Map(modulesOf(config));
   known.set(config, modules);
   return modules.get(name);
@@ -85,7 +82,7 @@ export function turnedShape({ transposed = false }: GgufPlace, shape: readonly n
   return transposed && shape.length === 2 ? shape.toReversed() : shape;
 }
 
-type Named = [module: string, place: GgufModule];
+type Named = [module: string, place: GgufPlace];
 
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {

@@ -10,7 +10,7 @@ import { GEMMA_27B } from "./refusals.ts";
 import { shortest } from "./shortest.ts";
 
 /**
- * The config.json of the model in a GGUF file: what {@link FIELDS} say, and what its tensors do.
+ * The config.json of the model in a GGUF file: what the numbers of {@link fieldsOf} and its tensors say.
  * @throws RandloraError `model` for another kind of model or file, `format` for metadata that is missing or of another type
  */
 export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<string, unknown>>> {

@@ -46,7 +46,7 @@ export async function openAdapted(
   }
 }
 
-/** PEFT drops nothing of what experts read, where it adapts their parameters: neither do methods that PEFT has not for them. */
+/** PEFT has no dropout where it adapts parameters of experts; neither have the methods that PEFT does not support there. */
 function refuseDropout({ modules }: Trainable, { dropout }: AllAdapterSettings): void {
   const ofExpert = modules.find(({ name }) => isOfExpert(name) || isExpertParameter(name));
   if (dropout === 0 || ofExpert === undefined) return;

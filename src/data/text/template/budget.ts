@@ -1,7 +1,7 @@
+import type { Role } from "./roles.ts";
+
 /** What a template may not do: too many steps, too long a text, too deep in itself. */
 export class LimitError extends Error {}
-
-import type { Role } from "./roles.ts";
 
 /** A step is an expression or a statement, 16 characters of a text, or 4 elements of a list that is made. */
 const FREE_STEPS = 4_000_000;

@@ -75,6 +75,7 @@ function isOf(node: unknown, type: string): boolean {
   return field(node, "type") === type;
 }
 
+/** A property of a node of any kind; undefined where it has none. */
 export function field(node: unknown, name: string): unknown {
   return typeof node === "object" && node !== null ? Reflect.get(node, name) : undefined;
 }

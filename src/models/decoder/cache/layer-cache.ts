@@ -153,7 +153,7 @@ export function releaseLayer(memory: DeviceMemory, layer: LayerCache): void {
   for (const { buffer } of matricesOf(layer)) memory.release(buffer);
 }
 
-/** Numbers of a block's state, and of the inputs before the next one's. */
+/** Elements of a block's state, and of the inputs before the next one's. */
 function widthsOf({ heads, keySize, valueSize, keyHeads, taps }: GatedDelta<PlannedMatrix>) {
   return {
     state: heads * valueSize * keySize,
