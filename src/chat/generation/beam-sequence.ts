@@ -1,4 +1,4 @@
-import type { BatchLogits } from "../../models/decoder/cache/batch.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import { BeamSearch, type NextBeam } from "./beam-search.ts";
 import { checkLogits } from "./next-token.ts";
 import type { Wants } from "./sequence.ts";

@@ -1,5 +1,6 @@
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
-import { Batch, type BatchLogits } from "../../models/decoder/cache/batch.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";

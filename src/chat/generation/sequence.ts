@@ -1,4 +1,4 @@
-import type { BatchLogits } from "../../models/decoder/cache/batch.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { NextBeam } from "./beam-search.ts";

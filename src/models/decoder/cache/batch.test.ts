@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
-import { Batch, type BatchLogits } from "./batch.ts";
+import { Batch } from "./batch.ts";
+import type { BatchLogits } from "./batch-logits.ts";
 import { Decoder } from "../decoder.ts";
 import type { Slot } from "./slot.ts";
 

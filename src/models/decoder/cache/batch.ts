@@ -1,9 +1,8 @@
-import type { Range } from "../../../compute/device/device.ts";
-import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
-import { BatchPass, type BatchParts, type NextToken } from "./batch-pass.ts";
+import { type BatchLogits, type BatchToken, readLogits } from "./batch-logits.ts";
+import { BatchPass, type BatchParts } from "./batch-pass.ts";
 import type { Decoder } from "../decoder.ts";
 import { recordForward } from "../forward.ts";
 import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
@@ -20,25 +19,6 @@ export type BatchDecoder = Pick<Decoder, "gpu" | "config" | "weights" | "kvDtype
 
 /** Passes that are kept recorded, each for another number of sequences. */
 export const MOST_PASSES = 4;
-
-/** A sequence that goes on with a token, and what is to be known of the one after it. */
-export interface BatchToken extends NextToken {
-  /** The best so many. */
-  readonly top: number;
-  /** The logits of all. */
-  readonly all: boolean;
-  /** log Σ exp(logits). */
-  readonly lse: boolean;
-}
-
-/** What follows on a token. */
-export interface BatchLogits {
-  /** The best tokens and their logits, best first: at least as many as were asked for. */
-  readonly ids: Uint32Array;
-  readonly logits: Float32Array;
-  readonly all: Float32Array<ArrayBuffer> | undefined;
-  readonly lse: number | undefined;
-}
 
 /**
  * Passes over several sequences at once. What comes of a sequence does not depend on those beside it, bit for bit:
@@ -110,7 +90,7 @@ export class Batch implements Disposable {
       const order = tokens.toSorted((left, right) => this.#compare(left.slot.adapter, right.slot.adapter));
       const pass = this.#pass(order);
       await pass.send(order);
-      const read = await this.#read(pass, order);
+      const read = await readLogits(this.#parts.device, this.#run, pass, order);
       return tokens.map((token) => itemAt(read, order.indexOf(token)));
     } catch (thrown) {
       for (const { slot, length } of before) slot.failed(length);
@@ -209,41 +189,6 @@ export class Batch implements Disposable {
   #forgetPasses(): void {
     for (const pass of this.#passes.values()) pass[Symbol.dispose]();
     this.#passes.clear();
-  }
-
-  async #read({ logits, lse }: BatchPass, tokens: readonly BatchToken[]): Promise<BatchLogits[]> {
-    const { device } = this.#parts;
-    const run = this.#run;
-    const [rows, vocabulary] = logits.shape;
-    const k = Math.min(Math.max(1, ...tokens.map(({ top }) => top)), vocabulary);
-    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
-    const kept = [run.keep(values), run.keep(ids)];
-    const whole = ({ buffer, pitch }: Tensor): Range => ({ buffer, offset: 0, size: rows * pitch * 4 });
-    const alls = tokens.flatMap(({ all }, row) => (all ? [row] : []));
-    const rowsOf = alls.map((row) => ({
-      buffer: logits.buffer,
-      offset: row * logits.pitch * 4,
-      size: vocabulary * 4,
-    }));
-    try {
-      await run.submit();
-      const ranges = [...kept.map(whole), ...(lse === undefined ? [] : [whole(lse)]), ...rowsOf];
-      return await device.readWith(ranges, async (parts) => {
-        const bytes = parts.map((part) => part.slice().buffer);
-        const best = new Float32Array(bytes[0] ?? new ArrayBuffer(0));
-        const bestIds = new Uint32Array(bytes[1] ?? new ArrayBuffer(0));
-        const sums = lse && new Float32Array(bytes[2] ?? new ArrayBuffer(0));
-        const read = bytes.slice(lse === undefined ? 2 : 3);
-        return tokens.map(({ all }, row) => ({
-          logits: best.slice(row * values.pitch, row * values.pitch + k),
-          ids: bestIds.slice(row * ids.pitch, row * ids.pitch + k),
-          lse: sums?.[row * (lse?.pitch ?? 0)],
-          all: all ? new Float32Array(read[alls.indexOf(row)] ?? new ArrayBuffer(0)) : undefined,
-        }));
-      });
-    } finally {
-      for (const { buffer } of kept) device.memory.release(buffer);
-    }
   }
 }
 
