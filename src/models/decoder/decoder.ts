@@ -15,14 +15,11 @@ import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { sameAngles } from "../blocks/rope-scaling.ts";
 import { mostPositions } from "./positions.ts";
-import { checkKvDtype } from "./cache/layer-cache.ts";
+import { checkKvDtype, PROMPT_BLOCK } from "./cache/layer-cache.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
 import { storedDecoder } from "./weight-plan.ts";
 import { DecoderWeights } from "./weights.ts";
-
-/** Tokens of one pass of a prefill: enough to keep a GPU busy, few enough to keep activations small. */
-const PREFILL_BLOCK = 512;
 
 /** The k best next tokens, best first. */
 export interface TopTokens {
@@ -222,7 +219,7 @@ export class Decoder {
     cache: KvCache,
     ids: readonly number[],
     sequenceLength: number,
-    { block = PREFILL_BLOCK, signal }: PrefillOptions,
+    { block = PROMPT_BLOCK, signal }: PrefillOptions,
     use: (run: Run, hidden: Tensor, first: number) => void,
   ): Promise<void> {
     const run = this.#run;

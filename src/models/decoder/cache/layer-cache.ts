@@ -32,7 +32,10 @@ export function keepsStates(layers: readonly PlannedLayer[]): boolean {
  */
 export { BLOCK };
 
-/** Tokens of a pass over a prompt at most; all such passes take the device's way for many rows. */
+/**
+ * Tokens of a pass over a prompt at most: enough to keep a GPU busy, few enough to keep activations small. All such passes take the
+ * device's way for many rows.
+ */
 export const PROMPT_BLOCK = 512;
 /** Positions that layers with a window keep although no token sees them any more: prompts may begin there again. */
 const SEEN_NO_MORE = 512;
