@@ -1,5 +1,6 @@
 import { SOFTWARE_BLOCK } from "../../src/chat/generation/running.ts";
 import { ask } from "./client.ts";
+import { quantile } from "./load.ts";
 
 /** Tokens of a prompt that comes while a long one is read. */
 export const SHORT = 10;
@@ -20,7 +21,11 @@ export async function piecesWaited(
     (await ask(address, model, { ...request, prompt: makePrompt(tokens, number) })).first;
   // The last pieces take longest: attention looks at all that is before them.
   const tail = Math.ceil(longest / 4);
-  const piece = ((await read(longest, 1)) - (await read(longest - tail, 2))) / (tail / SOFTWARE_BLOCK);
+  const tails: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    tails.push((await read(longest, -1 - 2 * round)) - (await read(longest - tail, -2 - 2 * round)));
+  }
+  const piece = quantile(tails, 0.5) / (tail / SOFTWARE_BLOCK);
   const alone = await read(SHORT, 3);
   const waits: number[] = [];
   const state = { isRead: false };
