@@ -129,6 +129,21 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
   });
 });
 
+test("magnitudes of experts with outputs that are no multiple of 4 are merged to what was trained", async () => {
+  const odd = `${model}-odd`;
+  const sizes = { vocab_size: 512, hidden_size: 38, num_local_experts: 3, num_experts_per_tok: 3 };
+  await writeArchitecture(odd, "mixtral", 1, sizes);
+  await copyTokenizer(odd);
+  const { result } = await runs.train("odd", await small("dora", { model: odd, gradAccum: 1 }));
+  const merged = runs.folder.at("odd-merged");
+  const merging = { ...OPTIONS, base: odd, adapters: [runs.folder.at("odd")], out: merged, verify: true };
+  await merge(merging, new Notes(), new AbortController().signal);
+  await copyTokenizer(merged);
+  const still = { model: merged, method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
+  const after = await runs.train("odd-after", await settingsFor({ data: runs.data, valid, ...still }));
+  expect(Math.abs((after.result.validLoss ?? NaN) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
+});
+
 test("what experts cannot have is refused by name", async () => {
   const refusal = async (method: string, more: Partial<AskedSettings>) =>
     await refusalOf(async () => runs.train("refused", await small(method, more)));

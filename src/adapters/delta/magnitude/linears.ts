@@ -8,7 +8,7 @@ import { type Linears, projectGroups } from "../../../models/blocks/linears.ts";
 export interface OutputFactors {
   /** Rows of the matrix. */
   readonly rows: number;
-  /** c (1, out): 1 for the rows of modules that are not adapted. */
+  /** c (1, out): 1 for the rows of modules that are not adapted. Of experts, as many for each as a row of so many takes. */
   readonly factors: Tensor;
 }
 
@@ -44,8 +44,11 @@ export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuff
 
 /** Records c of each row's expert, as products of 1 with the row of c that is the expert's. @param like of the rows' shape */
 function factorsOfRows(recorder: Recorder, all: Tensor, begins: Tensor, { shape }: Tensor): Tensor {
-  const [rows, pitch] = shape;
-  const ofExperts = (tensor: Tensor): Tensor => ({ ...tensor, shape: [begins.shape[1] - 1, pitch], pitch });
+  const [rows, cols] = shape;
+  const experts = begins.shape[1] - 1;
+  const ofExperts = (tensor: Tensor): Tensor => {
+    return { ...tensor, shape: [experts, cols], pitch: tensor.shape[1] / experts };
+  };
   const a = recorder.upload("ones", [rows, 1], new Float32Array(rows).fill(1));
   const y = recorder.allocate("factors of rows", shape);
   recorder.run.compute("groupedGemm", { order: "NN", a, b: ofExperts(all), begins, y });

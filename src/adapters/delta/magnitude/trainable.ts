@@ -1,6 +1,6 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { pitchOf, type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { weightDtype } from "../../../compute/device/weight.ts";
 import type { AdapterContent } from "../../files/content.ts";
@@ -8,7 +8,7 @@ import { savedTensors } from "../../train.ts";
 import type { ModuleShape } from "../../training/definition.ts";
 import type { FormedWeights, Method, Placement, Trainable } from "../../training/method.ts";
 import type { Parameter } from "../../training/parameters.ts";
-import { columnsOf, partsOfMatrices } from "../parts.ts";
+import { partsOfMatrices, weightFinder } from "../parts.ts";
 import { type MagnitudeName, magnitudeName } from "./vectors.ts";
 import { type OutputFactors, rescaledLinears } from "./linears.ts";
 import { allocateFormed, type NormedModule, recordSquares } from "./norms.ts";
@@ -135,27 +135,32 @@ function allocate(
     return tensorIn(buffer, [1, count], "F32");
   };
   const partsOf = partsOfMatrices(tensors);
+  const find = weightFinder(tensors);
   const matrices = new Map<DeviceBuffer, RescaledMatrix>();
   const placed = modules.map((module): Rescaled => {
-    const weight = tensors.get(module.tensor);
-    if (weight === undefined) throw new RangeError(`${module.tensor} is no tensor of the decoder`);
+    const { weight, experts = 1, column } = find(module.tensor);
     const { buffer } = weight;
     const parts = partsOf.get(buffer) ?? [];
     const out = parts.reduce((sum, part) => sum + part.weight.shape[0], 0);
+    // Those of an expert begin as a row of a matrix does.
+    const pitch = experts === 1 ? out : pitchOf(out / experts, "F32");
     const matrix = matrices.get(buffer) ?? {
       rows: out,
-      factors: vector("factors", out, 1),
-      gradient: vector("gradient of factors", out),
+      factors: vector("factors", experts * pitch, 1),
+      gradient: vector("gradient of factors", experts * pitch),
     };
     matrices.set(buffer, matrix);
-    const part = { module: module.module, weight, first: weight.offset / weight.pitch };
+    const expert = (weight.offset / weight.pitch - column) / (out / experts);
+    const own = (all: Tensor): Tensor => {
+      return { ...all, shape: [1, module.out], offset: all.offset + expert * pitch + column };
+    };
     return {
       name: module.module,
       weight,
       squares: vector("squares", module.out),
       magnitude: parameters.get(magnitudeName(module.module, name)),
-      factors: columnsOf(matrix.factors, part),
-      gradient: columnsOf(matrix.gradient, part),
+      factors: own(matrix.factors),
+      gradient: own(matrix.gradient),
     };
   });
   const unheld = placed.filter((module) => formed.held(module.name) === undefined);
