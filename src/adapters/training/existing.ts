@@ -64,8 +64,9 @@ export function settingsAsIs(
   adapter: Adapter,
   generator: GeneratorName | undefined,
 ): AdapterSettings {
-  const given = { generator, compute: "factored" };
-  const initial = training.initial(adapter, given);
+  const initial = training.initial(adapter, { generator });
+  // It has one order of products, and is refused beside another.
+  const given = { generator, ...("variant" in initial && initial.variant === "rank-r" ? {} : { compute: "factored" }) };
   const { rank } = training.usual;
   const common = { rank, alpha: rank, targets: [], layers: [], initAdapter: null, initCommit: null, initSha256: null };
   return { ...common, ...initial, dropout: 0, ...training.resolve({ ...given, ...initial }) };

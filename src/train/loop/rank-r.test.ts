@@ -2,11 +2,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
+import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { convertAdapter } from "../../adapters/convert.ts";
 import { openAdapter } from "../../adapters/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import { readModel, widened } from "../../adapters/merge/testing/models.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
+import { Decoder } from "../../models/decoder/decoder.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
@@ -67,6 +70,25 @@ test.each<[string, Partial<AskedSettings>]>([
       // Ternary and philox ones are stored as units where they are drawn, and products round differently.
       expect(widened(drawn).every((value, at) => Math.abs(value - (saved[at] ?? NaN)) < 1e-6)).toBe(true);
     }
+
+    // Beside weights that nothing is merged into, quantized ones, it is what is merged.
+    using decoder = await Decoder.load(runs.gpu, STORIES);
+    const choices = [{ path: trained, scale: 1 }];
+    const logitsOf = async () => {
+      using cache = decoder.createCache();
+      const hidden = await decoder.prefill(cache, [3, 1, 4, 1, 5]);
+      const logits = await decoder.logits(hidden);
+      runs.gpu.memory.release(hidden.buffer);
+      return logits;
+    };
+    const plain = decoder.linears;
+    using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
+    decoder.linears = placed.linears;
+    const beside = await logitsOf();
+    decoder.linears = plain;
+    await using adapted = await AdaptedWeights.open(decoder, STORIES);
+    await adapted.apply(choices, { dtype: "f32" });
+    for (const [token, logit] of (await logitsOf()).entries()) expect(beside[token]).toBeCloseTo(logit, 4);
 
     // From the file that holds no bases, and from the one that does.
     for (const path of [json, trained]) {
