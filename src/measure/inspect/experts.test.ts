@@ -50,6 +50,13 @@ test("what a token reads of a mixture of experts is what its logits depend on, c
   }
 });
 
+test("of learned positions a row is read for a token, and of an embedding that is the output matrix all", async () => {
+  await using folder = await TemporaryFolder.create();
+  await writeArchitecture(folder.path, "gpt2", 1, { n_positions: 100 });
+  const { bytesOfToken, counts } = await inspectCheckpoint(folder.path);
+  expect(bytesOfToken).toBe(counts.bytes - 99 * 32 * 4);
+});
+
 test("experts are counted where files have tensors of all, where only config.json is here, and in models that cannot be run", async () => {
   await using folder = await TemporaryFolder.create();
   const wanted = { count: 8, chosen: 2, parameters: 8 * 3 * 64 * 32 };

@@ -41,16 +41,21 @@ export function countExperts(
 }
 
 /**
- * Bytes of weights that are read for a token that is decoded, as they are stored: those of its own experts, and of an embedding
- * that is no output matrix as well a row.
+ * Bytes of weights that are read for a token that is decoded, as they are stored: those of its own experts, and a row of learned
+ * positions and of an embedding that is no output matrix as well.
  */
 export function bytesOfToken(config: DecoderConfig, tensors: readonly CountedTensor[]): number {
   const experts = expertsOf(config);
-  const rowOf = config.head === undefined ? undefined : config.embedding.parts[0]?.name;
+  const { head, embedding, positions, vocabularySize, contextLength } = config;
+  const tables = new Map([
+    ...(head === undefined ? [] : namesOf(embedding)).map((name) => [name, vocabularySize] as const),
+    ...(positions === undefined ? [] : namesOf(positions)).map((name) => [name, contextLength] as const),
+  ]);
   const planned = new Set(plannedMatrices(config).flatMap(namesOf));
   return tensors.reduce((sum, { name, bytes }) => {
     if (!planned.has(name) || isOfOtherPart(config, name)) return sum;
-    if (name === rowOf) return sum + bytes / config.vocabularySize;
+    const rows = tables.get(name);
+    if (rows !== undefined) return sum + bytes / rows;
     return sum + (experts?.names.has(name) === true ? (bytes * experts.chosen) / experts.count : bytes);
   }, 0);
 }
