@@ -155,6 +155,7 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
     ["cohere2", { num_hidden_layers: 4, tie_word_embeddings: false }, /an output matrix of its own/],
     ["cohere2", { num_hidden_layers: 4, rope_scaling: { rope_type: "linear", factor: 2 } }, /RoPE scaling linear/],
     ["lfm2", { layer_types: ["conv", "full_attention"], conv_bias: true }, /biases of outputs/],
+    ["lfm2", { layer_types: ["full_attention", "full_attention"] }, /no convolutions/],
     ["qwen3_moe", { norm_topk_prob: false }, /norm_topk_prob false/],
     ["qwen3_moe", { norm_topk_prob: true, mlp_only_layers: [0] }, /layers without experts/],
     ["olmoe", { norm_topk_prob: true }, /norm_topk_prob true/],

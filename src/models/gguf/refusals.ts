@@ -49,6 +49,9 @@ export function checkForGguf(config: DecoderConfig): string[] {
   ) {
     refuse("biases of outputs");
   }
+  // llama.cpp keeps a state of each, and loads no model that has none.
+  const mixers = layers.flat().map(({ mixer }) => mixer.kind);
+  if (architecture === "lfm2" && !mixers.includes("convolution")) refuse("no convolutions");
   // Every fourth layer of SmolLM3 is without rope there.
   if (attentions.some(({ rope }, layer) => architecture === "smollm3" && (rope === 1) !== (layer % 4 === 3))) {
     refuse("which layers have no rope");
