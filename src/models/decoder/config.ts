@@ -64,7 +64,7 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
     if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
     if (headSize % 4 !== 0) refuse(`heads of ${headSize} elements; a multiple of 4 is supported`);
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};
-    if (size % 2 !== 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
+    if (size % 2 !== 0 || size < 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
   }
   for (const { mixer } of config.layers.flat()) {
     if (mixer.kind === "experts" && mixer.down.cols % 4 !== 0) {

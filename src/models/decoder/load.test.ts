@@ -144,6 +144,11 @@ test("heads turn in part where the architecture has it, whatever their size", as
   expect(await loadConfig(await withConfig(changes))).toMatchObject({ ropes: [{ size: 20 }] });
   const phi = { ...changes, model_type: "phi3" };
   expect(await loadConfig(await withConfig(phi))).toMatchObject({ ropes: [{ size: 10 }] });
+  const negative = { ...phi, partial_rotary_factor: -0.5 };
+  await expect(loadConfig(await withConfig(negative))).rejects.toMatchObject({
+    code: "model",
+    message: expect.stringContaining("-10 of 20 elements of a head turn"),
+  });
 });
 
 test("a window that is null is none", async () => {
