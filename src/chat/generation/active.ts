@@ -39,6 +39,12 @@ export class Active {
     return this.#turn >= this.#most || this.sequence.out.isFull;
   }
 
+  /** Slots lack some of the prompt, or of what others of them hold. */
+  get isBroken(): boolean {
+    const lengths = this.slots.map(({ length }) => length);
+    return Math.min(...lengths) < Math.max(this.sequence.prompt.length - 1, ...lengths);
+  }
+
   begin(number: number): void {
     this.isRunning = true;
     this.number = number;

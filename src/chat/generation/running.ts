@@ -1,6 +1,7 @@
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
@@ -29,6 +30,8 @@ export class Running implements Disposable {
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
   #failures = 0;
+  /** Times that beams had no room to change places, one after another, whatever was computed between. */
+  #unmoved = 0;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
@@ -68,9 +71,8 @@ export class Running implements Disposable {
   async step(wanted: readonly Active[]): Promise<void> {
     for (const active of wanted.toSorted((left, right) => left.number - right.number))
       await this.slots.makeRoom(active);
-    // Where not even what slots held has room any more, it is computed again.
-    for (const one of wanted)
-      if (one.slots.some(({ length }) => length < one.sequence.prompt.length - 1)) one.startAnew();
+    // Where not even what slots held has room any more, or beams that changed places had none, it is computed again.
+    for (const one of wanted) if (one.isBroken) one.startAnew();
     const ready = wanted.filter(({ isRunning, isPrompted }) => isRunning && isPrompted);
     const tokens = ready.flatMap(({ sequence, slots }) =>
       slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
@@ -83,7 +85,7 @@ export class Running implements Disposable {
     this.#failures = 0;
     await preparing;
     this.line.step();
-    const moves: { from: Slot; to: Slot; length: number }[] = [];
+    const moves: Move[] = [];
     let at = 0;
     for (const active of ready) {
       active.count();
@@ -94,7 +96,7 @@ export class Running implements Disposable {
       if (next === "anew") active.startAnew();
       else if (next !== undefined) moves.push(...movesOf(active.slots, next));
     }
-    if (moves.length > 0) await this.#batch.pool.copy(moves);
+    if (moves.length > 0) await this.#change(moves);
   }
 
   /**
@@ -124,6 +126,17 @@ export class Running implements Disposable {
 
   [Symbol.dispose](): void {
     this.#batch[Symbol.dispose]();
+  }
+
+  /** Beams change places. Those that have no room for it are computed again, and fail as a pass does that never has room. */
+  async #change(moves: readonly Move[]): Promise<void> {
+    try {
+      await this.#batch.pool.copy(moves);
+      this.#unmoved = 0;
+    } catch (thrown) {
+      this.#failures = this.#unmoved++;
+      throw thrown;
+    }
   }
 
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
@@ -158,7 +171,7 @@ export class Running implements Disposable {
   }
 }
 
-function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): { from: Slot; to: Slot; length: number }[] {
+function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): Move[] {
   return next.flatMap(({ parent }, beam) => {
     const [from, to] = [slots[parent], slots[beam]];
     if (from === undefined || to === undefined || from === to) return [];

@@ -11,6 +11,13 @@ import { Slot } from "./slot.ts";
 
 export type PoolOptions = Omit<GroupOptions, "device" | "used">;
 
+/** What a slot is to hold of another one. */
+export interface Move {
+  readonly from: Slot;
+  readonly to: Slot;
+  readonly length: number;
+}
+
 /**
  * What is kept of several sequences, by groups of layers that see equally far back. A slot is promised how far it may grow, and takes what
  * it needs.
@@ -114,9 +121,24 @@ export class SlotPool implements Disposable {
   /**
    * Makes slots hold what others hold, as far as `length`, which these can go on from, all at once: beams that change places. Only rows from the first on that a pair
    * does not have in common are copied.
-   * @throws RandloraError `memory`
+   * @throws RandloraError `memory`; slots that were to hold others' rows then hold nothing: some rows may have come
    */
-  async copy(moves: readonly { readonly from: Slot; readonly to: Slot; readonly length: number }[]): Promise<void> {
+  async copy(moves: readonly Move[]): Promise<void> {
+    try {
+      await this.#copy(moves);
+    } catch (thrown) {
+      for (const { to } of moves) to.truncate(0);
+      throw thrown;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#run[Symbol.dispose]();
+    for (const group of this.groups) group[Symbol.dispose]();
+    this.#slots.clear();
+  }
+
+  async #copy(moves: readonly Move[]): Promise<void> {
     for (const { from, to, length } of moves) {
       if (from.kept(length) !== Math.min(length, from.length)) throw new RangeError("positions that are not kept");
       await this.reserve(to, length);
@@ -154,12 +176,6 @@ export class SlotPool implements Disposable {
       );
     }
     for (const { to, copy } of states) to.become(copy, copy.length);
-  }
-
-  [Symbol.dispose](): void {
-    this.#run[Symbol.dispose]();
-    for (const group of this.groups) group[Symbol.dispose]();
-    this.#slots.clear();
   }
 
   /** Where a place has no room for `positions`, gives up those at its beginning that no token behind sees, in whole blocks. */
