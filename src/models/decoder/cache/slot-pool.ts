@@ -186,8 +186,8 @@ export class SlotPool implements Disposable {
     if (fits(place.first)) return;
     const seenFrom = (length: number): number =>
       Math.max(place.first, Math.floor((length + 1 - window) / BLOCK) * BLOCK);
-    // What the end of the prompt sees stays where there is room: another prompt may go on from there.
-    const ofPrompt = seenFrom(slot.prefilled);
+    // What the end of the prompt sees stays where there is room: another prompt may go on from there, or from the state before it.
+    const ofPrompt = seenFrom(this.keepsStates ? Math.floor(slot.prefilled / BLOCK) * BLOCK : slot.prefilled);
     const first = fits(ofPrompt) ? ofPrompt : seenFrom(slot.length);
     const dropped = first - place.first;
     if (dropped === 0) return;

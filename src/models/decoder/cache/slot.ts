@@ -106,7 +106,8 @@ export class Slot {
     for (const id of other.#ids.slice(0, length)) this.#ids.push(id);
     this.#longest = longest;
     this.#prefilled = Math.min(other.#prefilled, length);
-    for (const [group, { first }] of other.places.entries()) itemAt(this.places, group).first = first;
+    for (const [group, { first }] of other.places.entries())
+      itemAt(this.places, group).first = length === 0 ? 0 : first;
   }
 
   /** What a pass over this sequence alone works on. */

@@ -15,11 +15,12 @@ import type { Slot } from "./slot.ts";
 
 setDefaultTimeout(120_000);
 
-/** Layers that see all and layers that see 40; all see 300; convolutions over 3, and one layer that sees all. */
+/** Layers that see all and layers that see 40; all see 300; convolutions over 3, and one layer that sees all; states. */
 const MODELS = {
   gemma3_text: { sliding_window: 40, layer_types: ["sliding_attention", "full_attention", "sliding_attention"] },
   mistral: { sliding_window: 300, head_dim: 32 },
   lfm2: { full_attn_idxs: [1], conv_L_cache: 3 },
+  qwen3_5_text: {},
 };
 const CONTEXT = { max_position_embeddings: 8192 };
 
@@ -120,25 +121,32 @@ test.each([
   },
 );
 
-test("a text is the one that it is alone, whether its beginning was kept or has to be computed again", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("gemma3_text"));
-  const write = async (loop: DecodeLoop, prompt: readonly number[], maxTokens: number) =>
-    await decode(loop, { prompt, maxTokens, context: 8192 });
-  const [prompt, next] = [tokens(1, 2500), [...tokens(1, 2500), ...tokens(5, 40)]];
-  const options = { rows: 2, positions: 16_384 };
-  using alone = new DecodeLoop(decoder, options);
-  const wanted = await write(alone, next, 30);
-  for (const [answer, cached] of [
-    [100, 2499],
-    [1500, 0],
-  ] as const) {
-    using loop = new DecodeLoop(decoder, options);
-    await write(loop, prompt, answer);
-    const found = await write(loop, next, 30);
-    expect(found.cached).toBe(cached);
-    expect(found.tokens).toEqual(wanted.tokens);
-  }
-});
+test.each([
+  ["gemma3_text", 100, 2499, 1500],
+  // From the state before the end of the prompt, which stays while a thousand tokens follow.
+  ["qwen3_5_text", 1000, 2304, 1500],
+] as const)(
+  "%s: a text is the one that it is alone, whether its beginning was kept or has to be computed again",
+  async (type, short, kept, long) => {
+    using decoder = await Decoder.load(gpu, folder.at(type));
+    const write = async (loop: DecodeLoop, prompt: readonly number[], maxTokens: number) =>
+      await decode(loop, { prompt, maxTokens, context: 8192 });
+    const [prompt, next] = [tokens(1, 2500), [...tokens(1, 2500), ...tokens(5, 40)]];
+    const options = { rows: 2, positions: 16_384 };
+    using alone = new DecodeLoop(decoder, options);
+    const wanted = await write(alone, next, 30);
+    for (const [answer, cached] of [
+      [short, kept],
+      [long, 0],
+    ] as const) {
+      using loop = new DecodeLoop(decoder, options);
+      await write(loop, prompt, answer);
+      const found = await write(loop, next, 30);
+      expect(found.cached).toBe(cached);
+      expect(found.tokens).toEqual(wanted.tokens);
+    }
+  },
+);
 
 test("what positions take is counted as the pool takes it, under --memory as well", async () => {
   using decoder = await Decoder.load(gpu, folder.at("gemma3_text"));
