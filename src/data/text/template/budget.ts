@@ -100,10 +100,13 @@ export function measure(value: unknown, most = Infinity, known = new WeakMap<obj
     if (before !== undefined) return before;
     const changingBefore = changing;
     let size = 1;
-    for (const [key, inner] of plain instanceof Map ? plain : Object.entries(plain)) {
-      size += visit(inner, depth + 1) + (Array.isArray(plain) ? 0 : String(key).length / 16);
+    const add = (inner: unknown, key = ""): void => {
+      size += visit(inner, depth + 1) + key.length / 16;
       if (size > most) throw new LimitError("it takes too many steps");
-    }
+    };
+    // Lists are long: their numbers are not made texts of.
+    if (Array.isArray(plain)) for (const inner of plain) add(inner);
+    else for (const [key, inner] of plain instanceof Map ? plain : Object.entries(plain)) add(inner, String(key));
     // Namespaces alone change.
     if (isNamespace(item)) changing++;
     if (changing === changingBefore) known.set(plain, size);

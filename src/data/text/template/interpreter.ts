@@ -72,6 +72,8 @@ export class BoundedInterpreter extends Interpreter {
       const bounded = (given: readonly unknown[], scope: unknown): unknown => {
         const budget = this.#budget;
         budget.allow(given.reduce<number>((work, one) => work * budget.sizeOf(one), budget.sizeOf(value)));
+        // It may have been looked up long before it is called.
+        budget.take(value, "operand");
         return Reflect.apply(act, undefined, [given, scope]);
       };
       Reflect.set(method, "value", bounded);

@@ -110,6 +110,7 @@ test.each([
   ["{{ range(5) | join(ns.s) }}", TEXT],
   ["{% for i in range(100000) %}{% set x = ns.s | upper %}{% endfor %}", STEPS],
   ["{% for i in range(100000) %}{% set x = ns.s.split('a') %}{% endfor %}", STEPS],
+  ["{% set f = ns.s.split %}{% for i in range(100000) %}{% set x = f('q') %}{% endfor %}", STEPS],
   ["{% set o = {} %}{% for i in range(100000) %}{% set x = o[ns.s ~ i] %}{% endfor %}", STEPS],
   ["{% for i in range(1000) %}{% set ns.l = ns.l + [ns.s ~ i] %}{% endfor %}{{ ns.l | unique }}", STEPS],
   ["{% set p = ns.s[:100000] ~ 'b' %}{{ p in ns.s }}", STEPS],
