@@ -30,8 +30,8 @@ export class Running implements Disposable {
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
   #failures = 0;
-  /** Times that beams had no room to change places, one after another, whatever was computed between. */
-  #unmoved = 0;
+  /** Steps that had no room since one came to an end that told something new: what they lost may have been computed again between. */
+  #stuck = 0;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
@@ -80,23 +80,25 @@ export class Running implements Disposable {
     if (tokens.length === 0) return;
     const start = performance.now();
     const preparing = Promise.all(ready.map(({ sequence }) => sequence.prepare?.()));
-    const results = await this.#batch.step(tokens);
+    const results = await this.#counted(() => this.#batch.step(tokens));
     this.#pace.stepped(performance.now() - start);
     this.#failures = 0;
     await preparing;
     this.line.step();
     const moves: Move[] = [];
-    let at = 0;
+    let [at, isNew] = [0, false];
     for (const active of ready) {
       active.count();
       const rows = results.slice(at, (at += active.slots.length));
       // What follows is known already of one that began again.
       if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
+      isNew = true;
       const next = this.#take(active, rows);
       if (next === "anew") active.startAnew();
       else if (next !== undefined) moves.push(...movesOf(active.slots, next));
     }
-    if (moves.length > 0) await this.#change(moves);
+    if (moves.length > 0) await this.#counted(() => this.#batch.pool.copy(moves));
+    if (isNew) this.#stuck = 0;
   }
 
   /**
@@ -109,7 +111,10 @@ export class Running implements Disposable {
       for (const active of running) this.slots.fail(active, thrown);
       return;
     }
-    if (this.#failures > 0) this.slots.giveWay();
+    if (this.#failures > 0) {
+      this.slots.giveWay();
+      this.#stuck = 0;
+    }
     this.#failures = this.#failures > 0 ? 0 : 1;
     this.slots.loseAllWaiting();
     this.#batch.pool.tighten();
@@ -128,13 +133,12 @@ export class Running implements Disposable {
     this.#batch[Symbol.dispose]();
   }
 
-  /** Beams change places. Those that have no room for it are computed again, and fail as a pass does that never has room. */
-  async #change(moves: readonly Move[]): Promise<void> {
+  /** Part of a step: where it has no room, what was computed again since it last had none does not count. */
+  async #counted<T>(part: () => Promise<T>): Promise<T> {
     try {
-      await this.#batch.pool.copy(moves);
-      this.#unmoved = 0;
+      return await part();
     } catch (thrown) {
-      this.#failures = this.#unmoved++;
+      this.#failures = Math.min(1, this.#stuck++);
       throw thrown;
     }
   }

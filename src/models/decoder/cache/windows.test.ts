@@ -1,10 +1,11 @@
 // Layers with a window, and convolutions, keep the last positions alone: what comes of it is what comes of all positions. On the CPU
 // device alone: kernels do not know of it.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { decode } from "../../../chat/testing/decoder.ts";
 import { DecodeLoop } from "../../../chat/generation/decode-loop.ts";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { Device } from "../../../compute/device/device.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
@@ -164,4 +165,18 @@ test("what positions take is counted as the pool takes it, under --memory as wel
     for (const slot of slots) if (slot !== undefined) await batch.pool.reserve(slot, 300);
     expect(batch.pool.bytes).toBe(kvBytes(config, 16_384, "F16", rows));
   }
+});
+
+test("a text that has room for its prompt, and never for a token, ends: states are computed again from their beginning", async () => {
+  using decoder = await Decoder.load(gpu, folder.at("qwen3_5_text"));
+  const { step } = Batch.prototype;
+  using steps = spyOn(Batch.prototype, "step").mockImplementation(async function (this: Batch, wanted) {
+    using _ = spyOn(gpu.memory, "allocate").mockImplementation((label) => {
+      throw new RandloraError("memory", `${label}: there is no room`);
+    });
+    return await step.call(this, wanted);
+  });
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 4096 });
+  await expect(decode(loop, { prompt: tokens(1, 300), context: 8192 })).rejects.toMatchObject({ code: "memory" });
+  expect(steps).toHaveBeenCalledTimes(2);
 });
