@@ -10,7 +10,7 @@ const validated = (valid_loss: number, relativeChange = 0.1) => ({
 });
 const trained = (all: readonly number[], relativeChange = 0.1) => ({ ...movedLosses(losses(...all)), relativeChange });
 const END = { validLoss: 2, bestStep: 10, steps: 10 };
-const BLIND = { validLoss: undefined, bestStep: undefined, steps: 8 };
+const BLIND = { validLoss: undefined, bestStep: undefined, steps: 80 };
 
 test("a run whose loss fell is told nothing, however small its ΔW", () => {
   expect(trainingAdvice(END, validated(2.2), 1e-4)).toBeUndefined();
@@ -34,6 +34,14 @@ test("a run that moved little is told to train longer or at a higher rate", () =
   );
   expect(trainingAdvice(BLIND, trained([2, 2, 2, 2], 0), 1e-4)).toStartWith("little was trained: ΔW is 0 of");
   expect(trainingAdvice({ ...END, bestStep: 5 }, validated(2.02), 1e-4)).toBeUndefined();
+});
+
+test("the losses of a few steps are not taken for a trend", () => {
+  const few = { ...BLIND, steps: 10 };
+  const advice = "10 steps are few: try more --steps or --epochs, or a higher --learning-rate (it was 0.001)";
+  expect(trainingAdvice(few, trained([2, 2, 3, 3]), 1e-3)).toBe(advice);
+  expect(trainingAdvice(few, trained([2, 2, 1.8, 1.8]), 1e-3)).toBe(advice);
+  expect(trainingAdvice(few, trained([2, 2, 1, 1]), 1e-3)).toBeUndefined();
 });
 
 test("a run that became worse is told to go slower", () => {

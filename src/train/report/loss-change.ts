@@ -6,6 +6,8 @@ import type { Metrics } from "../types.ts";
 const LEAST_CHANGE = 1e-3;
 /** A part of the loss: what falls by less has hardly fallen. */
 const LEAST_FALL = 0.05;
+/** Steps whose training losses, each of other samples, say little: only a fall by so large a part is one. */
+const FEW = { steps: 20, fall: 0.2 } as const;
 
 /** What a run moved. */
 export interface Moved {
@@ -41,11 +43,13 @@ export function trainingAdvice(
   const isValidated = validBefore !== undefined && validLoss !== undefined;
   const [before, after] = isValidated ? [validBefore, validLoss] : (training ?? [0, 0]);
   const fall = before === 0 ? 0 : (before - after) / before;
-  if (fall >= LEAST_FALL) return undefined;
+  const isFew = !isValidated && steps < FEW.steps;
+  if (fall >= (isFew ? FEW.fall : LEAST_FALL)) return undefined;
   const more = `more --steps or --epochs, or a higher --learning-rate (it was ${rate})`;
   if (relativeChange !== undefined && relativeChange < LEAST_CHANGE) {
     return `little was trained: ΔW is ${formatMeasure(relativeChange)} of the adapted weights; try ${more}`;
   }
+  if (isFew) return `${formatNumber(steps)} ${steps === 1 ? "step is" : "steps are"} few: try ${more}`;
   const name = isValidated ? "validation loss" : "training loss";
   const change = `${before.toFixed(4)} → ${after.toFixed(4)}`;
   if (fall <= (isValidated ? 0 : -LEAST_FALL)) {
