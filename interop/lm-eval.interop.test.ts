@@ -142,7 +142,7 @@ test.each([
   "lm_eval says of %s, asked as docs/guide/evaluate.md shows, what it says with transformers",
   async (_, model, name) => {
     const adapters = name === undefined ? [] : ["--adapter", `${name}=${adapter}`];
-    await using serving = new ServingProcess([model, ...adapters], {
+    await using serving = new ServingProcess([model, ...adapters, "--kv-type", "f32"], {
       cwd: folder.path,
       env: { RANDLORA_DEVICE: process.env["RANDLORA_DEVICE"] ?? "" },
     });
