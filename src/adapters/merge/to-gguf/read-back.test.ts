@@ -1,17 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { join } from "node:path";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import type { Family } from "../../../data/text/testing/families.ts";
-import { RandloraError } from "../../../files/errors.ts";
-import { encodeGgufHeader } from "../../../files/gguf/writer.ts";
-import { GgufFile } from "../../../files/gguf/reader.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { transpose } from "../../../files/safetensors/transpose.ts";
 import { isFloat } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
-import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { ARCHITECTURES, loadConfig } from "../../../models/decoder/architectures/index.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
@@ -232,88 +228,4 @@ test("blocks stay what they are in memory, embedding and output matrix, too; --d
   const [blocks, numbers] = [await logits(kept), await logits(wide)];
   const largest = Math.max(...numbers.map(Math.abs));
   blocks.forEach((value, at) => expect(Math.abs(value - (numbers[at] ?? NaN))).toBeLessThan(3e-3 * largest));
-});
-
-describe("a file from outside", () => {
-  /** The same file with other metadata and tensors. */
-  async function changed(
-    change: (file: GgufFile) => Partial<Pick<GgufFile["header"], "metadata" | "tensors">>,
-  ): Promise<string> {
-    const base = await place.written(folder.at("llama"), "base.gguf", "f16");
-    await using file = await GgufFile.open(base);
-    const { metadata, tensors } = { ...file.header, ...change(file) };
-    const header = encodeGgufHeader(metadata, [...tensors.values()]);
-    const out = folder.at("changed.gguf");
-    await Bun.write(out, [header, new Uint8Array(file.size)]);
-    return out;
-  }
-  const without = <T>(map: ReadonlyMap<string, T>, key: string) => new Map([...map].filter(([name]) => name !== key));
-  const withText = (file: GgufFile, key: string, value: string) => ({
-    metadata: new Map([...file.header.metadata, [key, { kind: "string", value }] as const]),
-  });
-  const withNumber = (file: GgufFile, key: string, value: number) => ({
-    metadata: new Map([...file.header.metadata, [key, { kind: "u32", value }] as const]),
-  });
-
-  test.each<[string, Parameters<typeof changed>[0], RegExp]>([
-    ["another architecture", (file) => withText(file, "general.architecture", "mamba"), /architecture "mamba" cannot/],
-    ["an adapter", (file) => withText(file, "general.type", "adapter"), /an adapter, not a model/],
-    ["a part of a split file", (file) => withNumber(file, "split.count", 3), /one part of a split model/],
-    ["an unknown pre-tokenizer", (file) => withText(file, "tokenizer.ggml.pre", "viking"), /pre-tokenizer "viking"/],
-    ["another tokenizer", (file) => withText(file, "tokenizer.ggml.model", "bert"), /a tokenizer of kind "bert"/],
-    [
-      "a setting of another type",
-      (file) => withText(file, "llama.block_count", "2"),
-      /"llama.block_count" is not a num/,
-    ],
-    ["fewer layers", (file) => withNumber(file, "llama.block_count", 1), /"blk.1.\S+" has no place in a llama model/],
-    ["countless layers", (file) => withNumber(file, "llama.block_count", 4e9), /num_hidden_layers/],
-    ["other heads", (file) => withNumber(file, "llama.attention.head_count", 8), /by the metadata it is/],
-    ["no heads", (file) => withNumber(file, "llama.attention.head_count", 0), /num_attention_heads/],
-    [
-      "no norm's epsilon",
-      ({ header }) => ({ metadata: without(header.metadata, "llama.attention.layer_norm_rms_epsilon") }),
-      /layer_norm_rms_epsilon" is missing/,
-    ],
-    [
-      "no tokens",
-      ({ header }) => ({ metadata: without(header.metadata, "tokenizer.ggml.tokens") }),
-      /tokens" is missing/,
-    ],
-    [
-      "a missing tensor",
-      ({ header }) => ({ tensors: without(header.tensors, "blk.0.attn_q.weight") }),
-      /tensor "blk.0.attn_q.weight" is missing/,
-    ],
-  ])("%s is refused in one line", async (_, change, message) => {
-    const path = await changed(change);
-    const refusal = await refusalOf(async () => await (await openCheckpoint(path)).close());
-    expect(refusal.message).toMatch(message);
-    expect(refusal.message).not.toContain("\n");
-  });
-
-  test("with bytes changed anywhere is read or refused, without a fault of the program", async () => {
-    const path = await place.written(folder.at("llama"), "base.gguf", "q8_0");
-    const whole = await Bun.file(path).bytes();
-    // The vocabulary is most of the header: its ends are where the rest is.
-    await using file = await GgufFile.open(path);
-    const first = Math.min(...[...file.header.tensors.values()].map(({ offset }) => offset));
-    const at = fc.oneof(fc.nat(1200), fc.integer({ min: first - 1600, max: first - 1 }), fc.nat(first - 1));
-    const change = fc.record({ at, byte: fc.nat(255) });
-    const other = join(folder.path, "mutated.gguf");
-    await fc.assert(
-      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
-        const bytes = whole.slice();
-        for (const one of changes) bytes[one.at] = one.byte;
-        await Bun.write(other, bytes);
-        try {
-          await (await openCheckpoint(other)).close();
-        } catch (thrown) {
-          expect(thrown).toBeInstanceOf(RandloraError);
-          expect(String(thrown)).not.toContain("\n");
-        }
-      }),
-      { numRuns: 100 },
-    );
-  }, 60_000);
 });
