@@ -18,7 +18,7 @@ const MOST_BYTES = 2 ** 30;
 const MOST_READERS = 2;
 /** The second one is started when somebody has waited for so long: the usual request takes a few milliseconds. */
 const SOON_MS = 100;
-/** It is ended when nobody has needed it for so long. */
+/** It is ended when no request has been read for so long. */
 const IDLE_MS = 60_000;
 
 /** Bounds, and what a test may want otherwise. */
