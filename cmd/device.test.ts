@@ -116,8 +116,8 @@ test("--memory bounds a chat's context, weights and a run's batch; --kv-type f32
     randlora([...chat, "--memory", "3MB", "--kv-type", "f32"]),
   ]);
   expect([bounded.stdout, whole.stdout]).toEqual([free.stdout, free.stdout]);
-  expect(free.stderr).toContain("KV cache: 655 kB for 1,024 tokens in f16");
-  expect(whole.stderr).toContain("KV cache: 1.31 MB for 1,024 tokens in f32");
+  expect(free.stderr).toContain("KV cache in f16, by tokens: 328 kB for 512");
+  expect(whole.stderr).toContain("KV cache in f32, by tokens: 655 kB for 512");
   const [weights, run] = await Promise.all([
     randlora([...chat, "--memory", "500KB"]),
     randlora([...train, "--batch-size", "8", "--memory", "2MB", "--out", "bounded"]),

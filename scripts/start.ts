@@ -14,6 +14,7 @@ const COMMANDS = [
   ["merge", "embedded", RUN, "--out", MERGED, "--force", "--verify"],
 ];
 
+process.stdout.write("Here, `randlora` stands for: npx bun cmd/main.ts\n");
 await rm(join(ROOT, RUN), { recursive: true, force: true });
 for (const args of COMMANDS) {
   process.stdout.write(`\n$ randlora ${args.join(" ")}\n`);

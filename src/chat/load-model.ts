@@ -38,10 +38,11 @@ export async function loadModel(
   const { formatBytes, formatNumber } = await import("../terminal/format.ts");
   const { kvBytes } = await import("../models/decoder/cache/layer-cache.ts");
   const { config, kvDtype } = model.decoder;
-  const [some, all] = [1024, config.contextLength].map((tokens) => {
+  const sizes = [Math.min(1024, config.contextLength), config.contextLength].map((tokens) => {
     return `${formatBytes(kvBytes(config, tokens, kvDtype, 1))} for ${formatNumber(tokens)}`;
   });
-  context.log.verbose(`KV cache: ${some} tokens in ${KV_NAMES.find((name) => NAMED_KV[name] === kvDtype)}, ${all}`);
+  const name = KV_NAMES.find((name) => NAMED_KV[name] === kvDtype);
+  context.log.verbose(`KV cache in ${name}, by tokens: ${[...new Set(sizes)].join(", ")}`);
   return model;
 }
 

@@ -120,7 +120,8 @@ export function connectionFailure(thrown: unknown, subject: Subject, settings: H
     return new HubFailure("unreachable", `no secure connection to ${host}: ${text}`, hint, { cause: thrown });
   }
   if (UNREACHABLE.has(code)) {
-    const hint = "check the network, HTTPS_PROXY and HF_ENDPOINT; HF_HUB_OFFLINE=1 uses only what is cached";
+    const hint =
+      "check the network, HTTPS_PROXY and HF_ENDPOINT; HF_HUB_OFFLINE=1 uses only what is cached; the model embedded needs no network";
     return new HubFailure("unreachable", `cannot reach ${host} for ${nameOf(subject)} (${code})`, hint, {
       cause: thrown,
     });

@@ -89,7 +89,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
       ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
       ...(valid === null ? [] : [`validation ${valid.toFixed(4)}`]),
       formatDuration(seconds),
-      ...(left === undefined ? [] : [`about ${formatDuration(left)} left`]),
+      ...(left === undefined || left === 0 ? [] : [`about ${formatDuration(left)} left`]),
     ];
     if (error === null) this.#surface.log.info(`${method}${at}, seed ${seed}: ${parts.join(", ")}`);
     else this.#surface.log.warn(`${method}${at}, seed ${seed}: ${error}`);
