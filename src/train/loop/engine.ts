@@ -1,15 +1,13 @@
 import type { Device } from "../../compute/device/device.ts";
 import { STEP_STATE } from "../../compute/device/families/optimizer.ts";
 import type { Staging } from "../../compute/device/staging.ts";
-import { RandloraError } from "../../files/errors.ts";
-import { readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
-import { ALONE, gatherNumbers, isAny, ownRange, type Processes } from "../../mpi/processes.ts";
-import type { Step, StepPlan } from "../../data/batches/types.ts";
-import { type Judge, judge } from "../model/judge.ts";
+import { ALONE, type Processes } from "../../mpi/processes.ts";
+import type { Step } from "../../data/batches/types.ts";
 import type { Task } from "../model/task.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
+import { evaluate, type Evaluated, type Evaluating, type Evaluation, meanLoss, microBatchesOf } from "./evaluation.ts";
 import { ShardSums } from "./shard-sums.ts";
 import type { TrainingDefinition } from "../../adapters/training/definition.ts";
 import type { Method, MethodSummary, PassKind } from "../../adapters/training/method.ts";
@@ -39,16 +37,6 @@ export interface EngineOptions {
   /** That share the shards of a step, and an evaluation. */
   readonly processes?: Processes;
 }
-
-/** What an evaluation found out. */
-export interface Evaluation {
-  /** Mean, in nats. */
-  readonly loss: number;
-  /** The part of the samples that are taken for what they are, of tasks that tell classes apart. */
-  readonly accuracy?: number;
-}
-
-type Evaluated<Batch> = Pick<StepPlan<Batch>, "length" | "step">;
 
 /** Computes steps and evaluations on the GPU. It knows nothing of schedules, files or signals. */
 export class Engine<Batch> implements Disposable {
@@ -163,77 +151,7 @@ export class Engine<Batch> implements Disposable {
    * @param signal ends it early: the result is then undefined
    */
   async evaluate(plan: Evaluated<Batch>, signal?: AbortSignal): Promise<Evaluation | undefined> {
-    const { judge: asked } = this.#model.task;
-    if (asked !== undefined) return await this.#judge(asked, plan, signal);
-    const loss = await this.#meanLoss(plan, this.#processes, signal);
-    return loss === undefined ? undefined : { loss };
-  }
-
-  async #judge(asked: Judge<Batch>, plan: Evaluated<Batch>, signal?: AbortSignal): Promise<Evaluation | undefined> {
-    const run = this.#run;
-    const { method } = this.#model;
-    method.prepare(run);
-    await run.submit();
-    const linears = method.linears({ kind: "evaluate" });
-    await asked.begin(linears);
-    // The loss of each sample, and whether it is right.
-    const verdicts: number[] = [];
-    for await (const step of ownSteps(plan, this.#processes, signal)) {
-      if (step === "stopped") return undefined;
-      for await (const batch of microBatchesOf(step)) {
-        const logits = run.keep(asked.logits(run, linears, batch));
-        try {
-          await run.submit();
-          const [rows, classes] = logits.shape;
-          const numbers = await readRows(this.#gpu, logits, 0, rows);
-          for (const [row, label] of asked.labelsOf(batch).entries()) {
-            const verdict = judge(numbers.subarray(row * classes, (row + 1) * classes), label);
-            verdicts.push(verdict.loss, Number(verdict.isRight));
-          }
-        } finally {
-          this.#gpu.memory.release(logits.buffer);
-        }
-      }
-    }
-    const all = await gatherNumbers(this.#processes, verdicts);
-    const samples = all.length / 2;
-    if (samples === 0) throw new RandloraError("data", "nothing of the validation data can be read");
-    let [right, loss] = [0, 0];
-    for (const [at, number] of all.entries()) {
-      if (at % 2 === 0) loss += number;
-      else right += number;
-    }
-    return { loss: loss / samples, accuracy: right / samples };
-  }
-
-  async #meanLoss(plan: Evaluated<Batch>, processes: Processes, signal?: AbortSignal): Promise<number | undefined> {
-    const run = this.#run;
-    this.#model.method.prepare(run);
-    const sums = run.keep(run.allocate("evaluation", [1, plan.length]));
-    try {
-      const targets: number[] = [];
-      for await (const step of ownSteps(plan, processes, signal)) {
-        if (step === "stopped") return undefined;
-        const slot = targets.push(step.targets) - 1;
-        let isFirst = true;
-        for await (const batch of microBatchesOf(step)) {
-          const losses = this.#losses(run, batch, { kind: "evaluate" });
-          addLosses(run, losses, 1, sums, slot, isFirst);
-          run.release(losses);
-          isFirst = false;
-        }
-        await run.submit();
-        // So that an interruption is answered soon, and not a queue full of passes is waited for.
-        await this.#gpu.idle();
-      }
-      const range = { buffer: sums.buffer, offset: 0, size: plan.length * 4 };
-      const parts = await this.#gpu.readWith([range], async ([bytes]) => new Float32Array(bytes?.slice().buffer ?? []));
-      const losses = await gatherNumbers(processes, [...parts.subarray(0, targets.length)]);
-      const counts = await gatherNumbers(processes, targets);
-      return sum(losses) / sum(counts);
-    } finally {
-      this.#gpu.memory.release(sums.buffer);
-    }
+    return await evaluate(this.#evaluating(this.#options.processes ?? ALONE), plan, signal);
   }
 
   /** The mean loss over the targets of the first of these micro-batches, in nats. */
@@ -241,13 +159,9 @@ export class Engine<Batch> implements Disposable {
     for await (const first of microBatchesOf(step)) {
       const shards = [{ first: 0, microBatches: [first] }];
       const only = { ...step, shards, targets: this.#model.task.termsOf(first) };
-      return await this.#meanLoss({ length: 1, step: () => only }, ALONE);
+      return await meanLoss(this.#evaluating(ALONE), { length: 1, step: () => only });
     }
     return undefined;
-  }
-
-  get #processes(): Processes {
-    return this.#options.processes ?? ALONE;
   }
 
   /** Gives back what the engine holds itself; not the model. */
@@ -257,30 +171,13 @@ export class Engine<Batch> implements Disposable {
     this.#shards?.release();
   }
 
+  #evaluating(processes: Processes): Evaluating<Batch> {
+    const { task, method } = this.#model;
+    return { gpu: this.#gpu, run: this.#run, task, method, options: this.#options, processes };
+  }
+
   #losses(recorder: Run | Tape, batch: Batch, pass: PassKind) {
     const { task, method } = this.#model;
     return task.losses(recorder, method.linears(pass), batch, this.#options);
   }
-}
-
-/** Of an evaluation's steps those that are this process's, until one is told to stop. */
-async function* ownSteps<Batch>(
-  plan: Evaluated<Batch>,
-  processes: Processes,
-  signal?: AbortSignal,
-): AsyncGenerator<Step<Batch> | "stopped"> {
-  const [from, end] = ownRange(processes, plan.length);
-  // As many rounds everywhere: all stop in the same one.
-  for (let round = 0; round < Math.ceil(plan.length / processes.size); round++) {
-    if (await isAny(processes, signal?.aborted === true)) yield "stopped";
-    if (from + round < end) yield await plan.step(from + round);
-  }
-}
-
-async function* microBatchesOf<Batch>({ shards }: Step<Batch>): AsyncGenerator<Batch> {
-  for (const { microBatches } of shards) yield* microBatches;
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }
