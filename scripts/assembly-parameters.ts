@@ -1,8 +1,7 @@
 import { join } from "node:path";
+import { fieldsOf, isMembers } from "../src/compute/cpu/parameters.ts";
 
 const FAMILIES = join(import.meta.dir, "../src/compute/cpu/families");
-/** As the assembly declares what the host calls a member. */
-const TYPES: Readonly<Record<string, string>> = { u32: "u32", f32: "f32", flag: "u32", pointer: "usize" };
 
 /** A class of the assembly, or another name of one. */
 interface Declared {
@@ -10,12 +9,6 @@ interface Declared {
   /** What the host declares; what is the same object is the same class. */
   readonly of: object;
   readonly fields: readonly string[];
-}
-
-/** Is this what a kernel takes, or a part of that? */
-function isMembers(value: unknown): value is Readonly<Record<string, string>> {
-  const kinds = typeof value === "object" && value !== null ? Object.values(value) : [];
-  return kinds.length > 0 && kinds.every((kind) => typeof kind === "string" && kind in TYPES);
 }
 
 /** Everything that families declare: kernels by their names, parts of what they take by those of their constants. */
@@ -33,7 +26,7 @@ async function declared(): Promise<Declared[]> {
         kernel === undefined
           ? constant.toLowerCase().replaceAll(/(?:^|_)(\w)/g, (_, first: string) => first.toUpperCase())
           : className(String(kernel.name));
-      const fields = Object.entries(members).map(([member, kind]) => `  ${member}: ${TYPES[kind]};`);
+      const fields = fieldsOf(members).map(([field, type]) => `  ${field}: ${type};`);
       found.set(name, { name, of: members, fields });
     }
   }

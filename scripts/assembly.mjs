@@ -62,7 +62,7 @@ export function compileAssembly(root) {
   const generator = join(root, "scripts/assembly-parameters.ts");
   const declared = digestOf([
     ...filesOf(join(cpu, "families")),
-    join(cpu, "operands.ts"),
+    join(cpu, "parameters.ts"),
     join(cpu, "pieces.ts"),
     generator,
   ]);

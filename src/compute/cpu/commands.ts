@@ -1,7 +1,8 @@
 import type { Copy } from "../device/device.ts";
 import { COPY_PIECE } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
-import type { CpuKernel, Members, PlacedPointer, Pointer } from "./parameters.ts";
+import type { Pointer } from "./operands.ts";
+import type { CpuKernel, Members, PlacedPointer } from "./parameters.ts";
 
 /** What workers do in one go; all that it works on lies in one heap, unless it is a copy. */
 export interface CpuCommand {

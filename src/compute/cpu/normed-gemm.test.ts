@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { type Shape, tensorIn } from "../device/tensor.ts";
 import { read } from "../device/transfer.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
@@ -31,59 +32,45 @@ test.each(CODES)(
       );
     const floats = new Float32Array(memory.buffer);
     let end = (MANY + 1) * SCRATCH_BYTES + 64;
-    const place = (values: Float32Array) => {
-      const offset = end;
-      floats.set(values, offset / 4);
+    const numbers = (...shape: Shape) => {
+      const offset = end / 4;
+      const values = Float32Array.from({ length: shape[0] * shape[1] }, (_, at) => Math.sin(1 + at));
+      floats.set(values, offset);
       end += values.byteLength;
-      return {
-        buffer: { label: "numbers", size: values.byteLength },
-        offset,
-        size: values.byteLength,
-        access: "read",
-      } as const;
+      return { ...tensorIn({ label: "numbers", size: values.byteLength }, shape, "F32"), offset };
     };
-    const numbers = (count: number) => Float32Array.from({ length: count }, (_, at) => Math.sin(1 + at));
-    const y = place(new Float32Array(ROWS * COLS));
+    const y = numbers(ROWS, COLS);
     const { words } = pack(NORMED_GEMM, {
       rows: ROWS,
       cols: COLS,
       terms: TERMS,
       aTerms: false,
       bTerms: false,
-      a: place(numbers(ROWS * TERMS)),
-      aPitch: TERMS * 4,
-      b: place(numbers(COLS * TERMS)),
-      bPitch: TERMS * 4,
-      dtype: 0,
-      scales: undefined,
-      scalesPitch: 0,
+      a: numbers(ROWS, TERMS),
+      b: numbers(COLS, TERMS),
       y,
-      yPitch: COLS * 4,
       bias: undefined,
       residual: undefined,
-      residualPitch: 0,
       accumulate: false,
       scale: 1,
       pieceRows: ROWS,
       pieceCols: PIECE_COLS,
       pieces: COLS / PIECE_COLS,
-      weight: place(numbers(TERMS)),
+      weight: numbers(1, TERMS),
       offset: 0,
       epsilon: 1e-5,
       branch: undefined,
-      branchPitch: 0,
       branchWeight: undefined,
       sum: undefined,
-      sumPitch: 0,
       gate: 0,
       normalized: 0,
     });
     /** What comes of the two pieces by the workers of these numbers. */
     const computed = (...workers: readonly number[]) => {
       new Uint32Array(memory.buffer, end, words.length).set(words);
-      floats.fill(0, 0, y.offset / 4 + ROWS * COLS);
+      floats.fill(0, 0, y.offset + ROWS * COLS);
       workers.forEach((worker, piece) => normedGemm(end, piece, 64 + worker * SCRATCH_BYTES));
-      return [...floats.subarray(y.offset / 4, y.offset / 4 + ROWS * COLS)];
+      return [...floats.subarray(y.offset, y.offset + ROWS * COLS)];
     };
     const wanted = computed(0, 0);
     expect(wanted.filter((value) => value !== 0)).toHaveLength(ROWS * COLS);

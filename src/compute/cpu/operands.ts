@@ -1,9 +1,19 @@
-import type { Binding } from "../device/buffer.ts";
+import type { Binding, DeviceBuffer } from "../device/buffer.ts";
 import { elementBytes, type Tensor } from "../device/tensor.ts";
 import { BLOCK, scaleBytes } from "../device/blocks.ts";
 import { DTYPE_CODES, isBlockDtype } from "../device/dtype.ts";
 import { storedDtype } from "../device/weight.ts";
-import type { Members, Pointer, Values } from "./parameters.ts";
+
+/** Bytes of a buffer that a command works on, and what it does with them. */
+export interface Pointer {
+  readonly buffer: DeviceBuffer;
+  /** Bytes before the first one. */
+  readonly offset: number;
+  /** Bytes from there on that the command may touch. */
+  readonly size: number;
+  /** `write`: it writes them, and may read them. */
+  readonly access: "read" | "write";
+}
 
 /** From the first element of a tensor to its last row's last, its padding included. */
 export function pointer(tensor: Tensor, access: Pointer["access"] = "read"): Pointer {
@@ -17,26 +27,21 @@ export function pointer(tensor: Tensor, access: Pointer["access"] = "read"): Poi
   return { buffer, offset: offset * bytes, size: elements * bytes, access };
 }
 
-/** The same, where there is one. */
-export function optional(tensor: Tensor | undefined, access: Pointer["access"] = "read"): Pointer | undefined {
-  return tensor === undefined ? undefined : pointer(tensor, access);
-}
-
 /** Bytes from row to row. */
-export function pitchBytes(tensor: Tensor | undefined): number {
-  return tensor === undefined ? 0 : tensor.pitch * elementBytes(tensor.dtype);
+export function pitchBytes(tensor: Tensor): number {
+  return tensor.pitch * elementBytes(tensor.dtype);
 }
 
-/** Members of a kernel that reads a matrix in any stored format. */
-export const SCALED = {
-  dtype: "u32",
-  /** Of what is in blocks. */
-  scales: "pointer",
-  scalesPitch: "u32",
-} as const satisfies Members;
+/** How a kernel is told in which format a matrix is stored. */
+export function storedCode(op: string, tensor: Tensor): number {
+  return DTYPE_CODES[storedDtype(op, tensor)];
+}
 
-/** How a matrix is stored, and the scales of its first block and from row to row where it is in blocks. */
-export function scaled(op: string, tensor: Tensor): Values<typeof SCALED> {
+/** How a matrix is stored, and the scales of its first block and bytes from row to row of them where it is in blocks. */
+export function scaled(
+  op: string,
+  tensor: Tensor,
+): { readonly dtype: number; readonly scales: Pointer | undefined; readonly scalesPitch: number } {
   const { shape, buffer, offset, pitch, scalesAt } = tensor;
   const stored = storedDtype(op, tensor);
   const dtype = DTYPE_CODES[stored];

@@ -7,7 +7,8 @@ import type { Dispatcher } from "./dispatcher.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { CpuBuffer, CpuMemory } from "./memory.ts";
 import type { CheckedCode } from "./native/self-check.ts";
-import { type CpuKernel, type Members, pack, type PlacedPointer, type Pointer, type Values } from "./parameters.ts";
+import type { Pointer } from "./operands.ts";
+import { type CpuKernel, type Members, pack, type PlacedPointer, type Values } from "./parameters.ts";
 import type { Queue } from "./queue.ts";
 
 /** A recording on the CPU device: families become commands for the workers. */

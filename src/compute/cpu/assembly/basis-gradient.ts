@@ -69,8 +69,8 @@ function form(
   memory.fill(scratch, 0, 2 * ROWS * pitch);
   for (let first: u32 = 0; first < p.terms; first += RUN_TERMS) {
     const terms = min(RUN_TERMS, p.terms - first);
-    const from = p.at + first * p.rowBytes;
-    for (let i: u32 = 0; i < rows; i++) columnRun(p.storage, from, p.rowBytes, 0, 0, row + i, terms, runs + i * RUN);
+    const from = p.left + first * p.leftPitch;
+    for (let i: u32 = 0; i < rows; i++) columnRun(p.storage, from, p.leftPitch, 0, 0, row + i, terms, runs + i * RUN);
     for (let col: u32 = 0; col < cols; col++) {
       columnRun(Format.F32, p.right + first * p.rightPitch, p.rightPitch, 0, 0, firstCol + col, terms, column);
       dots(runs, rows, column, terms, sums + col * 4, pitch);

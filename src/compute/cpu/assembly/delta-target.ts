@@ -19,7 +19,7 @@ export function storeTile(
   const scale = f32x4.splat(p.scale);
   if (!p.transposed) {
     for (let i: u32 = 0; i < rows; i++) {
-      const to = p.target + (row + i) * p.pitch + col * 4;
+      const to = p.target + (row + i) * p.targetPitch + col * 4;
       const from = sums + i * sumsPitch;
       for (let at: u32 = 0; at < cols; at += 4) take(to + at * 4, f32x4.mul(scale, v128.load(from + at * 4)), adds);
     }
@@ -37,17 +37,17 @@ export function storeTile(
       const cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
       const abHigh = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
       const cdHigh = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
-      const to = p.target + (col + at) * p.pitch + (row + i) * 4;
+      const to = p.target + (col + at) * p.targetPitch + (row + i) * 4;
       const there = cols - at;
       take(to, f32x4.mul(scale, v128.shuffle<i64>(ab, cd, 0, 2)), adds);
-      if (there > 1) take(to + p.pitch, f32x4.mul(scale, v128.shuffle<i64>(ab, cd, 1, 3)), adds);
-      if (there > 2) take(to + 2 * p.pitch, f32x4.mul(scale, v128.shuffle<i64>(abHigh, cdHigh, 0, 2)), adds);
-      if (there > 3) take(to + 3 * p.pitch, f32x4.mul(scale, v128.shuffle<i64>(abHigh, cdHigh, 1, 3)), adds);
+      if (there > 1) take(to + p.targetPitch, f32x4.mul(scale, v128.shuffle<i64>(ab, cd, 1, 3)), adds);
+      if (there > 2) take(to + 2 * p.targetPitch, f32x4.mul(scale, v128.shuffle<i64>(abHigh, cdHigh, 0, 2)), adds);
+      if (there > 3) take(to + 3 * p.targetPitch, f32x4.mul(scale, v128.shuffle<i64>(abHigh, cdHigh, 1, 3)), adds);
     }
   }
   const padding = row + rows == p.rows ? (0 - p.rows) & 3 : 0;
   for (let at: u32 = 0; at < cols; at++) {
-    const to = p.target + (col + at) * p.pitch + row * 4;
+    const to = p.target + (col + at) * p.targetPitch + row * 4;
     for (let rest = i; rest < rows; rest++) {
       const sum = p.scale * load<f32>(sums + rest * sumsPitch + at * 4);
       store<f32>(to + rest * 4, adds ? load<f32>(to + rest * 4) + sum : sum);

@@ -21,10 +21,10 @@ export function gemm(p: Gemm, piece: u32, scratch: usize): void {
     for (let col: u32 = 0; col < cols; col++) {
       const at = firstCol + col;
       if (p.bTerms) {
-        const scales = p.scales + first * p.scalesPitch;
-        columnRun(p.dtype, p.b + first * p.bPitch, p.bPitch, scales, p.scalesPitch, at, terms, column);
+        const scales = p.bScales + first * p.bScalesPitch;
+        columnRun(p.bDtype, p.b + first * p.bPitch, p.bPitch, scales, p.bScalesPitch, at, terms, column);
       } else {
-        rowRun(p.dtype, p.b + at * p.bPitch, p.scales + at * p.scalesPitch, first, terms, column);
+        rowRun(p.bDtype, p.b + at * p.bPitch, p.bScales + at * p.bScalesPitch, first, terms, column);
       }
       dots(scratch, rows, column, terms, sums + col * 4, pitch);
     }

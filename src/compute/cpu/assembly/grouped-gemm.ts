@@ -35,7 +35,7 @@ export function groupedGemm(p: GroupedGemm, piece: u32, scratch: usize): void {
     const first = group * (p.bTerms ? p.terms : p.cols);
     one.rows = rowsOf(p, group);
     one.b = p.b + first * p.bPitch;
-    one.scales = p.scales + first * p.scalesPitch;
+    one.bScales = p.bScales + first * p.bScalesPitch;
     one.y = p.y + begin * p.yPitch;
   }
   gemm(one, inGroup, scratch + PARAMETERS);

@@ -106,7 +106,7 @@ export function lossSum(p: LossSum, piece: u32, scratch: usize): void {
   for (let begin: u32 = 0; begin < p.count; begin += MOST_TERMS) {
     const end = min(begin + MOST_TERMS, p.count);
     let sum: f32 = 0;
-    for (let at = begin; at < end; at++) sum += load<f32>(p.losses + at * p.pitch);
+    for (let at = begin; at < end; at++) sum += load<f32>(p.losses + at * p.lossesPitch);
     total += sum;
   }
   const all = p.weight * total;

@@ -107,8 +107,8 @@ function rescaleRows<T>(p: Rescale, piece: u32): void {
   const one = f32x4.splat(1);
   for (let row = piece * p.pieceRows; row < last; row++) {
     const weight = p.weight + row * p.weightPitch;
-    const target = p.target + row * p.pitch;
-    const delta = p.delta + row * p.pitch;
+    const target = p.target + row * p.targetPitch;
+    const delta = p.delta + row * p.targetPitch;
     let c = f32x4.splat(p.columns ? 0 : load<f32>(p.factors + row * 4));
     for (let vector: u32 = 0; vector < p.width; vector++) {
       const at = vector * 16;

@@ -26,11 +26,11 @@ export function ternaryCodes(p: TernaryCodes, piece: u32, scratch: usize): void 
         if (p.transposed) transpose16(from, RUN);
         const there = p.transposed ? min(16, cols - word * 16) : count;
         let to = p.transposed
-          ? p.target + (col + word * 16) * p.pitch + row / 4
-          : p.target + row * p.pitch + col / 4 + word * 4;
+          ? p.target + (col + word * 16) * p.targetPitch + row / 4
+          : p.target + row * p.targetPitch + col / 4 + word * 4;
         for (let i: u32 = 0; i < there; i++) {
           store<u32>(to, load<u32>(from + i * RUN));
-          to += p.pitch;
+          to += p.targetPitch;
         }
       }
     }

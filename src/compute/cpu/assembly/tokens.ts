@@ -13,7 +13,7 @@ export function embedding(p: Embedding, piece: u32, scratch: usize): void {
     const id = load<u32>(p.ids + row * 4);
     if (id >= p.vocabulary) continue;
     const y = p.y + row * p.yPitch;
-    loadRow(p.dtype, p.table + id * p.tablePitch, p.scales + id * p.scalesPitch, 0, p.width * 4, y);
+    loadRow(p.tableDtype, p.table + id * p.tablePitch, p.tableScales + id * p.tableScalesPitch, 0, p.width * 4, y);
     for (let to = y; to < y + p.width * 16; to += 16) v128.store(to, f32x4.mul(scale, v128.load(to)));
   }
 }

@@ -11,11 +11,12 @@ export function unpack(p: Unpack, piece: u32, scratch: usize): void {
 
 function rowsAs<T>(p: Unpack, piece: u32, scratch: usize): void {
   const numbers = scratch + DRAWN_BYTES;
+  const width = p.targetPitch / <u32>storedBytes<T>(1);
   const last = min((piece + 1) * p.pieceRows, p.rows);
   for (let row = piece * p.pieceRows; row < last; row++) {
-    const to = p.target + storedBytes<T>(row * p.pitch);
-    for (let col: u32 = 0; col < p.pitch; col += BASIS_RUN) {
-      const count = min(BASIS_RUN, p.pitch - col);
+    const to = p.target + row * p.targetPitch;
+    for (let col: u32 = 0; col < width; col += BASIS_RUN) {
+      const count = min(BASIS_RUN, width - col);
       const given = col < p.cols ? min(count, p.cols - col) : 0;
       basisRow(p, p.firstRow + row, p.firstCol + col, given, numbers, scratch);
       for (let at: u32 = 0; at < count; at += 4) {

@@ -1,10 +1,9 @@
 import type { AttentionAttributes, AttentionOperands } from "../../device/families/attention.ts";
 import { DTYPE_CODES, type KvDtype } from "../../device/dtype.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
-import type { Members, Pointer, Values } from "../parameters.ts";
+import type { Members, Values } from "../parameters.ts";
 
-/** Members of every kernel of attention and of its gradients: q (tokens, heads · head), keys and values (positions, kv heads · head), y as q; pitches are bytes from row to row. */
+/** Members of every kernel of attention and of its gradients: q (tokens, heads · head), keys and values (positions, kv heads · head), y as q. */
 export const ATTENDED = {
   tokens: "u32",
   heads: "u32",
@@ -19,20 +18,15 @@ export const ATTENDED = {
   scale: "f32",
   /** Scores become cap · tanh(score / cap); 0: they do not. */
   cap: "f32",
-  q: "pointer",
-  qPitch: "u32",
-  keys: "pointer",
-  keysPitch: "u32",
-  values: "pointer",
-  valuesPitch: "u32",
+  q: "matrix",
+  keys: "matrix",
+  values: "matrix",
   /** First and last keys of tokens; either may be left out. */
-  firsts: "pointer",
-  lasts: "pointer",
-  y: "pointer",
-  yPitch: "u32",
+  firsts: "row",
+  lasts: "row",
+  y: "matrix",
   /** log Σ exp(scores) of each head, or nothing. */
-  lse: "pointer",
-  lsePitch: "u32",
+  lse: "matrix",
 } as const satisfies Members;
 
 /** What keys and values are held in, as kernels are told. */
@@ -44,11 +38,7 @@ interface Results {
   readonly lse: Tensor | undefined;
 }
 
-/** @param access to the results */
-export function attended(
-  of: AttentionOperands & AttentionAttributes & Results,
-  access: Pointer["access"],
-): Values<typeof ATTENDED> {
+export function attended(of: AttentionOperands & AttentionAttributes & Results): Values<typeof ATTENDED> {
   const { q, keys, values, first, last, headSize, firstPosition, scale, window, softcap, y, lse } = of;
   const heads = q.shape[1] / headSize;
   const kvHeads = keys.shape[1] / headSize;
@@ -62,17 +52,12 @@ export function attended(
     window: Math.min(window, 0x7fffffff),
     scale,
     cap: softcap ?? 0,
-    q: pointer(q),
-    qPitch: pitchBytes(q),
-    keys: pointer(keys),
-    keysPitch: pitchBytes(keys),
-    values: pointer(values),
-    valuesPitch: pitchBytes(values),
-    firsts: optional(first),
-    lasts: optional(last),
-    y: pointer(y, access),
-    yPitch: pitchBytes(y),
-    lse: optional(lse, access),
-    lsePitch: pitchBytes(lse),
+    q,
+    keys,
+    values,
+    firsts: first,
+    lasts: last,
+    y,
+    lse,
   };
 }

@@ -1,7 +1,6 @@
 import type { AttentionGradient } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
@@ -12,19 +11,13 @@ export const STATS = {
     ...ATTENDED,
     /** Rows of keys and values. */
     positions: "u32",
-    dy: "pointer",
-    dyPitch: "u32",
-    dlse: "pointer",
-    dlsePitch: "u32",
+    dy: "matrix",
+    dlse: "matrix",
     /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
-    stats: "pointer",
-    statsPitch: "u32",
-    dq: "pointer",
-    dqPitch: "u32",
-    dkeys: "pointer",
-    dkeysPitch: "u32",
-    dvalues: "pointer",
-    dvaluesPitch: "u32",
+    stats: "target",
+    dq: "target",
+    dkeys: "target",
+    dvalues: "target",
     /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
     pieceRows: "u32",
     chunk: "u32",
@@ -46,7 +39,7 @@ const SMALL_HEAD = 128;
 /** Pieces that own queries and go over the keys, and pieces that own keys and go over the queries of all heads of a group. */
 export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
   const { keys, headSize, dy, dlse, into } = operands;
-  const shared = attended(operands, "read");
+  const shared = attended(operands);
   const { tokens, heads, kvHeads } = shared;
   const fma = on.has(QUERIES_FMA) && on.has(KEYS_FMA);
   const pieceRows = fma ? FMA_PIECE : PIECE;
@@ -54,18 +47,12 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const parameters = {
     ...shared,
     positions: keys.shape[0],
-    dy: pointer(dy),
-    dyPitch: pitchBytes(dy),
-    dlse: optional(dlse),
-    dlsePitch: pitchBytes(dlse),
-    stats: pointer(stats, "write"),
-    statsPitch: pitchBytes(stats),
-    dq: optional(into.q, "write"),
-    dqPitch: pitchBytes(into.q),
-    dkeys: optional(into.keys, "write"),
-    dkeysPitch: pitchBytes(into.keys),
-    dvalues: optional(into.values, "write"),
-    dvaluesPitch: pitchBytes(into.values),
+    dy,
+    dlse,
+    stats,
+    dq: into.q,
+    dkeys: into.keys,
+    dvalues: into.values,
     pieceRows,
     chunk: headSize <= SMALL_HEAD ? 256 : 128,
   };

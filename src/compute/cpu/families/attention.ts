@@ -2,7 +2,6 @@ import type { Attention } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { kvDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { ATTENDED, attended, KV_CODES } from "./attended.ts";
 
@@ -10,6 +9,8 @@ export const ATTENTION = {
   name: "attention",
   members: {
     ...ATTENDED,
+    y: "target",
+    lse: "target",
     /** A piece is some tokens of some heads of one kv head, and each so many-th chunk of their keys where there are several parts. */
     pieceTokens: "u32",
     blocks: "u32",
@@ -19,7 +20,7 @@ export const ATTENTION = {
     /** Of all keys that there are. */
     chunks: "u32",
     /** What the chunks come to where there are several parts: records by pair and chunk. */
-    records: "pointer",
+    records: "targetRow",
     /** Bytes of a record. */
     recordBytes: "u32",
     /** Of keys and values. */
@@ -48,7 +49,7 @@ const PARTED = 2;
  */
 export function attention(on: Dispatcher, operands: Attention): void {
   const { keys, headSize } = operands;
-  const shared = attended(operands, "write");
+  const shared = attended(operands);
   const { tokens, heads, kvHeads, group } = shared;
   const pieceHeads = Math.min(group, MOST_PAIRS);
   const headBlocks = Math.ceil(group / pieceHeads);
@@ -75,7 +76,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
       headBlocks,
       parts,
       chunks,
-      records: optional(records, "write"),
+      records,
       recordBytes: record * 4,
       dtype,
       pieces: pieces * parts,

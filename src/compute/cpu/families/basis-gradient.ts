@@ -1,10 +1,10 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
+import { giveScratch } from "../../device/scratch.ts";
 import { pitchOf, type Tensor } from "../../device/tensor.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { CODES } from "./basis.ts";
@@ -12,32 +12,26 @@ import { inNumbers } from "./in-numbers.ts";
 import { addParts } from "./partial-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
 
-/** Pitches in bytes. */
 export const BASIS_GRADIENT = {
   name: "basisGradient",
   members: {
     /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
     storage: "u32",
-    at: "pointer",
-    rowBytes: "u32",
+    left: "matrix",
     /** Of dŜ: n·r, and m. */
     rows: "u32",
     cols: "u32",
     /** Tokens, or rows of B̂. */
     terms: "u32",
     /** Q (terms, cols). */
-    right: "pointer",
-    rightPitch: "u32",
+    right: "matrix",
     bases: "u32",
     rank: "u32",
     /** q = k·n + j (PEFT's pairing), or j·r + k. */
     peft: "flag",
-    a: "pointer",
-    aPitch: "u32",
-    lambda: "pointer",
-    lambdaPitch: "u32",
-    gamma: "pointer",
-    gammaPitch: "u32",
+    a: "matrix",
+    lambda: "matrix",
+    gamma: "matrix",
     /** (blocks of columns, rows) and (slices of rows, bases, columns). */
     lambdaParts: "pointer",
     gammaParts: "pointer",
@@ -77,7 +71,7 @@ export function partBytes(shape: BasisGradientShape): { readonly lambdaParts: nu
 /** P as numbers. */
 function numbersOf(left: Tensor) {
   const storage = DTYPE_CODES[weightDtype("basis gradient", left)];
-  return { storage, at: pointer(left), rowBytes: pitchBytes(left) };
+  return { storage, left };
 }
 
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
@@ -85,13 +79,13 @@ export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   // Machine code does not multiply ternary P.
   if (isTernaryRows(left) && on.has(BASIS_GRADIENT_FMA)) {
     const codes = codesOf(on, left, true);
-    record(on, gradient, { storage: CODES, at: codes.at, rowBytes: codes.pitch });
-    if (codes.isScratch) on.memory.release(codes.at.buffer);
+    record(on, gradient, { storage: CODES, left: codes.words });
+    if (codes.isScratch) giveScratch(on, codes.words);
   } else inNumbers(on, left, (numbers) => record(on, gradient, numbersOf(numbers)));
 }
 
 /** P, as it is stored. */
-type Left = Pick<Values<typeof BASIS_GRADIENT.members>, "storage" | "at" | "rowBytes">;
+type Left = Pick<Values<typeof BASIS_GRADIENT.members>, "storage" | "left">;
 
 function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
   const { shape, pairing, left, right, scale, a, lambda, gamma, lambdaParts, gammaParts } = gradient;
@@ -106,17 +100,13 @@ function record(on: Dispatcher, gradient: BasisGradient, p: Left): void {
       rows,
       cols,
       terms: left.shape[0],
-      right: pointer(right),
-      rightPitch: pitchBytes(right),
+      right,
       bases,
       rank: r,
       peft: pairing === "peft",
-      a: pointer(a),
-      aPitch: pitchBytes(a),
-      lambda: pointer(lambda),
-      lambdaPitch: pitchBytes(lambda),
-      gamma: pointer(gamma),
-      gammaPitch: pitchBytes(gamma),
+      a,
+      lambda,
+      gamma,
       lambdaParts: { buffer: lambdaParts, offset: 0, size: bytes.lambdaParts, access: "write" },
       gammaParts: { buffer: gammaParts, offset: 0, size: bytes.gammaParts, access: "write" },
       partPitch: partPitch * 4,

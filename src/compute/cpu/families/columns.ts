@@ -1,6 +1,5 @@
 import type { ColumnSums, ScaleColumns, Zero } from "../../device/families/elementwise.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
@@ -9,20 +8,17 @@ export const SCALE_COLUMNS = {
   name: "scaleColumns",
   members: {
     ...RECTANGLES,
-    x: "pointer",
-    xPitch: "u32",
-    scale: "pointer",
-    bias: "pointer",
-    residual: "pointer",
-    residualPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    scale: "row",
+    bias: "row",
+    residual: "matrix",
+    y: "target",
   },
 } as const satisfies CpuKernel<Members>;
 
 export const ZERO = {
   name: "zero",
-  members: { ...RECTANGLES, y: "pointer", yPitch: "u32" },
+  members: { ...RECTANGLES, y: "target" },
 } as const satisfies CpuKernel<Members>;
 
 /** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
@@ -33,12 +29,10 @@ export const COLUMN_SUMS = {
     segments: "u32",
     /** Vectors of 4 in a segment. */
     width: "u32",
-    a: "pointer",
-    aPitch: "u32",
-    b: "pointer",
-    bPitch: "u32",
-    factors: "pointer",
-    y: "pointer",
+    a: "matrix",
+    b: "matrix",
+    factors: "row",
+    y: "targetRow",
   },
 } as const satisfies CpuKernel<Members>;
 
@@ -47,43 +41,19 @@ export const GROUP = 4;
 
 export function scaleColumns(on: Dispatcher, { x, scale, bias, residual, y }: ScaleColumns): void {
   const { words, count } = rectangles(y.shape);
-  on.dispatch(
-    SCALE_COLUMNS,
-    {
-      ...words,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      scale: pointer(scale),
-      bias: optional(bias),
-      residual: optional(residual),
-      residualPitch: pitchBytes(residual),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-    },
-    count,
-  );
+  on.dispatch(SCALE_COLUMNS, { ...words, x, scale, bias, residual, y }, count);
 }
 
 export function zero(on: Dispatcher, { y }: Zero): void {
   const { words, count } = rectangles(y.shape);
-  on.dispatch(ZERO, { ...words, y: pointer(y, "write"), yPitch: pitchBytes(y) }, count);
+  on.dispatch(ZERO, { ...words, y }, count);
 }
 
 export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: ColumnSums): void {
   const width = Math.ceil(y.shape[1] / 4);
   on.dispatch(
     COLUMN_SUMS,
-    {
-      rows: a.shape[0],
-      segments,
-      width,
-      a: pointer(a),
-      aPitch: pitchBytes(a),
-      b: optional(times?.b),
-      bPitch: pitchBytes(times?.b),
-      factors: optional(times?.factors),
-      y: pointer(y, "write"),
-    },
+    { rows: a.shape[0], segments, width, a, b: times?.b, factors: times?.factors, y },
     Math.ceil(width / GROUP),
   );
 }

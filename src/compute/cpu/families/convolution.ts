@@ -1,7 +1,6 @@
 import type { Convolution, ConvolutionGradient, TailConvolution } from "../../device/families/convolution.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
@@ -14,18 +13,14 @@ export const CONVOLUTION = {
     /** Of each column. */
     taps: "u32",
     firstPosition: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    gate: "pointer",
-    gatePitch: "u32",
-    weight: "pointer",
-    bias: "pointer",
-    first: "pointer",
-    last: "pointer",
-    dy: "pointer",
-    dyPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    gate: "matrix",
+    weight: "row",
+    bias: "row",
+    first: "row",
+    last: "row",
+    dy: "matrix",
+    y: "target",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -43,12 +38,10 @@ function given({ x, gate, weight, first }: Pick<Convolution, "x" | "gate" | "wei
       tokens,
       cols,
       taps,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      gate: optional(gate),
-      gatePitch: pitchBytes(gate),
-      weight: pointer(weight),
-      first: optional(first),
+      x,
+      gate,
+      weight,
+      first,
     },
   };
 }
@@ -57,17 +50,7 @@ export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...o
   const { values, pieces } = given(operands, y);
   on.dispatch(
     CONVOLUTION,
-    {
-      ...values,
-      firstPosition,
-      bias: optional(bias),
-      last: optional(last),
-      dy: undefined,
-      dyPitch: 0,
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      pieceRows: pieces.pieceRows,
-    },
+    { ...values, firstPosition, bias, last, dy: undefined, y, pieceRows: pieces.pieceRows },
     pieces.count,
   );
 }
@@ -79,15 +62,14 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
     firstPosition: 0,
     bias: undefined,
     last: undefined,
-    dy: pointer(dy),
-    dyPitch: pitchBytes(dy),
+    dy,
   };
   if (dx !== undefined) {
-    const y = { y: pointer(dx, "write"), yPitch: pitchBytes(dx), pieceRows: pieces.pieceRows };
+    const y = { y: dx, pieceRows: pieces.pieceRows };
     on.dispatch(CONVOLUTION_ROWS, { ...all, ...y }, pieces.count);
   }
   if (dweight !== undefined) {
-    const y = { y: pointer(dweight, "write"), yPitch: 0, pieceRows: 0 };
+    const y = { y: dweight, pieceRows: 0 };
     on.dispatch(CONVOLUTION_TAPS, { ...all, ...y }, Math.ceil(values.cols / 4));
   }
 }
@@ -100,15 +82,12 @@ export const TAIL_CONVOLUTION = {
     taps: "u32",
     block: "u32",
     firstPosition: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    weight: "pointer",
-    first: "pointer",
-    rows: "pointer",
-    tails: "pointer",
-    tailsPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    weight: "row",
+    first: "row",
+    rows: "row",
+    tails: "target",
+    y: "target",
     /** Columns of a piece, a multiple of 4, and pieces side by side. */
     pieceCols: "u32",
     pieces: "u32",
@@ -130,15 +109,12 @@ export function tailConvolution(on: Dispatcher, operands: TailConvolution): void
       taps: weight.shape[1] / cols,
       block,
       firstPosition,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      weight: pointer(weight),
-      first: optional(first),
-      rows: optional(rows),
-      tails: pointer(tails, "write"),
-      tailsPitch: pitchBytes(tails),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
+      x,
+      weight,
+      first,
+      rows,
+      tails,
+      y,
       pieceCols: TAIL_COLUMNS,
       pieces,
     },

@@ -1,12 +1,14 @@
 import { type Delta, type DeltaBasis, padded4 } from "../../device/families/delta.ts";
-import { pitchOf } from "../../device/tensor.ts";
+import type { DeviceBuffer } from "../../device/buffer.ts";
+import { giveScratch, takeScratch } from "../../device/scratch.ts";
+import type { Shape, Tensor } from "../../device/tensor.ts";
 import { isTernary } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
-import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
-import { type BasisPart, unpackedRows } from "./bilinear.ts";
+import { unpackPart } from "./bilinear.ts";
 import { TERNARY, ternary } from "./ternary.ts";
 import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 
@@ -39,27 +41,21 @@ export function delta(on: Dispatcher, operands: Delta): void {
   const { firstRow, rows: blockRows, target, at = 0, pitch, accumulate = false } = block;
   const [rows, cols] = transposed ? [operands.rows, blockRows] : [blockRows, operands.cols];
   const firstCol = transposed ? firstRow : 0;
-  const rank = pairing === "peft" ? Math.ceil(terms / fastCount) : fastCount;
-  const frozen = frozenOperand(on, a, { rows: rank, firstCol, cols });
-  const trained = { at: shifted(bound(operands.gamma), firstCol * 4), pitch: padded4(operands.cols) * 4 };
+  const slowCount = Math.ceil(terms / fastCount);
+  const [rank, bases] = pairing === "peft" ? [slowCount, fastCount] : [fastCount, slowCount];
+  const frozen = frozenOperand(on, a, rank, firstCol, cols);
+  const gamma = bound(operands.gamma);
+  const from = gamma.offset / 4 + firstCol;
+  const trained = numbers(gamma.buffer, [bases, cols], from, padded4(operands.cols));
   const [fast, slow] = pairing === "peft" ? [trained, frozen] : [frozen, trained];
-  const [targetRows, targetCols] = transposed ? [cols, rows] : [rows, cols];
   const shared = {
     fastCount,
     lambda: bound(lambda),
-    fast: fast.at,
-    fastPitch: fast.pitch,
-    slow: slow.at,
-    slowPitch: slow.pitch,
+    fast,
+    slow,
     rows,
     cols,
-    target: {
-      buffer: target,
-      offset: at * 4,
-      size: ((targetRows - 1) * pitch + padded4(targetCols)) * 4,
-      access: "write",
-    },
-    pitch: pitch * 4,
+    target: numbers(target, transposed ? [cols, rows] : [rows, cols], at, pitch),
     transposed,
     accumulate,
     scale: scale * a.value * b.value,
@@ -67,14 +63,14 @@ export function delta(on: Dispatcher, operands: Delta): void {
   } as const;
   const first = transposed ? 0 : firstRow;
   if (isTernary(b) && on.has(TERNARY)) {
-    ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined, xPitch: 0 });
+    ternary(on, { basis: b, first, shape: [rows, terms] }, false, { ...shared, x: undefined });
   } else {
     const fma = on.has(DELTA_FMA);
     const { down, across } = cut(fma, on.threads, rows, cols);
     const values = { ...basisValues(b), ...shared, firstRow: first, pieceRows: down.size, pieceCols: across.size };
     on.dispatch(fma ? DELTA_FMA : DELTA, { ...values, pieces: across.count }, across.count * down.count);
   }
-  if (frozen.isScratch) on.memory.release(frozen.at.buffer);
+  if (frozen.buffer !== a.buffer) giveScratch(on, frozen);
 }
 
 /**
@@ -101,14 +97,14 @@ function cut(
   return { down: evenly(rows, Math.min(PIECE.rows, each), PIECE.rowStep), across };
 }
 
-/** A from one of its columns on, in f32 as it lies or in scratch, and the bytes from row to row. */
-function frozenOperand(on: Dispatcher, a: DeltaBasis, part: BasisPart) {
-  if (a.storage === "f32") {
-    return { at: shifted(bound(a.buffer), part.firstCol * 4), pitch: a.stride * 4, isScratch: false };
-  }
-  return { at: unpackedRows(on, a, part), pitch: pitchOf(part.cols, "F32") * 4, isScratch: true };
+/** A from one of its columns on, in f32 as it lies or in scratch. */
+function frozenOperand(on: Dispatcher, a: DeltaBasis, rows: number, firstCol: number, cols: number): Tensor {
+  if (a.storage === "f32") return numbers(a.buffer, [rows, cols], firstCol, a.stride);
+  const unpacked = takeScratch(on, "true values of a basis", [rows, cols]);
+  unpackPart(on, basisValues(a), { firstRow: 0, firstCol, cols }, unpacked);
+  return unpacked;
 }
 
-function shifted(pointer: Pointer, bytes: number): Pointer {
-  return { ...pointer, offset: pointer.offset + bytes, size: pointer.size - bytes };
+function numbers(buffer: DeviceBuffer, shape: Shape, offset: number, pitch: number): Tensor {
+  return { buffer, dtype: "F32", shape, offset, pitch };
 }

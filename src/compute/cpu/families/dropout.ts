@@ -1,7 +1,6 @@
 import type { Dropout } from "../../device/families/elementwise.ts";
 import { dropoutScale } from "../../random/dropout.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
@@ -19,10 +18,8 @@ export const DROPOUT = {
     streamHigh: "u32",
     scale: "f32",
     accumulate: "flag",
-    x: "pointer",
-    xPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    y: "target",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -43,10 +40,8 @@ export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): vo
       streamLow,
       streamHigh,
       accumulate,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
+      x,
+      y,
       pieceRows,
     },
     count,

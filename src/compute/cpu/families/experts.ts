@@ -8,7 +8,6 @@ import type {
 } from "../../device/families/experts.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
@@ -21,16 +20,11 @@ export const ROUTER_WEIGHTS = {
     chosen: "u32",
     amongChosen: "flag",
     logistic: "flag",
-    logits: "pointer",
-    logitsPitch: "u32",
-    ids: "pointer",
-    idsPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
-    dy: "pointer",
-    dyPitch: "u32",
-    dlogits: "pointer",
-    dlogitsPitch: "u32",
+    logits: "matrix",
+    ids: "matrix",
+    y: "target",
+    dy: "matrix",
+    dlogits: "target",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -43,11 +37,9 @@ export const EXPERT_ROWS = {
     tokens: "u32",
     chosen: "u32",
     experts: "u32",
-    ids: "pointer",
-    idsPitch: "u32",
-    places: "pointer",
-    placesPitch: "u32",
-    begins: "pointer",
+    ids: "matrix",
+    places: "target",
+    begins: "targetRow",
   },
 } as const satisfies CpuKernel<Members>;
 
@@ -60,18 +52,12 @@ export const SPREAD_ROWS = {
     each: "u32",
     /** Vectors of 4 in a row of x and y; of `mixFactors` in one of x and dy. */
     width: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    places: "pointer",
-    placesPitch: "u32",
-    factors: "pointer",
-    factorsPitch: "u32",
-    residual: "pointer",
-    residualPitch: "u32",
-    dy: "pointer",
-    dyPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    places: "matrix",
+    factors: "matrix",
+    residual: "matrix",
+    dy: "matrix",
+    y: "target",
     scale: "f32",
     pieceRows: "u32",
   },
@@ -94,16 +80,11 @@ function routing(
       chosen: experts.shape[1],
       amongChosen,
       logistic,
-      logits: pointer(logits),
-      logitsPitch: pitchBytes(logits),
-      ids: pointer(experts),
-      idsPitch: pitchBytes(experts),
-      y: optional(others.y, "write"),
-      yPitch: pitchBytes(others.y),
-      dy: optional(others.dy),
-      dyPitch: pitchBytes(others.dy),
-      dlogits: optional(others.dlogits, "write"),
-      dlogitsPitch: pitchBytes(others.dlogits),
+      logits,
+      ids: experts,
+      y: others.y,
+      dy: others.dy,
+      dlogits: others.dlogits,
       pieceRows: pieces.pieceRows,
     },
     count: pieces.count,
@@ -122,20 +103,7 @@ export function routerWeightsGradient(on: Dispatcher, { dy, dlogits, ...operands
 
 export function expertRows(on: Dispatcher, { experts, places, begins }: ExpertRows): void {
   const [tokens, chosen] = experts.shape;
-  on.dispatch(
-    EXPERT_ROWS,
-    {
-      tokens,
-      chosen,
-      experts: begins.shape[1] - 1,
-      ids: pointer(experts),
-      idsPitch: pitchBytes(experts),
-      places: pointer(places, "write"),
-      placesPitch: pitchBytes(places),
-      begins: pointer(begins, "write"),
-    },
-    1,
-  );
+  on.dispatch(EXPERT_ROWS, { tokens, chosen, experts: begins.shape[1] - 1, ids: experts, places, begins }, 1);
 }
 
 function placed(
@@ -153,25 +121,7 @@ function placed(
   const { pieceRows, count } = rowPieces(rows, each * cols);
   on.dispatch(
     kernel,
-    {
-      rows,
-      each,
-      width: Math.ceil(cols / 4),
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      places: pointer(places),
-      placesPitch: pitchBytes(places),
-      factors: optional(factors),
-      factorsPitch: pitchBytes(factors),
-      residual: optional(residual),
-      residualPitch: pitchBytes(residual),
-      dy: optional(dy),
-      dyPitch: pitchBytes(dy),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      scale,
-      pieceRows,
-    },
+    { rows, each, width: Math.ceil(cols / 4), x, places, factors, residual, dy, y, scale, pieceRows },
     count,
   );
 }

@@ -2,7 +2,8 @@ import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Finish, WeightRows } from "../../device/families/finish.ts";
 import { elementBytes } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import type { Pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 
 /** target = W + ΔW, rounded once, and what that did; rows of all three are `pitch` elements apart. */
 export const FINISH = {

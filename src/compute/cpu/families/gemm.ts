@@ -2,13 +2,13 @@ import type { Gemm, Linear } from "../../device/families/products.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
+import { pitchBytes, storedCode } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, pieceColumns } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { TERNARY, ternaryProduct } from "./ternary.ts";
 
-/** y = scale · product + bias + residual (+ y); a is F32. Pitches are bytes from row to row. */
+/** y = scale · product + bias + residual (+ y); a is F32. */
 export const GEMM = {
   name: "gemm",
   members: {
@@ -18,16 +18,11 @@ export const GEMM = {
     /** The rows of a, of b are the terms. */
     aTerms: "flag",
     bTerms: "flag",
-    a: "pointer",
-    aPitch: "u32",
-    b: "pointer",
-    bPitch: "u32",
-    ...SCALED,
-    y: "pointer",
-    yPitch: "u32",
-    bias: "pointer",
-    residual: "pointer",
-    residualPitch: "u32",
+    a: "matrix",
+    b: "stored",
+    y: "target",
+    bias: "row",
+    residual: "matrix",
     accumulate: "flag",
     scale: "f32",
     /** Rows and columns of a piece, and pieces side by side. */
@@ -94,13 +89,9 @@ export function matricesOf({ order, a, b, y }: Pick<Gemm, "order" | "a" | "y"> &
     terms: order === "TN" ? a.shape[0] : a.shape[1],
     aTerms: order === "TN",
     bTerms: order !== "NT",
-    a: pointer(a),
-    aPitch: pitchBytes(a),
-    b: pointer(b),
-    bPitch: pitchBytes(b),
-    ...scaled("product", b),
-    y: pointer(y, "write"),
-    yPitch: pitchBytes(y),
+    a,
+    b,
+    y,
   };
 }
 
@@ -111,18 +102,16 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
     return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
   }
   const [rows, cols] = y.shape;
-  const matrices = matricesOf({ ...operands, b });
-  const fma = on.has(GEMM_FMA, matrices.dtype);
+  const fma = on.has(GEMM_FMA, storedCode("product", b));
   const piece = productPieces(on, fma, { order, b }, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
     fma ? GEMM_FMA : GEMM,
     {
-      ...matrices,
+      ...matricesOf({ ...operands, b }),
       rows,
-      bias: optional(bias),
-      residual: optional(residual),
-      residualPitch: pitchBytes(residual),
+      bias,
+      residual,
       accumulate,
       scale,
       pieceRows: piece.rows,

@@ -1,6 +1,6 @@
 import type { GroupedGemm } from "../../device/families/experts.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pointer } from "../operands.ts";
+import { storedCode } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { GEMM, matricesOf, productPieces } from "./gemm.ts";
 
@@ -10,7 +10,7 @@ export const GROUPED_GEMM = {
   members: {
     ...GEMM.members,
     /** Where groups begin, and behind them the end of the last. */
-    begins: "pointer",
+    begins: "row",
     groups: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -24,8 +24,8 @@ export function groupedGemm(on: Dispatcher, product: GroupedGemm): void {
   const isSum = order === "TN";
   const rows = isSum ? a.shape[1] : a.shape[0];
   const matrices = matricesOf(product);
-  const { cols, dtype } = matrices;
-  const fma = on.has(GROUPED_GEMM_FMA, dtype);
+  const { cols } = matrices;
+  const fma = on.has(GROUPED_GEMM_FMA, storedCode("product", b));
   const filled = Math.min(groups, rows);
   const piece = productPieces(on, fma, { order, b }, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
   const pieces = Math.ceil(cols / piece.cols);
@@ -39,13 +39,12 @@ export function groupedGemm(on: Dispatcher, product: GroupedGemm): void {
       rows,
       bias: undefined,
       residual: undefined,
-      residualPitch: 0,
       accumulate: isSum,
       scale: 1,
       pieceRows: piece.rows,
       pieceCols: piece.cols,
       pieces,
-      begins: pointer(begins),
+      begins,
       groups,
     },
     pieces * tiles,

@@ -3,7 +3,6 @@ import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { isTernaryRows, type TernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound } from "../operands.ts";
 import { basisValues } from "./basis.ts";
 import { unpackPart, widen } from "./bilinear.ts";
 
@@ -23,9 +22,7 @@ function widened(on: Dispatcher, matrix: Tensor): Tensor {
 
 /** Elements −1, 0 and 1. */
 function unpacked(on: Dispatcher, { basis, first, shape }: TernaryRows): Tensor {
-  const [rows, cols] = shape;
-  const { buffer, pitch, ...numbers } = takeScratch(on, "true values of a basis", shape, "BF16");
-  const target = { ...bound(buffer), access: "write" } as const;
-  unpackPart(on, basisValues(basis), { firstRow: first, firstCol: 0, rows, cols, target, pitch, dtype: "BF16" });
-  return { buffer, pitch, ...numbers };
+  const numbers = takeScratch(on, "true values of a basis", shape, "BF16");
+  unpackPart(on, basisValues(basis), { firstRow: first, firstCol: 0, cols: shape[1] }, numbers);
+  return numbers;
 }

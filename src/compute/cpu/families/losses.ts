@@ -2,7 +2,7 @@ import type { LossSum } from "../../device/families/optimizer.ts";
 import type { Nll, NllGradient } from "../../device/families/tokens.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
+import { pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -17,17 +17,14 @@ export const NLL = {
     /** Of this block, and the token of its first column. */
     cols: "u32",
     first: "u32",
-    logits: "pointer",
-    logitsPitch: "u32",
-    targets: "pointer",
+    logits: "matrix",
+    targets: "row",
     /** (rows, 4): the maximum, the sum of exp(logit − maximum), the target's logit. */
-    state: "pointer",
+    state: "targetRow",
     isFirst: "flag",
     isLast: "flag",
-    y: "pointer",
-    yPitch: "u32",
-    lse: "pointer",
-    lsePitch: "u32",
+    y: "target",
+    lse: "target",
     /** Logits become cap · tanh(logit / cap); 0: they do not. */
     cap: "f32",
     pieceRows: "u32",
@@ -41,16 +38,12 @@ export const NLL_GRADIENT = {
     rows: "u32",
     cols: "u32",
     first: "u32",
-    logits: "pointer",
-    logitsPitch: "u32",
-    targets: "pointer",
-    lse: "pointer",
-    lsePitch: "u32",
+    logits: "target",
+    targets: "row",
+    lse: "matrix",
     /** Either may be left out. */
-    dy: "pointer",
-    dyPitch: "u32",
-    dlse: "pointer",
-    dlsePitch: "u32",
+    dy: "matrix",
+    dlse: "matrix",
     cap: "f32",
     pieceRows: "u32",
   },
@@ -61,8 +54,7 @@ export const LOSS_SUM = {
   name: "lossSum",
   members: {
     count: "u32",
-    losses: "pointer",
-    pitch: "u32",
+    losses: "matrix",
     /** Where the sum goes. */
     to: "pointer",
     weight: "f32",
@@ -89,16 +81,13 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, y, lse 
         rows,
         cols,
         first,
-        logits: pointer(logits),
-        logitsPitch: pitchBytes(logits),
-        targets: pointer(targets),
-        state: pointer(state, "write"),
+        logits,
+        targets,
+        state,
         isFirst: first === 0,
         isLast: first + cols === vocabulary,
-        y: pointer(y, "write"),
-        yPitch: pitchBytes(y),
-        lse: pointer(lse, "write"),
-        lsePitch: pitchBytes(lse),
+        y,
+        lse,
         cap: softcap ?? 0,
         pieceRows,
       },
@@ -118,22 +107,7 @@ export function nllGradient(on: Dispatcher, operands: NllGradient): void {
     const { pieceRows, count } = rowPieces(rows, 4 * cols);
     on.dispatch(
       NLL_GRADIENT,
-      {
-        rows,
-        cols,
-        first,
-        logits: pointer(logits, "write"),
-        logitsPitch: pitchBytes(logits),
-        targets: pointer(targets),
-        lse: pointer(lse),
-        lsePitch: pitchBytes(lse),
-        dy: optional(dy),
-        dyPitch: pitchBytes(dy),
-        dlse: optional(dlse),
-        dlsePitch: pitchBytes(dlse),
-        cap: softcap ?? 0,
-        pieceRows,
-      },
+      { rows, cols, first, logits, targets, lse, dy, dlse, cap: softcap ?? 0, pieceRows },
       count,
     );
     if (dx !== undefined) gemm(on, { order: "NN", a: logits, b: block.weight, y: dx, accumulate: first > 0 });
@@ -151,8 +125,7 @@ export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: L
     LOSS_SUM,
     {
       count: losses.shape[0],
-      losses: pointer(losses),
-      pitch: pitchBytes(losses),
+      losses,
       to: { buffer, offset: offset + 4 * slot, size: 4, access: "write" },
       weight,
       isFirst: first,

@@ -8,23 +8,21 @@ import {
 } from "../../device/families/magnitude.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
+import { pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 
-/** Σ (W + Δ)² of rows, or of columns; pitches in bytes. */
+/** Σ (W + Δ)² of rows, or of columns. */
 const SQUARES = {
   rows: "u32",
   cols: "u32",
   /** Of W. */
   dtype: "u32",
-  weight: "pointer",
-  weightPitch: "u32",
+  weight: "matrix",
   /** F32; 0: W alone. */
-  delta: "pointer",
-  deltaPitch: "u32",
-  sums: "pointer",
+  delta: "matrix",
+  sums: "targetRow",
   /** Sums of columns are added to what is there. */
   accumulate: "flag",
   /** Rows, or columns. */
@@ -40,32 +38,29 @@ const PIECE_COLS = 64;
 export function rowSquares(on: Dispatcher, operands: RowSquares): void {
   const [rows, cols] = operands.weight.shape;
   const { pieceRows, count } = rowPieces(rows, cols);
-  const sums = pointer(operands.sums, "write");
   inNumbers(on, operands.weight, (weight) => {
-    const values = { ...squaresOf({ ...operands, weight }), sums, accumulate: false, pieceSize: pieceRows };
+    const values = { ...squaresOf({ ...operands, weight }), accumulate: false, pieceSize: pieceRows };
     on.dispatch(ROW_SQUARES, values, count);
   });
 }
 
 export function columnSquares(on: Dispatcher, { accumulate, ...operands }: ColumnSquares): void {
   const [, cols] = operands.weight.shape;
-  const sums = pointer(operands.sums, "write");
   inNumbers(on, operands.weight, (weight) => {
-    const values = { ...squaresOf({ ...operands, weight }), sums, accumulate, pieceSize: PIECE_COLS };
+    const values = { ...squaresOf({ ...operands, weight }), accumulate, pieceSize: PIECE_COLS };
     on.dispatch(COLUMN_SQUARES, values, Math.ceil(cols / PIECE_COLS));
   });
 }
 
-function squaresOf({ weight, delta }: RowSquares) {
+function squaresOf({ weight, delta, sums }: RowSquares) {
   const [rows, cols] = weight.shape;
   return {
     rows,
     cols,
     dtype: DTYPE_CODES[weightDtype("norms", weight)],
-    weight: pointer(weight),
-    weightPitch: pitchBytes(weight),
-    delta: optional(delta),
-    deltaPitch: pitchBytes(delta),
+    weight,
+    delta,
+    sums,
   };
 }
 
@@ -77,9 +72,9 @@ export const MAGNITUDES = {
     kind: "u32",
     count: "u32",
     dtype: "u32",
-    sums: "pointer",
+    sums: "row",
     from: "pointer",
-    to: "pointer",
+    to: "targetRow",
   },
 } as const satisfies CpuKernel<Members>;
 
@@ -90,9 +85,9 @@ export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magn
       kind: MAGNITUDE[kind],
       count: to.shape[1],
       dtype: DTYPE_CODES[dtype],
-      sums: pointer(sums),
-      from: optional(from, kind === "gradient" ? "write" : "read"),
-      to: pointer(to, "write"),
+      sums,
+      from: from && pointer(from, kind === "gradient" ? "write" : "read"),
+      to,
     },
     1,
   );
@@ -106,14 +101,11 @@ export const RESCALE = {
     /** Vectors of 4 in a row. */
     width: "u32",
     dtype: "u32",
-    weight: "pointer",
-    weightPitch: "u32",
-    /** F32; 0: the target holds all of ΔW. */
-    delta: "pointer",
-    target: "pointer",
-    /** Of target and Δ. */
-    pitch: "u32",
-    factors: "pointer",
+    weight: "matrix",
+    /** F32, rows as far apart as the target's; 0: the target holds all of ΔW. */
+    delta: "row",
+    target: "target",
+    factors: "row",
     /** A factor a column, not a row. */
     columns: "flag",
     pieceRows: "u32",
@@ -130,12 +122,10 @@ export function rescale(on: Dispatcher, { weight: stored, delta, factors, column
         rows,
         width: Math.ceil(cols / 4),
         dtype: DTYPE_CODES[weightDtype("magnitudes", weight)],
-        weight: pointer(weight),
-        weightPitch: pitchBytes(weight),
-        delta: optional(delta),
-        target: pointer(target, "write"),
-        pitch: pitchBytes(target),
-        factors: pointer(factors),
+        weight,
+        delta,
+        target,
+        factors,
         columns,
         pieceRows,
       },

@@ -2,7 +2,7 @@ import type { NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
 import { pitchOf } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer, scaled } from "../operands.ts";
+import { pitchBytes, storedCode } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
@@ -14,15 +14,13 @@ export const NORMED_GEMM = {
   name: "normedGemm",
   members: {
     ...GEMM.members,
-    weight: "pointer",
+    weight: "row",
     offset: "f32",
     epsilon: "f32",
     /** a + norm(branch) takes the place of a, and is stored as `sum`; or nothing. */
-    branch: "pointer",
-    branchPitch: "u32",
-    branchWeight: "pointer",
-    sum: "pointer",
-    sumPitch: "u32",
+    branch: "matrix",
+    branchWeight: "row",
+    sum: "target",
     /** 0, or an activation f: y = f(product) · that with the `cols` rows of b behind. */
     gate: "u32",
     /** A bit for each worker that has the rows, normalized, in its scratch. */
@@ -45,8 +43,11 @@ const MOST_NUMBERS = 2 ** 17;
 export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { x, norm, weight, bias, gate, y } = operands;
   const [rows, terms] = x.shape;
-  const stored = scaled("normed linear", weight);
-  if (rows > MOST_ROWS || rows * pitchOf(terms, "F32") > MOST_NUMBERS || !on.has(NORMED_GEMM, stored.dtype)) {
+  if (
+    rows > MOST_ROWS ||
+    rows * pitchOf(terms, "F32") > MOST_NUMBERS ||
+    !on.has(NORMED_GEMM, storedCode("normed linear", weight))
+  ) {
     normedInCommands(on, { rmsNorm, elementwise, linear }, operands);
     return;
   }
@@ -65,29 +66,22 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
       terms,
       aTerms: false,
       bTerms: false,
-      a: pointer(x),
-      aPitch: pitchBytes(x),
-      b: pointer(weight),
-      bPitch: pitchBytes(weight),
-      ...stored,
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      bias: optional(bias),
+      a: x,
+      b: weight,
+      y,
+      bias,
       residual: undefined,
-      residualPitch: 0,
       accumulate: false,
       scale: 1,
       pieceRows: rows,
       pieceCols,
       pieces,
-      weight: pointer(norm.weight),
+      weight: norm.weight,
       offset: norm.offset,
       epsilon: norm.epsilon,
-      branch: optional(branch?.x),
-      branchPitch: pitchBytes(branch?.x),
-      branchWeight: optional(branch?.weight),
-      sum: optional(branch?.sum, "write"),
-      sumPitch: pitchBytes(branch?.sum),
+      branch: branch?.x,
+      branchWeight: branch?.weight,
+      sum: branch?.sum,
       gate: gate ?? 0,
       normalized: 0,
     },

@@ -1,6 +1,5 @@
 import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -14,11 +13,9 @@ export const RMS_NORM = {
     segments: "u32",
     /** Elements of a segment. */
     cols: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    weight: "pointer",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    weight: "row",
+    y: "target",
     offset: "f32",
     epsilon: "f32",
     pieceRows: "u32",
@@ -32,15 +29,12 @@ export const RMS_NORM_GRADIENT = {
     rows: "u32",
     segments: "u32",
     cols: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    weight: "pointer",
-    dy: "pointer",
-    dyPitch: "u32",
-    dx: "pointer",
-    dxPitch: "u32",
+    x: "matrix",
+    weight: "row",
+    dy: "matrix",
+    dx: "target",
     /** (rows · segments), or nothing. */
-    scales: "pointer",
+    scales: "targetRow",
     offset: "f32",
     epsilon: "f32",
     pieceRows: "u32",
@@ -53,12 +47,10 @@ export const LAYER_NORM = {
   members: {
     rows: "u32",
     cols: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    weight: "pointer",
-    bias: "pointer",
-    y: "pointer",
-    yPitch: "u32",
+    x: "matrix",
+    weight: "row",
+    bias: "row",
+    y: "target",
     epsilon: "f32",
     pieceRows: "u32",
   },
@@ -73,15 +65,11 @@ export const LAYER_NORM_GRADIENT = {
   members: {
     rows: "u32",
     cols: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    weight: "pointer",
-    dy: "pointer",
-    dyPitch: "u32",
-    dx: "pointer",
-    dxPitch: "u32",
-    products: "pointer",
-    productsPitch: "u32",
+    x: "matrix",
+    weight: "row",
+    dy: "matrix",
+    dx: "target",
+    products: "target",
     epsilon: "f32",
     pieceRows: "u32",
   },
@@ -92,19 +80,7 @@ export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNo
   const { pieceRows, count } = rowPieces(rows, cols);
   on.dispatch(
     RMS_NORM,
-    {
-      rows,
-      segments: cols / weight.shape[1],
-      cols: weight.shape[1],
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      weight: pointer(weight),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      offset,
-      epsilon,
-      pieceRows,
-    },
+    { rows, segments: cols / weight.shape[1], cols: weight.shape[1], x, weight, y, offset, epsilon, pieceRows },
     count,
   );
 }
@@ -117,22 +93,7 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
   const { pieceRows, count } = rowPieces(rows, 2 * cols);
   on.dispatch(
     RMS_NORM_GRADIENT,
-    {
-      rows,
-      segments,
-      cols: weight.shape[1],
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      weight: pointer(weight),
-      dy: pointer(dy),
-      dyPitch: pitchBytes(dy),
-      dx: optional(dx, "write"),
-      dxPitch: pitchBytes(dx),
-      scales: optional(scales, "write"),
-      offset,
-      epsilon,
-      pieceRows,
-    },
+    { rows, segments, cols: weight.shape[1], x, weight, dy, dx, scales, offset, epsilon, pieceRows },
     count,
   );
   if (dweight === undefined || scales === undefined) return;
@@ -143,22 +104,7 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
 export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: LayerNorm): void {
   const [rows, cols] = x.shape;
   const { pieceRows, count } = rowPieces(rows, cols);
-  on.dispatch(
-    LAYER_NORM,
-    {
-      rows,
-      cols,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      weight: pointer(weight),
-      bias: optional(bias),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      epsilon,
-      pieceRows,
-    },
-    count,
-  );
+  on.dispatch(LAYER_NORM, { rows, cols, x, weight, bias, y, epsilon, pieceRows }, count);
 }
 
 export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): void {
@@ -166,25 +112,7 @@ export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): 
   const [rows, cols] = x.shape;
   const products = dweight && takeScratch(on, "layer-norm.products", [rows, cols]);
   const { pieceRows, count } = rowPieces(rows, 2 * cols);
-  on.dispatch(
-    LAYER_NORM_GRADIENT,
-    {
-      rows,
-      cols,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      weight: pointer(weight),
-      dy: pointer(dy),
-      dyPitch: pitchBytes(dy),
-      dx: optional(dx, "write"),
-      dxPitch: pitchBytes(dx),
-      products: optional(products, "write"),
-      productsPitch: pitchBytes(products),
-      epsilon,
-      pieceRows,
-    },
-    count,
-  );
+  on.dispatch(LAYER_NORM_GRADIENT, { rows, cols, x, weight, dy, dx, products, epsilon, pieceRows }, count);
   if (dweight === undefined || products === undefined) return;
   columnSums(on, { a: products, y: dweight });
   giveScratch(on, products);

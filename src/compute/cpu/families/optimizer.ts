@@ -1,7 +1,8 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../device/families/optimizer.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import type { Pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 
 /** torch.optim.AdamW's _single_tensor_adam, operation by operation; gradients are zero afterwards. */
 export const ADAMW = {

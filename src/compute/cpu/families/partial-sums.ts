@@ -1,11 +1,11 @@
 import type { DeviceBuffer } from "../../device/buffer.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound, pitchBytes, pointer } from "../operands.ts";
+import { bound } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
-/** target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order; strides in elements, the pitch in bytes. */
+/** target[i, j] += scale · Σ_s partial[s, i, j], in a fixed order; strides in elements. */
 export const PARTIAL_SUMS = {
   name: "partialSums",
   members: {
@@ -16,8 +16,7 @@ export const PARTIAL_SUMS = {
     rowStride: "u32",
     colStride: "u32",
     partial: "pointer",
-    target: "pointer",
-    targetPitch: "u32",
+    target: "target",
     scale: "f32",
     pieceRows: "u32",
   },
@@ -41,18 +40,5 @@ export function addParts(
 ): void {
   const [rows, cols] = target.shape;
   const { pieceRows, count } = rowPieces(rows, cols * layout.parts);
-  on.dispatch(
-    PARTIAL_SUMS,
-    {
-      rows,
-      cols,
-      ...layout,
-      partial: bound(parts),
-      target: pointer(target, "write"),
-      targetPitch: pitchBytes(target),
-      scale,
-      pieceRows,
-    },
-    count,
-  );
+  on.dispatch(PARTIAL_SUMS, { rows, cols, ...layout, partial: bound(parts), target, scale, pieceRows }, count);
 }

@@ -3,8 +3,8 @@ import type { Strided, StridedProduct } from "../../device/families/strided-sums
 import { elementBytes } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer } from "../operands.ts";
-import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import type { Pointer } from "../operands.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
 /** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
@@ -24,9 +24,7 @@ export const STRIDED_SUMS = {
     wRow: "u32",
     wCol: "u32",
     wTerm: "u32",
-    y: "pointer",
-    /** Bytes from row to row. */
-    yPitch: "u32",
+    y: "target",
     accumulate: "flag",
     scale: "f32",
     pieceRows: "u32",
@@ -51,8 +49,7 @@ export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate 
       wRow: w.steps.row,
       wCol: w.steps.col,
       wTerm: w.steps.term,
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
+      y,
       accumulate,
       scale,
       pieceRows,

@@ -1,7 +1,8 @@
+import { takeScratch } from "../../device/scratch.ts";
+import type { Tensor } from "../../device/tensor.ts";
 import type { TernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound } from "../operands.ts";
-import type { CpuKernel, Members, Pointer } from "../parameters.ts";
+import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 
@@ -14,8 +15,7 @@ export const TERNARY_CODES = {
     firstRow: "u32",
     rows: "u32",
     cols: "u32",
-    target: "pointer",
-    pitch: "u32",
+    target: "target",
     /** Its columns become rows. */
     transposed: "flag",
     /** A multiple of 16. */
@@ -28,10 +28,8 @@ const WORD = 16;
 
 /** Codes in rows that run along the terms of sums. */
 export interface Codes {
-  readonly at: Pointer;
-  /** Bytes from row to row. */
-  readonly pitch: number;
-  /** Scratch of the recording, to be released. */
+  readonly words: Tensor;
+  /** Scratch of the recording, to be given back. */
   readonly isScratch: boolean;
 }
 
@@ -40,19 +38,16 @@ export interface Codes {
  * @param transposed columns of the basis become rows
  */
 export function codesOf(on: Dispatcher, { basis, first, shape }: TernaryRows, transposed: boolean): Codes {
-  const values = basisValues(basis);
   const [rows, cols] = shape;
   if (basis.storage === "ternary" && !transposed) {
-    const { rowBytes } = values;
-    const at = { ...bound(basis.buffer), offset: first * rowBytes, size: rows * rowBytes };
-    return { at, pitch: rowBytes, isScratch: false };
+    const pitch = basis.stride / WORD;
+    const { buffer } = basis;
+    return { words: { buffer, dtype: "U32", shape: [rows, pitch], offset: first * pitch, pitch }, isScratch: false };
   }
   const [height, width] = transposed ? [cols, rows] : [rows, cols];
-  const pitch = Math.ceil(width / WORD) * 4;
-  const buffer = on.memory.allocate("codes of a basis", height * pitch);
-  const target = { ...bound(buffer), access: "write" } as const;
+  const target = takeScratch(on, "codes of a basis", [height, Math.ceil(width / WORD)], "U32");
   const pieceRows = Math.ceil(rowPieces(rows, cols).pieceRows / WORD) * WORD;
-  const words = { firstRow: first, rows, cols, target, pitch, transposed, pieceRows };
-  on.dispatch(TERNARY_CODES, { ...values, ...words }, Math.ceil(rows / pieceRows));
-  return { at: bound(buffer), pitch, isScratch: true };
+  const part = { firstRow: first, rows, cols, target, transposed, pieceRows };
+  on.dispatch(TERNARY_CODES, { ...basisValues(basis), ...part }, Math.ceil(rows / pieceRows));
+  return { words: target, isScratch: true };
 }

@@ -1,7 +1,7 @@
 import type { Gemm } from "../../device/families/products.ts";
+import { giveScratch } from "../../device/scratch.ts";
 import { ternaryDensity, type TernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members, Values } from "../parameters.ts";
 import { LISTED_TERMS } from "../native/routines/layout.ts";
 import { evenly } from "../pieces.ts";
@@ -12,8 +12,7 @@ import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 const OPERANDS = {
   ...DELTA_TARGET,
   terms: "u32",
-  x: "pointer",
-  xPitch: "u32",
+  x: "matrix",
   ...SCALED_TERMS,
 } as const satisfies Members;
 
@@ -22,8 +21,7 @@ export const TERNARY = {
   name: "ternary",
   members: {
     ...OPERANDS,
-    codes: "pointer",
-    codesPitch: "u32",
+    codes: "matrix",
     listTerms: "u32",
     pieceRows: "u32",
     pieceCols: "u32",
@@ -65,22 +63,14 @@ export function ternary(
   const across = evenly(cols, (cols * down.count) / (2 * on.threads), PIECE.colStep);
   on.dispatch(
     TERNARY,
-    {
-      ...operands,
-      codes: codes.at,
-      codesPitch: codes.pitch,
-      listTerms,
-      pieceRows: down.size,
-      pieceCols: across.size,
-      pieces: across.count,
-    },
+    { ...operands, codes: codes.words, listTerms, pieceRows: down.size, pieceCols: across.size, pieces: across.count },
     across.count * down.count,
   );
-  if (codes.isScratch) on.memory.release(codes.at.buffer);
+  if (codes.isScratch) giveScratch(on, codes.words);
 }
 
 /** No Ŝ. */
-const NOT_SCALED = { fastCount: 0, lambda: undefined, fast: undefined, fastPitch: 0, slow: undefined, slowPitch: 0 };
+const NOT_SCALED = { fastCount: 0, lambda: undefined, fast: undefined, slow: undefined };
 
 /**
  * y (+)= scale · a·T (NN), or scale · a·Tᵀ (NT), for rows T of a ternary basis, without products: y's transpose, as sums run along
@@ -95,14 +85,12 @@ export function ternaryProduct(on: Dispatcher, operands: Gemm, rows: TernaryRows
   ternary(on, rows, order === "NN", {
     rows: sums,
     cols,
-    target: pointer(y, "write"),
-    pitch: pitchBytes(y),
+    target: y,
     transposed: true,
     accumulate,
     scale,
     terms: a.shape[1],
-    x: pointer(a),
-    xPitch: pitchBytes(a),
+    x: a,
     ...NOT_SCALED,
   });
 }

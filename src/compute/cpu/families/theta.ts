@@ -1,7 +1,7 @@
 import { padded4 } from "../../device/families/delta.ts";
 import { THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { bound, pitchBytes, pointer } from "../operands.ts";
+import { bound } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
@@ -26,7 +26,7 @@ export const THETA_DELTA = {
     keyLow: "u32",
     keyHigh: "u32",
     bases: "u32",
-    alpha: "pointer",
+    alpha: "row",
     target: "pointer",
     /** Bytes from line to line, and from element to element, of the target. */
     lineBytes: "u32",
@@ -57,7 +57,7 @@ export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transpose
       keyLow: key[0],
       keyHigh: key[1],
       bases,
-      alpha: pointer(coefficients),
+      alpha: coefficients,
       target: {
         buffer: target,
         offset: at * 4,
@@ -82,8 +82,7 @@ export const THETA_GRADIENT = {
   members: {
     rows: "u32",
     cols: "u32",
-    g: "pointer",
-    gPitch: "u32",
+    g: "matrix",
     beginLow: "u32",
     beginHigh: "u32",
     keyLow: "u32",
@@ -125,8 +124,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
     {
       rows,
       cols,
-      g: pointer(g),
-      gPitch: pitchBytes(g),
+      g,
       ...positionWords(layer.offset),
       keyLow: key[0],
       keyHigh: key[1],

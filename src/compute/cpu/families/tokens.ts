@@ -1,6 +1,5 @@
 import type { Embedding, EmbeddingGradient, Rows } from "../../device/families/tokens.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { pitchBytes, pointer, SCALED, scaled } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -11,13 +10,10 @@ export const EMBEDDING = {
   members: {
     rows: "u32",
     width: "u32",
-    ...SCALED,
     vocabulary: "u32",
-    ids: "pointer",
-    table: "pointer",
-    tablePitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    ids: "row",
+    table: "stored",
+    y: "target",
     scale: "f32",
     pieceRows: "u32",
   },
@@ -30,14 +26,12 @@ export const EMBEDDING_LINKS = {
     tokens: "u32",
     width: "u32",
     vocabulary: "u32",
-    ids: "pointer",
-    dy: "pointer",
-    dyPitch: "u32",
-    dtable: "pointer",
-    dtablePitch: "u32",
+    ids: "row",
+    dy: "matrix",
+    dtable: "target",
     /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
-    heads: "pointer",
-    links: "pointer",
+    heads: "targetRow",
+    links: "targetRow",
     scale: "f32",
     pieceTokens: "u32",
   },
@@ -54,11 +48,9 @@ export const ROWS = {
     rows: "u32",
     width: "u32",
     scatter: "flag",
-    indices: "pointer",
-    x: "pointer",
-    xPitch: "u32",
-    y: "pointer",
-    yPitch: "u32",
+    indices: "row",
+    x: "matrix",
+    y: "target",
     pieceRows: "u32",
   },
 } as const satisfies CpuKernel<Members>;
@@ -68,19 +60,7 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
   const { pieceRows, count } = rowPieces(rows, cols);
   on.dispatch(
     EMBEDDING,
-    {
-      rows,
-      width: Math.ceil(cols / 4),
-      ...scaled("embedding", table),
-      vocabulary: table.shape[0],
-      ids: pointer(ids),
-      table: pointer(table),
-      tablePitch: pitchBytes(table),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      scale,
-      pieceRows,
-    },
+    { rows, width: Math.ceil(cols / 4), vocabulary: table.shape[0], ids, table, y, scale, pieceRows },
     count,
   );
 }
@@ -95,13 +75,11 @@ export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: Em
     tokens,
     width: Math.ceil(cols / 4),
     vocabulary,
-    ids: pointer(ids),
-    dy: pointer(dy),
-    dyPitch: pitchBytes(dy),
-    dtable: pointer(dtable, "write"),
-    dtablePitch: pitchBytes(dtable),
-    heads: pointer(heads, "write"),
-    links: pointer(links, "write"),
+    ids,
+    dy,
+    dtable,
+    heads,
+    links,
     scale,
     pieceTokens: pieceRows,
   };
@@ -116,18 +94,7 @@ export function rows(on: Dispatcher, { scatter, x, indices, y }: Rows): void {
   const { pieceRows, count } = rowPieces(taken, cols);
   on.dispatch(
     ROWS,
-    {
-      count: taken,
-      rows: (scatter ? y : x).shape[0],
-      width: Math.ceil(cols / 4),
-      scatter,
-      indices: pointer(indices),
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      y: pointer(y, "write"),
-      yPitch: pitchBytes(y),
-      pieceRows,
-    },
+    { count: taken, rows: (scatter ? y : x).shape[0], width: Math.ceil(cols / 4), scatter, indices, x, y, pieceRows },
     count,
   );
 }

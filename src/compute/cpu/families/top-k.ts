@@ -1,7 +1,6 @@
 import type { TopK } from "../../device/families/tokens.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import { optional, pitchBytes, pointer } from "../operands.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -14,14 +13,10 @@ export const TOP_K = {
     chunk: "u32",
     /** Chunks of a row. */
     chunks: "u32",
-    x: "pointer",
-    xPitch: "u32",
-    ids: "pointer",
-    idsPitch: "u32",
-    toValues: "pointer",
-    toValuesPitch: "u32",
-    toIds: "pointer",
-    toIdsPitch: "u32",
+    x: "matrix",
+    ids: "matrix",
+    toValues: "target",
+    toIds: "target",
   },
 } as const satisfies CpuKernel<Members>;
 
@@ -55,22 +50,5 @@ function search(
 ): void {
   const [rows, count] = x.shape;
   const chunks = Math.ceil(count / chunk);
-  on.dispatch(
-    TOP_K,
-    {
-      k,
-      count,
-      chunk,
-      chunks,
-      x: pointer(x),
-      xPitch: pitchBytes(x),
-      ids: optional(xIds),
-      idsPitch: pitchBytes(xIds),
-      toValues: pointer(values, "write"),
-      toValuesPitch: pitchBytes(values),
-      toIds: pointer(ids, "write"),
-      toIdsPitch: pitchBytes(ids),
-    },
-    rows * chunks,
-  );
+  on.dispatch(TOP_K, { k, count, chunk, chunks, x, ids: xIds, toValues: values, toIds: ids }, rows * chunks);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { fieldsOf, type Members } from "../parameters.ts";
 import { STATS } from "../families/attention-gradient.ts";
 import { ATTENTION } from "../families/attention.ts";
 import { Caller } from "./caller.ts";
@@ -142,10 +143,10 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
     for (let token = 0; token < tokens; token++) heap.words()[at / 4 + token] = value(token);
     return at;
   };
-  const given = (names: object, values: Readonly<Record<string, number>>): number => {
-    const words = Object.keys(names);
+  const given = (members: Members, values: Readonly<Record<string, number>>): number => {
+    const words = fieldsOf(members);
     const at = heap.part(words.length * 4, "end");
-    words.forEach((name, word) => (heap.words()[at / 4 + word] = values[name] ?? 0));
+    words.forEach(([name], word) => (heap.words()[at / 4 + word] = values[name] ?? 0));
     return at;
   };
   const withFirsts = shape.first !== undefined;

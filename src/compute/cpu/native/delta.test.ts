@@ -7,7 +7,7 @@ import { CODES, mappedCode } from "./testing/codes.ts";
 import { delta } from "./kernels/delta.ts";
 import { DTYPE_CODES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "./machine.ts";
-import { wordsOf } from "./parameters.ts";
+import { wordsOf } from "../parameters.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
 import { decoded, digest, encoded, noise } from "./testing/numbers.ts";
 
@@ -76,7 +76,7 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
     rows,
     cols,
     target: target.at,
-    pitch: target.pitch,
+    targetPitch: target.pitch,
     transposed: Number(transposed),
     accumulate: Number(accumulate),
     // 1/2.

@@ -10,6 +10,7 @@ import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { TERNARY } from "../families/ternary.ts";
 import { BLOCK } from "../../device/blocks.ts";
 import { DTYPE_CODES, isBlockDtype, NUMBER_DTYPES, STORED_DTYPES } from "../../device/dtype.ts";
+import { wordsOf } from "../parameters.ts";
 import { LISTED_TERMS } from "./routines/layout.ts";
 import { fuzz, type Kernel, type Operands, type Trial } from "./testing/trial.ts";
 
@@ -58,10 +59,27 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
   const { words, count } = cut(rows, cols, 16, 32);
   const added =
     extras === 1 ? { bias: bias.at, residual: residual.at, residualPitch: residual.pitch, accumulate: 1 } : {};
-  const operands = { a: a.at, aPitch: a.pitch, b: b.at, bPitch: b.pitch, scales: b.scales, scalesPitch: b.scalesPitch };
+  const operands = {
+    a: a.at,
+    aPitch: a.pitch,
+    b: b.at,
+    bPitch: b.pitch,
+    bScales: b.scales,
+    bScalesPitch: b.scalesPitch,
+  };
   const dtype = DTYPE_CODES[stored];
   const order01 = { aTerms: Number(aTerms), bTerms: Number(bTerms) };
-  const values = { ...words, ...operands, ...added, ...order01, terms, dtype, y: y.at, yPitch: y.pitch, scale: ONE };
+  const values = {
+    ...words,
+    ...operands,
+    ...added,
+    ...order01,
+    terms,
+    bDtype: dtype,
+    y: y.at,
+    yPitch: y.pitch,
+    scale: ONE,
+  };
   return {
     kernel: GEMM,
     plain: GEMM,
@@ -93,11 +111,28 @@ function groupedProduct(placed: Operands, { shape, rows: counts }: Shape<typeof 
   const tiles = isSum
     ? counts.length * Math.ceil(rows / 16)
     : Math.floor((rows + Math.min(counts.length, rows) * 15) / 16);
-  const operands = { a: a.at, aPitch: a.pitch, b: b.at, bPitch: b.pitch, scales: b.scales, scalesPitch: b.scalesPitch };
+  const operands = {
+    a: a.at,
+    aPitch: a.pitch,
+    b: b.at,
+    bPitch: b.pitch,
+    bScales: b.scales,
+    bScalesPitch: b.scalesPitch,
+  };
   const grouped = { begins: placed.list(begins.length, (at) => begins[at] ?? 0), groups: counts.length };
   const flags = { aTerms: Number(isSum), bTerms: Number(bTerms), accumulate: Number(isSum) };
   const dtype = isSum ? 0 : DTYPE_CODES[stored];
-  const values = { ...words, ...operands, ...grouped, ...flags, terms, dtype, y: y.at, yPitch: y.pitch, scale: ONE };
+  const values = {
+    ...words,
+    ...operands,
+    ...grouped,
+    ...flags,
+    terms,
+    bDtype: dtype,
+    y: y.at,
+    yPitch: y.pitch,
+    scale: ONE,
+  };
   return {
     kernel: GROUPED_GEMM,
     plain: GROUPED_GEMM,
@@ -143,7 +178,7 @@ function delta(placed: Operands, shape: Shape<typeof deltas>): Trial {
     slowPitch: slow.pitch,
   };
   const basis = { storage, at: b.at, rowBytes: b.pitch, codes: b.at, codesPitch: b.pitch, listTerms };
-  const target = { target: y.at, pitch: y.pitch, transposed, accumulate, scale: ONE };
+  const target = { target: y.at, targetPitch: y.pitch, transposed, accumulate, scale: ONE };
   const values = { ...words, ...drawn, ...scaled, ...basis, ...target, terms };
   return { kernel: isCodes ? TERNARY : DELTA, plain: DELTA, values, pieces: count, results: [y], tolerance: 1e-4 };
 }
@@ -170,8 +205,8 @@ function gradient(placed: Operands, { bases, rank, cols, terms, storage, peft }:
   const [slices, blocks] = [Math.ceil(rows / sliceRows), Math.ceil(cols / blockCols)];
   const lambdaParts = placed.matrix(1, blocks * rows);
   const gammaParts = placed.matrix(slices * bases, cols);
-  const numbers = { storage: storage % CODES_STORAGE, at: p.at, rowBytes: p.pitch };
-  const left = storage === CODES_STORAGE ? { storage, at: codes.at, rowBytes: codes.pitch } : numbers;
+  const numbers = { storage: storage % CODES_STORAGE, left: p.at, leftPitch: p.pitch };
+  const left = storage === CODES_STORAGE ? { storage, left: codes.at, leftPitch: codes.pitch } : numbers;
   const columns = { right: right.at, rightPitch: right.pitch };
   const factors = {
     a: a.at,
@@ -226,7 +261,7 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
     aPitch: x.pitch,
     b: b.at,
     bPitch: b.pitch,
-    dtype: DTYPE_CODES[stored],
+    bDtype: DTYPE_CODES[stored],
     y: y.at,
     yPitch: y.pitch,
   };
@@ -246,8 +281,8 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
       normedRows?.(parameters, piece, scratch);
       const words = placed.heap.words();
       const before = words.slice(parameters / 4, parameters / 4 + 64);
-      const set = (name: string, value: number) =>
-        (words[parameters / 4 + Object.keys(GEMM.members).indexOf(name)] = value);
+      const at = wordsOf(GEMM);
+      const set = (name: keyof typeof at, value: number) => (words[parameters / 4 + at[name]] = value);
       set("a", scratch + 2 ** 19);
       set("aPitch", x.pitch);
       const room = scratch + 2 ** 18 + 256;

@@ -3,7 +3,7 @@ import { GEMM } from "../families/gemm.ts";
 import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { SCRATCH_PITCH } from "../layout.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { type CpuKernel, fieldsOf, type Members } from "../parameters.ts";
 import { type Check, CHECKS, fill, ROOM } from "./checks.ts";
 import { nativeKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
@@ -112,7 +112,7 @@ function differ(
   prepare?.(words, { a, b, y });
   const compute = ({ members }: CpuKernel<Members>, run: Kernel, y: number): Float32Array => {
     const given = values({ a, b, y });
-    Object.keys(members).forEach((name, word) => (words[parameters / 4 + word] = given[name] ?? 0));
+    fieldsOf(members).forEach(([name], word) => (words[parameters / 4 + word] = given[name] ?? 0));
     words.fill(0, y / 4, (y + ROOM.result) / 4);
     run(parameters, 0, SCRATCH_AT);
     return new Float32Array(words.buffer, y, ROOM.result / 4);

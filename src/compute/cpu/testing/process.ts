@@ -1,6 +1,6 @@
 // Run by process.test.ts as a process of its own: `bun testing/process.ts MODE`. Prints what it computed.
 import { RunMemory } from "../../device/run-memory.ts";
-import { tensorIn } from "../../device/tensor.ts";
+import { type Shape, tensorBytes, tensorIn } from "../../device/tensor.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { openDevice } from "../../open-device.ts";
 import { CpuDevice } from "../cpu.ts";
@@ -22,16 +22,15 @@ async function trap(device: CpuDevice): Promise<void> {
 async function overrun(device: CpuDevice): Promise<void> {
   using recording = device.recording(new RunMemory(device));
   const [rows, cols, terms] = [1020, 96, 4];
-  const [a, b, y] = [rows * terms, cols * terms, rows * cols].map((count) => {
-    const buffer = device.memory.allocate("operand", count * 4);
+  const operand = (...shape: Shape) => {
+    const buffer = device.memory.allocate("operand", tensorBytes(shape, "F32"));
     device.clear([buffer]);
-    return { buffer, offset: 0, size: count * 4, access: "write" } as const;
-  });
-  const sizes = { rows, cols, terms, aPitch: terms * 4, bPitch: terms * 4, yPitch: cols * 4 };
+    return tensorIn(buffer, shape, "F32");
+  };
+  const operands = { a: operand(rows, terms), b: operand(cols, terms), y: operand(rows, cols) };
   const pieces = { pieceRows: rows, pieceCols: cols, pieces: 1 };
-  const none = { scales: undefined, scalesPitch: 0, bias: undefined, residual: undefined, residualPitch: 0 };
-  const rest = { aTerms: false, bTerms: false, dtype: 0, accumulate: false, scale: 1 };
-  recording.dispatch(GEMM, { a, b, y, ...sizes, ...pieces, ...none, ...rest }, 1);
+  const rest = { aTerms: false, bTerms: false, bias: undefined, residual: undefined, accumulate: false, scale: 1 };
+  recording.dispatch(GEMM, { rows, cols, terms, ...operands, ...pieces, ...rest }, 1);
   await recording.take().send();
 }
 

@@ -3,7 +3,7 @@
 // module's `attentionStats` has made.
 import { STATS } from "../../families/attention-gradient.ts";
 import type { Caller } from "../caller.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { panelOfRows, rowsOf, termsBytes, termsOf } from "./attention-panels.ts";
 import { multiplyTiles, PLAIN, storeSums, type Target } from "./tiles.ts";

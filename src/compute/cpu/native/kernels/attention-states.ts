@@ -3,7 +3,7 @@ import { ATTENTION, CHUNK, MOST_PAIRS } from "../../families/attention.ts";
 import { DTYPE_CODES } from "../../../device/dtype.ts";
 import type { Caller } from "../caller.ts";
 import { STORED_BYTES } from "../machine.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { NEVER } from "../routines/softmax.ts";

@@ -3,7 +3,7 @@
 // nor on where in a cache the sequence stands, nor on who computes which chunk.
 import { ATTENTION, CHUNK } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { panelOf, rowsOf, termsOf } from "./attention-panels.ts";

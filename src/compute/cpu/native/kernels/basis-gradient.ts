@@ -2,7 +2,7 @@ import { BASIS_GRADIENT } from "../../families/basis-gradient.ts";
 import type { Caller } from "../caller.ts";
 import { NUMBER_DTYPES } from "../../../device/dtype.ts";
 import { STORED_BYTES } from "../machine.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { BLOCK_TERMS } from "../routines/layout.ts";
 import { sumLists } from "./ternary.ts";
 import { fours, MOST_ROWS, multiplyTiles, PLAIN, storeSums, TERM_PITCH } from "./tiles.ts";
@@ -55,7 +55,7 @@ function leftOf(
   to: number,
 ): (panel: number, sums: number) => void {
   const stored = NUMBER_DTYPES[word(AT.storage)];
-  const [at, rowBytes] = [word(AT.at), word(AT.rowBytes)];
+  const [at, rowBytes] = [word(AT.left), word(AT.leftPitch)];
   if (stored === undefined) {
     on.parts.listRows(at + row * rowBytes + first / 4, rowBytes, rows, terms, on.code.panelCols * 4, to, to + LISTS);
     return (panel, sums) => sumLists(on, to, rows, panel, terms, sums, panel, 0);

@@ -2,7 +2,7 @@ import { DELTA } from "../../families/delta.ts";
 import type { Caller } from "../caller.ts";
 import { NUMBER_DTYPES } from "../../../device/dtype.ts";
 import { STORED_BYTES } from "../machine.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
 import { deltaTargetOf, scaledTermsOf, storeDelta, writeScaledPanel } from "./scaled-bases.ts";
 import { fours, MOST_ROWS, multiplyTiles } from "./tiles.ts";

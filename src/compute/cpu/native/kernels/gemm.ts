@@ -1,7 +1,7 @@
 import { GEMM } from "../../families/gemm.ts";
 import type { Caller } from "../caller.ts";
 import { STORED_DTYPES } from "../../../device/dtype.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { multiply, type Product } from "./product.ts";
 
 const AT = wordsOf(GEMM);
@@ -16,11 +16,11 @@ export function productOf(word: (index: number) => number): Product {
     bTerms: word(AT.bTerms) !== 0,
     a: word(AT.a),
     aPitch: word(AT.aPitch),
-    stored: STORED_DTYPES[word(AT.dtype)] ?? "F32",
+    stored: STORED_DTYPES[word(AT.bDtype)] ?? "F32",
     b: word(AT.b),
     bPitch: word(AT.bPitch),
-    scales: word(AT.scales),
-    scalesPitch: word(AT.scalesPitch),
+    scales: word(AT.bScales),
+    scalesPitch: word(AT.bScalesPitch),
     y: word(AT.y),
     yPitch: word(AT.yPitch),
     bias: word(AT.bias),

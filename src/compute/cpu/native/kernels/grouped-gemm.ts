@@ -1,6 +1,6 @@
 import { GROUPED_GEMM } from "../../families/grouped-gemm.ts";
 import type { Caller } from "../caller.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { productOf } from "./gemm.ts";
 import { multiply, type Product } from "./product.ts";
 

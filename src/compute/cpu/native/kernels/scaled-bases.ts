@@ -1,21 +1,20 @@
 // What sums of B̂'s rows with Ŝ have in common, whether they are products or not: panels of Ŝ, and where the sums go.
 import { DELTA_TARGET, SCALED_TERMS } from "../../families/words.ts";
+import type { ByWord } from "../../parameters.ts";
 import type { Caller } from "../caller.ts";
 import { fours, PLAIN, setRows, storeSums, type Target } from "./tiles.ts";
 
-/** Where members of a kernel's parameters are, in words. */
-type Places<M> = { readonly [N in keyof M]: number };
 type Word = (index: number) => number;
 
 /** Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]). */
-type ScaledTerms = Places<typeof SCALED_TERMS>;
+type ScaledTerms = ByWord<typeof SCALED_TERMS, number>;
 
 /** Where sums of ΔW go. */
 interface DeltaTarget extends Target {
   readonly transposed: boolean;
 }
 
-export function scaledTermsOf(at: Places<typeof SCALED_TERMS>, word: Word): ScaledTerms {
+export function scaledTermsOf(at: ByWord<typeof SCALED_TERMS, number>, word: Word): ScaledTerms {
   return {
     fastCount: word(at.fastCount),
     lambda: word(at.lambda),
@@ -26,11 +25,11 @@ export function scaledTermsOf(at: Places<typeof SCALED_TERMS>, word: Word): Scal
   };
 }
 
-export function deltaTargetOf(at: Places<typeof DELTA_TARGET>, word: Word): DeltaTarget {
+export function deltaTargetOf(at: ByWord<typeof DELTA_TARGET, number>, word: Word): DeltaTarget {
   return {
     ...PLAIN,
     y: word(at.target),
-    yPitch: word(at.pitch),
+    yPitch: word(at.targetPitch),
     scale: word(at.scale),
     accumulate: word(at.accumulate) !== 0,
     transposed: word(at.transposed) !== 0,

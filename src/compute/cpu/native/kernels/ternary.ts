@@ -1,6 +1,6 @@
 import { TERNARY } from "../../families/ternary.ts";
 import type { Caller } from "../caller.ts";
-import { wordsOf } from "../parameters.ts";
+import { wordsOf } from "../../parameters.ts";
 import { LISTED_TERMS } from "../routines/layout.ts";
 import { deltaTargetOf, scaledTermsOf, storeDelta, writeScaledPanel } from "./scaled-bases.ts";
 import { setRows } from "./tiles.ts";

@@ -2,7 +2,7 @@
 // cannot be read, and byte by byte beside each other.
 import { expect } from "bun:test";
 import fc from "fast-check";
-import type { CpuKernel, Members } from "../../parameters.ts";
+import { type CpuKernel, fieldsOf, type Members } from "../../parameters.ts";
 import { CODES, mappedCode } from "./codes.ts";
 import { nativeKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
@@ -117,7 +117,7 @@ function run(
   compute: Kernel,
 ): Float32Array[] {
   const before = results.map(({ at, bytes }) => heap.bytes.slice(at, at + bytes));
-  Object.keys(kernel.members).forEach((name, word) => (heap.words()[parameters / 4 + word] = values[name] ?? 0));
+  fieldsOf(kernel.members).forEach(([name], word) => (heap.words()[parameters / 4 + word] = values[name] ?? 0));
   for (let piece = 0; piece < pieces; piece++) compute(parameters, piece, scratch);
   return results.map(({ at, bytes }, index) => {
     const found = new Float32Array(heap.bytes.slice(at, at + bytes).buffer);
