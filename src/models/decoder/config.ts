@@ -1,5 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
+import { MOST_HEAD } from "../../compute/tensor/ops/attention.ts";
 import { MOST_KEY_SIZE } from "../../compute/tensor/ops/gated-delta.ts";
 import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
@@ -62,7 +63,9 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
   };
   for (const { heads, kvHeads, headSize, rope } of attentionsOf(config)) {
     if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
-    if (headSize % 4 !== 0) refuse(`heads of ${headSize} elements; a multiple of 4 is supported`);
+    if (headSize % 4 !== 0 || headSize > MOST_HEAD) {
+      refuse(`heads of ${headSize} elements; a multiple of 4, at most ${MOST_HEAD}, is supported`);
+    }
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};
     if (size % 2 !== 0 || size < 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
   }

@@ -11,7 +11,7 @@ import { F16, F32, Format, is, Q8_0, storedBytes } from "./stored";
 
 // What stands where in the scratch: scores of a chunk, what they come to, what all chunks so far came to.
 const RECORD: usize = 1088;
-const STATE: usize = RECORD + 1088;
+const STATE: usize = RECORD + 2112;
 /** Rows of a chunk that lie in blocks, as numbers. */
 const NUMBERS: usize = 0x10000;
 

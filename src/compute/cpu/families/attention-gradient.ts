@@ -1,6 +1,7 @@
 import type { AttentionGradient } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { FMA_HEAD } from "./attention.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
@@ -41,7 +42,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
   const { keys, headSize, dy, dlse, into } = operands;
   const shared = attended(operands);
   const { tokens, heads, kvHeads } = shared;
-  const fma = on.has(QUERIES_FMA) && on.has(KEYS_FMA);
+  const fma = headSize <= FMA_HEAD && on.has(QUERIES_FMA) && on.has(KEYS_FMA);
   const pieceRows = fma ? FMA_PIECE : PIECE;
   const stats = takeScratch(on, "attention.stats", [2 + 2 * heads, tokens]);
   const parameters = {

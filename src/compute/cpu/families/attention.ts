@@ -36,6 +36,8 @@ export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 /** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
 export const MOST_PAIRS = 96;
 export const CHUNK = 256;
+/** Elements of a head at most whose rows lie in the scratch of machine code; wider ones (Gemma 4's 512) take the plain form. */
+export const FMA_HEAD = 256;
 /** What a panel of machine code holds at most: fewer pairs take as long, and each piece reads all its keys for itself. */
 const PANEL_PAIRS = 48;
 /** Pieces for each thread, so that none waits long for another. */
@@ -67,7 +69,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * chunks, record]);
   const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   on.dispatch(
-    on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
+    headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
     {
       ...shared,
       pieceTokens,

@@ -3,7 +3,7 @@ import type { RmsNorm } from "./norms.ts";
 
 /** How scores are formed, and which keys a token sees. */
 export interface AttentionAttributes {
-  /** Elements of a head; a multiple of 4, at most 256. */
+  /** Elements of a head; a multiple of 4, at most 512. */
   readonly headSize: number;
   /** Position of the first row of q, where `last` is left out; the rows of keys and values are positions from 0. */
   readonly firstPosition: number;

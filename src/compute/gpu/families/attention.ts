@@ -3,12 +3,12 @@ import { kvDtype } from "../../device/weight.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import {
   ATTENTION_TILE_KEYS,
-  ATTENTION_TILE_ROWS,
   attentionJoinKernel,
   attentionJoinParameters,
   attentionKernel,
   attentionParameters,
   attentionRecord,
+  attentionTileRows,
 } from "../kernels/attention.ts";
 import { sliceCols, sliceRows } from "../../device/tensor.ts";
 import { whole } from "../bindings.ts";
@@ -24,10 +24,10 @@ const MOST_RECORDS = 2 ** 25;
 
 /** Tokens are taken in parts where keys are many: what each sees does not depend on the others. */
 export function attention(on: Dispatcher, operands: Attention): void {
-  const { q, keys, first, last, firstPosition, window, y, lse } = operands;
+  const { q, keys, first, last, headSize, firstPosition, window, y, lse } = operands;
   const [tokens, width] = q.shape;
   const seen = Math.min(keys.shape[0], window, last === undefined ? firstPosition + tokens : Infinity);
-  const step = rowsOfWork(4 * width * seen, ATTENTION_TILE_ROWS);
+  const step = rowsOfWork(4 * width * seen, attentionTileRows(headSize));
   for (let token = 0; token < tokens; token += step) {
     const count = Math.min(step, tokens - token);
     const some = {
@@ -53,7 +53,7 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
   const heads = width / headSize;
   const kvHeads = keys.shape[1] / headSize;
   const group = heads / kvHeads;
-  const blocks = Math.ceil((tokens * group) / ATTENTION_TILE_ROWS);
+  const blocks = Math.ceil((tokens * group) / attentionTileRows(headSize));
   const tiles = Math.ceil(keys.shape[0] / ATTENTION_TILE_KEYS);
   const record = attentionRecord(headSize);
   const most = Math.min(MOST_RECORDS, on.gpu.limits.maxStorageBufferBindingSize);

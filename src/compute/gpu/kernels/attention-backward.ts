@@ -27,7 +27,7 @@ export const attentionBackwardParameters = uniformStruct({
 export const attentionStatsParameters = uniformStruct({
   tokens: "u32",
   heads: "u32",
-  head: "inVectors", // at most 64, because one sum runs over them
+  head: "inVectors", // at most 128, because one sum runs over them
   firstPosition: "u32",
   window: "u32", // keys seen at most
   flags: "u32",

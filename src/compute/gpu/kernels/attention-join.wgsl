@@ -16,7 +16,7 @@
 
 const HEAD = ${HEAD_VECTORS}u; // vectors of 4
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let head = workgroup.x;
   let token = workgroup.y;

@@ -39,8 +39,10 @@ export const attentionParameters = uniformStruct({
 
 const family = kernelFamily("attention", attentionText, attentionParameters);
 
-/** Pairs (token, head of a group) that one workgroup serves. */
-export const ATTENTION_TILE_ROWS = 8;
+/** Pairs (token, head of a group) that one workgroup serves: with the queries of more there is no room in the 16 KB that every GPU has. */
+export function attentionTileRows(headSize: number): number {
+  return headSize > 256 ? 4 : 8;
+}
 /** Keys of a tile; SPLIT kernels leave a record of each. */
 export const ATTENTION_TILE_KEYS = 128;
 const THREADS = ATTENTION_TILE_KEYS;
@@ -61,15 +63,16 @@ export interface AttentionVariant {
 
 export function attentionKernel({ headSize, softcap, extras, kv, split }: AttentionVariant): KernelSource {
   const vectors = headSize / 4;
+  const tileRows = attentionTileRows(headSize);
   return family({
     SOFTCAP: Number(softcap),
     EXTRAS: Number(extras),
     KV: kv,
     SPLIT: Number(split),
     HEAD_VECTORS: vectors,
-    TILE_ROWS: ATTENTION_TILE_ROWS,
+    TILE_ROWS: tileRows,
     TILE_KEYS: ATTENTION_TILE_KEYS,
-    UNITS: Math.ceil((ATTENTION_TILE_ROWS * vectors) / THREADS),
+    UNITS: Math.ceil((tileRows * vectors) / THREADS),
   });
 }
 
@@ -77,7 +80,9 @@ const join = kernelFamily("attention-join", joinText, attentionJoinParameters);
 
 /** Joins records of tiles of keys. */
 export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">): KernelSource {
-  return join({ EXTRAS: Number(extras), HEAD_VECTORS: headSize / 4, TILE_KEYS: ATTENTION_TILE_KEYS });
+  const vectors = headSize / 4;
+  const threads = Math.ceil(vectors / 64) * 64;
+  return join({ EXTRAS: Number(extras), HEAD_VECTORS: vectors, THREADS: threads, TILE_KEYS: ATTENTION_TILE_KEYS });
 }
 
 /** Elements of a record: two numbers in a vector of 4, and a head. */

@@ -4,6 +4,9 @@ import { referenceAttention, referenceAttentionGradients } from "./attention-ref
 
 export type { AttentionAttributes } from "./attention-attributes.ts";
 
+/** Elements of a head at most. */
+export const MOST_HEAD = 512;
+
 /**
  * Attention with grouped queries (Ainslie et al., arXiv:2305.13245): q (tokens, heads·size); keys and values
  * (positions, kv heads·size); kv head j serves heads j·g … j·g + g − 1. With an online softmax, so that no matrix of
@@ -25,7 +28,7 @@ export const attention = defineOp({
     const kvHeads = keys[1] / headSize;
     const fits =
       headSize % 4 === 0 &&
-      headSize <= 256 &&
+      headSize <= MOST_HEAD &&
       keys[0] === values[0] &&
       keys[1] === values[1] &&
       Number.isInteger(kvHeads) &&
@@ -33,7 +36,7 @@ export const attention = defineOp({
       keys[0] >= (last === undefined ? firstPosition + q[0] : 1) &&
       [first, last].every((row) => row === undefined || (row[0] === 1 && row[1] === q[0]));
     const rule =
-      `heads of ${headSize} (a multiple of 4, at most 256), a whole group of them a kv head, ` +
+      `heads of ${headSize} (a multiple of 4, at most ${MOST_HEAD}), a whole group of them a kv head, ` +
       `${last === undefined ? `keys up to ${firstPosition + q[0]}` : "keys"}, first and last 1×tokens`;
     requireShapes("attention", { q, keys, values, first, last }, fits, rule);
     return { y: { shape: q }, lse: lse === true ? { shape: [q[0], q[1] / headSize] } : undefined };
