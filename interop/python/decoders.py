@@ -58,9 +58,12 @@ HYBRID = {"layer_types": ["full_attention"] * 3, "num_local_experts": 0, "num_ex
 # A norm divides what is read of a state by its size, which is next to nothing where a text begins: with the usual epsilon rounding decides.
 DELTA_RULE = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "head_dim": 16, "rms_norm_eps": 0.01, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
               "linear_key_head_dim": 8, "linear_value_head_dim": 12}
+GEMMA4 = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "full_attention"], "head_dim": 16, "global_head_dim": 32, "hidden_size_per_layer_input": 0}
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
     "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
+    "gemma4_text": {**GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0},
+    "gemma4": {**GEMMA4, "attention_bias": True},
     "mistral3": {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "head_dim": 16, "sliding_window": None},
     "ministral3": {"rope_parameters": GROWING},
     "mistral3-growing": {"text": "ministral3", "rope_parameters": GROWING, "head_dim": 16},
@@ -107,7 +110,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 # Models of several parts: the kind of their text decoder, and settings of the others.
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False})}
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "gemma4": ("gemma4_text", {}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False})}
 VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 
 
@@ -204,6 +207,8 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
     for name, vector in model.named_buffers():
         if name.endswith("expert_bias"):
             vector.copy_(0.2 * torch.randn(vector.shape, generator=generator))
+        if name.endswith("layer_scalar"):
+            vector.copy_(1 + 0.2 * torch.randn(vector.shape, generator=generator))
 
 
 def describe(folder: Path, ids: list[int]) -> dict[str, Any]:

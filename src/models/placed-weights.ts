@@ -14,6 +14,7 @@ import {
   write,
 } from "../compute/tensor/tensor.ts";
 import { weightDtype } from "../compute/device/weight.ts";
+import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { type Placed, placeIn } from "./description.ts";
 import { converted, readBlocks } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
@@ -74,7 +75,11 @@ export class PlacedWeights {
   /** Takes memory for a matrix, which the checkpoint has (`checkTensors`); `fill` reads it. @throws RandloraError `memory` */
   place(planned: PlannedMatrix): Tensor {
     const { place, dtype } = this.#options;
-    const own = place?.(matrixLabel(planned), matrixShape(planned));
+    const shape = matrixShape(planned);
+    if (planned.constant !== undefined) {
+      return this.placeValues("constants", shape, new Float32Array(shape[1]).fill(planned.constant));
+    }
+    const own = planned.spread === true ? undefined : place?.(matrixLabel(planned), shape);
     const tensor = own ?? allocate(this.#gpu, this.#checkpoint, planned, this.#options);
     const rounded = own === undefined && typeof dtype === "string" ? dtype : undefined;
     this.#placed.push({ planned, tensor, foreign: own !== undefined, rounded });
@@ -93,7 +98,7 @@ export class PlacedWeights {
     return tensor;
   }
 
-  /** Each tensor of the checkpoint that was placed: its name, and a view of the matrix that it is a part of. */
+  /** Each tensor of the checkpoint that was placed, but for numbers: its name, and a view of the matrix that it is a part of. */
   get tensors(): [name: string, view: Tensor][] {
     return this.#placed.flatMap(views);
   }
@@ -111,6 +116,11 @@ export class PlacedWeights {
   /** The checkpoint's names of weights that it stores transposed. */
   get transposed(): ReadonlySet<string> {
     return this.#namesOf(({ transposed = false }) => transposed);
+  }
+
+  /** The checkpoint's names of numbers that stand in all columns, which are not among `tensors`. */
+  get spread(): ReadonlySet<string> {
+    return this.#namesOf(({ spread = false }) => spread);
   }
 
   /** The quantized weights; undefined: there are none. */
@@ -136,6 +146,10 @@ export class PlacedWeights {
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
       clearPadding(this.#gpu, tensor);
+      if (planned.spread === true) {
+        await this.#spread(placed, onBytes);
+        continue;
+      }
       const scales = isBlockDtype(tensor.dtype)
         ? new Uint16Array(scaleWords(tensor.dtype, tensor.shape[0] * tensor.pitch))
         : undefined;
@@ -159,6 +173,20 @@ export class PlacedWeights {
   #namesOf(isWanted: (planned: PlannedMatrix) => boolean): ReadonlySet<string> {
     const wanted = this.#placed.filter(({ planned }) => isWanted(planned));
     return new Set(wanted.flatMap(({ planned }) => planned.parts.map(({ name }) => name)));
+  }
+
+  /** Reads one number, which goes to all columns. */
+  async #spread({ planned, tensor }: PlacedMatrix, onBytes: (bytes: number) => void): Promise<void> {
+    for (const { name } of planned.parts) {
+      const { dtype } = this.#checkpoint.get(name).info;
+      if (!isFloat(dtype)) throw new Error(`${name}: ${dtype} was let through`);
+      const source = new Uint8Array(dtypeBytes(dtype));
+      await this.#checkpoint.read(name, source, 0);
+      onBytes(source.length);
+      const number = new Float32Array(1);
+      widenToF32(source, dtype, number);
+      write(this.#gpu, tensor, new Float32Array(tensor.shape[1]).fill(number[0] ?? NaN));
+    }
   }
 
   async #read(
@@ -223,6 +251,7 @@ function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix,
 
 /** The parts of a matrix by their names in the checkpoint. */
 function views({ planned, tensor }: PlacedMatrix): [string, Tensor][] {
+  if (planned.spread === true) return [];
   let begin = 0;
   return planned.parts.map(({ name, rows }) => {
     const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);

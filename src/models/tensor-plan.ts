@@ -28,6 +28,10 @@ export interface PlannedMatrix {
   readonly transposed?: boolean;
   /** The same rows by the names that other files have for them; see `asStored`. */
   readonly otherwise?: readonly PlannedPart[];
+  /** The checkpoint has one number of it, which stands in each column. No method trains it. */
+  readonly spread?: boolean;
+  /** No checkpoint has it, nor parts of it: this number stands in each column. */
+  readonly constant?: number;
 }
 
 /** A tensor's name and its shape in the checkpoint. */
@@ -69,6 +73,16 @@ export function storedTransposed(planned: PlannedMatrix): PlannedMatrix {
 export function plannedVector(...tensors: readonly Stored[]): PlannedMatrix {
   const parts = tensors.map(([name, stored]): PlannedPart => ({ name, stored, rows: elements(stored) }));
   return { kind: "vector", cols: parts.reduce((sum, { rows }) => sum + rows, 0), parts };
+}
+
+/** One number of a checkpoint in each of so many columns. */
+export function spreadNumber(name: string, cols: number): PlannedMatrix {
+  return { kind: "vector", cols, parts: [{ name, stored: [1], rows: cols }], spread: true };
+}
+
+/** A vector that is in no checkpoint: weights of a norm that has none. */
+export function constantVector(cols: number, constant: number): PlannedMatrix {
+  return { kind: "vector", cols, parts: [], constant };
 }
 
 /** A matrix that some files have as one, and others as the other: the same rows, by other names. */

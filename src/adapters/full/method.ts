@@ -13,10 +13,12 @@ export const full: TrainedMethod = {
   training: {
     result: "model",
     async open({ matrices }) {
-      const parameters = matrices.map((planned) => ({
-        name: matrixLabel(planned),
-        shape: matrixShape(planned),
-      }));
+      const parameters = matrices
+        .filter(({ spread }) => spread !== true)
+        .map((planned) => ({
+          name: matrixLabel(planned),
+          shape: matrixShape(planned),
+        }));
       return {
         parameters,
         modules: parameters.map(({ name, shape: [rows, cols] }) => {

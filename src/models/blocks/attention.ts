@@ -36,6 +36,10 @@ export interface Attention<W = Tensor> extends Heads {
    */
   readonly queryNorm: RmsNorm<W> | undefined;
   readonly keyNorm: RmsNorm<W> | undefined;
+  /** Of each head of v; undefined: none. */
+  readonly valueNorm?: RmsNorm<W> | undefined;
+  /** Values are what keys are before their norm and rope: `qkv` has none of their own (Gemma 4). */
+  readonly valuesAreKeys?: boolean;
   /** Each head of q is followed by one of a gate, whose logistic function multiplies the head's result (Qwen3-Next). */
   readonly gated?: boolean;
   readonly output: Output<W>;
@@ -65,7 +69,7 @@ export function recordAttention(
   const parts = {
     q: sliceCols(qkv, 0, width),
     k: sliceCols(qkv, width, kvWidth),
-    v: sliceCols(qkv, width + kvWidth, kvWidth),
+    v: sliceCols(qkv, attention.valuesAreKeys === true ? width : width + kvWidth, kvWidth),
   };
   const { q, keys, values, held } = recordTurned(recorder, attention, sight, { ...parts, qkv });
   const attributes = {
@@ -115,14 +119,15 @@ function recordTurned(
   { tables, past }: Sight,
   { q, k, v, qkv }: Projected,
 ): Turned {
-  const { headSize, neighbors, queryNorm, keyNorm } = attention;
+  const { headSize, neighbors, queryNorm, keyNorm, valueNorm } = attention;
   const rope = attention.rope === undefined ? undefined : tables[attention.rope];
   if (past !== undefined) {
     if (rope === undefined || !("keys" in past)) throw new TypeError("keys that nothing turns cannot join a cache");
     const { keys, values, rows } = past;
     const behind = (matrix: Tensor) => sliceRows(matrix, past.length, q.shape[0]);
     const to = rows === undefined ? { keys: behind(keys), values: behind(values) } : { keys, values };
-    const isOfHeads = queryNorm?.weight.shape[1] === headSize && keyNorm?.weight.shape[1] === headSize;
+    const isOfHeads =
+      valueNorm === undefined && queryNorm?.weight.shape[1] === headSize && keyNorm?.weight.shape[1] === headSize;
     const projected = isOfHeads ? { q, qkv } : recordNormedRows(recorder, attention, { q, k, v, qkv });
     const norms = isOfHeads ? { ...queryNorm, q: queryNorm.weight, k: keyNorm.weight } : undefined;
     const { cos, sin } = rope;
@@ -137,27 +142,29 @@ function recordTurned(
     held.push(y);
     return y;
   };
-  const [query, key] = [normed(queryNorm, q), normed(keyNorm, k)];
-  if (rope === undefined) return { q: query, keys: key, values: v, held };
+  const [query, key, value] = [normed(queryNorm, q), normed(keyNorm, k), normed(valueNorm, v)];
+  if (rope === undefined) return { q: query, keys: key, values: value, held };
   const { cos, sin } = rope;
-  const turned = recorder.apply(OPS.rope, { q: query, k: key, v, cos, sin }, { headSize, neighbors });
+  const turned = recorder.apply(OPS.rope, { q: query, k: key, v: value, cos, sin }, { headSize, neighbors });
   recorder.release(...held);
   return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
 }
 
-/** Queries and keys normalized over all heads of a token, side by side with the values as before; what was projected is released. */
+/** Queries, keys and values side by side, normalized where they have a norm; what was projected is released. */
 function recordNormedRows(
   recorder: Recorder,
-  { queryNorm, keyNorm }: Attention,
+  { queryNorm, keyNorm, valueNorm }: Attention,
   { q, k, v, qkv }: Projected,
 ): Pick<Projected, "q" | "qkv"> {
   if (queryNorm === undefined || keyNorm === undefined) return { q, qkv };
-  const all = recorder.allocate("normalized q, k, v", qkv.shape);
   const [width, kvWidth] = [q.shape[1], k.shape[1]];
+  const all = recorder.allocate("normalized q, k, v", [qkv.shape[0], width + 2 * kvWidth]);
   const query = sliceCols(all, 0, width);
   recordNorm(recorder, queryNorm, q, query);
   recordNorm(recorder, keyNorm, k, sliceCols(all, width, kvWidth));
-  recordElementwise(recorder.run, ELEMENTWISE.copy, v, undefined, sliceCols(all, width + kvWidth, kvWidth));
+  const value = sliceCols(all, width + kvWidth, kvWidth);
+  if (valueNorm === undefined) recordElementwise(recorder.run, ELEMENTWISE.copy, v, undefined, value);
+  else recordNorm(recorder, valueNorm, v, value);
   recorder.release(qkv);
   return { q: query, qkv: all };
 }

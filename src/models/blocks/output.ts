@@ -19,14 +19,32 @@ export interface Ending<W = Tensor> {
   readonly scale?: W | undefined;
   /** A factor of all of it (Granite); 1 by default. */
   readonly factor?: number;
+  /** Factors of the columns of the sum, (1, width) F32 (Gemma 4's scalar of a layer); undefined: none. */
+  readonly whole?: W | undefined;
 }
 
-/** Records residual + factor · scale · after(x Wᵀ + bias), and releases x alone. Where the next block can, the norm is left to it. */
+/** Records whole · (residual + factor · scale · after(x Wᵀ + bias)), and releases x alone. Where the next block can, the norm is left to it. */
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
+  output: Output,
+  ending: Ending,
+  x: Tensor,
+  residual: Tensor,
+): Stream {
+  const sum = recordAdded(recorder, linears, output, ending, x, residual);
+  if (ending.whole === undefined) return sum;
+  const operands = { x: sum.x, scale: ending.whole, bias: undefined, residual: undefined };
+  const { y } = recorder.apply(OPS.scaleColumns, operands, {});
+  recorder.release(sum.x);
+  return streamOf(y);
+}
+
+function recordAdded(
+  recorder: Recorder,
+  linears: Linears,
   { weight, bias }: Output,
-  { after: norm, scale, factor = 1 }: Ending,
+  { after: norm, scale, factor = 1, whole }: Ending,
   x: Tensor,
   residual: Tensor,
 ): Stream {
@@ -41,6 +59,7 @@ export function recordOutput(
     norm?.kind === "rms" &&
     scale === undefined &&
     factor === 1 &&
+    whole === undefined &&
     normedProduct(recorder, linears, norm) !== undefined
   ) {
     return { x: residual, branch: { x: projected, norm } };

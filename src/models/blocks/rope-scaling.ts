@@ -3,6 +3,8 @@ export type RopeScaling =
   | { readonly kind: "default" }
   | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** The first pairs turn as they do where all of them turn, those behind them stay (Gemma 4). */
+  | { readonly kind: "proportional"; readonly factor: number; readonly pairs: number }
   | { readonly kind: "dynamic"; readonly factor: number; readonly trainedLength: number }
   | {
       readonly kind: "llama3";
@@ -72,6 +74,8 @@ export function inverseFrequencies({ theta, size, scaling }: Rope, length: numbe
         return plain;
       case "linear":
         return plain / scaling.factor;
+      case "proportional":
+        return pair < scaling.pairs ? plain / scaling.factor : 0;
       case "llama3":
         return llama3(plain, scaling);
       case "yarn": {

@@ -24,6 +24,8 @@ const MORE: Readonly<Record<string, number>> = {
   exaone4: 8,
   granite: 4,
   starcoder2: 4,
+  gemma4_text: 6,
+  gemma4: 6,
   gpt2: 4,
   cohere2: 4,
   glm4: 3,
@@ -38,8 +40,11 @@ const MORE: Readonly<Record<string, number>> = {
   qwen3_5: 11,
   qwen3_next: 30,
 };
+const GEMMA4 = { layer_types: ["full_attention", "sliding_attention", "full_attention", "full_attention"] };
 /** Settings without which layers are all of one kind. */
 const SETTINGS: Readonly<Record<string, object>> = {
+  gemma4_text: GEMMA4,
+  gemma4: GEMMA4,
   lfm2: { full_attn_idxs: [0, 2] },
   lfm2_moe: { full_attn_idxs: [0, 2], num_dense_layers: 0 },
 };

@@ -125,7 +125,17 @@ export const ConfigJson = v.looseObject({
   query_pre_attn_scalar: MaybePositive,
   attn_logit_softcapping: MaybePositive,
   final_logit_softcapping: MaybePositive,
-  use_bidirectional_attention: v.nullish(v.boolean()),
+  use_bidirectional_attention: v.nullish(v.union([v.boolean(), v.string()])),
+  // Sizes of some layers, by their number; those of layers that see all tokens, where they have sizes of their own.
+  per_layer_config: v.nullish(
+    v.record(v.string(), v.strictObject({ head_dim: v.nullish(Width), num_key_value_heads: v.nullish(Width) })),
+  ),
+  global_head_dim: v.nullish(Width),
+  num_global_key_value_heads: v.nullish(Width),
+  attention_k_eq_v: v.nullish(v.boolean()),
+  num_kv_shared_layers: v.nullish(Count),
+  hidden_size_per_layer_input: v.nullish(Count),
+  enable_moe_block: v.nullish(v.boolean()),
   eos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
   bos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
 });

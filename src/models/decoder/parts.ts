@@ -7,6 +7,7 @@ import type { GatedDelta } from "../blocks/gated-delta.ts";
 import type { Mlp } from "../blocks/mlp.ts";
 import type { LayerNorm, RmsNorm } from "../blocks/norm.ts";
 import {
+  constantVector,
   eitherOf,
   plannedLinear,
   plannedMatrix,
@@ -34,6 +35,11 @@ export function rmsNorm(name: string, size: number, epsilon: number, offset = 0)
   return { kind: "rms", weight: plannedVector([`${name}.weight`, [size]]), epsilon, offset };
 }
 
+/** The same of parts of `size` elements, without weights. */
+export function plainNorm(size: number, epsilon: number): RmsNorm<PlannedMatrix> {
+  return { kind: "rms", weight: constantVector(size, 1), epsilon, offset: 0 };
+}
+
 /** A norm by mean and variance, over `size` elements. */
 export function layerNorm(name: string, size: number, epsilon: number, bias = true): LayerNorm<PlannedMatrix> {
   const vector = (kind: string) => plannedVector([`${name}.${kind}`, [size]]);
@@ -45,8 +51,11 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   /** Which of the model's ropes turns queries and keys: 0, the first, by default. */
   readonly rope?: number;
   readonly neighbors?: boolean;
-  /** Of q, k and v: the module of each, or of all of them together. */
-  readonly names?: readonly [q: string, k: string, v: string] | readonly [qkv: string];
+  /** Of q, k and v: the module of each, or of all of them together; two: values are what keys are made of. */
+  readonly names?:
+    | readonly [q: string, k: string, v: string]
+    | readonly [q: string, k: string]
+    | readonly [qkv: string];
   readonly outputName?: string;
   /** The module of q has a gate's rows behind those of each head. */
   readonly gated?: boolean;
@@ -55,6 +64,7 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   /** The name of a norm to that norm. */
   readonly queryNorm?: RmsNorm<PlannedMatrix>;
   readonly keyNorm?: RmsNorm<PlannedMatrix>;
+  readonly valueNorm?: RmsNorm<PlannedMatrix>;
 }
 
 /** Attention whose modules are below `path`. */
@@ -80,6 +90,8 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     qkvBias: qkvBias ? biases(modules) : undefined,
     queryNorm: parts.queryNorm,
     keyNorm: parts.keyNorm,
+    valueNorm: parts.valueNorm,
+    valuesAreKeys: names.length === 2,
     gated,
     output: output([`${path}.${outputName}`, hidden], q, outputBias),
   };

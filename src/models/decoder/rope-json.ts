@@ -55,11 +55,16 @@ function ropeFrom(given: RopeJson, json: ConfigJson, defaults: RopeDefaults, the
   return {
     theta: given.rope_theta ?? theta,
     size: Math.floor(headSize * part),
-    scaling: scalingFrom(given, json.model_type, trainedLength, contextLength),
+    scaling: scalingFrom(given, json.model_type, trainedLength, defaults),
   };
 }
 
-function scalingFrom(given: RopeJson, model: string, trainedLength: number, contextLength: number): RopeScaling {
+function scalingFrom(
+  given: RopeJson,
+  model: string,
+  trainedLength: number,
+  { contextLength, headSize }: RopeDefaults,
+): RopeScaling {
   const said = given.rope_type ?? given.type ?? "default";
   // Phi 3's first releases called longrope "su", and "yarn".
   const kind = model === "phi3" && (said === "su" || said === "yarn") ? "longrope" : said;
@@ -72,6 +77,10 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
       return { kind };
     case "linear":
       return { kind, factor: need(given.factor, "factor") };
+    case "proportional": {
+      const pairs = Math.floor(((given.partial_rotary_factor ?? 1) * headSize) / 2);
+      return { kind, factor: given.factor ?? 1, pairs };
+    }
     case "dynamic":
       return { kind, factor: need(given.factor, "factor"), trainedLength: contextLength };
     case "llama3":
@@ -107,7 +116,7 @@ function scalingFrom(given: RopeJson, model: string, trainedLength: number, cont
       };
     }
     default: {
-      const hint = "supported: default, linear, dynamic, llama3, yarn, longrope";
+      const hint = "supported: default, linear, proportional, dynamic, llama3, yarn, longrope";
       throw new RandloraError("model", `RoPE scaling ${quote(kind)} is not supported`, hint);
     }
   }

@@ -8,7 +8,7 @@ export const UNTIED_HEAD = "lm_head.weight";
 
 /** Every matrix that a decoder reads from its checkpoint. */
 export function plannedMatrices({ embedding, positions, layers, norm, head }: DecoderConfig): PlannedMatrix[] {
-  return plannedIn([embedding, positions, layers, norm, head]);
+  return plannedIn([embedding, positions, layers, norm, head]).filter(({ constant }) => constant === undefined);
 }
 
 /** Is this tensor of a checkpoint computed, and so superfluous: a rope's angles, GPT-2's causal masks? */

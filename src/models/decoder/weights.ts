@@ -86,6 +86,11 @@ export class DecoderWeights {
     return this.#placed.transposed;
   }
 
+  /** The checkpoint's names of numbers that no method trains; see `PlacedWeights.spread`. */
+  get spread(): ReadonlySet<string> {
+    return this.#placed.spread;
+  }
+
   /** The quantized weights; undefined: there are none. */
   get quantized(): Quantized | undefined {
     return this.#placed.quantized;

@@ -126,7 +126,7 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const { tensors, transposed } = weights;
     const method = await trainable.place({ gpu, parameters, tensors, place });
     const { content } = method;
-    const keeps = (name: string) => isOfOtherPart(config, name);
+    const keeps = (name: string) => isOfOtherPart(config, name) || weights.spread.has(name);
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,

@@ -25,6 +25,16 @@ const GROWING = { ...YARN, llama_4_scaling_beta: 0.3 };
 /** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
 const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
 const GEMMA3_LOGITS = [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218];
+const GEMMA4 = {
+  sliding_window: 4,
+  layer_types: ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+  attention_k_eq_v: true,
+  num_global_key_value_heads: 1,
+  final_logit_softcapping: 0.2,
+  // Scores are not scaled: with the usual epsilon rounding decides.
+  rms_norm_eps: 0.3,
+};
+const GEMMA4_LOGITS = [0.15767, -0.01469, -0.15118, 0.16365, -0.05298, -0.13874];
 const QWEN35_LOGITS = [0.82879, -2.78843, 2.21753, 0.36582, -2.61717, 2.49341];
 const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readonly number[]]>> = {
   llama: [{ attention_bias: true, mlp_bias: true }, [-0.47071, 0.23161, 0.21768, -0.46942, 0.29516, 0.14697]],
@@ -38,6 +48,8 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   ],
   gemma3_text: [GEMMA3, GEMMA3_LOGITS],
   gemma3: [{ text_config: GEMMA3 }, GEMMA3_LOGITS],
+  gemma4_text: [GEMMA4, GEMMA4_LOGITS],
+  gemma4: [{ text_config: GEMMA4 }, GEMMA4_LOGITS],
   gemma: [{}, [1.52936, -2.0093, 0.66577, 1.28196, -2.06629, 0.97543]],
   olmo3: [{ sliding_window: 4 }, [1.55731, 0.75359, -2.3806, 1.84718, 0.36259, -2.2433]],
   smollm3: [{ use_sliding_window: true, sliding_window: 4 }, [0.95285, -1.10563, 0.25503, 0.82701, -1.15853, 0.43866]],

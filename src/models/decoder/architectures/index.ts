@@ -7,7 +7,8 @@ import type { Architecture } from "./common.ts";
 import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
-import { gemma3, mistral3, qwen35 } from "./multimodal.ts";
+import { gemma4Text } from "./gemma4.ts";
+import { gemma3, gemma4, mistral3, qwen35 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
@@ -46,6 +47,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
   gemma2,
   gemma3Text,
   gemma3,
+  gemma4Text,
+  gemma4,
   olmo2,
   olmo3,
   smollm3,

@@ -5,6 +5,7 @@ import { behindEither } from "../../description.ts";
 import { UNTIED_HEAD } from "../weight-plan.ts";
 import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
+import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
 import { ministral3 } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
 import { QWEN35_TARGETS, qwen35Text } from "./qwen3-next.ts";
@@ -25,8 +26,15 @@ const OF_ALL = [
 const PLACES = ["language_model.model.", "model.language_model."] as const;
 const HEADS = ["language_model.lm_head.weight", UNTIED_HEAD] as const;
 
-/** An encoder of images, and what brings its results to the decoder's width. */
-const IMAGE_PARTS = ["vision_tower.", "multi_modal_projector.", "visual."];
+/** Encoders of images and sounds, and what brings their results to the decoder's width. */
+const OTHER_PARTS = [
+  "vision_tower.",
+  "audio_tower.",
+  "multi_modal_projector.",
+  "embed_vision.",
+  "embed_audio.",
+  "visual.",
+];
 
 /** Gemma 3 as it is published: its text decoder, beside which there is an encoder of images. */
 export const gemma3 = textPart(
@@ -35,9 +43,13 @@ export const gemma3 = textPart(
     title: "Gemma 3 with images, 4B to 27B (its text)",
     gguf: { name: "gemma3", transformers: "Gemma3ForConditionalGeneration" },
   },
-  [gemma3Text],
+  // transformers caps logits of the text model alone.
+  [{ ...gemma3Text, describe: (json) => gemma3Text.describe({ ...json, final_logit_softcapping: undefined }) }],
   { vocab_size: 262_208, hidden_size: 2304, intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8 },
 );
+
+/** Gemma 4 as it is published: with encoders of images, and in the small ones of sounds. */
+export const gemma4 = textPart({ type: "gemma4", title: "Gemma 4, dense (its text)" }, [gemma4Text], GEMMA4_SIZES);
 
 /** Mistral Small 3.1 and 3.2, and Ministral 3: with an encoder of images. */
 export const mistral3 = textPart(
@@ -88,10 +100,10 @@ function textPart(
       const text = behindEither(untied, (name, at) =>
         name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`,
       );
-      const otherParts = [...text.otherParts, ...IMAGE_PARTS.flatMap((part) => [part, `model.${part}`])];
-      // Tied by config.json or not: transformers takes an output matrix that is there. It caps logits of the text model alone.
+      const otherParts = [...text.otherParts, ...OTHER_PARTS.flatMap((part) => [part, `model.${part}`])];
+      // Tied by config.json or not: transformers takes an output matrix that is there.
       const { head } = text;
-      const whole = { ...text, otherParts, logitSoftcap: undefined };
+      const whole = { ...text, otherParts };
       return json.tie_word_embeddings === true ? { ...whole, head: undefined, headWhereStored: head } : whole;
     },
   };

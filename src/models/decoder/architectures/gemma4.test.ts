@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { RandloraError } from "../../../files/errors.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import { attentionsOf, type DecoderConfig, isOfOtherPart } from "../config.ts";
+import { plannedMatrices } from "../weight-plan.ts";
+import { loadConfig } from "./index.ts";
+
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const TEXT = {
+  model_type: "gemma4_text",
+  vocab_size: 20,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 7,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  hidden_size_per_layer_input: 0,
+};
+
+async function configOf(settings: object): Promise<DecoderConfig> {
+  await Bun.write(folder.at("config.json"), JSON.stringify({ ...TEXT, ...settings }));
+  return await loadConfig(folder.path);
+}
+
+const headsOf = (config: DecoderConfig) =>
+  attentionsOf(config).map(({ headSize, kvHeads, window }) => [headSize, kvHeads, window]);
+
+test("layers that see all tokens, every sixth and the last, have wider heads, and shared ones where values are keys", async () => {
+  const sliding = [256, 2, 512];
+  const usual = headsOf(await configOf({ num_global_key_value_heads: 1 }));
+  expect(usual).toEqual([sliding, sliding, sliding, sliding, sliding, [512, 2, Infinity], [512, 2, Infinity]]);
+  const config = await configOf({ num_global_key_value_heads: 1, attention_k_eq_v: true });
+  expect(headsOf(config).slice(-2)).toEqual([
+    [512, 1, Infinity],
+    [512, 1, Infinity],
+  ]);
+  const names = plannedMatrices(config).flatMap(({ parts }) => parts.map(({ name }) => name));
+  const values = names.filter((name) => name.endsWith("v_proj.weight"));
+  expect(values).toEqual([0, 1, 2, 3, 4].map((layer) => `model.layers.${layer}.self_attn.v_proj.weight`));
+});
+
+test("sizes by the number of a layer, as transformers writes them, go before those of all wide layers", async () => {
+  const types = ["sliding_attention", "full_attention", "sliding_attention"];
+  const layers = { num_hidden_layers: 3, layer_types: types, head_dim: 16, sliding_window: 9 };
+  const own = { head_dim: 32, num_key_value_heads: 1 };
+  const config = await configOf({ ...layers, global_head_dim: 64, per_layer_config: { 1: own, 2: { head_dim: 32 } } });
+  expect(headsOf(config)).toEqual([
+    [16, 2, 9],
+    [32, 1, Infinity],
+    [32, 2, Infinity],
+  ]);
+  expect(config.ropes.map(({ size, scaling }) => [size, scaling])).toEqual([
+    [32, { kind: "proportional", factor: 1, pairs: 4 }],
+    [16, { kind: "default" }],
+  ]);
+});
+
+test("the model as it is published caps its logits, and has encoders of images and sounds beside its text", async () => {
+  const { model_type, ...text } = TEXT;
+  const nested = { text_config: { model_type, ...text, final_logit_softcapping: 3 } };
+  const config = await configOf({ ...nested, model_type: "gemma4" });
+  expect([config.architecture, config.logitSoftcap]).toEqual(["gemma4", 3]);
+  const parts = ["model.vision_tower.x", "model.audio_tower.x", "model.embed_vision.y", "embed_audio.y", "model.z"];
+  expect(parts.map((name) => isOfOtherPart(config, name))).toEqual([true, true, true, true, false]);
+});
+
+test.each([
+  [{ hidden_size_per_layer_input: undefined }, "hidden_size_per_layer_input"],
+  [{ num_kv_shared_layers: 3 }, "num_kv_shared_layers"],
+  [{ enable_moe_block: true }, "enable_moe_block"],
+  [{ use_bidirectional_attention: "all" }, "use_bidirectional_attention"],
+  [{ per_layer_config: { 5: { head_dim: 32 } } }, "heads of different sizes"],
+  [{ global_head_dim: 516 }, "heads of 516 elements; a multiple of 4, at most 512, is supported"],
+])("%j is refused by name", async (settings, message) => {
+  const refused = configOf(settings);
+  await expect(refused).rejects.toMatchObject({ code: "model" } satisfies Partial<RandloraError>);
+  await expect(refused).rejects.toThrow(message);
+});
