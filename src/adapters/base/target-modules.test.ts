@@ -65,6 +65,15 @@ describe.each([
   });
 });
 
+test("a name that PEFT takes for a module which holds a linear layer is written as the modules that are meant", () => {
+  const tensors = ["language_model.layers.0.self_attn.q_proj", "vision_tower.layers.0.self_attn.q_proj.linear"];
+  const weights = new Map(tensors.map((path) => [`model.${path}.weight`, { dtype: "F32" as const, shape: [8, 8] }]));
+  const gemma4 = { path: "it", tensors: weights, config: { model_type: "gemma4" } };
+  const { modules, config } = findTargets(gemma4, { targets: ["q_proj"], layers: [] });
+  expect(modules.map(({ name }) => name)).toEqual([`model.${tensors[0]}`]);
+  expect(config.target_modules).toEqual([`model.${tensors[0]}`]);
+});
+
 test("matrices of experts, and routers, are meant by name; all linear layers are neither", () => {
   const experts = ["mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
   const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", ...experts];

@@ -97,8 +97,12 @@ export function findTargets(
   // Routers are parameters in transformers 5.
   const isModule = (name: string) => !adaptsParameters || !isRouter(name);
   const names = modules.map(({ name }) => name).filter(isModule);
+  // PEFT matches modules that hold a linear layer as well (those of Gemma 4's image encoder), and refuses them.
+  const holders = all.flatMap(({ name }) => (name.endsWith(".linear") ? [name.slice(0, -".linear".length)] : []));
   const isSame = (other: AdapterSettings["targets"]) =>
-    names.length > 0 && JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
+    names.length > 0 &&
+    !holders.some(matcher(other)) &&
+    JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);
   // What is written means the same to transformers 5; else the modules are listed one by one.
   const spelt = byName ? [...new Set(targets.map((target) => targetName(target, modelType)))] : targets;
   const written = (byName || layers.length === 0) && (isSame(targets) ? targets : isSame(spelt) ? spelt : undefined);
