@@ -19,7 +19,7 @@ export const ATTENTION_CASES = [
   attentionCase("a window of one key", { tokens: 9, heads: 2, kvHeads: 2, headSize: 8, window: 1 }),
   attentionCase("soft cap, head size 128", { tokens: 5, heads: 4, kvHeads: 2, headSize: 128, softcap: 2.5 }),
   attentionCase("head size 256", { tokens: 3, heads: 4, kvHeads: 1, headSize: 256, firstPosition: 50 }),
-  attentionCase("head size 512, sums", { tokens: 5, heads: 4, kvHeads: 2, headSize: 512, firstPosition: 7, lse: true }),
+  attentionCase("head size 512, sums", { tokens: 3, heads: 2, kvHeads: 1, headSize: 512, firstPosition: 4, lse: true }),
   attentionCase("head size 512, one token, many tiles of keys in Q8_0", {
     tokens: 1,
     heads: 4,
