@@ -1,6 +1,6 @@
 import { lanesBefore, largestOf, MOST_TERMS, sumOf } from "./lanes";
 import { Finish } from "./parameters";
-import { BF16, F16, F32, Format, load4, rounded4, store4, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, is, load4, rounded4, store4, storedBytes } from "./stored";
 
 export function finish(p: Finish, piece: u32, scratch: usize): void {
   if (p.targetDtype == Format.F32) finishTo<F32>(p, piece);
@@ -16,36 +16,45 @@ function finishTo<T>(p: Finish, piece: u32): void {
 
 function finishFrom<T, S>(p: Finish, piece: u32): void {
   const end = min((piece + 1) * p.pieceVectors, p.vectors);
-  const lastInside = lanesBefore(<i32>(p.width - 1) * 4, <i32>p.cols);
+  const width = p.width;
+  const delta = p.delta;
+  const weight = p.weight;
+  const target = p.target;
+  const roundDelta = p.roundDelta;
+  const lastInside = lanesBefore(<i32>(width - 1) * 4, <i32>p.cols);
   const infinite = i32x4.splat(0x7f800000);
   let most = f32x4.splat(0);
   let squares = f32x4.splat(0);
   let changed = i32x4.splat(0);
   let broken = i32x4.splat(0);
   let index = piece * p.pieceVectors;
-  let vector = index % p.width;
-  let row = index / p.width;
+  let vector = index % width;
+  // Elements before this one, as rows are apart.
+  let at = <usize>(index / width) * p.pitch + vector * 4;
+  const gap = <usize>p.pitch - width * 4;
   while (index < end) {
     const stop = min(index + MOST_TERMS, end);
     let sum = f32x4.splat(0);
-    for (; index < stop; index++) {
-      const at = row * p.pitch + vector * 4;
-      const isLast = ++vector == p.width;
-      if (isLast) {
+    for (; index < stop; index++, at += 4, vector++) {
+      if (vector == width) {
         vector = 0;
-        row++;
+        at += gap;
       }
-      const inside = isLast ? lastInside : i32x4.splat(-1);
-      let change = v128.and(inside, v128.load(p.delta + at * 4));
-      if (p.roundDelta) change = rounded4<T>(change);
-      let old = f32x4.splat(0);
-      if (p.weight) old = v128.and(inside, load4<S>(p.weight + storedBytes<S>(at)));
+      let change = v128.load(delta + at * 4);
+      let old = weight ? load4<S>(weight + storedBytes<S>(at)) : f32x4.splat(0);
+      if (vector == width - 1) {
+        change = v128.and(lastInside, change);
+        old = v128.and(lastInside, old);
+      }
+      if (roundDelta) change = rounded4<T>(change);
       const value = f32x4.add(old, change);
-      store4<T>(p.target + storedBytes<T>(at), value);
+      store4<T>(target + storedBytes<T>(at), value);
       const after = rounded4<T>(value);
-      most = f32x4.max(most, f32x4.abs(change));
+      // Bits of numbers without sign have the order of the numbers, and f32x4.max takes six instructions.
+      most = i32x4.max_s(most, f32x4.abs(change));
       sum = f32x4.add(sum, f32x4.mul(change, change));
-      changed = i32x4.add(changed, i32x4.ne(rounded4<T>(old), after));
+      // What was stored in the target's format is rounded already.
+      changed = i32x4.add(changed, i32x4.ne(is<T, S>() ? old : rounded4<T>(old), after));
       broken = i32x4.add(broken, i32x4.eq(v128.and(after, infinite), infinite));
     }
     squares = f32x4.add(squares, sum);

@@ -78,25 +78,19 @@ export function halves(h: v128): v128 {
   return v128.or(sign, v128.bitselect(bits, value, special));
 }
 
-/** Four f32 in the low halves of four lanes in 16 bits: to nearest, ties to even; NaN stays NaN. */
-// @ts-ignore: decorator
-@inline
-function round4<T>(value: v128): v128 {
-  return is<T, F16>() ? roundHalves(value) : roundUpper(value);
-}
-
+/** The upper halves of f32, rounded: to nearest, ties to even; NaN stays NaN. What is below them is anything. */
 // @ts-ignore: decorator
 @inline
 function roundUpper(value: v128): v128 {
-  const odd = v128.and(i32x4.shr_u(value, 16), i32x4.splat(1));
-  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(value, i32x4.splat(0x7fff)), odd), 16);
-  const quiet = v128.or(i32x4.shr_u(value, 16), i32x4.splat(0x40));
-  return v128.bitselect(rounded, quiet, f32x4.eq(value, value));
+  const upper = v128.swizzle(value, i8x16(2, -1, -1, -1, 6, -1, -1, -1, 10, -1, -1, -1, 14, -1, -1, -1));
+  const odd = v128.and(upper, i32x4.splat(1));
+  const rounded = i32x4.add(i32x4.add(value, i32x4.splat(0x7fff)), odd);
+  return v128.bitselect(rounded, v128.or(value, i32x4.splat(0x400000)), f32x4.eq(value, value));
 }
 
 /**
- * Normal numbers lose 13 bits and 112 of the exponent. Subnormal ones are whole numbers of 2^-24, which are the last bits of an
- * f32 from 1/2 on: adding 1/2 rounds to them. From 65536 on there is only infinity.
+ * Four f32 as IEEE halves in the low halves of the lanes, rounded in the same way. Normal numbers lose 13 bits and 112 of the exponent.
+ * Subnormal ones are whole numbers of 2^-24, which are the last bits of an f32 from 1/2 on: adding 1/2 rounds to them. From 65536 on there is only infinity.
  */
 // @ts-ignore: decorator
 @inline
@@ -117,8 +111,8 @@ function roundHalves(value: v128): v128 {
 @inline
 export function rounded4<T>(value: v128): v128 {
   if (is<T, F32>()) return value;
-  const half = round4<T>(value);
-  return is<T, BF16>() ? i32x4.shl(half, 16) : halves(half);
+  if (is<T, BF16>()) return v128.and(roundUpper(value), i32x4.splat(0xffff0000));
+  return halves(roundHalves(value));
 }
 
 /** Stores four f32 in a format. */
@@ -126,19 +120,20 @@ export function rounded4<T>(value: v128): v128 {
 @inline
 export function store4<T>(at: usize, value: v128): void {
   if (is<T, F32>()) v128.store(at, value);
-  else store16(at, round4<T>(value));
+  else v128.store64_lane(at, round4<T>(value), 0);
+}
+
+/** Four f32 in 16 bits each. */
+// @ts-ignore: decorator
+@inline
+function round4<T>(value: v128): v128 {
+  if (is<T, BF16>()) return v128.swizzle(roundUpper(value), i8x16(2, 3, 6, 7, 10, 11, 14, 15, -1, -1, -1, -1, -1, -1, -1, -1));
+  return v128.swizzle(roundHalves(value), i8x16(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
 }
 
 /** Stores one f32 in a format of 16 bits. */
 // @ts-ignore: decorator
 @inline
 export function store1<T>(at: usize, value: f32): void {
-  store<u16>(at, <u16>i32x4.extract_lane(round4<T>(f32x4.splat(value)), 0));
-}
-
-/** Stores the low halves of four lanes. */
-// @ts-ignore: decorator
-@inline
-function store16(at: usize, lanes: v128): void {
-  v128.store64_lane(at, v128.shuffle<i16>(lanes, lanes, 0, 2, 4, 6, 0, 2, 4, 6), 0);
+  store<u16>(at, <u16>i16x8.extract_lane_u(round4<T>(f32x4.splat(value)), 0));
 }
