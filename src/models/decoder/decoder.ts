@@ -2,10 +2,11 @@ import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { openCheckpoint } from "../folder/open-checkpoint.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
-import { readRows } from "../../compute/tensor/read-rows.ts";
+import { readMatrices, readRows } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { loadConfig } from "./architectures/index.ts";
@@ -125,15 +126,8 @@ export class Decoder {
         );
         parts.push(run.keep(y));
       });
-      const ranges = parts.map(({ buffer, pitch, shape }) => ({ buffer, offset: 0, size: shape[0] * pitch * 4 }));
-      const values = await this.gpu.readWith(ranges, async (bytes) =>
-        bytes.flatMap((part, index) => {
-          const pitch = parts[index]?.pitch ?? 1;
-          const all = new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4);
-          return Array.from({ length: all.length / pitch }, (_, row) => all[row * pitch] ?? NaN);
-        }),
-      );
-      return Float64Array.from(values);
+      const read = await readMatrices(this.gpu, parts);
+      return Float64Array.from(read.flatMap(({ buffer }) => [...new Float32Array(buffer)]));
     } finally {
       this.#release(parts);
     }
@@ -147,10 +141,8 @@ export class Decoder {
     const kept = [run.keep(values), run.keep(ids)];
     try {
       await run.submit();
-      return await this.gpu.readWith(kept.map(rangeOf), async ([logits, tokens]) => ({
-        logits: new Float32Array(copyOf(logits)),
-        ids: new Uint32Array(copyOf(tokens)),
-      }));
+      const read = await readMatrices(this.gpu, kept);
+      return { logits: new Float32Array(itemAt(read, 0).buffer), ids: itemAt(read, 1) };
     } finally {
       this.#release(kept);
     }
@@ -270,13 +262,4 @@ export class Decoder {
     }
     await run.rehearse();
   }
-}
-
-function rangeOf({ buffer, shape, pitch }: Tensor) {
-  const [rows, cols] = shape;
-  return { buffer, offset: 0, size: ((rows - 1) * pitch + cols) * 4 };
-}
-
-function copyOf(bytes: Uint8Array<ArrayBuffer> | undefined): ArrayBuffer {
-  return bytes === undefined ? new ArrayBuffer(0) : bytes.slice().buffer;
 }

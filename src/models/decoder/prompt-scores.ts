@@ -1,7 +1,9 @@
-import type { Device, Range } from "../../compute/device/device.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
+import { readMatrices } from "../../compute/tensor/read-rows.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordLogits } from "./forward.ts";
 import type { DecoderWeights } from "./weights.ts";
@@ -76,21 +78,19 @@ async function readScores(
   scores: readonly RecordedScores[],
   tensors: readonly Tensor[],
 ): Promise<PromptLogits[]> {
-  const range = ({ buffer, shape, pitch }: Tensor): Range => ({ buffer, offset: 0, size: shape[0] * pitch * 4 });
-  return await device.readWith(tensors.map(range), async (parts) => {
-    const bytes = parts.map((part) => part.slice().buffer);
-    return scores.flatMap(({ values, ids, own, lse }, block) => {
-      const numbers = (at: number): Float32Array => new Float32Array(bytes[4 * block + at] ?? new ArrayBuffer(0));
-      const [best, tokens, owns, sums] = [numbers(0), new Uint32Array(numbers(1).buffer), numbers(2), numbers(3)];
-      const [rows, k] = values.shape;
-      return Array.from({ length: rows }, (_, row) => {
-        const sum = sums[row * lse.pitch] ?? NaN;
-        return {
-          ids: tokens.slice(row * ids.pitch, row * ids.pitch + k),
-          logprobs: Float64Array.from(best.subarray(row * values.pitch, row * values.pitch + k), (one) => one - sum),
-          own: -(owns[row * own.pitch] ?? NaN),
-        };
-      });
+  const read = await readMatrices(device, tensors);
+  return scores.flatMap(({ values }, block) => {
+    const bits = (at: number) => itemAt(read, 4 * block + at);
+    const numbers = (at: number) => new Float32Array(bits(at).buffer);
+    const [best, tokens, owns, sums] = [numbers(0), bits(1), numbers(2), numbers(3)];
+    const [rows, k] = values.shape;
+    return Array.from({ length: rows }, (_, row) => {
+      const sum = sums[row] ?? NaN;
+      return {
+        ids: tokens.slice(row * k, (row + 1) * k),
+        logprobs: Float64Array.from(best.subarray(row * k, (row + 1) * k), (one) => one - sum),
+        own: -(owns[row] ?? NaN),
+      };
     });
   });
 }
