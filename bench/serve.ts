@@ -82,7 +82,7 @@ try {
   const promptTokens = load.reduce((sum, { prompt }) => sum + prompt.length, 0);
   const names = await writeAdapters(model, folder);
   const named = names.flatMap((name) => ["--adapter", `${name}=${join(folder, name)}`]);
-  const args = [model, ...named, "--parallel", `${parallel}`, "--queue-length", `${requests + 1}`];
+  const args = [model, ...named, "--slots", "--parallel", `${parallel}`, "--queue-length", `${requests + 1}`];
   const serve = async () => {
     const server = await ServerProcess.randlora(args);
     return { server, models: await server.models() };
