@@ -37,8 +37,7 @@ async function open(texts: number, prompt: number): Promise<{ batch: Batch; slot
   const batch = batches.use(new Batch(decoder, { rows: texts, positions: 256 * texts }));
   const slots: Slot[] = [];
   for (let at = 0; at < texts; at++) {
-    const slot = batch.pool.acquire(256);
-    if (slot === undefined) throw new Error("no room for a text");
+    const slot = batch.pool.acquire();
     if (prompt > 0) await batch.prefill(slot, ids(prompt, at), prompt + 1);
     slots.push(slot);
   }

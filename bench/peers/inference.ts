@@ -154,8 +154,7 @@ try {
 /** To the last hidden state: llama.cpp computes no logits either when it is not asked to go on. */
 async function readPrompt(decoder: Decoder, ids: readonly number[]): Promise<void> {
   using batch = new Batch(decoder, { rows: 1, positions: ids.length });
-  const slot = batch.pool.acquire(ids.length);
-  if (slot === undefined) throw new RangeError("no room");
+  const slot = batch.pool.acquire();
   for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {
     await batch.prefill(slot, ids.slice(first, first + PROMPT_BLOCK), ids.length);
   }

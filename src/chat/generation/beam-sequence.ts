@@ -9,8 +9,7 @@ interface SearchedOptions extends TextOptions {
 }
 
 /** The best sequence that a beam search finds: its tokens come when the search is over. */
-export class BeamSequence extends TextSequence {
-  readonly prompt: readonly number[];
+export class BeamSequence extends TextSequence<SearchedOptions> {
   readonly wants: Wants;
   readonly #search: BeamSearch;
   #made = 0;
@@ -18,7 +17,6 @@ export class BeamSequence extends TextSequence {
   constructor(options: SearchedOptions) {
     const { prompt, beams, stopTokens } = options;
     super(options, beams);
-    this.prompt = prompt;
     this.#search = new BeamSearch({ beams, maxTokens: this.positions - prompt.length, stopTokens });
     this.wants = { top: this.#search.width, all: false, lse: true };
   }

@@ -1,5 +1,4 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
-import type { Active } from "./active.ts";
 import { Running, type RunningOptions } from "./running.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -21,15 +20,14 @@ export interface Progress {
 }
 
 /**
- * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, and decodes one token of every sequence
- * whose prompt is in the KV cache. A sequence of which nobody takes what comes waits, and so does one that has made many tokens, where
- * others wait.
+ * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, then prompts that end within a piece, and decodes
+ * one token of every sequence whose prompt is in the KV cache. A sequence of which nobody takes what comes waits, and so does one that has
+ * made many tokens, where others wait.
  */
 export class DecodeLoop implements Disposable {
   readonly #running: Running;
-  readonly #options: DecodeLoopOptions;
+  readonly #feed: DecodeLoopOptions["feed"];
   #turning: Promise<void> | undefined;
-  #aborted: { readonly reason: unknown } | undefined;
   /** Ends the waiting of a turn that can do nothing. */
   #wake: (() => void) | undefined;
   /** Something happened since the turn began that it would wait for. */
@@ -37,7 +35,7 @@ export class DecodeLoop implements Disposable {
 
   constructor(decoder: Decoder, options: DecodeLoopOptions) {
     this.#running = new Running(decoder, options);
-    this.#options = options;
+    this.#feed = options.feed;
   }
 
   /** Number of sequences that run, or were taken and wait for their turn. */
@@ -55,7 +53,7 @@ export class DecodeLoop implements Disposable {
   }
 
   /** Hands out what comes of a sequence that `feed` gave. Whoever waits for something makes the loop go on. */
-  async *follow<T, R>({ out, signal }: Sequence<T, R>): AsyncGenerator<T, R> {
+  async *follow<T, R>({ out, options: { signal } }: Sequence<T, R>): AsyncGenerator<T, R> {
     // Whoever takes nothing may be told to leave: others must not wait until he does.
     const leave = (): void => this.drop();
     signal?.addEventListener("abort", leave, { once: true });
@@ -72,7 +70,7 @@ export class DecodeLoop implements Disposable {
 
   /** Adapters of sequences that run, or were taken and wait for their turn. */
   get adapters(): ReadonlySet<unknown> {
-    return new Set(this.#running.line.all.map(({ sequence }) => sequence.adapter));
+    return new Set(this.#running.line.all.map(({ sequence }) => sequence.options.adapter));
   }
 
   /** How far those that have rows have come, in the order in which they began. */
@@ -104,7 +102,7 @@ export class DecodeLoop implements Disposable {
 
   /** Ends all sequences, when the turn that is under way has ended. */
   abort(reason: unknown): void {
-    this.#aborted = { reason };
+    for (const { sequence } of this.#running.line.all) sequence.out.fail(reason);
     this.drop();
   }
 
@@ -119,15 +117,16 @@ export class DecodeLoop implements Disposable {
 
   async #turn(): Promise<void> {
     this.#hasNews = false;
-    this.#drop();
-    await this.#beginSome();
     const { line } = this.#running;
     try {
-      const prompts = line.running.filter(({ isPrompted }) => !isPrompted);
-      await this.#prompt(prompts);
-      const ready = line.running.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
+      await this.#running.readPiece();
+      this.#drop();
+      // Whoever came while that piece was computed has his prompt, if it is short, in the very next pass, and a token after it.
+      await this.#beginSome();
+      await this.#running.readShort();
+      const ready = line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
       if (ready.length > 0) await this.#running.step(ready);
-      else if (prompts.length === 0 && line.all.length > 0 && !this.#hasNews) {
+      else if (line.prompted(false).length === 0 && line.all.length > 0 && !this.#hasNews) {
         // Nobody takes what was made.
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }
@@ -137,32 +136,19 @@ export class DecodeLoop implements Disposable {
     this.#drop();
   }
 
-  async #prompt(prompts: readonly Active[]): Promise<void> {
-    const [first] = prompts;
-    const isWaitedFor = prompts.length < this.#running.line.running.length;
-    if (this.#options.promptsFirst !== true) {
-      if (first !== undefined) await this.#running.prompt(first, isWaitedFor);
-      return;
-    }
-    for (const active of prompts) while (!active.isPrompted) await this.#running.prompt(active, false);
-  }
-
   /** Ends sequences that nobody wants any more; what was computed of them is kept for others. */
   #drop(): void {
-    const aborted = this.#aborted;
-    this.#aborted = undefined;
     for (const active of this.#running.line.all) {
-      const { signal, out } = active.sequence;
-      if (aborted !== undefined) this.#running.slots.fail(active, aborted.reason);
-      else if (signal?.aborted === true) out.fail(signal.reason);
-      if (signal?.aborted === true || out.isLeft) this.#running.slots.end(active);
+      const { out, options } = active.sequence;
+      if (options.signal?.aborted === true) out.fail(options.signal.reason);
+      if (out.isClosed) this.#running.slots.end(active);
     }
   }
 
   /** Starts sequences while there are rows and positions for them, or others have had their turn. */
   async #beginSome(): Promise<void> {
     while (this.#running.line.isOpen) {
-      const next = await this.#running.line.next(this.#options.feed);
+      const next = await this.#running.line.next(this.#feed);
       if (next === undefined) return;
       try {
         if (!(await this.#running.slots.begin(next))) return;

@@ -1,44 +1,28 @@
-import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { checkPrompt } from "./next-token.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { Outbox } from "./outbox.ts";
 import type { Pooling } from "./pooling.ts";
-import type { Sequence } from "./sequence.ts";
-import type { TextOptions } from "./text-sequence.ts";
+import { Sequence, type SequenceOptions } from "./sequence.ts";
 
-export interface EmbeddingOptions extends Pick<TextOptions, "context" | "signal" | "owner" | "adapter"> {
+export interface EmbeddingOptions extends Pick<SequenceOptions, "context" | "signal" | "owner" | "adapter"> {
   readonly pooling: Pooling;
 }
 
 /** A prompt without an answer: its embedding is made of the model's hidden states after the last norm. */
-export class EmbeddingSequence implements Sequence<never, Float64Array> {
-  readonly prompt: readonly number[];
-  readonly beams = 1;
-  readonly positions: number;
-  readonly needed: number;
-  readonly known: number;
+export class EmbeddingSequence extends Sequence<never, Float64Array> {
   readonly wants = { top: 0, all: false, lse: false };
-  readonly signal: AbortSignal | undefined;
-  readonly owner: string;
-  readonly adapter: AdapterLinears | undefined;
-  readonly promptTop = undefined;
-  readonly out = new Outbox<never, Float64Array>();
+  readonly known: number;
   readonly #pooling: Pooling;
   #sum: Float64Array;
 
   /**
    * @throws RandloraError `data` for a text that is empty or fills the context, `model` for ids that the model does not have
    */
-  constructor(decoder: Decoder, ids: readonly number[], options: EmbeddingOptions) {
-    const { pooling, context, signal, owner = "", adapter } = options;
-    checkPrompt(ids, context);
-    decoder.checkIds(ids);
-    this.prompt = ids;
-    [this.positions, this.needed, this.known] = [ids.length, ids.length, ids.length];
-    this.signal = signal;
-    this.owner = owner;
-    this.adapter = adapter;
+  constructor(decoder: Decoder, prompt: readonly number[], { pooling, ...options }: EmbeddingOptions) {
+    checkPrompt(prompt, options.context);
+    decoder.checkIds(prompt);
+    super({ ...options, prompt, maxTokens: 0 });
+    this.known = prompt.length;
     this.#pooling = pooling;
     this.#sum = new Float64Array(decoder.config.hiddenSize);
   }
@@ -48,7 +32,7 @@ export class EmbeddingSequence implements Sequence<never, Float64Array> {
   }
 
   /** Sums go row by row in f64: how the text was cut into pieces does not show. */
-  takeHidden(first: number, states: Float32Array): void {
+  override takeHidden(first: number, states: Float32Array): void {
     const size = this.#sum.length;
     if (first === 0) this.#sum.fill(0);
     if (this.#pooling === "last") this.#sum = Float64Array.from(states.subarray(states.length - size));

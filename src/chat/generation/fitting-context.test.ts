@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
@@ -59,9 +60,8 @@ test("under --memory keys and values of several sequences stay as large as they 
   const rows = 2;
   const { positions } = await fittingPositions(decoder, rows);
   using batch = new Batch(decoder, { rows, positions });
-  const slots = Array.from({ length: rows }, () => batch.pool.acquire(positions / 4));
-  const prefill = async (slot: Slot | undefined, count: number) => {
-    if (slot === undefined) throw new Error("no room");
+  const slots = Array.from({ length: rows }, () => batch.pool.acquire());
+  const prefill = async (slot: Slot, count: number) => {
     const prompt = Array.from({ length: count }, () => 5);
     await batch.prefill(slot, prompt, 300);
   };
@@ -69,7 +69,7 @@ test("under --memory keys and values of several sequences stay as large as they 
   const { bytes } = batch.pool;
   // The first grows to where the second begins.
   const { version } = batch.pool;
-  await prefill(slots[0], 20);
+  await prefill(itemAt(slots, 0), 20);
   expect(batch.pool.version).toBeGreaterThan(version);
   expect(batch.pool.bytes).toBe(bytes);
   expect(device.memory.peakBytes).toBeLessThanOrEqual(limit);

@@ -1,5 +1,6 @@
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
 import { inBlocks, kvBytes, layerBytes, PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
@@ -90,11 +91,10 @@ async function passBytes(decoder: Decoder, rows: number): Promise<number> {
   const counting = decoder.counting();
   const length = Math.min(PROMPT_BLOCK, mostPositions(decoder.config) - 1);
   using batch = new Batch(counting, { rows, positions: inBlocks(PROMPT_BLOCK) + rows * inBlocks(1) });
-  const slots = Array.from({ length: rows }, (_, row) => batch.pool.acquire(row === 0 ? length + 1 : 1));
   const wanted = { id: 0, top: 1, all: true, lse: true };
-  const tokens = slots.flatMap((slot) => (slot === undefined ? [] : [{ slot, ...wanted }]));
+  const tokens = Array.from({ length: rows }, () => ({ slot: batch.pool.acquire(), ...wanted }));
   const prompt = Array.from({ length }, () => 0);
-  if (slots[0] !== undefined && length > 0) await batch.prefill(slots[0], prompt, length);
+  if (length > 0) await batch.prefill(itemAt(tokens, 0).slot, prompt, length);
   // Passes over several numbers of sequences stay recorded.
   for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.step(tokens.slice(0, count));
   return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;

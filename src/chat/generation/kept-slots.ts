@@ -1,3 +1,4 @@
+import { itemAt } from "../../files/item-at.ts";
 import { sameAngles } from "../../models/blocks/rope-scaling.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
@@ -31,7 +32,7 @@ export class KeptSlots {
   readonly #options: KeptSlotsOptions;
   /** The one used longest ago is the first. */
   #idle: readonly Slot[] = [];
-  readonly #owners = new WeakMap<Slot, string>();
+  readonly #owners = new WeakMap<Slot, string | undefined>();
 
   constructor({ config }: Decoder, pool: SlotPool, options: KeptSlotsOptions) {
     this.#config = config;
@@ -39,38 +40,28 @@ export class KeptSlots {
     this.#options = options;
   }
 
-  /**
-   * Slots for a sequence, the first of which may hold its beginning.
-   * @param positions that are promised to each
-   * @returns undefined: there is no room
-   */
-  acquire(sequence: Sequence, positions: number): readonly Slot[] | undefined {
+  /** Slots for a sequence, the first of which may hold its beginning. @param positions that each is to have room for */
+  acquire(sequence: Sequence, positions: number): readonly Slot[] {
+    const slots = Array.from({ length: sequence.beams }, () => this.#pool.acquire(sequence.options.adapter));
+    const first = itemAt(slots, 0);
     const best = this.#beginningOf(sequence, this.#idle);
-    const slots: Slot[] = [];
-    while (slots.length < sequence.beams) {
-      const takes = slots.length === 0 && best !== undefined && this.#takesOver(best);
-      const slot = takes ? this.#takeOver(best, positions) : this.#pool.acquire(positions, sequence.adapter);
-      const oldest = this.#idle.find((one) => one !== best?.from) ?? this.#idle[0];
-      if (slot !== undefined) {
-        this.#owners.set(slot, sequence.owner);
-        slots.push(slot);
-      } else if (oldest !== undefined) this.#evict(oldest);
-      else {
-        for (const slot of slots) this.#pool.release(slot);
-        return undefined;
+    if (best !== undefined) {
+      this.#use(best.from);
+      while (!this.#takesOver(best) && !this.#pool.hasRoom(first, positions)) this.#evictOldest();
+      if (this.#takesOver(best)) {
+        this.#pool.release(first);
+        slots[0] = this.#takeOver(best);
       }
     }
+    for (const slot of slots) this.#owners.set(slot, sequence.options.owner);
     return slots;
   }
 
-  /** Promises a slot of a running sequence more positions. @returns false where there are none */
-  promise(slot: Slot, positions: number): boolean {
-    for (;;) {
-      if (this.#pool.promise(slot, positions)) return true;
-      const [oldest] = this.#idle;
-      if (oldest === undefined) return false;
-      this.#evict(oldest);
-    }
+  /** Makes room in a slot as `SlotPool.reserve` does. @returns false where there is none @throws RandloraError `memory` */
+  async reserve(slot: Slot, positions: number, most: number): Promise<boolean> {
+    while (!this.#pool.hasRoom(slot, positions)) if (!this.#evictOldest()) return false;
+    await this.#pool.reserve(slot, positions, most);
+    return true;
   }
 
   /**
@@ -83,7 +74,7 @@ export class KeptSlots {
     const others = [...this.#idle, ...running].filter((other) => other !== slot);
     const best = this.#beginningOf(sequence, others);
     if (best === undefined || best.length <= length) return 0;
-    if (this.#idle.includes(best.from)) this.#idle = [...this.#without(best.from), best.from];
+    if (this.#idle.includes(best.from)) this.#use(best.from);
     await this.#pool.copy([{ ...best, to: slot }]);
     return best.length - length;
   }
@@ -102,16 +93,14 @@ export class KeptSlots {
 
   /** Gives all of them back. @returns whether there were any */
   clear(): boolean {
-    const any = this.#idle.length > 0;
-    for (const slot of this.#idle) this.#evict(slot);
+    const any = this.#evictOldest();
+    while (this.#evictOldest());
     return any;
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
-  #beginningOf(
-    { prompt, promptTop, takeHidden, owner, adapter }: Sequence,
-    slots: readonly Slot[],
-  ): Beginning | undefined {
+  #beginningOf({ prompt, options, takeHidden }: Sequence, slots: readonly Slot[]): Beginning | undefined {
+    const { promptTop, owner, adapter } = options;
     // Whoever asks something about each token has the whole prompt computed.
     if (promptTop !== undefined || takeHidden !== undefined) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
@@ -125,16 +114,26 @@ export class KeptSlots {
 
   /** Where most of what a slot holds is the beginning, or nothing else can be given up, it is taken over instead of copied. */
   #takesOver({ from, length }: Beginning): boolean {
-    return this.#idle.includes(from) && (2 * length >= from.length || this.#idle.length === 1);
+    return 2 * length >= from.length || this.#idle.length === 1;
   }
 
-  #takeOver({ from, length }: Beginning, positions: number): Slot | undefined {
-    if (!this.#pool.promise(from, positions)) return undefined;
+  #takeOver({ from, length }: Beginning): Slot {
     this.#idle = this.#without(from);
     from.truncate(length);
     this.#pool.settle(from);
-    this.#pool.promise(from, positions);
     return from;
+  }
+
+  /** Makes one the last to give way. */
+  #use(slot: Slot): void {
+    this.#idle = [...this.#without(slot), slot];
+  }
+
+  /** @returns whether there was one */
+  #evictOldest(): boolean {
+    const [oldest] = this.#idle;
+    if (oldest !== undefined) this.#evict(oldest);
+    return oldest !== undefined;
   }
 
   #evict(slot: Slot): void {

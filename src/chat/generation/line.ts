@@ -33,6 +33,11 @@ export class Line {
     return this.#all.filter(({ isRunning }) => isRunning);
   }
 
+  /** Those that run whose prompts have been computed, or have not; of these the one whose turn it is comes first. */
+  prompted(isPrompted: boolean): readonly Active[] {
+    return this.running.filter((one) => one.isPrompted === isPrompted);
+  }
+
   /** Rows of a batch that are free. */
   get rowsLeft(): number {
     return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#rows);

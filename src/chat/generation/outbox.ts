@@ -12,9 +12,9 @@ export class Outbox<T, R> {
     return this.#items.length >= MOST_WAITING;
   }
 
-  /** Nobody takes what comes any more. */
-  get isLeft(): boolean {
-    return this.#isLeft;
+  /** No more is wanted: nobody takes what comes, or the end has been said. */
+  get isClosed(): boolean {
+    return this.#isLeft || this.#end !== undefined;
   }
 
   push(item: T): void {

@@ -1,22 +1,20 @@
-import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import type { LogitFilter } from "./logit-filter.ts";
 import type { WrittenLogprob } from "./logprobs.ts";
 import { checkBeams } from "./beam-search.ts";
 import { BeamSequence } from "./beam-sequence.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { ReplyText } from "./reply-text.ts";
-import type { SamplingOptions } from "./sampling.ts";
-import { SampledSequence } from "./sampled-sequence.ts";
+import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
 import type { TextEnd, TextItem } from "./text-sequence.ts";
 
-export interface ReplyOptions {
-  readonly sampling: SamplingOptions;
+export interface ReplyOptions extends Pick<
+  SampledOptions,
+  "sampling" | "filter" | "shift" | "owner" | "adapter" | "topLogprobs"
+> {
   /** Above 1, the default: the best sequence of a beam search, which nothing is shown of before it is over; a stop text cuts it afterwards. */
   readonly beams?: number | undefined;
-  readonly filter?: LogitFilter | undefined;
   /** Special tokens that are part of the text, such as those around a call of a tool. */
   readonly shownTokens?: ReadonlySet<number> | undefined;
   /** Tokens to make at most; undefined: up to the context's end. */
@@ -25,16 +23,8 @@ export interface ReplyOptions {
   readonly stops?: readonly string[];
   /** Positions that may be used; the model's own where nothing is said. */
   readonly context?: number | undefined;
-  /** At the context's end, slide on instead of ending. */
-  readonly shift?: boolean;
   /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
   readonly signal?: AbortSignal | undefined;
-  /** See `Sequence`. */
-  readonly owner?: string | undefined;
-  /** See `Sequence`. */
-  readonly adapter?: AdapterLinears | undefined;
-  /** Name this many of the best tokens with each one; 0: only the token itself. */
-  readonly topLogprobs?: number | undefined;
   /** Name this many of the best tokens in the place of each of the prompt's, and how likely that was. */
   readonly promptLogprobs?: number | undefined;
 }

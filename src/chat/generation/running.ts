@@ -26,45 +26,41 @@ export class Running implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
   readonly #pace: Pace;
+  readonly #isWholeFirst: boolean;
   readonly line: Line;
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
   #failures = 0;
+  /** Tokens of short prompts that were computed since the last piece of a long one. */
+  #ahead = 0;
   /** Steps that had no room since one came to an end that told something new: what they lost may have been computed again between. */
   #stuck = 0;
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
+    this.#isWholeFirst = options.promptsFirst === true;
     this.line = new Line(options);
     this.#batch = new Batch(decoder, options);
     this.slots = new SlotAllocation(decoder, this.#batch.pool, this.line, options);
     this.#pace = new Pace(decoder.gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK);
   }
 
-  /**
-   * Computes a piece of a prompt, whose last token is decoded in the batch; the next piece is another one's.
-   * @param isWaitedFor texts that are written wait for it
-   */
-  async prompt(active: Active, isWaitedFor: boolean): Promise<void> {
-    const { sequence, slots } = active;
-    const { prompt } = sequence;
-    const [first, ...others] = slots;
-    if (first === undefined) return;
-    this.line.toEnd(active);
-    // Again: prompts that began together with this one have been computed meanwhile.
-    await this.slots.share(active);
-    const most = sequence.takeHidden === undefined ? prompt.length - 1 : prompt.length;
-    // What was told of tokens whose keys and values are lost comes again.
-    if (first.length === 0) active.logits = [];
-    const end = Math.min(most, first.length + this.#pace.piece(isWaitedFor));
-    if (end > first.length) await this.#read(active, first, end);
-    const { length } = first;
-    if (length < most) return;
-    // One at a time: rows on their way exist twice.
-    for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
-    active.isPrompted = true;
-    if (sequence.prompted(active.cached, active.logits))
-      this.slots.end(active, sequence.takeHidden === undefined ? 1 : 0);
+  /** Computes a piece of the prompt whose turn it is; its last token is decoded in the batch. */
+  async readPiece(): Promise<void> {
+    const [next] = this.line.prompted(false);
+    if (next !== undefined) await this.#prompt(next, this.#piece(this.#ahead));
+    this.#ahead = 0;
+  }
+
+  /** Computes prompts that end within a piece, all together: they go before the next piece of a longer one, which is the shorter for it. */
+  async readShort(): Promise<void> {
+    const most = this.#isWholeFirst ? Infinity : this.#piece();
+    for (const active of this.line.prompted(false)) {
+      const left = endOfPrompt(active) - (active.slots[0]?.length ?? 0);
+      if (this.#ahead + left > most) continue;
+      this.#ahead += left;
+      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(false, 1));
+    }
   }
 
   /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
@@ -125,7 +121,7 @@ export class Running implements Disposable {
   weightsChanged(): void {
     if (this.line.all.some(({ slots }) => slots.length > 0))
       throw new Error("weights changed while texts were written with them");
-    this.slots.clearKept();
+    this.slots.loseAllWaiting();
     this.#batch.weightsChanged();
   }
 
@@ -143,10 +139,38 @@ export class Running implements Disposable {
     }
   }
 
+  /** Tokens of the next piece. @param ahead see `Pace` */
+  #piece(ahead = 0): number {
+    return this.#pace.piece(this.line.prompted(true).length > 0, this.line.prompted(false).length, ahead);
+  }
+
+  /** Computes so many tokens of a prompt at most; the next piece is another one's. */
+  async #prompt(active: Active, tokens: number): Promise<void> {
+    const { sequence, slots } = active;
+    const [first, ...others] = slots;
+    if (first === undefined) return;
+    this.line.toEnd(active);
+    // Again: prompts that began together with this one have been computed meanwhile.
+    await this.slots.share(active);
+    const most = endOfPrompt(active);
+    // What was told of tokens whose keys and values are lost comes again.
+    if (first.length === 0) active.logits = [];
+    const end = Math.min(most, first.length + tokens);
+    if (end > first.length) await this.#read(active, first, end);
+    const { length } = first;
+    if (length < most) return;
+    // One at a time: rows on their way exist twice.
+    for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
+    active.isPrompted = true;
+    if (sequence.prompted(active.cached, active.logits))
+      this.slots.end(active, sequence.takeHidden === undefined ? 1 : 0);
+  }
+
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
   async #read(active: Active, slot: Slot, end: number): Promise<void> {
     const { sequence } = active;
-    const { prompt, promptTop } = sequence;
+    const { prompt, options } = sequence;
+    const { promptTop } = options;
     const start = performance.now();
     const first = slot.length;
     const ids = prompt.slice(first, end);
@@ -173,6 +197,11 @@ export class Running implements Disposable {
       return undefined;
     }
   }
+}
+
+/** Tokens of its prompt that passes over prompts compute: where text follows, its last one is decoded. */
+function endOfPrompt({ sequence: { prompt, takeHidden } }: Active): number {
+  return takeHidden === undefined ? prompt.length - 1 : prompt.length;
 }
 
 function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): Move[] {

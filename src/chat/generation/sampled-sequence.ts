@@ -16,17 +16,15 @@ export interface SampledOptions extends TextOptions {
   readonly shift?: boolean | undefined;
   /** Tokens at the beginning that stay when older ones are forgotten. */
   readonly keep?: number | undefined;
-  /** Name this many of the best tokens with each one. */
+  /** Name this many of the best tokens with each one; 0: only the token itself. */
   readonly topLogprobs?: number | undefined;
 }
 
 /** A sequence that is sampled token by token, or decoded greedily. */
-export class SampledSequence extends TextSequence {
+export class SampledSequence extends TextSequence<SampledOptions> {
   readonly wants: Wants;
-  readonly #options: SampledOptions;
   readonly #random: Mt19937;
   readonly #bits = new Uint32Array(1);
-  #prompt: readonly number[];
   #tokens: number[];
   #made = 0;
 
@@ -35,16 +33,10 @@ export class SampledSequence extends TextSequence {
     const { prompt, sampling, filter, topLogprobs } = options;
     const top = candidatesWanted(checkSampling(sampling));
     super(options);
-    this.#options = options;
     this.#random = new Mt19937(BigInt(sampling.seed));
-    this.#prompt = prompt;
     this.#tokens = [...prompt];
     const needsAll = top === undefined || filter !== undefined;
     this.wants = { top: needsAll ? 0 : top, all: needsAll || topLogprobs !== undefined, lse: false };
-  }
-
-  get prompt(): readonly number[] {
-    return this.#prompt;
   }
 
   get known(): number {
@@ -57,18 +49,18 @@ export class SampledSequence extends TextSequence {
 
   override prompted(cached: number, logits: readonly PromptLogits[]): boolean {
     super.prompted(cached, logits);
-    if (this.#options.maxTokens > 0) return false;
+    if (this.options.maxTokens > 0) return false;
     this.out.end({ reason: "length", stop: undefined });
     return true;
   }
 
-  async prepare(): Promise<void> {
-    await this.#options.filter?.prepare?.(this.#left);
+  override async prepare(): Promise<void> {
+    await this.options.filter?.prepare?.(this.#left);
   }
 
   take([row]: readonly BatchLogits[]): readonly NextBeam[] | "anew" | undefined {
     if (row === undefined) throw new RangeError("no logits");
-    const { sampling, filter, stopTokens, topLogprobs, maxTokens, context, shift } = this.#options;
+    const { sampling, filter, stopTokens, topLogprobs, maxTokens, context, shift } = this.options;
     this.#random.draw(this.#bits);
     const top = { ids: row.ids.subarray(0, this.wants.top), logits: row.logits.subarray(0, this.wants.top) };
     const from = this.wants.top === 0 ? (row.all?.slice() ?? top) : top;
@@ -90,15 +82,15 @@ export class SampledSequence extends TextSequence {
 
   /** Tokens that may still be made. */
   get #left(): number {
-    const { maxTokens, context } = this.#options;
+    const { maxTokens, context } = this.options;
     return Math.min(maxTokens - this.#made, context - this.#tokens.length);
   }
 
   /** Keys are stored turned by their positions: what is kept moves, so it is computed anew. */
   #shift(): "anew" {
-    const { keep = 0, context } = this.#options;
+    const { keep = 0, context } = this.options;
     this.#tokens.splice(keep, this.#tokens.length - Math.ceil(context / 2));
-    this.#prompt = [...this.#tokens];
+    this.prompt = [...this.#tokens];
     return "anew";
   }
 }

@@ -1,12 +1,13 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Active } from "./active.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
 import type { Line } from "./line.ts";
 import { isMemory, tooLarge } from "./no-room.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** KV cache positions promised behind what is known, if the sequence may need as many; it gets more when these are filled. */
+/** KV cache positions that there is room for behind what is known, if the sequence may need as many; it gets more when these are filled. */
 const SPARE = 256;
 
 /** Which sequences have slots, and who gives way where there is no room. A sequence that ends frees its slots at once. */
@@ -79,14 +80,8 @@ export class SlotAllocation {
     active.sequence.out.fail(reason);
   }
 
-  /** Gives up what is kept of ended sequences. */
-  clearKept(): void {
-    this.#kept.clear();
-  }
-
   /** Gives up what can be computed again: what is kept, and what was computed of sequences that wait for their turn. */
   loseAllWaiting(): void {
-    this.#kept.clear();
     while (this.#loseLast());
     this.#kept.clear();
   }
@@ -97,9 +92,13 @@ export class SlotAllocation {
     const soon = Math.min(sequence.positions, sequence.known + SPARE, this.#mostOf(sequence));
     while (active.slots.length === 0) {
       try {
-        active.slots = this.#kept.acquire(sequence, soon) ?? [];
-        active.cached = active.slots[0]?.length ?? 0;
-        for (const slot of active.slots) await this.#pool.reserve(slot, soon);
+        active.slots = this.#kept.acquire(sequence, soon);
+        active.cached = itemAt(active.slots, 0).length;
+        for (const slot of active.slots) {
+          if (await this.#kept.reserve(slot, soon, soon)) continue;
+          this.#lose(active, 0);
+          break;
+        }
         // Now: what others have left may have to give way before its turn comes.
         await this.share(active);
       } catch (thrown) {
@@ -120,12 +119,8 @@ export class SlotAllocation {
     try {
       for (const slot of slots) {
         const next = slot.length + 1;
-        const isPromised =
-          next <= slot.most ||
-          this.#kept.promise(slot, Math.min(sequence.positions, next + SPARE)) ||
-          this.#kept.promise(slot, next);
-        if (!isPromised || next > slot.most) return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
-        await this.#pool.reserve(slot, next);
+        if (!(await this.#kept.reserve(slot, next, Math.min(sequence.positions, next + SPARE))))
+          return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
       }
       return undefined;
     } catch (thrown) {

@@ -48,8 +48,7 @@ test("a sequence is the same bits in pieces, beside others, in a copy, and from 
       await batch.prefill(slot, ids.slice(at, at + 500), ids.length);
   };
   const begin = async (ids: readonly number[], ...cuts: readonly number[]): Promise<Slot> => {
-    const slot = batch.pool.acquire(2048);
-    if (slot === undefined) throw new Error("no room");
+    const slot = batch.pool.acquire();
     for (const cut of cuts) await prefill(slot, ids.slice(0, cut));
     await prefill(slot, ids);
     return slot;

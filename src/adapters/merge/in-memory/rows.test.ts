@@ -58,8 +58,7 @@ async function logitsOf(
 ) {
   using batch = new Batch(decoder, { rows, positions: rows * 256 });
   const begun = texts.map(({ at, adapter }) => {
-    const slot = batch.pool.acquire(200, adapter);
-    if (slot === undefined) throw new RangeError("no slot");
+    const slot = batch.pool.acquire(adapter);
     return { slot, ids: tokensOf(at) };
   });
   for (const { slot, ids } of begun) {

@@ -73,7 +73,13 @@ export class BatchPass implements Disposable {
         tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
       const turns = { cos: table("cos", size / 2), sin: table("sin", size / 2) };
       if (growth === undefined) return turns;
-      return { ...turns, growth: { factors: table("growth", 1), places: table("rows", 1, "U32") } };
+      const places = table("rows", 1, "U32");
+      write(
+        device,
+        places,
+        Uint32Array.from({ length: count }, (_, row) => row),
+      );
+      return { ...turns, growth: { factors: table("growth", 1), places } };
     });
     this.#positions = { tables, positions: config.positions && numbers("positions") };
     const run = new Run(device);
@@ -130,13 +136,7 @@ export class BatchPass implements Disposable {
         write(device, table[name], values);
       }
       if (rope.growth === undefined || table.growth === undefined) return;
-      const { factors, places } = table.growth;
-      write(device, factors, queryGrowth(rope.growth, lengths));
-      write(
-        device,
-        places,
-        Uint32Array.from(tokens, (_, row) => row),
-      );
+      write(device, table.growth.factors, queryGrowth(rope.growth, lengths));
     });
     await this.#commands.send();
     for (const { slot, id } of tokens) slot.advance([id], slot.length + 1, false);

@@ -15,9 +15,7 @@ export class KvCache implements Disposable {
 
   constructor(device: Device, config: DecoderConfig, dtype: KvDtype = "F32") {
     this.#pool = new SlotPool(device, config, { positions: MOST, sequences: 1, dtype, isWhole: false });
-    const slot = this.#pool.acquire(MOST);
-    if (slot === undefined) throw new RangeError("a pool without room for a slot");
-    this.slot = slot;
+    this.slot = this.#pool.acquire();
   }
 
   /** Positions that are filled. */
@@ -45,7 +43,7 @@ export class KvCache implements Disposable {
       const message = `keys and values of ${positions} tokens: this device binds those of ${most} at once`;
       throw new RandloraError("memory", message, "take fewer tokens at once (--context)");
     }
-    await this.#pool.reserve(this.slot, positions);
+    await this.#pool.reserve(this.slot, positions, MOST);
   }
 
   /** Forgets all but the first `length` positions. */

@@ -2,6 +2,7 @@ import type { Copy, DeviceLimits, DeviceMemory } from "../../../compute/device/d
 import { fitsBlocks } from "../../../compute/device/blocks.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { RandloraError } from "../../../files/errors.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Attention } from "../../blocks/attention.ts";
 import type { Convolution } from "../../blocks/convolution.ts";
@@ -127,17 +128,19 @@ export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: n
   return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
 }
 
-/** Copies of these ranges of rows, from each of a layer's matrices to the same of another cache. */
-export function copiesOf(
-  from: LayerCache,
-  to: LayerCache,
-  ranges: readonly { readonly from: number; readonly to: number; readonly rows: number }[],
-): readonly Copy[] {
+/** Rows that are copied from one cache to another one. */
+export interface RowRange {
+  readonly from: number;
+  readonly to: number;
+  readonly rows: number;
+}
+
+/** Copies of these rows, from each of a layer's matrices to the same of another cache. */
+export function copiesOf(from: LayerCache, to: LayerCache, ranges: readonly RowRange[]): readonly Copy[] {
   const targets = matricesOf(to);
   const unit = positionsOfRow(from);
   return matricesOf(from).flatMap(({ buffer, shape, dtype }, at) => {
-    const target = targets[at]?.buffer;
-    if (target === undefined) throw new TypeError("caches of different layers");
+    const target = itemAt(targets, at).buffer;
     const bytes = tensorBytes([1, shape[1]], dtype);
     return ranges
       .filter(({ rows }) => rows > 0)

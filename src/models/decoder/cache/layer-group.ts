@@ -1,5 +1,6 @@
 import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { PlannedLayer } from "../config.ts";
 import {
@@ -10,6 +11,7 @@ import {
   matricesOf,
   mostRows,
   releaseLayer,
+  type RowRange,
   rowsKept,
   rowsShared,
 } from "./layer-cache.ts";
@@ -73,12 +75,10 @@ export class LayerGroup implements Disposable {
     return this.#layers;
   }
 
-  /** Is there room for a slot of so many positions, beside what others were promised? */
+  /** Is there room for a slot of so many positions, beside what others take? */
   hasRoom(slot: Slot, positions: number): boolean {
-    const { used } = this.#options;
-    const rows = (one: Slot, most: number) => Math.max(this.#placeOf(one).capacity, this.#rowsFor(most));
-    const others = Array.from(used, (one) => (one === slot ? 0 : rows(one, one.most)));
-    return others.reduce((sum, taken) => sum + taken, rows(slot, positions)) <= this.most;
+    const rows = this.#rowsFor(positions);
+    return rows <= this.#placeOf(slot).capacity || this.#taken(slot, rows) <= this.most;
   }
 
   /** Positions that each of so many slots can have at once. */
@@ -89,27 +89,38 @@ export class LayerGroup implements Disposable {
 
   /** Makes matrices as small as what slots take when room is next made. */
   tighten(): void {
-    this.#isTight = !this.#isWhole;
+    this.#isTight = true;
   }
 
   /**
-   * Makes room for a slot of so many positions.
+   * Makes room for a slot of so many positions, which `hasRoom` says there is.
+   * @param most see `SlotPool.reserve`
    * @throws RandloraError `memory`; slots hold what they held, or nothing where that has no room either
    */
-  async reserve(slot: Slot, positions: number): Promise<void> {
-    if (this.#isTight) await this.#shrink();
+  async reserve(slot: Slot, positions: number, most: number): Promise<void> {
     const place = this.#placeOf(slot);
     const rows = this.#rowsFor(positions);
-    const grown = Math.max(rows, Math.min(inBlocks(place.capacity * 1.5), this.#rowsFor(slot.most)));
-    const wanted = rows <= place.capacity ? place.capacity : grown;
-    const isSpare = !this.#isWhole && this.#rows > MOST_SPARE * this.#taken(slot, wanted);
-    if (wanted === place.capacity && !isSpare) return;
-    if (place.capacity === 0) {
-      const start = isSpare ? undefined : this.#gap(wanted);
-      if (start !== undefined) Object.assign(place, { start, capacity: wanted });
-      else await this.#layOut(slot, wanted);
-    } else if (!isSpare && this.#isFree(place.start + place.capacity, place.start + wanted)) place.capacity = wanted;
-    else await this.#layOut(slot, wanted);
+    const more = Math.min(inBlocks(place.capacity * 1.5), this.#rowsFor(most), this.most - this.#taken(slot, 0));
+    const wanted = rows <= place.capacity ? place.capacity : Math.max(rows, more);
+    if (this.#isSpare(slot, wanted)) {
+      try {
+        return await this.#layOut(slot, wanted);
+      } catch (thrown) {
+        // Where the smaller ones have no room beside the larger, those stay; but nobody goes on behind what is lost.
+        if (this.#rows === 0) throw thrown;
+      } finally {
+        this.#isTight = false;
+      }
+    }
+    if (wanted === place.capacity) return;
+    const start =
+      place.capacity === 0
+        ? this.#gap(wanted)
+        : this.#isFree(place.start + place.capacity, place.start + wanted)
+          ? place.start
+          : undefined;
+    if (start === undefined) await this.#layOut(slot, wanted);
+    else Object.assign(place, { start, capacity: wanted });
   }
 
   [Symbol.dispose](): void {
@@ -123,9 +134,7 @@ export class LayerGroup implements Disposable {
   }
 
   #placeOf(slot: Slot): Place {
-    const place = slot.places[this.#number];
-    if (place === undefined) throw new RangeError("a slot without a place");
-    return place;
+    return itemAt(slot.places, this.#number);
   }
 
   get #places(): readonly Place[] {
@@ -138,19 +147,9 @@ export class LayerGroup implements Disposable {
     return ends.find((start) => this.#isFree(start, start + rows));
   }
 
-  /** Makes matrices small. Where the smaller ones have no room beside the larger, those stay. */
-  async #shrink(): Promise<void> {
-    const [slot] = this.#options.used;
-    try {
-      if (slot !== undefined) {
-        const { capacity } = this.#placeOf(slot);
-        if (this.#rows > this.#taken(slot, capacity)) await this.#layOut(slot, capacity);
-      }
-    } catch (thrown) {
-      // Nobody goes on behind what is lost.
-      if (this.#rows === 0) throw thrown;
-    }
-    this.#isTight = false;
+  /** Are matrices so much larger than what slots take, where this one has `capacity`, that they are to become as small? */
+  #isSpare(slot: Slot, capacity: number): boolean {
+    return !this.#isWhole && this.#rows > (this.#isTight ? 1 : MOST_SPARE) * this.#taken(slot, capacity);
   }
 
   /** Rows of all slots, where this one has `capacity`. */
@@ -173,48 +172,40 @@ export class LayerGroup implements Disposable {
     const capacityOf = (slot: Slot): number => (slot === grown ? wanted : this.#placeOf(slot).capacity);
     const taken = this.#taken(grown, wanted);
     // Where there are others already, more will come.
-    const isFirst = this.#rows === 0 || this.#isTight || this.#rows > MOST_SPARE * taken;
+    const isFirst = this.#rows === 0 || this.#isSpare(grown, wanted);
     const more = isFirst ? taken : Math.max(taken, Math.min(inBlocks(taken * 1.5), this.most));
     const rows = this.#isWhole ? this.most : more;
-    const before = new Map(Array.from(used, (slot) => [slot, this.#placeOf(slot).start]));
-    const after = new Map<Slot, number>();
     let next = 0;
-    for (const slot of used) {
-      after.set(slot, next);
+    const moves = Array.from(used, (slot) => {
+      const { start: from, first } = this.#placeOf(slot);
+      const to = next;
       next += capacityOf(slot);
-    }
+      return { slot, from, to, rows: slot.length - first };
+    });
     this.#version += 1;
     let moved = 0;
     try {
       // A layer at a time: the memory of one exists twice, not that of all.
-      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, before, after);
+      for (; moved < this.#layers.length; moved++) await this.#move(moved, rows, moves);
     } catch (thrown) {
       // The layers that have moved go back, into what they left: others' texts go on.
+      const back = moves.map((move) => ({ ...move, from: move.to, to: move.from }));
       try {
-        while (moved > 0) await this.#move(--moved, this.#rows, after, before);
+        while (moved > 0) await this.#move(--moved, this.#rows, back);
       } catch {
         this.#empty();
       }
       throw thrown;
     }
-    for (const [slot, start] of after) Object.assign(this.#placeOf(slot), { start, capacity: capacityOf(slot) });
+    for (const { slot, to } of moves) Object.assign(this.#placeOf(slot), { start: to, capacity: capacityOf(slot) });
     this.#rows = rows;
   }
 
   /** Moves what slots hold of a layer to new matrices of so many rows. */
-  async #move(
-    index: number,
-    rows: number,
-    before: ReadonlyMap<Slot, number>,
-    after: ReadonlyMap<Slot, number>,
-  ): Promise<void> {
+  async #move(index: number, rows: number, ranges: readonly RowRange[]): Promise<void> {
     const { device } = this.#options;
-    const [old, planned] = [this.#layers[index], this.#planned[index]];
-    if (old === undefined || planned === undefined) throw new RangeError(`layer ${index} of ${this.#planned.length}`);
-    const moved = this.#allocate(planned, rows);
-    const ranges = Array.from(before, ([slot, from]) => {
-      return { from, to: after.get(slot) ?? 0, rows: slot.length - this.#placeOf(slot).first };
-    });
+    const old = itemAt(this.#layers, index);
+    const moved = this.#allocate(itemAt(this.#planned, index), rows);
     try {
       await device.memory.confirm(matricesOf(moved).map(({ buffer }) => buffer));
       device.copy(copiesOf(old, moved, ranges));

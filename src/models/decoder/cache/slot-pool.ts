@@ -19,8 +19,7 @@ export interface Move {
 }
 
 /**
- * What is kept of several sequences, by groups of layers that see equally far back. A slot is promised how far it may grow, and takes what
- * it needs.
+ * What is kept of several sequences, by groups of layers that see equally far back. A slot has the rows that it needs and a little more.
  */
 export class SlotPool implements Disposable {
   readonly groups: readonly LayerGroup[];
@@ -50,7 +49,7 @@ export class SlotPool implements Disposable {
     });
   }
 
-  /** Positions that each of so many slots can be promised at once. */
+  /** Positions that each of so many slots can have at once. */
   mostOf(slots: number): number {
     const each = Math.floor(this.#positions / slots / BLOCK) * BLOCK;
     return Math.min(each, ...this.groups.map((group) => group.mostOf(slots)));
@@ -73,20 +72,16 @@ export class SlotPool implements Disposable {
     return { matrices: itemAt(itemAt(this.groups, group).layers, at), group };
   }
 
-  /** An empty slot that may grow to `most` positions; undefined where that has been promised to others. */
-  acquire(most: number, adapter?: AdapterLinears): Slot | undefined {
+  /** An empty slot. */
+  acquire(adapter?: AdapterLinears): Slot {
     const slot = new Slot(this, adapter);
-    if (!this.promise(slot, most)) return undefined;
     this.#slots.add(slot);
     return slot;
   }
 
-  /** Promises a slot that it may grow to `most` positions. @returns false where that has been promised to others */
-  promise(slot: Slot, most: number): boolean {
-    const wanted = Math.max(inBlocks(slot.length), Math.min(inBlocks(most), this.mostOf(1)));
-    const fits = this.groups.every((group) => group.hasRoom(slot, wanted));
-    if (fits) slot.most = wanted;
-    return fits;
+  /** Is there room for so many positions in a slot, beside what others take? */
+  hasRoom(slot: Slot, positions: number): boolean {
+    return positions <= this.mostOf(1) && this.groups.every((group) => group.hasRoom(slot, positions));
   }
 
   /** Gives a slot back. */
@@ -94,10 +89,9 @@ export class SlotPool implements Disposable {
     if (!this.#slots.delete(slot)) throw new Error("a slot that is not of this pool, or released twice");
   }
 
-  /** Takes back what a slot does not fill: it grows no more. */
+  /** Takes back what a slot does not fill. */
   settle(slot: Slot): void {
     for (const place of slot.places) place.capacity = Math.min(place.capacity, inBlocks(slot.length - place.first));
-    slot.most = inBlocks(slot.length);
   }
 
   /** The device is full: when room is next made in a slot, the matrices become as small as what slots take. */
@@ -108,12 +102,14 @@ export class SlotPool implements Disposable {
   /**
    * Makes room for `positions` in a slot; what is filled stays, but for positions that no token behind sees where a layer's window has
    * passed them and there is no room.
+   * @param most positions that may soon be filled: a slot that grows has room for half more than it had, up to these, where others leave it
+   * @throws RangeError where `hasRoom` says no
    * @throws RandloraError `memory`; slots hold what they held, or nothing where that has no room either
    */
-  async reserve(slot: Slot, positions: number): Promise<void> {
-    if (positions > this.mostOf(1)) throw new RangeError("more positions than can be promised");
+  async reserve(slot: Slot, positions: number, most = positions): Promise<void> {
+    if (!this.hasRoom(slot, positions)) throw new RangeError("more positions than there is room for");
     for (const [number, group] of this.groups.entries()) {
-      await group.reserve(slot, positions);
+      await group.reserve(slot, positions, most);
       await this.#slide(slot, number, positions);
     }
   }

@@ -26,8 +26,6 @@ export class Slot {
   readonly #pool: Pool;
   /** By group. */
   readonly places: readonly Place[];
-  /** Positions that it was promised; the pool's to change. */
-  most = 0;
   /** What its keys and values are computed with, beside the weights. */
   readonly adapter: AdapterLinears | undefined;
   readonly #ids: number[] = [];
