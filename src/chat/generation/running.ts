@@ -16,6 +16,9 @@ import { SlotAllocation } from "./slot-allocation.ts";
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
 export const SOFTWARE_BLOCK = 192;
 
+/** As many tokens at a prompt's end are read with those before them: a pass of their own would take far longer. */
+const FEW = 16;
+
 export interface RunningOptions extends KeptSlotsOptions, LineOptions {
   /** KV cache positions of all sequences. */
   readonly positions: number;
@@ -155,7 +158,8 @@ export class Running implements Disposable {
     const most = endOfPrompt(active);
     // What was told of tokens whose keys and values are lost comes again.
     if (first.length === 0) active.logits = [];
-    const end = Math.min(most, first.length + tokens);
+    const isWhole = most - first.length <= Math.min(tokens + FEW, PROMPT_BLOCK);
+    const end = isWhole ? most : first.length + tokens;
     if (end > first.length) await this.#read(active, first, end);
     const { length } = first;
     if (length < most) return;
