@@ -41,6 +41,15 @@ ARCHITECTURES = {
     "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
     "olmoe": gguf.MODEL_ARCH.OLMOE,
     "granitemoe": gguf.MODEL_ARCH.GRANITE_MOE,
+    "ministral": gguf.MODEL_ARCH.LLAMA,
+    "ministral3": gguf.MODEL_ARCH.MISTRAL3,
+    "mistral3": gguf.MODEL_ARCH.MISTRAL3,
+    "granitemoehybrid": gguf.MODEL_ARCH.GRANITE,
+    "qwen2_moe": gguf.MODEL_ARCH.QWEN2MOE,
+    "lfm2_moe": gguf.MODEL_ARCH.LFM2MOE,
+    "qwen3_next": gguf.MODEL_ARCH.QWEN3NEXT,
+    "qwen3_5_text": gguf.MODEL_ARCH.QWEN35,
+    "qwen3_5": gguf.MODEL_ARCH.QWEN35,
 }
 TYPES = {
     "f32": GGMLQuantizationType.F32,
@@ -74,26 +83,32 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
 
     weights = {name: weight for file in sorted(folder.glob("*.safetensors")) for name, weight in load_file(file).items()}
     for name, weight in with_stacked_experts(weights).items():
-        if (name == "lm_head.weight" and text.tie_word_embeddings) or name.startswith(("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")):
+        if (name == "lm_head.weight" and config.tie_word_embeddings) or re.match(r"(?:model\.)?(?:vision_tower|multi_modal_projector|visual)\.", name):
             continue
         name = re.sub(r"^(?:language_model\.model|model\.language_model)\.", "model.", name)
+        name = name.removeprefix("language_model.") if name.endswith("lm_head.weight") else name
+        if ".linear_attn." in name:
+            for part, (exact, values) in delta_rule(name, weight, text).items():
+                add(part, values, TYPES["f32" if exact else STORED[weight.dtype] if outtype == "keep" else outtype])
+            continue
+        name = name.replace(".expert_bias", ".expert_bias.bias")
         target = name if name.startswith("blk.") else names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
-        if target.endswith(("ffn_gate_inp.weight", "shortconv.conv.weight")):
-            kind, weight = TYPES["f32"], weight.squeeze(1)
-        if config.model_type in ("llama", "mistral", "smollm3", "granite", "mixtral", "granitemoe"):
+        if target.endswith(("ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "shortconv.conv.weight")):
+            kind, weight = TYPES["f32"], weight.squeeze()
+        if ARCHITECTURES[config.model_type].name in ("LLAMA", "MISTRAL3", "SMOLLM3", "GRANITE", "GRANITE_MOE"):
             if ".q_proj." in name:
-                weight = permuted(weight, config.num_attention_heads)
+                weight = permuted(weight, text.num_attention_heads)
             if ".k_proj." in name:
-                weight = permuted(weight, config.num_key_value_heads)
+                weight = permuted(weight, text.num_key_value_heads)
         if config.model_type == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
             weight = weight.T
         if target == "position_embd.weight":
             kind = TYPES["f32"]
         if weight.dim() == 1:
             kind = TYPES["f32"]
-            weight = weight.float() + (1 if config.model_type.startswith("gemma") and name.endswith("norm.weight") else 0)
+            weight = weight.float() + (1 if config.model_type.startswith(("gemma", "qwen3_next", "qwen3_5")) and name.endswith("norm.weight") else 0)
         add(target, weight, kind)
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") == "llama3":
@@ -102,6 +117,50 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
         add("rope_factors_long.weight", torch.tensor(rope["long_factor"]), TYPES["f32"])
         add("rope_factors_short.weight", torch.tensor(rope["short_factor"]), TYPES["f32"])
     return written
+
+
+def delta_rule(name: str, weight: torch.Tensor, config: Any) -> dict[str, tuple[bool, torch.Tensor]]:
+    """By gguf's name: whether it is stored in f32, and the weight, as convert_hf_to_gguf.py has it of Qwen3-Next and Qwen 3.5."""
+    layer, part = re.search(r"layers\.(\d+)\.linear_attn\.(.+)$", name).groups()
+    keys, heads, size = config.linear_num_key_heads, config.linear_num_value_heads, config.linear_value_head_dim
+    key_rows, shared = keys * config.linear_key_head_dim, heads // keys
+    begin = f"blk.{layer}."
+    if part == "in_proj_qkvz.weight":
+        split = [config.linear_key_head_dim, config.linear_key_head_dim, shared * size, shared * size]
+        q, k, v, z = (one.reshape(-1, weight.shape[1]) for one in weight.view(keys, -1, weight.shape[1]).split(split, dim=1))
+        return {f"{begin}attn_qkv.weight": (False, torch.cat([q, k, v])), f"{begin}attn_gate.weight": (False, z)}
+
+    def tiled(values: torch.Tensor, axis: int = 0, size: int = size) -> torch.Tensor:
+        if config.model_type == "qwen3_next":
+            return values
+        shape = values.shape
+        return values.reshape(*shape[:axis], keys, shared, size, *shape[axis + 1 :]).transpose(axis, axis + 1).reshape(shape)
+
+    def behind(values: torch.Tensor) -> torch.Tensor:
+        return torch.cat([values[: 2 * key_rows], tiled(values[2 * key_rows :])])
+
+    match part:
+        case "in_proj_qkv.weight":
+            return {f"{begin}attn_qkv.weight": (False, behind(weight))}
+        case "in_proj_z.weight":
+            return {f"{begin}attn_gate.weight": (False, tiled(weight))}
+        case "in_proj_ba.weight":
+            return {f"{begin}ssm_ba.weight": (False, weight)}
+        case "in_proj_b.weight":
+            return {f"{begin}ssm_beta.weight": (False, tiled(weight, size=1))}
+        case "in_proj_a.weight":
+            return {f"{begin}ssm_alpha.weight": (False, tiled(weight, size=1))}
+        case "A_log":
+            return {f"{begin}ssm_a": (True, tiled(-torch.exp(weight.double()), size=1))}
+        case "dt_bias":
+            return {f"{begin}ssm_dt.bias": (True, tiled(weight, size=1))}
+        case "conv1d.weight":
+            return {f"{begin}ssm_conv1d.weight": (True, behind(weight.squeeze(1)))}
+        case "norm.weight":
+            return {f"{begin}ssm_norm.weight": (True, weight)}
+        case "out_proj.weight":
+            return {f"{begin}ssm_out.weight": (False, tiled(weight, axis=1))}
+    raise ValueError(name)
 
 
 def with_stacked_experts(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -114,6 +173,10 @@ def with_stacked_experts(weights: dict[str, torch.Tensor]) -> dict[str, torch.Te
         begin = layer and f"blk.{layer[1]}.ffn_"
         if one := re.search(r"\.experts\.(\d+)\.(\w+)\.weight$", name):
             experts.setdefault(f"{begin}{kinds[one[2]]}_exps.weight", {})[int(one[1])] = weight
+        elif name.endswith("shared_mlp.input_linear.weight"):
+            others[f"{begin}gate.weight"], others[f"{begin}up.weight"] = weight.chunk(2)
+        elif name.endswith("shared_mlp.output_linear.weight"):
+            others[f"{begin}down.weight"] = weight
         elif name.endswith((".input_linear.weight", ".experts.gate_up_proj")):
             others[f"{begin}gate_exps.weight"], others[f"{begin}up_exps.weight"] = weight.chunk(2, dim=1)
         elif name.endswith((".output_linear.weight", ".experts.down_proj")):
@@ -166,17 +229,18 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
     if kind in ("cohere2", "starcoder2"):
         values["attention.layer_norm_epsilon"] = np.float32(config.layer_norm_eps if kind == "cohere2" else config.norm_epsilon)
     else:
-        values["attention.layer_norm_rms_epsilon"] = np.float32(config.norm_eps if kind == "lfm2" else config.rms_norm_eps)
-    if kind not in ("phi3", "granite", "granitemoe") and getattr(config, "head_dim", None) is not None:
+        values["attention.layer_norm_rms_epsilon"] = np.float32(config.norm_eps if kind.startswith("lfm2") else config.rms_norm_eps)
+    if kind not in ("phi3", "granite", "granitemoe", "granitemoehybrid") and getattr(config, "head_dim", None) is not None:
         values |= {"attention.key_length": config.head_dim, "attention.value_length": config.head_dim}
-    if kind != "gemma2":
+    if kind != "gemma2" and getattr(config, "position_embedding_type", "rope") == "rope":
         values["rope.freq_base"] = np.float32(full["rope_theta"])
     head_size = config.hidden_size // config.num_attention_heads
-    if arch in ("llama", "smollm3", "granite", "granitemoe", "cohere2", "exaone4", "lfm2"):
+    if arch in ("llama", "mistral3", "smollm3", "granite", "granitemoe", "cohere2", "exaone4", "lfm2", "lfm2moe"):
         values["vocab_size"] = config.vocab_size
-    if arch in ("llama", "smollm3", "granite", "granitemoe", "cohere2", "glm4"):
-        values["rope.dimension_count"] = int(head_size * rope["partial_rotary_factor"]) if kind == "glm4" else head_size if arch.startswith("granite") else config.head_dim
-    if kind == "lfm2":
+    if arch in ("llama", "mistral3", "smollm3", "granite", "granitemoe", "cohere2", "glm4", "qwen3next", "qwen35"):
+        part = rope["partial_rotary_factor"] if arch in ("glm4", "qwen3next", "qwen35") else 1
+        values["rope.dimension_count"] = head_size if arch.startswith("granite") else int(config.head_dim * part)
+    if kind.startswith("lfm2"):
         values |= {
             "shortconv.l_cache": config.conv_L_cache,
             "attention.head_count_kv": [config.num_key_value_heads if one == "full_attention" else 0 for one in config.layer_types],
@@ -190,12 +254,32 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
         }
     if kind == "olmo3":
         values["rope.freq_base_swa"] = np.float32(rope["sliding_attention"]["rope_theta"])
-    if kind in ("mixtral", "qwen3_moe", "olmoe", "granitemoe"):
-        count = config.num_experts if kind in ("qwen3_moe", "olmoe") else config.num_local_experts
+    if kind in ("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "lfm2_moe", "olmoe", "granitemoe"):
+        count = config.num_local_experts if kind in ("mixtral", "granitemoe") else config.num_experts
         values |= {"expert_count": count, "expert_used_count": config.num_experts_per_tok}
-    if kind == "qwen3_moe":
+    if kind in ("qwen2_moe", "qwen3_moe", "qwen3_next", "lfm2_moe"):
         values["expert_feed_forward_length"] = config.moe_intermediate_size
-    if kind in ("granite", "granitemoe"):
+    if kind in ("qwen2_moe", "qwen3_next"):
+        values["expert_shared_feed_forward_length"] = config.shared_expert_intermediate_size
+    if kind == "lfm2_moe":
+        values |= {"leading_dense_block_count": config.num_dense_layers, "expert_gating_func": int(gguf.ExpertGatingFuncType.SIGMOID)}
+    if arch in ("qwen3next", "qwen35"):
+        values |= {
+            "ssm.conv_kernel": config.linear_conv_kernel_dim,
+            "ssm.state_size": config.linear_key_head_dim,
+            "ssm.group_count": config.linear_num_key_heads,
+            "ssm.time_step_rank": config.linear_num_value_heads,
+            "ssm.inner_size": config.linear_value_head_dim * config.linear_num_value_heads,
+            "full_attention_interval": 4,
+        }
+    if arch == "qwen35":
+        pairs = values["rope.dimension_count"] // 2
+        values["rope.dimension_sections"] = [len(range(part, pairs, 3)) for part in range(3)] + [0]
+    if kind == "granitemoehybrid":
+        values["rope.scaling.finetuned"] = config.position_embedding_type == "rope"
+    if "llama_4_scaling_beta" in rope:
+        values |= {"attention.temperature_scale": np.float32(rope["llama_4_scaling_beta"]), "rope.scaling.yarn_log_multiplier": np.float32(rope["mscale_all_dim"])}
+    if kind in ("granite", "granitemoe", "granitemoehybrid"):
         values |= {
             "attention.scale": np.float32(config.attention_multiplier),
             "embedding_scale": np.float32(config.embedding_multiplier),
@@ -230,6 +314,9 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
             "rope.scaling.yarn_beta_fast": np.float32(32),
             "rope.scaling.yarn_beta_slow": np.float32(1),
         }
+        if full.get("attention_factor") is not None:
+            # What multiplies llama.cpp's own factor.
+            values["rope.scaling.attn_factor"] = np.float32(full["attention_factor"] / (0.1 * math.log(full["factor"]) + 1))
     return {f"{arch}.{key}": value for key, value in values.items()} | {"general.architecture": arch}
 
 

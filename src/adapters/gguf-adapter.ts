@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { RandloraError } from "../files/errors.ts";
-import { oneLine, quote } from "../files/failure.ts";
+import { oneLine, quote, shellWord } from "../files/failure.ts";
 import type { GgufTensor, GgufValue } from "../files/gguf/format.ts";
 import { GgufWriter } from "../files/gguf/writer.ts";
 import { Publication } from "../files/publish.ts";
@@ -8,10 +8,11 @@ import { isFloat } from "../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
 import { isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import { loadConfig } from "../models/decoder/architectures/index.ts";
-import type { DecoderConfig } from "../models/decoder/config.ts";
+import { plannedMatrices, storedDecoder } from "../models/decoder/weight-plan.ts";
 import { generalMetadata } from "../models/gguf/metadata.ts";
-import { ggufModule } from "../models/gguf/names.ts";
-import { permuteRows } from "../models/gguf/rows.ts";
+import type { GgufPlace, Strip } from "../models/gguf/block-names.ts";
+import { ggufModule, turnedShape } from "../models/gguf/names.ts";
+import { type Order, reorder } from "../models/gguf/order.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import { openNamedBase } from "./base/named-base.ts";
 import { loraConfig } from "./lora/config.ts";
@@ -33,8 +34,9 @@ export interface GgufAdapterOptions {
 interface Factor {
   readonly tensor: GgufTensor & { readonly type: KernelDtype };
   readonly from: AdapterTensor;
-  /** Rows that change places together; 0: none do. */
-  readonly headSize: number;
+  readonly order: Order | undefined;
+  /** Where its rows go, one after another: those of other tensors are passed over. */
+  readonly strips: readonly Strip[];
   readonly times: number;
 }
 
@@ -48,11 +50,20 @@ export async function writeGgufAdapter(
   adapter: Adapter,
   { out, base, outtype, force }: GgufAdapterOptions,
 ): Promise<{ readonly out: string; readonly tensors: number }> {
-  const layers = loraLayers(adapter);
-  const config = await loadConfig(base ?? (await namedBase(adapter)));
+  const layers = loraLayers(adapter, out);
+  const modules = new Map(layers.map((layer) => [`${layer.module}.weight`, layer]));
+  const config = storedDecoder(await loadConfig(base ?? (await namedBase(adapter))), modules);
   const [first] = layers;
   const alpha = (first?.scale ?? 1) * (first?.rank ?? 1);
-  const factors = layers.flatMap((layer) => factorsOf(adapter, layer, config, outtype, alpha));
+  const weights = new Map(
+    plannedMatrices(config).flatMap(({ parts }) => parts.map(({ name, stored }) => [name, stored])),
+  );
+  const factors = layers.flatMap((layer) => {
+    const place = ggufModule(layer.module, config);
+    const stored = weights.get(`${layer.module}.weight`);
+    const shape = place && stored && turnedShape(place, stored);
+    return factorsOf(adapter, layer, { place, shape, outtype, alpha, out });
+  });
   const name = basename(out).replace(/\.gguf$/i, "");
   const metadata = new Map<string, GgufValue>([
     ...generalMetadata(config.architecture, "adapter", name),
@@ -78,15 +89,24 @@ async function namedBase(adapter: Adapter): Promise<string> {
   throw new RandloraError("adapter", cause, "give it with --base MODEL: its config.json says how heads lie");
 }
 
-function loraLayers(adapter: Adapter): readonly LoraLayer[] {
-  const refuse = (cause: string) => {
-    const hint = "merge it: randlora merge BASE ADAPTER --out FILE.gguf";
+/** @param out the file that is to be written, which hints name */
+function loraLayers(adapter: Adapter, out: string): readonly LoraLayer[] {
+  const refuse = (cause: string, ...others: readonly string[]) => {
+    const hint = [`merge it: ${mergeCommand(adapter, out)}`, ...others].join("; ");
     return new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, hint);
   };
   const method = methodOfAdapter(adapter);
-  if (method.name !== "lora") throw refuse(`GGUF has adapters of LoRA alone, not of ${method.name}`);
-  const { dora, targets } = loraConfig(adapter);
-  if (dora) throw refuse("GGUF has adapters of LoRA alone, not of DoRA");
+  const isDora = method.name === "lora" && loraConfig(adapter).dora;
+  if (method.name !== "lora" || isDora) {
+    const [path, file] = [shellWord(adapter.path), shellWord(out)];
+    const lora = shellWord(`${out.replace(/\.gguf$/i, "")}-lora`);
+    const two = `randlora convert ${path} --to lora --rank 16 --out ${lora}, then randlora convert ${lora} --to gguf --out ${file}`;
+    throw refuse(
+      `GGUF has adapters of LoRA alone, not of ${isDora ? "DoRA" : method.name}`,
+      `or make the nearest LoRA: ${two}`,
+    );
+  }
+  const { targets } = loraConfig(adapter);
   if ((targets.parameters ?? []).length > 0) throw refuse("its target_parameters have no place in a GGUF adapter");
   const layers = loraLayersAlone(adapter);
   const known = new Set(layers.flatMap(({ tensors }) => [tensors.a.name, tensors.b.name]));
@@ -95,25 +115,61 @@ function loraLayers(adapter: Adapter): readonly LoraLayer[] {
   return layers;
 }
 
+function mergeCommand({ path, settings: { base_model_name_or_path: base } }: Adapter, out: string): string {
+  const model = typeof base === "string" ? shellWord(base) : "BASE";
+  return `randlora merge ${model} ${shellWord(path)} --out ${shellWord(out)}`;
+}
+
+/** What is to be written of a module. */
+interface Wanted {
+  readonly place: GgufPlace | undefined;
+  /** Of its weight in the base: (out, in). */
+  readonly shape: readonly number[] | undefined;
+  readonly outtype: Outtype;
+  /** Of the whole adapter. */
+  readonly alpha: number;
+  /** The file that is to be written. */
+  readonly out: string;
+}
+
 function factorsOf(
   adapter: Adapter,
   { module, tensors, rank, scale }: LoraLayer,
-  config: DecoderConfig,
-  outtype: Outtype,
-  alpha: number,
+  { place, shape, outtype, alpha, out }: Wanted,
 ): Factor[] {
-  const place = ggufModule(module, config);
-  if (place === undefined || place.name === "token_embd") {
+  const [height = 0, width = 0] = shape ?? [];
+  const targets = place && shape && targetsOf(place, height);
+  if (place === undefined || targets === undefined) {
     const cause = `${oneLine(adapter.file)}: module ${quote(module)} has no place in a GGUF adapter`;
-    throw new RandloraError("adapter", cause, "merge it: randlora merge BASE ADAPTER --out FILE.gguf");
+    throw new RandloraError("adapter", cause, `merge it: ${mergeCommand(adapter, out)}`);
   }
-  const { name, headSize } = place;
-  const factor = (kind: "a" | "b", times: number, head: number): Factor => {
+  const [rows, cols] = [tensors.b.shape[0], tensors.a.shape[1]];
+  if (rows !== height || cols !== width) {
+    const cause = `module ${quote(module)} has factors of a (${rows}, ${cols}) weight, and the base's is (${height}, ${width})`;
+    throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "give its own base with --base MODEL");
+  }
+  const factor = (kind: "a" | "b", name: string, rows: number, times: number): Factor => {
     const from = tensors[kind];
-    const tensor = { name: `${name}.weight.lora_${kind}`, shape: from.shape, type: typeOf(from, outtype, times) };
-    return { tensor, from, headSize: head, times };
+    const shape = [rows, from.shape[1] ?? 1];
+    const tensor = { name: `${name}.lora_${kind}`, shape, type: typeOf(from, outtype, times) };
+    const order = place.order?.of === (kind === "a" ? "parts" : "rows") ? place.order : undefined;
+    const strips = (kind === "b" ? place.strips : undefined) ?? [{ name, shape, first: 0, rows }];
+    return { tensor, from, order, strips, times };
   };
-  return [factor("a", 1, 0), factor("b", (scale * rank) / alpha, headSize)];
+  return targets.flatMap(({ name, rows }) => [
+    factor("a", name, rank, 1),
+    factor("b", name, rows, (scale * rank) / alpha),
+  ]);
+}
+
+/** The tensors of a file that a module's weight becomes, each with its rows; undefined: an adapter has no place for them. */
+function targetsOf({ name, strips }: GgufPlace, rows: number): { name: string; rows: number }[] | undefined {
+  if (name === "token_embd") return undefined;
+  if (strips === undefined) return [{ name: `${name}.weight`, rows }];
+  const shapes = new Map(strips.map((strip) => [strip.name, strip.shape]));
+  // Tensors of all experts have adapters of all alone.
+  if ([...shapes.values()].some(({ length }) => length !== 2)) return undefined;
+  return [...shapes].map(([tensor, [count = 0]]) => ({ name: tensor, rows: count }));
 }
 
 function typeOf({ dtype }: AdapterTensor, outtype: Outtype, times: number): KernelDtype {
@@ -122,18 +178,35 @@ function typeOf({ dtype }: AdapterTensor, outtype: Outtype, times: number): Kern
   return outtype === "keep" && isKernelDtype(dtype) && times === 1 ? dtype : "F32";
 }
 
-async function read({ tensor, from, headSize, times }: Factor): Promise<Uint8Array> {
+async function read({ tensor, from, order, strips, times }: Factor): Promise<Uint8Array> {
   const stored = await from.readAll();
-  const rows = from.shape[0] ?? 1;
-  const bytes = headSize > 0 ? permuteRows(stored, headSize, stored.length / rows) : stored;
+  const rowBytes = stored.length / (from.shape[0] ?? 1);
+  const bytes = placedRows(order === undefined ? stored : reorder(stored, order, rowBytes), rowBytes, tensor, strips);
   if (from.dtype === tensor.type && times === 1) return bytes;
   if (!isFloat(from.dtype)) throw new TypeError(`${from.name} is ${from.dtype}`);
-  const values = new Float32Array(rows * (from.shape[1] ?? 1));
+  const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
   widenToF32(bytes, from.dtype, values);
   if (times !== 1) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) * times;
   const tooLarge = countOverflows(values, tensor.type);
   if (tooLarge > 0) throw overflow({ label: from.name }, tooLarge, tensor.type);
   const out = new Uint8Array(values.length * (tensor.type === "F32" ? 4 : 2));
   roundFromF32(values, tensor.type, out);
+  return out;
+}
+
+/** The rows that go to the tensor of a base's file that this one is a factor of. */
+function placedRows(
+  bytes: Uint8Array,
+  rowBytes: number,
+  { name, shape: [rows = 0] }: GgufTensor,
+  strips: readonly Strip[],
+): Uint8Array {
+  const out = new Uint8Array(rows * rowBytes);
+  let begin = 0;
+  for (const strip of strips) {
+    const end = begin + strip.rows * rowBytes;
+    if (name.startsWith(`${strip.name}.`)) out.set(bytes.subarray(begin, end), strip.first * rowBytes);
+    begin = end;
+  }
   return out;
 }

@@ -21,7 +21,7 @@ const REFUSED: readonly (readonly [ending: RegExp, cause: string, hint: string])
   [
     /\.gguf$/i,
     "GGUF is read as a model, not as an adapter",
-    "give the adapter's PEFT folder; a model stands before its adapters",
+    "give the PEFT folder or the run that it was converted from; llama-cli takes the file (--lora FILE); a model stands before its adapters",
   ],
 ];
 

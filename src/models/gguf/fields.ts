@@ -2,11 +2,21 @@ import { architectureOf } from "../decoder/architectures/index.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import type { Experts } from "../blocks/experts.ts";
+import type { GatedDelta } from "../blocks/gated-delta.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
 
 /** What is said of each layer, after the architecture's name and a dot. */
 export const KV_HEADS = "attention.head_count_kv";
 export const WINDOWS = "attention.sliding_window_pattern";
+
+/** How much queries grow with their position, by the same. */
+export const GROWTH = "attention.temperature_scale";
+
+/** llama.cpp's number of weights by the logistic function (`llama_expert_gating_func_type`). */
+const LOGISTIC = 2;
+
+/** Architectures with the gated delta rule in most layers. */
+export const HYBRIDS: readonly string[] = ["qwen3next", "qwen35"];
 
 /** A number of the metadata, after the architecture's name and a dot. */
 export interface Field {
@@ -37,14 +47,43 @@ const FIELDS: readonly Field[] = [
   {
     key: "expert_feed_forward_length",
     kind: "u32",
-    only: ["qwen3moe"],
+    only: ["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe"],
     setting: "moe_intermediate_size",
     of: (config) => expertsOf(config)?.down.cols,
   },
   {
+    key: "expert_shared_feed_forward_length",
+    kind: "u32",
+    only: ["qwen2moe", "qwen3next"],
+    setting: "shared_expert_intermediate_size",
+    of: (config) => expertsOf(config)?.shared?.mlp.output.weight.cols,
+  },
+  {
+    key: "leading_dense_block_count",
+    kind: "u32",
+    only: ["lfm2moe"],
+    setting: "num_dense_layers",
+    of: ({ layers }) => layers.flat().filter(({ mixer }) => mixer.kind === "mlp").length,
+  },
+  { key: "expert_gating_func", kind: "u32", only: ["lfm2moe"], of: () => LOGISTIC },
+  ...ofDeltaRule({
+    "ssm.conv_kernel": ["linear_conv_kernel_dim", ({ taps }) => taps],
+    "ssm.state_size": ["linear_key_head_dim", ({ keySize }) => keySize],
+    "ssm.group_count": ["linear_num_key_heads", ({ keyHeads }) => keyHeads],
+    "ssm.time_step_rank": ["linear_num_value_heads", ({ heads }) => heads],
+    "ssm.inner_size": [undefined, ({ heads, valueSize }) => heads * valueSize],
+  }),
+  {
+    key: "full_attention_interval",
+    kind: "u32",
+    only: HYBRIDS,
+    setting: "full_attention_interval",
+    of: (config) => attentionPeriod(config),
+  },
+  {
     key: "shortconv.l_cache",
     kind: "u32",
-    only: ["lfm2"],
+    only: ["lfm2", "lfm2moe"],
     setting: "conv_L_cache",
     of: ({ hiddenSize, layers }) =>
       layers.flat().flatMap(({ mixer }) => (mixer.kind === "convolution" ? [mixer.weight.cols / hiddenSize] : []))[0],
@@ -76,19 +115,19 @@ const FIELDS: readonly Field[] = [
     key: "vocab_size",
     kind: "u32",
     of: (config, _, arch) =>
-      isOfLlama(config) || ["cohere2", "exaone4", "lfm2"].includes(arch) ? config.vocabularySize : undefined,
+      isOfLlama(config) || ["cohere2", "exaone4", "lfm2", "lfm2moe"].includes(arch) ? config.vocabularySize : undefined,
   },
   {
     key: "rope.dimension_count",
     kind: "u32",
     of: (config, _, arch) =>
-      isOfLlama(config) || ["phi3", "glm4", "cohere2"].includes(arch) ? config.ropes[0]?.size : undefined,
+      isOfLlama(config) || ["phi3", "glm4", "cohere2", ...HYBRIDS].includes(arch) ? config.ropes[0]?.size : undefined,
   },
   {
     key: "rope.freq_base",
     kind: "f32",
     setting: "rope_theta",
-    of: ({ ropes: [full] }, _, arch) => (["gemma2", "gpt2"].includes(arch) ? undefined : full?.theta),
+    of: ({ ropes: [full] }, _, arch) => (arch === "gemma2" || full?.scaling.kind === "none" ? undefined : full?.theta),
   },
   {
     key: "rope.freq_base_swa",
@@ -96,6 +135,7 @@ const FIELDS: readonly Field[] = [
     setting: "rope_local_base_freq",
     of: ({ ropes: [, sliding] }) => (sliding?.scaling.kind === "none" ? undefined : sliding?.theta),
   },
+  { key: GROWTH, kind: "f32", only: ["mistral3"], of: ({ ropes: [rope] }) => rope?.growth?.beta },
   {
     key: "attn_logit_softcapping",
     kind: "f32",
@@ -140,11 +180,10 @@ function multipliers(
 }
 
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
-function saidHeadSize(config: DecoderConfig, json: ConfigJson): number | undefined {
-  const { architecture } = config;
-  if (["phi3", "granite", "granitemoe", "gpt2"].includes(architecture)) return undefined;
+function saidHeadSize(config: DecoderConfig, json: ConfigJson, arch: string): number | undefined {
+  if (["phi3", "granite", "granitemoe", "gpt2"].includes(arch)) return undefined;
   const [{ headSize }] = attentionsOf(config);
-  return architecture !== "qwen2" || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
+  return !["qwen2", "qwen2moe"].includes(arch) || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }
 
 /** Its converter says more of Llama and what turns as Llama does. */
@@ -152,9 +191,9 @@ function isOfLlama({ architecture }: DecoderConfig): boolean {
   return architectureOf(architecture)?.gguf?.pairs === true;
 }
 
-/** Rows of an MLP's gate, or of an expert's. */
+/** Rows of an MLP's gate, or of an expert's where it has no number of its own. */
 function innerSize(config: DecoderConfig, { intermediate_size: said }: ConfigJson, arch: string): number | undefined {
-  if (arch === "qwen3moe") return said;
+  if (fieldsOf(arch).some(({ key }) => key === "expert_feed_forward_length")) return said;
   const { layers } = config;
   const [inner] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "mlp" ? [mixer.output.weight.cols] : []));
   return inner ?? expertsOf(config)?.down.cols;
@@ -163,6 +202,26 @@ function innerSize(config: DecoderConfig, { intermediate_size: said }: ConfigJso
 /** The first of its mixtures of experts. */
 function expertsOf({ layers }: DecoderConfig): Experts<PlannedMatrix> | undefined {
   return layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []))[0];
+}
+
+/** The numbers of the gated delta rule. */
+function ofDeltaRule(
+  fields: Readonly<
+    Record<string, readonly [keyof ConfigJson | undefined, (rule: GatedDelta<PlannedMatrix>) => number]>
+  >,
+): Field[] {
+  return Object.entries(fields).map(([key, [setting, of]]): Field => {
+    const value = (config: DecoderConfig) => {
+      const [rule] = config.layers.flat().flatMap(({ mixer }) => (mixer.kind === "gated-delta" ? [mixer] : []));
+      return rule && of(rule);
+    };
+    return { key, kind: "u32", only: HYBRIDS, ...(setting && { setting }), of: value };
+  });
+}
+
+/** Every how many layers one has attention, by the first that has. */
+export function attentionPeriod({ layers }: DecoderConfig): number {
+  return 1 + layers.findIndex((layer) => layer.some(({ mixer }) => mixer.kind === "attention"));
 }
 
 /** The first window of any layer, where llama.cpp is told of it. */

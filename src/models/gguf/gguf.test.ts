@@ -1,33 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
-import * as v from "valibot";
-import { ARCHITECTURES } from "../decoder/architectures/index.ts";
-import { ConfigJson } from "../decoder/config-file.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { packBlocks, unpackBlocks } from "./blocks.ts";
 import { ggufPlace } from "./names.ts";
-import { checkForGguf } from "./refusals.ts";
 import { ropeFactors } from "./rope-factors.ts";
-import { permuteRows } from "./rows.ts";
-
-/** A small model of this `model_type`. @param settings of config.json */
-function configOf(model_type: string, settings: object = {}): DecoderConfig {
-  const json = v.parse(ConfigJson, {
-    model_type,
-    vocab_size: 100,
-    hidden_size: 64,
-    intermediate_size: 96,
-    num_hidden_layers: 2,
-    num_attention_heads: 4,
-    num_key_value_heads: 2,
-    head_dim: 16,
-    max_position_embeddings: 256,
-    ...settings,
-  });
-  const architecture = ARCHITECTURES.find(({ type }) => type === model_type);
-  if (architecture === undefined) throw new RangeError(model_type);
-  return architecture.describe(json);
-}
+import { configOf } from "./testing/config.ts";
+import { headPlaces, pairedRows, reorder } from "./order.ts";
 
 const LLAMA = configOf("llama");
 const GEMMA2 = configOf("gemma2", { query_pre_attn_scalar: 16, sliding_window: 32 });
@@ -48,36 +26,35 @@ test("blocks lie as llama.cpp has them: the scale, then the numbers, halves of Q
 
 test("rows of a head are paired as W.reshape(h, 2, d/2).swapaxes(1, 2) has them, and back", () => {
   const rows = Uint8Array.from({ length: 16 }, (_, row) => row);
-  const paired = permuteRows(rows, 8, 1);
+  const paired = reorder(rows, pairedRows(8), 1);
   expect([...paired]).toEqual([0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15]);
-  expect(permuteRows(paired, 8, 1, true)).toEqual(rows);
+  expect(reorder(paired, pairedRows(8), 1, true)).toEqual(rows);
 });
 
 describe("a tensor's place", () => {
   test("is llama.cpp's; q and k of Llama change rows", () => {
     const place = (name: string) => ggufPlace(name, LLAMA);
-    expect(place("model.embed_tokens.weight")).toEqual({ name: "token_embd.weight", headSize: 0, offset: 0 });
+    expect(place("model.embed_tokens.weight")).toEqual({ name: "token_embd.weight" });
     expect(place("model.layers.1.self_attn.q_proj.bias")).toEqual({
       name: "blk.1.attn_q.bias",
-      headSize: 16,
-      offset: 0,
+      order: pairedRows(16),
     });
-    expect(place("model.layers.0.self_attn.k_proj.weight")?.headSize).toBe(16);
-    expect(place("model.layers.0.self_attn.v_proj.weight")?.headSize).toBe(0);
+    expect(place("model.layers.0.self_attn.k_proj.weight")?.order?.places.length).toBe(16);
+    expect(place("model.layers.0.self_attn.v_proj.weight")?.order).toBeUndefined();
     expect(place("model.layers.0.post_attention_layernorm.weight")?.name).toBe("blk.0.ffn_norm.weight");
     expect(place("lm_head.weight")?.name).toBe("output.weight");
     expect(place("model.layers.0.self_attn.rotary_emb.inv_freq")).toBeUndefined();
     expect(ggufPlace("lm_head.weight", configOf("llama", { tie_word_embeddings: true }))).toBeUndefined();
-    expect(ggufPlace("model.layers.0.self_attn.q_proj.weight", configOf("qwen2"))?.headSize).toBe(0);
+    expect(ggufPlace("model.layers.0.self_attn.q_proj.weight", configOf("qwen2"))?.order).toBeUndefined();
   });
 
   test("Gemma's norms are stored without their 1, and two have other names", () => {
     const place = (name: string) => ggufPlace(name, GEMMA2);
-    expect(place("model.norm.weight")).toEqual({ name: "output_norm.weight", headSize: 0, offset: 1 });
-    const after = place("model.layers.1.post_attention_layernorm.weight");
-    expect(after).toEqual({ name: "blk.1.post_attention_norm.weight", headSize: 0, offset: 1 });
+    const last = place("model.norm.weight");
+    expect([last?.name, last?.numbers?.to(2), last?.numbers?.from(2)]).toEqual(["output_norm.weight", 3, 1]);
+    expect(place("model.layers.1.post_attention_layernorm.weight")?.name).toBe("blk.1.post_attention_norm.weight");
     expect(place("model.layers.1.pre_feedforward_layernorm.weight")?.name).toBe("blk.1.ffn_norm.weight");
-    expect(place("model.layers.1.mlp.up_proj.weight")?.offset).toBe(0);
+    expect(place("model.layers.1.mlp.up_proj.weight")?.numbers).toBeUndefined();
   });
 
   test("norms behind blocks are called by what they do", () => {
@@ -111,59 +88,39 @@ describe("a tensor's place", () => {
     });
   });
 
+  test("heads of values of the gated delta rule are in llama.cpp's order, queries, keys and values of Qwen3-Next apart", () => {
+    const sizes = { linear_key_head_dim: 8, linear_value_head_dim: 8, num_experts: 16 };
+    const rule = { linear_num_key_heads: 2, linear_num_value_heads: 4, num_hidden_layers: 4, ...sizes };
+    const place = (name: string, type: string) => ggufPlace(`model.layers.0.linear_attn.${name}`, configOf(type, rule));
+    const firsts = (name: string, type: string) =>
+      place(name, type)?.strips?.map(({ name: tensor, first, rows }) => [tensor.split(".")[2], first, rows]);
+    expect(headPlaces(2, 4)).toEqual([0, 2, 1, 3]);
+    const values = [32, 48, 40, 56].map((first) => ["attn_qkv", first, 8]);
+    expect(firsts("in_proj_qkv.weight", "qwen3_5_text")).toEqual([["attn_qkv", 0, 32], ...values]);
+    const ofHead = (head: number) => [
+      ["attn_qkv", 8 * head, 8],
+      ["attn_qkv", 16 + 8 * head, 8],
+      ["attn_qkv", 32 + 16 * head, 16],
+      ["attn_gate", 16 * head, 16],
+    ];
+    expect(firsts("in_proj_qkvz.weight", "qwen3_next")).toEqual([...ofHead(0), ...ofHead(1)]);
+    expect(place("out_proj.weight", "qwen3_5_text")?.order).toEqual({ places: [0, 2, 1, 3], of: "parts" });
+    expect(place("out_proj.weight", "qwen3_next")?.order).toBeUndefined();
+    const rate = place("A_log", "qwen3_5_text");
+    expect([rate?.name, rate?.numbers?.to(0), rate?.numbers?.from(-1)]).toEqual(["blk.0.ssm_a", -1, 0]);
+    expect(place("dt_bias", "qwen3_next")?.name).toBe("blk.0.ssm_dt.bias");
+    const granite = { num_local_experts: 0, layer_types: ["attention"], shared_intermediate_size: 96 };
+    const strips = ggufPlace(
+      "model.layers.1.shared_mlp.input_linear.weight",
+      configOf("granitemoehybrid", granite),
+    )?.strips;
+    expect(strips?.map(({ name }) => name)).toEqual(["blk.1.ffn_gate.weight", "blk.1.ffn_up.weight"]);
+  });
+
   test("what has none is refused by name", async () => {
     const refusal = await refusalOf(() => ggufPlace("score.weight", LLAMA));
     expect(refusal).toMatchObject({ code: "model", message: 'tensor "score.weight" has no place in GGUF\'s llama' });
   });
-});
-
-test("what llama.cpp would compute otherwise is refused, or said", () => {
-  expect(checkForGguf(LLAMA)).toEqual([]);
-  expect(checkForGguf(GEMMA2)).toEqual([]);
-  expect(checkForGguf(configOf("mistral", { sliding_window: 64 }))).toEqual([
-    expect.stringContaining("sliding window of 64 tokens"),
-  ]);
-  const dynamic = { rope_scaling: { rope_type: "dynamic", factor: 2 }, max_position_embeddings: 128 };
-  expect(checkForGguf(configOf("llama", dynamic))).toEqual([
-    expect.stringContaining("no dynamic RoPE: texts longer than 128"),
-  ]);
-  const factors = { short_factor: [1], long_factor: [2], original_max_position_embeddings: 64 };
-  const gemma2 = { query_pre_attn_scalar: 16, sliding_window: 32 };
-  const refused: [string, object, RegExp][] = [
-    ["llama", { hidden_act: "gelu" }, /activation gelu/],
-    ["gemma2", { ...gemma2, query_pre_attn_scalar: 4 }, /attention scale 0.5/],
-    ["qwen3", { attention_bias: true }, /biases of attention/],
-    ["llama", { rope_scaling: { rope_type: "longrope", ...factors } }, /RoPE scaling longrope/],
-    ["gemma2", { ...gemma2, tie_word_embeddings: false }, /an output matrix of its own/],
-    ["gemma2", { ...gemma2, final_logit_softcapping: null }, /no soft caps/],
-    [
-      "gemma2",
-      { ...gemma2, num_hidden_layers: 1, layer_types: ["full_attention"] },
-      /which layers have a sliding window/,
-    ],
-    ["phi3", { head_dim: 32 }, /heads of 32 elements/],
-    ["olmo2", { head_dim: 32 }, /heads of 32 elements/],
-    ["olmo2", { tie_word_embeddings: true }, /an embedding that is the output matrix as well/],
-    ["granite", { head_dim: 32 }, /heads of 32 elements/],
-    ["seed_oss", { mlp_bias: true }, /biases of outputs/],
-    ["smollm3", { no_rope_layers: [0, 1] }, /which layers have no rope/],
-    ["smollm3", { mlp_bias: true }, /biases of outputs/],
-    ["olmo3", { num_hidden_layers: 4, layer_types: Array(4).fill("sliding_attention") }, /which layers have a sliding/],
-    ["exaone4", { sliding_window: 32 }, /windows of a model of another size/],
-    ["starcoder2", { hidden_act: "gelu_pytorch_tanh", use_bias: false }, /no biases/],
-    ["starcoder2", { hidden_act: "silu" }, /activation silu/],
-    ["cohere2", { num_hidden_layers: 4, tie_word_embeddings: false }, /an output matrix of its own/],
-    ["cohere2", { num_hidden_layers: 4, rope_scaling: { rope_type: "linear", factor: 2 } }, /RoPE scaling linear/],
-    ["lfm2", { layer_types: ["conv", "full_attention"], conv_bias: true }, /biases of outputs/],
-    ["lfm2", { layer_types: ["full_attention", "full_attention"] }, /no convolutions/],
-    ["qwen3_moe", { norm_topk_prob: false }, /norm_topk_prob false/],
-    ["qwen3_moe", { norm_topk_prob: true, mlp_only_layers: [0] }, /layers without experts/],
-    ["olmoe", { norm_topk_prob: true }, /norm_topk_prob true/],
-    ["olmoe", { num_experts: 8, num_experts_per_tok: 2 }, /heads that share keys and values/],
-  ];
-  for (const [type, settings, message] of refused) {
-    expect(() => checkForGguf(configOf(type, settings))).toThrow(message);
-  }
 });
 
 test("Llama 3's rope: kept, stretched, and between", () => {

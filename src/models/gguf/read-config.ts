@@ -5,6 +5,7 @@ import type { GgufFile } from "../../files/gguf/reader.ts";
 import { fieldsOf, KV_HEADS, WINDOWS } from "./fields.ts";
 import type { Architecture } from "../decoder/architectures/common.ts";
 import { ARCHITECTURES } from "../decoder/architectures/index.ts";
+import { ROPE_KEYS } from "./metadata.ts";
 import { readRope } from "./read-rope.ts";
 import { GEMMA_27B } from "./refusals.ts";
 import { shortest } from "./shortest.ts";
@@ -20,16 +21,22 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   const arch = fields.need(fields.string("general.architecture"), "general.architecture");
   const isMixture = (fields.number(`${arch}.expert_count`) ?? 0) > 0;
   const window = fields.number(`${arch}.attention.sliding_window`);
-  const { type, gguf } = architectureIn(arch, isMixture, window !== undefined) ?? {};
+  const { type, gguf } = architectureIn(arch, isMixture, window !== undefined, hasRope(fields, arch)) ?? {};
   const supported = `supported: ${[...new Set(ARCHITECTURES.flatMap((one) => one.gguf?.name ?? []))].join(", ")}`;
-  if (fields.string("general.type") === "adapter") fields.refuse("an adapter, not a model", "give the model's file");
+  if (fields.string("general.type") === "adapter")
+    fields.refuse(
+      "an adapter, not a model",
+      "give the model's file or folder, and as --adapter the PEFT folder that this is made of",
+    );
   if (type === undefined) return fields.refuse(`models of architecture ${quote(arch)} cannot be run`, supported);
   if ((fields.number("split.count") ?? 1) > 1) {
     fields.refuse("one part of a split model", "join the parts: llama-gguf-split --merge FIRST-PART OUT.gguf");
   }
   const settings: Record<string, unknown> = {};
   // Of models that have attention in some layers, by layer.
-  const kvHeads = type === "lfm2" ? ofLayers(fields, arch, KV_HEADS, fields.numbers(`${arch}.${KV_HEADS}`)) : undefined;
+  const kvHeads = type?.startsWith("lfm2")
+    ? ofLayers(fields, arch, KV_HEADS, fields.numbers(`${arch}.${KV_HEADS}`))
+    : undefined;
   for (const { key, kind, setting } of fieldsOf(arch)) {
     if (key === KV_HEADS && kvHeads !== undefined) continue;
     const value = fields.number(`${arch}.${key}`);
@@ -57,21 +64,44 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     sliding_window: window || (type === "exaone4" ? null : undefined),
     vocab_size: embedding?.shape[0],
     tie_word_embeddings: !tensors.has("output.weight"),
-    ...(["llama", "qwen3", "granite", "granitemoe", "seed_oss", "glm4"].includes(type) ? { attention_bias: bias } : {}),
+    ...(["llama", "qwen3", "granite", "granitemoe", "granitemoehybrid", "seed_oss", "glm4"].includes(type)
+      ? { attention_bias: bias }
+      : {}),
     ...(["llama", "granite"].includes(type) ? { mlp_bias: tensors.has("blk.0.ffn_gate.bias") } : {}),
     ...(type.startsWith("gemma") ? gemma(type, settings, headSize) : { hidden_act: "silu" }),
     ...layersOf(type, fields, arch, kvHeads),
-    ...alone(type, settings),
+    ...alone(type, settings, {
+      bias,
+      valueSize: (fields.number(`${arch}.ssm.inner_size`) ?? 0) / (fields.number(`${arch}.ssm.time_step_rank`) ?? 1),
+    }),
     ...(await readRope(file, fields, { arch, type, headSize, settings })),
     ...tokens(fields),
     torch_dtype: torchDtype(types),
   };
 }
 
-/** llama.cpp calls some by one name: mixtures of experts are told from Llama by their number, OLMo 3 from 2 by its window. */
-function architectureIn(arch: string, isMixture: boolean, hasWindow: boolean): Architecture | undefined {
-  const type = arch === "llama" && isMixture ? "mixtral" : arch === "olmo2" && hasWindow ? "olmo3" : undefined;
+/**
+ * llama.cpp calls some by one name: mixtures of experts are told from Llama by their number, OLMo 3 from 2 by its window, Granite 4
+ * without ropes from Granite 3.
+ */
+function architectureIn(
+  arch: string,
+  isMixture: boolean,
+  hasWindow: boolean,
+  isTurned: boolean,
+): Architecture | undefined {
+  const others: Readonly<Record<string, readonly [isOther: boolean, type: string]>> = {
+    llama: [isMixture, "mixtral"],
+    olmo2: [hasWindow, "olmo3"],
+    granite: [!isTurned, "granitemoehybrid"],
+  };
+  const [isOther = false, other] = others[arch] ?? [];
+  const type = isOther ? other : undefined;
   return ARCHITECTURES.find((one) => (type === undefined ? one.gguf?.name === arch : one.type === type));
+}
+
+function hasRope(fields: GgufFields, arch: string): boolean {
+  return fields.boolean(`${arch}.${ROPE_KEYS.finetuned}`) ?? true;
 }
 
 const isOfLayerNorms = (type: string) => ["starcoder2", "cohere2", "gpt2"].includes(type);
@@ -81,7 +111,11 @@ function layersOf(type: string, fields: GgufFields, arch: string, kvHeads: reado
   if (kvHeads !== undefined) {
     const heads = kvHeads.reduce((most, one) => Math.max(most, one), 0);
     const types = kvHeads.map((one) => (one === 0 ? "conv" : "full_attention"));
-    return { num_key_value_heads: heads, layer_types: types, block_auto_adjust_ff_dim: false };
+    return {
+      num_key_value_heads: heads,
+      layer_types: types,
+      ...(type === "lfm2" && { block_auto_adjust_ff_dim: false }),
+    };
   }
   const windows = ["olmo3", "exaone4"].includes(type) ? fields.booleans(`${arch}.${WINDOWS}`) : undefined;
   if (windows === undefined) return {};
@@ -108,17 +142,50 @@ function ofLayers(
 const MOST_LAYERS = 1 << 14;
 
 /** What a type has no other way of in llama.cpp, and config.json must say. */
-function alone(type: string, settings: Readonly<Record<string, unknown>>): object {
+function alone(
+  type: string,
+  settings: Readonly<Record<string, unknown>>,
+  { bias, valueSize }: { readonly bias: boolean; readonly valueSize: number },
+): object {
   if (type === "starcoder2") return { hidden_act: "gelu_pytorch_tanh", use_bias: true };
   if (type === "gpt2") {
     const { intermediate_size: inner, layer_norm_eps: epsilon } = settings;
     return { n_inner: inner, layer_norm_epsilon: epsilon, activation_function: "gelu_new" };
   }
-  if (type === "lfm2") return { norm_eps: settings["rms_norm_eps"] };
-  const experts = settings["num_local_experts"];
-  if (type === "qwen3_moe") return { num_experts: experts, norm_topk_prob: true, decoder_sparse_step: 1 };
-  if (type === "olmoe") return { num_experts: experts, norm_topk_prob: false };
-  return {};
+  const {
+    rms_norm_eps: epsilon,
+    num_local_experts: count,
+    num_hidden_layers: layers,
+    intermediate_size: inner,
+  } = settings;
+  if (type === "granitemoehybrid") {
+    const types = Array.from({ length: Math.min(Number(layers), MOST_LAYERS) }, () => "attention");
+    return {
+      num_local_experts: 0,
+      shared_intermediate_size: inner,
+      position_embedding_type: "nope",
+      layer_types: types,
+    };
+  }
+  const experts = { num_experts: count, decoder_sparse_step: 1 };
+  switch (type) {
+    case "lfm2":
+      return { norm_eps: epsilon };
+    case "lfm2_moe":
+      return { norm_eps: epsilon, num_experts: count, norm_topk_prob: true, use_expert_bias: true };
+    case "qwen2_moe":
+      return { ...experts, norm_topk_prob: false, qkv_bias: bias };
+    case "qwen3_moe":
+      return { ...experts, norm_topk_prob: true };
+    case "qwen3_next":
+      return { ...experts, norm_topk_prob: true, linear_value_head_dim: valueSize };
+    case "qwen3_5_text":
+      return { linear_value_head_dim: valueSize };
+    case "olmoe":
+      return { num_experts: count, norm_topk_prob: false };
+    default:
+      return {};
+  }
 }
 
 /** The one that holds the numbers of all matrices. */

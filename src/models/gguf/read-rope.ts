@@ -1,7 +1,8 @@
 import type { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
 import type { RopeJson } from "../decoder/config-file.ts";
-import { longropeTemperature } from "../blocks/rope-scaling.ts";
+import { longropeTemperature, yarnTemperature } from "../blocks/rope-scaling.ts";
+import { GROWTH } from "./fields.ts";
 import { ROPE_KEYS } from "./metadata.ts";
 import { ROPE_TENSORS, ropeFactors } from "./rope-factors.ts";
 import { shortest } from "./shortest.ts";
@@ -30,7 +31,7 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
   const { arch, type, headSize } = of;
   const number = (key: keyof typeof ROPE_KEYS) => fields.number(`${arch}.${ROPE_KEYS[key]}`);
   const size = fields.number(`${arch}.rope.dimension_count`) ?? headSize;
-  const isPartial = type === "phi3" || type === "glm4";
+  const isPartial = ["phi3", "glm4", "qwen3_next", "qwen3_5_text"].includes(type);
   if (size !== headSize && !isPartial) {
     fields.refuse(`${size} of ${headSize} elements of a head turn`, `llama.cpp's ${arch} turns whole heads`);
   }
@@ -44,18 +45,30 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
     };
   }
   const kind = fields.string(`${arch}.${ROPE_KEYS.type}`) ?? "none";
+  const beta = fields.number(`${arch}.${GROWTH}`);
+  const growth = {
+    original_max_position_embeddings: number("trainedLength"),
+    llama_4_scaling_beta: beta && shortest(beta),
+  };
   const turned = isPartial ? { partial_rotary_factor: size / headSize } : {};
   if (freqs !== undefined && freqs.some((factor) => factor !== 1)) {
     return { rope_scaling: llama3(freqs, headSize, Number(of.settings["rope_theta"] ?? 10_000), fields) };
   }
   const factor = number("factor") ?? 1;
-  if (kind === "none" || (kind === "linear" && factor === 1)) return turned;
+  if (kind === "none" || (kind === "linear" && factor === 1)) {
+    // Left out, Ministral 3's would be YaRN.
+    return type === "ministral3" ? { rope_scaling: { rope_type: "default", ...growth } } : turned;
+  }
   if (kind === "linear") return { ...turned, rope_scaling: { rope_type: kind, factor: shortest(factor) } };
   if (kind !== "yarn") return fields.refuse(`RoPE scaling ${kind}`, "supported: linear, yarn, and factors in tensors");
+  const usual = yarnTemperature(factor);
+  const [ratio = 1, multiplier = 0] = [number("attentionFactor"), number("logMultiplier")];
+  const temperature = (usual * ratio) / (1 + multiplier * (usual - 1));
   const rope: RopeJson = {
     rope_type: kind,
     factor: shortest(factor),
-    original_max_position_embeddings: number("trainedLength"),
+    ...growth,
+    ...(temperature === usual ? {} : { attention_factor: shortest(Math.fround(temperature)) }),
     beta_fast: shortest(number("betaFast") ?? 32),
     beta_slow: shortest(number("betaSlow") ?? 1),
   };

@@ -1,7 +1,8 @@
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
-import { yarnTemperature } from "../blocks/rope-scaling.ts";
+import { attentionPeriod, HYBRIDS } from "./fields.ts";
+import { ggufName } from "./metadata.ts";
 
 /** Every how many layers one attends to everything, whatever a file says: llama.cpp's own numbers. */
 const PERIODS: Readonly<Record<string, number>> = {
@@ -44,14 +45,12 @@ export function checkForGguf(config: DecoderConfig): string[] {
     if (qkvBias !== undefined || output.bias !== undefined) refuse("biases of attention");
   }
   if (
-    ["smollm3", "seed_oss", "lfm2"].includes(architecture) &&
+    ["smollm3", "seed_oss", "lfm2", "lfm2_moe"].includes(architecture) &&
     layers.flat().some(({ mixer }) => mixer.kind !== "experts" && mixer.output.bias !== undefined)
   ) {
     refuse("biases of outputs");
   }
-  // llama.cpp keeps a state of each, and loads no model that has none.
-  const mixers = layers.flat().map(({ mixer }) => mixer.kind);
-  if (architecture === "lfm2" && !mixers.includes("convolution")) refuse("no convolutions");
+  checkMixers(config, refuse);
   // Every fourth layer of SmolLM3 is without rope there.
   if (attentions.some(({ rope }, layer) => architecture === "smollm3" && (rope === 1) !== (layer % 4 === 3))) {
     refuse("which layers have no rope");
@@ -63,7 +62,7 @@ export function checkForGguf(config: DecoderConfig): string[] {
   if (WHOLE_HEADS.includes(architecture) && headSize * heads !== hiddenSize) {
     refuse(`heads of ${headSize} elements`);
   }
-  if (["olmo2", "olmo3", "olmoe"].includes(architecture) && config.head === undefined) {
+  if (["olmo2", "olmo3", "olmoe", "qwen2_moe"].includes(architecture) && config.head === undefined) {
     refuse("an embedding that is the output matrix as well");
   }
   if (architecture === "cohere2" && config.head !== undefined) refuse("an output matrix of its own");
@@ -87,16 +86,46 @@ export function checkForGguf(config: DecoderConfig): string[] {
 }
 
 /** Architectures without biases there, and those whose heads make up the hidden size. */
-const NO_BIASES = ["qwen3", "qwen3_moe", "olmo2", "olmo3", "olmoe", "smollm3", "exaone4", "cohere2", "lfm2"];
-const WHOLE_HEADS = ["phi3", "olmo2", "olmo3", "olmoe", "granite", "granitemoe", "starcoder2", "cohere2", "gpt2"];
+const NO_BIASES =
+  "qwen3 qwen3_moe qwen3_next qwen3_5 qwen3_5_text olmo2 olmo3 olmoe smollm3 exaone4 cohere2 lfm2 lfm2_moe".split(" ");
+const WHOLE_HEADS =
+  "phi3 qwen2 qwen2_moe olmo2 olmo3 olmoe granite granitemoe granitemoehybrid starcoder2 cohere2 gpt2 lfm2 lfm2_moe".split(
+    " ",
+  );
 
-/** Weights of the chosen experts add up to 1 in each architecture, or in none of its models; every layer of Qwen 3's has experts. */
+/** Which layers have what, beside attention: llama.cpp keeps a state of each, and loads no model that has none. */
+function checkMixers(config: DecoderConfig, refuse: (what: string) => never): void {
+  const { architecture, layers } = config;
+  const mixers = layers.map((layer) => layer.map(({ mixer }) => mixer));
+  const all = mixers.flat();
+  if (architecture.startsWith("lfm2") && !all.some(({ kind }) => kind === "convolution")) refuse("no convolutions");
+  const rule = all.find((mixer) => mixer.kind === "gated-delta");
+  if (rule === undefined) {
+    if (HYBRIDS.includes(ggufName(architecture))) refuse("no layers of the gated delta rule");
+    return;
+  }
+  if (rule.keySize !== rule.valueSize) refuse(`keys of ${rule.keySize} and values of ${rule.valueSize} elements`);
+  const period = attentionPeriod(config);
+  if (mixers.some((layer, at) => layer.some(({ kind }) => kind === "attention") !== ((at + 1) % period === 0))) {
+    refuse("which layers have attention");
+  }
+}
+
+/** Weights of the chosen experts add up to 1 in each architecture, or in none of its models; every layer has experts. */
 function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: string) => never): void {
   const mixers = layers.flatMap((layer) => layer.map(({ mixer }) => mixer));
   const experts = mixers.flatMap((mixer) => (mixer.kind === "experts" ? [mixer] : []));
-  if (experts.length === 0) return;
-  if (mixers.some(({ kind }) => kind === "mlp")) refuse("layers without experts");
-  const isAmongChosen = architecture !== "olmoe";
+  if (experts.length === 0) {
+    if (/moe$|^mixtral$|^qwen3_next$/.test(architecture)) refuse("no layers with experts");
+    return;
+  }
+  if (architecture !== "lfm2_moe" && mixers.some(({ kind }) => kind === "mlp")) refuse("layers without experts");
+  if (experts.some(({ logistic, selection }) => logistic === true && selection === undefined)) {
+    refuse("experts that are chosen by their weights alone");
+  }
+  const other = experts.find(({ factor = 1 }) => factor !== 1);
+  if (other !== undefined) refuse(`routed_scaling_factor ${other.factor}`);
+  const isAmongChosen = !["olmoe", "qwen2_moe"].includes(architecture);
   if (experts.some(({ amongChosen }) => amongChosen !== isAmongChosen)) {
     refuse(`norm_topk_prob ${!isAmongChosen}`);
   }
@@ -117,10 +146,7 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
       refuse("RoPE scaling llama3");
     if (architecture === "cohere2" && !["default", "none"].includes(kind)) refuse(`RoPE scaling ${kind}`);
     if (architecture === "olmo3" && theta !== ropes[0]?.theta) refuse("RoPE bases of their own of sliding layers");
-    if (kind === "yarn") {
-      const usual = Math.abs(scaling.attentionFactor / yarnTemperature(scaling.factor) - 1) < 1e-6;
-      if (!usual || !scaling.truncate) refuse("YaRN with an attention factor of its own, or without truncation");
-    }
+    if (kind === "yarn" && !scaling.truncate) refuse("YaRN without truncation");
     if (architecture === "gemma2" && theta !== 10_000) refuse(`RoPE base ${theta}`);
   }
 }

@@ -10,9 +10,10 @@ import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { unpackBlocks } from "./blocks.ts";
-import { type GgufPlace, ggufPlace, stripsOf } from "./names.ts";
+import type { GgufPlace, Numbers } from "./block-names.ts";
+import { ggufPlace, stripsOf } from "./names.ts";
+import { reorder, rowsOf } from "./order.ts";
 import { ROPE_TENSORS } from "./rope-factors.ts";
-import { permuteRows } from "./rows.ts";
 
 /** Bytes of the file that are converted at a time. */
 const PORTION = 1 << 20;
@@ -33,8 +34,8 @@ interface Part {
 }
 
 /**
- * The tensors of a GGUF file as a checkpoint of the model has them: by their names there, rows of q and k in the
- * checkpoint's order, Gemma's norms without the 1. They are read out of the file. Blocks are read as F32, which holds
+ * The tensors of a GGUF file as a checkpoint of the model has them: by their names there, rows and numbers as they are there
+ * (`GgufPlace`). They are read out of the file. Blocks are read as F32, which holds
  * their numbers exactly, or as they are.
  */
 export class GgufTensors implements TensorFile {
@@ -98,8 +99,8 @@ export class GgufTensors implements TensorFile {
       const [from, to] = [Math.max(start, begin), Math.min(end, begin + length)];
       if (from < to) {
         const some = out.subarray(from - start, to - start);
-        const isAsStored = size === undefined || (block === 1 && bytes === size && place.offset === 0);
-        if (isAsStored && place.headSize === 0) await this.#file.read(stored, some, before + from - begin);
+        const isAsStored = size === undefined || (block === 1 && bytes === size && place.numbers === undefined);
+        if (isAsStored && place.order === undefined) await this.#file.read(stored, some, before + from - begin);
         else await this.#convert(stored, place, size, some, from - begin, before);
       }
       begin += length;
@@ -107,20 +108,21 @@ export class GgufTensors implements TensorFile {
   }
 
   /**
-   * Reads what a range of the converted part is made of, in whole heads or blocks.
+   * Reads what a range of the converted part is made of, in whole blocks, or rows that are reordered together.
    * @param size bytes of a converted element; undefined: blocks stay blocks
    * @param before bytes of the stored tensor before the part
    */
   async #convert(
     stored: GgufTensorInfo,
-    { headSize, offset }: GgufPlace,
+    { order, numbers }: GgufPlace,
     size: number | undefined,
     out: Uint8Array,
     start: number,
     before: number,
   ): Promise<void> {
     const { bytes, elements } = GGUF_TYPES[stored.type];
-    const unit = headSize > 0 ? headSize * stored.shape.slice(1).reduce((product, n) => product * n, 1) : elements;
+    const cols = stored.shape.slice(1).reduce((product, n) => product * n, 1);
+    const unit = order === undefined ? elements : rowsOf(order) * cols;
     const unitStored = (unit / elements) * bytes;
     const unitOut = size === undefined ? unitStored : unit * size;
     const end = start + out.length;
@@ -129,8 +131,8 @@ export class GgufTensors implements TensorFile {
     for (let first = Math.floor(start / unitOut); first < last; first += step) {
       const source = new Uint8Array((Math.min(last, first + step) - first) * unitStored);
       await this.#file.read(stored, source, before + first * unitStored);
-      const ordered = headSize > 0 ? permuteRows(source, headSize, unitStored / headSize, true) : source;
-      const made = size === undefined ? ordered : numbers(ordered, stored, offset);
+      const read = size === undefined ? source : widened(source, stored, numbers);
+      const made = order === undefined ? read : reorder(read, order, unitOut / rowsOf(order), true);
       const at = first * unitOut;
       const [from, to] = [Math.max(start, at), Math.min(end, at + made.length)];
       out.set(made.subarray(from - at, to - at), from - start);
@@ -138,23 +140,25 @@ export class GgufTensors implements TensorFile {
   }
 }
 
-/** Blocks as F32, and an offset taken off. */
-function numbers(bytes: Uint8Array<ArrayBuffer>, { type }: GgufTensorInfo, offset: number): Uint8Array {
-  if (!isBlockDtype(type) && offset === 0) return bytes;
+/** Blocks as F32, and numbers as the checkpoint has them. */
+function widened(bytes: Uint8Array<ArrayBuffer>, { type }: GgufTensorInfo, numbers: Numbers | undefined): Uint8Array {
+  if (!isBlockDtype(type) && numbers === undefined) return bytes;
   const values = isBlockDtype(type) ? unpackBlocks(bytes, type) : new Float32Array(bytes.buffer);
-  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) - offset;
+  if (numbers !== undefined) for (let i = 0; i < values.length; i++) values[i] = numbers.from(values[i] ?? 0);
   return new Uint8Array(values.buffer);
 }
 
-function presented(name: string, { parts, shape }: Source): TensorInfo {
+function presented(name: string, { parts, place, shape }: Source): TensorInfo {
   const [{ stored, first }] = parts;
   const { type } = stored;
   const { bytes: size, elements: block } = GGUF_TYPES[type];
   const elements = shape.reduce((product, length) => product * length, 1);
   const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
   if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
-  const blocks = { dtype: type, bytes };
-  return { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32"), blocks };
+  const read = { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32") } as const;
+  // Parts of rows change places in whole blocks only.
+  const part = place.order?.of === "parts" ? (shape.at(-1) ?? 0) / place.order.places.length : block;
+  return part % block === 0 ? { ...read, blocks: { dtype: type, bytes } } : read;
 }
 
 function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<string, Source> {
@@ -181,10 +185,10 @@ function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<str
           "the file is damaged, or the architecture is a newer one",
         );
       }
-      if (place.offset !== 0 && stored.type !== "F32") {
+      if (place.numbers !== undefined && stored.type !== "F32") {
         return refuse(
           `tensor ${quote(strip.name)} is ${stored.type}`,
-          "norms are F32 in files of llama.cpp: convert it anew",
+          "vectors are F32 in files of llama.cpp: convert it anew",
         );
       }
       known.add(strip.name);

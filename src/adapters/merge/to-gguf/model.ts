@@ -35,10 +35,13 @@ export class GgufModel {
   readonly #outtype: Outtype;
   readonly #metadata: GgufMetadata;
 
-  private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata) {
+  readonly #left: readonly string[];
+
+  /** @param left what is said of tensors that the file has no place for */
+  private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata, left: readonly string[]) {
     this.config = config;
-    const text = config.otherParts.length > 0 ? ["the file has the text's weights alone, and none for images"] : [];
-    this.notes = [...checkForGguf(config), ...text];
+    this.notes = [...checkForGguf(config), ...left];
+    this.#left = left;
     this.#outtype = outtype;
     this.#metadata = metadata;
   }
@@ -55,7 +58,9 @@ export class GgufModel {
       ["general.quantization_version", { kind: "u32", value: QUANTIZATION_VERSION }] as const,
       ...tokenizer,
     ]);
-    return new GgufModel(config, outtype, metadata);
+    const begins = config.otherParts.filter((begin) => [...tensors.keys()].some((tensor) => tensor.startsWith(begin)));
+    const note = `the file has the text's weights alone: tensors that begin with ${begins.join(", ")} are left out`;
+    return new GgufModel(config, outtype, metadata, begins.length > 0 ? [note] : []);
   }
 
   /** The same, where a merge gave the model an output matrix of its own. @throws RandloraError `model` */
@@ -63,7 +68,7 @@ export class GgufModel {
     const { embedding } = this.config;
     const [{ stored = [] } = {}] = embedding.parts;
     const head = plannedMatrix(embedding.cols, [UNTIED_HEAD, stored]);
-    return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata);
+    return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata, this.#left);
   }
 
   /** Are matrices rounded to blocks? */

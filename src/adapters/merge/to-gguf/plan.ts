@@ -3,7 +3,9 @@ import { quote } from "../../../files/failure.ts";
 import { ggufBytes, type GgufTensor, type GgufType } from "../../../files/gguf/format.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isBlockDtype, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
-import { type GgufPlace, ggufPlace, stripsOf, turnedShape } from "../../../models/gguf/names.ts";
+import type { GgufPlace } from "../../../models/gguf/block-names.ts";
+import { ggufPlace, stripsOf, turnedShape } from "../../../models/gguf/names.ts";
+import { rowsOf } from "../../../models/gguf/order.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { GgufModel } from "./model.ts";
 
@@ -19,7 +21,7 @@ export interface PlannedGguf {
   readonly parts: readonly Part[];
   /** Of these tensors. */
   readonly type: GgufType;
-  /** Bytes that are rewritten together: a row, or a head of rows that change places. */
+  /** Bytes that are rewritten together: a row, or rows that are reordered together. */
   readonly unit: number;
   readonly rowBytes: number;
 }
@@ -53,7 +55,8 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
   const stored = new Map<string, GgufTensor>();
   for (const { name, dtype, shape, place, strips } of placed) {
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
-    const type = place.exact === true ? "F32" : model.typeOf(dtype, turnedShape(place, shape), blocksOf(name));
+    const whole = strips[0]?.shape ?? shape;
+    const type = place.exact === true ? "F32" : model.typeOf(dtype, whole, blocksOf(name));
     for (const { name: target, shape: whole } of strips) {
       // What is stored in several types becomes one tensor in the type that holds them all.
       const other = stored.get(target)?.type ?? type;
@@ -76,9 +79,9 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     // Blocks of the base are the file's.
     const turned =
       place.transposed === true && shape.length === 2 && !isBlockDtype(arrives) ? ([rows, cols] as const) : undefined;
-    const unit = rowBytes * (turned?.[1] ?? Math.max(1, place.headSize));
-    const rowStored = ggufBytes({ name, type, shape: row });
-    const parts = strips.map(({ name: tensor, first, rows }): Part => {
+    const unit = rowBytes * (turned?.[1] ?? rowsOf(place.order));
+    const parts = strips.map(({ name: tensor, shape: whole, first, rows }): Part => {
+      const rowStored = ggufBytes({ name, type, shape: whole.length > 1 ? whole.slice(-1) : [1] });
       return { tensor, at: first * rowStored, bytes: rows * rowStored };
     });
     planned.set(name, { place, dtype: arrives, type, parts, unit, rowBytes, turned, isMerged: work.kind === "merge" });

@@ -6,7 +6,7 @@ import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts"
 import { isBlockDtype, isRoundedDtype } from "../../../compute/device/dtype.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
-import { permuteRows } from "../../../models/gguf/rows.ts";
+import { reorder } from "../../../models/gguf/order.ts";
 import { countOverflows, overflow } from "../finite.ts";
 import type { GgufPlan, PlannedGguf } from "./plan.ts";
 
@@ -53,7 +53,7 @@ export class GgufSink {
     const planned = this.#planned(name);
     const { type, place, dtype, unit, turned } = planned;
     if (this.#current.name !== name) this.#current = { name, written: 0 };
-    const isAsItIs = type === dtype && place.headSize === 0 && place.offset === 0 && turned === undefined;
+    const isAsItIs = type === dtype && place.order === undefined && place.numbers === undefined && turned === undefined;
     if (isAsItIs) return this.#spread(planned, bytes);
     const all = new Uint8Array(this.#rest.length + bytes.length);
     all.set(this.#rest);
@@ -100,17 +100,17 @@ export class GgufSink {
   /** Whole units of a tensor as the file has them. */
   #rewritten(
     name: string,
-    { place, dtype, type, rowBytes, unit, turned, isMerged }: PlannedGguf,
+    { place: { order, numbers }, dtype, type, rowBytes, turned, isMerged }: PlannedGguf,
     bytes: Uint8Array<ArrayBuffer>,
   ): Uint8Array {
-    const permuted = place.headSize > 0 ? permuteRows(bytes, unit / rowBytes, rowBytes) : bytes;
+    const inOrder = order === undefined ? bytes : reorder(bytes, order, rowBytes);
     const ordered =
-      turned === undefined || isBlockDtype(dtype) ? permuted : transpose(permuted, ...turned, dtypeBytes(dtype));
-    if (type === dtype && place.offset === 0) return ordered;
+      turned === undefined || isBlockDtype(dtype) ? inOrder : transpose(inOrder, ...turned, dtypeBytes(dtype));
+    if (type === dtype && numbers === undefined) return ordered;
     if (isBlockDtype(dtype) || type === "Q6_K") throw new TypeError(`${name}: planned as ${dtype}`);
     const values = new Float32Array(bytes.length / dtypeBytes(dtype));
     widenToF32(ordered, dtype, values);
-    if (place.offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + place.offset;
+    if (numbers !== undefined) for (let i = 0; i < values.length; i++) values[i] = numbers.to(values[i] ?? 0);
     if (isRoundedDtype(type)) {
       const packed = packBlocks(values, type);
       if (isMerged)

@@ -21,6 +21,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
     "llama-bpe": llama3,
     dbrx: plain(PATTERNS.llama3),
     qwen2: plain(PATTERNS.qwen2),
+    qwen35: plain(PATTERNS.qwen35),
     "gpt-4o": plain(PATTERNS.o200k),
     tekken: { regex: PATTERNS.tekken, digits: false, ignoreMerges: true },
     llama3,
@@ -51,7 +52,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
 );
 
 /** Qwen's: their tokenizer.json composes characters first, which llama.cpp leaves out. */
-export const COMPOSING: ReadonlySet<string> = new Set(["qwen2", "deepseek-r1-qwen", "megrez"]);
+export const COMPOSING: ReadonlySet<string> = new Set(["qwen2", "qwen35", "deepseek-r1-qwen", "megrez"]);
 
 /**
  * The text whose ids tell tokenizers apart, and the SHA-256 of Python's `str(ids)` for those of the supported
@@ -68,6 +69,8 @@ export const PROBED: ReadonlyMap<string, string> = new Map(
     "9d032fcbd5501f4a38150912590928bfb36091efb5df11b8e2124b0390e3fb1e": "falcon3",
     e636dc30a262dcc0d8c323492e32ae2b70728f4df7dfe9737d9f920a282b8aea: "qwen2",
     d4540891389ea895b53b399da6ac824becc30f2fba0e9ddbb98f92e55ca0e97c: "qwen2",
+    d30d75d9059f1aa2c19359de71047b3ae408c70875e8a3ccf8c5fba56c9d8af4: "qwen35",
+    "1444df51289cfa8063b96f0e62b1125440111bc79a52003ea14b6eac7016fd5f": "qwen35",
     "855059429035d75a914d1eda9f10a876752e281a054a7a3d421ef0533e5b6249": "smollm",
     "63b97e4253352e6f357cc59ea5b583e3a680eaeaf2632188c2b952de2588485e": "tekken",
     a8594e3edff7c29c003940395316294b2c623e09894deebbc65f33f1515df79e: "dbrx",

@@ -33,6 +33,8 @@ export interface GgufArchitecture {
   readonly transformers: string;
   /** Rows of q and k are in llama.cpp's own order: each turns with its neighbor, and not with one half a head away. */
   readonly pairs?: boolean;
+  /** Gate and up are two matrices there, although a checkpoint has them in one. */
+  readonly apart?: boolean;
   /** The norm before an MLP, where it is not called `ffn_norm`. */
   readonly mlpNorm?: string;
   /** The norm behind the last layer, where it is not called `output_norm`. */

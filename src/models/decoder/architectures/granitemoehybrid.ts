@@ -8,6 +8,7 @@ import { type Architecture, decoder, llamaLayer, sizesOf } from "./common.ts";
 export const granitemoehybrid: Architecture = {
   type: "granitemoehybrid",
   title: "Granite 4, dense (350M, 1B, Micro)",
+  gguf: { name: "granite", transformers: "GraniteMoeHybridForCausalLM", pairs: true, apart: true },
   describe(json) {
     const types = json.layer_types ?? json.layers_block_type ?? ["mamba"];
     const other = types.find((type) => type !== "attention" && type !== "full_attention");

@@ -6,6 +6,7 @@ import { describeLfm2, lfm2, lfm2Mlp, lfm2Settings, lfm2Sizes } from "./lfm2.ts"
 export const lfm2Moe: Architecture = {
   type: "lfm2_moe",
   title: "LFM2 MoE",
+  gguf: { name: "lfm2moe", transformers: "Lfm2MoeForCausalLM", lastNorm: "token_embd_norm" },
   ...(lfm2.targets && { targets: lfm2.targets }),
   settings: lfm2Settings,
   describe(json) {

@@ -5,6 +5,7 @@ import { type Architecture, decoder, isSliding, llamaLayer, sizesOf, withDefault
 export const ministral: Architecture = {
   type: "ministral",
   title: "Ministral 8B (2024)",
+  gguf: { name: "llama", transformers: "MinistralForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-6, kvHeads: 8 });
     const window = withDefault(json.sliding_window, 4096) ?? Infinity;
@@ -30,6 +31,7 @@ const USUAL_ROPE = {
 export const ministral3: Architecture = {
   type: "ministral3",
   title: "Ministral 3 (its text alone)",
+  gguf: { name: "mistral3", transformers: "Ministral3ForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 262_144, epsilon: 1e-5, kvHeads: 8, headSize: 128 });
     const rope = { ...json, rope_parameters: json.rope_parameters ?? json.rope_scaling ?? USUAL_ROPE };

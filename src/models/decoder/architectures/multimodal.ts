@@ -53,14 +53,23 @@ export const gemma4 = textPart({ type: "gemma4", title: "Gemma 4, dense (its tex
 
 /** Mistral Small 3.1 and 3.2, and Ministral 3: with an encoder of images. */
 export const mistral3 = textPart(
-  { type: "mistral3", title: "Mistral Small 3.1 and 3.2, Ministral 3 (their text)" },
+  {
+    type: "mistral3",
+    title: "Mistral Small 3.1 and 3.2, Ministral 3 (their text)",
+    gguf: { name: "mistral3", transformers: "Mistral3ForConditionalGeneration", pairs: true },
+  },
   [mistral, ministral3],
   { vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336, num_hidden_layers: 32, num_attention_heads: 32 },
 );
 
 /** Qwen 3.5, dense, as it is published: with an encoder of images and videos. */
 export const qwen35 = textPart(
-  { type: "qwen3_5", title: "Qwen 3.5, dense (its text)", targets: QWEN35_TARGETS },
+  {
+    type: "qwen3_5",
+    title: "Qwen 3.5, dense (its text)",
+    targets: QWEN35_TARGETS,
+    gguf: { name: "qwen35", transformers: "Qwen3_5ForConditionalGeneration", mlpNorm: "post_attention_norm" },
+  },
   [qwen35Text],
   {
     tie_word_embeddings: false,

@@ -6,6 +6,7 @@ import { type Architecture, decoder, isSliding, routingOf, sizesOf, withDefault 
 export const qwen2Moe: Architecture = {
   type: "qwen2_moe",
   title: "Qwen 2 MoE",
+  gguf: { name: "qwen2moe", transformers: "Qwen2MoeForCausalLM" },
   // transformers writes 0 where there is no window.
   settings: ({ sliding_window: width, ...json }) => ({ ...json, sliding_window: width === 0 ? null : width }),
   describe(json) {

@@ -13,6 +13,7 @@ const SEVERAL_AT_ONCE = "mtp.";
 export const qwen3Next: Architecture = {
   type: "qwen3_next",
   title: "Qwen3-Next",
+  gguf: { name: "qwen3next", transformers: "Qwen3NextForCausalLM", mlpNorm: "post_attention_norm" },
   targets: ["q_proj", "v_proj", "in_proj_qkvz"],
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, headSize: 256, kvHeads: 2 });
@@ -36,6 +37,7 @@ export const QWEN35_TARGETS = ["q_proj", "v_proj", "in_proj_qkv"] as const;
 export const qwen35Text: Architecture = {
   type: "qwen3_5_text",
   title: "Qwen 3.5, dense (its text decoder alone)",
+  gguf: { name: "qwen35", transformers: "Qwen3_5ForCausalLM", mlpNorm: "post_attention_norm" },
   targets: QWEN35_TARGETS,
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, headSize: 256, kvHeads: 4 });

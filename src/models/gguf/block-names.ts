@@ -1,0 +1,222 @@
+// What llama.cpp calls the weights of a block, by what they do in it (gguf-py, tensor_mapping.py), and how it has their elements.
+import type { Attention } from "../blocks/attention.ts";
+import type { Block } from "../blocks/block.ts";
+import type { Convolution } from "../blocks/convolution.ts";
+import type { Experts } from "../blocks/experts.ts";
+import type { GatedDelta } from "../blocks/gated-delta.ts";
+import type { Mlp } from "../blocks/mlp.ts";
+import type { Norm } from "../blocks/norm.ts";
+import type { GgufArchitecture } from "../decoder/architectures/common.ts";
+import type { PlannedMatrix } from "../tensor-plan.ts";
+import { headPlaces, type Order, pairedRows } from "./order.ts";
+
+/** Rows of a tensor of a checkpoint that lie together in one of a GGUF file, which has the rows of others, too. */
+export interface Strip {
+  readonly name: string;
+  /** Of the file's whole tensor, outermost first. */
+  readonly shape: readonly number[];
+  /** Rows before it there, and its own: elements, where the tensor has one axis. */
+  readonly first: number;
+  readonly rows: number;
+}
+
+/** What is done to each number of a tensor, and back. */
+export interface Numbers {
+  readonly to: (x: number) => number;
+  readonly from: (x: number) => number;
+}
+
+/** Where a module of a checkpoint, or a tensor of it, goes, and what is done to its elements. */
+export interface GgufPlace {
+  readonly name: string;
+  /** What stands behind the module's name in the tensor's; `.weight` by default. */
+  readonly suffix?: string;
+  /** One after another, what a file has in several tensors, or with others; undefined: the tensor is one there as well. */
+  readonly strips?: readonly Strip[] | undefined;
+  /** Matrices that are never rounded. */
+  readonly exact?: boolean;
+  /** A matrix that the checkpoint stores transposed, and the file does not. */
+  readonly transposed?: boolean;
+  readonly order?: Order;
+  readonly numbers?: Numbers;
+}
+
+export type Named = [module: string, place: GgufPlace];
+
+/** What an architecture of llama.cpp says of a block's names and rows. */
+type OfBlock = Required<Pick<GgufArchitecture, "pairs" | "apart" | "mlpNorm">>;
+
+export function blockNamed({ before, mixer, after, parallel }: Block<PlannedMatrix>, of: OfBlock): Named[] {
+  if (mixer.kind === "mlp" || mixer.kind === "experts") {
+    return [
+      // One norm that attention and MLP read is attention's.
+      ...normNamed(parallel === true ? undefined : before, of.mlpNorm),
+      ...(mixer.kind === "mlp" ? mlpNamed(mixer, of.apart) : expertsNamed(mixer)),
+      ...normNamed(after, "post_ffw_norm"),
+    ];
+  }
+  return [
+    ...normNamed(before, "attn_norm"),
+    ...(mixer.kind === "attention"
+      ? attentionNamed(mixer, of.pairs)
+      : mixer.kind === "convolution"
+        ? convolutionNamed(mixer)
+        : gatedDeltaNamed(mixer)),
+    ...normNamed(after, "post_attention_norm"),
+  ];
+}
+
+/**
+ * Hugging Face turns the first half of a head's rows with the second, llama.cpp in some architectures each row with its neighbor.
+ */
+function attentionNamed(attention: Attention<PlannedMatrix>, isPaired: boolean): Named[] {
+  const { qkv, queryNorm, keyNorm, output, headSize } = attention;
+  const projections = named(qkv, qkv.parts.length === 1 ? ["attn_qkv"] : ["attn_q", "attn_k", "attn_v"]);
+  return [
+    ...projections.map(([module, place], at): Named => {
+      return [module, isPaired && at < 2 ? { ...place, order: pairedRows(headSize) } : place];
+    }),
+    ...normNamed(queryNorm, "attn_q_norm"),
+    ...normNamed(keyNorm, "attn_k_norm"),
+    ...named(output.weight, ["attn_output"]),
+  ];
+}
+
+/**
+ * @param isApart one tensor of gate and up becomes two
+ * @param end behind the names of an expert that all tokens go through
+ */
+function mlpNamed({ gateUp, up, output }: Mlp<PlannedMatrix>, isApart = false, end = ""): Named[] {
+  const names = [`ffn_gate${end}`, `ffn_up${end}`];
+  const isWhole = up === undefined && gateUp?.parts.length === 1;
+  const [inner, hidden] = [output.weight.cols, gateUp?.cols ?? 0];
+  const strips = names.map((name): Strip => ({ name, shape: [inner, hidden], first: 0, rows: inner }));
+  return [
+    ...named(gateUp, isWhole ? names.slice(1) : names, isWhole && isApart ? { strips } : {}),
+    ...named(up, names.slice(1)),
+    ...named(output.weight, [`ffn_down${end}`]),
+  ];
+}
+
+function convolutionNamed({ input, weight, output }: Convolution<PlannedMatrix>): Named[] {
+  return [
+    ...named(input, ["shortconv.in_proj"]),
+    ...named(weight, ["shortconv.conv"], { exact: true }),
+    ...named(output.weight, ["shortconv.out_proj"]),
+  ];
+}
+
+/**
+ * Qwen3-Next's two projections are by head of keys in a checkpoint, and llama.cpp has queries, keys and values of all heads one behind
+ * the other. Qwen 3.5's are so in both, with heads of values in another order.
+ */
+function gatedDeltaNamed(mixer: GatedDelta<PlannedMatrix>): Named[] {
+  const { keyHeads, keySize, heads, valueSize, grouped, taps, input, weight, decays, norm, output } = mixer;
+  const [keys, values, shared] = [keyHeads * keySize, heads * valueSize, heads / keyHeads];
+  const places = grouped || shared === 1 ? undefined : headPlaces(keyHeads, heads);
+  const tensor =
+    (name: string, rows: number, cols?: number) =>
+    (first: number, some: number): Strip => {
+      return { name, shape: cols === undefined ? [rows] : [rows, cols], first, rows: some };
+    };
+  const { cols } = input;
+  const [qkv, z] = [tensor("attn_qkv", 2 * keys + values, cols), tensor("attn_gate", values, cols)];
+  /** Rows behind the first ones, so many of each head of values. */
+  const ofHeads = (strip: ReturnType<typeof tensor>, size: number, before = 0): Partial<GgufPlace> => {
+    if (places === undefined) return {};
+    const moved = places.map((place) => strip(before + place * size, size));
+    return { strips: before === 0 ? moved : [strip(0, before), ...moved] };
+  };
+  const projections: readonly (readonly [string, Partial<GgufPlace>])[] = grouped
+    ? [
+        [
+          "attn_qkv",
+          {
+            strips: Array.from({ length: keyHeads }, (_, head) => [
+              qkv(head * keySize, keySize),
+              qkv(keys + head * keySize, keySize),
+              qkv(2 * keys + head * shared * valueSize, shared * valueSize),
+              z(head * shared * valueSize, shared * valueSize),
+            ]).flat(),
+          },
+        ],
+        ["ssm_ba", {}],
+      ]
+    : [
+        ["attn_qkv", ofHeads(qkv, valueSize, 2 * keys)],
+        ["attn_gate", ofHeads(z, valueSize)],
+        ["ssm_beta", ofHeads(tensor("ssm_beta", heads, cols), 1)],
+        ["ssm_alpha", ofHeads(tensor("ssm_alpha", heads, cols), 1)],
+      ];
+  return [
+    ...named(
+      input,
+      projections.map(([name]) => name),
+    ).map(([module, place], at): Named => {
+      return [module, { ...place, ...projections[at]?.[1] }];
+    }),
+    ...named(weight, ["ssm_conv1d"], {
+      exact: true,
+      ...ofHeads(tensor("ssm_conv1d", 2 * keys + values, taps), valueSize, 2 * keys),
+    }),
+    ...named(decays, ["ssm_a", "ssm_dt"]).map(([module, place], at): Named => {
+      return [module, { ...place, ...OF_DECAYS[at], ...ofHeads(tensor(place.name, heads), 1) }];
+    }),
+    ...normNamed(norm, "ssm_norm"),
+    ...named(output.weight, ["ssm_out"], places && { order: { places, of: "parts" } }),
+  ];
+}
+
+/** A checkpoint has log A, and a file −A; the other is a bias there. */
+const OF_DECAYS: readonly Partial<GgufPlace>[] = [
+  { suffix: "", numbers: { to: (x) => -Math.exp(x), from: (x) => Math.log(-x) } },
+  { suffix: ".bias" },
+];
+
+/** A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor. */
+function expertsNamed({ router, gateUp, down, count, selection, shared }: Experts<PlannedMatrix>): Named[] {
+  const [hidden, inner] = [router.cols, down.cols];
+  const strip = (name: string, expert: number): Strip => {
+    const [rows, cols] = name === "ffn_down_exps" ? [hidden, inner] : [inner, hidden];
+    return { name, shape: [count, rows, cols], first: expert * rows, rows };
+  };
+  const gateOrUp = ["ffn_gate_exps", "ffn_up_exps"];
+  return [
+    ...named(router, ["ffn_gate_inp"], { exact: true }),
+    ...named(selection, ["exp_probs_b"], { suffix: ".bias" }),
+    ...named(gateUp, []).map(([module, place], at): Named => {
+      const strips =
+        gateUp.parts.length === 1
+          ? Array.from({ length: 2 * count }, (_, one) => strip(gateOrUp[one % 2] ?? "", Math.floor(one / 2)))
+          : [strip(gateOrUp[at % 2] ?? "", Math.floor(at / 2))];
+      return [module, { ...place, strips }];
+    }),
+    ...named(down, ["ffn_down_exps"]).map(([module, place], expert): Named => {
+      return [module, down.parts.length === 1 ? place : { ...place, strips: [strip("ffn_down_exps", expert)] }];
+    }),
+    ...named(shared?.gate, ["ffn_gate_inp_shexp"], {
+      exact: true,
+      strips: [{ name: "ffn_gate_inp_shexp", shape: [hidden], first: 0, rows: hidden }],
+    }),
+    ...(shared === undefined ? [] : mlpNamed(shared.mlp, false, "_shexp")),
+  ];
+}
+
+/** Gemma's norms, and others, store their weights without an offset, and a file has them with it. */
+export function normNamed(norm: Norm<PlannedMatrix> | undefined, name: string): Named[] {
+  const offset = norm?.kind === "rms" ? norm.offset : 0;
+  const numbers = { to: (x: number) => x + offset, from: (x: number) => x - offset };
+  return named(norm?.weight, [name], offset === 0 ? {} : { numbers });
+}
+
+/** @param place what holds of all of its tensors */
+export function named(
+  matrix: PlannedMatrix | undefined,
+  names: readonly string[],
+  place: Partial<GgufPlace> = {},
+): Named[] {
+  const turned = matrix?.transposed === true ? { transposed: true } : {};
+  return (matrix?.parts ?? []).map((part, at): Named => {
+    return [part.name.replace(/\.weight$/, ""), { ...place, name: names[at] ?? "", ...turned }];
+  });
+}
