@@ -166,7 +166,11 @@ describe("a LoRA", () => {
     await writeFolder(folder.at("experts"), peft, {});
     for (const [name, message, hint] of [
       ["lora", "the base model that it names is not on this machine", "--base MODEL"],
-      ["randlora", "GGUF has adapters of LoRA alone, not of randlora", "randlora merge"],
+      [
+        "randlora",
+        "GGUF has adapters of LoRA alone, not of randlora",
+        "--to lora --rank 16 --out x-lora, then randlora",
+      ],
       ["experts", "its target_parameters have no place in a GGUF adapter", "randlora merge"],
     ] as const) {
       const { status, stderr } = await run(folder.path, "convert", name, "--to", "gguf", "--out", "x.gguf");

@@ -23,18 +23,21 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   const window = fields.number(`${arch}.attention.sliding_window`);
   const { type, gguf } = architectureIn(arch, isMixture, window !== undefined, hasRope(fields, arch)) ?? {};
   const supported = `supported: ${[...new Set(ARCHITECTURES.flatMap((one) => one.gguf?.name ?? []))].join(", ")}`;
-  if (fields.string("general.type") === "adapter")
-    fields.refuse(
-      "an adapter, not a model",
-      "give the model's file or folder, and as --adapter the PEFT folder that this is made of",
-    );
+  if (fields.string("general.type") === "adapter") {
+    const hint = "give the model's file or folder, and as --adapter the PEFT folder that this is made of";
+    fields.refuse("an adapter, not a model", hint);
+  }
   if (type === undefined) return fields.refuse(`models of architecture ${quote(arch)} cannot be run`, supported);
   if ((fields.number("split.count") ?? 1) > 1) {
     fields.refuse("one part of a split model", "join the parts: llama-gguf-split --merge FIRST-PART OUT.gguf");
   }
+  if ((fields.number(`${arch}.nextn_predict_layers`) ?? 0) > 0) {
+    const hint = "use the model's folder, or a file that is converted without them";
+    fields.refuse("layers that predict several tokens at once", hint);
+  }
   const settings: Record<string, unknown> = {};
   // Of models that have attention in some layers, by layer.
-  const kvHeads = type?.startsWith("lfm2")
+  const kvHeads = type.startsWith("lfm2")
     ? ofLayers(fields, arch, KV_HEADS, fields.numbers(`${arch}.${KV_HEADS}`))
     : undefined;
   for (const { key, kind, setting } of fieldsOf(arch)) {
@@ -90,13 +93,12 @@ function architectureIn(
   hasWindow: boolean,
   isTurned: boolean,
 ): Architecture | undefined {
-  const others: Readonly<Record<string, readonly [isOther: boolean, type: string]>> = {
-    llama: [isMixture, "mixtral"],
-    olmo2: [hasWindow, "olmo3"],
-    granite: [!isTurned, "granitemoehybrid"],
-  };
-  const [isOther = false, other] = others[arch] ?? [];
-  const type = isOther ? other : undefined;
+  const others = [
+    ["llama", isMixture, "mixtral"],
+    ["olmo2", hasWindow, "olmo3"],
+    ["granite", !isTurned, "granitemoehybrid"],
+  ] as const;
+  const [, , type] = others.find(([name, isOther]) => name === arch && isOther) ?? [];
   return ARCHITECTURES.find((one) => (type === undefined ? one.gguf?.name === arch : one.type === type));
 }
 

@@ -45,6 +45,7 @@ test.each<[string, Parameters<typeof changed>[0], RegExp]>([
   ["a setting of another type", (file) => withText(file, "llama.block_count", "2"), /"llama.block_count" is not a num/],
   ["fewer layers", (file) => withNumber(file, "llama.block_count", 1), /"blk.1.\S+" has no place in a llama model/],
   ["countless layers", (file) => withNumber(file, "llama.block_count", 4e9), /num_hidden_layers/],
+  ["layers of several tokens", (file) => withNumber(file, "llama.nextn_predict_layers", 1), /several tokens at once/],
   ["other heads", (file) => withNumber(file, "llama.attention.head_count", 8), /by the metadata it is/],
   ["no heads", (file) => withNumber(file, "llama.attention.head_count", 0), /num_attention_heads/],
   [
