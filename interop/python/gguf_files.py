@@ -392,6 +392,8 @@ def gguf_write(out: str, ours: str, base: str, outtype: str) -> None:
     for key, value in decoder_metadata(config).items():
         if isinstance(value, str) and key != "general.architecture":
             writer.add_string(key, value)
+        elif isinstance(value, bool):
+            writer.add_bool(key, value)
         elif isinstance(value, np.float32):
             writer.add_float32(key, float(value))
         elif isinstance(value, int):
