@@ -1,12 +1,13 @@
-import type { Binding } from "../device/buffer.ts";
 import type { Commands, Recording } from "../device/device.ts";
 import type { Families } from "../device/families.ts";
 import type { RunMemory } from "../device/run-memory.ts";
 import type { GpuStaging } from "../device/staging.ts";
-import type { Dispatcher, GpuContext, Workgroups } from "./context.ts";
+import { whole } from "./bindings.ts";
+import type { Dispatcher, GpuContext, Operand, Workgroups } from "./context.ts";
 import { FAMILIES } from "./families/index.ts";
+import type { GpuKernel, UniformMembers, UniformValues } from "./kernels/parameters.ts";
 import type { GpuBuffer } from "./memory.ts";
-import type { Kernel, KernelSource } from "./pipelines.ts";
+import type { Kernel } from "./pipelines.ts";
 import { type Dispatch, Sender } from "./sender.ts";
 import { Stream } from "./stream.ts";
 
@@ -27,24 +28,24 @@ export class GpuRecording implements Recording, Dispatcher {
     this.#nothing = gpu.memory.allocate("nothing", 16);
   }
 
-  get nothing(): Binding {
-    return this.#nothing;
-  }
-
   compute<F extends keyof Families>(family: F, operands: Families[F]): void {
     FAMILIES[family](this, operands);
   }
 
-  dispatch(
-    source: KernelSource,
-    parameters: Uint32Array<ArrayBuffer>,
-    buffers: readonly Binding[],
+  dispatch<M extends UniformMembers>(
+    source: GpuKernel<M>,
+    values: UniformValues<M>,
+    operands: readonly Operand[],
     workgroups: Workgroups,
     work = workgroups.reduce<number>((product, count = 1) => product * count, 64 * 256),
   ): void {
     const kernel = this.gpu.pipelines.get(source);
     kernel.catch(() => {}); // awaited when it is sent
-    this.#dispatches.push({ kernel, parameters, buffers, workgroups, work, last: {} });
+    const buffers = operands.map((operand = this.#nothing) => {
+      if ("dtype" in operand) return whole(this, operand);
+      return "binding" in operand ? operand.binding : operand;
+    });
+    this.#dispatches.push({ kernel, parameters: source.parameters(values), buffers, workgroups, work, last: {} });
   }
 
   take(): Commands {

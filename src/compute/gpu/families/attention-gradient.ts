@@ -5,11 +5,8 @@ import {
   ATTENTION_STATS_KERNEL,
   ATTENTION_STATS_TOKENS,
   attentionBackwardKernel,
-  attentionBackwardParameters,
   type AttentionPass,
-  attentionStatsParameters,
 } from "../kernels/attention-backward.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
@@ -37,7 +34,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
       const some = Math.min(step, tiles - firstTile);
       on.dispatch(
         attentionBackwardKernel(pass, softcap !== undefined),
-        attentionBackwardParameters({
+        {
           tokens: q.shape[0],
           positions: keys.shape[0],
           group,
@@ -53,8 +50,8 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
           out0: results[0],
           out1: results[1],
           firstTile,
-        }),
-        [...tensors, stats, ...results].map((tensor) => whole(on, tensor)),
+        },
+        [...tensors, stats, ...results],
         [some, kvHeads],
         some * workPerTile,
       );
@@ -82,7 +79,7 @@ function recordStats(on: Dispatcher, operands: AttentionGradient, heads: number)
   const stats = takeScratch(on, "attention.stats", [heads * tokens, 4]);
   on.dispatch(
     ATTENTION_STATS_KERNEL,
-    attentionStatsParameters({
+    {
       tokens,
       heads,
       head: headSize,
@@ -95,8 +92,8 @@ function recordStats(on: Dispatcher, operands: AttentionGradient, heads: number)
       dsums: dlse,
       firstsAt: first?.offset ?? 0,
       lastsAt: last?.offset ?? 0,
-    }),
-    [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats].map((tensor) => whole(on, tensor)),
+    },
+    [y, dy, lse, dlse ?? lse, first ?? lse, last ?? lse, stats],
     [Math.ceil(tokens / ATTENTION_STATS_TOKENS), heads],
     2 * tokens * heads * headSize,
   );

@@ -4,14 +4,11 @@ import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import {
   ATTENTION_TILE_KEYS,
   attentionJoinKernel,
-  attentionJoinParameters,
   attentionKernel,
-  attentionParameters,
   attentionRecord,
   attentionTileRows,
 } from "../kernels/attention.ts";
 import { sliceCols, sliceRows } from "../../device/tensor.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 
@@ -62,32 +59,20 @@ function someTokens(on: Dispatcher, operands: Attention, work: number): void {
   const variant = { headSize, softcap: softcap !== undefined, extras, kv: kvDtype("attention", keys, headSize), split };
   const records = split ? takeScratch(on, "attention.records", [tiles * tokens * heads, record]) : undefined;
   const sight = sightOf(operands);
-  const sights = extras ? [first ?? q, last ?? q].map((tensor) => whole(on, tensor)) : [];
-  const sums = extras ? [lse === undefined ? on.nothing : whole(on, lse)] : [];
+  const sights = extras ? [first ?? q, last ?? q] : [];
+  const sums = extras ? [lse] : [];
   on.dispatch(
     attentionKernel(variant),
-    attentionParameters({
-      ...sight,
-      group,
-      scale,
-      cap: softcap ?? 0,
-      q,
-      k: keys,
-      v: values,
-    }),
-    [
-      ...[q, keys, values, records ?? y].map((tensor) => whole(on, tensor)),
-      ...sights,
-      ...(split && extras ? [on.nothing] : sums),
-    ],
+    { ...sight, group, scale, cap: softcap ?? 0, q, k: keys, v: values },
+    [q, keys, values, records ?? y, ...sights, ...(split && extras ? [undefined] : sums)],
     [blocks, kvHeads, split ? tiles : 1],
     work,
   );
   if (records === undefined) return;
   on.dispatch(
     attentionJoinKernel(variant),
-    attentionJoinParameters(sight),
-    [whole(on, records), whole(on, y), ...sights, ...sums],
+    sight,
+    [records, y, ...sights, ...sums],
     [heads, tokens],
     2 * tiles * record * heads * tokens,
   );

@@ -3,8 +3,8 @@ import type { BasisGradient, BasisGradientShape } from "../../device/families/bi
 import { type Matrix, pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { weightDtype } from "../../device/weight.ts";
-import { basisGradientKernel, basisGradientParameters } from "../kernels/basis-gradient.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
+import { basisGradientKernel } from "../kernels/basis-gradient.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../kernels/partial-sums.ts";
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
@@ -73,7 +73,7 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
   if (gamma.pitch !== pitch) throw new Error(`${gamma.buffer.label}: γ has a pitch of ${gamma.pitch}, not ${pitch}`);
   on.dispatch(
     basisGradientKernel(pairing, format),
-    basisGradientParameters({
+    {
       rows: terms,
       cols,
       terms: left.shape[0],
@@ -85,8 +85,8 @@ function recordPart(on: Dispatcher, gradient: Omit<BasisGradient, "left"> & { re
       aPitch: a.pitch,
       gamma: { offset: g.offset, pitch },
       lambda: l,
-    }),
-    [p.binding, q.binding, a.buffer, l.binding, g.binding, lambdaParts, gammaParts],
+    },
+    [p, q, a.buffer, l, g, lambdaParts, gammaParts],
     [colBlocks, slices],
     2 * terms * cols * left.shape[0],
   );
@@ -110,8 +110,8 @@ function recordSums(on: Dispatcher, parts: DeviceBuffer, target: Tensor, layout:
   const to = bind(on, target);
   on.dispatch(
     PARTIAL_SUMS_KERNEL,
-    partialSumsParameters({ cols, ...layout, target: to, scale }),
-    [parts, to.binding],
+    { cols, ...layout, target: to, scale },
+    [parts, to],
     [Math.ceil(cols / PARTIAL_SUMS_WIDTH), rows],
   );
 }

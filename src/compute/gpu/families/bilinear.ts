@@ -1,14 +1,13 @@
-import type { Binding } from "../../device/buffer.ts";
 import type { MatrixFormat } from "../../device/dtype.ts";
 import { BASIS_FORMATS } from "../../device/families/delta.ts";
 import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Unpacked, Widen } from "../../device/families/bilinear.ts";
 import { pitchOf, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
-import { convertKernel, convertParameters, convertWidth } from "../kernels/convert.ts";
-import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel, lambdaOrderParameters } from "../kernels/lambda-order.ts";
-import { SCALED_A_WIDTH, scaledAKernel, scaledAParameters } from "../kernels/scaled-a.ts";
+import { convertKernel, convertWidth } from "../kernels/convert.ts";
+import { LAMBDA_ORDER_WIDTH, lambdaOrderKernel } from "../kernels/lambda-order.ts";
+import { SCALED_A_WIDTH, scaledAKernel } from "../kernels/scaled-a.ts";
 import { bind, rowBlocks, scalesOf } from "../bindings.ts";
-import type { Dispatcher } from "../context.ts";
+import type { Dispatcher, Operand } from "../context.ts";
 import { basisBlocks, drawing } from "./basis.ts";
 
 export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, target }: LambdaOrder): void {
@@ -16,8 +15,8 @@ export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, ta
   const from = bind(on, lambda);
   on.dispatch(
     lambdaOrderKernel(pairing),
-    lambdaOrderParameters({ terms, padded, bases: shape[1], rank: shape[0], at: from.offset, pitch }),
-    [from.binding, target],
+    { terms, padded, bases: shape[1], rank: shape[0], at: from.offset, pitch },
+    [from, target],
     [Math.ceil(padded / LAMBDA_ORDER_WIDTH)],
   );
 }
@@ -27,17 +26,8 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
   const [l, g] = [bind(on, lambda), bind(on, gamma)];
   on.dispatch(
     scaledAKernel(pairing),
-    scaledAParameters({
-      rows: terms,
-      width,
-      cols,
-      bases: lambda.shape[1],
-      rank: lambda.shape[0],
-      aPitch: a.pitch,
-      gamma: g,
-      lambda: l,
-    }),
-    [a.buffer, l.binding, g.binding, { of: target, offset: 0, size: terms * width * 16 }],
+    { rows: terms, width, cols, bases: lambda.shape[1], rank: lambda.shape[0], aPitch: a.pitch, gamma: g, lambda: l },
+    [a.buffer, l, g, { of: target, offset: 0, size: terms * width * 16 }],
     [Math.ceil(width / SCALED_A_WIDTH), terms],
   );
 }
@@ -57,7 +47,7 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
       x: [from.offset / 4, from.pitch / 4],
       y: to,
       scalesAt: scales.at,
-      bindings: [from.binding, to.binding, ...scales.bindings],
+      bindings: [from, to, ...scales.bindings],
     });
   }
 }
@@ -73,7 +63,7 @@ export function unpack(on: Dispatcher, { basis, unpacked, first, rows, cols, tar
       y: { offset: block.first * pitch, pitch },
       stream: philox?.stream ?? 0,
       ...drawing(philox),
-      bindings: [block.binding, { of: target, offset: 0, size: rows * pitch * 2 }],
+      bindings: [block, { of: target, offset: 0, size: rows * pitch * 2 }],
     });
   }
 }
@@ -88,20 +78,20 @@ export function drawUnits(on: Dispatcher, { key, stream, stride, target, pitch, 
     y: { offset: 0, pitch },
     ...drawing({ key, sparsity: "dense", threshold: 0 }),
     stream,
-    bindings: [on.nothing, { of: target, offset: 0, size: part.rows * pitch * 2 }],
+    bindings: [undefined, { of: target, offset: 0, size: part.rows * pitch * 2 }],
   });
 }
 
 /** Parameters that convert.wgsl needs of every matrix, and those that are zero for most. */
 type Converted = Pick<ConvertValues, "rows" | "cols" | "width" | "x" | "y"> &
-  Partial<Omit<ConvertValues, "rowsY">> & { readonly bindings: readonly Binding[] };
-type ConvertValues = Parameters<typeof convertParameters>[0];
+  Partial<Omit<ConvertValues, "rowsY">> & { readonly bindings: readonly Operand[] };
+type ConvertValues = Parameters<ReturnType<typeof convertKernel>["parameters"]>[0];
 
 function convert(on: Dispatcher, from: MatrixFormat, to: "f32" | Unpacked, { bindings, ...values }: Converted): void {
   const { rows, width } = values;
   const rowsY = Math.min(rows, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   const none = { first: 0, scalesAt: 0, stream: 0, ...drawing(undefined) };
-  on.dispatch(convertKernel(from, to), convertParameters({ ...none, ...values, rowsY }), bindings, [
+  on.dispatch(convertKernel(from, to), { ...none, ...values, rowsY }, bindings, [
     Math.ceil(width / convertWidth(from)),
     rowsY,
     Math.ceil(rows / rowsY),

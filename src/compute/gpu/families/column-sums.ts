@@ -1,6 +1,5 @@
 import type { ColumnSums } from "../../device/families/elementwise.ts";
-import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH, columnSumsParameters } from "../kernels/column-sums.ts";
-import { whole } from "../bindings.ts";
+import { COLUMN_SUMS_KERNEL, COLUMN_SUMS_WIDTH } from "../kernels/column-sums.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -18,7 +17,7 @@ export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: Column
   const sums = last ? y : takeScratch(on, "column sums", [blocks, cols]);
   on.dispatch(
     COLUMN_SUMS_KERNEL,
-    columnSumsParameters({
+    {
       width,
       rows,
       segments,
@@ -27,13 +26,8 @@ export function columnSums(on: Dispatcher, { a, times, segments = 1, y }: Column
       a,
       b: times?.b,
       y: sums,
-    }),
-    [
-      whole(on, a),
-      times === undefined ? on.nothing : whole(on, times.b),
-      times?.factors === undefined ? on.nothing : whole(on, times.factors),
-      whole(on, sums),
-    ],
+    },
+    [a, times?.b, times?.factors, sums],
     [Math.ceil(width / COLUMN_SUMS_WIDTH), blocks],
   );
   if (last) return;

@@ -1,14 +1,11 @@
 import type { Convolution, ConvolutionGradient, TailConvolution } from "../../device/families/convolution.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import {
   CONVOLUTION_FLAGS,
   CONVOLUTION_KERNELS,
   CONVOLUTION_WIDTH,
-  convolutionParameters,
   TAIL_CONVOLUTION_KERNEL,
-  tailConvolutionParameters,
 } from "../kernels/convolution.ts";
 
 /** What differs between the three kernels: what they read besides, and where results go. */
@@ -21,7 +18,7 @@ type Operands = Pick<Convolution, "x" | "gate" | "weight" | "first">;
 
 function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPosition = 0, dy, y }: Others) {
   const [tokens, cols] = (gate ?? dy ?? y).shape;
-  return convolutionParameters({
+  return {
     tokens,
     cols,
     width: Math.ceil(cols / 4),
@@ -40,16 +37,15 @@ function parameters({ x, gate, weight, first }: Operands, { bias, last, firstPos
     lastsAt: last?.offset ?? 0,
     dy,
     y,
-  });
+  };
 }
 
 export function convolution(on: Dispatcher, { bias, last, firstPosition, y, ...operands }: Convolution): void {
   const { x, gate, weight, first } = operands;
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   on.dispatch(
     CONVOLUTION_KERNELS.forward,
     parameters(operands, { bias, last, firstPosition, y }),
-    [whole(on, x), optional(gate), whole(on, weight), optional(bias), optional(first), optional(last), whole(on, y)],
+    [x, gate, weight, bias, first, last, y],
     [Math.ceil(y.shape[1] / 4 / CONVOLUTION_WIDTH), y.shape[0]],
   );
 }
@@ -58,14 +54,8 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
   const { x, gate, weight, first } = operands;
   const [tokens, cols] = dy.shape;
   const groups = Math.ceil(cols / 4 / CONVOLUTION_WIDTH);
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   const dispatch = (kind: "rows" | "taps", of: Tensor, y: Tensor, count: number) =>
-    on.dispatch(
-      CONVOLUTION_KERNELS[kind],
-      parameters(operands, { dy, y }),
-      [whole(on, of), optional(gate), optional(first), whole(on, dy), whole(on, y)],
-      [groups, count],
-    );
+    on.dispatch(CONVOLUTION_KERNELS[kind], parameters(operands, { dy, y }), [of, gate, first, dy, y], [groups, count]);
   if (dx !== undefined) dispatch("rows", weight, dx, tokens);
   if (dweight !== undefined) dispatch("taps", x, dweight, weight.shape[1] / cols);
 }
@@ -73,10 +63,9 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
 export function tailConvolution(on: Dispatcher, operands: TailConvolution): void {
   const { x, weight, tails, block, first, rows, firstPosition, y } = operands;
   const [tokens, cols] = x.shape;
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   on.dispatch(
     TAIL_CONVOLUTION_KERNEL,
-    tailConvolutionParameters({
+    {
       tokens: rows === undefined ? tokens : 1,
       width: cols / 4,
       taps: weight.shape[1] / cols,
@@ -90,8 +79,8 @@ export function tailConvolution(on: Dispatcher, operands: TailConvolution): void
       rowsAt: rows?.offset ?? 0,
       tails,
       y,
-    }),
-    [whole(on, x), whole(on, weight), optional(first), optional(rows), whole(on, tails), whole(on, y)],
+    },
+    [x, weight, first, rows, tails, y],
     [Math.ceil(cols / 4 / CONVOLUTION_WIDTH), rows === undefined ? 1 : tokens],
   );
 }

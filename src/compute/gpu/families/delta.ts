@@ -1,7 +1,7 @@
 import type { Binding } from "../../device/buffer.ts";
 import { BLOCK_ROWS, type Delta, type DeltaBlock, padded4 } from "../../device/families/delta.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { deltaKernel, deltaParameters } from "../kernels/delta.ts";
+import { deltaKernel } from "../kernels/delta.ts";
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { rowBlocks } from "../bindings.ts";
 import { DROPPED_BITS } from "../../random/grid.ts";
@@ -31,7 +31,7 @@ function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Bindin
   const [from, count] = transposed ? [0, operands.rows] : [rows.firstRow, rows.rows];
   const cols = transposed ? rows.rows : operands.cols;
   for (const part of basisBlocks(on, b, from, count)) {
-    const parameters = deltaParameters({
+    const parameters = {
       rows: part.rows,
       cols,
       terms: operands.terms,
@@ -49,12 +49,12 @@ function block(on: Dispatcher, operands: Delta, rows: DeltaBlock, target: Bindin
       targetAt: (rows.at ?? 0) + (transposed ? 0 : part.first * rows.pitch),
       ...drawing(philox),
       dropped: DROPPED_BITS[philox?.grid ?? "f32"],
-    });
+    } as const;
     const groups = [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(part.rows / PRODUCT_TILE.rows)] as const;
     on.dispatch(
       kernel,
       parameters,
-      [part.binding, a.buffer, gamma, lambda, target],
+      [part, a.buffer, gamma, lambda, target],
       groups,
       2 * part.rows * cols * operands.terms,
     );

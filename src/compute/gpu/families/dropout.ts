@@ -1,7 +1,6 @@
 import type { Dropout } from "../../device/families/elementwise.ts";
-import { DROPOUT_KERNEL, DROPOUT_WIDTH, dropoutParameters } from "../kernels/dropout.ts";
+import { DROPOUT_KERNEL, DROPOUT_WIDTH } from "../kernels/dropout.ts";
 import { dropoutScale } from "../../random/dropout.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): void {
@@ -9,17 +8,8 @@ export function dropout(on: Dispatcher, { x, mask, y, accumulate }: Dropout): vo
   const { threshold, scale } = dropoutScale(mask.rate);
   on.dispatch(
     DROPOUT_KERNEL,
-    dropoutParameters({
-      width: Math.ceil(cols / 4),
-      threshold,
-      key: mask.key,
-      stream: mask.stream,
-      scale,
-      accumulate,
-      x,
-      y,
-    }),
-    [whole(on, x), whole(on, y)],
+    { width: Math.ceil(cols / 4), threshold, key: mask.key, stream: mask.stream, scale, accumulate, x, y },
+    [x, y],
     [Math.ceil(cols / DROPOUT_WIDTH), rows],
   );
 }

@@ -1,13 +1,6 @@
-import type { Binding } from "../../device/buffer.ts";
 import type { Elementwise, ElementwiseGradient } from "../../device/families/elementwise.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import {
-  ELEMENTWISE_BACKWARD_KERNEL,
-  ELEMENTWISE_KERNEL,
-  ELEMENTWISE_WIDTH,
-  elementwiseBackwardParameters,
-  elementwiseParameters,
-} from "../kernels/elementwise.ts";
+import { ELEMENTWISE_BACKWARD_KERNEL, ELEMENTWISE_KERNEL, ELEMENTWISE_WIDTH } from "../kernels/elementwise.ts";
 import { rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -19,12 +12,10 @@ export function elementwise(on: Dispatcher, { kind, a, b, y, cap }: Elementwise)
   const width = Math.ceil(y.shape[1] / 4);
   for (const { rows, bound } of sameRows(on, [a, b, y])) {
     const [ofA, ofB, ofY] = bound;
-    on.dispatch(
-      ELEMENTWISE_KERNEL,
-      elementwiseParameters({ kind, rows, width, a: ofA, b: ofB, y: ofY, cap }),
-      bound.map((part) => part?.binding ?? on.nothing),
-      [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
-    );
+    on.dispatch(ELEMENTWISE_KERNEL, { kind, rows, width, a: ofA, b: ofB, y: ofY, cap }, bound, [
+      Math.ceil(width / ELEMENTWISE_WIDTH),
+      rows,
+    ]);
   }
 }
 
@@ -44,28 +35,11 @@ export function elementwiseGradient(on: Dispatcher, pass: ElementwiseGradient): 
     const [ofA, ofB, ofGradient, ofDa, ofDb] = bound;
     on.dispatch(
       ELEMENTWISE_BACKWARD_KERNEL,
-      elementwiseBackwardParameters({
-        kind,
-        outputs,
-        width,
-        cap,
-        a: ofA,
-        b: ofB,
-        g: ofGradient,
-        da: ofDa,
-        db: ofDb,
-      }),
-      [ofA, ofB, ofGradient, ofDa ?? ofDb].map((part) => part?.binding ?? on.nothing),
+      { kind, outputs, width, cap, a: ofA, b: ofB, g: ofGradient, da: ofDa, db: ofDb },
+      [ofA, ofB, ofGradient, ofDa ?? ofDb],
       [Math.ceil(width / ELEMENTWISE_WIDTH), rows],
     );
   }
-}
-
-/** An operand of one dispatch: where it begins in its binding, and its pitch. */
-interface Bound {
-  readonly binding: Binding;
-  readonly offset: number;
-  readonly pitch: number;
 }
 
 /** Splits operands of equally many rows alike, so that each part can be bound and dispatched. */
@@ -75,14 +49,7 @@ export function sameRows(on: Dispatcher, tensors: readonly (Tensor | undefined)[
   const most = Math.min(...whole.map(([first]) => first?.rows ?? MOST_ROWS));
   const all = tensors.map((tensor) => (tensor === undefined ? [] : rowBlocks(on, tensor, most)));
   const [longest = []] = all.toSorted((left, right) => right.length - left.length);
-  return longest.map(({ rows }, index) => ({
-    rows,
-    bound: tensors.map((tensor, operand): Bound | undefined => {
-      const block = all[operand]?.[index];
-      if (tensor === undefined || block === undefined) return undefined;
-      return { binding: block.binding, offset: block.offset, pitch: tensor.pitch };
-    }),
-  }));
+  return longest.map(({ rows }, index) => ({ rows, bound: all.map((blocks) => blocks[index]) }));
 }
 
 function tooLarge(on: Dispatcher, { buffer }: Tensor): boolean {

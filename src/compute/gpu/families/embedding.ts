@@ -1,12 +1,7 @@
 import type { Embedding, EmbeddingGradient } from "../../device/families/tokens.ts";
 import { storedDtype } from "../../device/weight.ts";
-import {
-  EMBEDDING_BACKWARD_KERNELS,
-  embeddingBackwardParameters,
-  embeddingKernel,
-  embeddingParameters,
-} from "../kernels/embedding.ts";
-import { rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { EMBEDDING_BACKWARD_KERNELS, embeddingKernel } from "../kernels/embedding.ts";
+import { rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -17,7 +12,7 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
     const scales = scalesOf(on, table, block);
     on.dispatch(
       embeddingKernel(storedDtype("embedding", table)),
-      embeddingParameters({
+      {
         rows,
         width,
         first: block.first,
@@ -27,8 +22,8 @@ export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): 
         y,
         scale,
         scalesAt: scales.at,
-      }),
-      [block.binding, whole(on, ids), whole(on, y), ...scales.bindings],
+      },
+      [block, ids, y, ...scales.bindings],
       [Math.ceil(width / 64), rows],
     );
   }
@@ -40,7 +35,7 @@ export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: Em
   const links = takeScratch(on, "embedding.links", [1, 2 * tokens], "U32");
   const kernels = EMBEDDING_BACKWARD_KERNELS;
   rowBlocks(on, dtable).forEach((block, index) => {
-    const parameters = embeddingBackwardParameters({
+    const parameters = {
       tokens,
       width,
       first: block.first,
@@ -49,10 +44,9 @@ export function embeddingGradient(on: Dispatcher, { ids, dy, scale, dtable }: Em
       idsAt: ids.offset,
       dy,
       scale,
-    });
-    const [idsBinding, linksBinding] = [whole(on, ids), whole(on, links)];
-    if (index === 0) on.dispatch(kernels.link, parameters, [idsBinding, linksBinding], [Math.ceil(tokens / 64)]);
-    const buffers = [idsBinding, linksBinding, whole(on, dy), block.binding];
+    };
+    if (index === 0) on.dispatch(kernels.link, parameters, [ids, links], [Math.ceil(tokens / 64)]);
+    const buffers = [ids, links, dy, block];
     on.dispatch(kernels.sum, parameters, buffers, [Math.ceil(width / 64), tokens]);
   });
   giveScratch(on, links);

@@ -7,24 +7,20 @@ import type {
   SpreadRows,
 } from "../../device/families/experts.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import {
   EXPERT_ROWS_KERNEL,
-  expertRowsParameters,
   PLACED_ROWS_FLAGS,
   PLACED_ROWS_KERNELS,
   PLACED_ROWS_WIDTH,
-  placedRowsParameters,
   ROUTER_WEIGHTS_KERNELS,
-  routerWeightsParameters,
 } from "../kernels/experts.ts";
 
 function routing(
   { amongChosen, logistic, logits, experts }: Pick<RouterWeights, "amongChosen" | "logistic" | "logits" | "experts">,
   { y, dy, dlogits }: { readonly y?: Tensor; readonly dy?: Tensor; readonly dlogits?: Tensor },
-): Uint32Array<ArrayBuffer> {
-  return routerWeightsParameters({
+) {
+  return {
     experts: logits.shape[1],
     chosen: experts.shape[1],
     amongChosen,
@@ -34,18 +30,18 @@ function routing(
     y,
     dy,
     dlogits,
-  });
+  };
 }
 
 export function routerWeights(on: Dispatcher, { y, ...operands }: RouterWeights): void {
   const { logits, experts } = operands;
-  const buffers = [logits, experts, y].map((tensor) => whole(on, tensor));
+  const buffers = [logits, experts, y];
   on.dispatch(ROUTER_WEIGHTS_KERNELS.weights, routing(operands, { y }), buffers, [logits.shape[0]]);
 }
 
 export function routerWeightsGradient(on: Dispatcher, { dy, dlogits, ...operands }: RouterWeightsGradient): void {
   const { logits, experts } = operands;
-  const buffers = [logits, experts, dy, dlogits].map((tensor) => whole(on, tensor));
+  const buffers = [logits, experts, dy, dlogits];
   on.dispatch(ROUTER_WEIGHTS_KERNELS.gradient, routing(operands, { dy, dlogits }), buffers, [logits.shape[0]]);
 }
 
@@ -54,15 +50,8 @@ export function expertRows(on: Dispatcher, { experts: ids, places, begins }: Exp
   const experts = begins.shape[1] - 1;
   on.dispatch(
     EXPERT_ROWS_KERNEL,
-    expertRowsParameters({
-      pairs: tokens * chosen,
-      chosen,
-      experts,
-      ids,
-      places,
-      beginsAt: begins.offset,
-    }),
-    [ids, places, begins].map((tensor) => whole(on, tensor)),
+    { pairs: tokens * chosen, chosen, experts, ids, places, beginsAt: begins.offset },
+    [ids, places, begins],
     [experts],
   );
 }
@@ -72,7 +61,7 @@ export function spreadRows(on: Dispatcher, { x, places, factors, scale, y }: Spr
   const width = Math.ceil(x.shape[1] / 4);
   on.dispatch(
     PLACED_ROWS_KERNELS.spread,
-    placedRowsParameters({
+    {
       each,
       width,
       flags: factors === undefined ? 0 : PLACED_ROWS_FLAGS.hasFactors,
@@ -83,8 +72,8 @@ export function spreadRows(on: Dispatcher, { x, places, factors, scale, y }: Spr
       residual: undefined,
       dy: undefined,
       y,
-    }),
-    [whole(on, x), whole(on, places), factors === undefined ? on.nothing : whole(on, factors), whole(on, y)],
+    },
+    [x, places, factors, y],
     [Math.ceil(width / PLACED_ROWS_WIDTH), each, rows],
   );
 }
@@ -92,10 +81,9 @@ export function spreadRows(on: Dispatcher, { x, places, factors, scale, y }: Spr
 export function mixRows(on: Dispatcher, { x, places, factors, residual, scale, y }: MixRows): void {
   const [rows, each] = places.shape;
   const width = Math.ceil(x.shape[1] / 4);
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   on.dispatch(
     PLACED_ROWS_KERNELS.mix,
-    placedRowsParameters({
+    {
       each,
       width,
       flags:
@@ -108,8 +96,8 @@ export function mixRows(on: Dispatcher, { x, places, factors, residual, scale, y
       residual,
       dy: undefined,
       y,
-    }),
-    [whole(on, x), whole(on, places), optional(factors), optional(residual), whole(on, y)],
+    },
+    [x, places, factors, residual, y],
     [Math.ceil(width / PLACED_ROWS_WIDTH), rows],
   );
 }
@@ -118,7 +106,7 @@ export function mixFactors(on: Dispatcher, { dy, x, places, scale, y }: MixFacto
   const [rows, each] = places.shape;
   on.dispatch(
     PLACED_ROWS_KERNELS.factors,
-    placedRowsParameters({
+    {
       each,
       width: Math.ceil(x.shape[1] / 4),
       flags: 0,
@@ -129,8 +117,8 @@ export function mixFactors(on: Dispatcher, { dy, x, places, scale, y }: MixFacto
       residual: undefined,
       dy,
       y,
-    }),
-    [whole(on, x), whole(on, places), whole(on, dy), whole(on, y)],
+    },
+    [x, places, dy, y],
     [Math.ceil(each / 4) * 4, rows],
   );
 }

@@ -1,6 +1,6 @@
 import type { Finish } from "../../device/families/finish.ts";
 import { DTYPE_CODES } from "../../device/dtype.ts";
-import { FINISH_FLAGS, FINISH_KERNEL, FINISH_PART, finishParameters } from "../kernels/finish.ts";
+import { FINISH_FLAGS, FINISH_KERNEL, FINISH_PART } from "../kernels/finish.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** Workgroups along x at most: every GPU has so many. */
@@ -15,7 +15,7 @@ export function finish(on: Dispatcher, operands: Finish): void {
     (weight === undefined ? 0 : FINISH_FLAGS.hasWeight) | (roundDelta === true ? FINISH_FLAGS.roundDelta : 0);
   on.dispatch(
     FINISH_KERNEL,
-    finishParameters({
+    {
       cols,
       width,
       vectors: rows * width,
@@ -24,7 +24,7 @@ export function finish(on: Dispatcher, operands: Finish): void {
       sourceDtype: DTYPE_CODES[weight?.dtype ?? "F32"],
       targetDtype: DTYPE_CODES[target.dtype],
       perRow,
-    }),
+    },
     // ΔW stands in for a W that is not read.
     [weight?.buffer ?? delta, delta, target.buffer, statistics],
     [perRow, Math.ceil(count / perRow)],

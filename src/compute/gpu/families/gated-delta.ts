@@ -1,17 +1,8 @@
 import type { GatedDelta, GatedDeltaGradient, Regroup } from "../../device/families/gated-delta.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { whole } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import {
-  GATED_DELTA_FLAGS,
-  GATED_DELTA_WIDTH,
-  gatedDeltaGradientParameters,
-  gatedDeltaKernels,
-  gatedDeltaParameters,
-  REGROUP_KERNEL,
-  regroupParameters,
-} from "../kernels/gated-delta.ts";
+import { GATED_DELTA_FLAGS, GATED_DELTA_WIDTH, gatedDeltaKernels, REGROUP_KERNEL } from "../kernels/gated-delta.ts";
 
 /** Rows of one dispatch at most. */
 const MOST_ROWS = 65_535;
@@ -49,30 +40,20 @@ export function gatedDelta(on: Dispatcher, { rows, firstPosition, y, ...operands
   const { kernels, values, flags, groups } = given(operands);
   const { qk, v, gates, decays, first, states } = operands;
   const [tokens] = v.shape;
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   const isEach = rows !== undefined;
   // No state: a place to bind that nothing is written to.
   const unused = states ?? takeScratch(on, "gated-delta.states", [1, 4]);
   on.dispatch(
     kernels.forward,
-    gatedDeltaParameters({
+    {
       ...values,
       flags: flags | (isEach ? GATED_DELTA_FLAGS.hasRows : 0),
       tokens: isEach ? 1 : tokens,
       firstPosition,
       rowsAt: rows?.offset ?? 0,
       y,
-    }),
-    [
-      whole(on, qk),
-      whole(on, v),
-      whole(on, gates),
-      whole(on, decays),
-      optional(first),
-      optional(rows),
-      whole(on, unused),
-      whole(on, y),
-    ],
+    },
+    [qk, v, gates, decays, first, rows, unused, y],
     [groups, values.heads, isEach ? tokens : 1],
   );
   if (states === undefined) giveScratch(on, unused);
@@ -90,51 +71,21 @@ export function gatedDeltaGradient(on: Dispatcher, { dy, dqk, dv, dgates, ...ope
     carryAt: 2 * block * perToken,
     numbersAt: (2 * block + 1) * perToken,
   };
-  const [decaysBound, dyBound, scratchBound] = [whole(on, decays), whole(on, dy), whole(on, scratch)];
   for (let index = Math.ceil(tokens / block) - 1; index >= 0; index--) {
     const begin = index * block;
     const count = Math.min(block, tokens - begin);
     const isLast = begin + count === tokens;
-    const parameters = gatedDeltaGradientParameters({
-      ...values,
-      ...places,
-      flags,
-      begin,
-      tokens: count,
-      isLast,
-      dy,
-      dqk,
-      dv,
-      dgates,
-    });
+    const parameters = { ...values, ...places, flags, begin, tokens: count, isLast, dy, dqk, dv, dgates };
     on.dispatch(
       kernels.columns,
       parameters,
-      [
-        whole(on, qk),
-        whole(on, v),
-        whole(on, gates),
-        decaysBound,
-        first === undefined ? on.nothing : whole(on, first),
-        whole(on, states),
-        dyBound,
-        scratchBound,
-      ],
+      [qk, v, gates, decays, first, states, dy, scratch],
       [groups, values.heads],
     );
     on.dispatch(
       kernels.rows,
       parameters,
-      [
-        whole(on, qk),
-        whole(on, gates),
-        decaysBound,
-        dyBound,
-        scratchBound,
-        whole(on, dqk),
-        whole(on, dv),
-        whole(on, dgates),
-      ],
+      [qk, gates, decays, dy, scratch, dqk, dv, dgates],
       [Math.ceil(keyVectors / GATED_DELTA_WIDTH), values.keyHeads, count],
     );
   }
@@ -148,18 +99,8 @@ export function regroup(on: Dispatcher, { x, groups, sizes, inverse, y }: Regrou
     const part = (tensor: Tensor) => ({ offset: tensor.offset + first * tensor.pitch, pitch: tensor.pitch });
     on.dispatch(
       REGROUP_KERNEL,
-      regroupParameters({
-        cols,
-        groups,
-        size0,
-        size1,
-        size2,
-        size3,
-        inverse,
-        x: part(x),
-        y: part(y),
-      }),
-      [whole(on, x), whole(on, y)],
+      { cols, groups, size0, size1, size2, size3, inverse, x: part(x), y: part(y) },
+      [x, y],
       [Math.ceil(cols / GATED_DELTA_WIDTH), Math.min(MOST_ROWS, rows - first)],
     );
   }

@@ -3,9 +3,9 @@ import type { Gemm } from "../../device/families/products.ts";
 import { type Matrix, sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { matrixOf } from "../../device/ternary-rows.ts";
 import { storedDtype } from "../../device/weight.ts";
-import { GEMM_FLAGS, gemmKernel, gemmParameters, integerGemmKernel } from "../kernels/gemm.ts";
+import { GEMM_FLAGS, gemmKernel, integerGemmKernel } from "../kernels/gemm.ts";
 import { PRODUCT_TILE } from "../kernels/product.ts";
-import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
 import { giveRounded, type RoundedRows, roundRows, takesRounded } from "./rounded-rows.ts";
@@ -68,7 +68,7 @@ function recordPart(
   const residualBlock = residual === undefined ? undefined : bind(on, residual);
   on.dispatch(
     rounded !== undefined && isRoundedDtype(b.dtype) ? integerGemmKernel(b.dtype) : gemmKernel(order, format),
-    gemmParameters({
+    {
       rows,
       cols,
       terms: a.shape[order === "TN" ? 0 : 1],
@@ -84,15 +84,15 @@ function recordPart(
       scale,
       scalesAt: scales.at,
       aScalesPitch: rounded?.scales.pitch ?? 0,
-    }),
+    },
     [
-      rounded === undefined ? aBlock.binding : whole(on, rounded.halves),
-      bBlock.binding,
-      biasBlock?.binding ?? on.nothing,
-      residualBlock?.binding ?? on.nothing,
-      yBlock.binding,
+      rounded === undefined ? aBlock : rounded.halves,
+      bBlock,
+      biasBlock,
+      residualBlock,
+      yBlock,
       ...scales.bindings,
-      ...(rounded === undefined ? [] : [whole(on, rounded.scales)]),
+      ...(rounded === undefined ? [] : [rounded.scales]),
     ],
     [Math.ceil(cols / PRODUCT_TILE.cols), Math.ceil(rows / PRODUCT_TILE.rows)],
     2 * rows * cols * a.shape[order === "TN" ? 0 : 1],

@@ -1,15 +1,9 @@
 import type { GroupedGemm } from "../../device/families/experts.ts";
 import { elementBytes, sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
-import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
-import {
-  GROUPED_GEMV_COLS,
-  groupedGemmKernel,
-  groupedGemmParameters,
-  groupedGemvKernel,
-  groupedGemvParameters,
-} from "../kernels/grouped-gemm.ts";
+import { GROUPED_GEMV_COLS, groupedGemmKernel, groupedGemvKernel } from "../kernels/grouped-gemm.ts";
 import { PRODUCT_TILE } from "../kernels/product.ts";
 import { rowsOfWork } from "../work.ts";
 
@@ -63,7 +57,7 @@ function vectors(on: Dispatcher, { a: x, y, begins }: GroupedGemm, { first, coun
   const workgroupsX = Math.min(tiles, on.gpu.limits.maxComputeWorkgroupsPerDimension);
   on.dispatch(
     groupedGemvKernel(dtype),
-    groupedGemvParameters({
+    {
       cols,
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
@@ -74,8 +68,8 @@ function vectors(on: Dispatcher, { a: x, y, begins }: GroupedGemm, { first, coun
       groups: count,
       workgroupsX,
       scalesAt: scales.at,
-    }),
-    [whole(on, x), block.binding, whole(on, begins), whole(on, y), ...scales.bindings],
+    },
+    [x, block, begins, y, ...scales.bindings],
     [workgroupsX, Math.ceil(tiles / workgroupsX), rows],
     2 * rows * cols * terms,
   );
@@ -129,7 +123,7 @@ function dispatchTiles(
     const some = Math.min(step, tiles - firstTile);
     on.dispatch(
       groupedGemmKernel(order, storedDtype("grouped product", b)),
-      groupedGemmParameters({
+      {
         rows,
         cols,
         terms,
@@ -140,8 +134,8 @@ function dispatchTiles(
         groups: count,
         firstTile,
         scalesAt: scales.at,
-      }),
-      [whole(on, a), right.binding, whole(on, begins), to.binding, ...scales.bindings],
+      },
+      [a, right, begins, to, ...scales.bindings],
       [Math.ceil(cols / PRODUCT_TILE.cols), some, z],
       workPerRow * Math.min(rows, some * PRODUCT_TILE.rows),
     );

@@ -1,11 +1,5 @@
 import type { LayerNorm, LayerNormGradient } from "../../device/families/norms.ts";
-import {
-  LAYER_NORM_BACKWARD_KERNEL,
-  layerNormBackwardParameters,
-  LAYER_NORM_KERNEL,
-  layerNormParameters,
-} from "../kernels/layer-norm.ts";
-import { whole } from "../bindings.ts";
+import { LAYER_NORM_BACKWARD_KERNEL, LAYER_NORM_KERNEL } from "../kernels/layer-norm.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -14,7 +8,7 @@ export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: Layer
   const [rows, cols] = x.shape;
   on.dispatch(
     LAYER_NORM_KERNEL,
-    layerNormParameters({
+    {
       width: Math.ceil(cols / 4),
       cols,
       x,
@@ -23,8 +17,8 @@ export function layerNorm(on: Dispatcher, { x, weight, bias, epsilon, y }: Layer
       biasAt: bias?.offset ?? 0,
       hasBias: bias !== undefined,
       epsilon,
-    }),
-    [whole(on, x), whole(on, weight), bias === undefined ? on.nothing : whole(on, bias), whole(on, y)],
+    },
+    [x, weight, bias, y],
     [rows],
   );
 }
@@ -37,7 +31,7 @@ export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): 
   const products = takeScratch(on, "layer-norm.products", dweight === undefined ? [1, 4] : [rows, cols]);
   on.dispatch(
     LAYER_NORM_BACKWARD_KERNEL,
-    layerNormBackwardParameters({
+    {
       width: Math.ceil(cols / 4),
       cols,
       outputs: (operands.dx === undefined ? 0 : 1) | (dweight === undefined ? 0 : 2),
@@ -47,8 +41,8 @@ export function layerNormGradient(on: Dispatcher, operands: LayerNormGradient): 
       products,
       weightAt: weight.offset,
       epsilon,
-    }),
-    [x, weight, dy, xTarget, products].map((tensor) => whole(on, tensor)),
+    },
+    [x, weight, dy, xTarget, products],
     [rows],
   );
   if (dweight !== undefined) columnSums(on, { a: products, y: dweight });

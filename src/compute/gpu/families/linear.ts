@@ -2,8 +2,8 @@ import type { Linear, NormedLinear } from "../../device/families/products.ts";
 import { normedInCommands } from "../../device/normed-linear.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
 import { storedDtype } from "../../device/weight.ts";
-import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvParameters, gemvTileCols } from "../kernels/gemv.ts";
-import { rowBlocks, type RowBlock, scalesOf, whole } from "../bindings.ts";
+import { GEMV_FLAGS, GEMV_MAX_ROWS, gemvKernel, gemvTileCols } from "../kernels/gemv.ts";
+import { rowBlocks, type RowBlock, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { elementwise } from "./elementwise.ts";
 import { rowsOfWork } from "../work.ts";
@@ -88,12 +88,11 @@ function vector(
   const cols = gated ? block.rows / 2 : block.rows;
   const groups = Math.ceil(cols / gemvTileCols(gated));
   const groupsX = Math.min(groups, on.gpu.limits.maxComputeWorkgroupsPerDimension);
-  const optional = (tensor: Tensor | undefined) => (tensor === undefined ? on.nothing : whole(on, tensor));
   const from = ({ offset, pitch }: Tensor) => ({ offset: offset + block.first, pitch });
   const input = norm === undefined ? "plain" : branch === undefined ? "normed" : "joined";
   on.dispatch(
     gemvKernel(dtype, rows, { input, gated }),
-    gemvParameters({
+    {
       cols,
       terms: Math.ceil(terms / 8),
       xWidth: Math.ceil(terms / 4),
@@ -114,14 +113,14 @@ function vector(
       branchWeightAt: branch?.weight.offset ?? 0,
       branch: branch?.x,
       sum: branch?.sum,
-    }),
+    },
     [
-      whole(on, x),
-      block.binding,
-      optional(branch?.x ?? bias),
-      optional(norm?.weight ?? residual),
-      whole(on, y),
-      ...(branch === undefined ? [] : [whole(on, branch.weight), whole(on, branch.sum)]),
+      x,
+      block,
+      branch?.x ?? bias,
+      norm?.weight ?? residual,
+      y,
+      ...(branch === undefined ? [] : [branch.weight, branch.sum]),
       ...scales.bindings,
     ],
     [groupsX, Math.ceil(groups / groupsX)],

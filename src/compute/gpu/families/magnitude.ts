@@ -11,20 +11,17 @@ import { storedDtype } from "../../device/weight.ts";
 import {
   MAGNITUDE_KERNEL,
   MAGNITUDE_WIDTH,
-  magnitudeParameters,
   RESCALE_FLAGS,
   RESCALE_WIDTH,
   rescaleKernel,
-  rescaleParameters,
 } from "../kernels/magnitude.ts";
 import {
   COLUMN_SQUARES_WIDTH,
   columnSquaresKernel,
   rowSquaresKernel,
   SQUARES_FLAGS,
-  weightSquaresParameters,
 } from "../kernels/weight-squares.ts";
-import { bind, rowBlocks, scalesOf, whole } from "../bindings.ts";
+import { bind, rowBlocks, scalesOf } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import type { KernelSource } from "../pipelines.ts";
 
@@ -67,7 +64,7 @@ function squaresOf(on: Dispatcher, { weight, delta, sums }: RowSquares, flags: n
   const scales = scalesOf(on, weight, w);
   const d = delta && { ...bind(on, delta), pitch: delta.pitch };
   return {
-    parameters: weightSquaresParameters({
+    parameters: {
       rows,
       cols,
       flags: flags | (d === undefined ? 0 : SQUARES_FLAGS.hasDelta),
@@ -75,26 +72,26 @@ function squaresOf(on: Dispatcher, { weight, delta, sums }: RowSquares, flags: n
       delta: d,
       sumsAt: to.offset,
       scalesAt: scales.at,
-    }),
-    buffers: [w.binding, d?.binding ?? on.nothing, to.binding, ...scales.bindings],
+    },
+    buffers: [w, d, to, ...scales.bindings],
   };
 }
 
 export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magnitudes): void {
   const [, count] = to.shape;
   const [s, t] = [bind(on, sums), bind(on, to)];
-  const f = from === undefined ? { binding: on.nothing, offset: 0 } : bind(on, from);
+  const f = from && bind(on, from);
   on.dispatch(
     MAGNITUDE_KERNEL,
-    magnitudeParameters({
+    {
       kind: MAGNITUDE[kind],
       count,
       sumsAt: s.offset,
-      fromAt: f.offset,
+      fromAt: f?.offset ?? 0,
       toAt: t.offset,
       dtype: DTYPE_CODES[dtype],
-    }),
-    [s.binding, f.binding, t.binding],
+    },
+    [s, f, t],
     [Math.ceil(count / MAGNITUDE_WIDTH)],
   );
 }
@@ -107,7 +104,7 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
   const scales = scalesOf(on, weight, { first: 0, offset: 0 });
   on.dispatch(
     rescaleKernel(storedDtype("magnitudes", weight)),
-    rescaleParameters({
+    {
       width,
       rows,
       flags: (columns ? RESCALE_FLAGS.columns : 0) | (delta === undefined ? 0 : RESCALE_FLAGS.hasDelta),
@@ -116,14 +113,8 @@ export function rescale(on: Dispatcher, { weight, delta, factors, columns, targe
       factorsAt: c.offset,
       rowsY,
       scalesAt: scales.at,
-    }),
-    [
-      whole(on, weight),
-      delta === undefined ? on.nothing : whole(on, delta),
-      c.binding,
-      whole(on, target),
-      ...scales.bindings,
-    ],
+    },
+    [weight, delta, c, target, ...scales.bindings],
     [Math.ceil(width / RESCALE_WIDTH), rowsY, Math.ceil(rows / rowsY)],
   );
 }

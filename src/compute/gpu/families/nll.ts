@@ -1,15 +1,6 @@
 import type { Nll, NllGradient } from "../../device/families/tokens.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
-import {
-  NLL_BACKWARD_KERNEL,
-  NLL_BACKWARD_WIDTH,
-  NLL_FLAGS,
-  NLL_KERNEL,
-  nllBackwardParameters,
-  nllBlock,
-  nllParameters,
-} from "../kernels/nll.ts";
-import { whole } from "../bindings.ts";
+import { NLL_BACKWARD_KERNEL, NLL_BACKWARD_WIDTH, NLL_FLAGS, NLL_KERNEL, nllBlock } from "../kernels/nll.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -27,7 +18,7 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
     const logits = recordLogits(on, x, block, rowsAtMost);
     on.dispatch(
       NLL_KERNEL,
-      nllParameters({
+      {
         cols: block.cols,
         first: block.first,
         logits,
@@ -37,8 +28,8 @@ export function nll(on: Dispatcher, { x, weight, bias, targets, softcap, rowsAtM
         nll: y,
         lse,
         cap: softcap ?? 0,
-      }),
-      [logits, targets, state, y, lse].map((tensor) => whole(on, tensor)),
+      },
+      [logits, targets, state, y, lse],
       [tokens],
       PER_LOGIT * tokens * block.cols,
     );
@@ -95,7 +86,7 @@ function recordGradient(on: Dispatcher, logits: Tensor, first: number, parts: Nl
   const [tokens, cols] = logits.shape;
   on.dispatch(
     NLL_BACKWARD_KERNEL,
-    nllBackwardParameters({
+    {
       cols,
       first,
       logits,
@@ -105,8 +96,8 @@ function recordGradient(on: Dispatcher, logits: Tensor, first: number, parts: Nl
       dlse,
       flags: (dy === undefined ? 0 : NLL_FLAGS.hasDy) | (dlse === undefined ? 0 : NLL_FLAGS.hasDlse),
       cap: softcap ?? 0,
-    }),
-    [logits, targets, lse, dy, dlse].map((tensor) => (tensor === undefined ? on.nothing : whole(on, tensor))),
+    },
+    [logits, targets, lse, dy, dlse],
     [Math.ceil(cols / 4 / NLL_BACKWARD_WIDTH), tokens],
     PER_LOGIT * tokens * cols,
   );

@@ -1,15 +1,6 @@
 import type { AdamWStep, GradientNorm, LossSum } from "../../device/families/optimizer.ts";
-import { ADAMW_KERNEL, ADAMW_THREADS, adamwParameters } from "../kernels/adamw.ts";
-import {
-  LOSS_SUM_KERNEL,
-  lossSumParameters,
-  NORM_KERNEL,
-  normParameters,
-  SQUARES_KERNEL,
-  SQUARES_PART,
-  squaresParameters,
-} from "../kernels/norm.ts";
-import { whole } from "../bindings.ts";
+import { ADAMW_KERNEL, ADAMW_THREADS } from "../kernels/adamw.ts";
+import { LOSS_SUM_KERNEL, NORM_KERNEL, SQUARES_KERNEL, SQUARES_PART } from "../kernels/norm.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -18,12 +9,7 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
   for (const { first, size } of ranges(on, total)) {
     const bindings = [value, gradient, mean, square].map((of) => ({ of, offset: first * 4, size: size * 4 }));
     const [x, y] = grid(on, size / 4 / ADAMW_THREADS);
-    on.dispatch(
-      ADAMW_KERNEL,
-      adamwParameters({ vectors: size / 4, perRow: x, ...scalars }),
-      [...bindings, state],
-      [x, y],
-    );
+    on.dispatch(ADAMW_KERNEL, { vectors: size / 4, perRow: x, ...scalars }, [...bindings, state], [x, y]);
   }
 }
 
@@ -36,18 +22,18 @@ export function gradientNorm(on: Dispatcher, { gradients, clip, state }: Gradien
     const parts = Math.ceil(size / 4 / SQUARES_PART);
     const [x, y] = grid(on, parts);
     const gradient = { of, offset: begin * 4, size: size * 4 };
-    const parameters = squaresParameters({ vectors: size / 4, perRow: x, first });
-    on.dispatch(SQUARES_KERNEL, parameters, [gradient, whole(on, partial)], [x, y]);
+    const parameters = { vectors: size / 4, perRow: x, first };
+    on.dispatch(SQUARES_KERNEL, parameters, [gradient, partial], [x, y]);
     first += parts;
   }
-  on.dispatch(NORM_KERNEL, normParameters({ count: total, clip }), [whole(on, partial), state], [1]);
+  on.dispatch(NORM_KERNEL, { count: total, clip }, [partial, state], [1]);
   giveScratch(on, partial);
 }
 
 export function lossSum(on: Dispatcher, { losses, weight, sums, slot, first }: LossSum): void {
   const { offset: at, pitch, shape } = losses;
-  const parameters = lossSumParameters({ count: shape[0], at, pitch, weight, isFirst: first, slot });
-  on.dispatch(LOSS_SUM_KERNEL, parameters, [whole(on, losses), whole(on, sums)], [1]);
+  const parameters = { count: shape[0], at, pitch, weight, isFirst: first, slot };
+  on.dispatch(LOSS_SUM_KERNEL, parameters, [losses, sums], [1]);
 }
 
 /** A flat array in pieces that can be bound. */

@@ -1,11 +1,5 @@
 import type { RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
-import {
-  RMS_NORM_BACKWARD_KERNEL,
-  rmsNormBackwardParameters,
-  RMS_NORM_KERNEL,
-  rmsNormParameters,
-} from "../kernels/rms-norm.ts";
-import { whole } from "../bindings.ts";
+import { RMS_NORM_BACKWARD_KERNEL, RMS_NORM_KERNEL } from "../kernels/rms-norm.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./column-sums.ts";
@@ -16,16 +10,8 @@ export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNo
   const width = Math.ceil(size / 4);
   on.dispatch(
     RMS_NORM_KERNEL,
-    rmsNormParameters({
-      width,
-      cols: size,
-      x,
-      y,
-      offset,
-      epsilon,
-      weightAt: weight.offset,
-    }),
-    [whole(on, x), whole(on, weight), whole(on, y)],
+    { width, cols: size, x, y, offset, epsilon, weightAt: weight.offset },
+    [x, weight, y],
     [rows, cols / size],
   );
 }
@@ -40,7 +26,7 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
   const scales = takeScratch(on, "rms-norm.scales", [1, dweight === undefined ? 4 : rows * segments]);
   on.dispatch(
     RMS_NORM_BACKWARD_KERNEL,
-    rmsNormBackwardParameters({
+    {
       width: Math.ceil(size / 4),
       cols: size,
       segments,
@@ -51,8 +37,8 @@ export function rmsNormGradient(on: Dispatcher, operands: RmsNormGradient): void
       offset,
       epsilon,
       weightAt: weight.offset,
-    }),
-    [x, weight, dy, xTarget, scales].map((tensor) => whole(on, tensor)),
+    },
+    [x, weight, dy, xTarget, scales],
     [rows, segments],
   );
   if (operands.dx === undefined) giveScratch(on, xTarget);

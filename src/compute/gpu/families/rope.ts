@@ -1,21 +1,14 @@
 import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { kvDtype } from "../../device/weight.ts";
-import {
-  ROPE_BACKWARD_KERNEL,
-  ROPE_KERNEL,
-  ropeHeadsKernel,
-  ropeHeadsParameters,
-  ropeParameters,
-} from "../kernels/rope.ts";
-import { whole } from "../bindings.ts";
+import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ropeHeadsKernel } from "../kernels/rope.ts";
 import type { Dispatcher } from "../context.ts";
 
 export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q, k, v }, to }: Rope): void {
   const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
   on.dispatch(
     ROPE_KERNEL,
-    ropeParameters({
+    {
       head: headSize,
       half: cos.shape[1],
       qWidth,
@@ -29,8 +22,8 @@ export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q,
       qTo: to.q,
       kTo: to.k,
       vTo: to.v,
-    }),
-    [q, k, v, cos, sin, to.q, to.k, to.v].map((tensor) => whole(on, tensor)),
+    },
+    [q, k, v, cos, sin, to.q, to.k, to.v],
     [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
   );
 }
@@ -42,7 +35,7 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
   const from = (head: number) => ({ ...qkv, offset: qkv.offset + head * headSize });
   on.dispatch(
     ropeHeadsKernel(norms !== undefined, kvDtype("filling a cache", keys, headSize)),
-    ropeHeadsParameters({
+    {
       head: headSize,
       half: cos.shape[1],
       qHeads: heads,
@@ -60,12 +53,8 @@ export function fillCache(on: Dispatcher, operands: CacheFilling): void {
       neighbors,
       byIndex: rows !== undefined,
       rowsAt: rows?.offset ?? 0,
-    }),
-    [
-      ...[qkv, cos, sin].map((tensor) => whole(on, tensor)),
-      rows === undefined ? on.nothing : whole(on, rows),
-      ...[keys, values, ...(norms === undefined ? [] : [norms.q, norms.k])].map((tensor) => whole(on, tensor)),
-    ],
+    },
+    [qkv, cos, sin, rows, keys, values, ...(norms === undefined ? [] : [norms.q, norms.k])],
     [heads + 2 * kvHeads, qkv.shape[0]],
   );
 }
@@ -78,7 +67,7 @@ export function ropeGradient(on: Dispatcher, { headSize, neighbors, cos, sin, pa
     const [qWidth, kWidth, vWidth] = [widthOf(q?.target), widthOf(k?.target), widthOf(v?.target)];
     on.dispatch(
       ROPE_BACKWARD_KERNEL,
-      ropeParameters({
+      {
         head: headSize,
         half: cos.shape[1],
         qWidth,
@@ -92,10 +81,8 @@ export function ropeGradient(on: Dispatcher, { headSize, neighbors, cos, sin, pa
         qTo: q?.target,
         kTo: k?.target,
         vTo: v?.target,
-      }),
-      [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target].map((tensor) =>
-        tensor === undefined ? on.nothing : whole(on, tensor),
-      ),
+      },
+      [q?.gradient, k?.gradient, v?.gradient, cos, sin, group[0]?.target],
       [Math.ceil((qWidth + kWidth + vWidth) / 64), cos.shape[0]],
     );
   }

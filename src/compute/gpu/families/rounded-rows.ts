@@ -1,8 +1,8 @@
 import { isRoundedDtype } from "../../device/dtype.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Matrix, Tensor } from "../../device/tensor.ts";
-import { ROUNDED_TERMS, roundedRowsKernel, roundedRowsParameters } from "../kernels/rounded-rows.ts";
-import { bind, whole } from "../bindings.ts";
+import { ROUNDED_TERMS, roundedRowsKernel } from "../kernels/rounded-rows.ts";
+import { bind } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
 /** Rows for products of whole numbers, in scratch: see rounded-rows.wgsl. */
@@ -30,13 +30,8 @@ export function roundRows(on: Dispatcher, x: Tensor): RoundedRows {
   const scales = takeScratch(on, "scales", [rows, parts]);
   on.dispatch(
     roundedRowsKernel(),
-    roundedRowsParameters({
-      xWidth: terms / 4,
-      halvesPitch: 2 * halves.pitch,
-      scalesPitch: scales.pitch,
-      x: block,
-    }),
-    [block.binding, whole(on, halves), whole(on, scales)],
+    { xWidth: terms / 4, halvesPitch: 2 * halves.pitch, scalesPitch: scales.pitch, x: block },
+    [block, halves, scales],
     [parts, rows],
   );
   return { halves, scales };

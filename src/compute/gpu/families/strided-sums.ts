@@ -1,6 +1,6 @@
 import type { StridedProduct } from "../../device/families/strided-sums.ts";
 import { weightDtype } from "../../device/weight.ts";
-import { STRIDED_SUMS_WIDTH, stridedSumsKernel, stridedSumsParameters } from "../kernels/strided-sums.ts";
+import { STRIDED_SUMS_WIDTH, stridedSumsKernel } from "../kernels/strided-sums.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -16,7 +16,7 @@ export function stridedSums(on: Dispatcher, product: StridedProduct): void {
     const padded = Math.ceil(count / 4) * 4;
     on.dispatch(
       stridedSumsKernel(weightDtype("strided sums", x.of)),
-      stridedSumsParameters({
+      {
         rows,
         cols: count,
         padded,
@@ -33,8 +33,8 @@ export function stridedSums(on: Dispatcher, product: StridedProduct): void {
         accumulate,
         scale,
         rowsY,
-      }),
-      [binding, from.binding, to.binding],
+      },
+      [binding, from, to],
       [Math.ceil(padded / STRIDED_SUMS_WIDTH), rowsY, Math.ceil(rows / rowsY)],
     );
   }

@@ -22,22 +22,22 @@ test("matrices of more blocks, or lines, than an axis has workgroups are dispatc
     using on = limited.recording(new RunMemory(limited));
     const dispatch = spyOn(on, "dispatch");
     on.compute("thetaDelta", { layer, key: philoxKey(0n), coefficients, transposed, block });
-    return dispatch.mock.calls.map(([, parameters, , workgroups]) => ({
-      count: parameters[0],
-      at: parameters[3],
-      begin: parameters[4],
+    return dispatch.mock.calls.map(([, { count, targetAt: at, begin }, , workgroups]) => ({
+      count,
+      at,
+      begin,
       workgroups,
     }));
   };
   expect(words(false)).toEqual([
-    { count: 2048, at: 8, begin: 48 + 5 * 512, workgroups: [3, 1] },
-    { count: 512, at: 8 + 4 * 516, begin: 48 + 9 * 512, workgroups: [1, 1] },
+    { count: 2048, at: 8, begin: [48 + 5 * 512, 0], workgroups: [3, 1] },
+    { count: 512, at: 8 + 4 * 516, begin: [48 + 9 * 512, 0], workgroups: [1, 1] },
   ]);
   expect(words(true)).toEqual(
     [0, 3, 6, 9].map((col) => ({
       count: 5,
       at: 8 + col,
-      begin: 48 + col * 512 + 5,
+      begin: [48 + col * 512 + 5, 0],
       workgroups: [1, col === 9 ? 1 : 3],
     })),
   );

@@ -2,15 +2,8 @@ import type { Binding } from "../../device/buffer.ts";
 import type { DeltaBlock } from "../../device/families/delta.ts";
 import { THETA_BLOCK, THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import { sliceRows, type Tensor } from "../../device/tensor.ts";
-import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH, partialSumsParameters } from "../kernels/partial-sums.ts";
-import {
-  THETA_DELTA_KERNEL,
-  THETA_GRADIENT_KERNEL,
-  THETA_THREADS,
-  THETA_TILE,
-  thetaDeltaParameters,
-  thetaGradientParameters,
-} from "../kernels/theta.ts";
+import { PARTIAL_SUMS_KERNEL, PARTIAL_SUMS_WIDTH } from "../kernels/partial-sums.ts";
+import { THETA_DELTA_KERNEL, THETA_GRADIENT_KERNEL, THETA_THREADS, THETA_TILE } from "../kernels/theta.ts";
 import { bind, rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 import { rowsOfWork } from "../work.ts";
@@ -51,7 +44,7 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
     const whole = Math.ceil((line.count + THETA_BLOCK - 1) / THETA_BLOCK);
     on.dispatch(
       THETA_DELTA_KERNEL,
-      thetaDeltaParameters({
+      {
         count: line.count,
         width: transposed ? 1 : input,
         pitch,
@@ -65,8 +58,8 @@ function someRows(on: Dispatcher, operands: ThetaDelta, block: DeltaBlock, targe
         accumulate,
         key,
         scale: scale * THETA_UNIT,
-      }),
-      [alpha.binding, target],
+      },
+      [alpha, target],
       [Math.ceil(whole / THETA_THREADS), line.lines],
       line.count * line.lines * bases * DRAW_WORK,
     );
@@ -127,7 +120,7 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
     const { slices, rounds } = split(count * cols, bases);
     on.dispatch(
       THETA_GRADIENT_KERNEL,
-      thetaGradientParameters({
+      {
         count: count * cols,
         width: cols,
         pitch: g.pitch,
@@ -136,15 +129,15 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
         bases,
         rounds,
         key,
-      }),
-      [from.binding, parts],
+      },
+      [from, parts],
       [Math.ceil(bases / THETA_TILE.bases), slices],
       count * cols * bases * DRAW_WORK,
     );
     const to = bind(on, target);
     on.dispatch(
       PARTIAL_SUMS_KERNEL,
-      partialSumsParameters({
+      {
         cols: bases,
         parts: slices,
         partStride: bases,
@@ -152,8 +145,8 @@ export function thetaGradient(on: Dispatcher, { layer, key, g, target, parts }: 
         colStride: 1,
         target: to,
         scale: layer.scale * THETA_UNIT,
-      }),
-      [parts, to.binding],
+      },
+      [parts, to],
       [Math.ceil(bases / PARTIAL_SUMS_WIDTH), 1],
     );
   }

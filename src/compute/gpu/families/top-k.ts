@@ -1,7 +1,6 @@
 import { MOST_TOP_K, type TopK } from "../../device/families/tokens.ts";
 import type { Tensor } from "../../device/tensor.ts";
-import { TOP_K_KERNEL, topKParameters } from "../kernels/top-k.ts";
-import { whole } from "../bindings.ts";
+import { TOP_K_KERNEL } from "../kernels/top-k.ts";
 import type { Dispatcher } from "../context.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
@@ -39,17 +38,8 @@ function record(
   const [rows, count] = x.shape;
   on.dispatch(
     TOP_K_KERNEL,
-    topKParameters({
-      k,
-      count,
-      chunk,
-      fromIds: xIds !== undefined,
-      values: x,
-      ids: xIds,
-      outValues: values,
-      outIds: ids,
-    }),
-    [whole(on, x), xIds === undefined ? on.nothing : whole(on, xIds), whole(on, values), whole(on, ids)],
+    { k, count, chunk, fromIds: xIds !== undefined, values: x, ids: xIds, outValues: values, outIds: ids },
+    [x, xIds, values, ids],
     [Math.ceil(count / chunk), rows],
   );
 }

@@ -1,5 +1,5 @@
 import type { Zero } from "../../device/families/elementwise.ts";
-import { FILL_KERNEL, fillParameters } from "../kernels/fill.ts";
+import { FILL_KERNEL } from "../kernels/fill.ts";
 import { rowBlocks } from "../bindings.ts";
 import type { Dispatcher } from "../context.ts";
 
@@ -10,7 +10,7 @@ export function zero(on: Dispatcher, { y }: Zero): void {
     const rowsY = Math.min(rows, most);
     on.dispatch(
       FILL_KERNEL,
-      fillParameters({ rows, width, y: { offset, pitch: y.pitch }, value: 0, rowsY }),
+      { rows, width, y: { offset, pitch: y.pitch }, value: 0, rowsY },
       [binding],
       [Math.ceil(width / 64), rowsY, Math.ceil(rows / rowsY)],
     );

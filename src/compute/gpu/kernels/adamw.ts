@@ -3,7 +3,7 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of adamw.wgsl. */
-export const adamwParameters = uniformStruct({
+const adamwParameters = uniformStruct({
   vectors: "u32", // of 4 numbers, from the bindings' begins
   perRow: "u32", // workgroups along x
   keep: "f32", // 1 − lr · weight decay

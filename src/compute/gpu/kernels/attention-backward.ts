@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import backwardText from "./attention-backward.wgsl" with { type: "text" };
 import statsText from "./attention-stats.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of attention-backward.wgsl. */
-export const attentionBackwardParameters = uniformStruct({
+const attentionBackwardParameters = uniformStruct({
   tokens: "u32",
   positions: "u32",
   group: "u32", // heads that share a kv head
@@ -24,7 +23,7 @@ export const attentionBackwardParameters = uniformStruct({
 });
 
 /** Parameters of attention-stats.wgsl. */
-export const attentionStatsParameters = uniformStruct({
+const attentionStatsParameters = uniformStruct({
   tokens: "u32",
   heads: "u32",
   head: "inVectors", // at most 128, because one sum runs over them
@@ -49,7 +48,7 @@ export const ATTENTION_BACKWARD_COLUMNS = 32;
 export type AttentionPass = "queries" | "keys";
 
 /** The gradient of attention for heads of any size. Parameters and bindings: see attention-backward.wgsl. */
-export function attentionBackwardKernel(pass: AttentionPass, softcap: boolean): KernelSource {
+export function attentionBackwardKernel(pass: AttentionPass, softcap: boolean) {
   return family({
     PASS: pass,
     COLUMNS: pass === "keys" ? "p.positions" : "(p.tokens * p.group)",
@@ -64,4 +63,4 @@ export function attentionBackwardKernel(pass: AttentionPass, softcap: boolean): 
 export const ATTENTION_STATS_TOKENS = 64;
 
 /** What the gradients need of each token and head; see attention-stats.wgsl. */
-export const ATTENTION_STATS_KERNEL: KernelSource = statsFamily({});
+export const ATTENTION_STATS_KERNEL = statsFamily({});

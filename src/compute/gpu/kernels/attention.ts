@@ -1,12 +1,11 @@
 import type { KvDtype } from "../../device/dtype.ts";
-import type { KernelSource } from "../pipelines.ts";
 import joinText from "./attention-join.wgsl" with { type: "text" };
 import attentionText from "./attention.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of attention-join.wgsl. */
-export const attentionJoinParameters = uniformStruct({
+const attentionJoinParameters = uniformStruct({
   tokens: "u32",
   heads: "u32",
   firstPosition: "u32",
@@ -19,7 +18,7 @@ export const attentionJoinParameters = uniformStruct({
 });
 
 /** Parameters of attention.wgsl. */
-export const attentionParameters = uniformStruct({
+const attentionParameters = uniformStruct({
   tokens: "u32",
   group: "u32", // heads that share a kv head
   firstPosition: "u32",
@@ -61,7 +60,7 @@ export interface AttentionVariant {
   readonly split: boolean;
 }
 
-export function attentionKernel({ headSize, softcap, extras, kv, split }: AttentionVariant): KernelSource {
+export function attentionKernel({ headSize, softcap, extras, kv, split }: AttentionVariant) {
   const vectors = headSize / 4;
   const tileRows = attentionTileRows(headSize);
   return family({
@@ -79,7 +78,7 @@ export function attentionKernel({ headSize, softcap, extras, kv, split }: Attent
 const join = kernelFamily("attention-join", joinText, attentionJoinParameters);
 
 /** Joins records of tiles of keys. */
-export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">): KernelSource {
+export function attentionJoinKernel({ headSize, extras }: Pick<AttentionVariant, "headSize" | "extras">) {
   const vectors = headSize / 4;
   const threads = Math.ceil(vectors / 64) * 64;
   return join({ EXTRAS: Number(extras), HEAD_VECTORS: vectors, THREADS: threads, TILE_KEYS: ATTENTION_TILE_KEYS });

@@ -1,4 +1,3 @@
-import type { KernelSource } from "../pipelines.ts";
 import basisGradientText from "./basis-gradient.wgsl" with { type: "text" };
 import type { KernelDtype } from "../../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
@@ -7,7 +6,7 @@ import { productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of basis-gradient.wgsl. */
-export const basisGradientParameters = uniformStruct({
+const basisGradientParameters = uniformStruct({
   rows: "u32", // of dŜ: n·r
   cols: "u32", // m
   terms: "u32", // tokens, or rows of B̂
@@ -24,6 +23,6 @@ export const basisGradientParameters = uniformStruct({
 const family = kernelFamily("basis-gradient", basisGradientText, basisGradientParameters);
 
 /** Partial sums of dλ and dγ from PᵀQ; `left`: how P is stored. */
-export function basisGradientKernel(pairing: Pairing, left: KernelDtype | "TERNARY"): KernelSource {
+export function basisGradientKernel(pairing: Pairing, left: KernelDtype | "TERNARY") {
   return family({ DTYPE: left, PAIRING: pairing, ...productDefinitions("terms", "terms") });
 }

@@ -3,7 +3,7 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of column-sums.wgsl. */
-export const columnSumsParameters = uniformStruct({
+const columnSumsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a segment
   rows: "u32", // with segments counted as rows
   segments: "u32", // in a row of a and b

@@ -1,12 +1,11 @@
 import type { MatrixFormat } from "../../device/dtype.ts";
 import type { Unpacked } from "../../device/families/bilinear.ts";
-import type { KernelSource } from "../pipelines.ts";
 import convertText from "./convert.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of convert.wgsl. */
-export const convertParameters = uniformStruct({
+const convertParameters = uniformStruct({
   rows: "u32",
   cols: "u32",
   width: "u32", // vectors of 4 in a row of y
@@ -39,7 +38,7 @@ export function convertWidth(from: MatrixFormat): number {
 }
 
 /** A matrix as numbers of another format. */
-export function convertKernel(from: MatrixFormat, to: "f32" | Unpacked): KernelSource {
+export function convertKernel(from: MatrixFormat, to: "f32" | Unpacked) {
   const [DENSE, TARGET] = to === "units" ? ["philox_units", "bf16"] : ["philox_dense", to];
   return family({ DTYPE: from, TARGET, VECTORS: vectorsOf(from), BASIS: isBasis(from) ? 1 : 0, DENSE });
 }

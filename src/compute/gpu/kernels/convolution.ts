@@ -4,7 +4,7 @@ import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of convolution.wgsl. */
-export const convolutionParameters = uniformStruct({
+const convolutionParameters = uniformStruct({
   tokens: "u32",
   cols: "u32",
   width: "u32", // vectors of 4 in a row
@@ -39,7 +39,7 @@ export const CONVOLUTION_KERNELS = {
 } as const;
 
 /** Parameters of tail-convolution.wgsl. */
-export const tailConvolutionParameters = uniformStruct({
+const tailConvolutionParameters = uniformStruct({
   tokens: "u32", // of a text
   width: "u32", // vectors of 4 in a row
   taps: "u32",

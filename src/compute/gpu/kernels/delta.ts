@@ -1,5 +1,4 @@
 import { BASIS_FORMATS, type DeltaVariant } from "../../device/families/delta.ts";
-import type { KernelSource } from "../pipelines.ts";
 import storeText from "./delta-store.wgsl" with { type: "text" };
 import deltaText from "./delta.wgsl" with { type: "text" };
 import { kernelFamily } from "./family.ts";
@@ -7,7 +6,7 @@ import { productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of delta.wgsl. */
-export const deltaParameters = uniformStruct({
+const deltaParameters = uniformStruct({
   rows: "u32", // of this dispatch
   cols: "u32",
   terms: "u32", // n·r
@@ -34,7 +33,7 @@ const family = kernelFamily("delta", deltaText, deltaParameters, { store: storeT
  * The ΔW kernel for one variant. Sizes, dtypes and flags are uniforms, so that one compile serves every layer.
  * Bindings and parameters: see delta.wgsl and `deltaParameters`.
  */
-export function deltaKernel({ a, b, pairing }: DeltaVariant): KernelSource {
+export function deltaKernel({ a, b, pairing }: DeltaVariant) {
   return family({
     STORAGE_A: BASIS_FORMATS[a],
     STORAGE_B: BASIS_FORMATS[b],

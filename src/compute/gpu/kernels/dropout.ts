@@ -3,7 +3,7 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of dropout.wgsl. */
-export const dropoutParameters = uniformStruct({
+const dropoutParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   threshold: "u32", // of 65536
   key: "vec2u",

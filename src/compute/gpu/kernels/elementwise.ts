@@ -4,7 +4,7 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of elementwise-backward.wgsl. */
-export const elementwiseBackwardParameters = uniformStruct({
+const elementwiseBackwardParameters = uniformStruct({
   kind: "u32",
   outputs: "u32", // bit 0: by a, bit 1: by b
   width: "u32", // vectors of 4 in a row
@@ -17,7 +17,7 @@ export const elementwiseBackwardParameters = uniformStruct({
 });
 
 /** Parameters of elementwise.wgsl. */
-export const elementwiseParameters = uniformStruct({
+const elementwiseParameters = uniformStruct({
   kind: "u32",
   rows: "u32",
   width: "u32", // vectors of 4 in a row

@@ -1,4 +1,3 @@
-import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 import embeddingText from "./embedding.wgsl" with { type: "text" };
 import backwardText from "./embedding-backward.wgsl" with { type: "text" };
@@ -6,7 +5,7 @@ import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of embedding-backward.wgsl. */
-export const embeddingBackwardParameters = uniformStruct({
+const embeddingBackwardParameters = uniformStruct({
   tokens: "u32",
   width: "u32", // vectors of 4 in a row
   first: "u32", // id of the first bound row, and the number of bound rows
@@ -18,7 +17,7 @@ export const embeddingBackwardParameters = uniformStruct({
 });
 
 /** Parameters of embedding.wgsl. */
-export const embeddingParameters = uniformStruct({
+const embeddingParameters = uniformStruct({
   rows: "u32",
   width: "u32", // vectors of 4 in a row
   first: "u32", // id of the first bound row, and the number of bound rows
@@ -34,7 +33,7 @@ const family = kernelFamily("embedding", embeddingText, embeddingParameters);
 const backward = kernelFamily("embedding-backward", backwardText, embeddingBackwardParameters);
 
 /** Gathers rows of a table by token id. */
-export function embeddingKernel(dtype: StoredDtype): KernelSource {
+export function embeddingKernel(dtype: StoredDtype) {
   return family({ DTYPE: dtype });
 }
 

@@ -1,4 +1,3 @@
-import type { KernelSource } from "../pipelines.ts";
 import expertRowsText from "./expert-rows.wgsl" with { type: "text" };
 import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
@@ -6,7 +5,7 @@ import placedRowsText from "./placed-rows.wgsl" with { type: "text" };
 import routerWeightsText from "./router-weights.wgsl" with { type: "text" };
 
 /** Parameters of router-weights.wgsl. */
-export const routerWeightsParameters = uniformStruct({
+const routerWeightsParameters = uniformStruct({
   experts: "u32",
   chosen: "u32", // of each token
   amongChosen: "flag", // the sum is over those alone
@@ -19,7 +18,7 @@ export const routerWeightsParameters = uniformStruct({
 });
 
 /** Parameters of expert-rows.wgsl. */
-export const expertRowsParameters = uniformStruct({
+const expertRowsParameters = uniformStruct({
   pairs: "u32",
   chosen: "u32", // of each token
   experts: "u32",
@@ -29,7 +28,7 @@ export const expertRowsParameters = uniformStruct({
 });
 
 /** Parameters of placed-rows.wgsl. */
-export const placedRowsParameters = uniformStruct({
+const placedRowsParameters = uniformStruct({
   each: "u32", // places of a row
   width: "u32", // vectors of 4 in a row of x
   flags: "u32",
@@ -59,7 +58,7 @@ export const ROUTER_WEIGHTS_KERNELS = {
   gradient: router({ PASS: "gradient", THREADS: 64 }),
 } as const;
 
-export const EXPERT_ROWS_KERNEL: KernelSource = ordering({ THREADS: 256 });
+export const EXPERT_ROWS_KERNEL = ordering({ THREADS: 256 });
 
 export const PLACED_ROWS_KERNELS = {
   spread: placed({ KIND: "spread", THREADS: PLACED_ROWS_WIDTH }),

@@ -1,7 +1,6 @@
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { STEP_STATE } from "../../device/families/optimizer.ts";
-import type { KernelSource } from "../pipelines.ts";
 import activateText from "./activate.wgsl" with { type: "text" };
 import activationsText from "./activations.wgsl" with { type: "text" };
 import attentionSightText from "./attention-sight.wgsl" with { type: "text" };
@@ -22,7 +21,7 @@ import safeTanhText from "./safe-tanh.wgsl" with { type: "text" };
 import ternaryText from "./ternary.wgsl" with { type: "text" };
 import storedText from "./stored.wgsl" with { type: "text" };
 import stepStateText from "./step-state.wgsl" with { type: "text" };
-import { declaration, type UniformMembers } from "./parameters.ts";
+import { declaration, type GpuKernel, type UniformMembers, type UniformStruct } from "./parameters.ts";
 import { type Definitions, expandTemplate } from "./template.ts";
 
 /** Whole numbers as constants of WGSL: of `hasBias: 1`, `const HAS_BIAS = 1u;`. */
@@ -70,19 +69,19 @@ const INCLUDES = {
  * @param parameters whose struct `#include parameters` is
  * @param includes what `#include` finds in this family alone
  */
-export function kernelFamily(
+export function kernelFamily<M extends UniformMembers>(
   name: string,
   text: string,
-  parameters: { readonly members: UniformMembers },
+  parameters: UniformStruct<M>,
   includes: Definitions = {},
-): (definitions: Definitions) => KernelSource {
-  const known = new Map<string, KernelSource>();
+): (definitions: Definitions) => GpuKernel<M> {
+  const known = new Map<string, GpuKernel<M>>();
   const all = { ...INCLUDES, parameters: declaration(parameters.members), ...includes };
   return (definitions) => {
     const key = [name, ...Object.values(definitions)].join("/");
     let source = known.get(key);
     if (source === undefined) {
-      source = { key, code: expandTemplate(text, definitions, all) };
+      source = { key, code: expandTemplate(text, definitions, all), parameters };
       known.set(key, source);
     }
     return source;

@@ -3,7 +3,7 @@ import fillText from "./fill.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of fill.wgsl. */
-export const fillParameters = uniformStruct({
+const fillParameters = uniformStruct({
   rows: "u32",
   width: "u32", // vectors of 4 in a row
   y: "vectors",

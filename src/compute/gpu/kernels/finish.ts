@@ -1,10 +1,9 @@
-import type { KernelSource } from "../pipelines.ts";
 import { constants, kernelFamily } from "./family.ts";
 import finishText from "./finish.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of finish.wgsl. */
-export const finishParameters = uniformStruct({
+const finishParameters = uniformStruct({
   cols: "u32",
   width: "u32", // vectors of 4 in a row
   vectors: "u32", // in all rows
@@ -28,7 +27,7 @@ const THREADS = 64;
 const family = kernelFamily("finish", finishText, finishParameters, { constants: constants(FINISH_FLAGS) });
 
 /** W + ΔW, rounded once, with statistics. */
-export const FINISH_KERNEL: KernelSource = family({ VECTORS, THREADS });
+export const FINISH_KERNEL = family({ VECTORS, THREADS });
 
 /** Vectors of 4 that one workgroup of {@link FINISH_KERNEL} handles. */
 export const FINISH_PART = VECTORS * THREADS;

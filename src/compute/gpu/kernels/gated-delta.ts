@@ -23,7 +23,7 @@ const OPERANDS = {
 } as const;
 
 /** Parameters of gated-delta.wgsl. */
-export const gatedDeltaParameters = uniformStruct({
+const gatedDeltaParameters = uniformStruct({
   ...OPERANDS,
   tokens: "u32", // of a text
   firstPosition: "u32",
@@ -32,7 +32,7 @@ export const gatedDeltaParameters = uniformStruct({
 });
 
 /** Parameters of the gradients' kernels, which compute a block each. */
-export const gatedDeltaGradientParameters = uniformStruct({
+const gatedDeltaGradientParameters = uniformStruct({
   ...OPERANDS,
   begin: "u32", // the block's first token
   tokens: "u32", // in it
@@ -47,7 +47,7 @@ export const gatedDeltaGradientParameters = uniformStruct({
 });
 
 /** Parameters of regroup.wgsl. */
-export const regroupParameters = uniformStruct({
+const regroupParameters = uniformStruct({
   cols: "u32",
   groups: "u32",
   size0: "u32", // of the parts of a group; 0 for those that there are not

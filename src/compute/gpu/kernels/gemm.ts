@@ -1,4 +1,3 @@
-import type { KernelSource } from "../pipelines.ts";
 import type { RoundedDtype, StoredDtype } from "../../device/dtype.ts";
 import type { GemmOrder } from "../../device/families/products.ts";
 import { constants, kernelFamily } from "./family.ts";
@@ -8,7 +7,7 @@ import { type Along, productDefinitions } from "./product.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of gemm-operands.wgsl. */
-export const gemmParameters = uniformStruct({
+const gemmParameters = uniformStruct({
   rows: "u32", // of y
   cols: "u32", // of y, in this block of b
   terms: "u32",
@@ -42,11 +41,11 @@ const family = kernelFamily("gemm", gemmText, gemmParameters, { constants: const
 const integer = kernelFamily("gemm-integer", integerText, gemmParameters, { constants: constants(GEMM_FLAGS) });
 
 /** The product of two matrices, the second stored as `dtype`. */
-export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY"): KernelSource {
+export function gemmKernel(order: GemmOrder, dtype: StoredDtype | "TERNARY") {
   return family({ ORDER: order, DTYPE: dtype, ...productAlong(order) });
 }
 
 /** The product a bᵀ of rounded rows (rounded-rows.wgsl) and a matrix in blocks. */
-export function integerGemmKernel(dtype: RoundedDtype): KernelSource {
+export function integerGemmKernel(dtype: RoundedDtype) {
   return integer({ DTYPE: dtype });
 }

@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 import { constants, kernelFamily } from "./family.ts";
 import gemvText from "./gemv.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of gemv-operands.wgsl. */
-export const gemvParameters = uniformStruct({
+const gemvParameters = uniformStruct({
   cols: "u32", // of this block of W's rows
   terms: "u32", // groups of 8; in x, W and their padding
   xWidth: "u32", // vectors of 4 that a row of x has
@@ -51,6 +50,6 @@ export function gemvTileCols(gated: boolean): number {
 }
 
 /** The vector path of a linear layer for exactly `rows` rows, 1 … GEMV_MAX_ROWS. */
-export function gemvKernel(dtype: StoredDtype, rows: number, { input, gated }: GemvVariant): KernelSource {
+export function gemvKernel(dtype: StoredDtype, rows: number, { input, gated }: GemvVariant) {
   return family({ DTYPE: dtype, ROWS: rows, INPUT: input, GATED: Number(gated), TILE_COLS, THREADS: 64 });
 }

@@ -1,6 +1,5 @@
 import type { StoredDtype } from "../../device/dtype.ts";
 import type { GemmOrder } from "../../device/families/products.ts";
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import { productAlong } from "./gemm.ts";
 import groupedGemmText from "./grouped-gemm.wgsl" with { type: "text" };
@@ -8,7 +7,7 @@ import groupedGemvText from "./grouped-gemv.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of grouped-gemm.wgsl. */
-export const groupedGemmParameters = uniformStruct({
+const groupedGemmParameters = uniformStruct({
   rows: "u32", // of y, in TN of one group
   cols: "u32",
   terms: "u32", // of all groups but in TN
@@ -22,7 +21,7 @@ export const groupedGemmParameters = uniformStruct({
 });
 
 /** Parameters of grouped-gemv.wgsl. */
-export const groupedGemvParameters = uniformStruct({
+const groupedGemvParameters = uniformStruct({
   cols: "u32", // rows of a group's matrix
   terms: "u32", // groups of 8; in x, W and their padding
   xWidth: "u32", // vectors of 4 that a row of x has
@@ -42,11 +41,11 @@ const matrices = kernelFamily("grouped-gemm", groupedGemmText, groupedGemmParame
 const vectors = kernelFamily("grouped-gemv", groupedGemvText, groupedGemvParameters);
 
 /** Products of groups of rows with matrices stored as `dtype`. */
-export function groupedGemmKernel(order: GemmOrder, dtype: StoredDtype): KernelSource {
+export function groupedGemmKernel(order: GemmOrder, dtype: StoredDtype) {
   return matrices({ ORDER: order, DTYPE: dtype, ...productAlong(order) });
 }
 
 /** The same in NT for few rows, one at a time. */
-export function groupedGemvKernel(dtype: StoredDtype): KernelSource {
+export function groupedGemvKernel(dtype: StoredDtype) {
   return vectors({ DTYPE: dtype, TILE_COLS: GROUPED_GEMV_COLS, THREADS: 64 });
 }

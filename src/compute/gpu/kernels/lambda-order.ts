@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import lambdaOrderText from "./lambda-order.wgsl" with { type: "text" };
 import type { Pairing } from "../../device/pairing.ts";
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of lambda-order.wgsl. */
-export const lambdaOrderParameters = uniformStruct({
+const lambdaOrderParameters = uniformStruct({
   terms: "u32", // n·r
   padded: "u32",
   bases: "u32", // n
@@ -20,6 +19,6 @@ export const LAMBDA_ORDER_WIDTH = 64;
 const family = kernelFamily("lambda-order", lambdaOrderText, lambdaOrderParameters);
 
 /** λ as the ΔW kernel reads it. */
-export function lambdaOrderKernel(pairing: Pairing): KernelSource {
+export function lambdaOrderKernel(pairing: Pairing) {
   return family({ PAIRING: pairing });
 }

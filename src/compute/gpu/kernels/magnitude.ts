@@ -3,11 +3,10 @@ import { constants, kernelFamily } from "./family.ts";
 import magnitudeText from "./magnitude.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 import rescaleText from "./rescale.wgsl" with { type: "text" };
-import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 
 /** Parameters of magnitude.wgsl. */
-export const magnitudeParameters = uniformStruct({
+const magnitudeParameters = uniformStruct({
   kind: "u32",
   count: "u32",
   sumsAt: "u32",
@@ -17,7 +16,7 @@ export const magnitudeParameters = uniformStruct({
 });
 
 /** Parameters of rescale.wgsl. */
-export const rescaleParameters = uniformStruct({
+const rescaleParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   rows: "u32",
   flags: "u32",
@@ -45,6 +44,6 @@ const rescale = kernelFamily("rescale", rescaleText, rescaleParameters, { consta
 export const RESCALE_WIDTH = 64;
 
 /** What rows of W + ΔW, multiplied by factors, differ from W by. */
-export function rescaleKernel(dtype: StoredDtype): KernelSource {
+export function rescaleKernel(dtype: StoredDtype) {
   return rescale({ DTYPE: dtype });
 }

@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import { constants, kernelFamily } from "./family.ts";
 import nllText from "./nll.wgsl" with { type: "text" };
 import backwardText from "./nll-backward.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of nll-backward.wgsl. */
-export const nllBackwardParameters = uniformStruct({
+const nllBackwardParameters = uniformStruct({
   cols: "u32", // of this block
   first: "u32", // token id of its first column
   logits: "vectors",
@@ -18,7 +17,7 @@ export const nllBackwardParameters = uniformStruct({
 });
 
 /** Parameters of nll.wgsl. */
-export const nllParameters = uniformStruct({
+const nllParameters = uniformStruct({
   cols: "u32", // of this block
   first: "u32", // token id of its first column
   logits: "vectors",
@@ -47,7 +46,7 @@ export function nllBlock(tokens: number): number {
 }
 
 /** Negative log-likelihood of a target a row, block by block; one workgroup a row. */
-export const NLL_KERNEL: KernelSource = family({ THREADS });
+export const NLL_KERNEL = family({ THREADS });
 
 /** Which gradients the backward kernel reads. */
 export const NLL_FLAGS = { hasDy: 1, hasDlse: 2 } as const;

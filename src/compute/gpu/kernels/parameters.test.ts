@@ -1,27 +1,21 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
+import type { KernelSource } from "../pipelines.ts";
+import { everyKernel } from "../testing/every-kernel.ts";
 import { StructInfo, WgslReflect } from "wgsl_reflect";
 import {
   declaration,
+  type GpuKernel,
   type Located,
   type Pair,
   uniformStruct,
   type UniformMembers,
-  type UniformStruct,
 } from "./parameters.ts";
 
-type Packer = UniformStruct<UniformMembers>;
+/** What packs the parameters of every kernel, and one of the kernels that it serves. */
+const packers = new Map(everyKernel().flatMap((source) => (isWhole(source) ? [[source.parameters, source.key]] : [])));
 
-/** What every module of this folder exports and calls …Parameters. */
-const packers = new Map<string, Packer>();
-for (const path of new Bun.Glob("*.ts").scanSync(import.meta.dir)) {
-  if (/\.test\.ts$|\.d\.ts$/.test(path)) continue;
-  const exported = Object.entries((await import(join(import.meta.dir, path))) as Record<string, unknown>);
-  for (const [name, value] of exported) if (isPacker(value)) packers.set(name, value);
-}
-
-function isPacker(value: unknown): value is Packer {
-  return typeof value === "function" && "members" in value;
+function isWhole(source: KernelSource): source is GpuKernel<UniformMembers> {
+  return "parameters" in source;
 }
 
 /** A struct as a shader compiler lays it out. */
@@ -46,24 +40,27 @@ test("members are declared by name and type", () => {
   expect(text).toBe(`struct Parameters {\n${members.map((member) => `  ${member},\n`).join("")}}`);
 });
 
-test.each([...packers])("%s puts every value where the shader reads it, in whole 16 bytes", (_, pack) => {
-  const { members, size } = reflected(declaration(pack.members));
-  const kinds = Object.entries(pack.members).map(([name, kind], index) => ({ name, kind, word: 100 + 10 * index }));
-  const values = Object.fromEntries(kinds.map(({ name, kind, word }) => [name, valueOf(kind, word)]));
-  const words = pack(values as Parameters<typeof pack>[0]); // of the kinds that the description says
-  expect(words.byteLength).toBe(Math.ceil(size / 16) * 16);
-  const floats = new Float32Array(words.buffer);
-  const expected = kinds.flatMap(({ kind, word }) => {
-    if (kind === "f32" || kind === "flag") return [kind === "f32" ? word + 0.5 : 1];
-    return kind === "u32" || kind === "inVectors" ? [word] : [word, word + 1];
-  });
-  const found = members.flatMap(({ offset, type }) => {
-    const at = offset / 4;
-    if (type.getTypeName() === "f32") return [floats[at]];
-    return [...words.subarray(at, at + type.size / 4)];
-  });
-  expect(found).toEqual(expected);
-});
+test.each([...packers].map(([pack, key]) => ({ pack, key })))(
+  "$key puts every value where the shader reads it",
+  ({ pack }) => {
+    const { members, size } = reflected(declaration(pack.members));
+    const kinds = Object.entries(pack.members).map(([name, kind], index) => ({ name, kind, word: 100 + 10 * index }));
+    const values = Object.fromEntries(kinds.map(({ name, kind, word }) => [name, valueOf(kind, word)]));
+    const words = pack(values as Parameters<typeof pack>[0]); // of the kinds that the description says
+    expect(words.byteLength).toBe(Math.ceil(size / 16) * 16);
+    const floats = new Float32Array(words.buffer);
+    const expected = kinds.flatMap(({ kind, word }) => {
+      if (kind === "f32" || kind === "flag") return [kind === "f32" ? word + 0.5 : 1];
+      return kind === "u32" || kind === "inVectors" ? [word] : [word, word + 1];
+    });
+    const found = members.flatMap(({ offset, type }) => {
+      const at = offset / 4;
+      if (type.getTypeName() === "f32") return [floats[at]];
+      return [...words.subarray(at, at + type.size / 4)];
+    });
+    expect(found).toEqual(expected);
+  },
+);
 
 test("a vec2 is aligned; flags are 1 or 0; f32 is rounded; the rest is zero", () => {
   const pack = uniformStruct({ one: "u32", key: "vec2u", on: "flag", off: "flag", x: "f32" });

@@ -1,3 +1,5 @@
+import type { KernelSource } from "../pipelines.ts";
+
 const scratch = new Float32Array(1);
 const bits = new Uint32Array(scratch.buffer);
 
@@ -43,6 +45,11 @@ export type UniformValues<M extends UniformMembers> = { readonly [N in keyof M]:
 export interface UniformStruct<M extends UniformMembers> {
   (values: UniformValues<M>): Uint32Array<ArrayBuffer>;
   readonly members: M;
+}
+
+/** A kernel ready to be compiled, and how its parameters are packed. */
+export interface GpuKernel<M extends UniformMembers> extends KernelSource {
+  readonly parameters: UniformStruct<M>;
 }
 
 /** Does this kind say where a matrix lies? */

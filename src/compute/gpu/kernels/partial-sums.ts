@@ -3,7 +3,7 @@ import partialSumsText from "./partial-sums.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of partial-sums.wgsl. */
-export const partialSumsParameters = uniformStruct({
+const partialSumsParameters = uniformStruct({
   cols: "u32",
   parts: "u32", // partial sums of each element
   partStride: "u32", // elements from one partial sum to the next

@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import backwardText from "./rms-norm-backward.wgsl" with { type: "text" };
 import rmsNormText from "./rms-norm.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of rms-norm-backward.wgsl. */
-export const rmsNormBackwardParameters = uniformStruct({
+const rmsNormBackwardParameters = uniformStruct({
   width: "u32", // vectors of 4 in a segment
   cols: "f32", // elements in a segment
   segments: "u32", // in a row
@@ -19,7 +18,7 @@ export const rmsNormBackwardParameters = uniformStruct({
 });
 
 /** Parameters of rms-norm.wgsl. */
-export const rmsNormParameters = uniformStruct({
+const rmsNormParameters = uniformStruct({
   width: "u32", // vectors of 4 in a segment
   cols: "f32", // elements in a segment
   x: "vectors",
@@ -33,7 +32,7 @@ const family = kernelFamily("rms-norm", rmsNormText, rmsNormParameters);
 const backward = kernelFamily("rms-norm-backward", backwardText, rmsNormBackwardParameters);
 
 /** Root mean square normalization of row segments; one workgroup a segment. */
-export const RMS_NORM_KERNEL: KernelSource = family({ THREADS: 128 });
+export const RMS_NORM_KERNEL = family({ THREADS: 128 });
 
 /** The gradient by x, and the segments' scales. */
-export const RMS_NORM_BACKWARD_KERNEL: KernelSource = backward({ THREADS: 128 });
+export const RMS_NORM_BACKWARD_KERNEL = backward({ THREADS: 128 });

@@ -1,12 +1,11 @@
 import type { KvDtype } from "../../device/dtype.ts";
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import headsText from "./rope-heads.wgsl" with { type: "text" };
 import ropeText from "./rope.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of rope-heads.wgsl. */
-export const ropeHeadsParameters = uniformStruct({
+const ropeHeadsParameters = uniformStruct({
   head: "u32", // elements in a head
   half: "u32", // elements in half of its rotated part
   qHeads: "u32",
@@ -27,7 +26,7 @@ export const ropeHeadsParameters = uniformStruct({
 });
 
 /** Parameters of rope.wgsl. */
-export const ropeParameters = uniformStruct({
+const ropeParameters = uniformStruct({
   head: "inVectors", // of a head
   half: "u32", // elements in half of its rotated part
   qWidth: "u32", // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
@@ -58,6 +57,6 @@ const heads = kernelFamily("rope-heads", headsText, ropeHeadsParameters);
  * @param norms are heads of q and k normalized first?
  * @param kv what the cache is held in
  */
-export function ropeHeadsKernel(norms: boolean, kv: KvDtype): KernelSource {
+export function ropeHeadsKernel(norms: boolean, kv: KvDtype) {
   return heads({ NORMS: Number(norms), KV: kv, THREADS: 32 });
 }

@@ -3,7 +3,7 @@ import rowsText from "./rows.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of rows.wgsl. */
-export const rowsParameters = uniformStruct({
+const rowsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   scatter: "flag", // 0: gather
   indexAt: "u32",

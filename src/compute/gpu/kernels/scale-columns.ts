@@ -3,7 +3,7 @@ import { uniformStruct } from "./parameters.ts";
 import scaleColumnsText from "./scale-columns.wgsl" with { type: "text" };
 
 /** Parameters of scale-columns.wgsl. */
-export const scaleColumnsParameters = uniformStruct({
+const scaleColumnsParameters = uniformStruct({
   width: "u32", // vectors of 4 in a row
   flags: "u32",
   x: "vectors",

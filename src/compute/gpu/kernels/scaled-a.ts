@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import type { Pairing } from "../../device/pairing.ts";
 import scaledAText from "./scaled-a.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of scaled-a.wgsl. */
-export const scaledAParameters = uniformStruct({
+const scaledAParameters = uniformStruct({
   rows: "u32", // n·r
   width: "u32", // vectors of 4 in a row of Ŝ
   cols: "u32",
@@ -22,6 +21,6 @@ const family = kernelFamily("scaled-a", scaledAText, scaledAParameters);
 export const SCALED_A_WIDTH = 64;
 
 /** Ŝ = λ·A·γ. */
-export function scaledAKernel(pairing: Pairing): KernelSource {
+export function scaledAKernel(pairing: Pairing) {
   return family({ PAIRING: pairing });
 }

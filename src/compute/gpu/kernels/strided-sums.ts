@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import type { KernelDtype } from "../../device/dtype.ts";
 import { kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import stridedSumsText from "./strided-sums.wgsl" with { type: "text" };
 
 /** Parameters of strided-sums.wgsl. */
-export const stridedSumsParameters = uniformStruct({
+const stridedSumsParameters = uniformStruct({
   rows: "u32",
   cols: "u32",
   padded: "u32", // columns that are written: zeros beyond `cols`, where y is assigned
@@ -30,6 +29,6 @@ export const STRIDED_SUMS_WIDTH = 64;
 const family = kernelFamily("strided-sums", stridedSumsText, stridedSumsParameters);
 
 /** Sums of products of elements at regular distances, x stored as `dtype`. */
-export function stridedSumsKernel(dtype: KernelDtype): KernelSource {
+export function stridedSumsKernel(dtype: KernelDtype) {
   return family({ DTYPE: dtype });
 }

@@ -1,5 +1,4 @@
 import { THETA_BLOCK } from "../../device/families/theta.ts";
-import type { KernelSource } from "../pipelines.ts";
 import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import thetaDeltaText from "./theta-delta.wgsl" with { type: "text" };
@@ -7,7 +6,7 @@ import thetaGradientText from "./theta-gradient.wgsl" with { type: "text" };
 import thetaText from "./theta.wgsl" with { type: "text" };
 
 /** Parameters of theta-delta.wgsl. */
-export const thetaDeltaParameters = uniformStruct({
+const thetaDeltaParameters = uniformStruct({
   count: "u32", // elements of a line
   width: "u32", // of them in a row of the target: in, or 1 where the target is (in, out)
   pitch: "u32", // of the target, from row to row
@@ -24,7 +23,7 @@ export const thetaDeltaParameters = uniformStruct({
 });
 
 /** Parameters of theta-gradient.wgsl. */
-export const thetaGradientParameters = uniformStruct({
+const thetaGradientParameters = uniformStruct({
   count: "u32", // elements of G here
   width: "u32", // in: of them in a row
   pitch: "u32", // of G, from row to row
@@ -43,10 +42,10 @@ const delta = kernelFamily("theta-delta", thetaDeltaText, thetaDeltaParameters, 
 const gradient = kernelFamily("theta-gradient", thetaGradientText, thetaGradientParameters, includes);
 
 /** Σ α_i θ_i of some rows of a layer. */
-export const THETA_DELTA_KERNEL: KernelSource = delta({ THREADS: THETA_THREADS });
+export const THETA_DELTA_KERNEL = delta({ THREADS: THETA_THREADS });
 
 /** What one workgroup of the gradient handles at once: 64 threads with a sum for each basis, 8 KB of workgroup memory. */
 export const THETA_TILE = { blocks: 64, bases: 32 } as const;
 
 /** Σ_e G[e] · θ_i[e] of some rows of a layer, slice by slice. */
-export const THETA_GRADIENT_KERNEL: KernelSource = gradient({ THREADS: THETA_TILE.blocks, BASES: THETA_TILE.bases });
+export const THETA_GRADIENT_KERNEL = gradient({ THREADS: THETA_TILE.blocks, BASES: THETA_TILE.bases });

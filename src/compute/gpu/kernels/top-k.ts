@@ -1,10 +1,9 @@
-import type { KernelSource } from "../pipelines.ts";
 import { kernelFamily } from "./family.ts";
 import topKText from "./top-k.wgsl" with { type: "text" };
 import { uniformStruct } from "./parameters.ts";
 
 /** Parameters of top-k.wgsl. */
-export const topKParameters = uniformStruct({
+const topKParameters = uniformStruct({
   k: "u32",
   count: "u32", // candidates in a row
   chunk: "u32", // candidates that one workgroup looks at
@@ -18,4 +17,4 @@ export const topKParameters = uniformStruct({
 const family = kernelFamily("top-k", topKText, topKParameters);
 
 /** The k largest of chunks of a row. */
-export const TOP_K_KERNEL: KernelSource = family({ THREADS: 128 });
+export const TOP_K_KERNEL = family({ THREADS: 128 });

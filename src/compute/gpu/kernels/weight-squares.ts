@@ -1,11 +1,10 @@
-import type { KernelSource } from "../pipelines.ts";
 import type { StoredDtype } from "../../device/dtype.ts";
 import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import squaresText from "./weight-squares.wgsl" with { type: "text" };
 
 /** Parameters of weight-squares.wgsl. */
-export const weightSquaresParameters = uniformStruct({
+const weightSquaresParameters = uniformStruct({
   rows: "u32",
   cols: "u32",
   flags: "u32",
@@ -26,11 +25,11 @@ const family = kernelFamily("weight-squares", squaresText, weightSquaresParamete
 export const COLUMN_SQUARES_WIDTH = 64;
 
 /** Σ (W + Δ)² of each row, a workgroup each. */
-export function rowSquaresKernel(dtype: StoredDtype): KernelSource {
+export function rowSquaresKernel(dtype: StoredDtype) {
   return family({ ALONG: "rows", DTYPE: dtype, THREADS: 64 });
 }
 
 /** The same of each column. */
-export function columnSquaresKernel(dtype: StoredDtype): KernelSource {
+export function columnSquaresKernel(dtype: StoredDtype) {
   return family({ ALONG: "columns", DTYPE: dtype });
 }

@@ -1,8 +1,10 @@
 // A card of 8 GB whose driver resets it after 2 seconds of one submission: nothing is computed, but what exists and how long it would take are counted.
 import { spyOn } from "bun:test";
 import { countingDevice } from "../counting.ts";
+import type { Operand, Workgroups } from "../context.ts";
 import { createInstance } from "../dawn.ts";
 import { Gpu } from "../gpu.ts";
+import type { GpuKernel, UniformMembers, UniformValues } from "../kernels/parameters.ts";
 import { nativeBuffer } from "../memory.ts";
 import { GpuRecording } from "../recording.ts";
 import { Stream } from "../stream.ts";
@@ -53,13 +55,23 @@ export function smallCard(real: Gpu, memory: number): { readonly gpu: Gpu; reado
   };
   const works = new WeakMap<ArrayBufferView, number>();
   const { dispatch } = GpuRecording.prototype;
-  const recorded = spyOn(GpuRecording.prototype, "dispatch").mockImplementation(function (
+  const recorded = spyOn(GpuRecording.prototype, "dispatch").mockImplementation(function <M extends UniformMembers>(
     this: GpuRecording,
-    ...given
+    source: GpuKernel<M>,
+    ...given: [UniformValues<M>, readonly Operand[], Workgroups, number?]
   ) {
-    const [, parameters, , workgroups] = given;
-    works.set(parameters, given[4] ?? workgroups.reduce<number>((all, count = 1) => all * count, 64 * 256));
-    dispatch.apply(this, given);
+    const [, , workgroups, work = workgroups.reduce<number>((all, count = 1) => all * count, 64 * 256)] = given;
+    const pack = (values: UniformValues<M>) => {
+      const packed = source.parameters(values);
+      works.set(packed, work);
+      return packed;
+    };
+    const { members } = source.parameters;
+    dispatch.call<GpuRecording, [GpuKernel<M>, ...typeof given], void>(
+      this,
+      { ...source, parameters: Object.assign(pack, { members }) },
+      ...given,
+    );
   });
   const streamed = Stream.prototype.dispatch;
   const sent = spyOn(Stream.prototype, "dispatch").mockImplementation(function (this: Stream, ...given) {
