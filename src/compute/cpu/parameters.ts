@@ -60,6 +60,10 @@ export interface CpuKernel<M extends Members> {
   readonly fma?: true;
 }
 
+export function cpuKernel<const M extends Members>(name: string, members: M): CpuKernel<M> {
+  return { name, members };
+}
+
 /** A word of parameters that is an address in a buffer. */
 export interface PlacedPointer extends Pointer {
   readonly word: number;

@@ -1,29 +1,26 @@
 import type { AttentionGradient } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
+import { cpuKernel } from "../parameters.ts";
 import { FMA_HEAD } from "./attention.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
 /** What is not wanted is 0. */
-export const STATS = {
-  name: "attentionStats",
-  members: {
-    ...ATTENDED,
-    /** Rows of keys and values. */
-    positions: "u32",
-    dy: "matrix",
-    dlse: "matrix",
-    /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
-    stats: "target",
-    dq: "target",
-    dkeys: "target",
-    dvalues: "target",
-    /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
-    pieceRows: "u32",
-    chunk: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const STATS = cpuKernel("attentionStats", {
+  ...ATTENDED,
+  /** Rows of keys and values. */
+  positions: "u32",
+  dy: "matrix",
+  dlse: "matrix",
+  /** Rows of `statsPitch` bytes, a token every 4: first keys, last keys, and of each head lse and dy · y − dlse. */
+  stats: "target",
+  dq: "target",
+  dkeys: "target",
+  dvalues: "target",
+  /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
+  pieceRows: "u32",
+  chunk: "u32",
+});
 
 export const QUERIES = { ...STATS, name: "attentionQueries" } as const;
 export const KEYS = { ...STATS, name: "attentionKeys" } as const;

@@ -2,34 +2,31 @@ import type { Attention } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { kvDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { ATTENDED, attended, KV_CODES } from "./attended.ts";
 
-export const ATTENTION = {
-  name: "attention",
-  members: {
-    ...ATTENDED,
-    y: "target",
-    lse: "target",
-    /** A piece is some tokens of some heads of one kv head, and each so many-th chunk of their keys where there are several parts. */
-    pieceTokens: "u32",
-    blocks: "u32",
-    pieceHeads: "u32",
-    headBlocks: "u32",
-    parts: "u32",
-    /** Of all keys that there are. */
-    chunks: "u32",
-    /** What the chunks come to where there are several parts: records by pair and chunk. */
-    records: "targetRow",
-    /** Bytes of a record. */
-    recordBytes: "u32",
-    /** Of keys and values. */
-    dtype: "u32",
-    /** Pieces, and how many of them have been computed so far. */
-    pieces: "u32",
-    computed: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ATTENTION = cpuKernel("attention", {
+  ...ATTENDED,
+  y: "target",
+  lse: "target",
+  /** A piece is some tokens of some heads of one kv head, and each so many-th chunk of their keys where there are several parts. */
+  pieceTokens: "u32",
+  blocks: "u32",
+  pieceHeads: "u32",
+  headBlocks: "u32",
+  parts: "u32",
+  /** Of all keys that there are. */
+  chunks: "u32",
+  /** What the chunks come to where there are several parts: records by pair and chunk. */
+  records: "targetRow",
+  /** Bytes of a record. */
+  recordBytes: "u32",
+  /** Of keys and values. */
+  dtype: "u32",
+  /** Pieces, and how many of them have been computed so far. */
+  pieces: "u32",
+  computed: "u32",
+});
 
 export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 

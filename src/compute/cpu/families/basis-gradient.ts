@@ -1,46 +1,42 @@
-import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { BasisGradient, BasisGradientShape } from "../../device/families/bilinear.ts";
 import { giveScratch } from "../../device/scratch.ts";
-import { pitchOf, type Tensor } from "../../device/tensor.ts";
+import { pitchOf } from "../../device/tensor.ts";
 import { isTernaryRows } from "../../device/ternary-rows.ts";
-import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { storedCode } from "../operands.ts";
+import { cpuKernel, type Values } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { CODES } from "./basis.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { addParts } from "./partial-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
 
-export const BASIS_GRADIENT = {
-  name: "basisGradient",
-  members: {
-    /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
-    storage: "u32",
-    left: "matrix",
-    /** Of dŜ: n·r, and m. */
-    rows: "u32",
-    cols: "u32",
-    /** Tokens, or rows of B̂. */
-    terms: "u32",
-    /** Q (terms, cols). */
-    right: "matrix",
-    bases: "u32",
-    rank: "u32",
-    /** q = k·n + j (PEFT's pairing), or j·r + k. */
-    peft: "flag",
-    a: "matrix",
-    lambda: "matrix",
-    gamma: "matrix",
-    /** (blocks of columns, rows) and (slices of rows, bases, columns). */
-    lambdaParts: "pointer",
-    gammaParts: "pointer",
-    partPitch: "u32",
-    sliceRows: "u32",
-    blockCols: "u32",
-    blocks: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const BASIS_GRADIENT = cpuKernel("basisGradient", {
+  /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
+  storage: "u32",
+  left: "matrix",
+  /** Of dŜ: n·r, and m. */
+  rows: "u32",
+  cols: "u32",
+  /** Tokens, or rows of B̂. */
+  terms: "u32",
+  /** Q (terms, cols). */
+  right: "matrix",
+  bases: "u32",
+  rank: "u32",
+  /** q = k·n + j (PEFT's pairing), or j·r + k. */
+  peft: "flag",
+  a: "matrix",
+  lambda: "matrix",
+  gamma: "matrix",
+  /** (blocks of columns, rows) and (slices of rows, bases, columns). */
+  lambdaParts: "pointer",
+  gammaParts: "pointer",
+  partPitch: "u32",
+  sliceRows: "u32",
+  blockCols: "u32",
+  blocks: "u32",
+});
 
 export const BASIS_GRADIENT_FMA = { ...BASIS_GRADIENT, fma: true } as const;
 
@@ -68,20 +64,18 @@ export function partBytes(shape: BasisGradientShape): { readonly lambdaParts: nu
   };
 }
 
-/** P as numbers. */
-function numbersOf(left: Tensor) {
-  const storage = DTYPE_CODES[weightDtype("basis gradient", left)];
-  return { storage, left };
-}
-
 export function basisGradient(on: Dispatcher, gradient: BasisGradient): void {
   const { left } = gradient;
   // Machine code does not multiply ternary P.
   if (isTernaryRows(left) && on.has(BASIS_GRADIENT_FMA)) {
     const codes = codesOf(on, left, true);
-    record(on, gradient, { storage: CODES, left: codes.words });
-    if (codes.isScratch) giveScratch(on, codes.words);
-  } else inNumbers(on, left, (numbers) => record(on, gradient, numbersOf(numbers)));
+    record(on, gradient, { storage: CODES, left: codes });
+    giveScratch(on, codes);
+    return;
+  }
+  inNumbers(on, left, (numbers) => {
+    record(on, gradient, { storage: storedCode("basis gradient", numbers), left: numbers });
+  });
 }
 
 /** P, as it is stored. */

@@ -3,25 +3,22 @@ import type { DrawUnits, LambdaOrder, ScaledA, Unpack, Widen } from "../../devic
 import { type Tensor, tensorIn } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { storedCode } from "../operands.ts";
-import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { cpuKernel, type Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
 
 /** λ (r, n) in the order of B̂'s columns, zeros behind it: element q lies at λ[q / fast, q % fast] by these distances. */
-export const LAMBDA_ORDER = {
-  name: "lambdaOrder",
-  members: {
-    terms: "u32",
-    padded: "u32",
-    /** Terms until the slow index changes. */
-    fast: "u32",
-    lambda: "row",
-    /** Bytes to the next element in the fast and in the slow index. */
-    fastBytes: "u32",
-    slowBytes: "u32",
-    target: "targetRow",
-  },
-} as const satisfies CpuKernel<Members>;
+export const LAMBDA_ORDER = cpuKernel("lambdaOrder", {
+  terms: "u32",
+  padded: "u32",
+  /** Terms until the slow index changes. */
+  fast: "u32",
+  lambda: "row",
+  /** Bytes to the next element in the fast and in the slow index. */
+  fastBytes: "u32",
+  slowBytes: "u32",
+  target: "targetRow",
+});
 
 export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, target }: LambdaOrder): void {
   const [rank, bases] = lambda.shape;
@@ -32,22 +29,19 @@ export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, ta
 }
 
 /** Ŝ[q] = λ[k, j] · (A[k] ∘ γ[j]) for the pair of rows that makes row q; all F32. */
-export const SCALED_A = {
-  name: "scaledA",
-  members: {
-    terms: "u32",
-    cols: "u32",
-    bases: "u32",
-    rank: "u32",
-    /** q = k·n + j (PEFT's pairing), or j·r + k. */
-    peft: "flag",
-    a: "matrix",
-    lambda: "matrix",
-    gamma: "matrix",
-    target: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const SCALED_A = cpuKernel("scaledA", {
+  terms: "u32",
+  cols: "u32",
+  bases: "u32",
+  rank: "u32",
+  /** q = k·n + j (PEFT's pairing), or j·r + k. */
+  peft: "flag",
+  a: "matrix",
+  lambda: "matrix",
+  gamma: "matrix",
+  target: "target",
+  pieceRows: "u32",
+});
 
 export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma, target }: ScaledA): void {
   const [rank, bases] = lambda.shape;
@@ -71,16 +65,13 @@ export function scaledA(on: Dispatcher, { pairing, terms, cols, a, lambda, gamma
 }
 
 /** y = x in f32, rows of whole vectors of 4. */
-export const WIDEN = {
-  name: "widen",
-  members: {
-    rows: "u32",
-    vectors: "u32",
-    x: "stored",
-    y: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const WIDEN = cpuKernel("widen", {
+  rows: "u32",
+  vectors: "u32",
+  x: "stored",
+  y: "target",
+  pieceRows: "u32",
+});
 
 export function widen(on: Dispatcher, { x, y }: Widen): void {
   const [rows, cols] = x.shape;
@@ -89,21 +80,18 @@ export function widen(on: Dispatcher, { x, y }: Widen): void {
 }
 
 /** Rows and columns of a basis as numbers of 16 or 32 bits; what pads a row of the target becomes zero. */
-export const UNPACK = {
-  name: "unpack",
-  members: {
-    ...BASIS,
-    firstRow: "u32",
-    firstCol: "u32",
-    rows: "u32",
-    cols: "u32",
-    /** Rows of whole vectors of 4. */
-    target: "target",
-    /** Of the target. */
-    dtype: "u32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const UNPACK = cpuKernel("unpack", {
+  ...BASIS,
+  firstRow: "u32",
+  firstCol: "u32",
+  rows: "u32",
+  cols: "u32",
+  /** Rows of whole vectors of 4. */
+  target: "target",
+  /** Of the target. */
+  dtype: "u32",
+  pieceRows: "u32",
+});
 
 /** Which columns of a basis, from which of its rows on. */
 interface BasisPart {

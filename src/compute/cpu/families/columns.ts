@@ -1,40 +1,31 @@
 import type { ColumnSums, ScaleColumns, Zero } from "../../device/families/elementwise.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
 /** y = x · scale + bias + residual; bias and residual may be left out. */
-export const SCALE_COLUMNS = {
-  name: "scaleColumns",
-  members: {
-    ...RECTANGLES,
-    x: "matrix",
-    scale: "row",
-    bias: "row",
-    residual: "matrix",
-    y: "target",
-  },
-} as const satisfies CpuKernel<Members>;
+export const SCALE_COLUMNS = cpuKernel("scaleColumns", {
+  ...RECTANGLES,
+  x: "matrix",
+  scale: "row",
+  bias: "row",
+  residual: "matrix",
+  y: "target",
+});
 
-export const ZERO = {
-  name: "zero",
-  members: { ...RECTANGLES, y: "target" },
-} as const satisfies CpuKernel<Members>;
+export const ZERO = cpuKernel("zero", { ...RECTANGLES, y: "target" });
 
 /** y = Σ a, Σ a · b or Σ a · b · factor over rows, and over the segments of each. */
-export const COLUMN_SUMS = {
-  name: "columnSums",
-  members: {
-    rows: "u32",
-    segments: "u32",
-    /** Vectors of 4 in a segment. */
-    width: "u32",
-    a: "matrix",
-    b: "matrix",
-    factors: "row",
-    y: "targetRow",
-  },
-} as const satisfies CpuKernel<Members>;
+export const COLUMN_SUMS = cpuKernel("columnSums", {
+  rows: "u32",
+  segments: "u32",
+  /** Vectors of 4 in a segment. */
+  width: "u32",
+  a: "matrix",
+  b: "matrix",
+  factors: "row",
+  y: "targetRow",
+});
 
 /** Vectors of 4 columns of a piece. */
 export const GROUP = 4;

@@ -1,29 +1,26 @@
 import type { Convolution, ConvolutionGradient, TailConvolution } from "../../device/families/convolution.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
 /** y = gate · (bias + Σ weight · x); of the gradients `dy` is given, and y is where one goes. */
-export const CONVOLUTION = {
-  name: "convolution",
-  members: {
-    tokens: "u32",
-    cols: "u32",
-    /** Of each column. */
-    taps: "u32",
-    firstPosition: "u32",
-    x: "matrix",
-    gate: "matrix",
-    weight: "row",
-    bias: "row",
-    first: "row",
-    last: "row",
-    dy: "matrix",
-    y: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const CONVOLUTION = cpuKernel("convolution", {
+  tokens: "u32",
+  cols: "u32",
+  /** Of each column. */
+  taps: "u32",
+  firstPosition: "u32",
+  x: "matrix",
+  gate: "matrix",
+  weight: "row",
+  bias: "row",
+  first: "row",
+  last: "row",
+  dy: "matrix",
+  y: "target",
+  pieceRows: "u32",
+});
 
 export const CONVOLUTION_ROWS = { ...CONVOLUTION, name: "convolutionRows" } as const;
 export const CONVOLUTION_TAPS = { ...CONVOLUTION, name: "convolutionTaps" } as const;
@@ -74,25 +71,22 @@ export function convolutionGradient(on: Dispatcher, { dy, dx, dweight, ...operan
   }
 }
 
-export const TAIL_CONVOLUTION = {
-  name: "tailConvolution",
-  members: {
-    tokens: "u32",
-    cols: "u32",
-    taps: "u32",
-    block: "u32",
-    firstPosition: "u32",
-    x: "matrix",
-    weight: "row",
-    first: "row",
-    rows: "row",
-    tails: "target",
-    y: "target",
-    /** Columns of a piece, a multiple of 4, and pieces side by side. */
-    pieceCols: "u32",
-    pieces: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const TAIL_CONVOLUTION = cpuKernel("tailConvolution", {
+  tokens: "u32",
+  cols: "u32",
+  taps: "u32",
+  block: "u32",
+  firstPosition: "u32",
+  x: "matrix",
+  weight: "row",
+  first: "row",
+  rows: "row",
+  tails: "target",
+  y: "target",
+  /** Columns of a piece, a multiple of 4, and pieces side by side. */
+  pieceCols: "u32",
+  pieces: "u32",
+});
 
 /** Columns that a piece of a convolution over tails takes. */
 const TAIL_COLUMNS = 256;

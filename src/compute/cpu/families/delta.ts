@@ -5,28 +5,25 @@ import type { Shape, Tensor } from "../../device/tensor.ts";
 import { isTernary } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { BASIS, basisValues } from "./basis.ts";
 import { unpackPart } from "./bilinear.ts";
 import { TERNARY, ternary } from "./ternary.ts";
 import { DELTA_TARGET, SCALED_TERMS } from "./words.ts";
 
-export const DELTA = {
-  name: "delta",
-  members: {
-    ...BASIS,
-    ...SCALED_TERMS,
-    ...DELTA_TARGET,
-    terms: "u32",
-    /** Of B̂. */
-    firstRow: "u32",
-    /** Rows and columns of a piece, and pieces side by side. */
-    pieceRows: "u32",
-    pieceCols: "u32",
-    pieces: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const DELTA = cpuKernel("delta", {
+  ...BASIS,
+  ...SCALED_TERMS,
+  ...DELTA_TARGET,
+  terms: "u32",
+  /** Of B̂. */
+  firstRow: "u32",
+  /** Rows and columns of a piece, and pieces side by side. */
+  pieceRows: "u32",
+  pieceCols: "u32",
+  pieces: "u32",
+});
 
 export const DELTA_FMA = { ...DELTA, fma: true } as const;
 

@@ -1,35 +1,29 @@
 import type { Elementwise, ElementwiseGradient } from "../../device/families/elementwise.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { RECTANGLES, rectangles } from "../pieces.ts";
 
 /** y = f(a, b); widths are vectors of 4. */
-export const ELEMENTWISE_KERNEL = {
-  name: "elementwise",
-  members: {
-    ...RECTANGLES,
-    kind: "u32",
-    a: "matrix",
-    b: "matrix",
-    y: "target",
-    cap: "f32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ELEMENTWISE_KERNEL = cpuKernel("elementwise", {
+  ...RECTANGLES,
+  kind: "u32",
+  a: "matrix",
+  b: "matrix",
+  y: "target",
+  cap: "f32",
+});
 
 /** Gradients of y = f(a), or of y = f(a) · b; da or db may be left out. */
-export const GRADIENT_KERNEL = {
-  name: "elementwiseGradient",
-  members: {
-    ...RECTANGLES,
-    kind: "u32",
-    a: "matrix",
-    b: "matrix",
-    gradient: "matrix",
-    da: "target",
-    db: "target",
-    cap: "f32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const GRADIENT_KERNEL = cpuKernel("elementwiseGradient", {
+  ...RECTANGLES,
+  kind: "u32",
+  a: "matrix",
+  b: "matrix",
+  gradient: "matrix",
+  da: "target",
+  db: "target",
+  cap: "f32",
+});
 
 /** The kinds are ELEMENTWISE's; assembly/activations.ts says what a new one needs. */
 export function elementwise(on: Dispatcher, { kind, a, b, y, cap }: Elementwise): void {

@@ -8,60 +8,51 @@ import type {
 } from "../../device/families/experts.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { cpuKernel, type Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
 /** Of the gradient, `dy` and `dlogits` are given; else `y`. */
-export const ROUTER_WEIGHTS = {
-  name: "routerWeights",
-  members: {
-    tokens: "u32",
-    experts: "u32",
-    chosen: "u32",
-    amongChosen: "flag",
-    logistic: "flag",
-    logits: "matrix",
-    ids: "matrix",
-    y: "target",
-    dy: "matrix",
-    dlogits: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ROUTER_WEIGHTS = cpuKernel("routerWeights", {
+  tokens: "u32",
+  experts: "u32",
+  chosen: "u32",
+  amongChosen: "flag",
+  logistic: "flag",
+  logits: "matrix",
+  ids: "matrix",
+  y: "target",
+  dy: "matrix",
+  dlogits: "target",
+  pieceRows: "u32",
+});
 
 export const ROUTER_WEIGHTS_GRADIENT = { ...ROUTER_WEIGHTS, name: "routerWeightsGradient" } as const;
 
-export const EXPERT_ROWS = {
-  name: "expertRows",
-  members: {
-    tokens: "u32",
-    chosen: "u32",
-    experts: "u32",
-    ids: "matrix",
-    places: "target",
-    begins: "targetRow",
-  },
-} as const satisfies CpuKernel<Members>;
+export const EXPERT_ROWS = cpuKernel("expertRows", {
+  tokens: "u32",
+  chosen: "u32",
+  experts: "u32",
+  ids: "matrix",
+  places: "target",
+  begins: "targetRow",
+});
 
 /** Rows of x by place, each row of `places` and factors belonging to a row of the other matrix. */
-export const SPREAD_ROWS = {
-  name: "spreadRows",
-  members: {
-    rows: "u32",
-    /** Places of a row. */
-    each: "u32",
-    /** Vectors of 4 in a row of x and y; of `mixFactors` in one of x and dy. */
-    width: "u32",
-    x: "matrix",
-    places: "matrix",
-    factors: "matrix",
-    residual: "matrix",
-    dy: "matrix",
-    y: "target",
-    scale: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const SPREAD_ROWS = cpuKernel("spreadRows", {
+  rows: "u32",
+  /** Places of a row. */
+  each: "u32",
+  /** Vectors of 4 in a row of x and y; of `mixFactors` in one of x and dy. */
+  width: "u32",
+  x: "matrix",
+  places: "matrix",
+  factors: "matrix",
+  residual: "matrix",
+  dy: "matrix",
+  y: "target",
+  scale: "f32",
+  pieceRows: "u32",
+});
 
 export const MIX_ROWS = { ...SPREAD_ROWS, name: "mixRows" } as const;
 export const MIX_FACTORS = { ...SPREAD_ROWS, name: "mixFactors" } as const;

@@ -3,30 +3,27 @@ import type { Finish, WeightRows } from "../../device/families/finish.ts";
 import { elementBytes } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import type { Pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 
 /** target = W + ΔW, rounded once, and what that did; rows of all three are `pitch` elements apart. */
-export const FINISH = {
-  name: "finish",
-  members: {
-    cols: "u32",
-    /** Vectors of 4 in a row, and in all rows. */
-    width: "u32",
-    vectors: "u32",
-    pitch: "u32",
-    sourceDtype: "u32",
-    targetDtype: "u32",
-    /** 0: the result is ΔW alone. */
-    weight: "pointer",
-    delta: "pointer",
-    target: "pointer",
-    /** ΔW is rounded before it is added. */
-    roundDelta: "flag",
-    /** Four f32 a piece: max |ΔW|, Σ ΔW², changed, not finite. */
-    statistics: "pointer",
-    pieceVectors: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const FINISH = cpuKernel("finish", {
+  cols: "u32",
+  /** Vectors of 4 in a row, and in all rows. */
+  width: "u32",
+  vectors: "u32",
+  pitch: "u32",
+  sourceDtype: "u32",
+  targetDtype: "u32",
+  /** 0: the result is ΔW alone. */
+  weight: "pointer",
+  delta: "pointer",
+  target: "pointer",
+  /** ΔW is rounded before it is added. */
+  roundDelta: "flag",
+  /** Four f32 a piece: max |ΔW|, Σ ΔW², changed, not finite. */
+  statistics: "pointer",
+  pieceVectors: "u32",
+});
 
 /** Vectors of 4 of a piece: sums of squares are cut by it, so it follows from nothing. */
 const PIECE_VECTORS = 4096;

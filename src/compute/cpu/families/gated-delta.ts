@@ -1,6 +1,6 @@
 import type { GatedDelta, GatedDeltaGradient, Regroup } from "../../device/families/gated-delta.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { cpuKernel, type Members, type Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
 const DELTA_OPERANDS = {
@@ -19,40 +19,36 @@ const DELTA_OPERANDS = {
 } as const satisfies Members;
 
 /** A head each. */
-export const GATED_DELTA = {
-  name: "gatedDelta",
-  members: { ...DELTA_OPERANDS, rows: "row", firstPosition: "u32", y: "target" },
-} as const satisfies CpuKernel<Members>;
+export const GATED_DELTA = cpuKernel("gatedDelta", {
+  ...DELTA_OPERANDS,
+  rows: "row",
+  firstPosition: "u32",
+  y: "target",
+});
 
 /** A head of keys each. */
-export const GATED_DELTA_GRADIENT = {
-  name: "gatedDeltaGradient",
-  members: {
-    ...GATED_DELTA.members,
-    dy: "matrix",
-    dqk: "target",
-    dv: "target",
-    dgates: "target",
-  },
-} as const satisfies CpuKernel<Members>;
+export const GATED_DELTA_GRADIENT = cpuKernel("gatedDeltaGradient", {
+  ...GATED_DELTA.members,
+  dy: "matrix",
+  dqk: "target",
+  dv: "target",
+  dgates: "target",
+});
 
-export const REGROUP = {
-  name: "regroup",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    groups: "u32",
-    /** Of the parts of a group; 0 for those that there are not. */
-    size0: "u32",
-    size1: "u32",
-    size2: "u32",
-    size3: "u32",
-    inverse: "flag",
-    x: "matrix",
-    y: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const REGROUP = cpuKernel("regroup", {
+  rows: "u32",
+  cols: "u32",
+  groups: "u32",
+  /** Of the parts of a group; 0 for those that there are not. */
+  size0: "u32",
+  size1: "u32",
+  size2: "u32",
+  size3: "u32",
+  inverse: "flag",
+  x: "matrix",
+  y: "target",
+  pieceRows: "u32",
+});
 
 type Shared = Pick<GatedDelta, "qk" | "v" | "gates" | "decays" | "first" | "keyHeads" | "block" | "states">;
 

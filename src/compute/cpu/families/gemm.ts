@@ -3,34 +3,31 @@ import { isTernaryRows } from "../../device/ternary-rows.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, storedCode } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { evenly, pieceColumns } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { TERNARY, ternaryProduct } from "./ternary.ts";
 
 /** y = scale · product + bias + residual (+ y); a is F32. */
-export const GEMM = {
-  name: "gemm",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    terms: "u32",
-    /** The rows of a, of b are the terms. */
-    aTerms: "flag",
-    bTerms: "flag",
-    a: "matrix",
-    b: "stored",
-    y: "target",
-    bias: "row",
-    residual: "matrix",
-    accumulate: "flag",
-    scale: "f32",
-    /** Rows and columns of a piece, and pieces side by side. */
-    pieceRows: "u32",
-    pieceCols: "u32",
-    pieces: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const GEMM = cpuKernel("gemm", {
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  /** The rows of a, of b are the terms. */
+  aTerms: "flag",
+  bTerms: "flag",
+  a: "matrix",
+  b: "stored",
+  y: "target",
+  bias: "row",
+  residual: "matrix",
+  accumulate: "flag",
+  scale: "f32",
+  /** Rows and columns of a piece, and pieces side by side. */
+  pieceRows: "u32",
+  pieceCols: "u32",
+  pieces: "u32",
+});
 
 export const GEMM_FMA = { ...GEMM, fma: true } as const;
 

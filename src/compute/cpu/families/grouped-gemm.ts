@@ -1,19 +1,16 @@
 import type { GroupedGemm } from "../../device/families/experts.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { storedCode } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { GEMM, matricesOf, productPieces } from "./gemm.ts";
 
 /** Of all rows; `pieces` and their rows are those of one group. */
-export const GROUPED_GEMM = {
-  name: "groupedGemm",
-  members: {
-    ...GEMM.members,
-    /** Where groups begin, and behind them the end of the last. */
-    begins: "row",
-    groups: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const GROUPED_GEMM = cpuKernel("groupedGemm", {
+  ...GEMM.members,
+  /** Where groups begin, and behind them the end of the last. */
+  begins: "row",
+  groups: "u32",
+});
 
 export const GROUPED_GEMM_FMA = { ...GROUPED_GEMM, fma: true } as const;
 

@@ -3,64 +3,55 @@ import type { Nll, NllGradient } from "../../device/families/tokens.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./columns.ts";
 import { gemm } from "./gemm.ts";
 
 /** A block of columns of logits enters each row's state; the last one makes nll and lse of it. */
-export const NLL = {
-  name: "nll",
-  members: {
-    rows: "u32",
-    /** Of this block, and the token of its first column. */
-    cols: "u32",
-    first: "u32",
-    logits: "matrix",
-    targets: "row",
-    /** (rows, 4): the maximum, the sum of exp(logit − maximum), the target's logit. */
-    state: "targetRow",
-    isFirst: "flag",
-    isLast: "flag",
-    y: "target",
-    lse: "target",
-    /** Logits become cap · tanh(logit / cap); 0: they do not. */
-    cap: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const NLL = cpuKernel("nll", {
+  rows: "u32",
+  /** Of this block, and the token of its first column. */
+  cols: "u32",
+  first: "u32",
+  logits: "matrix",
+  targets: "row",
+  /** (rows, 4): the maximum, the sum of exp(logit − maximum), the target's logit. */
+  state: "targetRow",
+  isFirst: "flag",
+  isLast: "flag",
+  y: "target",
+  lse: "target",
+  /** Logits become cap · tanh(logit / cap); 0: they do not. */
+  cap: "f32",
+  pieceRows: "u32",
+});
 
 /** A block of columns of logits becomes their gradient: softmax · (dy + dlse) − dy at the target, by the cap's slope. */
-export const NLL_GRADIENT = {
-  name: "nllGradient",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    first: "u32",
-    logits: "target",
-    targets: "row",
-    lse: "matrix",
-    /** Either may be left out. */
-    dy: "matrix",
-    dlse: "matrix",
-    cap: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const NLL_GRADIENT = cpuKernel("nllGradient", {
+  rows: "u32",
+  cols: "u32",
+  first: "u32",
+  logits: "target",
+  targets: "row",
+  lse: "matrix",
+  /** Either may be left out. */
+  dy: "matrix",
+  dlse: "matrix",
+  cap: "f32",
+  pieceRows: "u32",
+});
 
 /** sums[slot] += weight · Σ losses, or = where it is the first; one piece. */
-export const LOSS_SUM = {
-  name: "lossSum",
-  members: {
-    count: "u32",
-    losses: "matrix",
-    /** Where the sum goes. */
-    to: "pointer",
-    weight: "f32",
-    isFirst: "flag",
-  },
-} as const satisfies CpuKernel<Members>;
+export const LOSS_SUM = cpuKernel("lossSum", {
+  count: "u32",
+  losses: "matrix",
+  /** Where the sum goes. */
+  to: "pointer",
+  weight: "f32",
+  isFirst: "flag",
+});
 
 /** Columns that enter a row's state at once. */
 export const UNIT = 1024;

@@ -9,7 +9,7 @@ import {
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel, type Members } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 
@@ -65,18 +65,15 @@ function squaresOf({ weight, delta, sums }: RowSquares) {
 }
 
 /** What a magnitude is to the norm √s of its row; a row of zeros stays one. */
-export const MAGNITUDES = {
-  name: "magnitudes",
-  members: {
-    /** 0: to = from / norm; 1: to += from / norm, from = 0; 2: to = norm, rounded. */
-    kind: "u32",
-    count: "u32",
-    dtype: "u32",
-    sums: "row",
-    from: "pointer",
-    to: "targetRow",
-  },
-} as const satisfies CpuKernel<Members>;
+export const MAGNITUDES = cpuKernel("magnitudes", {
+  /** 0: to = from / norm; 1: to += from / norm, from = 0; 2: to = norm, rounded. */
+  kind: "u32",
+  count: "u32",
+  dtype: "u32",
+  sums: "row",
+  from: "pointer",
+  to: "targetRow",
+});
 
 export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magnitudes): void {
   on.dispatch(
@@ -94,23 +91,20 @@ export function magnitudes(on: Dispatcher, { kind, sums, from, to, dtype }: Magn
 }
 
 /** target = c · (W + target + Δ) − W, as (c − 1) · W + c · (target + Δ): nothing is lost to W where c is near 1. */
-export const RESCALE = {
-  name: "rescale",
-  members: {
-    rows: "u32",
-    /** Vectors of 4 in a row. */
-    width: "u32",
-    dtype: "u32",
-    weight: "matrix",
-    /** F32, rows as far apart as the target's; 0: the target holds all of ΔW. */
-    delta: "row",
-    target: "target",
-    factors: "row",
-    /** A factor a column, not a row. */
-    columns: "flag",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const RESCALE = cpuKernel("rescale", {
+  rows: "u32",
+  /** Vectors of 4 in a row. */
+  width: "u32",
+  dtype: "u32",
+  weight: "matrix",
+  /** F32, rows as far apart as the target's; 0: the target holds all of ΔW. */
+  delta: "row",
+  target: "target",
+  factors: "row",
+  /** A factor a column, not a row. */
+  columns: "flag",
+  pieceRows: "u32",
+});
 
 export function rescale(on: Dispatcher, { weight: stored, delta, factors, columns, target }: Rescale): void {
   const [rows, cols] = stored.shape;

@@ -3,7 +3,7 @@ import { normedInCommands } from "../../device/normed-linear.ts";
 import { pitchOf } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, storedCode } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
 import { fewColumns, FMA_TILE, GEMM, linear } from "./gemm.ts";
@@ -11,8 +11,7 @@ import { rmsNorm } from "./norms.ts";
 
 /** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
 export const NORMED_GEMM = {
-  name: "normedGemm",
-  members: {
+  ...cpuKernel("normedGemm", {
     ...GEMM.members,
     weight: "row",
     offset: "f32",
@@ -25,9 +24,9 @@ export const NORMED_GEMM = {
     gate: "u32",
     /** A bit for each worker that has the rows, normalized, in its scratch. */
     normalized: "u32",
-  },
+  }),
   fma: true,
-} as const satisfies CpuKernel<Members>;
+} as const;
 
 /** Rows of x at most. */
 const MOST_ROWS = 32;

@@ -1,79 +1,67 @@
 import type { LayerNorm, LayerNormGradient, RmsNorm, RmsNormGradient } from "../../device/families/norms.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import { columnSums } from "./columns.ts";
 
 /** y = x / √(mean(x²) + ε) · (offset + weight), each segment by itself. */
-export const RMS_NORM = {
-  name: "rmsNorm",
-  members: {
-    rows: "u32",
-    segments: "u32",
-    /** Elements of a segment. */
-    cols: "u32",
-    x: "matrix",
-    weight: "row",
-    y: "target",
-    offset: "f32",
-    epsilon: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const RMS_NORM = cpuKernel("rmsNorm", {
+  rows: "u32",
+  segments: "u32",
+  /** Elements of a segment. */
+  cols: "u32",
+  x: "matrix",
+  weight: "row",
+  y: "target",
+  offset: "f32",
+  epsilon: "f32",
+  pieceRows: "u32",
+});
 
 /** With s = 1 / √(mean(x²) + ε) and h = dy · (offset + weight): dx = s · (h − x · s² · mean(h · x)), and s itself. */
-export const RMS_NORM_GRADIENT = {
-  name: "rmsNormGradient",
-  members: {
-    rows: "u32",
-    segments: "u32",
-    cols: "u32",
-    x: "matrix",
-    weight: "row",
-    dy: "matrix",
-    dx: "target",
-    /** (rows · segments), or nothing. */
-    scales: "targetRow",
-    offset: "f32",
-    epsilon: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const RMS_NORM_GRADIENT = cpuKernel("rmsNormGradient", {
+  rows: "u32",
+  segments: "u32",
+  cols: "u32",
+  x: "matrix",
+  weight: "row",
+  dy: "matrix",
+  dx: "target",
+  /** (rows · segments), or nothing. */
+  scales: "targetRow",
+  offset: "f32",
+  epsilon: "f32",
+  pieceRows: "u32",
+});
 
 /** y = (x − mean) / √(variance + ε) · weight + bias; the bias may be left out. */
-export const LAYER_NORM = {
-  name: "layerNorm",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    x: "matrix",
-    weight: "row",
-    bias: "row",
-    y: "target",
-    epsilon: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const LAYER_NORM = cpuKernel("layerNorm", {
+  rows: "u32",
+  cols: "u32",
+  x: "matrix",
+  weight: "row",
+  bias: "row",
+  y: "target",
+  epsilon: "f32",
+  pieceRows: "u32",
+});
 
 /**
  * With n = (x − mean) / √(variance + ε) and h = dy · weight: dx = (h − mean(h) − n · mean(h · n)) / √(variance + ε), and
  * dy · n, whose sums down columns are the gradient by the weight.
  */
-export const LAYER_NORM_GRADIENT = {
-  name: "layerNormGradient",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    x: "matrix",
-    weight: "row",
-    dy: "matrix",
-    dx: "target",
-    products: "target",
-    epsilon: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const LAYER_NORM_GRADIENT = cpuKernel("layerNormGradient", {
+  rows: "u32",
+  cols: "u32",
+  x: "matrix",
+  weight: "row",
+  dy: "matrix",
+  dx: "target",
+  products: "target",
+  epsilon: "f32",
+  pieceRows: "u32",
+});
 
 export function rmsNorm(on: Dispatcher, { x, weight, epsilon, offset, y }: RmsNorm): void {
   const [rows, cols] = x.shape;

@@ -2,28 +2,25 @@ import type { DeviceBuffer } from "../../device/buffer.ts";
 import { type AdamWStep, type GradientNorm, STEP_STATE_BYTES } from "../../device/families/optimizer.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import type { Pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 
 /** torch.optim.AdamW's _single_tensor_adam, operation by operation; gradients are zero afterwards. */
-export const ADAMW = {
-  name: "adamw",
-  members: {
-    vectors: "u32",
-    value: "pointer",
-    gradient: "pointer",
-    mean: "pointer",
-    square: "pointer",
-    state: "pointer",
-    keep: "f32",
-    meanWeight: "f32",
-    squareKeep: "f32",
-    squareWeight: "f32",
-    correction: "f32",
-    epsilon: "f32",
-    stepSize: "f32",
-    pieceVectors: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ADAMW = cpuKernel("adamw", {
+  vectors: "u32",
+  value: "pointer",
+  gradient: "pointer",
+  mean: "pointer",
+  square: "pointer",
+  state: "pointer",
+  keep: "f32",
+  meanWeight: "f32",
+  squareKeep: "f32",
+  squareWeight: "f32",
+  correction: "f32",
+  epsilon: "f32",
+  stepSize: "f32",
+  pieceVectors: "u32",
+});
 
 /** Vectors of 4 of a piece; sums of squares are cut by it, so it follows from nothing. */
 const PIECE_VECTORS = 4096;
@@ -56,22 +53,21 @@ export function adamw(on: Dispatcher, operands: AdamWStep): void {
 }
 
 /** The sum of the squares of each piece of a flat array. */
-export const GRADIENT_SQUARES = {
-  name: "gradientSquares",
-  members: { vectors: "u32", gradient: "pointer", sums: "pointer", pieceVectors: "u32" },
-} as const satisfies CpuKernel<Members>;
+export const GRADIENT_SQUARES = cpuKernel("gradientSquares", {
+  vectors: "u32",
+  gradient: "pointer",
+  sums: "pointer",
+  pieceVectors: "u32",
+});
 
 /** The norm from those sums, what clipping multiplies by (torch's clip_grad_norm_), and whether training must halt. */
-export const GRADIENT_NORM = {
-  name: "gradientNorm",
-  members: {
-    count: "u32",
-    /** 0: gradients are left as they are. */
-    clip: "f32",
-    sums: "pointer",
-    state: "pointer",
-  },
-} as const satisfies CpuKernel<Members>;
+export const GRADIENT_NORM = cpuKernel("gradientNorm", {
+  count: "u32",
+  /** 0: gradients are left as they are. */
+  clip: "f32",
+  sums: "pointer",
+  state: "pointer",
+});
 
 export function gradientNorm(on: Dispatcher, { gradients, clip, state }: GradientNorm): void {
   const counts = gradients.map(({ size }) => Math.ceil(size / 4 / PIECE_VECTORS));

@@ -2,47 +2,44 @@ import type { CacheFilling, Rope, RopeGradient } from "../../device/families/att
 import { sliceCols, type Tensor } from "../../device/tensor.ts";
 import { kvDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { KV_CODES } from "./attended.ts";
 
 /** Heads of q and k are normalized, turn by their row's angles, and v is copied; of what is left out the width is 0. */
-export const ROPE = {
-  name: "rope",
-  members: {
-    rows: "u32",
-    /** Elements of a head, and of half of its rotated part. */
-    head: "u32",
-    half: "u32",
-    cos: "matrix",
-    sin: "matrix",
-    q: "matrix",
-    k: "matrix",
-    v: "matrix",
-    qTo: "target",
-    kTo: "target",
-    vTo: "target",
-    /** Elements in a row of q, of k, of v. */
-    qWidth: "u32",
-    kWidth: "u32",
-    vWidth: "u32",
-    /** 1, or −1 for turning back. */
-    direction: "f32",
-    /** Of the norms of heads of q and k, or nothing: none. */
-    qWeight: "row",
-    kWeight: "row",
-    offset: "f32",
-    epsilon: "f32",
-    /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
-    targetRows: "u32",
-    targets: "row",
-    /** Of kTo and vTo. */
-    dtype: "u32",
-    /** Elements turn with their neighbors. */
-    neighbors: "flag",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ROPE = cpuKernel("rope", {
+  rows: "u32",
+  /** Elements of a head, and of half of its rotated part. */
+  head: "u32",
+  half: "u32",
+  cos: "matrix",
+  sin: "matrix",
+  q: "matrix",
+  k: "matrix",
+  v: "matrix",
+  qTo: "target",
+  kTo: "target",
+  vTo: "target",
+  /** Elements in a row of q, of k, of v. */
+  qWidth: "u32",
+  kWidth: "u32",
+  vWidth: "u32",
+  /** 1, or −1 for turning back. */
+  direction: "f32",
+  /** Of the norms of heads of q and k, or nothing: none. */
+  qWeight: "row",
+  kWeight: "row",
+  offset: "f32",
+  epsilon: "f32",
+  /** Rows of kTo and vTo, and which of them each row goes to; nothing: that of its own number. */
+  targetRows: "u32",
+  targets: "row",
+  /** Of kTo and vTo. */
+  dtype: "u32",
+  /** Elements turn with their neighbors. */
+  neighbors: "flag",
+  pieceRows: "u32",
+});
 
 /** What turns, or is copied, and where to; undefined: that one is not wanted. */
 interface Way {

@@ -4,32 +4,29 @@ import { elementBytes } from "../../device/tensor.ts";
 import { weightDtype } from "../../device/weight.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import type { Pointer } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 
 /** y[i, j] (+)= scale · Σₜ x · w; steps in elements, of row, column and term. */
-export const STRIDED_SUMS = {
-  name: "stridedSums",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    terms: "u32",
-    /** Of x. */
-    dtype: "u32",
-    x: "pointer",
-    xRow: "u32",
-    xCol: "u32",
-    xTerm: "u32",
-    w: "pointer",
-    wRow: "u32",
-    wCol: "u32",
-    wTerm: "u32",
-    y: "target",
-    accumulate: "flag",
-    scale: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const STRIDED_SUMS = cpuKernel("stridedSums", {
+  rows: "u32",
+  cols: "u32",
+  terms: "u32",
+  /** Of x. */
+  dtype: "u32",
+  x: "pointer",
+  xRow: "u32",
+  xCol: "u32",
+  xTerm: "u32",
+  w: "pointer",
+  wRow: "u32",
+  wCol: "u32",
+  wTerm: "u32",
+  y: "target",
+  accumulate: "flag",
+  scale: "f32",
+  pieceRows: "u32",
+});
 
 export function stridedSums(on: Dispatcher, { x, w, y, terms, scale, accumulate = false }: StridedProduct): void {
   const [rows, cols] = y.shape;

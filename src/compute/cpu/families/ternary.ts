@@ -2,7 +2,7 @@ import type { Gemm } from "../../device/families/products.ts";
 import { giveScratch } from "../../device/scratch.ts";
 import { ternaryDensity, type TernaryRows } from "../../device/ternary-rows.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members, Values } from "../parameters.ts";
+import { cpuKernel, type Members, type Values } from "../parameters.ts";
 import { LISTED_TERMS } from "../native/routines/layout.ts";
 import { evenly } from "../pieces.ts";
 import { codesOf } from "./ternary-codes.ts";
@@ -18,17 +18,16 @@ const OPERANDS = {
 
 /** Of machine code alone. */
 export const TERNARY = {
-  name: "ternary",
-  members: {
+  ...cpuKernel("ternary", {
     ...OPERANDS,
     codes: "matrix",
     listTerms: "u32",
     pieceRows: "u32",
     pieceCols: "u32",
     pieces: "u32",
-  },
+  }),
   fma: true,
-} as const satisfies CpuKernel<Members>;
+} as const;
 
 /**
  * Rows of a piece at most, where lists are long and where they are of many terms, so that panels take longer than sums; and what columns
@@ -63,10 +62,10 @@ export function ternary(
   const across = evenly(cols, (cols * down.count) / (2 * on.threads), PIECE.colStep);
   on.dispatch(
     TERNARY,
-    { ...operands, codes: codes.words, listTerms, pieceRows: down.size, pieceCols: across.size, pieces: across.count },
+    { ...operands, codes, listTerms, pieceRows: down.size, pieceCols: across.size, pieces: across.count },
     across.count * down.count,
   );
-  if (codes.isScratch) giveScratch(on, codes.words);
+  if (codes.buffer !== basis.basis.buffer) giveScratch(on, codes);
 }
 
 /** No Ŝ. */

@@ -2,7 +2,7 @@ import { padded4 } from "../../device/families/delta.ts";
 import { THETA_UNIT, type ThetaDelta, type ThetaGradient } from "../../device/families/theta.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { bound } from "../operands.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { evenly, type Parts } from "../pieces.ts";
 import { addParts } from "./partial-sums.ts";
 
@@ -13,32 +13,29 @@ const PIECE_DRAWS = 2 ** 16;
  * target (+)= scale · Σ_i α[i] · θ_i. A line is a run of elements that are neighbors in the bases: a row of ΔW, or where the
  * target is stored (in, out), the part of one that crosses the target's rows.
  */
-export const THETA_DELTA = {
-  name: "thetaDelta",
-  members: {
-    lines: "u32",
-    /** Elements of a line. */
-    count: "u32",
-    beginLow: "u32",
-    beginHigh: "u32",
-    /** Elements from line to line in the bases. */
-    lineElements: "u32",
-    keyLow: "u32",
-    keyHigh: "u32",
-    bases: "u32",
-    alpha: "row",
-    target: "pointer",
-    /** Bytes from line to line, and from element to element, of the target. */
-    lineBytes: "u32",
-    elementBytes: "u32",
-    accumulate: "flag",
-    scale: "f32",
-    /** What pads a row of the target becomes zero: elements after each line, or lines after the last one. */
-    padElements: "u32",
-    padLines: "u32",
-    pieceLines: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const THETA_DELTA = cpuKernel("thetaDelta", {
+  lines: "u32",
+  /** Elements of a line. */
+  count: "u32",
+  beginLow: "u32",
+  beginHigh: "u32",
+  /** Elements from line to line in the bases. */
+  lineElements: "u32",
+  keyLow: "u32",
+  keyHigh: "u32",
+  bases: "u32",
+  alpha: "row",
+  target: "pointer",
+  /** Bytes from line to line, and from element to element, of the target. */
+  lineBytes: "u32",
+  elementBytes: "u32",
+  accumulate: "flag",
+  scale: "f32",
+  /** What pads a row of the target becomes zero: elements after each line, or lines after the last one. */
+  padElements: "u32",
+  padLines: "u32",
+  pieceLines: "u32",
+});
 
 export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transposed, block }: ThetaDelta): void {
   const { out, in: input, offset, scale } = layer;
@@ -77,24 +74,21 @@ export function thetaDelta(on: Dispatcher, { layer, key, coefficients, transpose
 }
 
 /** parts[slice, i] = Σ_e G[e] · θ_i[e] over a slice of the rows of G = ∂loss/∂ΔW. */
-export const THETA_GRADIENT = {
-  name: "thetaGradient",
-  members: {
-    rows: "u32",
-    cols: "u32",
-    g: "matrix",
-    beginLow: "u32",
-    beginHigh: "u32",
-    keyLow: "u32",
-    keyHigh: "u32",
-    bases: "u32",
-    parts: "pointer",
-    sliceRows: "u32",
-    /** Bases of a piece, and pieces side by side. */
-    pieceBases: "u32",
-    pieces: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const THETA_GRADIENT = cpuKernel("thetaGradient", {
+  rows: "u32",
+  cols: "u32",
+  g: "matrix",
+  beginLow: "u32",
+  beginHigh: "u32",
+  keyLow: "u32",
+  keyHigh: "u32",
+  bases: "u32",
+  parts: "pointer",
+  sliceRows: "u32",
+  /** Bases of a piece, and pieces side by side. */
+  pieceBases: "u32",
+  pieces: "u32",
+});
 
 /** Bases of a piece at most; pieces that keep any number of threads busy. */
 const PIECE_BASES = 256;

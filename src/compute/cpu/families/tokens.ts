@@ -1,59 +1,50 @@
 import type { Embedding, EmbeddingGradient, Rows } from "../../device/families/tokens.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /** y[t] = table[ids[t]] · scale. */
-export const EMBEDDING = {
-  name: "embedding",
-  members: {
-    rows: "u32",
-    width: "u32",
-    vocabulary: "u32",
-    ids: "row",
-    table: "stored",
-    y: "target",
-    scale: "f32",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const EMBEDDING = cpuKernel("embedding", {
+  rows: "u32",
+  width: "u32",
+  vocabulary: "u32",
+  ids: "row",
+  table: "stored",
+  y: "target",
+  scale: "f32",
+  pieceRows: "u32",
+});
 
 /** dtable[id] += scale · Σ dy[t] over the positions t of each id. */
-export const EMBEDDING_LINKS = {
-  name: "embeddingLinks",
-  members: {
-    tokens: "u32",
-    width: "u32",
-    vocabulary: "u32",
-    ids: "row",
-    dy: "matrix",
-    dtable: "target",
-    /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
-    heads: "targetRow",
-    links: "targetRow",
-    scale: "f32",
-    pieceTokens: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const EMBEDDING_LINKS = cpuKernel("embeddingLinks", {
+  tokens: "u32",
+  width: "u32",
+  vocabulary: "u32",
+  ids: "row",
+  dy: "matrix",
+  dtable: "target",
+  /** By id that occurs, its first position (vocabulary); by position, the next one of the same id (tokens). */
+  heads: "targetRow",
+  links: "targetRow",
+  scale: "f32",
+  pieceTokens: "u32",
+});
 
 export const EMBEDDING_SUMS = { ...EMBEDDING_LINKS, name: "embeddingSums" } as const;
 
 /** y[i] = x[indices[i]], or y[indices[i]] = x[i]. */
-export const ROWS = {
-  name: "rows",
-  members: {
-    count: "u32",
-    /** Rows of the one that is indexed. */
-    rows: "u32",
-    width: "u32",
-    scatter: "flag",
-    indices: "row",
-    x: "matrix",
-    y: "target",
-    pieceRows: "u32",
-  },
-} as const satisfies CpuKernel<Members>;
+export const ROWS = cpuKernel("rows", {
+  count: "u32",
+  /** Rows of the one that is indexed. */
+  rows: "u32",
+  width: "u32",
+  scatter: "flag",
+  indices: "row",
+  x: "matrix",
+  y: "target",
+  pieceRows: "u32",
+});
 
 export function embedding(on: Dispatcher, { ids, table, scale, y }: Embedding): void {
   const [rows, cols] = y.shape;

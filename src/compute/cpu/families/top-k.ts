@@ -1,24 +1,21 @@
 import type { TopK } from "../../device/families/tokens.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
-import type { CpuKernel, Members } from "../parameters.ts";
+import { cpuKernel } from "../parameters.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 
 /** The k largest of each chunk of a row, k after k; the candidates' ids are those given, or their numbers. */
-export const TOP_K = {
-  name: "topK",
-  members: {
-    k: "u32",
-    count: "u32",
-    chunk: "u32",
-    /** Chunks of a row. */
-    chunks: "u32",
-    x: "matrix",
-    ids: "matrix",
-    toValues: "target",
-    toIds: "target",
-  },
-} as const satisfies CpuKernel<Members>;
+export const TOP_K = cpuKernel("topK", {
+  k: "u32",
+  count: "u32",
+  chunk: "u32",
+  /** Chunks of a row. */
+  chunks: "u32",
+  x: "matrix",
+  ids: "matrix",
+  toValues: "target",
+  toIds: "target",
+});
 
 /** Candidates of a piece of a long row. */
 const CHUNK = 16_384;
