@@ -86,7 +86,8 @@ const isMixture = (name: string) => /^(?:mixtral|olmoe|qwen3_next|(?!granitemoeh
 
 /**
  * Experts' matrices as parameters of a layer, and the router; those of each expert by themselves, where files have them so. Of each expert's
- * gate and up PEFT makes factors of twice the rank together, and trains more of them than the file has.
+ * gate and up PEFT makes factors of twice the rank together, and trains more of them than the file has; where it adapts experts of a name, it
+ * does not adapt the modules of dense layers that are called the same.
  */
 const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   mixtral: { "lora of parameters": "q_proj,gate_up_proj,down_proj,gate", "lora of experts": "q_proj,w2" },
@@ -98,7 +99,10 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   olmoe: { "lora of parameters": "experts.down_proj,gate", "lora of experts": "v_proj,down_proj" },
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
-  lfm2_moe: { "lora of parameters": "in_proj,gate_up_proj,down_proj,gate" },
+  lfm2_moe: {
+    "lora of parameters": "in_proj,gate_up_proj,down_proj,gate",
+    "lora of experts": String.raw`.*\.(in_proj|experts\.(\d+\.)?w2)`,
+  },
 };
 
 /** Every method of PEFT's on weights that are stored transposed. */

@@ -20,11 +20,16 @@ import torch
 from adapters import load_base
 from decoders import DTYPES, cases, randomise
 from peft import LoraConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
+from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, get_scheduler
 
 Options = dict[str, Any]
+
+# PEFT 0.21.2 leaves modules of single experts out where a model's type is not in this list: it calls LFM2-MoE's as Mixtral's.
+_MODEL_TO_CONVERSION_PATTERN["lfm2_moe"] = "mixtral"
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,18 @@ def with_adapter(model: torch.nn.Module, adapter: str, is_trainable: bool = Fals
     config = kradapter.settings_of(adapter)
     if config is not None:
         return kradapter.with_kradapter(model, adapter, config)
-    return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    loaded = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    require_all(loaded, adapter)
+    return loaded
+
+
+def require_all(model: PeftModel, adapter: str) -> None:
+    """Raise where PEFT has fewer parameters of LoRA than the file: it leaves those of modules that it does not find out, and says nothing."""
+    with safe_open(f"{adapter}/adapter_model.safetensors", "pt") as file:
+        written = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys() if ".lora_" in name)
+    found = sum(p.numel() for name, p in model.named_parameters() if ".lora_" in name)
+    if found < written:
+        raise ValueError(f"PEFT has {found} of {written} parameters of {adapter}")
 
 
 def start_model(base: Path, options: Options, adapter: str | None) -> torch.nn.Module:
