@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from decoders import cases, eager, of_config, randomise
+from safetensors.torch import load_file, save_file
 
 SECOND_SAMPLE = 17
 """Tokens of the second sample."""
@@ -49,8 +50,23 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
         if name.endswith("expert_bias"):
             vector.zero_()
     model.save_pretrained(folder / "gradients")
-    (folder / "gradients" / "model.safetensors").rename(folder / "gradients.safetensors")
+    save_file(each_expert(load_file(folder / "gradients" / "model.safetensors")), folder / "gradients.safetensors")
     return expected
+
+
+def each_expert(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Granite's files have one tensor of all experts: those of each, which are trained."""
+    names = {"input_linear.weight": ["gate_proj", "up_proj"], "output_linear.weight": ["down_proj"]}
+    found = {}
+    for name, tensor in tensors.items():
+        path, _, last = name.rpartition("block_sparse_moe.")
+        if last not in names:
+            found[name] = tensor
+            continue
+        for expert, matrix in enumerate(tensor):
+            for own, part in zip(names[last], matrix.chunk(len(names[last])), strict=True):
+                found[f"{path}block_sparse_moe.experts.{expert}.{own}.weight"] = part.contiguous()
+    return found
 
 
 def main(out: Path) -> None:

@@ -1,6 +1,6 @@
 // Descriptions of models: objects and lists whose fields are planned matrices, or, once these are placed, tensors.
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import { eitherOf, type PlannedMatrix, storedIn, storedTransposed } from "./tensor-plan.ts";
+import { eitherOf, inParts, type PlannedMatrix, storedIn, storedTransposed } from "./tensor-plan.ts";
 
 /** The same description with its planned matrices in GPU memory. */
 export type Placed<T> = T extends PlannedMatrix
@@ -18,6 +18,11 @@ export function placeIn<T>(description: T, place: (planned: PlannedMatrix) => Te
 export function asStored<T>(description: T, tensors: ReadonlyMap<string, unknown>): T {
   if (!plannedIn(description).some(({ otherwise }) => otherwise !== undefined)) return description;
   return mapPlanned(description, (planned) => storedIn(tensors, planned)) as T; // the same fields, of the same types
+}
+
+/** The description of matrices in the parts that are adapted and trained. */
+export function asDivided<T>(description: T): T {
+  return mapPlanned(description, inParts) as T; // the same fields, of the same types
 }
 
 /** The description of matrices that some files have by their names behind one beginning, and some behind another. */

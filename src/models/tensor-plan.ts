@@ -26,8 +26,8 @@ export interface PlannedMatrix {
   readonly parts: readonly PlannedPart[];
   /** Each of its parts is (cols, rows) in the checkpoint: a Conv1D's of GPT-2. */
   readonly transposed?: boolean;
-  /** The same rows by the names that other files have for them; see `asStored`. */
-  readonly otherwise?: readonly PlannedPart[];
+  /** The same rows by the names that other files have for them, or that they are read by; see `asStored`. */
+  readonly otherwise?: readonly (readonly PlannedPart[])[];
   /** The checkpoint has one number of it, which stands in each column. No method trains it. */
   readonly spread?: boolean;
   /** No checkpoint has it, nor parts of it: this number stands in each column. */
@@ -85,17 +85,23 @@ export function constantVector(cols: number, constant: number): PlannedMatrix {
   return { kind: "vector", cols, parts: [], constant };
 }
 
-/** A matrix that some files have as one, and others as the other: the same rows, by other names. */
-export function eitherOf(usual: PlannedMatrix, other: PlannedMatrix): PlannedMatrix {
-  return { ...usual, otherwise: other.parts };
+/** A matrix that some files have as one, and others as another: the same rows, by other names. */
+export function eitherOf(usual: PlannedMatrix, ...others: readonly PlannedMatrix[]): PlannedMatrix {
+  return { ...usual, otherwise: others.map(({ parts }) => parts) };
 }
 
 /** The matrix by the names that these tensors have for it; its usual ones where they have neither. */
 export function storedIn(tensors: ReadonlyMap<string, unknown>, planned: PlannedMatrix): PlannedMatrix {
   const { otherwise, ...usual } = planned;
   if (otherwise === undefined) return planned;
-  const has = ({ name }: PlannedPart) => tensors.has(name);
-  return otherwise.some(has) && !usual.parts.some(has) ? { ...usual, parts: otherwise } : usual;
+  const parts = [usual.parts, ...otherwise].find((some) => some.some(({ name }) => tensors.has(name)));
+  return parts === undefined ? usual : { ...usual, parts };
+}
+
+/** The matrix in the parts that are adapted and trained: those of each expert, however files have them. */
+export function inParts({ otherwise, ...usual }: PlannedMatrix): PlannedMatrix {
+  const parts = (otherwise ?? []).reduce((most, some) => (some.length > most.length ? some : most), usual.parts);
+  return { ...usual, parts };
 }
 
 /** The names of its parts, of many the first and the last: one no other matrix has. */

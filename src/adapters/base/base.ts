@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import type { WholeTensor } from "../../files/safetensors/header.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { isEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";
 
@@ -6,11 +7,18 @@ import { isEmbedding, isOutputEmbedding, lastSegment } from "./embeddings.ts";
 export interface BaseModel {
   /** For messages. */
   readonly path: string;
-  readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>;
+  readonly tensors: ReadonlyMap<string, BaseTensor>;
   /** config.json; undefined for a lone file without one. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
   /** The model that an adapter is trained in, where it is more than the checkpoint: one that gets a head. */
   readonly within?: Within | undefined;
+}
+
+export interface BaseTensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** The file has it as rows of another one. */
+  readonly whole?: WholeTensor;
 }
 
 /** What a model adds to a checkpoint. */

@@ -46,7 +46,7 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
     const [, layer, mixture, expert, matrix] = OF_EACH.exec(name) ?? [];
     if (layer === undefined || !isPlace(matrix)) continue;
     // Mixtral's files call it otherwise than transformers 5 does.
-    const module = `${layer}.${mixture === "feed_forward" ? mixture : "mlp"}.experts`;
+    const module = `${layer}.${mixture === "block_sparse_moe" && matrix.startsWith("w") ? "mlp" : mixture}.experts`;
     const experts = apart.get(module) ?? [];
     apart.set(module, experts);
     (experts[Number(expert)] ??= [])[PLACES[matrix]] = name;

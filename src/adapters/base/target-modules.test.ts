@@ -104,6 +104,14 @@ test("experts' matrices are modules where files have them apart, else parameters
       ["model.layers.3.mlp.experts.down_proj", info(2, 8, 8)],
     ]),
   };
+  // A tensor of all that is read as those of each.
+  const whole = (name: string) => ({ name: `model.layers.3.mlp.experts.${name}`, shape: [2, 8, 8] });
+  const divided = {
+    ...base,
+    tensors: new Map(
+      each.map(([name, one]) => [name, { ...one, whole: whole(name.includes("down") ? "down_proj" : "gate_up_proj") }]),
+    ),
+  };
   const find = (of: typeof base, targets: string | string[]) =>
     findTargets(of, { targets, layers: [] }, { parameters: true });
   const path = "model.layers.3.mlp.experts";
@@ -116,6 +124,8 @@ test("experts' matrices are modules where files have them apart, else parameters
     [apart, ["experts.gate_up_proj", "experts.down_proj"]],
     [fused, ["gate_up_proj", "down_proj"]],
     [fused, ".*experts.*"],
+    [divided, ["gate_up_proj", "down_proj"]],
+    [divided, ".*experts.*"],
   ] as const) {
     const { modules, config } = find(of, typeof targets === "string" ? targets : [...targets]);
     expect(config).toMatchObject(both);
@@ -124,6 +134,8 @@ test("experts' matrices are modules where files have them apart, else parameters
       { name: path, experts: 2, out: 8, in: 8 },
     ]);
   }
+  const { modules: ofEach } = findTargets(divided, { targets: ["down_proj"], layers: [] });
+  expect(ofEach.map(({ name }) => name)).toEqual([`${path}.0.down_proj`, `${path}.1.down_proj`]);
   expect(find(apart, ["gate"]).config).toMatchObject({
     target_modules: [],
     target_parameters: ["model.layers.3.mlp.gate.weight"],

@@ -78,11 +78,13 @@ export function findTargets(
     .filter((stored) => isIn(parts, stored))
     .map((stored) => ({ stored, name: nameOf(stored) }));
   // Targets may be in the checkpoint's spelling, too.
-  const found = all.filter(
+  const matched = all.filter(
     ({ stored, name }) => isIn(adapted, stored) && (matches(name) || matches(prefix + stored)) && inLayers(stored),
   );
-  const parameters =
-    targets === "all-linear" ? [] : wantedParameters(base, found, (path) => matches(path) && inLayers(path));
+  const meant = (path: string) => matches(path) && inLayers(path);
+  const parameters = targets === "all-linear" ? [] : wantedParameters(base, matched, meant, adaptsParameters);
+  const whole = new Set(parameters.flatMap(({ tensors }) => tensors));
+  const found = matched.filter(({ stored }) => !whole.has(`${stored}.weight`));
   if (found.length + parameters.length === 0) throw nothingMatched(base, targets, layers);
   const pathOf = ({ module, name }: ExpertParameter) => `${module}.${name}`;
   refuseIdle(base, targets, layers, [...found, ...parameters.map((one) => ({ stored: pathOf(one) }))]);
@@ -123,15 +125,20 @@ export function findTargets(
   };
 }
 
-/** Parameters of experts at paths that are matched; a name that means modules of single experts means those. */
+/**
+ * Parameters of experts at paths that are matched. A name that means modules of single experts, too, means those, but where files have
+ * the parameter as it is and it can be adapted.
+ */
 function wantedParameters(
   base: BaseModel,
   found: readonly { readonly stored: string }[],
   matches: (path: string) => boolean,
+  adaptsParameters: boolean,
 ): ExpertParameter[] {
   const apart = new Set(found.map(({ stored }) => `${stored}.weight`));
+  const isStored = (tensor: string) => adaptsParameters && base.tensors.get(tensor)?.whole !== undefined;
   return expertParameters(base).filter(({ module, name, tensors }) => {
-    return matches(`${module}.${name}`) && !tensors.some((tensor) => apart.has(tensor));
+    return matches(`${module}.${name}`) && !tensors.some((tensor) => apart.has(tensor) && !isStored(tensor));
   });
 }
 

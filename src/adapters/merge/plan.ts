@@ -140,7 +140,9 @@ export function planMerge(
     if (target === stored) return { name, dtype: target, shape, work: { kind: "copy", tensor: name } };
     return { name, dtype: target, shape, work: { kind: "convert", source: baseSource(checkpoint, name) } };
   };
-  const tensors = [...checkpoint.tensors].map(([name, { info }]) => plan(name, info.dtype, info.shape));
+  const tensors = [...checkpoint.tensors].map(([name, { info }]): OutputTensor => {
+    return { ...plan(name, info.dtype, info.shape), whole: info.whole };
+  });
   for (const [name, { dtype: stored, shape }] of added) tensors.push(plan(name, stored, shape));
   const of = unknown.map((name) => replacedBy.get(name));
   const fresh = newHead(base, added, of.every((path) => path === of[0]) ? folders.get(of[0] ?? "") : undefined);

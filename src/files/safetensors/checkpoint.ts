@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../failure.ts";
 import { SafetensorsFile } from "./file.ts";
-import type { TensorFile, TensorInfo } from "./header.ts";
+import type { TensorFile, TensorInfo, WholeTensor } from "./header.ts";
 import { type CheckpointIndex, readIndex } from "./index-file.ts";
 import { INDEX_FILE, SINGLE_FILE } from "./shards.ts";
 
@@ -32,6 +32,9 @@ export interface ReadableTensor {
   readonly info: Pick<TensorInfo, "dtype" | "shape" | "bytes" | "blocks">;
 }
 
+/** The tensors that are to be several ones, by name, and the rows of each in their order. */
+export type Divisions = ReadonlyMap<string, readonly WholeTensor[]>;
+
 /** Where a checkpoint's weights are: found without opening them. */
 interface Location {
   readonly folder: string;
@@ -56,25 +59,40 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   /** `metadata` of the index file: `total_size` and whatever else; empty without one. */
   readonly indexMetadata: Readonly<Record<string, unknown>>;
 
-  private constructor(location: Location, files: readonly TensorFile[]) {
+  private constructor(location: Location, files: readonly TensorFile[], divided?: DividedTensors) {
     this.folder = location.folder;
     this.files = files;
     this.indexPath = location.indexPath;
     this.indexMetadata = location.index?.metadata ?? {};
-    this.tensors = collect(files, location);
+    this.tensors = collect(files, location, divided);
   }
 
   /**
    * Opens a model folder, an index.json or one .safetensors file. In a folder an index decides (files that it does not
    * name are ignored); without one it is model.safetensors, else the only .safetensors file that is not an adapter.
    * Throws `RandloraError` "file" or "format": nothing found, a shard missing, a tensor not in its shard or in two.
+   * @param divisions of tensors of files in this folder that are to be several
    */
-  static async open(path: string): Promise<Checkpoint> {
+  static async open(
+    path: string,
+    divisions: (folder: string, tensors: readonly WholeTensor[]) => Promise<Divisions> = async () => new Map(),
+  ): Promise<Checkpoint> {
     const location = await locate(path);
     const files: SafetensorsFile[] = [];
     try {
       for (const name of location.files) files.push(await openShard(location, name));
-      return new Checkpoint(location, files);
+      const asked = await divisions(
+        location.folder,
+        files.flatMap(({ header }) => header.tensors),
+      );
+      const divided = new Map<TensorInfo, readonly TensorInfo[]>();
+      for (const file of files) {
+        for (const info of file.header.tensors) {
+          const parts = asked.get(info.name);
+          if (parts !== undefined) divided.set(info, file.divide(info.name, parts));
+        }
+      }
+      return new Checkpoint(location, files, divided);
     } catch (thrown) {
       await Promise.all(files.map((file) => file.close()));
       throw thrown;
@@ -130,11 +148,19 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   }
 }
 
+/** What stands for tensors of a file. */
+type DividedTensors = ReadonlyMap<TensorInfo, readonly TensorInfo[]>;
+
 /** All tensors by name; an index must agree with what the files hold. */
-function collect(files: readonly TensorFile[], { folder, index, indexPath }: Location): Map<string, CheckpointTensor> {
+function collect(
+  files: readonly TensorFile[],
+  { folder, index, indexPath }: Location,
+  divided: DividedTensors = new Map(),
+): Map<string, CheckpointTensor> {
   const tensors = new Map<string, CheckpointTensor>();
+  const firstParts = new Map([...divided].map(([{ name }, [first]]) => [name, first?.name ?? ""]));
   for (const file of files) {
-    for (const info of file.header.byOffset) {
+    for (const info of file.header.byOffset.flatMap((one) => divided.get(one) ?? [one])) {
       const other = tensors.get(info.name);
       if (other !== undefined) {
         const cause = `tensor ${quote(info.name)} is also in ${basename(other.file.path)}`;
@@ -144,7 +170,7 @@ function collect(files: readonly TensorFile[], { folder, index, indexPath }: Loc
     }
   }
   for (const [name, shard] of index?.shardOf ?? []) {
-    const tensor = tensors.get(name);
+    const tensor = tensors.get(firstParts.get(name) ?? name);
     if (tensor === undefined || tensor.file.path !== join(folder, shard)) {
       const cause = `tensor ${quote(name)} is not in ${oneLine(shard)}`;
       const hint = "the index and the shards do not belong together: download the model again";

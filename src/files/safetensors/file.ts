@@ -1,7 +1,16 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../failure.ts";
-import { type Header, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from "./header.ts";
+import {
+  type Header,
+  LENGTH_BYTES,
+  parseHeader,
+  parseHeaderLength,
+  shapeElements,
+  type TensorInfo,
+  type WholeTensor,
+} from "./header.ts";
+import { dtypeBytes } from "./dtype.ts";
 
 // One read call never asks for more: systems stop at 2 GB, and a signal then waits no longer than this.
 const MAX_READ = 1 << 28;
@@ -16,7 +25,7 @@ export class SafetensorsFile implements AsyncDisposable {
   readonly size: number;
   readonly header: Header;
   readonly #handle: FileHandle;
-  readonly #byName: ReadonlyMap<string, TensorInfo>;
+  readonly #byName: Map<string, TensorInfo>;
   #open = true;
 
   private constructor(path: string, size: number, header: Header, handle: FileHandle) {
@@ -57,6 +66,25 @@ export class SafetensorsFile implements AsyncDisposable {
     const tensor = this.find(name);
     if (tensor === undefined) throw new RandloraError("format", `${oneLine(this.path)}: no tensor ${quote(name)}`);
     return tensor;
+  }
+
+  /**
+   * Makes tensors of the rows of the one called `name`, which can be read from then on.
+   * @param parts by their names in this file from now on, in the order of their rows, which are all of it
+   */
+  divide(name: string, parts: readonly WholeTensor[]): TensorInfo[] {
+    const { shape: whole, dtype, offset: begin, bytes: all } = this.get(name);
+    let offset = begin;
+    const infos = parts.map(({ name: own, shape }): TensorInfo => {
+      const elements = shapeElements(shape);
+      const bytes = elements * dtypeBytes(dtype);
+      const info = { name: own, dtype, shape, elements, offset, bytes, whole: { name, shape: whole } };
+      offset += bytes;
+      return info;
+    });
+    if (offset !== begin + all) throw new RangeError(`${name} has ${all} bytes, and its parts ${offset - begin}`);
+    for (const info of infos) this.#byName.set(info.name, info);
+    return infos;
   }
 
   /**

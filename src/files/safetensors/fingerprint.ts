@@ -9,13 +9,14 @@ const SAMPLE_BYTES = 256;
  */
 export async function fingerprint(checkpoint: Checkpoint): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  for (const name of [...checkpoint.tensors.keys()].toSorted()) {
-    const { info } = checkpoint.get(name);
+  const stored = checkpoint.files.flatMap((file) => file.header.tensors.map((info) => ({ file, info })));
+  for (const { file, info } of stored.toSorted((a, b) => (a.info.name < b.info.name ? -1 : 1))) {
+    const { name } = info;
     hash.update(`${JSON.stringify([name, info.dtype, info.shape])}\n`);
     const sample = new Uint8Array(Math.min(SAMPLE_BYTES, info.bytes));
     const last = info.bytes - sample.length;
     for (const start of [0, Math.floor(last / 2), last]) {
-      await checkpoint.read(name, sample, start);
+      await file.read(info, sample, start);
       hash.update(sample);
     }
   }

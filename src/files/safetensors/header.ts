@@ -18,6 +18,14 @@ export interface TensorInfo {
   readonly bytes: number;
   /** Of a GGUF file: what the tensor, which is read as F32, is stored in. */
   readonly blocks?: { readonly dtype: GgufBlocks; readonly bytes: number };
+  /** Of one that {@link SafetensorsFile.divide} made: what the file has. */
+  readonly whole?: WholeTensor;
+}
+
+/** A tensor of a file that is read, and written, as several: its rows, one after another. */
+export interface WholeTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
 }
 
 /** A checked header. */

@@ -1,6 +1,6 @@
 import type { Dirent } from "node:fs";
 import { quote } from "../failure.ts";
-import { plannedBytes, type PlannedTensor } from "./writer.ts";
+import { plannedBytes, type PlannedTensor, wholeTensors } from "./writer.ts";
 
 /** One file of a planned checkpoint. */
 export interface PlannedShard<T extends PlannedTensor = PlannedTensor> {
@@ -29,16 +29,19 @@ export function modelFolderObjection(entries: readonly Dirent[], known: readonly
 }
 
 /**
- * Distributes tensors, in order, over files of at most `maxBytes` of tensor data. A tensor is never split: a larger one
- * has a file of its own. One file is called {@link SINGLE_FILE}; several as Hugging Face names them,
+ * Distributes tensors, in order, over files of at most `maxBytes` of tensor data. A tensor is never split, nor one that is
+ * written as several: a larger one has a file of its own. One file is called {@link SINGLE_FILE}; several as Hugging Face names them,
  * `model-00001-of-00003.safetensors`, and need {@link encodeIndex} beside them.
  */
 export function planShards<T extends PlannedTensor>(tensors: readonly T[], maxBytes: number): PlannedShard<T>[] {
   const groups: T[][] = [[]];
   let used = 0;
+  let whole: string | undefined;
   for (const tensor of tensors) {
-    const bytes = plannedBytes(tensor);
-    if (used + bytes > maxBytes && used > 0) {
+    const begins = tensor.whole === undefined || tensor.whole.name !== whole;
+    whole = tensor.whole?.name;
+    const bytes = begins ? plannedBytes({ ...tensor, ...tensor.whole }) : 0;
+    if (begins && used + bytes > maxBytes && used > 0) {
       groups.push([]);
       used = 0;
     }
@@ -61,7 +64,7 @@ export function encodeIndex(shards: readonly PlannedShard[], metadata: Readonly<
   let total = 0;
   const files: [string, string][] = [];
   for (const { file, tensors } of shards) {
-    for (const tensor of tensors) {
+    for (const tensor of wholeTensors(tensors)) {
       total += plannedBytes(tensor);
       files.push([tensor.name, file]);
     }

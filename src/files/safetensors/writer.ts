@@ -2,7 +2,14 @@ import { RandloraError } from "../errors.ts";
 import { type Dtype, dtypeBytes } from "./dtype.ts";
 import { quote } from "../failure.ts";
 import { PlannedFile } from "../planned-file.ts";
-import { LENGTH_BYTES, MAX_HEADER_BYTES, shapeElements, type TensorFile, type TensorInfo } from "./header.ts";
+import {
+  LENGTH_BYTES,
+  MAX_HEADER_BYTES,
+  shapeElements,
+  type TensorFile,
+  type TensorInfo,
+  type WholeTensor,
+} from "./header.ts";
 
 /** A tensor that will be written. A {@link TensorInfo} is one. */
 export interface PlannedTensor {
@@ -10,6 +17,18 @@ export interface PlannedTensor {
   readonly dtype: Dtype;
   /** Sizes of the dimensions, outermost first. */
   readonly shape: readonly number[];
+  /** The tensor of the file that it has rows of: those of all follow each other. */
+  readonly whole?: WholeTensor | undefined;
+}
+
+/** The tensors that a file has of these. */
+export function wholeTensors(tensors: readonly PlannedTensor[]): PlannedTensor[] {
+  const wholes: PlannedTensor[] = [];
+  for (const { whole, ...tensor } of tensors) {
+    if (whole === undefined) wholes.push(tensor);
+    else if (wholes.at(-1)?.name !== whole.name) wholes.push({ ...whole, dtype: tensor.dtype });
+  }
+  return wholes;
 }
 
 /** What a header records beside the tensors: key → text. */
@@ -41,7 +60,7 @@ export function encodeHeader(
   }
   const names = new Set(["__metadata__"]);
   let offset = 0;
-  for (const tensor of tensors) {
+  for (const tensor of wholeTensors(tensors)) {
     const { name, dtype, shape } = tensor;
     if (names.has(name)) throw new RandloraError("format", `two tensors would be called ${quote(name)}`);
     names.add(name);

@@ -1,7 +1,7 @@
 import type { BaseModel } from "../../adapters/base/base.ts";
 import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddings.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import { elements, type PlannedMatrix } from "../../models/tensor-plan.ts";
+import { elements, inParts, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
 import { GgufFile } from "../../files/gguf/reader.ts";
 import { type Dtype, dtypeBytes } from "../../files/safetensors/dtype.ts";
@@ -64,7 +64,7 @@ export function plannedModel(
   json: Readonly<Record<string, unknown>>,
   path: string,
 ): PlannedModel {
-  const matrices = plannedMatrices(config);
+  const matrices = plannedMatrices(config).map(inParts);
   const parts = matrices.flatMap((matrix) => matrix.parts);
   // An embedding is looked up; a tied one is the output matrix as well.
   const hasHead = parts.some(({ name }) => isOutputEmbedding(moduleOf(name)));

@@ -4,6 +4,7 @@ import { type Tolerate, tolerated } from "../../adapters/files/tolerate.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import { readConfig as readPlainConfig } from "../../models/folder/config-json.ts";
 import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
+import { asDivided } from "../../models/description.ts";
 import { loadConfig, loadConfigs } from "../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
@@ -75,13 +76,14 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   }
   const hasHead = tensors.has("lm_head.weight");
   const counted = [...tensors.values()].map(({ info }): CountedTensor => ({ ...info, ...info.blocks }));
+  const stored = files.flatMap(({ header }) => header.tensors);
   const said = json?.["tie_word_embeddings"];
   return {
     path,
     ...names(json),
     config,
     images,
-    counts: countTensors(counted),
+    counts: countTensors(stored.map((info) => ({ ...info, ...info.blocks }))),
     experts: countExperts(config, json, counted),
     bytesOfToken: config && bytesOfToken(config, counted),
     tied: config ? config.head === undefined : hasHead ? false : typeof said === "boolean" ? said : undefined,
@@ -103,7 +105,8 @@ function hasConfigAlone(path: string): boolean {
 
 /** A checkpoint of which config.json is here, and perhaps its index. */
 async function inspectConfig(folder: string): Promise<CheckpointReport> {
-  const { config, json } = await loadConfigs(folder);
+  const { config: described, json } = await loadConfigs(folder);
+  const config = asDivided(described);
   const { base } = plannedModel(config, json, folder);
   const counted = [...base.tensors].map(([name, { dtype, shape }]): CountedTensor => {
     return { name, dtype, shape, bytes: shape.reduce((product, size) => product * size, dtypeBytes(dtype)) };

@@ -200,6 +200,7 @@ export type ExpertNames =
   | { readonly router: string; readonly gate: string; readonly up: string; readonly down: string }
   | { readonly router: string; readonly gateUp: string; readonly down: string };
 
+/** Modules of single experts of models whose files never have them are called so, too. */
 const EXPERT_NAMES = { router: "gate.weight", gate: "gate_proj", up: "up_proj", down: "down_proj" };
 
 /** The same as transformers 5 has them in memory, and saves them where it is told to: below the layer's path. */
@@ -244,21 +245,26 @@ export function experts(
   const ofAll = (cols: number, below: string, name: string, rows: number) =>
     plannedLinear(cols, [`${layer}.${below}.${name}`, [count, rows, cols]]);
   const router = (below: string, name: string) => plannedMatrix(hidden, [`${layer}.${below}.${name}`, [count, hidden]]);
-  const gateUp =
-    "gateUp" in names
-      ? ofAll(hidden, path, names.gateUp, 2 * inner)
-      : ofEach(hidden, [
-          [names.gate, inner],
-          [names.up, inner],
-        ]);
-  const down = "gateUp" in names ? ofAll(inner, path, names.down, hidden) : ofEach(inner, [[names.down, hidden]]);
+  const each = "gateUp" in names ? EXPERT_NAMES : names;
+  const gateUp = ofEach(hidden, [
+    [each.gate, inner],
+    [each.up, inner],
+  ]);
+  const down = ofEach(inner, [[each.down, hidden]]);
+  const [nowGateUp, nowDown] = [
+    ofAll(hidden, now.path, now.gateUp, 2 * inner),
+    ofAll(inner, now.path, now.down, hidden),
+  ];
+  const isWhole = "gateUp" in names;
   return {
     kind: "experts",
     activation,
     ...routing,
     router: eitherOf(router(path, names.router), router(now.path, now.router)),
-    gateUp: eitherOf(gateUp, ofAll(hidden, now.path, now.gateUp, 2 * inner)),
-    down: eitherOf(down, ofAll(inner, now.path, now.down, hidden)),
+    gateUp: isWhole
+      ? eitherOf(ofAll(hidden, path, names.gateUp, 2 * inner), nowGateUp, gateUp)
+      : eitherOf(gateUp, nowGateUp),
+    down: isWhole ? eitherOf(ofAll(inner, path, names.down, hidden), nowDown, down) : eitherOf(down, nowDown),
     selection: selection === undefined ? undefined : plannedVector([`${layer}.${path}.${selection}`, [count]]),
     shared: sharedInner === undefined ? undefined : sharedExpert(`${layer}.${path}`, { ...sizes, inner: sharedInner }),
   };

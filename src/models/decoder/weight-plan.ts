@@ -1,5 +1,6 @@
-import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import { checkTensors, type PlannedMatrix } from "../tensor-plan.ts";
+import type { Checkpoint, Divisions } from "../../files/safetensors/checkpoint.ts";
+import type { WholeTensor } from "../../files/safetensors/header.ts";
+import { checkTensors, inParts, type PlannedMatrix, storedIn } from "../tensor-plan.ts";
 import { asStored, plannedIn } from "../description.ts";
 import { type DecoderConfig, isOfOtherPart } from "./config.ts";
 
@@ -21,6 +22,23 @@ export function storedDecoder(decoder: DecoderConfig, tensors: ReadonlyMap<strin
   const { headWhereStored, ...config } = asStored(decoder, tensors);
   const [part] = headWhereStored?.parts ?? [];
   return part !== undefined && tensors.has(part.name) ? { ...config, head: headWhereStored } : config;
+}
+
+/** Tensors of all experts of a layer, which are to be read as those of each: what is adapted and trained. */
+export function dividedExperts(decoder: DecoderConfig, tensors: readonly WholeTensor[]): Divisions {
+  const shapes = new Map(tensors.map(({ name, shape }) => [name, shape]));
+  const divisions = new Map<string, readonly WholeTensor[]>();
+  for (const planned of plannedMatrices(decoder)) {
+    const [whole, ...others] = storedIn(shapes, planned).parts;
+    const { parts } = inParts(planned);
+    if (whole === undefined || others.length > 0 || parts.length < 2) continue;
+    if (String(shapes.get(whole.name)) !== String(whole.stored)) continue;
+    divisions.set(
+      whole.name,
+      parts.map(({ name, stored }) => ({ name, shape: stored })),
+    );
+  }
+  return divisions;
 }
 
 /**

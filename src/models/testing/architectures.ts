@@ -52,7 +52,9 @@ export async function writeArchitecture(
   const json = { model_type: type, ...SIZES, ...OWN[type], num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
-  const parts = plannedMatrices(config).flatMap((planned) => (fused ? planned.otherwise : undefined) ?? planned.parts);
+  const parts = plannedMatrices(config).flatMap(
+    (planned) => (fused ? planned.otherwise?.[0] : undefined) ?? planned.parts,
+  );
   await writeModel(folder, json, Object.fromEntries(parts.map(({ name, stored }) => [name, stored])));
   return config;
 }

@@ -1,10 +1,13 @@
-// Every method on the matrices of experts, in files that have each by itself: training, resuming, merging.
+// Every method on the matrices of experts: training, resuming, merging, in files that have each by itself or those of all in one tensor.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { openBase } from "../../adapters/base/open-base.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
+import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
+import type { TrainSettings } from "../settings/settings.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
@@ -38,12 +41,13 @@ beforeAll(async () => {
   model = runs.folder.at("mixtral");
   valid = await writeTexts(runs.folder.at("same.jsonl"), 7);
   // Where tokens go to all experts the loss has a slope: none of them changes its experts.
-  for (const [folder, chosen] of [
-    [model, 2],
-    [`${model}-all`, 5],
+  for (const [folder, chosen, fused] of [
+    [model, 2, false],
+    [`${model}-fused`, 2, true],
+    [`${model}-all`, 5, false],
   ] as const) {
     const sizes = { vocab_size: 512, hidden_size: 36, num_local_experts: 5, num_experts_per_tok: chosen };
-    await writeArchitecture(folder, "mixtral", 2, sizes);
+    await writeArchitecture(folder, "mixtral", 2, sizes, fused);
     await copyTokenizer(folder);
   }
 });
@@ -90,6 +94,7 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
     const merging = { ...OPTIONS, base: model, adapters: [at("whole")], out: at("merged"), verify: true };
     const { merged } = await merge(merging, new Notes(), new AbortController().signal);
     expect(merged).toBe(modules.length);
+    await expectSameOfFused(settings, name, merged);
     await copyTokenizer(at("merged"));
     const still = { model: at("merged"), method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
     const after = await runs.train(`${name}-after`, await settingsFor({ data: runs.data, valid, ...still }));
@@ -123,10 +128,52 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
     found.forEach((logit, token) => expect(Math.abs(logit - (wanted[token] ?? NaN))).toBeLessThan(1e-4 * most));
   });
 
+  /** The same weights in tensors of all experts: the adapter has the same bytes, and the merge the same numbers, in such tensors. */
+  async function expectSameOfFused(settings: TrainSettings, run: string, merged: number): Promise<void> {
+    const fused = `${model}-fused`;
+    await runs.train(`${run}-fused`, { ...settings, model: fused });
+    const adapterOf = (folder: string) => Bun.file(join(folder, "adapter", "adapter_model.safetensors")).bytes();
+    expect(await adapterOf(at("fused"))).toEqual(await adapterOf(at("whole")));
+    const out = at("fused-merged");
+    const merging = { ...OPTIONS, base: fused, adapters: [at("fused")], out, verify: true };
+    expect((await merge(merging, new Notes(), new AbortController().signal)).merged).toBe(merged);
+    await expectSameWeights(out, at("merged"));
+  }
+
   test("its gradient is the slope of the loss", async () => {
     const all = `${model}-all`;
     await expectSlope(runs, all, await small(method, { ...asked, model: all, gradAccum: 1 }), trained, 0.02);
   });
+});
+
+/** `fused` has the numbers of `plain`, in the tensors of files that have those of all experts in one. */
+async function expectSameWeights(fused: string, plain: string): Promise<void> {
+  await using stored = await Checkpoint.open(fused);
+  await using base = await Checkpoint.open(`${model}-fused`);
+  const shapesOf = ({ tensors }: Checkpoint) => [...tensors].map(([name, { info }]) => [name, info.shape]);
+  expect(shapesOf(stored)).toEqual(shapesOf(base));
+  const valuesOf = async (folder: string) => {
+    await using checkpoint = await openCheckpoint(folder);
+    const values: [string, Uint8Array][] = [];
+    for (const [name, { info }] of checkpoint.tensors) {
+      const bytes = new Uint8Array(info.bytes);
+      await checkpoint.read(name, bytes);
+      // Routers have other names there.
+      values.push([name.replace("block_sparse_moe.gate", "mlp.gate"), bytes]);
+    }
+    return new Map(values);
+  };
+  expect(await valuesOf(fused)).toEqual(await valuesOf(plain));
+}
+
+test("models trained whole have the tensors of all experts that their base has", async () => {
+  const full = { method: "full", gradAccum: 1, steps: 1 } as const;
+  const { targets: _, ...asked } = ASKED;
+  for (const kind of ["", "-fused"]) {
+    const settings = await settingsFor({ data: runs.data, valid, ...asked, ...full, model: model + kind });
+    await runs.train(`full${kind}`, settings);
+  }
+  await expectSameWeights(join(runs.folder.at("full-fused"), "model"), join(runs.folder.at("full"), "model"));
 });
 
 test("magnitudes of experts with outputs that are no multiple of 4 are merged to what was trained", async () => {

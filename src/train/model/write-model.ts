@@ -78,10 +78,10 @@ export async function writeModel(
   await naming(configPath, "write", writeFile(configPath, updateConfig(config.text, { dtype, untied: false, head })));
   const planned = [...checkpoint.tensors].flatMap(([name, stored]): Written[] => {
     const trained = tensors.get(name);
-    const { shape, dtype: own } = stored.info;
-    if (trained !== undefined) return [{ name, shape, dtype: dtypeOf(dtype, own), trained }];
+    const { shape, dtype: own, whole } = stored.info;
+    if (trained !== undefined) return [{ name, shape, whole, dtype: dtypeOf(dtype, own), trained }];
     const kept = dtype === "keep" || !isFloat(own) ? own : NAMED_DTYPES[dtype];
-    return keeps(name) ? [{ name, shape, dtype: kept, trained, stored }] : [];
+    return keeps(name) ? [{ name, shape, whole, dtype: kept, trained, stored }] : [];
   });
   for (const { name, shape, tensor } of head?.tensors ?? []) {
     planned.push({ name, shape, dtype: dtypeOf(dtype, "F32"), trained: tensor });

@@ -87,6 +87,9 @@ export async function openWritten(
   const sources = new Map<string, TensorSource>();
   for (const shard of shards) {
     const file = keep(await SafetensorsFile.open(pathOf(shard)));
+    for (const [whole, parts] of Map.groupBy(shard.tensors, (tensor) => tensor.whole?.name)) {
+      if (whole !== undefined) file.divide(whole, parts);
+    }
     for (const { name } of shard.tensors) sources.set(name, fileSource(file, file.get(name)));
   }
   return (name) => {
