@@ -83,6 +83,21 @@ test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe
   },
 );
 
+test("a mixture of no experts is the model with a plain MLP in each layer, as transformers takes it", async () => {
+  const logits = [];
+  for (const type of ["qwen3", "qwen3_moe"]) {
+    await writeArchitecture(folder.at(`${type}-none`), type, 2, { num_experts: 0 });
+    using decoder = await Decoder.load(gpu, folder.at(`${type}-none`));
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, tokens(1, 12));
+    logits.push(await decoder.logits(hidden));
+    gpu.memory.release(hidden.buffer);
+  }
+  expect(logits[1]).toEqual(logits[0] ?? new Float32Array());
+  const refused = () => writeArchitecture(folder.at("mixtral-none"), "mixtral", 1, { num_local_experts: 0 });
+  await expect(refused()).rejects.toThrow("layers of 0 experts");
+});
+
 test("a token reads the weights of its own experts alone", async () => {
   using decoder = await load("read", { num_local_experts: 16, num_experts_per_tok: 1 });
   const logitsOf = async () => {

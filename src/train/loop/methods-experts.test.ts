@@ -13,6 +13,7 @@ import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
@@ -112,15 +113,16 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
       using one = await Decoder.load(runs.gpu, path);
       using placed = adapted ? await UnmergedAdapters.place(one, path, choices) : undefined;
       if (placed !== undefined) one.linears = placed.linears;
-      using cache = one.createCache();
-      let hidden = await one.prefill(cache, [3, 1, 4, 1, 5]);
-      // A token alone is a pass that was recorded before.
+      using batch = new Batch(one, { rows: 1, positions: 1024 });
+      const slot = batch.pool.acquire();
+      await batch.prefill(slot, [3, 1, 4, 1, 5], 6);
+      let logits = new Float32Array();
+      // Commands of one pass, which are sent for each of these tokens.
       for (const id of [9, 2, 6]) {
-        runs.gpu.memory.release(hidden.buffer);
-        hidden = await one.prefill(cache, [id]);
+        const [result] = await batch.step([{ slot, id, top: 1, all: true, lse: false }]);
+        logits = Float32Array.from(result?.all ?? []);
       }
-      const logits = await one.logits(hidden);
-      runs.gpu.memory.release(hidden.buffer);
+      expect(logits.length).toBe(512);
       return logits;
     };
     const [found, wanted] = [await logitsOf(model, true), await logitsOf(at("merged"), false)];
@@ -174,6 +176,24 @@ test("models trained whole have the tensors of all experts that their base has",
     await runs.train(`full${kind}`, settings);
   }
   await expectSameWeights(join(runs.folder.at("full-fused"), "model"), join(runs.folder.at("full"), "model"));
+});
+
+test("LFM2-MoE, whose experts are chosen with a bias: what a hybrid on routers and experts trained is what is merged", async () => {
+  const lfm = runs.folder.at("lfm2");
+  const sizes = { num_experts: 6, num_dense_layers: 1, layer_types: ["conv", "full_attention", "conv"] };
+  await writeArchitecture(lfm, "lfm2_moe", 3, { vocab_size: 512, hidden_size: 36, ...sizes });
+  await copyTokenizer(lfm);
+  const targets = ["in_proj", "w1", "w3", "w2", "gate"];
+  const asked = { targets, rank: 4, learningRate: 3e-2, gradAccum: 1, evalEvery: 3 };
+  const { result } = await runs.train("hybrid-lfm2", await small("hybrid", { model: lfm, ...asked }));
+  const out = runs.folder.at("lfm2-merged");
+  // The last one: a run stands for its best adapter.
+  const adapters = [join(runs.folder.at("hybrid-lfm2"), "adapter")];
+  await merge({ ...OPTIONS, base: lfm, adapters, out, verify: true }, new Notes(), new AbortController().signal);
+  await copyTokenizer(out);
+  const still = { model: out, method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
+  const after = await runs.train("lfm2-after", await settingsFor({ data: runs.data, valid, ...still }));
+  expect(Math.abs((after.result.validLoss ?? NaN) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
 });
 
 test("magnitudes of experts with outputs that are no multiple of 4 are merged to what was trained", async () => {

@@ -74,6 +74,17 @@ export function routingOf(json: ConfigJson, { amongChosen, ...defaults }: Routin
   return { count, chosen, amongChosen };
 }
 
+/**
+ * The same by layers, of models of which some have a plain MLP in its place (undefined), or all: transformers takes 0 experts so.
+ * @throws RandloraError as {@link routingOf}
+ */
+export function routingsOf(json: ConfigJson, defaults: Routing): (index: number) => Routing | undefined {
+  const routing = json.num_experts === 0 ? undefined : routingOf(json, defaults);
+  const period = json.decoder_sparse_step ?? 1;
+  const plain = new Set(json.mlp_only_layers);
+  return (index) => (plain.has(index) || (index + 1) % period !== 0 ? undefined : routing);
+}
+
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   silu: "silu",
   swish: "silu",

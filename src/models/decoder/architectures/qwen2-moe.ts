@@ -1,6 +1,6 @@
 import { experts, gatedMlp, rmsNorm, attention } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, isSliding, routingOf, sizesOf, withDefault } from "./common.ts";
+import { type Architecture, decoder, isSliding, routingsOf, sizesOf, withDefault } from "./common.ts";
 
 /** Qwen 1.5 and 2 with mixtures of experts (A2.7B, 57B-A14B): an expert beside them takes all tokens; some layers may have a plain MLP. */
 export const qwen2Moe: Architecture = {
@@ -11,11 +11,9 @@ export const qwen2Moe: Architecture = {
   settings: ({ sliding_window: width, ...json }) => ({ ...json, sliding_window: width === 0 ? null : width }),
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 16 });
-    const routing = routingOf(json, { count: 60, chosen: 4, amongChosen: json.norm_topk_prob ?? false });
+    const routings = routingsOf(json, { count: 60, chosen: 4, amongChosen: json.norm_topk_prob ?? false });
     const inner = json.moe_intermediate_size ?? 1408;
     const sharedInner = json.shared_expert_intermediate_size ?? 5632;
-    const period = json.decoder_sparse_step ?? 1;
-    const plain = new Set(json.mlp_only_layers);
     const isWindowed = json.use_sliding_window ?? false;
     const width = (isWindowed ? withDefault(json.sliding_window, 4096) : undefined) ?? Infinity;
     return decoder(json, sizes, {
@@ -25,7 +23,7 @@ export const qwen2Moe: Architecture = {
         // Every other layer below max_window_layers, as transformers has it.
         const usual = isWindowed && index % 2 === 0 && index < (json.max_window_layers ?? 28);
         const window = isSliding(json, index, usual) ? width : Infinity;
-        const isPlain = plain.has(index) || (index + 1) % period !== 0;
+        const routing = routings(index);
         return [
           {
             before: norm("input_layernorm"),
@@ -33,9 +31,9 @@ export const qwen2Moe: Architecture = {
           },
           {
             before: norm("post_attention_layernorm"),
-            mixer: isPlain
-              ? gatedMlp(`${path}.mlp`, sizes)
-              : experts(path, { ...sizes, inner }, routing, { sharedInner }),
+            mixer: routing
+              ? experts(path, { ...sizes, inner }, routing, { sharedInner })
+              : gatedMlp(`${path}.mlp`, sizes),
           },
         ];
       },

@@ -1,6 +1,6 @@
 import { attention, experts, gatedMlp, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, routingOf, sizesOf, withDefault } from "./common.ts";
+import { type Architecture, decoder, routingsOf, sizesOf, withDefault } from "./common.ts";
 
 /** Qwen 3 with mixtures of experts (30B-A3B, 235B-A22B): heads of q and k are normalized; some layers may have a plain MLP. */
 export const qwen3Moe: Architecture = {
@@ -10,10 +10,8 @@ export const qwen3Moe: Architecture = {
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, kvHeads: 4 });
     const amongChosen = json.norm_topk_prob ?? false;
-    const routing = routingOf(json, { count: 128, chosen: 8, amongChosen });
+    const routings = routingsOf(json, { count: 128, chosen: 8, amongChosen });
     const inner = json.moe_intermediate_size ?? 768;
-    const period = json.decoder_sparse_step ?? 1;
-    const plain = new Set(json.mlp_only_layers);
     const window = (json.use_sliding_window === true ? withDefault(json.sliding_window, 4096) : undefined) ?? Infinity;
     const bias = json.attention_bias ?? false;
     return decoder(json, sizes, {
@@ -24,7 +22,7 @@ export const qwen3Moe: Architecture = {
           queryNorm: norm("self_attn.q_norm", sizes.headSize),
           keyNorm: norm("self_attn.k_norm", sizes.headSize),
         };
-        const isPlain = plain.has(index) || (index + 1) % period !== 0;
+        const routing = routings(index);
         return [
           {
             before: norm("input_layernorm"),
@@ -32,7 +30,7 @@ export const qwen3Moe: Architecture = {
           },
           {
             before: norm("post_attention_layernorm"),
-            mixer: isPlain ? gatedMlp(`${path}.mlp`, sizes) : experts(path, { ...sizes, inner }, routing),
+            mixer: routing ? experts(path, { ...sizes, inner }, routing) : gatedMlp(`${path}.mlp`, sizes),
           },
         ];
       },

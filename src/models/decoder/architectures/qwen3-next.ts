@@ -4,7 +4,7 @@ import { attention, experts, gatedDelta, gatedMlp, MOST_TAPS, rmsNorm } from "..
 import { ropeOf } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig } from "../config.ts";
-import { type Architecture, decoder, type ModelSizes, routingOf, sizesOf } from "./common.ts";
+import { type Architecture, decoder, type ModelSizes, routingsOf, sizesOf } from "./common.ts";
 
 /** How a checkpoint calls the layers for predicting several tokens at once, which nothing here does. */
 const SEVERAL_AT_ONCE = "mtp.";
@@ -17,16 +17,13 @@ export const qwen3Next: Architecture = {
   targets: ["q_proj", "v_proj", "in_proj_qkvz"],
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, headSize: 256, kvHeads: 2 });
-    const routing = routingOf(json, { count: 512, chosen: 10, amongChosen: json.norm_topk_prob ?? true });
+    const routings = routingsOf(json, { count: 512, chosen: 10, amongChosen: json.norm_topk_prob ?? true });
     const inner = json.moe_intermediate_size ?? 512;
     const sharedInner = json.shared_expert_intermediate_size ?? 512;
-    const period = json.decoder_sparse_step ?? 1;
-    const plain = new Set(json.mlp_only_layers);
-    return hybrid(json, sizes, true, (path, index) =>
-      plain.has(index) || (index + 1) % period !== 0
-        ? gatedMlp(`${path}.mlp`, sizes)
-        : experts(path, { ...sizes, inner }, routing, { sharedInner }),
-    );
+    return hybrid(json, sizes, true, (path, index) => {
+      const routing = routings(index);
+      return routing ? experts(path, { ...sizes, inner }, routing, { sharedInner }) : gatedMlp(`${path}.mlp`, sizes);
+    });
   },
 };
 
