@@ -1,6 +1,6 @@
 // Sums without products, by lists: which terms a row of a ternary basis adds, and which it subtracts. Machine code sums them.
 
-/** Terms that are listed without a jump where there are many: how many of 32 there are is random, and no processor foresees such a jump. */
+/** Terms that are listed without a branch where there are many: how many of 32 there are is random, so such a branch is mispredicted. */
 const GROUP: u32 = 8;
 
 /** Bytes of a row's list at most, with what a group may write behind it. */
