@@ -122,7 +122,7 @@ const BESIDE: Readonly<Record<string, string>> = {
 
 /** Modules that architectures have instead of `o_proj`, or of all that are named. */
 function targetsOf(name: string, asked: string): string {
-  const meant = asked === "all-linear" && isMixture(name) ? ATTENTION : asked;
+  const meant = asked === "all-linear" && (isMixture(name) || name === "gpt_oss") ? ATTENTION : asked;
   if (name === "gpt2") return meant.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
   return meant.replace("o_proj", BESIDE[name] ?? "o_proj");
 }

@@ -89,14 +89,9 @@ async function differentiate(name: string, samples: readonly Sample[], checkpoin
   const found = new Map<string, Float32Array>();
   for (const [name, gradient] of gradients) {
     const values = await valuesOf(gradient);
-    const [rows, cols] = gradient.shape;
-    const isTurned = weights.transposed.has(name);
-    found.set(
-      name,
-      isTurned
-        ? new Float32Array(transpose(Uint8Array.from(new Uint8Array(values.buffer)), rows, cols, 4).buffer)
-        : values,
-    );
+    const [cols = NaN, rows = NaN] = weights.transposed.get(name)?.slice(-2) ?? [];
+    const turned = () => transpose(Uint8Array.from(new Uint8Array(values.buffer)), rows, cols, 4).buffer;
+    found.set(name, weights.transposed.has(name) ? new Float32Array(turned()) : values);
     gpu.memory.release(gradient.buffer);
   }
   const losses = await valuesOf(nll);

@@ -77,6 +77,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "norm_topk_prob": True, "mlp_only_layers": [1]},
     "qwen2_moe": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "granitemoe": {"num_local_experts": 6, "num_experts_per_tok": 3, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 2.0},
+    "gpt_oss": {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 20, "sliding_window": 16, "swiglu_limit": 0.9},
+    "gpt_oss-no-biases": {"num_local_experts": 5, "num_experts_per_tok": 4, "attention_bias": False, "layer_types": ["full_attention"] * 3, "tie_word_embeddings": True, "rope_parameters": YARN},
     "qwen3_5_text": {**DELTA_RULE},
     "qwen3_5": {**DELTA_RULE, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3, "attention_bias": True},
     "qwen3_next": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},

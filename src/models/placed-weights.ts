@@ -113,9 +113,10 @@ export class PlacedWeights {
     return this.#namesOf(({ kind }) => kind === "linear" || kind === "matrix");
   }
 
-  /** The checkpoint's names of weights that it stores transposed. */
-  get transposed(): ReadonlySet<string> {
-    return this.#namesOf(({ transposed = false }) => transposed);
+  /** The weights that the checkpoint stores transposed, by their names there: their shapes there. */
+  get transposed(): ReadonlyMap<string, readonly number[]> {
+    const wanted = this.#placed.filter(({ planned }) => planned.transposed === true);
+    return new Map(wanted.flatMap(({ planned }) => planned.parts.map(({ name, stored }) => [name, stored])));
   }
 
   /** The checkpoint's names of numbers that stand in all columns, which are not among `tensors`. */

@@ -24,7 +24,7 @@ export interface PlannedMatrix {
   readonly kind: "linear" | "table" | "matrix" | "vector";
   readonly cols: number;
   readonly parts: readonly PlannedPart[];
-  /** Each of its parts is (cols, rows) in the checkpoint: a Conv1D's of GPT-2. */
+  /** Each of its parts is (cols, rows) in the checkpoint: a Conv1D's of GPT-2, each expert's of gpt-oss. */
   readonly transposed?: boolean;
   /** The same rows by the names that other files have for them, or that they are read by; see `asStored`. */
   readonly otherwise?: readonly (readonly PlannedPart[])[];
@@ -63,10 +63,15 @@ export function plannedTable(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), kind: "table" };
 }
 
-/** The same matrix of parts that a checkpoint stores transposed. */
+/** The same matrix of parts that a checkpoint stores transposed, along their last two axes. */
 export function storedTransposed(planned: PlannedMatrix): PlannedMatrix {
-  const parts = planned.parts.map((part) => ({ ...part, stored: part.stored.toReversed() }));
+  const parts = planned.parts.map((part) => ({ ...part, stored: turned(part.stored) }));
   return { ...planned, parts, transposed: true };
+}
+
+/** A shape whose last two axes change places. */
+export function turned(shape: readonly number[]): readonly number[] {
+  return [...shape.slice(0, -2), ...shape.slice(-2).toReversed()];
 }
 
 /** All elements of these tensors in one row. */

@@ -49,7 +49,9 @@ export function modelTypeOf({ config }: BaseModel): string | undefined {
 
 /** Is this module the router of a mixture of experts: a bare matrix in transformers, no linear layer? */
 export function isRouter(module: string): boolean {
-  return /(?:^|\.)(?:mlp\.gate|feed_forward\.gate|block_sparse_moe\.(?:gate|router(?:\.layer)?))$/.test(module);
+  return /(?:^|\.)(?:mlp\.(?:gate|router)|feed_forward\.gate|block_sparse_moe\.(?:gate|router(?:\.layer)?))$/.test(
+    module,
+  );
 }
 
 /** Is this module one expert's of a mixture: a part of one tensor of all experts in transformers, no linear layer? */

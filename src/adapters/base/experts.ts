@@ -37,7 +37,7 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
   const apart = new Map<string, string[][]>();
   for (const [name, { shape, dtype }] of tensors) {
     const [, path, fused, linear] = OF_ALL.exec(name) ?? [];
-    if (path !== undefined && shape.length === 3) {
+    if (path !== undefined && shape.length === 3 && !tensors.has(`${name}_bias`)) {
       const [experts = 0, out = 0, input = 0] = shape;
       const isDown = fused === "down_proj" || linear === "output_linear";
       const parameter = isDown ? "down_proj" : "gate_up_proj";
@@ -68,6 +68,11 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
   }
   // PEFT wraps them in the order in which the module has them.
   return found.toSorted((a, b) => Number(a.name === "down_proj") - Number(b.name === "down_proj"));
+}
+
+/** Paths of parameters of experts that no adapter is made for: those with biases beside them, which are (experts, in, out) (gpt-oss). */
+export function otherExperts({ tensors }: BaseModel): string[] {
+  return [...tensors.keys()].filter((name) => isExpertParameter(name) && tensors.has(`${name}_bias`));
 }
 
 /** Layers of single experts' matrices: the same one of every expert of a layer, in their order. */

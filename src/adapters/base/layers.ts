@@ -1,6 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
+import { unquantizedHint } from "../../models/decoder/config-file.ts";
 import { type BaseModel, isConv1d, modelTypeOf } from "./base.ts";
 import { type BaseWeight, findWeight, type PathShift } from "./module-paths.ts";
 import { defaultTargets } from "./default-targets.ts";
@@ -22,7 +23,7 @@ export function requireUnquantized(base: BaseModel): void {
   const settings = base.config?.["quantization_config"];
   if (settings === undefined || settings === null) return;
   const cause = "the base is quantized (config.json has quantization_config)";
-  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantized model");
+  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, unquantizedHint(modelTypeOf(base)));
 }
 
 /**

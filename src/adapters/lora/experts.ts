@@ -3,7 +3,13 @@ import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import { type ExpertParameter, expertParameters, factorPrefixes, isTargetParameter } from "../base/experts.ts";
+import {
+  type ExpertParameter,
+  expertParameters,
+  factorPrefixes,
+  isTargetParameter,
+  otherExperts,
+} from "../base/experts.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
 import { readAllValues, readValues } from "../files/values.ts";
@@ -34,6 +40,15 @@ const MOST_KEPT = 4;
  */
 export function findExpertFactors(adapter: Adapter, base: BaseModel, config: LoraConfig): ExpertFactors[] {
   const wanted = config.targets.parameters ?? [];
+  const other = otherExperts(base).find((path) => isTargetParameter(path, wanted));
+  if (other !== undefined) {
+    const cause = `${quote(other)}: adapters on experts with biases are not supported`;
+    throw new RandloraError(
+      "adapter",
+      `${oneLine(adapter.path)}: ${cause}`,
+      "merge it with PEFT, or adapt attention and routers",
+    );
+  }
   const parameters = expertParameters(base).filter(({ module, name }) =>
     isTargetParameter(`${module}.${name}`, wanted),
   );

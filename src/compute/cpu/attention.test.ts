@@ -50,7 +50,11 @@ async function attend(
       Uint32Array.from(seen, (sight) => sight[name]),
     );
   const attributes = { headSize: HEAD_SIZE, firstPosition: 0, scale: 0.2, ...shape, lse: true };
-  const { y, lse } = run.apply(OPS.attention, { ...tensors, first: ids("first"), last: ids("last") }, attributes);
+  const { y, lse } = run.apply(
+    OPS.attention,
+    { ...tensors, first: ids("first"), last: ids("last"), sinks: undefined },
+    attributes,
+  );
   if (lse === undefined) throw new Error("no sums");
   run.keep(y);
   run.keep(lse);
@@ -164,7 +168,11 @@ test("where all scores are infinitely small, the result is no number, whatever s
     const upload = (rows: number, value: number) => run.upload("x", [rows, 8], new Float32Array(rows * 8).fill(value));
     const tensors = { q: upload(1, 1e30), keys: upload(keys, -1e30), values: upload(keys, 1) };
     const attributes = { headSize: 8, firstPosition: keys - 1, scale: 1, window: Infinity, softcap: undefined };
-    const { y } = run.apply(OPS.attention, { ...tensors, first: undefined, last: undefined }, attributes);
+    const { y } = run.apply(
+      OPS.attention,
+      { ...tensors, first: undefined, last: undefined, sinks: undefined },
+      attributes,
+    );
     run.keep(y);
     await run.submit();
     const { values } = await take(device, y);

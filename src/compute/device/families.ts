@@ -1,5 +1,13 @@
 import type { KernelDtype } from "./dtype.ts";
-import type { Attention, AttentionGradient, CacheFilling, Rope, RopeGradient } from "./families/attention.ts";
+import type {
+  Attention,
+  AttentionGradient,
+  CacheFilling,
+  Rope,
+  RopeGradient,
+  Sinks,
+  SinksGradient,
+} from "./families/attention.ts";
 import type {
   BasisGradient,
   BasisGradientShape,
@@ -21,7 +29,9 @@ import type {
 } from "./families/elementwise.ts";
 import type {
   ExpertRows,
+  GroupBias,
   GroupedGemm,
+  GroupSums,
   MixFactors,
   MixRows,
   RouterWeights,
@@ -65,7 +75,9 @@ export interface Families {
   readonly gatedDeltaGradient: GatedDeltaGradient;
   readonly gemm: Gemm;
   readonly gradientNorm: GradientNorm;
+  readonly groupBias: GroupBias;
   readonly groupedGemm: GroupedGemm;
+  readonly groupSums: GroupSums;
   readonly lambdaOrder: LambdaOrder;
   readonly layerNorm: LayerNorm;
   readonly layerNormGradient: LayerNormGradient;
@@ -89,6 +101,8 @@ export interface Families {
   readonly rows: Rows;
   readonly scaleColumns: ScaleColumns;
   readonly scaledA: ScaledA;
+  readonly sinks: Sinks;
+  readonly sinksGradient: SinksGradient;
   readonly spreadRows: SpreadRows;
   readonly stridedSums: StridedProduct;
   readonly tailConvolution: TailConvolution;

@@ -59,7 +59,10 @@ export const attentionSuite: Suite = {
         lse: true,
       };
       const forward = async () => {
-        run.apply(OPS.attention, { q, keys, values, first: starts, last: undefined }, attributes, { y, lse });
+        run.apply(OPS.attention, { q, keys, values, first: starts, last: undefined, sinks: undefined }, attributes, {
+          y,
+          lse,
+        });
         await run.submit();
         await gpu.idle();
       };

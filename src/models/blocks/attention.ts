@@ -42,6 +42,8 @@ export interface Attention<W = Tensor> extends Heads {
   readonly valuesAreKeys?: boolean;
   /** Each head of q is followed by one of a gate, whose logistic function multiplies the head's result (Qwen3-Next). */
   readonly gated?: boolean;
+  /** A score of each head that has no value, (1, heads); undefined: there are none (see OPS.attention). */
+  readonly sinks?: W | undefined;
   readonly output: Output<W>;
 }
 
@@ -82,7 +84,8 @@ export function recordAttention(
   };
   const growth = attention.rope === undefined ? undefined : sight.tables[attention.rope]?.growth;
   const grown = growth && recorder.apply(OPS.mixRows, { x: q, ...growth, residual: undefined }, { scale: 1 }).y;
-  const { y, lse } = recorder.apply(OPS.attention, { q: grown ?? q, keys, values, first, last }, attributes);
+  const operands = { q: grown ?? q, keys, values, first, last, sinks: attention.sinks };
+  const { y, lse } = recorder.apply(OPS.attention, operands, attributes);
   const used = [...held, ...[grown, lse].filter((tensor) => tensor !== undefined)];
   if (attention.gated !== true) {
     recorder.release(...used);

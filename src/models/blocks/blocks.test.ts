@@ -96,7 +96,7 @@ function encoderLayerInF64(m: Layer<Matrix>): Matrix {
     apply(OPS.layerNorm, { x, weight, bias }, { epsilon: EPSILON }).y;
   const qkv = linear(norm(m.x, m.norm1, m.norm1Bias), m.qkv, m.qkvBias);
   const [q, keys, values] = [0, 1, 2].map((part) => cols(qkv, part * WIDTH, WIDTH)) as [Matrix, Matrix, Matrix];
-  const operands = { q, keys, values, first: m.first, last: m.last };
+  const operands = { q, keys, values, first: m.first, last: m.last, sinks: undefined };
   const { y: mixed } = apply(OPS.attention, operands, { ...HEADS, firstPosition: 0 });
   const scaled = { x: linear(mixed, m.output, m.outputBias), scale: m.outputScale, bias: undefined, residual: m.x };
   const { y: attended } = apply(OPS.scaleColumns, scaled, {});

@@ -26,10 +26,17 @@ export interface Experts<W = Tensor> extends Routing {
   readonly activation: Activation;
   /** (experts, width of x): logits of each token. */
   readonly router: W;
+  /** (1, experts), of those logits. */
+  readonly routerBias?: W | undefined;
   /** Gate and up of each expert, one below the other: (experts · 2 · inner, width of x). */
   readonly gateUp: W;
+  /** Those of each expert's rows, one behind the other. */
+  readonly gateUpBias?: W | undefined;
   /** (experts · width of x, inner). */
   readonly down: W;
+  readonly downBias?: W | undefined;
+  /** Gate and up of a neuron are one row below the other, and are clamped to this; see OPS.clampedGate (gpt-oss). */
+  readonly clamp?: number | undefined;
   /** Added to the logistic function of the logits where experts are chosen, and not to their weights: (1, experts) F32 (LFM2-MoE). */
   readonly selection?: W | undefined;
   /** An MLP that all tokens go through, times the logistic function of one logit of each token (Qwen2-MoE). */
@@ -52,32 +59,56 @@ export function recordExperts(
   factor: number,
   stream: Stream,
 ): Stream {
-  const { router, gateUp, down, count, shared, amongChosen, logistic, activation: kind } = experts;
+  const {
+    router,
+    routerBias: bias,
+    gateUp,
+    gateUpBias,
+    down,
+    downBias,
+    count,
+    shared,
+    amongChosen,
+    logistic,
+  } = experts;
   const { x, normed } = recordInput(recorder, norm, stream);
-  const logits = linears.apply(recorder, { x: normed, weight: router, bias: undefined, residual: undefined });
+  const logits = linears.apply(recorder, { x: normed, weight: router, bias, residual: undefined });
   const ids = choose(recorder, experts, logits);
   const { y: weights } = recorder.apply(OPS.routerWeights, { logits, experts: ids }, { amongChosen, logistic });
   const { places, begins } = recorder.apply(OPS.expertRows, { experts: ids }, { experts: count });
   const { y: rows } = recorder.apply(OPS.spreadRows, { x: normed, places }, {});
   recorder.release(logits, ids);
   const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * experts.chosen;
-  const project = (input: Tensor, weight: Tensor) => {
-    const y = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
+  const project = (input: Tensor, weight: Tensor, ofGroups: Tensor | undefined) => {
+    const product = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
     recorder.release(input);
+    if (ofGroups === undefined) return product;
+    const { y } = recorder.apply(OPS.groupBias, { x: product, bias: ofGroups, begins }, {});
+    recorder.release(product);
     return y;
   };
-  const both = project(rows, gateUp);
-  const size = both.shape[1] / 2;
-  const [gate, up] = [sliceCols(both, 0, size), sliceCols(both, size, size)];
-  const { y: active } = recorder.apply(OPS.gatedActivation, { gate, up }, { kind });
-  recorder.release(both);
-  const results = project(active, down);
+  const active = recordGate(recorder, experts, project(rows, gateUp, gateUpBias));
+  const results = project(active, down, downBias);
   const residual = shared === undefined ? x : recordShared(recorder, linears, shared, factor, normed, x);
   const scale = factor * (experts.factor ?? 1);
   const { y } = recorder.apply(OPS.mixRows, { x: results, places, factors: weights, residual }, { scale });
   const used = [normed, residual].filter((tensor) => tensor !== x);
   recorder.release(results, places, begins, weights, ...used, ...(x === stream.x ? [] : [x]));
   return streamOf(y);
+}
+
+/** Records what goes into the last matrices, of gates and ups, which are released. */
+function recordGate(recorder: Recorder, { clamp, activation: kind }: Experts, given: Tensor): Tensor {
+  const size = given.shape[1] / 2;
+  const both =
+    clamp === undefined ? given : recorder.apply(OPS.regroup, { x: given }, { groups: size, sizes: [1, 1] }).y;
+  const halves = { gate: sliceCols(both, 0, size), up: sliceCols(both, size, size) };
+  const { y } =
+    clamp === undefined
+      ? recorder.apply(OPS.gatedActivation, halves, { kind })
+      : recorder.apply(OPS.clampedGate, halves, { limit: clamp });
+  recorder.release(...new Set([given, both]));
+  return y;
 }
 
 /** Records which experts each token goes to. */

@@ -34,6 +34,7 @@ const MORE: Readonly<Record<string, number>> = {
   qwen3_moe: 8,
   olmoe: 12,
   granitemoe: 12,
+  gpt_oss: 12,
   lfm2: 1,
   lfm2_moe: 12,
   qwen3_5_text: 11,

@@ -106,6 +106,8 @@ export const ConfigJson = v.looseObject({
   use_expert_bias: v.nullish(v.boolean()),
   routed_scaling_factor: MaybePositive,
   clip_qkv: MaybeNumber,
+  swiglu_alpha: MaybeNumber,
+  swiglu_limit: MaybePositive,
   decoder_sparse_step: v.nullish(Size),
   mlp_only_layers: v.nullish(v.array(v.number())),
   // Convolutions, and the MLPs beside them.
@@ -169,12 +171,19 @@ export async function readConfigOf<const S extends v.GenericSchema>(
     throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);
   }
   if (quantization_config !== undefined && quantization_config !== null) {
-    const hint = "use the model's original checkpoint, in f32, f16 or bf16";
-    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, hint);
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, unquantizedHint(model_type));
   }
   const parsed = v.safeParse(schema, named(model_type, kind.output));
   if (!parsed.success) throw broken(path, parsed.issues[0]);
   return parsed.output;
+}
+
+/** What to use instead of a checkpoint of this type with quantized weights. */
+export function unquantizedHint(modelType: string | undefined): string {
+  // Published in MXFP4 alone.
+  return modelType === "gpt_oss"
+    ? "take a conversion to bf16, or make one: transformers loads it with Mxfp4Config(dequantize=True), and saves it"
+    : "use the model's original checkpoint, in f32, f16 or bf16";
 }
 
 function broken(path: string, issue: v.BaseIssue<unknown>): RandloraError {

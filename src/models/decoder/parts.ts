@@ -61,6 +61,8 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   readonly gated?: boolean;
   readonly qkvBias?: boolean;
   readonly outputBias?: boolean;
+  /** Each head has one: `sinks` below the path. */
+  readonly sinks?: boolean;
   /** The name of a norm to that norm. */
   readonly queryNorm?: RmsNorm<PlannedMatrix>;
   readonly keyNorm?: RmsNorm<PlannedMatrix>;
@@ -93,6 +95,7 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     valueNorm: parts.valueNorm,
     valuesAreKeys: names.length === 2,
     gated,
+    sinks: parts.sinks === true ? plannedVector([`${path}.sinks`, [heads]]) : undefined,
     output: output([`${path}.${outputName}`, hidden], q, outputBias),
   };
 }

@@ -81,8 +81,8 @@ export class DecoderWeights {
     return this.#placed.projected;
   }
 
-  /** The checkpoint's names of those that it stores transposed. */
-  get transposed(): ReadonlySet<string> {
+  /** Those that the checkpoint stores transposed; see `PlacedWeights.transposed`. */
+  get transposed(): ReadonlyMap<string, readonly number[]> {
     return this.#placed.transposed;
   }
 

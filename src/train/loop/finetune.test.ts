@@ -131,6 +131,7 @@ test("a whole model is saved again, subfolders too, and resumed; runs in the mod
 
 test.each([
   ["whose weights are stored transposed", "gpt2"],
+  ["of experts whose weights are stored transposed", "gpt_oss"],
   ["with numbers that no method trains", "gemma4_text"],
 ])("a whole model %s is written as it was read", async (_, type) => {
   const model = runs.folder.at(type);

@@ -34,8 +34,8 @@ export interface TrainedWeights {
   readonly checkpoint: Checkpoint;
   /** Trained tensors by name, F32. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Names of those that the checkpoint stores transposed; by default none. */
-  readonly transposed?: ReadonlySet<string> | undefined;
+  /** Those that the checkpoint stores transposed, by name: their shapes there; by default none. */
+  readonly transposed?: ReadonlyMap<string, readonly number[]> | undefined;
   readonly dtype: HeldDtype;
   /** Does this tensor of the checkpoint, which was not trained, belong to the model? By default none does. */
   readonly keeps?: ((name: string) => boolean) | undefined;
@@ -91,7 +91,7 @@ export async function writeModel(
     const path = join(folder, shard.file);
     await using writer = await SafetensorsWriter.create(path, shard.tensors, new Map([["format", "pt"]]));
     for (const one of shard.tensors) {
-      if (one.trained !== undefined) await append(gpu, writer, one, transposed?.has(one.name) === true);
+      if (one.trained !== undefined) await append(gpu, writer, one, transposed?.get(one.name));
       else await copy(writer, one.stored, one.dtype);
     }
     await writer.finish();
@@ -115,14 +115,14 @@ async function append(
   gpu: Device,
   writer: SafetensorsWriter,
   { name, trained: tensor, dtype }: Written & { readonly trained: Tensor },
-  transposed: boolean,
+  transposed: readonly number[] | undefined,
 ): Promise<void> {
-  const [rows, cols] = tensor.shape;
+  const [rows] = tensor.shape;
   // What is transposed is read as a whole.
   const step = transposed ? rows : Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
   for (let first = 0; first < rows; first += step) {
     const read = await readRows(gpu, tensor, first, Math.min(step, rows - first));
-    const numbers = transposed ? new Float32Array(transpose(new Uint8Array(read.buffer), rows, cols, 4).buffer) : read;
+    const numbers = transposed ? turnedNumbers(read, transposed) : read;
     const tooLarge = countOverflows(numbers, dtype);
     if (tooLarge > 0) throw overflow({ label: quote(name) }, tooLarge, dtype);
     let bytes = new Uint8Array(numbers.buffer);
@@ -132,6 +132,12 @@ async function append(
     }
     await writer.append(name, bytes);
   }
+}
+
+/** Rows of a matrix, or of several, as a checkpoint that stores them transposed has them, in this shape. */
+function turnedNumbers(rows: Float32Array<ArrayBuffer>, stored: readonly number[]): Float32Array<ArrayBuffer> {
+  const [cols = NaN, each = NaN] = stored.slice(-2);
+  return new Float32Array(transpose(new Uint8Array(rows.buffer), each, cols, 4).buffer);
 }
 
 function dtypeOf(wanted: HeldDtype, stored: string): WritableFloatDtype {

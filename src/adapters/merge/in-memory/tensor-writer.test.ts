@@ -24,16 +24,17 @@ test("rows that come in pieces are whole, with zeros behind them whatever was th
 
 test("what the checkpoint stores transposed is turned, wherever its pieces end", async () => {
   using gpu = await openTestDevice();
-  const shape = [3, 5] as const;
+  // Two matrices, as experts of a layer are.
+  const shape = [6, 5] as const;
   const tensor = tensorIn(gpu.memory.allocate("rows", tensorBytes(shape, "F32")), shape, "F32");
-  const stored = Float32Array.from({ length: 15 }, (_, at) => at + 1);
-  const writer = new TensorWriter(gpu, tensor, "F32", true);
+  const stored = Float32Array.from({ length: 30 }, (_, at) => at + 1);
+  const writer = new TensorWriter(gpu, tensor, "F32", [2, 5, 3]);
   const bytes = new Uint8Array(stored.buffer);
   writer.append(bytes.subarray(0, 22));
-  expect(() => writer.finish()).toThrow("0 of 3 rows");
+  expect(() => writer.finish()).toThrow("0 of 6 rows");
   writer.append(bytes.subarray(22));
   writer.finish();
   const found = new Float32Array((await read(gpu, tensor.buffer)).buffer);
   const row = (first: number) => [...[0, 1, 2, 3, 4].map((col) => first + 1 + 3 * col), 0, 0, 0];
-  expect([...found]).toEqual([0, 1, 2].flatMap(row));
+  expect([...found]).toEqual([0, 1, 2, 15, 16, 17].flatMap(row));
 });

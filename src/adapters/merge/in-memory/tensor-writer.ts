@@ -15,21 +15,23 @@ export class TensorWriter {
   readonly #dtype: FloatDtype;
   /** Bytes of the whole, where the checkpoint stores it transposed. */
   readonly #whole: Uint8Array<ArrayBuffer> | undefined;
+  readonly #transposed: readonly number[] | undefined;
   #filled = 0;
   #row = 0;
   #rest = new Uint8Array();
 
   /**
    * @param dtype of the bytes that come
-   * @param transposed the checkpoint has columns for rows: all is kept until `finish`
+   * @param transposed the shape of it in a checkpoint that has columns for rows: all is kept until `finish`
    */
-  constructor(gpu: Device, tensor: Tensor, dtype: FloatDtype, transposed = false) {
+  constructor(gpu: Device, tensor: Tensor, dtype: FloatDtype, transposed?: readonly number[]) {
     if (dtype !== tensor.dtype && tensor.dtype !== "F32") throw new TypeError(`${dtype} into ${tensor.dtype}`);
     this.#gpu = gpu;
     this.#tensor = tensor;
     this.#dtype = dtype;
     const [rows, cols] = tensor.shape;
-    this.#whole = transposed ? new Uint8Array(rows * cols * dtypeBytes(dtype)) : undefined;
+    this.#whole = transposed && new Uint8Array(rows * cols * dtypeBytes(dtype));
+    this.#transposed = transposed;
   }
 
   /** Writes as many whole rows as there are now; the bytes are copied. */
@@ -52,9 +54,10 @@ export class TensorWriter {
 
   /** @throws RangeError when rows are missing, or a part of one is left over */
   finish(): void {
-    const [rows, cols] = this.#tensor.shape;
+    const [rows] = this.#tensor.shape;
     if (this.#whole !== undefined && this.#filled === this.#whole.length) {
-      this.#append(transpose(this.#whole, cols, rows, dtypeBytes(this.#dtype)));
+      const [each = NaN, cols = NaN] = this.#transposed?.slice(-2) ?? [];
+      this.#append(transpose(this.#whole, each, cols, dtypeBytes(this.#dtype)));
     }
     if (this.#row !== rows || this.#rest.length > 0) throw new RangeError(`${this.#row} of ${rows} rows were written`);
   }

@@ -166,7 +166,7 @@ export class AdaptedWeights implements AsyncDisposable {
     const { tensors, transposed } = this.#decoder.weights;
     const place = tensors.get(name);
     if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
-    const writer = new TensorWriter(this.#gpu, place, dtype, transposed.has(name));
+    const writer = new TensorWriter(this.#gpu, place, dtype, transposed.get(name));
     const write = async (bytes: Uint8Array): Promise<void> => {
       signal?.throwIfAborted();
       writer.append(bytes);

@@ -12,6 +12,7 @@ import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { finish, finishPieces } from "./finish.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
 import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
+import { groupBias, groupSums } from "./group-bias.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm, linear } from "./gemm.ts";
 import { lossSum, nll, nllGradient } from "./losses.ts";
@@ -20,6 +21,7 @@ import { layerNorm, layerNormGradient, rmsNorm, rmsNormGradient } from "./norms.
 import { normedLinear } from "./normed-linear.ts";
 import { adamw, gradientNorm } from "./optimizer.ts";
 import { fillCache, rope, ropeGradient } from "./rope.ts";
+import { sinks, sinksGradient } from "./sinks.ts";
 import { stridedSums } from "./strided-sums.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
 import { embedding, embeddingGradient, rows } from "./tokens.ts";
@@ -49,7 +51,9 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   gatedDeltaGradient,
   gemm,
   gradientNorm,
+  groupBias,
   groupedGemm,
+  groupSums,
   lambdaOrder,
   layerNorm,
   layerNormGradient,
@@ -73,6 +77,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rows,
   scaleColumns,
   scaledA,
+  sinks,
+  sinksGradient,
   spreadRows,
   stridedSums,
   tailConvolution,

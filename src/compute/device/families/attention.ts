@@ -53,6 +53,25 @@ export interface AttentionGradient extends AttentionOperands, AttentionAttribute
   };
 }
 
+/**
+ * What attention gave without sinks, in place with one for each head: a score that has no value, and takes its share of the softmax.
+ * y becomes y · exp(lse − lse′), where lse′ = log(exp(lse) + exp(sink)) takes the place of lse.
+ */
+export interface Sinks {
+  /** (1, heads) F32. */
+  readonly sinks: Tensor;
+  readonly y: Tensor;
+  readonly lse: Tensor;
+}
+
+/** What each token adds to ∂loss/∂sink, from results and sums with the sinks: exp(sink − lse) · (dlse − dy · y). */
+export interface SinksGradient extends Sinks {
+  readonly dy: Tensor;
+  readonly dlse: Tensor | undefined;
+  /** (tokens, heads), assigned. */
+  readonly parts: Tensor;
+}
+
 /** Rotary position embedding of q and k, and a copy of v; see the op. All F32. */
 export interface Rope {
   /** A multiple of 4. */

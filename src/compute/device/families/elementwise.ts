@@ -1,7 +1,7 @@
 import type { DropoutMask } from "../../random/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `multiply` is a · b, `gated` is added to an activation f, or `sigmoid`, for f(a) · b. */
+/** What is computed of each element of a and b: `accumulate` is y += a, `scale` is a · cap, `multiply` is a · b, `gated` is added to an activation f, or `sigmoid`, for f(a) · b; `clamped` is quick-gelu(min(a, cap)) · (1 + b within ±cap). */
 export const ELEMENTWISE = {
   add: 0,
   silu: 1,
@@ -15,6 +15,7 @@ export const ELEMENTWISE = {
   scale: 9,
   multiply: 10,
   sigmoid: 11,
+  clamped: 12,
   gated: 16,
 } as const;
 
@@ -26,7 +27,7 @@ export interface Elementwise {
   readonly a: Tensor | undefined;
   readonly b: Tensor | undefined;
   readonly y: Tensor;
-  /** Of the soft cap, or the factor of `scale`. */
+  /** Of the soft cap and the limits of `clamped`, or the factor of `scale`. */
   readonly cap: number;
 }
 

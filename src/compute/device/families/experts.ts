@@ -71,3 +71,20 @@ export interface GroupedGemm extends Pick<Gemm, "order" | "a" | "y"> {
   /** As of `Linear`. */
   readonly rowsAtMost?: number | undefined;
 }
+
+/** y[r] = x[r] + the bias of r's group, as `GroupedGemm` has groups of rows. */
+export interface GroupBias extends GroupSums {
+  /** (1, groups · cols) F32: that of each group behind the one before. */
+  readonly bias: Tensor;
+  /** Of the shape of x. */
+  readonly y: Tensor;
+}
+
+/** Σ x over the rows of each group. */
+export interface GroupSums {
+  /** (rows, cols) F32. */
+  readonly x: Tensor;
+  readonly begins: Tensor;
+  /** (1, groups · cols) F32, assigned. */
+  readonly y: Tensor;
+}

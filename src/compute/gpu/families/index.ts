@@ -22,6 +22,7 @@ import { dropout } from "./dropout.ts";
 import { elementwise, elementwiseGradient } from "./elementwise.ts";
 import { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts.ts";
 import { gatedDelta, gatedDeltaGradient, regroup } from "./gated-delta.ts";
+import { groupBias, groupSums } from "./group-bias.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { layerNorm, layerNormGradient } from "./layer-norm.ts";
@@ -31,6 +32,7 @@ import { zero } from "./zero.ts";
 import { scaleColumns } from "./scale-columns.ts";
 import { columnSquares, magnitudeKernels, magnitudes, rescale, rowSquares } from "./magnitude.ts";
 import { thetaDelta, thetaGradient, thetaPartBytes } from "./theta.ts";
+import { sinks, sinksGradient } from "./sinks.ts";
 import { stridedSums } from "./strided-sums.ts";
 
 /** What a GPU makes of each family. */
@@ -57,7 +59,9 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   gatedDeltaGradient,
   gemm,
   gradientNorm,
+  groupBias,
   groupedGemm,
+  groupSums,
   lambdaOrder,
   layerNorm,
   layerNormGradient,
@@ -81,6 +85,8 @@ export const FAMILIES: { readonly [F in keyof Families]: (on: Dispatcher, operan
   rows,
   scaleColumns,
   scaledA,
+  sinks,
+  sinksGradient,
   spreadRows,
   stridedSums,
   tailConvolution,

@@ -59,6 +59,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     result[to_a] = g * (1.0 - share * share);
     return;
   }
+  if (p.kind == CLAMPED) {
+    let other = b[p.b_at + id.y * p.b_pitch + id.x];
+    let gate = activate(QUICK_GELU, min(source, vec4<f32>(p.cap)));
+    if ((p.outputs & 1u) != 0u) {
+      let factor = 1.0 + clamp(other, vec4<f32>(-p.cap), vec4<f32>(p.cap));
+      result[to_a] = select(g * gate.slope * factor, vec4<f32>(0.0), source > vec4<f32>(p.cap));
+    }
+    if ((p.outputs & 2u) != 0u) {
+      result[p.db_at + id.y * p.db_pitch + id.x] = select(g * gate.value, vec4<f32>(0.0), abs(other) > vec4<f32>(p.cap));
+    }
+    return;
+  }
   let f = activate(p.kind % GATED, source);
   if ((p.outputs & 1u) != 0u) {
     var by_a = g * f.slope;

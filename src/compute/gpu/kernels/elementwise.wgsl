@@ -28,6 +28,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     y[to] += a[source];
   } else if (p.kind == EXPM1) {
     y[to] = exp(a[source]) - 1.0;
+  } else if (p.kind == CLAMPED) {
+    y[to] = activate(QUICK_GELU, min(a[source], vec4<f32>(p.cap))) * (1.0 + clamp(b[other], vec4<f32>(-p.cap), vec4<f32>(p.cap)));
   } else if (p.kind >= GATED) {
     y[to] = activate(p.kind - GATED, a[source]) * b[other];
   } else {

@@ -1,4 +1,5 @@
 import expertRowsText from "./expert-rows.wgsl" with { type: "text" };
+import groupBiasText from "./group-bias.wgsl" with { type: "text" };
 import { constants, kernelFamily } from "./family.ts";
 import { uniformStruct } from "./parameters.ts";
 import placedRowsText from "./placed-rows.wgsl" with { type: "text" };
@@ -41,6 +42,20 @@ const placedRowsParameters = uniformStruct({
   y: "vectors",
 });
 
+/** Parameters of group-bias.wgsl. */
+const groupBiasParameters = uniformStruct({
+  groups: "u32",
+  cols: "u32",
+  firstRow: "u32", // of those in the binding
+  beginsAt: "u32",
+  biasAt: "u32",
+  x: "elements",
+  y: "elements",
+});
+
+/** Columns, or sums, that one workgroup handles. */
+export const GROUP_BIAS_COLUMNS = 64;
+
 /** Flags of placed-rows.wgsl. */
 export const PLACED_ROWS_FLAGS = { hasFactors: 1, hasResidual: 2 } as const;
 
@@ -57,6 +72,10 @@ export const ROUTER_WEIGHTS_KERNELS = {
   weights: router({ PASS: "weights", THREADS: 64 }),
   gradient: router({ PASS: "gradient", THREADS: 64 }),
 } as const;
+
+const groupBias = kernelFamily("group-bias", groupBiasText, groupBiasParameters);
+
+export const GROUP_BIAS_KERNELS = { add: groupBias({ KIND: "add" }), sums: groupBias({ KIND: "sums" }) } as const;
 
 export const EXPERT_ROWS_KERNEL = ordering({ THREADS: 256 });
 

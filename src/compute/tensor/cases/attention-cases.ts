@@ -165,7 +165,28 @@ export const ATTENTION_CASES = [
     lse: true,
     dtype: "F16",
   }),
+  attentionCase("sinks", { tokens: 9, heads: 6, kvHeads: 2, headSize: 8, sinks: true }),
+  attentionCase("sinks, texts, window, sums", {
+    tokens: 300,
+    heads: 3,
+    kvHeads: 1,
+    headSize: 12,
+    texts: [20, 1, 240],
+    window: 33,
+    lse: true,
+    sinks: true,
+  }),
+  attentionCase("sinks, one token after a past in F16", {
+    tokens: 1,
+    heads: 70,
+    kvHeads: 2,
+    headSize: 4,
+    firstPosition: 300,
+    dtype: "F16",
+    sinks: true,
+  }),
   // exp(score) is more than f32 holds.
+  attentionCase("sinks, large scores", { tokens: 9, heads: 2, kvHeads: 1, headSize: 8, size: 200, sinks: true }),
   attentionCase("large scores, sums", { tokens: 9, heads: 2, kvHeads: 1, headSize: 8, size: 200, lse: true }),
   attentionCase("one token that sees one key", {
     tokens: 1,

@@ -65,6 +65,7 @@ interface AttentionShape {
   /** The first and last key of a token; by default it is causal, within its text. */
   readonly seen?: (token: number) => readonly [first: number, last: number];
   readonly lse?: boolean;
+  readonly sinks?: true;
   /** Of keys and values; F32 by default. */
   readonly dtype?: KvDtype;
   /** Of the largest element of q; 3 by default. */
@@ -74,7 +75,7 @@ interface AttentionShape {
 /** `attention` of random queries, keys and values. */
 export function attentionCase(name: string, shape: AttentionShape) {
   const { tokens, heads, kvHeads, headSize, firstPosition = 0, window = Infinity, softcap, texts, seen, lse } = shape;
-  const { dtype = "F32", size = 3 } = shape;
+  const { dtype = "F32", size = 3, sinks } = shape;
   const positions = shape.positions ?? firstPosition + tokens;
   return {
     name,
@@ -83,6 +84,7 @@ export function attentionCase(name: string, shape: AttentionShape) {
       keys: random(positions, kvHeads * headSize, dtype),
       values: random(positions, kvHeads * headSize, dtype),
       ...sightOf(tokens, firstPosition, texts, seen),
+      sinks: sinks && random(1, heads, "F32", 3),
     },
     attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
     forwardOnly: dtype !== "F32",

@@ -69,6 +69,14 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
       attributes: { scale: 1 },
     },
   ],
+  clampedGate: [
+    {
+      name: "within the limits and beyond",
+      inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41, "F32", 5) },
+      attributes: { limit: 3 },
+    },
+    { name: "one row", inputs: { gate: random(1, 6, "F32", 20), up: random(1, 6) }, attributes: { limit: 7 } },
+  ],
   gatedActivation: (["silu", "gelu-tanh", "gelu", "quick-gelu", "sigmoid"] as const).map((kind) => ({
     name: kind,
     inputs: { gate: random(3, 41, "F32", 8), up: random(3, 41) },

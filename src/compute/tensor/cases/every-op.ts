@@ -11,6 +11,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.activation, CASES.activation);
   visit(OPS.add, CASES.add);
   visit(OPS.attention, CASES.attention);
+  visit(OPS.clampedGate, CASES.clampedGate);
   visit(OPS.combineRows, CASES.combineRows);
   visit(OPS.convolution, CASES.convolution);
   visit(OPS.dropout, CASES.dropout);
@@ -18,6 +19,7 @@ export function visitOps(visit: Visit): void {
   visit(OPS.expertRows, CASES.expertRows);
   visit(OPS.gatedActivation, CASES.gatedActivation);
   visit(OPS.gatedDelta, CASES.gatedDelta);
+  visit(OPS.groupBias, CASES.groupBias);
   visit(OPS.groupedLinear, CASES.groupedLinear);
   visit(OPS.layerNorm, CASES.layerNorm);
   visit(OPS.linear, CASES.linear);

@@ -85,6 +85,19 @@ export function expertCases() {
         attributes: { scale: 1 },
       },
     ],
+    groupBias: [[1, 0, 3], [0, 2, 300, 0, 0, 1], [4]].map((sizes, at) => {
+      const begins = sizes.reduce<number[]>((all, size) => [...all, (all.at(-1) ?? 0) + size], [0]);
+      const cols = [37, 70, 8][at] ?? NaN;
+      return {
+        name: `rows ${sizes.join("+")}, ${cols} columns`,
+        inputs: {
+          x: random(begins.at(-1) ?? 0, cols),
+          bias: random(1, sizes.length * cols),
+          begins: ids(...begins),
+        },
+        attributes: {},
+      };
+    }),
     groupedLinear: [
       ...(["F32", "F16", "BF16"] as const).flatMap((dtype) => [
         grouped([1, 0, 1, 2], 37, 51, dtype),

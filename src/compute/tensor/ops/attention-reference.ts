@@ -7,6 +7,7 @@ interface Inputs {
   readonly values: Matrix;
   readonly first: Matrix | undefined;
   readonly last: Matrix | undefined;
+  readonly sinks: Matrix | undefined;
 }
 
 /** One token and head: its first column in q, that of its kv head, and its weights for keys `first`, `first` + 1, … */
@@ -44,15 +45,17 @@ export function referenceAttentionGradients(
   attributes: AttentionAttributes,
   gradients: Of<{ y: "needed"; lse: "optional" }, Matrix>,
 ) {
-  const { q, keys, values } = inputs;
+  const { q, keys, values, sinks } = inputs;
   const { headSize, scale, softcap } = attributes;
   const [dq, dKeys, dValues] = [q, keys, values].map(({ shape }) => zeros(...shape)) as [Matrix, Matrix, Matrix];
-  for (const { token, head, query, kv, first, scores, weights } of rows(inputs, attributes)) {
+  const dSinks = sinks && zeros(...sinks.shape);
+  for (const { token, head, query, kv, first, scores, weights, lse } of rows(inputs, attributes)) {
     const elements = Array.from({ length: headSize }, (_, d) => d);
     const dy = part(gradients.y, token, query, headSize);
     const byWeight = weights.map((_, n) => dot(dy, part(values, first + n, kv, headSize)));
     const mean = total(weights.map((weight, n) => weight * (byWeight[n] ?? NaN)));
     const bySum = gradients.lse === undefined ? 0 : at(gradients.lse, token, head);
+    if (sinks && dSinks) add(dSinks, 0, head, Math.exp(at(sinks, 0, head) - lse) * (bySum - mean));
     weights.forEach((weight, n) => {
       const bend = softcap === undefined ? 1 : 1 - ((scores[n] ?? NaN) / softcap) ** 2;
       const slope = scale * bend * weight * ((byWeight[n] ?? NaN) - mean + bySum);
@@ -63,10 +66,10 @@ export function referenceAttentionGradients(
       }
     });
   }
-  return { q: dq, keys: dKeys, values: dValues };
+  return { q: dq, keys: dKeys, values: dValues, sinks: dSinks };
 }
 
-function* rows({ q, keys, ...seen }: Inputs, attributes: AttentionAttributes): Generator<Row> {
+function* rows({ q, keys, sinks, ...seen }: Inputs, attributes: AttentionAttributes): Generator<Row> {
   const { headSize, firstPosition, scale, window, softcap } = attributes;
   const group = q.shape[1] / keys.shape[1];
   for (let token = 0; token < q.shape[0]; token++) {
@@ -79,8 +82,9 @@ function* rows({ q, keys, ...seen }: Inputs, attributes: AttentionAttributes): G
         const score = scale * dot(row, part(keys, first + n, kv, headSize));
         return softcap === undefined ? score : softcap * Math.tanh(score / softcap);
       });
-      const top = Math.max(...scores);
-      const lse = top + Math.log(total(scores.map((score) => Math.exp(score - top))));
+      const all = sinks === undefined ? scores : [...scores, at(sinks, 0, head)];
+      const top = Math.max(...all);
+      const lse = top + Math.log(total(all.map((score) => Math.exp(score - top))));
       yield { token, head, query, kv, first, scores, weights: scores.map((score) => Math.exp(score - lse)), lse };
     }
   }

@@ -64,6 +64,7 @@ async function attend(
     values: part(sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE)),
     first: starts && rows("first", (token) => starts.findLast((start) => start <= token) ?? 0),
     last: bothWays ? rows("last", (token) => (starts?.find((start) => start > token) ?? count) - 1) : undefined,
+    sinks: undefined,
   };
   const attributes = { ...ATTRIBUTES, lse };
   const outputs = run.apply(attention, inputs, attributes);
@@ -149,6 +150,7 @@ describe.each(STAGING_NAMES)("tokens of sequences that lie apart: %s", (name) =>
       values: sliceCols(table, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
       first: numbers(([start]) => start),
       last: numbers(([start, count]) => start + count - 1),
+      sinks: undefined,
     };
     const { y } = run.apply(attention, inputs, { ...ATTRIBUTES, lse: false });
     run.keep(y);
@@ -182,6 +184,7 @@ test.each(STAGING_NAMES)("a loss of the sums alone, and a gradient of one operan
     values: sliceCols(kv, 2 * HEAD_SIZE, 2 * HEAD_SIZE),
     first: undefined,
     last: undefined,
+    sinks: undefined,
   };
   const attributes = { ...ATTRIBUTES, lse: true };
   const outputs = run.apply(attention, inputs, attributes);
@@ -205,13 +208,13 @@ test.each(STAGING_NAMES)("shapes that do not fit are named, %s", (name) => {
   using run = new Run(gpu, staging);
   const keys = sliceCols(kv, 0, 2 * HEAD_SIZE);
   const starts = run.upload("starts", [1, 3], new Uint32Array(3));
-  expect(() => run.apply(attention, { q, keys, values: keys, first: starts, last: undefined }, ATTRIBUTES)).toThrow(
-    "first and last 1×tokens",
-  );
+  expect(() =>
+    run.apply(attention, { q, keys, values: keys, first: starts, last: undefined, sinks: undefined }, ATTRIBUTES),
+  ).toThrow("first and last 1×tokens");
   const long = { ...ATTRIBUTES, firstPosition: 1 };
-  expect(() => run.apply(attention, { q, keys, values: keys, first: undefined, last: undefined }, long)).toThrow(
-    "keys up to 111",
-  );
+  expect(() =>
+    run.apply(attention, { q, keys, values: keys, first: undefined, last: undefined, sinks: undefined }, long),
+  ).toThrow("keys up to 111");
 });
 
 test.each(STAGING_NAMES)(
@@ -227,7 +230,11 @@ test.each(STAGING_NAMES)(
       using run = new Run(gpu, staging);
       const inputs = { q, keys: sliceRows(keys, 0, positions), values: sliceRows(more, 0, positions) };
       const attributes = { ...ATTRIBUTES, firstPosition: seen, lse: true };
-      const { y, lse } = run.apply(attention, { ...inputs, first: undefined, last: undefined }, attributes);
+      const { y, lse } = run.apply(
+        attention,
+        { ...inputs, first: undefined, last: undefined, sinks: undefined },
+        attributes,
+      );
       const kept = [y, lse].flatMap((tensor) => (tensor === undefined ? [] : [run.keep(tensor)]));
       await run.submit();
       for (const tensor of kept) results.push(await values(gpu, tensor));

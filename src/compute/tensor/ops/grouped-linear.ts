@@ -66,6 +66,6 @@ export const groupedLinear = defineOp({
 });
 
 /** The group of each row. */
-function groupsOf({ data }: Matrix): number[] {
+export function groupsOf({ data }: Matrix): number[] {
   return Array.from(data.subarray(1)).flatMap((end, group) => Array<number>(end - (data[group] ?? 0)).fill(group));
 }

@@ -1,6 +1,7 @@
 import { activation } from "./activation.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
+import { clampedGate } from "./clamped-gate.ts";
 import { combineRows } from "./combine-rows.ts";
 import { convolution } from "./convolution.ts";
 import { dropout } from "./dropout.ts";
@@ -8,6 +9,7 @@ import { embedding } from "./embedding.ts";
 import { expertRows, spreadRows } from "./expert-rows.ts";
 import { gatedActivation } from "./gated-activation.ts";
 import { gatedDelta } from "./gated-delta.ts";
+import { groupBias } from "./group-bias.ts";
 import { groupedLinear } from "./grouped-linear.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
@@ -30,6 +32,7 @@ export const OPS = {
   activation,
   add,
   attention,
+  clampedGate,
   combineRows,
   convolution,
   dropout,
@@ -37,6 +40,7 @@ export const OPS = {
   expertRows,
   gatedActivation,
   gatedDelta,
+  groupBias,
   groupedLinear,
   layerNorm,
   linear,

@@ -66,7 +66,7 @@ test.each(STAGING_NAMES)("the soft cap of attention makes no number of NaN, nor 
   const broken = values.map((value, at) => (at === 21 ? NaN : value));
   using run = new Run(gpu, staging);
   const [q, keys] = [run.upload("q", [3, 16], broken), run.upload("keys", [3, 16], values)];
-  const inputs = { q, keys, values: keys, first: undefined, last: undefined };
+  const inputs = { q, keys, values: keys, first: undefined, last: undefined, sinks: undefined };
   const attributes = { headSize: 16, firstPosition: 0, window: Infinity, softcap: 20, lse: true, scale: 0.25 };
   const outputs = run.apply(OPS.attention, inputs, attributes);
   const into = { q: run.keep(run.allocate("dq", [3, 16])) };

@@ -6,6 +6,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { fromBlocks, toBlocks } from "../../../compute/device/blocks.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { transpose } from "../../../files/safetensors/transpose.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import { Batch } from "../cache/batch.ts";
@@ -80,6 +81,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
     [0.09108, -0.73314, 0.70987, -0.04238, -0.66357, 0.76732],
   ],
   granitemoe: [GRANITE, [-0.2233, 0.06019, 0.15755, -0.23231, 0.09625, 0.12716]],
+  gpt_oss: [{ sliding_window: 4, swiglu_limit: 0.4 }, [-0.01996, -0.11193, 0.14223, -0.04346, -0.09475, 0.14698]],
   olmoe: [{}, [-0.61776, 0.05595, 0.55664, -0.66407, 0.16884, 0.47961]],
   lfm2: [
     { block_ff_dim: 48, block_multiple_of: 16, full_attn_idxs: [1, 3], conv_bias: true, norm_eps: 1e-4 },
@@ -132,16 +134,21 @@ test.each(Object.entries(GOLDEN))(
     const config = await writeArchitecture(plain, type, 4, settings);
     await cp(plain, rounded, { recursive: true });
     await using checkpoint = await Checkpoint.open(plain);
-    const kinds = new Map(
-      plannedMatrices(storedDecoder(config, checkpoint.tensors)).flatMap(({ kind, parts }) =>
-        parts.map(({ name }) => [name, kind]),
+    const plans = new Map(
+      plannedMatrices(storedDecoder(config, checkpoint.tensors)).flatMap((planned) =>
+        planned.parts.map(({ name }) => [name, planned]),
       ),
     );
     const file = await Bun.file(join(rounded, "model.safetensors")).bytes();
     for (const [name, { info }] of checkpoint.tensors) {
-      if (kinds.get(name) !== "linear" && kinds.get(name) !== "table") continue;
-      const values = new Float32Array(file.buffer.slice(info.offset, info.offset + info.bytes));
-      file.set(new Uint8Array(fromBlocks(toBlocks(values, "Q8_0"), "Q8_0").buffer), info.offset);
+      const { kind, transposed = false } = plans.get(name) ?? {};
+      if (kind !== "linear" && kind !== "table") continue;
+      // Blocks lie along rows of the matrix, whichever way it is stored.
+      const [rows = NaN, cols = NaN] = info.shape.slice(-2);
+      const stored = file.slice(info.offset, info.offset + info.bytes);
+      const values = new Float32Array((transposed ? transpose(stored, rows, cols, 4) : stored).buffer);
+      const bytes = new Uint8Array(fromBlocks(toBlocks(values, "Q8_0"), "Q8_0").buffer);
+      file.set(transposed ? transpose(bytes, cols, rows, 4) : bytes, info.offset);
     }
     await Bun.write(join(rounded, "model.safetensors"), file);
     const found = await logitsOf(plain, { quantize: "Q8_0" });

@@ -10,6 +10,7 @@ import { gemma, gemma2, gemma3Text } from "./gemma.ts";
 import { gemma4Text } from "./gemma4.ts";
 import { gemma3, gemma4, mistral3, qwen35 } from "./multimodal.ts";
 import { glm4 } from "./glm4.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
 import { granite } from "./granite.ts";
@@ -65,6 +66,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   qwen3Moe,
   olmoe,
   granitemoe,
+  gptOss,
   lfm2,
   lfm2Moe,
   qwen35Text,

@@ -1,0 +1,80 @@
+import { RandloraError } from "../../../files/errors.ts";
+import type { Experts } from "../../blocks/experts.ts";
+import {
+  plannedLinear,
+  plannedMatrix,
+  type PlannedMatrix,
+  plannedVector,
+  storedTransposed,
+} from "../../tensor-plan.ts";
+import { attention, rmsNorm } from "../parts.ts";
+import { ropeOf } from "../rope-json.ts";
+import { type Architecture, decoder, isSliding, type ModelSizes, routingOf, sizesOf } from "./common.ts";
+
+/** The rope of a config.json that says none. */
+const YARN = {
+  rope_type: "yarn",
+  factor: 32,
+  beta_fast: 32,
+  beta_slow: 1,
+  truncate: false,
+  original_max_position_embeddings: 4096,
+};
+
+/** The factor in the gate of the experts, which is quick-gelu's. */
+const ALPHA = 1.702;
+
+/** gpt-oss (20b, 120b): sinks in attention, which sees a window in every other layer, and experts with biases and a clamped gate. */
+export const gptOss: Architecture = {
+  type: "gpt_oss",
+  title: "gpt-oss in bf16 (20b, 120b)",
+  describe(json) {
+    const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-5, headSize: 64, kvHeads: 8 });
+    const { swiglu_alpha: alpha = ALPHA, swiglu_limit: limit } = json;
+    if ((alpha ?? ALPHA) !== ALPHA) {
+      throw new RandloraError("model", `swiglu_alpha ${alpha} is not supported`, `supported: ${ALPHA}`);
+    }
+    const routing = routingOf(json, { count: 128, chosen: 4, amongChosen: true });
+    const rope_scaling = json.rope_scaling ?? json.rope_parameters ?? YARN;
+    const bias = json.attention_bias ?? true;
+    return decoder(json, sizes, {
+      ropes: [ropeOf({ ...json, rope_scaling }, { ...sizes, theta: 150_000 })],
+      layer(path, index) {
+        const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
+        const window = isSliding(json, index, index % 2 === 0) ? (json.sliding_window ?? 128) : Infinity;
+        const heads = { window, sinks: true, qkvBias: bias, outputBias: bias };
+        return [
+          { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, heads) },
+          {
+            before: norm("post_attention_layernorm"),
+            mixer: { ...experts(`${path}.mlp`, sizes, routing.count), ...routing, clamp: limit ?? 7 },
+          },
+        ];
+      },
+    });
+  },
+};
+
+/** Tensors of all experts, (in, out) each, gate and up of a neuron side by side. */
+function experts(
+  path: string,
+  { hidden, inner, activation }: ModelSizes,
+  count: number,
+): Omit<Experts<PlannedMatrix>, "chosen" | "amongChosen" | "clamp"> {
+  const ofAll = (name: string, rows: number, cols: number) => ({
+    weight: storedTransposed(plannedLinear(cols, [`${path}.experts.${name}`, [count, rows, cols]])),
+    bias: plannedVector([`${path}.experts.${name}_bias`, [count, rows]]),
+  });
+  const [gateUp, down] = [ofAll("gate_up_proj", 2 * inner, hidden), ofAll("down_proj", hidden, inner)];
+  return {
+    kind: "experts",
+    count,
+    activation,
+    router: plannedMatrix(hidden, [`${path}.router.weight`, [count, hidden]]),
+    routerBias: plannedVector([`${path}.router.bias`, [count]]),
+    gateUp: gateUp.weight,
+    gateUpBias: gateUp.bias,
+    down: down.weight,
+    downBias: down.bias,
+  };
+}
