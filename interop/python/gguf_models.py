@@ -64,7 +64,6 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "llama3": case("llama3", bf16, "llama", num_key_value_heads=4, **rope("llama3", 500000.0, **LLAMA3_ROPE)),
         "llama-linear": case("gpt4o", bf16, "llama", **rope("linear", factor=2.0)),
         "llama-yarn": case("gpt2", f32, "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64)),
-        "llama-yarn-factor": case("gpt2", f32, "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.3)),
         "llama-odd": case("gpt2", bf16, "llama", intermediate_size=90, head_dim=20),
         "mistral": case("mistral", f16, "mistral", sliding_window=None),
         "qwen2": case("qwen2", bf16, "qwen2", tie_word_embeddings=True),
@@ -91,6 +90,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen3_moe": case("qwen2", bf16, "qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True),
         "olmoe": case("gpt2", bf16, "olmoe", num_key_value_heads=4, num_experts=8, num_experts_per_tok=2, intermediate_size=32),
         "granitemoe": case("gpt2", bf16, "granitemoe", **GRANITE, num_local_experts=4, num_experts_per_tok=2),
+        "gpt2": case("gpt2", f16, "gpt2", n_inner=256, tie_word_embeddings=True),
         "ministral": case("tekken", bf16, "ministral", sliding_window=None, layer_types=["full_attention"] * 2),
         "ministral3": case("tekken", bf16, "ministral3", rope_parameters=GROWING),
         "mistral3": with_images("tekken", "mistral3", "mistral", others={"tie_word_embeddings": False}, sliding_window=None, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
@@ -102,7 +102,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen3_next": case("qwen2", bf16, "qwen3_next", **DELTA_RULE, **SHARED, norm_topk_prob=True),
         "qwen3_5_text": case("qwen35", f32, "qwen3_5_text", **DELTA_RULE, tie_word_embeddings=True),
         "qwen3_5": with_images("qwen35", "qwen3_5", "qwen3_5_text", others={"tie_word_embeddings": False}, **{**DELTA_RULE, "linear_num_key_heads": 4}),
-        "gpt2": case("gpt2", f16, "gpt2", n_inner=256, tie_word_embeddings=True),
+        "llama-yarn-factor": case("gpt2", f32, "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.3)),
     }
 
 
