@@ -12,7 +12,7 @@ let vocabulary: Vocabulary;
 beforeAll(async () => {
   const tokenizer = await loadTokenizer(STORIES);
   const texts = new TokenTexts(tokenizer);
-  const tree = tokenTree(tokenizer, tokenizer.vocabSize);
+  const tree = await tokenTree(tokenizer, tokenizer.vocabSize);
   vocabulary = { tree, bytesOf: (id) => bytesOf(tokenizer, texts, id) };
 });
 

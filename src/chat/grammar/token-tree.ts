@@ -1,5 +1,6 @@
 import { TokenTexts } from "../../data/text/token-text.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import { Turn } from "../../data/text/tokenizer/turn.ts";
 
 /** The bytes of a vocabulary's tokens as a tree, in the order in which it is walked. */
 export interface TokenTree {
@@ -16,6 +17,8 @@ export interface TokenTree {
 
 /** Longer ones are not offered: depths are 16 bits. */
 const LONGEST = 1000;
+/** Tokens after which the clock is looked at. */
+const LOOKS = 64;
 
 /** The bytes of a token; undefined for control tokens and those without a text of their own. */
 export function bytesOf(tokenizer: Tokenizer, texts: TokenTexts, id: number): readonly number[] | undefined {
@@ -25,17 +28,23 @@ export function bytesOf(tokenizer: Tokenizer, texts: TokenTexts, id: number): re
 }
 
 /**
- * Makes the tree of a vocabulary: of a large one in half a second.
+ * Makes the tree of a vocabulary, which takes up to a second for a large one: others have their turn meanwhile.
  * @param size ids that the model has
  */
-export function tokenTree(tokenizer: Tokenizer, size: number): TokenTree {
+export async function tokenTree(tokenizer: Tokenizer, size: number): Promise<TokenTree> {
   const texts = new TokenTexts(tokenizer);
-  const spelled: { readonly id: number; readonly key: string }[] = [];
+  const turn = new Turn();
+  /** Tokens by their bytes, in Latin-1. */
+  const spelled = new Map<string, number[]>();
   for (let id = 0; id < size; id++) {
     const bytes = bytesOf(tokenizer, texts, id);
-    if (bytes !== undefined) spelled.push({ id, key: Buffer.from(bytes).toString("latin1") });
+    if (id % LOOKS === 0 && turn.isOver()) await turn.end();
+    if (bytes === undefined) continue;
+    const key = Buffer.from(bytes).toString("latin1");
+    const same = spelled.get(key);
+    if (same === undefined) spelled.set(key, [id]);
+    else same.push(id);
   }
-  spelled.sort((left, right) => (left.key < right.key ? -1 : left.key > right.key ? 1 : left.id - right.id));
   const bytes: number[] = [];
   const depths: number[] = [];
   const ends: number[] = [];
@@ -44,7 +53,7 @@ export function tokenTree(tokenizer: Tokenizer, size: number): TokenTree {
   /** Nodes from the root to the present one. */
   const path: number[] = [];
   let before = "";
-  for (const { id, key } of spelled) {
+  for (const key of [...spelled.keys()].toSorted()) {
     let common = 0;
     while (common < before.length && common < key.length && before[common] === key[common]) common++;
     for (const node of path.splice(common)) ends[node] = bytes.length;
@@ -55,7 +64,7 @@ export function tokenTree(tokenizer: Tokenizer, size: number): TokenTree {
       ends.push(0);
       firsts.push(tokens.length);
     }
-    tokens.push(id);
+    tokens.push(...(spelled.get(key) ?? []));
     before = key;
   }
   for (const node of path) ends[node] = bytes.length;

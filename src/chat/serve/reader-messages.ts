@@ -19,6 +19,8 @@ export interface Start extends ReadingOptions {
       }
     | undefined;
   readonly vocabularySize: number;
+  /** Make the tree of the vocabulary before a grammar asks for it, while there is nothing else to do. */
+  readonly ahead: boolean;
 }
 
 /** One question after another. */

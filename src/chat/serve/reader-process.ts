@@ -1,27 +1,34 @@
 // The process that reads requests, which is ended where one takes too long: an entry point of its own (see READER).
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
-import { tokenTree } from "../grammar/token-tree.ts";
+import { type TokenTree, tokenTree } from "../grammar/token-tree.ts";
 import type { Text } from "./prompt.ts";
 import { type Answer, answerOf, type Question, type Start, type Told } from "./reader-messages.ts";
 import { understand, understandTexts } from "./understand.ts";
 
 let start: Start;
 let text: Text;
+let tree: Promise<TokenTree> | undefined;
 
 async function load(asked: Start): Promise<undefined> {
-  const { folder, template, vocabularySize } = asked;
+  const { folder, template, vocabularySize, ahead } = asked;
   start = asked;
   text = {
     tokenizer: await loadTokenizer(folder),
     template: template && new ChatTemplate(template.source, template.origin, template.specialTokens),
     decoder: { config: { vocabularySize } },
   };
+  // What is wrong with it is said to whoever asks for it.
+  if (ahead) vocabulary().catch(() => {});
+}
+
+function vocabulary(): Promise<TokenTree> {
+  return (tree ??= tokenTree(text.tokenizer, start.vocabularySize));
 }
 
 async function answer(question: Start | Question): Promise<Told> {
   if ("folder" in question) return await load(question);
-  if (question.kind === "vocabulary") return tokenTree(text.tokenizer, start.vocabularySize);
+  if (question.kind === "vocabulary") return await vocabulary();
   if (question.kind === "texts") return await understandTexts(text, question.body, start);
   return await understand(text, question.kind, question.body, question.raw, start);
 }

@@ -62,9 +62,10 @@ export class RequestReader implements Disposable {
       origin: basename(template.origin),
       specialTokens: template.specialTokens,
     };
-    this.#start = { folder, template: parts, vocabularySize, prompts: options.prompts, defaults: options.defaults };
+    const { prompts, defaults } = options;
+    this.#start = { folder, template: parts, vocabularySize, prompts, defaults, ahead: false };
     this.#limits = { seconds, secondsWanted, bytes };
-    this.#readers = [this.#makeReader()];
+    this.#readers = [this.#makeReader({ ahead: true })];
   }
 
   /**
@@ -183,7 +184,7 @@ export class RequestReader implements Disposable {
     }, IDLE_MS);
   }
 
-  #makeReader(): Reader {
-    return new Reader(this.#start, this.#limits.bytes / MOST_READERS);
+  #makeReader(more: Partial<Start> = {}): Reader {
+    return new Reader({ ...this.#start, ...more }, this.#limits.bytes / MOST_READERS);
   }
 }

@@ -10,6 +10,8 @@ export interface TokenText {
   readonly bytes: readonly number[] | null;
 }
 
+const encoder = new TextEncoder();
+
 /** Tells the text of single tokens as it is in the middle of others: ` the`, where a decoder would strip the space. */
 export class TokenTexts {
   readonly #tokenizer: Tokenizer;
@@ -33,7 +35,7 @@ export class TokenTexts {
 
   #make(id: number): TokenText {
     const text = this.#tokenizer.decode([...this.#before, id]).slice(this.#offset);
-    if (!text.includes("\uFFFD")) return { text, bytes: [...new TextEncoder().encode(text)] };
+    if (!text.includes("\uFFFD")) return { text, bytes: [...encoder.encode(text)] };
     return { text, bytes: halves(this.#tokenizer.idToToken(id) ?? "") };
   }
 }
