@@ -1,7 +1,9 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { cp, rm } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { type ReaderLimits, RequestReader } from "./request-reader.ts";
 import { understand } from "./understand.ts";
@@ -26,6 +28,7 @@ const model = {
 const OPTIONS = {
   prompts: { system: undefined, templateVariables: {}, context: 1000 },
   defaults: { sampling: DEFAULT_SAMPLING, maxTokens: undefined },
+  onFailure: () => {},
 };
 const RAW = { byDefault: false, ids: [] };
 const resources = new DisposableStack();
@@ -140,6 +143,31 @@ test("while one network's request takes long others' are read; where all process
   one[Symbol.dispose]();
   expect(await other).toMatchObject({ status: 503 });
   while (processes().some((pid) => !before.includes(pid))) await Bun.sleep(10);
+});
+
+test("a second process that cannot start is said once, and not tried again and again", async () => {
+  await using folder = await TemporaryFolder.create();
+  await cp(STORIES, folder.path, { recursive: true });
+  const failures: unknown[] = [];
+  const before = processes();
+  const options = { ...OPTIONS, onFailure: (error: unknown) => void failures.push(error) };
+  const one = resources.use(new RequestReader({ ...model, folder: folder.path }, options, { seconds: 3 }));
+  await read(one, says("One"));
+  await rm(folder.path, { recursive: true });
+  const started = () => processes().filter((pid) => !before.includes(pid));
+  const [first = NaN] = started();
+  process.kill(first, "SIGSTOP");
+  const asked = ["a", "b"].map((network) =>
+    one.read({ kind: "chat", body: says("One"), raw: RAW }, network, new AbortController().signal),
+  );
+  while (failures.length === 0) await Bun.sleep(10);
+  for (let at = 0; at < 20; at++) {
+    expect(started()).toEqual([first]);
+    await Bun.sleep(20);
+  }
+  process.kill(first, "SIGCONT");
+  for (const { prompts } of await Promise.all(asked)) expect(prompts).toHaveLength(1);
+  expect(failures).toMatchObject([{ message: "the process that reads requests did not start" }]);
 });
 
 test("whoever leaves before their turn is not read for, and nobody is when it is closed", async () => {

@@ -18,6 +18,8 @@ const MOST_BYTES = 2 ** 30;
 const MOST_READERS = 2;
 /** The second one is started when somebody has waited for so long: the usual request takes a few milliseconds. */
 const SOON_MS = 100;
+/** Where it could not start it is not tried again for so long, and then for twice as long. */
+const PAUSE_MS = 10_000;
 /** It is ended when no request has been read for so long. */
 const IDLE_MS = 60_000;
 
@@ -47,12 +49,16 @@ export class RequestReader implements Disposable {
   readonly #reading = new Map<Reader, string>();
   /** Another reader is being started, or is going to be if somebody still waits then. */
   #starting: NodeJS.Timeout | undefined;
+  /** Until when none is, as one could not start; and for how long that was. */
+  #noneUntil = 0;
+  #pause = 0;
+  readonly #onFailure: (error: unknown) => void;
   #idle: NodeJS.Timeout | undefined;
   #closed: ApiError | undefined;
 
   constructor(
     { folder, template, decoder }: Pick<LanguageModel, "folder"> & Omit<Text, "tokenizer">,
-    options: ReadingOptions,
+    { prompts, defaults, onFailure }: ReadingOptions & { readonly onFailure: (error: unknown) => void },
     { seconds = MOST_SECONDS, secondsWanted = MOST_SECONDS_WANTED, bytes = MOST_BYTES }: ReaderLimits = {},
   ) {
     const { vocabularySize } = decoder.config;
@@ -62,8 +68,8 @@ export class RequestReader implements Disposable {
       origin: basename(template.origin),
       specialTokens: template.specialTokens,
     };
-    const { prompts, defaults } = options;
     this.#start = { folder, template: parts, vocabularySize, prompts, defaults, ahead: false };
+    this.#onFailure = onFailure;
     this.#limits = { seconds, secondsWanted, bytes };
     this.#readers = [this.#makeReader({ ahead: true })];
   }
@@ -126,7 +132,7 @@ export class RequestReader implements Disposable {
       const next = this.#queue.next("", this.#mayBegin);
       if (next !== undefined) void this.#read(reader, next);
     }
-    if (this.#readers.length < MOST_READERS && this.#closed === undefined && this.#isWanted()) this.#startAnother();
+    if (this.#readers.length < MOST_READERS && this.#isWanted()) this.#startAnother();
   }
 
   async #read(reader: Reader, { network, question, resolve, reject }: Waiting): Promise<void> {
@@ -159,18 +165,27 @@ export class RequestReader implements Disposable {
   }
 
   #startAnother(): void {
+    if (this.#closed !== undefined || performance.now() < this.#noneUntil) return;
     this.#starting ??= setTimeout(async () => {
-      const reader = this.#isWanted() ? this.#makeReader() : undefined;
-      // Where it cannot start, those that wait have the others.
-      const isBegun = await reader?.begun().then(
-        () => this.#closed === undefined,
-        () => false,
-      );
-      if (reader !== undefined && isBegun === true) this.#readers.push(reader);
-      else reader?.end(this.#closed);
+      if (this.#isWanted()) await this.#begin(this.#makeReader());
       this.#starting = undefined;
       this.#work();
     }, SOON_MS);
+  }
+
+  async #begin(reader: Reader): Promise<void> {
+    try {
+      await reader.begun();
+      this.#pause = 0;
+      if (this.#closed === undefined) this.#readers.push(reader);
+      else reader.end(this.#closed);
+    } catch (thrown) {
+      // Those that wait have the others.
+      reader.end(thrown);
+      if (this.#pause === 0 && this.#closed === undefined) this.#onFailure(thrown);
+      this.#pause = Math.max(PAUSE_MS, 2 * this.#pause);
+      this.#noneUntil = performance.now() + this.#pause;
+    }
   }
 
   /** Ends readers beyond the first, later, if they have nothing to do then. */
