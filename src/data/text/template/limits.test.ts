@@ -57,6 +57,7 @@ test.each([
     `{% for i in range(100000) %}{% macro f() %}${"{{ a }}".repeat(10_000)}{% endmacro %}{% endfor %}`,
     STEPS,
   ],
+  ["tables", "{% set l = range(100000) %}{% for i in range(100) %}{% set l = l | unique %}{% endfor %}", STEPS],
   ["an object in itself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}", NESTED],
   [
     "lists kept",

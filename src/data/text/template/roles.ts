@@ -4,12 +4,18 @@ export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
 
 /**
  * What becomes of the value of a node: it is written out, walked through, compared, read with all that is in it (`spread`: each of its
- * elements is), or its methods may be asked for.
+ * elements is; `hashed`: each is put into a table), or its methods may be asked for.
  */
-export type Role = "printed" | "loop" | "compared" | "operand" | "spread" | "receiver";
+export type Role = "printed" | "loop" | "compared" | "operand" | "spread" | "hashed" | "receiver";
 
 /** Filters that do the same whatever the size of what they are given. */
 const CONSTANT = new Set(["length", "first", "last", "list", "default", "int", "float", "safe"]);
+
+/** What becomes of the operand of a filter, where that is not an `operand`. */
+const FILTERED: ReadonlyMap<string, Role> = new Map([
+  ["string", "printed"],
+  ["unique", "hashed"],
+]);
 
 /** The roles of a program's nodes, each of which has one; the value of any other node is only looked at. Its filter blocks become expressions. */
 export function rolesOf(program: Node): ReadonlyMap<unknown, Role> {
@@ -55,7 +61,7 @@ function* filtered(node: object): Generator<readonly [part: unknown, role: Role]
   const filter = field(node, "filter");
   const name = String(field(field(filter, "callee") ?? filter, "value"));
   if (CONSTANT.has(name)) return;
-  yield [field(node, "operand"), name === "string" ? "printed" : "operand"];
+  yield [field(node, "operand"), FILTERED.get(name) ?? "operand"];
   const given = field(filter, "args");
   for (const part of Array.isArray(given) ? given : []) {
     if (isOf(part, "KeywordArgumentExpression")) yield [field(part, "value"), "operand"];
