@@ -59,7 +59,7 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   expect(await chat.stdout.text()).toBe(`${mine}\n`);
   expect(await serving.end("SIGINT")).toBe(130);
   const models = "models: storyteller, mine, my-adapter\n";
-  expect(serving.stderr).toBe(`${models}listening on ${await serving.address}\n`);
+  expect(serving.stderr).toBe(`${models}listening on ${await serving.address}\nstopping\n`);
 });
 
 test("adapters of a folder are served as they come, beside the weights or merged", async () => {
@@ -68,6 +68,7 @@ test("adapters of a folder are served as they come, beside the weights or merged
   await using beside = serve([STORIES, "--adapter-dir", dir, "--max-adapters", "1", "--scale", "0.5"]);
   const client = await beside.client();
   const mine = await ask(client, "pirate");
+  expect(beside.stderr).toContain("models: storyteller, pirate\n");
   await cp(adapter, join(dir, "later"), { recursive: true });
   expect(await Promise.all(["later", "storyteller", "pirate"].map((name) => ask(client, name)))).toEqual([
     mine,
@@ -99,7 +100,7 @@ test("a run is served with its adapter, which is what is meant without a name", 
   expect(await serving.end("SIGTERM")).toBe(143);
   expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["storyteller", "first"] });
   expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
-  expect(serving.stderr).toEndWith(`\nmodels: storyteller, first\nlistening on ${address}\n`);
+  expect(serving.stderr).toEndWith(`\nmodels: storyteller, first\nlistening on ${address}\nstopping\n`);
 });
 
 test("an adapter that is a run is asked as it was trained, as the run itself is", async () => {

@@ -17,6 +17,14 @@ test("clients that programs use: openai, LangChain, LlamaIndex, Ollama", async (
     openai: { calls: 3, responses: true, embeddings: true },
     langchain: { calls: 3, structured: true },
     llama_index: { same: true },
-    ollama: { same: true, format: true, after_tools: "length", models: ["storyteller"] },
+    ollama: {
+      same: true,
+      format: true,
+      after_tools: "length",
+      embeddings: true,
+      shown: ["safetensors", 2048, ["completion", "tools"]],
+      models: [["storyteller", true, "llama"]],
+      running: ["storyteller"],
+    },
   });
 }, 600_000);

@@ -102,11 +102,17 @@ def with_ollama() -> dict:
         {"role": "tool", "content": "sunny", "tool_name": "weather"},
     ]
     after = client.chat(model="any", messages=history, tools=[WEATHER], options=options)
+    shown = client.show("any")
+    openai_client = openai.OpenAI(base_url=BASE, api_key="none", max_retries=0)
+    vectors = [item.embedding for item in openai_client.embeddings.create(model="any", input=[QUESTION, "Rome"], encoding_format="float").data]
     return {
         "same": whole == streamed == generated and whole != "",
         "format": checked(answer),
         "after_tools": after.done_reason,
-        "models": [model.model for model in client.list().models],
+        "embeddings": [list(v) for v in client.embed(model="any", input=[QUESTION, "Rome"]).embeddings] == vectors,
+        "shown": [shown.details.format, shown.modelinfo["llama.context_length"], shown.capabilities],
+        "models": [(model.model, model.size > 1e6, model.details.family) for model in client.list().models],
+        "running": [model.model for model in client.ps().models],
     }
 
 

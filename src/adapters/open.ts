@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import { parseHubName } from "../files/hub/name.ts";
@@ -37,21 +37,35 @@ export async function openAdapter(path: string, tolerate?: Tolerate): Promise<Ad
     const [, cause, hint] = refused;
     throw new RandloraError("format", `${oneLine(path)}: ${cause}`, hint);
   }
+  const { place, isJson } = await placeOf(path);
+  return isJson ? openJson(place, tolerate) : openPeft(place, tolerate);
+}
+
+/** Bytes of the files that `openAdapter` reads, and of those beside them. @throws RandloraError `file` as there */
+export async function adapterBytes(path: string): Promise<number> {
+  const { place } = await placeOf(path);
+  const { size } = await stat(place);
+  if (!(await isFolder(place))) return size;
+  const files = (await readdir(place, { withFileTypes: true })).filter((entry) => !entry.isDirectory());
+  const sizes = await Promise.all(files.map(async ({ name }) => (await stat(join(place, name))).size));
+  return sizes.reduce((sum, one) => sum + one, 0);
+}
+
+/** The PEFT folder, a file of one, or the adapter.json that a path means. */
+async function placeOf(path: string): Promise<{ readonly place: string; readonly isJson: boolean }> {
   if (!(await isFolder(path))) {
-    return path.endsWith(".json") && basename(path) !== PEFT_CONFIG
-      ? openJson(path, tolerate)
-      : openPeft(path, tolerate);
+    return { place: path, isJson: path.endsWith(".json") && basename(path) !== PEFT_CONFIG };
   }
   // A run folder looks like a folder of named adapters, "best" and "adapter": it goes first, unless it is an adapter itself.
   if (!(await exists(join(path, PEFT_CONFIG)))) {
     for (const name of RUN_FOLDERS) {
-      const folder = join(path, name);
-      if ((await exists(folder)) && (await isPeftFolder(folder))) return openPeft(folder, tolerate);
+      const place = join(path, name);
+      if ((await exists(place)) && (await isPeftFolder(place))) return { place, isJson: false };
     }
-    const file = join(path, JSON_FILE);
-    if (await exists(file)) return openJson(file, tolerate);
+    const place = join(path, JSON_FILE);
+    if (await exists(place)) return { place, isJson: true };
   }
-  return openPeft(path, tolerate);
+  return { place: path, isJson: false };
 }
 
 /** Is this folder an adapter, or a run with one, as far as names of files tell? */

@@ -46,7 +46,8 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly stopTokens: ReadonlySet<number>;
   /** Where its tokenizer lies. */
   readonly folder: string;
-  readonly #weightsPath: string;
+  /** Its weights: a folder or a file. */
+  readonly weightsPath: string;
   readonly #dtype: OutputDtype;
   readonly #shared: SharedParts;
   #adapted: AdaptedWeights | undefined;
@@ -60,7 +61,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
     this.template = text.template;
     this.stopTokens = text.stopTokens;
     this.folder = location.folder;
-    this.#weightsPath = location.weights ?? location.folder;
+    this.weightsPath = location.weights ?? location.folder;
     this.#dtype = dtype;
     this.#shared = new SharedParts(gpu);
   }
@@ -121,9 +122,9 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
     if (choices.length === 0 && this.#adapted === undefined) return [];
-    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.weightsPath);
     if (this.quantized === undefined) return await this.#apply(this.#adapted, choices, options);
-    const placed = await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, options);
+    const placed = await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, options);
     try {
       // What they replace whole lies in no blocks.
       await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.projected });
@@ -163,10 +164,10 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError `adapter`, `file`, `format` with the reason
    */
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
-    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.#weightsPath);
+    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.weightsPath);
     const notes = await this.#adapted.check(choices, generator);
     if (this.quantized === undefined) return notes;
-    return await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator });
+    return await UnmergedAdapters.check(this.decoder, this.weightsPath, choices, { generator });
   }
 
   /**
@@ -176,12 +177,12 @@ export class LanguageModel implements Writer, AsyncDisposable {
   async placeBeside(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<UnmergedAdapters> {
     const { generator, signal } = options;
     const forRows = { forRows: true, shared: this.#shared };
-    return await UnmergedAdapters.place(this.decoder, this.#weightsPath, choices, { generator, signal, ...forRows });
+    return await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, { generator, signal, ...forRows });
   }
 
   /** Finds out whether `placeBeside` would take these. @throws RandloraError `adapter` for what has no place there; `file`, `format` */
   async checkBeside(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<void> {
-    await UnmergedAdapters.check(this.decoder, this.#weightsPath, choices, { generator, forRows: true });
+    await UnmergedAdapters.check(this.decoder, this.weightsPath, choices, { generator, forRows: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -59,18 +59,17 @@ export class AdapterFolder {
     });
   }
 
-  /** Names of the adapters in it, sorted. */
-  async names(): Promise<readonly string[]> {
+  /** The adapters in it: names, sorted, and where they lie. */
+  async adapters(): Promise<ReadonlyMap<string, string>> {
     const entries = await readdir(this.#root, { withFileTypes: true }).catch(() => []);
     const named = entries.filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && NAME.test(entry.name));
     const names = named.map(({ name }) => name).toSorted();
     const links = new Set(named.filter((entry) => entry.isSymbolicLink()).map(({ name }) => name));
-    const found = names.slice(0, MOST_NAMES).map(async (name) => {
+    const found = names.slice(0, MOST_NAMES).map(async (name): Promise<readonly (readonly [string, string])[]> => {
       const path = links.has(name) ? await this.#folder(name) : join(this.#root, name);
-      return path !== undefined && (await isAdapterFolder(path));
+      return path !== undefined && (await isAdapterFolder(path)) ? [[name, path]] : [];
     });
-    const isThere = await Promise.all(found);
-    return names.filter((_, at) => isThere[at]);
+    return new Map((await Promise.all(found)).flat());
   }
 
   /** Where a folder of this name is, or a link to one inside; undefined where there is none. */

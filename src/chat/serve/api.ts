@@ -11,7 +11,11 @@ import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
 import { networkOf } from "./client.ts";
 import { embed } from "./embeddings.ts";
+import { OllamaModels } from "./ollama-models.ts";
+import { propsResponse } from "./props.ts";
+import type { TokenKind } from "./reader-messages.ts";
 import { RequestReader } from "./request-reader.ts";
+import { type EmbeddingShape, ollamaEmbeddings, openaiEmbeddings } from "./shapes/embeddings.ts";
 import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
@@ -19,7 +23,7 @@ import { responseShape } from "./shapes/responses.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { Shape, ShapeOptions } from "./shapes/shape.ts";
 import { slotsResponse } from "./slots.ts";
-import type { EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
+import type { EmbeddingKind, EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
 
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */
 export const IDLE_SECONDS = 30;
@@ -52,11 +56,14 @@ export class Api implements Disposable {
     this.#adapters = new AdapterEndpoints(parts, this.#bodies);
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
+    const ollama = new OllamaModels(parts, this.#bodies);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
       ["/v1/chat/completions", { POST: this.#answer("chat", chatShape) }],
       ["/v1/responses", { POST: this.#answer("responses", responseShape) }],
       ["/v1/completions", { POST: this.#answer("completion", completionShape) }],
-      ["/v1/embeddings", { POST: this.#embed() }],
+      ["/v1/embeddings", { POST: this.#embed("embeddings", openaiEmbeddings) }],
+      ["/v1/tokenize", { POST: this.#tell("tokenize") }],
+      ["/v1/detokenize", { POST: this.#tell("detokenize") }],
       ["/v1/models", { GET: async () => Response.json(await parts.models.list()) }],
       ["/v1/load_lora_adapter", { POST: (call) => this.#adapters.load(call) }],
       ["/v1/unload_lora_adapter", { POST: (call) => this.#adapters.unload(call) }],
@@ -64,7 +71,11 @@ export class Api implements Disposable {
       ["/v1/metrics", { GET: () => this.#measured() }],
       ["/api/chat", { POST: this.#answer("ollamaChat", ollamaChatShape) }],
       ["/api/generate", { POST: this.#answer("ollamaGenerate", ollamaTextShape) }],
-      ["/api/tags", { GET: async () => Response.json({ models: await parts.models.tags() }) }],
+      ["/v1/props", { GET: () => propsResponse(parts) }],
+      ["/api/embed", { POST: this.#embed("ollamaEmbed", ollamaEmbeddings) }],
+      ["/api/tags", { GET: () => ollama.tags() }],
+      ["/api/ps", { GET: () => ollama.running() }],
+      ["/api/show", { POST: (call) => ollama.show(call) }],
       ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
   }
@@ -130,15 +141,25 @@ export class Api implements Disposable {
       });
   }
 
-  #embed(): Endpoint {
+  #embed(kind: EmbeddingKind, shape: EmbeddingShape): Endpoint {
     const { models, engine, pooling } = this.#parts;
     const { hiddenSize: size } = this.#parts.model.decoder.config;
-    const read: Read<EmbeddingTexts> = (body, network, signal) => this.#reader.texts(body, network, signal);
+    const read: Read<EmbeddingTexts> = (body, network, signal) => this.#reader.texts(kind, body, network, signal);
     return async (call) =>
       await this.#respond(call, read, async (request, received) => {
         const model = await models.choose(request.model);
         const client = { network: received.network, user: request.user };
-        return await embed(engine, { ...received, request, client, model, pooling, size });
+        return await embed(engine, { ...received, request, client, model, pooling, size, shape });
+      });
+  }
+
+  #tell(kind: TokenKind): Endpoint {
+    const read: Read<string> = (body, network, signal) => this.#reader.json(kind, body, network, signal);
+    const headers = { "content-type": "application/json" };
+    return async (call) =>
+      await this.#respond(call, read, async (json, { onWritten }) => {
+        onWritten();
+        return new Response(json, { headers });
       });
   }
 

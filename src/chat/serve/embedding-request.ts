@@ -15,6 +15,8 @@ export interface EmbeddingRequest {
   /** Numbers of an embedding; undefined: as many as the model's have. */
   readonly dimensions: number | undefined;
   readonly user: string;
+  /** Cut what does not fit the context at its end. */
+  readonly truncates: boolean;
 }
 
 /** As OpenAI's API allows. */
@@ -29,12 +31,12 @@ const Body = v.looseObject({
 });
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
-export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
+export function readEmbeddingRequest(body: unknown, truncates = false): EmbeddingRequest {
   const { model, input, encoding_format: encoding = "float", dimensions, user = "" } = readFields(Body, body);
   const prompts = promptsOf(input);
   if (prompts.length > MAX_INPUTS)
     throw badField("input", `has ${prompts.length} inputs, and ${MAX_INPUTS} are allowed`);
   if (prompts.some(({ length }) => length === 0))
     throw badField("input", "has an empty text: there is nothing to embed");
-  return { model, prompts, encoding, dimensions, user };
+  return { model, prompts, encoding, dimensions, user, truncates };
 }

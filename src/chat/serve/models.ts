@@ -25,7 +25,8 @@ export class ModelList {
   readonly #folder: AdapterFolder | undefined;
   /** Models on their way into the list. */
   readonly #opening = new Map<string, Promise<ServedModel | undefined>>();
-  readonly #created = Math.floor(Date.now() / 1000);
+  /** When it was made, in seconds since 1970. */
+  readonly created = Math.floor(Date.now() / 1000);
 
   /** @param adapted with ids that are all different and not the base's */
   constructor(
@@ -46,6 +47,22 @@ export class ModelList {
     return [...this.#models.values()];
   }
 
+  /** Every name that is served, those of the folder last, with the paths of its adapters. */
+  async entries(): Promise<ReadonlyMap<string, readonly string[]>> {
+    const opened = this.all.map(({ id, adapters }) => [id, adapters.map(({ path }) => path)] as const);
+    const found = [...((await this.#folder?.adapters()) ?? [])].filter(([id]) => !this.#models.has(id));
+    return new Map<string, readonly string[]>([...opened, ...found.map(([id, path]) => [id, [path]] as const)]);
+  }
+
+  get base(): string {
+    return this.#base.id;
+  }
+
+  /** The id of requests that name no model. */
+  get preferred(): string {
+    return this.#default.id;
+  }
+
   /** Which were trained without the chat template. */
   get raw(): RawModels {
     const ids = this.all.filter(({ raw }) => raw).map(({ id }) => id);
@@ -61,7 +78,7 @@ export class ModelList {
   async find(id: string): Promise<ServedModel> {
     const found = this.#models.get(id) ?? (await this.#inFolder(id));
     if (found !== undefined) return found;
-    const served = (await this.#names()).join(", ").slice(0, 1000);
+    const served = [...(await this.entries()).keys()].join(", ").slice(0, 1000);
     const message = `no model is named ${JSON.stringify(id.slice(0, 100))} here, only: ${served}`;
     throw new ApiError(404, message, { code: "model_not_found", param: "model" });
   }
@@ -95,30 +112,9 @@ export class ModelList {
     return this.#described(id, adapters.length > 0);
   }
 
-  /** What Ollama's `/api/tags` says. */
-  async tags(): Promise<readonly object[]> {
-    const modified = new Date(this.#created * 1000).toISOString();
-    const details = {
-      parent_model: "",
-      format: "",
-      family: "",
-      families: null,
-      parameter_size: "",
-      quantization_level: "",
-    };
-    return (await this.#names()).map((id) => ({
-      name: id,
-      model: id,
-      modified_at: modified,
-      size: 0,
-      digest: "",
-      details: { ...details, parent_model: id === this.#base.id ? "" : this.#base.id },
-    }));
-  }
-
   /** What `/v1/models` says; `default` is the id of requests that name no model, which OpenAI's API does not have. */
   async list(): Promise<object> {
-    const data = (await this.#names()).map((id) => this.#described(id, id !== this.#base.id));
+    const data = [...(await this.entries()).keys()].map((id) => this.#described(id, id !== this.#base.id));
     return { object: "list", data, default: this.#default.id };
   }
 
@@ -130,11 +126,7 @@ export class ModelList {
     const parent = isAdapted ? this.#base.id : null;
     const length = this.#context === undefined ? {} : { max_model_len: this.#context };
     const pooling = this.#pooling === undefined ? {} : { pooling: this.#pooling };
-    return { id, object: "model", created: this.#created, owned_by: "randlora", parent, ...length, ...pooling };
-  }
-
-  async #names(): Promise<readonly string[]> {
-    return [...new Set([...this.#models.keys(), ...((await this.#folder?.names()) ?? [])])];
+    return { id, object: "model", created: this.created, owned_by: "randlora", parent, ...length, ...pooling };
   }
 
   async #inFolder(id: string): Promise<ServedModel | undefined> {

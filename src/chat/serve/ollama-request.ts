@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
 
@@ -35,6 +36,23 @@ const Chat = v.looseObject({
 });
 const Generate = v.looseObject({ ...COMMON, prompt: optional(v.string()), system: optional(v.string()) });
 
+const Embed = v.looseObject({
+  model: COMMON.model,
+  input: v.union([v.string(), v.array(v.string())]),
+  truncate: optional(v.boolean()),
+  dimensions: v.optional(v.unknown()),
+  options: COMMON.options,
+  keep_alive: COMMON.keep_alive,
+});
+
+/** What Ollama's `/api/embed` is asked for: what is too long is cut unless it says otherwise. @throws ApiError 400 naming the field */
+export function readOllamaEmbed(body: unknown): EmbeddingRequest {
+  const { model, input, truncate = true, dimensions, options = {} } = readFields(Embed, body);
+  // No sampling changes a vector; what is none is refused all the same.
+  samplingOf(options);
+  return readEmbeddingRequest({ model: bare(model), input, dimensions }, truncate);
+}
+
 /** What Ollama's `/api/chat` is asked for, as a request for a chat. @throws ApiError 400 naming the field */
 export function readOllamaChat(body: unknown, defaults: RequestDefaults): ChatRequest {
   const fields = readFields(Chat, body);
@@ -58,6 +76,11 @@ function named(name: unknown): object {
   return name === undefined ? {} : { name };
 }
 
+/** Ollama's name of a model without the tag that it adds to one without any. */
+export function bare(model: string | undefined): string | undefined {
+  return model?.replace(/:latest$/, "");
+}
+
 function commonOf({
   model,
   stream = true,
@@ -65,6 +88,18 @@ function commonOf({
   format = "",
   think,
 }: v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>): object {
+  const schema = format === "json" ? { type: "json_object" } : { type: "json_schema", json_schema: { schema: format } };
+  return {
+    model: bare(model),
+    stream,
+    ...samplingOf(options),
+    ...(format === "" ? {} : { response_format: schema }),
+    ...(think === undefined ? {} : { chat_template_kwargs: { enable_thinking: think !== false } }),
+  };
+}
+
+/** Ollama's options by our names. @throws ApiError 400 for one that is not known */
+function samplingOf(options: Readonly<Record<string, unknown>>): object {
   const sampling: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const ours = OPTIONS.get(name);
@@ -75,12 +110,5 @@ function commonOf({
     // Ollama's -2 is "up to the context's end".
     sampling[ours] = name === "num_predict" && value === -2 ? -1 : value;
   }
-  const schema = format === "json" ? { type: "json_object" } : { type: "json_schema", json_schema: { schema: format } };
-  return {
-    model: model?.replace(/:latest$/, ""),
-    stream,
-    ...sampling,
-    ...(format === "" ? {} : { response_format: schema }),
-    ...(think === undefined ? {} : { chat_template_kwargs: { enable_thinking: think !== false } }),
-  };
+  return sampling;
 }

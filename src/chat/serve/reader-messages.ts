@@ -2,7 +2,7 @@ import type { TokenTree } from "../grammar/token-tree.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
-import type { EmbeddingTexts, ReadingOptions, RequestKind, Understood } from "./understand.ts";
+import type { EmbeddingKind, EmbeddingTexts, ReadingOptions, RequestKind, Understood } from "./understand.ts";
 
 /** The process's program: an entry point of the compiled one, too (cmd/main.ts). */
 export const READER = "src/chat/serve/reader-process.ts";
@@ -23,14 +23,17 @@ export interface Start extends ReadingOptions {
   readonly ahead: boolean;
 }
 
+/** What is answered where it is read: `/tokenize`, `/detokenize`. */
+export type TokenKind = "tokenize" | "detokenize";
+
 /** One question after another. */
 export type Question =
   | { readonly kind: RequestKind; readonly body: Uint8Array; readonly raw: RawModels }
-  | { readonly kind: "texts"; readonly body: Uint8Array }
+  | { readonly kind: EmbeddingKind | TokenKind; readonly body: Uint8Array }
   | { readonly kind: "vocabulary" };
 
 /** What there is to say to a question. */
-export type Told = Understood | EmbeddingTexts | TokenTree | undefined;
+export type Told = Understood | EmbeddingTexts | TokenTree | { readonly json: string } | undefined;
 
 export type Answer =
   | { readonly value: Told }

@@ -4,6 +4,7 @@ import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { type TokenTree, tokenTree } from "../grammar/token-tree.ts";
 import type { Text } from "./prompt.ts";
 import { type Answer, answerOf, type Question, type Start, type Told } from "./reader-messages.ts";
+import { detokenized, tokenized } from "./token-requests.ts";
 import { understand, understandTexts } from "./understand.ts";
 
 let start: Start;
@@ -29,8 +30,11 @@ function vocabulary(): Promise<TokenTree> {
 async function answer(question: Start | Question): Promise<Told> {
   if ("folder" in question) return await load(question);
   if (question.kind === "vocabulary") return await vocabulary();
-  if (question.kind === "texts") return await understandTexts(text, question.body, start);
-  return await understand(text, question.kind, question.body, question.raw, start);
+  if ("raw" in question) return await understand(text, question.kind, question.body, question.raw, start);
+  const { kind, body } = question;
+  if (kind === "tokenize") return { json: await tokenized(text, body) };
+  if (kind === "detokenize") return { json: detokenized(text, body) };
+  return await understandTexts(text, kind, body, start);
 }
 
 process.on("message", async (question: Start | Question) => {

@@ -5,8 +5,8 @@ import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 import type { Text } from "./prompt.ts";
 import { Reader, tooMuch } from "./reader-child.ts";
-import { type Question, type Start, type Told, valueOf } from "./reader-messages.ts";
-import type { EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts";
+import { type Question, type Start, type Told, type TokenKind, valueOf } from "./reader-messages.ts";
+import type { EmbeddingKind, EmbeddingTexts, ReadingOptions, Understood } from "./understand.ts";
 
 /** What reading one request may take: the longest real ones take a part of a second. */
 const MOST_SECONDS = 10;
@@ -79,21 +79,24 @@ export class RequestReader implements Disposable {
    * @throws ApiError as `understand`; 400 where it takes too much, 503 where it does while others wait; the signal's reason when it is
    *   aborted before its turn
    */
-  async read(
-    question: Exclude<Question, { kind: "vocabulary" | "texts" }>,
-    network: string,
-    signal: AbortSignal,
-  ): Promise<Understood> {
+  async read(question: Extract<Question, { raw: unknown }>, network: string, signal: AbortSignal): Promise<Understood> {
     const value = await this.#ask(question, network, signal);
     if (value === undefined || !("settings" in value)) throw new TypeError("an answer to another question");
     return value;
   }
 
   /** Texts of which embeddings are wanted. @throws as `read` */
-  async texts(body: Uint8Array, network: string, signal: AbortSignal): Promise<EmbeddingTexts> {
-    const value = await this.#ask({ kind: "texts", body }, network, signal);
+  async texts(kind: EmbeddingKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<EmbeddingTexts> {
+    const value = await this.#ask({ kind, body }, network, signal);
     if (value === undefined || !("encoding" in value)) throw new TypeError("an answer to another question");
     return value;
+  }
+
+  /** What is answered where it is read. @returns JSON. @throws as `read` */
+  async json(kind: TokenKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<string> {
+    const value = await this.#ask({ kind, body }, network, signal);
+    if (value === undefined || !("json" in value)) throw new TypeError("an answer to another question");
+    return value.json;
   }
 
   /** The model's vocabulary, for grammars. */

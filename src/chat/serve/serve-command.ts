@@ -18,10 +18,12 @@ import { isMerged, type ServedModel } from "./served-model.ts";
 import { isRaw, servedAdapter, type ServedOptions } from "./served-adapter.ts";
 import { nameOf, readNamedAdapters } from "./names.ts";
 import { TrustedProxies } from "./proxy.ts";
-import { ApiServer, requireFreeAddress } from "./server.ts";
+import { ApiServer, GRACE_MS, requireFreeAddress } from "./server.ts";
 
 /** Adapters that are held beside the weights, unless `--max-adapters` says another number. */
 const MOST_ADAPTERS = 8;
+/** Names that are listed at the start. */
+const MOST_LISTED = 20;
 
 /** What `randlora serve` is told. */
 export interface ServeFlags {
@@ -140,11 +142,20 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   });
   warnOfContext(options.context, model.decoder.config.contextLength, context);
   warnOfStrangers(host, apiKey ?? options.apiKeys, context);
-  if (adapted.length > 0) context.log.info(`models: ${models.all.map(({ id }) => id).join(", ")}`);
+  const ids = [...(await models.entries()).keys()];
+  const rest = ids.length > MOST_LISTED ? [`and ${ids.length - MOST_LISTED} more`] : [];
+  if (ids.length > 1 || folder !== undefined) {
+    context.log.info(`models: ${[...ids.slice(0, MOST_LISTED), ...rest].join(", ")}`);
+  }
   context.log.announce(`listening on ${server.address}`);
-  context.result({ address: server.address, models: models.all.map(({ id }) => id) });
+  context.result({ address: server.address, models: ids });
   await Promise.race([aborted(context.signal), engine.failure]);
-  if (engine.load > 0) context.log.info("finishing what is being written; a second signal leaves at once");
+  const { load } = engine;
+  const answers = load === 1 ? "an answer has" : `${load} answers have`;
+  const seconds = GRACE_MS / 1000;
+  context.log.info(
+    load === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
+  );
   await server.stop();
 }
 

@@ -9,7 +9,7 @@ import { pageResponse } from "./page.ts";
 import type { TrustedProxies } from "./proxy.ts";
 
 /** What an answer that runs when the server is told to stop has to come to its end. */
-const GRACE_MS = 5000;
+export const GRACE_MS = 5000;
 /** What the last bytes have to be taken. */
 const FLUSH_MS = 1000;
 

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import * as v from "valibot";
+import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { failure, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
 
@@ -106,12 +109,20 @@ const Line = v.object({
   eval_count: v.optional(v.number()),
 });
 
-/** The lines of an answer. */
-async function ask(path: string, body: object): Promise<v.InferOutput<typeof Line>[]> {
-  const response = await fetch(`${serving.address}${path}`, { method: "POST", body: JSON.stringify(body) });
+async function send(path: string, body?: object): Promise<string> {
+  const method = body === undefined ? "GET" : "POST";
+  const response = await fetch(`${serving.address}${path}`, { method, body: body && JSON.stringify(body) });
   const text = await response.text();
   if (!response.ok) throw new Error(text);
-  return text
+  return text;
+}
+
+/** An answer that is one value. */
+const say = async (path: string, body?: object): Promise<unknown> => JSON.parse(await send(path, body));
+
+/** The lines of an answer. */
+async function ask(path: string, body: object): Promise<v.InferOutput<typeof Line>[]> {
+  return (await send(path, body))
     .trim()
     .split("\n")
     .map((line) => v.parse(Line, JSON.parse(line)));
@@ -149,9 +160,99 @@ describe("Ollama's API", () => {
     });
   });
 
-  test("names the models and a version", async () => {
-    const get = async (path: string): Promise<unknown> => await (await fetch(`${serving.address}${path}`)).json();
-    expect(await get("/api/tags")).toMatchObject({ models: [{ name: "storyteller", model: "storyteller" }] });
-    expect(await get("/api/version")).toEqual({ version: expect.stringMatching(/^\d/) });
+  test("names the models, with the bytes of their files, and a version", async () => {
+    const weights = join(STORIES, "model.safetensors");
+    const entry = {
+      name: "storyteller",
+      size: (await stat(weights)).size,
+      digest: expect.stringMatching(/^[0-9a-f]{64}$/),
+      details: {
+        parent_model: "",
+        format: "safetensors",
+        family: "llama",
+        parameter_size: "0.26M",
+        quantization_level: "F32",
+      },
+    };
+    expect(await say("/api/tags")).toMatchObject({ models: [entry] });
+    expect(await say("/api/ps")).toMatchObject({ models: [{ ...entry, context_length: 1500 }] });
+    const shown = await say("/api/show", { model: "any:latest", verbose: false });
+    expect(shown).toMatchObject({
+      template: loaded.template?.source,
+      parameters: expect.stringMatching(/^num_ctx +1500\ntemperature +0\n/),
+      capabilities: ["completion", "tools"],
+      model_info: { "general.architecture": "llama", "general.parameter_count": 260_032, "llama.context_length": 1500 },
+    });
+    expect(await failure(say("/api/show", { model: "x".repeat(20_000) }))).toMatchObject({
+      message: expect.stringContaining("longer than"),
+    });
+    expect(await say("/api/version")).toEqual({ version: expect.stringMatching(/^\d/) });
+  });
+
+  test("embeds what OpenAI's endpoint does, and cuts what is too long unless it is told not to", async () => {
+    const input = ["Once upon a time", "Once ".repeat(2000)];
+    const { data } = await serving.client.embeddings.create({ model: "any", input: input.slice(0, 1) });
+    const embedded = await say("/api/embed", { model: "any", input, options: { num_ctx: 5 }, keep_alive: -1 });
+    expect(embedded).toMatchObject({ model: "storyteller", embeddings: [data[0]?.embedding, { length: 64 }] });
+    // All that a prompt may have.
+    const first = loaded.tokenizer.encode(input[0] ?? "").length;
+    expect(embedded).toMatchObject({ prompt_eval_count: first + 1499 });
+    const one = await say("/api/embed", { input: input[0] });
+    expect(one).toMatchObject({ embeddings: [data[0]?.embedding] });
+    for (const [body, words] of [
+      [{ input, truncate: false }, "the context of this model ends at"],
+      [{ input, options: { mirostat: 1 } }, "options.mirostat"],
+      [{ input: [[1]] }, "input"],
+    ] as const)
+      expect(await failure(say("/api/embed", body))).toMatchObject({ message: expect.stringContaining(words) });
+  });
+});
+
+describe("llama.cpp's API", () => {
+  test("text to tokens and back, with pieces that add up, halves of characters as bytes", async () => {
+    const content = "Once upon a 🦊";
+    const { tokenizer } = loaded;
+    const ids = tokenizer.encode(content, { special: false });
+    expect(await say("/tokenize", { content })).toEqual({ tokens: ids });
+    expect(await say("/v1/tokenize", { content, add_special: true })).toEqual({ tokens: tokenizer.encode(content) });
+    expect(await say("/detokenize", { tokens: ids })).toEqual({ content: tokenizer.decode(ids) });
+    const Pieces = v.object({
+      tokens: v.array(v.object({ id: v.number(), piece: v.union([v.string(), v.array(v.number())]) })),
+    });
+    const pieces = v.parse(Pieces, await say("/tokenize", { content, with_pieces: true })).tokens;
+    expect(pieces.map(({ id }) => id)).toEqual(ids);
+    const bytes = pieces.map(({ piece }) => Buffer.from(typeof piece === "string" ? piece : Uint8Array.from(piece)));
+    expect(Buffer.concat(bytes).toString().trimStart()).toBe(content);
+    expect(pieces.some(({ piece }) => typeof piece !== "string")).toBe(true);
+    // Control tokens as text.
+    const control = tokenizer.encode("</s>", { special: false });
+    expect(await say("/tokenize", { content: "</s>" })).toEqual({ tokens: control });
+    expect(await say("/tokenize", { content: "</s>", parse_special: false })).not.toEqual({ tokens: control });
+  });
+
+  test("what cannot be done is refused by name", async () => {
+    for (const [path, body, words] of [
+      ["/tokenize", {}, "content: is missing"],
+      ["/tokenize", { content: "a", addspecial: true }, "addspecial: not supported"],
+      ["/tokenize", { content: "a b ".repeat(2 ** 18) }, "content: has more than 262144 tokens"],
+      ["/detokenize", { tokens: [1, 1e6] }, "token 1000000 is beyond the model's vocabulary"],
+      ["/detokenize", { tokens: ["a"] }, "tokens.0: must be"],
+      ["/detokenize", { tokens: Array.from({ length: 2 ** 18 + 1 }, () => 1) }, "262144 are allowed"],
+    ] as const)
+      expect(await failure(say(path, body))).toMatchObject({ message: expect.stringContaining(words) });
+  });
+
+  test("says what it serves, and nothing of where that lies", async () => {
+    const props = await say("/props");
+    expect(props).toMatchObject({
+      default_generation_settings: { n_ctx: 1500, params: { temperature: 0, top_k: 0, n_predict: -1 } },
+      total_slots: 4,
+      model_path: "storyteller",
+      modalities: { vision: false, audio: false },
+      chat_template: loaded.template?.source,
+      build_info: expect.stringMatching(/^randlora \d/),
+    });
+    const all = [props, await say("/api/tags"), await say("/api/ps"), await say("/api/show", {})];
+    expect(JSON.stringify(all)).not.toContain(STORIES);
   });
 });

@@ -7,7 +7,7 @@ import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request
 import { echoOf } from "./echo.ts";
 import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
-import { readOllamaChat, readOllamaGenerate } from "./ollama-request.ts";
+import { readOllamaChat, readOllamaEmbed, readOllamaGenerate } from "./ollama-request.ts";
 import {
   chatPrompt,
   completionPrompts,
@@ -27,6 +27,14 @@ const CHATS = {
 
 /** What a request may be for, which says how its body is read. */
 export type RequestKind = keyof typeof CHATS | "completion";
+
+const EMBEDDINGS = {
+  embeddings: (body: unknown) => readEmbeddingRequest(body),
+  ollamaEmbed: readOllamaEmbed,
+} as const;
+
+/** The same of what vectors are wanted of. */
+export type EmbeddingKind = keyof typeof EMBEDDINGS;
 
 /** What requests are read with. */
 export interface ReadingOptions {
@@ -67,18 +75,32 @@ export async function understand(
 }
 
 /** Texts of which embeddings are wanted, as token ids: plain values, too. */
-export interface EmbeddingTexts extends Omit<EmbeddingRequest, "prompts"> {
+export interface EmbeddingTexts extends Omit<EmbeddingRequest, "prompts" | "truncates"> {
   readonly ids: readonly (readonly number[])[];
 }
 
 /** @throws ApiError 400 as `understand` */
 export async function understandTexts(
   model: Text,
+  kind: EmbeddingKind,
   body: Uint8Array,
   { prompts: options }: ReadingOptions,
 ): Promise<EmbeddingTexts> {
-  const { prompts, ...request } = readEmbeddingRequest(parseBody(body));
-  return { ...request, ids: await completionPrompts(model, { prompts }, options, "input") };
+  const { prompts, ...request } = EMBEDDINGS[kind](parseBody(body));
+  const { context } = options;
+  const fitting = request.truncates ? await Promise.all(prompts.map((one) => cut(model, one, context - 1))) : prompts;
+  return { ...request, ids: await completionPrompts(model, { prompts: fitting }, options, "input") };
+}
+
+/** At most so many tokens of a text: the first ones, and the control token that its end has. */
+async function cut(
+  { tokenizer }: Text,
+  prompt: string | readonly number[],
+  most: number,
+): Promise<string | readonly number[]> {
+  const ids = typeof prompt === "string" ? ((await tokenizer.encodeWithin(prompt, Infinity)) ?? []) : prompt;
+  const end = ids.slice(-1).filter((id) => tokenizer.isSpecial(id));
+  return ids.length <= most ? ids : [...ids.slice(0, most - end.length), ...end];
 }
 
 async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {

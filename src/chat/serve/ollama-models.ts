@@ -1,0 +1,161 @@
+import { createHash } from "node:crypto";
+import * as v from "valibot";
+import { adapterBytes } from "../../adapters/open.ts";
+import { attentionsOf } from "../../models/decoder/config.ts";
+import { isGgufFile, openCheckpoint } from "../../models/folder/open-checkpoint.ts";
+import { callFormatOf } from "../tools/formats.ts";
+import type { ApiParts, Call } from "./api-parts.ts";
+import { ApiError } from "./api-error.ts";
+import { type Bodies, parseBody } from "./body.ts";
+import { networkOf } from "./client.ts";
+import { readFields } from "./fields.ts";
+import { bare } from "./ollama-request.ts";
+import { optional } from "./optional.ts";
+
+/** A name, and nothing long: read where streams are written. */
+const MOST_BYTES = 2 ** 14;
+const Show = v.looseObject({ model: optional(v.string()), name: optional(v.string()), verbose: optional(v.boolean()) });
+
+/** The base's files. */
+interface Stored {
+  readonly bytes: number;
+  readonly parameters: number;
+  /** What most parameters are stored in. */
+  readonly dtype: string;
+  readonly format: "gguf" | "safetensors";
+}
+
+/** Ollama's lists of models: `/api/tags`, `/api/ps`, `/api/show`. */
+export class OllamaModels {
+  readonly #parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">;
+  readonly #bodies: Bodies;
+  #found: Promise<Stored> | undefined;
+
+  constructor(parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">, bodies: Bodies) {
+    this.#parts = parts;
+    this.#bodies = bodies;
+  }
+
+  /** Every model that can be named; an adapter's size is that of its files and the base's. */
+  async tags(): Promise<Response> {
+    const stored = await this.#stored();
+    const entries = [...(await this.#parts.models.entries())];
+    const models = entries.map(async ([id, adapters]) => await this.#entry(id, adapters, stored));
+    return Response.json({ models: await Promise.all(models) });
+  }
+
+  /** Models that answer without being read first. */
+  async running(): Promise<Response> {
+    const { model, models, prompts } = this.#parts;
+    const stored = await this.#stored();
+    const { bytes } = model.decoder.weights;
+    const running = models.all.map(async ({ id, adapters }) => ({
+      ...(await this.#entry(
+        id,
+        adapters.map(({ path }) => path),
+        stored,
+      )),
+      // None is given up by the clock.
+      expires_at: "2318-01-01T00:00:00Z",
+      size_vram: model.gpu.info.software ? 0 : bytes,
+      context_length: prompts.context,
+    }));
+    return Response.json({ models: await Promise.all(running) });
+  }
+
+  /** One model. @throws ApiError 404 */
+  async show({ request, address }: Call): Promise<Response> {
+    const { model: named, name } = await this.#bodies.with(request, networkOf(address), async (body) => {
+      if (body.length > MOST_BYTES) throw new ApiError(413, `the body is longer than ${MOST_BYTES} bytes`);
+      return readFields(Show, parseBody(body));
+    });
+    const { model, models, prompts, defaults } = this.#parts;
+    const { id, adapters } = await models.choose(bare(named ?? name));
+    const stored = await this.#stored();
+    const { details, modified_at } = await this.#entry(
+      id,
+      adapters.map(({ path }) => path),
+      stored,
+    );
+    const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
+    const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
+    const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
+    const parameters = Object.entries({
+      num_ctx: prompts.context,
+      temperature,
+      top_k: topK,
+      top_p: topP,
+      min_p: minP,
+      repeat_penalty: repeatPenalty,
+    });
+    const source = model.template?.source ?? "";
+    return Response.json({
+      parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),
+      template: source,
+      details,
+      model_info: {
+        "general.architecture": architecture,
+        "general.parameter_count": stored.parameters,
+        [`${architecture}.context_length`]: prompts.context,
+        [`${architecture}.embedding_length`]: hiddenSize,
+        [`${architecture}.block_count`]: layers.length,
+        [`${architecture}.attention.head_count`]: heads,
+        [`${architecture}.attention.head_count_kv`]: kvHeads,
+        [`${architecture}.vocab_size`]: vocabularySize,
+      },
+      capabilities: [
+        "completion",
+        ...(callFormatOf(source) === undefined ? [] : ["tools"]),
+        ...(source.includes("<think>") ? ["thinking"] : []),
+      ],
+      modified_at,
+    });
+  }
+
+  async #entry(id: string, adapters: readonly string[], { bytes, parameters, dtype, format }: Stored) {
+    const { model, models } = this.#parts;
+    const own = await Promise.all(adapters.map((path) => adapterBytes(path).catch(() => 0)));
+    const size = own.reduce((sum, one) => sum + one, bytes);
+    const family = model.decoder.config.architecture;
+    return {
+      name: id,
+      model: id,
+      modified_at: new Date(1000 * models.created).toISOString(),
+      size,
+      // Of the name and the size: Ollama's command shows its beginning, and nothing is checked by it.
+      digest: createHash("sha256").update(`${id} ${size}`).digest("hex"),
+      details: {
+        parent_model: adapters.length === 0 ? "" : models.base,
+        format,
+        family,
+        families: [family],
+        parameter_size: parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)}B` : `${(parameters / 1e6).toFixed(2)}M`,
+        quantization_level: dtype,
+      },
+    };
+  }
+
+  #stored(): Promise<Stored> {
+    this.#found ??= readStored(this.#parts.model.weightsPath);
+    this.#found.catch(() => (this.#found = undefined));
+    return this.#found;
+  }
+}
+
+/** Reads headers alone. @throws RandloraError where the files are not there any more */
+async function readStored(path: string): Promise<Stored> {
+  await using checkpoint = await openCheckpoint(path);
+  const counts = new Map<string, number>();
+  for (const { info } of checkpoint.tensors.values()) {
+    const elements = info.shape.reduce((product, size) => product * size, 1);
+    const dtype = info.blocks?.dtype ?? info.dtype;
+    counts.set(dtype, (counts.get(dtype) ?? 0) + elements);
+  }
+  const [[dtype = ""] = []] = [...counts].toSorted(([, left], [, right]) => right - left);
+  return {
+    bytes: checkpoint.files.reduce((sum, { size }) => sum + size, 0),
+    parameters: [...counts.values()].reduce((sum, count) => sum + count, 0),
+    dtype,
+    format: isGgufFile(path) ? "gguf" : "safetensors",
+  };
+}
