@@ -44,6 +44,8 @@ export interface GenerationRequest extends AnswerSettings {
 /** As OpenAI's API allows. */
 const MAX_TOP_LOGPROBS = 20;
 const MAX_STOPS = 16;
+/** They are added for each token of an answer. */
+const MOST_BIASES = 10_000;
 /** Texts of one request: they wait in the queue one by one. */
 export const MAX_CHOICES = 128;
 
@@ -79,9 +81,13 @@ export const COMMON_FIELDS = {
   user: optional(v.string()),
   logit_bias: optional(
     noList(
-      v.record(
-        v.pipe(v.string(), v.regex(/^\d{1,8}$/, "must be token ids")),
-        v.pipe(finite, v.minValue(-100), v.maxValue(100)),
+      v.pipe(
+        v.record(v.string(), v.unknown()),
+        v.check((biases) => Object.keys(biases).length <= MOST_BIASES, `names more than ${MOST_BIASES} tokens`),
+        v.record(
+          v.pipe(v.string(), v.regex(/^\d{1,8}$/, "must be token ids")),
+          v.pipe(finite, v.minValue(-100), v.maxValue(100)),
+        ),
       ),
     ),
   ),

@@ -182,6 +182,12 @@ describe("chat", () => {
   });
 });
 
+test("logit_bias names so many tokens as can be added for each one of an answer", () => {
+  const biases = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, id) => [id, 1]));
+  expect(chat({ logit_bias: biases(10_000) }).biases.size).toBe(10_000);
+  expect(refusal(() => chat({ logit_bias: biases(10_001) }))).toEqual([400, "logit_bias"]);
+});
+
 test("an empty conversation is told so in words", () => {
   expect(() => chat({ messages: [] })).toThrow("messages: there is none");
 });

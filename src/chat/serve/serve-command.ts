@@ -150,11 +150,11 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   context.log.announce(`listening on ${server.address}`);
   context.result({ address: server.address, models: ids });
   await Promise.race([aborted(context.signal), engine.failure]);
-  const { load } = engine;
-  const answers = load === 1 ? "an answer has" : `${load} answers have`;
+  const running = engine.slots.filter((slot) => slot !== undefined).length;
+  const answers = running === 1 ? "an answer has" : `${running} answers have`;
   const seconds = GRACE_MS / 1000;
   context.log.info(
-    load === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
+    running === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
   );
   await server.stop();
 }
