@@ -1,9 +1,7 @@
 /** Tokens of a piece of a prompt beside which texts are written at least: fewer take hardly less time. */
 const LEAST = 32;
-/** A piece takes as long as so many steps of the texts that wait for it, for each prompt that is read. */
+/** A piece takes as long as so many steps of the texts that wait for it, so that no token takes three times as long as another. */
 const STEPS = 2;
-/** No more prompts than these make it longer: texts would wait too long. */
-const MOST_PROMPTS = 2;
 /** Part of a new measurement in what is known of a speed. */
 const NEW = 1 / 4;
 
@@ -19,15 +17,12 @@ export class Pace {
   }
 
   /**
-   * Tokens that are read before the next step. Two prompts that are read side by side make pieces longer, not rarer: each comes as far as
-   * it would alone, in passes that are the more efficient.
-   * @param prompts that are to be read
+   * Tokens that are read before the next step.
    * @param ahead tokens that were read since the last step
    */
-  piece(isWaitedFor: boolean, prompts: number, ahead = 0): number {
-    if (!isWaitedFor) return Math.max(LEAST, this.#block - ahead);
-    const each = Math.max(LEAST, Math.round((STEPS * (this.#step ?? 0)) / (this.#token ?? Infinity)));
-    return Math.max(LEAST, Math.min(Math.min(prompts, MOST_PROMPTS) * each, this.#block) - ahead);
+  piece(isWaitedFor: boolean, ahead = 0): number {
+    const each = isWaitedFor ? Math.round((STEPS * (this.#step ?? 0)) / (this.#token ?? Infinity)) : this.#block;
+    return Math.max(LEAST, Math.min(each, this.#block) - ahead);
   }
 
   /** Takes the time of a step of running texts, in any unit. */

@@ -62,7 +62,7 @@ export class Running implements Disposable {
       const left = endOfPrompt(active) - (active.slots[0]?.length ?? 0);
       if (this.#ahead + left > most) continue;
       this.#ahead += left;
-      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(false, 1));
+      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(false));
     }
   }
 
@@ -144,7 +144,7 @@ export class Running implements Disposable {
 
   /** Tokens of the next piece. @param ahead see `Pace` */
   #piece(ahead = 0): number {
-    return this.#pace.piece(this.line.prompted(true).length > 0, this.line.prompted(false).length, ahead);
+    return this.#pace.piece(this.line.prompted(true).length > 0, ahead);
   }
 
   /** Computes so many tokens of a prompt at most; the next piece is another one's. */
