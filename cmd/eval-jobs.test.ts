@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,9 +69,12 @@ test.each([
     expect([whole.status, whole.stderr.includes("error")]).toEqual([0, false]);
     const shared = [name, ...args, "--json", "--parts", `parts-${name}`];
     const killed = start(...shared, "--job", "2/3");
-    await Bun.sleep(300);
+    // It has said what it measures, and opens the model then.
+    const plan = join(folder, `parts-${name}`, "plan");
+    while (!existsSync(plan) && killed.exitCode === null) await Bun.sleep(1);
     killed.kill("SIGKILL");
     await killed.exited;
+    expect([name, killed.signalCode]).toEqual([name, "SIGKILL"]);
     const [third, again] = await Promise.all([run(...shared, "--job", "3/3"), run(...shared, "--job", "3/3")]);
     const waiting = { parts: `parts-${name}`, job: "3/3", jobs_left: 2 };
     expect([third, again].map(({ stdout }) => JSON.parse(stdout))).toEqual([waiting, waiting]);
