@@ -176,6 +176,15 @@ test.if(process.platform === "linux")("without a driver and a choice: the CPU de
   });
 });
 
+test("a code that the CPU device does not have: the table says so, too; exit 2", async () => {
+  const env = { VK_DRIVER_FILES: "/nonexistent/driver.json", RANDLORA_CPU_CODE: "sse" };
+  const { status, stdout, stderr } = await doctor(["--device", "cpu"], env);
+  const cause = "RANDLORA_CPU_CODE=sse: is no code of the CPU device";
+  expect(status).toBe(2);
+  expect(stdout).toContain(`The CPU device\n  not used  ${cause}\n`);
+  expect(stderr).toStartWith(`error: ${cause}\nhint: here it is one of wasm`);
+});
+
 test("a GPU that does not exist: the list of those that do; exit 1", async () => {
   const { status, stdout, stderr } = await doctor(["--json", "--device", "no such card"]);
   expect(status).toBe(1);

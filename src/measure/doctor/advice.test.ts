@@ -84,5 +84,6 @@ test("a variable that hides every driver is named; other failures stay as they a
   const hidden = { ...none, vulkan: { loader: true, overriddenBy: "VK_DRIVER_FILES", manifests } };
   expect(explainFailure(hidden)).toMatchObject({ message: "no GPU", hint: expect.stringMatching(/^VK_DRIVER_FILES/) });
   const bug = new TypeError("x");
-  expect(explainFailure({ ...hidden, failure: bug })).toBe(bug);
+  const code = new RandloraError("usage", "RANDLORA_CPU_CODE=sse: is no code of the CPU device");
+  for (const other of [bug, code]) expect(explainFailure({ ...hidden, failure: other })).toBe(other);
 });

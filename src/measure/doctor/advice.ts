@@ -42,7 +42,8 @@ export function explainFailure({ failure, gpus, gpu, cpu, chosen, trial, vulkan 
     const hint = chosen === "cpu" ? "please report this" : "update the driver, or choose another device with --device";
     return new RandloraError("gpu", cause, hint);
   }
-  if (!(failure instanceof RandloraError) || vulkan?.overriddenBy === undefined || gpus.length > 0) return failure;
+  if (!(failure instanceof RandloraError) || failure.code !== "gpu") return failure;
+  if (vulkan?.overriddenBy === undefined || gpus.length > 0) return failure;
   if (!vulkan.loader || vulkan.manifests.some(({ problem }) => problem === undefined)) return failure;
   const hint = `${vulkan.overriddenBy} names no usable driver: unset it, or point it to a driver's .json file`;
   return new RandloraError(failure.code, failure.message, hint, { cause: failure });

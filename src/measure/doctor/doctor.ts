@@ -265,7 +265,8 @@ function productJson({ rows, cols, terms, ...trial }: ProductTrial): object {
   };
 }
 
-function wordsOf(failure: unknown): string | null {
+/** A failure for people; null where there is none. */
+export function wordsOf(failure: unknown): string | null {
   if (failure === undefined) return null;
   return failure instanceof Error ? failure.message : String(failure);
 }

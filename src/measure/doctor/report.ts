@@ -2,7 +2,7 @@ import { formatAmount, formatBytes, formatDuration, formatMeasure, formatNumber 
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { ProductTrial } from "./device-trial.ts";
-import { type CpuFacts, type Diagnosis, type GpuFacts, TRIAL } from "./doctor.ts";
+import { type CpuFacts, type Diagnosis, type GpuFacts, TRIAL, wordsOf } from "./doctor.ts";
 
 type Folder = Diagnosis["caches"]["hub"];
 
@@ -11,7 +11,7 @@ type Good = (is: boolean, yes: string, no: string) => string;
 
 /** A diagnosis for people. */
 export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: Style): string {
-  const { versions, platform, gpus, unlisted, chosen, gpu, cpu, trial, vulkan, temp, caches } = diagnosis;
+  const { versions, platform, gpus, unlisted, chosen, gpu, cpu, cpuFailure, trial, vulkan, temp, caches } = diagnosis;
   const good: Good = (is, yes, no) => (is ? style.green(yes) : style.red(no));
   const section = (title: string, rows: readonly (readonly string[])[], align = ""): string => {
     const table = formatTable(rows, { columns: columns - 2, align })
@@ -36,7 +36,8 @@ export function renderDiagnosis(diagnosis: Diagnosis, columns: number, style: St
     `randlora ${versions.randlora}, Bun ${versions.bun}, webgpu (Dawn) ${versions.webgpu}, ${platform}\n`,
     section("Devices", [own, ...others, ...unknown]),
   ];
-  if (cpu !== undefined) parts.push(section("The CPU device", cpuRows(cpu, good)));
+  const cpuState = cpu === undefined ? [["not used", wordsOf(cpuFailure) ?? ""]] : cpuRows(cpu, good);
+  parts.push(section("The CPU device", cpuState));
   if (gpu !== undefined) parts.push(section("The chosen GPU", gpuRows(gpu)));
   if (trial !== undefined) {
     const share = formatMeasure(trial.maxRelativeError);
