@@ -118,8 +118,8 @@ async function append(
   transposed: readonly number[] | undefined,
 ): Promise<void> {
   const [rows] = tensor.shape;
-  // What is transposed is read as a whole.
-  const step = transposed ? rows : Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
+  // Of what is transposed one matrix is read at a time: rows in memory are columns there.
+  const step = transposed?.at(-1) ?? Math.max(1, Math.floor(BLOCK_BYTES / (tensor.pitch * 4)));
   for (let first = 0; first < rows; first += step) {
     const read = await readRows(gpu, tensor, first, Math.min(step, rows - first));
     const numbers = transposed ? turnedNumbers(read, transposed) : read;
