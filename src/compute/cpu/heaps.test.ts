@@ -13,7 +13,9 @@ import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import { Run } from "../tensor/run.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { outcomeOf, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
+import { isRight } from "../tensor/cases/compare.ts";
 import { visitOps } from "../tensor/cases/every-op.ts";
+import { compareFamily, FAMILY_CASES } from "../tensor/cases/families/index.ts";
 import { CpuDevice } from "./cpu.ts";
 import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";
@@ -43,7 +45,7 @@ function scatter(device: CpuDevice): void {
   memory.allocate = (label, size, heap = next++ % 3) => allocate(label, size, heap);
 }
 
-describe("every buffer of an op in another heap gives the same bytes", () => {
+describe("every buffer in another heap: ops give the same bytes, and other families what they must", () => {
   let together: CpuDevice;
   let scattered: CpuDevice;
   beforeAll(async () => {
@@ -63,6 +65,14 @@ describe("every buffer of an op in another heap gives the same bytes", () => {
       });
     }
   });
+
+  test.each(FAMILY_CASES.map((one) => [`${one.family}, ${one.format}, ${one.name}`, one] as const))(
+    "%s",
+    async (_, one) => {
+      const found = await compareFamily(one, scattered);
+      expect(found.filter((comparison) => !isRight(comparison))).toEqual([]);
+    },
+  );
 });
 
 test("a model whose weights lie in several heaps writes what it writes in one", async () => {

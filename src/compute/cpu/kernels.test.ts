@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { className } from "../../../scripts/assembly-parameters.ts";
 import type { ModuleParts } from "./native/caller.ts";
 import type { Pointer } from "./operands.ts";
-import { type CpuKernel, type Members, pack, type Values } from "./parameters.ts";
+import { type CpuKernel, fieldsOf, type Members, pack, type Values } from "./parameters.ts";
 import { BLOCK } from "../device/blocks.ts";
-import { STORED_DTYPES } from "../device/dtype.ts";
+import type { DeviceBuffer } from "../device/buffer.ts";
+import { DTYPE_CODES, STORED_DTYPES } from "../device/dtype.ts";
 import { ELEMENTWISE } from "../device/families/elementwise.ts";
 import { MAGNITUDE } from "../device/families/magnitude.ts";
 import { STEP_STATE } from "../device/families/optimizer.ts";
+import type { Tensor, TensorDtype } from "../device/tensor.ts";
 import { CHUNK } from "./families/attention.ts";
 import { TILE_ROWS } from "./families/basis-gradient.ts";
 import { CODES, DRAWN, DRAWN_UNITS } from "./families/basis.ts";
@@ -79,6 +81,40 @@ test("parameters are packed word by word; an address is an offset until it is pl
   expect(pointers).toEqual([{ word: 3, ...x }]);
 });
 
+test("a tensor is packed as its kind says: its address, bytes from row to row, its format, and what is done with it", () => {
+  const buffer: DeviceBuffer = { size: 4096, label: "all" };
+  const tensor = (dtype: TensorDtype, more: Partial<Tensor> = {}): Tensor => {
+    return { buffer, dtype, shape: [3, 40], offset: 8, pitch: 64, ...more };
+  };
+  const members = {
+    a: "row",
+    b: "targetRow",
+    c: "matrix",
+    d: "target",
+    e: "stored",
+    f: "stored",
+    g: "matrix",
+  } as const;
+  const inBlocks = tensor("Q8_0", { shape: [2, 64], offset: 64, scalesAt: 512 });
+  const numbers = { a: tensor("U32"), b: tensor("F32"), c: tensor("F32"), d: tensor("BF16"), e: tensor("F16") };
+  const { words, pointers } = pack({ name: "any", members }, { ...numbers, f: inBlocks, g: undefined });
+  const e = [16, 128, DTYPE_CODES.F16, 0, 0];
+  const f = [64, 64, DTYPE_CODES.Q8_0, 512 + 2 * 2, 2 * 2];
+  expect([...words]).toEqual([32, 32, 32, 256, 16, 128, ...e, ...f, 0, 0]);
+  expect(fieldsOf(members).length).toBe(words.length);
+  // Two rows of 64 elements, and one of 40.
+  const placed = pointers.map(({ word, size, access }) => [word, size, access]);
+  expect(placed).toEqual([
+    [0, 168 * 4, "read"],
+    [1, 168 * 4, "write"],
+    [2, 168 * 4, "read"],
+    [4, 168 * 2, "write"],
+    [6, 168 * 2, "read"],
+    [11, 128, "read"],
+    [14, 4 * 2, "read"],
+  ]);
+});
+
 /** What files of the assembly call numbers of the host. */
 const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   activations: {
@@ -98,6 +134,9 @@ const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     ADD: ELEMENTWISE.add,
     SOFTCAP: ELEMENTWISE.softcap,
     ACCUMULATE: ELEMENTWISE.accumulate,
+    SCALE: ELEMENTWISE.scale,
+    MULTIPLY: ELEMENTWISE.multiply,
+    CLAMPED: ELEMENTWISE.clamped,
     GATED: ELEMENTWISE.gated,
   },
   losses: { UNIT },

@@ -29,8 +29,8 @@ const SQUARES = {
   pieceSize: "u32",
 } as const satisfies Members;
 
-export const ROW_SQUARES = { name: "rowSquares", members: SQUARES } as const;
-export const COLUMN_SQUARES = { name: "columnSquares", members: SQUARES } as const;
+export const ROW_SQUARES = cpuKernel("rowSquares", SQUARES);
+export const COLUMN_SQUARES = cpuKernel("columnSquares", SQUARES);
 
 /** Columns of a piece: whole cache lines of 16 bits and of 32. */
 const PIECE_COLS = 64;
