@@ -12,7 +12,7 @@ export function sinks(on: Dispatcher, { sinks: given, y, lse }: Sinks): void {
       SINKS_KERNELS.attend,
       {
         heads,
-        head: y.shape[1] / heads / 4,
+        head: y.shape[1] / heads,
         hasDlse: false,
         sinksAt: given.offset,
         y: ofY,
@@ -35,7 +35,7 @@ export function sinksGradient(on: Dispatcher, { sinks: given, y, lse, dy, dlse, 
       SINKS_KERNELS.gradient,
       {
         heads,
-        head: y.shape[1] / heads / 4,
+        head: y.shape[1] / heads,
         hasDlse: dlse !== undefined,
         sinksAt: given.offset,
         y: ofY,

@@ -5,7 +5,7 @@ import sinksText from "./sinks.wgsl" with { type: "text" };
 /** Parameters of sinks.wgsl. */
 const sinksParameters = uniformStruct({
   heads: "u32",
-  head: "u32", // vectors of 4 in a head
+  head: "inVectors",
   hasDlse: "flag",
   sinksAt: "u32",
   y: "vectors",

@@ -3,6 +3,7 @@ import { isBlockDtype } from "../../device/dtype.ts";
 import { BLOCKS_STAGING_NAMES, STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
 import type { Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
+import type { Tensor } from "../tensor.ts";
 import type { OpCase, Operand } from "../cases/case.ts";
 import { compareResults, isRight } from "../cases/compare.ts";
 import { visitOps } from "../cases/every-op.ts";
@@ -83,6 +84,70 @@ test.each(STAGING_NAMES)("the soft cap of attention makes no number of NaN, nor 
     gpu.memory.release(tensor.buffer);
   }
 });
+
+test.each(STAGING_NAMES)("a sink below every score changes nothing, one above all leaves nothing, %s", async (name) => {
+  const [gpu, staging] = stagings.get(name);
+  const values = Float32Array.from({ length: 3 * 16 }, (_, at) => Math.sin(at));
+  using run = new Run(gpu, staging);
+  const [q, keys] = [run.upload("q", [3, 16], values), run.upload("keys", [3, 16], values)];
+  const attributes = { headSize: 8, firstPosition: 0, window: Infinity, softcap: undefined, lse: true, scale: 0.25 };
+  const kept = [
+    run.upload("none", [1, 2], Float32Array.of(-3e38, -3e38)),
+    run.upload("sinks", [1, 2], Float32Array.of(-3e38, 3e38)),
+  ].map((sinks) => {
+    const inputs = { q, keys, values: keys, first: undefined, last: undefined, sinks };
+    const outputs = run.apply(OPS.attention, inputs, attributes);
+    const into = { q: run.allocate("dq", [3, 16]), sinks: run.allocate("dsinks", [1, 2]) };
+    const { derivative } = OPS.attention;
+    const gradients = { y: run.upload("dy", [3, 16], values) };
+    if (derivative !== "constant") derivative.backward(run, { inputs, outputs, gradients, into }, attributes);
+    return [outputs.y, into.q, into.sinks].map((tensor) => run.keep(tensor));
+  });
+  const without = run.keep(
+    run.apply(OPS.attention, { q, keys, values: keys, first: undefined, last: undefined, sinks: undefined }, attributes)
+      .y,
+  );
+  await run.submit();
+  const [below, mixed] = await Promise.all(
+    kept.map((all) => Promise.all(all.map(async (one) => (await take(gpu, one)).values))),
+  );
+  const all = (await take(gpu, without)).values;
+  const [y, dq, dsinks] = below ?? [];
+  expect(y?.every((value, at) => Math.abs(value - (all[at] ?? NaN)) < 1e-6)).toBe(true);
+  expect([...(dsinks ?? [])].map(Math.abs)).toEqual([0, 0]);
+  // The second head has a sink above all.
+  const second = (_: number, at: number) => at % 16 >= 8;
+  const isFirst = (_: number, at: number) => at % 16 < 8;
+  expect(mixed?.map((one) => [...one].every(Number.isFinite))).toEqual([true, true, true]);
+  expect(mixed?.[0]?.filter(second).map(Math.abs)).toEqual(new Float64Array(24));
+  expect(mixed?.[1]?.filter(second).map(Math.abs)).toEqual(new Float64Array(24));
+  expect(mixed?.[0]?.filter(isFirst)).toEqual(y?.filter(isFirst) ?? new Float64Array());
+  expect(mixed?.[1]?.filter(isFirst)).toEqual(dq?.filter(isFirst) ?? new Float64Array());
+  for (const { buffer } of [...kept.flat(), without]) gpu.memory.release(buffer);
+});
+
+test.each(STAGING_NAMES)(
+  "the clamped gate has gradients up to its limits and at them, as torch's clamp, %s",
+  async (name) => {
+    const [gpu, staging] = stagings.get(name);
+    const over = 7 + 2 ** -21;
+    const [gate, up] = [Float32Array.of(7, over, 1, 1, 1, 1, -90), Float32Array.of(1, 1, 7, -7, over, -over, 1)];
+    using run = new Run(gpu, staging);
+    const inputs = { gate: run.upload("gate", [1, 7], gate), up: run.upload("up", [1, 7], up) };
+    const outputs = run.apply(OPS.clampedGate, inputs, { limit: 7 });
+    const into = { gate: run.keep(run.allocate("dgate", [1, 7])), up: run.keep(run.allocate("dup", [1, 7])) };
+    const gradients = { y: run.upload("dy", [1, 7], new Float32Array(7).fill(1)) };
+    const { derivative } = OPS.clampedGate;
+    if (derivative !== "constant") derivative.backward(run, { inputs, outputs, gradients, into }, { limit: 7 });
+    await run.submit();
+    const isSome = async (tensor: Tensor) => [...(await take(gpu, tensor)).values].map((value) => value !== 0);
+    // Where up is −7, its factor 1 + up is −6.
+    expect((await isSome(into.gate)).slice(0, 6)).toEqual([true, false, true, true, true, true]);
+    expect((await isSome(into.up)).slice(0, 6)).toEqual([true, true, true, true, false, false]);
+    expect([...(await take(gpu, into.gate)).values].every(Number.isFinite)).toBe(true);
+    for (const { buffer } of Object.values(into)) gpu.memory.release(buffer);
+  },
+);
 
 test("every op of the registry is tried", () => {
   expect([...tried].toSorted()).toEqual([...Object.values(OPS), doubled].map(({ name }) => name).toSorted());
