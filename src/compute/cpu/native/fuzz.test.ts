@@ -42,15 +42,40 @@ function cut(rows: number, cols: number, pieceRows: number, pieceCols: number) {
   return { words: { rows, cols, pieceRows, pieceCols, pieces }, count: pieces * Math.ceil(rows / pieceRows) };
 }
 
+interface Matrix {
+  readonly at: number;
+  readonly pitch: number;
+}
+
+/** Where the matrices of a product are. */
+function matricesOf({
+  a,
+  b: { scales = 0, scalesPitch = 0, ...b },
+  y,
+}: {
+  readonly a: Matrix;
+  readonly b: Matrix & { readonly scales?: number; readonly scalesPitch?: number };
+  readonly y: Matrix;
+}) {
+  return {
+    a: a.at,
+    aPitch: a.pitch,
+    b: b.at,
+    bPitch: b.pitch,
+    bScales: scales,
+    bScalesPitch: scalesPitch,
+    y: y.at,
+    yPitch: y.pitch,
+  };
+}
+
 type Shape<A> = A extends fc.Arbitrary<infer T> ? T : never;
 
 function product(placed: Operands, { order, rows, cols, terms, stored, extras }: Shape<typeof products>): Trial {
   const [aTerms, bTerms] = [order[0] === "T", order[1] === "N"];
   const a = aTerms ? placed.matrix(terms, rows) : placed.matrix(rows, terms);
   const [bRows, bCols] = bTerms ? [terms, cols] : [cols, terms];
-  const b = isBlockDtype(stored)
-    ? placed.blocks(bRows, bCols, stored)
-    : { ...placed.matrix(bRows, bCols, stored), scales: 0, scalesPitch: 0 };
+  const b = isBlockDtype(stored) ? placed.blocks(bRows, bCols, stored) : placed.matrix(bRows, bCols, stored);
   const [y, bias, residual] = [
     placed.matrix(rows, cols, "F32", 0),
     placed.matrix(1, cols, "F32", 0),
@@ -59,25 +84,15 @@ function product(placed: Operands, { order, rows, cols, terms, stored, extras }:
   const { words, count } = cut(rows, cols, 16, 32);
   const added =
     extras === 1 ? { bias: bias.at, residual: residual.at, residualPitch: residual.pitch, accumulate: 1 } : {};
-  const operands = {
-    a: a.at,
-    aPitch: a.pitch,
-    b: b.at,
-    bPitch: b.pitch,
-    bScales: b.scales,
-    bScalesPitch: b.scalesPitch,
-  };
   const dtype = DTYPE_CODES[stored];
   const order01 = { aTerms: Number(aTerms), bTerms: Number(bTerms) };
   const values = {
     ...words,
-    ...operands,
+    ...matricesOf({ a, b, y }),
     ...added,
     ...order01,
     terms,
     bDtype: dtype,
-    y: y.at,
-    yPitch: y.pitch,
     scale: ONE,
   };
   return {
@@ -105,32 +120,22 @@ function groupedProduct(placed: Operands, { shape, rows: counts }: Shape<typeof 
   const a = placed.matrix(all, isSum ? rows : terms);
   const b = isBlockDtype(stored)
     ? placed.blocks(high, wide, stored)
-    : { ...placed.matrix(high, wide, isSum ? "F32" : stored), scales: 0, scalesPitch: 0 };
+    : placed.matrix(high, wide, isSum ? "F32" : stored);
   const y = placed.matrix(isSum ? counts.length * rows : rows, cols, "F32", 0);
   const { words } = cut(rows, cols, 16, 32);
   const tiles = isSum
     ? counts.length * Math.ceil(rows / 16)
     : Math.floor((rows + Math.min(counts.length, rows) * 15) / 16);
-  const operands = {
-    a: a.at,
-    aPitch: a.pitch,
-    b: b.at,
-    bPitch: b.pitch,
-    bScales: b.scales,
-    bScalesPitch: b.scalesPitch,
-  };
   const grouped = { begins: placed.list(begins.length, (at) => begins[at] ?? 0), groups: counts.length };
   const flags = { aTerms: Number(isSum), bTerms: Number(bTerms), accumulate: Number(isSum) };
   const dtype = isSum ? 0 : DTYPE_CODES[stored];
   const values = {
     ...words,
-    ...operands,
+    ...matricesOf({ a, b, y }),
     ...grouped,
     ...flags,
     terms,
     bDtype: dtype,
-    y: y.at,
-    yPitch: y.pitch,
     scale: ONE,
   };
   return {
@@ -256,15 +261,7 @@ function normedProduct(placed: Operands, { rows, cols, terms, stored, hasBranch,
   const b = placed.matrix(gate === 0 ? cols : 2 * cols, terms, stored);
   const y = placed.matrix(rows, cols, "F32", 0);
   const { words, count } = cut(rows, cols, rows, 32);
-  const product = {
-    a: x.at,
-    aPitch: x.pitch,
-    b: b.at,
-    bPitch: b.pitch,
-    bDtype: DTYPE_CODES[stored],
-    y: y.at,
-    yPitch: y.pitch,
-  };
+  const product = { ...matricesOf({ a: x, b, y }), bDtype: DTYPE_CODES[stored] };
   const branched = {
     branch: branch.at,
     branchPitch: branch.pitch,
