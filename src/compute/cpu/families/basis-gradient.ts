@@ -10,6 +10,7 @@ import { CODES } from "./basis.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { addParts } from "./partial-sums.ts";
 import { codesOf } from "./ternary-codes.ts";
+import { PAIRED_ROWS } from "./words.ts";
 
 export const BASIS_GRADIENT = cpuKernel("basisGradient", {
   /** A format, of P (terms, rows), or, in machine code alone, CODES: the two-bit codes of Pᵀ. All else is F32. */
@@ -22,13 +23,7 @@ export const BASIS_GRADIENT = cpuKernel("basisGradient", {
   terms: "u32",
   /** Q (terms, cols). */
   right: "matrix",
-  bases: "u32",
-  rank: "u32",
-  /** q = k·n + j (PEFT's pairing), or j·r + k. */
-  peft: "flag",
-  a: "matrix",
-  lambda: "matrix",
-  gamma: "matrix",
+  ...PAIRED_ROWS,
   /** (blocks of columns, rows) and (slices of rows, bases, columns). */
   lambdaParts: "pointer",
   gammaParts: "pointer",

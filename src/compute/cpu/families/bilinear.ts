@@ -6,6 +6,7 @@ import { storedCode } from "../operands.ts";
 import { cpuKernel, type Values } from "../parameters.ts";
 import { rowPieces } from "../pieces.ts";
 import { BASIS, basisValues, DRAWN_UNITS } from "./basis.ts";
+import { PAIRED_ROWS } from "./words.ts";
 
 /** λ (r, n) in the order of B̂'s columns, zeros behind it: element q lies at λ[q / fast, q % fast] by these distances. */
 export const LAMBDA_ORDER = cpuKernel("lambdaOrder", {
@@ -32,13 +33,7 @@ export function lambdaOrder(on: Dispatcher, { pairing, terms, padded, lambda, ta
 export const SCALED_A = cpuKernel("scaledA", {
   terms: "u32",
   cols: "u32",
-  bases: "u32",
-  rank: "u32",
-  /** q = k·n + j (PEFT's pairing), or j·r + k. */
-  peft: "flag",
-  a: "matrix",
-  lambda: "matrix",
-  gamma: "matrix",
+  ...PAIRED_ROWS,
   target: "target",
   pieceRows: "u32",
 });

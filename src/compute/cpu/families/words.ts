@@ -8,6 +8,17 @@ export const SCALED_TERMS = {
   slow: "matrix",
 } as const satisfies Members;
 
+/** Rows of A (r, m) and γ (n, m), and λ (r, n): row k and row j make row q of Ŝ. */
+export const PAIRED_ROWS = {
+  bases: "u32",
+  rank: "u32",
+  /** q = k·n + j (PEFT's pairing), or j·r + k. */
+  peft: "flag",
+  a: "matrix",
+  lambda: "matrix",
+  gamma: "matrix",
+} as const satisfies Members;
+
 /** Where sums go. Tiles are counted from the first row of B̂ and the first column of Ŝ that the target has. */
 export const DELTA_TARGET = {
   rows: "u32",
