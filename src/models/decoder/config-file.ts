@@ -129,8 +129,15 @@ export const ConfigJson = v.looseObject({
   final_logit_softcapping: MaybePositive,
   use_bidirectional_attention: v.nullish(v.union([v.boolean(), v.string()])),
   // Sizes of some layers, by their number; those of layers that see all tokens, where they have sizes of their own.
+  // transformers fills the numbers up with zeros: "05".
   per_layer_config: v.nullish(
-    v.record(v.string(), v.strictObject({ head_dim: v.nullish(Width), num_key_value_heads: v.nullish(Width) })),
+    v.pipe(
+      v.record(
+        v.pipe(v.string(), v.regex(/^\d+$/, "a number of a layer is wanted")),
+        v.strictObject({ head_dim: v.nullish(Width), num_key_value_heads: v.nullish(Width) }),
+      ),
+      v.transform((layers) => new Map(Object.entries(layers).map(([index, own]) => [Number(index), own]))),
+    ),
   ),
   global_head_dim: v.nullish(Width),
   num_global_key_value_heads: v.nullish(Width),

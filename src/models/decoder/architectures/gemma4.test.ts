@@ -48,7 +48,11 @@ test("sizes by the number of a layer, as transformers writes them, go before tho
   const types = ["sliding_attention", "full_attention", "sliding_attention"];
   const layers = { num_hidden_layers: 3, layer_types: types, head_dim: 16, sliding_window: 9 };
   const own = { head_dim: 32, num_key_value_heads: 1 };
-  const config = await configOf({ ...layers, global_head_dim: 64, per_layer_config: { 1: own, 2: { head_dim: 32 } } });
+  const config = await configOf({
+    ...layers,
+    global_head_dim: 64,
+    per_layer_config: { 1: own, "02": { head_dim: 32 } },
+  });
   expect(headsOf(config)).toEqual([
     [16, 2, 9],
     [32, 1, Infinity],
@@ -73,6 +77,7 @@ test.each([
   [{ hidden_size_per_layer_input: undefined }, "hidden_size_per_layer_input"],
   [{ num_kv_shared_layers: 3 }, "num_kv_shared_layers"],
   [{ enable_moe_block: true }, "enable_moe_block"],
+  [{ rope_parameters: { rope_type: "default", rope_theta: 10_000 } }, "rope_parameters without full_attention"],
   [{ use_bidirectional_attention: "all" }, "use_bidirectional_attention"],
   [{ per_layer_config: { 5: { head_dim: 32 } } }, "heads of different sizes"],
   [{ global_head_dim: 516 }, "heads of 516 elements; a multiple of 4, at most 512, is supported"],

@@ -7,7 +7,7 @@ import {
   activationNamed,
   type Architecture,
   decoder,
-  isSlidingButEvery,
+  isSliding,
   type ModelSizes,
   sizesOf,
   withDefault,
@@ -34,7 +34,7 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
  */
 export const gemma4Text: Architecture = {
   type: "gemma4_text",
-  title: "Gemma 4, dense (its text decoder alone)",
+  title: "Gemma 4 31B (its text decoder alone)",
   describe(json) {
     refuseWhatIsMissing(json);
     const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");
@@ -111,16 +111,19 @@ function refuseWhatIsMissing(json: ConfigJson): void {
   if ((json.hidden_size_per_layer_input ?? 256) > 0) {
     refuse("embeddings of each layer (hidden_size_per_layer_input)", dense);
   }
+  if (json.rope_parameters && !json.rope_parameters.full_attention) {
+    refuse("rope_parameters without full_attention", "transformers has none either: fetch config.json again");
+  }
   if ((json.num_kv_shared_layers ?? 0) > 0) refuse("keys shared among layers (num_kv_shared_layers)", dense);
 }
 
 /** Whether layer number `index` sees a window alone, and its sizes: by its number, else those that layers which see all tokens have. */
 function layerOf(json: ConfigJson, sizes: ModelSizes, index: number) {
   // The last one sees all tokens, whatever is said of it.
-  const slides = index + 1 < json.num_hidden_layers && isSlidingButEvery(json, index, 6);
+  const slides = index + 1 < json.num_hidden_layers && isSliding(json, index, (index + 1) % 6 !== 0);
   const { headSize, kvHeads } = sizes;
   if (json.per_layer_config) {
-    const own = json.per_layer_config[index];
+    const own = json.per_layer_config.get(index);
     return { slides, headSize: own?.head_dim ?? headSize, kvHeads: own?.num_key_value_heads ?? kvHeads };
   }
   if (slides) return { slides, headSize, kvHeads };

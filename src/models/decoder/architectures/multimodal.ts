@@ -49,7 +49,7 @@ export const gemma3 = textPart(
 );
 
 /** Gemma 4 as it is published: with encoders of images, and in the small ones of sounds. */
-export const gemma4 = textPart({ type: "gemma4", title: "Gemma 4, dense (its text)" }, [gemma4Text], GEMMA4_SIZES);
+export const gemma4 = textPart({ type: "gemma4", title: "Gemma 4 31B (its text)" }, [gemma4Text], GEMMA4_SIZES);
 
 /** Mistral Small 3.1 and 3.2, and Ministral 3: with an encoder of images. */
 export const mistral3 = textPart(
