@@ -9,7 +9,7 @@ import {
 } from "../../tensor-plan.ts";
 import { attention, rmsNorm } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, isSliding, type ModelSizes, routingOf, sizesOf } from "./common.ts";
+import { type Architecture, decoder, isSliding, type ModelSizes, routingOf, sizesOf, withDefault } from "./common.ts";
 
 /** The rope of a config.json that says none. */
 const YARN = {
@@ -36,12 +36,13 @@ export const gptOss: Architecture = {
     }
     const routing = routingOf(json, { count: 128, chosen: 4, amongChosen: true });
     const rope_scaling = json.rope_scaling ?? json.rope_parameters ?? YARN;
+    const width = withDefault(json.sliding_window, 128) ?? Infinity;
     const bias = json.attention_bias ?? true;
     return decoder(json, sizes, {
       ropes: [ropeOf({ ...json, rope_scaling }, { ...sizes, theta: 150_000 })],
       layer(path, index) {
         const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
-        const window = isSliding(json, index, index % 2 === 0) ? (json.sliding_window ?? 128) : Infinity;
+        const window = isSliding(json, index, index % 2 === 0) ? width : Infinity;
         const heads = { window, sinks: true, qkvBias: bias, outputBias: bias };
         return [
           { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, heads) },
