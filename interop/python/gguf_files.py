@@ -389,7 +389,11 @@ def gguf_write(out: str, ours: str, base: str, outtype: str) -> None:
     config = AutoConfig.from_pretrained(folder)
     fields = GGUFReader(ours).fields
     writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[config.model_type]])
-    for key, value in decoder_metadata(config).items():
+    values = decoder_metadata(config)
+    if config.model_type == "granitemoehybrid":
+        # llama.cpp's converter says it of each layer, as of models that have attention in some.
+        values["granite.attention.head_count_kv"] = [config.num_key_value_heads] * config.num_hidden_layers
+    for key, value in values.items():
         if isinstance(value, str) and key != "general.architecture":
             writer.add_string(key, value)
         elif isinstance(value, bool):

@@ -29,6 +29,17 @@ export class GgufFields {
     );
   }
 
+  /** The same, or a list that has one for each layer: where these differ it is no number. */
+  numberOfLayers(key: string): number | undefined {
+    return this.#read(key, "a number, or the same one for each layer", (value) => {
+      if (value.kind !== "array") return this.number(key);
+      if (value.of === "string" || value.of === "bool") return undefined;
+      const first = value.value[0];
+      for (let at = 1; at < value.value.length; at++) if (value.value[at] !== first) return undefined;
+      return Number.isFinite(first) ? first : undefined;
+    });
+  }
+
   boolean(key: string): boolean | undefined {
     return this.#read(key, "true or false", (value) => (value.kind === "bool" ? value.value : undefined));
   }

@@ -42,7 +42,8 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     : undefined;
   for (const { key, kind, setting } of fieldsOf(arch)) {
     if (key === KV_HEADS && kvHeads !== undefined) continue;
-    const value = fields.number(`${arch}.${key}`);
+    // llama.cpp's converter says it of each layer of Granite 4.
+    const value = key === KV_HEADS ? fields.numberOfLayers(`${arch}.${key}`) : fields.number(`${arch}.${key}`);
     if (setting !== undefined && value !== undefined) settings[setting] = kind === "f32" ? shortest(value) : value;
   }
   const need = (key: string) => fields.need(fields.number(`${arch}.${key}`), `${arch}.${key}`);
