@@ -56,6 +56,9 @@ export function attentionsOf({
   return [first, ...others];
 }
 
+/** Heads of delta rules of all layers at most, each of which has a place in a GGUF file: what a damaged one says would fill the memory. */
+const MOST_DELTA_HEADS = 2 ** 17;
+
 /** Checks what the kernels rely on. @throws RandloraError `model` */
 export function checkConfig(config: DecoderConfig, path: string): DecoderConfig {
   const refuse = (what: string) => {
@@ -87,6 +90,11 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
       refuse(`convolutions of ${mixer.output.weight.cols} columns; a multiple of 4 is supported`);
     }
   }
+  const deltaHeads = config.layers
+    .flat()
+    .reduce((sum, { mixer }) => sum + (mixer.kind === "gated-delta" ? mixer.heads : 0), 0);
+  if (deltaHeads > MOST_DELTA_HEADS)
+    refuse(`${deltaHeads} heads of delta rules; at most ${MOST_DELTA_HEADS} in all layers are supported`);
   for (const { size, scaling } of config.ropes) {
     if (scaling.kind !== "longrope") continue;
     const lengths = [scaling.shortFactor.length, scaling.longFactor.length];

@@ -116,6 +116,7 @@ test.each([
   [{ linear_num_value_heads: 3 }, "3 heads of a delta rule cannot share 2 heads of keys"],
   [{ linear_num_value_heads: 2 }, "2 heads of a delta rule; a multiple of 4 is supported"],
   [{ linear_key_head_dim: 512 }, "keys of 512 and values of 8 elements"],
+  [{ linear_num_value_heads: 2 ** 20 }, "heads of delta rules; at most 131072 in all layers are supported"],
 ])("%j is refused", async (settings, message) => {
   const place = folder.at(String(Bun.hash(JSON.stringify(settings))));
   const refusal = await refusalOf(() => writeArchitecture(place, "qwen3_5_text", 3, { ...SETTINGS, ...settings }));
