@@ -55,6 +55,7 @@ test("one of an expert, one of another base, and one of an output matrix that th
   const refusals: [string, object, TestLora, RegExp][] = [
     ["mixtral", {}, loraOf({ [expert]: [64, 32] }), /experts.1.w1" has no place in a GGUF adapter/],
     ["llama", {}, loraOf({ [query]: [48, 32] }), /a \(48, 32\) weight, and the base's is \(32, 32\)/],
+    ["gpt_oss", {}, loraOf({ "model.layers.0.mlp.router": [128, 32] }), /type "gpt_oss" cannot be written as GGUF/],
     ["llama", { tie_word_embeddings: true }, loraOf({ lm_head: [20, 32] }), /"lm_head" has no place/],
   ];
   for (const [type, settings, lora, message] of refusals) {

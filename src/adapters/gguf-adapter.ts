@@ -53,6 +53,8 @@ export async function writeGgufAdapter(
   const layers = loraLayers(adapter, out);
   const modules = new Map(layers.map((layer) => [`${layer.module}.weight`, layer]));
   const config = storedDecoder(await loadConfig(base ?? (await namedBase(adapter))), modules);
+  // A model that GGUF has not is refused as such, whatever its modules are.
+  const general = generalMetadata(config.architecture, "adapter", basename(out).replace(/\.gguf$/i, ""));
   const [first] = layers;
   const alpha = (first?.scale ?? 1) * (first?.rank ?? 1);
   const weights = new Map(
@@ -64,9 +66,8 @@ export async function writeGgufAdapter(
     const shape = place && stored && turnedShape(place, stored);
     return factorsOf(adapter, layer, { place, shape, outtype, alpha, out });
   });
-  const name = basename(out).replace(/\.gguf$/i, "");
   const metadata = new Map<string, GgufValue>([
-    ...generalMetadata(config.architecture, "adapter", name),
+    ...general,
     ["adapter.type", { kind: "string", value: "lora" }],
     ["adapter.lora.alpha", { kind: "f32", value: alpha }],
   ]);

@@ -50,11 +50,13 @@ export class GgufModel {
   static async read({ folder, tensors }: Checkpoint, { outtype, pre, name }: GgufWish): Promise<GgufModel> {
     const { config: described, json } = await loadConfigs(folder);
     const config = storedDecoder(described, tensors);
+    // Before the tokenizer: a model that GGUF has not is refused as such.
+    const decoder = decoderMetadata(config, json);
     const ids = { bos: [json.bos_token_id ?? []].flat()[0], eos: config.endTokens[0] };
     const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, ids });
     const metadata = new Map([
       ...generalMetadata(config.architecture, "model", spokenName(name, config, tokenizer)),
-      ...decoderMetadata(config, json),
+      ...decoder,
       ["general.quantization_version", { kind: "u32", value: QUANTIZATION_VERSION }] as const,
       ...tokenizer,
     ]);
