@@ -62,6 +62,10 @@ test("experts are counted where files have tensors of all, where only config.jso
   const wanted = { count: 8, chosen: 2, parameters: 8 * 3 * 64 * 32 };
   await writeArchitecture(folder.at("fused"), "granitemoe", 1);
   expect((await inspectCheckpoint(folder.at("fused"))).experts).toMatchObject(wanted);
+  // Those of gpt-oss have biases.
+  await writeArchitecture(folder.at("biases"), "gpt_oss", 1);
+  const parameters = 8 * (3 * 64 * 32 + 2 * 64 + 32);
+  expect((await inspectCheckpoint(folder.at("biases"))).experts).toMatchObject({ ...wanted, parameters });
   await Bun.write(folder.at("alone", "config.json"), Bun.file(folder.at("fused", "config.json")));
   const alone = await inspectCheckpoint(folder.at("alone"));
   expect([alone.hasWeights, alone.experts]).toEqual([false, expect.objectContaining(wanted)]);

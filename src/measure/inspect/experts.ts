@@ -64,7 +64,8 @@ function expertsOf({ layers }: DecoderConfig) {
   const mixers = layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []));
   const [first] = mixers;
   if (first === undefined) return undefined;
-  const names = new Set(mixers.flatMap(({ gateUp, down }) => [gateUp, down].flatMap(namesOf)));
+  const all = mixers.flatMap(({ gateUp, gateUpBias, down, downBias }) => [gateUp, gateUpBias, down, downBias]);
+  const names = new Set(all.flatMap((matrix) => matrix?.parts ?? []).map(({ name }) => name));
   return { count: first.count, chosen: first.chosen, names };
 }
 
