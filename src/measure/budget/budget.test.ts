@@ -73,6 +73,35 @@ describe("counts that were published", () => {
   });
 });
 
+const SMALL = {
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+  vocab_size: 20,
+};
+
+test.each(["mixtral", "qwen3_moe", "granitemoe", "gpt_oss"])(
+  "a step of %s goes through the experts that its tokens choose, however files have them",
+  async (model_type) => {
+    const count = { num_local_experts: 8, num_experts: 8, moe_intermediate_size: 48 };
+    const flopsOf = async (chosen: number) => {
+      const model = await modelOf({ model_type, ...SMALL, ...count, num_experts_per_tok: chosen });
+      const { methods } = planBudget(model, { parameters: 1000 }, { targets: ["q_proj"], layers: [] });
+      return methods.find(({ name }) => name === "full")?.flops ?? NaN;
+    };
+    // Three products of 1024 rows for each of two layers, three matrices and six experts more.
+    expect((await flopsOf(8)) - (await flopsOf(2))).toBe(2 * 3 * 1024 * (2 * 3 * 6 * 32 * 48));
+  },
+);
+
+test("numbers of Gemma 4's layers are stored, and trained by no method", async () => {
+  const model = await modelOf({ model_type: "gemma4_text", ...SMALL, hidden_size_per_layer_input: 0 });
+  expect(model.parameters - model.trained).toBe(2);
+});
+
 test("every method is there, at a size that it can have; whole models at all their weights", async () => {
   const model = await modelOf(QWEN2_HALF_B);
   fc.assert(

@@ -56,7 +56,15 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
     const { name, title } = method;
     if (!isAdapterMethod(method)) {
       const bytes = whole * TRAINED_BYTES + stored(held - whole);
-      return { name, title, size: undefined, parameters: whole, distance: distance(whole), bytes, flops: flops(true) };
+      return {
+        name,
+        title,
+        size: undefined,
+        parameters: whole,
+        distance: distance(whole),
+        bytes,
+        flops: Math.round(flops(true)),
+      };
     }
     const { capacity } = method.training;
     const { value, parameters: count } = nearestSize(capacity, modules, parameters);
@@ -67,7 +75,7 @@ export function planBudget(model: PlannedModel, wish: BudgetWish, wanted: Parame
       parameters: count,
       distance: distance(count),
       bytes: stored(held) + count * TRAINED_BYTES,
-      flops: alike.reduce((sum, [rows, some]) => sum + capacity.flops(some, value, {}, rows), frozen),
+      flops: Math.round(alike.reduce((sum, [rows, some]) => sum + capacity.flops(some, value, {}, rows), frozen)),
     };
   });
   return { parameters, targets: wanted.targets, modules: modules.length, methods };

@@ -35,6 +35,7 @@ export interface Product {
   readonly tensor: string;
   /** Parameters of the matrix. */
   readonly parameters: number;
+  /** Of an expert's those that it has on average, perhaps no whole number. */
   readonly rows: number;
   /** Is ∂loss/∂x asked for? Not of what comes before all that is trained. */
   readonly isDifferentiated: boolean;
@@ -64,23 +65,40 @@ export function plannedModel(
   json: Readonly<Record<string, unknown>>,
   path: string,
 ): PlannedModel {
-  const matrices = plannedMatrices(config).map(inParts);
+  const planned = plannedMatrices(config);
+  const matrices = planned.map(inParts);
   const parts = matrices.flatMap((matrix) => matrix.parts);
   // An embedding is looked up; a tied one is the output matrix as well.
   const hasHead = parts.some(({ name }) => isOutputEmbedding(moduleOf(name)));
-  const products = parts
-    .filter(({ name, stored }) => stored.length === 2 && !(hasHead && isInputEmbedding(name)))
-    .map(({ name, stored }) => ({
-      tensor: name,
-      parameters: elements(stored),
-      rows: BUDGET_TOKENS,
-      isDifferentiated: true,
-      isTrained: true,
-    }));
+  const shares = sharesOfTokens(config);
+  const products = planned.flatMap((matrix) => {
+    const share = shares.get(matrix);
+    return inParts(matrix)
+      .parts.filter(({ stored }) => stored.length === 2 || share !== undefined)
+      .filter(({ name }) => !(hasHead && isInputEmbedding(name)))
+      .map(({ name, stored }) => ({
+        tensor: name,
+        parameters: elements(stored),
+        rows: BUDGET_TOKENS * (share ?? 1),
+        isDifferentiated: true,
+        isTrained: true,
+      }));
+  });
   const stored = storedAs(matrices, json, path);
   const { parameters } = stored;
+  const trained = parametersOf(matrices.filter(({ spread }) => spread !== true));
   const of = `${BUDGET_TOKENS.toLocaleString("en")} tokens`;
-  return { ...stored, held: parameters, trained: parameters, step: { of, products } };
+  return { ...stored, held: parameters, trained, step: { of, products } };
+}
+
+/** Of the tokens of a step, how many an expert has: those that are chosen among all, on average. */
+function sharesOfTokens({ layers }: DecoderConfig): ReadonlyMap<PlannedMatrix, number> {
+  const mixers = layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []));
+  return new Map(
+    mixers.flatMap(({ gateUp, down, chosen, count }) =>
+      [gateUp, down].map((matrix) => [matrix, chosen / count] as const),
+    ),
+  );
 }
 
 /** What a config.json promises of these matrices. */
