@@ -79,7 +79,7 @@ export function routingOf(json: ConfigJson, { amongChosen, ...defaults }: Routin
  * @throws RandloraError as {@link routingOf}
  */
 export function routingsOf(json: ConfigJson, defaults: Routing): (index: number) => Routing | undefined {
-  const routing = json.num_experts === 0 ? undefined : routingOf(json, defaults);
+  const routing = (json.num_experts ?? json.num_local_experts) === 0 ? undefined : routingOf(json, defaults);
   const period = json.decoder_sparse_step ?? 1;
   const plain = new Set(json.mlp_only_layers);
   return (index) => (plain.has(index) || (index + 1) % period !== 0 ? undefined : routing);
