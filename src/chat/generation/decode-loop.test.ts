@@ -8,6 +8,7 @@ import { decode, GREEDY, type Made } from "../testing/decoder.ts";
 import { TURN } from "./active.ts";
 import { DEFAULT_SAMPLING } from "./sampling.ts";
 import { DecodeLoop } from "./decode-loop.ts";
+import { EmbeddingSequence } from "./embedding.ts";
 import { endOf } from "./outbox.ts";
 import { BeamSequence } from "./beam-sequence.ts";
 import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
@@ -121,6 +122,23 @@ test("whoever takes nothing holds up only his own text", async () => {
     reason: "length",
   });
   expect(tokens.slice(0, 60)).toEqual(wanted(0, 60));
+});
+
+test("nor does he hold up what ends with its prompt, or cannot begin", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 1024 });
+  const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
+  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [] });
+  const taken = loop.write(slow);
+  await taken.next();
+  while (!slow.out.isFull) await loop.advance();
+  expect(await text(loop, 1, 0).end).toBe("length");
+  const embedding = new EmbeddingSequence(decoder, prompts[1] ?? [], { pooling: "mean", context: 512 });
+  expect(await endOf(loop.write(embedding))).toHaveLength(decoder.config.hiddenSize);
+  const long = Array.from({ length: 1100 }, () => 5);
+  expect(await text(loop, 1, 1, { prompt: long, context: 2048 }).end).toMatchObject({ code: "data" });
+  expect([loop.size, slow.out.isFull]).toEqual([1, true]);
+  await taken.return({ reason: "stop", stop: undefined });
+  expect(loop.size).toBe(0);
 });
 
 test("where there are no turns, whoever takes nothing and is told to leave makes room for others", async () => {

@@ -118,6 +118,7 @@ export class DecodeLoop implements Disposable {
   async #turn(): Promise<void> {
     this.#hasNews = false;
     const { line } = this.#running;
+    const before = line.all;
     try {
       await this.#running.readPiece();
       this.#drop();
@@ -126,8 +127,8 @@ export class DecodeLoop implements Disposable {
       await this.#running.readShort();
       const ready = line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
       if (ready.length > 0) await this.#running.step(ready);
-      else if (line.prompted(false).length === 0 && line.all.length > 0 && !this.#hasNews) {
-        // Nobody takes what was made.
+      else if (line.all === before && line.all.length > 0 && !this.#hasNews) {
+        // Nobody takes what was made. Where one has begun, was read or has ended, whoever waits for that is told first: the line is another one.
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     } catch (thrown) {
