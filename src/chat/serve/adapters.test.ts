@@ -9,6 +9,8 @@ import { weights, writeAdapter } from "../../adapters/merge/testing/models.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { itemAt } from "../../files/item-at.ts";
+import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { LanguageModel } from "../language-model.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
 import { servedAdapter } from "./served-adapter.ts";
@@ -97,6 +99,20 @@ test("requests for different adapters are written together, each as alone, which
   expect(await Promise.all(asked.map((one) => ask(serving, one)))).toEqual(alone);
   expect(await Promise.all(asked.toReversed().map((one) => ask(serving, one)))).toEqual(alone.toReversed());
   expect(serving.failures).toEqual([]);
+});
+
+test("an adapter is placed beside a text of which nobody takes what was made", async () => {
+  await using serving = serveStories(model, { adapters, parallel: 2 });
+  const asked = { prompt: "Once upon", max_tokens: 80, temperature: 0, seed: 0, user: "quick" };
+  const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens: 200 };
+  const { signal } = new AbortController();
+  const client = { network: "slow", user: "" };
+  const base = itemAt(serving.models, 0);
+  const slow = serving.engine.submit({ client, model: base, ids: [1, 5, 6], options: { ...options, signal } });
+  await slow.next();
+  const plain = await ask(serving, { ...asked, model: "storyteller" });
+  expect(await ask(serving, { ...asked, model: "pirate" })).not.toBe(plain);
+  expect(serving.engine.load).toBe(1);
 });
 
 test("quantized weights are shared by adapters as others are; one that replaces a norm has them for itself", async () => {

@@ -222,6 +222,8 @@ export class Engine implements AsyncDisposable {
     } catch (thrown) {
       this.#waiting.leave(waiting, thrown);
     }
+    // A turn may wait for those that run, of whom nobody takes what was made. Where no adapter could give way, it waits for them indeed.
+    if (!this.#waiting.isNext(waiting) || this.#placed.rowsOf(waiting.served) !== undefined) this.#loop.drop();
   }
 
   /** A device that was lost, or had no room where nobody knows whose it was, does not come back. */
