@@ -22,8 +22,8 @@ afterAll(() => gpu.close());
 
 const idsOf = (count: number): number[] => Array.from({ length: count }, (_, at) => 3 + ((at * 37) % 400));
 
-const embed = (loop: DecodeLoop, ids: readonly number[], pooling: Pooling = "mean") =>
-  endOf(loop.write(new EmbeddingSequence(decoder, ids, { pooling, context: 512 })));
+const embed = (loop: DecodeLoop, ids: readonly number[], pooling: Pooling = "mean", signal?: AbortSignal) =>
+  endOf(loop.write(new EmbeddingSequence(decoder, ids, { pooling, context: 2048, signal })));
 
 /** The last hidden state after each beginning of a text, by passes of their own. */
 async function statesOf(ids: readonly number[]): Promise<Float64Array[]> {
@@ -54,7 +54,7 @@ test("the mean of hidden states, or the last one", async () => {
 });
 
 test("is read in pieces beside what is written, which does not show, and leaves nothing in the cache", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 2, positions: 1024 });
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 4096 });
   const long = idsOf(400);
   const alone = await embed(loop, long);
   const made: Made = { tokens: [], cached: NaN };
@@ -64,7 +64,14 @@ test("is read in pieces beside what is written, which does not show, and leaves 
   expect(await embed(loop, long)).toEqual(alone);
   expect(made.tokens.length).toBeGreaterThan(before + 1);
   await written;
-  const { cached } = await decode(loop, { prompt: long, maxTokens: 1 });
+  const left = new AbortController();
+  const longer = idsOf(1500);
+  const leaving = embed(loop, longer, "mean", left.signal).catch((thrown: unknown) => thrown);
+  while (loop.size > 0 && (loop.progress[0]?.computed ?? 0) === 0) await loop.advance();
+  left.abort(new Error("gone"));
+  expect(await leaving).toMatchObject({ message: "gone" });
+  // It begins with the other one.
+  const { cached } = await decode(loop, { prompt: longer, maxTokens: 1, context: 2048 });
   expect(cached).toBe(0);
 });
 

@@ -166,8 +166,7 @@ export class Running implements Disposable {
     // One at a time: rows on their way exist twice.
     for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
     active.isPrompted = true;
-    if (sequence.prompted(active.cached, active.logits))
-      this.slots.end(active, sequence.takeHidden === undefined ? 1 : 0);
+    if (sequence.prompted(active.cached, active.logits)) this.slots.end(active);
   }
 
   /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */

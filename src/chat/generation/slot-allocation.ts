@@ -129,9 +129,9 @@ export class SlotAllocation {
     }
   }
 
-  /** Gives up what was computed of a sequence. */
+  /** Gives up what was computed of a sequence. Of a prompt without an answer nothing is kept, however it ends: it would evict chats. */
   #lose(active: Active, slotsKept = 1): void {
-    this.#kept.keep(active.lose(), slotsKept);
+    this.#kept.keep(active.lose(), active.sequence.takeHidden === undefined ? slotsKept : 0);
   }
 
   /** Gives up what was computed of the one that has its next turn last. @returns whether there is one */
