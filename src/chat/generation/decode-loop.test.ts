@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, GREEDY, type Made } from "../testing/decoder.ts";
@@ -264,6 +265,31 @@ test("a short prompt that comes while a long one is read is in the very next pas
   const again = text(alone, 0, 4, { prompt: long, context: 4096 });
   await again.end;
   expect(writing.made).toEqual(again.made);
+});
+
+test("probabilities of a prompt are told once for each token, where a pass that failed lost some of what was computed", async () => {
+  const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
+  const options = { sampling: GREEDY, maxTokens: 0, stopTokens: new Set<number>(), context: 1024, promptTop: 1 };
+  const probabilities = async (): Promise<readonly unknown[]> => {
+    using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024 });
+    const told: unknown[] = [];
+    const items = loop.write(new SampledSequence({ ...options, prompt }));
+    await endOf(items, (item) => void (item.kind === "prompt" && told.push(...item.logits)));
+    return told;
+  };
+  const alone = await probabilities();
+  const prefill = Batch.prototype.prefill;
+  let passes = 0;
+  const failing = spyOn(Batch.prototype, "prefill").mockImplementation(async function (this: Batch, slot, ...args) {
+    if (++passes !== 2) return await prefill.call(this, slot, ...args);
+    // As where layers keep states, which can be cut at few places.
+    slot.truncate(100);
+    throw new RandloraError("memory", "no room");
+  });
+  const again = await probabilities();
+  failing.mockRestore();
+  expect([alone.length, passes > 2]).toEqual([prompt.length - 1, true]);
+  expect(again).toEqual(alone);
 });
 
 test("a long prompt has a piece of each turn, however many short ones come", async () => {

@@ -75,6 +75,31 @@ test("is read in pieces beside what is written, which does not show, and leaves 
   expect(cached).toBe(0);
 });
 
+test("tokens whose states come again, after a pass that failed, count once", async () => {
+  const size = decoder.config.hiddenSize;
+  const states = Float32Array.from({ length: 6 * size }, (_, at) => Math.sin(at));
+  const found = [
+    [[0, 6]],
+    [
+      [0, 4],
+      [2, 5],
+      [5, 6],
+    ],
+    [
+      [0, 3],
+      [0, 2],
+      [2, 6],
+    ],
+  ].map(async (passes) => {
+    const sequence = new EmbeddingSequence(decoder, idsOf(6), { pooling: "mean", context: 512 });
+    for (const [first = 0, end] of passes) sequence.takeHidden(first, states.subarray(first * size, (end ?? 0) * size));
+    sequence.prompted();
+    return await endOf(sequence.out.taken(async () => {}));
+  });
+  const [whole, ...others] = await Promise.all(found);
+  for (const one of others) expect(one).toEqual(whole ?? new Float64Array());
+});
+
 test("has norm 1, or is refused where it has no direction", () => {
   expect(normalized(Float64Array.of(3, -4))).toEqual(Float64Array.of(0.6, -0.8));
   for (const value of [0, NaN, Infinity]) {

@@ -14,6 +14,8 @@ export class EmbeddingSequence extends Sequence<never, Float64Array> {
   readonly known: number;
   readonly #pooling: Pooling;
   #sum: Float64Array;
+  /** Tokens in the sum. */
+  #summed = 0;
 
   /**
    * @throws RandloraError `data` for a text that is empty or fills the context, `model` for ids that the model does not have
@@ -31,14 +33,14 @@ export class EmbeddingSequence extends Sequence<never, Float64Array> {
     return this.prompt[position] ?? NaN;
   }
 
-  /** Sums go row by row in f64: how the text was cut into pieces does not show. */
+  /** Sums go row by row in f64: how the text was cut into pieces does not show, nor which tokens came again. */
   override takeHidden(first: number, states: Float32Array): void {
     const size = this.#sum.length;
-    if (first === 0) this.#sum.fill(0);
     if (this.#pooling === "last") this.#sum = Float64Array.from(states.subarray(states.length - size));
     else
-      for (let at = 0; at < states.length; at++)
+      for (let at = (this.#summed - first) * size; at < states.length; at++)
         this.#sum[at % size] = (this.#sum[at % size] ?? 0) + (states[at] ?? NaN);
+    this.#summed = Math.max(this.#summed, first + states.length / size);
   }
 
   prompted(): boolean {

@@ -156,8 +156,8 @@ export class Running implements Disposable {
     // Again: prompts that began together with this one have been computed meanwhile.
     await this.slots.share(active);
     const most = endOfPrompt(active);
-    // What was told of tokens whose keys and values are lost comes again.
-    if (first.length === 0) active.logits = [];
+    // What was told of tokens whose keys and values are lost, by a pass that failed too, comes again.
+    active.logits = active.logits.slice(0, first.length);
     const isWhole = most - first.length <= Math.min(tokens + FEW, PROMPT_BLOCK);
     const end = isWhole ? most : first.length + tokens;
     if (end > first.length) await this.#read(active, first, end);
