@@ -206,6 +206,26 @@ test("prompts that begin alike are computed once, until weights change", async (
   expect(other.made.cached).toBe(length - 1);
 });
 
+test("the only kept prompt stays beside one that shares little of it, where there is room", async () => {
+  const length = prompts[0]?.length ?? 0;
+  // Of one block the other one's text takes all.
+  for (const [positions, again] of [
+    [512, length - 1],
+    [256, 1],
+  ] as const) {
+    using loop = new DecodeLoop(decoder, { rows: 2, positions });
+    for (const [at, cached] of [
+      [0, 0],
+      [1, 1],
+      [0, again],
+    ] as const) {
+      const one = text(loop, at, 4);
+      await one.end;
+      expect(one.made).toEqual({ cached, tokens: wanted(at, 4) });
+    }
+  }
+});
+
 test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
   using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048, promptsFirst });
   const length = prompts[0]?.length ?? 0;

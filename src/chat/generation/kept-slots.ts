@@ -47,8 +47,9 @@ export class KeptSlots {
     const best = this.#beginningOf(sequence, this.#idle);
     if (best !== undefined) {
       this.#use(best.from);
-      while (!this.#takesOver(best) && !this.#pool.hasRoom(first, positions)) this.#evictOldest();
-      if (this.#takesOver(best)) {
+      const hasRoom = (): boolean => this.#pool.hasRoom(first, positions);
+      while (!this.#takesOver(best) && !hasRoom() && this.#idle.length > 1) this.#evictOldest();
+      if (this.#takesOver(best) || !hasRoom()) {
         this.#pool.release(first);
         slots[0] = this.#takeOver(best);
       }
@@ -112,9 +113,9 @@ export class KeptSlots {
       .toSorted((left, right) => right.length - left.length)[0];
   }
 
-  /** Where most of what a slot holds is the beginning, or nothing else can be given up, it is taken over instead of copied. */
+  /** Where most of what a slot holds is the beginning, or it would not be kept beside another one, it is taken over instead of copied. */
   #takesOver({ from, length }: Beginning): boolean {
-    return 2 * length >= from.length || this.#idle.length === 1;
+    return 2 * length >= from.length || this.#options.rows === 1;
   }
 
   #takeOver({ from, length }: Beginning): Slot {
