@@ -67,7 +67,9 @@ export class AdapterFolder {
     const links = new Set(named.filter((entry) => entry.isSymbolicLink()).map(({ name }) => name));
     const found = names.slice(0, MOST_NAMES).map(async (name): Promise<readonly (readonly [string, string])[]> => {
       const path = links.has(name) ? await this.#folder(name) : join(this.#root, name);
-      return path !== undefined && (await isAdapterFolder(path)) ? [[name, path]] : [];
+      // One that cannot be read, or has just gone, keeps nobody from the others.
+      const isThere = path !== undefined && (await isAdapterFolder(path).catch(() => false));
+      return isThere ? [[name, path]] : [];
     });
     return new Map((await Promise.all(found)).flat());
   }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdir, symlink } from "node:fs/promises";
+import { chmod, cp, mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../../adapters/testing/lora.ts";
@@ -226,6 +226,18 @@ test("adapters of a folder are found by name; with the key they get other names,
   expect(await writing).toBe(await ask(named, { ...long, model: "pirate" }));
   expect(serving.failures).toEqual([]);
 });
+
+test.skipIf(process.platform === "win32" || process.getuid?.() === 0)(
+  "a folder that may not be read is left out of the list",
+  async () => {
+    await using mixed = await TemporaryFolder.create();
+    await cp(adapters.get("poet")?.path ?? "", mixed.at("poet"), { recursive: true });
+    await mkdir(mixed.at("closed"), { mode: 0 });
+    const found = await AdapterFolder.create(mixed.path, () => Promise.reject(new Error("nobody asked")));
+    expect([...(await found.adapters()).keys()]).toEqual(["poet"]);
+    await chmod(mixed.at("closed"), 0o700);
+  },
+);
 
 test("a name that is given to another adapter means that one, merged or not, and who asked before gets the former", async () => {
   for (const merge of [true, false]) {
