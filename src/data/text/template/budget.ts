@@ -5,8 +5,8 @@ export class LimitError extends Error {}
 
 /** A step is an expression or a statement, 16 characters of a text, or 4 elements of a list that is made. */
 const FREE_STEPS = 4_000_000;
-/** Steps for each value in a list or an object that something reads whole: what is written out is read character by character, a table takes a microsecond for each. */
-const STEPS_A_PART = { printed: 1, compared: 1, operand: 1 / 64, spread: 1 / 64, hashed: 4, receiver: 0, loop: 0 };
+/** Steps for each value in a list or an object that something reads whole: what is written out is read character by character, a table takes a microsecond for each, and sorting looks at each many times. */
+const STEPS_A_PART = { printed: 1, compared: 1, operand: 1 / 64, spread: 1 / 64, arranged: 4, receiver: 0, loop: 0 };
 /** Steps for each element of what is walked through: a round makes a scope and a table of ten values. */
 const STEPS_A_ROUND = 6;
 /** Further steps for each value of the input, and for each 16 characters. */

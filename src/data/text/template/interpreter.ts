@@ -44,7 +44,7 @@ export class BoundedInterpreter extends Interpreter {
       // Back from a macro, which has lines of its own.
       if (type === "CallExpression") this.line = line;
       this.#budget.take(value, role);
-      if (role === "operand" || role === "spread") this.#multiply(value, role);
+      if (role === "operand" || role === "spread" || role === "arranged") this.#multiply(value, role);
       if (role === "receiver") this.#boundMethods(value);
       return value;
     } finally {

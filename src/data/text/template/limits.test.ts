@@ -114,6 +114,8 @@ test.each([
   ["{% set f = ns.s.split %}{% for i in range(100000) %}{% set x = f('q') %}{% endfor %}", STEPS],
   ["{% set o = {} %}{% for i in range(100000) %}{% set x = o[ns.s ~ i] %}{% endfor %}", STEPS],
   ["{% for i in range(1000) %}{% set ns.l = ns.l + [ns.s ~ i] %}{% endfor %}{{ ns.l | unique }}", STEPS],
+  ["{% set l = range(100000) %}{% for i in range(20) %}{% set x = l | sort %}{% endfor %}", STEPS],
+  ["{{ range(1000) | sort(attribute=ns.s) }}", STEPS],
   ["{% set p = ns.s[:100000] ~ 'b' %}{{ p in ns.s }}", STEPS],
   ["{% for i in range(12) %}{% set ns.l = ns.l + ns.l + [{}] %}{% endfor %}{{ ns.l | map(attribute=ns.s) }}", STEPS],
 ])("what one filter or operator could do: %s", (source, message) => {

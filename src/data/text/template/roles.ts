@@ -4,9 +4,9 @@ export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
 
 /**
  * What becomes of the value of a node: it is written out, walked through, compared, read with all that is in it (`spread`: each of its
- * elements is; `hashed`: each is put into a table), or its methods may be asked for.
+ * elements is; `arranged`: each is put into a table, or into its place among the others), or its methods may be asked for.
  */
-export type Role = "printed" | "loop" | "compared" | "operand" | "spread" | "hashed" | "receiver";
+export type Role = "printed" | "loop" | "compared" | "operand" | "spread" | "arranged" | "receiver";
 
 /** Filters that do the same whatever the size of what they are given. */
 const CONSTANT = new Set(["length", "first", "last", "list", "default", "int", "float", "safe"]);
@@ -14,7 +14,8 @@ const CONSTANT = new Set(["length", "first", "last", "list", "default", "int", "
 /** What becomes of the operand of a filter, where that is not an `operand`. */
 const FILTERED: ReadonlyMap<string, Role> = new Map([
   ["string", "printed"],
-  ["unique", "hashed"],
+  ["unique", "arranged"],
+  ["sort", "arranged"],
 ]);
 
 /** The roles of a program's nodes, each of which has one; the value of any other node is only looked at. Its filter blocks become expressions. */
