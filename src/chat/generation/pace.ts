@@ -1,6 +1,6 @@
 /** Tokens of a piece of a prompt beside which texts are written at least: fewer take hardly less time. */
 const LEAST = 32;
-/** A piece takes as long as so many steps of the texts that wait for it, so that no token takes three times as long as another. */
+/** A piece takes as long as so many steps of the texts that wait for it: a token that comes behind one takes three times as long as another. */
 const STEPS = 2;
 /** Part of a new measurement in what is known of a speed. */
 const NEW = 1 / 4;

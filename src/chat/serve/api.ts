@@ -47,7 +47,7 @@ export class Api implements Disposable {
   readonly #bodies = new Bodies();
   readonly #reader: RequestReader;
   readonly #adapters: AdapterEndpoints;
-  /** The vocabulary as a tree: made when a request first has a grammar. */
+  /** The vocabulary as a tree: asked for when a request first has a grammar. */
   #tree: Promise<TokenTree> | undefined;
   readonly #routes: ReadonlyMap<string, Readonly<Record<string, Endpoint>>>;
 
