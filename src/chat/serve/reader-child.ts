@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { childCommand } from "../../files/carried.ts";
 import { ApiError } from "./api-error.ts";
-import { type Answer, type Question, READER, type Start, valueOf } from "./reader-messages.ts";
+import { type Answer, MADE_AHEAD, type Question, READER, type Start, valueOf } from "./reader-messages.ts";
 
 /** Loading a large tokenizer on a busy machine. */
 const MOST_SECONDS_TO_START = 60;
@@ -77,10 +77,17 @@ class ReaderProcess {
   #answer: PromiseWithResolvers<Answer> | undefined;
   #ended: { readonly reason: unknown } | undefined;
   #bytesAtStart = 0;
+  /** It makes a tree of the vocabulary, which is no request's, and may take more than requests may leave behind. */
+  #isMaking: boolean;
 
-  private constructor() {
+  private constructor({ ahead }: Start) {
+    this.#isMaking = ahead;
     this.#child = Bun.spawn([...childCommand(READER)], {
-      ipc: (message: Answer) => this.#answer?.resolve(message),
+      ipc: (message: Answer | typeof MADE_AHEAD) => {
+        if (message !== MADE_AHEAD) return this.#answer?.resolve(message);
+        this.#isMaking = false;
+        this.#bytesAtStart = this.#bytes();
+      },
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore"],
       onExit: (child) =>
@@ -91,7 +98,7 @@ class ReaderProcess {
 
   /** @throws Error where it cannot start, or load what it needs */
   static async begin(start: Start): Promise<ReaderProcess> {
-    const process = new ReaderProcess();
+    const process = new ReaderProcess(start);
     try {
       const isLate = (seconds: number) => (seconds > MOST_SECONDS_TO_START ? tooMuch(`${seconds} seconds`) : undefined);
       valueOf(await process.ask(start, { isLate, bytes: Infinity }));
@@ -106,7 +113,8 @@ class ReaderProcess {
 
   /** It has ended, or has kept more than so many bytes of what it took. */
   isSpent(bytes: number): boolean {
-    return this.#ended !== undefined || this.#bytes() - this.#bytesAtStart > bytes;
+    if (this.#ended !== undefined || this.#isMaking) return this.#ended !== undefined;
+    return this.#bytes() - this.#bytesAtStart > bytes;
   }
 
   /** @throws ApiError 400 beyond the bytes, or what `isLate` says, either of which ends the process; an Error where it ends by itself */

@@ -41,6 +41,9 @@ export type Answer =
   /** A failure that is not the client's. */
   | { readonly failure: string };
 
+/** What is told without a question, once: the tree that was to be made ahead is there, or cannot be made. */
+export const MADE_AHEAD = "made ahead";
+
 /** What went wrong as an answer. */
 export function answerOf(error: unknown): Answer {
   if (error instanceof ApiError) return { refusal: error.parts };

@@ -3,7 +3,7 @@ import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { type TokenTree, tokenTree } from "../grammar/token-tree.ts";
 import type { Text } from "./prompt.ts";
-import { type Answer, answerOf, type Question, type Start, type Told } from "./reader-messages.ts";
+import { type Answer, answerOf, MADE_AHEAD, type Question, type Start, type Told } from "./reader-messages.ts";
 import { detokenized, tokenized } from "./token-requests.ts";
 import { understand, understandTexts } from "./understand.ts";
 
@@ -20,7 +20,8 @@ async function load(asked: Start): Promise<undefined> {
     decoder: { config: { vocabularySize } },
   };
   // What is wrong with it is said to whoever asks for it.
-  if (ahead) vocabulary().catch(() => {});
+  const made = (): void => void process.send?.(MADE_AHEAD);
+  if (ahead) vocabulary().then(made, made);
 }
 
 function vocabulary(): Promise<TokenTree> {

@@ -170,6 +170,27 @@ test("a second process that cannot start is said once, and not tried again and a
   expect(failures).toMatchObject([{ message: "the process that reads requests did not start" }]);
 });
 
+test.skipIf(process.platform !== "linux")(
+  "what the tree of a large vocabulary takes is no request's: its process reads on",
+  async () => {
+    await using folder = await TemporaryFolder.create();
+    await cp(STORIES, folder.path, { recursive: true });
+    const file = await Bun.file(folder.at("tokenizer.json")).json();
+    const vocabularySize = 100_000;
+    for (let id = tokenizer.vocabSize; id < vocabularySize; id++) file.model.vocab[`token ${id}`] = id;
+    await Bun.write(folder.at("tokenizer.json"), JSON.stringify(file));
+    const before = processes();
+    const large = { ...model, folder: folder.path, decoder: { config: { vocabularySize } } };
+    const one = resources.use(new RequestReader(large, OPTIONS, { bytes: 2 ** 29 }));
+    await read(one, says("One"));
+    const started = processes().filter((pid) => !before.includes(pid));
+    expect(started).toHaveLength(1);
+    expect((await one.vocabulary()).size).toBe(vocabularySize);
+    for (let at = 0; at < 3; at++) await read(one, says("Two"));
+    expect(processes().filter((pid) => !before.includes(pid))).toEqual(started);
+  },
+);
+
 test("whoever leaves before their turn is not read for, and nobody is when it is closed", async () => {
   const one = reader();
   const left = new AbortController();
