@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,8 +70,9 @@ test.each([
     const shared = [name, ...args, "--json", "--parts", `parts-${name}`];
     const killed = start(...shared, "--job", "2/3");
     // It has said what it measures, and opens the model then.
-    const plan = join(folder, `parts-${name}`, "plan");
-    while (!existsSync(plan) && killed.exitCode === null) await Bun.sleep(1);
+    const parts = join(folder, `parts-${name}`);
+    const hasPlan = () => existsSync(join(parts, "plan")) && !readdirSync(parts).some((file) => file.endsWith(".part"));
+    while (!hasPlan() && killed.exitCode === null) await Bun.sleep(1);
     killed.kill("SIGKILL");
     await killed.exited;
     expect([name, killed.signalCode]).toEqual([name, "SIGKILL"]);
@@ -82,7 +83,7 @@ test.each([
     expect(timeless((await run(...shared, "--job", "2/3")).stdout)).toEqual(timeless(whole.stdout));
     // Whoever comes later is told the same.
     expect(timeless((await run(...shared, "--job", "1/3")).stdout)).toEqual(timeless(whole.stdout));
-    expect((await readdir(join(folder, `parts-${name}`))).filter((file) => file.endsWith(".part"))).toEqual([]);
+    expect((await readdir(parts)).filter((file) => file.endsWith(".part"))).toEqual([]);
   },
   120_000,
 );
