@@ -26,7 +26,7 @@ let text: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-quantize-"));
   text = join(folder, "text");
-  await Bun.write(text, (await Bun.file(join(ROOT, "CONTRIBUTING.md")).text()).slice(0, 1200));
+  await Bun.write(text, (await Bun.file(join(ROOT, "LICENSE")).text()).slice(0, 1200));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
