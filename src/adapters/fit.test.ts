@@ -98,7 +98,7 @@ describe("refused with the reason", () => {
         { base: baseOf({}, { quantization_config: {} }) },
         "adapter",
         "is quantized",
-        "unquantized",
+        "original checkpoint",
       ],
       ["a module that is not targeted", [...Q, ...K], { config: configOf({}, ["q"]) }, "adapter", '"m.k"', "one save"],
       [
