@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from decoders import cases, eager, of_config, randomise
@@ -71,10 +72,11 @@ def each_expert(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def main(out: Path) -> None:
     expected = {}
-    for seed, (name, made) in enumerate(cases().items()):
+    for name, made in cases().items():
         if made["dtype"] != "f32":
             continue
-        generator = torch.Generator().manual_seed(seed)
+        # By its name: a new case leaves the numbers of others as they are, which are far from where a gradient jumps.
+        generator = torch.Generator().manual_seed(crc32(name.encode()))
         model = of_config(made["config"])
         randomise(model, generator)
         folder = out / name
