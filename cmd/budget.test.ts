@@ -112,7 +112,13 @@ test.each<[string, unknown, string]>([
 });
 
 test("a config.json with the largest sizes is answered, in bounded time", async () => {
-  const huge = { ...CONFIG, hidden_size: 2 ** 24, num_attention_heads: 2 ** 17, intermediate_size: 2 ** 24, num_hidden_layers: 2000 };
+  const huge = {
+    ...CONFIG,
+    hidden_size: 2 ** 24,
+    num_attention_heads: 2 ** 17,
+    intermediate_size: 2 ** 24,
+    num_hidden_layers: 2000,
+  };
   const { status, stdout } = await budget([await written("huge", huge), "--params", "10M", "--json"]);
   expect(status).toBe(0);
   expect(JSON.parse(stdout).methods.lora.rank).toBe(1);
