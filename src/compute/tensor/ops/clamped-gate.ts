@@ -21,8 +21,8 @@ export const clampedGate = defineOp({ inputs: { gate: "needed", up: "needed" }, 
   reference({ gate, up }, { limit }) {
     return {
       y: matrixOf(...gate.shape, (row, col) => {
-        const other = Math.max(-limit, Math.min(at(up, row, col), limit));
-        return ACTIVATIONS["quick-gelu"](Math.min(at(gate, row, col), limit)) * (1 + other);
+        const x = Math.min(at(gate, row, col), limit);
+        return ACTIVATIONS["quick-gelu"](x) * (1 + within(at(up, row, col), limit));
       }),
     };
   },
@@ -35,8 +35,9 @@ export const clampedGate = defineOp({ inputs: { gate: "needed", up: "needed" }, 
     gradient({ gate, up }, { limit }, { y: dy }) {
       return {
         gate: matrixOf(...gate.shape, (row, col) => {
-          const [x, other] = [at(gate, row, col), Math.max(-limit, Math.min(at(up, row, col), limit))];
-          return x > limit ? 0 : at(dy, row, col) * ACTIVATION_SLOPES["quick-gelu"](x) * (1 + other);
+          const x = at(gate, row, col);
+          const scale = 1 + within(at(up, row, col), limit);
+          return x > limit ? 0 : at(dy, row, col) * ACTIVATION_SLOPES["quick-gelu"](x) * scale;
         }),
         up: matrixOf(...up.shape, (row, col) => {
           const isCut = Math.abs(at(up, row, col)) > limit;
@@ -46,3 +47,7 @@ export const clampedGate = defineOp({ inputs: { gate: "needed", up: "needed" }, 
     },
   },
 });
+
+function within(value: number, limit: number): number {
+  return Math.max(-limit, Math.min(value, limit));
+}
