@@ -1,19 +1,17 @@
 import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
-import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
 import { BeamSequence } from "./beam-sequence.ts";
+import { loadStories } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { endOf } from "./outbox.ts";
 
 let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
-  gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  ({ gpu, decoder } = await loadStories());
 });
 afterAll(() => gpu.close());
 

@@ -1,10 +1,8 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
-import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
-import { decode, type Made } from "../testing/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { decode, loadStories, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
 import { EmbeddingSequence, normalized } from "./embedding.ts";
 import { endOf } from "./outbox.ts";
@@ -15,8 +13,7 @@ setDefaultTimeout(60_000);
 let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
-  gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  ({ gpu, decoder } = await loadStories());
 });
 afterAll(() => gpu.close());
 

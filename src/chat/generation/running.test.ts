@@ -1,0 +1,164 @@
+// How prompts are read: what is shared, what is kept, and whose piece comes next.
+import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
+import { RandloraError } from "../../files/errors.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { GREEDY } from "../testing/decoder.ts";
+import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
+import { DecodeLoop } from "./decode-loop.ts";
+import { endOf } from "./outbox.ts";
+import { SampledSequence } from "./sampled-sequence.ts";
+
+setDefaultTimeout(120_000);
+
+let stories: StoryTexts;
+let decoder: Decoder;
+let prompts: readonly number[][];
+beforeAll(async () => {
+  stories = await StoryTexts.open();
+  ({ decoder, prompts } = stories);
+});
+afterAll(() => stories.gpu.close());
+
+const wanted = (at: number, count: number) => stories.wanted(at, count);
+const text = (...args: Parameters<StoryTexts["text"]>) => stories.text(...args);
+
+test("prompts that begin alike are computed once, until weights change", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
+  const length = prompts[0]?.length ?? 0;
+  for (const cached of [0, length - 1, length - 1]) {
+    // Weights must not change under a text that is being written.
+    const one = text(loop, 0, 12, {
+      onToken: (made) => made < 12 && expect(() => loop.weightsChanged()).toThrow("while texts were written"),
+    });
+    expect(await one.end).toBe("length");
+    expect(one.made).toEqual({ cached, tokens: wanted(0, 12) });
+  }
+  loop.weightsChanged();
+  const one = text(loop, 0, 12, { onToken: (made) => made === 2 && loop.abort(new Error("stopped")) });
+  expect(await one.end).toMatchObject({ message: "stopped" });
+  expect([one.made.cached, loop.size]).toEqual([0, 0]);
+  // What was computed of it is as good as before.
+  const other = text(loop, 0, 1);
+  await other.end;
+  expect(other.made.cached).toBe(length - 1);
+});
+
+test("the only kept prompt stays beside one that shares little of it, where there is room", async () => {
+  const length = prompts[0]?.length ?? 0;
+  // Of one block the other one's text takes all.
+  for (const [positions, again] of [
+    [512, length - 1],
+    [256, 1],
+  ] as const) {
+    using loop = new DecodeLoop(decoder, { rows: 2, positions });
+    for (const [at, cached] of [
+      [0, 0],
+      [1, 1],
+      [0, again],
+    ] as const) {
+      const one = text(loop, at, 4);
+      await one.end;
+      expect(one.made).toEqual({ cached, tokens: wanted(at, 4) });
+    }
+  }
+});
+
+test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048, promptsFirst });
+  const length = prompts[0]?.length ?? 0;
+  const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
+  await Promise.all(texts.map(({ end }) => end));
+  expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
+  expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
+});
+
+test("what was computed for another owner is computed again, while he writes and afterwards", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
+  const length = prompts[0]?.length ?? 0;
+  const ask = (owner: string) => text(loop, 0, 12, { owner });
+  const together = ["one", "other"].map(ask);
+  await Promise.all(together.map(({ end }) => end));
+  expect(together.map(({ made }) => made.cached)).toEqual([0, 0]);
+  const counts: number[] = [];
+  for (const owner of ["third", "one", "other", "third"]) {
+    const asked = ask(owner);
+    await asked.end;
+    expect(asked.made.tokens).toEqual(wanted(0, 12));
+    counts.push(asked.made.cached);
+  }
+  expect(counts).toEqual([0, length - 1, length - 1, length - 1]);
+});
+
+test("a short prompt that comes while a long one is read is in the very next pass, and has its token before the one after that", async () => {
+  const long = Array.from({ length: 3000 }, (_, at) => 3 + ((at * 37) % 500));
+  using loop = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  let passes = 0;
+  const shortOnes: { at: number; texts: Text[]; tokens: number[] }[] = [];
+  const prefill = Batch.prototype.prefill;
+  const counted = spyOn(Batch.prototype, "prefill").mockImplementation(async function (this: Batch, ...args) {
+    const at = ++passes;
+    // Two at once, and one that writes on, so that pieces become shorter.
+    if (at === 2 || at === 9 || at === 14) {
+      const texts = (at === 9 ? [1, 2] : [1]).map((of) => text(loop, of, at === 14 ? 10 : 1, { owner: `${at} ${of}` }));
+      shortOnes.push({ at, texts, tokens: [] });
+    }
+    return await prefill.apply(this, args);
+  });
+  const take = SampledSequence.prototype.take;
+  const taken = spyOn(SampledSequence.prototype, "take").mockImplementation(function (this: SampledSequence, rows) {
+    shortOnes.at(-1)?.tokens.push(passes);
+    return take.call(this, rows);
+  });
+  const writing = text(loop, 0, 4, { prompt: long, context: 4096 });
+  await writing.end;
+  for (const { at, texts, tokens } of shortOnes) {
+    await Promise.all(texts.map(({ end }) => end));
+    expect(tokens.slice(0, texts.length)).toEqual(texts.map(() => at + texts.length));
+    expect(texts[0]?.made.tokens[0]).toBe(wanted(1, 1)[0]);
+  }
+  expect(shortOnes).toHaveLength(3);
+  for (const one of [counted, taken]) one.mockRestore();
+  using alone = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  const again = text(alone, 0, 4, { prompt: long, context: 4096 });
+  await again.end;
+  expect(writing.made).toEqual(again.made);
+});
+
+test("probabilities of a prompt are told once for each token, where a pass that failed lost some of what was computed", async () => {
+  const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
+  const options = { sampling: GREEDY, maxTokens: 0, stopTokens: new Set<number>(), context: 1024, promptTop: 1 };
+  const probabilities = async (): Promise<readonly unknown[]> => {
+    using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024 });
+    const told: unknown[] = [];
+    const items = loop.write(new SampledSequence({ ...options, prompt }));
+    await endOf(items, (item) => void (item.kind === "prompt" && told.push(...item.logits)));
+    return told;
+  };
+  const alone = await probabilities();
+  const prefill = Batch.prototype.prefill;
+  let passes = 0;
+  const failing = spyOn(Batch.prototype, "prefill").mockImplementation(async function (this: Batch, slot, ...args) {
+    if (++passes !== 2) return await prefill.call(this, slot, ...args);
+    // As where layers keep states, which can be cut at few places.
+    slot.truncate(100);
+    throw new RandloraError("memory", "no room");
+  });
+  const again = await probabilities();
+  failing.mockRestore();
+  expect([alone.length, passes > 2]).toEqual([prompt.length - 1, true]);
+  expect(again).toEqual(alone);
+});
+
+test("a long prompt has a piece of each turn, however many short ones come", async () => {
+  using loop = new DecodeLoop(decoder, { rows: 3, positions: 8192 });
+  const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
+  const writing = text(loop, 0, 1, { prompt, context: 4096 });
+  let answers = 0;
+  const ask = async (client: number): Promise<void> => {
+    for (; writing.made.tokens.length === 0; answers++) await text(loop, 1, 1, { owner: `${client} ${answers}` }).end;
+  };
+  await Promise.all([ask(0), ask(1)]);
+  // Two rows are another's in each turn, and a piece has 32 tokens at least.
+  expect(answers).toBeLessThanOrEqual(2 * (600 / 32 + 2));
+});
