@@ -8,6 +8,8 @@ const MODULES: readonly ModuleShape[] = [
   { out: 40, in: 24 },
   { out: 24, in: 64 },
   { out: 7, in: 31 },
+  { out: 40, in: 24 },
+  { out: 40, in: 24, experts: 3 },
 ];
 
 /** A capacity of its own: `count` of a value, up to `most`. */
@@ -62,8 +64,8 @@ test("a setting without an end is found exactly, and so is one with many values"
   for (const most of [Infinity, 1e15]) {
     expect(nearestSize(made(most, linear), some, 3e13)).toEqual({ value: 1e13, parameters: 3e13 + 1 });
   }
-  // So many modules that not every value is counted.
-  const many = Array.from({ length: 100_000 }, () => ({ out: 1, in: 1 }));
+  // So many shapes that not every value is counted.
+  const many = Array.from({ length: 10_000 }, (_, i) => ({ out: i, in: 1 }));
   expect(nearestSize(made(1e6, linear), many, 3 * 777_777)).toEqual({ value: 777_777, parameters: 2_333_332 });
   expect(
     nearestSize(

@@ -54,7 +54,7 @@ export interface Capacity<Own extends object = object> {
   readonly setting: "rank" | "bases";
   /** Its largest value that makes sense for these modules; Infinity where there is none. */
   most(modules: readonly ModuleShape[]): number;
-  /** The numbers trained with the setting at `value`, and the others as given or at their defaults. */
+  /** The numbers trained with the setting at `value`, and the others as given or at their defaults: of each module, and what all share. */
   count(modules: readonly ModuleShape[], value: number, given: Partial<AdapterSettings & Own>): number;
   /**
    * Floating-point operations that a step of one micro-batch of so many tokens takes for it, beside those of the frozen
