@@ -10,7 +10,7 @@ async function overfit(rate: string, ...more: readonly string[]): Promise<void> 
   const common = ["--data", "data.jsonl", "--eval-every", "1", "--schedule", "constant", "--quiet"];
   const length = ["--steps", "30", "--early-stop", "2", "--learning-rate", rate];
   const run = await place.run({}, STORIES, ...common, ...length, ...more);
-  expect([run.status, run.stderr]).toEqual([0, ""]);
+  expect(run).toMatchObject({ status: 0, stdout: "", stderr: "" });
 }
 
 async function perplexity(...args: readonly string[]) {
@@ -34,6 +34,9 @@ test.each([
       method === "full" ? [`${method}/${name}`] : [STORIES, "--adapter", `${method}/${name}`];
     const [best, end] = [await perplexity(...named("best")), await perplexity(...named(last))];
     expect(whole.nll).toBe(best.nll);
+    // Named as MODEL, what lies in a run stands for the model that it was trained for as well.
+    expect((await perplexity(`${method}/best`)).nll).toBe(best.nll);
+    expect((await perplexity(`${method}/${last}`)).nll).toBe(end.nll);
     expect(whole.nll).not.toBe(end.nll);
     const [line = "", ...others] = whole.stderr.split("\n").filter((one) => one.startsWith(`${method}: `));
     expect(others).toEqual([]);

@@ -1,4 +1,4 @@
-import { visible } from "../files/visible.ts";
+import { shownMessage } from "../files/shown-paths.ts";
 import type { Screen } from "./screen.ts";
 import type { Style } from "./style.ts";
 
@@ -21,16 +21,16 @@ export function createLog(
 ): Log {
   return {
     info(line) {
-      if (!level.quiet || level.verbose) screen.line(visible(line));
+      if (!level.quiet || level.verbose) screen.line(shownMessage(line));
     },
     warn(line) {
-      screen.line(`${style.yellow("warning:")} ${visible(line)}`);
+      screen.line(`${style.yellow("warning:")} ${shownMessage(line)}`);
     },
     announce(line) {
-      screen.line(visible(line));
+      screen.line(shownMessage(line));
     },
     verbose(line) {
-      if (level.verbose) screen.line(style.dim(visible(line)));
+      if (level.verbose) screen.line(style.dim(shownMessage(line)));
     },
   };
 }

@@ -15,17 +15,22 @@ async function unpack(folder: TemporaryFolder, cache = folder.at("cache")) {
     import { dirname, join } from "node:path";
     const { embeddedModel } = await import(${JSON.stringify(join(import.meta.dir, "embedded.ts"))});
     const path = await embeddedModel();
+    const { shownMessage } = await import(${JSON.stringify(join(import.meta.dir, "../../files/shown-paths.ts"))});
     const config = await Bun.file(join(path, "config.json")).text();
+    const shown = shownMessage(join(path, "config.json") + ": broken");
     const mode = statSync(dirname(path)).mode & 0o777;
-    console.log(JSON.stringify({ path, again: await embeddedModel(), config, mode }));`;
+    console.log(JSON.stringify({ path, again: await embeddedModel(), config, mode, shown }));`;
   const child = Bun.spawn([process.execPath, "-e", script], {
     env: { ...cleanEnvironment(), RANDLORA_CACHE: cache, TMPDIR: folder.path },
     stdout: "pipe",
     timeout: 20_000,
   });
-  const found: { path: string; again: string; config: string; mode: number } = JSON.parse(await child.stdout.text());
+  const found: { path: string; again: string; config: string; mode: number; shown: string } = JSON.parse(
+    await child.stdout.text(),
+  );
   expect(await child.exited).toBe(0);
   expect(found.again).toBe(found.path);
+  expect(found.shown).toBe("embedded/config.json: broken");
   return found;
 }
 

@@ -21,12 +21,12 @@ const DATA_FILES = { "train.jsonl": train, "valid.jsonl": valid };
 
 /** The folder of the embedded model: a llama of 0.85 million parameters that knows a small island. */
 export async function embeddedModel(): Promise<string> {
-  return await unpacked(EMBEDDED, "model", await contentsOf(MODEL_FILES));
+  return await unpacked(EMBEDDED, "model", await contentsOf(MODEL_FILES), EMBEDDED);
 }
 
 /** The folder of the embedded data, which train the model to talk like a pirate. */
 export async function embeddedData(): Promise<string> {
-  return await unpacked(EMBEDDED, "data", await contentsOf(DATA_FILES));
+  return await unpacked(EMBEDDED, "data", await contentsOf(DATA_FILES), "the embedded data");
 }
 
 async function contentsOf(files: Readonly<Record<string, unknown>>): Promise<Map<string, Buffer>> {

@@ -19,5 +19,5 @@ export async function folderOf(file: GgufFile): Promise<string> {
   const contents = Object.entries(files).map(
     ([name, json]) => [name, Buffer.from(`${JSON.stringify(json)}\n`)] as const,
   );
-  return await unpacked("gguf", "model", new Map(contents));
+  return await unpacked("gguf", "model", new Map(contents), file.path);
 }

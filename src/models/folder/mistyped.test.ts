@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
@@ -77,6 +77,10 @@ test("what is named below runs/ is a path, not a name on the Hub", async () => {
   );
   expect(await refused(join(folder, "runs", "other"))).toContain("runs/ has tiny-lora-2, tiny-randlora-1");
   expect(await refused("elsewhere/runs/other")).toContain("there are no runs");
+  writeFileSync("runs/tiny-lora-2/run.json", "{}");
+  expect(await refused("runs/tiny-lora-2/best")).toEndWith(
+    "| runs/tiny-lora-2 is a run that has no best: name the run itself",
+  );
 });
 
 test("the model inside the program may be meant where a model is named in the working directory", async () => {

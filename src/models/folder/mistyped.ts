@@ -1,9 +1,10 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { formatHubName, nameInAddress, RUNS } from "../../files/hub/name.ts";
 import { nearest } from "../../files/nearest.ts";
+import { SETTINGS_FILE } from "../../files/run-names.ts";
 
 /** Names that an error lists. */
 const LISTED = 5;
@@ -23,7 +24,7 @@ export function refuseMistyped(text: string, words: readonly string[] = []): voi
     const hint = "name a folder or file of this machine, or org/name on the Hub";
     throw new RandloraError("usage", `${shown}: addresses are not fetched`, hint);
   }
-  const hint = nearPath(text, words) ?? runsBeside(text);
+  const hint = nearPath(text, words) ?? runsBeside(text) ?? runAbove(text);
   if (hint !== undefined) throw new RandloraError("file", `${shown}: no such file or folder`, hint);
 }
 
@@ -52,6 +53,13 @@ function runsBeside(text: string): string | undefined {
   if (names.length === 0) return `there are no runs: randlora finetune makes one, in ${RUNS}/`;
   const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : "";
   return `${oneLine(folder)}/ has ${names.slice(0, LISTED).map(oneLine).join(", ")}${more}`;
+}
+
+/** A run without validation data has no best step. */
+function runAbove(text: string): string | undefined {
+  const run = dirname(text);
+  if (!existsSync(join(run, SETTINGS_FILE))) return undefined;
+  return `${oneLine(run)} is a run that has no ${oneLine(basename(text))}: name the run itself`;
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
@@ -17,12 +17,13 @@ export interface ModelWithAdapter {
 }
 
 /**
- * Reads a run folder: the model that was fine-tuned, at the commit that it had then, and the run itself as the adapter. Any other path, and a full
- * fine-tuning run (which is a model), stands for itself.
+ * Reads a run folder, or an adapter in one (RUN/best): the model that was fine-tuned, at the commit that it had then, and what was named as the adapter.
+ * Any other path, and a full fine-tuning run (which is a model), stands for itself.
  * @throws RandloraError `format` for a run that does not say what it was made from
  */
 export async function readRun(path: string): Promise<ModelWithAdapter> {
-  const file = join(path, SETTINGS_FILE);
+  const isAdapter = existsSync(join(path, "adapter_config.json"));
+  const file = join(isAdapter ? dirname(resolve(path)) : path, SETTINGS_FILE);
   if (!existsSync(file)) return { model: path, place: path, adapter: undefined };
   const { model, commit } = await readOptionalJsonObject(file);
   if (modelOfRun(path) !== undefined) return { model: path, place: path, adapter: undefined };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { cacheFolder } from "../../files/cache-folder.ts";
 import { naming } from "../../files/failure.ts";
+import { showPathAs } from "../../files/shown-paths.ts";
 import { besides } from "../../files/whole-file.ts";
 
 /**
@@ -13,13 +14,23 @@ import { besides } from "../../files/whole-file.ts";
  * version of the program, or of the content, has its own.
  * @param kind what its name begins with
  * @param contents by file name
+ * @param shownAs what messages call the folder
  */
-export async function unpacked(place: string, kind: string, contents: ReadonlyMap<string, Buffer>): Promise<string> {
+export async function unpacked(
+  place: string,
+  kind: string,
+  contents: ReadonlyMap<string, Buffer>,
+  shownAs: string,
+): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   for (const [name, bytes] of contents) hash.update(`${name} ${bytes.length} `).update(bytes);
   const name = `${kind}-${hash.digest("hex").slice(0, 16)}`;
-  const folder = join(cacheFolder(), place, name);
-  return await unpackTo(folder, contents).catch(async () => unpackTo(join(await ownTemporary(), name), contents));
+  const cached = join(cacheFolder(), place, name);
+  const folder = await unpackTo(cached, contents).catch(async () =>
+    unpackTo(join(await ownTemporary(), name), contents),
+  );
+  showPathAs(folder, shownAs);
+  return folder;
 }
 
 /** Puts in place what is not there byte for byte; a link or a pipe of that name gives way to the file. */

@@ -1,0 +1,13 @@
+import { visible } from "./visible.ts";
+
+const names = new Map<string, string>();
+
+/** Has messages call a folder of the cache what the user called it: the embedded model, a GGUF file. */
+export function showPathAs(path: string, name: string): void {
+  names.set(visible(path), visible(name));
+}
+
+/** A message as it is shown: what would steer the terminal is visible, and folders have the names that the user gave. */
+export function shownMessage(text: string): string {
+  return names.entries().reduce((shown, [path, name]) => shown.replaceAll(path, name), visible(text));
+}
