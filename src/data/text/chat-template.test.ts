@@ -218,6 +218,7 @@ test.each([
     "{% macro m() %}[{{ caller(true) }}{{ 1 > 0 }}]{% endmacro %}{% call(a) m() %}{{ a }}{{ none }}{% endcall %}",
     "[TrueNoneTrue]",
   ],
+  ["{% macro m(a) %}{{ a }}{% endmacro %}{{ m }}|{{ m ~ m(1 > 0) }}", "<Macro 'm'>|<Macro 'm'>True"],
   ["{% filter upper %}{{ true }}{{ none }}{% endfilter %}", "TRUENONE"],
   ["{{ (1 > 0) ~ (true | tojson) }}|{% if x ~ '' == '' %}empty{% endif %}", "Truetrue|empty"],
   ["{% set z = none %}{% for i in [1] %}{% if i %}{% endif %}{% endfor %}ok", "ok"],

@@ -80,14 +80,19 @@ export class BoundedInterpreter extends Interpreter {
     }
   }
 
-  /** True, False and None are written so, and what is undefined is a list of nothing to a loop, and no text to `~`. */
-  #asInPython(value: Value, { type }: Node, role: Role | undefined): Value {
+  /** True, False, None and macros are written so, and what is undefined is a list of nothing to a loop, and no text to `~`. */
+  #asInPython(value: Value, node: Node, role: Role | undefined): Value {
+    const { type } = node;
     const make = (literal: Node & { readonly value: unknown }): Value => super.evaluate(literal, new Environment());
     if (role === "loop" && value.type === "UndefinedValue") return make({ type: "ArrayLiteral", value: [] });
     // Statements have no value, which is null, too.
     if (role !== "printed" || !/Literal$|Expression$|^(?:Identifier|Ternary)$/.test(type)) return value;
     if (value.type === "UndefinedValue") return make({ type: "StringLiteral", value: "" });
     if (value.type === "NullValue") return make({ type: "StringLiteral", value: "None" });
+    if (value.type === "FunctionValue") {
+      const name = type === "Identifier" ? `'${String(field(node, "value"))}'` : "anonymous";
+      return make({ type: "StringLiteral", value: `<Macro ${name}>` });
+    }
     if (value.type !== "BooleanValue") return value;
     return make({ type: "StringLiteral", value: value.value === true ? "True" : "False" });
   }
