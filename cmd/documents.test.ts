@@ -54,6 +54,17 @@ test("the README's first run on data of one's own is seen in the answer, on the 
   expect(await ask("runs/embedded-randlora-1")).toBe("Ahoy!\n");
 }, 60_000);
 
+test("docs/interface.md's table of contents has each of its headings", async () => {
+  const text = await Bun.file(join(ROOT, "docs/interface.md")).text();
+  const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, title = ""]) => {
+    return `[${title}](#${title
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9 -]/g, "")
+      .replaceAll(" ", "-")})`;
+  });
+  expect(/^Contents: (.+)\.$/m.exec(text)?.[1]?.split(" · ")).toEqual(headings);
+});
+
 test("docs/interface.md knows every command", async () => {
   const code = (await codeOf("docs/interface.md")).join("\n");
   expect(commands.map(({ path }) => path.join(" ")).filter((path) => !code.includes(path))).toEqual([]);

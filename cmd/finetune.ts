@@ -28,6 +28,7 @@ export const command = defineCommand({
     "epochs",
     "batchSize",
     "learningRate",
+    "seed",
     "out",
     "resume",
     "dryRun",

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { copyFile, cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
 import { readModel } from "../src/adapters/merge/testing/models.ts";
+import { writeLora } from "../src/adapters/testing/lora.ts";
 
 /** What docs/interface.md promises for `--json`, by name and type; whatever else is there is extra. */
 const SHAPE = {
@@ -58,6 +59,13 @@ describe("randlora merge", () => {
     const { status, stdout } = await runMerge(["base", "adapter", "--dry-run"], { cwd: folder.path });
     expect([status, stdout]).toEqual([0, expect.stringMatching(/would write +\S+base-merged/)]);
     const json = await runMerge(["base", "adapter", "--dry-run", "--json"], { cwd: folder.path });
+    await writeLora(folder.at("lora"), { r: 2, alpha: 4, seed: 1, modules: ADAPTER.modules });
+    const bases = async (...adapters: string[]) => {
+      const { stdout } = await runMerge(["base", ...adapters, "--dry-run", "--out", "x"], { cwd: folder.path });
+      return /^bases +(.*)$/m.exec(stdout)?.[1];
+    };
+    expect([await bases("lora", "adapter"), await bases("lora")]).toEqual(["torch-mt19937-ternary", undefined]);
+    await rm(folder.at("lora"), { recursive: true });
     expect(JSON.parse(json.stdout)).toMatchObject({ out: folder.at("base-merged"), tensors: 4, merged: 2 });
     expect(await contents(folder.path)).toEqual(before);
   });

@@ -7,8 +7,10 @@ import { IMAGE_TYPES } from "../src/models/vision/index.ts";
 
 test("README lists the same models, and which of them may be GGUF files", async () => {
   const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
-  const titles = (isOfGguf: boolean) =>
-    ARCHITECTURES.flatMap(({ title, gguf }) => ((gguf !== undefined) === isOfGguf ? [title] : []));
+  // The text of a model with images has a model_type of its own, and the same title.
+  const titles = (isOfGguf: boolean) => [
+    ...new Set(ARCHITECTURES.flatMap(({ title, gguf }) => ((gguf !== undefined) === isOfGguf ? [title] : []))),
+  ];
   const row = (name: string) => readme.split("\n").find((line) => line.startsWith(`| ${name} |`));
   for (const [name, isOfGguf] of [
     ["Language models, as safetensors or [GGUF](docs/guide/gguf.md)", true],

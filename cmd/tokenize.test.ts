@@ -32,6 +32,7 @@ test("gives the reference's ids and the text back", async () => {
   for (const { text, ids } of texts) {
     const { stdout, stderr, status } = await tokenize([STORIES, "-p", text, "--json"]);
     expect([JSON.parse(stdout), stderr, status]).toEqual([{ ids, text }, "", 0]);
+    if (text === texts[0].text) expect((await tokenize([STORIES, text, "--json"])).stdout).toBe(stdout);
   }
 });
 
@@ -76,6 +77,10 @@ test("refuses two texts, and a folder without a tokenizer", async () => {
   expect(await tokenize([STORIES, "-p", "a", "--file", "b"])).toMatchObject({
     status: 2,
     stderr: "error: -p and --file both give the text\nhint: leave one of them out\n",
+  });
+  expect(await tokenize([STORIES, "a", "-p", "b"])).toMatchObject({
+    status: 2,
+    stderr: "error: TEXT and --prompt both give the text\nhint: leave one of them out\n",
   });
   const { status, stderr } = await tokenize([import.meta.dir, "-p", "a"]);
   expect(status).toBe(1);

@@ -1,20 +1,21 @@
-import { defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import { defineCommand, flag, optional, required, text } from "../src/terminal/options/command.ts";
 
 /** `randlora tokenize`: shows how a model's tokenizer cuts a text. */
 export const command = defineCommand({
   name: "tokenize",
   summary: "Show the token ids of a text; needs no weights",
-  example: 'randlora tokenize HuggingFaceTB/SmolLM2-135M-Instruct -p "Once upon a time"',
+  example: 'randlora tokenize HuggingFaceTB/SmolLM2-135M-Instruct "Once upon a time"',
   arguments: {
     model: required("MODEL", "a model's folder or one of its files, or org/name on the Hub"),
+    text: optional("TEXT", "text to tokenize"),
   },
   options: {
-    prompt: text({ short: "p", topic: "Text", help: "text to tokenize", defaultText: "what comes on stdin" }),
+    prompt: text({ short: "p", topic: "Text", help: "the same", defaultText: "what comes on stdin" }),
     file: text({ short: "f", value: "F", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
     noSpecial: flag({ topic: "Text", help: "do not add special tokens" }),
   },
-  async run({ model }, options, context) {
+  async run({ model, text: given }, options, context) {
     const { tokenize } = await import("../src/measure/inspect/tokenize-command.ts");
-    await tokenize(model, options, context);
+    await tokenize(model, given, options, context);
   },
 });

@@ -71,11 +71,12 @@ export async function convert(name: string, options: ConvertFlags, context: Cont
     generator: drawnBy ?? null,
     projections: result.projections,
   };
-  context.result(data, () => {
+  const render = () => {
     const drawn = `bases drawn by ${drawnBy ?? "an unknown generator"}`;
     const bases = !hasBases ? "no bases" : result.projections ? "bases included" : drawn;
     return `${result.out}: ${tensors} tensors, ${bases}\n`;
-  });
+  };
+  context.result(data, render, "files");
 }
 
 /** Options that only some formats have. */
@@ -107,7 +108,7 @@ async function toGguf(name: string, wish: GgufWish, context: Context): Promise<v
   const { kind, path } = await findKind(await adapterOrModel(name, "model", context));
   const { out, tensors } =
     kind === "adapter" ? await adapterToGguf(path, wish, context) : await modelToGguf(path, wish, context);
-  context.result({ out, to: "gguf", tensors }, () => `${out}: ${tensors} tensors\n`);
+  context.result({ out, to: "gguf", tensors }, () => `${out}: ${tensors} tensors\n`, "files");
 }
 
 async function modelToGguf(path: string, { base, ...wish }: GgufWish, context: Context) {

@@ -41,7 +41,7 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
     const options = { ...wish, base: findBase, device: context.device };
     const written = await writeLora(path, options, observer, context.signal);
     bar?.[Symbol.dispose]();
-    context.result(loraJson(written), () => loraText(written, context));
+    context.result(loraJson(written), () => loraText(written, context), "files");
   } catch (thrown) {
     bar?.[Symbol.dispose]();
     if (context.signal.aborted) context.log.info("cancelled; nothing written");

@@ -17,19 +17,24 @@ export interface TokenizeFlags {
   readonly noSpecial: boolean;
 }
 
-/** Shows the token ids of a text. @throws RandloraError `usage` without a text, or with two; as `locateModel`, `loadTokenizer` */
+/** Shows the token ids of a text. @param given the text, where it is an argument @throws RandloraError `usage` without a text, or with two; as `locateModel`, `loadTokenizer` */
 export async function tokenize(
   model: string,
+  given: string | undefined,
   { prompt, file, noSpecial }: TokenizeFlags,
   context: Context,
 ): Promise<void> {
   if (prompt !== undefined && file !== undefined) {
     throw new Contradiction(["prompt", "file"], "-p and --file both give the text", "leave one of them out");
   }
+  if (given !== undefined && (prompt !== undefined || file !== undefined)) {
+    const option = prompt === undefined ? "file" : "prompt";
+    throw new Contradiction([option], `TEXT and --${option} both give the text`, "leave one of them out");
+  }
   const path = parseHubName(model) === undefined ? await localPath(model, "model", context) : model;
   const { folder } = await locateModel(path, fetchTokenizer(context));
   const tokenizer = await loadTokenizer(folder);
-  const input = prompt ?? (await inputOf(file));
+  const input = given ?? prompt ?? (await inputOf(file));
   const own = tokenizer.encode(input, { special: false });
   const ids = noSpecial ? own : tokenizer.encode(input);
   // The text comes back as it went in: what the tokenizer puts around it is not part of it.
@@ -48,7 +53,7 @@ function fetchTokenizer(context: Context) {
 
 async function inputOf(file: string | undefined): Promise<string> {
   if (file === undefined && isatty(0)) {
-    throw new RandloraError("usage", "no text", 'give it with -p "…", with --file F, or on stdin');
+    throw new RandloraError("usage", "no text", 'randlora tokenize MODEL "…", --file F, or stdin');
   }
   return await readInput(file ?? "-");
 }

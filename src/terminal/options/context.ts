@@ -11,8 +11,9 @@ export interface Context {
   /**
    * The command's result on stdout: `data` as the one JSON object under `--json`, else what `render` returns (nothing
    * without one). At most one call in a run.
+   * @param kind `files`: the result is what lies on the disk, of which the text only tells, and not under `--quiet`
    */
-  result(data: object, render?: () => string): void;
+  result(data: object, render?: () => string, kind?: "text" | "files"): void;
   /** Notes on stderr; `--quiet` keeps warnings only, `--verbose` adds detail. */
   readonly log: Log;
   /** A bar on a terminal, rows elsewhere, nothing under `--quiet`. Close it (or use `using`). */

@@ -26,7 +26,11 @@ export const GLOBAL_OPTIONS = {
     defaultText: "what the machine has; of a GPU's own memory nothing is known",
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),
-  quiet: flag({ topic, short: "q", help: "show no progress and no notes, only warnings and errors" }),
+  quiet: flag({
+    topic,
+    short: "q",
+    help: "show no progress, notes and summaries of what was written, only results, warnings and errors",
+  }),
   verbose: flag({
     topic,
     short: "v",

@@ -52,18 +52,17 @@ test("choices name what is possible", () => {
   expect(() => choice(["once", "peft"], { help }).read(["twice"])).toThrow("is not one of once, peft");
 });
 
-test("a choice spelled as elsewhere, or almost right, is pointed out", () => {
+test("a choice spelled as elsewhere is read; one that is almost right is pointed out", () => {
   const hintOf = (written: string): unknown => {
     try {
-      choice(["keep", "f32", "f16", "bf16"], { help }).read([written]);
+      return choice(["keep", "f32", "f16", "bf16", "q8"], { help }).read([written]);
     } catch (error) {
       return error instanceof InvalidValue ? error.hint : error;
     }
-    return undefined;
   };
-  expect(hintOf("float16")).toBe("did you mean f16?");
-  expect(hintOf("BFloat16")).toBe("did you mean bf16?");
-  expect(hintOf("fp32")).toBe("did you mean f32?");
+  expect(["float16", "BFloat16", "fp32", "Q8_0"].map(hintOf)).toEqual(["f16", "bf16", "f32", "q8"]);
+  // As it is called where it is a choice itself.
+  expect(choice(["q8", "q8_0"], { help }).read(["q8_0"])).toBe("q8_0");
   expect(hintOf("kepe")).toBe("did you mean keep?");
   expect(hintOf("int8")).toBe("");
 });

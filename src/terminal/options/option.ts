@@ -97,7 +97,7 @@ export function text<D extends string | undefined = undefined>(spec: Spec<D>): O
   return single(spec, "TEXT", { type: "text" }, (value) => value);
 }
 
-/** What other programs call the number formats. */
+/** What other programs call the number formats: read as ours. */
 const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
   ["float32", "f32"],
   ["fp32", "f32"],
@@ -106,6 +106,8 @@ const OTHER_SPELLINGS: ReadonlyMap<string, string> = new Map([
   ["fp16", "f16"],
   ["half", "f16"],
   ["bfloat16", "bf16"],
+  ["q8_0", "q8"],
+  ["q4_0", "q4"],
 ]);
 
 /** One of a few words. */
@@ -115,10 +117,10 @@ export function choice<const C extends readonly string[], D extends C[number] | 
 ): Option<C[number] | Absent<D>> {
   const read = (value: string): C[number] => {
     if (choices.includes(value)) return value;
-    const meant = [OTHER_SPELLINGS.get(value.toLowerCase()), nearest(value, choices)].find(
-      (word) => word !== undefined && choices.includes(word),
-    );
-    throw new InvalidValue(`is not one of ${choices.join(", ")}`, meant === undefined ? "" : `did you mean ${meant}?`);
+    const meant = OTHER_SPELLINGS.get(value.toLowerCase());
+    if (meant !== undefined && choices.includes(meant)) return meant;
+    const near = nearest(value, choices);
+    throw new InvalidValue(`is not one of ${choices.join(", ")}`, near === undefined ? "" : `did you mean ${near}?`);
   };
   return { ...single(spec, choices.join("|"), { type: "choice" }, read), choices };
 }

@@ -148,11 +148,11 @@ function createContext(globals: Globals, host: Host): Context {
   const log = createLog(screen, createStyle(host.stderr, host.environment), { quiet, verbose });
   return {
     print: (text) => (json ? undefined : write(text)),
-    result(data, render) {
+    result(data, render, kind = "text") {
       if (answered) throw new Error("a command gave two results");
       answered = true;
       if (json) write(`${JSON.stringify(data, null, stdout.isTTY === true ? 2 : 0)}\n`);
-      else if (render !== undefined) write(render());
+      else if (render !== undefined && !(quiet && kind === "files")) write(render());
     },
     log,
     progress: (spec) => (quiet ? silentProgress() : createProgress(screen, spec)),

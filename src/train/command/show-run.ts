@@ -65,7 +65,7 @@ export async function showRun(
   const run = relative("", result.run);
   const shown = { ...result, run: run === "" || run.startsWith("..") ? result.run : run };
   const report = trainResultJson(result, moved);
-  context.result(report, () =>
+  const render = () =>
     trainResultText(
       shown,
       {
@@ -78,7 +78,7 @@ export async function showRun(
       },
       columns,
       style,
-    ),
-  );
+    );
+  context.result(report, render, "files");
   return report;
 }

@@ -62,7 +62,8 @@ export async function mergeToFiles(
     context.log.info(`part ${jobText(part)}: all of its shards are there already, or it has none`);
   }
   const report = mergeJson(summary, options.dryRun);
-  context.result(report, () => mergeText(summary, options.dryRun, context));
+  const kind = options.dryRun ? "text" : "files";
+  context.result(report, () => mergeText(summary, options.dryRun, context), kind);
   return report;
 }
 
@@ -81,7 +82,7 @@ export async function finishMerge(
     );
   }
   const summary = await finishParts(out, force);
-  context.result(mergeJson(summary, false), () => mergeText(summary, false, context));
+  context.result(mergeJson(summary, false), () => mergeText(summary, false, context), "files");
 }
 
 /** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */

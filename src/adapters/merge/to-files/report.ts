@@ -40,8 +40,12 @@ function totals({ reports }: MergeSummary) {
   };
 }
 
-/** What is shown where no generator draws an adapter's bases. */
-const BASES: Readonly<Record<string, string>> = { saved: "saved with the adapter", none: "none" };
+/** Where each adapter's bases come from; no row where none has any. */
+function basesRow({ bases }: MergeSummary): string[][] {
+  const origins = new Set(bases.filter((origin) => origin !== "none"));
+  const shown = [...origins].map((origin) => (origin === "saved" ? "saved with the adapter" : origin));
+  return shown.length === 0 ? [] : [["bases", shown.join(", ")]];
+}
 
 /** A part that came when others had put the output together, or before, knows none of its figures. */
 function isOfOthers({ merged, reports }: MergeSummary): boolean {
@@ -78,13 +82,12 @@ export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
 
 export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, style }: Context): string {
   const tensors = `${formatNumber(summary.merged)} of ${formatNumber(summary.tensors)}`;
-  const drawn = summary.bases.map((origin) => BASES[origin] ?? origin).join(", ");
   if (dryRun) {
     const rows = [
       ["would write", summary.out],
       ["size", formatBytes(summary.bytes)],
       ["tensors to merge", tensors],
-      ["bases", drawn],
+      ...basesRow(summary),
     ];
     return formatTable(rows, { columns, wrap: true });
   }
@@ -102,7 +105,7 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
     ["written", style.bold(summary.out)],
     ["size", formatBytes(summary.bytes)],
     ["tensors merged", tensors],
-    ["bases", drawn],
+    ...basesRow(summary),
     ...(summary.combine === "sum" ? [] : [["combined by", summary.combine]]),
     ["ΔW", `max ${formatMeasure(maxAbsDelta)}, Frobenius norm ${formatMeasure(frobenius)}`],
     ["weights changed", `${formatShare(changedShare)} of those merged, after rounding`],

@@ -34,7 +34,7 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
  */
 export const gemma4Text: Architecture = {
   type: "gemma4_text",
-  title: "Gemma 4 31B (its text decoder alone)",
+  title: "Gemma 4 31B (its text)",
   describe(json) {
     refuseWhatIsMissing(json);
     const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");

@@ -33,7 +33,7 @@ export const QWEN35_TARGETS = ["q_proj", "v_proj", "in_proj_qkv"] as const;
 /** Qwen 3.5, dense, as transformers saves its text decoder alone. */
 export const qwen35Text: Architecture = {
   type: "qwen3_5_text",
-  title: "Qwen 3.5, dense (its text decoder alone)",
+  title: "Qwen 3.5, dense (its text)",
   gguf: { name: "qwen35", transformers: "Qwen3_5ForCausalLM", mlpNorm: "post_attention_norm" },
   targets: QWEN35_TARGETS,
   describe(json) {
