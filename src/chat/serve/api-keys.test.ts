@@ -67,25 +67,28 @@ test("a server holds each key to its limits, knows where proxies say a request c
     proxies: new TrustedProxies(["127.0.0.1"]),
     onRequest: (line) => void lines.push(line),
   });
-  const ask = async (key: string, extra: object = {}): Promise<number> => {
-    const response = await fetch(`${serving.address}/v1/completions`, {
+  const post = async (key: string, path: string, body: object): Promise<number> => {
+    const response = await fetch(serving.address + path, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "x-forwarded-for": "198.51.100.7" },
-      body: JSON.stringify({ prompt: "Once", max_tokens: 2, ...extra }),
+      body: JSON.stringify(body),
     });
     await response.text();
     return response.status;
   };
+  const ask = (key: string, extra: object = {}): Promise<number> =>
+    post(key, "/v1/completions", { prompt: "Once", max_tokens: 2, ...extra });
   expect([await ask("secret-1"), await ask("secret-1"), await ask("secret-2"), await ask("secret-3")]).toEqual([
     200, 429, 200, 401,
   ]);
+  expect(await post("secret-1", "/api/show", {})).toBe(429);
   expect(await ask("secret-2", { prompt: ["One", "Two"], n: 2, temperature: 1 })).toBe(400);
   expect(lines[0]).toStartWith("198.51.100.7 POST /v1/completions 200");
   const metrics = `${serving.address}/metrics`;
   expect((await fetch(metrics)).status).toBe(401);
   const text = await (await fetch(metrics, { headers: { authorization: "Bearer main-key" } })).text();
   expect(text).toContain('randlora_http_responses_total{status="200"} 2\n');
-  expect(text).toContain('randlora_http_responses_total{status="429"} 1\n');
+  expect(text).toContain('randlora_http_responses_total{status="429"} 2\n');
   expect(text).toContain("randlora_generated_tokens_total 4\n");
 });
 

@@ -11,11 +11,11 @@ import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
 import { networkOf } from "./client.ts";
 import { embed } from "./embeddings.ts";
-import { OllamaModels } from "./ollama-models.ts";
+import { OllamaModels, readShown } from "./ollama-models.ts";
 import { propsResponse } from "./props.ts";
 import type { TokenKind } from "./reader-messages.ts";
 import { RequestReader } from "./request-reader.ts";
-import { type EmbeddingShape, ollamaEmbeddings, openaiEmbeddings } from "./shapes/embeddings.ts";
+import { type EmbeddingShape, ollamaEmbedding, ollamaEmbeddings, openaiEmbeddings } from "./shapes/embeddings.ts";
 import { ollamaChatShape, ollamaTextShape } from "./shapes/ollama.ts";
 import { chatShape } from "./shapes/openai-chat.ts";
 import { completionShape } from "./shapes/openai-completion.ts";
@@ -56,7 +56,7 @@ export class Api implements Disposable {
     this.#adapters = new AdapterEndpoints(parts, this.#bodies);
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
-    const ollama = new OllamaModels(parts, this.#bodies);
+    const ollama = new OllamaModels(parts);
     this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
       ["/v1/chat/completions", { POST: this.#answer("chat", chatShape) }],
       ["/v1/responses", { POST: this.#answer("responses", responseShape) }],
@@ -64,6 +64,7 @@ export class Api implements Disposable {
       ["/v1/embeddings", { POST: this.#embed("embeddings", openaiEmbeddings) }],
       ["/v1/tokenize", { POST: this.#tell("tokenize") }],
       ["/v1/detokenize", { POST: this.#tell("detokenize") }],
+      ["/v1/apply-template", { POST: this.#tell("template") }],
       ["/v1/models", { GET: async () => Response.json(await parts.models.list()) }],
       ["/v1/load_lora_adapter", { POST: (call) => this.#adapters.load(call) }],
       ["/v1/unload_lora_adapter", { POST: (call) => this.#adapters.unload(call) }],
@@ -73,9 +74,10 @@ export class Api implements Disposable {
       ["/api/generate", { POST: this.#answer("ollamaGenerate", ollamaTextShape) }],
       ["/v1/props", { GET: () => propsResponse(parts) }],
       ["/api/embed", { POST: this.#embed("ollamaEmbed", ollamaEmbeddings) }],
+      ["/api/embeddings", { POST: this.#embed("ollamaEmbedding", ollamaEmbedding) }],
       ["/api/tags", { GET: () => ollama.tags() }],
       ["/api/ps", { GET: () => ollama.running() }],
-      ["/api/show", { POST: (call) => ollama.show(call) }],
+      ["/api/show", { POST: this.#show(ollama) }],
       ["/api/version", { GET: () => Response.json({ version }) }],
     ]);
   }
@@ -160,6 +162,16 @@ export class Api implements Disposable {
       await this.#respond(call, read, async (json, { onWritten }) => {
         onWritten();
         return new Response(json, { headers });
+      });
+  }
+
+  #show(ollama: OllamaModels): Endpoint {
+    const read: Read<string | undefined> = async (body) => readShown(body);
+    return async (call) =>
+      await this.#respond(call, read, async (name, { onWritten }) => {
+        const shown = await ollama.show(name);
+        onWritten();
+        return shown;
       });
   }
 

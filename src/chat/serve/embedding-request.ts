@@ -17,6 +17,8 @@ export interface EmbeddingRequest {
   readonly user: string;
   /** Cut what does not fit the context at its end. */
   readonly truncates: boolean;
+  /** Where the texts stand. */
+  readonly field: "input" | "prompt";
 }
 
 /** As OpenAI's API allows. */
@@ -31,12 +33,14 @@ const Body = v.looseObject({
 });
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
-export function readEmbeddingRequest(body: unknown, truncates = false): EmbeddingRequest {
+export function readEmbeddingRequest(
+  body: unknown,
+  { truncates = false, field = "input" }: Partial<Pick<EmbeddingRequest, "truncates" | "field">> = {},
+): EmbeddingRequest {
   const { model, input, encoding_format: encoding = "float", dimensions, user = "" } = readFields(Body, body);
   const prompts = promptsOf(input);
   if (prompts.length > MAX_INPUTS)
     throw badField("input", `has ${prompts.length} inputs, and ${MAX_INPUTS} are allowed`);
-  if (prompts.some(({ length }) => length === 0))
-    throw badField("input", "has an empty text: there is nothing to embed");
-  return { model, prompts, encoding, dimensions, user, truncates };
+  if (prompts.some(({ length }) => length === 0)) throw badField(field, "has an empty text: there is nothing to embed");
+  return { model, prompts, encoding, dimensions, user, truncates, field };
 }

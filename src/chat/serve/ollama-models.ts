@@ -4,10 +4,9 @@ import { adapterBytes } from "../../adapters/open.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";
 import { isGgufFile, openCheckpoint } from "../../models/folder/open-checkpoint.ts";
 import { callFormatOf } from "../tools/formats.ts";
-import type { ApiParts, Call } from "./api-parts.ts";
+import type { ApiParts } from "./api-parts.ts";
 import { ApiError } from "./api-error.ts";
-import { type Bodies, parseBody } from "./body.ts";
-import { networkOf } from "./client.ts";
+import { parseBody } from "./body.ts";
 import { readFields } from "./fields.ts";
 import { bare } from "./ollama-request.ts";
 import { optional } from "./optional.ts";
@@ -28,17 +27,18 @@ interface Stored {
 /** Ollama's lists of models: `/api/tags`, `/api/ps`, `/api/show`. */
 export class OllamaModels {
   readonly #parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">;
-  readonly #bodies: Bodies;
-  #found: Promise<Stored> | undefined;
+  /** Read when the server starts: the files may be gone when somebody asks. */
+  readonly #stored: Promise<Stored>;
 
-  constructor(parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">, bodies: Bodies) {
+  constructor(parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">) {
     this.#parts = parts;
-    this.#bodies = bodies;
+    this.#stored = readStored(parts.model.weightsPath);
+    this.#stored.catch(() => {}); // told to whoever asks
   }
 
   /** Every model that can be named; an adapter's size is that of its files and the base's. */
   async tags(): Promise<Response> {
-    const stored = await this.#stored();
+    const stored = await this.#stored;
     const entries = [...(await this.#parts.models.entries())];
     const models = entries.map(async ([id, adapters]) => await this.#entry(id, adapters, stored));
     return Response.json({ models: await Promise.all(models) });
@@ -47,7 +47,7 @@ export class OllamaModels {
   /** Models that answer without being read first. */
   async running(): Promise<Response> {
     const { model, models, prompts } = this.#parts;
-    const stored = await this.#stored();
+    const stored = await this.#stored;
     const { bytes } = model.decoder.weights;
     const running = models.all.map(async ({ id, adapters }) => ({
       ...(await this.#entry(
@@ -64,14 +64,10 @@ export class OllamaModels {
   }
 
   /** One model. @throws ApiError 404 */
-  async show({ request, address }: Call): Promise<Response> {
-    const { model: named, name } = await this.#bodies.with(request, networkOf(address), async (body) => {
-      if (body.length > MOST_BYTES) throw new ApiError(413, `the body is longer than ${MOST_BYTES} bytes`);
-      return readFields(Show, parseBody(body));
-    });
+  async show(name: string | undefined): Promise<Response> {
     const { model, models, prompts, defaults } = this.#parts;
-    const { id, adapters } = await models.choose(bare(named ?? name));
-    const stored = await this.#stored();
+    const { id, adapters } = await models.choose(name);
+    const stored = await this.#stored;
     const { details, modified_at } = await this.#entry(
       id,
       adapters.map(({ path }) => path),
@@ -134,12 +130,13 @@ export class OllamaModels {
       },
     };
   }
+}
 
-  #stored(): Promise<Stored> {
-    this.#found ??= readStored(this.#parts.model.weightsPath);
-    this.#found.catch(() => (this.#found = undefined));
-    return this.#found;
-  }
+/** Which model `/api/show` is asked about. @throws ApiError 400, 413 */
+export function readShown(body: Uint8Array): string | undefined {
+  if (body.length > MOST_BYTES) throw new ApiError(413, `the body is longer than ${MOST_BYTES} bytes`);
+  const { model, name } = readFields(Show, parseBody(body));
+  return bare(model ?? name);
 }
 
 /** Reads headers alone. @throws RandloraError where the files are not there any more */

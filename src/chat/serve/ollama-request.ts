@@ -45,12 +45,26 @@ const Embed = v.looseObject({
   keep_alive: COMMON.keep_alive,
 });
 
+const OldEmbed = v.looseObject({
+  model: COMMON.model,
+  prompt: v.string(),
+  options: COMMON.options,
+  keep_alive: COMMON.keep_alive,
+});
+
 /** What Ollama's `/api/embed` is asked for: what is too long is cut unless it says otherwise. @throws ApiError 400 naming the field */
 export function readOllamaEmbed(body: unknown): EmbeddingRequest {
   const { model, input, truncate = true, dimensions, options = {} } = readFields(Embed, body);
   // No sampling changes a vector; what is none is refused all the same.
   samplingOf(options);
-  return readEmbeddingRequest({ model: bare(model), input, dimensions }, truncate);
+  return readEmbeddingRequest({ model: bare(model), input, dimensions }, { truncates: truncate });
+}
+
+/** What Ollama's `/api/embeddings` is asked for: one text, cut where it is too long. @throws ApiError 400 naming the field */
+export function readOllamaEmbedding(body: unknown): EmbeddingRequest {
+  const { model, prompt, options = {} } = readFields(OldEmbed, body);
+  samplingOf(options);
+  return readEmbeddingRequest({ model: bare(model), input: prompt }, { truncates: true, field: "prompt" });
 }
 
 /** What Ollama's `/api/chat` is asked for, as a request for a chat. @throws ApiError 400 naming the field */

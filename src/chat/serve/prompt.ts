@@ -5,7 +5,7 @@ import type { ChatInput, ChatMessage, ChatTemplate } from "../../data/text/chat-
 import type { RenderedChat } from "../../data/text/template/marks.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { Grammar } from "../grammar/grammar.ts";
-import { callFormatOf } from "../tools/formats.ts";
+import { type CallFormat, callFormatOf } from "../tools/formats.ts";
 import { callGrammar } from "../tools/grammar.ts";
 import type { MessageParserOptions } from "../tools/message-parser.ts";
 import { specialMarks, thinkingOf } from "../tools/thinking.ts";
@@ -37,6 +37,21 @@ export type Text = Pick<LanguageModel, "tokenizer" | "template"> & {
   readonly decoder: { readonly config: Pick<DecoderConfig, "vocabularySize"> };
 };
 
+/** A conversation up to its answer, as the chat template shows it. */
+interface ChatText {
+  readonly text: string;
+  /** Where a client's words are, in which control tokens are plain text. */
+  readonly plain: RenderedChat["plain"];
+  /** Of calls, where tools may be called. */
+  readonly format: CallFormat | undefined;
+  /** The answer begins within a call. */
+  readonly inCall: boolean;
+  /** What the answer must follow; undefined: it is free. */
+  readonly grammar: Grammar | undefined;
+  /** Whether the answer is free to think, and has begun to. */
+  readonly thinking: MessageParserOptions["thinking"];
+}
+
 /** A conversation as the model sees it, and how its answer is written and read. */
 export interface ChatPrompt {
   readonly ids: readonly number[];
@@ -55,7 +70,22 @@ export interface ChatPrompt {
  *   empty, hold ids that the model does not have, or fill the context
  */
 export async function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): Promise<ChatPrompt> {
-  const { template, tokenizer } = model;
+  const { text, plain, format, inCall, grammar, thinking } = chatText(model, request, options);
+  const { tokenizer } = model;
+  const isSingle = request.tools?.several === false;
+  const ids = await tokenizer.encodeWithin(text, longest(options), { special: false, plain });
+  return {
+    ids: checkIds(ids, model, options, "messages"),
+    parser: { format, inCall, thinking, single: isSingle },
+    shownTokens: specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]),
+    grammar,
+    // Of a list the parser takes the first one; nothing tells where it ends.
+    stops: !inCall && isSingle && format?.close ? [format.close] : [],
+  };
+}
+
+/** @throws ApiError 400 as `chatPrompt`, for what is wrong with the messages or the template */
+export function chatText({ template, tokenizer }: Text, request: ChatRequest, options: PromptOptions): ChatText {
   if (template === undefined) {
     const message =
       "this model has no chat template: use /v1/completions, or start the server with --chat-template FILE";
@@ -77,26 +107,22 @@ export async function chatPrompt(model: Text, request: ChatRequest, options: Pro
     variables: { ...options.templateVariables, ...request.templateVariables },
     controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
   });
-  const mustCall = tools !== undefined && format !== undefined && tools.required.length > 0;
-  if (mustCall && request.grammar !== undefined) throw badField("tool_choice", "cannot be given beside a format");
-  const grammar = mustCall
+  const inCall = tools !== undefined && format !== undefined && tools.required.length > 0;
+  if (inCall && request.grammar !== undefined) throw badField("tool_choice", "cannot be given beside a format");
+  const grammar = inCall
     ? compiled("tools", () => callGrammar(tools.required, format, tools.several && !isSpecial(tokenizer, format.open)))
     : request.grammar;
   const begun = continues ? withoutEnd(text, request.messages) : text;
   // What must follow a format follows it at once.
   const isThinking = thinkingOf(template.source, begun) === "open";
   const thought = isThinking && grammar !== undefined ? "\n</think>\n\n" : "";
-  const whole = begun + thought + (mustCall ? format.open : "");
-  const inside = plain.filter(({ end }) => end <= begun.length);
-  const ids = await tokenizer.encodeWithin(whole, longest(options), { special: false, plain: inside });
-  const thinking = grammar === undefined ? thinkingOf(template.source, begun) : undefined;
   return {
-    ids: checkIds(ids, model, options, "messages"),
-    parser: { format, inCall: mustCall, thinking, single: tools?.several === false },
-    shownTokens: specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]),
+    text: begun + thought + (inCall ? format.open : ""),
+    plain: plain.filter(({ end }) => end <= begun.length),
+    format,
+    inCall,
     grammar,
-    // Of a list the parser takes the first one; nothing tells where it ends.
-    stops: !mustCall && tools?.several === false && format?.close ? [format.close] : [],
+    thinking: grammar === undefined ? thinkingOf(template.source, begun) : undefined,
   };
 }
 

@@ -23,8 +23,8 @@ export interface Start extends ReadingOptions {
   readonly ahead: boolean;
 }
 
-/** What is answered where it is read: `/tokenize`, `/detokenize`. */
-export type TokenKind = "tokenize" | "detokenize";
+/** What is answered where it is read: `/tokenize`, `/detokenize`, `/apply-template`. */
+export type TokenKind = "tokenize" | "detokenize" | "template";
 
 /** One question after another. */
 export type Question =

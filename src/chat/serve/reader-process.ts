@@ -4,7 +4,7 @@ import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { type TokenTree, tokenTree } from "../grammar/token-tree.ts";
 import type { Text } from "./prompt.ts";
 import { type Answer, answerOf, MADE_AHEAD, type Question, type Start, type Told } from "./reader-messages.ts";
-import { detokenized, tokenized } from "./token-requests.ts";
+import { detokenized, templated, tokenized } from "./token-requests.ts";
 import { understand, understandTexts } from "./understand.ts";
 
 let start: Start;
@@ -35,6 +35,7 @@ async function answer(question: Start | Question): Promise<Told> {
   const { kind, body } = question;
   if (kind === "tokenize") return { json: await tokenized(text, body) };
   if (kind === "detokenize") return { json: detokenized(text, body) };
+  if (kind === "template") return { json: templated(text, body, start) };
   return await understandTexts(text, kind, body, start);
 }
 

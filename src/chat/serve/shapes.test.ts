@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { stat } from "node:fs/promises";
+import { copyFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import type { LanguageModel } from "../language-model.ts";
+import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { LanguageModel } from "../language-model.ts";
 import { failure, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
 
 let loaded: LanguageModel;
@@ -18,6 +20,7 @@ afterAll(async () => {
   await loaded[Symbol.asyncDispose]();
 });
 
+const Listed = v.object({ models: v.array(v.object({ size: v.number() })) });
 const messages = [{ role: "user" as const, content: "Tell me a story." }];
 const parameters = {
   type: "object",
@@ -199,6 +202,11 @@ describe("Ollama's API", () => {
     expect(embedded).toMatchObject({ prompt_eval_count: first + 1499 });
     const one = await say("/api/embed", { input: input[0] });
     expect(one).toMatchObject({ embeddings: [data[0]?.embedding] });
+    const older = await say("/api/embeddings", { model: "any:latest", prompt: input[0], options: {} });
+    expect(older).toEqual({ embedding: data[0]?.embedding });
+    expect(await failure(say("/api/embeddings", { prompt: "" }))).toMatchObject({
+      message: expect.stringContaining("prompt: has an empty text"),
+    });
     for (const [body, words] of [
       [{ input, truncate: false }, "the context of this model ends at"],
       [{ input, options: { mirostat: 1 } }, "options.mirostat"],
@@ -206,6 +214,22 @@ describe("Ollama's API", () => {
     ] as const)
       expect(await failure(say("/api/embed", body))).toMatchObject({ message: expect.stringContaining(words) });
   });
+});
+
+test("says what it serves when the files of its weights are gone", async () => {
+  await using folder = await TemporaryFolder.create();
+  const weights = folder.at("model.safetensors");
+  await copyFile(join(STORIES, "model.safetensors"), weights);
+  await using model = await LanguageModel.load({ location: { folder: STORIES, weights }, device: TEST_DEVICE });
+  await using server = serveStories(model);
+  await server.client.completions.create({ model: "any", prompt: "Once", max_tokens: 1 });
+  await rm(weights);
+  for (const path of ["/api/tags", "/api/ps"]) {
+    const { models } = v.parse(Listed, await (await fetch(server.address + path)).json());
+    expect(models).toEqual([{ size: (await stat(join(STORIES, "model.safetensors"))).size }]);
+  }
+  const shown = await fetch(`${server.address}/api/show`, { method: "POST", body: "{}" });
+  expect(shown.status).toBe(200);
 });
 
 describe("llama.cpp's API", () => {
@@ -230,8 +254,25 @@ describe("llama.cpp's API", () => {
     expect(await say("/tokenize", { content: "</s>", parse_special: false })).not.toEqual({ tokens: control });
   });
 
+  test("shows a chat as the model sees it, whatever its length", async () => {
+    const system = { role: "system", content: "Be kind. ".repeat(1000) };
+    const all = [system, ...messages];
+    const { text = "" } = loaded.template?.render({ messages: all, addGenerationPrompt: true }) ?? {};
+    expect(text).toContain(system.content);
+    expect(await say("/apply-template", { messages: all })).toEqual({ prompt: text });
+    const whole = await serving.client.completions.create({
+      model: "storyteller",
+      prompt: v.parse(v.object({ prompt: v.string() }), await say("/apply-template", { messages })).prompt,
+      max_tokens: 12,
+      temperature: 0,
+    });
+    expect(whole.choices[0]?.text).toBe(await wanted({}));
+  });
+
   test("what cannot be done is refused by name", async () => {
     for (const [path, body, words] of [
+      ["/apply-template", { messages: [] }, "messages: there is none"],
+      ["/apply-template", { messages, tool: 1 }, "tool: not supported"],
       ["/tokenize", {}, "content: is missing"],
       ["/tokenize", { content: "a", addspecial: true }, "addspecial: not supported"],
       ["/tokenize", { content: "a b ".repeat(2 ** 18) }, "content: has more than 262144 tokens"],

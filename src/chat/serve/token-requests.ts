@@ -2,9 +2,11 @@ import * as v from "valibot";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { badField } from "./api-error.ts";
 import { parseBody } from "./body.ts";
+import { readChatRequest } from "./chat-request.ts";
 import { readFields } from "./fields.ts";
 import { optional } from "./optional.ts";
-import type { Text } from "./prompt.ts";
+import { chatText, type Text } from "./prompt.ts";
+import type { ReadingOptions } from "./understand.ts";
 
 /** Of one request: as many as the longest contexts have, and no answer of more than a few megabytes. */
 const MOST_TOKENS = 2 ** 18;
@@ -50,4 +52,10 @@ export function detokenized({ tokenizer, decoder }: Text, body: Uint8Array): str
   if (foreign !== undefined)
     throw badField("tokens", `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
   return JSON.stringify({ content: tokenizer.decode(tokens) });
+}
+
+/** Answers llama.cpp's `/apply-template`: a chat's text up to the answer, by the chat template. @returns JSON. @throws ApiError 400 as `chatText` */
+export function templated(model: Text, body: Uint8Array, { prompts, defaults }: ReadingOptions): string {
+  const { text } = chatText(model, readChatRequest(parseBody(body), defaults), prompts);
+  return JSON.stringify({ prompt: text });
 }

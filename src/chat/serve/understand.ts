@@ -7,7 +7,7 @@ import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request
 import { echoOf } from "./echo.ts";
 import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
-import { readOllamaChat, readOllamaEmbed, readOllamaGenerate } from "./ollama-request.ts";
+import { readOllamaChat, readOllamaEmbed, readOllamaEmbedding, readOllamaGenerate } from "./ollama-request.ts";
 import {
   chatPrompt,
   completionPrompts,
@@ -31,6 +31,7 @@ export type RequestKind = keyof typeof CHATS | "completion";
 const EMBEDDINGS = {
   embeddings: (body: unknown) => readEmbeddingRequest(body),
   ollamaEmbed: readOllamaEmbed,
+  ollamaEmbedding: readOllamaEmbedding,
 } as const;
 
 /** The same of what vectors are wanted of. */
@@ -75,7 +76,7 @@ export async function understand(
 }
 
 /** Texts of which embeddings are wanted, as token ids: plain values, too. */
-export interface EmbeddingTexts extends Omit<EmbeddingRequest, "prompts" | "truncates"> {
+export interface EmbeddingTexts extends Omit<EmbeddingRequest, "prompts" | "truncates" | "field"> {
   readonly ids: readonly (readonly number[])[];
 }
 
@@ -86,10 +87,10 @@ export async function understandTexts(
   body: Uint8Array,
   { prompts: options }: ReadingOptions,
 ): Promise<EmbeddingTexts> {
-  const { prompts, ...request } = EMBEDDINGS[kind](parseBody(body));
+  const { prompts, truncates, field, ...request } = EMBEDDINGS[kind](parseBody(body));
   const { context } = options;
-  const fitting = request.truncates ? await Promise.all(prompts.map((one) => cut(model, one, context - 1))) : prompts;
-  return { ...request, ids: await completionPrompts(model, { prompts: fitting }, options, "input") };
+  const fitting = truncates ? await Promise.all(prompts.map((one) => cut(model, one, context - 1))) : prompts;
+  return { ...request, ids: await completionPrompts(model, { prompts: fitting }, options, field) };
 }
 
 /** At most so many tokens of a text: the first ones, and the control token that its end has. */

@@ -24,6 +24,11 @@ export function ollamaEmbeddings({ model, vectors, tokens, seconds }: Embedded):
   return { model, embeddings, total_duration: total, load_duration: 0, prompt_eval_count: tokens };
 }
 
+/** Ollama's older `/api/embeddings`, of one text. */
+export function ollamaEmbedding({ vectors: [vector = new Float32Array()] }: Embedded): object {
+  return { embedding: [...vector] };
+}
+
 /** As numbers or as the base64 of their bytes, lowest first. */
 function encoded(vector: Float32Array, encoding: Embedded["encoding"]): readonly number[] | string {
   if (encoding === "float") return [...vector];
