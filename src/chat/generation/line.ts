@@ -38,6 +38,11 @@ export class Line {
     return this.running.filter((one) => one.isPrompted === isPrompted);
   }
 
+  /** Those that wait for a turn; of one of which nobody takes what comes there is no need. */
+  get waiting(): readonly Active[] {
+    return this.#all.filter(({ isRunning, sequence }) => !isRunning && !sequence.out.isFull);
+  }
+
   /** Rows of a batch that are free. */
   get rowsLeft(): number {
     return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#rows);
@@ -62,10 +67,9 @@ export class Line {
 
   /** The one whose turn it is. @param others gives one that is not in the line yet, and is asked where one that has had no turn may begin */
   async next(others: (() => Promise<Sequence | undefined>) | undefined): Promise<Active | undefined> {
-    const waiting = this.#all.filter(({ isRunning, sequence }) => !isRunning && !sequence.out.isFull);
-    const fresh = waiting.find(({ due }) => due === 0);
+    const fresh = this.waiting.find(({ due }) => due === 0);
     if (fresh !== undefined) return fresh;
-    const [old] = waiting;
+    const [old] = this.waiting;
     if (this.#isOldTurn && old !== undefined && old.due <= this.#steps) return old;
     const sequence = await others?.();
     return sequence === undefined ? old : this.add(sequence);

@@ -1,7 +1,15 @@
-/** Tokens of a piece of a prompt beside which texts are written at least: fewer take hardly less time. */
-const LEAST = 32;
-/** A piece takes as long as so many steps of the texts that wait for it: a token that comes behind one takes three times as long as another. */
-const STEPS = 2;
+/** What a piece of a prompt may take beside which texts are written. */
+export interface Share {
+  /** Tokens at least: fewer take hardly less time. */
+  readonly least: number;
+  /** It takes as long as so many steps of the texts. */
+  readonly steps: number;
+}
+
+/** While nobody waits for a turn there is time to spare: short pieces, which take more of it, keep the times between tokens even. */
+export const EVEN: Share = { least: 16, steps: 1.5 };
+/** Where somebody waits more is to be done in the same time. */
+export const BUSY: Share = { least: 28, steps: 2 };
 /** Part of a new measurement in what is known of a speed. */
 const NEW = 1 / 4;
 
@@ -18,11 +26,14 @@ export class Pace {
 
   /**
    * Tokens that are read before the next step.
+   * @param share undefined: no text is written
    * @param ahead tokens that were read since the last step
    */
-  piece(isWaitedFor: boolean, ahead = 0): number {
-    const each = isWaitedFor ? Math.round((STEPS * (this.#step ?? 0)) / (this.#token ?? Infinity)) : this.#block;
-    return Math.max(LEAST, Math.min(each, this.#block) - ahead);
+  piece(share: Share | undefined, ahead = 0): number {
+    const { least, steps } = share ?? BUSY;
+    const each =
+      share === undefined ? this.#block : Math.round((steps * (this.#step ?? 0)) / (this.#token ?? Infinity));
+    return Math.max(least, Math.min(each, this.#block) - ahead);
   }
 
   /** Takes the time of a step of running texts, in any unit. */
@@ -30,9 +41,9 @@ export class Pace {
     this.#step = smoothed(this.#step, time);
   }
 
-  /** Takes the time of a pass over so many tokens of a prompt, in the same unit. */
+  /** Takes the time of a pass over so many tokens of a prompt that texts waited for, in the same unit: longer ones take less for each, a few far more. */
   read(time: number, tokens: number): void {
-    this.#token = smoothed(this.#token, time / tokens);
+    if (tokens >= EVEN.least) this.#token = smoothed(this.#token, time / tokens);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Active } from "./active.ts";
 import type { NextBeam } from "./beam-search.ts";
 import type { KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
-import { Pace } from "./pace.ts";
+import { BUSY, EVEN, Pace, type Share } from "./pace.ts";
 import { isMemory } from "./no-room.ts";
 import type { Sequence } from "./sequence.ts";
 import { SlotAllocation } from "./slot-allocation.ts";
@@ -62,7 +62,7 @@ export class Running implements Disposable {
       const left = endOfPrompt(active) - (active.slots[0]?.length ?? 0);
       if (this.#ahead + left > most) continue;
       this.#ahead += left;
-      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(false));
+      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(undefined));
     }
   }
 
@@ -142,9 +142,15 @@ export class Running implements Disposable {
     }
   }
 
+  /** What a piece may take now; undefined: nobody waits for its end. */
+  get #share(): Share | undefined {
+    if (this.line.prompted(true).every(({ sequence }) => sequence.out.isFull)) return undefined;
+    return this.line.waiting.length > 0 ? BUSY : EVEN;
+  }
+
   /** Tokens of the next piece. @param ahead see `Pace` */
   #piece(ahead = 0): number {
-    return this.#pace.piece(this.line.prompted(true).length > 0, ahead);
+    return this.#pace.piece(this.#share, ahead);
   }
 
   /** Computes so many tokens of a prompt at most; the next piece is another one's. */
@@ -186,7 +192,7 @@ export class Running implements Disposable {
     this.#failures = 0;
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
     await this.#decoder.gpu.idle();
-    this.#pace.read(performance.now() - start, ids.length);
+    if (this.#share !== undefined) this.#pace.read(performance.now() - start, ids.length);
   }
 
   /** Hands a sequence its logits; where it fails, the others go on. */
