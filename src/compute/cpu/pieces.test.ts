@@ -4,7 +4,7 @@ import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
 import { place, take } from "../tensor/cases/placed.ts";
 import { CpuDevice } from "./cpu.ts";
-import { pieceColumns } from "./pieces.ts";
+import { evenColumns, pieceColumns } from "./pieces.ts";
 
 describe("columns of a piece of a product with few rows", () => {
   test("are whole tiles, no more than may be, and as many pieces as threads where there are enough", () => {
@@ -28,6 +28,19 @@ describe("columns of a piece of a product with few rows", () => {
       6, 6, 6, 16, 24,
     ]);
   });
+});
+
+test("pieces of many rows are whole tiles, and such that threads end together", () => {
+  const whole = fc.integer({ min: 1, max: 3000 });
+  fc.assert(
+    fc.property(whole, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 40 }), (cols, down, threads) => {
+      const each = evenColumns(cols, 384, 32, down, threads);
+      expect(each % 32).toBe(0);
+      expect(each).toBeWithin(32, 385);
+    }),
+  );
+  // 576 and 960 columns on two cores: halves, and three of 160 for each.
+  expect([576, 960, 3072].map((cols) => evenColumns(cols, 384, 32, 1, 2))).toEqual([288, 160, 384]);
 });
 
 test.each(["F32", "BF16", "Q8_0"] as const)(

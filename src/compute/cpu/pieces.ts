@@ -74,3 +74,21 @@ export function pieceColumns(cols: number, most: number, threads: number, tile =
   const each = Math.ceil(cols / Math.max(1, rounds * threads) / tile) * tile;
   return Math.min(most, Math.max(2 * tile, each));
 }
+
+/** What copying x for a piece takes, in columns of it. */
+const COPY = 8;
+
+/**
+ * Columns of a piece of a product with many rows, whole tiles: such that threads end together, as each has equally many of them as
+ * far as may be.
+ * @param down pieces above each other
+ */
+export function evenColumns(cols: number, most: number, tile: number, down: number, threads: number): number {
+  let best = { size: tile, time: Infinity };
+  for (let count = Math.ceil(cols / most); count <= Math.ceil(cols / tile); count++) {
+    const size = Math.ceil(cols / count / tile) * tile;
+    const time = Math.ceil((down * Math.ceil(cols / size)) / threads) * (size + COPY);
+    if (time < best.time) best = { size, time };
+  }
+  return best.size;
+}

@@ -4,7 +4,7 @@ import type { Tensor } from "../../device/tensor.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { pitchBytes, storedCode } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
-import { evenly, pieceColumns } from "../pieces.ts";
+import { evenColumns, evenly, pieceColumns } from "../pieces.ts";
 import { inNumbers } from "./in-numbers.ts";
 import { TERNARY, ternaryProduct } from "./ternary.ts";
 
@@ -34,7 +34,7 @@ export const GEMM_FMA = { ...GEMM, fma: true } as const;
 /** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
 const PIECE = { rows: 96, cols: 96 } as const;
 /** The same of machine code, which lays columns in panels anew for each piece: so many rows share them. */
-const FMA_PIECE = { rows: 224, cols: 192, fewRows: 16 } as const;
+const FMA_PIECE = { rows: 224, cols: 384, fewRows: 28 } as const;
 /**
  * Bytes of W's rows in a piece of few rows, at most: what is asked of memory behind a piece is another worker's, and its first rows were
  * not asked for. So a piece is large, and there are no more of them than workers where W is small.
@@ -65,7 +65,8 @@ function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, c
   if (rows <= fewRows && order === "NT") {
     return { rows: fewRows, cols: pieceColumns(cols, fewColumns(rowBytes), threads, FMA_TILE) };
   }
-  return { rows: evenly(rows, FMA_PIECE.rows, FMA_ROWS).size, cols: evenly(cols, FMA_PIECE.cols, FMA_COLS).size };
+  const down = evenly(rows, FMA_PIECE.rows, FMA_ROWS);
+  return { rows: down.size, cols: evenColumns(cols, FMA_PIECE.cols, FMA_COLS, down.count, threads) };
 }
 
 /** Rows and columns of a piece of a product with b, by machine code or by the module. */

@@ -25,6 +25,7 @@ export class Arm64Machine implements Machine {
   readonly words = 14;
   readonly tile = { rows: 6, vectors: 4 } as const;
   readonly squares = 4;
+  readonly fewRows = 4;
   readonly wholeRows = 3;
   readonly #code = new Arm64();
   /** What lies behind the routine. */
@@ -188,6 +189,11 @@ export class Arm64Machine implements Machine {
 
   fma(sum: Lanes, a: Lanes, b: Lanes): void {
     this.#code.fmla(sum, a, b);
+  }
+
+  fmaOf(sum: Lanes, a: Lanes, from: At, temporary: Lanes): void {
+    this.broadcast(temporary, from);
+    this.fma(sum, a, temporary);
   }
 
   divide(to: Lanes, a: Lanes, b: Lanes): void {

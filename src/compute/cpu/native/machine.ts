@@ -41,6 +41,9 @@ export interface Machine {
   /** Squares that are turned around and multiplied side by side: a sum waits for its last term, so one alone is slow. */
   readonly squares: number;
 
+  /** Rows of x that are multiplied so at most, some at a time; a tile of more is faster, panels included. */
+  readonly fewRows: number;
+
   /** Rows of a tile of whole numbers, which needs twice the registers. */
   readonly wholeRows: number;
 
@@ -88,6 +91,8 @@ export interface Machine {
   multiply(to: Lanes, a: Lanes, b: Lanes): void;
   /** sum += a · b, rounded once. */
   fma(sum: Lanes, a: Lanes, b: Lanes): void;
+  /** sum += a · the number at an address, rounded once. Loses `temporary`. */
+  fmaOf(sum: Lanes, a: Lanes, at: At, temporary: Lanes): void;
   divide(to: Lanes, a: Lanes, b: Lanes): void;
   subtract(to: Lanes, a: Lanes, b: Lanes): void;
   and(to: Lanes, a: Lanes, b: Lanes): void;

@@ -12,7 +12,7 @@ import { scaled } from "./routines/scaled.ts";
 import { slopes } from "./routines/slopes.ts";
 import { softmaxAlong } from "./routines/softmax-along.ts";
 import { join, logSums, softmax } from "./routines/softmax.ts";
-import { weighted } from "./routines/weighted.ts";
+import { WEIGHTED_ROWS, weighted } from "./routines/weighted.ts";
 import { tile } from "./routines/tile.ts";
 
 /** Routines by number. */
@@ -63,6 +63,7 @@ export interface Program {
   readonly wholeRows: number;
   /** Rows of a matrix that `few` takes side by side. */
   readonly fewCols: number;
+  readonly fewRows: number;
 }
 
 /** @param enter writes what JavaScript calls, by the platform's convention */
@@ -110,8 +111,8 @@ export function program(m: Machine, enter: () => void): Program {
     softmax: byCap((caps) => softmax(m, caps)),
     softmaxAlong: byCap((caps) => softmaxAlong(m, caps)),
     weighted: {
-      F32: byRows(FEW_ROWS, (rows) => weighted(m, rows, "F32")),
-      F16: byRows(FEW_ROWS, (rows) => weighted(m, rows, "F16")),
+      F32: byRows(WEIGHTED_ROWS, (rows) => weighted(m, rows, "F32")),
+      F16: byRows(WEIGHTED_ROWS, (rows) => weighted(m, rows, "F16")),
     },
     join: routine(() => join(m)),
     logSums: routine(() => logSums(m)),
@@ -133,5 +134,6 @@ export function program(m: Machine, enter: () => void): Program {
     tileRows: m.tile.rows,
     wholeRows: m.wholeRows,
     fewCols: m.squares * m.lanes,
+    fewRows: m.fewRows,
   };
 }

@@ -17,6 +17,8 @@ export interface Memory {
   readonly base: General;
   readonly index?: General | undefined;
   readonly offset: number;
+  /** 32 bits there stand for a whole vector: of EVEX alone. */
+  readonly toAll?: true;
 }
 
 /** A place in the code itself, which is addressed by its distance. */
@@ -72,6 +74,7 @@ export class X64Code extends Code {
     const w = opcode.w ?? 0;
     const number = "vector" in rm ? rm.vector : "general" in rm ? rm.general : "base" in rm ? rm.base.general : 0;
     const index = "base" in rm ? (rm.index?.general ?? 0) : 0;
+    const toAll = "base" in rm && rm.toAll === true;
     const wide = bytes === 64 || reg > 15 || vvvv > 15 || ("vector" in rm && number > 15);
     const b = (number >> 3) & 1;
     const x = "base" in rm ? (index >> 3) & 1 : (number >> 4) & 1;
@@ -82,7 +85,7 @@ export class X64Code extends Code {
       this.byte(0x62);
       this.byte((inverted(reg >> 3) << 7) | ((x ^ 1) << 6) | ((b ^ 1) << 5) | (inverted(reg >> 4) << 4) | map);
       this.byte((w << 7) | ((~vvvv & 15) << 3) | 4 | pp);
-      this.byte((length << 5) | (inverted(vvvv >> 4) << 3));
+      this.byte((length << 5) | (toAll ? 16 : 0) | (inverted(vvvv >> 4) << 3));
     } else {
       const last = ((~vvvv & 15) << 3) | (length << 2) | pp;
       const r = inverted(reg >> 3) << 7;
@@ -96,8 +99,8 @@ export class X64Code extends Code {
       }
     }
     this.byte(opcode.opcode);
-    const unit = wide || opcode.evex === true ? (opcode.reads ?? bytes / (opcode.part ?? 1)) : 1;
-    this.operand(reg & 7, rm, unit);
+    const read = toAll ? 4 : (opcode.reads ?? bytes / (opcode.part ?? 1));
+    this.operand(reg & 7, rm, wide || opcode.evex === true ? read : 1);
     if (immediate !== undefined) this.byte(immediate);
   }
 

@@ -8,6 +8,7 @@ export class X64Machine extends X64Words implements Machine {
   readonly registers: number;
   readonly tile: Machine["tile"];
   readonly squares: number;
+  readonly fewRows: number;
   readonly wholeRows: number;
   readonly #vnni: boolean;
 
@@ -19,6 +20,7 @@ export class X64Machine extends X64Words implements Machine {
     this.wholeRows = lanes === 8 ? 3 : 6;
     this.registers = lanes === 8 ? 16 : 32;
     this.squares = lanes === 8 ? 4 : 2;
+    this.fewRows = lanes === 8 ? 14 : 28;
     this.tile = lanes === 8 ? { rows: 6, vectors: 2 } : { rows: 14, vectors: 2 };
   }
 
@@ -77,6 +79,12 @@ export class X64Machine extends X64Words implements Machine {
 
   fma(sum: Lanes, a: Lanes, b: Lanes): void {
     this.code.vfmadd231ps(this.#all(sum), this.#all(a), this.#all(b));
+  }
+
+  fmaOf(sum: Lanes, a: Lanes, from: At, temporary: Lanes): void {
+    if (this.lanes === 16) return this.code.vfmadd231ps(this.#all(sum), this.#all(a), { ...memory(from), toAll: true });
+    this.broadcast(temporary, from);
+    this.fma(sum, a, temporary);
   }
 
   divide(to: Lanes, a: Lanes, b: Lanes): void {

@@ -27,8 +27,8 @@ function text(operand: Operand): string {
   if (typeof operand === "number") return String(operand);
   if ("vector" in operand) return `${{ 16: "x", 32: "y", 64: "z" }[operand.bytes]}mm${operand.vector}`;
   if ("general" in operand) return GENERAL[operand.general] ?? "";
-  const { base, index, offset } = operand;
-  return `[${text(base)}${index === undefined ? "" : ` + ${text(index)}`} + ${offset}]`;
+  const { base, index, offset, toAll = false } = operand;
+  return `[${text(base)}${index === undefined ? "" : ` + ${text(index)}`} + ${offset}]${toAll ? "{1to16}" : ""}`;
 }
 
 /** An instruction of ours beside the text of the same. */
@@ -88,6 +88,13 @@ test.each(THREE.map((name) => [name] as const))("%s", (name) => {
       ...MEMORY.map((memory) => [name, [vector, width(6), memory]] as const),
     ]),
   );
+});
+
+test("one number in memory stands for a whole vector", () => {
+  const cases = [zmm(0), zmm(31)].flatMap((vector) =>
+    MEMORY.map((memory) => ["vfmadd231ps", [vector, zmm(17), { ...memory, toAll: true as const }]] as const),
+  );
+  check(cases);
 });
 
 test.each([["vpslld"], ["vpsrld"], ["vpsrad"], ["vpsrlw"]] as const)("%s", (name) => {

@@ -6,6 +6,7 @@ import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
+import { WEIGHTED_ROWS } from "../routines/weighted.ts";
 import { panelOf, rowsOf, termsOf } from "./attention-panels.ts";
 import { Attention } from "./attention-states.ts";
 import { multiplyFew, type Product } from "./product.ts";
@@ -201,8 +202,8 @@ function attendFew(p: Attention, pairs: Pairs, from: number, to: number): void {
   }
   p.join(0);
   const values = p.rows("values", pairs.kvHead, from, to - from);
-  for (let pair = 0; pair < count; pair += FEW_ROWS) {
-    const rows = Math.min(FEW_ROWS, count - pair);
+  for (let pair = 0; pair < count; pair += WEIGHTED_ROWS) {
+    const rows = Math.min(WEIGHTED_ROWS, count - pair);
     const [weights, sums] = [scores + pair * ROW_PITCH, p.values + pair * head * 4];
     const routine = on.routines.weighted[values.stored][rows] ?? 0;
     on.call(routine, weights, values.at, values.pitch, to - from, fours(head), sums, head * 4);

@@ -25,10 +25,11 @@ export interface Product extends Target {
   readonly scalesPitch: number;
 }
 
-/** Rows of x, of 256 terms each, that lie in scratch at once beside what `normed-gemm.ts` has there, which is of fewer than these. */
+/**
+ * Rows of x, of 256 terms each, that lie in scratch at once beside what `normed-gemm.ts` has there, which is of fewer than these; with
+ * the partial sums of few rows they take 254 KB.
+ */
 const SHARED_ROWS = 176;
-/** Terms of a few rows whose partial sums lie in scratch at once. */
-const FEW_TERMS = 64 * BLOCK_TERMS;
 
 /** Where in a worker's scratch rows of a format that no routine reads lie as numbers: between what `normedGemm` has there. */
 const NUMBERS = 2 ** 18 + 2 ** 17;
@@ -46,12 +47,30 @@ export function multiply(on: Caller, p: Product, firstRow: number, rows: number,
     }
     return;
   }
-  if (along && rows <= FEW_ROWS && isKernelDtype(stored)) {
-    multiplyFew(on, p, stored, firstRow, rows, firstCol, cols);
+  if (along && rows <= on.code.fewRows && isKernelDtype(stored)) {
+    const each = Math.ceil(rows / Math.ceil(rows / FEW_ROWS));
+    for (let row = 0; row < rows; row += each) {
+      multiplyFew(on, p, stored, firstRow + row, Math.min(each, rows - row), firstCol, cols);
+    }
     return;
   }
   for (let row = 0; row < rows; row += MOST_ROWS) {
     multiplyRows(on, p, firstRow + row, Math.min(MOST_ROWS, rows - row), firstCol, cols);
+  }
+}
+
+/** Terms of so many rows of x that lie in scratch at once: of few rows many, and b's rows are read to their end. */
+function termsOf(rows: number): number {
+  return Math.max(1, Math.floor(SHARED_ROWS / rows)) * BLOCK_TERMS;
+}
+
+/** Copies rows of a that run along the terms: blocks of terms one after the other, each of all rows. */
+function copyRows(on: Caller, p: Product, row: number, rows: number, begin: number, end: number, to: number): void {
+  for (let first = begin; first < end; first += BLOCK_TERMS) {
+    const from = p.a + row * p.aPitch + first * 4;
+    const terms = Math.min(BLOCK_TERMS, end - first);
+    on.call(on.routines.copy.F32, from, p.aPitch, rows, fours(terms), to, ROW_PITCH);
+    to += rows * ROW_PITCH;
   }
 }
 
@@ -61,25 +80,18 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
   const panel = on.scratch;
   const sums = panel + panelCols * BLOCK_TERMS * 4;
   const x = sums + MOST_ROWS * panelCols * 4;
-  const size = rows * ROW_PITCH;
-  // Of few rows many terms lie in scratch at once, and b's rows are read to their end.
-  const step = p.aTerms ? BLOCK_TERMS : Math.max(1, Math.floor(SHARED_ROWS / rows)) * BLOCK_TERMS;
+  const step = p.aTerms ? BLOCK_TERMS : termsOf(rows);
   for (let begin = 0; begin < p.terms; begin += step) {
     const end = Math.min(begin + step, p.terms);
-    for (let first = begin; first < end; first += BLOCK_TERMS) {
-      const terms = Math.min(BLOCK_TERMS, end - first);
-      const to = x + ((first - begin) / BLOCK_TERMS) * size;
-      if (p.aTerms) {
-        on.call(routines.copy.F32, p.a + first * p.aPitch + firstRow * 4, p.aPitch, terms, fours(rows), to, TERM_PITCH);
-      } else {
-        on.call(routines.copy.F32, p.a + firstRow * p.aPitch + first * 4, p.aPitch, rows, fours(terms), to, ROW_PITCH);
-      }
-    }
+    if (p.aTerms) {
+      const from = p.a + begin * p.aPitch + firstRow * 4;
+      on.call(routines.copy.F32, from, p.aPitch, end - begin, fours(rows), x, TERM_PITCH);
+    } else copyRows(on, p, firstRow, rows, begin, end, x);
     for (let col = 0; col < cols; col += panelCols) {
       const count = Math.min(panelCols, cols - col);
       for (let first = begin; first < end; first += BLOCK_TERMS) {
         const terms = Math.min(BLOCK_TERMS, end - first);
-        const from = x + ((first - begin) / BLOCK_TERMS) * size;
+        const from = x + ((first - begin) / BLOCK_TERMS) * rows * ROW_PITCH;
         writePanel(on, p, firstCol + col, count, first, terms, panel);
         multiplyTiles(on, p.aTerms ? "rows" : "terms", from, rows, panel, terms, sums);
         storeSums(on, sums, panelCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
@@ -101,19 +113,22 @@ export function multiplyFew(
 ): void {
   const { fewCols } = on.code;
   const routine = on.routines.few[stored][rows] ?? 0;
-  const sums = column + fewCols * 4;
-  for (let col = firstCol; col < firstCol + cols; col += FEW_COLS) {
-    const width = Math.min(FEW_COLS, firstCol + cols - col);
-    for (let first = 0; first < p.terms; first += FEW_TERMS) {
-      const terms = Math.min(FEW_TERMS, p.terms - first);
-      const x = p.a + firstRow * p.aPitch + first * 4;
-      const bytes = first * STORED_BYTES[stored];
+  const copied = column + fewCols * 4;
+  const step = termsOf(rows);
+  const sums = copied + Math.ceil(Math.min(step, p.terms) / BLOCK_TERMS) * rows * ROW_PITCH;
+  for (let begin = 0; begin < p.terms; begin += step) {
+    const terms = Math.min(step, p.terms - begin);
+    if (rows > 1) copyRows(on, p, firstRow, rows, begin, begin + terms, copied);
+    const x = rows > 1 ? copied : p.a + firstRow * p.aPitch + begin * 4;
+    const bytes = begin * STORED_BYTES[stored];
+    for (let col = firstCol; col < firstCol + cols; col += FEW_COLS) {
+      const width = Math.min(FEW_COLS, firstCol + cols - col);
       for (let at = 0; at < width; at += fewCols) {
         const [b, next] = [p.b + (col + at) * p.bPitch, p.b + (col + at + fewCols) * p.bPitch];
         setRows(on, b + bytes, p.bPitch, Math.min(fewCols, width - at), fewCols);
-        on.call(routine, terms, x, p.aPitch, sums + at * 4, column, next + fewCols * bytes);
+        on.call(routine, terms, x, sums + at * 4, next + fewCols * bytes, column);
       }
-      storeFew(on, sums, Math.ceil(terms / BLOCK_TERMS), rows, width, p, firstRow, col, first === 0);
+      storeFew(on, sums, Math.ceil(terms / BLOCK_TERMS), rows, width, p, firstRow, col, begin === 0);
     }
   }
 }

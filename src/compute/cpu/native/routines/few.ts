@@ -1,35 +1,29 @@
 // Products of a few rows with rows of a stored matrix: what these take is to read that. So squares of it are turned around in
 // registers and multiplied there, and no panel is written. The sums are those of tile.ts, to the last bit.
-import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
+import { type At, type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
-import { BLOCK_TERMS, FEW_PITCH, LINE, ROWS_AT } from "./layout.ts";
+import { BLOCK_TERMS, FEW_PITCH, LINE, ROW_PITCH, ROWS_AT } from "./layout.ts";
 
 /** Rows of x at most. */
-export const FEW_ROWS = 4;
+export const FEW_ROWS = 14;
 
 const FEW = {
   terms: "number",
+  /** Blocks of terms one after the other, each of all rows, `ROW_PITCH` apart; one row as it is. */
   x: "address",
-  xPitch: "number",
   /** Partial sums, one after the other: each of all rows, `FEW_PITCH` apart. */
   to: "address",
-  /** Room for a column. */
-  column: "address",
   /** What will be read next, as long as this is: it is asked of memory meanwhile, as of rows side by side no processor foresees it. */
   ahead: "address",
+  /** Room for a column. */
+  column: "address",
 } as const;
 
 export function few(m: Machine, rows: number, stored: Stored): void {
-  const { terms, x, xPitch, to, column, ahead, others } = registers(m, FEW, rows + 3);
-  const [row = 0, here = 0, left = 0, now = 0, ...further] = others;
-  const xs = [x, ...further];
-  for (let at = 1; at < rows; at++) {
-    m.copy(xs[at] ?? 0, xs[at - 1] ?? 0);
-    m.add(xs[at] ?? 0, xPitch);
-  }
+  const { terms, x, to, ahead, column, others } = registers(m, FEW, 5);
+  const [row = 0, here = 0, left = 0, now = 0, square = 0] = others;
+  const number = (row: number, term: number): At => ({ word: x, offset: row * ROW_PITCH + term * 4 });
   m.heap(here);
-  // The register of what is not needed any more. Rows' places in the list and sums are equally far apart.
-  const square = xPitch;
   const eachSquare = (body: () => void): void => {
     m.zeroWord(square);
     m.zeroWord(left);
@@ -39,9 +33,14 @@ export function few(m: Machine, rows: number, stored: Stored): void {
       m.add(square, { bytes: m.lanes * 4 });
     });
   };
-  const sum = (row: number) => ({ word: to, index: square, offset: row * FEW_PITCH });
+  // Rows' places in the list and sums are equally far apart.
+  const sum = (row: number): At => ({ word: to, index: square, offset: row * FEW_PITCH });
   const pairs = stored === "BF16";
   const step = pairs ? 2 * m.lanes : m.lanes;
+  /** Rows whose sums have registers beside a square; where there are more, it is multiplied by these first. */
+  const most = m.registers - m.lanes - 2;
+  const parts = Math.ceil(rows / most);
+  const partRows = Math.ceil(rows / parts);
   m.steps(terms, 1, () => {
     m.add(terms, { bytes: 1 });
     m.take(now, terms, BLOCK_TERMS);
@@ -58,28 +57,33 @@ export function few(m: Machine, rows: number, stored: Stored): void {
         }
         const columns = m.transpose();
         const free = columns.includes(0) ? m.lanes : 0;
-        const [low, factor] = [free, free + 1];
-        const sums = xs.map((_, at) => free + 2 + at);
-        xs.forEach((_, at) => m.load(sums[at] ?? 0, sum(at)));
-        const multiply = (numbers: number, term: number) =>
-          xs.forEach((word, at) => {
-            m.broadcast(factor, { word, offset: term * 4 });
-            m.fma(sums[at] ?? 0, factor, numbers);
-          });
+        const [half, factor] = [free, free + 1];
         const bytes = m.lanes * step * STORED_BYTES[stored];
-        columns.forEach((both, at) => {
-          if (at * LINE < bytes) m.prefetch({ word: ahead, offset: at * LINE });
-          if (!pairs) return multiply(both, at);
-          m.lowerHalves(low, both);
-          multiply(low, 2 * at);
-          m.upperHalves(both, both);
-          multiply(both, 2 * at + 1);
-        });
-        xs.forEach((_, at) => m.store(sums[at] ?? 0, sum(at)));
+        for (let first = 0; first < rows; first += partRows) {
+          const part = Array.from({ length: Math.min(partRows, rows - first) }, (_, at) => ({
+            of: first + at,
+            lanes: free + 2 + at,
+          }));
+          const multiply = (numbers: number, term: number): void => {
+            for (const { of, lanes } of part) {
+              m.fmaOf(lanes, numbers, number(of, term), factor);
+            }
+          };
+          for (const { of, lanes } of part) m.load(lanes, sum(of));
+          columns.forEach((both, at) => {
+            if (first === 0 && at * LINE < bytes) m.prefetch({ word: ahead, offset: at * LINE });
+            if (!pairs) return multiply(both, at);
+            m.lowerHalves(half, both);
+            multiply(half, 2 * at);
+            m.upperHalves(half, both);
+            multiply(half, 2 * at + 1);
+          });
+          for (const { of, lanes } of part) m.store(lanes, sum(of));
+        }
         m.add(ahead, { bytes });
       });
       m.add(here, { bytes: step * STORED_BYTES[stored] });
-      for (const word of xs) m.add(word, { bytes: step * 4 });
+      m.add(x, { bytes: step * 4 });
     });
     m.steps(now, 1, () => {
       eachSquare(() => {
@@ -89,16 +93,16 @@ export function few(m: Machine, rows: number, stored: Stored): void {
           m.store(0, { word: column, offset: at * 4 }, "one");
         }
         m.load(0, { word: column });
-        xs.forEach((word, at) => {
-          m.load(1, sum(at));
-          m.broadcast(2, { word });
-          m.fma(1, 2, 0);
-          m.store(1, sum(at));
-        });
+        for (let of = 0; of < rows; of++) {
+          m.load(1, sum(of));
+          m.fmaOf(1, 0, number(of, 0), 2);
+          m.store(1, sum(of));
+        }
       });
       m.add(here, { bytes: STORED_BYTES[stored] });
-      for (const word of xs) m.add(word, { bytes: 4 });
+      m.add(x, { bytes: 4 });
     });
+    if (rows > 1) m.add(x, { bytes: rows * ROW_PITCH - BLOCK_TERMS * 4 });
     m.add(to, { bytes: rows * FEW_PITCH });
   });
 }

@@ -3,6 +3,9 @@ import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { ROW_PITCH } from "./layout.ts";
 
+/** Rows of weights at most: sums stay in registers. */
+export const WEIGHTED_ROWS = 4;
+
 const WEIGHTED = {
   /** Rows of weights, `ROW_PITCH` apart. */
   weights: "address",
