@@ -16,7 +16,7 @@ import { inRounds, timed, type TimedStep } from "./training/rounds.ts";
 
 const TEXTS = [1, 2, 4, 8, 16] as const;
 /** Tokens of prompts, and of those that the texts go on from. */
-const PROMPTS = [8, 16, 32, 48, 192] as const;
+const PROMPTS = [8, 12, 24, 32, 48, 192] as const;
 const BEFORE = 64;
 
 const { values, positionals } = parseArgs({

@@ -7,9 +7,9 @@ export interface Share {
 }
 
 /** While nobody waits for a turn there is time to spare: short pieces, which take more of it, keep the times between tokens even. */
-export const EVEN: Share = { least: 16, steps: 1.5 };
+export const EVEN: Share = { least: 12, steps: 1.5 };
 /** Where somebody waits more is to be done in the same time. */
-export const BUSY: Share = { least: 28, steps: 2 };
+export const BUSY: Share = { least: 24, steps: 2 };
 /** Part of a new measurement in what is known of a speed. */
 const NEW = 1 / 4;
 

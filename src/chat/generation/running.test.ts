@@ -159,6 +159,6 @@ test("a long prompt has a piece of each turn, however many short ones come", asy
     for (; writing.made.tokens.length === 0; answers++) await text(loop, 1, 1, { owner: `${client} ${answers}` }).end;
   };
   await Promise.all([ask(0), ask(1)]);
-  // Two rows are another's in each turn, and a piece has 16 tokens at least.
-  expect(answers).toBeLessThanOrEqual(2 * (600 / 16 + 2));
+  // Two rows are another's in each turn, and a piece has 12 tokens at least.
+  expect(answers).toBeLessThanOrEqual(2 * (600 / 12 + 2));
 });
