@@ -37,7 +37,9 @@ function search(of: Language, { beams, maxTokens, stops }: Settings) {
     const next = state.step(followers);
     if (next === undefined) return state.best;
     expect(next).toHaveLength(beams);
-    texts = next.map(({ parent, id }) => [...(texts[parent] ?? []), id]);
+    const made = next.map((_, beam) => [...state.tokensOf(beam)]);
+    expect(made.map((text) => text.slice(0, -1))).toEqual(next.map((parent) => texts[parent] ?? []));
+    texts = made;
     expect(new Set(texts.map(String)).size).toBe(beams);
   }
 }

@@ -10,13 +10,6 @@ export interface Follower {
   readonly logprob: number;
 }
 
-/** A beam of the next step: another one's tokens and one more. */
-export interface NextBeam {
-  /** Number of the beam that it goes on from. */
-  readonly parent: number;
-  readonly id: number;
-}
-
 /** A text that ended, or would have gone on. */
 export interface Hypothesis {
   readonly tokens: readonly number[];
@@ -76,9 +69,9 @@ export class BeamSearch {
   /**
    * Takes a step.
    * @param followers by beam: the best `width` tokens or all, best first
-   * @returns the beams of the next step, best first; undefined: it is over
+   * @returns of each beam of the next step, best first, the number of the one that it goes on from; undefined: it is over
    */
-  step(followers: readonly (readonly Follower[])[]): readonly NextBeam[] | undefined {
+  step(followers: readonly (readonly Follower[])[]): readonly number[] | undefined {
     const { beams, maxTokens, stopTokens } = this.#options;
     this.#length += 1;
     const isLast = this.#length >= maxTokens;
@@ -102,7 +95,7 @@ export class BeamSearch {
     const going = candidates.filter(({ ends }) => !ends).slice(0, beams);
     this.#running = going.map(({ tokens, id, score }) => ({ tokens: [...tokens, id], score }));
     if (going.length < beams || !this.#canImprove()) return undefined;
-    return going.map(({ parent, id }) => ({ parent, id }));
+    return going.map(({ parent }) => parent);
   }
 
   /** What a beam has written so far. */

@@ -1,5 +1,5 @@
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
-import { BeamSearch, type NextBeam } from "./beam-search.ts";
+import { BeamSearch } from "./beam-search.ts";
 import { checkLogits } from "./next-token.ts";
 import type { Wants } from "./sequence.ts";
 import { type TextOptions, TextSequence } from "./text-sequence.ts";
@@ -30,7 +30,7 @@ export class BeamSequence extends TextSequence<SearchedOptions> {
     return prompt[position] ?? this.#search.tokensOf(beam)[position - prompt.length] ?? NaN;
   }
 
-  take(rows: readonly BatchLogits[]): readonly NextBeam[] | undefined {
+  take(rows: readonly BatchLogits[]): readonly number[] | undefined {
     const length = this.prompt.length + this.#made++;
     const followers = rows.map(({ ids, logits, lse = NaN }) => {
       checkLogits(logits, length);

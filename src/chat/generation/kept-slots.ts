@@ -1,6 +1,6 @@
 import { itemAt } from "../../files/item-at.ts";
 import { sameAngles } from "../../models/blocks/rope-scaling.ts";
-import type { Slot } from "../../models/decoder/cache/slot.ts";
+import { commonLength, type Slot } from "../../models/decoder/cache/slot.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Sequence } from "./sequence.ts";
@@ -150,11 +150,4 @@ export class KeptSlots {
   #useful({ prefilled, length }: Slot): number {
     return this.#options.keepsAnswers === true ? length : prefilled;
   }
-}
-
-/** Tokens that two sequences have in common at their beginning, `most` at most. */
-function commonLength(one: readonly number[], other: readonly number[], most: number): number {
-  let common = 0;
-  while (common < most && one[common] === other[common]) common++;
-  return common;
 }

@@ -5,7 +5,6 @@ import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
-import type { NextBeam } from "./beam-search.ts";
 import type { KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
 import { BUSY, EVEN, Pace, type Share } from "./pace.ts";
@@ -125,7 +124,7 @@ export class Running implements Disposable {
     if (this.line.all.some(({ slots }) => slots.length > 0))
       throw new Error("weights changed while texts were written with them");
     this.slots.loseAllWaiting();
-    this.#batch.weightsChanged();
+    this.#batch.forgetPasses();
   }
 
   [Symbol.dispose](): void {
@@ -213,8 +212,8 @@ function endOfPrompt({ sequence: { prompt, takeHidden } }: Active): number {
   return takeHidden === undefined ? prompt.length - 1 : prompt.length;
 }
 
-function movesOf(slots: readonly Slot[], next: readonly NextBeam[]): Move[] {
-  return next.flatMap(({ parent }, beam) => {
+function movesOf(slots: readonly Slot[], parents: readonly number[]): Move[] {
+  return parents.flatMap((parent, beam) => {
     const [from, to] = [slots[parent], slots[beam]];
     if (from === undefined || to === undefined || from === to) return [];
     return [{ from, to, length: from.length }];

@@ -1,7 +1,6 @@
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
-import type { NextBeam } from "./beam-search.ts";
 import type { LogitFilter } from "./logit-filter.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { candidatesWanted, distributionOf } from "./next-token.ts";
@@ -58,7 +57,7 @@ export class SampledSequence extends TextSequence<SampledOptions> {
     await this.options.filter?.prepare?.(this.#left);
   }
 
-  take([row]: readonly BatchLogits[]): readonly NextBeam[] | "anew" | undefined {
+  take([row]: readonly BatchLogits[]): readonly number[] | "anew" | undefined {
     if (row === undefined) throw new RangeError("no logits");
     const { sampling, filter, stopTokens, topLogprobs, maxTokens, context, shift } = this.options;
     this.#random.draw(this.#bits);
@@ -76,7 +75,7 @@ export class SampledSequence extends TextSequence<SampledOptions> {
     if (filter?.push(id) === true) return void this.out.end({ reason: "stop", stop: undefined });
     const isFull = this.#tokens.length >= context;
     if (this.#made < maxTokens && isFull && shift === true) return this.#shift();
-    if (this.#made < maxTokens && !isFull) return [{ parent: 0, id }];
+    if (this.#made < maxTokens && !isFull) return [0];
     return void this.out.end({ reason: "length", stop: undefined });
   }
 

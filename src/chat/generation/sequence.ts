@@ -1,15 +1,10 @@
-import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
+import type { BatchLogits, BatchToken } from "../../models/decoder/cache/batch-logits.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
-import type { NextBeam } from "./beam-search.ts";
 import { Outbox } from "./outbox.ts";
 
-/** What is to be known of the tokens that may follow; see `BatchToken`. */
-export interface Wants {
-  readonly top: number;
-  readonly all: boolean;
-  readonly lse: boolean;
-}
+/** What is to be known of the tokens that may follow. */
+export type Wants = Omit<BatchToken, "slot" | "id">;
 
 /** What a sequence goes by, whatever comes of it. */
 export interface SequenceOptions {
@@ -77,8 +72,8 @@ export abstract class Sequence<T = unknown, R = unknown, O extends SequenceOptio
 
   /**
    * Takes what follows on each of its beams, after the prompt on all of them alike.
-   * @returns the tokens to go on with, by beam; "anew": it starts anew with another prompt; undefined: it has come to its end
+   * @returns of each beam the number of the one that it goes on from; "anew": it starts anew with another prompt; undefined: it has come to its end
    * @throws whatever ends this sequence, but not the others
    */
-  abstract take(rows: readonly BatchLogits[]): readonly NextBeam[] | "anew" | undefined;
+  abstract take(rows: readonly BatchLogits[]): readonly number[] | "anew" | undefined;
 }

@@ -96,18 +96,19 @@ export class Batch implements Disposable {
       for (const { slot, length } of before) slot.failed(length);
       this.#run.discard();
       // There may have been no room for what it was recorded with.
-      this.#forgetPasses();
+      this.forgetPasses();
       throw thrown;
     }
   }
 
-  /** Says that the model's weights have changed: slots hold nothing of use, and an output matrix may be another one. */
-  weightsChanged(): void {
-    this.#forgetPasses();
+  /** Drops what is recorded. Weights that have changed may be other tensors. */
+  forgetPasses(): void {
+    for (const pass of this.#passes.values()) pass[Symbol.dispose]();
+    this.#passes.clear();
   }
 
   [Symbol.dispose](): void {
-    this.#forgetPasses();
+    this.forgetPasses();
     this.#run[Symbol.dispose]();
     this.pool[Symbol.dispose]();
   }
@@ -170,7 +171,7 @@ export class Batch implements Disposable {
   }
 
   #pass(tokens: readonly BatchToken[]): BatchPass {
-    if (this.#version !== this.pool.version) this.#forgetPasses();
+    if (this.#version !== this.pool.version) this.forgetPasses();
     this.#version = this.pool.version;
     const count = tokens.length;
     const wantsLse = tokens.some(({ lse }) => lse);
@@ -184,11 +185,6 @@ export class Batch implements Disposable {
       unused[Symbol.dispose]();
     }
     return pass;
-  }
-
-  #forgetPasses(): void {
-    for (const pass of this.#passes.values()) pass[Symbol.dispose]();
-    this.#passes.clear();
   }
 }
 

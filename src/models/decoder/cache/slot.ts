@@ -127,9 +127,13 @@ export class Slot {
   /** Positions from the first on, up to `length`, that hold the same as another slot's. */
   commonWith(other: Slot, length: number): number {
     if (other.length === 0 || other.#longest !== this.#longest) return 0;
-    const most = Math.min(length, other.length);
-    let common = 0;
-    while (common < most && this.#ids[common] === other.#ids[common]) common++;
-    return common;
+    return commonLength(this.#ids, other.#ids, Math.min(length, other.length));
   }
+}
+
+/** Tokens that two sequences have in common at their beginning, `most` at most. */
+export function commonLength(one: readonly number[], other: readonly number[], most: number): number {
+  let common = 0;
+  while (common < most && one[common] === other[common]) common++;
+  return common;
 }
