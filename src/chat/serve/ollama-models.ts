@@ -10,6 +10,7 @@ import { parseBody } from "./body.ts";
 import { readFields } from "./fields.ts";
 import { bare } from "./ollama-request.ts";
 import { optional } from "./optional.ts";
+import { namedSampling } from "./props.ts";
 
 /** A name, and nothing long: read where streams are written. */
 const MOST_BYTES = 2 ** 14;
@@ -75,15 +76,7 @@ export class OllamaModels {
     );
     const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
     const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
-    const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
-    const parameters = Object.entries({
-      num_ctx: prompts.context,
-      temperature,
-      top_k: topK,
-      top_p: topP,
-      min_p: minP,
-      repeat_penalty: repeatPenalty,
-    });
+    const parameters = Object.entries({ num_ctx: prompts.context, ...namedSampling(defaults) });
     const source = model.template?.source ?? "";
     return Response.json({
       parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),

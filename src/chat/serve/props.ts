@@ -1,18 +1,11 @@
 import { version } from "../../../package.json";
 import type { ApiParts } from "./api-parts.ts";
+import type { RequestDefaults } from "./fields.ts";
 
 /** Answers `GET /props` as llama.cpp does, as far as there is something to say; of paths on this machine nothing. */
 export function propsResponse({ model, models, engine, prompts, defaults }: ApiParts): Response {
   const { template, tokenizer } = model;
-  const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
-  const params = {
-    temperature,
-    top_k: topK,
-    top_p: topP,
-    min_p: minP,
-    repeat_penalty: repeatPenalty,
-    n_predict: defaults.maxTokens ?? -1,
-  };
+  const params = { ...namedSampling(defaults), n_predict: defaults.maxTokens ?? -1 };
   return Response.json({
     default_generation_settings: { n_ctx: prompts.context, params },
     total_slots: engine.slots.length,
@@ -24,4 +17,10 @@ export function propsResponse({ model, models, engine, prompts, defaults }: ApiP
     eos_token: tokenizer.eos?.text ?? "",
     build_info: `randlora ${version}`,
   });
+}
+
+/** How texts are sampled where a request says nothing, by llama.cpp's and Ollama's names. */
+export function namedSampling({ sampling }: RequestDefaults) {
+  const { temperature, topK, topP, minP, repeatPenalty } = sampling;
+  return { temperature, top_k: topK, top_p: topP, min_p: minP, repeat_penalty: repeatPenalty };
 }
