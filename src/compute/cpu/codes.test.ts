@@ -1,5 +1,7 @@
 // Whatever the vectors' width and the number of threads, machine code leaves the same bytes.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { ADAPTER, mergeIn, modelOf } from "../../adapters/merge/testing/merge.ts";
 import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
@@ -7,6 +9,7 @@ import { decode } from "../../chat/testing/decoder.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
+import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
 import type { AskedSettings } from "../../train/settings/resolve-settings.ts";
 import { CpuDevice } from "./cpu.ts";
@@ -60,14 +63,19 @@ test("merges", async () => {
   }
 });
 
+/** What a model makes of a prompt. */
+async function textOf(device: CpuDevice, model: string, prompt: readonly number[]): Promise<readonly number[]> {
+  using decoder = await Decoder.load(device, model);
+  using loop = new DecodeLoop(decoder, { rows: 1, positions: 512 });
+  const sampling = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5 };
+  return (await decode(loop, { prompt, sampling, maxTokens: 30 })).tokens;
+}
+
 test("texts", async () => {
   const [{ ids }] = await expectedStories();
   await same(async (way) => {
     using device = await CpuDevice.open(way);
-    using decoder = await Decoder.load(device, STORIES);
-    using loop = new DecodeLoop(decoder, { rows: 1, positions: 512 });
-    const sampling = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5 };
-    return (await decode(loop, { prompt: ids, sampling, maxTokens: 30 })).tokens;
+    return await textOf(device, STORIES, ids);
   });
 });
 
@@ -85,7 +93,7 @@ const settings = (asked: Partial<AskedSettings>) =>
     saveEvery: 10,
     batchSize: 4,
     learningRate: 5e-3,
-    dropout: 0.1,
+    ...(asked.method === "full" ? {} : { dropout: 0.1 }),
     ...asked,
   });
 
@@ -97,6 +105,30 @@ test.each(METHODS)("20 steps of training: %o", async (asked) => {
     const run = folder.at(`${asked.method}-${asked.sparsity}-${turn++}`);
     await trainInto(run, training, undefined, undefined, device);
     return bytesOf(run);
+  }, FEW_WAYS);
+});
+
+/** Layers that STORIES has not: sinks and experts, two sizes of heads, the gated delta rule, convolutions. */
+const LAYERS: Readonly<Record<string, object>> = {
+  gpt_oss: { sliding_window: 8 },
+  gemma4_text: { sliding_window: 8, layer_types: ["sliding_attention", "full_attention"] },
+  qwen3_5_text: {},
+  lfm2_moe: { num_experts: 6, num_dense_layers: 0, full_attn_idxs: [1] },
+};
+
+test.each(Object.entries(LAYERS))("a text and 20 steps of every weight: %s", async (type, own) => {
+  const model = folder.at(type);
+  await writeArchitecture(model, type, 2, { vocab_size: 512, hidden_size: 36, max_position_embeddings: 512, ...own });
+  for (const file of ["tokenizer.json", "tokenizer_config.json"]) await cp(join(STORIES, file), join(model, file));
+  const training = await settings({ model, method: "full", learningRate: 1e-3 });
+  // More keys than attention has in a chunk.
+  const prompt = Array.from({ length: 270 }, (_, at) => (at * at * 7 + at * 3 + 1) % 512);
+  let turn = 0;
+  await same(async (way) => {
+    using device = await CpuDevice.open(way);
+    const run = folder.at(`${type}-${turn++}`);
+    await trainInto(run, training, undefined, undefined, device);
+    return { text: await textOf(device, join(run, "model"), prompt), files: await bytesOf(run) };
   }, FEW_WAYS);
 });
 
