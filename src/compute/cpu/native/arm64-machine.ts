@@ -16,13 +16,13 @@ const [HEAP, ARGUMENTS, STACK] = [0, 1, 31];
 /** Addresses and large numbers on their way: x16, x17. */
 const [ADDRESS, NUMBER] = [16, 17];
 /** Words are x2 to x15. */
-const FIRST_WORD = 2;
+const [FIRST_WORD, WORDS] = [2, 14];
 
 /** aarch64 with NEON. Vectors v8 to v15 are the caller's, in their lower halves: they are kept. */
 export class Arm64Machine implements Machine {
   readonly lanes = 4;
   readonly registers = 32;
-  readonly words = 14;
+  readonly words = WORDS;
   readonly tile = { rows: 6, vectors: 4 } as const;
   readonly squares = 4;
   readonly fewRows = 4;
@@ -350,6 +350,6 @@ export class Arm64Machine implements Machine {
 }
 
 function word(number: Word): number {
-  if (number > 13) throw new Error(`there is no word ${number}`);
+  if (number >= WORDS) throw new Error(`there is no word ${number}`);
   return FIRST_WORD + number;
 }

@@ -70,17 +70,19 @@ export function heapOf(memory: WebAssembly.Memory): NativeHeap {
   };
 }
 
+/** The words of a command's parameters, by their places. */
+export type ParameterWords = (index: number) => number;
+
 /** Calls routines on one heap, from one thread. */
 export class Caller {
   readonly code: NativeCode;
   readonly routines: Routines;
-  /** This thread's scratch, the arguments included. */
+  /** This thread's scratch, which begins with the arguments. */
   readonly begin: number;
   /** Where scratch is free, in bytes from the heap's begin. */
   readonly scratch: number;
   readonly parts: ModuleParts;
   readonly #memory: NativeHeap;
-  readonly #arguments: number;
   readonly #enter: Enter;
   /** Since the last collection. */
   #calls = 0;
@@ -92,7 +94,6 @@ export class Caller {
     this.code = code;
     this.routines = code.routines;
     this.#memory = heap;
-    this.#arguments = scratch;
     this.scratch = scratch + ARGUMENTS * 4;
     const { symbols } = linkSymbols({
       enter: { ptr: code.addressOf(ENTER), args: ["ptr", "u32", "ptr"], returns: "void" },
@@ -105,8 +106,7 @@ export class Caller {
     return this.#memory.words(end);
   }
 
-  /** The words of a command's parameters, by their places. */
-  reader(parameters: number, count: number): (index: number) => number {
+  reader(parameters: number, count: number): ParameterWords {
     const words = this.words(parameters + count * 4);
     return (index) => words[parameters / 4 + index] ?? 0;
   }
@@ -114,14 +114,14 @@ export class Caller {
   /** Arguments that stand behind those of the next call, from number `index` on. */
   set(index: number, count: number, value: (at: number) => number): void {
     const words = this.words(0);
-    const first = this.#arguments / 4 + index;
+    const first = this.begin / 4 + index;
     for (let at = 0; at < count; at++) words[first + at] = value(at);
   }
 
   /** The same of a row of numbers: first, and so many times `step` more, up to `last` times. */
   setSteps(index: number, count: number, first: number, step: number, last: number): void {
     const words = this.words(0);
-    const begin = this.#arguments / 4 + index;
+    const begin = this.begin / 4 + index;
     for (let at = 0; at < count; at++) words[begin + at] = first + Math.min(at, last) * step;
   }
 
@@ -142,7 +142,7 @@ export class Caller {
     l?: number,
   ): void {
     const words = this.words(0);
-    const first = this.#arguments / 4;
+    const first = this.begin / 4;
     if (a !== undefined) words[first] = a;
     if (b !== undefined) words[first + 1] = b;
     if (c !== undefined) words[first + 2] = c;
@@ -155,7 +155,7 @@ export class Caller {
     if (j !== undefined) words[first + 9] = j;
     if (k !== undefined) words[first + 10] = k;
     if (l !== undefined) words[first + 11] = l;
-    this.#enter(this.#memory.address, this.#arguments, this.code.addressOf(routine));
+    this.#enter(this.#memory.address, this.begin, this.code.addressOf(routine));
     if (++this.#calls === COLLECTED_CALLS) {
       this.#calls = 0;
       Bun.gc(true);

@@ -37,9 +37,9 @@ export const ymm = (vector: number): Vector => ({ vector, bytes: 32 });
 export const zmm = (vector: number): Vector => ({ vector, bytes: 64 });
 export const at = (base: General, offset = 0, index?: General): Memory => ({ base, offset, index });
 
-/** What stands for the prefixes 66, F3, F2 in VEX and EVEX. */
-export type Prefix = 0 | 0x66 | 0xf3 | 0xf2;
-const PREFIX_BITS = { 0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3 } as const;
+/** What stands for the prefixes 66 and F3 in VEX and EVEX. */
+export type Prefix = 0 | 0x66 | 0xf3;
+const PREFIX_BITS = { 0: 0, 0x66: 1, 0xf3: 2 } as const;
 /** The opcode maps 0F, 0F38 and 0F3A, as VEX and EVEX number them. */
 export const [MAP_0F, MAP_0F38, MAP_0F3A] = [1, 2, 3] as const;
 

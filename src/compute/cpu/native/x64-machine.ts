@@ -151,50 +151,25 @@ export class X64Machine extends X64Words implements Machine {
 
   /** As `transpose`, but what it would bring side by side is added at once. */
   sumLanes(temporary: Lanes): void {
-    const { lanes } = this;
-    const code = this.code;
-    const [own, other] = [(lane: Lanes) => this.#all(lane), this.#all(temporary)];
-    const join = (to: Lanes, from: Lanes, low: () => void, high: () => void): void => {
-      low();
-      high();
-      this.addWhole(to, from, temporary);
-    };
-    for (let row = 0; row < lanes; row += 2) {
-      const [a, b] = [own(row), own(row + 1)];
-      join(
-        row,
-        row,
-        () => code.vunpcklps(other, a, b),
-        () => code.vunpckhps(a, a, b),
-      );
-    }
-    for (let row = 0; row < lanes; row += 4) {
-      const [a, b] = [own(row), own(row + 2)];
-      join(
-        row,
-        row,
-        () => code.vunpcklpd(other, a, b),
-        () => code.vunpckhpd(a, a, b),
-      );
-    }
-    for (let apart = 4; apart < lanes; apart *= 2) {
+    const { code, lanes } = this;
+    type Bring = (to: Vector, a: Vector, b: Vector) => void;
+    const join = (apart: number, low: Bring, high: Bring): void => {
       for (let row = 0; row < lanes; row += 2 * apart) {
-        const [a, b] = [own(row), own(row + apart)];
-        if (lanes === 8)
-          join(
-            row,
-            row,
-            () => code.vperm2f128(other, a, b, 0x20),
-            () => code.vperm2f128(a, a, b, 0x31),
-          );
-        else
-          join(
-            row,
-            row,
-            () => code.vshuff32x4(other, a, b, 0x88),
-            () => code.vshuff32x4(a, a, b, 0xdd),
-          );
+        const [a, b] = [this.#all(row), this.#all(row + apart)];
+        low(this.#all(temporary), a, b);
+        high(a, a, b);
+        this.addWhole(row, row, temporary);
       }
+    };
+    join(1, code.vunpcklps, code.vunpckhps);
+    join(2, code.vunpcklpd, code.vunpckhpd);
+    const [bring, low, high] = lanes === 8 ? [code.vperm2f128, 0x20, 0x31] : [code.vshuff32x4, 0x88, 0xdd];
+    for (let apart = 4; apart < lanes; apart *= 2) {
+      join(
+        apart,
+        (...vectors) => bring(...vectors, low),
+        (...vectors) => bring(...vectors, high),
+      );
     }
   }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Label } from "./code.ts";
-import { assemble, padded } from "./testing/assemble.ts";
+import { assemble, instructionsLeftOut, padded } from "./testing/assemble.ts";
 import { X64 } from "./x64.ts";
 import {
   at,
@@ -40,7 +40,9 @@ function check(cases: readonly (readonly [name: string, operands: readonly Opera
   const wanted = assemble("x64", lines);
   const found = cases.map(([name, operands]) => {
     const code = new X64();
-    (code as unknown as Record<string, (...operands: readonly Operand[]) => void>)[name]?.(...operands);
+    const method: unknown = Reflect.get(code, name);
+    if (typeof method !== "function") throw new Error(`there is no ${name}`);
+    Reflect.apply(method, code, operands);
     return padded(code.finish());
   });
   expect(lines.map((line, at) => `${line}: ${found[at]}`)).toEqual(lines.map((line, at) => `${line}: ${wanted[at]}`));
@@ -145,7 +147,7 @@ test("loads, stores, broadcasts", () => {
             ] as const,
         ),
       ),
-    ...["vbroadcastss", "vpbroadcastd", "vpbroadcastw"].flatMap((name) =>
+    ...["vbroadcastss", "vpbroadcastw"].flatMap((name) =>
       vectors.flatMap(({ vector }) => [
         [name, [vector, xmm(9)]] as const,
         ...MEMORY.map((memory) => [name, [vector, memory]] as const),
@@ -172,11 +174,11 @@ test("lanes", () => {
 test("general registers", () => {
   const registers = [rax, rcx, rsp, rbp, r9, r12, r13];
   check([
-    ...["mov", "add", "sub", "and", "xor", "cmp", "imul", "cmovb"].flatMap((name) =>
+    ...["mov", "add", "sub", "and", "xor"].flatMap((name) =>
       registers.flatMap((one) => registers.map((other) => [name, [one, other]] as const)),
     ),
     ...registers.flatMap((one) => registers.map((other) => ["movl", [one, other]] as const)),
-    ...["add", "sub", "cmp"].flatMap((name) =>
+    ...["add", "sub", "and"].flatMap((name) =>
       registers.flatMap((one) => [0, 4, 127, 128, -128, -129, 4096].map((number) => [name, [one, number]] as const)),
     ),
     ...registers.flatMap((one) =>
@@ -198,7 +200,6 @@ test("general registers", () => {
           ["push", [one]],
           ["pop", [one]],
           ["call", [one]],
-          ["shl", [one, 5]],
           ["shr", [one, 27]],
         ] as const,
     ),
@@ -224,17 +225,16 @@ test("jumps count from their end", () => {
   const code = new X64();
   const [before, behind] = [new Label(), new Label()];
   code.place(before);
-  code.jne(before);
+  code.je(before);
   code.jb(behind);
   code.jae(before);
   code.je(behind);
   code.place(behind);
   const found = Buffer.from(code.finish()).toString("hex");
-  expect(found).toBe("0f85faffffff0f820c0000000f83eeffffff0f8400000000");
+  expect(found).toBe("0f84faffffff0f820c0000000f83eeffffff0f8400000000");
 });
 
-test("every instruction is held to the assembler here", async () => {
-  const text = await Bun.file(import.meta.path).text();
-  const missing = Object.keys(new X64()).filter((name) => !text.includes(name));
-  expect(missing).toEqual([]);
+test("every instruction is held to the assembler here, and used", async () => {
+  const users = ["x64-machine.ts", "x64-words.ts", "features.ts"];
+  expect(await instructionsLeftOut(new X64(), import.meta.path, users)).toEqual([]);
 });

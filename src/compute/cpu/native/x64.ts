@@ -55,7 +55,6 @@ const VPMOVSXBD = f38(0x21, { part: 4 });
 const VCVTPH2PS = f38(0x13, { part: 2 });
 const VCVTDQ2PS = f0(0, 0x5b);
 const VBROADCASTSS = f38(0x18, { reads: 4 });
-const VPBROADCASTD = f38(0x58, { reads: 4 });
 const VPBROADCASTW = f38(0x79, { reads: 2 });
 const VUNPCKLPS = f0(0, 0x14);
 const VUNPCKHPS = f0(0, 0x15);
@@ -120,7 +119,6 @@ export class X64 extends X64Code {
     else if ("vector" in from) this.#two(STORE_ONE, from, to);
   }
   vbroadcastss = (to: Vector, from: Vector | Memory | Near): void => this.#two(VBROADCASTSS, to, from);
-  vpbroadcastd = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTD, to, from);
   vpbroadcastw = (to: Vector, from: Vector | Memory): void => this.#two(VPBROADCASTW, to, from);
 
   // lanes
@@ -151,17 +149,10 @@ export class X64 extends X64Code {
   /** 32 bits, the upper half becomes zero. */
   movl = (to: General, from: General): void => this.integers([0x89], from.general, to, 0);
   lea = (to: General, from: Memory): void => this.integers([0x8d], to.general, from);
-  imul = (to: General, from: General): void => this.integers([0x0f, 0xaf], to.general, from);
-  cmovb = (to: General, from: General): void => this.integers([0x0f, 0x42], to.general, from);
   add = (to: General, from: General | number): void => this.#arithmetic(0, to, from);
   sub = (to: General, from: General | number): void => this.#arithmetic(5, to, from);
   and = (to: General, from: General | number): void => this.#arithmetic(4, to, from);
   xor = (to: General, from: General): void => this.#arithmetic(6, to, from);
-  cmp = (one: General, other: General | number): void => this.#arithmetic(7, one, other);
-  shl = (to: General, bits: number): void => {
-    this.integers([0xc1], 4, to);
-    this.byte(bits);
-  };
   shr = (to: General, bits: number): void => {
     this.integers([0xc1], 5, to);
     this.byte(bits);
@@ -173,7 +164,6 @@ export class X64 extends X64Code {
   jb = (label: Label): void => this.#jump([0x0f, 0x82], label);
   jae = (label: Label): void => this.#jump([0x0f, 0x83], label);
   je = (label: Label): void => this.#jump([0x0f, 0x84], label);
-  jne = (label: Label): void => this.#jump([0x0f, 0x85], label);
   prefetcht1 = (from: Memory): void => this.integers([0x0f, 0x18], 2, from, 0);
   cpuid = (): void => this.bytes([0x0f, 0xa2]);
   xgetbv = (): void => this.bytes([0x0f, 0x01, 0xd0]);

@@ -4,6 +4,15 @@ import { STORED_BYTES, type Stored } from "../machine.ts";
 import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
 import { fours, setRows } from "./tiles.ts";
 
+/** Hands out a thread's scratch, part after part. */
+export function roomsOf(on: Caller): (bytes: number) => number {
+  let next = on.scratch;
+  return (bytes) => {
+    next += bytes;
+    return next - bytes;
+  };
+}
+
 /** A panel of own rows, `head` numbers long, wherever each begins. */
 export function panelOf(on: Caller, count: number, rowAt: (row: number) => number, head: number, to: number): void {
   on.set(ROWS_AT, on.code.panelCols, (row) => rowAt(Math.min(row, count - 1)));

@@ -1,13 +1,13 @@
 // What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
 import { ATTENTION, CHUNK, MOST_PAIRS } from "../../families/attention.ts";
 import { DTYPE_CODES } from "../../../device/dtype.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../../parameters.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { NEVER } from "../routines/softmax.ts";
-import { termsBytes } from "./attention-panels.ts";
+import { roomsOf, termsBytes } from "./attention-panels.ts";
 import { fours } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
@@ -25,7 +25,7 @@ export interface Rows {
 /** A command's parameters, and where things are in scratch. */
 export class Attention {
   readonly on: Caller;
-  readonly word: (index: number) => number;
+  readonly word: ParameterWords;
   readonly head: number;
   readonly heads: number;
   readonly tokens: number;
@@ -66,12 +66,7 @@ export class Attention {
     this.#firsts = word(AT.firsts) / 4;
     this.#lasts = word(AT.lasts) / 4;
     const { panelCols } = on.code;
-    let next = on.scratch;
-    const room = (bytes: number): number => {
-      const at = next;
-      next += bytes;
-      return at;
-    };
+    const room = roomsOf(on);
     this.firsts = room(panelCols * 4);
     this.lasts = room(panelCols * 4);
     this.tops = room(panelCols * 4);
@@ -84,7 +79,7 @@ export class Attention {
     this.queries = room(MOST_PAIRS * head * 4);
     this.values = room(termsBytes(on, head, CHUNK));
     this.keys = room(CHUNK * ROW_PITCH);
-    this.#numbers = next;
+    this.#numbers = room(0);
   }
 
   /** Keys or values of a kv head as routines read them: as they lie, or those in blocks as numbers, until others are asked for. */

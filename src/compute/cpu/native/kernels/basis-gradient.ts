@@ -1,5 +1,5 @@
 import { BASIS_GRADIENT } from "../../families/basis-gradient.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { NUMBER_DTYPES } from "../../../device/dtype.ts";
 import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../../parameters.ts";
@@ -47,7 +47,7 @@ export function basisGradient(on: Caller, parameters: number, piece: number): vo
 /** Brings some rows of Pᵀ to scratch, as numbers or as lists of what is added and subtracted; returns what sums them with a panel. */
 function leftOf(
   on: Caller,
-  word: (index: number) => number,
+  word: ParameterWords,
   row: number,
   rows: number,
   first: number,

@@ -1,5 +1,5 @@
 import { DELTA } from "../../families/delta.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { NUMBER_DTYPES } from "../../../device/dtype.ts";
 import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../../parameters.ts";
@@ -8,7 +8,6 @@ import { deltaTargetOf, scaledTermsOf, storeDelta, writeScaledPanel } from "./sc
 import { fours, MOST_ROWS, multiplyTiles } from "./tiles.ts";
 
 const AT = wordsOf(DELTA);
-type Word = (index: number) => number;
 
 /** ΔW = scale · B̂ Ŝ: rows of B̂ lie in scratch for all of a piece's columns, and Ŝ is formed a panel at a time. */
 export function delta(on: Caller, parameters: number, piece: number): void {
@@ -40,7 +39,7 @@ export function delta(on: Caller, parameters: number, piece: number): void {
 /** Rows of B̂ in f32, `ROW_PITCH` apart. */
 function writeRows(
   on: Caller,
-  word: Word,
+  word: ParameterWords,
   parameters: number,
   row: number,
   rows: number,

@@ -1,5 +1,5 @@
 import { GEMM } from "../../families/gemm.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { STORED_DTYPES } from "../../../device/dtype.ts";
 import { wordsOf } from "../../parameters.ts";
 import { multiply, type Product } from "./product.ts";
@@ -7,7 +7,7 @@ import { multiply, type Product } from "./product.ts";
 const AT = wordsOf(GEMM);
 
 /** The product that a command's parameters describe. */
-export function productOf(word: (index: number) => number): Product {
+export function productOf(word: ParameterWords): Product {
   return {
     rows: word(AT.rows),
     cols: word(AT.cols),

@@ -1,10 +1,8 @@
 // What sums of B̂'s rows with Ŝ have in common, whether they are products or not: panels of Ŝ, and where the sums go.
 import { DELTA_TARGET, SCALED_TERMS } from "../../families/words.ts";
 import type { ByWord } from "../../parameters.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { fours, PLAIN, setRows, storeSums, type Target } from "./tiles.ts";
-
-type Word = (index: number) => number;
 
 /** Ŝ[q] = λ[q] · (slow[q / fastCount] ∘ fast[q % fastCount]). */
 type ScaledTerms = ByWord<typeof SCALED_TERMS, number>;
@@ -14,7 +12,7 @@ interface DeltaTarget extends Target {
   readonly transposed: boolean;
 }
 
-export function scaledTermsOf(at: ByWord<typeof SCALED_TERMS, number>, word: Word): ScaledTerms {
+export function scaledTermsOf(at: ByWord<typeof SCALED_TERMS, number>, word: ParameterWords): ScaledTerms {
   return {
     fastCount: word(at.fastCount),
     lambda: word(at.lambda),
@@ -25,7 +23,7 @@ export function scaledTermsOf(at: ByWord<typeof SCALED_TERMS, number>, word: Wor
   };
 }
 
-export function deltaTargetOf(at: ByWord<typeof DELTA_TARGET, number>, word: Word): DeltaTarget {
+export function deltaTargetOf(at: ByWord<typeof DELTA_TARGET, number>, word: ParameterWords): DeltaTarget {
   return {
     ...PLAIN,
     y: word(at.target),

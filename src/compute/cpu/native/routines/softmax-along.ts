@@ -3,7 +3,7 @@
 import type { Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
 import { exp, number } from "./functions.ts";
-import { capped, NEVER, unseen } from "./softmax.ts";
+import { capped, maskScores, NEVER } from "./softmax.ts";
 
 const SOFTMAX_ALONG = {
   /** Whole vectors: scale · q · key, which become exp(score − top), and 0 where the key is not seen. */
@@ -45,14 +45,7 @@ export function softmaxAlong(m: Machine, caps: boolean): void {
   number(m, top, NEVER);
   each(() => {
     if (caps) capped(m, score, cap, [a, b, c, d, e, f]);
-    unseen(m, a, key, first, last, b);
-    m.andNot(score, score, a);
-    number(m, b, -Infinity);
-    m.and(a, a, b);
-    m.or(score, score, a);
-    m.largest(top, top, score);
-    m.constant(a, m.lanes);
-    m.addWhole(key, key, a);
+    maskScores(m, { score, top, key, first, last }, m.lanes, [a, b]);
   });
   m.store(top, { word: room });
   for (let lane = 0; lane < m.lanes; lane++) {

@@ -16,6 +16,26 @@ export function unseen(m: Machine, mask: Lanes, key: Lanes, first: Lanes, last: 
   m.shiftRight(mask, mask, 31);
 }
 
+/**
+ * Scores of keys that are not seen become −∞, and the largest one enters `top`.
+ * @param step to the numbers of the keys that follow
+ */
+export function maskScores(
+  m: Machine,
+  { score, top, key, first, last }: Readonly<Record<"score" | "top" | "key" | "first" | "last", Lanes>>,
+  step: number,
+  [a, b]: readonly [Lanes, Lanes],
+): void {
+  unseen(m, a, key, first, last, b);
+  m.andNot(score, score, a);
+  number(m, b, -Infinity);
+  m.and(a, a, b);
+  m.or(score, score, a);
+  m.largest(top, top, score);
+  m.constant(a, step);
+  m.addWhole(key, key, a);
+}
+
 /** x = cap · tanh(x / cap). */
 export function capped(
   m: Machine,
@@ -69,14 +89,7 @@ export function softmax(m: Machine, caps: boolean): void {
     each(() => {
       m.multiply(score, scale, score);
       if (caps) capped(m, score, cap, [a, b, c, d, e, f]);
-      unseen(m, a, key, first, last, b);
-      m.andNot(score, score, a);
-      number(m, b, -Infinity);
-      m.and(a, a, b);
-      m.or(score, score, a);
-      m.largest(top, top, score);
-      m.constant(a, 1);
-      m.addWhole(key, key, a);
+      maskScores(m, { score, top, key, first, last }, 1, [a, b]);
     });
     m.store(top, { word: tops, offset });
     m.zero(last);

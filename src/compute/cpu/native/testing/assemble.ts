@@ -1,7 +1,7 @@
 // What GNU as makes of a text, for tests that hold our encodings to it.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 const TOOLS = {
   x64: { prefix: process.arch === "x64" ? "" : "x86_64-linux-gnu-", head: ".intel_syntax noprefix\n" },
@@ -32,6 +32,14 @@ export function assemble(architecture: keyof typeof TOOLS, lines: readonly strin
 /** One instruction's code as `assemble` gives it. */
 export function padded(code: Uint8Array): string {
   return Buffer.concat([code, Buffer.alloc(16 - code.length, 0xcc)]).toString("hex");
+}
+
+/** Instructions that a test does not name, or none of the files beside it uses. */
+export async function instructionsLeftOut(code: object, test: string, users: readonly string[]): Promise<string[]> {
+  const text = await Bun.file(test).text();
+  const used = await Promise.all(users.map((user) => Bun.file(join(dirname(test), user)).text()));
+  const isUsed = (name: string) => new RegExp(String.raw`ode\.${name}\b`).test(used.join("\n"));
+  return Object.keys(code).filter((name) => !text.includes(name) || !isUsed(name));
 }
 
 function run(command: string, ...args: string[]): void {
