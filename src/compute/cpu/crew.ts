@@ -2,7 +2,7 @@ import { carriedFile, threadProgram } from "../../files/carried.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Heaps } from "./heap.ts";
 import { chooseCode, type Chosen, type CpuCode } from "./native/choose.ts";
-import { FMA_KERNELS, fmaName } from "./native/kernels/names.ts";
+import { numberedKernels } from "./native/kernels/names.ts";
 import { type CheckedCode, checkedCode } from "./native/self-check.ts";
 import {
   CONTROL,
@@ -65,7 +65,7 @@ export class Crew {
     const chosen = chooseCode(code);
     const { native } = chosen;
     const checked = native === undefined ? undefined : checkedCode(native, module);
-    const crew = new Crew(scratch.length, { ...chosen, checked }, [...kernels, ...FMA_KERNELS.map(fmaName)]);
+    const crew = new Crew(scratch.length, { ...chosen, checked }, numberedKernels(kernels));
     Atomics.store(crew.control, CONTROL.heaps, heaps.memories.length);
     heaps.onMemory = (memory) => crew.#tell(memory);
     const threads = scratch.length;

@@ -1,5 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { availableCodes } from "./native/choose.ts";
 
 setDefaultTimeout(60_000);
 
@@ -34,6 +35,14 @@ test.each([
   const { stdout, ...rest } = await run(mode);
   expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
   expect(JSON.parse(stdout)).toEqual([expect.stringMatching(line)]);
+});
+
+const machineCode = availableCodes().at(-1) ?? "wasm";
+
+test.skipIf(machineCode === "wasm")("a kernel of machine code that fails is named, too", async () => {
+  const { stdout } = await run("crowded", { env: { RANDLORA_CPU_CODE: machineCode } });
+  const cause = "gemm with FMA: no executable memory: all of it is taken";
+  expect(JSON.parse(stdout)).toEqual([expect.stringContaining(`a worker of the CPU device failed: ${cause}`)]);
 });
 
 // Limits of the shell, and drivers as Linux finds them.

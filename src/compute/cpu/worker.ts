@@ -1,5 +1,6 @@
 // One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
 import { nativeKernels } from "./native/kernels/index.ts";
+import { numberedKernels } from "./native/kernels/names.ts";
 import { type NativeCode, nativeCode } from "./native/on-demand.ts";
 import {
   COMMAND,
@@ -133,7 +134,7 @@ function runCommand(
     if (run !== undefined) heaps[heap]?.checkFence();
   } catch (error) {
     Atomics.store(control, CONTROL.failed, 1);
-    const name = start.kernels[kernel] ?? "copy";
+    const name = numberedKernels(start.kernels)[kernel] ?? "copy";
     say({ failed: `${name}: ${error instanceof Error ? error.message : String(error)}` });
   }
   if (start.profile) noteTime(list, command + COMMAND.ticks, performance.now() - begun);

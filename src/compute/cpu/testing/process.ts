@@ -6,6 +6,7 @@ import { openDevice } from "../../open-device.ts";
 import { CpuDevice } from "../cpu.ts";
 import { GEMM } from "../families/gemm.ts";
 import { Heaps } from "../heap.ts";
+import { chooseCode } from "../native/choose.ts";
 
 const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
   (await read(device, uploaded(device, "value", Uint8Array.of(value, 0, 0, 0))))[0];
@@ -31,6 +32,14 @@ async function overrun(device: CpuDevice): Promise<void> {
   const pieces = { pieceRows: rows, pieceCols: cols, pieces: 1 };
   const rest = { aTerms: false, bTerms: false, bias: undefined, residual: undefined, accumulate: false, scale: 1 };
   recording.dispatch(GEMM, { rows, cols, terms, ...operands, ...pieces, ...rest }, 1);
+  await recording.take().send();
+}
+
+/** Multiplies `rows` rows. */
+async function multiply(device: CpuDevice, rows: number): Promise<void> {
+  using recording = device.recording(new RunMemory(device));
+  const operand = (rows: number) => tensorIn(device.memory.allocate("operand", rows * 16), [rows, 4], "F32");
+  recording.compute("gemm", { order: "NT", a: operand(rows), b: operand(4), y: operand(rows) });
   await recording.take().send();
 }
 
@@ -73,6 +82,15 @@ const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
   async overrun() {
     using device = await CpuDevice.open({ threads: 1 });
     await overrun(device);
+    return [await device.idle().catch(String)];
+  },
+  /** There is no room for another routine of machine code. */
+  async crowded() {
+    using device = await CpuDevice.open({ threads: 1 });
+    const { native } = chooseCode(undefined);
+    await multiply(device, 17);
+    native?.places.fill(native.bytes, -1);
+    await multiply(device, 13).catch(String);
     return [await device.idle().catch(String)];
   },
   /** Where there are addresses for one heap alone: eighths of it that are given away, without the one that others begin. */

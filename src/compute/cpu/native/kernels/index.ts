@@ -7,12 +7,13 @@ import { delta } from "./delta.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
+import { FMA_KERNELS } from "./names.ts";
 import { ternary } from "./ternary.ts";
 
 /** Computes a piece of a command. */
 type NativeKernel = (on: Caller, parameters: number, piece: number) => void;
 
-const KERNELS: readonly NativeKernel[] = [
+const KERNELS: Readonly<Record<string, NativeKernel>> = {
   gemm,
   groupedGemm,
   normedGemm,
@@ -22,7 +23,7 @@ const KERNELS: readonly NativeKernel[] = [
   attentionQueries,
   attentionKeys,
   ternary,
-];
+};
 
 /** What the module exports. */
 type Exports = Readonly<Record<string, unknown>>;
@@ -39,7 +40,11 @@ export function nativeKernels(
 ): ((parameters: number, piece: number) => void)[] {
   let on: Caller | undefined;
   const caller = () => (on ??= new Caller(code(), heapOf(memory), scratch, modulePartsOf(exports)));
-  return KERNELS.map((kernel) => (parameters, piece) => kernel(caller(), parameters, piece));
+  return FMA_KERNELS.map((name) => {
+    const kernel = KERNELS[name];
+    if (kernel === undefined) throw new Error(`there is no machine code of ${name}`);
+    return (parameters, piece) => kernel(caller(), parameters, piece);
+  });
 }
 
 /** Parts of the module that kernels of machine code call. */
