@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     Gemma2Config,
     Gemma3TextConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
@@ -193,6 +195,7 @@ def cases() -> dict[str, dict[str, Any]]:
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
         }),
+        "gpt_oss-mxfp4": case(GptOssConfig, "bf16", hidden_size=64, intermediate_size=96, num_local_experts=6, num_experts_per_tok=2, sliding_window=16, shards=True),
     }
 
 
@@ -211,6 +214,29 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
             vector.copy_(0.2 * torch.randn(vector.shape, generator=generator))
         if name.endswith("layer_scalar"):
             vector.copy_(1 + 0.2 * torch.randn(vector.shape, generator=generator))
+
+
+def pack_experts(folder: Path, generator: torch.Generator) -> None:
+    """Makes the experts of a gpt-oss folder random ones in MXFP4, as it is published."""
+    for path in folder.glob("*.safetensors"):
+        packed = {}
+        for name, weight in load_file(path).items():
+            if not name.endswith(("gate_up_proj", "down_proj")):
+                packed[name] = weight
+                continue
+            experts, inner, out = weight.shape
+            packed[f"{name}_blocks"] = torch.randint(256, (experts, out, inner // 32, 16), generator=generator, dtype=torch.uint8)
+            packed[f"{name}_scales"] = torch.randint(119, 124, (experts, out, inner // 32), generator=generator, dtype=torch.uint8)
+        save_file(packed, path, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        listed = json.loads(index.read_text())
+        files = {path.name: load_file(path) for path in folder.glob("*.safetensors")}
+        listed["weight_map"] = {name: file for file, tensors in files.items() for name in tensors}
+        index.write_text(json.dumps(listed))
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def describe(folder: Path, ids: list[int]) -> dict[str, Any]:
@@ -241,6 +267,8 @@ def main(out: Path) -> None:
         randomise(model, generator)
         folder = out / name
         model.to(DTYPES[made["dtype"]]).save_pretrained(folder, max_shard_size="20KB" if made["shards"] else "1GB")
+        if name.endswith("mxfp4"):
+            pack_experts(folder, generator)
         ids = torch.randint(2, made["config"].get_text_config().vocab_size, (made["tokens"],), generator=generator).tolist()
         expected[name] = describe(folder, ids)
     (out / "expected.json").write_text(json.dumps(expected))

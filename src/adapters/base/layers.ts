@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { unquantizedHint } from "../../models/decoder/config-file.ts";
+import { isPacked, UNQUANTIZED } from "../../models/decoder/config-file.ts";
 import { type BaseModel, isConv1d, modelTypeOf } from "./base.ts";
 import { type BaseWeight, findWeight, type PathShift } from "./module-paths.ts";
 import { defaultTargets } from "./default-targets.ts";
@@ -18,12 +18,12 @@ export interface AdaptedLayer extends BaseWeight {
   readonly conv1d: boolean;
 }
 
-/** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantized. */
+/** Throws `RandloraError` "adapter" for a base whose config.json says that it is quantized, otherwise than packed.ts reads. */
 export function requireUnquantized(base: BaseModel): void {
   const settings = base.config?.["quantization_config"];
-  if (settings === undefined || settings === null) return;
+  if (settings === undefined || settings === null || isPacked(base.config ?? {})) return;
   const cause = "the base is quantized (config.json has quantization_config)";
-  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, unquantizedHint(modelTypeOf(base)));
+  throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, UNQUANTIZED);
 }
 
 /**

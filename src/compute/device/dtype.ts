@@ -3,7 +3,7 @@ export const NUMBER_DTYPES = ["F32", "F16", "BF16"] as const;
 export type KernelDtype = (typeof NUMBER_DTYPES)[number];
 
 /** Blocks of numbers that share a scale, as blocks.ts has them: frozen matrices are stored so, and only read. */
-export const BLOCK_DTYPES = ["Q8_0", "Q4_0", "Q6_K"] as const;
+export const BLOCK_DTYPES = ["Q8_0", "Q4_0", "Q6_K", "MXFP4"] as const;
 export type BlockDtype = (typeof BLOCK_DTYPES)[number];
 
 /** Those that numbers are rounded to, and that products of whole numbers read. */

@@ -22,10 +22,11 @@ export const GGUF_TYPES = {
   Q8_0: { code: 8, bytes: 34, elements: 32 },
   Q6_K: { code: 14, bytes: 210, elements: 256 },
   BF16: { code: 30, bytes: 2, elements: 1 },
+  MXFP4: { code: 39, bytes: 17, elements: 32 },
 } as const;
 export type GgufType = keyof typeof GGUF_TYPES;
-/** Those that hold blocks of numbers with scales; Q6_K is only read. */
-export type GgufBlocks = "Q8_0" | "Q4_0" | "Q6_K";
+/** Those that hold blocks of numbers with scales; Q6_K and MXFP4 are only read. */
+export type GgufBlocks = "Q8_0" | "Q4_0" | "Q6_K" | "MXFP4";
 
 /** A tensor of a GGUF file. */
 export interface GgufTensor {

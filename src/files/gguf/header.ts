@@ -64,7 +64,6 @@ const OTHER_TYPES: Readonly<Record<number, string>> = {
   29: "IQ1_M",
   34: "TQ1_0",
   35: "TQ2_0",
-  39: "MXFP4",
 };
 
 const TYPE_OF = new Map<number, GgufType>();

@@ -3,15 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../failure.ts";
 import { SafetensorsFile } from "./file.ts";
-import type { TensorFile, TensorInfo, WholeTensor } from "./header.ts";
+import type { CheckpointTensor, TensorFile, TensorInfo, WholeTensor } from "./header.ts";
 import { type CheckpointIndex, readIndex } from "./index-file.ts";
+import { packedTensors } from "./packed.ts";
 import { INDEX_FILE, SINGLE_FILE } from "./shards.ts";
-
-/** A tensor of a checkpoint: which file holds it, and where. */
-export interface CheckpointTensor {
-  readonly file: TensorFile;
-  readonly info: TensorInfo;
-}
 
 /** Tensors that are read by ranges: a checkpoint's, or what adapters make of them. */
 export interface TensorReader {
@@ -59,12 +54,12 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   /** `metadata` of the index file: `total_size` and whatever else; empty without one. */
   readonly indexMetadata: Readonly<Record<string, unknown>>;
 
-  private constructor(location: Location, files: readonly TensorFile[], divided?: DividedTensors) {
+  private constructor(location: Location, files: readonly TensorFile[], presented?: PresentedTensors) {
     this.folder = location.folder;
     this.files = files;
     this.indexPath = location.indexPath;
     this.indexMetadata = location.index?.metadata ?? {};
-    this.tensors = collect(files, location, divided);
+    this.tensors = collect(files, location, presented);
   }
 
   /**
@@ -85,14 +80,19 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
         location.folder,
         files.flatMap(({ header }) => header.tensors),
       );
-      const divided = new Map<TensorInfo, readonly TensorInfo[]>();
+      const presented = packedTensors(files);
       for (const file of files) {
-        for (const info of file.header.tensors) {
-          const parts = asked.get(info.name);
-          if (parts !== undefined) divided.set(info, file.divide(info.name, parts));
+        for (const { name } of file.header.tensors) {
+          const parts = asked.get(name);
+          if (parts !== undefined) {
+            presented.set(
+              name,
+              file.divide(name, parts).map((info) => ({ file, info })),
+            );
+          }
         }
       }
-      return new Checkpoint(location, files, divided);
+      return new Checkpoint(location, files, presented);
     } catch (thrown) {
       await Promise.all(files.map((file) => file.close()));
       throw thrown;
@@ -148,30 +148,32 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   }
 }
 
-/** What stands for tensors of a file. */
-type DividedTensors = ReadonlyMap<TensorInfo, readonly TensorInfo[]>;
+/** What stands for tensors of a file, by their names there. */
+type PresentedTensors = ReadonlyMap<string, readonly CheckpointTensor[]>;
 
 /** All tensors by name; an index must agree with what the files hold. */
 function collect(
   files: readonly TensorFile[],
   { folder, index, indexPath }: Location,
-  divided: DividedTensors = new Map(),
+  presented: PresentedTensors = new Map(),
 ): Map<string, CheckpointTensor> {
   const tensors = new Map<string, CheckpointTensor>();
-  const firstParts = new Map([...divided].map(([{ name }, [first]]) => [name, first?.name ?? ""]));
+  const paths = new Map<string, string>();
   for (const file of files) {
-    for (const info of file.header.byOffset.flatMap((one) => divided.get(one) ?? [one])) {
-      const other = tensors.get(info.name);
-      if (other !== undefined) {
-        const cause = `tensor ${quote(info.name)} is also in ${basename(other.file.path)}`;
-        throw new RandloraError("format", `${oneLine(file.path)}: ${cause}`, "the index mixes two checkpoints");
+    for (const info of file.header.byOffset) {
+      paths.set(info.name, file.path);
+      for (const one of presented.get(info.name) ?? [{ file, info }]) {
+        const other = tensors.get(one.info.name);
+        if (other !== undefined) {
+          const cause = `tensor ${quote(one.info.name)} is also in ${basename(other.file.path)}`;
+          throw new RandloraError("format", `${oneLine(file.path)}: ${cause}`, "the index mixes two checkpoints");
+        }
+        tensors.set(one.info.name, one);
       }
-      tensors.set(info.name, { file, info });
     }
   }
   for (const [name, shard] of index?.shardOf ?? []) {
-    const tensor = tensors.get(firstParts.get(name) ?? name);
-    if (tensor === undefined || tensor.file.path !== join(folder, shard)) {
+    if (paths.get(name) !== join(folder, shard)) {
       const cause = `tensor ${quote(name)} is not in ${oneLine(shard)}`;
       const hint = "the index and the shards do not belong together: download the model again";
       throw new RandloraError("format", `${oneLine(indexPath ?? "")}: ${cause}`, hint);

@@ -16,10 +16,12 @@ export interface TensorInfo {
   readonly offset: number;
   /** Stored bytes: `elements` × the size of `dtype`. */
   readonly bytes: number;
-  /** Of a GGUF file: what the tensor, which is read as F32, is stored in. */
+  /** What the tensor, which is read as numbers of `dtype`, is stored in. */
   readonly blocks?: { readonly dtype: GgufBlocks; readonly bytes: number };
   /** Of one that {@link SafetensorsFile.divide} made: what the file has. */
   readonly whole?: WholeTensor;
+  /** The tensors of files that it is read from, where those are others; see packed.ts. */
+  readonly packed?: readonly string[];
 }
 
 /** A tensor of a file that is read, and written, as several: its rows, one after another. */
@@ -51,6 +53,12 @@ export interface TensorFile {
   /** The same of its blocks, where it has `blocks`. */
   readBlocks?(tensor: TensorInfo, out: Uint8Array, start?: number): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A tensor of a checkpoint: what reads it, and where it is. */
+export interface CheckpointTensor {
+  readonly file: Pick<TensorFile, "path" | "read" | "readBlocks">;
+  readonly info: TensorInfo;
 }
 
 /** Bytes before the header: its length as a little-endian u64. */

@@ -3,6 +3,8 @@ import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddi
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import { elements, inParts, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
+import { isPacked } from "../../models/decoder/config-file.ts";
+import { GGUF_TYPES, type GgufBlocks } from "../../files/gguf/format.ts";
 import { GgufFile } from "../../files/gguf/reader.ts";
 import { type Dtype, dtypeBytes } from "../../files/safetensors/dtype.ts";
 
@@ -10,6 +12,8 @@ import { type Dtype, dtypeBytes } from "../../files/safetensors/dtype.ts";
 export interface PlannedModel {
   /** Its tensors by name, in the type that config.json names. */
   readonly base: BaseModel;
+  /** Those of them that are stored in blocks. */
+  readonly packed: ReadonlyMap<string, { readonly dtype: GgufBlocks; readonly bytes: number }>;
   /** Numbers in all tensors; a tied output matrix is counted once, as it is stored. */
   readonly parameters: number;
   /** Those of them that a run holds. */
@@ -106,13 +110,26 @@ export function storedAs(
   matrices: readonly PlannedMatrix[],
   json: Readonly<Record<string, unknown>>,
   path: string,
-): Pick<PlannedModel, "base" | "parameters" | "format" | "bytes"> {
+): Pick<PlannedModel, "base" | "packed" | "parameters" | "format" | "bytes"> {
   const dtype = dtypeOf(json);
   const parts = matrices.flatMap((matrix) => matrix.parts);
   const tensors = new Map(parts.map(({ name, stored }) => [name, { dtype, shape: stored }]));
   const parameters = parametersOf(matrices);
-  const [format, bytes] = [dtype.toLowerCase(), parameters * dtypeBytes(dtype)];
-  return { base: { path, tensors, config: json }, parameters, format, bytes };
+  const inBlocks = isPacked(json) ? matrices.filter(({ transposed }) => transposed === true) : [];
+  const packed = new Map(
+    inBlocks.flatMap((matrix) =>
+      matrix.parts.map(({ name, stored }) => {
+        const { bytes, elements: each } = GGUF_TYPES.MXFP4;
+        return [name, { dtype: "MXFP4", bytes: (elements(stored) / each) * bytes }] as const;
+      }),
+    ),
+  );
+  const format = [dtype.toLowerCase(), ...(packed.size > 0 ? ["MXFP4"] : [])].join(" and ");
+  const bytes = [...packed.values()].reduce(
+    (sum, one) => sum + one.bytes,
+    (parameters - parametersOf(inBlocks)) * dtypeBytes(dtype),
+  );
+  return { base: { path, tensors, config: json }, packed, parameters, format, bytes };
 }
 
 /** The same model as a GGUF file has it: in blocks, or in several types. @throws RandloraError as `GgufFile.open` */

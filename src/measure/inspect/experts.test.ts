@@ -5,6 +5,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { writeModel } from "../../models/testing/models.ts";
+import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 
 test("what a token reads of a mixture of experts is what its logits depend on, counted tensor by tensor", async () => {
@@ -66,6 +67,14 @@ test("experts are counted where files have tensors of all, where only config.jso
   await writeArchitecture(folder.at("biases"), "gpt_oss", 1);
   const parameters = 8 * (3 * 64 * 32 + 2 * 64 + 32);
   expect((await inspectCheckpoint(folder.at("biases"))).experts).toMatchObject({ ...wanted, parameters });
+  // In MXFP4, 17 bytes of 32 numbers, whether the weights are here or not.
+  await writePackedExperts(folder.at("packed"), 1);
+  await Bun.write(folder.at("promised", "config.json"), Bun.file(folder.at("packed", "config.json")));
+  for (const name of ["packed", "promised"]) {
+    const { problems, experts, counts } = await inspectCheckpoint(folder.at(name));
+    expect([problems, experts]).toEqual([[], expect.objectContaining({ ...wanted, parameters })]);
+    expect(counts.dtypes.MXFP4).toEqual({ parameters: 8 * 3 * 64 * 32, bytes: (8 * 3 * 64 * 32 * 17) / 32 });
+  }
   await Bun.write(folder.at("alone", "config.json"), Bun.file(folder.at("fused", "config.json")));
   const alone = await inspectCheckpoint(folder.at("alone"));
   expect([alone.hasWeights, alone.experts]).toEqual([false, expect.objectContaining(wanted)]);

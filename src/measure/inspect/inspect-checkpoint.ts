@@ -76,7 +76,9 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
   }
   const hasHead = tensors.has("lm_head.weight");
   const counted = [...tensors.values()].map(({ info }): CountedTensor => ({ ...info, ...info.blocks }));
-  const stored = files.flatMap(({ header }) => header.tensors);
+  const packed = [...tensors.values()].flatMap(({ info }) => (info.packed ? [info] : []));
+  const parts = new Set(packed.flatMap((info) => info.packed ?? []));
+  const stored = [...files.flatMap(({ header }) => header.tensors.filter(({ name }) => !parts.has(name))), ...packed];
   const said = json?.["tie_word_embeddings"];
   return {
     path,
@@ -107,9 +109,10 @@ function hasConfigAlone(path: string): boolean {
 async function inspectConfig(folder: string): Promise<CheckpointReport> {
   const { config: described, json } = await loadConfigs(folder);
   const config = asDivided(described);
-  const { base } = plannedModel(config, json, folder);
+  const { base, packed } = plannedModel(config, json, folder);
   const counted = [...base.tensors].map(([name, { dtype, shape }]): CountedTensor => {
-    return { name, dtype, shape, bytes: shape.reduce((product, size) => product * size, dtypeBytes(dtype)) };
+    const bytes = shape.reduce((product, size) => product * size, dtypeBytes(dtype));
+    return { name, shape, dtype, bytes, ...packed.get(name) };
   });
   const index = existsSync(join(folder, INDEX_FILE)) ? await readIndex(join(folder, INDEX_FILE)) : undefined;
   const perFile = Map.groupBy(index?.shardOf ?? [], ([, file]) => file);

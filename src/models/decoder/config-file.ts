@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
+import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { hintOfAdapter } from "../../files/run-names.ts";
 
@@ -177,20 +178,21 @@ export async function readConfigOf<const S extends v.GenericSchema>(
     const name = model_type === "" ? "names no model_type" : `models of type ${quote(model_type)} cannot be run`;
     throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);
   }
-  if (quantization_config !== undefined && quantization_config !== null) {
-    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, unquantizedHint(model_type));
+  if (quantization_config !== undefined && quantization_config !== null && !isPacked(kind.output)) {
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, UNQUANTIZED);
   }
   const parsed = v.safeParse(schema, named(model_type, kind.output));
   if (!parsed.success) throw broken(path, parsed.issues[0]);
   return parsed.output;
 }
 
-/** What to use instead of a checkpoint of this type with quantized weights. */
-export function unquantizedHint(modelType: string | undefined): string {
-  // Published in MXFP4 alone.
-  return modelType === "gpt_oss"
-    ? "take a conversion to bf16, or make one: transformers loads it with Mxfp4Config(dequantize=True), and saves it"
-    : "use the model's original checkpoint, in f32, f16 or bf16";
+/** What to use instead of a checkpoint with quantized weights. */
+export const UNQUANTIZED = "use the model's original checkpoint, in f32, f16 or bf16";
+
+/** Does this config.json say that experts are stored in MXFP4, as those of gpt-oss are? */
+export function isPacked(json: Readonly<Record<string, unknown>>): boolean {
+  const { model_type: type, quantization_config: settings } = json;
+  return type === "gpt_oss" && isJsonObject(settings) && settings["quant_method"] === "mxfp4";
 }
 
 function broken(path: string, issue: v.BaseIssue<unknown>): RandloraError {

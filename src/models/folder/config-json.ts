@@ -4,6 +4,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, systemCode } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, parseJson, readJsonText } from "../../files/read-whole.ts";
+import { isPacked } from "../decoder/config-file.ts";
 import type { OutputDtype } from "../../files/safetensors/dtype.ts";
 
 const HINT = "fetch the model again";
@@ -55,8 +56,12 @@ const TORCH_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as cons
  * `text` has been parsed before, by `parseConfig`.
  */
 export function updateConfig(text: string, { dtype, untied, head }: ConfigChanges): string {
-  const config = parseLossless(text);
-  if ((dtype === "keep" && !untied && head === undefined) || !isObject(config)) return text;
+  const parsed = parseLossless(text);
+  if (!isObject(parsed)) return text;
+  const { quantization_config: _, ...unpacked } = parsed;
+  // No output is packed.
+  const config = isPacked(parsed) ? unpacked : parsed;
+  if (dtype === "keep" && !untied && head === undefined && config === parsed) return text;
   const names = dtype === "keep" ? [] : ["torch_dtype", "dtype"].filter((name) => name in config);
   if (dtype !== "keep" && names.length === 0) names.push("dtype");
   const changes: Record<string, Json> = {};

@@ -2,6 +2,7 @@ import { type Blocks, fromBlocks, quantBytes, toBlocks } from "../../compute/dev
 import type { BlockDtype, RoundedDtype } from "../../compute/device/dtype.ts";
 import { fromF16Bits } from "../../compute/random/grid.ts";
 import { GGUF_TYPES } from "../../files/gguf/format.ts";
+import { f32ToBf16 } from "../../files/safetensors/numbers.ts";
 
 /** Bytes of the scale that stands before the numbers of each block. */
 const SCALE_BYTES = 2;
@@ -34,6 +35,7 @@ export function unpackBlocks(bytes: Uint8Array, dtype: BlockDtype): Float32Array
 /** A GGUF file's blocks as a device has them. */
 export function splitBlocks(bytes: Uint8Array, dtype: BlockDtype): Blocks {
   if (dtype === "Q6_K") return splitQ6(bytes);
+  if (dtype === "MXFP4") return splitMx(bytes);
   const size = quantBytes(dtype);
   const count = bytes.length / (SCALE_BYTES + size);
   const quants = new Uint8Array(count * size);
@@ -44,6 +46,22 @@ export function splitBlocks(bytes: Uint8Array, dtype: BlockDtype): Blocks {
   }
   return { quants, scales };
 }
+
+/** MXFP4 (`block_mxfp4` of ggml-common.h): of 32 numbers the exponent of their scale, then their halves of bytes as those of Q4_0. */
+function splitMx(bytes: Uint8Array): Blocks {
+  const size = quantBytes("MXFP4");
+  const count = bytes.length / (1 + size);
+  const quants = new Uint8Array(count * size);
+  const scales = new Uint16Array(count);
+  for (let block = 0, at = 0; block < count; block++, at += 1 + size) {
+    scales[block] = HALF_SCALES[bytes[at] ?? 0] ?? 0;
+    quants.set(bytes.subarray(at + 1, at + 1 + size), block * size);
+  }
+  return { quants, scales };
+}
+
+/** Half of each E8M0, 2^(e − 127), as bf16; the last one is NaN. */
+const HALF_SCALES = Uint16Array.from({ length: 256 }, (_, e) => f32ToBf16(e === 255 ? NaN : 2 ** (e - 128)));
 
 /**
  * Q6_K (`block_q6_K` of ggml-common.h, `dequantize_row_q6_K`): 256 numbers, which are low halves of a byte (128 bytes), upper two

@@ -24,6 +24,18 @@ test("blocks lie as llama.cpp has them: the scale, then the numbers, halves of Q
   for (const [at, value] of unpackBlocks(packed, "Q8_0").entries()) expect(value).toBeCloseTo(halves[at] ?? NaN, 1);
 });
 
+test("blocks of MXFP4 are an exponent and halves of bytes, signs and twice the magnitudes of E2M1", () => {
+  const numbers = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+  const halves = Uint8Array.from({ length: 16 }, (_, at) => at | ((15 - at) << 4));
+  const signed = [...numbers, ...numbers.map((number) => -number)];
+  const wanted = [...signed, ...signed.toReversed()];
+  for (const exponent of [0, 1, 2, 126, 127, 200, 254]) {
+    const found = unpackBlocks(Uint8Array.of(exponent, ...halves), "MXFP4");
+    expect([...found]).toEqual(wanted.map((number) => Math.fround(number * 2 ** (exponent - 127))));
+  }
+  expect(unpackBlocks(Uint8Array.of(255, ...halves), "MXFP4").every(Number.isNaN)).toBeTrue();
+});
+
 test("rows of a head are paired as W.reshape(h, 2, d/2).swapaxes(1, 2) has them, and back", () => {
   const rows = Uint8Array.from({ length: 16 }, (_, row) => row);
   const paired = reorder(rows, pairedRows(8), 1);

@@ -21,7 +21,7 @@ function ggufTypes(): string[] {
 }
 
 /** `general.file_type`: what most tensors are stored as (llama.h, llama_ftype). */
-export const FILE_TYPES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, Q6_K: 18, BF16: 32 } as const;
+export const FILE_TYPES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, Q6_K: 18, BF16: 32, MXFP4: 38 } as const;
 
 const string = (value: string): GgufValue => ({ kind: "string", value });
 

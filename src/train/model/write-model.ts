@@ -6,7 +6,8 @@ import { countOverflows, overflow } from "../../adapters/merge/finite.ts";
 import { missingConfig, readConfig, updateConfig } from "../../models/folder/config-json.ts";
 import { copyModelFiles, findModelFiles, ownFiles } from "../../models/folder/copy.ts";
 import { fileSource } from "../../adapters/merge/plan.ts";
-import type { Checkpoint, CheckpointTensor } from "../../files/safetensors/checkpoint.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
+import type { CheckpointTensor } from "../../files/safetensors/header.ts";
 import {
   type Dtype,
   dtypeBytes,

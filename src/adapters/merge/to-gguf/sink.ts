@@ -107,7 +107,8 @@ export class GgufSink {
     const ordered =
       turned === undefined || isBlockDtype(dtype) ? inOrder : transpose(inOrder, ...turned, dtypeBytes(dtype));
     if (type === dtype && numbers === undefined) return ordered;
-    if (isBlockDtype(dtype) || type === "Q6_K") throw new TypeError(`${name}: planned as ${dtype}`);
+    if (isBlockDtype(dtype) || (isBlockDtype(type) && !isRoundedDtype(type)))
+      throw new TypeError(`${name}: planned as ${dtype}`);
     const values = new Float32Array(bytes.length / dtypeBytes(dtype));
     widenToF32(ordered, dtype, values);
     if (numbers !== undefined) for (let i = 0; i < values.length; i++) values[i] = numbers.to(values[i] ?? 0);

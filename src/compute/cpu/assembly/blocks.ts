@@ -1,5 +1,5 @@
 // Matrices in blocks of whole numbers that share scales (src/compute/device/blocks.ts).
-import { F16, is, load1, Q4_0, Q6_K, Q8_0, store1 } from "./stored";
+import { BF16, F16, is, load1, MXFP4, Q4_0, Q6_K, Q8_0, store1 } from "./stored";
 
 export const BLOCK: u32 = 32;
 /** 2^-25. */
@@ -8,14 +8,23 @@ const LEAST: u32 = 0x33000000;
 // @ts-ignore: decorator
 @inline
 export function isBlocks<T>(): bool {
-  return is<T, Q8_0>() || is<T, Q4_0>() || is<T, Q6_K>();
+  return is<T, Q8_0>() || is<T, Q4_0>() || is<T, Q6_K>() || is<T, MXFP4>();
 }
 
 /** The scale of an element of a row. */
 // @ts-ignore: decorator
 @inline
 function scaleOf<T>(scales: usize, at: u32): f32 {
-  return is<T, Q6_K>() ? load<f32>(scales + (at / 16) * 4) : load1<F16>(scales + (at / BLOCK) * 2);
+  if (is<T, Q6_K>()) return load<f32>(scales + (at / 16) * 4);
+  const place = scales + (at / BLOCK) * 2;
+  return is<T, MXFP4>() ? load1<BF16>(place) : load1<F16>(place);
+}
+
+/** What the halves of a byte of MXFP4 stand for. */
+// @ts-ignore: decorator
+@inline
+function mxQuants(): v128 {
+  return i8x16(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 }
 
 /** One element of a row, as f32. */
@@ -23,10 +32,12 @@ function scaleOf<T>(scales: usize, at: u32): f32 {
 @inline
 export function one<T>(row: usize, scales: usize, at: u32): f32 {
   const d = scaleOf<T>(scales, at);
-  if (!is<T, Q4_0>()) return d * <f32>load<i8>(row + at);
+  if (!is<T, Q4_0>() && !is<T, MXFP4>()) return d * <f32>load<i8>(row + at);
   const inner = at % BLOCK;
   const pair = <i32>load<u8>(row + (at / BLOCK) * 16 + (inner % 16));
-  return d * <f32>((inner < 16 ? pair & 15 : pair >> 4) - 8);
+  const half = inner < 16 ? pair & 15 : pair >> 4;
+  if (is<T, Q4_0>()) return d * <f32>(half - 8);
+  return d * <f32>i8x16.extract_lane_s(v128.swizzle(mxQuants(), i8x16.splat(<i8>half)), 0);
 }
 
 /** Eight neighbors of a row, the first a multiple of eight elements after the begin of a block, as f32. */
@@ -35,7 +46,12 @@ export function one<T>(row: usize, scales: usize, at: u32): f32 {
 export function eight<T>(row: usize, scales: usize, at: u32, to: usize): void {
   const d = f32x4.splat(scaleOf<T>(scales, at));
   let bytes: v128;
-  if (!is<T, Q4_0>()) bytes = v128.load8x8_s(row + at);
+  if (is<T, MXFP4>()) {
+    const inner = at % BLOCK;
+    const pairs = v128.load64_zero(row + (at / BLOCK) * 16 + (inner % 16));
+    const halves = inner < 16 ? v128.and(pairs, i8x16.splat(15)) : i8x16.shr_u(pairs, 4);
+    bytes = i16x8.extend_low_i8x16_s(v128.swizzle(mxQuants(), halves));
+  } else if (!is<T, Q4_0>()) bytes = v128.load8x8_s(row + at);
   else {
     const inner = at % BLOCK;
     const pairs = v128.load8x8_u(row + (at / BLOCK) * 16 + (inner % 16));

@@ -3,7 +3,7 @@
 // whichever way they lie, and runs are multiplied.
 import { eight, isBlocks, one } from "./blocks";
 import { sumOf } from "./lanes";
-import { BF16, F16, F32, Format, load1, load4, Q4_0, Q6_K, Q8_0, storedBytes } from "./stored";
+import { BF16, F16, F32, Format, load1, load4, MXFP4, Q4_0, Q6_K, Q8_0, storedBytes } from "./stored";
 
 /** Terms of a partial sum, and bytes of a run. */
 export const RUN_TERMS: u32 = 256;
@@ -21,7 +21,8 @@ export function loadRow(format: Format, row: usize, scales: usize, first: u32, c
   else if (format == Format.BF16) fours<BF16>(row, first, count, to);
   else if (format == Format.Q8_0) eights<Q8_0>(row, scales, first, count, to);
   else if (format == Format.Q4_0) eights<Q4_0>(row, scales, first, count, to);
-  else eights<Q6_K>(row, scales, first, count, to);
+  else if (format == Format.Q6_K) eights<Q6_K>(row, scales, first, count, to);
+  else eights<MXFP4>(row, scales, first, count, to);
 }
 
 /** The same of several rows, to others that are `step` bytes apart: what machine code has no loader for. */
@@ -60,7 +61,8 @@ export function columnRun(
   else if (format == Format.BF16) down<BF16>(rows, pitch, scales, scalesPitch, col, terms, to);
   else if (format == Format.Q8_0) down<Q8_0>(rows, pitch, scales, scalesPitch, col, terms, to);
   else if (format == Format.Q4_0) down<Q4_0>(rows, pitch, scales, scalesPitch, col, terms, to);
-  else down<Q6_K>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else if (format == Format.Q6_K) down<Q6_K>(rows, pitch, scales, scalesPitch, col, terms, to);
+  else down<MXFP4>(rows, pitch, scales, scalesPitch, col, terms, to);
   endRun(to, terms);
 }
 

@@ -9,6 +9,7 @@ export const enum Format {
   Q8_0,
   Q4_0,
   Q6_K,
+  MXFP4,
 }
 
 // The same as types: what is called with one is compiled for each that there is. Single numbers:
@@ -21,6 +22,7 @@ export class BF16 {}
 export class Q8_0 {}
 export class Q4_0 {}
 export class Q6_K {}
+export class MXFP4 {}
 
 // @ts-ignore: decorator
 @inline

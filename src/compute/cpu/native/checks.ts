@@ -73,8 +73,9 @@ function product(name: string, rows: number, aTerms: 0 | 1, bTerms: 0 | 1, store
   };
 }
 
-/** 2^-8 as f16, and where scales of blocks lie. */
+/** 2^-8 as f16 and as bf16, and where scales of blocks lie. */
 const SCALE = 0x1c00;
+const BF16_SCALE = 0x3b80;
 const SCALES_AT = 2 ** 14;
 
 function blockProduct(name: string, rows: number, bTerms: 0 | 1, stored: BlockDtype): Check {
@@ -288,7 +289,7 @@ export function fill(words: Uint32Array, at: number, stored: StoredDtype): void 
     const bytes = new Uint8Array(words.buffer, at, SCALES_AT);
     bytes.forEach((_, index) => (bytes[index] = index * 37));
     if (stored === "Q6_K") new Float32Array(words.buffer, at + SCALES_AT, TERMS * 3).fill(2 ** -8);
-    else new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(SCALE);
+    else new Uint16Array(words.buffer, at + SCALES_AT, TERMS * 2).fill(stored === "MXFP4" ? BF16_SCALE : SCALE);
     return;
   }
   if (stored === "F32") {

@@ -4,13 +4,25 @@ fn scale_of(vector: u32) -> f32 {
   return bitcast<f32>(scales[2u * p.scales_at + vector / 4u]);
 #else
   let at = p.scales_at + vector / 8u;
-  return widen_f16((scales[at / 2u] >> (16u * (at & 1u))) & 0xffffu);
+  let bits = (scales[at / 2u] >> (16u * (at & 1u))) & 0xffffu;
+#if DTYPE == "MXFP4"
+  return bitcast<f32>(bits << 16u);
+#else
+  return widen_f16(bits);
+#end
 #end
 }
 
-// The low halves of four bytes, less 8.
-fn quants4_q4(word: u32) -> vec4<f32> {
-  return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u)) - 8.0;
+// What the low halves of four bytes stand for.
+fn quants4_halves(word: u32) -> vec4<f32> {
+  let halves = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+#if DTYPE == "MXFP4"
+  // The magnitudes 0, 1, 2, 3, 4, 6, 8, 12, four bits each.
+  let quants = vec4<f32>((vec4<u32>(0xc8643210u) >> ((halves & vec4<u32>(7u)) * 4u)) & vec4<u32>(15u));
+  return select(quants, -quants, halves > vec4<u32>(7u));
+#else
+  return vec4<f32>(halves) - 8.0;
+#end
 }
 
 // For products of whole numbers: four of them as signed bytes. Those of Q4_0 are left 16 times too large, since a subtraction

@@ -36,7 +36,7 @@ fn load8(row: u32, k: u32) -> Eight {
   return Eight(scale * quants4_q8(stored[at].x), scale * quants4_q8(stored[at].y));
 }
 #end
-#if DTYPE == "Q4_0"
+#if DTYPE == "Q4_0" || DTYPE == "MXFP4"
 #include blocks
 @group(0) @binding(${SCALES}) var<storage, read> scales: array<u32>;
 alias Stored = vec2<u32>;
@@ -44,6 +44,6 @@ fn load8(row: u32, k: u32) -> Eight {
   let at = row + k;
   let scale = scale_of(2u * at);
   let words = stored[at / 4u * 2u + (at & 1u)] >> vec2<u32>((at & 2u) * 2u);
-  return Eight(scale * quants4_q4(words.x), scale * quants4_q4(words.y));
+  return Eight(scale * quants4_halves(words.x), scale * quants4_halves(words.y));
 }
 #end

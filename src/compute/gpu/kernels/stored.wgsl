@@ -22,12 +22,12 @@ fn stored4_${NAME}(at: u32) -> vec4<f32> { return widen4_bf16(stored_${NAME}[at]
 fn stored4_${NAME}(at: u32) -> vec4<f32> { return scale_of(at) * quants4_q8(stored_${NAME}[at]); }
 fn wholes4_${NAME}(at: u32) -> u32 { return stored_${NAME}[at]; }
 #end
-#if DTYPE == "Q4_0"
+#if DTYPE == "Q4_0" || DTYPE == "MXFP4"
 #include blocks
 @group(0) @binding(${BINDING}) var<storage, read> stored_${NAME}: array<u32>;
 @group(0) @binding(${SCALES}) var<storage, read> scales: array<u32>;
 fn word_${NAME}(at: u32) -> u32 { return stored_${NAME}[at / 8u * 4u + (at & 3u)] >> (at & 4u); }
-fn stored4_${NAME}(at: u32) -> vec4<f32> { return scale_of(at) * quants4_q4(word_${NAME}(at)); }
+fn stored4_${NAME}(at: u32) -> vec4<f32> { return scale_of(at) * quants4_halves(word_${NAME}(at)); }
 fn wholes4_${NAME}(at: u32) -> u32 { return wholes_q4(word_${NAME}(at)); }
 #end
 #if DTYPE == "TERNARY"

@@ -27,7 +27,7 @@ const ALPHA = 1.702;
 /** gpt-oss (20b, 120b): sinks in attention, which sees a window in every other layer, and experts with biases and a clamped gate. */
 export const gptOss: Architecture = {
   type: "gpt_oss",
-  title: "gpt-oss in bf16 (20b, 120b)",
+  title: "gpt-oss (20b, 120b)",
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-5, headSize: 64, kvHeads: 8 });
     const { swiglu_alpha: alpha = ALPHA, swiglu_limit: limit } = json;

@@ -100,6 +100,7 @@ export class Operands {
     const scalesPitch = (cols / BLOCK) * scaleBytes(format);
     const scales = this.heap.part(rows * scalesPitch, this.edge);
     if (format === "Q6_K") this.heap.floats.fill(2 ** -8, scales / 4, (scales + rows * scalesPitch) / 4);
+    else if (format === "MXFP4") this.heap.halves.fill(0x3b80, scales / 2, (scales + rows * scalesPitch) / 2);
     else
       for (let half = 0; half < (rows * scalesPitch) / 2; half++) this.heap.halves[scales / 2 + half] = 0x1c00 + half;
     return { at, pitch, scales, scalesPitch };

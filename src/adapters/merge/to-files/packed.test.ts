@@ -1,0 +1,67 @@
+// Bases whose experts are in MXFP4: held so, and written in BF16.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Device } from "../../../compute/device/device.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { LoadOptions } from "../../../models/decoder/options.ts";
+import { Decoder } from "../../../models/decoder/decoder.ts";
+import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
+import { writeLora } from "../../testing/lora.ts";
+import { Notes, OPTIONS } from "../testing/merge.ts";
+import { merge } from "./run.ts";
+
+const DOWN = "model.layers.1.mlp.experts.down_proj";
+const Q = "model.layers.1.self_attn.q_proj";
+
+let gpu: Device;
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  gpu = await openTestDevice();
+  folder = await TemporaryFolder.create();
+  await writePackedExperts(folder.at("base"), 2);
+});
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function logitsOf(path: string, options: LoadOptions = {}) {
+  using decoder = await Decoder.load(gpu, path, options);
+  using cache = decoder.createCache();
+  const hidden = await decoder.prefill(cache, [3, 9, 4, 17, 2]);
+  const logits = await decoder.logits(hidden);
+  gpu.memory.release(hidden.buffer);
+  const { tensors, quantized } = decoder.weights;
+  return { logits, quantized, dtype: tensors.get(DOWN)?.dtype };
+}
+
+test("experts stay in their blocks in memory, with the logits that they have as numbers", async () => {
+  const packed = await logitsOf(folder.at("base"));
+  const numbers = await logitsOf(folder.at("base"), { dtype: "F32" });
+  expect([packed.dtype, packed.quantized?.dtype, numbers.dtype]).toEqual(["MXFP4", "MXFP4", "F32"]);
+  // 4 bits and a scale of 16 for 32 numbers.
+  expect(packed.quantized?.bytes).toBe((2 * 8 * 3 * 64 * 32 * 18) / 32);
+  const largest = Math.max(...numbers.logits.map(Math.abs));
+  const worst = Math.max(...numbers.logits.map((logit, at) => Math.abs(logit - (packed.logits[at] ?? NaN))));
+  expect(worst).toBeLessThan(1e-5 * largest);
+});
+
+test("a merge writes them in BF16, and a config.json without them", async () => {
+  const adapter = await writeLora(folder.at("lora"), { r: 2, alpha: 2, seed: 1, modules: { [Q]: [32, 32] } });
+  const options = { ...OPTIONS, base: folder.at("base"), adapters: [adapter], out: folder.at("merged") };
+  const { out } = await merge(options, new Notes(), new AbortController().signal);
+  const config: unknown = await Bun.file(folder.at("merged", "config.json")).json();
+  expect(config).not.toHaveProperty("quantization_config");
+  const experts = async (path: string) => {
+    await using checkpoint = await Checkpoint.open(path);
+    const { info } = checkpoint.get(DOWN);
+    const bytes = new Uint8Array(info.bytes);
+    await checkpoint.read(DOWN, bytes);
+    return { bytes, dtype: info.dtype, shape: info.shape, isPacked: info.packed !== undefined };
+  };
+  const base = await experts(folder.at("base"));
+  expect([base.isPacked, base.shape]).toEqual([true, [8, 64, 32]]);
+  expect(await experts(out)).toEqual({ ...base, dtype: "BF16", isPacked: false });
+  expect((await logitsOf(out)).dtype).toBe("BF16");
+});
