@@ -12,12 +12,15 @@ export interface RowRange {
  */
 const BLOCK_BYTES = 4 * 2 ** 20;
 
+/** Times `BLOCK_ROWS` in a block at least, however long its rows: the CPU device makes lists of a sparse basis anew for each block. */
+const LEAST_TILES = 2;
+
 /**
  * Splits a matrix into blocks of about `BLOCK_BYTES` that start at multiples of `BLOCK_ROWS`.
  * @param rowBytes of one row in its widest form
  */
 export function splitRows(rows: number, rowBytes: number): RowRange[] {
-  const most = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
+  const most = Math.max(LEAST_TILES, Math.floor(BLOCK_BYTES / rowBytes / BLOCK_ROWS)) * BLOCK_ROWS;
   const blocks: RowRange[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += most) {
     blocks.push({ firstRow, rows: Math.min(most, rows - firstRow) });

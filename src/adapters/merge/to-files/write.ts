@@ -16,6 +16,9 @@ import { matrixSizes, storedWeight } from "../stored-weight.ts";
 /** Bytes of weights that are read, computed and written at the same time. */
 const IN_FLIGHT_BYTES = 4 * 2 ** 20;
 
+/** Tensors between two collections of garbage: by itself the collector would wait for as much of it as a small merge takes altogether. */
+const COLLECTED_TENSORS = 32;
+
 /** Half of it is read while the other half is written. */
 const COPY_BUFFER_BYTES = 2 * 2 ** 20;
 
@@ -170,6 +173,7 @@ async function addMerge(
       if (index < blocks.length - 1) return;
       reports.push({ name, elements: rows * cols, ...total });
       for (const { delta } of await deltas) delta.release();
+      if (reports.length % COLLECTED_TENSORS === 0) Bun.gc(true);
     });
   }
 }

@@ -34,7 +34,7 @@ export const GEMM_FMA = { ...GEMM, fma: true } as const;
 /** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
 const PIECE = { rows: 96, cols: 96 } as const;
 /** The same of machine code, which lays columns in panels anew for each piece: so many rows share them. */
-const FMA_PIECE = { rows: 224, cols: 384, fewRows: 28 } as const;
+const FMA_PIECE = { rows: 224, cols: 384, fewRows: 56 } as const;
 /**
  * Bytes of W's rows in a piece of few rows, at most: what is asked of memory behind a piece is another worker's, and its first rows were
  * not asked for. So a piece is large, and there are no more of them than workers where W is small.

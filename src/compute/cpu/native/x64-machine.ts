@@ -20,7 +20,7 @@ export class X64Machine extends X64Words implements Machine {
     this.wholeRows = lanes === 8 ? 3 : 6;
     this.registers = lanes === 8 ? 16 : 32;
     this.squares = lanes === 8 ? 4 : 2;
-    this.fewRows = lanes === 8 ? 14 : 28;
+    this.fewRows = lanes === 8 ? 14 : 56;
     this.tile = lanes === 8 ? { rows: 6, vectors: 2 } : { rows: 14, vectors: 2 };
   }
 
