@@ -22,7 +22,7 @@ const FEW = {
 export function few(m: Machine, rows: number, stored: Stored): void {
   const { terms, x, to, ahead, column, others } = registers(m, FEW, 5);
   const [row = 0, here = 0, left = 0, now = 0, square = 0] = others;
-  const number = (row: number, term: number): At => ({ word: x, offset: row * ROW_PITCH + term * 4 });
+  const number = (of: number, term: number): At => ({ word: x, offset: of * ROW_PITCH + term * 4 });
   m.heap(here);
   const eachSquare = (body: () => void): void => {
     m.zeroWord(square);
@@ -65,9 +65,7 @@ export function few(m: Machine, rows: number, stored: Stored): void {
             lanes: free + 2 + at,
           }));
           const multiply = (numbers: number, term: number): void => {
-            for (const { of, lanes } of part) {
-              m.fmaOf(lanes, numbers, number(of, term), factor);
-            }
+            for (const { of, lanes } of part) m.fmaOf(lanes, numbers, number(of, term), factor);
           };
           for (const { of, lanes } of part) m.load(lanes, sum(of));
           columns.forEach((both, at) => {
