@@ -61,11 +61,14 @@ HYBRID = {"layer_types": ["full_attention"] * 3, "num_local_experts": 0, "num_ex
 DELTA_RULE = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "head_dim": 16, "rms_norm_eps": 0.01, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
               "linear_key_head_dim": 8, "linear_value_head_dim": 12}
 GEMMA4 = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "full_attention"], "head_dim": 16, "global_head_dim": 32, "hidden_size_per_layer_input": 0}
+# Layers 4 to 6 attend with keys of layers 1 and 2.
+SHARED_KEYS = {"num_hidden_layers": 6, "num_kv_shared_layers": 3, "use_double_wide_mlp": True, "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"]}
 ROWS: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 16},
     "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
     "gemma4_text": {**GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0},
-    "gemma4": {**GEMMA4, "attention_bias": True},
+    "gemma4": {**GEMMA4, **SHARED_KEYS, "hidden_size_per_layer_input": 12, "vocab_size_per_layer_input": 520},
+    "gemma4-biases": {**GEMMA4, "attention_bias": True, "hidden_size_per_layer_input": 4},
     "mistral3": {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "head_dim": 16, "sliding_window": None},
     "ministral3": {"rope_parameters": GROWING},
     "mistral3-growing": {"text": "ministral3", "rope_parameters": GROWING, "head_dim": 16},

@@ -48,7 +48,7 @@ function mapPlanned(description: unknown, map: (planned: PlannedMatrix) => unkno
       return result;
     }
     if (Array.isArray(value)) return value.map(mapped);
-    if (typeof value !== "object" || value === null) return value;
+    if (typeof value !== "object" || value === null || value instanceof Set) return value;
     return Object.fromEntries(Object.entries(value).map(([field, item]) => [field, mapped(item)]));
   };
   return mapped(description);

@@ -119,11 +119,6 @@ export class PlacedWeights {
     return new Map(wanted.flatMap(({ planned }) => planned.parts.map(({ name, stored }) => [name, stored])));
   }
 
-  /** The checkpoint's names of numbers that stand in all columns, which are not among `tensors`. */
-  get spread(): ReadonlySet<string> {
-    return this.#namesOf(({ spread = false }) => spread);
-  }
-
   /** The quantized weights; undefined: there are none. */
   get quantized(): Quantized | undefined {
     const placed = this.#placed.filter(({ tensor }) => isBlockDtype(tensor.dtype));

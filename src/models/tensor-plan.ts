@@ -30,8 +30,15 @@ export interface PlannedMatrix {
   readonly otherwise?: readonly (readonly PlannedPart[])[];
   /** The checkpoint has one number of it, which stands in each column. No method trains it. */
   readonly spread?: boolean;
+  /** It stays in the file, of which rows are read as they are wanted; see `TableInFile`. No method trains it. */
+  readonly inFile?: boolean;
   /** No checkpoint has it, nor parts of it: this number stands in each column. */
   readonly constant?: number;
+}
+
+/** Does a method that trains all weights train it? */
+export function isTrained({ spread = false, inFile = false }: PlannedMatrix): boolean {
+  return !spread && !inFile;
 }
 
 /** A tensor's name and its shape in the checkpoint. */
@@ -61,6 +68,11 @@ export function plannedLinear(cols: number, ...tensors: readonly Stored[]): Plan
 /** The same for a table with a row for each token of the vocabulary. */
 export function plannedTable(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), kind: "table" };
+}
+
+/** The same for a table that stays in the file. */
+export function tableInFile(cols: number, table: Stored): PlannedMatrix {
+  return { ...plannedMatrix(cols, table), inFile: true };
 }
 
 /** The same matrix of parts that a checkpoint stores transposed, along their last two axes. */

@@ -10,6 +10,8 @@ export interface BaseModel {
   readonly tensors: ReadonlyMap<string, BaseTensor>;
   /** config.json; undefined for a lone file without one. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
+  /** Tensors that the file has of a decoder and its model does not read: no modules. */
+  readonly unread?: ReadonlySet<string> | undefined;
   /** The model that an adapter is trained in, where it is more than the checkpoint: one that gets a head. */
   readonly within?: Within | undefined;
 }
@@ -87,7 +89,7 @@ function biasesTell({ tensors }: BaseModel): boolean | undefined {
 export function linearModules(base: BaseModel): string[] {
   const modules: string[] = [];
   for (const [name, { shape }] of base.tensors) {
-    if (!name.endsWith(".weight") || shape.length !== 2) continue;
+    if (!name.endsWith(".weight") || shape.length !== 2 || base.unread?.has(name) === true) continue;
     const module = name.slice(0, -".weight".length);
     if (!isEmbedding(module)) modules.push(module);
   }

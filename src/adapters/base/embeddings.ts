@@ -3,6 +3,7 @@
 /** Names of input embeddings, by their last segment: never linear layers. */
 const EMBEDDINGS: ReadonlySet<string> = new Set([
   "embed_tokens",
+  "embed_tokens_per_layer",
   "token_embedding",
   "position_embedding",
   "wte",

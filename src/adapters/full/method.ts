@@ -1,5 +1,5 @@
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
-import { matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
+import { isTrained, matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
 import type { TrainedMethod } from "../method.ts";
 import type { Placement } from "../training/method.ts";
 
@@ -13,12 +13,10 @@ export const full: TrainedMethod = {
   training: {
     result: "model",
     async open({ matrices }) {
-      const parameters = matrices
-        .filter(({ spread }) => spread !== true)
-        .map((planned) => ({
-          name: matrixLabel(planned),
-          shape: matrixShape(planned),
-        }));
+      const parameters = matrices.filter(isTrained).map((planned) => ({
+        name: matrixLabel(planned),
+        shape: matrixShape(planned),
+      }));
       return {
         parameters,
         modules: parameters.map(({ name, shape: [rows, cols] }) => {

@@ -89,7 +89,7 @@ async function check(rows: number, segmented: boolean): Promise<void> {
     const tape = new Tape(run);
     placed.forEach((tensor, at) => tape.watch(tensor, gradients[at] ?? tensor));
     const all = placed as unknown as Operands<Tensor>; // as many as there are shapes
-    const y = segmented ? tape.segment([all[0]], (inner) => compute(inner, all)) : compute(tape, all);
+    const [y] = segmented ? tape.segment([all[0]], (inner) => [compute(inner, all)]) : [compute(tape, all)];
     tape.backward(y, seed);
     tape.release(y);
     await run.submit();

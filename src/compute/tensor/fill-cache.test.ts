@@ -115,6 +115,8 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
         },
         { headSize, neighbors },
       );
+      if (turned.k === undefined || turned.v === undefined) throw new TypeError("no keys");
+      const added = { keys: turned.k, values: turned.v };
       const filled = (before: Matrix, added: Matrix) =>
         matrixOf(POSITIONS, kvWidth, (row, col) => {
           const from = rows === undefined ? row - first : rows.findIndex((target) => target === row);
@@ -130,9 +132,9 @@ describe.each(STAGING_NAMES)("%s", (staging) => {
       expect(cols(projected, width, 2 * kvWidth).data).toEqual(cols(matrix, width, 2 * kvWidth).data);
       const cache = (tensor: typeof qkv) => found(tensor, [POSITIONS, kvWidth]);
       const rounded = (matrix: Matrix) => ({ ...matrix, data: roundedTo(dtype, matrix.data) });
-      const error = relativeError((await cache(keys)).data, filled(given.keys.matrix, turned.k).data);
+      const error = relativeError((await cache(keys)).data, filled(given.keys.matrix, added.keys).data);
       expect(error).toBeLessThan({ F32: 1e-5, F16: 2 ** -11, Q8_ROWS: 1 / 254 + 2 ** -11 }[dtype]);
-      expect((await cache(values)).data).toEqual(rounded(filled(given.values.matrix, turned.v)).data);
+      expect((await cache(values)).data).toEqual(rounded(filled(given.values.matrix, added.values)).data);
       for (const tensor of [...Object.values(placed), ...(indices === undefined ? [] : [indices])]) {
         gpu.memory.release(tensor.buffer);
       }

@@ -28,8 +28,8 @@ export interface Recorder {
   record(node: TapeNode): void;
   /**
    * Records a part of the forward pass. A tape that saves memory keeps nothing of it but `inputs`, and records it again
-   * in its backward pass (Chen et al., arXiv:1604.06174). `record` returns the one tensor that is used outside, does not
+   * in its backward pass (Chen et al., arXiv:1604.06174). `record` returns the tensors that are used outside, does not
    * release its inputs, and does the same each time; other tensors that it reads live until the backward pass is over.
    */
-  segment(inputs: readonly Tensor[], record: (recorder: Recorder) => Tensor): Tensor;
+  segment<const T extends readonly Tensor[]>(inputs: readonly Tensor[], record: (recorder: Recorder) => T): T;
 }

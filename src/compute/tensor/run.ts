@@ -158,7 +158,7 @@ export class Run {
   record(_node: TapeNode): void {}
 
   /** Nothing is kept here anyway; see `Tape`. */
-  segment(_inputs: readonly Tensor[], record: (recorder: this) => Tensor): Tensor {
+  segment<const T extends readonly Tensor[]>(_inputs: readonly Tensor[], record: (recorder: this) => T): T {
     return record(this);
   }
 

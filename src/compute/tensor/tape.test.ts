@@ -135,9 +135,10 @@ const stack =
     for (let index = 0; index < 3; index++) {
       const weight = maker.rows(norm, index, 1);
       const before = hidden;
-      hidden = segmented
-        ? maker.segment([before], (inner) => layer(inner, before, weight, other))
-        : layer(maker, before, weight, other);
+      const [after] = segmented
+        ? maker.segment([before], (inner) => [layer(inner, before, weight, other)])
+        : [layer(maker, before, weight, other)];
+      hidden = after;
       if (index > 0) maker.release(before);
     }
     return hidden;
@@ -150,6 +151,34 @@ test("segments are recorded again, and give the same bytes", async () => {
   const weights = random(ROWS, 12).matrix;
   expect(await gradients(stack(true), all, weights)).toEqual(await gradients(stack(false), all, weights));
   await check(stack(true), all);
+});
+
+test("a segment may give several tensors, of which later ones and what is behind them read some", async () => {
+  /** The second result of the first segment is read by two others; the third one by nobody. */
+  const shared =
+    (segmented: boolean): Graph =>
+    (maker, parameter) => {
+      const [x, norm, other] = [parameter(0), parameter(1), parameter(2)];
+      const begin = (inner: typeof maker) => {
+        const { y: kept } = inner.apply(OPS.rmsNorm, { x, weight: maker.rows(norm, 0, 1) }, NORM);
+        const { y: unread } = inner.apply(OPS.add, { a: x, b: other }, {});
+        return [layer(inner, x, maker.rows(norm, 1, 1), other), kept, unread] as const;
+      };
+      const [first, kept, unread] = segmented ? maker.segment([x], begin) : begin(maker);
+      let hidden = first;
+      for (const row of [2, 3]) {
+        const before = hidden;
+        const go = (inner: typeof maker) => [layer(inner, before, maker.rows(norm, row, 1), kept)] as const;
+        [hidden] = segmented ? maker.segment([before, kept], go) : go(maker);
+        maker.release(before);
+      }
+      maker.release(kept, unread);
+      return hidden;
+    };
+  const all = parameters(12, 12, 12);
+  const weights = random(ROWS, 12).matrix;
+  expect(await gradients(shared(true), all, weights)).toEqual(await gradients(shared(false), all, weights));
+  await check(shared(true), all);
 });
 
 test("micro-batches add up", async () => {
@@ -185,17 +214,18 @@ test("views of one buffer: parts, overlaps, and elements that nobody reads", () 
       // A view of a parameter that is watched as a whole.
       const { y: all } = maker.apply(OPS.rmsNorm, { x, weight: maker.cols(maker.rows(norm, 1, 1), 4, 8) }, NORM);
       const [q, k, v] = [maker.cols(all, 0, 8), maker.cols(all, 8, 8), maker.cols(all, 16, 4)];
-      const turned = maker.apply(OPS.rope, { q, k, v, cos, sin }, { headSize: 8, neighbors: false });
-      const { y: both } = maker.apply(OPS.gatedActivation, { gate: turned.q, up: turned.k }, { kind: "gelu" });
-      maker.release(turned.q, turned.k);
+      const { q: query, ...others } = maker.apply(OPS.rope, { q, k, v, cos, sin }, { headSize: 8, neighbors: false });
+      const [key, value] = [others.k ?? k, others.v ?? v];
+      const { y: both } = maker.apply(OPS.gatedActivation, { gate: query, up: key }, { kind: "gelu" });
+      maker.release(query, key);
       // Columns 12 to 20 are parts of k and v; columns 20 to 24 are read in some rows alone, by the softcap.
       const { y: overlap } = maker.apply(OPS.add, { a: both, b: maker.cols(all, 12, 8) }, {});
       const { y: corner } = maker.apply(OPS.softcap, { x: maker.rows(maker.cols(all, 16, 8), 2, 3) }, { cap: 1 });
       maker.release(all, both);
       const { y: sum } = maker.apply(OPS.add, { a: maker.rows(overlap, 1, 3), b: corner }, {});
       maker.release(overlap, corner);
-      const { y } = maker.apply(OPS.add, { a: maker.cols(sum, 0, 4), b: maker.rows(turned.v, 0, 3) }, {});
-      maker.release(sum, turned.v);
+      const { y } = maker.apply(OPS.add, { a: maker.cols(sum, 0, 4), b: maker.rows(value, 0, 3) }, {});
+      maker.release(sum, value);
       return y;
     },
     [...parameters(24, 16), ...constants],
@@ -337,7 +367,7 @@ test("a node with parameters of its own is differentiated though nothing is watc
       });
       return output;
     };
-    const y = segmented ? tape.segment([x], trained) : trained(tape);
+    const [y] = segmented ? tape.segment([x], (inner) => [trained(inner)]) : [trained(tape)];
     tape.backward(y, x);
     expect(passes).toBe(1);
   }

@@ -134,33 +134,40 @@ export class Tape implements Recorder {
     this.#nodes.push({ node, wanted: inputs, outputs, held: this.#hold(node.saves(wanted)) });
   }
 
-  segment(inputs: readonly Tensor[], record: (recorder: Recorder) => Tensor): Tensor {
+  segment<const T extends readonly Tensor[]>(inputs: readonly Tensor[], record: (recorder: Recorder) => T): T {
     if (!this.#keeping) return record(this);
     const held = this.#hold(inputs);
     this.#keeping = false;
-    let output: Tensor;
+    let results: T;
     try {
-      output = record(this);
+      results = record(this);
     } finally {
       this.#keeping = true;
     }
-    const value = this.#values.get(output.buffer);
-    if (value?.gradient === undefined) {
+    const outputs = results.flatMap((tensor) => {
+      const value = this.#values.get(tensor.buffer);
+      return value?.gradient === undefined ? [] : [{ tensor, value }];
+    });
+    if (outputs.length === 0) {
       this.#let(held);
-      return output;
+      return results;
     }
-    value.producers++;
+    for (const { value } of outputs) value.producers++;
     const node: TapeNode = {
       name: "segment",
       inputs,
-      outputs: [output],
+      outputs: outputs.map(({ tensor }) => tensor),
       saves: () => inputs,
-      backward: (_, [gradient]) => {
-        if (gradient !== undefined) this.#differentiateAgain(record, gradient);
+      backward: (_, gradients) => {
+        const of = new Map(outputs.map(({ tensor }, at) => [tensor, gradients[at]]));
+        this.#differentiateAgain(
+          record,
+          results.map((tensor) => of.get(tensor)),
+        );
       },
     };
-    this.#nodes.push({ node, wanted: [], outputs: [{ tensor: output, value }], held });
-    return output;
+    this.#nodes.push({ node, wanted: [], outputs, held });
+    return results;
   }
 
   /**
@@ -210,13 +217,20 @@ export class Tape implements Recorder {
   }
 
   /** Records a segment for a second time, now keeping its nodes, and differentiates them. */
-  #differentiateAgain(record: (recorder: Recorder) => Tensor, gradient: Tensor): void {
+  #differentiateAgain(
+    record: (recorder: Recorder) => readonly Tensor[],
+    gradients: readonly (Tensor | undefined)[],
+  ): void {
     const first = this.#nodes.length;
-    const output = record(this);
-    const value = this.#values.get(output.buffer);
-    if (!(value?.gradient instanceof ActivationGradient)) throw new Error("a segment is not what it was before");
-    this.#assign(value.gradient, output, gradient);
-    this.release(output);
+    const outputs = record(this);
+    for (const [at, output] of outputs.entries()) {
+      const gradient = gradients[at];
+      if (gradient === undefined) continue;
+      const value = this.#values.get(output.buffer);
+      if (!(value?.gradient instanceof ActivationGradient)) throw new Error("a segment is not what it was before");
+      this.#assign(value.gradient, output, gradient);
+    }
+    this.release(...outputs);
     this.#unwind(first);
   }
 

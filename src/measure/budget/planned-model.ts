@@ -1,7 +1,7 @@
 import type { BaseModel } from "../../adapters/base/base.ts";
 import { isInputEmbedding, isOutputEmbedding } from "../../adapters/base/embeddings.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import { elements, inParts, type PlannedMatrix } from "../../models/tensor-plan.ts";
+import { elements, inParts, isTrained, type PlannedMatrix } from "../../models/tensor-plan.ts";
 import { plannedMatrices } from "../../models/decoder/weight-plan.ts";
 import { isPacked } from "../../models/decoder/config-file.ts";
 import { GGUF_TYPES, type GgufBlocks } from "../../files/gguf/format.ts";
@@ -77,6 +77,7 @@ export function plannedModel(
   const shares = sharesOfTokens(config);
   const products = planned.flatMap((matrix) => {
     const share = shares.get(matrix);
+    if (matrix.inFile === true) return [];
     return inParts(matrix)
       .parts.filter(({ stored }) => stored.length === 2 || share !== undefined)
       .filter(({ name }) => !(hasHead && isInputEmbedding(name)))
@@ -89,10 +90,14 @@ export function plannedModel(
       }));
   });
   const stored = storedAs(matrices, json, path);
-  const { parameters } = stored;
-  const trained = parametersOf(matrices.filter(({ spread }) => spread !== true));
+  const trained = parametersOf(matrices.filter(isTrained));
   const of = `${BUDGET_TOKENS.toLocaleString("en")} tokens`;
-  return { ...stored, held: parameters, trained, step: { of, products } };
+  return {
+    ...stored,
+    held: parametersOf(matrices.filter(({ inFile }) => inFile !== true)),
+    trained,
+    step: { of, products },
+  };
 }
 
 /** Of the tokens of a step, how many an expert has: those that are chosen among all, on average. */

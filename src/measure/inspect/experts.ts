@@ -42,13 +42,14 @@ export function countExperts(
 
 /**
  * Bytes of weights that are read for a token that is decoded, as they are stored: those of its own experts, and a row of learned
- * positions and of an embedding that is no output matrix as well.
+ * positions, of a table for all layers and of an embedding that is no output matrix as well.
  */
 export function bytesOfToken(config: DecoderConfig, tensors: readonly CountedTensor[]): number {
   const experts = expertsOf(config);
-  const { head, embedding, positions, vocabularySize, contextLength } = config;
+  const { head, embedding, positions, layerTable, vocabularySize, contextLength } = config;
   const tables = new Map([
     ...(head === undefined ? [] : namesOf(embedding)).map((name) => [name, vocabularySize] as const),
+    ...(layerTable?.parts ?? []).map(({ name, rows }) => [name, rows] as const),
     ...(positions === undefined ? [] : namesOf(positions)).map((name) => [name, contextLength] as const),
   ]);
   const planned = new Set(plannedMatrices(config).flatMap(namesOf));

@@ -27,6 +27,8 @@ export interface Attention<W = Tensor> extends Heads {
   readonly rope: number | undefined;
   /** Elements turn with their neighbors (GLM-4, Cohere 2), instead of with one half a head away. */
   readonly neighbors: boolean;
+  /** The number of the layer before it whose keys and values it attends with: `qkv` is of queries alone (Gemma 4). */
+  readonly keysOf?: number | undefined;
   /** Queries, keys and values, one matrix below the other: ((heads + 2 · kv heads) · head size, width of x). */
   readonly qkv: W;
   readonly qkvBias: W | undefined;
@@ -68,12 +70,15 @@ export function recordAttention(
   const [width, kvWidth] = [attention.heads * headSize, kvHeads * headSize];
   const all = attention.gated === true ? recordSorted(recorder, attention, projected) : projected;
   const qkv = attention.gated === true ? sliceCols(all, 0, width + 2 * kvWidth) : all;
-  const parts = {
-    q: sliceCols(qkv, 0, width),
-    k: sliceCols(qkv, width, kvWidth),
-    v: sliceCols(qkv, attention.valuesAreKeys === true ? width : width + kvWidth, kvWidth),
-  };
-  const { q, keys, values, held } = recordTurned(recorder, attention, sight, { ...parts, qkv });
+  const { q, keys, values, held } =
+    attention.keysOf === undefined
+      ? recordTurned(recorder, attention, sight, {
+          q: sliceCols(qkv, 0, width),
+          k: sliceCols(qkv, width, kvWidth),
+          v: sliceCols(qkv, attention.valuesAreKeys === true ? width : width + kvWidth, kvWidth),
+          qkv,
+        })
+      : recordQueries(recorder, attention, sight, qkv);
   const attributes = {
     headSize,
     firstPosition: past?.length ?? 0,
@@ -119,7 +124,7 @@ interface Turned {
 function recordTurned(
   recorder: Recorder,
   attention: Attention,
-  { tables, past }: Sight,
+  { tables, past, share }: Sight,
   { q, k, v, qkv }: Projected,
 ): Turned {
   const { headSize, neighbors, queryNorm, keyNorm, valueNorm } = attention;
@@ -146,11 +151,34 @@ function recordTurned(
     return y;
   };
   const [query, key, value] = [normed(queryNorm, q), normed(keyNorm, k), normed(valueNorm, v)];
-  if (rope === undefined) return { q: query, keys: key, values: value, held };
+  if (rope === undefined) {
+    if (share !== undefined) throw new TypeError("keys that nothing turns are views, which no other layer can have");
+    return { q: query, keys: key, values: value, held };
+  }
   const { cos, sin } = rope;
   const turned = recorder.apply(OPS.rope, { q: query, k: key, v: value, cos, sin }, { headSize, neighbors });
   recorder.release(...held);
-  return { q: turned.q, keys: turned.k, values: turned.v, held: Object.values(turned) };
+  if (turned.k === undefined || turned.v === undefined) throw new TypeError("no keys");
+  const own = { keys: turned.k, values: turned.v };
+  share?.(own);
+  return { q: turned.q, ...own, held: share === undefined ? [turned.q, own.keys, own.values] : [turned.q] };
+}
+
+/** Queries alone, normalized and turned, beside keys and values of another layer; what was projected is released. */
+function recordQueries(
+  recorder: Recorder,
+  { headSize, neighbors, queryNorm, rope }: Attention,
+  { tables, past, shared }: Sight,
+  projected: Tensor,
+): Turned {
+  const seen = past ?? shared;
+  const angles = rope === undefined ? undefined : tables[rope];
+  if (seen === undefined || !("keys" in seen) || angles === undefined) throw new TypeError("no keys of another layer");
+  const x = queryNorm === undefined ? projected : recordNorm(recorder, queryNorm, projected);
+  const { cos, sin } = angles;
+  const { q } = recorder.apply(OPS.rope, { q: x, k: undefined, v: undefined, cos, sin }, { headSize, neighbors });
+  recorder.release(...new Set([projected, x]));
+  return { q, keys: seen.keys, values: seen.values, held: [q] };
 }
 
 /** Queries, keys and values side by side, normalized where they have a norm; what was projected is released. */

@@ -4,6 +4,7 @@ import { type Attention, recordAttention } from "./attention.ts";
 import { type Convolution, recordConvolution } from "./convolution.ts";
 import { type GatedDelta, recordGatedDelta } from "./gated-delta.ts";
 import { type Experts, recordExperts } from "./experts.ts";
+import { type LayerInput, recordLayerInput } from "./layer-input.ts";
 import type { Linears } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import type { Norm } from "./norm.ts";
@@ -24,7 +25,7 @@ export interface Block<W = Tensor> extends Ending<W> {
 }
 
 /** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
-export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | GatedDelta<W> | Mlp<W> | Experts<W>;
+export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | GatedDelta<W> | Mlp<W> | LayerInput<W> | Experts<W>;
 
 /** The matrices at the ends of these blocks, in their order; a mixture of experts has none that all tokens go through. */
 export function outputsOf<W>(blocks: readonly Block<W>[]): W[] {
@@ -91,5 +92,7 @@ function recordUpToOutput(
       return recordGatedDelta(recorder, linears, norm, mixer, sight, stream);
     case "mlp":
       return recordMlp(recorder, linears, norm, mixer, stream);
+    case "layer-input":
+      return recordLayerInput(recorder, linears, norm, mixer, sight, stream);
   }
 }

@@ -27,6 +27,12 @@ export interface TokenRows {
   readonly first: Tensor;
 }
 
+/** Keys and values of a pass without a past, (tokens, kv heads · size) F32, both. */
+export interface PassKeys {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
 /** Which positions the tokens of a pass see, and where they stand. */
 export interface Sight {
   /** Of each of the model's ropes. */
@@ -36,4 +42,10 @@ export interface Sight {
   /** The first and the last position of each token, (1, tokens) U32; undefined: the first of all, and its own. */
   readonly first: Tensor | undefined;
   readonly last: Tensor | undefined;
+  /** (tokens, columns of all layers): what layers read of each token beside the stream; undefined: nothing. */
+  readonly inputs?: Tensor | undefined;
+  /** Where nothing is past: keys and values of another layer that this one attends with; see `Attention.keysOf`. */
+  readonly shared?: PassKeys | undefined;
+  /** Where nothing is past: takes this layer's keys and values, whose memory is then the caller's; undefined: nobody else reads them. */
+  readonly share?: ((own: PassKeys) => void) | undefined;
 }

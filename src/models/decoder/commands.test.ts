@@ -25,7 +25,7 @@ const MORE: Readonly<Record<string, number>> = {
   granite: 4,
   starcoder2: 4,
   gemma4_text: 6,
-  gemma4: 6,
+  gemma4: 11,
   gpt2: 4,
   cohere2: 4,
   glm4: 3,
@@ -91,7 +91,9 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const rows = of.count === 1 ? undefined : { own: numbers("rows"), first: numbers("first") };
   const past = { layer: (index: number) => ({ ...cache.slot.past().layer(index), rows }) };
   const linears = of.count === 1 ? PLAIN_LINEARS : batchLinears(PLAIN_LINEARS, of.count);
-  recordPass(run, { config, weights, linears, tables, past }, numbers("ids"));
+  const { layerTable } = weights;
+  const ofLayers = layerTable && run.allocate("rows of layers", [of.count, layerTable.cols]);
+  recordPass(run, { config, weights, linears, tables, past }, numbers("ids"), ofLayers);
   const commands = run.take().count;
   weights.release();
   return commands;

@@ -4,6 +4,7 @@ import { MOST_HEAD } from "../../compute/tensor/ops/attention.ts";
 import { MOST_KEY_SIZE } from "../../compute/tensor/ops/gated-delta.ts";
 import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
+import type { LayerInputs } from "../blocks/layer-input.ts";
 import type { Norm } from "../blocks/norm.ts";
 import type { Rope } from "../blocks/rope-scaling.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
@@ -28,6 +29,9 @@ export interface DecoderConfig {
   readonly embeddingScale: number;
   /** Learned embeddings of positions, as many as `contextLength`, which are added to those of tokens; undefined: there are none. */
   readonly positions?: PlannedMatrix | undefined;
+  /** What layers read of each token beside the stream, and the table that rows of it come from, (vocabulary, layers · size); both or neither. */
+  readonly layerInputs?: LayerInputs<PlannedMatrix> | undefined;
+  readonly layerTable?: PlannedMatrix | undefined;
   readonly layers: readonly PlannedLayer[];
   /** After the last layer. */
   readonly norm: Norm<PlannedMatrix>;
@@ -38,13 +42,16 @@ export interface DecoderConfig {
   /** What logits are multiplied by, before their soft cap; 1 nearly everywhere. */
   readonly logitScale: number;
   readonly logitSoftcap: number | undefined;
-  /** How names of tensors begin that other parts of the model have (its image encoder): no decoder reads them, and every copy keeps them. */
-  readonly otherParts: readonly string[];
+  /** How names of tensors begin, up to a dot, that other parts of the model have (its image encoder): no decoder reads them, and every copy keeps them. */
+  readonly otherParts: ReadonlySet<string>;
 }
 
 /** Is this tensor one of another part of the model? */
 export function isOfOtherPart({ otherParts }: Pick<DecoderConfig, "otherParts">, name: string): boolean {
-  return otherParts.some((begin) => name.startsWith(begin));
+  for (let end = name.indexOf(".") + 1; end > 0; end = name.indexOf(".", end) + 1) {
+    if (otherParts.has(name.slice(0, end))) return true;
+  }
+  return false;
 }
 
 /** The attention blocks of all layers, of which there is one at least. */
@@ -54,6 +61,11 @@ export function attentionsOf({
   const [first, ...others] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "attention" ? [mixer] : []));
   if (first === undefined) throw new TypeError("a decoder without attention");
   return [first, ...others];
+}
+
+/** The number of the layer whose keys and values this one attends with; undefined: its own, or it does not attend. */
+export function keysOf(layer: PlannedLayer): number | undefined {
+  return layer.flatMap(({ mixer }) => (mixer.kind === "attention" ? [mixer.keysOf] : []))[0];
 }
 
 /** Heads of delta rules of all layers at most, each of which has a place in a GGUF file: what a damaged one says would fill the memory. */
@@ -85,6 +97,9 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
         const supported = `multiples of 4, and ${MOST_KEY_SIZE} of a key, are supported`;
         refuse(`heads of a delta rule with keys of ${keySize} and values of ${valueSize} elements; ${supported}`);
       }
+    }
+    if (mixer.kind === "layer-input" && mixer.output.weight.cols % 4 !== 0) {
+      refuse(`inputs of ${mixer.output.weight.cols} elements for each layer; a multiple of 4 is supported`);
     }
     if (mixer.kind === "convolution" && mixer.output.weight.cols % 4 !== 0) {
       refuse(`convolutions of ${mixer.output.weight.cols} columns; a multiple of 4 is supported`);

@@ -6,6 +6,7 @@ import type { DecoderConfig } from "./config.ts";
 import type { Slot } from "./cache/slot.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "../blocks/linears.ts";
+import { recordLayerInputs, uploadLayerRows } from "./layer-inputs.ts";
 import { recordEmbeddings, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
@@ -32,7 +33,8 @@ export function recordForward(
   const positions = Array.from({ length: tokens }, (_, row) => slot.length + row);
   const standing = uploadPositions(run, config, sequenceLength, positions);
   const uploaded = run.upload("ids", [1, tokens], Uint32Array.from(ids));
-  const hidden = recordPass(run, { config, weights, linears, ...standing, past: slot.past() }, uploaded);
+  const rows = uploadLayerRows(run, weights, ids);
+  const hidden = recordPass(run, { config, weights, linears, ...standing, past: slot.past() }, uploaded, rows);
   slot.advance(ids, sequenceLength, isPrompt);
   return hidden;
 }
@@ -40,15 +42,23 @@ export function recordForward(
 /** What a pass over new tokens goes by. */
 type NewTokens = Pick<Pass, "config" | "weights" | "linears" | "tables" | "past"> & Partial<Pass>;
 
-/** Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden). */
-export function recordPass(run: Run, tokens: NewTokens, ids: Tensor): Tensor {
-  const pass = { starts: undefined, ...tokens };
-  let stream = streamOf(recordEmbeddings(run, pass, ids));
+/**
+ * Records one pass over `ids` (1, tokens) with angles for them; hidden states after the last norm, (tokens, hidden).
+ * @param rows what `uploadLayerRows` has of them
+ */
+export function recordPass(run: Run, tokens: NewTokens, ids: Tensor, rows?: Tensor): Tensor {
+  const standing = { starts: undefined, ...tokens };
+  const { linears, weights } = tokens;
+  const x = recordEmbeddings(run, standing, ids);
+  const inputs = recordLayerInputs(run, linears, weights, x, rows);
+  const pass = { ...standing, inputs };
+  let stream = streamOf(x);
   pass.config.layers.forEach((_, index) => {
     const updated = recordLayer(run, pass, index, stream);
     releaseStream(run, stream, updated);
     stream = updated;
   });
+  if (inputs !== undefined) run.release(inputs);
   return recordLastNorm(run, pass, stream);
 }
 

@@ -2,9 +2,11 @@ import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordWhole, streamOf } from "../blocks/stream.ts";
-import type { DecoderConfig } from "./config.ts";
+import type { PassKeys } from "../blocks/sight.ts";
+import { type DecoderConfig, keysOf } from "./config.ts";
 import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
 import type { Linears } from "../blocks/linears.ts";
+import { recordLayerInputs, uploadLayerRows } from "./layer-inputs.ts";
 import { recordEmbeddings, tensorsOfPositions, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 
@@ -67,19 +69,38 @@ export function recordSamples(
   const [ids, starts] = [row(recorder, "ids", batch.ids), row(recorder, "starts", batch.starts)];
   const longest = batch.positions.reduce((most, position) => Math.max(most, position + 1), 0);
   const standing = uploadPositions(recorder, config, longest, batch.positions);
-  const pass: Pass = { config, weights, linears, ...standing, past: undefined, starts };
-  const given = [starts, ...tensorsOfPositions(standing)];
-
-  let x = recordEmbeddings(recorder, pass, ids);
-  config.layers.forEach((_, index) => {
+  const began = { config, weights, linears, ...standing, past: undefined, starts };
+  let x = recordEmbeddings(recorder, began, ids);
+  const rows = uploadLayerRows(recorder, weights, batch.ids);
+  const inputs = recordLayerInputs(recorder, linears, weights, x, rows);
+  if (rows !== undefined) recorder.release(rows);
+  const pass: Pass = { ...began, inputs };
+  const ofLayers = inputs === undefined ? [] : [inputs];
+  const given = [starts, ...tensorsOfPositions(standing), ...ofLayers];
+  const read = new Set(config.layers.map(keysOf));
+  const kept = new Map<number, PassKeys>();
+  for (const [index, layer] of config.layers.entries()) {
     const before = streamOf(x);
-    const record = (inner: Recorder) => recordWhole(inner, recordLayer(inner, pass, index, before), before);
-    x = checkpointing ? recorder.segment([before.x, ...given], record) : record(recorder);
+    const shared = kept.get(keysOf(layer) ?? NaN);
+    const record = (inner: Recorder) => {
+      let own: PassKeys | undefined;
+      const share = read.has(index) ? (keys: PassKeys) => (own = keys) : undefined;
+      const whole = recordWhole(inner, recordLayer(inner, pass, index, before, { shared, share }), before);
+      return [whole, ...tensorsOfKeys(own)] as const;
+    };
+    const reads = [before.x, ...tensorsOfKeys(shared), ...given];
+    const [after, keys, values] = checkpointing ? recorder.segment(reads, record) : record(recorder);
+    if (keys !== undefined && values !== undefined) kept.set(index, { keys, values });
     recorder.release(before.x);
-  });
+    x = after;
+  }
   const hidden = recordLastNorm(recorder, pass, streamOf(x));
-  recorder.release(ids, ...given);
+  recorder.release(ids, ...given, ...[...kept.values()].flatMap(tensorsOfKeys));
   return hidden;
+}
+
+function tensorsOfKeys(keys: PassKeys | undefined): readonly Tensor[] {
+  return keys === undefined ? [] : [keys.keys, keys.values];
 }
 
 function row(recorder: Recorder, label: string, values: Uint32Array): Tensor {

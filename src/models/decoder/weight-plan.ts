@@ -8,8 +8,18 @@ import { type DecoderConfig, isOfOtherPart } from "./config.ts";
 export const UNTIED_HEAD = "lm_head.weight";
 
 /** Every matrix that a decoder reads from its checkpoint. */
-export function plannedMatrices({ embedding, positions, layers, norm, head }: DecoderConfig): PlannedMatrix[] {
-  return plannedIn([embedding, positions, layers, norm, head]).filter(({ constant }) => constant === undefined);
+export function plannedMatrices({
+  embedding,
+  positions,
+  layerTable,
+  layerInputs,
+  layers,
+  norm,
+  head,
+}: DecoderConfig): PlannedMatrix[] {
+  return plannedIn([embedding, positions, layerTable, layerInputs, layers, norm, head]).filter(
+    ({ constant }) => constant === undefined,
+  );
 }
 
 /** Is this tensor of a checkpoint computed, and so superfluous: a rope's angles, GPT-2's causal masks? */

@@ -4,10 +4,13 @@ import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Block } from "../blocks/block.ts";
+import type { LayerInputs } from "../blocks/layer-input.ts";
 import type { Norm } from "../blocks/norm.ts";
+import { isTrained } from "../tensor-plan.ts";
 import { PlacedWeights, type Quantized } from "../placed-weights.ts";
+import { TableInFile } from "../table-in-file.ts";
 import type { WeightOptions } from "../weight-format.ts";
-import { checkPlan, UNTIED_HEAD } from "./weight-plan.ts";
+import { checkPlan, plannedMatrices, UNTIED_HEAD } from "./weight-plan.ts";
 
 export type { Quantized } from "../placed-weights.ts";
 
@@ -17,6 +20,9 @@ export { UNTIED_HEAD } from "./weight-plan.ts";
 export class DecoderWeights {
   /** Learned embeddings of positions; undefined: there are none. */
   readonly positions: Tensor | undefined;
+  /** See `DecoderConfig`. */
+  readonly layerInputs: LayerInputs | undefined;
+  readonly layerTable: TableInFile | undefined;
   /** The blocks of each layer. */
   readonly layers: readonly (readonly Block[])[];
   readonly norm: Norm;
@@ -25,6 +31,7 @@ export class DecoderWeights {
   readonly #tensors: Map<string, Tensor>;
   readonly #gpu: Device;
   readonly #placed: PlacedWeights;
+  readonly #untrained: ReadonlySet<string>;
   readonly #embeddingName: string;
   readonly #ownEmbedding: Tensor;
   readonly #ownHead: Tensor | undefined;
@@ -39,10 +46,15 @@ export class DecoderWeights {
     this.#ownEmbedding = placed.place(config.embedding);
     this.#embeddingName = config.embedding.parts[0]?.name ?? "";
     this.positions = config.positions && placed.place(config.positions);
+    this.layerInputs = config.layerInputs && placed.placeAll(config.layerInputs);
+    this.layerTable = config.layerTable && new TableInFile(checkpoint, config.layerTable);
     this.layers = placed.placeAll(config.layers);
     this.norm = placed.placeAll(config.norm);
     this.#ownHead = config.head && placed.place(config.head);
     this.#placed = placed;
+    this.#untrained = new Set(
+      plannedMatrices(config).flatMap((one) => (isTrained(one) ? [] : one.parts.map(({ name }) => name))),
+    );
     this.#tensors = new Map(placed.tensors);
     this.tensors = this.#tensors;
   }
@@ -86,9 +98,9 @@ export class DecoderWeights {
     return this.#placed.transposed;
   }
 
-  /** The checkpoint's names of numbers that no method trains; see `PlacedWeights.spread`. */
-  get spread(): ReadonlySet<string> {
-    return this.#placed.spread;
+  /** The checkpoint's names of what no method trains: numbers, and what stays in the file. */
+  get untrained(): ReadonlySet<string> {
+    return this.#untrained;
   }
 
   /** The quantized weights; undefined: there are none. */
@@ -133,13 +145,17 @@ export class DecoderWeights {
     else this.#tensors.set(UNTIED_HEAD, this.#ownHead);
   }
 
-  /** Reads every tensor; see `PlacedWeights.fill`. */
-  fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
-    return this.#placed.fill(onBytes, signal);
+  /** Reads every tensor but the table that stays in the file; see `PlacedWeights.fill`. */
+  async fill(onBytes?: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
+    await this.layerTable?.open();
+    // There is nothing more of it to wait for.
+    onBytes?.(this.layerTable?.bytes ?? 0);
+    await this.#placed.fill(onBytes, signal);
   }
 
   release(): void {
     this.restoreTables();
     this.#placed.release();
+    this.layerTable?.close();
   }
 }

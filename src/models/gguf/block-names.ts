@@ -55,6 +55,7 @@ export function blockNamed({ before, mixer, after, parallel }: Block<PlannedMatr
       ...normNamed(after, "post_ffw_norm"),
     ];
   }
+  if (mixer.kind === "layer-input") throw new TypeError("llama.cpp's architectures here have no inputs of layers");
   return [
     ...normNamed(before, "attn_norm"),
     ...(mixer.kind === "attention"

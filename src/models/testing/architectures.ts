@@ -24,12 +24,10 @@ const DELTA_RULE = {
   linear_value_head_dim: 8,
 };
 
-const GEMMA4 = { hidden_size_per_layer_input: 0, global_head_dim: 16 };
-
 /** What a type needs beside them. */
 const OWN: Readonly<Record<string, object>> = {
-  gemma4_text: GEMMA4,
-  gemma4: GEMMA4,
+  gemma4_text: { hidden_size_per_layer_input: 0, global_head_dim: 16 },
+  gemma4: { hidden_size_per_layer_input: 64, vocab_size_per_layer_input: 512, global_head_dim: 16 },
   gpt2: { n_inner: 64, n_positions: 32 },
   granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
   qwen3_5_text: DELTA_RULE,

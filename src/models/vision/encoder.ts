@@ -128,9 +128,9 @@ export function recordEncoder(
     const before = hidden;
     const record = (inner: Recorder) => {
       const stream = streamOf(before);
-      return recordWhole(inner, recordBlocks(inner, linears, layer, sight, stream), stream);
+      return [recordWhole(inner, recordBlocks(inner, linears, layer, sight, stream), stream)] as const;
     };
-    hidden = checkpointing ? recorder.segment([before, ...given], record) : record(recorder);
+    [hidden] = checkpointing ? recorder.segment([before, ...given], record) : record(recorder);
     recorder.release(before);
   }
   return hidden;

@@ -123,10 +123,11 @@ export class ModelSource implements TrainingSource<MicroBatch> {
     const parameters = new Parameters(gpu, trainable.parameters);
     const trained = { place: (label: string) => parameters.get(label).value };
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, result === "model" ? trained : heldAs(settings));
+    owner.defer(() => weights.layerTable?.close());
     const { tensors, transposed } = weights;
     const method = await trainable.place({ gpu, parameters, tensors, place });
     const { content } = method;
-    const keeps = (name: string) => isOfOtherPart(config, name) || weights.spread.has(name);
+    const keeps = (name: string) => isOfOtherPart(config, name) || weights.untrained.has(name);
     const summary = {
       trainableParameters: parameters.count,
       modules: trainable.modules,

@@ -60,7 +60,9 @@ export class GgufModel {
       ["general.quantization_version", { kind: "u32", value: QUANTIZATION_VERSION }] as const,
       ...tokenizer,
     ]);
-    const begins = config.otherParts.filter((begin) => [...tensors.keys()].some((tensor) => tensor.startsWith(begin)));
+    const begins = [...config.otherParts].filter((begin) =>
+      [...tensors.keys()].some((tensor) => tensor.startsWith(begin)),
+    );
     const note = `the file has the text's weights alone: tensors that begin with ${begins.join(", ")} are left out`;
     return new GgufModel(config, outtype, metadata, begins.length > 0 ? [note] : []);
   }

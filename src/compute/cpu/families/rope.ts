@@ -50,7 +50,10 @@ interface Way {
 type Ways = Readonly<Record<"q" | "k" | "v", Way | undefined>>;
 
 export function rope(on: Dispatcher, { from, to, ...angles }: Rope): void {
-  const way = (name: "q" | "k" | "v") => ({ from: from[name], to: to[name] });
+  const way = (name: "q" | "k" | "v") => {
+    const [read, written] = [from[name], to[name]];
+    return read && written && { from: read, to: written };
+  };
   turn(on, angles, { q: way("q"), k: way("k"), v: way("v") }, 1);
 }
 

@@ -72,7 +72,7 @@ export interface SinksGradient extends Sinks {
   readonly parts: Tensor;
 }
 
-/** Rotary position embedding of q and k, and a copy of v; see the op. All F32. */
+/** Rotary position embedding of q and k, and a copy of v, or of q alone; see the op. All F32. */
 export interface Rope {
   /** A multiple of 4. */
   readonly headSize: number;
@@ -87,8 +87,8 @@ export interface Rope {
 
 interface RopeTensors {
   readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
+  readonly k: Tensor | undefined;
+  readonly v: Tensor | undefined;
 }
 
 /** The gradients of those operands that are wanted, assigned. */

@@ -1,13 +1,14 @@
 import type { CacheFilling, Rope, RopeGradient } from "../../device/families/attention.ts";
 import type { Tensor } from "../../device/tensor.ts";
 import { kvDtype } from "../../device/weight.ts";
-import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ropeHeadsKernel } from "../kernels/rope.ts";
+import { ROPE_BACKWARD_KERNEL, ROPE_KERNEL, ROPE_QUERIES_KERNEL, ropeHeadsKernel } from "../kernels/rope.ts";
 import type { Dispatcher } from "../context.ts";
 
 export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q, k, v }, to }: Rope): void {
   const [qWidth, kWidth, vWidth] = [widthOf(q), widthOf(k), widthOf(v)];
+  const results = k === undefined ? [to.q] : [to.q, to.k, to.v];
   on.dispatch(
-    ROPE_KERNEL,
+    k === undefined ? ROPE_QUERIES_KERNEL : ROPE_KERNEL,
     {
       head: headSize,
       half: cos.shape[1],
@@ -23,7 +24,7 @@ export function rope(on: Dispatcher, { headSize, neighbors, cos, sin, from: { q,
       kTo: to.k,
       vTo: to.v,
     },
-    [q, k, v, cos, sin, to.q, to.k, to.v],
+    [q, k, v, cos, sin, ...results],
     [Math.ceil((qWidth + kWidth + vWidth) / 64), q.shape[0]],
   );
 }

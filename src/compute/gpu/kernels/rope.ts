@@ -29,7 +29,7 @@ const ropeHeadsParameters = uniformStruct({
 const ropeParameters = uniformStruct({
   head: "inVectors", // of a head
   half: "u32", // elements in half of its rotated part
-  qWidth: "u32", // in a row of q, of k, of v; 0 in the gradient: that one is not wanted
+  qWidth: "u32", // in a row of q, of k, of v; 0: that one is not there
   kWidth: "u32",
   vWidth: "u32",
   neighbors: "flag", // elements turn with their neighbors
@@ -45,10 +45,13 @@ const ropeParameters = uniformStruct({
 const family = kernelFamily("rope", ropeText, ropeParameters);
 
 /** Rotary position embedding of q and k, and a copy of v. */
-export const ROPE_KERNEL = family({ GRADIENT: 0 });
+export const ROPE_KERNEL = family({ JOINED: 0, BACK: 0 });
+
+/** The same of q alone. */
+export const ROPE_QUERIES_KERNEL = family({ JOINED: 1, BACK: 0 });
 
 /** Their gradients, by the same parameters. */
-export const ROPE_BACKWARD_KERNEL = family({ GRADIENT: 1 });
+export const ROPE_BACKWARD_KERNEL = family({ JOINED: 1, BACK: 1 });
 
 const heads = kernelFamily("rope-heads", headsText, ropeHeadsParameters);
 

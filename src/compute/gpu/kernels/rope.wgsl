@@ -1,6 +1,6 @@
 // Rotates the heads of q and k by their positions' angles and copies v (half rotation: element i turns with i + dims/2, or 2i with 2i + 1), into
-// three outputs, which may be rows of a cache; or, with GRADIENT, turns their gradients back and copies v's, into regions of one
-// buffer, as q, k and v of a joined projection are. One thread handles one vector of 4 of one row.
+// three outputs, which may be rows of a cache, or, with JOINED, into regions of one buffer, as q, k and v of a joined projection are; with BACK
+// it turns their gradients back. One thread handles one vector of 4 of one row.
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -61,14 +61,18 @@ fn turned(is_q: bool, source: u32, d: u32, row: u32) -> vec4<f32> {
   return mine;
 }
 
-#if GRADIENT
+#if BACK
 const DIRECTION = -1.0;
+#else
+const DIRECTION = 1.0;
+#end
+
+#if JOINED
 @group(0) @binding(6) var<storage, read_write> result: array<vec4<f32>>;
 fn store_q(at: u32, value: vec4<f32>) { result[at] = value; }
 fn store_k(at: u32, value: vec4<f32>) { result[at] = value; }
 fn store_v(at: u32, value: vec4<f32>) { result[at] = value; }
 #else
-const DIRECTION = 1.0;
 @group(0) @binding(6) var<storage, read_write> q_out: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> k_out: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> v_out: array<vec4<f32>>;

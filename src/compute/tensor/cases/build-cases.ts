@@ -172,8 +172,8 @@ export function ropeCase(
     name,
     inputs: {
       q: random(tokens, heads * headSize),
-      k: random(tokens, kvHeads * headSize),
-      v: random(tokens, kvHeads * headSize),
+      k: kvHeads === 0 ? undefined : random(tokens, kvHeads * headSize),
+      v: kvHeads === 0 ? undefined : random(tokens, kvHeads * headSize),
       cos: random(tokens, rotated / 2),
       sin: random(tokens, rotated / 2),
     },

@@ -216,6 +216,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     ropeCase("part of a head", 3, 2, 2, 32, 24),
     ropeCase("halves that end within vectors of 4", 3, 4, 2, 20),
     ropeCase("heads of 4, turned in part", 2, 3, 1, 4, 2),
+    ropeCase("queries alone", 3, 4, 0, 8),
     ropeCase("with neighbors", 5, 8, 4, 16, 16, true),
     ropeCase("with neighbors, part of a head", 3, 3, 1, 20, 10, true),
   ],

@@ -10,7 +10,7 @@ export interface Maker<T> {
   cols(of: T, first: number, count: number): T;
   rows(of: T, first: number, count: number): T;
   release(...values: readonly T[]): void;
-  segment(inputs: readonly T[], record: (maker: Maker<T>) => T): T;
+  segment<const R extends readonly T[]>(inputs: readonly T[], record: (maker: Maker<T>) => R): R;
   /** a + 2b, which is no op of the registry. */
   custom(a: T, b: T): T;
 }

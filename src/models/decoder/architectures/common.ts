@@ -110,7 +110,10 @@ export function sizesOf(json: ConfigJson, defaults: Defaults): ModelSizes {
 }
 
 /** What an architecture says of its model. */
-export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<DecoderConfig, "norm">> {
+export interface Model
+  extends Pick<DecoderConfig, "ropes">, Partial<Pick<DecoderConfig, "norm" | "layerInputs" | "layerTable">> {
+  /** See `DecoderConfig`. */
+  readonly otherParts?: readonly string[];
   /** Layer number `index`, whose modules are below `path`. */
   readonly layer: (path: string, index: number) => PlannedLayer;
   /** The modules of the embedding and of the layers, where they are not transformers' usual ones. */
@@ -125,7 +128,7 @@ export interface Model extends Pick<DecoderConfig, "ropes">, Partial<Pick<Decode
 /** A decoder of such layers between an embedding and an output matrix, a norm by the root of the mean square before that. */
 export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): DecoderConfig {
   const { hidden, contextLength, epsilon } = sizes;
-  const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap } = model;
+  const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap, layerInputs, layerTable, otherParts } = model;
   const { names = { embedding: "model.embed_tokens", layers: "model.layers" } } = model;
   const table = (name: string) => plannedTable(hidden, [name, [json.vocab_size, hidden]]);
   // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
@@ -141,6 +144,8 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     ropes,
     embedding: table(`${names.embedding}.weight`),
     embeddingScale,
+    layerInputs,
+    layerTable,
     layers: Array.from({ length: json.num_hidden_layers }, (_, index) =>
       model.layer(`${names.layers}.${index}`, index),
     ),
@@ -148,7 +153,7 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
     logitScale,
     logitSoftcap,
-    otherParts: [],
+    otherParts: new Set(otherParts),
   };
 }
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { attentionsOf, type DecoderConfig, isOfOtherPart } from "../config.ts";
+import { attentionsOf, type DecoderConfig, isOfOtherPart, keysOf } from "../config.ts";
+import { isTrained } from "../../tensor-plan.ts";
 import { plannedMatrices } from "../weight-plan.ts";
 import { loadConfig } from "./index.ts";
 
@@ -44,6 +45,33 @@ test("layers that see all tokens, every sixth and the last, have wider heads, an
   expect(values).toEqual([0, 1, 2, 3, 4].map((layer) => `model.layers.${layer}.self_attn.v_proj.weight`));
 });
 
+test("the last layers have the keys of the last one before them of their type, and perhaps a wider MLP", async () => {
+  const shared = { num_kv_shared_layers: 4, use_double_wide_mlp: true };
+  const types = [1, 0, 1, 1, 1, 0, 1].map((slides) => (slides === 1 ? "sliding_attention" : "full_attention"));
+  const config = await configOf({ layer_types: types, ...shared });
+  expect(config.layers.map(keysOf)).toEqual([undefined, undefined, undefined, 2, 2, 1, 1]);
+  const parts = plannedMatrices(config).flatMap((planned) => planned.parts);
+  const sizes = new Map(parts.map(({ name, stored }) => [name, stored]));
+  expect([2, 3].map((layer) => sizes.get(`model.layers.${layer}.mlp.up_proj.weight`))).toEqual([
+    [64, 32],
+    [128, 32],
+  ]);
+  const made = ["k_proj", "v_proj", "k_norm"].map((name) => `model.layers.3.self_attn.${name}.weight`);
+  expect(made.filter((name) => sizes.has(name) || !isOfOtherPart(config, name))).toEqual([]);
+  expect(isOfOtherPart(config, "model.layers.2.self_attn.k_proj.weight")).toBe(false);
+});
+
+test("each layer reads its own columns of what a token has for all, which stay in the file", async () => {
+  const config = await configOf({ hidden_size_per_layer_input: undefined });
+  const first = config.layers.map((layer) =>
+    layer.map(({ mixer }) => (mixer.kind === "layer-input" ? mixer.first : 0)),
+  );
+  expect(first.map((layer) => layer[2])).toEqual([0, 1, 2, 3, 4, 5, 6].map((layer) => 256 * layer));
+  const held = plannedMatrices(config).filter(({ inFile }) => inFile === true);
+  expect(held.flatMap(({ parts }) => parts.map(({ stored }) => stored))).toEqual([[262_144, 7 * 256]]);
+  expect(held.filter(isTrained)).toEqual([]);
+});
+
 test("sizes by the number of a layer, as transformers writes them, go before those of all wide layers", async () => {
   const types = ["sliding_attention", "full_attention", "sliding_attention"];
   const layers = { num_hidden_layers: 3, layer_types: types, head_dim: 16, sliding_window: 9 };
@@ -74,8 +102,11 @@ test("the model as it is published caps its logits, and has encoders of images a
 });
 
 test.each([
-  [{ hidden_size_per_layer_input: undefined }, "hidden_size_per_layer_input"],
-  [{ num_kv_shared_layers: 3 }, "num_kv_shared_layers"],
+  [{ hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 19 }, "19 tokens of 20 have inputs of layers"],
+  [{ hidden_size_per_layer_input: 6 }, "inputs of 6 elements for each layer; a multiple of 4 is supported"],
+  [{ num_kv_shared_layers: 2 }, "num_kv_shared_layers is 2 of 7 layers: none before them of full_attention"],
+  [{ num_kv_shared_layers: 7 }, "num_kv_shared_layers is 7 of 7 layers"],
+  [{ num_kv_shared_layers: 9999 }, "num_kv_shared_layers is 9999 of 7 layers"],
   [{ enable_moe_block: true }, "enable_moe_block"],
   [{ rope_parameters: { rope_type: "default", rope_theta: 10_000 } }, "rope_parameters without full_attention"],
   [{ use_bidirectional_attention: "all" }, "use_bidirectional_attention"],

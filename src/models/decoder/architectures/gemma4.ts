@@ -1,6 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, gatedMlp, plainNorm, rmsNorm } from "../parts.ts";
+import { attention, gatedMlp, layerInput, layerInputs, plainNorm, rmsNorm } from "../parts.ts";
 import { ropesByLayerType } from "../rope-json.ts";
 import { spreadNumber } from "../../tensor-plan.ts";
 import {
@@ -30,18 +31,20 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
 
 /**
  * Gemma 4, text: heads of q, k and v are normalized, those of v without weights; layers that see all tokens have wider heads, of which
- * a part turns, and perhaps take their keys for values; each layer's result is multiplied by a number of the checkpoint.
+ * a part turns, and perhaps take their keys for values; the last layers may attend with the keys and values of the last one before them of their
+ * type; each layer may read a part of a row that each token has for all layers (E2B and E4B); its result is multiplied by a number of the
+ * checkpoint.
  */
 export const gemma4Text: Architecture = {
   type: "gemma4_text",
-  title: "Gemma 4 31B (its text)",
+  title: "Gemma 4 E2B, E4B and 31B (their text)",
   describe(json) {
     refuseWhatIsMissing(json);
     const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");
     const defaults = { contextLength: 131_072, epsilon: 1e-6, headSize: 256, kvHeads: 4 };
     const sizes = { ...sizesOf(json, defaults), activation };
     const { hidden, epsilon } = sizes;
-    const layers = Array.from({ length: json.num_hidden_layers }, (_, index) => layerOf(json, sizes, index));
+    const layers = layersOf(json, sizes);
     const headSizeOf = (slides: boolean): number => {
       const [first = sizes.headSize, ...others] = new Set(
         layers.flatMap((layer) => (layer.slides === slides ? [layer.headSize] : [])),
@@ -52,22 +55,34 @@ export const gemma4Text: Architecture = {
     const [full, sliding] = [headSizeOf(false), headSizeOf(true)];
     const ropesFor = (headSize: number) =>
       ropesByLayerType({ ...json, rope_parameters: json.rope_parameters ?? ROPES }, { ...sizes, headSize }, THETAS);
-    const seesAll = { valueNorm: plainNorm(full, epsilon) };
-    const seesWindow = {
-      valueNorm: plainNorm(sliding, epsilon),
-      window: withDefault(json.sliding_window, 512) ?? Infinity,
-      rope: 1,
-    };
+    const seesWindow = { window: withDefault(json.sliding_window, 512) ?? Infinity, rope: 1 };
     const bias = json.attention_bias ?? false;
+    const inputSize = withDefault(json.hidden_size_per_layer_input, 256) ?? 0;
+    const vocabulary = json.vocab_size_per_layer_input ?? GEMMA4_SIZES.vocab_size;
+    if (inputSize > 0 && vocabulary < json.vocab_size) {
+      const cause = `vocab_size_per_layer_input: ${vocabulary} tokens of ${json.vocab_size} have inputs of layers`;
+      throw new RandloraError("model", cause, "this model cannot be run");
+    }
     return decoder(json, sizes, {
+      ...(inputSize === 0 ? {} : layerInputs(sizes, { layers: layers.length, size: inputSize, vocabulary })),
+      // Published files have what makes keys and values of all layers; transformers leaves aside what none of them needs.
+      otherParts: layers.flatMap(({ keysOf }, index) =>
+        keysOf === undefined ? [] : MADE_OF_KEYS.map((name) => `model.layers.${index}.self_attn.${name}.`),
+      ),
       embeddingScale: Math.sqrt(hidden),
       ropes: [ropesFor(full).full, ropesFor(sliding).sliding],
       tied: true,
       logitSoftcap: json.final_logit_softcapping ?? undefined,
       layer(path, index) {
-        const { slides, ...own } = layerOf(json, sizes, index);
+        const { slides, keysOf, ...own } = itemAt(layers, index);
         const norm = (name: string, size = hidden) => rmsNorm(`${path}.${name}`, size, epsilon);
         const valuesAreKeys = json.attention_k_eq_v === true && !slides;
+        const ownKeys = {
+          keyNorm: norm("self_attn.k_norm", own.headSize),
+          valueNorm: plainNorm(own.headSize, epsilon),
+        };
+        const whole = spreadNumber(`${path}.layer_scalar`, hidden);
+        const isWide = json.use_double_wide_mlp === true && keysOf !== undefined;
         return [
           {
             before: norm("input_layernorm"),
@@ -75,11 +90,11 @@ export const gemma4Text: Architecture = {
               `${path}.self_attn`,
               { ...sizes, ...own },
               {
-                ...(slides ? seesWindow : seesAll),
+                ...(slides ? seesWindow : {}),
                 ...(valuesAreKeys ? { names: ["q_proj", "k_proj"] } : {}),
+                ...(keysOf === undefined ? ownKeys : { keysOf }),
                 scale: 1,
                 queryNorm: norm("self_attn.q_norm", own.headSize),
-                keyNorm: norm("self_attn.k_norm", own.headSize),
                 qkvBias: bias,
                 outputBias: bias,
               },
@@ -88,15 +103,28 @@ export const gemma4Text: Architecture = {
           },
           {
             before: norm("pre_feedforward_layernorm"),
-            mixer: gatedMlp(`${path}.mlp`, sizes),
+            mixer: gatedMlp(`${path}.mlp`, isWide ? { ...sizes, inner: 2 * sizes.inner } : sizes),
             after: norm("post_feedforward_layernorm"),
-            whole: spreadNumber(`${path}.layer_scalar`, hidden),
+            ...(inputSize === 0 ? { whole } : {}),
           },
+          ...(inputSize === 0
+            ? []
+            : [
+                {
+                  before: undefined,
+                  mixer: layerInput(path, sizes, inputSize, index),
+                  after: norm("post_per_layer_input_norm"),
+                  whole,
+                },
+              ]),
         ];
       },
     });
   },
 };
+
+/** Modules that a layer has none of where it attends with the keys of another one. */
+const MADE_OF_KEYS = ["k_proj", "v_proj", "k_norm", "v_norm"];
 
 /** @throws RandloraError `model` */
 function refuseWhatIsMissing(json: ConfigJson): void {
@@ -108,13 +136,27 @@ function refuseWhatIsMissing(json: ConfigJson): void {
     refuse("use_bidirectional_attention", "a model that writes texts attends backwards only");
   }
   if (json.enable_moe_block === true) refuse("Gemma 4's mixture of experts (enable_moe_block)", dense);
-  if ((json.hidden_size_per_layer_input ?? 256) > 0) {
-    refuse("embeddings of each layer (hidden_size_per_layer_input)", dense);
-  }
   if (json.rope_parameters && !json.rope_parameters.full_attention) {
     refuse("rope_parameters without full_attention", "transformers has none either: fetch config.json again");
   }
-  if ((json.num_kv_shared_layers ?? 0) > 0) refuse("keys shared among layers (num_kv_shared_layers)", dense);
+}
+
+/**
+ * What the layers see, their sizes, and whose keys and values they attend with.
+ * @throws RandloraError `model` for layers that are to attend with keys that no layer has
+ */
+function layersOf(json: ConfigJson, sizes: ModelSizes) {
+  const layers = Array.from({ length: json.num_hidden_layers }, (_, index) => layerOf(json, sizes, index));
+  const own = layers.slice(0, Math.max(0, layers.length - (json.num_kv_shared_layers ?? 0)));
+  const last = [true, false].map((slides) => own.findLastIndex((layer) => layer.slides === slides));
+  return layers.map((layer, index) => {
+    if (index < own.length) return { ...layer, keysOf: undefined };
+    const keysOf = last[layer.slides ? 0 : 1] ?? -1;
+    if (own[keysOf]?.kvHeads === layer.kvHeads) return { ...layer, keysOf };
+    const type = layer.slides ? "sliding_attention" : "full_attention";
+    const cause = `num_kv_shared_layers is ${json.num_kv_shared_layers} of ${layers.length} layers: none before them of ${type} has the keys of layer ${index}`;
+    throw new RandloraError("model", cause, "this model cannot be run");
+  });
 }
 
 /** Whether layer number `index` sees a window alone, and its sizes: by its number, else those that layers which see all tokens have. */

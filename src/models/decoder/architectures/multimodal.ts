@@ -49,7 +49,11 @@ export const gemma3 = textPart(
 );
 
 /** Gemma 4 as it is published: with encoders of images, and in the small ones of sounds. */
-export const gemma4 = textPart({ type: "gemma4", title: "Gemma 4 31B (its text)" }, [gemma4Text], GEMMA4_SIZES);
+export const gemma4 = textPart(
+  { type: "gemma4", title: "Gemma 4 E2B, E4B and 31B (their text)" },
+  [gemma4Text],
+  GEMMA4_SIZES,
+);
 
 /** Mistral Small 3.1 and 3.2, and Ministral 3: with an encoder of images. */
 export const mistral3 = textPart(
@@ -106,10 +110,13 @@ function textPart(
         throw new RandloraError("model", `a text decoder of type ${quote(type)} is not supported`, hint);
       }
       const untied = decoder.describe({ ...json, tie_word_embeddings: false });
-      const text = behindEither(untied, (name, at) =>
-        name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`,
+      const placed = (name: string, at: 0 | 1) =>
+        name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`;
+      const text = behindEither(untied, placed);
+      const unread = [...text.otherParts].flatMap((name) =>
+        name.startsWith("model.") ? [placed(name, 0), placed(name, 1)] : [name],
       );
-      const otherParts = [...text.otherParts, ...OTHER_PARTS.flatMap((part) => [part, `model.${part}`])];
+      const otherParts = new Set([...unread, ...OTHER_PARTS.flatMap((part) => [part, `model.${part}`])]);
       // Tied by config.json or not: transformers takes an output matrix that is there.
       const { head } = text;
       const whole = { ...text, otherParts };

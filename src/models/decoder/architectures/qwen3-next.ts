@@ -86,7 +86,7 @@ function hybrid(
       ];
     },
   });
-  return { ...described, otherParts: [SEVERAL_AT_ONCE] };
+  return { ...described, otherParts: new Set([SEVERAL_AT_ONCE]) };
 }
 
 /** By `layer_types`, or all but every fourth. @throws RandloraError `model` for another type */

@@ -4,6 +4,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
+import { layerRows } from "../layer-inputs.ts";
 import { checkPositions, type PassPositions, tensorsOfPositions } from "../positions.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
@@ -54,6 +55,8 @@ export class BatchPass implements Disposable {
   readonly #run: Run;
   readonly #commands: Commands;
   readonly #ids: Tensor;
+  /** What layers read beside the stream, by token; undefined: nothing. */
+  readonly #layerRows: Tensor | undefined;
   /** By group of layers. */
   readonly #rows: readonly TokenRows[];
   readonly #positions: PassPositions;
@@ -65,21 +68,23 @@ export class BatchPass implements Disposable {
     this.#parts = parts;
     const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * count), [1, count], "U32");
     const ids = numbers("ids");
+    const wide = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
+      tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
+    const { layerTable } = weights;
+    this.#layerRows = layerTable && wide("rows of layers", layerTable.cols);
     const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
     this.#ids = ids;
     this.#rows = rows;
     const tables = config.ropes.map(({ size, growth }) => {
-      const table = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
-        tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
-      const turns = { cos: table("cos", size / 2), sin: table("sin", size / 2) };
+      const turns = { cos: wide("cos", size / 2), sin: wide("sin", size / 2) };
       if (growth === undefined) return turns;
-      const places = table("rows", 1, "U32");
+      const places = wide("rows", 1, "U32");
       write(
         device,
         places,
         Uint32Array.from({ length: count }, (_, row) => row),
       );
-      return { ...turns, growth: { factors: table("growth", 1), places } };
+      return { ...turns, growth: { factors: wide("growth", 1), places } };
     });
     this.#positions = { tables, positions: config.positions && numbers("positions") };
     const run = new Run(device);
@@ -89,7 +94,8 @@ export class BatchPass implements Disposable {
         const { matrices, group } = pool.layer(index);
         return { ...matrices, length: 0, rows: itemAt(rows, group) };
       };
-      const hidden = recordPass(run, { config, weights, linears, ...this.#positions, past: { layer } }, ids);
+      const pass = { config, weights, linears, ...this.#positions, past: { layer } };
+      const hidden = recordPass(run, pass, ids, this.#layerRows);
       this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
@@ -112,7 +118,7 @@ export class BatchPass implements Disposable {
    * @throws RandloraError `gpu`; `model` for positions that the model has no embeddings for
    */
   async send(tokens: readonly NextToken[]): Promise<void> {
-    const { device, config } = this.#parts;
+    const { device, config, weights } = this.#parts;
     const fill = (tensor: Tensor, of: (token: NextToken) => number): void =>
       write(device, tensor, Uint32Array.from(tokens, of));
     const { tables, positions } = this.#positions;
@@ -120,6 +126,10 @@ export class BatchPass implements Disposable {
     checkPositions(config, lengths);
     if (positions !== undefined) fill(positions, ({ slot }) => slot.length);
     fill(this.#ids, ({ id }) => id);
+    if (this.#layerRows !== undefined) {
+      const ids = tokens.map(({ id }) => id);
+      write(device, this.#layerRows, layerRows(weights, ids));
+    }
     for (const [group, { own, first }] of this.#rows.entries()) {
       const placeOf = ({ slot }: NextToken): Place => itemAt(slot.places, group);
       fill(own, (token) => placeOf(token).start + token.slot.length - placeOf(token).first);
@@ -145,7 +155,8 @@ export class BatchPass implements Disposable {
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
     const rows = this.#rows.flatMap(({ own, first }) => [own, first]);
-    for (const { buffer } of [this.#ids, ...rows, ...tensorsOfPositions(this.#positions)]) {
+    const ofLayers = this.#layerRows === undefined ? [] : [this.#layerRows];
+    for (const { buffer } of [this.#ids, ...ofLayers, ...rows, ...tensorsOfPositions(this.#positions)]) {
       this.#parts.device.memory.release(buffer);
     }
   }

@@ -9,7 +9,7 @@ import type { Convolution } from "../../blocks/convolution.ts";
 import type { GatedDelta } from "../../blocks/gated-delta.ts";
 import { BLOCK, type LayerCache } from "../../blocks/sight.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
-import type { DecoderConfig, PlannedLayer } from "../config.ts";
+import { type DecoderConfig, keysOf, type PlannedLayer } from "../config.ts";
 
 /** The matrices of a layer's cache. */
 export function matricesOf(layer: LayerCache): readonly Tensor[] {
@@ -89,8 +89,9 @@ export function kvBytes(
   return layers.reduce((sum, layer) => sum + layerBytes(layer, positions, dtype, sequences), 0);
 }
 
-/** The same of one layer. */
+/** The same of one layer; none of one that attends with the keys of another. */
 export function layerBytes(layer: PlannedLayer, positions: number, dtype: KvDtype, sequences: number): number {
+  if (keysOf(layer) !== undefined) return 0;
   const matrices = keptBy(layer).kind === "attention" ? 2 : 1;
   return matrices * rowBytes(layer, dtype) * rowsShared(windowOf(layer), positions, sequences);
 }
@@ -183,6 +184,8 @@ function rowBytes(layer: PlannedLayer, dtype: KvDtype): number {
 function keptBy(
   layer: PlannedLayer,
 ): Attention<PlannedMatrix> | Convolution<PlannedMatrix> | GatedDelta<PlannedMatrix> {
-  for (const { mixer } of layer) if (mixer.kind !== "mlp" && mixer.kind !== "experts") return mixer;
+  for (const { mixer } of layer) {
+    if (mixer.kind === "attention" || mixer.kind === "convolution" || mixer.kind === "gated-delta") return mixer;
+  }
   throw new TypeError("a layer whose tokens see no others");
 }

@@ -3,7 +3,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { LayerCache } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
-import type { DecoderConfig } from "../config.ts";
+import { type DecoderConfig, keysOf } from "../config.ts";
 import { copyRows, COPIED_AT_ONCE, rowsFrom } from "./copy-rows.ts";
 import { BLOCK, inBlocks, keepsStates, matricesOf, windowOf } from "./layer-cache.ts";
 import { type GroupOptions, LayerGroup } from "./layer-group.ts";
@@ -28,24 +28,25 @@ export class SlotPool implements Disposable {
   readonly #run: Run;
   readonly #slots = new Set<Slot>();
   readonly #positions: number;
-  /** Of each layer its group, and its number there. */
+  /** Of each layer its group, and its number there; of one that attends with the keys of another those of that one. */
   readonly #layers: readonly { readonly group: number; readonly at: number }[];
 
   constructor(device: Device, { layers }: Pick<DecoderConfig, "layers">, options: PoolOptions) {
     this.#run = new Run(device);
     this.keepsStates = keepsStates(layers);
     this.#positions = Math.max(BLOCK, inBlocks(options.positions));
-    const windows = [...new Set(layers.map(windowOf))];
-    this.groups = windows.map((window, number) => {
-      const seeing = layers.filter((layer) => windowOf(layer) === window);
-      return new LayerGroup(number, window, seeing, { ...options, device, used: this.#slots });
-    });
-    const counts = windows.map(() => 0);
-    this.#layers = layers.map((layer) => {
-      const group = windows.indexOf(windowOf(layer));
-      const at = counts[group] ?? 0;
-      counts[group] = at + 1;
-      return { group, at };
+    const keeping = layers.filter((layer) => keysOf(layer) === undefined);
+    const windows = [...new Set(keeping.map(windowOf))];
+    const seeing = windows.map((window) => keeping.filter((layer) => windowOf(layer) === window));
+    this.groups = seeing.map(
+      (some, number) =>
+        new LayerGroup(number, itemAt(windows, number), some, { ...options, device, used: this.#slots }),
+    );
+    const places = new Map(seeing.flatMap((some, group) => some.map((layer, at) => [layer, { group, at }] as const)));
+    this.#layers = layers.map((layer, index) => {
+      const place = places.get(itemAt(layers, keysOf(layer) ?? index));
+      if (place === undefined) throw new RangeError(`layer ${index} attends with keys that no layer keeps`);
+      return place;
     });
   }
 

@@ -22,6 +22,16 @@ const MODELS = {
   mistral: { sliding_window: 300, head_dim: 32 },
   lfm2: { full_attn_idxs: [1], conv_L_cache: 3 },
   qwen3_5_text: {},
+  // The last two attend with keys of the first two; each reads inputs of its own.
+  gemma4_text: {
+    num_hidden_layers: 4,
+    num_kv_shared_layers: 2,
+    sliding_window: 40,
+    layer_types: ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+    rms_norm_eps: 0.3,
+    hidden_size_per_layer_input: 8,
+    vocab_size_per_layer_input: 20,
+  },
 };
 const CONTEXT = { max_position_embeddings: 8192 };
 
@@ -59,6 +69,7 @@ test.each([
   ["gemma3_text", "F32"],
   ["mistral", "Q8_ROWS"],
   ["lfm2", "F16"],
+  ["gemma4_text", "F32"],
 ] as const)(
   "%s, keys in %s: logits are the same bits as with all positions, in pieces, in copies, beside others and from a prefix",
   async (type, dtype) => {

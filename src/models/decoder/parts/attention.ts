@@ -14,6 +14,8 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
     | readonly [q: string, k: string]
     | readonly [qkv: string];
   readonly outputName?: string;
+  /** It has a module of q alone; see `Attention.keysOf`. */
+  readonly keysOf?: number | undefined;
   /** The module of q has a gate's rows behind those of each head. */
   readonly gated?: boolean;
   readonly qkvBias?: boolean;
@@ -34,7 +36,8 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
   const gated = parts.gated ?? false;
   const queries = gated ? 2 * q : q;
   const rows = names.length === 1 ? [queries + 2 * kv] : [queries, kv, kv];
-  const modules = names.map((name, at): Module => [`${path}.${name}`, rows[at] ?? NaN]);
+  const made = parts.keysOf === undefined ? names : names.slice(0, 1);
+  const modules = made.map((name, at): Module => [`${path}.${name}`, rows[at] ?? NaN]);
   return {
     kind: "attention",
     heads,
@@ -45,6 +48,7 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     window: parts.window ?? Infinity,
     rope: parts.rope ?? 0,
     neighbors: parts.neighbors ?? false,
+    keysOf: parts.keysOf,
     qkv: weights(hidden, modules),
     qkvBias: qkvBias ? biases(modules) : undefined,
     queryNorm: parts.queryNorm,

@@ -212,6 +212,8 @@ function filling(dtype: KvDtype, normed: boolean): FamilyCase {
         { ...given, v: part(3 * headSize, headSize), cos: cos.matrix, sin: sin.matrix },
         { headSize, neighbors: !normed },
       );
+      if (turned.k === undefined || turned.v === undefined) throw new TypeError("no keys");
+      const added = { keys: turned.k, values: turned.v };
       const cache = (before: Matrix, added: Matrix) =>
         matrixOf(positions, headSize, (row, col) =>
           places.includes(row) ? at(added, places.indexOf(row), col) : at(before, row, col),
@@ -222,8 +224,8 @@ function filling(dtype: KvDtype, normed: boolean): FamilyCase {
       const tolerance = dtype === "F32" ? {} : { tolerance: dtype === "F16" ? 2 ** -11 : 1 / 254 + 2 ** -11 };
       return [
         { of: "q", tensor: qkv, wanted: projected },
-        { of: "keys", tensor: keys, wanted: cache(keys.matrix, turned.k), ...tolerance },
-        { of: "values", tensor: values, wanted: cache(values.matrix, turned.v), ...tolerance },
+        { of: "keys", tensor: keys, wanted: cache(keys.matrix, added.keys), ...tolerance },
+        { of: "values", tensor: values, wanted: cache(values.matrix, added.values), ...tolerance },
       ];
     },
   };
