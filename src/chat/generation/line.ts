@@ -38,7 +38,7 @@ export class Line {
     return this.running.filter((one) => one.isPrompted === isPrompted);
   }
 
-  /** Those that wait for a turn; of one of which nobody takes what comes there is no need. */
+  /** Those that wait for a turn; one of which nobody takes what comes does not. */
   get waiting(): readonly Active[] {
     return this.#all.filter(({ isRunning, sequence }) => !isRunning && !sequence.out.isFull);
   }

@@ -1,6 +1,6 @@
 /** What a piece of a prompt may take beside which texts are written. */
 export interface Share {
-  /** Tokens at least: fewer take hardly less time. */
+  /** Tokens at least: fewer are more work for each, as every pass reads all weights. */
   readonly least: number;
   /** It takes as long as so many steps of the texts. */
   readonly steps: number;
