@@ -99,6 +99,7 @@ const EXPERTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   olmoe: { "lora of parameters": "experts.down_proj,gate", "lora of experts": "v_proj,down_proj" },
   granitemoe: { "lora of parameters": "gate_up_proj,down_proj,router" },
+  gpt_oss: { "lora of parameters": "q_proj,experts.gate_up_proj,experts.down_proj,router" },
   lfm2_moe: {
     "lora of parameters": "in_proj,gate_up_proj,down_proj,gate",
     "lora of experts": String.raw`.*\.(in_proj|experts\.(\d+\.)?w2)`,

@@ -5,8 +5,8 @@ import { itemAt } from "../../files/item-at.ts";
 import type { BaseModel } from "./base.ts";
 
 /**
- * The matrices of all experts of a layer that transformers 5 has as one parameter (experts, out, in), and PEFT adapts as one
- * (`target_parameters`), however the checkpoint stores them.
+ * The matrices of all experts of a layer that transformers 5 has as one parameter, and PEFT adapts as one
+ * (`target_parameters`), however the checkpoint stores them: (experts, out, in), or transposed.
  */
 export interface ExpertParameter {
   /** transformers' path of the module that has it: `model.layers.0.mlp.experts`. */
@@ -17,6 +17,8 @@ export interface ExpertParameter {
   readonly out: number;
   readonly in: number;
   readonly dtype: Dtype;
+  /** It is (experts, in, out): of experts with biases (gpt-oss). */
+  readonly transposed?: true;
   /** The checkpoint's tensors that have its rows, in their order and of as many rows each: one of all experts, or one or two of each. */
   readonly tensors: readonly string[];
 }
@@ -37,11 +39,14 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
   const apart = new Map<string, string[][]>();
   for (const [name, { shape, dtype }] of tensors) {
     const [, path, fused, linear] = OF_ALL.exec(name) ?? [];
-    if (path !== undefined && shape.length === 3 && !tensors.has(`${name}_bias`)) {
-      const [experts = 0, out = 0, input = 0] = shape;
+    if (path !== undefined && shape.length === 3) {
+      const transposed = tensors.has(`${name}_bias`);
+      const [experts = 0, ...sides] = shape;
+      const [out = 0, input = 0] = transposed ? sides.toReversed() : sides;
       const isDown = fused === "down_proj" || linear === "output_linear";
       const parameter = isDown ? "down_proj" : "gate_up_proj";
-      found.push({ module: `${path}.experts`, name: parameter, experts, out, in: input, dtype, tensors: [name] });
+      const sizes = { experts, out, in: input, dtype, ...(transposed && { transposed }) };
+      found.push({ module: `${path}.experts`, name: parameter, ...sizes, tensors: [name] });
     }
     const [, layer, mixture, expert, matrix] = OF_EACH.exec(name) ?? [];
     if (layer === undefined || !isPlace(matrix)) continue;
@@ -68,11 +73,6 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
   }
   // PEFT wraps them in the order in which the module has them.
   return found.toSorted((a, b) => Number(a.name === "down_proj") - Number(b.name === "down_proj"));
-}
-
-/** Paths of parameters of experts that no adapter is made for: those with biases beside them, which are (experts, in, out) (gpt-oss). */
-export function otherExperts({ tensors }: BaseModel): string[] {
-  return [...tensors.keys()].filter((name) => isExpertParameter(name) && tensors.has(`${name}_bias`));
 }
 
 /** Layers of single experts' matrices: the same one of every expert of a layer, in their order. */

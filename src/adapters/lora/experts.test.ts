@@ -86,11 +86,31 @@ function expected(name: keyof typeof SIZES): number[] {
   });
 }
 
+/** gpt-oss's parameters, which have biases: (experts, in, out). */
+const TURNED = baseOf(
+  {
+    [`${PATH}.gate_up_proj`]: [EXPERTS, WIDTH, 2 * INNER],
+    [`${PATH}.gate_up_proj_bias`]: [EXPERTS, 2 * INNER],
+    [`${PATH}.down_proj`]: [EXPERTS, INNER, WIDTH],
+    [`${PATH}.down_proj_bias`]: [EXPERTS, WIDTH],
+  },
+  { model_type: "gpt_oss" },
+);
+
+/** The numbers of matrices (rows, cols), as those of their transposes. */
+function turned(matrices: readonly number[], rows: number, cols: number): number[] {
+  return matrices.map((_, at) => {
+    const [matrix, row, col] = [Math.floor(at / (rows * cols)), at % rows, Math.floor(at / rows) % cols];
+    return itemAt(matrices, (matrix * rows + row) * cols + col);
+  });
+}
+
 test.each([
   ["tensors of all experts", FUSED, 2],
   ["tensors of each", APART, 9],
+  ["transposed tensors of all experts", TURNED, 2],
 ] as const)("ΔW of %s is PEFT's", async (kind, base: BaseModel, count) => {
-  await using adapter = await open(`adapter-${count}`, ["experts.gate_up_proj", "experts.down_proj"]);
+  await using adapter = await open(`adapter of ${kind}`, ["experts.gate_up_proj", "experts.down_proj"]);
   const plan = planAdapter(adapter, base, {});
   expect(plan.layers.length).toBe(count);
   const source = await plan.load();
@@ -101,10 +121,12 @@ test.each([
     const all = (size: number) => Array.from({ length: size }, (_, at) => at);
     const reference = await source.reference(index, 1, { rows: all(layer.out), cols: all(layer.in) }, UNREAD);
     reference.forEach((value, at) => expect(Math.abs(itemAt(data, at) - value)).toBeLessThan(1e-5));
-    found[layer.in === WIDTH ? "gate_up_proj" : "down_proj"].push(...reference);
+    const isUp = base === TURNED ? layer.in === 2 * INNER : layer.in === WIDTH;
+    found[isUp ? "gate_up_proj" : "down_proj"].push(...reference);
   }
   for (const name of ["gate_up_proj", "down_proj"] as const) {
-    const wanted = expected(name);
+    const [, out, input] = SIZES[name];
+    const wanted = base === TURNED ? turned(expected(name), out, input) : expected(name);
     expect([kind, found[name].length]).toEqual([kind, wanted.length]);
     wanted.forEach((value, at) => expect(Math.abs(itemAt(found[name], at) - value)).toBeLessThan(1e-12));
   }

@@ -3,23 +3,18 @@ import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
-import {
-  type ExpertParameter,
-  expertParameters,
-  factorPrefixes,
-  isTargetParameter,
-  otherExperts,
-} from "../base/experts.ts";
+import { type ExpertParameter, expertParameters, factorPrefixes, isTargetParameter } from "../base/experts.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
 import { readAllValues, readValues } from "../files/values.ts";
 import { requireShapes } from "../fit.ts";
+import { transpose } from "../../files/safetensors/transpose.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 import { LORA_TENSORS } from "./tensors.ts";
 
 /**
- * What an adapter has of the matrices of all experts of a layer (peft/tuners/lora/layer.py, ParamWrapper): ΔW of expert e is
- * scale · B_e A_e. A (r · experts, in) has the rows of one expert after the other; of B (out, r · experts) column k · experts + e is
+ * What an adapter has of the matrices of all experts of a layer (peft/tuners/lora/layer.py, ParamWrapper): ΔW of expert e, (out, in),
+ * is scale · B_e A_e, its transpose where the parameter is. A (r · experts, in) has the rows of one expert after the other; of B (out, r · experts) column k · experts + e is
  * column k of B_e.
  */
 export interface ExpertFactors {
@@ -40,15 +35,6 @@ const MOST_KEPT = 4;
  */
 export function findExpertFactors(adapter: Adapter, base: BaseModel, config: LoraConfig): ExpertFactors[] {
   const wanted = config.targets.parameters ?? [];
-  const other = otherExperts(base).find((path) => isTargetParameter(path, wanted));
-  if (other !== undefined) {
-    const cause = `${quote(other)}: adapters on experts with biases are not supported`;
-    throw new RandloraError(
-      "adapter",
-      `${oneLine(adapter.path)}: ${cause}`,
-      "merge it with PEFT, or adapt attention and routers",
-    );
-  }
   const parameters = expertParameters(base).filter(({ module, name }) =>
     isTargetParameter(`${module}.${name}`, wanted),
   );
@@ -81,15 +67,23 @@ export function findExpertFactors(adapter: Adapter, base: BaseModel, config: Lor
 
 /** The weights that such factors change, as the checkpoint has them: a tensor of all experts, or those of each. */
 export function expertLayers(adapter: Adapter, factors: readonly ExpertFactors[]): (AdaptedLayer & LowRankLayer)[] {
-  const kept = new Map<ExpertFactors, Promise<Float32Array<ArrayBuffer>>>();
-  const rowsOfB = (one: ExpertFactors) => {
-    const values = kept.get(one) ?? readExpertsOfB(adapter, one);
-    kept.delete(one);
-    kept.set(one, values);
+  const rowsOfB = keepingSome((one: ExpertFactors) => readExpertsOfB(adapter, one));
+  const turned = keepingSome((one: ExpertFactors) => readTurned(adapter, one));
+  return factors.flatMap((one) =>
+    one.parameter.transposed ? [turnedLayer(one, () => turned(one))] : layersOf(adapter, one, () => rowsOfB(one)),
+  );
+}
+
+/** Reads with the last results at hand. */
+function keepingSome<K, T>(read: (key: K) => Promise<T>): (key: K) => Promise<T> {
+  const kept = new Map<K, Promise<T>>();
+  return (key) => {
+    const values = kept.get(key) ?? read(key);
+    kept.delete(key);
+    kept.set(key, values);
     for (const oldest of [...kept.keys()].slice(0, -MOST_KEPT)) kept.delete(oldest);
     return values;
   };
-  return factors.flatMap((one) => layersOf(adapter, one, () => rowsOfB(one)));
 }
 
 function layersOf(
@@ -133,6 +127,52 @@ function layersOf(
       b: ofB,
     };
   });
+}
+
+type Turned = Readonly<Record<"a" | "b", Float32Array<ArrayBuffer>>>;
+
+/** A parameter that is (experts, in, out): ΔW as it is stored is scale · A_eᵀ B_eᵀ. */
+function turnedLayer(
+  { parameter, tensors: { a, b }, rank, scale }: ExpertFactors,
+  turned: () => Promise<Turned>,
+): AdaptedLayer & LowRankLayer {
+  const { experts, out, in: input, dtype, module, name, tensors } = parameter;
+  const tensor = itemAt(tensors, 0);
+  const rows = experts * input;
+  return {
+    tensor,
+    source: tensor,
+    dtype,
+    shape: [rows, out],
+    module: `${module}.${name}`,
+    out: rows,
+    in: out,
+    conv1d: false,
+    rank,
+    scale,
+    experts,
+    a: {
+      name: b.name,
+      rows: experts * rank,
+      cols: out,
+      read: async (row, some) => (await turned()).a.slice(row * out, (row + some) * out),
+    },
+    b: {
+      name: a.name,
+      rows,
+      cols: rank,
+      read: async (row, some) => (await turned()).b.slice(row * rank, (row + some) * rank),
+    },
+  };
+}
+
+/** The factors of such a ΔW: B_eᵀ (r, out), and A_eᵀ (in, r), those of one expert below the other's. */
+async function readTurned(adapter: Adapter, { tensors, parameter, rank }: ExpertFactors): Promise<Turned> {
+  const { a, b } = await readAllValues(adapter, tensors);
+  const turn = ({ buffer }: Float32Array<ArrayBuffer>, rows: number, cols: number) =>
+    new Float32Array(transpose(new Uint8Array(buffer), rows, cols, 4).buffer);
+  const { out, in: input } = parameter;
+  return { a: turn(expertsOfB(b, { ...parameter, rank }), out, rank), b: turn(Float32Array.from(a), rank, input) };
 }
 
 /** B as (experts · out, r): that of one expert below the other's. */

@@ -151,6 +151,13 @@ test("heads turn in part where the architecture has it, whatever their size", as
   });
 });
 
+test("gpt-oss's heads have 64 elements, and make up the hidden size where their size is null", async () => {
+  const sizes = { model_type: "gpt_oss", num_local_experts: 2, num_experts_per_tok: 1 };
+  const sizeOf = async (head_dim: null | undefined) =>
+    attentionsOf(await loadConfig(await withConfig({ ...sizes, head_dim })))[0].headSize;
+  expect([await sizeOf(undefined), await sizeOf(null)]).toEqual([64, 8]);
+});
+
 test("a window that is null is none", async () => {
   const changes = { model_type: "qwen2", use_sliding_window: true, max_window_layers: 0, sliding_window: null };
   const attentions = attentionsOf(await loadConfig(await withConfig(changes)));

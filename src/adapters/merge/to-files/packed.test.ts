@@ -7,7 +7,9 @@ import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LoadOptions } from "../../../models/decoder/options.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
+import { f32, writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
+import { UnmergedAdapters } from "../in-memory/beside.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "./run.ts";
 
@@ -26,8 +28,12 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-async function logitsOf(path: string, options: LoadOptions = {}) {
+async function logitsOf(path: string, options: LoadOptions & { readonly beside?: string } = {}) {
   using decoder = await Decoder.load(gpu, path, options);
+  const { beside } = options;
+  const placed = async (adapter: string) => UnmergedAdapters.place(decoder, path, [{ path: adapter, scale: 1 }]);
+  using unmerged = beside === undefined ? undefined : await placed(beside);
+  if (unmerged) decoder.linears = unmerged.linears;
   using cache = decoder.createCache();
   const hidden = await decoder.prefill(cache, [3, 9, 4, 17, 2]);
   const logits = await decoder.logits(hidden);
@@ -64,4 +70,28 @@ test("a merge writes them in BF16, and a config.json without them", async () => 
   expect([base.isPacked, base.shape]).toEqual([true, [8, 64, 32]]);
   expect(await experts(out)).toEqual({ ...base, dtype: "BF16", isPacked: false });
   expect((await logitsOf(out)).dtype).toBe("BF16");
+});
+
+test("LoRA of all experts is added to their transposes in files, and computed beside blocks", async () => {
+  const [experts, rank] = [8, 2];
+  const numbers = (count: number) => Float32Array.from({ length: count }, (_, at) => Math.sin(at * 2.3) / 4);
+  const path = "base_model.model.model.layers.1.mlp.experts";
+  const factors = {
+    [`${path}.base_layer.lora_A.weight`]: f32([rank * experts, 32], numbers(rank * experts * 32)),
+    [`${path}.base_layer.lora_B.weight`]: f32([128, rank * experts], numbers(128 * rank * experts)),
+    [`${path}.lora_A.weight`]: f32([rank * experts, 64], numbers(rank * experts * 64)),
+    [`${path}.lora_B.weight`]: f32([32, rank * experts], numbers(32 * rank * experts)),
+  };
+  const config = { peft_type: "LORA", r: rank, lora_alpha: 4, target_modules: [] };
+  const parameters = ["gate_up_proj", "down_proj"].map((name) => `model.layers.1.mlp.experts.${name}`);
+  const adapter = await writeFolder(folder.at("experts"), { ...config, target_parameters: parameters }, factors);
+  const options = { ...OPTIONS, base: folder.at("base"), adapters: [adapter], out: folder.at("all") };
+  const { out } = await merge({ ...options, dtype: "f32" }, new Notes(), new AbortController().signal);
+  const [plain, merged] = [(await logitsOf(folder.at("base"))).logits, (await logitsOf(out)).logits];
+  const beside = (await logitsOf(folder.at("base"), { beside: adapter })).logits;
+  const farthest = (other: Float32Array) =>
+    Math.max(...other.map((logit, at) => Math.abs(logit - (merged[at] ?? NaN))));
+  const largest = Math.max(...merged.map(Math.abs));
+  expect(farthest(beside)).toBeLessThan(1e-5 * largest);
+  expect(farthest(plain)).toBeGreaterThan(1e-2 * largest);
 });

@@ -29,7 +29,9 @@ export const gptOss: Architecture = {
   type: "gpt_oss",
   title: "gpt-oss (20b, 120b)",
   describe(json) {
-    const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-5, headSize: 64, kvHeads: 8 });
+    // null: the width of all heads is the hidden size.
+    const head = json.head_dim === undefined ? { headSize: 64 } : {};
+    const sizes = sizesOf(json, { contextLength: 131_072, epsilon: 1e-5, kvHeads: 8, ...head });
     const { swiglu_alpha: alpha = ALPHA, swiglu_limit: limit } = json;
     if ((alpha ?? ALPHA) !== ALPHA) {
       throw new RandloraError("model", `swiglu_alpha ${alpha} is not supported`, `supported: ${ALPHA}`);
