@@ -45,6 +45,11 @@ export class Active {
     return Math.min(...lengths) < Math.max(this.sequence.prompt.length - 1, ...lengths);
   }
 
+  /** Is there room for one more token in each slot? */
+  get hasRoom(): boolean {
+    return this.slots.every(({ length, room }) => length < room);
+  }
+
   begin(number: number): void {
     this.isRunning = true;
     this.number = number;

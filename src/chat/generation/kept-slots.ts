@@ -74,7 +74,7 @@ export class KeptSlots {
     const { length } = slot;
     const others = [...this.#idle, ...running].filter((other) => other !== slot);
     const best = this.#beginningOf(sequence, others);
-    if (best === undefined || best.length <= length) return 0;
+    if (best === undefined || best.length <= length || !this.#pool.hasRoom(slot, best.length)) return 0;
     if (this.#idle.includes(best.from)) this.#use(best.from);
     await this.#pool.copy([{ ...best, to: slot }]);
     return best.length - length;

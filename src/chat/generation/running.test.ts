@@ -1,7 +1,10 @@
 // How prompts are read: what is shared, what is kept, and whose piece comes next.
 import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
+import type { Slot } from "../../models/decoder/cache/slot.ts";
+import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { GREEDY } from "../testing/decoder.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
@@ -123,6 +126,43 @@ test("a short prompt that comes while a long one is read is in the very next pas
   const again = text(alone, 0, 4, { prompt: long, context: 4096 });
   await again.end;
   expect(writing.made).toEqual(again.made);
+});
+
+test("where what all held is lost with its room, a prompt that is being read waits or another one gives way, and nobody ends", async () => {
+  const prompt = (tokens: number) => Array.from({ length: tokens }, (_, at) => 3 + ((at * 37 + tokens) % 500));
+  const asked = [
+    [20, 2],
+    [1200, 4],
+    [700, 4],
+    [701, 4],
+  ] as const;
+  const begin = (loop: DecodeLoop) =>
+    asked.map(([tokens, count]) => text(loop, 0, count, { prompt: prompt(tokens), context: 2048, owner: `${tokens}` }));
+  const ended = async (texts: readonly Text[]) => [await Promise.all(texts.map(({ end }) => end)), tokensOf(texts)];
+  using wide = new DecodeLoop(decoder, { rows: 3, positions: 8192 });
+  const alone = await ended(begin(wide));
+  // The last two are let in behind the first, and find room that the second had.
+  using narrow = new DecodeLoop(decoder, { rows: 3, positions: 2304 });
+  const { acquire, reserve } = SlotPool.prototype;
+  const slots: Slot[] = [];
+  const acquired = spyOn(SlotPool.prototype, "acquire").mockImplementation(function (this: SlotPool, ...args) {
+    slots.push(acquire.apply(this, args));
+    return itemAt(slots, slots.length - 1);
+  });
+  let failed = 0;
+  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+    // As a group of layers does that has no room for larger matrices, nor for those that it had.
+    if (args[0] !== slots[2] || failed++ > 0) return await reserve.apply(this, args);
+    for (const slot of slots) {
+      slot.truncate(0);
+      for (const place of slot.places) place.capacity = 0;
+    }
+    throw new RandloraError("memory", "no room");
+  });
+  const together = await ended(begin(narrow));
+  for (const one of [acquired, reserved]) one.mockRestore();
+  expect(failed).toBeGreaterThan(0);
+  expect(together).toEqual(alone);
 });
 
 test("probabilities of a prompt are told once for each token, where a pass that failed lost some of what was computed", async () => {

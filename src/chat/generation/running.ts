@@ -71,7 +71,8 @@ export class Running implements Disposable {
       await this.slots.makeRoom(active);
     // Where not even what slots held has room any more, or beams that changed places had none, it is computed again.
     for (const one of wanted) if (one.isBroken) one.startAnew();
-    const ready = wanted.filter(({ isRunning, isPrompted }) => isRunning && isPrompted);
+    // Whoever made room may have lost what others had: they have theirs in the next step.
+    const ready = wanted.filter(({ isRunning, isPrompted, hasRoom }) => isRunning && isPrompted && hasRoom);
     const tokens = ready.flatMap(({ sequence, slots }) =>
       slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
     );
@@ -165,6 +166,9 @@ export class Running implements Disposable {
     active.logits = active.logits.slice(0, first.length);
     const isWhole = most - first.length <= Math.min(tokens + FEW, PROMPT_BLOCK);
     const end = isWhole ? most : first.length + tokens;
+    // There was room when it began, which may have been lost since where another one's could not be made.
+    await this.slots.makeRoom(active, end);
+    if (!active.isRunning) return;
     if (end > first.length) await this.#read(active, first, end);
     const { length } = first;
     if (length < most) return;

@@ -47,10 +47,13 @@ export class SlotAllocation {
     if (slot !== undefined) active.cached += await this.#kept.share(active.sequence, slot, others);
   }
 
-  /** Makes room for one more token of a sequence, or lets the one that began last give way; one that is alone and has none fails. */
-  async makeRoom(active: Active): Promise<void> {
+  /**
+   * Makes room for one more token of a sequence, or for so many positions, or lets the one that began last give way; one that is alone and has
+   * none fails.
+   */
+  async makeRoom(active: Active, positions = 0): Promise<void> {
     while (active.isRunning) {
-      const missing = await this.#grow(active);
+      const missing = await this.#grow(active, positions);
       if (missing === undefined) return;
       if (this.#kept.clear() || this.#loseLast()) continue;
       if (this.#line.running.length === 1) this.fail(active, missing);
@@ -113,12 +116,12 @@ export class SlotAllocation {
     return true;
   }
 
-  /** @returns undefined, or why there is no room for one more token */
-  async #grow({ sequence, slots }: Active): Promise<unknown> {
+  /** @returns undefined, or why there is no room */
+  async #grow({ sequence, slots }: Active, positions: number): Promise<unknown> {
     const { beams } = sequence;
     try {
       for (const slot of slots) {
-        const next = slot.length + 1;
+        const next = Math.max(slot.length + 1, positions);
         if (!(await this.#kept.reserve(slot, next, Math.min(sequence.positions, next + SPARE))))
           return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
       }

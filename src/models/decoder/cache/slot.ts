@@ -47,6 +47,11 @@ export class Slot {
     return this.#ids.length;
   }
 
+  /** Positions that it has room for, those that are filled among them. */
+  get room(): number {
+    return Math.min(...this.places.map(({ first, capacity }) => first + capacity));
+  }
+
   /** The longest sequence whose angles turned a key in it; see `sameAngles`. */
   get longest(): number {
     return this.#longest;
@@ -60,8 +65,7 @@ export class Slot {
   /** Counts tokens as filled; the pass over them, by the angles of `sequenceLength`, has been recorded. */
   advance(ids: readonly number[], sequenceLength: number, isPrompt: boolean): void {
     const length = this.length + ids.length;
-    if (this.places.some(({ first, capacity }) => length > first + capacity))
-      throw new RangeError("more positions than were reserved");
+    if (length > this.room) throw new RangeError("more positions than were reserved");
     if (isPrompt && this.#prefilled === this.length) this.#prefilled += ids.length;
     for (const id of ids) this.#ids.push(id);
     this.#longest = Math.max(this.#longest, sequenceLength);
