@@ -178,14 +178,17 @@ export function wholeDistribution(logits: Float32Array, options: SamplingOptions
   const ids: number[] = [];
   const weights: number[] = [];
   let sum = 0;
-  for (const [id, logit] of logits.entries()) {
+  // Pairs of numbers and logits, or a copy of the weights, would be megabytes of garbage for each token.
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id] ?? NaN;
     if (logit === -Infinity || (logit !== most && (logit < least || !isKept(id, logit)))) continue;
     const weight = Math.exp((logit - most) / temperature);
     ids.push(id);
     weights.push(weight);
     sum += weight;
   }
-  return { ids, probabilities: weights.map((weight) => weight / sum) };
+  for (let at = 0; at < weights.length; at++) weights[at] = (weights[at] ?? NaN) / sum;
+  return { ids, probabilities: weights };
 }
 
 /** Which tokens are the fewest best ones that have `topP` of the probability together. */
@@ -207,9 +210,9 @@ function topCut(
   let sum = 0;
   let last = 0;
   while (last < BINS - 1 && sum + (masses[last] ?? 0) < wanted) sum += masses[last++] ?? 0;
-  const edge = Array.from(logits.keys())
-    .filter((id) => binOf(logits[id] ?? 0) === last)
-    .toSorted((one, other) => (logits[other] ?? 0) - (logits[one] ?? 0));
+  const edge: number[] = [];
+  for (let id = 0; id < logits.length; id++) if (binOf(logits[id] ?? 0) === last) edge.push(id);
+  edge.sort((one, other) => (logits[other] ?? 0) - (logits[one] ?? 0));
   const enough = edge.findIndex((id) => (sum += weightOf(logits[id] ?? 0)) >= wanted);
   const kept = new Set(enough === -1 ? edge : edge.slice(0, enough + 1));
   return (id, logit) => {

@@ -9,6 +9,7 @@ import { copyBetween, fillCommand } from "./commands.ts";
 import { coreCount } from "./cores.ts";
 import { Crew, type CrewCode } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
+import { GarbageWatch } from "./garbage.ts";
 import { type HeapOptions, Heaps } from "./heap.ts";
 import { SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
@@ -81,6 +82,7 @@ export class CpuDevice implements Device {
   readonly #shape: Shape;
   /** What is read and written passes through these. */
   readonly #pool = new BytePool();
+  readonly #garbage: GarbageWatch | undefined;
 
   private constructor(shape: Shape, parts?: Parts, memory?: number) {
     this.#shape = shape;
@@ -89,6 +91,7 @@ export class CpuDevice implements Device {
     this.#heaps = parts?.heaps;
     this.#crew = parts?.crew;
     this.#queue = parts?.queue;
+    this.#garbage = parts && new GarbageWatch();
     this.memory = new CpuMemory(shape.mostBytes, this.#heaps, memory);
     const [processor] = cpus();
     this.info = {
@@ -206,6 +209,7 @@ export class CpuDevice implements Device {
 
   close(): void {
     this.#crew?.close();
+    this.#garbage?.[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {

@@ -99,6 +99,20 @@ const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
     const eighths = Array.from({ length: 7 }, () => heaps.take("an eighth", heaps.heapBytes / 8).block.heap);
     return [...eighths, heaps.memories.length];
   },
+  /** Megabytes that the process grows by at most while a large device is there and garbage is made that would be several times as large. */
+  async garbage() {
+    using device = await CpuDevice.open({ threads: 1 });
+    device.memory.allocate("untouched", 2 ** 30);
+    await roundTrip(device, 7);
+    const before = process.memoryUsage.rss();
+    let most = 0;
+    for (let made = 0; made < 1000; made++) {
+      const pairs = Array.from({ length: 50_000 }, (_, at) => [at, made]);
+      await Bun.sleep(1);
+      most = Math.max(most, process.memoryUsage.rss() - before + (pairs[0]?.[0] ?? 0));
+    }
+    return Math.round(most / 1e6);
+  },
   /** The device that is opened where nobody chooses; and whether that loaded the GPU library. */
   async unasked() {
     using device = await openDevice({ threads: 1 });
