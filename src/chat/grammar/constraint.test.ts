@@ -1,7 +1,8 @@
-import { beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
+import { Turn } from "../../data/text/tokenizer/turn.ts";
 import { Constraint, type Vocabulary } from "./constraint.ts";
 import { readGbnf } from "./gbnf.ts";
 import { statesOf } from "./states.ts";
@@ -12,7 +13,11 @@ let vocabulary: Vocabulary;
 beforeAll(async () => {
   const tokenizer = await loadTokenizer(STORIES);
   const texts = new TokenTexts(tokenizer);
+  const turns = spyOn(Turn.prototype, "isOver");
   const tree = await tokenTree(tokenizer, tokenizer.vocabSize);
+  // Others have their turn while tokens are read, and again while the tree is made of them.
+  expect(turns.mock.calls.length).toBeGreaterThan((1.5 * tree.tokens.length) / 64);
+  turns.mockRestore();
   vocabulary = { tree, bytesOf: (id) => bytesOf(tokenizer, texts, id) };
 });
 

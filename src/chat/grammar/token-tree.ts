@@ -36,14 +36,21 @@ export async function tokenTree(tokenizer: Tokenizer, size: number): Promise<Tok
   const turn = new Turn();
   /** Tokens by their bytes, in Latin-1. */
   const spelled = new Map<string, number[]>();
+  /** Those by how they begin, so that no more are sorted at a time. */
+  const groups = new Map<string, string[]>();
   for (let id = 0; id < size; id++) {
     const bytes = bytesOf(tokenizer, texts, id);
     if (id % LOOKS === 0 && turn.isOver()) await turn.end();
     if (bytes === undefined) continue;
     const key = Buffer.from(bytes).toString("latin1");
     const same = spelled.get(key);
-    if (same === undefined) spelled.set(key, [id]);
-    else same.push(id);
+    if (same === undefined) {
+      spelled.set(key, [id]);
+      const begin = key.slice(0, 2);
+      const group = groups.get(begin);
+      if (group === undefined) groups.set(begin, [key]);
+      else group.push(key);
+    } else same.push(id);
   }
   const bytes: number[] = [];
   const depths: number[] = [];
@@ -53,7 +60,9 @@ export async function tokenTree(tokenizer: Tokenizer, size: number): Promise<Tok
   /** Nodes from the root to the present one. */
   const path: number[] = [];
   let before = "";
-  for (const key of [...spelled.keys()].toSorted()) {
+  let done = 0;
+  for (const key of sortedIn(groups)) {
+    if (done++ % LOOKS === 0 && turn.isOver()) await turn.end();
     let common = 0;
     while (common < before.length && common < key.length && before[common] === key[common]) common++;
     for (const node of path.splice(common)) ends[node] = bytes.length;
@@ -64,7 +73,7 @@ export async function tokenTree(tokenizer: Tokenizer, size: number): Promise<Tok
       ends.push(0);
       firsts.push(tokens.length);
     }
-    tokens.push(...(spelled.get(key) ?? []));
+    for (const id of spelled.get(key) ?? []) tokens.push(id);
     before = key;
   }
   for (const node of path) ends[node] = bytes.length;
@@ -77,4 +86,9 @@ export async function tokenTree(tokenizer: Tokenizer, size: number): Promise<Tok
     firsts: Uint32Array.from(firsts),
     tokens: Uint32Array.from(tokens),
   };
+}
+
+/** All of them in order. @param groups by their first two bytes */
+function* sortedIn(groups: ReadonlyMap<string, readonly string[]>): Generator<string> {
+  for (const begin of [...groups.keys()].toSorted()) yield* groups.get(begin)?.toSorted() ?? [];
 }

@@ -20,7 +20,7 @@ export interface Allowance {
 
 /** A process that reads requests, one after another, and another one in its place where it was ended. */
 export class Reader {
-  readonly #start: Start;
+  #start: Start;
   readonly #bytes: number;
   #process: Promise<ReaderProcess>;
   #closed: { readonly reason: unknown } | undefined;
@@ -66,6 +66,8 @@ export class Reader {
 
   #begin(): Promise<ReaderProcess> {
     const begun = ReaderProcess.begin(this.#start);
+    // A request that ends a process must not cost a second of computing each time: the tree is made when it is asked for.
+    this.#start = { ...this.#start, ahead: false };
     begun.catch(() => {}); // told to whoever asks
     return begun;
   }

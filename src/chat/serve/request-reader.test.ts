@@ -1,4 +1,4 @@
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { cp, rm } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
@@ -105,6 +105,9 @@ function processes(): number[] {
 
 test("where the system ends the process between two requests, neither is lost; one that cannot start is not left running", async () => {
   const before = processes();
+  const other = Bun.spawn(["true"], { ipc: () => {} });
+  const prototype: { send: (message: object) => void } = Object.getPrototypeOf(other);
+  const sent = spyOn(prototype, "send");
   const one = reader();
   await read(one, says("One"));
   const [pid] = processes().filter((pid) => !before.includes(pid));
@@ -112,6 +115,10 @@ test("where the system ends the process between two requests, neither is lost; o
   process.kill(pid, "SIGKILL");
   while (processes().includes(pid)) await Bun.sleep(10);
   expect((await read(one, says("Two"))).prompts).toHaveLength(1);
+  // The second one does not make the vocabulary's tree unless it is asked for it.
+  const starts = sent.mock.calls.flatMap(([message]) => ("ahead" in message ? [message.ahead] : []));
+  sent.mockRestore();
+  expect(starts).toEqual([true, false]);
 
   const running = processes();
   const broken = resources.use(new RequestReader({ ...model, folder: "/nowhere" }, OPTIONS));

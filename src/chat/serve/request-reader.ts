@@ -18,8 +18,8 @@ const MOST_BYTES = 2 ** 30;
 const MOST_READERS = 2;
 /** The second one is started when somebody has waited for so long: the usual request takes a few milliseconds. */
 const SOON_MS = 100;
-/** Where it could not start it is not tried again for so long, and then for twice as long. */
-const PAUSE_MS = 10_000;
+/** Where it could not start it is not tried again for so long, then for twice as long, and so on up to the longest. */
+const [PAUSE_MS, LONGEST_PAUSE_MS] = [10_000, 600_000];
 /** It is ended when no request has been read for so long. */
 const IDLE_MS = 60_000;
 
@@ -186,7 +186,7 @@ export class RequestReader implements Disposable {
       // Those that wait have the others.
       reader.end(thrown);
       if (this.#pause === 0 && this.#closed === undefined) this.#onFailure(thrown);
-      this.#pause = Math.max(PAUSE_MS, 2 * this.#pause);
+      this.#pause = Math.min(LONGEST_PAUSE_MS, Math.max(PAUSE_MS, 2 * this.#pause));
       this.#noneUntil = performance.now() + this.#pause;
     }
   }
