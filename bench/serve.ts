@@ -129,7 +129,7 @@ try {
       { name: "requests lost", found: lost.length, wanted: 0 },
       { name: "answers other than alone", found: others.length, wanted: 0 },
       unevenness(seen),
-      await memoryBar(model, parallel, peakBytes),
+      memoryBar(server.plannedBytes, peakBytes),
     );
     for (const reason of lost.slice(0, 5)) process.stdout.write(`lost: ${reason}\n`);
     for (const at of others.slice(0, 5)) {

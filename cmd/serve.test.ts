@@ -98,7 +98,8 @@ test("a run is served with its adapter, which is what is meant without a name", 
   });
   expect(await response.json()).toMatchObject({ model: "first" });
   expect(await serving.end("SIGTERM")).toBe(143);
-  expect(JSON.parse(await serving.child.stdout.text())).toEqual({ address, models: ["storyteller", "first"] });
+  const result = { address, models: ["storyteller", "first"], planned_bytes: expect.any(Number) };
+  expect(JSON.parse(await serving.child.stdout.text())).toEqual(result);
   expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
   expect(serving.stderr).toEndWith(`\nmodels: storyteller, first\nlistening on ${address}\nstopping\n`);
 });

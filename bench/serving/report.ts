@@ -1,7 +1,3 @@
-import { loadConfig } from "../../src/models/decoder/architectures/index.ts";
-import { kvBytes } from "../../src/models/decoder/cache/layer-cache.ts";
-import { inBlocks } from "../../src/models/decoder/cache/layer-cache.ts";
-import { openCheckpoint } from "../../src/models/folder/open-checkpoint.ts";
 import { formatBytes, formatNumber } from "../../src/terminal/format.ts";
 import type { Seen } from "./client.ts";
 import { quantile } from "./load.ts";
@@ -34,13 +30,9 @@ export function unevenness(seen: readonly Seen[]): Bar {
   return { name: "time between tokens: p95 / median", found, wanted: MOST_UNEVEN };
 }
 
-/** The peak beside what is planned: weights, and keys and values of as many texts as there are slots, each as long as it may be. */
-export async function memoryBar(model: string, parallel: number, peakBytes: number): Promise<Bar> {
-  const config = await loadConfig(model);
-  await using checkpoint = await openCheckpoint(model);
-  const kept = kvBytes(config, parallel * inBlocks(config.contextLength), "F16", parallel);
-  const planned = checkpoint.bytes + kept;
-  const name = `peak memory / planned (${formatBytes(checkpoint.bytes)} of weights, ${formatBytes(kept)} of keys and values)`;
+/** The peak beside what the server says that it takes at most. */
+export function memoryBar(planned: number, peakBytes: number): Bar {
+  const name = `peak memory / planned (${formatBytes(planned)})`;
   return { name, found: peakBytes / planned, wanted: MOST_MEMORY };
 }
 

@@ -7,17 +7,23 @@ const MAIN = join(import.meta.dir, "../../cmd/main.ts");
 /** What computes in benchmarks of servers. */
 export const DEVICE = process.env["RANDLORA_DEVICE"] ?? "cpu";
 
-const Listening = v.object({ address: v.string() });
+const Listening = v.object({ address: v.string(), planned_bytes: v.optional(v.number(), NaN) });
 const Models = v.object({ data: v.array(v.object({ id: v.string() })) });
 const Written = v.object({ usage: v.object({ completion_tokens: v.number() }) });
 
 /** A server in a process of its own. */
 export class ServerProcess implements AsyncDisposable {
   readonly address: string;
+  /** The memory that it says it takes at most; NaN: it does not. */
+  readonly plannedBytes: number;
   readonly #child: Bun.Subprocess<"ignore", "pipe", "inherit">;
 
-  private constructor(address: string, child: Bun.Subprocess<"ignore", "pipe", "inherit">) {
+  private constructor(
+    { address, planned_bytes: planned }: v.InferOutput<typeof Listening>,
+    child: Bun.Subprocess<"ignore", "pipe", "inherit">,
+  ) {
     this.address = address;
+    this.plannedBytes = planned;
     this.#child = child;
   }
 
@@ -38,10 +44,10 @@ export class ServerProcess implements AsyncDisposable {
     for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
       said += part;
       const line = /^\{.*\}$/m.exec(said)?.[0];
-      if (line !== undefined) return new ServerProcess(v.parse(Listening, JSON.parse(line)).address, child);
+      if (line !== undefined) return new ServerProcess(v.parse(Listening, JSON.parse(line)), child);
       if (said.trimEnd().endsWith("}")) break;
     }
-    return new ServerProcess(v.parse(Listening, readJson(said, command)).address, child);
+    return new ServerProcess(v.parse(Listening, readJson(said, command)), child);
   }
 
   /** The ids of its models, the base's first. */

@@ -1,4 +1,4 @@
-import { megabytes } from "../../compute/device/memory-limit.ts";
+import { megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
@@ -8,6 +8,8 @@ import { mostPositions } from "../../models/decoder/positions.ts";
 
 /** Part of what `--memory` allows that is left for adapters that are merged later. */
 const KEPT = 1 / 16;
+/** What the program takes beside the device's buffers, where these are in the machine's memory: its code, a tokenizer, and garbage until it is collected. */
+const PROGRAM = 256e6;
 /** Blocks of positions that no text has. */
 const MOST_BLOCKS = 2 ** 24;
 
@@ -77,6 +79,16 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
     else above = middle;
   }
   return { positions: least * inBlocks(1), taken };
+}
+
+/**
+ * Bytes that decoding so many sequences takes at most: what is there already, keys and values of so many positions, the largest pass, and, where
+ * the device computes in the machine's memory, the program itself.
+ */
+export async function plannedBytes(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
+  const { info, memory } = decoder.gpu;
+  const taken = memory.liveBytes + (await passBytes(decoder, rows)) + cacheBytes(decoder, positions, rows);
+  return taken + (sharesMachine(info) ? PROGRAM : 0);
 }
 
 /** Bytes of keys and values, and of a layer of them that exists twice while those of several sequences are laid out anew. */

@@ -1,5 +1,6 @@
 import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
+import { megabytes } from "../../compute/device/memory-limit.ts";
 import { Contradiction } from "../../files/errors.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
 import { localPath } from "../../models/folder/local-path.ts";
@@ -8,7 +9,7 @@ import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel } from "../default-model.ts";
 import type { Pooling } from "../generation/pooling.ts";
 import { loadModel } from "../load-model.ts";
-import { fittingContext } from "../generation/fitting-context.ts";
+import { fittingContext, plannedBytes } from "../generation/fitting-context.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
 import { readApiKeys } from "./api-keys.ts";
 import { Engine } from "./engine.ts";
@@ -117,6 +118,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   if (most === 0 && options.maxAdapters !== undefined) {
     context.log.warn(`--max-adapters ${options.maxAdapters}: no adapter is held beside the weights`);
   }
+  const planned = await plannedBytes(model.decoder, { rows: parallel, positions });
+  context.log.verbose(`memory: ${megabytes(planned)} at most, adapters aside`);
   await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most });
   await engine.rehearse(models.all);
   const { host, port, apiKey } = options;
@@ -148,7 +151,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     context.log.info(`models: ${[...ids.slice(0, MOST_LISTED), ...rest].join(", ")}`);
   }
   context.log.announce(`listening on ${server.address}`);
-  context.result({ address: server.address, models: ids });
+  context.result({ address: server.address, models: ids, planned_bytes: planned });
   await Promise.race([aborted(context.signal), engine.failure]);
   const running = engine.slots.filter((slot) => slot !== undefined).length;
   const answers = running === 1 ? "an answer has" : `${running} answers have`;
