@@ -23,6 +23,7 @@ import { responseShape } from "./shapes/responses.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { Shape, ShapeOptions } from "./shapes/shape.ts";
 import { slotsResponse } from "./slots.ts";
+import { UnreadAnswers } from "./unread-answers.ts";
 import type { EmbeddingKind, EmbeddingTexts, RequestKind, Understood } from "./understand.ts";
 
 /** Seconds without a byte after which a client that does not send its request, or does not take its answer, is gone. */
@@ -45,6 +46,7 @@ export class Api implements Disposable {
   readonly #parts: ApiParts;
   readonly #texts: TokenTexts;
   readonly #bodies = new Bodies();
+  readonly #unread = new UnreadAnswers();
   readonly #reader: RequestReader;
   readonly #adapters: AdapterEndpoints;
   /** The vocabulary as a tree: asked for when a request first has a grammar. */
@@ -89,7 +91,7 @@ export class Api implements Disposable {
     const named = /^\/v1\/models\/(.+)$/.exec(versioned)?.[1];
     const methods = named === undefined ? this.#routes.get(versioned) : { GET: () => this.#describe(named) };
     if (methods === undefined) throw new ApiError(404, `there is nothing at ${path.slice(0, 100)}`);
-    return await pickMethod(call.request, methods)(call);
+    return await this.#unread.counted(await pickMethod(call.request, methods)(call), sourceOf(call));
   }
 
   [Symbol.dispose](): void {
@@ -183,8 +185,7 @@ export class Api implements Disposable {
   ): Promise<Response> {
     const { prompts, metrics, onFailure } = this.#parts;
     const { signal } = received;
-    // Whoever has a key of their own takes turns by it, wherever they are.
-    const network = key === undefined ? networkOf(address) : `key ${key.name}`;
+    const network = sourceOf({ address, key });
     const keyed = key?.begin();
     let tokens = 0;
     const onWritten = (): void => {
@@ -213,6 +214,11 @@ export class Api implements Disposable {
       throw error;
     }
   }
+}
+
+/** Whoever has a key of their own takes turns by it, wherever they are. */
+function sourceOf({ address, key }: Pick<Call, "address" | "key">): string {
+  return key === undefined ? networkOf(address) : `key ${key.name}`;
 }
 
 /** @throws ApiError 405 */

@@ -1,12 +1,7 @@
 import { nestsDeeper } from "../../files/json.ts";
 import { ApiError } from "./api-error.ts";
+import { HeldBytes, MAX_BODY_BYTES } from "./held-bytes.ts";
 
-/** Far more than the longest context holds in text, far less than what would fill the memory. */
-export const MAX_BODY_BYTES = 4 * 2 ** 20;
-/** Of all connections together: what has been sent, and is not yet a prompt. */
-export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
-/** Of one network's: the rest is there for others. */
-export const MAX_NETWORK_BYTES = MAX_HELD_BYTES / 2;
 /** Of arrays and objects in each other: far more than requests need, far less than what overflows a stack. */
 export const MAX_BODY_DEPTH = 100;
 /** Who needs longer for that is not going to finish. */
@@ -14,35 +9,24 @@ const MAX_SECONDS = 60;
 
 /** Reads the bodies of requests, no more at a time than memory is for. */
 export class Bodies {
-  #held = 0;
-  readonly #heldBy = new Map<string, number>();
+  readonly #held = new HeldBytes("too many long requests are being read: try again later");
 
   /**
    * Reads a body and hands it on; its memory counts until `use` is done.
    * @param network where it comes from
-   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 when all bodies together are longer than
-   *   {@link MAX_HELD_BYTES} or those of `network` than {@link MAX_NETWORK_BYTES}, 408 when it does not come
+   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 as `HeldBytes`, 408 when it does not come
    */
   async with<T>(request: Request, network: string, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     let size = 0;
     try {
       const bytes = await readBytes(request, (more) => {
         size += more;
-        if (this.#hold(network, more) > MAX_NETWORK_BYTES || this.#held > MAX_HELD_BYTES) throw tooMany();
+        this.#held.hold(network, more);
       });
       return await use(bytes);
     } finally {
-      this.#hold(network, -size);
+      this.#held.give(network, size);
     }
-  }
-
-  /** @returns what the network has now */
-  #hold(network: string, more: number): number {
-    const own = (this.#heldBy.get(network) ?? 0) + more;
-    if (own === 0) this.#heldBy.delete(network);
-    else this.#heldBy.set(network, own);
-    this.#held += more;
-    return own;
   }
 }
 
@@ -65,11 +49,6 @@ function tooDeep(): ApiError {
 
 function tooLarge(): ApiError {
   return new ApiError(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: "request_too_large" });
-}
-
-function tooMany(): ApiError {
-  const details = { code: "rate_limit_exceeded", headers: { "retry-after": "1" } };
-  return new ApiError(429, "too many long requests are being read: try again later", details);
 }
 
 /** @param onBytes told of every chunk's length; may throw */

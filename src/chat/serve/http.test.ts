@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { connect } from "node:net";
 import * as v from "valibot";
 import type { LanguageModel } from "../language-model.ts";
-import { MAX_BODY_BYTES, MAX_BODY_DEPTH } from "./body.ts";
+import { MAX_BODY_DEPTH } from "./body.ts";
+import { MAX_BODY_BYTES } from "./held-bytes.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
