@@ -7,7 +7,7 @@ import { Batch } from "../../models/decoder/cache/batch.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { generateBatch } from "./batch.ts";
-import { fittingContext, fittingPositions } from "./fitting-context.ts";
+import { fittingContext, fittingPositions, plannedBytes } from "./fitting-context.ts";
 
 const THREADS = 2;
 /** Bytes that the weights take, and what a model of this size is given beside them. */
@@ -24,6 +24,19 @@ test("without --memory a context is as long as it is asked for, and nothing is c
   const fits = await fittingContext(decoder, { asked: undefined, rows: 3 });
   expect(fits).toEqual({ context, positions: 3 * context, note: undefined });
   expect(await fittingContext(decoder, { asked: 1e6, rows: 1 })).toMatchObject({ context: 1e6 });
+});
+
+test("buffers take no more than is planned, and what is planned beside them does not follow the model", async () => {
+  const [{ ids: prompt }] = await expectedStories();
+  using device = await CpuDevice.open({ threads: THREADS });
+  using decoder = await Decoder.load(device, STORIES);
+  const [rows, context] = [2, 512];
+  const planned = await plannedBytes(decoder, { rows, positions: rows * context });
+  const options = { maxTokens: 300, stopTokens: new Set<number>(), batchSize: rows, context };
+  await generateBatch(decoder, [prompt, prompt, prompt], options, () => {});
+  const beside = planned - device.memory.peakBytes;
+  expect(beside).toBeGreaterThan(256e6);
+  expect(beside).toBeLessThan(270e6);
 });
 
 test("under --memory a context that was asked for and does not fit is refused with the one that does, which never exceeds it", async () => {

@@ -10,6 +10,8 @@ import { mostPositions } from "../../models/decoder/positions.ts";
 const KEPT = 1 / 16;
 /** What the program takes beside the device's buffers, where these are in the machine's memory: its code, a tokenizer, and garbage until it is collected. */
 const PROGRAM = 256e6;
+/** Matrices that grow leave holes where nothing as large fits: as a part of keys and values. */
+const HOLES = 1 / 8;
 /** Blocks of positions that no text has. */
 const MOST_BLOCKS = 2 ** 24;
 
@@ -83,12 +85,13 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
 
 /**
  * Bytes that decoding so many sequences takes at most: what is there already, keys and values of so many positions, the largest pass, and, where
- * the device computes in the machine's memory, the program itself.
+ * the device computes in the machine's memory, the program itself and holes.
  */
 export async function plannedBytes(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
   const { info, memory } = decoder.gpu;
-  const taken = memory.liveBytes + (await passBytes(decoder, rows)) + cacheBytes(decoder, positions, rows);
-  return taken + (sharesMachine(info) ? PROGRAM : 0);
+  const cache = cacheBytes(decoder, positions, rows);
+  const taken = memory.liveBytes + (await passBytes(decoder, rows)) + cache;
+  return taken + (sharesMachine(info) ? PROGRAM + HOLES * cache : 0);
 }
 
 /** Bytes of keys and values, and of a layer of them that exists twice while those of several sequences are laid out anew. */

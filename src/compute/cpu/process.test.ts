@@ -45,15 +45,15 @@ test.skipIf(machineCode === "wasm")("a kernel of machine code that fails is name
   expect(JSON.parse(stdout)).toEqual([expect.stringContaining(`a worker of the CPU device failed: ${cause}`)]);
 });
 
-test("garbage does not lie about for the size of the device's memory", async () => {
+// What memory a process has, limits of the shell, and drivers as Linux finds them.
+const onLinux = test.if(process.platform === "linux");
+
+onLinux("garbage does not lie about for the size of the device's memory", async () => {
   const { stdout, ...rest } = await run("garbage");
   expect(rest).toEqual({ status: 0, signal: null, stderr: "" });
   // Without a watch about 600.
   expect(Number(stdout)).toBeLessThan(300);
 });
-
-// Limits of the shell, and drivers as Linux finds them.
-const onLinux = test.if(process.platform === "linux");
 
 onLinux.each([16, 4, 1.5])("%d GB of addresses do for fewer heaps, or smaller ones", async (gigabytes) => {
   // Whatever this suite runs with: so few addresses may leave none for machine code.
