@@ -77,6 +77,39 @@ test("conversations are kept, listed, renamed, exported and deleted, and nothing
   expect(chat.complaints).toEqual([]);
 });
 
+test("two tabs with one conversation: each sees what the other adds, and what both add at once is kept twice", async () => {
+  await answerWith("Yes.");
+  await click("New chat");
+  await say("Both");
+  const other = await chat.page.context().newPage();
+  await other.goto(chat.serving.address);
+  await other.getByRole("button", { name: "Chats", exact: true }).click();
+  await other.getByRole("button", { name: "Both", exact: true }).click();
+  const asked = { other: () => other.locator("article.user").allInnerTexts(), here: said };
+  await say("From here");
+  await until(async () => (await asked.other()).length === 2);
+  // Of the other tab no answer comes until this one has had its own.
+  const held = Promise.withResolvers<void>();
+  await other.route("**/v1/chat/completions", async (route) => {
+    await held.promise;
+    const body = `data: ${JSON.stringify({ choices: [{ delta: { content: "Late." } }] })}\n\ndata: [DONE]\n\n`;
+    await route.fulfill({ contentType: "text/event-stream", body });
+  });
+  await other.getByLabel("Message").fill("From there");
+  await other.getByLabel("Message").press("Enter");
+  await until(async () => (await asked.other()).length === 3);
+  await say("Here again");
+  held.resolve();
+  await until(
+    async () => (await other.locator("article.assistant").allInnerTexts()).at(-1)?.includes("Late.") === true,
+  );
+  expect(await asked.here()).toEqual(["Both", "From here", "Here again"]);
+  expect(await asked.other()).toEqual(["Both", "From here", "From there"]);
+  expect((await titles()).filter((title) => title === "Both")).toHaveLength(2);
+  await other.close();
+  expect(chat.complaints).toEqual([]);
+});
+
 test("what is kept has an end: the oldest go, and one that is too long is not kept", async () => {
   const kept = await chat.page.evaluate(() => {
     const messagesOf = (length: number) => [{ role: "user", content: "x".repeat(length) }];
@@ -84,7 +117,8 @@ test("what is kept has an end: the oldest go, and one that is too long is not ke
       const text = JSON.stringify({ title: "", updated, messages: messagesOf(length) });
       localStorage.setItem(`randlora.chat.${updated}`, text);
     };
-    const write = (id: string, length: number) => writeChat({ id, title: "", messages: messagesOf(length) });
+    const write = (id: string, length: number) =>
+      writeChat({ id, title: "", updated: Date.now(), messages: messagesOf(length) });
     const ids = () => readChats().map(({ id }) => id);
     for (let at = 1; at <= 105; at++) put(at, 10);
     const many = [write("new", 10), ids().slice(-1), readChats().length];

@@ -4,8 +4,13 @@ let answering;
 /* What is being written, in case the page is left meanwhile. */
 let unfinished;
 
-/* Keeps the conversation with what is being written. */
+/* Keeps the conversation with what is being written: as one of its own, where another tab has gone on with it meanwhile. */
 function keep() {
+  if (keptElsewhere(chat) !== undefined) {
+    chat.id = newChat().id;
+    sessionStorage.setItem("randlora.chat", chat.id);
+  }
+  chat.updated = Date.now();
   const reply = unfinished?.content || unfinished?.reasoning ? [{ ...unfinished, note: "stopped" }] : [];
   const isKept = writeChat({ ...chat, messages: [...chat.messages, ...reply] });
   listChats();
@@ -269,8 +274,15 @@ $("kept").addEventListener("click", () => {
   $("chats").hidden = !$("chats").hidden;
   $("kept").setAttribute("aria-expanded", String(!$("chats").hidden));
 });
-// Another tab has kept or deleted one.
-addEventListener("storage", listChats);
+// Another tab has kept or deleted one; the one that is open here goes on as it was kept, once it is answered there.
+addEventListener("storage", () => {
+  const kept = keptElsewhere(chat);
+  if (kept !== undefined && answering === undefined && kept.messages.at(-1)?.role !== "user") {
+    chat = kept;
+    showAll();
+  }
+  listChats();
+});
 $("log").addEventListener("click", async ({ target }) => {
   if (!target.matches("button.copy")) return;
   await navigator.clipboard.writeText(target.parentElement.querySelector("code").textContent);

@@ -22,6 +22,12 @@ function readChat(id) {
   }
 }
 
+/** What another tab has made of a conversation since it was read or kept here; undefined: nothing. */
+function keptElsewhere({ id, updated }) {
+  const kept = readChat(id);
+  return kept?.updated === updated ? undefined : kept;
+}
+
 /** All that is kept, the newest first. */
 function readChats() {
   const ids = Object.keys(localStorage).flatMap((key) => (key.startsWith(KEY) ? [key.slice(KEY.length)] : []));
@@ -30,8 +36,8 @@ function readChats() {
 }
 
 /** Keeps a conversation, and forgets the oldest others where that is too much. @returns whether it is kept */
-function writeChat({ id, title, messages }) {
-  const text = JSON.stringify({ title, updated: Date.now(), messages });
+function writeChat({ id, title, updated, messages }) {
+  const text = JSON.stringify({ title, updated, messages });
   if (text.length > MOST_CHARACTERS) return false;
   const others = readChats().filter((chat) => chat.id !== id);
   const sizeOf = (chat) => localStorage.getItem(KEY + chat.id).length;
@@ -85,4 +91,4 @@ function exportChat(chat) {
 }
 
 // For the other part of the page's script, chat.client.js.
-Object.assign(globalThis, { newChat, readChat, readChats, writeChat, removeChat, titleOf, exportChat });
+Object.assign(globalThis, { newChat, readChat, keptElsewhere, readChats, writeChat, removeChat, titleOf, exportChat });
