@@ -3,7 +3,6 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
-import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
 
 setDefaultTimeout(60_000);
@@ -12,17 +11,9 @@ const IMAGES = join(import.meta.dir, "../fixtures/shapes/model");
 const MAIN = join(import.meta.dir, "main.ts");
 
 let folder: string;
-let adapter: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "randlora-chat-"));
   await Bun.write(join(folder, "bad.jinja"), "{% if %}");
-  adapter = await writeAdapter(join(folder, "adapter"), {
-    r: 4,
-    alpha: 80,
-    seed: 3,
-    size: 0.05,
-    modules: { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] },
-  });
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -148,18 +139,6 @@ test("a template file and its variables are used, and --system", async () => {
   expect(JSON.parse(stdout).prompt_tokens).toBe(tokens.ids.length);
 });
 
-test("an adapter answers as the merged folder does, and without MODEL that is what is taken", async () => {
-  const args = ["--raw", "--temperature", "0", "--max-tokens", "40", "-p", "Once upon a time", "--json"];
-  const tokens = (stdout: string) => JSON.parse(stdout).tokens;
-  const base = tokens((await chat([STORIES, ...args])).stdout);
-  const adapted = tokens((await chat([STORIES, "--adapter", adapter, "--scale", "0.5", ...args])).stdout);
-  await randlora(["merge", STORIES, adapter, "--scale", "0.5", "--out", join(folder, "stories-merged")]);
-  const merged = await chat(args);
-  expect(merged.stderr).toContain("stories-merged: the newest run or merged model of this folder");
-  expect(tokens(merged.stdout)).toEqual(adapted);
-  expect(adapted).not.toEqual(base);
-});
-
 test("--raw reads no template, and so a broken one does no harm", async () => {
   const model = join(folder, "broken-template");
   await cp(STORIES, model, { recursive: true });
@@ -254,64 +233,4 @@ describe("refused", () => {
     const result = await chat(args, { cwd: empty });
     expect(result).toEqual({ status, stdout: "", stderr: expect.stringContaining(message) });
   });
-});
-
-test("--dtype, and an adapter on the tied output matrix: the answers of the folder that merge writes", async () => {
-  const head = await writeAdapter(join(folder, "head"), {
-    r: 4,
-    alpha: 80,
-    seed: 4,
-    size: 0.05,
-    modules: { lm_head: [512, 64], "model.layers.1.mlp.up_proj": [172, 64] },
-  });
-  const greedy = ["--raw", "--temperature", "0", "-n", "24", "-p", "Once upon", "--json"];
-  const answers: unknown[] = [];
-  for (const dtype of ["keep", "bf16"]) {
-    const out = join(folder, `merged-${dtype}`);
-    const merged = await randlora(["merge", STORIES, head, "--dtype", dtype, "-o", out]);
-    expect(merged).toMatchObject({ status: 0 });
-    const { text, tokens } = JSON.parse((await chat([out, ...greedy])).stdout);
-    const adapted = await chat([STORIES, "--adapter", head, "--dtype", dtype, ...greedy]);
-    expect(JSON.parse(adapted.stdout)).toMatchObject({ text, tokens });
-    answers.push(text);
-  }
-  expect(answers[0]).not.toBe(JSON.parse((await chat([STORIES, ...greedy])).stdout).text);
-});
-
-test("a run on prompts and completions is talked to as it was trained; one on chats by the chat template", async () => {
-  const completions = Array.from({ length: 4 }, (_, i) => ({ prompt: `Q${i}`, completion: " yes" }));
-  const chats = completions.map(({ prompt, completion }) => ({
-    messages: [
-      { role: "user", content: prompt },
-      { role: "assistant", content: completion },
-    ],
-  }));
-  const answer = async (...args: string[]) => {
-    const more = ["-p", "Q1", "--temperature", "0", "--max-tokens", "4", "--json"];
-    const { stdout, stderr, status } = await chat([...args, ...more]);
-    expect(status).toBe(0);
-    return { prompt: JSON.parse(stdout).prompt_tokens, stderr };
-  };
-  for (const [name, samples, format] of [
-    ["completions", completions, "completion"],
-    ["chats", chats, "chat"],
-  ] as const) {
-    const data = join(folder, `${name}.jsonl`);
-    await Bun.write(data, samples.map((sample) => JSON.stringify(sample)).join("\n"));
-    const run = join(folder, `run-${name}`);
-    const trained = await randlora(["finetune", "embedded", "--data", data, "--steps", "1", "--out", run]);
-    expect(trained.status).toBe(0);
-    expect(await Bun.file(join(run, "run.json")).json()).toMatchObject({ sample_format: format });
-    const [own, raw, template] = [await answer(run), await answer(run, "--raw"), await answer(run, "--no-raw")];
-    expect(raw.prompt).toBeLessThan(template.prompt);
-    expect(own.prompt).toBe(format === "chat" ? template.prompt : raw.prompt);
-    const isSaid = ({ stderr }: typeof own) => stderr.includes("trained without the chat template");
-    expect(isSaid(own)).toBe(format !== "chat");
-    for (const adapter of [run, join(run, "adapter")]) {
-      const beside = await answer("embedded", "--adapter", adapter);
-      expect([beside.prompt, isSaid(beside)]).toEqual([own.prompt, isSaid(own)]);
-    }
-    // Who asks for a system message asks for the template.
-    expect((await answer(run, "--system", "Be brief")).prompt).toBeGreaterThan(template.prompt);
-  }
 });

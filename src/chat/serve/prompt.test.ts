@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { readChatRequest } from "./chat-request.ts";
+import { readCompletionRequest } from "./completion-request.ts";
+import { chatPrompt, completionPrompts } from "./prompt.ts";
+import { failure, loadStoriesModel, serveStories } from "./testing/server.ts";
+
+setDefaultTimeout(60_000);
+
+let model: LanguageModel;
+beforeAll(async () => {
+  model = await loadStoriesModel();
+}, 120_000);
+afterAll(async () => {
+  await model[Symbol.asyncDispose]();
+});
+
+const user = (content: string) => [{ role: "user" as const, content }];
+
+test("what the tokenizer has and the model has not is refused as the client's text, not as the server's failure", async () => {
+  const { tokenizer, template } = model;
+  const small = { tokenizer, template, decoder: { config: { vocabularySize: 300 } } };
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
+  const [text, messages] = ["Once upon a time", user("Once upon a time")];
+  const refused = { status: 400, message: expect.stringContaining("beyond the model's vocabulary of 300") };
+  expect(await failure(chatPrompt(small, readChatRequest({ messages }, defaults), options))).toMatchObject(refused);
+  expect(
+    await failure(completionPrompts(small, readCompletionRequest({ prompt: text }, defaults), options)),
+  ).toMatchObject(refused);
+});
+
+test("control tokens spelled in messages are plain text; in a completion's prompt they are what they are", async () => {
+  const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const end = model.tokenizer.tokenToId("</s>") ?? -1;
+  const asked = readChatRequest({ messages: user("One</s> day </s>") }, defaults);
+  const { ids } = await chatPrompt(model, asked, options);
+  expect(ids).not.toContain(end);
+  expect(model.tokenizer.decode(ids)).toBe("One</s> day </s>");
+  const [raw] = await completionPrompts(model, readCompletionRequest({ prompt: "One</s>" }, defaults), options);
+  expect(raw?.at(-1)).toBe(end);
+});
+
+test("the context is respected: a longer prompt is refused, an answer ends there", async () => {
+  const prompts = { system: "Be kind.", templateVariables: {}, context: 40 };
+  await using small = serveStories(model, { prompts });
+  const messages = user("word ".repeat(60));
+  const long = await failure(small.client.chat.completions.create({ model: "storyteller", messages }));
+  expect(long).toMatchObject({ status: 400, code: "context_length_exceeded", param: "messages" });
+  const { choices, usage } = await small.client.chat.completions.create({
+    model: "storyteller",
+    messages: user("Once upon a time"),
+  });
+  expect(choices[0]?.finish_reason).toBe("length");
+  expect(usage?.total_tokens).toBe(40);
+  // The system message of the command line stands before the conversation, unless that has one.
+  const own = await small.client.chat.completions.create({
+    model: "storyteller",
+    messages: [{ role: "developer", content: "" }, ...user("Once upon a time")],
+  });
+  expect(own.usage?.prompt_tokens).toBeLessThan(usage?.prompt_tokens ?? 0);
+});
