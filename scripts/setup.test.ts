@@ -79,7 +79,11 @@ describe("set-up", () => {
   test("installs what the lock file says when it is newer, and shows the command", async () => {
     await installed(60);
     await script("path/npm", `echo "called with $*"`);
-    expect(await setUp()).toEqual({ status: 0, stdout: "called with ci\n", stderr: `${INSTALLING}$ npm ci\n` });
+    expect(await setUp()).toEqual({
+      status: 0,
+      stdout: "called with ci --loglevel=error\n",
+      stderr: `${INSTALLING}$ npm ci --loglevel=error\n`,
+    });
   });
 
   test("compiles the kernels of the CPU device again where a source or the compiler is another, however old", async () => {
@@ -180,7 +184,7 @@ describe("set-up", () => {
     const { status, stderr } = await setUp();
     expect([status, stderr]).toEqual([
       1,
-      `${INSTALLING}$ npm ci\nerror: the dependencies could not be installed\nhint: see npm's message above\n`,
+      `${INSTALLING}$ npm ci --loglevel=error\nerror: the dependencies could not be installed\nhint: see npm's message above\n`,
     ]);
   });
 });
