@@ -10,6 +10,7 @@ import { copySuite } from "./suites/copy.ts";
 import { deltaSuite } from "../src/measure/speed/delta.ts";
 import { drawSuite } from "./suites/draws.ts";
 import { gemmSuite } from "../src/measure/speed/gemm.ts";
+import { gatedDeltaSuite } from "./suites/gated-delta.ts";
 import { loadSuite } from "./suites/loads.ts";
 import { mergeSuite } from "./suites/merge.ts";
 import { quantizedSuite } from "../src/measure/speed/quantized.ts";
@@ -22,6 +23,7 @@ const SUITES = [
   gemmSuite,
   quantizedSuite,
   attentionSuite,
+  gatedDeltaSuite,
   mergeSuite,
   copySuite,
   loadSuite,

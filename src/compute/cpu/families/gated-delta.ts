@@ -26,6 +26,9 @@ export const GATED_DELTA = cpuKernel("gatedDelta", {
   y: "target",
 });
 
+/** Tokens of a chunk, and numbers of a head's key or value, at most: what machine code's scratch has room for. */
+export const [MOST_CHUNK, MOST_SIZE] = [64, 128];
+
 /** A head of keys each. */
 export const GATED_DELTA_GRADIENT = cpuKernel("gatedDeltaGradient", {
   ...GATED_DELTA.members,
@@ -34,6 +37,9 @@ export const GATED_DELTA_GRADIENT = cpuKernel("gatedDeltaGradient", {
   dv: "target",
   dgates: "target",
 });
+
+const GATED_DELTA_FMA = { ...GATED_DELTA, fma: true } as const;
+const GATED_DELTA_GRADIENT_FMA = { ...GATED_DELTA_GRADIENT, fma: true } as const;
 
 export const REGROUP = cpuKernel("regroup", {
   rows: "u32",
@@ -70,19 +76,26 @@ function given({ qk, v, gates, decays, first, keyHeads, block, states }: Shared)
   };
 }
 
+function fits({ block, keySize, valueSize }: Pick<Values<typeof DELTA_OPERANDS>, "block" | "keySize" | "valueSize">) {
+  return block <= MOST_CHUNK && Math.max(keySize, valueSize) <= MOST_SIZE;
+}
+
 export function gatedDelta(on: Dispatcher, { rows, firstPosition, y, ...operands }: GatedDelta): void {
   const values = given(operands);
+  // Texts that are written keep the module's walk: their blocks are longer, and a token alone takes longer where a state is turned around.
+  const isWhole = rows === undefined && firstPosition === 0;
   on.dispatch(
-    GATED_DELTA,
+    isWhole && fits(values) && on.has(GATED_DELTA_FMA) ? GATED_DELTA_FMA : GATED_DELTA,
     { ...values, rows, firstPosition, y },
     values.heads * (rows === undefined ? 1 : values.tokens),
   );
 }
 
 export function gatedDeltaGradient(on: Dispatcher, { dy, dqk, dv, dgates, ...operands }: GatedDeltaGradient): void {
+  const values = given(operands);
   on.dispatch(
-    GATED_DELTA_GRADIENT,
-    { ...given(operands), rows: undefined, firstPosition: 0, y: undefined, dy, dqk, dv, dgates },
+    fits(values) && on.has(GATED_DELTA_GRADIENT_FMA) ? GATED_DELTA_GRADIENT_FMA : GATED_DELTA_GRADIENT,
+    { ...values, rows: undefined, firstPosition: 0, y: undefined, dy, dqk, dv, dgates },
     operands.keyHeads,
   );
 }

@@ -4,6 +4,7 @@ import { ATTENTION } from "../families/attention.ts";
 import { BASIS_GRADIENT } from "../families/basis-gradient.ts";
 import { CODES } from "../families/basis.ts";
 import { DELTA } from "../families/delta.ts";
+import { GATED_DELTA, GATED_DELTA_GRADIENT } from "../families/gated-delta.ts";
 import { GEMM } from "../families/gemm.ts";
 import { TERNARY } from "../families/ternary.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
@@ -171,6 +172,39 @@ function attended(
   };
 }
 
+/** The gated delta rule of two heads over three blocks of one text; keys are short enough for a state to stay small. */
+function deltaRule({ a, b, y }: Addresses): Readonly<Record<string, number>> {
+  const [width, pitch] = [4 * 4, ACROSS * 4];
+  return {
+    tokens: ROWS,
+    heads: 2,
+    keyHeads: 1,
+    keySize: 4,
+    valueSize: 4,
+    block: 8,
+    qk: a,
+    qkPitch: 2 * width,
+    v: b,
+    vPitch: 2 * width,
+    gates: b + ROWS * 2 * width,
+    gatesPitch: width,
+    decays: a + ROWS * 2 * width,
+    states: a + 2 * ROWS * 2 * width,
+    statesPitch: 8 * width,
+    firstPosition: 0,
+    y,
+    yPitch: pitch,
+    dy: b + 2 * ROWS * 2 * width,
+    dyPitch: 2 * width,
+    dqk: y,
+    dqkPitch: pitch,
+    dv: y + 2 * width,
+    dvPitch: pitch,
+    dgates: y + 4 * width,
+    dgatesPitch: pitch,
+  };
+}
+
 /** Codes of a ternary B̂ lie behind λ. */
 const CODES_AT = 2 ** 11;
 
@@ -272,6 +306,13 @@ export const CHECKS: readonly Check[] = [
       blocks: 1,
     }),
   },
+  {
+    name: "the gated delta rule",
+    kernel: GATED_DELTA,
+    stored: "F32",
+    values: (places) => ({ ...deltaRule(places), states: places.y + 4 * ROWS * ACROSS, statesPitch: 8 * 4 * 4 }),
+  },
+  { name: "gradients of the gated delta rule", kernel: GATED_DELTA_GRADIENT, stored: "F32", values: deltaRule },
   ...[0, 1].map((transposed) => ({
     name: transposed === 1 ? "ΔWᵀ" : "ΔW",
     kernel: DELTA,

@@ -1,6 +1,7 @@
 import type { Blocks, Machine, Stored } from "./machine.ts";
 import { panelFromBlocks, panelOfBlocks, round, tileOfBlocks } from "./routines/blocks.ts";
 import { copy } from "./routines/copy.ts";
+import { deltaWalk } from "./routines/delta-walk.ts";
 import { FEW_ROWS, few } from "./routines/few.ts";
 import { FEW_BLOCK_ROWS, fewBlocks } from "./routines/few-blocks.ts";
 import { finish } from "./routines/finish.ts";
@@ -19,6 +20,7 @@ import { tile } from "./routines/tile.ts";
 export interface Routines {
   readonly copy: Readonly<Record<Stored, number>>;
   readonly panelFromRows: Readonly<Record<Stored, number>>;
+  readonly deltaWalk: number;
   readonly scaled: number;
   readonly sumLists: number;
   readonly round: number;
@@ -91,6 +93,7 @@ export function program(m: Machine, enter: () => void): Program {
   const routines: Routines = {
     copy: stored((format) => copy(m, format)),
     panelFromRows: stored((format) => panelFromRows(m, format)),
+    deltaWalk: routine(() => deltaWalk(m)),
     scaled: routine(() => scaled(m)),
     sumLists: routine(() => sumLists(m)),
     round: routine(() => round(m)),

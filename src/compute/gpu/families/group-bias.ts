@@ -15,6 +15,8 @@ export function groupBias(on: Dispatcher, { x, bias, begins, y }: GroupBias): vo
         groups: begins.shape[1] - 1,
         cols,
         firstRow,
+        rows,
+        width: 0,
         beginsAt: begins.offset,
         biasAt: bias.offset,
         x: ofX,
@@ -27,19 +29,30 @@ export function groupBias(on: Dispatcher, { x, bias, begins, y }: GroupBias): vo
   }
 }
 
+/** The same; more sums than one row of workgroups handles take several. */
 export function groupSums(on: Dispatcher, { x, begins, y }: GroupSums): void {
-  on.dispatch(
-    GROUP_BIAS_KERNELS.sums,
-    {
-      groups: begins.shape[1] - 1,
-      cols: x.shape[1],
-      firstRow: 0,
-      beginsAt: begins.offset,
-      biasAt: 0,
-      x,
-      y,
-    },
-    [x, begins, y],
-    [Math.ceil(y.shape[1] / GROUP_BIAS_COLUMNS)],
-  );
+  const workgroups = Math.ceil(y.shape[1] / GROUP_BIAS_COLUMNS);
+  const most = on.gpu.limits.maxComputeWorkgroupsPerDimension;
+  const side = Math.min(workgroups, most);
+  let firstRow = 0;
+  for (const { rows, bound } of sameRows(on, [x])) {
+    const [ofX] = bound;
+    on.dispatch(
+      GROUP_BIAS_KERNELS.sums,
+      {
+        groups: begins.shape[1] - 1,
+        cols: x.shape[1],
+        firstRow,
+        rows,
+        width: side * GROUP_BIAS_COLUMNS,
+        beginsAt: begins.offset,
+        biasAt: 0,
+        x: ofX,
+        y,
+      },
+      [ofX, begins, y],
+      [side, Math.ceil(workgroups / side)],
+    );
+    firstRow += rows;
+  }
 }

@@ -47,6 +47,8 @@ const groupBiasParameters = uniformStruct({
   groups: "u32",
   cols: "u32",
   firstRow: "u32", // of those in the binding
+  rows: "u32",
+  width: "u32", // sums that workgroups side by side handle
   beginsAt: "u32",
   biasAt: "u32",
   x: "elements",

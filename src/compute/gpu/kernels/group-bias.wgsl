@@ -1,6 +1,6 @@
 // What rows of groups have in common, group g being rows begins[g] … begins[g + 1] − 1 of x:
 //   KIND "add":    y[r] = x[r] + bias of r's group
-//   KIND "sums":   y = Σ x over the rows of each group, one behind the other; x is whole
+//   KIND "sums":   y = Σ x over the rows of each group, one behind the other; of the rows of x that are bound, behind what y has of those before
 #include parameters
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -36,21 +36,25 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   y[p.y_at + id.y * p.y_pitch + id.x] = value;
 #else
   let count = p.groups * p.cols;
-  if (id.x >= (count + 3u) / 4u * 4u) {
+  let at = id.y * p.width + id.x;
+  if (at >= (count + 3u) / 4u * 4u) {
     return;
   }
   var total = 0.0;
-  if (id.x < count) {
-    let group = id.x / p.cols;
-    let end = begins[p.begins_at + group + 1u];
-    for (var first = begins[p.begins_at + group]; first < end; first += MOST_TERMS) {
+  if (at < count) {
+    let group = at / p.cols;
+    let end = min(begins[p.begins_at + group + 1u], p.first_row + p.rows);
+    for (var first = max(begins[p.begins_at + group], p.first_row); first < end; first += MOST_TERMS) {
       var sum = 0.0;
       for (var row = first; row < min(first + MOST_TERMS, end); row++) {
-        sum += x[p.x_at + row * p.x_pitch + id.x % p.cols];
+        sum += x[p.x_at + (row - p.first_row) * p.x_pitch + at % p.cols];
       }
       total += sum;
     }
+    if (p.first_row > 0u) {
+      total += y[p.y_at + at];
+    }
   }
-  y[p.y_at + id.x] = total;
+  y[p.y_at + at] = total;
 #end
 }

@@ -119,7 +119,7 @@ export function convolutionCase(
   };
 }
 
-/** `gatedDelta` of random heads, whose keys are short enough for a state to stay small. */
+/** `gatedDelta` of random heads, whose keys are short enough for a state to stay small; `spread`: of gates. */
 export function gatedDeltaCase(
   name: string,
   tokens: number,
@@ -127,13 +127,14 @@ export function gatedDeltaCase(
   heads: number,
   [keySize, valueSize]: readonly [keySize: number, valueSize: number],
   texts?: readonly number[],
+  spread = 3,
 ) {
   return {
     name,
     inputs: {
       qk: random(tokens, 2 * keyHeads * keySize, "F32", 1.5 / Math.sqrt(keySize)),
       v: random(tokens, heads * valueSize),
-      gates: random(tokens, 2 * heads, "F32", 3),
+      gates: random(tokens, 2 * heads, "F32", spread),
       decays: random(1, 2 * heads),
       first: sightOf(tokens, 0, texts, undefined).first,
     },

@@ -86,6 +86,7 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     gatedDeltaCase("one token", 1, 1, 1, [4, 4]),
     gatedDeltaCase("texts one after another, several blocks", 41, 2, 4, [8, 12], [3, 13, 20]),
     gatedDeltaCase("a whole block, odd numbers of heads", 16, 1, 3, [20, 4]),
+    gatedDeltaCase("states of which nothing is left, and nearly all", 20, 1, 2, [8, 4], [7, 13], 200),
     gatedDeltaCase("several workgroups of columns", 18, 1, 1, [132, 72]),
   ],
   layerNorm: [

@@ -21,6 +21,14 @@ export function visitLargeOps(binding: number, visit: Visit): void {
   visit(OPS.embedding, [
     { name: "rows at both ends", inputs: { ids: places, table: random(rows, COLS) }, attributes: { scale: 2 } },
   ]);
+  const begins = [0, 3, rows - 20, rows];
+  visit(OPS.groupBias, [
+    {
+      name: "groups on both sides of a block's end",
+      inputs: { x: random(rows, COLS), bias: random(1, 3 * COLS), begins: ids(...begins) },
+      attributes: {},
+    },
+  ]);
   const [x, weight] = [random(4, COLS), random(rows, COLS, "F32", 1 / Math.sqrt(COLS))];
   visit(OPS.nll, [
     {

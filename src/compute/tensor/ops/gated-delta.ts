@@ -7,8 +7,10 @@ export interface GatedDeltaAttributes {
 /** Numbers of a head's key at most: kernels hold a column of a state. */
 export const MOST_KEY_SIZE = 256;
 
-/** Tokens behind which a pass that is differentiated keeps a state. */
-const BLOCK = 16;
+/** Tokens behind which a pass that is differentiated keeps a state: the more of them, the less often, as a GPU also has one for each of a block. */
+function blockOf(tokens: number): number {
+  return tokens <= 1024 ? 16 : tokens <= 4096 ? 32 : 64;
+}
 
 /**
  * The gated delta rule (Yang et al., arXiv:2412.06464), a linear attention. Of each head, and each token of a text in turn, with a state S
@@ -41,7 +43,7 @@ export const gatedDelta = defineOp({
   },
   forward(run, inputs, { keyHeads }, { y }) {
     const nothingKept = { rows: undefined, firstPosition: 0, states: undefined };
-    run.compute("gatedDelta", { ...inputs, ...nothingKept, keyHeads, block: BLOCK, y });
+    run.compute("gatedDelta", { ...inputs, ...nothingKept, keyHeads, block: blockOf(y.shape[0]), y });
   },
   reference(inputs, attributes) {
     const y = zeros(...inputs.v.shape);
@@ -55,11 +57,11 @@ export const gatedDelta = defineOp({
     backward(run, { inputs, gradients: { y: dy }, into }, { keyHeads }) {
       if (dy === undefined) return;
       const { qk, v, gates } = inputs;
-      const blocks = Math.ceil(v.shape[0] / BLOCK);
+      const block = blockOf(v.shape[0]);
       const keySize = qk.shape[1] / 2 / keyHeads;
-      const states = run.allocate("states", [blocks, v.shape[1] * keySize]);
+      const states = run.allocate("states", [Math.ceil(v.shape[0] / block), v.shape[1] * keySize]);
       const y = run.allocate("gated-delta.y", v.shape);
-      const operands = { ...inputs, keyHeads, block: BLOCK, states };
+      const operands = { ...inputs, keyHeads, block, states };
       // They are computed again, since they are larger than all that a pass keeps besides.
       run.compute("gatedDelta", { ...operands, rows: undefined, firstPosition: 0, y });
       run.release(y);

@@ -4,6 +4,8 @@ import { attentionKeys, attentionQueries } from "./attention-gradient.ts";
 import { attention } from "./attention.ts";
 import { basisGradient } from "./basis-gradient.ts";
 import { delta } from "./delta.ts";
+import { gatedDelta } from "./gated-delta.ts";
+import { gatedDeltaGradient } from "./gated-delta-gradient.ts";
 import { normedGemm } from "./normed-gemm.ts";
 import { gemm } from "./gemm.ts";
 import { groupedGemm } from "./grouped-gemm.ts";
@@ -23,6 +25,8 @@ const KERNELS: Readonly<Record<string, NativeKernel>> = {
   attentionQueries,
   attentionKeys,
   ternary,
+  gatedDelta,
+  gatedDeltaGradient,
 };
 
 /** What the module exports. */

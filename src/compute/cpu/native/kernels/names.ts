@@ -9,6 +9,8 @@ export const FMA_KERNELS: readonly string[] = [
   "attentionQueries",
   "attentionKeys",
   "ternary",
+  "gatedDelta",
+  "gatedDeltaGradient",
 ];
 
 /** What such a kernel is called beside the module's one of this name. */
