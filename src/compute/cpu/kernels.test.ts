@@ -42,6 +42,7 @@ const sources = [...new Bun.Glob("*.ts").scanSync(ASSEMBLY)].map((path) =>
 /** What kernels of machine code leave to the module. */
 const PARTS: readonly (keyof ModuleParts)[] = [
   "basisRows",
+  "deltaGate",
   "foldRows",
   "gatedRows",
   "listRows",

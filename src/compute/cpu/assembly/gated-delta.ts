@@ -31,6 +31,15 @@ export function leftOf(rate: f32, x: f32): f32 {
   return exp1(-rate * (max(x, 0) + log1(1 + exp1(-abs(x)))));
 }
 
+/** What machine code takes of a token and a head: what is left of a state, β, and the slope of the former's logarithm by the gate. */
+export function deltaGate(p: GatedDelta, token: u32, head: u32, to: usize): void {
+  const rate = rateOf(p, head);
+  const x = decayInput(p, token, head);
+  store<f32>(to, leftOf(rate, x));
+  store<f32>(to, betaOf(p, token, head), 4);
+  store<f32>(to, -rate / (1 + exp1(-x)), 8);
+}
+
 // @ts-ignore: decorator
 @inline
 export function beginOf(p: GatedDelta, token: u32): u32 {

@@ -10,7 +10,7 @@ export { dropout } from "./dropout";
 export { elementwise, elementwiseGradient } from "./elementwise";
 export { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, spreadRows } from "./experts";
 export { finish } from "./finish";
-export { gatedDelta } from "./gated-delta";
+export { deltaGate, gatedDelta } from "./gated-delta";
 export { gatedDeltaGradient } from "./gated-delta-gradient";
 export { gemm } from "./gemm";
 export { groupBias, groupSums } from "./group-bias";

@@ -45,6 +45,7 @@ export interface ModuleParts {
     to: number,
     step: number,
   ) => void;
+  readonly deltaGate: (parameters: number, token: number, head: number, to: number) => void;
   readonly foldRows: (parameters: number, piece: number, row: number, rows: number, slopes: number) => void;
 }
 

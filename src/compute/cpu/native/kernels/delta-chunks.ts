@@ -1,9 +1,9 @@
 // What the gradients of the gated delta rule are made of: products of matrices in scratch, and rows times factors.
 import { GATED_DELTA_GRADIENT, MOST_CHUNK, MOST_SIZE } from "../../families/gated-delta.ts";
 import { wordsOf } from "../../parameters.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, ParameterWords } from "../caller.ts";
 import { bitsOf } from "../routines/functions.ts";
-import { ROW_PITCH } from "../routines/layout.ts";
+import { LINE, ROW_PITCH } from "../routines/layout.ts";
 import { panelOfRows } from "./attention-panels.ts";
 import { numbersOf } from "./delta-gates.ts";
 import { fours, multiplyTiles, PLAIN, storeSums } from "./tiles.ts";
@@ -37,7 +37,8 @@ type Factor = (typeof FACTOR)[keyof typeof FACTOR];
 /** A key head's tokens, chunk by chunk. */
 export class Chunks {
   readonly on: Caller;
-  readonly word: (index: number) => number;
+  readonly parameters: number;
+  readonly word: ParameterWords;
   readonly numbers: Float32Array;
   readonly keySize: number;
   readonly valueSize: number;
@@ -48,11 +49,14 @@ export class Chunks {
   readonly #factors: number;
   /** The gradient by the state behind a chunk. */
   readonly slope: Place;
+  /** Room for what `deltaGate` gives. */
+  readonly gate: number;
   /** Matrices of a row for each token; those of pairs of tokens lie side by side in one. */
   readonly places: readonly number[];
 
   constructor(on: Caller, parameters: number) {
     this.on = on;
+    this.parameters = parameters;
     this.word = on.reader(parameters, AT.count);
     this.numbers = numbersOf(on);
     this.keySize = this.word(AT.keySize);
@@ -64,7 +68,8 @@ export class Chunks {
     this.#sums = this.#panel + panelBytes;
     this.#factors = this.#sums + panelBytes;
     this.slope = { at: this.#factors + Object.keys(FACTOR).length * MOST_CHUNK * 4, pitch: this.keySize * 4 };
-    const first = this.slope.at + MOST_SIZE * MOST_SIZE * 4;
+    this.gate = this.slope.at + MOST_SIZE * MOST_SIZE * 4;
+    const first = this.gate + LINE;
     this.places = Array.from({ length: 10 }, (_, at) => first + at * MATRIX);
   }
 

@@ -1,7 +1,7 @@
 // What the gradients of the gated delta rule need of each pair of a chunk's tokens, from their gates.
 import { MOST_CHUNK } from "../../families/gated-delta.ts";
 import { type Chunks, FACTOR, PITCH } from "./delta-chunks.ts";
-import { firstOf, gateOf } from "./delta-gates.ts";
+import { firstOf } from "./delta-gates.ts";
 
 /** The gates of a chunk's tokens, and what is made of them alone. */
 export class Gates {
@@ -20,7 +20,9 @@ export class Gates {
 
   read(p: Chunks, head: number, begin: number, count: number): void {
     for (let t = 0; t < count; t++) {
-      const { beta, left, slope } = gateOf(p.numbers, p.word, begin + t, head);
+      p.on.parts.deltaGate(p.parameters, begin + t, head, p.gate);
+      const given = (at: number): number => p.numbers[p.gate / 4 + at] ?? 0;
+      const [left, beta, slope] = [given(0), given(1), given(2)];
       const isFirst = firstOf(p.on, p.word, begin + t) === begin + t;
       this.beta[t] = beta;
       this.slope[t] = slope;

@@ -7,7 +7,7 @@ import { WALK } from "../routines/delta-walk.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { panelOfRows, rowsOf } from "./attention-panels.ts";
-import { firstOf, gateOf, numbersOf } from "./delta-gates.ts";
+import { firstOf, numbersOf } from "./delta-gates.ts";
 import { fours } from "./tiles.ts";
 
 const AT = wordsOf(GATED_DELTA);
@@ -47,9 +47,7 @@ export function gatedDelta(on: Caller, parameters: number, head: number): void {
     rowsOf(on, query + keyHeads * keySize * 4 + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x);
     rowsOf(on, query + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x + WALK.query);
     for (let at = 0; at < count; at++) {
-      const { left, beta } = gateOf(numbers, word, token + at, head);
-      numbers[(x + at * ROW_PITCH + WALK.left) / 4] = left;
-      numbers[(x + at * ROW_PITCH + WALK.beta) / 4] = beta;
+      on.parts.deltaGate(parameters, token + at, head, x + at * ROW_PITCH + WALK.left);
     }
     const scale = bitsOf(1 / Math.sqrt(keySize));
     eachPanel((col, cols, panel) => {

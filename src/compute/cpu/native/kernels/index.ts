@@ -62,6 +62,7 @@ export function modulePartsOf(exports: Exports): ModuleParts {
     normedRows: part("normedRows"),
     gatedRows: part("gatedRows"),
     basisRows: part("basisRows"),
+    deltaGate: part("deltaGate"),
     foldRows: part("foldRows"),
     listRows: part("listRows"),
     loadRows: part("loadRows"),

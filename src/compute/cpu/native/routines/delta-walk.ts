@@ -3,7 +3,7 @@ import type { Machine } from "../machine.ts";
 import { indexOf, registers } from "./arguments.ts";
 import { panelCols, ROW_PITCH } from "./layout.ts";
 
-/** Where in a token's row of `x` its query stands, and what is left of the state, and β. */
+/** Where in a token's row of `x` its query stands, and what `deltaGate` gives: what is left of the state, and β behind it. */
 export const WALK = { query: 512, left: 1024, beta: 1028 } as const;
 
 const DELTA_WALK = {
