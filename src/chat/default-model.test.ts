@@ -59,6 +59,8 @@ test("a run stands for its model, with itself as the adapter; a full run for its
   await file("runs/full-best/best/config.json", 1);
   await file("runs/pinned/run.json", 1, { model: "org/base", commit: "0123456789".repeat(4) });
   await file("runs/broken/run.json", 1);
+  await file("runs/broken/adapter/adapter_config.json", 1);
+  await file("runs/a/best/adapter_config.json", 1);
   const at = (path: string) => join(folder, path);
   expect(await readRun(at("runs/a"))).toMatchObject({
     model: "org/base",
@@ -66,7 +68,8 @@ test("a run stands for its model, with itself as the adapter; a full run for its
     adapter: at("runs/a"),
   });
   expect((await readRun(at("runs/pinned"))).place).toEqual({ name: "org/base", commit: "0123456789".repeat(4) });
-  for (const path of ["runs/full", "runs/full-best", "nothing"]) {
+  expect(await readRun(at("runs/a/best"))).toMatchObject({ model: "org/base", adapter: at("runs/a/best") });
+  for (const path of ["runs/full", "runs/full-best", "runs/broken/adapter", "nothing"]) {
     expect(await readRun(at(path))).toEqual({ model: at(path), place: at(path), adapter: undefined });
   }
   await expect(readRun(at("runs/broken"))).rejects.toMatchObject({ code: "format" });

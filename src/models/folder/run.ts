@@ -31,5 +31,7 @@ export async function readRun(path: string): Promise<ModelWithAdapter> {
     const known = typeof commit === "string" && isCommit(commit) ? commit : null;
     return { model, place: { name: model, commit: known }, adapter: path };
   }
+  // Beside an adapter another program may have a file of that name.
+  if (isAdapter) return { model: path, place: path, adapter: undefined };
   throw new RandloraError("format", `${file}: it names no model`, "name the model, and the run with --adapter");
 }
