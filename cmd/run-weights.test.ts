@@ -37,6 +37,10 @@ test.each([
     // Named as MODEL, what lies in a run stands for the model that it was trained for as well.
     expect((await perplexity(`${method}/best`)).nll).toBe(best.nll);
     expect((await perplexity(`${method}/${last}`)).nll).toBe(end.nll);
+    if (method === "lora") {
+      const merged = await place.randlora({}, "merge", "lora/best", "--dry-run");
+      expect(merged.stdout).toMatch(/would write +\S+\/lora-best-merged\n/);
+    }
     expect(whole.nll).not.toBe(end.nll);
     const [line = "", ...others] = whole.stderr.split("\n").filter((one) => one.startsWith(`${method}: `));
     expect(others).toEqual([]);
