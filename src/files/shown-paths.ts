@@ -9,5 +9,5 @@ export function showPathAs(path: string, name: string): void {
 
 /** A message as it is shown: what would steer the terminal is visible, and folders have the names that the user gave. */
 export function shownMessage(text: string): string {
-  return names.entries().reduce((shown, [path, name]) => shown.replaceAll(path, name), visible(text));
+  return names.entries().reduce((shown, [path, name]) => shown.replaceAll(path, () => name), visible(text));
 }
