@@ -126,20 +126,34 @@ function* shapes(): Generator<Shape> {
   }
 }
 
+/** Throws where a product is not what it must be. */
+function check(code: NativeName, shape: Shape, edge: Edge): void {
+  const { found, wanted, most } = run(code, shape, edge);
+  const worst = found.reduce((worst, value, at) => {
+    const error = Math.abs(value - (wanted[at] ?? NaN));
+    return error <= worst ? worst : error;
+  }, 0);
+  if (!(worst <= 2e-6 * Math.max(1, most))) throw new Error(`${JSON.stringify(shape)}: ${worst} of ${most}`);
+}
+
 describe.each(CODES)("products with %s", (code) => {
   test.each(["begin", "end"] as const)(
     "are right, read nothing beyond their operands, and pad rows with zeros: %s",
     (edge) => {
-      for (const shape of shapes()) {
-        const { found, wanted, most } = run(code, shape, edge);
-        const worst = found.reduce((worst, value, at) => {
-          const error = Math.abs(value - (wanted[at] ?? NaN));
-          return error <= worst ? worst : error;
-        }, 0);
-        if (!(worst <= 2e-6 * Math.max(1, most))) throw new Error(`${JSON.stringify(shape)}: ${worst} of ${most}`);
-      }
+      for (const shape of shapes()) check(code, shape, edge);
     },
   );
+
+  test("rows of more terms than scratch holds of them at once", () => {
+    for (const [rows, terms] of [
+      [1, 45_400],
+      [14, 3400],
+      [56, 3400],
+    ] as const) {
+      for (const stored of ["F32", "BF16"] as const)
+        check(code, { order: "NT", rows, cols: 5, terms, stored, extras: true }, "end");
+    }
+  });
 });
 
 test("every code gives the same bytes", () => {
