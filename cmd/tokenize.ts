@@ -10,7 +10,12 @@ export const command = defineCommand({
     text: optional("TEXT", "text to tokenize"),
   },
   options: {
-    prompt: text({ short: "p", topic: "Text", help: "the same", defaultText: "what comes on stdin" }),
+    prompt: text({
+      short: "p",
+      topic: "Text",
+      help: "text to tokenize, in place of TEXT",
+      defaultText: "what comes on stdin",
+    }),
     file: text({ short: "f", value: "F", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
     noSpecial: flag({ topic: "Text", help: "do not add special tokens" }),
   },

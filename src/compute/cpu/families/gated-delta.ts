@@ -82,7 +82,7 @@ function fits({ block, keySize, valueSize }: Pick<Values<typeof DELTA_OPERANDS>,
 
 export function gatedDelta(on: Dispatcher, { rows, firstPosition, y, ...operands }: GatedDelta): void {
   const values = given(operands);
-  // Texts that are written keep the module's walk: their blocks are longer, and a token alone takes longer where a state is turned around.
+  // Prefill and decoding keep the module's walk: their blocks are longer, and a single token takes longer where a state is transposed.
   const isWhole = rows === undefined && firstPosition === 0;
   on.dispatch(
     isWhole && fits(values) && on.has(GATED_DELTA_FMA) ? GATED_DELTA_FMA : GATED_DELTA,

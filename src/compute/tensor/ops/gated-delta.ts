@@ -7,7 +7,7 @@ export interface GatedDeltaAttributes {
 /** Numbers of a head's key at most: kernels hold a column of a state. */
 export const MOST_KEY_SIZE = 256;
 
-/** Tokens behind which a pass that is differentiated keeps a state: the more of them, the less often, as a GPU also has one for each of a block. */
+/** Tokens after which a pass with gradients keeps a state. Longer blocks need fewer, but a GPU has two for each token of a block besides. */
 function blockOf(tokens: number): number {
   return tokens <= 1024 ? 16 : tokens <= 4096 ? 32 : 64;
 }
