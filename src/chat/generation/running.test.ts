@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
+import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
@@ -165,29 +166,48 @@ test("where what all held is lost with its room, a prompt that is being read wai
   expect(together).toEqual(alone);
 });
 
-test("probabilities of a prompt are told once for each token, where a pass that failed lost some of what was computed", async () => {
+test("probabilities of a prompt are told once for each token, where some of what was computed is lost with a pass, or all with its room", async () => {
   const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
   const options = { sampling: GREEDY, maxTokens: 0, stopTokens: new Set<number>(), context: 1024, promptTop: 1 };
   const probabilities = async (): Promise<readonly unknown[]> => {
-    using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024 });
+    using loop = new DecodeLoop(decoder, { rows: 1, positions: 2048 });
+    // Something that is kept, and can give way.
+    await text(loop, 0, 1).end;
     const told: unknown[] = [];
     const items = loop.write(new SampledSequence({ ...options, prompt }));
     await endOf(items, (item) => void (item.kind === "prompt" && told.push(...item.logits)));
     return told;
   };
   const alone = await probabilities();
-  const prefill = Batch.prototype.prefill;
-  let passes = 0;
+  const { prefill } = Batch.prototype;
+  const passes: number[] = [];
+  let losses = 0;
   const failing = spyOn(Batch.prototype, "prefill").mockImplementation(async function (this: Batch, slot, ...args) {
-    if (++passes !== 2) return await prefill.call(this, slot, ...args);
+    passes.push(args[0].length);
+    if (slot.length === 0 || losses++ > 0) return await prefill.call(this, slot, ...args);
     // As where layers keep states, which can be cut at few places.
     slot.truncate(100);
     throw new RandloraError("memory", "no room");
   });
-  const again = await probabilities();
-  failing.mockRestore();
-  expect([alone.length, passes > 2]).toEqual([prompt.length - 1, true]);
-  expect(again).toEqual(alone);
+  const withPass = await probabilities();
+  expect([alone.length, losses > 1]).toEqual([prompt.length - 1, true]);
+  expect(withPass).toEqual(alone);
+
+  const { reserve } = SlotPool.prototype;
+  let isLost = false;
+  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+    const [slot] = args;
+    if (isLost || slot.length < PROMPT_BLOCK) return await reserve.apply(this, args);
+    isLost = true;
+    slot.truncate(0);
+    for (const place of slot.places) place.capacity = 0;
+    throw new RandloraError("memory", "no room");
+  });
+  const withRoom = await probabilities();
+  for (const one of [failing, reserved]) one.mockRestore();
+  expect(isLost).toBeTrue();
+  expect(Math.max(...passes)).toBeLessThanOrEqual(PROMPT_BLOCK);
+  expect(withRoom).toEqual(alone);
 });
 
 test("a long prompt has a piece of each turn, however many short ones come", async () => {

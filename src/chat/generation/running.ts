@@ -162,13 +162,14 @@ export class Running implements Disposable {
     // Again: prompts that began together with this one have been computed meanwhile.
     await this.slots.share(active);
     const most = endOfPrompt(active);
+    const endBehind = (length: number): number =>
+      most - length <= Math.min(tokens + FEW, PROMPT_BLOCK) ? most : length + tokens;
+    // There was room when it began, which may have been lost since where another one's could not be made, and what it held with it.
+    await this.slots.makeRoom(active, endBehind(first.length));
+    if (!active.isRunning) return;
     // What was told of tokens whose keys and values are lost, by a pass that failed too, comes again.
     active.logits = active.logits.slice(0, first.length);
-    const isWhole = most - first.length <= Math.min(tokens + FEW, PROMPT_BLOCK);
-    const end = isWhole ? most : first.length + tokens;
-    // There was room when it began, which may have been lost since where another one's could not be made.
-    await this.slots.makeRoom(active, end);
-    if (!active.isRunning) return;
+    const end = endBehind(first.length);
     if (end > first.length) await this.#read(active, first, end);
     const { length } = first;
     if (length < most) return;
