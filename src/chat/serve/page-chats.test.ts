@@ -1,4 +1,5 @@
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, spyOn, test } from "bun:test";
+import { Batch } from "../../models/decoder/cache/batch.ts";
 import { failure, until } from "./testing/server.ts";
 import { ChatPage } from "./testing/page.ts";
 
@@ -26,6 +27,18 @@ async function say(text: string): Promise<void> {
 const click = (name: string) => chat.page.getByRole("button", { name, exact: true }).click();
 const titles = () => chat.page.locator("#chats .title").allInnerTexts();
 const said = () => chat.page.locator("article.user").allInnerTexts();
+
+/** In the browser: leaves no room for a byte more. */
+function fillStorage(): void {
+  for (let size = 2 ** 23; size >= 1; size /= 2) {
+    const filled = localStorage.getItem("other") ?? "";
+    try {
+      localStorage.setItem("other", filled + "x".repeat(size));
+    } catch {
+      // Half as much may fit.
+    }
+  }
+}
 
 /** Answers the next dialog of the page. */
 function nextDialog(answer: string | true): void {
@@ -110,6 +123,26 @@ test("two tabs with one conversation: each sees what the other adds, and what bo
   expect(chat.complaints).toEqual([]);
 });
 
+test("a conversation that has no room stays in its tab when another one keeps something, and is kept as one when there is room", async () => {
+  await answerWith("Yes.");
+  await click("Chats");
+  await say("One");
+  await chat.page.evaluate(fillStorage);
+  const other = await chat.page.context().newPage();
+  await other.goto(chat.serving.address);
+  await say("Two");
+  const alert = chat.page.locator("#alert");
+  expect(await alert.innerText()).toContain("The browser has no room for this conversation");
+  await other.evaluate(() => localStorage.removeItem("other"));
+  await until(async () => await chat.page.evaluate(() => localStorage.getItem("other") === null));
+  await say("Three");
+  expect([await said(), await titles()]).toEqual([["One", "Two", "Three"], ["One"]]);
+  await chat.page.reload();
+  expect(await said()).toEqual(["One", "Two", "Three"]);
+  await other.close();
+  expect(chat.complaints).toEqual([]);
+});
+
 test("what is kept has an end: the oldest go, and one that is too long is not kept", async () => {
   const kept = await chat.page.evaluate(() => {
     const messagesOf = (length: number) => [{ role: "user", content: "x".repeat(length) }];
@@ -132,16 +165,7 @@ test("what is kept has an end: the oldest go, and one that is too long is not ke
     const crowded = [write("third", 300_000), ids()];
     // Nothing that may be forgotten would make enough of it.
     const inVain = [write("fourth", 1_500_000), ids()];
-    // A byte more than there is fails: the theme has a key of its own.
     localStorage.clear();
-    for (let size = 2 ** 23; size >= 1; size /= 2) {
-      const filled = localStorage.getItem("other") ?? "";
-      try {
-        localStorage.setItem("other", filled + "x".repeat(size));
-      } catch {
-        // Half as much may fit.
-      }
-    }
     return { many, long, tooLong, crowded, inVain };
   });
   expect(kept).toEqual({
@@ -151,6 +175,8 @@ test("what is kept has an end: the oldest go, and one that is too long is not ke
     crowded: [true, ["third", "2"]],
     inVain: [false, ["third", "2"]],
   });
+  // A byte more than there is fails: the theme has a key of its own.
+  await chat.page.evaluate(fillStorage);
   await chat.page.reload();
   await chat.page.locator("#model option").first().waitFor({ state: "attached" });
   expect(chat.complaints).toEqual([]);
@@ -176,6 +202,13 @@ test("who waits is told how many requests come first", async () => {
   const { client, engine } = chat.serving;
   const body = { model: "storyteller", prompt: "Once", max_tokens: 500 };
   const left = new AbortController();
+  // While that is looked for steps are slow: the first one would be paused for the second within some milliseconds.
+  const shown = Promise.withResolvers<void>();
+  const { step } = Batch.prototype;
+  const slowed = spyOn(Batch.prototype, "step").mockImplementation(async function (this: Batch, ...args) {
+    await Promise.race([shown.promise, Bun.sleep(200)]);
+    return await step.apply(this, args);
+  });
   const held = [1, 2].map((at) =>
     failure(client.completions.create({ ...body, user: String(at) }, { signal: left.signal })),
   );
@@ -183,6 +216,8 @@ test("who waits is told how many requests come first", async () => {
   await chat.page.getByLabel("Message").press("Enter");
   const footer = chat.answers().locator("footer");
   await footer.filter({ hasText: "the server is busy: 1 request before this one" }).waitFor();
+  shown.resolve();
+  slowed.mockRestore();
   left.abort();
   await Promise.all(held);
   await chat.settle();

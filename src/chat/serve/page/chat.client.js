@@ -10,9 +10,11 @@ function keep() {
     chat.id = newChat().id;
     sessionStorage.setItem("randlora.chat", chat.id);
   }
-  chat.updated = Date.now();
+  const updated = Date.now();
   const reply = unfinished?.content || unfinished?.reasoning ? [{ ...unfinished, note: "stopped" }] : [];
-  const isKept = writeChat({ ...chat, messages: [...chat.messages, ...reply] });
+  const isKept = writeChat({ ...chat, updated, messages: [...chat.messages, ...reply] });
+  // Where it is not, what was kept of it before is no other tab's.
+  if (isKept) chat.updated = updated;
   listChats();
   if (!isKept)
     $("alert").textContent = "The browser has no room for this conversation: it is lost when the page is closed.";
