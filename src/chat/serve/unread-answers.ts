@@ -1,4 +1,4 @@
-import { HeldBytes } from "./held-bytes.ts";
+import { HeldBytes, MAX_NETWORK_BYTES } from "./held-bytes.ts";
 
 /** Longer answers are handed on in parts of so many bytes, as they are taken. */
 const PART = 64 * 1024;
@@ -8,14 +8,15 @@ export class UnreadAnswers {
   readonly #held = new HeldBytes("too many long answers have not been taken: read them, and try again later");
 
   /**
-   * Counts a JSON answer until its last part has been taken, or its client has left; streams have a limit of their own.
+   * Counts a JSON answer until its last part has been taken, or its client has left; streams have a limit of their own. One that is longer
+   * than all that a network may have (2048 embeddings of 1024 numbers are) counts as that: it has to be the only one.
    * @throws ApiError 429, see `HeldBytes`
    */
   async counted(answer: Response, network: string): Promise<Response> {
     if (answer.headers.get("content-type")?.startsWith("application/json") !== true) return answer;
     const bytes = await answer.bytes();
     if (bytes.length <= PART) return new Response(bytes, answer);
-    let left = bytes.length;
+    let left = Math.min(bytes.length, MAX_NETWORK_BYTES);
     const end = (): void => {
       this.#held.give(network, left);
       left = 0;
