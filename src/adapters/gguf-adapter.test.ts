@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { GgufFile } from "../files/gguf/reader.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import { writeArchitecture } from "../models/testing/architectures.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
@@ -9,10 +10,15 @@ import { factorsOf, type TestLora, writeLora } from "./testing/lora.ts";
 const loraOf = (modules: TestLora["modules"]): TestLora => ({ r: 2, alpha: 4, seed: 5, modules });
 
 /** The factors that llama.cpp is given of a LoRA for a model of this type, by name. */
-async function written(type: string, lora: TestLora, settings: object = {}): Promise<Map<string, number[]>> {
+async function written(
+  type: string,
+  lora: TestLora,
+  settings: object = {},
+  config: JsonObject = {},
+): Promise<Map<string, number[]>> {
   await using folder = await TemporaryFolder.create();
   await writeArchitecture(folder.at("model"), type, 2, settings);
-  await using adapter = await openAdapter(await writeLora(folder.at("lora"), lora));
+  await using adapter = await openAdapter(await writeLora(folder.at("lora"), lora, { config }));
   const options = { base: folder.at("model"), outtype: "keep", force: false } as const;
   const { out } = await writeGgufAdapter(adapter, { out: folder.at("x.gguf"), ...options });
   await using file = await GgufFile.open(out);
@@ -49,16 +55,19 @@ test("columns follow the heads that the base's file has in another order", async
   expect(found.get("blk.0.ssm_out.weight.lora_b")).toEqual([...b]);
 });
 
-test("one of an expert, one of another base, and one of an output matrix that the embedding is are refused", async () => {
+test("one of an expert, of a parameter, of another base, and of an output matrix that the embedding is are refused", async () => {
   const expert = "model.layers.0.block_sparse_moe.experts.1.w1";
   const query = "model.layers.0.self_attn.q_proj";
-  const refusals: [string, object, TestLora, RegExp][] = [
+  const ofParameter = { target_parameters: ["router.weight"] };
+  const refusals: [string, object, TestLora, RegExp, JsonObject?][] = [
     ["mixtral", {}, loraOf({ [expert]: [64, 32] }), /experts.1.w1" has no place in a GGUF adapter/],
     ["llama", {}, loraOf({ [query]: [48, 32] }), /a \(48, 32\) weight, and the base's is \(32, 32\)/],
     ["gpt_oss", {}, loraOf({ "model.layers.0.mlp.router": [128, 32] }), /type "gpt_oss" cannot be written as GGUF/],
+    ["gpt_oss", {}, loraOf({}), /type "gpt_oss" cannot be written as GGUF/, ofParameter],
+    ["granitemoe", {}, loraOf({}), /its target_parameters have no place/, ofParameter],
     ["llama", { tie_word_embeddings: true }, loraOf({ lm_head: [20, 32] }), /"lm_head" has no place/],
   ];
-  for (const [type, settings, lora, message] of refusals) {
-    expect((await refusalOf(() => written(type, lora, settings))).message).toMatch(message);
+  for (const [type, settings, lora, message, config] of refusals) {
+    expect((await refusalOf(() => written(type, lora, settings, config))).message).toMatch(message);
   }
 });

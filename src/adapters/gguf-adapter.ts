@@ -50,11 +50,15 @@ export async function writeGgufAdapter(
   adapter: Adapter,
   { out, base, outtype, force }: GgufAdapterOptions,
 ): Promise<{ readonly out: string; readonly tensors: number }> {
+  const folder = base ?? (await namedBase(adapter));
+  const described = folder === undefined ? undefined : await loadConfig(folder);
+  // A model that GGUF has not is refused as such, whatever its adapter is: no merge into such a file is offered.
+  const general =
+    described && generalMetadata(described.architecture, "adapter", basename(out).replace(/\.gguf$/i, ""));
   const layers = loraLayers(adapter, out);
+  if (described === undefined || general === undefined) throw withoutBase(adapter);
   const modules = new Map(layers.map((layer) => [`${layer.module}.weight`, layer]));
-  const config = storedDecoder(await loadConfig(base ?? (await namedBase(adapter))), modules);
-  // A model that GGUF has not is refused as such, whatever its modules are.
-  const general = generalMetadata(config.architecture, "adapter", basename(out).replace(/\.gguf$/i, ""));
+  const config = storedDecoder(described, modules);
   const [first] = layers;
   const alpha = (first?.scale ?? 1) * (first?.rank ?? 1);
   const weights = new Map(
@@ -81,13 +85,17 @@ export async function writeGgufAdapter(
   return { out: publication.target, tensors: factors.length };
 }
 
-async function namedBase(adapter: Adapter): Promise<string> {
+/** The folder of the base that it names; undefined: it is not on this machine. */
+async function namedBase(adapter: Adapter): Promise<string | undefined> {
   const { base_model_name_or_path: name } = adapter.settings;
   const opened = await openNamedBase(adapter.path, typeof name === "string" ? name : undefined);
   await opened?.[Symbol.asyncDispose]();
-  if (opened !== undefined) return opened.checkpoint.folder;
-  const cause = `${oneLine(adapter.configFile)}: the base model that it names is not on this machine`;
-  throw new RandloraError("adapter", cause, "give it with --base MODEL: its config.json says how heads lie");
+  return opened?.checkpoint.folder;
+}
+
+function withoutBase({ configFile }: Adapter): RandloraError {
+  const cause = `${oneLine(configFile)}: the base model that it names is not on this machine`;
+  return new RandloraError("adapter", cause, "give it with --base MODEL: its config.json says how heads lie");
 }
 
 /** @param out the file that is to be written, which hints name */
