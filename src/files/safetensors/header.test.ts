@@ -139,6 +139,11 @@ describe("a bad header is refused, the tensor and the cause named", () => {
       /tensor "b" overlaps tensor "a"/,
     ],
     [
+      "a name that nobody gives",
+      fileBytes({ ["a.".repeat(600)]: tensor("U8", [0], 0, 0) }),
+      /the name has 1200 characters, more than 1024/,
+    ],
+    [
       "two tensors of the same bytes",
       fileBytes({ a: tensor("U8", [4], 0, 4), b: tensor("U8", [4], 0, 4) }, data(4)),
       /tensor "b" overlaps tensor "a"/,

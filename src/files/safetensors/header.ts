@@ -67,6 +67,9 @@ export const LENGTH_BYTES = 8;
 /** The largest header that is read or written, in bytes: the cap of the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000;
 
+/** Characters of a tensor's name at most, several times those of any model: names are parted at their dots, beginning by beginning. */
+const MOST_NAME = 1024;
+
 const AGAIN = "the file is damaged or incomplete: download or copy it again";
 const TENSOR_KEYS = ["dtype", "shape", "data_offsets"] as const;
 
@@ -155,6 +158,7 @@ function parseMetadata(value: unknown, file: string): ReadonlyMap<string, string
 function parseTensor(name: string, value: unknown, file: string, dataStart: number, dataBytes: number): TensorInfo {
   const refuse = (cause: string, hint = AGAIN) => refusal(file, `tensor ${quote(name)}: ${cause}`, hint);
   if (!name.isWellFormed()) throw refuse("the name is not valid Unicode");
+  if (name.length > MOST_NAME) throw refuse(`the name has ${name.length} characters, more than ${MOST_NAME}`);
   if (!isJsonObject(value)) throw refuse("its description is not an object");
   for (const key of Object.keys(value)) {
     if (!TENSOR_KEYS.some((known) => known === key)) throw refuse(`unknown key ${quote(key)}`);

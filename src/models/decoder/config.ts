@@ -46,9 +46,12 @@ export interface DecoderConfig {
   readonly otherParts: ReadonlySet<string>;
 }
 
+/** Characters of how such a name begins at most. A tensor's may have a million dots, of each of which its beginning would be hashed. */
+const LONGEST_BEGIN = 128;
+
 /** Is this tensor one of another part of the model? */
 export function isOfOtherPart({ otherParts }: Pick<DecoderConfig, "otherParts">, name: string): boolean {
-  for (let end = name.indexOf(".") + 1; end > 0; end = name.indexOf(".", end) + 1) {
+  for (let end = name.indexOf(".") + 1; end > 0 && end <= LONGEST_BEGIN; end = name.indexOf(".", end) + 1) {
     if (otherParts.has(name.slice(0, end))) return true;
   }
   return false;
