@@ -27,9 +27,14 @@ export interface Block<W = Tensor> extends Ending<W> {
 /** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
 export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | GatedDelta<W> | Mlp<W> | LayerInput<W> | Experts<W>;
 
-/** The matrices at the ends of these blocks, in their order; a mixture of experts has none that all tokens go through. */
+/**
+ * The matrices at the ends of these blocks, in their order: of attention, or what stands in its place, and of MLPs. A mixture of experts has
+ * none that all tokens go through.
+ */
 export function outputsOf<W>(blocks: readonly Block<W>[]): W[] {
-  return blocks.flatMap(({ mixer }) => (mixer.kind === "experts" ? [] : [mixer.output.weight]));
+  return blocks.flatMap(({ mixer }) =>
+    mixer.kind === "experts" || mixer.kind === "layer-input" ? [] : [mixer.output.weight],
+  );
 }
 
 /** Records what the stream becomes by a layer's blocks, one after another; its tensors are not released. */

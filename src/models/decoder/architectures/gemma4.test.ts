@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { attentionsOf, type DecoderConfig, isOfOtherPart, keysOf } from "../config.ts";
+import { outputsOf } from "../../blocks/block.ts";
 import { isTrained } from "../../tensor-plan.ts";
 import { plannedMatrices } from "../weight-plan.ts";
 import { loadConfig } from "./index.ts";
@@ -72,6 +73,8 @@ test("each layer reads its own columns of what a token has for all, which stay i
   const held = plannedMatrices(config).filter(({ inFile }) => inFile === true);
   expect(held.flatMap(({ parts }) => parts.map(({ stored }) => stored))).toEqual([[262_144, 7 * 256]]);
   expect(held.filter(isTrained)).toEqual([]);
+  // What it makes of them is no output of attention or of an MLP.
+  expect(outputsOf(config.layers.flat()).length).toBe(2 * 7);
 });
 
 test("sizes by the number of a layer, as transformers writes them, go before those of all wide layers", async () => {
