@@ -1,10 +1,11 @@
 // Experts in MXFP4, of which a checkpoint has blocks and scales.
 import { expect, test } from "bun:test";
-import { writeFile } from "node:fs/promises";
+import { truncate, writeFile } from "node:fs/promises";
 import { refusalOf, TemporaryFolder } from "../testing/folder.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { bf16ToF32 } from "./numbers.ts";
 import { encodeIndex, INDEX_FILE } from "./shards.ts";
+import { fileBytes, tensorEntry } from "./testing/files.ts";
 import { SafetensorsWriter } from "./writer.ts";
 
 const [EXPERTS, OUT, GROUPS] = [3, 5, 2];
@@ -91,6 +92,25 @@ test.each([
   await using folder = await TemporaryFolder.create();
   const refusal = await refusalOf(async () => open(folder, tensors));
   expect(refusal).toMatchObject({ code: "format", message: expect.stringMatching(message) });
+});
+
+test("one file of several, which lacks scales, and a matrix that would fill the memory are refused", async () => {
+  await using folder = await TemporaryFolder.create();
+  await using _ = await open(folder, [scales], [blocks]);
+  expect((await refusalOf(() => Checkpoint.open(folder.at("1.safetensors")))).hint).toStartWith(
+    "name the model's folder",
+  );
+  const count = 2 ** 23 + 1;
+  const [shape, end] = [[1, count, 1], 17 * count];
+  const header = {
+    a_blocks: tensorEntry("U8", [...shape, 16], 0, 16 * count),
+    a_scales: tensorEntry("U8", shape, 16 * count, end),
+  };
+  const bytes = fileBytes(header);
+  await writeFile(folder.at("large.safetensors"), bytes);
+  await truncate(folder.at("large.safetensors"), bytes.length + end);
+  const refusal = await refusalOf(() => Checkpoint.open(folder.at("large.safetensors")));
+  expect(refusal.message).toEndWith("a matrix of an expert has more than 268435456 numbers");
 });
 
 test("a scale that is not a number is refused where it is read", async () => {

@@ -14,6 +14,9 @@ const [BLOCK, HALVES, BLOCK_BYTES] = [32, 16, 17];
 
 const AGAIN = "the file is damaged, or of another format: fetch the model again";
 
+/** Numbers of an expert's matrix at most, which is read as a whole: sixteen times those of the largest gpt-oss. */
+const MOST_NUMBERS = 2 ** 28;
+
 const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
 
 /** Of each E8M0 the 16 numbers that halves of bytes are, as bf16. */
@@ -50,9 +53,16 @@ export function packedTensors(files: readonly SafetensorsFile[]): Map<string, re
     if (name === undefined || dtype !== "U8" || shape.length !== 4 || bytes !== HALVES) continue;
     const scales = all.get(`${name}_scales`);
     const label = `${oneLine(blocks.file.path)}: ${quote(stored)}`;
-    if (scales === undefined) throw new RandloraError("format", `${label} has no ${quote(`${name}_scales`)}`, AGAIN);
+    if (scales === undefined) {
+      const hint = `name the model's folder where another of its files has them; otherwise ${AGAIN}`;
+      throw new RandloraError("format", `${label} has no ${quote(`${name}_scales`)}`, hint);
+    }
     if (scales.info.dtype !== "U8" || String(scales.info.shape) !== String(shape.slice(0, 3))) {
       const cause = `is [${shape.join(", ")}], and its scales ${scales.info.dtype} [${scales.info.shape.join(", ")}]`;
+      throw new RandloraError("format", `${label} ${cause}`, AGAIN);
+    }
+    if (out * count * BLOCK > MOST_NUMBERS) {
+      const cause = `is [${shape.join(", ")}]: a matrix of an expert has more than ${MOST_NUMBERS} numbers`;
       throw new RandloraError("format", `${label} ${cause}`, AGAIN);
     }
     const info: TensorInfo = {
