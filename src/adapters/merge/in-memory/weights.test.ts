@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
+import { numbers } from "../../testing/adapters.ts";
 import { type TestLora, writeLora } from "../../testing/lora.ts";
 import { writeDora } from "../../testing/magnitudes.ts";
 import type { Device } from "../../../compute/device/device.ts";
@@ -311,6 +312,23 @@ describe("refused before anything changes", () => {
     await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
     expect(adapted.isMixture).toBeFalse();
     await expectEqual(decoder, await mergedFolder(STORIES, [second], [1]));
+  });
+
+  test("an adapter that replaces a table which stays in the file", async () => {
+    const base = join(folder, "table");
+    const sizes = { hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 20 };
+    await writeArchitecture(base, "gemma4_text", 1, sizes);
+    const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { [layer(0, "self_attn.o_proj")]: [32, 64] } };
+    const adapter = await writeLora(join(folder, "of-table"), lora, {
+      config: { modules_to_save: ["embed_tokens_per_layer"] },
+      tensors: { "base_model.model.model.embed_tokens_per_layer.weight": numbers([20, 8]) },
+    });
+    using decoder = await Decoder.load(gpu, base);
+    await using adapted = await AdaptedWeights.open(decoder, base);
+    await expect(adapted.apply([{ path: adapter, scale: 1 }])).rejects.toMatchObject({
+      message: expect.stringContaining('"model.embed_tokens_per_layer.weight", which no adapter changes in memory'),
+      hint: expect.stringContaining("randlora merge"),
+    });
   });
 
   test("weights that are no numbers", async () => {

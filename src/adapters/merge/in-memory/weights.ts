@@ -127,8 +127,11 @@ export class AdaptedWeights implements AsyncDisposable {
     const foreign = used.find(({ name }) => isForeign(name));
     if (foreign !== undefined) {
       const paths = choices.map(({ path }) => oneLine(path)).join(", ");
-      const cause = `it has a tensor ${quote(foreign.name)}, which this model does not use`;
-      throw new RandloraError("adapter", `${paths}: ${cause}`, "the adapter was made for another model");
+      const isInFile = this.#checkpoint.tensors.has(foreign.name);
+      const [why, hint] = isInFile
+        ? ["which no adapter changes in memory", "merge it (randlora merge), and name the merged model"]
+        : ["which this model does not use", "the adapter was made for another model"];
+      throw new RandloraError("adapter", `${paths}: it has a tensor ${quote(foreign.name)}, ${why}`, hint);
     }
     const { beside } = options;
     const changes = used.filter(({ name, work }) => work.kind !== "merge" || beside?.has(name) !== true);
