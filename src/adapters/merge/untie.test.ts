@@ -31,6 +31,8 @@ describe("a replaced input embedding leaves the tied head with the old values", 
     ["GPTNeoXForCausalLM", "gpt_neox.embed_in.weight", "embed_out.weight"],
     ["OPTForCausalLM", "model.decoder.embed_tokens.weight", "lm_head.weight"],
     ["LlamaForCausalLM", "model.embed_tokens.weight", "lm_head.weight"],
+    ["Gemma4ForConditionalGeneration", "model.language_model.embed_tokens.weight", "lm_head.weight"],
+    ["Qwen3_5ForConditionalGeneration", "model.language_model.embed_tokens.weight", "lm_head.weight"],
   ])("%s: %s", (architecture, embedding, head) => {
     const found = untying(base(architecture, [embedding]), { replaced: [embedding] });
     expect(twins(found)).toEqual([[head, embedding, "old"]]);
