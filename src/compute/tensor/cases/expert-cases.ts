@@ -104,7 +104,7 @@ export function expertCases() {
         grouped([3, 0, 0, 70, 1], 44, 70, dtype),
         grouped([0, 65, 64], 300, 33, dtype),
       ]),
-      ...(["Q8_0", "Q4_0"] as const).flatMap((dtype) => [
+      ...(["Q8_0", "Q4_0", "MXFP4"] as const).flatMap((dtype) => [
         grouped([1, 0, 3], 96, 51, dtype),
         grouped([5, 70, 0, 2], 64, 40, dtype),
       ]),
