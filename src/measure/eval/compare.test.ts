@@ -7,6 +7,8 @@ import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { openTestDevice, TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import { readModel, rounded, widened, writeAdapter, writeModel } from "../../adapters/merge/testing/models.ts";
+import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
+import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
@@ -92,6 +94,31 @@ test("an f32 checkpoint loses nothing by merging, and is not measured for it", a
   expect(found.merged).toEqual(found.adapted);
   expect(found.adapted).toEqual((await compare(await mergedFolder(STORIES, "keep"))).base);
   expect(await compare(STORIES, { adapter: { path: adapter, scale: 2 } })).toMatchObject({ merged: undefined });
+});
+
+test("weights that are stored in blocks stay in them where the adapter changes them, and nothing is merged into them", async () => {
+  const base = join(folder, "packed");
+  await writePackedExperts(base, 1, { vocab_size: 512 });
+  const experts = "base_model.model.model.layers.0.mlp.experts";
+  const config = {
+    peft_type: "LORA",
+    r: 2,
+    lora_alpha: 4,
+    target_modules: [],
+    target_parameters: ["experts.down_proj"],
+  };
+  const path = await writeFolder(join(folder, "of-experts"), config, {
+    [`${experts}.lora_A.weight`]: numbers([16, 64]),
+    [`${experts}.lora_B.weight`]: numbers([32, 16]),
+  });
+  const found = await compare(base, { adapter: { path, scale: 1 } });
+  expect(found.quantized).toEqual((await compare(base)).quantized);
+  expect(found.quantized?.dtype).toBe("MXFP4");
+  expect(found.adapted).not.toEqual(found.base);
+  await expect(compare(base, { adapter: { path, scale: 1 }, merged: true })).rejects.toMatchObject({
+    code: "usage",
+    message: expect.stringContaining("--merged: weights stay in MXFP4"),
+  });
 });
 
 test("an adapter that does not fit is refused before a GPU is opened", async () => {

@@ -8,6 +8,7 @@ import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { Processes } from "../../mpi/processes.ts";
+import { RandloraError } from "../../files/errors.ts";
 import { refuseLargeWindow } from "./fitting-window.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
@@ -56,15 +57,16 @@ export interface ComparisonOptions {
 
 /**
  * Perplexities of a text, side by side. The weights are read once: those that the adapter changes are held in f32, which
- * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values.
- * @throws RandloraError as `planAdapters`, `Decoder.load` and `perplexity`
+ * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values; blocks stay blocks.
+ * @throws RandloraError `usage` for `merged` where weights are quantized; as `planAdapters`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
   const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
   const { beginning, onPasses, onTokens, signal, processes } = options;
   const { folder, weights } = location;
-  const changes = adapter === undefined ? [] : (await planOneAdapter(weights ?? folder, adapter, generator)).changes;
-  const touched = new Set(changes.map(({ name }) => name));
+  const plan = adapter && (await planOneAdapter(weights ?? folder, adapter, generator));
+  const changes = plan?.changes ?? [];
+  const touched = new Set(changes.map(({ name }) => name)).difference(plan?.inBlocks ?? new Set());
   const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
   const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
@@ -93,6 +95,10 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
     return found;
   };
   const { quantized } = decoder.weights;
+  if (merged && quantized !== undefined) {
+    const cause = `--merged: weights stay in ${quantized.dtype}, as they are stored, and the adapter is computed beside them`;
+    throw new RandloraError("usage", cause, "merge (randlora merge), and measure the merged model");
+  }
   // What cannot be added to quantized weights is refused before anything is measured.
   using beside =
     adapter === undefined || quantized === undefined

@@ -55,7 +55,7 @@ export async function planAdapters(
 }
 
 /**
- * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded.
+ * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded, and what of that is stored in blocks.
  * @param path of the checkpoint
  * @throws RandloraError as `planAdapters`
  */
@@ -63,9 +63,10 @@ export async function planOneAdapter(
   path: string,
   adapter: AdapterChoice,
   generator: GeneratorName | undefined,
-): Promise<Pick<MergePlan, "untied"> & Pick<AdaptersPlan, "changes">> {
+): Promise<Pick<MergePlan, "untied"> & Pick<AdaptersPlan, "changes"> & { readonly inBlocks: ReadonlySet<string> }> {
   await using resources = new AsyncDisposableStack();
   const { checkpoint, base } = resources.use(await openBase(path));
   const { plan, changes } = await planAdapters(checkpoint, base, [adapter], { generator }, resources);
-  return { untied: plan.untied, changes };
+  const isInBlocks = ({ name }: OutputTensor) => checkpoint.tensors.get(name)?.info.blocks !== undefined;
+  return { untied: plan.untied, changes, inBlocks: new Set(changes.filter(isInBlocks).map(({ name }) => name)) };
 }
