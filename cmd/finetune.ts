@@ -28,7 +28,6 @@ export const command = defineCommand({
     "epochs",
     "batchSize",
     "learningRate",
-    "seed",
     "out",
     "resume",
     "dryRun",
