@@ -50,7 +50,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   readonly weightsPath: string;
   readonly #dtype: OutputDtype;
   readonly #shared: SharedParts;
-  #adapted: AdaptedWeights | undefined;
+  #adapted: Promise<AdaptedWeights> | undefined;
   #unmerged: UnmergedAdapters | undefined;
   #adapters: readonly AdapterChoice[] = [];
 
@@ -122,12 +122,12 @@ export class LanguageModel implements Writer, AsyncDisposable {
    */
   async setAdapters(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
     if (choices.length === 0 && this.#adapted === undefined) return [];
-    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.weightsPath);
-    if (this.quantized === undefined) return await this.#apply(this.#adapted, choices, options);
+    const adapted = await this.#openAdapted();
+    if (this.quantized === undefined) return await this.#apply(adapted, choices, options);
     const placed = await UnmergedAdapters.place(this.decoder, this.weightsPath, choices, options);
     try {
       // What they replace whole lies in no blocks.
-      await this.#apply(this.#adapted, choices, { ...options, beside: this.decoder.weights.projected });
+      await this.#apply(adapted, choices, { ...options, beside: this.decoder.weights.projected });
     } catch (thrown) {
       placed[Symbol.dispose]();
       throw thrown;
@@ -136,6 +136,17 @@ export class LanguageModel implements Writer, AsyncDisposable {
     this.#unmerged = placed;
     this.decoder.linears = placed.linears;
     return placed.notes;
+  }
+
+  /** Opens the weights' files, once however many ask at the same time. */
+  async #openAdapted(): Promise<AdaptedWeights> {
+    const opening = (this.#adapted ??= AdaptedWeights.open(this.decoder, this.weightsPath));
+    try {
+      return await opening;
+    } catch (thrown) {
+      if (this.#adapted === opening) this.#adapted = undefined;
+      throw thrown;
+    }
   }
 
   async #apply(
@@ -164,8 +175,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
    * @throws RandloraError `adapter`, `file`, `format` with the reason
    */
   async checkAdapters(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
-    this.#adapted ??= await AdaptedWeights.open(this.decoder, this.weightsPath);
-    const notes = await this.#adapted.check(choices, generator);
+    const notes = await (await this.#openAdapted()).check(choices, generator);
     if (this.quantized === undefined) return notes;
     return await UnmergedAdapters.check(this.decoder, this.weightsPath, choices, { generator });
   }
@@ -186,7 +196,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#adapted?.[Symbol.asyncDispose]();
+    await (await this.#adapted)?.[Symbol.asyncDispose]();
     this.#unmerged?.[Symbol.dispose]();
     this.decoder.release();
     this.gpu.close();
