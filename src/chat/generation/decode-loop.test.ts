@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
-import type { Decoder } from "../../models/decoder/decoder.ts";
+import { expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { GREEDY } from "../testing/decoder.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
 import { TURN } from "./active.ts";
@@ -12,21 +11,13 @@ import { SampledSequence } from "./sampled-sequence.ts";
 
 setDefaultTimeout(120_000);
 
-let stories: StoryTexts;
-let decoder: Decoder;
-let prompts: readonly number[][];
-beforeAll(async () => {
-  stories = await StoryTexts.open();
-  ({ decoder, prompts } = stories);
-});
-afterAll(() => stories.gpu.close());
-
+const stories = StoryTexts.forTests();
 const wanted = (at: number, count: number) => stories.wanted(at, count);
 const text = (...args: Parameters<StoryTexts["text"]>) => stories.text(...args);
 
 test("a text begins when there is a row for it, and positions are promised to no more than there are", async () => {
   // Two slots of one block each, though there are rows for three.
-  using loop = new DecodeLoop(decoder, { rows: 3, positions: 512 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 3, positions: 512 });
   const [one, two] = [text(loop, 0, 10), text(loop, 1, 20)];
   const before: number[] = [];
   const three = text(loop, 2, 8, { onToken: () => before.push(one.made.tokens.length) });
@@ -42,7 +33,7 @@ test("a text begins when there is a row for it, and positions are promised to no
     code: "memory",
     message: expect.stringMatching(/^3 sequences of 502 tokens are more .* 0 fit$/),
   });
-  using narrow = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
+  using narrow = new DecodeLoop(stories.decoder, { rows: 4, positions: 4096 });
   const ends: string[] = [];
   const searches = [3, 2].map(async (count) => {
     await endOf(narrow.write(beams(count, 3)));
@@ -54,7 +45,7 @@ test("a text begins when there is a row for it, and positions are promised to no
 });
 
 test("what fails, or is left, is alone in that", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048 });
   const left = new AbortController();
   const failing = text(loop, 0, 20, {
     onToken(made) {
@@ -77,9 +68,9 @@ test("what fails, or is left, is alone in that", async () => {
 });
 
 test("whoever takes nothing holds up only his own text", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 2048 });
   const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
-  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [] });
+  const slow = new SampledSequence({ ...options, prompt: stories.prompts[0] ?? [] });
   const taken = loop.write(slow);
   await taken.next();
   const quick = text(loop, 1, 80);
@@ -94,15 +85,15 @@ test("whoever takes nothing holds up only his own text", async () => {
 });
 
 test("nor does he hold up what ends with its prompt, or cannot begin", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 2, positions: 1024 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 1024 });
   const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
-  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [] });
+  const slow = new SampledSequence({ ...options, prompt: stories.prompts[0] ?? [] });
   const taken = loop.write(slow);
   await taken.next();
   while (!slow.out.isFull) await loop.advance();
   expect(await text(loop, 1, 0).end).toBe("length");
-  const embedding = new EmbeddingSequence(decoder, prompts[1] ?? [], { pooling: "mean", context: 512 });
-  expect(await endOf(loop.write(embedding))).toHaveLength(decoder.config.hiddenSize);
+  const embedding = new EmbeddingSequence(stories.decoder, stories.prompts[1] ?? [], { pooling: "mean", context: 512 });
+  expect(await endOf(loop.write(embedding))).toHaveLength(stories.decoder.config.hiddenSize);
   const long = Array.from({ length: 1100 }, () => 5);
   expect(await text(loop, 1, 1, { prompt: long, context: 2048 }).end).toMatchObject({ code: "data" });
   expect([loop.size, slow.out.isFull]).toEqual([1, true]);
@@ -111,10 +102,10 @@ test("nor does he hold up what ends with its prompt, or cannot begin", async () 
 });
 
 test("where there are no turns, whoever takes nothing and is told to leave makes room for others", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 1, positions: 1024, promptsFirst: true });
+  using loop = new DecodeLoop(stories.decoder, { rows: 1, positions: 1024, promptsFirst: true });
   const left = new AbortController();
   const options = { sampling: GREEDY, maxTokens: 100, stopTokens: new Set<number>(), context: 512 };
-  const slow = new SampledSequence({ ...options, prompt: prompts[0] ?? [], signal: left.signal });
+  const slow = new SampledSequence({ ...options, prompt: stories.prompts[0] ?? [], signal: left.signal });
   const taken = loop.write(slow);
   await taken.next();
   const next = text(loop, 1, 5);
@@ -127,10 +118,10 @@ test("where there are no turns, whoever takes nothing and is told to leave makes
 });
 
 test("a turn ends where others wait: long texts take turns, keep what was computed, and a short one is soon done", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 2, positions: 8192 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 8192 });
   const long = [0, 1, 2, 0].map((at) => text(loop, at, 200, { owner: `${at}` }));
   const options = { sampling: GREEDY, maxTokens: 200, stopTokens: new Set<number>(), context: 512 };
-  const unread = new SampledSequence({ ...options, prompt: prompts[2] ?? [] });
+  const unread = new SampledSequence({ ...options, prompt: stories.prompts[2] ?? [] });
   const taken = loop.write(unread);
   await taken.next();
   const count = () => long.reduce((sum, { made }) => sum + made.tokens.length, 0);
@@ -171,10 +162,10 @@ test("where positions are too few for all, who began last gives way, begins agai
     );
     return { ends: await Promise.all(all.map(({ end }) => end)), tokens: tokensOf(all), best: await searched };
   };
-  using wide = new DecodeLoop(decoder, { rows: 5, positions: 16_384 });
+  using wide = new DecodeLoop(stories.decoder, { rows: 5, positions: 16_384 });
   const alone = await write(wide, false);
   expect(alone.ends).toEqual(["length", "length", "length"]);
-  using narrow = new DecodeLoop(decoder, { rows: 5, positions: 1792 });
+  using narrow = new DecodeLoop(stories.decoder, { rows: 5, positions: 1792 });
   const ended = spyOn(SampledSequence.prototype, "prompted");
   expect(await write(narrow, true)).toEqual(alone);
   // Some have begun more than once.

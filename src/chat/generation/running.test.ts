@@ -1,12 +1,11 @@
 // How prompts are read: what is shared, what is kept, and whose piece comes next.
-import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
+import { expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
-import type { Decoder } from "../../models/decoder/decoder.ts";
 import { GREEDY } from "../testing/decoder.ts";
 import { StoryTexts, type Text, tokensOf } from "../testing/story-texts.ts";
 import { DecodeLoop } from "./decode-loop.ts";
@@ -15,21 +14,13 @@ import { SampledSequence } from "./sampled-sequence.ts";
 
 setDefaultTimeout(120_000);
 
-let stories: StoryTexts;
-let decoder: Decoder;
-let prompts: readonly number[][];
-beforeAll(async () => {
-  stories = await StoryTexts.open();
-  ({ decoder, prompts } = stories);
-});
-afterAll(() => stories.gpu.close());
-
+const stories = StoryTexts.forTests();
 const wanted = (at: number, count: number) => stories.wanted(at, count);
 const text = (...args: Parameters<StoryTexts["text"]>) => stories.text(...args);
 
-test("prompts that begin alike are computed once, until weights change", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 2, positions: 2048 });
-  const length = prompts[0]?.length ?? 0;
+test("stories.prompts that begin alike are computed once, until weights change", async () => {
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 2048 });
+  const length = stories.prompts[0]?.length ?? 0;
   for (const cached of [0, length - 1, length - 1]) {
     // Weights must not change under a text that is being written.
     const one = text(loop, 0, 12, {
@@ -49,13 +40,13 @@ test("prompts that begin alike are computed once, until weights change", async (
 });
 
 test("the only kept prompt stays beside one that shares little of it, where there is room", async () => {
-  const length = prompts[0]?.length ?? 0;
+  const length = stories.prompts[0]?.length ?? 0;
   // Of one block the other one's text takes all.
   for (const [positions, again] of [
     [512, length - 1],
     [256, 1],
   ] as const) {
-    using loop = new DecodeLoop(decoder, { rows: 2, positions });
+    using loop = new DecodeLoop(stories.decoder, { rows: 2, positions });
     for (const [at, cached] of [
       [0, 0],
       [1, 1],
@@ -68,18 +59,21 @@ test("the only kept prompt stays beside one that shares little of it, where ther
   }
 });
 
-test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
-  using loop = new DecodeLoop(decoder, { rows: 4, positions: 2048, promptsFirst });
-  const length = prompts[0]?.length ?? 0;
-  const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
-  await Promise.all(texts.map(({ end }) => end));
-  expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
-  expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
-});
+test.each([true, false])(
+  "so are those of texts that begin together, stories.prompts first: %p",
+  async (promptsFirst) => {
+    using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048, promptsFirst });
+    const length = stories.prompts[0]?.length ?? 0;
+    const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
+    await Promise.all(texts.map(({ end }) => end));
+    expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
+    expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
+  },
+);
 
 test("what was computed for another owner is computed again, while he writes and afterwards", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 4, positions: 4096 });
-  const length = prompts[0]?.length ?? 0;
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 4096 });
+  const length = stories.prompts[0]?.length ?? 0;
   const ask = (owner: string) => text(loop, 0, 12, { owner });
   const together = ["one", "other"].map(ask);
   await Promise.all(together.map(({ end }) => end));
@@ -96,7 +90,7 @@ test("what was computed for another owner is computed again, while he writes and
 
 test("a short prompt that comes while a long one is read is in the very next pass, and has its token before the one after that", async () => {
   const long = Array.from({ length: 3000 }, (_, at) => 3 + ((at * 37) % 500));
-  using loop = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 8192 });
   let passes = 0;
   const shortOnes: { at: number; texts: Text[]; tokens: number[] }[] = [];
   const prefill = Batch.prototype.prefill;
@@ -123,7 +117,7 @@ test("a short prompt that comes while a long one is read is in the very next pas
   }
   expect(shortOnes).toHaveLength(3);
   for (const one of [counted, taken]) one.mockRestore();
-  using alone = new DecodeLoop(decoder, { rows: 4, positions: 8192 });
+  using alone = new DecodeLoop(stories.decoder, { rows: 4, positions: 8192 });
   const again = text(alone, 0, 4, { prompt: long, context: 4096 });
   await again.end;
   expect(writing.made).toEqual(again.made);
@@ -140,10 +134,10 @@ test("where what all held is lost with its room, a prompt that is being read wai
   const begin = (loop: DecodeLoop) =>
     asked.map(([tokens, count]) => text(loop, 0, count, { prompt: prompt(tokens), context: 2048, owner: `${tokens}` }));
   const ended = async (texts: readonly Text[]) => [await Promise.all(texts.map(({ end }) => end)), tokensOf(texts)];
-  using wide = new DecodeLoop(decoder, { rows: 3, positions: 8192 });
+  using wide = new DecodeLoop(stories.decoder, { rows: 3, positions: 8192 });
   const alone = await ended(begin(wide));
   // The last two are let in behind the first, and find room that the second had.
-  using narrow = new DecodeLoop(decoder, { rows: 3, positions: 2304 });
+  using narrow = new DecodeLoop(stories.decoder, { rows: 3, positions: 2304 });
   const { acquire, reserve } = SlotPool.prototype;
   const slots: Slot[] = [];
   const acquired = spyOn(SlotPool.prototype, "acquire").mockImplementation(function (this: SlotPool, ...args) {
@@ -170,7 +164,7 @@ test("probabilities of a prompt are told once for each token, where some of what
   const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
   const options = { sampling: GREEDY, maxTokens: 0, stopTokens: new Set<number>(), context: 1024, promptTop: 1 };
   const probabilities = async (): Promise<readonly unknown[]> => {
-    using loop = new DecodeLoop(decoder, { rows: 1, positions: 2048 });
+    using loop = new DecodeLoop(stories.decoder, { rows: 1, positions: 2048 });
     // Something that is kept, and can give way.
     await text(loop, 0, 1).end;
     const told: unknown[] = [];
@@ -211,7 +205,7 @@ test("probabilities of a prompt are told once for each token, where some of what
 });
 
 test("a long prompt has a piece of each turn, however many short ones come", async () => {
-  using loop = new DecodeLoop(decoder, { rows: 3, positions: 8192 });
+  using loop = new DecodeLoop(stories.decoder, { rows: 3, positions: 8192 });
   const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
   const writing = text(loop, 0, 1, { prompt, context: 4096 });
   let answers = 0;

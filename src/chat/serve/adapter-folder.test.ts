@@ -1,32 +1,23 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, cp, mkdir, symlink } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import type { LanguageModel } from "../language-model.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
 import { servedAdapter } from "./served-adapter.ts";
-import { ask, clients, LOG, SERVED, writeManyAdapters } from "./testing/adapters.ts";
-import { loadStoriesModel, serveStories, type TestServer, until } from "./testing/server.ts";
+import { ask, clients, LOG, SERVED, AdaptersForTests } from "./testing/adapters.ts";
+import { serveStories, type TestServer, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 
-let folder: TemporaryFolder;
-let model: LanguageModel;
-let adapters: ReadonlyMap<string, AdapterChoice>;
-beforeAll(async () => {
-  folder = await TemporaryFolder.create();
-  adapters = await writeManyAdapters(folder.at("adapters"));
-  model = await loadStoriesModel();
-}, 120_000);
-afterAll(async () => {
-  await model[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+const made = new AdaptersForTests();
 
 const openFolder = (merge = false) =>
-  AdapterFolder.create(folder.at("adapters"), async (id, path) => {
-    return await servedAdapter(model, { id, source: path, choice: { path, scale: 1 } }, { ...SERVED, merge, log: LOG });
+  AdapterFolder.create(made.at("adapters"), async (id, path) => {
+    return await servedAdapter(
+      made.model,
+      { id, source: path, choice: { path, scale: 1 } },
+      { ...SERVED, merge, log: LOG },
+    );
   });
 
 const post = async ({ address }: Pick<TestServer, "address">, path: string, body: unknown, key?: string) => {
@@ -36,18 +27,18 @@ const post = async ({ address }: Pick<TestServer, "address">, path: string, body
 };
 
 test("adapters of a folder are found by name; with the key they get other names, and are given up", async () => {
-  await mkdir(folder.at("adapters/empty"));
-  await cp(adapters.get("poet")?.path ?? "", folder.at("outside"), { recursive: true });
-  await symlink(folder.at("outside"), folder.at("adapters/link"));
-  await symlink("poet", folder.at("adapters/alias"));
-  await Bun.write(folder.at("adapters/notes.txt"), "no adapter");
-  await using serving = serveStories(model, {
+  await mkdir(made.at("adapters/empty"));
+  await cp(made.adapters.get("poet")?.path ?? "", made.at("outside"), { recursive: true });
+  await symlink(made.at("outside"), made.at("adapters/link"));
+  await symlink("poet", made.at("adapters/alias"));
+  await Bun.write(made.at("adapters/notes.txt"), "no adapter");
+  await using serving = serveStories(made.model, {
     list: { folder: await openFolder() },
     most: 2,
     apiKey: "secret",
     apiKeys: [{ name: "guest", key: "guest" }],
   });
-  await using named = serveStories(model, { adapters, apiKey: "secret" });
+  await using named = serveStories(made.model, { adapters: made.adapters, apiKey: "secret" });
   const [, ...asked] = clients(["", "pirate", "poet", "sailor", "cook"]);
   const wanted = await Promise.all(asked.filter(({ model }) => model !== "").map((one) => ask(named, one)));
   expect(await Promise.all(asked.filter(({ model }) => model !== "").map((one) => ask(serving, one)))).toEqual(wanted);
@@ -74,7 +65,7 @@ test("adapters of a folder are found by name; with the key they get other names,
   // Nothing outside of the folder is looked at, by whatever way.
   for (const lora_path of [
     "../outside",
-    folder.at("outside"),
+    made.at("outside"),
     "link",
     "link/../../outside",
     ".",
@@ -90,7 +81,7 @@ test("adapters of a folder are found by name; with the key they get other names,
   // Whoever names it is told what is wrong with it, and not where it is.
   const unusable = await ask(serving, { ...pirate, model: "empty" }).catch(String);
   expect(unusable).toMatch(/400 the adapter cannot be used: empty/);
-  expect(unusable).not.toContain(folder.path);
+  expect(unusable).not.toContain(made.path);
   for (const name of ["link", "notes.txt", "../outside", "pirate/../poet", "nobody", STORIES, ""]) {
     const body = JSON.stringify({ model: name, prompt: "Once", max_tokens: 1 });
     const headers = { authorization: "Bearer secret" };
@@ -115,7 +106,7 @@ test.skipIf(process.platform === "win32" || process.getuid?.() === 0)(
   "a folder that may not be read is left out of the list",
   async () => {
     await using mixed = await TemporaryFolder.create();
-    await cp(adapters.get("poet")?.path ?? "", mixed.at("poet"), { recursive: true });
+    await cp(made.adapters.get("poet")?.path ?? "", mixed.at("poet"), { recursive: true });
     await mkdir(mixed.at("closed"), { mode: 0 });
     const found = await AdapterFolder.create(mixed.path, () => Promise.reject(new Error("nobody asked")));
     expect([...(await found.adapters()).keys()]).toEqual(["poet"]);
@@ -126,7 +117,7 @@ test.skipIf(process.platform === "win32" || process.getuid?.() === 0)(
 test("a name that is given to another adapter means that one, merged or not, and who asked before gets the former", async () => {
   for (const merge of [true, false]) {
     const list = { folder: await openFolder(merge) };
-    await using serving = serveStories(model, { list, most: merge ? 0 : 8, apiKey: "secret", parallel: 1 });
+    await using serving = serveStories(made.model, { list, most: merge ? 0 : 8, apiKey: "secret", parallel: 1 });
     const load = async (path: string) =>
       await post(serving, "load_lora_adapter", { lora_name: "one", lora_path: path }, "secret");
     const say = (name: string, length = 12) =>
@@ -144,13 +135,13 @@ test("a name that is given to another adapter means that one, merged or not, and
 });
 
 test("without a folder nothing is loaded, and without a key of the server's own nobody may", async () => {
-  await using plain = serveStories(model, { apiKey: "secret" });
+  await using plain = serveStories(made.model, { apiKey: "secret" });
   const body = { lora_name: "x", lora_path: "pirate" };
   expect(await post(plain, "load_lora_adapter", body, "secret")).toMatchObject({
     status: 403,
     text: expect.stringContaining("--adapter-dir"),
   });
-  await using open = serveStories(model, { list: { folder: await openFolder() } });
+  await using open = serveStories(made.model, { list: { folder: await openFolder() } });
   expect(await post(open, "load_lora_adapter", body)).toMatchObject({ status: 403 });
   expect(await post(open, "unload_lora_adapter", { lora_name: "pirate" })).toMatchObject({ status: 403 });
 });

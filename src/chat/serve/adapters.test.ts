@@ -1,35 +1,22 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { writePranc } from "../../adapters/testing/pranc.ts";
 import { weights, writeAdapter } from "../../adapters/merge/testing/models.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
-import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { LanguageModel } from "../language-model.ts";
 import { servedAdapter } from "./served-adapter.ts";
 import { isMerged } from "./served-model.ts";
-import { ask, clients, LOG, MODULES, SERVED, writeManyAdapters } from "./testing/adapters.ts";
-import { loadStoriesModel, serveStories } from "./testing/server.ts";
+import { ask, clients, LOG, MODULES, SERVED, AdaptersForTests } from "./testing/adapters.ts";
+import { serveStories } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 
-let folder: TemporaryFolder;
-let model: LanguageModel;
-let adapters: ReadonlyMap<string, AdapterChoice>;
-beforeAll(async () => {
-  folder = await TemporaryFolder.create();
-  adapters = await writeManyAdapters(folder.at("adapters"));
-  model = await loadStoriesModel();
-}, 120_000);
-afterAll(async () => {
-  await model[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+const made = new AdaptersForTests();
 
 test("requests for different adapters are written together, each as alone, whichever are held and whichever must be merged", async () => {
-  const path = await writePranc(folder.at("pranc"), {
+  const path = await writePranc(made.at("pranc"), {
     seed: 3n,
     alpha: 60,
     coefficients: [0.5, 0.25],
@@ -38,26 +25,26 @@ test("requests for different adapters are written together, each as alone, which
   const warned: string[] = [];
   const log = { ...LOG, warn: (line: string) => void warned.push(line) };
   const choice = { path, scale: 1 };
-  const merged = await servedAdapter(model, { id: "clerk", source: path, choice }, { ...SERVED, log });
+  const merged = await servedAdapter(made.model, { id: "clerk", source: path, choice }, { ...SERVED, log });
   expect(isMerged(merged)).toBe(true);
   expect(warned).toEqual([expect.stringContaining("PRANC's ΔW has no factors")]);
-  const names = ["storyteller", ...adapters.keys(), "clerk"];
+  const names = ["storyteller", ...made.adapters.keys(), "clerk"];
   const asked = clients(names);
   const alone: string[] = [];
   {
-    await using serving = serveStories(model, { adapters, merged: [merged], parallel: 1 });
+    await using serving = serveStories(made.model, { adapters: made.adapters, merged: [merged], parallel: 1 });
     for (const one of asked) alone.push(await ask(serving, one));
     expect(new Set(alone).size).toBeGreaterThan(8);
   }
   // Two may be held, so that they give way to each other all the time.
-  await using serving = serveStories(model, { adapters, merged: [merged], most: 2 });
+  await using serving = serveStories(made.model, { adapters: made.adapters, merged: [merged], most: 2 });
   expect(await Promise.all(asked.map((one) => ask(serving, one)))).toEqual(alone);
   expect(await Promise.all(asked.toReversed().map((one) => ask(serving, one)))).toEqual(alone.toReversed());
   expect(serving.failures).toEqual([]);
 });
 
 test("an adapter is placed beside a text of which nobody takes what was made", async () => {
-  await using serving = serveStories(model, { adapters, parallel: 2 });
+  await using serving = serveStories(made.model, { adapters: made.adapters, parallel: 2 });
   const asked = { prompt: "Once upon", max_tokens: 80, temperature: 0, seed: 0, user: "quick" };
   const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens: 200 };
   const { signal } = new AbortController();
@@ -76,12 +63,12 @@ test("quantized weights are shared by adapters as others are; one that replaces 
   const some = { r: 4, alpha: 40, seed: 7, modules: MODULES };
   const norm = { "base_model.model.model.norm.weight": weights("F32", [64], 6) };
   const config = { modules_to_save: ["norm"] };
-  const path = await writeAdapter(folder.at("normed"), { ...some, size: 0.05 }, { config, tensors: norm });
+  const path = await writeAdapter(made.at("normed"), { ...some, size: 0.05 }, { config, tensors: norm });
   const choice = { path, scale: 1 };
   const alone = await servedAdapter(quantized, { id: "clerk", source: path, choice }, { ...SERVED, log: LOG });
   expect(isMerged(alone)).toBe(true);
   const asked = clients(["clerk", "pirate", "sailor", "storyteller"]);
-  await using serving = serveStories(quantized, { adapters, merged: [alone] });
+  await using serving = serveStories(quantized, { adapters: made.adapters, merged: [alone] });
   const texts: string[] = [];
   for (const one of asked) texts.push(await ask(serving, one));
   expect(new Set(texts).size).toBeGreaterThan(8);
@@ -90,10 +77,10 @@ test("quantized weights are shared by adapters as others are; one that replaces 
 });
 
 test("nobody waits for another adapter's requests", async () => {
-  await using serving = serveStories(model, { adapters });
+  await using serving = serveStories(made.model, { adapters: made.adapters });
   await serving.engine.rehearse(serving.models);
   const pieces: string[] = [];
-  const names = [...adapters.keys()];
+  const names = [...made.adapters.keys()];
   const read = async (name: string): Promise<void> => {
     const body = { model: name, prompt: "Once", max_tokens: 60, temperature: 1, stream: true as const };
     for await (const { choices } of await serving.client.completions.create(body)) {

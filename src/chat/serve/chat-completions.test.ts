@@ -1,23 +1,17 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as v from "valibot";
 import { APIError } from "openai";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import { read } from "../../compute/device/transfer.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing/server.ts";
+import { failure, serveStories } from "./testing/server.ts";
+import { ServedForTests } from "./testing/for-tests.ts";
 
 setDefaultTimeout(60_000);
 
-let model: LanguageModel;
-let serving: TestServer;
+const served = new ServedForTests();
 let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
-  [model, texts] = await Promise.all([loadStoriesModel(), expectedStories()]);
-  serving = serveStories(model);
-}, 120_000);
-afterAll(async () => {
-  await serving[Symbol.asyncDispose]();
-  await model[Symbol.asyncDispose]();
+  texts = await expectedStories();
 });
 
 const first = () => texts[0];
@@ -28,7 +22,7 @@ const Timed = v.object({ timings: v.object({ cache_n: v.number(), prompt_n: v.nu
 describe("chat completions", () => {
   test("answer, whole and as a stream, with the same words and numbers", async () => {
     const body = { model: "storyteller", messages: user(first().text), max_tokens: 30, seed: 7, temperature: 0.9 };
-    const whole = await serving.client.chat.completions.create(body);
+    const whole = await served.client.chat.completions.create(body);
     expect(whole).toMatchObject({ object: "chat.completion", id: expect.stringMatching(/^chatcmpl-/) });
     const [{ message, finish_reason } = { message: { content: "" }, finish_reason: "" }] = whole.choices;
     expect([finish_reason, message]).toEqual([
@@ -36,7 +30,7 @@ describe("chat completions", () => {
       { role: "assistant", content: message.content, refusal: null },
     ]);
 
-    const stream = await serving.client.chat.completions.create({
+    const stream = await served.client.chat.completions.create({
       ...body,
       stream: true,
       stream_options: { include_usage: true },
@@ -67,7 +61,7 @@ describe("chat completions", () => {
     expect(cached).toBeGreaterThan(0);
     expect(cached + computed).toBe(whole.usage?.prompt_tokens ?? NaN);
     let end: unknown;
-    for await (const chunk of await serving.client.chat.completions.create({ ...body, stream: true })) end = chunk;
+    for await (const chunk of await served.client.chat.completions.create({ ...body, stream: true })) end = chunk;
     expect(end).toMatchObject({ choices: [{ finish_reason: "length" }], timings });
     expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBeTrue();
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
@@ -75,7 +69,7 @@ describe("chat completions", () => {
 
   test("take parts of text, and end before a stop text", async () => {
     const ask = async (extra: object) =>
-      await serving.client.chat.completions.create({
+      await served.client.chat.completions.create({
         model: "storyteller",
         messages: [{ role: "user", content: [{ type: "text", text: first().text }] }],
         ...extra,
@@ -97,7 +91,7 @@ describe("chat completions", () => {
       logprobs: true,
       top_logprobs: 2,
     };
-    const whole = await serving.client.chat.completions.create(body);
+    const whole = await served.client.chat.completions.create(body);
     const content = whole.choices[0]?.logprobs?.content ?? [];
     const text = whole.choices[0]?.message.content ?? "";
     const bytes = content.flatMap((token) => token.bytes ?? []);
@@ -107,7 +101,7 @@ describe("chat completions", () => {
       expect([top.length, top[0]?.logprob]).toEqual([2, logprob]);
     }
     const streamed = [];
-    for await (const { choices } of await serving.client.chat.completions.create({ ...body, stream: true })) {
+    for await (const { choices } of await served.client.chat.completions.create({ ...body, stream: true })) {
       streamed.push(...(choices[0]?.logprobs?.content ?? []));
     }
     expect(streamed).toEqual(content);
@@ -116,7 +110,7 @@ describe("chat completions", () => {
   test("the same seed gives the same text, another one another; penalties and cuts count", async () => {
     const say = async (extra: object): Promise<string> => {
       const body = { model: "storyteller", messages: user("Once upon a time"), max_tokens: 24, ...extra };
-      return (await serving.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
+      return (await served.client.chat.completions.create(body)).choices[0]?.message.content ?? "";
     };
     const hot = { temperature: 1.5, top_p: 1, min_p: 0, top_k: 0 };
     const one = await say({ ...hot, seed: 1 });
@@ -131,10 +125,10 @@ describe("chat completions", () => {
 });
 
 test("logits that are no numbers fail a request, whole or streamed, and the log says why", async () => {
-  const { weight: norm } = model.decoder.weights.norm;
-  const kept = await read(model.gpu, norm.buffer);
-  model.gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
-  await using broken = serveStories(model);
+  const { weight: norm } = served.model.decoder.weights.norm;
+  const kept = await read(served.model.gpu, norm.buffer);
+  served.model.gpu.write(norm.buffer, new Float32Array(norm.shape[1]).fill(NaN));
+  await using broken = serveStories(served.model);
   const request = { model: "storyteller", prompt: "Once", max_tokens: 3 };
   const asked = await failure(broken.client.completions.create(request));
   expect(asked).toMatchObject({ status: 500, type: "server_error" });
@@ -145,7 +139,7 @@ test("logits that are no numbers fail a request, whole or streamed, and the log 
   expect(await failure(readAll())).toBeInstanceOf(APIError);
   const numeric = expect.objectContaining({ code: "numeric", message: expect.stringContaining("are not finite") });
   expect(broken.failures).toEqual([numeric, numeric]);
-  model.gpu.write(norm.buffer, kept);
+  served.model.gpu.write(norm.buffer, kept);
   const { choices } = await broken.client.completions.create({ ...request, prompt: "There was" });
   expect(choices[0]?.text).not.toBe("");
 });

@@ -1,20 +1,13 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { loadStoriesModel, serveStories, type TestServer } from "./testing/server.ts";
+import { ServedForTests } from "./testing/for-tests.ts";
 
 setDefaultTimeout(60_000);
 
-let model: LanguageModel;
-let serving: TestServer;
+const served = new ServedForTests();
 let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
-  [model, texts] = await Promise.all([loadStoriesModel(), expectedStories()]);
-  serving = serveStories(model);
-}, 120_000);
-afterAll(async () => {
-  await serving[Symbol.asyncDispose]();
-  await model[Symbol.asyncDispose]();
+  texts = await expectedStories();
 });
 
 const first = () => texts[0];
@@ -23,7 +16,7 @@ describe("completions", () => {
   test("are transformers' texts, from a text or from ids, whole or as a stream", async () => {
     for (const [at, { text, ids, greedy_text: wanted }] of texts.entries()) {
       for (const prompt of at === 0 ? [text, ids] : [text]) {
-        const whole = await serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 64 });
+        const whole = await served.client.completions.create({ model: "storyteller", prompt, max_tokens: 64 });
         expect(whole).toMatchObject({ object: "text_completion", model: "storyteller" });
         expect(whole.choices).toEqual([{ index: 0, text: wanted, logprobs: null, finish_reason: "length" }]);
         expect(whole.usage).toMatchObject({
@@ -33,7 +26,7 @@ describe("completions", () => {
         });
       }
       if (at > 1) continue;
-      const stream = await serving.client.completions.create({
+      const stream = await served.client.completions.create({
         model: "storyteller",
         prompt: text,
         max_tokens: 64,
@@ -47,7 +40,7 @@ describe("completions", () => {
 
   test("name the probabilities of their tokens", async () => {
     const { text, greedy_text: wanted } = first();
-    const { choices } = await serving.client.completions.create({
+    const { choices } = await served.client.completions.create({
       model: "storyteller",
       prompt: text,
       max_tokens: 10,
@@ -66,7 +59,7 @@ describe("completions", () => {
 });
 
 test("a completion's probabilities name the token that was sampled; offsets count code points", async () => {
-  const { choices } = await serving.client.completions.create({
+  const { choices } = await served.client.completions.create({
     model: "storyteller",
     prompt: "🙂 Once",
     echo: true,

@@ -1,5 +1,5 @@
+import { afterAll, beforeAll } from "bun:test";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
-import type { Device } from "../../compute/device/device.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { DecodeLoop } from "../generation/decode-loop.ts";
 import type { SampledOptions } from "../generation/sampled-sequence.ts";
@@ -15,28 +15,33 @@ export interface Text {
 /** What each of these texts has so far. */
 export const tokensOf = (texts: readonly Text[]) => texts.map(({ made }) => made.tokens);
 
-/** Prompts of the stories model, and what transformers writes behind them, greedily. Close the GPU in the end. */
+/** Prompts of the stories model, and what transformers writes behind them, greedily. */
 export class StoryTexts {
-  private constructor(
-    readonly gpu: Device,
-    readonly decoder: Decoder,
-    readonly prompts: readonly number[][],
-    private readonly greedy: readonly number[][],
-  ) {}
+  #loaded: Awaited<ReturnType<typeof loadStories>> | undefined;
+  #stories: Awaited<ReturnType<typeof expectedStories>> | undefined;
 
-  static async open(): Promise<StoryTexts> {
-    const [{ gpu, decoder }, stories] = await Promise.all([loadStories(), expectedStories()]);
-    return new StoryTexts(
-      gpu,
-      decoder,
-      stories.map(({ ids }) => ids),
-      stories.map(({ greedy_ids: ids }) => ids),
-    );
+  /** Loads them before the file's first test, and closes the device after the last. */
+  static forTests(): StoryTexts {
+    const texts = new StoryTexts();
+    beforeAll(async () => {
+      [texts.#loaded, texts.#stories] = await Promise.all([loadStories(), expectedStories()]);
+    }, 120_000);
+    afterAll(() => texts.#loaded?.gpu.close());
+    return texts;
+  }
+
+  get decoder(): Decoder {
+    if (this.#loaded === undefined) throw new Error("no test has begun");
+    return this.#loaded.decoder;
+  }
+
+  get prompts(): readonly number[][] {
+    return this.#stories?.map(({ ids }) => ids) ?? [];
   }
 
   /** The first tokens behind prompt number `at`. */
   wanted(at: number, count: number): number[] {
-    return this.greedy[at]?.slice(0, count) ?? [];
+    return this.#stories?.[at]?.greedy_ids.slice(0, count) ?? [];
   }
 
   /** Has a loop write behind prompt number `at`, or another one. */

@@ -1,10 +1,13 @@
+import { afterAll, beforeAll } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeLora } from "../../../adapters/testing/lora.ts";
 import { writeDora } from "../../../adapters/testing/magnitudes.ts";
 import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
 import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
-import type { TestServer } from "./server.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import type { LanguageModel } from "../../language-model.ts";
+import { loadStoriesModel, type TestServer } from "./server.ts";
 
 export const MODULES = {
   "model.layers.0.self_attn.q_proj": [64, 64],
@@ -12,7 +15,7 @@ export const MODULES = {
 } as const;
 
 /** Adapters of several methods for the stories model, in a new folder. */
-export async function writeManyAdapters(folder: string): Promise<ReadonlyMap<string, AdapterChoice>> {
+async function writeManyAdapters(folder: string): Promise<ReadonlyMap<string, AdapterChoice>> {
   await mkdir(folder);
   const at = (name: string) => join(folder, name);
   const lora = { r: 4, alpha: 40, modules: MODULES };
@@ -43,4 +46,38 @@ export const clients = (names: readonly string[]) =>
 
 export async function ask({ client }: TestServer, body: ReturnType<typeof clients>[number]): Promise<string> {
   return (await client.completions.create(body)).choices[0]?.text ?? "";
+}
+
+/** The stories model, and adapters of several methods in a folder, for all tests of a file. */
+export class AdaptersForTests {
+  #folder: TemporaryFolder | undefined;
+  #model: LanguageModel | undefined;
+  adapters: ReadonlyMap<string, AdapterChoice> = new Map();
+
+  /** Makes them before the file's first test, and removes them after the last. */
+  constructor() {
+    beforeAll(async () => {
+      this.#folder = await TemporaryFolder.create();
+      this.adapters = await writeManyAdapters(this.at("adapters"));
+      this.#model = await loadStoriesModel();
+    }, 120_000);
+    afterAll(async () => {
+      await this.#model?.[Symbol.asyncDispose]();
+      await this.#folder?.[Symbol.asyncDispose]();
+    });
+  }
+
+  get model(): LanguageModel {
+    if (this.#model === undefined) throw new Error("no test has begun");
+    return this.#model;
+  }
+
+  get path(): string {
+    if (this.#folder === undefined) throw new Error("no test has begun");
+    return this.#folder.path;
+  }
+
+  at(name: string): string {
+    return join(this.path, name);
+  }
 }
