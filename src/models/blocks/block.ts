@@ -24,7 +24,7 @@ export interface Block<W = Tensor> extends Ending<W> {
   readonly parallel?: boolean;
 }
 
-/** What a block does with its tokens. What experts give is added as it is, but for the factor: neither norm nor scale is theirs. */
+/** What a block does with its tokens. What experts give without an MLP beside them is added as it is, but for the factor. */
 export type Mixer<W = Tensor> = Attention<W> | Convolution<W> | GatedDelta<W> | Mlp<W> | LayerInput<W> | Experts<W>;
 
 /**
@@ -69,7 +69,7 @@ function recordBlock(
   { input, current }: { readonly input: Stream; readonly current: Stream },
 ): Stream {
   if (mixer.kind === "experts") {
-    return recordExperts(recorder, linears, before, mixer, ending.factor ?? 1, input);
+    return recordExperts(recorder, linears, before, mixer, ending, input);
   }
   const { x, y } = recordUpToOutput(recorder, linears, before, mixer, sight, input);
   const sum = current === input ? x : recordSum(recorder, current);

@@ -4,30 +4,15 @@ import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
 import { type Linears, projectGroups } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
-import type { Norm } from "./norm.ts";
+import { type Norm, recordNorm } from "./norm.ts";
+import { type Ending, recordEnding } from "./output.ts";
+import { recordRouting, type Router } from "./router.ts";
 import { recordInput, type Stream, streamOf } from "./stream.ts";
 
-/** How a mixture of experts chooses. */
-export interface Routing {
-  /** Experts that there are, and those that a token goes to: those with the largest logits. */
-  readonly count: number;
-  readonly chosen: number;
-  /** Weights are a softmax over the chosen experts, else over all; see OPS.routerWeights. */
-  readonly amongChosen: boolean;
-  /** They are the logistic function of each logit instead, divided by their sum where they are among those chosen. */
-  readonly logistic?: boolean;
-  /** Multiplies what experts give; 1 by default. */
-  readonly factor?: number;
-}
-
 /** A mixture of experts: gated MLPs, of which each token goes to some (Shazeer et al., arXiv:1701.06538). */
-export interface Experts<W = Tensor> extends Routing {
+export interface Experts<W = Tensor> extends Router<W> {
   readonly kind: "experts";
   readonly activation: Activation;
-  /** (experts, width of x): logits of each token. */
-  readonly router: W;
-  /** (1, experts), of those logits. */
-  readonly routerBias?: W | undefined;
   /** Gate and up of each expert, one below the other: (experts · 2 · inner, width of x). */
   readonly gateUp: W;
   /** Those of each expert's rows, one behind the other. */
@@ -37,10 +22,12 @@ export interface Experts<W = Tensor> extends Routing {
   readonly downBias?: W | undefined;
   /** Gate and up of a neuron are one row below the other, and are clamped to this; see OPS.clampedGate (gpt-oss). */
   readonly clamp?: number | undefined;
-  /** Added to the logistic function of the logits where experts are chosen, and not to their weights: (1, experts) F32 (LFM2-MoE). */
-  readonly selection?: W | undefined;
   /** An MLP that all tokens go through, times the logistic function of one logit of each token (Qwen2-MoE). */
   readonly shared?: SharedExpert<W> | undefined;
+  /** What the result of each expert is multiplied by: (1, experts) F32 (Gemma 4). */
+  readonly scales?: W | undefined;
+  /** An MLP of the block's input, whose result and that of the experts are each normalized before they are added (Gemma 4). */
+  readonly beside?: MlpBeside<W> | undefined;
 }
 
 /** The expert of all tokens. */
@@ -50,51 +37,108 @@ export interface SharedExpert<W = Tensor> {
   readonly mlp: Mlp<W>;
 }
 
-/** Records what the stream becomes by x + factor · experts(norm(x)); its tensors are not released. */
+/** An MLP beside experts, and the norms before it, behind it and behind the experts. */
+export interface MlpBeside<W = Tensor> {
+  readonly before: Norm<W>;
+  readonly mlp: Mlp<W>;
+  readonly after: Norm<W>;
+  readonly afterExperts: Norm<W>;
+}
+
+/** Records what the stream becomes by x + factor · experts(norm(x)), or what an MLP beside them makes of it; its tensors are not released. */
 export function recordExperts(
   recorder: Recorder,
   linears: Linears,
   norm: Norm | undefined,
   experts: Experts,
-  factor: number,
+  ending: Ending,
   stream: Stream,
 ): Stream {
-  const {
-    router,
-    routerBias: bias,
-    gateUp,
-    gateUpBias,
-    down,
-    downBias,
-    count,
-    shared,
-    amongChosen,
-    logistic,
-  } = experts;
+  const { shared, beside, routerNorm } = experts;
+  const { factor = 1 } = ending;
   const { x, normed } = recordInput(recorder, norm, stream);
-  const logits = linears.apply(recorder, { x: normed, weight: router, bias, residual: undefined });
-  const ids = choose(recorder, experts, logits);
-  const { y: weights } = recorder.apply(OPS.routerWeights, { logits, experts: ids }, { amongChosen, logistic });
+  const routed = routerNorm === undefined ? normed : recordNorm(recorder, routerNorm, x);
+  const ownSum = shared === undefined ? x : recordShared(recorder, linears, shared, factor, normed, x);
+  const residual = beside === undefined ? ownSum : undefined;
+  const y = recordMixture(recorder, linears, experts, { x: normed, routed, residual, factor });
+  recorder.release(...[...new Set([normed, routed, ownSum])].filter((tensor) => tensor !== x));
+  const result = beside === undefined ? streamOf(y) : recordBeside(recorder, linears, beside, ending, y, x);
+  if (x !== stream.x && x !== result.x) recorder.release(x);
+  return result;
+}
+
+/** What a mixture reads, and what its result times `factor` is added to. */
+interface MixtureInputs {
+  readonly x: Tensor;
+  /** What the router reads. */
+  readonly routed: Tensor;
+  readonly residual: Tensor | undefined;
+  readonly factor: number;
+}
+
+/** Records residual + factor · experts(x), and releases none of its inputs. */
+function recordMixture(
+  recorder: Recorder,
+  linears: Linears,
+  experts: Experts,
+  { x, routed, residual, factor }: MixtureInputs,
+): Tensor {
+  const { gateUp, gateUpBias, down, downBias, count } = experts;
+  const { ids, weights } = recordRouting(recorder, linears, experts, routed);
   const { places, begins } = recorder.apply(OPS.expertRows, { experts: ids }, { experts: count });
-  const { y: rows } = recorder.apply(OPS.spreadRows, { x: normed, places }, {});
-  recorder.release(logits, ids);
+  const { y: rows } = recorder.apply(OPS.spreadRows, { x, places }, {});
+  recorder.release(ids);
   const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * experts.chosen;
   const project = (input: Tensor, weight: Tensor, ofGroups: Tensor | undefined) => {
-    const product = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
+    const projected = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
     recorder.release(input);
-    if (ofGroups === undefined) return product;
-    const { y } = recorder.apply(OPS.groupBias, { x: product, bias: ofGroups, begins }, {});
-    recorder.release(product);
+    if (ofGroups === undefined) return projected;
+    const { y } = recorder.apply(OPS.groupBias, { x: projected, bias: ofGroups, begins }, {});
+    recorder.release(projected);
     return y;
   };
-  const active = recordGate(recorder, experts, project(rows, gateUp, gateUpBias));
+  const gated = recordGate(recorder, experts, project(rows, gateUp, gateUpBias));
+  const active = experts.scales === undefined ? gated : recordScaled(recorder, experts.scales, begins, gated);
   const results = project(active, down, downBias);
-  const residual = shared === undefined ? x : recordShared(recorder, linears, shared, factor, normed, x);
   const scale = factor * (experts.factor ?? 1);
   const { y } = recorder.apply(OPS.mixRows, { x: results, places, factors: weights, residual }, { scale });
-  const used = [normed, residual].filter((tensor) => tensor !== x);
-  recorder.release(results, places, begins, weights, ...used, ...(x === stream.x ? [] : [x]));
-  return streamOf(y);
+  recorder.release(results, places, begins, weights);
+  return y;
+}
+
+/**
+ * Records rows times what the results of their experts are multiplied by, and releases them: what goes into the last matrix has fewer
+ * columns than what comes of it.
+ * @param scales (1, experts)
+ */
+function recordScaled(recorder: Recorder, scales: Tensor, begins: Tensor, x: Tensor): Tensor {
+  const [count, cols] = x.shape;
+  const zeros = recorder.upload("zeros", [count, 1], new Float32Array(count));
+  const ones = recorder.upload("ones", [cols, 1], new Float32Array(cols).fill(1));
+  const { y: factors } = recorder.apply(OPS.groupBias, { x: zeros, bias: scales, begins }, {});
+  const operands = { x: factors, weight: ones, bias: undefined, residual: undefined };
+  const { y: b } = recorder.apply(OPS.linear, operands, {});
+  const { y } = recorder.apply(OPS.multiply, { a: x, b }, {});
+  // Not what was uploaded: a pass that is recorded once needs it as long as it is sent.
+  recorder.release(x, factors, b);
+  return y;
+}
+
+/** Records x and what a block's ending makes of after(mlp(before(x))) + afterExperts(mixed), and releases `mixed`. */
+function recordBeside(
+  recorder: Recorder,
+  linears: Linears,
+  { before, mlp, after, afterExperts }: MlpBeside,
+  ending: Ending,
+  mixed: Tensor,
+  x: Tensor,
+): Stream {
+  const { y: active } = recordMlp(recorder, linears, before, mlp, streamOf(x));
+  const dense = linears.apply(recorder, { x: active, ...mlp.output, residual: undefined });
+  const [a, b] = [recordNorm(recorder, after, dense), recordNorm(recorder, afterExperts, mixed)];
+  const { y: sum } = recorder.apply(OPS.add, { a, b }, {});
+  recorder.release(active, dense, mixed, a, b);
+  return recordEnding(recorder, linears, ending, sum, x);
 }
 
 /** Records what goes into the last matrices, of gates and ups, which are released. */
@@ -111,24 +155,6 @@ function recordGate(recorder: Recorder, { clamp, activation: kind }: Experts, gi
   return y;
 }
 
-/** Records which experts each token goes to. */
-function choose(recorder: Recorder, { chosen: k, selection }: Experts, logits: Tensor): Tensor {
-  if (selection === undefined) {
-    const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k });
-    recorder.release(values);
-    return ids;
-  }
-  // 1 / (1 + exp(−x)) − 1/2 = tanh(x / 2) / 2, which has the same order.
-  const { y: quarters } = recorder.apply(OPS.scale, { x: logits }, { factor: 0.25 });
-  const { y: x } = recorder.apply(OPS.softcap, { x: quarters }, { cap: 0.5 });
-  const scale = recorder.upload("ones", selection.shape, new Float32Array(selection.shape[1]).fill(1));
-  const { y: scores } = recorder.apply(OPS.scaleColumns, { x, scale, bias: selection, residual: undefined }, {});
-  const { values, ids } = recorder.apply(OPS.topK, { x: scores }, { k });
-  // Not the ones: a pass that is recorded once needs them as long as it is sent.
-  recorder.release(quarters, x, scores, values);
-  return ids;
-}
-
 /** Records residual + factor · logistic(gate x) · mlp(x): a mixture of one expert, which all tokens go to. */
 function recordShared(
   recorder: Recorder,
@@ -139,8 +165,7 @@ function recordShared(
   residual: Tensor,
 ): Tensor {
   const { y: active } = recordMlp(recorder, linears, undefined, mlp, streamOf(x));
-  const { weight, bias } = mlp.output;
-  const result = linears.apply(recorder, { x: active, weight, bias, residual: undefined });
+  const result = linears.apply(recorder, { x: active, ...mlp.output, residual: undefined });
   const logits = linears.apply(recorder, { x, weight: gate, bias: undefined, residual: undefined });
   const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k: 1 });
   const attributes = { amongChosen: false, logistic: true };

@@ -27,34 +27,26 @@ export interface Ending<W = Tensor> {
 export function recordOutput(
   recorder: Recorder,
   linears: Linears,
-  output: Output,
+  { weight, bias }: Output,
   ending: Ending,
   x: Tensor,
   residual: Tensor,
 ): Stream {
-  const sum = recordAdded(recorder, linears, output, ending, x, residual);
-  if (ending.whole === undefined) return sum;
-  const operands = { x: sum.x, scale: ending.whole, bias: undefined, residual: undefined };
-  const { y } = recorder.apply(OPS.scaleColumns, operands, {});
-  recorder.release(sum.x);
-  return streamOf(y);
+  const { after, scale, factor = 1, whole } = ending;
+  const isAdded = after === undefined && scale === undefined && factor === 1;
+  const result = linears.apply(recorder, { x, weight, bias, residual: isAdded ? residual : undefined });
+  recorder.release(x);
+  return isAdded ? recordTimes(recorder, result, whole) : recordEnding(recorder, linears, ending, result, residual);
 }
 
-function recordAdded(
+/** The same of a result that no matrix is the end of, which is released. */
+export function recordEnding(
   recorder: Recorder,
   linears: Linears,
-  { weight, bias }: Output,
   { after: norm, scale, factor = 1, whole }: Ending,
-  x: Tensor,
+  result: Tensor,
   residual: Tensor,
 ): Stream {
-  if (norm === undefined && scale === undefined && factor === 1) {
-    const added = linears.apply(recorder, { x, weight, bias, residual });
-    recorder.release(x);
-    return streamOf(added);
-  }
-  const projected = linears.apply(recorder, { x, weight, bias, residual: undefined });
-  recorder.release(x);
   if (
     norm?.kind === "rms" &&
     scale === undefined &&
@@ -62,14 +54,22 @@ function recordAdded(
     whole === undefined &&
     normedProduct(recorder, linears, norm) !== undefined
   ) {
-    return { x: residual, branch: { x: projected, norm } };
+    return { x: residual, branch: { x: result, norm } };
   }
-  const normed = norm === undefined ? projected : recordNorm(recorder, norm, projected);
-  const result = factor === 1 ? normed : recorder.apply(OPS.scale, { x: normed }, { factor }).y;
+  const normed = norm === undefined ? result : recordNorm(recorder, norm, result);
+  const scaled = factor === 1 ? normed : recorder.apply(OPS.scale, { x: normed }, { factor }).y;
   const { y } =
     scale === undefined
-      ? recorder.apply(OPS.add, { a: residual, b: result }, {})
-      : recorder.apply(OPS.scaleColumns, { x: result, scale, bias: undefined, residual }, {});
-  recorder.release(...new Set([projected, normed, result]));
+      ? recorder.apply(OPS.add, { a: residual, b: scaled }, {})
+      : recorder.apply(OPS.scaleColumns, { x: scaled, scale, bias: undefined, residual }, {});
+  recorder.release(...new Set([result, normed, scaled]));
+  return recordTimes(recorder, y, whole);
+}
+
+/** Records x times factors of its columns, where there are some, and releases x then. */
+function recordTimes(recorder: Recorder, x: Tensor, scale: Tensor | undefined): Stream {
+  if (scale === undefined) return streamOf(x);
+  const { y } = recorder.apply(OPS.scaleColumns, { x, scale, bias: undefined, residual: undefined }, {});
+  recorder.release(x);
   return streamOf(y);
 }

@@ -2,7 +2,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
 import { MOST_CHOSEN } from "../../../compute/tensor/ops/router-weights.ts";
-import type { Routing } from "../../blocks/experts.ts";
+import type { Routing } from "../../blocks/router.ts";
 import { plannedTable } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";

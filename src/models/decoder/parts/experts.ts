@@ -1,4 +1,5 @@
-import type { Experts, Routing, SharedExpert } from "../../blocks/experts.ts";
+import type { Experts, SharedExpert } from "../../blocks/experts.ts";
+import type { Routing } from "../../blocks/router.ts";
 import { eitherOf, plannedLinear, plannedMatrix, type PlannedMatrix, plannedVector } from "../../tensor-plan.ts";
 import { gatedMlp } from "./mlp.ts";
 import { type Module, type Sizes, weights } from "./modules.ts";
@@ -21,7 +22,7 @@ const FUSED_NAMES = {
 
 /** A mixture of gated MLPs of the layer `path`. */
 export interface ExpertParts {
-  /** The module, below the layer's path. */
+  /** The module, below the layer's path; "": the layer has what it consists of. */
   readonly path?: string;
   /** In files: tensors below the module, or each expert's modules in `experts.NUMBER` there. */
   readonly names?: ExpertNames;
@@ -42,17 +43,18 @@ export function experts(
 ): Experts<PlannedMatrix> {
   const { hidden, inner, activation } = sizes;
   const { count } = routing;
+  const at = (below: string, name: string) => [layer, below, name].filter((part) => part !== "").join(".");
   const ofEach = (cols: number, modules: readonly Module[]) =>
     weights(
       cols,
       Array.from({ length: count }, (_, expert) => expert).flatMap((expert) =>
-        modules.map(([name, rows]): Module => [`${layer}.${path}.experts.${expert}.${name}`, rows]),
+        modules.map(([name, rows]): Module => [at(path, `experts.${expert}.${name}`), rows]),
       ),
     );
   const now = { ...FUSED_NAMES, ...fused };
   const ofAll = (cols: number, below: string, name: string, rows: number) =>
-    plannedLinear(cols, [`${layer}.${below}.${name}`, [count, rows, cols]]);
-  const router = (below: string, name: string) => plannedMatrix(hidden, [`${layer}.${below}.${name}`, [count, hidden]]);
+    plannedLinear(cols, [at(below, name), [count, rows, cols]]);
+  const router = (below: string, name: string) => plannedMatrix(hidden, [at(below, name), [count, hidden]]);
   const each = "gateUp" in names ? EXPERT_NAMES : names;
   const gateUp = ofEach(hidden, [
     [each.gate, inner],
