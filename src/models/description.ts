@@ -1,6 +1,6 @@
 // Descriptions of models: objects and lists whose fields are planned matrices, or, once these are placed, tensors.
 import type { Tensor } from "../compute/tensor/tensor.ts";
-import { eitherOf, inParts, type PlannedMatrix, storedIn, storedTransposed } from "./tensor-plan.ts";
+import { inParts, type PlannedMatrix, storedIn, storedTransposed } from "./tensor-plan.ts";
 
 /** The same description with its planned matrices in GPU memory. */
 export type Placed<T> = T extends PlannedMatrix
@@ -27,10 +27,14 @@ export function asDivided<T>(description: T): T {
 
 /** The description of matrices that some files have by their names behind one beginning, and some behind another. */
 export function behindEither<T>(description: T, rename: (name: string, at: 0 | 1) => string): T {
-  const renamed = (planned: PlannedMatrix, at: 0 | 1): PlannedMatrix => {
-    return { ...planned, parts: planned.parts.map((part) => ({ ...part, name: rename(part.name, at) })) };
+  const renamed = (planned: PlannedMatrix): PlannedMatrix => {
+    const all = [planned.parts, ...(planned.otherwise ?? [])];
+    const [parts = [], ...otherwise] = ([0, 1] as const).flatMap((at) =>
+      all.map((some) => some.map((part) => ({ ...part, name: rename(part.name, at) }))),
+    );
+    return { ...planned, parts, otherwise };
   };
-  return mapPlanned(description, (planned) => eitherOf(renamed(planned, 0), renamed(planned, 1))) as T; // the same fields, of the same types
+  return mapPlanned(description, renamed) as T; // the same fields, of the same types
 }
 
 /** The description of linear layers that a checkpoint stores transposed. */

@@ -115,10 +115,17 @@ export function storedIn(tensors: ReadonlyMap<string, unknown>, planned: Planned
   return parts === undefined ? usual : { ...usual, parts };
 }
 
-/** The matrix in the parts that are adapted and trained: those of each expert, however files have them. */
-export function inParts({ otherwise, ...usual }: PlannedMatrix): PlannedMatrix {
-  const parts = (otherwise ?? []).reduce((most, some) => (some.length > most.length ? some : most), usual.parts);
-  return { ...usual, parts };
+/**
+ * The matrix in the parts that are adapted and trained: those of each expert, however files have them.
+ * @param stored a part that a file has, whose layers' names begin as theirs do; left out: the usual ones
+ */
+export function inParts({ otherwise = [], ...usual }: PlannedMatrix, stored = ""): PlannedMatrix {
+  const all = [usual.parts, ...otherwise];
+  const most = all.reduce((count, { length }) => Math.max(count, length), 0);
+  const divided = all.filter(({ length }) => length === most);
+  const begin = (name: string) => name.slice(0, name.indexOf(".layers."));
+  const like = divided.find(([first]) => first !== undefined && begin(first.name) === begin(stored));
+  return { ...usual, parts: like ?? divided[0] ?? usual.parts };
 }
 
 /** The names of its parts, of many the first and the last: one no other matrix has. */

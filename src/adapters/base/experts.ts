@@ -3,6 +3,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { BaseModel } from "./base.ts";
+import { textPartOf, unshiftPath } from "./module-paths.ts";
 
 /**
  * The matrices of all experts of a layer that transformers 5 has as one parameter, and PEFT adapts as one
@@ -24,9 +25,9 @@ export interface ExpertParameter {
 }
 
 const OF_EACH =
-  /^(.+)\.(mlp|block_sparse_moe|feed_forward)\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
+  /^(.+)\.(mlp|block_sparse_moe|feed_forward|\d{1,5})\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
 const OF_ALL =
-  /^(.+\.(?:mlp|block_sparse_moe|feed_forward))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
+  /^(.+\.(?:mlp|block_sparse_moe|feed_forward|\d{1,5}))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
 
 const INNER = ".base_layer";
 
@@ -34,7 +35,10 @@ const INNER = ".base_layer";
 const PLACES = { gate_proj: 0, w1: 0, up_proj: 1, w3: 1, down_proj: 2, w2: 2 } as const;
 
 /** The parameters of a model's mixtures of experts; of one whose experts are not all alike none. */
-export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
+export function expertParameters(base: BaseModel): ExpertParameter[] {
+  const { tensors } = base;
+  const text = textPartOf(base);
+  const moduleOf = (stored: string) => (text === undefined ? stored : unshiftPath(stored, text.shift));
   const found: ExpertParameter[] = [];
   const apart = new Map<string, string[][]>();
   for (const [name, { shape, dtype }] of tensors) {
@@ -46,12 +50,13 @@ export function expertParameters({ tensors }: BaseModel): ExpertParameter[] {
       const isDown = fused === "down_proj" || linear === "output_linear";
       const parameter = isDown ? "down_proj" : "gate_up_proj";
       const sizes = { experts, out, in: input, dtype, ...(transposed && { transposed }) };
-      found.push({ module: `${path}.experts`, name: parameter, ...sizes, tensors: [name] });
+      found.push({ module: moduleOf(`${path}.experts`), name: parameter, ...sizes, tensors: [name] });
     }
     const [, layer, mixture, expert, matrix] = OF_EACH.exec(name) ?? [];
     if (layer === undefined || !isPlace(matrix)) continue;
     // Mixtral's files call it otherwise than transformers 5 does.
-    const module = `${layer}.${mixture === "block_sparse_moe" && matrix.startsWith("w") ? "mlp" : mixture}.experts`;
+    const own = mixture === "block_sparse_moe" && matrix.startsWith("w") ? "mlp" : mixture;
+    const module = moduleOf(`${layer}.${own}.experts`);
     const experts = apart.get(module) ?? [];
     apart.set(module, experts);
     (experts[Number(expert)] ??= [])[PLACES[matrix]] = name;

@@ -70,7 +70,7 @@ export function plannedModel(
   path: string,
 ): PlannedModel {
   const planned = plannedMatrices(config);
-  const matrices = planned.map(inParts);
+  const matrices = planned.map((matrix) => inParts(matrix));
   const parts = matrices.flatMap((matrix) => matrix.parts);
   // An embedding is looked up; a tied one is the output matrix as well.
   const hasHead = parts.some(({ name }) => isOutputEmbedding(moduleOf(name)));

@@ -40,8 +40,9 @@ export function dividedExperts(decoder: DecoderConfig, tensors: readonly WholeTe
   const divisions = new Map<string, readonly WholeTensor[]>();
   for (const planned of plannedMatrices(decoder)) {
     const [whole, ...others] = storedIn(shapes, planned).parts;
-    const { parts } = inParts(planned);
-    if (whole === undefined || others.length > 0 || parts.length < 2) continue;
+    if (whole === undefined || others.length > 0) continue;
+    const { parts } = inParts(planned, whole.name);
+    if (parts.length < 2) continue;
     if (String(shapes.get(whole.name)) !== String(whole.stored)) continue;
     divisions.set(
       whole.name,
