@@ -68,6 +68,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "gemma3": {"sliding_window": 16, "query_pre_attn_scalar": 12, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "head_dim": 16},
     "gemma4_text": {**GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0},
     "gemma4": {**GEMMA4, **SHARED_KEYS, "hidden_size_per_layer_input": 12, "vocab_size_per_layer_input": 520},
+    "gemma4-moe": {**GEMMA4, "attention_k_eq_v": True, "enable_moe_block": True, "num_experts": 6, "top_k_experts": 3, "moe_intermediate_size": 20},
     "gemma4-biases": {**GEMMA4, "attention_bias": True, "hidden_size_per_layer_input": 4},
     "mistral3": {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "head_dim": 16, "sliding_window": None},
     "ministral3": {"rope_parameters": GROWING},
@@ -208,7 +209,7 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
         noise = torch.randn(weight.shape, generator=generator)
         if weight.dim() >= 2:
             weight.data = noise * (1.5 / weight.shape[-1] ** 0.5)
-        elif "norm" in name:
+        elif "norm" in name or name.endswith("scale"):
             weight.data = weight.data + 0.2 * noise
         else:
             weight.data = 0.3 * noise

@@ -10,6 +10,7 @@ supervised tokens, summed over both and divided by the number of those tokens.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,18 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
 
 
 def each_expert(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Granite's files have one tensor of all experts: those of each, which are trained."""
-    names = {"input_linear.weight": ["gate_proj", "up_proj"], "output_linear.weight": ["down_proj"]}
+    """Granite's and Gemma 4's files have one tensor of all experts: those of each, which are trained."""
+    names = {"input_linear.weight": ["gate_proj", "up_proj"], "output_linear.weight": ["down_proj"], "experts.gate_up_proj": ["gate_proj", "up_proj"], "experts.down_proj": ["down_proj"]}
     found = {}
     for name, tensor in tensors.items():
-        path, _, last = name.rpartition("block_sparse_moe.")
-        if last not in names:
+        # Those of gpt-oss, below "mlp", are trained as they are.
+        match = re.fullmatch(r"(.+\.block_sparse_moe|.+\.\d+)\.(.+)", name)
+        if match is None or match[2] not in names:
             found[name] = tensor
             continue
         for expert, matrix in enumerate(tensor):
-            for own, part in zip(names[last], matrix.chunk(len(names[last])), strict=True):
-                found[f"{path}block_sparse_moe.experts.{expert}.{own}.weight"] = part.contiguous()
+            for own, part in zip(names[match[2]], matrix.chunk(len(names[match[2]])), strict=True):
+                found[f"{match[1]}.experts.{expert}.{own}.weight"] = part.contiguous()
     return found
 
 

@@ -74,14 +74,14 @@ test("a name that PEFT takes for a module which holds a linear layer is written 
   expect(config.target_modules).toEqual([`model.${tensors[0]}`]);
 });
 
-test("matrices of experts, and routers, are meant by name; all linear layers are neither", () => {
+test("matrices of experts, and routers, are meant by name; all linear layers are neither, but Gemma 4's router", () => {
   const experts = ["mlp.experts.0.up_proj", "mlp.experts.1.up_proj"];
-  const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", ...experts];
+  const modules = ["self_attn.q_proj", "mlp.gate", "block_sparse_moe.router.layer", "router.proj", ...experts];
   const info = { dtype: "F32", shape: [8, 8] } as const;
   const mixture = { ...base, tensors: new Map(modules.map((name) => [`model.layers.0.${name}.weight`, info])) };
   const namesOf = (targets: string | string[]) =>
     findTargets(mixture, { targets, layers: [] }).modules.map(({ name }) => name);
-  expect(namesOf("all-linear")).toEqual(["model.layers.0.self_attn.q_proj"]);
+  expect(namesOf("all-linear")).toEqual(["model.layers.0.self_attn.q_proj", "model.layers.0.router.proj"]);
   expect(namesOf(["gate"])).toEqual(["model.layers.0.mlp.gate"]);
   expect(namesOf(["up_proj"])).toEqual([
     "model.layers.0.mlp.experts.0.up_proj",

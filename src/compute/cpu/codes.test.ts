@@ -108,10 +108,10 @@ test.each(METHODS)("20 steps of training: %o", async (asked) => {
   }, FEW_WAYS);
 });
 
-/** Layers that STORIES has not: sinks and experts, two sizes of heads, the gated delta rule, convolutions. */
+/** Layers that STORIES has not: sinks and experts, two sizes of heads and experts beside MLPs, the gated delta rule, convolutions. */
 const LAYERS: Readonly<Record<string, object>> = {
   gpt_oss: { sliding_window: 8 },
-  gemma4_text: { sliding_window: 8, layer_types: ["sliding_attention", "full_attention"] },
+  "gemma4_text-experts": { sliding_window: 8, layer_types: ["sliding_attention", "full_attention"] },
   qwen3_5_text: {},
   lfm2_moe: { num_experts: 6, num_dense_layers: 0, full_attn_idxs: [1] },
 };

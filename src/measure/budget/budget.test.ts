@@ -83,12 +83,14 @@ const SMALL = {
   vocab_size: 20,
 };
 
-test.each(["mixtral", "qwen3_moe", "granitemoe", "gpt_oss"])(
+test.each(["mixtral", "qwen3_moe", "granitemoe", "gpt_oss", "gemma4_text"])(
   "a step of %s goes through the experts that its tokens choose, however files have them",
   async (model_type) => {
     const count = { num_local_experts: 8, num_experts: 8, moe_intermediate_size: 48 };
+    const gemma4 = { enable_moe_block: true, hidden_size_per_layer_input: 0 };
     const flopsOf = async (chosen: number) => {
-      const model = await modelOf({ model_type, ...SMALL, ...count, num_experts_per_tok: chosen });
+      const among = { ...count, ...gemma4, num_experts_per_tok: chosen, top_k_experts: chosen };
+      const model = await modelOf({ model_type, ...SMALL, ...among });
       const { methods } = planBudget(model, { parameters: 1000 }, { targets: ["q_proj"], layers: [] });
       return methods.find(({ name }) => name === "full")?.flops ?? NaN;
     };

@@ -63,6 +63,10 @@ test("experts are counted where files have tensors of all, where only config.jso
   const wanted = { count: 8, chosen: 2, parameters: 8 * 3 * 64 * 32 };
   await writeArchitecture(folder.at("fused"), "granitemoe", 1);
   expect((await inspectCheckpoint(folder.at("fused"))).experts).toMatchObject(wanted);
+  // Beside an MLP of another size.
+  await writeArchitecture(folder.at("beside"), "gemma4_text-experts", 1);
+  const { experts: beside } = await inspectCheckpoint(folder.at("beside"));
+  expect(beside).toMatchObject({ count: 8, chosen: 2, parameters: 8 * 3 * 32 * 32 });
   // Those of gpt-oss have biases.
   await writeArchitecture(folder.at("biases"), "gpt_oss", 1);
   const parameters = 8 * (3 * 64 * 32 + 2 * 64 + 32);

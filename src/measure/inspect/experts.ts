@@ -82,7 +82,7 @@ function saidIn(json: Readonly<Record<string, unknown>> | undefined, experts: re
   const highest = numbers.reduce((most, number) => (number > most ? number : most), -1);
   const count =
     first("num_experts", "num_local_experts", "n_routed_experts") ?? (highest < 0 ? undefined : highest + 1);
-  const chosen = first("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k");
+  const chosen = first("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_topk", "moe_k");
   return { count: numberOf(count), chosen: numberOf(chosen) };
 }
 

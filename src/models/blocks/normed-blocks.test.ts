@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { SUPPORTED_TYPES } from "../decoder/architectures/index.ts";
 import { Batch } from "../decoder/cache/batch.ts";
 import { Decoder } from "../decoder/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "./linears.ts";
-import { writeArchitecture } from "../testing/architectures.ts";
+import { ARCHITECTURE_CASES, writeArchitecture } from "../testing/architectures.ts";
 
 let gpu: CpuDevice;
 let folder: TemporaryFolder;
@@ -22,7 +21,7 @@ afterAll(async () => {
 const STEP_BY_STEP: Linears = { apply: PLAIN_LINEARS.apply };
 const PROMPT = Array.from({ length: 40 }, (_, at) => (at * 7) % 20);
 
-test.each(SUPPORTED_TYPES)(
+test.each(ARCHITECTURE_CASES)(
   "%s: blocks that begin in one command give the bits of those that go step by step",
   async (type) => {
     const path = folder.at(type);

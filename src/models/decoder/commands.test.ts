@@ -4,11 +4,10 @@ import { BLOCKS_STAGING_NAMES, Stagings } from "../../compute/device/testing/sta
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Run } from "../../compute/tensor/run.ts";
-import { SUPPORTED_TYPES } from "./architectures/index.ts";
 import { recordPass } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
 import { batchLinears, PLAIN_LINEARS } from "../blocks/linears.ts";
-import { writeArchitecture } from "../testing/architectures.ts";
+import { ARCHITECTURE_CASES, writeArchitecture } from "../testing/architectures.ts";
 import { DecoderWeights } from "./weights.ts";
 
 /** Commands of a layer of a token: what each of them costs beside its work is paid at every layer of every token. */
@@ -25,6 +24,7 @@ const MORE: Readonly<Record<string, number>> = {
   granite: 4,
   starcoder2: 4,
   gemma4_text: 6,
+  "gemma4_text-experts": 26,
   gemma4: 11,
   gpt2: 4,
   cohere2: 4,
@@ -45,6 +45,7 @@ const GEMMA4 = { layer_types: ["full_attention", "sliding_attention", "full_atte
 /** Settings without which layers are all of one kind. */
 const SETTINGS: Readonly<Record<string, object>> = {
   gemma4_text: GEMMA4,
+  "gemma4_text-experts": GEMMA4,
   gemma4: GEMMA4,
   lfm2: { full_attn_idxs: [0, 2] },
   lfm2_moe: { full_attn_idxs: [0, 2], num_dense_layers: 0 },
@@ -110,11 +111,11 @@ describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
     const onGpu = of.positions > 1000 ? MOST_OF_TILES : MOST;
     const most = way.kind !== "cpu" ? onGpu : way.fma === true ? MOST : MOST_PLAIN;
     const each: Record<string, number> = {};
-    for (const type of SUPPORTED_TYPES) {
+    for (const type of ARCHITECTURE_CASES) {
       const [few, many] = [await commandsOf(type, FEW, staging, of), await commandsOf(type, MANY, staging, of)];
       each[type] = (many - few) / (MANY - FEW);
     }
-    expect(SUPPORTED_TYPES.length).toBeGreaterThan(5);
+    expect(ARCHITECTURE_CASES.length).toBeGreaterThan(5);
     const above = ([type, commands]: [string, number]) => !(commands > 0 && commands <= most + (MORE[type] ?? 0));
     expect(Object.entries(each).filter(above)).toEqual([]);
   });

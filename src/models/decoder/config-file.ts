@@ -99,6 +99,7 @@ export const ConfigJson = v.looseObject({
   num_experts: v.nullish(Count),
   num_local_experts: v.nullish(Count),
   num_experts_per_tok: v.nullish(Count),
+  top_k_experts: v.nullish(Count),
   shared_intermediate_size: v.nullish(Width),
   moe_intermediate_size: v.nullish(Width),
   shared_expert_intermediate_size: v.nullish(Width),

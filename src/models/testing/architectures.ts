@@ -1,5 +1,5 @@
 // A small model of any architecture, for tests that hold for all of them.
-import { loadConfig } from "../decoder/architectures/index.ts";
+import { loadConfig, SUPPORTED_TYPES } from "../decoder/architectures/index.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
 import { writeModel } from "./models.ts";
@@ -16,6 +16,8 @@ const SIZES = {
   moe_intermediate_size: 32,
 };
 
+const GEMMA4 = { hidden_size_per_layer_input: 0, global_head_dim: 16 };
+
 const DELTA_RULE = {
   full_attention_interval: 2,
   linear_num_key_heads: 2,
@@ -24,9 +26,13 @@ const DELTA_RULE = {
   linear_value_head_dim: 8,
 };
 
-/** What a type needs beside them. */
+/** Every `model_type`, and after a dash what some models of one have and others have not. */
+export const ARCHITECTURE_CASES: readonly string[] = [...SUPPORTED_TYPES, "gemma4_text-experts"];
+
+/** What a case needs beside them. */
 const OWN: Readonly<Record<string, object>> = {
-  gemma4_text: { hidden_size_per_layer_input: 0, global_head_dim: 16 },
+  gemma4_text: GEMMA4,
+  "gemma4_text-experts": { ...GEMMA4, enable_moe_block: true, num_experts: 8, top_k_experts: 2 },
   gemma4: { hidden_size_per_layer_input: 64, vocab_size_per_layer_input: 512, global_head_dim: 16 },
   gpt2: { n_inner: 64, n_positions: 32 },
   granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
@@ -36,18 +42,18 @@ const OWN: Readonly<Record<string, object>> = {
 };
 
 /**
- * Writes a model of this `model_type`, whose rows are whole blocks of 32; the weights are made up.
+ * Writes a model of such a case, whose rows are whole blocks of 32; the weights are made up.
  * @param settings of config.json, beside its sizes
  * @param fused the same weights by the names that `otherwise` has for them
  */
 export async function writeArchitecture(
   folder: string,
-  type: string,
+  name: string,
   layers: number,
   settings: object = {},
   fused = false,
 ): Promise<DecoderConfig> {
-  const json = { model_type: type, ...SIZES, ...OWN[type], num_hidden_layers: layers, ...settings };
+  const json = { model_type: name.split("-")[0], ...SIZES, ...OWN[name], num_hidden_layers: layers, ...settings };
   await writeModel(folder, json, {});
   const config = await loadConfig(folder);
   const parts = plannedMatrices(config).flatMap(

@@ -130,12 +130,16 @@ test("a whole model is saved again, subfolders too, and resumed; runs in the mod
 }, 60_000);
 
 test.each([
-  ["whose weights are stored transposed", "gpt2"],
-  ["of experts whose weights are stored transposed", "gpt_oss"],
-  ["with numbers and a table that no method trains", "gemma4"],
-])("a whole model %s is written as it was read", async (_, type) => {
+  ["whose weights are stored transposed", "gpt2", {}],
+  ["of experts whose weights are stored transposed", "gpt_oss", {}],
+  [
+    "with numbers and a table that no method trains, and experts beside MLPs",
+    "gemma4",
+    { enable_moe_block: true, num_experts: 8, top_k_experts: 2 },
+  ],
+])("a whole model %s is written as it was read", async (_, type, own) => {
   const model = runs.folder.at(type);
-  await writeArchitecture(model, type, 1, { vocab_size: 512, n_positions: 64 });
+  await writeArchitecture(model, type, 1, { vocab_size: 512, n_positions: 64, ...own });
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) await cp(join(STORIES, name), join(model, name));
   const asked = { model, method: "full", steps: 1, learningRate: 0 } as const;
   await runs.train(`${type}-as-read`, await runs.settings(asked));

@@ -85,9 +85,9 @@ export function expertCases() {
         attributes: { scale: 1 },
       },
     ],
-    groupBias: [[1, 0, 3], [0, 2, 300, 0, 0, 1], [4]].map((sizes, at) => {
+    groupBias: [[1, 0, 3], [0, 2, 300, 0, 0, 1], [4], [2, 0, 1]].map((sizes, at) => {
       const begins = sizes.reduce<number[]>((all, size) => [...all, (all.at(-1) ?? 0) + size], [0]);
-      const cols = [37, 70, 8][at] ?? NaN;
+      const cols = [37, 70, 8, 1][at] ?? NaN;
       return {
         name: `rows ${sizes.join("+")}, ${cols} columns`,
         inputs: {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expertParameters } from "../../../adapters/base/experts.ts";
 import type { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { attentionsOf, type DecoderConfig, isOfOtherPart, keysOf } from "../config.ts";
 import { outputsOf } from "../../blocks/block.ts";
 import { isTrained } from "../../tensor-plan.ts";
-import { plannedMatrices } from "../weight-plan.ts";
+import { dividedExperts, plannedMatrices } from "../weight-plan.ts";
 import { loadConfig } from "./index.ts";
 
 let folder: TemporaryFolder;
@@ -23,6 +24,8 @@ const TEXT = {
   num_key_value_heads: 2,
   hidden_size_per_layer_input: 0,
 };
+
+const EXPERTS = { enable_moe_block: true, num_experts: 8, top_k_experts: 2, moe_intermediate_size: 16 };
 
 async function configOf(settings: object): Promise<DecoderConfig> {
   await Bun.write(folder.at("config.json"), JSON.stringify({ ...TEXT, ...settings }));
@@ -77,6 +80,32 @@ test("each layer reads its own columns of what a token has for all, which stay i
   expect(outputsOf(config.layers.flat()).length).toBe(2 * 7);
 });
 
+test.each(["model.language_model.", "language_model.model."])(
+  "experts of a model whose text is in %s are adapted and trained by names that begin so, too",
+  async (begin) => {
+    const { model_type, ...text } = TEXT;
+    const text_config = { model_type, ...text, ...EXPERTS, num_hidden_layers: 1 };
+    const config = await configOf({ model_type: "gemma4", text_config });
+    const whole = (name: string, shape: readonly number[]) => ({ name: `${begin}layers.0.experts.${name}`, shape });
+    const [gateUp, down] = [whole("gate_up_proj", [8, 32, 32]), whole("down_proj", [8, 32, 16])];
+    const divided = dividedExperts(config, [gateUp, down]);
+    expect(divided.get(gateUp.name)?.slice(1, 3)).toEqual([
+      whole("0.up_proj.weight", [16, 32]),
+      whole("1.gate_proj.weight", [16, 32]),
+    ]);
+    expect(divided.get(down.name)?.at(-1)).toEqual(whole("7.down_proj.weight", [32, 16]));
+    // However files have them, adapters name what they adapt as transformers does.
+    const tensors = new Map(
+      [...divided.values()].flat().map(({ name, shape }) => [name, { dtype: "F32", shape }] as const),
+    );
+    const parameters = expertParameters({ path: "it", tensors, config: undefined });
+    expect(parameters.map((one) => [one.module, one.name, one.experts, one.out, one.in])).toEqual([
+      ["model.language_model.layers.0.experts", "gate_up_proj", 8, 32, 32],
+      ["model.language_model.layers.0.experts", "down_proj", 8, 32, 16],
+    ]);
+  },
+);
+
 test("sizes by the number of a layer, as transformers writes them, go before those of all wide layers", async () => {
   const types = ["sliding_attention", "full_attention", "sliding_attention"];
   const layers = { num_hidden_layers: 3, layer_types: types, head_dim: 16, sliding_window: 9 };
@@ -112,7 +141,12 @@ test.each([
   [{ num_kv_shared_layers: 2 }, "num_kv_shared_layers is 2 of 7 layers: none before them of full_attention"],
   [{ num_kv_shared_layers: 7 }, "num_kv_shared_layers is 7 of 7 layers"],
   [{ num_kv_shared_layers: 9999 }, "num_kv_shared_layers is 9999 of 7 layers"],
-  [{ enable_moe_block: true }, "enable_moe_block"],
+  [{ ...EXPERTS, moe_intermediate_size: undefined }, "enable_moe_block without moe_intermediate_size"],
+  [{ ...EXPERTS, num_experts: null }, "enable_moe_block without num_experts"],
+  [{ ...EXPERTS, num_experts: 0 }, "7 layers of 0 experts, of which a token goes to 2: cannot be"],
+  [{ ...EXPERTS, top_k_experts: 9 }, "7 layers of 8 experts, of which a token goes to 9: cannot be"],
+  [{ ...EXPERTS, num_experts: 2 ** 31 }, "cannot be"],
+  [{ ...EXPERTS, moe_intermediate_size: 6 }, "experts of 6 neurons; a multiple of 4 is supported"],
   [{ rope_parameters: { rope_type: "default", rope_theta: 10_000 } }, "rope_parameters without full_attention"],
   [{ use_bidirectional_attention: "all" }, "use_bidirectional_attention"],
   [{ per_layer_config: { 5: { head_dim: 32 } } }, "heads of different sizes"],

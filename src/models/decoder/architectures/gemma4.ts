@@ -4,6 +4,7 @@ import type { ConfigJson } from "../config-file.ts";
 import { attention, gatedMlp, layerInput, layerInputs, plainNorm, rmsNorm } from "../parts.ts";
 import { ropesByLayerType } from "../rope-json.ts";
 import { spreadNumber } from "../../tensor-plan.ts";
+import { gemma4Experts } from "./gemma4-experts.ts";
 import {
   activationNamed,
   type Architecture,
@@ -32,12 +33,12 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
 /**
  * Gemma 4, text: heads of q, k and v are normalized, those of v without weights; layers that see all tokens have wider heads, of which
  * a part turns, and perhaps take their keys for values; the last layers may attend with the keys and values of the last one before them of their
- * type; each layer may read a part of a row that each token has for all layers (E2B and E4B); its result is multiplied by a number of the
- * checkpoint.
+ * type; each layer may have experts beside its MLP (26B-A4B), and may read a part of a row that each token has for all layers (E2B and E4B);
+ * its result is multiplied by a number of the checkpoint.
  */
 export const gemma4Text: Architecture = {
   type: "gemma4_text",
-  title: "Gemma 4 E2B, E4B and 31B (their text)",
+  title: "Gemma 4 E2B, E4B, 26B-A4B and 31B (their text)",
   describe(json) {
     refuseWhatIsMissing(json);
     const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");
@@ -45,6 +46,7 @@ export const gemma4Text: Architecture = {
     const sizes = { ...sizesOf(json, defaults), activation };
     const { hidden, epsilon } = sizes;
     const layers = layersOf(json, sizes);
+    const expertsOf = gemma4Experts(json);
     const headSizeOf = (slides: boolean): number => {
       const [first = sizes.headSize, ...others] = new Set(
         layers.flatMap((layer) => (layer.slides === slides ? [layer.headSize] : [])),
@@ -83,6 +85,7 @@ export const gemma4Text: Architecture = {
         };
         const whole = spreadNumber(`${path}.layer_scalar`, hidden);
         const isWide = json.use_double_wide_mlp === true && keysOf !== undefined;
+        const wide = isWide ? { ...sizes, inner: 2 * sizes.inner } : sizes;
         return [
           {
             before: norm("input_layernorm"),
@@ -102,8 +105,8 @@ export const gemma4Text: Architecture = {
             after: norm("post_attention_layernorm"),
           },
           {
-            before: norm("pre_feedforward_layernorm"),
-            mixer: gatedMlp(`${path}.mlp`, isWide ? { ...sizes, inner: 2 * sizes.inner } : sizes),
+            before: norm(expertsOf ? "pre_feedforward_layernorm_2" : "pre_feedforward_layernorm"),
+            mixer: expertsOf?.(path, wide) ?? gatedMlp(`${path}.mlp`, wide),
             after: norm("post_feedforward_layernorm"),
             ...(inputSize === 0 ? { whole } : {}),
           },
@@ -131,11 +134,9 @@ function refuseWhatIsMissing(json: ConfigJson): void {
   const refuse = (what: string, hint: string) => {
     throw new RandloraError("model", `${what} is not supported`, hint);
   };
-  const dense = "the dense models of Gemma 4 that have none of it can be run";
   if (json.use_bidirectional_attention === true || json.use_bidirectional_attention === "all") {
     refuse("use_bidirectional_attention", "a model that writes texts attends backwards only");
   }
-  if (json.enable_moe_block === true) refuse("Gemma 4's mixture of experts (enable_moe_block)", dense);
   if (json.rope_parameters && !json.rope_parameters.full_attention) {
     refuse("rope_parameters without full_attention", "transformers has none either: fetch config.json again");
   }

@@ -8,13 +8,12 @@ import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { transpose } from "../../../files/safetensors/transpose.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import { writeArchitecture } from "../../testing/architectures.ts";
+import { ARCHITECTURE_CASES, writeArchitecture } from "../../testing/architectures.ts";
 import { Batch } from "../cache/batch.ts";
 import type { BatchToken } from "../cache/batch-logits.ts";
 import { Decoder } from "../decoder.ts";
 import type { LoadOptions } from "../options.ts";
 import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
-import { SUPPORTED_TYPES } from "./index.ts";
 
 /** More tokens than any window here. */
 const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
@@ -23,7 +22,7 @@ const GRANITE = { attention_multiplier: 0.2, embedding_multiplier: 3, residual_m
 const YARN = { rope_type: "yarn", rope_theta: 10_000, factor: 4, original_max_position_embeddings: 5 };
 const GROWING = { ...YARN, llama_4_scaling_beta: 0.3 };
 
-/** By `model_type`: settings of config.json beside the sizes, and the first logits after the prompt. */
+/** By case: settings of config.json beside the sizes, and the first logits after the prompt. */
 const GEMMA3 = { sliding_window: 4, sliding_window_pattern: 2, query_pre_attn_scalar: 12 };
 const GEMMA3_LOGITS = [-1.45828, -12.15093, 14.73298, -3.94463, -10.42354, 15.33218];
 const GEMMA4 = {
@@ -58,6 +57,10 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   gemma3_text: [GEMMA3, GEMMA3_LOGITS],
   gemma3: [{ text_config: GEMMA3 }, GEMMA3_LOGITS],
   gemma4_text: [GEMMA4, GEMMA4_LOGITS],
+  "gemma4_text-experts": [
+    { ...GEMMA4, final_logit_softcapping: 5.5 },
+    [-0.53859, 1.45309, -1.07183, -0.30195, 1.38545, -1.2238],
+  ],
   gemma4: [{ text_config: GEMMA4_SMALL }, GEMMA4_SMALL_LOGITS],
   gemma: [{}, [1.52936, -2.0093, 0.66577, 1.28196, -2.06629, 0.97543]],
   olmo3: [{ sliding_window: 4 }, [1.55731, 0.75359, -2.3806, 1.84718, 0.36259, -2.2433]],
@@ -122,7 +125,7 @@ function expectNear(logits: ArrayLike<number>, expected: readonly number[], with
 }
 
 test("every architecture is tried", () => {
-  expect(Object.keys(GOLDEN).toSorted()).toEqual(SUPPORTED_TYPES.toSorted());
+  expect(Object.keys(GOLDEN).toSorted()).toEqual(ARCHITECTURE_CASES.toSorted());
 });
 
 /** The logits after the prompt. */
