@@ -1,5 +1,5 @@
 import { Contradiction } from "../src/files/errors.ts";
-import { CHAT_OPTIONS } from "../src/chat/options.ts";
+import { CHAT_OPTIONS, MODEL_ARGUMENT } from "../src/chat/options.ts";
 import { defineCommand, optional } from "../src/terminal/options/command.ts";
 
 /** `randlora chat`: talks to a model, one answer or a whole conversation. */
@@ -9,10 +9,7 @@ export const command = defineCommand({
   summary: "Talk to a model, with or without adapters",
   example: 'randlora chat HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter -p "Why is the sky blue?"',
   arguments: {
-    model: optional(
-      "MODEL",
-      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
-    ),
+    model: MODEL_ARGUMENT,
     question: optional("QUESTION", "print one answer and exit; what comes on stdin is put before it"),
   },
   options: CHAT_OPTIONS,

@@ -1,20 +1,6 @@
-import { POOLINGS } from "../src/chat/generation/pooling.ts";
-import {
-  choice,
-  defineCommand,
-  flag,
-  integer,
-  json,
-  number,
-  optional,
-  repeat,
-  text,
-  toggle,
-} from "../src/terminal/options/command.ts";
-import { ADAPTER_OPTIONS } from "../src/terminal/options/shared/adapters.ts";
-import { contextOption } from "../src/terminal/options/shared/context.ts";
-import { kvTypeOption } from "../src/terminal/options/shared/kv-type.ts";
-import { quantizeOption } from "../src/terminal/options/shared/quantize.ts";
+import { MODEL_ARGUMENT } from "../src/chat/options.ts";
+import { SERVE_OPTIONS } from "../src/chat/serve/options.ts";
+import { defineCommand } from "../src/terminal/options/command.ts";
 
 /** `randlora serve`: OpenAI's API and a chat page, for a model and its adapters. */
 export const command = defineCommand({
@@ -22,129 +8,8 @@ export const command = defineCommand({
   otherNames: ["server", "api"],
   summary: "Serve a model and its adapters: OpenAI's API, and a page to chat",
   example: "randlora serve HuggingFaceTB/SmolLM2-135M-Instruct --adapter pirate=my-adapter",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
-    ),
-  },
-  options: {
-    host: text({ topic: "Server", help: "address to listen on; 0.0.0.0 for all", default: "127.0.0.1" }),
-    port: integer({
-      topic: "Server",
-      help: "port to listen on; 0 takes a free one",
-      min: 0,
-      max: 65535,
-      default: 8080,
-    }),
-    apiKey: text({
-      value: "KEY",
-      topic: "Server",
-      help: "API key that clients must send; better set as RANDLORA_API_KEY, which no process list shows",
-    }),
-    apiKeys: text({
-      value: "FILE",
-      topic: "Server",
-      help: "API keys with limits each: a JSON list of objects with key, name, requests_per_minute, tokens_per_minute, parallel",
-    }),
-    trustedProxy: repeat(
-      text({
-        value: "ADDRESS",
-        topic: "Server",
-        help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed; may be given several times",
-      }),
-    ),
-    parallel: integer({
-      value: "N",
-      topic: "Server",
-      help: "number of slots: requests decoded at once, each with its own KV cache",
-      min: 1,
-      max: 256,
-      default: 4,
-    }),
-    queueLength: integer({
-      topic: "Server",
-      help: "maximum number of waiting requests; more get status 429",
-      min: 1,
-      default: 128,
-    }),
-    slots: flag({ topic: "Server", help: "answer GET /slots as llama.cpp does: how many tokens each slot has" }),
-    adapter: repeat(
-      text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
-    ),
-    adapterDir: text({
-      value: "DIR",
-      topic: "Adapters",
-      help: "folder of adapters that clients may request by their folders' names; with --api-key also load_lora_adapter and unload_lora_adapter",
-    }),
-    maxAdapters: integer({
-      value: "N",
-      topic: "Adapters",
-      help: "maximum number of adapters in the device's memory, beside the weights; the one requested longest ago is evicted",
-      min: 1,
-      defaultText: "8",
-    }),
-    merge: toggle({
-      topic: "Adapters",
-      help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other; --no-merge: apply them beside the weights",
-      defaultText: "with a single adapter, without --adapter-dir and --quantize",
-    }),
-    ...ADAPTER_OPTIONS,
-    system: text({ topic: "Text", help: "system message of conversations that have none" }),
-    chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),
-    chatTemplateKwargs: json({
-      topic: "Text",
-      help: 'variables for the chat template, such as {"enable_thinking": false}',
-    }),
-    context: contextOption({
-      topic: "Answers",
-      help: "context length of a slot in tokens (KV cache)",
-      defaultText: "the model's own",
-    }),
-    maxTokens: integer({
-      topic: "Answers",
-      help: "default of max_tokens: maximum number of tokens in an answer",
-      min: 1,
-      defaultText: "up to the context's end",
-    }),
-    temperature: number({
-      value: "T",
-      topic: "Answers",
-      help: "default of temperature; 0 always takes the most likely token",
-      min: 0,
-      defaultText: "generation_config.json's, else 1",
-    }),
-    topK: integer({
-      value: "K",
-      topic: "Answers",
-      help: "default of top_k; 0 disables it",
-      min: 0,
-      defaultText: "generation_config.json's, else 0",
-    }),
-    topP: number({
-      value: "P",
-      topic: "Answers",
-      help: "default of top_p",
-      above: 0,
-      max: 1,
-      defaultText: "generation_config.json's, else 1",
-    }),
-    minP: number({
-      value: "P",
-      topic: "Answers",
-      help: "default of min_p",
-      min: 0,
-      max: 1,
-      defaultText: "generation_config.json's, else 0",
-    }),
-    pooling: choice(POOLINGS, {
-      topic: "Answers",
-      help: "pooling of /v1/embeddings: the mean of the hidden states of all tokens, or the last token's",
-      default: "mean",
-    }),
-    quantize: quantizeOption({ topic: "Model" }),
-    kvType: kvTypeOption("f16"),
-  },
+  arguments: { model: MODEL_ARGUMENT },
+  options: SERVE_OPTIONS,
   // What most people need; the rest is in --help-all.
   shown: [
     "host",

@@ -1,18 +1,13 @@
-import { type BlocksName, KV_NAMES, type KvName, NAMED_KV } from "../compute/device/dtype.ts";
-import type { LanguageModel } from "./language-model.ts";
-import type { OutputDtype } from "../files/safetensors/dtype.ts";
+import { type BlocksName, KV_NAMES, NAMED_KV } from "../compute/device/dtype.ts";
+import type { LanguageModel, LanguageModelOptions } from "./language-model.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
 import type { Context } from "../terminal/options/command.ts";
 import { BytesBar } from "../terminal/progress.ts";
 
-interface LoadFlags {
+interface LoadFlags extends Pick<LanguageModelOptions, "raw" | "dtype" | "quantize" | "kvType"> {
   /** A file instead of the model's own template. */
   readonly chatTemplate?: string | undefined;
-  readonly raw?: boolean | undefined;
-  readonly dtype?: OutputDtype | undefined;
-  readonly quantize?: BlocksName | undefined;
-  readonly kvType?: KvName | undefined;
 }
 
 /**

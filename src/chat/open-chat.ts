@@ -1,29 +1,19 @@
 import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
-import type { BlocksName, KvName } from "../compute/device/dtype.ts";
-import type { GeneratorName } from "../compute/random/names.ts";
 import { Contradiction } from "../files/errors.ts";
 import { localPath, refuseMissingModel } from "../models/folder/local-path.ts";
 import type { Context } from "../terminal/options/command.ts";
+import { absentValues } from "../terminal/options/option.ts";
 import { flagName } from "../terminal/options/names.ts";
 import { chooseModel, runsWithoutTemplate } from "./default-model.ts";
-import { CHAT_DEFAULTS } from "./generation/chat-defaults.ts";
 import { fittingContext } from "./generation/fitting-context.ts";
-import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "./generation/sampling.ts";
+import { chosenSeed, DEFAULT_SAMPLING } from "./generation/sampling.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { loadModel } from "./load-model.ts";
+import { CHAT_OPTIONS, type ChatFlags } from "./options.ts";
 import { noTemplate, Session } from "./session.ts";
 
 /** What a chat is told before its first message. */
-export interface OpenChatFlags extends Omit<SessionFlags, "raw"> {
-  readonly raw: boolean | undefined;
-  readonly chatTemplate: string | undefined;
-  readonly adapter: readonly string[];
-  readonly scale: readonly number[];
-  readonly generator: GeneratorName | undefined;
-  readonly dtype: "keep" | "f32" | "f16" | "bf16";
-  readonly quantize: BlocksName | undefined;
-  readonly kvType: KvName;
-}
+type OpenChatFlags = Omit<ChatFlags, "prompt">;
 
 /** A model as it was named, and whether its texts are continued without a template. */
 export interface ChosenFormat {
@@ -81,9 +71,8 @@ export async function openChat(
   const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
   for (const line of [...model.notes, ...notes]) context.log.warn(line);
   const fitting = await fittingContext(model.decoder, { asked: options.context, rows: options.beams });
-  if (fitting.note !== undefined) context.log.warn(fitting.note);
-  const length = fitting.note === undefined ? options.context : fitting.context;
-  const session = resources.use(await openSession(model, { ...options, raw, context: length }, context));
+  for (const note of fitting.notes) context.log.warn(note);
+  const session = resources.use(await openSession(model, { ...options, raw, context: fitting.context }, context));
   const loadSeconds = (performance.now() - started) / 1000;
   const kept = resources.move();
   return { model, session, adapters, findAdapter, loadSeconds, [Symbol.asyncDispose]: () => kept.disposeAsync() };
@@ -93,7 +82,7 @@ export async function openChat(
  * A search takes the likeliest tokens: what would change them, or show some of them early, is refused.
  * @throws RandloraError `usage`
  */
-function checkSearch(flags: Omit<SessionFlags, "raw">): void {
+function checkSearch(flags: OpenChatFlags): void {
   const names = [
     "topK",
     "topP",
@@ -104,38 +93,25 @@ function checkSearch(flags: Omit<SessionFlags, "raw">): void {
     "seed",
     "shift",
   ] as const;
-  const idle = names.find((name) => flags[name] !== CHAT_DEFAULTS[name]);
-  const asked = flags.temperature === 0 || flags.temperature === CHAT_DEFAULTS.temperature ? idle : "temperature";
+  const absent = absentValues(CHAT_OPTIONS);
+  const idle = names.find((name) => flags[name] !== absent[name]);
+  const asked = flags.temperature === 0 || flags.temperature === absent.temperature ? idle : "temperature";
   if (asked === undefined) return;
   const cause = `--beams searches without sampling, and so takes no --${flagName(asked)}`;
   throw new Contradiction([asked, "beams"], cause, "leave it out");
 }
 
-export interface SessionFlags extends Omit<SamplingOptions, "convention" | "seed" | "penaltyWindow"> {
-  readonly raw: boolean;
-  readonly system: string | undefined;
-  readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
-  readonly maxTokens: number | undefined;
-  readonly beams: number;
-  readonly seed: number | undefined;
-  readonly stop: readonly string[];
-  readonly context: number | undefined;
-  readonly shift: boolean;
-}
-
-async function openSession(model: LanguageModel, flags: SessionFlags, { log }: Context): Promise<Session> {
+async function openSession(
+  model: LanguageModel,
+  flags: Omit<OpenChatFlags, "raw"> & Pick<ChosenFormat, "raw">,
+  { log }: Context,
+): Promise<Session> {
   const { temperature, topK, topP, minP, repeatPenalty, presencePenalty, frequencyPenalty, context } = flags;
   const template = flags.raw ? undefined : model.template;
   if (template === undefined && !flags.raw) {
     if (flags.system !== undefined) throw noTemplate("--system");
     // As llama.cpp has it: a model without a template continues texts.
     log.info("this model has no chat template: texts are continued as they stand (--chat-template FILE gives one)");
-  }
-  const longest = model.decoder.config.contextLength;
-  if (context !== undefined && context > longest) {
-    log.warn(
-      `--context ${context}: the model was made for ${longest} tokens; beyond them its answers may make no sense`,
-    );
   }
   const penalties = { repeatPenalty, presencePenalty, frequencyPenalty };
   const seed = chosenSeed(flags.seed);

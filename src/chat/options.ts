@@ -1,9 +1,35 @@
 import { ADAPTER_OPTIONS } from "../terminal/options/shared/adapters.ts";
-import { choice, flag, integer, json, number, repeat, text, toggle } from "../terminal/options/command.ts";
+import {
+  choice,
+  flag,
+  integer,
+  json,
+  number,
+  optional,
+  type OptionValues,
+  repeat,
+  text,
+  toggle,
+} from "../terminal/options/command.ts";
 import { contextOption } from "../terminal/options/shared/context.ts";
 import { kvTypeOption } from "../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../terminal/options/shared/quantize.ts";
-import { CHAT_DEFAULTS } from "./generation/chat-defaults.ts";
+import { DEFAULT_SAMPLING } from "./generation/sampling.ts";
+
+/** The model that is talked to. */
+export const MODEL_ARGUMENT = optional(
+  "MODEL",
+  "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
+);
+
+/** How messages become texts. */
+export const TEMPLATE_OPTIONS = {
+  chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),
+  chatTemplateKwargs: json({
+    topic: "Text",
+    help: 'variables for the chat template, such as {"enable_thinking": false}',
+  }),
+};
 
 /** The options of `randlora chat`. */
 export const CHAT_OPTIONS = {
@@ -19,11 +45,7 @@ export const CHAT_OPTIONS = {
     help: "continue the prompt as it stands, without the chat template",
     defaultText: "as the run's samples were written out",
   }),
-  chatTemplate: text({ value: "FILE", topic: "Text", help: "chat template (Jinja)", defaultText: "the model's own" }),
-  chatTemplateKwargs: json({
-    topic: "Text",
-    help: 'variables for the chat template, such as {"enable_thinking": false}',
-  }),
+  ...TEMPLATE_OPTIONS,
   adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add; may be given several times" })),
   ...ADAPTER_OPTIONS,
   maxTokens: integer({
@@ -38,14 +60,14 @@ export const CHAT_OPTIONS = {
     topic: "Answers",
     help: "sampling temperature; 0 always takes the most likely token",
     min: 0,
-    default: CHAT_DEFAULTS.temperature,
+    default: DEFAULT_SAMPLING.temperature,
   }),
   topK: integer({
     value: "K",
     topic: "Answers",
     help: "top-k sampling: number of tokens to choose from; 0 disables it",
     min: 0,
-    default: CHAT_DEFAULTS.topK,
+    default: DEFAULT_SAMPLING.topK,
   }),
   topP: number({
     value: "P",
@@ -53,7 +75,7 @@ export const CHAT_OPTIONS = {
     help: "top-p sampling: cumulative probability of the tokens to choose from",
     above: 0,
     max: 1,
-    default: CHAT_DEFAULTS.topP,
+    default: DEFAULT_SAMPLING.topP,
   }),
   minP: number({
     value: "P",
@@ -61,24 +83,24 @@ export const CHAT_OPTIONS = {
     help: "min-p sampling: minimum probability relative to the most likely token",
     min: 0,
     max: 1,
-    default: CHAT_DEFAULTS.minP,
+    default: DEFAULT_SAMPLING.minP,
   }),
   repeatPenalty: number({
     value: "R",
     topic: "Answers",
     help: "repetition penalty; 1 disables it",
     above: 0,
-    default: CHAT_DEFAULTS.repeatPenalty,
+    default: DEFAULT_SAMPLING.repeatPenalty,
   }),
   presencePenalty: number({
     topic: "Answers",
     help: "presence penalty: subtracted from the logit of a token that occurred recently",
-    default: CHAT_DEFAULTS.presencePenalty,
+    default: DEFAULT_SAMPLING.presencePenalty,
   }),
   frequencyPenalty: number({
     topic: "Answers",
     help: "frequency penalty: subtracted from a token's logit for each recent occurrence",
-    default: CHAT_DEFAULTS.frequencyPenalty,
+    default: DEFAULT_SAMPLING.frequencyPenalty,
   }),
   beams: integer({
     value: "N",
@@ -115,3 +137,6 @@ export const CHAT_OPTIONS = {
   quantize: quantizeOption({ topic: "Model" }),
   kvType: kvTypeOption("f16"),
 };
+
+/** What `randlora chat` is told. */
+export type ChatFlags = OptionValues<typeof CHAT_OPTIONS>;

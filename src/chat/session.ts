@@ -104,40 +104,17 @@ export class Session implements Disposable {
    * @throws RandloraError `data` for a conversation that no longer fits the context, or that the template refuses
    */
   async say(message: string, options: AnswerOptions = {}): Promise<Reply> {
-    const attached = this.#attached;
-    const conversation = this.#conversation;
-    conversation.add("user", [...attached, message].join("\n\n"));
-    let reply: Reply | undefined;
-    try {
-      reply = await this.#answer(options);
-    } finally {
-      if (reply === undefined || (reply.finishReason === "cancelled" && reply.text === "")) conversation.undo();
-      else {
-        this.#attached = [];
-        conversation.add("assistant", reply.text);
-      }
-    }
+    const reply = await this.#answered([...this.#attached, message].join("\n\n"), options);
+    if (!isNothing(reply)) this.#attached = [];
     return reply;
   }
 
   /** Answers the last message anew, with the next seed; undefined where nothing was said. */
   async retry(options: AnswerOptions = {}): Promise<Reply | undefined> {
-    const conversation = this.#conversation;
-    const before = new Conversation();
-    before.replaceBy(conversation);
-    const question = conversation.undo();
-    if (question === undefined) return undefined;
-    conversation.add("user", question);
-    let reply: Reply | undefined;
-    try {
-      reply = await this.#answer(options);
-    } finally {
-      // Who changes their mind keeps the answer that they had.
-      if (reply === undefined || (reply.finishReason === "cancelled" && reply.text === "")) {
-        conversation.replaceBy(before);
-      } else conversation.add("assistant", reply.text);
-    }
-    return reply;
+    const before = this.#copy();
+    const question = this.undo();
+    // Who changes their mind keeps the answer that they had.
+    return question === undefined ? undefined : await this.#answered(question, options, before);
   }
 
   /** Takes the last message and its answer back. @returns the message; undefined where nothing was said */
@@ -159,8 +136,7 @@ export class Session implements Disposable {
   async attach(path: string): Promise<number> {
     const text = await readText(path);
     const attached = [...this.#attached, text.trimEnd()];
-    const asked = new Conversation();
-    asked.replaceBy(this.#conversation);
+    const asked = this.#copy();
     asked.add("user", attached.join("\n\n"));
     try {
       this.#fitting(asked);
@@ -195,12 +171,27 @@ export class Session implements Disposable {
     this.#decoding?.loop[Symbol.dispose]();
   }
 
-  async #answer({ onText, signal }: AnswerOptions): Promise<Reply> {
-    const ids = this.#fitting(this.#conversation);
-    const pieces = await this.#write(ids, signal);
-    return await endOf(pieces, ({ text }) => {
-      if (text !== "") onText?.(text);
-    });
+  #copy(): Conversation {
+    const copy = new Conversation();
+    copy.replaceBy(this.#conversation);
+    return copy;
+  }
+
+  /** Answers a question. @param before how things are where nothing comes of it */
+  async #answered(question: string, { onText, signal }: AnswerOptions, before = this.#copy()): Promise<Reply> {
+    const conversation = this.#conversation;
+    conversation.add("user", question);
+    let reply: Reply | undefined;
+    try {
+      const pieces = await this.#write(this.#fitting(conversation), signal);
+      reply = await endOf(pieces, ({ text }) => {
+        if (text !== "") onText?.(text);
+      });
+    } finally {
+      if (reply === undefined || isNothing(reply)) conversation.replaceBy(before);
+      else conversation.add("assistant", reply.text);
+    }
+    return reply;
   }
 
   async #write(ids: readonly number[], signal: AbortSignal | undefined): Promise<AsyncGenerator<ReplyPiece, Reply>> {
@@ -251,6 +242,11 @@ export class Session implements Disposable {
     this.#thinking = thinkingOf(this.#template.source, text);
     return tokenizer.encode(text, { special: false });
   }
+}
+
+/** Was it cancelled before its first word? */
+function isNothing({ finishReason, text }: Reply): boolean {
+  return finishReason === "cancelled" && text === "";
 }
 
 function contextFull(tokens: number, context: number, isLong: boolean): RandloraError {

@@ -22,8 +22,11 @@ test("without --memory a context is as long as it is asked for, and nothing is c
   using decoder = await Decoder.load(device, STORIES);
   const { contextLength: context } = decoder.config;
   const fits = await fittingContext(decoder, { asked: undefined, rows: 3 });
-  expect(fits).toEqual({ context, positions: 3 * context, note: undefined });
-  expect(await fittingContext(decoder, { asked: 1e6, rows: 1 })).toMatchObject({ context: 1e6 });
+  expect(fits).toEqual({ context, positions: 3 * context, notes: [] });
+  expect(await fittingContext(decoder, { asked: 1e6, rows: 1 })).toMatchObject({
+    context: 1e6,
+    notes: [expect.stringMatching(/^--context 1000000: /)],
+  });
 });
 
 test("buffers take no more than is planned, and what is planned beside them does not follow the model", async () => {
@@ -54,8 +57,8 @@ test("under --memory a context that was asked for and does not fit is refused wi
     );
     expect(refused.hint.includes("--kv-type f16 takes half")).toBe(kvDtype === "F32");
     const asked = Number(/--context (\d+) fits/.exec(refused.hint)?.[1]);
-    const { positions, context, note } = await fittingContext(decoder, { asked, rows: 2 });
-    expect([context, note]).toEqual([asked, undefined]);
+    const { positions, context } = await fittingContext(decoder, { asked, rows: 2 });
+    expect(context).toBe(asked);
     found[kvDtype] = positions;
     const answers: (readonly number[])[] = [];
     const options = { maxTokens: 20, stopTokens: new Set<number>(), batchSize: 2, context };
@@ -94,9 +97,9 @@ test("the model's own context is cut to what fits, and that is told", async () =
   const long = Object.assign(Object.create(decoder) as Decoder, {
     config: { ...decoder.config, contextLength: 2 ** 20 },
   });
-  const { context, note } = await fittingContext(long, { asked: undefined, rows: 1 });
+  const { context, notes } = await fittingContext(long, { asked: undefined, rows: 1 });
   expect(context).toBeLessThan(2 ** 20);
-  expect(note).toStartWith(`the context ends at ${context} tokens: keys and values of 1048576 tokens take`);
+  expect(notes[0]).toStartWith(`the context ends at ${context} tokens: keys and values of 1048576 tokens take`);
 });
 
 test("weights that --memory leaves no room for are refused before they are read, with the format that fits", async () => {

@@ -27,8 +27,8 @@ interface Wanted {
 export interface FittingContext {
   readonly context: number;
   readonly positions: number;
-  /** What the user should know: it is shorter than the model's own. */
-  readonly note: string | undefined;
+  /** What the user should know: it is shorter than the model's own, or longer. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -46,7 +46,11 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   const { limit } = decoder.gpu.memory;
   const wanted = rows * inBlocks(context);
   const { positions, taken } = await fittingPositions(decoder, rows);
-  if (positions >= inBlocks(context)) return { context, positions: Math.min(wanted, positions), note: undefined };
+  if (positions >= inBlocks(context)) {
+    const longest = decoder.config.contextLength;
+    const note = `--context ${context}: the model was made for ${longest} tokens; beyond them its answers may make no sense`;
+    return { context, positions: Math.min(wanted, positions), notes: context > longest ? [note] : [] };
+  }
   const [needed, beside, most] = [cacheBytes(decoder, inBlocks(context), rows), taken, limit].map(megabytes);
   const cause = `keys and values of ${context} tokens take ${needed} beside ${beside} of weights, activations and room for adapters, and --memory allows ${most}`;
   const less = { F32: "--kv-type f16 takes half, q8_0 about a quarter, ", F16: "--kv-type q8_0 takes about half, " };
@@ -55,7 +59,7 @@ export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted):
   if (asked !== undefined || positions <= 0) {
     throw new RandloraError("memory", cause, `${hint}, ${halves}or raise --memory`);
   }
-  return { context: positions, positions, note: `the context ends at ${positions} tokens: ${cause}` };
+  return { context: positions, positions, notes: [`the context ends at ${positions} tokens: ${cause}`] };
 }
 
 /** How many positions of keys and values `--memory` leaves room for. */

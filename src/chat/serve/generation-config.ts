@@ -5,6 +5,7 @@ import { brief, oneLine } from "../../files/failure.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
+import type { ServeFlags } from "./options.ts";
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
@@ -34,13 +35,7 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
 }
 
 /** What the command line says of sampling. */
-export interface SamplingFlags {
-  readonly temperature: number | undefined;
-  readonly topK: number | undefined;
-  readonly topP: number | undefined;
-  readonly minP: number | undefined;
-  readonly maxTokens: number | undefined;
-}
+type SamplingFlags = Pick<ServeFlags, "temperature" | "topK" | "topP" | "minP" | "maxTokens">;
 
 /** Sampling of requests that say nothing: the command line's, else the model's, else OpenAI's. */
 export function requestDefaults(flags: SamplingFlags, config: GenerationConfig): RequestDefaults {

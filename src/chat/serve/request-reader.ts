@@ -80,30 +80,22 @@ export class RequestReader implements Disposable {
    *   aborted before its turn
    */
   async read(question: Extract<Question, { raw: unknown }>, network: string, signal: AbortSignal): Promise<Understood> {
-    const value = await this.#ask(question, network, signal);
-    if (value === undefined || !("settings" in value)) throw new TypeError("an answer to another question");
-    return value;
+    return await this.#ask(question, network, signal, "settings");
   }
 
   /** Texts of which embeddings are wanted. @throws as `read` */
   async texts(kind: EmbeddingKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<EmbeddingTexts> {
-    const value = await this.#ask({ kind, body }, network, signal);
-    if (value === undefined || !("encoding" in value)) throw new TypeError("an answer to another question");
-    return value;
+    return await this.#ask({ kind, body }, network, signal, "encoding");
   }
 
   /** What is answered where it is read. @returns JSON. @throws as `read` */
   async json(kind: TokenKind, body: Uint8Array, network: string, signal: AbortSignal): Promise<string> {
-    const value = await this.#ask({ kind, body }, network, signal);
-    if (value === undefined || !("json" in value)) throw new TypeError("an answer to another question");
-    return value.json;
+    return (await this.#ask({ kind, body }, network, signal, "json")).json;
   }
 
   /** The model's vocabulary, for grammars. */
   async vocabulary(): Promise<TokenTree> {
-    const value = await this.#ask({ kind: "vocabulary" }, "", undefined);
-    if (value === undefined || !("ends" in value)) throw new TypeError("an answer to another question");
-    return value;
+    return await this.#ask({ kind: "vocabulary" }, "", undefined, "ends");
   }
 
   [Symbol.dispose](): void {
@@ -114,7 +106,13 @@ export class RequestReader implements Disposable {
     for (const reader of this.#readers) reader.end(this.#closed);
   }
 
-  async #ask(question: Question, network: string, signal: AbortSignal | undefined): Promise<Told> {
+  /** @param key that answers to such a question have */
+  async #ask<K extends string>(
+    question: Question,
+    network: string,
+    signal: AbortSignal | undefined,
+    key: K,
+  ): Promise<ToldWith<K>> {
     if (this.#closed !== undefined) throw this.#closed;
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Told>();
@@ -125,7 +123,9 @@ export class RequestReader implements Disposable {
     signal?.addEventListener("abort", leave, { once: true });
     this.#queue.add(waiting);
     this.#work();
-    return await promise.finally(() => signal?.removeEventListener("abort", leave));
+    const told = await promise.finally(() => signal?.removeEventListener("abort", leave));
+    if (!has(told, key)) throw new TypeError("an answer to another question");
+    return told;
   }
 
   /** Gives readers that have nothing to do the next questions. */
@@ -205,4 +205,10 @@ export class RequestReader implements Disposable {
   #makeReader(more: Partial<Start> = {}): Reader {
     return new Reader({ ...this.#start, ...more }, this.#limits.bytes / MOST_READERS);
   }
+}
+
+type ToldWith<K extends string> = Extract<Told, Readonly<Record<K, unknown>>>;
+
+function has<K extends string>(told: Told, key: K): told is ToldWith<K> {
+  return told !== undefined && key in told;
 }

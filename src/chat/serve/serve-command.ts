@@ -1,5 +1,3 @@
-import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
-import type { GeneratorName } from "../../compute/random/names.ts";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { Contradiction } from "../../files/errors.ts";
 import { isLoopback } from "../../files/hub/loopback.ts";
@@ -7,7 +5,6 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { readRun } from "../../models/folder/run.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel } from "../default-model.ts";
-import type { Pooling } from "../generation/pooling.ts";
 import { loadModel } from "../load-model.ts";
 import { fittingContext, plannedBytes } from "../generation/fitting-context.ts";
 import { AdapterFolder } from "./adapter-folder.ts";
@@ -18,6 +15,7 @@ import { ModelList } from "./models.ts";
 import { isMerged, type ServedModel } from "./served-model.ts";
 import { isRaw, servedAdapter, type ServedOptions } from "./served-adapter.ts";
 import { nameOf, readNamedAdapters } from "./names.ts";
+import type { ServeFlags } from "./options.ts";
 import { TrustedProxies } from "./proxy.ts";
 import { ApiServer, GRACE_MS, requireFreeAddress } from "./server.ts";
 
@@ -25,36 +23,6 @@ import { ApiServer, GRACE_MS, requireFreeAddress } from "./server.ts";
 const MOST_ADAPTERS = 8;
 /** Names that are listed at the start. */
 const MOST_LISTED = 20;
-
-/** What `randlora serve` is told. */
-export interface ServeFlags {
-  readonly host: string;
-  readonly port: number;
-  readonly apiKey: string | undefined;
-  readonly apiKeys: string | undefined;
-  readonly trustedProxy: readonly string[];
-  readonly parallel: number;
-  readonly queueLength: number;
-  readonly adapter: readonly string[];
-  readonly adapterDir: string | undefined;
-  readonly maxAdapters: number | undefined;
-  readonly merge: boolean | undefined;
-  readonly scale: readonly number[];
-  readonly generator: GeneratorName | undefined;
-  readonly system: string | undefined;
-  readonly chatTemplate: string | undefined;
-  readonly chatTemplateKwargs: Readonly<Record<string, unknown>> | undefined;
-  readonly context: number | undefined;
-  readonly maxTokens: number | undefined;
-  readonly temperature: number | undefined;
-  readonly topK: number | undefined;
-  readonly topP: number | undefined;
-  readonly minP: number | undefined;
-  readonly quantize: BlocksName | undefined;
-  readonly kvType: KvName;
-  readonly pooling: Pooling;
-  readonly slots: boolean;
-}
 
 /** Serves a model and its adapters until a signal comes. @param named the model; undefined: the newest run or merged model here */
 export async function serve(named: string | undefined, options: ServeFlags, context: Context): Promise<void> {
@@ -110,7 +78,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const ofBase = { id: base, adapters: [], weights: base };
   const raw = preferred === base && (await isRaw(model, base, source, served));
   const fitting = await fittingContext(model.decoder, { asked: options.context, rows: parallel });
-  if (fitting.note !== undefined) context.log.warn(fitting.note);
+  for (const note of fitting.notes) context.log.warn(note);
   const { context: longest, positions } = fitting;
   const models = new ModelList({ ...ofBase, raw }, adapted, { preferred, context: longest, pooling, folder });
   const isBeside = folder !== undefined || adapted.some((one) => !isMerged(one));
@@ -143,7 +111,6 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
     onRequest: (line) => context.log.verbose(line),
   });
-  warnOfContext(options.context, model.decoder.config.contextLength, context);
   warnOfStrangers(host, apiKey ?? options.apiKeys, context);
   const ids = [...(await models.entries()).keys()];
   const rest = ids.length > MOST_LISTED ? [`and ${ids.length - MOST_LISTED} more`] : [];
@@ -160,11 +127,6 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     running === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
   );
   await server.stop();
-}
-
-function warnOfContext(asked: number | undefined, longest: number, { log }: Context): void {
-  if (asked === undefined || asked <= longest) return;
-  log.warn(`--context ${asked}: the model was made for ${longest} tokens; beyond them its answers may make no sense`);
 }
 
 function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): void {

@@ -9,21 +9,20 @@ import type { Context } from "../../terminal/options/command.ts";
 import { stdinBytes } from "../../terminal/read-input.ts";
 import { isDumb } from "../../terminal/style.ts";
 import { describeDefaultModel, findDefaultModel } from "../default-model.ts";
-import { chooseFormat, openChat, type OpenChatFlags } from "../open-chat.ts";
+import { chooseFormat, openChat } from "../open-chat.ts";
+import type { ChatFlags } from "../options.ts";
 import { banner } from "./banner.ts";
 import { Chat, type ChatParts } from "./chat.ts";
 import { answerOnce } from "./once.ts";
 import { runChat } from "./run.ts";
 
-/** What `randlora chat` is told. */
-export interface ChatFlags extends OpenChatFlags {
-  readonly prompt: string | undefined;
-  /** A prompt behind what comes on stdin. */
+/** A prompt behind what comes on stdin. */
+interface Asked {
   readonly question: string | undefined;
 }
 
 /** Gives one answer, or holds a conversation. @param named the model; undefined: the newest run or merged model here */
-export async function chat(named: string | undefined, options: ChatFlags, context: Context): Promise<void> {
+export async function chat(named: string | undefined, options: ChatFlags & Asked, context: Context): Promise<void> {
   const source = named ?? (await findDefaultModel(process.cwd()));
   if (options.question === undefined) refuseQuestion(source);
   const chosen = await chooseFormat(source, options).catch((thrown: unknown) => {

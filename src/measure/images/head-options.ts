@@ -2,7 +2,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import type { ImageClassifier } from "./classifier.ts";
 import type { LoadedImageModel } from "./model.ts";
 import type { ImageSet } from "../../data/images/datasets/types.ts";
-import { choice, text } from "../../terminal/options/command.ts";
+import { choice, type OptionValues, text } from "../../terminal/options/command.ts";
 
 /** What commands that measure a model on labeled images are told of its head. */
 export const HEAD_OPTIONS = {
@@ -20,10 +20,7 @@ export const HEAD_OPTIONS = {
 };
 
 /** Their values. */
-export interface HeadFlags {
-  readonly head: ImageClassifier["kind"] | undefined;
-  readonly templates: string | undefined;
-}
+export type HeadFlags = OptionValues<typeof HEAD_OPTIONS>;
 
 /** A head as it was asked for, of whichever model. */
 export interface HeadChoice {

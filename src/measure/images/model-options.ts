@@ -1,9 +1,8 @@
 import type { LoadedImageModel, LoadedImageModelOptions } from "./model.ts";
-import type { BlocksName } from "../../compute/device/dtype.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { choice, type Context, number, repeat, text } from "../../terminal/options/command.ts";
-import { GENERATOR_NAMES, type GeneratorName } from "../../compute/random/names.ts";
+import { choice, type Context, number, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
+import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
 import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
 
@@ -22,12 +21,7 @@ export const MODEL_OPTIONS = {
 };
 
 /** Their values. */
-export interface ImageModelFlags {
-  readonly adapter: readonly string[];
-  readonly scale: readonly number[];
-  readonly generator: GeneratorName | undefined;
-  readonly quantize: BlocksName | undefined;
-}
+export type ImageModelFlags = OptionValues<typeof MODEL_OPTIONS>;
 
 /** A model of images that was found, and is opened once everything else is known. */
 export interface FoundModel {

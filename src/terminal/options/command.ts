@@ -39,7 +39,8 @@ export function several(value: string, help: string): Argument<readonly string[]
 type Arguments = Readonly<Record<string, Argument<unknown>>>;
 type Options = Readonly<Record<string, Option<unknown>>>;
 type ArgumentValues<A extends Arguments> = { readonly [K in keyof A]: A[K] extends Argument<infer T> ? T : never };
-type OptionValues<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> };
+/** What `run` gets of options. */
+export type OptionValues<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> };
 
 interface Definition<A extends Arguments, O extends Options> {
   readonly name: string;

@@ -1,42 +1,23 @@
 import type { TokenTexts } from "../../../data/text/token-text.ts";
 import type { FinishReason } from "../../generation/next-token.ts";
-import { EVENTS } from "../event-stream.ts";
-import { identity, LEAST_LOGPROB, type Shape, type ShapeOptions, type ShownToken } from "./shape.ts";
+import { openaiShape } from "./openai.ts";
+import { LEAST_LOGPROB, type Shape, type ShapeOptions, type ShownToken } from "./shape.ts";
 
 /** `/v1/completions`. */
-export function completionShape({ model, texts, includeUsage }: ShapeOptions): Shape {
-  const { id, created } = identity("cmpl-");
-  const answer = (choices: readonly object[], usage: object): object => ({
-    id,
-    object: "text_completion",
-    created,
-    model,
-    choices,
-    ...usage,
-  });
+export function completionShape(options: ShapeOptions): Shape {
   const choice = (index: number, text: string, tokens?: readonly ShownToken[], reason?: FinishReason): object => ({
     index,
     text,
-    logprobs: tokens === undefined ? null : completionLogprobs(tokens, texts),
+    logprobs: tokens === undefined ? null : completionLogprobs(tokens, options.texts),
     finish_reason: reason ?? null,
   });
-  const none = includeUsage ? { usage: null } : {};
-  return {
-    framing: EVENTS,
+  return openaiShape(options, {
+    names: { id: "cmpl-", whole: "text_completion", chunk: "text_completion" },
     begin: () => [],
-    piece: (index, { content }, tokens) => [answer([choice(index, content, tokens)], none)],
-    end: (index, { finishReason }, timings) => [
-      answer([choice(index, "", undefined, finishReason)], { ...none, ...(timings && !includeUsage && { timings }) }),
-    ],
-    finish: (_, usage, { llama }) => (includeUsage ? [answer([], { usage, ...(llama && { timings: llama }) })] : []),
-    fail: (error) => error.toJSON(),
-    whole: (all, usage, { llama }) => {
-      const choices = all.map(({ content, tokens, finishReason }, index) =>
-        choice(index, content, tokens, finishReason),
-      );
-      return answer(choices, { usage, ...(llama && { timings: llama }) });
-    },
-  };
+    piece: (index, { content }, tokens) => choice(index, content, tokens),
+    end: (index, { finishReason }) => choice(index, "", undefined, finishReason),
+    whole: ({ content, tokens, finishReason }, index) => choice(index, content, tokens, finishReason),
+  });
 }
 
 function completionLogprobs(tokens: readonly ShownToken[], texts: TokenTexts): object {

@@ -1,0 +1,134 @@
+import {
+  choice,
+  flag,
+  integer,
+  number,
+  type OptionValues,
+  repeat,
+  text,
+  toggle,
+} from "../../terminal/options/command.ts";
+import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
+import { contextOption } from "../../terminal/options/shared/context.ts";
+import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
+import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+import { POOLINGS } from "../generation/pooling.ts";
+import { TEMPLATE_OPTIONS } from "../options.ts";
+
+/** The options of `randlora serve`. */
+export const SERVE_OPTIONS = {
+  host: text({ topic: "Server", help: "address to listen on; 0.0.0.0 for all", default: "127.0.0.1" }),
+  port: integer({
+    topic: "Server",
+    help: "port to listen on; 0 takes a free one",
+    min: 0,
+    max: 65535,
+    default: 8080,
+  }),
+  apiKey: text({
+    value: "KEY",
+    topic: "Server",
+    help: "API key that clients must send; better set as RANDLORA_API_KEY, which no process list shows",
+  }),
+  apiKeys: text({
+    value: "FILE",
+    topic: "Server",
+    help: "API keys with limits each: a JSON list of objects with key, name, requests_per_minute, tokens_per_minute, parallel",
+  }),
+  trustedProxy: repeat(
+    text({
+      value: "ADDRESS",
+      topic: "Server",
+      help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed; may be given several times",
+    }),
+  ),
+  parallel: integer({
+    value: "N",
+    topic: "Server",
+    help: "number of slots: requests decoded at once, each with its own KV cache",
+    min: 1,
+    max: 256,
+    default: 4,
+  }),
+  queueLength: integer({
+    topic: "Server",
+    help: "maximum number of waiting requests; more get status 429",
+    min: 1,
+    default: 128,
+  }),
+  slots: flag({ topic: "Server", help: "answer GET /slots as llama.cpp does: how many tokens each slot has" }),
+  adapter: repeat(
+    text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
+  ),
+  adapterDir: text({
+    value: "DIR",
+    topic: "Adapters",
+    help: "folder of adapters that clients may request by their folders' names; with --api-key also load_lora_adapter and unload_lora_adapter",
+  }),
+  maxAdapters: integer({
+    value: "N",
+    topic: "Adapters",
+    help: "maximum number of adapters in the device's memory, beside the weights; the one requested longest ago is evicted",
+    min: 1,
+    defaultText: "8",
+  }),
+  merge: toggle({
+    topic: "Adapters",
+    help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other; --no-merge: apply them beside the weights",
+    defaultText: "with a single adapter, without --adapter-dir and --quantize",
+  }),
+  ...ADAPTER_OPTIONS,
+  system: text({ topic: "Text", help: "system message of conversations that have none" }),
+  ...TEMPLATE_OPTIONS,
+  context: contextOption({
+    topic: "Answers",
+    help: "context length of a slot in tokens (KV cache)",
+    defaultText: "the model's own",
+  }),
+  maxTokens: integer({
+    topic: "Answers",
+    help: "default of max_tokens: maximum number of tokens in an answer",
+    min: 1,
+    defaultText: "up to the context's end",
+  }),
+  temperature: number({
+    value: "T",
+    topic: "Answers",
+    help: "default of temperature; 0 always takes the most likely token",
+    min: 0,
+    defaultText: "generation_config.json's, else 1",
+  }),
+  topK: integer({
+    value: "K",
+    topic: "Answers",
+    help: "default of top_k; 0 disables it",
+    min: 0,
+    defaultText: "generation_config.json's, else 0",
+  }),
+  topP: number({
+    value: "P",
+    topic: "Answers",
+    help: "default of top_p",
+    above: 0,
+    max: 1,
+    defaultText: "generation_config.json's, else 1",
+  }),
+  minP: number({
+    value: "P",
+    topic: "Answers",
+    help: "default of min_p",
+    min: 0,
+    max: 1,
+    defaultText: "generation_config.json's, else 0",
+  }),
+  pooling: choice(POOLINGS, {
+    topic: "Answers",
+    help: "pooling of /v1/embeddings: the mean of the hidden states of all tokens, or the last token's",
+    default: "mean",
+  }),
+  quantize: quantizeOption({ topic: "Model" }),
+  kvType: kvTypeOption("f16"),
+};
+
+/** What `randlora serve` is told. */
+export type ServeFlags = OptionValues<typeof SERVE_OPTIONS>;
