@@ -1,12 +1,12 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { openAdapter } from "../adapters/open.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
 import { readRun } from "../models/folder/run.ts";
-import { SETTINGS_FILE } from "../files/run-names.ts";
+import { runAround, SETTINGS_FILE } from "../files/run-names.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "../data/text/samples/types.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
@@ -24,12 +24,8 @@ export async function runsWithoutTemplate(paths: readonly string[]): Promise<rea
   return runs.flatMap(({ path, format }) => (format === undefined ? [] : [path]));
 }
 
-/** What the weights of a run lie in, inside its folder. */
-const OF_RUNS: ReadonlySet<string> = new Set(["adapter", "best", "model"]);
-
 async function sampleFormatOf(path: string): Promise<SampleFormat | undefined> {
-  const isInside = OF_RUNS.has(basename(path)) && (await timeOf(join(path, SETTINGS_FILE))) === undefined;
-  const { sample_format } = await readOptionalJsonObject(join(isInside ? dirname(path) : path, SETTINGS_FILE));
+  const { sample_format } = await readOptionalJsonObject(join(runAround(path) ?? path, SETTINGS_FILE));
   return SAMPLE_FORMATS.find((one) => one === sample_format);
 }
 

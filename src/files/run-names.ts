@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { oneLine, shellWord } from "./failure.ts";
 import { readOptionalJsonObject } from "./read-text.ts";
 
@@ -9,6 +9,22 @@ export const SETTINGS_FILE = "run.json";
 export const METRICS_FILE = "metrics.jsonl";
 /** The same as a table. */
 export const TABLE_FILE = "metrics.csv";
+/** What weights lie in, inside a run's folder. */
+const WEIGHTS: ReadonlySet<string> = new Set(["adapter", "best", "model"]);
+
+/** The folder of the run that a folder of weights is in (RUN/best); undefined for any other. */
+export function runAround(path: string): string | undefined {
+  const folder = resolve(path);
+  const run = dirname(folder);
+  const isInside = WEIGHTS.has(basename(folder)) && !existsSync(join(folder, SETTINGS_FILE));
+  return isInside && existsSync(join(run, SETTINGS_FILE)) ? run : undefined;
+}
+
+/** What a folder is called: weights in a run after it as well, as those of all runs have the same names. */
+export function folderName(path: string): string {
+  const [name, run] = [basename(resolve(path)), runAround(path)];
+  return run === undefined ? name : `${basename(run)}-${name}`;
+}
 
 /**
  * What to do where a folder that was named as MODEL has no file of a model: a run and an adapter are none.

@@ -4,7 +4,7 @@ import type { LogitFilter } from "./logit-filter.ts";
 export class LogitBias implements LogitFilter {
   readonly #biases: ReadonlyMap<number, number>;
 
-  /** @param biases by token; ids that the model does not have say nothing */
+  /** @param biases by token */
   constructor(biases: ReadonlyMap<number, number>) {
     this.#biases = biases;
   }

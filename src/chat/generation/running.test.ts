@@ -123,6 +123,34 @@ test("a short prompt that comes while a long one is read is in the very next pas
   expect(writing.made).toEqual(again.made);
 });
 
+/** As a group of layers does that has no room for larger matrices, nor for those that it had. */
+function loseRoom(slots: readonly Slot[]): never {
+  for (const slot of slots) {
+    slot.truncate(0);
+    for (const place of slot.places) place.capacity = 0;
+  }
+  throw new RandloraError("memory", "no room");
+}
+
+test("tokens whose keys and values were lost are not said to have been computed before", async () => {
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 2048 });
+  // Something else that is kept, and can give way.
+  await text(loop, 0, 1).end;
+  const prompt = Array.from({ length: 600 }, (_, at) => 3 + ((at * 37) % 500));
+  const ask = (tokens: number) => text(loop, 0, 1, { prompt: prompt.slice(0, tokens), context: 1024 });
+  await ask(300).end;
+  const { reserve } = SlotPool.prototype;
+  let calls = 0;
+  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+    // The second one makes room for the first piece, behind what was kept.
+    return calls++ === 1 ? loseRoom([args[0]]) : await reserve.apply(this, args);
+  });
+  const asked = ask(600);
+  expect([await asked.end, asked.made.cached]).toEqual(["length", 0]);
+  reserved.mockRestore();
+  expect(calls).toBeGreaterThan(2);
+});
+
 test("where what all held is lost with its room, a prompt that is being read waits or another one gives way, and nobody ends", async () => {
   const prompt = (tokens: number) => Array.from({ length: tokens }, (_, at) => 3 + ((at * 37 + tokens) % 500));
   const asked = [
@@ -146,13 +174,8 @@ test("where what all held is lost with its room, a prompt that is being read wai
   });
   let failed = 0;
   const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
-    // As a group of layers does that has no room for larger matrices, nor for those that it had.
     if (args[0] !== slots[2] || failed++ > 0) return await reserve.apply(this, args);
-    for (const slot of slots) {
-      slot.truncate(0);
-      for (const place of slot.places) place.capacity = 0;
-    }
-    throw new RandloraError("memory", "no room");
+    return loseRoom(slots);
   });
   const together = await ended(begin(narrow));
   for (const one of [acquired, reserved]) one.mockRestore();
@@ -193,9 +216,7 @@ test("probabilities of a prompt are told once for each token, where some of what
     const [slot] = args;
     if (isLost || slot.length < PROMPT_BLOCK) return await reserve.apply(this, args);
     isLost = true;
-    slot.truncate(0);
-    for (const place of slot.places) place.capacity = 0;
-    throw new RandloraError("memory", "no room");
+    return loseRoom([slot]);
   });
   const withRoom = await probabilities();
   for (const one of [failing, reserved]) one.mockRestore();

@@ -54,7 +54,11 @@ export class SlotAllocation {
   async makeRoom(active: Active, positions = 0): Promise<void> {
     while (active.isRunning) {
       const missing = await this.#grow(active, positions);
-      if (missing === undefined) return;
+      if (missing === undefined) {
+        // Room may have been made at the cost of what its slots held, which is computed again.
+        active.cached = Math.min(active.cached, itemAt(active.slots, 0).length);
+        return;
+      }
       if (this.#kept.clear() || this.#loseLast()) continue;
       if (this.#line.running.length === 1) this.fail(active, missing);
       else this.giveWay();

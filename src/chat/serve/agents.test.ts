@@ -206,6 +206,12 @@ test("logit_bias bans a token, and makes one certain", async () => {
   expect(await ask({ [bestId]: -100 })).not.toBe(best);
   const refused = await failure(ask({ "1": 101 }));
   expect(refused).toMatchObject({ status: 400, param: "logit_bias.1" });
+  const unknown = await failure(ask({ 1_000_000: 1 }));
+  expect(unknown).toMatchObject({
+    status: 400,
+    param: "logit_bias",
+    message: expect.stringContaining("token 1000000"),
+  });
 });
 
 test("an assistant's message goes on where it ends", async () => {

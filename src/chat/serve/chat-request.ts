@@ -16,6 +16,7 @@ import { readTools, TOOL_CALLS, TOOL_FIELDS, type ToolRequest } from "./tool-fie
 
 /** What `/v1/chat/completions` is asked for. */
 export interface ChatRequest extends GenerationRequest {
+  /** None: no answer is wanted. */
   readonly messages: readonly ChatMessage[];
   /** llama.cpp's and vLLM's `chat_template_kwargs`. */
   readonly templateVariables: Readonly<Record<string, unknown>>;
@@ -23,6 +24,8 @@ export interface ChatRequest extends GenerationRequest {
   readonly tools: ToolRequest | undefined;
   /** vLLM's `continue_final_message`: the answer goes on with the last message, which is the assistant's. */
   readonly continues: boolean;
+  /** Ollama's `think`: a model whose template knows no thinking is refused. */
+  readonly mustThink?: boolean;
 }
 
 const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;

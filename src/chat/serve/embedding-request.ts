@@ -8,7 +8,7 @@ import { optional } from "./optional.ts";
 export interface EmbeddingRequest {
   /** The model's id; undefined where the request leaves the choice to us. */
   readonly model: string | undefined;
-  /** Texts, or token ids of each, at least one. */
+  /** Texts, or token ids of each. */
   readonly prompts: readonly (string | readonly number[])[];
   /** Numbers, or their bytes in f32. */
   readonly encoding: "float" | "base64";
@@ -24,23 +24,29 @@ export interface EmbeddingRequest {
 /** As OpenAI's API allows. */
 const MAX_INPUTS = 2048;
 
+export const DIMENSIONS = optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1)));
+
 const Body = v.looseObject({
   model: optional(v.string()),
   input: PROMPTS,
   encoding_format: optional(v.picklist(["float", "base64"])),
-  dimensions: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+  dimensions: DIMENSIONS,
   user: optional(v.string()),
 });
 
 /** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
-export function readEmbeddingRequest(
-  body: unknown,
-  { truncates = false, field = "input" }: Partial<Pick<EmbeddingRequest, "truncates" | "field">> = {},
-): EmbeddingRequest {
+export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
   const { model, input, encoding_format: encoding = "float", dimensions, user = "" } = readFields(Body, body);
-  const prompts = promptsOf(input);
-  if (prompts.length > MAX_INPUTS)
-    throw badField("input", `has ${prompts.length} inputs, and ${MAX_INPUTS} are allowed`);
+  const prompts = textsToEmbed(promptsOf(input), "input");
+  return { model, prompts, encoding, dimensions, user, truncates: false, field: "input" };
+}
+
+/** @throws ApiError 400 for too many texts, and an empty one */
+export function textsToEmbed(
+  prompts: EmbeddingRequest["prompts"],
+  field: EmbeddingRequest["field"],
+): EmbeddingRequest["prompts"] {
+  if (prompts.length > MAX_INPUTS) throw badField(field, `has ${prompts.length} inputs, and ${MAX_INPUTS} are allowed`);
   if (prompts.some(({ length }) => length === 0)) throw badField(field, "has an empty text: there is nothing to embed");
-  return { model, prompts, encoding, dimensions, user, truncates, field };
+  return prompts;
 }

@@ -9,6 +9,15 @@ test("a model is called as its folder is, or as on the Hub", () => {
   expect(paths.map(nameOf)).toEqual(["storyteller", "storyteller", "storyteller", "org/name", "here", "model"]);
 });
 
+test("what lies in a run is called after it: every run has a best adapter", async () => {
+  await using folder = await TemporaryFolder.create();
+  await Bun.write(folder.at("one", "run.json"), "{}");
+  await Bun.write(folder.at("one", "best", "adapter_config.json"), "{}");
+  await Bun.write(folder.at("other", "best", "adapter_config.json"), "{}");
+  const paths = ["one", "one/best", "one/best/adapter_config.json", "other/best"].map((name) => folder.at(name));
+  expect(paths.map(nameOf)).toEqual(["one", "one-best", "one-best", "best"]);
+});
+
 test("a GGUF file is called as it is, without its ending", async () => {
   await using folder = await TemporaryFolder.create();
   await Bun.write(folder.at("pirate-q8.gguf"), "");

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
+import { folderName } from "../../files/run-names.ts";
 import { hubNameOf, type Recorded } from "../../models/folder/recorded.ts";
 
 /** `--adapter NAME=A`. */
@@ -12,14 +13,14 @@ export interface NamedAdapter {
   readonly source: string;
 }
 
-/** The name under which clients know a model, or an adapter without a name of its own: its folder's, a GGUF file's, or its Hub name. */
+/** The name under which clients know a model, or an adapter without a name of its own: its folder's (RUN-best for RUN/best), a GGUF file's, or its Hub name. */
 export function nameOf(place: string | Recorded): string {
   const hub = hubNameOf(place);
   if (hub !== undefined) return hub.repo;
   const path = resolve(typeof place === "string" ? place : place.name);
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
   if (isFile && isGgufName(path)) return basename(path).replace(/\.gguf$/i, "") || "model";
-  return basename(isFile ? dirname(path) : path) || "model";
+  return folderName(isFile ? dirname(path) : path) || "model";
 }
 
 /**

@@ -4,6 +4,7 @@ import { adapterBytes } from "../../adapters/open.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";
 import { isGgufFile, openCheckpoint } from "../../models/folder/open-checkpoint.ts";
 import { callFormatOf } from "../tools/formats.ts";
+import { mayThink } from "../tools/thinking.ts";
 import type { ApiParts } from "./api-parts.ts";
 import { ApiError } from "./api-error.ts";
 import { parseBody } from "./body.ts";
@@ -11,6 +12,7 @@ import { readFields } from "./fields.ts";
 import { bare } from "./ollama-request.ts";
 import { optional } from "./optional.ts";
 import { namedSampling } from "./props.ts";
+import type { ServedModel } from "./served-model.ts";
 
 /** A name, and nothing long: read where streams are written. */
 const MOST_BYTES = 2 ** 14;
@@ -50,12 +52,8 @@ export class OllamaModels {
     const { model, models, prompts } = this.#parts;
     const stored = await this.#stored;
     const { bytes } = model.decoder.weights;
-    const running = models.all.map(async ({ id, adapters }) => ({
-      ...(await this.#entry(
-        id,
-        adapters.map(({ path }) => path),
-        stored,
-      )),
+    const running = models.all.map(async (one) => ({
+      ...(await this.#entry(one.id, pathsOf(one), stored)),
       // None is given up by the clock.
       expires_at: "2318-01-01T00:00:00Z",
       size_vram: model.gpu.info.software ? 0 : bytes,
@@ -67,13 +65,9 @@ export class OllamaModels {
   /** One model. @throws ApiError 404 */
   async show(name: string | undefined): Promise<Response> {
     const { model, models, prompts, defaults } = this.#parts;
-    const { id, adapters } = await models.choose(name);
+    const chosen = await models.choose(name);
     const stored = await this.#stored;
-    const { details, modified_at } = await this.#entry(
-      id,
-      adapters.map(({ path }) => path),
-      stored,
-    );
+    const { details, modified_at } = await this.#entry(chosen.id, pathsOf(chosen), stored);
     const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
     const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
     const parameters = Object.entries({ num_ctx: prompts.context, ...namedSampling(defaults) });
@@ -95,7 +89,7 @@ export class OllamaModels {
       capabilities: [
         "completion",
         ...(callFormatOf(source) === undefined ? [] : ["tools"]),
-        ...(source.includes("<think>") ? ["thinking"] : []),
+        ...(mayThink(source) ? ["thinking"] : []),
       ],
       modified_at,
     });
@@ -123,6 +117,10 @@ export class OllamaModels {
       },
     };
   }
+}
+
+function pathsOf({ adapters }: ServedModel): readonly string[] {
+  return adapters.map(({ path }) => path);
 }
 
 /** Which model `/api/show` is asked about. @throws ApiError 400, 413 */

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
-import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request.ts";
+import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
 
@@ -19,15 +19,19 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ["num_predict", "max_tokens"],
 ]);
 
+type Options = Readonly<Record<string, unknown>>;
+
 const COMMON = {
   model: optional(v.string()),
   stream: optional(v.boolean()),
   options: optional(v.record(v.string(), v.unknown())),
   format: optional(v.union([v.picklist(["", "json"]), v.record(v.string(), v.unknown())])),
-  think: optional(v.union([v.boolean(), v.string()])),
+  think: optional(v.union([v.boolean(), v.picklist(["low", "medium", "high"])])),
   /** How long a model stays loaded: it always does. */
   keep_alive: v.optional(v.unknown()),
 } as const;
+
+type Common = v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>;
 
 const Chat = v.looseObject({
   ...COMMON,
@@ -40,7 +44,7 @@ const Embed = v.looseObject({
   model: COMMON.model,
   input: v.union([v.string(), v.array(v.string())]),
   truncate: optional(v.boolean()),
-  dimensions: v.optional(v.unknown()),
+  dimensions: DIMENSIONS,
   options: COMMON.options,
   keep_alive: COMMON.keep_alive,
 });
@@ -54,17 +58,35 @@ const OldEmbed = v.looseObject({
 
 /** What Ollama's `/api/embed` is asked for: what is too long is cut unless it says otherwise. @throws ApiError 400 naming the field */
 export function readOllamaEmbed(body: unknown): EmbeddingRequest {
-  const { model, input, truncate = true, dimensions, options = {} } = readFields(Embed, body);
-  // No sampling changes a vector; what is none is refused all the same.
-  samplingOf(options);
-  return readEmbeddingRequest({ model: bare(model), input, dimensions }, { truncates: truncate });
+  const { model, input, truncate = true, dimensions, options } = readFields(Embed, body);
+  const texts = typeof input === "string" ? textOf(input) : input;
+  return embeddingsOf({ model, options }, { texts, dimensions, truncates: truncate, field: "input" });
 }
 
 /** What Ollama's `/api/embeddings` is asked for: one text, cut where it is too long. @throws ApiError 400 naming the field */
 export function readOllamaEmbedding(body: unknown): EmbeddingRequest {
-  const { model, prompt, options = {} } = readFields(OldEmbed, body);
+  const { model, prompt, options } = readFields(OldEmbed, body);
+  return embeddingsOf(
+    { model, options },
+    { texts: textOf(prompt), dimensions: undefined, truncates: true, field: "prompt" },
+  );
+}
+
+/** An empty text only loads the model in Ollama: nothing is embedded. */
+function textOf(text: string): readonly string[] {
+  return text === "" ? [] : [text];
+}
+
+function embeddingsOf(
+  { model, options = {} }: { readonly model: string | undefined; readonly options: Options | undefined },
+  {
+    texts,
+    ...more
+  }: Pick<EmbeddingRequest, "dimensions" | "truncates" | "field"> & { readonly texts: readonly string[] },
+): EmbeddingRequest {
+  // No sampling changes a vector; what is none is refused all the same.
   samplingOf(options);
-  return readEmbeddingRequest({ model: bare(model), input: prompt }, { truncates: true, field: "prompt" });
+  return { model: bare(model), prompts: textsToEmbed(texts, more.field), encoding: "float", user: "", ...more };
 }
 
 /** What Ollama's `/api/chat` is asked for, as a request for a chat. @throws ApiError 400 naming the field */
@@ -76,14 +98,26 @@ export function readOllamaChat(body: unknown, defaults: RequestDefaults): ChatRe
     return { ...message, ...(thinking === undefined ? {} : { reasoning_content: thinking }), ...named(tool_name) };
   });
   const { tools } = fields;
-  return readChatRequest({ ...commonOf(fields), messages, ...(tools === undefined ? {} : { tools }) }, defaults);
+  return chatOf(fields, messages, defaults, tools === undefined ? {} : { tools });
 }
 
-/** What Ollama's `/api/generate` is asked for: a chat of one message. @throws ApiError 400 naming the field */
+/** What Ollama's `/api/generate` is asked for: a chat of one message, of none where the prompt is empty. @throws ApiError 400 naming the field */
 export function readOllamaGenerate(body: unknown, defaults: RequestDefaults): ChatRequest {
   const { prompt = "", system = "", ...fields } = readFields(Generate, body);
   const before = system === "" ? [] : [{ role: "system", content: system }];
-  return readChatRequest({ ...commonOf(fields), messages: [...before, { role: "user", content: prompt }] }, defaults);
+  return chatOf(fields, prompt === "" ? [] : [...before, { role: "user", content: prompt }], defaults);
+}
+
+/** Without a message Ollama only loads the model: here, where that is there, a chat of none is answered with its end. */
+function chatOf(
+  fields: Common,
+  messages: readonly object[],
+  defaults: RequestDefaults,
+  more: object = {},
+): ChatRequest {
+  const said = messages.length === 0 ? [{ role: "user" }] : messages;
+  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults);
+  return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 
 function named(name: unknown): object {
@@ -95,25 +129,20 @@ export function bare(model: string | undefined): string | undefined {
   return model?.replace(/:latest$/, "");
 }
 
-function commonOf({
-  model,
-  stream = true,
-  options = {},
-  format = "",
-  think,
-}: v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>): object {
+function commonOf({ model, stream = true, options = {}, format = "", think }: Common): object {
+  const effort = typeof think === "string" ? { reasoning_effort: think } : {};
   const schema = format === "json" ? { type: "json_object" } : { type: "json_schema", json_schema: { schema: format } };
   return {
     model: bare(model),
     stream,
     ...samplingOf(options),
     ...(format === "" ? {} : { response_format: schema }),
-    ...(think === undefined ? {} : { chat_template_kwargs: { enable_thinking: think !== false } }),
+    ...(think === undefined ? {} : { chat_template_kwargs: { enable_thinking: think !== false, ...effort } }),
   };
 }
 
 /** Ollama's options by our names. @throws ApiError 400 for one that is not known */
-function samplingOf(options: Readonly<Record<string, unknown>>): object {
+function samplingOf(options: Options): object {
   const sampling: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const ours = OPTIONS.get(name);

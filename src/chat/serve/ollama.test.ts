@@ -106,15 +106,42 @@ describe("Ollama's API", () => {
     expect(one).toMatchObject({ embeddings: [data[0]?.embedding] });
     const older = await served.say("/api/embeddings", { model: "any:latest", prompt: input[0], options: {} });
     expect(older).toEqual({ embedding: data[0]?.embedding });
-    expect(await failure(served.say("/api/embeddings", { prompt: "" }))).toMatchObject({
-      message: expect.stringContaining("prompt: has an empty text"),
-    });
     for (const [body, words] of [
+      [{ input: ["a", ""] }, "input: has an empty text"],
+      [{ input, dimensions: 5 }, "dimensions: must be 64"],
       [{ input, truncate: false }, "the context of this model ends at"],
       [{ input, options: { mirostat: 1 } }, "options.mirostat"],
       [{ input: [[1]] }, "input"],
     ] as const)
       expect(await failure(served.say("/api/embed", body))).toMatchObject({ message: expect.stringContaining(words) });
+  });
+
+  test("an empty prompt only loads the model, which is there: nothing is written or embedded", async () => {
+    const load = { model: "storyteller", done: true, done_reason: "load", eval_count: 0 };
+    for (const stream of [true, false]) {
+      expect(await ask("/api/chat", { messages: [], stream, keep_alive: 0 })).toMatchObject([load]);
+      expect(await ask("/api/generate", { prompt: "", system: "Be kind.", stream })).toMatchObject([load]);
+    }
+    expect(await served.say("/api/embed", { input: "" })).toMatchObject({ embeddings: [], prompt_eval_count: 0 });
+    expect(await served.say("/api/embeddings", { prompt: "" })).toEqual({ embedding: [] });
+    expect(await failure(ask("/api/generate", { options: { mirostat: 1 } }))).toMatchObject({
+      message: expect.stringContaining("options.mirostat"),
+    });
+  });
+
+  test("thinking is refused where the chat template knows none", async () => {
+    for (const think of [true, "low"]) {
+      expect(await failure(ask("/api/chat", { messages: MESSAGES, think }))).toMatchObject({
+        message: expect.stringContaining("think: the model's chat template knows no thinking"),
+      });
+    }
+    const [line] = await ask("/api/generate", {
+      prompt: "Hi",
+      think: false,
+      stream: false,
+      options: { num_predict: 2 },
+    });
+    expect(line?.eval_count).toBe(2);
   });
 });
 

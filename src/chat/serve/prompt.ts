@@ -8,7 +8,7 @@ import type { Grammar } from "../grammar/grammar.ts";
 import { type CallFormat, callFormatOf } from "../tools/formats.ts";
 import { callGrammar } from "../tools/grammar.ts";
 import type { MessageParserOptions } from "../tools/message-parser.ts";
-import { specialMarks, thinkingOf } from "../tools/thinking.ts";
+import { mayThink, specialMarks, thinkingOf } from "../tools/thinking.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { compiled } from "./format-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -91,7 +91,10 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
       "this model has no chat template: use /v1/completions, or start the server with --chat-template FILE";
     throw new ApiError(400, message, { code: "no_chat_template" });
   }
-  const { tools, continues } = request;
+  const { tools, continues, mustThink = false } = request;
+  if (mustThink && !mayThink(template.source)) {
+    throw badField("think", "the model's chat template knows no thinking", "unsupported_parameter");
+  }
   const format = tools && callFormatOf(template.source);
   if (tools !== undefined && format === undefined) {
     throw badField(
@@ -141,24 +144,22 @@ function withoutEnd(text: string, messages: readonly ChatMessage[]): string {
 
 /**
  * The ids of a chat's last message, which a model that was trained without the chat template continues as it stands.
- * @throws ApiError 400 for tools, a system message, or a last message that is not the user's; as {@link completionPrompts}
+ * @throws ApiError 400 for tools, thinking, a system message, or a last message that is not the user's; as {@link completionPrompts}
  */
 export async function rawChatPrompt(
   model: Text,
-  { messages, tools }: ChatRequest,
+  { messages, tools, mustThink = false }: ChatRequest,
   options: PromptOptions,
 ): Promise<readonly number[]> {
-  if (tools !== undefined) {
-    throw badField(
-      "tools",
-      "this model was trained without the chat template, which shows tools",
-      "unsupported_parameter",
-    );
-  }
   const system = messages.findIndex(({ role }) => role === "system");
-  if (system >= 0) {
-    const reason = "this model was trained without the chat template, and so without system messages";
-    throw badField(`messages.${system}`, reason, "unsupported_parameter");
+  const refused = [
+    ...(tools === undefined ? [] : [["tools", "tools"]]),
+    ...(mustThink ? [["think", "thinking"]] : []),
+    ...(system < 0 ? [] : [[`messages.${system}`, "system messages"]]),
+  ];
+  for (const [field = "", what] of refused) {
+    const reason = `this model was trained without the chat template, and so without ${what}`;
+    throw badField(field, reason, "unsupported_parameter");
   }
   const last = messages.at(-1);
   if (last?.role !== "user" || typeof last.content !== "string") {
@@ -206,19 +207,24 @@ function longest({ context }: PromptOptions): number {
   return 2 * context;
 }
 
+/** @throws ApiError 400 for ids that the model does not have */
+export function checkKnown(ids: Iterable<number>, { decoder }: Text, param: string): void {
+  const { vocabularySize } = decoder.config;
+  for (const id of ids) {
+    if (id >= vocabularySize)
+      throw badField(param, `token ${id} is beyond the model's vocabulary of ${vocabularySize}`);
+  }
+}
+
 /** @param ids undefined: more than `longest` */
 function checkIds(
   ids: readonly number[] | undefined,
-  { decoder }: Text,
+  model: Text,
   options: PromptOptions,
   param: string,
 ): readonly number[] {
   const { context } = options;
-  const { vocabularySize } = decoder.config;
-  const foreign = ids?.find((id) => id >= vocabularySize);
-  if (foreign !== undefined) {
-    throw badField(param, `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
-  }
+  checkKnown(ids ?? [], model, param);
   if (ids?.length === 0) throw badField(param, "no tokens: there is nothing to go on from");
   if (ids !== undefined && ids.length < context) return ids;
   const count = ids?.length ?? `more than ${longest(options)}`;

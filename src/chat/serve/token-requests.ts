@@ -5,7 +5,7 @@ import { parseBody } from "./body.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readFields } from "./fields.ts";
 import { optional } from "./optional.ts";
-import { chatText, type Text } from "./prompt.ts";
+import { chatText, checkKnown, type Text } from "./prompt.ts";
 import type { ReadingOptions } from "./understand.ts";
 
 /** Of one request: as many as the longest contexts have, and no answer of more than a few megabytes. */
@@ -45,13 +45,10 @@ export async function tokenized({ tokenizer }: Text, body: Uint8Array): Promise<
 }
 
 /** Answers llama.cpp's `/detokenize`: control tokens are written out. @returns JSON. @throws ApiError 400 naming the field */
-export function detokenized({ tokenizer, decoder }: Text, body: Uint8Array): string {
+export function detokenized(model: Text, body: Uint8Array): string {
   const { tokens } = readFields(Detokenize, parseBody(body));
-  const { vocabularySize } = decoder.config;
-  const foreign = tokens.find((id) => id >= vocabularySize);
-  if (foreign !== undefined)
-    throw badField("tokens", `token ${foreign} is beyond the model's vocabulary of ${vocabularySize}`);
-  return JSON.stringify({ content: tokenizer.decode(tokens) });
+  checkKnown(tokens, model, "tokens");
+  return JSON.stringify({ content: model.tokenizer.decode(tokens) });
 }
 
 /** Answers llama.cpp's `/apply-template`: a chat's text up to the answer, by the chat template. @returns JSON. @throws ApiError 400 as `chatText` */

@@ -10,6 +10,7 @@ import { compiled } from "./format-fields.ts";
 import { readOllamaChat, readOllamaEmbed, readOllamaEmbedding, readOllamaGenerate } from "./ollama-request.ts";
 import {
   chatPrompt,
+  checkKnown,
   completionPrompts,
   type PromptOptions,
   rawChatPrompt,
@@ -29,7 +30,7 @@ const CHATS = {
 export type RequestKind = keyof typeof CHATS | "completion";
 
 const EMBEDDINGS = {
-  embeddings: (body: unknown) => readEmbeddingRequest(body),
+  embeddings: readEmbeddingRequest,
   ollamaEmbed: readOllamaEmbed,
   ollamaEmbedding: readOllamaEmbedding,
 } as const;
@@ -68,9 +69,10 @@ export async function understand(
     const prompts = request.echo
       ? all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }))
       : all.map((ids) => ({ ids }));
-    return { settings: settingsOf(request), prompts, grammar: statesFor(request) };
+    return { settings: settingsOf(model, request), prompts, grammar: statesFor(request) };
   }
   const request = CHATS[kind](parseBody(body), defaults);
+  if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
   const isRaw = request.model === undefined || raw.ids === undefined ? raw.byDefault : raw.ids.includes(request.model);
   return await (isRaw ? understandRaw : understandChat)(model, request, options);
 }
@@ -106,21 +108,22 @@ async function cut(
 
 async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
   const { grammar, stops, ...prompt } = await chatPrompt(model, request, options);
-  const settings = settingsOf({ ...request, stops: [...request.stops, ...stops] });
+  const settings = settingsOf(model, { ...request, stops: [...request.stops, ...stops] });
   return { settings, prompts: [prompt], grammar: statesFor({ grammar }) };
 }
 
 async function understandRaw(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
   const ids = await rawChatPrompt(model, request, options);
-  return { settings: settingsOf(request), prompts: [{ ids }], grammar: statesFor(request) };
+  return { settings: settingsOf(model, request), prompts: [{ ids }], grammar: statesFor(request) };
 }
 
 function statesFor({ grammar }: Pick<GenerationRequest, "grammar">): GrammarStates | undefined {
   return grammar && compiled("grammar", () => statesOf(grammar));
 }
 
-/** Without what only the prompt is made of. */
-function settingsOf(request: GenerationRequest): AnswerSettings {
+/** Without what only the prompt is made of. @throws ApiError 400 for biases of tokens that the model does not have */
+function settingsOf(text: Text, request: GenerationRequest): AnswerSettings {
   const { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said } = request;
+  checkKnown(biases.keys(), text, "logit_bias");
   return { model, sampling, maxTokens, stops, choices, topLogprobs, stream, includeUsage, user, biases, said };
 }

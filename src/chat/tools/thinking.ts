@@ -11,6 +11,11 @@ export function thinkingOf(template: string, prompt: string): MessageParserOptio
   return /<think>\s*$/.test(prompt) ? "open" : "maybe";
 }
 
+/** Can a model be told to think? By the marks that its template knows, or the variables that ask for it. */
+export function mayThink(template: string): boolean {
+  return /<think>|enable_thinking|reasoning_effort/.test(template);
+}
+
 /** The marks of an answer that are special tokens, which are left out of a text unless they are asked for. */
 export function specialMarks(tokenizer: Tokenizer, marks: readonly string[]): ReadonlySet<number> {
   const ids = ["<think>", "</think>", ...marks].flatMap((mark) => tokenizer.tokenToId(mark) ?? []);

@@ -102,7 +102,7 @@ test("so is one with no room for what is read back", async () => {
 
 test("a GPU with no room to upload data in tells whoever uses the buffer that they were for, and goes on", async () => {
   using gpu = await Gpu.open();
-  const bytes = Uint8Array.from({ length: 9 * 2 ** 20 + 3 }, (_, at) => at % 251);
+  const bytes = Uint8Array.from({ length: 8 * 2 ** 20 + 3 }, (_, at) => at % 251);
   const before = gpu.memory.allocate("weights", bytes.length);
   await gpu.idle();
   {
@@ -110,7 +110,7 @@ test("a GPU with no room to upload data in tells whoever uses the buffer that th
     gpu.write(before, bytes.subarray(0, 100));
     await gpu.memory.confirm([before]);
     gpu.write(before, bytes);
-    const message = "weights: the GPU has no room for 8.0 MiB beside 9.0 MiB in use";
+    const message = "weights: the GPU has no room for 8.0 MiB beside 8.0 MiB in use";
     for (let time = 0; time < 2; time++) {
       expect(await caught(gpu.memory.confirm([before]))).toMatchObject({ code: "memory", message });
     }
@@ -118,6 +118,27 @@ test("a GPU with no room to upload data in tells whoever uses the buffer that th
   }
   gpu.memory.release(before);
   expect(await read(gpu, uploaded(gpu, "weights", bytes))).toEqual(bytes);
+});
+
+test("small uploads, too, however many come at once: Dawn itself makes room for a mebibyte at most", async () => {
+  using gpu = await Gpu.open();
+  const held = gpu.memory.allocate("lambdas", 2 ** 18);
+  const write = (times: number) => {
+    for (let time = 0; time < times; time++) gpu.write(held, new Uint8Array(2 ** 18));
+  };
+  await gpu.idle();
+  using full = limitBuffers(gpu, 0);
+  for (let time = 0; time < 3; time++) {
+    write(4);
+    await gpu.idle();
+  }
+  expect(full.refused).toBe(0);
+  write(5);
+  expect(await caught(gpu.memory.confirm([held]))).toMatchObject({
+    code: "memory",
+    message: expect.stringContaining("lambdas: "),
+  });
+  expect(full.refused).toBe(1);
 });
 
 test("a GPU that is full for a buffer outside of all scopes says so, too", async () => {

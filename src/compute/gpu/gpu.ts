@@ -129,6 +129,7 @@ export class Gpu implements Device, GpuContext {
     const settled = outcome.finally(() => this.#waiting.delete(reject));
     const value = await settled.catch((cause: unknown) => this.#explain(cause));
     resetPace();
+    this.memory.settled();
     await this.#checkAll();
     return value;
   }

@@ -13,6 +13,9 @@ const MAX_IDLE_BYTES = 128 * 2 ** 20;
 /** Buffers for data on their way back are kept up to this size: what each token is read through, not whole weights. */
 const MAX_REUSABLE_READ_BYTES = 2 ** 20;
 
+/** Bytes for uploads that Dawn has at hand once it was asked to upload any, as it keeps one of its rings of 4 MiB; half is lost where it is used in turns. */
+const AT_HAND = 2 ** 20;
+
 /**
  * What a buffer is for: kernels' data, kernels' parameters, data on their way back, or timestamps, which are needed in ever
  * other sizes, so that they are not kept when they are released.
@@ -81,6 +84,8 @@ export class GpuMemory implements DeviceMemory {
   #ceiling: number;
   /** Calls of `dropUnused` so far. */
   #round = 0;
+  /** Bytes at hand that uploads have taken. */
+  #taken = 0;
 
   /**
    * @param onDestroy is told of each buffer that is destroyed
@@ -162,8 +167,20 @@ export class GpuMemory implements DeviceMemory {
     return eachOf(labels, (label) => this.allocate(label, size));
   }
 
+  /** Takes so many of the bytes for uploads that Dawn has at hand. @returns false where there are too few: another ring may have no room */
+  isAtHand(bytes: number): boolean {
+    const is = this.#taken + bytes <= AT_HAND;
+    if (is) this.#taken += bytes;
+    return is;
+  }
+
+  /** Says that what was uploaded has been taken. */
+  settled(): void {
+    this.#taken = 0;
+  }
+
   /**
-   * Copies many bytes, a multiple of 4, into a buffer through one that is made for that. Dawn would make one as well, and where it had no
+   * Copies bytes, a multiple of 4, into a buffer through one that is made for that. Dawn would make one as well, and where it had no
    * room for it the device would be lost; so whoever uses `held` is told.
    */
   upload(held: DeviceBuffer, offset: number, bytes: Uint8Array<ArrayBuffer>): void {

@@ -5,9 +5,6 @@ import { Stream } from "./stream.ts";
 
 /** Bytes that are uploaded at once at most: for each time there is memory of that size beside the buffer. */
 const UPLOAD_CHUNK = 8 * 2 ** 20;
-/** Bytes that Dawn puts into memory which it has at hand and keeps; see `GpuMemory.upload`. */
-const SMALL = 2 ** 20;
-
 /** Copies bytes into a buffer, in chunks; a length that is not a multiple of 4 is padded with zeros. */
 export function writeBytes(
   { device: { queue }, memory }: GpuContext,
@@ -20,8 +17,8 @@ export function writeBytes(
   const whole = bytes.length - (bytes.length % 4);
   for (let at = 0; at < whole; at += UPLOAD_CHUNK) {
     const part = bytes.subarray(at, Math.min(at + UPLOAD_CHUNK, whole));
-    if (part.length > SMALL) memory.upload(held, offset + at, part);
-    else queue.writeBuffer(target, offset + at, part);
+    if (memory.isAtHand(part.length)) queue.writeBuffer(target, offset + at, part);
+    else memory.upload(held, offset + at, part);
   }
   if (whole < bytes.length) {
     const rest = new Uint8Array(4);

@@ -219,6 +219,10 @@ test.each([
     "[TrueNoneTrue]",
   ],
   ["{% macro m(a) %}{{ a }}{% endmacro %}{{ m }}|{{ m ~ m(1 > 0) }}", "<Macro 'm'>|<Macro 'm'>True"],
+  [
+    "{% macro m() %}{{ caller }}{% endmacro %}{% set n = m %}{% set ns = namespace(f=n) %}{{ n }}{{ ns.f }}{% call n() %}{% endcall %}",
+    "<Macro 'm'><Macro 'm'><Macro anonymous>",
+  ],
   ["{% filter upper %}{{ true }}{{ none }}{% endfilter %}", "TRUENONE"],
   ["{{ (1 > 0) ~ (true | tojson) }}|{% if x ~ '' == '' %}empty{% endif %}", "Truetrue|empty"],
   ["{% set z = none %}{% for i in [1] %}{% if i %}{% endif %}{% endfor %}ok", "ok"],

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
-import { SETTINGS_FILE } from "../../../files/run-names.ts";
+import { folderName } from "../../../files/run-names.ts";
 import { EMBEDDED } from "../../../models/folder/embedded-name.ts";
 import { locateModel, modelOfRun } from "../../../models/folder/locate.ts";
 import { refuseMistyped } from "../../../models/folder/mistyped.ts";
@@ -46,7 +45,7 @@ export async function mergeToFiles(
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
   if (adapters.length === 0) throw noAdapter(given);
-  const name = run.adapter === undefined ? hubBaseName(given) : nameInRun(given);
+  const name = run.adapter === undefined ? hubBaseName(given) : folderName(given);
   const suffix = options.unmerge ? "-unmerged" : "-merged";
   const out = options.out ?? (name === undefined ? defaultOutput(given, options.unmerge) : `${name}${suffix}`);
   const local = await weightsOf(await localPath(run.place, "model", context));
@@ -119,13 +118,6 @@ async function mergeShown(settings: MergeOptions, title: string, context: Contex
   } finally {
     observer.close();
   }
-}
-
-/** What an output is named after: a run, or a run and the adapter in it. */
-function nameInRun(given: string): string {
-  const path = resolve(given);
-  if (existsSync(join(path, SETTINGS_FILE))) return basename(path);
-  return `${basename(dirname(path))}-${basename(path)}`;
 }
 
 /** Nothing to merge. */

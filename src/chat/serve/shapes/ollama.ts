@@ -4,7 +4,7 @@ import { LINES } from "../event-stream.ts";
 import type { Choice, Shape, ShapeOptions, Timings, Usage } from "./shape.ts";
 
 /**
- * Ollama's `/api/chat` and `/api/generate`: a line of JSON for each piece, the last with how long it took.
+ * Ollama's `/api/chat` and `/api/generate`: a line of JSON for each piece, the last with how long it took. Without an answer that one comes alone.
  * @param message what a part is in a line: Ollama's two endpoints differ in that
  */
 function ollamaShape({ model }: Pick<ShapeOptions, "model">, message: (part: Part) => object): Shape {
@@ -15,9 +15,9 @@ function ollamaShape({ model }: Pick<ShapeOptions, "model">, message: (part: Par
     ...message(part),
     ...more,
   });
-  const end = ({ finishReason }: Choice, usage: Usage, { prefillSeconds, decodeSeconds }: Timings): object => ({
+  const end = (choice: Choice | undefined, usage: Usage, { prefillSeconds, decodeSeconds }: Timings): object => ({
     done: true,
-    done_reason: finishReason,
+    done_reason: choice?.finishReason ?? "load",
     total_duration: nanoseconds((performance.now() - start) / 1000),
     load_duration: 0,
     prompt_eval_count: usage.prompt_tokens,
@@ -31,10 +31,9 @@ function ollamaShape({ model }: Pick<ShapeOptions, "model">, message: (part: Par
     begin: () => [],
     piece: (_, part) => [line(part, { done: false })],
     end: () => [],
-    finish: ([choice], usage, timings) => (choice === undefined ? [] : [line(nothing, end(choice, usage, timings))]),
+    finish: ([choice], usage, timings) => [line(nothing, end(choice, usage, timings))],
     fail: (error) => ({ error: error.message }),
-    whole: ([choice], usage, timings) =>
-      choice === undefined ? line(nothing, {}) : line(choice, end(choice, usage, timings)),
+    whole: ([choice], usage, timings) => line(choice ?? nothing, end(choice, usage, timings)),
   };
 }
 

@@ -21,6 +21,8 @@ export class BoundedInterpreter extends Interpreter {
   readonly #work: number[] = [];
   /** Values whose methods keep within the budget. */
   readonly #bounded = new WeakSet<object>();
+  /** What macros are defined as, by whatever name they are called. */
+  readonly #macros = new WeakMap<object, string>();
 
   constructor(environment: Environment, budget: Budget, roles: ReadonlyMap<unknown, Role>) {
     super(environment);
@@ -41,6 +43,10 @@ export class BoundedInterpreter extends Interpreter {
     this.#work.push(1);
     try {
       const value = this.#asInPython(super.evaluate(statement, environment), statement, role);
+      if (type === "Macro") {
+        const name = String(field(field(statement, "name"), "value"));
+        this.#macros.set(environment.lookupVariable(name), name);
+      }
       // Back from a macro, which has lines of its own.
       if (type === "CallExpression") this.line = line;
       this.#budget.take(value, role);
@@ -90,8 +96,8 @@ export class BoundedInterpreter extends Interpreter {
     if (value.type === "UndefinedValue") return make({ type: "StringLiteral", value: "" });
     if (value.type === "NullValue") return make({ type: "StringLiteral", value: "None" });
     if (value.type === "FunctionValue") {
-      const name = type === "Identifier" ? `'${String(field(node, "value"))}'` : "anonymous";
-      return make({ type: "StringLiteral", value: `<Macro ${name}>` });
+      const name = this.#macros.get(value);
+      return make({ type: "StringLiteral", value: `<Macro ${name === undefined ? "anonymous" : `'${name}'`}>` });
     }
     if (value.type !== "BooleanValue") return value;
     return make({ type: "StringLiteral", value: value.value === true ? "True" : "False" });
