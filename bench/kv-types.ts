@@ -91,7 +91,11 @@ for (const before of BEFORE) {
     const batch = batches.use(new Batch(decoder, { rows: 1, positions: before + 2 * PROMPT_BLOCK }));
     const slot = batch.pool.acquire();
     for (let at = 0; at < before; at += PROMPT_BLOCK) {
-      await batch.prefill(slot, document.slice(at, Math.min(before, at + PROMPT_BLOCK)), before + 1);
+      await batch.pass([], {
+        slot,
+        ids: document.slice(at, Math.min(before, at + PROMPT_BLOCK)),
+        sequenceLength: before + 1,
+      });
     }
     const behind = (step: () => Promise<unknown>) => async () => {
       const time = await timed(async () => {
@@ -104,11 +108,11 @@ for (const before of BEFORE) {
     const token = { slot, id: 7, top: 1, all: false, lse: false };
     contenders.set(
       `a token behind ${formatNumber(before)}, ${name}`,
-      behind(() => batch.step([token])),
+      behind(() => batch.pass([token])),
     );
     contenders.set(
       `256 of a prompt behind ${formatNumber(before)}, ${name}`,
-      behind(() => batch.prefill(slot, document.slice(0, 256), before + 257)),
+      behind(() => batch.pass([], { slot, ids: document.slice(0, 256), sequenceLength: before + 257 })),
     );
   }
 }

@@ -1,6 +1,6 @@
 /*
  * `bun bench/passes.ts [MODEL] [--rounds 15]`: what a pass takes by the texts that are written together, one token of each, and by
- * the length of a prompt. MODEL is the 135M chat model by default; RANDLORA_DEVICE says what computes. Prints milliseconds by the
+ * the length of a prompt, and by both in one pass, where the device mixes them. MODEL is the 135M chat model by default; RANDLORA_DEVICE says what computes. Prints milliseconds by the
  * clock and of processor time.
  */
 import { parseArgs } from "node:util";
@@ -17,6 +17,8 @@ import { inRounds, timed, type TimedStep } from "./training/rounds.ts";
 const TEXTS = [1, 2, 4, 8, 16] as const;
 /** Tokens of prompts, and of those that the texts go on from. */
 const PROMPTS = [8, 12, 24, 32, 48, 192] as const;
+/** Texts beside which a piece of a prompt is read. */
+const BESIDE = 4;
 const BEFORE = 64;
 
 const { values, positionals } = parseArgs({
@@ -38,7 +40,7 @@ async function open(texts: number, prompt: number): Promise<{ batch: Batch; slot
   const slots: Slot[] = [];
   for (let at = 0; at < texts; at++) {
     const slot = batch.pool.acquire();
-    if (prompt > 0) await batch.prefill(slot, ids(prompt, at), prompt + 1);
+    if (prompt > 0) await batch.pass([], { slot, ids: ids(prompt, at), sequenceLength: prompt + 1 });
     slots.push(slot);
   }
   await device.idle();
@@ -50,7 +52,7 @@ for (const texts of TEXTS) {
   const { batch, slots } = await open(texts, BEFORE);
   contenders.set(texts === 1 ? "a token" : `a token of each of ${texts}`, async () => {
     const time = await timed(async () => {
-      await batch.step(slots.map((slot, id) => ({ slot, id, top: 1, all: false, lse: false })));
+      await batch.pass(slots.map((slot, id) => ({ slot, id, top: 1, all: false, lse: false })));
     });
     for (const slot of slots) slot.truncate(BEFORE);
     return time;
@@ -60,10 +62,25 @@ for (const tokens of PROMPTS) {
   const { batch, slots } = await open(1, 0);
   contenders.set(`a prompt of ${tokens}`, async () => {
     const time = await timed(async () => {
-      for (const slot of slots) await batch.prefill(slot, ids(tokens, 1), tokens + 1);
+      for (const slot of slots) await batch.pass([], { slot, ids: ids(tokens, 1), sequenceLength: tokens + 1 });
       await device.idle();
     });
     for (const slot of slots) slot.truncate(0);
+    return time;
+  });
+}
+for (const tokens of [12, 24, 48]) {
+  const { batch, slots } = await open(BESIDE + 1, BEFORE);
+  const [slot, ...others] = slots;
+  if (slot === undefined || !batch.mixes) continue;
+  slot.truncate(0);
+  contenders.set(`a token of each of ${BESIDE}, and a prompt of ${tokens}`, async () => {
+    const time = await timed(async () => {
+      const next = others.map((one, id) => ({ slot: one, id, top: 1, all: false, lse: false }));
+      await batch.pass(next, { slot, ids: ids(tokens, 1), sequenceLength: tokens + 1 });
+    });
+    slot.truncate(0);
+    for (const one of others) one.truncate(BEFORE);
     return time;
   });
 }

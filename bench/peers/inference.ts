@@ -156,7 +156,7 @@ async function readPrompt(decoder: Decoder, ids: readonly number[]): Promise<voi
   using batch = new Batch(decoder, { rows: 1, positions: ids.length });
   const slot = batch.pool.acquire();
   for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {
-    await batch.prefill(slot, ids.slice(first, first + PROMPT_BLOCK), ids.length);
+    await batch.pass([], { slot, ids: ids.slice(first, first + PROMPT_BLOCK), sequenceLength: ids.length });
   }
   await decoder.gpu.idle();
 }

@@ -20,8 +20,8 @@ export interface Progress {
 }
 
 /**
- * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, then prompts that end within a piece, and decodes
- * one token of every sequence whose prompt is in the KV cache. A sequence of which nobody takes what comes waits, and so does one that has
+ * Continuous batching: each turn computes a piece of one prompt, of which each has its turn, and one token of every sequence whose prompt
+ * is in the KV cache, in one pass where the device can. A sequence of which nobody takes what comes waits, and so does one that has
  * made many tokens, where others wait.
  */
 export class DecodeLoop implements Disposable {
@@ -120,14 +120,11 @@ export class DecodeLoop implements Disposable {
     const { line } = this.#running;
     const before = line.all;
     try {
-      await this.#running.readPiece();
       this.#drop();
-      // Whoever came while that piece was computed has his prompt, if it is short, in the very next pass, and a token after it.
+      // Whoever came while the last pass was under way may be in the very next one.
       await this.#beginSome();
-      await this.#running.readShort();
-      const ready = line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
-      if (ready.length > 0) await this.#running.step(ready);
-      else if (line.all === before && line.all.length > 0 && !this.#hasNews) {
+      const isBusy = await this.#running.turn();
+      if (!isBusy && line.all === before && line.all.length > 0 && !this.#hasNews) {
         // Nobody takes what was made. Where one has begun, was read or has ended, whoever waits for that is told first: the line is another one.
         await new Promise<void>((resolve) => (this.#wake = resolve));
       }

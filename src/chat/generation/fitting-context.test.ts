@@ -79,7 +79,7 @@ test("under --memory keys and values of several sequences stay as large as they 
   const slots = Array.from({ length: rows }, () => batch.pool.acquire());
   const prefill = async (slot: Slot, count: number) => {
     const prompt = Array.from({ length: count }, () => 5);
-    await batch.prefill(slot, prompt, 300);
+    await batch.pass([], { slot, ids: prompt, sequenceLength: 300 });
   };
   for (const slot of slots) await prefill(slot, 250);
   const { bytes } = batch.pool;

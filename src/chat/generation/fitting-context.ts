@@ -5,6 +5,8 @@ import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
 import { inBlocks, kvBytes, layerBytes, PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { mostPositions } from "../../models/decoder/positions.ts";
+import { FEW } from "./prompt-pieces.ts";
+import { SOFTWARE_BLOCK } from "./running.ts";
 
 /** Part of what `--memory` allows that is left for adapters that are merged later. */
 const KEPT = 1 / 16;
@@ -113,8 +115,13 @@ async function passBytes(decoder: Decoder, rows: number): Promise<number> {
   const wanted = { id: 0, top: 1, all: true, lse: true };
   const tokens = Array.from({ length: rows }, () => ({ slot: batch.pool.acquire(), ...wanted }));
   const prompt = Array.from({ length }, () => 0);
-  if (length > 0) await batch.prefill(itemAt(tokens, 0).slot, prompt, length);
+  if (length > 0) await batch.pass([], { slot: itemAt(tokens, 0).slot, ids: prompt, sequenceLength: length });
   // Passes over several numbers of sequences stay recorded.
-  for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.step(tokens.slice(0, count));
+  for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.pass(tokens.slice(0, count));
+  if (batch.mixes && rows > 1 && length > 0) {
+    const [{ slot }, ...others] = [itemAt(tokens, 0), ...tokens.slice(1)];
+    slot.truncate(0);
+    await batch.pass(others, { slot, ids: prompt.slice(0, SOFTWARE_BLOCK + FEW), sequenceLength: length });
+  }
   return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;
 }

@@ -1,19 +1,22 @@
 import { expect, test } from "bun:test";
-import { BUSY, EVEN, Pace } from "./pace.ts";
+import { LEAST, Pace } from "./pace.ts";
 
 test("a piece of a prompt that texts wait for takes as long as some of their steps, within bounds", () => {
   const pace = new Pace(192);
-  expect([undefined, EVEN, BUSY].map((share) => pace.piece(share))).toEqual([192, 12, 24]);
-  pace.stepped(30);
-  pace.read(100, 100);
+  expect([false, true].map((isWaitedFor) => pace.piece(isWaitedFor))).toEqual([192, LEAST]);
+  pace.passed(30, true, 0);
+  pace.passed(100, false, 100);
   // A few tokens say nothing of a piece.
-  pace.read(100, 11);
-  expect([EVEN, BUSY].map((share) => pace.piece(share))).toEqual([45, 60]);
-  // What short ones took is not taken again, as far as a piece is worth it.
-  expect([pace.piece(undefined, 20), pace.piece(BUSY, 20), pace.piece(BUSY, 50)]).toEqual([172, 40, 24]);
+  pace.passed(100, false, LEAST - 1);
+  expect(pace.piece(true)).toBe(45);
   // Later tokens see more keys.
-  for (let at = 0; at < 50; at++) pace.read(50, 32);
-  expect(pace.piece(BUSY)).toBe(38);
-  for (let at = 0; at < 50; at++) pace.stepped(1000);
-  expect(pace.piece(BUSY)).toBe(192);
+  for (let at = 0; at < 50; at++) pace.passed(50, false, 32);
+  expect(pace.piece(true)).toBe(29);
+  for (let at = 0; at < 50; at++) pace.passed(1000, true, 0);
+  expect(pace.piece(true)).toBe(192);
+  // Of a pass over both a piece takes what a step does not, and a part of it at least.
+  for (let at = 0; at < 50; at++) pace.passed(1640, true, 32);
+  expect(pace.piece(true)).toBe(75);
+  for (let at = 0; at < 50; at++) pace.passed(900, true, 32);
+  expect(pace.piece(true)).toBe(192);
 });

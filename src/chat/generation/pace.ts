@@ -1,15 +1,7 @@
-/** What a piece of a prompt may take beside which texts are written. */
-export interface Share {
-  /** Tokens at least: fewer are more work for each, as every pass reads all weights. */
-  readonly least: number;
-  /** It takes as long as so many steps of the texts. */
-  readonly steps: number;
-}
-
-/** While nobody waits for a turn there is time to spare: short pieces, which take more of it, keep the times between tokens even. */
-export const EVEN: Share = { least: 12, steps: 1.5 };
-/** Where somebody waits more is to be done in the same time. */
-export const BUSY: Share = { least: 24, steps: 2 };
+/** Tokens of a piece at least: fewer are more work for each, as every pass reads all keys and values of the prompt, and all weights where it has them alone. */
+export const LEAST = 20;
+/** A piece takes as long as so many steps of the texts beside it: whoever reads them waits for both. */
+const STEPS = 1.5;
 /** Part of a new measurement in what is known of a speed. */
 const NEW = 1 / 4;
 
@@ -24,26 +16,20 @@ export class Pace {
     this.#block = block;
   }
 
-  /**
-   * Tokens that are read before the next step.
-   * @param share undefined: no text is written
-   * @param ahead tokens that were read since the last step
-   */
-  piece(share: Share | undefined, ahead = 0): number {
-    const { least, steps } = share ?? BUSY;
-    const each =
-      share === undefined ? this.#block : Math.round((steps * (this.#step ?? 0)) / (this.#token ?? Infinity));
-    return Math.max(least, Math.min(each, this.#block) - ahead);
+  /** Tokens that are read before the next step. */
+  piece(isWaitedFor: boolean): number {
+    if (!isWaitedFor) return this.#block;
+    const each = Math.round((STEPS * (this.#step ?? 0)) / (this.#token ?? Infinity));
+    return Math.max(LEAST, Math.min(each, this.#block));
   }
 
-  /** Takes the time of a step of running texts, in any unit. */
-  stepped(time: number): void {
-    this.#step = smoothed(this.#step, time);
-  }
-
-  /** Takes the time of a pass over so many tokens of a prompt that texts waited for, in the same unit: longer ones take less for each, a few far more. */
-  read(time: number, tokens: number): void {
-    if (tokens >= EVEN.least) this.#token = smoothed(this.#token, time / tokens);
+  /** Takes the time of a pass, in any unit: over so many tokens of a prompt, or a step of running texts, or both. */
+  passed(time: number, isStep: boolean, tokens: number): void {
+    if (tokens === 0) this.#step = smoothed(this.#step, time);
+    // Longer pieces take less for each token, a few far more.
+    if (tokens < LEAST) return;
+    const own = isStep ? Math.max(time - (this.#step ?? 0), time / 4) : time;
+    this.#token = smoothed(this.#token, own / tokens);
   }
 }
 

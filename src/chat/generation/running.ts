@@ -1,22 +1,21 @@
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
-import { Batch } from "../../models/decoder/cache/batch.ts";
+import { Batch, type PassResult } from "../../models/decoder/cache/batch.ts";
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
+import { itemAt } from "../../files/item-at.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
 import type { KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
-import { BUSY, EVEN, Pace, type Share } from "./pace.ts";
+import { Pace } from "./pace.ts";
 import { isMemory } from "./no-room.ts";
+import { endOfPrompt, hasPlace, type Piece, PromptPieces } from "./prompt-pieces.ts";
 import type { Sequence } from "./sequence.ts";
 import { SlotAllocation } from "./slot-allocation.ts";
 
 /** Prompt tokens that a pass takes where no text is written, on a software GPU: whoever leaves waits for them. */
 export const SOFTWARE_BLOCK = 192;
-
-/** As many tokens at a prompt's end are read with those before them: a pass of their own would take far longer. */
-const FEW = 16;
 
 export interface RunningOptions extends KeptSlotsOptions, LineOptions {
   /** KV cache positions of all sequences. */
@@ -28,13 +27,12 @@ export class Running implements Disposable {
   readonly #decoder: Decoder;
   readonly #batch: Batch;
   readonly #pace: Pace;
+  readonly #pieces: PromptPieces;
   readonly #isWholeFirst: boolean;
   readonly line: Line;
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
   #failures = 0;
-  /** Tokens of short prompts that were computed since the last piece of a long one. */
-  #ahead = 0;
   /** Steps that had no room since one came to an end that told something new: what they lost may have been computed again between. */
   #stuck = 0;
 
@@ -45,59 +43,30 @@ export class Running implements Disposable {
     this.#batch = new Batch(decoder, options);
     this.slots = new SlotAllocation(decoder, this.#batch.pool, this.line, options);
     this.#pace = new Pace(decoder.gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK);
+    this.#pieces = new PromptPieces(this.line, this.slots, this.#batch, this.#pace, this.#isWholeFirst);
   }
 
-  /** Computes a piece of the prompt whose turn it is; its last token is decoded in the batch. */
-  async readPiece(): Promise<void> {
-    const [next] = this.line.prompted(false);
-    if (next !== undefined) await this.#prompt(next, this.#piece(this.#ahead));
-    this.#ahead = 0;
-  }
-
-  /** Computes prompts that end within a piece, all together: they go before the next piece of a longer one, which is the shorter for it. */
-  async readShort(): Promise<void> {
-    const most = this.#isWholeFirst ? Infinity : this.#piece();
-    for (const active of this.line.prompted(false)) {
-      const left = endOfPrompt(active) - (active.slots[0]?.length ?? 0);
-      if (this.#ahead + left > most) continue;
-      this.#ahead += left;
-      while (active.isRunning && !active.isPrompted) await this.#prompt(active, this.#pace.piece(undefined));
+  /**
+   * A turn: a piece of the prompt whose turn it is, and a token of each text whose prompt has been computed and of which somebody takes what
+   * comes. Both are one pass where the batch mixes them. Those that there is no room for give way: they come to the same tokens.
+   * @returns whether there was anything to compute
+   */
+  async turn(): Promise<boolean> {
+    let piece = await this.#pieces.next();
+    for (; piece?.ids.length === 0; piece = await this.#pieces.next()) await this.#prompted(piece.active);
+    const isRead = piece !== undefined;
+    if (piece !== undefined && !this.#batch.mixes) {
+      await this.#pass([], piece);
+      piece = undefined;
     }
-  }
-
-  /** Decodes a token of each of these that there is room for. The others give way: they come to the same tokens by the same passes. */
-  async step(wanted: readonly Active[]): Promise<void> {
-    for (const active of wanted.toSorted((left, right) => left.number - right.number))
-      await this.slots.makeRoom(active);
-    // Where not even what slots held has room any more, or beams that changed places had none, it is computed again.
-    for (const one of wanted) if (one.isBroken) one.startAnew();
-    // Whoever made room may have lost what others had: they have theirs in the next step.
-    const ready = wanted.filter(({ isRunning, isPrompted, hasRoom }) => isRunning && isPrompted && hasRoom);
-    const tokens = ready.flatMap(({ sequence, slots }) =>
-      slots.map((slot, beam) => ({ slot, id: sequence.tokenAt(beam, slot.length), ...sequence.wants })),
-    );
-    if (tokens.length === 0) return;
-    const start = performance.now();
-    const preparing = Promise.all(ready.map(({ sequence }) => sequence.prepare?.()));
-    const results = await this.#counted(() => this.#batch.step(tokens));
-    this.#pace.stepped(performance.now() - start);
-    this.#failures = 0;
-    await preparing;
-    this.line.step();
-    const moves: Move[] = [];
-    let [at, isNew] = [0, false];
-    for (const active of ready) {
-      active.count();
-      const rows = results.slice(at, (at += active.slots.length));
-      // What follows is known already of one that began again.
-      if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
-      isNew = true;
-      const next = this.#take(active, rows);
-      if (next === "anew") active.startAnew();
-      else if (next !== undefined) moves.push(...movesOf(active.slots, next));
-    }
-    if (moves.length > 0) await this.#counted(() => this.#batch.pool.copy(moves));
-    if (isNew) this.#stuck = 0;
+    // Nobody watches: texts go on when all prompts have been read.
+    const waits = this.#isWholeFirst && this.line.prompted(false).length > 0;
+    const wanted = waits ? [] : this.line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
+    const ready = await this.#makeReady(wanted);
+    // Whoever made room may have lost what others had: they have theirs in the next turn.
+    if (piece !== undefined && !hasPlace(piece)) piece = undefined;
+    if (ready.length > 0 || piece !== undefined) await this.#pass(ready, piece);
+    return wanted.length > 0 || isRead;
   }
 
   /**
@@ -142,61 +111,76 @@ export class Running implements Disposable {
     }
   }
 
-  /** What a piece may take now; undefined: nobody waits for its end. */
-  get #share(): Share | undefined {
-    if (this.line.prompted(true).every(({ sequence }) => sequence.out.isFull)) return undefined;
-    return this.line.waiting.length > 0 ? BUSY : EVEN;
+  /** Makes room for one more token of each text. @returns those that have it */
+  async #makeReady(wanted: readonly Active[]): Promise<Active[]> {
+    for (const active of wanted.toSorted((left, right) => left.number - right.number))
+      await this.slots.makeRoom(active);
+    // Where not even what slots held has room any more, or beams that changed places had none, it is computed again.
+    for (const one of wanted) if (one.isBroken) one.startAnew();
+    return wanted.filter(({ isRunning, isPrompted, hasRoom }) => isRunning && isPrompted && hasRoom);
   }
 
-  /** Tokens of the next piece. @param ahead see `Pace` */
-  #piece(ahead = 0): number {
-    return this.#pace.piece(this.#share, ahead);
-  }
-
-  /** Computes so many tokens of a prompt at most; the next piece is another one's. */
-  async #prompt(active: Active, tokens: number): Promise<void> {
-    const { sequence, slots } = active;
-    const [first, ...others] = slots;
-    if (first === undefined) return;
-    this.line.toEnd(active);
-    // Again: prompts that began together with this one have been computed meanwhile.
-    await this.slots.share(active);
-    const most = endOfPrompt(active);
-    const endBehind = (length: number): number =>
-      most - length <= Math.min(tokens + FEW, PROMPT_BLOCK) ? most : length + tokens;
-    // There was room when it began, which may have been lost since where another one's could not be made, and what it held with it.
-    await this.slots.makeRoom(active, endBehind(first.length));
-    if (!active.isRunning) return;
-    // What was told of tokens whose keys and values are lost, by a pass that failed too, comes again.
-    active.logits = active.logits.slice(0, first.length);
-    const end = endBehind(first.length);
-    if (end > first.length) await this.#read(active, first, end);
-    const { length } = first;
-    if (length < most) return;
-    // One at a time: rows on their way exist twice.
-    for (const to of others) await this.#batch.pool.copy([{ from: first, to, length }]);
-    active.isPrompted = true;
-    if (sequence.prompted(active.cached, active.logits)) this.slots.end(active);
-  }
-
-  /** Computes a prompt's tokens behind those that a slot holds, up to `end`. */
-  async #read(active: Active, slot: Slot, end: number): Promise<void> {
-    const { sequence } = active;
-    const { prompt, options } = sequence;
-    const { promptTop } = options;
+  /** A pass over a token of each of these, and a piece of a prompt. */
+  async #pass(ready: readonly Active[], piece?: Piece): Promise<void> {
+    const written = piece?.goesOn === true ? [...ready, piece.active] : ready;
+    const tokens = written.flatMap(({ sequence, slots }) =>
+      slots.map((slot, beam) => ({
+        slot,
+        id: sequence.tokenAt(beam, slot === piece?.slot ? piece.end : slot.length),
+        ...sequence.wants,
+      })),
+    );
     const start = performance.now();
-    const first = slot.length;
-    const ids = prompt.slice(first, end);
-    const next = prompt.slice(first + 1, end + 1);
-    const scoring = promptTop === undefined ? undefined : { next, top: Math.max(1, promptTop) };
-    if (sequence.takeHidden === undefined) {
-      active.logits = active.logits.concat(await this.#batch.prefill(slot, ids, prompt.length, scoring));
-    } else sequence.takeHidden(first, await this.#batch.hiddenStates(slot, ids, prompt.length));
-    active.count(ids.length);
+    const preparing = Promise.all(written.map(({ sequence }) => sequence.prepare?.()));
+    const pass = () => this.#batch.pass(tokens, piece);
+    const { next, ...ofPiece } = await (ready.length > 0 ? this.#counted(pass) : pass());
     this.#failures = 0;
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
-    await this.#decoder.gpu.idle();
-    if (this.#share !== undefined) this.#pace.read(performance.now() - start, ids.length);
+    if (tokens.length === 0) await this.#decoder.gpu.idle();
+    const isStep = ready.length > 0;
+    // What no text waited for says nothing.
+    if (isStep || this.#pieces.isWaitedFor)
+      this.#pace.passed(performance.now() - start, isStep, piece?.ids.length ?? 0);
+    await preparing;
+    if (piece !== undefined) await this.#read(piece, ofPiece);
+    if (tokens.length > 0) this.line.step();
+    const moves: Move[] = [];
+    let [at, isNew] = [0, false];
+    for (const active of written) {
+      const rows = next.slice(at, (at += active.slots.length));
+      // Its prompt was all.
+      if (!this.line.all.includes(active)) continue;
+      active.count();
+      // What follows is known already of one that began again.
+      if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
+      isNew = true;
+      const after = this.#take(active, rows);
+      if (after === "anew") active.startAnew();
+      else if (after !== undefined) moves.push(...movesOf(active.slots, after));
+    }
+    if (moves.length > 0) await this.#counted(() => this.#batch.pool.copy(moves));
+    if (isNew) this.#stuck = 0;
+  }
+
+  /** Takes what came of a piece of a prompt. */
+  async #read(
+    { active, slot, first, ids }: Piece,
+    { scores, hidden }: Pick<PassResult, "scores" | "hidden">,
+  ): Promise<void> {
+    active.count(ids.length);
+    // What was told of tokens whose keys and values were lost, by a pass that failed too, comes again.
+    active.logits = active.logits.slice(0, first).concat(scores);
+    if (hidden !== undefined) active.sequence.takeHidden?.(first, hidden);
+    if (slot.length >= endOfPrompt(active)) await this.#prompted(active);
+  }
+
+  /** A prompt has been computed: a sequence's other slots have it, too, and the sequence is told. */
+  async #prompted(active: Active): Promise<void> {
+    const from = itemAt(active.slots, 0);
+    // One at a time: rows on their way exist twice.
+    for (const to of active.slots.slice(1)) await this.#batch.pool.copy([{ from, to, length: from.length }]);
+    active.isPrompted = true;
+    if (active.sequence.prompted(active.cached, active.logits)) this.slots.end(active);
   }
 
   /** Hands a sequence its logits; where it fails, the others go on. */
@@ -210,11 +194,6 @@ export class Running implements Disposable {
       return undefined;
     }
   }
-}
-
-/** Tokens of its prompt that passes over prompts compute: where text follows, its last one is decoded. */
-function endOfPrompt({ sequence: { prompt, takeHidden } }: Active): number {
-  return takeHidden === undefined ? prompt.length - 1 : prompt.length;
 }
 
 function movesOf(slots: readonly Slot[], parents: readonly number[]): Move[] {

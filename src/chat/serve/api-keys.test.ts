@@ -120,17 +120,19 @@ test("what another key or network asked is never found: a guess of it takes the 
     [serveStories(model, { proxies }), (who: string) => ({ "x-forwarded-for": `192.0.2.${who}` })],
   ] as const) {
     await using _ = serving;
-    const prefill = spyOn(Batch.prototype, "prefill");
+    const pass = spyOn(Batch.prototype, "pass");
     try {
       const ask = async (who: string, prompt: readonly number[]) => {
-        const before = prefill.mock.calls.length;
+        const before = pass.mock.calls.length;
         const init = {
           method: "POST",
           headers: headers(who),
           body: JSON.stringify({ model: "storyteller", prompt, max_tokens: 1 }),
         };
         const { usage } = v.parse(Used, await (await fetch(`${serving.address}/v1/completions`, init)).json());
-        const passes = prefill.mock.calls.slice(before).map(([, ids]) => ids.length);
+        const passes = pass.mock.calls
+          .slice(before)
+          .flatMap(([, piece]) => (piece === undefined ? [] : [piece.ids.length]));
         return { cached: usage.prompt_tokens_details.cached_tokens, passes };
       };
       const computed = { cached: 0, passes: [secret.length - 1] };
@@ -139,7 +141,7 @@ test("what another key or network asked is never found: a guess of it takes the 
       expect(await ask("2", secret)).toEqual(computed);
       expect(await ask("1", secret)).toEqual({ cached: secret.length - 1, passes: [] });
     } finally {
-      prefill.mockRestore();
+      pass.mockRestore();
     }
   }
 });

@@ -204,10 +204,10 @@ test("who waits is told how many requests come first", async () => {
   const left = new AbortController();
   // While that is looked for steps are slow: the first one would be paused for the second within some milliseconds.
   const shown = Promise.withResolvers<void>();
-  const { step } = Batch.prototype;
-  const slowed = spyOn(Batch.prototype, "step").mockImplementation(async function (this: Batch, ...args) {
+  const { pass } = Batch.prototype;
+  const slowed = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
     await Promise.race([shown.promise, Bun.sleep(200)]);
-    return await step.apply(this, args);
+    return await pass.apply(this, args);
   });
   const held = [1, 2].map((at) =>
     failure(client.completions.create({ ...body, user: String(at) }, { signal: left.signal })),

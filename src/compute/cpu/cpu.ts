@@ -76,6 +76,7 @@ export class CpuDevice implements Device {
   readonly code: CrewCode;
   readonly memory: CpuMemory;
   readonly skipsZeros = true;
+  readonly mixesRows = true;
   readonly #crew: Crew | undefined;
   readonly #queue: Queue | undefined;
   readonly #heaps: Heaps | undefined;

@@ -69,6 +69,8 @@ export interface Device {
   readonly staging: Staging;
   /** Products with ternary bases take less time the more zeros they have, and rows of those that are drawn, too (`TernaryRows`). */
   readonly skipsZeros: boolean;
+  /** A row of a product has the same bits whatever rows are beside it, and however many: `rowsAtMost` says nothing to it. */
+  readonly mixesRows: boolean;
   /** Where every kernel is timed (`--profile`): kernels by time, the longest first. Waits for what is still running. */
   readonly profiler: { report(): Promise<KernelTime[]> } | undefined;
   /** @param memory where scratch comes from */

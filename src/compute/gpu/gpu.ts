@@ -46,6 +46,7 @@ export class Gpu implements Device, GpuContext {
   readonly pipelines: PipelineCache;
   readonly bindGroups: BindGroups;
   readonly skipsZeros = false;
+  readonly mixesRows = false;
   readonly profiler: Profiler | undefined;
   #failure: RandloraError | undefined;
   /** Of those who wait in `settle`: a promise that all of them raced against would keep every one of them for ever. */

@@ -1,6 +1,6 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
-import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
+import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
@@ -106,7 +106,10 @@ function recordConvolved(
     return recorder.apply(OPS.convolution, inputs, { firstPosition: 0 }).y;
   }
   const y = recorder.allocate("convolved", x.shape);
-  recorder.run.compute("tailConvolution", { x, weight, tails: keptOf(past).tails, ...placeOf(past), y });
+  for (const { of, past: own } of partsOf(past, x.shape[0])) {
+    const { tails } = keptOf(own);
+    recorder.run.compute("tailConvolution", { x: of(x), weight, tails, ...placeOf(own), y: of(y) });
+  }
   return y;
 }
 
@@ -115,8 +118,24 @@ type Operands = Readonly<Record<"qk" | "v" | "gates" | "decays", Tensor>> & { re
 function recordRule(recorder: Recorder, keyHeads: number, past: Filled | undefined, operands: Operands): Tensor {
   if (past === undefined) return recorder.apply(OPS.gatedDelta, operands, { keyHeads }).y;
   const y = recorder.allocate("gated delta", operands.v.shape);
-  recorder.run.compute("gatedDelta", { ...operands, keyHeads, states: keptOf(past).states, ...placeOf(past), y });
+  const { decays } = operands;
+  for (const { of, past: own } of partsOf(past, y.shape[0])) {
+    const [qk, v, gates] = [of(operands.qk), of(operands.v), of(operands.gates)];
+    const { states } = keptOf(own);
+    recorder.run.compute("gatedDelta", { qk, v, gates, decays, keyHeads, states, ...placeOf(own), y: of(y) });
+  }
   return y;
+}
+
+/** The tokens of a pass: those that are one of each sequence, and a piece of one. */
+function partsOf(past: Filled, tokens: number) {
+  const { piece } = past;
+  const part = (of: Filled, first: number, end: number) => ({
+    past: of,
+    of: (tensor: Tensor): Tensor => sliceRows(tensor, first, end - first),
+  });
+  if (piece === undefined) return [part(past, 0, tokens)];
+  return [part(past, 0, piece.first), part(piece.past, piece.first, tokens)];
 }
 
 function keptOf(past: Filled): { readonly states: Tensor; readonly tails: Tensor } {

@@ -46,10 +46,10 @@ test.each(ARCHITECTURE_CASES)(
       const slots = [];
       for (const length of [5, 40, 1]) {
         const slot = batch.pool.acquire();
-        await batch.prefill(slot, PROMPT.slice(0, length), length + 1);
+        await batch.pass([], { slot, ids: PROMPT.slice(0, length), sequenceLength: length + 1 });
         slots.push(slot);
       }
-      return await batch.step(slots.map((slot, at) => ({ slot, id: at + 2, top: 3, all: true, lse: true })));
+      return (await batch.pass(slots.map((slot, at) => ({ slot, id: at + 2, top: 3, all: true, lse: true })))).next;
     };
     const wanted = await written(STEP_BY_STEP);
     expect(wanted.flatMap((logits) => [...logits]).every(Number.isFinite)).toBe(true);

@@ -40,12 +40,13 @@ test.each(["F32", "F16"] satisfies KvDtype[])(
     const begin = async (seed: number, ...pieces: readonly number[]): Promise<Slot> => {
       const slot = batch.pool.acquire();
       let first = 0;
-      for (const count of pieces) await batch.prefill(slot, tokens(seed, 30).slice(first, (first += count)), 40);
+      for (const count of pieces)
+        await batch.pass([], { slot, ids: tokens(seed, 30).slice(first, (first += count)), sequenceLength: 40 });
       return slot;
     };
     const step = async (slot: Slot, id: number, ...others: readonly Slot[]) => {
       const all = [slot, ...others].map((one, at) => ({ slot: one, id: (id + at) % 20, top: 5, all: true, lse: true }));
-      return (await batch.step(all))[0];
+      return (await batch.pass(all)).next[0];
     };
     const whole = await begin(1, 30);
     const wanted = [await step(whole, 3), await step(whole, 8)];
@@ -53,9 +54,9 @@ test.each(["F32", "F16"] satisfies KvDtype[])(
     expect([await step(pieces, 3, other), await step(pieces, 8, other)]).toEqual(wanted);
     // A prefix of another's, in its place: what was there is as if it had never been.
     await batch.pool.copy([{ from: whole, to: other, length: 17 }]);
-    await batch.prefill(other, ids.slice(17), 40);
+    await batch.pass([], { slot: other, ids: ids.slice(17), sequenceLength: 40 });
     pieces.truncate(2);
-    await batch.prefill(pieces, ids.slice(2), 40);
+    await batch.pass([], { slot: pieces, ids: ids.slice(2), sequenceLength: 40 });
     expect([await step(other, 3, pieces), await step(other, 8)]).toEqual(wanted);
     pieces.truncate(30);
     expect([await step(pieces, 3), await step(pieces, 8)]).toEqual(wanted);

@@ -43,14 +43,14 @@ test("a sequence's logits are the same bits, whoever is decoded beside it", asyn
     const slots = [];
     for (const seed of [0, ...others]) {
       const slot = batch.pool.acquire();
-      await batch.prefill(slot, tokens(seed, 9 + seed), 20);
+      await batch.pass([], { slot, ids: tokens(seed, 9 + seed), sequenceLength: 20 });
       slots.push(slot);
     }
     const all = [];
     for (const id of [3, 8, 1]) {
-      const [mine] = await batch.step(
-        slots.map((slot, at) => ({ slot, id: (id + at) % 20, top: 5, all: true, lse: true })),
-      );
+      const [mine] = (
+        await batch.pass(slots.map((slot, at) => ({ slot, id: (id + at) % 20, top: 5, all: true, lse: true })))
+      ).next;
       all.push(mine);
     }
     results.push(all);

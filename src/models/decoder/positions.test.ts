@@ -37,14 +37,14 @@ test("a sequence takes as many tokens as there are positions, and one more is re
 test("the same in a batch, whose other sequences are as before", async () => {
   using batch = new Batch(decoder, { rows: 2, positions: 1024 });
   const [long, short] = [batch.pool.acquire(), batch.pool.acquire()];
-  await batch.prefill(long, ids(POSITIONS - 1), POSITIONS);
-  await batch.prefill(short, ids(3), 4);
+  await batch.pass([], { slot: long, ids: ids(POSITIONS - 1), sequenceLength: POSITIONS });
+  await batch.pass([], { slot: short, ids: ids(3), sequenceLength: 4 });
   const next = { id: 5, top: 1, all: false, lse: false };
-  await batch.step([{ ...next, slot: long }]);
+  await batch.pass([{ ...next, slot: long }]);
   const both = [long, short].map((slot) => ({ ...next, slot }));
-  expect(batch.step(both)).rejects.toMatchObject(refusal);
-  expect(batch.prefill(long, [1], POSITIONS + 1)).rejects.toMatchObject(refusal);
+  expect(batch.pass(both)).rejects.toMatchObject(refusal);
+  expect(batch.pass([], { slot: long, ids: [1], sequenceLength: POSITIONS + 1 })).rejects.toMatchObject(refusal);
   expect([long.length, short.length]).toEqual([POSITIONS, 3]);
-  await batch.step([{ ...next, slot: short }]);
+  await batch.pass([{ ...next, slot: short }]);
   expect(short.length).toBe(4);
 });

@@ -45,7 +45,7 @@ test("a sequence is the same bits in pieces, beside others, in a copy, and from 
   const long = tokens(1, 1900);
   const prefill = async (slot: Slot, ids: readonly number[]) => {
     for (let at = slot.length; at < ids.length; at += 500)
-      await batch.prefill(slot, ids.slice(at, at + 500), ids.length);
+      await batch.pass([], { slot, ids: ids.slice(at, at + 500), sequenceLength: ids.length });
   };
   const begin = async (ids: readonly number[], ...cuts: readonly number[]): Promise<Slot> => {
     const slot = batch.pool.acquire();
@@ -55,7 +55,7 @@ test("a sequence is the same bits in pieces, beside others, in a copy, and from 
   };
   const step = async (slot: Slot, id: number, ...others: readonly Slot[]) => {
     const all = [slot, ...others].map((one, at) => ({ slot: one, id: (id + at) % 20, top: 5, all: true, lse: true }));
-    return (await batch.step(all))[0];
+    return (await batch.pass(all)).next[0];
   };
   const prompt = long.slice(0, 310);
   const [whole, other] = [await begin(prompt), await begin(tokens(2, 11))];

@@ -115,11 +115,11 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
       if (placed !== undefined) one.linears = placed.linears;
       using batch = new Batch(one, { rows: 1, positions: 1024 });
       const slot = batch.pool.acquire();
-      await batch.prefill(slot, [3, 1, 4, 1, 5], 6);
+      await batch.pass([], { slot, ids: [3, 1, 4, 1, 5], sequenceLength: 6 });
       let logits = new Float32Array();
       // Commands of one pass, which are sent for each of these tokens.
       for (const id of [9, 2, 6]) {
-        const [result] = await batch.step([{ slot, id, top: 1, all: true, lse: false }]);
+        const [result] = (await batch.pass([{ slot, id, top: 1, all: true, lse: false }])).next;
         logits = Float32Array.from(result?.all ?? []);
       }
       expect(logits.length).toBe(512);

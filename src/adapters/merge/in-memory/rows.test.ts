@@ -12,6 +12,7 @@ import type { AdapterLinears } from "../../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
 import { Batch } from "../../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
+import { readBeside } from "../../../models/testing/mixed.ts";
 import { writeAdapter } from "../testing/models.ts";
 import { SharedParts } from "../../training/shared-parts.ts";
 import { layer, MODULES } from "../testing/modules.ts";
@@ -63,14 +64,14 @@ async function logitsOf(
   });
   for (const { slot, ids } of begun) {
     // In pieces, whose sizes must not matter.
-    await batch.prefill(slot, ids.slice(0, 2), ids.length);
-    await batch.prefill(slot, ids.slice(2, -2), ids.length);
+    await batch.pass([], { slot, ids: ids.slice(0, 2), sequenceLength: ids.length });
+    await batch.pass([], { slot, ids: ids.slice(2, -2), sequenceLength: ids.length });
   }
   const wanted = { top: 1, all: true, lse: false };
   const found: Float32Array[][] = begun.map(() => []);
   for (const back of [2, 1]) {
     const tokens = begun.map(({ slot, ids }) => ({ slot, id: ids.at(-back) ?? 0, ...wanted }));
-    for (const [at, { all }] of (await batch.step(tokens)).entries()) found[at]?.push(all ?? new Float32Array());
+    for (const [at, { all }] of (await batch.pass(tokens)).next.entries()) found[at]?.push(all ?? new Float32Array());
   }
   return found;
 }
@@ -101,6 +102,17 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
   const inLarger = await logitsOf(decoder, some, 9);
   for (const [at, one] of some.entries()) {
     expect(await logitsOf(decoder, [one], 9)).toEqual([itemAt(inLarger, at)]);
+  }
+
+  // Pieces of a prompt beside them, through an adapter of which a row is decoded, too, through another, and through none.
+  const written = [1, 7, 2, 3].map((at) => ({ ...itemAt(texts, at), ids: tokensOf(at) }));
+  for (const [at, rows] of gpu.mixesRows ? [0, 1, 2, 3, 4, 7].map((at) => [at, at === 7 ? 9 : 8] as const) : []) {
+    const found: unknown[] = [];
+    for (const isMixed of [false, true]) {
+      using batch = new Batch(decoder, { rows, positions: rows * 256 });
+      found.push(await readBeside(batch, written, { ...itemAt(texts, at), ids: tokensOf(20) }, [12, 1, 30], isMixed));
+    }
+    expect(found[1]).toEqual(found[0]);
   }
 
   await using adapted = await AdaptedWeights.open(decoder, STORIES);

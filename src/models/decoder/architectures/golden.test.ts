@@ -9,7 +9,7 @@ import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { transpose } from "../../../files/safetensors/transpose.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../../testing/architectures.ts";
-import { Batch } from "../cache/batch.ts";
+import { Batch, type PassResult } from "../cache/batch.ts";
 import type { BatchToken } from "../cache/batch-logits.ts";
 import { Decoder } from "../decoder.ts";
 import type { LoadOptions } from "../options.ts";
@@ -185,15 +185,15 @@ test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   const next: BatchToken[] = [];
   for (const count of [4, PROMPT.length]) {
     const slot = batch.pool.acquire();
-    await batch.prefill(slot, PROMPT.slice(0, count - 1), count);
+    await batch.pass([], { slot, ids: PROMPT.slice(0, count - 1), sequenceLength: count });
     next.push({ slot, id: PROMPT[count - 1] ?? NaN, top: 1, all: true, lse: false });
   }
-  const [, last] = await batch.step(next);
+  const [, last] = (await batch.pass(next)).next;
   expectNear(last?.all ?? [], expected);
   // The same commands are sent again for tokens behind it.
   const more = [7, 11, 2, 5];
-  let results: Awaited<ReturnType<Batch["step"]>> = [];
-  for (const id of more) results = await batch.step(next.map((token) => ({ ...token, id })));
+  let results: PassResult["next"] = [];
+  for (const id of more) results = (await batch.pass(next.map((token) => ({ ...token, id })))).next;
   using cache = decoder.createCache();
   const hidden = await decoder.prefill(cache, [...PROMPT, ...more]);
   expectNear(results[1]?.all ?? [], Array.from(await decoder.logits(hidden)));

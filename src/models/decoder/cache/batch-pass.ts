@@ -1,7 +1,7 @@
 import type { Commands, Device } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
+import { sliceRows, type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
 import { layerRows } from "../layer-inputs.ts";
@@ -10,6 +10,7 @@ import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
 import { angles, queryGrowth } from "../../blocks/rope-scaling.ts";
 import { itemAt } from "../../../files/item-at.ts";
+import { PROMPT_BLOCK } from "./layer-cache.ts";
 import type { TokenRows } from "../../blocks/sight.ts";
 import type { Place, Slot } from "./slot.ts";
 import type { SlotPool } from "./slot-pool.ts";
@@ -31,9 +32,11 @@ export interface BatchParts {
 export interface PassKind {
   /** Adapters beside the weights, each of some consecutive rows; those of the base are none of them. */
   readonly adapted: readonly AdaptedRows[];
-  /** Sequences. */
+  /** Sequences of which it decodes a token. */
   readonly count: number;
   readonly wantsLse: boolean;
+  /** Tokens of a prompt behind those; such a pass is sent once. */
+  readonly piece?: PromptTokens | undefined;
 }
 
 /** A sequence that goes on with a token. */
@@ -42,11 +45,27 @@ export interface NextToken {
   readonly id: number;
 }
 
+/** Tokens of a prompt behind those in its slot, PROMPT_BLOCK at most. */
+export interface PromptTokens {
+  readonly slot: Slot;
+  readonly ids: readonly number[];
+  /** Of the whole prompt: RoPE that depends on the length goes by it. */
+  readonly sequenceLength: number;
+}
+
+/** A token of a pass, and where it stands in its sequence. */
+interface Row extends NextToken, Pick<PromptTokens, "sequenceLength"> {
+  readonly at: number;
+}
+
 /**
  * The pass over one token of each of several sequences, which joins their slots: recorded once for a number of sequences
- * and a pool's matrices, since all that differs from pass to pass (tokens, angles, rows, what each may see) is data.
+ * and a pool's matrices, since all that differs from pass to pass (tokens, angles, rows, what each may see) is data. A piece of a
+ * prompt may be behind them: adapters take its rows for a prompt's, and all else computes each row by itself.
  */
 export class BatchPass implements Disposable {
+  /** (tokens, hidden), after the last norm. */
+  readonly hidden: Tensor;
   /** (sequences, vocabulary); the next pass overwrites it. */
   readonly logits: Tensor;
   /** (sequences, 1), log Σ exp(logits); undefined where it was not asked for. */
@@ -60,16 +79,20 @@ export class BatchPass implements Disposable {
   /** By group of layers. */
   readonly #rows: readonly TokenRows[];
   readonly #positions: PassPositions;
+  readonly #piece: PromptTokens | undefined;
 
   /** @throws RandloraError `memory` */
-  constructor(parts: BatchParts, { adapted, count, wantsLse }: PassKind) {
+  constructor(parts: BatchParts, { adapted, count, wantsLse, piece }: PassKind) {
     const { device, config, weights, pool, rowsAtMost } = parts;
-    const linears = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
+    const decoding = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
+    const linears = piece === undefined ? decoding : linearsBehind(decoding, count, piece);
+    const tokens = count + (piece?.ids.length ?? 0);
     this.#parts = parts;
-    const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * count), [1, count], "U32");
+    this.#piece = piece;
+    const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * tokens), [1, tokens], "U32");
     const ids = numbers("ids");
     const wide = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
-      tensorIn(device.memory.allocate(label, tensorBytes([count, cols], dtype)), [count, cols], dtype);
+      tensorIn(device.memory.allocate(label, tensorBytes([tokens, cols], dtype)), [tokens, cols], dtype);
     const { layerTable } = weights;
     this.#layerRows = layerTable && wide("rows of layers", layerTable.cols);
     const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
@@ -82,7 +105,7 @@ export class BatchPass implements Disposable {
       write(
         device,
         places,
-        Uint32Array.from({ length: count }, (_, row) => row),
+        Uint32Array.from({ length: tokens }, (_, row) => row),
       );
       return { ...turns, growth: { factors: wide("growth", 1), places } };
     });
@@ -92,17 +115,19 @@ export class BatchPass implements Disposable {
     try {
       const layer = (index: number) => {
         const { matrices, group } = pool.layer(index);
-        return { ...matrices, length: 0, rows: itemAt(rows, group) };
+        const own = piece && { first: count, past: piece.slot.past().layer(index) };
+        return { ...matrices, length: 0, rows: itemAt(rows, group), piece: own };
       };
       const pass = { config, weights, linears, ...this.#positions, past: { layer } };
-      const hidden = recordPass(run, pass, ids, this.#layerRows);
+      this.hidden = recordPass(run, pass, ids, this.#layerRows);
+      const hidden = sliceRows(this.hidden, 0, count);
       this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
       if (wantsLse) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
         const attributes = { softcap: config.logitSoftcap, rowsAtMost };
         this.lse = run.apply(
           OPS.nll,
-          { x: hidden, weight: weights.head, bias: undefined, targets: ids },
+          { x: hidden, weight: weights.head, bias: undefined, targets: { ...ids, shape: [1, count] } },
           attributes,
         ).lse;
       }
@@ -114,42 +139,54 @@ export class BatchPass implements Disposable {
   }
 
   /**
-   * Sends the pass over these tokens, as many as it was recorded for, whose slots have room for them.
+   * Sends the pass over these tokens, as many as it was recorded for, whose slots have room for them. One may follow on the piece.
    * @throws RandloraError `gpu`; `model` for positions that the model has no embeddings for
    */
-  async send(tokens: readonly NextToken[]): Promise<void> {
+  async send(next: readonly NextToken[]): Promise<void> {
     const { device, config, weights } = this.#parts;
-    const fill = (tensor: Tensor, of: (token: NextToken) => number): void =>
-      write(device, tensor, Uint32Array.from(tokens, of));
+    const rows = this.#rowsOf(next);
+    const fill = (tensor: Tensor, of: (row: Row) => number): void => write(device, tensor, Uint32Array.from(rows, of));
     const { tables, positions } = this.#positions;
-    const lengths = tokens.map(({ slot }) => slot.length);
-    checkPositions(config, lengths);
-    if (positions !== undefined) fill(positions, ({ slot }) => slot.length);
+    const standing = rows.map(({ at }) => at);
+    checkPositions(config, standing);
+    if (positions !== undefined) fill(positions, ({ at }) => at);
     fill(this.#ids, ({ id }) => id);
     if (this.#layerRows !== undefined) {
-      const ids = tokens.map(({ id }) => id);
+      const ids = rows.map(({ id }) => id);
       write(device, this.#layerRows, layerRows(weights, ids));
     }
     for (const [group, { own, first }] of this.#rows.entries()) {
-      const placeOf = ({ slot }: NextToken): Place => itemAt(slot.places, group);
-      fill(own, (token) => placeOf(token).start + token.slot.length - placeOf(token).first);
-      fill(first, (token) => placeOf(token).start);
+      const placeOf = ({ slot }: Row): Place => itemAt(slot.places, group);
+      fill(own, (row) => placeOf(row).start + row.at - placeOf(row).first);
+      fill(first, (row) => placeOf(row).start);
     }
     config.ropes.forEach((rope, index) => {
       const table = tables[index];
       if (table === undefined) return;
       // A sequence's angles go by its own length alone.
-      const turns = tokens.map(({ slot }) => angles(rope, slot.length + 1, [slot.length]));
+      const turns = rows.map(({ at, sequenceLength }) => angles(rope, sequenceLength, [at]));
       for (const name of ["cos", "sin"] as const) {
-        const values = new Float32Array(tokens.length * (rope.size / 2));
+        const values = new Float32Array(rows.length * (rope.size / 2));
         turns.forEach((turn, row) => values.set(turn[name], row * (rope.size / 2)));
         write(device, table[name], values);
       }
       if (rope.growth === undefined || table.growth === undefined) return;
-      write(device, table.growth.factors, queryGrowth(rope.growth, lengths));
+      write(device, table.growth.factors, queryGrowth(rope.growth, standing));
     });
     await this.#commands.send();
-    for (const { slot, id } of tokens) slot.advance([id], slot.length + 1, false);
+    const piece = this.#piece;
+    piece?.slot.advance(piece.ids, piece.sequenceLength, true);
+    for (const { slot, id } of next) slot.advance([id], slot.length + 1, false);
+  }
+
+  #rowsOf(next: readonly NextToken[]): readonly Row[] {
+    const piece = this.#piece;
+    const tokens = next.map(({ slot, id }) => {
+      const at = slot.length + (slot === piece?.slot ? piece.ids.length : 0);
+      return { slot, id, at, sequenceLength: at + 1 };
+    });
+    if (piece === undefined) return tokens;
+    return [...tokens, ...piece.ids.map((id, token) => ({ ...piece, id, at: piece.slot.length + token }))];
   }
 
   [Symbol.dispose](): void {
@@ -160,4 +197,10 @@ export class BatchPass implements Disposable {
       this.#parts.device.memory.release(buffer);
     }
   }
+}
+
+/** Of rows from one on those of a prompt: its adapter takes them for that, and adds to them alone. */
+function linearsBehind(linears: Linears, first: number, { slot: { adapter }, ids }: PromptTokens): Linears {
+  const adapted = adapter === undefined ? [] : [{ adapter, first, count: ids.length }];
+  return batchLinears(rowLinears(linears, adapted), PROMPT_BLOCK);
 }

@@ -27,7 +27,7 @@ const LENGTHS = [300, 1, 40, 7, 256, 90, 2, 33, 130];
 async function begin(batch: Batch, seed: number): Promise<Slot> {
   const slot = batch.pool.acquire();
   const prompt = ids(seed, LENGTHS[seed] ?? 1);
-  await batch.prefill(slot, prompt, prompt.length + 1);
+  await batch.pass([], { slot, ids: prompt, sequenceLength: prompt.length + 1 });
   return slot;
 }
 
@@ -42,7 +42,7 @@ async function logitsBeside(batch: Batch, seed: number, others: readonly number[
     const token = (one: Slot, at: number) => ({ slot: one, id: 5 + 11 * step + at, ...WANTS });
     const mine = token(slot, seed);
     const theirs = slots.map((one, at) => token(one, 20 + at));
-    const rows = await batch.step(before ? [...theirs, mine] : [mine, ...theirs]);
+    const rows = (await batch.pass(before ? [...theirs, mine] : [mine, ...theirs])).next;
     found.push(...rows.slice(before ? -1 : 0, before ? undefined : 1));
   }
   for (const one of [slot, ...slots]) batch.pool.release(one);
@@ -69,9 +69,9 @@ test("numbers are those of a pass over a whole sequence, by the other way", asyn
   using batch = new Batch(decoder, { rows: 4, positions: POSITIONS });
   const prompt = ids(4, 200);
   const slot = batch.pool.acquire();
-  await batch.prefill(slot, prompt.slice(0, 150), 200);
-  await batch.prefill(slot, prompt.slice(150, -1), 200);
-  const [found] = await batch.step([{ slot, id: prompt.at(-1) ?? 0, ...WANTS }]);
+  await batch.pass([], { slot, ids: prompt.slice(0, 150), sequenceLength: 200 });
+  await batch.pass([], { slot, ids: prompt.slice(150, -1), sequenceLength: 200 });
+  const [found] = (await batch.pass([{ slot, id: prompt.at(-1) ?? 0, ...WANTS }])).next;
   using cache = decoder.createCache();
   const hidden = await decoder.prefill(cache, prompt);
   const wanted = await decoder.logits(hidden);
@@ -88,7 +88,7 @@ test("numbers are those of a pass over a whole sequence, by the other way", asyn
 test("a slot that becomes another one goes on as it would", async () => {
   using batch = new Batch(decoder, { rows: 4, positions: POSITIONS });
   const [one, other] = [await begin(batch, 0), await begin(batch, 5)];
-  const step = async (slot: Slot) => await batch.step([{ slot, id: 77, ...WANTS }]);
+  const step = async (slot: Slot) => (await batch.pass([{ slot, id: 77, ...WANTS }])).next;
   const third = batch.pool.acquire();
   await batch.pool.copy([{ from: one, to: third, length: one.length }]);
   const [ofOne, ofOther] = [await step(one), await step(other)];

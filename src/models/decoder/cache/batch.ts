@@ -1,11 +1,11 @@
 import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import type { Tensor } from "../../../compute/tensor/tensor.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { type BatchLogits, type BatchToken, readLogits } from "./batch-logits.ts";
-import { BatchPass, type BatchParts } from "./batch-pass.ts";
+import { BatchPass, type BatchParts, type PromptTokens } from "./batch-pass.ts";
 import type { Decoder } from "../decoder.ts";
 import { recordForward } from "../forward.ts";
-import { type AdapterLinears, batchLinears } from "../../blocks/linears.ts";
+import { type AdapterLinears, batchLinears, PLAIN_LINEARS } from "../../blocks/linears.ts";
 import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
 import { sameAngles } from "../../blocks/rope-scaling.ts";
@@ -16,6 +16,24 @@ import { SlotPool } from "./slot-pool.ts";
 
 /** What a batch needs of a decoder. */
 export type BatchDecoder = Pick<Decoder, "gpu" | "config" | "weights" | "kvDtype" | "linears">;
+
+/** A piece of a prompt, and what is to be known of its tokens. */
+export interface PromptPiece extends PromptTokens {
+  /** What may follow on each. */
+  readonly scoring?: Scoring | undefined;
+  /** Their hidden states. */
+  readonly wantsHidden?: boolean;
+}
+
+/** What comes of a pass. */
+export interface PassResult {
+  /** What follows on each of the tokens. */
+  readonly next: readonly BatchLogits[];
+  /** On each of a piece's. */
+  readonly scores: readonly PromptLogits[];
+  /** After the last norm, (tokens of the piece, hidden), without gaps. */
+  readonly hidden: Float32Array | undefined;
+}
 
 /** Passes that are kept recorded, each for another number of sequences. */
 export const MOST_PASSES = 4;
@@ -46,58 +64,52 @@ export class Batch implements Disposable {
     this.#run = new Run(device);
   }
 
-  /**
-   * Runs at most PROMPT_BLOCK tokens of a prompt through the model; they join the slot.
-   * @param sequenceLength of the whole prompt: RoPE that depends on the length goes by it
-   * @returns what may follow on each token, where that is asked for
-   * @throws RandloraError `memory`, `gpu`; the slot is then as before
-   */
-  async prefill(
-    slot: Slot,
-    ids: readonly number[],
-    sequenceLength: number,
-    scoring?: Scoring,
-  ): Promise<readonly PromptLogits[]> {
-    const { device, config, weights } = this.#parts;
-    const parts = { config, weights, rowsAtMost: PROMPT_BLOCK };
-    const record = scoring && ((hidden: Tensor) => recordScores(this.#run, device, parts, hidden, scoring));
-    return (await this.#prefill(slot, ids, sequenceLength, true, record)) ?? [];
+  /** May a pass over tokens have a piece of a prompt beside them? Each has then the bits that it has alone. */
+  get mixes(): boolean {
+    // What else is computed with the weights may take few rows otherwise than many.
+    return this.#parts.device.mixesRows && this.#parts.linears() === PLAIN_LINEARS;
   }
 
   /**
-   * As `prefill`.
-   * @returns the hidden states of these tokens after the last norm, (tokens, hidden), without gaps
-   */
-  async hiddenStates(slot: Slot, ids: readonly number[], sequenceLength: number): Promise<Float32Array> {
-    const record = (hidden: Tensor): RecordedResult<Float32Array> => ({
-      tensors: [this.#run.keep(hidden)],
-      read: () => readRows(this.#parts.device, hidden, 0, ids.length),
-    });
-    return (await this.#prefill(slot, ids, sequenceLength, true, record)) ?? new Float32Array();
-  }
-
-  /**
-   * Runs one token of each sequence through the model; they join their slots.
+   * Runs one token of each sequence through the model, or a piece of a prompt, or both where `mixes`; they join their slots. The token
+   * behind a piece may be among them, unless layers keep states.
    * @throws RandloraError `memory`, `gpu`; slots then hold no more than before
    */
-  async step(tokens: readonly BatchToken[]): Promise<BatchLogits[]> {
-    const before = tokens.map(({ slot }) => ({ slot, length: slot.length }));
+  async pass(tokens: readonly BatchToken[], piece?: PromptPiece): Promise<PassResult> {
+    const ends = new Map(tokens.map(({ slot }) => [slot, slot.length + 1]));
+    if (piece !== undefined) ends.set(piece.slot, (ends.get(piece.slot) ?? piece.slot.length) + piece.ids.length);
+    const before = Array.from(ends.keys(), (slot) => ({ slot, length: slot.length }));
+    // What comes of a piece, until it has been read.
+    let recorded: RecordedResult<Omit<PassResult, "next">> | undefined;
     try {
-      for (const { slot } of tokens) {
-        await this.#turnAnew(slot);
-        await this.pool.reserve(slot, slot.length + 1);
+      for (const [slot, end] of ends) {
+        if (slot !== piece?.slot) await this.#turnAnew(slot);
+        await this.pool.reserve(slot, end);
       }
       const order = tokens.toSorted((left, right) => this.#compare(left.slot.adapter, right.slot.adapter));
-      const pass = this.#pass(order);
-      await pass.send(order);
-      const read = await readLogits(this.#parts.device, this.#run, pass, order);
-      return tokens.map((token) => itemAt(read, order.indexOf(token)));
+      const pass = order.length === 0 ? undefined : this.#pass(order, piece);
+      using _ = piece && pass;
+      await pass?.send(order);
+      if (piece !== undefined)
+        recorded = this.#recordPiece(piece, pass && sliceRows(pass.hidden, order.length, piece.ids.length));
+      const read = pass && (await readLogits(this.#parts.device, this.#run, pass, order));
+      // Hidden states of a piece alone are this run's, until they have been read.
+      if (pass === undefined) await this.#run.flush();
+      const of = await recorded?.read();
+      return {
+        scores: [],
+        hidden: undefined,
+        ...of,
+        next: tokens.map((token) => itemAt(read ?? [], order.indexOf(token))),
+      };
     } catch (thrown) {
       for (const { slot, length } of before) slot.failed(length);
-      this.#run.discard();
       // There may have been no room for what it was recorded with.
       this.forgetPasses();
       throw thrown;
+    } finally {
+      this.#run.discard();
+      for (const { buffer } of recorded?.tensors ?? []) this.#parts.device.memory.release(buffer);
     }
   }
 
@@ -113,33 +125,27 @@ export class Batch implements Disposable {
     this.pool[Symbol.dispose]();
   }
 
-  /** @param record what is made of the hidden states */
-  async #prefill<T>(
-    slot: Slot,
-    ids: readonly number[],
-    sequenceLength: number,
-    isPrompt: boolean,
-    record?: (hidden: Tensor) => RecordedResult<T>,
-  ): Promise<T | undefined> {
+  /** Records what is asked of a piece. @param hidden its states where a pass over others' tokens has them, too; undefined: it is recorded */
+  #recordPiece(piece: PromptPiece, hidden = this.#recordAlone(piece)): RecordedResult<Omit<PassResult, "next">> {
+    const { device, config, weights } = this.#parts;
+    const { scoring, wantsHidden = false, ids } = piece;
+    const parts = { config, weights, rowsAtMost: PROMPT_BLOCK };
+    const scores = scoring && recordScores(this.#run, device, parts, hidden, scoring);
+    return {
+      tensors: scores?.tensors ?? [],
+      read: async () => ({
+        scores: (await scores?.read()) ?? [],
+        hidden: wantsHidden ? await readRows(device, hidden, 0, ids.length) : undefined,
+      }),
+    };
+  }
+
+  /** Records a pass over a piece alone. @returns its hidden states */
+  #recordAlone({ slot, ids, sequenceLength }: PromptPiece, isPrompt = true): Tensor {
     const { config, weights } = this.#parts;
-    await this.pool.reserve(slot, slot.length + ids.length);
-    const run = this.#run;
-    const { length } = slot;
-    let result: RecordedResult<T> | undefined;
-    try {
-      const plain = this.#parts.linears();
-      const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
-      const hidden = recordForward(run, config, weights, linears, slot, ids, sequenceLength, isPrompt);
-      result = record?.(hidden);
-      await run.submit();
-      return await result?.read();
-    } catch (thrown) {
-      slot.failed(length);
-      run.discard();
-      throw thrown;
-    } finally {
-      for (const { buffer } of result?.tensors ?? []) this.#parts.device.memory.release(buffer);
-    }
+    const plain = this.#parts.linears();
+    const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
+    return recordForward(this.#run, config, weights, linears, slot, ids, sequenceLength, isPrompt);
   }
 
   /** LongRoPE beyond the trained length: keys of the other angles are computed anew; see `Decoder`. */
@@ -152,7 +158,10 @@ export class Batch implements Disposable {
     const ids = [...slot.ids];
     slot.truncate(0);
     for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {
-      await this.#prefill(slot, ids.slice(first, first + PROMPT_BLOCK), next, false);
+      const some = ids.slice(first, first + PROMPT_BLOCK);
+      await this.pool.reserve(slot, slot.length + some.length);
+      this.#recordAlone({ slot, ids: some, sequenceLength: next }, false);
+      await this.#run.submit();
     }
   }
 
@@ -170,13 +179,16 @@ export class Batch implements Disposable {
     return number;
   }
 
-  #pass(tokens: readonly BatchToken[]): BatchPass {
+  /** The pass over these: kept, or the caller's where it has a piece. */
+  #pass(tokens: readonly BatchToken[], piece: PromptPiece | undefined): BatchPass {
     if (this.#version !== this.pool.version) this.forgetPasses();
     this.#version = this.pool.version;
     const count = tokens.length;
     const wantsLse = tokens.some(({ lse }) => lse);
     const key = `${tokens.map(({ slot }) => this.#numberOf(slot.adapter)).join(" ")} ${wantsLse}`;
-    const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, { adapted: adaptedRows(tokens), count, wantsLse });
+    const kind = { adapted: adaptedRows(tokens), count, wantsLse };
+    if (piece !== undefined) return new BatchPass(this.#parts, { ...kind, piece });
+    const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, kind);
     this.#passes.delete(key);
     this.#passes.set(key, pass);
     for (const [oldest, unused] of this.#passes) {

@@ -1,0 +1,108 @@
+import type { Batch, PromptPiece } from "../../models/decoder/cache/batch.ts";
+import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
+import type { Active } from "./active.ts";
+import type { Line } from "./line.ts";
+import type { Pace } from "./pace.ts";
+import type { SlotAllocation } from "./slot-allocation.ts";
+
+/** As many tokens at a prompt's end are read with those before them: a pass of their own would take far longer. */
+export const FEW = 16;
+
+/** Tokens of a prompt that the next pass computes; none where others held all of it. */
+export interface Piece extends PromptPiece {
+  readonly active: Active;
+  /** The first of them, and the one behind the last. */
+  readonly first: number;
+  readonly end: number;
+  /** The prompt ends with it, and the pass decodes its last token, too. */
+  readonly goesOn: boolean;
+}
+
+/** Whose prompt is read next, and how far. No text depends on it. */
+export class PromptPieces {
+  readonly #line: Line;
+  readonly #slots: SlotAllocation;
+  readonly #batch: Batch;
+  readonly #pace: Pace;
+  /** Whole prompts of all before the next token of any. */
+  readonly #isWholeFirst: boolean;
+  /** Who was there when one that is longer than a piece had its last turn; undefined: all are. */
+  #before: ReadonlySet<Active> | undefined;
+
+  constructor(line: Line, slots: SlotAllocation, batch: Batch, pace: Pace, isWholeFirst: boolean) {
+    this.#line = line;
+    this.#slots = slots;
+    this.#batch = batch;
+    this.#pace = pace;
+    this.#isWholeFirst = isWholeFirst;
+  }
+
+  /** Does a text wait for the next one's end? */
+  get isWaitedFor(): boolean {
+    return !this.#isWholeFirst && this.#line.prompted(true).some(({ sequence }) => !sequence.out.isFull);
+  }
+
+  /**
+   * The next piece, which there is room for now; whoever made it room may have lost what he held.
+   * @throws RandloraError `memory`, `gpu`
+   */
+  async next(): Promise<Piece | undefined> {
+    for (;;) {
+      const tokens = this.#pace.piece(this.isWaitedFor);
+      const active = this.#choose(tokens);
+      const slot = active?.slots[0];
+      if (active === undefined || slot === undefined) return undefined;
+      const { prompt, options, takeHidden } = active.sequence;
+      this.#line.toEnd(active);
+      // Again: prompts that began together with this one have been computed meanwhile.
+      await this.#slots.share(active);
+      const most = endOfPrompt(active);
+      const endBehind = (length: number): number =>
+        most - length <= Math.min(tokens + FEW, PROMPT_BLOCK) ? most : length + tokens;
+      const goesOn = (end: number): boolean => end === most && this.#decodesLast(active);
+      // There was room when it began, which may have been lost since where another one's could not be made, and what it held with it.
+      const wanted = endBehind(slot.length);
+      await this.#slots.makeRoom(active, wanted + Number(goesOn(wanted)));
+      if (!active.isRunning) continue;
+      const first = slot.length;
+      const end = endBehind(first);
+      const top = options.promptTop === undefined ? undefined : Math.max(1, options.promptTop);
+      return {
+        slot,
+        ids: prompt.slice(first, end),
+        sequenceLength: prompt.length,
+        scoring: top === undefined ? undefined : { next: prompt.slice(first + 1, end + 1), top },
+        wantsHidden: takeHidden !== undefined,
+        active,
+        first,
+        end,
+        goesOn: goesOn(end),
+      };
+    }
+  }
+
+  /** Whose turn it is. Who ends within a piece of so many tokens goes before a longer one that has had a turn since he came. */
+  #choose(tokens: number): Active | undefined {
+    const all = this.#line.prompted(false);
+    const before = (this.#before ??= new Set(all));
+    const short = all.find((one) => before.has(one) && endOfPrompt(one) - (one.slots[0]?.length ?? 0) <= tokens);
+    if (short === undefined) this.#before = undefined;
+    return short ?? all[0];
+  }
+
+  /** May the pass that ends a prompt decode its last token? The states of layers go from one row to the next. */
+  #decodesLast({ sequence: { beams, takeHidden } }: Active): boolean {
+    const { mixes, pool } = this.#batch;
+    return mixes && !pool.keepsStates && !this.#isWholeFirst && beams === 1 && takeHidden === undefined;
+  }
+}
+
+/** Tokens of its prompt that passes over prompts compute: where text follows, its last one is decoded. */
+export function endOfPrompt({ sequence: { prompt, takeHidden } }: Active): number {
+  return takeHidden === undefined ? prompt.length - 1 : prompt.length;
+}
+
+/** Is all there that a piece follows on, and room for it? */
+export function hasPlace({ active, slot, first, end, goesOn }: Piece): boolean {
+  return active.isRunning && slot.length === first && slot.room >= end + Number(goesOn);
+}

@@ -1,0 +1,47 @@
+// A piece of a prompt in one pass with tokens of other texts: each has the bits that it has alone. On the CPU device alone: others do not mix them.
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import { writeArchitecture } from "../../testing/architectures.ts";
+import { readBeside } from "../../testing/mixed.ts";
+import { Decoder } from "../decoder.ts";
+import { Batch } from "./batch.ts";
+
+setDefaultTimeout(120_000);
+
+let device: CpuDevice;
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  device = await CpuDevice.open({ threads: 2 });
+  folder = await TemporaryFolder.create();
+});
+afterAll(async () => {
+  device.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+const tokens = (seed: number, count: number) =>
+  Array.from({ length: count }, (_, at) => (at * at * 7 + at * 3 + seed) % 20);
+
+test.each([
+  ["llama", {}, "F16"],
+  ["gemma3_text", { sliding_window: 40, layer_types: ["sliding_attention", "full_attention"] }, "F32"],
+  ["mistral", { sliding_window: 300, head_dim: 32 }, "Q8_ROWS"],
+  ["lfm2", { full_attn_idxs: [1], conv_L_cache: 4 }, "F16"],
+  ["qwen3_5_text", { layer_types: ["linear_attention", "full_attention"] }, "F32"],
+  ["mixtral", {}, "F32"],
+] as const satisfies readonly (readonly [string, object, KvDtype])[])("%s", async (type, settings, kvDtype) => {
+  await writeArchitecture(folder.at(type), type, 2, { ...settings, max_position_embeddings: 8192 });
+  using decoder = await Decoder.load(device, folder.at(type), { kvDtype });
+  const written = [700, 3, 255].map((count, seed) => ({ ids: tokens(seed, count) }));
+  // Over where blocks end, and behind more than a window.
+  const sizes = [12, 1, 230, 2, 64, 208, 24];
+  const found: unknown[] = [];
+  for (const isMixed of [false, true]) {
+    using batch = new Batch(decoder, { rows: 4, positions: 16_384 });
+    expect(batch.mixes).toBe(true);
+    found.push(await readBeside(batch, written, { ids: tokens(5, 560) }, sizes, isMixed));
+  }
+  expect(found[1]).toEqual(found[0]);
+});
