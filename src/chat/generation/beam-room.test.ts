@@ -34,10 +34,10 @@ test.each([1, 300])(
       // A prompt is copied to one slot at a time, before there is anything to change.
       const isFailing = moves.some(({ to }) => to.length > 0) && ++changes % every === 0;
       let left = isFailing ? changes % 3 : Infinity;
-      using _ = spyOn(gpu.memory, "allocate").mockImplementation((label, size) => {
-        if (left-- > 0) return allocate.call(gpu.memory, label, size);
+      using _ = spyOn(gpu.memory, "allocate").mockImplementation((...args) => {
+        if (left-- > 0) return allocate.apply(gpu.memory, args);
         failures += 1;
-        throw new RandloraError("memory", `${label}: there is no room`);
+        throw new RandloraError("memory", `${args[0]}: there is no room`);
       });
       await copy.call(this, moves);
     });

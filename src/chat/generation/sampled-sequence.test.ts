@@ -125,7 +125,7 @@ test("a text can be left or cancelled at any token, and no more is made than was
   };
   await expect(run()).rejects.toThrow("enough");
   expect(count).toBe(3);
-  using loop = newLoop();
+  const loop = newLoop();
   const options = { prompt, sampling: GREEDY, maxTokens: 50, stopTokens: new Set<number>(), context: 512 };
   const left = loop.write(new SampledSequence(options));
   for (let at = 0; at < 4; at++) await left.next();
