@@ -86,19 +86,25 @@ export class PlannedFile implements AsyncDisposable {
    * that were not planned.
    */
   async append(name: string, bytes: Uint8Array): Promise<void> {
-    this.#skipComplete(name);
-    const part = this.#parts[this.#current];
-    if (part === undefined || part.name !== name) {
-      throw new RangeError(`${oneLine(this.path)}: ${quote(name)} where ${quote(part?.name ?? "the end")} is due`);
-    }
-    const position = this.#position;
-    if (this.#writtenOfCurrent + bytes.length > part.bytes) {
-      throw new RangeError(`${oneLine(this.path)}: more bytes of ${quote(name)} than its ${part.bytes}`);
-    }
-    this.#writtenOfCurrent += bytes.length;
-    this.#position += bytes.length;
-    await this.#pad(position);
+    await this.#advance(name, bytes.length);
     await this.#file.append(bytes);
+  }
+
+  /**
+   * Appends so many bytes of the tensor called `name` as {@link append} does, while others are appended behind them, where the file goes past the
+   * page cache; {@link finish} waits for them.
+   * @param read gives bytes from one of them on
+   * @returns false where it does not: nothing was appended
+   */
+  async appendBeside(
+    name: string,
+    bytes: number,
+    read: (out: Uint8Array, from: number) => Promise<void>,
+  ): Promise<boolean> {
+    if (!this.#file.isDirect) return false;
+    await this.#advance(name, bytes);
+    await this.#file.appendBeside(bytes, read);
+    return true;
   }
 
   /**
@@ -151,6 +157,22 @@ export class PlannedFile implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Counts bytes that will be appended to a tensor, and fills what is before them. */
+  async #advance(name: string, bytes: number): Promise<void> {
+    this.#skipComplete(name);
+    const part = this.#parts[this.#current];
+    if (part === undefined || part.name !== name) {
+      throw new RangeError(`${oneLine(this.path)}: ${quote(name)} where ${quote(part?.name ?? "the end")} is due`);
+    }
+    const position = this.#position;
+    if (this.#writtenOfCurrent + bytes > part.bytes) {
+      throw new RangeError(`${oneLine(this.path)}: more bytes of ${quote(name)} than its ${part.bytes}`);
+    }
+    this.#writtenOfCurrent += bytes;
+    this.#position += bytes;
+    await this.#pad(position);
   }
 
   /** Moves past complete tensors, but not past an empty one that `name` still means. */

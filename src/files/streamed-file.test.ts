@@ -25,10 +25,39 @@ test.each([0, DIRECT_BYTES])("a file that is to have %d bytes is what was append
   expect((await readFile(path)).equals(bytes)).toBe(true);
 });
 
+test("stretches that are written beside what follows are in their places, and what fails there ends the file", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = folder.at("x");
+  const bytes = new Uint8Array(COUNT * BYTES).map((_, at) => at * 31 + (at >> 12));
+  const ends = [0, 3, 4_000_001, 4_777_777, 4_785_970, COUNT * BYTES];
+  for (const isFailing of [false, true]) {
+    const file = await StreamedFile.create(path, DIRECT_BYTES);
+    if (!file.isDirect) return await file.close();
+    for (const [at, end] of ends.slice(1).entries()) {
+      const some = bytes.subarray(ends[at], end);
+      const read = async (out: Uint8Array, from: number): Promise<void> => {
+        await Bun.sleep(1);
+        if (isFailing && from > 2 ** 21 && out.length > 4096) throw new Error("no more");
+        out.set(some.subarray(from, from + out.length));
+      };
+      // Each second one: of two pieces, and of a single block.
+      if (at % 2 === 0) await file.append(some);
+      else await file.appendBeside(some.length, read);
+      expect(file.written).toBe(end);
+    }
+    await expect(file.appendBeside(4096, async () => {})).rejects.toThrow("4096 bytes have no whole block");
+    if (isFailing) await expect(file.finish()).rejects.toThrow("no more");
+    else await file.finish();
+    await file.close();
+    if (!isFailing) expect((await readFile(path)).equals(bytes)).toBe(true);
+  }
+});
+
 test("a file that was begun can be closed at any moment", async () => {
   await using folder = await TemporaryFolder.create();
   const file = await StreamedFile.create(folder.at("x"), DIRECT_BYTES);
   await file.append(new Uint8Array(3 * 2 ** 20));
+  if (file.isDirect) await file.appendBeside(2 ** 30, async (out) => void out.fill(1));
   await file.close();
 });
 

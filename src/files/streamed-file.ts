@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { RandloraError } from "./errors.ts";
 import { naming, oneLine, systemCode } from "./failure.ts";
+import { itemAt } from "./item-at.ts";
 
 /**
  * From this size on a file goes past the page cache, where the system allows it: it waits for the disk in the end anyway, and
@@ -17,7 +18,8 @@ const ALIGNMENT = 4096;
 export class StreamedFile {
   readonly path: string;
   readonly #handle: FileHandle;
-  #direct: FileHandle | undefined;
+  readonly #direct: FileHandle | undefined;
+  #isRefused = false;
   /** Two pieces: one is filled while the other is written. */
   readonly #pieces: readonly Uint8Array[];
   /** Of the file, bytes that were handed to a handle; behind them come those in the piece that is being filled. */
@@ -25,6 +27,9 @@ export class StreamedFile {
   #turn = 0;
   #filled = 0;
   #writing: Promise<void> = Promise.resolve();
+  /** What is written beside that. */
+  #beside: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   private constructor(path: string, handle: FileHandle, direct: FileHandle | undefined) {
     this.path = path;
@@ -66,6 +71,31 @@ export class StreamedFile {
     }
   }
 
+  /**
+   * Appends so many bytes that `read` gives from one of them on, while others are appended behind them: only whole blocks of the file can be, so
+   * the first and the last few are read at once. One such stretch is written after the other. Only past the page cache.
+   * @throws RandloraError `file`, also of what was appended before; whoever finishes hears of what is written later
+   */
+  async appendBeside(size: number, read: (out: Uint8Array, from: number) => Promise<void>): Promise<void> {
+    const some = async (from: number, end: number): Promise<void> => {
+      const bytes = new Uint8Array(end - from);
+      await read(bytes, from);
+      await this.append(bytes);
+    };
+    const first = -this.written & (ALIGNMENT - 1);
+    const end = size - ((this.written + size) & (ALIGNMENT - 1));
+    if (!this.isDirect || end <= first)
+      throw new RangeError(`${oneLine(this.path)}: ${size} bytes have no whole block`);
+    await some(0, first);
+    const piece = this.#pieces[this.#turn]?.subarray(0, this.#filled);
+    if (piece !== undefined && piece.length > 0) await this.#next(piece);
+    const position = this.#position - first;
+    this.#beside = this.#beside.then(() => this.#writeBeside(position, first, end, read));
+    this.#beside.catch(() => {}); // whoever finishes hears of it
+    this.#position += end - first;
+    await some(end, size);
+  }
+
   /** Writes `bytes` at a place in the file, which must not go past the page cache. Throws `RandloraError` "file". */
   async writeAt(bytes: Uint8Array, position: number): Promise<void> {
     if (this.isDirect) throw new RangeError(`${oneLine(this.path)} is written front to back`);
@@ -75,6 +105,7 @@ export class StreamedFile {
   /** Writes what is left, and waits until the disk has everything. Throws `RandloraError` "file". */
   async finish(): Promise<void> {
     await this.#writing;
+    await this.#beside;
     const rest = this.#pieces[this.#turn]?.subarray(0, this.#filled);
     this.#filled = 0;
     if (rest !== undefined) await this.#write(this.#handle, rest, this.#position);
@@ -83,7 +114,8 @@ export class StreamedFile {
 
   /** Closes it, finished or not. */
   async close(): Promise<void> {
-    await this.#writing.catch(() => {}); // whoever appends or finishes hears of it
+    this.#isClosed = true;
+    await Promise.allSettled([this.#writing, this.#beside]); // whoever appends or finishes hears of it
     await this.#direct?.close();
     await naming(this.path, "write", this.#handle.close());
   }
@@ -98,15 +130,32 @@ export class StreamedFile {
     this.#filled = 0;
   }
 
+  /** Writes bytes `from` to `end` of those that `read` gives, as if they began at a place in the file. */
+  async #writeBeside(
+    position: number,
+    from: number,
+    end: number,
+    read: (out: Uint8Array, from: number) => Promise<void>,
+  ): Promise<void> {
+    const pieces = alignedPieces();
+    let writing: Promise<void> = Promise.resolve();
+    for (let at = from, side = 0; at < end && !this.#isClosed; at += PIECE, side ^= 1) {
+      const piece = itemAt(pieces, side).subarray(0, end - at);
+      // Both have ended before either's failure is thrown: files are closed then.
+      const ended = await Promise.allSettled([writing, read(piece, at)]);
+      for (const result of ended) if (result.status === "rejected") throw result.reason;
+      writing = this.#writeDirect(piece, position + at);
+    }
+    await writing;
+  }
+
   async #writeDirect(piece: Uint8Array, position: number): Promise<void> {
-    const direct = this.#direct;
     try {
-      if (direct !== undefined) return await this.#write(direct, piece, position);
+      if (this.#direct !== undefined && !this.#isRefused) return await this.#write(this.#direct, piece, position);
     } catch (thrown) {
       // A file system that takes the flag and not the writes, or other multiples.
       if (!(thrown instanceof RandloraError) || systemCode(thrown.cause) !== "EINVAL") throw thrown;
-      this.#direct = undefined;
-      await direct?.close();
+      this.#isRefused = true;
     }
     await this.#write(this.#handle, piece, position);
   }

@@ -163,7 +163,7 @@ export class CpuDevice implements Device {
     buffer.busy = this.#queue.next(() => {
       this.#store(target, kept.subarray(0, bytes.length), offset);
       this.#pool.give(kept);
-    });
+    }, buffer.busy);
   }
 
   copy(copies: readonly Copy[]): void {
@@ -178,25 +178,29 @@ export class CpuDevice implements Device {
     if (this.#queue === undefined) return use(ranges.map(({ size }) => new Uint8Array(size)));
     // Each part begins at a whole double word.
     const room = ({ size }: Range): number => Math.ceil(size / 8) * 8;
-    const taken = this.#pool.take(ranges.reduce((sum, range) => sum + room(range), 0));
+    const bytes = this.#pool.take(ranges.reduce((sum, range) => sum + room(range), 0));
     let end = 0;
     const parts = ranges.map((range) => {
       const begin = end;
       end += room(range);
-      return taken.subarray(begin, begin + range.size);
+      return bytes.subarray(begin, begin + range.size);
     });
-    const number = this.#queue.next(() => {
+    const buffers = ranges.map(({ buffer }) => cpuBuffer(buffer));
+    const { promise: taken, resolve } = Promise.withResolvers<void>();
+    const take = (): void => {
       for (const [index, { buffer, offset, size }] of ranges.entries()) {
         parts[index]?.set(this.#bytes(buffer, offset, size));
       }
-    });
+      resolve();
+    };
+    const number = this.#queue.next(take, Math.max(0, ...buffers.map(({ busy }) => busy)));
     // What is written or given back from here on must not be there before its bytes have been taken.
-    for (const { buffer } of ranges) cpuBuffer(buffer).busy = number;
+    for (const buffer of buffers) buffer.busy = number;
     try {
-      await this.#queue.settle();
+      await this.#crew?.settle(taken);
       return await use(parts);
     } finally {
-      this.#pool.give(taken);
+      this.#pool.give(bytes);
     }
   }
 

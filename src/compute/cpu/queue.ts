@@ -7,11 +7,20 @@ import { CONTROL, FIRST_COUNT, MOST_LISTS, slotOf } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
 import { Profiler } from "./profiler.ts";
 
-/** Something that happens in its turn: commands for the workers, or a task of the host while they wait. */
-type Entry = { readonly number: number } & (
-  | { readonly commands: readonly CpuCommand[] }
-  | { readonly task: () => void }
-);
+/** Commands for the workers. */
+interface Sent {
+  readonly number: number;
+  /** The last entry that may have to do with what they use. */
+  readonly after: number;
+  readonly commands: readonly CpuCommand[];
+}
+
+/** Something that the host does when all entries up to `after` have happened. */
+interface Task {
+  readonly number: number;
+  readonly after: number;
+  readonly run: () => void;
+}
 
 /** A list that workers have, or will come to. */
 interface Running {
@@ -24,19 +33,19 @@ interface Running {
 const MOST_WAITING = 64;
 
 /**
- * What was asked of the device, in order. Workers run lists of commands by themselves, one after the other; tasks of the
- * host run when all before them has run and nothing behind them has begun.
+ * What was asked of the device, numbered in order. Workers run lists of commands by themselves, one after the other, while the host does
+ * what has to do with buffers of earlier ones; commands wait for tasks that may concern what they use, and for no others.
  */
 export class Queue {
   readonly #heaps: Heaps;
   readonly #crew: Crew;
-  readonly #waiting: Entry[] = [];
+  readonly #waiting: Sent[] = [];
+  readonly #tasks: Task[] = [];
   /** Lists that workers have or will come to, oldest first. */
   readonly #running: Running[] = [];
   readonly #profiler: Profiler | undefined;
-  /** Entries so far; the last that has happened. */
+  /** Entries so far. */
   #last = 0;
-  #done = 0;
   #watching: Promise<void> | undefined;
   /** Lists handed to workers, as the control block counts them. */
   #handed = FIRST_COUNT;
@@ -57,10 +66,17 @@ export class Queue {
     return number <= this.#done;
   }
 
+  /** The last entry with which all before it have happened. */
+  get #done(): number {
+    const next = [this.#running[0], this.#waiting[0], this.#tasks[0]].map((entry) => entry?.number ?? this.#last + 1);
+    return Math.min(...next) - 1;
+  }
+
   /** Adds commands. Resolves when more may be added, not when they have run. @throws RandloraError `gpu` */
   async send(commands: readonly CpuCommand[]): Promise<void> {
     this.add(commands);
-    while (this.#waiting.length > MOST_WAITING && this.#watching !== undefined) await this.#watching;
+    while (this.#waiting.length + this.#tasks.length > MOST_WAITING && this.#watching !== undefined)
+      await this.#watching;
     this.#crew.check();
   }
 
@@ -68,21 +84,26 @@ export class Queue {
   add(commands: readonly CpuCommand[]): void {
     if (commands.length === 0) return;
     const number = ++this.#last;
+    let after = 0;
+    for (const { pointers } of commands) {
+      for (const { buffer } of pointers) after = Math.max(after, cpuBuffer(buffer).busy);
+    }
     for (const { pointers } of commands) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
-    // Words may change for the next sending while commands wait.
-    const waits = this.#waiting.length > 0 || this.#running.length >= MOST_LISTS;
-    const held = waits ? commands.map((command) => ({ ...command, words: command.words.slice() })) : commands;
-    this.#waiting.push({ number, commands: held });
+    this.#waiting.push({ number, after, commands });
     this.#pump();
+    if (this.#waiting.at(-1)?.number !== number) return;
+    // Words may change for the next sending while commands wait.
+    const held = commands.map((command) => ({ ...command, words: command.words.slice() }));
+    this.#waiting.splice(-1, 1, { number, after, commands: held });
   }
 
   /**
-   * Has the host do something in turn: `task` is called when everything before it has run.
+   * Has the host do something when entries up to `after` have happened: all so far by default.
    * @returns its number, for buffers that it uses
    */
-  next(task: () => void): number {
+  next(run: () => void, after = this.#last): number {
     const number = ++this.#last;
-    this.#waiting.push({ number, task });
+    this.#tasks.push({ number, after, run });
     this.#pump();
     return number;
   }
@@ -99,25 +120,33 @@ export class Queue {
   #pump(): void {
     if (this.#crew.isOver) {
       this.#waiting.length = 0;
+      this.#tasks.length = 0;
       return;
     }
-    for (;;) {
-      const [entry] = this.#waiting;
-      if (entry === undefined || this.#crew.isOver) break;
-      if ("task" in entry) {
-        if (this.#running.length > 0) break;
-        this.#waiting.shift();
-        entry.task();
-        this.#done = entry.number;
-      } else {
-        if (this.#running.length >= MOST_LISTS) break;
-        this.#waiting.shift();
-        this.#hand(entry.number, entry.commands);
-      }
-    }
+    while (!this.#crew.isOver && (this.#handNext() || this.#runTask()));
     if (this.#running.length > 0 && this.#watching === undefined) {
       this.#watching = this.#watch();
     }
+  }
+
+  /** Does the first task that can be done now. @returns whether there is one */
+  #runTask(): boolean {
+    const done = this.#done;
+    const index = this.#tasks.findIndex(({ after }) => after <= done);
+    const [task] = index < 0 ? [] : this.#tasks.splice(index, 1);
+    task?.run();
+    return task !== undefined;
+  }
+
+  /** Hands the next commands to the workers, if these may begin. @returns whether they may */
+  #handNext(): boolean {
+    const [first] = this.#waiting;
+    const [task] = this.#tasks;
+    if (first === undefined || this.#running.length >= MOST_LISTS) return false;
+    if (task !== undefined && task.number <= first.after) return false;
+    this.#hand(first.number, first.commands);
+    this.#waiting.shift();
+    return true;
   }
 
   #hand(number: number, commands: readonly CpuCommand[]): void {
@@ -160,15 +189,13 @@ export class Queue {
   }
 
   #note(done: number): void {
-    let begun = false;
+    const before = this.#running.length;
     while (this.#running.length > ((this.#handed - done) | 0)) {
       const first = this.#running.shift();
       if (first === undefined) break;
-      this.#done = first.number;
       this.#profiler?.add(first.commands, first.list.words);
       for (const block of first.list.blocks) this.#heaps.give(block, 0);
-      begun = true;
     }
-    if (begun) this.#pump();
+    if (this.#running.length < before) this.#pump();
   }
 }

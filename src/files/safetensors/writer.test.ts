@@ -84,6 +84,7 @@ test("a small file has exactly the bytes that the reference implementation write
     [{ name: "a", dtype: "F32", shape: [2] }],
     new Map([["format", "pt"]]),
   );
+  expect(await writer.appendBeside("a", 8, async () => {})).toBe(false);
   await writer.append("a", data);
   await writer.finish();
   expect(new Uint8Array(await readFile(folder.at("x")))).toEqual(fileBytes(header, data));

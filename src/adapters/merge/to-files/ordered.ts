@@ -1,6 +1,7 @@
 /**
  * Work that is started ahead and finished in order. Each step is given the promise of the step before it, its *turn*:
- * it may read and compute at once, and writes after its turn has come. The bytes in flight are bounded.
+ * it may read and compute at once, and writes after its turn has come. The bytes in flight are bounded, where more than two
+ * steps are.
  */
 export class OrderedSteps {
   readonly #limit: number;
@@ -8,7 +9,7 @@ export class OrderedSteps {
   #bytes = 0;
   #last: Promise<void> = Promise.resolve();
 
-  /** @param limit bytes that may be in flight; a single larger step runs alone */
+  /** @param limit bytes that may be in flight; of larger steps there are two, or one could be read only after another was written */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -18,7 +19,7 @@ export class OrderedSteps {
    * @throws whatever an earlier step threw
    */
   async add(bytes: number, start: (turn: Promise<void>) => Promise<void>): Promise<void> {
-    while (this.#running.length > 0 && this.#bytes + bytes > this.#limit) await this.#finishFirst();
+    while (this.#running.length > 1 && this.#bytes + bytes > this.#limit) await this.#finishFirst();
     const done = start(this.#last);
     done.catch(() => {}); // reported by whoever waits for it; until then it must not count as unhandled
     this.#last = done;

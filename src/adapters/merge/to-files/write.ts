@@ -19,6 +19,9 @@ const IN_FLIGHT_BYTES = 4 * 2 ** 20;
 /** Tensors between two collections of garbage: by itself the collector would wait for as much of it as a small merge takes altogether. */
 const COLLECTED_TENSORS = 32;
 
+/** From this size on a tensor that is copied is, where the file allows it, while others are computed behind it. */
+const BESIDE_BYTES = 8 * 2 ** 20;
+
 /** Half of it is read while the other half is written. */
 const COPY_BUFFER_BYTES = 2 * 2 ** 20;
 
@@ -44,6 +47,8 @@ export interface TensorReport {
 export interface TensorSink {
   /** The bytes of the tensor of this name, in the planned order, piece by piece. */
   append(name: string, bytes: Uint8Array): Promise<void>;
+  /** Has bytes of a tensor read and written beside what is appended behind them; false: the file does not allow it. See `PlannedFile`. */
+  appendBeside?(name: string, bytes: number, read: (out: Uint8Array, from: number) => Promise<void>): Promise<boolean>;
   /** Is a tensor that the base has in blocks to come as them? */
   takesBlocks?(name: string): boolean;
   finish(): Promise<void>;
@@ -136,7 +141,14 @@ async function addTensor(
         read: (_: TensorInfo, out: Uint8Array, start?: number) => checkpoint.readBlocks(name, out, start),
       };
       await copyTensor(writer, blocks, { ...info, bytes: info.blocks.bytes }, copyBuffer, progress);
-    } else await copyTensor(writer, file, info, copyBuffer, progress);
+      return;
+    }
+    const read = async (out: Uint8Array, from: number): Promise<void> => {
+      progress(out.length);
+      await file.read(info, out, from);
+    };
+    if (info.bytes >= BESIDE_BYTES && (await writer.appendBeside?.(name, info.bytes, read)) === true) return;
+    await copyTensor(writer, file, info, copyBuffer, progress);
   });
 }
 

@@ -1,4 +1,5 @@
 // Run by process.test.ts as a process of its own: `bun testing/process.ts MODE`. Prints what it computed.
+import type { DeviceBuffer } from "../../device/buffer.ts";
 import { RunMemory } from "../../device/run-memory.ts";
 import { type Shape, tensorBytes, tensorIn } from "../../device/tensor.ts";
 import { read, uploaded } from "../../device/transfer.ts";
@@ -11,12 +12,13 @@ import { chooseCode } from "../native/choose.ts";
 const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
   (await read(device, uploaded(device, "value", Uint8Array.of(value, 0, 0, 0))))[0];
 
-/** Sends a command that writes far beyond its buffer. */
-async function trap(device: CpuDevice): Promise<void> {
+/** Sends a command that writes far beyond its buffer. @returns that */
+async function trap(device: CpuDevice): Promise<DeviceBuffer> {
   using recording = device.recording(new RunMemory(device));
   const small = tensorIn(device.memory.allocate("small", 64), [1, 4], "F32");
   recording.compute("zero", { y: { ...small, offset: 2 ** 28 } });
-  await recording.take().send();
+  await recording.take().send().catch(String);
+  return small.buffer;
 }
 
 /** Sends a product whose only piece has more sums than a worker has room for. */
@@ -73,9 +75,9 @@ const MODES: Readonly<Record<string, () => Promise<unknown>>> = {
   /** Everybody who waits hears of it, and so does whoever comes later. */
   async trap() {
     using device = await CpuDevice.open({ threads: 2 });
-    const waiting = [device.idle(), device.idle()].map((promise) => promise.catch(String));
-    await trap(device).catch(String);
-    waiting.push(device.idle().catch(String), roundTrip(device, 1).catch(String) as Promise<string>);
+    const waiting = [device.idle(), device.idle()].map((promise) => promise.then(() => undefined, String));
+    const spoilt = await trap(device);
+    waiting.push(...[device.idle(), read(device, spoilt)].map((promise) => promise.then(() => undefined, String)));
     const words = await Promise.all(waiting);
     return [...new Set([...words.slice(2), await device.idle().catch(String)])];
   },
