@@ -84,6 +84,8 @@ export class CpuDevice implements Device {
   /** What is read and written passes through these. */
   readonly #pool = new BytePool();
   readonly #garbage: GarbageWatch | undefined;
+  /** Bytes that the host has written, from the beginning on. */
+  #stored = 0;
 
   private constructor(shape: Shape, parts?: Parts, memory?: number) {
     this.#shape = shape;
@@ -92,7 +94,8 @@ export class CpuDevice implements Device {
     this.#heaps = parts?.heaps;
     this.#crew = parts?.crew;
     this.#queue = parts?.queue;
-    this.#garbage = parts && new GarbageWatch();
+    // Written again, they may be fewer: never more than there are.
+    this.#garbage = parts && new GarbageWatch(() => Math.min(parts.heaps.bytes, this.#stored));
     this.memory = new CpuMemory(shape.mostBytes, this.#heaps, memory);
     const [processor] = cpus();
     this.info = {
@@ -226,6 +229,7 @@ export class CpuDevice implements Device {
     const padding = -bytes.length & 3;
     const place = this.#bytes(target, offset, bytes.length + padding);
     place.set(bytes);
+    this.#stored += bytes.length;
     if (padding > 0) place.fill(0, bytes.length);
   }
 

@@ -75,6 +75,8 @@ export class Heaps {
   /** Bytes of a heap at most. */
   readonly heapBytes: number;
   readonly #memories: WebAssembly.Memory[];
+  /** Of all memories. */
+  #bytes: number;
   readonly #holes: Hole[][];
   /** Memories at most. */
   #count: number;
@@ -91,11 +93,17 @@ export class Heaps {
     this.heapBytes = first.bytes;
     this.#count = count;
     this.#memories = [first.memory];
+    this.#bytes = this.#reserved;
     this.#holes = [[]];
   }
 
   get memories(): readonly WebAssembly.Memory[] {
     return this.#memories;
+  }
+
+  /** What all memories have grown to. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Bytes of one buffer at most: what of a heap is not kept for others. */
@@ -130,10 +138,9 @@ export class Heaps {
     }
     // Where no memory can be made beside the first, nothing of that is kept.
     if (this.#count < count) return this.take(label, size, wish);
-    const used = this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
     throw new RandloraError(
       "memory",
-      `${label}: the machine has no room for ${showSize(size)} beside ${showSize(used)} in use`,
+      `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,
       "close other programs, use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
     );
   }
@@ -166,6 +173,7 @@ export class Heaps {
       const memory = this.#another();
       if (memory === undefined) return false;
       this.#memories.push(memory);
+      this.#bytes += this.#reserved;
       this.#holes.push([]);
       this.onMemory?.(memory);
     }
@@ -216,6 +224,7 @@ export class Heaps {
     } catch {
       return undefined;
     }
+    this.#bytes += pages * PAGE;
     if (goesOn) this.#holes[heap]?.pop();
     const hole = { at: begin, size, busy: goesOn ? last.busy : 0 };
     const rest = end + pages * PAGE - begin - size;
@@ -225,7 +234,7 @@ export class Heaps {
 
   /** Bytes that heaps may still grow by before the machine has no more. */
   #room(): number {
-    const grown = this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength - this.#reserved, 0);
+    const grown = this.#bytes - this.#memories.length * this.#reserved;
     const written = process.memoryUsage.rss() - this.#before;
     return this.#free() - Math.max(0, grown - Math.max(0, written));
   }
