@@ -1,27 +1,16 @@
 import { heapStats } from "bun:jsc";
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
+import { AdaptersForTests } from "./testing/adapters.ts";
+import { failure, serveStories, type TestServer, until } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 
-let folder: string;
-let adapters: ReadonlyMap<string, AdapterChoice>;
-let model: LanguageModel;
+const made = new AdaptersForTests();
 let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-crowd-"));
-  [model, adapters, texts] = await Promise.all([loadStoriesModel(), writeAdapters(folder), expectedStories()]);
-}, 120_000);
-afterAll(async () => {
-  await model[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  texts = await expectedStories();
 });
 
 const ask = (serving: TestServer, prompt: string, extra: object = {}) =>
@@ -51,9 +40,9 @@ async function crowd(serving: TestServer): Promise<void> {
 }
 
 test("64 clients at once, half of them leave in mid-answer: the others have theirs, and nothing is left behind", async () => {
-  const before = model.gpu.memory.liveBytes;
+  const before = made.model.gpu.memory.liveBytes;
   {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     for (let i = 0; i < 2; i++) await crowd(serving);
     const known = promises();
     await crowd(serving);
@@ -61,7 +50,7 @@ test("64 clients at once, half of them leave in mid-answer: the others have thei
     expect(promises() - known).toBeLessThan(64);
     expect(serving.failures).toEqual([]);
   }
-  expect(model.gpu.memory.liveBytes).toBe(before);
+  expect(made.model.gpu.memory.liveBytes).toBe(before);
 });
 
 /** Promises that are still reachable. */
@@ -97,7 +86,7 @@ async function askFrom(localAddress: string, serving: TestServer, user: string):
 // Other systems know 127.0.0.1 alone.
 describe.if(process.platform === "linux")("who invents users", () => {
   test("gets no more turns by that", async () => {
-    await using serving = serveStories(model, { parallel: 1 });
+    await using serving = serveStories(made.model, { parallel: 1 });
     const release = await hold(serving);
     const order: string[] = [];
     const note = async (address: string, user: string): Promise<void> => {
@@ -114,7 +103,7 @@ describe.if(process.platform === "linux")("who invents users", () => {
   });
 
   test("takes no place from others where few may wait", async () => {
-    await using serving = serveStories(model, { parallel: 1, queueLength: 4 });
+    await using serving = serveStories(made.model, { parallel: 1, queueLength: 4 });
     const release = await hold(serving);
     const many = Array.from({ length: 4 }, (_, at) => askFrom("127.0.0.1", serving, `invented ${at}`));
     await until(() => serving.engine.load === 5);
@@ -131,7 +120,7 @@ describe.if(process.platform === "linux")("who invents users", () => {
 
 describe("the queue", () => {
   test("is full at some time, and says when to come again", async () => {
-    await using serving = serveStories(model, { parallel: 1, queueLength: 2 });
+    await using serving = serveStories(made.model, { parallel: 1, queueLength: 2 });
     const release = await hold(serving);
     const waiting = [ask(serving, "One"), ask(serving, "Two")].map(async (asked) => (await asked).choices[0]?.text);
     await until(() => serving.engine.load === 3);
@@ -144,7 +133,7 @@ describe("the queue", () => {
   });
 
   test("lets who leaves it go at once", async () => {
-    await using serving = serveStories(model, { parallel: 1 });
+    await using serving = serveStories(made.model, { parallel: 1 });
     const release = await hold(serving);
     const left = new AbortController();
     const second = failure(
@@ -159,7 +148,7 @@ describe("the queue", () => {
   });
 
   test("one client's many requests, and another's for an adapter, do not keep anybody waiting for all of them", async () => {
-    await using serving = serveStories(model, { parallel: 1, adapters });
+    await using serving = serveStories(made.model, { parallel: 1, adapters: made.adapters });
     const release = await hold(serving);
     const order: string[] = [];
     const note = async (name: string, extra: object): Promise<void> => {
@@ -179,7 +168,7 @@ describe("the queue", () => {
 
 describe("a server that stops", () => {
   test("lets the running answer end and turns the others away", async () => {
-    await using serving = serveStories(model, { parallel: 1 });
+    await using serving = serveStories(made.model, { parallel: 1 });
     const running = ask(serving, "Once", { max_tokens: 200 }).then(({ choices }) => choices[0]?.finish_reason);
     await until(() => serving.engine.load === 1);
     const waiting = failure(ask(serving, "Once"));
@@ -191,7 +180,7 @@ describe("a server that stops", () => {
   });
 
   test("cuts it where it takes too long, and says so", async () => {
-    await using serving = serveStories(model, { parallel: 1 });
+    await using serving = serveStories(made.model, { parallel: 1 });
     const stream = await serving.client.completions.create({
       model: "storyteller",
       prompt: "Once",

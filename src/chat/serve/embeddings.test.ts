@@ -1,39 +1,23 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { LanguageModel } from "../language-model.ts";
-import { failure, loadStoriesModel, serveStories, type TestServer, writeAdapters } from "./testing/server.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { AdaptersForTests } from "./testing/adapters.ts";
+import { failure } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
 
-let folder: string;
-let model: LanguageModel;
-let serving: TestServer;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-embeddings-"));
-  const [loaded, adapters] = await Promise.all([loadStoriesModel(), writeAdapters(folder)]);
-  model = loaded;
-  serving = serveStories(model, { adapters, list: { pooling: "mean" } });
-});
-afterAll(async () => {
-  await serving[Symbol.asyncDispose]();
-  await model[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
-});
+const made = new AdaptersForTests({ list: { pooling: "mean" } });
 
 const TEXTS = ["Once upon a time", "a little dog"];
 const ask = (body: object) =>
-  serving.client.embeddings.create({ model: "storyteller", input: TEXTS, encoding_format: "float", ...body });
+  made.serving.client.embeddings.create({ model: "storyteller", input: TEXTS, encoding_format: "float", ...body });
 /** What is sent, word for word: the client decodes. */
 const post = async (body: object): Promise<{ data?: { embedding: unknown }[]; error?: { message: string } }> => {
-  const answer = await fetch(`${serving.address}/v1/embeddings`, { method: "POST", body: JSON.stringify(body) });
+  const answer = await fetch(`${made.serving.address}/v1/embeddings`, { method: "POST", body: JSON.stringify(body) });
   return (await answer.json()) as Awaited<ReturnType<typeof post>>;
 };
 
 test("texts, token ids and lists of either, in their order, of norm 1", async () => {
   const { data, usage, model: named } = await ask({});
-  const ids = TEXTS.map((text) => model.tokenizer.encode(text));
+  const ids = TEXTS.map((text) => made.model.tokenizer.encode(text));
   expect(data.map(({ index }) => index)).toEqual([0, 1]);
   for (const { embedding } of data) expect(Math.hypot(...embedding)).toBeCloseTo(1, 6);
   expect(data[0]?.embedding).not.toEqual(data[1]?.embedding);
@@ -58,7 +42,7 @@ test("base64 is the bytes of the same numbers in f32, which the client decodes",
 });
 
 test("what cannot be done is refused by name; the model's own size is no wish", async () => {
-  const size = model.decoder.config.hiddenSize;
+  const size = made.model.decoder.config.hiddenSize;
   expect((await ask({ dimensions: size })).data).toHaveLength(2);
   const refused = [
     [{ dimensions: size - 1 }, "dimensions", `must be ${size}`],
@@ -74,6 +58,6 @@ test("what cannot be done is refused by name; the model's own size is no wish", 
     const error = await failure(ask(body));
     expect(error).toMatchObject({ status: 400, param, message: expect.stringContaining(words) });
   }
-  const listed = await serving.client.models.retrieve("storyteller");
+  const listed = await made.serving.client.models.retrieve("storyteller");
   expect(listed).toMatchObject({ pooling: "mean" });
 });

@@ -1,26 +1,18 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { LanguageModel } from "../language-model.ts";
-import { loadStoriesModel, serveStories, type TestServer, until, writeAdapters } from "./testing/server.ts";
+import { AdaptersForTests } from "./testing/adapters.ts";
+import { serveStories, type TestServer, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 
-let folder: string;
-let adapters: ReadonlyMap<string, AdapterChoice>;
-let model: LanguageModel;
+const made = new AdaptersForTests();
 let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-parallel-"));
-  [model, adapters, texts] = await Promise.all([loadStoriesModel(), writeAdapters(folder), expectedStories()]);
-}, 120_000);
-afterAll(async () => {
-  await model[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  texts = await expectedStories();
 });
 
 interface Asked {
@@ -52,11 +44,11 @@ function clients(): Asked[] {
 
 describe("eight clients, four at a time", () => {
   test("get the texts that each would get alone", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const alone: string[] = [];
     for (const one of clients()) alone.push(await ask(serving, one));
     expect(new Set(alone).size).toBeGreaterThan(6);
-    await using other = serveStories(model, { parallel: 4 });
+    await using other = serveStories(made.model, { parallel: 4 });
     for (let round = 0; round < 3; round++) {
       const asked = clients().map((one, at) => ({ one, at }));
       const order = round === 0 ? asked : asked.toSorted((left, right) => ((left.at * 5) % 8) - ((right.at * 5) % 8));
@@ -65,7 +57,7 @@ describe("eight clients, four at a time", () => {
   });
 
   test("also where they ask for different adapters", async () => {
-    await using serving = serveStories(model, { adapters });
+    await using serving = serveStories(made.model, { adapters: made.adapters });
     const names = ["storyteller", "pirate", "poet"];
     const asked = clients().map((one, at) => ({ ...one, model: names[at % 3] ?? "", user: `client ${at}` }));
     const alone: string[] = [];
@@ -74,7 +66,7 @@ describe("eight clients, four at a time", () => {
   });
 
   test("who leaves disturbs nobody, wherever he is", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const alone: string[] = [];
     for (const one of clients()) alone.push(await ask(serving, one));
     const leave = async (at: number): Promise<void> => {
@@ -95,7 +87,7 @@ describe("eight clients, four at a time", () => {
   });
 
   test("are written side by side", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const pieces: number[] = [];
     const read = async (at: number): Promise<void> => {
       const body = { model: "storyteller", prompt: `Once ${at}`, max_tokens: 60, stream: true as const };
@@ -112,7 +104,7 @@ describe("eight clients, four at a time", () => {
 });
 
 test("a prompt that begins as others did is not computed again, and changes nothing", async () => {
-  await using serving = serveStories(model);
+  await using serving = serveStories(made.model);
   const create = async (prompt: string) => {
     const made = await serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 30, logprobs: 1 });
     return { choices: made.choices, cached: made.usage?.prompt_tokens_details?.cached_tokens ?? NaN };
@@ -123,7 +115,7 @@ test("a prompt that begins as others did is not computed again, and changes noth
   expect([first.cached, again.cached]).toEqual([0, texts[0].ids.length - 1]);
   expect(again.choices).toEqual(first.choices);
   const longer = `${text} ${first.choices[0]?.text}`;
-  await using fresh = serveStories(model);
+  await using fresh = serveStories(made.model);
   const { choices } = await fresh.client.completions.create({
     model: "storyteller",
     prompt: longer,
@@ -137,7 +129,7 @@ test("a prompt that begins as others did is not computed again, and changes noth
 
 describe("several texts of one request", () => {
   test("have seeds one after another, whole and as a stream", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const body = { model: "storyteller", prompt: "Once upon a time", max_tokens: 20, temperature: 1.2, seed: 7 };
     const single: string[] = [];
     for (const seed of [7, 8, 9]) single.push(await ask(serving, { ...body, seed }));
@@ -167,7 +159,7 @@ describe("several texts of one request", () => {
   });
 
   test("may be those of several prompts, as texts or as ids", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const asked = { model: "storyteller", max_tokens: 64 };
     for (const prompt of [texts.map(({ text }) => text), texts.map(({ ids }) => ids)]) {
       const { choices, usage } = await serving.client.completions.create({ ...asked, prompt });
@@ -180,12 +172,12 @@ describe("several texts of one request", () => {
 describe("echo", () => {
   /** What `nll` gives for the same tokens, by a pass of another kind. */
   async function likelihoods(ids: readonly number[]): Promise<number[]> {
-    using cache = model.decoder.createCache();
-    return Array.from(await model.decoder.nll(cache, ids), (value) => -value);
+    using cache = made.model.decoder.createCache();
+    return Array.from(await made.model.decoder.nll(cache, ids), (value) => -value);
   }
 
   test("gives the prompt with its probabilities, and nothing more where nothing more is asked for", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const { text, ids } = texts[1] ?? texts[0];
     for (const prompt of [text, [...ids]]) {
       const { choices, usage } = await serving.client.completions.create({
@@ -219,7 +211,7 @@ describe("echo", () => {
   });
 
   test("stands before what is written, whole and as a stream, with several prompts", async () => {
-    await using serving = serveStories(model);
+    await using serving = serveStories(made.model);
     const prompt = texts.map(({ text }) => text);
     const body = { model: "storyteller", prompt, echo: true, logprobs: 1, max_tokens: 5 };
     const { choices } = await serving.client.completions.create(body);
@@ -250,7 +242,7 @@ describe("echo", () => {
 test("every token that was made has its place beside an echo, the one that ended it as well", async () => {
   const [{ ids, text, greedy_ids: greedy }] = texts;
   const stop = greedy[3] ?? NaN;
-  const stopping = join(folder, "stopping");
+  const stopping = made.at("stopping");
   await cp(STORIES, stopping, { recursive: true });
   await Bun.write(join(stopping, "generation_config.json"), JSON.stringify({ eos_token_id: [stop] }));
   await using stoppingModel = await LanguageModel.load({

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { readChatRequest } from "./chat-request.ts";
@@ -41,6 +42,17 @@ test("control tokens spelled in messages are plain text; in a completion's promp
   expect(model.tokenizer.decode(ids)).toBe("One</s> day </s>");
   const [raw] = await completionPrompts(model, readCompletionRequest({ prompt: "One</s>" }, defaults), options);
   expect(raw?.at(-1)).toBe(end);
+});
+
+test("whatever a tokenizer has as special tokens, no request sets them", async () => {
+  const template = new ChatTemplate("{{ cls_token }}{{ messages }}", "test.jinja", { cls_token: "<s>" });
+  const asked = { messages: user("Hi"), chat_template_kwargs: { cls_token: "x" } };
+  const request = readChatRequest(asked, { sampling: DEFAULT_SAMPLING, maxTokens: undefined });
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const refused = failure(
+    chatPrompt({ tokenizer: model.tokenizer, decoder: model.decoder, template }, request, options),
+  );
+  expect(await refused).toMatchObject({ status: 400, message: "chat_template_kwargs.cls_token: is set by the server" });
 });
 
 test("the context is respected: a longer prompt is refused, an answer ends there", async () => {

@@ -103,6 +103,8 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
       "unsupported_parameter",
     );
   }
+  const special = Object.keys(request.templateVariables).find((name) => Object.hasOwn(template.specialTokens, name));
+  if (special !== undefined) throw badField(`chat_template_kwargs.${special}`, "is set by the server");
   const { text, plain } = render(template, {
     messages: withSystem(request.messages, options.system),
     tools: tools?.tools,

@@ -7,7 +7,7 @@ import { writeAdapter } from "../../../adapters/merge/testing/models.ts";
 import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
-import { loadStoriesModel, type TestServer } from "./server.ts";
+import { loadStoriesModel, serveStories, type TestServer, type TestServerOptions } from "./server.ts";
 
 export const MODULES = {
   "model.layers.0.self_attn.q_proj": [64, 64],
@@ -48,20 +48,23 @@ export async function ask({ client }: TestServer, body: ReturnType<typeof client
   return (await client.completions.create(body)).choices[0]?.text ?? "";
 }
 
-/** The stories model, and adapters of several methods in a folder, for all tests of a file. */
+/** The stories model, and adapters of several methods in a folder, for all tests of a file; behind a server if one is asked for. */
 export class AdaptersForTests {
   #folder: TemporaryFolder | undefined;
   #model: LanguageModel | undefined;
+  #serving: TestServer | undefined;
   adapters: ReadonlyMap<string, AdapterChoice> = new Map();
 
   /** Makes them before the file's first test, and removes them after the last. */
-  constructor() {
+  constructor(options?: TestServerOptions) {
     beforeAll(async () => {
       this.#folder = await TemporaryFolder.create();
       this.adapters = await writeManyAdapters(this.at("adapters"));
       this.#model = await loadStoriesModel();
+      if (options !== undefined) this.#serving = serveStories(this.#model, { adapters: this.adapters, ...options });
     }, 120_000);
     afterAll(async () => {
+      await this.#serving?.[Symbol.asyncDispose]();
       await this.#model?.[Symbol.asyncDispose]();
       await this.#folder?.[Symbol.asyncDispose]();
     });
@@ -70,6 +73,11 @@ export class AdaptersForTests {
   get model(): LanguageModel {
     if (this.#model === undefined) throw new Error("no test has begun");
     return this.#model;
+  }
+
+  get serving(): TestServer {
+    if (this.#serving === undefined) throw new Error("no test has begun, or no server was asked for");
+    return this.#serving;
   }
 
   get path(): string {
