@@ -29,6 +29,7 @@ export class StreamedFile {
   #writing: Promise<void> = Promise.resolve();
   /** What is written beside that. */
   #beside: Promise<void> = Promise.resolve();
+  #besidePieces: readonly Uint8Array[] | undefined;
   #isClosed = false;
 
   private constructor(path: string, handle: FileHandle, direct: FileHandle | undefined) {
@@ -137,7 +138,7 @@ export class StreamedFile {
     end: number,
     read: (out: Uint8Array, from: number) => Promise<void>,
   ): Promise<void> {
-    const pieces = alignedPieces();
+    const pieces = (this.#besidePieces ??= alignedPieces());
     let writing: Promise<void> = Promise.resolve();
     for (let at = from, side = 0; at < end && !this.#isClosed; at += PIECE, side ^= 1) {
       const piece = itemAt(pieces, side).subarray(0, end - at);
