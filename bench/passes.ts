@@ -1,6 +1,6 @@
 /*
  * `bun bench/passes.ts [MODEL] [--rounds 15]`: what a pass takes by the texts that are written together, one token of each, and by
- * the length of a prompt, and by both in one pass, where the device mixes them. MODEL is the 135M chat model by default; RANDLORA_DEVICE says what computes. Prints milliseconds by the
+ * the length of a prompt, and by several prompts or both in one pass, where the device mixes them. MODEL is the 135M chat model by default; RANDLORA_DEVICE says what computes. Prints milliseconds by the
  * clock and of processor time.
  */
 import { parseArgs } from "node:util";
@@ -17,6 +17,8 @@ import { inRounds, timed, type TimedStep } from "./training/rounds.ts";
 const TEXTS = [1, 2, 4, 8, 16] as const;
 /** Tokens of prompts, and of those that the texts go on from. */
 const PROMPTS = [8, 12, 24, 32, 48, 192] as const;
+/** Prompts of so many tokens that are read together. */
+const TOGETHER = { prompts: 4, tokens: 48 } as const;
 /** Texts beside which a piece of a prompt is read. */
 const BESIDE = 4;
 const BEFORE = 64;
@@ -58,11 +60,13 @@ for (const texts of TEXTS) {
     return time;
   });
 }
-for (const tokens of PROMPTS) {
-  const { batch, slots } = await open(1, 0);
-  contenders.set(`a prompt of ${tokens}`, async () => {
+const { prompts, tokens: each } = TOGETHER;
+for (const [count, tokens] of [...PROMPTS.map((tokens) => [1, tokens] as const), [prompts, each] as const]) {
+  const { batch, slots } = await open(count, 0);
+  if (count > 1 && !batch.joins) continue;
+  contenders.set(count === 1 ? `a prompt of ${tokens}` : `${count} prompts of ${tokens}`, async () => {
     const time = await timed(async () => {
-      for (const slot of slots) await batch.pass([], { slot, ids: ids(tokens, 1), sequenceLength: tokens + 1 });
+      await batch.pass([], ...slots.map((slot) => ({ slot, ids: ids(tokens, 1), sequenceLength: tokens + 1 })));
       await device.idle();
     });
     for (const slot of slots) slot.truncate(0);

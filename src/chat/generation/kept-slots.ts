@@ -100,10 +100,10 @@ export class KeptSlots {
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
-  #beginningOf({ prompt, options, takeHidden }: Sequence, slots: readonly Slot[]): Beginning | undefined {
-    const { promptTop, owner, adapter } = options;
-    // Whoever asks something about each token has the whole prompt computed.
-    if (promptTop !== undefined || takeHidden !== undefined) return undefined;
+  #beginningOf(sequence: Sequence, slots: readonly Slot[]): Beginning | undefined {
+    const { prompt, options } = sequence;
+    const { owner, adapter } = options;
+    if (!goesOnFromOthers(sequence)) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
     return slots
       .filter((slot) => this.#owners.get(slot) === owner && slot.adapter === adapter)
@@ -150,4 +150,17 @@ export class KeptSlots {
   #useful({ prefilled, length }: Slot): number {
     return this.#options.keepsAnswers === true ? length : prefilled;
   }
+}
+
+/** Tokens at the beginning of a sequence's prompt that it can have of another one, when that has been computed. */
+export function inCommon(sequence: Sequence, other: Sequence): number {
+  const { prompt, options } = sequence;
+  const { owner, adapter } = other.options;
+  if (!goesOnFromOthers(sequence) || options.owner !== owner || options.adapter !== adapter) return 0;
+  return commonLength(prompt, other.prompt, Math.min(prompt.length, other.prompt.length) - 1);
+}
+
+/** Whoever asks something about each token has the whole prompt computed. */
+function goesOnFromOthers({ options: { promptTop }, takeHidden }: Sequence): boolean {
+  return promptTop === undefined && takeHidden === undefined;
 }

@@ -1,6 +1,7 @@
 import type { Batch, PromptPiece } from "../../models/decoder/cache/batch.ts";
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Active } from "./active.ts";
+import { inCommon } from "./kept-slots.ts";
 import type { Line } from "./line.ts";
 import type { Pace } from "./pace.ts";
 import type { SlotAllocation } from "./slot-allocation.ts";
@@ -43,51 +44,79 @@ export class PromptPieces {
   }
 
   /**
-   * The next piece, which there is room for now; whoever made it room may have lost what he held.
+   * The pieces of the next pass, which there is room for now; whoever made it room may have lost what another one held. Behind a prompt that
+   * ends with its piece others follow that end within what is left, where the batch joins them.
    * @throws RandloraError `memory`, `gpu`
    */
-  async next(): Promise<Piece | undefined> {
+  async next(): Promise<readonly Piece[]> {
+    const pieces: Piece[] = [];
+    let tokens = this.#pace.piece(this.isWaitedFor);
     for (;;) {
-      const tokens = this.#pace.piece(this.isWaitedFor);
-      const active = this.#choose(tokens);
-      const slot = active?.slots[0];
-      if (active === undefined || slot === undefined) return undefined;
-      const { prompt, options, takeHidden } = active.sequence;
-      this.#line.toEnd(active);
-      // Again: prompts that began together with this one have been computed meanwhile.
-      await this.#slots.share(active);
-      const most = endOfPrompt(active);
-      const endBehind = (length: number): number =>
-        most - length <= Math.min(tokens + FEW, PROMPT_BLOCK) ? most : length + tokens;
-      const goesOn = (end: number): boolean => end === most && this.#decodesLast(active);
-      // There was room when it began, which may have been lost since where another one's could not be made, and what it held with it.
-      const wanted = endBehind(slot.length);
-      await this.#slots.makeRoom(active, wanted + Number(goesOn(wanted)));
-      if (!active.isRunning) continue;
-      const first = slot.length;
-      const end = endBehind(first);
-      const top = options.promptTop === undefined ? undefined : Math.max(1, options.promptTop);
-      return {
-        slot,
-        ids: prompt.slice(first, end),
-        sequenceLength: prompt.length,
-        scoring: top === undefined ? undefined : { next: prompt.slice(first + 1, end + 1), top },
-        wantsHidden: takeHidden !== undefined,
-        active,
-        first,
-        end,
-        goesOn: goesOn(end),
-      };
+      const isFirst = pieces.every(({ ids }) => ids.length === 0);
+      const active = isFirst ? this.#choose(tokens, pieces) : await this.#another(tokens, pieces);
+      if (active === undefined) return pieces;
+      const piece = await this.#pieceOf(active, tokens);
+      if (piece === undefined) continue;
+      pieces.push(piece);
+      tokens -= piece.ids.length;
+      if (piece.ids.length > 0 && (!this.#batch.joins || piece.end < endOfPrompt(active))) return pieces;
     }
   }
 
+  /** Of a prompt so many tokens at most, or a few more. @returns undefined: it has had to give way */
+  async #pieceOf(active: Active, tokens: number): Promise<Piece | undefined> {
+    const { prompt, options, takeHidden } = active.sequence;
+    this.#line.toEnd(active);
+    // Again: prompts that began together with this one have been computed meanwhile.
+    await this.#slots.share(active);
+    const most = endOfPrompt(active);
+    const endBehind = (length: number): number =>
+      most - length <= Math.min(tokens + FEW, PROMPT_BLOCK) ? most : length + tokens;
+    const goesOn = (end: number): boolean => end === most && this.#decodesLast(active);
+    // There was room when it began, which may have been lost since where another one's could not be made, and what it held with it.
+    const wanted = endBehind(heldOf(active));
+    await this.#slots.makeRoom(active, wanted + Number(goesOn(wanted)));
+    const [slot] = active.slots;
+    if (!active.isRunning || slot === undefined) return undefined;
+    const first = slot.length;
+    const end = endBehind(first);
+    const top = options.promptTop === undefined ? undefined : Math.max(1, options.promptTop);
+    return {
+      slot,
+      ids: prompt.slice(first, end),
+      sequenceLength: prompt.length,
+      scoring: top === undefined ? undefined : { next: prompt.slice(first + 1, end + 1), top },
+      wantsHidden: takeHidden !== undefined,
+      active,
+      first,
+      end,
+      goesOn: goesOn(end),
+    };
+  }
+
+  /** Prompts that have not been computed, but for these. */
+  #others(pieces: readonly Piece[]): readonly Active[] {
+    return this.#line.prompted(false).filter((one) => pieces.every(({ active }) => active !== one));
+  }
+
   /** Whose turn it is. Who ends within a piece of so many tokens goes before a longer one that has had a turn since he came. */
-  #choose(tokens: number): Active | undefined {
-    const all = this.#line.prompted(false);
+  #choose(tokens: number, pieces: readonly Piece[]): Active | undefined {
+    const all = this.#others(pieces);
     const before = (this.#before ??= new Set(all));
-    const short = all.find((one) => before.has(one) && endOfPrompt(one) - (one.slots[0]?.length ?? 0) <= tokens);
+    const short = all.find((one) => before.has(one) && leftOf(one) <= tokens);
     if (short === undefined) this.#before = undefined;
     return short ?? all[0];
+  }
+
+  /** One that ends within so many tokens, and has little to gain by waiting for what these will hold of its beginning. */
+  async #another(tokens: number, pieces: readonly Piece[]): Promise<Active | undefined> {
+    for (const one of this.#others(pieces)) {
+      await this.#slots.share(one);
+      const left = leftOf(one);
+      const most = heldOf(one) + left / 4;
+      if (left <= tokens && pieces.every(({ active }) => inCommon(one.sequence, active.sequence) <= most)) return one;
+    }
+    return undefined;
   }
 
   /** May the pass that ends a prompt decode its last token? The states of layers go from one row to the next. */
@@ -95,6 +124,15 @@ export class PromptPieces {
     const { mixes, pool } = this.#batch;
     return mixes && !pool.keepsStates && !this.#isWholeFirst && beams === 1 && takeHidden === undefined;
   }
+}
+
+function heldOf({ slots }: Active): number {
+  return slots[0]?.length ?? 0;
+}
+
+/** Tokens of its prompt that are to be computed. */
+function leftOf(active: Active): number {
+  return endOfPrompt(active) - heldOf(active);
 }
 
 /** Tokens of its prompt that passes over prompts compute: where text follows, its last one is decoded. */

@@ -67,7 +67,9 @@ test.each([true, false])(
     const length = stories.prompts[0]?.length ?? 0;
     const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
     await Promise.all(texts.map(({ end }) => end));
-    expect(texts.map(({ made }) => made.cached)).toEqual([0, 1, length - 1, length - 1]);
+    const together = stories.decoder.gpu.mixesRows;
+    // The second is read beside the first, and could have gone on from one token of it.
+    expect(texts.map(({ made }) => made.cached)).toEqual([0, together ? 0 : 1, length - 1, length - 1]);
     expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
   },
 );
@@ -96,8 +98,8 @@ test("a short prompt that comes while a long one is read is in the very next pas
   const shortOnes: { at: number; texts: Text[]; tokens: number[] }[] = [];
   const { pass } = Batch.prototype;
   const counted = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
-    const [, piece] = args;
-    if (piece === undefined) return await pass.apply(this, args);
+    const [, ...pieces] = args;
+    if (pieces.length === 0) return await pass.apply(this, args);
     const at = ++passes;
     // Two at once, and one that writes on, so that pieces become shorter.
     if (at === 2 || at === 9 || at === 14) {
@@ -115,7 +117,8 @@ test("a short prompt that comes while a long one is read is in the very next pas
   await writing.end;
   for (const { at, texts, tokens } of shortOnes) {
     await Promise.all(texts.map(({ end }) => end));
-    expect(tokens.slice(0, texts.length)).toEqual(texts.map((_, number) => at + 1 + number));
+    const together = stories.decoder.gpu.mixesRows;
+    expect(tokens.slice(0, texts.length)).toEqual(texts.map((_, number) => at + 1 + (together ? 0 : number)));
     expect(texts[0]?.made.tokens[0]).toBe(wanted(1, 1)[0]);
   }
   expect(shortOnes).toHaveLength(3);

@@ -1,5 +1,5 @@
 import { PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
-import { Batch, type PassResult } from "../../models/decoder/cache/batch.ts";
+import { Batch, type PieceResult } from "../../models/decoder/cache/batch.ts";
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
@@ -47,26 +47,26 @@ export class Running implements Disposable {
   }
 
   /**
-   * A turn: a piece of the prompt whose turn it is, and a token of each text whose prompt has been computed and of which somebody takes what
-   * comes. Both are one pass where the batch mixes them. Those that there is no room for give way: they come to the same tokens.
+   * A turn: pieces of the prompts whose turn it is, and a token of each text whose prompt has been computed and of which somebody takes what
+   * comes. All are one pass where the batch mixes them. Those that there is no room for give way: they come to the same tokens.
    * @returns whether there was anything to compute
    */
   async turn(): Promise<boolean> {
-    let piece = await this.#pieces.next();
-    for (; piece?.ids.length === 0; piece = await this.#pieces.next()) await this.#prompted(piece.active);
-    const isRead = piece !== undefined;
-    if (piece !== undefined && !this.#batch.mixes) {
-      await this.#pass([], piece);
-      piece = undefined;
+    const next = await this.#pieces.next();
+    // Whoever made room may have lost what others had: they have theirs in the next turn.
+    const placed = next.filter(hasPlace);
+    for (const { ids, active } of placed) if (ids.length === 0) await this.#prompted(active);
+    let pieces = placed.filter(({ ids }) => ids.length > 0);
+    if (!this.#batch.mixes) {
+      await this.#pass([], pieces);
+      pieces = [];
     }
     // Nobody watches: texts go on when all prompts have been read.
     const waits = this.#isWholeFirst && this.line.prompted(false).length > 0;
     const wanted = waits ? [] : this.line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
     const ready = await this.#makeReady(wanted);
-    // Whoever made room may have lost what others had: they have theirs in the next turn.
-    if (piece !== undefined && !hasPlace(piece)) piece = undefined;
-    if (ready.length > 0 || piece !== undefined) await this.#pass(ready, piece);
-    return wanted.length > 0 || isRead;
+    await this.#pass(ready, pieces.filter(hasPlace));
+    return wanted.length > 0 || next.length > 0;
   }
 
   /**
@@ -120,29 +120,31 @@ export class Running implements Disposable {
     return wanted.filter(({ isRunning, isPrompted, hasRoom }) => isRunning && isPrompted && hasRoom);
   }
 
-  /** A pass over a token of each of these, and a piece of a prompt. */
-  async #pass(ready: readonly Active[], piece?: Piece): Promise<void> {
-    const written = piece?.goesOn === true ? [...ready, piece.active] : ready;
+  /** A pass over a token of each of these, and pieces of prompts; none where there is nothing of both. */
+  async #pass(ready: readonly Active[], pieces: readonly Piece[]): Promise<void> {
+    if (ready.length === 0 && pieces.length === 0) return;
+    const written = [...ready, ...pieces.flatMap(({ goesOn, active }) => (goesOn ? [active] : []))];
+    const ends = new Map(pieces.map(({ slot, end }) => [slot, end]));
     const tokens = written.flatMap(({ sequence, slots }) =>
       slots.map((slot, beam) => ({
         slot,
-        id: sequence.tokenAt(beam, slot === piece?.slot ? piece.end : slot.length),
+        id: sequence.tokenAt(beam, ends.get(slot) ?? slot.length),
         ...sequence.wants,
       })),
     );
     const start = performance.now();
     const preparing = Promise.all(written.map(({ sequence }) => sequence.prepare?.()));
-    const pass = () => this.#batch.pass(tokens, piece);
-    const { next, ...ofPiece } = await (ready.length > 0 ? this.#counted(pass) : pass());
+    const pass = () => this.#batch.pass(tokens, ...pieces);
+    const { next, pieces: results } = await (ready.length > 0 ? this.#counted(pass) : pass());
     this.#failures = 0;
     // What is sent cannot be taken back, and whoever leaves meanwhile should not be waited for.
     if (tokens.length === 0) await this.#decoder.gpu.idle();
     const isStep = ready.length > 0;
     // What no text waited for says nothing.
-    if (isStep || this.#pieces.isWaitedFor)
-      this.#pace.passed(performance.now() - start, isStep, piece?.ids.length ?? 0);
+    const read = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
+    if (isStep || this.#pieces.isWaitedFor) this.#pace.passed(performance.now() - start, isStep, read);
     await preparing;
-    if (piece !== undefined) await this.#read(piece, ofPiece);
+    for (const [index, piece] of pieces.entries()) await this.#read(piece, itemAt(results, index));
     if (tokens.length > 0) this.line.step();
     const moves: Move[] = [];
     let [at, isNew] = [0, false];
@@ -163,10 +165,7 @@ export class Running implements Disposable {
   }
 
   /** Takes what came of a piece of a prompt. */
-  async #read(
-    { active, slot, first, ids }: Piece,
-    { scores, hidden }: Pick<PassResult, "scores" | "hidden">,
-  ): Promise<void> {
+  async #read({ active, slot, first, ids }: Piece, { scores, hidden }: PieceResult): Promise<void> {
     active.count(ids.length);
     // What was told of tokens whose keys and values were lost, by a pass that failed too, comes again.
     active.logits = active.logits.slice(0, first).concat(scores);

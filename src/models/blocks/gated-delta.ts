@@ -127,15 +127,13 @@ function recordRule(recorder: Recorder, keyHeads: number, past: Filled | undefin
   return y;
 }
 
-/** The tokens of a pass: those that are one of each sequence, and a piece of one. */
+/** The tokens of a pass: those that are one of each sequence, and pieces of some. */
 function partsOf(past: Filled, tokens: number) {
-  const { piece } = past;
-  const part = (of: Filled, first: number, end: number) => ({
-    past: of,
-    of: (tensor: Tensor): Tensor => sliceRows(tensor, first, end - first),
+  const parts = [{ first: 0, past }, ...(past.pieces ?? [])];
+  return parts.flatMap(({ first, past: own }, at) => {
+    const count = (parts[at + 1]?.first ?? tokens) - first;
+    return count === 0 ? [] : [{ past: own, of: (tensor: Tensor): Tensor => sliceRows(tensor, first, count) }];
   });
-  if (piece === undefined) return [part(past, 0, tokens)];
-  return [part(past, 0, piece.first), part(piece.past, piece.first, tokens)];
 }
 
 function keptOf(past: Filled): { readonly states: Tensor; readonly tails: Tensor } {

@@ -19,8 +19,8 @@ export type Filled = LayerCache & {
   readonly length: number;
   /** Where those of the pass go; undefined: behind what is filled. */
   readonly rows?: TokenRows | undefined;
-  /** Tokens from this one on are of one sequence, of which this is kept; undefined: each is another one's, where there are `rows`. */
-  readonly piece?: { readonly first: number; readonly past: Filled } | undefined;
+  /** Where there are `rows`: each token is another sequence's, but those from `first` on are all of one, of which `past` is kept, up to where the next one's begin. */
+  readonly pieces?: readonly { readonly first: number; readonly past: Filled }[];
 };
 
 /** Rows of a cache for the tokens of several sequences, (1, tokens) U32: each token's own, and the first of its sequence. */

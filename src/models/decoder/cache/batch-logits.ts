@@ -2,9 +2,9 @@ import type { Device } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { readMatrices } from "../../../compute/tensor/read-rows.ts";
-import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { BatchPass, NextToken } from "./batch-pass.ts";
+import type { NextToken } from "./batch-pass.ts";
 
 /** A sequence that goes on with a token, and what is to be known of the one after it. */
 export interface BatchToken extends NextToken {
@@ -32,7 +32,8 @@ export interface BatchLogits {
 export async function readLogits(
   device: Device,
   run: Run,
-  { logits, lse }: Pick<BatchPass, "logits" | "lse">,
+  logits: Tensor,
+  lse: Tensor | undefined,
   tokens: readonly BatchToken[],
 ): Promise<BatchLogits[]> {
   const vocabulary = logits.shape[1];

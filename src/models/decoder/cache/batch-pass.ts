@@ -35,8 +35,8 @@ export interface PassKind {
   /** Sequences of which it decodes a token. */
   readonly count: number;
   readonly wantsLse: boolean;
-  /** Tokens of a prompt behind those; such a pass is sent once. */
-  readonly piece?: PromptTokens | undefined;
+  /** Tokens of prompts behind those; such a pass is sent once. */
+  readonly pieces?: readonly PromptTokens[];
 }
 
 /** A sequence that goes on with a token. */
@@ -60,14 +60,14 @@ interface Row extends NextToken, Pick<PromptTokens, "sequenceLength"> {
 
 /**
  * The pass over one token of each of several sequences, which joins their slots: recorded once for a number of sequences
- * and a pool's matrices, since all that differs from pass to pass (tokens, angles, rows, what each may see) is data. A piece of a
- * prompt may be behind them: adapters take its rows for a prompt's, and all else computes each row by itself.
+ * and a pool's matrices, since all that differs from pass to pass (tokens, angles, rows, what each may see) is data. Pieces of
+ * prompts may be behind them: adapters take their rows for a prompt's, and all else computes each row by itself.
  */
 export class BatchPass implements Disposable {
   /** (tokens, hidden), after the last norm. */
   readonly hidden: Tensor;
-  /** (sequences, vocabulary); the next pass overwrites it. */
-  readonly logits: Tensor;
+  /** (sequences, vocabulary), unless there are none; the next pass overwrites it. */
+  readonly logits: Tensor | undefined;
   /** (sequences, 1), log Σ exp(logits); undefined where it was not asked for. */
   readonly lse: Tensor | undefined;
   readonly #parts: BatchParts;
@@ -79,16 +79,17 @@ export class BatchPass implements Disposable {
   /** By group of layers. */
   readonly #rows: readonly TokenRows[];
   readonly #positions: PassPositions;
-  readonly #piece: PromptTokens | undefined;
+  readonly #pieces: readonly PromptTokens[];
 
   /** @throws RandloraError `memory` */
-  constructor(parts: BatchParts, { adapted, count, wantsLse, piece }: PassKind) {
+  constructor(parts: BatchParts, { adapted, count, wantsLse, pieces = [] }: PassKind) {
     const { device, config, weights, pool, rowsAtMost } = parts;
     const decoding = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
-    const linears = piece === undefined ? decoding : linearsBehind(decoding, count, piece);
-    const tokens = count + (piece?.ids.length ?? 0);
+    const behind = placed(pieces, count);
+    const linears = pieces.length === 0 ? decoding : linearsBehind(decoding, behind);
+    const tokens = pieces.reduce((sum, { ids }) => sum + ids.length, count);
     this.#parts = parts;
-    this.#piece = piece;
+    this.#pieces = pieces;
     const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * tokens), [1, tokens], "U32");
     const ids = numbers("ids");
     const wide = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
@@ -115,14 +116,14 @@ export class BatchPass implements Disposable {
     try {
       const layer = (index: number) => {
         const { matrices, group } = pool.layer(index);
-        const own = piece && { first: count, past: piece.slot.past().layer(index) };
-        return { ...matrices, length: 0, rows: itemAt(rows, group), piece: own };
+        const own = behind.map(({ first, slot }) => ({ first, past: slot.past().layer(index) }));
+        return { ...matrices, length: 0, rows: itemAt(rows, group), pieces: own };
       };
       const pass = { config, weights, linears, ...this.#positions, past: { layer } };
       this.hidden = recordPass(run, pass, ids, this.#layerRows);
-      const hidden = sliceRows(this.hidden, 0, count);
-      this.logits = recordLogits(run, config, weights, hidden, rowsAtMost);
-      if (wantsLse) {
+      const hidden = count === 0 ? undefined : sliceRows(this.hidden, 0, count);
+      this.logits = hidden && recordLogits(run, config, weights, hidden, rowsAtMost);
+      if (wantsLse && hidden !== undefined) {
         // The op is made for losses: whose likelihood it gives besides does not matter here.
         const attributes = { softcap: config.logitSoftcap, rowsAtMost };
         this.lse = run.apply(
@@ -139,7 +140,7 @@ export class BatchPass implements Disposable {
   }
 
   /**
-   * Sends the pass over these tokens, as many as it was recorded for, whose slots have room for them. One may follow on the piece.
+   * Sends the pass over these tokens, as many as it was recorded for, whose slots have room for them. They may follow on pieces.
    * @throws RandloraError `gpu`; `model` for positions that the model has no embeddings for
    */
   async send(next: readonly NextToken[]): Promise<void> {
@@ -174,19 +175,20 @@ export class BatchPass implements Disposable {
       write(device, table.growth.factors, queryGrowth(rope.growth, standing));
     });
     await this.#commands.send();
-    const piece = this.#piece;
-    piece?.slot.advance(piece.ids, piece.sequenceLength, true);
+    for (const { slot, ids, sequenceLength } of this.#pieces) slot.advance(ids, sequenceLength, true);
     for (const { slot, id } of next) slot.advance([id], slot.length + 1, false);
   }
 
   #rowsOf(next: readonly NextToken[]): readonly Row[] {
-    const piece = this.#piece;
+    const before = new Map(this.#pieces.map(({ slot, ids }) => [slot, ids.length]));
     const tokens = next.map(({ slot, id }) => {
-      const at = slot.length + (slot === piece?.slot ? piece.ids.length : 0);
+      const at = slot.length + (before.get(slot) ?? 0);
       return { slot, id, at, sequenceLength: at + 1 };
     });
-    if (piece === undefined) return tokens;
-    return [...tokens, ...piece.ids.map((id, token) => ({ ...piece, id, at: piece.slot.length + token }))];
+    const ofPieces = this.#pieces.flatMap((piece) =>
+      piece.ids.map((id, token) => ({ ...piece, id, at: piece.slot.length + token })),
+    );
+    return [...tokens, ...ofPieces];
   }
 
   [Symbol.dispose](): void {
@@ -199,8 +201,21 @@ export class BatchPass implements Disposable {
   }
 }
 
-/** Of rows from one on those of a prompt: its adapter takes them for that, and adds to them alone. */
-function linearsBehind(linears: Linears, first: number, { slot: { adapter }, ids }: PromptTokens): Linears {
-  const adapted = adapter === undefined ? [] : [{ adapter, first, count: ids.length }];
+/** Tokens of a prompt, and the row of a pass where they begin. */
+interface PlacedTokens extends PromptTokens {
+  readonly first: number;
+}
+
+/** One behind the other, from a row on. */
+function placed(pieces: readonly PromptTokens[], from: number): PlacedTokens[] {
+  let end = from;
+  return pieces.map((piece) => ({ ...piece, first: (end += piece.ids.length) - piece.ids.length }));
+}
+
+/** Rows of these are prompts': their adapters take them for that, and add to them alone. */
+function linearsBehind(linears: Linears, pieces: readonly PlacedTokens[]): Linears {
+  const adapted = pieces.flatMap(({ slot: { adapter }, first, ids }) =>
+    adapter === undefined ? [] : [{ adapter, first, count: ids.length }],
+  );
   return batchLinears(rowLinears(linears, adapted), PROMPT_BLOCK);
 }

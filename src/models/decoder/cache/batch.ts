@@ -25,14 +25,19 @@ export interface PromptPiece extends PromptTokens {
   readonly wantsHidden?: boolean;
 }
 
+/** What comes of a piece. */
+export interface PieceResult {
+  /** What follows on each of its tokens, where that is asked for. */
+  readonly scores: readonly PromptLogits[];
+  /** After the last norm, (tokens of the piece, hidden), without gaps. */
+  readonly hidden: Float32Array | undefined;
+}
+
 /** What comes of a pass. */
 export interface PassResult {
   /** What follows on each of the tokens. */
   readonly next: readonly BatchLogits[];
-  /** On each of a piece's. */
-  readonly scores: readonly PromptLogits[];
-  /** After the last norm, (tokens of the piece, hidden), without gaps. */
-  readonly hidden: Float32Array | undefined;
+  readonly pieces: readonly PieceResult[];
 }
 
 /** Passes that are kept recorded, each for another number of sequences. */
@@ -64,44 +69,50 @@ export class Batch implements Disposable {
     this.#run = new Run(device);
   }
 
-  /** May a pass over tokens have a piece of a prompt beside them? Each has then the bits that it has alone. */
+  /** May a pass have pieces of several prompts? Each has then the bits that it has alone. */
+  get joins(): boolean {
+    return this.#parts.device.mixesRows;
+  }
+
+  /** May it have tokens of texts beside them? */
   get mixes(): boolean {
     // What else is computed with the weights may take few rows otherwise than many.
-    return this.#parts.device.mixesRows && this.#parts.linears() === PLAIN_LINEARS;
+    return this.joins && this.#parts.linears() === PLAIN_LINEARS;
   }
 
   /**
-   * Runs one token of each sequence through the model, or a piece of a prompt, or both where `mixes`; they join their slots. The token
-   * behind a piece may be among them, unless layers keep states.
+   * Runs one token of each sequence through the model, or a piece of a prompt or of several where `joins`, or both where `mixes`; they join
+   * their slots. The token behind a piece may be among them, unless layers keep states.
    * @throws RandloraError `memory`, `gpu`; slots then hold no more than before
    */
-  async pass(tokens: readonly BatchToken[], piece?: PromptPiece): Promise<PassResult> {
+  async pass(tokens: readonly BatchToken[], ...pieces: readonly PromptPiece[]): Promise<PassResult> {
     const ends = new Map(tokens.map(({ slot }) => [slot, slot.length + 1]));
-    if (piece !== undefined) ends.set(piece.slot, (ends.get(piece.slot) ?? piece.slot.length) + piece.ids.length);
+    for (const { slot, ids } of pieces) ends.set(slot, (ends.get(slot) ?? slot.length) + ids.length);
     const before = Array.from(ends.keys(), (slot) => ({ slot, length: slot.length }));
-    // What comes of a piece, until it has been read.
-    let recorded: RecordedResult<Omit<PassResult, "next">> | undefined;
+    // What comes of pieces, until it has been read.
+    const recorded: RecordedResult<PieceResult>[] = [];
     try {
       for (const [slot, end] of ends) {
-        if (slot !== piece?.slot) await this.#turnAnew(slot);
+        if (pieces.every((piece) => piece.slot !== slot)) await this.#turnAnew(slot);
         await this.pool.reserve(slot, end);
       }
       const order = tokens.toSorted((left, right) => this.#compare(left.slot.adapter, right.slot.adapter));
-      const pass = order.length === 0 ? undefined : this.#pass(order, piece);
-      using _ = piece && pass;
+      const isAlone = order.length === 0 && pieces.length === 1;
+      const pass = isAlone ? undefined : this.#pass(order, pieces);
+      using _ = pieces.length > 0 ? pass : undefined;
       await pass?.send(order);
-      if (piece !== undefined)
-        recorded = this.#recordPiece(piece, pass && sliceRows(pass.hidden, order.length, piece.ids.length));
-      const read = pass && (await readLogits(this.#parts.device, this.#run, pass, order));
-      // Hidden states of a piece alone are this run's, until they have been read.
-      if (pass === undefined) await this.#run.flush();
-      const of = await recorded?.read();
-      return {
-        scores: [],
-        hidden: undefined,
-        ...of,
-        next: tokens.map((token) => itemAt(read ?? [], order.indexOf(token))),
-      };
+      let row = order.length;
+      for (const piece of pieces) {
+        const { length } = piece.ids;
+        recorded.push(this.#recordPiece(piece, pass && sliceRows(pass.hidden, row, length)));
+        row += length;
+      }
+      const next = pass?.logits && (await readLogits(this.#parts.device, this.#run, pass.logits, pass.lse, order));
+      // What was recorded of pieces is this run's, until it has been read.
+      if (next === undefined) await this.#run.flush();
+      const results: PieceResult[] = [];
+      for (const of of recorded) results.push(await of.read());
+      return { next: tokens.map((token) => itemAt(next ?? [], order.indexOf(token))), pieces: results };
     } catch (thrown) {
       for (const { slot, length } of before) slot.failed(length);
       // There may have been no room for what it was recorded with.
@@ -109,7 +120,7 @@ export class Batch implements Disposable {
       throw thrown;
     } finally {
       this.#run.discard();
-      for (const { buffer } of recorded?.tensors ?? []) this.#parts.device.memory.release(buffer);
+      for (const { buffer } of recorded.flatMap(({ tensors }) => tensors)) this.#parts.device.memory.release(buffer);
     }
   }
 
@@ -125,8 +136,8 @@ export class Batch implements Disposable {
     this.pool[Symbol.dispose]();
   }
 
-  /** Records what is asked of a piece. @param hidden its states where a pass over others' tokens has them, too; undefined: it is recorded */
-  #recordPiece(piece: PromptPiece, hidden = this.#recordAlone(piece)): RecordedResult<Omit<PassResult, "next">> {
+  /** Records what is asked of a piece. @param hidden its states, where a pass over others has them, too; undefined: it is recorded */
+  #recordPiece(piece: PromptPiece, hidden = this.#recordAlone(piece)): RecordedResult<PieceResult> {
     const { device, config, weights } = this.#parts;
     const { scoring, wantsHidden = false, ids } = piece;
     const parts = { config, weights, rowsAtMost: PROMPT_BLOCK };
@@ -179,15 +190,15 @@ export class Batch implements Disposable {
     return number;
   }
 
-  /** The pass over these: kept, or the caller's where it has a piece. */
-  #pass(tokens: readonly BatchToken[], piece: PromptPiece | undefined): BatchPass {
+  /** The pass over these: kept, or the caller's where it has pieces. */
+  #pass(tokens: readonly BatchToken[], pieces: readonly PromptPiece[]): BatchPass {
     if (this.#version !== this.pool.version) this.forgetPasses();
     this.#version = this.pool.version;
     const count = tokens.length;
     const wantsLse = tokens.some(({ lse }) => lse);
     const key = `${tokens.map(({ slot }) => this.#numberOf(slot.adapter)).join(" ")} ${wantsLse}`;
     const kind = { adapted: adaptedRows(tokens), count, wantsLse };
-    if (piece !== undefined) return new BatchPass(this.#parts, { ...kind, piece });
+    if (pieces.length > 0) return new BatchPass(this.#parts, { ...kind, pieces });
     const pass = this.#passes.get(key) ?? new BatchPass(this.#parts, kind);
     this.#passes.delete(key);
     this.#passes.set(key, pass);

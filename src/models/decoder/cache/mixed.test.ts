@@ -1,4 +1,4 @@
-// A piece of a prompt in one pass with tokens of other texts: each has the bits that it has alone. On the CPU device alone: others do not mix them.
+// Pieces of prompts in one pass with each other and with tokens of other texts: each has the bits that it has alone. On the CPU device alone: others do not mix them.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
@@ -39,7 +39,7 @@ test.each([
   const sizes = [12, 1, 230, 2, 64, 208, 24];
   const found: unknown[] = [];
   for (const isMixed of [false, true]) {
-    using batch = new Batch(decoder, { rows: 4, positions: 16_384 });
+    using batch = new Batch(decoder, { rows: 5, positions: 16_384 });
     expect(batch.mixes).toBe(true);
     found.push(await readBeside(batch, written, { ids: tokens(5, 560) }, sizes, isMixed));
   }
