@@ -33,21 +33,31 @@ test("stretches that are written beside what follows are in their places, and wh
   for (const isFailing of [false, true]) {
     const file = await StreamedFile.create(path, DIRECT_BYTES);
     if (!file.isDirect) return await file.close();
-    for (const [at, end] of ends.slice(1).entries()) {
-      const some = bytes.subarray(ends[at], end);
-      const read = async (out: Uint8Array, from: number): Promise<void> => {
-        await Bun.sleep(1);
-        if (isFailing && from > 2 ** 21 && out.length > 4096) throw new Error("no more");
-        out.set(some.subarray(from, from + out.length));
-      };
-      // Each second one: of two pieces, and of a single block.
-      if (at % 2 === 0) await file.append(some);
-      else await file.appendBeside(some.length, read);
-      expect(file.written).toBe(end);
+    const write = async (): Promise<void> => {
+      for (const [at, end] of ends.slice(1).entries()) {
+        const some = bytes.subarray(ends[at], end);
+        const read = async (out: Uint8Array, from: number): Promise<void> => {
+          await Bun.sleep(1);
+          if (isFailing && from > 2 ** 21 && out.length > 4096) throw new Error("no more");
+          out.set(some.subarray(from, from + out.length));
+        };
+        // Each second one: of two pieces, and of a single block.
+        if (at % 2 === 0) await file.append(some);
+        else await file.appendBeside(some.length, read);
+        expect(file.written).toBe(end);
+      }
+      await expect(file.appendBeside(4096, async () => {})).rejects.toThrow("4096 bytes have no whole block");
+    };
+    if (isFailing) {
+      // By what is appended behind it, though nothing is finished.
+      const appended = write().then(async () => {
+        for (let at = 0; at < 100; at++) await file.append(bytes.subarray(0, 2 ** 20));
+      });
+      await expect(appended).rejects.toThrow("no more");
+    } else {
+      await write();
+      await file.finish();
     }
-    await expect(file.appendBeside(4096, async () => {})).rejects.toThrow("4096 bytes have no whole block");
-    if (isFailing) await expect(file.finish()).rejects.toThrow("no more");
-    else await file.finish();
     await file.close();
     if (!isFailing) expect((await readFile(path)).equals(bytes)).toBe(true);
   }

@@ -30,6 +30,7 @@ export class StreamedFile {
   /** What is written beside that. */
   #beside: Promise<void> = Promise.resolve();
   #besidePieces: readonly Uint8Array[] | undefined;
+  #broken: { readonly thrown: unknown } | undefined;
   #isClosed = false;
 
   private constructor(path: string, handle: FileHandle, direct: FileHandle | undefined) {
@@ -75,7 +76,7 @@ export class StreamedFile {
   /**
    * Appends so many bytes that `read` gives from one of them on, while others are appended behind them: only whole blocks of the file can be, so
    * the first and the last few are read at once. One such stretch is written after the other. Only past the page cache.
-   * @throws RandloraError `file`, also of what was appended before; whoever finishes hears of what is written later
+   * @throws RandloraError `file`, also of what was appended before; what fails later is thrown by a later call
    */
   async appendBeside(size: number, read: (out: Uint8Array, from: number) => Promise<void>): Promise<void> {
     const some = async (from: number, end: number): Promise<void> => {
@@ -92,7 +93,7 @@ export class StreamedFile {
     if (piece !== undefined && piece.length > 0) await this.#next(piece);
     const position = this.#position - first;
     this.#beside = this.#beside.then(() => this.#writeBeside(position, first, end, read));
-    this.#beside.catch(() => {}); // whoever finishes hears of it
+    this.#beside.catch((thrown: unknown) => (this.#broken = { thrown }));
     this.#position += end - first;
     await some(end, size);
   }
@@ -124,6 +125,7 @@ export class StreamedFile {
   /** Has a whole piece written, once the other one is. */
   async #next(piece: Uint8Array): Promise<void> {
     await this.#writing;
+    if (this.#broken !== undefined) throw this.#broken.thrown;
     this.#writing = this.#writeDirect(piece, this.#position);
     this.#writing.catch(() => {}); // reported by the next call
     this.#position += piece.length;
