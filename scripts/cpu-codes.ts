@@ -1,9 +1,9 @@
 /*
  * `npm run test:cpu-codes [-- PATH…]`: the tests that compute, with each code of the CPU device that this processor has but the fastest,
- * which `npm test` has them on. At the end it says of each code what failed.
+ * which `npm test` has them on. At the end it says of each code what failed, or why it was not tried.
  */
 import { join } from "node:path";
-import { availableCodes } from "../src/compute/cpu/native/choose.ts";
+import { availableCodes, CPU_CODES } from "../src/compute/cpu/native/choose.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -40,7 +40,8 @@ async function failuresIn(stream: ReadableStream<Uint8Array>): Promise<string[]>
 }
 
 const report: string[] = [];
-for (const code of availableCodes().slice(0, -1)) {
+const codes = availableCodes();
+for (const code of codes.slice(0, -1)) {
   process.stderr.write(`\nRANDLORA_CPU_CODE=${code}\n`);
   const begin = performance.now();
   const tests = Bun.spawn([process.execPath, "test", "--parallel", "--no-isolate", "--timeout", "600000", ...paths], {
@@ -55,4 +56,7 @@ for (const code of availableCodes().slice(0, -1)) {
   report.push(...failures.map((failure) => `  ${failure}`));
   if (status !== 0) process.exitCode = 1;
 }
+report.push(`${codes.at(-1)}: not tried, \`npm test\` computes with it`);
+for (const code of CPU_CODES) if (!codes.includes(code)) report.push(`${code}: not tried, this machine cannot run it`);
+if (codes.length === 1) report.push("nothing was tested here");
 process.stderr.write(`\n${report.join("\n")}\n`);
