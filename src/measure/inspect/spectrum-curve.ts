@@ -1,17 +1,11 @@
-import { scaleLinear, scaleLog } from "d3-scale";
+import { scaleLinear } from "d3-scale";
 import type { ModuleSpectrum } from "./spectrum.ts";
-import type { Axis } from "../../terminal/charts/axes.ts";
+import type { Axis, Point } from "../../terminal/charts/axes.ts";
 
-/** A singular value and its place among those of its ΔW, from 1. */
-export interface SpectrumPoint {
-  readonly index: number;
-  readonly value: number;
-}
-
-/** The curves of modules of one kind, such as `q_proj`. */
+/** The curves of modules of one kind, such as `q_proj`: singular values by their places among those of their ΔW, from 1. */
 export interface SpectrumKind {
   readonly name: string;
-  readonly curves: readonly (readonly SpectrumPoint[])[];
+  readonly curves: readonly (readonly Point[])[];
 }
 
 /** Below this part of the largest value f32 and squaring have left nothing to be seen. */
@@ -23,8 +17,8 @@ export function spectrumKinds(spectra: readonly ModuleSpectrum[]): SpectrumKind[
   const kinds = Map.groupBy(spectra, ({ module }) => module.slice(module.lastIndexOf(".") + 1));
   return [...kinds].flatMap(([name, members]) => {
     const curves = members
-      .map(({ values }) => [...values].map((value, at): SpectrumPoint => ({ index: at + 1, value })))
-      .map((points) => points.filter(({ value }) => value > FLOOR * largest))
+      .map(({ values }) => [...values].map((value, at): Point => [at + 1, value]))
+      .map((points) => points.filter(([, value]) => value > FLOOR * largest))
       .filter((points) => points.length > 0);
     return curves.length === 0 ? [] : [{ name, curves }];
   });
@@ -36,10 +30,10 @@ export function spectrumAxes(
   ticks: { readonly x: number; readonly y: number },
 ): { x: Axis; y: Axis } {
   const curves = kinds.flatMap((kind) => kind.curves);
-  const last = Math.max(2, ...curves.map((points) => points.at(-1)?.index ?? 1));
+  const last = Math.max(2, ...curves.map((points) => points.at(-1)?.[0] ?? 1));
   const [from, to] = [
-    Math.floor(Math.log10(Math.min(...curves.map((points) => points.at(-1)?.value ?? 1)))),
-    Math.ceil(Math.log10(Math.max(...curves.map((points) => points[0]?.value ?? 1)))),
+    Math.floor(Math.log10(Math.min(...curves.map((points) => points.at(-1)?.[1] ?? 1)))),
+    Math.ceil(Math.log10(Math.max(...curves.map((points) => points[0]?.[1] ?? 1)))),
   ];
   const top = Math.max(to, from + 1);
   const step = Math.ceil((top - from) / ticks.y);
@@ -51,19 +45,8 @@ export function spectrumAxes(
       from: 10 ** from,
       to: 10 ** top,
       ticks: powers.map((power) => 10 ** power),
+      isLog: true,
       format: (tick) => `1e${Math.round(Math.log10(tick))}`,
     },
-  };
-}
-
-/** Where values and places lie: `x` and `y` are the ends of the axes on the figure. */
-export function spectrumScales(
-  axes: { readonly x: Axis; readonly y: Axis },
-  x: readonly [number, number],
-  y: readonly [number, number],
-) {
-  return {
-    x: scaleLinear([axes.x.from, axes.x.to], x),
-    y: scaleLog([axes.y.from, axes.y.to], y).clamp(true),
   };
 }

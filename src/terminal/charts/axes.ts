@@ -1,4 +1,10 @@
-import { scaleLinear } from "d3-scale";
+import { scaleLinear, scaleLog } from "d3-scale";
+
+/** A point of a curve, in what the axes are in. */
+export type Point = readonly [x: number, y: number];
+
+/** A value's place in a figure. */
+export type Place = (value: number) => number;
 
 /** A measured loss: after how many steps, in nats. */
 export interface LossPoint {
@@ -15,6 +21,18 @@ export interface Axis {
   readonly isLog?: boolean;
   /** How ticks are written. */
   format(tick: number): string;
+}
+
+/** Values beyond an axis lie on its end. @param range places of its ends */
+export function placeOn({ from, to, isLog }: Axis, range: Point): Place {
+  const scale = isLog === true ? scaleLog([from, to], range) : scaleLinear([from, to], range);
+  scale.clamp(true);
+  return (value) => scale(value);
+}
+
+/** Losses as points of a curve. */
+export function pointsOf(losses: readonly LossPoint[]): Point[] {
+  return losses.map(({ step, loss }) => [step, loss]);
 }
 
 /** Axes that hold these points, in round numbers. */

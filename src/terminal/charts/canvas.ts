@@ -25,8 +25,10 @@ export class Canvas {
     }
   }
 
+  /** The character with a place's dots; a blank for none. */
   at(column: number, row: number): string {
-    return braille(this.dotsAt(column, row));
+    const dots = this.#cells[row * this.#columns + column] ?? 0;
+    return dots === 0 ? " " : String.fromCodePoint(0x2800 + dots);
   }
 
   /** The number of the curve that came last to a character. */
@@ -34,21 +36,11 @@ export class Canvas {
     return this.#curves[row * this.#columns + column] ?? 0;
   }
 
-  /** Bits of the dots of one character. */
-  dotsAt(column: number, row: number): number {
-    return this.#cells[row * this.#columns + column] ?? 0;
-  }
-
   #set(x: number, y: number, curve: number): void {
     const at = (y >> 2) * this.#columns + (x >> 1);
     this.#cells[at] = (this.#cells[at] ?? 0) | (DOTS[x & 1]?.[y & 3] ?? 0);
     this.#curves[at] = curve;
   }
-}
-
-/** The character with these dots; a blank for none. */
-export function braille(dots: number): string {
-  return dots === 0 ? " " : String.fromCodePoint(0x2800 + dots);
 }
 
 /** Labels below their columns; one that would touch the one before it is left out. */

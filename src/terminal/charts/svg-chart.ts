@@ -1,5 +1,5 @@
-import { scaleLinear, scaleLog } from "d3-scale";
-import type { Axis } from "./axes.ts";
+import { line } from "d3-shape";
+import { type Axis, type Place, placeOn, type Point } from "./axes.ts";
 import { escape, label, round } from "./svg.ts";
 
 const WIDTH = 760;
@@ -23,9 +23,6 @@ export const PALETTE = [
   "#5f7f9f",
 ] as const;
 
-/** A value's place in the figure. */
-export type Place = (value: number) => number;
-
 /** What is around a chart's curves. */
 export interface ChartFrame {
   /** Stands above the plot and names the figure for screen readers. */
@@ -38,16 +35,23 @@ export interface ChartFrame {
 /**
  * A chart as a figure.
  *
- * @param draw the elements between the axes
+ * @param draw the elements between the axes; `path`: the data of a path through points
  * @returns an SVG document
  */
-export function svgChart(frame: ChartFrame, draw: (x: Place, y: Place) => readonly string[]): string {
+export function svgChart(
+  frame: ChartFrame,
+  draw: (x: Place, y: Place, path: (points: readonly Point[]) => string) => readonly string[],
+): string {
   const { title, axes, names } = frame;
   const legend = legendOf(frame.legend);
   const extra = LEGEND_ROW * Math.max(0, legend.rows - 1);
   const [top, height] = [MARGIN.top + extra, HEIGHT + extra];
   const x = placeOn(axes.x, [MARGIN.left, WIDTH - MARGIN.right]);
   const y = placeOn(axes.y, [height - MARGIN.bottom, top]);
+  const path = line<Point>(
+    ([at]) => x(at),
+    ([, value]) => y(value),
+  ).digits(1);
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" font-family="system-ui, sans-serif" font-size="12" fill="${COLORS.text}">`,
     `<title>${escape(title)}</title>`,
@@ -59,18 +63,11 @@ export function svgChart(frame: ChartFrame, draw: (x: Place, y: Place) => readon
     ...axes.x.ticks.map((tick) => label(x(tick), height - MARGIN.bottom + 18, "middle", axes.x.format(tick))),
     label((MARGIN.left + WIDTH - MARGIN.right) / 2, height - 10, "middle", names.x),
     `<text transform="translate(16 ${height / 2}) rotate(-90)" text-anchor="middle">${escape(names.y)}</text>`,
-    ...draw(x, y),
+    ...draw(x, y, (points) => path(points) ?? ""),
     ...legend.elements,
     "</svg>",
   ];
   return `${parts.filter((part) => part !== "").join("\n")}\n`;
-}
-
-/** Values beyond an axis lie on its end. */
-function placeOn({ from, to, isLog }: Axis, range: readonly [number, number]): Place {
-  const scale = isLog === true ? scaleLog([from, to], range) : scaleLinear([from, to], range);
-  scale.clamp(true);
-  return (value) => scale(value);
 }
 
 /** Entries one after the other, in as many rows as they need. */

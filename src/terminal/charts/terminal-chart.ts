@@ -1,6 +1,5 @@
-import { scaleLinear } from "d3-scale";
 import { Canvas, columnLabels } from "./canvas.ts";
-import type { Axis, LossPoint } from "./axes.ts";
+import { type Axis, placeOn, type Point } from "./axes.ts";
 import type { Style } from "../style.ts";
 
 const ROWS = 12;
@@ -13,9 +12,9 @@ export interface TerminalChart {
   readonly title: string;
   readonly axes: { readonly x: Axis; readonly y: Axis };
   /** In braille dots, two by four a character. Where two meet, a later one gives the color. */
-  readonly curves: readonly { readonly points: readonly LossPoint[]; paint(text: string): string }[];
+  readonly curves: readonly { readonly points: readonly Point[]; paint(text: string): string }[];
   /** Characters of one column on top of the curves, with their colors. */
-  readonly marks: readonly { readonly at: LossPoint; readonly text: string }[];
+  readonly marks: readonly { readonly at: Point; readonly text: string }[];
 }
 
 /**
@@ -28,10 +27,10 @@ export function terminalChart({ title, axes, curves, marks }: TerminalChart, col
   const labels = new Map(axes.y.ticks.map((tick) => [tick, axes.y.format(tick)]));
   const margin = Math.max(...[...labels.values()].map((text) => text.length)) + 2;
   const width = Math.max(Math.min(Number.isFinite(columns) ? columns - 1 : USUAL_COLUMNS, MOST_COLUMNS) - margin, 8);
-  const x = scaleLinear([axes.x.from, axes.x.to], [0, 2 * width - 1]);
-  const y = scaleLinear([axes.y.from, axes.y.to], [4 * ROWS - 1, 0]).clamp(true);
+  const x = placeOn(axes.x, [0, 2 * width - 1]);
+  const y = placeOn(axes.y, [4 * ROWS - 1, 0]);
   const canvas = new Canvas(width, ROWS);
-  const place = ({ step, loss }: LossPoint): [number, number] => [Math.round(x(step)), Math.round(y(loss))];
+  const place = ([at, value]: Point): [number, number] => [Math.round(x(at)), Math.round(y(value))];
   for (const [curve, { points }] of curves.entries()) {
     for (const [i, point] of points.entries()) canvas.line(place(points[i - 1] ?? point), place(point), curve);
   }

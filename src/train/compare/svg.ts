@@ -1,7 +1,7 @@
-import { area, line } from "d3-shape";
+import { area } from "d3-shape";
 import { curveAxes, type MethodCurve, sizeAxes, type SizeFigure } from "./curves.ts";
-import type { LossPoint } from "../../terminal/charts/axes.ts";
-import { PALETTE, type Place, svgChart } from "../../terminal/charts/svg-chart.ts";
+import { type Place, type Point, pointsOf } from "../../terminal/charts/axes.ts";
+import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
 import { escape, label, round } from "../../terminal/charts/svg.ts";
 
 const REFERENCE = "#7f7f7f";
@@ -10,16 +10,18 @@ const REFERENCE = "#7f7f7f";
 export function curvesSvg(curves: readonly MethodCurve[], title: string): string {
   const legend = curves.map(({ name }, at) => ({ text: name, color: colorOf(at) }));
   const names = { x: "step", y: "loss" };
-  return svgChart({ title, axes: curveAxes(curves, { x: 8, y: 6 }), names, legend }, (x, y) =>
-    curves.flatMap((curve, at) => drawCurve(curve, colorOf(at), x, y)),
+  return svgChart({ title, axes: curveAxes(curves, { x: 8, y: 6 }), names, legend }, (x, y, path) =>
+    curves.flatMap((curve, at) => drawCurve(curve, colorOf(at), x, y, path)),
   );
 }
 
-function drawCurve({ name, mean, band, valid }: MethodCurve, color: string, x: Place, y: Place): string[] {
-  const path = line<LossPoint>(
-    ({ step }) => x(step),
-    ({ loss }) => y(loss),
-  ).digits(1);
+function drawCurve(
+  { name, mean, band, valid }: MethodCurve,
+  color: string,
+  x: Place,
+  y: Place,
+  path: (points: readonly Point[]) => string,
+): string[] {
   const between = area<MethodCurve["band"][number]>(
     ({ step }) => x(step),
     ({ low }) => y(low),
@@ -29,7 +31,7 @@ function drawCurve({ name, mean, band, valid }: MethodCurve, color: string, x: P
   const fill = hasBand ? [`<path d="${between(band) ?? ""}" fill="${color}" fill-opacity="0.15"/>`] : [];
   const curve =
     mean.length > 1
-      ? [`<path d="${path(mean) ?? ""}" fill="none" stroke="${color}" stroke-width="2" stroke-linejoin="round"/>`]
+      ? [`<path d="${path(pointsOf(mean))}" fill="none" stroke="${color}" stroke-width="2" stroke-linejoin="round"/>`]
       : [];
   const dots = valid.map(({ step, loss }) => dot(x(step), y(loss), color, `${name}, step ${step}: ${loss.toFixed(4)}`));
   return [...fill, ...curve, ...dots];
@@ -46,7 +48,7 @@ export function sizesSvg(figure: SizeFigure, title: string): string {
   ];
   const axes = sizeAxes(figure);
   const names = { x: "trained parameters", y: figure.measure };
-  return svgChart({ title, axes, names, legend }, (x, y) => [
+  return svgChart({ title, axes, names, legend }, (x, y, path) => [
     ...figure.references.flatMap(({ name, point }) => {
       const at = round(y(point.loss.mean));
       const [left, right] = [round(x(axes.x.from)), round(x(axes.x.to))];
@@ -57,12 +59,9 @@ export function sizesSvg(figure: SizeFigure, title: string): string {
     }),
     ...figure.methods.flatMap(({ name, points }, at) => {
       const color = colorOf(at);
-      const path = line<(typeof points)[number]>(
-        ({ parameters }) => x(parameters),
-        ({ loss }) => y(loss.mean),
-      ).digits(1);
+      const means = points.map(({ parameters, loss }): Point => [parameters, loss.mean]);
       const joined =
-        points.length > 1 ? [`<path d="${path(points) ?? ""}" fill="none" stroke="${color}" stroke-width="2"/>`] : [];
+        points.length > 1 ? [`<path d="${path(means)}" fill="none" stroke="${color}" stroke-width="2"/>`] : [];
       return [
         ...joined,
         ...points.flatMap(({ parameters, loss }) => {

@@ -1,3 +1,4 @@
+import { pointsOf } from "../../terminal/charts/axes.ts";
 import type { Style } from "../../terminal/style.ts";
 import { curveAxes, type MethodCurve } from "./curves.ts";
 import { terminalChart } from "../../terminal/charts/terminal-chart.ts";
@@ -20,11 +21,10 @@ export function curvesPlot(curves: readonly MethodCurve[], columns: number, styl
   const chart = {
     title: "loss by step, mean over the seeds",
     axes: curveAxes(curves, { x: 5, y: 4 }),
-    curves: drawn.map(({ mean, paint }) => ({ points: mean, paint })),
-    marks: drawn.flatMap(({ mean, letter, paint }) => {
-      const end = mean.at(-1);
-      return end === undefined ? [] : [{ at: end, text: paint(letter) }];
-    }),
+    curves: drawn.map(({ mean, paint }) => ({ points: pointsOf(mean), paint })),
+    marks: drawn.flatMap(({ mean, letter, paint }) =>
+      pointsOf(mean.slice(-1)).map((at) => ({ at, text: paint(letter) })),
+    ),
   };
   const names = drawn.map(({ letter, name, paint }) => `${paint(letter)} ${name}`).join("   ");
   return `${terminalChart(chart, columns, style)}${names}\n`;

@@ -1,5 +1,4 @@
-import { line } from "d3-shape";
-import type { LossPoint } from "../../terminal/charts/axes.ts";
+import { type LossPoint, pointsOf } from "../../terminal/charts/axes.ts";
 import { axesOf, type LossCurve } from "./loss-curve.ts";
 import { round } from "../../terminal/charts/svg.ts";
 import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
@@ -23,15 +22,11 @@ export function lossSvg(curve: LossCurve, title: string): string {
     { text: lowest, color: VALID, shown: best !== undefined },
   ].filter(({ shown }) => shown);
   const axes = axesOf(curve, { x: 8, y: 6 });
-  return svgChart({ title, axes, names: { x: "step", y: "loss" }, legend }, (x, y) => {
-    const path = line<LossPoint>(
-      ({ step }) => x(step),
-      ({ loss }) => y(loss),
-    ).digits(1);
+  return svgChart({ title, axes, names: { x: "step", y: "loss" }, legend }, (x, y, path) => {
     const draw = (points: readonly LossPoint[], color: string, width: number, opacity: number): string =>
       points.length < 2
         ? ""
-        : `<path d="${path(points) ?? ""}" fill="none" stroke="${color}" stroke-width="${width}" stroke-opacity="${opacity}" stroke-linejoin="round"/>`;
+        : `<path d="${path(pointsOf(points))}" fill="none" stroke="${color}" stroke-width="${width}" stroke-opacity="${opacity}" stroke-linejoin="round"/>`;
     const dots = curve.valid.map(
       (point) =>
         `<circle cx="${round(x(point.step))}" cy="${round(y(point.loss))}" r="${point === best ? 5 : 3}" fill="${VALID}"><title>step ${point.step}: ${point.loss.toFixed(4)}</title></circle>`,

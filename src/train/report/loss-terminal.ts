@@ -1,3 +1,4 @@
+import { pointsOf } from "../../terminal/charts/axes.ts";
 import type { Style } from "../../terminal/style.ts";
 import { axesOf, type LossCurve } from "./loss-curve.ts";
 import { terminalChart } from "../../terminal/charts/terminal-chart.ts";
@@ -14,8 +15,8 @@ export function lossPlot(curve: LossCurve, columns: number, style: Style): strin
   const chart = {
     title: `loss by step${key}`,
     axes: axesOf(curve, { x: 5, y: 4 }),
-    curves: [{ points: curve.smooth, paint: (text: string) => text }],
-    marks: curve.valid.map((at) => ({ at, text: style.yellow("●") })),
+    curves: [{ points: pointsOf(curve.smooth), paint: (text: string) => text }],
+    marks: pointsOf(curve.valid).map((at) => ({ at, text: style.yellow("●") })),
   };
   return terminalChart(chart, columns, style);
 }

@@ -1,9 +1,9 @@
 import { scaleLinear } from "d3-scale";
 import { CORNERS } from "./plane.ts";
 import { contour } from "./contours.ts";
-import type { Axis } from "../../../terminal/charts/axes.ts";
+import type { Axis, Place } from "../../../terminal/charts/axes.ts";
 import { clipped, CORNER_NAMES, type PlaneReport } from "./report.ts";
-import { type Place, svgChart } from "../../../terminal/charts/svg-chart.ts";
+import { svgChart } from "../../../terminal/charts/svg-chart.ts";
 import { escape, label, round } from "../../../terminal/charts/svg.ts";
 
 const LEVELS = 10;
