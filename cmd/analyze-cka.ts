@@ -1,6 +1,7 @@
 import { ESTIMATORS } from "../src/measure/analyze/cka/cka.ts";
-import { choice, defineCommand, integer, repeat, required, text } from "../src/terminal/options/command.ts";
-import { GENERATOR_OPTION, IMAGE_OPTIONS, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { choice, defineCommand, integer, repeat, text } from "../src/terminal/options/command.ts";
+import { BASE_ARGUMENT, IMAGE_OPTIONS, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
 
 /** `randlora analyze cka`. */
 export const ckaCommand = defineCommand({
@@ -8,12 +9,7 @@ export const ckaCommand = defineCommand({
   summary: "Compare the representations of adapters with those of a reference, block by block",
   example:
     "randlora analyze cka embedded --reference runs/full --adapter runs/lora --adapter runs/randlora --data chats.jsonl",
-  arguments: {
-    model: required(
-      "MODEL",
-      "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
-    ),
-  },
+  arguments: { model: BASE_ARGUMENT },
   options: {
     reference: text({
       value: "R",
@@ -27,7 +23,7 @@ export const ckaCommand = defineCommand({
         help: "adapter, run or full model to compare with the reference; may be given several times",
       }),
     ),
-    generator: GENERATOR_OPTION,
+    generator: generatorOption("Adapters"),
     ...SAMPLE_OPTIONS,
     samples: integer({
       topic: "Data",

@@ -1,5 +1,6 @@
-import { defineCommand, flag, integer, numbers, repeat, required, text } from "../src/terminal/options/command.ts";
-import { GENERATOR_OPTION, IMAGE_OPTIONS, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { defineCommand, flag, integer, numbers, repeat, text } from "../src/terminal/options/command.ts";
+import { BASE_ARGUMENT, IMAGE_OPTIONS, SAMPLE_OPTIONS } from "../src/measure/analyze/options.ts";
+import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
 import { HEAD_OPTIONS } from "../src/measure/images/head-options.ts";
 
 /** Points along each axis: passes over all samples are their square. */
@@ -10,12 +11,7 @@ export const planeCommand = defineCommand({
   name: "plane",
   summary: "Show the loss in the plane of weights through three fine-tuned models",
   example: "randlora analyze plane embedded --at runs/randlora --at runs/full --at runs/lora --data valid.jsonl",
-  arguments: {
-    model: required(
-      "MODEL",
-      "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
-    ),
-  },
+  arguments: { model: BASE_ARGUMENT },
   options: {
     at: repeat(
       text({
@@ -24,7 +20,7 @@ export const planeCommand = defineCommand({
         help: "corner of the plane, given three times for (0, 0), (0.5, 1), (1, 0): an adapter, a run, or a full model",
       }),
     ),
-    generator: GENERATOR_OPTION,
+    generator: generatorOption("Adapters"),
     ...SAMPLE_OPTIONS,
     samples: integer({
       topic: "Data",

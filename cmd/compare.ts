@@ -1,5 +1,6 @@
-import { defineCommand, optional } from "../src/terminal/options/command.ts";
+import { defineCommand } from "../src/terminal/options/command.ts";
 import { COMPARE_OPTIONS } from "../src/train/compare/options.ts";
+import { MODEL_ARGUMENT } from "../src/train/settings/options.ts";
 
 /** `randlora compare`: methods at equal numbers of trained parameters. */
 export const command = defineCommand({
@@ -7,12 +8,7 @@ export const command = defineCommand({
   otherNames: ["benchmark", "sweep"],
   summary: "Train a model by several methods with equally many parameters, and say which is best",
   example: "randlora compare --methods randlora,randlora+sparse,lora --params 50K --steps 50 --out comparison",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "a folder, an index.json, one .safetensors or .gguf file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
-    ),
-  },
+  arguments: { model: MODEL_ARGUMENT },
   options: COMPARE_OPTIONS,
   // What most people need; the rest is in --help-all.
   shown: [

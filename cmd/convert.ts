@@ -1,6 +1,6 @@
 import { choice, defineCommand, flag, integer, number, required, text } from "../src/terminal/options/command.ts";
 import { OUTTYPES } from "../src/adapters/merge/outtypes.ts";
-import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
+import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
 
 /** `randlora convert ADAPTER|MODEL --to peft|json|lora|gguf --out PATH`. */
 export const command = defineCommand({
@@ -39,11 +39,7 @@ export const command = defineCommand({
       topic: "LoRA",
       help: "lora: part of ‖ΔW‖² that each module keeps, by the lowest rank that does; 1 keeps all",
     }),
-    generator: choice(GENERATOR_NAMES, {
-      value: "NAME",
-      topic: "LoRA",
-      help: `lora: random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`,
-    }),
+    generator: generatorOption("LoRA", "lora: "),
     projections: choice(["yes", "no"], {
       topic: "Output",
       help: "save the random bases, or leave them to be generated again",

@@ -1,5 +1,5 @@
-import { choice, defineCommand, defineGroup, flag, number, optional, text } from "../src/terminal/options/command.ts";
-import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
+import { defineCommand, defineGroup, flag, number, optional, text } from "../src/terminal/options/command.ts";
+import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 import { contextOption } from "../src/terminal/options/shared/context.ts";
@@ -27,11 +27,7 @@ const perplexityCommand = defineCommand({
     }),
     adapter: text({ value: "A", topic: "Adapter", help: "adapter to measure the model with as well, in f32" }),
     scale: number({ value: "S", topic: "Adapter", help: "adapter scale: multiplies α/r", defaultText: "1" }),
-    generator: choice(GENERATOR_NAMES, {
-      value: "NAME",
-      topic: "Adapter",
-      help: "random generator of the bases, if the adapter does not record it",
-    }),
+    generator: generatorOption("Adapter"),
     quantize: quantizeOption({ topic: "Model" }),
     kvType: kvTypeOption("f32"),
     ...partOptions("the text's windows"),

@@ -1,5 +1,5 @@
-import { defineCommand, optional } from "../src/terminal/options/command.ts";
-import { FINETUNE_OPTIONS } from "../src/train/settings/options.ts";
+import { defineCommand } from "../src/terminal/options/command.ts";
+import { FINETUNE_OPTIONS, MODEL_ARGUMENT } from "../src/train/settings/options.ts";
 
 /** `randlora finetune`: trains an adapter, or a whole model. */
 export const command = defineCommand({
@@ -7,12 +7,7 @@ export const command = defineCommand({
   otherNames: ["train", "fine-tune", "tune", "sft"],
   summary: "Train an adapter for a model, or the model itself",
   example: "randlora finetune HuggingFaceTB/SmolLM2-135M-Instruct --data chats.jsonl --valid-split 0.1 --sparse",
-  arguments: {
-    model: optional(
-      "MODEL",
-      "a folder, an index.json, one .safetensors or .gguf file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
-    ),
-  },
+  arguments: { model: MODEL_ARGUMENT },
   options: FINETUNE_OPTIONS,
   // What most people need; the rest is in --help-all.
   shown: [

@@ -1,5 +1,5 @@
-import { choice, defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
-import { GENERATOR_NAMES } from "../src/compute/random/names.ts";
+import { defineCommand, flag, required, text } from "../src/terminal/options/command.ts";
+import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
 import { layersOption } from "../src/train/settings/readers.ts";
 
 /** `randlora inspect PATH`. */
@@ -23,11 +23,7 @@ export const command = defineCommand({
     force: flag({ topic: "ΔW", help: "replace an existing figure" }),
     against: text({ value: "OTHER", topic: "ΔW", help: "adapter to measure the distance to, by module and in all" }),
     layers: layersOption({ topic: "ΔW", help: "layers to look at: indices and ranges" }),
-    generator: choice(GENERATOR_NAMES, {
-      value: "NAME",
-      topic: "ΔW",
-      help: "random generator of the bases, if the adapter does not record it",
-    }),
+    generator: generatorOption("ΔW"),
   },
   async run({ path }, options, context) {
     const { inspect } = await import("../src/measure/inspect/inspect-command.ts");

@@ -1,9 +1,14 @@
 import { Contradiction } from "../../files/errors.ts";
-import { choice, flag, integer, text } from "../../terminal/options/command.ts";
+import { choice, flag, integer, required, text } from "../../terminal/options/command.ts";
 import { flagName } from "../../terminal/options/names.ts";
-import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 
 const topic = "Data";
+
+/** What both analyses are of. */
+export const BASE_ARGUMENT = required(
+  "MODEL",
+  "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
+);
 
 /** What both analyses are told of data. */
 export const SAMPLE_OPTIONS = {
@@ -38,13 +43,6 @@ export function refuseForeign(
   const cause = `--${flagName(given)}: MODEL is a model of ${kind}, which has no such thing`;
   throw new Contradiction([given], cause, "leave it out");
 }
-
-/** What both analyses are told of adapters. */
-export const GENERATOR_OPTION = choice(GENERATOR_NAMES, {
-  value: "NAME",
-  topic: "Adapters",
-  help: "random generator of the bases, if an adapter does not record it",
-});
 
 /** Where both analyses put a figure. */
 export const IMAGE_OPTIONS = {

@@ -1,9 +1,9 @@
 import type { LoadedImageModel, LoadedImageModelOptions } from "./model.ts";
 import type { Preprocessing } from "../../data/images/preprocessing.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { choice, type Context, number, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
-import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+import { type Context, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
+import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
 import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts";
 
 /** What every command about images says of its model. */
@@ -11,12 +11,7 @@ export const MODEL_OPTIONS = {
   adapter: repeat(
     text({ value: "A", topic: "Adapters", help: "add this one to the model; may be given several times" }),
   ),
-  scale: repeat(number({ value: "S", topic: "Adapters", help: "multiply α/r by S; once for all, or once for each" })),
-  generator: choice(GENERATOR_NAMES, {
-    value: "NAME",
-    topic: "Adapters",
-    help: "what drew the bases, where the adapter does not say",
-  }),
+  ...ADAPTER_OPTIONS,
   quantize: IMAGE_QUANTIZE_OPTION,
 };
 

@@ -2,7 +2,17 @@ import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 import { PROMPTS } from "../../data/text/samples/prompts.ts";
-import { choice, flag, integer, number, numbers, optionalText, text, toggle } from "../../terminal/options/command.ts";
+import {
+  choice,
+  flag,
+  integer,
+  number,
+  numbers,
+  optional,
+  optionalText,
+  text,
+  toggle,
+} from "../../terminal/options/command.ts";
 import { mapped, type ValueOf } from "../../terminal/options/option.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
 import { basisSeedOption, layersOption, pathOption, placeOption, targetsOption } from "./readers.ts";
@@ -321,6 +331,12 @@ export const ADAPTER_OPTIONS = {
 } as const;
 
 const { data, ...more } = RUN_OPTIONS;
+
+/** What `finetune` and `compare` train. */
+export const MODEL_ARGUMENT = optional(
+  "MODEL",
+  "a folder, an index.json, one .safetensors or .gguf file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
+);
 
 /** The options of `randlora finetune`, in help's order of topics. */
 export const FINETUNE_OPTIONS = {

@@ -1,5 +1,5 @@
-import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
 import { bytes, choice, flag, integer, number, repeat, text } from "../../../terminal/options/command.ts";
+import { generatorOption } from "../../../terminal/options/shared/adapters.ts";
 import { jobOptions } from "../../../terminal/options/shared/job.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
 import { OUTTYPES } from "../outtypes.ts";
@@ -81,11 +81,7 @@ export const MERGE_OPTIONS = {
     help: "rounding: the sum once, or ΔW first and after each adapter as PEFT's merge does",
     default: "once",
   }),
-  generator: choice(GENERATOR_NAMES, {
-    value: "NAME",
-    topic: "Adapters",
-    help: `random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`,
-  }),
+  generator: generatorOption("Adapters"),
   unmerge: flag({
     topic: "Adapters",
     help: "subtract the adapters instead of adding them (not bit-exact below f32)",

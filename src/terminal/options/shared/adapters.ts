@@ -1,6 +1,12 @@
 import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
 import { choice, number, repeat } from "../command.ts";
 
+/** `--generator` of commands that read adapters. @param of what it is of, where the command does other things as well */
+export function generatorOption(topic: string, of = "") {
+  const help = `${of}random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`;
+  return choice(GENERATOR_NAMES, { value: "NAME", topic, help });
+}
+
 /** `--scale` and `--generator`, where a model is used with adapters. */
 export const ADAPTER_OPTIONS = {
   scale: repeat(
@@ -10,9 +16,5 @@ export const ADAPTER_OPTIONS = {
       help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
     }),
   ),
-  generator: choice(GENERATOR_NAMES, {
-    value: "NAME",
-    topic: "Adapters",
-    help: "random generator of the bases, if the adapter does not record it",
-  }),
+  generator: generatorOption("Adapters"),
 };
