@@ -2,8 +2,6 @@ import type { JsonObject } from "../../files/lossless-json.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { isOfExpert } from "../base/base.ts";
-import { isExpertParameter } from "../base/experts.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { AdapterContent } from "../files/content.ts";
@@ -66,10 +64,6 @@ export async function loraOfDeltas(
     signal?.throwIfAborted();
     const layer = deltas.layer(index);
     observer.module(layer.module);
-    if (isOfAllExperts(deltas.plan.adapter, layer)) {
-      const cause = `${quote(layer.module)} has a ΔW of each expert, and a LoRA of all experts together is not made yet`;
-      throw new RandloraError("adapter", `${oneLine(deltas.path)}: ${cause}`, "merge it, or use it as it is");
-    }
     let left = bestFactorsWork(layer.out, layer.in, kept);
     const onWork = (operations: number): void => {
       const some = Math.min(left, operations);
@@ -101,10 +95,15 @@ function parametersOf({ settings }: Adapter): readonly string[] {
   return Array.isArray(parameters) ? parameters.filter((name) => typeof name === "string") : [];
 }
 
-/** Is its ΔW of factors that the adapter has for all experts together? A file with each expert's matrices has one of these. */
-function isOfAllExperts(adapter: Adapter, { module }: AdaptedLayer): boolean {
-  const isAlone = () => adapter.tensors.has(`${module}.${LORA_TENSORS.names.a}`);
-  return isExpertParameter(module) || (parametersOf(adapter).length > 0 && isOfExpert(module) && !isAlone());
+/** How PEFT's names of factors end that all experts of a layer have together; see `factorPrefixes`. */
+const OF_ALL_EXPERTS = /\.experts(?:\.base_layer)*\.lora_A\.weight$/;
+
+/** Throws `RandloraError` "adapter" for such factors, whatever base they are for. */
+export function refuseAllExperts({ tensors, path }: Adapter): void {
+  const name = [...tensors.keys()].find((one) => OF_ALL_EXPERTS.test(one));
+  if (name === undefined) return;
+  const cause = `${quote(name)} is of all experts of a layer, and a LoRA of all experts together is not made yet`;
+  throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, "merge it, or use it as it is");
 }
 
 /** Does it hold tensors that no ΔW is made of, and which only a base explains? */

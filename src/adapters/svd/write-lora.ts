@@ -6,7 +6,14 @@ import { lora } from "../lora/method.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { openAdapter } from "../open.ts";
 import type { Kept } from "./best-factors.ts";
-import { type LoraObserver, type LoraOfDeltas, loraOfDeltas, loraWork, replacesModules } from "./to-lora.ts";
+import {
+  type LoraObserver,
+  type LoraOfDeltas,
+  loraOfDeltas,
+  loraWork,
+  refuseAllExperts,
+  replacesModules,
+} from "./to-lora.ts";
 
 /** What to make a LoRA of, and where to put it. */
 export interface WriteLoraOptions extends Kept {
@@ -40,6 +47,7 @@ export async function writeLora(
   signal: AbortSignal,
 ): Promise<WrittenLora> {
   await using adapter = await openAdapter(path);
+  refuseAllExperts(adapter);
   const choice = { generator, layers: [], base, onBase: replacesModules(adapter) };
   await using resources = new AsyncDisposableStack();
   let made: Omit<LoraOfDeltas, "content"> | undefined;
