@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { dtypeBytes, isFloat, isWritableFloat } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
+import { shapeElements } from "../../files/safetensors/header.ts";
 import { mapValues } from "../../files/map-values.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { Adapter, AdapterTensor } from "../adapter.ts";
@@ -13,6 +14,22 @@ export function requireFloats(adapter: Adapter, { name, dtype }: AdapterTensor):
   throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "save the adapter in f32");
 }
 
+/** Up to `count` elements of a tensor from `first` on, widened; fewer at the end. */
+export async function readF32(
+  tensor: AdapterTensor,
+  first: number,
+  count = Infinity,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { dtype, shape, name } = tensor;
+  if (!isFloat(dtype)) throw new TypeError(`${name} is ${dtype}`);
+  const size = dtypeBytes(dtype);
+  const values = new Float32Array(Math.min(count, shapeElements(shape) - first));
+  const bytes = new Uint8Array(values.length * size);
+  await tensor.read(bytes, first * size);
+  widenToF32(bytes, dtype, values);
+  return values;
+}
+
 /**
  * Elements of a trained tensor as f32: all of them, or `count` from `first` on.
  * Throws `RandloraError` "numeric" naming the tensor that holds NaN or infinity.
@@ -21,14 +38,9 @@ export async function readValues(
   adapter: Adapter,
   tensor: AdapterTensor,
   first = 0,
-  count = tensor.shape.reduce((product, size) => product * size, 1) - first,
+  count?: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  if (!isFloat(tensor.dtype)) throw new TypeError(`${tensor.name} is ${tensor.dtype}`);
-  const size = dtypeBytes(tensor.dtype);
-  const bytes = new Uint8Array(count * size);
-  await tensor.read(bytes, first * size);
-  const values = new Float32Array(count);
-  widenToF32(bytes, tensor.dtype, values);
+  const values = await readF32(tensor, first, count);
   const bad = values.find((value) => !Number.isFinite(value));
   if (bad === undefined) return values;
   throw new RandloraError(

@@ -1,10 +1,9 @@
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
-import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
-import { widenToF32 } from "../../files/safetensors/numbers.ts";
 import type { AdapterTensor } from "../adapter.ts";
 import { sharedName } from "../files/shared-tensors.ts";
 import { computedTensor } from "../files/tensors.ts";
+import { readF32 } from "../files/values.ts";
 import { userStdCache } from "./drawing/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
@@ -82,18 +81,6 @@ export async function originAs<C extends FrozenSettings, Z extends object, R ext
   }
   if (wanted !== "saved" || origin.kind === "saved") return origin;
   return { kind: "saved", saved: await drawTensors(kind, origin.drawn, config), sizes: origin.drawn };
-}
-
-/** Up to `count` elements from `first` on, widened; fewer at the end. */
-export async function readF32(tensor: AdapterTensor, first: number, count: number): Promise<Float32Array> {
-  const { dtype, shape, name } = tensor;
-  if (!isFloat(dtype)) throw new TypeError(`${name} is ${dtype}`);
-  const size = dtypeBytes(dtype);
-  const values = new Float32Array(Math.min(count, shapeElements(shape) - first));
-  const bytes = new Uint8Array(values.length * size);
-  await tensor.read(bytes, first * size);
-  widenToF32(bytes, dtype, values);
-  return values;
 }
 
 async function samePair(saved: SavedTensors, drawn: SavedTensors): Promise<boolean> {

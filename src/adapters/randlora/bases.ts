@@ -19,7 +19,7 @@ import { drawSteps, fingerprintSteps } from "../frozen/drawing/draw.ts";
 import { fromProjections } from "../frozen/drawing/saved.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings } from "../frozen/kind.ts";
 import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
-import { readF32 } from "../frozen/tensors.ts";
+import { readF32 } from "../files/values.ts";
 
 /** What the pair is drawn at: A (r, 1, min), B (max, ⌈min/r⌉, r). */
 export interface BasesSizes {

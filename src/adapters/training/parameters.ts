@@ -1,5 +1,6 @@
 import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
 import { pitchOf, type Shape, type Tensor } from "../../compute/tensor/tensor.ts";
+import { mapValues } from "../../files/map-values.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
 
 /** A tensor that will be trained. */
@@ -11,29 +12,21 @@ export interface ParameterPlan {
   readonly isHead?: boolean;
 }
 
-/** A trained tensor: F32 views of its place in the four buffers of a chunk. */
-export interface Parameter extends ParameterPlan {
-  readonly value: Tensor;
-  /** ∂loss/∂value, summed over the micro-batches of a step; zero between steps. */
-  readonly gradient: Tensor;
-  /** AdamW's running means of the gradient and of its square. */
-  readonly mean: Tensor;
-  readonly square: Tensor;
-}
-
-/** What is stored for each number that is trained. */
+/**
+ * What is stored for each number that is trained: ∂loss/∂value, summed over the micro-batches of a step and zero between steps,
+ * and AdamW's running means of the gradient and of its square.
+ */
 export const ROLES = ["value", "gradient", "mean", "square"] as const;
 export type ParameterRole = (typeof ROLES)[number];
 
+/** A trained tensor: F32 views of its place in the four buffers of a chunk. */
+export interface Parameter extends ParameterPlan, Readonly<Record<ParameterRole, Tensor>> {}
+
 /** Trained tensors that lie in the same buffers: `size` elements in each, all of which one kernel may walk over. */
-export interface Chunk {
+export interface Chunk extends Readonly<Record<ParameterRole, DeviceBuffer>> {
   readonly size: number;
   /** All of it are heads, or none. */
   readonly isHead: boolean;
-  readonly value: DeviceBuffer;
-  readonly gradient: DeviceBuffer;
-  readonly mean: DeviceBuffer;
-  readonly square: DeviceBuffer;
 }
 
 const LABELS = ["parameters.value", "parameters.gradient", "parameters.mean", "parameters.square"] as const;
@@ -71,19 +64,14 @@ export class Parameters {
       const { size, isHead } = group;
       const buffers = gpu.memory.allocateTogether(trained ? LABELS : ["parameters.value"], size * 4);
       const [value, gradient = value, mean = value, square = value] = buffers;
-      chunks.push({ size, isHead, value, gradient, mean, square });
+      const own = { value, gradient, mean, square };
+      chunks.push({ size, isHead, ...own });
       for (const { plan, offset } of group.members) {
+        const { name, shape } = plan;
         const view = (buffer: DeviceBuffer): Tensor => {
-          return { shape: plan.shape, dtype: "F32", buffer, offset, pitch: pitchOf(plan.shape[1], "F32") };
+          return { shape, dtype: "F32", buffer, offset, pitch: pitchOf(shape[1], "F32") };
         };
-        all.push({
-          name: plan.name,
-          shape: plan.shape,
-          value: view(value),
-          gradient: view(gradient),
-          mean: view(mean),
-          square: view(square),
-        });
+        all.push({ name, shape, ...mapValues(own, view) });
       }
     }
     this.chunks = chunks;

@@ -18,7 +18,7 @@ import {
 } from "../frozen/drawing/factors.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings } from "../frozen/kind.ts";
 import { drawnDimension, RECORD_KEYS } from "../frozen/record-keys.ts";
-import { readF32 } from "../frozen/tensors.ts";
+import { readF32 } from "../files/values.ts";
 import { veraConfig } from "./config.ts";
 
 /** What the two factors are drawn at: A (r, maxIn), B (maxOut, r). */

@@ -54,12 +54,6 @@ export function f32ToBf16(value: number): number {
   return f32BitsToBf16Bits(scratchU32[0] ?? 0);
 }
 
-/** binary16 bits of the f32 nearest to `value` (two roundings for values that are not f32: see {@link f64ToF16}). */
-export function f32ToF16(value: number): number {
-  scratchF32[0] = value;
-  return f32BitsToF16Bits(scratchU32[0] ?? 0);
-}
-
 /** bfloat16 bits of an f64, rounded once. */
 export function f64ToBf16(value: number): number {
   return f32BitsToBf16Bits(oddF32Bits(value));
@@ -90,16 +84,8 @@ export function widenToF64(bytes: Uint8Array, dtype: FloatDtype, out: Float64Arr
  * Throws `RangeError` when the lengths do not agree.
  */
 export function roundFromF32(values: Float32Array, dtype: WritableFloatDtype, out: Uint8Array): void {
-  checkLength(out, dtype, values.length);
+  if (roundWide(values, dtype, out)) return;
   const count = values.length;
-  if (dtype === "F32") {
-    out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    return;
-  }
-  if (dtype === "F64") {
-    intoAligned(out, 8, (buffer, offset) => new Float64Array(buffer, offset, count).set(values));
-    return;
-  }
   const bits = new Uint32Array(values.buffer, values.byteOffset, count);
   intoAligned(out, 2, (buffer, offset) => {
     const to = new Uint16Array(buffer, offset, count);
@@ -110,21 +96,23 @@ export function roundFromF32(values: Float32Array, dtype: WritableFloatDtype, ou
 
 /** As {@link roundFromF32} from f64: one rounding, also to the 16-bit types. */
 export function roundFromF64(values: Float64Array, dtype: WritableFloatDtype, out: Uint8Array): void {
-  checkLength(out, dtype, values.length);
+  if (roundWide(values, dtype, out)) return;
   const count = values.length;
-  if (dtype === "F64") {
-    out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    return;
-  }
-  if (dtype === "F32") {
-    intoAligned(out, 4, (buffer, offset) => new Float32Array(buffer, offset, count).set(values));
-    return;
-  }
   intoAligned(out, 2, (buffer, offset) => {
     const to = new Uint16Array(buffer, offset, count);
     if (dtype === "BF16") for (let i = 0; i < count; i++) to[i] = f64ToBf16(values[i] ?? 0);
     else for (let i = 0; i < count; i++) to[i] = f64ToF16(values[i] ?? 0);
   });
+}
+
+/** The same into F32 and F64, of their own bits exactly. @returns whether `dtype` is one of them */
+function roundWide(values: Float32Array | Float64Array, dtype: WritableFloatDtype, out: Uint8Array): boolean {
+  checkLength(out, dtype, values.length);
+  if (dtype !== "F32" && dtype !== "F64") return false;
+  const { length } = values;
+  if (dtype === "F32") intoAligned(out, 4, (buffer, offset) => new Float32Array(buffer, offset, length).set(values));
+  else intoAligned(out, 8, (buffer, offset) => new Float64Array(buffer, offset, length).set(values));
+  return true;
 }
 
 function widen(

@@ -1,4 +1,5 @@
-import type { BasisStorage } from "../../../compute/device/matrix-storage.ts";
+import type { BasisStorage, HalfStorage } from "../../../compute/device/matrix-storage.ts";
+import { fromHalfBits } from "../../../compute/random/grid.ts";
 
 /** Which drawn elements make up rows of the final matrix: in each row, `groups` runs of `length` elements, end to end. */
 export interface Runs {
@@ -43,12 +44,34 @@ export interface Deferred<Elements> {
   divide(elements: Elements, std: number): void;
 }
 
-/** Copies runs of 16-bit elements; a bare loop, which JavaScriptCore compiles best. */
-export function spreadHalves(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
-  for (let row = 0; row < runs.rows; row++)
-    copyRow(drawn, row * runs.rowStep, runs, final, runs.at + row * runs.stride);
+/** What draws have in common whose elements have 16 bits. */
+export class Halves {
+  /** What they are stored as. */
+  readonly grid: "bf16" | "f16";
+
+  constructor(grid: "bf16" | "f16") {
+    this.grid = grid;
+  }
+
+  allocate(length: number): Uint16Array<ArrayBuffer> {
+    return new Uint16Array(length);
+  }
+
+  spread(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
+    const { rows, rowStep, stride, at } = runs;
+    for (let row = 0; row < rows; row++) copyRow(drawn, row * rowStep, runs, final, at + row * stride);
+  }
+
+  storage(final: Uint16Array<ArrayBuffer>): HalfStorage {
+    return { kind: this.grid, data: final };
+  }
+
+  singles(final: Uint16Array): Float32Array<ArrayBuffer> {
+    return Float32Array.from(final, (bits) => fromHalfBits(bits, this.grid));
+  }
 }
 
+// A bare loop, which JavaScriptCore compiles best.
 function copyRow(
   drawn: Uint16Array,
   from: number,

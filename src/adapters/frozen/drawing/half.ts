@@ -1,8 +1,7 @@
 import { fromHalfBits, toHalfBits } from "../../../compute/random/grid.ts";
 import type { FloatGrid } from "../../../compute/random/names.ts";
 import { halfDtype, halfUniform, type HalfGenerator, type HalfMap } from "../../../compute/random/uniform.ts";
-import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
-import type { HalfStorage } from "../../../compute/device/matrix-storage.ts";
+import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, Halves } from "./dense-draw.ts";
 
 const PATTERNS = 65536;
 const SIGN = 0x8000;
@@ -12,22 +11,22 @@ const portion = new Uint16Array(DRAWS_AT_ONCE);
  * Dense 16-bit draws of one matrix. Few patterns occur, so their histogram gives the standard deviation, and a table
  * from pattern to pattern does the division and both roundings.
  */
-export class HalfDraw implements DenseDraw<Uint16Array<ArrayBuffer>> {
+export class HalfDraw extends Halves implements DenseDraw<Uint16Array<ArrayBuffer>> {
   readonly deferred: Deferred<Uint16Array<ArrayBuffer>>;
   readonly #map: HalfMap;
   readonly #drawn: "bf16" | "f16";
-  readonly #stored: "bf16" | "f16";
   readonly #largest: number;
   readonly #histogram = new Uint32Array(PATTERNS);
   #table: { readonly std: number; readonly final: Uint16Array } | null = null;
 
   /** @param bound the draws are uniform in ±bound. */
   constructor(generator: HalfGenerator, bound: number, grid: FloatGrid) {
-    this.#map = halfUniform(generator, bound);
-    this.#drawn = halfDtype(generator);
-    this.#largest = toHalfBits(bound, this.#drawn);
+    const drawn = halfDtype(generator);
     // A value of the drawn dtype needs no wider grid to be exact in f32.
-    this.#stored = grid === "f32" ? this.#drawn : grid;
+    super(grid === "f32" ? drawn : grid);
+    this.#map = halfUniform(generator, bound);
+    this.#drawn = drawn;
+    this.#largest = toHalfBits(bound, drawn);
     this.deferred = {
       keep: (draws, count, out, at) => {
         this.#map(draws, count, out, at);
@@ -35,10 +34,6 @@ export class HalfDraw implements DenseDraw<Uint16Array<ArrayBuffer>> {
       },
       divide: (elements, std) => replace(elements, 0, elements.length, this.#finalPatterns(std)),
     };
-  }
-
-  allocate(length: number): Uint16Array<ArrayBuffer> {
-    return new Uint16Array(length);
   }
 
   measure(draws: Uint32Array, count: number): void {
@@ -66,18 +61,6 @@ export class HalfDraw implements DenseDraw<Uint16Array<ArrayBuffer>> {
     replace(out, at, at + count, this.#finalPatterns(std));
   }
 
-  spread(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
-    spreadHalves(drawn, runs, final);
-  }
-
-  storage(final: Uint16Array<ArrayBuffer>): HalfStorage {
-    return { kind: this.#stored, data: final };
-  }
-
-  singles(final: Uint16Array): Float32Array<ArrayBuffer> {
-    return Float32Array.from(final, (bits) => fromHalfBits(bits, this.#stored));
-  }
-
   #finalPatterns(std: number): Uint16Array {
     if (this.#table?.std !== std) this.#table = { std, final: this.#divisionTable(std) };
     return this.#table.final;
@@ -88,7 +71,7 @@ export class HalfDraw implements DenseDraw<Uint16Array<ArrayBuffer>> {
     // Rounding is symmetric, and no draw is larger than the bound.
     for (let bits = 0; bits <= this.#largest; bits++) {
       const quotient = fromHalfBits(toHalfBits(fromHalfBits(bits, this.#drawn) / std, this.#drawn), this.#drawn);
-      const pattern = toHalfBits(quotient, this.#stored);
+      const pattern = toHalfBits(quotient, this.grid);
       final[bits] = pattern;
       final[bits | SIGN] = pattern | SIGN;
     }

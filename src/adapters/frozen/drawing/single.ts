@@ -1,21 +1,39 @@
-import { fromHalfBits, roundToBf16, roundToF16 } from "../../../compute/random/grid.ts";
+import { roundToBf16, roundToF16 } from "../../../compute/random/grid.ts";
 import { singleUniform, type SingleUniform } from "../../../compute/random/uniform.ts";
-import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, type Runs, spreadHalves } from "./dense-draw.ts";
-import type { HalfStorage, SingleStorage } from "../../../compute/device/matrix-storage.ts";
+import { type Deferred, type DenseDraw, DRAWS_AT_ONCE, Halves, type Runs } from "./dense-draw.ts";
+import type { SingleStorage } from "../../../compute/device/matrix-storage.ts";
 
 // Where draws are measured, or divided before they are rounded: it stays in the first-level cache.
 const portion = new Float32Array(DRAWS_AT_ONCE);
 const portionBits = new Int32Array(portion.buffer);
 
-/** Dense single-precision draws of one matrix, stored as they are. */
-export class SingleDraw implements DenseDraw<Float32Array<ArrayBuffer>> {
-  readonly deferred: Deferred<Float32Array<ArrayBuffer>>;
-  readonly #uniform: SingleUniform;
+/** Measures single-precision draws. */
+class Measure {
+  readonly uniform: SingleUniform;
   readonly #sums = new Sums();
 
   /** @param bound the draws are uniform in ±bound. */
   constructor(bound: number) {
-    this.#uniform = singleUniform(bound);
+    this.uniform = singleUniform(bound);
+  }
+
+  measure(draws: Uint32Array, count: number): void {
+    this.uniform.map(draws, count, portion, 0);
+    this.#sums.add(portion, count);
+  }
+
+  std(): number {
+    return this.#sums.std();
+  }
+}
+
+/** Dense single-precision draws of one matrix, stored as they are. */
+export class SingleDraw extends Measure implements DenseDraw<Float32Array<ArrayBuffer>> {
+  readonly deferred: Deferred<Float32Array<ArrayBuffer>>;
+
+  /** @param bound the draws are uniform in ±bound. */
+  constructor(bound: number) {
+    super(bound);
     this.deferred = {
       keep: (draws, count, out, at) => {
         this.measure(draws, count);
@@ -29,17 +47,8 @@ export class SingleDraw implements DenseDraw<Float32Array<ArrayBuffer>> {
     return new Float32Array(length);
   }
 
-  measure(draws: Uint32Array, count: number): void {
-    this.#uniform.map(draws, count, portion, 0);
-    this.#sums.add(portion, count);
-  }
-
-  std(): number {
-    return this.#sums.std();
-  }
-
   finish(draws: Uint32Array, count: number, std: number, out: Float32Array, at: number): void {
-    this.#uniform.mapAndDivide(draws, count, std, out, at);
+    this.uniform.mapAndDivide(draws, count, std, out, at);
   }
 
   spread(drawn: Float32Array, runs: Runs, final: Float32Array): void {
@@ -59,48 +68,29 @@ export class SingleDraw implements DenseDraw<Float32Array<ArrayBuffer>> {
 }
 
 /** Dense single-precision draws of one matrix, rounded to 16 bits once they are divided. */
-export class RoundedDraw implements DenseDraw<Uint16Array<ArrayBuffer>> {
+export class RoundedDraw extends Halves implements DenseDraw<Uint16Array<ArrayBuffer>> {
   /** 16 bits do not hold what is not divided yet. */
   readonly deferred = undefined;
-  readonly #uniform: SingleUniform;
-  readonly #grid: "bf16" | "f16";
-  readonly #sums = new Sums();
+  readonly #measure: Measure;
 
   /** @param bound the draws are uniform in ±bound. */
   constructor(bound: number, grid: "bf16" | "f16") {
-    this.#uniform = singleUniform(bound);
-    this.#grid = grid;
-  }
-
-  allocate(length: number): Uint16Array<ArrayBuffer> {
-    return new Uint16Array(length);
+    super(grid);
+    this.#measure = new Measure(bound);
   }
 
   measure(draws: Uint32Array, count: number): void {
-    this.#uniform.map(draws, count, portion, 0);
-    this.#sums.add(portion, count);
+    this.#measure.measure(draws, count);
   }
 
   std(): number {
-    return this.#sums.std();
+    return this.#measure.std();
   }
 
   finish(draws: Uint32Array, count: number, std: number, out: Uint16Array, at: number): void {
-    this.#uniform.mapAndDivide(draws, count, std, portion, 0);
-    if (this.#grid === "bf16") roundToBf16(portionBits, count, out, at);
+    this.#measure.uniform.mapAndDivide(draws, count, std, portion, 0);
+    if (this.grid === "bf16") roundToBf16(portionBits, count, out, at);
     else roundToF16(portionBits, count, out, at);
-  }
-
-  spread(drawn: Uint16Array, runs: Runs, final: Uint16Array): void {
-    spreadHalves(drawn, runs, final);
-  }
-
-  storage(final: Uint16Array<ArrayBuffer>): HalfStorage {
-    return { kind: this.#grid, data: final };
-  }
-
-  singles(final: Uint16Array): Float32Array<ArrayBuffer> {
-    return Float32Array.from(final, (bits) => fromHalfBits(bits, this.#grid));
   }
 }
 

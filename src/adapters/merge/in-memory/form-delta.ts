@@ -1,4 +1,5 @@
-import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import type { Device } from "../../../compute/device/device.ts";
+import { ownedBy } from "../../../compute/device/owned.ts";
 import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
 import type { WeightRows } from "../../../compute/device/families/finish.ts";
@@ -81,31 +82,23 @@ export async function formRows(
 ): Promise<Float32Array<ArrayBuffer>> {
   const { firstRow, rows, cols } = block;
   const pitch = padded4(cols);
-  const held: DeviceBuffer[] = [];
-  const allocate = (label: string, bytes: number): DeviceBuffer => {
-    const buffer = gpu.memory.allocate(label, bytes);
-    held.push(buffer);
-    return buffer;
-  };
-  try {
-    const target = allocate("ΔW", rows * pitch * 4);
-    let onto: WeightRows = { buffer: target, dtype: "F32" };
-    if (weight !== undefined) {
-      const size = dtypeBytes(weight.dtype);
-      const bytes = repitched(await weight.read(firstRow, rows), rows, cols * size, pitch * size);
-      onto = { buffer: allocate("weight", bytes.length), dtype: weight.dtype };
-      gpu.write(onto.buffer, bytes);
-    }
-    using run = new Run(gpu);
-    const scratch = () => allocate("ΔW of one", rows * pitch * 4);
-    delta.form(run, { ...block, pitch, target, weight: onto, onto, scratch });
-    await run.submit();
-    const range = { buffer: target, offset: 0, size: rows * pitch * 4 };
-    return await gpu.readWith([range], async ([bytes = new Uint8Array()]) => {
-      // A copy: what is read is gone once this has settled.
-      return new Float32Array(repitched(bytes, rows, pitch * 4, cols * 4).slice().buffer);
-    });
-  } finally {
-    for (const buffer of held) gpu.memory.release(buffer);
+  using owner = new DisposableStack();
+  const { memory } = ownedBy(owner, gpu);
+  const target = memory.allocate("ΔW", rows * pitch * 4);
+  let onto: WeightRows = { buffer: target, dtype: "F32" };
+  if (weight !== undefined) {
+    const size = dtypeBytes(weight.dtype);
+    const bytes = repitched(await weight.read(firstRow, rows), rows, cols * size, pitch * size);
+    onto = { buffer: memory.allocate("weight", bytes.length), dtype: weight.dtype };
+    gpu.write(onto.buffer, bytes);
   }
+  using run = new Run(gpu);
+  const scratch = () => memory.allocate("ΔW of one", rows * pitch * 4);
+  delta.form(run, { ...block, pitch, target, weight: onto, onto, scratch });
+  await run.submit();
+  const range = { buffer: target, offset: 0, size: rows * pitch * 4 };
+  return await gpu.readWith([range], async ([bytes = new Uint8Array()]) => {
+    // A copy: what is read is gone once this has settled.
+    return new Float32Array(repitched(bytes, rows, pitch * 4, cols * 4).slice().buffer);
+  });
 }
