@@ -4,6 +4,9 @@ import type { JsonObject } from "../files/lossless-json.ts";
 /** The keys of a configuration with numbers of JavaScript; integers that a double cannot hold are bigints. */
 export type PlainConfig = Readonly<Record<string, unknown>>;
 
+/** An adapter's settings and the file that they are from, for messages. */
+export type WrittenSettings = Pick<Adapter, "settings" | "configFile">;
+
 /** A tensor of an adapter: its description in memory, its bytes read when asked for. */
 export interface AdapterTensor {
   /** PEFT's name without `base_model.model.`; the shared bases are `base_model.randlora_A` and `…_B`. */

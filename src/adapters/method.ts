@@ -5,7 +5,7 @@ import type { BaseModel } from "./base/base.ts";
 import type { AdapterContent } from "./files/content.ts";
 import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import type { AdapterTraining, TrainingDefinition } from "./training/definition.ts";
-import type { Adapter, PlainConfig } from "./adapter.ts";
+import type { Adapter, WrittenSettings } from "./adapter.ts";
 
 /** A way to train a model. It is a folder of its own, a name in `method-names.ts` and a line in `methods.ts`. */
 export interface TrainedMethod<Own extends object = object> {
@@ -32,10 +32,10 @@ export interface MethodDefinition<Own extends object = object> extends TrainedMe
   /** Tensors that all layers share. PEFT hangs them on its own wrapper (`base_model.NAME`), and copies on each layer. */
   readonly shared: readonly string[];
   /**
-   * Checks an adapter's settings; `file` is named in errors.
+   * Checks an adapter's settings.
    * @throws RandloraError `format` for a value that makes no sense, `adapter` for a variant that cannot be applied
    */
-  check(config: PlainConfig, file: string): void;
+  check(written: WrittenSettings): void;
   /**
    * Fits an adapter to a base; no tensor is read.
    * @throws RandloraError `adapter` with the reason when it cannot be applied, `usage` when `--generator` contradicts it

@@ -14,7 +14,7 @@ import type { AdapterPlan, PlanOptions } from "./plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
 import { type Tolerate, tolerating } from "./files/tolerate.ts";
-import type { Adapter } from "./adapter.ts";
+import type { Adapter, WrittenSettings } from "./adapter.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */
@@ -65,11 +65,11 @@ export function methodOf(config: JsonObject, file: string): MethodDefinition {
 
 /** The same, its settings checked; undefined where that it is of no method is tolerated. */
 export function checkedMethod(
-  { config, settings, configFile }: Pick<Adapter, "config" | "settings" | "configFile">,
+  adapter: WrittenSettings & Pick<Adapter, "config">,
   tolerate?: Tolerate,
 ): MethodDefinition | undefined {
-  const method = tolerating(tolerate, () => methodOf(config, configFile));
-  tolerating(tolerate, () => method?.check(settings, configFile));
+  const method = tolerating(tolerate, () => methodOf(adapter.config, adapter.configFile));
+  tolerating(tolerate, () => method?.check(adapter));
   return method;
 }
 

@@ -66,6 +66,7 @@ export const LAYER_KEYS = {
   exclude_modules: v.nullish(textOrList),
   layers_to_transform: v.nullish(layerIndices),
   layers_pattern: v.nullish(textOrList),
+  task_type: v.nullish(text),
 };
 
 /** Which biases are trained; `own`: PEFT's name for those of adapted layers. */

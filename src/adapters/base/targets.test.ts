@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import allLinear from "../../../fixtures/adapters/peft-all-linear.json";
 import golden from "../../../fixtures/adapters/peft-targets.json";
+import type { PlainConfig } from "../adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isEmbedding } from "./embeddings.ts";
-import { parseRandloraConfig } from "../randlora/config.ts";
+import { randloraConfig } from "../randlora/config.ts";
 import { parseTargets, targetMatcher } from "./targets.ts";
 
-const rules = (config: Readonly<Record<string, unknown>>) => parseRandloraConfig(config, "adapter_config.json").targets;
+const rules = (settings: PlainConfig) => randloraConfig({ settings, configFile: "adapter_config.json" }).targets;
 const paths: Readonly<Record<string, readonly string[]>> = golden.paths;
 
 describe(`as ${golden.source}`, () => {

@@ -1,7 +1,7 @@
 import { withMagnitudes } from "../delta/magnitude/deltas.ts";
 import { unusedGenerator } from "../fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
-import { parseLoraConfig } from "../lora/config.ts";
+import { loraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
 import { loraAdapterPlan, MAGNITUDE, planLora } from "../lora/plan.ts";
 import type { LoraSettings } from "../lora/train.ts";
@@ -15,7 +15,7 @@ export const dora: MethodDefinition<LoraSettings> = {
   peftTypes: lora.peftTypes,
   isOwn: ({ use_dora }) => use_dora === true,
   shared: [],
-  check: (config, file) => void parseLoraConfig(config, file),
+  check: loraConfig,
   plan(adapter, base, options) {
     const notes = unusedGenerator(adapter, options, "DoRA, which has no random bases");
     return withMagnitudes(loraAdapterPlan(planLora(adapter, base), notes), MAGNITUDE);

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter, AdapterTensor, PlainConfig } from "../adapter.ts";
+import type { Adapter, AdapterTensor, WrittenSettings } from "../adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import {
   dropoutShare,
@@ -10,7 +10,6 @@ import {
   type LayerSettings,
   parseSettings,
   positiveInteger,
-  text,
 } from "../base/config-keys.ts";
 import { findTargets, type TargetModule, type Targets } from "../base/target-modules.ts";
 import { weightFinder } from "../delta/parts.ts";
@@ -72,7 +71,6 @@ const SCHEMA = v.object({
   alpha: finiteNumber,
   dropout: dropoutShare,
   ...LAYER_KEYS,
-  task_type: v.nullish(text),
 });
 
 /** The method of a formula. */
@@ -89,7 +87,7 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
     peftTypes: [peftType],
     ownTypes: [peftType],
     shared: [],
-    check: (config, file) => void parseConfig(config, file),
+    check: readConfig,
     plan(adapter, base, options) {
       const { layers, replacements } = fit(method, adapter, base);
       const notes = unusedGenerator(adapter, options, what);
@@ -111,8 +109,8 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
       },
       formsWhole: true,
       resolve: () => ({}),
-      initial({ settings, configFile }) {
-        const { r: rank, alpha, targets } = parseConfig(settings, configFile);
+      initial(adapter) {
+        const { r: rank, alpha, targets } = readConfig(adapter);
         return { rank, alpha, ...targetSettings(targets) };
       },
       async open({ base, model, seed }, settings, adapter) {
@@ -131,14 +129,14 @@ export function formulaMethod<T extends string>(method: FormulaMethod<T>): Metho
   };
 }
 
-function parseConfig(config: PlainConfig, file: string): FormulaConfig {
-  const read = parseSettings(SCHEMA, config, file);
-  return { r: read.r, alpha: read.alpha, ...layerSettings(read, file) };
+function readConfig({ settings, configFile }: WrittenSettings): FormulaConfig {
+  const read = parseSettings(SCHEMA, settings, configFile);
+  return { r: read.r, alpha: read.alpha, ...layerSettings(read, configFile) };
 }
 
 /** @throws RandloraError `adapter` with the reason when it cannot be applied, `format` for a file that is incomplete */
 function fit<T extends string>(method: FormulaMethod<T>, adapter: Adapter, base: BaseModel) {
-  const config = parseConfig(adapter.settings, adapter.configFile);
+  const config = readConfig(adapter);
   const found = fitAdapter(adapter, base, config, method.tensors);
   const scale = config.alpha / config.r;
   const layers = found.layers.map((layer): FormulaLayer<T> => {
@@ -156,7 +154,10 @@ function untrained<T extends string>(
 ): Adapter {
   const config = newConfig(model, targets, { alpha, dropout, peft_type: peftType, r: rank });
   const values = (module: TargetModule, index: number) => start(module, rank, seed, index);
-  return untrainedAdapter(config, untrainedTensors(tensors, parseConfig(config, ""), targets.modules, values));
+  return untrainedAdapter(
+    config,
+    untrainedTensors(tensors, readConfig({ settings: config, configFile: "" }), targets.modules, values),
+  );
 }
 
 async function place<T extends string>(

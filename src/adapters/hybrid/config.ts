@@ -2,12 +2,12 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { Adapter, WrittenSettings } from "../adapter.ts";
 import { parseSettings, positiveInteger } from "../base/config-keys.ts";
-import { parseLoraConfig } from "../lora/config.ts";
+import { loraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
 import { isConfigOf } from "../method.ts";
-import { parseRandloraConfig, PEFT_TYPES, RANDLORA_KEYS, type Variant } from "../randlora/config.ts";
+import { PEFT_TYPES, RANDLORA_KEYS, randloraConfig, type Variant } from "../randlora/config.ts";
 
 /** Ours: PEFT has no adapters of two methods in one file, and refuses it. */
 export const PEFT_TYPE = "RANDLORA_HYBRID";
@@ -27,15 +27,15 @@ const SCHEMA = v.object({
 });
 
 /** Checks the settings of both parts. @throws RandloraError `format`, `adapter` as each of them does */
-export function checkHybrid(config: PlainConfig, file: string): void {
-  const { lora_r: r, randlora_variant: variant } = parseSettings(SCHEMA, config, file);
-  parseRandloraConfig({ ...config, peft_type: PEFT_TYPES[variant] }, file);
-  const { dora } = parseLoraConfig({ ...config, ...loraKeys(r) }, file);
+export function checkHybrid({ settings, configFile }: WrittenSettings): void {
+  const { lora_r: r, randlora_variant: variant } = parseSettings(SCHEMA, settings, configFile);
+  randloraConfig({ settings: { ...settings, peft_type: PEFT_TYPES[variant] }, configFile });
+  const { dora } = loraConfig({ settings: { ...settings, ...loraKeys(r) }, configFile });
   if (!dora) return;
   const cause = `"use_dora" is set, and an adapter of two methods has no magnitudes`;
   throw new RandloraError(
     "adapter",
-    `${oneLine(file)}: ${cause}`,
+    `${oneLine(configFile)}: ${cause}`,
     "train it with --method dora, or RandLoRA with --dora",
   );
 }

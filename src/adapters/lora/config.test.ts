@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { type LoraConfig, parseLoraConfig, rankAndScale } from "./config.ts";
+import type { PlainConfig } from "../adapter.ts";
+import { type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { parseLossless, toPlain } from "../../files/lossless-json.ts";
 
-const parse = (config: Readonly<Record<string, unknown>>): LoraConfig => parseLoraConfig(config, "a.json");
+const parse = (settings: PlainConfig): LoraConfig => loraConfig({ settings, configFile: "a.json" });
 
 test("defaults are PEFT's", () => {
   expect(parse({ peft_type: "LORA" })).toEqual({

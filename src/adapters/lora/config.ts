@@ -11,13 +11,12 @@ import {
   type LayerSettings,
   parseSettings,
   positiveInteger,
-  text,
   textList,
 } from "../base/config-keys.ts";
 import { isTargetParameter } from "../base/experts.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { WrittenSettings } from "../adapter.ts";
 import { refuseVariants } from "./refusals.ts";
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */
@@ -51,7 +50,6 @@ const SCHEMA = v.object({
   bias: biasKey("lora_only"),
   ensure_weight_tying: flag,
   ...LAYER_KEYS,
-  task_type: v.nullish(text),
   target_parameters: v.nullish(textList),
 });
 
@@ -79,34 +77,29 @@ export function plainLoraKeys(own: {
   };
 }
 
-/** The settings of an open adapter. */
-export function loraConfig({ settings, configFile }: Adapter): LoraConfig {
-  return parseLoraConfig(settings, configFile);
-}
-
 /**
- * Reads PEFT's settings for LoRA (peft/tuners/lora/config.py). `file` is named in errors.
+ * Reads PEFT's settings for LoRA (peft/tuners/lora/config.py).
  * Throws `RandloraError` "format" for a value that makes no sense, "adapter" for a variant that is neither plain nor DoRA.
  */
-export function parseLoraConfig(config: PlainConfig, file: string): LoraConfig {
-  refuseVariants(config, file);
-  const read = parseSettings(SCHEMA, config, file);
+export function loraConfig({ settings, configFile: file }: WrittenSettings): LoraConfig {
+  refuseVariants(settings, file);
+  const read = parseSettings(SCHEMA, settings, file);
   const parameters = read.target_parameters ?? [];
   if (read.use_dora && parameters.length > 0) {
     const cause = `"use_dora" is set, and "target_parameters" as well, which PEFT does not apply`;
     throw new RandloraError("adapter", `${oneLine(file)}: ${cause}`, "adapt parameters with a plain LoRA");
   }
-  const settings = layerSettings(read, file);
+  const layers = layerSettings(read, file);
   return {
     r: read.r,
     alpha: read.lora_alpha,
     rslora: read.use_rslora,
     dora: read.use_dora,
-    rankPattern: compile(config["rank_pattern"], read.rank_pattern, file),
-    alphaPattern: compile(config["alpha_pattern"], read.alpha_pattern, file),
+    rankPattern: compile(settings["rank_pattern"], read.rank_pattern, file),
+    alphaPattern: compile(settings["alpha_pattern"], read.alpha_pattern, file),
     tied: read.ensure_weight_tying,
-    ...settings,
-    targets: { ...settings.targets, parameters },
+    ...layers,
+    targets: { ...layers.targets, parameters },
   };
 }
 

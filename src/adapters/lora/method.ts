@@ -1,6 +1,6 @@
 import { unusedGenerator } from "../fit.ts";
 import type { MethodDefinition } from "../method.ts";
-import { parseLoraConfig } from "./config.ts";
+import { loraConfig } from "./config.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import { loraAdapterPlan, planLora, planLoraAlone } from "./plan.ts";
 import { type LoraSettings, loraTraining } from "./train.ts";
@@ -12,7 +12,7 @@ export const lora: MethodDefinition<LoraSettings> = {
   peftTypes: ["LORA"],
   isOwn: ({ use_dora }) => use_dora !== true,
   shared: [],
-  check: (config, file) => void parseLoraConfig(config, file),
+  check: loraConfig,
   plan: (adapter, base, options) =>
     loraAdapterPlan(planLora(adapter, base), unusedGenerator(adapter, options, "LoRA, which has no random bases")),
   planAlone: planLoraAlone,

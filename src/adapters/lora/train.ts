@@ -19,7 +19,7 @@ import type { AdapterTraining } from "../training/definition.ts";
 import { openExisting, targetSettings } from "../training/existing.ts";
 import type { Addend, Placement, Trainable } from "../training/method.ts";
 import type { AdapterSettings } from "../training/settings.ts";
-import { loraConfig, plainLoraKeys, parseLoraConfig } from "./config.ts";
+import { loraConfig, plainLoraKeys } from "./config.ts";
 import { addendsOf, type ExpertStack, savedStacks, stackExperts, writeStacks } from "./expert-stacks.ts";
 import { type LoraLayer, type LoraPlan, planLora } from "./plan.ts";
 import { LORA_TENSORS } from "./tensors.ts";
@@ -71,7 +71,7 @@ export function newLora(
 ): Adapter {
   const own = plainLoraKeys({ r: rank, lora_alpha: alpha, lora_dropout: dropout, use_rslora: rslora });
   const config = newConfig(model, targets, own);
-  const shapes = parseLoraConfig(config, "");
+  const shapes = loraConfig({ settings: config, configFile: "" });
   const tensors = untrainedTensors(LORA_TENSORS, shapes, targets.modules, ({ in: input, experts = 1 }, index) => ({
     a: () => kaimingUniform(rank * experts, input, seed, index),
   }));

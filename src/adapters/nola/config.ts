@@ -9,9 +9,8 @@ import {
   parseSettings,
   positiveInteger,
   prngKey,
-  text,
 } from "../base/config-keys.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { WrittenSettings } from "../adapter.ts";
 
 /** PEFT has no NoLA, and refuses this. */
 export const PEFT_TYPE = "NOLA";
@@ -42,17 +41,11 @@ const SCHEMA = v.object({
   nola_dropout: dropoutShare,
   bias: biasKey("nola_only"),
   ...LAYER_KEYS,
-  task_type: v.nullish(text),
 });
 
-/** The settings of an open adapter. */
-export function nolaConfig({ settings, configFile }: Adapter): NolaConfig {
-  return parseNolaConfig(settings, configFile);
-}
-
-/** `file` is named in errors. Throws `RandloraError` "format" for a value that is missing or makes no sense. */
-export function parseNolaConfig(config: PlainConfig, file: string): NolaConfig {
-  const read = parseSettings(SCHEMA, config, file);
+/** Throws `RandloraError` "format" for a value that is missing or makes no sense. */
+export function nolaConfig({ settings, configFile: file }: WrittenSettings): NolaConfig {
+  const read = parseSettings(SCHEMA, settings, file);
   return {
     r: read.r,
     alpha: read.nola_alpha,

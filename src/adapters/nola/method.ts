@@ -1,7 +1,7 @@
 import { unusedGenerator } from "../fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import type { MethodDefinition } from "../method.ts";
-import { nolaConfig, parseNolaConfig, PEFT_TYPE } from "./config.ts";
+import { nolaConfig, PEFT_TYPE } from "./config.ts";
 import { drawsOf, GENERATOR } from "./draws.ts";
 import { nolaAdapterPlan, planNola } from "./plan.ts";
 import { type NolaSettings, nolaTraining } from "./train.ts";
@@ -13,7 +13,7 @@ export const nola: MethodDefinition<NolaSettings> = {
   peftTypes: [PEFT_TYPE],
   ownTypes: [PEFT_TYPE],
   shared: [],
-  check: (config, file) => void parseNolaConfig(config, file),
+  check: nolaConfig,
   plan: (adapter, base, options) =>
     nolaAdapterPlan(planNola(adapter, base), unusedGenerator(adapter, options, "NoLA and records what draws it")),
   convert: convertAsIs("NoLA, whose random factors are never stored", (adapter) => {

@@ -8,7 +8,7 @@ import {
   parseSettings,
   positiveInteger,
 } from "../base/config-keys.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { WrittenSettings } from "../adapter.ts";
 
 /** A PRANC adapter's settings, understood. PEFT has no such method: the keys are ours, those of layers PEFT's. */
 export interface PrancConfig extends LayerSettings {
@@ -28,14 +28,9 @@ const SCHEMA = v.object({
   ...LAYER_KEYS,
 });
 
-/** The settings of an open adapter. */
-export function prancConfig({ settings, configFile }: Adapter): PrancConfig {
-  return parsePrancConfig(settings, configFile);
-}
-
-/** Reads the settings; `file` is named in errors. Throws `RandloraError` "format" for a value that makes no sense. */
-export function parsePrancConfig(config: PlainConfig, file: string): PrancConfig {
-  const read = parseSettings(SCHEMA, config, file);
+/** Reads the settings. Throws `RandloraError` "format" for a value that makes no sense. */
+export function prancConfig({ settings, configFile: file }: WrittenSettings): PrancConfig {
+  const read = parseSettings(SCHEMA, settings, file);
   return {
     bases: read.num_bases,
     alpha: read.pranc_alpha,

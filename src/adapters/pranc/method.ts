@@ -1,6 +1,6 @@
 import { convertAsIs } from "../frozen/convert.ts";
 import type { MethodDefinition } from "../method.ts";
-import { parsePrancConfig } from "./config.ts";
+import { prancConfig } from "./config.ts";
 import { planPranc, prancAdapterPlan } from "./plan.ts";
 import { PRANC_GENERATOR, prancRecord } from "./stream.ts";
 import { type PrancSettings, prancTraining } from "./train.ts";
@@ -12,7 +12,7 @@ export const pranc: MethodDefinition<PrancSettings> = {
   peftTypes: ["PRANC"],
   ownTypes: ["PRANC"],
   shared: [],
-  check: (config, file) => void parsePrancConfig(config, file),
+  check: prancConfig,
   plan: (adapter, base, options) => prancAdapterPlan(planPranc(adapter, base, options)),
   // Without its record the coefficients say nothing.
   convert: convertAsIs("PRANC, whose bases are as large as the model each", (adapter) => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
-import { parseRandloraConfig } from "./config.ts";
+import type { PlainConfig } from "../adapter.ts";
+import { randloraConfig } from "./config.ts";
 
-const parse = (config: Readonly<Record<string, unknown>>) => parseRandloraConfig(config, "a/adapter_config.json");
+const parse = (settings: PlainConfig) => randloraConfig({ settings, configFile: "a/adapter_config.json" });
 
 test("defaults are PEFT's", () => {
   expect(parse({ peft_type: "RANDLORA" })).toEqual({

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import { canDraw, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 import { Contradiction } from "../../files/errors.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { Adapter, WrittenSettings } from "../adapter.ts";
 import {
   biasKey,
   dropoutShare,
@@ -52,20 +52,14 @@ const SCHEMA = v.object({
   ...OWN_KEYS,
   bias: biasKey("randlora_only"),
   ...LAYER_KEYS,
-  task_type: v.nullish(text),
 });
 
-/** The settings of an open adapter. */
-export function randloraConfig({ settings, configFile }: Adapter): RandloraConfig {
-  return parseRandloraConfig(settings, configFile);
-}
-
 /**
- * Reads PEFT's settings for RandLoRA (peft/tuners/randlora/config.py). `file` is named in errors.
+ * Reads PEFT's settings for RandLoRA (peft/tuners/randlora/config.py).
  * Throws `RandloraError` "format" for a value that makes no sense.
  */
-export function parseRandloraConfig(config: PlainConfig, file: string): RandloraConfig {
-  const read = parseSettings(SCHEMA, config, file);
+export function randloraConfig({ settings, configFile: file }: WrittenSettings): RandloraConfig {
+  const read = parseSettings(SCHEMA, settings, file);
   return {
     r: read.r,
     half: isOneOf([PEFT_TYPES["half-rank"], DORA_TYPES["half-rank"]], read.peft_type),

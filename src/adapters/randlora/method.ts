@@ -3,7 +3,7 @@ import { isShared } from "../files/shared-tensors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 import type { ConversionWish, ConvertedContent, MethodDefinition } from "../method.ts";
 import { RANDLORA_BASES } from "./bases.ts";
-import { ALL_TYPES, parseRandloraConfig, PEFT_TYPES, randloraConfig, type RandloraSettings } from "./config.ts";
+import { ALL_TYPES, PEFT_TYPES, randloraConfig, type RandloraSettings } from "./config.ts";
 import { planRandlora, randloraAdapterPlan } from "./plan.ts";
 import { randloraTraining } from "./train.ts";
 
@@ -19,7 +19,7 @@ export const randlora: MethodDefinition<RandloraSettings> = {
     tensors.some(({ name }) => isShared(name, RANDLORA_BASES))
       ? "When it loads this folder, PEFT warns that `randlora_A.default` and `randlora_B.default` of every layer are missing. Nothing is: all layers share the one pair that is here."
       : undefined,
-  check: (config, file) => void parseRandloraConfig(config, file),
+  check: randloraConfig,
   plan: (adapter, base, options) => randloraAdapterPlan(planRandlora(adapter, base, options)),
   convert: convertRandlora,
   training: randloraTraining,

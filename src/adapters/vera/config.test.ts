@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { parseVeraConfig } from "./config.ts";
+import { veraConfig } from "./config.ts";
 
 test("PEFT's defaults, and what is said instead", () => {
   const usual = { r: 256, key: 0n, saveProjection: true, dInitial: 0.1, bias: false, fanInFanOut: false };
-  expect(parseVeraConfig({ peft_type: "VERA" }, "c")).toMatchObject(usual);
+  expect(veraConfig({ settings: { peft_type: "VERA" }, configFile: "c" })).toMatchObject(usual);
   const given = {
     r: 7,
     projection_prng_key: -3,
@@ -15,7 +15,7 @@ test("PEFT's defaults, and what is said instead", () => {
     modules_to_save: ["norm"],
     from_the_future: 1,
   };
-  expect(parseVeraConfig(given, "c")).toMatchObject({
+  expect(veraConfig({ settings: given, configFile: "c" })).toMatchObject({
     r: 7,
     key: -3n,
     saveProjection: false,
@@ -35,5 +35,5 @@ test.each([
   [{ d_initial: Infinity }, '"d_initial" is Infinity'],
   [{ save_projection: "yes" }, '"save_projection" is "yes"'],
 ])("%p is refused", (config, message) => {
-  expect(() => parseVeraConfig(config, "c")).toThrow(`c: ${message}`);
+  expect(() => veraConfig({ settings: config, configFile: "c" })).toThrow(`c: ${message}`);
 });

@@ -9,9 +9,8 @@ import {
   parseSettings,
   positiveInteger,
   prngKey,
-  text,
 } from "../base/config-keys.ts";
-import type { Adapter, PlainConfig } from "../adapter.ts";
+import type { WrittenSettings } from "../adapter.ts";
 
 /** PEFT's VeraConfig, understood. Defaults are PEFT's. */
 export interface VeraConfig extends LayerSettings {
@@ -32,20 +31,14 @@ const SCHEMA = v.object({
   d_initial: v.optional(finiteNumber, 0.1),
   bias: biasKey("vera_only"),
   ...LAYER_KEYS,
-  task_type: v.nullish(text),
 });
 
-/** The settings of an open adapter. */
-export function veraConfig({ settings, configFile }: Adapter): VeraConfig {
-  return parseVeraConfig(settings, configFile);
-}
-
 /**
- * Reads PEFT's settings for VeRA (peft/tuners/vera/config.py). `file` is named in errors.
+ * Reads PEFT's settings for VeRA (peft/tuners/vera/config.py).
  * Throws `RandloraError` "format" for a value that makes no sense.
  */
-export function parseVeraConfig(config: PlainConfig, file: string): VeraConfig {
-  const read = parseSettings(SCHEMA, config, file);
+export function veraConfig({ settings, configFile: file }: WrittenSettings): VeraConfig {
+  const read = parseSettings(SCHEMA, settings, file);
   return {
     r: read.r,
     key: read.projection_prng_key,

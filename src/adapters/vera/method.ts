@@ -1,5 +1,5 @@
 import type { MethodDefinition } from "../method.ts";
-import { parseVeraConfig, veraConfig } from "./config.ts";
+import { veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 import { planVera, veraAdapterPlan } from "./plan.ts";
@@ -11,7 +11,7 @@ export const vera: MethodDefinition<VeraSettings> = {
   title: "VeRA",
   peftTypes: ["VERA"],
   shared: VERA_FACTORS.shared,
-  check: (config, file) => void parseVeraConfig(config, file),
+  check: veraConfig,
   plan: (adapter, base, options) => veraAdapterPlan(planVera(adapter, base, options)),
   convert: (adapter, wish) =>
     convertFrozen(VERA_FACTORS, adapter, wish, { config: veraConfig(adapter), inPeft: true, saysSaved: true }),
