@@ -19,6 +19,8 @@ export interface VariantsPlan {
   readonly generator: GeneratorName | undefined;
   /** Tensors that adapters change, by the checkpoint's names. */
   readonly changed: ReadonlySet<string>;
+  /** Those of them that are stored in blocks, and that ΔW is added to. */
+  readonly inBlocks: ReadonlySet<string>;
   /** An adapter sets a tied output matrix apart from the embedding. */
   readonly unties: boolean;
 }
@@ -36,13 +38,19 @@ export async function planVariants(
   const shape = await readShape(location);
   const variants: Variant[] = [];
   const changed = new Set<string>();
+  const inBlocks = new Set<string>();
   let unties = false;
   for (const given of paths) {
     const { kind, path } = await findKind(given);
     if (kind === "adapter") {
       const adapter = { path, scale: 1 };
-      const { changes, untied } = await planOneAdapter(location.weights ?? location.folder, adapter, generator);
+      const { changes, untied, ...plan } = await planOneAdapter(
+        location.weights ?? location.folder,
+        adapter,
+        generator,
+      );
       for (const { name } of changes) changed.add(name);
+      for (const name of plan.inBlocks) inBlocks.add(name);
       unties ||= untied;
       variants.push({ kind, path });
       continue;
@@ -54,7 +62,7 @@ export async function planVariants(
     }
     variants.push({ kind: "model", location: model });
   }
-  return { location, variants, generator, changed, unties };
+  return { location, variants, generator, changed, inBlocks, unties };
 }
 
 /** Must every matrix be held in F32 where variants are mixed? A model changes all; an untied head is mixed with embeddings. */

@@ -1,5 +1,9 @@
 import type { Device } from "../../compute/device/device.ts";
-import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
+import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { SharedParts } from "../../adapters/training/shared-parts.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";
 
@@ -13,17 +17,31 @@ export interface VariantsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A model on a device that becomes one of its variants after the other. Weights that adapters change are W + ΔW in F32. */
+/**
+ * A model on a device that becomes one of its variants after the other. Weights that adapters change are W + ΔW in F32; those that are
+ * stored in blocks stay in them, with all adapters beside them, where every adapter can be computed so.
+ */
 export class Variants implements AsyncDisposable {
   /** The base; with an adapter's ΔW once `with` was given one. */
   readonly decoder: Decoder;
+  /** Are adapters computed beside the weights? */
+  readonly areBeside: boolean;
   readonly #adapted: AdaptedWeights;
+  readonly #shared: SharedParts;
   readonly #plan: VariantsPlan;
   readonly #options: VariantsOptions;
 
-  private constructor(decoder: Decoder, adapted: AdaptedWeights, plan: VariantsPlan, options: VariantsOptions) {
+  private constructor(
+    decoder: Decoder,
+    areBeside: boolean,
+    adapted: AdaptedWeights,
+    plan: VariantsPlan,
+    options: VariantsOptions,
+  ) {
     this.decoder = decoder;
+    this.areBeside = areBeside;
     this.#adapted = adapted;
+    this.#shared = new SharedParts(decoder.gpu);
     this.#plan = plan;
     this.#options = options;
   }
@@ -32,14 +50,22 @@ export class Variants implements AsyncDisposable {
   static async load(gpu: Device, plan: VariantsPlan, options: VariantsOptions = {}): Promise<Variants> {
     const { folder, weights } = plan.location;
     const { allInF32 = false, onProgress, signal } = options;
-    const decoder = await Decoder.load(gpu, folder, {
-      weights,
-      dtype: (names) => (allInF32 || names.some((name) => plan.changed.has(name)) ? "F32" : undefined),
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const load = async (inF32: ReadonlySet<string>) =>
+      await Decoder.load(gpu, folder, {
+        weights,
+        dtype: (names) => (allInF32 || names.some((name) => inF32.has(name)) ? "F32" : undefined),
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    let areBeside = !allInF32 && plan.inBlocks.size > 0;
+    let decoder = await load(areBeside ? plan.changed.difference(plan.inBlocks) : plan.changed);
     try {
-      return new Variants(decoder, await AdaptedWeights.open(decoder, weights ?? folder), plan, options);
+      if (areBeside && !(await fitBeside(decoder, plan))) {
+        areBeside = false;
+        decoder.release();
+        decoder = await load(plan.changed);
+      }
+      return new Variants(decoder, areBeside, await AdaptedWeights.open(decoder, weights ?? folder), plan, options);
     } catch (thrown) {
       decoder.release();
       throw thrown;
@@ -55,9 +81,14 @@ export class Variants implements AsyncDisposable {
     const { signal, onNote, allInF32 = false } = this.#options;
     if (variant.kind === "adapter") {
       const { generator } = this.#plan;
+      const { decoder, areBeside } = this;
       const choices = [{ path: variant.path, scale: 1 }];
-      for (const note of await this.#adapted.apply(choices, { generator, dtype: "f32", signal })) onNote?.(note);
-      return await use(this.decoder);
+      const beside = areBeside ? decoder.weights.projected : undefined;
+      for (const note of await this.#adapted.apply(choices, { generator, dtype: "f32", signal, beside }))
+        onNote?.(note);
+      using placed = areBeside ? await this.place([1], [variant]) : undefined;
+      decoder.linears = placed?.linears ?? PLAIN_LINEARS;
+      return await use(decoder);
     }
     const { folder, weights } = variant.location;
     using decoder = await Decoder.load(this.decoder.gpu, folder, {
@@ -68,8 +99,38 @@ export class Variants implements AsyncDisposable {
     return await use(decoder);
   }
 
+  /**
+   * Adapters beside the weights, each times its share; bases that two of them have are the same in memory.
+   * @throws RandloraError as `UnmergedAdapters.place`
+   */
+  async place(shares: readonly number[], variants: readonly Variant[]): Promise<UnmergedAdapters> {
+    const { generator, location } = this.#plan;
+    const options = { generator, signal: this.#options.signal, shared: this.#shared };
+    const choices = choicesOf(variants, shares);
+    return await UnmergedAdapters.place(this.decoder, location.weights ?? location.folder, choices, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#adapted[Symbol.asyncDispose]();
     this.decoder.release();
+  }
+}
+
+function choicesOf(variants: readonly Variant[], shares: readonly number[]): AdapterChoice[] {
+  return variants.flatMap((one, at) => (one.kind === "adapter" ? [{ path: one.path, scale: shares[at] ?? NaN }] : []));
+}
+
+/** Can all adapters be computed beside the weights, together? */
+async function fitBeside(decoder: Decoder, { location, variants, generator }: VariantsPlan): Promise<boolean> {
+  const choices = choicesOf(
+    variants,
+    variants.map(() => 1),
+  );
+  try {
+    await UnmergedAdapters.check(decoder, location.weights ?? location.folder, choices, { generator });
+    return true;
+  } catch (refusal) {
+    if (refusal instanceof RandloraError && refusal.code === "adapter") return false;
+    throw refusal;
   }
 }

@@ -55,7 +55,7 @@ export async function planAdapters(
 }
 
 /**
- * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded, and what of that is stored in blocks.
+ * The same for one adapter of a checkpoint that is not open: what it changes, before anything is loaded, and to what of that, stored in blocks, it adds ΔW.
  * @param path of the checkpoint
  * @throws RandloraError as `planAdapters`
  */
@@ -67,6 +67,7 @@ export async function planOneAdapter(
   await using resources = new AsyncDisposableStack();
   const { checkpoint, base } = resources.use(await openBase(path));
   const { plan, changes } = await planAdapters(checkpoint, base, [adapter], { generator }, resources);
-  const isInBlocks = ({ name }: OutputTensor) => checkpoint.tensors.get(name)?.info.blocks !== undefined;
+  const isInBlocks = ({ name, work }: OutputTensor) =>
+    work.kind === "merge" && checkpoint.tensors.get(name)?.info.blocks !== undefined;
   return { untied: plan.untied, changes, inBlocks: new Set(changes.filter(isInBlocks).map(({ name }) => name)) };
 }

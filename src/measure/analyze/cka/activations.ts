@@ -34,7 +34,7 @@ export async function collectActivations(
   data: DataSet,
   { onSamples, signal }: ActivationOptions = {},
 ): Promise<readonly Activations[]> {
-  const { gpu, config, weights } = decoder;
+  const { gpu, config, weights, linears } = decoder;
   const width = config.hiddenSize;
   const outputs = outputsOf(weights.layers.flat());
   const found = roomFor(namesOf(outputs, weights.tensors), width, data.length);
@@ -44,10 +44,10 @@ export async function collectActivations(
     const { samples } = pass.batch;
     const means = run.allocate("means of outputs", [found.length * samples, width]);
     const pool = poolOf(run, pass);
-    const linears = watching(outputs, (b, at) => {
+    const watched = watching(linears, outputs, (b, at) => {
       recordGemm(run, { order: "NN", a: pool, b, y: sliceRows(means, samples * at, samples) });
     });
-    run.release(recordSamples(run, config, weights, linears, pass.batch), pool);
+    run.release(recordSamples(run, config, weights, watched, pass.batch), pool);
     await takeRows(run, means, found, pass.first);
     onSamples?.(samples);
   }

@@ -1,4 +1,5 @@
 import { outputsOf } from "../../../models/blocks/block.ts";
+import { PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import type { LoadedImageModel } from "../../images/model.ts";
 import { type BatchOptions, imageBatches } from "../../images/batches.ts";
 import type { ImageSet } from "../../../data/images/datasets/types.ts";
@@ -46,7 +47,7 @@ export async function collectImageActivations(
     const seen = run.allocate("class tokens of outputs", [found.length * count, width]);
     const places = Uint32Array.from({ length: count }, (_, image) => image * tokens);
     const indices = run.upload("class tokens", [1, count], places);
-    const linears = watching(vision.outputs, (x, at) => {
+    const linears = watching(PLAIN_LINEARS, vision.outputs, (x, at) => {
       run.apply(OPS.rows, { x, indices }, {}, { y: sliceRows(seen, count * at, count) });
     });
     run.release(model.recordHidden(run, images, { linears }), indices);

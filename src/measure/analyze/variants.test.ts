@@ -1,0 +1,87 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { writePackedExperts } from "../../models/testing/packed-experts.ts";
+import { storySamples } from "../testing/story-samples.ts";
+import { collectActivations } from "./cka/activations.ts";
+import { planVariants, type VariantsPlan } from "./plan-variants.ts";
+import { LossPlane } from "./plane/loss-plane.ts";
+import { Variants } from "./variants.ts";
+
+const DATA = storySamples([5, 20, 9]);
+const LAYERS = "base_model.model.model.layers";
+const EXPERTS = "model.layers.0.mlp.experts.down_proj";
+
+let folder: TemporaryFolder;
+let gpu: Device;
+let base: string;
+/** LoRAs of the experts of both layers. */
+let adapters: string[];
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  gpu = await openTestDevice();
+  base = folder.at("base");
+  await writePackedExperts(base, 2, { vocab_size: 512 });
+  const config = { peft_type: "LORA", r: 2, target_modules: [], target_parameters: ["experts.down_proj"] };
+  const tensors = Object.fromEntries(
+    [0, 1].flatMap((layer) => [
+      [`${LAYERS}.${layer}.mlp.experts.lora_A.weight`, numbers([16, 64], layer)],
+      [`${LAYERS}.${layer}.mlp.experts.lora_B.weight`, numbers([32, 16], layer)],
+    ]),
+  );
+  adapters = await Promise.all(
+    [40, -20, 30].map((alpha) => writeFolder(folder.at(`lora${alpha}`), { ...config, lora_alpha: alpha }, tensors)),
+  );
+}, 120_000);
+afterAll(async () => {
+  gpu.close();
+  await folder[Symbol.asyncDispose]();
+});
+
+const planOf = (paths: readonly string[]) => planVariants({ folder: base, weights: undefined }, paths, undefined);
+
+/** What a model's blocks say with each adapter, and losses in the plane of all. */
+async function measure(plan: VariantsPlan, allInF32: boolean) {
+  await using model = await Variants.load(gpu, plan, { allInF32 });
+  const activations: (readonly number[])[] = [];
+  for (const variant of plan.variants) {
+    const found = await model.with(variant, (decoder) => collectActivations(decoder, DATA));
+    activations.push(found.flatMap(({ rows }) => [...rows]));
+  }
+  const [a, b, c] = plan.variants;
+  if (a === undefined || b === undefined || c === undefined) throw new RangeError();
+  using plane = await LossPlane.load(model, plan, [a, b, c], DATA);
+  const losses = [await plane.loss([0.4, 0.9, -0.3]), await plane.loss([0, 0, 1])];
+  return { dtype: model.decoder.weights.tensors.get(EXPERTS)?.dtype, activations, losses };
+}
+
+test("weights in blocks stay in them, and what is measured is what weights in F32 give", async () => {
+  const before = gpu.memory.liveBytes;
+  const plan = await planOf(adapters);
+  const [found, wanted] = [await measure(plan, false), await measure(plan, true)];
+  expect([found.dtype, wanted.dtype]).toEqual(["MXFP4", "F32"]);
+  for (const [at, loss] of wanted.losses.entries()) expect(found.losses[at]).toBeCloseTo(loss, 4);
+  expect(Math.abs((wanted.losses[0] ?? NaN) - (wanted.losses[1] ?? NaN))).toBeGreaterThan(1e-3);
+  for (const [at, values] of wanted.activations.entries()) {
+    const most = Math.max(...values.map(Math.abs));
+    const apart = Math.max(...values.map((value, i) => Math.abs(value - (found.activations[at]?.[i] ?? NaN))));
+    expect(apart).toBeLessThan(1e-5 * most);
+  }
+  expect(found.activations[0]).not.toEqual(found.activations[1]);
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
+test("where an adapter cannot be computed beside weights, all are in F32", async () => {
+  const config = { peft_type: "LORA", r: 2, lora_alpha: 4, use_dora: true, target_modules: ["0.self_attn.q_proj"] };
+  const q = `${LAYERS}.0.self_attn.q_proj`;
+  const dora = await writeFolder(folder.at("dora"), config, {
+    [`${q}.lora_A.weight`]: numbers([2, 32]),
+    [`${q}.lora_B.weight`]: numbers([32, 2]),
+    [`${q}.lora_magnitude_vector.weight`]: numbers([32]),
+  });
+  await using model = await Variants.load(gpu, await planOf([...adapters, dora]));
+  expect(model.areBeside).toBe(false);
+  expect(model.decoder.weights.tensors.get(EXPERTS)?.dtype).toBe("F32");
+});
