@@ -1,4 +1,4 @@
-"""The commonsense protocol of LLM-Adapters on transformers and PEFT, plainly: prompts, one question at a time, answers, the
+"""The commonsense protocol of LLM-Adapters on transformers, plainly: prompts, one question at a time, answers, the
 file. Answers are searched in f32 with 4 beams."""
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from adapters import load_base
-from peft import PeftModel
 from transformers import AutoTokenizer
 
 INDENT = " " * 16
@@ -40,12 +39,10 @@ def commonsense_samples(base: str, data: str, longest: int) -> list[list[int]]:
     return samples
 
 
-def commonsense(base: str, adapter: str | None, data: str, task: str, out: str, mask: bool) -> None:
+def commonsense(base: str, data: str, task: str, out: str, mask: bool) -> None:
     """`out` gets the answers to DATA/TASK/test.json; without `mask` transformers infers one, as in the protocol's script."""
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = load_base(Path(base), torch.float32)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     answers: list[dict[str, Any]] = []
     for entry in json.loads((Path(data) / task / "test.json").read_text()):
         ids = tokenizer(evaluation_text(entry), return_tensors="pt")["input_ids"]
