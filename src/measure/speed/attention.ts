@@ -3,32 +3,32 @@ import { Run } from "../../compute/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 import type { Suite } from "./suite.ts";
 
-/** The heads of the 135M model. */
-const HEADS = { heads: 9, kvHeads: 3, headSize: 64 } as const;
+/** The heads of the 135M model, and those of Gemma 4's layers that see all tokens. */
+const SMALL = { heads: 9, kvHeads: 3, headSize: 64, of: "" } as const;
+const LARGE = { heads: 8, kvHeads: 1, headSize: 512, of: "heads of 512, " } as const;
 /** Tokens, in sequences of how many. */
 const SIZES = [
-  { tokens: 1024, length: 512 },
-  { tokens: 1024, length: 128 },
+  { tokens: 1024, length: 512, ...SMALL },
+  { tokens: 1024, length: 128, ...SMALL },
+  { tokens: 1024, length: 512, ...LARGE },
 ] as const;
 
 /** Products of all queries of a sequence with the keys that they see: two forward, five backward. */
-function gigaflops({ tokens, length }: (typeof SIZES)[number], products: number): number {
-  const { heads, headSize } = HEADS;
+function gigaflops({ tokens, length, heads, headSize }: (typeof SIZES)[number], products: number): number {
   return (products * 2 * heads * headSize * (tokens / length) * ((length * (length + 1)) / 2)) / 1e9;
 }
 
 export const attentionSuite: Suite = {
   name: "attention",
-  title: "attention of one layer of the 135M model",
+  title: "attention of one layer of the 135M model, and of Gemma 4",
   unit: "GFLOP/s",
   async *cases(wanted, open) {
     using gpu = await open();
     using run = new Run(gpu);
-    const { heads, kvHeads, headSize } = HEADS;
-    const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
     for (const size of SIZES) {
-      const { tokens, length } = size;
-      const name = (what: string) => `${what}, ${tokens} tokens in sequences of ${length}`;
+      const { tokens, length, heads, kvHeads, headSize, of } = size;
+      const [width, kvWidth] = [heads * headSize, kvHeads * headSize];
+      const name = (what: string) => `${of}${what}, ${tokens} tokens in sequences of ${length}`;
       if (!["forward", "backward"].some((what) => wanted(name(what)))) continue;
       const made: Tensor[] = [];
       const filled = (shape: Shape): Tensor => {

@@ -2,7 +2,7 @@ import type { AttentionGradient } from "../../device/families/attention.ts";
 import { giveScratch, takeScratch } from "../../device/scratch.ts";
 import type { Dispatcher } from "../dispatcher.ts";
 import { cpuKernel } from "../parameters.ts";
-import { FMA_HEAD } from "./attention.ts";
+import { FMA_HEAD, WHOLE_HEAD } from "./attention.ts";
 import { ATTENDED, attended } from "./attended.ts";
 
 /** What is not wanted is 0. */
@@ -17,7 +17,7 @@ export const STATS = cpuKernel("attentionStats", {
   dq: "target",
   dkeys: "target",
   dvalues: "target",
-  /** Rows that a piece owns, and of the others in a chunk: 256, or 128 where heads are large. */
+  /** Rows that a piece owns, and of the others in a chunk: 256, or fewer where heads are large. */
   pieceRows: "u32",
   chunk: "u32",
 });
@@ -31,8 +31,13 @@ const KEYS_FMA = { ...KEYS, fma: true } as const;
 const PIECE = 48;
 /** The same of machine code: whole panels. */
 const FMA_PIECE = 64;
-/** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long. */
+/** Elements of heads whose chunks are of 256 rows; those of larger ones are half as long, in machine code of the largest a quarter. */
 const SMALL_HEAD = 128;
+
+/** Rows of the others in a chunk. */
+export function chunkRows(head: number, fma: boolean): number {
+  return head <= SMALL_HEAD ? 256 : fma && head > WHOLE_HEAD ? 64 : 128;
+}
 
 /** Pieces that own queries and go over the keys, and pieces that own keys and go over the queries of all heads of a group. */
 export function attentionGradient(on: Dispatcher, operands: AttentionGradient): void {
@@ -52,7 +57,7 @@ export function attentionGradient(on: Dispatcher, operands: AttentionGradient): 
     dkeys: into.keys,
     dvalues: into.values,
     pieceRows,
-    chunk: headSize <= SMALL_HEAD ? 256 : 128,
+    chunk: chunkRows(headSize, fma),
   };
   const pieces = Math.ceil(tokens / pieceRows);
   on.dispatch(STATS, parameters, pieces);

@@ -33,14 +33,21 @@ export const ATTENTION_FMA = { ...ATTENTION, fma: true } as const;
 /** Pairs of a token and a head in a piece, whole panels of machine code, and keys of a chunk. */
 export const MOST_PAIRS = 96;
 export const CHUNK = 256;
-/** Elements of a head at most whose rows lie in the scratch of machine code; wider ones (Gemma 4's 512) take the plain form. */
-export const FMA_HEAD = 256;
+/** Elements of a head at most whose chunks the scratch of machine code has room for; larger ones (Gemma 4's 512) have shorter chunks. */
+export const WHOLE_HEAD = 256;
+/** Elements of a head at most in machine code; larger ones take the plain form. */
+export const FMA_HEAD = 512;
 /** What a panel of machine code holds at most: fewer pairs take as long, and each piece reads all its keys for itself. */
 const PANEL_PAIRS = 48;
 /** Pieces for each thread, so that none waits long for another. */
 const PIECES = 4;
 /** Where there are fewer for each, chunks of keys are shared out, too. */
 const PARTED = 2;
+
+/** Keys of a chunk of machine code. */
+export function fmaChunk(head: number): number {
+  return head <= WHOLE_HEAD ? CHUNK : CHUNK / 2;
+}
 
 /**
  * A piece is some tokens of the heads that share a kv head. Where those are too few for the threads, as for one token,
@@ -59,14 +66,15 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : whole);
   const blocks = Math.ceil(tokens / pieceTokens);
   const pieces = blocks * kvHeads * headBlocks;
-  const chunks = Math.ceil(keys.shape[0] / CHUNK);
+  const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
+  const fma = headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype);
+  const chunks = Math.ceil(keys.shape[0] / (fma ? fmaChunk(headSize) : CHUNK));
   // There may be room for far more keys than anybody sees: parts are as many as threads need, whatever they hold.
   const parts = pieces < PARTED * on.threads && chunks > 2 ? Math.min(chunks, Math.ceil(wanted / pieces)) : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;
   const records = parts === 1 ? undefined : takeScratch(on, "attention.records", [tokens * heads * chunks, record]);
-  const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   on.dispatch(
-    headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype) ? ATTENTION_FMA : ATTENTION,
+    fma ? ATTENTION_FMA : ATTENTION,
     {
       ...shared,
       pieceTokens,

@@ -1,8 +1,8 @@
 // Attention and its gradients in machine code, on shapes that nobody chose.
 import { test } from "bun:test";
 import fc from "fast-check";
-import { KEYS, QUERIES } from "../families/attention-gradient.ts";
-import { ATTENTION, CHUNK, MOST_PAIRS } from "../families/attention.ts";
+import { chunkRows, KEYS, QUERIES } from "../families/attention-gradient.ts";
+import { ATTENTION, fmaChunk, MOST_PAIRS } from "../families/attention.ts";
 import type { CpuKernel, Members } from "../parameters.ts";
 import { DTYPE_CODES } from "../../device/dtype.ts";
 import type { Stored } from "./machine.ts";
@@ -11,20 +11,23 @@ import { fuzz, type Operands, type Trial } from "./testing/trial.ts";
 
 const upTo = (max: number) => fc.integer({ min: 1, max });
 
-const attended = fc.record({
+const shapes = fc.record({
   tokens: fc.oneof(upTo(3), upTo(40)),
   /** Keys of a cache, before those of the tokens. */
   before: fc.oneof(fc.constant(0), upTo(40), fc.integer({ min: 240, max: 530 })),
   group: upTo(5),
   kvHeads: upTo(3),
-  fours: upTo(10),
+  fours: fc.oneof({ weight: 6, arbitrary: upTo(10) }, { weight: 1, arbitrary: fc.integer({ min: 60, max: 128 }) }),
   cap: fc.constantFrom(0, 1.5),
   window: fc.oneof(fc.constant(0x7fffffff), upTo(300)),
   /** Tokens of a sequence, which follow one another; 0: all are one. */
   sequence: fc.oneof(fc.constant(0), upTo(20)),
 });
 
-type Shape = typeof attended extends fc.Arbitrary<infer T> ? T : never;
+type Shape = typeof shapes extends fc.Arbitrary<infer T> ? T : never;
+
+/** Where heads are large, there is one that has keys. */
+const attended = shapes.map((shape) => (shape.fours <= 10 ? shape : { ...shape, kvHeads: 1 }));
 
 /** What all three have in common: operands, and the keys that each token sees. */
 function given(
@@ -67,7 +70,7 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
   const { words, positions, head, heads } = given(placed, shape, shape.stored);
   const { tokens, group, kvHeads, inParts } = shape;
   const [y, lse] = [placed.matrix(tokens, heads * head, "F32", 0), placed.matrix(tokens, heads, "F32", 0)];
-  const chunks = Math.ceil(positions / CHUNK);
+  const chunks = Math.ceil(positions / fmaChunk(head));
   const parts = inParts ? Math.ceil(chunks / 2) : 1;
   const record = 4 + Math.ceil(head / 8) * 8;
   const records = placed.matrix(tokens * heads * chunks, record);
@@ -118,7 +121,7 @@ function gradient(of: CpuKernel<Members>) {
       dvalues: dvalues.at,
       dvaluesPitch: dvalues.pitch,
       pieceRows: PIECE_ROWS,
-      chunk: 256,
+      chunk: chunkRows(head, true),
     };
     const isQueries = of === QUERIES;
     const pieces = isQueries ? Math.ceil(tokens / PIECE_ROWS) * heads : Math.ceil(positions / PIECE_ROWS) * kvHeads;

@@ -28,6 +28,14 @@ export const ATTENTION_CASES = [
     firstPosition: 700,
     dtype: "Q8_ROWS",
   }),
+  attentionCase("head size 512, several tokens, keys in Q8_0", {
+    tokens: 12,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 512,
+    firstPosition: 140,
+    dtype: "Q8_ROWS",
+  }),
   attentionCase("texts one after another", { tokens: 75, heads: 6, kvHeads: 2, headSize: 8, texts: [20, 1, 40] }),
   attentionCase("texts and sums, several blocks", {
     tokens: 140,

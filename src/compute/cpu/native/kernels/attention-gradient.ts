@@ -4,9 +4,9 @@
 import { STATS } from "../../families/attention-gradient.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
-import { rowsOf, termsOf } from "./attention-panels.ts";
+import { termsOf } from "./attention-panels.ts";
 import { Gradient } from "./attention-slopes.ts";
-import { PLAIN } from "./tiles.ts";
+import { copyRows, PLAIN } from "./tiles.ts";
 
 const AT = wordsOf(STATS);
 
@@ -49,9 +49,9 @@ export function attentionQueries(on: Caller, parameters: number, piece: number):
   for (let start = Math.floor(first / chunk) * chunk; start < end; start += chunk) {
     const [from, to] = [Math.max(first, start), Math.min(end, start + chunk)];
     const keys = word(AT.keys) + from * word(AT.keysPitch) + kvPlace;
-    rowsOf(on, keys, word(AT.keysPitch), to - from, head, p.rows);
+    copyRows(on, keys, word(AT.keysPitch), to - from, head, p.rows);
     const values = word(AT.values) + from * word(AT.valuesPitch) + kvPlace;
-    rowsOf(on, values, word(AT.valuesPitch), to - from, head, p.otherRows);
+    copyRows(on, values, word(AT.valuesPitch), to - from, head, p.otherRows);
     termsOf(on, keys, word(AT.keysPitch), to - from, head, chunk, p.terms);
     for (let panel = 0; panel < rows; panel += panelCols) {
       const own = Math.min(panelCols, rows - panel);
@@ -63,7 +63,7 @@ export function attentionQueries(on: Caller, parameters: number, piece: number):
           words[p.lanes / 4 + at * panelCols + lane] = words[row + begin + panel + Math.min(lane, own - 1)] ?? 0;
         }
       });
-      p.multiply(panel, low - from, high - low);
+      p.multiply(panel, to - from, low - from, high - low);
       const lane = (at: number) => p.lanes + at * panelCols * 4;
       p.weigh("queries", high - low, { firsts: lane(0), lasts: lane(1), logSums: lane(2), rests: lane(3) }, low);
       const at = word(AT.dq) + (begin + panel) * word(AT.dqPitch) + place;
@@ -112,8 +112,8 @@ export function attentionKeys(on: Caller, parameters: number, piece: number): vo
     for (let ofHead = kvHead * group; ofHead < (kvHead + 1) * group; ofHead++) {
       const q = word(AT.q) + from * word(AT.qPitch) + ofHead * head * 4;
       const dy = word(AT.dy) + from * word(AT.dyPitch) + ofHead * head * 4;
-      rowsOf(on, q, word(AT.qPitch), to - from, head, p.rows);
-      rowsOf(on, dy, word(AT.dyPitch), to - from, head, p.otherRows);
+      copyRows(on, q, word(AT.qPitch), to - from, head, p.rows);
+      copyRows(on, dy, word(AT.dyPitch), to - from, head, p.otherRows);
       if (word(AT.dkeys) !== 0) termsOf(on, q, word(AT.qPitch), to - from, head, chunk, p.terms);
       if (word(AT.dvalues) !== 0) termsOf(on, dy, word(AT.dyPitch), to - from, head, chunk, p.otherTerms);
       for (let panel = 0; panel < rows; panel += panelCols) {
@@ -121,7 +121,7 @@ export function attentionKeys(on: Caller, parameters: number, piece: number): vo
         const [low, high] = span(from, to, begin + panel, own);
         if (low >= high) continue;
         for (let lane = 0; lane < panelCols; lane++) words[p.lanes / 4 + lane] = begin + panel + lane;
-        p.multiply(panel, low - from, high - low);
+        p.multiply(panel, to - from, low - from, high - low);
         const tokensAt = (row: number) => (p.stats(row) + low) * 4;
         const numbers = { logSums: tokensAt(2 + 2 * ofHead), rests: tokensAt(3 + 2 * ofHead) };
         p.weigh("keys", high - low, { firsts: tokensAt(0), lasts: tokensAt(1), ...numbers }, 0);

@@ -1,8 +1,8 @@
 // What attention and its gradients have in common: one side's rows stand side by side in panels, the other's follow one another.
 import type { Caller } from "../caller.ts";
 import { STORED_BYTES, type Stored } from "../machine.ts";
-import { ROW_PITCH, ROWS_AT } from "../routines/layout.ts";
-import { fours, setRows } from "./tiles.ts";
+import { BLOCK_TERMS, ROWS_AT } from "../routines/layout.ts";
+import { blocksBytes, fours, multiplyTiles, PLAIN, setRows, storeSums } from "./tiles.ts";
 
 /** Hands out a thread's scratch, part after part. */
 export function roomsOf(on: Caller): (bytes: number) => number {
@@ -25,17 +25,29 @@ export function panelOfRows(on: Caller, from: number, pitch: number, count: numb
   on.call(on.routines.panelFromRows.F32, 0, head, to, to);
 }
 
-/** Rows of the other side as tiles multiply them with a panel of own ones. */
-export function rowsOf(
+/**
+ * Products of `count` rows of the other side, the first of which is at `x`, with a panel of own ones.
+ * @param rows that `copyRows` has laid there
+ * @param room for sums of blocks of terms behind the first, as many as `sums`
+ */
+export function multiplyRows(
   on: Caller,
-  from: number,
-  pitch: number,
+  x: number,
+  rows: number,
   count: number,
+  panel: number,
   head: number,
-  to: number,
-  stored: Stored = "F32",
+  sums: number,
+  room: number,
 ): void {
-  on.call(on.routines.copy[stored], from, pitch, count, fours(head), to, ROW_PITCH);
+  const { panelCols } = on.code;
+  const pitch = panelCols * 4;
+  multiplyTiles(on, "terms", x, count, panel, Math.min(BLOCK_TERMS, head), sums);
+  for (let first = BLOCK_TERMS; first < head; first += BLOCK_TERMS) {
+    const terms = Math.min(BLOCK_TERMS, head - first);
+    multiplyTiles(on, "terms", x + blocksBytes(rows, first), count, panel + first * pitch, terms, room);
+    storeSums(on, room, pitch, count, panelCols, { ...PLAIN, y: sums, yPitch: pitch }, 0, 0, false);
+  }
 }
 
 /** Bytes of `termsOf`. */

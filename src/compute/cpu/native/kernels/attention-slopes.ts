@@ -3,8 +3,8 @@ import { STATS } from "../../families/attention-gradient.ts";
 import type { Caller, ParameterWords } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
-import { panelOfRows, roomsOf, termsBytes } from "./attention-panels.ts";
-import { multiplyTiles, storeSums, type Target } from "./tiles.ts";
+import { multiplyRows, panelOfRows, roomsOf, termsBytes } from "./attention-panels.ts";
+import { blocksBytes, multiplyTiles, storeSums, type Target } from "./tiles.ts";
 
 const AT = wordsOf(STATS);
 
@@ -28,6 +28,7 @@ export class Gradient {
   readonly otherRows: number;
   readonly terms: number;
   readonly otherTerms: number;
+  readonly #room: number;
 
   constructor(on: Caller, parameters: number) {
     this.on = on;
@@ -45,10 +46,11 @@ export class Gradient {
     const panels = Math.ceil(this.pieceRows / panelCols) * panelCols * this.head * 4;
     this.own = room(panels);
     this.ownOthers = room(panels);
-    this.rows = room(this.chunk * ROW_PITCH);
-    this.otherRows = room(this.chunk * ROW_PITCH);
+    this.rows = room(blocksBytes(this.chunk, this.head));
+    this.otherRows = room(blocksBytes(this.chunk, this.head));
     this.terms = room(termsBytes(on, this.head, this.chunk));
     this.otherTerms = room(termsBytes(on, this.head, this.chunk));
+    this.#room = room(this.chunk * panelCols * 4);
   }
 
   /** Rows of what the stats have of tokens, in words: first and last keys, and of each head log Σ exp(scores) and dy · y. */
@@ -68,12 +70,12 @@ export class Gradient {
     }
   }
 
-  /** q · key and dy · value of a panel of own rows with `count` of the others from number `low` of the chunk on. */
-  multiply(panel: number, low: number, count: number): void {
+  /** q · key and dy · value of a panel of own rows with `count` of the `rows` others from number `low` of the chunk on. */
+  multiply(panel: number, rows: number, low: number, count: number): void {
     const { on, head } = this;
-    const place = panel * head * 4;
-    multiplyTiles(on, "terms", this.rows + low * ROW_PITCH, count, this.own + place, head, this.scores);
-    multiplyTiles(on, "terms", this.otherRows + low * ROW_PITCH, count, this.ownOthers + place, head, this.products);
+    const [place, first] = [panel * head * 4, low * ROW_PITCH];
+    multiplyRows(on, this.rows + first, rows, count, this.own + place, head, this.scores, this.#room);
+    multiplyRows(on, this.otherRows + first, rows, count, this.ownOthers + place, head, this.products, this.#room);
   }
 
   /** The products become slopes and weights. */

@@ -1,16 +1,18 @@
 // What pieces of attention work with: a command's parameters, what tokens see, and the states of pairs.
-import { ATTENTION, CHUNK, MOST_PAIRS } from "../../families/attention.ts";
+import { ATTENTION, fmaChunk, MOST_PAIRS } from "../../families/attention.ts";
 import { DTYPE_CODES } from "../../../device/dtype.ts";
 import type { Caller, ParameterWords } from "../caller.ts";
 import { STORED_BYTES } from "../machine.ts";
 import { wordsOf } from "../../parameters.ts";
 import { bitsOf } from "../routines/functions.ts";
-import { ROW_PITCH } from "../routines/layout.ts";
+import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
 import { NEVER } from "../routines/softmax.ts";
 import { roomsOf, termsBytes } from "./attention-panels.ts";
-import { fours } from "./tiles.ts";
+import { blocksBytes, copyRows, fours } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
+/** Up to so many pairs read keys as they lie. */
+export const FEW_PAIRS = 8;
 /** The bits of an f32's exponent: all are set in what is no finite number. */
 const EXPONENT = 0x7f800000;
 const NEVER_BITS = bitsOf(NEVER);
@@ -22,6 +24,17 @@ export interface Rows {
   readonly stored: "F32" | "F16";
 }
 
+/** Pairs of some tokens of one sequence with some heads of a kv head: pair i is token + i / heads, firstHead + i % heads. */
+export interface Pairs {
+  readonly kvHead: number;
+  readonly firstHead: number;
+  readonly heads: number;
+  readonly token: number;
+  readonly count: number;
+  /** Their number among all pairs that lie one after the other as records. */
+  readonly record: number;
+}
+
 /** A command's parameters, and where things are in scratch. */
 export class Attention {
   readonly on: Caller;
@@ -31,6 +44,8 @@ export class Attention {
   readonly tokens: number;
   /** How keys and values lie in memory. */
   readonly stored: "F32" | "F16" | "Q8_0";
+  /** Keys of a chunk. */
+  readonly chunk: number;
   /** Of a panel's pairs. */
   readonly firsts: number;
   readonly lasts: number;
@@ -45,7 +60,8 @@ export class Attention {
   readonly queries: number;
   readonly values: number;
   readonly keys: number;
-  readonly #numbers: number;
+  /** For products of the terms behind the first 256. */
+  readonly room: number;
   readonly #window: number;
   readonly #firstPosition: number;
   readonly #firsts: number;
@@ -57,6 +73,7 @@ export class Attention {
     this.word = word;
     const head = word(AT.head);
     this.head = head;
+    this.chunk = fmaChunk(head);
     this.heads = word(AT.heads);
     this.tokens = word(AT.tokens);
     const dtype = word(AT.dtype);
@@ -74,25 +91,46 @@ export class Attention {
     this.stateTops = room(MOST_PAIRS * 4);
     this.stateSums = room(MOST_PAIRS * 4);
     this.states = room(MOST_PAIRS * head * 4);
-    this.scores = room(CHUNK * panelCols * 4);
+    this.scores = room(Math.max(this.chunk * panelCols * 4, FEW_PAIRS * ROW_PITCH));
     this.results = room(panelCols * panelCols * 4);
     this.queries = room(MOST_PAIRS * head * 4);
-    this.values = room(termsBytes(on, head, CHUNK));
-    this.keys = room(CHUNK * ROW_PITCH);
-    this.#numbers = room(0);
+    this.values = room(termsBytes(on, head, this.chunk));
+    this.keys = room(blocksBytes(this.chunk, head));
+    this.room = room(this.chunk * panelCols * 4);
   }
 
-  /** Keys or values of a kv head as routines read them: as they lie, or those in blocks as numbers, until others are asked for. */
-  rows(of: "keys" | "values", kvHead: number, from: number, count: number): Rows {
+  /**
+   * Keys or values of a kv head, `width` numbers from number `first` on, as routines read them: as they lie, or those in blocks as numbers
+   * `step` bytes apart, in the place of the keys.
+   */
+  rows(
+    of: "keys" | "values",
+    kvHead: number,
+    from: number,
+    count: number,
+    first = 0,
+    width = this.head,
+    to = this.keys,
+    step = this.head * 4,
+  ): Rows {
     const { on, head, stored, word } = this;
     const pitch = word(of === "keys" ? AT.keysPitch : AT.valuesPitch);
     const row = word(AT[of]) + from * pitch;
-    const first = kvHead * head;
-    if (stored !== "Q8_0") return { at: row + first * STORED_BYTES[stored], pitch, stored };
-    const rows: Rows = { at: this.#numbers, pitch: head * 4, stored: "F32" };
+    const begin = kvHead * head + first;
+    if (stored !== "Q8_0") return { at: row + begin * STORED_BYTES[stored], pitch, stored };
     const scales = row + word(AT.kvHeads) * head;
-    on.parts.loadRows(DTYPE_CODES.Q8_0, row, pitch, scales, pitch, count, first, head, rows.at, rows.pitch);
-    return rows;
+    on.parts.loadRows(DTYPE_CODES.Q8_0, row, pitch, scales, pitch, count, begin, width, to, step);
+    return { at: to, pitch: step, stored: "F32" };
+  }
+
+  /** Lays keys of a kv head as `copyRows` does. */
+  layKeys(kvHead: number, from: number, count: number): void {
+    const { on, head, keys } = this;
+    for (let first = 0; first < head; first += BLOCK_TERMS) {
+      const [width, to] = [Math.min(BLOCK_TERMS, head - first), keys + blocksBytes(count, first)];
+      const rows = this.rows("keys", kvHead, from, count, first, width, to, ROW_PITCH);
+      if (rows.at !== to) copyRows(on, rows.at, rows.pitch, count, width, to, rows.stored);
+    }
   }
 
   /** The first key of a token's sequence: chunks count from there. */
@@ -119,7 +157,7 @@ export class Attention {
       first = Math.min(first, this.first(at));
       last = Math.max(last, this.last(at));
     }
-    return { low: Math.floor((first - base) / CHUNK), high: Math.floor((last - base) / CHUNK) };
+    return { low: Math.floor((first - base) / this.chunk), high: Math.floor((last - base) / this.chunk) };
   }
 
   /** States that have seen nothing. */

@@ -1,43 +1,16 @@
 // Grouped-query attention with an online softmax: no matrix of tokens × positions exists. A pair is a token and a head; its keys enter
-// its state in chunks of 256, counted from the first key of its sequence, so what it comes to depends neither on the pairs beside it,
-// nor on where in a cache the sequence stands, nor on who computes which chunk.
-import { ATTENTION, CHUNK } from "../../families/attention.ts";
+// its state in chunks of 256 (128 of large heads), counted from the first key of its sequence, so what it comes to depends neither on the
+// pairs beside it, nor on where in a cache the sequence stands, nor on who computes which chunk.
+import { ATTENTION } from "../../families/attention.ts";
 import type { Caller } from "../caller.ts";
 import { wordsOf } from "../../parameters.ts";
-import { FEW_ROWS } from "../routines/few.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
-import { WEIGHTED_ROWS } from "../routines/weighted.ts";
-import { panelOf, rowsOf, termsOf } from "./attention-panels.ts";
-import { Attention } from "./attention-states.ts";
-import { multiplyFew, type Product } from "./product.ts";
+import { multiplyRows, panelOf, termsOf } from "./attention-panels.ts";
+import { attendFew } from "./attention-few.ts";
+import { Attention, FEW_PAIRS, type Pairs } from "./attention-states.ts";
 import { fours, multiplyTiles } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
-/** Up to so many pairs read keys as they lie. */
-const FEW_PAIRS = 8;
-
-/** What products of queries and keys are not. */
-const PLAIN = {
-  aTerms: false,
-  bTerms: false,
-  scales: 0,
-  scalesPitch: 0,
-  bias: 0,
-  residual: 0,
-  residualPitch: 0,
-  accumulate: false,
-} as const satisfies Partial<Product>;
-
-/** Pairs of some tokens of one sequence with some heads of a kv head: pair i is token + i / heads, firstHead + i % heads. */
-interface Pairs {
-  readonly kvHead: number;
-  readonly firstHead: number;
-  readonly heads: number;
-  readonly token: number;
-  readonly count: number;
-  /** Their number among all pairs that lie one after the other as records. */
-  readonly record: number;
-}
 
 export function attention(on: Caller, parameters: number, piece: number): void {
   const p = new Attention(on, parameters);
@@ -90,7 +63,7 @@ function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, tok
 
 /** Some tokens, up to one before `behind`, and chunks of keys: all that they see, or one where there are parts. */
 function attend(p: Attention, pairs: Pairs, behind: number, low: number, high: number): void {
-  const { on, head, word } = p;
+  const { on, head, chunk, word } = p;
   const { panelCols } = on.code;
   const { count, heads, token, kvHead } = pairs;
   const base = p.base(token);
@@ -110,17 +83,16 @@ function attend(p: Attention, pairs: Pairs, behind: number, low: number, high: n
     panelOf(on, Math.min(panelCols, count - panel), rowAt, head, p.queries + panel * head * 4);
   }
   for (let number = low; number <= high; number++) {
-    const start = base + number * CHUNK;
-    const [from, to] = [Math.max(first, start), Math.min(end, start + CHUNK)];
+    const start = base + number * chunk;
+    const [from, to] = [Math.max(first, start), Math.min(end, start + chunk)];
     if (from >= to) continue;
     if (isFew) {
       attendFew(p, pairs, from, to);
       continue;
     }
     const values = p.rows("values", kvHead, from, to - from);
-    termsOf(on, values.at, values.pitch, to - from, head, CHUNK, p.values, values.stored);
-    const keys = p.rows("keys", kvHead, from, to - from);
-    rowsOf(on, keys.at, keys.pitch, to - from, head, p.keys, keys.stored);
+    termsOf(on, values.at, values.pitch, to - from, head, chunk, p.values, values.stored);
+    p.layKeys(kvHead, from, to - from);
     for (let panel = 0; panel < count; panel += panelCols) attendPanel(p, pairs, panel, from, to);
   }
   if (behind - token > 1 && p.isBroken(count)) {
@@ -153,62 +125,16 @@ function attendPanel(p: Attention, pairs: Pairs, panel: number, from: number, to
   // Nobody sees a key of the chunk.
   if (low >= high) return;
   const keys = high - low;
-  multiplyTiles(on, "terms", p.keys + (low - from) * ROW_PITCH, keys, p.queries + panel * head * 4, head, p.scores);
+  const [first, queries] = [p.keys + (low - from) * ROW_PITCH, p.queries + panel * head * 4];
+  multiplyRows(on, first, to - from, keys, queries, head, p.scores, p.room);
   const softmax = on.routines.softmax[word(AT.cap) === 0 ? 0 : 1] ?? 0;
   on.call(softmax, p.scores, keys, p.firsts, p.lasts, p.tops, p.sums, low, word(AT.scale), word(AT.cap));
   p.join(panel);
   for (let col = 0; col < head; col += panelCols) {
-    const values = p.values + (col * CHUNK + (low - from) * panelCols) * 4;
+    const values = p.values + (col * p.chunk + (low - from) * panelCols) * 4;
     multiplyTiles(on, "rows", p.scores, count, values, keys, p.results, panelCols * 4);
     p.enter(panel, count, col, Math.min(panelCols, head - col), p.results, panelCols * 4);
   }
-}
-
-/** Few pairs and the keys of a chunk, as they lie: as `attendPanel`, with keys side by side. */
-function attendFew(p: Attention, pairs: Pairs, from: number, to: number): void {
-  const { on, head, word } = p;
-  const { panelCols } = on.code;
-  const keys = p.rows("keys", pairs.kvHead, from, to - from);
-  const { heads, token, firstHead, count } = pairs;
-  const scores = p.keys;
-  for (let pair = 0; pair < count;) {
-    const [of, offset] = [token + Math.floor(pair / heads), pair % heads];
-    const rows = Math.min(FEW_ROWS, heads - offset, count - pair);
-    const product = {
-      ...PLAIN,
-      stored: keys.stored,
-      rows,
-      cols: to - from,
-      terms: head,
-      a: word(AT.q) + of * word(AT.qPitch) + (firstHead + offset) * head * 4,
-      aPitch: head * 4,
-      b: keys.at,
-      bPitch: keys.pitch,
-      y: scores + pair * ROW_PITCH,
-      yPitch: ROW_PITCH,
-      scale: word(AT.scale),
-    };
-    multiplyFew(on, product, keys.stored, 0, rows, 0, to - from, p.values);
-    pair += rows;
-  }
-  const words = on.words(0);
-  for (let key = 0; key < panelCols; key++) words[p.firsts / 4 + key] = from + key;
-  const routine = on.routines.softmaxAlong[word(AT.cap) === 0 ? 0 : 1] ?? 0;
-  for (let pair = 0; pair < count; pair++) {
-    const of = token + Math.floor(pair / heads);
-    const [top, sum] = [p.tops + pair * 4, p.sums + pair * 4];
-    const [first, last] = [p.first(of), Math.min(p.last(of), to - 1)];
-    on.call(routine, scores + pair * ROW_PITCH, to - from, top, sum, p.firsts, p.lasts, first, last, word(AT.cap));
-  }
-  p.join(0);
-  const values = p.rows("values", pairs.kvHead, from, to - from);
-  for (let pair = 0; pair < count; pair += WEIGHTED_ROWS) {
-    const rows = Math.min(WEIGHTED_ROWS, count - pair);
-    const [weights, sums] = [scores + pair * ROW_PITCH, p.values + pair * head * 4];
-    const routine = on.routines.weighted[values.stored][rows] ?? 0;
-    on.call(routine, weights, values.at, values.pitch, to - from, fours(head), sums, head * 4);
-  }
-  p.enter(0, count, 0, head, p.values, head * 4);
 }
 
 /** Stores the results of pairs from number `first` on, whose states lie from the first one on. */

@@ -6,9 +6,9 @@
 import { MOST_CHUNK } from "../../families/gated-delta.ts";
 import type { Caller } from "../caller.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
-import { rowsOf } from "./attention-panels.ts";
 import { AT, Chunks, FACTOR, PITCH, type Place } from "./delta-chunks.ts";
 import { Gates } from "./delta-pairs.ts";
+import { copyRows } from "./tiles.ts";
 
 const gates = new Gates();
 
@@ -70,9 +70,9 @@ function chunkGradient(
   const state = { at: word(AT.states) + (chunk - 1) * word(AT.statesPitch) + column, pitch: keySize * 4 };
   const last = count - 1;
   const leftBehind = (token: number): number => left[last * MOST_CHUNK + token] ?? 0;
-  rowsOf(on, query.at, query.pitch, count, keySize, q);
-  rowsOf(on, query.at + behind, query.pitch, count, keySize, k);
-  rowsOf(on, slopes.at, slopes.pitch, count, valueSize, dy);
+  copyRows(on, query.at, query.pitch, count, keySize, q);
+  copyRows(on, query.at + behind, query.pitch, count, keySize, k);
+  copyRows(on, slopes.at, slopes.pitch, count, valueSize, dy);
 
   // Of each pair of tokens: D k · k without the diagonal, D q · k / √size, dy · u, dv · u; and the inverse.
   const square = (at: number): number => squares + at * MOST_CHUNK * 4;

@@ -6,9 +6,9 @@ import type { Caller } from "../caller.ts";
 import { WALK } from "../routines/delta-walk.ts";
 import { bitsOf } from "../routines/functions.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
-import { panelOfRows, rowsOf } from "./attention-panels.ts";
+import { panelOfRows } from "./attention-panels.ts";
 import { firstOf, numbersOf } from "./delta-gates.ts";
-import { fours } from "./tiles.ts";
+import { copyRows, fours } from "./tiles.ts";
 
 const AT = wordsOf(GATED_DELTA);
 
@@ -44,8 +44,8 @@ export function gatedDelta(on: Caller, parameters: number, head: number): void {
     const most = Math.min(tokens - token, block - (token % block));
     let count = 1;
     while (count < most && token + count !== firstOf(on, word, token + count)) count++;
-    rowsOf(on, query + keyHeads * keySize * 4 + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x);
-    rowsOf(on, query + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x + WALK.query);
+    copyRows(on, query + keyHeads * keySize * 4 + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x);
+    copyRows(on, query + token * word(AT.qkPitch), word(AT.qkPitch), count, keySize, x + WALK.query);
     for (let at = 0; at < count; at++) {
       on.parts.deltaGate(parameters, token + at, head, x + at * ROW_PITCH + WALK.left);
     }

@@ -5,7 +5,18 @@ import { STORED_BYTES, type Stored } from "../machine.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { BLOCK_TERMS, FEW_COLS, ROW_PITCH } from "../routines/layout.ts";
 import { multiplyBlocks, panelFromBlocks } from "./blocks.ts";
-import { fours, MOST_ROWS, multiplyTiles, setRows, storeFew, storeSums, type Target, TERM_PITCH } from "./tiles.ts";
+import {
+  blocksBytes,
+  copyRows,
+  fours,
+  MOST_ROWS,
+  multiplyTiles,
+  setRows,
+  storeFew,
+  storeSums,
+  type Target,
+  TERM_PITCH,
+} from "./tiles.ts";
 
 /** y = scale · product + bias + residual (+ y), as the words of `GEMM` say it. Addresses are bytes from the heap's begin. */
 export interface Product extends Target {
@@ -64,16 +75,6 @@ function termsOf(rows: number): number {
   return Math.max(1, Math.floor(SHARED_ROWS / rows)) * BLOCK_TERMS;
 }
 
-/** Copies rows of a that run along the terms: blocks of terms one after the other, each of all rows. */
-function copyRows(on: Caller, p: Product, row: number, rows: number, begin: number, end: number, to: number): void {
-  for (let first = begin; first < end; first += BLOCK_TERMS) {
-    const from = p.a + row * p.aPitch + first * 4;
-    const terms = Math.min(BLOCK_TERMS, end - first);
-    on.call(on.routines.copy.F32, from, p.aPitch, rows, fours(terms), to, ROW_PITCH);
-    to += rows * ROW_PITCH;
-  }
-}
-
 function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, firstCol: number, cols: number): void {
   const { routines, code } = on;
   const { panelCols } = code;
@@ -86,12 +87,12 @@ function multiplyRows(on: Caller, p: Product, firstRow: number, rows: number, fi
     if (p.aTerms) {
       const from = p.a + begin * p.aPitch + firstRow * 4;
       on.call(routines.copy.F32, from, p.aPitch, end - begin, fours(rows), x, TERM_PITCH);
-    } else copyRows(on, p, firstRow, rows, begin, end, x);
+    } else copyRows(on, p.a + firstRow * p.aPitch + begin * 4, p.aPitch, rows, end - begin, x);
     for (let col = 0; col < cols; col += panelCols) {
       const count = Math.min(panelCols, cols - col);
       for (let first = begin; first < end; first += BLOCK_TERMS) {
         const terms = Math.min(BLOCK_TERMS, end - first);
-        const from = x + ((first - begin) / BLOCK_TERMS) * rows * ROW_PITCH;
+        const from = x + blocksBytes(rows, first - begin);
         writePanel(on, p, firstCol + col, count, first, terms, panel);
         multiplyTiles(on, p.aTerms ? "rows" : "terms", from, rows, panel, terms, sums);
         storeSums(on, sums, panelCols * 4, rows, count, p, firstRow, firstCol + col, first === 0);
@@ -115,11 +116,12 @@ export function multiplyFew(
   const routine = on.routines.few[stored][rows] ?? 0;
   const copied = column + fewCols * 4;
   const step = termsOf(rows);
-  const sums = copied + Math.ceil(Math.min(step, p.terms) / BLOCK_TERMS) * rows * ROW_PITCH;
+  const sums = copied + blocksBytes(rows, Math.min(step, p.terms));
   for (let begin = 0; begin < p.terms; begin += step) {
     const terms = Math.min(step, p.terms - begin);
-    if (rows > 1) copyRows(on, p, firstRow, rows, begin, begin + terms, copied);
-    const x = rows > 1 ? copied : p.a + firstRow * p.aPitch + begin * 4;
+    const from = p.a + firstRow * p.aPitch + begin * 4;
+    if (rows > 1) copyRows(on, from, p.aPitch, rows, terms, copied);
+    const x = rows > 1 ? copied : from;
     const bytes = begin * STORED_BYTES[stored];
     for (let col = firstCol; col < firstCol + cols; col += FEW_COLS) {
       const width = Math.min(FEW_COLS, firstCol + cols - col);

@@ -1,7 +1,8 @@
 // What kernels have in common: calls of routines for tiles of sums, and for where these go.
 import type { Caller } from "../caller.ts";
 import { bitsOf } from "../routines/functions.ts";
-import { FEW_PITCH, ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
+import { type Stored, STORED_BYTES } from "../machine.ts";
+import { BLOCK_TERMS, FEW_PITCH, ROW_PITCH, ROWS_AT, WHOLE_PITCH } from "../routines/layout.ts";
 
 /** Rows of x that lie in scratch at once. */
 export const MOST_ROWS = 224;
@@ -16,6 +17,27 @@ export function fours(count: number): number {
 /** Where the rows of a panel begin; the last one stands in the place of missing ones. */
 export function setRows(on: Caller, first: number, pitch: number, rows: number, width: number): void {
   on.setSteps(ROWS_AT, width, first, pitch, rows - 1);
+}
+
+/** Copies rows of x that run along the terms as tiles multiply them: blocks of terms one after the other, each of all rows. */
+export function copyRows(
+  on: Caller,
+  from: number,
+  pitch: number,
+  rows: number,
+  terms: number,
+  to: number,
+  stored: Stored = "F32",
+): void {
+  for (let first = 0; first < terms; first += BLOCK_TERMS) {
+    const [source, count] = [from + first * STORED_BYTES[stored], Math.min(BLOCK_TERMS, terms - first)];
+    on.call(on.routines.copy[stored], source, pitch, rows, fours(count), to + blocksBytes(rows, first), ROW_PITCH);
+  }
+}
+
+/** Bytes of so many terms of `copyRows`. */
+export function blocksBytes(rows: number, terms: number): number {
+  return Math.ceil(terms / BLOCK_TERMS) * rows * ROW_PITCH;
 }
 
 /**
