@@ -1,8 +1,34 @@
 // The gradients of the gated delta rule. States within a block are computed again from that before it.
-import { advance, beginOf, betaOf, clear, decayInput, leftOf, move, products, rateOf } from "./gated-delta";
+import { beginOf, betaOf, clear, decayInput, leftOf, products, rateOf } from "./gated-delta";
 import { exp1 } from "./math";
 import { sumOf } from "./lanes";
 import { GatedDeltaGradient } from "./parameters";
+
+/** to = left · from + by · row, of four columns. */
+// @ts-ignore: decorator
+@inline
+function advance(from: usize, to: usize, size: usize, left: f32, by: v128, row: usize): void {
+  const keep = f32x4.splat(left);
+  const a = v128.shuffle<i32>(by, by, 0, 0, 0, 0);
+  const b = v128.shuffle<i32>(by, by, 1, 1, 1, 1);
+  const c = v128.shuffle<i32>(by, by, 2, 2, 2, 2);
+  const d = v128.shuffle<i32>(by, by, 3, 3, 3, 3);
+  for (let at: usize = 0; at < size; at += 16) {
+    const x = v128.load(row + at);
+    const x0 = from + at;
+    const y0 = to + at;
+    v128.store(y0, f32x4.add(f32x4.mul(keep, v128.load(x0)), f32x4.mul(a, x)));
+    v128.store(y0 + size, f32x4.add(f32x4.mul(keep, v128.load(x0 + size)), f32x4.mul(b, x)));
+    v128.store(y0 + 2 * size, f32x4.add(f32x4.mul(keep, v128.load(x0 + 2 * size)), f32x4.mul(c, x)));
+    v128.store(y0 + 3 * size, f32x4.add(f32x4.mul(keep, v128.load(x0 + 3 * size)), f32x4.mul(d, x)));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function move(from: usize, to: usize, bytes: usize): void {
+  for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at));
+}
 
 /** y += Σ by · columns, of four columns times a factor. */
 // @ts-ignore: decorator

@@ -65,24 +65,37 @@ export function products(state: usize, size: usize, row: usize): v128 {
   return f32x4(sumOf(a), sumOf(b), sumOf(c), sumOf(d));
 }
 
-/** to = left · from + by · row, of four columns. */
+/** to = left · from + by · key, of four columns; and the products of that with a query. */
 // @ts-ignore: decorator
 @inline
-export function advance(from: usize, to: usize, size: usize, left: f32, by: v128, row: usize): void {
+function step(from: usize, to: usize, size: usize, left: f32, by: v128, key: usize, query: usize): v128 {
   const keep = f32x4.splat(left);
-  const a = v128.shuffle<i32>(by, by, 0, 0, 0, 0);
-  const b = v128.shuffle<i32>(by, by, 1, 1, 1, 1);
-  const c = v128.shuffle<i32>(by, by, 2, 2, 2, 2);
-  const d = v128.shuffle<i32>(by, by, 3, 3, 3, 3);
+  const by0 = v128.shuffle<i32>(by, by, 0, 0, 0, 0);
+  const by1 = v128.shuffle<i32>(by, by, 1, 1, 1, 1);
+  const by2 = v128.shuffle<i32>(by, by, 2, 2, 2, 2);
+  const by3 = v128.shuffle<i32>(by, by, 3, 3, 3, 3);
+  let a = f32x4.splat(0);
+  let b = f32x4.splat(0);
+  let c = f32x4.splat(0);
+  let d = f32x4.splat(0);
   for (let at: usize = 0; at < size; at += 16) {
-    const x = v128.load(row + at);
-    const x0 = from + at;
-    const y0 = to + at;
-    v128.store(y0, f32x4.add(f32x4.mul(keep, v128.load(x0)), f32x4.mul(a, x)));
-    v128.store(y0 + size, f32x4.add(f32x4.mul(keep, v128.load(x0 + size)), f32x4.mul(b, x)));
-    v128.store(y0 + 2 * size, f32x4.add(f32x4.mul(keep, v128.load(x0 + 2 * size)), f32x4.mul(c, x)));
-    v128.store(y0 + 3 * size, f32x4.add(f32x4.mul(keep, v128.load(x0 + 3 * size)), f32x4.mul(d, x)));
+    const k = v128.load(key + at);
+    const q = v128.load(query + at);
+    a = f32x4.add(a, f32x4.mul(advanced(from + at, to + at, keep, by0, k), q));
+    b = f32x4.add(b, f32x4.mul(advanced(from + at + size, to + at + size, keep, by1, k), q));
+    c = f32x4.add(c, f32x4.mul(advanced(from + at + 2 * size, to + at + 2 * size, keep, by2, k), q));
+    d = f32x4.add(d, f32x4.mul(advanced(from + at + 3 * size, to + at + 3 * size, keep, by3, k), q));
   }
+  return f32x4(sumOf(a), sumOf(b), sumOf(c), sumOf(d));
+}
+
+/** Four numbers of a column, which are stored. */
+// @ts-ignore: decorator
+@inline
+function advanced(from: usize, to: usize, keep: v128, by: v128, key: v128): v128 {
+  const value = f32x4.add(f32x4.mul(keep, v128.load(from)), f32x4.mul(by, key));
+  v128.store(to, value);
+  return value;
 }
 
 // @ts-ignore: decorator
@@ -91,12 +104,7 @@ export function clear(to: usize, bytes: usize): void {
   for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, f32x4.splat(0));
 }
 
-// @ts-ignore: decorator
-@inline
-export function move(from: usize, to: usize, bytes: usize): void {
-  for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at));
-}
-
+/** The state that a token reads lies where the one before it has left it: in the scratch, or in a row of `states`. */
 export function gatedDelta(p: GatedDelta, piece: u32, scratch: usize): void {
   const head = piece % p.heads;
   const from = p.rows ? piece / p.heads : 0;
@@ -107,25 +115,32 @@ export function gatedDelta(p: GatedDelta, piece: u32, scratch: usize): void {
   const key = query + p.keyHeads * size;
   const rate = rateOf(p, head);
   const scale = f32x4.splat(1 / <f32>Math.sqrt(p.keySize));
+  let left: f32 = 0;
+  let beta = f32x4.splat(0);
   for (let col: u32 = 0; col < p.valueSize; col += 4) {
     const column = head * p.valueSize + col;
     const state = p.states + column * size;
-    if (begin == beginOf(p, from)) clear(scratch, 4 * size);
-    else move(state + ((begin - 1) / p.block) * p.statesPitch, scratch, 4 * size);
+    let at = state + ((begin - 1) / p.block) * p.statesPitch;
     for (let token = from; token < end; token++) {
       const row = begin + token - from;
-      if (row == beginOf(p, token)) clear(scratch, 4 * size);
-      const k = key + token * p.qkPitch;
-      const left = leftOf(rate, decayInput(p, token, head));
-      const known = f32x4.mul(f32x4.splat(left), products(scratch, size, k));
-      const value = v128.load(p.v + token * p.vPitch + column * 4);
-      const by = f32x4.mul(f32x4.splat(betaOf(p, token, head)), f32x4.sub(value, known));
-      advance(scratch, scratch, size, left, by, k);
-      const y = products(scratch, size, query + token * p.qkPitch);
-      v128.store(p.y + token * p.yPitch + column * 4, f32x4.mul(scale, y));
-      if (p.states && (token + 1 == end || (row + 1) % p.block == 0)) {
-        move(scratch, state + (row / p.block) * p.statesPitch, 4 * size);
+      if (row == beginOf(p, token)) {
+        at = scratch;
+        clear(at, 4 * size);
       }
+      const k = key + token * p.qkPitch;
+      // Those of one token hold for all columns.
+      if (col == 0 || end - from > 1) {
+        left = leftOf(rate, decayInput(p, token, head));
+        beta = f32x4.splat(betaOf(p, token, head));
+      }
+      const known = f32x4.mul(f32x4.splat(left), products(at, size, k));
+      const value = v128.load(p.v + token * p.vPitch + column * 4);
+      const by = f32x4.mul(beta, f32x4.sub(value, known));
+      const isKept = p.states && (token + 1 == end || (row + 1) % p.block == 0);
+      const to = isKept ? state + (row / p.block) * p.statesPitch : scratch;
+      const y = step(at, to, size, left, by, k, query + token * p.qkPitch);
+      v128.store(p.y + token * p.yPitch + column * 4, f32x4.mul(scale, y));
+      at = to;
     }
   }
 }

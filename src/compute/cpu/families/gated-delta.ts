@@ -38,6 +38,9 @@ export const GATED_DELTA_GRADIENT = cpuKernel("gatedDeltaGradient", {
   dgates: "target",
 });
 
+/** Tokens for which the module walks. */
+const FEW_TOKENS = 4;
+
 const GATED_DELTA_FMA = { ...GATED_DELTA, fma: true } as const;
 const GATED_DELTA_GRADIENT_FMA = { ...GATED_DELTA_GRADIENT, fma: true } as const;
 
@@ -76,16 +79,16 @@ function given({ qk, v, gates, decays, first, keyHeads, block, states }: Shared)
   };
 }
 
-function fits({ block, keySize, valueSize }: Pick<Values<typeof DELTA_OPERANDS>, "block" | "keySize" | "valueSize">) {
-  return block <= MOST_CHUNK && Math.max(keySize, valueSize) <= MOST_SIZE;
+function fits({ keySize, valueSize }: Pick<Values<typeof DELTA_OPERANDS>, "keySize" | "valueSize">): boolean {
+  return Math.max(keySize, valueSize) <= MOST_SIZE;
 }
 
 export function gatedDelta(on: Dispatcher, { rows, firstPosition, y, ...operands }: GatedDelta): void {
   const values = given(operands);
-  // Prefill and decoding keep the module's walk: their blocks are longer, and a single token takes longer where a state is transposed.
-  const isWhole = rows === undefined && firstPosition === 0;
+  // The bits are the same. Of few tokens the module's walk takes less time, as a state is transposed for the other one.
+  const isFew = rows !== undefined || values.tokens < FEW_TOKENS;
   on.dispatch(
-    isWhole && fits(values) && on.has(GATED_DELTA_FMA) ? GATED_DELTA_FMA : GATED_DELTA,
+    !isFew && fits(values) && on.has(GATED_DELTA_FMA) ? GATED_DELTA_FMA : GATED_DELTA,
     { ...values, rows, firstPosition, y },
     values.heads * (rows === undefined ? 1 : values.tokens),
   );
@@ -94,7 +97,9 @@ export function gatedDelta(on: Dispatcher, { rows, firstPosition, y, ...operands
 export function gatedDeltaGradient(on: Dispatcher, { dy, dqk, dv, dgates, ...operands }: GatedDeltaGradient): void {
   const values = given(operands);
   on.dispatch(
-    fits(values) && on.has(GATED_DELTA_GRADIENT_FMA) ? GATED_DELTA_GRADIENT_FMA : GATED_DELTA_GRADIENT,
+    values.block <= MOST_CHUNK && fits(values) && on.has(GATED_DELTA_GRADIENT_FMA)
+      ? GATED_DELTA_GRADIENT_FMA
+      : GATED_DELTA_GRADIENT,
     { ...values, rows: undefined, firstPosition: 0, y: undefined, dy, dqk, dv, dgates },
     operands.keyHeads,
   );

@@ -7,9 +7,9 @@ import { panelCols, ROW_PITCH } from "./layout.ts";
 export const WALK = { query: 512, left: 1024, beta: 1028 } as const;
 
 const DELTA_WALK = {
-  /** Rows by number of the key, in twos. */
+  /** Rows by number of the key, in fours. */
   state: "address",
-  pairs: "number",
+  fours: "number",
   tokens: "number",
   /** Rows `ROW_PITCH` apart: a token's key, and what `WALK` says. */
   x: "address",
@@ -18,33 +18,43 @@ const DELTA_WALK = {
   scale: "f32",
 } as const;
 
-/** Sums add up even and odd numbers of keys apart, so that no one waits for the last. */
+/** Keys of a turn: as many sums add up apart, and are added as the module's lanes are, nothing of it by FMA, so that the bits are its. */
+const TURN = [0, 1, 2, 3] as const;
+
 export function deltaWalk(m: Machine): void {
-  const { state, pairs, tokens, x, v, others } = registers(m, DELTA_WALK, 3);
+  const { state, fours, tokens, x, v, others } = registers(m, DELTA_WALK, 3);
   const [here = 0, key = 0, left = 0] = others;
   const width = panelCols(m) * 4;
-  const [number, other, factor, value] = [0, 1, 2, 3];
+  const [number, other, factor, value, product] = [0, 1, 2, 3, 4];
   const vectors = Array.from({ length: m.tile.vectors }, (_, at) => at);
-  const sum = (vector: number, odd: number): number => 4 + 2 * vector + odd;
-  const added = (vector: number): number => 4 + 2 * m.tile.vectors + vector;
-  const eachKey = (body: (odd: number) => void): void => {
-    for (const vector of vectors) for (const odd of [0, 1]) m.zero(sum(vector, odd));
+  const sum = (vector: number, turn: number): number => 5 + TURN.length * vector + turn;
+  const added = (vector: number): number => 5 + TURN.length * m.tile.vectors + vector;
+  const addProduct = (to: number, a: number, b: number): void => {
+    m.multiply(product, a, b);
+    m.add32(to, to, product);
+  };
+  const eachKey = (body: (turn: number) => void): void => {
+    for (const vector of vectors) for (const turn of TURN) m.zero(sum(vector, turn));
     m.copy(here, state);
     m.copy(key, x);
-    m.copy(left, pairs);
+    m.copy(left, fours);
     m.steps(left, 1, () => {
-      for (const odd of [0, 1]) body(odd);
-      m.add(here, { bytes: 2 * width });
-      m.add(key, { bytes: 8 });
+      for (const turn of TURN) body(turn);
+      m.add(here, { bytes: TURN.length * width });
+      m.add(key, { bytes: TURN.length * 4 });
     });
-    for (const vector of vectors) m.add32(sum(vector, 0), sum(vector, 0), sum(vector, 1));
+    for (const vector of vectors) {
+      m.add32(sum(vector, 0), sum(vector, 0), sum(vector, 2));
+      m.add32(sum(vector, 1), sum(vector, 1), sum(vector, 3));
+      m.add32(sum(vector, 0), sum(vector, 0), sum(vector, 1));
+    }
   };
   m.steps(tokens, 1, () => {
-    eachKey((odd) => {
-      m.broadcast(number, { word: key, offset: odd * 4 });
+    eachKey((turn) => {
+      m.broadcast(number, { word: key, offset: turn * 4 });
       for (const vector of vectors) {
-        m.load(value, { word: here, offset: odd * width + vector * m.lanes * 4 });
-        m.fma(sum(vector, odd), number, value);
+        m.load(value, { word: here, offset: turn * width + vector * m.lanes * 4 });
+        addProduct(sum(vector, turn), number, value);
       }
     });
     m.broadcast(factor, { word: x, offset: WALK.left });
@@ -55,16 +65,16 @@ export function deltaWalk(m: Machine): void {
       m.subtract(added(vector), added(vector), value);
       m.multiply(added(vector), other, added(vector));
     }
-    eachKey((odd) => {
-      m.broadcast(number, { word: key, offset: odd * 4 });
-      m.broadcast(other, { word: key, offset: odd * 4 + WALK.query });
+    eachKey((turn) => {
+      m.broadcast(number, { word: key, offset: turn * 4 });
+      m.broadcast(other, { word: key, offset: turn * 4 + WALK.query });
       for (const vector of vectors) {
-        const at = { word: here, offset: odd * width + vector * m.lanes * 4 };
+        const at = { word: here, offset: turn * width + vector * m.lanes * 4 };
         m.load(value, at);
         m.multiply(value, factor, value);
-        m.fma(value, number, added(vector));
+        addProduct(value, number, added(vector));
         m.store(value, at);
-        m.fma(sum(vector, odd), other, value);
+        addProduct(sum(vector, turn), other, value);
       }
     });
     m.broadcastArgument(factor, indexOf(DELTA_WALK, "scale"));
