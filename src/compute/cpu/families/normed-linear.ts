@@ -6,7 +6,7 @@ import { pitchBytes, storedCode } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
-import { fewColumns, FMA_TILE, GEMM, linear } from "./gemm.ts";
+import { fewColumns, FMA_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
 /** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
@@ -60,14 +60,8 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   on.dispatch(
     NORMED_GEMM,
     {
+      ...matricesOf({ order: "NT", a: x, b: weight, y }),
       rows,
-      cols,
-      terms,
-      aTerms: false,
-      bTerms: false,
-      a: x,
-      b: weight,
-      y,
       bias,
       residual: undefined,
       accumulate: false,
