@@ -107,7 +107,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "glm4": {},
     "glm4-part": {"head_dim": 20, "attention_bias": False, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.6}},
     "cohere2": {"sliding_window": 16, "sliding_window_pattern": 2, "logit_scale": 0.5},
-    "cohere2-biases": {"attention_bias": True, "tie_word_embeddings": False},
+    "cohere2-biases": {"head_dim": 12, "attention_bias": True, "tie_word_embeddings": False},
     "lfm2": {"norm_eps": 1e-5, "layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
     "lfm2-biases": {"conv_bias": True, "conv_L_cache": 5, "full_attn_idxs": [2], "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False},
     "lfm2_moe": {"norm_eps": 1e-5, "layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "routed_scaling_factor": 1.5},

@@ -126,6 +126,12 @@ export function isExpertParameter(path: string): boolean {
   return /\.experts\.(?:gate_up_proj|down_proj)$/.test(path);
 }
 
+/** Where `.experts` begins in a path of those that a layer has beside an MLP (Gemma 4); undefined: there is none. */
+export function besideMlp(path: string): number | undefined {
+  const found = /\.\d{1,5}(?=\.experts\.)/.exec(path);
+  return found === null ? undefined : found.index + found[0].length;
+}
+
 function isPlace(matrix: string | undefined): matrix is keyof typeof PLACES {
   return matrix !== undefined && Object.hasOwn(PLACES, matrix);
 }

@@ -3,6 +3,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { describeBase } from "./base.ts";
 import { findShift, findWeight, shiftPath, unshiftPath } from "./module-paths.ts";
 import { readConfig } from "../../models/folder/config-json.ts";
+import { refusalOf } from "../../files/testing/folder.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";
 
@@ -87,6 +88,25 @@ test("matrices of experts, and routers, are meant by name; all linear layers are
     "model.layers.0.mlp.experts.0.up_proj",
     "model.layers.0.mlp.experts.1.up_proj",
   ]);
+});
+
+test("names mean an MLP's matrices and not those of experts beside it, as in PEFT: these are parameters, or meant by a pattern", async () => {
+  const layer = "model.layers.3";
+  const each = ["gate_proj", "up_proj", "down_proj"];
+  const experts = [0, 1].flatMap((expert) => each.map((name) => `${layer}.experts.${expert}.${name}`));
+  const all = [...each.map((name) => `${layer}.mlp.${name}`), ...experts];
+  const info = { dtype: "F32", shape: [8, 8] } as const;
+  const gemma4 = { ...base, tensors: new Map(all.map((name) => [`${name}.weight`, info])) };
+  const find = (targets: string | string[], parameters = true) =>
+    findTargets(gemma4, { targets, layers: [] }, { parameters });
+  const { modules, config } = find(["up_proj", "down_proj"]);
+  expect(modules.map(({ name }) => name)).toEqual([`${layer}.mlp.up_proj`, `${layer}.mlp.down_proj`]);
+  expect(config).toEqual({ target_modules: ["up_proj", "down_proj"], layers_to_transform: null });
+  expect(find(["experts.down_proj"]).config.target_parameters).toEqual([`${layer}.experts.down_proj`]);
+  const pattern = String.raw`.*\.experts\.\d+\.(up_proj|down_proj)`;
+  expect(find(pattern, false).modules.length).toBe(4);
+  const refusal = await refusalOf(() => find(["experts.gate_up_proj"], false));
+  expect(refusal.hint).toContain(String.raw`--targets '.*\.experts\.\d+\.(gate_proj|up_proj)'`);
 });
 
 test("experts' matrices are modules where files have them apart, else parameters, as routers are", () => {

@@ -147,7 +147,7 @@ function refusedParameter({ module, name, tensors }: ExpertParameter): RandloraE
   const own = new Set(tensors.map((tensor) => lastSegment(tensor.replace(/\.weight$/, ""))));
   const hint =
     tensors.length > 1
-      ? `name each expert's modules: --targets ${[...own].join(",")}`
+      ? String.raw`name each expert's modules: --targets '.*\.experts\.\d+\.(${[...own].join("|")})'`
       : "give --method lora, or full, which trains all";
   return new RandloraError("usage", cause, hint);
 }

@@ -2,7 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { isOfExpert, isRouter } from "./base.ts";
 import { defaultTargets } from "./default-targets.ts";
-import { isTargetParameter } from "./experts.ts";
+import { besideMlp, isTargetParameter } from "./experts.ts";
 import { isEmbedding, isOutputEmbedding } from "./embeddings.ts";
 import { PythonRegex } from "../../data/text/regex/python/regex.ts";
 
@@ -98,8 +98,10 @@ function layerFilter({ layers, layersPattern, file }: TargetRules): (module: str
   };
 }
 
+/** Experts beside an MLP whose matrices have the same names are parameters in transformers: names that do not say `experts` mean the MLP's. */
 function endsWithOneOf(module: string, names: ReadonlySet<string>): boolean {
-  for (let dot = module.indexOf("."); dot >= 0; dot = module.indexOf(".", dot + 1)) {
+  const last = besideMlp(module) ?? module.length;
+  for (let dot = module.indexOf("."); dot >= 0 && dot <= last; dot = module.indexOf(".", dot + 1)) {
     if (names.has(module.slice(dot + 1))) return true;
   }
   return false;

@@ -10,7 +10,7 @@ export const cohere2: Architecture = {
   gguf: { name: "cohere2", transformers: "Cohere2ForCausalLM" },
   describe(json) {
     const epsilon = json.layer_norm_eps ?? 1e-5;
-    const sizes = sizesOf({ ...json, head_dim: undefined }, { contextLength: 8192, epsilon });
+    const sizes = sizesOf(json, { contextLength: 8192, epsilon });
     const window = withDefault(json.sliding_window, 4096);
     const bias = json.attention_bias ?? false;
     const norm = (name: string) => layerNorm(name, sizes.hidden, epsilon, false);
