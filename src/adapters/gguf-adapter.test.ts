@@ -3,10 +3,12 @@ import { GgufFile } from "../files/gguf/reader.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import { writeArchitecture } from "../models/testing/architectures.ts";
+import { registered, template } from "../models/testing/template-architecture.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
 import { openAdapter } from "./open.ts";
 import { factorsOf, type TestLora, writeLora } from "./testing/lora.ts";
 
+const GEMMA4 = { hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 20 };
 const loraOf = (modules: TestLora["modules"]): TestLora => ({ r: 2, alpha: 4, seed: 5, modules });
 
 /** The factors that llama.cpp is given of a LoRA for a model of this type, by name. */
@@ -58,13 +60,15 @@ test("columns follow the heads that the base's file has in another order", async
 test("one of an expert, of a parameter, of another base, and of an output matrix that the embedding is are refused", async () => {
   const expert = "model.layers.0.block_sparse_moe.experts.1.w1";
   const query = "model.layers.0.self_attn.q_proj";
+  using _ = registered(template);
   const ofParameter = { target_parameters: ["router.weight"] };
   const refusals: [string, object, TestLora, RegExp, JsonObject?][] = [
     ["mixtral", {}, loraOf({ [expert]: [64, 32] }), /experts.1.w1" has no place in a GGUF adapter/],
     ["llama", {}, loraOf({ [query]: [48, 32] }), /a \(48, 32\) weight, and the base's is \(32, 32\)/],
-    ["gpt_oss", {}, loraOf({ "model.layers.0.mlp.router": [128, 32] }), /type "gpt_oss" cannot be written as GGUF/],
-    ["gpt_oss", {}, loraOf({}), /type "gpt_oss" cannot be written as GGUF/, ofParameter],
+    ["template", {}, loraOf({ [expert]: [64, 32] }), /type "template" cannot be written as GGUF/],
+    ["template", {}, loraOf({}), /type "template" cannot be written as GGUF/, ofParameter],
     ["granitemoe", {}, loraOf({}), /its target_parameters have no place/, ofParameter],
+    ["gemma4_text", GEMMA4, loraOf({ "model.per_layer_model_projection": [16, 32] }), /model_projection" has no place/],
     ["llama", { tie_word_embeddings: true }, loraOf({ lm_head: [20, 32] }), /"lm_head" has no place/],
   ];
   for (const [type, settings, lora, message, config] of refusals) {

@@ -171,9 +171,12 @@ function factorsOf(
   ]);
 }
 
+/** Tensors that llama.cpp reads or multiplies with without asking for an adapter of them. */
+const WITHOUT = ["token_embd", "per_layer_token_embd", "per_layer_model_proj"];
+
 /** The tensors of a file that a module's weight becomes, each with its rows; undefined: an adapter has no place for them. */
 function targetsOf({ name, strips }: GgufPlace, rows: number): { name: string; rows: number }[] | undefined {
-  if (name === "token_embd") return undefined;
+  if (WITHOUT.includes(name)) return undefined;
   if (strips === undefined) return [{ name: `${name}.weight`, rows }];
   const shapes = new Map(strips.map((strip) => [strip.name, strip.shape]));
   // Tensors of all experts have adapters of all alone.

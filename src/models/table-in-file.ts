@@ -2,8 +2,10 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { RandloraError } from "../files/errors.ts";
 import { naming, oneLine } from "../files/failure.ts";
 import type { Checkpoint } from "../files/safetensors/checkpoint.ts";
+import type { BlockDtype } from "../compute/device/dtype.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
+import { blockBytes, unpackBlocks } from "./gguf/blocks.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";
 
 /** A table that stays in the checkpoint's file, of which rows are read as they are wanted. */
@@ -14,18 +16,20 @@ export class TableInFile {
   readonly #path: string;
   readonly #offset: number;
   readonly #dtype: FloatDtype;
+  readonly #blocks: BlockDtype | undefined;
   /** Undefined: it has not been opened; its rows are zeros then, as a device's memory is that nobody filled. */
   #file: number | undefined;
 
   /** @param planned one tensor of the checkpoint, which has it (`checkTensors`) */
   constructor(checkpoint: Checkpoint, { cols, parts }: PlannedMatrix) {
     const { file, info } = checkpoint.get(parts[0]?.name ?? "");
-    if (!isFloat(info.dtype) || info.blocks !== undefined) throw new TypeError(`${info.name}: rows of ${info.dtype}`);
+    if (!isFloat(info.dtype) || info.packed !== undefined) throw new TypeError(`${info.name}: rows of ${info.dtype}`);
     this.cols = cols;
-    this.bytes = info.bytes;
+    this.bytes = info.blocks?.bytes ?? info.bytes;
     this.#path = file.path;
     this.#offset = info.offset;
     this.#dtype = info.dtype;
+    this.#blocks = info.blocks?.dtype;
   }
 
   /** Opens the file, whose rows can be read until `close`. @throws RandloraError `file` */
@@ -43,7 +47,8 @@ export class TableInFile {
     const values = new Float32Array(ids.length * this.cols);
     const file = this.#file;
     if (file === undefined) return values;
-    const bytes = this.cols * dtypeBytes(this.#dtype);
+    const blocks = this.#blocks;
+    const bytes = blocks === undefined ? this.cols * dtypeBytes(this.#dtype) : blockBytes(this.cols, blocks);
     const row = new Uint8Array(bytes);
     for (let at = 0; at < ids.length; at++) {
       const position = this.#offset + (ids[at] ?? NaN) * bytes;
@@ -53,7 +58,8 @@ export class TableInFile {
         done += read;
       }
       const to = values.subarray(at * this.cols, (at + 1) * this.cols);
-      widenToF32(row, this.#dtype, to);
+      if (blocks === undefined) widenToF32(row, this.#dtype, to);
+      else to.set(unpackBlocks(row, blocks));
       for (let col = 0; col < to.length; col++) to[col] = (to[col] ?? NaN) * scale;
     }
     return values;

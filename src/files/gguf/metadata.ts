@@ -40,6 +40,13 @@ export class GgufFields {
     });
   }
 
+  /** A number, or a list of them. */
+  numberOrList(key: string): number | ArrayLike<number> | undefined {
+    return this.#read(key, "a number, or one for each layer", (value) =>
+      value.kind === "array" ? this.numbers(key) : this.number(key),
+    );
+  }
+
   boolean(key: string): boolean | undefined {
     return this.#read(key, "true or false", (value) => (value.kind === "bool" ? value.value : undefined));
   }

@@ -8,7 +8,7 @@ import type { Mlp } from "../blocks/mlp.ts";
 import type { Norm } from "../blocks/norm.ts";
 import type { GgufArchitecture } from "../decoder/architectures/common.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
-import { headPlaces, type Order, pairedRows } from "./order.ts";
+import { headPlaces, inTurns, type Order, pairedRows } from "./order.ts";
 
 /** Rows of a tensor of a checkpoint that lie together in one of a GGUF file, which has the rows of others, too. */
 export interface Strip {
@@ -46,7 +46,11 @@ export type Named = [module: string, place: GgufPlace];
 /** What an architecture of llama.cpp says of a block's names and rows. */
 type OfBlock = Required<Pick<GgufArchitecture, "pairs" | "apart" | "mlpNorm">>;
 
-export function blockNamed({ before, mixer, after, parallel }: Block<PlannedMatrix>, of: OfBlock): Named[] {
+export function blockNamed({ whole, ...block }: Block<PlannedMatrix>, of: OfBlock): Named[] {
+  return [...mixerNamed(block, of), ...named(whole, ["layer_output_scale"])];
+}
+
+function mixerNamed({ before, mixer, after, parallel }: Block<PlannedMatrix>, of: OfBlock): Named[] {
   if (mixer.kind === "mlp" || mixer.kind === "experts") {
     return [
       // One norm that attention and MLP read is attention's.
@@ -55,7 +59,13 @@ export function blockNamed({ before, mixer, after, parallel }: Block<PlannedMatr
       ...normNamed(after, "post_ffw_norm"),
     ];
   }
-  if (mixer.kind === "layer-input") throw new TypeError("llama.cpp's architectures here have no inputs of layers");
+  if (mixer.kind === "layer-input") {
+    return [
+      ...named(mixer.gate, ["inp_gate"]),
+      ...named(mixer.output.weight, ["proj"]),
+      ...normNamed(after, "post_norm"),
+    ];
+  }
   return [
     ...normNamed(before, "attn_norm"),
     ...(mixer.kind === "attention"
@@ -71,14 +81,16 @@ export function blockNamed({ before, mixer, after, parallel }: Block<PlannedMatr
  * Hugging Face turns the first half of a head's rows with the second, llama.cpp in some architectures each row with its neighbor.
  */
 function attentionNamed(attention: Attention<PlannedMatrix>, isPaired: boolean): Named[] {
-  const { qkv, queryNorm, keyNorm, output, headSize } = attention;
-  const projections = named(qkv, qkv.parts.length === 1 ? ["attn_qkv"] : ["attn_q", "attn_k", "attn_v"]);
+  const { qkv, queryNorm, keyNorm, sinks, output, headSize } = attention;
+  const isWhole = qkv.parts.length === 1 && attention.keysOf === undefined;
+  const projections = named(qkv, isWhole ? ["attn_qkv"] : ["attn_q", "attn_k", "attn_v"]);
   return [
     ...projections.map(([module, place], at): Named => {
       return [module, isPaired && at < 2 ? { ...place, order: pairedRows(headSize) } : place];
     }),
     ...normNamed(queryNorm, "attn_q_norm"),
     ...normNamed(keyNorm, "attn_k_norm"),
+    ...named(sinks, ["attn_sinks"]),
     ...named(output.weight, ["attn_output"]),
   ];
 }
@@ -174,9 +186,14 @@ const OF_DECAYS: readonly Partial<GgufPlace>[] = [
   { suffix: ".bias" },
 ];
 
-/** A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor. */
-function expertsNamed({ router, gateUp, down, count, selection, shared }: Experts<PlannedMatrix>): Named[] {
+/**
+ * A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor: one below
+ * the other, or of gpt-oss each neuron's two rows side by side. llama.cpp adds experts' biases in F32 alone.
+ */
+function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {
+  const { router, gateUp, gateUpBias, down, downBias, count, selection, shared, clamp } = experts;
   const [hidden, inner] = [router.cols, down.cols];
+  const ordered = (of: Order["of"]) => (clamp === undefined ? {} : { order: { places: inTurns(inner), of } });
   const strip = (name: string, expert: number): Strip => {
     const [rows, cols] = name === "ffn_down_exps" ? [hidden, inner] : [inner, hidden];
     return { name, shape: [count, rows, cols], first: expert * rows, rows };
@@ -190,8 +207,17 @@ function expertsNamed({ router, gateUp, down, count, selection, shared }: Expert
         gateUp.parts.length === 1
           ? Array.from({ length: 2 * count }, (_, one) => strip(gateOrUp[one % 2] ?? "", Math.floor(one / 2)))
           : [strip(gateOrUp[at % 2] ?? "", Math.floor(at / 2))];
-      return [module, { ...place, strips }];
+      return [module, { ...place, strips, ...ordered("rows") }];
     }),
+    ...named(gateUpBias, gateOrUp, {
+      suffix: ".bias",
+      exact: true,
+      ...ordered("parts"),
+      strips: Array.from({ length: 2 * count }, (_, one): Strip => {
+        return { name: gateOrUp[one % 2] ?? "", shape: [count, inner], first: Math.floor(one / 2), rows: 1 };
+      }),
+    }),
+    ...named(downBias, ["ffn_down_exps"], { suffix: ".bias", exact: true }),
     ...named(down, ["ffn_down_exps"]).map(([module, place], expert): Named => {
       return [module, down.parts.length === 1 ? place : { ...place, strips: [strip("ffn_down_exps", expert)] }];
     }),

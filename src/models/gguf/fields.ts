@@ -1,6 +1,6 @@
 import { architectureOf } from "../decoder/architectures/index.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
-import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
+import { attentionsOf, type DecoderConfig, keysOf } from "../decoder/config.ts";
 import type { Experts } from "../blocks/experts.ts";
 import type { GatedDelta } from "../blocks/gated-delta.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
@@ -8,6 +8,10 @@ import type { PlannedMatrix } from "../tensor-plan.ts";
 /** What is said of each layer, after the architecture's name and a dot. */
 export const KV_HEADS = "attention.head_count_kv";
 export const WINDOWS = "attention.sliding_window_pattern";
+export const INNER = "feed_forward_length";
+
+/** Elements of a head of Gemma 4's layers that see a window; `attention.key_length` is that of the others. */
+export const SLIDING_HEAD = "attention.key_length_swa";
 
 /** How much queries grow with their position, by the same. */
 export const GROWTH = "attention.temperature_scale";
@@ -41,13 +45,13 @@ const FIELDS: readonly Field[] = [
     of: ({ contextLength }, json) => json.max_position_embeddings ?? contextLength,
   },
   { key: "embedding_length", kind: "u32", setting: "hidden_size", of: ({ hiddenSize }) => hiddenSize },
-  { key: "feed_forward_length", kind: "u32", setting: "intermediate_size", of: innerSize },
+  { key: INNER, kind: "u32", setting: "intermediate_size", of: innerSize },
   { key: "expert_count", kind: "u32", setting: "num_local_experts", of: (config) => expertsOf(config)?.count },
   { key: "expert_used_count", kind: "u32", setting: "num_experts_per_tok", of: (config) => expertsOf(config)?.chosen },
   {
     key: "expert_feed_forward_length",
     kind: "u32",
-    only: ["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe"],
+    only: ["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe", "gpt-oss"],
     setting: "moe_intermediate_size",
     of: (config) => expertsOf(config)?.down.cols,
   },
@@ -111,6 +115,19 @@ const FIELDS: readonly Field[] = [
   layerNormEpsilon("starcoder2", "norm_epsilon"),
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
+  ...ofGemma4({
+    [SLIDING_HEAD]: [undefined, slidingHead],
+    "attention.value_length_swa": [undefined, slidingHead],
+    "rope.dimension_count_swa": [undefined, slidingHead],
+    "attention.shared_kv_layers": [
+      undefined,
+      ({ layers }) => layers.filter((layer) => keysOf(layer) !== undefined).length,
+    ],
+    embedding_length_per_layer_input: [
+      "hidden_size_per_layer_input",
+      ({ layerInputs }) => layerInputs?.norm.weight.cols ?? 0,
+    ],
+  }),
   {
     key: "vocab_size",
     kind: "u32",
@@ -121,7 +138,9 @@ const FIELDS: readonly Field[] = [
     key: "rope.dimension_count",
     kind: "u32",
     of: (config, _, arch) =>
-      isOfLlama(config) || ["phi3", "glm4", "cohere2", ...HYBRIDS].includes(arch) ? config.ropes[0]?.size : undefined,
+      isOfLlama(config) || ["phi3", "glm4", "cohere2", "gemma4", ...HYBRIDS].includes(arch)
+        ? config.ropes[0]?.size
+        : undefined,
   },
   {
     key: "rope.freq_base",
@@ -179,10 +198,25 @@ function multipliers(
   });
 }
 
+/** Gemma 4's, which has heads of two sizes, keys that layers share, and inputs of layers. */
+function ofGemma4(
+  fields: Readonly<
+    Record<string, readonly [keyof ConfigJson | undefined, (config: DecoderConfig) => number | undefined]>
+  >,
+): Field[] {
+  return Object.entries(fields).map(([key, [setting, of]]): Field => {
+    return { key, kind: "u32", only: ["gemma4"], ...(setting && { setting }), of };
+  });
+}
+
+function slidingHead(config: DecoderConfig): number | undefined {
+  return attentionsOf(config).find(({ rope }) => rope === 1)?.headSize;
+}
+
 /** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
 function saidHeadSize(config: DecoderConfig, json: ConfigJson, arch: string): number | undefined {
   if (["phi3", "granite", "granitemoe", "gpt2"].includes(arch)) return undefined;
-  const [{ headSize }] = attentionsOf(config);
+  const headSize = attentionsOf(config).at(-1)?.headSize;
   return !["qwen2", "qwen2moe"].includes(arch) || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
 }
 
@@ -231,5 +265,5 @@ export function slidingWindow(config: DecoderConfig, _: unknown, arch: string): 
     .find(Number.isFinite);
   // Phi 4 is told from Phi 3 by its 0.
   if (arch === "phi3") return window ?? 0;
-  return arch.startsWith("gemma") || ["olmo2", "exaone4", "cohere2"].includes(arch) ? window : undefined;
+  return arch.startsWith("gemma") || ["olmo2", "exaone4", "cohere2", "gpt-oss"].includes(arch) ? window : undefined;
 }

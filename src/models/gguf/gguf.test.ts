@@ -2,10 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../files/testing/folder.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { packBlocks, unpackBlocks } from "./blocks.ts";
+import { isPassedOver } from "./layers.ts";
 import { ggufPlace } from "./names.ts";
 import { ropeFactors } from "./rope-factors.ts";
 import { configOf } from "./testing/config.ts";
-import { headPlaces, pairedRows, reorder } from "./order.ts";
+import { headPlaces, inTurns, pairedRows, reorder } from "./order.ts";
 
 const LLAMA = configOf("llama");
 const GEMMA2 = configOf("gemma2", { query_pre_attn_scalar: 16, sliding_window: 32 });
@@ -100,6 +101,49 @@ describe("a tensor's place", () => {
     });
   });
 
+  test("gpt-oss's experts, transposed and a neuron's gate beside its up, have gate and up apart, and biases", () => {
+    const config = configOf("gpt_oss", { num_local_experts: 2, num_experts_per_tok: 1 });
+    const place = (name: string) => ggufPlace(`model.layers.1.mlp.${name}`, config);
+    const strips = (name: string) =>
+      place(name)?.strips?.map(({ name: tensor, first, rows }) => [tensor.slice("blk.1.ffn_".length), first, rows]);
+    expect(strips("experts.gate_up_proj")).toEqual([
+      ["gate_exps.weight", 0, 96],
+      ["up_exps.weight", 0, 96],
+      ["gate_exps.weight", 96, 96],
+      ["up_exps.weight", 96, 96],
+    ]);
+    expect(strips("experts.gate_up_proj_bias")?.slice(2)).toEqual([
+      ["gate_exps.bias", 1, 1],
+      ["up_exps.bias", 1, 1],
+    ]);
+    expect(place("experts.gate_up_proj")).toMatchObject({
+      transposed: true,
+      order: { places: inTurns(96), of: "rows" },
+    });
+    expect(inTurns(3)).toEqual([0, 3, 1, 4, 2, 5]);
+    const names = ["experts.down_proj", "experts.down_proj_bias", "router.bias"].map((name) => place(name)?.name);
+    expect(names).toEqual(["blk.1.ffn_down_exps.weight", "blk.1.ffn_down_exps.bias", "blk.1.ffn_gate_inp.bias"]);
+    expect(ggufPlace("model.layers.0.self_attn.sinks", config)?.name).toBe("blk.0.attn_sinks.weight");
+  });
+
+  test("Gemma 4's inputs of layers and scalars have llama.cpp's names, and unread keys have none", () => {
+    const sizes = { hidden_size_per_layer_input: 8, num_hidden_layers: 4, num_kv_shared_layers: 2 };
+    const types = [0, 1, 0, 1].map((full) => (full === 1 ? "full_attention" : "sliding_attention"));
+    const config = configOf("gemma4_text", { ...sizes, layer_types: types });
+    const place = (name: string) => ggufPlace(`model.${name}`, config)?.name;
+    expect(place("layers.1.layer_scalar")).toBe("blk.1.layer_output_scale.weight");
+    expect(place("layers.1.per_layer_input_gate.weight")).toBe("blk.1.inp_gate.weight");
+    expect(place("layers.1.per_layer_projection.weight")).toBe("blk.1.proj.weight");
+    expect(place("layers.1.post_per_layer_input_norm.weight")).toBe("blk.1.post_norm.weight");
+    expect(place("embed_tokens_per_layer.weight")).toBe("per_layer_token_embd.weight");
+    expect(place("per_layer_projection_norm.weight")).toBe("per_layer_proj_norm.weight");
+    expect(place("layers.2.self_attn.q_proj.weight")).toBe("blk.2.attn_q.weight");
+    expect(place("layers.2.self_attn.k_proj.weight")).toBeUndefined();
+    const passed = ["blk.2.attn_k.weight", "blk.3.attn_k_norm.weight", "blk.4.nextn.eh_proj.weight"];
+    const read = ["blk.1.attn_k.weight", "blk.2.attn_q.weight", "blk.5.attn_q.weight", "output_norm.weight"];
+    expect([...passed, ...read].filter((name) => isPassedOver(name, config, 5))).toEqual(passed);
+  });
+
   test("heads of values of the gated delta rule are in llama.cpp's order, queries, keys and values of Qwen3-Next apart", () => {
     const sizes = { linear_key_head_dim: 8, linear_value_head_dim: 8, num_experts: 16 };
     const rule = { linear_num_key_heads: 2, linear_num_value_heads: 4, num_hidden_layers: 4, ...sizes };
@@ -145,4 +189,6 @@ test("Llama 3's rope: kept, stretched, and between", () => {
   expect([factors[0], factors[63]]).toEqual([1, 8]);
   for (let pair = 1; pair < 64; pair++) expect(factors[pair]).toBeGreaterThanOrEqual(factors[pair - 1] ?? 0);
   expect(ropeFactors(LLAMA)).toEqual([]);
+  const gemma4 = ropeFactors(configOf("gemma4_text", { global_head_dim: 16 }));
+  expect(gemma4.map(({ factors: of }) => [...of])).toEqual([[1, 1, ...Array(6).fill(Math.fround(1e30))]]);
 });

@@ -6,6 +6,7 @@ import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import { yarnTemperature } from "../blocks/rope-scaling.ts";
 import { fieldsOf, KV_HEADS, slidingWindow, WINDOWS } from "./fields.ts";
+import { gemma4Layers } from "./gemma4.ts";
 
 /** llama.cpp's name of an architecture, by `model_type`: Mistral is a Llama there. @throws RandloraError `model` where it has none */
 export function ggufName(type: string): string {
@@ -61,6 +62,7 @@ export function decoderMetadata(config: DecoderConfig, json: ConfigJson): GgufMe
 
 /** What is said of each layer: which have a window, and which attention. */
 function perLayer(config: DecoderConfig, arch: string): [string, GgufValue][] {
+  if (arch === "gemma4") return gemma4Layers(config);
   const { layers } = config;
   if (arch === "lfm2" || arch === "lfm2moe") {
     const value = layers.map((layer) => {

@@ -3,6 +3,7 @@ import { quote } from "../../files/failure.ts";
 import { architectureOf } from "../decoder/architectures/index.ts";
 import { type DecoderConfig, isOfOtherPart } from "../decoder/config.ts";
 import { isComputed, UNTIED_HEAD } from "../decoder/weight-plan.ts";
+import { turned } from "../tensor-plan.ts";
 import { blockNamed, type GgufPlace, type Named, named, normNamed, type Strip } from "./block-names.ts";
 
 const WEIGHT = ".weight";
@@ -50,17 +51,20 @@ export function stripsOf(place: GgufPlace, stored: readonly number[]): readonly 
 
 /** The shape that the file has, of a tensor of this one in the checkpoint. */
 export function turnedShape({ transposed = false }: GgufPlace, shape: readonly number[]): readonly number[] {
-  return transposed && shape.length === 2 ? shape.toReversed() : shape;
+  return transposed && shape.length > 1 ? turned(shape) : shape;
 }
 
 /** What llama.cpp calls the modules of a model, by what they do in it (gguf-py, tensor_mapping.py). */
 function modulesOf(config: DecoderConfig): Named[] {
-  const { architecture, embedding, positions, norm, layers, head } = config;
+  const { architecture, embedding, positions, layerTable, layerInputs, norm, layers, head } = config;
   const { gguf } = architectureOf(architecture) ?? {};
   const { pairs = false, apart = false, mlpNorm = "ffn_norm", lastNorm = "output_norm" } = gguf ?? {};
   return [
     ...named(embedding, ["token_embd"]),
     ...named(positions, ["position_embd"], { exact: true }),
+    ...named(layerTable, ["per_layer_token_embd"]),
+    ...named(layerInputs?.projection, ["per_layer_model_proj"]),
+    ...normNamed(layerInputs?.norm, "per_layer_proj_norm"),
     ...normNamed(norm, lastNorm),
     ["lm_head", { name: "output" }],
     ...named(head, ["output"]),

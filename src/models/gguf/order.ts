@@ -18,6 +18,11 @@ export function headPlaces(keyHeads: number, heads: number): number[] {
   return Array.from({ length: heads }, (_, head) => (head % shared) * keyHeads + Math.floor(head / shared));
 }
 
+/** Pairs of units, one of each of two halves: llama.cpp has one half behind the other. */
+export function inTurns(half: number): number[] {
+  return Array.from({ length: 2 * half }, (_, unit) => (unit % 2) * half + Math.floor(unit / 2));
+}
+
 /** Rows that are reordered together. */
 export function rowsOf(order: Order | undefined): number {
   return order?.of === "rows" ? order.places.length : 1;

@@ -2,9 +2,12 @@ import { quote } from "../../files/failure.ts";
 import type { GgufType } from "../../files/gguf/format.ts";
 import { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
-import { fieldsOf, KV_HEADS, WINDOWS } from "./fields.ts";
+import { fieldsOf, INNER, KV_HEADS, WINDOWS } from "./fields.ts";
+import { readGemma4 } from "./gemma4.ts";
+import { layersIn, ofLayers } from "./layers.ts";
 import type { Architecture } from "../decoder/architectures/common.ts";
 import { ARCHITECTURES } from "../decoder/architectures/index.ts";
+import { MOST_LAYERS } from "../decoder/config-file.ts";
 import { ROPE_KEYS } from "./metadata.ts";
 import { readRope } from "./read-rope.ts";
 import { GEMMA_27B } from "./refusals.ts";
@@ -31,22 +34,26 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   if ((fields.number("split.count") ?? 1) > 1) {
     fields.refuse("one part of a split model", "join the parts: llama-gguf-split --merge FIRST-PART OUT.gguf");
   }
-  if ((fields.number(`${arch}.nextn_predict_layers`) ?? 0) > 0) {
-    const hint = "use the model's folder, or a file that is converted without them";
-    fields.refuse("layers that predict several tokens at once", hint);
-  }
   const settings: Record<string, unknown> = {};
   // Of models that have attention in some layers, by layer.
   const kvHeads = type.startsWith("lfm2")
     ? ofLayers(fields, arch, KV_HEADS, fields.numbers(`${arch}.${KV_HEADS}`))
     : undefined;
+  const need = (key: string) => fields.need(fields.number(`${arch}.${key}`), `${arch}.${key}`);
+  const isGemma4 = type === "gemma4_text";
+  if ((isGemma4 || type === "gpt_oss") && need("attention.sliding_window") === 0) {
+    fields.refuse("a sliding window of no tokens", "download it again");
+  }
+  const period = type === "gpt_oss" ? fields.number(`${arch}.${WINDOWS}`) : undefined;
+  if (period !== undefined && period !== 2)
+    fields.refuse(`a sliding window in all but each layer ${period}`, supported);
+  const ofEachLayer = isGemma4 ? [INNER, KV_HEADS] : kvHeads === undefined ? [] : [KV_HEADS];
   for (const { key, kind, setting } of fieldsOf(arch)) {
-    if (key === KV_HEADS && kvHeads !== undefined) continue;
+    if (ofEachLayer.includes(key)) continue;
     // llama.cpp's converter says it of each layer of Granite 4.
     const value = key === KV_HEADS ? fields.numberOfLayers(`${arch}.${key}`) : fields.number(`${arch}.${key}`);
     if (setting !== undefined && value !== undefined) settings[setting] = kind === "f32" ? shortest(value) : value;
   }
-  const need = (key: string) => fields.need(fields.number(`${arch}.${key}`), `${arch}.${key}`);
   const headSize =
     fields.number(`${arch}.attention.key_length`) ??
     Math.floor(need("embedding_length") / Math.max(1, need("attention.head_count")));
@@ -60,6 +67,7 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     architectures: [gguf?.transformers],
     model_type: type,
     ...settings,
+    num_hidden_layers: layersIn(fields, arch).own,
     head_dim: headSize,
     num_key_value_heads: settings["num_key_value_heads"] ?? settings["num_attention_heads"],
     // Required by llama.cpp: another model's default must not stand in.
@@ -68,7 +76,7 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
     sliding_window: window || (type === "exaone4" ? null : undefined),
     vocab_size: embedding?.shape[0],
     tie_word_embeddings: !tensors.has("output.weight"),
-    ...(["llama", "qwen3", "granite", "granitemoe", "granitemoehybrid", "seed_oss", "glm4"].includes(type)
+    ...(["llama", "qwen3", "granite", "granitemoe", "granitemoehybrid", "seed_oss", "glm4", "gpt_oss"].includes(type)
       ? { attention_bias: bias }
       : {}),
     ...(["llama", "granite"].includes(type) ? { mlp_bias: tensors.has("blk.0.ffn_gate.bias") } : {}),
@@ -78,6 +86,7 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
       bias,
       valueSize: (fields.number(`${arch}.ssm.inner_size`) ?? 0) / (fields.number(`${arch}.ssm.time_step_rank`) ?? 1),
     }),
+    ...(isGemma4 ? readGemma4(fields, header, headSize) : {}),
     ...(await readRope(file, fields, { arch, type, headSize, settings })),
     ...tokens(fields),
     torch_dtype: torchDtype(types),
@@ -128,22 +137,6 @@ function layersOf(type: string, fields: GgufFields, arch: string, kvHeads: reado
   return { layer_types: types };
 }
 
-/** A number for each layer; more of them would fill the memory. */
-function ofLayers(
-  fields: GgufFields,
-  arch: string,
-  key: string,
-  values: ArrayLike<number | boolean> | undefined,
-): readonly number[] {
-  const name = `${arch}.${key}`;
-  const layers = fields.number(`${arch}.block_count`);
-  const found = fields.need(values, name);
-  if (found.length === layers && found.length <= MOST_LAYERS) return Array.from(found, Number);
-  return fields.refuse(`${name} is of ${found.length} layers, of which there are ${layers}`, "download it again");
-}
-
-const MOST_LAYERS = 1 << 14;
-
 /** What a type has no other way of in llama.cpp, and config.json must say. */
 function alone(
   type: string,
@@ -184,6 +177,8 @@ function alone(
       return { ...experts, norm_topk_prob: true, linear_value_head_dim: valueSize };
     case "qwen3_5_text":
       return { linear_value_head_dim: valueSize };
+    case "gpt_oss":
+      return { intermediate_size: settings["moe_intermediate_size"] ?? inner };
     case "olmoe":
       return { num_experts: count, norm_topk_prob: false };
     default:
@@ -200,9 +195,11 @@ function torchDtype(types: ReadonlySet<GgufType>): string {
 
 function gemma(type: string, settings: Readonly<Record<string, unknown>>, headSize: number): object {
   const { hidden_size: width, num_attention_heads: heads, num_hidden_layers: layers } = settings;
+  const hidden_activation = "gelu_pytorch_tanh";
+  if (type === "gemma4_text") return { hidden_activation };
   const byWidth = layers === GEMMA_27B[type];
   return {
-    hidden_activation: "gelu_pytorch_tanh",
+    hidden_activation,
     query_pre_attn_scalar: byWidth ? Math.floor(Number(width) / Number(heads)) : headSize,
   };
 }

@@ -3,6 +3,7 @@ import type { GgufFile } from "../../files/gguf/reader.ts";
 import type { RopeJson } from "../decoder/config-file.ts";
 import { longropeTemperature, yarnTemperature } from "../blocks/rope-scaling.ts";
 import { GROWTH } from "./fields.ts";
+import { gemma4Ropes } from "./gemma4.ts";
 import { ROPE_KEYS } from "./metadata.ts";
 import { ROPE_TENSORS, ropeFactors } from "./rope-factors.ts";
 import { shortest } from "./shortest.ts";
@@ -45,6 +46,10 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
     };
   }
   const kind = fields.string(`${arch}.${ROPE_KEYS.type}`) ?? "none";
+  if (type === "gemma4_text") {
+    if (kind === "none") return gemma4Ropes(freqs, headSize, of.settings, fields);
+    return fields.refuse(`RoPE scaling ${kind}`, "Gemma 4 turns by factors in tensors");
+  }
   const beta = fields.number(`${arch}.${GROWTH}`);
   const growth = {
     original_max_position_embeddings: number("trainedLength"),
@@ -56,8 +61,8 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
   }
   const factor = number("factor") ?? 1;
   if (kind === "none" || (kind === "linear" && factor === 1)) {
-    // Left out, Ministral 3's would be YaRN.
-    return type === "ministral3" ? { rope_scaling: { rope_type: "default", ...growth } } : turned;
+    // Left out, it would be YaRN.
+    return ["ministral3", "gpt_oss"].includes(type) ? { rope_scaling: { rope_type: "default", ...growth } } : turned;
   }
   if (kind === "linear") return { ...turned, rope_scaling: { rope_type: kind, factor: shortest(factor) } };
   if (kind !== "yarn") return fields.refuse(`RoPE scaling ${kind}`, "supported: linear, yarn, and factors in tensors");
@@ -71,6 +76,8 @@ export async function readRope(file: GgufFile, fields: GgufFields, of: RopeOf): 
     ...(temperature === usual ? {} : { attention_factor: shortest(Math.fround(temperature)) }),
     beta_fast: shortest(number("betaFast") ?? 32),
     beta_slow: shortest(number("betaSlow") ?? 1),
+    // A file does not say it; published ones do.
+    ...(type === "gpt_oss" && { truncate: false }),
   };
   return { ...turned, rope_scaling: rope };
 }

@@ -16,6 +16,14 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
   const factors = { short_factor: [1], long_factor: [2], original_max_position_embeddings: 64 };
   const mixture = { layer_types: ["conv", "full_attention"], num_experts: 4, num_experts_per_tok: 2 };
   const rule = { linear_key_head_dim: 8, linear_value_head_dim: 8 };
+  const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 };
+  const gemma4 = { hidden_size_per_layer_input: 0, num_hidden_layers: 4, sliding_window: 32, global_head_dim: 32 };
+  const types = (...full: boolean[]) => full.map((one) => (one ? "full_attention" : "sliding_attention"));
+  const ofLayer = (index: number, num_key_value_heads: number) => ({ [index]: { num_key_value_heads } });
+  const apart = types(true, false, false, true);
+  const shared = { ...gemma4, layer_types: types(false, true, false, true), num_kv_shared_layers: 2 };
+  expect(checkForGguf(configOf("gemma4_text", shared))).toEqual([]);
+  expect(checkForGguf(configOf("gpt_oss"))).toEqual([expect.stringContaining("its logits differ slightly")]);
   const refused: [string, object, RegExp][] = [
     ["llama", { hidden_act: "gelu" }, /activation gelu/],
     ["gemma2", { ...gemma2, query_pre_attn_scalar: 4 }, /attention scale 0.5/],
@@ -61,6 +69,27 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
     ["qwen3_5_text", { layer_types: ["full_attention", "full_attention"] }, /no layers of the gated delta rule/],
     ["qwen3_next", { linear_key_head_dim: 8, num_hidden_layers: 4 }, /keys of 8 and values of 128 elements/],
     ["olmoe", { num_experts: 8, num_experts_per_tok: 2 }, /heads that share keys and values/],
+    ["gpt_oss", { attention_bias: false }, /no biases/],
+    ["gpt_oss", { tie_word_embeddings: true }, /an embedding that is the output matrix as well/],
+    ["gpt_oss", { swiglu_limit: 6 }, /swiglu_limit 6/],
+    ["gpt_oss", { layer_types: Array(2).fill("full_attention") }, /which layers have a sliding window/],
+    ["gpt_oss", { rope_scaling: { ...yarn, truncate: true } }, /YaRN with truncation/],
+    ["llama", { rope_scaling: { ...yarn, truncate: false } }, /YaRN without truncation/],
+    ["gemma4_text", { ...gemma4, layer_types: types(true, true, true, true) }, /no layers that see a window/],
+    [
+      "gemma4_text",
+      { ...gemma4, per_layer_config: ofLayer(1, 1) },
+      /2 and 1 heads of keys in layers that see a window/,
+    ],
+    ["gemma4_text", { ...gemma4, sliding_window: null }, /no sliding window/],
+    [
+      "gemma4_text",
+      { ...gemma4, rope_parameters: { full_attention: { rope_type: "default" } } },
+      /RoPE scaling default/,
+    ],
+    ["gemma4_text", { ...gemma4, attention_bias: true }, /biases of attention/],
+    ["gemma4_text", { ...gemma4, hidden_size_per_layer_input: 4 }, /inputs of layers for 262144 of 100 tokens/],
+    ["gemma4_text", { ...gemma4, layer_types: apart, num_kv_shared_layers: 1 }, /with the keys of layer 0/],
   ];
   for (const [type, settings, message] of refused) {
     expect(() => checkForGguf(configOf(type, settings))).toThrow(message);

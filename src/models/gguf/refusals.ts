@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import { attentionPeriod, HYBRIDS } from "./fields.ts";
+import { checkGemma4 } from "./gemma4.ts";
 import { ggufName } from "./metadata.ts";
 
 /** Every how many layers one attends to everything, whatever a file says: llama.cpp's own numbers. */
@@ -12,6 +13,7 @@ const PERIODS: Readonly<Record<string, number>> = {
   olmo3: 4,
   exaone4: 4,
   cohere2: 4,
+  gpt_oss: 2,
 };
 /** Layers of the one EXAONE 4 that has windows there: 32B. */
 const EXAONE_32B = 64;
@@ -38,7 +40,8 @@ export function checkForGguf(config: DecoderConfig): string[] {
     if (mixer.activation !== wanted) refuse(`activation ${mixer.activation}`);
   }
   const byWidth = layers.length === GEMMA_27B[architecture];
-  const usual = 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
+  const isGemma4 = architecture.startsWith("gemma4");
+  const usual = isGemma4 ? 1 : 1 / Math.sqrt(byWidth ? Math.floor(hiddenSize / heads) : headSize);
   const other = attentions.find(({ scale }) => Math.abs(scale / usual - 1) > 1e-6);
   if (!architecture.startsWith("granite") && other !== undefined) refuse(`attention scale ${other.scale}`);
   if (isGemma || NO_BIASES.includes(architecture)) {
@@ -62,13 +65,18 @@ export function checkForGguf(config: DecoderConfig): string[] {
   if (WHOLE_HEADS.includes(architecture) && headSize * heads !== hiddenSize) {
     refuse(`heads of ${headSize} elements`);
   }
-  if (["olmo2", "olmo3", "olmoe", "qwen2_moe"].includes(architecture) && config.head === undefined) {
+  if (["olmo2", "olmo3", "olmoe", "qwen2_moe", "gpt_oss"].includes(architecture) && config.head === undefined) {
     refuse("an embedding that is the output matrix as well");
   }
   if (architecture === "cohere2" && config.head !== undefined) refuse("an output matrix of its own");
-  if (architecture === "starcoder2" && (qkvBias === undefined || output.bias === undefined)) refuse("no biases");
+  if (["starcoder2", "gpt_oss"].includes(architecture) && (qkvBias === undefined || output.bias === undefined))
+    refuse("no biases");
   checkExperts(config, refuse);
   checkRopes(config, refuse);
+  if (isGemma4) {
+    checkGemma4(config, refuse);
+    return [];
+  }
   const windows = attentions.map(({ window }) => window);
   const period = PERIODS[architecture];
   const isWindowed = architecture !== "exaone4" || layers.length === EXAONE_32B;
@@ -111,6 +119,9 @@ function checkMixers(config: DecoderConfig, refuse: (what: string) => never): vo
   }
 }
 
+/** What llama.cpp clamps gpt-oss's gates to. */
+const GATE_LIMIT = 7;
+
 /** Weights of the chosen experts add up to 1 in each architecture, or in none of its models; every layer has experts. */
 function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: string) => never): void {
   const mixers = layers.flatMap((layer) => layer.map(({ mixer }) => mixer));
@@ -123,6 +134,8 @@ function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: st
   if (experts.some(({ logistic, selection }) => logistic === true && selection === undefined)) {
     refuse("experts that are chosen by their weights alone");
   }
+  const clamped = experts.find(({ clamp = GATE_LIMIT }) => clamp !== GATE_LIMIT);
+  if (clamped !== undefined) refuse(`swiglu_limit ${clamped.clamp}`);
   const other = experts.find(({ factor = 1 }) => factor !== 1);
   if (other !== undefined) refuse(`routed_scaling_factor ${other.factor}`);
   const isAmongChosen = !["olmoe", "qwen2_moe"].includes(architecture);
@@ -140,18 +153,25 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
     if ((kind === "longrope") !== (architecture === "phi3") && (kind === "longrope" || kind !== "default")) {
       refuse(`RoPE scaling ${kind}`);
     }
+    if ((kind === "proportional") !== (architecture.startsWith("gemma4") && !isSliding)) refuse(`RoPE scaling ${kind}`);
     if (isSliding && kind !== "default" && kind !== "none") refuse(`RoPE scaling ${kind} of sliding layers`);
     if (architecture === "gemma2" && kind !== "default") refuse(`RoPE scaling ${kind}`);
     if (kind === "llama3" && !["llama", "mistral", "mixtral", "exaone4"].includes(architecture))
       refuse("RoPE scaling llama3");
     if (architecture === "cohere2" && !["default", "none"].includes(kind)) refuse(`RoPE scaling ${kind}`);
     if (architecture === "olmo3" && theta !== ropes[0]?.theta) refuse("RoPE bases of their own of sliding layers");
-    if (kind === "yarn" && !scaling.truncate) refuse("YaRN without truncation");
+    // Files do not say it: llama.cpp truncates gpt-oss's, too, whose published models do not.
+    if (kind === "yarn" && scaling.truncate === (architecture === "gpt_oss")) {
+      refuse(`YaRN with${scaling.truncate ? "" : "out"} truncation`);
+    }
     if (architecture === "gemma2" && theta !== 10_000) refuse(`RoPE base ${theta}`);
   }
 }
 
 function notesOnRope({ ropes }: DecoderConfig): string[] {
+  if (ropes.some(({ scaling }) => scaling.kind === "yarn" && !scaling.truncate)) {
+    return ["llama.cpp begins and ends YaRN's interpolation at whole pairs of elements: its logits differ slightly"];
+  }
   const dynamic = ropes.map(({ scaling }) => scaling).find(({ kind }) => kind === "dynamic");
   if (dynamic?.kind !== "dynamic") return [];
   return [`llama.cpp has no dynamic RoPE: texts longer than ${dynamic.trainedLength} tokens differ`];

@@ -15,7 +15,10 @@ const SHORT = "rope_factors_short.weight";
 /** What such tensors may be called. */
 export const ROPE_TENSORS = [FREQS, LONG, SHORT] as const;
 
-/** The factors of Llama 3's and of Phi 3's scaled ropes; other kinds of scaling are metadata. */
+/** What pairs that stay are divided by: their angles are next to 0. */
+export const STAYS = Math.fround(1e30);
+
+/** The factors of Llama 3's, of Phi 3's and of Gemma 4's ropes; other kinds of scaling are metadata. */
 export function ropeFactors({ ropes }: Pick<DecoderConfig, "ropes">): RopeFactors[] {
   const [rope] = ropes;
   if (rope?.scaling.kind === "longrope") {
@@ -25,8 +28,14 @@ export function ropeFactors({ ropes }: Pick<DecoderConfig, "ropes">): RopeFactor
       { name: SHORT, factors: Float32Array.from(shortFactor) },
     ];
   }
-  const factors = rope && llama3Factors(rope);
+  const factors = rope && (proportionalFactors(rope) ?? llama3Factors(rope));
   return factors === undefined ? [] : [{ name: FREQS, factors }];
+}
+
+function proportionalFactors({ size, scaling }: Rope): Float32Array<ArrayBuffer> | undefined {
+  if (scaling.kind !== "proportional") return undefined;
+  const { factor, pairs } = scaling;
+  return Float32Array.from({ length: size / 2 }, (_, pair) => (pair < pairs ? factor : STAYS));
 }
 
 /** In f32 step by step, as llama.cpp's converter has them from torch. */

@@ -1,5 +1,3 @@
-import { RandloraError } from "../../files/errors.ts";
-import { oneLine, quote } from "../../files/failure.ts";
 import { GGUF_TYPES } from "../../files/gguf/format.ts";
 import type { GgufTensorInfo } from "../../files/gguf/header.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
@@ -8,30 +6,13 @@ import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import { plannedMatrices } from "../decoder/weight-plan.ts";
-import { unpackBlocks } from "./blocks.ts";
 import type { GgufPlace, Numbers } from "./block-names.ts";
-import { ggufPlace, stripsOf } from "./names.ts";
+import { unpackBlocks } from "./blocks.ts";
 import { reorder, rowsOf } from "./order.ts";
-import { ROPE_TENSORS } from "./rope-factors.ts";
+import { findSources, presented, type Source } from "./sources.ts";
 
 /** Bytes of the file that are converted at a time. */
 const PORTION = 1 << 20;
-
-/** A tensor of the checkpoint, and where it is in the file. */
-interface Source {
-  /** Its parts one after another, all of one type. */
-  readonly parts: readonly [Part, ...Part[]];
-  readonly place: GgufPlace;
-  readonly shape: readonly number[];
-}
-
-/** Elements of a tensor of the file. */
-interface Part {
-  readonly stored: GgufTensorInfo;
-  readonly first: number;
-  readonly elements: number;
-}
 
 /**
  * The tensors of a GGUF file as a checkpoint of the model has them: by their names there, rows and numbers as they are there
@@ -44,8 +25,10 @@ export class GgufTensors implements TensorFile {
   readonly header: TensorFile["header"];
   readonly #file: GgufFile;
   readonly #sources: ReadonlyMap<string, Source>;
-  /** The tensor that was read last of those that a checkpoint stores transposed. */
-  #turned: { readonly name: string; readonly bytes: Uint8Array } | undefined;
+  /** What was read last of those that are not made row by row: a whole unit of them. */
+  #held:
+    | { readonly name: string; readonly size: number | undefined; readonly at: number; readonly bytes: Uint8Array }
+    | undefined;
 
   /** @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's */
   constructor(file: GgufFile, config: DecoderConfig) {
@@ -59,20 +42,12 @@ export class GgufTensors implements TensorFile {
     this.header = { tensors, byOffset, metadata: new Map([["format", "pt"]]) };
   }
 
-  async read({ name, dtype, bytes }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
-    const [source, size] = [this.#source(name), dtypeBytes(dtype)];
-    if (source.place.transposed !== true || source.shape.length !== 2) return this.#read(source, size, out, start);
-    if (this.#turned?.name !== name) {
-      const whole = new Uint8Array(bytes);
-      await this.#read(source, size, whole, 0);
-      const [rows = 0, cols = 0] = source.shape;
-      this.#turned = { name, bytes: transpose(whole, cols, rows, size) };
-    }
-    out.set(this.#turned.bytes.subarray(start, start + out.length));
+  async read({ name, dtype }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
+    await this.#fill(name, dtypeBytes(dtype), out, start);
   }
 
   async readBlocks({ name }: TensorInfo, out: Uint8Array, start = 0): Promise<void> {
-    await this.#read(this.#source(name), undefined, out, start);
+    await this.#fill(name, undefined, out, start);
   }
 
   async close(): Promise<void> {
@@ -86,7 +61,36 @@ export class GgufTensors implements TensorFile {
   }
 
   /**
-   * Fills `out` with a range of a tensor, from the parts that hold some of it.
+   * Fills `out` with a range of a tensor: of one that a checkpoint stores transposed, or that has its units in several tensors, from
+   * the whole matrix, or row, that they are of.
+   * @param size bytes of an element; undefined: blocks stay blocks, which are the file's rows
+   */
+  async #fill(name: string, size: number | undefined, out: Uint8Array, start: number): Promise<void> {
+    const { parts, place, shape } = this.#source(name);
+    const isTurned = place.transposed === true && shape.length > 1 && size !== undefined;
+    const isApart = place.order !== undefined && place.strips !== undefined;
+    if (!isTurned && !isApart) return this.#read({ parts, place, shape }, size, out, start);
+    const [rows = 0, cols = 0] = shape.slice(-2);
+    const elements = place.transposed === true ? rows * cols : cols;
+    const { bytes, elements: block } = GGUF_TYPES[parts[0].stored.type];
+    const unit = size === undefined ? (elements / block) * bytes : elements * size;
+    for (let filled = 0; filled < out.length;) {
+      const at = Math.floor((start + filled) / unit);
+      if (this.#held?.name !== name || this.#held.size !== size || this.#held.at !== at) {
+        const stored = new Uint8Array(unit);
+        const { order, ...unordered } = place;
+        await this.#read({ parts, place: isApart ? unordered : place, shape }, size, stored, at * unit);
+        const ordered = isApart && order ? reorder(stored, order, unit / rowsOf(order), true) : stored;
+        this.#held = { name, size, at, bytes: isTurned ? transpose(ordered, cols, rows, size) : ordered };
+      }
+      const some = this.#held.bytes.subarray(start + filled - at * unit).subarray(0, out.length - filled);
+      out.set(some, filled);
+      filled += some.length;
+    }
+  }
+
+  /**
+   * Fills `out` with a range of a tensor as the file has its rows, from the parts that hold some of it.
    * @param size bytes of an element; undefined: blocks stay blocks
    */
   async #read({ parts, place }: Source, size: number | undefined, out: Uint8Array, start: number): Promise<void> {
@@ -146,66 +150,4 @@ function widened(bytes: Uint8Array<ArrayBuffer>, { type }: GgufTensorInfo, numbe
   const values = isBlockDtype(type) ? unpackBlocks(bytes, type) : new Float32Array(bytes.buffer);
   if (numbers !== undefined) for (let i = 0; i < values.length; i++) values[i] = numbers.from(values[i] ?? 0);
   return new Uint8Array(values.buffer);
-}
-
-function presented(name: string, { parts, place, shape }: Source): TensorInfo {
-  const [{ stored, first }] = parts;
-  const { type } = stored;
-  const { bytes: size, elements: block } = GGUF_TYPES[type];
-  const elements = shape.reduce((product, length) => product * length, 1);
-  const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
-  if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
-  const read = { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32") } as const;
-  // Parts of rows change places in whole blocks only.
-  const part = place.order?.of === "parts" ? (shape.at(-1) ?? 0) / place.order.places.length : block;
-  return part % block === 0 ? { ...read, blocks: { dtype: type, bytes } } : read;
-}
-
-function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<string, Source> {
-  const refuse = (cause: string, hint: string): never => {
-    throw new RandloraError("model", `${oneLine(path)}: ${cause}`, hint);
-  };
-  const sources = new Map<string, Source>();
-  const known = new Set<string>(ROPE_TENSORS);
-  for (const { name, stored: shape } of plannedMatrices(config).flatMap(({ parts }) => parts)) {
-    const place = ggufPlace(name, config);
-    if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
-    const [part, ...parts] = stripsOf(place, shape).map((strip): Part => {
-      const stored = header.tensors.get(strip.name);
-      if (stored === undefined) {
-        return refuse(
-          `tensor ${quote(strip.name)} is missing`,
-          "the file is incomplete, or the architecture is a newer one",
-        );
-      }
-      if (stored.shape.length !== strip.shape.length || stored.shape.some((size, axis) => size !== strip.shape[axis])) {
-        const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${strip.shape.join(", ")}]`;
-        return refuse(
-          `tensor ${quote(strip.name)} ${shapes}`,
-          "the file is damaged, or the architecture is a newer one",
-        );
-      }
-      if (place.numbers !== undefined && stored.type !== "F32") {
-        return refuse(
-          `tensor ${quote(strip.name)} is ${stored.type}`,
-          "vectors are F32 in files of llama.cpp: convert it anew",
-        );
-      }
-      known.add(strip.name);
-      const cols = strip.shape.length > 1 ? (strip.shape.at(-1) ?? 1) : 1;
-      return { stored, first: strip.first * cols, elements: strip.rows * cols };
-    });
-    if (part === undefined) throw new TypeError(`${name}: nowhere`);
-    const other = parts.find(({ stored }) => stored.type !== part.stored.type);
-    if (other !== undefined) {
-      const types = `${part.stored.type} and ${quote(other.stored.name)} ${other.stored.type}`;
-      return refuse(`${quote(part.stored.name)} is ${types}`, "convert it anew, with one type for both");
-    }
-    sources.set(name, { parts: [part, ...parts], place, shape });
-  }
-  const left = [...header.tensors.keys()].find((name) => !known.has(name));
-  if (left !== undefined) {
-    return refuse(`tensor ${quote(left)} has no place in a ${config.architecture} model`, "give the model's folder");
-  }
-  return sources;
 }

@@ -45,7 +45,11 @@ test.each<[string, Parameters<typeof changed>[0], RegExp]>([
   ["a setting of another type", (file) => withText(file, "llama.block_count", "2"), /"llama.block_count" is not a num/],
   ["fewer layers", (file) => withNumber(file, "llama.block_count", 1), /"blk.1.\S+" has no place in a llama model/],
   ["countless layers", (file) => withNumber(file, "llama.block_count", 4e9), /num_hidden_layers/],
-  ["layers of several tokens", (file) => withNumber(file, "llama.nextn_predict_layers", 1), /several tokens at once/],
+  [
+    "layers of several tokens alone",
+    (file) => withNumber(file, "llama.nextn_predict_layers", 2),
+    /2 of 2 layers predict/,
+  ],
   ["other heads", (file) => withNumber(file, "llama.attention.head_count", 8), /by the metadata it is/],
   ["no heads", (file) => withNumber(file, "llama.attention.head_count", 0), /num_attention_heads/],
   [
@@ -68,6 +72,13 @@ test.each<[string, Parameters<typeof changed>[0], RegExp]>([
   const refusal = await refusalOf(async () => await (await openCheckpoint(path)).close());
   expect(refusal.message).toMatch(message);
   expect(refusal.message).not.toContain("\n");
+});
+
+test("layers behind the model's own, which predict several tokens at once, are left aside", async () => {
+  const path = await changed((file) => withNumber(file, "llama.nextn_predict_layers", 1));
+  await using checkpoint = await openCheckpoint(path);
+  const layers = [...checkpoint.tensors.keys()].map((name) => /layers\.(\d+)/.exec(name)?.[1]);
+  expect(new Set(layers)).toEqual(new Set(["0", undefined]));
 });
 
 test("a file with bytes changed anywhere is read or refused, without a fault of the program", async () => {

@@ -8,7 +8,7 @@ import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import { fitsBlocks } from "../../../compute/device/blocks.ts";
 import { loadConfigs } from "../../../models/decoder/architectures/index.ts";
 import type { DecoderConfig } from "../../../models/decoder/config.ts";
-import { decoderMetadata, FILE_TYPES, generalMetadata } from "../../../models/gguf/metadata.ts";
+import { decoderMetadata, FILE_TYPES, generalMetadata, ggufName } from "../../../models/gguf/metadata.ts";
 import { storedDecoder, UNTIED_HEAD } from "../../../models/decoder/weight-plan.ts";
 import { ggufPlace } from "../../../models/gguf/names.ts";
 import { plannedMatrix } from "../../../models/tensor-plan.ts";
@@ -53,15 +53,17 @@ export class GgufModel {
     // Before the tokenizer: a model that GGUF has not is refused as such.
     const decoder = decoderMetadata(config, json);
     const ids = { bos: [json.bos_token_id ?? []].flat()[0], eos: config.endTokens[0] };
-    const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, ids });
+    const merged = ggufName(config.architecture) === "gemma4";
+    const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, merged, ids });
     const metadata = new Map([
       ...generalMetadata(config.architecture, "model", spokenName(name, config, tokenizer)),
       ...decoder,
       ["general.quantization_version", { kind: "u32", value: QUANTIZATION_VERSION }] as const,
       ...tokenizer,
     ]);
-    const begins = [...config.otherParts].filter((begin) =>
-      [...tensors.keys()].some((tensor) => tensor.startsWith(begin)),
+    // What makes keys and values of Gemma 4's layers that take another one's is none's loss.
+    const begins = [...config.otherParts].filter(
+      (begin) => !begin.includes(".self_attn.") && [...tensors.keys()].some((tensor) => tensor.startsWith(begin)),
     );
     const note = `the file has the text's weights alone: tensors that begin with ${begins.join(", ")} are left out`;
     return new GgufModel(config, outtype, metadata, begins.length > 0 ? [note] : []);

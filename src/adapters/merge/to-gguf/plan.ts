@@ -15,7 +15,7 @@ export interface PlannedGguf {
   /** Of what arrives; blocks: those of the base, which stay what they are. */
   readonly dtype: StoredDtype;
   readonly isMerged: boolean;
-  /** Rows and columns of what arrives transposed; undefined: nothing does. */
+  /** Rows and columns of each matrix that arrives transposed; undefined: nothing does. */
   readonly turned: readonly [rows: number, cols: number] | undefined;
   /** Where its rows go, one after another: all rows of one tensor, or some of several. */
   readonly parts: readonly Part[];
@@ -51,12 +51,17 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     const place = ggufPlace(tensor.name, model.config);
     return place === undefined ? [] : [{ ...tensor, place, strips: stripsOf(place, tensor.shape) }];
   });
-  const blocksOf = (name: string) => base.tensors.get(name)?.info.blocks?.dtype;
+  const blocksOf = ({ name, dtype, work }: OutputTensor) => {
+    const blocks = base.tensors.get(name)?.info.blocks?.dtype;
+    // What a folder has in MXFP4 is BF16 where an adapter changes it, as in a folder that is written.
+    return blocks === "MXFP4" && work.kind !== "copy" && dtype !== "F32" ? undefined : blocks;
+  };
   const stored = new Map<string, GgufTensor>();
-  for (const { name, dtype, shape, place, strips } of placed) {
+  for (const tensor of placed) {
+    const { name, dtype, shape, place, strips } = tensor;
     if (!isKernelDtype(dtype)) throw new TypeError(`${name}: planned as ${dtype}`);
     const whole = strips[0]?.shape ?? shape;
-    const type = place.exact === true ? "F32" : model.typeOf(dtype, whole, blocksOf(name));
+    const type = place.exact === true ? "F32" : model.typeOf(dtype, whole, blocksOf(tensor));
     for (const { name: target, shape: whole } of strips) {
       // What is stored in several types becomes one tensor in the type that holds them all.
       const other = stored.get(target)?.type ?? type;
@@ -64,9 +69,10 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     }
   }
   const planned = new Map<string, PlannedGguf>();
-  for (const { name, dtype, shape, work, place, strips } of placed) {
+  for (const tensor of placed) {
+    const { name, dtype, shape, work, place, strips } = tensor;
     const type = stored.get(strips[0]?.name ?? "")?.type ?? "F32";
-    const blocks = blocksOf(name);
+    const blocks = blocksOf(tensor);
     const arrives = work.kind === "copy" && type === blocks ? blocks : dtype;
     if (type !== arrives && isBlockDtype(type) && !isRoundedDtype(type)) {
       const cause = `tensor ${quote(place.name)} is ${type}, to which nothing is rounded, and the adapter changes it`;
@@ -75,10 +81,10 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     if (!isKernelDtype(arrives) && !isBlockDtype(arrives)) throw new TypeError(`${name}: planned as ${arrives}`);
     const row = shape.length > 1 ? turnedShape(place, shape).slice(-1) : [1];
     const rowBytes = ggufBytes({ name, type: arrives, shape: row });
-    const [rows = 0, cols = 0] = shape;
+    const [rows = 0, cols = 0] = shape.slice(-2);
     // Blocks of the base are the file's.
     const turned =
-      place.transposed === true && shape.length === 2 && !isBlockDtype(arrives) ? ([rows, cols] as const) : undefined;
+      place.transposed === true && shape.length > 1 && !isBlockDtype(arrives) ? ([rows, cols] as const) : undefined;
     const unit = rowBytes * (turned?.[1] ?? rowsOf(place.order));
     const parts = strips.map(({ name: tensor, shape: whole, first, rows }): Part => {
       const rowStored = ggufBytes({ name, type, shape: whole.length > 1 ? whole.slice(-1) : [1] });

@@ -4,7 +4,6 @@ import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { transpose } from "../../../files/safetensors/transpose.ts";
-import { isFloat } from "../../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import type { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { loadConfig } from "../../../models/decoder/architectures/index.ts";
@@ -12,11 +11,13 @@ import { Decoder } from "../../../models/decoder/decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { TableInFile } from "../../../models/table-in-file.ts";
+import { tableInFile } from "../../../models/tensor-plan.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "../to-files/run.ts";
 import { loraDelta, writeLora } from "../../testing/lora.ts";
 import { EXACT, FAMILIES, GEMMA, LAYERS, MODELS, READ_AS, TEXT } from "./testing/models.ts";
-import { Workplace } from "./testing/workplace.ts";
+import { valuesOf, Workplace } from "./testing/workplace.ts";
 
 let place: Workplace;
 let folder: TemporaryFolder;
@@ -29,28 +30,8 @@ beforeAll(async () => {
 });
 afterAll(() => place[Symbol.asyncDispose]());
 
-/** GPT-2's linear layers. */
-const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$/;
-
-async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array<ArrayBuffer>> {
-  const { info } = checkpoint.get(name);
-  const bytes = new Uint8Array(info.bytes);
-  await checkpoint.read(name, bytes);
-  const values = new Float32Array(info.elements);
-  if (!isFloat(info.dtype)) throw new TypeError(info.dtype);
-  widenToF32(bytes, info.dtype, values);
-  return values;
-}
-
-async function logitsOf(path: string): Promise<Float32Array> {
-  const { folder: settings, weights } = await locateModel(path);
-  using decoder = await Decoder.load(place.gpu, settings, { weights });
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, [1, 300, 7, 420, 33]);
-  const logits = await decoder.logits(hidden);
-  place.gpu.memory.release(hidden.buffer);
-  return Float32Array.from(logits);
-}
+/** GPT-2's linear layers, and gpt-oss's experts. */
+const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$|\.experts\.(?:gate_up|down)_proj$/;
 
 /** What numbers are rounded to does not depend on the model. */
 const outtypesOf = (name: string) =>
@@ -63,7 +44,7 @@ describe.each(MODELS)("%s", (name) => {
     expect(weights).toBe(file);
     const [config, wanted] = [await loadConfig(settings), await loadConfig(folder.at(name))];
     expect(config).toEqual({ ...wanted, architecture: READ_AS[name] ?? wanted.architecture });
-    const [logits, same] = [await logitsOf(file), await logitsOf(folder.at(name))];
+    const [logits, same] = [await place.logits(file), await place.logits(folder.at(name))];
     expect(logits.some((value) => value !== 0)).toBe(true);
     // A file has exp(x) of what a checkpoint has as x.
     if (config.layers.flat().every(({ mixer }) => mixer.kind !== "gated-delta")) expect(logits).toEqual(same);
@@ -85,8 +66,8 @@ describe.each(MODELS)("%s", (name) => {
         expect([info.dtype, values]).toEqual(["F32", wanted]);
       } else if (isBlockDtype(type)) {
         // Blocks are of the file's rows, also where a checkpoint stores columns.
-        const [rows = 0, cols = 0] = info.shape;
-        const isTurned = name === "gpt2" && TRANSPOSED.test(tensor);
+        const [rows = 0, cols = 0] = info.shape.slice(-2);
+        const isTurned = ["gpt2", "gpt_oss"].includes(name) && TRANSPOSED.test(tensor);
         const ofFile = (some: Float32Array<ArrayBuffer>) =>
           isTurned ? new Float32Array(transpose(new Uint8Array(some.buffer), rows, cols, 4).buffer) : some;
         const packed = packBlocks(ofFile(wanted), type);
@@ -116,7 +97,7 @@ test("of a model with images the file has the text, which is read as a model of 
   await place.model("gemma3", "gemma3", 6, { ...TEXT, text_config: GEMMA }, "gemma");
   const file = await place.written(folder.at("gemma3"), "gemma3.gguf", "f32");
   expect((await loadConfig((await locateModel(file)).folder)).architecture).toBe("gemma3_text");
-  expect(await logitsOf(file)).toEqual(await logitsOf(folder.at("gemma3")));
+  expect(await place.logits(file)).toEqual(await place.logits(folder.at("gemma3")));
 });
 
 test.each([
@@ -124,6 +105,8 @@ test.each([
   ["llama", "self_attn.v_proj.weight"],
   ["mixtral", "block_sparse_moe.experts.3.w3.weight"],
   ["granitemoe", "block_sparse_moe.input_linear.weight"],
+  ["gpt_oss", "mlp.experts.gate_up_proj"],
+  ["gpt_oss", "mlp.experts.gate_up_proj_bias"],
   ["qwen3_5_text", "linear_attn.in_proj_qkv.weight"],
   ["qwen3_5_text", "linear_attn.out_proj.weight"],
 ])(
@@ -135,14 +118,14 @@ test.each([
     const { info } = checkpoint.get(name);
     const [whole, blocks] = [new Uint8Array(info.bytes), new Uint8Array(info.blocks?.bytes ?? 0)];
     await checkpoint.read(name, whole);
-    await checkpoint.readBlocks(name, blocks);
+    if (info.blocks !== undefined) await checkpoint.readBlocks(name, blocks);
     const range = fc.tuple(fc.nat(info.bytes), fc.nat(info.bytes), fc.boolean());
     await fc.assert(
       fc.asyncProperty(range, async ([a, b, raw]) => {
-        const all = raw ? blocks : whole;
+        const all = raw && blocks.length > 0 ? blocks : whole;
         const [start, end] = [a % all.length, b % all.length].toSorted((one, other) => one - other);
         const out = new Uint8Array((end ?? 0) - (start ?? 0));
-        await (raw ? checkpoint.readBlocks(name, out, start) : checkpoint.read(name, out, start));
+        await (all === blocks ? checkpoint.readBlocks(name, out, start) : checkpoint.read(name, out, start));
         expect(out).toEqual(all.slice(start, end));
       }),
       { numRuns: 60 },
@@ -163,6 +146,22 @@ test("an adapter of one expert changes its rows of the tensor of all, and nothin
     if (name !== `${module}.weight`) expect([name, values]).toEqual([name, before]);
     else values.forEach((value, at) => expect(value).toBeCloseTo((before[at] ?? NaN) + (delta[at] ?? NaN), 5));
   }
+});
+
+test("rows of a table that stays in the file are read out of its blocks", async () => {
+  const path = await place.written(folder.at("keys that layers share"), "x.gguf", "q8_0");
+  await using checkpoint = await openCheckpoint(path);
+  const name = "model.embed_tokens_per_layer.weight";
+  const { shape, blocks } = checkpoint.get(name).info;
+  const [rows = 0, cols = 0] = shape;
+  const table = new TableInFile(checkpoint, tableInFile(cols, [name, shape]));
+  await table.open();
+  const values = await valuesOf(checkpoint, name);
+  expect([blocks?.dtype, table.bytes]).toEqual(["Q8_0", (rows * cols * 34) / 32]);
+  expect(table.rows([rows - 1, 0], 1)).toEqual(
+    Float32Array.from([...values.subarray(-cols), ...values.subarray(0, cols)]),
+  );
+  table.close();
 });
 
 test("blocks stay what they are in memory, embedding and output matrix, too; --dtype takes them out", async () => {

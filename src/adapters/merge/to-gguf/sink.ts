@@ -103,9 +103,8 @@ export class GgufSink {
     { place: { order, numbers }, dtype, type, rowBytes, turned, isMerged }: PlannedGguf,
     bytes: Uint8Array<ArrayBuffer>,
   ): Uint8Array {
-    const inOrder = order === undefined ? bytes : reorder(bytes, order, rowBytes);
-    const ordered =
-      turned === undefined || isBlockDtype(dtype) ? inOrder : transpose(inOrder, ...turned, dtypeBytes(dtype));
+    const rows = turned === undefined || isBlockDtype(dtype) ? bytes : transpose(bytes, ...turned, dtypeBytes(dtype));
+    const ordered = order === undefined ? rows : reorder(rows, order, rowBytes);
     if (type === dtype && numbers === undefined) return ordered;
     if (isBlockDtype(dtype) || (isBlockDtype(type) && !isRoundedDtype(type)))
       throw new TypeError(`${name}: planned as ${dtype}`);

@@ -28,8 +28,8 @@ export function idKey(name: string): string {
   return `tokenizer.ggml.${name}_token_id`;
 }
 
-/** `tokenizer.ggml.model`: byte-level BPE, and SentencePiece's. */
-export const MODELS = { byteLevel: "gpt2", sentencePiece: "llama" } as const;
+/** `tokenizer.ggml.model`: byte-level BPE, SentencePiece's, and that with its merges, as Gemma 4 has it. */
+export const MODELS = { byteLevel: "gpt2", sentencePiece: "llama", merged: "gemma4" } as const;
 
 /** A vocabulary as GGUF has it: by id. */
 export interface Vocabulary {

@@ -11,13 +11,13 @@ import { mergesOfScores } from "./vocabulary-back.ts";
 
 const CONFIG = { chat_template: "{{ messages[0].content }}" };
 
-async function metadataOf(family: Family, config: object = {}): Promise<GgufMetadata> {
+async function metadataOf(family: Family, config: object = {}, merged = false): Promise<GgufMetadata> {
   const { tokenizer } = await readGolden(family);
   await using folder = await ModelFolder.with({
     "tokenizer.json": tokenizer,
     "tokenizer_config.json": { ...CONFIG, ...config },
   });
-  return await tokenizerMetadata(folder.path, { size: 544, ids: {} });
+  return await tokenizerMetadata(folder.path, { size: 544, merged, ids: {} });
 }
 
 async function readBack(metadata: GgufMetadata) {
@@ -38,23 +38,32 @@ const UNSAID: Readonly<Partial<Record<Family, RegExp>>> = {
   mistral: /^[ ▁]|<s>/,
 };
 
-test.each<Family>(["gpt2", "llama3", "qwen2", "gpt4o", "gemma", "llama2", "mistral", "phi3"])(
-  "%s gives the ids, and the texts, that its tokenizer.json gives",
-  async (family) => {
-    const name = { kind: "string", value: family === "phi3" ? "a Phi-3" : "x" } as const;
-    const { tokenizer, template } = await readBack(new Map([...(await metadataOf(family)), ["general.name", name]]));
-    const { ids, tokenizer: own } = await readGolden(family);
-    const samples = [...(await readSamples()).entries()].filter(([, text]) => UNSAID[family]?.test(text) !== true);
-    expect(samples.length).toBeGreaterThan(50);
-    await using folder = await ModelFolder.with({ "tokenizer.json": own });
-    const wanted = await loadTokenizer(folder.path);
-    for (const [at, text] of samples) {
-      expect([text, tokenizer.encode(text)]).toEqual([text, ids[at] ?? []]);
-      expect(tokenizer.decode(ids[at] ?? [])).toBe(wanted.decode(ids[at] ?? []));
-    }
-    expect(template?.source).toBe(CONFIG.chat_template);
-  },
-);
+test.each<[Family, merged: boolean]>([
+  ["gpt2", false],
+  ["llama3", false],
+  ["qwen2", false],
+  ["gpt4o", false],
+  ["gemma", false],
+  ["gemma", true],
+  ["llama2", false],
+  ["mistral", false],
+  ["phi3", false],
+])("%s gives the ids, and the texts, that its tokenizer.json gives", async (family, merged) => {
+  const name = { kind: "string", value: family === "phi3" ? "a Phi-3" : "x" } as const;
+  const { tokenizer, template } = await readBack(
+    new Map([...(await metadataOf(family, {}, merged)), ["general.name", name]]),
+  );
+  const { ids, tokenizer: own } = await readGolden(family);
+  const samples = [...(await readSamples()).entries()].filter(([, text]) => UNSAID[family]?.test(text) !== true);
+  expect(samples.length).toBeGreaterThan(50);
+  await using folder = await ModelFolder.with({ "tokenizer.json": own });
+  const wanted = await loadTokenizer(folder.path);
+  for (const [at, text] of samples) {
+    expect([text, tokenizer.encode(text)]).toEqual([text, ids[at] ?? []]);
+    expect(tokenizer.decode(ids[at] ?? [])).toBe(wanted.decode(ids[at] ?? []));
+  }
+  expect(template?.source).toBe(CONFIG.chat_template);
+});
 
 test.each([
   ["command-r", "smollm"],

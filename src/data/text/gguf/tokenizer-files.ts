@@ -36,12 +36,18 @@ export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerF
     const pre = preOf(fields);
     return { "tokenizer.json": byteLevel(fields, vocabulary, pre), ...config(fields, tokens, pre.ignoreMerges) };
   }
+  if (model === MODELS.merged) {
+    const merges = fields.need(fields.strings(KEYS.merges), KEYS.merges);
+    return { "tokenizer.json": sentencePiece(fields, vocabulary, false, merges), ...config(fields, tokens, true) };
+  }
   if (model !== MODELS.sentencePiece) {
     const hint = `supported: ${Object.values(MODELS).join(", ")}, as in Llama, Mistral, Qwen, Phi and Gemma`;
     return fields.refuse(`a tokenizer of kind ${quote(model)}`, hint);
   }
   const scores = Array.from(fields.need(fields.numbers(KEYS.scores), KEYS.scores), Number);
-  return { "tokenizer.json": sentencePiece(fields, { ...vocabulary, scores }), ...config(fields, tokens, true) };
+  const merges = mergesOfScores({ ...vocabulary, scores });
+  const starts = fields.boolean(KEYS.spacePrefix) ?? true;
+  return { "tokenizer.json": sentencePiece(fields, vocabulary, starts, merges), ...config(fields, tokens, true) };
 }
 
 interface NamedPre extends PreTokenizer {
@@ -78,7 +84,13 @@ function byteLevel(fields: GgufFields, vocabulary: Vocabulary, pre: NamedPre): o
 /** Phi 3's tokens that leave the white space behind them: llama.cpp goes by the model's name, and so is it here. */
 const STAYS: ReadonlySet<string> = new Set(["<unk>", "<s>", "<|endoftext|>"]);
 
-function sentencePiece(fields: GgufFields, vocabulary: Required<Vocabulary>): object {
+/** @param starts a text has a blank before it */
+function sentencePiece(
+  fields: GgufFields,
+  vocabulary: Vocabulary,
+  starts: boolean,
+  merges: readonly (string | readonly string[])[],
+): object {
   const { vocab, added } = readVocabulary(vocabulary, "▁");
   const { tokens, kinds } = vocabulary;
   const isPhi3 = /phi-?3/i.test(fields.string("general.name") ?? "");
@@ -86,7 +98,7 @@ function sentencePiece(fields: GgufFields, vocabulary: Required<Vocabulary>): ob
   return {
     version: "1.0",
     added_tokens: added.map((token) => ({ ...token, rstrip: isPhi3 && !STAYS.has(token.content) })),
-    ...spaceParts(fields.boolean(KEYS.spacePrefix) ?? true),
+    ...spaceParts(starts),
     pre_tokenizer: null,
     post_processor: null,
     model: {
@@ -96,7 +108,7 @@ function sentencePiece(fields: GgufFields, vocabulary: Required<Vocabulary>): ob
       byte_fallback: true,
       ignore_merges: false,
       vocab,
-      merges: mergesOfScores(vocabulary),
+      merges,
     },
   };
 }

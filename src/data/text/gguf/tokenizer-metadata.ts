@@ -23,6 +23,8 @@ export interface TokenizerWish {
   readonly size: number;
   /** `--pre`: llama.cpp's name of the pre-tokenizer, where nothing says it. */
   readonly pre?: string | undefined;
+  /** Merges stand beside SentencePiece's scores: so llama.cpp has Gemma 4's. */
+  readonly merged?: boolean;
   /** Of config.json, for tokenizers that name none. */
   readonly ids: { readonly bos?: number | undefined; readonly eos?: number | undefined };
 }
@@ -61,8 +63,12 @@ function byteLevel(file: BpeFile, tokenizer: Tokenizer, wish: TokenizerWish, pat
     [KEYS.model, string(MODELS.byteLevel)],
     [KEYS.pre, string(pre)],
     ...listed(byteLevelVocabulary(file, wish.size)),
-    [KEYS.merges, { kind: "array", of: "string", value: mergesOf(file.model) }],
+    mergesIn(file),
   ];
+}
+
+function mergesIn({ model }: BpeFile): [string, GgufValue] {
+  return [KEYS.merges, { kind: "array", of: "string", value: mergesOf(model) }];
 }
 
 /** By the ids of llama.cpp's probe, else by what tokenizer.json says of the pre-tokenizer. */
@@ -74,7 +80,7 @@ function preOf(file: BpeFile, tokenizer: Tokenizer): string | undefined {
 async function sentencePiece(
   file: BpeFile,
   folder: string,
-  { size, pre }: TokenizerWish,
+  { size, pre, merged = false }: TokenizerWish,
   path: string,
 ): Promise<[string, GgufValue][]> {
   if (!file.model.byte_fallback) throw notBpe(path);
@@ -85,8 +91,8 @@ async function sentencePiece(
   const pieces = existsSync(model) ? readPieces(await readWhole(model, MAX_SENTENCEPIECE_BYTES), model) : undefined;
   const space: [string, GgufValue] = [KEYS.spacePrefix, { kind: "bool", value: false }];
   return [
-    [KEYS.model, string(MODELS.sentencePiece)],
-    [KEYS.pre, string("default")],
+    [KEYS.model, string(merged ? MODELS.merged : MODELS.sentencePiece)],
+    merged ? mergesIn(file) : [KEYS.pre, string("default")],
     ...listed(sentencePieceVocabulary(file, pieces, size)),
     // llama.cpp puts a blank before a text where nothing is said.
     ...(startsWithSpace(file) ? [] : [space]),

@@ -39,6 +39,7 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
 export const gemma4Text: Architecture = {
   type: "gemma4_text",
   title: "Gemma 4 E2B, E4B, 26B-A4B and 31B (their text)",
+  gguf: { name: "gemma4", transformers: "Gemma4ForCausalLM" },
   describe(json) {
     refuseWhatIsMissing(json);
     const activation = activationNamed(json.hidden_activation ?? "gelu_pytorch_tanh");

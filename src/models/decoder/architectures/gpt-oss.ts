@@ -28,6 +28,7 @@ const ALPHA = 1.702;
 export const gptOss: Architecture = {
   type: "gpt_oss",
   title: "gpt-oss (20b, 120b)",
+  gguf: { name: "gpt-oss", transformers: "GptOssForCausalLM", mlpNorm: "post_attention_norm" },
   describe(json) {
     // null: the width of all heads is the hidden size.
     const head = json.head_dim === undefined ? { headSize: 64 } : {};

@@ -50,7 +50,11 @@ export const gemma3 = textPart(
 
 /** Gemma 4 as it is published: with encoders of images, and in the small ones of sounds. */
 export const gemma4 = textPart(
-  { type: "gemma4", title: "Gemma 4 E2B, E4B, 26B-A4B and 31B (their text)" },
+  {
+    type: "gemma4",
+    title: "Gemma 4 E2B, E4B, 26B-A4B and 31B (their text)",
+    gguf: { name: "gemma4", transformers: "Gemma4ForConditionalGeneration" },
+  },
   [gemma4Text],
   GEMMA4_SIZES,
 );

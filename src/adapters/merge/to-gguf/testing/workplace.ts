@@ -1,6 +1,11 @@
 import { CpuDevice } from "../../../../compute/cpu/cpu.ts";
 import { type Family, readGolden } from "../../../../data/text/testing/families.ts";
 import { TemporaryFolder } from "../../../../files/testing/folder.ts";
+import type { Checkpoint } from "../../../../files/safetensors/checkpoint.ts";
+import { isFloat } from "../../../../files/safetensors/dtype.ts";
+import { widenToF32 } from "../../../../files/safetensors/numbers.ts";
+import { Decoder } from "../../../../models/decoder/decoder.ts";
+import { locateModel } from "../../../../models/folder/locate.ts";
 import { writeArchitecture } from "../../../../models/testing/architectures.ts";
 import type { Outtype } from "../../outtypes.ts";
 import { Notes, OPTIONS } from "../../testing/merge.ts";
@@ -35,10 +40,32 @@ export class Workplace implements AsyncDisposable {
     return (await merge(options, new Notes(), new AbortController().signal)).out;
   }
 
+  /** Those of the last of some tokens. */
+  async logits(path: string): Promise<Float32Array> {
+    const { folder: settings, weights } = await locateModel(path);
+    using decoder = await Decoder.load(this.gpu, settings, { weights });
+    using cache = decoder.createCache();
+    const hidden = await decoder.prefill(cache, [1, 300, 7, 420, 33]);
+    const logits = await decoder.logits(hidden);
+    this.gpu.memory.release(hidden.buffer);
+    return Float32Array.from(logits);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.gpu.close();
     if (this.#cacheBefore === undefined) delete process.env["RANDLORA_CACHE"];
     else process.env["RANDLORA_CACHE"] = this.#cacheBefore;
     await this.folder[Symbol.asyncDispose]();
   }
+}
+
+/** The numbers of a tensor. */
+export async function valuesOf(checkpoint: Checkpoint, name: string): Promise<Float32Array<ArrayBuffer>> {
+  const { info } = checkpoint.get(name);
+  const bytes = new Uint8Array(info.bytes);
+  await checkpoint.read(name, bytes);
+  const values = new Float32Array(info.elements);
+  if (!isFloat(info.dtype)) throw new TypeError(info.dtype);
+  widenToF32(bytes, info.dtype, values);
+  return values;
 }

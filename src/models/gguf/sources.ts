@@ -1,0 +1,100 @@
+// Where a GGUF file has the tensors of a checkpoint of its model.
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine, quote } from "../../files/failure.ts";
+import { GGUF_TYPES } from "../../files/gguf/format.ts";
+import type { GgufTensorInfo } from "../../files/gguf/header.ts";
+import { GgufFields } from "../../files/gguf/metadata.ts";
+import type { GgufFile } from "../../files/gguf/reader.ts";
+import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import type { TensorInfo } from "../../files/safetensors/header.ts";
+import { isBlockDtype } from "../../compute/device/dtype.ts";
+import type { DecoderConfig } from "../decoder/config.ts";
+import { plannedMatrices } from "../decoder/weight-plan.ts";
+import type { GgufPlace } from "./block-names.ts";
+import { isPassedOver, layersIn } from "./layers.ts";
+import { ggufName } from "./metadata.ts";
+import { ggufPlace, stripsOf } from "./names.ts";
+import { ROPE_TENSORS } from "./rope-factors.ts";
+
+/** A tensor of the checkpoint, and where it is in the file. */
+export interface Source {
+  /** Its parts one after another, all of one type. */
+  readonly parts: readonly [Part, ...Part[]];
+  readonly place: GgufPlace;
+  readonly shape: readonly number[];
+}
+
+/** Elements of a tensor of the file. */
+interface Part {
+  readonly stored: GgufTensorInfo;
+  readonly first: number;
+  readonly elements: number;
+}
+
+/** What a reader is told of such a tensor. */
+export function presented(name: string, { parts, place, shape }: Source): TensorInfo {
+  const [{ stored, first }] = parts;
+  const { type } = stored;
+  const { bytes: size, elements: block } = GGUF_TYPES[type];
+  const elements = shape.reduce((product, length) => product * length, 1);
+  const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
+  if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
+  const read = { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32") } as const;
+  // Parts of rows change places in whole blocks only.
+  const part = place.order?.of === "parts" ? (shape.at(-1) ?? 0) / place.order.places.length : block;
+  return part % block === 0 ? { ...read, blocks: { dtype: type, bytes } } : read;
+}
+
+/**
+ * By the names of the checkpoint.
+ * @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's
+ */
+export function findSources({ path, header }: GgufFile, config: DecoderConfig): Map<string, Source> {
+  const refuse = (cause: string, hint: string): never => {
+    throw new RandloraError("model", `${oneLine(path)}: ${cause}`, hint);
+  };
+  const sources = new Map<string, Source>();
+  const known = new Set<string>(ROPE_TENSORS);
+  for (const { name, stored: shape } of plannedMatrices(config).flatMap(({ parts }) => parts)) {
+    const place = ggufPlace(name, config);
+    if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
+    const [part, ...parts] = stripsOf(place, shape).map((strip): Part => {
+      const stored = header.tensors.get(strip.name);
+      if (stored === undefined) {
+        return refuse(
+          `tensor ${quote(strip.name)} is missing`,
+          "the file is incomplete, or the architecture is a newer one",
+        );
+      }
+      if (stored.shape.length !== strip.shape.length || stored.shape.some((size, axis) => size !== strip.shape[axis])) {
+        const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${strip.shape.join(", ")}]`;
+        return refuse(
+          `tensor ${quote(strip.name)} ${shapes}`,
+          "the file is damaged, or the architecture is a newer one",
+        );
+      }
+      if (place.numbers !== undefined && stored.type !== "F32") {
+        return refuse(
+          `tensor ${quote(strip.name)} is ${stored.type}`,
+          "vectors are F32 in files of llama.cpp: convert it anew",
+        );
+      }
+      known.add(strip.name);
+      const cols = strip.shape.length > 1 ? (strip.shape.at(-1) ?? 1) : 1;
+      return { stored, first: strip.first * cols, elements: strip.rows * cols };
+    });
+    if (part === undefined) throw new TypeError(`${name}: nowhere`);
+    const other = parts.find(({ stored }) => stored.type !== part.stored.type);
+    if (other !== undefined) {
+      const types = `${part.stored.type} and ${quote(other.stored.name)} ${other.stored.type}`;
+      return refuse(`${quote(part.stored.name)} is ${types}`, "convert it anew, with one type for both");
+    }
+    sources.set(name, { parts: [part, ...parts], place, shape });
+  }
+  const { all } = layersIn(new GgufFields(header.metadata, path), ggufName(config.architecture));
+  const left = [...header.tensors.keys()].find((name) => !known.has(name) && !isPassedOver(name, config, all));
+  if (left !== undefined) {
+    return refuse(`tensor ${quote(left)} has no place in a ${config.architecture} model`, "give the model's folder");
+  }
+  return sources;
+}
