@@ -50,6 +50,9 @@ ARCHITECTURES = {
     "qwen3_next": gguf.MODEL_ARCH.QWEN3NEXT,
     "qwen3_5_text": gguf.MODEL_ARCH.QWEN35,
     "qwen3_5": gguf.MODEL_ARCH.QWEN35,
+    "gpt_oss": gguf.MODEL_ARCH.GPT_OSS,
+    "gemma4_text": gguf.MODEL_ARCH.GEMMA4,
+    "gemma4": gguf.MODEL_ARCH.GEMMA4,
 }
 TYPES = {
     "f32": GGMLQuantizationType.F32,
@@ -82,8 +85,16 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
         written[name] = (kind, np.ascontiguousarray(data).view(np.uint8))
 
     weights = {name: weight for file in sorted(folder.glob("*.safetensors")) for name, weight in load_file(file).items()}
+    if config.model_type == "gpt_oss":
+        weights, blocks = unpacked(weights)
+        for name in [name for name in weights if ".experts." in name]:
+            weight = weights.pop(name)
+            for part, values in of_gpt_oss(name, weight if name.endswith("_bias") else weight.mT).items():
+                add(part, values, TYPES["f32" if name.endswith("_bias") else STORED[weight.dtype] if outtype == "keep" else outtype])
+            if outtype == "keep" and name in blocks:
+                written |= {part: (GGMLQuantizationType.MXFP4, some.numpy()) for part, some in of_gpt_oss(name, blocks[name]).items()}
     for name, weight in with_stacked_experts(weights).items():
-        if (name == "lm_head.weight" and config.tie_word_embeddings) or re.match(r"(?:model\.)?(?:vision_tower|multi_modal_projector|visual)\.", name):
+        if (name == "lm_head.weight" and config.tie_word_embeddings) or re.match(r"(?:model\.)?(?:vision_tower|multi_modal_projector|visual|embed_vision)\.", name):
             continue
         name = re.sub(r"^(?:language_model\.model|model\.language_model)\.", "model.", name)
         name = name.removeprefix("language_model.") if name.endswith("lm_head.weight") else name
@@ -92,6 +103,7 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
                 add(part, values, TYPES["f32" if exact else STORED[weight.dtype] if outtype == "keep" else outtype])
             continue
         name = name.replace(".expert_bias", ".expert_bias.bias")
+        name += ".weight" if name.endswith((".sinks", ".layer_scalar")) else ""
         target = name if name.startswith("blk.") else names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         kind = TYPES[STORED[weight.dtype] if outtype == "keep" else outtype]
@@ -108,15 +120,45 @@ def tensors(folder: Path, config: Any, outtype: str) -> dict[str, tuple[GGMLQuan
             kind = TYPES["f32"]
         if weight.dim() == 1:
             kind = TYPES["f32"]
-            weight = weight.float() + (1 if config.model_type.startswith(("gemma", "qwen3_next", "qwen3_5")) and name.endswith("norm.weight") else 0)
+            weight = weight.float() + (1 if config.model_type.startswith(("gemma", "qwen3_next", "qwen3_5")) and not config.model_type.startswith("gemma4") and name.endswith("norm.weight") else 0)
         add(target, weight, kind)
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") == "llama3":
         add("rope_freqs.weight", llama3_factors(config), TYPES["f32"])
+    if ARCHITECTURES[config.model_type] == gguf.MODEL_ARCH.GEMMA4:
+        size = text.per_layer_config["full_attention"].head_dim
+        turned = int(rope["full_attention"]["partial_rotary_factor"] * size / 2)
+        add("rope_freqs.weight", torch.tensor([1.0] * turned + [1e30] * (size // 2 - turned)), TYPES["f32"])
     if rope.get("rope_type") == "longrope":
         add("rope_factors_long.weight", torch.tensor(rope["long_factor"]), TYPES["f32"])
         add("rope_factors_short.weight", torch.tensor(rope["short_factor"]), TYPES["f32"])
     return written
+
+
+def unpacked(weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Experts in MXFP4 as bf16, and as gguf's blocks: the scale, then of each byte's halves one of the first 16 numbers and one of the last."""
+    e2m1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    others = {name: weight for name, weight in weights.items() if not name.endswith(("_blocks", "_scales"))}
+    blocks = {}
+    for packed in weights.keys() - others.keys():
+        if not packed.endswith("_blocks"):
+            continue
+        name = packed.removesuffix("_blocks")
+        scales = weights[f"{name}_scales"].unsqueeze(-1)
+        halves = torch.stack([weights[packed] & 15, weights[packed] >> 4], dim=-1).flatten(-2)
+        blocks[name] = torch.cat([scales, halves[..., :16] | halves[..., 16:] << 4], dim=-1).flatten(-2)
+        values = torch.cat([e2m1, -e2m1])[halves.long()] * torch.exp2(scales.float() - 127)
+        others[name] = values.flatten(-2).mT.to(torch.bfloat16)
+    return others, blocks
+
+
+def of_gpt_oss(name: str, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    """By gguf's name, of a tensor of experts that has a neuron's gate and up side by side."""
+    begin = f"blk.{re.search(r'layers.([0-9]+)', name)[1]}.ffn_"
+    end = "bias" if name.endswith("_bias") else "weight"
+    if "gate_up_proj" in name:
+        return {f"{begin}gate_exps.{end}": rows[:, ::2].contiguous(), f"{begin}up_exps.{end}": rows[:, 1::2].contiguous()}
+    return {f"{begin}down_exps.{end}": rows.contiguous()}
 
 
 def delta_rule(name: str, weight: torch.Tensor, config: Any) -> dict[str, tuple[bool, torch.Tensor]]:
@@ -213,6 +255,8 @@ def gpt2_metadata(config: Any) -> dict[str, Any]:
 
 def decoder_metadata(whole: Any) -> dict[str, Any]:
     kind, config = whole.model_type, whole.get_text_config()
+    # Of Gemma 4 what is said here are the layers with a window.
+    config.allow_global_per_layer_attribute_access = True
     arch = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
     if kind == "gpt2":
         return gpt2_metadata(config)
@@ -254,8 +298,8 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
         }
     if kind == "olmo3":
         values["rope.freq_base_swa"] = np.float32(rope["sliding_attention"]["rope_theta"])
-    if kind in ("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "lfm2_moe", "olmoe", "granitemoe"):
-        count = config.num_local_experts if kind in ("mixtral", "granitemoe") else config.num_experts
+    if kind in ("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "lfm2_moe", "olmoe", "granitemoe", "gpt_oss"):
+        count = config.num_local_experts if kind in ("mixtral", "granitemoe", "gpt_oss") else config.num_experts
         values |= {"expert_count": count, "expert_used_count": config.num_experts_per_tok}
     if kind in ("qwen2_moe", "qwen3_moe", "qwen3_next", "lfm2_moe"):
         values["expert_feed_forward_length"] = config.moe_intermediate_size
@@ -279,6 +323,10 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
         values["rope.scaling.finetuned"] = config.position_embedding_type == "rope"
     if "llama_4_scaling_beta" in rope:
         values |= {"attention.temperature_scale": np.float32(rope["llama_4_scaling_beta"]), "rope.scaling.yarn_log_multiplier": np.float32(rope["mscale_all_dim"])}
+    if kind == "gpt_oss":
+        values |= {"expert_feed_forward_length": config.intermediate_size, "attention.sliding_window": config.sliding_window}
+    if arch == "gemma4":
+        values |= gemma4_metadata(config)
     if kind in ("granite", "granitemoe", "granitemoehybrid"):
         values |= {
             "attention.scale": np.float32(config.attention_multiplier),
@@ -311,8 +359,8 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
             "rope.scaling.type": "yarn",
             "rope.scaling.factor": np.float32(full["factor"]),
             "rope.scaling.original_context_length": full["original_max_position_embeddings"],
-            "rope.scaling.yarn_beta_fast": np.float32(32),
-            "rope.scaling.yarn_beta_slow": np.float32(1),
+            "rope.scaling.yarn_beta_fast": np.float32(full.get("beta_fast") or 32),
+            "rope.scaling.yarn_beta_slow": np.float32(full.get("beta_slow") or 1),
         }
         if full.get("attention_factor") is not None:
             # What multiplies llama.cpp's own factor.
@@ -320,7 +368,33 @@ def decoder_metadata(whole: Any) -> dict[str, Any]:
     return {f"{arch}.{key}": value for key, value in values.items()} | {"general.architecture": arch}
 
 
-def tokenizer_metadata(folder: Path, size: int) -> dict[str, Any]:
+def gemma4_metadata(config: Any) -> dict[str, Any]:
+    full = config.per_layer_config["full_attention"]
+    slides = [one == "sliding_attention" for one in config.layer_types]
+    own, inner = config.num_hidden_layers - config.num_kv_shared_layers, config.intermediate_size
+    values: dict[str, Any] = {
+        "attention.key_length": full.head_dim,
+        "attention.value_length": full.head_dim,
+        "attention.key_length_swa": config.head_dim,
+        "attention.value_length_swa": config.head_dim,
+        "rope.dimension_count": full.head_dim,
+        "rope.dimension_count_swa": config.head_dim,
+        "rope.freq_base_swa": np.float32(config.rope_parameters["sliding_attention"]["rope_theta"]),
+        "attention.sliding_window": config.sliding_window,
+        "attention.sliding_window_pattern": slides,
+        "attention.shared_kv_layers": config.num_kv_shared_layers,
+        "embedding_length_per_layer_input": config.hidden_size_per_layer_input,
+    }
+    if full.num_key_value_heads != config.num_key_value_heads:
+        values["attention.head_count_kv"] = [config.num_key_value_heads if one else full.num_key_value_heads for one in slides]
+    if config.use_double_wide_mlp:
+        values["feed_forward_length"] = [inner if layer < own else 2 * inner for layer in range(config.num_hidden_layers)]
+    if config.final_logit_softcapping is not None:
+        values["final_logit_softcapping"] = np.float32(config.final_logit_softcapping)
+    return values
+
+
+def tokenizer_metadata(folder: Path, size: int, merged: bool) -> dict[str, Any]:
     """Tokens and their kinds as transformers knows them."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     added = tokenizer.added_tokens_decoder
@@ -343,12 +417,12 @@ def tokenizer_metadata(folder: Path, size: int) -> dict[str, Any]:
         tokens.append(token)
         kinds.append(int(kind))
     values: dict[str, Any] = {
-        "tokenizer.ggml.model": "llama" if spm else "gpt2",
+        "tokenizer.ggml.model": "gemma4" if merged else "llama" if spm else "gpt2",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": kinds,
         "tokenizer.chat_template": tokenizer.chat_template,
     }
-    if not spm:
+    if merged or not spm:
         values["tokenizer.ggml.merges"] = gguf.SpecialVocab(folder, load_merges=True).merges
     return values
 
@@ -369,7 +443,7 @@ def gguf_differences(file: str, base: str, outtype: str) -> list[str]:
         elif not np.array_equal(ours[name].data.view(np.uint8).reshape(-1), data.reshape(-1)):
             found.append(f"{name}: other bytes")
     matrices = [TYPES[STORED[config.dtype] if outtype == "keep" else outtype]]
-    expected = decoder_metadata(config) | tokenizer_metadata(folder, config.get_text_config().vocab_size)
+    expected = decoder_metadata(config) | tokenizer_metadata(folder, config.get_text_config().vocab_size, config.model_type.startswith("gemma4"))
     expected |= {"general.type": "model", "general.quantization_version": 2}
     expected["general.file_type"] = next(FILE_TYPES[name] for name, kind in TYPES.items() if kind == matrices[0])
     fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from decoders import VISION, of_config, randomise
+from decoders import VISION, of_config, pack_experts, randomise
 from transformers import AutoConfig, PreTrainedConfig
 
 TOKENIZERS = Path(__file__).parents[2] / "fixtures" / "tokenizers"
@@ -39,6 +39,17 @@ DELTA_RULE = {"num_hidden_layers": 4, "head_dim": 16, "rms_norm_eps": 0.01, "lin
 OLMO3_ROPES = {
     "full_attention": {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 4.0, "original_max_position_embeddings": 64},
     "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+}
+# llama.cpp begins and ends the interpolation at whole pairs; with these lengths they are all but whole.
+GPT_OSS = {
+    "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 16, "max_position_embeddings": 4560,
+    "rope_parameters": {"rope_type": "yarn", "rope_theta": 1060000.0, "factor": 4.0, "original_max_position_embeddings": 1140, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False},
+}
+GEMMA4 = {"sliding_window": 16, "head_dim": 16, "global_head_dim": 32, "hidden_size_per_layer_input": 0, "tie_word_embeddings": True}
+# Layers 5 and 6 attend with keys of layers 3 and 4.
+SHARED_KEYS = {
+    "num_hidden_layers": 6, "num_kv_shared_layers": 2, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 32, "vocab_size_per_layer_input": 544,
+    "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"],
 }
 GEMMA = {"query_pre_attn_scalar": 16, "sliding_window": 32, "tie_word_embeddings": True}
 
@@ -103,6 +114,10 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen3_5_text": case("qwen35", f32, "qwen3_5_text", **DELTA_RULE, tie_word_embeddings=True),
         "qwen3_5": with_images("qwen35", "qwen3_5", "qwen3_5_text", others={"tie_word_embeddings": False}, **{**DELTA_RULE, "linear_num_key_heads": 4}),
         "llama-yarn-factor": case("gpt2", f32, "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.3)),
+        "gpt_oss": case("gpt4o", bf16, "gpt_oss", pad_token_id=0, **GPT_OSS),
+        "gpt_oss-mxfp4": case("gpt4o", bf16, "gpt_oss", pad_token_id=0, **GPT_OSS),
+        "gemma4_text": case("gemma", bf16, "gemma4_text", **GEMMA4, num_hidden_layers=6, attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=5.0),
+        "gemma4": with_images("gemma", "gemma4", "gemma4_text", **GEMMA4 | SHARED_KEYS),
     }
 
 
@@ -129,6 +144,8 @@ def gguf_models(out: str) -> list[str]:
         randomise(model, torch.Generator().manual_seed(seed))
         folder = Path(out) / name
         model.to(dtype).save_pretrained(folder, save_original_format="fused" not in name)
+        if name.endswith("mxfp4"):
+            pack_experts(folder, torch.Generator().manual_seed(seed))
         fixture = tokenizer_of(tokenizer)
         (folder / "tokenizer.json").write_text(json.dumps(fixture))
         added = {token["content"] for token in fixture["added_tokens"]}
