@@ -163,6 +163,29 @@ test.each<[string, (bytes: Uint8Array, view: DataView) => void, RegExp]>([
   expect(() => parseGgufHeader(bytes, "x.gguf", bytes.length)).toThrow(message);
 });
 
+test("a scale of MXFP4 that is not a number is refused wherever a read of the tensor begins", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = folder.at("x.gguf");
+  await using writer = await GgufWriter.create(path, new Map(), [{ name: "experts", shape: [1, 64], type: "MXFP4" }]);
+  // Halves of bytes may be 255.
+  const bytes = new Uint8Array(34).fill(255).fill(120, 0, 1);
+  await writer.append("experts", bytes);
+  await writer.finish();
+  await using file = await GgufFile.open(path);
+  const tensor = file.header.tensors.get("experts");
+  if (tensor === undefined) throw new Error("no tensor");
+  const first = new Uint8Array(17);
+  await file.read(tensor, first);
+  expect(first).toEqual(bytes.subarray(0, 17));
+  for (const start of [0, 1, 17]) {
+    const refusal = await refusalOf(() => file.read(tensor, new Uint8Array(18 - start), start));
+    expect(refusal).toMatchObject({
+      code: "format",
+      message: `${path}: "experts" has a scale that is not a number (255)`,
+    });
+  }
+});
+
 test("an array that the file cannot hold takes no memory", () => {
   const bytes = encodeGgufHeader(new Map([["k", { kind: "array", of: "f64", value: [1] }]]), []);
   new DataView(bytes.buffer).setBigUint64(24 + 9 + 8, 2n ** 22n, true);

@@ -1,6 +1,7 @@
 import { RandloraError } from "../errors.ts";
-import { oneLine } from "../failure.ts";
+import { oneLine, quote } from "../failure.ts";
 import { type OpenedFile, RangedFile } from "../ranged-file.ts";
+import { GGUF_TYPES } from "./format.ts";
 import { type GgufHeader, type GgufTensorInfo, parseGgufHeader, ShortHeader } from "./header.ts";
 
 /** What is read of a file first, in bytes: the header of a small model. */
@@ -22,9 +23,19 @@ export class GgufFile extends RangedFile {
     return await RangedFile.opening(path, async (file) => new GgufFile(file, await readHeader(file)));
   }
 
-  /** Fills all of `out` with the bytes of `tensor` from its byte `start` on. Throws `RangeError`, `RandloraError` "file". */
+  /**
+   * Fills all of `out` with the bytes of `tensor` from its byte `start` on. Throws `RangeError`, `RandloraError` "file", and "format"
+   * for a scale of MXFP4 that is NaN.
+   */
   async read(tensor: GgufTensorInfo, out: Uint8Array, start = 0): Promise<void> {
     await this.readWithin(tensor, out, start);
+    if (tensor.type !== "MXFP4") return;
+    const block = GGUF_TYPES.MXFP4.bytes;
+    for (let at = (block - (start % block)) % block; at < out.length; at += block) {
+      if (out[at] !== 255) continue;
+      const cause = `${oneLine(this.path)}: ${quote(tensor.name)} has a scale that is not a number (255)`;
+      throw new RandloraError("format", cause, "the file is damaged: download or copy it again");
+    }
   }
 }
 
