@@ -10,7 +10,7 @@ import { isKernelDtype, type KernelDtype } from "../compute/device/dtype.ts";
 import { loadConfig } from "../models/decoder/architectures/index.ts";
 import { plannedMatrices, storedDecoder } from "../models/decoder/weight-plan.ts";
 import { generalMetadata } from "../models/gguf/metadata.ts";
-import type { GgufPlace, Strip } from "../models/gguf/block-names.ts";
+import type { GgufPlace, Strip } from "../models/gguf/place.ts";
 import { ggufModule, turnedShape } from "../models/gguf/names.ts";
 import { type Order, reorder } from "../models/gguf/order.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";

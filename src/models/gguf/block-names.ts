@@ -3,45 +3,12 @@ import type { Attention } from "../blocks/attention.ts";
 import type { Block } from "../blocks/block.ts";
 import type { Convolution } from "../blocks/convolution.ts";
 import type { Experts } from "../blocks/experts.ts";
-import type { GatedDelta } from "../blocks/gated-delta.ts";
 import type { Mlp } from "../blocks/mlp.ts";
-import type { Norm } from "../blocks/norm.ts";
 import type { GgufArchitecture } from "../decoder/architectures/common.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
-import { headPlaces, inTurns, type Order, pairedRows } from "./order.ts";
-
-/** Rows of a tensor of a checkpoint that lie together in one of a GGUF file, which has the rows of others, too. */
-export interface Strip {
-  readonly name: string;
-  /** Of the file's whole tensor, outermost first. */
-  readonly shape: readonly number[];
-  /** Rows before it there, and its own: elements, where the tensor has one axis. */
-  readonly first: number;
-  readonly rows: number;
-}
-
-/** What is done to each number of a tensor, and back. */
-export interface Numbers {
-  readonly to: (x: number) => number;
-  readonly from: (x: number) => number;
-}
-
-/** Where a module of a checkpoint, or a tensor of it, goes, and what is done to its elements. */
-export interface GgufPlace {
-  readonly name: string;
-  /** What stands behind the module's name in the tensor's; `.weight` by default. */
-  readonly suffix?: string;
-  /** One after another, what a file has in several tensors, or with others; undefined: the tensor is one there as well. */
-  readonly strips?: readonly Strip[] | undefined;
-  /** Matrices that are never rounded. */
-  readonly exact?: boolean;
-  /** A matrix that the checkpoint stores transposed, and the file does not. */
-  readonly transposed?: boolean;
-  readonly order?: Order;
-  readonly numbers?: Numbers;
-}
-
-export type Named = [module: string, place: GgufPlace];
+import { gatedDeltaNamed } from "./gated-delta-names.ts";
+import { inTurns, type Order, pairedRows } from "./order.ts";
+import { type Named, named, normNamed, type Strip } from "./place.ts";
 
 /** What an architecture of llama.cpp says of a block's names and rows. */
 type OfBlock = Required<Pick<GgufArchitecture, "pairs" | "apart" | "mlpNorm">>;
@@ -120,73 +87,6 @@ function convolutionNamed({ input, weight, output }: Convolution<PlannedMatrix>)
 }
 
 /**
- * Qwen3-Next's two projections are by head of keys in a checkpoint, and llama.cpp has queries, keys and values of all heads one behind
- * the other. Qwen 3.5's are so in both, with heads of values in another order.
- */
-function gatedDeltaNamed(mixer: GatedDelta<PlannedMatrix>): Named[] {
-  const { keyHeads, keySize, heads, valueSize, grouped, taps, input, weight, decays, norm, output } = mixer;
-  const [keys, values, shared] = [keyHeads * keySize, heads * valueSize, heads / keyHeads];
-  const places = grouped || shared === 1 ? undefined : headPlaces(keyHeads, heads);
-  const tensor =
-    (name: string, rows: number, cols?: number) =>
-    (first: number, some: number): Strip => {
-      return { name, shape: cols === undefined ? [rows] : [rows, cols], first, rows: some };
-    };
-  const { cols } = input;
-  const [qkv, z] = [tensor("attn_qkv", 2 * keys + values, cols), tensor("attn_gate", values, cols)];
-  /** Rows behind the first ones, so many of each head of values. */
-  const ofHeads = (strip: ReturnType<typeof tensor>, size: number, before = 0): Partial<GgufPlace> => {
-    if (places === undefined) return {};
-    const moved = places.map((place) => strip(before + place * size, size));
-    return { strips: before === 0 ? moved : [strip(0, before), ...moved] };
-  };
-  const projections: readonly (readonly [string, Partial<GgufPlace>])[] = grouped
-    ? [
-        [
-          "attn_qkv",
-          {
-            strips: Array.from({ length: keyHeads }, (_, head) => [
-              qkv(head * keySize, keySize),
-              qkv(keys + head * keySize, keySize),
-              qkv(2 * keys + head * shared * valueSize, shared * valueSize),
-              z(head * shared * valueSize, shared * valueSize),
-            ]).flat(),
-          },
-        ],
-        ["ssm_ba", {}],
-      ]
-    : [
-        ["attn_qkv", ofHeads(qkv, valueSize, 2 * keys)],
-        ["attn_gate", ofHeads(z, valueSize)],
-        ["ssm_beta", ofHeads(tensor("ssm_beta", heads, cols), 1)],
-        ["ssm_alpha", ofHeads(tensor("ssm_alpha", heads, cols), 1)],
-      ];
-  return [
-    ...named(
-      input,
-      projections.map(([name]) => name),
-    ).map(([module, place], at): Named => {
-      return [module, { ...place, ...projections[at]?.[1] }];
-    }),
-    ...named(weight, ["ssm_conv1d"], {
-      exact: true,
-      ...ofHeads(tensor("ssm_conv1d", 2 * keys + values, taps), valueSize, 2 * keys),
-    }),
-    ...named(decays, ["ssm_a", "ssm_dt"]).map(([module, place], at): Named => {
-      return [module, { ...place, ...OF_DECAYS[at], ...ofHeads(tensor(place.name, heads), 1) }];
-    }),
-    ...normNamed(norm, "ssm_norm"),
-    ...named(output.weight, ["ssm_out"], places && { order: { places, of: "parts" } }),
-  ];
-}
-
-/** A checkpoint has log A, and a file −A; the other is a bias there. */
-const OF_DECAYS: readonly Partial<GgufPlace>[] = [
-  { suffix: "", numbers: { to: (x) => -Math.exp(x), from: (x) => Math.log(-x) } },
-  { suffix: ".bias" },
-];
-
-/**
  * A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor: one below
  * the other, or of gpt-oss each neuron's two rows side by side. llama.cpp adds experts' biases in F32 alone.
  */
@@ -227,23 +127,4 @@ function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {
     }),
     ...(shared === undefined ? [] : mlpNamed(shared.mlp, false, "_shexp")),
   ];
-}
-
-/** Gemma's norms, and others, store their weights without an offset, and a file has them with it. */
-export function normNamed(norm: Norm<PlannedMatrix> | undefined, name: string): Named[] {
-  const offset = norm?.kind === "rms" ? norm.offset : 0;
-  const numbers = { to: (x: number) => x + offset, from: (x: number) => x - offset };
-  return named(norm?.weight, [name], offset === 0 ? {} : { numbers });
-}
-
-/** @param place what holds of all of its tensors */
-export function named(
-  matrix: PlannedMatrix | undefined,
-  names: readonly string[],
-  place: Partial<GgufPlace> = {},
-): Named[] {
-  const turned = matrix?.transposed === true ? { transposed: true } : {};
-  return (matrix?.parts ?? []).map((part, at): Named => {
-    return [part.name.replace(/\.weight$/, ""), { ...place, name: names[at] ?? "", ...turned }];
-  });
 }

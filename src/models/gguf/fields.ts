@@ -1,9 +1,15 @@
-import { architectureOf } from "../decoder/architectures/index.ts";
 import type { ConfigJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig, keysOf } from "../decoder/config.ts";
-import type { Experts } from "../blocks/experts.ts";
-import type { GatedDelta } from "../blocks/gated-delta.ts";
-import type { PlannedMatrix } from "../tensor-plan.ts";
+import {
+  attentionPeriod,
+  expertsOf,
+  isOfLlama,
+  ofRule,
+  saidHeadSize,
+  slidingHead,
+  slidingWindow,
+  tapsOf,
+} from "./field-values.ts";
 
 /** What is said of each layer, after the architecture's name and a dot. */
 export const KV_HEADS = "attention.head_count_kv";
@@ -48,50 +54,31 @@ const FIELDS: readonly Field[] = [
   { key: INNER, kind: "u32", setting: "intermediate_size", of: innerSize },
   { key: "expert_count", kind: "u32", setting: "num_local_experts", of: (config) => expertsOf(config)?.count },
   { key: "expert_used_count", kind: "u32", setting: "num_experts_per_tok", of: (config) => expertsOf(config)?.chosen },
-  {
-    key: "expert_feed_forward_length",
-    kind: "u32",
-    only: ["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe", "gpt-oss"],
-    setting: "moe_intermediate_size",
-    of: (config) => expertsOf(config)?.down.cols,
-  },
-  {
-    key: "expert_shared_feed_forward_length",
-    kind: "u32",
-    only: ["qwen2moe", "qwen3next"],
-    setting: "shared_expert_intermediate_size",
-    of: (config) => expertsOf(config)?.shared?.mlp.output.weight.cols,
-  },
-  {
-    key: "leading_dense_block_count",
-    kind: "u32",
-    only: ["lfm2moe"],
-    setting: "num_dense_layers",
-    of: ({ layers }) => layers.flat().filter(({ mixer }) => mixer.kind === "mlp").length,
-  },
-  { key: "expert_gating_func", kind: "u32", only: ["lfm2moe"], of: () => LOGISTIC },
-  ...ofDeltaRule({
-    "ssm.conv_kernel": ["linear_conv_kernel_dim", ({ taps }) => taps],
-    "ssm.state_size": ["linear_key_head_dim", ({ keySize }) => keySize],
-    "ssm.group_count": ["linear_num_key_heads", ({ keyHeads }) => keyHeads],
-    "ssm.time_step_rank": ["linear_num_value_heads", ({ heads }) => heads],
-    "ssm.inner_size": [undefined, ({ heads, valueSize }) => heads * valueSize],
+  ...numbersOf(["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe", "gpt-oss"], "u32", {
+    expert_feed_forward_length: ["moe_intermediate_size", (config) => expertsOf(config)?.down.cols],
   }),
-  {
-    key: "full_attention_interval",
-    kind: "u32",
-    only: HYBRIDS,
-    setting: "full_attention_interval",
-    of: (config) => attentionPeriod(config),
-  },
-  {
-    key: "shortconv.l_cache",
-    kind: "u32",
-    only: ["lfm2", "lfm2moe"],
-    setting: "conv_L_cache",
-    of: ({ hiddenSize, layers }) =>
-      layers.flat().flatMap(({ mixer }) => (mixer.kind === "convolution" ? [mixer.weight.cols / hiddenSize] : []))[0],
-  },
+  ...numbersOf(["qwen2moe", "qwen3next"], "u32", {
+    expert_shared_feed_forward_length: [
+      "shared_expert_intermediate_size",
+      (config) => expertsOf(config)?.shared?.mlp.output.weight.cols,
+    ],
+  }),
+  ...numbersOf(["lfm2moe"], "u32", {
+    leading_dense_block_count: [
+      "num_dense_layers",
+      ({ layers }) => layers.flat().filter(({ mixer }) => mixer.kind === "mlp").length,
+    ],
+    expert_gating_func: [undefined, () => LOGISTIC],
+  }),
+  ...numbersOf(HYBRIDS, "u32", {
+    "ssm.conv_kernel": ["linear_conv_kernel_dim", ofRule(({ taps }) => taps)],
+    "ssm.state_size": ["linear_key_head_dim", ofRule(({ keySize }) => keySize)],
+    "ssm.group_count": ["linear_num_key_heads", ofRule(({ keyHeads }) => keyHeads)],
+    "ssm.time_step_rank": ["linear_num_value_heads", ofRule(({ heads }) => heads)],
+    "ssm.inner_size": [undefined, ofRule(({ heads, valueSize }) => heads * valueSize)],
+    full_attention_interval: ["full_attention_interval", attentionPeriod],
+  }),
+  ...numbersOf(["lfm2", "lfm2moe"], "u32", { "shortconv.l_cache": ["conv_L_cache", tapsOf] }),
   {
     key: "attention.head_count",
     kind: "u32",
@@ -115,7 +102,7 @@ const FIELDS: readonly Field[] = [
   layerNormEpsilon("starcoder2", "norm_epsilon"),
   { key: "attention.key_length", kind: "u32", setting: "head_dim", of: saidHeadSize },
   { key: "attention.value_length", kind: "u32", of: saidHeadSize },
-  ...ofGemma4({
+  ...numbersOf(["gemma4"], "u32", {
     [SLIDING_HEAD]: [undefined, slidingHead],
     "attention.value_length_swa": [undefined, slidingHead],
     "rope.dimension_count_swa": [undefined, slidingHead],
@@ -167,7 +154,7 @@ const FIELDS: readonly Field[] = [
     setting: "final_logit_softcapping",
     of: ({ logitSoftcap }) => logitSoftcap,
   },
-  ...multipliers({
+  ...numbersOf(["granite", "granitemoe"], "f32", {
     "attention.scale": ["attention_multiplier", (config) => attentionsOf(config)[0].scale],
     embedding_scale: ["embedding_multiplier", ({ embeddingScale }) => embeddingScale],
     residual_scale: ["residual_multiplier", ({ layers }) => layers[0]?.[0]?.factor],
@@ -182,47 +169,18 @@ export function fieldsOf(arch: string): Field[] {
   return FIELDS.filter(({ only }) => only?.includes(arch) !== false);
 }
 
+/** Numbers of some architectures alone, by their keys: each one's setting, and what is written. */
+function numbersOf(
+  only: readonly string[],
+  kind: Field["kind"],
+  fields: Readonly<Record<string, readonly [setting: keyof ConfigJson | undefined, of: Field["of"]]>>,
+): Field[] {
+  return Object.entries(fields).map(([key, [setting, of]]) => ({ key, kind, only, ...(setting && { setting }), of }));
+}
+
 /** Of norms by mean and variance. */
 function layerNormEpsilon(arch: string, setting: keyof ConfigJson): Field {
   return { key: "attention.layer_norm_epsilon", kind: "f32", only: [arch], setting, of: ({ norm }) => norm.epsilon };
-}
-
-/** Granite's, of its mixtures as well. */
-function multipliers(
-  fields: Readonly<
-    Record<string, readonly [keyof ConfigJson, (config: DecoderConfig, json: ConfigJson) => number | undefined]>
-  >,
-): Field[] {
-  return Object.entries(fields).map(([key, [setting, of]]): Field => {
-    return { key, kind: "f32", only: ["granite", "granitemoe"], setting, of };
-  });
-}
-
-/** Gemma 4's, which has heads of two sizes, keys that layers share, and inputs of layers. */
-function ofGemma4(
-  fields: Readonly<
-    Record<string, readonly [keyof ConfigJson | undefined, (config: DecoderConfig) => number | undefined]>
-  >,
-): Field[] {
-  return Object.entries(fields).map(([key, [setting, of]]): Field => {
-    return { key, kind: "u32", only: ["gemma4"], ...(setting && { setting }), of };
-  });
-}
-
-function slidingHead(config: DecoderConfig): number | undefined {
-  return attentionsOf(config).find(({ rope }) => rope === 1)?.headSize;
-}
-
-/** Left out where llama.cpp's own rule, hidden size by heads, is all that its converter relies on. */
-function saidHeadSize(config: DecoderConfig, json: ConfigJson, arch: string): number | undefined {
-  if (["phi3", "granite", "granitemoe", "gpt2"].includes(arch)) return undefined;
-  const headSize = attentionsOf(config).at(-1)?.headSize;
-  return !["qwen2", "qwen2moe"].includes(arch) || (json.head_dim ?? undefined) !== undefined ? headSize : undefined;
-}
-
-/** Its converter says more of Llama and what turns as Llama does. */
-function isOfLlama({ architecture }: DecoderConfig): boolean {
-  return architectureOf(architecture)?.gguf?.pairs === true;
 }
 
 /** Rows of an MLP's gate, or of an expert's where it has no number of its own. */
@@ -231,39 +189,4 @@ function innerSize(config: DecoderConfig, { intermediate_size: said }: ConfigJso
   const { layers } = config;
   const [inner] = layers.flat().flatMap(({ mixer }) => (mixer.kind === "mlp" ? [mixer.output.weight.cols] : []));
   return inner ?? expertsOf(config)?.down.cols;
-}
-
-/** The first of its mixtures of experts. */
-function expertsOf({ layers }: DecoderConfig): Experts<PlannedMatrix> | undefined {
-  return layers.flat().flatMap(({ mixer }) => (mixer.kind === "experts" ? [mixer] : []))[0];
-}
-
-/** The numbers of the gated delta rule. */
-function ofDeltaRule(
-  fields: Readonly<
-    Record<string, readonly [keyof ConfigJson | undefined, (rule: GatedDelta<PlannedMatrix>) => number]>
-  >,
-): Field[] {
-  return Object.entries(fields).map(([key, [setting, of]]): Field => {
-    const value = (config: DecoderConfig) => {
-      const [rule] = config.layers.flat().flatMap(({ mixer }) => (mixer.kind === "gated-delta" ? [mixer] : []));
-      return rule && of(rule);
-    };
-    return { key, kind: "u32", only: HYBRIDS, ...(setting && { setting }), of: value };
-  });
-}
-
-/** Every how many layers one has attention, by the first that has. */
-export function attentionPeriod({ layers }: DecoderConfig): number {
-  return 1 + layers.findIndex((layer) => layer.some(({ mixer }) => mixer.kind === "attention"));
-}
-
-/** The first window of any layer, where llama.cpp is told of it. */
-export function slidingWindow(config: DecoderConfig, _: unknown, arch: string): number | undefined {
-  const window = attentionsOf(config)
-    .map((layer) => layer.window)
-    .find(Number.isFinite);
-  // Phi 4 is told from Phi 3 by its 0.
-  if (arch === "phi3") return window ?? 0;
-  return arch.startsWith("gemma") || ["olmo2", "exaone4", "cohere2", "gpt-oss"].includes(arch) ? window : undefined;
 }

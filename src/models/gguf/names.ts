@@ -4,7 +4,8 @@ import { architectureOf } from "../decoder/architectures/index.ts";
 import { type DecoderConfig, isOfOtherPart } from "../decoder/config.ts";
 import { isComputed, UNTIED_HEAD } from "../decoder/weight-plan.ts";
 import { turned } from "../tensor-plan.ts";
-import { blockNamed, type GgufPlace, type Named, named, normNamed, type Strip } from "./block-names.ts";
+import { blockNamed } from "./block-names.ts";
+import { type GgufPlace, type Named, named, normNamed, type Strip } from "./place.ts";
 
 const WEIGHT = ".weight";
 

@@ -10,7 +10,7 @@ import type { TensorInfo } from "../../files/safetensors/header.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
-import type { GgufPlace } from "./block-names.ts";
+import type { GgufPlace } from "./place.ts";
 import { isPassedOver, layersIn } from "./layers.ts";
 import { ggufName } from "./metadata.ts";
 import { ggufPlace, stripsOf } from "./names.ts";

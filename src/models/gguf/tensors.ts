@@ -6,7 +6,7 @@ import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import type { GgufPlace, Numbers } from "./block-names.ts";
+import type { GgufPlace, Numbers } from "./place.ts";
 import { unpackBlocks } from "./blocks.ts";
 import { reorder, rowsOf } from "./order.ts";
 import { findSources, presented, type Source } from "./sources.ts";
