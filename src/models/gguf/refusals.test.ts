@@ -24,6 +24,11 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
   const shared = { ...gemma4, layer_types: types(false, true, false, true), num_kv_shared_layers: 2 };
   expect(checkForGguf(configOf("gemma4_text", shared))).toEqual([]);
   expect(checkForGguf(configOf("gpt_oss"))).toEqual([expect.stringContaining("its logits differ slightly")]);
+  for (const beta of [{ beta_fast: 16 }, { beta_slow: 2 }]) {
+    expect(checkForGguf(configOf("llama", { rope_scaling: { ...yarn, ...beta } }))).toEqual([
+      expect.stringContaining("beta_fast 32 and beta_slow 1, whatever a file says"),
+    ]);
+  }
   const refused: [string, object, RegExp][] = [
     ["llama", { hidden_act: "gelu" }, /activation gelu/],
     ["gemma2", { ...gemma2, query_pre_attn_scalar: 4 }, /attention scale 0.5/],

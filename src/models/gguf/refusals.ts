@@ -170,10 +170,16 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
 }
 
 function notesOnRope({ ropes }: DecoderConfig): string[] {
-  if (ropes.some(({ scaling }) => scaling.kind === "yarn" && !scaling.truncate)) {
-    return ["llama.cpp begins and ends YaRN's interpolation at whole pairs of elements: its logits differ slightly"];
-  }
-  const dynamic = ropes.map(({ scaling }) => scaling).find(({ kind }) => kind === "dynamic");
-  if (dynamic?.kind !== "dynamic") return [];
-  return [`llama.cpp has no dynamic RoPE: texts longer than ${dynamic.trainedLength} tokens differ`];
+  return ropes.flatMap(({ scaling }) => {
+    if (scaling.kind === "dynamic") {
+      return [`llama.cpp has no dynamic RoPE: texts longer than ${scaling.trainedLength} tokens differ`];
+    }
+    if (scaling.kind !== "yarn") return [];
+    const ends =
+      "llama.cpp begins and ends YaRN's interpolation at whole pairs of elements: its logits differ slightly";
+    // Its loader reads both for a few other architectures alone.
+    const betas = "llama.cpp's YaRN has beta_fast 32 and beta_slow 1, whatever a file says: its logits differ";
+    const isUsual = scaling.betaFast === 32 && scaling.betaSlow === 1;
+    return [...(scaling.truncate ? [] : [ends]), ...(isUsual ? [] : [betas])];
+  });
 }
