@@ -1,16 +1,18 @@
 // Where a GGUF file has the tensors of a checkpoint of its model.
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { GGUF_TYPES } from "../../files/gguf/format.ts";
+import { GGUF_TYPES, type GgufType } from "../../files/gguf/format.ts";
 import type { GgufTensorInfo } from "../../files/gguf/header.ts";
 import { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import type { TensorInfo } from "../../files/safetensors/header.ts";
+import type { TensorInfo, WholeTensor } from "../../files/safetensors/header.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import { plannedMatrices } from "../decoder/weight-plan.ts";
-import type { GgufPlace } from "./place.ts";
+import { asDivided } from "../description.ts";
+import { inParts } from "../tensor-plan.ts";
+import type { GgufPlace, Strip } from "./place.ts";
 import { isPassedOver, layersIn } from "./layers.ts";
 import { ggufName } from "./metadata.ts";
 import { ggufPlace, stripsOf } from "./names.ts";
@@ -22,6 +24,8 @@ export interface Source {
   readonly parts: readonly [Part, ...Part[]];
   readonly place: GgufPlace;
   readonly shape: readonly number[];
+  /** The tensor of all experts that the checkpoint's files have it in. */
+  readonly whole: WholeTensor | undefined;
 }
 
 /** Elements of a tensor of the file. */
@@ -32,14 +36,15 @@ interface Part {
 }
 
 /** What a reader is told of such a tensor. */
-export function presented(name: string, { parts, place, shape }: Source): TensorInfo {
+export function presented(name: string, { parts, place, shape, whole }: Source): TensorInfo {
   const [{ stored, first }] = parts;
   const { type } = stored;
   const { bytes: size, elements: block } = GGUF_TYPES[type];
   const elements = shape.reduce((product, length) => product * length, 1);
   const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
-  if (!isBlockDtype(type)) return { name, dtype: type, shape, elements, offset, bytes };
-  const read = { name, dtype: "F32", shape, elements, offset, bytes: elements * dtypeBytes("F32") } as const;
+  const placed = { name, shape, elements, offset, ...(whole && { whole }) };
+  if (!isBlockDtype(type)) return { ...placed, dtype: type, bytes };
+  const read = { ...placed, dtype: "F32", bytes: elements * dtypeBytes("F32") } as const;
   // Parts of rows change places in whole blocks only.
   const part = place.order?.of === "parts" ? (shape.at(-1) ?? 0) / place.order.places.length : block;
   return part % block === 0 ? { ...read, blocks: { dtype: type, bytes } } : read;
@@ -55,41 +60,46 @@ export function findSources({ path, header }: GgufFile, config: DecoderConfig): 
   };
   const sources = new Map<string, Source>();
   const known = new Set<string>(ROPE_TENSORS);
-  for (const { name, stored: shape } of plannedMatrices(config).flatMap(({ parts }) => parts)) {
-    const place = ggufPlace(name, config);
-    if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
-    const [part, ...parts] = stripsOf(place, shape).map((strip): Part => {
-      const stored = header.tensors.get(strip.name);
-      if (stored === undefined) {
-        return refuse(
-          `tensor ${quote(strip.name)} is missing`,
-          "the file is incomplete, or the architecture is a newer one",
-        );
-      }
-      if (stored.shape.length !== strip.shape.length || stored.shape.some((size, axis) => size !== strip.shape[axis])) {
-        const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${strip.shape.join(", ")}]`;
-        return refuse(
-          `tensor ${quote(strip.name)} ${shapes}`,
-          "the file is damaged, or the architecture is a newer one",
-        );
-      }
-      if (place.numbers !== undefined && stored.type !== "F32") {
-        return refuse(
-          `tensor ${quote(strip.name)} is ${stored.type}`,
-          "vectors are F32 in files of llama.cpp: convert it anew",
-        );
-      }
-      known.add(strip.name);
-      const cols = strip.shape.length > 1 ? (strip.shape.at(-1) ?? 1) : 1;
-      return { stored, first: strip.first * cols, elements: strip.rows * cols };
-    });
-    if (part === undefined) throw new TypeError(`${name}: nowhere`);
-    const other = parts.find(({ stored }) => stored.type !== part.stored.type);
-    if (other !== undefined) {
-      const types = `${part.stored.type} and ${quote(other.stored.name)} ${other.stored.type}`;
-      return refuse(`${quote(part.stored.name)} is ${types}`, "convert it anew, with one type for both");
+  const partOf = ({ name, shape, first, rows }: Strip, { numbers }: GgufPlace): Part => {
+    const stored = header.tensors.get(name);
+    if (stored === undefined) {
+      return refuse(`tensor ${quote(name)} is missing`, "the file is incomplete, or the architecture is a newer one");
     }
-    sources.set(name, { parts: [part, ...parts], place, shape });
+    if (stored.shape.length !== shape.length || stored.shape.some((size, axis) => size !== shape[axis])) {
+      const shapes = `has shape [${stored.shape.join(", ")}], by the metadata it is [${shape.join(", ")}]`;
+      return refuse(`tensor ${quote(name)} ${shapes}`, "the file is damaged, or the architecture is a newer one");
+    }
+    if (numbers !== undefined && stored.type !== "F32") {
+      return refuse(
+        `tensor ${quote(name)} is ${stored.type}`,
+        "vectors are F32 in files of llama.cpp: convert it anew",
+      );
+    }
+    known.add(name);
+    const cols = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
+    return { stored, first: first * cols, elements: rows * cols };
+  };
+  const divided = asDivided(config);
+  const types = new Map<string, GgufType>();
+  for (const planned of plannedMatrices(config)) {
+    const { parts: tensors } = inParts(planned);
+    const [own] = planned.parts;
+    const whole = own && tensors.length > planned.parts.length ? { name: own.name, shape: own.stored } : undefined;
+    for (const { name, stored: shape } of tensors) {
+      const place = ggufPlace(name, divided);
+      if (place === undefined) throw new TypeError(`${name}: planned, and left out`);
+      const [part, ...parts] = stripsOf(place, shape).map((strip) => partOf(strip, place));
+      if (part === undefined) throw new TypeError(`${name}: nowhere`);
+      const label = whole?.name ?? name;
+      const type = types.get(label) ?? part.stored.type;
+      types.set(label, type);
+      const other = [part, ...parts].find(({ stored }) => stored.type !== type);
+      if (other !== undefined) {
+        const both = `${type} and ${quote(other.stored.name)} ${other.stored.type}`;
+        return refuse(`parts of ${quote(label)} are ${both}`, "convert it anew, with one type for both");
+      }
+      sources.set(name, { parts: [part, ...parts], place, shape, whole });
+    }
   }
   const { all } = layersIn(new GgufFields(header.metadata, path), ggufName(config.architecture));
   const left = [...header.tensors.keys()].find((name) => !known.has(name) && !isPassedOver(name, config, all));

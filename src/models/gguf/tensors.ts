@@ -6,7 +6,7 @@ import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import type { GgufPlace, Numbers } from "./place.ts";
+import type { Numbers } from "./place.ts";
 import { unpackBlocks } from "./blocks.ts";
 import { reorder, rowsOf } from "./order.ts";
 import { findSources, presented, type Source } from "./sources.ts";
@@ -25,7 +25,7 @@ export class GgufTensors implements TensorFile {
   readonly header: TensorFile["header"];
   readonly #file: GgufFile;
   readonly #sources: ReadonlyMap<string, Source>;
-  /** What was read last of those that are not made row by row: a whole unit of them. */
+  /** What was read last of those whose elements change places, by its first byte. */
   #held:
     | { readonly name: string; readonly size: number | undefined; readonly at: number; readonly bytes: Uint8Array }
     | undefined;
@@ -37,7 +37,10 @@ export class GgufTensors implements TensorFile {
     this.#file = file;
     this.#sources = findSources(file, config);
     const tensors = [...this.#sources].map(([name, source]) => presented(name, source));
-    const byOffset = tensors.toSorted((a, b) => a.offset - b.offset);
+    // Experts' matrices that are one tensor elsewhere follow each other, as they are written.
+    const byOffset = [...Map.groupBy(tensors, ({ name, whole }) => whole?.name ?? name).values()]
+      .toSorted(([a], [b]) => (a?.offset ?? 0) - (b?.offset ?? 0))
+      .flat();
     // transformers loads no safetensors of another format, which a merge copies this to.
     this.header = { tensors, byOffset, metadata: new Map([["format", "pt"]]) };
   }
@@ -61,29 +64,29 @@ export class GgufTensors implements TensorFile {
   }
 
   /**
-   * Fills `out` with a range of a tensor: of one that a checkpoint stores transposed, or that has its units in several tensors, from
-   * the whole matrix, or row, that they are of.
+   * Fills `out` with a range of a tensor: of one whose rows or parts of rows change places, or that a checkpoint stores transposed, from
+   * all that changes places with each other.
    * @param size bytes of an element; undefined: blocks stay blocks, which are the file's rows
    */
   async #fill(name: string, size: number | undefined, out: Uint8Array, start: number): Promise<void> {
-    const { parts, place, shape } = this.#source(name);
-    const isTurned = place.transposed === true && shape.length > 1 && size !== undefined;
-    const isApart = place.order !== undefined && place.strips !== undefined;
-    if (!isTurned && !isApart) return this.#read({ parts, place, shape }, size, out, start);
-    const [rows = 0, cols = 0] = shape.slice(-2);
-    const elements = place.transposed === true ? rows * cols : cols;
-    const { bytes, elements: block } = GGUF_TYPES[parts[0].stored.type];
-    const unit = size === undefined ? (elements / block) * bytes : elements * size;
+    const source = this.#source(name);
+    const { parts, place, shape } = source;
+    const { order, transposed = false } = place;
+    const isTurned = transposed && shape.length > 1 && size !== undefined;
+    if (!isTurned && order === undefined) return this.#read(source, size, out, start);
+    const [rows = 0, cols = 1] = shape.slice(-2);
+    const unit = storedBytes(parts[0].stored, (transposed ? rows : rowsOf(order)) * cols, size);
+    const all = parts.reduce((sum, { stored, elements }) => sum + storedBytes(stored, elements, size), 0);
+    const step = isTurned ? unit : unit * Math.max(1, Math.floor(PORTION / unit));
     for (let filled = 0; filled < out.length;) {
-      const at = Math.floor((start + filled) / unit);
+      const at = start + filled - ((start + filled) % step);
       if (this.#held?.name !== name || this.#held.size !== size || this.#held.at !== at) {
-        const stored = new Uint8Array(unit);
-        const { order, ...unordered } = place;
-        await this.#read({ parts, place: isApart ? unordered : place, shape }, size, stored, at * unit);
-        const ordered = isApart && order ? reorder(stored, order, unit / rowsOf(order), true) : stored;
+        const stored = new Uint8Array(Math.min(step, all - at));
+        await this.#read(source, size, stored, at);
+        const ordered = order === undefined ? stored : reorder(stored, order, unit / rowsOf(order), true);
         this.#held = { name, size, at, bytes: isTurned ? transpose(ordered, cols, rows, size) : ordered };
       }
-      const some = this.#held.bytes.subarray(start + filled - at * unit).subarray(0, out.length - filled);
+      const some = this.#held.bytes.subarray(start + filled - at).subarray(0, out.length - filled);
       out.set(some, filled);
       filled += some.length;
     }
@@ -93,55 +96,62 @@ export class GgufTensors implements TensorFile {
    * Fills `out` with a range of a tensor as the file has its rows, from the parts that hold some of it.
    * @param size bytes of an element; undefined: blocks stay blocks
    */
-  async #read({ parts, place }: Source, size: number | undefined, out: Uint8Array, start: number): Promise<void> {
+  async #read(
+    { parts, place: { numbers } }: Source,
+    size: number | undefined,
+    out: Uint8Array,
+    start: number,
+  ): Promise<void> {
     const end = start + out.length;
     let begin = 0;
     for (const { stored, first, elements } of parts) {
       const { bytes, elements: block } = GGUF_TYPES[stored.type];
       const before = (first / block) * bytes;
-      const length = size === undefined ? (elements / block) * bytes : elements * size;
+      const length = storedBytes(stored, elements, size);
       const [from, to] = [Math.max(start, begin), Math.min(end, begin + length)];
       if (from < to) {
         const some = out.subarray(from - start, to - start);
-        const isAsStored = size === undefined || (block === 1 && bytes === size && place.numbers === undefined);
-        if (isAsStored && place.order === undefined) await this.#file.read(stored, some, before + from - begin);
-        else await this.#convert(stored, place, size, some, from - begin, before);
+        const isAsStored = size === undefined || (block === 1 && bytes === size && numbers === undefined);
+        if (isAsStored) await this.#file.read(stored, some, before + from - begin);
+        else await this.#convert(stored, numbers, size, some, from - begin, before);
       }
       begin += length;
     }
   }
 
   /**
-   * Reads what a range of the converted part is made of, in whole blocks, or rows that are reordered together.
-   * @param size bytes of a converted element; undefined: blocks stay blocks
+   * Reads the whole blocks that a range of the converted part is made of.
+   * @param size bytes of a converted element
    * @param before bytes of the stored tensor before the part
    */
   async #convert(
     stored: GgufTensorInfo,
-    { order, numbers }: GgufPlace,
-    size: number | undefined,
+    numbers: Numbers | undefined,
+    size: number,
     out: Uint8Array,
     start: number,
     before: number,
   ): Promise<void> {
     const { bytes, elements } = GGUF_TYPES[stored.type];
-    const cols = stored.shape.slice(1).reduce((product, n) => product * n, 1);
-    const unit = order === undefined ? elements : rowsOf(order) * cols;
-    const unitStored = (unit / elements) * bytes;
-    const unitOut = size === undefined ? unitStored : unit * size;
+    const unit = elements * size;
     const end = start + out.length;
-    const last = Math.ceil(end / unitOut);
-    const step = Math.max(1, Math.floor(PORTION / unitStored));
-    for (let first = Math.floor(start / unitOut); first < last; first += step) {
-      const source = new Uint8Array((Math.min(last, first + step) - first) * unitStored);
-      await this.#file.read(stored, source, before + first * unitStored);
-      const read = size === undefined ? source : widened(source, stored, numbers);
-      const made = order === undefined ? read : reorder(read, order, unitOut / rowsOf(order), true);
-      const at = first * unitOut;
+    const last = Math.ceil(end / unit);
+    const step = Math.floor(PORTION / bytes);
+    for (let first = Math.floor(start / unit); first < last; first += step) {
+      const source = new Uint8Array((Math.min(last, first + step) - first) * bytes);
+      await this.#file.read(stored, source, before + first * bytes);
+      const made = widened(source, stored, numbers);
+      const at = first * unit;
       const [from, to] = [Math.max(start, at), Math.min(end, at + made.length)];
       out.set(made.subarray(from - at, to - at), from - start);
     }
   }
+}
+
+/** Bytes of so many elements, of `size` each; undefined: as the file has them. */
+function storedBytes({ type }: GgufTensorInfo, elements: number, size: number | undefined): number {
+  const { bytes, elements: block } = GGUF_TYPES[type];
+  return size === undefined ? (elements / block) * bytes : elements * size;
 }
 
 /** Blocks as F32, and numbers as the checkpoint has them. */

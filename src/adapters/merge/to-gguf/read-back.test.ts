@@ -54,7 +54,7 @@ describe.each(MODELS)("%s", (name) => {
   test.each(outtypesOf(name))("has its tensors, rounded once to %s", async (outtype) => {
     const path = await place.written(folder.at(name), "x.gguf", outtype);
     await using checkpoint = await openCheckpoint(path);
-    await using own = await Checkpoint.open(folder.at(name));
+    await using own = await openCheckpoint(folder.at(name));
     expect([...checkpoint.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
     const type = ({ f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const)[outtype];
     for (const [tensor, { info }] of checkpoint.tensors) {
@@ -104,7 +104,7 @@ test.each([
   ["llama", "self_attn.q_proj.weight"],
   ["llama", "self_attn.v_proj.weight"],
   ["mixtral", "block_sparse_moe.experts.3.w3.weight"],
-  ["granitemoe", "block_sparse_moe.input_linear.weight"],
+  ["granitemoe", "block_sparse_moe.experts.3.up_proj.weight"],
   ["gpt_oss", "mlp.experts.gate_up_proj"],
   ["gpt_oss", "mlp.experts.gate_up_proj_bias"],
   ["qwen3_5_text", "linear_attn.in_proj_qkv.weight"],
@@ -133,19 +133,31 @@ test.each([
   },
 );
 
-test("an adapter of one expert changes its rows of the tensor of all, and nothing else", async () => {
-  const module = "model.layers.1.block_sparse_moe.experts.3.w3";
+test.each([
+  ["mixtral", "w3"],
+  ["granitemoe", "up_proj"],
+])("an adapter of one expert of %s changes its rows of the tensor of all, and nothing else", async (type, matrix) => {
+  const module = `model.layers.1.block_sparse_moe.experts.3.${matrix}`;
   const lora = { r: 2, alpha: 4, seed: 3, modules: { [module]: [64, 32] } } as const;
   const adapters = [await writeLora(folder.at("expert"), lora)];
-  const path = await place.written(folder.at("mixtral"), "merged.gguf", "f32", adapters);
+  const path = await place.written(folder.at(type), "merged.gguf", "f32", adapters);
   await using merged = await openCheckpoint(path);
-  await using base = await Checkpoint.open(folder.at("mixtral"));
+  await using base = await openCheckpoint(folder.at(type));
   const delta = loraDelta(lora, module);
   for (const name of base.tensors.keys()) {
     const [values, before] = [await valuesOf(merged, name), await valuesOf(base, name)];
     if (name !== `${module}.weight`) expect([name, values]).toEqual([name, before]);
     else values.forEach((value, at) => expect(value).toBeCloseTo((before[at] ?? NaN) + (delta[at] ?? NaN), 5));
   }
+  // The same of a file, as a folder: of Granite's with a tensor of all experts.
+  const file = await place.written(folder.at(type), "base.gguf", "f32");
+  const options = { ...OPTIONS, verify: false, base: file, adapters, out: folder.at(`${type}-folder`) };
+  const { out } = await merge(options, new Notes(), new AbortController().signal);
+  await using asFolder = await Checkpoint.open(out);
+  await using own = await Checkpoint.open(folder.at(type));
+  expect([...asFolder.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
+  await using parted = await openCheckpoint(out);
+  for (const name of base.tensors.keys()) expect(await valuesOf(parted, name)).toEqual(await valuesOf(merged, name));
 });
 
 test("rows of a table that stays in the file are read out of its blocks", async () => {
