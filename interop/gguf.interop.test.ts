@@ -173,7 +173,7 @@ test("a LoRA as llama.cpp's adapter, and merged into the file, writes what our m
   expect(whole).not.toEqual(plain);
 }, 600_000);
 
-test("LoRAs of modules whose rows or columns a file has elsewhere write what our merged folders do", async () => {
+test("LoRAs, among them of modules whose rows or columns a file has elsewhere, write what our merged folders do", async () => {
   const data = join(folder, "texts.jsonl");
   await Bun.write(data, Array.from({ length: 4 }, (_, i) => `{"text": "hello world number ${i}"}`).join("\n"));
   const train = ["--data", data, "--method", "lora", "--steps", "2", "--learning-rate", "0.02"];
@@ -181,6 +181,8 @@ test("LoRAs of modules whose rows or columns a file has elsewhere write what our
     ["granite4", "all-linear"],
     ["qwen3_5_text", "all-linear"],
     ["qwen3_next", "q_proj,k_proj,in_proj_qkvz,in_proj_ba,out_proj"],
+    ["gpt_oss", "all-linear"],
+    ["gemma4", "q_proj,k_proj,o_proj,up_proj,down_proj,per_layer_input_gate,per_layer_projection"],
   ] as const;
   const merged = (name: string) => join(folder, `merged-${name}`);
   const questions = [];
