@@ -114,9 +114,9 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "qwen3_5_text": case("qwen35", f32, "qwen3_5_text", **DELTA_RULE, tie_word_embeddings=True),
         "qwen3_5": with_images("qwen35", "qwen3_5", "qwen3_5_text", others={"tie_word_embeddings": False}, **{**DELTA_RULE, "linear_num_key_heads": 4}),
         "llama-yarn-factor": case("gpt2", f32, "llama", **rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=1.3)),
-        "gpt_oss": case("gpt4o", bf16, "gpt_oss", pad_token_id=0, **GPT_OSS),
+        "gpt_oss": case("gpt4o", f32, "gpt_oss", pad_token_id=0, **GPT_OSS),
         "gpt_oss-mxfp4": case("gpt4o", bf16, "gpt_oss", pad_token_id=0, **GPT_OSS),
-        "gemma4_text": case("gemma", bf16, "gemma4_text", **GEMMA4, num_hidden_layers=6, attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=5.0),
+        "gemma4_text": case("gemma", f32, "gemma4_text", **GEMMA4, num_hidden_layers=6, attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=5.0),
         "gemma4": with_images("gemma", "gemma4", "gemma4_text", **GEMMA4 | SHARED_KEYS),
     }
 
