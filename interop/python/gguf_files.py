@@ -389,8 +389,8 @@ def gemma4_metadata(config: Any) -> dict[str, Any]:
         values["attention.head_count_kv"] = [config.num_key_value_heads if one else full.num_key_value_heads for one in slides]
     if config.use_double_wide_mlp:
         values["feed_forward_length"] = [inner if layer < own else 2 * inner for layer in range(config.num_hidden_layers)]
-    if config.final_logit_softcapping is not None:
-        values["final_logit_softcapping"] = np.float32(config.final_logit_softcapping)
+    # Where a file says none, llama.cpp caps at 30.
+    values["final_logit_softcapping"] = np.float32(config.final_logit_softcapping or 0)
     return values
 
 

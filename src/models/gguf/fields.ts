@@ -152,7 +152,8 @@ const FIELDS: readonly Field[] = [
     key: "final_logit_softcapping",
     kind: "f32",
     setting: "final_logit_softcapping",
-    of: ({ logitSoftcap }) => logitSoftcap,
+    // Where nothing is said, llama.cpp caps Gemma 4's.
+    of: ({ logitSoftcap }, _, arch) => logitSoftcap ?? (arch === "gemma4" ? 0 : undefined),
   },
   ...numbersOf(["granite", "granitemoe"], "f32", {
     "attention.scale": ["attention_multiplier", (config) => attentionsOf(config)[0].scale],

@@ -12,6 +12,8 @@ import { STAYS } from "./rope-factors.ts";
 import { shortest } from "./shortest.ts";
 
 const ARCH = "gemma4";
+/** llama.cpp's soft cap of logits where a file says none. */
+const USUAL_CAP = 30;
 
 /** Layers that see a window turn by a rope of their own. */
 const slidesIn = ({ rope }: Attention<PlannedMatrix>) => rope === 1;
@@ -94,6 +96,7 @@ export function readGemma4(fields: GgufFields, { tensors }: GgufHeader, fullHead
     intermediate_size: inner,
     use_double_wide_mlp: isWide,
     num_kv_shared_layers: shared,
+    final_logit_softcapping: (fields.number(`${ARCH}.final_logit_softcapping`) ?? USUAL_CAP) || null,
     vocab_size_per_layer_input: tensors.get("per_layer_token_embd.weight")?.shape[0],
   };
 }

@@ -75,6 +75,7 @@ test("Gemma 4's layers and ropes are what transformers calls them", async () => 
     num_key_value_heads: 2,
     num_global_key_value_heads: 1,
     attention_k_eq_v: true,
+    final_logit_softcapping: 30,
     rope_parameters: {
       full_attention: { rope_type: "proportional", partial_rotary_factor: 0.5, rope_theta: 5e5 },
       sliding_attention: { rope_type: "default", rope_theta: 1e4 },
@@ -84,11 +85,13 @@ test("Gemma 4's layers and ropes are what transformers calls them", async () => 
     "attention.shared_kv_layers": number(1),
     "attention.sliding_window_pattern": kinds(true, false, false),
     feed_forward_length: list(96, 96, 192),
+    final_logit_softcapping: number(0),
     [KV_HEADS]: number(2),
   };
   expect(await configOf("gemma4", { ...GEMMA4, ...shared }, HALF)).toMatchObject({
     num_kv_shared_layers: 1,
     use_double_wide_mlp: true,
+    final_logit_softcapping: null,
     intermediate_size: 96,
   });
 });
