@@ -219,6 +219,10 @@ def with_stacked_experts(weights: dict[str, torch.Tensor]) -> dict[str, torch.Te
             others[f"{begin}gate.weight"], others[f"{begin}up.weight"] = weight.chunk(2)
         elif name.endswith("shared_mlp.output_linear.weight"):
             others[f"{begin}down.weight"] = weight
+        elif re.search(r"\.layers\.\d+\.experts\.gate_up_proj$", name):
+            others[f"{begin}gate_up_exps.weight"] = weight
+        elif name.endswith((".router.scale", ".router.per_expert_scale")):
+            others[f"{begin}{'gate_inp' if name.endswith('.router.scale') else 'down_exps'}.scale"] = weight
         elif name.endswith((".input_linear.weight", ".experts.gate_up_proj")):
             others[f"{begin}gate_exps.weight"], others[f"{begin}up_exps.weight"] = weight.chunk(2, dim=1)
         elif name.endswith((".output_linear.weight", ".experts.down_proj")):
@@ -391,6 +395,8 @@ def gemma4_metadata(config: Any) -> dict[str, Any]:
         values["feed_forward_length"] = [inner if layer < own else 2 * inner for layer in range(config.num_hidden_layers)]
     # Where a file says none, llama.cpp caps at 30.
     values["final_logit_softcapping"] = np.float32(config.final_logit_softcapping or 0)
+    if config.enable_moe_block:
+        values |= {"expert_count": config.num_experts, "expert_used_count": config.top_k_experts, "expert_feed_forward_length": config.moe_intermediate_size}
     return values
 
 

@@ -51,6 +51,7 @@ SHARED_KEYS = {
     "num_hidden_layers": 6, "num_kv_shared_layers": 2, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 32, "vocab_size_per_layer_input": 544,
     "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"],
 }
+EXPERTS_BESIDE = {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 3, "moe_intermediate_size": 32}
 GEMMA = {"query_pre_attn_scalar": 16, "sliding_window": 32, "tie_word_embeddings": True}
 
 
@@ -118,6 +119,7 @@ def cases() -> dict[str, tuple[str, torch.dtype, PreTrainedConfig]]:
         "gpt_oss-mxfp4": case("gpt4o", bf16, "gpt_oss", pad_token_id=0, **GPT_OSS),
         "gemma4_text": case("gemma", f32, "gemma4_text", **GEMMA4, num_hidden_layers=6, attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=5.0),
         "gemma4": with_images("gemma", "gemma4", "gemma4_text", **GEMMA4 | SHARED_KEYS),
+        "gemma4-moe": case("gemma", f32, "gemma4_text", **GEMMA4, layer_types=["sliding_attention", "full_attention"], **EXPERTS_BESIDE),
     }
 
 

@@ -19,9 +19,10 @@ export function blockNamed({ whole, ...block }: Block<PlannedMatrix>, of: OfBloc
 
 function mixerNamed({ before, mixer, after, parallel }: Block<PlannedMatrix>, of: OfBlock): Named[] {
   if (mixer.kind === "mlp" || mixer.kind === "experts") {
+    const isBeside = mixer.kind === "experts" && mixer.beside !== undefined;
     return [
       // One norm that attention and MLP read is attention's.
-      ...normNamed(parallel === true ? undefined : before, of.mlpNorm),
+      ...normNamed(parallel === true ? undefined : before, isBeside ? "pre_ffw_norm_2" : of.mlpNorm),
       ...(mixer.kind === "mlp" ? mlpNamed(mixer, of.apart) : expertsNamed(mixer)),
       ...normNamed(after, "post_ffw_norm"),
     ];
@@ -87,27 +88,30 @@ function convolutionNamed({ input, weight, output }: Convolution<PlannedMatrix>)
 }
 
 /**
- * A file has three tensors of all experts; a checkpoint each expert's matrices, or gate and up of each expert in one tensor: one below
- * the other, or of gpt-oss each neuron's two rows side by side. llama.cpp adds experts' biases in F32 alone.
+ * A file has three tensors of all experts, or of Gemma 4 gate and up of each in one; a checkpoint each expert's matrices, or gate and up of
+ * each expert in one tensor: one below the other, or of gpt-oss each neuron's two rows side by side. llama.cpp adds experts' biases in
+ * F32 alone.
  */
 function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {
-  const { router, gateUp, gateUpBias, down, downBias, count, selection, shared, clamp } = experts;
+  const { router, routerNorm, gateUp, gateUpBias, down, downBias, scales, count, selection, shared, beside, clamp } =
+    experts;
   const [hidden, inner] = [router.cols, down.cols];
   const ordered = (of: Order["of"]) => (clamp === undefined ? {} : { order: { places: inTurns(inner), of } });
-  const strip = (name: string, expert: number): Strip => {
-    const [rows, cols] = name === "ffn_down_exps" ? [hidden, inner] : [inner, hidden];
-    return { name, shape: [count, rows, cols], first: expert * rows, rows };
-  };
   const gateOrUp = ["ffn_gate_exps", "ffn_up_exps"];
+  /** Of so many matrices, gate and up of each expert in turns. */
+  const gateUpStrip = (at: number): Strip => {
+    const rows = { first: at * inner, rows: inner };
+    if (beside !== undefined) return { name: "ffn_gate_up_exps", shape: [count, 2 * inner, hidden], ...rows };
+    const first = Math.floor(at / 2) * inner;
+    return { ...rows, name: gateOrUp[at % 2] ?? "", shape: [count, inner, hidden], first };
+  };
   return [
     ...named(router, ["ffn_gate_inp"], { exact: true }),
+    ...named(routerNorm?.weight, ["ffn_gate_inp"], { suffix: ".scale" }),
     ...named(selection, ["exp_probs_b"], { suffix: ".bias" }),
     ...named(gateUp, []).map(([module, place], at): Named => {
-      const strips =
-        gateUp.parts.length === 1
-          ? Array.from({ length: 2 * count }, (_, one) => strip(gateOrUp[one % 2] ?? "", Math.floor(one / 2)))
-          : [strip(gateOrUp[at % 2] ?? "", Math.floor(at / 2))];
-      return [module, { ...place, strips, ...ordered("rows") }];
+      const strips = gateUp.parts.length === 1 ? Array.from({ length: 2 * count }, (_, one) => one) : [at];
+      return [module, { ...place, strips: strips.map(gateUpStrip), ...ordered("rows") }];
     }),
     ...named(gateUpBias, gateOrUp, {
       suffix: ".bias",
@@ -119,12 +123,18 @@ function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {
     }),
     ...named(downBias, ["ffn_down_exps"], { suffix: ".bias", exact: true }),
     ...named(down, ["ffn_down_exps"]).map(([module, place], expert): Named => {
-      return [module, down.parts.length === 1 ? place : { ...place, strips: [strip("ffn_down_exps", expert)] }];
+      const strip = { name: "ffn_down_exps", shape: [count, hidden, inner], first: expert * hidden, rows: hidden };
+      return [module, down.parts.length === 1 ? place : { ...place, strips: [strip] }];
     }),
+    ...named(scales, ["ffn_down_exps"], { suffix: ".scale" }),
     ...named(shared?.gate, ["ffn_gate_inp_shexp"], {
       exact: true,
       strips: [{ name: "ffn_gate_inp_shexp", shape: [hidden], first: 0, rows: hidden }],
     }),
     ...(shared === undefined ? [] : mlpNamed(shared.mlp, false, "_shexp")),
+    ...normNamed(beside?.before, "ffn_norm"),
+    ...(beside === undefined ? [] : mlpNamed(beside.mlp)),
+    ...normNamed(beside?.after, "post_ffw_norm_1"),
+    ...normNamed(beside?.afterExperts, "post_ffw_norm_2"),
   ];
 }

@@ -54,7 +54,7 @@ const FIELDS: readonly Field[] = [
   { key: INNER, kind: "u32", setting: "intermediate_size", of: innerSize },
   { key: "expert_count", kind: "u32", setting: "num_local_experts", of: (config) => expertsOf(config)?.count },
   { key: "expert_used_count", kind: "u32", setting: "num_experts_per_tok", of: (config) => expertsOf(config)?.chosen },
-  ...numbersOf(["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe", "gpt-oss"], "u32", {
+  ...numbersOf(["qwen2moe", "qwen3moe", "qwen3next", "lfm2moe", "gpt-oss", "gemma4"], "u32", {
     expert_feed_forward_length: ["moe_intermediate_size", (config) => expertsOf(config)?.down.cols],
   }),
   ...numbersOf(["qwen2moe", "qwen3next"], "u32", {

@@ -22,7 +22,8 @@ const slidesIn = ({ rope }: Attention<PlannedMatrix>) => rope === 1;
 export function gemma4Layers(config: DecoderConfig): [string, GgufValue][] {
   const attentions = attentionsOf(config);
   const neurons = config.layers.map((layer) => {
-    return layer.reduce((inner, { mixer }) => (mixer.kind === "mlp" ? mixer.output.weight.cols : inner), 0);
+    const mlps = layer.map(({ mixer }) => (mixer.kind === "experts" ? mixer.beside?.mlp : mixer));
+    return mlps.reduce((inner, mlp) => (mlp?.kind === "mlp" ? mlp.output.weight.cols : inner), 0);
   });
   const lists = [
     [KV_HEADS, attentions.map(({ kvHeads }) => kvHeads)],

@@ -151,6 +151,7 @@ function alone(
   const {
     rms_norm_eps: epsilon,
     num_local_experts: count,
+    num_experts_per_tok: chosen,
     num_hidden_layers: layers,
     intermediate_size: inner,
   } = settings;
@@ -179,6 +180,8 @@ function alone(
       return { linear_value_head_dim: valueSize };
     case "gpt_oss":
       return { intermediate_size: settings["moe_intermediate_size"] ?? inner };
+    case "gemma4_text":
+      return count === undefined ? {} : { enable_moe_block: true, num_experts: count, top_k_experts: chosen };
     case "olmoe":
       return { num_experts: count, norm_topk_prob: false };
     default:

@@ -20,7 +20,6 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
   const gemma4 = { hidden_size_per_layer_input: 0, num_hidden_layers: 4, sliding_window: 32, global_head_dim: 32 };
   const types = (...full: boolean[]) => full.map((one) => (one ? "full_attention" : "sliding_attention"));
   const ofLayer = (index: number, num_key_value_heads: number) => ({ [index]: { num_key_value_heads } });
-  const beside = { enable_moe_block: true, num_experts: 4, top_k_experts: 2, moe_intermediate_size: 32 };
   const apart = types(true, false, false, true);
   const shared = { ...gemma4, layer_types: types(false, true, false, true), num_kv_shared_layers: 2 };
   expect(checkForGguf(configOf("gemma4_text", shared))).toEqual([]);
@@ -87,7 +86,6 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
       { ...gemma4, per_layer_config: ofLayer(1, 1) },
       /2 and 1 heads of keys in layers that see a window/,
     ],
-    ["gemma4_text", { ...gemma4, ...beside }, /experts beside an MLP/],
     ["gemma4_text", { ...gemma4, sliding_window: null }, /no sliding window/],
     [
       "gemma4_text",

@@ -131,7 +131,6 @@ function checkExperts({ architecture, layers }: DecoderConfig, refuse: (what: st
     if (/moe$|^mixtral$|^qwen3_next$/.test(architecture)) refuse("no layers with experts");
     return;
   }
-  if (experts.some(({ beside }) => beside !== undefined)) refuse("experts beside an MLP");
   if (architecture !== "lfm2_moe" && mixers.some(({ kind }) => kind === "mlp")) refuse("layers without experts");
   if (experts.some(({ logistic, selection }) => logistic === true && selection === undefined)) {
     refuse("experts that are chosen by their weights alone");

@@ -8,7 +8,7 @@ const FACTORS = { short_factor: [1, 1.1, 1.2, 1.3], long_factor: [1, 1.5, 2, 2.5
 export const GEMMA = { query_pre_attn_scalar: 8, sliding_window: 32, hidden_activation: "gelu_pytorch_tanh" };
 /** Routers and the weights of convolutions, which llama.cpp has in F32 alone. */
 export const EXACT =
-  /\.experts\.\w+_bias$|\.(?:block_sparse_moe\.gate|mlp\.gate|mlp\.router|feed_forward\.gate|shared_expert_gate|router\.layer|conv\.conv|conv1d)\.weight$|(?:^|\.)wpe\.weight$/;
+  /\.experts\.\w+_bias$|\.(?:block_sparse_moe\.gate|mlp\.gate|mlp\.router|router\.proj|feed_forward\.gate|shared_expert_gate|router\.layer|conv\.conv|conv1d)\.weight$|(?:^|\.)wpe\.weight$/;
 /** What a file's name of the architecture is read as. */
 export const READ_AS: Readonly<Record<string, string>> = { mistral: "llama", ministral: "llama" };
 /** Text decoders of models with images are read as models of their own. */
@@ -41,6 +41,7 @@ export const LAYERS: Readonly<Record<string, number>> = {
   gemma4_text: 6,
   "keys that layers share": 6,
   "keys that are values": 6,
+  "experts beside an MLP": 6,
   olmo3: 4,
   cohere2: 4,
   "windows of EXAONE 4": 64,
@@ -63,6 +64,7 @@ export const MODELS: readonly [name: string, type: string, settings: object][] =
   ["windows of EXAONE 4", "exaone4", { sliding_window: 32 }],
   ["keys that layers share", "gemma4_text", SHARED_KEYS],
   ["keys that are values", "gemma4_text", KEYS_AS_VALUES],
+  ["experts beside an MLP", "gemma4_text", { ...GEMMA, enable_moe_block: true, num_experts: 8, top_k_experts: 2 }],
   ["llama with biases", "llama", { attention_bias: true, mlp_bias: true, tie_word_embeddings: true }],
   ["Llama 3's rope", "llama", { rope_theta: 500_000, rope_scaling: { rope_type: "llama3", ...LLAMA3 } }],
   ["a linear rope", "llama", { rope_scaling: { rope_type: "linear", factor: 2 } }],
