@@ -43,12 +43,11 @@ export function attention(p: Attention, piece: u32, scratch: usize): void {
   const headBlock = rest % p.headBlocks;
   rest /= p.headBlocks;
   const kvHead = rest % p.kvHeads;
-  // The last tokens see the most keys: they come first.
-  const block = p.blocks - 1 - rest / p.kvHeads;
+  // The last tokens see the most keys: they come first, in whole blocks.
+  const end = p.tokens - (rest / p.kvHeads) * p.pieceTokens;
   const firstHead = headBlock * p.pieceHeads;
   const endHead = min(firstHead + p.pieceHeads, p.group);
-  const end = min((block + 1) * p.pieceTokens, p.tokens);
-  for (let token = block * p.pieceTokens; token < end; token++) {
+  for (let token = end > p.pieceTokens ? end - p.pieceTokens : 0; token < end; token++) {
     for (let head = kvHead * p.group + firstHead; head < kvHead * p.group + endHead; head++) {
       if (p.dtype == Format.F32) attend<F32>(p, token, kvHead, head, part, scratch);
       else if (p.dtype == Format.F16) attend<F16>(p, token, kvHead, head, part, scratch);

@@ -11,7 +11,6 @@ export const ATTENTION = cpuKernel("attention", {
   lse: "target",
   /** A piece is some tokens of some heads of one kv head, and each so many-th chunk of their keys where there are several parts. */
   pieceTokens: "u32",
-  blocks: "u32",
   pieceHeads: "u32",
   headBlocks: "u32",
   parts: "u32",
@@ -64,8 +63,7 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const even = Math.ceil((tokens * kvHeads * headBlocks) / wanted);
   const whole = Math.floor((Math.ceil((even * pieceHeads) / PANEL_PAIRS) * PANEL_PAIRS) / pieceHeads);
   const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : whole);
-  const blocks = Math.ceil(tokens / pieceTokens);
-  const pieces = blocks * kvHeads * headBlocks;
+  const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * headBlocks;
   const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   const fma = headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype);
   const chunks = Math.ceil(keys.shape[0] / (fma ? fmaChunk(headSize) : CHUNK));
@@ -78,7 +76,6 @@ export function attention(on: Dispatcher, operands: Attention): void {
     {
       ...shared,
       pieceTokens,
-      blocks,
       pieceHeads,
       headBlocks,
       parts,

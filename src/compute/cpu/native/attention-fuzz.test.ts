@@ -75,10 +75,9 @@ function attention(placed: Operands, shape: Shape & { readonly inParts: boolean;
   const record = 4 + Math.ceil(head / 8) * 8;
   const records = placed.matrix(tokens * heads * chunks, record);
   const pieceTokens = Math.min(tokens, Math.floor(MOST_PAIRS / group));
-  const blocks = Math.ceil(tokens / pieceTokens);
-  const pieces = blocks * kvHeads * parts;
+  const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * parts;
   const results = { y: y.at, yPitch: y.pitch, lse: lse.at, lsePitch: lse.pitch };
-  const cut = { pieceTokens, blocks, pieceHeads: group, headBlocks: 1, parts, chunks, recordBytes: record * 4, pieces };
+  const cut = { pieceTokens, pieceHeads: group, headBlocks: 1, parts, chunks, recordBytes: record * 4, pieces };
   const values = {
     ...words,
     ...results,

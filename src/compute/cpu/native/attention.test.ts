@@ -178,9 +178,9 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
   const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
   const pieceHeads = Math.min(heads / kvHeads, 96);
   const pieceTokens = Math.min(Math.floor(96 / pieceHeads), tokens);
-  const [blocks, headBlocks] = [Math.ceil(tokens / pieceTokens), Math.ceil(heads / kvHeads / pieceHeads)];
-  const pieces = blocks * kvHeads * headBlocks * parts;
-  const cut = { pieceTokens, blocks, pieceHeads, headBlocks, parts, chunks, recordBytes: record * 4, pieces };
+  const headBlocks = Math.ceil(heads / kvHeads / pieceHeads);
+  const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * headBlocks * parts;
+  const cut = { pieceTokens, pieceHeads, headBlocks, parts, chunks, recordBytes: record * 4, pieces };
   const forward = given(ATTENTION.members, { ...attended, ...cut, records: parts === 1 ? 0 : records.at });
   for (let piece = 0; piece < pieces; piece++) attention(on, forward, piece);
 

@@ -135,7 +135,6 @@ function attended(
       lse: y + tokens * width,
       lsePitch: 16,
       pieceTokens: tokens,
-      blocks: 1,
       pieceHeads: 2,
       headBlocks: 1,
       parts: 1,

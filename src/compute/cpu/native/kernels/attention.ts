@@ -15,13 +15,13 @@ const AT = wordsOf(ATTENTION);
 export function attention(on: Caller, parameters: number, piece: number): void {
   const p = new Attention(on, parameters);
   const { word, tokens } = p;
-  const [parts, headBlocks, kvHeads, blocks] = [word(AT.parts), word(AT.headBlocks), word(AT.kvHeads), word(AT.blocks)];
+  const [parts, headBlocks, kvHeads] = [word(AT.parts), word(AT.headBlocks), word(AT.kvHeads)];
   const part = piece % parts;
   const place = Math.floor(piece / parts);
   const kvPlace = Math.floor(place / headBlocks);
-  // The last tokens see the most keys: they come first.
-  const begin = (blocks - 1 - Math.floor(kvPlace / kvHeads)) * word(AT.pieceTokens);
-  const end = Math.min(begin + word(AT.pieceTokens), tokens);
+  // The last tokens see the most keys: they come first, in whole blocks.
+  const end = tokens - Math.floor(kvPlace / kvHeads) * word(AT.pieceTokens);
+  const begin = Math.max(0, end - word(AT.pieceTokens));
   for (let token = begin; token < end;) {
     let next = token + 1;
     while (next < end && p.base(next) === p.base(token)) next++;
