@@ -1,7 +1,8 @@
 import { heapStats } from "bun:jsc";
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { request } from "node:http";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
+import { Batch } from "../../models/decoder/cache/batch.ts";
 import { AdaptersForTests } from "./testing/adapters.ts";
 import { failure, serveStories, type TestServer, until } from "./testing/server.ts";
 
@@ -59,14 +60,22 @@ function promises(): number {
   return heapStats().objectTypeCounts["Promise"] ?? 0;
 }
 
-/** Keeps the server busy until it is let go: what comes meanwhile has to wait. */
+/** Keeps the server busy until it is let go, by passes that take longer: what comes meanwhile has to wait, on a busy machine as well. */
 async function hold(serving: TestServer): Promise<() => Promise<void>> {
   const left = new AbortController();
+  const { pass } = Batch.prototype;
+  const released = Promise.withResolvers<void>();
+  const held = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
+    await Promise.race([released.promise, Bun.sleep(20)]);
+    return await pass.apply(this, args);
+  });
   const body = { model: "storyteller", prompt: "Once", max_tokens: 500, user: "holder" };
   const gone = failure(serving.client.completions.create(body, { signal: left.signal }));
   await until(() => serving.engine.load === 1);
   return async () => {
     left.abort();
+    held.mockRestore();
+    released.resolve();
     await gone;
   };
 }
