@@ -1,5 +1,5 @@
-import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
-import { fromF16Bits, toF16Bits } from "../random/grid.ts";
+import { bf16ToF32, f16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
+import { toF16Bits } from "../random/grid.ts";
 import type { BlockDtype } from "./dtype.ts";
 
 /*
@@ -87,7 +87,7 @@ export function fromBlocks({ quants, scales }: Blocks, dtype: BlockDtype): Float
     const half = at % BLOCK >= BLOCK / 2 ? byte >> 4 : byte & 15;
     const scale = scales[block] ?? 0;
     if (dtype === "MXFP4") values[at] = (MX_QUANTS[half] ?? 0) * bf16ToF32(scale);
-    else values[at] = (dtype === "Q8_0" ? (byte << 24) >> 24 : half - 8) * fromF16Bits(scale);
+    else values[at] = (dtype === "Q8_0" ? (byte << 24) >> 24 : half - 8) * f16ToF32(scale);
   }
   return values;
 }

@@ -1,3 +1,4 @@
+import { bf16ToF32, f16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
 import type { FloatGrid } from "./names.ts";
 
 /** Bits of f32's mantissa that a grid lacks. */
@@ -8,47 +9,25 @@ const singleBits = new Uint32Array(single.buffer);
 const half = new Float16Array(1);
 const halfBits = new Uint16Array(half.buffer);
 
-/** The bf16 pattern nearest to the f32 nearest to `value`, ties to even twice (as PyTorch casts a double); NaN stays NaN. */
-export function toBf16Bits(value: number): number {
-  single[0] = value;
-  const bits = singleBits[0] as number;
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
-}
-
-/** The number that a bf16 pattern stands for. */
-export function fromBf16Bits(bits: number): number {
-  singleBits[0] = bits << 16;
-  return single[0] as number;
-}
-
 /** The IEEE half pattern nearest to the f32 nearest to `value`, ties to even twice; beyond 65504 it is infinity. */
 export function toF16Bits(value: number): number {
   half[0] = Math.fround(value);
   return halfBits[0] as number;
 }
 
-/** The number that an IEEE half pattern stands for. */
-export function fromF16Bits(bits: number): number {
-  halfBits[0] = bits;
-  return half[0] as number;
-}
-
 /** `value` as an f32, then on `grid`. */
 export function roundToGrid(value: number, grid: FloatGrid): number {
-  if (grid === "bf16") return fromBf16Bits(toBf16Bits(value));
-  if (grid === "f16") return fromF16Bits(toF16Bits(value));
-  return Math.fround(value);
+  return grid === "f32" ? Math.fround(value) : fromHalfBits(toHalfBits(value, grid), grid);
 }
 
-/** The pattern of `value` on a 16-bit grid. */
+/** The pattern on a 16-bit grid nearest to the f32 nearest to `value`, ties to even twice (as PyTorch casts a double); NaN stays NaN. */
 export function toHalfBits(value: number, grid: "bf16" | "f16"): number {
-  return grid === "bf16" ? toBf16Bits(value) : toF16Bits(value);
+  return grid === "bf16" ? f32ToBf16(value) : toF16Bits(value);
 }
 
 /** The number that a pattern of a 16-bit grid stands for. */
 export function fromHalfBits(bits: number, grid: "bf16" | "f16"): number {
-  return grid === "bf16" ? fromBf16Bits(bits) : fromF16Bits(bits);
+  return grid === "bf16" ? bf16ToF32(bits) : f16ToF32(bits);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { roundToBf16, roundToF16, roundToGrid, toBf16Bits, toF16Bits, toHalfBits } from "./grid.ts";
+import { roundToBf16, roundToF16, roundToGrid, toHalfBits } from "./grid.ts";
 
 /** Generators whose elements are 16-bit numbers. */
 export type HalfGenerator =
@@ -39,9 +39,9 @@ export function halfUniform(generator: HalfGenerator, bound: number): HalfMap {
     case "torch-mt19937-f16-v1":
       return tabulated("f16", 11, bound);
     case "torch-mt19937-bf16-v2":
-      return fusedBf16(bound);
+      return fusedHalf(bound, "bf16");
     case "torch-mt19937-f16-v2":
-      return fusedF16(bound);
+      return fusedHalf(bound, "f16");
   }
 }
 
@@ -73,31 +73,17 @@ function fuse(draws: Uint32Array, from: number, count: number, step: number, out
 /** The factor of `fuse`: hi·2⁻²³, hi = f32(bound). */
 const fuseStep = (bound: number): number => Math.fround(bound) * 2 ** -23;
 
-/** torch 2.13, bf16. */
-function fusedBf16(bound: number): HalfMap {
+/** torch 2.13, bf16 and fp16. */
+function fusedHalf(bound: number, grid: "bf16" | "f16"): HalfMap {
   const step = fuseStep(bound);
+  const round = grid === "bf16" ? roundToBf16 : roundToF16;
   // `high` becomes `low`, as torch keeps the interval half open.
-  const high = toBf16Bits(bound);
-  const low = toBf16Bits(-bound);
+  const [high, low] = [toHalfBits(bound, grid), toHalfBits(-bound, grid)];
   return (draws, count, out, at) => {
     for (let done = 0; done < count; done += CHUNK) {
       const n = Math.min(CHUNK, count - done);
       fuse(draws, done, n, step, singles, 0);
-      roundToBf16(singlesBits, n, out, at + done, high, low);
-    }
-  };
-}
-
-/** torch 2.13, fp16. */
-function fusedF16(bound: number): HalfMap {
-  const step = fuseStep(bound);
-  const high = toF16Bits(bound);
-  const low = toF16Bits(-bound);
-  return (draws, count, out, at) => {
-    for (let done = 0; done < count; done += CHUNK) {
-      const n = Math.min(CHUNK, count - done);
-      fuse(draws, done, n, step, singles, 0);
-      roundToF16(singlesBits, n, out, at + done, high, low);
+      round(singlesBits, n, out, at + done, high, low);
     }
   };
 }

@@ -1,8 +1,7 @@
 import { type Blocks, fromBlocks, quantBytes, toBlocks } from "../../compute/device/blocks.ts";
 import type { BlockDtype, RoundedDtype } from "../../compute/device/dtype.ts";
-import { fromF16Bits } from "../../compute/random/grid.ts";
 import { GGUF_TYPES } from "../../files/gguf/format.ts";
-import { f32ToBf16 } from "../../files/safetensors/numbers.ts";
+import { f16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
 
 /** Bytes of the scale that stands before the numbers of each block. */
 const SCALE_BYTES = 2;
@@ -76,7 +75,7 @@ function splitQ6(bytes: Uint8Array): Blocks {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let block = 0; block < count; block++) {
     const at = block * size;
-    const d = fromF16Bits(view.getUint16(at + 208, true));
+    const d = f16ToF32(view.getUint16(at + 208, true));
     for (let part = 0; part < 16; part++) scales[block * 16 + part] = d * view.getInt8(at + 192 + part);
     for (let number = 0; number < elements; number++) {
       const [half, inner] = [number >> 7, number & 127];
