@@ -1,6 +1,5 @@
-import { choice, defineCommand, flag, integer, number, required, text } from "../src/terminal/options/command.ts";
-import { OUTTYPES } from "../src/adapters/merge/outtypes.ts";
-import { generatorOption } from "../src/terminal/options/shared/adapters.ts";
+import { CONVERT_OPTIONS } from "../src/adapters/convert-options.ts";
+import { defineCommand, required } from "../src/terminal/options/command.ts";
 
 /** `randlora convert ADAPTER|MODEL --to peft|json|lora|gguf --out PATH`. */
 export const command = defineCommand({
@@ -15,54 +14,7 @@ export const command = defineCommand({
       "an adapter: a PEFT folder, an adapter.json, a run folder, or a name on the Hub; for gguf also a MODEL",
     ),
   },
-  options: {
-    to: choice(["peft", "json", "lora", "gguf"], {
-      topic: "Output",
-      help: "format to write; lora: the LoRA nearest to any method's ΔW, a PEFT folder",
-    }),
-    out: text({
-      value: "PATH",
-      short: "o",
-      topic: "Output",
-      help: "output: a folder (peft, lora) or a file (json, gguf)",
-    }),
-    rank: integer({
-      value: "R",
-      min: 1,
-      topic: "LoRA",
-      help: "lora: rank of each module, or the highest beside --energy",
-    }),
-    energy: number({
-      value: "E",
-      above: 0,
-      max: 1,
-      topic: "LoRA",
-      help: "lora: part of ‖ΔW‖² that each module keeps, by the lowest rank that does; 1 keeps all",
-    }),
-    generator: generatorOption("LoRA", "lora: "),
-    projections: choice(["yes", "no"], {
-      topic: "Output",
-      help: "save the random bases, or leave them to be generated again",
-      defaultText: "yes for peft; for json only when nothing can draw them again",
-    }),
-    outtype: choice(OUTTYPES, {
-      topic: "Output",
-      help: "gguf: storage type of the matrices",
-      defaultText: "keep",
-    }),
-    pre: text({
-      value: "NAME",
-      topic: "Output",
-      help: "gguf: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
-    }),
-    base: text({
-      value: "MODEL",
-      topic: "Output",
-      help: "base model; gguf: of a LoRA, of which config.json suffices; lora: of an adapter",
-      defaultText: "as the adapter says",
-    }),
-    force: flag({ topic: "Output", help: "replace an existing output" }),
-  },
+  options: CONVERT_OPTIONS,
   async run({ adapter }, options, context) {
     const { convert } = await import("../src/adapters/convert-command.ts");
     await convert(adapter, options, context);

@@ -1,4 +1,3 @@
-import type { GeneratorName } from "../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { isGgufName } from "../files/gguf/format.ts";
 import { adapterOrModel } from "./adapter-or-model.ts";
@@ -8,26 +7,13 @@ import { locateModel } from "../models/folder/locate.ts";
 import type { Context } from "../terminal/options/command.ts";
 import { BytesBar } from "../terminal/progress.ts";
 import { convertAdapter } from "./convert.ts";
+import type { ConvertFlags } from "./convert-options.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
 import type { Outtype } from "./merge/outtypes.ts";
 import { writeModel } from "./merge/to-files/merge-command.ts";
 import { methodOfAdapter } from "./methods.ts";
 import { openAdapter } from "./open.ts";
 import { convertToLora } from "./svd/convert-command.ts";
-
-/** What `randlora convert` is told. */
-export interface ConvertFlags {
-  readonly to: "peft" | "json" | "lora" | "gguf" | undefined;
-  readonly out: string | undefined;
-  readonly rank: number | undefined;
-  readonly energy: number | undefined;
-  readonly generator: GeneratorName | undefined;
-  readonly projections: "yes" | "no" | undefined;
-  readonly outtype: Outtype | undefined;
-  readonly pre: string | undefined;
-  readonly base: string | undefined;
-  readonly force: boolean;
-}
 
 /** Writes an adapter in another format, or a model as GGUF. @throws RandloraError `usage` for options of other formats; as `convertAdapter` */
 export async function convert(name: string, options: ConvertFlags, context: Context): Promise<void> {

@@ -1,5 +1,17 @@
 import { Contradiction } from "../../files/errors.ts";
-import { choice, flag, integer, required, text } from "../../terminal/options/command.ts";
+import {
+  choice,
+  flag,
+  integer,
+  numbers,
+  type OptionValues,
+  repeat,
+  required,
+  text,
+} from "../../terminal/options/command.ts";
+import { generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { HEAD_OPTIONS } from "../images/head-options.ts";
+import { ESTIMATORS } from "./cka/cka.ts";
 import { flagName } from "../../terminal/options/names.ts";
 
 const topic = "Data";
@@ -11,7 +23,7 @@ export const BASE_ARGUMENT = required(
 );
 
 /** What both analyses are told of data. */
-export const SAMPLE_OPTIONS = {
+const SAMPLE_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic,
@@ -45,7 +57,88 @@ export function refuseForeign(
 }
 
 /** Where both analyses put a figure. */
-export const IMAGE_OPTIONS = {
+const IMAGE_OPTIONS = {
   svg: text({ value: "FILE", topic: "Output", help: "SVG file for a figure" }),
   force: flag({ topic: "Output", help: "replace an existing figure" }),
 } as const;
+
+/** The options of `randlora analyze cka`. */
+export const CKA_OPTIONS = {
+  reference: text({
+    value: "R",
+    topic: "Adapters",
+    help: "reference to compare with: an adapter, a run, or a full model fine-tuned from MODEL",
+  }),
+  adapter: repeat(
+    text({
+      value: "A",
+      topic: "Adapters",
+      help: "adapter, run or full model to compare with the reference; may be given several times",
+    }),
+  ),
+  generator: generatorOption("Adapters"),
+  ...SAMPLE_OPTIONS,
+  samples: integer({
+    topic: "Data",
+    help: "number of samples: the first ones, of images a random choice",
+    min: 4,
+    default: 512,
+  }),
+  estimator: choice(ESTIMATORS, {
+    topic: "Estimate",
+    help: "estimator of CKA: minibatch (unbiased, sums over batches) or full (all samples at once, biased upwards)",
+    default: "minibatch",
+  }),
+  batchSize: integer({
+    value: "B",
+    topic: "Estimate",
+    help: "number of samples in a batch, with --estimator minibatch",
+    min: 4,
+    defaultText: "64",
+  }),
+  ...IMAGE_OPTIONS,
+} as const;
+
+export type CkaFlags = OptionValues<typeof CKA_OPTIONS>;
+
+/** Points along each axis: passes over all samples are their square. */
+const MOST_POINTS = 1000;
+
+/** The options of `randlora analyze plane`. */
+export const PLANE_OPTIONS = {
+  at: repeat(
+    text({
+      value: "A",
+      topic: "Adapters",
+      help: "corner of the plane, given three times for (0, 0), (0.5, 1), (1, 0): an adapter, a run, or a full model",
+    }),
+  ),
+  generator: generatorOption("Adapters"),
+  ...SAMPLE_OPTIONS,
+  samples: integer({
+    topic: "Data",
+    help: "number of samples: the first ones, of images a random choice",
+    min: 1,
+    defaultText: "all",
+  }),
+  ...HEAD_OPTIONS,
+  grid: integer({ topic: "Plane", help: "number of points along each axis", min: 1, max: MOST_POINTS, default: 25 }),
+  range: numbers({
+    value: "X0,X1,Y0,Y1",
+    topic: "Plane",
+    help: "range of both axes, from X0 to X1 and from Y0 to Y1, without the ends",
+    length: 4,
+    default: [-1, 1.5, -0.5, 2],
+  }),
+  out: text({
+    short: "o",
+    value: "FILE",
+    topic: "Output",
+    help: "JSON file that each point is written to as it is measured",
+  }),
+  resume: flag({ topic: "Output", help: "continue from the points in FILE" }),
+  svg: IMAGE_OPTIONS.svg,
+  force: flag({ topic: "Output", help: "replace an existing figure or FILE" }),
+} as const;
+
+export type PlaneFlags = OptionValues<typeof PLANE_OPTIONS>;

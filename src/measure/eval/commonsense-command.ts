@@ -1,14 +1,11 @@
-import type { KvName } from "../../compute/device/dtype.ts";
 import { chooseModel } from "../../chat/default-model.ts";
 import { loadModel } from "../../chat/load-model.ts";
-import type { GeneratorName } from "../../compute/random/names.ts";
 import { readStopIds } from "../../data/text/stop.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { nearest } from "../../files/nearest.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { PartFlags } from "../../terminal/options/shared/job.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import type { Progress } from "../../terminal/progress.ts";
@@ -20,27 +17,7 @@ import { askTogether } from "./ask-together.ts";
 import { type CommonsenseOptions, scoresOf } from "./commonsense.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-
-/** What `randlora eval commonsense` is told. */
-export interface CommonsenseFlags {
-  readonly data: string | undefined;
-  readonly tasks: readonly string[] | undefined;
-  readonly limit: number | undefined;
-  readonly adapter: readonly string[];
-  readonly scale: readonly number[];
-  readonly generator: GeneratorName | undefined;
-  readonly beams: number;
-  readonly batchSize: number | undefined;
-  readonly paperMask: boolean;
-  readonly maxTokens: number | undefined;
-  readonly kvType: KvName;
-  readonly out: string | undefined;
-  readonly resume: boolean;
-  readonly force: boolean;
-  readonly job: PartFlags["job"];
-  readonly jobs: PartFlags["jobs"];
-  readonly parts: PartFlags["parts"];
-}
+import type { CommonsenseFlags } from "./options.ts";
 
 /** Answers the tasks, and says how many answers are right. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
 export async function evalCommonsense(source: string, options: CommonsenseFlags, context: Context): Promise<void> {

@@ -1,8 +1,6 @@
 import { describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
 import { sayQuantized } from "../../chat/load-model.ts";
-import type { BlocksName, KvName } from "../../compute/device/dtype.ts";
 import { openDevice } from "../../compute/open-device.ts";
-import type { GeneratorName } from "../../compute/random/names.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
@@ -12,27 +10,12 @@ import { readRun } from "../../models/folder/run.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import type { Progress } from "../../terminal/progress.ts";
-import type { PartFlags } from "../../terminal/options/shared/job.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { readInput } from "../../terminal/read-input.ts";
 import { comparePerplexity } from "./compare.ts";
 import { perplexityJson, perplexityText } from "./perplexity-report.ts";
 import { windowSize } from "./perplexity.ts";
-
-/** What `randlora eval perplexity` is told. */
-export interface PerplexityFlags {
-  readonly file: string | undefined;
-  readonly context: number | undefined;
-  readonly adapter: string | undefined;
-  readonly scale: number | undefined;
-  readonly generator: GeneratorName | undefined;
-  readonly quantize: BlocksName | undefined;
-  readonly kvType: KvName;
-  readonly merged: boolean;
-  readonly job: PartFlags["job"];
-  readonly jobs: PartFlags["jobs"];
-  readonly parts: PartFlags["parts"];
-}
+import type { PerplexityFlags } from "./options.ts";
 
 /** Measures how well a model predicts a text. @throws RandloraError `usage` for flags that contradict each other; as `comparePerplexity` */
 export async function evalPerplexity(

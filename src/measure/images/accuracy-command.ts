@@ -5,25 +5,14 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import type { PartFlags } from "../../terminal/options/shared/job.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { accuracyJson, accuracyText } from "./accuracy-report.ts";
 import { measureAccuracy } from "./accuracy.ts";
-import { type HeadFlags, chooseHead } from "./head-options.ts";
-import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
-
-/** What `randlora eval images` is told. */
-export interface AccuracyFlags extends ImageModelFlags, HeadFlags {
-  readonly data: string | undefined;
-  readonly split: Split;
-  readonly dataset: string | undefined;
-  readonly batchSize: number;
-  readonly job: PartFlags["job"];
-  readonly jobs: PartFlags["jobs"];
-  readonly parts: PartFlags["parts"];
-}
+import type { AccuracyFlags } from "./accuracy-options.ts";
+import { chooseHead } from "./head-options.ts";
+import { findLoadedImageModel } from "./model-options.ts";
 
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
 export async function evalImages(model: string, options: AccuracyFlags, context: Context): Promise<void> {

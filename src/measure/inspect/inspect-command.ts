@@ -1,7 +1,6 @@
 import { type FindBase, openModel, openNamedBase } from "../../adapters/base/named-base.ts";
 import { type DeltaChoice, openDeltas, openPair } from "../../adapters/merge/in-memory/deltas.ts";
 import { openDevice } from "../../compute/open-device.ts";
-import type { GeneratorName } from "../../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/begin-figure.ts";
@@ -15,20 +14,10 @@ import { type AdapterReport, inspectAdapter } from "./inspect-adapter.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
 import { adapterJson, adapterText } from "./adapter-report.ts";
 import { checkpointJson, checkpointText } from "./checkpoint-report.ts";
+import type { InspectFlags } from "./options.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
 import { distanceJson, distanceText, spectrumJson, spectrumText } from "./spectrum-report.ts";
 import { spectrumSvg } from "./spectrum-svg.ts";
-
-/** What `randlora inspect` is told. */
-export interface InspectFlags {
-  readonly base: string | undefined;
-  readonly spectrum: boolean;
-  readonly svg: string | undefined;
-  readonly force: boolean;
-  readonly against: string | undefined;
-  readonly layers: readonly number[] | undefined;
-  readonly generator: GeneratorName | undefined;
-}
 
 /** Shows what an adapter or a checkpoint holds. @param given its path, a run, or a name on the Hub */
 export async function inspect(given: string, options: InspectFlags, context: Context): Promise<void> {

@@ -10,22 +10,15 @@ import { hubBaseName, localPath } from "../../../models/folder/local-path.ts";
 import { readRun } from "../../../models/folder/run.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import type { Progress } from "../../../terminal/progress.ts";
-import { type CombineFlags, combineWish } from "../combine/wish.ts";
+import { combineWish } from "../combine/wish.ts";
+import type { MergeFlags } from "./options.ts";
 import { defaultOutput } from "./output.ts";
 import type { MergeReport } from "./merge-report.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
-import { type JobFlags, jobOf, jobText } from "../../../terminal/options/shared/job.ts";
+import { jobOf, jobText } from "../../../terminal/options/shared/job.ts";
 import { finishParts } from "./part.ts";
 import { merge } from "./run.ts";
 import type { MergeObserver, MergeOptions, MergeSummary } from "./types.ts";
-
-/** What `randlora merge` is told. */
-export interface MergeFlags
-  extends Omit<MergeOptions, "base" | "adapters" | "scales" | "device" | "combine" | "part">, CombineFlags {
-  readonly scale: readonly number[];
-  readonly part: JobFlags["job"];
-  readonly jobs: JobFlags["jobs"];
-}
 
 /**
  * Merges adapters into a model's weights, and shows how far it is and what came of it.

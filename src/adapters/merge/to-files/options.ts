@@ -1,4 +1,13 @@
-import { bytes, choice, flag, integer, number, repeat, text } from "../../../terminal/options/command.ts";
+import {
+  bytes,
+  choice,
+  flag,
+  integer,
+  number,
+  type OptionValues,
+  repeat,
+  text,
+} from "../../../terminal/options/command.ts";
 import { generatorOption } from "../../../terminal/options/shared/adapters.ts";
 import { jobOptions } from "../../../terminal/options/shared/job.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
@@ -92,3 +101,6 @@ export const MERGE_OPTIONS = {
   }),
   dryRun: flag({ topic: "Checks", help: "show what would be done without writing" }),
 };
+
+/** What a merge is told; `--finish` is another command's. */
+export type MergeFlags = Omit<OptionValues<typeof MERGE_OPTIONS>, "finish">;

@@ -1,5 +1,4 @@
 import { openDevice } from "../../../compute/open-device.ts";
-import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
@@ -9,25 +8,11 @@ import type { Progress } from "../../../terminal/progress.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
 import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
 import { openPlan } from "../open-plan.ts";
-import { refuseForeign } from "../options.ts";
-import type { ESTIMATORS } from "./cka.ts";
+import { type CkaFlags, refuseForeign } from "../options.ts";
 import { compareLayers, samplesUsed } from "./compare-layers.ts";
-import { outputsForImages, outputsForTexts, type SampleFlags } from "./outputs.ts";
+import { outputsForImages, outputsForTexts } from "./outputs.ts";
 import { ckaJson, ckaText } from "./report.ts";
 import { ckaSvg } from "./svg.ts";
-
-/** What `randlora analyze cka` is told. */
-export interface CkaFlags extends Omit<SampleFlags, "data"> {
-  readonly data: string | undefined;
-  readonly reference: string | undefined;
-  readonly adapter: readonly string[];
-  readonly generator: GeneratorName | undefined;
-  readonly samples: number;
-  readonly estimator: (typeof ESTIMATORS)[number];
-  readonly batchSize: number | undefined;
-  readonly svg: string | undefined;
-  readonly force: boolean;
-}
 
 /** Compares representations with a reference's. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
 export async function analyzeCka(model: string, options: CkaFlags, context: Context): Promise<void> {

@@ -1,5 +1,4 @@
 import { openDevice } from "../../../compute/open-device.ts";
-import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
@@ -8,12 +7,11 @@ import type { Context } from "../../../terminal/options/command.ts";
 import { shared } from "../../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
-import { type HeadFlags, chooseHead } from "../../images/head-options.ts";
+import { chooseHead } from "../../images/head-options.ts";
 import { dataIn, weightsIn } from "../../inputs.ts";
 import { adapterOrModel } from "../../../adapters/adapter-or-model.ts";
-import type { SampleFlags } from "../cka/outputs.ts";
 import { openPlan } from "../open-plan.ts";
-import { refuseForeign } from "../options.ts";
+import { type PlaneFlags, refuseForeign } from "../options.ts";
 import { lossesOfImages, lossesOfTexts } from "./losses.ts";
 import { measurePlane } from "./measure-plane.ts";
 import { PlaneFile } from "./plane-file.ts";
@@ -22,19 +20,6 @@ import { planeJson, planeText } from "./report.ts";
 import { planeSvg } from "./svg.ts";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-
-/** What `randlora analyze plane` is told. */
-export interface PlaneFlags extends Omit<SampleFlags, "data">, HeadFlags {
-  readonly data: string | undefined;
-  readonly at: readonly string[];
-  readonly generator: GeneratorName | undefined;
-  readonly grid: number;
-  readonly range: readonly number[];
-  readonly out: string | undefined;
-  readonly resume: boolean;
-  readonly svg: string | undefined;
-  readonly force: boolean;
-}
 
 /** Measures the loss in a plane of weights. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
 export async function analyzePlane(model: string, options: PlaneFlags, context: Context): Promise<void> {

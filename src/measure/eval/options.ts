@@ -1,0 +1,63 @@
+import { flag, integer, list, number, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
+import { ADAPTER_OPTIONS, generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { contextOption } from "../../terminal/options/shared/context.ts";
+import { partOptions } from "../../terminal/options/shared/job.ts";
+import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
+import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+
+/** The options of `randlora eval perplexity`. */
+export const PERPLEXITY_OPTIONS = {
+  file: text({ short: "f", value: "TEXT", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
+  context: contextOption({
+    topic: "Text",
+    help: "window length in tokens; windows do not overlap",
+    defaultText: "1024, or the model's context when that is smaller",
+  }),
+  adapter: text({ value: "A", topic: "Adapter", help: "adapter to measure the model with as well, in f32" }),
+  scale: number({ value: "S", topic: "Adapter", help: "adapter scale: multiplies α/r", defaultText: "1" }),
+  generator: generatorOption("Adapter"),
+  quantize: quantizeOption({ topic: "Model" }),
+  kvType: kvTypeOption("f32"),
+  ...partOptions("the text's windows"),
+  merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
+} as const;
+
+export type PerplexityFlags = OptionValues<typeof PERPLEXITY_OPTIONS>;
+
+/** The options of `randlora eval commonsense`. */
+export const COMMONSENSE_OPTIONS = {
+  data: text({ value: "DIR", topic: "Tasks", help: "a folder with TASK/test.json" }),
+  tasks: list(text({ value: "boolq,piqa,…", topic: "Tasks", help: "tasks to run", defaultText: "those in DIR" })),
+  limit: integer({ topic: "Tasks", help: "number of questions of each task, the first ones", min: 1 }),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to merge first; may be given several times" })),
+  ...ADAPTER_OPTIONS,
+  beams: integer({
+    topic: "Answers",
+    help: "number of beams of the beam search; 1 is greedy decoding",
+    min: 1,
+    max: 64,
+    default: 4,
+  }),
+  batchSize: integer({
+    value: "B",
+    topic: "Answers",
+    help: "number of questions in a batch",
+    min: 1,
+    defaultText: "8",
+  }),
+  paperMask: flag({ topic: "Answers", help: "mask tokens of id 0 in prompts, as LLM-Adapters' script does" }),
+  maxTokens: integer({
+    short: "n",
+    topic: "Answers",
+    help: "maximum number of tokens in an answer",
+    min: 1,
+    defaultText: "32",
+  }),
+  kvType: kvTypeOption("f32"),
+  ...partOptions("the questions"),
+  out: text({ short: "o", value: "FILE", topic: "Output", help: "file that each answer is written to as it comes" }),
+  resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
+  force: flag({ topic: "Output", help: "replace an existing FILE" }),
+} as const;
+
+export type CommonsenseFlags = OptionValues<typeof COMMONSENSE_OPTIONS>;

@@ -1,0 +1,21 @@
+import { flag, type OptionValues, text } from "../../terminal/options/command.ts";
+import { generatorOption } from "../../terminal/options/shared/adapters.ts";
+import { layersOption } from "../../train/settings/readers.ts";
+
+/** The options of `randlora inspect`. */
+export const INSPECT_OPTIONS = {
+  base: text({
+    value: "MODEL",
+    topic: "Adapter",
+    help: "base model of the adapter",
+    defaultText: "the one that it names, where that is on this machine",
+  }),
+  spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
+  svg: text({ value: "FILE", topic: "ΔW", help: "SVG file for a figure of the singular values" }),
+  force: flag({ topic: "ΔW", help: "replace an existing figure" }),
+  against: text({ value: "OTHER", topic: "ΔW", help: "adapter to measure the distance to, by module and in all" }),
+  layers: layersOption({ topic: "ΔW", help: "layers to look at: indices and ranges" }),
+  generator: generatorOption("ΔW"),
+} as const;
+
+export type InspectFlags = OptionValues<typeof INSPECT_OPTIONS>;
