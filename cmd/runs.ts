@@ -68,26 +68,7 @@ function stepsOf({ steps, plannedSteps }: FoundRun): string {
   return plannedSteps === undefined ? formatNumber(steps) : `${formatNumber(steps)} of ${formatNumber(plannedSteps)}`;
 }
 
-function toJson({
-  path,
-  model,
-  method,
-  state,
-  steps,
-  plannedSteps,
-  bestValidLoss,
-  bytes,
-  updatedMs,
-}: FoundRun): object {
-  return {
-    run: path,
-    model,
-    method,
-    state,
-    steps,
-    planned_steps: plannedSteps ?? null,
-    best_valid_loss: bestValidLoss ?? null,
-    bytes,
-    updated: new Date(updatedMs).toISOString(),
-  };
+function toJson({ path: run, plannedSteps, bestValidLoss, bytes, updatedMs, ...rest }: FoundRun): object {
+  const updated = new Date(updatedMs).toISOString();
+  return { run, ...rest, planned_steps: plannedSteps ?? null, best_valid_loss: bestValidLoss ?? null, bytes, updated };
 }

@@ -224,15 +224,7 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
     matmul:
       trial === undefined
         ? null
-        : {
-            shape: [TRIAL.out, TRIAL.in, TRIAL.in],
-            kernel: trial.kernel,
-            correct: trial.correct,
-            sampled: trial.sampled,
-            max_relative_error: trial.maxRelativeError,
-            seconds: trial.seconds,
-            gflops: trial.gflops,
-          },
+        : { shape: [TRIAL.out, TRIAL.in, TRIAL.in], kernel: trial.kernel, ...trialJson(trial) },
     error: wordsOf(failure),
     gpus_error: wordsOf(diagnosis.unlisted),
     cpu_error: wordsOf(diagnosis.cpuFailure),
@@ -253,16 +245,12 @@ export function diagnosisJson(diagnosis: Diagnosis): object {
   };
 }
 
-function productJson({ rows, cols, terms, ...trial }: ProductTrial): object {
-  return {
-    shape: [rows, cols, terms],
-    correct: trial.correct,
-    sampled: trial.sampled,
-    max_relative_error: trial.maxRelativeError,
-    seconds: trial.seconds,
-    gflops: trial.gflops,
-    gb_per_s: trial.gigabytes,
-  };
+function productJson({ rows, cols, terms, gigabytes, ...trial }: ProductTrial): object {
+  return { shape: [rows, cols, terms], ...trialJson(trial), gb_per_s: gigabytes };
+}
+
+function trialJson({ correct, sampled, maxRelativeError, seconds, gflops }: DeltaCheck & DeltaTiming): object {
+  return { correct, sampled, max_relative_error: maxRelativeError, seconds, gflops };
 }
 
 /** A failure for people; null where there is none. */

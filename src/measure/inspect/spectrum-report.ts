@@ -2,14 +2,9 @@ import type { AdapterDistance, Distance } from "./distance.ts";
 import type { ModuleSpectrum } from "./spectrum.ts";
 import { visible } from "../../files/visible.ts";
 import { formatMeasure, formatNumber } from "../../terminal/format.ts";
-import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
+import type { Page } from "./tensor-report.ts";
 import { spectrumPlot } from "./spectrum-terminal.ts";
-
-interface Page {
-  readonly columns: number;
-  readonly style: Style;
-}
 
 /** `spectrum` of `inspect --json`. */
 export function spectrumJson(spectra: readonly ModuleSpectrum[]): object[] {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { overlaid } from "../../compute/device/owned.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
@@ -194,10 +195,7 @@ async function train<Batch>(
 
 /** Tells both. */
 function watched(display: TrainingDisplay, watch: Partial<TrainObserver>): TrainObserver {
-  return {
-    warn: (message) => display.warn(message),
-    loading: (read, total) => display.loading(read, total),
-    saved: (step) => display.saved(step),
+  return overlaid<TrainObserver>(display, {
     start(run) {
       display.start(run);
       watch.start?.(run);
@@ -210,5 +208,5 @@ function watched(display: TrainingDisplay, watch: Partial<TrainObserver>): Train
       display.evaluation(metrics, best);
       watch.evaluation?.(metrics, best);
     },
-  };
+  });
 }

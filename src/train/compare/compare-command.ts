@@ -41,12 +41,20 @@ export async function compareMethods(
   if (first === undefined) throw new RandloraError("usage", "--methods: no method", "name some");
   const sources = await findSources(first.settings, context);
   const around = { sources, gpu, job, context, changed: {} };
+  const { out } = options;
+  await withData(first.settings, sources, context, (data) => begin(out, comparison, data, around));
+}
+
+/** Finds the data of the runs for what is done with them. */
+async function withData(
+  { images }: TrainSettings,
+  sources: RunSources,
+  context: Context,
+  use: <Batch>(data: RunsData<Batch>) => Promise<void>,
+): Promise<void> {
   using resources = new DisposableStack();
-  if (first.settings.images === null) {
-    await begin(options.out, comparison, resources.use(await textData(sources, context)), around);
-  } else {
-    await begin(options.out, comparison, resources.use(await imageData(sources, context)), around);
-  }
+  if (images === null) await use(resources.use(await textData(sources, context)));
+  else await use(resources.use(await imageData(sources, context)));
 }
 
 /** What runs take from this machine. */
@@ -141,14 +149,7 @@ async function goOn(
   if (first === undefined) throw new TypeError("a comparison of nothing");
   const sources = await findSources(first.settings, context);
   const around = { sources, gpu, job, context, changed: changeable(RUN_OPTIONS, common, "comparison") };
-  using resources = new DisposableStack();
-  if (first.settings.images === null) {
-    const data = resources.use(await textData(sources, context));
-    await runAll(folder, record, placedOn(data, around), context);
-  } else {
-    const data = resources.use(await imageData(sources, context));
-    await runAll(folder, record, placedOn(data, around), context);
-  }
+  await withData(first.settings, sources, context, (data) => runAll(folder, record, placedOn(data, around), context));
 }
 
 type Placed<Batch> = Omit<CompareInput<Batch>, "folder" | "record">;

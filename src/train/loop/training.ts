@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { megabytes } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { overlaid } from "../../compute/device/owned.ts";
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
@@ -175,7 +176,13 @@ export class Training<Batch> {
       resumed: state !== undefined,
       processes: this.#processes,
     };
-    const { ending, progress: end } = await train(job, this.#watching(), signal);
+    const watching = overlaid(observer, {
+      step: (...step) => {
+        this.#hasTrained = true;
+        observer.step(...step);
+      },
+    });
+    const { ending, progress: end } = await train(job, watching, signal);
     return {
       run: folder.path,
       ending,
@@ -214,21 +221,6 @@ export class Training<Batch> {
       kernels: { checkpointing, staging: stagingName(staging), choices },
       gpu: { name: info.name, driver: info.driver },
       ...this.#origin,
-    };
-  }
-
-  #watching(): TrainObserver {
-    const observer = this.#observer;
-    return {
-      warn: (line) => observer.warn(line),
-      loading: (read, total) => observer.loading(read, total),
-      start: (run) => observer.start(run),
-      step: (...step) => {
-        this.#hasTrained = true;
-        observer.step(...step);
-      },
-      evaluation: (...evaluation) => observer.evaluation(...evaluation),
-      saved: (step) => observer.saved(step),
     };
   }
 
