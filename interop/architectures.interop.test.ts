@@ -116,6 +116,13 @@ const TRANSPOSED: Readonly<Record<string, Options>> = {
   vera: { ...TRAINED, method: "vera", rank: 16, "learning-rate": 5e-2, targets: "c_attn,c_proj" },
 };
 
+/** Other methods on the experts of gpt-oss, which the judge makes linear layers. */
+const OF_EXPERTS: Readonly<Record<string, Options>> = {
+  // A token goes to another expert where a step is long.
+  "randlora of experts": { ...TRAINED, "learning-rate": 1e-3, targets: "q_proj,gate_up_proj,down_proj" },
+  "vera of experts": { ...TRAINED, method: "vera", rank: 16, "learning-rate": 5e-2, targets: "gate_up_proj,down_proj" },
+};
+
 /** What layers without attention have for its projections. */
 const BESIDE: Readonly<Record<string, string>> = {
   lfm2: "in_proj",
@@ -136,7 +143,7 @@ function methodsOf(name: string): [string, Options][] {
   const experts = Object.entries(EXPERTS[name] ?? {});
   return [
     ...Object.entries(name.includes("-") ? {} : METHODS),
-    ...Object.entries(name === "gpt2" ? TRANSPOSED : {}),
+    ...Object.entries(name === "gpt2" ? TRANSPOSED : name === "gpt_oss" ? OF_EXPERTS : {}),
     ...experts.map(([method, targets]): [string, Options] => [method, { ...TRAINED, method: "lora", targets }]),
   ];
 }

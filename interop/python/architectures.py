@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from adapters import load_base
 from decoders import ROWS, eager, of_config, randomise, row_config
+from experts import apart, joined
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -55,7 +56,10 @@ def expert_adapter(base: str, modules: list[str], parameters: list[str], out: st
 
 def merged_architecture(base: str, adapter: str, out: str, fused: bool = False) -> None:
     """`out` gets PEFT's merge of an adapter, tensor by tensor; `fused`: with tensors of all experts."""
-    model = PeftModel.from_pretrained(load_base(Path(base), torch.float32), adapter).merge_and_unload()
+    loaded = load_base(Path(base), torch.float32)
+    apart(loaded, adapter)
+    model = PeftModel.from_pretrained(loaded, adapter).merge_and_unload()
+    joined(model)
     model.save_pretrained(out, save_original_format=not fused)
 
 

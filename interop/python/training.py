@@ -19,6 +19,7 @@ import kradapter
 import torch
 from adapters import load_base
 from decoders import DTYPES, cases, randomise
+from experts import apart
 from peft import LoraConfig, PeftModel, RandLoraConfig, VeraConfig, get_peft_model
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN
 from safetensors import safe_open
@@ -117,6 +118,7 @@ def target_modules(targets: str | None) -> str | list[str] | None:
 
 
 def with_adapter(model: torch.nn.Module, adapter: str, is_trainable: bool = False) -> torch.nn.Module:
+    apart(model, adapter)
     config = kradapter.settings_of(adapter)
     if config is not None:
         return kradapter.with_kradapter(model, adapter, config)

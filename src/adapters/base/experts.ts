@@ -14,25 +14,25 @@ export interface ExpertParameter {
   readonly module: string;
   readonly name: "gate_up_proj" | "down_proj";
   readonly experts: number;
-  /** Of an expert's matrix; gate above up. */
+  /** Of an expert's matrix; gate above up, or of gpt-oss a neuron's two rows side by side. */
   readonly out: number;
   readonly in: number;
   readonly dtype: Dtype;
-  /** It is (experts, in, out): of experts with biases (gpt-oss). */
-  readonly transposed?: true;
+  /** It is (experts, in, out), and so are the tensors: of experts with biases (gpt-oss). */
+  readonly transposed: boolean;
   /** The checkpoint's tensors that have its rows, in their order and of as many rows each: one of all experts, or one or two of each. */
   readonly tensors: readonly string[];
 }
 
 const OF_EACH =
-  /^(.+)\.(mlp|block_sparse_moe|feed_forward|\d{1,5})\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2)\.weight$/;
+  /^(.+)\.(mlp|block_sparse_moe|feed_forward|\d{1,5})\.experts\.(\d{1,5})\.(gate_proj|w1|up_proj|w3|down_proj|w2|gate_up_proj)\.weight$/;
 const OF_ALL =
   /^(.+\.(?:mlp|block_sparse_moe|feed_forward|\d{1,5}))\.(?:experts\.(gate_up_proj|down_proj)|(input_linear|output_linear)\.weight)$/;
 
 const INNER = ".base_layer";
 
 /** Where an expert's matrix stands among those of a parameter. */
-const PLACES = { gate_proj: 0, w1: 0, up_proj: 1, w3: 1, down_proj: 2, w2: 2 } as const;
+const PLACES = { gate_proj: 0, w1: 0, up_proj: 1, w3: 1, down_proj: 2, w2: 2, gate_up_proj: 3 } as const;
 
 /** The parameters of a model's mixtures of experts; of one whose experts are not all alike none. */
 export function expertParameters(base: BaseModel): ExpertParameter[] {
@@ -40,17 +40,19 @@ export function expertParameters(base: BaseModel): ExpertParameter[] {
   const text = textPartOf(base);
   const moduleOf = (stored: string) => (text === undefined ? stored : unshiftPath(stored, text.shift));
   const found: ExpertParameter[] = [];
+  const add = (own: Omit<ExpertParameter, "transposed" | "out" | "in">, sides: readonly number[], ofExpert = 1) => {
+    const transposed = tensors.has(`${own.module}.${own.name}_bias`);
+    const [out = 0, input = 0] = transposed ? sides.toReversed() : sides;
+    found.push({ ...own, transposed, out: ofExpert * out, in: input });
+  };
   const apart = new Map<string, string[][]>();
   for (const [name, { shape, dtype }] of tensors) {
     const [, path, fused, linear] = OF_ALL.exec(name) ?? [];
     if (path !== undefined && shape.length === 3) {
-      const transposed = tensors.has(`${name}_bias`);
-      const [experts = 0, ...sides] = shape;
-      const [out = 0, input = 0] = transposed ? sides.toReversed() : sides;
       const isDown = fused === "down_proj" || linear === "output_linear";
+      const [experts = 0, ...sides] = shape;
       const parameter = isDown ? "down_proj" : "gate_up_proj";
-      const sizes = { experts, out, in: input, dtype, ...(transposed && { transposed }) };
-      found.push({ module: moduleOf(`${path}.experts`), name: parameter, ...sizes, tensors: [name] });
+      add({ module: moduleOf(`${path}.experts`), name: parameter, experts, dtype, tensors: [name] }, sides);
     }
     const [, layer, mixture, expert, matrix] = OF_EACH.exec(name) ?? [];
     if (layer === undefined || !isPlace(matrix)) continue;
@@ -68,12 +70,12 @@ export function expertParameters(base: BaseModel): ExpertParameter[] {
       const names = Array.from(experts, (own) => places.map((place) => own?.[place] ?? "")).flat();
       const infos = names.map((tensor) => tensors.get(tensor));
       const [first] = infos;
-      const [out = 0, input = 0] = first?.shape ?? [];
       if (first === undefined || infos.some((info) => String(info?.shape) !== String(first.shape))) return;
-      const sizes = { experts: experts.length, out: places.length * out, in: input };
-      found.push({ module, name, ...sizes, dtype: first.dtype, tensors: names });
+      const { dtype, shape } = first;
+      add({ module, name, experts: experts.length, dtype, tensors: names }, shape, places.length);
     };
     one("gate_up_proj", [0, 1]);
+    one("gate_up_proj", [3]);
     one("down_proj", [2]);
   }
   // PEFT wraps them in the order in which the module has them.

@@ -64,7 +64,7 @@ export function adaptedLayer(
     const cause = `tensor ${quote(weight.source)} is ${weight.dtype}: quantized weights cannot be adapted`;
     throw new RandloraError("adapter", `${oneLine(base.path)}: ${cause}`, "use the original, unquantized model");
   }
-  const conv1d = isConv1d(module, base, fanInFanOut);
+  const conv1d = isConv1d(weight.tensor.replace(/\.weight$/, ""), base, fanInFanOut);
   const [first = 0, second = 0] = weight.shape;
   const [out, input] = conv1d ? [second, first] : [first, second];
   return { ...weight, module, out, in: input, conv1d };

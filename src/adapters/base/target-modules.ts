@@ -1,4 +1,4 @@
-import { type BaseModel, isConv1d, isRouter, linearModules, modelTypeOf, type Within } from "./base.ts";
+import { type BaseModel, isConv1d, isOfExpert, isRouter, linearModules, modelTypeOf, type Within } from "./base.ts";
 import { findWeight, textPartOf, unshiftPath } from "./module-paths.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
@@ -120,7 +120,9 @@ export function findTargets(
       target_modules: (isWhole && written) || names,
       layers_to_transform: inList ? layers : null,
       ...(paths.length === 0 ? {} : { target_parameters: paths }),
-      ...(found.some(({ stored }) => isConv1d(stored, base, false)) ? { fan_in_fan_out: true } : {}),
+      ...(found.some(({ stored }) => isConv1d(stored, base, false) && !isOfExpert(stored))
+        ? { fan_in_fan_out: true }
+        : {}),
     },
   };
 }
@@ -167,7 +169,7 @@ function targetModule(
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
   const [out = 0, input = 0] = isConv1d(stored, base, false) ? shape.toReversed() : shape;
-  if (/\.(?:gate_up_proj|shared_mlp\.input_linear)$/.test(name) && out % 8 !== 0) {
+  if (/\.(?:gate_up_proj|shared_mlp\.input_linear)$/.test(name) && !isOfExpert(name) && out % 8 !== 0) {
     // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
     const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
     throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");

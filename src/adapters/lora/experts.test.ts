@@ -86,13 +86,17 @@ function expected(name: keyof typeof SIZES): number[] {
   });
 }
 
-/** gpt-oss's parameters, which have biases: (experts, in, out). */
+/** gpt-oss's experts, which have biases: (in, out). */
+const BIASES = { [`${PATH}.gate_up_proj_bias`]: [EXPERTS, 2 * INNER], [`${PATH}.down_proj_bias`]: [EXPERTS, WIDTH] };
 const TURNED = baseOf(
   {
-    [`${PATH}.gate_up_proj`]: [EXPERTS, WIDTH, 2 * INNER],
-    [`${PATH}.gate_up_proj_bias`]: [EXPERTS, 2 * INNER],
-    [`${PATH}.down_proj`]: [EXPERTS, INNER, WIDTH],
-    [`${PATH}.down_proj_bias`]: [EXPERTS, WIDTH],
+    ...Object.fromEntries(
+      Array.from({ length: EXPERTS }, (_, expert) => [
+        [`${PATH}.${expert}.gate_up_proj.weight`, [WIDTH, 2 * INNER]],
+        [`${PATH}.${expert}.down_proj.weight`, [INNER, WIDTH]],
+      ]).flat(),
+    ),
+    ...BIASES,
   },
   { model_type: "gpt_oss" },
 );
@@ -108,7 +112,7 @@ function turned(matrices: readonly number[], rows: number, cols: number): number
 test.each([
   ["tensors of all experts", FUSED, 2],
   ["tensors of each", APART, 9],
-  ["transposed tensors of all experts", TURNED, 2],
+  ["transposed tensors of each", TURNED, 6],
 ] as const)("ΔW of %s is PEFT's", async (kind, base: BaseModel, count) => {
   await using adapter = await open(`adapter of ${kind}`, ["experts.gate_up_proj", "experts.down_proj"]);
   const plan = planAdapter(adapter, base, {});
@@ -120,13 +124,13 @@ test.each([
     const { data } = await formDelta(gpu, { plan, onGpu, checkpoint: undefined }, index);
     const all = (size: number) => Array.from({ length: size }, (_, at) => at);
     const reference = await source.reference(index, 1, { rows: all(layer.out), cols: all(layer.in) }, UNREAD);
-    reference.forEach((value, at) => expect(Math.abs(itemAt(data, at) - value)).toBeLessThan(1e-5));
-    const isUp = base === TURNED ? layer.in === 2 * INNER : layer.in === WIDTH;
+    const formed = layer.conv1d ? turned([...data], layer.in, layer.out) : data;
+    reference.forEach((value, at) => expect(Math.abs(itemAt(formed, at) - value)).toBeLessThan(1e-5));
+    const isUp = layer.in === WIDTH;
     found[isUp ? "gate_up_proj" : "down_proj"].push(...reference);
   }
   for (const name of ["gate_up_proj", "down_proj"] as const) {
-    const [, out, input] = SIZES[name];
-    const wanted = base === TURNED ? turned(expected(name), out, input) : expected(name);
+    const wanted = expected(name);
     expect([kind, found[name].length]).toEqual([kind, wanted.length]);
     wanted.forEach((value, at) => expect(Math.abs(itemAt(found[name], at) - value)).toBeLessThan(1e-12));
   }
@@ -138,6 +142,11 @@ test("one parameter alone is wrapped by itself", async () => {
 });
 
 test("what does not fit is refused by name", async () => {
+  await using adapter = await open("of no model", ["experts.down_proj"]);
+  const lone = baseOf({ [`${PATH}.down_proj`]: [EXPERTS, INNER, WIDTH], ...BIASES });
+  expect(await refusalOf(() => planAdapter(adapter, lone, {}))).toMatchObject({
+    message: expect.stringContaining("its experts are stored transposed"),
+  });
   await using other = await open("other", ["experts.down_proj"], { r: 4 });
   expect(await refusalOf(() => planAdapter(other, FUSED, {}))).toMatchObject({
     message: expect.stringContaining("[12, 8] follows from"),

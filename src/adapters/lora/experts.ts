@@ -8,7 +8,6 @@ import type { AdaptedLayer } from "../base/layers.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
 import { readAllValues, readValues } from "../files/values.ts";
 import { requireShapes } from "../fit.ts";
-import { transpose } from "../../files/safetensors/transpose.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 import { LORA_TENSORS } from "./tensors.ts";
 
@@ -47,7 +46,11 @@ export function findExpertFactors(adapter: Adapter, base: BaseModel, config: Lor
       throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "it was made for another model");
     }
     const path = `${parameter.module}.${parameter.name}`;
-    const { out, in: input, dtype, experts } = parameter;
+    const { out, in: input, dtype, experts, transposed, tensors } = parameter;
+    if (transposed && tensors.length === 1) {
+      const cause = `${oneLine(base.path)}: ${quote(path)} is of a model that cannot be run: its experts are stored transposed`;
+      throw new RandloraError("adapter", cause, "name the model's folder, with its config.json");
+    }
     const layer = {
       tensor: path,
       source: path,
@@ -68,10 +71,7 @@ export function findExpertFactors(adapter: Adapter, base: BaseModel, config: Lor
 /** The weights that such factors change, as the checkpoint has them: a tensor of all experts, or those of each. */
 export function expertLayers(adapter: Adapter, factors: readonly ExpertFactors[]): (AdaptedLayer & LowRankLayer)[] {
   const rowsOfB = keepingSome((one: ExpertFactors) => readExpertsOfB(adapter, one));
-  const turned = keepingSome((one: ExpertFactors) => readTurned(adapter, one));
-  return factors.flatMap((one) =>
-    one.parameter.transposed ? [turnedLayer(one, () => turned(one))] : layersOf(adapter, one, () => rowsOfB(one)),
-  );
+  return factors.flatMap((one) => layersOf(adapter, one, () => rowsOfB(one)));
 }
 
 /** Reads with the last results at hand. */
@@ -91,7 +91,7 @@ function layersOf(
   { parameter, tensors: { a, b }, rank, scale }: ExpertFactors,
   rowsOfB: () => Promise<Float32Array>,
 ): (AdaptedLayer & LowRankLayer)[] {
-  const { experts, out, in: input, dtype, module, name, tensors } = parameter;
+  const { experts, out, in: input, dtype, module, name, tensors, transposed } = parameter;
   const rows = (experts * out) / tensors.length;
   const isOne = tensors.length === 1;
   return tensors.map((tensor, at) => {
@@ -115,11 +115,11 @@ function layersOf(
       tensor,
       source: tensor,
       dtype,
-      shape: [rows, input],
+      shape: transposed ? [input, rows] : [rows, input],
       module: isOne ? `${module}.${name}` : tensor.replace(/\.weight$/, ""),
       out: rows,
       in: input,
-      conv1d: false,
+      conv1d: transposed,
       rank,
       scale,
       ...(isOne ? { experts } : {}),
@@ -127,52 +127,6 @@ function layersOf(
       b: ofB,
     };
   });
-}
-
-type Turned = Readonly<Record<"a" | "b", Float32Array<ArrayBuffer>>>;
-
-/** A parameter that is (experts, in, out): ΔW as it is stored is scale · A_eᵀ B_eᵀ. */
-function turnedLayer(
-  { parameter, tensors: { a, b }, rank, scale }: ExpertFactors,
-  turned: () => Promise<Turned>,
-): AdaptedLayer & LowRankLayer {
-  const { experts, out, in: input, dtype, module, name, tensors } = parameter;
-  const tensor = itemAt(tensors, 0);
-  const rows = experts * input;
-  return {
-    tensor,
-    source: tensor,
-    dtype,
-    shape: [rows, out],
-    module: `${module}.${name}`,
-    out: rows,
-    in: out,
-    conv1d: false,
-    rank,
-    scale,
-    experts,
-    a: {
-      name: b.name,
-      rows: experts * rank,
-      cols: out,
-      read: async (row, some) => (await turned()).a.slice(row * out, (row + some) * out),
-    },
-    b: {
-      name: a.name,
-      rows,
-      cols: rank,
-      read: async (row, some) => (await turned()).b.slice(row * rank, (row + some) * rank),
-    },
-  };
-}
-
-/** The factors of such a ΔW: B_eᵀ (r, out), and A_eᵀ (in, r), those of one expert below the other's. */
-async function readTurned(adapter: Adapter, { tensors, parameter, rank }: ExpertFactors): Promise<Turned> {
-  const { a, b } = await readAllValues(adapter, tensors);
-  const turn = ({ buffer }: Float32Array<ArrayBuffer>, rows: number, cols: number) =>
-    new Float32Array(transpose(new Uint8Array(buffer), rows, cols, 4).buffer);
-  const { out, in: input } = parameter;
-  return { a: turn(expertsOfB(b, { ...parameter, rank }), out, rank), b: turn(Float32Array.from(a), rank, input) };
 }
 
 /** B as (experts · out, r): that of one expert below the other's. */

@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RandloraError } from "../errors.ts";
 import { naming, oneLine, quote } from "../failure.ts";
+import { dividedTensor } from "./divided.ts";
 import { SafetensorsFile } from "./file.ts";
 import type { CheckpointTensor, TensorFile, TensorInfo, WholeTensor } from "./header.ts";
 import { type CheckpointIndex, readIndex } from "./index-file.ts";
@@ -54,12 +55,12 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   /** `metadata` of the index file: `total_size` and whatever else; empty without one. */
   readonly indexMetadata: Readonly<Record<string, unknown>>;
 
-  private constructor(location: Location, files: readonly TensorFile[], presented?: PresentedTensors) {
+  private constructor(location: Location, files: readonly TensorFile[], present: Presents) {
     this.folder = location.folder;
     this.files = files;
     this.indexPath = location.indexPath;
     this.indexMetadata = location.index?.metadata ?? {};
-    this.tensors = collect(files, location, presented);
+    this.tensors = collect(files, location, present);
   }
 
   /**
@@ -76,23 +77,14 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
     const files: SafetensorsFile[] = [];
     try {
       for (const name of location.files) files.push(await openShard(location, name));
+      const packed = packedTensors(files);
+      const read: Presents = (stored) => packed.get(stored.info.name) ?? [stored];
+      const tensors = files.flatMap((file) => file.header.tensors.flatMap((info) => read({ file, info })));
       const asked = await divisions(
         location.folder,
-        files.flatMap(({ header }) => header.tensors),
+        tensors.map(({ info }) => info),
       );
-      const presented = packedTensors(files);
-      for (const file of files) {
-        for (const { name } of file.header.tensors) {
-          const parts = asked.get(name);
-          if (parts !== undefined) {
-            presented.set(
-              name,
-              file.divide(name, parts).map((info) => ({ file, info })),
-            );
-          }
-        }
-      }
-      return new Checkpoint(location, files, presented);
+      return new Checkpoint(location, files, (stored) => divided(read(stored), asked));
     } catch (thrown) {
       await Promise.all(files.map((file) => file.close()));
       throw thrown;
@@ -101,7 +93,8 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
 
   /** One file that is no safetensors, whose settings are in `folder`. */
   static of(folder: string, file: TensorFile): Checkpoint {
-    return new Checkpoint({ folder, files: [], index: undefined, indexPath: undefined }, [file]);
+    const location = { folder, files: [], index: undefined, indexPath: undefined };
+    return new Checkpoint(location, [file], (stored) => [stored]);
   }
 
   /** Bytes of all tensors. */
@@ -148,21 +141,28 @@ export class Checkpoint implements TensorReader, AsyncDisposable {
   }
 }
 
-/** What stands for tensors of a file, by their names there. */
-type PresentedTensors = ReadonlyMap<string, readonly CheckpointTensor[]>;
+/** What stands for a tensor of a file. */
+type Presents = (stored: CheckpointTensor) => readonly CheckpointTensor[];
+
+function divided(tensors: readonly CheckpointTensor[], divisions: Divisions): CheckpointTensor[] {
+  return tensors.flatMap((tensor) => {
+    const parts = divisions.get(tensor.info.name);
+    return parts === undefined ? [tensor] : dividedTensor(tensor, parts);
+  });
+}
 
 /** All tensors by name; an index must agree with what the files hold. */
 function collect(
   files: readonly TensorFile[],
   { folder, index, indexPath }: Location,
-  presented: PresentedTensors = new Map(),
+  present: Presents,
 ): Map<string, CheckpointTensor> {
   const tensors = new Map<string, CheckpointTensor>();
   const paths = new Map<string, string>();
   for (const file of files) {
     for (const info of file.header.byOffset) {
       paths.set(info.name, file.path);
-      for (const one of presented.get(info.name) ?? [{ file, info }]) {
+      for (const one of present({ file, info })) {
         const other = tensors.get(one.info.name);
         if (other !== undefined) {
           const cause = `tensor ${quote(one.info.name)} is also in ${basename(other.file.path)}`;

@@ -68,5 +68,5 @@ test("parts of more or fewer rows than there are cannot be", async () => {
   await using folder = await TemporaryFolder.create();
   await writeFile(folder.at("model.safetensors"), fileBytes(HEADER, new Uint8Array(9)));
   const short = async () => new Map([["all", [{ name: "first", shape: [2, 1] }]]]);
-  await expect(Checkpoint.open(folder.path, short)).rejects.toThrow("all has 6 bytes, and its parts 2");
+  await expect(Checkpoint.open(folder.path, short)).rejects.toThrow("all has 6 elements, and its parts 2");
 });

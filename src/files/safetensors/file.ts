@@ -1,21 +1,12 @@
 import { RandloraError } from "../errors.ts";
 import { oneLine, quote } from "../failure.ts";
 import { type OpenedFile, RangedFile } from "../ranged-file.ts";
-import {
-  type Header,
-  LENGTH_BYTES,
-  parseHeader,
-  parseHeaderLength,
-  shapeElements,
-  type TensorInfo,
-  type WholeTensor,
-} from "./header.ts";
-import { dtypeBytes } from "./dtype.ts";
+import { type Header, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from "./header.ts";
 
 /** One open safetensors file. */
 export class SafetensorsFile extends RangedFile {
   readonly header: Header;
-  readonly #byName: Map<string, TensorInfo>;
+  readonly #byName: ReadonlyMap<string, TensorInfo>;
 
   private constructor(file: OpenedFile, header: Header) {
     super(file);
@@ -45,25 +36,6 @@ export class SafetensorsFile extends RangedFile {
     const tensor = this.find(name);
     if (tensor === undefined) throw new RandloraError("format", `${oneLine(this.path)}: no tensor ${quote(name)}`);
     return tensor;
-  }
-
-  /**
-   * Makes tensors of the rows of the one called `name`, which can be read from then on.
-   * @param parts by their names in this file from now on, in the order of their rows, which are all of it
-   */
-  divide(name: string, parts: readonly WholeTensor[]): TensorInfo[] {
-    const { shape: whole, dtype, offset: begin, bytes: all } = this.get(name);
-    let offset = begin;
-    const infos = parts.map(({ name: own, shape }): TensorInfo => {
-      const elements = shapeElements(shape);
-      const bytes = elements * dtypeBytes(dtype);
-      const info = { name: own, dtype, shape, elements, offset, bytes, whole: { name, shape: whole } };
-      offset += bytes;
-      return info;
-    });
-    if (offset !== begin + all) throw new RangeError(`${name} has ${all} bytes, and its parts ${offset - begin}`);
-    for (const info of infos) this.#byName.set(info.name, info);
-    return infos;
   }
 
   /**

@@ -18,7 +18,7 @@ export interface TensorInfo {
   readonly bytes: number;
   /** What the tensor, which is read as numbers of `dtype`, is stored in. */
   readonly blocks?: { readonly dtype: GgufBlocks; readonly bytes: number };
-  /** Of one that {@link SafetensorsFile.divide} made: what the file has. */
+  /** Of one that `dividedTensor` made: what the file has. */
   readonly whole?: WholeTensor;
   /** The tensors of files that it is read from, where those are others; see packed.ts. */
   readonly packed?: readonly string[];

@@ -12,6 +12,7 @@ import { checkImagePlan } from "../../models/vision/image-model.ts";
 import { IMAGE_TYPES, loadImageConfig } from "../../models/vision/index.ts";
 import { checkPlan, storedDecoder } from "../../models/decoder/weight-plan.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
+import type { TensorInfo } from "../../files/safetensors/header.ts";
 import { readIndex } from "../../files/safetensors/index-file.ts";
 import { INDEX_FILE } from "../../files/safetensors/shards.ts";
 import { bytesOfToken, countExperts, type ExpertCounts } from "./experts.ts";
@@ -85,7 +86,7 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     ...names(json),
     config,
     images,
-    counts: countTensors(stored.map((info) => ({ ...info, ...info.blocks }))),
+    counts: countTensors([...Map.groupBy(stored, ({ name, whole }) => whole?.name ?? name).values()].map(wholeOf)),
     experts: countExperts(config, json, counted),
     bytesOfToken: config && bytesOfToken(config, counted),
     tied: config ? config.head === undefined : hasHead ? false : typeof said === "boolean" ? said : undefined,
@@ -97,6 +98,14 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     hasWeights: true,
     problems,
   };
+}
+
+/** One tensor of what is read as several. */
+function wholeOf(parts: readonly TensorInfo[]): CountedTensor {
+  const [first] = parts;
+  if (first === undefined) throw new RangeError("no part of a tensor");
+  const bytes = parts.reduce((sum, { bytes, blocks }) => sum + (blocks?.bytes ?? bytes), 0);
+  return { ...first, ...first.whole, dtype: first.blocks?.dtype ?? first.dtype, bytes };
 }
 
 /** A folder with a configuration, and none of the weights that its index names. */

@@ -110,8 +110,9 @@ function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {
     ...named(routerNorm?.weight, ["ffn_gate_inp"], { suffix: ".scale" }),
     ...named(selection, ["exp_probs_b"], { suffix: ".bias" }),
     ...named(gateUp, []).map(([module, place], at): Named => {
-      const strips = gateUp.parts.length === 1 ? Array.from({ length: 2 * count }, (_, one) => one) : [at];
-      return [module, { ...place, strips: strips.map(gateUpStrip), ...ordered("rows") }];
+      const own = (2 * count) / gateUp.parts.length;
+      const strips = Array.from({ length: own }, (_, one) => gateUpStrip(at * own + one));
+      return [module, { ...place, strips, ...ordered("rows") }];
     }),
     ...named(gateUpBias, gateOrUp, {
       suffix: ".bias",

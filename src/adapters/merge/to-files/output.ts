@@ -2,6 +2,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
+import { dividedTensor } from "../../../files/safetensors/divided.ts";
 import { SafetensorsFile } from "../../../files/safetensors/file.ts";
 import { shapeElements } from "../../../files/safetensors/header.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../../../files/safetensors/shards.ts";
@@ -88,9 +89,11 @@ export async function openWritten(
   for (const shard of shards) {
     const file = keep(await SafetensorsFile.open(pathOf(shard)));
     for (const [whole, parts] of Map.groupBy(shard.tensors, (tensor) => tensor.whole?.name)) {
-      if (whole !== undefined) file.divide(whole, parts);
+      const written = (name: string) => ({ file, info: file.get(name) });
+      const tensors =
+        whole === undefined ? parts.map(({ name }) => written(name)) : dividedTensor(written(whole), parts);
+      for (const one of tensors) sources.set(one.info.name, fileSource(one.file, one.info));
     }
-    for (const { name } of shard.tensors) sources.set(name, fileSource(file, file.get(name)));
   }
   return (name) => {
     const source = sources.get(name);

@@ -14,6 +14,7 @@ import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "./run.ts";
 
 const DOWN = "model.layers.1.mlp.experts.down_proj";
+const OF_EXPERT = "model.layers.1.mlp.experts.3.down_proj.weight";
 const Q = "model.layers.1.self_attn.q_proj";
 
 let gpu: Device;
@@ -39,7 +40,7 @@ async function logitsOf(path: string, options: LoadOptions & { readonly beside?:
   const logits = await decoder.logits(hidden);
   gpu.memory.release(hidden.buffer);
   const { tensors, quantized } = decoder.weights;
-  return { logits, quantized, dtype: tensors.get(DOWN)?.dtype };
+  return { logits, quantized, dtype: tensors.get(OF_EXPERT)?.dtype };
 }
 
 test("experts stay in their blocks in memory, with the logits that they have as numbers", async () => {

@@ -31,7 +31,7 @@ beforeAll(async () => {
 afterAll(() => place[Symbol.asyncDispose]());
 
 /** GPT-2's linear layers, and gpt-oss's experts. */
-const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$|\.experts\.(?:gate_up|down)_proj$/;
+const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$|\.experts\.\d+\.(?:gate_up|down)_proj\.weight$/;
 
 /** What numbers are rounded to does not depend on the model. */
 const outtypesOf = (name: string) =>
@@ -105,7 +105,7 @@ test.each([
   ["llama", "self_attn.v_proj.weight"],
   ["mixtral", "block_sparse_moe.experts.3.w3.weight"],
   ["granitemoe", "block_sparse_moe.experts.3.up_proj.weight"],
-  ["gpt_oss", "mlp.experts.gate_up_proj"],
+  ["gpt_oss", "mlp.experts.2.gate_up_proj.weight"],
   ["gpt_oss", "mlp.experts.gate_up_proj_bias"],
   ["qwen3_5_text", "linear_attn.in_proj_qkv.weight"],
   ["qwen3_5_text", "linear_attn.out_proj.weight"],

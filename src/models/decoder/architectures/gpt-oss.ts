@@ -1,6 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Experts } from "../../blocks/experts.ts";
 import {
+  eitherOf,
   plannedLinear,
   plannedMatrix,
   type PlannedMatrix,
@@ -59,14 +60,24 @@ export const gptOss: Architecture = {
   },
 };
 
-/** Tensors of all experts, (in, out) each, gate and up of a neuron side by side. */
+/** Tensors of all experts, (in, out) each, gate and up of a neuron side by side; adapters are those of each expert's. */
 function experts(
   path: string,
   { hidden, inner, activation }: ModelSizes,
   count: number,
 ): Omit<Experts<PlannedMatrix>, "chosen" | "amongChosen" | "clamp"> {
   const ofAll = (name: string, rows: number, cols: number) => ({
-    weight: storedTransposed(plannedLinear(cols, [`${path}.experts.${name}`, [count, rows, cols]])),
+    weight: eitherOf(
+      storedTransposed(plannedLinear(cols, [`${path}.experts.${name}`, [count, rows, cols]])),
+      storedTransposed(
+        plannedLinear(
+          cols,
+          ...Array.from({ length: count }, (_, expert) => {
+            return [`${path}.experts.${expert}.${name}.weight`, [rows, cols]] as const;
+          }),
+        ),
+      ),
+    ),
     bias: plannedVector([`${path}.experts.${name}_bias`, [count, rows]]),
   });
   const [gateUp, down] = [ofAll("gate_up_proj", 2 * inner, hidden), ofAll("down_proj", hidden, inner)];
