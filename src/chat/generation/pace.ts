@@ -1,5 +1,5 @@
 /** Tokens of a piece at least: fewer are more work for each, as every pass reads all keys and values of the prompt, and all weights where it has them alone. */
-export const LEAST = 24;
+export const LEAST = 20;
 /** A piece takes as long as so many steps of the texts beside it: whoever reads them waits for both. */
 const STEPS = 1.5;
 /** Part of a new measurement in what is known of a speed. */
