@@ -12,7 +12,7 @@ import { Variants } from "./variants.ts";
 
 const DATA = storySamples([5, 20, 9]);
 const LAYERS = "base_model.model.model.layers";
-const EXPERTS = "model.layers.0.mlp.experts.down_proj";
+const EXPERT = "model.layers.0.mlp.experts.2.down_proj.weight";
 
 let folder: TemporaryFolder;
 let gpu: Device;
@@ -54,7 +54,7 @@ async function measure(plan: VariantsPlan, allInF32: boolean) {
   if (a === undefined || b === undefined || c === undefined) throw new RangeError();
   using plane = await LossPlane.load(model, plan, [a, b, c], DATA);
   const losses = [await plane.loss([0.4, 0.9, -0.3]), await plane.loss([0, 0, 1])];
-  return { dtype: model.decoder.weights.tensors.get(EXPERTS)?.dtype, activations, losses };
+  return { dtype: model.decoder.weights.tensors.get(EXPERT)?.dtype, activations, losses };
 }
 
 test("weights in blocks stay in them, and what is measured is what weights in F32 give", async () => {
@@ -83,5 +83,5 @@ test("where an adapter cannot be computed beside weights, all are in F32", async
   });
   await using model = await Variants.load(gpu, await planOf([...adapters, dora]));
   expect(model.areBeside).toBe(false);
-  expect(model.decoder.weights.tensors.get(EXPERTS)?.dtype).toBe("F32");
+  expect(model.decoder.weights.tensors.get(EXPERT)?.dtype).toBe("F32");
 });

@@ -87,7 +87,8 @@ export function attentionCase(name: string, shape: AttentionShape) {
       sinks: sinks && random(1, heads, "F32", 3),
     },
     attributes: { headSize, firstPosition, window, softcap, lse, scale: 1 / Math.sqrt(headSize) },
-    forwardOnly: dtype !== "F32",
+    // Of scores far apart, weights are 0 and 1 but for rounding, and gradients what is left where terms cancel.
+    forwardOnly: dtype !== "F32" || size > 50,
   };
 }
 
