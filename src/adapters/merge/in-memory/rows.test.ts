@@ -140,6 +140,27 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
 test.each([
   ["RandLoRA", 1],
   ["VeRA", 6],
+])("prompts that are read together through %s in the model itself have the bits that each has alone", async (_, at) => {
+  using decoder = await Decoder.load(gpu, STORIES);
+  using placed = await UnmergedAdapters.place(decoder, STORIES, [{ path: itemAt(paths, at) ?? "", scale: 1 }]);
+  decoder.linears = placed.linears;
+  const read = async (passOf: <T>(pieces: readonly T[]) => readonly (readonly T[])[]) => {
+    using batch = new Batch(decoder, { rows: 2, positions: 512 });
+    expect([batch.joins, batch.mixes]).toEqual([gpu.mixesRows, false]);
+    const pieces = [2, 9].map(tokensOf).map((ids) => {
+      return { slot: batch.pool.acquire(), ids, sequenceLength: ids.length, wantsHidden: true };
+    });
+    const found = [];
+    for (const some of passOf(pieces)) found.push(...(await batch.pass([], ...some)).pieces);
+    return found;
+  };
+  const alone = await read((pieces) => pieces.map((one) => [one]));
+  if (gpu.mixesRows) expect(await read((pieces) => [pieces])).toEqual(alone);
+});
+
+test.each([
+  ["RandLoRA", 1],
+  ["VeRA", 6],
 ])("two %s adapters hold their bases once, and one that goes leaves the other as it is", async (_, at) => {
   using decoder = await Decoder.load(gpu, STORIES);
   const shared = new SharedParts(gpu);

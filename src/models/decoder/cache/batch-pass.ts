@@ -1,11 +1,11 @@
 import type { Commands, Device } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { sliceRows, type Tensor, tensorBytes, tensorIn, write } from "../../../compute/tensor/tensor.ts";
+import { sliceRows, type Tensor, write } from "../../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "../config.ts";
 import { recordLogits, recordPass } from "../forward.ts";
 import { layerRows } from "../layer-inputs.ts";
-import { checkPositions, type PassPositions, tensorsOfPositions } from "../positions.ts";
+import { checkPositions, type PassPositions } from "../positions.ts";
 import { batchLinears, type Linears } from "../../blocks/linears.ts";
 import { type AdaptedRows, rowLinears } from "../../blocks/row-linears.ts";
 import { angles, queryGrowth } from "../../blocks/rope-scaling.ts";
@@ -84,36 +84,33 @@ export class BatchPass implements Disposable {
   /** @throws RandloraError `memory` */
   constructor(parts: BatchParts, { adapted, count, wantsLse, pieces = [] }: PassKind) {
     const { device, config, weights, pool, rowsAtMost } = parts;
-    const decoding = batchLinears(rowLinears(parts.linears(), adapted), rowsAtMost);
+    const plain = parts.linears();
+    const decoding = batchLinears(rowLinears(plain, adapted), rowsAtMost);
     const behind = placed(pieces, count);
-    const linears = pieces.length === 0 ? decoding : linearsBehind(decoding, behind);
+    // Adapters that are part of the model may take few rows otherwise than a prompt's: no pass has both then.
+    const linears = pieces.length === 0 ? decoding : linearsBehind(count === 0 ? plain : decoding, behind);
     const tokens = pieces.reduce((sum, { ids }) => sum + ids.length, count);
     this.#parts = parts;
     this.#pieces = pieces;
-    const numbers = (label: string): Tensor => tensorIn(device.memory.allocate(label, 16 * tokens), [1, tokens], "U32");
-    const ids = numbers("ids");
-    const wide = (label: string, cols: number, dtype: "F32" | "U32" = "F32") =>
-      tensorIn(device.memory.allocate(label, tensorBytes([tokens, cols], dtype)), [tokens, cols], dtype);
-    const { layerTable } = weights;
-    this.#layerRows = layerTable && wide("rows of layers", layerTable.cols);
-    const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
-    this.#ids = ids;
-    this.#rows = rows;
-    const tables = config.ropes.map(({ size, growth }) => {
-      const turns = { cos: wide("cos", size / 2), sin: wide("sin", size / 2) };
-      if (growth === undefined) return turns;
-      const places = wide("rows", 1, "U32");
-      write(
-        device,
-        places,
-        Uint32Array.from({ length: tokens }, (_, row) => row),
-      );
-      return { ...turns, growth: { factors: wide("growth", 1), places } };
-    });
-    this.#positions = { tables, positions: config.positions && numbers("positions") };
     const run = new Run(device);
     this.#run = run;
     try {
+      // Written before each sending, and never released in it.
+      const numbers = (label: string): Tensor => run.allocate(label, [1, tokens], "U32");
+      const wide = (label: string, cols: number): Tensor => run.allocate(label, [tokens, cols]);
+      const ids = numbers("ids");
+      const { layerTable } = weights;
+      this.#layerRows = layerTable && wide("rows of layers", layerTable.cols);
+      const rows = pool.groups.map(() => ({ own: numbers("rows"), first: numbers("first rows") }));
+      this.#ids = ids;
+      this.#rows = rows;
+      const tables = config.ropes.map(({ size, growth }) => {
+        const turns = { cos: wide("cos", size / 2), sin: wide("sin", size / 2) };
+        if (growth === undefined) return turns;
+        const order = Uint32Array.from({ length: tokens }, (_, row) => row);
+        return { ...turns, growth: { factors: wide("growth", 1), places: run.upload("rows", [tokens, 1], order) } };
+      });
+      this.#positions = { tables, positions: config.positions && numbers("positions") };
       const layer = (index: number) => {
         const { matrices, group } = pool.layer(index);
         const own = behind.map(({ first, slot }) => ({ first, past: slot.past().layer(index) }));
@@ -193,11 +190,6 @@ export class BatchPass implements Disposable {
 
   [Symbol.dispose](): void {
     this.#run[Symbol.dispose]();
-    const rows = this.#rows.flatMap(({ own, first }) => [own, first]);
-    const ofLayers = this.#layerRows === undefined ? [] : [this.#layerRows];
-    for (const { buffer } of [this.#ids, ...ofLayers, ...rows, ...tensorsOfPositions(this.#positions)]) {
-      this.#parts.device.memory.release(buffer);
-    }
   }
 }
 

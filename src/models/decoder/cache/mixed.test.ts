@@ -1,7 +1,8 @@
 // Pieces of prompts in one pass with each other and with tokens of other texts: each has the bits that it has alone. On the CPU device alone: others do not mix them.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import { readBeside } from "../../testing/mixed.ts";
@@ -44,4 +45,35 @@ test.each([
     found.push(await readBeside(batch, written, { ids: tokens(5, 560) }, sizes, isMixed));
   }
   expect(found[1]).toEqual(found[0]);
+});
+
+test("a pass that there is no room for leaves nothing behind, wherever it ends", async () => {
+  await writeArchitecture(folder.at("full"), "llama", 2);
+  using decoder = await Decoder.load(device, folder.at("full"));
+  using batch = new Batch(decoder, { rows: 2, positions: 1024 });
+  const [text, slot] = [batch.pool.acquire(), batch.pool.acquire()];
+  const ids = tokens(5, 30);
+  const piece = { slot, ids, sequenceLength: 30, scoring: { next: ids, top: 2 }, wantsHidden: true };
+  const pass = async () => {
+    await batch.pass([{ slot: text, id: 3, top: 1, all: true, lse: true }], piece);
+    for (const one of [text, slot]) one.truncate(0);
+  };
+  await pass();
+  const { memory } = device;
+  const { liveBytes } = memory;
+  const allocate = memory.allocate.bind(memory);
+  let [buffers, isWhole] = [0, false];
+  for (; !isWhole; buffers++) {
+    let left = buffers;
+    using _ = spyOn(memory, "allocate").mockImplementation((label, size) => {
+      if (left-- === 0) throw new RandloraError("memory", `${label}: there is no room`);
+      return allocate(label, size);
+    });
+    isWhole = await pass().then(
+      () => true,
+      () => false,
+    );
+    expect([memory.liveBytes, text.length, slot.length]).toEqual([liveBytes, 0, 0]);
+  }
+  expect(buffers).toBeGreaterThan(20);
 });
