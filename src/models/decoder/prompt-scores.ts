@@ -67,9 +67,11 @@ export function recordScores(
     const uploaded = run.upload("next", [1, targets.length], targets);
     const attributes = { softcap: config.logitSoftcap, rowsAtMost };
     const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias: undefined, targets: uploaded }, attributes);
-    scores.push({ values: run.keep(values), ids: run.keep(ids), own: run.keep(own), lse: run.keep(lse) });
+    scores.push({ values, ids, own, lse });
   }
   const tensors = scores.flatMap(({ values, ids, own, lse }) => [values, ids, own, lse]);
+  // Now: what there is no room for takes nothing along.
+  for (const tensor of tensors) run.keep(tensor);
   return { tensors, read: () => readScores(device, scores, tensors) };
 }
 
