@@ -118,10 +118,12 @@ async function passBytes(decoder: Decoder, rows: number): Promise<number> {
   if (length > 0) await batch.pass([], { slot: itemAt(tokens, 0).slot, ids: prompt, sequenceLength: length });
   // Passes over several numbers of sequences stay recorded.
   for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.pass(tokens.slice(0, count));
-  if (batch.mixes && rows > 1 && length > 0) {
-    const [{ slot }, ...others] = [itemAt(tokens, 0), ...tokens.slice(1)];
+  if (batch.mixes && length > 0) {
+    const { slot } = itemAt(tokens, 0);
     slot.truncate(0);
-    await batch.pass(others, { slot, ids: prompt.slice(0, SOFTWARE_BLOCK + FEW), sequenceLength: length });
+    // It may decode the token behind the piece, too, but where layers keep states.
+    const written = tokens.slice(Number(batch.pool.keepsStates));
+    await batch.pass(written, { slot, ids: prompt.slice(0, SOFTWARE_BLOCK + FEW), sequenceLength: length + 1 });
   }
   return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;
 }
