@@ -60,19 +60,16 @@ test("the only kept prompt stays beside one that shares little of it, where ther
   }
 });
 
-test.each([true, false])(
-  "so are those of texts that begin together, stories.prompts first: %p",
-  async (promptsFirst) => {
-    using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048, promptsFirst });
-    const length = stories.prompts[0]?.length ?? 0;
-    const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
-    await Promise.all(texts.map(({ end }) => end));
-    const together = stories.decoder.gpu.mixesRows;
-    // The second is read beside the first, and could have gone on from one token of it.
-    expect(texts.map(({ made }) => made.cached)).toEqual([0, together ? 0 : 1, length - 1, length - 1]);
-    expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
-  },
-);
+test.each([true, false])("so are those of texts that begin together, prompts first: %p", async (promptsFirst) => {
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048, promptsFirst });
+  const length = stories.prompts[0]?.length ?? 0;
+  const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
+  await Promise.all(texts.map(({ end }) => end));
+  const together = stories.decoder.gpu.mixesRows;
+  // The second is read beside the first, and could have gone on from one token of it.
+  expect(texts.map(({ made }) => made.cached)).toEqual([0, together ? 0 : 1, length - 1, length - 1]);
+  expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
+});
 
 test("what was computed for another owner is computed again, while he writes and afterwards", async () => {
   using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 4096 });
