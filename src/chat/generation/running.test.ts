@@ -71,6 +71,13 @@ test.each([true, false])("so are those of texts that begin together, prompts fir
   expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
 });
 
+test("one whose prompt is all takes nothing from those that are read with it", async () => {
+  using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 2048 });
+  const texts = [0, 1, 2].map((at) => text(loop, at, at === 0 ? 0 : 12));
+  await Promise.all(texts.map(({ end }) => end));
+  expect(tokensOf(texts)).toEqual([[], wanted(1, 12), wanted(2, 12)]);
+});
+
 test("what was computed for another owner is computed again, while he writes and afterwards", async () => {
   using loop = new DecodeLoop(stories.decoder, { rows: 4, positions: 4096 });
   const length = stories.prompts[0]?.length ?? 0;

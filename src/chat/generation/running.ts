@@ -149,8 +149,8 @@ export class Running implements Disposable {
     const moves: Move[] = [];
     let [at, isNew] = [0, false];
     for (const active of written) {
-      const rows = next.slice(at, (at += active.slots.length));
-      // Its prompt was all.
+      const rows = next.slice(at, (at += active.sequence.beams));
+      // Its prompt was all, and its slots are gone.
       if (!this.line.all.includes(active)) continue;
       active.count();
       // What follows is known already of one that began again.
