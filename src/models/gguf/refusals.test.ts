@@ -28,6 +28,7 @@ test("what llama.cpp would compute otherwise is refused, or said", () => {
     expect(checkForGguf(configOf("llama", { rope_scaling: { ...yarn, ...beta } }))).toEqual([
       expect.stringContaining("beta_fast 32 and beta_slow 1, whatever a file says"),
     ]);
+    expect(checkForGguf(configOf("ministral3", { rope_parameters: { ...yarn, ...beta } }))).toEqual([]);
   }
   const refused: [string, object, RegExp][] = [
     ["llama", { hidden_act: "gelu" }, /activation gelu/],

@@ -169,7 +169,7 @@ function checkRopes({ architecture, ropes }: DecoderConfig, refuse: (what: strin
   }
 }
 
-function notesOnRope({ ropes }: DecoderConfig): string[] {
+function notesOnRope({ architecture, ropes }: DecoderConfig): string[] {
   return ropes.flatMap(({ scaling }) => {
     if (scaling.kind === "dynamic") {
       return [`llama.cpp has no dynamic RoPE: texts longer than ${scaling.trainedLength} tokens differ`];
@@ -177,9 +177,10 @@ function notesOnRope({ ropes }: DecoderConfig): string[] {
     if (scaling.kind !== "yarn") return [];
     const ends =
       "llama.cpp begins and ends YaRN's interpolation at whole pairs of elements: its logits differ slightly";
-    // Its loader reads both for a few other architectures alone.
+    // Its loader reads both for a few architectures alone, of which this is one.
+    const isRead = ggufName(architecture) === "mistral3";
     const betas = "llama.cpp's YaRN has beta_fast 32 and beta_slow 1, whatever a file says: its logits differ";
-    const isUsual = scaling.betaFast === 32 && scaling.betaSlow === 1;
+    const isUsual = isRead || (scaling.betaFast === 32 && scaling.betaSlow === 1);
     return [...(scaling.truncate ? [] : [ends]), ...(isUsual ? [] : [betas])];
   });
 }
