@@ -97,7 +97,7 @@ export function readGemma4(fields: GgufFields, { tensors }: GgufHeader, fullHead
     intermediate_size: inner,
     use_double_wide_mlp: isWide,
     num_kv_shared_layers: shared,
-    final_logit_softcapping: (fields.number(`${ARCH}.final_logit_softcapping`) ?? USUAL_CAP) || null,
+    final_logit_softcapping: shortest(fields.number(`${ARCH}.final_logit_softcapping`) ?? USUAL_CAP) || null,
     vocab_size_per_layer_input: tensors.get("per_layer_token_embd.weight")?.shape[0],
   };
 }

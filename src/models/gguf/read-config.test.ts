@@ -94,6 +94,13 @@ test("Gemma 4's layers and ropes are what transformers calls them", async () => 
     final_logit_softcapping: null,
     intermediate_size: 96,
   });
+  const dense = await configOf(
+    "gemma4",
+    { ...GEMMA4, expert_count: number(0), final_logit_softcapping: number(0.1) },
+    HALF,
+  );
+  expect(dense).toMatchObject({ final_logit_softcapping: 0.1 });
+  expect(dense).not.toHaveProperty("enable_moe_block");
 });
 
 test.each<[string, Readonly<Record<string, GgufValue>>, RegExp, ReturnType<typeof factors>?]>([

@@ -181,7 +181,7 @@ function alone(
     case "gpt_oss":
       return { intermediate_size: settings["moe_intermediate_size"] ?? inner };
     case "gemma4_text":
-      return count === undefined ? {} : { enable_moe_block: true, num_experts: count, top_k_experts: chosen };
+      return Number(count ?? 0) > 0 ? { enable_moe_block: true, num_experts: count, top_k_experts: chosen } : {};
     case "olmoe":
       return { num_experts: count, norm_topk_prob: false };
     default:
