@@ -70,3 +70,24 @@ test("those that an adapter changes are BF16, as in a folder", async () => {
   await using before = await openCheckpoint(base);
   expect(own).not.toEqual(await valuesOf(before, name));
 });
+
+test("all experts of a layer are BF16 where an adapter changes one of them, those that it leaves with their numbers", async () => {
+  const module = `${EXPERTS}.3.down_proj`;
+  const adapter = await writeFolder(
+    place.folder.at("one"),
+    { peft_type: "LORA", r: 1, lora_alpha: 1, target_modules: [module] },
+    {
+      [`base_model.model.${module}.lora_A.weight`]: f32([1, 64], new Float32Array(64).fill(0.5)),
+      [`base_model.model.${module}.lora_B.weight`]: f32([32, 1], new Float32Array(32).fill(0.5)),
+    },
+  );
+  const file = await place.written(base, "one.gguf", "keep", [adapter]);
+  expect((await typesIn(file))(1, "down")).toBe("BF16");
+  await using merged = await openCheckpoint(file);
+  await using before = await openCheckpoint(base);
+  for (const expert of [2, 3]) {
+    const name = `${EXPERTS}.${expert}.down_proj.weight`;
+    const [found, own] = [await valuesOf(merged, name), await valuesOf(before, name)];
+    expect(Bun.deepEquals(found, own)).toBe(expert === 2);
+  }
+});

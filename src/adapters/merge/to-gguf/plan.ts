@@ -65,7 +65,7 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     for (const { name: target, shape: whole } of strips) {
       // What is stored in several types becomes one tensor in the type that holds them all.
       const other = stored.get(target)?.type ?? type;
-      stored.set(target, { name: target, shape: whole, type: other === type ? type : "F32" });
+      stored.set(target, { name: target, shape: whole, type: holding(other, type) });
     }
   }
   const planned = new Map<string, PlannedGguf>();
@@ -98,4 +98,10 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
   const odd = whole.filter(({ type }) => model.isInBlocks && type === "F16").length;
   const note = `${odd} of ${whole.length} matrices are written as F16: their rows are no whole blocks of 32`;
   return { model, tensors: planned, stored: all, bytes, notes: odd > 0 ? [...model.notes, note] : model.notes };
+}
+
+/** The type that has the numbers of both, of those of MXFP4 and BF16 alike: BF16 has all of MXFP4's. */
+function holding(one: GgufType, other: GgufType): GgufType {
+  if (one === other) return one;
+  return [one, other].every((type) => type === "MXFP4" || type === "BF16") ? "BF16" : "F32";
 }
