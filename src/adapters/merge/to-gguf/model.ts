@@ -3,6 +3,7 @@ import { quote } from "../../../files/failure.ts";
 import type { GgufBlocks, GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { type Dtype, isFloat } from "../../../files/safetensors/dtype.ts";
+import { KEYS, MODELS } from "../../../data/text/gguf/kinds.ts";
 import { tokenizerMetadata } from "../../../data/text/gguf/tokenizer-metadata.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import { fitsBlocks } from "../../../compute/device/blocks.ts";
@@ -20,6 +21,10 @@ const TYPES = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0"
 /** llama.cpp reads no newer rounding of blocks than this. */
 const QUANTIZATION_VERSION = 2;
 
+/** Of a Gemma 4 whose tokenizer puts nothing before a text. */
+const BARE =
+  "llama.cpp puts bos before each text of Gemma 4, and this tokenizer does not: texts other than chats differ";
+
 export interface GgufWish {
   readonly outtype: Outtype;
   readonly pre?: string | undefined;
@@ -35,13 +40,13 @@ export class GgufModel {
   readonly #outtype: Outtype;
   readonly #metadata: GgufMetadata;
 
-  readonly #left: readonly string[];
+  readonly #others: readonly string[];
 
-  /** @param left what is said of tensors that the file has no place for */
-  private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata, left: readonly string[]) {
+  /** @param others notes that do not follow from its config */
+  private constructor(config: DecoderConfig, outtype: Outtype, metadata: GgufMetadata, others: readonly string[]) {
     this.config = config;
-    this.notes = [...checkForGguf(config), ...left];
-    this.#left = left;
+    this.notes = [...checkForGguf(config), ...others];
+    this.#others = others;
     this.#outtype = outtype;
     this.#metadata = metadata;
   }
@@ -65,8 +70,10 @@ export class GgufModel {
     const begins = [...config.otherParts].filter(
       (begin) => !begin.includes(".self_attn.") && [...tensors.keys()].some((tensor) => tensor.startsWith(begin)),
     );
-    const note = `the file has the text's weights alone: tensors that begin with ${begins.join(", ")} are left out`;
-    return new GgufModel(config, outtype, metadata, begins.length > 0 ? [note] : []);
+    const left = `the file has the text's weights alone: tensors that begin with ${begins.join(", ")} are left out`;
+    const isBare = tokenizer.get(KEYS.model)?.value === MODELS.merged && tokenizer.get(KEYS.addBos)?.value === false;
+    const others = [...(begins.length > 0 ? [left] : []), ...(isBare ? [BARE] : [])];
+    return new GgufModel(config, outtype, metadata, others);
   }
 
   /** The same, where a merge gave the model an output matrix of its own. @throws RandloraError `model` */
@@ -74,7 +81,7 @@ export class GgufModel {
     const { embedding } = this.config;
     const [{ stored = [] } = {}] = embedding.parts;
     const head = plannedMatrix(embedding.cols, [UNTIED_HEAD, stored]);
-    return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata, this.#left);
+    return new GgufModel({ ...this.config, head }, this.#outtype, this.#metadata, this.#others);
   }
 
   /** Are matrices rounded to blocks? */

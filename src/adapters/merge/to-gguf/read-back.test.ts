@@ -93,6 +93,19 @@ test("matrices whose rows are no whole blocks are said to be F16", async () => {
   expect(notes.warnings).toContain("5 of 36 matrices are written as F16: their rows are no whole blocks of 32");
 });
 
+test("a Gemma 4 whose tokenizer puts nothing before a text is warned of: llama.cpp puts bos there", async () => {
+  await place.model("bare", "gemma4_text", 6, { ...TEXT, ...GEMMA }, "gemma");
+  const options = { ...OPTIONS, verify: false, adapters: [], base: folder.at("bare"), outtype: "f32" as const };
+  const warned = async (out: string) => {
+    const notes = new Notes();
+    await merge({ ...options, out: folder.at(out) }, notes, new AbortController().signal);
+    return notes.warnings.some((line) => line.startsWith("llama.cpp puts bos before each text"));
+  };
+  expect(await warned("with-bos.gguf")).toBe(false);
+  await Bun.write(folder.at("bare", "tokenizer_config.json"), JSON.stringify({ add_bos_token: false }));
+  expect(await warned("bare.gguf")).toBe(true);
+});
+
 test("of a model with images the file has the text, which is read as a model of its own", async () => {
   await place.model("gemma3", "gemma3", 6, { ...TEXT, text_config: GEMMA }, "gemma");
   const file = await place.written(folder.at("gemma3"), "gemma3.gguf", "f32");

@@ -15,11 +15,13 @@ async function metadataOf(
     config = {},
     change = {},
     pre,
+    merged,
     files = {},
   }: {
     config?: object;
     change?: object;
     pre?: string;
+    merged?: boolean;
     files?: Readonly<Record<string, unknown>>;
   } = {},
 ) {
@@ -29,7 +31,7 @@ async function metadataOf(
     "tokenizer_config.json": config,
     ...files,
   });
-  const metadata = await tokenizerMetadata(folder.path, { size: SIZE, pre, ids: { eos: 5 } });
+  const metadata = await tokenizerMetadata(folder.path, { size: SIZE, pre, merged, ids: { eos: 5 } });
   return (key: string): GgufValue["value"] | undefined => metadata.get(`tokenizer.${key}`)?.value;
 }
 
@@ -82,6 +84,10 @@ describe("SentencePiece", () => {
 
   test("Gemma puts no blank before a text", async () => {
     expect((await metadataOf("gemma"))("ggml.add_space_prefix")).toBe(false);
+    const merged = await metadataOf("gemma", { merged: true });
+    expect([merged("ggml.model"), merged("ggml.add_space_prefix")]).toEqual(["gemma4", false]);
+    const refusal = await refusalOf(() => metadataOf("llama2", { merged: true }));
+    expect(refusal).toMatchObject({ code: "model", message: expect.stringContaining("a space before each text") });
   });
 
   test("tokenizer.model has the scores where it is there", async () => {

@@ -95,8 +95,8 @@ test("what is written of a tokenizer that was read is what was read", async () =
 });
 
 test("a text begins with what the file says, else as llama.cpp has it for the kind", async () => {
-  const begins = async (family: Family, change: ReadonlyMap<string, GgufValue>) => {
-    const metadata = new Map([...(await metadataOf(family, { bos_token: "<|im_end|>" })), ...change]);
+  const begins = async (family: Family, change: ReadonlyMap<string, GgufValue>, merged = false) => {
+    const metadata = new Map([...(await metadataOf(family, { bos_token: "<|im_end|>" }, merged)), ...change]);
     metadata.delete("tokenizer.ggml.add_bos_token");
     for (const [key, value] of change) metadata.set(key, value);
     return (await readBack(metadata)).tokenizer.encode("")[0];
@@ -107,6 +107,8 @@ test("a text begins with what the file says, else as llama.cpp has it for the ki
   expect(await begins("qwen2", bos)).toBeUndefined();
   const no = { kind: "bool", value: false } as const;
   expect(await begins("llama2", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]))).toBeUndefined();
+  expect(await begins("gemma", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]))).toBeUndefined();
+  expect(await begins("gemma", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]), true)).toBe(2);
 });
 
 test("merges are those that scores stand for, the longer left part first where they are alike", () => {

@@ -30,14 +30,20 @@ export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerF
     const most = `${MOST_TOKENS} tokens of ${MOST_CHARACTERS} characters in all are read`;
     return fields.refuse(`a vocabulary of ${tokens.length} tokens is too large`, most);
   }
+  // Where a file does not say it, llama.cpp has a rule for each kind.
+  const addsBos = fields.boolean(KEYS.addBos);
   const kinds = Array.from(fields.numbers(KEYS.kinds) ?? [], Number);
   const vocabulary = { tokens, kinds: tokens.map((_, id) => kinds[id] ?? TOKEN_KINDS.normal) };
   if (model === MODELS.byteLevel) {
     const pre = preOf(fields);
-    return { "tokenizer.json": byteLevel(fields, vocabulary, pre), ...config(fields, tokens, pre.ignoreMerges) };
+    return {
+      "tokenizer.json": byteLevel(fields, vocabulary, pre),
+      ...config(fields, tokens, addsBos ?? pre.ignoreMerges),
+    };
   }
   if (model === MODELS.merged) {
     const merges = fields.need(fields.strings(KEYS.merges), KEYS.merges);
+    // llama.cpp puts bos before each text, whatever a file says: published files say that it does not.
     return { "tokenizer.json": sentencePiece(fields, vocabulary, false, merges), ...config(fields, tokens, true) };
   }
   if (model !== MODELS.sentencePiece) {
@@ -47,7 +53,10 @@ export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerF
   const scores = Array.from(fields.need(fields.numbers(KEYS.scores), KEYS.scores), Number);
   const merges = mergesOfScores({ ...vocabulary, scores });
   const starts = fields.boolean(KEYS.spacePrefix) ?? true;
-  return { "tokenizer.json": sentencePiece(fields, vocabulary, starts, merges), ...config(fields, tokens, true) };
+  return {
+    "tokenizer.json": sentencePiece(fields, vocabulary, starts, merges),
+    ...config(fields, tokens, addsBos ?? true),
+  };
 }
 
 interface NamedPre extends PreTokenizer {
@@ -113,7 +122,7 @@ function sentencePiece(
   };
 }
 
-/** @param begins whether a text begins with `bos` where the file does not say: llama.cpp's rule for the kind */
+/** @param begins whether a text begins with `bos` */
 function config(
   fields: GgufFields,
   tokens: readonly string[],
@@ -128,7 +137,7 @@ function config(
     "tokenizer_config.json": {
       tokenizer_class: "PreTrainedTokenizerFast",
       ...Object.fromEntries(named),
-      add_bos_token: fields.boolean(KEYS.addBos) ?? begins,
+      add_bos_token: begins,
       add_eos_token: fields.boolean(KEYS.addEos) ?? false,
       clean_up_tokenization_spaces: false,
       ...(template === undefined ? {} : { chat_template: template }),

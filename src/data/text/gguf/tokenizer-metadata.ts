@@ -24,7 +24,7 @@ export interface TokenizerWish {
   /** `--pre`: llama.cpp's name of the pre-tokenizer, where nothing says it. */
   readonly pre?: string | undefined;
   /** Merges stand beside SentencePiece's scores: so llama.cpp has Gemma 4's. */
-  readonly merged?: boolean;
+  readonly merged?: boolean | undefined;
   /** Of config.json, for tokenizers that name none. */
   readonly ids: { readonly bos?: number | undefined; readonly eos?: number | undefined };
 }
@@ -87,6 +87,11 @@ async function sentencePiece(
   if (pre !== undefined) {
     throw new RandloraError("usage", `${oneLine(path)}: --pre is of byte-level BPE, this is SentencePiece's`);
   }
+  const starts = startsWithSpace(file);
+  if (merged && starts) {
+    const cause = `${oneLine(path)}: a space before each text, which llama.cpp's tokenizer gemma4 does not put there`;
+    throw new RandloraError("model", cause, "take Gemma 4's own tokenizer.json, or use the model's folder");
+  }
   const model = join(folder, "tokenizer.model");
   const pieces = existsSync(model) ? readPieces(await readWhole(model, MAX_SENTENCEPIECE_BYTES), model) : undefined;
   const space: [string, GgufValue] = [KEYS.spacePrefix, { kind: "bool", value: false }];
@@ -95,7 +100,7 @@ async function sentencePiece(
     merged ? mergesIn(file) : [KEYS.pre, string("default")],
     ...listed(sentencePieceVocabulary(file, pieces, size)),
     // llama.cpp puts a blank before a text where nothing is said.
-    ...(startsWithSpace(file) ? [] : [space]),
+    ...(starts ? [] : [space]),
   ];
 }
 
