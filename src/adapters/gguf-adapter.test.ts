@@ -6,6 +6,7 @@ import { writeArchitecture } from "../models/testing/architectures.ts";
 import { registered, template } from "../models/testing/template-architecture.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
 import { openAdapter } from "./open.ts";
+import { parameters, writeFolder } from "./testing/adapters.ts";
 import { factorsOf, type TestLora, writeLora } from "./testing/lora.ts";
 
 const GEMMA4 = { hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 20 };
@@ -74,4 +75,19 @@ test("one of an expert, of a parameter, of another base, and of an output matrix
   for (const [type, settings, lora, message, config] of refusals) {
     expect((await refusalOf(() => written(type, lora, settings, config))).message).toMatch(message);
   }
+});
+
+test("of an adapter of experts a merge is offered, and no LoRA, which has no place in such a file either", async () => {
+  await using folder = await TemporaryFolder.create();
+  await writeArchitecture(folder.at("model"), "mixtral", 1);
+  const hintFor = async (module: string) => {
+    const config = { peft_type: "RANDLORA", r: 4 };
+    const path = await writeFolder(folder.at(module), config, parameters(4, { [module]: 32 }));
+    await using adapter = await openAdapter(path);
+    const options = { base: folder.at("model"), outtype: "keep", force: false } as const;
+    return (await refusalOf(() => writeGgufAdapter(adapter, { out: folder.at("x.gguf"), ...options }))).hint;
+  };
+  const ofExpert = await hintFor("model.layers.0.block_sparse_moe.experts.1.w1");
+  expect([ofExpert?.includes("randlora merge"), ofExpert?.includes("--to lora")]).toEqual([true, false]);
+  expect(await hintFor("model.layers.0.self_attn.q_proj")).toContain("--to lora");
 });

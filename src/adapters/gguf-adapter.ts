@@ -14,6 +14,7 @@ import type { GgufPlace, Strip } from "../models/gguf/place.ts";
 import { ggufModule, turnedShape } from "../models/gguf/names.ts";
 import { type Order, reorder } from "../models/gguf/order.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
+import { isOfExpert } from "./base/base.ts";
 import { openNamedBase } from "./base/named-base.ts";
 import { loraConfig } from "./lora/config.ts";
 import { type LoraLayer, loraLayersAlone } from "./lora/plan.ts";
@@ -110,9 +111,11 @@ function loraLayers(adapter: Adapter, out: string): readonly LoraLayer[] {
     const [path, file] = [shellWord(adapter.path), shellWord(out)];
     const lora = shellWord(`${out.replace(/\.gguf$/i, "")}-lora`);
     const two = `randlora convert ${path} --to lora --rank 16 --out ${lora}, then randlora convert ${lora} --to gguf --out ${file}`;
+    // Factors of single experts have no place in such a file, whatever they were made of.
+    const ofExperts = [...adapter.tensors.keys()].some(isOfExpert);
     throw refuse(
       `GGUF has adapters of LoRA alone, not of ${isDora ? "DoRA" : method.name}`,
-      `or make the nearest LoRA: ${two}`,
+      ...(ofExperts ? [] : [`or make the nearest LoRA: ${two}`]),
     );
   }
   const { targets } = loraConfig(adapter);
