@@ -116,6 +116,9 @@ describe("a tensor's place", () => {
       transposed: true,
       order: { places: inTurns(96), of: "rows" },
     });
+    // One list for all experts of all layers, of which there may be thousands.
+    const [layer, other] = [0, 1].map((at) => ggufPlace(`model.layers.${at}.mlp.experts.gate_up_proj`, config)?.order);
+    expect(layer?.places === other?.places).toBeTrue();
     expect(inTurns(3)).toEqual([0, 3, 1, 4, 2, 5]);
     const names = ["experts.down_proj", "experts.down_proj_bias", "router.bias"].map((name) => place(name)?.name);
     expect(names).toEqual(["blk.1.ffn_down_exps.weight", "blk.1.ffn_down_exps.bias", "blk.1.ffn_gate_inp.bias"]);

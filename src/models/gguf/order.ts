@@ -18,9 +18,14 @@ export function headPlaces(keyHeads: number, heads: number): number[] {
   return Array.from({ length: heads }, (_, head) => (head % shared) * keyHeads + Math.floor(head / shared));
 }
 
-/** Pairs of units, one of each of two halves: llama.cpp has one half behind the other. */
-export function inTurns(half: number): number[] {
-  return Array.from({ length: 2 * half }, (_, unit) => (unit % 2) * half + Math.floor(unit / 2));
+let turns: readonly number[] = [];
+
+/** Pairs of units, one of each of two halves: llama.cpp has one half behind the other. All experts of a model share one list. */
+export function inTurns(half: number): readonly number[] {
+  if (turns.length !== 2 * half) {
+    turns = Array.from({ length: 2 * half }, (_, unit) => (unit % 2) * half + Math.floor(unit / 2));
+  }
+  return turns;
 }
 
 /** Rows that are reordered together. */
