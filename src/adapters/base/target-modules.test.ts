@@ -88,6 +88,8 @@ test("matrices of experts, and routers, are meant by name; all linear layers are
     "model.layers.0.mlp.experts.0.up_proj",
     "model.layers.0.mlp.experts.1.up_proj",
   ]);
+  // An expert's number is no layer's.
+  expect(() => findTargets(mixture, { targets: ["up_proj"], layers: [0, 1] })).toThrow("in layers 1 matches");
 });
 
 test("names mean an MLP's matrices and not those of experts beside it, as in PEFT: these are parameters, or meant by a pattern", async () => {

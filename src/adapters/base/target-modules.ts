@@ -2,6 +2,7 @@ import { type BaseModel, isConv1d, isOfExpert, isRouter, linearModules, modelTyp
 import { findWeight, textPartOf, unshiftPath } from "./module-paths.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes } from "./experts.ts";
 import { isOutputEmbedding, lastSegment } from "./embeddings.ts";
+import { layerOf } from "./layers.ts";
 import { modulePath, targetName } from "./spelling.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { targetMatcher, type TargetRules } from "./targets.ts";
@@ -203,7 +204,7 @@ function refuseIdle(
   const names = typeof targets === "string" || isUsual ? [] : targets;
   const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
   if (name !== undefined) throw nothingMatched(base, [name], []);
-  const layer = layers.find((one) => !matched.some(({ stored }) => stored.includes(`.${one}.`)));
+  const layer = layers.find((one) => !matched.some(({ stored }) => layerOf(stored) === one));
   if (layer !== undefined) throw nothingMatched(base, targets, [layer]);
 }
 
