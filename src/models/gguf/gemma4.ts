@@ -79,7 +79,7 @@ export function readGemma4(fields: GgufFields, { tensors }: GgufHeader, fullHead
     [shared, inner, fullHeads, kvHeads ?? fullHeads].every(Number.isSafeInteger) &&
     shared >= 0 &&
     shared < count &&
-    (shared === 0 || (slides[own - 1] === false && slides[own - 2] === true)) &&
+    slides.slice(own).every((one) => slides[own - (one ? 2 : 1)] === one) &&
     neurons.every((one, layer) => one === (isWide && layer >= own ? 2 * inner : inner)) &&
     heads.every((one, layer) => one === (slides[layer] === true ? kvHeads : fullHeads));
   if (!isAsSaid) fields.refuse("layers of other kinds or sizes than Gemma 4 has", "give the model's folder");

@@ -94,6 +94,10 @@ test("Gemma 4's layers and ropes are what transformers calls them", async () => 
     final_logit_softcapping: null,
     intermediate_size: 96,
   });
+  // The layer before the last one that has keys may see all tokens, too, where none that takes keys has a window.
+  const types = { block_count: number(4), "attention.sliding_window_pattern": kinds(true, false, false, false) };
+  const alike = await configOf("gemma4", { ...GEMMA4, ...shared, ...types, feed_forward_length: number(96) }, HALF);
+  expect(alike).toMatchObject({ num_kv_shared_layers: 1, use_double_wide_mlp: false });
   const dense = await configOf(
     "gemma4",
     { ...GEMMA4, expert_count: number(0), final_logit_softcapping: number(0.1) },
