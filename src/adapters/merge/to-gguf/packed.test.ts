@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { GgufFile } from "../../../files/gguf/reader.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { refusalOf } from "../../../files/testing/folder.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { f32, writeFolder } from "../../testing/adapters.ts";
@@ -90,4 +91,8 @@ test("all experts of a layer are BF16 where an adapter changes one of them, thos
     const [found, own] = [await valuesOf(merged, name), await valuesOf(before, name)];
     expect(Bun.deepEquals(found, own)).toBe(expert === 2);
   }
+  // A file's blocks stay what they are.
+  const blocks = await place.written(base, "blocks.gguf", "keep");
+  const refusal = await refusalOf(() => place.written(blocks, "x.gguf", "keep", [adapter]));
+  expect(refusal.message).toStartWith('tensor "blk.1.ffn_down_exps.weight" is MXFP4, to which nothing is rounded');
 });

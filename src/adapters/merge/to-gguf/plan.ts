@@ -75,7 +75,8 @@ export function planGguf(model: GgufModel, tensors: readonly OutputTensor[], bas
     const blocks = blocksOf(tensor);
     const arrives = work.kind === "copy" && type === blocks ? blocks : dtype;
     if (type !== arrives && isBlockDtype(type) && !isRoundedDtype(type)) {
-      const cause = `tensor ${quote(place.name)} is ${type}, to which nothing is rounded, and the adapter changes it`;
+      const target = quote(strips[0]?.name ?? place.name);
+      const cause = `tensor ${target} is ${type}, to which nothing is rounded, and the adapter changes it`;
       throw new RandloraError("model", cause, "give --outtype q8_0 or f16");
     }
     if (!isKernelDtype(arrives) && !isBlockDtype(arrives)) throw new TypeError(`${name}: planned as ${arrives}`);
