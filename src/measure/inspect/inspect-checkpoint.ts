@@ -86,19 +86,22 @@ export async function inspectCheckpoint(path: string): Promise<CheckpointReport>
     ...names(json),
     config,
     images,
-    counts: countTensors([...Map.groupBy(stored, ({ name, whole }) => whole?.name ?? name).values()].map(wholeOf)),
+    counts: countTensors([...Map.groupBy(stored, labelOf).values()].map(wholeOf)),
     experts: countExperts(config, json, counted),
     bytesOfToken: config && bytesOfToken(config, counted),
     tied: config ? config.head === undefined : hasHead ? false : typeof said === "boolean" ? said : undefined,
     shards: files.map(({ path: file, size, header }) => ({
       file: basename(file),
-      tensors: header.tensors.length,
+      tensors: new Set(header.tensors.map(labelOf)).size,
       bytes: size,
     })),
     hasWeights: true,
     problems,
   };
 }
+
+/** What is read as several tensors is one by its name there. */
+const labelOf = ({ name, whole }: TensorInfo) => whole?.name ?? name;
 
 /** One tensor of what is read as several. */
 function wholeOf(parts: readonly TensorInfo[]): CountedTensor {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { GgufFile } from "../../../files/gguf/reader.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { refusalOf } from "../../../files/testing/folder.ts";
+import { inspectCheckpoint } from "../../../measure/inspect/inspect-checkpoint.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { f32, writeFolder } from "../../testing/adapters.ts";
@@ -95,4 +96,9 @@ test("all experts of a layer are BF16 where an adapter changes one of them, thos
   const blocks = await place.written(base, "blocks.gguf", "keep");
   const refusal = await refusalOf(() => place.written(blocks, "x.gguf", "keep", [adapter]));
   expect(refusal.message).toStartWith('tensor "blk.1.ffn_down_exps.weight" is MXFP4, to which nothing is rounded');
+});
+
+test("a file's experts, which are read one by one, are one tensor in both counts of inspect", async () => {
+  const { counts, shards } = await inspectCheckpoint(await place.written(base, "counted.gguf", "keep"));
+  expect(shards.map(({ tensors }) => tensors)).toEqual([counts.tensors]);
 });
