@@ -13,8 +13,8 @@ const ROOT = join(import.meta.dir, "../..");
  */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
-  "cmd/convert.ts": "lora",
   "src/adapters/convert-command.ts": "lora",
+  "src/adapters/convert-options.ts": "lora",
   "src/adapters/svd/convert-command.ts": "lora",
   "src/measure/doctor/verify/training-checks.ts": "lora, randlora, dora, nola",
   "src/measure/doctor/verify/expected.ts": "lora, dora, nola",
