@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { numbers, writeFolder } from "../../adapters/testing/adapters.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
@@ -12,7 +12,7 @@ import { Variants } from "./variants.ts";
 
 const DATA = storySamples([5, 20, 9]);
 const LAYERS = "base_model.model.model.layers";
-const EXPERT = "model.layers.0.mlp.experts.2.down_proj.weight";
+const EXPERTS = "model.layers.0.mlp.experts.0.down_proj.weight";
 
 let folder: TemporaryFolder;
 let gpu: Device;
@@ -54,7 +54,7 @@ async function measure(plan: VariantsPlan, allInF32: boolean) {
   if (a === undefined || b === undefined || c === undefined) throw new RangeError();
   using plane = await LossPlane.load(model, plan, [a, b, c], DATA);
   const losses = [await plane.loss([0.4, 0.9, -0.3]), await plane.loss([0, 0, 1])];
-  return { dtype: model.decoder.weights.tensors.get(EXPERT)?.dtype, activations, losses };
+  return { dtype: model.decoder.weights.tensors.get(EXPERTS)?.dtype, activations, losses };
 }
 
 test("weights in blocks stay in them, and what is measured is what weights in F32 give", async () => {
@@ -73,15 +73,33 @@ test("weights in blocks stay in them, and what is measured is what weights in F3
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
-test("where an adapter cannot be computed beside weights, all are in F32", async () => {
-  const config = { peft_type: "LORA", r: 2, lora_alpha: 4, use_dora: true, target_modules: ["0.self_attn.q_proj"] };
-  const q = `${LAYERS}.0.self_attn.q_proj`;
-  const dora = await writeFolder(folder.at("dora"), config, {
-    [`${q}.lora_A.weight`]: numbers([2, 32]),
-    [`${q}.lora_B.weight`]: numbers([32, 2]),
-    [`${q}.lora_magnitude_vector.weight`]: numbers([32]),
+describe("where an adapter cannot be computed beside weights", () => {
+  let plan: VariantsPlan;
+  beforeAll(async () => {
+    const config = { peft_type: "LORA", r: 2, lora_alpha: 4, use_dora: true, target_modules: ["0.self_attn.q_proj"] };
+    const q = `${LAYERS}.0.self_attn.q_proj`;
+    const dora = await writeFolder(folder.at("dora"), config, {
+      [`${q}.lora_A.weight`]: numbers([2, 32]),
+      [`${q}.lora_B.weight`]: numbers([32, 2]),
+      [`${q}.lora_magnitude_vector.weight`]: numbers([32]),
+    });
+    plan = await planOf([...adapters, dora]);
   });
-  await using model = await Variants.load(gpu, await planOf([...adapters, dora]));
-  expect(model.areBeside).toBe(false);
-  expect(model.decoder.weights.tensors.get(EXPERT)?.dtype).toBe("F32");
+
+  test("all are in F32", async () => {
+    await using model = await Variants.load(gpu, plan);
+    expect(model.areBeside).toBe(false);
+    expect(model.decoder.weights.tensors.get(EXPERTS)?.dtype).toBe("F32");
+  });
+
+  test("what fails as they are read again is said, and nothing stays in memory", async () => {
+    const before = gpu.memory.liveBytes;
+    let begun = 0;
+    const onProgress = (read: number): void => {
+      if (read === 0) begun++;
+      else if (begun > 1) throw new Error("no more");
+    };
+    await expect(Variants.load(gpu, plan, { onProgress })).rejects.toThrow("no more");
+    expect(gpu.memory.liveBytes).toBe(before);
+  });
 });

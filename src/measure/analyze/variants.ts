@@ -57,19 +57,16 @@ export class Variants implements AsyncDisposable {
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });
-    let areBeside = !allInF32 && plan.inBlocks.size > 0;
-    let decoder = await load(areBeside ? plan.changed.difference(plan.inBlocks) : plan.changed);
-    try {
-      if (areBeside && !(await fitBeside(decoder, plan))) {
-        areBeside = false;
-        decoder.release();
-        decoder = await load(plan.changed);
-      }
-      return new Variants(decoder, areBeside, await AdaptedWeights.open(decoder, weights ?? folder), plan, options);
-    } catch (thrown) {
-      decoder.release();
-      throw thrown;
+    const areBeside = !allInF32 && plan.inBlocks.size > 0;
+    using resources = new DisposableStack();
+    const decoder = resources.use(await load(areBeside ? plan.changed.difference(plan.inBlocks) : plan.changed));
+    if (areBeside && !(await fitBeside(decoder, plan))) {
+      resources.dispose();
+      return await Variants.load(gpu, { ...plan, inBlocks: new Set() }, options);
     }
+    const adapted = await AdaptedWeights.open(decoder, weights ?? folder);
+    resources.move();
+    return new Variants(decoder, areBeside, adapted, plan, options);
   }
 
   /**
