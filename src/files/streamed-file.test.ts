@@ -84,3 +84,22 @@ test("a place that takes nothing is named, whether or not writes are past the pa
     await file.close();
   }
 });
+
+test("a file that is closed holds no pieces", async () => {
+  await using folder = await TemporaryFolder.create();
+  const bytes = new Uint8Array(2 ** 22);
+  const held = async (): Promise<StreamedFile> => {
+    const file = await StreamedFile.create(folder.at("x"), DIRECT_BYTES);
+    if (file.isDirect)
+      await file.appendBeside(bytes.length, async (out, from) => out.set(bytes.subarray(from, from + out.length)));
+    await file.finish();
+    await file.close();
+    return file;
+  };
+  Bun.gc(true);
+  const before = process.memoryUsage().arrayBuffers;
+  const files: StreamedFile[] = [];
+  for (let at = 0; at < 8; at++) files.push(await held());
+  Bun.gc(true);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(files.length * 2 ** 21);
+});

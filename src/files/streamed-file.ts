@@ -20,8 +20,8 @@ export class StreamedFile {
   readonly #handle: FileHandle;
   readonly #direct: FileHandle | undefined;
   #isRefused = false;
-  /** Two pieces: one is filled while the other is written. */
-  readonly #pieces: readonly Uint8Array[];
+  /** Two pieces, until it is closed: one is filled while the other is written. */
+  #pieces: readonly Uint8Array[];
   /** Of the file, bytes that were handed to a handle; behind them come those in the piece that is being filled. */
   #position = 0;
   #turn = 0;
@@ -118,6 +118,9 @@ export class StreamedFile {
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled([this.#writing, this.#beside]); // whoever appends or finishes hears of it
+    // A merge holds the files of all its shards until its end.
+    this.#pieces = [];
+    this.#besidePieces = undefined;
     await this.#direct?.close();
     await naming(this.path, "write", this.#handle.close());
   }
