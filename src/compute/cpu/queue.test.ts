@@ -79,18 +79,34 @@ test("what is written, or given back, behind a read that waits is not there yet"
   device.write(one, new Uint8Array(BYTES).fill(1));
   device.clear([from, to]);
   await device.idle();
-  // Nothing uses `one`, but the read has to wait for this.
-  device.copy([{ from, to, size: BYTES }]);
+  // The read has to wait for this.
+  device.copy([{ from: one, to, size: BYTES }]);
   const first = read();
   device.write(one, new Uint8Array(BYTES).fill(2));
   expect(await first).toEqual(new Set([1]));
-  device.copy([{ from, to, size: BYTES }]);
+  device.copy([{ from: one, to, size: BYTES }]);
   const second = read();
   device.memory.release(one);
   const other = device.memory.allocate("other", BYTES);
   device.write(other, new Uint8Array(BYTES).fill(3));
   expect(await second).toEqual(new Set([2]));
   for (const held of [other, from, to]) device.memory.release(held);
+});
+
+test("what is read waits for what uses its buffer, and for nothing else", async () => {
+  const size = 2 ** 26;
+  const [from, to, one] = [size, size, BYTES].map((bytes) => device.memory.allocate("buffer", bytes));
+  if (from === undefined || to === undefined || one === undefined) throw new Error("no buffers");
+  device.write(one, new Uint8Array(BYTES).fill(1));
+  device.clear([from, to]);
+  await device.idle();
+  const ended: string[] = [];
+  const read = (buffer: DeviceBuffer, name: string) =>
+    device.readWith([{ buffer, offset: 0, size: 4 }], async () => void ended.push(name));
+  device.copy([{ from, to, size }]);
+  await Promise.all([read(to, "copied"), read(one, "other")]);
+  expect(ended).toEqual(["other", "copied"]);
+  for (const held of [from, to, one]) device.memory.release(held);
 });
 
 test("more lists than workers take at once, more than may wait, and more than their counts go up to", async () => {
