@@ -9,6 +9,7 @@ import {
   readModel,
   rounded,
   slackOf,
+  type Tensors,
   type TestAdapter,
   weights,
   widened,
@@ -171,6 +172,41 @@ test("a matrix of several row blocks is merged across their borders", async () =
     const want = widened({ dtype: "BF16", data: rounded(values, "BF16") });
     expect(distance(row(found, at), want, "BF16").worst).toBeLessThanOrEqual(1);
     expect(distance(row(found, at), want, "BF16").off).toBeLessThan(3);
+  });
+});
+
+describe("of a large file, whose large tensors are copied beside the merge of others", () => {
+  const large = (bytes: number, salt: number) => {
+    const data = new Uint8Array(bytes).map((_, at) => at * 31 + (at >> 12) + salt);
+    return { dtype: "U8", shape: [bytes], data } as const;
+  };
+  const first = large(9 * 2 ** 20 + 4099, 1);
+  const model: Tensors = { first, second: large(8 * 2 ** 20, 2), ...modelOf("BF16"), last: large(48 * 2 ** 20 + 1, 3) };
+
+  test("each has its bytes in its place", async () => {
+    await using folder = await TemporaryFolder.create();
+    await using other = await TemporaryFolder.create();
+    const { tensors, notes } = await mergeIn(folder, { tensors: model }, [ADAPTER]);
+    const small = await mergeIn(other, { tensors: modelOf("BF16") }, [ADAPTER]);
+    expect(Object.keys(tensors)).toEqual(Object.keys(model));
+    for (const [name, { data }] of Object.entries({ ...model, ...small.tensors }))
+      expect(Buffer.compare(tensors[name]?.data ?? new Uint8Array(), data), name).toBe(0);
+    expect(notes.bytesSeen).toBe(notes.total.bytes);
+  });
+
+  test("what fails there is the merge's failure, and nothing stays", async () => {
+    await using folder = await TemporaryFolder.create();
+    class Stopped extends Notes {
+      override bytes(count: number): void {
+        super.bytes(count);
+        if (this.bytesSeen > 40 * 2 ** 20) throw new Error("enough");
+      }
+    }
+    const base = await writeModel(folder.at("base"), { tensors: model });
+    const adapter = await writeAdapter(folder.at("adapter"), ADAPTER);
+    const options = { ...OPTIONS, base, adapters: [adapter], out: folder.at("out") };
+    await expect(merge(options, new Stopped(), new AbortController().signal)).rejects.toThrow("enough");
+    expect((await readdir(folder.path)).toSorted()).toEqual(["adapter", "base"]);
   });
 });
 

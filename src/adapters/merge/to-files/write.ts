@@ -147,7 +147,9 @@ async function addTensor(
       progress(out.length);
       await file.read(info, out, from);
     };
-    if (info.bytes >= BESIDE_BYTES && (await writer.appendBeside?.(name, info.bytes, read)) === true) return;
+    // Blocks are decoded as they are read, and only the last matrix is kept: reads beside others would decode one anew for each piece.
+    const isLarge = info.blocks === undefined && info.bytes >= BESIDE_BYTES;
+    if (isLarge && (await writer.appendBeside?.(name, info.bytes, read)) === true) return;
     await copyTensor(writer, file, info, copyBuffer, progress);
   });
 }
