@@ -127,7 +127,8 @@ async function fitBeside(decoder: Decoder, { location, variants, generator }: Va
     await UnmergedAdapters.check(decoder, location.weights ?? location.folder, choices, { generator });
     return true;
   } catch (refusal) {
-    if (refusal instanceof RandloraError && refusal.code === "adapter") return false;
+    // `usage`: one is given twice, or two are alike.
+    if (refusal instanceof RandloraError && (refusal.code === "adapter" || refusal.code === "usage")) return false;
     throw refusal;
   }
 }
