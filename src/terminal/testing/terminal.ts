@@ -40,16 +40,19 @@ export async function onTerminal(
 ): Promise<{ readonly transcript: string; readonly status: number }> {
   const decoder = new TextDecoder();
   let transcript = "";
+  const arrived = Promise.withResolvers<void>();
   const terminal = new Bun.Terminal({
     cols: options.columns,
     rows: 24,
     data: (_, bytes) => {
       transcript += decoder.decode(bytes, { stream: true });
+      arrived.resolve();
     },
   });
   const child = Bun.spawn([...command], { terminal, env: { ...options.env } });
   const status = await child.exited;
-  // What the child wrote last may still be on its way through the terminal.
+  // What the child wrote last may still be on its way through the terminal, for long on a busy machine where it is all.
+  await Promise.race([arrived.promise, Bun.sleep(5000)]);
   for (let length = -1; length !== transcript.length; await Bun.sleep(100)) length = transcript.length;
   terminal.close();
   return { transcript, status };
