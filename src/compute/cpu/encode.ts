@@ -1,5 +1,6 @@
 import { type CpuCommand, heapOf } from "./commands.ts";
 import type { Block, Heaps } from "./heap.ts";
+import type { ListBlocks } from "./list-blocks.ts";
 import { COMMAND, COMMAND_WORDS, COPY, COPY_KERNEL, COPY_WORDS, FILL_KERNEL } from "./layout.ts";
 import { fmaName } from "./native/kernels/names.ts";
 import { cpuBuffer } from "./memory.ts";
@@ -52,10 +53,12 @@ function layoutOf(commands: readonly CpuCommand[]): Layout {
 
 /**
  * Writes commands and their parameters, each in the heap that it works on.
+ * @param lists where they lie
  * @param latest entries of the queue up to this number have run
  */
 export function encode(
   heaps: Heaps,
+  lists: ListBlocks,
   numbers: ReadonlyMap<string, number>,
   commands: readonly CpuCommand[],
   latest: number,
@@ -63,7 +66,7 @@ export function encode(
   const { homes, places, ends, together } = layoutOf(commands);
   const areas = new Map(
     [...ends].map(([heap, words]) => {
-      const { block } = heaps.take("commands", words * 4, { heap, latest });
+      const block = lists.take(heap, words * 4, latest);
       const buffer = heaps.memories[heap]?.buffer ?? new ArrayBuffer();
       return [heap, { block, words: new Uint32Array(buffer, block.at, words) }];
     }),

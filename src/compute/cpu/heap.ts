@@ -72,6 +72,8 @@ interface Wanted {
 export class Heaps {
   /** Told every memory but the first when it has been made, before anything lies there. */
   onMemory: ((memory: WebAssembly.Memory) => void) | undefined;
+  /** Told that there is no room; gives back what is kept without need, and says whether that was anything. */
+  onFull: (() => boolean) | undefined;
   /** Bytes of a heap at most. */
   readonly heapBytes: number;
   readonly #memories: WebAssembly.Memory[];
@@ -137,7 +139,7 @@ export class Heaps {
       }
     }
     // Where no memory can be made beside the first, nothing of that is kept.
-    if (this.#count < count) return this.take(label, size, wish);
+    if (this.#count < count || this.onFull?.() === true) return this.take(label, size, wish);
     throw new RandloraError(
       "memory",
       `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,

@@ -4,6 +4,7 @@ import type { Crew } from "./crew.ts";
 import { type EncodedList, encode } from "./encode.ts";
 import type { Heaps } from "./heap.ts";
 import { CONTROL, FIRST_COUNT, MOST_LISTS, slotOf } from "./layout.ts";
+import { ListBlocks } from "./list-blocks.ts";
 import { cpuBuffer } from "./memory.ts";
 import { Profiler } from "./profiler.ts";
 
@@ -38,6 +39,7 @@ const MOST_WAITING = 64;
  */
 export class Queue {
   readonly #heaps: Heaps;
+  readonly #lists: ListBlocks;
   readonly #crew: Crew;
   readonly #waiting: Sent[] = [];
   readonly #tasks: Task[] = [];
@@ -53,6 +55,7 @@ export class Queue {
   /** @param profile whether workers measure, for `profiler` */
   constructor(heaps: Heaps, crew: Crew, profile: boolean) {
     this.#heaps = heaps;
+    this.#lists = new ListBlocks(heaps);
     this.#crew = crew;
     this.#profiler = profile ? new Profiler(() => this.settle()) : undefined;
   }
@@ -165,7 +168,7 @@ export class Queue {
   /** Commands as workers read them; undefined where there is no room, which ends everything. */
   #encode(commands: readonly CpuCommand[]): EncodedList | undefined {
     try {
-      return encode(this.#heaps, this.#crew.kernelNumbers, commands, this.#done);
+      return encode(this.#heaps, this.#lists, this.#crew.kernelNumbers, commands, this.#done);
     } catch (thrown) {
       if (!(thrown instanceof RandloraError)) throw thrown;
       this.#crew.fail(thrown);
@@ -194,7 +197,7 @@ export class Queue {
       const first = this.#running.shift();
       if (first === undefined) break;
       this.#profiler?.add(first.commands, first.list.words);
-      for (const block of first.list.blocks) this.#heaps.give(block, 0);
+      this.#lists.give(first.list.blocks);
     }
     if (this.#running.length < before) this.#pump();
   }
