@@ -5,7 +5,7 @@ import { openAdapter } from "../../adapters/open.ts";
 import { merge } from "../../adapters/merge/to-files/run.ts";
 import { Notes, OPTIONS } from "../../adapters/merge/testing/merge.ts";
 import { initialSettings } from "../model/init-adapter.ts";
-import { outcomeOf, Recording } from "../testing/runs.ts";
+import { outcomeOf } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 
 let runs: ShortRuns;
@@ -22,11 +22,7 @@ test.each(["merged", "factored"] as const)("half-rank, %s: trained, resumed, mer
   expect(result.trainableParameters).toBe(10 * 4 * (8 + 64));
   expect(result.validLoss ?? NaN).toBeLessThan((recording.metrics[0] as { valid_loss: number }).valid_loss);
   if (compute === "merged") {
-    const stop = new AbortController();
-    const stopping = new Recording();
-    stopping.onStep = (step) => void (step === 2 && stop.abort());
-    await runs.train("parts", settings, stopping, stop.signal);
-    await runs.train("parts", settings);
+    await runs.trainInParts("parts", settings);
     expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("merged-whole")));
   }
 

@@ -18,7 +18,7 @@ import { Decoder } from "../../models/decoder/decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { METHOD_CASES } from "../testing/method-cases.ts";
-import { outcomeOf, Recording, settingsFor, writeTexts } from "../testing/runs.ts";
+import { outcomeOf, settingsFor, writeTexts } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { expectSlope } from "../testing/slope.ts";
 
@@ -86,11 +86,7 @@ describe.each(CASES)("%s", (name, { asked, trained }) => {
     const { modules } = findTargets(base.base, settings.adapter);
     const { setting, count } = training.capacity;
     expect(result.trainableParameters).toBe(count(modules, Number(own[setting]), settings.adapter));
-    const stop = new AbortController();
-    const stopping = new Recording();
-    stopping.onStep = (step) => void (step === 2 && stop.abort());
-    await runs.train(`${name}-parts`, settings, stopping, stop.signal);
-    await runs.train(`${name}-parts`, settings);
+    await runs.trainInParts(`${name}-parts`, settings);
     expect(await outcomeOf(at("parts"))).toEqual(await outcomeOf(at("whole")));
     const merging = { ...OPTIONS, base: model, adapters: [at("whole")], out: at("merged"), verify: true };
     const { merged } = await merge(merging, new Notes(), new AbortController().signal);

@@ -12,7 +12,7 @@ import { Decoder } from "../../models/decoder/decoder.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { METHOD_CASES } from "../testing/method-cases.ts";
-import { outcomeOf, Recording, settingsFor, writeTexts } from "../testing/runs.ts";
+import { outcomeOf, settingsFor, writeTexts } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { expectSlope } from "../testing/slope.ts";
 
@@ -83,11 +83,7 @@ test.each(Object.entries(METHOD_CASES))("%s", async (method, { asked, trained })
 test("a run that was stopped ends with the bytes of one that was not", async () => {
   const settings = await small("randlora", METHOD_CASES.randlora.asked);
   await runs.train("whole", settings);
-  const stop = new AbortController();
-  const recording = new Recording();
-  recording.onStep = (step) => void (step === 2 && stop.abort());
-  await runs.train("parts", settings, recording, stop.signal);
-  await runs.train("parts", settings);
+  await runs.trainInParts("parts", settings);
   expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("whole")));
 });
 

@@ -12,7 +12,7 @@ import { estimateRun } from "./finetune.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { resumeSettings } from "../settings/resume-settings.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
-import { inputFor, outcomeOf, Recording, settingsFor } from "../testing/runs.ts";
+import { inputFor, outcomeOf, type Recording, settingsFor } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 
 let runs: ShortRuns;
@@ -65,11 +65,7 @@ test.each<[string, "q8" | "q4", Partial<AskedSettings>]>([
 test("a run that was interrupted goes on in the same blocks and ends at the same bytes", async () => {
   const settings = await small({ quantize: "q8", steps: 4 });
   await runs.train("whole", settings);
-  const stop = new AbortController();
-  const stopping = new Recording();
-  stopping.onStep = (step) => void (step === 2 && stop.abort());
-  await runs.train("parts", settings, stopping, stop.signal);
-  await runs.train("parts", settings);
+  await runs.trainInParts("parts", settings);
   expect(await outcomeOf(runs.folder.at("parts"))).toEqual(await outcomeOf(runs.folder.at("whole")));
 }, 60_000);
 

@@ -40,11 +40,7 @@ test.each<[string, Partial<AskedSettings>]>([
   const settings = await small(asked);
   const { recording, result } = await runs.train(`${name}-whole`, settings);
   expect(result.validLoss).toBeLessThan(firstLoss(recording) - 0.05);
-  const stop = new AbortController();
-  const stopping = new Recording();
-  stopping.onStep = (step) => void (step === 2 && stop.abort());
-  await runs.train(`${name}-parts`, settings, stopping, stop.signal);
-  await runs.train(`${name}-parts`, settings);
+  await runs.trainInParts(`${name}-parts`, settings);
   expect(await outcomeOf(runs.folder.at(`${name}-parts`))).toEqual(await outcomeOf(runs.folder.at(`${name}-whole`)));
 });
 

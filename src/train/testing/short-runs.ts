@@ -3,7 +3,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
-import { type Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
+import { Recording, shortRun, trainInto, writeTexts } from "./runs.ts";
 
 /** Short runs of one test file: one GPU, so that kernels are compiled once, one folder, the same few texts. */
 export class ShortRuns implements AsyncDisposable {
@@ -31,6 +31,15 @@ export class ShortRuns implements AsyncDisposable {
   /** Trains into the folder's `name`: begins there, or resumes what is there. */
   train(name: string, settings: TrainSettings, recording?: Recording, signal?: AbortSignal) {
     return trainInto(this.folder.at(name), settings, recording, signal, this.gpu);
+  }
+
+  /** The same, but stopped after its third step, which is no save, and then resumed. */
+  async trainInParts(name: string, settings: TrainSettings) {
+    const stop = new AbortController();
+    const stopping = new Recording();
+    stopping.onStep = (step) => void (step === 2 && stop.abort());
+    await this.train(name, settings, stopping, stop.signal);
+    return await this.train(name, settings);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
