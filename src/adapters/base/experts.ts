@@ -14,7 +14,7 @@ export interface ExpertParameter {
   readonly module: string;
   readonly name: "gate_up_proj" | "down_proj";
   readonly experts: number;
-  /** Of an expert's matrix; gate above up, or of gpt-oss a neuron's two rows side by side. */
+  /** Of an expert's matrix; gate above up, or interleaved, as gpt-oss has them. */
   readonly out: number;
   readonly in: number;
   readonly dtype: Dtype;

@@ -89,7 +89,7 @@ function convolutionNamed({ input, weight, output }: Convolution<PlannedMatrix>)
 
 /**
  * A file has three tensors of all experts, or of Gemma 4 gate and up of each in one; a checkpoint each expert's matrices, or gate and up of
- * each expert in one tensor: one below the other, or of gpt-oss each neuron's two rows side by side. llama.cpp adds experts' biases in
+ * each expert in one tensor: one below the other, or interleaved in gpt-oss. llama.cpp adds experts' biases in
  * F32 alone.
  */
 function expertsNamed(experts: Experts<PlannedMatrix>): Named[] {

@@ -60,7 +60,7 @@ export const gptOss: Architecture = {
   },
 };
 
-/** Tensors of all experts, (in, out) each, gate and up of a neuron side by side; adapters are those of each expert's. */
+/** Tensors of all experts, (in, out) each, gate and up interleaved; adapters are those of each expert's. */
 function experts(
   path: string,
   { hidden, inner, activation }: ModelSizes,
