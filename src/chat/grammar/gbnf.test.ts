@@ -23,6 +23,7 @@ test.each<[string, string, boolean]>([
   ['root ::= x\n  | y # or\nx ::= "\\x41\\u00e9"\ny ::= (\n "b" | \n"c"\n)', "c", true],
   ["root ::= [α-ω\\]-]+ .", "α]-ω🙂", true],
   ["root ::= [α-ω\\]-]+ .", "a.", false],
+  ['root ::= 1st _2 | -\n1st ::= "a"\n_2 ::= | "b"\n- ::= "c"', "ab", true],
 ])("%j takes %j: %p", (source, text, wanted) => {
   expect(follows(readGbnf(source), text)).toBe(wanted);
 });
@@ -32,6 +33,8 @@ test.each<[string, string]>([
   ['a ::= "b"', "no rule root"],
   ["root ::= gone", "no rule gone"],
   ['root ::= "a', "line 1: a text or a set has no end"],
+  ['root ::= <think> "a"', "line 1: tokens (<…>) are not supported"],
+  ["root ::= !<[1000]>*", "line 1: tokens (<…>) are not supported"],
   ['root ::= ("a"', "a group has no end"],
   ["root = 3", "a rule begins with NAME ::="],
   ['root ::= "a"\n\n  )', "line 3: a rule begins with"],

@@ -29,7 +29,7 @@ export function readGbnf(source: string): Grammar {
   return rules;
 }
 
-const NAME = /[a-zA-Z][a-zA-Z0-9-_]*/y;
+const NAME = /[a-zA-Z0-9-_]+/y;
 const ASSIGNED = /\s*::=/y;
 /** Blanks and comments; line ends as well. */
 const BLANK = /(?:[ \t]|#[^\n\r]*)+/y;
@@ -84,6 +84,8 @@ class Reader {
       if (!this.#takeAhead(")")) return this.#refuse("a group has no end");
       return inside;
     }
+    if (this.#take("<") || this.#take("!<"))
+      return this.#refuse("tokens (<…>) are not supported: write what they say as a text");
     const start = this.#at;
     const name = this.#match(NAME)?.[0];
     if (name === undefined) return undefined;

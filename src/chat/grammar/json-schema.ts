@@ -1,15 +1,16 @@
 import { choice, type Expression, type Grammar, grammarError, repeat, ROOT, rule, sequence, text } from "./grammar.ts";
 import { ARRAY, array, BOOLEAN, JSON_RULES, list, member, NULL, OBJECT, object, SPACE, STRING, VALUE } from "./json.ts";
 import { checkCounts, numberOf, stringOf } from "./scalars.ts";
-import { areApart, namesIn, typesIn, valuesOf } from "./schema-values.ts";
+import { requireApart } from "./one-of.ts";
+import { literalOf, namesIn, typesIn, valuesOf } from "./schema-values.ts";
 import {
   countOf,
   isOfTypes,
   isRecord,
-  isReference,
   type Keywords,
   KEYWORDS_OF,
   listOf,
+  referenceIn,
   type Schema,
   SchemaReader,
   SchemaWork,
@@ -42,8 +43,8 @@ function refuseDocument(): never {
   throw grammarError("the schema is not an object");
 }
 
-/** Schemas of a `oneOf`: each is held to each. */
-const MOST_APART = 64;
+/** Schemas in each other; more than a body may have, as those that are put together are made anew. */
+const MOST_DEPTH = 300;
 
 class Compiler {
   readonly #name: string;
@@ -54,6 +55,7 @@ class Compiler {
   /** Those whose bodies are still to be made: one by one, however they refer to each other. */
   readonly #unfinished: { readonly name: string; readonly schema: Schema; readonly where: Where }[] = [];
   #count = 0;
+  #depth = 0;
 
   constructor(document: Schema, name: string, work: SchemaWork) {
     this.#name = name;
@@ -63,23 +65,29 @@ class Compiler {
 
   compile(): Grammar {
     for (let next = this.#unfinished.pop(); next !== undefined; next = this.#unfinished.pop()) {
-      this.#rules.set(next.name, this.#required(next.schema, next.where));
+      this.#rules.set(next.name, possible(this.#body(next.schema, next.where), next.where));
     }
     return this.#rules;
   }
 
   /** @throws where nothing is allowed */
   #required(schema: Schema, where: Where): Expression {
-    const found = this.#expression(schema, where);
-    if (found === undefined) throw grammarError(`${where}: the schema allows no value`);
-    return found;
+    return possible(this.#expression(schema, where), where);
   }
 
   /** @returns undefined: the schema allows nothing */
   #expression(value: unknown, where: Where): Expression | undefined {
     const schema = this.#reader.schemaOf(value, where);
+    // What is put together with the schema referred to may hold itself: it is a rule, too.
+    const isPutTogether = typeof schema !== "boolean" && ["$ref", "allOf"].some((name) => Object.hasOwn(schema, name));
+    if (isPutTogether && referenceIn(schema) === undefined) return this.#reference(schema, where);
+    return this.#body(schema, where);
+  }
+
+  #body(schema: Schema, where: Where): Expression | undefined {
     if (typeof schema === "boolean") return schema ? VALUE : undefined;
-    if (isReference(schema)) return this.#reference(this.#reader.lookUp(schema["$ref"], where), where);
+    const reference = referenceIn(schema);
+    if (reference !== undefined) return this.#reference(this.#reader.lookUp(reference, where), where);
     return this.#flat(this.#reader.flatten(schema, where), where);
   }
 
@@ -94,6 +102,14 @@ class Compiler {
 
   #flat(keywords: Keywords | false, where: Where): Expression | undefined {
     if (keywords === false) return undefined;
+    if (this.#depth >= MOST_DEPTH) throw grammarError(`${where}: more than ${MOST_DEPTH} schemas in each other`);
+    this.#depth++;
+    const found = this.#branches(keywords, where);
+    this.#depth--;
+    return found;
+  }
+
+  #branches(keywords: Keywords, where: Where): Expression | undefined {
     const { anyOf, oneOf, ...base } = keywords;
     if (anyOf !== undefined && oneOf !== undefined) throw grammarError(`${where}: anyOf beside oneOf is not supported`);
     if (anyOf === undefined && oneOf === undefined) return this.#values(base, where);
@@ -101,7 +117,7 @@ class Compiler {
     const branches = listOf(anyOf ?? oneOf, `${where}/${name}`).map((one, index) =>
       this.#reader.schemaOf(one, `${where}/${name}/${index}`),
     );
-    if (name === "oneOf") this.#checkApart(branches, `${where}/oneOf`);
+    if (name === "oneOf") requireApart(this.#reader, branches, base, `${where}/oneOf`);
     const options = branches.map((branch, index) => {
       const at = `${where}/${name}/${index}`;
       if (Object.keys(base).length === 0) return this.#expression(branch, at);
@@ -111,18 +127,6 @@ class Compiler {
     return either(options);
   }
 
-  /** Of `oneOf` exactly one must hold: that is seen to where no value can hold two. */
-  #checkApart(branches: readonly Schema[], where: Where): void {
-    if (branches.length > MOST_APART) throw grammarError(`${where}: more than ${MOST_APART} schemas are not supported`);
-    const flat = branches.map((branch, index) => this.#reader.flatten(branch, `${where}/${index}`));
-    for (const [index, one] of flat.entries()) {
-      for (const other of flat.slice(index + 1)) {
-        if (one === false || other === false || areApart(this.#reader, one, other, where)) continue;
-        throw grammarError(`${where}: two of its schemas may hold at once; anyOf is supported`);
-      }
-    }
-  }
-
   #values(keywords: Keywords, where: Where): Expression | undefined {
     const types = typesIn(keywords, where);
     const values = valuesOf(keywords);
@@ -130,7 +134,7 @@ class Compiler {
     if (values === undefined) return either(types.map((type) => this.#ofType(type, keywords, where)));
     const other = Object.keys(keywords).find((name) => !["enum", "const", "type"].includes(name));
     if (other !== undefined) throw grammarError(`${where}: ${other} beside enum or const is not supported`);
-    return either(values.filter((value) => isOfTypes(value, types)).map((value) => text(JSON.stringify(value))));
+    return either(values.filter((value) => isOfTypes(value, types)).map((value) => text(literalOf(value, where))));
   }
 
   #ofType(type: TypeName, keywords: Keywords, where: Where): Expression | undefined {
@@ -228,6 +232,12 @@ class Compiler {
   #newName(): string {
     return `${this.#name} ${this.#count++}`;
   }
+}
+
+/** @throws RandloraError `data` where nothing is allowed */
+function possible(expression: Expression | undefined, where: Where): Expression {
+  if (expression === undefined) throw grammarError(`${where}: the schema allows no value`);
+  return expression;
 }
 
 function either(options: readonly (Expression | undefined)[]): Expression | undefined {

@@ -24,8 +24,7 @@ export const ARRAY = rule("array");
 export const VALUE = rule("value");
 export const BOOLEAN = choice(text("true"), text("false"));
 export const NULL = text("null");
-/** Behind the whole part of a number. */
-export const FRACTION = sequence(text("."), repeat(DIGIT, 1, 15));
+const FRACTION = sequence(text("."), repeat(DIGIT, 1, 15));
 
 /** Items with commas between them; `least` and `most` of them. */
 export function list(item: Expression, least = 0, most = Infinity): Expression {

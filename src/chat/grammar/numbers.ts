@@ -1,8 +1,10 @@
 import { choice, type Expression, repeat, sequence, text } from "./grammar.ts";
-import { DIGIT, FRACTION } from "./json.ts";
+import { DIGIT } from "./json.ts";
 
+/** Digits of a number at most: any two of so many are different f64, so that none is rounded to a bound. */
+const MOST_DIGITS = 15;
 /** Whole numbers beyond these are not written. */
-const LARGEST = 10 ** 15 - 1;
+const LARGEST = 10 ** MOST_DIGITS - 1;
 
 /** Bounds of a number; undefined where there is none. */
 export interface Bounds {
@@ -34,14 +36,18 @@ export function numbersWithin(bounds: Bounds): Expression | undefined {
   // From an excluded whole number on, everything behind it is within.
   const from = bounds.above === first - 1 && (bounds.least ?? -Infinity) <= bounds.above ? bounds.above : first;
   const to = bounds.below === last + 1 && (bounds.most ?? Infinity) >= bounds.below ? bounds.below : last;
-  const inside = sequence(text("."), repeat(DIGIT, 0, 14), { kind: "byte", ranges: [[0x31, 0x39]] });
-  const between = (low: number, high: number, fraction: Expression): Expression[] =>
-    low <= high ? [sequence(digitsBetween(low, high), fraction)] : [];
+  const fraction = (most: number): Expression => sequence(text("."), repeat(DIGIT, 1, most));
+  const inside = (most: number): Expression =>
+    sequence(text("."), repeat(DIGIT, 0, most - 1), { kind: "byte", ranges: [[0x31, 0x39]] });
+  const between = (low: number, high: number, behind: typeof fraction): Expression[] =>
+    byLength(low, high)
+      .filter(({ length }) => length < MOST_DIGITS)
+      .map(({ length, digits }) => sequence(digits, behind(MOST_DIGITS - length)));
   // Not within the numbers that begin with an excluded whole number: `0.0` is 0.
-  options.push(...between(Math.max(0, first), Math.min(last, to - 1), FRACTION));
+  options.push(...between(Math.max(0, first), Math.min(last, to - 1), fraction));
   if (from < first && from >= 0) options.push(...between(from, Math.min(from, to - 1), inside));
   const negative = [
-    ...between(Math.max(0, -last), Math.min(-first, -from - 1), FRACTION),
+    ...between(Math.max(0, -last), Math.min(-first, -from - 1), fraction),
     ...(to > last && to <= 0 ? between(-to, Math.min(-to, -from - 1), inside) : []),
   ];
   options.push(...negative.map((one) => sequence(text("-"), one)));
@@ -60,13 +66,17 @@ function wholeBounds({ least, most, above, below }: Bounds): { readonly first: n
 
 /** Digits of the whole numbers from one to another, neither negative. */
 function digitsBetween(first: number, last: number): Expression {
-  const options: Expression[] = [];
+  return choice(...byLength(first, last).map(({ digits }) => digits));
+}
+
+function byLength(first: number, last: number): { readonly length: number; readonly digits: Expression }[] {
+  const options = [];
   for (let length = String(first).length; length <= String(last).length; length++) {
     const low = Math.max(first, length === 1 ? 0 : 10 ** (length - 1));
     const high = Math.min(last, 10 ** length - 1);
-    if (low <= high) options.push(sameLength(String(low), String(high)));
+    if (low <= high) options.push({ length, digits: sameLength(String(low), String(high)) });
   }
-  return choice(...options);
+  return options;
 }
 
 function sameLength(low: string, high: string): Expression {

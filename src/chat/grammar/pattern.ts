@@ -83,7 +83,16 @@ function oneOf(set: CharacterSet, sets: Map<string, Expression>): Expression {
 function codePointsOf(set: CharacterSet): number[] {
   const test = new SetTest(set);
   const holds = (codePoint: number): boolean => test.at(String.fromCodePoint(codePoint), 0) > 0;
-  return Array.from({ length: LAST + 1 }, (_, codePoint) => codePoint).filter(holds);
+  const all = Array.from({ length: LAST + 1 }, (_, codePoint) => codePoint).filter(holds);
+  const kept = all.filter((codePoint) => !isDisputed(codePoint, set));
+  return kept.length > 0 ? kept : all;
+}
+
+/** Python's `\s` holds more control characters, and its `\w` all letters: of `\S` and `\W` none is written that it excludes. */
+function isDisputed(codePoint: number, { source }: CharacterSet): boolean {
+  const character = String.fromCodePoint(codePoint);
+  if (/\p{Cc}/u.test(character)) return !/[\t\n\r]/.test(character);
+  return codePoint > 0x7f && /\\w/i.test(source) && /[\p{L}\p{N}]/u.test(character);
 }
 
 /** The ranges of a class beyond those, `[α-ω]`, unless it is what is not in them. */

@@ -35,7 +35,8 @@ export function stringOf(reader: SchemaReader, keywords: Keywords, where: Where)
   return isCounted ? quoted(repeat(CHARACTER, least, most)) : STRING;
 }
 
-const DATE = "\\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\\d|2[0-8])";
+/** Not the year 0, which Python does not know. */
+const DATE = "[1-9]\\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\\d|2[0-8])";
 const TIME = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:0\\d|1[0-4]):[0-5]\\d)";
 const BYTE = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 /** Texts that are surely of a format. */

@@ -1,14 +1,5 @@
 import { grammarError } from "./grammar.ts";
-import {
-  isRecord,
-  type Keywords,
-  KEYWORDS_OF,
-  type SchemaReader,
-  type TypeName,
-  TYPES,
-  typesOf,
-  type Where,
-} from "./schema.ts";
+import { type Keywords, KEYWORDS_OF, type TypeName, TYPES, typesOf, type Where } from "./schema.ts";
 
 /** What `enum` and `const` leave; undefined: they are not there. */
 export function valuesOf(keywords: Keywords): readonly unknown[] | undefined {
@@ -45,25 +36,14 @@ export function namesIn(keywords: Keywords, where: Where): readonly string[] {
   throw grammarError(`${where}/required: must be a list of names`);
 }
 
-/** Are there no values that both of two schemas allow? */
-export function areApart(reader: SchemaReader, one: Keywords, other: Keywords, where: Where): boolean {
-  const [these, those] = [valuesOf(one), valuesOf(other)];
-  if (these !== undefined && those !== undefined) {
-    const known = new Set(these.map((value) => reader.textOf(value)));
-    return those.every((value) => !known.has(reader.textOf(value)));
-  }
-  const [left, right] = [typesIn(one, where), typesIn(other, where)];
-  const widened = right.flatMap((type) => (type === "number" || type === "integer" ? ["number", "integer"] : [type]));
-  if (left.every((type) => !widened.includes(type))) return true;
-  if ([...left, ...right].some((type) => type !== "object")) return false;
-  const [mine, theirs] = [one["properties"], other["properties"]];
-  if (!isRecord(mine) || !isRecord(theirs)) return false;
-  const required = [one, other].map((keywords) => new Set(namesIn(keywords, where)));
-  reader.look(Object.keys(mine).length + required.reduce((sum, { size }) => sum + size, 0));
-  return Object.keys(mine).some((key) => {
-    if (!Object.hasOwn(theirs, key) || !required.every((names) => names.has(key))) return false;
-    const [a, b] = [mine[key], theirs[key]].map((value) => reader.flatten(reader.schemaOf(value, where), where));
-    if (a === undefined || b === undefined || a === false || b === false) return false;
-    return valuesOf(a) !== undefined && valuesOf(b) !== undefined && areApart(reader, a, b, where);
+/**
+ * A value of `enum` or `const` as JSON.
+ * @throws RandloraError `data` for a number that is no longer the one in the request: whole ones beyond 2^53 are rounded
+ */
+export function literalOf(value: unknown, where: Where): string {
+  return JSON.stringify(value, (_, part: unknown) => {
+    if (typeof part !== "number" || Number.isSafeInteger(part) || (Number.isFinite(part) && !Number.isInteger(part)))
+      return part;
+    throw grammarError(`${where}: a number beyond 2^53 in enum or const is not supported`);
   });
 }

@@ -102,6 +102,12 @@ export class SchemaReader {
     const parts: (Keywords | false)[] = [];
     const own: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(schema)) {
+      if (name === "enum" && !Array.isArray(value)) throw grammarError(`${where}/enum: must be a list`);
+      if (name === "$id" && schema !== this.#document) {
+        throw grammarError(
+          `${where}: $id is supported at the top only, as references would mean its part of the schema`,
+        );
+      }
       if (ANNOTATIONS.has(name)) continue;
       if (name === "$ref") parts.push(this.flatten(this.lookUp(value, where), where, inside));
       else if (name === "allOf") {
@@ -126,17 +132,23 @@ export class SchemaReader {
     const opens = (keywords: Keywords): boolean =>
       keywords["additionalProperties"] === undefined || keywords["additionalProperties"] === true;
     const named = (keywords: Keywords): boolean => keywords["properties"] !== undefined;
+    const isList = (keywords: Keywords): boolean => ["items", "prefixItems"].some((name) => name in keywords);
+    const differ =
+      isList(one) && isList(other) && this.textOf(one["prefixItems"]) !== this.textOf(other["prefixItems"]);
+    if (differ && "items" in result) {
+      throw grammarError(`${where}: items beside the prefixItems of another schema is not supported`);
+    }
     if ((!opens(one) && named(other)) || (!opens(other) && named(one))) {
       throw grammarError(`${where}: additionalProperties beside the properties of another schema is not supported`);
     }
     return result;
   }
 
-  /** A value as JSON, by which it is compared; each is written out once. */
+  /** A value as JSON, by which it is compared, whatever the order of its members; each is written out once. */
   textOf(value: unknown): string {
     const known = this.#texts.get(value);
     if (known !== undefined) return known;
-    const text = JSON.stringify(value) ?? "";
+    const text = JSON.stringify(sorted(value)) ?? "";
     if (typeof value === "object") this.#texts.set(value, text);
     return text;
   }
@@ -180,9 +192,13 @@ export class SchemaReader {
   }
 }
 
-/** Is it a reference with nothing beside it? */
-export function isReference(schema: Keywords): boolean {
-  return Object.hasOwn(schema, "$ref") && Object.keys(schema).every((name) => name === "$ref" || ANNOTATIONS.has(name));
+/** The reference that a schema is, with nothing beside it, be it by itself in an `allOf`; undefined: it is none. */
+export function referenceIn(schema: Keywords): unknown {
+  const [name, other] = Object.keys(schema).filter((key) => !ANNOTATIONS.has(key));
+  if (other !== undefined || name === undefined) return undefined;
+  if (name === "$ref") return schema[name];
+  const [only, ...more] = name === "allOf" && Array.isArray(schema[name]) ? schema[name] : [];
+  return isRecord(only) && more.length === 0 ? referenceIn(only) : undefined;
 }
 
 /** @throws RandloraError `data` */
@@ -237,4 +253,12 @@ function decodePart(text: string): string {
   } catch {
     return text;
   }
+}
+
+/** A value whose objects have their members by name. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isRecord(value)) return value;
+  const names = Object.keys(value).toSorted();
+  return Object.fromEntries(names.map((name) => [name, sorted(value[name])]));
 }
