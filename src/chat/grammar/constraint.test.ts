@@ -53,3 +53,15 @@ test("what is wrong with a grammar is thrown when the mask is applied, not while
   await ambiguous.prepare(1000);
   expect(() => allowed(ambiguous, 1000)).toThrow("the grammar can be read in too many ways at once");
 });
+
+test("a special token may stand for its text, where the grammar has that", () => {
+  const marks = new Map([[3, [...Buffer.from("<x>")]]]);
+  const states = statesOf(readGbnf('root ::= [a-z]* ("<x>" "1" [a-z]*)?'));
+  const marked = new Constraint(states, { ...vocabulary, marks }, new Set([0]));
+  expect(allowed(marked, 10)).toContain(3);
+  expect(allowed(new Constraint(states, vocabulary, new Set([0])), 10)).not.toContain(3);
+  expect(marked.push(3)).toBeFalse();
+  const tokens = allowed(marked, 10);
+  expect(tokens.length).toBeGreaterThan(0);
+  for (const id of tokens) expect(vocabulary.bytesOf(id)?.[0]).toBe("1".charCodeAt(0));
+});

@@ -18,6 +18,8 @@ export interface Vocabulary {
   readonly tree: TokenTree;
   /** The bytes of a token; undefined where it has none. */
   bytesOf(id: number): readonly number[] | undefined;
+  /** Special tokens that stand for a text, which the tree does not have. */
+  readonly marks?: ReadonlyMap<number, readonly number[]>;
 }
 
 interface Mask {
@@ -74,7 +76,9 @@ export class Constraint implements LogitFilter {
   }
 
   push(token: number): boolean {
-    for (const byte of this.#vocabulary.bytesOf(token) ?? []) this.#state = this.#automaton.step(this.#state, byte);
+    const { marks } = this.#vocabulary;
+    const bytes = marks?.get(token) ?? this.#vocabulary.bytesOf(token) ?? [];
+    for (const byte of bytes) this.#state = this.#automaton.step(this.#state, byte);
     this.#tidy();
     // Where nothing can follow there is nothing to choose.
     return this.#automaton.accepts(this.#state) && !this.#automaton.goesOn(this.#state);
@@ -134,6 +138,14 @@ export class Constraint implements LogitFilter {
         count += end - first;
       }
       node++;
+    }
+    for (const [id, spelled] of this.#vocabulary.marks ?? []) {
+      const state = spelled.reduce((from, byte) => automaton.step(from, byte), this.#state);
+      const needed = state === DEAD ? Infinity : automaton.shortest(state);
+      if (needed > most || needed === Infinity) continue;
+      longest = Math.max(longest, needed);
+      allowed[id] = 1;
+      count++;
     }
     return { allowed, count, longest };
   }

@@ -109,7 +109,11 @@ export class Api implements Disposable {
   }
 
   /** What changes the logits of each text of a request. */
-  async #filter({ settings: { biases }, grammar }: Understood): Promise<(() => LogitFilter | undefined) | undefined> {
+  async #filter({
+    settings: { biases },
+    grammar,
+    marks = [],
+  }: Understood): Promise<(() => LogitFilter | undefined) | undefined> {
     const bias = biases.size === 0 ? [] : [new LogitBias(biases)];
     if (grammar === undefined) return bias.length === 0 ? undefined : () => inTurn(bias);
     const { tokenizer, stopTokens } = this.#parts.model;
@@ -118,7 +122,8 @@ export class Api implements Disposable {
       this.#tree = undefined;
       throw error;
     });
-    const vocabulary = { tree, bytesOf: (id: number) => bytesOf(tokenizer, this.#texts, id) };
+    const spelled = new Map(marks.map((id) => [id, [...Buffer.from(tokenizer.idToToken(id) ?? "")]]));
+    const vocabulary = { tree, marks: spelled, bytesOf: (id: number) => bytesOf(tokenizer, this.#texts, id) };
     return () => inTurn([...bias, new Constraint(grammar, vocabulary, stopTokens)]);
   }
 

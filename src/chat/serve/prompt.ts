@@ -7,6 +7,7 @@ import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { Grammar } from "../grammar/grammar.ts";
 import { type CallFormat, callFormatOf } from "../tools/formats.ts";
 import { callGrammar } from "../tools/grammar.ts";
+import { openGrammar } from "../tools/open-grammar.ts";
 import type { MessageParserOptions } from "../tools/message-parser.ts";
 import { mayThink, specialMarks, thinkingOf } from "../tools/thinking.ts";
 import { ApiError, badField } from "./api-error.ts";
@@ -48,6 +49,8 @@ interface ChatText {
   readonly inCall: boolean;
   /** What the answer must follow; undefined: it is free. */
   readonly grammar: Grammar | undefined;
+  /** The model says what it wants; a grammar holds no more than its calls. */
+  readonly isFree: boolean;
   /** Whether the answer is free to think, and has begun to. */
   readonly thinking: MessageParserOptions["thinking"];
 }
@@ -60,6 +63,8 @@ export interface ChatPrompt {
   readonly shownTokens: ReadonlySet<number>;
   /** What the answer must follow; undefined: it is free. */
   readonly grammar: Grammar | undefined;
+  /** Special tokens that the grammar takes for the texts that they are. */
+  readonly marks: readonly number[];
   /** Texts that end the answer, beside the request's own. */
   readonly stops: readonly string[];
 }
@@ -70,17 +75,20 @@ export interface ChatPrompt {
  *   empty, hold ids that the model does not have, or fill the context
  */
 export async function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): Promise<ChatPrompt> {
-  const { text, plain, format, inCall, grammar, thinking } = chatText(model, request, options);
+  const { text, plain, format, inCall, grammar, isFree, thinking } = chatText(model, request, options);
   const { tokenizer } = model;
   const isSingle = request.tools?.several === false;
   const ids = await tokenizer.encodeWithin(text, longest(options), { special: false, plain });
+  const shownTokens = specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]);
   return {
     ids: checkIds(ids, model, options, "messages"),
-    parser: { format, inCall, thinking, single: isSingle },
-    shownTokens: specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]),
+    // What follows another format is no call, whatever stands in its strings.
+    parser: { format: isFree || inCall ? format : undefined, inCall, thinking, single: isSingle },
+    shownTokens,
     grammar,
+    marks: isFree ? [...shownTokens] : [],
     // Of a list the parser takes the first one; nothing tells where it ends.
-    stops: !inCall && isSingle && format?.close ? [format.close] : [],
+    stops: grammar === undefined && isSingle && format?.close ? [format.close] : [],
   };
 }
 
@@ -114,20 +122,26 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
   });
   const inCall = tools !== undefined && format !== undefined && tools.required.length > 0;
   if (inCall && request.grammar !== undefined) throw badField("tool_choice", "cannot be given beside a format");
-  const grammar = inCall
-    ? compiled("tools", () => callGrammar(tools.required, format, tools.several && !isSpecial(tokenizer, format.open)))
-    : request.grammar;
+  const ofCalls = (): Grammar | undefined => {
+    if (tools === undefined || format === undefined) return undefined;
+    const { required, held, several } = tools;
+    if (held.length > 0) return openGrammar(held, format, several);
+    return inCall ? callGrammar(required, format, several && !isSpecial(tokenizer, format.open)) : undefined;
+  };
+  const grammar = request.grammar ?? compiled("tools", ofCalls);
+  const isFree = !inCall && request.grammar === undefined;
   const begun = continues ? withoutEnd(text, request.messages) : text;
   // What must follow a format follows it at once.
-  const isThinking = thinkingOf(template.source, begun) === "open";
-  const thought = isThinking && grammar !== undefined ? "\n</think>\n\n" : "";
+  const thinking = thinkingOf(template.source, begun);
+  const thought = thinking === "open" && !isFree ? "\n</think>\n\n" : "";
   return {
     text: begun + thought + (inCall ? format.open : ""),
     plain: plain.filter(({ end }) => end <= begun.length),
     format,
     inCall,
     grammar,
-    thinking: grammar === undefined ? thinkingOf(template.source, begun) : undefined,
+    isFree,
+    thinking: isFree ? thinking : undefined,
   };
 }
 

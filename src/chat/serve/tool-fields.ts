@@ -3,15 +3,16 @@ import type { Tool } from "../tools/grammar.ts";
 import { nestsDeeper } from "../../files/json.ts";
 import { badField } from "./api-error.ts";
 import { MAX_BODY_DEPTH } from "./body.ts";
+import { IGNORED, nested } from "./nested.ts";
 import { optional } from "./optional.ts";
 
 /** Of one request. */
 const MOST_TOOLS = 128;
 const NAME = v.pipe(v.string(), v.regex(/^[\w.-]{1,64}$/, "must be 1 to 64 letters, digits, _, . or -"));
 
-const FunctionTool = v.looseObject({
+const FunctionTool = nested({
   type: v.literal("function"),
-  function: v.looseObject({
+  function: nested({
     name: NAME,
     description: optional(v.string()),
     parameters: optional(v.record(v.string(), v.unknown())),
@@ -19,15 +20,13 @@ const FunctionTool = v.looseObject({
   }),
 });
 
+const ToolChoice = v.picklist(["none", "auto", "required"]);
+const NamedTool = nested({ type: v.literal("function"), function: nested({ name: v.string() }) });
+
 /** Fields of a request that may call tools. */
 export const TOOL_FIELDS = {
   tools: optional(v.pipe(v.array(FunctionTool), v.maxLength(MOST_TOOLS))),
-  tool_choice: optional(
-    v.union([
-      v.picklist(["none", "auto", "required"]),
-      v.looseObject({ type: v.literal("function"), function: v.looseObject({ name: v.string() }) }),
-    ]),
-  ),
+  tool_choice: optional(v.lazy((choice) => (typeof choice === "object" ? NamedTool : ToolChoice))),
   parallel_tool_calls: optional(v.boolean()),
 } as const;
 
@@ -39,30 +38,40 @@ export interface ToolRequest {
   readonly tools: readonly object[];
   /** Those that must be called, one of them at least; empty: the model decides. */
   readonly required: readonly Tool[];
+  /** Those whose calls follow the schema of each that is `strict`, where the model decides; empty: none is. */
+  readonly held: readonly Tool[];
   readonly several: boolean;
 }
 
 /** @returns undefined: no tools may be called. @throws ApiError 400 */
 export function readTools(fields: ToolFields): ToolRequest | undefined {
   const { tools = [], tool_choice: choice = "auto", parallel_tool_calls: several = true } = fields;
-  const all = tools.map(({ function: { name, parameters } }): Tool => ({ name, parameters }));
+  const all = tools.map(({ function: { name, parameters, strict = false } }): Tool => ({ name, parameters, strict }));
   const names = all.map(({ name }) => name);
   const twice = names.findIndex((name, index) => names.indexOf(name) !== index);
   if (twice >= 0) throw badField(`tools.${twice}.function.name`, `${names[twice] ?? ""} is there already`);
   if (typeof choice === "string") {
     if (choice === "required" && all.length === 0) throw badField("tool_choice", "there are no tools");
     if (choice === "none" || all.length === 0) return undefined;
-    return { tools, required: choice === "required" ? all : [], several };
+    if (choice === "required") return { tools, required: all, held: [], several };
+    return { tools, required: [], held: all.some(({ strict }) => strict) ? all : [], several };
   }
   const chosen = all.filter(({ name }) => name === choice.function.name);
   if (chosen.length === 0) throw badField("tool_choice", "names a function that is not among the tools");
-  return { tools, required: chosen, several: false };
+  return { tools, required: chosen, held: [], several: false };
 }
 
-const ToolCall = v.looseObject({
+const ToolCall = nested({
   id: optional(v.string()),
   type: optional(v.literal("function")),
-  function: v.looseObject({ name: v.string(), arguments: v.union([v.string(), v.record(v.string(), v.unknown())]) }),
+  index: IGNORED,
+  function: nested({
+    name: v.string(),
+    arguments: v.union([v.string(), v.record(v.string(), v.unknown())]),
+    // What OpenAI's client, and Ollama, add to an answer.
+    parsed_arguments: IGNORED,
+    index: IGNORED,
+  }),
 });
 
 /** Of a message of the conversation: the calls that the assistant made. Templates take arguments as objects. */

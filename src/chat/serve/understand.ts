@@ -50,6 +50,8 @@ export interface Understood {
   readonly prompts: readonly Omit<Prompt, "filter">[];
   /** What the answer must follow; undefined: it is free. */
   readonly grammar: GrammarStates | undefined;
+  /** Special tokens that the grammar takes for the texts that they are. */
+  readonly marks?: readonly number[];
 }
 
 /**
@@ -107,9 +109,9 @@ async function cut(
 }
 
 async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
-  const { grammar, stops, ...prompt } = await chatPrompt(model, request, options);
+  const { grammar, marks, stops, ...prompt } = await chatPrompt(model, request, options);
   const settings = settingsOf(model, { ...request, stops: [...request.stops, ...stops] });
-  return { settings, prompts: [prompt], grammar: statesFor({ grammar }) };
+  return { settings, prompts: [prompt], grammar: statesFor({ grammar }), marks };
 }
 
 async function understandRaw(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {

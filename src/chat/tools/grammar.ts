@@ -1,7 +1,17 @@
-import { choice, type Grammar, repeat, ROOT, rule, sequence, text } from "../grammar/grammar.ts";
+import {
+  type Expression,
+  type Grammar,
+  grammarError,
+  choice,
+  repeat,
+  ROOT,
+  rule,
+  sequence,
+  text,
+} from "../grammar/grammar.ts";
 import { array, JSON_RULES, list, OBJECT, SPACE } from "../grammar/json.ts";
 import { schemaRules } from "../grammar/json-schema.ts";
-import { SchemaWork } from "../grammar/schema.ts";
+import { isRecord, SchemaWork } from "../grammar/schema.ts";
 import type { CallFormat } from "./formats.ts";
 
 /** A tool that a model may call. */
@@ -9,6 +19,8 @@ export interface Tool {
   readonly name: string;
   /** A JSON schema; undefined: any object. */
   readonly parameters: unknown;
+  /** Its arguments follow the schema wherever it is called. */
+  readonly strict: boolean;
 }
 
 /** Calls of one answer at most. */
@@ -20,25 +32,40 @@ const MOST_CALLS = 16;
  * @throws RandloraError `data` for a schema that would not be obeyed
  */
 export function callGrammar(tools: readonly Tool[], format: CallFormat, several: boolean): Grammar {
+  const most = several && format.parallel ? MOST_CALLS : 1;
+  const more = sequence(text("\n"), text(format.open), oneCall(format));
+  const root = format.isList ? listOfCalls(most) : sequence(oneCall(format), repeat(more, 0, most - 1));
+  return new Map([...callRules(tools, format), [ROOT, root]]);
+}
+
+/** A call by itself, up to what ends it. */
+export function oneCall({ padding, close }: CallFormat): Expression {
+  return sequence(text(padding), rule("call"), text(padding), text(close));
+}
+
+export function listOfCalls(most = MOST_CALLS): Expression {
+  return sequence(SPACE, array(list(rule("call"), 1, most)));
+}
+
+/** The rule `call`, and those that it needs. @throws as {@link callGrammar} */
+export function callRules(tools: readonly Tool[], { argumentsKey }: CallFormat): Map<string, Expression> {
   const rules = new Map(JSON_RULES);
   const work = new SchemaWork();
   const calls = tools.map(({ name, parameters }, index) => {
     const start = `arguments ${index}`;
     if (parameters === undefined) rules.set(start, OBJECT);
-    else for (const [part, body] of schemaRules(parameters, start, work)) rules.set(part, body);
-    const head = `{"name": ${JSON.stringify(name)}, "${format.argumentsKey}": `;
+    else for (const [part, body] of schemaRules(objectsOf(parameters, name), start, work)) rules.set(part, body);
+    const head = `{"name": ${JSON.stringify(name)}, "${argumentsKey}": `;
     return sequence(text(head), rule(start), text("}"));
   });
-  rules.set("call", choice(...calls));
-  const call = rule("call");
-  const most = several && format.parallel ? MOST_CALLS : 1;
-  if (format.isList) {
-    rules.set(ROOT, sequence(SPACE, array(list(call, 1, most))));
-    return rules;
-  }
-  const padding = text(format.padding);
-  const whole = sequence(padding, call, padding, text(format.close));
-  const more = sequence(text("\n"), text(format.open), whole);
-  rules.set(ROOT, sequence(whole, repeat(more, 0, most - 1)));
-  return rules;
+  return rules.set("call", choice(...calls));
+}
+
+/** Arguments are an object, whatever else a schema allows. @throws RandloraError `data` where it allows none */
+function objectsOf(schema: unknown, name: string): unknown {
+  if (!isRecord(schema)) return schema;
+  const { type = "object" } = schema;
+  if (type !== "object" && !(Array.isArray(type) && type.includes("object")))
+    throw grammarError(`the parameters of ${name}: type must be "object"`);
+  return { ...schema, type: "object" };
 }

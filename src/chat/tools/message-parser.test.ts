@@ -37,6 +37,12 @@ describe.each([1, 3, 1000])("in pieces of %d", (length) => {
       { reasoning: "x", calls: ['f {"a":1}', 'f {"a":1}'] },
     ],
     ["<tool_call>no call</tool_call> a", { format: HERMES }, { content: "<tool_call>no call</tool_call> a" }],
+    [
+      '<tool_call>{"name": "f", "arguments": {"a": "\\"</tool_call>"}}</tool_call>b',
+      { format: HERMES },
+      { content: "b", calls: ['f {"a":"\\"</tool_call>"}'] },
+    ],
+    ['<tool_call>{"a": "b}</tool_call> c', { format: HERMES }, { content: '<tool_call>{"a": "b}</tool_call> c' }],
     ["a <tool_ca", { format: HERMES }, { content: "a <tool_ca" }],
     [`\n${CALL}\n</tool_call>`, { format: HERMES, inCall: true }, { calls: ['f {"a":1}'] }],
     [` [${CALL}, ${CALL}]`, { format: MISTRAL, inCall: true }, { calls: ['f {"a":1}', 'f {"a":1}'] }],

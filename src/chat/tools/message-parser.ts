@@ -146,7 +146,7 @@ export class MessageParser {
   #call(isLast: boolean): { readonly content: string; readonly calls: readonly Call[] } {
     const format = this.#format;
     if (format === undefined) return { content: this.#takeAll(), calls: [] };
-    const end = format.close === "" ? -1 : this.#held.indexOf(format.close);
+    const end = format.close === "" ? -1 : endOfCall(this.#held, format.close, isLast);
     if (end < 0 && !isLast) return { content: "", calls: [] };
     const text = this.#take(end < 0 ? this.#held.length : end);
     this.#held = this.#held.slice(end < 0 ? 0 : format.close.length);
@@ -168,6 +168,15 @@ export class MessageParser {
   #takeAll(): string {
     return this.#take(this.#held.length);
   }
+}
+
+/** Where a call's end is marked: not within one of its strings, unless it has come whole and has no other mark. */
+function endOfCall(text: string, mark: string, isLast: boolean): number {
+  const first = text.indexOf(mark);
+  if (first < 0) return first;
+  const stringsAndMarks = new RegExp(`"(?:[^"\\\\]+|\\\\[\\s\\S])*"?|${RegExp.escape(mark)}`, "g");
+  for (const { 0: found, index } of text.matchAll(stringsAndMarks)) if (found === mark) return index;
+  return isLast ? first : -1;
 }
 
 /** How much of a text is surely before a mark: without what may be its beginning, and the white space before that. */
