@@ -1,3 +1,4 @@
+import { brief } from "../../files/failure.ts";
 import { nestsDeeper } from "../../files/json.ts";
 import { ApiError } from "./api-error.ts";
 import { HeldBytes, MAX_BODY_BYTES } from "./held-bytes.ts";
@@ -14,7 +15,7 @@ export class Bodies {
   /**
    * Reads a body and hands it on; its memory counts until `use` is done.
    * @param network where it comes from
-   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 429 as `HeldBytes`, 408 when it does not come
+   * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 415 when it is compressed, 429 as `HeldBytes`, 408 when it does not come
    */
   async with<T>(request: Request, network: string, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     let size = 0;
@@ -53,6 +54,9 @@ function tooLarge(): ApiError {
 
 /** @param onBytes told of every chunk's length; may throw */
 async function readBytes(request: Request, onBytes: (count: number) => void): Promise<Uint8Array> {
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding.toLowerCase() !== "identity")
+    throw new ApiError(415, `the body is encoded (${brief(encoding)}): send it without Content-Encoding`);
   if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();

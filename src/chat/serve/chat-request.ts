@@ -11,6 +11,7 @@ import {
   readFields,
   type RequestDefaults,
 } from "./fields.ts";
+import { CONTENT, IGNORED, nested } from "./nested.ts";
 import { optional } from "./optional.ts";
 import { readTools, TOOL_CALLS, TOOL_FIELDS, type ToolRequest } from "./tool-fields.ts";
 
@@ -32,11 +33,17 @@ const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
 /** Of one conversation: far more than a context holds, and little work for a template. */
 const MOST_MESSAGES = 10_000;
 
-const Message = v.looseObject({
+const Message = nested({
   role: v.picklist(ROLES),
-  content: optional(v.union([v.string(), v.array(v.looseObject({ type: v.string() }))])),
+  content: optional(CONTENT),
+  name: optional(v.string()),
   tool_calls: optional(TOOL_CALLS),
   tool_call_id: optional(v.string()),
+  // Whichever the template knows.
+  reasoning_content: optional(v.string()),
+  reasoning: optional(v.string()),
+  annotations: IGNORED,
+  parsed: IGNORED,
 });
 
 const Body = v.looseObject({
@@ -94,10 +101,6 @@ function readContinues({
 }
 
 function readMessage(message: v.InferOutput<typeof Message>, where: string): ChatMessage {
-  for (const name of ["function_call", "audio"]) {
-    if ((message[name] ?? undefined) === undefined) continue;
-    throw badField(`${where}.${name}`, "not supported by this server", "unsupported_parameter");
-  }
   const calls = message.tool_calls ?? [];
   if (calls.length > 0 && message.role !== "assistant")
     throw badField(`${where}.tool_calls`, "only the assistant calls");

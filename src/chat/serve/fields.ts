@@ -5,6 +5,7 @@ import type { Grammar } from "../grammar/grammar.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { FORMAT_FIELDS, readFormat } from "./format-fields.ts";
 import { issueInWords } from "./issue-words.ts";
+import { IGNORED, nested, UNSUPPORTED } from "./nested.ts";
 import { optional } from "./optional.ts";
 
 /** Sampling of requests that say nothing, and the longest answer of those. */
@@ -65,7 +66,7 @@ const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 export const COMMON_FIELDS = {
   model: optional(v.string()),
   stream: optional(v.boolean()),
-  stream_options: optional(noList(v.looseObject({ include_usage: optional(v.boolean()) }))),
+  stream_options: optional(noList(nested({ include_usage: optional(v.boolean()), include_obfuscation: IGNORED }))),
   max_tokens: optional(integer(-1)),
   stop: optional(v.union([v.string(), v.pipe(v.array(v.string()), v.maxLength(MAX_STOPS))])),
   seed: optional(v.pipe(v.number(), v.safeInteger())),
@@ -110,12 +111,13 @@ export function readFields<S extends v.GenericSchema & { readonly entries: objec
   }
   for (const [name, value] of Object.entries(body)) {
     if (value === null || Object.hasOwn(schema.entries, name) || IDLE.get(name)?.(value) === true) continue;
-    throw badField(brief(name), "not supported by this server", "unsupported_parameter");
+    throw badField(brief(name), UNSUPPORTED, "unsupported_parameter");
   }
   const result = v.safeParse(schema, body);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw badField(v.getDotPath(issue) ?? "body", issueInWords(issue));
+  const code = issue.message === UNSUPPORTED ? "unsupported_parameter" : undefined;
+  throw badField(brief(v.getDotPath(issue) ?? "body"), issueInWords(issue), code);
 }
 
 const isEmpty = (value: unknown): boolean =>

@@ -5,18 +5,27 @@ import type { Grammar } from "../grammar/grammar.ts";
 import { ANY_OBJECT } from "../grammar/json.ts";
 import { schemaGrammar } from "../grammar/json-schema.ts";
 import { ApiError, badField } from "./api-error.ts";
+import { nested } from "./nested.ts";
 import { optional } from "./optional.ts";
 
 const Schema = v.record(v.string(), v.unknown());
+
+/** Every schema is obeyed, strict or not. */
+const Named = nested({
+  name: optional(v.string()),
+  description: optional(v.string()),
+  schema: Schema,
+  strict: optional(v.boolean()),
+});
 
 /** Fields that say what an answer may be. */
 export const FORMAT_FIELDS = {
   response_format: optional(
     v.variant("type", [
-      v.looseObject({ type: v.literal("text") }),
+      nested({ type: v.literal("text") }),
       // llama.cpp takes the schema here, too.
-      v.looseObject({ type: v.literal("json_object"), schema: optional(Schema) }),
-      v.looseObject({ type: v.literal("json_schema"), json_schema: v.looseObject({ schema: Schema }) }),
+      nested({ type: v.literal("json_object"), schema: optional(Schema) }),
+      nested({ type: v.literal("json_schema"), json_schema: Named }),
     ]),
   ),
   /** llama.cpp's names. */

@@ -54,6 +54,14 @@ describe("errors have OpenAI's shape", () => {
     await expectError(await post(body, "/v1/completions"), 400);
   });
 
+  test("a compressed body is told so, not taken for broken JSON", async () => {
+    const body = Bun.gzipSync('{"prompt": "a", "max_tokens": 1}');
+    const asked = (encoding: string) =>
+      send("/v1/completions", { method: "POST", body, headers: { "content-encoding": encoding } });
+    await expectError(await asked("gzip"), 415);
+    await expectError(await asked("identity"), 400);
+  });
+
   test("a body with __proto__", async () => {
     await expectError(await post('{"__proto__": {"messages": []}}'), 400, "unsupported_parameter");
   });

@@ -5,11 +5,15 @@ import { ApiError } from "./api-error.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import type { RequestDefaults } from "./fields.ts";
+import { readResponseRequest } from "./responses-request.ts";
 
 const DEFAULTS: RequestDefaults = { sampling: DEFAULT_SAMPLING, maxTokens: 99 };
 const MESSAGES = [{ role: "user", content: "Hi" }];
 const chat = (extra: object) => readChatRequest({ messages: MESSAGES, ...extra }, DEFAULTS);
 const complete = (extra: object) => readCompletionRequest({ prompt: "Hi", ...extra }, DEFAULTS);
+
+const TOOL = { type: "function", function: { name: "f" } };
+const respond = (extra: object) => readResponseRequest({ input: "Hi", ...extra }, DEFAULTS);
 
 function refusal(read: () => unknown): unknown {
   try {
@@ -110,6 +114,29 @@ describe("chat", () => {
   test("what other servers know, and what asks for nothing, is let be", () => {
     const idle = { n: 1, tools: [], tool_choice: "auto", response_format: { type: "text" }, logit_bias: {} };
     expect(refusal(() => chat({ ...idle, store: false, metadata: {}, some_new_field: null }))).toBe("taken");
+    const answered = {
+      role: "assistant",
+      content: [{ type: "text", text: "a", annotations: [] }],
+      refusal: null,
+      annotations: [],
+      parsed: null,
+      tool_calls: [
+        { index: 0, id: "a", type: "function", function: { name: "f", arguments: "{}", parsed_arguments: {} } },
+      ],
+    };
+    const said = { messages: [...MESSAGES, answered], stream_options: { include_obfuscation: false, new_key: null } };
+    expect(refusal(() => chat(said))).toBe("taken");
+  });
+
+  test("a strict function holds all calls where the model decides", () => {
+    const strict = { type: "function", function: { name: "g", strict: true } };
+    const held = (extra: object) => chat({ tools: [TOOL, strict], ...extra }).tools?.held.length;
+    expect([
+      held({}),
+      held({ tool_choice: "auto" }),
+      held({ tool_choice: "required" }),
+      held({ tools: [TOOL] }),
+    ]).toEqual([2, 2, 0, 0]);
   });
 
   test("names of llama.cpp mean its order and penalties, all others OpenAI's", () => {
@@ -153,6 +180,19 @@ describe("chat", () => {
     [{ stream: "yes" }, "stream"],
     [{ stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
     [{ stream_options: [] }, "stream_options"],
+    [{ stream_options: { continuous_usage_stats: true } }, "stream_options.continuous_usage_stats"],
+    [{ messages: [{ role: "user", content: "Hi", weight: 0 }] }, "messages.0.weight"],
+    [{ messages: [{ role: "assistant", function_call: { name: "f" } }] }, "messages.0.function_call"],
+    [{ messages: [{ role: "user", content: [{ type: "text", text: "a", lang: "en" }] }] }, "messages.0.content.0.lang"],
+    [{ tools: [{ ...TOOL, cache: true }] }, "tools.0.cache"],
+    [{ tools: [{ ...TOOL, function: { name: "f", schema: {} } }] }, "tools.0.function.schema"],
+    [{ tools: [TOOL], tool_choice: { ...TOOL, mode: "auto" } }, "tool_choice.mode"],
+    [{ tools: [TOOL], tool_choice: "any" }, "tool_choice"],
+    [{ response_format: { type: "text", schema: {} } }, "response_format.schema"],
+    [
+      { response_format: { type: "json_schema", json_schema: { schema: {}, mode: 1 } } },
+      "response_format.json_schema.mode",
+    ],
     [{ chat_template_kwargs: ["x"] }, "chat_template_kwargs"],
     [{ logprobs: 3 }, "logprobs"],
     [{ top_logprobs: 3 }, "top_logprobs"],
@@ -179,6 +219,35 @@ describe("chat", () => {
     [{ user: 5 }, "user"],
   ])("%j is refused", (extra, param) => {
     expect(refusal(() => chat(extra))).toEqual([400, param]);
+  });
+});
+
+describe("responses", () => {
+  const item = { type: "message", id: "msg_1", status: "completed", role: "assistant" };
+  const part = { type: "output_text", text: "a", annotations: [], logprobs: [] };
+
+  test("what OpenAI's client sends back, and what asks for nothing, is let be", () => {
+    const call = { type: "function_call", id: "fc_1", call_id: "a", name: "f", arguments: "{}", status: "completed" };
+    const output = { type: "function_call_output", call_id: "a", output: "b" };
+    const input = [{ ...item, content: [part] }, { type: "reasoning", summary: [] }, call, output, ...MESSAGES];
+    const idle = { reasoning: { effort: null }, include: [], stream_options: { include_obfuscation: true } };
+    expect(refusal(() => respond({ input, text: { verbosity: "medium" }, ...idle }))).toBe("taken");
+  });
+
+  test.each<[object, string]>([
+    [{ input: 5 }, "input"],
+    [{ input: [{ ...item, content: "a", phase: "x" }] }, "input.0.phase"],
+    [{ input: [{ ...item, content: [{ ...part, lang: "en" }] }] }, "input.0.content.0.lang"],
+    [{ input: [{ type: "item_reference", id: "a" }] }, "input.0.type"],
+    [{ text: { verbosity: "low" } }, "text.verbosity"],
+    [{ text: { style: "x" } }, "text.style"],
+    [{ text: { format: { type: "json_schema", schema: {}, mode: 1 } } }, "response_format.json_schema.mode"],
+    [{ reasoning: { effort: "low" } }, "reasoning.effort"],
+    [{ tools: [{ type: "function", name: "f", schema: {} }] }, "tools.0.function.schema"],
+    [{ tool_choice: { type: "function", name: "f", mode: 1 } }, "tool_choice.mode"],
+    [{ previous_response_id: "resp_1" }, "previous_response_id"],
+  ])("%j is refused", (extra, param) => {
+    expect(refusal(() => respond(extra))).toEqual([400, param]);
   });
 });
 

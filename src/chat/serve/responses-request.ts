@@ -2,29 +2,53 @@ import * as v from "valibot";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
+import { CONTENT, IGNORED, nested } from "./nested.ts";
 import { optional } from "./optional.ts";
 
-const Text = v.union([v.string(), v.array(v.looseObject({ type: v.string(), text: optional(v.string()) }))]);
+const FunctionCall = nested({
+  type: v.literal("function_call"),
+  id: IGNORED,
+  call_id: v.string(),
+  name: v.string(),
+  arguments: v.string(),
+  status: IGNORED,
+});
+const Output = nested({
+  type: v.literal("function_call_output"),
+  id: IGNORED,
+  call_id: v.string(),
+  output: CONTENT,
+  status: IGNORED,
+});
+const Reasoning = v.looseObject({ type: v.literal("reasoning") });
+const Message = nested({
+  type: optional(v.literal("message", "must be a message, a function_call, a function_call_output or a reasoning")),
+  id: IGNORED,
+  role: v.string(),
+  content: CONTENT,
+  status: IGNORED,
+});
 
-const Item = v.union(
-  [
-    v.looseObject({ type: v.literal("function_call"), call_id: v.string(), name: v.string(), arguments: v.string() }),
-    v.looseObject({ type: v.literal("function_call_output"), call_id: v.string(), output: Text }),
-    v.looseObject({ type: v.literal("reasoning") }),
-    v.looseObject({ type: optional(v.literal("message")), role: v.string(), content: Text }),
-  ],
-  "must be a message, a function_call, a function_call_output or a reasoning",
-);
+const Item = v.lazy((item) => {
+  const type = typeof item === "object" && item !== null && "type" in item ? item.type : undefined;
+  return [FunctionCall, Output, Reasoning].find(({ entries }) => entries.type.literal === type) ?? Message;
+});
+
+const Items = v.array(Item);
+const StringOrItems = v.union([v.string(), Items]);
 
 const Tool = v.looseObject({ type: v.string(), name: optional(v.string()) });
+const NamedTool = nested({ type: v.string(), name: optional(v.string()) });
 
 const Body = v.looseObject({
-  input: v.union([v.string(), v.array(Item)], "must be a string or a list of items"),
+  input: v.lazy((input) => (Array.isArray(input) ? Items : StringOrItems)),
   instructions: optional(v.string()),
   max_output_tokens: optional(v.number()),
-  text: optional(v.looseObject({ format: optional(v.looseObject({ type: v.string() })) })),
+  text: optional(
+    nested({ format: optional(v.looseObject({ type: v.string() })), verbosity: optional(v.literal("medium")) }),
+  ),
   tools: optional(v.array(Tool)),
-  tool_choice: optional(v.union([v.string(), v.looseObject({ type: v.string(), name: optional(v.string()) })])),
+  tool_choice: optional(v.lazy((choice) => (typeof choice === "string" ? v.string() : NamedTool))),
   // As in a chat, and checked there.
   model: v.unknown(),
   stream: v.unknown(),
@@ -38,6 +62,9 @@ const Body = v.looseObject({
   chat_template_kwargs: v.unknown(),
   // What nothing is done for without being asked to.
   include: optional(v.pipe(v.array(v.unknown()), v.maxLength(0))),
+  reasoning: optional(nested({})),
+  stream_options: optional(nested({ include_obfuscation: IGNORED })),
+  top_logprobs: optional(v.literal(0)),
   truncation: optional(v.literal("disabled")),
   background: optional(v.literal(false)),
 });
@@ -49,12 +76,12 @@ const Body = v.looseObject({
 export function readResponseRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
   const fields = readFields(v.partial(Body, OPEN), body);
   const { input, instructions, text, tools, tool_choice: choice, max_output_tokens: length } = fields;
-  const items = typeof input === "string" ? [{ type: "message" as const, role: "user", content: input }] : input;
+  const asked = typeof input === "string" ? [{ role: "user", content: input }] : messagesOf(input);
   const system = instructions === undefined ? [] : [{ role: "system", content: instructions }];
   const common = Object.fromEntries(OPEN.map((name) => [name, fields[name]]));
   const chat = {
     ...common,
-    messages: [...system, ...messagesOf(items)],
+    messages: [...system, ...asked],
     max_tokens: length,
     tools: tools?.map((tool, index) => {
       if (tool.type !== "function") throw badField(`tools.${index}.type`, `${tool.type.slice(0, 40)} is not supported`);
@@ -93,7 +120,7 @@ function saidAgain(fields: Partial<v.InferOutput<typeof Body>>): Readonly<Record
     max_output_tokens: fields.max_output_tokens ?? null,
     parallel_tool_calls: fields.parallel_tool_calls ?? true,
     tool_choice: fields.tool_choice ?? "auto",
-    tools: fields.tools?.map((tool) => ({ strict: true, parameters: null, ...tool })) ?? [],
+    tools: fields.tools?.map((tool) => ({ strict: false, parameters: null, ...tool })) ?? [],
   };
 }
 
@@ -117,7 +144,7 @@ function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
 }
 
 /** Parts of input and output text are a chat's parts of text. */
-function contentOf(content: v.InferOutput<typeof Text>): unknown {
+function contentOf(content: v.InferOutput<typeof CONTENT>): unknown {
   if (typeof content === "string") return content;
-  return content.map((part) => (/^(?:in|out)put_text$/.test(part.type) ? { type: "text", text: part.text } : part));
+  return content.map((part) => (/^(?:in|out)put_text$/.test(part.type) ? { type: "text", text: part["text"] } : part));
 }

@@ -70,6 +70,9 @@ describe("/v1/responses", () => {
       await failure(served.client.responses.create({ model: "storyteller", input: "Hi", ...extra }));
     expect(await ask({ previous_response_id: "resp_1" })).toMatchObject({ status: 400, param: "previous_response_id" });
     expect(await ask({ tools: [{ type: "web_search" }] })).toMatchObject({ status: 400, param: "tools.0.type" });
-    expect(await ask({ input: [{ type: "item_reference", id: "x" }] })).toMatchObject({ status: 400, param: "input" });
+    expect(await ask({ input: [{ type: "item_reference", id: "x" }] })).toMatchObject({
+      status: 400,
+      param: "input.0.type",
+    });
   });
 });
