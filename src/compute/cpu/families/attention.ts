@@ -49,8 +49,9 @@ export function fmaChunk(head: number): number {
 }
 
 /**
- * A piece is some tokens of the heads that share a kv head. Where those are too few for the threads, as for one token,
- * chunks of keys are shared out, and who computes the last brings together what all came to: the same bits.
+ * A piece is some tokens of the heads that share a kv head. Where those are too few for the threads, as for one token or a short piece of a
+ * prompt, chunks of keys are shared out, and who computes the last brings together what all came to: the same bits. Each piece reads all
+ * keys that its tokens see, so those that fill a panel or two are one.
  */
 export function attention(on: Dispatcher, operands: Attention): void {
   const { keys, headSize } = operands;
@@ -62,11 +63,12 @@ export function attention(on: Dispatcher, operands: Attention): void {
   const most = Math.floor(MOST_PAIRS / pieceHeads);
   const even = Math.ceil((tokens * kvHeads * headBlocks) / wanted);
   const whole = Math.floor((Math.ceil((even * pieceHeads) / PANEL_PAIRS) * PANEL_PAIRS) / pieceHeads);
-  const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : whole);
-  const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * headBlocks;
   const dtype = KV_CODES[kvDtype("attention", keys, headSize)];
   const fma = headSize <= FMA_HEAD && on.has(ATTENTION_FMA, dtype);
   const chunks = Math.ceil(keys.shape[0] / (fma ? fmaChunk(headSize) : CHUNK));
+  const isOne = tokens <= most && chunks > 2;
+  const pieceTokens = Math.min(most, tokens * pieceHeads < PANEL_PAIRS ? even : isOne ? tokens : whole);
+  const pieces = Math.ceil(tokens / pieceTokens) * kvHeads * headBlocks;
   // There may be room for far more keys than anybody sees: parts are as many as threads need, whatever they hold.
   const parts = pieces < PARTED * on.threads && chunks > 2 ? Math.min(chunks, Math.ceil(wanted / pieces)) : 1;
   const record = 4 + Math.ceil(headSize / 8) * 8;

@@ -35,6 +35,12 @@ export interface Pairs {
   readonly record: number;
 }
 
+/** The first key that any pair of a panel sees, and the one behind the last. */
+export interface Sight {
+  readonly first: number;
+  readonly end: number;
+}
+
 /** A command's parameters, and where things are in scratch. */
 export class Attention {
   readonly on: Caller;
@@ -46,9 +52,10 @@ export class Attention {
   readonly stored: "F32" | "F16" | "Q8_0";
   /** Keys of a chunk. */
   readonly chunk: number;
-  /** Of a panel's pairs. */
+  /** Of all pairs: the first and the last key that each sees. */
   readonly firsts: number;
   readonly lasts: number;
+  /** Of a panel's pairs. */
   readonly tops: number;
   readonly sums: number;
   /** Of all pairs: what the chunks so far came to. */
@@ -84,8 +91,8 @@ export class Attention {
     this.#lasts = word(AT.lasts) / 4;
     const { panelCols } = on.code;
     const room = roomsOf(on);
-    this.firsts = room(panelCols * 4);
-    this.lasts = room(panelCols * 4);
+    this.firsts = room(MOST_PAIRS * 4);
+    this.lasts = room(MOST_PAIRS * 4);
     this.tops = room(panelCols * 4);
     this.sums = room(panelCols * 4);
     this.stateTops = room(MOST_PAIRS * 4);
@@ -147,6 +154,25 @@ export class Attention {
   /** The first one. */
   first(token: number): number {
     return Math.max(this.base(token), this.last(token) + 1 - this.#window);
+  }
+
+  /** What the pairs of each panel see; the last one stands in the place of missing ones. */
+  sightsOf({ token, heads, count }: Pairs): Sight[] {
+    const words = this.on.words(0);
+    const { panelCols } = this.on.code;
+    const sights: Sight[] = [];
+    for (let panel = 0; panel < count; panel += panelCols) {
+      let [low, high] = [Infinity, 0];
+      for (let pair = panel; pair < panel + panelCols; pair++) {
+        const of = token + Math.floor(Math.min(pair, count - 1) / heads);
+        const [first, last] = [this.first(of), this.last(of)];
+        words[this.firsts / 4 + pair] = first;
+        words[this.lasts / 4 + pair] = last;
+        [low, high] = [Math.min(low, first), Math.max(high, last + 1)];
+      }
+      sights.push({ first: low, end: high });
+    }
+    return sights;
   }
 
   /** Numbers of the chunks in which some tokens of one sequence see keys, from the first key of that on. */

@@ -7,7 +7,7 @@ import { wordsOf } from "../../parameters.ts";
 import { ROW_PITCH } from "../routines/layout.ts";
 import { multiplyRows, panelOf, termsOf } from "./attention-panels.ts";
 import { attendFew } from "./attention-few.ts";
-import { Attention, FEW_PAIRS, type Pairs } from "./attention-states.ts";
+import { Attention, FEW_PAIRS, type Pairs, type Sight } from "./attention-states.ts";
 import { fours, multiplyTiles } from "./tiles.ts";
 
 const AT = wordsOf(ATTENTION);
@@ -27,13 +27,8 @@ export function attention(on: Caller, parameters: number, piece: number): void {
     while (next < end && p.base(next) === p.base(token)) next++;
     const pairs = pairsOf(p, kvPlace % kvHeads, place % headBlocks, token, next);
     const { low, high } = p.chunks(token, next);
-    if (parts === 1) attend(p, pairs, next, low, high);
-    else {
-      // Those of a part, each for itself.
-      for (let number = low; number <= high; number++) {
-        if (number % parts === part) attend(p, pairs, next, number, number);
-      }
-    }
+    // The first of the part's chunks from there on; sequences of one chunk are not all one part's.
+    attend(p, pairs, next, low + ((part + parts - ((low + token) % parts)) % parts), high);
     token = next;
   }
   if (parts === 1) return;
@@ -61,12 +56,15 @@ function pairsOf({ word, tokens }: Attention, kvHead: number, block: number, tok
   return { kvHead, firstHead, heads, token, count: (next - token) * heads, record: firstHead * tokens + token * heads };
 }
 
-/** Some tokens, up to one before `behind`, and chunks of keys: all that they see, or one where there are parts. */
+/**
+ * Some tokens, up to one before `behind`, and chunks of keys from number `low` on: all up to number `high`, or each so many-th where there
+ * are parts, each for itself.
+ */
 function attend(p: Attention, pairs: Pairs, behind: number, low: number, high: number): void {
-  const { on, head, chunk, word } = p;
-  const { panelCols } = on.code;
-  const { count, heads, token, kvHead } = pairs;
-  const base = p.base(token);
+  const { chunk } = p;
+  const { count, token } = pairs;
+  const [base, parts] = [p.base(token), p.word(AT.parts)];
+  const isBroken = (): boolean => behind - token > 1 && p.isBroken(count);
   let first = Infinity;
   let end = 0;
   for (let at = token; at < behind; at++) {
@@ -74,61 +72,82 @@ function attend(p: Attention, pairs: Pairs, behind: number, low: number, high: n
     end = Math.max(end, p.last(at) + 1);
   }
   p.begin(count);
-  const isFew = count <= FEW_PAIRS;
-  for (let panel = 0; panel < (isFew ? 0 : count); panel += panelCols) {
+  let sights = layQueries(p, pairs);
+  for (let number = low; number <= high; number += parts) {
+    const start = base + number * chunk;
+    const [from, to] = [Math.max(first, start), Math.min(end, start + chunk)];
+    if (from < to) attendChunk(p, pairs, sights, from, to);
+    if (parts === 1) continue;
+    if (isBroken()) {
+      attendAlone(p, pairs, behind, number, number);
+      sights = layQueries(p, pairs);
+    } else p.store(number * p.heads * p.tokens + pairs.record, count);
+    p.begin(count);
+  }
+  if (parts > 1) return;
+  if (isBroken()) attendAlone(p, pairs, behind, low, high);
+  else finish(p, pairs, 0, count);
+}
+
+/** Each of some tokens by itself. */
+function attendAlone(p: Attention, pairs: Pairs, behind: number, low: number, high: number): void {
+  const { heads, record } = pairs;
+  for (let at = 0; at < behind - pairs.token; at++) {
+    const token = pairs.token + at;
+    attend(p, { ...pairs, token, count: heads, record: record + at * heads }, token + 1, low, high);
+  }
+}
+
+/** Lays queries in panels, and tells what the pairs of each see; few pairs need neither. */
+function layQueries(p: Attention, pairs: Pairs): readonly Sight[] {
+  const { on, head, word } = p;
+  const { panelCols } = on.code;
+  const { count, heads, token, firstHead } = pairs;
+  if (count <= FEW_PAIRS) return [];
+  for (let panel = 0; panel < count; panel += panelCols) {
     const rowAt = (row: number) => {
       const [pairToken, pairHead] = [token + Math.floor((panel + row) / heads), (panel + row) % heads];
-      return word(AT.q) + pairToken * word(AT.qPitch) + (pairs.firstHead + pairHead) * head * 4;
+      return word(AT.q) + pairToken * word(AT.qPitch) + (firstHead + pairHead) * head * 4;
     };
     panelOf(on, Math.min(panelCols, count - panel), rowAt, head, p.queries + panel * head * 4);
   }
-  for (let number = low; number <= high; number++) {
-    const start = base + number * chunk;
-    const [from, to] = [Math.max(first, start), Math.min(end, start + chunk)];
-    if (from >= to) continue;
-    if (isFew) {
-      attendFew(p, pairs, from, to);
-      continue;
-    }
-    const values = p.rows("values", kvHead, from, to - from);
-    termsOf(on, values.at, values.pitch, to - from, head, chunk, p.values, values.stored);
-    p.layKeys(kvHead, from, to - from);
-    for (let panel = 0; panel < count; panel += panelCols) attendPanel(p, pairs, panel, from, to);
-  }
-  if (behind - token > 1 && p.isBroken(count)) {
-    for (let at = 0; at < behind - token; at++) {
-      const alone = { ...pairs, token: token + at, count: heads, record: pairs.record + at * heads };
-      attend(p, alone, token + at + 1, low, high);
-    }
-    return;
-  }
-  if (word(AT.parts) === 1) finish(p, pairs, 0, count);
-  else p.store(low * p.heads * p.tokens + pairs.record, count);
+  return p.sightsOf(pairs);
+}
+
+/** Some pairs and the keys of a chunk from `from` to one before `to`. */
+function attendChunk(p: Attention, pairs: Pairs, sights: readonly Sight[], from: number, to: number): void {
+  const { on, head, chunk } = p;
+  if (pairs.count <= FEW_PAIRS) return attendFew(p, pairs, from, to);
+  const values = p.rows("values", pairs.kvHead, from, to - from);
+  termsOf(on, values.at, values.pitch, to - from, head, chunk, p.values, values.stored);
+  p.layKeys(pairs.kvHead, from, to - from);
+  for (const [at, sight] of sights.entries()) attendPanel(p, pairs, at * on.code.panelCols, sight, from, to);
 }
 
 /** A panel of pairs and the keys of a chunk from `from` to one before `to`, which lie in scratch. */
-function attendPanel(p: Attention, pairs: Pairs, panel: number, from: number, to: number): void {
+function attendPanel(p: Attention, pairs: Pairs, panel: number, sight: Sight, from: number, to: number): void {
   const { on, head, word } = p;
   const { panelCols } = on.code;
-  const { heads, token } = pairs;
   const count = Math.min(panelCols, pairs.count - panel);
-  const words = on.words(0);
-  let [low, high] = [to, from];
-  for (let pair = 0; pair < panelCols; pair++) {
-    const of = token + Math.floor((panel + Math.min(pair, count - 1)) / heads);
-    const [first, last] = [p.first(of), p.last(of)];
-    words[p.firsts / 4 + pair] = first;
-    words[p.lasts / 4 + pair] = last;
-    low = Math.min(low, Math.max(first, from));
-    high = Math.max(high, Math.min(last + 1, to));
-  }
+  const [low, high] = [Math.max(from, sight.first), Math.min(to, sight.end)];
   // Nobody sees a key of the chunk.
   if (low >= high) return;
   const keys = high - low;
   const [first, queries] = [p.keys + (low - from) * ROW_PITCH, p.queries + panel * head * 4];
   multiplyRows(on, first, to - from, keys, queries, head, p.scores, p.room);
   const softmax = on.routines.softmax[word(AT.cap) === 0 ? 0 : 1] ?? 0;
-  on.call(softmax, p.scores, keys, p.firsts, p.lasts, p.tops, p.sums, low, word(AT.scale), word(AT.cap));
+  on.call(
+    softmax,
+    p.scores,
+    keys,
+    p.firsts + panel * 4,
+    p.lasts + panel * 4,
+    p.tops,
+    p.sums,
+    low,
+    word(AT.scale),
+    word(AT.cap),
+  );
   p.join(panel);
   for (let col = 0; col < head; col += panelCols) {
     const values = p.values + (col * p.chunk + (low - from) * panelCols) * 4;
