@@ -50,11 +50,14 @@ export class PromptPieces {
    */
   async next(): Promise<readonly Piece[]> {
     const pieces: Piece[] = [];
-    let tokens = this.#pace.piece(this.isWaitedFor);
+    const { isWaitedFor } = this;
+    const most = (active: Active): number => this.#pace.piece(isWaitedFor, heldOf(active));
+    let tokens = 0;
     for (;;) {
       const isFirst = pieces.every(({ ids }) => ids.length === 0);
-      const active = isFirst ? this.#choose(tokens, pieces) : await this.#another(tokens, pieces);
+      const active = isFirst ? this.#choose(most, pieces) : await this.#another(tokens, pieces);
       if (active === undefined) return pieces;
+      if (isFirst) tokens = most(active);
       const piece = await this.#pieceOf(active, tokens);
       if (piece === undefined) continue;
       pieces.push(piece);
@@ -99,11 +102,11 @@ export class PromptPieces {
     return this.#line.prompted(false).filter((one) => pieces.every(({ active }) => active !== one));
   }
 
-  /** Whose turn it is. Who ends within a piece of so many tokens goes before a longer one that has had a turn since he came. */
-  #choose(tokens: number, pieces: readonly Piece[]): Active | undefined {
+  /** Whose turn it is. Who ends within a piece goes before a longer one that has had a turn since he came. */
+  #choose(most: (active: Active) => number, pieces: readonly Piece[]): Active | undefined {
     const all = this.#others(pieces);
     const before = (this.#before ??= new Set(all));
-    const short = all.find((one) => before.has(one) && leftOf(one) <= tokens);
+    const short = all.find((one) => before.has(one) && leftOf(one) <= most(one));
     if (short === undefined) this.#before = undefined;
     return short ?? all[0];
   }

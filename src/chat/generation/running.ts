@@ -142,7 +142,8 @@ export class Running implements Disposable {
     const isStep = ready.length > 0;
     // What no text waited for says nothing.
     const read = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
-    if (isStep || this.#pieces.isWaitedFor) this.#pace.passed(performance.now() - start, isStep, read);
+    const keys = pieces.reduce((sum, { first, ids }) => sum + ids.length * (first + ids.length / 2), 0);
+    if (isStep || this.#pieces.isWaitedFor) this.#pace.passed(performance.now() - start, isStep, read, keys);
     await preparing;
     for (const [index, piece] of pieces.entries()) await this.#read(piece, itemAt(results, index));
     if (tokens.length > 0) this.line.step();
