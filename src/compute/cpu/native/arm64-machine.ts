@@ -327,6 +327,11 @@ export class Arm64Machine implements Machine {
     return [0, 1, 2, 3];
   }
 
+  loadTransposed(rowAt: (row: number) => At): Lanes[] {
+    for (let row = 0; row < this.lanes; row++) this.load(row, rowAt(row));
+    return this.transpose();
+  }
+
   /** Products of pairs of 16 bits, added within each lane. */
   #pairs(to: Lanes, a: Lanes, b: Lanes): void {
     const upper = this.registers - 1;

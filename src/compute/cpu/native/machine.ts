@@ -139,4 +139,6 @@ export interface Machine {
   upperHalves(to: Lanes, from: Lanes): void;
   /** Turns registers 0 to lanes − 1 around; returns the registers that have their columns. All others are lost. */
   transpose(): Lanes[];
+  /** The same of rows of 32-bit numbers in memory; `rowAt` is asked once for each, in their order. All registers are lost. */
+  loadTransposed(rowAt: (row: number) => At): Lanes[];
 }

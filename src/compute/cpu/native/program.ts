@@ -4,14 +4,14 @@ import { copy } from "./routines/copy.ts";
 import { deltaWalk } from "./routines/delta-walk.ts";
 import { FEW_ROWS, few } from "./routines/few.ts";
 import { FEW_BLOCK_ROWS, fewBlocks } from "./routines/few-blocks.ts";
-import { finish } from "./routines/finish.ts";
+import { type Added, finish, finishFew } from "./routines/finish.ts";
 import { panelCols } from "./routines/layout.ts";
 import { sumLists } from "./routines/lists.ts";
 import { panelFromRows } from "./routines/panels.ts";
 import { rescale } from "./routines/rescale.ts";
 import { scaled } from "./routines/scaled.ts";
 import { slopes } from "./routines/slopes.ts";
-import { softmaxAlong } from "./routines/softmax-along.ts";
+import { ALONG_ROWS, softmaxAlong } from "./routines/softmax-along.ts";
 import { join, logSums, softmax } from "./routines/softmax.ts";
 import { WEIGHTED_ROWS, weighted } from "./routines/weighted.ts";
 import { tile } from "./routines/tile.ts";
@@ -38,9 +38,11 @@ export interface Routines {
   readonly tileAlongRows: readonly number[];
   /** By what is added: 1 for what y had, 2 for bias, 4 for residual. */
   readonly finish: readonly number[];
+  readonly finishFew: readonly number[];
   /** Of attention; by whether scores have a cap. */
   readonly softmax: readonly number[];
-  readonly softmaxAlong: readonly number[];
+  /** By whether scores have a cap, and the number of rows; of 0 there is none. */
+  readonly softmaxAlong: readonly (readonly number[])[];
   /** By the number of rows; of 0 there is none. */
   readonly weighted: Readonly<Record<"F32" | "F16", readonly number[]>>;
   readonly join: number;
@@ -89,6 +91,10 @@ export function program(m: Machine, enter: () => void): Program {
   const fewRows = (format: Stored) => byRows(FEW_ROWS, (rows) => few(m, rows, format));
   const fewOfBlocks = (blocks: Blocks) => byRows(FEW_BLOCK_ROWS, (rows) => fewBlocks(m, rows, blocks));
   const halves = (blocks: Blocks) => [false, true].map((second) => routine(() => panelFromBlocks(m, blocks, second)));
+  const byAdded = (write: (adds: Added) => void) =>
+    Array.from({ length: 8 }, (_, adds) =>
+      routine(() => write({ y: (adds & 1) !== 0, bias: (adds & 2) !== 0, residual: (adds & 4) !== 0 })),
+    );
   const byCap = (write: (caps: boolean) => void) => [false, true].map((caps) => routine(() => write(caps)));
   const routines: Routines = {
     copy: stored((format) => copy(m, format)),
@@ -108,11 +114,10 @@ export function program(m: Machine, enter: () => void): Program {
     },
     tileAlongTerms: tiles("terms"),
     tileAlongRows: tiles("rows"),
-    finish: Array.from({ length: 8 }, (_, adds) =>
-      routine(() => finish(m, { y: (adds & 1) !== 0, bias: (adds & 2) !== 0, residual: (adds & 4) !== 0 })),
-    ),
+    finish: byAdded((adds) => finish(m, adds)),
+    finishFew: byAdded((adds) => finishFew(m, adds)),
     softmax: byCap((caps) => softmax(m, caps)),
-    softmaxAlong: byCap((caps) => softmaxAlong(m, caps)),
+    softmaxAlong: [false, true].map((caps) => byRows(ALONG_ROWS, (rows) => softmaxAlong(m, rows, caps))),
     weighted: {
       F32: byRows(WEIGHTED_ROWS, (rows) => weighted(m, rows, "F32")),
       F16: byRows(WEIGHTED_ROWS, (rows) => weighted(m, rows, "F16")),

@@ -1,4 +1,5 @@
 import { type At, type Blocks, type Count, type Lanes, type Machine, STORED_BYTES, type Stored } from "./machine.ts";
+import { loadTransposed, transpose } from "./x64-transpose.ts";
 import { type Vector, xmm, ymm, zmm } from "./x64-encoding.ts";
 import { memory, X64Words } from "./x64-words.ts";
 
@@ -234,44 +235,12 @@ export class X64Machine extends X64Words implements Machine {
     this.code.vpslld(this.#all(to), this.#all(to), 16);
   }
 
-  /** First within 128 bits, four rows at a time; then whole parts of 128 bits. */
   transpose(): Lanes[] {
-    const { lanes } = this;
-    const code = this.code;
-    const own = (lane: Lanes) => this.#all(lane);
-    const other = (lane: Lanes) => this.#all(lanes + lane);
-    for (let row = 0; row < lanes; row += 2) {
-      code.vunpcklps(other(row), own(row), own(row + 1));
-      code.vunpckhps(other(row + 1), own(row), own(row + 1));
-    }
-    for (let row = 0; row < lanes; row += 4) {
-      code.vunpcklpd(own(row), other(row), other(row + 2));
-      code.vunpckhpd(own(row + 1), other(row), other(row + 2));
-      code.vunpcklpd(own(row + 2), other(row + 1), other(row + 3));
-      code.vunpckhpd(own(row + 3), other(row + 1), other(row + 3));
-    }
-    const columns: Lanes[] = [];
-    for (let col = 0; col < 4; col++) {
-      const of = (four: number) => own(col + 4 * four);
-      if (lanes === 8) {
-        code.vperm2f128(other(col), of(0), of(1), 0x20);
-        code.vperm2f128(other(col + 4), of(0), of(1), 0x31);
-        columns[col] = lanes + col;
-        columns[col + 4] = lanes + col + 4;
-        continue;
-      }
-      const part = (at: number) => other(col + 4 * at);
-      code.vshuff32x4(part(0), of(0), of(1), 0x88);
-      code.vshuff32x4(part(1), of(0), of(1), 0xdd);
-      code.vshuff32x4(part(2), of(2), of(3), 0x88);
-      code.vshuff32x4(part(3), of(2), of(3), 0xdd);
-      code.vshuff32x4(of(0), part(0), part(2), 0x88);
-      code.vshuff32x4(of(2), part(0), part(2), 0xdd);
-      code.vshuff32x4(of(1), part(1), part(3), 0x88);
-      code.vshuff32x4(of(3), part(1), part(3), 0xdd);
-      for (let four = 0; four < 4; four++) columns[col + 4 * four] = col + 4 * four;
-    }
-    return columns;
+    return transpose(this.code, this.lanes);
+  }
+
+  loadTransposed(rowAt: (row: number) => At): Lanes[] {
+    return loadTransposed(this.code, this.lanes, (row) => memory(rowAt(row)));
   }
 
   #all(lane: Lanes): Vector {

@@ -162,6 +162,8 @@ test("lanes", () => {
     ["vperm2f128", [ymm(11), ymm(2), ymm(13), 0x20]],
     ["vinserti128", [ymm(1), ymm(9), xmm(3), 1]],
     ["vinserti128", [ymm(1), ymm(9), at(r13, 16), 1]],
+    ["vinserti64x4", [zmm(1), zmm(19), ymm(30), 1]],
+    ...MEMORY.map((memory) => ["vinserti64x4", [zmm(17), zmm(2), memory, 1]] as const),
     ["vshuff32x4", [zmm(1), zmm(19), zmm(30), 0x88]],
     ["vshuff32x4", [zmm(17), zmm(2), zmm(3), 0xdd]],
     ["vextracti128", [xmm(3), ymm(9), 1]],
@@ -235,6 +237,6 @@ test("jumps count from their end", () => {
 });
 
 test("every instruction is held to the assembler here, and used", async () => {
-  const users = ["x64-machine.ts", "x64-words.ts", "features.ts"];
+  const users = ["x64-machine.ts", "x64-transpose.ts", "x64-words.ts", "features.ts"];
   expect(await instructionsLeftOut(new X64(), import.meta.path, users)).toEqual([]);
 });

@@ -63,6 +63,7 @@ const VUNPCKHPD = f0(0x66, 0x15, { w: 1 });
 const VPERM2F128 = f3a(0x06);
 const VSHUFF32X4 = f3a(0x23, { evex: true });
 const VINSERTI128 = f3a(0x38, { reads: 16 });
+const VINSERTI64X4 = f3a(0x3a, { evex: true, w: 1, reads: 32 });
 const [LOAD, STORE] = [f0(0, 0x10), f0(0, 0x11)];
 const [LOAD_ONE, STORE_ONE] = [f0(0xf3, 0x10, { reads: 4 }), f0(0xf3, 0x11, { reads: 4 })];
 
@@ -132,6 +133,8 @@ export class X64 extends X64Code {
     this.#three(VSHUFF32X4, to, a, b, which);
   vinserti128 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
     this.#three(VINSERTI128, to, a, b, which);
+  vinserti64x4 = (to: Vector, a: Vector, b: Vector | Memory, which: number): void =>
+    this.#three(VINSERTI64X4, to, a, b, which);
 
   vextracti128 = (to: Vector, from: Vector, which: number): void =>
     this.vectors(VEXTRACTI128, { reg: from.vector, vvvv: 0, rm: to, bytes: from.bytes }, which);

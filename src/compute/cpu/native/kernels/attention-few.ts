@@ -3,6 +3,7 @@ import { ATTENTION } from "../../families/attention.ts";
 import { wordsOf } from "../../parameters.ts";
 import { FEW_ROWS } from "../routines/few.ts";
 import { BLOCK_TERMS, ROW_PITCH } from "../routines/layout.ts";
+import { ALONG_ROWS } from "../routines/softmax-along.ts";
 import { WEIGHTED_ROWS } from "../routines/weighted.ts";
 import type { Attention, Pairs } from "./attention-states.ts";
 import { multiplyFew } from "./product.ts";
@@ -48,12 +49,15 @@ export function attendFew(p: Attention, pairs: Pairs, from: number, to: number):
   }
   const words = on.words(0);
   for (let key = 0; key < panelCols; key++) words[p.firsts / 4 + key] = from + key;
-  const routine = on.routines.softmaxAlong[word(AT.cap) === 0 ? 0 : 1] ?? 0;
-  for (let pair = 0; pair < count; pair++) {
+  const routines = on.routines.softmaxAlong[word(AT.cap) === 0 ? 0 : 1];
+  for (let pair = 0; pair < count;) {
     const of = token + Math.floor(pair / heads);
+    const rows = Math.min(ALONG_ROWS, heads - (pair % heads), count - pair);
     const [top, sum] = [p.tops + pair * 4, p.sums + pair * 4];
     const [first, last] = [p.first(of), Math.min(p.last(of), to - 1)];
+    const routine = routines?.[rows] ?? 0;
     on.call(routine, scores + pair * ROW_PITCH, to - from, top, sum, p.firsts, p.lasts, first, last, word(AT.cap));
+    pair += rows;
   }
   p.join(0);
   const values = p.rows("values", pairs.kvHead, from, to - from);

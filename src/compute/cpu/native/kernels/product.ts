@@ -125,10 +125,13 @@ export function multiplyFew(
     const bytes = begin * STORED_BYTES[stored];
     for (let col = firstCol; col < firstCol + cols; col += FEW_COLS) {
       const width = Math.min(FEW_COLS, firstCol + cols - col);
-      for (let at = 0; at < width; at += fewCols) {
-        const [b, next] = [p.b + (col + at) * p.bPitch, p.b + (col + at + fewCols) * p.bPitch];
-        setRows(on, b + bytes, p.bPitch, Math.min(fewCols, width - at), fewCols);
-        on.call(routine, terms, x, sums + at * 4, next + fewCols * bytes, column);
+      // Rows that fill no block go by themselves.
+      for (let at = 0; at < width;) {
+        const [blocks, count] = [Math.max(1, Math.floor((width - at) / fewCols)), Math.min(fewCols, width - at)];
+        const [b, next] = [p.b + (col + at) * p.bPitch, fewCols * p.bPitch];
+        setRows(on, b + bytes, p.bPitch, count, fewCols);
+        on.call(routine, terms, x, sums + at * 4, b + next + fewCols * bytes, column, blocks, next);
+        at += blocks * count;
       }
       storeFew(on, sums, Math.ceil(terms / BLOCK_TERMS), rows, width, p, firstRow, col, begin === 0);
     }

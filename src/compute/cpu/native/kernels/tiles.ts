@@ -125,31 +125,11 @@ export function storeSums(
   col: number,
   isFirst: boolean,
 ): void {
-  const padding = -cols & 3;
-  if (padding > 0) {
-    const words = on.words(0);
-    for (let at = 0; at < rows; at++) {
-      const end = (sums + at * pitch) / 4 + cols;
-      words.fill(0, end, end + padding);
-    }
-  }
-  const { y, yPitch, residualPitch, scale } = to;
-  const bias = isFirst && to.bias !== 0 ? to.bias + col * 4 : 0;
-  const residual = isFirst && to.residual !== 0 ? to.residual + row * residualPitch + col * 4 : 0;
-  const adds = (!isFirst || to.accumulate ? 1 : 0) | (bias !== 0 ? 2 : 0) | (residual !== 0 ? 4 : 0);
-  on.call(
-    on.routines.finish[adds] ?? 0,
-    sums,
-    pitch,
-    y + row * yPitch + col * 4,
-    yPitch,
-    rows,
-    fours(cols),
-    bias,
-    residual,
-    residualPitch,
-    scale,
-  );
+  clearPadding(on, sums, pitch, rows, cols);
+  const { adds, bias, residual } = addedTo(to, row, col, isFirst);
+  const { yPitch, residualPitch, scale } = to;
+  const [routine, y] = [on.routines.finish[adds] ?? 0, to.y + row * yPitch + col * 4];
+  on.call(routine, sums, pitch, y, yPitch, rows, fours(cols), bias, residual, residualPitch, scale);
 }
 
 /** The same of partial sums of few rows, `FEW_PITCH` apart, those of the first terms before those of the next. */
@@ -164,18 +144,36 @@ export function storeFew(
   col: number,
   isFirst: boolean,
 ): void {
-  storeSums(on, sums, FEW_PITCH, rows, cols, to, row, col, isFirst);
-  if (parts === 1) return;
-  const pitch = rows * FEW_PITCH;
-  // A row's partial sums are added to it one after the other by one call, if there are more of them than rows.
-  if (rows < parts - 1) {
-    for (let at = 0; at < rows; at++) {
-      const y = to.y + (row + at) * to.yPitch;
-      storeSums(on, sums + pitch + at * FEW_PITCH, pitch, parts - 1, cols, { ...to, y, yPitch: 0 }, 0, col, false);
-    }
-  } else {
-    for (let part = 1; part < parts; part++) {
-      storeSums(on, sums + part * pitch, FEW_PITCH, rows, cols, to, row, col, false);
-    }
+  clearPadding(on, sums, FEW_PITCH, parts * rows, cols);
+  const { adds, bias, residual } = addedTo(to, row, col, isFirst);
+  const { yPitch, residualPitch, scale } = to;
+  const [routine, y] = [on.routines.finishFew[adds] ?? 0, to.y + row * yPitch + col * 4];
+  const next = rows * FEW_PITCH;
+  on.call(routine, sums, y, yPitch, rows, fours(cols), bias, residual, residualPitch, next, parts - 1, scale);
+}
+
+function clearPadding(on: Caller, sums: number, pitch: number, rows: number, cols: number): void {
+  const padding = -cols & 3;
+  if (padding === 0) return;
+  const words = on.words(0);
+  for (let at = 0; at < rows; at++) {
+    const end = (sums + at * pitch) / 4 + cols;
+    words.fill(0, end, end + padding);
   }
+}
+
+/** What is added to sums from (row, col) on, and which routine does so. */
+function addedTo(
+  to: Target,
+  row: number,
+  col: number,
+  isFirst: boolean,
+): { readonly adds: number; readonly bias: number; readonly residual: number } {
+  const bias = isFirst && to.bias !== 0 ? to.bias + col * 4 : 0;
+  const residual = isFirst && to.residual !== 0 ? to.residual + row * to.residualPitch + col * 4 : 0;
+  return {
+    adds: (!isFirst || to.accumulate ? 1 : 0) | (bias !== 0 ? 2 : 0) | (residual !== 0 ? 4 : 0),
+    bias,
+    residual,
+  };
 }

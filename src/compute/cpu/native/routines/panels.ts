@@ -3,6 +3,7 @@
 import { type Machine, STORED_BYTES, type Stored } from "../machine.ts";
 import { registers } from "./arguments.ts";
 import { LINE, panelCols, ROWS_AT } from "./layout.ts";
+import { readSquare } from "./vectors.ts";
 
 const PANEL_FROM_ROWS = {
   /** Of the first term that is wanted, in every row. */
@@ -30,12 +31,10 @@ export function panelFromRows(m: Machine, stored: Stored): void {
     m.add(target, { bytes: first * 4 });
     m.copy(left, terms);
     m.steps(left, terms1, () => {
-      for (let at = 0; at < m.lanes; at++) {
+      const columns = readSquare(m, stored, (at) => {
         m.argument(row, ROWS_AT + first + at);
-        if (pairs) m.load(at, { word: here, index: row });
-        else m.read(at, { word: here, index: row }, stored);
-      }
-      const columns = m.transpose();
+        return { word: here, index: row };
+      });
       const free = columns.includes(0) ? m.lanes : 0;
       const bytes = m.lanes * terms1 * STORED_BYTES[stored];
       columns.forEach((column, at) => {
