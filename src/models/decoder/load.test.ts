@@ -144,6 +144,10 @@ test("heads turn in part where the architecture has it, whatever their size", as
   expect(await loadConfig(await withConfig(changes))).toMatchObject({ ropes: [{ size: 20 }] });
   const phi = { ...changes, model_type: "phi3" };
   expect(await loadConfig(await withConfig(phi))).toMatchObject({ ropes: [{ size: 10 }] });
+  const proportional = { ...changes, model_type: "glm4", rope_scaling: { type: "proportional" } };
+  expect(await loadConfig(await withConfig(proportional))).toMatchObject({
+    ropes: [{ size: 20, scaling: { kind: "proportional", pairs: 5 } }],
+  });
   const negative = { ...phi, partial_rotary_factor: -0.5 };
   await expect(loadConfig(await withConfig(negative))).rejects.toMatchObject({
     code: "model",
@@ -162,6 +166,23 @@ test("a window that is null is none", async () => {
   const changes = { model_type: "qwen2", use_sliding_window: true, max_window_layers: 0, sliding_window: null };
   const attentions = attentionsOf(await loadConfig(await withConfig(changes)));
   expect(attentions.map(({ window }) => window)).toEqual(attentions.map(() => Infinity));
+});
+
+test("SmolLM3's windows are those of layer_types, whatever use_sliding_window says", async () => {
+  const layer_types = [
+    "sliding_attention",
+    "full_attention",
+    "sliding_attention",
+    "sliding_attention",
+    "full_attention",
+  ];
+  const windows = async (changes: object) => {
+    const config = await loadConfig(await withConfig({ model_type: "smollm3", sliding_window: 7, ...changes }));
+    return attentionsOf(config).map(({ window }) => window);
+  };
+  expect(await windows({ layer_types, use_sliding_window: false })).toEqual([7, Infinity, 7, 7, Infinity]);
+  expect(await windows({ use_sliding_window: true })).toEqual([Infinity, Infinity, Infinity, 7, Infinity]);
+  expect(await windows({})).toEqual(layer_types.map(() => Infinity));
 });
 
 test("without windows Cohere 2 has no ropes", async () => {

@@ -48,15 +48,21 @@ export function ropesByLayerType(
 
 function ropeFrom(given: RopeJson, json: ConfigJson, defaults: RopeDefaults, theta: number): Rope {
   const { headSize, contextLength } = defaults;
-  const part = defaults.partial === true ? (given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1) : 1;
+  const part = given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
+  // A proportional rope has pairs of all elements, of which those behind the part have angles of 0.
+  const isPartial = defaults.partial === true && kindOf(given) !== "proportional";
   // A top-level original_max_position_embeddings goes before the one inside.
   const outer = json.original_max_position_embeddings ?? defaults.trainedLength;
   const trainedLength = outer ?? given.original_max_position_embeddings ?? contextLength;
   return {
     theta: given.rope_theta ?? theta,
-    size: Math.floor(headSize * part),
-    scaling: scalingFrom(given, json.model_type, trainedLength, defaults),
+    size: isPartial ? Math.floor(headSize * part) : headSize,
+    scaling: scalingFrom(given, json.model_type, trainedLength, defaults, part),
   };
+}
+
+function kindOf({ rope_type, type }: RopeJson): string {
+  return rope_type ?? type ?? "default";
 }
 
 function scalingFrom(
@@ -64,8 +70,9 @@ function scalingFrom(
   model: string,
   trainedLength: number,
   { contextLength, headSize }: RopeDefaults,
+  part: number,
 ): RopeScaling {
-  const said = given.rope_type ?? given.type ?? "default";
+  const said = kindOf(given);
   // Phi 3's first releases called longrope "su", and "yarn".
   const kind = model === "phi3" && (said === "su" || said === "yarn") ? "longrope" : said;
   const need = <T>(value: T | null | undefined, name: string): T => {
@@ -77,10 +84,8 @@ function scalingFrom(
       return { kind };
     case "linear":
       return { kind, factor: need(given.factor, "factor") };
-    case "proportional": {
-      const pairs = Math.floor(((given.partial_rotary_factor ?? 1) * headSize) / 2);
-      return { kind, factor: given.factor ?? 1, pairs };
-    }
+    case "proportional":
+      return { kind, factor: given.factor ?? 1, pairs: Math.floor((part * headSize) / 2) };
     case "dynamic":
       return { kind, factor: need(given.factor, "factor"), trainedLength: contextLength };
     case "llama3":

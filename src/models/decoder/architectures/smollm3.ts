@@ -16,7 +16,7 @@ export const smollm3: Architecture = {
       layer(path, index) {
         const turns = json.no_rope_layers?.[index] ?? Number((index + 1) % interval !== 0);
         const rope = turns === 0 ? 1 : 0;
-        const slides = json.use_sliding_window === true && isSliding(json, index, turns === 0);
+        const slides = isSliding(json, index, json.use_sliding_window === true && turns === 0);
         const window = (slides ? json.sliding_window : undefined) ?? Infinity;
         const mlpBias = json.mlp_bias ?? false;
         return llamaLayer(path, sizes, { rope, window, qkvBias: bias, outputBias: bias }, { bias: mlpBias });
