@@ -31,7 +31,7 @@ export class ReplyText {
 
   /** Where the next token's text begins, in UTF-16 units. */
   get offset(): number {
-    return this.#decoded;
+    return this.#decoded + this.#detokenizer.held;
   }
 
   /** Takes a token. @returns whether a stop text has been found */

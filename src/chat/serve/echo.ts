@@ -12,9 +12,9 @@ export function echoOf(tokenizer: Tokenizer, ids: readonly number[], prompt: str
   const detokenizer = tokenizer.detokenizer({ skipSpecial: true });
   let decoded = "";
   const offsets = ids.map((id) => {
-    const { length } = decoded;
+    const begin = decoded.length + detokenizer.held;
     decoded += detokenizer.push(id);
-    return length;
+    return begin;
   });
   decoded += detokenizer.flush();
   const text = typeof prompt === "string" ? prompt : decoded;

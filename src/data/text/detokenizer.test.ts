@@ -66,3 +66,18 @@ test("a byte order mark is text", async () => {
   const ids = tokenizer.encode("\ufeffx", { special: false });
   expect(stream(tokenizer, ids).join("")).toBe("\ufeffx");
 });
+
+test("it is known where a token begins, within and behind a run of bytes as well", async () => {
+  const tokenizer = await familyTokenizer("llama2");
+  const run = [0xc3, 0xa9, 0xf0, 0x9f, 0x99, 0x82]; // é🙂
+  const bytes = run.map((value) => tokenizer.tokenToId(`<0x${value.toString(16).toUpperCase()}>`) ?? -1);
+  const word = tokenizer.tokenToId("a") ?? -1;
+  const detokenizer = tokenizer.detokenizer();
+  let final = 0;
+  const begins = [word, ...bytes, word, word].map((id) => {
+    const begin = final + detokenizer.held;
+    final += detokenizer.push(id).length;
+    return begin;
+  });
+  expect(begins).toEqual([0, 1, 1, 2, 2, 2, 2, 4, 5]);
+});

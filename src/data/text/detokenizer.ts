@@ -1,3 +1,4 @@
+import { readByteToken } from "./tokenizer/byte-fallback.ts";
 import type { Stage, StageFactory } from "./tokenizer/decoder.ts";
 
 /** Which tokens become text. */
@@ -18,6 +19,8 @@ export class Detokenizer {
   readonly #explain: (error: unknown) => unknown;
   readonly #input: Stage;
   #ready = "";
+  /** Characters of the run of byte tokens that is held back. */
+  #run: { readonly decoder: TextDecoder; length: number } | undefined;
 
   /**
    * @param tokenOf the vocabulary's token for an id; ids without one are left out
@@ -41,12 +44,28 @@ export class Detokenizer {
   /** @returns the text that has become final; often empty */
   push(id: number): string {
     const token = this.#tokenOf(id);
-    return token === undefined ? "" : this.#after(() => this.#input.write(token, true, true));
+    if (token === undefined) return "";
+    const text = this.#after(() => this.#input.write(token, true, true));
+    this.#count(text === "" ? readByteToken(token) : undefined);
+    return text;
+  }
+
+  /** UTF-16 units of what is held back up to its last whole character: so far behind the final text the next token begins. */
+  get held(): number {
+    return this.#run?.length ?? 0;
   }
 
   /** Ends the text. @returns what was held back, halves of characters as U+FFFD */
   flush(): string {
     return this.#after(() => this.#input.end());
+  }
+
+  #count(byte: number | undefined): void {
+    if (byte === undefined) this.#run = undefined;
+    else {
+      this.#run ??= { decoder: new TextDecoder("utf-8", { ignoreBOM: true }), length: 0 };
+      this.#run.length += this.#run.decoder.decode(Uint8Array.of(byte), { stream: true }).length;
+    }
   }
 
   /** The text that has become final after a step. */
