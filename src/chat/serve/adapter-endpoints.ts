@@ -8,7 +8,7 @@ import { readFields } from "./fields.ts";
 import { optional } from "./optional.ts";
 
 const Name = v.pipe(v.string(), v.regex(/^[^\p{Cc}]{1,200}$/u, "must be a name of up to 200 characters"));
-const Load = v.looseObject({ lora_name: Name, lora_path: v.pipe(v.string(), v.minLength(1)) });
+const Load = v.looseObject({ lora_name: Name, lora_path: v.pipe(v.string(), v.nonEmpty("must not be empty")) });
 const Unload = v.looseObject({ lora_name: Name, lora_int_id: optional(v.number()) });
 
 /** Adapters that come and go while a server runs, by vLLM's endpoints. */

@@ -77,6 +77,8 @@ test("adapters of a folder are found by name; with the key they get other names,
     const refused = { status: 404, text: expect.stringContaining("in the folder of adapters") };
     expect(await load({ lora_name: "x", lora_path }, "secret")).toMatchObject(refused);
   }
+  const nothing = { status: 400, text: expect.stringContaining("lora_path: must not be empty") };
+  expect(await load({ lora_name: "x", lora_path: "" }, "secret")).toMatchObject(nothing);
   expect(await load({ lora_name: "x", lora_path: "empty" }, "secret")).toMatchObject({ status: 400 });
   // Whoever names it is told what is wrong with it, and not where it is.
   const unusable = await ask(serving, { ...pirate, model: "empty" }).catch(String);
