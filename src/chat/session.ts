@@ -4,8 +4,9 @@ import { inBlocks } from "../models/decoder/cache/layer-cache.ts";
 import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
-import type { MessageParserOptions } from "./tools/message-parser.ts";
-import { specialMarks, thinkingOf } from "./tools/thinking.ts";
+import { PromptMaker, type SessionPrompt } from "./prompt-maker.ts";
+import { answerParser } from "./tools/answer-formats.ts";
+import type { Part } from "./tools/message-parser.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { DecodeLoop } from "./generation/decode-loop.ts";
 import { fittingPositions } from "./generation/fitting-context.ts";
@@ -38,6 +39,8 @@ export interface SessionOptions extends SessionSettings {
 export interface AnswerOptions {
   /** Gets the text as it becomes final; the pieces add up to the reply's. */
   readonly onText?: ((text: string) => void) | undefined;
+  /** Gets the same taken apart: what was thought and what is said. */
+  readonly onPart?: ((part: Part) => void) | undefined;
   /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -49,23 +52,18 @@ export interface AnswerOptions {
 export class Session implements Disposable {
   readonly settings: SessionSettings;
   readonly #writer: Writer;
-  readonly #template: ChatTemplate | undefined;
-  readonly #variables: Readonly<Record<string, unknown>> | undefined;
+  readonly #prompts: PromptMaker;
   readonly #conversation: Conversation;
   /** Decodes for so many beams; it is made with the first answer. */
   #decoding: { readonly beams: number; readonly loop: DecodeLoop } | undefined;
   #attached: string[] = [];
-  #thinking: MessageParserOptions["thinking"];
-  readonly #shownTokens: ReadonlySet<number> | undefined;
   /** The settings' seed at the last answer, and the answers since it was set. */
   #seed: number | undefined;
   #answers = 0;
 
   constructor(writer: Writer, { template, templateVariables, system, ...settings }: SessionOptions) {
     this.#writer = writer;
-    this.#template = template;
-    this.#shownTokens = template?.source.includes("<think>") === true ? specialMarks(writer.tokenizer, []) : undefined;
-    this.#variables = templateVariables;
+    this.#prompts = new PromptMaker(writer.tokenizer, template, templateVariables);
     this.settings = settings;
     this.#conversation = new Conversation(system);
   }
@@ -76,7 +74,7 @@ export class Session implements Disposable {
 
   /** Whether messages are continued as they stand. */
   get raw(): boolean {
-    return this.#template === undefined;
+    return this.#prompts.template === undefined;
   }
 
   get system(): string | undefined {
@@ -87,11 +85,6 @@ export class Session implements Disposable {
   set system(text: string | undefined) {
     if (this.raw && text !== undefined && text !== "") throw noTemplate("a system message");
     this.#conversation.system = text;
-  }
-
-  /** Whether the present answer begins with what the model thinks. */
-  get thinking(): MessageParserOptions["thinking"] {
-    return this.#thinking;
   }
 
   /** Positions that may be used. */
@@ -178,15 +171,19 @@ export class Session implements Disposable {
   }
 
   /** Answers a question. @param before how things are where nothing comes of it */
-  async #answered(question: string, { onText, signal }: AnswerOptions, before = this.#copy()): Promise<Reply> {
+  async #answered(question: string, { onText, onPart, signal }: AnswerOptions, before = this.#copy()): Promise<Reply> {
     const conversation = this.#conversation;
     conversation.add("user", question);
     let reply: Reply | undefined;
     try {
-      const pieces = await this.#write(this.#fitting(conversation), signal);
-      reply = await endOf(pieces, ({ text }) => {
-        if (text !== "") onText?.(text);
+      const asked = this.#fitting(conversation);
+      const parser = asked.answer && answerParser(asked.answer.parser);
+      reply = await endOf(await this.#write(asked, signal), ({ text }) => {
+        if (text === "") return;
+        onText?.(text);
+        onPart?.(parser?.push(text) ?? { content: text, reasoning: "", calls: [] });
       });
+      if (parser !== undefined) onPart?.(parser.end());
     } finally {
       if (reply === undefined || isNothing(reply)) conversation.replaceBy(before);
       else conversation.add("assistant", reply.text);
@@ -194,10 +191,13 @@ export class Session implements Disposable {
     return reply;
   }
 
-  async #write(ids: readonly number[], signal: AbortSignal | undefined): Promise<AsyncGenerator<ReplyPiece, Reply>> {
+  async #write(
+    { ids, answer }: SessionPrompt,
+    signal: AbortSignal | undefined,
+  ): Promise<AsyncGenerator<ReplyPiece, Reply>> {
     const { sampling, maxTokens, beams = 1, stops, shift } = this.settings;
     const loop = await this.#loop(beams);
-    const options = { maxTokens, stops, context: this.context, signal, shownTokens: this.#shownTokens };
+    const options = { maxTokens, stops, context: this.context, signal, shownTokens: answer?.shownTokens };
     // A seed that was given anew is the next answer's.
     if (sampling.seed !== this.#seed) this.#answers = 0;
     this.#seed = sampling.seed;
@@ -219,28 +219,16 @@ export class Session implements Disposable {
   }
 
   /** The prompt; under `shift` without the oldest turns, as far as they do not fit. */
-  #fitting(conversation: Conversation): readonly number[] {
-    const ids = this.#render(conversation);
-    if (ids.length < this.context) return ids;
+  #fitting(conversation: Conversation): SessionPrompt {
+    const asked = this.#prompts.render(conversation);
+    if (asked.ids.length < this.context) return asked;
     let shorter = this.settings.shift && !this.raw ? conversation.withoutOldest() : undefined;
     while (shorter !== undefined) {
-      const fewer = this.#render(shorter);
-      if (fewer.length < this.context) return fewer;
+      const fewer = this.#prompts.render(shorter);
+      if (fewer.ids.length < this.context) return fewer;
       shorter = shorter.withoutOldest();
     }
-    throw contextFull(ids.length, this.context, conversation.length > 1 && !this.raw);
-  }
-
-  #render(conversation: Conversation): readonly number[] {
-    const { tokenizer } = this.#writer;
-    if (this.#template === undefined) return tokenizer.encode(conversation.lastQuestion ?? "");
-    const { text } = this.#template.render({
-      messages: conversation.messages,
-      addGenerationPrompt: true,
-      ...(this.#variables === undefined ? {} : { variables: this.#variables }),
-    });
-    this.#thinking = thinkingOf(this.#template.source, text);
-    return tokenizer.encode(text, { special: false });
+    throw contextFull(asked.ids.length, this.context, conversation.length > 1 && !this.raw);
   }
 }
 

@@ -5,15 +5,19 @@ import type { Tokenizer } from "../../data/text/tokenizer.ts";
 /** The text that a reply's tokens make, as far as it is final: what may become a stop text is held back. */
 export class ReplyText {
   readonly tokens: number[] = [];
-  readonly #detokenizer: Detokenizer;
+  readonly #tokenizer: Tokenizer;
+  readonly #shown: ReadonlyMap<number, string>;
+  #detokenizer: Detokenizer;
   readonly #matcher: StopMatcher;
   #text = "";
   #taken = 0;
   #decoded = 0;
 
-  /** @param shown special tokens that are text all the same */
-  constructor(tokenizer: Tokenizer, stops: readonly string[], shown?: ReadonlySet<number>) {
-    this.#detokenizer = tokenizer.detokenizer({ skipSpecial: true, shown });
+  /** @param shown special tokens that are text all the same, and which */
+  constructor(tokenizer: Tokenizer, stops: readonly string[], shown: ReadonlyMap<number, string> = new Map()) {
+    this.#tokenizer = tokenizer;
+    this.#shown = shown;
+    this.#detokenizer = tokenizer.detokenizer({ skipSpecial: true });
     this.#matcher = new StopMatcher(stops);
   }
 
@@ -37,11 +41,20 @@ export class ReplyText {
   /** Takes a token. @returns whether a stop text has been found */
   push(token: number): boolean {
     this.tokens.push(token);
-    const more = this.#detokenizer.push(token);
+    const more = this.#textOf(token);
     this.#decoded += more.length;
     const { text, stopped } = this.#matcher.push(more);
     this.#text += text;
     return stopped !== undefined;
+  }
+
+  #textOf(token: number): string {
+    const mark = this.#shown.get(token);
+    if (mark === undefined) return this.#detokenizer.push(token);
+    // What follows is a text of its own.
+    const before = this.#detokenizer.flush();
+    this.#detokenizer = this.#tokenizer.detokenizer({ skipSpecial: true });
+    return before + mark;
   }
 
   /** Makes final what was held back: no more tokens come. @returns whether a stop text has been found in it */

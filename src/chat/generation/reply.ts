@@ -15,8 +15,8 @@ export interface ReplyOptions extends Pick<
 > {
   /** Above 1, the default: the best sequence of a beam search, which nothing is shown of before it is over; a stop text cuts it afterwards. */
   readonly beams?: number | undefined;
-  /** Special tokens that are part of the text, such as those around a call of a tool. */
-  readonly shownTokens?: ReadonlySet<number> | undefined;
+  /** Special tokens that are part of the text, such as those around a call of a tool, and what it has for them. */
+  readonly shownTokens?: ReadonlyMap<number, string> | undefined;
   /** Tokens to make at most; undefined: up to the context's end. */
   readonly maxTokens?: number | undefined;
   /** Texts that end the answer; they are not part of it, and may span tokens. */

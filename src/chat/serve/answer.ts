@@ -3,7 +3,7 @@ import { endOf } from "../generation/outbox.ts";
 import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
-import type { MessageParserOptions } from "../tools/message-parser.ts";
+import type { AnswerParserOptions } from "../tools/answer-format.ts";
 import { AnswerText } from "./answer-text.ts";
 import { ApiError } from "./api-error.ts";
 import { ChoiceParts, type ShownPart } from "./choice-parts.ts";
@@ -21,9 +21,9 @@ export interface Prompt {
   /** What stands before every completion; undefined: nothing. */
   readonly echo?: Echo | undefined;
   /** How the answer is taken apart; undefined: it is text. */
-  readonly parser?: MessageParserOptions | undefined;
-  /** Special tokens that are part of the text. */
-  readonly shownTokens?: ReadonlySet<number> | undefined;
+  readonly parser?: AnswerParserOptions | undefined;
+  /** Special tokens that are part of the text, and what it has for them. */
+  readonly shownTokens?: ReadonlyMap<number, string> | undefined;
   /** What holds each text to a grammar, or biases it; made anew for each. */
   readonly filter?: (() => LogitFilter | undefined) | undefined;
 }

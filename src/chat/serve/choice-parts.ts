@@ -1,6 +1,8 @@
 import type { FinishReason } from "../generation/next-token.ts";
 import type { Call } from "../tools/formats.ts";
-import { MessageParser, type MessageParserOptions, type Part } from "../tools/message-parser.ts";
+import type { AnswerParserOptions } from "../tools/answer-format.ts";
+import { answerParser } from "../tools/answer-formats.ts";
+import type { AnswerParser, Part } from "../tools/message-parser.ts";
 import type { Piece } from "./answer-text.ts";
 import type { Choice, ShownToken } from "./shapes/shape.ts";
 
@@ -11,14 +13,14 @@ export interface ShownPart extends Part {
 
 /** One text of an answer, in parts as they come and put together. */
 export class ChoiceParts {
-  readonly #parser: MessageParser | undefined;
+  readonly #parser: AnswerParser | undefined;
   #content = "";
   #reasoning = "";
   readonly #calls: Call[] = [];
   readonly #tokens: ShownToken[] | undefined;
 
-  constructor(parser: MessageParserOptions | undefined, wantsTokens: boolean) {
-    this.#parser = parser && new MessageParser(parser);
+  constructor(parser: AnswerParserOptions | undefined, wantsTokens: boolean) {
+    this.#parser = parser && answerParser(parser);
     this.#tokens = wantsTokens ? [] : undefined;
   }
 

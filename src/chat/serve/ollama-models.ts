@@ -3,8 +3,7 @@ import * as v from "valibot";
 import { adapterBytes } from "../../adapters/open.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";
 import { isGgufFile, openCheckpoint } from "../../models/folder/open-checkpoint.ts";
-import { callFormatOf } from "../tools/formats.ts";
-import { mayThink } from "../tools/thinking.ts";
+import { answerFormatOf } from "../tools/answer-formats.ts";
 import type { ApiParts } from "./api-parts.ts";
 import { ApiError } from "./api-error.ts";
 import { parseBody } from "./body.ts";
@@ -72,6 +71,7 @@ export class OllamaModels {
     const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
     const parameters = Object.entries({ num_ctx: prompts.context, ...namedSampling(defaults) });
     const source = model.template?.source ?? "";
+    const { callsTools, mayThink } = answerFormatOf(source, model.tokenizer);
     return Response.json({
       parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),
       template: source,
@@ -86,11 +86,7 @@ export class OllamaModels {
         [`${architecture}.attention.head_count_kv`]: kvHeads,
         [`${architecture}.vocab_size`]: vocabularySize,
       },
-      capabilities: [
-        "completion",
-        ...(callFormatOf(source) === undefined ? [] : ["tools"]),
-        ...(mayThink(source) ? ["thinking"] : []),
-      ],
+      capabilities: ["completion", ...(callsTools ? ["tools"] : []), ...(mayThink ? ["thinking"] : [])],
       modified_at,
     });
   }

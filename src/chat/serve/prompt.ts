@@ -3,13 +3,8 @@ import type { LanguageModel } from "../language-model.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ChatInput, ChatMessage, ChatTemplate } from "../../data/text/chat-template.ts";
 import type { RenderedChat } from "../../data/text/template/marks.ts";
-import type { Tokenizer } from "../../data/text/tokenizer.ts";
-import type { Grammar } from "../grammar/grammar.ts";
-import { type CallFormat, callFormatOf } from "../tools/formats.ts";
-import { callGrammar } from "../tools/grammar.ts";
-import { openGrammar } from "../tools/open-grammar.ts";
-import type { MessageParserOptions } from "../tools/message-parser.ts";
-import { mayThink, specialMarks, thinkingOf } from "../tools/thinking.ts";
+import type { BegunAnswer } from "../tools/answer-format.ts";
+import { answerFormatOf } from "../tools/answer-formats.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { compiled } from "./format-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -43,30 +38,12 @@ interface ChatText {
   readonly text: string;
   /** Where a client's words are, in which control tokens are plain text. */
   readonly plain: RenderedChat["plain"];
-  /** Of calls, where tools may be called. */
-  readonly format: CallFormat | undefined;
-  /** The answer begins within a call. */
-  readonly inCall: boolean;
-  /** What the answer must follow; undefined: it is free. */
-  readonly grammar: Grammar | undefined;
-  /** The model says what it wants; a grammar holds no more than its calls. */
-  readonly isFree: boolean;
-  /** Whether the answer is free to think, and has begun to. */
-  readonly thinking: MessageParserOptions["thinking"];
+  readonly answer: BegunAnswer;
 }
 
-/** A conversation as the model sees it, and how its answer is written and read. */
-export interface ChatPrompt {
+/** A conversation as the model sees it, and how its answer is written and read; `stops` come beside the request's own. */
+export interface ChatPrompt extends Omit<BegunAnswer, "opening"> {
   readonly ids: readonly number[];
-  readonly parser: MessageParserOptions;
-  /** Special tokens that are marks within the answer. */
-  readonly shownTokens: ReadonlySet<number>;
-  /** What the answer must follow; undefined: it is free. */
-  readonly grammar: Grammar | undefined;
-  /** Special tokens that the grammar takes for the texts that they are. */
-  readonly marks: readonly number[];
-  /** Texts that end the answer, beside the request's own. */
-  readonly stops: readonly string[];
 }
 
 /**
@@ -75,21 +52,10 @@ export interface ChatPrompt {
  *   empty, hold ids that the model does not have, or fill the context
  */
 export async function chatPrompt(model: Text, request: ChatRequest, options: PromptOptions): Promise<ChatPrompt> {
-  const { text, plain, format, inCall, grammar, isFree, thinking } = chatText(model, request, options);
-  const { tokenizer } = model;
-  const isSingle = request.tools?.several === false;
-  const ids = await tokenizer.encodeWithin(text, longest(options), { special: false, plain });
-  const shownTokens = specialMarks(tokenizer, format === undefined ? [] : [format.open, format.close]);
-  return {
-    ids: checkIds(ids, model, options, "messages"),
-    // What follows another format is no call, whatever stands in its strings.
-    parser: { format: isFree || inCall ? format : undefined, inCall, thinking, single: isSingle },
-    shownTokens,
-    grammar,
-    marks: isFree ? [...shownTokens] : [],
-    // Of a list the parser takes the first one; nothing tells where it ends.
-    stops: grammar === undefined && isSingle && format?.close ? [format.close] : [],
-  };
+  const { text, plain, answer } = chatText(model, request, options);
+  const ids = await model.tokenizer.encodeWithin(text, longest(options), { special: false, plain });
+  const { opening: _, ...begun } = answer;
+  return { ids: checkIds(ids, model, options, "messages"), ...begun };
 }
 
 /** @throws ApiError 400 as `chatPrompt`, for what is wrong with the messages or the template */
@@ -100,11 +66,11 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
     throw new ApiError(400, message, { code: "no_chat_template" });
   }
   const { tools, continues, mustThink = false } = request;
-  if (mustThink && !mayThink(template.source)) {
+  const format = answerFormatOf(template.source, tokenizer);
+  if (mustThink && !format.mayThink) {
     throw badField("think", "the model's chat template knows no thinking", "unsupported_parameter");
   }
-  const format = tools && callFormatOf(template.source);
-  if (tools !== undefined && format === undefined) {
+  if (tools !== undefined && !format.callsTools) {
     throw badField(
       "tools",
       "the model's chat template shows it none, or in a format that is not known",
@@ -120,34 +86,12 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
     variables: { ...options.templateVariables, ...request.templateVariables },
     controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
   });
-  const inCall = tools !== undefined && format !== undefined && tools.required.length > 0;
-  if (inCall && request.grammar !== undefined) throw badField("tool_choice", "cannot be given beside a format");
-  const ofCalls = (): Grammar | undefined => {
-    if (tools === undefined || format === undefined) return undefined;
-    const { required, held, several } = tools;
-    if (held.length > 0) return openGrammar(held, format, several);
-    return inCall ? callGrammar(required, format, several && !isSpecial(tokenizer, format.open)) : undefined;
-  };
-  const grammar = request.grammar ?? compiled("tools", ofCalls);
-  const isFree = !inCall && request.grammar === undefined;
+  const { grammar } = request;
+  if (tools !== undefined && tools.required.length > 0 && grammar !== undefined)
+    throw badField("tool_choice", "cannot be given beside a format");
   const begun = continues ? withoutEnd(text, request.messages) : text;
-  // What must follow a format follows it at once.
-  const thinking = thinkingOf(template.source, begun);
-  const thought = thinking === "open" && !isFree ? "\n</think>\n\n" : "";
-  return {
-    text: begun + thought + (inCall ? format.open : ""),
-    plain: plain.filter(({ end }) => end <= begun.length),
-    format,
-    inCall,
-    grammar,
-    isFree,
-    thinking: isFree ? thinking : undefined,
-  };
-}
-
-function isSpecial(tokenizer: Tokenizer, token: string): boolean {
-  const id = tokenizer.tokenToId(token);
-  return id !== undefined && tokenizer.isSpecial(id);
+  const answer = compiled("tools", () => format.begin(begun, { tools, grammar }));
+  return { text: begun + answer.opening, plain: plain.filter(({ end }) => end <= begun.length), answer };
 }
 
 /** A conversation up to the end of its last message's text, as transformers' `continue_final_message`. */

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import type { CallableTools } from "../tools/answer-format.ts";
 import type { Tool } from "../tools/grammar.ts";
 import { nestsDeeper } from "../../files/json.ts";
 import { badField } from "./api-error.ts";
@@ -33,14 +34,9 @@ export const TOOL_FIELDS = {
 type ToolFields = v.InferOutput<v.ObjectSchema<typeof TOOL_FIELDS, undefined>>;
 
 /** What a request says of tools. */
-export interface ToolRequest {
+export interface ToolRequest extends CallableTools {
   /** As templates take them. */
   readonly tools: readonly object[];
-  /** Those that must be called, one of them at least; empty: the model decides. */
-  readonly required: readonly Tool[];
-  /** Those whose calls follow the schema of each that is `strict`, where the model decides; empty: none is. */
-  readonly held: readonly Tool[];
-  readonly several: boolean;
 }
 
 /** @returns undefined: no tools may be called. @throws ApiError 400 */

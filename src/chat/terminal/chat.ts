@@ -110,14 +110,10 @@ export class Chat {
   /** Shows an answer as it is written. */
   async answer(ask: (options: AnswerOptions) => Promise<Reply | undefined>): Promise<void> {
     const text = new TextDisplay((text) => this.write(text), this.style, !this.session.raw);
-    const display = new FoldedText(
-      text,
-      (line) => this.note(line),
-      () => this.session.thinking,
-    );
+    const display = new FoldedText(text, (line) => this.note(line));
     let reply: Reply | undefined;
     try {
-      reply = await this.interruptible((signal) => ask({ signal, onText: (text) => display.push(text) }));
+      reply = await this.interruptible((signal) => ask({ signal, onPart: (part) => display.push(part) }));
     } finally {
       display.end();
     }

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
+import { MessageParser } from "../tools/message-parser.ts";
 import { FoldedText } from "./folded-text.ts";
 import { TextDisplay } from "./text-display.ts";
 
@@ -8,12 +9,10 @@ import { TextDisplay } from "./text-display.ts";
 function shown(text: string, thinking: "open" | "maybe" | undefined): string {
   let seen = "";
   const display = new TextDisplay((more) => void (seen += more), createStyle(new RecordingStream(), {}), true);
-  const folded = new FoldedText(
-    display,
-    (line) => void (seen += `[${line}]`),
-    () => thinking,
-  );
-  for (const character of text) folded.push(character);
+  const folded = new FoldedText(display, (line) => void (seen += `[${line}]`));
+  const parser = new MessageParser({ thinking });
+  for (const character of text) folded.push(parser.push(character));
+  folded.push(parser.end());
   folded.end();
   return seen;
 }

@@ -8,6 +8,14 @@ export interface Part {
   readonly calls: readonly Call[];
 }
 
+/** Takes an answer apart as it comes: what was thought, what is said, and calls of tools. */
+export interface AnswerParser {
+  /** @param text that follows. @returns what is sure by now */
+  push(text: string): Part;
+  /** No more text comes. @returns what was held back */
+  end(): Part;
+}
+
 export interface MessageParserOptions {
   /** Calls are looked for; undefined: the text is what it is. */
   readonly format?: CallFormat | undefined;
@@ -22,8 +30,8 @@ export interface MessageParserOptions {
 const THINK = "<think>";
 const THOUGHT = "</think>";
 
-/** Takes an answer apart as it comes: what was thought, what is said, and calls of tools. */
-export class MessageParser {
+/** Of answers whose marks are text: {@link tagFormat}. */
+export class MessageParser implements AnswerParser {
   readonly #format: CallFormat | undefined;
   readonly #single: boolean;
   #mode: "start" | "reasoning" | "content" | "call";
@@ -43,13 +51,11 @@ export class MessageParser {
     this.#isTrimming = thinking === "open";
   }
 
-  /** @param text that follows. @returns what is sure by now */
   push(text: string): Part {
     this.#held += text;
     return this.#parts(false);
   }
 
-  /** No more text comes. */
   end(): Part {
     return this.#parts(true);
   }

@@ -5,8 +5,6 @@ import type { Stage, StageFactory } from "./tokenizer/decoder.ts";
 export interface DetokenizerOptions {
   /** Leave special tokens out. */
   readonly skipSpecial?: boolean | undefined;
-  /** Special tokens that are not left out. */
-  readonly shown?: ReadonlySet<number> | undefined;
 }
 
 /**

@@ -183,9 +183,8 @@ export class Tokenizer {
   }
 
   /** A decoder for ids that come one by one; its pieces add up to `decode` of all of them. */
-  detokenizer({ skipSpecial = false, shown }: DetokenizerOptions = {}): Detokenizer {
-    const tokenOf = (id: number) =>
-      skipSpecial && this.#special.has(id) && shown?.has(id) !== true ? undefined : this.#tokenOf.get(id);
+  detokenizer({ skipSpecial = false }: DetokenizerOptions = {}): Detokenizer {
+    const tokenOf = (id: number) => (skipSpecial && this.#special.has(id) ? undefined : this.#tokenOf.get(id));
     return new Detokenizer(tokenOf, this.#decoder, (error) => explain(error, this.#origin));
   }
 
