@@ -9,6 +9,8 @@ export interface SessionPrompt {
   readonly ids: readonly number[];
   /** How its answer is written and read; undefined: it is text. */
   readonly answer: BegunAnswer | undefined;
+  /** The answer's text, marks included, is what people read and templates take. */
+  readonly isText: boolean;
 }
 
 /** Makes prompts of a conversation. */
@@ -31,10 +33,16 @@ export class PromptMaker {
   }
 
   /** @throws RandloraError `data` where the template refuses the messages */
-  render({ messages, lastQuestion = "" }: Conversation): SessionPrompt {
-    if (this.template === undefined) return { ids: this.#tokenizer.encode(lastQuestion), answer: undefined };
-    const { text } = this.template.render({ messages, addGenerationPrompt: true, variables: this.#variables });
-    const answer = this.#format?.begin(text, {});
-    return { ids: this.#tokenizer.encode(text + (answer?.opening ?? ""), { special: false }), answer };
+  async render({ messages, lastQuestion = "" }: Conversation): Promise<SessionPrompt> {
+    const [tokenizer, format, variables] = [this.#tokenizer, this.#format, this.#variables];
+    if (this.template === undefined || format === undefined) {
+      return { ids: tokenizer.encode(lastQuestion), answer: undefined, isText: true };
+    }
+    // Control tokens that somebody, or a file, only spells are plain text.
+    const controlTokens = tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content);
+    const { text, plain } = this.template.render({ messages, addGenerationPrompt: true, variables, controlTokens });
+    const answer = format.begin(text, { variables });
+    const ids = await tokenizer.encodeWithin(text + answer.opening, Infinity, { special: false, plain });
+    return { ids: ids ?? [], answer, isText: format.isText };
   }
 }

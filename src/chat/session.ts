@@ -5,8 +5,7 @@ import { laterSeed } from "../compute/random/seed.ts";
 import type { ChatMessage, ChatTemplate } from "../data/text/chat-template.ts";
 import { readText } from "../files/read-text.ts";
 import { PromptMaker, type SessionPrompt } from "./prompt-maker.ts";
-import { answerParser } from "./tools/answer-formats.ts";
-import type { Part } from "./tools/message-parser.ts";
+import { type AnswerListeners, SessionAnswer } from "./session-answer.ts";
 import { Conversation, loadConversation, saveConversation } from "./conversation.ts";
 import { DecodeLoop } from "./generation/decode-loop.ts";
 import { fittingPositions } from "./generation/fitting-context.ts";
@@ -36,11 +35,7 @@ export interface SessionOptions extends SessionSettings {
 }
 
 /** What an answer is given besides the message. */
-export interface AnswerOptions {
-  /** Gets the text as it becomes final; the pieces add up to the reply's. */
-  readonly onText?: ((text: string) => void) | undefined;
-  /** Gets the same taken apart: what was thought and what is said. */
-  readonly onPart?: ((part: Part) => void) | undefined;
+export interface AnswerOptions extends AnswerListeners {
   /** Ends the answer at the next token, or between two pieces of the prompt; what there is is kept. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -132,7 +127,7 @@ export class Session implements Disposable {
     const asked = this.#copy();
     asked.add("user", attached.join("\n\n"));
     try {
-      this.#fitting(asked);
+      await this.#fitting(asked);
     } catch (thrown) {
       if (!(thrown instanceof RandloraError)) throw thrown;
       const cause = `${oneLine(path)} is not read: with it ${thrown.message}`;
@@ -171,24 +166,22 @@ export class Session implements Disposable {
   }
 
   /** Answers a question. @param before how things are where nothing comes of it */
-  async #answered(question: string, { onText, onPart, signal }: AnswerOptions, before = this.#copy()): Promise<Reply> {
+  async #answered(question: string, { signal, ...listeners }: AnswerOptions, before = this.#copy()): Promise<Reply> {
     const conversation = this.#conversation;
     conversation.add("user", question);
-    let reply: Reply | undefined;
+    let said: ChatMessage | undefined;
     try {
-      const asked = this.#fitting(conversation);
-      const parser = asked.answer && answerParser(asked.answer.parser);
-      reply = await endOf(await this.#write(asked, signal), ({ text }) => {
-        if (text === "") return;
-        onText?.(text);
-        onPart?.(parser?.push(text) ?? { content: text, reasoning: "", calls: [] });
-      });
-      if (parser !== undefined) onPart?.(parser.end());
+      const asked = await this.#fitting(conversation);
+      const answer = new SessionAnswer(asked, listeners);
+      const written = await endOf(await this.#write(asked, signal), ({ text }) => answer.push(text));
+      answer.end();
+      const reply = { ...written, text: answer.text };
+      if (!isNothing(reply)) said = answer.message;
+      return reply;
     } finally {
-      if (reply === undefined || isNothing(reply)) conversation.replaceBy(before);
-      else conversation.add("assistant", reply.text);
+      if (said === undefined) conversation.replaceBy(before);
+      else conversation.append(said);
     }
-    return reply;
   }
 
   async #write(
@@ -219,12 +212,12 @@ export class Session implements Disposable {
   }
 
   /** The prompt; under `shift` without the oldest turns, as far as they do not fit. */
-  #fitting(conversation: Conversation): SessionPrompt {
-    const asked = this.#prompts.render(conversation);
+  async #fitting(conversation: Conversation): Promise<SessionPrompt> {
+    const asked = await this.#prompts.render(conversation);
     if (asked.ids.length < this.context) return asked;
     let shorter = this.settings.shift && !this.raw ? conversation.withoutOldest() : undefined;
     while (shorter !== undefined) {
-      const fewer = this.#prompts.render(shorter);
+      const fewer = await this.#prompts.render(shorter);
       if (fewer.ids.length < this.context) return fewer;
       shorter = shorter.withoutOldest();
     }

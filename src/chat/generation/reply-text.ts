@@ -1,5 +1,6 @@
 import type { Detokenizer } from "../../data/text/detokenizer.ts";
-import { StopMatcher } from "../../data/text/stop-strings.ts";
+import { HARMONY, MARK, markOf } from "../../data/text/harmony.ts";
+import { StopMatcher, type StopResult } from "../../data/text/stop-strings.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 
 /** The text that a reply's tokens make, as far as it is final: what may become a stop text is held back. */
@@ -8,6 +9,8 @@ export class ReplyText {
   readonly #tokenizer: Tokenizer;
   readonly #shown: ReadonlyMap<number, string>;
   #detokenizer: Detokenizer;
+  /** What comes is no text but the header of a message. */
+  #isHeader = false;
   readonly #matcher: StopMatcher;
   #text = "";
   #taken = 0;
@@ -43,7 +46,12 @@ export class ReplyText {
     this.tokens.push(token);
     const more = this.#textOf(token);
     this.#decoded += more.length;
-    const { text, stopped } = this.#matcher.push(more);
+    if (!this.#isHeader) return this.#add(this.#matcher.push(more));
+    return this.#add(this.#matcher.flush()) || this.#add({ text: more, stopped: undefined });
+  }
+
+  /** @returns whether a stop text has been found */
+  #add({ text, stopped }: StopResult): boolean {
     this.#text += text;
     return stopped !== undefined;
   }
@@ -51,6 +59,7 @@ export class ReplyText {
   #textOf(token: number): string {
     const mark = this.#shown.get(token);
     if (mark === undefined) return this.#detokenizer.push(token);
+    if (MARK.test(mark)) this.#isHeader = mark !== markOf(HARMONY.message);
     // What follows is a text of its own.
     const before = this.#detokenizer.flush();
     this.#detokenizer = this.#tokenizer.detokenizer({ skipSpecial: true });

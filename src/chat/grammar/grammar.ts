@@ -1,3 +1,4 @@
+import { HARMONY_MARKS } from "../../data/text/harmony.ts";
 import { RandloraError } from "../../files/errors.ts";
 
 /** What a text may be: bytes of UTF-8, put together. */
@@ -11,11 +12,13 @@ export type Expression =
   | { readonly kind: "repeat"; readonly part: Expression; readonly min: number; readonly max: number }
   | { readonly kind: "rule"; readonly name: string };
 
-/** A context-free grammar; a text follows the rule `root`. */
+/** A context-free grammar; a text follows the rule {@link WHOLE} where there is one, else `root`. */
 export type Grammar = ReadonlyMap<string, Expression>;
 
-/** The rule that a whole text follows. */
+/** The rule that a text follows which is asked for. */
 export const ROOT = "root";
+/** The rule that a whole answer follows, marks of its format included; no client's grammar has such a name. */
+export const WHOLE = "whole answer";
 
 export const text = (value: string): Expression => ({ kind: "text", text: value });
 export const sequence = (...parts: readonly Expression[]): Expression => ({ kind: "sequence", parts });
@@ -29,6 +32,32 @@ export const repeat = (part: Expression, min: number, max = Infinity): Expressio
 });
 export const maybe = (part: Expression): Expression => repeat(part, 0, 1);
 
+/** No byte of UTF-8: bytes from here on stand for special tokens of an answer's format, which are no text. */
+const FIRST_SPECIAL = 0xf8;
+/** Of UTF-8, the largest. */
+const LAST_BYTE = 0xf4;
+
+/** The byte that stands for a special token of an answer's format; undefined: it is none. */
+export function specialByte(token: string): number | undefined {
+  const at = HARMONY_MARKS.indexOf(token);
+  return at < 0 ? undefined : FIRST_SPECIAL + at;
+}
+
+/** May these be bytes of a text? */
+export function areText(bytes: readonly number[]): boolean {
+  return bytes.every((byte) => byte <= LAST_BYTE);
+}
+
+/** A text of an answer, in which special tokens of its format are those. */
+export function marked(value: string): Expression {
+  return sequence(
+    ...value.split(SPECIAL).map((part): Expression => {
+      const byte = specialByte(part);
+      return byte === undefined ? text(part) : { kind: "byte", ranges: [[byte, byte]] };
+    }),
+  );
+}
+
 /** A grammar, or a schema, that cannot be followed: the client's mistake. */
 export function grammarError(message: string): RandloraError {
   return new RandloraError("data", message, "change the grammar or the schema");
@@ -36,6 +65,7 @@ export function grammarError(message: string): RandloraError {
 
 /** Ends of the code points that UTF-8 writes with 1, 2, 3 and 4 bytes. */
 const LENGTHS = [0x7f, 0x7ff, 0xffff, 0x10ffff] as const;
+const SPECIAL = new RegExp(`(${HARMONY_MARKS.map((token) => RegExp.escape(token)).join("|")})`);
 const SURROGATES = [0xd800, 0xdfff] as const;
 
 /** One code point of these ranges, both ends included, as UTF-8; surrogates are no characters. */

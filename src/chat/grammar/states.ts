@@ -1,5 +1,5 @@
 import { MergeQueue } from "../../data/text/tokenizer/merge-queue.ts";
-import { type Expression, type Grammar, grammarError, ROOT } from "./grammar.ts";
+import { type Expression, type Grammar, grammarError, ROOT, WHOLE } from "./grammar.ts";
 
 /** States of a grammar at most: some megabytes, which a request that waits has as well. */
 const MOST_STATES = 20_000;
@@ -33,7 +33,7 @@ export const END = 0;
  */
 export function statesOf(grammar: Grammar): GrammarStates {
   const builder = new Builder(grammar);
-  const start = builder.startOf(ROOT);
+  const start = builder.startOf(grammar.has(WHOLE) ? WHOLE : ROOT);
   builder.finish();
   const { states } = builder;
   const shortest = shortestWays(states);

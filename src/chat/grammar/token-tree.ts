@@ -1,3 +1,4 @@
+import { areText, specialByte } from "./grammar.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import { Turn } from "../../data/text/tokenizer/turn.ts";
@@ -20,11 +21,14 @@ const LONGEST = 1000;
 /** Tokens after which the clock is looked at. */
 const LOOKS = 64;
 
-/** The bytes of a token; undefined for control tokens and those without a text of their own. */
+/** The bytes of a token; undefined for control tokens that no format has, and those without a text of their own. */
 export function bytesOf(tokenizer: Tokenizer, texts: TokenTexts, id: number): readonly number[] | undefined {
-  if (tokenizer.idToToken(id) === undefined || tokenizer.isSpecial(id)) return undefined;
-  const { bytes } = texts.of(id);
-  return bytes === null || bytes.length === 0 || bytes.length > LONGEST ? undefined : bytes;
+  const token = tokenizer.idToToken(id);
+  if (token === undefined) return undefined;
+  const special = specialByte(token);
+  if (special !== undefined) return [special];
+  const bytes = tokenizer.isSpecial(id) ? null : texts.of(id).bytes;
+  return bytes === null || bytes.length === 0 || bytes.length > LONGEST || !areText(bytes) ? undefined : bytes;
 }
 
 /**

@@ -25,6 +25,8 @@ export interface ChatRequest extends GenerationRequest {
   readonly tools: ToolRequest | undefined;
   /** vLLM's `continue_final_message`: the answer goes on with the last message, which is the assistant's. */
   readonly continues: boolean;
+  /** How much the model is to think; undefined: as the template has it. One whose template knows no levels is refused. */
+  readonly effort?: string | undefined;
   /** Ollama's `think`: a model whose template knows no thinking is refused. */
   readonly mustThink?: boolean;
 }
@@ -42,6 +44,7 @@ const Message = nested({
   // Whichever the template knows.
   reasoning_content: optional(v.string()),
   reasoning: optional(v.string()),
+  thinking: optional(v.string()),
   annotations: IGNORED,
   parsed: IGNORED,
 });
@@ -55,6 +58,7 @@ const Body = v.looseObject({
   ...TOOL_FIELDS,
   continue_final_message: optional(v.boolean()),
   add_generation_prompt: optional(v.boolean()),
+  reasoning_effort: optional(v.picklist(["low", "medium", "high"])),
   chat_template_kwargs: optional(noList(v.record(v.string(), v.unknown()))),
 });
 
@@ -83,6 +87,7 @@ export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatR
     ...generationRequest(fields, logprobs === true ? (top ?? 0) : undefined, defaults),
     messages: fields.messages.map((message, index) => readMessage(message, `messages.${index}`)),
     templateVariables: variables,
+    effort: fields.reasoning_effort,
     tools: readTools(fields),
     continues: readContinues(fields),
   };

@@ -4,7 +4,7 @@ import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
-import { chatPrompt, completionPrompts } from "./prompt.ts";
+import { chatPrompt, completionPrompts, rawChatPrompt } from "./prompt.ts";
 import { failure, loadStoriesModel, serveStories } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
@@ -53,6 +53,17 @@ test("whatever a tokenizer has as special tokens, no request sets them", async (
     chatPrompt({ tokenizer: model.tokenizer, decoder: model.decoder, template }, request, options),
   );
   expect(await refused).toMatchObject({ status: 400, message: "chat_template_kwargs.cls_token: is set by the server" });
+});
+
+test("how much to think is asked of templates that know it, and of no model that was trained without one", async () => {
+  const request = readChatRequest(
+    { messages: user("Hi"), reasoning_effort: "low" },
+    { sampling: DEFAULT_SAMPLING, maxTokens: undefined },
+  );
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const refused = { status: 400, message: expect.stringMatching(/^reasoning_effort: /) };
+  expect(await failure(chatPrompt(model, request, options))).toMatchObject(refused);
+  expect(await failure(rawChatPrompt(model, request, options))).toMatchObject(refused);
 });
 
 test("the context is respected: a longer prompt is refused, an answer ends there", async () => {

@@ -65,10 +65,13 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
       "this model has no chat template: use /v1/completions, or start the server with --chat-template FILE";
     throw new ApiError(400, message, { code: "no_chat_template" });
   }
-  const { tools, continues, mustThink = false } = request;
+  const { tools, continues, effort, mustThink = false } = request;
   const format = answerFormatOf(template.source, tokenizer);
   if (mustThink && !format.mayThink) {
     throw badField("think", "the model's chat template knows no thinking", "unsupported_parameter");
+  }
+  if (effort !== undefined && !template.source.includes("reasoning_effort")) {
+    throw badField("reasoning_effort", "the model's chat template knows no such levels", "unsupported_parameter");
   }
   if (tools !== undefined && !format.callsTools) {
     throw badField(
@@ -79,19 +82,24 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
   }
   const special = Object.keys(request.templateVariables).find((name) => Object.hasOwn(template.specialTokens, name));
   if (special !== undefined) throw badField(`chat_template_kwargs.${special}`, "is set by the server");
+  const variables = { ...options.templateVariables, ...request.templateVariables, ...effortOf(effort) };
   const { text, plain } = render(template, {
     messages: withSystem(request.messages, options.system),
     tools: tools?.tools,
     addGenerationPrompt: !continues,
-    variables: { ...options.templateVariables, ...request.templateVariables },
+    variables,
     controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
   });
   const { grammar } = request;
   if (tools !== undefined && tools.required.length > 0 && grammar !== undefined)
     throw badField("tool_choice", "cannot be given beside a format");
   const begun = continues ? withoutEnd(text, request.messages) : text;
-  const answer = compiled("tools", () => format.begin(begun, { tools, grammar }));
+  const answer = compiled("tools", () => format.begin(begun, { tools, grammar, continues, variables }));
   return { text: begun + answer.opening, plain: plain.filter(({ end }) => end <= begun.length), answer };
+}
+
+function effortOf(effort: string | undefined): object {
+  return effort === undefined ? {} : { reasoning_effort: effort };
 }
 
 /** A conversation up to the end of its last message's text, as transformers' `continue_final_message`. */
@@ -104,17 +112,18 @@ function withoutEnd(text: string, messages: readonly ChatMessage[]): string {
 
 /**
  * The ids of a chat's last message, which a model that was trained without the chat template continues as it stands.
- * @throws ApiError 400 for tools, thinking, a system message, or a last message that is not the user's; as {@link completionPrompts}
+ * @throws ApiError 400 for tools, thinking or its effort, a system message, or a last message that is not the user's; as {@link completionPrompts}
  */
 export async function rawChatPrompt(
   model: Text,
-  { messages, tools, mustThink = false }: ChatRequest,
+  { messages, tools, effort, mustThink = false }: ChatRequest,
   options: PromptOptions,
 ): Promise<readonly number[]> {
   const system = messages.findIndex(({ role }) => role === "system");
   const refused = [
     ...(tools === undefined ? [] : [["tools", "tools"]]),
     ...(mustThink ? [["think", "thinking"]] : []),
+    ...(effort === undefined ? [] : [["reasoning_effort", "thinking"]]),
     ...(system < 0 ? [] : [[`messages.${system}`, "system messages"]]),
   ];
   for (const [field = "", what] of refused) {

@@ -20,7 +20,7 @@ const Output = nested({
   output: CONTENT,
   status: IGNORED,
 });
-const Reasoning = v.looseObject({ type: v.literal("reasoning") });
+const Reasoning = v.looseObject({ type: v.literal("reasoning"), content: optional(CONTENT) });
 const Message = nested({
   type: optional(v.literal("message", "must be a message, a function_call, a function_call_output or a reasoning")),
   id: IGNORED,
@@ -62,7 +62,8 @@ const Body = v.looseObject({
   chat_template_kwargs: v.unknown(),
   // What nothing is done for without being asked to.
   include: optional(v.pipe(v.array(v.unknown()), v.maxLength(0))),
-  reasoning: optional(nested({})),
+  // Nothing makes summaries.
+  reasoning: optional(nested({ effort: v.optional(v.unknown()) })),
   stream_options: optional(nested({ include_obfuscation: IGNORED })),
   top_logprobs: optional(v.literal(0)),
   truncation: optional(v.literal("disabled")),
@@ -75,7 +76,7 @@ const Body = v.looseObject({
  */
 export function readResponseRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
   const fields = readFields(v.partial(Body, OPEN), body);
-  const { input, instructions, text, tools, tool_choice: choice, max_output_tokens: length } = fields;
+  const { input, instructions, text, tools, tool_choice: choice, max_output_tokens: length, reasoning } = fields;
   const asked = typeof input === "string" ? [{ role: "user", content: input }] : messagesOf(input);
   const system = instructions === undefined ? [] : [{ role: "system", content: instructions }];
   const common = Object.fromEntries(OPEN.map((name) => [name, fields[name]]));
@@ -83,6 +84,7 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     ...common,
     messages: [...system, ...asked],
     max_tokens: length,
+    reasoning_effort: reasoning?.effort,
     tools: tools?.map((tool, index) => {
       if (tool.type !== "function") throw badField(`tools.${index}.type`, `${tool.type.slice(0, 40)} is not supported`);
       const { type, ...definition } = tool;
@@ -119,28 +121,42 @@ function saidAgain(fields: Partial<v.InferOutput<typeof Body>>): Readonly<Record
     instructions: fields.instructions ?? null,
     max_output_tokens: fields.max_output_tokens ?? null,
     parallel_tool_calls: fields.parallel_tool_calls ?? true,
+    reasoning: { effort: fields.reasoning?.effort ?? null, summary: null },
     tool_choice: fields.tool_choice ?? "auto",
     tools: fields.tools?.map((tool) => ({ strict: false, parameters: null, ...tool })) ?? [],
   };
 }
 
-/** Calls that follow each other are one message of the assistant. */
+/** Calls that follow each other are one message of the assistant; reasoning belongs to the message behind it. */
 function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
   const messages: object[] = [];
   let calls: object[] = [];
+  let thought: object = {};
   for (const item of items) {
-    if (item.type === "reasoning") continue;
+    if (item.type === "reasoning") {
+      thought = { reasoning_content: reasoningOf(item.content ?? []) };
+      continue;
+    }
+    const before = thought;
+    thought = {};
     if (item.type === "function_call") {
-      if (calls.length === 0) messages.push({ role: "assistant", content: "", tool_calls: calls });
+      if (calls.length === 0) messages.push({ role: "assistant", content: "", ...before, tool_calls: calls });
       calls.push({ id: item.call_id, type: "function", function: { name: item.name, arguments: item.arguments } });
       continue;
     }
     calls = [];
     if (item.type === "function_call_output") {
       messages.push({ role: "tool", tool_call_id: item.call_id, content: contentOf(item.output) });
-    } else messages.push({ role: item.role, content: contentOf(item.content) });
+    } else {
+      const own = item.role === "assistant" ? before : {};
+      messages.push({ role: item.role, content: contentOf(item.content), ...own });
+    }
   }
   return messages;
+}
+
+function reasoningOf(content: v.InferOutput<typeof CONTENT>): string {
+  return typeof content === "string" ? content : content.map((part) => String(part["text"] ?? "")).join("\n");
 }
 
 /** Parts of input and output text are a chat's parts of text. */

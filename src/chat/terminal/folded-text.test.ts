@@ -26,3 +26,14 @@ test.each([
 ] as const)("%j is shown as it should be", (text, thinking, wanted) => {
   expect(shown(text, thinking)).toBe(wanted);
 });
+
+test("who thinks again behind something said is folded again", () => {
+  let seen = "";
+  const display = new TextDisplay((more) => void (seen += more), createStyle(new RecordingStream(), {}), true);
+  const folded = new FoldedText(display, (line) => void (seen += `[${line}]`));
+  for (const part of [{ content: "Look:" }, { reasoning: "so" }, { reasoning: " it is" }, { content: "Yes." }]) {
+    folded.push({ content: "", reasoning: "", calls: [], ...part });
+  }
+  folded.end();
+  expect(seen).toBe("Look:\n[(thinking)][(thought for 3 words)]Yes.\n");
+});

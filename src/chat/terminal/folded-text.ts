@@ -2,12 +2,11 @@ import { formatAmount } from "../../terminal/format.ts";
 import type { Part } from "../tools/message-parser.ts";
 import type { TextDisplay } from "./text-display.ts";
 
-/** Shows an answer without what the model thought before it: a remark says how much that was. */
+/** Shows an answer without what the model thought: remarks say how much that was. */
 export class FoldedText {
   readonly #display: TextDisplay;
   readonly #note: (line: string) => void;
   #thought = "";
-  #isOver = false;
 
   constructor(display: TextDisplay, note: (line: string) => void) {
     this.#display = display;
@@ -16,20 +15,26 @@ export class FoldedText {
 
   /** Ends the line. */
   end(): void {
-    if (!this.#isOver && this.#thought !== "") this.#sayThought();
+    this.#sayThought();
     this.#display.end();
   }
 
   push({ reasoning, content }: Part): void {
-    if (reasoning !== "" && this.#thought === "") this.#note("(thinking)");
+    if (reasoning !== "" && this.#thought === "") {
+      // It may think again behind something that it said.
+      this.#display.end();
+      this.#note("(thinking)");
+    }
     this.#thought += reasoning;
     if (content === "") return;
-    if (!this.#isOver && this.#thought !== "") this.#sayThought();
+    this.#sayThought();
     this.#display.push(content);
   }
 
   #sayThought(): void {
-    this.#isOver = true;
-    this.#note(`(thought for ${formatAmount(this.#thought.trim().split(/\s+/).length, "word")})`);
+    if (this.#thought === "") return;
+    const words = this.#thought.trim().split(/\s+/).length;
+    this.#thought = "";
+    this.#note(`(thought for ${formatAmount(words, "word")})`);
   }
 }

@@ -1,9 +1,12 @@
 import type { Grammar } from "../grammar/grammar.ts";
 import type { Tool } from "./grammar.ts";
+import type { HarmonyParserOptions } from "./harmony-parser.ts";
 import type { MessageParserOptions } from "./message-parser.ts";
 
 /** How a model writes an answer, as its chat template shows it: what it thinks, what it says, and calls of tools. */
 export interface AnswerFormat {
+  /** An answer's text is read by people as it is, and by the template when it is a message of the conversation. */
+  readonly isText: boolean;
   /** Calls of tools can be read. */
   readonly callsTools: boolean;
   /** The model can be told to think. */
@@ -31,6 +34,10 @@ export interface AnswerWish {
   readonly tools?: CallableTools | undefined;
   /** What is said must follow it; undefined: it is free. */
   readonly grammar?: Grammar | undefined;
+  /** It goes on with the message that the prompt ends with. */
+  readonly continues?: boolean;
+  /** What the template was given. */
+  readonly variables?: Readonly<Record<string, unknown>>;
 }
 
 /** How an answer is written and read. */
@@ -49,4 +56,4 @@ export interface BegunAnswer {
 }
 
 /** Plain values, which may come from another process. */
-export type AnswerParserOptions = MessageParserOptions;
+export type AnswerParserOptions = MessageParserOptions | HarmonyParserOptions;

@@ -23,6 +23,25 @@ export interface Tool {
   readonly strict: boolean;
 }
 
+/** A tool's name, and what its arguments follow. */
+interface Callable {
+  readonly name: string;
+  readonly given: Expression;
+}
+
+/** Rules for the arguments of tools. @throws RandloraError `data` for a schema that would not be obeyed */
+export function argumentRules(tools: readonly Tool[]): { rules: Map<string, Expression>; callables: Callable[] } {
+  const rules = new Map(JSON_RULES);
+  const work = new SchemaWork();
+  const callables = tools.map(({ name, parameters }, index): Callable => {
+    const start = `arguments ${index}`;
+    if (parameters === undefined) rules.set(start, OBJECT);
+    else for (const [part, body] of schemaRules(objectsOf(parameters, name), start, work)) rules.set(part, body);
+    return { name, given: rule(start) };
+  });
+  return { rules, callables };
+}
+
 /** Calls of one answer at most. */
 const MOST_CALLS = 16;
 
@@ -49,16 +68,17 @@ export function listOfCalls(most = MOST_CALLS): Expression {
 
 /** The rule `call`, and those that it needs. @throws as {@link callGrammar} */
 export function callRules(tools: readonly Tool[], { argumentsKey }: CallFormat): Map<string, Expression> {
-  const rules = new Map(JSON_RULES);
-  const work = new SchemaWork();
-  const calls = tools.map(({ name, parameters }, index) => {
-    const start = `arguments ${index}`;
-    if (parameters === undefined) rules.set(start, OBJECT);
-    else for (const [part, body] of schemaRules(objectsOf(parameters, name), start, work)) rules.set(part, body);
+  const { rules, callables } = argumentRules(tools);
+  const calls = callables.map(({ name, given }) => {
     const head = `{"name": ${JSON.stringify(name)}, "${argumentsKey}": `;
-    return sequence(text(head), rule(start), text("}"));
+    return sequence(text(head), given, text("}"));
   });
   return rules.set("call", choice(...calls));
+}
+
+/** Of tools whose model decides: those that are not `strict` may have any object. */
+export function heldTools(tools: readonly Tool[]): readonly Tool[] {
+  return tools.map((tool) => (tool.strict ? tool : { ...tool, parameters: undefined }));
 }
 
 /** Arguments are an object, whatever else a schema allows. @throws RandloraError `data` where it allows none */

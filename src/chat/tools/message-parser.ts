@@ -17,6 +17,7 @@ export interface AnswerParser {
 }
 
 export interface MessageParserOptions {
+  readonly kind?: "tags";
   /** Calls are looked for; undefined: the text is what it is. */
   readonly format?: CallFormat | undefined;
   /** The prompt ends behind `format.open`. */

@@ -12,7 +12,7 @@ import {
 } from "../grammar/grammar.ts";
 import { SPACE } from "../grammar/json.ts";
 import type { CallFormat } from "./formats.ts";
-import { callRules, listOfCalls, oneCall, type Tool } from "./grammar.ts";
+import { callRules, heldTools, listOfCalls, oneCall, type Tool } from "./grammar.ts";
 
 /**
  * An answer whose model decides whether it calls: any text, but what opens a call is followed by one. Arguments of a tool with
@@ -21,8 +21,7 @@ import { callRules, listOfCalls, oneCall, type Tool } from "./grammar.ts";
  * @throws RandloraError `data` for a schema that would not be obeyed
  */
 export function openGrammar(tools: readonly Tool[], format: CallFormat, several: boolean): Grammar {
-  const free = tools.map((tool) => (tool.strict ? tool : { ...tool, parameters: undefined }));
-  const rules = callRules(free, format);
+  const rules = callRules(heldTools(tools), format);
   if (format.open === "") return rules.set(ROOT, wholeAnswer());
   const open = new TextEncoder().encode(format.open);
   for (const begun of open.keys()) rules.set(textRule(begun), textBehind(open, begun));

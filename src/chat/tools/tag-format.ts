@@ -10,6 +10,7 @@ import { openGrammar } from "./open-grammar.ts";
 export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat {
   const known = callFormatOf(template);
   return {
+    isText: true,
     callsTools: known !== undefined,
     // By the marks that the template knows, or the variables that ask for it.
     mayThink: /<think>|enable_thinking|reasoning_effort/.test(template),

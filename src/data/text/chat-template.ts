@@ -5,6 +5,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../../files/errors.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../../files/read-whole.ts";
+import { harmonyMessages, harmonyTools, isHarmony, REASONING } from "./harmony.ts";
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
 import { cutMarks, markControlTokens, type RenderedChat, unusedCharacters } from "./template/marks.ts";
@@ -48,6 +49,7 @@ export class ChatTemplate {
   readonly specialTokens: Readonly<Record<string, string>>;
   readonly #template: JinjaTemplate;
   readonly #marked: boolean;
+  readonly #isHarmony: boolean;
 
   /**
    * @param origin the file that the template came from
@@ -57,6 +59,7 @@ export class ChatTemplate {
     this.source = source;
     this.origin = origin;
     this.specialTokens = specialTokens;
+    this.#isHarmony = isHarmony(source);
     // The library drops these tags. A statement in their place keeps their white space control.
     const marked = source.replaceAll(
       GENERATION,
@@ -71,6 +74,11 @@ export class ChatTemplate {
     }
   }
 
+  /** The messages that the template is given: of gpt-oss's some are cut into several. */
+  arranged(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+    return this.#isHarmony ? harmonyMessages(messages) : messages;
+  }
+
   /**
    * @throws {RandloraError} `data` with the template's own message when it refuses the messages, `format` when it fails;
    *   both name the line
@@ -80,8 +88,8 @@ export class ChatTemplate {
     const values = {
       ...this.specialTokens,
       ...variables,
-      messages: messages.map(normalizeMessage),
-      tools: tools ?? null,
+      messages: this.arranged(messages).map(normalizeMessage),
+      tools: this.#isHarmony && tools ? harmonyTools(tools) : (tools ?? null),
       documents: variables["documents"] ?? null,
       add_generation_prompt: addGenerationPrompt,
     };
@@ -181,9 +189,6 @@ function checkNesting(values: unknown): void {
     throw new RandloraError("data", `messages, tools or variables: ${error.message}`, "", { cause: error });
   }
 }
-
-/** Names that a message's reasoning goes by; templates read the first, gpt-oss's the second. */
-const REASONING = ["reasoning_content", "thinking", "reasoning"] as const;
 
 /**
  * As transformers: keys with null are dropped (some APIs write `"tool_calls": null`, and templates only ask whether the

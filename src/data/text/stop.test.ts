@@ -1,7 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import * as v from "valibot";
+import { TokenizerConfig } from "../../files/read-text.ts";
 import { ChatTemplate } from "./chat-template.ts";
+import { HARMONY_MARKS } from "./harmony.ts";
 import { endOfTurn, readEndOfSequence, readStopIds } from "./stop.ts";
+import { Tokenizer } from "./tokenizer.ts";
 import { familyTokenizer, FIXTURES, ModelFolder } from "./testing/families.ts";
 
 const CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
@@ -32,6 +36,20 @@ describe("stop tokens", () => {
     const template = new ChatTemplate(CHATML, "t");
     expect(await stopIds({}, qwen2, template)).toEqual([END_OF_TEXT, IM_END]);
     expect(await stopIds({})).toEqual([]);
+  });
+
+  test("in the harmony format are <|return|> and <|call|>, and never <|end|>, whatever files say", async () => {
+    const content = await Bun.file(join(FIXTURES, "tokenizers", "qwen2.json")).json();
+    const marks = HARMONY_MARKS.map((mark, at) => ({ id: 9000 + at, content: mark, special: true }));
+    const file = { ...content.tokenizer, added_tokens: [...content.tokenizer.added_tokens, ...marks] };
+    const tokenizer = new Tokenizer(file, v.parse(TokenizerConfig, {}));
+    const id = (mark: string) => tokenizer.tokenToId(mark) ?? -1;
+    const [end, call, back] = [id("<|end|>"), id("<|call|>"), id("<|return|>")];
+    const source = await Bun.file(join(FIXTURES, "chat", "harmony.jinja")).text();
+    const files = { "generation_config.json": { eos_token_id: [5, end] } };
+    const ids = await stopIds(files, tokenizer, new ChatTemplate(source, "t"));
+    expect(new Set(ids)).toEqual(new Set([5, call, back]));
+    expect(await stopIds(files, tokenizer, new ChatTemplate(CHATML, "t"))).toContain(end);
   });
 
   test("must be numbers", async () => {

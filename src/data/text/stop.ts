@@ -4,6 +4,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../../files/errors.ts";
 import type { ChatTemplate } from "./chat-template.ts";
+import { HARMONY, isHarmony } from "./harmony.ts";
 import type { AddedToken } from "./tokenizer/added-tokens.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -24,7 +25,8 @@ const Config = v.looseObject({ eos_token_id: Ids });
 
 /**
  * The ids after which generation stops: generation_config.json's `eos_token_id` (a number or a list), else config.json's;
- * the tokenizer's end-of-sequence; and the token with which the chat template ends an assistant's turn.
+ * the tokenizer's end-of-sequence; and the token with which the chat template ends an assistant's turn. In the harmony format an answer
+ * ends with `<|return|>` or `<|call|>`, and goes on over `<|end|>`, whatever files say (GGUF's may name it).
  *
  * @throws {RandloraError} `format` when a file holds something else
  */
@@ -39,6 +41,13 @@ export async function readStopIds(
   if (tokenizer.eos !== undefined) ids.add(tokenizer.eos.id);
   const turn = template === undefined ? undefined : endOfTurn(template, tokenizer.addedTokens);
   if (turn !== undefined) ids.add(turn.id);
+  if (template !== undefined && isHarmony(template.source)) {
+    for (const token of [HARMONY.return, HARMONY.call]) {
+      const id = tokenizer.tokenToId(token);
+      if (id !== undefined) ids.add(id);
+    }
+    ids.delete(tokenizer.tokenToId(HARMONY.end) ?? NaN);
+  }
   return ids;
 }
 

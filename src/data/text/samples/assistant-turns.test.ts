@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type ChatMessage, ChatTemplate } from "../chat-template.ts";
+import { HARMONY_MARKS } from "../harmony.ts";
 import { FIXTURES } from "../testing/families.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 
 const NOW = new Date(2026, 2, 7);
-const ADDED = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"].map((content, id) => ({
+const MARKS = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>", ...HARMONY_MARKS];
+const ADDED = MARKS.map((content, id) => ({
   id,
   content,
   single_word: false,
@@ -117,6 +119,45 @@ describe("templates that change what they are given", () => {
   test("without an end token only the content is supervised", () => {
     const plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}";
     expect(mark(plain, [user("q"), assistant("one "), user("r")])).toBe("user: q\n\nassistant: ⟦one ⟧\n\nuser: r\n\n");
+  });
+});
+
+describe("gpt-oss's template", () => {
+  const A = "<|start|>assistant";
+  const CALLED = ' to=functions.clock<|channel|>commentary json<|message|>{"zone": 1}<|call|>';
+  const TOLD = '<|start|>functions.clock to=assistant<|channel|>commentary<|message|>"12:00"<|end|>';
+  const ask = (text: string) => `<|start|>user<|message|>${text}<|end|>`;
+  const behind = async (messages: readonly ChatMessage[]) => {
+    const marked = mark(await fixture("harmony"), messages);
+    return marked.slice(marked.indexOf("<|start|>user"));
+  };
+
+  test("of the last turn reasoning is trained on with the answer, headers between them included; earlier ones are answers alone", async () => {
+    const messages = [
+      user("q"),
+      assistant("one", { thinking: "old" }),
+      user("r"),
+      assistant("two", { thinking: "new" }),
+    ];
+    // The model is to end with <|return|>, which an earlier turn does not have.
+    expect(await behind(messages)).toBe(
+      `${ask("q")}${A}⟦<|channel|>final<|message|>one⟧<|end|>${ask("r")}` +
+        `${A}⟦<|channel|>analysis<|message|>new<|end|>${A}<|channel|>final<|message|>two<|return|>⟧`,
+    );
+  });
+
+  test("calls are trained on, those of one message one by one, without what was thought before them where an answer follows", async () => {
+    const two = { tool_calls: [...CALL.tool_calls, ...CALL.tool_calls] };
+    const steps = [user("q"), assistant("", { ...two, thinking: "hm" }), TOOL, TOOL];
+    expect(await behind([...steps, assistant("noon", { thinking: "ah" })])).toBe(
+      `${ask("q")}${A}⟦${CALLED}⟧${TOLD}${A}⟦${CALLED}⟧${TOLD}` +
+        `${A}⟦<|channel|>analysis<|message|>ah<|end|>${A}<|channel|>final<|message|>noon<|return|>⟧`,
+    );
+    expect(await behind(steps)).toBe(
+      `${ask("q")}${A}⟦<|channel|>analysis<|message|>hm<|end|>${A}${CALLED}⟧${TOLD}${A}⟦${CALLED}⟧${TOLD}`,
+    );
+    const said = [user("q"), assistant("Look:", CALL), TOOL, assistant("noon")];
+    expect(await behind(said)).toBe(`${ask("q")}${A}⟦${CALLED}⟧${TOLD}${A}⟦<|channel|>final<|message|>noon<|return|>⟧`);
   });
 });
 

@@ -1,5 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
+import { REASONING } from "../harmony.ts";
 import { type Span, unusedCharacters } from "../template/marks.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
@@ -55,12 +56,13 @@ export class AssistantTurns {
    * @throws {RandloraError} what the template throws when it refuses the messages; `data` when a turn cannot be found in
    *   what it rendered, or it writes no calls of tools
    */
-  render({ messages: weighted, ...rest }: Conversation): RenderedTurns {
+  render({ messages: given, ...rest }: Conversation): RenderedTurns {
+    const weighted = this.#template.arranged(given);
     const messages = weighted.map((message): ChatMessage => ({ ...message, weight: undefined }));
     const conversation = { ...rest, messages };
     const { text, generated } = this.#template.render({ ...conversation, now: this.#now });
     this.#checkToolCalls(conversation, text);
-    const weights = weighted.filter(({ role }) => role === "assistant").map(({ weight }) => weight ?? 1);
+    const weights = weighted.filter(({ role }) => role === "assistant").map(({ weight }) => (weight === 0 ? 0 : 1));
     const turns = generated ?? this.#locateTurns(conversation, text);
     if (turns.length !== weights.length && weights.includes(0)) {
       const counts = `${turns.length} parts in {% generation %} of ${weights.length} assistant messages`;
@@ -96,9 +98,13 @@ export class AssistantTurns {
     for (const [i, message] of messages.entries()) {
       if (message.role !== "assistant") continue;
       const from = spans.at(-1)?.end ?? 0;
-      const whole = !hasText(message) || callsTools(message) ? this.#locateBetween(conversation, i, text) : undefined;
+      const isCall = !hasText(message) || callsTools(message);
+      const between = isCall || hasReasoning(message) ? this.#locateBetween(conversation, i, text) : undefined;
+      const whole = isCall ? between : undefined;
       const content = whole ?? marked?.get(i) ?? this.#locateOne(conversation, i, text);
-      const span = whole ?? (content && this.#extend(content, message, text, from));
+      const found = whole ?? (content && this.#extend(content, message, text, from));
+      // Reasoning may have a header of its own.
+      const span = found && { ...found, start: Math.min(found.start, between?.start ?? found.start) };
       if (span === undefined) {
         throw new RandloraError(
           "data",
@@ -176,8 +182,12 @@ export class AssistantTurns {
   }
 
   /** A turn from the texts of the conversation before it and including it, where both begin the whole text. */
-  #locateBetween({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
+  #locateBetween(conversation: Conversation, i: number, text: string): Span | undefined {
     if (this.#header === "") return undefined;
+    return this.#locatePart(conversation, i, text) ?? this.#locatePart(withCallsAlone(conversation), i, text);
+  }
+
+  #locatePart({ messages, ...rest }: Conversation, i: number, text: string): Span | undefined {
     const before = attempt(() => this.#write({ ...rest, messages: messages.slice(0, i) }, true));
     const including = attempt(() => this.#write({ ...rest, messages: messages.slice(0, i + 1) }));
     if (before === undefined || including === undefined) return undefined;
@@ -203,6 +213,16 @@ type TextMessage = ChatMessage & { readonly content: string };
 
 function hasText(message: ChatMessage): message is TextMessage {
   return typeof message.content === "string" && message.content.trim() !== "";
+}
+
+function hasReasoning(message: ChatMessage): boolean {
+  return REASONING.some((name) => typeof message[name] === "string" && message[name] !== "");
+}
+
+/** Where an answer comes later a template may leave out what was thought before calls; a part of the conversation does not show it. */
+function withCallsAlone({ messages, ...rest }: Conversation): Conversation {
+  const none = { content: "", ...Object.fromEntries(REASONING.map((name) => [name, undefined])) };
+  return { ...rest, messages: messages.map((message) => (callsTools(message) ? { ...message, ...none } : message)) };
 }
 
 function callsTools(message: ChatMessage): boolean {
