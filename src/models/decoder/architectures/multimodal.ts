@@ -2,7 +2,6 @@ import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import { isJsonObject } from "../../../files/json.ts";
 import { behindEither } from "../../description.ts";
-import { UNTIED_HEAD } from "../weight-plan.ts";
 import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
 import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
@@ -11,30 +10,14 @@ import { mistral } from "./mistral.ts";
 import { QWEN35_TARGETS, qwen35Text } from "./qwen3-next.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
-const OF_ALL = [
-  "model_type",
-  "architectures",
-  "dtype",
-  "torch_dtype",
-  "eos_token_id",
-  "bos_token_id",
-  "tie_word_embeddings",
-  "quantization_config",
-];
+const OF_ALL = ["model_type", "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "tie_word_embeddings"];
 
-/** Where a checkpoint has the text decoder: as published files have it, and as transformers' modules. */
-const PLACES = ["language_model.model.", "model.language_model."] as const;
-const HEADS = ["language_model.lm_head.weight", UNTIED_HEAD] as const;
+/** What the text decoder's names begin with in published files, and in files named as transformers' modules. */
+const BODY = ["language_model.model.", "model.language_model."] as const;
+const HEAD = ["language_model.lm_head.", "lm_head."] as const;
 
 /** Encoders of images and sounds, and what brings their results to the decoder's width. */
-const OTHER_PARTS = [
-  "vision_tower.",
-  "audio_tower.",
-  "multi_modal_projector.",
-  "embed_vision.",
-  "embed_audio.",
-  "visual.",
-];
+const OTHER_PARTS = ["vision_tower", "audio_tower", "multi_modal_projector", "embed_vision", "embed_audio", "visual"];
 
 /** Gemma 3 as it is published: its text decoder, beside which there is an encoder of images. */
 export const gemma3 = textPart(
@@ -113,18 +96,18 @@ function textPart(
         const hint = `supported: ${texts.map((one) => one.type).join(", ")}`;
         throw new RandloraError("model", `a text decoder of type ${quote(type)} is not supported`, hint);
       }
-      const untied = decoder.describe({ ...json, tie_word_embeddings: false });
-      const placed = (name: string, at: 0 | 1) =>
-        name === UNTIED_HEAD ? HEADS[at] : `${PLACES[at]}${name.slice("model.".length)}`;
-      const text = behindEither(untied, placed);
-      const unread = [...text.otherParts].flatMap((name) =>
-        name.startsWith("model.") ? [placed(name, 0), placed(name, 1)] : [name],
-      );
-      const otherParts = new Set([...unread, ...OTHER_PARTS.flatMap((part) => [part, `model.${part}`])]);
+      const text = behindEither(decoder.describe({ ...json, tie_word_embeddings: false }), nameIn);
+      const unread = [...text.otherParts].flatMap((name) => [nameIn(name, 0), nameIn(name, 1)]);
+      const otherParts = new Set([...unread, ...OTHER_PARTS.flatMap((part) => [`${part}.`, `model.${part}.`])]);
       // Tied by config.json or not: transformers takes an output matrix that is there.
       const { head } = text;
       const whole = { ...text, otherParts };
       return json.tie_word_embeddings === true ? { ...whole, head: undefined, headWhereStored: head } : whole;
     },
   };
+}
+
+/** What a text decoder calls `name`, in either kind of file. */
+function nameIn(name: string, kind: 0 | 1): string {
+  return name.replace(/^model\./, BODY[kind]).replace(/^lm_head\./, HEAD[kind]);
 }
