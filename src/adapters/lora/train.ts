@@ -35,7 +35,6 @@ export const loraTraining: AdapterTraining<LoraSettings> = {
   },
   usual: { rank: 8, alphaPerRank: 2, learningRate: 1e-4 },
   adaptsParameters: true,
-  factorsExperts: true,
   capacity: {
     setting: "rank",
     most: (modules) => Math.max(...modules.map(({ out, in: input }) => Math.min(out, input))),

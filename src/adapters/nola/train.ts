@@ -42,7 +42,6 @@ export const nolaTraining: AdapterTraining<NolaSettings> = {
   result: "adapter",
   settings: NOLA_SETTINGS,
   usual: { rank: USUAL_RANK, alphaPerRank: 2, learningRate: 3e-4 },
-  factorsExperts: true,
   capacity: {
     setting: "bases",
     // So many bases span all factors of this rank: more of them add none.

@@ -18,9 +18,7 @@ export interface AdapterTraining<Own extends object = object> {
   readonly capacity: Capacity<Own>;
   /** It adapts parameters of all experts of a layer, and routers as parameters; left out: single experts' matrices, and routers as modules. */
   readonly adaptsParameters?: true;
-  /** What it adds to experts' products goes through factors of each; left out: their W + ΔW is formed, and multiplied with. */
-  readonly factorsExperts?: true;
-  /** Left out: ΔW is a product of factors, and a few tokens pass through those. True: each pass forms ΔW whole. */
+  /** ΔW has no factors: training forms it whole in each pass, and beside weights that stay what they are it is held in F32. */
   readonly formsWhole?: true;
   /**
    * Its own settings, with defaults for what was not given.

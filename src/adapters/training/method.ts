@@ -60,6 +60,8 @@ export interface PlaceOptions {
   readonly microBatches: number;
   /** GPU bytes that may be spent to save time. */
   readonly budget: number;
+  /** Nothing will be differentiated: the adapter stands beside weights, of experts those alone that tokens go to. */
+  readonly beside?: true;
   /** What the method chose when the run began, for a resumed one. */
   readonly choices: MethodChoices | undefined;
   /** The file that `choices` were read from, for messages; undefined where they were made just now. */

@@ -87,10 +87,9 @@ function recordMixture(
   const { ids, weights } = recordRouting(recorder, linears, experts, routed);
   const { places, begins } = recorder.apply(OPS.expertRows, { experts: ids }, { experts: count });
   const { y: rows } = recorder.apply(OPS.spreadRows, { x, places }, {});
-  recorder.release(ids);
   const rowsAtMost = linears.rowsAtMost === undefined ? undefined : linears.rowsAtMost * experts.chosen;
   const project = (input: Tensor, weight: Tensor, ofGroups: Tensor | undefined) => {
-    const projected = projectGroups(recorder, linears, { x: input, weight, begins, rowsAtMost });
+    const projected = projectGroups(recorder, linears, { x: input, weight, begins, ids, places, rowsAtMost });
     recorder.release(input);
     if (ofGroups === undefined) return projected;
     const { y } = recorder.apply(OPS.groupBias, { x: projected, bias: ofGroups, begins }, {});
@@ -102,7 +101,7 @@ function recordMixture(
   const results = project(active, down, downBias);
   const scale = factor * (experts.factor ?? 1);
   const { y } = recorder.apply(OPS.mixRows, { x: results, places, factors: weights, residual }, { scale });
-  recorder.release(results, places, begins, weights);
+  recorder.release(results, ids, places, begins, weights);
   return y;
 }
 

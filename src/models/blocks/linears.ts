@@ -29,6 +29,9 @@ export interface GroupedProjection {
   /** A matrix of `DecoderWeights`. */
   readonly weight: Tensor;
   readonly begins: Tensor;
+  /** The experts of each token, and the rows of x that are its own: (tokens, chosen) U32 both; see OPS.expertRows. */
+  readonly ids: Tensor;
+  readonly places: Tensor;
   readonly rowsAtMost?: number | undefined;
 }
 
@@ -55,6 +58,8 @@ export interface Linears {
  */
 export interface AdapterLinears {
   (base: Linears): Linears;
+  /** Does it change products of experts? */
+  readonly adaptsExperts?: boolean | undefined;
   /** Computes rows of a batch with those of others; left out where each adapter is computed alone. */
   readonly joint?: JointAdapter | undefined;
 }
@@ -88,8 +93,8 @@ export const PLAIN_LINEARS: Linears = {
 /** Records products of experts. */
 export function projectGroups(recorder: Recorder, linears: Linears | undefined, projection: GroupedProjection): Tensor {
   if (linears?.applyGrouped !== undefined) return linears.applyGrouped(recorder, projection);
-  const { rowsAtMost, ...operands } = projection;
-  return recorder.apply(OPS.groupedLinear, operands, { rowsAtMost }).y;
+  const { x, weight, begins, rowsAtMost } = projection;
+  return recorder.apply(OPS.groupedLinear, { x, weight, begins }, { rowsAtMost }).y;
 }
 
 /** The same as `linears` in passes of which the largest has so many rows: each row has the same sums of weights in all of them. */

@@ -1,7 +1,18 @@
 import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
 import { recordElementwise } from "../../compute/tensor/elementwise.ts";
+import { OPS } from "../../compute/tensor/ops/index.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import type { AdapterLinears, JointAdapter, Linears, RowsOf } from "./linears.ts";
+import {
+  type AdapterLinears,
+  type GroupedProjection,
+  type JointAdapter,
+  type Linears,
+  PLAIN_LINEARS,
+  projectGroups,
+  type RowsOf,
+} from "./linears.ts";
+import { putPairs, takePairs } from "./pair-rows.ts";
 
 export type AdaptedRows = RowsOf<AdapterLinears>;
 
@@ -24,7 +35,16 @@ export function rowLinears(base: Linears, adapted: readonly AdaptedRows[]): Line
   if (adapted.length === 0) return base;
   const joint = Map.groupBy(adapted.flatMap(jointRows), ({ adapter }) => adapter.group);
   const alone = adapted.filter(({ adapter }) => adapter.joint === undefined);
+  const ofExperts = adapted.filter(({ adapter }) => adapter.adaptsExperts);
   return {
+    applyGrouped(recorder, projection) {
+      const y = projectGroups(recorder, base, projection);
+      const tokens = projection.ids.shape[0];
+      const [only] = ofExperts;
+      if (only?.count === tokens) return adaptAll(recorder, only.adapter, projection, y);
+      for (const rows of ofExperts) adaptGroups(recorder, rows, projection, y);
+      return y;
+    },
     apply(recorder, projection) {
       const { x, residual } = projection;
       const y = base.apply(recorder, projection);
@@ -45,4 +65,36 @@ export function rowLinears(base: Linears, adapted: readonly AdaptedRows[]): Line
 
 function jointRows({ adapter: { joint }, first, count }: AdaptedRows): readonly RowsOf<JointAdapter>[] {
   return joint === undefined ? [] : [{ adapter: joint, first, count }];
+}
+
+/** Records what an adapter makes of all rows of experts' products, of which `y` has what the weights give, and is released where it is another. */
+function adaptAll(recorder: Recorder, adapter: AdapterLinears, projection: GroupedProjection, y: Tensor): Tensor {
+  const linears = adapter({ apply: PLAIN_LINEARS.apply, applyGrouped: () => y });
+  const result = projectGroups(recorder, linears, projection);
+  if (result !== y) recorder.release(y);
+  return result;
+}
+
+/** The same of the rows of its own tokens, which stand by expert among those of others, into `y`. */
+function adaptGroups(
+  recorder: Recorder,
+  { adapter, first, count }: AdaptedRows,
+  { ids, places, x, begins, ...projection }: GroupedProjection,
+  y: Tensor,
+): void {
+  const { run } = recorder;
+  const own = { ids: sliceRows(ids, first, count), places: sliceRows(places, first, count) };
+  const ordered = recorder.apply(OPS.expertRows, { experts: own.ids }, { experts: begins.shape[1] - 1 });
+  const take = (all: Tensor): Tensor => {
+    const rows = takePairs(run, all, own.places);
+    const byExpert = run.allocate("rows of an adapter", rows.shape);
+    putPairs(run, rows, ordered.places, byExpert);
+    run.release(rows);
+    return byExpert;
+  };
+  const input = take(x);
+  const result = adaptAll(recorder, adapter, { ...projection, ...ordered, ids: own.ids, x: input }, take(y));
+  const rows = takePairs(run, result, ordered.places);
+  putPairs(run, rows, own.places, y);
+  run.release(input, result, rows, ordered.places, ordered.begins);
 }

@@ -71,10 +71,6 @@ test.each(Object.entries(METHOD_CASES))("%s", async (method, { asked, trained })
   const still = { model: out, method: "full", learningRate: 0, steps: 1, batchSize: 2 } as const;
   const after = await runs.train(`${method}-after`, await settingsFor({ data: runs.data, valid, ...still }));
   expect(Math.abs((after.result.validLoss ?? NaN) / (result.validLoss ?? NaN) - 1)).toBeLessThan(1e-5);
-  if (!["lora", "dora", "nola"].includes(method)) {
-    expect(await refusalOf(() => logitsOf(model, adapter))).toMatchObject({ message: expect.stringContaining("ΔW") });
-    return;
-  }
   const [found, wanted] = [await logitsOf(model, adapter), await logitsOf(out)];
   const most = Math.max(...wanted.map(Math.abs));
   found.forEach((logit, token) => expect(Math.abs(logit - (wanted[token] ?? NaN))).toBeLessThan(1e-4 * most));

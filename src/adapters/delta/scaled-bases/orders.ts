@@ -141,6 +141,7 @@ export function chooseOrders(
   modules: readonly TrainedModule[],
 ): readonly OrderPlan[] {
   const matrices = fuse(modules).map(({ shape }) => shape);
+  if (place.beside === true) return matrices.map(() => FACTORED);
   if (place.choices !== undefined) return parsePlans(ORDERS, place.choices, matrices.length, place.choicesFile);
   return planOrders({
     matrices,

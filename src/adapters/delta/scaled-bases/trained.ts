@@ -1,15 +1,24 @@
-import type { Device } from "../../../compute/device/device.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { recordZero } from "../../../compute/tensor/fill.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import type { JointAdapter, Linears, Projection, RowsOf } from "../../../models/blocks/linears.ts";
+import {
+  type GroupedProjection,
+  type JointAdapter,
+  type Linears,
+  type Projection,
+  projectGroups,
+  type RowsOf,
+} from "../../../models/blocks/linears.ts";
 import type { Masks } from "../dropout.ts";
 import type { LinearGradients, LinearOperands } from "../through-weights/adapted-linear.ts";
 import { fuse, type FusedPart } from "../through-weights/fused.ts";
 import type { AdaptedModule, HeldMatrix } from "../through-weights/held.ts";
 import { Scratch } from "../through-weights/scratch.ts";
 import { TrainedWeights } from "../through-weights/trained.ts";
+import { addOfExperts, type ExpertModules, modulesOfExperts, prepareExperts } from "./experts.ts";
 import {
   type AdapterContext,
   addBasisGradient,
@@ -42,6 +51,8 @@ type FormedModule = TrainedModule & AdaptedModule;
 /** An adapter under training, ΔW = scale · B̂Ŝ(λ, γ): through W', or where that is planned through the factors. */
 export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> implements JointAdapter {
   readonly #context: AdapterContext;
+  /** Those of matrices of experts, where these are computed beside the weights. */
+  readonly #experts = new Map<DeviceBuffer, readonly ExpertModules[]>();
 
   /** @throws RandloraError `memory` */
   constructor(gpu: Device, options: TrainedBilinearOptions) {
@@ -55,6 +66,10 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
     }));
     super(gpu, formed, { plans, dropout, scratch: workspace });
     this.#context = context;
+    for (const [buffer, { weight, experts, parts, plan }] of this.matrices) {
+      if (experts === undefined || plan.order !== "factored") continue;
+      this.#experts.set(buffer, modulesOfExperts(gpu, weight.shape[0], experts, parts));
+    }
   }
 
   /** Adapters over the same bases multiply rows of a batch with these at once. */
@@ -67,11 +82,16 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
     return [...this.matrices.values()].every(({ plan }) => plan.order === "factored");
   }
 
+  override prepare(run: Run): void {
+    super.prepare(run);
+    for (const modules of this.#experts.values()) for (const one of modules) prepareExperts(run, one);
+  }
+
   /** @param base computes the rest in place of the plain projections; only where {@link addsToOthers} */
   override linears(masks: Masks, base?: Linears): Linears {
     if (base === undefined) return super.linears(masks);
     return {
-      applyGrouped: base.applyGrouped,
+      applyGrouped: (recorder, projection) => this.#addGroups(recorder, projection, base),
       apply: (recorder, inputs) => {
         const y = base.apply(recorder, inputs);
         const matrix = this.adapted(inputs);
@@ -108,6 +128,23 @@ export class TrainedBilinear extends TrainedWeights<FormedModule, OrderPlan> imp
         return y;
       },
     };
+  }
+
+  protected override groups(
+    recorder: Recorder,
+    matrix: HeldMatrix<FormedModule, OrderPlan>,
+    projection: GroupedProjection,
+  ): Tensor {
+    if (matrix.plan.order !== "factored") return super.groups(recorder, matrix, projection);
+    return this.#addGroups(recorder, projection, undefined);
+  }
+
+  /** Records what `base` makes of experts' rows, and adds what goes through their factors, of which none is differentiated. */
+  #addGroups(recorder: Recorder, projection: GroupedProjection, base: Linears | undefined): Tensor {
+    const y = projectGroups(recorder, base, projection);
+    const modules = this.#experts.get(projection.weight.buffer) ?? [];
+    addOfExperts(recorder.run, this.#context, modules, projection, y);
+    return y;
   }
 
   /** dŜ = scale · (big·B̂)ᵀ·small. */

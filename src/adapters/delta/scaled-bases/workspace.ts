@@ -65,7 +65,8 @@ export function workspaceSizes(
       need("panel", terms.panelBytes(shape));
       // ΔW is formed whatever the order, where somebody asks for it.
       need("lambda", Math.ceil(shape.terms / 16) * 64);
-      if (order === "factored") need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
+      if (order === "factored" && matrix.experts === undefined)
+        need("scaledA", shape.terms * pitchOf(shape.cols, "F32") * 4);
     }
   });
   return sizes;

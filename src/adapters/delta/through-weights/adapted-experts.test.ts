@@ -86,7 +86,7 @@ test.each([
   tape.watch(x, dx);
   const y = recordAdaptedExperts(
     tape,
-    { x, weight, begins },
+    { x, begins },
     { weight, parts },
     {
       atOnce,

@@ -21,7 +21,7 @@ export interface AdaptedExperts {
  */
 export function recordAdaptedExperts<M extends AdaptedModule>(
   recorder: Recorder,
-  { x, begins, rowsAtMost }: GroupedProjection,
+  { x, begins, rowsAtMost }: Pick<GroupedProjection, "x" | "begins" | "rowsAtMost">,
   { weight, parts }: Pick<HeldMatrix<M, ProductsPlan>, "weight" | "parts">,
   { atOnce, merged, gradient }: AdaptedExperts,
 ): Tensor {

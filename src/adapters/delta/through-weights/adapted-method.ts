@@ -1,6 +1,7 @@
 import type { Method, Placement } from "../../training/method.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { fuse } from "./fused.ts";
+import { heldDeltas } from "./held-deltas.ts";
 import type { AdaptedModule } from "./held.ts";
 import { chooseProducts, formatProducts } from "./plans.ts";
 import { TrainedWeights } from "./trained.ts";
@@ -14,6 +15,7 @@ export function adaptedMethod(
   modules: readonly AdaptedModule[],
   { rate, seed }: { readonly rate: number; readonly seed: number },
 ): Omit<Method, "content"> {
+  if (place.beside === true) return heldDeltas(gpu, modules);
   const dropout = rate > 0;
   const plans = chooseProducts(
     place,

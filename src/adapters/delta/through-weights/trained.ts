@@ -3,7 +3,14 @@ import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { recordWidened } from "../../../compute/tensor/widen.ts";
-import { type Linears, PLAIN_LINEARS, type Projection, projectGroups } from "../../../models/blocks/linears.ts";
+import type { Recorder } from "../../../compute/tensor/recorder.ts";
+import {
+  type GroupedProjection,
+  type Linears,
+  PLAIN_LINEARS,
+  type Projection,
+  projectGroups,
+} from "../../../models/blocks/linears.ts";
 import type { FormedWeights } from "../../training/method.ts";
 import type { Masks } from "../dropout.ts";
 import {
@@ -86,7 +93,7 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
       applyGrouped: (recorder, projection) => {
         const matrix = this.matrices.get(projection.weight.buffer);
         if (matrix === undefined) return projectGroups(recorder, undefined, projection);
-        return recordAdaptedExperts(recorder, projection, matrix, this.#expertsOf(matrix));
+        return this.groups(recorder, matrix, projection);
       },
     };
   }
@@ -124,6 +131,11 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
     const matrix = this.matrices.get(weight.buffer);
     if (matrix === undefined || weight.shape[0] === matrix.weight.shape[0]) return matrix;
     throw new Error("a part of an adapted matrix is multiplied with");
+  }
+
+  /** Records products of experts. */
+  protected groups(recorder: Recorder, matrix: HeldMatrix<M, P>, projection: GroupedProjection): Tensor {
+    return recordAdaptedExperts(recorder, projection, matrix, this.#expertsOf(matrix));
   }
 
   /** Records y of a matrix: xW'ᵀ, or xWᵀ + drop(x)·ΔWᵀ where dropout keeps the two apart. */

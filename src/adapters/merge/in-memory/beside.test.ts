@@ -6,7 +6,6 @@ import { writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
-import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
 import { perplexity } from "../../../measure/eval/perplexity.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
@@ -171,12 +170,10 @@ describe("an adapter beside quantized weights is that which is merged into them 
 test("what cannot be added without being merged is refused, and nothing stays in memory", async () => {
   const modules = { [layer(0, "self_attn.q_proj")]: [64, 64] } as const;
   const head = { ...modules, lm_head: [512, 64] } as const;
-  const pranc = { seed: 3n, alpha: 1, coefficients: [0.5, 0.25], modules };
   const projection = { "model.layers.0.self_attn.o_proj.weight": weights("F32", [64, 64], 7) };
   const replacing = await withHead(adapters.get("lora") ?? "", folder.at("replacing"), projection);
   const cases = [
     [[{ path: replacing, scale: 1 }], '"model.layers.0.self_attn.o_proj.weight" is replaced whole'],
-    [[{ path: await writePranc(folder.at("pranc"), pranc), scale: 1 }], "PRANC's ΔW has no factors"],
     [[chosen("lora"), chosen("dora")], "it rescales the rows"],
     [
       [{ path: await writeLora(folder.at("head"), { r: 2, alpha: 2, seed: 1, modules: head }), scale: 1 }],

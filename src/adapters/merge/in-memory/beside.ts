@@ -12,6 +12,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
+import { formatBytes } from "../../../terminal/format.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { type AdapterLinears, type Linears, PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
@@ -50,10 +51,14 @@ export class UnmergedAdapters implements Disposable {
   readonly notes: readonly string[];
   readonly #owner: DisposableStack;
 
-  private constructor(placed: readonly PlacedMethod[], notes: readonly string[], owner: DisposableStack) {
+  private constructor(
+    placed: readonly PlacedMethod[],
+    { notes, adaptsExperts }: Pick<UnmergedAdapters, "notes"> & { readonly adaptsExperts: boolean },
+    owner: DisposableStack,
+  ) {
     this.#owner = owner;
     this.notes = notes;
-    this.over = overAll(placed);
+    this.over = overAll(placed, adaptsExperts);
     this.linears = this.over(PLAIN_LINEARS);
   }
 
@@ -70,7 +75,7 @@ export class UnmergedAdapters implements Disposable {
     options: UnmergedOptions = {},
   ): Promise<UnmergedAdapters> {
     await using adapters = await open(decoder, path, choices, options);
-    const { notes, opened, base } = adapters;
+    const { opened, base } = adapters;
     using owner = new DisposableStack();
     const gpu = ownedBy(owner, decoder.gpu);
     const placed: PlacedMethod[] = [];
@@ -79,7 +84,7 @@ export class UnmergedAdapters implements Disposable {
       placed.push(await placeOne({ gpu, owner }, decoder, { path, base }, adapter, factor, options));
     }
     await gpu.idle();
-    return new UnmergedAdapters(placed, notes, owner.move());
+    return new UnmergedAdapters(placed, adapters, owner.move());
   }
 
   /** Finds out whether `place` would take these. @returns notes for the user. @throws RandloraError as `place` */
@@ -108,29 +113,21 @@ async function open(
   await using resources = new AsyncDisposableStack();
   const { checkpoint, base } = resources.use(await openBase(path));
   const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
-  for (const { adapter, rescales } of plans) {
+  const notes = plans.flatMap((plan) => plan.notes);
+  for (const { adapter, layers, rescales } of plans) {
     if (rescales === true && plans.length > 1) {
       throw refusal(adapter, "it rescales the rows of the weights that the other adapters change");
     }
-    const method = methodOfAdapter(adapter);
-    if (method.training.formsWhole === true) {
-      throw refusal(adapter, `${method.title}'s ΔW has no factors, and would be formed whole for each token`);
-    }
-  }
-  for (const { adapter, layers } of plans) {
     const { title, training } = methodOfAdapter(adapter);
-    if (training.factorsExperts !== true && layers.some(({ module }) => isAnyExpert(module))) {
-      throw refusal(adapter, `${title}'s ΔW of experts is formed whole, of those that no token goes to as well`);
+    if (training.formsWhole === true) {
+      if (forRows) throw refusal(adapter, `${title}'s ΔW has no factors, and would be held whole by each adapter`);
+      const bytes = layers.reduce((sum, { out, in: input }) => sum + 4 * out * input, 0);
+      notes.push(`${title}'s ΔW has no factors: it is held in f32 beside the weights, ${formatBytes(bytes)}`);
     }
     const other = layers.find(({ tensor }) => !weights.projected.has(tensor) && !isOfOtherPart(config, tensor));
     if (other !== undefined) {
       throw refusal(adapter, `its ΔW of ${quote(other.tensor)} is of no matrix within a layer`);
     }
-  }
-  // The rows of experts' products are ordered by expert: those of one adapter do not lie together.
-  const ofExpert = (forRows ? plans : []).find(({ layers }) => layers.some(({ module }) => isAnyExpert(module)));
-  if (ofExpert !== undefined) {
-    throw refusal(ofExpert.adapter, "it adapts experts, whose products are of all rows of a batch together");
   }
   // What replaces a quantized matrix within a layer would be rounded, and what is added to one that another adapter replaces is not
   // W's. The embedding and the output matrix get memory of their own.
@@ -147,7 +144,8 @@ async function open(
       const factor = choices[index]?.scale ?? 1;
       return layers.length === 0 ? [] : [{ adapter: withoutReplacements(adapter, replacements), factor }];
     }),
-    notes: plans.flatMap((plan) => plan.notes),
+    notes,
+    adaptsExperts: plans.some(({ layers }) => layers.some(({ module }) => isAnyExpert(module))),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -175,7 +173,14 @@ async function placeOne(
   const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
   const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
   const parameters = new Parameters(gpu, trainable.parameters, undefined, false);
-  const place = { staging: gpu.staging, tokens: TOKENS, microBatches: 1, budget: 0, choices: undefined };
+  const place = {
+    staging: gpu.staging,
+    tokens: TOKENS,
+    microBatches: 1,
+    budget: 0,
+    beside: true,
+    choices: undefined,
+  } as const;
   const { tensors } = weights;
   const share: Placement["share"] = shared && ((key, make) => shared.take(owner, key, make));
   const method = await trainable.place({ gpu, parameters, tensors, factor, place, share });
@@ -188,9 +193,9 @@ async function placeOne(
 }
 
 /** x Wᵀ + Σ x ΔWᵀ: each adds its share, or where it does more than add it is alone, and computes all of it. */
-function overAll(placed: readonly PlacedMethod[]): AdapterLinears {
+function overAll(placed: readonly PlacedMethod[], adaptsExperts: boolean): AdapterLinears {
   const pass = { kind: "evaluate" } as const;
   const over = (linears: Linears) =>
     placed.reduce((below, method) => method.over?.(pass, below) ?? method.linears(pass), linears);
-  return Object.assign(over, { joint: placed.length === 1 ? placed[0]?.joint : undefined });
+  return Object.assign(over, { joint: placed.length === 1 ? placed[0]?.joint : undefined, adaptsExperts });
 }
