@@ -57,8 +57,8 @@ export interface ModelSizes extends Sizes {
   readonly contextLength: number;
 }
 
-/** Experts of all layers at most: what a damaged file says would fill the memory with names. */
-const MOST_EXPERTS = 2 ** 17;
+/** Experts of all layers at most, of which Qwen3-Next has 24,576: what a damaged file says would fill the memory with names. */
+const MOST_EXPERTS = 2 ** 15;
 
 /**
  * How a mixture of experts chooses, by transformers' usual names.
@@ -67,10 +67,13 @@ const MOST_EXPERTS = 2 ** 17;
 export function routingOf(json: ConfigJson, { amongChosen, ...defaults }: Routing): Routing {
   const count = json.num_experts ?? json.num_local_experts ?? defaults.count;
   const chosen = json.num_experts_per_tok ?? defaults.chosen;
-  if (chosen < 1 || chosen > Math.min(count, MOST_CHOSEN) || count * json.num_hidden_layers > MOST_EXPERTS) {
-    const layers = `${json.num_hidden_layers} layers of ${count} experts, of which a token goes to ${chosen}`;
-    throw new RandloraError("model", `${layers}: cannot be`, "this model cannot be run");
-  }
+  const layers = `${json.num_hidden_layers} layers of ${count} experts`;
+  const refuse = (cause: string) => {
+    throw new RandloraError("model", cause, "this model cannot be run");
+  };
+  if (count * json.num_hidden_layers > MOST_EXPERTS) refuse(`${layers}: at most ${MOST_EXPERTS} in all are supported`);
+  if (chosen < 1 || chosen > count) refuse(`${layers}, of which a token goes to ${chosen}: cannot be`);
+  if (chosen > MOST_CHOSEN) refuse(`${chosen} experts for a token: at most ${MOST_CHOSEN} are supported`);
   return { count, chosen, amongChosen };
 }
 
