@@ -4,10 +4,12 @@ import { describeBase } from "./base.ts";
 import { findShift, findWeight, shiftPath, unshiftPath } from "./module-paths.ts";
 import { readConfig } from "../../models/folder/config-json.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
+import { targetsOf } from "../../models/decoder/architectures/index.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { findTargets } from "./target-modules.ts";
 
 await using checkpoint = await Checkpoint.open(STORIES);
+const WEIGHT = { dtype: "F32", shape: [8, 8] } as const;
 const base = describeBase(checkpoint, (await readConfig(STORIES))?.value);
 
 test("names, all linear layers and patterns, in some layers or in all", () => {
@@ -36,6 +38,15 @@ test.each<[string | string[], number[], string]>([
   expect(() => findTargets(base, { targets, layers })).toThrow(
     expect.objectContaining({ code: "usage", message: expect.stringContaining(message) }),
   );
+});
+
+test("default targets that a model of their type has none of are no mistake", () => {
+  const tensors = new Map(["q_proj", "v_proj"].map((name) => [`model.layers.0.self_attn.${name}.weight`, WEIGHT]));
+  const attending = { path: "it", tensors, config: { model_type: "qwen3_5_text" } };
+  const targets = [...(targetsOf("qwen3_5_text") ?? [])];
+  expect(targets).toContain("in_proj_qkv");
+  expect(findTargets(attending, { targets, layers: [] }).modules).toHaveLength(2);
+  expect(() => findTargets(attending, { targets: ["q_proj", "in_proj_qkv"], layers: [] })).toThrow("in_proj_qkv");
 });
 
 describe.each([

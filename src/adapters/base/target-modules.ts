@@ -8,6 +8,7 @@ import { defaultTargets } from "./default-targets.ts";
 import { targetMatcher, type TargetRules } from "./targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isKernelDtype } from "../../compute/device/dtype.ts";
+import { targetsOf } from "../../models/decoder/architectures/index.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
@@ -200,7 +201,9 @@ function refuseIdle(
     ...linearModules(base).flatMap((stored) => [stored, modulePath(stored, modelType)]),
     ...expertParameters(base).map(({ module, name }) => `${module}.${name}`),
   ];
-  const isUsual = JSON.stringify(targets) === JSON.stringify(defaultTargets(modelTypeOf(base) ?? ""));
+  // Default targets are for all models of a type: one without delta-rule layers has no in_proj_qkv.
+  const usual = [defaultTargets(modelType ?? ""), targetsOf(modelType ?? "")];
+  const isUsual = usual.some((one) => JSON.stringify(one) === JSON.stringify(targets));
   const names = typeof targets === "string" || isUsual ? [] : targets;
   const name = names.find((one) => !all.some((module) => module === one || module.endsWith(`.${one}`)));
   if (name !== undefined) throw nothingMatched(base, [name], []);
