@@ -400,6 +400,10 @@ def gemma4_metadata(config: Any) -> dict[str, Any]:
     return values
 
 
+# Of Gemma 4's control tokens those that llama.cpp's converter (Gemma4Model.set_vocab) has user-defined.
+GEMMA4_SHOWN = {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'}
+
+
 def tokenizer_metadata(folder: Path, size: int, merged: bool) -> dict[str, Any]:
     """Tokens and their kinds as transformers knows them."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -414,6 +418,7 @@ def tokenizer_metadata(folder: Path, size: int, merged: bool) -> dict[str, Any]:
             kind = gguf.TokenType.UNUSED
         elif id in added:
             special = added[id].special or bool(re.fullmatch(r"<pad>|<mask>|<unused.*>|<\|.*\|>", token))
+            special = special and not (merged and token in GEMMA4_SHOWN)
             kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
             token = token if special else token.replace("▁", " ")
         elif spm and token.startswith("<0x"):

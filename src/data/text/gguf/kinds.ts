@@ -31,6 +31,17 @@ export function idKey(name: string): string {
 /** `tokenizer.ggml.model`: byte-level BPE, SentencePiece's, and that with its merges, as Gemma 4 has it. */
 export const MODELS = { byteLevel: "gpt2", sentencePiece: "llama", merged: "gemma4" } as const;
 
+/** Gemma 4's control tokens that llama.cpp's converter writes as user-defined ones: its parsers of chats must see them. */
+export const GEMMA4_SHOWN: ReadonlySet<string> = new Set([
+  "<|channel>",
+  "<channel|>",
+  "<|tool_call>",
+  "<tool_call|>",
+  "<|tool_response>",
+  "<tool_response|>",
+  '<|"|>',
+]);
+
 /** A vocabulary as GGUF has it: by id. */
 export interface Vocabulary {
   readonly tokens: string[];

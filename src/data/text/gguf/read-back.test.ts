@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import type { GgufMetadata, GgufValue } from "../../../files/gguf/format.ts";
+import { GgufFields } from "../../../files/gguf/metadata.ts";
 import { refusalOf } from "../../../files/testing/folder.ts";
 import { loadChatTemplate } from "../chat-template.ts";
 import { loadTokenizer } from "../load-tokenizer.ts";
@@ -109,6 +110,29 @@ test("a text begins with what the file says, else as llama.cpp has it for the ki
   expect(await begins("llama2", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]))).toBeUndefined();
   expect(await begins("gemma", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]))).toBeUndefined();
   expect(await begins("gemma", new Map([...bos, ["tokenizer.ggml.add_bos_token", no]]), true)).toBe(2);
+});
+
+test("Gemma 4's tokens of channels and tools are user-defined in a file, as llama.cpp has them, and control tokens again", async () => {
+  const { tokenizer } = await readGolden("gemma");
+  const shown = ["<|channel>", "<tool_call|>", '<|"|>'];
+  const added = [...shown, "<|turn>"].map((content, at) => ({ id: 540 + at, content, special: true }));
+  await using folder = await ModelFolder.with({
+    "tokenizer.json": { ...tokenizer, added_tokens: [...(tokenizer["added_tokens"] as object[]), ...added] },
+  });
+  const wish = { size: 544, ids: {} };
+  const kindsOf = (of: GgufMetadata) =>
+    Array.from(new GgufFields(of, "x").numbers("tokenizer.ggml.token_type") ?? []).slice(540);
+  const metadata = await tokenizerMetadata(folder.path, { ...wish, merged: true });
+  const { userDefined, control } = TOKEN_KINDS;
+  expect(kindsOf(metadata)).toEqual([userDefined, userDefined, userDefined, control]);
+  expect(kindsOf(await tokenizerMetadata(folder.path, wish))).toEqual([control, control, control, control]);
+  const { tokenizer: read } = await readBack(metadata);
+  expect(
+    read.decode(
+      added.map(({ id }) => id),
+      { skipSpecial: true },
+    ),
+  ).toBe("");
 });
 
 test("merges are those that scores stand for, the longer left part first where they are alike", () => {

@@ -2,7 +2,7 @@ import { quote } from "../../../files/failure.ts";
 import type { GgufMetadata } from "../../../files/gguf/format.ts";
 import { GgufFields } from "../../../files/gguf/metadata.ts";
 import { preTokenizerPart, spaceParts } from "./definition.ts";
-import { idKey, KEYS, MODELS, SPECIAL_TOKENS, TOKEN_KINDS, type Vocabulary } from "./kinds.ts";
+import { GEMMA4_SHOWN, idKey, KEYS, MODELS, SPECIAL_TOKENS, TOKEN_KINDS, type Vocabulary } from "./kinds.ts";
 import { COMPOSING, PRE_TOKENIZERS, type PreTokenizer } from "./pre-tokenizers.ts";
 import { mergesOfScores, readVocabulary } from "./vocabulary-back.ts";
 
@@ -44,7 +44,10 @@ export function tokenizerFiles(metadata: GgufMetadata, path: string): TokenizerF
   if (model === MODELS.merged) {
     const merges = fields.need(fields.strings(KEYS.merges), KEYS.merges);
     // llama.cpp puts bos before each text, whatever a file says: published files say that it does not.
-    return { "tokenizer.json": sentencePiece(fields, vocabulary, false, merges), ...config(fields, tokens, true) };
+    return {
+      "tokenizer.json": sentencePiece(fields, vocabulary, false, merges, GEMMA4_SHOWN),
+      ...config(fields, tokens, true),
+    };
   }
   if (model !== MODELS.sentencePiece) {
     const hint = `supported: ${Object.values(MODELS).join(", ")}, as in Llama, Mistral, Qwen, Phi and Gemma`;
@@ -99,8 +102,9 @@ function sentencePiece(
   vocabulary: Vocabulary,
   starts: boolean,
   merges: readonly (string | readonly string[])[],
+  shown?: ReadonlySet<string>,
 ): object {
-  const { vocab, added } = readVocabulary(vocabulary, "▁");
+  const { vocab, added } = readVocabulary(vocabulary, "▁", shown);
   const { tokens, kinds } = vocabulary;
   const isPhi3 = /phi-?3/i.test(fields.string("general.name") ?? "");
   const unknown = kinds.indexOf(TOKEN_KINDS.unknown);

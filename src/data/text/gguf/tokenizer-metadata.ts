@@ -8,7 +8,7 @@ import { loadChatTemplate } from "../chat-template.ts";
 import { openTokenizer } from "../load-tokenizer.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { explain, PartError, readPart } from "../tokenizer/part.ts";
-import { idKey, KEYS, MODELS, type SPECIAL_TOKENS, type Vocabulary } from "./kinds.ts";
+import { GEMMA4_SHOWN, idKey, KEYS, MODELS, type SPECIAL_TOKENS, type Vocabulary } from "./kinds.ts";
 import { PRE_TOKENIZERS, PROBE, PROBED } from "./pre-tokenizers.ts";
 import { readPieces } from "./sentencepiece-model.ts";
 import { definitionOf, isByteLevel, startsWithSpace } from "./definition.ts";
@@ -98,7 +98,7 @@ async function sentencePiece(
   return [
     [KEYS.model, string(merged ? MODELS.merged : MODELS.sentencePiece)],
     merged ? mergesIn(file) : [KEYS.pre, string("default")],
-    ...listed(sentencePieceVocabulary(file, pieces, size)),
+    ...listed(sentencePieceVocabulary(file, pieces, size, merged ? GEMMA4_SHOWN : undefined)),
     // llama.cpp puts a blank before a text where nothing is said.
     ...(starts ? [] : [space]),
   ];

@@ -14,8 +14,13 @@ const LONGEST_MERGED = 128;
  * A vocabulary of GGUF back as tokenizer.json has it. Of tokens with the same text the first has it; ids that nothing
  * uses are left out.
  * @param blank what tokens of the vocabulary have for a blank
+ * @param shown control tokens that are user-defined ones there
  */
-export function readVocabulary({ tokens, kinds }: Vocabulary, blank: string): ReadVocabulary {
+export function readVocabulary(
+  { tokens, kinds }: Vocabulary,
+  blank: string,
+  shown?: ReadonlySet<string>,
+): ReadVocabulary {
   const vocab = new Map<string, number>();
   const added: AddedToken[] = [];
   const isAdded = (id: number) => kinds[id] === TOKEN_KINDS.control || kinds[id] === TOKEN_KINDS.userDefined;
@@ -25,7 +30,7 @@ export function readVocabulary({ tokens, kinds }: Vocabulary, blank: string): Re
   }
   for (const [id, content] of tokens.entries()) {
     if (!isAdded(id) || content === "") continue;
-    const special = kinds[id] === TOKEN_KINDS.control;
+    const special = kinds[id] === TOKEN_KINDS.control || shown?.has(content) === true;
     // llama.cpp looks for them in the text as it stands.
     added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special });
     add(content.replaceAll(" ", blank), id);

@@ -35,11 +35,13 @@ export function byteLevelVocabulary({ model, added_tokens: added }: BpeFile, siz
 /**
  * The tokens of a SentencePiece BPE with their scores: those of tokenizer.model, else the rank of the merge that makes a
  * token, which orders pairs alike.
+ * @param shown control tokens that are written as user-defined ones
  */
 export function sentencePieceVocabulary(
   { model, added_tokens: added }: BpeFile,
   pieces: readonly Piece[] | undefined,
   size: number,
+  shown?: ReadonlySet<string>,
 ): Required<Vocabulary> {
   const { tokens, kinds } = unused(size);
   const scores = Array.from({ length: size }, () => UNUSED_SCORE);
@@ -48,7 +50,7 @@ export function sentencePieceVocabulary(
   }
   for (const token of added) {
     place(token.id, size, () => {
-      addToken(token, tokens, kinds);
+      addToken(token, tokens, kinds, shown);
       scores[token.id] = ADDED_SCORE;
     });
   }
@@ -89,8 +91,13 @@ function unused(size: number): { tokens: string[]; kinds: number[] } {
   };
 }
 
-function addToken({ id, content, special }: v.InferOutput<typeof AddedToken>, tokens: string[], kinds: number[]): void {
-  const control = special || looksSpecial(content);
+function addToken(
+  { id, content, special }: v.InferOutput<typeof AddedToken>,
+  tokens: string[],
+  kinds: number[],
+  shown?: ReadonlySet<string>,
+): void {
+  const control = (special || looksSpecial(content)) && shown?.has(content) !== true;
   kinds[id] = control ? TOKEN_KINDS.control : TOKEN_KINDS.userDefined;
   tokens[id] = control ? content : content.replaceAll("▁", " ");
 }
