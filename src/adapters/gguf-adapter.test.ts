@@ -47,6 +47,19 @@ test("a module whose rows are in two tensors of the base's file has factors for 
   expect(found.size).toBe(4);
 });
 
+test("a router's weight, which is a parameter in transformers, has factors as a module has", async () => {
+  const module = "model.layers.1.mlp.router";
+  const lora = loraOf({ [module]: [8, 32] });
+  const { a, b } = factorsOf(lora, module);
+  const found = await written("gpt_oss", lora, {}, { target_modules: [], target_parameters: ["mlp.router.weight"] });
+  expect(found).toEqual(
+    new Map([
+      ["blk.1.ffn_gate_inp.weight.lora_a", [...a]],
+      ["blk.1.ffn_gate_inp.weight.lora_b", [...b]],
+    ]),
+  );
+});
+
 test("columns follow the heads that the base's file has in another order", async () => {
   const module = "model.layers.0.linear_attn.out_proj";
   const lora = loraOf({ [module]: [32, 64] });
@@ -62,7 +75,7 @@ test("one of an expert, of a parameter, of another base, and of an output matrix
   const expert = "model.layers.0.block_sparse_moe.experts.1.w1";
   const query = "model.layers.0.self_attn.q_proj";
   using _ = registered(template);
-  const ofParameter = { target_parameters: ["router.weight"] };
+  const ofParameter = { target_parameters: ["experts.down_proj"] };
   const refusals: [string, object, TestLora, RegExp, JsonObject?][] = [
     ["mixtral", {}, loraOf({ [expert]: [64, 32] }), /experts.1.w1" has no place in a GGUF adapter/],
     ["llama", {}, loraOf({ [query]: [48, 32] }), /a \(48, 32\) weight, and the base's is \(32, 32\)/],

@@ -16,7 +16,7 @@ import { type Order, reorder } from "../models/gguf/order.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import { isOfExpert } from "./base/base.ts";
 import { openNamedBase } from "./base/named-base.ts";
-import { loraConfig } from "./lora/config.ts";
+import { adaptsExperts, loraConfig } from "./lora/config.ts";
 import { type LoraLayer, loraLayersAlone } from "./lora/plan.ts";
 import { countOverflows, overflow } from "./merge/finite.ts";
 import type { Outtype } from "./merge/outtypes.ts";
@@ -118,8 +118,9 @@ function loraLayers(adapter: Adapter, out: string): readonly LoraLayer[] {
       ...(ofExperts ? [] : [`or make the nearest LoRA: ${two}`]),
     );
   }
-  const { targets } = loraConfig(adapter);
-  if ((targets.parameters ?? []).length > 0) throw refuse("its target_parameters have no place in a GGUF adapter");
+  if (adaptsExperts(loraConfig(adapter))) {
+    throw refuse("its target_parameters have no place in a GGUF adapter, but for those of routers");
+  }
   const layers = loraLayersAlone(adapter);
   const known = new Set(layers.flatMap(({ tensors }) => [tensors.a.name, tensors.b.name]));
   const other = [...adapter.tensors.keys()].find((name) => !known.has(name));

@@ -111,6 +111,11 @@ export function rankAndScale(config: LoraConfig, module: string): { readonly ran
   return { rank, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
 }
 
+/** Do `target_parameters` mean parameters of all experts of a layer? Others are the weights of modules: routers. */
+export function adaptsExperts({ targets: { parameters = [] } }: LoraConfig): boolean {
+  return parameters.some((parameter) => !/(?:^|\.)weight$/.test(parameter));
+}
+
 /** What patterns are held to: the path of a module, or of its weight where `target_parameters` mean that (a router). */
 export function patternPath(parameters: readonly string[], module: string): string {
   const weight = `${module}.weight`;

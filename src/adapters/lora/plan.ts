@@ -7,7 +7,7 @@ import { lowRankDeltas, type LowRankLayer, storedFactor } from "../delta/low-ran
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
 import { fitAdapter, type FittedLayer, requireShapes, trainedModules } from "../fit.ts";
 import type { AdapterPlan } from "../plan.ts";
-import { type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
+import { adaptsExperts, type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
 import { type ExpertFactors, expertLayers, findExpertFactors } from "./experts.ts";
 import { LORA_TENSORS } from "./tensors.ts";
 
@@ -61,7 +61,7 @@ export function planLoraAlone(adapter: Adapter): AdapterPlan {
 /** Its modules, each with its factors, rank and scale. @throws RandloraError as {@link planLora} */
 export function loraLayersAlone(adapter: Adapter, config = loraConfig(adapter)): LoraLayer[] {
   refuseVariants(adapter, config);
-  if ((config.targets.parameters ?? []).length > 0) {
+  if (adaptsExperts(config)) {
     const cause = "its target_parameters are parts of a base: the file alone does not say how many experts there are";
     throw new RandloraError(
       "adapter",
