@@ -7,7 +7,10 @@ const CAUSES: Readonly<Record<string, readonly [message: string, hint: string]>>
   EPERM: ["operation not permitted", "check who may read and write there"],
   ENOSPC: ["the disk is full", "free some space, or write to another disk"],
   EDQUOT: ["the disk quota is used up", "free some space, or write to another disk"],
-  EFBIG: ["the file would be larger than the file system allows", "write smaller shards, or write to another disk"],
+  EFBIG: [
+    "the file would be larger than the file system, or the limit of this process (ulimit -f), allows",
+    "raise the limit (ulimit -f unlimited), or write smaller files or to another disk",
+  ],
   EROFS: ["the file system is read-only", "write to another folder"],
   ENOTDIR: ["a part of this path is a file, not a folder", "check the path"],
   EISDIR: ["this is a folder, not a file", "check the path"],

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { DIRECT_BYTES, StreamedFile } from "./streamed-file.ts";
 import { refusalOf, TemporaryFolder } from "./testing/folder.ts";
 
@@ -83,6 +84,22 @@ test("a place that takes nothing is named, whether or not writes are past the pa
     expect(refused.message).toContain("/dev/full");
     await file.close();
   }
+});
+
+test("a limit on the size of a process's files is said, with the file", async () => {
+  if (process.platform === "win32") return;
+  await using folder = await TemporaryFolder.create();
+  const module = JSON.stringify(join(import.meta.dir, "streamed-file.ts"));
+  const code = `
+    const { StreamedFile } = await import(${module});
+    const file = await StreamedFile.create(${JSON.stringify(folder.at("x"))}, 0);
+    await file.append(new Uint8Array(2 ** 21)).catch(({ message, hint }) => process.stdout.write(message + "\\n" + hint));
+  `;
+  const limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", process.execPath, "-e", code];
+  const child = Bun.spawn(limited, { stdout: "pipe" });
+  const [message, hint] = (await child.stdout.text()).split("\n");
+  expect(message).toStartWith(`cannot write ${folder.at("x")}: the file would be larger than`);
+  expect([message, hint]).toEqual([expect.stringContaining("(ulimit -f)"), expect.stringContaining("raise the limit")]);
 });
 
 test("a file that is closed holds no pieces", async () => {
