@@ -51,6 +51,23 @@ interface Group {
   readonly bound: readonly { readonly buffer: Buffer; readonly offset: number; readonly size: number }[];
 }
 
+/** Objects of WebGPU's types, which have what this device works with behind them. */
+class Handles<Handle extends object, Own> {
+  readonly #own = new WeakMap<Handle, Own>();
+
+  make(own: Own, handle: Partial<Handle> = {}): Handle {
+    const made = handle as Handle;
+    this.#own.set(made, own);
+    return made;
+  }
+
+  of(handle: Handle | null | undefined): Own {
+    const own = handle ? this.#own.get(handle) : undefined;
+    if (own === undefined) throw new TypeError("an object of another device");
+    return own;
+  }
+}
+
 /** What is seen of the device beside its work. */
 export interface Watcher {
   found(finding: Finding): void;
@@ -72,20 +89,25 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
   };
   const done = async (): Promise<undefined> => undefined;
   const nothing = (): undefined => undefined;
-  const native = (buffer: GPUBuffer): Buffer => buffer as unknown as Buffer;
+  const buffers = new Handles<GPUBuffer, Buffer>();
+  const modules = new Handles<GPUShaderModule, Pipeline>();
+  const pipelines = new Handles<GPUComputePipeline, Pipeline>();
+  const groups = new Handles<GPUBindGroup, Group>();
+  const lists = new Handles<GPUCommandBuffer, readonly (() => void)[]>();
   const bytesOf = (buffer: GPUBuffer, offset = 0, size?: number): Uint8Array<ArrayBuffer> =>
-    new Uint8Array(native(buffer).bytes, offset, size);
+    new Uint8Array(buffers.of(buffer).bytes, offset, size);
 
   function createCommandEncoder(): GPUCommandEncoder {
     const commands: (() => void)[] = [];
     let pipeline: Pipeline;
     let group: { readonly of: Group; readonly offset: number };
-    const pass = {
-      setPipeline: (next: GPUComputePipeline) => void (pipeline = next as unknown as Pipeline),
-      setBindGroup(_: number, next: GPUBindGroup, [offset = 0]: number[]) {
-        group = { of: next as unknown as Group, offset };
+    const pass: Partial<GPUComputePassEncoder> = {
+      setPipeline: (next) => void (pipeline = pipelines.of(next)),
+      setBindGroup(_: number, next: GPUBindGroup | null | undefined, offsets: Iterable<number> = []) {
+        const [offset = 0] = offsets;
+        group = { of: groups.of(next), offset };
       },
-      dispatchWorkgroups(x: number, y = 1, z = 1) {
+      dispatchWorkgroups(x, y = 1, z = 1) {
         const { kernel, code, shader } = pipeline;
         const { of, offset: dynamic } = group;
         const bindings = of.bound.map(({ buffer, offset, size }, index) => ({
@@ -100,16 +122,15 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
       },
       end: nothing,
     };
-    const encoder = {
-      beginComputePass: () => pass,
-      copyBufferToBuffer(from: GPUBuffer, fromAt: number, to: GPUBuffer, toAt: number, size: number) {
-        commands.push(() => bytesOf(to).set(bytesOf(from, fromAt, size), toAt));
-      },
-      clearBuffer: (buffer: GPUBuffer, offset: number, size: number) =>
-        commands.push(() => bytesOf(buffer, offset, size).fill(0)),
-      finish: () => commands,
+    const copy = (from: GPUBuffer, fromAt: number, to: GPUBuffer, toAt: number, size: number): void =>
+      void commands.push(() => bytesOf(to).set(bytesOf(from, fromAt, size), toAt));
+    const encoder: Partial<GPUCommandEncoder> = {
+      beginComputePass: () => pass as GPUComputePassEncoder,
+      copyBufferToBuffer: copy as GPUCommandEncoder["copyBufferToBuffer"],
+      clearBuffer: (buffer, offset, size) => void commands.push(() => bytesOf(buffer, offset, size).fill(0)),
+      finish: () => lists.make(commands),
     };
-    return encoder as unknown as GPUCommandEncoder;
+    return encoder as GPUCommandEncoder;
   }
 
   return {
@@ -125,9 +146,9 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
       ) {
         bytesOf(buffer).set(source.subarray(from, from + size), at);
       },
-      submit: (lists: readonly (readonly (() => void)[])[]) => lists.flat().forEach((run) => run()),
+      submit: (sent) => void Array.from(sent, (list) => lists.of(list).forEach((run) => run())),
       onSubmittedWorkDone: done,
-    } as unknown as GPUQueue,
+    } as Partial<GPUQueue> as GPUQueue,
     lost: new Promise<GPUDeviceLostInfo>(nothing),
     addEventListener: (_: string, listener: (event: GPUUncapturedErrorEvent) => void) => void listeners.push(listener),
     pushErrorScope: nothing,
@@ -135,33 +156,26 @@ export function interpretingDevice({ found: tell, dispatching }: Watcher): GPUDe
     createBuffer({ size, label = "" }: GPUBufferDescriptor) {
       const bytes = new ArrayBuffer(size);
       new Uint32Array(bytes).fill(GARBAGE);
-      const buffer = {
-        label,
-        size,
-        bytes,
-        destroy: nothing,
-        mapAsync: done,
-        getMappedRange: () => bytes,
-        unmap: nothing,
-      };
-      return buffer as unknown as GPUBuffer;
+      const mapping = { mapAsync: done, getMappedRange: () => bytes, unmap: nothing };
+      return buffers.make({ size, bytes }, { label, size, destroy: nothing, ...mapping });
     },
     createShaderModule: ({ label = "", code }: GPUShaderModuleDescriptor) => {
       const shader = compileShader(code);
       checkLimits(label, shader, found);
-      return { kernel: label, code, shader } as unknown as GPUShaderModule;
+      return modules.make({ kernel: label, code, shader });
     },
     createBindGroupLayout: () => ({}) as GPUBindGroupLayout,
     createPipelineLayout: () => ({}) as GPUPipelineLayout,
     createBindGroup({ entries }: GPUBindGroupDescriptor) {
       const bound = [...entries].map(({ resource }) => {
         const { buffer, offset = 0, size } = resource as GPUBufferBinding;
-        return { buffer: native(buffer), offset, size: size ?? native(buffer).size - offset };
+        const own = buffers.of(buffer);
+        return { buffer: own, offset, size: size ?? own.size - offset };
       });
-      return { bound } as unknown as GPUBindGroup;
+      return groups.make({ bound });
     },
     createComputePipelineAsync: async ({ compute }: GPUComputePipelineDescriptor) =>
-      compute.module as unknown as GPUComputePipeline,
+      pipelines.make(modules.of(compute.module)),
     createCommandEncoder,
     destroy: nothing,
   } as Partial<GPUDevice> as GPUDevice;
