@@ -20,6 +20,8 @@ export interface TensorInfo {
   readonly blocks?: { readonly dtype: GgufBlocks; readonly bytes: number };
   /** Of one that `dividedTensor` made: what the file has. */
   readonly whole?: WholeTensor;
+  /** The file has its elements in another order: a range is read out of a whole matrix, of which the last one is kept. */
+  readonly isReordered?: true;
   /** The tensors of files that it is read from, where those are others; see packed.ts. */
   readonly packed?: readonly string[];
 }

@@ -42,7 +42,8 @@ export function presented(name: string, { parts, place, shape, whole }: Source):
   const { bytes: size, elements: block } = GGUF_TYPES[type];
   const elements = shape.reduce((product, length) => product * length, 1);
   const [offset, bytes] = [stored.offset + (first / block) * size, (elements / block) * size];
-  const placed = { name, shape, elements, offset, ...(whole && { whole }) };
+  const isReordered = (place.transposed === true && shape.length > 1) || place.order !== undefined;
+  const placed = { name, shape, elements, offset, ...(whole && { whole }), ...(isReordered && { isReordered }) };
   if (!isBlockDtype(type)) return { ...placed, dtype: type, bytes };
   const read = { ...placed, dtype: "F32", bytes: elements * dtypeBytes("F32") } as const;
   // Parts of rows change places in whole blocks only.

@@ -80,13 +80,16 @@ export class GgufTensors implements TensorFile {
     const step = isTurned ? unit : unit * Math.max(1, Math.floor(PORTION / unit));
     for (let filled = 0; filled < out.length;) {
       const at = start + filled - ((start + filled) % step);
-      if (this.#held?.name !== name || this.#held.size !== size || this.#held.at !== at) {
+      let held = this.#held;
+      if (held?.name !== name || held.size !== size || held.at !== at) {
         const stored = new Uint8Array(Math.min(step, all - at));
         await this.#read(source, size, stored, at);
         const ordered = order === undefined ? stored : reorder(stored, order, unit / rowsOf(order), true);
-        this.#held = { name, size, at, bytes: isTurned ? transpose(ordered, cols, rows, size) : ordered };
+        // Another read may have put its own here meanwhile.
+        held = { name, size, at, bytes: isTurned ? transpose(ordered, cols, rows, size) : ordered };
+        this.#held = held;
       }
-      const some = this.#held.bytes.subarray(start + filled - at).subarray(0, out.length - filled);
+      const some = held.bytes.subarray(start + filled - at).subarray(0, out.length - filled);
       out.set(some, filled);
       filled += some.length;
     }

@@ -147,9 +147,10 @@ async function addTensor(
       progress(out.length);
       await file.read(info, out, from);
     };
-    // Blocks are decoded as they are read, and only the last matrix is kept: reads beside others would decode one anew for each piece.
-    const isLarge = info.blocks === undefined && info.bytes >= BESIDE_BYTES;
-    if (isLarge && (await writer.appendBeside?.(name, info.bytes, read)) === true) return;
+    // Of what is decoded, or reordered, as it is read only the last matrix is kept: reads beside others would do one anew for each piece.
+    const isAsRead = info.blocks === undefined && info.isReordered !== true;
+    if (isAsRead && info.bytes >= BESIDE_BYTES && (await writer.appendBeside?.(name, info.bytes, read)) === true)
+      return;
     await copyTensor(writer, file, info, copyBuffer, progress);
   });
 }
