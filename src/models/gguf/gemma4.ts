@@ -84,9 +84,9 @@ export function readGemma4(fields: GgufFields, { tensors }: GgufHeader, fullHead
     heads.every((one, layer) => one === (slides[layer] === true ? kvHeads : fullHeads));
   if (!isAsSaid) fields.refuse("layers of other kinds or sizes than Gemma 4 has", "give the model's folder");
   const valuesAreKeys = !tensors.has(`blk.${slides.indexOf(false)}.attn_v.weight`);
-  if (!valuesAreKeys && kvHeads !== undefined && kvHeads !== fullHeads) {
-    fields.refuse("layers with values of their own and other heads of keys", "give the model's folder");
-  }
+  // Where values are no keys, transformers takes other heads of keys from a setting of single layers alone.
+  const isOfLayers = !valuesAreKeys && kvHeads !== undefined && kvHeads !== fullHeads;
+  const ofFull = { head_dim: fullHead, num_key_value_heads: fullHeads };
   return {
     layer_types: slides.map((one) => (one ? "sliding_attention" : "full_attention")),
     head_dim: fields.need(fields.number(`${ARCH}.${SLIDING_HEAD}`), `${ARCH}.${SLIDING_HEAD}`),
@@ -94,6 +94,9 @@ export function readGemma4(fields: GgufFields, { tensors }: GgufHeader, fullHead
     num_key_value_heads: kvHeads ?? fullHeads,
     num_global_key_value_heads: fullHeads,
     attention_k_eq_v: valuesAreKeys,
+    ...(isOfLayers && {
+      per_layer_config: Object.fromEntries(slides.flatMap((one, layer) => (one ? [] : [[layer, ofFull]]))),
+    }),
     intermediate_size: inner,
     use_double_wide_mlp: isWide,
     num_kv_shared_layers: shared,

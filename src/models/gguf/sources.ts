@@ -52,6 +52,20 @@ export function presented(name: string, { parts, place, shape, whole }: Source):
 }
 
 /**
+ * Gate or up of one expert in the tensor of these that a file may have instead of one of both: llama.cpp reads Gemma 4's from
+ * either. Undefined: it is no part of such a tensor.
+ */
+function gateOrUp({ name, shape: [count = 0, both = 0, hidden = 0], first, rows }: Strip): Strip | undefined {
+  if (!name.includes(GATE_UP)) return undefined;
+  const expert = Math.floor(first / both);
+  const isUp = first % both > 0;
+  const apart = name.replace(GATE_UP, isUp ? ".ffn_up_exps." : ".ffn_gate_exps.");
+  return { name: apart, shape: [count, both / 2, hidden], first: (expert * both) / 2, rows };
+}
+
+const GATE_UP = ".ffn_gate_up_exps.";
+
+/**
  * By the names of the checkpoint.
  * @throws RandloraError `model` naming a tensor that is missing, left over or of another shape than the config's
  */
@@ -61,7 +75,9 @@ export function findSources({ path, header }: GgufFile, config: DecoderConfig): 
   };
   const sources = new Map<string, Source>();
   const known = new Set<string>(ROPE_TENSORS);
-  const partOf = ({ name, shape, first, rows }: Strip, { numbers }: GgufPlace): Part => {
+  const partOf = (strip: Strip, { numbers }: GgufPlace): Part => {
+    const found = [strip, gateOrUp(strip)].find((one) => one !== undefined && header.tensors.has(one.name));
+    const { name, shape, first, rows } = found ?? strip;
     const stored = header.tensors.get(name);
     if (stored === undefined) {
       return refuse(`tensor ${quote(name)} is missing`, "the file is incomplete, or the architecture is a newer one");

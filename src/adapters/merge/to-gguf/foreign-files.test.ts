@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
 import { RandloraError } from "../../../files/errors.ts";
+import type { GgufTensor } from "../../../files/gguf/format.ts";
 import { GgufFile } from "../../../files/gguf/reader.ts";
-import { encodeGgufHeader } from "../../../files/gguf/writer.ts";
+import { encodeGgufHeader, GgufWriter } from "../../../files/gguf/writer.ts";
 import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
+import { GEMMA, TEXT } from "./testing/models.ts";
 import { Workplace } from "./testing/workplace.ts";
 
 let place: Workplace;
@@ -72,6 +74,38 @@ test.each<[string, Parameters<typeof changed>[0], RegExp]>([
   const refusal = await refusalOf(async () => await (await openCheckpoint(path)).close());
   expect(refusal.message).toMatch(message);
   expect(refusal.message).not.toContain("\n");
+});
+
+test("gate and up of Gemma 4's experts may be tensors of their own, as llama.cpp reads them, too", async () => {
+  const settings = { ...TEXT, ...GEMMA, enable_moe_block: true, num_experts: 8, top_k_experts: 2 };
+  await place.model("gemma4", "gemma4_text-experts", 6, settings, "gemma");
+  const written = await place.written(folder.at("gemma4"), "gemma4.gguf", "f32");
+  await using file = await GgufFile.open(written);
+  const { metadata, tensors } = file.header;
+  const parts: [GgufTensor, Uint8Array][] = [];
+  for (const tensor of tensors.values()) {
+    const bytes = new Uint8Array(tensor.bytes);
+    await file.read(tensor, bytes);
+    const [count = 0, both = 0, hidden = 0] = tensor.shape;
+    const half = (both / 2) * hidden * 4;
+    const of = (name: string, at: number): void => {
+      const rows = Array.from({ length: count }, (_, expert) => {
+        const begin = (2 * expert + at) * half;
+        return bytes.subarray(begin, begin + half);
+      });
+      const shape = [count, both / 2, hidden];
+      parts.push([{ ...tensor, name: tensor.name.replace("gate_up", name), shape }, Buffer.concat(rows)]);
+    };
+    if (tensor.name.includes("ffn_gate_up_exps")) ["gate", "up"].forEach(of);
+    else parts.push([tensor, bytes]);
+  }
+  const apart = folder.at("apart.gguf");
+  const named = parts.map(([tensor]) => tensor);
+  await using writer = await GgufWriter.create(apart, metadata, named);
+  for (const [{ name }, bytes] of parts) await writer.append(name, bytes);
+  await writer.finish();
+  expect(named.map(({ name }) => name)).toContain("blk.0.ffn_up_exps.weight");
+  expect(await place.logits(apart)).toEqual(await place.logits(written));
 });
 
 test("layers behind the model's own, which predict several tokens at once, are left aside", async () => {

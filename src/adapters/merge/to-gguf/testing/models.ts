@@ -41,6 +41,7 @@ export const LAYERS: Readonly<Record<string, number>> = {
   gemma4_text: 6,
   "keys that layers share": 6,
   "keys that are values": 6,
+  "values beside other heads of keys": 6,
   "experts beside an MLP": 6,
   olmo3: 4,
   cohere2: 4,
@@ -56,6 +57,7 @@ const SHARED_KEYS = {
   vocab_size_per_layer_input: TEXT.vocab_size,
 };
 const KEYS_AS_VALUES = { attention_k_eq_v: true, num_global_key_value_heads: 1, sliding_window: 32 };
+const VALUES_OF_LAYERS = { per_layer_config: { 5: { head_dim: 16, num_key_value_heads: 1 } }, sliding_window: 32 };
 /** Every architecture that GGUF has, and what differs inside of one. */
 export const MODELS: readonly [name: string, type: string, settings: object][] = [
   ...ARCHITECTURES.filter(({ gguf, type }) => gguf !== undefined && !WITH_IMAGES.includes(type)).map(({ type }) => {
@@ -64,6 +66,7 @@ export const MODELS: readonly [name: string, type: string, settings: object][] =
   ["windows of EXAONE 4", "exaone4", { sliding_window: 32 }],
   ["keys that layers share", "gemma4_text", SHARED_KEYS],
   ["keys that are values", "gemma4_text", KEYS_AS_VALUES],
+  ["values beside other heads of keys", "gemma4_text", VALUES_OF_LAYERS],
   ["experts beside an MLP", "gemma4_text", { ...GEMMA, enable_moe_block: true, num_experts: 8, top_k_experts: 2 }],
   ["llama with biases", "llama", { attention_bias: true, mlp_bias: true, tie_word_embeddings: true }],
   ["Llama 3's rope", "llama", { rope_theta: 500_000, rope_scaling: { rope_type: "llama3", ...LLAMA3 } }],
