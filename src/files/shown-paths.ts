@@ -9,5 +9,7 @@ export function showPathAs(path: string, name: string): void {
 
 /** A message as it is shown: what would steer the terminal is visible, and folders have the names that the user gave. */
 export function shownMessage(text: string): string {
-  return names.entries().reduce((shown, [path, name]) => shown.replaceAll(path, () => name), visible(text));
+  // What lies in a folder may have a name of its own.
+  const longestFirst = [...names].toSorted(([one], [other]) => other.length - one.length);
+  return longestFirst.reduce((shown, [path, name]) => shown.replaceAll(path, () => name), visible(text));
 }

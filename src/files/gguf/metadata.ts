@@ -47,6 +47,10 @@ export class GgufFields {
     );
   }
 
+  isList(key: string): boolean {
+    return this.#metadata.get(key)?.kind === "array";
+  }
+
   boolean(key: string): boolean | undefined {
     return this.#read(key, "true or false", (value) => (value.kind === "bool" ? value.value : undefined));
   }
@@ -72,18 +76,19 @@ export class GgufFields {
   /** A value that the file must have. */
   need<T>(value: T | undefined, key: string): T {
     if (value !== undefined) return value;
-    throw this.#broken(`metadata entry ${quote(key)} is missing`);
+    throw this.broken(`metadata entry ${quote(key)} is missing`);
   }
 
   #read<T>(key: string, what: string, read: (value: GgufValue) => T | undefined): T | undefined {
     const value = this.#metadata.get(key);
     if (value === undefined) return undefined;
     const found = read(value);
-    if (found === undefined) throw this.#broken(`metadata entry ${quote(key)} is not ${what}`);
+    if (found === undefined) throw this.broken(`metadata entry ${quote(key)} is not ${what}`);
     return found;
   }
 
-  #broken(cause: string): RandloraError {
+  /** What is said of a file that says what cannot be. */
+  broken(cause: string): RandloraError {
     return new RandloraError(
       "format",
       `${oneLine(this.path)}: ${cause}`,

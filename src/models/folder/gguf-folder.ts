@@ -1,6 +1,8 @@
+import { join } from "node:path";
+import { showPathAs } from "../../files/shown-paths.ts";
 import { GgufFile } from "../../files/gguf/reader.ts";
 import { tokenizerFiles } from "../../data/text/gguf/tokenizer-files.ts";
-import { readGgufConfig } from "../gguf/read-config.ts";
+import { checkedGgufConfig } from "../gguf/checked-config.ts";
 import { unpacked } from "./unpacked.ts";
 
 /**
@@ -15,9 +17,12 @@ export async function ggufFolder(path: string): Promise<string> {
 
 /** The same of a file that is open. */
 export async function folderOf(file: GgufFile): Promise<string> {
-  const files = { "config.json": await readGgufConfig(file), ...tokenizerFiles(file.header.metadata, file.path) };
-  const contents = Object.entries(files).map(
-    ([name, json]) => [name, Buffer.from(`${JSON.stringify(json)}\n`)] as const,
+  const files = { "config.json": await checkedGgufConfig(file), ...tokenizerFiles(file.header.metadata, file.path) };
+  const contents = new Map(
+    Object.entries(files).map(([name, json]) => [name, Buffer.from(`${JSON.stringify(json)}\n`)]),
   );
-  return await unpacked("gguf", "model", new Map(contents), file.path);
+  const folder = await unpacked("gguf", "model", contents, file.path);
+  // Nobody has written these files.
+  for (const name of contents.keys()) showPathAs(join(folder, name), file.path);
+  return folder;
 }

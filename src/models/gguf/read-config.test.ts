@@ -50,6 +50,19 @@ test("heads of keys may be said of each layer, where all have as many: so is Gra
   }
 });
 
+test("gpt-oss's layers with a window may be listed", async () => {
+  const gptOss = (pattern: GgufValue) =>
+    configOf("gpt-oss", { "attention.sliding_window": number(8), "attention.sliding_window_pattern": pattern });
+  const types = ["full_attention", "sliding_attention", "sliding_attention"];
+  expect(await gptOss(kinds(false, true, true))).toMatchObject({ layer_types: types });
+  expect(await gptOss(number(2))).not.toHaveProperty("layer_types");
+  for (const [pattern, message] of [
+    [kinds(true, false), /is of 2 layers/],
+    [number(3), /all but each layer 3/],
+  ] as const)
+    expect((await refusalOf(() => gptOss(pattern))).message).toMatch(message);
+});
+
 /** What is said of three layers, of which the last sees all tokens. */
 const GEMMA4 = {
   [KV_HEADS]: list(2, 2, 1),

@@ -44,7 +44,8 @@ export async function readGgufConfig(file: GgufFile): Promise<Readonly<Record<st
   if ((isGemma4 || type === "gpt_oss") && need("attention.sliding_window") === 0) {
     fields.refuse("a sliding window of no tokens", "download it again");
   }
-  const period = type === "gpt_oss" ? fields.number(`${arch}.${WINDOWS}`) : undefined;
+  const isPeriod = type === "gpt_oss" && !fields.isList(`${arch}.${WINDOWS}`);
+  const period = isPeriod ? fields.number(`${arch}.${WINDOWS}`) : undefined;
   if (period !== undefined && period !== 2)
     fields.refuse(`a sliding window in all but each layer ${period}`, supported);
   const ofEachLayer = isGemma4 ? [INNER, KV_HEADS] : kvHeads === undefined ? [] : [KV_HEADS];
@@ -129,7 +130,9 @@ function layersOf(type: string, fields: GgufFields, arch: string, kvHeads: reado
       ...(type === "lfm2" && { block_auto_adjust_ff_dim: false }),
     };
   }
-  const windows = ["olmo3", "exaone4"].includes(type) ? fields.booleans(`${arch}.${WINDOWS}`) : undefined;
+  const key = `${arch}.${WINDOWS}`;
+  const isListed = ["olmo3", "exaone4"].includes(type) || (type === "gpt_oss" && fields.isList(key));
+  const windows = isListed ? fields.booleans(key) : undefined;
   if (windows === undefined) return {};
   const types = ofLayers(fields, arch, WINDOWS, windows).map((slides) =>
     slides === 0 ? "full_attention" : "sliding_attention",
