@@ -11,7 +11,7 @@ import { Crew, type CrewCode } from "./crew.ts";
 import { SCRATCH } from "./families/index.ts";
 import { GarbageWatch } from "./garbage.ts";
 import { type HeapOptions, Heaps } from "./heap.ts";
-import { SCRATCH_PITCH } from "./layout.ts";
+import { FIRST_SCRATCH, SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer, CpuMemory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
 import type { CpuCode } from "./native/choose.ts";
@@ -60,9 +60,6 @@ const DRIVERS: Readonly<Record<CpuCode, string>> = {
   avx2: "machine code with AVX2",
   avx512: "machine code with AVX-512",
 };
-
-/** Where scratch begins in each heap: address 0 is nothing's. */
-const FIRST = 64;
 
 /**
  * The program's own device: kernels in WebAssembly with 128-bit SIMD on threads that share up to eight memories. It needs no
@@ -113,8 +110,8 @@ export class CpuDevice implements Device {
   static async open(options: CpuOptions = {}): Promise<CpuDevice> {
     const { threads = coreCount(), profile = false, code, onFault, heaps: of, memory } = options;
     try {
-      const heaps = new Heaps({ reserved: FIRST + threads * SCRATCH_PITCH, ...of });
-      const scratch = Array.from({ length: threads }, (_, index) => FIRST + index * SCRATCH_PITCH);
+      const heaps = new Heaps({ reserved: FIRST_SCRATCH + threads * SCRATCH_PITCH, ...of });
+      const scratch = Array.from({ length: threads }, (_, index) => FIRST_SCRATCH + index * SCRATCH_PITCH);
       const crew = await Crew.start({ heaps, scratch, profile, code });
       if (crew.code.checked !== undefined) crew.code.checked.onFault = onFault;
       const queue = new Queue(heaps, crew, profile);

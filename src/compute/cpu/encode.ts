@@ -1,6 +1,6 @@
 import { type CpuCommand, heapOf } from "./commands.ts";
 import type { Block, Heaps } from "./heap.ts";
-import type { ListBlocks } from "./list-blocks.ts";
+import type { ListRoom } from "./list-blocks.ts";
 import { COMMAND, COMMAND_WORDS, COPY, COPY_KERNEL, COPY_WORDS, FILL_KERNEL } from "./layout.ts";
 import { fmaName } from "./native/kernels/names.ts";
 import { cpuBuffer } from "./memory.ts";
@@ -55,22 +55,28 @@ function layoutOf(commands: readonly CpuCommand[]): Layout {
  * Writes commands and their parameters, each in the heap that it works on.
  * @param lists where they lie
  * @param latest entries of the queue up to this number have run
+ * @returns undefined where there is no room for them
  */
 export function encode(
   heaps: Heaps,
-  lists: ListBlocks,
+  lists: ListRoom,
   numbers: ReadonlyMap<string, number>,
   commands: readonly CpuCommand[],
   latest: number,
-): EncodedList {
+): EncodedList | undefined {
   const { homes, places, ends, together } = layoutOf(commands);
-  const areas = new Map(
-    [...ends].map(([heap, words]) => {
-      const block = lists.take(heap, words * 4, latest);
-      const buffer = heaps.memories[heap]?.buffer ?? new ArrayBuffer();
-      return [heap, { block, words: new Uint32Array(buffer, block.at, words) }];
-    }),
-  );
+  const areas = new Map<number, { readonly block: Block; readonly words: Uint32Array }>();
+  const blocks: Block[] = [];
+  for (const [heap, words] of ends) {
+    const block = lists.take(heap, words * 4, latest);
+    if (block === undefined) {
+      lists.give(blocks);
+      return undefined;
+    }
+    blocks.push(block);
+    const buffer = heaps.memories[heap]?.buffer ?? new ArrayBuffer();
+    areas.set(heap, { block, words: new Uint32Array(buffer, block.at, words) });
+  }
   const words = areas.get(0)?.words ?? new Uint32Array();
   for (let index = 0; index < commands.length; index++) {
     const command = commands[index];
@@ -87,7 +93,6 @@ export function encode(
     words[entry + COMMAND.ticks] = 0;
     words[entry + COMMAND.together] = together[index] ?? 1;
   }
-  const blocks = [...areas.values()].map(({ block }) => block);
   return { at: areas.get(0)?.block.at ?? 0, count: commands.length, words, blocks };
 }
 

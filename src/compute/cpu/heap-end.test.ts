@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { visitOps } from "../tensor/cases/every-op.ts";
 import { CpuDevice } from "./cpu.ts";
 import { HEAP_BYTES, wholeLines } from "./heap.ts";
-import { SCRATCH_PITCH } from "./layout.ts";
+import { FIRST_SCRATCH, SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";
 
 const THREADS = 2;
 /** Where buffers begin in a heap: whole pages. */
-const RESERVED = 2 ** 16 * Math.ceil((64 + THREADS * SCRATCH_PITCH) / 2 ** 16);
+const RESERVED = 2 ** 16 * Math.ceil((FIRST_SCRATCH + THREADS * SCRATCH_PITCH) / 2 ** 16);
 
 let plain: CpuDevice;
 let full: CpuDevice;

@@ -43,6 +43,12 @@ export interface Block {
   readonly size: number;
 }
 
+/** A block that was taken, and the number of the last entry of the queue that may still use it. */
+interface Taken {
+  readonly block: Block;
+  readonly busy: number;
+}
+
 /** A part that is free; entries of the queue up to number `busy` may still use it. */
 interface Hole {
   readonly at: number;
@@ -121,10 +127,20 @@ export class Heaps {
 
   /**
    * A block of at least `size` bytes, which entries after number `latest` do not use.
-   * @returns it, and the number of the last entry of the queue that may still use it
    * @throws RandloraError `memory` where there is no room
    */
-  take(label: string, size: number, wish: Wish = {}): { block: Block; busy: number } {
+  take(label: string, size: number, wish: Wish = {}): Taken {
+    const taken = this.tryTake(size, wish);
+    if (taken !== undefined) return taken;
+    throw new RandloraError(
+      "memory",
+      `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,
+      "close other programs, use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
+    );
+  }
+
+  /** The same; undefined where there is no room. */
+  tryTake(size: number, wish: Wish = {}): Taken | undefined {
     const { latest = Infinity, heap: only } = wish;
     const whole = wholeLines(size);
     const count = this.#count;
@@ -139,12 +155,7 @@ export class Heaps {
       }
     }
     // Where no memory can be made beside the first, nothing of that is kept.
-    if (this.#count < count || this.onFull?.() === true) return this.take(label, size, wish);
-    throw new RandloraError(
-      "memory",
-      `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,
-      "close other programs, use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
-    );
+    return this.#count < count || this.onFull?.() === true ? this.tryTake(size, wish) : undefined;
   }
 
   /** Gives a block back that entries up to number `busy` use. */

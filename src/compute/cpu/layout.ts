@@ -56,12 +56,15 @@ export const FILL = { at: 0, bytes: 1 } as const;
 /** Bytes of a piece of either. */
 export const COPY_PIECE = 2 ** 18;
 
+/** The begin of each heap: what commands go through, some at a time, where there is no room for a list. Address 0 is nothing's. */
+export const SPARE = { at: 64, bytes: 2 ** 14 } as const;
 /** Scratch of a worker in each heap that it computes in. `assembly/normed-rows.ts` fills it, and tells workers apart by it. */
 export const SCRATCH_BYTES = 2 ** 20;
 /** Words behind it that no kernel may write, which hold FENCE: what is written beyond a worker's scratch is another's, or a buffer. */
 export const FENCE_WORDS = 16;
 export const FENCE = 0x5fe4ce;
-/** From one worker's scratch to the next one's. */
+/** Where the first worker's is, and from one's to the next one's. */
+export const FIRST_SCRATCH = SPARE.at + SPARE.bytes;
 export const SCRATCH_PITCH = SCRATCH_BYTES + 4 * FENCE_WORDS;
 
 /** A heap that was made after a worker had been started. */

@@ -1,10 +1,9 @@
-import { RandloraError } from "../../files/errors.ts";
 import type { CpuCommand } from "./commands.ts";
 import type { Crew } from "./crew.ts";
 import { type EncodedList, encode } from "./encode.ts";
 import type { Heaps } from "./heap.ts";
 import { CONTROL, FIRST_COUNT, MOST_LISTS, slotOf } from "./layout.ts";
-import { ListBlocks } from "./list-blocks.ts";
+import { ListBlocks, type ListRoom, SPARE_ROOM } from "./list-blocks.ts";
 import { cpuBuffer } from "./memory.ts";
 import { Profiler } from "./profiler.ts";
 
@@ -28,6 +27,8 @@ interface Running {
   readonly number: number;
   readonly commands: readonly CpuCommand[];
   readonly list: EncodedList;
+  /** What it lies in. */
+  readonly room: ListRoom;
 }
 
 /** Entries that may wait before a sender has to. */
@@ -94,10 +95,11 @@ export class Queue {
     for (const { pointers } of commands) for (const { buffer } of pointers) cpuBuffer(buffer).busy = number;
     this.#waiting.push({ number, after, commands });
     this.#pump();
-    if (this.#waiting.at(-1)?.number !== number) return;
+    const rest = this.#waiting.at(-1);
+    if (rest?.number !== number) return;
     // Words may change for the next sending while commands wait.
-    const held = commands.map((command) => ({ ...command, words: command.words.slice() }));
-    this.#waiting.splice(-1, 1, { number, after, commands: held });
+    const held = rest.commands.map((command) => ({ ...command, words: command.words.slice() }));
+    this.#waiting.splice(-1, 1, { ...rest, commands: held });
   }
 
   /**
@@ -147,33 +149,48 @@ export class Queue {
     const [task] = this.#tasks;
     if (first === undefined || this.#running.length >= MOST_LISTS) return false;
     if (task !== undefined && task.number <= first.after) return false;
-    this.#hand(first.number, first.commands);
-    this.#waiting.shift();
+    const { number, commands } = first;
+    const list = this.#encode(this.#lists, commands);
+    if (list !== undefined) {
+      this.#hand({ number, commands, list, room: this.#lists });
+      this.#waiting.shift();
+      return true;
+    }
+    // There will be room when what runs has run.
+    if (this.#running.length > 0) return false;
+    const some = this.#encodeSome(number, commands);
+    this.#hand(some);
+    const rest = commands.slice(some.commands.length);
+    if (rest.length === 0) this.#waiting.shift();
+    else this.#waiting[0] = { ...first, commands: rest };
     return true;
   }
 
-  #hand(number: number, commands: readonly CpuCommand[]): void {
+  /** As many of the first commands as there is always room for, where nothing runs. */
+  #encodeSome(number: number, commands: readonly CpuCommand[]): Running {
+    for (let count = commands.length; count > 0; count = Math.floor(count / 2)) {
+      const some = commands.slice(0, count);
+      const list = this.#encode(SPARE_ROOM, some);
+      if (list !== undefined) return { number, commands: some, list, room: SPARE_ROOM };
+    }
+    throw new RangeError("a command is larger than what is kept for it");
+  }
+
+  #hand(running: Running): void {
     const { control } = this.#crew;
-    const list = this.#encode(commands);
-    if (list === undefined) return;
+    const { list } = running;
     const slot = slotOf(this.#handed);
     control[slot] = list.at;
     control[slot + 1] = list.count;
     this.#handed = (this.#handed + 1) | 0;
-    this.#running.push({ number, commands, list });
+    this.#running.push(running);
     Atomics.store(control, CONTROL.sent, this.#handed);
     Atomics.notify(control, CONTROL.sent);
   }
 
-  /** Commands as workers read them; undefined where there is no room, which ends everything. */
-  #encode(commands: readonly CpuCommand[]): EncodedList | undefined {
-    try {
-      return encode(this.#heaps, this.#lists, this.#crew.kernelNumbers, commands, this.#done);
-    } catch (thrown) {
-      if (!(thrown instanceof RandloraError)) throw thrown;
-      this.#crew.fail(thrown);
-      return undefined;
-    }
+  /** Commands as workers read them; undefined where there is no room. */
+  #encode(room: ListRoom, commands: readonly CpuCommand[]): EncodedList | undefined {
+    return encode(this.#heaps, room, this.#crew.kernelNumbers, commands, this.#done);
   }
 
   /** Until workers have done what they have: notes what has run, and hands on what waits for it. */
@@ -197,7 +214,7 @@ export class Queue {
       const first = this.#running.shift();
       if (first === undefined) break;
       this.#profiler?.add(first.commands, first.list.words);
-      this.#lists.give(first.list.blocks);
+      first.room.give(first.list.blocks);
     }
     if (this.#running.length < before) this.#pump();
   }
