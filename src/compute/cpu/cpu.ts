@@ -17,6 +17,7 @@ import type { Profiler } from "./profiler.ts";
 import type { CpuCode } from "./native/choose.ts";
 import { Queue } from "./queue.ts";
 import { CpuRecording } from "./recording.ts";
+import { WrittenPages } from "./written-pages.ts";
 
 /** How the CPU device is opened. */
 interface CpuOptions {
@@ -81,8 +82,7 @@ export class CpuDevice implements Device {
   /** What is read and written passes through these. */
   readonly #pool = new BytePool();
   readonly #garbage: GarbageWatch | undefined;
-  /** Bytes that the host has written, from the beginning on. */
-  #stored = 0;
+  readonly #written = new WrittenPages();
 
   private constructor(shape: Shape, parts?: Parts, memory?: number) {
     this.#shape = shape;
@@ -91,8 +91,7 @@ export class CpuDevice implements Device {
     this.#heaps = parts?.heaps;
     this.#crew = parts?.crew;
     this.#queue = parts?.queue;
-    // Written again, they may be fewer: never more than there are.
-    this.#garbage = parts && new GarbageWatch(() => Math.min(parts.heaps.bytes, this.#stored));
+    this.#garbage = parts && new GarbageWatch(() => this.#written.bytes);
     this.memory = new CpuMemory(shape.mostBytes, this.#heaps, memory);
     const [processor] = cpus();
     this.info = {
@@ -226,7 +225,8 @@ export class CpuDevice implements Device {
     const padding = -bytes.length & 3;
     const place = this.#bytes(target, offset, bytes.length + padding);
     place.set(bytes);
-    this.#stored += bytes.length;
+    const { block } = cpuBuffer(target);
+    if (block !== undefined) this.#written.add(block.heap, block.at + offset, place.length);
     if (padding > 0) place.fill(0, bytes.length);
   }
 
