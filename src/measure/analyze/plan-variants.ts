@@ -8,7 +8,12 @@ import { isSameShape, readShape } from "./model-shape.ts";
 
 /** What a fine-tuning made of a model: an adapter for it, or a whole model of the same shape. */
 export type Variant =
-  | { readonly kind: "adapter"; readonly path: string }
+  | {
+      readonly kind: "adapter";
+      readonly path: string;
+      /** Tensors stored in blocks that its ΔW is added to. */
+      readonly inBlocks: ReadonlySet<string>;
+    }
   | { readonly kind: "model"; readonly location: ModelLocation };
 
 /** Variants that have been found to fit their base, before a device is opened. */
@@ -52,7 +57,7 @@ export async function planVariants(
       for (const { name } of changes) changed.add(name);
       for (const name of plan.inBlocks) inBlocks.add(name);
       unties ||= untied;
-      variants.push({ kind, path });
+      variants.push({ kind, path, inBlocks: plan.inBlocks });
       continue;
     }
     const model = await locateModel(path);

@@ -10,6 +10,8 @@ import type { Variant, VariantsPlan } from "./plan-variants.ts";
 export interface VariantsOptions {
   /** Hold every matrix in F32, and not only those that adapters change. */
   readonly allInF32?: boolean;
+  /** They are looked at one by one: adapters need not fit beside the weights together. */
+  readonly apart?: boolean;
   /** Told the bytes of the base as they are read; `total` beforehand. */
   readonly onProgress?: (read: number, total: number) => void;
   /** Told what the user should know of an adapter: one line. */
@@ -19,13 +21,13 @@ export interface VariantsOptions {
 
 /**
  * A model on a device that becomes one of its variants after the other. Weights that adapters change are W + ΔW in F32; those that are
- * stored in blocks stay in them, with all adapters beside them, where every adapter can be computed so.
+ * stored in blocks stay in them, with the adapters beside them, where all that change them can be computed so.
  */
 export class Variants implements AsyncDisposable {
   /** The base; with an adapter's ΔW once `with` was given one. */
   readonly decoder: Decoder;
-  /** Are adapters computed beside the weights? */
-  readonly areBeside: boolean;
+  /** Adapters that are computed beside the weights. */
+  readonly #beside: ReadonlySet<Variant>;
   readonly #adapted: AdaptedWeights;
   readonly #shared: SharedParts;
   readonly #plan: VariantsPlan;
@@ -33,13 +35,13 @@ export class Variants implements AsyncDisposable {
 
   private constructor(
     decoder: Decoder,
-    areBeside: boolean,
+    beside: ReadonlySet<Variant>,
     adapted: AdaptedWeights,
     plan: VariantsPlan,
     options: VariantsOptions,
   ) {
     this.decoder = decoder;
-    this.areBeside = areBeside;
+    this.#beside = beside;
     this.#adapted = adapted;
     this.#shared = new SharedParts(decoder.gpu);
     this.#plan = plan;
@@ -57,16 +59,26 @@ export class Variants implements AsyncDisposable {
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });
-    const areBeside = !allInF32 && plan.inBlocks.size > 0;
+    const inBlocks = allInF32 ? new Set<string>() : plan.inBlocks;
     using resources = new DisposableStack();
-    const decoder = resources.use(await load(areBeside ? plan.changed.difference(plan.inBlocks) : plan.changed));
-    if (areBeside && !(await fitBeside(decoder, plan))) {
+    const decoder = resources.use(await load(plan.changed.difference(inBlocks)));
+    const beside = inBlocks.size > 0 ? await fitBeside(decoder, plan, options) : new Set<Variant>();
+    const merged = plan.variants.flatMap((one) =>
+      one.kind === "adapter" && !beside.has(one) ? [...one.inBlocks] : [],
+    );
+    const left = inBlocks.difference(new Set(merged));
+    if (left.size < inBlocks.size) {
       resources.dispose();
-      return await Variants.load(gpu, { ...plan, inBlocks: new Set() }, options);
+      return await Variants.load(gpu, { ...plan, inBlocks: left }, options);
     }
     const adapted = await AdaptedWeights.open(decoder, weights ?? folder);
     resources.move();
-    return new Variants(decoder, areBeside, adapted, plan, options);
+    return new Variants(decoder, beside, adapted, plan, options);
+  }
+
+  /** Are all adapters computed beside the weights? */
+  get areBeside(): boolean {
+    return this.#beside.size > 0 && this.#plan.variants.every((one) => one.kind === "model" || this.#beside.has(one));
   }
 
   /**
@@ -78,12 +90,13 @@ export class Variants implements AsyncDisposable {
     const { signal, onNote, allInF32 = false } = this.#options;
     if (variant.kind === "adapter") {
       const { generator } = this.#plan;
-      const { decoder, areBeside } = this;
+      const { decoder } = this;
       const choices = [{ path: variant.path, scale: 1 }];
-      const beside = areBeside ? decoder.weights.projected : undefined;
+      const isBeside = this.#beside.has(variant);
+      const beside = isBeside ? decoder.weights.projected : undefined;
       for (const note of await this.#adapted.apply(choices, { generator, dtype: "f32", signal, beside }))
         onNote?.(note);
-      using placed = areBeside ? await this.place([1], [variant]) : undefined;
+      using placed = isBeside ? await this.place([1], [variant]) : undefined;
       decoder.linears = placed?.linears ?? PLAIN_LINEARS;
       return await use(decoder);
     }
@@ -117,18 +130,27 @@ function choicesOf(variants: readonly Variant[], shares: readonly number[]): Ada
   return variants.flatMap((one, at) => (one.kind === "adapter" ? [{ path: one.path, scale: shares[at] ?? NaN }] : []));
 }
 
-/** Can all adapters be computed beside the weights, together? */
-async function fitBeside(decoder: Decoder, { location, variants, generator }: VariantsPlan): Promise<boolean> {
-  const choices = choicesOf(
-    variants,
-    variants.map(() => 1),
-  );
-  try {
-    await UnmergedAdapters.check(decoder, location.weights ?? location.folder, choices, { generator });
-    return true;
-  } catch (refusal) {
-    // `usage`: one is given twice, or two are alike.
-    if (refusal instanceof RandloraError && (refusal.code === "adapter" || refusal.code === "usage")) return false;
-    throw refusal;
+/** The adapters that can be computed beside the weights: all together or none, unless they are apart. */
+async function fitBeside(
+  decoder: Decoder,
+  { location, variants, generator }: VariantsPlan,
+  { apart = false }: VariantsOptions,
+): Promise<ReadonlySet<Variant>> {
+  const fitting = new Set<Variant>();
+  const adapters = variants.filter(({ kind }) => kind === "adapter");
+  for (const some of apart ? adapters.map((one) => [one]) : [adapters]) {
+    const choices = choicesOf(
+      some,
+      some.map(() => 1),
+    );
+    try {
+      await UnmergedAdapters.check(decoder, location.weights ?? location.folder, choices, { generator });
+      for (const one of some) fitting.add(one);
+    } catch (refusal) {
+      // `usage`: one is given twice, or two are alike.
+      if (!(refusal instanceof RandloraError && (refusal.code === "adapter" || refusal.code === "usage")))
+        throw refusal;
+    }
   }
+  return fitting;
 }

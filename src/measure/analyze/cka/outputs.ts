@@ -44,7 +44,7 @@ export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, co
     length: set.length,
     unit: "samples",
     async begin(gpu, resources, onSamples) {
-      const options = { signal, onNote: (note: string) => log.warn(note) };
+      const options = { signal, onNote: (note: string) => log.warn(note), apart: true };
       const variants = resources.use(await Variants.load(gpu, plan, options));
       return (variant) => variants.with(variant, (decoder) => collectActivations(decoder, set, { signal, onSamples }));
     },
