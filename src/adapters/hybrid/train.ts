@@ -25,7 +25,7 @@ const isPart = (variant: Variant) => HYBRID_VARIANTS.some((one) => one === varia
 const { dora: _, ...RANDLORA } = RANDLORA_SETTINGS;
 
 /** RandLoRA's settings, and of the LoRA beside it. `rank` and `alpha` are RandLoRA's; the LoRA's α is twice its rank. */
-export const HYBRID_SETTINGS = {
+const HYBRID_SETTINGS = {
   ...RANDLORA,
   ...loraTraining.settings,
   variant: v.pipe(RANDLORA.variant, v.check(isPart)),
@@ -94,7 +94,7 @@ export interface HybridParts {
  * Both parts: new ones; or those of a hybrid adapter; or a LoRA that exists, with a new RandLoRA on its modules.
  * @throws RandloraError as the parts' own methods do; `usage` where a LoRA that does not exist is to be frozen
  */
-export async function openParts(
+async function openParts(
   input: OpenInput,
   given: AdapterSettings & HybridSettings,
   adapter: Adapter | undefined,

@@ -70,7 +70,7 @@ export const prancTraining: AdapterTraining<PrancSettings> = {
 };
 
 /** A new adapter, all coefficients zero. `model`: what its configuration says of the base. */
-export function newPranc(settings: AdapterSettings & PrancSettings, targets: Targets, model: string): Adapter {
+function newPranc(settings: AdapterSettings & PrancSettings, targets: Targets, model: string): Adapter {
   const { alpha, bases, basisSeed, dropout } = settings;
   const config = newConfig(model, targets, {
     num_bases: bases,
@@ -84,7 +84,7 @@ export function newPranc(settings: AdapterSettings & PrancSettings, targets: Tar
 }
 
 /** PRANC (Nooralinejad et al., arXiv:2206.08464): K coefficients are trained for all modules together. */
-export function trainablePranc(plan: PrancPlan, settings: Pick<AdapterSettings, "dropout">, seed: number): Trainable {
+function trainablePranc(plan: PrancPlan, settings: Pick<AdapterSettings, "dropout">, seed: number): Trainable {
   return {
     parameters: [{ name: COEFFICIENTS, shape: [1, plan.config.bases] }],
     // No module has a coefficient for itself.

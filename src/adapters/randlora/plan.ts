@@ -117,7 +117,7 @@ const MOST_ROWS = 2 ** 20;
  * Refuses what does not say how its bases were drawn, a Bⱼ larger than any model needs, and layers with more rows than it
  * has. Throws `RandloraError` "adapter".
  */
-export function checkStacked(
+function checkStacked(
   adapter: Adapter,
   drawn: BasesSizes,
   layers: readonly { readonly module: string; readonly sizes: { readonly rows: number } }[],

@@ -36,7 +36,7 @@ export interface RankRFactors {
  * B'[i, k] = Σⱼ Bⱼ[i, k]·λ[k, j] and A'[k, c] = Σⱼ Aⱼ[k, c]·γ[j, c]. One matrix holds the rows of all Bⱼ and, from row
  * `firstA` on, those of all Aⱼᵀ; its column j·r + k is column k of base j.
  */
-export class RankRBases {
+class RankRBases {
   readonly #bases: TrainingBases;
   readonly #firstA: number;
   readonly #panel: DeviceBuffer | undefined;

@@ -17,7 +17,7 @@ export interface TestNola {
 }
 
 /** Its tensors under the names in a PEFT folder. */
-export function nolaTensors({ bases, modules }: TestNola): Record<string, TestTensor> {
+function nolaTensors({ bases, modules }: TestNola): Record<string, TestTensor> {
   const tensors: Record<string, TestTensor> = {};
   let salt = 0;
   for (const module of Object.keys(modules)) {

@@ -16,7 +16,7 @@ export interface TestPranc {
 export const COEFFICIENTS = "base_model.model.pranc_coefficients";
 
 /** What the metadata says of the bases, worked out from their definition. */
-export function prancBases({ seed, modules }: TestPranc): JsonObject {
+function prancBases({ seed, modules }: TestPranc): JsonObject {
   const bytes = new DataView(new ArrayBuffer(4096 * 4));
   for (let at = 0; at < 4096; at++) bytes.setFloat32(at * 4, theta(seed, 0, BigInt(at)), true);
   const lines = Object.entries(modules).map(([module, [out, input]]) => `${module} ${out} ${input}\n`);

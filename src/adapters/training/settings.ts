@@ -27,5 +27,5 @@ export const ADAPTER_SETTINGS = {
 export type AdapterSettings = Readonly<v.InferOutput<v.StrictObjectSchema<typeof ADAPTER_SETTINGS, undefined>>>;
 
 /** How the frozen base is held, or what is written of a whole model. */
-export const HELD_DTYPES = ["keep", "f32", "f16", "bf16"] as const;
+const HELD_DTYPES = ["keep", "f32", "f16", "bf16"] as const;
 export type HeldDtype = (typeof HELD_DTYPES)[number];

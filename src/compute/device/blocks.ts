@@ -93,7 +93,7 @@ export function fromBlocks({ quants, scales }: Blocks, dtype: BlockDtype): Float
 }
 
 /** What the 16 halves of a byte stand for in MXFP4: twice an E2M1 (OCP Microscaling Formats 1.0, 5.3.3). */
-export const MX_QUANTS: readonly number[] = [0, 1, 2, 3, 4, 6, 8, 12, -0, -1, -2, -3, -4, -6, -8, -12];
+const MX_QUANTS: readonly number[] = [0, 1, 2, 3, 4, 6, 8, 12, -0, -1, -2, -3, -4, -6, -8, -12];
 
 /** d = half the power of two of which the largest |x| is 4 to 8, q the nearest, at most 12; returns d. */
 function roundMx(values: Float32Array, block: number, quants: Uint8Array): number {

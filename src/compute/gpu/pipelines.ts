@@ -65,7 +65,7 @@ const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(
  * The bind group layout that a shader declares. An `auto` layout would drop bindings that a variant does not use, and
  * every caller would have to know which.
  */
-export function bindingEntries(code: string): GPUBindGroupLayoutEntry[] {
+function bindingEntries(code: string): GPUBindGroupLayoutEntry[] {
   return [...code.matchAll(BINDING)].map(([, index, space, access]) => {
     const type = space === "uniform" ? "uniform" : access === "read_write" ? "storage" : "read-only-storage";
     // Where a dispatch's parameters lie is said when it is recorded, so that bind groups serve many.

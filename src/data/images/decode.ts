@@ -20,7 +20,7 @@ const LONGEST_SIDE = 1_000_000;
 export type Admit = (pixels: number) => Promise<void>;
 
 /** Images up to this size are decoded without asking: as many as there are jobs at once take little. */
-export const UNASKED_PIXELS = 4_000_000;
+const UNASKED_PIXELS = 4_000_000;
 
 export interface DecodeOptions {
   /** Turn the image upright as its EXIF data say: transformers' `load_image` does, torchvision's data sets do not. */

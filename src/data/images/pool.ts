@@ -12,7 +12,7 @@ const MOST_THREADS = 8;
 const WORKER = "src/data/images/worker.ts";
 
 /** A processor is left to what waits for the images. */
-export function defaultThreads(): number {
+function defaultThreads(): number {
   return Math.min(MOST_THREADS, Math.max(1, availableParallelism() - 1));
 }
 

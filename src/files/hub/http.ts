@@ -153,7 +153,7 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Aborts a transfer that has been silent for too long. */
-export class Watchdog {
+class Watchdog {
   readonly #controller = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout>;
 

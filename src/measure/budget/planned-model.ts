@@ -48,7 +48,7 @@ export interface Product {
 }
 
 /** Tokens of a language model's step. */
-export const BUDGET_TOKENS = 1024;
+const BUDGET_TOKENS = 1024;
 
 /** What torch calls the types of weights. */
 const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {

@@ -60,7 +60,7 @@ export function queryGrowth({ beta, length }: QueryGrowth, positions: ArrayLike<
  * Angle per position of each pair of elements, in f32, for a sequence of `length` tokens: transformers'
  * modeling_rope_utils.py. Only dynamic and longrope depend on the length.
  */
-export function inverseFrequencies({ theta, size, scaling }: Rope, length: number): Float32Array<ArrayBuffer> {
+function inverseFrequencies({ theta, size, scaling }: Rope, length: number): Float32Array<ArrayBuffer> {
   const half = size / 2;
   const base = scaling.kind === "dynamic" ? dynamicTheta(theta, size, scaling, length) : theta;
   const period = (pair: number) => base ** ((2 * pair) / size);

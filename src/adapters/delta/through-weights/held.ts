@@ -69,12 +69,12 @@ export function gradientShape({ out, in: input, tall = true }: ModuleRows): Shap
 }
 
 /** Bytes of a module's G. */
-export function gradientBytes(module: ModuleRows): number {
+function gradientBytes(module: ModuleRows): number {
   return tensorBytes(gradientShape(module), "F32");
 }
 
 /** Bytes of W' (or of a module's ΔW) in f32; its rows are as long as those of a 16-bit W. */
-export function mergedBytes(out: number, input: number): number {
+function mergedBytes(out: number, input: number): number {
   return out * pitchOf(input, "BF16") * 4;
 }
 

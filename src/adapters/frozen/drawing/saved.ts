@@ -64,7 +64,7 @@ export async function eachRow(
 type PackedKind = Exclude<BasisStorage["kind"], "philox">;
 
 /** What the elements seen so far have in common. They are judged by their bits, which costs a few operations each. */
-export class Survey {
+class Survey {
   ternary = true;
   bf16 = true;
   f16 = true;

@@ -120,7 +120,7 @@ function isNamespace(value: unknown): boolean {
 }
 
 /** The value within one of the interpreter's. */
-export function plainValue(value: unknown): unknown {
+function plainValue(value: unknown): unknown {
   return isRuntimeValue(value) ? value.value : value;
 }
 
