@@ -63,7 +63,6 @@ for (const texts of TEXTS) {
 const { prompts, tokens: each } = TOGETHER;
 for (const [count, tokens] of [...PROMPTS.map((tokens) => [1, tokens] as const), [prompts, each] as const]) {
   const { batch, slots } = await open(count, 0);
-  if (count > 1 && !batch.joins) continue;
   contenders.set(count === 1 ? `a prompt of ${tokens}` : `${count} prompts of ${tokens}`, async () => {
     const time = await timed(async () => {
       await batch.pass([], ...slots.map((slot) => ({ slot, ids: ids(tokens, 1), sequenceLength: tokens + 1 })));

@@ -115,15 +115,17 @@ async function passBytes(decoder: Decoder, rows: number): Promise<number> {
   const wanted = { id: 0, top: 1, all: true, lse: true };
   const tokens = Array.from({ length: rows }, () => ({ slot: batch.pool.acquire(), ...wanted }));
   const prompt = Array.from({ length }, () => 0);
-  if (length > 0) await batch.pass([], { slot: itemAt(tokens, 0).slot, ids: prompt, sequenceLength: length });
+  const pieceOf = (at: number, ids: readonly number[]) => {
+    return { slot: itemAt(tokens, at).slot, ids, sequenceLength: length + 1 };
+  };
+  if (length > 0) await batch.pass([], pieceOf(0, prompt));
   // Passes over several numbers of sequences stay recorded.
   for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.pass(tokens.slice(0, count));
+  for (const { slot } of tokens) slot.truncate(0);
   if (batch.mixes && length > 0) {
-    const { slot } = itemAt(tokens, 0);
-    slot.truncate(0);
     // It may decode the token behind the piece, too, but where layers keep states.
     const written = tokens.slice(Number(batch.pool.keepsStates));
-    await batch.pass(written, { slot, ids: prompt.slice(0, SOFTWARE_BLOCK + FEW), sequenceLength: length + 1 });
-  }
+    await batch.pass(written, pieceOf(0, prompt.slice(0, SOFTWARE_BLOCK + FEW)));
+  } else if (rows > 1 && length > 1) await batch.pass([], pieceOf(0, prompt.slice(1)), pieceOf(1, [0]));
   return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;
 }

@@ -13,7 +13,7 @@ export class Line {
   readonly #options: LineOptions;
   /** Those that wait in the order of their turns, those whose prompts are computed in the order of theirs. */
   #all: readonly Active[] = [];
-  /** Rows that may be taken now. */
+  /** Rows that may be taken: fewer than there are where there was no room for more. */
   #rows: number;
   #begun = 0;
   #steps = 0;
@@ -45,7 +45,10 @@ export class Line {
 
   /** Rows of a batch that are free. */
   get rowsLeft(): number {
-    return this.running.reduce((left, { sequence }) => left - sequence.beams, this.#rows);
+    const { running } = this;
+    // One that takes several rows may be next when all that had them have had their turns.
+    const rows = running.length === 0 ? this.#options.rows : this.#rows;
+    return running.reduce((left, { sequence }) => left - sequence.beams, rows);
   }
 
   /** May one begin, if there is room for what it needs? */
@@ -55,13 +58,16 @@ export class Line {
 
   /** Takes a sequence, which waits for its turn. */
   add(sequence: Sequence): Active {
+    const { rows } = this.#options;
+    if (sequence.beams > rows) throw new RangeError(`${sequence.beams} beams in a batch of ${rows} rows`);
     const active = new Active(sequence);
     this.#all = [...this.#all, active];
     return active;
   }
 
   remove(active: Active): void {
-    this.#rows = this.#options.rows;
+    // What had no slots leaves no room.
+    if (active.slots.length > 0) this.#rows = this.#options.rows;
     this.#all = this.#all.filter((other) => other !== active);
   }
 

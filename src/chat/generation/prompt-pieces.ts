@@ -45,7 +45,7 @@ export class PromptPieces {
 
   /**
    * The pieces of the next pass, which there is room for now; whoever made it room may have lost what another one held. Behind a prompt that
-   * ends with its piece others follow that end within what is left, where the batch joins them.
+   * ends with its piece others follow that end within what is left: weights are read once for all of them.
    * @throws RandloraError `memory`, `gpu`
    */
   async next(): Promise<readonly Piece[]> {
@@ -53,17 +53,22 @@ export class PromptPieces {
     const { isWaitedFor } = this;
     const most = (active: Active): number => this.#pace.piece(isWaitedFor, heldOf(active));
     let tokens = 0;
-    for (;;) {
-      const isFirst = pieces.every(({ ids }) => ids.length === 0);
-      const active = isFirst ? this.#choose(most, pieces) : await this.#another(tokens, pieces);
-      if (active === undefined) return pieces;
-      if (isFirst) tokens = most(active);
+    const take = async (active: Active): Promise<void> => {
       const piece = await this.#pieceOf(active, tokens);
-      if (piece === undefined) continue;
+      if (piece === undefined) return;
       pieces.push(piece);
       tokens -= piece.ids.length;
-      if (piece.ids.length > 0 && (!this.#batch.joins || piece.end < endOfPrompt(active))) return pieces;
+    };
+    // Those of which others held all come first: they take nothing.
+    while (pieces.every(({ ids }) => ids.length === 0)) {
+      const active = this.#choose(most, pieces);
+      if (active === undefined) return pieces;
+      tokens = most(active);
+      await take(active);
     }
+    if (pieces.some(({ active, end }) => end < endOfPrompt(active))) return pieces;
+    for (const one of this.#others(pieces)) if (await this.#fits(one, tokens, pieces)) await take(one);
+    return pieces;
   }
 
   /** Of a prompt so many tokens at most, or a few more. @returns undefined: it has had to give way */
@@ -111,15 +116,14 @@ export class PromptPieces {
     return short ?? all[0];
   }
 
-  /** One that ends within so many tokens, and has little to gain by waiting for what these will hold of its beginning. */
-  async #another(tokens: number, pieces: readonly Piece[]): Promise<Active | undefined> {
-    for (const one of this.#others(pieces)) {
-      await this.#slots.share(one);
-      const left = leftOf(one);
-      const most = heldOf(one) + left / 4;
-      if (left <= tokens && pieces.every(({ active }) => inCommon(one.sequence, active.sequence) <= most)) return one;
-    }
-    return undefined;
+  /** Does its prompt end within so many tokens, and has it little to gain by waiting for what these will hold of its beginning? */
+  async #fits(one: Active, tokens: number, pieces: readonly Piece[]): Promise<boolean> {
+    // It may have had to give way meanwhile.
+    if (!one.isRunning) return false;
+    await this.#slots.share(one);
+    const left = leftOf(one);
+    const most = heldOf(one) + left / 4;
+    return left <= tokens && pieces.every(({ active }) => inCommon(one.sequence, active.sequence) <= most);
   }
 
   /** May the pass that ends a prompt decode its last token? The states of layers go from one row to the next. */

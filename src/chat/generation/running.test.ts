@@ -65,9 +65,8 @@ test.each([true, false])("so are those of texts that begin together, prompts fir
   const length = stories.prompts[0]?.length ?? 0;
   const texts = [0, 1, 0, 0].map((at) => text(loop, at, 12));
   await Promise.all(texts.map(({ end }) => end));
-  const together = stories.decoder.gpu.mixesRows;
   // The second is read beside the first, and could have gone on from one token of it.
-  expect(texts.map(({ made }) => made.cached)).toEqual([0, together ? 0 : 1, length - 1, length - 1]);
+  expect(texts.map(({ made }) => made.cached)).toEqual([0, 0, length - 1, length - 1]);
   expect(tokensOf(texts)).toEqual([0, 1, 0, 0].map((at) => wanted(at, 12)));
 });
 
@@ -121,8 +120,7 @@ test("a short prompt that comes while a long one is read is in the very next pas
   await writing.end;
   for (const { at, texts, tokens } of shortOnes) {
     await Promise.all(texts.map(({ end }) => end));
-    const together = stories.decoder.gpu.mixesRows;
-    expect(tokens.slice(0, texts.length)).toEqual(texts.map((_, number) => at + 1 + (together ? 0 : number)));
+    expect(tokens.slice(0, texts.length)).toEqual(texts.map(() => at + 1));
     expect(texts[0]?.made.tokens[0]).toBe(wanted(1, 1)[0]);
   }
   expect(shortOnes).toHaveLength(3);

@@ -1,4 +1,5 @@
 import { itemAt } from "../../files/item-at.ts";
+import type { Device } from "../../compute/device/device.ts";
 import type { AdapterLinears } from "../blocks/linears.ts";
 import type { Batch, PieceResult, PromptPiece } from "../decoder/cache/batch.ts";
 
@@ -10,23 +11,29 @@ export interface MixedText {
 
 const WANTS = { top: 3, all: true, lse: true };
 
+/** What is in one pass: each piece alone, pieces with each other, or also with a token of each text. */
+export type Mixture = "alone" | "pieces" | "all";
+
+/** Those that a device has. */
+export const mixturesOf = ({ mixesRows }: Device): readonly Mixture[] =>
+  mixesRows ? ["alone", "pieces", "all"] : ["alone", "pieces"];
+
 /** Tokens of a prompt that a pass of several has. */
 const PART = 200;
 
 /**
  * What comes of prompts that are read together, and of one more that is read in pieces, beside another one, while their texts are written.
  * @param sizes of the pieces; what is left but the last token is one more
- * @param isMixed pieces are in one pass with each other and with a token of each text, else all of them are in passes of their own
  */
 export async function readBeside(
   batch: Batch,
   written: readonly MixedText[],
   { adapter, ids }: MixedText,
   sizes: readonly number[],
-  isMixed: boolean,
+  mixture: Mixture,
 ): Promise<readonly unknown[]> {
   const passes = async (pieces: readonly PromptPiece[]): Promise<readonly PieceResult[]> => {
-    if (isMixed) return (await batch.pass([], ...pieces)).pieces;
+    if (mixture !== "alone") return (await batch.pass([], ...pieces)).pieces;
     const results: PieceResult[] = [];
     for (const piece of pieces) results.push(...(await batch.pass([], piece)).pieces);
     return results;
@@ -47,7 +54,7 @@ export async function readBeside(
     slots.map((slot, at) => ({ slot, id: itemAt(ids, (3 * number + at) % ids.length), ...WANTS }));
   /** In an order in which nothing else is computed between a text's tokens. */
   const pass = async (tokens: ReturnType<typeof step>, pieces: readonly PromptPiece[]) => {
-    if (isMixed) return await batch.pass(tokens, ...pieces);
+    if (mixture === "all") return await batch.pass(tokens, ...pieces);
     const next = [];
     for (const token of tokens.toReversed()) next.unshift(...(await batch.pass([token])).next);
     return { next, pieces: await passes(pieces) };
@@ -67,7 +74,7 @@ export async function readBeside(
   const last = { slot, id: itemAt(ids, ids.length - 1), ...WANTS };
   const rest = pieceOf(first, ids.length - 1);
   const tokens = step(sizes.length);
-  if (isMixed && !batch.pool.keepsStates)
+  if (mixture === "all" && !batch.pool.keepsStates)
     found.push((await batch.pass([...tokens, last], beside(sizes.length), rest)).next);
   else {
     const { next } = await pass(tokens, [beside(sizes.length), rest]);

@@ -10,7 +10,7 @@ import { Batch } from "../../../models/decoder/cache/batch.ts";
 import { Decoder } from "../../../models/decoder/decoder.ts";
 import type { LoadOptions } from "../../../models/decoder/options.ts";
 import { writeArchitecture } from "../../../models/testing/architectures.ts";
-import { readBeside } from "../../../models/testing/mixed.ts";
+import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { openBase } from "../../base/open-base.ts";
 import { findTargets } from "../../base/target-modules.ts";
@@ -102,13 +102,13 @@ test.each<[string, string[], LoadOptions]>([
     for (const text of texts) expect(await logitsOf(decoder, [text])).toEqual([itemAt(together, text.at)]);
     // Pieces of a prompt beside them.
     const written = [1, 6, 2, 3].map((at) => ({ ...itemAt(texts, at), ids: tokensOf(at) }));
-    for (const at of gpu.mixesRows ? [0, 1, 3] : []) {
+    for (const at of [0, 1, 3]) {
       const found: unknown[] = [];
-      for (const isMixed of [false, true]) {
+      for (const mixture of mixturesOf(gpu)) {
         using batch = new Batch(decoder, { rows: 8, positions: 8 * 256 });
-        found.push(await readBeside(batch, written, { ...itemAt(texts, at), ids: tokensOf(20) }, [12, 1, 30], isMixed));
+        found.push(await readBeside(batch, written, { ...itemAt(texts, at), ids: tokensOf(20) }, [12, 1, 30], mixture));
       }
-      expect(found[1]).toEqual(found[0]);
+      for (const one of found) expect(one).toEqual(found[0]);
     }
     if (options.quantize !== undefined) return;
     using numbers = await Decoder.load(gpu, path, { dtype: "F32" });

@@ -69,20 +69,15 @@ export class Batch implements Disposable {
     this.#run = new Run(device);
   }
 
-  /** May a pass have pieces of several prompts? Each has then the bits that it has alone. */
-  get joins(): boolean {
-    return this.#parts.device.mixesRows;
-  }
-
-  /** May it have tokens of texts beside them? */
+  /** May a pass have tokens of texts beside pieces of prompts? Each has then the bits that it has alone. */
   get mixes(): boolean {
     // What else is computed with the weights may take few rows otherwise than many.
-    return this.joins && this.#parts.linears() === PLAIN_LINEARS;
+    return this.#parts.device.mixesRows && this.#parts.linears() === PLAIN_LINEARS;
   }
 
   /**
-   * Runs one token of each sequence through the model, or a piece of a prompt or of several where `joins`, or both where `mixes`; they join
-   * their slots. The token behind a piece may be among them, unless layers keep states.
+   * Runs one token of each sequence through the model, or pieces of prompts, or both where `mixes`; they join their slots. The token behind a
+   * piece may be among them, unless layers keep states.
    * @throws RandloraError `memory`, `gpu`; slots then hold no more than before
    */
   async pass(tokens: readonly BatchToken[], ...pieces: readonly PromptPiece[]): Promise<PassResult> {

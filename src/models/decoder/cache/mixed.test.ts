@@ -1,20 +1,21 @@
-// Pieces of prompts in one pass with each other and with tokens of other texts: each has the bits that it has alone. On the CPU device alone: others do not mix them.
+// Pieces of prompts in one pass with each other, and with tokens of other texts where the device mixes them: each has the bits that it has alone.
 import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
-import { CpuDevice } from "../../../compute/cpu/cpu.ts";
+import type { Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
-import { readBeside } from "../../testing/mixed.ts";
+import { mixturesOf, readBeside } from "../../testing/mixed.ts";
 import { Decoder } from "../decoder.ts";
 import { Batch } from "./batch.ts";
 
 setDefaultTimeout(120_000);
 
-let device: CpuDevice;
+let device: Device;
 let folder: TemporaryFolder;
 beforeAll(async () => {
-  device = await CpuDevice.open({ threads: 2 });
+  device = await openTestDevice();
   folder = await TemporaryFolder.create();
 });
 afterAll(async () => {
@@ -39,12 +40,12 @@ test.each([
   // Over where blocks end, and behind more than a window.
   const sizes = [12, 1, 230, 2, 64, 208, 24];
   const found: unknown[] = [];
-  for (const isMixed of [false, true]) {
+  for (const mixture of mixturesOf(device)) {
     using batch = new Batch(decoder, { rows: 5, positions: 16_384 });
-    expect(batch.mixes).toBe(true);
-    found.push(await readBeside(batch, written, { ids: tokens(5, 560) }, sizes, isMixed));
+    expect(batch.mixes).toBe(device.mixesRows);
+    found.push(await readBeside(batch, written, { ids: tokens(5, 560) }, sizes, mixture));
   }
-  expect(found[1]).toEqual(found[0]);
+  for (const one of found) expect(one).toEqual(found[0]);
 });
 
 test("a pass that there is no room for leaves nothing behind, wherever it ends", async () => {
@@ -54,8 +55,10 @@ test("a pass that there is no room for leaves nothing behind, wherever it ends",
   const [text, slot] = [batch.pool.acquire(), batch.pool.acquire()];
   const ids = tokens(5, 30);
   const piece = { slot, ids, sequenceLength: 30, scoring: { next: ids, top: 2 }, wantsHidden: true };
+  const beside = { slot: text, ids: [3], sequenceLength: 9 };
   const pass = async () => {
-    await batch.pass([{ slot: text, id: 3, top: 1, all: true, lse: true }], piece);
+    if (batch.mixes) await batch.pass([{ slot: text, id: 3, top: 1, all: true, lse: true }], piece);
+    else await batch.pass([], piece, beside);
     for (const one of [text, slot]) one.truncate(0);
   };
   await pass();
