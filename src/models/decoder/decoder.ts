@@ -60,9 +60,10 @@ export class Decoder {
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });
     const decoder = new Decoder(gpu, config, weights, kvDtype);
     try {
+      // Before anything is under way: what it throws takes nothing along.
+      onProgress?.(0, checkpoint.bytes);
       const compiled = decoder.#rehearse();
       let read = 0;
-      onProgress?.(0, checkpoint.bytes);
       const filled = decoder.weights.fill((bytes) => onProgress?.((read += bytes), checkpoint.bytes), signal);
       // Both have ended before anything is given back: what fails in one knows nothing of the other.
       for (const half of await Promise.allSettled([filled, compiled]))

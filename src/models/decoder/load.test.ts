@@ -44,6 +44,18 @@ test.each([
   expect(gpu.memory.liveBytes).toBe(before);
 });
 
+test.each([0, 1])("whoever is told of progress may throw, the first time or later: %d", async (times) => {
+  const before = gpu.memory.liveBytes;
+  let left = times;
+  const onProgress = (): void => {
+    if (left-- === 0) throw new Error("no terminal");
+  };
+  await expect(Decoder.load(gpu, await withConfig({}), { onProgress })).rejects.toThrow("no terminal");
+  // What was under way would hold memory still, or take it.
+  await gpu.idle();
+  expect(gpu.memory.liveBytes).toBe(before);
+});
+
 test.each([
   ["a size", { vocab_size: LONG }],
   ["an architecture", { model_type: LONG }],
