@@ -1,6 +1,6 @@
 import { megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { itemAt } from "../../files/item-at.ts";
+import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import { Batch, MOST_PASSES } from "../../models/decoder/cache/batch.ts";
 import { inBlocks, kvBytes, layerBytes, PROMPT_BLOCK } from "../../models/decoder/cache/layer-cache.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
@@ -17,14 +17,6 @@ const HOLES = 1 / 8;
 /** Blocks of positions that no text has. */
 const MOST_BLOCKS = 2 ** 24;
 
-/** What is asked of a context. */
-interface Wanted {
-  /** `--context`; undefined: the model's own. */
-  readonly asked: number | undefined;
-  /** Sequences that are decoded together. */
-  readonly rows: number;
-}
-
 /** Positions of one sequence, and of the keys and values of all of them. */
 export interface FittingContext {
   readonly context: number;
@@ -35,10 +27,14 @@ export interface FittingContext {
 
 /**
  * As long a context as `--memory` leaves room for beside the weights, which are loaded, and the largest pass.
+ * @param wanted `--context` (undefined: the model's own), and sequences that are decoded together
  * @throws RandloraError `memory` where that is less than was asked for, or than any prompt takes; `usage` for one that the model
  *   has no positions for
  */
-export async function fittingContext(decoder: Decoder, { asked, rows }: Wanted): Promise<FittingContext> {
+export async function fittingContext(
+  decoder: Decoder,
+  { asked, rows }: { readonly asked: number | undefined; readonly rows: number },
+): Promise<FittingContext> {
   const context = asked ?? decoder.config.contextLength;
   const learned = mostPositions(decoder.config);
   if (context > learned) {
@@ -89,14 +85,22 @@ export async function fittingPositions(decoder: Decoder, rows: number): Promise<
   return { positions: least * inBlocks(1), taken };
 }
 
+/** What texts are decoded with at most. */
+interface Planned {
+  readonly rows: number;
+  readonly positions: number;
+  /** What rows of a batch may go through; undefined: nothing. */
+  readonly adapters?: readonly (AdapterLinears | undefined)[];
+}
+
 /**
  * Bytes that decoding so many sequences takes at most: what is there already, keys and values of so many positions, the largest pass, and, where
  * the device computes in the machine's memory, the program itself and holes.
  */
-export async function plannedBytes(decoder: Decoder, { rows, positions }: { rows: number; positions: number }) {
+export async function plannedBytes(decoder: Decoder, { rows, positions, adapters }: Planned): Promise<number> {
   const { info, memory } = decoder.gpu;
   const cache = cacheBytes(decoder, positions, rows);
-  const taken = memory.liveBytes + (await passBytes(decoder, rows)) + cache;
+  const taken = memory.liveBytes + (await passBytes(decoder, rows, adapters)) + cache;
   return taken + (sharesMachine(info) ? PROGRAM + HOLES * cache : 0);
 }
 
@@ -107,25 +111,39 @@ function cacheBytes({ config, kvDtype }: Decoder, positions: number, rows: numbe
   return rows === 1 ? bytes : bytes + largest;
 }
 
-/** Bytes of the largest pass, without keys and values. */
-async function passBytes(decoder: Decoder, rows: number): Promise<number> {
+/** Bytes of the largest pass, without keys and values. @param adapters what rows may go through */
+async function passBytes(
+  decoder: Decoder,
+  rows: number,
+  adapters: readonly (AdapterLinears | undefined)[] = [undefined],
+): Promise<number> {
   const counting = decoder.counting();
   const length = Math.min(PROMPT_BLOCK, mostPositions(decoder.config) - 1);
-  using batch = new Batch(counting, { rows, positions: inBlocks(PROMPT_BLOCK) + rows * inBlocks(1) });
+  using batch = new Batch(counting, { rows, positions: inBlocks(PROMPT_BLOCK + 1) + rows * inBlocks(1) });
+  const { pool, mixes } = batch;
   const wanted = { id: 0, top: 1, all: true, lse: true };
-  const tokens = Array.from({ length: rows }, () => ({ slot: batch.pool.acquire(), ...wanted }));
-  const prompt = Array.from({ length }, () => 0);
-  const pieceOf = (at: number, ids: readonly number[]) => {
-    return { slot: itemAt(tokens, at).slot, ids, sequenceLength: length + 1 };
-  };
-  if (length > 0) await batch.pass([], pieceOf(0, prompt));
+  const tokens = Array.from({ length: rows }, (_, at) => {
+    return { slot: pool.acquire(adapters[at % adapters.length]), ...wanted };
+  });
+  const spare = pool.acquire();
+  for (const { slot } of tokens) await pool.reserve(slot, 1);
+  // All that the pool comes to, as it is taken off in the end.
+  await pool.reserve(spare, length + 1);
+  pool.release(spare);
   // Passes over several numbers of sequences stay recorded.
   for (let count = rows; count > Math.max(0, rows - MOST_PASSES); count--) await batch.pass(tokens.slice(0, count));
-  for (const { slot } of tokens) slot.truncate(0);
-  if (batch.mixes && length > 0) {
+  for (const adapter of length > 0 ? new Set(adapters) : []) {
+    const slot = pool.acquire(adapter);
+    const pieceOf = (count: number, of = slot) => {
+      return { slot: of, ids: Array.from({ length: count }, () => 0), sequenceLength: length + 1 };
+    };
+    await batch.pass([], pieceOf(length));
+    slot.truncate(0);
     // It may decode the token behind the piece, too, but where layers keep states.
-    const written = tokens.slice(Number(batch.pool.keepsStates));
-    await batch.pass(written, pieceOf(0, prompt.slice(0, SOFTWARE_BLOCK + FEW)));
-  } else if (rows > 1 && length > 1) await batch.pass([], pieceOf(0, prompt.slice(1)), pieceOf(1, [0]));
-  return counting.gpu.memory.peakLiveBytes - batch.pool.bytes;
+    const written = [...tokens.slice(1), ...(pool.keepsStates ? [] : [{ slot, ...wanted }])];
+    if (mixes) await batch.pass(written, pieceOf(Math.min(length, SOFTWARE_BLOCK + FEW)));
+    else if (rows > 1 && length > 1) await batch.pass([], pieceOf(length - 1), pieceOf(1, tokens[0]?.slot));
+    pool.release(slot);
+  }
+  return counting.gpu.memory.peakLiveBytes - pool.bytes;
 }

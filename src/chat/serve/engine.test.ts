@@ -45,7 +45,7 @@ test("a GPU that is lost fails every request, and the server knows that it is ov
 test("a rehearsal leaves nothing behind, and changes nothing", async () => {
   await using model = await loadStoriesModel();
   await using rehearsed = serveStories(model);
-  await rehearsed.engine.rehearse(rehearsed.models);
+  await rehearsed.engine.rehearse(await rehearsed.engine.place(rehearsed.models));
   expect(rehearsed.engine.load).toBe(0);
   await using plain = serveStories(model);
   const say = async ({ client }: typeof plain) => {

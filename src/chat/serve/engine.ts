@@ -64,16 +64,21 @@ export class Engine implements AsyncDisposable {
     this.#fail = reject;
   }
 
+  /** Places the adapters of the first models, as far as there is room. @returns their rows, the base's first @throws RandloraError `gpu` */
+  async place(models: readonly ServedModel[]): Promise<readonly (Rows | undefined)[]> {
+    return await this.#placed.placeFirst(models);
+  }
+
   /**
-   * Places the adapters of models, as far as there is room, and writes a few tokens, so that what the first requests would wait for is done.
+   * Writes a few tokens, so that what the first requests would wait for is done.
+   * @param rows what `place` gave
    * @throws RandloraError `gpu`, `memory`
    */
-  async rehearse(models: readonly ServedModel[]): Promise<void> {
+  async rehearse([base, ...placed]: readonly (Rows | undefined)[]): Promise<void> {
     const write = async (maxTokens: number, rows: Rows | undefined): Promise<unknown> => {
       const options = { sampling: { ...DEFAULT_SAMPLING, temperature: 0 }, maxTokens, ...rows };
       return await endOf(this.#loop.write(replySequence(this.#model, [0, 0, 0], options)));
     };
-    const [base, ...placed] = await this.#placed.placeFirst(models);
     const texts = Array.from({ length: Math.min(this.#options.parallel, REHEARSED) }, (_, at) => write(at + 1, base));
     // A model that cannot write says so when it is asked to.
     await Promise.allSettled([...texts, ...placed.map((rows) => write(2, rows))]);

@@ -86,10 +86,12 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   if (most === 0 && options.maxAdapters !== undefined) {
     context.log.warn(`--max-adapters ${options.maxAdapters}: no adapter is held beside the weights`);
   }
-  const planned = await plannedBytes(model.decoder, { rows: parallel, positions });
-  context.log.verbose(`memory: ${megabytes(planned)} at most, adapters aside`);
   await using engine = new Engine(model, { generator, queueLength, parallel, positions, adapters: most });
-  await engine.rehearse(models.all);
+  const placed = await engine.place(models.all);
+  const ofRows = placed.map((rows) => rows?.adapter);
+  const planned = await plannedBytes(model.decoder, { rows: parallel, positions, adapters: ofRows });
+  context.log.verbose(`memory: ${megabytes(planned)} at most, with the adapters that are loaded now`);
+  await engine.rehearse(placed);
   const { host, port, apiKey } = options;
   await using server = new ApiServer({
     host,
