@@ -44,6 +44,11 @@ export class RandloraError extends Error {
   }
 }
 
+/** Was there not enough memory, on the device or beside it? */
+export function isMemory(thrown: unknown): boolean {
+  return thrown instanceof RandloraError && thrown.code === "memory";
+}
+
 /**
  * Options that exclude each other, or one that has no meaning beside what the arguments name. Where one of them comes from
  * a weaker place than the others (a configuration file, the environment), it gives way and the command begins anew: throw

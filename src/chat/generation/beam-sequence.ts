@@ -1,8 +1,7 @@
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import { BeamSearch } from "./beam-search.ts";
 import { checkLogits } from "./next-token.ts";
-import type { Wants } from "./sequence.ts";
-import { type TextOptions, TextSequence } from "./text-sequence.ts";
+import { type TextOptions, TextSequence, type Wants } from "./sequence.ts";
 
 interface SearchedOptions extends TextOptions {
   readonly beams: number;

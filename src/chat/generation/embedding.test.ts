@@ -4,9 +4,8 @@ import { readRows } from "../../compute/tensor/read-rows.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, loadStories, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
-import { EmbeddingSequence, normalized } from "./embedding.ts";
+import { EmbeddingSequence, normalized, type Pooling } from "./embedding.ts";
 import { endOf } from "./outbox.ts";
-import type { Pooling } from "./pooling.ts";
 
 setDefaultTimeout(60_000);
 

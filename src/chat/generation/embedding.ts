@@ -1,8 +1,11 @@
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { checkPrompt } from "./next-token.ts";
 import { RandloraError } from "../../files/errors.ts";
-import type { Pooling } from "./pooling.ts";
 import { Sequence, type SequenceOptions } from "./sequence.ts";
+
+/** Which hidden states an embedding is of: the mean of all tokens', or the last token's. */
+export const POOLINGS = ["mean", "last"] as const;
+export type Pooling = (typeof POOLINGS)[number];
 
 export interface EmbeddingOptions extends Pick<SequenceOptions, "context" | "signal" | "owner" | "adapter"> {
   readonly pooling: Pooling;

@@ -31,8 +31,7 @@ export class KeptSlots {
   readonly #pool: SlotPool;
   readonly #options: KeptSlotsOptions;
   /** The one used longest ago is the first. */
-  #idle: readonly Slot[] = [];
-  readonly #owners = new WeakMap<Slot, string | undefined>();
+  readonly #idle = new Set<Slot>();
 
   constructor({ config }: Decoder, pool: SlotPool, options: KeptSlotsOptions) {
     this.#config = config;
@@ -42,19 +41,23 @@ export class KeptSlots {
 
   /** Slots for a sequence, the first of which may hold its beginning. @param positions that each is to have room for */
   acquire(sequence: Sequence, positions: number): readonly Slot[] {
-    const slots = Array.from({ length: sequence.beams }, () => this.#pool.acquire(sequence.options.adapter));
+    const { adapter, owner } = sequence.options;
+    const slots = Array.from({ length: sequence.beams }, () => this.#pool.acquire(adapter, owner));
     const first = itemAt(slots, 0);
     const best = this.#beginningOf(sequence, this.#idle);
-    if (best !== undefined) {
-      this.#use(best.from);
-      const hasRoom = (): boolean => this.#pool.hasRoom(first, positions);
-      while (!this.#takesOver(best) && !hasRoom() && this.#idle.length > 1) this.#evictOldest();
-      if (this.#takesOver(best) || !hasRoom()) {
-        this.#pool.release(first);
-        slots[0] = this.#takeOver(best);
-      }
-    }
-    for (const slot of slots) this.#owners.set(slot, sequence.options.owner);
+    if (best === undefined) return slots;
+    const { from, length } = best;
+    this.#use(from);
+    // Where most of what it holds is the beginning, or it would not be kept beside another one, it is taken over instead of copied.
+    const takesOver = 2 * length >= from.length || this.#options.rows === 1;
+    const hasRoom = (): boolean => this.#pool.hasRoom(first, positions);
+    if (!takesOver) while (!hasRoom() && this.#idle.size > 1) this.#evictOldest();
+    if (!takesOver && hasRoom()) return slots;
+    this.#pool.release(first);
+    this.#idle.delete(from);
+    from.truncate(length);
+    this.#pool.settle(from);
+    slots[0] = from;
     return slots;
   }
 
@@ -75,7 +78,7 @@ export class KeptSlots {
     const others = [...this.#idle, ...running].filter((other) => other !== slot);
     const best = this.#beginningOf(sequence, others);
     if (best === undefined || best.length <= length || !this.#pool.hasRoom(slot, best.length)) return 0;
-    if (this.#idle.includes(best.from)) this.#use(best.from);
+    if (this.#idle.has(best.from)) this.#use(best.from);
     await this.#pool.copy([{ ...best, to: slot }]);
     return best.length - length;
   }
@@ -87,9 +90,9 @@ export class KeptSlots {
     for (const slot of kept) {
       slot.truncate(this.#useful(slot));
       this.#pool.settle(slot);
+      this.#idle.add(slot);
     }
-    this.#idle = [...this.#idle, ...kept];
-    for (const oldest of this.#idle.slice(0, -this.#options.rows)) this.#evict(oldest);
+    while (this.#idle.size > this.#options.rows) this.#evictOldest();
   }
 
   /** Gives all of them back. @returns whether there were any */
@@ -100,50 +103,32 @@ export class KeptSlots {
   }
 
   /** The slot that holds most of the beginning of a prompt, of those that hold its owner's texts. */
-  #beginningOf(sequence: Sequence, slots: readonly Slot[]): Beginning | undefined {
+  #beginningOf(sequence: Sequence, slots: Iterable<Slot>): Beginning | undefined {
     const { prompt, options } = sequence;
     const { owner, adapter } = options;
     if (!goesOnFromOthers(sequence)) return undefined;
     const most = (slot: Slot): number => Math.min(this.#useful(slot), prompt.length - 1);
-    return slots
-      .filter((slot) => this.#owners.get(slot) === owner && slot.adapter === adapter)
+    return [...slots]
+      .filter((slot) => slot.owner === owner && slot.adapter === adapter)
       .filter(({ longest }) => this.#config.ropes.every((rope) => sameAngles(rope, longest, prompt.length)))
       .map((from) => ({ from, length: from.kept(commonLength(from.ids, prompt, most(from))) }))
       .filter(({ length }) => length > 0)
       .toSorted((left, right) => right.length - left.length)[0];
   }
 
-  /** Where most of what a slot holds is the beginning, or it would not be kept beside another one, it is taken over instead of copied. */
-  #takesOver({ from, length }: Beginning): boolean {
-    return 2 * length >= from.length || this.#options.rows === 1;
-  }
-
-  #takeOver({ from, length }: Beginning): Slot {
-    this.#idle = this.#without(from);
-    from.truncate(length);
-    this.#pool.settle(from);
-    return from;
-  }
-
   /** Makes one the last to give way. */
   #use(slot: Slot): void {
-    this.#idle = [...this.#without(slot), slot];
+    this.#idle.delete(slot);
+    this.#idle.add(slot);
   }
 
   /** @returns whether there was one */
   #evictOldest(): boolean {
     const [oldest] = this.#idle;
-    if (oldest !== undefined) this.#evict(oldest);
-    return oldest !== undefined;
-  }
-
-  #evict(slot: Slot): void {
-    this.#idle = this.#without(slot);
-    this.#pool.release(slot);
-  }
-
-  #without(slot: Slot): readonly Slot[] {
-    return this.#idle.filter((one) => one !== slot);
+    if (oldest === undefined) return false;
+    this.#idle.delete(oldest);
+    this.#pool.release(oldest);
+    return true;
   }
 
   /** Tokens at the beginning of a slot that may be taken for those of another prompt. */

@@ -10,7 +10,9 @@ export interface LineOptions {
 
 /** Which of a loop's sequences have the rows of its batch, and whose turn is next. No text depends on it. */
 export class Line {
-  readonly #options: LineOptions;
+  /** Whole prompts of all come before the next token of any. */
+  readonly isWholeFirst: boolean;
+  readonly #most: number;
   /** Those that wait in the order of their turns, those whose prompts are computed in the order of theirs. */
   #all: readonly Active[] = [];
   /** Rows that may be taken: fewer than there are where there was no room for more. */
@@ -20,9 +22,10 @@ export class Line {
   /** Who has had a turn before is next, and then one who has not. */
   #isOldTurn = false;
 
-  constructor(options: LineOptions) {
-    this.#options = options;
-    this.#rows = options.rows;
+  constructor({ rows, promptsFirst = false }: LineOptions) {
+    this.isWholeFirst = promptsFirst;
+    this.#most = rows;
+    this.#rows = rows;
   }
 
   get all(): readonly Active[] {
@@ -33,9 +36,14 @@ export class Line {
     return this.#all.filter(({ isRunning }) => isRunning);
   }
 
-  /** Those that run whose prompts have been computed, or have not; of these the one whose turn it is comes first. */
-  prompted(isPrompted: boolean): readonly Active[] {
-    return this.running.filter((one) => one.isPrompted === isPrompted);
+  /** Those that run whose prompts have not been computed; the one whose turn it is comes first. */
+  get prefilling(): readonly Active[] {
+    return this.running.filter(({ isPrompted }) => !isPrompted);
+  }
+
+  /** Those that run whose prompts have been computed, and of which somebody takes what comes. */
+  get decoding(): readonly Active[] {
+    return this.running.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
   }
 
   /** Those that wait for a turn; one of which nobody takes what comes does not. */
@@ -47,7 +55,7 @@ export class Line {
   get rowsLeft(): number {
     const { running } = this;
     // One that takes several rows may be next when all that had them have had their turns.
-    const rows = running.length === 0 ? this.#options.rows : this.#rows;
+    const rows = running.length === 0 ? this.#most : this.#rows;
     return running.reduce((left, { sequence }) => left - sequence.beams, rows);
   }
 
@@ -58,8 +66,8 @@ export class Line {
 
   /** Takes a sequence, which waits for its turn. */
   add(sequence: Sequence): Active {
-    const { rows } = this.#options;
-    if (sequence.beams > rows) throw new RangeError(`${sequence.beams} beams in a batch of ${rows} rows`);
+    const { beams } = sequence;
+    if (beams > this.#most) throw new RangeError(`${beams} beams in a batch of ${this.#most} rows`);
     const active = new Active(sequence);
     this.#all = [...this.#all, active];
     return active;
@@ -67,7 +75,7 @@ export class Line {
 
   remove(active: Active): void {
     // What had no slots leaves no room.
-    if (active.slots.length > 0) this.#rows = this.#options.rows;
+    if (active.slots.length > 0) this.#rows = this.#most;
     this.#all = this.#all.filter((other) => other !== active);
   }
 
@@ -117,7 +125,7 @@ export class Line {
 
   /** Those whose rows others may have, in the order in which they began. */
   get #over(): readonly Active[] {
-    if (this.#options.promptsFirst === true) return [];
+    if (this.isWholeFirst) return [];
     return this.running.filter(({ isOver }) => isOver).toSorted((left, right) => left.number - right.number);
   }
 }

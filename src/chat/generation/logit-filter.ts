@@ -11,3 +11,31 @@ export interface LogitFilter {
   /** Told of the token that was chosen. @returns whether the text ends with it */
   push(token: number): boolean;
 }
+
+/** Adds a number to the logits of some tokens: OpenAI's `logit_bias`. @param biases by token */
+export function logitBias(biases: ReadonlyMap<number, number>): LogitFilter {
+  return {
+    apply(logits) {
+      for (const [id, bias] of biases) {
+        const logit = logits[id];
+        if (logit !== undefined) logits[id] = logit + bias;
+      }
+    },
+    push: () => false,
+  };
+}
+
+/** Several filters, one after another. @returns undefined for none */
+export function inTurn(filters: readonly LogitFilter[]): LogitFilter | undefined {
+  if (filters.length === 0) return undefined;
+  return {
+    prepare: async (left) => {
+      for (const filter of filters) await filter.prepare?.(left);
+    },
+    apply: (logits, left) => {
+      for (const filter of filters) filter.apply(logits, left);
+    },
+    // All are told, whatever the first ones say.
+    push: (token) => filters.map((filter) => filter.push(token)).some(Boolean),
+  };
+}

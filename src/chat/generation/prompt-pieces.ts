@@ -25,22 +25,19 @@ export class PromptPieces {
   readonly #slots: SlotAllocation;
   readonly #batch: Batch;
   readonly #pace: Pace;
-  /** Whole prompts of all before the next token of any. */
-  readonly #isWholeFirst: boolean;
   /** Who was there when one that is longer than a piece had its last turn; undefined: all are. */
   #before: ReadonlySet<Active> | undefined;
 
-  constructor(line: Line, slots: SlotAllocation, batch: Batch, pace: Pace, isWholeFirst: boolean) {
+  constructor(line: Line, slots: SlotAllocation, batch: Batch, pace: Pace) {
     this.#line = line;
     this.#slots = slots;
     this.#batch = batch;
     this.#pace = pace;
-    this.#isWholeFirst = isWholeFirst;
   }
 
   /** Does a text wait for the next one's end? */
   get isWaitedFor(): boolean {
-    return !this.#isWholeFirst && this.#line.prompted(true).some(({ sequence }) => !sequence.out.isFull);
+    return !this.#line.isWholeFirst && this.#line.decoding.length > 0;
   }
 
   /**
@@ -104,7 +101,7 @@ export class PromptPieces {
 
   /** Prompts that have not been computed, but for these. */
   #others(pieces: readonly Piece[]): readonly Active[] {
-    return this.#line.prompted(false).filter((one) => pieces.every(({ active }) => active !== one));
+    return this.#line.prefilling.filter((one) => pieces.every(({ active }) => active !== one));
   }
 
   /** Whose turn it is. Who ends within a piece goes before a longer one that has had a turn since he came. */
@@ -129,7 +126,7 @@ export class PromptPieces {
   /** May the pass that ends a prompt decode its last token? The states of layers go from one row to the next. */
   #decodesLast({ sequence: { beams, takeHidden } }: Active): boolean {
     const { mixes, pool } = this.#batch;
-    return mixes && !pool.keepsStates && !this.#isWholeFirst && beams === 1 && takeHidden === undefined;
+    return mixes && !pool.keepsStates && !this.#line.isWholeFirst && beams === 1 && takeHidden === undefined;
   }
 }
 

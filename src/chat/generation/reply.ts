@@ -7,7 +7,7 @@ import { BeamSequence } from "./beam-sequence.ts";
 import { checkPrompt, type FinishReason } from "./next-token.ts";
 import { ReplyText } from "./reply-text.ts";
 import { type SampledOptions, SampledSequence } from "./sampled-sequence.ts";
-import type { TextEnd, TextItem } from "./text-sequence.ts";
+import type { TextEnd, TextItem } from "./sequence.ts";
 
 export interface ReplyOptions extends Pick<
   SampledOptions,

@@ -3,13 +3,13 @@ import { Batch, type PieceResult } from "../../models/decoder/cache/batch.ts";
 import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { Move } from "../../models/decoder/cache/slot-pool.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
+import { isMemory } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Active } from "./active.ts";
 import type { KeptSlotsOptions } from "./kept-slots.ts";
 import { Line, type LineOptions } from "./line.ts";
 import { Pace } from "./pace.ts";
-import { isMemory } from "./no-room.ts";
 import { endOfPrompt, hasPlace, type Piece, PromptPieces } from "./prompt-pieces.ts";
 import type { Sequence } from "./sequence.ts";
 import { SlotAllocation } from "./slot-allocation.ts";
@@ -28,7 +28,6 @@ export class Running implements Disposable {
   readonly #batch: Batch;
   readonly #pace: Pace;
   readonly #pieces: PromptPieces;
-  readonly #isWholeFirst: boolean;
   readonly line: Line;
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
@@ -38,12 +37,11 @@ export class Running implements Disposable {
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
-    this.#isWholeFirst = options.promptsFirst === true;
     this.line = new Line(options);
     this.#batch = new Batch(decoder, options);
     this.slots = new SlotAllocation(decoder, this.#batch.pool, this.line, options);
     this.#pace = new Pace(decoder.gpu.info.software ? SOFTWARE_BLOCK : PROMPT_BLOCK);
-    this.#pieces = new PromptPieces(this.line, this.slots, this.#batch, this.#pace, this.#isWholeFirst);
+    this.#pieces = new PromptPieces(this.line, this.slots, this.#batch, this.#pace);
   }
 
   /**
@@ -62,8 +60,7 @@ export class Running implements Disposable {
       pieces = [];
     }
     // Nobody watches: texts go on when all prompts have been read.
-    const waits = this.#isWholeFirst && this.line.prompted(false).length > 0;
-    const wanted = waits ? [] : this.line.prompted(true).filter(({ sequence }) => !sequence.out.isFull);
+    const wanted = this.line.isWholeFirst && this.line.prefilling.length > 0 ? [] : this.line.decoding;
     const ready = await this.#makeReady(wanted);
     await this.#pass(ready, pieces.filter(hasPlace));
     return wanted.length > 0 || next.length > 0;

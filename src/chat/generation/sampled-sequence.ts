@@ -5,8 +5,7 @@ import type { LogitFilter } from "./logit-filter.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { candidatesWanted, distributionOf } from "./next-token.ts";
 import { checkSampling, pick, type SamplingOptions } from "./sampling.ts";
-import type { Wants } from "./sequence.ts";
-import { type TextOptions, TextSequence } from "./text-sequence.ts";
+import { type TextOptions, TextSequence, type Wants } from "./sequence.ts";
 
 export interface SampledOptions extends TextOptions {
   readonly sampling: SamplingOptions;

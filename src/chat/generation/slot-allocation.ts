@@ -1,10 +1,10 @@
+import { isMemory, RandloraError } from "../../files/errors.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import type { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
 import type { Active } from "./active.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { KeptSlots, type KeptSlotsOptions } from "./kept-slots.ts";
 import type { Line } from "./line.ts";
-import { isMemory, tooLarge } from "./no-room.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** KV cache positions that there is room for behind what is known, if the sequence may need as many; it gets more when these are filled. */
@@ -31,7 +31,7 @@ export class SlotAllocation {
    * @throws RandloraError `memory`, `data` where there never is
    */
   async begin(active: Active): Promise<boolean> {
-    const most = this.#mostOf(active.sequence);
+    const most = this.#pool.mostOf(active.sequence.beams);
     if (active.sequence.needed > most) throw tooLarge(active.sequence, most);
     while (this.#line.rowsLeft < active.sequence.beams || !(await this.#hold(active))) {
       if (!this.#line.pauseFor(active)) return false;
@@ -96,7 +96,7 @@ export class SlotAllocation {
   /** Gives a sequence its slots, unless it has them. @returns whether there is room now */
   async #hold(active: Active): Promise<boolean> {
     const { sequence } = active;
-    const soon = Math.min(sequence.positions, sequence.known + SPARE, this.#mostOf(sequence));
+    const soon = Math.min(sequence.positions, sequence.known + SPARE, this.#pool.mostOf(sequence.beams));
     while (active.slots.length === 0) {
       try {
         active.slots = this.#kept.acquire(sequence, soon);
@@ -127,7 +127,7 @@ export class SlotAllocation {
       for (const slot of slots) {
         const next = Math.max(slot.length + 1, positions);
         if (!(await this.#kept.reserve(slot, next, Math.min(sequence.positions, next + SPARE))))
-          return tooLarge({ beams, needed: next }, this.#mostOf(sequence));
+          return tooLarge({ beams, needed: next }, this.#pool.mostOf(beams));
       }
       return undefined;
     } catch (thrown) {
@@ -147,9 +147,12 @@ export class SlotAllocation {
     if (last !== undefined) this.#lose(last);
     return last !== undefined;
   }
+}
 
-  /** Positions that each of a sequence's beams can have where nothing else runs. */
-  #mostOf({ beams }: Sequence): number {
-    return this.#pool.mostOf(beams);
-  }
+/** What is said of a sequence that not even an empty cache has room for. @param fits positions that each may have */
+function tooLarge({ needed, beams }: Pick<Sequence, "needed" | "beams">, fits: number): RandloraError {
+  const what = beams === 1 ? `a text of ${needed} tokens is` : `${beams} sequences of ${needed} tokens are`;
+  const hint = beams === 1 ? "ask for fewer tokens, or shorten the prompt" : "take fewer beams, or shorter texts";
+  const code = beams === 1 ? "data" : "memory";
+  return new RandloraError(code, `${what} more than there is room for the keys and values of: ${fits} fit`, hint);
 }

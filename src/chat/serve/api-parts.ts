@@ -1,4 +1,4 @@
-import type { Pooling } from "../generation/pooling.ts";
+import type { Pooling } from "../generation/embedding.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { KeyLimits } from "./api-keys.ts";
 import type { Engine } from "./engine.ts";

@@ -1,7 +1,6 @@
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { version } from "../../../package.json";
-import { inTurn, LogitBias } from "../generation/logit-bias.ts";
-import type { LogitFilter } from "../generation/logit-filter.ts";
+import { inTurn, logitBias, type LogitFilter } from "../generation/logit-filter.ts";
 import { Constraint } from "../grammar/constraint.ts";
 import { bytesOf, type TokenTree } from "../grammar/token-tree.ts";
 import { AdapterEndpoints } from "./adapter-endpoints.ts";
@@ -114,7 +113,7 @@ export class Api implements Disposable {
     grammar,
     marks = [],
   }: Understood): Promise<(() => LogitFilter | undefined) | undefined> {
-    const bias = biases.size === 0 ? [] : [new LogitBias(biases)];
+    const bias = biases.size === 0 ? [] : [logitBias(biases)];
     if (grammar === undefined) return bias.length === 0 ? undefined : () => inTurn(bias);
     const { tokenizer, stopTokens } = this.#parts.model;
     this.#tree ??= this.#reader.vocabulary();

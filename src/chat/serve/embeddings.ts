@@ -1,4 +1,4 @@
-import type { Pooling } from "../generation/pooling.ts";
+import type { Pooling } from "../generation/embedding.ts";
 import { type Assignment, toApiError } from "./answer.ts";
 import { badField } from "./api-error.ts";
 import type { Engine } from "./engine.ts";

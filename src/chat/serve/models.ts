@@ -1,5 +1,5 @@
 import type { AdapterFolder } from "./adapter-folder.ts";
-import type { Pooling } from "../generation/pooling.ts";
+import type { Pooling } from "../generation/embedding.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
 import type { ServedModel } from "./served-model.ts";

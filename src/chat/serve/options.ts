@@ -12,7 +12,7 @@ import { ADAPTER_OPTIONS } from "../../terminal/options/shared/adapters.ts";
 import { contextOption } from "../../terminal/options/shared/context.ts";
 import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
-import { POOLINGS } from "../generation/pooling.ts";
+import { POOLINGS } from "../generation/embedding.ts";
 import { TEMPLATE_OPTIONS } from "../options.ts";
 
 /** The options of `randlora serve`. */

@@ -2,7 +2,7 @@ import type { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts"
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { AdapterLinears } from "../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../models/blocks/row-linears.ts";
-import { isMemory } from "../generation/no-room.ts";
+import { isMemory } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { isMerged, type ServedModel } from "./served-model.ts";
 

@@ -164,7 +164,10 @@ export class GpuMemory implements DeviceMemory {
   }
 
   allocateTogether<L extends Labels>(labels: L, size: number): Buffers<L, GpuBuffer> {
-    return eachOf(labels, (label) => this.allocate(label, size));
+    using held = new DisposableStack();
+    const buffers = eachOf(labels, (label) => held.adopt(this.allocate(label, size), (one) => this.release(one)));
+    held.move();
+    return buffers;
   }
 
   /** Takes so many of the bytes for uploads that Dawn has at hand. @returns false where there are too few: another ring may have no room */

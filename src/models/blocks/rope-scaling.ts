@@ -97,6 +97,15 @@ export function sameAngles({ scaling }: Rope, one: number, other: number): boole
   return true;
 }
 
+/**
+ * Do keys of a sequence of so many tokens fit queries when it has `length`? LongRoPE has two sets of angles, for sequences within the trained
+ * length and beyond: keys of one do not fit queries of the other, and are computed anew, as transformers does for Phi 3. Dynamic RoPE, whose
+ * angles move with every token, leaves its keys as they are, there and here.
+ */
+export function fitsKeys(rope: Rope, ofKeys: number, length: number): boolean {
+  return rope.scaling.kind !== "longrope" || sameAngles(rope, ofKeys, length);
+}
+
 /** What cos and sin are multiplied by, so that attention keeps its temperature. */
 export function attentionFactor({ scaling }: Rope): number {
   return scaling.kind === "yarn" || scaling.kind === "longrope" ? scaling.attentionFactor : 1;

@@ -5,13 +5,32 @@ import type { Angles } from "./rope.ts";
  * What a mixer keeps of each position, (positions, width): attention keys and values, a convolution what it is over. A recurrent one keeps
  * of each block of positions the state behind its last one, and what its convolution was over before that.
  */
-export type LayerCache =
-  | { readonly keys: Tensor; readonly values: Tensor }
-  | { readonly inputs: Tensor }
-  | { readonly states: Tensor; readonly tails: Tensor };
+export type Kept<T> =
+  | { readonly keys: T; readonly values: T }
+  | { readonly inputs: T }
+  | { readonly states: T; readonly tails: T };
+
+export type LayerCache = Kept<Tensor>;
 
 /** Positions of a block: of a cache's rows, and of those that a recurrent mixer keeps a state of. */
 export const BLOCK = 256;
+
+/** Positions that a row of its matrices stands for. */
+export function positionsOfRow(kept: Kept<unknown>): number {
+  return "states" in kept ? BLOCK : 1;
+}
+
+export function matricesOf<T>(kept: Kept<T>): readonly T[] {
+  if ("keys" in kept) return [kept.keys, kept.values];
+  return "inputs" in kept ? [kept.inputs] : [kept.states, kept.tails];
+}
+
+/** The same of something else of each matrix. */
+export function mapKept<T, U>(kept: Kept<T>, use: (matrix: T) => U): Kept<U> {
+  if ("keys" in kept) return { keys: use(kept.keys), values: use(kept.values) };
+  if ("inputs" in kept) return { inputs: use(kept.inputs) };
+  return { states: use(kept.states), tails: use(kept.tails) };
+}
 
 /** What is kept of the tokens before a pass, with room for those of the pass, which join them. */
 export type Filled = LayerCache & {

@@ -73,7 +73,7 @@ test(
     using cache = decoder.createCache();
     await decoder.nll(cache, [...ids, ...ids, ...ids, ...ids, ...ids]);
     expect(cache.length).toBeGreaterThan(256);
-    cache.truncate(4);
+    cache.slot.truncate(4);
     const rest = await decoder.nll(cache, ids.slice(4));
     expect([...rest].every((value, at) => Math.abs(value - (wanted[at + 4] ?? NaN)) < 1e-4)).toBe(true);
   },

@@ -14,7 +14,7 @@ import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
-import { sameAngles } from "../blocks/rope-scaling.ts";
+import { fitsKeys } from "../blocks/rope-scaling.ts";
 import { mostPositions } from "./positions.ts";
 import { checkKvDtype, PROMPT_BLOCK } from "./cache/layer-cache.ts";
 import { refuseLargeWeights } from "./weight-limit.ts";
@@ -89,7 +89,7 @@ export class Decoder {
 
   /**
    * Runs tokens through the model, in blocks; they join the cache. RoPE that depends on the length goes by the length
-   * of the cache with all of them; see `#passes` for what that means to keys of a shorter sequence.
+   * of the cache with all of them; see `fitsKeys` for what that means to keys of a shorter sequence.
    * @returns the hidden state of the last token, (1, hidden); the caller releases its buffer
    * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
    */
@@ -181,11 +181,8 @@ export class Decoder {
   }
 
   /**
-   * Records and submits one pass a block; `use` gets its hidden states and the index of its first token.
-   *
-   * LongRoPE has two sets of angles, for sequences within the trained length and beyond. Where the sequence has crossed
-   * it, what the cache holds is computed anew, as transformers does for Phi 3: keys of one set do not fit queries of the
-   * other. Dynamic RoPE, whose angles move with every token, leaves its keys as they are, there and here.
+   * Records and submits one pass a block; `use` gets its hidden states and the index of its first token. What the cache holds is computed anew
+   * where its keys do not fit (see `fitsKeys`).
    */
   async #passes(
     cache: KvCache,
@@ -197,12 +194,9 @@ export class Decoder {
     this.checkIds(ids);
     const { sequenceLength = cache.length + ids.length } = options;
     await cache.reserve(cache.length + ids.length);
-    const crossed = ropes.some(
-      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, cache.slot.longest, sequenceLength),
-    );
-    if (crossed && cache.length > 0) {
-      const past = [...cache.ids];
-      cache.truncate(0);
+    if (cache.length > 0 && !ropes.every((rope) => fitsKeys(rope, cache.slot.longest, sequenceLength))) {
+      const past = [...cache.slot.ids];
+      cache.slot.truncate(0);
       await this.#blocks(cache, past, sequenceLength, options, () => {});
     }
     await this.#blocks(cache, ids, sequenceLength, options, use);

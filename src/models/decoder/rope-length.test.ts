@@ -89,7 +89,7 @@ describe("LongRoPE", () => {
     await logitsAfter(longrope, cache, IDS.slice(0, TRAINED - 4));
     for (let length = TRAINED - 3; length <= TRAINED + 8; length++) {
       const found = await logitsAfter(longrope, cache, IDS.slice(length - 1, length));
-      expect(cache.ids).toEqual(IDS.slice(0, length));
+      expect(cache.slot.ids).toEqual(IDS.slice(0, length));
       expect(difference(found, await alone(longrope, length))).toBeLessThan(1e-4);
     }
   });
@@ -97,7 +97,7 @@ describe("LongRoPE", () => {
   test("the two sides differ, and a cache that is cut back goes back", async () => {
     using cache = longrope.createCache();
     await logitsAfter(longrope, cache, IDS.slice(0, TRAINED + 8));
-    cache.truncate(4);
+    cache.slot.truncate(4);
     const found = await logitsAfter(longrope, cache, IDS.slice(4, TRAINED));
     expect(difference(found, await alone(longrope, TRAINED))).toBeLessThan(1e-4);
     using first = longrope.createCache();

@@ -203,7 +203,7 @@ test.each([true, false])(
     const live = model.gpu.memory.liveBytes;
     using cache = model.decoder.createCache();
     const logits = async () => {
-      cache.truncate(0);
+      cache.slot.truncate(0);
       const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
       // One token alone is a pass that was recorded before.
       const last = await model.decoder.prefill(cache, IDS.slice(20, 21));

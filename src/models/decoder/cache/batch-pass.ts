@@ -1,8 +1,8 @@
-import type { Commands, Device } from "../../../compute/device/device.ts";
+import type { Commands } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, type Tensor, write } from "../../../compute/tensor/tensor.ts";
-import type { DecoderConfig } from "../config.ts";
+import type { Decoder } from "../decoder.ts";
 import { recordLogits, recordPass } from "../forward.ts";
 import { layerRows } from "../layer-inputs.ts";
 import { checkPositions, type PassPositions } from "../positions.ts";
@@ -14,15 +14,13 @@ import { PROMPT_BLOCK } from "./layer-cache.ts";
 import type { TokenRows } from "../../blocks/sight.ts";
 import type { Place, Slot } from "./slot.ts";
 import type { SlotPool } from "./slot-pool.ts";
-import type { DecoderWeights } from "../weights.ts";
+
+/** What a batch needs of a decoder. */
+export type BatchDecoder = Pick<Decoder, "gpu" | "config" | "weights" | "kvDtype" | "linears">;
 
 /** What a pass works with. */
 export interface BatchParts {
-  readonly device: Device;
-  readonly config: DecoderConfig;
-  readonly weights: DecoderWeights;
-  /** How projections are computed now. */
-  readonly linears: () => Linears;
+  readonly decoder: BatchDecoder;
   readonly pool: SlotPool;
   /** Rows of the largest pass of this batch. */
   readonly rowsAtMost: number;
@@ -83,8 +81,8 @@ export class BatchPass implements Disposable {
 
   /** @throws RandloraError `memory` */
   constructor(parts: BatchParts, { adapted, count, wantsLse, pieces = [] }: PassKind) {
-    const { device, config, weights, pool, rowsAtMost } = parts;
-    const plain = parts.linears();
+    const { decoder, pool, rowsAtMost } = parts;
+    const { gpu: device, config, weights, linears: plain } = decoder;
     const decoding = batchLinears(rowLinears(plain, adapted), rowsAtMost);
     const behind = placed(pieces, count);
     // Adapters that are part of the model may take few rows otherwise than a prompt's: no pass has both then.
@@ -141,7 +139,7 @@ export class BatchPass implements Disposable {
    * @throws RandloraError `gpu`; `model` for positions that the model has no embeddings for
    */
   async send(next: readonly NextToken[]): Promise<void> {
-    const { device, config, weights } = this.#parts;
+    const { gpu: device, config, weights } = this.#parts.decoder;
     const rows = this.#rowsOf(next);
     const fill = (tensor: Tensor, of: (row: Row) => number): void => write(device, tensor, Uint32Array.from(rows, of));
     const { tables, positions } = this.#positions;

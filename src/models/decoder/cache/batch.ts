@@ -2,20 +2,16 @@ import { readRows } from "../../../compute/tensor/read-rows.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { type BatchLogits, type BatchToken, readLogits } from "./batch-logits.ts";
-import { BatchPass, type BatchParts, type PromptTokens } from "./batch-pass.ts";
-import type { Decoder } from "../decoder.ts";
+import { type BatchDecoder, BatchPass, type BatchParts, type PromptTokens } from "./batch-pass.ts";
 import { recordForward } from "../forward.ts";
 import { type AdapterLinears, batchLinears, PLAIN_LINEARS } from "../../blocks/linears.ts";
 import { type AdaptedRows, groupOf } from "../../blocks/row-linears.ts";
 import { type PromptLogits, type RecordedResult, recordScores, type Scoring } from "../prompt-scores.ts";
-import { sameAngles } from "../../blocks/rope-scaling.ts";
+import { fitsKeys } from "../../blocks/rope-scaling.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { Slot } from "./slot.ts";
 import { PROMPT_BLOCK } from "./layer-cache.ts";
 import { SlotPool } from "./slot-pool.ts";
-
-/** What a batch needs of a decoder. */
-export type BatchDecoder = Pick<Decoder, "gpu" | "config" | "weights" | "kvDtype" | "linears">;
 
 /** A piece of a prompt, and what is to be known of its tokens. */
 export interface PromptPiece extends PromptTokens {
@@ -62,17 +58,17 @@ export class Batch implements Disposable {
    * @param positions of all sequences together at most
    */
   constructor(decoder: BatchDecoder, { rows, positions }: { rows: number; positions: number }) {
-    const { gpu: device, config, weights } = decoder;
-    this.pool = new SlotPool(device, config, { positions, sequences: rows, dtype: decoder.kvDtype });
-    const linears = () => decoder.linears;
-    this.#parts = { device, config, weights, linears, pool: this.pool, rowsAtMost: rows };
+    const { gpu: device, config, kvDtype: dtype } = decoder;
+    this.pool = new SlotPool(device, config, { positions, sequences: rows, dtype });
+    this.#parts = { decoder, pool: this.pool, rowsAtMost: rows };
     this.#run = new Run(device);
   }
 
   /** May a pass have tokens of texts beside pieces of prompts? Each has then the bits that it has alone. */
   get mixes(): boolean {
     // What else is computed with the weights may take few rows otherwise than many.
-    return this.#parts.device.mixesRows && this.#parts.linears() === PLAIN_LINEARS;
+    const { gpu, linears } = this.#parts.decoder;
+    return gpu.mixesRows && linears === PLAIN_LINEARS;
   }
 
   /**
@@ -81,6 +77,7 @@ export class Batch implements Disposable {
    * @throws RandloraError `memory`, `gpu`; slots then hold no more than before
    */
   async pass(tokens: readonly BatchToken[], ...pieces: readonly PromptPiece[]): Promise<PassResult> {
+    const { gpu: device } = this.#parts.decoder;
     const ends = new Map(tokens.map(({ slot }) => [slot, slot.length + 1]));
     for (const { slot, ids } of pieces) ends.set(slot, (ends.get(slot) ?? slot.length) + ids.length);
     const before = Array.from(ends.keys(), (slot) => ({ slot, length: slot.length }));
@@ -102,7 +99,7 @@ export class Batch implements Disposable {
         recorded.push(this.#recordPiece(piece, pass && sliceRows(pass.hidden, row, length)));
         row += length;
       }
-      const next = pass?.logits && (await readLogits(this.#parts.device, this.#run, pass.logits, pass.lse, order));
+      const next = pass?.logits && (await readLogits(device, this.#run, pass.logits, pass.lse, order));
       // What was recorded of pieces is this run's, until it has been read.
       if (next === undefined) await this.#run.flush();
       const results: PieceResult[] = [];
@@ -115,7 +112,7 @@ export class Batch implements Disposable {
       throw thrown;
     } finally {
       this.#run.discard();
-      for (const { buffer } of recorded.flatMap(({ tensors }) => tensors)) this.#parts.device.memory.release(buffer);
+      for (const { buffer } of recorded.flatMap(({ tensors }) => tensors)) device.memory.release(buffer);
     }
   }
 
@@ -133,7 +130,7 @@ export class Batch implements Disposable {
 
   /** Records what is asked of a piece. @param hidden its states, where a pass over others has them, too; undefined: it is recorded */
   #recordPiece(piece: PromptPiece, hidden = this.#recordAlone(piece)): RecordedResult<PieceResult> {
-    const { device, config, weights } = this.#parts;
+    const { gpu: device, config, weights } = this.#parts.decoder;
     const { scoring, wantsHidden = false, ids } = piece;
     const parts = { config, weights, rowsAtMost: PROMPT_BLOCK };
     const scores = scoring && recordScores(this.#run, device, parts, hidden, scoring);
@@ -148,19 +145,16 @@ export class Batch implements Disposable {
 
   /** Records a pass over a piece alone. @returns its hidden states */
   #recordAlone({ slot, ids, sequenceLength }: PromptPiece, isPrompt = true): Tensor {
-    const { config, weights } = this.#parts;
-    const plain = this.#parts.linears();
+    const { config, weights, linears: plain } = this.#parts.decoder;
     const linears = batchLinears(slot.adapter?.(plain) ?? plain, PROMPT_BLOCK);
     return recordForward(this.#run, config, weights, linears, slot, ids, sequenceLength, isPrompt);
   }
 
-  /** LongRoPE beyond the trained length: keys of the other angles are computed anew; see `Decoder`. */
+  /** Keys that queries of one more token do not fit are computed anew. */
   async #turnAnew(slot: Slot): Promise<void> {
     const next = slot.length + 1;
-    const crossed = this.#parts.config.ropes.some(
-      (rope) => rope.scaling.kind === "longrope" && !sameAngles(rope, slot.longest, next),
-    );
-    if (!crossed || slot.length === 0) return;
+    if (slot.length === 0 || this.#parts.decoder.config.ropes.every((rope) => fitsKeys(rope, slot.longest, next)))
+      return;
     const ids = [...slot.ids];
     slot.truncate(0);
     for (let first = 0; first < ids.length; first += PROMPT_BLOCK) {

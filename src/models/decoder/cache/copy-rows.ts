@@ -1,41 +1,34 @@
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { asWords, type Tensor } from "../../../compute/tensor/tensor.ts";
-import { itemAt } from "../../../files/item-at.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
-import { matricesOf, positionsOfRow } from "./layer-cache.ts";
+import { type LayerCache, matricesOf, positionsOfRow } from "../../blocks/sight.ts";
 
 /** Rows that one command copies at most. */
 export const COPIED_AT_ONCE = 16_384;
 
-/** A row of a group's matrices that is copied to another one of them. */
+/** A row of matrices that is copied to another one of them. */
 type Copied = readonly [from: number, to: number];
 
+/** Rows that are copied in matrices of these layers. */
+export type LayerCopies = readonly [layers: readonly LayerCache[], rows: readonly Copied[]];
+
 /**
- * Copies rows within the matrices of each group of layers; a matrix's are all read before any is written.
- * @param pairs of each group
+ * Copies rows within matrices; one's are all read before any is written.
  * @throws RandloraError `memory`; some may have been copied
  */
-export async function copyRows(
-  run: Run,
-  groups: readonly { readonly layers: readonly LayerCache[] }[],
-  pairs: readonly (readonly Copied[])[],
-): Promise<void> {
-  const upload = (label: string, rows: readonly number[]): Tensor =>
-    run.upload(label, [1, rows.length], Uint32Array.from(rows));
+export async function copyRows(run: Run, copies: readonly LayerCopies[]): Promise<void> {
   try {
-    for (const [group, copied] of pairs.entries()) {
+    for (const [layers, copied] of copies) {
       if (copied.length === 0) continue;
-      for (const [unit, matrices] of Map.groupBy(itemAt(groups, group).layers, positionsOfRow)) {
+      for (const [unit, matrices] of Map.groupBy(layers, positionsOfRow)) {
         const rows = unit === 1 ? copied : blocksOf(copied, unit);
-        const from = upload(
-          "from",
-          rows.map(([row]) => row),
-        );
-        const to = upload(
-          "to",
-          rows.map(([, row]) => row),
-        );
+        const upload = (label: string, end: 0 | 1): Tensor =>
+          run.upload(
+            label,
+            [1, rows.length],
+            Uint32Array.from(rows, (row) => row[end]),
+          );
+        const [from, to] = [upload("from", 0), upload("to", 1)];
         for (const matrix of matrices.flatMap(matricesOf).map(asWords)) {
           const { y } = run.apply(OPS.rows, { x: matrix, indices: from }, {});
           run.compute("rows", { scatter: true, x: y, indices: to, y: matrix });

@@ -23,11 +23,6 @@ export class KvCache implements Disposable {
     return this.slot.length;
   }
 
-  /** The tokens in it. */
-  get ids(): readonly number[] {
-    return this.slot.ids;
-  }
-
   /** Bytes in the device's memory. */
   get bytes(): number {
     return this.#pool.bytes;
@@ -44,11 +39,6 @@ export class KvCache implements Disposable {
       throw new RandloraError("memory", message, "take fewer tokens at once (--context)");
     }
     await this.#pool.reserve(this.slot, positions, MOST);
-  }
-
-  /** Forgets all but the first `length` positions. */
-  truncate(length: number): void {
-    this.slot.truncate(length);
   }
 
   [Symbol.dispose](): void {

@@ -1,37 +1,10 @@
-import type { Copy, DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import { fitsBlocks } from "../../../compute/device/blocks.ts";
+import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
+import { tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../../files/errors.ts";
-import { itemAt } from "../../../files/item-at.ts";
-import { type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
-import type { Attention } from "../../blocks/attention.ts";
-import type { Convolution } from "../../blocks/convolution.ts";
-import type { GatedDelta } from "../../blocks/gated-delta.ts";
-import { BLOCK, type LayerCache } from "../../blocks/sight.ts";
-import type { PlannedMatrix } from "../../tensor-plan.ts";
-import { type DecoderConfig, keysOf, type PlannedLayer } from "../config.ts";
-
-/** The matrices of a layer's cache. */
-export function matricesOf(layer: LayerCache): readonly Tensor[] {
-  if ("keys" in layer) return [layer.keys, layer.values];
-  return "inputs" in layer ? [layer.inputs] : [layer.states, layer.tails];
-}
-
-/** Positions that a row of its matrices stands for. */
-export function positionsOfRow(layer: LayerCache): number {
-  return "states" in layer ? BLOCK : 1;
-}
-
-/** Do these keep states, which cannot be cut anywhere but where a block ends? */
-export function keepsStates(layers: readonly PlannedLayer[]): boolean {
-  return layers.some((layer) => keptBy(layer).kind === "gated-delta");
-}
-
-/*
- * A sequence's rows begin at whole blocks and grow by them. They are a multiple of the keys that any kernel of attention takes at once, so
- * that a token's sums are cut as they would be if its sequence were the only one.
- */
-export { BLOCK };
+import { BLOCK, type Kept, type LayerCache, mapKept, matricesOf, positionsOfRow } from "../../blocks/sight.ts";
+import { attentionsOf, type DecoderConfig, keysOf, type PlannedLayer } from "../config.ts";
 
 /**
  * Tokens of a pass over a prompt at most: enough to keep a GPU busy, few enough to keep activations small. All such passes take the
@@ -41,16 +14,59 @@ export const PROMPT_BLOCK = 512;
 /** Positions that layers with a window keep although no token sees them any more: prompts may begin there again. */
 const SEEN_NO_MORE = 512;
 
-/** Positions in whole blocks. */
+/**
+ * Positions in whole blocks, at which a sequence's rows begin, and by which they grow: a multiple of the keys that any kernel of attention takes
+ * at once, so that a token's sums are cut as they would be if its sequence were the only one.
+ */
 export function inBlocks(positions: number): number {
   return Math.ceil(positions / BLOCK) * BLOCK;
 }
 
-/** Positions that a token of this layer sees, its own included; Infinity: all before it. Of a state it sees the one before its own. */
+/** A matrix of a layer's cache: its name, elements of a row, and what they are held in. */
+interface PlannedRows {
+  readonly label: string;
+  readonly width: number;
+  readonly dtype: KvDtype;
+}
+
+/** What a layer keeps; inputs of convolutions and states are F32, whatever keys and values are in. */
+interface KeptByLayer {
+  /** Positions that a token sees, its own included; Infinity: all before it. Of a state it sees the one before its own. */
+  readonly window: number;
+  readonly matrices: Kept<PlannedRows>;
+}
+
+/** By the mixer through which tokens of a layer see others. */
+function keptBy(layer: PlannedLayer, dtype: KvDtype): KeptByLayer {
+  for (const { mixer } of layer) {
+    if (mixer.kind === "attention") {
+      const rows = (label: string): PlannedRows => ({ label, width: mixer.kvHeads * mixer.headSize, dtype });
+      return { window: mixer.window, matrices: { keys: rows("keys"), values: rows("values") } };
+    }
+    if (mixer.kind === "convolution") {
+      const width = mixer.output.weight.cols;
+      const inputs: PlannedRows = { label: "inputs of a convolution", width, dtype: "F32" };
+      return { window: mixer.weight.cols / width, matrices: { inputs } };
+    }
+    if (mixer.kind !== "gated-delta") continue;
+    const { heads, keySize, valueSize, keyHeads, taps } = mixer;
+    const states: PlannedRows = { label: "states", width: heads * valueSize * keySize, dtype: "F32" };
+    // The inputs of its convolution before the next block's.
+    const width = Math.max(1, taps - 1) * (2 * keyHeads * keySize + heads * valueSize);
+    const tails: PlannedRows = { label: "inputs of a convolution", width, dtype: "F32" };
+    return { window: Math.max(2, taps), matrices: { states, tails } };
+  }
+  throw new TypeError("a layer whose tokens see no others");
+}
+
+/** Do these keep states, which cannot be cut anywhere but where a block ends? */
+export function keepsStates(layers: readonly PlannedLayer[]): boolean {
+  return layers.some((layer) => "states" in keptBy(layer, "F32").matrices);
+}
+
+/** Positions that a token of this layer sees; see `KeptByLayer`. */
 export function windowOf(layer: PlannedLayer): number {
-  const mixer = keptBy(layer);
-  if (mixer.kind === "gated-delta") return Math.max(2, mixer.taps);
-  return mixer.kind === "attention" ? mixer.window : mixer.weight.cols / mixer.output.weight.cols;
+  return keptBy(layer, "F32").window;
 }
 
 /**
@@ -70,11 +86,11 @@ export function rowsShared(window: number, positions: number, sequences: number)
 }
 
 /** @throws RandloraError `usage` where blocks of 32 would lie across heads */
-export function checkKvDtype({ layers }: Pick<DecoderConfig, "layers">, dtype: KvDtype): void {
+export function checkKvDtype(config: Pick<DecoderConfig, "layers">, dtype: KvDtype): void {
   if (dtype !== "Q8_ROWS") return;
-  for (const mixer of layers.map(keptBy)) {
-    if (mixer.kind !== "attention" || fitsBlocks(mixer.headSize)) continue;
-    const cause = `--kv-type q8_0: this model's heads have ${mixer.headSize} elements, which are no whole blocks of 32`;
+  for (const { headSize } of attentionsOf(config)) {
+    if (fitsBlocks(headSize)) continue;
+    const cause = `--kv-type q8_0: this model's heads have ${headSize} elements, which are no whole blocks of 32`;
     throw new RandloraError("usage", cause, "--kv-type f16 takes any");
   }
 }
@@ -92,8 +108,8 @@ export function kvBytes(
 /** The same of one layer; none of one that attends with the keys of another. */
 export function layerBytes(layer: PlannedLayer, positions: number, dtype: KvDtype, sequences: number): number {
   if (keysOf(layer) !== undefined) return 0;
-  const matrices = keptBy(layer).kind === "attention" ? 2 : 1;
-  return matrices * rowBytes(layer, dtype) * rowsShared(windowOf(layer), positions, sequences);
+  const bytes = bytesOfPosition(layer, dtype).reduce((sum, own) => sum + own, 0);
+  return bytes * rowsShared(windowOf(layer), positions, sequences);
 }
 
 /** Rows of these layers whose matrices a device binds as a whole. */
@@ -102,90 +118,38 @@ export function mostRows(
   layers: readonly PlannedLayer[],
   dtype: KvDtype,
 ): number {
-  const widest = Math.max(...layers.map((layer) => rowBytes(layer, dtype)));
+  const widest = Math.max(...layers.flatMap((layer) => bytesOfPosition(layer, dtype)));
   return Math.floor(Math.min(maxBindingSize, maxBufferSize) / widest);
 }
 
+/** Bytes of a position in each of a layer's matrices. */
+function bytesOfPosition(layer: PlannedLayer, dtype: KvDtype): readonly number[] {
+  const { matrices } = keptBy(layer, dtype);
+  return matricesOf(matrices).map((rows) => tensorBytes([1, rows.width], rows.dtype) / positionsOfRow(matrices));
+}
+
 /**
- * Room for so many rows; what is in it is undefined.
+ * Room for so many positions; what is in it is undefined.
  * @throws RandloraError `memory`, where the device says so at once
  */
-export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: number, dtype: KvDtype): LayerCache {
-  const mixer = keptBy(layer);
-  if (mixer.kind === "gated-delta") {
-    const matrix = (label: string, width: number): Tensor => {
-      const shape = [rows / BLOCK, width] as const;
-      return tensorIn(memory.allocate(label, tensorBytes(shape, "F32")), shape, "F32");
-    };
-    const { state, tail } = widthsOf(mixer);
-    return { states: matrix("states", state), tails: matrix("inputs of a convolution", tail) };
+export function allocateLayer(memory: DeviceMemory, layer: PlannedLayer, rows: number, kvDtype: KvDtype): LayerCache {
+  const { matrices } = keptBy(layer, kvDtype);
+  const shapeOf = ({ width }: PlannedRows) => [rows / positionsOfRow(matrices), width] as const;
+  if ("keys" in matrices) {
+    const { dtype } = matrices.keys;
+    const shape = shapeOf(matrices.keys);
+    const labels = [matrices.keys.label, matrices.values.label] as const;
+    const [keys, values] = memory.allocateTogether(labels, tensorBytes(shape, dtype));
+    return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
   }
-  if (mixer.kind === "convolution") {
-    const shape = [rows, mixer.output.weight.cols] as const;
-    return { inputs: tensorIn(memory.allocate("inputs of a convolution", tensorBytes(shape, "F32")), shape, "F32") };
-  }
-  const shape = [rows, mixer.kvHeads * mixer.headSize] as const;
-  const [keys, values] = memory.allocateTogether(["keys", "values"], tensorBytes(shape, dtype));
-  return { keys: tensorIn(keys, shape, dtype), values: tensorIn(values, shape, dtype) };
-}
-
-/** Rows that are copied from one cache to another one. */
-export interface RowRange {
-  readonly from: number;
-  readonly to: number;
-  readonly rows: number;
-}
-
-/** Copies of these rows, from each of a layer's matrices to the same of another cache. */
-export function copiesOf(from: LayerCache, to: LayerCache, ranges: readonly RowRange[]): readonly Copy[] {
-  const targets = matricesOf(to);
-  const unit = positionsOfRow(from);
-  return matricesOf(from).flatMap(({ buffer, shape, dtype }, at) => {
-    const target = itemAt(targets, at).buffer;
-    const bytes = tensorBytes([1, shape[1]], dtype);
-    return ranges
-      .filter(({ rows }) => rows > 0)
-      .map((range) => ({
-        from: buffer,
-        to: target,
-        fromOffset: (range.from / unit) * bytes,
-        toOffset: (range.to / unit) * bytes,
-        size: Math.ceil(range.rows / unit) * bytes,
-      }));
+  using held = new DisposableStack();
+  const made = mapKept(matrices, (planned) => {
+    const { label, dtype } = planned;
+    const shape = shapeOf(planned);
+    const buffer = memory.allocate(label, tensorBytes(shape, dtype));
+    held.defer(() => memory.release(buffer));
+    return tensorIn(buffer, shape, dtype);
   });
-}
-
-/** Gives its matrices back. */
-export function releaseLayer(memory: DeviceMemory, layer: LayerCache): void {
-  for (const { buffer } of matricesOf(layer)) memory.release(buffer);
-}
-
-/** Elements of a block's state, and of the inputs before the next one's. */
-function widthsOf({ heads, keySize, valueSize, keyHeads, taps }: GatedDelta<PlannedMatrix>) {
-  return {
-    state: heads * valueSize * keySize,
-    tail: Math.max(1, taps - 1) * (2 * keyHeads * keySize + heads * valueSize),
-  };
-}
-
-/** Bytes of a position in each of a layer's matrices; what is convolved, and states, are F32, whatever keys and values are in. */
-function rowBytes(layer: PlannedLayer, dtype: KvDtype): number {
-  const mixer = keptBy(layer);
-  if (mixer.kind === "gated-delta") {
-    const { state, tail } = widthsOf(mixer);
-    return tensorBytes([1, state + tail], "F32") / BLOCK;
-  }
-  return mixer.kind === "attention"
-    ? tensorBytes([1, mixer.kvHeads * mixer.headSize], dtype)
-    : tensorBytes([1, mixer.output.weight.cols], "F32");
-}
-
-/** The mixer of a layer through which tokens see others. */
-function keptBy(
-  layer: PlannedLayer,
-): Attention<PlannedMatrix> | Convolution<PlannedMatrix> | GatedDelta<PlannedMatrix> {
-  for (const { mixer } of layer) {
-    if (mixer.kind === "attention" || mixer.kind === "convolution" || mixer.kind === "gated-delta") return mixer;
-  }
-  throw new TypeError("a layer whose tokens see no others");
+  held.move();
+  return made;
 }

@@ -1,24 +1,21 @@
-import type { Device } from "../../../compute/device/device.ts";
+import type { Copy, Device } from "../../../compute/device/device.ts";
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
+import { tensorBytes } from "../../../compute/tensor/tensor.ts";
+import { BLOCK, type LayerCache, matricesOf, positionsOfRow } from "../../blocks/sight.ts";
 import type { PlannedLayer } from "../config.ts";
-import {
-  allocateLayer,
-  BLOCK,
-  copiesOf,
-  inBlocks,
-  matricesOf,
-  mostRows,
-  releaseLayer,
-  type RowRange,
-  rowsKept,
-  rowsShared,
-} from "./layer-cache.ts";
+import { allocateLayer, inBlocks, mostRows, rowsKept, rowsShared } from "./layer-cache.ts";
 import type { Place, Slot } from "./slot.ts";
 
 /** Matrices of more than this many times what slots take are made smaller when one begins. */
 const MOST_SPARE = 4;
+
+/** Rows that move to other matrices: filled ones of a slot. */
+interface RowRange {
+  readonly from: number;
+  readonly to: number;
+  readonly rows: number;
+}
 
 /** What a group of layers goes by. */
 export interface GroupOptions {
@@ -124,7 +121,7 @@ export class LayerGroup implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const layer of this.#layers) releaseLayer(this.#options.device.memory, layer);
+    for (const layer of this.#layers) this.#release(layer);
     this.#layers = [];
   }
 
@@ -210,11 +207,11 @@ export class LayerGroup implements Disposable {
       await device.memory.confirm(matricesOf(moved).map(({ buffer }) => buffer));
       device.copy(copiesOf(old, moved, ranges));
     } catch (thrown) {
-      releaseLayer(device.memory, moved);
+      this.#release(moved);
       throw thrown;
     }
     this.#layers[index] = moved;
-    releaseLayer(device.memory, old);
+    this.#release(old);
   }
 
   /** Gives up what slots hold. */
@@ -236,4 +233,26 @@ export class LayerGroup implements Disposable {
     const { device, dtype } = this.#options;
     return allocateLayer(device.memory, layer, rows, dtype);
   }
+
+  #release(layer: LayerCache): void {
+    for (const { buffer } of matricesOf(layer)) this.#options.device.memory.release(buffer);
+  }
+}
+
+/** Copies of these rows, from each of a layer's matrices to the same of another cache. */
+function copiesOf(from: LayerCache, to: LayerCache, ranges: readonly RowRange[]): readonly Copy[] {
+  const targets = matricesOf(to);
+  const unit = positionsOfRow(from);
+  return matricesOf(from).flatMap(({ buffer, shape, dtype }, at) => {
+    const bytes = tensorBytes([1, shape[1]], dtype);
+    return ranges
+      .filter(({ rows }) => rows > 0)
+      .map((range) => ({
+        from: buffer,
+        to: itemAt(targets, at).buffer,
+        fromOffset: (range.from / unit) * bytes,
+        toOffset: (range.to / unit) * bytes,
+        size: Math.ceil(range.rows / unit) * bytes,
+      }));
+  });
 }

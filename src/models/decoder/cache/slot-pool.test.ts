@@ -10,7 +10,8 @@ import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { loadConfig } from "../architectures/index.ts";
 import type { DecoderConfig } from "../config.ts";
 import { convolution } from "../parts.ts";
-import { matricesOf, mostRows } from "./layer-cache.ts";
+import { matricesOf } from "../../blocks/sight.ts";
+import { mostRows } from "./layer-cache.ts";
 import { SlotPool } from "./slot-pool.ts";
 import type { Place, Slot } from "./slot.ts";
 

@@ -1,13 +1,13 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { LayerCache } from "../../blocks/sight.ts";
+import { BLOCK, type LayerCache, matricesOf } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import { type DecoderConfig, keysOf } from "../config.ts";
 import { copyRows, COPIED_AT_ONCE, rowsFrom } from "./copy-rows.ts";
-import { BLOCK, inBlocks, keepsStates, matricesOf, windowOf } from "./layer-cache.ts";
+import { inBlocks, keepsStates, windowOf } from "./layer-cache.ts";
 import { type GroupOptions, LayerGroup } from "./layer-group.ts";
-import { Slot } from "./slot.ts";
+import { type Place, Slot } from "./slot.ts";
 
 export type PoolOptions = Omit<GroupOptions, "device" | "used">;
 
@@ -36,13 +36,12 @@ export class SlotPool implements Disposable {
     this.keepsStates = keepsStates(layers);
     this.#positions = Math.max(BLOCK, inBlocks(options.positions));
     const keeping = layers.filter((layer) => keysOf(layer) === undefined);
-    const windows = [...new Set(keeping.map(windowOf))];
-    const seeing = windows.map((window) => keeping.filter((layer) => windowOf(layer) === window));
-    this.groups = seeing.map(
-      (some, number) =>
-        new LayerGroup(number, itemAt(windows, number), some, { ...options, device, used: this.#slots }),
+    const seeing = [...Map.groupBy(keeping, windowOf)];
+    const shared = { ...options, device, used: this.#slots };
+    this.groups = seeing.map(([window, some], number) => new LayerGroup(number, window, some, shared));
+    const places = new Map(
+      seeing.flatMap(([, some], group) => some.map((layer, at) => [layer, { group, at }] as const)),
     );
-    const places = new Map(seeing.flatMap((some, group) => some.map((layer, at) => [layer, { group, at }] as const)));
     this.#layers = layers.map((layer, index) => {
       const place = places.get(itemAt(layers, keysOf(layer) ?? index));
       if (place === undefined) throw new RangeError(`layer ${index} attends with keys that no layer keeps`);
@@ -74,8 +73,8 @@ export class SlotPool implements Disposable {
   }
 
   /** An empty slot. */
-  acquire(adapter?: AdapterLinears): Slot {
-    const slot = new Slot(this, adapter);
+  acquire(adapter?: AdapterLinears, owner?: string): Slot {
+    const slot = new Slot(this, adapter, owner);
     this.#slots.add(slot);
     return slot;
   }
@@ -111,7 +110,7 @@ export class SlotPool implements Disposable {
     if (!this.hasRoom(slot, positions)) throw new RangeError("more positions than there is room for");
     for (const [number, group] of this.groups.entries()) {
       await group.reserve(slot, positions, most);
-      await this.#slide(slot, number, positions);
+      await this.#slide(slot, itemAt(slot.places, number), group, positions);
     }
   }
 
@@ -161,24 +160,20 @@ export class SlotPool implements Disposable {
     const most = Math.max(...ranges.flat().map(({ end }) => end));
     const step = Math.max(BLOCK, Math.floor(COPIED_AT_ONCE / moves.length / BLOCK) * BLOCK);
     for (let first = least; first < most; first += step) {
-      await copyRows(
-        this.#run,
-        this.groups,
-        ranges.map((some) =>
-          some.flatMap(({ from, to, begin, end }) => {
-            const start = Math.max(begin, first);
-            return rowsFrom(from + start, to + start, Math.min(end, first + step) - start);
-          }),
-        ),
-      );
+      const copies = this.groups.map(({ layers }, group) => {
+        const rows = itemAt(ranges, group).flatMap(({ from, to, begin, end }) => {
+          const start = Math.max(begin, first);
+          return rowsFrom(from + start, to + start, Math.min(end, first + step) - start);
+        });
+        return [layers, rows] as const;
+      });
+      await copyRows(this.#run, copies);
     }
     for (const { to, copy } of states) to.become(copy, copy.length);
   }
 
   /** Where a place has no room for `positions`, gives up those at its beginning that no token behind sees, in whole blocks. */
-  async #slide(slot: Slot, number: number, positions: number): Promise<void> {
-    const place = itemAt(slot.places, number);
-    const { window } = itemAt(this.groups, number);
+  async #slide(slot: Slot, place: Place, { window, layers }: LayerGroup, positions: number): Promise<void> {
     const fits = (first: number): boolean => positions - first <= place.capacity;
     if (fits(place.first)) return;
     const seenFrom = (length: number): number =>
@@ -193,11 +188,7 @@ export class SlotPool implements Disposable {
       for (let row = 0; row < count; row += COPIED_AT_ONCE) {
         const to = place.start + row;
         const rows = rowsFrom(to + dropped, to, Math.min(COPIED_AT_ONCE, count - row));
-        await copyRows(
-          this.#run,
-          this.groups,
-          this.groups.map((_, group) => (group === number ? rows : [])),
-        );
+        await copyRows(this.#run, [[layers, rows]]);
       }
     } catch (thrown) {
       // Some rows may have been copied onto others.

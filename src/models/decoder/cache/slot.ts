@@ -1,5 +1,5 @@
-import { sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
-import { BLOCK, type LayerCache } from "../../blocks/sight.ts";
+import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import { BLOCK, type LayerCache, mapKept, positionsOfRow } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
 import type { Past } from "../layers.ts";
 import { itemAt } from "../../../files/item-at.ts";
@@ -28,14 +28,17 @@ export class Slot {
   readonly places: readonly Place[];
   /** What its keys and values are computed with, beside the weights. */
   readonly adapter: AdapterLinears | undefined;
+  /** Whose texts it holds. */
+  readonly owner: string | undefined;
   readonly #ids: number[] = [];
   #longest = 0;
   #prefilled = 0;
 
-  constructor(pool: Pool, adapter?: AdapterLinears) {
+  constructor(pool: Pool, adapter?: AdapterLinears, owner?: string) {
     this.#pool = pool;
     this.places = pool.groups.map(() => ({ start: 0, capacity: 0, first: 0 }));
     this.adapter = adapter;
+    this.owner = owner;
   }
 
   /** The tokens in it. */
@@ -118,12 +121,9 @@ export class Slot {
       layer: (index) => {
         const { matrices, group } = this.#pool.layer(index);
         const { start, capacity, first } = itemAt(this.places, group);
-        const part = (matrix: Tensor): Tensor => sliceRows(matrix, start, capacity);
-        const length = this.length - first;
-        if ("keys" in matrices) return { keys: part(matrices.keys), values: part(matrices.values), length };
-        if ("inputs" in matrices) return { inputs: part(matrices.inputs), length };
-        const blocks = (matrix: Tensor): Tensor => sliceRows(matrix, start / BLOCK, capacity / BLOCK);
-        return { states: blocks(matrices.states), tails: blocks(matrices.tails), length };
+        const unit = positionsOfRow(matrices);
+        const own = mapKept(matrices, (matrix) => sliceRows(matrix, start / unit, capacity / unit));
+        return { ...own, length: this.length - first };
       },
     };
   }

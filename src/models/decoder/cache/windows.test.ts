@@ -10,7 +10,8 @@ import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
 import { Decoder } from "../decoder.ts";
-import { Batch, type BatchDecoder } from "./batch.ts";
+import { Batch } from "./batch.ts";
+import type { BatchDecoder } from "./batch-pass.ts";
 import { kvBytes, rowsKept, windowOf } from "./layer-cache.ts";
 import type { Slot } from "./slot.ts";
 
