@@ -10,8 +10,8 @@ import { SOFTWARE_BLOCK } from "./running.ts";
 
 /** Part of what `--memory` allows that is left for adapters that are merged later. */
 const KEPT = 1 / 16;
-/** What the program takes beside the device's buffers, where these are in the machine's memory: its code, a tokenizer, and garbage until it is collected. */
-const PROGRAM = 256e6;
+/** What the program takes beside the device's buffers, where these are in the machine's memory: its code, a tokenizer, and garbage until it is collected (bench/serve.ts). */
+const PROGRAM = 320e6;
 /** Matrices that grow leave holes where nothing as large fits: as a part of keys and values. */
 const HOLES = 1 / 8;
 /** Blocks of positions that no text has. */
