@@ -10,7 +10,15 @@ export type Expression =
   | { readonly kind: "choice"; readonly options: readonly Expression[] }
   /** `max` may be Infinity. */
   | { readonly kind: "repeat"; readonly part: Expression; readonly min: number; readonly max: number }
-  | { readonly kind: "rule"; readonly name: string };
+  | { readonly kind: "rule"; readonly name: string }
+  /** The parts of ways from the first node to one that ends. */
+  | { readonly kind: "graph"; readonly nodes: readonly GraphNode[] };
+
+/** Where a text may end, or go on by the part of a way to another node. */
+export interface GraphNode {
+  readonly ways: readonly { readonly part: Expression; readonly to: number }[];
+  readonly isEnd: boolean;
+}
 
 /** A context-free grammar; a text follows the rule {@link WHOLE} where there is one, else `root`. */
 export type Grammar = ReadonlyMap<string, Expression>;
@@ -30,6 +38,8 @@ export const repeat = (part: Expression, min: number, max = Infinity): Expressio
   min,
   max,
 });
+/** A rule of its own, so that it is there once however often it is used. */
+export const graph = (nodes: readonly GraphNode[]): Expression => repeat({ kind: "graph", nodes }, 1, 1);
 export const maybe = (part: Expression): Expression => repeat(part, 0, 1);
 
 /** No byte of UTF-8: bytes from here on stand for special tokens of an answer's format, which are no text. */

@@ -1,11 +1,12 @@
 import { choice, type Expression, type Grammar, grammarError, repeat, ROOT, rule, sequence, text } from "./grammar.ts";
 import { ARRAY, array, BOOLEAN, JSON_RULES, list, member, NULL, OBJECT, object, SPACE, STRING, VALUE } from "./json.ts";
-import { checkCounts, numberOf, stringOf } from "./scalars.ts";
+import { checkCounts, numberOf, rangeOf, stringOf } from "./scalars.ts";
 import { requireApart } from "./one-of.ts";
-import { literalOf, namesIn, typesIn, valuesOf } from "./schema-values.ts";
+import { literalOf, namesIn, typesIn } from "./schema-values.ts";
+import { listedValues } from "./listed-values.ts";
+import { differentItems } from "./different-items.ts";
 import {
   countOf,
-  isOfTypes,
   isRecord,
   type Keywords,
   KEYWORDS_OF,
@@ -128,13 +129,9 @@ class Compiler {
   }
 
   #values(keywords: Keywords, where: Where): Expression | undefined {
-    const types = typesIn(keywords, where);
-    const values = valuesOf(keywords);
-    this.#reader.look(values?.length ?? 0);
-    if (values === undefined) return either(types.map((type) => this.#ofType(type, keywords, where)));
-    const other = Object.keys(keywords).find((name) => !["enum", "const", "type"].includes(name));
-    if (other !== undefined) throw grammarError(`${where}: ${other} beside enum or const is not supported`);
-    return either(values.filter((value) => isOfTypes(value, types)).map((value) => text(literalOf(value, where))));
+    const values = listedValues(this.#reader, keywords, where);
+    if (values !== undefined) return either(values.map((value) => text(literalOf(value, where))));
+    return either(typesIn(keywords, where).map((type) => this.#ofType(type, keywords, where)));
   }
 
   #ofType(type: TypeName, keywords: Keywords, where: Where): Expression | undefined {
@@ -157,9 +154,12 @@ class Compiler {
 
   #array(keywords: Keywords, where: Where): Expression | undefined {
     if (KEYWORDS_OF.array.every((name) => keywords[name] === undefined)) return ARRAY;
-    const least = countOf(keywords["minItems"], `${where}/minItems`) ?? 0;
-    const most = countOf(keywords["maxItems"], `${where}/maxItems`) ?? Infinity;
+    const [least, most] = rangeOf(keywords, "Items", where);
     checkCounts([least, most], `${where}/maxItems`);
+    if (keywords["uniqueItems"] !== undefined && keywords["uniqueItems"] !== false && most > 1) {
+      const items = differentItems(this.#reader, keywords, [least, most], where);
+      return items && array(items);
+    }
     const fixed =
       keywords["prefixItems"] === undefined
         ? []
@@ -204,7 +204,8 @@ class Compiler {
       const isRequired = required.has(name);
       if (value === undefined && isRequired) return undefined;
       if (value === undefined) continue;
-      members.push({ expression: member(text(JSON.stringify(name)), value), isRequired });
+      // It is used twice below: a repetition's part is there once.
+      members.push({ expression: repeat(member(text(JSON.stringify(name)), value), 1, 1), isRequired });
     }
     return object(this.#members(members));
   }

@@ -54,7 +54,8 @@ export function numbersWithin(bounds: Bounds): Expression | undefined {
   return options.length === 0 ? undefined : choice(...options);
 }
 
-function wholeBounds({ least, most, above, below }: Bounds): { readonly first: number; readonly last: number } {
+/** The least and the greatest whole number within bounds. */
+export function wholeBounds({ least, most, above, below }: Bounds): { readonly first: number; readonly last: number } {
   const first = Math.max(
     Math.ceil(least ?? -LARGEST),
     above === undefined ? -LARGEST : Math.floor(above) + 1,

@@ -1,7 +1,10 @@
 import { parsePattern } from "../../data/text/regex/parse.ts";
 import { type CharacterSet, type Node, RegexLimitError } from "../../data/text/regex/syntax.ts";
 import { SetTest } from "../../data/text/regex/set.ts";
+import { LinearRegExp } from "../../data/text/regex/linear-regexp.ts";
 import { characters, choice, type Expression, grammarError, repeat, sequence, text } from "./grammar.ts";
+import { CHARACTER as ANY_CHARACTER } from "./json.ts";
+import { PatternWalk } from "./pattern-walk.ts";
 
 /** Of a `pattern`, in UTF-16 units. */
 const LONGEST = 1000;
@@ -18,29 +21,85 @@ const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
  * @throws RandloraError `data` for what no automaton does: looks, references, word edges, anchors in the middle
  */
 export function stringMatching(pattern: string): Expression {
+  return readPattern(pattern, (source) => expressionOf(rootOf(source), knownSets()));
+}
+
+/**
+ * The same, of so many code points. Where no match is as long, what a pattern without anchors leaves open is written around one.
+ * @param work told how many steps that took
+ * @returns undefined: there is none
+ * @throws as {@link stringMatching}, and for what takes too many steps
+ */
+export function stringMatchingWithin(
+  pattern: string,
+  [least, most]: readonly [number, number],
+  work: (steps: number) => void,
+): Expression | undefined {
+  return readPattern(pattern, (source) => {
+    const sets = knownSets();
+    const within = (root: Node): Expression | undefined => {
+      // For what it refuses.
+      expressionOf(root, sets);
+      const walk = new PatternWalk(root);
+      const found = walk.within(least, most, (character) => expressionOf(character, sets));
+      work(walk.steps);
+      return found;
+    };
+    return within(rootOf(source)) ?? within(rootOf(source, [ANYTHING]));
+  });
+}
+
+/** What tells whether a text has a match of a pattern. @throws as {@link stringMatching}, when a text takes too many steps as well */
+export function patternTest(pattern: string): (value: string) => boolean {
+  const expression = readPattern(pattern, (source) => new LinearRegExp(source, "u"));
+  return (value) => readPattern(pattern, () => expression.matchAll(value).next().done !== true);
+}
+
+/** @param use takes the pattern as the flag u has it */
+function readPattern<T>(pattern: string, use: (source: string) => T): T {
   const refuse = (reason: string): never => {
     throw grammarError(`pattern ${JSON.stringify(pattern.slice(0, 100))}: ${reason}`);
   };
   if (pattern.length > LONGEST) return refuse(`it is longer than ${LONGEST} characters`);
   try {
-    const { source } = new RegExp(pattern, "u");
-    return expressionOf(withoutAnchors(parsePattern(source, "u").root), new Map());
+    return use(new RegExp(withoutIdentityEscapes(pattern), "u").source);
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof RegexLimitError) return refuse(error.message);
     throw error;
   }
 }
 
-/** Anchors at the ends say what holds anyway. */
-function withoutAnchors(node: Node): Node {
-  if (node.kind === "choice") return { kind: "choice", branches: node.branches.map(withoutAnchors) };
-  if (node.kind === "assertion") return { kind: "sequence", items: [] };
-  if (node.kind !== "sequence") return node;
+/** `\-`, `\@` and the like, which the flag u refuses, are the characters themselves; letters mean other things in other languages. */
+function withoutIdentityEscapes(pattern: string): string {
+  return pattern.replace(/\\([^])/gu, (escape, character: string) =>
+    /[\w^$\\.*+?()[\]{}|/]/.test(character) && character !== "_"
+      ? escape
+      : `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}
+
+const ANY_SET: CharacterSet = { kind: "set", source: "[^]", flags: "u", literal: undefined };
+const ANYTHING: Node = { kind: "repeat", body: ANY_SET, min: 0, max: Infinity, lazy: false };
+
+function knownSets(): Map<string, Expression> {
+  return new Map([[keyOf(ANY_SET), ANY_CHARACTER]]);
+}
+
+/** @param around what may stand at the ends, where no anchors are */
+function rootOf(source: string, around: readonly Node[] = []): Node {
+  return withoutAnchors(parsePattern(source, "u").root, around);
+}
+
+function withoutAnchors(node: Node, around: readonly Node[]): Node {
+  if (node.kind === "choice") {
+    return { kind: "choice", branches: node.branches.map((branch) => withoutAnchors(branch, around)) };
+  }
+  const items = node.kind === "sequence" ? node.items : [node];
   const isAnchor = (item: Node | undefined, symbol: string): boolean =>
     item?.kind === "assertion" && item.symbol === symbol;
-  const from = isAnchor(node.items[0], "^") ? 1 : 0;
-  const to = node.items.length - (isAnchor(node.items.at(-1), "$") ? 1 : 0);
-  return { kind: "sequence", items: node.items.slice(from, to) };
+  const [starts, ends] = [isAnchor(items[0], "^"), isAnchor(items.at(-1), "$")];
+  const inside = items.slice(starts ? 1 : 0, items.length - (ends ? 1 : 0));
+  return { kind: "sequence", items: [...(starts ? [] : around), ...inside, ...(ends ? [] : around)] };
 }
 
 function expressionOf(node: Node, sets: Map<string, Expression>): Expression {
@@ -69,8 +128,12 @@ function expressionOf(node: Node, sets: Map<string, Expression>): Expression {
   }
 }
 
+function keyOf({ flags, source }: CharacterSet): string {
+  return `${flags} ${source}`;
+}
+
 function oneOf(set: CharacterSet, sets: Map<string, Expression>): Expression {
-  const key = `${set.flags} ${set.source}`;
+  const key = keyOf(set);
   const known = sets.get(key);
   if (known !== undefined) return known;
   const made = choice(

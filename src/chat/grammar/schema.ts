@@ -32,7 +32,7 @@ const ANNOTATIONS: ReadonlySet<string> = new Set([
 /** Keywords by the type of the values that they are about. */
 export const KEYWORDS_OF: Readonly<Record<"object" | "array" | "string" | "number", readonly string[]>> = {
   object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
-  array: ["items", "prefixItems", "minItems", "maxItems"],
+  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 };
@@ -164,6 +164,7 @@ export class SchemaReader {
       };
     }
     if (name === "items") return { allOf: [left, right] };
+    if (name === "uniqueItems" && typeof left === "boolean" && typeof right === "boolean") return left || right;
     if (name === "required" && Array.isArray(left) && Array.isArray(right)) {
       this.look(left.length + right.length);
       return [...new Set([...left, ...right])];

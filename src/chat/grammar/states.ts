@@ -46,7 +46,7 @@ class Builder {
   readonly #grammar: Grammar;
   readonly #starts = new Map<string, number>();
   readonly #unfinished: { readonly start: number; readonly body: Expression }[] = [];
-  /** Parts that are repeated become rules of their own, so that a repetition costs a state or two. */
+  /** Parts that are repeated, or stand in graphs, become rules of their own, so that a repetition costs a state or two. */
   readonly #parts = new Map<Expression, number>();
 
   constructor(grammar: Grammar) {
@@ -125,12 +125,29 @@ class Builder {
         return;
       case "repeat":
         this.#repeat(expression, from, to);
+        return;
+      case "graph": {
+        const numbers = expression.nodes.map(() => this.#add());
+        state.free.push(numbers[0] ?? to);
+        for (const [index, { ways, isEnd }] of expression.nodes.entries()) {
+          const node = this.states[numbers[index] ?? END];
+          for (const way of ways) {
+            node?.calls.push({ start: this.#startOfPart(way.part), to: numbers[way.to] ?? END });
+          }
+          if (isEnd) node?.free.push(to);
+        }
+      }
     }
   }
 
-  #repeat({ part, min, max }: Extract<Expression, { readonly kind: "repeat" }>, from: number, to: number): void {
+  #startOfPart(part: Expression): number {
     const start = this.#parts.get(part) ?? this.#begin(part);
     this.#parts.set(part, start);
+    return start;
+  }
+
+  #repeat({ part, min, max }: Extract<Expression, { readonly kind: "repeat" }>, from: number, to: number): void {
+    const start = this.#startOfPart(part);
     let at = from;
     for (let count = 0; count < (max === Infinity ? min : max); count++) {
       if (count >= min) this.states[at]?.free.push(to);

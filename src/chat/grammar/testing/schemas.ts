@@ -45,7 +45,9 @@ export function isValid(value: unknown, schema: unknown, document: unknown = sch
   }
   if (typeof value === "string") {
     const { pattern } = schema;
-    if (typeof pattern === "string" && !new RegExp(pattern, "u").test(value)) return false;
+    // What the flag u refuses is the character itself.
+    const source = typeof pattern === "string" ? pattern.replaceAll(/\\([-@])/g, "$1") : "";
+    if (!new RegExp(source, "u").test(value)) return false;
     if (schema["format"] === "date-time" && Number.isNaN(Date.parse(value))) return false;
     return within(Array.from(value).length, "minLength", "maxLength");
   }
@@ -54,6 +56,9 @@ export function isValid(value: unknown, schema: unknown, document: unknown = sch
     const rest = value.slice(prefix.length);
     if (!value.slice(0, prefix.length).every((item, at) => valid(item, prefix[at]))) return false;
     if ("items" in schema && !rest.every((item) => valid(item, schema["items"]))) return false;
+    const isTwice = (item: unknown, at: number): boolean =>
+      value.slice(0, at).some((other) => isDeepStrictEqual(item, other));
+    if (schema["uniqueItems"] === true && value.some(isTwice)) return false;
     return within(value.length, "minItems", "maxItems");
   }
   if (!isKeywords(value)) return true;
@@ -95,6 +100,19 @@ export const SCHEMAS: fc.Arbitrary<Keywords> = fc.letrec<{ schema: Keywords }>((
       fc
         .constantFrom("^[A-Z]{2}\\d+$", "ab|c*", '["\\\\]x?', "^\\w{1,3}-[^a]$", "é.")
         .map((pattern) => ({ type: "string", pattern })),
+      fc
+        .tuple(
+          fc.constantFrom("^[a-z_é]+$", "^(?:ab|c)*\\d?$", "[A-Z]", "^x?[0-9.]{1,3}\\-", '^😀*\\@(?:🙂|"){2,}$'),
+          range("minLength", "maxLength", 9),
+          fc.constantFrom("minLength", "maxLength", "neither"),
+        )
+        // One of the bounds, or both; each pattern has matches of three characters.
+        .map(([pattern, { minLength = 0, maxLength = 0 }, without]) => ({
+          type: "string",
+          pattern,
+          ...(without === "minLength" ? {} : { minLength: Math.min(3, minLength) }),
+          ...(without === "maxLength" ? {} : { maxLength: Math.max(3, maxLength) }),
+        })),
       fc.constant({ type: "string", format: "date-time" }),
       fc.tuple(small, fc.nat(20)).map(([least, more]) => ({ type: "integer", minimum: least, maximum: least + more })),
       fc
@@ -103,6 +121,26 @@ export const SCHEMAS: fc.Arbitrary<Keywords> = fc.letrec<{ schema: Keywords }>((
       small.map((least) => ({ type: "number", exclusiveMinimum: least })),
       fc.array(fc.jsonValue({ maxDepth: 1 }), { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
       fc.jsonValue({ maxDepth: 1 }).map((value) => ({ const: value })),
+      fc
+        .tuple(fc.uniqueArray(fc.jsonValue({ maxDepth: 1 }), { minLength: 1 }), small)
+        .map(([values, minimum]) => ({
+          enum: [...values, "zz"],
+          minimum,
+          minLength: 2,
+          pattern: "^[^\\s]",
+          maxItems: 1,
+        })),
+      fc
+        .tuple(
+          fc.array(fc.constantFrom("a", 1, 1.5, null, { a: 1, b: 2 }, { b: 2, a: 1 })),
+          fc.integer({ min: 1, max: 4 }),
+        )
+        .map(([values, most]) => ({
+          type: "array",
+          items: { enum: [...values, "z"] },
+          uniqueItems: true,
+          maxItems: most,
+        })),
       fc.tuple(inner, range("minItems", "maxItems", 3)).map(([items, bounds]) => ({ type: "array", items, ...bounds })),
       fc.tuple(inner, inner).map(([first, items]) => ({ type: "array", prefixItems: [first], items, maxItems: 3 })),
       fc.tuple(properties, fc.array(name, { maxLength: 2 }), fc.boolean()).map(([members, required, closed]) => ({
