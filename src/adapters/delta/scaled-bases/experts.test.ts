@@ -1,10 +1,11 @@
 // Products of experts through RandLoRA's and VeRA's factors beside weights, against ΔW in f64.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Device } from "../../../compute/device/device.ts";
+import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
+import type { Families } from "../../../compute/device/families.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { sliceRows } from "../../../compute/tensor/tensor.ts";
+import { type Shape, sliceRows } from "../../../compute/tensor/tensor.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
@@ -35,7 +36,41 @@ const FOUR = [
   [0, 3, 4, 5],
   [5, 4, 3, 0],
 ];
+/** A prompt, of which the rows are more than the bases. */
+const MANY = Array.from({ length: 24 }, (_, at) =>
+  [0, 1 + ((at >> 2) % 3)].map((i) => itemAt([0, 3, 4, 5], (at + i) % 4)),
+);
 const VERA = { generator: "torch-mt19937-f32", grid: "f32" } as const;
+
+/** Counts commands, and the bytes that they read of a buffer. */
+class CountingRun extends Run {
+  commands = 0;
+  bytes = 0;
+  readonly #counted: DeviceBuffer;
+
+  constructor(device: Device, counted: DeviceBuffer) {
+    super(device);
+    this.#counted = counted;
+  }
+
+  override compute<F extends keyof Families>(family: F, operands: Families[F]): void {
+    this.commands++;
+    const given: Families[keyof Families] = operands;
+    if (Object.entries(given).some(([, one]: [string, unknown]) => liesIn(one, this.#counted))) {
+      const isGathered = "places" in given && "x" in given;
+      this.bytes += isGathered ? 4 * elements(given.places.shape) * given.x.shape[1] : this.#counted.size;
+    }
+    super.compute(family, operands);
+  }
+}
+
+const elements = ([rows, cols]: Shape) => rows * cols;
+
+/** Is this a tensor in the buffer, or steps through one? */
+function liesIn(operand: unknown, buffer: DeviceBuffer): boolean {
+  if (typeof operand !== "object" || operand === null) return false;
+  return "buffer" in operand ? operand.buffer === buffer : "of" in operand && liesIn(operand.of, buffer);
+}
 
 test.each([
   ["tall", 44, TWO, "every", "randlora"],
@@ -43,6 +78,10 @@ test.each([
   ["wide, odd at the end", 19, TWO, "every", "randlora"],
   ["wide, in several buffers", 20, FOUR, "apart", "randlora"],
   ["VeRA's", 44, FOUR, "every", "vera"],
+  ["tall, a prompt", 44, MANY, "every", "randlora"],
+  ["wide, a prompt", 19, MANY, "every", "randlora"],
+  ["wide, a prompt, of some experts", 20, MANY, "some", "randlora"],
+  ["VeRA's, a prompt", 44, MANY, "apart", "vera"],
 ] as const)("%s", async (_, out, ids, adapted, method) => {
   const isVera = method === "vera";
   const shape = isVera ? veraShape(out, IN, 5) : randloraShape(out, IN, 5);
@@ -95,7 +134,7 @@ test.each([
   const before = numbers(ids.length * chosen * rows);
   /** Rows of pairs, token by token, of tokens `first` … */
   const outputs = async (first: number, count: number) => {
-    using run = new Run(on);
+    using run = new CountingRun(on, itemAt(modules, 0).lambda.buffer);
     trained.prepare(run);
     const some = ids.slice(first, first + count);
     const pairs = some.flatMap((of, at) => of.map((expert, i) => ({ expert, at: (first + at) * chosen + i })));
@@ -107,18 +146,21 @@ test.each([
     const asked = run.upload("ids", [count, chosen], Uint32Array.from(some.flat()));
     const { places, begins } = run.apply(OPS.expertRows, { experts: asked }, { experts: EXPERTS });
     const linears = trained.linears(undefined, { ...PLAIN_LINEARS, applyGrouped: () => y });
+    const { commands, bytes } = run;
     const rowsAtMost = ids.length * chosen;
     linears.applyGrouped?.(run, { x, weight, begins, ids: asked, places, rowsAtMost });
+    const counts = { commands: run.commands - commands, bytes: run.bytes - bytes };
     run.keep(y);
     await run.submit();
     const found = await taken(gpu, y);
     on.memory.release(y.buffer);
-    return pairs.map(({ at }) => {
+    const own = pairs.map(({ at }) => {
       const row = order.findIndex((one) => one.at === at);
       return found.slice(row * rows, (row + 1) * rows);
     });
+    return { found: own, ...counts };
   };
-  const found = await outputs(0, ids.length);
+  const { found, commands, bytes } = await outputs(0, ids.length);
   const wanted = ids.flat().map((expert, pair) => {
     const y = Float64Array.from(before.subarray(pair * rows, (pair + 1) * rows));
     const one = values.find((those) => those.expert === expert);
@@ -136,6 +178,11 @@ test.each([
     expect(y.subarray(0, COLUMN)).toEqual(itemAt(wanted, pair).subarray(0, COLUMN));
   }
   // A token alone has the same bits.
-  expect(await outputs(1, 1)).toEqual(found.slice(chosen, 2 * chosen));
+  expect((await outputs(1, 1)).found).toEqual(found.slice(chosen, 2 * chosen));
+  // Of λ and γ those of active experts are read, where they need no copies.
+  const { lambda, gamma } = itemAt(modules, 0);
+  const ofExpert = 4 * (r * lambda.pitch + n * gamma.pitch);
+  if (adapted === "every") expect(bytes).toBe(ids.flat().length * ofExpert);
+  if (ids === MANY) expect((await outputs(0, ids.length / 2)).commands).toBe(commands);
   own.dispose();
 });

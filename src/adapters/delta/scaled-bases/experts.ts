@@ -8,7 +8,9 @@ import type { GroupedProjection } from "../../../models/blocks/linears.ts";
 import { putPairs, takePairs } from "../../../models/blocks/pair-rows.ts";
 import type { FusedPart } from "../through-weights/fused.ts";
 import type { AdapterContext, TrainedModule } from "./factored.ts";
-import { addFewRows } from "./few-rows.ts";
+import { type AdaptedRow, addFewRows } from "./few-rows.ts";
+import { addScaledRows } from "./scaled-rows.ts";
+import { stackedCommands, stackedFactors } from "./stacked-factors.ts";
 
 /** Bytes of γ that are copied to rows at a time, where those of a token do not take more. */
 const GAMMA_BYTES = 32 * 2 ** 20;
@@ -74,20 +76,27 @@ export function addOfExperts(
       const [experts, own] = [sliceRows(ids, first, count), sliceRows(places, first, count)];
       const [input, sum] = [takePairs(run, x, own), takePairs(run, columns, own)];
       const [l, g] = [takePairs(run, lambda.tensor, experts), takePairs(run, gamma.tensor, experts)];
-      const { r, bases, cols } = shape;
-      const rows = Array.from({ length: count * chosen }, (_, row) => ({
-        row,
-        column: 0,
-        shape,
-        context,
-        lambda: unstacked(sliceRows(l, row, 1), [r, bases]),
-        gamma: unstacked(sliceRows(g, row, 1), [bases, cols]),
-      }));
-      addFewRows(run, rows, { x: input, y: sum, rowsAtMost });
+      const some = { x: input, y: sum, rowsAtMost };
+      if (2 * count * chosen > stackedCommands(context, shape)) {
+        addScaledRows(run, context, shape, stackedFactors(context, shape, { lambda: l, gamma: g }), some);
+      } else addFewRows(run, rowsOf(context, shape, l, g), some);
       putPairs(run, sum, own, columns);
       run.release(input, sum, l, g);
     }
   }
+}
+
+/** A token alone takes fewer commands row by row. */
+function rowsOf(context: AdapterContext, shape: TrainedModule["shape"], lambda: Tensor, gamma: Tensor): AdaptedRow[] {
+  const { r, bases, cols } = shape;
+  return Array.from({ length: lambda.shape[0] }, (_, row) => ({
+    row,
+    column: 0,
+    shape,
+    context,
+    lambda: unstacked(sliceRows(lambda, row, 1), [r, bases]),
+    gamma: unstacked(sliceRows(gamma, row, 1), [bases, cols]),
+  }));
 }
 
 function stackRows(gpu: Device, name: string, tensors: readonly (Tensor | undefined)[]): StackedRows {
