@@ -20,6 +20,7 @@ import { writeNola } from "../../testing/nola.ts";
 import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
 import { SharedParts } from "../../training/shared-parts.ts";
+import { writeHybrid } from "../testing/hybrid.ts";
 import { writeAdapter } from "../testing/models.ts";
 import { UnmergedAdapters } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
@@ -32,6 +33,7 @@ beforeAll(async () => {
   const sizes = { vocab_size: 64 };
   await writeArchitecture(folder.at("mixtral"), "mixtral", 2, { ...sizes, num_local_experts: 5 });
   await writeArchitecture(folder.at("qwen"), "qwen3_moe", 2, { ...sizes, num_experts: 8, num_experts_per_tok: 4 });
+  await writeArchitecture(folder.at("delta"), "qwen3_next", 2, { ...sizes, num_experts_per_tok: 4 });
   await writePackedExperts(folder.at("gpt-oss"), 2, { ...sizes, num_experts_per_tok: 4 });
 }, 60_000);
 afterAll(async () => {
@@ -39,7 +41,7 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-/** One of each method on these modules, and two over the same bases, the second of attention alone. */
+/** One of each method on these modules, and two over the same bases, the second of attention alone or, for Qwen, a hybrid. */
 async function adaptersOf(name: string, targets: string[]) {
   const modulesOf = async (some: string[]) => {
     await using opened = await openBase(folder.at(name));
@@ -58,7 +60,9 @@ async function adaptersOf(name: string, targets: string[]) {
     await writeNola(at("nola"), { ...some, key: 5n, initSeed: 1, bases: 12 }),
     await writeVera(at("vera"), { r: 16, modules }),
     await writeAdapter(at("twin"), { ...randlora, seed: 9 }),
-    await writeAdapter(at("attention"), { ...randlora, modules: attention }),
+    name === "qwen"
+      ? await writeHybrid(at("hybrid"), { ...randlora, size: 0.2 }, some)
+      : await writeAdapter(at("attention"), { ...randlora, modules: attention }),
   ];
 }
 
@@ -82,6 +86,7 @@ test.each<[string, string[], LoadOptions]>([
   ["mixtral", ["q_proj", "w1", "w3", "w2"], {}],
   ["mixtral", ["w3", "w2"], { quantize: "Q8_0" }],
   ["qwen", ["up_proj", "down_proj"], {}],
+  ["delta", ["q_proj", "up_proj", "down_proj"], {}],
   ["gpt-oss", ["q_proj", "gate_up_proj", "down_proj"], {}],
 ])(
   "%s, %p, %p",

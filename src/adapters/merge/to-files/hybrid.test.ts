@@ -1,44 +1,26 @@
 // RandLoRA and LoRA in one adapter: a merge is that of the two, one after the other into one sum.
 import { expect, test } from "bun:test";
-import { loraDelta, loraTensors, type TestLora, writeLora } from "../../testing/lora.ts";
-import type { JsonObject } from "../../../files/lossless-json.ts";
+import { loraDelta, type TestLora, writeLora } from "../../testing/lora.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { merge } from "./run.ts";
 import type { MergeOptions } from "./types.ts";
 import {
-  adapterConfig,
-  adapterTensors,
   deltaOf,
   distance,
   readModel,
   slackOf,
-  type TestAdapter,
   type TestModel,
   weights,
   widened,
   writeAdapter,
   writeModel,
 } from "../testing/models.ts";
-import { writeFolder } from "../../testing/adapters.ts";
+import { writeHybrid } from "../testing/hybrid.ts";
 import { ADAPTER, LAYER, modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 
 const UP = `${LAYER}.mlp.up_proj`;
 const LORA: TestLora = { r: 4, alpha: 0.5, seed: 1, modules: MODULES, ranks: { [UP]: 7 } };
 const SECOND: TestLora = { r: 2, alpha: 1, seed: 2, modules: { [UP]: [75, 37] } };
-
-/** Writes both as one adapter. */
-function writeHybrid(folder: string, adapter: TestAdapter, lora: TestLora, config: JsonObject = {}): Promise<string> {
-  const both = {
-    ...adapterConfig(adapter),
-    peft_type: "RANDLORA_HYBRID",
-    randlora_variant: "peft",
-    lora_r: lora.r,
-    lora_alpha: lora.alpha,
-    rank_pattern: lora.ranks ?? {},
-    ...config,
-  };
-  return writeFolder(folder, both, { ...adapterTensors(adapter), ...loraTensors(lora) });
-}
 
 async function run(folder: TemporaryFolder, name: string, adapters: readonly string[], options: Partial<MergeOptions>) {
   const all = { ...OPTIONS, base: folder.at("base"), adapters, out: folder.at(name), ...options };
