@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { ACTIVATIONS } from "../../compute/tensor/elementwise.ts";
+import { activationNamed } from "./architectures/common.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { attentionsOf } from "./config.ts";
 import { Decoder } from "./decoder.ts";
@@ -66,6 +68,20 @@ test.each([
   const { message = "" } = thrown instanceof Error ? thrown : {};
   expect(message).toContain("x".repeat(100));
   expect(message.length).toBeLessThan(700 + folder.length);
+});
+
+/** At 1 and −0.5, by transformers' activations.py in f64. */
+test.each([
+  ["gelu", 0.8413447460685429, -0.15426876936299344],
+  ["gelu_python", 0.8413447460685429, -0.15426876936299344],
+  ["gelu_new", 0.8411919906082768, -0.15428599018],
+  ["gelu_fast", 0.8411919906, -0.15428599018],
+  ["gelu_accurate", 0.8411919906082768, -0.15428599018],
+  ["gelu_python_tanh", 0.8411919906082768, -0.15428599018],
+])("%s", (name, ofOne, ofMinusHalf) => {
+  const activation = ACTIVATIONS[activationNamed(name)];
+  expect(activation(1)).toBeCloseTo(ofOne, 9);
+  expect(activation(-0.5)).toBeCloseTo(ofMinusHalf, 9);
 });
 
 test.each([

@@ -92,7 +92,11 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   silu: "silu",
   swish: "silu",
   gelu: "gelu",
+  gelu_python: "gelu",
   gelu_new: "gelu-tanh",
+  gelu_fast: "gelu-tanh",
+  gelu_accurate: "gelu-tanh",
+  gelu_python_tanh: "gelu-tanh",
   gelu_pytorch_tanh: "gelu-tanh",
   quick_gelu: "quick-gelu",
 };
