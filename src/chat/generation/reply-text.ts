@@ -6,6 +6,8 @@ import type { Tokenizer } from "../../data/text/tokenizer.ts";
 /** The text that a reply's tokens make, as far as it is final: what may become a stop text is held back. */
 export class ReplyText {
   readonly tokens: number[] = [];
+  /** Where the text of each begins, in UTF-16 units. */
+  readonly offsets: number[] = [];
   readonly #tokenizer: Tokenizer;
   readonly #shown: ReadonlyMap<number, string>;
   #detokenizer: Detokenizer;
@@ -43,6 +45,7 @@ export class ReplyText {
 
   /** Takes a token. @returns whether a stop text has been found */
   push(token: number): boolean {
+    this.offsets.push(this.offset);
     this.tokens.push(token);
     const more = this.#textOf(token);
     this.#decoded += more.length;

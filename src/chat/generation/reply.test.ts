@@ -233,6 +233,7 @@ test("speeds count what was computed", () => {
     text: "",
     tokens: [1, 2, 3],
     promptTokens: 10,
+    offsets: [],
     cachedTokens: 6,
     finishReason: "stop",
     prefillSeconds: 2,

@@ -34,6 +34,8 @@ export interface Reply {
   readonly text: string;
   /** Its ids, without the token that ended it. */
   readonly tokens: readonly number[];
+  /** Where the text of each begins, in UTF-16 units. */
+  readonly offsets: readonly number[];
   readonly promptTokens: number;
   /** How many of the prompt's were in the cache already. */
   readonly cachedTokens: number;
@@ -152,6 +154,7 @@ export async function* writeReply(
   return {
     text: written.text,
     tokens: written.tokens,
+    offsets: written.offsets,
     promptTokens: ids.length,
     cachedTokens,
     finishReason,

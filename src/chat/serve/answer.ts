@@ -1,6 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
 import { endOf } from "../generation/outbox.ts";
-import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import type { AnswerParserOptions } from "../tools/answer-format.ts";
@@ -13,7 +12,15 @@ import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { AnswerSettings } from "./fields.ts";
 import type { ServedModel } from "./served-model.ts";
-import { type Choice, type Shape, type Timings, timingsOf, type Usage, usageOf } from "./shapes/shape.ts";
+import {
+  type Choice,
+  type CountedReply,
+  type Shape,
+  type Timings,
+  timingsOf,
+  type Usage,
+  usageOf,
+} from "./shapes/shape.ts";
 
 /** A prompt. */
 export interface Prompt {
@@ -142,7 +149,7 @@ type Told = ShownPart | number;
 
 /** A text that came to its end. */
 interface Written {
-  readonly reply: Reply;
+  readonly reply: CountedReply;
   readonly choice: Choice;
 }
 
@@ -194,7 +201,8 @@ async function* shown(
       if (finishReason === "cancelled") throw signal.reason;
       yield* parts.push(text.rest(value));
       yield* parts.end();
-      return { reply: value, choice: parts.choice(finishReason) };
+      const reasoningTokens = parts.reasoningTokens(value.offsets);
+      return { reply: { ...value, reasoningTokens }, choice: parts.choice(finishReason) };
     }
     if (value.place !== undefined) yield value.place;
     if (value.isToken === true) onTokens(1);

@@ -42,6 +42,12 @@ export class ChoiceParts {
     return { content, reasoning, calls, finishReason, tokens };
   }
 
+  /** @param offsets where the text of each token begins. @returns how many of them are reasoning */
+  reasoningTokens(offsets: readonly number[]): number {
+    const { thoughts = [] } = this.#parser ?? {};
+    return offsets.filter((offset) => thoughts.some(({ from, to }) => offset >= from && offset < to)).length;
+  }
+
   #add(part: Part, tokens: readonly ShownToken[] | undefined): ShownPart[] {
     this.#content += part.content;
     this.#reasoning += part.reasoning;

@@ -39,7 +39,7 @@ export async function embed(engine: Engine, assignment: EmbeddingAssignment): Pr
   const seconds = (performance.now() - start) / 1000;
   const usage = { prompt_tokens: tokens, completion_tokens: 0, total_tokens: tokens };
   onUsage(
-    { ...usage, prompt_tokens_details: { cached_tokens: 0 } },
+    { ...usage, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } },
     { llama: undefined, prefillSeconds: seconds, decodeSeconds: 0 },
   );
   onWritten();

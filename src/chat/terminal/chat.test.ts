@@ -113,6 +113,7 @@ test("the line of numbers", () => {
   const reply = {
     text: "",
     tokens: Array.from({ length: 11 }, () => 1),
+    offsets: [],
     promptTokens: 1300,
     cachedTokens: 1200,
     finishReason: "stop",

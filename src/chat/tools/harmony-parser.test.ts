@@ -29,6 +29,21 @@ function cut(text: string, lengths: readonly number[]): string[] {
 const THOUGHT = "<|channel|>analysis<|message|>so<|end|><|start|>assistant";
 const CALL = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": 1}<|call|>';
 
+test.each([1, 3, 1000])("where reasoning stands, without headers and marks, in pieces of %d", (length) => {
+  for (const [begun, spelled, wanted] of [
+    ["", `${THOUGHT}<|channel|>final<|message|>Yes.<|return|>`, ["so"]],
+    ["", `<|channel|>final<|message|>Yes.<|end|>${THOUGHT}<|channel|>analysis<|message|>and`, ["so", "and"]],
+    ["<|channel|>analysis<|message|>", `so it is<|end|><|start|>assistant${CALL}`, ["so it is"]],
+    ["<|channel|>final<|message|>", "Yes.", []],
+  ] as const) {
+    const [text, parser] = [marked(spelled), new HarmonyParser({ ...PLAIN, begun })];
+    for (const piece of cut(text, [length])) parser.push(piece);
+    parser.end();
+    const found = parser.thoughts.map(({ from, to }) => text.slice(from, to));
+    expect([spelled, found]).toEqual([spelled, [...wanted]]);
+  }
+});
+
 describe.each([1, 3, 1000])("in pieces of %d", (length) => {
   test.each<[string, Partial<HarmonyParserOptions>, { content?: string; reasoning?: string; calls?: string[] }]>([
     [`${THOUGHT}<|channel|>final<|message|> Yes.\n<|return|>`, {}, { reasoning: "so", content: " Yes.\n" }],

@@ -1,6 +1,6 @@
 import { HARMONY, HARMONY_MARKS, MARK, markOf } from "../../data/text/harmony.ts";
 import { type Call, newCallId } from "./formats.ts";
-import type { AnswerParser, Part } from "./message-parser.ts";
+import type { AnswerParser, Part, Span } from "./message-parser.ts";
 
 export interface HarmonyParserOptions {
   readonly kind: "harmony";
@@ -49,16 +49,27 @@ export class HarmonyParser implements AnswerParser {
   #isMarked = false;
   #message: Message | undefined;
   #said: { content: string; reasoning: string; calls: Call[] } = { content: "", reasoning: "", calls: [] };
+  #thoughts: Span[] = [];
+  /** Where in the text the mark or text that is read begins, and where it ends. */
+  #from = 0;
+  #to = 0;
   /** What there was of each before: messages of one kind are lines. */
   readonly #has = { content: false, reasoning: false, call: false };
 
   constructor(options: HarmonyParserOptions) {
     this.#options = options;
     this.push(options.begun.replaceAll(SPELLED, markOf));
+    this.#to = 0;
+    this.#thoughts = this.#message?.kind === "reasoning" ? [{ from: 0, to: Infinity }] : [];
+  }
+
+  get thoughts(): readonly Span[] {
+    return this.#thoughts;
   }
 
   push(text: string): Part {
     for (const [at, piece] of text.split(MARK).entries()) {
+      [this.#from, this.#to] = [this.#to, this.#to + piece.length];
       if (at % 2 === 1) this.#mark(piece);
       else if (piece !== "") this.#text(piece);
     }
@@ -66,6 +77,7 @@ export class HarmonyParser implements AnswerParser {
   }
 
   end(): Part {
+    this.#from = this.#to;
     this.#close();
     return this.#take();
   }
@@ -150,6 +162,7 @@ export class HarmonyParser implements AnswerParser {
     const isSaid = isOurs && (name !== "" || (to === "" && !/^\s*analysis(?:\s|$)/.test(channel)));
     const kind = isCall ? "call" : isSaid ? "content" : "reasoning";
     this.#message = { kind, name, text: "", isBegun: false };
+    if (kind === "reasoning") this.#thoughts.push({ from: this.#to, to: Infinity });
   }
 
   #add(text: string): void {
@@ -171,6 +184,8 @@ export class HarmonyParser implements AnswerParser {
     const isText = header !== undefined && !this.#isMarked && this.#channel === undefined && header.trim() !== "";
     if (isText) this.#say(header);
     else if (message?.kind === "call") this.#call(message);
+    else if (message?.kind === "reasoning")
+      this.#thoughts.push({ from: this.#thoughts.pop()?.from ?? 0, to: this.#from });
     this.#header = "";
     this.#channel = undefined;
     this.#isMarked = false;

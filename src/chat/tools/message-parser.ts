@@ -14,6 +14,14 @@ export interface AnswerParser {
   push(text: string): Part;
   /** No more text comes. @returns what was held back */
   end(): Part;
+  /** Where in the text reasoning stands, without the marks around it; one that goes on ends at Infinity. */
+  readonly thoughts: readonly Span[];
+}
+
+/** A part of a text, in UTF-16 units; `to` is not in it. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
 }
 
 export interface MessageParserOptions {
@@ -38,6 +46,8 @@ export class MessageParser implements AnswerParser {
   #mode: "start" | "reasoning" | "content" | "call";
   /** Text that may turn out to be a mark, and that of a call. */
   #held = "";
+  #pushed = 0;
+  #thought: Span = { from: Infinity, to: Infinity };
   /** White space at the beginning and end of what was thought is the template's. */
   #isTrimming = false;
   #calls = 0;
@@ -50,10 +60,16 @@ export class MessageParser implements AnswerParser {
     this.#mode = inCall ? "call" : thinking === "open" ? "reasoning" : "content";
     if (thinking === "maybe" && !inCall) this.#mode = "start";
     this.#isTrimming = thinking === "open";
+    if (this.#mode === "reasoning") this.#thought = { from: 0, to: Infinity };
+  }
+
+  get thoughts(): readonly Span[] {
+    return [this.#thought];
   }
 
   push(text: string): Part {
     this.#held += text;
+    this.#pushed += text.length;
     return this.#parts(false);
   }
 
@@ -94,6 +110,7 @@ export class MessageParser implements AnswerParser {
     const text = this.#held.trimStart();
     if (text.startsWith(THINK)) {
       this.#held = text.slice(THINK.length);
+      this.#thought = { from: this.#pushed - this.#held.length, to: Infinity };
       this.#mode = "reasoning";
       this.#isTrimming = true;
     } else if (isLast || (text !== "" && !THINK.startsWith(text))) this.#mode = "content";
@@ -107,6 +124,7 @@ export class MessageParser implements AnswerParser {
     const at = this.#held.indexOf(THOUGHT);
     if (at >= 0) {
       const thought = this.#held.slice(0, at).trimEnd();
+      this.#thought = { ...this.#thought, to: this.#pushed - this.#held.length + at };
       this.#held = this.#held.slice(at + THOUGHT.length);
       this.#mode = "content";
       this.#isTrimming = true;

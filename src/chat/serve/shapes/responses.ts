@@ -153,12 +153,12 @@ function textPart(kind: "message" | "reasoning", text: string): object {
     : { type: "output_text", text, annotations: [], logprobs: [] };
 }
 
-function responseUsage({ prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details }: Usage): object {
+function responseUsage({ prompt_tokens, completion_tokens, total_tokens, ...details }: Usage): object {
   return {
     input_tokens: prompt_tokens,
-    input_tokens_details: { cached_tokens: prompt_tokens_details.cached_tokens },
+    input_tokens_details: { cached_tokens: details.prompt_tokens_details.cached_tokens },
     output_tokens: completion_tokens,
-    output_tokens_details: { reasoning_tokens: 0 },
+    output_tokens_details: { reasoning_tokens: details.completion_tokens_details.reasoning_tokens },
     total_tokens,
   };
 }

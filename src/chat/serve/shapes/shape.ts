@@ -40,16 +40,22 @@ export interface ShapeOptions {
   readonly said?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** A reply with the number of its tokens that were thought. */
+export interface CountedReply extends Reply {
+  readonly reasoningTokens: number;
+}
+
 /** Tokens of a request, as OpenAI's API counts them. */
 export interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details: { readonly reasoning_tokens: number };
 }
 
 /** @param choices texts of each prompt, which counts once */
-export function usageOf(replies: readonly Reply[], choices: number): Usage {
+export function usageOf(replies: readonly CountedReply[], choices: number): Usage {
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const firsts = replies.filter((_, index) => index % choices === 0);
   const prompt = sum(firsts.map(({ promptTokens }) => promptTokens));
@@ -59,6 +65,7 @@ export function usageOf(replies: readonly Reply[], choices: number): Usage {
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: sum(firsts.map(({ cachedTokens }) => cachedTokens)) },
+    completion_tokens_details: { reasoning_tokens: sum(replies.map(({ reasoningTokens }) => reasoningTokens)) },
   };
 }
 
