@@ -133,32 +133,37 @@ describe.each(Object.entries(SHAPES))("%s", (_, shape) => {
   });
 });
 
-test("a value that is no number reaches the tokens that see it and no others, with any number of threads", async () => {
-  const shape = SHAPES["as many kv heads as heads"];
-  const seen = Array.from({ length: TOKENS }, (_, row) => ({ first: 0, last: row }));
-  const operands = [1, 2, 3].map(() => random(TOKENS, KV_HEADS * HEAD_SIZE));
-  for (const value of [NaN, Infinity]) {
-    for (const device of devices) {
-      const [q, keys, values] = operands.map((operand) => place(device, operand));
-      if (q === undefined || keys === undefined || values === undefined) throw new Error("three operands");
-      const tensors = { q, keys, values };
-      const wanted = await attend(device, tensors, shape, seen);
-      // The fifth element of the first kv head's value of token 40.
-      device.write(values.buffer, Float32Array.of(value), (40 * values.pitch + 4) * 4);
-      const [y = new Uint8Array()] = await attend(device, tensors, shape, seen);
-      const [before = new Uint8Array()] = wanted;
-      expect(y.subarray(0, 40 * KV_HEADS * HEAD_SIZE * 4)).toEqual(before.subarray(0, 40 * KV_HEADS * HEAD_SIZE * 4));
-      const found = new Float32Array(y.slice().buffer);
-      const same = new Float32Array(before.slice().buffer);
-      for (let row = 40; row < TOKENS; row++) {
-        const broken = row * KV_HEADS * HEAD_SIZE + 4;
-        expect(Number.isFinite(found[broken])).toBe(false);
-        found[broken] = same[broken] ?? NaN;
+test.each([
+  ["of one chunk", 0, Infinity, 40],
+  // A thread goes on from a chunk that it has computed token by token.
+  ["in chunks that threads share out", 1700, 1500, 240],
+])(
+  "a value that is no number reaches the tokens that see it and no others, with any number of threads: keys %s",
+  async (_, past, window, key) => {
+    const shape = { ...SHAPES["as many kv heads as heads"], window };
+    const seen = Array.from({ length: TOKENS }, (_, row) => ({ first: 0, last: past + row }));
+    const operands = [TOKENS, past + TOKENS, past + TOKENS].map((rows) => random(rows, KV_HEADS * HEAD_SIZE));
+    for (const value of [NaN, Infinity]) {
+      for (const device of devices) {
+        const [q, keys, values] = operands.map((operand) => place(device, operand));
+        if (q === undefined || keys === undefined || values === undefined) throw new Error("three operands");
+        const tensors = { q, keys, values };
+        const [before = new Uint8Array()] = await attend(device, tensors, shape, seen);
+        // The fifth element of the first kv head's value.
+        device.write(values.buffer, Float32Array.of(value), (key * values.pitch + 4) * 4);
+        const [y = new Uint8Array()] = await attend(device, tensors, shape, seen);
+        const [found, same] = [new Float32Array(y.slice().buffer), new Float32Array(before.slice().buffer)];
+        for (const [row, { last }] of seen.entries()) {
+          if (key > last || key <= last - window) continue;
+          const broken = row * KV_HEADS * HEAD_SIZE + 4;
+          expect(Number.isFinite(found[broken])).toBe(false);
+          found[broken] = same[broken] ?? NaN;
+        }
+        expect(found).toEqual(same);
       }
-      expect(found).toEqual(same);
     }
-  }
-});
+  },
+);
 
 test("where all scores are infinitely small, the result is no number, whatever stands beside them in a vector", async () => {
   const [device] = devices;

@@ -12,6 +12,7 @@ export class WrittenPages {
   }
 
   add(memory: number, at: number, size: number): void {
+    if (size === 0) return;
     const end = Math.ceil((at + size) / SYSTEM_PAGE);
     const known = this.#pages.get(memory) ?? new Uint8Array();
     const pages = known.length < end ? new Uint8Array(Math.max(end, 2 * known.length)) : known;

@@ -145,13 +145,15 @@ describe.each(CODES)("products with %s", (code) => {
   );
 
   test("rows of more terms than scratch holds of them at once", () => {
-    for (const [rows, terms] of [
-      [1, 45_400],
-      [14, 3400],
-      [56, 3400],
+    for (const [rows, cols, terms] of [
+      [1, 5, 45_400],
+      [14, 5, 3400],
+      // Two calls, of whole blocks of columns and of the rest.
+      [14, 131, 3400],
+      [56, 5, 3400],
     ] as const) {
       for (const stored of ["F32", "BF16"] as const)
-        check(code, { order: "NT", rows, cols: 5, terms, stored, extras: true }, "end");
+        check(code, { order: "NT", rows, cols, terms, stored, extras: true }, "end");
     }
   });
 });
