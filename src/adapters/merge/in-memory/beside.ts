@@ -22,9 +22,6 @@ import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, planAdapters } from "./plan.ts";
 
-/** Of a pass, for what plans by it: products go through the factors whatever it is. */
-const TOKENS = 1;
-
 /** What is left of a method once it is placed. */
 type PlacedMethod = Pick<Method, "over" | "linears" | "joint">;
 
@@ -38,9 +35,9 @@ export interface UnmergedOptions {
 }
 
 /**
- * Adapters beside weights that stay what they are, because they are quantized, or others' rows go through them as well: y = x Wᵀ + x ΔWᵀ, the second product through
- * the factors and in f32, as training computes it. What the adapters hold takes memory, ΔW takes none. Tensors that they
- * replace whole are not its affair: see `ApplyOptions.beside`.
+ * Adapters beside weights that stay what they are, because they are quantized, or others' rows go through them as well: y = x Wᵀ + x ΔWᵀ, the second product in f32
+ * and through the factors, as training computes it; ΔW itself is held only where it has none. Tensors that adapters replace whole are not its affair: see
+ * `ApplyOptions.beside`.
  */
 export class UnmergedAdapters implements Disposable {
   /** The decoder's projections with all of them. */
@@ -173,14 +170,9 @@ async function placeOne(
   const input = { base, matrices, model: path, dtype: "keep", seed: 0, began: undefined, signal } as const;
   const trainable = await training.open(input, settingsAsIs(training, adapter, generator), adapter);
   const parameters = new Parameters(gpu, trainable.parameters, undefined, false);
-  const place = {
-    staging: gpu.staging,
-    tokens: TOKENS,
-    microBatches: 1,
-    budget: 0,
-    beside: true,
-    choices: undefined,
-  } as const;
+  // Nothing is planned by sizes of a pass: there is one way beside weights.
+  const sizes = { tokens: 1, microBatches: 1, budget: 0 };
+  const place = { ...sizes, staging: gpu.staging, beside: true, choices: undefined } as const;
   const { tensors } = weights;
   const share: Placement["share"] = shared && ((key, make) => shared.take(owner, key, make));
   const method = await trainable.place({ gpu, parameters, tensors, factor, place, share });
