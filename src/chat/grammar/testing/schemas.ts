@@ -121,15 +121,13 @@ export const SCHEMAS: fc.Arbitrary<Keywords> = fc.letrec<{ schema: Keywords }>((
       small.map((least) => ({ type: "number", exclusiveMinimum: least })),
       fc.array(fc.jsonValue({ maxDepth: 1 }), { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
       fc.jsonValue({ maxDepth: 1 }).map((value) => ({ const: value })),
-      fc
-        .tuple(fc.uniqueArray(fc.jsonValue({ maxDepth: 1 }), { minLength: 1 }), small)
-        .map(([values, minimum]) => ({
-          enum: [...values, "zz"],
-          minimum,
-          minLength: 2,
-          pattern: "^[^\\s]",
-          maxItems: 1,
-        })),
+      fc.tuple(fc.uniqueArray(fc.jsonValue({ maxDepth: 1 }), { minLength: 1 }), small).map(([values, minimum]) => ({
+        enum: [...values, "zz"],
+        minimum,
+        minLength: 2,
+        pattern: "^[^\\s]",
+        maxItems: 1,
+      })),
       fc
         .tuple(
           fc.array(fc.constantFrom("a", 1, 1.5, null, { a: 1, b: 2 }, { b: 2, a: 1 })),
