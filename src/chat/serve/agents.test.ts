@@ -210,6 +210,32 @@ describe("formats", () => {
     expect(await failure(ask({ grammar: 'root ::= "a"', json_schema: {} }))).toMatchObject({ param: "json_schema" });
   });
 
+  test("one of too many states is refused with the field in which it came", async () => {
+    const deep = Array.from({ length: 30 }).reduce<object>((items) => ({ type: "array", items, minItems: 900 }), {});
+    const schema = { type: "object", properties: { a: deep } };
+    const format = { type: "json_schema" as const, json_schema: { name: "x", schema } };
+    const messages = [{ role: "user" as const, content: "Hi" }];
+    const [named, long] = [{ json_schema: schema }, { grammar: `root ::= ${'"abc" '.repeat(8000)}` }];
+    const { chat, completions, responses } = serving.client;
+    const tools = [{ type: "function" as const, function: { name: "f", parameters: schema } }];
+    for (const [asked, param] of [
+      [chat.completions.create({ model, messages, response_format: format }), "response_format"],
+      [chat.completions.create({ model, messages, tools, tool_choice: "required" }), "tools"],
+      [completions.create({ model, prompt: "Hi", ...named }), "json_schema"],
+      [completions.create({ model, prompt: "Hi", ...long }), "grammar"],
+      [
+        responses.create({ model, input: "Hi", text: { format: { ...format.json_schema, type: format.type } } }),
+        "text.format",
+      ],
+    ] as const) {
+      const message = expect.stringContaining(`${param}: the grammar or schema has more than 20000 states`);
+      expect(await failure(asked)).toMatchObject({ status: 400, param, message });
+    }
+    const body = JSON.stringify({ model, messages, format: schema });
+    const answer = await fetch(`${serving.address}/api/chat`, { method: "POST", body });
+    expect(await answer.json()).toMatchObject({ error: { param: "format" } });
+  });
+
   test("an answer that may only have a few tokens is the beginning of one", async () => {
     const { choices } = await serving.client.chat.completions.create({
       model,

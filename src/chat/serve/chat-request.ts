@@ -75,8 +75,11 @@ const RESERVED: ReadonlySet<string> = new Set([
   "strftime_now",
 ]);
 
-/** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
-export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
+/**
+ * @param formatName what the client calls `response_format`
+ * @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done
+ */
+export function readChatRequest(body: unknown, defaults: RequestDefaults, formatName?: string): ChatRequest {
   const fields = readFields(Body, body);
   const { logprobs, top_logprobs: top } = fields;
   if (top !== undefined && logprobs !== true) throw badField("top_logprobs", "needs logprobs to be true");
@@ -84,7 +87,7 @@ export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatR
   const reserved = Object.keys(variables).find((name) => RESERVED.has(name));
   if (reserved !== undefined) throw badField(`chat_template_kwargs.${reserved}`, "is set by the server");
   return {
-    ...generationRequest(fields, logprobs === true ? (top ?? 0) : undefined, defaults),
+    ...generationRequest(fields, logprobs === true ? (top ?? 0) : undefined, defaults, 1, formatName),
     messages: fields.messages.map((message, index) => readMessage(message, `messages.${index}`)),
     templateVariables: variables,
     effort: fields.reasoning_effort,

@@ -1,9 +1,8 @@
 import * as v from "valibot";
 import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
 import { brief } from "../../files/failure.ts";
-import type { Grammar } from "../grammar/grammar.ts";
 import { ApiError, badField } from "./api-error.ts";
-import { FORMAT_FIELDS, readFormat } from "./format-fields.ts";
+import { type AskedFormat, FORMAT_FIELDS, readFormat } from "./format-fields.ts";
 import { issueInWords } from "./issue-words.ts";
 import { IGNORED, nested, UNSUPPORTED } from "./nested.ts";
 import { optional } from "./optional.ts";
@@ -37,10 +36,7 @@ export interface AnswerSettings {
 }
 
 /** What all endpoints are asked for. */
-export interface GenerationRequest extends AnswerSettings {
-  /** What the answer must follow; undefined: it is free. */
-  readonly grammar: Grammar | undefined;
-}
+export interface GenerationRequest extends AnswerSettings, AskedFormat {}
 
 /** As OpenAI's API allows. */
 const MAX_TOP_LOGPROBS = 20;
@@ -154,12 +150,14 @@ const IDLE: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
 /**
  * Turns the common fields into what the engine works with.
  * @param leastTokens 0 where a request may ask for none, only to have its prompt looked at
+ * @param formatName what the client calls `response_format`
  */
 export function generationRequest(
   fields: CommonFields & { readonly max_completion_tokens?: number | undefined },
   topLogprobs: number | undefined,
   defaults: RequestDefaults,
   leastTokens = 1,
+  formatName?: string,
 ): GenerationRequest {
   const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
   const { stop } = fields;
@@ -188,7 +186,7 @@ export function generationRequest(
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
     user: fields.user ?? "",
-    grammar: readFormat(fields),
+    ...readFormat(fields, formatName),
     biases: new Map(Object.entries(fields.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias])),
   };
 }

@@ -35,27 +35,38 @@ export const FORMAT_FIELDS = {
 
 type FormatFields = v.InferOutput<v.ObjectSchema<typeof FORMAT_FIELDS, undefined>>;
 
-/** The grammar that an answer must follow; undefined: it is free. @throws ApiError 400 naming what would not be obeyed */
-export function readFormat({
-  response_format: format,
-  grammar = "",
-  json_schema: schema,
-}: FormatFields): Grammar | undefined {
+/** What an answer must follow, and the field that says so. */
+export interface AskedFormat {
+  readonly grammar: Grammar | undefined;
+  readonly grammarField: string | undefined;
+}
+
+/**
+ * The grammar that an answer must follow; undefined: it is free.
+ * @param formatName what the client calls `response_format`
+ * @throws ApiError 400 naming what would not be obeyed
+ */
+export function readFormat(
+  { response_format: format, grammar = "", json_schema: schema }: FormatFields,
+  formatName = "response_format",
+): AskedFormat {
   const asked = [
     ...(grammar === "" ? [] : (["grammar"] as const)),
     ...(schema === undefined ? [] : (["json_schema"] as const)),
     ...(format === undefined || format.type === "text" ? [] : (["response_format"] as const)),
   ];
   const [name, other] = asked;
-  if (name === undefined) return undefined;
+  if (name === undefined) return { grammar: undefined, grammarField: undefined };
   if (other !== undefined) throw badField(other, `cannot be given beside ${name}`);
-  return compiled(name, () => {
+  const grammarField = name === "response_format" ? formatName : name;
+  const read = (): Grammar => {
     if (name === "grammar") return readGbnf(grammar);
     if (name === "json_schema") return schemaGrammar(schema);
     if (format?.type === "json_schema") return schemaGrammar(format.json_schema.schema);
     const own = format?.type === "json_object" ? format.schema : undefined;
     return own === undefined ? ANY_OBJECT : schemaGrammar(own);
-  });
+  };
+  return { grammar: compiled(grammarField, read), grammarField };
 }
 
 /** @throws ApiError 400 for the field, where a grammar or a schema cannot be followed */

@@ -116,7 +116,7 @@ function chatOf(
   more: object = {},
 ): ChatRequest {
   const said = messages.length === 0 ? [{ role: "user" }] : messages;
-  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults);
+  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults, "format");
   return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 

@@ -52,6 +52,7 @@ describe("chat", () => {
       messages: MESSAGES,
       templateVariables: {},
       grammar: undefined,
+      grammarField: undefined,
       biases: new Map(),
       tools: undefined,
       continues: false,

@@ -93,7 +93,7 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  return { ...readChatRequest(chat, defaults), said: saidAgain(fields) };
+  return { ...readChatRequest(chat, defaults, "text.format"), said: saidAgain(fields) };
 }
 
 const OPEN = [

@@ -1,3 +1,4 @@
+import type { Grammar } from "../grammar/grammar.ts";
 import { type GrammarStates, statesOf } from "../grammar/states.ts";
 import type { Prompt } from "./answer.ts";
 import { parseBody } from "./body.ts";
@@ -71,7 +72,7 @@ export async function understand(
     const prompts = request.echo
       ? all.map((ids, at) => ({ ids, echo: echoOf(model.tokenizer, ids, request.prompts[at]) }))
       : all.map((ids) => ({ ids }));
-    return { settings: settingsOf(model, request), prompts, grammar: statesFor(request) };
+    return { settings: settingsOf(model, request), prompts, grammar: statesFor(request.grammar, request.grammarField) };
   }
   const request = CHATS[kind](parseBody(body), defaults);
   if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
@@ -111,16 +112,21 @@ async function cut(
 async function understandChat(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
   const { grammar, marks, stops, ...prompt } = await chatPrompt(model, request, options);
   const settings = settingsOf(model, { ...request, stops: [...request.stops, ...stops] });
-  return { settings, prompts: [prompt], grammar: statesFor({ grammar }), marks };
+  return { settings, prompts: [prompt], grammar: statesFor(grammar, request.grammarField ?? "tools"), marks };
 }
 
 async function understandRaw(model: Text, request: ChatRequest, options: PromptOptions): Promise<Understood> {
   const ids = await rawChatPrompt(model, request, options);
-  return { settings: settingsOf(model, request), prompts: [{ ids }], grammar: statesFor(request) };
+  return {
+    settings: settingsOf(model, request),
+    prompts: [{ ids }],
+    grammar: statesFor(request.grammar, request.grammarField),
+  };
 }
 
-function statesFor({ grammar }: Pick<GenerationRequest, "grammar">): GrammarStates | undefined {
-  return grammar && compiled("grammar", () => statesOf(grammar));
+/** @param field in which it came. @throws ApiError 400 for the field, where it would be too many */
+function statesFor(grammar: Grammar | undefined, field = "grammar"): GrammarStates | undefined {
+  return grammar && compiled(field, () => statesOf(grammar));
 }
 
 /** Without what only the prompt is made of. @throws ApiError 400 for biases of tokens that the model does not have */
