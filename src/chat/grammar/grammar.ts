@@ -1,4 +1,4 @@
-import { HARMONY_MARKS } from "../../data/text/harmony.ts";
+import { HARMONY_MARKS, SPELLED } from "../../data/text/harmony.ts";
 import { RandloraError } from "../../files/errors.ts";
 
 /** What a text may be: bytes of UTF-8, put together. */
@@ -45,7 +45,7 @@ export const maybe = (part: Expression): Expression => repeat(part, 0, 1);
 /** No byte of UTF-8: bytes from here on stand for special tokens of an answer's format, which are no text. */
 const FIRST_SPECIAL = 0xf8;
 /** Of UTF-8, the largest. */
-const LAST_BYTE = 0xf4;
+export const LAST_BYTE = 0xf4;
 
 /** The byte that stands for a special token of an answer's format; undefined: it is none. */
 export function specialByte(token: string): number | undefined {
@@ -75,7 +75,7 @@ export function grammarError(message: string): RandloraError {
 
 /** Ends of the code points that UTF-8 writes with 1, 2, 3 and 4 bytes. */
 const LENGTHS = [0x7f, 0x7ff, 0xffff, 0x10ffff] as const;
-const SPECIAL = new RegExp(`(${HARMONY_MARKS.map((token) => RegExp.escape(token)).join("|")})`);
+const SPECIAL = new RegExp(`(${SPELLED.source})`);
 const SURROGATES = [0xd800, 0xdfff] as const;
 
 /** One code point of these ranges, both ends included, as UTF-8; surrogates are no characters. */

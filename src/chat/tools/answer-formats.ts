@@ -1,4 +1,4 @@
-import { HARMONY_MARKS, isHarmony } from "../../data/text/harmony.ts";
+import { writesHarmony } from "../../data/text/harmony.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { AnswerFormat, AnswerParserOptions } from "./answer-format.ts";
 import { harmonyFormat } from "./harmony-format.ts";
@@ -8,9 +8,8 @@ import { tagFormat } from "./tag-format.ts";
 
 /** @param template the source of the chat template */
 export function answerFormatOf(template: string, tokenizer: Tokenizer): AnswerFormat {
-  // A tokenizer without the marks cannot write the format: what it makes of them is text.
-  const isKnown = HARMONY_MARKS.every((token) => tokenizer.tokenToId(token) !== undefined);
-  return isKnown && isHarmony(template) ? harmonyFormat(tokenizer) : tagFormat(template, tokenizer);
+  const format = writesHarmony(template, tokenizer) ? harmonyFormat : tagFormat;
+  return format(template, tokenizer);
 }
 
 export function answerParser(options: AnswerParserOptions): AnswerParser {

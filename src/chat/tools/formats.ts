@@ -51,9 +51,14 @@ export const CALL_FORMATS: readonly CallFormat[] = [
   },
 ];
 
+/** Does a chat template show a model its tools? @param template its source */
+export function showsTools(template: string): boolean {
+  return /\btools\b/.test(template);
+}
+
 /** @param template the source of a chat template; undefined: it knows nothing of tools, or writes calls in another way */
 export function callFormatOf(template: string): CallFormat | undefined {
-  return /\btools\b/.test(template) ? CALL_FORMATS.find(({ sign }) => sign.test(template)) : undefined;
+  return showsTools(template) ? CALL_FORMATS.find(({ sign }) => sign.test(template)) : undefined;
 }
 
 /** A call of a tool. */

@@ -13,6 +13,7 @@ import {
   WHOLE,
 } from "../grammar/grammar.ts";
 import type { AnswerFormat, AnswerWish } from "./answer-format.ts";
+import { showsTools } from "./formats.ts";
 import { argumentRules, heldTools, type Tool } from "./grammar.ts";
 
 const { start, channel, constrain, message, end } = HARMONY;
@@ -24,11 +25,11 @@ const ANALYSIS = `${channel}analysis${message}`;
 const FINAL = `${channel}final${message}`;
 
 /** What gpt-oss writes: messages on channels. See {@link HarmonyParser} for what becomes of them. */
-export function harmonyFormat(tokenizer: Tokenizer): AnswerFormat {
+export function harmonyFormat(template: string, tokenizer: Tokenizer): AnswerFormat {
   const shownTokens = new Map(HARMONY_MARKS.map((token) => [tokenizer.tokenToId(token) ?? -1, markOf(token)]));
   return {
     isText: false,
-    callsTools: true,
+    callsTools: showsTools(template),
     mayThink: true,
     begin(prompt, wish) {
       const { tools, continues = false } = wish;

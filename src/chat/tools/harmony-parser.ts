@@ -1,4 +1,4 @@
-import { HARMONY, HARMONY_MARKS, MARK, markOf } from "../../data/text/harmony.ts";
+import { HARMONY, MARK, markOf, withMarks } from "../../data/text/harmony.ts";
 import { type Call, newCallId } from "./formats.ts";
 import type { AnswerParser, Part, Span } from "./message-parser.ts";
 
@@ -16,7 +16,6 @@ const START = markOf(HARMONY.start);
 const CHANNEL = markOf(HARMONY.channel);
 const CONSTRAIN = markOf(HARMONY.constrain);
 const MESSAGE = markOf(HARMONY.message);
-const SPELLED = new RegExp(HARMONY_MARKS.map((token) => RegExp.escape(token)).join("|"), "g");
 
 /** Longer ones are text: a model that was not trained on the format begins to write without one. */
 const LONGEST_HEADER = 300;
@@ -58,7 +57,7 @@ export class HarmonyParser implements AnswerParser {
 
   constructor(options: HarmonyParserOptions) {
     this.#options = options;
-    this.push(options.begun.replaceAll(SPELLED, markOf));
+    this.push(withMarks(options.begun));
     this.#to = 0;
     this.#thoughts = this.#message?.kind === "reasoning" ? [{ from: 0, to: Infinity }] : [];
   }

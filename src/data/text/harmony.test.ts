@@ -7,8 +7,12 @@ import { FIXTURES } from "./testing/families.ts";
 const SOURCE = await Bun.file(join(FIXTURES, "chat", "harmony.jinja")).text();
 const template = new ChatTemplate(SOURCE, "harmony.jinja");
 const user = { role: "user", content: "q" };
-const call = (name: string, id?: string) => ({ id, type: "function", function: { name, arguments: { n: name } } });
-const result = (content: string, id?: string) => ({ role: "tool", content, tool_call_id: id });
+const call = (name: string, id?: string | null) => ({
+  id,
+  type: "function",
+  function: { name, arguments: { n: name } },
+});
+const result = (content: string, id?: string | null) => ({ role: "tool", content, tool_call_id: id });
 const written = (name: string) =>
   `<|start|>assistant to=functions.${name}<|channel|>commentary json<|message|>{"n": "${name}"}<|call|>`;
 const told = (name: string, content: string) =>
@@ -23,11 +27,12 @@ function after(messages: readonly ChatMessage[], more: object = {}): string {
 describe("a conversation for gpt-oss's template", () => {
   test("has each call in a message of its own, its result behind it, by id or in their order", () => {
     const wanted = written("f") + told("f", "1") + written("g") + told("g", "2") + "<|start|>assistant";
-    const calls = (...ids: (string | undefined)[]) => [
+    const calls = (...ids: (string | null)[]) => [
       { role: "assistant", content: "", tool_calls: [call("f", ids[0]), call("g", ids[1])] },
     ];
     expect(after([...calls("a", "b"), result("2", "b"), result("1", "a")])).toBe(wanted);
     expect(after([...calls(), result("1"), result("2")])).toBe(wanted);
+    expect(after([...calls(null, null), result("1", null), result("2", null)])).toBe(wanted);
     // What comes of nobody knows which is the last one's.
     expect(after([...calls("a", "b"), result("1", "a"), result("2", "x"), result("3", "y")])).toBe(
       wanted.replace(told("g", "2"), told("g", "2") + told("g", "3")),

@@ -1,3 +1,5 @@
+import type { Tokenizer } from "./tokenizer.ts";
+
 /** The special tokens of the harmony format, which gpt-oss writes and its chat template shows. */
 export const HARMONY = {
   start: "<|start|>",
@@ -25,9 +27,22 @@ export function markOf(token: string): string {
   return String.fromCharCode(FIRST_MARK + HARMONY_MARKS.indexOf(token));
 }
 
+/** Any special token of the format, as it is spelled. */
+export const SPELLED = new RegExp(HARMONY_MARKS.map((token) => RegExp.escape(token)).join("|"), "g");
+
+/** A text in which marks stand for the tokens that it spells. */
+export function withMarks(text: string): string {
+  return text.replaceAll(SPELLED, markOf);
+}
+
 /** Does a chat template show the harmony format? @param template its source */
 export function isHarmony(template: string): boolean {
   return template.includes(HARMONY.channel) && template.includes(HARMONY.message);
+}
+
+/** Does a model write it? A tokenizer without the tokens cannot: what it makes of them is text. */
+export function writesHarmony(template: string, tokenizer: Pick<Tokenizer, "tokenToId">): boolean {
+  return isHarmony(template) && HARMONY_MARKS.every((token) => tokenizer.tokenToId(token) !== undefined);
 }
 
 /** Names that a message's reasoning goes by; templates read the first, gpt-oss's the second. */
@@ -58,20 +73,24 @@ export function harmonyMessages(messages: readonly Message[]): Message[] {
       results.push(last);
       waiting.pop();
     }
-    const ids = calls.map((call: unknown) => field(call, "id"));
-    const owners = results.map(({ tool_call_id: id }, index) => {
-      const owner = id === undefined ? -1 : ids.indexOf(id);
-      return owner < 0 ? Math.min(index, calls.length - 1) : owner;
+    // Of calls with the same id the first one has what came of it.
+    const numbers = new Map(calls.map((call: unknown, at) => [field(call, "id"), at] as const).toReversed());
+    const owned = Map.groupBy(results, ({ tool_call_id: id }, index) => {
+      // Tables have null for ids that are not there.
+      const owner = typeof id === "string" ? numbers.get(id) : undefined;
+      return owner ?? Math.min(index, calls.length - 1);
     });
     for (const [index, call] of calls.entries()) {
       const said = index === 0 ? thoughtOf(message) : { ...message, ...SILENT };
-      arranged.push({ ...said, tool_calls: [call] }, ...results.filter((_, result) => owners[result] === index));
+      arranged.push({ ...said, tool_calls: [call] });
+      for (const result of owned.get(index) ?? []) arranged.push(result);
     }
   }
   return arranged;
 }
 
-const SILENT = { content: "", ...Object.fromEntries(REASONING.map((name) => [name, undefined])) };
+/** What makes a message say and think nothing. */
+export const SILENT = { content: "", ...Object.fromEntries(REASONING.map((name) => [name, undefined])) };
 
 /** What there is beside a message's calls: a text or reasoning. */
 function thoughtOf(message: Message): Message {

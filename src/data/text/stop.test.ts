@@ -1,12 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import * as v from "valibot";
-import { TokenizerConfig } from "../../files/read-text.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { HARMONY_MARKS } from "./harmony.ts";
 import { endOfTurn, readEndOfSequence, readStopIds } from "./stop.ts";
-import { Tokenizer } from "./tokenizer.ts";
-import { familyTokenizer, FIXTURES, ModelFolder } from "./testing/families.ts";
+import { familyTokenizer, FIXTURES, ModelFolder, specialTokens } from "./testing/families.ts";
 
 const CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
 const qwen2 = await familyTokenizer("qwen2", { eos_token: "<|endoftext|>" });
@@ -39,10 +36,7 @@ describe("stop tokens", () => {
   });
 
   test("in the harmony format are <|return|> and <|call|>, and never <|end|>, whatever files say", async () => {
-    const content = await Bun.file(join(FIXTURES, "tokenizers", "qwen2.json")).json();
-    const marks = HARMONY_MARKS.map((mark, at) => ({ id: 9000 + at, content: mark, special: true }));
-    const file = { ...content.tokenizer, added_tokens: [...content.tokenizer.added_tokens, ...marks] };
-    const tokenizer = new Tokenizer(file, v.parse(TokenizerConfig, {}));
+    const tokenizer = await familyTokenizer("qwen2", {}, specialTokens(HARMONY_MARKS));
     const id = (mark: string) => tokenizer.tokenToId(mark) ?? -1;
     const [end, call, back] = [id("<|end|>"), id("<|call|>"), id("<|return|>")];
     const source = await Bun.file(join(FIXTURES, "chat", "harmony.jinja")).text();
@@ -50,6 +44,9 @@ describe("stop tokens", () => {
     const ids = await stopIds(files, tokenizer, new ChatTemplate(source, "t"));
     expect(new Set(ids)).toEqual(new Set([5, call, back]));
     expect(await stopIds(files, tokenizer, new ChatTemplate(CHATML, "t"))).toContain(end);
+    // Without the others nothing else would end an answer.
+    const without = await familyTokenizer("qwen2", {}, specialTokens(HARMONY_MARKS.slice(0, 5)));
+    expect(await stopIds(files, without, new ChatTemplate(source, "t"))).toContain(end);
   });
 
   test("must be numbers", async () => {

@@ -4,7 +4,7 @@ import * as v from "valibot";
 
 import { RandloraError } from "../../files/errors.ts";
 import type { ChatTemplate } from "./chat-template.ts";
-import { HARMONY, isHarmony } from "./harmony.ts";
+import { HARMONY, writesHarmony } from "./harmony.ts";
 import type { AddedToken } from "./tokenizer/added-tokens.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -41,12 +41,9 @@ export async function readStopIds(
   if (tokenizer.eos !== undefined) ids.add(tokenizer.eos.id);
   const turn = template === undefined ? undefined : endOfTurn(template, tokenizer.addedTokens);
   if (turn !== undefined) ids.add(turn.id);
-  if (template !== undefined && isHarmony(template.source)) {
-    for (const token of [HARMONY.return, HARMONY.call]) {
-      const id = tokenizer.tokenToId(token);
-      if (id !== undefined) ids.add(id);
-    }
-    ids.delete(tokenizer.tokenToId(HARMONY.end) ?? NaN);
+  if (template !== undefined && writesHarmony(template.source, tokenizer)) {
+    const idOf = (token: string): number => tokenizer.tokenToId(token) ?? NaN;
+    ids.add(idOf(HARMONY.return)).add(idOf(HARMONY.call)).delete(idOf(HARMONY.end));
   }
   return ids;
 }

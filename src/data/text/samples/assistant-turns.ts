@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
-import { REASONING } from "../harmony.ts";
+import { REASONING, SILENT } from "../harmony.ts";
 import { type Span, unusedCharacters } from "../template/marks.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
@@ -221,8 +221,7 @@ function hasReasoning(message: ChatMessage): boolean {
 
 /** Where an answer comes later a template may leave out what was thought before calls; a part of the conversation does not show it. */
 function withCallsAlone({ messages, ...rest }: Conversation): Conversation {
-  const none = { content: "", ...Object.fromEntries(REASONING.map((name) => [name, undefined])) };
-  return { ...rest, messages: messages.map((message) => (callsTools(message) ? { ...message, ...none } : message)) };
+  return { ...rest, messages: messages.map((message) => (callsTools(message) ? { ...message, ...SILENT } : message)) };
 }
 
 function callsTools(message: ChatMessage): boolean {

@@ -38,9 +38,20 @@ export async function readSamples(): Promise<readonly string[]> {
   return v.parse(v.array(v.string()), await Bun.file(join(FIXTURES, "tokenizers", "samples.json")).json());
 }
 
-/** @param config keys of tokenizer_config.json */
-export async function familyTokenizer(family: Family, config: Record<string, unknown> = {}): Promise<Tokenizer> {
-  return new Tokenizer((await readGolden(family)).tokenizer, v.parse(TokenizerConfig, config));
+/** @param config keys of tokenizer_config.json. @param added tokens beside its own, as tokenizer.json has them */
+export async function familyTokenizer(
+  family: Family,
+  config: Record<string, unknown> = {},
+  added: readonly object[] = [],
+): Promise<Tokenizer> {
+  const { tokenizer } = await readGolden(family);
+  const own = v.parse(v.array(v.unknown()), tokenizer["added_tokens"]);
+  return new Tokenizer({ ...tokenizer, added_tokens: [...own, ...added] }, v.parse(TokenizerConfig, config));
+}
+
+/** Special tokens with ids that no small tokenizer has. */
+export function specialTokens(contents: readonly string[], special = true): object[] {
+  return contents.map((content, at) => ({ id: 9000 + at, content, special }));
 }
 
 /** A temporary model folder with these files: texts as they are, anything else as JSON. */
