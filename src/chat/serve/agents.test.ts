@@ -1,9 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fc from "fast-check";
 import type OpenAI from "openai";
 import { isValid, SCHEMAS, TREE } from "../grammar/testing/schemas.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { LanguageModel } from "../language-model.ts";
+import { loadWithTokens } from "../testing/harmony.ts";
 import { failure, loadStoriesModel, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
+
+setDefaultTimeout(60_000);
 
 /** More than the stories model was made for: what it writes makes no sense anyway. */
 const CONTEXT = 2048;
@@ -105,21 +109,24 @@ describe("tools", () => {
   });
 
   test("a strict function is obeyed or refused where the model decides, and beside a format nothing is a call", async () => {
-    const ask = async (tool: object, extra: object) =>
-      await serving.client.chat.completions.create({
+    await using folder = await TemporaryFolder.create();
+    await using marked = await loadWithTokens(folder.path, ["<tool_call>", "</tool_call>"], "chatml-tools.jinja");
+    await using opening = serveStories(marked);
+
+    const ask = async (tool: object, extra: object, { client } = serving) =>
+      await client.chat.completions.create({
         model,
         messages: [{ role: "user", content: "Hi" }],
         tools: [{ ...WEATHER, function: { ...WEATHER.function, ...tool } }],
         max_tokens: 60,
         ...extra,
       });
-    // What opens a call is made certain, piece by piece: then the call is all that can follow.
-    const ids = loaded.tokenizer.encode("<tool_call>", { special: false });
-    const bias = Object.fromEntries(ids.map((id) => [id, 60]));
+    // What opens a call is made certain: then a call is all that can follow.
+    const bias = { [marked.tokenizer.tokenToId("<tool_call>") ?? -1]: 60 };
     for (let seed = 0; seed < 3; seed++) {
-      const { choices } = await ask({ strict: true }, { seed, temperature: 1, logit_bias: bias });
+      const { choices } = await ask({ strict: true }, { seed, logit_bias: bias, max_tokens: 200 }, opening);
       const { content, tool_calls: calls = [] } = choices[0]?.message ?? {};
-      expect(content ?? "").not.toContain("<tool_call>");
+      expect([content?.includes("<tool_call>") ?? false, calls.length > 0]).toEqual([false, true]);
       for (const call of calls) if (call.type === "function") checkCall(call.function.name, call.function.arguments);
     }
     const parameters = { type: "object", patternProperties: {} };

@@ -49,6 +49,11 @@ describe.each([1, 3, 1000])("in pieces of %d", (length) => {
     [`[TOOL_CALLS] [${CALL}, ${CALL}]`, { format: MISTRAL, single: true }, { calls: ['f {"a":1}'] }],
     [`a\n<tool_call>${CALL}</tool_call>\n b`, { format: HERMES, single: true }, { content: "a", calls: ['f {"a":1}'] }],
     [`[TOOL_CALLS] [${CALL}]`, { format: MISTRAL }, { calls: ['f {"a":1}'] }],
+    [
+      `<tool_call>${CALL}</tool_call>\n Told you so `,
+      { format: HERMES },
+      { content: "Told you so ", calls: ['f {"a":1}'] },
+    ],
     ['{"name": "f", "parameters": {}}', { format: LLAMA }, { calls: ["f {}"] }],
     ['{"no": "call"} a', { format: LLAMA }, { content: '{"no": "call"} a' }],
     ["Well, {", { format: LLAMA }, { content: "Well, {" }],

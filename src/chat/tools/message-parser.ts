@@ -36,8 +36,8 @@ export interface MessageParserOptions {
   readonly thinking?: "open" | "maybe" | undefined;
 }
 
-const THINK = "<think>";
-const THOUGHT = "</think>";
+/** Around what is thought. */
+export const [THINK, THOUGHT] = ["<think>", "</think>"] as const;
 
 /** Of answers whose marks are text: {@link tagFormat}. */
 export class MessageParser implements AnswerParser {
@@ -138,8 +138,7 @@ export class MessageParser implements AnswerParser {
       this.#held = "";
       return "";
     }
-    if (this.#isTrimming || this.#calls > 0) {
-      // Between calls and behind them stand line ends.
+    if (this.#isTrimming) {
       const text = this.#held.trimStart();
       if (text === "" && !isLast) return "";
       this.#held = text;
@@ -177,6 +176,8 @@ export class MessageParser implements AnswerParser {
     this.#held = this.#held.slice(end < 0 ? 0 : format.close.length);
     this.#mode = "content";
     const calls = readCalls(text.trim(), format);
+    // Between calls and behind them stand line ends.
+    this.#isTrimming = calls !== undefined;
     if (calls !== undefined) return { content: "", calls: this.#single ? calls.slice(0, 1) : calls };
     if (text === "" && end < 0) return { content: "", calls: [] };
     // Where it is no call it is what the model said. Without a mark of its own it would be looked at for ever.

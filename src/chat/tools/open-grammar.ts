@@ -3,6 +3,7 @@ import {
   choice,
   type Expression,
   type Grammar,
+  LAST_BYTE,
   maybe,
   repeat,
   ROOT,
@@ -13,42 +14,58 @@ import {
 import { SPACE } from "../grammar/json.ts";
 import type { CallFormat } from "./formats.ts";
 import { callRules, heldTools, listOfCalls, oneCall, type Tool } from "./grammar.ts";
+import { type MessageParserOptions, THINK, THOUGHT } from "./message-parser.ts";
 
 /**
  * An answer whose model decides whether it calls: any text, but what opens a call is followed by one. Arguments of a tool with
- * `strict` follow its schema, those of others are any object.
+ * `strict` follow its schema, those of others are any object. What is thought before is free.
  * @param several more text and calls may follow
  * @throws RandloraError `data` for a schema that would not be obeyed
  */
-export function openGrammar(tools: readonly Tool[], format: CallFormat, several: boolean): Grammar {
+export function openGrammar(
+  tools: readonly Tool[],
+  format: CallFormat,
+  { several, thinking }: { readonly several: boolean; readonly thinking: MessageParserOptions["thinking"] },
+): Grammar {
   const rules = callRules(heldTools(tools), format);
-  if (format.open === "") return rules.set(ROOT, wholeAnswer());
-  const open = new TextEncoder().encode(format.open);
-  for (const begun of open.keys()) rules.set(textRule(begun), textBehind(open, begun));
-  rules.set(
-    "opened",
-    format.isList ? listOfCalls() : sequence(oneCall(format), several ? rule(textRule(0)) : text("")),
-  );
-  return rules.set(ROOT, rule(textRule(0)));
+  const opened = format.isList ? listOfCalls() : sequence(oneCall(format), several ? rule("text 0") : text(""));
+  rules.set("said", format.open === "" ? wholeAnswer() : textUpTo(format.open, "text", opened, rules));
+  const thought = textUpTo(THOUGHT, "thought", rule("said"), rules);
+  if (thinking === "open") return rules.set(ROOT, thought);
+  const begun = sequence(repeat(BLANK, 0), text(THINK), thought);
+  return rules.set(ROOT, thinking === "maybe" ? choice(rule("said"), begun) : rule("said"));
 }
 
-const textRule = (begun: number): string => `text ${begun}`;
+/** Any text, but what stands behind the first of a mark follows `behind`. @param name of its rules, which are added */
+function textUpTo(mark: string, name: string, behind: Expression, rules: Map<string, Expression>): Expression {
+  const bytes = new TextEncoder().encode(mark);
+  for (const begun of bytes.keys()) rules.set(`${name} ${begun}`, textBehind(bytes, begun, name));
+  rules.set(`${name} ${bytes.length}`, behind);
+  return rule(`${name} 0`);
+}
 
-/** What may follow a text whose end is the first `begun` bytes of what opens a call (Knuth, Morris and Pratt's automaton). */
-function textBehind(open: Uint8Array, begun: number): Expression {
-  const inMark = [...new Set(open)].toSorted((left, right) => left - right);
+/** What may follow a text whose end is the first `begun` bytes of a mark (Knuth, Morris and Pratt's automaton). */
+function textBehind(mark: Uint8Array, begun: number, name: string): Expression {
+  const inMark = [...new Set(mark)].toSorted((left, right) => left - right);
   const ways = inMark.map((byte) => {
-    const seen = [...open.subarray(0, begun), byte];
+    const seen = [...mark.subarray(0, begun), byte];
     let length = seen.length;
-    while (!seen.slice(seen.length - length).every((one, at) => one === open[at])) length--;
-    const next = rule(length === open.length ? "opened" : textRule(length));
-    return sequence({ kind: "byte", ranges: [[byte, byte]] }, next);
+    while (!seen.slice(seen.length - length).every((one, at) => one === mark[at])) length--;
+    return sequence({ kind: "byte", ranges: [[byte, byte]] }, rule(`${name} ${length}`));
   });
-  const edges = [-1, ...inMark, 256];
+  const edges = [-1, ...inMark, LAST_BYTE + 1];
   const others = edges.slice(1).map((edge, at): [number, number] => [(edges[at] ?? 0) + 1, edge - 1]);
   const ranges = others.filter(([first, last]) => first <= last);
-  return choice(text(""), ...ways, sequence({ kind: "byte", ranges }, rule(textRule(0))));
+  return choice(text(""), ...ways, sequence({ kind: "byte", ranges }, rule(`${name} 0`)));
 }
+
+const BLANK: Expression = {
+  kind: "byte",
+  ranges: [
+    [0x09, 0x0d],
+    [0x20, 0x20],
+  ],
+};
 
 /** All characters but white space, as `trim` has it, and `{`. */
 const FIRST = characters([
@@ -68,13 +85,6 @@ const FIRST = characters([
 
 /** A call is the whole answer: what begins as an object is one. */
 function wholeAnswer(): Expression {
-  const blank: Expression = {
-    kind: "byte",
-    ranges: [
-      [0x09, 0x0d],
-      [0x20, 0x20],
-    ],
-  };
-  const any: Expression = { kind: "byte", ranges: [[0, 255]] };
-  return sequence(repeat(blank, 0), maybe(choice(sequence(rule("call"), SPACE), sequence(FIRST, repeat(any, 0)))));
+  const any: Expression = { kind: "byte", ranges: [[0, LAST_BYTE]] };
+  return sequence(repeat(BLANK, 0), maybe(choice(sequence(rule("call"), SPACE), sequence(FIRST, repeat(any, 0)))));
 }

@@ -3,7 +3,7 @@ import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { AnswerFormat } from "./answer-format.ts";
 import { type CallFormat, callFormatOf } from "./formats.ts";
 import { callGrammar } from "./grammar.ts";
-import type { MessageParserOptions } from "./message-parser.ts";
+import { type MessageParserOptions, THINK, THOUGHT } from "./message-parser.ts";
 import { openGrammar } from "./open-grammar.ts";
 
 /** Most templates': reasoning between `<think>` and `</think>`, and calls of tools between marks of their own. */
@@ -18,20 +18,20 @@ export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat 
       const calls = tools && known;
       const { required = [], held = [], several = true } = tools ?? {};
       const inCall = calls !== undefined && required.length > 0;
+      const thinking = thinkingOf(template, prompt);
       const ofCalls = (by: CallFormat): Grammar | undefined => {
-        if (held.length > 0) return openGrammar(held, by, several);
+        if (held.length > 0) return openGrammar(held, by, { several, thinking });
         if (!inCall) return undefined;
         return callGrammar(required, by, several && specialOf(tokenizer, [by.open]).size === 0);
       };
       const grammar = format ?? (calls && ofCalls(calls));
       // The model says what it wants; a grammar holds no more than its calls.
       const isFree = !inCall && format === undefined;
-      const thinking = thinkingOf(template, prompt);
       // What must follow a format follows it at once.
-      const thought = thinking === "open" && !isFree ? "\n</think>\n\n" : "";
+      const thought = thinking === "open" && !isFree ? `\n${THOUGHT}\n\n` : "";
       const shownTokens = specialOf(tokenizer, [
-        "<think>",
-        "</think>",
+        THINK,
+        THOUGHT,
         ...(calls === undefined ? [] : [calls.open, calls.close]),
       ]);
       return {
@@ -55,7 +55,7 @@ export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat 
 
 /** Whether an answer begins with what a model thinks. A template that does not know the marks leaves them to the model as text. */
 function thinkingOf(template: string, prompt: string): MessageParserOptions["thinking"] {
-  if (!template.includes("<think>")) return undefined;
+  if (!template.includes(THINK)) return undefined;
   return /<think>\s*$/.test(prompt) ? "open" : "maybe";
 }
 
