@@ -5,7 +5,7 @@ import { TemporaryFolder } from "../files/testing/folder.ts";
 
 function talk(...turns: readonly string[]): Conversation {
   const conversation = new Conversation("Be brief.");
-  for (const [i, text] of turns.entries()) conversation.add(i % 2 === 0 ? "user" : "assistant", text);
+  for (const [i, content] of turns.entries()) conversation.add({ role: i % 2 === 0 ? "user" : "assistant", content });
   return conversation;
 }
 

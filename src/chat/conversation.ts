@@ -56,12 +56,8 @@ export class Conversation {
     return typeof content === "string" ? content : undefined;
   }
 
-  add(role: "user" | "assistant", content: string): void {
-    this.#turns.push({ role, content });
-  }
-
   /** Adds a message as it is, whatever it holds besides text. */
-  append(message: ChatMessage): void {
+  add(message: ChatMessage): void {
     this.#turns.push(message);
   }
 
@@ -128,6 +124,6 @@ export async function loadConversation(path: string): Promise<Conversation> {
   const [first] = parsed.output;
   const hasSystem = first?.role === "system" && typeof first.content === "string";
   const conversation = new Conversation(hasSystem ? String(first.content) : undefined);
-  for (const message of hasSystem ? parsed.output.slice(1) : parsed.output) conversation.append(message);
+  for (const message of hasSystem ? parsed.output.slice(1) : parsed.output) conversation.add(message);
   return conversation;
 }

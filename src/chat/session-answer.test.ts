@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { HARMONY_MARKS, markOf } from "../data/text/harmony.ts";
+import { withMarks } from "../data/text/harmony.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { PromptMaker } from "./prompt-maker.ts";
@@ -22,11 +22,9 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-const SPELLED = new RegExp(HARMONY_MARKS.map((token) => RegExp.escape(token)).join("|"), "g");
-
 async function promptOf(content: string) {
   const conversation = new Conversation();
-  conversation.add("user", content);
+  conversation.add({ role: "user", content });
   return await new PromptMaker(model.tokenizer, model.template).render(conversation);
 }
 
@@ -53,7 +51,7 @@ describe("an answer of gpt-oss in a conversation", () => {
         onText: (more) => (seen += more),
         onPart: (part) => (said += part.content),
       });
-      for (const piece of text.replaceAll(SPELLED, markOf)) answer.push(piece);
+      for (const piece of withMarks(text)) answer.push(piece);
       answer.end();
       expect([answer.text, seen, said]).toEqual([printed, printed, content]);
       expect(answer.message).toEqual({

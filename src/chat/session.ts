@@ -125,7 +125,7 @@ export class Session implements Disposable {
     const text = await readText(path);
     const attached = [...this.#attached, text.trimEnd()];
     const asked = this.#copy();
-    asked.add("user", attached.join("\n\n"));
+    asked.add({ role: "user", content: attached.join("\n\n") });
     try {
       await this.#fitting(asked);
     } catch (thrown) {
@@ -168,7 +168,7 @@ export class Session implements Disposable {
   /** Answers a question. @param before how things are where nothing comes of it */
   async #answered(question: string, { signal, ...listeners }: AnswerOptions, before = this.#copy()): Promise<Reply> {
     const conversation = this.#conversation;
-    conversation.add("user", question);
+    conversation.add({ role: "user", content: question });
     let said: ChatMessage | undefined;
     try {
       const asked = await this.#fitting(conversation);
@@ -180,7 +180,7 @@ export class Session implements Disposable {
       return reply;
     } finally {
       if (said === undefined) conversation.replaceBy(before);
-      else conversation.append(said);
+      else conversation.add(said);
     }
   }
 
