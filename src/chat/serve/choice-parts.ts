@@ -14,9 +14,8 @@ export interface ShownPart extends Part {
 /** One text of an answer, in parts as they come and put together. */
 export class ChoiceParts {
   readonly #parser: AnswerParser | undefined;
-  #content = "";
-  #reasoning = "";
-  readonly #calls: Call[] = [];
+  /** In their order: of each what was thought, what was said then, and the calls behind it. */
+  readonly #parts: { content: string; reasoning: string; readonly calls: Call[] }[] = [];
   readonly #tokens: ShownToken[] | undefined;
 
   constructor(parser: AnswerParserOptions | undefined, wantsTokens: boolean) {
@@ -38,8 +37,16 @@ export class ChoiceParts {
 
   /** All of it. */
   choice(finishReason: FinishReason): Choice {
-    const [content, reasoning, calls, tokens] = [this.#content, this.#reasoning, this.#calls, this.#tokens];
-    return { content, reasoning, calls, finishReason, tokens };
+    const parts = this.#parts;
+    const textOf = (name: "content" | "reasoning"): string => parts.map((part) => part[name]).join("");
+    return {
+      parts,
+      content: textOf("content"),
+      reasoning: textOf("reasoning"),
+      calls: parts.flatMap(({ calls }) => calls),
+      finishReason,
+      tokens: this.#tokens,
+    };
   }
 
   /** @param offsets where the text of each token begins. @returns how many of them are reasoning */
@@ -49,11 +56,19 @@ export class ChoiceParts {
   }
 
   #add(part: Part, tokens: readonly ShownToken[] | undefined): ShownPart[] {
-    this.#content += part.content;
-    this.#reasoning += part.reasoning;
-    this.#calls.push(...part.calls);
+    const { content, reasoning, calls } = part;
+    const before = this.#parts.at(-1);
+    const isNext =
+      before === undefined ||
+      (reasoning !== "" && before.content !== "") ||
+      (reasoning + content !== "" && before.calls.length > 0);
+    const last = isNext ? { content: "", reasoning: "", calls: [] } : before;
+    if (isNext) this.#parts.push(last);
+    last.content += content;
+    last.reasoning += reasoning;
+    last.calls.push(...calls);
     this.#tokens?.push(...(tokens ?? []));
-    const isEmpty = part.content === "" && part.reasoning === "" && part.calls.length === 0;
+    const isEmpty = content === "" && reasoning === "" && calls.length === 0;
     return isEmpty && (tokens?.length ?? 0) === 0 ? [] : [{ ...part, tokens }];
   }
 }

@@ -233,6 +233,10 @@ describe("responses", () => {
     const input = [{ ...item, content: [part] }, { type: "reasoning", summary: [] }, call, output, ...MESSAGES];
     const idle = { reasoning: { effort: null }, include: [], stream_options: { include_obfuscation: true } };
     expect(refusal(() => respond({ input, text: { verbosity: "medium" }, ...idle }))).toBe("taken");
+    const empty = { type: "reasoning", summary: [], content: [] };
+    expect(respond({ input: [empty, { role: "assistant", content: "a" }] }).messages).toEqual([
+      { role: "assistant", content: "a" },
+    ]);
   });
 
   test.each<[object, string]>([
@@ -245,6 +249,7 @@ describe("responses", () => {
     [{ text: { format: { type: "json_schema", schema: {}, mode: 1 } } }, "response_format.json_schema.mode"],
     [{ reasoning: { effort: "minimal" } }, "reasoning_effort"],
     [{ reasoning: { summary: "auto" } }, "reasoning.summary"],
+    [{ input: [{ type: "reasoning", content: [{ type: "reasoning_text", text: {} }] }] }, "input.0.content.0"],
     [{ tools: [{ type: "function", name: "f", schema: {} }] }, "tools.0.function.schema"],
     [{ tool_choice: { type: "function", name: "f", mode: 1 } }, "tool_choice.mode"],
     [{ previous_response_id: "resp_1" }, "previous_response_id"],

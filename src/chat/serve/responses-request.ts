@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { joinTextParts } from "../../data/text/text-parts.ts";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
@@ -132,9 +133,9 @@ function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
   const messages: object[] = [];
   let calls: object[] = [];
   let thought: object = {};
-  for (const item of items) {
+  for (const [index, item] of items.entries()) {
     if (item.type === "reasoning") {
-      thought = { reasoning_content: reasoningOf(item.content ?? []) };
+      thought = reasoningOf(item.content ?? [], `input.${index}.content`);
       continue;
     }
     const before = thought;
@@ -155,8 +156,17 @@ function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
   return messages;
 }
 
-function reasoningOf(content: v.InferOutput<typeof CONTENT>): string {
-  return typeof content === "string" ? content : content.map((part) => String(part["text"] ?? "")).join("\n");
+/** Reasoning as a message has it. @param where it stands */
+function reasoningOf(content: v.InferOutput<typeof CONTENT>, where: string): object {
+  const textOf = (parts: Exclude<typeof content, string>): string =>
+    joinTextParts(
+      parts.map((part) => ({ ...part, type: part.type.replace(/^reasoning_text$/, "text") })),
+      (index, problem) => {
+        throw badField(`${where}.${index}`, problem);
+      },
+    );
+  const text = typeof content === "string" ? content : textOf(content);
+  return text === "" ? {} : { reasoning_content: text };
 }
 
 /** Parts of input and output text are a chat's parts of text. */

@@ -52,7 +52,7 @@ export function responseShape({ model, said }: Pick<ShapeOptions, "model" | "sai
     },
     whole: ([choice], usage) => {
       if (choice === undefined) return response("failed", [], usage);
-      events.part(choice);
+      for (const part of choice.parts) events.part(part);
       events.close(choice.finishReason);
       return ended(choice, events.items, usage);
     },

@@ -10,6 +10,8 @@ export type ShownToken = Omit<ReplyToken, "logprob"> & { readonly logprob: numbe
 
 /** One text of an answer. */
 export interface Choice extends Part {
+  /** The same in its order, which an answer may think, speak and think again in. */
+  readonly parts: readonly Part[];
   readonly finishReason: FinishReason;
   /** Where probabilities are wanted. */
   readonly tokens: readonly ShownToken[] | undefined;

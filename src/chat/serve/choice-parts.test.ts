@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import * as v from "valibot";
+import { withMarks } from "../../data/text/harmony.ts";
+import { ChoiceParts } from "./choice-parts.ts";
+import { responseShape } from "./shapes/responses.ts";
+import { usageOf } from "./shapes/shape.ts";
+
+const ANSWER =
+  "<|channel|>commentary<|message|>Look:<|end|><|start|>assistant<|channel|>analysis<|message|>so<|end|>" +
+  "<|start|>assistant<|channel|>final<|message|>Yes.";
+
+/** Items without their ids. */
+const Response = v.object({
+  output: v.array(v.object({ type: v.string(), content: v.unknown(), status: v.string() })),
+});
+
+test("a response has the items of its stream, in their order, where the model thinks behind something said", () => {
+  const parser = { kind: "harmony", begun: "", readsCalls: true, single: false } as const;
+  const parts = new ChoiceParts(parser, false);
+  const pieces = Array.from(withMarks(ANSWER), (text) => parts.push({ text, tokens: undefined })).flat();
+  pieces.push(...parts.end());
+  const choice = parts.choice("stop");
+  expect([choice.content, choice.reasoning, choice.calls]).toEqual(["Look:\nYes.", "so", []]);
+  const usage = usageOf([], 1);
+  const timings = { llama: undefined, prefillSeconds: 0, decodeSeconds: 0 };
+  const whole = v.parse(Response, responseShape({ model: "m" }).whole([choice], usage, timings));
+  const stream = responseShape({ model: "m" });
+  for (const part of pieces) stream.piece(0, part, undefined);
+  stream.end(0, choice, undefined);
+  const [done] = stream.finish([choice], usage, timings);
+  expect(whole.output.map(({ type }) => type)).toEqual(["message", "reasoning", "message"]);
+  expect(whole).toEqual(v.parse(v.object({ response: Response }), done).response);
+});
