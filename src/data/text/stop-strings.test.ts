@@ -55,6 +55,13 @@ describe("a stop string", () => {
     expect(feed(["END"], ["a E", "N", "X"])).toEqual({ shown: ["a ", "", "ENX", ""], stopped: undefined });
   });
 
+  test("that is half a character cuts none", () => {
+    expect(feed(["\udc00", "\udc03x", "\ud83d"], ["a🐀", "🐃", "x"])).toEqual({
+      shown: ["a🐀", "🐃", "x", ""],
+      stopped: undefined,
+    });
+  });
+
   test("that never ended is text", () => {
     expect(feed(["\n\nUser:"], ["ok", "\n\nUs"])).toEqual({ shown: ["ok", "", "\n\nUs"], stopped: undefined });
   });

@@ -16,9 +16,9 @@ export class StopMatcher {
   #held = "";
   #stopped: string | undefined;
 
-  /** @param stops the strings; empty ones never match */
+  /** @param stops the strings; empty ones never match, nor do those with half a character, which would cut one */
   constructor(stops: readonly string[]) {
-    this.#stops = stops.filter((stop) => stop !== "");
+    this.#stops = stops.filter((stop) => stop !== "" && stop.isWellFormed());
   }
 
   /** @returns what can be shown now; once stopped, nothing more */
