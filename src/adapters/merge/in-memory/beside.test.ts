@@ -2,10 +2,12 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
-import { writeFolder } from "../../testing/adapters.ts";
+import { khatriRaoShape } from "../../kradapter/formula.ts";
+import { numbers, writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
+import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
 import { perplexity } from "../../../measure/eval/perplexity.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
@@ -45,11 +47,24 @@ beforeAll(async () => {
     adapters.set(`${name} with both`, await withHead(own, folder.at(`${name}-both`), embedding));
   }
   adapters.set("vera", await writeVera(folder.at("vera"), { r: 16, modules: MODULES }));
+  const pranc = { seed: 3n, alpha: 0.1, coefficients: [5, 2.5], modules: MODULES };
+  adapters.set("pranc", await writePranc(folder.at("pranc"), pranc));
+  adapters.set("kradapter", await writeKradapter(folder.at("kradapter")));
 }, 60_000);
 afterAll(async () => {
   gpu.close();
   await folder[Symbol.asyncDispose]();
 });
+
+async function writeKradapter(to: string): Promise<string> {
+  const tensors = Object.entries(MODULES).flatMap(([module, [out, input]]) => {
+    const { a, b, short } = khatriRaoShape({ out, in: input }, 9);
+    const name = `base_model.model.${module}.kradapter`;
+    return [[`${name}_U`, numbers([a, short])] as const, [`${name}_V`, numbers([b, short])] as const];
+  });
+  const config = { peft_type: "KRADAPTER", r: 9, alpha: 30, target_modules: Object.keys(MODULES) };
+  return await writeFolder(to, config, Object.fromEntries(tensors));
+}
 
 /** A copy of an adapter that replaces more than it adapts, as `modules_to_save` does. */
 async function withHead(from: string, to: string, more: Tensors = {}): Promise<string> {
@@ -112,6 +127,8 @@ describe("an adapter beside quantized weights is that which is merged into them 
     ["dora", 0.5],
     ["nola", 3],
     ["vera", 0.5],
+    ["pranc", 0.5],
+    ["kradapter", 0.5],
   ])(
     "%s, scaled by %p",
     async (name, scale) => {
@@ -140,7 +157,7 @@ describe("an adapter beside quantized weights is that which is merged into them 
     60_000,
   );
 
-  test.each([[{ randlora: 1, lora: -1, vera: 0.5 }], [{ nola: 2, lora: 1, randlora: -0.5 }]])(
+  test.each([[{ randlora: 1, lora: -1, vera: 0.5 }], [{ nola: 2, kradapter: 1, lora: 1, randlora: -0.5 }]])(
     "several together: %j",
     async (scales) => {
       const choices = Object.entries(scales).map(([name, scale]) => chosen(name, scale));
