@@ -31,3 +31,10 @@ test("a response has the items of its stream, in their order, where the model th
   expect(whole.output.map(({ type }) => type)).toEqual(["message", "reasoning", "message"]);
   expect(whole).toEqual(v.parse(v.object({ response: Response }), done).response);
 });
+
+test("tokens of several thoughts are counted", () => {
+  const text = withMarks(`${ANSWER}<|end|><|start|>assistant${ANSWER}`);
+  const parts = new ChoiceParts({ kind: "harmony", begun: "", readsCalls: true, single: false }, false);
+  parts.push({ text, tokens: undefined });
+  expect(parts.reasoningTokens([...text].map((_, at) => at))).toBe("soso".length);
+});

@@ -49,10 +49,14 @@ export class ChoiceParts {
     };
   }
 
-  /** @param offsets where the text of each token begins. @returns how many of them are reasoning */
+  /** @param offsets where the text of each token begins, in their order. @returns how many of them are reasoning */
   reasoningTokens(offsets: readonly number[]): number {
     const { thoughts = [] } = this.#parser ?? {};
-    return offsets.filter((offset) => thoughts.some(({ from, to }) => offset >= from && offset < to)).length;
+    let at = 0;
+    return offsets.filter((offset) => {
+      while ((thoughts[at]?.to ?? Infinity) <= offset) at++;
+      return offset >= (thoughts[at]?.from ?? Infinity);
+    }).length;
   }
 
   #add(part: Part, tokens: readonly ShownToken[] | undefined): ShownPart[] {
