@@ -76,7 +76,7 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
   if (tools !== undefined && !format.callsTools) {
     throw badField(
       "tools",
-      "the model's chat template shows it none, or in a format that is not known",
+      "the model's chat template has no place for tools, or has calls in a format that is not known",
       "unsupported_parameter",
     );
   }

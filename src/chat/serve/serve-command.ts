@@ -90,7 +90,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const placed = await engine.place(models.all);
   const ofRows = placed.map((rows) => rows?.adapter);
   const planned = await plannedBytes(model.decoder, { rows: parallel, positions, adapters: ofRows });
-  context.log.verbose(`memory: ${megabytes(planned)} at most, with the adapters that are loaded now`);
+  const loaded = placed.length > 0 ? ", with the adapters that are loaded now" : "";
+  context.log.verbose(`memory: ${megabytes(planned)} at most${loaded}`);
   await engine.rehearse(placed);
   const { host, port, apiKey } = options;
   await using server = new ApiServer({

@@ -255,7 +255,7 @@ export const ADAPTER_OPTIONS = {
     integer({
       value: "r",
       topic,
-      help: "rank of the adapter (RandLoRA: of each basis)",
+      help: "rank of the adapter (RandLoRA: of each basis; fewer mean more parameters)",
       min: 1,
       defaultText: "32; lora, dora, nola 8; vera 256; kradapter √ of a layer's longer side",
     }),
