@@ -112,10 +112,11 @@ test("--memory bounds a chat's context, weights and a run's batch; --kv-type f32
   const chat = ["chat", STORIES, "--raw", "-p", "Once", "-n", "4", "--temperature", "0", "-v"];
   const [free, bounded, whole] = await Promise.all([
     randlora(chat),
-    randlora([...chat, "--memory", "3MB"]),
-    randlora([...chat, "--memory", "3MB", "--kv-type", "f32"]),
+    randlora([...chat, "--memory", "3.2MB"]),
+    randlora([...chat, "--memory", "3.4MB", "--kv-type", "f32"]),
   ]);
   expect([bounded.stdout, whole.stdout]).toEqual([free.stdout, free.stdout]);
+  for (const { stderr } of [bounded, whole]) expect(stderr).toContain("warning: the context ends at 256 tokens");
   expect(free.stderr).toContain("KV cache in f16, by tokens: 328 kB for 512");
   expect(whole.stderr).toContain("KV cache in f32, by tokens: 655 kB for 512");
   const [weights, run] = await Promise.all([
