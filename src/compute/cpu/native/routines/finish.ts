@@ -3,9 +3,8 @@ import { indexOf, registers } from "./arguments.ts";
 import { FEW_PITCH } from "./layout.ts";
 import { eachVector } from "./vectors.ts";
 
-const FINISH = {
-  from: "address",
-  fromPitch: "number",
+/** Where sums go, and what is added to them. */
+const TARGET = {
   y: "address",
   yPitch: "number",
   rows: "number",
@@ -14,6 +13,12 @@ const FINISH = {
   bias: "address",
   residual: "address",
   residualPitch: "number",
+} as const;
+
+const FINISH = {
+  from: "address",
+  fromPitch: "number",
+  ...TARGET,
   scale: "f32",
 } as const;
 
@@ -68,14 +73,7 @@ export function finish(m: Machine, adds: Added): void {
 
 const FINISH_FEW = {
   from: "address",
-  y: "address",
-  yPitch: "number",
-  rows: "number",
-  /** Columns, in fours. */
-  fours: "number",
-  bias: "address",
-  residual: "address",
-  residualPitch: "number",
+  ...TARGET,
   /** Bytes from the partial sums of some terms to those of the next, and how many follow the first ones. */
   next: "number",
   following: "f32",
