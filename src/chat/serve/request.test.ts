@@ -4,26 +4,12 @@ import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { ApiError } from "./api-error.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
-import type { RequestDefaults } from "./fields.ts";
-import { readResponseRequest } from "./responses-request.ts";
+import { DEFAULTS, refusal, said } from "./testing/refusals.ts";
 
-const DEFAULTS: RequestDefaults = { sampling: DEFAULT_SAMPLING, maxTokens: 99 };
 const MESSAGES = [{ role: "user", content: "Hi" }];
 const chat = (extra: object) => readChatRequest({ messages: MESSAGES, ...extra }, DEFAULTS);
-const complete = (extra: object) => readCompletionRequest({ prompt: "Hi", ...extra }, DEFAULTS);
 
 const TOOL = { type: "function", function: { name: "f" } };
-const respond = (extra: object) => readResponseRequest({ input: "Hi", ...extra }, DEFAULTS);
-
-function refusal(read: () => unknown): unknown {
-  try {
-    read();
-  } catch (error) {
-    if (error instanceof ApiError) return [error.status, error.toJSON().error.param];
-    throw error;
-  }
-  return "taken";
-}
 
 test("arguments of calls are no deeper than a body may be", () => {
   const calling = (text: string) => ({
@@ -223,41 +209,6 @@ describe("chat", () => {
   });
 });
 
-describe("responses", () => {
-  const item = { type: "message", id: "msg_1", status: "completed", role: "assistant" };
-  const part = { type: "output_text", text: "a", annotations: [], logprobs: [] };
-
-  test("what OpenAI's client sends back, and what asks for nothing, is let be", () => {
-    const call = { type: "function_call", id: "fc_1", call_id: "a", name: "f", arguments: "{}", status: "completed" };
-    const output = { type: "function_call_output", call_id: "a", output: "b" };
-    const input = [{ ...item, content: [part] }, { type: "reasoning", summary: [] }, call, output, ...MESSAGES];
-    const idle = { reasoning: { effort: null }, include: [], stream_options: { include_obfuscation: true } };
-    expect(refusal(() => respond({ input, text: { verbosity: "medium" }, ...idle }))).toBe("taken");
-    const empty = { type: "reasoning", summary: [], content: [] };
-    expect(respond({ input: [empty, { role: "assistant", content: "a" }] }).messages).toEqual([
-      { role: "assistant", content: "a" },
-    ]);
-  });
-
-  test.each<[object, string]>([
-    [{ input: 5 }, "input"],
-    [{ input: [{ ...item, content: "a", phase: "x" }] }, "input.0.phase"],
-    [{ input: [{ ...item, content: [{ ...part, lang: "en" }] }] }, "input.0.content.0.lang"],
-    [{ input: [{ type: "item_reference", id: "a" }] }, "input.0.type"],
-    [{ text: { verbosity: "low" } }, "text.verbosity"],
-    [{ text: { style: "x" } }, "text.style"],
-    [{ text: { format: { type: "json_schema", schema: {}, mode: 1 } } }, "response_format.json_schema.mode"],
-    [{ reasoning: { effort: "minimal" } }, "reasoning_effort"],
-    [{ reasoning: { summary: "auto" } }, "reasoning.summary"],
-    [{ input: [{ type: "reasoning", content: [{ type: "reasoning_text", text: {} }] }] }, "input.0.content.0"],
-    [{ tools: [{ type: "function", name: "f", schema: {} }] }, "tools.0.function.schema"],
-    [{ tool_choice: { type: "function", name: "f", mode: 1 } }, "tool_choice.mode"],
-    [{ previous_response_id: "resp_1" }, "previous_response_id"],
-  ])("%j is refused", (extra, param) => {
-    expect(refusal(() => respond(extra))).toEqual([400, param]);
-  });
-});
-
 test("logit_bias names so many tokens as can be added for each one of an answer", () => {
   const biases = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, id) => [id, 1]));
   expect(chat({ logit_bias: biases(10_000) }).biases.size).toBe(10_000);
@@ -266,54 +217,6 @@ test("logit_bias names so many tokens as can be added for each one of an answer"
 
 test("an empty conversation is told so in words", () => {
   expect(() => chat({ messages: [] })).toThrow("messages: there is none");
-});
-
-describe("completions", () => {
-  test.each<[unknown, unknown]>([
-    ["Hi", ["Hi"]],
-    [[1, 2], [[1, 2]]],
-    [
-      ["Hi", "Ho"],
-      ["Hi", "Ho"],
-    ],
-    [
-      [[1, 2], [3]],
-      [[1, 2], [3]],
-    ],
-    [[], [[]]],
-  ])("the prompt %j", (prompt, wanted) => {
-    expect(complete({ prompt }).prompts as unknown).toEqual(wanted);
-  });
-
-  test("none but their prompts may be asked for, and several texts of each", () => {
-    expect(complete({ max_tokens: 0, echo: true, n: 3 })).toMatchObject({ maxTokens: 0, echo: true, choices: 3 });
-    expect(complete({}).echo).toBe(false);
-  });
-
-  test("probabilities are counted", () => {
-    expect([complete({}), complete({ logprobs: 0 }), complete({ logprobs: 5 })].map((one) => one.topLogprobs)).toEqual([
-      undefined,
-      0,
-      5,
-    ]);
-    expect(complete({ max_tokens: -1 }).maxTokens).toBeUndefined();
-    const [one, other] = [complete({ seed: -1 }), complete({ seed: -1 })].map(({ sampling }) => sampling.seed);
-    expect(one).not.toBe(other ?? -1);
-  });
-
-  test.each<[object, string]>([
-    [{ prompt: undefined }, "prompt"],
-    [{ prompt: Array(65).fill("a"), n: 2 }, "prompt"],
-    [{ prompt: [-1] }, "prompt"],
-    [{ prompt: [1.5] }, "prompt"],
-    [{ prompt: { a: 1 } }, "prompt"],
-    [{ logprobs: true }, "logprobs"],
-    [{ echo: 1 }, "echo"],
-    [{ suffix: "x" }, "suffix"],
-    [{ best_of: 3 }, "best_of"],
-  ])("%j is refused", (extra, param) => {
-    expect(refusal(() => complete(extra))).toMatchObject([400, expect.stringMatching(new RegExp(`^${param}`))]);
-  });
 });
 
 test("whatever JSON comes, it is taken or refused in OpenAI's shape, and briefly", () => {
@@ -336,14 +239,6 @@ test("whatever JSON comes, it is taken or refused in OpenAI's shape, and briefly
 });
 
 describe("what is wrong is said in words, not in a validator's", () => {
-  const said = (read: () => unknown): string => {
-    try {
-      read();
-      return "taken";
-    } catch (error) {
-      return error instanceof ApiError ? error.message : String(error);
-    }
-  };
   test.each([
     [{ messages: undefined }, "messages: is missing"],
     [{ messages: 3 }, "messages: must be a list, not 3"],
@@ -367,12 +262,5 @@ describe("what is wrong is said in words, not in a validator's", () => {
     [{ chat_template_kwargs: 3 }, "chat_template_kwargs: must be an object, not 3"],
   ])("%p", (extra, message) => {
     expect(said(() => chat(extra))).toBe(message);
-  });
-  test.each([
-    [{ prompt: undefined }, "prompt: is missing"],
-    [{ prompt: [{}] }, "prompt: must be a string, token ids, or a list of either"],
-    [{ logprobs: 50 }, "logprobs: must be at most 20, not 50"],
-  ])("%p of a completion", (extra, message) => {
-    expect(said(() => complete(extra))).toBe(message);
   });
 });
