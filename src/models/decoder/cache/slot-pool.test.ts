@@ -153,10 +153,10 @@ test("slots hold what was put into them, however they grow, change places and le
       }
       expect(gpu.memory.liveBytes).toBe(before);
     }),
-    { numRuns: 25 },
+    { numRuns: 60 },
   );
-  expect(moves).toBeGreaterThan(0);
-  expect(drops).toBeGreaterThan(0);
+  expect(moves).toBeGreaterThan(10);
+  expect(drops).toBeGreaterThan(10);
 });
 
 /** Rows of a slot in layers that keep all positions. */
