@@ -1,7 +1,7 @@
 import type { ChatMessage } from "../data/text/chat-template.ts";
 import type { SessionPrompt } from "./prompt-maker.ts";
 import { answerParser } from "./tools/answer-formats.ts";
-import type { AnswerParser, Part } from "./tools/message-parser.ts";
+import { type AnswerParser, type Part, THINK, THOUGHT } from "./tools/message-parser.ts";
 
 /** Who is told of an answer as it becomes final. */
 export interface AnswerListeners {
@@ -60,10 +60,10 @@ export class SessionAnswer {
 
   #shown({ reasoning, content }: Part): string {
     let text = "";
-    if (reasoning !== "" && !this.#isThinking) text += this.#text === "" ? "<think>\n" : "\n\n<think>\n";
+    if (reasoning !== "" && !this.#isThinking) text += `${this.#text === "" ? "" : "\n\n"}${THINK}\n`;
     this.#isThinking ||= reasoning !== "";
     text += reasoning;
-    if (content !== "" && this.#isThinking) text += "\n</think>\n\n";
+    if (content !== "" && this.#isThinking) text += `\n${THOUGHT}\n\n`;
     this.#isThinking &&= content === "";
     return text + content;
   }
