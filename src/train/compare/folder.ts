@@ -69,7 +69,7 @@ export class ComparisonFolder implements AsyncDisposable {
     const folder = new ComparisonFolder(path, async () => {}, false);
     const names = await readdir(path).catch((): string[] => []);
     if (!names.includes(RECORD_FILE)) {
-      if (names.length > 0) await requireEmpty(path);
+      await requireEmpty(path, names);
       await publish(join(path, RECORD_FILE), formatRecord(await begin()), {});
     }
     return { folder, record: await readRecord(path, out) };
@@ -146,9 +146,12 @@ export class ComparisonFolder implements AsyncDisposable {
   }
 }
 
-/** Only what a process left that was killed before it had written anything may be in the folder. */
-async function requireEmpty(path: string): Promise<void> {
-  const names = await naming(path, "read", readdir(path));
+/**
+ * Only what a process left that was killed before it had written anything may be in the folder.
+ * @param read what is in it, where that has been read: tasks that join may have begun a comparison since
+ */
+async function requireEmpty(path: string, read?: readonly string[]): Promise<void> {
+  const names = read ?? (await naming(path, "read", readdir(path)));
   if (names.every((name) => name.startsWith("lock.") || name.startsWith(`${RECORD_FILE}.`))) return;
   const isComparison = names.includes(RECORD_FILE);
   const cause = isComparison ? "there is a comparison already" : "the folder is not empty";

@@ -68,9 +68,9 @@ test("a pass that there is no room for leaves nothing behind, wherever it ends",
   let [buffers, isWhole] = [0, false];
   for (; !isWhole; buffers++) {
     let left = buffers;
-    using _ = spyOn(memory, "allocate").mockImplementation((label, size) => {
+    using _ = spyOn(memory, "allocate").mockImplementation((label, ...rest) => {
       if (left-- === 0) throw new RandloraError("memory", `${label}: there is no room`);
-      return allocate(label, size);
+      return allocate(label, ...rest);
     });
     isWhole = await pass().then(
       () => true,
