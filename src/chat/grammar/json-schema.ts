@@ -55,6 +55,8 @@ class Compiler {
   readonly #named = new Map<Schema, string>();
   /** Those whose bodies are still to be made: one by one, however they refer to each other. */
   readonly #unfinished: { readonly name: string; readonly schema: Schema; readonly where: Where }[] = [];
+  /** The first schema that allows nothing. */
+  #impossible: Where | undefined;
   #count = 0;
   #depth = 0;
 
@@ -66,14 +68,13 @@ class Compiler {
 
   compile(): Grammar {
     for (let next = this.#unfinished.pop(); next !== undefined; next = this.#unfinished.pop()) {
-      this.#rules.set(next.name, possible(this.#body(next.schema, next.where), next.where));
+      const body = this.#body(next.schema, next.where);
+      if (body === undefined && next.name === this.#name)
+        throw grammarError(`${this.#impossible ?? next.where}: the schema allows no value`);
+      // One that allows nothing is a rule without a text: of an anyOf the other schemas are left.
+      this.#rules.set(next.name, body ?? choice());
     }
     return this.#rules;
-  }
-
-  /** @throws where nothing is allowed */
-  #required(schema: Schema, where: Where): Expression {
-    return possible(this.#expression(schema, where), where);
   }
 
   /** @returns undefined: the schema allows nothing */
@@ -106,6 +107,7 @@ class Compiler {
     if (this.#depth >= MOST_DEPTH) throw grammarError(`${where}: more than ${MOST_DEPTH} schemas in each other`);
     this.#depth++;
     const found = this.#branches(keywords, where);
+    if (found === undefined) this.#impossible ??= where;
     this.#depth--;
     return found;
   }
@@ -160,20 +162,24 @@ class Compiler {
       const items = differentItems(this.#reader, keywords, [least, most], where);
       return items && array(items);
     }
-    const fixed =
+    const prefix =
       keywords["prefixItems"] === undefined
         ? []
         : listOf(keywords["prefixItems"], `${where}/prefixItems`).map((one, index) =>
-            this.#required(this.#reader.schemaOf(one, where), `${where}/prefixItems/${index}`),
+            this.#expression(one, `${where}/prefixItems/${index}`),
           );
-    if (least > most || fixed.length > most) throw grammarError(`${where}: maxItems leaves no room`);
+    // A list may end before an item that has no value.
+    const [impossible] = prefix.flatMap((one, at) => (one === undefined ? [at] : []));
+    const end = Math.min(most, impossible ?? Infinity);
+    if (least > end) return undefined;
+    const fixed = prefix.slice(0, end).filter((one) => one !== undefined);
     const item = keywords["items"] === undefined ? VALUE : this.#expression(keywords["items"], `${where}/items`);
     const others = Math.max(0, least - fixed.length);
     if (item === undefined && others > 0) return undefined;
     const [first, ...rest] = fixed;
-    if (first === undefined) return array(item === undefined ? text("") : list(item, least, most));
+    if (first === undefined) return array(item === undefined ? text("") : list(item, least, end));
     const comma = (one: Expression): Expression => sequence(text(","), SPACE, one);
-    const more = item === undefined ? text("") : repeat(comma(item), others, most - fixed.length);
+    const more = item === undefined ? text("") : repeat(comma(item), others, end - fixed.length);
     return array(sequence(first, ...rest.map(comma), more));
   }
 
@@ -233,12 +239,6 @@ class Compiler {
   #newName(): string {
     return `${this.#name} ${this.#count++}`;
   }
-}
-
-/** @throws RandloraError `data` where nothing is allowed */
-function possible(expression: Expression | undefined, where: Where): Expression {
-  if (expression === undefined) throw grammarError(`${where}: the schema allows no value`);
-  return expression;
 }
 
 function either(options: readonly (Expression | undefined)[]): Expression | undefined {

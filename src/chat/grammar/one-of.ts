@@ -28,7 +28,7 @@ export function requireApart(reader: SchemaReader, branches: readonly Schema[], 
   for (const own of possible) {
     const written = reader.merged(base, own, where);
     for (const other of possible) {
-      if (own === other || isApart(reader, written, other, where)) continue;
+      if (written === false || own === other || isApart(reader, written, other, where)) continue;
       throw grammarError(`${where}: two of its schemas may hold at once; anyOf is supported`);
     }
   }

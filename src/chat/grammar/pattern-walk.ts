@@ -13,48 +13,74 @@ interface Rest {
 
 /** A character, and what must follow on it. */
 type Step = readonly [character: Node, next: Rest | undefined];
+/** The same of several patterns at once: a character of all sets. */
+type CommonStep = readonly [characters: readonly Node[], next: readonly (Rest | undefined)[]];
 
-/** Walks through a pattern character by character (Antimirov's partial derivatives), so that they can be counted. */
+/** Walks through patterns that all match, character by character (Antimirov's partial derivatives), so that they can be counted. */
 export class PatternWalk {
   /** Work that was done. */
   steps = 0;
-  readonly #start: Rest | undefined;
+  readonly #start: readonly Rest[];
   /** Equal ones are the same. */
   readonly #rests = new Map<string, Rest>();
   readonly #firsts = new Map<number, readonly Step[]>();
   readonly #ids = new Map<Node, number>();
 
-  /** @param root of sets of characters, put together */
-  constructor(root: Node) {
-    this.#start = this.#rest(root, undefined);
+  /** @param roots each of sets of characters, put together */
+  constructor(roots: readonly Node[]) {
+    this.#start = roots.map((root) => this.#rest(root, undefined));
   }
 
   /**
    * Matches of so many characters.
-   * @param expressionOf makes an expression of a set of characters
+   * @param expressionOf makes an expression of a character that is in all of these sets; undefined: there is none
    * @returns undefined: there is none
    * @throws RegexLimitError for too many steps
    */
-  within(least: number, most: number, expressionOf: (character: Node) => Expression): Expression | undefined {
+  within(
+    least: number,
+    most: number,
+    expressionOf: (characters: readonly Node[]) => Expression | undefined,
+  ): Expression | undefined {
     // Where there is no upper bound, those beyond the lower one need not be counted.
     const counted = most === Infinity ? least : most;
-    const waiting: { readonly rest: Rest | undefined; readonly length: number }[] = [];
+    const waiting: { readonly rests: readonly (Rest | undefined)[]; readonly length: number }[] = [];
     const numbers = new Map<string, number>();
-    const numberOf = (rest: Rest | undefined, length: number): number => {
-      const key = `${rest?.id} ${length}`;
-      const number = numbers.get(key) ?? waiting.push({ rest, length }) - 1;
+    const numberOf = (rests: readonly (Rest | undefined)[], length: number): number => {
+      const key = `${rests.map((rest) => rest?.id).join(" ")} ${length}`;
+      const number = numbers.get(key) ?? waiting.push({ rests, length }) - 1;
       numbers.set(key, number);
       return number;
     };
     numberOf(this.#start, 0);
     const nodes: GraphNode[] = [];
-    for (const { rest, length } of waiting) {
-      const ways = (length === most ? [] : this.#first(rest)).map(([character, next]) => {
-        return { part: expressionOf(character), to: numberOf(next, Math.min(length + 1, counted)) };
+    for (const { rests, length } of waiting) {
+      const ways = (length === most ? [] : this.#common(rests)).flatMap(([characters, next]) => {
+        const part = expressionOf(characters);
+        return part === undefined ? [] : [{ part, to: numberOf(next, Math.min(length + 1, counted)) }];
       });
-      nodes.push({ ways, isEnd: length >= least && mayEnd(rest) });
+      nodes.push({ ways, isEnd: length >= least && rests.every(mayEnd) });
     }
     return nodes.some(({ isEnd }) => isEnd) ? graph(nodes) : undefined;
+  }
+
+  #common(rests: readonly (Rest | undefined)[]): readonly CommonStep[] {
+    return rests.reduce<readonly CommonStep[]>(
+      (all, rest) => {
+        const first = this.#first(rest);
+        this.#count(all.length * first.length);
+        return all.flatMap(([characters, next]) =>
+          first.map(
+            ([character, behind]) =>
+              [
+                [...characters, character],
+                [...next, behind],
+              ] as const,
+          ),
+        );
+      },
+      [[[], []]],
+    );
   }
 
   #first(rest: Rest | undefined): readonly Step[] {
@@ -63,7 +89,6 @@ export class PatternWalk {
     const behind = known === undefined && minLength(rest.node) === 0 ? this.#first(rest.next) : [];
     const first = known ?? [...this.#enter(rest.node, rest.next), ...behind];
     this.#firsts.set(rest.id, first);
-    this.#count(first.length);
     return first;
   }
 

@@ -1,5 +1,5 @@
 import { parsePattern } from "../../data/text/regex/parse.ts";
-import { type CharacterSet, type Node, RegexLimitError } from "../../data/text/regex/syntax.ts";
+import { type CharacterSet, lengthOf, type Node, RegexLimitError } from "../../data/text/regex/syntax.ts";
 import { SetTest } from "../../data/text/regex/set.ts";
 import { LinearRegExp } from "../../data/text/regex/linear-regexp.ts";
 import { characters, choice, type Expression, grammarError, repeat, sequence, text } from "./grammar.ts";
@@ -12,41 +12,37 @@ const LONGEST = 1000;
 const MOST_TIMES = 1000;
 /** A set of characters is asked for each of those up to here (ASCII and Latin); of others it has the ranges that it names. */
 const LAST = 0x24f;
+/** What it takes to find out what sets have in common. */
+const STEPS_OF_SETS = 32;
 const CHARACTER = String.raw`(?:\\u([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,6})\}|([^\\\]]))`;
 const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
 
 /**
- * The inside of a JSON string that matches a pattern of a schema (ECMAScript's, flag u) from its beginning to its end. A
- * pattern without anchors also matches within other texts; none of those is written.
- * @throws RandloraError `data` for what no automaton does: looks, references, word edges, anchors in the middle
- */
-export function stringMatching(pattern: string): Expression {
-  return readPattern(pattern, (source) => expressionOf(rootOf(source), knownSets()));
-}
-
-/**
- * The same, of so many code points. Where no match is as long, what a pattern without anchors leaves open is written around one.
+ * The inside of a JSON string of so many code points that matches patterns of a schema (ECMAScript's, flag u) from its beginning to its end. A
+ * pattern without anchors also matches within other texts: those are written where there are no others.
  * @param work told how many steps that took
  * @returns undefined: there is none
- * @throws as {@link stringMatching}, and for what takes too many steps
+ * @throws RandloraError `data` for what no automaton does: looks, references, word edges, anchors in the middle; for what takes too many steps
  */
-export function stringMatchingWithin(
-  pattern: string,
+export function stringMatching(
+  patterns: readonly string[],
   [least, most]: readonly [number, number],
   work: (steps: number) => void,
 ): Expression | undefined {
-  return readPattern(pattern, (source) => {
-    const sets = knownSets();
-    const within = (root: Node): Expression | undefined => {
-      // For what it refuses.
-      expressionOf(root, sets);
-      const walk = new PatternWalk(root);
-      const found = walk.within(least, most, (character) => expressionOf(character, sets));
-      work(walk.steps);
-      return found;
-    };
-    return within(rootOf(source)) ?? within(rootOf(source, [ANYTHING]));
-  });
+  const sources = patterns.map((pattern) => readPattern(pattern, (source) => source));
+  const sets = knownSets();
+  const within = (around: readonly Node[]): Expression | undefined => {
+    const roots = sources.map((source) => rootOf(source, around));
+    // For what it refuses, too.
+    const [alone, ...others] = roots.map((root) => expressionOf(root, sets));
+    const isWithin = roots.every((root) => lengthOf(root, "min") >= least && lengthOf(root, "max") <= most);
+    if (others.length === 0 && isWithin) return alone;
+    const walk = new PatternWalk(roots);
+    const found = walk.within(least, most, (characters) => oneOfAll(characters, sets, work));
+    work(walk.steps);
+    return found;
+  };
+  return readPattern(patterns[0] ?? "", () => within([]) ?? within([ANYTHING]));
 }
 
 /** What tells whether a text has a match of a pattern. @throws as {@link stringMatching}, when a text takes too many steps as well */
@@ -81,7 +77,7 @@ function withoutIdentityEscapes(pattern: string): string {
 const ANY_SET: CharacterSet = { kind: "set", source: "[^]", flags: "u", literal: undefined };
 const ANYTHING: Node = { kind: "repeat", body: ANY_SET, min: 0, max: Infinity, lazy: false };
 
-function knownSets(): Map<string, Expression> {
+function knownSets(): Map<string, Expression | undefined> {
   return new Map([[keyOf(ANY_SET), ANY_CHARACTER]]);
 }
 
@@ -102,7 +98,7 @@ function withoutAnchors(node: Node, around: readonly Node[]): Node {
   return { kind: "sequence", items: [...(starts ? [] : around), ...inside, ...(ends ? [] : around)] };
 }
 
-function expressionOf(node: Node, sets: Map<string, Expression>): Expression {
+function expressionOf(node: Node, sets: Map<string, Expression | undefined>): Expression {
   switch (node.kind) {
     case "set":
       return oneOf(node, sets);
@@ -132,13 +128,35 @@ function keyOf({ flags, source }: CharacterSet): string {
   return `${flags} ${source}`;
 }
 
-function oneOf(set: CharacterSet, sets: Map<string, Expression>): Expression {
+function oneOf(set: CharacterSet, sets: Map<string, Expression | undefined>): Expression {
   const key = keyOf(set);
   const known = sets.get(key);
   if (known !== undefined) return known;
   const made = choice(
     ...(set.literal === undefined ? written(codePointsOf(set), rangesOf(set)) : written([set.literal])),
   );
+  sets.set(key, made);
+  return made;
+}
+
+/**
+ * A character that is in all of these sets, of those up to {@link LAST} where they are several.
+ * @param work told how many steps that took
+ * @returns undefined: there is none
+ */
+function oneOfAll(
+  nodes: readonly Node[],
+  sets: Map<string, Expression | undefined>,
+  work: (steps: number) => void,
+): Expression | undefined {
+  const [first, ...others] = nodes.filter((node) => node.kind === "set");
+  if (first === undefined) return undefined;
+  const key = [first, ...others].map(keyOf).join(" & ");
+  if (sets.has(key)) return sets.get(key);
+  work(STEPS_OF_SETS);
+  const inOthers = others.map((set) => new Set(codePointsOf(set)));
+  const common = codePointsOf(first).filter((codePoint) => inOthers.every((one) => one.has(codePoint)));
+  const made = common.length === 0 ? undefined : choice(...written(common));
   sets.set(key, made);
   return made;
 }

@@ -1,7 +1,7 @@
 import { type Expression, grammarError, repeat, sequence, text } from "./grammar.ts";
 import { CHARACTER, INTEGER, NUMBER, STRING } from "./json.ts";
 import { type Bounds, integersWithin, numbersWithin } from "./numbers.ts";
-import { stringMatching, stringMatchingWithin } from "./pattern.ts";
+import { stringMatching } from "./pattern.ts";
 import { countOf, type Keywords, type SchemaReader, type Where } from "./schema.ts";
 
 /** Characters and items that a bound may count; more would be more states than a grammar may have. */
@@ -12,24 +12,26 @@ export function stringOf(reader: SchemaReader, keywords: Keywords, where: Where)
   const { pattern, format } = keywords;
   const [least, most] = rangeOf(keywords, "Length", where);
   checkCounts([least, most], `${where}/maxLength`);
-  if (least > most) throw grammarError(`${where}: minLength is more than maxLength`);
+  if (least > most) return undefined;
   const isCounted = least > 0 || most < Infinity;
   if (pattern === undefined && format === undefined) {
     return isCounted ? quoted(repeat(CHARACTER, least, most)) : STRING;
   }
-  if (pattern !== undefined && format !== undefined) {
-    throw grammarError(`${where}: pattern beside format is not supported`);
-  }
-  const wanted = pattern === undefined ? formatOf(format, where) : patternIn(pattern, where);
+  const key = JSON.stringify([pattern, format, least, most]);
+  const known = reader.strings.get(key);
+  if (known !== undefined) return known;
+  const wanted = pattern === undefined ? [] : [patternIn(pattern, where)];
   // Each set of characters in it is asked for hundreds of them.
-  reader.look(pattern === undefined ? 1 : 2 * wanted.length);
-  const inside = isCounted
-    ? stringMatchingWithin(wanted, [least, most], (steps) => reader.look(Math.ceil(steps / STEPS_OF_A_PART)))
-    : stringMatching(wanted);
-  return inside && quoted(inside);
+  reader.look(1 + 2 * (wanted[0]?.length ?? 0));
+  if (format !== undefined) wanted.push(formatOf(format, where));
+  const inside = stringMatching(wanted, [least, most], (steps) => reader.look(Math.ceil(steps / STEPS_OF_A_PART)));
+  // A rule of its own: it is there once however often it is asked for.
+  const made = inside && repeat(quoted(inside), 1, 1);
+  if (made !== undefined) reader.strings.set(key, made);
+  return made;
 }
 
-/** Of a pattern with a length, as much work as a schema's part is. */
+/** Of a pattern with a length or a format, as much work as a schema's part is. */
 const STEPS_OF_A_PART = 16;
 
 /** The least and the most of `minLength` and `maxLength`, or of items. @throws RandloraError `data` */
@@ -55,12 +57,34 @@ export function formatOf(format: unknown, where: Where): string {
 const DATE = "[1-9]\\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\\d|2[0-8])";
 const TIME = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:0\\d|1[0-4]):[0-5]\\d)";
 const BYTE = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const HEX = "[0-9a-f]{1,4}";
+/** Not two hyphens in a row, which international names have, nor digits at the end, as addresses have. */
+const HOST = "(?:[a-z0-9]{1,20}(?:-[a-z0-9]{1,20}){0,2}\\.){0,3}[a-z]{2,20}";
+const URI_PART = "(?:[\\w.~!$&'()*+,;=:@/-]|%[0-9A-F]{2})";
+const COUNT = "(?:0|[1-9]\\d{0,3})";
+/** RFC 3339, appendix A: no unit is left out between two others. */
+const CLOCK = `T(?:${COUNT}H(?:${COUNT}M(?:${COUNT}S)?)?|${COUNT}M(?:${COUNT}S)?|${COUNT}S)`;
+const DAYS = `(?:${COUNT}Y(?:${COUNT}M(?:${COUNT}D)?)?|${COUNT}M(?:${COUNT}D)?|${COUNT}D)`;
 const FORMATS: ReadonlyMap<string, string> = new Map([
   ["date", DATE],
   ["time", TIME],
   ["date-time", `${DATE}T${TIME}`],
   ["uuid", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"],
   ["ipv4", `${BYTE}(?:\\.${BYTE}){3}`],
+  [
+    "ipv6",
+    [
+      `(?:${HEX}:){7}${HEX}|(?:${HEX}:){1,7}:|:(?::${HEX}){1,7}|::`,
+      ...[1, 2, 3, 4, 5, 6].map((left) => `(?:${HEX}:){1,${left}}(?::${HEX}){1,${7 - left}}`),
+    ].join("|"),
+  ],
+  ["hostname", HOST],
+  // Those that people mean: other schemes have rules of their own.
+  [
+    "uri",
+    `https?://${HOST}(?::[1-9]\\d{1,3})?(?:/${URI_PART}{0,300})?(?:\\?${URI_PART}{0,200})?(?:#${URI_PART}{0,50})?`,
+  ],
+  ["duration", `P(?:${COUNT}W|${DAYS}(?:${CLOCK})?|${CLOCK})`],
   ["email", "[a-z0-9]{1,20}(?:[._+-][a-z0-9]{1,20}){0,2}@[a-z0-9]{1,20}(?:\\.[a-z0-9]{1,20}){0,2}\\.[a-z]{2,6}"],
 ]);
 
@@ -71,6 +95,8 @@ function quoted(inside: Expression): Expression {
 /** The numbers that a schema allows; undefined: none. @throws RandloraError `data` */
 export function numberOf(type: "integer" | "number", keywords: Keywords, where: Where): Expression | undefined {
   const { step, ...bounds } = boundsOf(keywords, where);
+  const { least = -Infinity, most = Infinity, above = -Infinity, below = Infinity } = bounds;
+  if (least > most || above >= below || least >= below || above >= most) return undefined;
   if (step !== undefined && step !== 1) throw grammarError(`${where}: multipleOf is not supported`);
   const isWhole = type === "integer" || step === 1;
   if (Object.values(bounds).every((bound) => bound === undefined)) return isWhole ? INTEGER : NUMBER;

@@ -1,4 +1,4 @@
-import { grammarError } from "./grammar.ts";
+import { type Expression, grammarError } from "./grammar.ts";
 
 /** A JSON schema's keywords by name. */
 export type Keywords = Readonly<Record<string, unknown>>;
@@ -57,6 +57,8 @@ export class SchemaWork {
 
 /** Reads schemas of one document: follows references and puts together what `allOf` demands together. */
 export class SchemaReader {
+  /** Strings by the keywords that they hold: each is made once. */
+  readonly strings = new Map<string, Expression>();
   readonly #document: Schema;
   readonly #texts = new Map<unknown, string>();
   readonly #work: SchemaWork;
@@ -122,8 +124,14 @@ export class SchemaReader {
     );
   }
 
-  /** Keywords of two schemas that must both hold. @throws RandloraError `data` where that takes more than keywords say */
-  merged(one: Keywords, other: Keywords, where: Where): Keywords {
+  /**
+   * Keywords of two schemas that must both hold.
+   * @returns false: nothing holds them
+   * @throws RandloraError `data` where that takes more than keywords say
+   */
+  merged(one: Keywords, other: Keywords, where: Where): Keywords | false {
+    const hasConst = Object.hasOwn(one, "const") && Object.hasOwn(other, "const");
+    if (hasConst && this.textOf(one["const"]) !== this.textOf(other["const"])) return false;
     const result: Record<string, unknown> = { ...one };
     for (const [name, right] of Object.entries(other)) {
       const left = one[name];

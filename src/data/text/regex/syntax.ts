@@ -33,17 +33,22 @@ export class RegexLimitError extends Error {}
 
 /** The fewest UTF-16 units that a match has. */
 export function minLength(node: Node): number {
+  return lengthOf(node, "min");
+}
+
+/** The fewest or the most characters of a match, at least and at most as many. */
+export function lengthOf(node: Node, which: "min" | "max"): number {
   switch (node.kind) {
     case "set":
       return 1;
     case "sequence":
-      return node.items.reduce((sum, item) => sum + minLength(item), 0);
+      return node.items.reduce((sum, item) => sum + lengthOf(item, which), 0);
     case "choice":
-      return Math.min(...node.branches.map(minLength));
+      return Math[which](...node.branches.map((branch) => lengthOf(branch, which)));
     case "capture":
-      return minLength(node.body);
+      return lengthOf(node.body, which);
     case "repeat":
-      return node.min === 0 ? 0 : times(node.min, minLength(node.body));
+      return node[which] === 0 ? 0 : times(node[which], lengthOf(node.body, which));
     case "look":
     case "back":
     case "assertion":
