@@ -107,7 +107,7 @@ describe("tools", () => {
     ]);
   });
 
-  test("a strict function is obeyed or refused where the model decides, and beside a format nothing is a call", async () => {
+  test("a strict function is obeyed or refused where the model decides; beside a format an answer is a call or follows that", async () => {
     await using folder = await TemporaryFolder.create();
     await using marked = await loadWithTokens(folder.path, ["<tool_call>", "</tool_call>"], "chatml-tools.jinja");
     await using opening = serveStories(marked);
@@ -132,8 +132,21 @@ describe("tools", () => {
     const refused = await failure(ask({ strict: true, parameters }, {}));
     expect(refused).toMatchObject({ status: 400, param: "tools" });
     const text = '<tool_call>{"name": "time"}</tool_call>';
-    const { choices } = await ask({}, { json_schema: { const: text }, max_tokens: 200 });
-    expect([choices[0]?.message.content, choices[0]?.finish_reason]).toEqual([JSON.stringify(text), "stop"]);
+    const formatted = { json_schema: { const: text }, max_tokens: 200 };
+    const said = await ask(
+      {},
+      { ...formatted, logit_bias: { [marked.tokenizer.tokenToId("<tool_call>") ?? -1]: -60 } },
+      opening,
+    );
+    expect(said.choices[0]).toMatchObject({ finish_reason: "stop", message: { content: JSON.stringify(text) } });
+    const { choices } = await ask({ strict: true }, { ...formatted, logit_bias: bias }, opening);
+    expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { content: null } });
+    for (const call of choices[0]?.message.tool_calls ?? []) {
+      if (call.type === "function") checkCall(call.function.name, call.function.arguments);
+    }
+    // A grammar is of the whole answer.
+    const own = await ask({}, { grammar: 'root ::= "yes"', logit_bias: bias }, opening);
+    expect(own.choices[0]?.message.content).toBe("yes");
   });
 
   test("what cannot be done with them is refused by name", async () => {

@@ -122,6 +122,12 @@ test("a strict function's calls follow its schema where the model decides, which
   }
   const answer = await asked(bias("f"));
   expect([answer.tool_calls, answer.reasoning_content, answer.content === ""]).toEqual([[], "", false]);
+  // Beside a format, too, which the answer follows.
+  const formatted = { tools: [WEATHER], json_schema: { const: [1] }, temperature: 3, max_tokens: 150, seed: 1 };
+  const called = await ask({ ...formatted, logit_bias: { ...bias("c"), ...bias("▁to") } });
+  expect([called.tool_calls.length, called.reason]).toEqual([1, "tool_calls"]);
+  const said = await ask({ ...formatted, logit_bias: bias("f") });
+  expect([said.tool_calls, said.content]).toEqual([[], "[1]"]);
 });
 
 describe("a format", () => {
@@ -170,7 +176,8 @@ describe("a format", () => {
 describe("a free answer", () => {
   test("goes on over <|end|>, ends with <|return|>, and shows no mark", async () => {
     // The model writes marks in any order: what can be said of that is that none is seen.
-    const marks = { ...bias(HARMONY.channel, 12), ...bias(HARMONY.message, 13), ...bias(HARMONY.end, 11) };
+    const never = Object.fromEntries(Array.from(loaded.stopTokens, (id) => [id, -100]));
+    const marks = { ...never, ...bias(HARMONY.channel, 12), ...bias(HARMONY.message, 13), ...bias(HARMONY.end, 11) };
     for (let seed = 0; seed < 4; seed++) {
       const body = { temperature: 2, max_tokens: 120, seed, logit_bias: marks };
       const { content, reasoning_content: reasoning, reason } = await ask(body);

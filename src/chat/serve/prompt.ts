@@ -91,10 +91,12 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
     controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
   });
   const { grammar } = request;
-  if (tools !== undefined && tools.required.length > 0 && grammar !== undefined)
+  if (tools?.isRequired === true && grammar !== undefined)
     throw badField("tool_choice", "cannot be given beside a format");
   const begun = continues ? withoutEnd(text, request.messages) : text;
-  const answer = compiled("tools", () => format.begin(begun, { tools, grammar, continues, variables }));
+  // A client's own grammar is of the whole answer.
+  const callable = request.grammarField === "grammar" ? undefined : tools;
+  const answer = compiled("tools", () => format.begin(begun, { tools: callable, grammar, continues, variables }));
   return { text: begun + answer.opening, plain: plain.filter(({ end }) => end <= begun.length), answer };
 }
 

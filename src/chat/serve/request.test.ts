@@ -117,13 +117,16 @@ describe("chat", () => {
 
   test("a strict function holds all calls where the model decides", () => {
     const strict = { type: "function", function: { name: "g", strict: true } };
-    const held = (extra: object) => chat({ tools: [TOOL, strict], ...extra }).tools?.held.length;
-    expect([
-      held({}),
-      held({ tool_choice: "auto" }),
-      held({ tool_choice: "required" }),
-      held({ tools: [TOOL] }),
-    ]).toEqual([2, 2, 0, 0]);
+    const tools = (extra: object) => {
+      const { callable = [], isRequired } = chat({ tools: [TOOL, strict], ...extra }).tools ?? {};
+      return [callable.map((tool) => tool.strict), isRequired];
+    };
+    expect([{}, { tool_choice: "auto" }, { tool_choice: "required" }, { tools: [TOOL] }].map(tools)).toEqual([
+      [[false, true], false],
+      [[false, true], false],
+      [[false, true], true],
+      [[false], false],
+    ]);
   });
 
   test("names of llama.cpp mean its order and penalties, all others OpenAI's", () => {

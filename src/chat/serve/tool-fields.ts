@@ -49,12 +49,11 @@ export function readTools(fields: ToolFields): ToolRequest | undefined {
   if (typeof choice === "string") {
     if (choice === "required" && all.length === 0) throw badField("tool_choice", "there are no tools");
     if (choice === "none" || all.length === 0) return undefined;
-    if (choice === "required") return { tools, required: all, held: [], several };
-    return { tools, required: [], held: all.some(({ strict }) => strict) ? all : [], several };
+    return { tools, callable: all, isRequired: choice === "required", several };
   }
   const chosen = all.filter(({ name }) => name === choice.function.name);
   if (chosen.length === 0) throw badField("tool_choice", "names a function that is not among the tools");
-  return { tools, required: chosen, held: [], several: false };
+  return { tools, callable: chosen, isRequired: true, several: false };
 }
 
 const ToolCall = nested({

@@ -20,10 +20,10 @@ export interface AnswerFormat {
 
 /** Tools of a request. */
 export interface CallableTools {
-  /** Those that must be called, one of them at least; empty: the model decides. */
-  readonly required: readonly Tool[];
-  /** Those whose calls follow the schema of each that is `strict`, where the model decides; empty: none is. */
-  readonly held: readonly Tool[];
+  /** Those that may be called. */
+  readonly callable: readonly Tool[];
+  /** One of them at least must be; otherwise the model decides. */
+  readonly isRequired: boolean;
   /** An answer may hold several calls. */
   readonly several: boolean;
 }
@@ -32,7 +32,7 @@ export interface CallableTools {
 export interface AnswerWish {
   /** Tools that may be called, undefined: none. */
   readonly tools?: CallableTools | undefined;
-  /** What is said must follow it; undefined: it is free. */
+  /** What is said must follow it, JSON where tools may be called; undefined: it is free. */
   readonly grammar?: Grammar | undefined;
   /** It goes on with the message that the prompt ends with. */
   readonly continues?: boolean;

@@ -8,6 +8,7 @@ import {
   rule,
   sequence,
   text,
+  WHOLE,
 } from "../grammar/grammar.ts";
 import { array, JSON_RULES, list, OBJECT, SPACE } from "../grammar/json.ts";
 import { schemaRules } from "../grammar/json-schema.ts";
@@ -48,13 +49,16 @@ const MOST_CALLS = 16;
 /**
  * What follows on `format.open`: a call of one of the tools, its arguments by the tool's schema, and what ends it.
  * @param several more calls may follow
+ * @param said JSON that may be the answer instead: calls then begin with what opens them
  * @throws RandloraError `data` for a schema that would not be obeyed
  */
-export function callGrammar(tools: readonly Tool[], format: CallFormat, several: boolean): Grammar {
+export function callGrammar(tools: readonly Tool[], format: CallFormat, several: boolean, said?: Grammar): Grammar {
   const most = several && format.parallel ? MOST_CALLS : 1;
   const more = sequence(text("\n"), text(format.open), oneCall(format));
-  const root = format.isList ? listOfCalls(most) : sequence(oneCall(format), repeat(more, 0, most - 1));
-  return new Map([...callRules(tools, format), [ROOT, root]]);
+  const calls = format.isList ? listOfCalls(most) : sequence(oneCall(format), repeat(more, 0, most - 1));
+  const rules = callRules(tools, format);
+  if (said === undefined) return rules.set(ROOT, calls);
+  return new Map([...said, ...rules, [WHOLE, choice(rule(ROOT), sequence(text(format.open), calls))]]);
 }
 
 /** A call by itself, up to what ends it. */

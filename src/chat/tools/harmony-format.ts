@@ -45,8 +45,7 @@ export function harmonyFormat(template: string, tokenizer: Tokenizer): AnswerFor
         parser: {
           kind: "harmony",
           begun: begun + opening,
-          // What follows a format is no call.
-          readsCalls: tools !== undefined && wish.grammar === undefined,
+          readsCalls: tools !== undefined,
           single: tools?.several === false,
         },
         shownTokens,
@@ -64,17 +63,21 @@ function openingOf(
   // As templates have it that know no levels; this one has a level, but no way to think of nothing.
   const thinks = variables?.["enable_thinking"] !== false;
   const isOpen = begun === "";
-  if (tools !== undefined && tools.required.length > 0) {
-    return { opening: isOpen ? "" : NEXT, grammar: callAnswer(tools.required, thinks, false) };
+  if (tools?.isRequired === true) {
+    return { opening: isOpen ? "" : NEXT, grammar: callAnswer(tools.callable, thinks) };
   }
   if (!isOpen) return { opening: "", grammar };
-  if (grammar === undefined && tools !== undefined && tools.held.length > 0) {
-    return { opening: thinks ? "" : ANALYSIS + NEXT, grammar: callAnswer(heldTools(tools.held), thinks, true) };
+  if (tools !== undefined) {
+    const isHeld = grammar !== undefined || tools.callable.some(({ strict }) => strict);
+    // The channel is still to be chosen.
+    const opening = thinks ? "" : ANALYSIS + NEXT;
+    return {
+      opening,
+      grammar: isHeld ? callAnswer(heldTools(tools.callable), thinks, grammar ?? ANYTHING) : undefined,
+    };
   }
   if (thinks) return { opening: "", grammar: grammar && saidAnswer(grammar) };
-  // Where tools may be called the channel is still to be chosen.
-  const isFree = tools !== undefined && grammar === undefined;
-  return { opening: isFree ? ANALYSIS + NEXT : FINAL, grammar };
+  return { opening: FINAL, grammar };
 }
 
 /** Messages of the assistant, up to the beginning of the next. @param channels that they may be on */
@@ -88,19 +91,20 @@ function messages(channels: readonly string[]): Expression {
 }
 
 const ANY: readonly [string, Expression] = ["any character", characters([[0, 0x10ffff]])];
+const ANYTHING: Grammar = new Map([ANY, [ROOT, repeat(rule("any character"), 0)]]);
 
 /**
  * An answer that may think as long as it likes, and ends with a call of one of the tools. Behind a call nothing is written.
- * @param says it may end with a text instead
+ * @param said it may end with a text that follows this instead
  */
-function callAnswer(tools: readonly Tool[], thinks: boolean, says: boolean): Grammar {
+function callAnswer(tools: readonly Tool[], thinks: boolean, said?: Grammar): Grammar {
   const { rules, callables } = argumentRules(tools);
   const calls = callables.map(({ name, given }) =>
     sequence(marked(`${channel}commentary to=functions.${name} ${constrain}json${message}`), given),
   );
   const before = thinks ? [messages(["analysis", "commentary"])] : [];
-  const said = says ? [sequence(marked(FINAL), repeat(rule("any character"), 0))] : [];
-  return new Map([...rules, ANY, [WHOLE, sequence(...before, choice(...calls, ...said))]]);
+  const final = said === undefined ? [] : [sequence(marked(FINAL), rule(ROOT))];
+  return new Map([...(said ?? []), ...rules, ANY, [WHOLE, sequence(...before, choice(...calls, ...final))]]);
 }
 
 /** An answer that may think as long as it likes, and then says what follows a grammar. */

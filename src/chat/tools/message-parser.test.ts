@@ -57,6 +57,12 @@ describe.each([1, 3, 1000])("in pieces of %d", (length) => {
     ['{"name": "f", "parameters": {}}', { format: LLAMA }, { calls: ["f {}"] }],
     ['{"no": "call"} a', { format: LLAMA }, { content: '{"no": "call"} a' }],
     ["Well, {", { format: LLAMA }, { content: "Well, {" }],
+    ['["a  <tool_call>"]', { format: HERMES, onlyFirst: true }, { content: '["a  <tool_call>"]' }],
+    [
+      `<tool_call>${CALL}</tool_call>\n<tool_call>${CALL}</tool_call>`,
+      { format: HERMES, onlyFirst: true },
+      { calls: ['f {"a":1}', 'f {"a":1}'] },
+    ],
   ])("%j", (text, options, wanted) => {
     expect(apart(text, options, length)).toEqual({ content: "", reasoning: "", calls: [], ...wanted });
   });

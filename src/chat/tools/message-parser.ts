@@ -32,6 +32,8 @@ export interface MessageParserOptions {
   readonly inCall?: boolean;
   /** An answer has one call at most: what follows on it is left out. */
   readonly single?: boolean;
+  /** What does not begin as a call has none, whatever stands in its strings. */
+  readonly onlyFirst?: boolean;
   /** `open`: the prompt ends behind `<think>`. `maybe`: an answer may begin with it. */
   readonly thinking?: "open" | "maybe" | undefined;
 }
@@ -41,8 +43,9 @@ export const [THINK, THOUGHT] = ["<think>", "</think>"] as const;
 
 /** Of answers whose marks are text: {@link tagFormat}. */
 export class MessageParser implements AnswerParser {
-  readonly #format: CallFormat | undefined;
+  #format: CallFormat | undefined;
   readonly #single: boolean;
+  readonly #onlyFirst: boolean;
   #mode: "start" | "reasoning" | "content" | "call";
   /** Text that may turn out to be a mark, and that of a call. */
   #held = "";
@@ -54,9 +57,10 @@ export class MessageParser implements AnswerParser {
   /** The answer began as a call and was none. */
   #isPlain = false;
 
-  constructor({ format, inCall = false, thinking, single = false }: MessageParserOptions) {
+  constructor({ format, inCall = false, thinking, single = false, onlyFirst = false }: MessageParserOptions) {
     this.#format = format;
     this.#single = single;
+    this.#onlyFirst = onlyFirst;
     this.#mode = inCall ? "call" : thinking === "open" ? "reasoning" : "content";
     if (thinking === "maybe" && !inCall) this.#mode = "start";
     this.#isTrimming = thinking === "open";
@@ -144,6 +148,9 @@ export class MessageParser implements AnswerParser {
       this.#held = text;
       if (text !== "") this.#isTrimming = false;
     }
+    const open = this.#format?.open ?? "";
+    const isCall = this.#held.startsWith(open) || (!isLast && open.startsWith(this.#held));
+    if (this.#onlyFirst && this.#calls === 0 && !isCall) this.#format = undefined;
     const format = this.#format;
     if (format === undefined) return this.#take(this.#held.length);
     if (format.open === "") {

@@ -2,7 +2,7 @@ import type { Grammar } from "../grammar/grammar.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { AnswerFormat } from "./answer-format.ts";
 import { type CallFormat, callFormatOf } from "./formats.ts";
-import { callGrammar } from "./grammar.ts";
+import { callGrammar, heldTools } from "./grammar.ts";
 import { type MessageParserOptions, THINK, THOUGHT } from "./message-parser.ts";
 import { openGrammar } from "./open-grammar.ts";
 
@@ -15,16 +15,17 @@ export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat 
     // By the marks that the template knows, or the variables that ask for it.
     mayThink: /<think>|enable_thinking|reasoning_effort/.test(template),
     begin(prompt, { tools, grammar: format }) {
-      const calls = tools && known;
-      const { required = [], held = [], several = true } = tools ?? {};
-      const inCall = calls !== undefined && required.length > 0;
+      const { callable = [], isRequired = false, several = true } = tools ?? {};
+      // Nothing tells a call that is the whole answer from JSON that follows a format.
+      const calls = tools && (format === undefined || known?.open !== "") ? known : undefined;
+      const inCall = calls !== undefined && isRequired;
       const thinking = thinkingOf(template, prompt);
       const ofCalls = (by: CallFormat): Grammar | undefined => {
-        if (held.length > 0) return openGrammar(held, by, { several, thinking });
-        if (!inCall) return undefined;
-        return callGrammar(required, by, several && specialOf(tokenizer, [by.open]).size === 0);
+        if (inCall) return callGrammar(callable, by, several && specialOf(tokenizer, [by.open]).size === 0);
+        if (format !== undefined) return callGrammar(heldTools(callable), by, several, format);
+        return callable.some(({ strict }) => strict) ? openGrammar(callable, by, { several, thinking }) : undefined;
       };
-      const grammar = format ?? (calls && ofCalls(calls));
+      const grammar = calls === undefined ? format : ofCalls(calls);
       // The model says what it wants; a grammar holds no more than its calls.
       const isFree = !inCall && format === undefined;
       // What must follow a format follows it at once.
@@ -37,11 +38,11 @@ export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat 
       return {
         opening: thought + (inCall ? calls.open : ""),
         grammar,
-        marks: isFree ? [...shownTokens.keys()] : [],
+        marks: isFree || (calls !== undefined && !inCall) ? [...shownTokens.keys()] : [],
         parser: {
-          // What follows another format is no call, whatever stands in its strings.
-          format: isFree || inCall ? calls : undefined,
+          format: calls,
           inCall,
+          onlyFirst: format !== undefined,
           thinking: isFree ? thinking : undefined,
           single: !several,
         },
