@@ -20,6 +20,16 @@ export class ApiError extends Error {
     this.#details = details;
   }
 
+  /** The same of a field that the client calls otherwise. */
+  renamed(nameOf: (field: string) => string): ApiError {
+    const { param, ...details } = this.#details;
+    if (param === undefined) return this;
+    const name = nameOf(param);
+    const isNamed = this.message.startsWith(`${param}:`);
+    const message = isNamed ? name + this.message.slice(param.length) : this.message;
+    return new ApiError(this.status, message, { ...details, param: name });
+  }
+
   /** The body, which is also what a stream that fails half-way sends. */
   toJSON(): { readonly error: Readonly<Record<"message" | "type" | "param" | "code", string | null>> } {
     const { code = null, param = null } = this.#details;

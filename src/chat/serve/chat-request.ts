@@ -31,7 +31,7 @@ export interface ChatRequest extends GenerationRequest {
   readonly mustThink?: boolean;
 }
 
-const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
+export const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
 /** Of one conversation: far more than a context holds, and little work for a template. */
 const MOST_MESSAGES = 10_000;
 
@@ -75,11 +75,8 @@ const RESERVED: ReadonlySet<string> = new Set([
   "strftime_now",
 ]);
 
-/**
- * @param formatName what the client calls `response_format`
- * @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done
- */
-export function readChatRequest(body: unknown, defaults: RequestDefaults, formatName?: string): ChatRequest {
+/** @throws ApiError 400 naming the field that is malformed, or asks for what cannot be done */
+export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
   const fields = readFields(Body, body);
   const { logprobs, top_logprobs: top } = fields;
   if (top !== undefined && logprobs !== true) throw badField("top_logprobs", "needs logprobs to be true");
@@ -87,7 +84,7 @@ export function readChatRequest(body: unknown, defaults: RequestDefaults, format
   const reserved = Object.keys(variables).find((name) => RESERVED.has(name));
   if (reserved !== undefined) throw badField(`chat_template_kwargs.${reserved}`, "is set by the server");
   return {
-    ...generationRequest(fields, logprobs === true ? (top ?? 0) : undefined, defaults, 1, formatName),
+    ...generationRequest(fields, logprobs === true ? (top ?? 0) : undefined, defaults),
     messages: fields.messages.map((message, index) => readMessage(message, `messages.${index}`)),
     templateVariables: variables,
     effort: fields.reasoning_effort,

@@ -150,14 +150,12 @@ const IDLE: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
 /**
  * Turns the common fields into what the engine works with.
  * @param leastTokens 0 where a request may ask for none, only to have its prompt looked at
- * @param formatName what the client calls `response_format`
  */
 export function generationRequest(
   fields: CommonFields & { readonly max_completion_tokens?: number | undefined },
   topLogprobs: number | undefined,
   defaults: RequestDefaults,
   leastTokens = 1,
-  formatName?: string,
 ): GenerationRequest {
   const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
   const { stop } = fields;
@@ -186,7 +184,7 @@ export function generationRequest(
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
     user: fields.user ?? "",
-    ...readFormat(fields, formatName),
+    ...readFormat(fields),
     biases: new Map(Object.entries(fields.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias])),
   };
 }

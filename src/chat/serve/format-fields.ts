@@ -41,15 +41,8 @@ export interface AskedFormat {
   readonly grammarField: string | undefined;
 }
 
-/**
- * The grammar that an answer must follow; undefined: it is free.
- * @param formatName what the client calls `response_format`
- * @throws ApiError 400 naming what would not be obeyed
- */
-export function readFormat(
-  { response_format: format, grammar = "", json_schema: schema }: FormatFields,
-  formatName = "response_format",
-): AskedFormat {
+/** The grammar that an answer must follow; undefined: it is free. @throws ApiError 400 naming what would not be obeyed */
+export function readFormat({ response_format: format, grammar = "", json_schema: schema }: FormatFields): AskedFormat {
   const asked = [
     ...(grammar === "" ? [] : (["grammar"] as const)),
     ...(schema === undefined ? [] : (["json_schema"] as const)),
@@ -58,7 +51,6 @@ export function readFormat(
   const [name, other] = asked;
   if (name === undefined) return { grammar: undefined, grammarField: undefined };
   if (other !== undefined) throw badField(other, `cannot be given beside ${name}`);
-  const grammarField = name === "response_format" ? formatName : name;
   const read = (): Grammar => {
     if (name === "grammar") return readGbnf(grammar);
     if (name === "json_schema") return schemaGrammar(schema);
@@ -66,7 +58,7 @@ export function readFormat(
     const own = format?.type === "json_object" ? format.schema : undefined;
     return own === undefined ? ANY_OBJECT : schemaGrammar(own);
   };
-  return { grammar: compiled(grammarField, read), grammarField };
+  return { grammar: compiled(name, read), grammarField: name };
 }
 
 /** @throws ApiError 400 for the field, where a grammar or a schema cannot be followed */

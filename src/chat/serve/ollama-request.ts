@@ -19,6 +19,13 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ["num_predict", "max_tokens"],
 ]);
 
+const NAMES = new Map(Array.from(OPTIONS, ([name, ours]) => [ours, `options.${name}`]));
+
+/** What Ollama's API calls a field of a chat. */
+export function nameInOllama(field: string): string {
+  return NAMES.get(field) ?? field.replace(/^response_format.*/, "format").replace(/\.reasoning_content$/, ".thinking");
+}
+
 type Options = Readonly<Record<string, unknown>>;
 
 const COMMON = {
@@ -116,7 +123,7 @@ function chatOf(
   more: object = {},
 ): ChatRequest {
   const said = messages.length === 0 ? [{ role: "user" }] : messages;
-  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults, "format");
+  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults);
   return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 

@@ -129,12 +129,16 @@ describe("Ollama's API", () => {
     });
   });
 
-  test("thinking is refused where the chat template knows none", async () => {
+  test("thinking is refused where the chat template knows none, and a field by Ollama's name", async () => {
     for (const think of [true, "low"]) {
       expect(await failure(ask("/api/chat", { messages: MESSAGES, think }))).toMatchObject({
         message: expect.stringContaining("think: the model's chat template knows no thinking"),
       });
     }
+    const wrong = { messages: MESSAGES, options: { num_predict: "x" } };
+    expect(await failure(ask("/api/chat", wrong))).toMatchObject({
+      message: expect.stringContaining("options.num_predict: "),
+    });
     const [line] = await ask("/api/generate", {
       prompt: "Hi",
       think: false,

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { joinTextParts } from "../../data/text/text-parts.ts";
 import { badField } from "./api-error.ts";
-import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { type ChatRequest, readChatRequest, ROLES } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { CONTENT, IGNORED, nested } from "./nested.ts";
 import { optional } from "./optional.ts";
@@ -25,7 +25,7 @@ const Reasoning = v.looseObject({ type: v.literal("reasoning"), content: optiona
 const Message = nested({
   type: optional(v.literal("message", "must be a message, a function_call, a function_call_output or a reasoning")),
   id: IGNORED,
-  role: v.string(),
+  role: v.picklist(ROLES),
   content: CONTENT,
   status: IGNORED,
 });
@@ -94,7 +94,17 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  return { ...readChatRequest(chat, defaults, "text.format"), said: saidAgain(fields) };
+  return { ...readChatRequest(chat, defaults), said: saidAgain(fields) };
+}
+
+/** What this API calls a field of a chat. */
+export function nameInResponses(field: string): string {
+  return field
+    .replace(/^reasoning_effort$/, "reasoning.effort")
+    .replace(/^max_tokens$/, "max_output_tokens")
+    .replace(/^response_format(?:\.json_schema)?/, "text.format")
+    .replace(/^(tools\.\d+|tool_choice)\.function/, "$1")
+    .replace(/^messages.*/, "input");
 }
 
 const OPEN = [
@@ -128,49 +138,53 @@ function saidAgain(fields: Partial<v.InferOutput<typeof Body>>): Readonly<Record
   };
 }
 
-/** Calls that follow each other are one message of the assistant; reasoning belongs to the message behind it. */
+/**
+ * Calls that follow each other are one message of the assistant; reasoning belongs to the message behind it, be it between calls. What came of
+ * a call stands behind its message, as templates want it.
+ */
 function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
-  const messages: object[] = [];
-  let calls: object[] = [];
+  const turns: object[][] = [];
+  const turnOfCall = new Map<string, object[]>();
+  let calls: object[] | undefined;
   let thought: object = {};
   for (const [index, item] of items.entries()) {
+    const where = `input.${index}`;
     if (item.type === "reasoning") {
-      thought = reasoningOf(item.content ?? [], `input.${index}.content`);
+      const text = textOf(item.content ?? "", `${where}.content`);
+      thought = text === "" ? {} : { reasoning_content: text };
+      if (text !== "") calls = undefined;
       continue;
     }
     const before = thought;
     thought = {};
     if (item.type === "function_call") {
-      if (calls.length === 0) messages.push({ role: "assistant", content: "", ...before, tool_calls: calls });
+      if (calls === undefined) turns.push([{ role: "assistant", content: "", ...before, tool_calls: (calls = []) }]);
       calls.push({ id: item.call_id, type: "function", function: { name: item.name, arguments: item.arguments } });
+      turnOfCall.set(item.call_id, turns.at(-1) ?? []);
       continue;
     }
-    calls = [];
+    calls = undefined;
     if (item.type === "function_call_output") {
-      messages.push({ role: "tool", tool_call_id: item.call_id, content: contentOf(item.output) });
+      const result = { role: "tool", tool_call_id: item.call_id, content: textOf(item.output, `${where}.output`) };
+      const turn = turnOfCall.get(item.call_id);
+      if (turn === undefined) turns.push([result]);
+      else turn.push(result);
     } else {
       const own = item.role === "assistant" ? before : {};
-      messages.push({ role: item.role, content: contentOf(item.content), ...own });
+      turns.push([{ role: item.role, content: textOf(item.content, `${where}.content`), ...own }]);
     }
   }
-  return messages;
+  return turns.flat();
 }
 
-/** Reasoning as a message has it. @param where it stands */
-function reasoningOf(content: v.InferOutput<typeof CONTENT>, where: string): object {
-  const textOf = (parts: Exclude<typeof content, string>): string =>
-    joinTextParts(
-      parts.map((part) => ({ ...part, type: part.type.replace(/^reasoning_text$/, "text") })),
-      (index, problem) => {
-        throw badField(`${where}.${index}`, problem);
-      },
-    );
-  const text = typeof content === "string" ? content : textOf(content);
-  return text === "" ? {} : { reasoning_content: text };
-}
-
-/** Parts of input and output text are a chat's parts of text. */
-function contentOf(content: v.InferOutput<typeof CONTENT>): unknown {
+/** The text of parts, each of a kind of text. @param where they stand */
+function textOf(content: v.InferOutput<typeof CONTENT>, where: string): string {
   if (typeof content === "string") return content;
-  return content.map((part) => (/^(?:in|out)put_text$/.test(part.type) ? { type: "text", text: part["text"] } : part));
+  const parts = content.map((part) => ({
+    ...part,
+    type: part.type.replace(/^(?:in|out)put_text$|^reasoning_text$/, "text"),
+  }));
+  return joinTextParts(parts, (index, problem) => {
+    throw badField(`${where}.${index}`, problem);
+  });
 }

@@ -69,6 +69,11 @@ describe("/v1/responses", () => {
     const ask = async (extra: object): Promise<unknown> =>
       await failure(served.client.responses.create({ model: "storyteller", input: "Hi", ...extra }));
     expect(await ask({ previous_response_id: "resp_1" })).toMatchObject({ status: 400, param: "previous_response_id" });
+    expect(await ask({ reasoning: { effort: "low" } })).toMatchObject({
+      status: 400,
+      param: "reasoning.effort",
+      message: expect.stringContaining("reasoning.effort: the model's chat template knows no such levels"),
+    });
     expect(await ask({ tools: [{ type: "web_search" }] })).toMatchObject({ status: 400, param: "tools.0.type" });
     expect(await ask({ input: [{ type: "item_reference", id: "x" }] })).toMatchObject({
       status: 400,

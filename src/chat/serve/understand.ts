@@ -1,6 +1,7 @@
 import type { Grammar } from "../grammar/grammar.ts";
 import { type GrammarStates, statesOf } from "../grammar/states.ts";
 import type { Prompt } from "./answer.ts";
+import { ApiError } from "./api-error.ts";
 import { parseBody } from "./body.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
@@ -8,7 +9,13 @@ import { type EmbeddingRequest, readEmbeddingRequest } from "./embedding-request
 import { echoOf } from "./echo.ts";
 import type { AnswerSettings, GenerationRequest, RequestDefaults } from "./fields.ts";
 import { compiled } from "./format-fields.ts";
-import { readOllamaChat, readOllamaEmbed, readOllamaEmbedding, readOllamaGenerate } from "./ollama-request.ts";
+import {
+  nameInOllama,
+  readOllamaChat,
+  readOllamaEmbed,
+  readOllamaEmbedding,
+  readOllamaGenerate,
+} from "./ollama-request.ts";
 import {
   chatPrompt,
   checkKnown,
@@ -18,13 +25,14 @@ import {
   type RawModels,
   type Text,
 } from "./prompt.ts";
-import { readResponseRequest } from "./responses-request.ts";
+import { nameInResponses, readResponseRequest } from "./responses-request.ts";
 
+/** How a body is read as a request for a chat, and what the endpoint calls a chat's fields. */
 const CHATS = {
-  chat: readChatRequest,
-  responses: readResponseRequest,
-  ollamaChat: readOllamaChat,
-  ollamaGenerate: readOllamaGenerate,
+  chat: { read: readChatRequest, nameOf: (field: string) => field },
+  responses: { read: readResponseRequest, nameOf: nameInResponses },
+  ollamaChat: { read: readOllamaChat, nameOf: nameInOllama },
+  ollamaGenerate: { read: readOllamaGenerate, nameOf: nameInOllama },
 } as const;
 
 /** What a request may be for, which says how its body is read. */
@@ -74,10 +82,16 @@ export async function understand(
       : all.map((ids) => ({ ids }));
     return { settings: settingsOf(model, request), prompts, grammar: statesFor(request.grammar, request.grammarField) };
   }
-  const request = CHATS[kind](parseBody(body), defaults);
-  if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
-  const isRaw = request.model === undefined || raw.ids === undefined ? raw.byDefault : raw.ids.includes(request.model);
-  return await (isRaw ? understandRaw : understandChat)(model, request, options);
+  const { read, nameOf } = CHATS[kind];
+  try {
+    const request = read(parseBody(body), defaults);
+    if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
+    const { byDefault, ids } = raw;
+    const isRaw = request.model === undefined || ids === undefined ? byDefault : ids.includes(request.model);
+    return await (isRaw ? understandRaw : understandChat)(model, request, options);
+  } catch (error) {
+    throw error instanceof ApiError ? error.renamed(nameOf) : error;
+  }
 }
 
 /** Texts of which embeddings are wanted, as token ids: plain values, too. */
