@@ -15,7 +15,8 @@ const SLOW_SHARE = 0.1;
 
 /** What the report file and `--json` hold: the device, its driver, versions, results; nothing that tells whose machine it is. */
 export function verificationJson(verification: Verification): object {
-  const { device, checks, done, problems, measured, times, speeds } = verification;
+  const { device, checks, done, problems, measured, times } = verification;
+  const speeds = fromPeak(verification);
   return {
     format: "randlora-verification",
     version: 1,
@@ -45,7 +46,8 @@ export function verificationJson(verification: Verification): object {
 
 /** The same for people: a line for each thing that is wrong or slow. */
 export function renderVerification(verification: Verification, columns: number, style: Style): string {
-  const { device, checks, done, problems, times, speeds } = verification;
+  const { device, checks, done, problems, times } = verification;
+  const speeds = fromPeak(verification);
   const rows = [
     ...problems.map(({ kind, op, format, size, what }) => [style.red(kind), op, format, size, what]),
     ...times
@@ -58,12 +60,21 @@ export function renderVerification(verification: Verification, columns: number, 
     rows.push([style.yellow("slow"), speed.name, "", "", `${formatShare(share)} of the measured peak`]);
   }
   const table = rows.length === 0 ? "" : `${formatTable(rows, { columns, align: "" }).trimEnd()}\n`;
-  const code = device.code === null ? "" : `, ${device.code}`;
   const good = problems.length === 0 && done === checks;
   const verdict = good ? style.green("all right") : style.red(countOf(problems));
   const undone = done < checks ? `, ${formatNumber(checks - done - endedIn(problems))} not done` : "";
   const counts = `${formatNumber(done)} of ${formatAmount(checks, "check")} in ${formatDuration(secondsOf(verification))}`;
-  return `${style.bold(device.name)} (${device.driver}${code})\n${counts}: ${verdict}${undone}\n${table}${speedTable(speeds, columns)}`;
+  return `${style.bold(device.name)} (${device.driver})\n${counts}: ${verdict}${undone}\n${table}${speedTable(speeds, columns)}`;
+}
+
+/**
+ * Speeds, the peak first. It is measured at another moment than the kernels, and by other work: what one of them reaches is part of it.
+ */
+function fromPeak({ speeds: [peak, ...speeds] }: Verification): readonly Speed[] {
+  if (peak === undefined) return [];
+  const most = (unit: "gflops" | "gigabytes") =>
+    peak[unit] === null ? null : Math.max(peak[unit], ...speeds.map((speed) => speed[unit] ?? 0));
+  return [{ ...peak, gflops: most("gflops"), gigabytes: most("gigabytes") }, ...speeds];
 }
 
 /** Every speed, and below the device's peak, which is measured: no driver reports it. */
@@ -74,8 +85,8 @@ function speedTable([peak, ...speeds]: readonly Speed[], columns: number): strin
     const share = shareOfPeak(speed, peak);
     return [speed.name, amount(speed.gflops), amount(speed.gigabytes), share === undefined ? "" : formatShare(share)];
   });
-  const measured = peak.gflops === null ? "measured peak: a copy" : "measured peak: multiply-adds in registers, a copy";
-  rows.push([measured, amount(peak.gflops), amount(peak.gigabytes), ""]);
+  const others = peak.gflops === null ? " and a copy" : ", multiply-adds in registers and a copy";
+  rows.push([`measured peak: the fastest of these${others}`, amount(peak.gflops), amount(peak.gigabytes), ""]);
   return `\n${formatTable(rows, { head: ["speed", "GFLOP/s", "GB/s", "of the peak"], columns, align: "lrrr" })}`;
 }
 
