@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createLog } from "./log.ts";
-import { createProgress, OperationsBar, silentProgress, type ProgressSpec } from "./progress.ts";
+import { createProgress, ModulesBar, silentProgress, type ProgressSpec } from "./progress.ts";
 import { Screen } from "./screen.ts";
 import { createStyle } from "./style.ts";
 import { RecordingStream } from "./testing/terminal.ts";
@@ -154,16 +154,15 @@ test("color on a terminal only, never under NO_COLOR", () => {
   expect(createStyle(new RecordingStream(), {}).red("x")).toBe("x");
 });
 
-test.each([
-  [2.5e6, "3 Mflop"],
-  [9.9e9, "9,900 Mflop"],
-  [3.2e12, "3,200 Gflop"],
-])("%p operations are %s, and all of them all of it", (operations, shown) => {
+test("modules of different size are counted, and their operations tell how long it will take", () => {
   const stream = new RecordingStream(100);
   const clock = { now: 0 };
   const progress = (spec: ProgressSpec) => createProgress(new Screen(stream), spec, () => clock.now);
-  using bar = new OperationsBar({ progress }, "singular values", operations);
-  clock.now = 1000;
-  bar.work(operations);
-  expect(stream.screen.join("")).toContain(`100 %  ${shown.split(" ")[0]} of ${shown}`);
+  using bar = new ModulesBar({ progress }, "singular values", { modules: 2, operations: 4e9 });
+  bar.module("small");
+  bar.work(1e9);
+  bar.module("large");
+  clock.now = 4000;
+  bar.work(0);
+  expect(stream.screen.join("")).toMatch(/ 25 %  0:12 left  2 of 2 modules  large$/);
 });

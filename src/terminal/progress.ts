@@ -10,6 +10,8 @@ export interface ProgressSpec {
   readonly title: string;
   /** Bytes in total, when they are what is counted. */
   readonly bytes?: number;
+  /** What tells how long it takes where bytes and items do not; it is not shown. */
+  readonly work?: number;
   /** Items in total, when they are counted (with or without bytes). */
   readonly items?: number;
   /** What an item is called in the plural: "tensors". */
@@ -19,7 +21,7 @@ export interface ProgressSpec {
 /** Progress of one piece of work. */
 export interface Progress extends Disposable {
   /** Adds finished work to what was done before. */
-  add(done: { readonly bytes?: number; readonly items?: number }): void;
+  add(done: Partial<Done>): void;
   /** Names what is being worked on: a tensor, a file. */
   label(text: string): void;
   /** Ends the display; later calls do nothing. */
@@ -47,7 +49,7 @@ export function createProgress(
   now: () => number = () => performance.now(),
 ): Progress {
   const start = now();
-  const done = { bytes: 0, items: 0 };
+  const done = { bytes: 0, items: 0, work: 0 };
   let label = "";
   let closed = false;
   let shownAt = start;
@@ -81,9 +83,10 @@ export function createProgress(
 
   if (screen.interactive) draw();
   return {
-    add({ bytes = 0, items = 0 }) {
+    add({ bytes = 0, items = 0, work = 0 }) {
       done.bytes += bytes;
       done.items += items;
+      done.work += work;
       update();
     },
     label(text) {
@@ -118,23 +121,26 @@ export class BytesBar implements Disposable {
   }
 }
 
-/** A bar for so many operations, which tell how long it will take where the modules are too different: in Mflop where they are few. */
-export class OperationsBar implements Disposable {
+/** A bar that counts modules, which differ in size: how long it will take is told by so many operations. */
+export class ModulesBar implements Disposable {
   readonly #bar: Progress;
-  readonly #unit: number;
 
-  constructor(surface: { progress(spec: ProgressSpec): Progress }, title: string, operations: number) {
-    const isFew = operations < 1e10;
-    this.#unit = isFew ? 1e6 : 1e9;
-    this.#bar = surface.progress({ title, items: operations / this.#unit, unit: isFew ? "Mflop" : "Gflop" });
+  constructor(
+    surface: { progress(spec: ProgressSpec): Progress },
+    title: string,
+    { modules, operations }: { readonly modules: number; readonly operations: number },
+  ) {
+    this.#bar = surface.progress({ title, items: modules, unit: "modules", work: operations });
   }
 
+  /** The next one begins. */
   module(name: string): void {
     this.#bar.label(name);
+    this.#bar.add({ items: 1 });
   }
 
   work(operations: number): void {
-    this.#bar.add({ items: operations / this.#unit });
+    this.#bar.add({ work: operations });
   }
 
   [Symbol.dispose](): void {
@@ -152,13 +158,15 @@ function nothing(): void {}
 interface Done {
   readonly bytes: number;
   readonly items: number;
+  readonly work: number;
 }
 
 /** Share of the work that is done, in [0, 1]; undefined when no total is known. Bytes tell it better than items. */
 function shareOf(spec: ProgressSpec, done: Done): number | undefined {
-  if (spec.bytes !== undefined) return spec.bytes > 0 ? Math.min(1, done.bytes / spec.bytes) : 1;
-  if (spec.items !== undefined) return spec.items > 0 ? Math.min(1, done.items / spec.items) : 1;
-  return undefined;
+  const kind = (["work", "bytes", "items"] as const).find((one) => spec[one] !== undefined);
+  const total = kind && spec[kind];
+  if (kind === undefined || total === undefined) return undefined;
+  return total > 0 ? Math.min(1, done[kind] / total) : 1;
 }
 
 /** Parts of the live line, the most telling first; what does not fit is left out from the end. */

@@ -4,7 +4,7 @@ import { visible } from "../../files/visible.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { formatAmount, formatMeasure, formatNumber, formatShare } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { OperationsBar } from "../../terminal/progress.ts";
+import { ModulesBar } from "../../terminal/progress.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { openModel } from "../base/named-base.ts";
 import type { Kept } from "./best-factors.ts";
@@ -30,10 +30,10 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
   }
   const ofBase = base && (await localPath(base, "model", context));
   const findBase = ofBase === undefined ? undefined : async () => await openModel(ofBase, base);
-  let bar: OperationsBar | undefined;
+  let bar: ModulesBar | undefined;
   const observer: WriteLoraObserver = {
     warn: (text) => context.log.warn(text),
-    start: (operations) => (bar = new OperationsBar(context, "singular values", operations)),
+    start: (total) => (bar = new ModulesBar(context, "singular values", total)),
     module: (name) => bar?.module(name),
     work: (operations) => bar?.work(operations),
   };

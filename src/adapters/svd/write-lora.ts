@@ -28,8 +28,8 @@ export interface WriteLoraOptions extends Kept {
 /** Where it tells how far it is. */
 export interface WriteLoraObserver extends LoraObserver {
   warn(text: string): void;
-  /** So much will be told of to `work`. */
-  start(operations: number): void;
+  /** So much will be told of to `module` and `work`. */
+  start(total: { readonly modules: number; readonly operations: number }): void;
 }
 
 /** What was written. */
@@ -57,7 +57,7 @@ export async function writeLora(
     // Open until all is written: tensors are copied from its file.
     const deltas = resources.use(await openDeltas(device, path, choice, signal));
     for (const note of deltas.plan.notes) observer.warn(note);
-    observer.start(loraWork(deltas, kept));
+    observer.start({ modules: deltas.chosen.length, operations: loraWork(deltas, kept) });
     const { content, ...rest } = await loraOfDeltas(deltas, kept, observer, signal);
     made = rest;
     if (rest.all.norm === 0) observer.warn("ΔW is zero: the adapter was not trained, or its best step is 0");

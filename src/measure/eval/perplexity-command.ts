@@ -82,7 +82,8 @@ async function evalShare(
       processes,
       onPasses: (passes) => {
         const items = Math.ceil((passes * ids.length) / processes.size);
-        bar = context.progress({ title: "predicting", items, unit: "tokens" });
+        const unit = passes === 1 ? "tokens" : `tokens, the text ${passes} times`;
+        bar = context.progress({ title: "predicting", items, unit });
       },
       onTokens: (items) => bar?.add({ items }),
       signal,

@@ -5,7 +5,7 @@ import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/begin-figure.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { OperationsBar, type Progress } from "../../terminal/progress.ts";
+import { ModulesBar, type Progress } from "../../terminal/progress.ts";
 import { adapterOrModel } from "../../adapters/adapter-or-model.ts";
 import { weightsIn } from "../inputs.ts";
 import { compareDeltas } from "./distance.ts";
@@ -110,7 +110,8 @@ async function lookAtDeltas(
       context.log.warn(note);
     let found;
     if (spectrum) {
-      using showing = new OperationsBar(context, "singular values", spectrumWork(one));
+      const total = { modules: one.chosen.length, operations: spectrumWork(one) };
+      using showing = new ModulesBar(context, "singular values", total);
       found = await spectra(one, showing, signal);
     }
     if (second === undefined) return { spectra: found, distance: undefined };
