@@ -187,7 +187,7 @@ test("killed in the middle of runs, it goes on to the same results", async () =>
   const last = await compare("--out", "killed", "--resume", "--json");
   expect(last.status).toBe(0);
   // The first run had been recorded, and is not made again.
-  expect(last.stderr).not.toContain("randlora at 4.00 K, seed 3");
+  expect(last.stderr).not.toContain("randlora, budget 4.00 K, seed 3");
   await expectWhole("killed", parse(last.stdout));
 }, 90_000);
 
@@ -268,7 +268,7 @@ test("a run whose folder is gone is made again; a method that diverges has no re
   const diverged = await compare(...args, "--steps", "3", "--out", "diverged", "--json");
   expect([diverged.status, diverged.stderr]).toEqual([
     0,
-    expect.stringMatching(/warning: lora at 1.00 K, seed 0: step 2/),
+    expect.stringMatching(/warning: lora, budget 1.00 K, seed 0: step 2/),
   ]);
   expect(JSON.parse(diverged.stdout)).toMatchObject({
     results: [

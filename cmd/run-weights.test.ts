@@ -1,7 +1,7 @@
 // A run stands for its best weights where there are some, with every method, and says so.
 import { expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { FinetuneFolder } from "./testing/finetune.ts";
+import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
 const place = FinetuneFolder.forTests();
 
@@ -50,6 +50,14 @@ test.each([
   },
   60_000,
 );
+
+test("nothing is said of a run whose best step is its last", async () => {
+  await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");
+  const common = ["--data", "data.jsonl", "--valid-split", "0.2", ...LORA];
+  const trained = await place.run({}, STORIES, ...common, "--steps", "2", "--out", "better", "--json");
+  expect(JSON.parse(trained.stdout)).toMatchObject({ steps: 2, best_step: 2 });
+  expect((await perplexity("better")).stderr).not.toContain("better");
+}, 60_000);
 
 test("where no step improved on the beginning, the run is what it was before training", async () => {
   await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");

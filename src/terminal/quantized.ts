@@ -15,9 +15,10 @@ export function quantizedJson(quantized: Quantized | undefined): object {
   return { quantized: { format: dtype, bytes, stored_bytes: stored } };
 }
 
-/** The same in words: `1.2 MB in Q8_0 (2.2 MB as stored)`. */
+/** The same in words: `1.2 MB in Q8_0 (2.2 MB as stored)`; `1.2 MB in Q8_0, as stored` of a file that has the blocks. */
 export function quantizedText({ dtype, bytes, stored }: Quantized): string {
-  return `${formatBytes(bytes)} in ${dtype} (${formatBytes(stored)} as stored)`;
+  const before = bytes === stored ? ", as stored" : ` (${formatBytes(stored)} as stored)`;
+  return `${formatBytes(bytes)} in ${dtype}${before}`;
 }
 
 /** For the user, where quantization was asked for and no layer could be quantized. */

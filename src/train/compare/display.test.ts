@@ -58,13 +58,13 @@ test("on a terminal a bar for the run that trains, and a line for each that is d
   const first = "5 runs";
   expect(stream.screen).toEqual([
     first,
-    "run 2 of 6: lora+rslora at 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left  0:36 left in all",
+    "run 2 of 6: lora+rslora, budget 20.0 K, seed 3  ▕██████████          ▏  loss 2.000  0:04 left  0:36 left in all",
   ]);
   shown.end(RESULT, 90);
   shown[Symbol.dispose]();
   expect(stream.screen).toEqual([
     first,
-    "lora+rslora at 20.0 K, seed 3: loss 1.2500, validation 2.5000, 2.00 s, about 1:30 left",
+    "lora+rslora, budget 20.0 K, seed 3: loss 1.2500, validation 2.5000, 2.00 s, about 1:30 left",
     "",
   ]);
 });
@@ -84,7 +84,7 @@ test("elsewhere lines alone; notes of a method once, what diverged and what goes
   expect(stream.text.trimEnd().split("\n")).toEqual([
     "2 runs",
     "warning: lora+rslora: a note",
-    "lora+rslora at 20.0 K, seed 3: goes on from step 2",
+    "lora+rslora, budget 20.0 K, seed 3: goes on from step 2",
     "stopping: the step is finished and saved; once more leaves at once",
     "warning: lora+rslora, seed 3: step 2: the loss is NaN",
     "gone",

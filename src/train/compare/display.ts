@@ -39,8 +39,7 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     afterwards: (seconds: number) => number,
   ): TrainObserver {
     const { label, budget } = contender;
-    const at = budget === null ? "" : ` at ${formatCount(budget)}`;
-    const name = `${label}${at}, seed ${settings.seed}`;
+    const name = nameOf(label, budget, settings.seed);
     if (!this.#hasBegun && total > 1) {
       this.#surface.log.info(`${total - index} runs`);
     }
@@ -84,15 +83,15 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
   end({ method, budget, seed, loss, valid_loss: valid, seconds, error }: RunResult, left: number | undefined): void {
     this.#isTraining = false;
     this.#told = left;
-    const at = budget === null ? "" : ` at ${formatCount(budget)}`;
+    const name = nameOf(method, budget, seed);
     const parts = [
       ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
       ...(valid === null ? [] : [`validation ${valid.toFixed(4)}`]),
       formatDuration(seconds),
       ...(left === undefined || left === 0 ? [] : [`about ${formatDuration(left)} left`]),
     ];
-    if (error === null) this.#surface.log.info(`${method}${at}, seed ${seed}: ${parts.join(", ")}`);
-    else this.#surface.log.warn(`${method}${at}, seed ${seed}: ${error}`);
+    if (error === null) this.#surface.log.info(`${name}: ${parts.join(", ")}`);
+    else this.#surface.log.warn(`${name}: ${error}`);
   }
 
   /** The first time, and where a method turns out to take far longer than those before it. */
@@ -123,4 +122,9 @@ export class ComparisonDisplay implements CompareObserver, Disposable {
     screen.live(joinParts(parts, screen.columns));
     this.#shownAt = this.#now();
   }
+}
+
+/** A run's method, the parameters that were wanted (how many there are is in the table), and its seed. */
+function nameOf(label: string, budget: number | null, seed: number): string {
+  return [label, ...(budget === null ? [] : [`budget ${formatCount(budget)}`]), `seed ${seed}`].join(", ");
 }
