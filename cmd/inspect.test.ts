@@ -191,6 +191,7 @@ test.each<[string, readonly string[], number, string]>([
   ["a folder with neither", ["empty"], 3, "neither an adapter"],
   ["a base for a checkpoint", [STORIES, "--base", STORIES], 2, "is a checkpoint, no adapter"],
   ["a base that is not there", ["adapter", "--base", "nowhere"], 1, "nowhere"],
+  ["a file of samples", ["x.jsonl"], 3, "x.jsonl: data, neither an adapter nor a checkpoint\nhint: randlora finetune"],
   ["a GGUF file without its end", ["x.gguf"], 3, "x.gguf: the file is incomplete"],
   ["a spectrum of a checkpoint", [STORIES, "--spectrum"], 2, "--spectrum: "],
   ["a figure of nothing", ["adapter", "--svg", "x.svg"], 2, "--svg: of what?"],
@@ -199,6 +200,7 @@ test.each<[string, readonly string[], number, string]>([
   ["another adapter that is not there", ["adapter", "--against", "nowhere"], 1, "nowhere"],
 ])("%s is refused", async (_, args, status, message) => {
   await writeFile(join(folder, "x.gguf"), "GGUF");
+  await writeFile(join(folder, "x.jsonl"), '{"text": "Once upon a time"}\n');
   const found = await inspect(args);
   expect([found.status, found.stdout]).toEqual([status, ""]);
   expect(found.stderr).toStartWith("error: ");

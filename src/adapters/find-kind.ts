@@ -12,6 +12,9 @@ export interface Found {
   readonly path: string;
 }
 
+/** Names that files of data have, and of weights never. */
+const DATA = /\.(?:jsonl|parquet|csv|tsv|txt)$/i;
+
 /**
  * Is this an adapter or a checkpoint? Names alone decide; a folder that is both is an adapter.
  * @throws RandloraError `file` when it is not there, `format` when it is neither
@@ -23,6 +26,10 @@ export async function findKind(path: string): Promise<Found> {
     throw new RandloraError("file", `cannot read ${oneLine(path)}: no such file or folder`, hint);
   }
   if (!found.isDirectory()) {
+    if (DATA.test(path)) {
+      const hint = "randlora finetune MODEL --data FILE --dry-run shows what is trained on";
+      throw new RandloraError("format", `${oneLine(path)}: data, neither an adapter nor a checkpoint`, hint);
+    }
     const isConfig = basename(path) === "config.json";
     return { kind: kindOfFile(basename(path)), path: isConfig ? dirname(path) : path };
   }

@@ -50,6 +50,7 @@ describe("merge", () => {
       return [code, message, hint];
     };
     expect(await refused({ dtyp: "f32" })).toEqual(["usage", "dtyp: no such option", "did you mean dtype?"]);
+    expect(await refused({ output_dir: "x" })).toEqual(["usage", "output_dir: no such option", "did you mean out?"]);
     expect(await refused({ dtype: "f64" })).toEqual([
       "usage",
       expect.stringContaining('dtype: "f64" is not one of'),

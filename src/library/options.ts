@@ -1,7 +1,9 @@
 import { RandloraError } from "../files/errors.ts";
 import { nearest } from "../files/nearest.ts";
 import { quote } from "../files/failure.ts";
+import { flagName } from "../terminal/options/names.ts";
 import type { Option, ValueOf } from "../terminal/options/option.ts";
+import { optionOfOthers } from "../terminal/options/other-flags.ts";
 import { InvalidValue } from "../terminal/options/values.ts";
 
 type Options = Readonly<Record<string, Option<unknown>>>;
@@ -21,7 +23,9 @@ type Settled<O extends Options> = { readonly [K in keyof O]: ValueOf<O[K]> };
 export function settledOptions<O extends Options>(options: O, given: Given<O>): Settled<O> {
   const unknown = Object.keys(given).find((key) => !Object.hasOwn(options, key));
   if (unknown !== undefined) {
-    const near = nearest(unknown, Object.keys(options));
+    const keys = Object.keys(options);
+    const theirs = optionOfOthers(flagName(unknown), keys.map(flagName));
+    const near = keys.find((key) => flagName(key) === theirs) ?? nearest(unknown, keys);
     throw new RandloraError("usage", `${unknown}: no such option`, near === undefined ? "" : `did you mean ${near}?`);
   }
   const values: Readonly<Record<string, unknown>> = given;
