@@ -54,6 +54,14 @@ test("the README's first run on data of one's own is seen in the answer, on the 
   expect(await ask("runs/embedded-randlora-1")).toBe("Ahoy!\n");
 }, 60_000);
 
+test("git ignores what README's commands write", async () => {
+  const code = (await codeOf("README.md")).join("\n");
+  const written = [...code.matchAll(/(?:--out|>) (\w*[a-z][\w.-]*)/g)].map(([, name = ""]) => name);
+  expect(written).toContain("ahoy.jsonl");
+  const { stdout } = Bun.spawnSync(["git", "check-ignore", "randlora-doctor-1.json", ...written], { cwd: ROOT });
+  expect(stdout.toString().trim().split("\n")).toEqual(["randlora-doctor-1.json", ...written]);
+});
+
 test("docs/interface.md's table of contents has each of its headings", async () => {
   const text = await Bun.file(join(ROOT, "docs/interface.md")).text();
   const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, title = ""]) => {

@@ -30,7 +30,7 @@ const USUAL_ROPE = {
 /** Ministral 3 (3B, 8B, 14B): Mistral with YaRN, whose queries grow with their position. */
 export const ministral3: Architecture = {
   type: "ministral3",
-  title: "Ministral 3 (its text alone)",
+  title: "Ministral 3 (text)",
   gguf: { name: "mistral3", transformers: "Ministral3ForCausalLM", pairs: true },
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 262_144, epsilon: 1e-5, kvHeads: 8, headSize: 128 });

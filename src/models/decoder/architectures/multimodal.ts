@@ -46,7 +46,7 @@ export const gemma4 = textPart(
 export const mistral3 = textPart(
   {
     type: "mistral3",
-    title: "Mistral Small 3.1 and 3.2, Ministral 3 (their text)",
+    title: "Mistral Small 3.1 and 3.2, Ministral 3 with images (their text)",
     gguf: { name: "mistral3", transformers: "Mistral3ForConditionalGeneration", pairs: true },
   },
   [mistral, ministral3],
