@@ -84,6 +84,8 @@ test("a run on prompts and completions is talked to as it was trained; one on ch
       const beside = await answer("embedded", "--adapter", adapter);
       expect([beside.prompt, isSaid(beside)]).toEqual([own.prompt, isSaid(own)]);
     }
+    const merged = await folder.randlora({}, "merge", run, "--out", folder.at(`merged-${name}`));
+    expect([merged.status, merged.stderr.includes("--raw")]).toEqual([0, format !== "chat"]);
     // Who asks for a system message asks for the template.
     expect((await answer(run, "--system", "Be brief")).prompt).toBeGreaterThan(template.prompt);
   }

@@ -1,17 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { dirname, join } from "node:path";
 import { writeAdapter } from "../adapters/merge/testing/models.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
 import { readRun } from "../models/folder/run.ts";
-import {
-  chooseModel,
-  describeDefaultModel,
-  findDefaultModel,
-  type ModelRequest,
-  runsWithoutTemplate,
-} from "./default-model.ts";
+import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest } from "./default-model.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -73,21 +67,6 @@ test("a run stands for its model, with itself as the adapter; a full run for its
     expect(await readRun(at(path))).toEqual({ model: at(path), place: at(path), adapter: undefined });
   }
   await expect(readRun(at("runs/broken"))).rejects.toMatchObject({ code: "format" });
-});
-
-test("runs without the chat template are found by their folders or those of their weights, as MODEL and as adapters", async () => {
-  for (const [name, format] of Object.entries({ texts: "completion", full: "text", chats: "chat" })) {
-    await file(`runs/${name}/run.json`, 1, { model: "org/base", sample_format: format });
-  }
-  await file("runs/old/run.json", 1, { model: "org/base" });
-  await file("runs/full/model/config.json", 1);
-  const found = async (...names: string[]) => {
-    const paths = names.map((name) => join(folder, "runs", name));
-    return (await runsWithoutTemplate(["org/base", ...paths])).map((path) => relative(join(folder, "runs"), path));
-  };
-  for (const name of ["texts", "full", "full/model", "texts/best"]) expect(await found(name)).toEqual([name]);
-  for (const name of ["chats", "chats/best", "old", "nothing"]) expect(await found(name)).toEqual([]);
-  expect([await found("texts/best", "chats"), await found("old", "texts")]).toEqual([[], ["texts"]]);
 });
 
 describe("a command line", () => {

@@ -6,28 +6,8 @@ import { EMBEDDED } from "../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
 import { readRun } from "../models/folder/run.ts";
-import { runAround, SETTINGS_FILE } from "../files/run-names.ts";
-import { SAMPLE_FORMATS, type SampleFormat } from "../data/text/samples/types.ts";
-import { readOptionalJsonObject } from "../files/read-text.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
-
-/**
- * The runs, of MODEL and adapters, that were trained on text as it stands, without the chat template: they are talked to
- * without it, unless one of the others was trained on chats.
- * @param paths runs, or the folders of their weights; whatever else is named says nothing
- * @throws RandloraError `file`, `format` for a run.json that cannot be read
- */
-export async function runsWithoutTemplate(paths: readonly string[]): Promise<readonly string[]> {
-  const runs = await Promise.all(paths.map(async (path) => ({ path, format: await sampleFormatOf(path) })));
-  if (runs.some(({ format }) => format === "chat")) return [];
-  return runs.flatMap(({ path, format }) => (format === undefined ? [] : [path]));
-}
-
-async function sampleFormatOf(path: string): Promise<SampleFormat | undefined> {
-  const { sample_format } = await readOptionalJsonObject(join(runAround(path) ?? path, SETTINGS_FILE));
-  return SAMPLE_FORMATS.find((one) => one === sample_format);
-}
 
 /** What a command line says about models and adapters. */
 export interface ModelRequest {

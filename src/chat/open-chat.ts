@@ -1,10 +1,11 @@
 import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 import { Contradiction } from "../files/errors.ts";
 import { localPath, refuseMissingModel } from "../models/folder/local-path.ts";
+import { runsWithoutTemplate } from "../models/folder/runs-without-template.ts";
 import type { Context } from "../terminal/options/command.ts";
 import { absentValues } from "../terminal/options/option.ts";
 import { flagName } from "../terminal/options/names.ts";
-import { chooseModel, runsWithoutTemplate } from "./default-model.ts";
+import { chooseModel } from "./default-model.ts";
 import { fittingContext } from "./generation/fitting-context.ts";
 import { chosenSeed, DEFAULT_SAMPLING } from "./generation/sampling.ts";
 import type { LanguageModel } from "./language-model.ts";

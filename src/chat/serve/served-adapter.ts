@@ -2,7 +2,7 @@ import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Log } from "../../terminal/log.ts";
-import { runsWithoutTemplate } from "../default-model.ts";
+import { runsWithoutTemplate } from "../../models/folder/runs-without-template.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { ServedModel } from "./served-model.ts";
 

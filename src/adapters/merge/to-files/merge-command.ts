@@ -51,6 +51,11 @@ export async function mergeToFiles(
     context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");
   }
   for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
+  if (!options.dryRun && !options.unmerge) {
+    const { noteOfMergedRuns } = await import("../../../models/folder/runs-without-template.ts");
+    const note = await noteOfMergedRuns((await locateModel(local)).folder, paths, out);
+    if (note !== undefined) context.log.info(note);
+  }
   if (part !== undefined && summary.part !== undefined && summary.part.written === 0) {
     context.log.info(`part ${jobText(part)}: all of its shards are there already, or it has none`);
   }
