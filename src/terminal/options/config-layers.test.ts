@@ -58,7 +58,8 @@ describe("default < file < environment < flag", () => {
     await withFile("dtype: f8\n", async (folder) => {
       const fromFile = await sample(["mix", "a", "b"], { cwd: folder });
       expect(fromFile).toMatchObject({ status: 2, stdout: "" });
-      expect(fromFile.stderr).toStartWith('error: randlora.yaml: dtype: "f8" is not one of keep, f32, bf16\n');
+      const cause = 'error: randlora.yaml: dtype: "f8" is not one of keep, f32, bf16';
+      expect(fromFile.stderr).toBe(`${cause}\nhint: number format of the result\n`);
       const fromVariable = await sample(["mix", "a", "b"], { cwd: folder, env: { RANDLORA_DTYPE: "f16" } });
       expect(fromVariable.stderr).toStartWith('error: RANDLORA_DTYPE: "f16" is not one of');
       const fromFlag = await sample(["mix", "a", "b", "--dtype", "f4"], {

@@ -158,6 +158,8 @@ function environmentTexts(option: Option<unknown>, variable: string, set: string
   );
 }
 
-function hintFor(option: Option<unknown>): string {
-  return option.value === "" ? "write true or false" : `expected ${option.value}: ${option.help}`;
+function hintFor({ value, choices, help }: Option<unknown>): string {
+  if (value === "") return "write true or false";
+  // Choices are listed by the message.
+  return choices.length > 0 ? help : `expected ${value}: ${help}`;
 }
