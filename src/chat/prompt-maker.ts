@@ -1,6 +1,6 @@
 import type { ChatTemplate } from "../data/text/chat-template.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
-import type { AddedToken } from "../data/text/tokenizer/added-tokens.ts";
+import { controlTokens } from "../data/text/tokenizer/added-tokens.ts";
 import type { Conversation } from "./conversation.ts";
 import type { AnswerFormat, BegunAnswer } from "./tools/answer-format.ts";
 import { answerFormatOf } from "./tools/answer-formats.ts";
@@ -40,10 +40,10 @@ export class PromptMaker {
     if (this.template === undefined || format === undefined) {
       return { ids: tokenizer.encode(lastQuestion), answer: undefined, isText: true };
     }
-    // Control tokens that somebody, or a file, only spells are plain text; those around what was thought are the template's to find.
-    const isControl = ({ special, content }: AddedToken) => special && content !== THINK && content !== THOUGHT;
-    const controlTokens = tokenizer.addedTokens.filter(isControl).map(({ content }) => content);
-    const { text, plain } = this.template.render({ messages, addGenerationPrompt: true, variables, controlTokens });
+    // Those around what was thought stand in the messages themselves.
+    const tokens = controlTokens(tokenizer.addedTokens, [THINK, THOUGHT]);
+    const input = { messages, addGenerationPrompt: true, variables, controlTokens: tokens };
+    const { text, plain } = this.template.render(input);
     const answer = format.begin(text, { variables });
     const ids = await tokenizer.encodeWithin(text + answer.opening, Infinity, { special: false, plain });
     return { ids: ids ?? [], answer, isText: format.isText };

@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
 import type { ChatInput, ChatMessage, ChatTemplate } from "../../data/text/chat-template.ts";
+import { controlTokens } from "../../data/text/tokenizer/added-tokens.ts";
 import type { RenderedChat } from "../../data/text/template/marks.ts";
 import type { BegunAnswer } from "../tools/answer-format.ts";
 import { answerFormatOf } from "../tools/answer-formats.ts";
@@ -88,7 +89,7 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
     tools: tools?.tools,
     addGenerationPrompt: !continues,
     variables,
-    controlTokens: tokenizer.addedTokens.filter(({ special }) => special).map(({ content }) => content),
+    controlTokens: controlTokens(tokenizer.addedTokens),
   });
   const { grammar } = request;
   if (tools?.isRequired === true && grammar !== undefined)

@@ -20,6 +20,11 @@ export const AddedToken = v.object({
 });
 export type AddedToken = v.InferOutput<typeof AddedToken>;
 
+/** Those that are control tokens: where somebody only spells one, it is plain text. @param shown that templates look for in texts */
+export function controlTokens(tokens: readonly AddedToken[], shown: readonly string[] = []): string[] {
+  return tokens.flatMap(({ special, content }) => (special && !shown.includes(content) ? [content] : []));
+}
+
 /** A stretch of text, or the id of an added token found there. */
 export type Section = string | number;
 
