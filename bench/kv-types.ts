@@ -20,6 +20,7 @@ import { formatTable } from "../src/terminal/table.ts";
 import { openBenchDevice } from "./device.ts";
 import { machine, renderMachine } from "./harness.ts";
 import { inRounds, timed, type TimedStep } from "./training/rounds.ts";
+import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 /** Tokens of a prompt, and of what is written behind it. */
 const [PROMPT, WRITTEN] = [256, 128];
@@ -56,10 +57,7 @@ for (const [name, decoder] of decoders) {
 /** How far the best token is from the next one by F32, where texts part. */
 async function marginAt(prompt: readonly number[], written: readonly number[]): Promise<number> {
   const decoder = of("f32");
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, [...prompt, ...written]);
-  const { logits } = await decoder.top(hidden, 2);
-  device.memory.release(hidden.buffer);
+  const { logits } = bestOf(await logitsAfter(decoder, [...prompt, ...written]), 2);
   return itemAt(logits, 0) - itemAt(logits, 1);
 }
 

@@ -15,6 +15,7 @@ import { judge } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
 import { distanceOfMerge, farthest, largestRelative, trainOurs, trainTheirs, type Options } from "./training-judge.ts";
 import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
+import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 const python = await judge();
 const rows = await python.request(v.array(v.string()), "architecture_rows", {});
@@ -66,18 +67,16 @@ async function logitsOf(decoder: Decoder, ids: readonly number[], passes: readon
 /** Tokens as they follow greedily, a token a pass; where they part from those wanted our two best logits must be as good as equal. */
 async function expectGreedy(decoder: Decoder, ids: readonly number[], wanted: readonly number[]): Promise<void> {
   using cache = decoder.createCache();
-  let hidden = await decoder.prefill(cache, ids);
+  let last = ids;
   for (const [at, token] of wanted.entries()) {
-    const { ids: best, logits } = await decoder.top(hidden, 2);
-    gpu.memory.release(hidden.buffer);
+    const { ids: best, logits } = bestOf(await logitsAfter(decoder, last, cache), 2);
     const [largest = NaN, second = NaN] = logits;
     if (best[0] !== token) {
       expect(largest - second, `token ${at} differs`).toBeLessThan(1e-4 * Math.abs(largest));
       return;
     }
-    hidden = await decoder.prefill(cache, [token]);
+    last = [token];
   }
-  gpu.memory.release(hidden.buffer);
 }
 
 /** What `all-linear` is said as of mixtures of experts: PEFT 0.21 makes it mean routers and experts as well, which are no linear layers. */

@@ -15,6 +15,7 @@ import { endOf } from "../src/chat/generation/outbox.ts";
 import { answersOf, type TextAnswer } from "./answers.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
+import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 const Made = v.record(
   v.string(),
@@ -49,17 +50,15 @@ interface Step {
 /** Decodes greedily, a token a pass through the cache. */
 async function greedy(decoder: Decoder, ids: readonly number[], count: number): Promise<Step[]> {
   using cache = decoder.createCache();
-  let hidden = await decoder.prefill(cache, ids);
+  let last = ids;
   const steps: Step[] = [];
   while (steps.length < count) {
-    const { ids: best, logits } = await decoder.top(hidden, 2);
+    const { ids: best, logits } = bestOf(await logitsAfter(decoder, last, cache), 2);
     const [id = NaN] = best;
     const [logit = NaN, second = NaN] = logits;
     steps.push({ id, logit, gap: logit - second });
-    gpu.memory.release(hidden.buffer);
-    hidden = await decoder.prefill(cache, [id]);
+    last = [id];
   }
-  gpu.memory.release(hidden.buffer);
   return steps;
 }
 
@@ -87,10 +86,7 @@ describe("random-weight decoders compute what transformers computes", () => {
   for (const [name, wanted] of Object.entries(made)) {
     test(name, async () => {
       using decoder = await Decoder.load(gpu, join(folder, name));
-      using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, wanted.ids);
-      const found = await decoder.logits(hidden);
-      gpu.memory.release(hidden.buffer);
+      const found = await logitsAfter(decoder, wanted.ids);
       const largest = wanted.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
       const worst = wanted.logits.reduce((most, logit, id) => Math.max(most, Math.abs((found[id] ?? NaN) - logit)), 0);
       expect(found.length).toBe(wanted.logits.length);
@@ -125,10 +121,7 @@ describe("real models say what transformers says", () => {
     const { texts, chats } = await answersOf(model);
     using decoder = await Decoder.load(gpu, model);
     for (const prompt of [...texts, ...chats]) {
-      using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, prompt.ids);
-      const found = await decoder.logits(hidden);
-      gpu.memory.release(hidden.buffer);
+      const found = await logitsAfter(decoder, prompt.ids);
       const largest = prompt.top_logits[0] ?? NaN;
       prompt.top_ids.forEach((id, rank) => {
         expect(Math.abs((found[id] ?? NaN) - (prompt.top_logits[rank] ?? NaN))).toBeLessThan(1e-3 * largest);

@@ -12,6 +12,7 @@ import { judge } from "./judge.ts";
 import { type Answer, askLlama } from "./llama.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { merge, randlora } from "./program.ts";
+import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 // GGUF files: bytes as Python's gguf writes them, tokens as llama.cpp decodes them.
 
@@ -90,16 +91,14 @@ async function expectGreedy(model: string, answer: Answer | undefined, near = NE
   expect(answer.ids).toEqual(ours.ids);
   using decoder = await load(model);
   using cache = decoder.createCache();
-  let hidden = await decoder.prefill(cache, answer.ids);
+  let last = answer.ids;
   for (const [step, token] of answer.tokens.entries()) {
-    const { ids, logits } = await decoder.top(hidden, 8);
+    const { ids, logits } = bestOf(await logitsAfter(decoder, last, cache), 8);
     const at = ids.indexOf(token);
     expect([step, at >= 0]).toEqual([step, true]);
     expect((logits[0] ?? NaN) - (logits[at] ?? NaN)).toBeLessThan(near);
-    gpu.memory.release(hidden.buffer);
-    hidden = await decoder.prefill(cache, [token]);
+    last = [token];
   }
-  gpu.memory.release(hidden.buffer);
 }
 
 async function load(model: string): Promise<Decoder> {
@@ -115,10 +114,7 @@ test.each(NAMES)(
       using decoder = await load(model);
       using cache = decoder.createCache();
       const { ids } = JSON.parse(await tokens(model)) as { ids: number[] };
-      const hidden = await decoder.prefill(cache, ids);
-      const found = Float32Array.from(await decoder.logits(hidden));
-      gpu.memory.release(hidden.buffer);
-      return found;
+      return await logitsAfter(decoder, ids, cache);
     };
     for (const outtype of ["keep", ...(BLOCKS[name] ?? [])]) {
       const own =

@@ -12,6 +12,7 @@ import { merge, randlora } from "./program.ts";
 import { formatTable } from "./table.ts";
 import { openTensors } from "./tensors.ts";
 import { type Options, tinyModel, trainOurs } from "./training-judge.ts";
+import { logitsAfter } from "../src/models/testing/logits.ts";
 
 const python = await judge();
 const TIMEOUT = 300_000;
@@ -76,10 +77,7 @@ async function ourLogits(base: string, adapter: string): Promise<number[][]> {
   await weights.apply([{ path: adapter, scale: 1 }]);
   const logits: number[][] = [];
   for (const prompt of PROMPTS) {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, prompt);
-    logits.push([...(await decoder.logits(hidden))]);
-    gpu.memory.release(hidden.buffer);
+    logits.push([...(await logitsAfter(decoder, prompt))]);
   }
   return logits;
 }

@@ -15,6 +15,7 @@ import { Parameters } from "../training/parameters.ts";
 import { stackExperts } from "./expert-stacks.ts";
 import { planLora } from "./plan.ts";
 import { newLora, trainableLora } from "./train.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 let gpu: Device;
 let folder: TemporaryFolder;
@@ -56,11 +57,7 @@ async function adapterOf(base: string, targets: string[], name: string): Promise
 const IDS = Array.from({ length: 11 }, (_, at) => (at * 7 + 3) % 20);
 
 async function logitsOf(decoder: Decoder): Promise<Float32Array> {
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, IDS);
-  const logits = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
-  return logits;
+  return await logitsAfter(decoder, IDS);
 }
 
 describe.each([

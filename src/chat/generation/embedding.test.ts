@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
 import type { Decoder } from "../../models/decoder/decoder.ts";
 import { decode, loadStories, type Made } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
@@ -26,9 +27,12 @@ async function statesOf(ids: readonly number[]): Promise<Float64Array[]> {
   const states: Float64Array[] = [];
   using cache = decoder.createCache();
   for (const id of ids) {
-    const hidden = await decoder.prefill(cache, [id]);
-    states.push(Float64Array.from(await readRows(gpu, hidden, 0, 1)));
-    gpu.memory.release(hidden.buffer);
+    const kept: Tensor[] = [];
+    await decoder.passes(cache, [id], {}, (run, hidden) => kept.push(run.keep(hidden)));
+    for (const hidden of kept) {
+      states.push(Float64Array.from(await readRows(gpu, hidden, 0, 1)));
+      gpu.memory.release(hidden.buffer);
+    }
   }
   return states;
 }

@@ -5,6 +5,7 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
 import { generateBatch } from "./batch.ts";
+import { bestOf, logitsAfter } from "../../models/testing/logits.ts";
 
 /** The best token and the next one are said to be near where their logits differ by less. */
 const NEAR = 0.02;
@@ -37,10 +38,7 @@ async function agreed(exact: Decoder, other: Decoder, prompts: readonly (readonl
       same++;
       continue;
     }
-    using cache = exact.createCache();
-    const hidden = await exact.prefill(cache, [...prompt, ...wanted.slice(0, at)]);
-    const { logits } = await exact.top(hidden, 2);
-    gpu.memory.release(hidden.buffer);
+    const { logits } = bestOf(await logitsAfter(exact, [...prompt, ...wanted.slice(0, at)]), 2);
     expect((logits[0] ?? NaN) - (logits[1] ?? NaN)).toBeLessThan(near);
   }
   return same;
@@ -82,20 +80,13 @@ test("beams, whose keys change places, and a chat's cache, which grows and goes 
   const after = async (...parts: (readonly number[])[]) => {
     using cache = decoder.createCache();
     let logits = new Float32Array();
-    for (const part of parts) {
-      const hidden = await decoder.prefill(cache, part);
-      logits = await decoder.logits(hidden);
-      gpu.memory.release(hidden.buffer);
-    }
+    for (const part of parts) logits = await logitsAfter(decoder, part, cache);
     return logits;
   };
   // Blocks of the same lengths, in a cache that grows, and in one that was larger at first.
   const wanted = await after(long.slice(0, 512), long.slice(512));
   using cache = decoder.createCache();
   await cache.reserve(4000);
-  for (const part of [long.slice(0, 512), long.slice(512)]) {
-    const hidden = await decoder.prefill(cache, part);
-    if (part.length < 512) expect(await decoder.logits(hidden)).toEqual(wanted);
-    gpu.memory.release(hidden.buffer);
-  }
+  await logitsAfter(decoder, long.slice(0, 512), cache);
+  expect(await logitsAfter(decoder, long.slice(512), cache)).toEqual(wanted);
 }, 120_000);

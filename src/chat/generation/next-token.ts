@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import type { TopTokens } from "../../models/decoder/decoder.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import {
   type Distribution,
   distribution,
@@ -37,7 +37,7 @@ export function candidatesWanted(sampling: SamplingOptions): number | undefined 
  * @throws RandloraError `numeric` where any logit is not a number or is infinitely large: it would decide alone
  */
 export function distributionOf(
-  from: TopTokens | Float32Array,
+  from: Pick<BatchLogits, "ids" | "logits"> | Float32Array,
   sequence: readonly number[],
   sampling: SamplingOptions,
   promptLength?: number,

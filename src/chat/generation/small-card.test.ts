@@ -7,6 +7,7 @@ import { Decoder } from "../../models/decoder/decoder.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import { LLAMA_3B, LLAMA_8B, writeHollow } from "../../models/testing/hollow.ts";
 import { fittingContext } from "./fitting-context.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 const [MEMORY, WATCHDOG] = [8e9, 2];
 
@@ -51,11 +52,7 @@ test.each([
       context,
       true,
     );
-    for (const ids of [prompt, [0], [0]]) {
-      const hidden = await decoder.prefill(cache, ids);
-      await decoder.top(hidden, 40);
-      if (ids.length > 1) gpu.memory.release(hidden.buffer);
-    }
+    for (const ids of [prompt, [0], [0]]) await logitsAfter(decoder, ids, cache);
     expect(cache.length).toBe(context);
     expect(seen.peak).toBeLessThanOrEqual(MEMORY);
     expect(Math.max(...seen.seconds)).toBeLessThan(WATCHDOG);

@@ -18,6 +18,7 @@ import { compareFamily, FAMILY_CASES } from "../tensor/cases/families/index.ts";
 import { CpuDevice } from "./cpu.ts";
 import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 const MIB = 2 ** 20;
 /** So small that a model's weights do not fit beside activations. */
@@ -78,11 +79,7 @@ test("a model whose weights lie in several heaps writes what it writes in one", 
   const ids = Array.from({ length: 60 }, (_, at) => (at * 37) % 500);
   const logits = async (device: CpuDevice) => {
     using decoder = await Decoder.load(device, STORIES);
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, ids);
-    const found = await decoder.logits(hidden);
-    device.memory.release(hidden.buffer);
-    return found;
+    return await logitsAfter(decoder, ids);
   };
   using whole = await CpuDevice.open({ threads: 2 });
   using split = await CpuDevice.open({ threads: 2, heaps: SMALL });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
+import { bestOf, logitsAfter } from "../../models/testing/logits.ts";
 import { Gpu } from "./gpu.ts";
 
 test("a pass that the GPU cannot take leaves nothing behind, neither in the cache nor for the next pass", async () => {
@@ -11,9 +12,7 @@ test("a pass that the GPU cannot take leaves nothing behind, neither in the cach
   const many = Array.from({ length: gpu.limits.maxComputeWorkgroupsPerDimension + 1 }, () => 1);
   await cache.reserve(many.length);
   const before = gpu.memory.liveBytes;
-  await expect(decoder.prefill(cache, many, { block: many.length })).rejects.toMatchObject({ code: "gpu" });
+  await expect(logitsAfter(decoder, many, cache, { block: many.length })).rejects.toMatchObject({ code: "gpu" });
   expect([cache.length, gpu.memory.liveBytes]).toEqual([0, before]);
-  const hidden = await decoder.prefill(cache, ids);
-  expect([...(await decoder.top(hidden, best.length)).ids]).toEqual(best);
-  gpu.memory.release(hidden.buffer);
+  expect(bestOf(await logitsAfter(decoder, ids, cache), best.length).ids).toEqual(best);
 });

@@ -7,6 +7,7 @@ import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { writeModel } from "../../models/testing/models.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 test("what a token reads of a mixture of experts is what its logits depend on, counted tensor by tensor", async () => {
   await using folder = await TemporaryFolder.create();
@@ -16,10 +17,7 @@ test("what a token reads of a mixture of experts is what its logits depend on, c
   try {
     using decoder = await Decoder.load(gpu, folder.path);
     const logitsOf = async () => {
-      using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, [7]);
-      const logits = await decoder.logits(hidden);
-      gpu.memory.release(hidden.buffer);
+      const logits = await logitsAfter(decoder, [7]);
       return Float32Array.from(logits);
     };
     const before = await logitsOf();

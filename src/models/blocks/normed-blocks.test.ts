@@ -5,6 +5,7 @@ import { Batch } from "../decoder/cache/batch.ts";
 import { Decoder } from "../decoder/decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "./linears.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../testing/architectures.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 let gpu: CpuDevice;
 let folder: TemporaryFolder;
@@ -34,9 +35,7 @@ test.each(ARCHITECTURE_CASES)(
       using cache = decoder.createCache();
       const logits: Float32Array[] = [];
       for (const ids of [PROMPT, [3], [11]]) {
-        const hidden = await decoder.prefill(cache, ids);
-        logits.push(await decoder.logits(hidden));
-        gpu.memory.release(hidden.buffer);
+        logits.push(await logitsAfter(decoder, ids, cache));
       }
       return logits;
     };

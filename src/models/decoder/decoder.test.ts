@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
+import { bestOf, logitsAfter } from "../testing/logits.ts";
+import type { KvCache } from "./cache/kv-cache.ts";
 import { Decoder } from "./decoder.ts";
 
 const COMPILE_TIMEOUT = 120_000;
@@ -23,15 +25,11 @@ test(
   async () => {
     expect(texts.length).toBeGreaterThan(0);
     for (const { ids, nll, top_ids: best, top_logits: logits } of texts) {
-      using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, ids);
-      const found = await decoder.logits(hidden);
-      const top = await decoder.top(hidden, 16);
-      gpu.memory.release(hidden.buffer);
+      const found = await logitsAfter(decoder, ids);
       best.forEach((id, rank) => {
         expect(Math.abs((found[id] ?? NaN) - (logits[rank] ?? NaN))).toBeLessThan(1e-4 * (logits[0] ?? 0));
       });
-      expect([...top.ids]).toEqual(best);
+      expect(bestOf(found, 16).ids).toEqual(best);
       using fresh = decoder.createCache();
       expect(Math.abs(mean(await decoder.nll(fresh, ids)) - nll)).toBeLessThan(1e-4 * nll);
     }
@@ -42,15 +40,12 @@ test(
 test("64 greedy tokens are transformers'", async () => {
   for (const { ids, greedy_ids: wanted } of texts) {
     using cache = decoder.createCache();
-    let hidden = await decoder.prefill(cache, ids);
     const found: number[] = [];
+    let last = ids;
     while (found.length < wanted.length) {
-      const [next = NaN] = (await decoder.top(hidden, 1)).ids;
-      found.push(next);
-      gpu.memory.release(hidden.buffer);
-      hidden = await decoder.prefill(cache, [next]);
+      last = bestOf(await logitsAfter(decoder, last, cache), 1).ids;
+      found.push(...last);
     }
-    gpu.memory.release(hidden.buffer);
     expect(found).toEqual(wanted);
   }
 });
@@ -85,7 +80,7 @@ test("nothing stays in GPU memory", async () => {
   {
     using other = await Decoder.load(gpu, STORIES);
     using cache = other.createCache();
-    gpu.memory.release((await other.prefill(cache, [1, 2, 3])).buffer);
+    await logitsAfter(other, [1, 2, 3], cache);
   }
   expect(gpu.memory.liveBytes).toBe(before);
 });
@@ -104,9 +99,13 @@ test("a pass that is stopped after some blocks leaves nothing in GPU memory, and
     return stop.signal;
   }
   const ids = Array.from({ length: 20 }, (_, at) => at);
-  for (const pass of ["prefill", "nll"] as const) {
+  const options = () => ({ block: 4, signal: impatient() });
+  for (const pass of [
+    (into: KvCache) => logitsAfter(decoder, ids, into, options()),
+    (into: KvCache) => decoder.nll(into, ids, options()),
+  ]) {
     using cache = decoder.createCache();
-    await expect(decoder[pass](cache, ids, { block: 4, signal: impatient() })).rejects.toThrow("enough");
+    await expect(pass(cache)).rejects.toThrow("enough");
     expect(cache.length).toBe(8);
   }
   await expect(Decoder.load(gpu, STORIES, { signal: impatient() })).rejects.toThrow("enough");
@@ -116,14 +115,14 @@ test("a pass that is stopped after some blocks leaves nothing in GPU memory, and
 
 test("an id beyond the vocabulary and an aborted pass are refused, and the model lives on", async () => {
   using cache = decoder.createCache();
-  await expect(decoder.prefill(cache, [1, 512])).rejects.toMatchObject({
+  await expect(logitsAfter(decoder, [1, 512], cache)).rejects.toMatchObject({
     code: "model",
     message: "token 512 is beyond the model's vocabulary of 512",
   });
   const stop = AbortSignal.abort(new Error("enough"));
-  await expect(decoder.prefill(cache, [1, 2], { signal: stop })).rejects.toThrow("enough");
+  await expect(logitsAfter(decoder, [1, 2], cache, { signal: stop })).rejects.toThrow("enough");
   expect(cache.length).toBe(0);
-  gpu.memory.release((await decoder.prefill(cache, [1, 2])).buffer);
+  await logitsAfter(decoder, [1, 2], cache);
 });
 
 test("weights are found by the checkpoint's names", () => {

@@ -1,12 +1,9 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { itemAt } from "../../files/item-at.ts";
 import { openCheckpoint } from "../folder/open-checkpoint.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
-import { readMatrices, readRows } from "../../compute/tensor/read-rows.ts";
+import { readMatrices } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { loadConfig } from "./architectures/index.ts";
@@ -21,12 +18,6 @@ import { refuseLargeWeights } from "./weight-limit.ts";
 import type { LoadOptions, PrefillOptions } from "./options.ts";
 import { storedDecoder } from "./weight-plan.ts";
 import { DecoderWeights } from "./weights.ts";
-
-/** The k best next tokens, best first. */
-export interface TopTokens {
-  readonly ids: Uint32Array;
-  readonly logits: Float32Array;
-}
 
 /** A language model on the GPU: config, weights, and passes over tokens. */
 export class Decoder {
@@ -88,34 +79,15 @@ export class Decoder {
   }
 
   /**
-   * Runs tokens through the model, in blocks; they join the cache. RoPE that depends on the length goes by the length
-   * of the cache with all of them; see `fitsKeys` for what that means to keys of a shorter sequence.
-   * @returns the hidden state of the last token, (1, hidden); the caller releases its buffer
-   * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
-   */
-  async prefill(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Tensor> {
-    if (ids.length === 0) throw new RangeError("no tokens");
-    const rows: Tensor[] = [];
-    try {
-      await this.#passes(cache, ids, options, (run, hidden) => rows.push(run.keep(this.#lastRow(run, hidden))));
-      const last = rows.pop();
-      if (last === undefined) throw new RangeError("no tokens");
-      return last;
-    } finally {
-      this.#release(rows);
-    }
-  }
-
-  /**
    * Negative log-likelihood of each next token: tokens.length − 1 numbers, in nats. The cache must be empty, or hold
    * what comes before.
-   * @throws as `prefill`
+   * @throws as `passes`
    */
   async nll(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Float64Array> {
     const parts: Tensor[] = [];
     const { head } = this.weights;
     try {
-      await this.#passes(cache, ids, options, (run, hidden, first) => {
+      await this.passes(cache, ids, options, (run, hidden, first) => {
         const count = Math.min(hidden.shape[0], ids.length - 1 - first);
         if (count === 0) return;
         const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
@@ -130,34 +102,7 @@ export class Decoder {
       const read = await readMatrices(this.gpu, parts);
       return Float64Array.from(read.flatMap(({ buffer }) => [...new Float32Array(buffer)]));
     } finally {
-      this.#release(parts);
-    }
-  }
-
-  /** The k best next tokens after a hidden state of `prefill`; k · 8 bytes are read back. */
-  async top(hidden: Tensor, k: number): Promise<TopTokens> {
-    const run = this.#run;
-    const logits = recordLogits(run, this.config, this.weights, hidden);
-    const { values, ids } = run.apply(OPS.topK, { x: logits }, { k });
-    const kept = [run.keep(values), run.keep(ids)];
-    try {
-      await run.submit();
-      const read = await readMatrices(this.gpu, kept);
-      return { logits: new Float32Array(itemAt(read, 0).buffer), ids: itemAt(read, 1) };
-    } finally {
-      this.#release(kept);
-    }
-  }
-
-  /** All logits after a hidden state of `prefill`. */
-  async logits(hidden: Tensor): Promise<Float32Array<ArrayBuffer>> {
-    const run = this.#run;
-    const logits = run.keep(recordLogits(run, this.config, this.weights, hidden));
-    try {
-      await run.submit();
-      return await readRows(this.gpu, logits, 0, 1);
-    } finally {
-      this.#release([logits]);
+      for (const { buffer } of parts) this.gpu.memory.release(buffer);
     }
   }
 
@@ -181,10 +126,12 @@ export class Decoder {
   }
 
   /**
-   * Records and submits one pass a block; `use` gets its hidden states and the index of its first token. What the cache holds is computed anew
-   * where its keys do not fit (see `fitsKeys`).
+   * Runs tokens through the model, a pass a block; they join the cache. RoPE that depends on the length goes by the length of the cache with all
+   * of them; what the cache holds is computed anew where its keys do not fit (see `fitsKeys`).
+   * @param use records what is made of a pass's hidden states, (tokens, hidden), given the index of its first token
+   * @throws RandloraError `model` for an id beyond the vocabulary; the signal's reason when it is aborted
    */
-  async #passes(
+  async passes(
     cache: KvCache,
     ids: readonly number[],
     options: PrefillOptions,
@@ -226,18 +173,6 @@ export class Decoder {
         throw thrown;
       }
     }
-  }
-
-  #release(tensors: readonly Tensor[]): void {
-    for (const { buffer } of tensors) this.gpu.memory.release(buffer);
-  }
-
-  /** The last row in memory of its own. */
-  #lastRow(run: Run, hidden: Tensor): Tensor {
-    const [rows, cols] = hidden.shape;
-    const row = run.allocate("last row", [1, cols]);
-    recordElementwise(run, ELEMENTWISE.copy, sliceRows(hidden, rows - 1, 1), undefined, row);
-    return row;
   }
 
   /** Compiles the kernels of a prefill and of a step, computing nothing of use. */

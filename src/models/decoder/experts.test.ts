@@ -14,6 +14,7 @@ import { Batch } from "./cache/batch.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Decoder } from "./decoder.ts";
 import { recordTraining } from "./training.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 setDefaultTimeout(120_000);
 
@@ -75,9 +76,7 @@ test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe
       const each = type === "mixtral" ? "block_sparse_moe" : below;
       expect(decoder.weights.tensors.has(`model.layers.0.${each}.experts.0.${down}.weight`)).toBe(true);
       using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, tokens(1, 12));
-      logits.push(await decoder.logits(hidden));
-      gpu.memory.release(hidden.buffer);
+      logits.push(await logitsAfter(decoder, tokens(1, 12), cache));
     }
     expect(logits[1]).toEqual(logits[0] ?? new Float32Array());
   },
@@ -90,10 +89,7 @@ test("a mixture of no experts is the model with a plain MLP in each layer, as tr
     const path = folder.at(`none-${at}`);
     await writeArchitecture(path, at === 0 ? "qwen3" : "qwen3_moe", 2, { [name]: 0 });
     using decoder = await Decoder.load(gpu, path);
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, tokens(1, 12));
-    logits.push(await decoder.logits(hidden));
-    gpu.memory.release(hidden.buffer);
+    logits.push(await logitsAfter(decoder, tokens(1, 12)));
   }
   const [plain = new Float32Array(), ...others] = logits;
   for (const one of others) expect(one).toEqual(plain);
@@ -104,11 +100,7 @@ test("a mixture of no experts is the model with a plain MLP in each layer, as tr
 test("a token reads the weights of its own experts alone", async () => {
   using decoder = await load("read", { num_local_experts: 16, num_experts_per_tok: 1 });
   const logitsOf = async () => {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, [7]);
-    const logits = await decoder.logits(hidden);
-    gpu.memory.release(hidden.buffer);
-    return logits;
+    return await logitsAfter(decoder, [7]);
   };
   const before = await logitsOf();
   // Of each layer all experts but one may hold anything: whichever the token goes to, the logits are whole again.

@@ -6,6 +6,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeArchitecture } from "../testing/architectures.ts";
 import { Batch } from "./cache/batch.ts";
 import { Decoder } from "./decoder.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 const POSITIONS = 32;
 
@@ -29,8 +30,8 @@ const refusal = { code: "model", message: expect.stringContaining(`more than ${P
 
 test("a sequence takes as many tokens as there are positions, and one more is refused before anything is computed", async () => {
   using cache = decoder.createCache();
-  gpu.memory.release((await decoder.prefill(cache, ids(POSITIONS))).buffer);
-  expect(decoder.prefill(cache, [1])).rejects.toMatchObject(refusal);
+  await logitsAfter(decoder, ids(POSITIONS), cache);
+  expect(logitsAfter(decoder, [1], cache)).rejects.toMatchObject(refusal);
   expect(cache.length).toBe(POSITIONS);
 });
 

@@ -4,9 +4,9 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
 import { decode } from "../../chat/testing/decoder.ts";
 import { Decoder } from "./decoder.ts";
-import type { KvCache } from "./cache/kv-cache.ts";
 import { writeModel } from "../testing/models.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 /** Tokens up to which the short factors hold. */
 const TRAINED = 16;
@@ -60,17 +60,9 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => gpu.close());
 
-async function logitsAfter(decoder: Decoder, cache: KvCache, ids: readonly number[]): Promise<Float32Array> {
-  const hidden = await decoder.prefill(cache, ids);
-  const logits = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
-  return logits;
-}
-
 /** The logits of a sequence that is computed in one, with nothing before it. */
 async function alone(decoder: Decoder, length: number): Promise<Float32Array> {
-  using cache = decoder.createCache();
-  return await logitsAfter(decoder, cache, IDS.slice(0, length));
+  return await logitsAfter(decoder, IDS.slice(0, length));
 }
 
 /** How much of a beginning of the text a loop had computed before. */
@@ -86,9 +78,9 @@ function difference(one: Float32Array, other: Float32Array): number {
 describe("LongRoPE", () => {
   test("a token at a time is the whole at once, on both sides of the trained length", async () => {
     using cache = longrope.createCache();
-    await logitsAfter(longrope, cache, IDS.slice(0, TRAINED - 4));
+    await logitsAfter(longrope, IDS.slice(0, TRAINED - 4), cache);
     for (let length = TRAINED - 3; length <= TRAINED + 8; length++) {
-      const found = await logitsAfter(longrope, cache, IDS.slice(length - 1, length));
+      const found = await logitsAfter(longrope, IDS.slice(length - 1, length), cache);
       expect(cache.slot.ids).toEqual(IDS.slice(0, length));
       expect(difference(found, await alone(longrope, length))).toBeLessThan(1e-4);
     }
@@ -96,24 +88,21 @@ describe("LongRoPE", () => {
 
   test("the two sides differ, and a cache that is cut back goes back", async () => {
     using cache = longrope.createCache();
-    await logitsAfter(longrope, cache, IDS.slice(0, TRAINED + 8));
+    await logitsAfter(longrope, IDS.slice(0, TRAINED + 8), cache);
     cache.slot.truncate(4);
-    const found = await logitsAfter(longrope, cache, IDS.slice(4, TRAINED));
+    const found = await logitsAfter(longrope, IDS.slice(4, TRAINED), cache);
     expect(difference(found, await alone(longrope, TRAINED))).toBeLessThan(1e-4);
-    using first = longrope.createCache();
-    const short = await longrope.prefill(first, IDS.slice(0, TRAINED));
+    const short = await logitsAfter(longrope, IDS.slice(0, TRAINED));
     using second = longrope.createCache();
-    const long = await longrope.prefill(second, IDS.slice(0, TRAINED), { sequenceLength: TRAINED + 1 });
-    expect(difference(await longrope.logits(long), await longrope.logits(short))).toBeGreaterThan(1e-2);
-    gpu.memory.release(short.buffer);
-    gpu.memory.release(long.buffer);
+    const long = await logitsAfter(longrope, IDS.slice(0, TRAINED), second, { sequenceLength: TRAINED + 1 });
+    expect(difference(long, short)).toBeGreaterThan(1e-2);
   });
 
   test("likelihoods across the border are those of the whole", async () => {
     using whole = longrope.createCache();
     const wanted = await longrope.nll(whole, IDS);
     using cache = longrope.createCache();
-    await logitsAfter(longrope, cache, IDS.slice(0, 10));
+    await logitsAfter(longrope, IDS.slice(0, 10), cache);
     const found = await longrope.nll(cache, IDS.slice(10));
     expect(found.length).toBe(IDS.length - 11);
     found.forEach((value, at) => expect(Math.abs(value - (wanted[10 + at] ?? NaN))).toBeLessThan(1e-4));
@@ -132,8 +121,8 @@ describe("LongRoPE", () => {
 
 test("dynamic RoPE keeps the keys of shorter sequences while it writes, but for no other sequence", async () => {
   using cache = dynamic.createCache();
-  await logitsAfter(dynamic, cache, IDS.slice(0, TRAINED));
-  const found = await logitsAfter(dynamic, cache, IDS.slice(TRAINED, TRAINED + 1));
+  await logitsAfter(dynamic, IDS.slice(0, TRAINED), cache);
+  const found = await logitsAfter(dynamic, IDS.slice(TRAINED, TRAINED + 1), cache);
   // Its keys were turned for 16 tokens; transformers has it so, too.
   expect(difference(found, await alone(dynamic, TRAINED + 1))).toBeGreaterThan(1e-3);
   using loop = new DecodeLoop(dynamic, { rows: 1, positions: 512, keepsAnswers: true });

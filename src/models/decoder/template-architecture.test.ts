@@ -8,6 +8,7 @@ import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { registered, template } from "../testing/template-architecture.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Decoder } from "./decoder.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 let gpu: Device;
 beforeAll(async () => {
@@ -18,14 +19,10 @@ afterAll(() => gpu.close());
 /** Logits after a prompt of 30 tokens. */
 async function logitsOf(folder: string): Promise<Float32Array> {
   using decoder = await Decoder.load(gpu, folder);
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(
-    cache,
+  return await logitsAfter(
+    decoder,
     Array.from({ length: 30 }, (_, i) => 3 + ((i * 37) % 500)),
   );
-  const logits = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
-  return logits;
 }
 
 test("the template runs the weights of a llama, and its window is seen", async () => {

@@ -3,6 +3,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { Decoder } from "./decoder.ts";
 import { writeModel } from "../testing/models.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { logitsAfter } from "../testing/logits.ts";
 
 /** Nothing but the heads is a multiple of 4. */
 const CONFIG = {
@@ -34,11 +35,7 @@ test("what is behind the rows is zero, in memory that was used before, too", asy
   await writeModel(folder.path, CONFIG, SHAPES);
   using gpu = await openTestDevice();
   const compute = async (decoder: Decoder) => {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, [1, 5, 3]);
-    const logits = await decoder.logits(hidden);
-    gpu.memory.release(hidden.buffer);
-    return logits;
+    return await logitsAfter(decoder, [1, 5, 3]);
   };
   const first = await Decoder.load(gpu, folder.path);
   const logits = await compute(first);

@@ -15,6 +15,7 @@ import { METHOD_CASES } from "../testing/method-cases.ts";
 import { outcomeOf, settingsFor, writeTexts } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { expectSlope } from "../testing/slope.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 setDefaultTimeout(60_000);
 
@@ -49,11 +50,7 @@ async function logitsOf(path: string, adapter?: string): Promise<Float32Array> {
   const choices = adapter === undefined ? [] : [{ path: adapter, scale: 1 }];
   using placed = await UnmergedAdapters.place(decoder, path, choices);
   decoder.linears = placed.linears;
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, [3, 1, 4, 1, 5]);
-  const logits = Float32Array.from(await decoder.logits(hidden));
-  runs.gpu.memory.release(hidden.buffer);
-  return logits;
+  return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
 }
 
 test.each(Object.entries(METHOD_CASES))("%s", async (method, { asked, trained }) => {

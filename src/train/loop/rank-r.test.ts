@@ -15,6 +15,7 @@ import type { AskedSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import { outcomeOf, settingsFor } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
+import { logitsAfter } from "../../models/testing/logits.ts";
 
 let runs: ShortRuns;
 beforeAll(async () => {
@@ -75,11 +76,7 @@ test.each<[string, Partial<AskedSettings>]>([
     using decoder = await Decoder.load(runs.gpu, STORIES);
     const choices = [{ path: trained, scale: 1 }];
     const logitsOf = async () => {
-      using cache = decoder.createCache();
-      const hidden = await decoder.prefill(cache, [3, 1, 4, 1, 5]);
-      const logits = await decoder.logits(hidden);
-      runs.gpu.memory.release(hidden.buffer);
-      return logits;
+      return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
     };
     const plain = decoder.linears;
     using placed = await UnmergedAdapters.place(decoder, STORIES, choices);

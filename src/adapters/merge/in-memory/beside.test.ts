@@ -22,6 +22,7 @@ import { LanguageModel } from "../../../chat/language-model.ts";
 import { writeRounded } from "../testing/rounded.ts";
 import { layer, MODULES } from "../testing/modules.ts";
 import { UnmergedAdapters } from "./beside.ts";
+import { logitsAfter } from "../../../models/testing/logits.ts";
 
 const IDS = Array.from({ length: 90 }, (_, at) => (37 * at) % 512);
 
@@ -221,12 +222,9 @@ test.each([true, false])(
     using cache = model.decoder.createCache();
     const logits = async () => {
       cache.slot.truncate(0);
-      const hidden = await model.decoder.prefill(cache, IDS.slice(0, 20));
+      await logitsAfter(model.decoder, IDS.slice(0, 20), cache);
       // One token alone is a pass that was recorded before.
-      const last = await model.decoder.prefill(cache, IDS.slice(20, 21));
-      const found = await model.decoder.logits(last);
-      for (const { buffer } of [hidden, last]) model.gpu.memory.release(buffer);
-      return found;
+      return await logitsAfter(model.decoder, IDS.slice(20, 21), cache);
     };
     const bare = await logits();
     expect(await model.setAdapters([chosen("randlora")])).toEqual([]);

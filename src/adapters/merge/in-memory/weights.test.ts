@@ -16,6 +16,7 @@ import type { Dtype } from "../../../files/safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { writeArchitecture } from "../../../models/testing/architectures.ts";
 import { AdaptedWeights } from "./weights.ts";
+import { logitsAfter } from "../../../models/testing/logits.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 const FIRST: TestAdapter = {
@@ -129,11 +130,7 @@ test("a model that stores its weights transposed, and one without the head's pre
   const modules = { "transformer.h.0.attn.c_attn": [96, 32], "transformer.h.1.mlp.c_proj": [32, 64] } as const;
   const adapter = await writeLora(join(folder, "of-transposed"), { r: 3, alpha: 2, seed: 5, modules });
   const logits = async (decoder: Decoder) => {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, [3, 1, 4, 1, 5]);
-    const all = await decoder.logits(hidden);
-    gpu.memory.release(hidden.buffer);
-    return all;
+    return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
   };
   using whole = await Decoder.load(gpu, await mergedFolder(base, [adapter], [1]));
   using decoder = await Decoder.load(gpu, base);

@@ -12,6 +12,7 @@ import { writeLora } from "../../testing/lora.ts";
 import { UnmergedAdapters } from "../in-memory/beside.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
 import { merge } from "./run.ts";
+import { logitsAfter } from "../../../models/testing/logits.ts";
 
 const DOWN = "model.layers.1.mlp.experts.down_proj";
 const OF_EXPERT = "model.layers.1.mlp.experts.3.down_proj.weight";
@@ -35,10 +36,7 @@ async function logitsOf(path: string, options: LoadOptions & { readonly beside?:
   const placed = async (adapter: string) => UnmergedAdapters.place(decoder, path, [{ path: adapter, scale: 1 }]);
   using unmerged = beside === undefined ? undefined : await placed(beside);
   if (unmerged) decoder.linears = unmerged.linears;
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, [3, 9, 4, 17, 2]);
-  const logits = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
+  const logits = await logitsAfter(decoder, [3, 9, 4, 17, 2]);
   const { tensors, quantized } = decoder.weights;
   return { logits, quantized, dtype: tensors.get(OF_EXPERT)?.dtype };
 }

@@ -9,6 +9,7 @@ import { locateModel } from "../../../models/folder/locate.ts";
 import { unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { Workplace } from "./testing/workplace.ts";
+import { logitsAfter } from "../../../models/testing/logits.ts";
 
 // A Q4_0 file as llama-quantize writes it: embeddings, which are the output matrix, too, in Q6_K, and a matrix of a layer.
 
@@ -91,11 +92,7 @@ test("embeddings and logits from blocks are those from their numbers", async () 
   expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0 and Q6_K" });
   using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
   const logits = async (decoder: Decoder, ids: readonly number[]) => {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, ids);
-    const found = await decoder.logits(hidden);
-    place.gpu.memory.release(hidden.buffer);
-    return found;
+    return await logitsAfter(decoder, ids);
   };
   for (const ids of [[5], [9, 300, 543, 7]]) {
     const [blocks, numbers] = [await logits(kept, ids), await logits(wide, ids)];

@@ -18,6 +18,7 @@ import { merge } from "../to-files/run.ts";
 import { loraDelta, writeLora } from "../../testing/lora.ts";
 import { EXACT, FAMILIES, GEMMA, LAYERS, MODELS, READ_AS, TEXT } from "./testing/models.ts";
 import { valuesOf, Workplace } from "./testing/workplace.ts";
+import { logitsAfter } from "../../../models/testing/logits.ts";
 
 let place: Workplace;
 let folder: TemporaryFolder;
@@ -200,11 +201,7 @@ test("blocks stay what they are in memory, embedding and output matrix, too; --d
   using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
   expect(formats(wide)).toEqual(new Set(["F32"]));
   const logits = async (decoder: Decoder) => {
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, [5, 6, 7]);
-    const found = await decoder.logits(hidden);
-    place.gpu.memory.release(hidden.buffer);
-    return found;
+    return await logitsAfter(decoder, [5, 6, 7]);
   };
   const [blocks, numbers] = [await logits(kept), await logits(wide)];
   const largest = Math.max(...numbers.map(Math.abs));

@@ -14,6 +14,7 @@ import type { BatchToken } from "../cache/batch-logits.ts";
 import { Decoder } from "../decoder.ts";
 import type { LoadOptions } from "../options.ts";
 import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
+import { logitsAfter } from "../../testing/logits.ts";
 
 /** More tokens than any window here. */
 const PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
@@ -131,11 +132,7 @@ test("every architecture is tried", () => {
 /** The logits after the prompt. */
 async function logitsOf(path: string, options: LoadOptions): Promise<Float32Array> {
   using decoder = await Decoder.load(gpu, path, options);
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, PROMPT);
-  const logits = Float32Array.from(await decoder.logits(hidden));
-  gpu.memory.release(hidden.buffer);
-  return logits;
+  return await logitsAfter(decoder, PROMPT);
 }
 
 test.each(Object.entries(GOLDEN))(
@@ -175,10 +172,8 @@ test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   // As a whole, and behind a prefix.
   for (const prefix of [0, 5]) {
     using cache = decoder.createCache();
-    if (prefix > 0) gpu.memory.release((await decoder.prefill(cache, PROMPT.slice(0, prefix))).buffer);
-    const hidden = await decoder.prefill(cache, PROMPT.slice(prefix));
-    expectNear(await decoder.logits(hidden), expected);
-    gpu.memory.release(hidden.buffer);
+    if (prefix > 0) await logitsAfter(decoder, PROMPT.slice(0, prefix), cache);
+    expectNear(await logitsAfter(decoder, PROMPT.slice(prefix), cache), expected);
   }
   // The last token in a batch, beside a sequence that stands elsewhere.
   using batch = new Batch(decoder, { rows: 2, positions: 1024 });
@@ -194,8 +189,5 @@ test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   const more = [7, 11, 2, 5];
   let results: PassResult["next"] = [];
   for (const id of more) results = (await batch.pass(next.map((token) => ({ ...token, id })))).next;
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, [...PROMPT, ...more]);
-  expectNear(results[1]?.all ?? [], Array.from(await decoder.logits(hidden)));
-  gpu.memory.release(hidden.buffer);
+  expectNear(results[1]?.all ?? [], Array.from(await logitsAfter(decoder, [...PROMPT, ...more])));
 });

@@ -6,6 +6,7 @@ import { Batch } from "./batch.ts";
 import type { BatchLogits } from "./batch-logits.ts";
 import { Decoder } from "../decoder.ts";
 import type { Slot } from "./slot.ts";
+import { logitsAfter } from "../../testing/logits.ts";
 
 setDefaultTimeout(120_000);
 
@@ -72,10 +73,7 @@ test("numbers are those of a pass over a whole sequence, by the other way", asyn
   await batch.pass([], { slot, ids: prompt.slice(0, 150), sequenceLength: 200 });
   await batch.pass([], { slot, ids: prompt.slice(150, -1), sequenceLength: 200 });
   const [found] = (await batch.pass([{ slot, id: prompt.at(-1) ?? 0, ...WANTS }])).next;
-  using cache = decoder.createCache();
-  const hidden = await decoder.prefill(cache, prompt);
-  const wanted = await decoder.logits(hidden);
-  gpu.memory.release(hidden.buffer);
+  const wanted = await logitsAfter(decoder, prompt);
   expect(found?.all).toHaveLength(wanted.length);
   const largest = wanted.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
   wanted.forEach((logit, id) => expect(Math.abs(logit - (found?.all?.[id] ?? NaN))).toBeLessThan(1e-5 * largest));

@@ -10,6 +10,7 @@ import { writeArchitecture } from "../../../../models/testing/architectures.ts";
 import type { Outtype } from "../../outtypes.ts";
 import { Notes, OPTIONS } from "../../testing/merge.ts";
 import { merge } from "../../to-files/run.ts";
+import { logitsAfter } from "../../../../models/testing/logits.ts";
 
 /** Where models are written, merged into GGUF files and loaded: a device, a folder, and the program's cache in it. */
 export class Workplace implements AsyncDisposable {
@@ -44,10 +45,7 @@ export class Workplace implements AsyncDisposable {
   async logits(path: string): Promise<Float32Array> {
     const { folder: settings, weights } = await locateModel(path);
     using decoder = await Decoder.load(this.gpu, settings, { weights });
-    using cache = decoder.createCache();
-    const hidden = await decoder.prefill(cache, [1, 300, 7, 420, 33]);
-    const logits = await decoder.logits(hidden);
-    this.gpu.memory.release(hidden.buffer);
+    const logits = await logitsAfter(decoder, [1, 300, 7, 420, 33]);
     return Float32Array.from(logits);
   }
 
