@@ -213,6 +213,7 @@ export class CpuDevice implements Device {
 
   close(): void {
     this.#crew?.close();
+    this.#heaps?.close();
     this.#garbage?.[Symbol.dispose]();
   }
 

@@ -131,3 +131,12 @@ test("a memory is made when the first buffer goes there, and whoever uses it is 
   expect(() => heaps.take("beyond", 4096, { heap: 3 })).toThrow("no room");
   expect(heaps.memories.length).toBe(3);
 });
+
+test("what is closed holds no memory, and gets none", () => {
+  const heaps = small();
+  heaps.take("block", MIB);
+  heaps.close();
+  expect(heaps.memories).toEqual([]);
+  expect(() => heaps.take("block", 64)).toThrow("block");
+  expect(heaps.memories).toEqual([]);
+});

@@ -109,6 +109,12 @@ export class Heaps {
     return this.#memories;
   }
 
+  /** Lets go of all memories: a device that is closed takes none, whoever still holds it. There is no room after that. */
+  close(): void {
+    this.#memories.length = 0;
+    this.#count = 0;
+  }
+
   /** What all memories have grown to. */
   get bytes(): number {
     return this.#bytes;
