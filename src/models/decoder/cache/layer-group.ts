@@ -59,7 +59,7 @@ export class LayerGroup implements Disposable {
     const bound = Math.floor(mostRows(device.limits, planned, dtype) / BLOCK) * BLOCK;
     this.most = Math.max(BLOCK, Math.min(rowsShared(window, inBlocks(positions), sequences), bound));
     this.#isWhole = isWhole;
-    this.#layers = this.#allocateAll(0);
+    this.#layers = planned.map((layer) => this.#allocate(layer, 0));
   }
 
   /** Changes when the matrices do: what was recorded on them is void. */
@@ -217,16 +217,12 @@ export class LayerGroup implements Disposable {
   /** Gives up what slots hold. */
   #empty(): void {
     this[Symbol.dispose]();
-    this.#layers = this.#allocateAll(0);
+    this.#layers = this.#planned.map((layer) => this.#allocate(layer, 0));
     this.#rows = 0;
     for (const slot of this.#options.used) {
       slot.truncate(0);
       this.#placeOf(slot).capacity = 0;
     }
-  }
-
-  #allocateAll(rows: number): LayerCache[] {
-    return this.#planned.map((layer) => this.#allocate(layer, rows));
   }
 
   #allocate(layer: PlannedLayer, rows: number): LayerCache {
