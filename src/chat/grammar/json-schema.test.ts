@@ -154,6 +154,13 @@ describe("what would not be obeyed is refused by name", () => {
       { required: ["a"], properties: { a: { minItems: 3, maxItems: 2 } } },
       "#/properties/a: the schema allows no value",
     ],
+    // What an object may do without is not why.
+    [
+      { required: ["b"], properties: { a: { type: "string", minLength: 3, maxLength: 2 }, b: { enum: [] } } },
+      "#/properties/b: the schema allows no value",
+    ],
+    [{ required: ["b"], properties: { a: { enum: [] }, b: false } }, "#: the schema allows no value"],
+    [{ const: 1, anyOf: [{ enum: [2] }, { enum: [3] }] }, "#: the schema allows no value"],
     [{ prefixItems: [{}, false], minItems: 2 }, "allows no value"],
     [{ type: "number", exclusiveMinimum: 1, maximum: 1 }, "allows no value"],
     [{ type: "string", maxLength: 1e6 }, "more than 4000"],

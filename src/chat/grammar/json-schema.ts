@@ -55,7 +55,7 @@ class Compiler {
   readonly #named = new Map<Schema, string>();
   /** Those whose bodies are still to be made: one by one, however they refer to each other. */
   readonly #unfinished: { readonly name: string; readonly schema: Schema; readonly where: Where }[] = [];
-  /** The first schema that allows nothing. */
+  /** Why nothing is allowed, as far as that has been found: the first schema within that allows nothing. */
   #impossible: Where | undefined;
   #count = 0;
   #depth = 0;
@@ -107,7 +107,7 @@ class Compiler {
     if (this.#depth >= MOST_DEPTH) throw grammarError(`${where}: more than ${MOST_DEPTH} schemas in each other`);
     this.#depth++;
     const found = this.#branches(keywords, where);
-    if (found === undefined) this.#impossible ??= where;
+    this.#impossible = found === undefined ? (this.#impossible ?? where) : undefined;
     this.#depth--;
     return found;
   }
@@ -127,6 +127,8 @@ class Compiler {
       const own = this.#reader.flatten(branch, at);
       return own === false ? undefined : this.#flat(this.#reader.merged(base, own, at), at);
     });
+    // Where none of several allows anything, none of them is the one to blame.
+    if (options.length > 1) this.#impossible = undefined;
     return either(options);
   }
 
@@ -209,7 +211,10 @@ class Compiler {
       const value = this.#expression(own ? properties[name] : others, at);
       const isRequired = required.has(name);
       if (value === undefined && isRequired) return undefined;
-      if (value === undefined) continue;
+      if (value === undefined) {
+        this.#impossible = undefined;
+        continue;
+      }
       // It is used twice below: a repetition's part is there once.
       members.push({ expression: repeat(member(text(JSON.stringify(name)), value), 1, 1), isRequired });
     }
