@@ -20,16 +20,6 @@ export class ApiError extends Error {
     this.#details = details;
   }
 
-  /** The same of a field that the client calls otherwise. */
-  renamed(nameOf: (field: string) => string): ApiError {
-    const { param, ...details } = this.#details;
-    if (param === undefined) return this;
-    const name = nameOf(param);
-    const isNamed = this.message.startsWith(`${param}:`);
-    const message = isNamed ? name + this.message.slice(param.length) : this.message;
-    return new ApiError(this.status, message, { ...details, param: name });
-  }
-
   /** The body, which is also what a stream that fails half-way sends. */
   toJSON(): { readonly error: Readonly<Record<"message" | "type" | "param" | "code", string | null>> } {
     const { code = null, param = null } = this.#details;
@@ -50,6 +40,16 @@ export class ApiError extends Error {
 function typeOf(status: number): string {
   if (status === 429) return "rate_limit_error";
   return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+/** The same error of a field that the client calls otherwise. */
+export function renamed(error: unknown, nameOf: (field: string) => string): unknown {
+  if (!(error instanceof ApiError)) return error;
+  const [status, message, { param, ...details }] = error.parts;
+  if (param === undefined) return error;
+  const name = nameOf(param);
+  const isNamed = message.startsWith(`${param}:`);
+  return new ApiError(status, isNamed ? name + message.slice(param.length) : message, { ...details, param: name });
 }
 
 /** What is wrong with one field of a request: status 400. */

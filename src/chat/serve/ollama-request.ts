@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { badField } from "./api-error.ts";
-import { type ChatRequest, readChatRequest } from "./chat-request.ts";
+import { type ChatRequest, readAsChat } from "./chat-request.ts";
 import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
@@ -123,7 +123,7 @@ function chatOf(
   more: object = {},
 ): ChatRequest {
   const said = messages.length === 0 ? [{ role: "user" }] : messages;
-  const request = readChatRequest({ ...commonOf(fields), ...more, messages: said }, defaults);
+  const request = readAsChat({ ...commonOf(fields), ...more, messages: said }, defaults, nameInOllama);
   return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 

@@ -135,10 +135,14 @@ describe("Ollama's API", () => {
         message: expect.stringContaining("think: the model's chat template knows no thinking"),
       });
     }
-    const wrong = { messages: MESSAGES, options: { num_predict: "x" } };
-    expect(await failure(ask("/api/chat", wrong))).toMatchObject({
-      message: expect.stringContaining("options.num_predict: "),
-    });
+    for (const [wrong, name] of [
+      [{ options: { num_predict: "x" } }, "options.num_predict: must be"],
+      [{ max_tokens: 5 }, "max_tokens: not supported"],
+    ] as const) {
+      expect(await failure(ask("/api/chat", { messages: MESSAGES, ...wrong }))).toMatchObject({
+        message: expect.stringContaining(`"message":"${name}`),
+      });
+    }
     const [line] = await ask("/api/generate", {
       prompt: "Hi",
       think: false,

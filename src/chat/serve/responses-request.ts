@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { joinTextParts } from "../../data/text/text-parts.ts";
 import { badField } from "./api-error.ts";
-import { type ChatRequest, readChatRequest, ROLES } from "./chat-request.ts";
+import { type ChatRequest, readAsChat, ROLES } from "./chat-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
 import { CONTENT, IGNORED, nested } from "./nested.ts";
 import { optional } from "./optional.ts";
@@ -94,7 +94,7 @@ export function readResponseRequest(body: unknown, defaults: RequestDefaults): C
     tool_choice: typeof choice === "object" ? { type: choice.type, function: { name: choice.name ?? "" } } : choice,
     response_format: formatOf(text?.format),
   };
-  return { ...readChatRequest(chat, defaults), said: saidAgain(fields) };
+  return { ...readAsChat(chat, defaults, nameInResponses), said: saidAgain(fields) };
 }
 
 /** What this API calls a field of a chat. */

@@ -1,7 +1,7 @@
 import type { Grammar } from "../grammar/grammar.ts";
 import { type GrammarStates, statesOf } from "../grammar/states.ts";
 import type { Prompt } from "./answer.ts";
-import { ApiError } from "./api-error.ts";
+import { renamed } from "./api-error.ts";
 import { parseBody } from "./body.ts";
 import { type ChatRequest, readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
@@ -83,14 +83,14 @@ export async function understand(
     return { settings: settingsOf(model, request), prompts, grammar: statesFor(request.grammar, request.grammarField) };
   }
   const { read, nameOf } = CHATS[kind];
+  const request = read(parseBody(body), defaults);
+  if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
+  const { byDefault, ids } = raw;
+  const isRaw = request.model === undefined || ids === undefined ? byDefault : ids.includes(request.model);
   try {
-    const request = read(parseBody(body), defaults);
-    if (request.messages.length === 0) return { settings: settingsOf(model, request), prompts: [], grammar: undefined };
-    const { byDefault, ids } = raw;
-    const isRaw = request.model === undefined || ids === undefined ? byDefault : ids.includes(request.model);
     return await (isRaw ? understandRaw : understandChat)(model, request, options);
   } catch (error) {
-    throw error instanceof ApiError ? error.renamed(nameOf) : error;
+    throw renamed(error, nameOf);
   }
 }
 
