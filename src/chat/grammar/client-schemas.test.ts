@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import { isIPv6 } from "node:net";
 import { schemaGrammar } from "./json-schema.ts";
 import { isValid } from "./testing/schemas.ts";
 import { follows, writeRandomly } from "./testing/write.ts";
@@ -76,65 +75,6 @@ test("of a pattern escapes that need none are the characters themselves", () => 
       true,
     ]);
   }
-});
-
-/** Numbers from 0 up to 1. */
-function randomly(): () => number {
-  let state = 7;
-  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
-}
-
-test("strings of a format are so by other readers", () => {
-  for (const [format, holds, usual] of [
-    ["ipv6", isIPv6, "2001:db8::1"],
-    ["uri", URL.canParse, "https://example.com:80/a/b%20c?q=1#d"],
-    ["hostname", (value: string) => new URL(`http://${value}`).hostname === value, "my-host.example.com"],
-    // zod's expression.
-    [
-      "duration",
-      (value: string) =>
-        /^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$/.test(value),
-      "P1Y2M3DT4H5M6S",
-    ],
-  ] as const) {
-    const grammar = schemaGrammar({ type: "string", format, maxLength: 2083 });
-    expect([format, follows(grammar, JSON.stringify(usual))]).toEqual([format, true]);
-    const random = randomly();
-    for (let count = 0; count < 6; count++) {
-      const text: string = JSON.parse(writeRandomly(grammar, random, 50));
-      expect([format, text, holds(text)]).toEqual([format, text, true]);
-    }
-  }
-});
-
-test("a pattern beside a format, as zod writes them: strings hold both", () => {
-  const date =
-    "(?:(?:\\d\\d[2468][048]|\\d\\d[13579][26]|\\d\\d0[48]|[02468][048]00|[13579][26]00)-02-29|\\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|(?:02)-(?:0[1-9]|1\\d|2[0-8])))";
-  for (const [format, pattern, taken, left] of [
-    ["date", `^${date}$`, "2024-12-02", "2024-13-02"],
-    [
-      "date-time",
-      `^${date}T(?:(?:[01]\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:\\.\\d+)?)?(?:Z))$`,
-      "2024-12-02T10:00:00Z",
-      "2024-12-02T10:00:00+01:00",
-    ],
-    ["uri", "^https://", "https://a.example/", "http://a.example/"],
-    ["email", "@example\\.com$", "a.b@example.com", "a@example.org"],
-  ] as const) {
-    const grammar = schemaGrammar({ type: "string", format, pattern, minLength: 3 });
-    const follow = (text: string) => follows(grammar, JSON.stringify(text));
-    expect([format, follow(taken), follow(left)]).toEqual([format, true, false]);
-    const text: string = JSON.parse(writeRandomly(grammar, randomly(), 60));
-    expect([text, new RegExp(pattern, "u").test(text)]).toEqual([text, true]);
-  }
-  // Each is there once.
-  const fields = Array.from({ length: 60 }, (_, at) => [
-    `url ${at}`,
-    { type: "string", format: "uri", pattern: "^https:" },
-  ]);
-  expect(
-    follows(schemaGrammar({ properties: Object.fromEntries(fields) }), '{"url 59":"https://a.example"}'),
-  ).toBeTrue();
 });
 
 test("of an anyOf those schemas are left that allow something", () => {

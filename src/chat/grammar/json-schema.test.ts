@@ -133,7 +133,7 @@ describe("what would not be obeyed is refused by name", () => {
     ],
     [{ oneOf: [{ type: "integer" }, { type: "number" }] }, "two of its schemas may hold at once"],
     [{ type: "string", format: "idn-email" }, 'the format "idn-email" is not supported'],
-    [{ type: "string", pattern: "(?=a)b" }, "lookaround"],
+    [{ properties: { a: { type: "string", pattern: "(?=a)b" } } }, '#/properties/a: pattern "(?=a)b": lookaround'],
     [{ type: "string", pattern: "(a)\\1" }, "references"],
     [{ type: "string", pattern: "a$b" }, "at the ends only"],
     [{ type: "string", pattern: "(" }, "pattern"],

@@ -1,6 +1,7 @@
 import { grammarError } from "./grammar.ts";
 import { patternTest } from "./pattern.ts";
-import { boundsOf, formatOf, patternIn, rangeOf } from "./scalars.ts";
+import { boundsOf, patternIn, rangeOf } from "./scalars.ts";
+import { writtenFormat } from "./string-formats.ts";
 import { namesIn, typesIn, valuesOf } from "./schema-values.ts";
 import { countOf, isOfTypes, isRecord, type Keywords, type SchemaReader, type Where } from "./schema.ts";
 
@@ -39,7 +40,7 @@ function judgeOf(reader: SchemaReader, keywords: Keywords, where: Where): (value
   const ofString = (value: string): boolean => {
     const { pattern, format } = keywords;
     // What is not surely of a format may be so all the same.
-    if (format !== undefined && !matches(formatOf(format, where), value)) refuse("format");
+    if (format !== undefined && !matches(writtenFormat(format, [0, Infinity], where).pattern, value)) refuse("format");
     const [least, most] = rangeOf(keywords, "Length", where);
     const length = Array.from(value).length;
     return length >= least && length <= most && (pattern === undefined || matches(patternIn(pattern, where), value));

@@ -20,6 +20,7 @@ const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
 /**
  * The inside of a JSON string of so many code points that matches patterns of a schema (ECMAScript's, flag u) from its beginning to its end. A
  * pattern without anchors also matches within other texts: those are written where there are no others.
+ * @param named what an error calls them
  * @param work told how many steps that took
  * @returns undefined: there is none
  * @throws RandloraError `data` for what no automaton does: looks, references, word edges, anchors in the middle; for what takes too many steps
@@ -27,7 +28,7 @@ const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
 export function stringMatching(
   patterns: readonly string[],
   [least, most]: readonly [number, number],
-  work: (steps: number) => void,
+  { named, work }: { readonly named: string; readonly work: (steps: number) => void },
 ): Expression | undefined {
   const sources = patterns.map((pattern) => readPattern(pattern, (source) => source));
   const sets = knownSets();
@@ -35,14 +36,18 @@ export function stringMatching(
     const roots = sources.map((source) => rootOf(source, around));
     // For what it refuses, too.
     const [alone, ...others] = roots.map((root) => expressionOf(root, sets));
-    const isWithin = roots.every((root) => lengthOf(root, "min") >= least && lengthOf(root, "max") <= most);
-    if (others.length === 0 && isWithin) return alone;
+    // A length that one of them keeps by itself need not be counted.
+    const isLong = roots.some((root) => lengthOf(root, "min") >= least);
+    const isShort = roots.some((root) => lengthOf(root, "max") <= most);
+    if (others.length === 0 && isLong && isShort) return alone;
     const walk = new PatternWalk(roots);
-    const found = walk.within(least, most, (characters) => oneOfAll(characters, sets, work));
+    const found = walk.within(isLong ? 0 : least, isShort ? Infinity : most, (characters) =>
+      oneOfAll(characters, sets, work),
+    );
     work(walk.steps);
     return found;
   };
-  return readPattern(patterns[0] ?? "", () => within([]) ?? within([ANYTHING]));
+  return readPattern(patterns[0] ?? "", () => within([]) ?? within([ANYTHING]), named);
 }
 
 /** What tells whether a text has a match of a pattern. @throws as {@link stringMatching}, when a text takes too many steps as well */
@@ -51,10 +56,18 @@ export function patternTest(pattern: string): (value: string) => boolean {
   return (value) => readPattern(pattern, () => expression.matchAll(value).next().done !== true);
 }
 
-/** @param use takes the pattern as the flag u has it */
-function readPattern<T>(pattern: string, use: (source: string) => T): T {
+/** What an error calls a pattern. */
+export function patternName(pattern: string): string {
+  return `pattern ${JSON.stringify(pattern.slice(0, 100))}`;
+}
+
+/**
+ * @param use takes the pattern as the flag u has it
+ * @param named what an error calls it
+ */
+function readPattern<T>(pattern: string, use: (source: string) => T, named = patternName(pattern)): T {
   const refuse = (reason: string): never => {
-    throw grammarError(`pattern ${JSON.stringify(pattern.slice(0, 100))}: ${reason}`);
+    throw grammarError(`${named}: ${reason}`);
   };
   if (pattern.length > LONGEST) return refuse(`it is longer than ${LONGEST} characters`);
   try {
