@@ -77,6 +77,20 @@ test("of a pattern escapes that need none are the characters themselves", () => 
   }
 });
 
+test("what a pattern looks ahead for at its beginning holds for the whole string", () => {
+  const grammar = schemaGrammar({ type: "string", pattern: "^(?=.*[A-Z])(?=.*\\d|x)[A-Za-z\\d]{4,9}$" });
+  const taken = ["Abc1", "xAbc", "abcd1", "ABCDx", "A1", "A1-bcd"].filter((text) =>
+    follows(grammar, JSON.stringify(text)),
+  );
+  expect(taken).toEqual(["Abc1", "xAbc"]);
+  const ends = schemaGrammar({ type: "string", pattern: "^(?=a$|.b$)[ab]+$" });
+  expect(["a", "ab", "bb", "b", "abb"].filter((text) => follows(ends, JSON.stringify(text)))).toEqual([
+    "a",
+    "ab",
+    "bb",
+  ]);
+});
+
 test("of an anyOf those schemas are left that allow something", () => {
   const rest = { type: "boolean" };
   for (const impossible of [

@@ -1,9 +1,9 @@
-import { parsePattern } from "../../data/text/regex/parse.ts";
 import { type CharacterSet, lengthOf, type Node, RegexLimitError } from "../../data/text/regex/syntax.ts";
 import { SetTest } from "../../data/text/regex/set.ts";
 import { LinearRegExp } from "../../data/text/regex/linear-regexp.ts";
 import { characters, choice, type Expression, grammarError, repeat, sequence, text } from "./grammar.ts";
 import { CHARACTER as ANY_CHARACTER } from "./json.ts";
+import { ANY_SET, ANYTHING, rootsOf } from "./pattern-roots.ts";
 import { PatternWalk } from "./pattern-walk.ts";
 
 /** Of a `pattern`, in UTF-16 units. */
@@ -14,6 +14,7 @@ const MOST_TIMES = 1000;
 const LAST = 0x24f;
 /** What it takes to find out what sets have in common. */
 const STEPS_OF_SETS = 32;
+const NO_LOOKS = "lookaround and word edges are not supported";
 const CHARACTER = String.raw`(?:\\u([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,6})\}|([^\\\]]))`;
 const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
 
@@ -23,7 +24,8 @@ const RANGE = new RegExp(`${CHARACTER}-${CHARACTER}`, "gu");
  * @param named what an error calls them
  * @param work told how many steps that took
  * @returns undefined: there is none
- * @throws RandloraError `data` for what no automaton does: looks, references, word edges, anchors in the middle; for what takes too many steps
+ * @throws RandloraError `data` for what no automaton does: looks (but ahead, at the beginning, for what all texts or none of a format have), references, word edges,
+ * anchors in the middle; for what takes too many steps
  */
 export function stringMatching(
   patterns: readonly string[],
@@ -33,19 +35,25 @@ export function stringMatching(
   const sources = patterns.map((pattern) => readPattern(pattern, (source) => source));
   const sets = knownSets();
   const within = (around: readonly Node[]): Expression | undefined => {
-    const roots = sources.map((source) => rootOf(source, around));
+    const parts = sources.map((source) => rootsOf(source, around));
+    const roots = parts.flatMap(({ all }) => all);
+    const none = parts.flatMap((one) => one.none);
     // For what it refuses, too.
-    const [alone, ...others] = roots.map((root) => expressionOf(root, sets));
+    const [alone, ...others] = [...roots, ...none].map((root) => expressionOf(root, sets));
     // A length that one of them keeps by itself need not be counted.
     const isLong = roots.some((root) => lengthOf(root, "min") >= least);
     const isShort = roots.some((root) => lengthOf(root, "max") <= most);
     if (others.length === 0 && isLong && isShort) return alone;
-    const walk = new PatternWalk(roots);
-    const found = walk.within(isLong ? 0 : least, isShort ? Infinity : most, (characters) =>
-      oneOfAll(characters, sets, work),
-    );
-    work(walk.steps);
-    return found;
+    const walked = (all: readonly Node[], from: number, to: number): Expression | undefined => {
+      const walk = new PatternWalk(all);
+      const found = walk.within(from, to, (characters) => oneOfAll(characters, sets, work));
+      work(walk.steps);
+      return found;
+    };
+    // Texts of a format are ASCII, of which sets are known exactly: where none of them matches it need not be looked for.
+    if (none.some((root) => sources.length < 2 || walked([...roots, root], 0, Infinity) !== undefined))
+      throw new RegexLimitError(NO_LOOKS);
+    return walked(roots, isLong ? 0 : least, isShort ? Infinity : most);
   };
   return readPattern(patterns[0] ?? "", () => within([]) ?? within([ANYTHING]), named);
 }
@@ -87,28 +95,8 @@ function withoutIdentityEscapes(pattern: string): string {
   );
 }
 
-const ANY_SET: CharacterSet = { kind: "set", source: "[^]", flags: "u", literal: undefined };
-const ANYTHING: Node = { kind: "repeat", body: ANY_SET, min: 0, max: Infinity, lazy: false };
-
 function knownSets(): Map<string, Expression | undefined> {
   return new Map([[keyOf(ANY_SET), ANY_CHARACTER]]);
-}
-
-/** @param around what may stand at the ends, where no anchors are */
-function rootOf(source: string, around: readonly Node[] = []): Node {
-  return withoutAnchors(parsePattern(source, "u").root, around);
-}
-
-function withoutAnchors(node: Node, around: readonly Node[]): Node {
-  if (node.kind === "choice") {
-    return { kind: "choice", branches: node.branches.map((branch) => withoutAnchors(branch, around)) };
-  }
-  const items = node.kind === "sequence" ? node.items : [node];
-  const isAnchor = (item: Node | undefined, symbol: string): boolean =>
-    item?.kind === "assertion" && item.symbol === symbol;
-  const [starts, ends] = [isAnchor(items[0], "^"), isAnchor(items.at(-1), "$")];
-  const inside = items.slice(starts ? 1 : 0, items.length - (ends ? 1 : 0));
-  return { kind: "sequence", items: [...(starts ? [] : around), ...inside, ...(ends ? [] : around)] };
 }
 
 function expressionOf(node: Node, sets: Map<string, Expression | undefined>): Expression {
@@ -129,7 +117,7 @@ function expressionOf(node: Node, sets: Map<string, Expression | undefined>): Ex
       return repeat(expressionOf(body, sets), min, max);
     }
     case "look":
-      throw new RegexLimitError("lookaround and word edges are not supported");
+      throw new RegexLimitError(NO_LOOKS);
     case "back":
       throw new RegexLimitError("references are not supported");
     case "assertion":

@@ -74,6 +74,13 @@ test("a pattern beside a format, as zod writes them: strings hold both", () => {
     ],
     ["uri", "^https://", "https://a.example/", "http://a.example/"],
     ["email", "@example\\.com$", "a.b@example.com", "a@example.org"],
+    [
+      "email",
+      "^(?!\\.)(?!.*\\.\\.)([A-Za-z0-9_'+\\-\\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\\-]*\\.)+[A-Za-z]{2,}$",
+      "Jane.Doe+a@mail.example.com",
+      ".a@example.com",
+    ],
+    ["hostname", "^(?=.*-)(?=[a-z.-]+$).+\\.com", "a-b.example.com", "A-b.example.com"],
   ] as const) {
     const grammar = schemaGrammar({ type: "string", format, pattern, minLength: 3 });
     const follow = (text: string) => follows(grammar, JSON.stringify(text));
