@@ -32,3 +32,9 @@ test("a product", async () => {
   await recording.take().send();
   expect([...new Float32Array((await read(device, y.buffer)).buffer)]).toEqual([4, 2, 0, 0, 10, 5, 0, 0]);
 });
+
+test("a device that was closed has no memory", async () => {
+  const other = await CpuDevice.open({ threads: 2 });
+  other.close();
+  expect(() => other.memory.allocate("bytes", 64)).toThrow("bytes: the CPU device was closed");
+});

@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { visitOps } from "../tensor/cases/every-op.ts";
 import { CpuDevice } from "./cpu.ts";
 import { HEAP_BYTES, wholeLines } from "./heap.ts";
 import { FIRST_SCRATCH, SCRATCH_PITCH } from "./layout.ts";
 import { cpuBuffer } from "./memory.ts";
 import { resultsOf, slopesOf } from "./testing/ops.ts";
+
+// A test that is given up leaves its way of allocating to the others.
+setDefaultTimeout(60_000);
 
 const THREADS = 2;
 /** Where buffers begin in a heap: whole pages. */

@@ -137,6 +137,6 @@ test("what is closed holds no memory, and gets none", () => {
   heaps.take("block", MIB);
   heaps.close();
   expect(heaps.memories).toEqual([]);
-  expect(() => heaps.take("block", 64)).toThrow("block");
+  expect(() => heaps.take("block", 64)).toThrow("block: the CPU device was closed");
   expect(heaps.memories).toEqual([]);
 });

@@ -138,6 +138,7 @@ export class Heaps {
   take(label: string, size: number, wish: Wish = {}): Taken {
     const taken = this.tryTake(size, wish);
     if (taken !== undefined) return taken;
+    if (this.#count === 0) throw new RandloraError("gpu", `${label}: the CPU device was closed`);
     throw new RandloraError(
       "memory",
       `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,
