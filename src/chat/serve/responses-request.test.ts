@@ -28,7 +28,9 @@ test("reasoning between calls belongs to those behind it, and results stand behi
   });
   const thought = (text: string) => ({ type: "reasoning", summary: [], content: [{ type: "reasoning_text", text }] });
   const input = [
+    thought("0"),
     thought("1"),
+    thought(""),
     call("a"),
     call("b"),
     thought("2"),
@@ -41,7 +43,7 @@ test("reasoning between calls belongs to those behind it, and results stand behi
   const called = (id: string) => expect.objectContaining({ id });
   const result = (id: string) => ({ role: "tool", tool_call_id: id, content: id });
   expect(respond({ input }).messages).toEqual([
-    { role: "assistant", content: "", reasoning_content: "1", tool_calls: [called("a"), called("b")] },
+    { role: "assistant", content: "", reasoning_content: "0\n\n1", tool_calls: [called("a"), called("b")] },
     result("a"),
     result("b"),
     { role: "assistant", content: "", reasoning_content: "2", tool_calls: [called("c")] },

@@ -146,17 +146,18 @@ function messagesOf(items: readonly v.InferOutput<typeof Item>[]): object[] {
   const turns: object[][] = [];
   const turnOfCall = new Map<string, object[]>();
   let calls: object[] | undefined;
-  let thought: object = {};
+  let thoughts: string[] = [];
   for (const [index, item] of items.entries()) {
     const where = `input.${index}`;
     if (item.type === "reasoning") {
       const text = textOf(item.content ?? "", `${where}.content`);
-      thought = text === "" ? {} : { reasoning_content: text };
-      if (text !== "") calls = undefined;
+      if (text === "") continue;
+      thoughts.push(text);
+      calls = undefined;
       continue;
     }
-    const before = thought;
-    thought = {};
+    const before = thoughts.length === 0 ? {} : { reasoning_content: thoughts.join("\n\n") };
+    thoughts = [];
     if (item.type === "function_call") {
       if (calls === undefined) turns.push([{ role: "assistant", content: "", ...before, tool_calls: (calls = []) }]);
       calls.push({ id: item.call_id, type: "function", function: { name: item.name, arguments: item.arguments } });
