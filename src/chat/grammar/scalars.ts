@@ -25,11 +25,17 @@ export function stringOf(reader: SchemaReader, keywords: Keywords, where: Where)
   const own = pattern === undefined ? undefined : patternIn(pattern, where);
   // Each set of characters in it is asked for hundreds of them.
   reader.look(1 + 2 * (own?.length ?? 0));
-  const wanted = [own, written?.pattern].filter((one) => one !== undefined);
-  const inside = stringMatching(wanted, [least, most], {
-    named: `${where}: ${own === undefined ? `format ${format}` : patternName(own)}`,
-    work: (steps) => reader.look(Math.ceil(steps / STEPS_OF_A_PART)),
-  });
+  const matching = (...patterns: readonly (string | undefined)[]): Expression | undefined =>
+    stringMatching(
+      patterns.filter((one) => one !== undefined),
+      [least, most],
+      {
+        named: `${where}: ${own === undefined ? `format ${format}` : patternName(own)}`,
+        work: (steps) => reader.look(Math.ceil(steps / STEPS_OF_A_PART)),
+      },
+    );
+  const local = own === undefined ? undefined : written?.local;
+  const inside = matching(own, written?.pattern) ?? (local === undefined ? undefined : matching(own, local));
   // A rule of its own: it is there once however often it is asked for.
   const made = inside && repeat(quoted(inside), 1, 1);
   if (made !== undefined) reader.strings.set(key, made);

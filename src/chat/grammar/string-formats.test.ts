@@ -72,6 +72,7 @@ test("a pattern beside a format, as zod writes them: strings hold both", () => {
       "2024-12-02T10:00:00Z",
       "2024-12-02T10:00:00+01:00",
     ],
+    ["time", "^(?:[01]\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:\\.\\d+)?)?$", "23:59:00", "23:59:00Z"],
     ["uri", "^https://", "https://a.example/", "http://a.example/"],
     ["email", "@example\\.com$", "a.b@example.com", "a@example.org"],
     [

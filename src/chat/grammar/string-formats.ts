@@ -9,7 +9,8 @@ const DAYS_OF_MONTHS = [
 ].join("|");
 /** Not the year 0, which Python does not know. */
 const DATE = `(?:[1-9]\\d{3}-(?:${DAYS_OF_MONTHS})|${LEAP_YEAR}-02-29)`;
-const TIME = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:0\\d|1[0-4]):[0-5]\\d)";
+const OFFSET = "(?:Z|[+-](?:0\\d|1[0-4]):[0-5]\\d)";
+const TIME = `(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?${OFFSET}`;
 
 const BYTE = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = `${BYTE}(?:\\.${BYTE}){3}`;
@@ -66,6 +67,8 @@ const LENGTHS: ReadonlyMap<unknown, readonly [longest: number, counted: number]>
 /** How strings of a format are written. */
 export interface WrittenFormat {
   readonly pattern: string;
+  /** The same of times without the offset that RFC 3339 demands, and that zod's patterns exclude. */
+  readonly local?: string;
   /** The most characters of a string. */
   readonly most: number;
 }
@@ -81,6 +84,7 @@ export function writtenFormat(format: unknown, [least, most]: readonly [number, 
     throw grammarError(`${where}: the format ${JSON.stringify(format)?.slice(0, 60)} is not supported`);
   const pattern = `^(?:${known})$`;
   const [longest, counted] = LENGTHS.get(format) ?? [0, Infinity];
+  if (known.endsWith(OFFSET)) return { pattern, local: pattern.replace(OFFSET, ""), most };
   if (most >= longest || least > counted) return { pattern, most };
   // Any number of labels and characters: far fewer states, as all of it is counted.
   return { pattern: pattern.replaceAll(/\{0,(?:4|\d\d+)\}/g, "*"), most: Math.min(most, counted) };
