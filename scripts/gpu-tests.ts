@@ -19,11 +19,11 @@ export const COMPUTING = ["src/compute/gpu", "src/compute/tensor", ...ON_CPU];
 /** A run of training that is taken up again. */
 const RESUMED = "src/train/loop/lora.test.ts";
 
-/** Runs tests on a GPU; `env` says by which driver. */
-export async function testOnGpu(paths: readonly string[], timeoutMs: number, env: NodeJS.ProcessEnv): Promise<number> {
-  const tests = Bun.spawn([process.execPath, "test", "--timeout", `${timeoutMs}`, ...paths], {
+/** Runs tests on a GPU; `args` are paths and options of `bun test`, `env` says by which driver. */
+export async function testOnGpu(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
+  const tests = Bun.spawn([process.execPath, "test", ...args], {
     cwd: ROOT,
-    env: { ...env, RANDLORA_TEST_DEVICE: "gpu" },
+    env: { ...process.env, ...env, RANDLORA_TEST_DEVICE: "gpu" },
     stdio: ["ignore", "inherit", "inherit"],
   });
   return await tests.exited;
@@ -31,5 +31,6 @@ export async function testOnGpu(paths: readonly string[], timeoutMs: number, env
 
 if (import.meta.main) {
   const paths = process.argv.slice(2);
-  process.exitCode = await testOnGpu(paths.length > 0 ? paths : [...ON_CPU, RESUMED], 120_000, process.env);
+  const options = ["--parallel", "--no-isolate", "--timeout", "120000"];
+  process.exitCode = await testOnGpu([...options, ...(paths.length > 0 ? paths : [...ON_CPU, RESUMED])]);
 }
