@@ -86,6 +86,15 @@ test("a run on prompts and completions is talked to as it was trained; one on ch
     }
     const merged = await folder.randlora({}, "merge", run, "--out", folder.at(`merged-${name}`));
     expect([merged.status, merged.stderr.includes("--raw")]).toEqual([0, format !== "chat"]);
+    // A base that was trained on chats decides, as it does for chat.
+    const base = folder.at(`full-${name}`, "model");
+    await folder.randlora({}, "merge", run, "--out", base);
+    await Bun.write(
+      folder.at(`full-${name}`, "run.json"),
+      JSON.stringify({ model: "embedded", sample_format: "chat" }),
+    );
+    const again = await folder.randlora({}, "merge", base, join(run, "adapter"), "--out", folder.at(`again-${name}`));
+    expect([again.status, again.stderr.includes("--raw")]).toEqual([0, false]);
     // Who asks for a system message asks for the template.
     expect((await answer(run, "--system", "Be brief")).prompt).toBeGreaterThan(template.prompt);
   }

@@ -53,7 +53,7 @@ export async function mergeToFiles(
   for (const line of options.dryRun ? [] : notesOfNothing(summary)) context.log.warn(line);
   if (!options.dryRun && !options.unmerge) {
     const { noteOfMergedRuns } = await import("../../../models/folder/runs-without-template.ts");
-    const note = await noteOfMergedRuns((await locateModel(local)).folder, paths, out);
+    const note = await noteOfMergedRuns((await locateModel(local)).folder, [local, ...paths], out);
     if (note !== undefined) context.log.info(note);
   }
   if (part !== undefined && summary.part !== undefined && summary.part.written === 0) {
