@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { availableCodes, CPU_CODES } from "../src/compute/cpu/native/choose.ts";
+import { SETTINGS } from "./tests.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -46,7 +47,7 @@ for (const code of codes.slice(0, -1)) {
   const begin = performance.now();
   const tests = Bun.spawn([process.execPath, "test", "--parallel", "--no-isolate", "--timeout", "600000", ...paths], {
     cwd: ROOT,
-    env: { ...process.env, RANDLORA_CPU_CODE: code },
+    env: { ...process.env, ...SETTINGS, RANDLORA_CPU_CODE: code },
     stdio: ["ignore", "inherit", "pipe"],
   });
   const failures = await failuresIn(tests.stderr);

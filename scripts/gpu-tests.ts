@@ -3,6 +3,7 @@
  * the CPU device.
  */
 import { join } from "node:path";
+import { runTests } from "./tests.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** One file stands for all merges: they compute the same, and take long. */
@@ -20,14 +21,8 @@ export const COMPUTING = ["src/compute/gpu", "src/compute/tensor", ...ON_CPU];
 const RESUMED = "src/train/loop/lora.test.ts";
 
 /** Runs tests on a GPU; `args` are paths and options of `bun test`, `env` says by which driver. */
-export async function testOnGpu(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
-  const tests = Bun.spawn([process.execPath, "test", ...args], {
-    cwd: ROOT,
-    env: { ...process.env, ...env, RANDLORA_TEST_DEVICE: "gpu" },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  return await tests.exited;
-}
+export const testOnGpu = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> =>
+  runTests(args, { ...env, RANDLORA_TEST_DEVICE: "gpu" });
 
 if (import.meta.main) {
   const paths = process.argv.slice(2);

@@ -12,7 +12,7 @@ export const SAMPLE = join(import.meta.dir, "sample.ts");
 /** The environment of a test process: this one's without what would change a program's behavior, but with what `npm run test:cpu-codes` sets. */
 export function cleanEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
   const entries = Object.entries(process.env).flatMap(([key, value]): [string, string][] =>
-    value === undefined || /^(RANDLORA_(?!CPU_CODE$)|NO_COLOR$|FORCE_COLOR$)/.test(key) ? [] : [[key, value]],
+    value === undefined || /^(RANDLORA_(?!CPU_CODE$)|NO_COLOR$|FORCE_COLOR$|BUN_JSC_)/.test(key) ? [] : [[key, value]],
   );
   return { ...Object.fromEntries(entries), ...extra };
 }
