@@ -27,6 +27,6 @@ if (driver === undefined) {
   process.exitCode = 1;
 } else {
   const paths = process.argv.length > 2 ? process.argv.slice(2) : KERNELS;
-  // In one process, as each takes 3 to 4 GB by this driver.
+  // In one process: with this driver each takes gigabytes.
   process.exitCode = await testOnGpu(["--timeout", "400000", ...paths], { VK_DRIVER_FILES: driver });
 }

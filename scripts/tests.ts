@@ -6,8 +6,8 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dir, "..");
 
 /**
- * What a process needs that opens hundreds of devices: by default JavaScriptCore collects all garbage, and waits for that, whenever a
- * memory of WebAssembly is made beside four others. With much garbage this took up to a second each time.
+ * What a process needs that opens hundreds of devices: by default JavaScriptCore collects all garbage, and waits for that, where a
+ * memory of WebAssembly is made beside four others. The more garbage there is, the longer each device takes to open.
  */
 export const SETTINGS = { BUN_JSC_maxNumWasmFastMemories: "1000" };
 
