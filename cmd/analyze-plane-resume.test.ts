@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 const TIMEOUT = 120_000;
 const folder = await TemporaryFolder.create();

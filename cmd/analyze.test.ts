@@ -5,7 +5,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { Cka, PlaneOfTexts } from "./testing/analyses.ts";
 
 const START_TIMEOUT = 120_000;

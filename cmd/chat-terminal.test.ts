@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
 
 setDefaultTimeout(60_000);

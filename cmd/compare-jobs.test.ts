@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
 import { CompareFolder, MAIN } from "./testing/compare.ts";
 

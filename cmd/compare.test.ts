@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { appendFile, cp, readdir, readFile, rm } from "node:fs/promises";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { CompareFolder, DATA, MAIN } from "./testing/compare.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { parameters, writeFolder } from "../src/adapters/testing/adapters.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 
 /** Runs `randlora convert` on an adapter whose bases nothing explains; `IN` and `OUT` in `args` are its paths. */

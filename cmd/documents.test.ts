@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { program } from "./main.ts";
 

@@ -7,7 +7,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { parseLossless } from "../src/files/lossless-json.ts";
 import { pythonJson } from "../src/files/python-json.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 const START_TIMEOUT = 120_000;
 

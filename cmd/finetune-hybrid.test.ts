@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../src/adapters/open.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 let folder = "";
 beforeAll(async () => {

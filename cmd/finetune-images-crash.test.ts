@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { writeWiderDinov2 } from "../src/models/vision/testing/folder.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
 import { ImageFolder } from "./testing/image-data.ts";
 

@@ -7,7 +7,7 @@ import { GgufFile } from "../src/files/gguf/reader.ts";
 import { SafetensorsFile } from "../src/files/safetensors/file.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { unpackBlocks } from "../src/models/gguf/blocks.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 // A GGUF file in the place of MODEL: the one inside the program, a small Llama with tied embeddings, in bf16.
 

@@ -7,7 +7,7 @@ import { contents } from "../src/adapters/merge/testing/process.ts";
 import { GgufFile } from "../src/files/gguf/reader.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { mounting } from "../src/files/testing/mount.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 // GGUF files of the model inside the program: a small Llama with tied embeddings, in bf16.
 

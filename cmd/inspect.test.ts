@@ -6,7 +6,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { loraDelta, type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { Fixture } from "../src/files/hub/testing/fixture.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 const LORA: TestLora = {
   r: 4,

@@ -6,7 +6,7 @@ import { completionScript } from "../src/terminal/options/completion.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
 import { allCommands, environmentName, flagName } from "../src/terminal/options/names.ts";
 import { parse } from "../src/terminal/options/parse.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { program } from "./main.ts";
 
 const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { copyFile, readdir } from "node:fs/promises";
 import { measureMemory } from "../bench/memory.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
 import { weights } from "../src/adapters/merge/testing/models.ts";
 import { mounting } from "../src/files/testing/mount.ts";

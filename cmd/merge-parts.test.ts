@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { cp, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { baseAndAdapter, contents, mergeCommand, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
 import { weights } from "../src/adapters/merge/testing/models.ts";
 import type { TemporaryFolder } from "../src/files/testing/folder.ts";

@@ -6,7 +6,7 @@ import { writePranc } from "../src/adapters/testing/pranc.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { writeModel } from "../src/models/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 setDefaultTimeout(60_000);
 

@@ -6,7 +6,7 @@ import type OpenAI from "openai";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { ServingProcess, spawnServe } from "./testing/serving.ts";
 
 setDefaultTimeout(60_000);

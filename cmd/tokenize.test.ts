@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../src/files/testing/process.ts";
 
 /** Runs `randlora tokenize` with these bytes on stdin. */
 async function tokenize(args: readonly string[], stdin: Uint8Array = new Uint8Array()) {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../src/files/testing/process.ts";
 
 const SAMPLES = Array.from({ length: 10 }, (_, i) => ({
   prompt: `Once upon a time ${i}`,

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../src/compute/device/device.ts";
-import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../src/files/testing/process.ts";
 import { type ImageTrial, trainImages } from "../../src/train/testing/images.ts";
 
 /** An image of the fixtures. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import OpenAI from "openai";
-import { cleanEnvironment } from "../../src/terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../src/files/testing/process.ts";
 
 const MAIN = join(import.meta.dir, "..", "main.ts");
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { writeLora } from "../adapters/testing/lora.ts";
 import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
-import { cleanEnvironment } from "../terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../files/testing/process.ts";
 import { chat, finetune, merge, openChat, type ProgressEvent } from "./index.ts";
 import { EXAMPLE_OUTPUTS, libraryExamples, runExample } from "./testing/examples.ts";
 

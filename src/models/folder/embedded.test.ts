@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { cp, lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { cleanEnvironment } from "../../terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 
 const MODEL = join(import.meta.dir, "../../../fixtures/embedded/model");

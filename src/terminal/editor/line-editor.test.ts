@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import fc from "fast-check";
-import { cleanEnvironment } from "../options/testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
 import { emptyState } from "./editor-state.ts";
 import { rowsAbove, type View, viewOf } from "./editor-view.ts";
 import { Layouter } from "./layout.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Typist } from "../testing/typist.ts";
 import { completionScript } from "./completion.ts";
 import { sample } from "./testing/sample.ts";
-import { cleanEnvironment } from "./testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
 
 /** What is typed before the tab, and the arguments that the program then gets. */
 const LINES: readonly (readonly [typed: string, got: string])[] = [

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { chown, lchown, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run, withFile, withOwn } from "./testing/config-folder.ts";
-import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
+import { sample, SAMPLE } from "./testing/spawn.ts";
 
 describe("whose file it is", () => {
   test("what the folder's sets is said in one line, even under --quiet; what is overruled is not set", async () => {

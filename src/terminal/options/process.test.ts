@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Typist } from "../testing/typist.ts";
-import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
+import { sample, SAMPLE } from "./testing/spawn.ts";
 
 describe("exit status", () => {
   test("0 and the text for people, or exactly one JSON object", async () => {

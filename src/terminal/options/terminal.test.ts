@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { onTerminal, shownLines } from "../testing/terminal.ts";
-import { cleanEnvironment, sample, SAMPLE } from "./testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
+import { sample, SAMPLE } from "./testing/spawn.ts";
 
 const env = cleanEnvironment({ TERM: "xterm-256color" });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { cleanEnvironment } from "../../terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../files/testing/process.ts";
 
 /** The adapted modules that a dry run of `randlora finetune` on the embedded model counts. */
 async function adapted(targets: string): Promise<unknown> {

@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { createHash } from "node:crypto";
 import { lstat, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cleanEnvironment } from "../../../terminal/options/testing/spawn.ts";
+import { cleanEnvironment } from "../../../files/testing/process.ts";
 import { type TestAdapter, type TestModel, type Tensors, weights, writeAdapter, writeModel } from "./models.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 
