@@ -14,6 +14,7 @@ afterAll(() => rm(folder, { recursive: true }));
 /** What takes the place of the suites: shell commands. */
 interface Suites {
   readonly unit?: string;
+  readonly slow?: string;
   readonly interop?: string;
   readonly second?: string;
   readonly compiler?: string;
@@ -23,7 +24,7 @@ const GOOD = "printf ' 12 pass\\n 0 fail\\n 30 expect() calls\\n'";
 
 /** A checkout with our `.ci/run` and a file, in a folder with an npm that runs these suites, a HOME and an empty `tmp`. */
 async function checkout(
-  { unit = GOOD, interop = GOOD, gpu = GOOD, second = GOOD, compiler = GOOD }: Suites,
+  { unit = GOOD, slow = GOOD, interop = GOOD, gpu = GOOD, second = GOOD, compiler = GOOD }: Suites,
   git = true,
 ): Promise<string> {
   const place = await mkdtemp(join(folder, "place-"));
@@ -31,6 +32,7 @@ async function checkout(
   for (const path of ["checkout/.ci", "home", "path", "tmp"]) await mkdir(join(place, path), { recursive: true });
   const cases = [
     `test) ${unit} ;;`,
+    `test:slow) ${slow} ;;`,
     `test:interop) ${interop} ;;`,
     `test:gpu) ${gpu} ;;`,
     `test:second-driver) ${second} ;;`,
@@ -76,24 +78,46 @@ async function outcome(root: string) {
 
 describe(".ci/run", () => {
   test.each<[string, Suites, string, number]>([
-    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "53 passed, 0 failed", 0],
+    ["sums the suites", { interop: "printf ' 5 pass\\n 0 fail\\n'" }, "65 passed, 0 failed, 0 skipped", 0],
     [
       "counts failures and errors",
       { unit: "printf ' \\033[32m9 pass\\033[0m\\n 2 fail\\n 1 error\\n'; exit 1" },
-      "57 passed, 3 failed",
+      "69 passed, 3 failed, 0 skipped",
       1,
     ],
-    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "48 passed, 1 failed", 1],
-    ["takes an empty suite for a failure", { interop: "true", gpu: "true", second: "true" }, "24 passed, 3 failed", 1],
+    ["takes a crash for a failure", { unit: "echo '(pass) one'; exit 139" }, "60 passed, 1 failed, 0 skipped", 1],
+    [
+      "takes an empty suite for a failure",
+      { interop: "true", gpu: "true", second: "true" },
+      "36 passed, 3 failed, 0 skipped",
+      1,
+    ],
     [
       "goes on after a failed set-up",
-      { unit: "exit 1", interop: "exit 1", gpu: "exit 1", second: "exit 1", compiler: "exit 1" },
-      "0 passed, 5 failed",
+      { unit: "exit 1", slow: "exit 1", interop: "exit 1", gpu: "exit 1", second: "exit 1", compiler: "exit 1" },
+      "0 passed, 6 failed, 0 skipped",
       1,
     ],
   ])("%s", async (_, suites, line, status) => {
     const found = await outcome(await checkout(suites));
     expect([found.out.trimEnd().split("\n").at(-1), found.status, found.left]).toEqual([line, status, []]);
+  });
+
+  test("fails on a skipped test that no list names", async () => {
+    const skipping = `printf 'src/a.test.ts:\\n(skip) this Mac says\\n(skip) a part > another\\n 12 pass\\n 2 skip\\n 0 fail\\n'`;
+    const root = await checkout({ slow: skipping }, false);
+    const list = (...lines: string[]) => Bun.write(join(root, ".ci", "skips"), lines.join("\n"));
+    await list("src/a.test.ts: this Mac says   # needs macOS");
+    const found = await outcome(root);
+    expect(found.out).toEndWith(
+      "npm run test:slow skipped tests that .ci/skips does not name:\nsrc/a.test.ts: a part > another\n72 passed, 1 failed, 2 skipped\n",
+    );
+    expect(found.status).toBe(1);
+    await list("src/a.test.ts: this Mac says", "src/a.test.ts: a part > another   # needs time");
+    expect(await outcome(root)).toMatchObject({
+      status: 0,
+      out: expect.stringMatching(/\n72 passed, 0 failed, 2 skipped\n$/),
+    });
   });
 
   test("runs in a clone that stands alone, with an empty HOME", async () => {

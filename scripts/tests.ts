@@ -1,9 +1,11 @@
 /*
- * `bun scripts/tests.ts ARGUMENTS`: `bun test` with them, for runs of many files in one process.
+ * `bun scripts/tests.ts [--slow | --all] [ARGUMENTS]`: `bun test` with them. By default without `*.slow.test.ts`, which need a package of
+ * the system (a GPU driver, a browser, shells, assemblers) or walk a whole matrix; --slow runs those only.
  */
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
+const SLOW = "**/*.slow.test.ts";
 
 /**
  * What a process needs that opens hundreds of devices: by default JavaScriptCore collects all garbage, and waits for that, where a
@@ -21,4 +23,24 @@ export async function runTests(args: readonly string[], env: NodeJS.ProcessEnv =
   return await tests.exited;
 }
 
-if (import.meta.main) process.exitCode = await runTests(process.argv.slice(2));
+/** The files that `npm test` leaves out. */
+export const slowTests = (): string[] =>
+  ["src", "cmd", "scripts", "bench"].flatMap((folder) =>
+    [...new Bun.Glob(`${folder}/${SLOW}`).scanSync(ROOT)].map((path) => `./${path}`).toSorted(),
+  );
+
+/** An option of `bun test` takes the place of the same setting in bunfig.toml. */
+const withoutSlow = (): string[] =>
+  [SLOW, "interop/**", "bench/peers/**"].map((pattern) => `--path-ignore-patterns=${pattern}`);
+
+if (import.meta.main) {
+  const [first = "", ...rest] = process.argv.slice(2);
+  const which = first === "--slow" || first === "--all" ? first : undefined;
+  const args = which === undefined ? process.argv.slice(2) : rest;
+  const paths = { "--slow": slowTests, "--all": () => [] };
+  process.exitCode = await runTests([...args, ...(which === undefined ? withoutSlow() : paths[which]())]);
+  if (which === undefined) {
+    const left = `${slowTests().length} files of slow tests, which need root, a GPU driver, a browser, shells or minutes`;
+    process.stderr.write(`left out: ${left}; npm run test:all runs them too\n`);
+  }
+}
