@@ -8,7 +8,10 @@ import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { blockBytes, unpackBlocks } from "./gguf/blocks.ts";
 import type { PlannedMatrix } from "./tensor-plan.ts";
 
-/** A table that stays in the checkpoint's file, of which rows are read as they are wanted. */
+/**
+ * A table that stays in the checkpoint's file, of which rows are read as they are wanted. Gemma 4 E2B's embeddings of each layer
+ * are 4.7 GB in bf16, of which a token reads 18 kB.
+ */
 export class TableInFile {
   readonly cols: number;
   /** Of the file. */
