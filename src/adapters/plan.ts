@@ -1,3 +1,4 @@
+import type { Pairing } from "../compute/device/pairing.ts";
 import type { Device } from "../compute/device/device.ts";
 import type { Run } from "../compute/tensor/run.ts";
 import type { WeightRows } from "../compute/device/families/finish.ts";
@@ -18,7 +19,9 @@ export interface PlanOptions {
   /** Is this one of several adapters? Then `--generator` may be meant for another. */
   readonly amongOthers?: boolean | undefined;
   /** What draws the random matrices of a new adapter, which neither holds nor records them yet. */
-  readonly drawn?: { readonly generator: GeneratorName; readonly dtype: FloatGrid } | undefined;
+  readonly drawn?:
+    | { readonly generator: GeneratorName; readonly dtype: FloatGrid; readonly pairing?: Pairing }
+    | undefined;
 }
 
 /**

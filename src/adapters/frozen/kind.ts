@@ -25,8 +25,8 @@ export interface FrozenKind<C extends FrozenSettings, Z, R extends FrozenRecord 
   parse(bases: JsonObject, file: string): R;
   /** The record as it is written. */
   format(record: R): JsonObject;
-  /** What is recorded of a pair that was drawn, as PEFT pairs it. */
-  record(drawn: Drawn<Z>, print: FrozenPrint): R;
+  /** What is recorded of a pair that was drawn. */
+  record(drawn: Drawn<Z>, print: FrozenPrint, config: C): R;
   /** Why a generator does not draw such matrices, and which do; undefined where it does. */
   unfit(generator: GeneratorName, config: C): { readonly cause: string; readonly hint: string } | undefined;
   /**

@@ -49,7 +49,7 @@ export async function identify<C extends FrozenSettings, Z extends object, R ext
       const print = await takeSteps(kind.print(drawn, config, cache), signal);
       if (print.sha256.a !== a || print.sha256.b !== b) continue;
       if (!(await samePair(saved, await drawTensors(kind, drawn, config, options)))) continue;
-      return kind.record(drawn, print);
+      return kind.record(drawn, print, config);
     }
   }
   return undefined;

@@ -73,7 +73,7 @@ export async function openFrozen<C extends FrozenSettings, Z extends object, R e
     if (origin.kind === "saved") return known;
     if (origin.record !== undefined) return origin.record;
     const print = await takeSteps(kind.print(origin.drawn, config, userStdCache()), signal);
-    return complete(kind.record(origin.drawn, print));
+    return complete(kind.record(origin.drawn, print, config));
   };
   const record = await drawn();
   const stored = layers.map(({ dtype }) => dtype);

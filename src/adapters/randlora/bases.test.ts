@@ -76,7 +76,7 @@ test("bases are drawn at the largest output and input, and the record draws them
   expect(drawn).toMatchObject({ max: 30, min: 20 });
   const config = { key: 9n, r: 3, sparsity: "dense" } as const;
   const print = finishSteps(RANDLORA_BASES.print(drawn, config, cache));
-  const record = parse(format(RANDLORA_BASES.record(drawn, print)), "run.json");
+  const record = parse(format(RANDLORA_BASES.record(drawn, print, config)), "run.json");
   expect(record).toMatchObject({ ...drawn, pairing: "peft" });
   const { a, stdA, stdB } = finishSteps(RANDLORA_BASES.draw(drawn, config, RANDLORA_BASES.whole(drawn, 3), cache));
   expect([record.stdA, record.stdB]).toEqual([stdA ?? Number.NaN, stdB ?? Number.NaN]);
@@ -87,6 +87,6 @@ test("a generator that normalizes nothing records no deviations", () => {
   const drawn = { generator: "philox-v1", dtype: "f32", ...RANDLORA_BASES.sizesFor(MODULES) } as const;
   const config = { key: 1n, r: 4, sparsity: "sparse" } as const;
   const print = finishSteps(RANDLORA_BASES.print(drawn, config, new MemoryStdCache()));
-  const written = format(RANDLORA_BASES.record(drawn, print));
+  const written = format(RANDLORA_BASES.record(drawn, print, config));
   expect(Object.keys(written)).toEqual(["generator", "pairing", "max", "min", "dtype", "sha256"]);
 });

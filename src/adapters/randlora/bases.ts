@@ -38,6 +38,7 @@ export type BasesRecord = FrozenRecord &
 /** The settings that say how bases are drawn. */
 export interface BasesSettings extends FrozenSettings {
   readonly sparsity: Sparsity;
+  readonly pairing?: Pairing | undefined;
 }
 
 const std = v.nullish(v.pipe(finiteNumber, v.gtValue(0, "it must be positive")));
@@ -114,7 +115,9 @@ export const RANDLORA_BASES: FrozenKind<BasesSettings, BasesSizes, BasesRecord> 
       sha256: { ...sha256 },
     };
   },
-  record: ({ generator, max, min, dtype }, print) => ({ generator, pairing: "peft", max, min, dtype, ...print }),
+  record({ generator, max, min, dtype }, print, { pairing = "peft" }) {
+    return { generator, pairing, max, min, dtype, ...print };
+  },
   unfit(generator, { sparsity }) {
     if (canDraw(generator, sparsity)) return undefined;
     const fit = GENERATOR_NAMES.filter((name) => canDraw(name, sparsity));

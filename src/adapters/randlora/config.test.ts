@@ -15,6 +15,7 @@ test("defaults are PEFT's", () => {
     fanInFanOut: false,
     bias: false,
     dora: false,
+    pairing: "peft",
     modulesToSave: [],
     targets: {
       modules: null,

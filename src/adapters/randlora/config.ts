@@ -32,6 +32,8 @@ export interface RandloraConfig extends LayerSettings {
   readonly sparsity: Sparsity;
   /** The rows of W + ΔW are rescaled to magnitudes of their own. */
   readonly dora: boolean;
+  /** What the `peft_type` means; undefined where it leaves that to the record of the bases (DORA_TYPES.peft). */
+  readonly pairing: Pairing | undefined;
 }
 
 /** Keys that no other method's configuration has, or means the same by. */
@@ -67,6 +69,7 @@ export function randloraConfig({ settings, configFile: file }: WrittenSettings):
     key: read.projection_prng_key,
     sparsity: read.very_sparse ? "very-sparse" : read.sparse ? "sparse" : "dense",
     dora: isOneOf(Object.values(DORA_TYPES), read.peft_type),
+    pairing: pairingOfType(read.peft_type),
     ...layerSettings(read, file),
   };
 }
@@ -97,6 +100,12 @@ export const PEFT_TYPES = {
   "half-rank": "RANDLORA_HALF_RANK",
   "rank-r": "RANDLORA_RANK_R",
 } as const satisfies Record<Variant, string>;
+
+function pairingOfType(type: string | undefined): Pairing | undefined {
+  if (type === DORA_TYPES.peft) return undefined;
+  const variant = VARIANTS.find((name) => PEFT_TYPES[name] === type || DORA_TYPES[name] === type);
+  return pairingOf(variant ?? "peft");
+}
 
 /** Which bases are paired with which rows of Ŝ; where there is no Ŝ, base j of B with column j of λ, as in the paper. */
 export function pairingOf(variant: Variant): Pairing {

@@ -1,10 +1,11 @@
 import type { Adapter } from "../adapter.ts";
 import { isShared } from "../files/shared-tensors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
+import { recordOf } from "../frozen/origin.ts";
 import type { ConversionWish, ConvertedContent, MethodDefinition } from "../method.ts";
 import { RANDLORA_BASES } from "./bases.ts";
 import { ALL_TYPES, PEFT_TYPES, randloraConfig, type RandloraSettings } from "./config.ts";
-import { planRandlora, randloraAdapterPlan } from "./plan.ts";
+import { pairingOfAdapter, planRandlora, randloraAdapterPlan } from "./plan.ts";
 import { randloraTraining } from "./train.ts";
 
 /** RandLoRA (Albert et al., arXiv:2502.00987). */
@@ -32,5 +33,7 @@ export async function convertRandlora(
   inPeft = adapter.config["peft_type"] === PEFT_TYPES.peft,
 ): Promise<ConvertedContent> {
   const saysSaved = adapter.config["peft_type"] === PEFT_TYPES.peft;
-  return await convertFrozen(RANDLORA_BASES, adapter, wish, { config: randloraConfig(adapter), inPeft, saysSaved });
+  const config = randloraConfig(adapter);
+  pairingOfAdapter(adapter, config, recordOf(adapter, RANDLORA_BASES));
+  return await convertFrozen(RANDLORA_BASES, adapter, wish, { config, inPeft, saysSaved });
 }

@@ -94,9 +94,10 @@ describe("where the bases come from", () => {
     sha256: fingerprint(spec).sha256,
   } as const;
   const metadata = { randlora_bases: JSON.stringify(RANDLORA_BASES.format(record)) };
+  const PAPER = { peft_type: "RANDLORA_PAPER" };
 
   test("recorded ones are drawn as recorded, and a --generator that contradicts is a usage error", async () => {
-    await withAdapter({ metadata }, async (adapter) => {
+    await withAdapter({ config: PAPER, metadata }, async (adapter) => {
       const { bases, pairing, extent } = plan(adapter);
       expect(bases).toMatchObject({ kind: "drawn", drawn: { generator: "philox-v1", max: 16, min: 10, dtype: "f32" } });
       expect(pairing).toBe("paper");
@@ -125,7 +126,7 @@ describe("where the bases come from", () => {
   });
 
   test("a redraw that differs from the record is refused", async () => {
-    await withAdapter({ metadata, config: { projection_prng_key: 1 } }, async (adapter) => {
+    await withAdapter({ metadata, config: { ...PAPER, projection_prng_key: 1 } }, async (adapter) => {
       const { bases, config, extent } = plan(adapter);
       const load = loadFrozen(RANDLORA_BASES, adapter.file, bases, config, extent, { cache: new MemoryStdCache() });
       await expect(load).rejects.toThrow("the bases that philox-v1 draws are not those that the adapter records");

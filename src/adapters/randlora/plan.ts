@@ -101,13 +101,38 @@ export function planRandlora(adapter: Adapter, base: BaseModel, options: PlanOpt
   return {
     ...fit,
     scale: config.alpha / config.r,
-    pairing: record?.pairing ?? "peft",
+    pairing: pairingOfAdapter(adapter, config, record ?? options.drawn),
     layers,
     bases,
     record,
     extent: rankR ? { ...plain, rows: firstRowOfA(drawn) + plain.cols } : plain,
     notes,
   };
+}
+
+/**
+ * The pairing that the adapter's `peft_type` means, which what is recorded of the bases must confirm.
+ * Throws `RandloraError` "adapter" where they differ, or neither says.
+ */
+export function pairingOfAdapter(
+  { config, file }: Adapter,
+  { pairing: meant }: RandloraConfig,
+  record: { readonly pairing?: Pairing | undefined } | undefined,
+): Pairing {
+  const type = config["peft_type"];
+  // The one that rank-r would have is nowhere used, and files record either.
+  const recorded = isRankR({ config }) ? undefined : record?.pairing;
+  const pairing = meant ?? recorded;
+  const refuse = (cause: string, hint: string) => new RandloraError("adapter", `${oneLine(file)}: ${cause}`, hint);
+  if (pairing === undefined) {
+    const cause = `peft_type ${quote(String(type))} has either pairing of bases, and the file does not record which`;
+    throw refuse(cause, "its safetensors metadata were lost (randlora_bases): take the original file");
+  }
+  if (recorded !== undefined && recorded !== pairing) {
+    const cause = `its peft_type ${quote(String(type))} means the pairing "${pairing}", but its bases are recorded with "${recorded}"`;
+    throw refuse(cause, "one of the two was changed: take the original files");
+  }
+  return pairing;
 }
 
 /** Rows of Bⱼ at most: all of them are held, since those of Aⱼᵀ follow; the largest vocabularies are a quarter of that. */

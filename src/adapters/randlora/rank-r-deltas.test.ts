@@ -54,7 +54,7 @@ async function write(
   const { grid: dtype, ...spec } = specOf(one);
   const { stdA, stdB, sha256 } = fingerprint({ ...spec, grid: dtype }, new MemoryStdCache());
   const print = { stdA: stdA ?? undefined, stdB: stdB ?? undefined, sha256 };
-  const record = { ...RANDLORA_BASES.record({ ...spec, dtype }, print), pairing: "paper", rowsOfA: MIN } as const;
+  const record = { ...RANDLORA_BASES.record({ ...spec, dtype }, print, spec), pairing: "paper", rowsOfA: MIN } as const;
   const config: JsonObject = {
     peft_type: "RANDLORA_RANK_R",
     r: R,

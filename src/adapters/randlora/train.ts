@@ -42,7 +42,15 @@ import {
   type RandloraSettings,
   resolveRandlora,
 } from "./config.ts";
-import { MAGNITUDE, planRandlora, RANDLORA_TENSORS, type RandloraPlan, randloraShape, trainedNumbers } from "./plan.ts";
+import {
+  MAGNITUDE,
+  pairingOfAdapter,
+  planRandlora,
+  RANDLORA_TENSORS,
+  type RandloraPlan,
+  randloraShape,
+  trainedNumbers,
+} from "./plan.ts";
 import { placeRankR } from "./rank-r.ts";
 
 type Settings = AdapterSettings & RandloraSettings;
@@ -72,13 +80,14 @@ export const randloraTraining: AdapterTraining<RandloraSettings> = {
   },
   resolve: resolveRandlora,
   initial(adapter, given) {
-    const { r: rank, alpha, half, targets, key, sparsity, dora } = randloraConfig(adapter);
+    const config = randloraConfig(adapter);
+    const { r: rank, alpha, half, targets, key, sparsity, dora } = config;
     const record = recordOf(adapter, RANDLORA_BASES);
     return {
       rank,
       alpha,
       ...targetSettings(targets),
-      variant: isRankR(adapter) ? "rank-r" : half ? "half-rank" : (record?.pairing ?? "peft"),
+      variant: isRankR(adapter) ? "rank-r" : half ? "half-rank" : pairingOfAdapter(adapter, config, record),
       sparsity,
       basisSeed: String(key),
       generator: record?.generator ?? given.generator ?? null,
@@ -111,8 +120,9 @@ export async function openNewRandlora(
   targets: Targets,
 ): Promise<RandloraSource> {
   const drawn = freshlyDrawn(settings, held, targets);
-  const plan = planRandlora(newRandlora(settings, targets, model, drawn.dtype), base, { drawn });
-  return await opened({ ...plan, pairing: pairingOf(settings.variant) }, base, undefined, signal);
+  const adapter = newRandlora(settings, targets, model, drawn.dtype);
+  const plan = planRandlora(adapter, base, { drawn: { ...drawn, pairing: pairingOf(settings.variant) } });
+  return await opened(plan, base, undefined, signal);
 }
 
 /**

@@ -54,7 +54,7 @@ describe("where the factors come from", () => {
     const spec = { generator: "philox-v1", key: 3n, r: 5, maxIn: 9, maxOut: 22, grid: "f16" } as const;
     const drawn = { generator: spec.generator, dtype: spec.grid, maxIn: 9, maxOut: 22 };
     const print = finishSteps(VERA_FACTORS.print(drawn, spec, new MemoryStdCache()));
-    const record = VERA_FACTORS.format(VERA_FACTORS.record(drawn, print));
+    const record = VERA_FACTORS.format(VERA_FACTORS.record(drawn, print, spec));
     const config = { projection_prng_key: 3 };
     const metadata = (changed: object) => ({ randlora_bases: JSON.stringify({ ...record, ...changed }) });
     await withVera({ ...VERA, config, metadata: metadata({}) }, async (adapter) => {
