@@ -1,4 +1,3 @@
-import { METHOD_NAMES } from "../src/adapters/method-names.ts";
 import { count, defineCommand, required, text } from "../src/terminal/options/command.ts";
 import { IMAGE_OPTIONS } from "../src/train/settings/image-options.ts";
 import { ADAPTER_OPTIONS } from "../src/train/settings/options.ts";
@@ -10,7 +9,7 @@ export const command = defineCommand({
   summary: "Show at which rank each method trains so many parameters",
   example: "randlora budget HuggingFaceTB/SmolLM2-135M-Instruct --like lora:16",
   arguments: {
-    model: required("MODEL", "the model, of which config.json suffices: a folder, or org/name on the Hub"),
+    model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),
   },
   options: {
     params: count({
@@ -20,7 +19,7 @@ export const command = defineCommand({
     like: text({
       value: "METHOD:RANK",
       topic: "Budget",
-      help: `parameter budget: as many as this method trains at this rank (or number of bases): ${METHOD_NAMES.join(", ")}`,
+      help: "parameter budget: as many as this method trains at this rank (or number of bases); full: all",
     }),
     targets: ADAPTER_OPTIONS.targets,
     layers: ADAPTER_OPTIONS.layers,

@@ -28,7 +28,8 @@ export const pullCommand = defineCommand({
     const { showingDownloads } = await import("../src/files/hub/report.ts");
     const { resolveRepository } = await import("../src/files/hub/resolve.ts");
     const path = await showingDownloads(context, (options) => resolveRepository(parsed, options));
-    context.result({ name, path }, () => `${path}\n`);
+    const json: PulledJson = { name, path };
+    context.result(json, () => `${path}\n`);
   },
 });
 
@@ -41,7 +42,7 @@ const LISTING = {
   async run(_: unknown, __: unknown, context: Context): Promise<void> {
     const { cacheDir, repositories } = await scan();
     const bytes = repositories.reduce((sum, repository) => sum + repository.bytes, 0);
-    const data = {
+    const data: ListJson = {
       cache: cacheDir,
       bytes,
       repositories: repositories.map((repository) => ({
@@ -75,13 +76,34 @@ const LISTING = {
   },
 };
 
+/** @json list */
+interface ListJson {
+  /** Folder of the cache. */
+  readonly cache: string;
+  readonly bytes: number;
+  readonly repositories: readonly {
+    readonly name: string;
+    readonly path: string;
+    readonly bytes: number;
+    readonly incomplete_bytes: number;
+    readonly last_used: string;
+    readonly revisions: readonly {
+      readonly commit: string;
+      readonly refs: readonly string[];
+      readonly path: string;
+      readonly files: number;
+      readonly bytes: number;
+    }[];
+  }[];
+}
+
 /** `randlora list`. */
 export const listCommand = defineCommand({ ...LISTING, example: "randlora list" });
 const list = defineCommand({ ...LISTING, example: "randlora cache list" });
 
 const REMOVAL = {
   summary: "Remove a model or an adapter from the Hub cache, or one revision of it",
-  arguments: { name: required("NAME", "org/name, or org/name@revision for one revision (a branch, a tag, a commit)") },
+  arguments: { name: required("NAME", "org/name, or org/name@revision (a branch, a tag, a commit)") },
   options: {},
   async run({ name }: { readonly name: string }, _: unknown, context: Context): Promise<void> {
     const { cacheDir, repositories } = await scan();
@@ -116,6 +138,22 @@ export const command = defineGroup({
   summary: "Show or clean the cache of models fetched from the Hub",
   commands: [list, remove],
 });
+
+/** @json pull */
+interface PulledJson {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** @json rm */
+interface RemovedJson {
+  readonly name: string;
+  readonly commits: readonly string[];
+  /** Freed. */
+  readonly bytes: number;
+  /** Was the whole repository removed? */
+  readonly whole: boolean;
+}
 
 async function scan() {
   const { hubSettings } = await import("../src/files/hub/settings.ts");
@@ -152,7 +190,8 @@ function report(
   removal: { readonly commits: readonly string[]; readonly bytes: number; readonly whole: boolean },
 ): void {
   const { commits, bytes, whole } = removal;
-  context.result({ name, commits, bytes, whole }, () => {
+  const json: RemovedJson = { name, commits, bytes, whole };
+  context.result(json, () => {
     const what = whole
       ? `${name} (${formatAmount(commits.length, "revision")})`
       : `${name} (commit ${commits.map((commit) => commit.slice(0, 7)).join(", ")}; other revisions stay)`;

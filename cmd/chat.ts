@@ -10,7 +10,7 @@ export const command = defineCommand({
   example: 'randlora chat HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter -p "Why is the sky blue?"',
   arguments: {
     model: MODEL_ARGUMENT,
-    question: optional("QUESTION", "print one answer and exit; what comes on stdin is put before it"),
+    question: optional("QUESTION", "prompt: print one answer and exit; what comes on stdin is put before it"),
   },
   options: CHAT_OPTIONS,
   // What most people need; the rest is in --help-all.

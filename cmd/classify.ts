@@ -8,7 +8,7 @@ export const command = defineCommand({
   summary: "Say what images show: of the classes of a trained head, or of any labels with CLIP",
   example: 'randlora classify openai/clip-vit-base-patch32 --labels "cat,dog,an owl" cat.jpg',
   arguments: {
-    model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
+    model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),
     images: variadic("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
   },
   options: {

@@ -11,7 +11,7 @@ export const command = defineCommand({
   arguments: {
     adapter: required(
       "ADAPTER",
-      "an adapter: a PEFT folder, an adapter.json, a run folder, or a name on the Hub; for gguf also a MODEL",
+      "an adapter: a PEFT folder, an adapter.json, a run, or org/name on the Hub; for gguf also a model",
     ),
   },
   options: CONVERT_OPTIONS,

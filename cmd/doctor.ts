@@ -11,16 +11,16 @@ export const command = defineCommand({
   arguments: {},
   options: {
     verify: flag({
-      help: "check every kernel of the device against double precision, training and merging against stored results; writes a report file",
+      help: "check every kernel against double precision, training and merging against stored results; writes a report file",
     }),
     bench: flag({ help: "measure the speed of each kind of kernel beside the device's measured peak" }),
     out: text({
       value: "FILE",
       short: "o",
-      help: "report file of --verify and --bench; it has the device, the driver, versions and results",
+      help: "report file of --verify and --bench",
       defaultText: "randlora-doctor-N.json",
     }),
-    force: flag({ help: "replace an existing report file" }),
+    force: flag({ help: "replace an existing output" }),
   },
   async run(_args, { verify, bench, out, force }, context) {
     if (verify || bench) {

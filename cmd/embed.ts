@@ -8,7 +8,7 @@ export const command = defineCommand({
   summary: "Show the vectors that stand for images, or for a text",
   example: "randlora embed openai/clip-vit-base-patch32 cat.jpg dog.jpg --json",
   arguments: {
-    model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
+    model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),
     images: several("IMAGE", "JPEG, PNG, WebP, GIF or PPM"),
   },
   options: {

@@ -8,10 +8,7 @@ export const commonsenseCommand = defineCommand({
   example:
     "randlora eval commonsense Qwen/Qwen2-0.5B --adapter my-adapter --data LLM-Adapters/dataset --out answers.json",
   arguments: {
-    model: required(
-      "MODEL",
-      "the model: a folder, an index.json, one .safetensors or .gguf file, a run, or org/name on the Hub",
-    ),
+    model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),
   },
   options: COMMONSENSE_OPTIONS,
   // What most people need; the rest is in --help-all.

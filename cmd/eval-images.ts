@@ -7,7 +7,7 @@ export const imagesCommand = defineCommand({
   summary: "Measure how well CLIP or DINOv2 tells the classes of images apart",
   example: "randlora eval images openai/clip-vit-base-patch32 --adapter my-adapter --data flowers",
   arguments: {
-    model: required("MODEL", "a CLIP or DINOv2 model: a folder, one of its files, a run, or org/name on the Hub"),
+    model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),
   },
   options: ACCURACY_OPTIONS,
   async run({ model }, options, context) {

@@ -11,7 +11,7 @@ const perplexityCommand = defineCommand({
   arguments: {
     model: optional(
       "MODEL",
-      "the model: a folder, an index.json, one .safetensors or .gguf file, a run, or org/name on the Hub; default: the newest run or merged model here, else embedded",
+      "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
     ),
   },
   options: PERPLEXITY_OPTIONS,

@@ -10,9 +10,9 @@ export const command = defineCommand({
   arguments: {
     base: optional(
       "BASE",
-      "the model: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub; a run stands for its base and adapter",
+      "the model: a folder or one of its files, org/name on the Hub, or embedded; a run stands for its base and adapter",
     ),
-    adapters: several("ADAPTER", "a PEFT folder, an adapter.json, a run folder, or org/name on the Hub"),
+    adapters: several("ADAPTER", "an adapter: a PEFT folder, an adapter.json, a run, or org/name on the Hub"),
   },
   options: MERGE_OPTIONS,
   // What most people need; the rest is in --help-all.

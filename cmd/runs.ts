@@ -11,13 +11,14 @@ const list = defineCommand({
   otherNames: ["ls"],
   summary: "List the runs in a folder and below it",
   example: "randlora runs list",
-  arguments: { folder: optional("DIR", "the folder to look in; default: the current one") },
+  arguments: { folder: optional("DIR", "folder to look in; default: the current one") },
   options: {},
   async run({ folder = "." }, _, context) {
     const { findRuns } = await import("../src/train/run/find-runs.ts");
     const { runs, isComplete } = await findRuns(folder);
     if (!isComplete) context.log.warn(`${oneLine(folder)}: too many folders to look into all of them`);
-    context.result({ folder, runs: runs.map(toJson) }, () => {
+    const json: RunsJson = { folder, runs: runs.map(toJson) };
+    context.result(json, () => {
       if (runs.length === 0) return `no runs in ${oneLine(folder)}\n`;
       const rows = runs.map((run) => [
         run.path,
@@ -57,7 +58,8 @@ const remove = defineCommand({
       throw new RandloraError("usage", `${oneLine(path)}: ${what}: not removed`, "--yes removes it for good");
     }
     await removeRun(run);
-    context.result({ run: path, bytes: run.bytes }, () => `removed ${oneLine(path)}: ${formatBytes(run.bytes)}\n`);
+    const json: RemovedJson = { run: path, bytes: run.bytes };
+    context.result(json, () => `removed ${oneLine(path)}: ${formatBytes(run.bytes)}\n`);
   },
 });
 
@@ -68,7 +70,37 @@ function stepsOf({ steps, plannedSteps }: FoundRun): string {
   return plannedSteps === undefined ? formatNumber(steps) : `${formatNumber(steps)} of ${formatNumber(plannedSteps)}`;
 }
 
-function toJson({ path: run, plannedSteps, bestValidLoss, bytes, updatedMs, ...rest }: FoundRun): object {
+/** @json runs list */
+interface RunsJson {
+  readonly folder: string;
+  readonly runs: readonly RunJson[];
+}
+
+interface RunJson {
+  /** Run folder. */
+  readonly run: string;
+  readonly model: string;
+  readonly method: string;
+  /** Running: a process trains into it; interrupted: --resume continues. */
+  readonly state: "running" | "done" | "interrupted";
+  /** Steps done. */
+  readonly steps: number;
+  /** Null before the first save. */
+  readonly planned_steps: number | null;
+  /** As of the last save; null without validation data. */
+  readonly best_valid_loss: number | null;
+  readonly bytes: number;
+  /** Time of the last write. */
+  readonly updated: string;
+}
+
+/** @json runs rm */
+interface RemovedJson {
+  readonly run: string;
+  readonly bytes: number;
+}
+
+function toJson({ path: run, plannedSteps, bestValidLoss, bytes, updatedMs, ...rest }: FoundRun): RunJson {
   const updated = new Date(updatedMs).toISOString();
   return { run, ...rest, planned_steps: plannedSteps ?? null, best_valid_loss: bestValidLoss ?? null, bytes, updated };
 }

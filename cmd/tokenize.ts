@@ -6,17 +6,17 @@ export const command = defineCommand({
   summary: "Show the token ids of a text; needs no weights",
   example: 'randlora tokenize HuggingFaceTB/SmolLM2-135M-Instruct "Once upon a time"',
   arguments: {
-    model: required("MODEL", "a model's folder or one of its files, or org/name on the Hub"),
+    model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),
     text: optional("TEXT", "text to tokenize"),
   },
   options: {
     prompt: text({
       short: "p",
       topic: "Text",
-      help: "text to tokenize, in place of TEXT",
+      help: "text to tokenize",
       defaultText: "what comes on stdin",
     }),
-    file: text({ short: "f", value: "F", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
+    file: text({ short: "f", value: "FILE", topic: "Text", help: "UTF-8 text file; - is stdin" }),
     noSpecial: flag({ topic: "Text", help: "do not add special tokens" }),
   },
   async run({ model, text: given }, options, context) {

@@ -37,6 +37,7 @@ const documents = [
   "SECURITY.md",
   "docs/*.md",
   "docs/guide/*.md",
+  "docs/interface/*.md",
   "docs/decisions/*.md",
 ].flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]);
 /** Help, notes and errors are string literals of the program. */

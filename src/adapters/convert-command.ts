@@ -50,7 +50,7 @@ export async function convert(name: string, options: ConvertFlags, context: Cont
   for (const note of result.notes) context.log.warn(note);
   const { tensors, generator: drawnBy } = result;
   const hasBases = methodOfAdapter(adapter).shared.length > 0;
-  const data = {
+  const data: ConvertJson = {
     out: result.out,
     to,
     tensors,
@@ -63,6 +63,17 @@ export async function convert(name: string, options: ConvertFlags, context: Cont
     return `${result.out}: ${tensors} tensors, ${bases}\n`;
   };
   context.result(data, render, "files");
+}
+
+/** @json convert */
+interface ConvertJson {
+  readonly out: string;
+  readonly to: string;
+  readonly tensors: number;
+  /** What draws the bases; null if nothing does. Not with --to gguf. */
+  readonly generator?: string | null;
+  /** Are the bases saved? Not with --to gguf. */
+  readonly projections?: boolean;
 }
 
 /** Options that only some formats have. */
@@ -94,7 +105,8 @@ async function toGguf(name: string, wish: GgufWish, context: Context): Promise<v
   const { kind, path } = await findKind(await adapterOrModel(name, "model", context));
   const { out, tensors } =
     kind === "adapter" ? await adapterToGguf(path, wish, context) : await modelToGguf(path, wish, context);
-  context.result({ out, to: "gguf", tensors }, () => `${out}: ${tensors} tensors\n`, "files");
+  const data: ConvertJson = { out, to: "gguf", tensors };
+  context.result(data, () => `${out}: ${tensors} tensors\n`, "files");
 }
 
 async function modelToGguf(path: string, { base, ...wish }: GgufWish, context: Context) {

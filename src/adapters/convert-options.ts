@@ -12,7 +12,7 @@ export const CONVERT_OPTIONS = {
     value: "PATH",
     short: "o",
     topic: "Output",
-    help: "output: a folder (peft, lora) or a file (json, gguf)",
+    help: "output folder (peft, lora) or file (json, gguf)",
   }),
   rank: integer({
     value: "R",
@@ -25,13 +25,13 @@ export const CONVERT_OPTIONS = {
     above: 0,
     max: 1,
     topic: "LoRA",
-    help: "lora: part of ‖ΔW‖² that each module keeps, by the lowest rank that does; 1 keeps all",
+    help: "lora: part of ‖ΔW‖² that each module keeps, with the lowest rank that does; 1 keeps all",
   }),
-  generator: generatorOption("LoRA", "lora: "),
+  generator: generatorOption("LoRA"),
   projections: choice(["yes", "no"], {
     topic: "Output",
-    help: "save the random bases, or leave them to be generated again",
-    defaultText: "yes for peft; for json only when nothing can draw them again",
+    help: "save the random bases with the adapter",
+    defaultText: "peft: yes; json: only if nothing can draw them again",
   }),
   outtype: choice(OUTTYPES, {
     topic: "Output",
@@ -41,13 +41,13 @@ export const CONVERT_OPTIONS = {
   pre: text({
     value: "NAME",
     topic: "Output",
-    help: "gguf: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
+    help: "llama.cpp's name of the pre-tokenizer, if it is not found (GGUF)",
   }),
   base: text({
     value: "MODEL",
     topic: "Output",
-    help: "base model; gguf: of a LoRA, of which config.json suffices; lora: of an adapter",
-    defaultText: "as the adapter says",
+    help: "base model of an adapter, for gguf and lora; for gguf its config.json suffices",
+    defaultText: "the one that the adapter names",
   }),
   force: flag({ topic: "Output", help: "replace an existing output" }),
 } as const;

@@ -19,7 +19,7 @@ import { DEFAULT_SAMPLING } from "./generation/sampling.ts";
 /** The model that is talked to. */
 export const MODEL_ARGUMENT = optional(
   "MODEL",
-  "a model's folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
+  "the model: a folder or one of its files, a run, org/name on the Hub, or embedded; default: the newest run or merged model here, else embedded",
 );
 
 /** How messages become texts. */
@@ -36,7 +36,7 @@ export const CHAT_OPTIONS = {
   prompt: text({
     short: "p",
     topic: "Text",
-    help: "prompt: print one answer and exit; stdin is not read",
+    help: "prompt: print one answer and exit, without reading stdin",
     defaultText: "what comes on stdin; on a terminal a conversation",
   }),
   system: text({ topic: "Text", help: "system message" }),
@@ -46,7 +46,7 @@ export const CHAT_OPTIONS = {
     defaultText: "as the run's samples were written out",
   }),
   ...TEMPLATE_OPTIONS,
-  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add; may be given several times" })),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
   ...ADAPTER_OPTIONS,
   maxTokens: integer({
     short: "n",
@@ -58,7 +58,7 @@ export const CHAT_OPTIONS = {
   temperature: number({
     value: "T",
     topic: "Answers",
-    help: "sampling temperature; 0 always takes the most likely token",
+    help: "sampling temperature; 0: always the most likely token",
     min: 0,
     default: DEFAULT_SAMPLING.temperature,
   }),
@@ -94,18 +94,18 @@ export const CHAT_OPTIONS = {
   }),
   presencePenalty: number({
     topic: "Answers",
-    help: "presence penalty: subtracted from the logit of a token that occurred recently",
+    help: "presence penalty: subtracted from the logits of recent tokens",
     default: DEFAULT_SAMPLING.presencePenalty,
   }),
   frequencyPenalty: number({
     topic: "Answers",
-    help: "frequency penalty: subtracted from a token's logit for each recent occurrence",
+    help: "frequency penalty: the same for each recent occurrence",
     default: DEFAULT_SAMPLING.frequencyPenalty,
   }),
   beams: integer({
     value: "N",
     topic: "Answers",
-    help: "number of beams of a beam search, which does not sample and prints the answer at its end",
+    help: "number of beams of a beam search; the answer is printed at its end",
     min: 1,
     max: 64,
     default: 1,
@@ -117,9 +117,7 @@ export const CHAT_OPTIONS = {
     min: -1,
     defaultText: "-1: a new one each time",
   }),
-  stop: repeat(
-    text({ topic: "Answers", help: "stop sequence: end the answer before this text; may be given several times" }),
-  ),
+  stop: repeat(text({ topic: "Answers", help: "stop sequence: the answer ends before this text" })),
   context: contextOption({
     topic: "Answers",
     help: "context length in tokens (KV cache)",
@@ -127,7 +125,7 @@ export const CHAT_OPTIONS = {
   }),
   shift: flag({
     topic: "Answers",
-    help: "shift the context when it is full: forget the oldest tokens instead of ending",
+    help: "forget the oldest tokens when the context is full, instead of ending",
   }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Model",

@@ -1,13 +1,18 @@
-/** One answer, as `chat --json` reports it: docs/interface.md has the keys. */
-export interface ReplyReport {
+import type { ProfileJson } from "../terminal/profile.ts";
+import type { QuantizedJson } from "../terminal/quantized.ts";
+
+/**
+ * One answer, as `chat --json` reports it.
+ * @json chat
+ */
+export interface ReplyReport extends QuantizedJson, ProfileJson {
   readonly text: string;
-  /** Tokens that were written, in order. */
+  /** Ids, without the token that ended the answer. */
   readonly tokens: readonly number[];
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly finish_reason: "stop" | "length" | "cancelled";
   readonly timings: {
-    /** In seconds. */
     readonly load_s: number;
     readonly prefill_s: number;
     readonly decode_s: number;

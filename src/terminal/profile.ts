@@ -2,8 +2,16 @@ import type { KernelTime } from "../compute/device/device.ts";
 import { formatDuration, formatNumber } from "./format.ts";
 import { formatTable } from "./table.ts";
 
-/** What `--profile` adds to a command's JSON: nothing where nothing was measured. */
-export function profileJson(profile: readonly KernelTime[]): object {
+/**
+ * What `--profile` adds to a command's JSON: nothing where nothing was measured.
+ * @json several
+ */
+export interface ProfileJson {
+  /** With --profile. */
+  readonly profile?: readonly { readonly kernel: string; readonly calls: number; readonly seconds: number }[];
+}
+
+export function profileJson(profile: readonly KernelTime[]): ProfileJson {
   return profile.length === 0 ? {} : { profile };
 }
 

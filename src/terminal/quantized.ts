@@ -8,8 +8,24 @@ interface Quantized {
   readonly stored: number;
 }
 
+/**
+ * What quantized weights add to a command's JSON.
+ * @json several
+ */
+export interface QuantizedJson {
+  /** With --quantize, or when the file has quantized weights. */
+  readonly quantized?: {
+    /** Q8_0, Q4_0, Q6_K or MXFP4. */
+    readonly format: string;
+    /** In device memory. */
+    readonly bytes: number;
+    /** Of the same weights in the checkpoint. */
+    readonly stored_bytes: number;
+  };
+}
+
 /** The quantized weights, for `--json`; nothing where none are. */
-export function quantizedJson(quantized: Quantized | undefined): object {
+export function quantizedJson(quantized: Quantized | undefined): QuantizedJson {
   if (quantized === undefined) return {};
   const { dtype, bytes, stored } = quantized;
   return { quantized: { format: dtype, bytes, stored_bytes: stored } };

@@ -49,8 +49,31 @@ export async function convertToLora(path: string, { base, ...wish }: LoraFlags, 
   }
 }
 
-function loraJson({ out, tensors, modules, all }: WrittenLora): object {
-  const figures = ({ energy, error, norm }: KeptShare) => ({ energy, frobenius_error: error, frobenius_norm: norm });
+interface KeptJson {
+  /** Part of ‖ΔW‖² that is kept. */
+  readonly energy: number;
+  /** Norm of what is left out. */
+  readonly frobenius_error: number;
+  readonly frobenius_norm: number;
+}
+
+/** @json convert --to lora */
+interface LoraJson extends KeptJson {
+  readonly out: string;
+  readonly to: "lora";
+  readonly tensors: number;
+  /** Highest rank of a module. */
+  readonly rank: number;
+  /** Each with module, rank and the same figures. */
+  readonly modules: readonly object[];
+}
+
+function loraJson({ out, tensors, modules, all }: WrittenLora): LoraJson {
+  const figures = ({ energy, error, norm }: KeptShare): KeptJson => ({
+    energy,
+    frobenius_error: error,
+    frobenius_norm: norm,
+  });
   return {
     out,
     to: "lora",

@@ -9,6 +9,7 @@ import { answer, type Assignment } from "./answer.ts";
 import { ApiError } from "./api-error.ts";
 import { Bodies } from "./body.ts";
 import { networkOf } from "./client.ts";
+import { type EndpointName, routesOf } from "./endpoints.ts";
 import { embed } from "./embeddings.ts";
 import { OllamaModels, readShown } from "./ollama-models.ts";
 import { propsResponse } from "./props.ts";
@@ -40,6 +41,9 @@ interface Received extends Omit<Assignment, "request" | "client" | "model" | "pr
 
 type Endpoint = (call: Call) => Response | Promise<Response>;
 
+/** Those with a path of their own; the page and the health are the server's. */
+type Routed = Exclude<EndpointName, "GET /" | "GET /health" | "GET /v1/models/NAME">;
+
 /** The endpoints of OpenAI's API, and Ollama's, by path and method. */
 export class Api implements Disposable {
   readonly #parts: ApiParts;
@@ -58,29 +62,30 @@ export class Api implements Disposable {
     this.#texts = new TokenTexts(parts.model.tokenizer);
     this.#reader = new RequestReader(parts.model, parts, parts.limits);
     const ollama = new OllamaModels(parts);
-    this.#routes = new Map<string, Readonly<Record<string, Endpoint>>>([
-      ["/v1/chat/completions", { POST: this.#answer("chat", chatShape) }],
-      ["/v1/responses", { POST: this.#answer("responses", responseShape) }],
-      ["/v1/completions", { POST: this.#answer("completion", completionShape) }],
-      ["/v1/embeddings", { POST: this.#embed("embeddings", openaiEmbeddings) }],
-      ["/v1/tokenize", { POST: this.#tell("tokenize") }],
-      ["/v1/detokenize", { POST: this.#tell("detokenize") }],
-      ["/v1/apply-template", { POST: this.#tell("template") }],
-      ["/v1/models", { GET: async () => Response.json(await parts.models.list()) }],
-      ["/v1/load_lora_adapter", { POST: (call) => this.#adapters.load(call) }],
-      ["/v1/unload_lora_adapter", { POST: (call) => this.#adapters.unload(call) }],
-      ["/v1/slots", { GET: ({ request }) => slotsResponse(parts, request) }],
-      ["/v1/metrics", { GET: () => this.#measured() }],
-      ["/api/chat", { POST: this.#answer("ollamaChat", ollamaChatShape) }],
-      ["/api/generate", { POST: this.#answer("ollamaGenerate", ollamaTextShape) }],
-      ["/v1/props", { GET: () => propsResponse(parts) }],
-      ["/api/embed", { POST: this.#embed("ollamaEmbed", ollamaEmbeddings) }],
-      ["/api/embeddings", { POST: this.#embed("ollamaEmbedding", ollamaEmbedding) }],
-      ["/api/tags", { GET: () => ollama.tags() }],
-      ["/api/ps", { GET: () => ollama.running() }],
-      ["/api/show", { POST: this.#show(ollama) }],
-      ["/api/version", { GET: () => Response.json({ version }) }],
-    ]);
+    const routes: Readonly<Record<Routed, Endpoint>> = {
+      "POST /v1/chat/completions": this.#answer("chat", chatShape),
+      "POST /v1/responses": this.#answer("responses", responseShape),
+      "POST /v1/completions": this.#answer("completion", completionShape),
+      "POST /v1/embeddings": this.#embed("embeddings", openaiEmbeddings),
+      "POST /v1/tokenize": this.#tell("tokenize"),
+      "POST /v1/detokenize": this.#tell("detokenize"),
+      "POST /v1/apply-template": this.#tell("template"),
+      "GET /v1/models": async () => Response.json(await parts.models.list()),
+      "POST /v1/load_lora_adapter": (call) => this.#adapters.load(call),
+      "POST /v1/unload_lora_adapter": (call) => this.#adapters.unload(call),
+      "GET /v1/slots": ({ request }) => slotsResponse(parts, request),
+      "GET /v1/metrics": () => this.#measured(),
+      "GET /v1/props": () => propsResponse(parts),
+      "POST /api/chat": this.#answer("ollamaChat", ollamaChatShape),
+      "POST /api/generate": this.#answer("ollamaGenerate", ollamaTextShape),
+      "POST /api/embed": this.#embed("ollamaEmbed", ollamaEmbeddings),
+      "POST /api/embeddings": this.#embed("ollamaEmbedding", ollamaEmbedding),
+      "GET /api/tags": () => ollama.tags(),
+      "GET /api/ps": () => ollama.running(),
+      "POST /api/show": this.#show(ollama),
+      "GET /api/version": () => Response.json({ version }),
+    };
+    this.#routes = routesOf(routes);
   }
 
   /** @throws ApiError 404, 405, and whatever the endpoint has to say */

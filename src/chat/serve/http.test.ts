@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import * as v from "valibot";
 import type { LanguageModel } from "../language-model.ts";
 import { MAX_BODY_DEPTH } from "./body.ts";
+import { ENDPOINTS } from "./endpoints.ts";
 import { MAX_BODY_BYTES } from "./held-bytes.ts";
 import { failure, loadStoriesModel, serveStories, type TestServer } from "./testing/server.ts";
 
@@ -113,7 +114,14 @@ describe("errors have OpenAI's shape", () => {
       expect(response.headers.get("allow")).toBe("POST");
       await expectError(response, 405);
     }
-    for (const path of ["/", "/health", "/v1/models"]) await expectError(await send(path, { method: "DELETE" }), 405);
+  });
+
+  test("every endpoint that the documentation lists is there", async () => {
+    for (const [method = "", path = ""] of Object.keys(ENDPOINTS).map((name) => name.split(" "))) {
+      const refused = await send(path, { method: "DELETE" });
+      expect([path, refused.headers.get("allow")]).toEqual([path, method]);
+      await expectError(refused, 405);
+    }
   });
 
   test("prompts that make no sense", async () => {

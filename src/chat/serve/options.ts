@@ -28,18 +28,18 @@ export const SERVE_OPTIONS = {
   apiKey: text({
     value: "KEY",
     topic: "Server",
-    help: "API key that clients must send; better set as RANDLORA_API_KEY, which no process list shows",
+    help: "API key that clients must send; RANDLORA_API_KEY is better: process lists show the command line",
   }),
   apiKeys: text({
     value: "FILE",
     topic: "Server",
-    help: "API keys with limits each: a JSON list of objects with key, name, requests_per_minute, tokens_per_minute, parallel",
+    help: "JSON file of further API keys: a list of objects with key, name, requests_per_minute, tokens_per_minute, parallel",
   }),
   trustedProxy: repeat(
     text({
       value: "ADDRESS",
       topic: "Server",
-      help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed; may be given several times",
+      help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed",
     }),
   ),
   parallel: integer({
@@ -56,25 +56,23 @@ export const SERVE_OPTIONS = {
     min: 1,
     default: 128,
   }),
-  slots: flag({ topic: "Server", help: "answer GET /slots as llama.cpp does: how many tokens each slot has" }),
-  adapter: repeat(
-    text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve as NAME; may be given several times" }),
-  ),
+  slots: flag({ topic: "Server", help: "answer GET /slots: number of tokens in each slot" }),
+  adapter: repeat(text({ value: "NAME=A", topic: "Adapters", help: "adapter to serve, as NAME" })),
   adapterDir: text({
     value: "DIR",
     topic: "Adapters",
-    help: "folder of adapters that clients may request by their folders' names; with --api-key also load_lora_adapter and unload_lora_adapter",
+    help: "folder of adapters that clients may request by folder name; with --api-key also load and unload",
   }),
   maxAdapters: integer({
     value: "N",
     topic: "Adapters",
-    help: "maximum number of adapters in the device's memory, beside the weights; the one requested longest ago is evicted",
+    help: "maximum number of adapters in device memory; the one requested longest ago is evicted",
     min: 1,
     defaultText: "8",
   }),
   merge: toggle({
     topic: "Adapters",
-    help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other; --no-merge: apply them beside the weights",
+    help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other; --no-merge applies them beside the weights",
     defaultText: "with a single adapter, without --adapter-dir and --quantize",
   }),
   ...ADAPTER_OPTIONS,
@@ -87,21 +85,21 @@ export const SERVE_OPTIONS = {
   }),
   maxTokens: integer({
     topic: "Answers",
-    help: "default of max_tokens: maximum number of tokens in an answer",
+    help: "default of max_tokens",
     min: 1,
     defaultText: "up to the context's end",
   }),
   temperature: number({
     value: "T",
     topic: "Answers",
-    help: "default of temperature; 0 always takes the most likely token",
+    help: "default of temperature",
     min: 0,
     defaultText: "generation_config.json's, else 1",
   }),
   topK: integer({
     value: "K",
     topic: "Answers",
-    help: "default of top_k; 0 disables it",
+    help: "default of top_k",
     min: 0,
     defaultText: "generation_config.json's, else 0",
   }),
@@ -123,7 +121,7 @@ export const SERVE_OPTIONS = {
   }),
   pooling: choice(POOLINGS, {
     topic: "Answers",
-    help: "pooling of /v1/embeddings: the mean of the hidden states of all tokens, or the last token's",
+    help: "pooling of embeddings: mean of the hidden states of all tokens, or the last token's",
     default: "mean",
   }),
   quantize: quantizeOption({ topic: "Model" }),

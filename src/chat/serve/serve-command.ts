@@ -121,7 +121,8 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     context.log.info(`models: ${[...ids.slice(0, MOST_LISTED), ...rest].join(", ")}`);
   }
   context.log.announce(`listening on ${server.address}`);
-  context.result({ address: server.address, models: ids, planned_bytes: planned });
+  const json: ServeJson = { address: server.address, models: ids, planned_bytes: planned };
+  context.result(json);
   await Promise.race([aborted(context.signal), engine.failure]);
   const running = engine.slots.filter((slot) => slot !== undefined).length;
   const answers = running === 1 ? "an answer has" : `${running} answers have`;
@@ -130,6 +131,14 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     running === 0 ? "stopping" : `stopping: ${answers} ${seconds} seconds to end; Ctrl-C again stops at once`,
   );
   await server.stop();
+}
+
+/** @json serve */
+interface ServeJson {
+  readonly address: string;
+  readonly models: readonly string[];
+  /** Most memory that it takes: weights, adapters loaded at the start, full KV cache, largest pass; without adapters loaded later and the processes that read requests. */
+  readonly planned_bytes: number;
 }
 
 function warnOfStrangers(host: string, apiKey: string | undefined, { log }: Context): void {

@@ -19,7 +19,7 @@ const topic = "Data";
 /** What both analyses are of. */
 export const BASE_ARGUMENT = required(
   "MODEL",
-  "the base: a folder, an index.json, one .safetensors or .gguf file, or org/name on the Hub",
+  "the model: a folder or one of its files, a run, org/name on the Hub, or embedded",
 );
 
 /** What both analyses are told of data. */
@@ -27,9 +27,9 @@ const SAMPLE_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic,
-    help: "samples as finetune reads them; of a folder test.jsonl, else valid.jsonl, else train.jsonl; or images",
+    help: "samples as finetune reads them (of a folder test, else valid, else train), or images",
   }),
-  dataset: text({ value: "NAME", topic, help: "named image dataset that DIR holds in its own layout" }),
+  dataset: text({ value: "NAME", topic, help: "named image dataset that --data holds in its own layout" }),
   split: choice(["train", "valid", "test"], {
     topic,
     help: "split of the images",
@@ -38,7 +38,7 @@ const SAMPLE_OPTIONS = {
   maxLength: integer({
     value: "L",
     topic,
-    help: "maximum sample length in tokens; longer ones are truncated",
+    help: "maximum sample length in tokens; longer samples are cut on the right",
     min: 2,
     defaultText: "1024, or the model's context if smaller",
   }),
@@ -59,7 +59,7 @@ export function refuseForeign(
 /** Where both analyses put a figure. */
 const IMAGE_OPTIONS = {
   svg: text({ value: "FILE", topic: "Output", help: "SVG file for a figure" }),
-  force: flag({ topic: "Output", help: "replace an existing figure" }),
+  force: flag({ topic: "Output", help: "replace an existing output" }),
 } as const;
 
 /** The options of `randlora analyze cka`. */
@@ -73,7 +73,7 @@ export const CKA_OPTIONS = {
     text({
       value: "A",
       topic: "Adapters",
-      help: "adapter, run or full model to compare with the reference; may be given several times",
+      help: "adapter, run or full model to compare with the reference",
     }),
   ),
   generator: generatorOption("Adapters"),
@@ -86,7 +86,7 @@ export const CKA_OPTIONS = {
   }),
   estimator: choice(ESTIMATORS, {
     topic: "Estimate",
-    help: "estimator of CKA: minibatch (unbiased, sums over batches) or full (all samples at once, biased upwards)",
+    help: "estimator of CKA: minibatch (unbiased) or full (all samples at once, biased upwards)",
     default: "minibatch",
   }),
   batchSize: integer({
@@ -110,7 +110,7 @@ export const PLANE_OPTIONS = {
     text({
       value: "A",
       topic: "Adapters",
-      help: "corner of the plane, given three times for (0, 0), (0.5, 1), (1, 0): an adapter, a run, or a full model",
+      help: "corners of the plane at (0, 0), (0.5, 1) and (1, 0): an adapter, a run, or a full model each",
     }),
   ),
   generator: generatorOption("Adapters"),
@@ -126,7 +126,7 @@ export const PLANE_OPTIONS = {
   range: numbers({
     value: "X0,X1,Y0,Y1",
     topic: "Plane",
-    help: "range of both axes, from X0 to X1 and from Y0 to Y1, without the ends",
+    help: "range of both axes, without the ends X1 and Y1",
     length: 4,
     default: [-1, 1.5, -0.5, 2],
   }),
@@ -134,11 +134,11 @@ export const PLANE_OPTIONS = {
     short: "o",
     value: "FILE",
     topic: "Output",
-    help: "JSON file that each point is written to as it is measured",
+    help: "JSON file that points are written to as they are measured",
   }),
   resume: flag({ topic: "Output", help: "continue from the points in FILE" }),
   svg: IMAGE_OPTIONS.svg,
-  force: flag({ topic: "Output", help: "replace an existing figure or FILE" }),
+  force: flag({ topic: "Output", help: "replace an existing output" }),
 } as const;
 
 export type PlaneFlags = OptionValues<typeof PLANE_OPTIONS>;

@@ -10,8 +10,30 @@ const FAR = 0.05;
 /** What a size is one of. */
 const UNITS = { rank: "rank", bases: "number of bases" } as const;
 
-/** `randlora budget --json`. */
-export function budgetJson({ parameters, targets, modules, methods }: Budget, model: PlannedModel): object {
+/** @json budget */
+interface BudgetJson {
+  readonly budget: number;
+  readonly targets: Budget["targets"];
+  readonly modules: number;
+  readonly model_parameters: number;
+  readonly model_bytes: number;
+  /** By name. */
+  readonly methods: Readonly<Record<string, MethodJson>>;
+}
+
+interface MethodJson {
+  readonly rank?: number;
+  readonly bases?: number;
+  readonly parameters: number;
+  /** Part of the budget, negative below it. */
+  readonly distance: number;
+  /** Base as stored, and 16 bytes a trainable parameter; random bases and activations come on top. */
+  readonly memory_bytes: number;
+  /** Operations of a step of 1024 tokens or 32 images, without attention; of the experts that tokens go to. */
+  readonly step_flops: number;
+}
+
+export function budgetJson({ parameters, targets, modules, methods }: Budget, model: PlannedModel): BudgetJson {
   const entries = methods.map(({ name, size, ...rest }) => {
     const decided = size === undefined ? {} : { [size.setting]: size.value };
     return [

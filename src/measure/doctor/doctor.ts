@@ -175,8 +175,42 @@ function chosenIndex(gpus: readonly GpuEntry[], gpu: GpuFacts): number {
   return byName >= 0 ? byName : gpus.findIndex(({ software }) => software === gpu.software);
 }
 
-/** A diagnosis as `--json` prints it. Failures are words, absent things null. */
-export function diagnosisJson(diagnosis: Diagnosis): object {
+/**
+ * A diagnosis as `--json` prints it. Failures are words, absent things null.
+ * @json doctor
+ */
+interface DiagnosisJson {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly platform: string;
+  readonly cores: number;
+  readonly load_average: number;
+  /** Each with index, name, backend, software, chosen. */
+  readonly gpus: readonly object[];
+  /** The chosen one, with driver, features and limits. */
+  readonly gpu: object | null;
+  /** The CPU device. */
+  readonly cpu: {
+    readonly name: string;
+    readonly threads: number;
+    /** wasm, avx2, avx512 or neon. */
+    readonly code: string;
+    readonly chosen: boolean;
+    /** correct, gflops, gb_per_s, shape, sampled, max_relative_error, seconds. */
+    readonly product: object;
+    readonly vector_product: object;
+  } | null;
+  /** ΔW on the device, against double precision. */
+  readonly matmul: object | null;
+  readonly error: string | null;
+  readonly gpus_error: string | null;
+  readonly cpu_error: string | null;
+  /** Linux: loader, overridden_by, drivers. */
+  readonly vulkan: object | null;
+  readonly temp_folder: object;
+  readonly cache_folders: object;
+}
+
+export function diagnosisJson(diagnosis: Diagnosis): DiagnosisJson {
   const { gpus, chosen, gpu, cpu, trial, failure, vulkan, temp, caches } = diagnosis;
   const index = chosen === "cpu" ? -1 : chosen;
   const folder = ({ path, exists, writable, freeBytes }: FolderState) => ({

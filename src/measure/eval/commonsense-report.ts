@@ -14,8 +14,18 @@ export interface CommonsenseReport {
   readonly tokens: number;
 }
 
-/** `eval commonsense --json`. */
-export function commonsenseJson({ tasks, mean, seconds, tokens }: CommonsenseReport): object {
+/** @json eval commonsense */
+interface CommonsenseJson {
+  /** By name: correct, total, accuracy (0 to 1). */
+  readonly tasks: Readonly<Record<string, TaskScore>>;
+  /** Over tasks. */
+  readonly mean: number;
+  readonly seconds: number;
+  /** Of tokens generated now. */
+  readonly tokens_per_s: number;
+}
+
+export function commonsenseJson({ tasks, mean, seconds, tokens }: CommonsenseReport): CommonsenseJson {
   return { tasks: Object.fromEntries(tasks), mean, seconds, tokens_per_s: seconds > 0 ? tokens / seconds : 0 };
 }
 

@@ -7,11 +7,11 @@ import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 
 /** The options of `randlora eval perplexity`. */
 export const PERPLEXITY_OPTIONS = {
-  file: text({ short: "f", value: "TEXT", topic: "Text", help: "text file (UTF-8), read byte for byte; - is stdin" }),
+  file: text({ short: "f", value: "FILE", topic: "Text", help: "UTF-8 text file; - is stdin" }),
   context: contextOption({
     topic: "Text",
     help: "window length in tokens; windows do not overlap",
-    defaultText: "1024, or the model's context when that is smaller",
+    defaultText: "1024, or the model's context if smaller",
   }),
   adapter: text({ value: "A", topic: "Adapter", help: "adapter to measure the model with as well, in f32" }),
   scale: number({ value: "S", topic: "Adapter", help: "adapter scale: multiplies α/r", defaultText: "1" }),
@@ -29,7 +29,7 @@ export const COMMONSENSE_OPTIONS = {
   data: text({ value: "DIR", topic: "Tasks", help: "a folder with TASK/test.json" }),
   tasks: list(text({ value: "boolq,piqa,…", topic: "Tasks", help: "tasks to run", defaultText: "those in DIR" })),
   limit: integer({ topic: "Tasks", help: "number of questions of each task, the first ones", min: 1 }),
-  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to merge first; may be given several times" })),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
   ...ADAPTER_OPTIONS,
   beams: integer({
     topic: "Answers",
@@ -55,9 +55,9 @@ export const COMMONSENSE_OPTIONS = {
   }),
   kvType: kvTypeOption("f32"),
   ...partOptions("the questions"),
-  out: text({ short: "o", value: "FILE", topic: "Output", help: "file that each answer is written to as it comes" }),
+  out: text({ short: "o", value: "FILE", topic: "Output", help: "file that answers are written to as they come" }),
   resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
-  force: flag({ topic: "Output", help: "replace an existing FILE" }),
+  force: flag({ topic: "Output", help: "replace an existing output" }),
 } as const;
 
 export type CommonsenseFlags = OptionValues<typeof COMMONSENSE_OPTIONS>;

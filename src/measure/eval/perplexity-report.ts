@@ -1,13 +1,32 @@
 import { formatAmount, formatNumber } from "../../terminal/format.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { profileJson, profileText } from "../../terminal/profile.ts";
-import { quantizedJson } from "../../terminal/quantized.ts";
+import { type ProfileJson, profileJson, profileText } from "../../terminal/profile.ts";
+import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 import { formatTable } from "../../terminal/table.ts";
 import type { Comparison } from "./compare.ts";
 
+interface FiguresJson {
+  /** Mean negative log-likelihood. */
+  readonly nll: number;
+  readonly perplexity: number;
+}
+
+/** @json eval perplexity */
+interface PerplexityJson extends QuantizedJson, ProfileJson {
+  /** Predicted tokens. */
+  readonly tokens: number;
+  readonly tokens_per_s: number;
+  readonly base: FiguresJson;
+  /** The same with --adapter: W + ΔW in f32. */
+  readonly adapted?: object;
+  /** The same with --merged: the weights that merge would write. */
+  readonly merged?: object;
+}
+
 /** The report of `eval perplexity` for `--json`. */
-export function perplexityJson({ base, adapted, merged, quantized, tokensPerSecond, profile }: Comparison): object {
-  const figures = (found: Comparison["adapted"]) => found && { nll: found.nll, perplexity: found.perplexity };
+export function perplexityJson(found: Comparison): PerplexityJson {
+  const { base, adapted, merged, quantized, tokensPerSecond, profile } = found;
+  const figures = ({ nll, perplexity }: Comparison["base"]): FiguresJson => ({ nll, perplexity });
   return {
     tokens: base.tokens,
     tokens_per_s: tokensPerSecond,

@@ -10,8 +10,8 @@ export const ACCURACY_OPTIONS = {
     topic: "Images",
     help: "a folder with test/CLASS/*, a list or parquet, as finetune has",
   }),
-  split: choice(["train", "valid", "test"], { topic: "Images", help: "which part of them", default: "test" }),
-  dataset: text({ value: "NAME", topic: "Images", help: "named image dataset that DIR holds in its own layout" }),
+  split: choice(["train", "valid", "test"], { topic: "Images", help: "split of the images", default: "test" }),
+  dataset: text({ value: "NAME", topic: "Images", help: "named image dataset that --data holds in its own layout" }),
   ...HEAD_OPTIONS,
   batchSize: integer({
     value: "B",

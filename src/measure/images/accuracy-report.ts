@@ -10,8 +10,21 @@ export interface AccuracyReport extends ImageScores {
   readonly seconds: number;
 }
 
-/** `eval images --json`; a class without images has null. */
-export function accuracyJson({ images, accuracy, loss, perClass, seconds }: AccuracyReport): object {
+/** @json eval images */
+interface AccuracyJson {
+  readonly images: number;
+  /** Top-1, from 0 to 1. */
+  readonly accuracy: number;
+  /** Mean cross-entropy. */
+  readonly loss: number;
+  /** Accuracy by class name; null without images. */
+  readonly per_class: Readonly<Record<string, number | null>>;
+  /** Of reading, preparing and classifying. */
+  readonly seconds: number;
+  readonly images_per_s: number;
+}
+
+export function accuracyJson({ images, accuracy, loss, perClass, seconds }: AccuracyReport): AccuracyJson {
   return {
     images,
     accuracy,

@@ -9,7 +9,7 @@ import { quantizedJson } from "../../terminal/quantized.ts";
 import { logProbabilities } from "../../train/model/judge.ts";
 import { imageBatches } from "./batches.ts";
 import { ImageClassifier } from "./classifier.ts";
-import { type ClassifiedImage, classifyText, likeliest } from "./classify-report.ts";
+import { type ClassifiedImage, type ClassifyJson, classifyText, likeliest } from "./classify-report.ts";
 import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
 
 /** Images that go through the model at once. */
@@ -60,7 +60,6 @@ export async function classify(
       classified.push({ path: images[classified.length] ?? "", classes });
     }
   }
-  context.result({ images: classified, ...quantizedJson(opened.model.quantized) }, () =>
-    classifyText(classified, context),
-  );
+  const json: ClassifyJson = { images: classified, ...quantizedJson(opened.model.quantized) };
+  context.result(json, () => classifyText(classified, context));
 }

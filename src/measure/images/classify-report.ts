@@ -1,10 +1,18 @@
 import { visible } from "../../files/visible.ts";
+import type { QuantizedJson } from "../../terminal/quantized.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
+
+/** @json classify */
+export interface ClassifyJson extends QuantizedJson {
+  /** In the order of the command line. */
+  readonly images: readonly ClassifiedImage[];
+}
 
 /** The likeliest classes of an image, the likeliest one first. */
 export interface ClassifiedImage {
   readonly path: string;
+  /** Likeliest first. */
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 

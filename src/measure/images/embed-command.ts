@@ -3,7 +3,6 @@ import { readPreprocessing } from "../../data/images/preprocessing.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Contradiction } from "../../files/errors.ts";
 import type { Context } from "../../terminal/options/command.ts";
-import { quantizedJson } from "../../terminal/quantized.ts";
 import { embeddingsJson, embeddingsText } from "./embed-report.ts";
 import { embedImages, embedText } from "./embed.ts";
 import { type ImageModelFlags, findLoadedImageModel } from "./model-options.ts";
@@ -33,7 +32,7 @@ export async function embed(
   if (prompt !== undefined) {
     const opened = await found.open({ withoutText: false });
     const embedding = await embedText(opened, prompt, () => loadTokenizer(folder));
-    context.result({ ...embeddingsJson([embedding]), ...quantizedJson(opened.model.quantized) }, () =>
+    context.result(embeddingsJson([embedding], opened.model.quantized), () =>
       embeddingsText([embedding], [prompt], context),
     );
     return;
@@ -42,7 +41,5 @@ export async function embed(
   const opened = await found.open({ preprocessing, withoutText: true });
   const options = { preprocessing, batchSize: AT_ONCE, signal: context.signal };
   const embeddings = await embedImages(opened, imageFiles(images), options);
-  context.result({ ...embeddingsJson(embeddings), ...quantizedJson(opened.model.quantized) }, () =>
-    embeddingsText(embeddings, images, context),
-  );
+  context.result(embeddingsJson(embeddings, opened.model.quantized), () => embeddingsText(embeddings, images, context));
 }

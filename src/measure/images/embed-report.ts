@@ -1,4 +1,5 @@
 import { formatNumber } from "../../terminal/format.ts";
+import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { visible } from "../../files/visible.ts";
@@ -6,9 +7,17 @@ import { visible } from "../../files/visible.ts";
 /** Numbers of a vector that people are shown. */
 const SHOWN = 4;
 
-/** `embed --json`. */
-export function embeddingsJson(embeddings: readonly Float32Array[]): object {
-  return { embeddings: embeddings.map((embedding) => [...embedding]) };
+/** @json embed */
+interface EmbeddingsJson extends QuantizedJson {
+  /** A list of numbers for each image, in the order of the command line, or for the text. */
+  readonly embeddings: readonly (readonly number[])[];
+}
+
+export function embeddingsJson(
+  embeddings: readonly Float32Array[],
+  quantized: Parameters<typeof quantizedJson>[0],
+): EmbeddingsJson {
+  return { embeddings: embeddings.map((embedding) => [...embedding]), ...quantizedJson(quantized) };
 }
 
 /** A row for each vector: what it is of, its length, and how it begins. @param names what each is of */

@@ -8,13 +8,13 @@ import { choice, type OptionValues, text } from "../../terminal/options/command.
 export const HEAD_OPTIONS = {
   head: choice(["linear", "cls", "zero-shot"], {
     topic: "Head",
-    help: "a trained one, of either kind, or the texts of the classes (images)",
+    help: "classification head of images: a trained one of this kind, or the class names' text embeddings",
     defaultText: "the trained one, else zero-shot",
   }),
   templates: text({
     value: "simple|openai|FILE",
     topic: "Head",
-    help: "prompts of zero-shot; FILE: one a line, {} the class",
+    help: "prompt templates of a zero-shot head; openai: CLIP's for the dataset; FILE: one a line, {} is the class",
     defaultText: "simple",
   }),
 };

@@ -8,9 +8,7 @@ import { IMAGE_QUANTIZE_OPTION } from "../../terminal/options/shared/quantize.ts
 
 /** What every command about images says of its model. */
 export const MODEL_OPTIONS = {
-  adapter: repeat(
-    text({ value: "A", topic: "Adapters", help: "add this one to the model; may be given several times" }),
-  ),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
   ...ADAPTER_OPTIONS,
   quantize: IMAGE_QUANTIZE_OPTION,
 };

@@ -5,8 +5,53 @@ import { visible } from "../../files/visible.ts";
 import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
 import { formatTable } from "../../terminal/table.ts";
 
-/** An adapter, for `--json`. */
-export function adapterJson(report: AdapterReport): object {
+/**
+ * An adapter, for `--json`. What is not known is null.
+ * @json inspect (adapter)
+ */
+export interface AdapterJson {
+  readonly kind: "adapter";
+  readonly path: string;
+  readonly format: "peft" | "json";
+  readonly peft_type: string | null;
+  readonly method: string | null;
+  readonly rank: number | null;
+  readonly alpha: number | null;
+  readonly targets: string | readonly string[] | null;
+  /** Layers that the targets are limited to. */
+  readonly only_layers: readonly number[];
+  /** The base that it names. */
+  readonly base: string | null;
+  readonly generator: string | null;
+  readonly seed: string | null;
+  /** Where random bases come from. */
+  readonly bases: "saved" | "drawn" | "none";
+  /** Of the method only. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Without the bases. */
+  readonly parameters: number | null;
+  /** Of all tensors. */
+  readonly bytes: number | null;
+  readonly bases_bytes: number | null;
+  readonly tensors: number | null;
+  /** By number format: parameters, bytes. */
+  readonly dtypes?: object;
+  /** Each with name, dtype, shape, tensors, parameters, bytes. */
+  readonly groups?: readonly object[];
+  /** Each with layer, parameters. */
+  readonly layers?: readonly object[];
+  /** The base that was at hand, and how it fits. */
+  readonly fits?: string;
+  /** Number of adapted modules. */
+  readonly modules?: number;
+  /** Tensors that it replaces. */
+  readonly replaced?: readonly string[];
+  readonly applicable: boolean;
+  /** Why it cannot be applied. */
+  readonly problems: readonly string[];
+}
+
+export function adapterJson(report: AdapterReport): AdapterJson {
   const { method, bases, trained, shared, fit } = report;
   return {
     kind: "adapter",

@@ -8,8 +8,58 @@ import type { EncoderConfig } from "../../models/vision/encoder.ts";
 import { formatAmount, formatBytes, formatNumber } from "../../terminal/format.ts";
 import { formatTable } from "../../terminal/table.ts";
 
-/** A checkpoint, for `--json`. Keys that only adapters have are null. */
-export function checkpointJson(report: CheckpointReport): object {
+/**
+ * A checkpoint, for `--json`. What is not known is null.
+ * @json inspect (checkpoint)
+ */
+interface CheckpointJson {
+  readonly kind: "checkpoint";
+  readonly path: string;
+  /** Null, as the next three: keys of adapters. */
+  readonly method: null;
+  readonly rank: null;
+  readonly targets: null;
+  readonly generator: null;
+  readonly architectures: readonly string[];
+  readonly model_type: string | null;
+  readonly layer_count: number | null;
+  readonly hidden_size: number | null;
+  readonly vocabulary_size: number | null;
+  readonly context: number | null;
+  /** CLIP and DINOv2, as the next two. */
+  readonly image_size?: readonly number[];
+  readonly patch_size?: readonly number[];
+  readonly classes?: readonly string[] | null;
+  readonly tied: boolean | null;
+  readonly parameters: number;
+  /** Mixtures of experts. */
+  readonly experts: {
+    /** Of a layer. */
+    readonly count: number;
+    readonly per_token: number | null;
+    /** In all experts. */
+    readonly parameters: number;
+    /** Of the model, for one token. */
+    readonly active_parameters: number | null;
+  } | null;
+  readonly bytes: number;
+  /** Stored weights read for a decoded token. */
+  readonly bytes_per_token: number | null;
+  readonly tensors: number;
+  /** Are the weights on this machine? */
+  readonly weights: boolean;
+  /** Each with file, tensors, bytes. */
+  readonly shards: readonly object[];
+  /** As an adapter's, like the next two. */
+  readonly dtypes: object;
+  readonly groups: readonly object[];
+  readonly layers: readonly object[];
+  readonly runnable: boolean;
+  /** Why it cannot be run. */
+  readonly problems: readonly string[];
+}
+
+export function checkpointJson(report: CheckpointReport): CheckpointJson {
   const { config, images, counts, shards } = report;
   return {
     kind: "checkpoint",

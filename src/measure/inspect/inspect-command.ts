@@ -12,11 +12,11 @@ import { compareDeltas } from "./distance.ts";
 import { findKind } from "../../adapters/find-kind.ts";
 import { type AdapterReport, inspectAdapter } from "./inspect-adapter.ts";
 import { inspectCheckpoint } from "./inspect-checkpoint.ts";
-import { adapterJson, adapterText } from "./adapter-report.ts";
+import { type AdapterJson, adapterJson, adapterText } from "./adapter-report.ts";
 import { checkpointJson, checkpointText } from "./checkpoint-report.ts";
 import type { InspectFlags } from "./options.ts";
 import { spectra, spectrumWork } from "./spectrum.ts";
-import { distanceJson, distanceText, spectrumJson, spectrumText } from "./spectrum-report.ts";
+import { type DeltasJson, distanceJson, distanceText, spectrumJson, spectrumText } from "./spectrum-report.ts";
 import { spectrumSvg } from "./spectrum-svg.ts";
 
 /** Shows what an adapter or a checkpoint holds. @param given its path, a run, or a name on the Hub */
@@ -73,7 +73,7 @@ async function showDeltas(
   if (figure !== undefined && found !== undefined) {
     await figure.write(spectrumSvg(found, `singular values of ΔW: ${given}`));
   }
-  const json = {
+  const json: AdapterJson & DeltasJson = {
     ...adapterJson(report),
     ...(found && { spectrum: spectrumJson(found) }),
     ...(distance && { against: distanceJson(distance, against ?? "") }),

@@ -15,18 +15,24 @@ export const CHECKS = {
 
 /** A kind of model that can be run, for `--json`. */
 export interface ModelKind {
+  /** A model_type of config.json. */
   readonly type: string;
   readonly title: string;
-  /** Its architecture in GGUF files. */
+  /** Architecture in GGUF files, or null. */
   readonly gguf: string | null;
-  /** Which of {@link CHECKS} it passes: a text's are no image model's, and GGUF's are those of models that it has. */
+  /** Checks that tests hold it to, of logits, texts, training, merge, quantize, GGUF. */
   readonly verified: readonly string[];
 }
 
 const IMAGE_TITLES: Readonly<Record<string, string>> = { clip: "CLIP (images and texts)", dinov2: "DINOv2 (images)" };
 
+/** @json models */
+interface ModelsJson {
+  readonly models: readonly ModelKind[];
+}
+
 /** The kinds of models that can be run, for `--json`. */
-export function modelsJson(): { models: ModelKind[] } {
+export function modelsJson(): ModelsJson {
   const { GGUF: _, ...ofTexts } = CHECKS;
   const { texts: __, ...ofImages } = ofTexts;
   const texts = ARCHITECTURES.map(({ type, title, gguf }): ModelKind => {

@@ -6,8 +6,38 @@ import { formatTable } from "../../terminal/table.ts";
 import type { Page } from "./tensor-report.ts";
 import { spectrumPlot } from "./spectrum-terminal.ts";
 
+/** @json inspect --spectrum, --against */
+export interface DeltasJson {
+  readonly spectrum?: readonly {
+    readonly module: string;
+    readonly shape: readonly number[];
+    readonly frobenius_norm: number;
+    /** exp(−Σ p ln p), p = s/Σs. */
+    readonly effective_rank: number;
+    /** Number of singular values above 1e-6 of the largest. */
+    readonly numerical_rank: number;
+    /** Without those that are zero where the rank is low. */
+    readonly singular_values: readonly number[];
+  }[];
+  readonly against?: DistanceJson;
+}
+
+interface DistanceJson extends FiguresJson {
+  readonly path: string;
+  /** Each with module and the same figures. */
+  readonly modules: readonly object[];
+}
+
+interface FiguresJson {
+  /** ‖ΔW − other‖/‖ΔW‖ by Frobenius' norm. */
+  readonly relative: number | null;
+  readonly cosine: number | null;
+  readonly norm: number;
+  readonly other_norm: number;
+}
+
 /** `spectrum` of `inspect --json`. */
-export function spectrumJson(spectra: readonly ModuleSpectrum[]): object[] {
+export function spectrumJson(spectra: readonly ModuleSpectrum[]): NonNullable<DeltasJson["spectrum"]> {
   return spectra.map(({ module, out, in: input, values, norm, effectiveRank, numericalRank }) => ({
     module,
     shape: [out, input],
@@ -35,11 +65,11 @@ export function spectrumText(spectra: readonly ModuleSpectrum[], { columns, styl
 }
 
 /** `against` of `inspect --json`. */
-export function distanceJson({ all, modules }: AdapterDistance, path: string): object {
+export function distanceJson({ all, modules }: AdapterDistance, path: string): DistanceJson {
   return { path, ...figures(all), modules: modules.map((one) => ({ module: one.module, ...figures(one) })) };
 }
 
-function figures({ norm, otherNorm, relative, cosine }: Distance): object {
+function figures({ norm, otherNorm, relative, cosine }: Distance): FiguresJson {
   return { relative, cosine, norm, other_norm: otherNorm };
 }
 

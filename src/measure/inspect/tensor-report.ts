@@ -15,12 +15,14 @@ export interface Page {
 const MOST_RUNS = 8;
 
 /** What every count is as JSON. */
-export function countsJson({ groups, layers, dtypes }: TensorCounts): object {
+export type CountsJson = Pick<TensorCounts, "dtypes" | "groups" | "layers">;
+
+export function countsJson({ groups, layers, dtypes }: TensorCounts): CountsJson {
   return { dtypes, groups, layers };
 }
 
 /** What cannot be done with it, as JSON. */
-export function problemsJson(problems: readonly RandloraError[]): object {
+export function problemsJson(problems: readonly RandloraError[]): { readonly problems: readonly string[] } {
   return { problems: problems.map(({ message }) => message) };
 }
 

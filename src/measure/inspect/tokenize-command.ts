@@ -38,10 +38,18 @@ export async function tokenize(
   const own = tokenizer.encode(input, { special: false });
   const ids = noSpecial ? own : tokenizer.encode(input);
   // The text comes back as it went in: what the tokenizer puts around it is not part of it.
-  context.result({ ids, text: tokenizer.decode(own) }, () => {
+  const json: TokenizeJson = { ids, text: tokenizer.decode(own) };
+  context.result(json, () => {
     const width = String(tokenizer.vocabSize - 1).length;
     return ids.map((id) => `${String(id).padStart(width)} ${escaped(tokenizer.idToToken(id) ?? "")}\n`).join("");
   });
+}
+
+/** @json tokenize */
+interface TokenizeJson {
+  readonly ids: readonly number[];
+  /** Decoded. */
+  readonly text: string;
 }
 
 /** Fetches only what tokenizing needs. */

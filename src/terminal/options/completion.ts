@@ -7,6 +7,12 @@ import type { Option } from "./option.ts";
 /** Shells that `completion` knows. */
 const SHELLS = { bash, zsh, fish };
 
+/** @json completion */
+interface CompletionJson {
+  readonly shell: string;
+  readonly script: string;
+}
+
 /**
  * The command that prints a completion script for the whole program.
  *
@@ -28,7 +34,8 @@ export function completionCommand(program: () => Program): Command {
         );
       }
       const script = completionScript(shell, program());
-      context.result({ shell, script }, () => script);
+      const json: CompletionJson = { shell, script };
+      context.result(json, () => script);
     },
   });
 }

@@ -8,7 +8,7 @@ export const GLOBAL_OPTIONS = {
     topic,
     alias: "gpu",
     value: "NAME|INDEX|cpu|software",
-    help: "device to compute on: a GPU, the program's own CPU device, or Vulkan's; `randlora doctor` lists them",
+    help: "device to compute on: a GPU, the program's own CPU device, or Vulkan's CPU driver; `randlora doctor` lists them",
     defaultText: "the fastest GPU, else cpu",
   }),
   threads: integer({
@@ -22,14 +22,14 @@ export const GLOBAL_OPTIONS = {
   memory: bytes({
     topic,
     value: "LIMIT",
-    help: "most memory that the device's buffers may take, such as 8GB; what would take more is computed with less, or refused",
-    defaultText: "what the machine has; of a GPU's own memory nothing is known",
+    help: "memory limit for the device's buffers, such as 8GB; training beyond it recomputes activations, or is refused",
+    defaultText: "what the machine has free; none for a GPU's own memory",
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),
   quiet: flag({
     topic,
     short: "q",
-    help: "show no progress, notes and summaries of what was written, only results, warnings and errors",
+    help: "show only results, warnings and errors",
   }),
   verbose: flag({
     topic,

@@ -44,8 +44,20 @@ export async function sharedByTasks(
   const count = await parts.measure((processes) => work(processes, quiet));
   const left = parts.left(count);
   if (left === 0) return await work(parts.known(), context);
-  const json = { parts: folder, job: jobText(job), jobs_left: left };
+  const json: PartsJson = { parts: folder, job: jobText(job), jobs_left: left };
   context.result(json, () => `job ${jobText(job)} is done; ${left} of ${job.of} are left\n`);
+}
+
+/**
+ * What a task prints that is not the last one.
+ * @json several
+ */
+interface PartsJson {
+  /** With --job, from a task of eval that is not the last. */
+  readonly parts: string;
+  /** I/N. */
+  readonly job: string;
+  readonly jobs_left: number;
 }
 
 class Parts {

@@ -182,10 +182,24 @@ async function runAll<Batch>(
   const left = runs.length - ended.results.length;
   const { job } = placed;
   if (job === undefined || left === 0) return await showComparison(folder, ended, context);
+  const json: JobJson = { out: folder.path, job: jobText(job), runs: runs.length, runs_left: left };
   context.result(
-    { out: folder.path, job: jobText(job), runs: runs.length, runs_left: left },
+    json,
     () => `job ${jobText(job)}: ${formatNumber(left)} of ${formatAmount(runs.length, "run")} are left\n`,
   );
+}
+
+/**
+ * What a task prints that is not the last one.
+ * @json compare --job
+ */
+interface JobJson {
+  readonly out: string;
+  /** I/N. */
+  readonly job: string;
+  readonly runs: number;
+  /** Of all tasks. */
+  readonly runs_left: number;
 }
 
 /** Tasks that share a comparison must have been told the same. @throws RandloraError `usage` */

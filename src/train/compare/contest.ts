@@ -9,13 +9,14 @@ export type Measure = "valid_loss" | "loss";
 export interface MethodSummary {
   readonly method: string;
   readonly budget: number | null;
-  /** Numbers that were trained; null where no run came that far. */
+  /** Trainable parameters; null if no run came that far. */
   readonly parameters: number | null;
   /** (parameters − budget) / budget. */
   readonly distance: number | null;
   readonly runs: number;
   /** Runs that diverged. */
   readonly failed: number;
+  /** Over the seeds, as the next four: mean, deviation (sample standard deviation; null for one seed). */
   readonly loss: Spread | null;
   readonly valid_loss: Spread | null;
   readonly best_valid_loss: Spread | null;
@@ -28,13 +29,13 @@ export interface MethodSummary {
 export interface Contest {
   readonly budget: number;
   readonly judged_by: Measure;
-  /** Null where the spread does not allow to name one. */
+  /** Null if no method is significantly better. */
   readonly winner: string | null;
   /** Why there is none, or by how much. */
   readonly reason: string;
-  /** Methods that took part, the best first. */
+  /** Methods that took part, best first. */
   readonly among: readonly string[];
-  /** Methods that took no part: far from the budget, or diverged. */
+  /** Methods far from the budget, or diverged. */
   readonly left_out: readonly string[];
 }
 

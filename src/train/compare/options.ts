@@ -11,16 +11,16 @@ export const COMPARE_OPTIONS = {
     text({
       value: "METHOD[+FLAG…],…",
       topic: "Comparison",
-      help: "methods to compare; a FLAG is a method's flag of finetune (sparse), a value of one (paper), or both (alpha=8)",
-      defaultText: "all but pranc, which takes longer than all others together",
+      help: "methods to compare; a FLAG is a method's option of finetune: its name (sparse), a value (paper), or both (alpha=8)",
+      defaultText: "all but pranc, the slowest",
     }),
   ),
   params: list(
     count({
       value: "N,…",
       topic: "Comparison",
-      help: "parameter budgets: trainable parameters of each method, as nearly as possible, such as 500K or 1M,2M,4M",
-      defaultText: "what the first method trains at its usual size",
+      help: "parameter budgets: trainable parameters of each method, such as 500K or 1M,2M,4M",
+      defaultText: "those of the first method at its usual rank",
     }),
   ),
   like: text({
@@ -38,7 +38,7 @@ export const COMPARE_OPTIONS = {
     text({
       value: "[METHOD=]LR",
       topic: "Comparison",
-      help: "peak learning rate of all methods or of one; may be given several times",
+      help: "peak learning rate of all methods, or of one",
       defaultText: "each method's usual one",
     }),
   ),
@@ -47,7 +47,7 @@ export const COMPARE_OPTIONS = {
     ...FINETUNE_OPTIONS.resume,
     value: "DIR",
     topic: "Comparison",
-    help: "resume a comparison that was stopped, perhaps with more --seeds",
+    help: "resume a stopped comparison, perhaps with more --seeds",
   },
   ...jobOptions("Comparison", "the runs"),
   ...partOf(RUN_OPTIONS, { compare: "all" }),

@@ -1,7 +1,7 @@
-import { contests, type MethodSummary, summaries } from "./contest.ts";
+import { type Contest, contests, type MethodSummary, summaries } from "./contest.ts";
 import { plannedRuns, sizeIn } from "./plan.ts";
 import type { ComparisonRecord } from "./record.ts";
-import { isReference } from "./types.ts";
+import { isReference, type RunResult } from "./types.ts";
 import type { Spread } from "./statistics.ts";
 import { formatBytes, formatCount, formatDuration, formatMeasure } from "../../terminal/format.ts";
 import type { Style } from "../../terminal/style.ts";
@@ -13,8 +13,29 @@ export interface Compared extends ComparisonRecord {
   readonly ending: "finished" | "interrupted";
 }
 
-/** `compare --json`. */
-export function compareJson({ out, ending, comparison, results }: Compared): object {
+/**
+ * `compare --json`.
+ * @json compare
+ */
+interface CompareJson {
+  readonly out: string;
+  readonly ending: Compared["ending"];
+  readonly budgets: readonly number[];
+  readonly seeds: number;
+  readonly results: readonly RunResult[];
+  readonly methods: readonly MethodJson[];
+  readonly contests: readonly Contest[];
+  /** Null if there is none, or several budgets. */
+  readonly winner: string | null;
+}
+
+interface MethodJson extends MethodSummary {
+  readonly rank?: number;
+  readonly bases?: number;
+  readonly learning_rate: number | null;
+}
+
+export function compareJson({ out, ending, comparison, results }: Compared): CompareJson {
   const decided = contests(comparison, results);
   const sizes = new Map(comparison.contenders.map((one) => [`${one.label} ${one.budget}`, one]));
   const methods = summaries(comparison, results).map((summary) => {

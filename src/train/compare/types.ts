@@ -46,22 +46,22 @@ export interface RunResult {
   readonly method: string;
   readonly budget: number | null;
   readonly seed: number;
-  /** Numbers that were trained, without those of a head, which all methods train alike. */
+  /** Trainable parameters without those of a head, which all methods train alike. */
   readonly parameters: number | null;
   readonly steps: number;
-  /** Mean over the last quarter of the steps; null where the run failed. */
+  /** Mean over the last quarter of the steps; null if the run failed. */
   readonly loss: number | null;
-  /** The last one; null without validation data. */
+  /** Last validation loss; null without validation data. */
   readonly valid_loss: number | null;
-  /** The lowest one: that of the run's `best/`. */
+  /** Lowest validation loss, that of best/. */
   readonly best_valid_loss: number | null;
-  /** The last one of validation, from 0 to 1; null of tasks that have none. */
+  /** Last validation accuracy, from 0 to 1; null for language models. */
   readonly accuracy: number | null;
-  /** Of all training steps together, without loading, evaluations and saves. */
+  /** Of training steps, without loading, evaluations and saves. */
   readonly seconds: number;
-  /** Live GPU buffer bytes at most, as a step and an evaluation recorded beforehand count them. */
+  /** Peak device memory, as estimated beforehand. */
   readonly peak_bytes: number | null;
-  /** Why there is no loss: what diverged. */
+  /** What diverged, or null. */
   readonly error: string | null;
 }
 

@@ -8,7 +8,7 @@ import type { DataSet, DataTotals } from "../../data/text/samples/types.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import { parameterTable } from "./parameter-table.ts";
-import { quantizedJson, quantizedText } from "../../terminal/quantized.ts";
+import { type QuantizedJson, quantizedJson, quantizedText } from "../../terminal/quantized.ts";
 import { sampleText } from "./sample-text.ts";
 
 /** Samples that are shown in full. */
@@ -21,8 +21,25 @@ export interface DryRun {
   readonly estimate: RunEstimate;
 }
 
-/** `finetune --dry-run --json`: the training data as it would be used. */
-export function dryRunJson({ data: { train, read }, estimate }: DryRun): object {
+/**
+ * `finetune --dry-run --json`: the training data as it would be used.
+ * @json finetune --dry-run
+ */
+interface DryRunJson extends QuantizedJson {
+  readonly dry_run: true;
+  readonly trainable_parameters: number;
+  readonly samples: number;
+  readonly supervised_tokens: number;
+  readonly total_tokens: number;
+  /** Samples cut to --max-length. */
+  readonly cut_samples: number;
+  /** Samples left out: no supervised token. */
+  readonly dropped_samples: number;
+  readonly steps: number;
+  readonly estimated_gpu_bytes: number;
+}
+
+export function dryRunJson({ data: { train, read }, estimate }: DryRun): DryRunJson {
   return {
     dry_run: true,
     trainable_parameters: estimate.method.trainableParameters,

@@ -5,7 +5,7 @@ import { formatTable } from "../../terminal/table.ts";
 import type { RunEstimate } from "../loop/finetune.ts";
 import type { ImageData } from "../images/data.ts";
 import { estimateText } from "./dry-run.ts";
-import { quantizedJson } from "../../terminal/quantized.ts";
+import { type QuantizedJson, quantizedJson } from "../../terminal/quantized.ts";
 
 /** What `finetune --dry-run` found out of a run on images. */
 export interface ImageDryRun {
@@ -13,8 +13,21 @@ export interface ImageDryRun {
   readonly estimate: RunEstimate;
 }
 
-/** `finetune --dry-run --json`. */
-export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRun): object {
+/**
+ * `finetune --dry-run --json` on images.
+ * @json finetune --dry-run (images)
+ */
+interface ImageDryRunJson extends QuantizedJson {
+  readonly dry_run: true;
+  readonly trainable_parameters: number;
+  readonly samples: number;
+  readonly valid_samples: number;
+  readonly classes: number;
+  readonly steps: number;
+  readonly estimated_gpu_bytes: number;
+}
+
+export function imageDryRunJson({ data: { train, valid }, estimate }: ImageDryRun): ImageDryRunJson {
   return {
     dry_run: true,
     trainable_parameters: estimate.method.trainableParameters,

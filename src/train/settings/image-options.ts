@@ -31,10 +31,11 @@ export const IMAGE_OPTIONS = {
     }),
     { orNull: true, compare: "all" },
   ),
-  newHead: setting(
-    toggle({ topic, help: "initialize a new head instead of continuing from the model's own of the same classes" }),
-    { usual: false, earlier: false, compare: "all" },
-  ),
+  newHead: setting(toggle({ topic, help: "initialize a new head, even if the model has one for these classes" }), {
+    usual: false,
+    earlier: false,
+    compare: "all",
+  }),
   towers: setting(
     choice(["vision", "text", "both"], {
       topic,
@@ -56,20 +57,17 @@ export const IMAGE_OPTIONS = {
       {
         value: "simple|openai|FILE",
         topic,
-        help: "prompt templates of a zero-shot head: FILE has one a line, with {} for the class",
+        help: "prompt templates of a zero-shot head; openai: CLIP's for the dataset; FILE: one a line, {} is the class",
         defaultText: "simple",
       },
       TEMPLATES,
     ),
     { orNull: true, compare: "all" },
   ),
-  dataset: setting(
-    text({ value: "NAME", topic, help: "named image dataset that --data DIR holds in its own layout" }),
-    {
-      usual: null,
-      compare: "all",
-    },
-  ),
+  dataset: setting(text({ value: "NAME", topic, help: "named image dataset that --data holds in its own layout" }), {
+    usual: null,
+    compare: "all",
+  }),
   shots: setting(integer({ topic, help: "number of training images per class", min: 1, defaultText: "all" }), {
     usual: null,
     compare: "all",
@@ -79,11 +77,14 @@ export const IMAGE_OPTIONS = {
     { usual: null, compare: "all" },
   ),
   augment: setting(
-    choice(["none", "crop-flip"], { topic, help: "data augmentation: random crops, mirrored at random" }),
+    choice(["none", "crop-flip"], {
+      topic,
+      help: "data augmentation: a random half or more of the image, mirrored at random",
+    }),
     { usual: "none", compare: "all" },
   ),
   skipBadImages: setting(
-    toggle({ topic, help: "skip unreadable images, listing them, instead of failing (also with --resume)" }),
+    toggle({ topic, help: "skip unreadable images and list them (also with --resume)" }),
     // What was trained so far had no bad images.
     { usual: false, compare: "all", resume: "run" },
   ),

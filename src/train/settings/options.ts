@@ -1,5 +1,4 @@
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
-import { BLOCKS_NAMES } from "../../compute/device/dtype.ts";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
 import { PROMPTS } from "../../data/text/samples/prompts.ts";
 import {
@@ -14,6 +13,7 @@ import {
   toggle,
 } from "../../terminal/options/command.ts";
 import { mapped, type ValueOf } from "../../terminal/options/option.ts";
+import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
 import { basisSeedOption, layersOption, pathOption, placeOption, targetsOption } from "./readers.ts";
 import { SCHEDULES } from "./schedule.ts";
@@ -42,7 +42,7 @@ export const RUN_OPTIONS = {
     number({
       value: "F",
       topic: "Data",
-      help: "fraction of the data to hold out for validation",
+      help: "fraction of the data held out for validation",
       above: 0,
       max: 1,
       defaultText: "none",
@@ -53,14 +53,7 @@ export const RUN_OPTIONS = {
     choice(["keep", "f32", "f16", "bf16"], { topic: "Base model", help: "number format of the frozen base weights" }),
     { usual: "keep", compare: "all" },
   ),
-  quantize: setting(
-    choice(BLOCKS_NAMES, {
-      topic: "Base model",
-      help: "quantize the frozen linear layers to 8 or 4 bits, as llama.cpp's Q8_0 and Q4_0, embeddings and output matrix to 8",
-      defaultText: "none",
-    }),
-    { usual: null, earlier: null, compare: "method" },
-  ),
+  quantize: setting(quantizeOption({ topic: "Base model" }), { usual: null, earlier: null, compare: "method" }),
   steps: setting(
     integer({ topic: "Training", help: "number of training steps", min: 1, defaultText: "one epoch" }),
     // With a constant schedule a resumed run may have more.
@@ -98,9 +91,9 @@ export const RUN_OPTIONS = {
     integer({
       value: "S",
       topic: "Training",
-      help: "number of shards of a step, a power of two: under mpirun or srun so many processes can share it at most",
+      help: "number of shards of a step, a power of two: the most processes that can share it under mpirun or srun",
       min: 1,
-      defaultText: "1; under mpirun or srun the number of processes",
+      defaultText: "1; the number of processes",
     }),
     { usual: 1, earlier: 1, compare: "all" },
   ),
@@ -108,14 +101,14 @@ export const RUN_OPTIONS = {
     integer({
       value: "L",
       topic: "Data",
-      help: "maximum sample length in tokens; longer ones are truncated",
+      help: "maximum sample length in tokens; longer samples are cut on the right",
       min: 2,
       defaultText: "1024, with --prompt 256, or the model's context if smaller",
     }),
     { orNull: true, compare: "all", only: "texts" },
   ),
   packing: setting(
-    toggle({ topic: "Data", help: "pack several samples into one sequence; they do not attend to each other" }),
+    toggle({ topic: "Data", help: "pack several samples into one sequence; they do not see each other" }),
     { usual: false, compare: "all", only: "texts" },
   ),
   trainOnPrompt: setting(toggle({ topic: "Data", help: "include prompts and user turns in the loss" }), {
@@ -127,7 +120,7 @@ export const RUN_OPTIONS = {
     choice(PROMPTS, {
       value: "NAME",
       topic: "Data",
-      help: `prompt format for instruction data, all of which the loss covers: ${PROMPTS.join(", ")}`,
+      help: "prompt format of instruction data: commonsense is LLM-Adapters', all of it in the loss",
       defaultText: "chat turns; the loss covers the answer",
     }),
     { usual: null, earlier: null, compare: "all", only: "texts" },
@@ -255,7 +248,7 @@ export const ADAPTER_OPTIONS = {
     integer({
       value: "r",
       topic,
-      help: "rank of the adapter (RandLoRA: of each basis; fewer mean more parameters)",
+      help: "rank of the adapter; of RandLoRA the rank of each basis: a lower one has more parameters",
       min: 1,
       defaultText: "32; lora, dora, nola 8; vera 256; kradapter √ of a layer's longer side",
     }),
@@ -309,7 +302,7 @@ export const ADAPTER_OPTIONS = {
     mapped(
       choice(["yes", "no"], {
         topic,
-        help: "save the random bases with the adapter; those that PEFT cannot regenerate always are",
+        help: "save the random bases with the adapter; those that PEFT cannot draw always are",
         defaultText: "yes",
       }),
       (answer) => answer === "yes",
@@ -335,7 +328,7 @@ const { data, ...more } = RUN_OPTIONS;
 /** What `finetune` and `compare` train. */
 export const MODEL_ARGUMENT = optional(
   "MODEL",
-  "a folder, an index.json, one .safetensors or .gguf file, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: that one, on data of its own",
+  "the model: a folder or one of its files, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: embedded, on data of its own",
 );
 
 /** The options of `randlora finetune`, in help's order of topics. */

@@ -1,31 +1,37 @@
 import type { GeneratorName } from "../../../compute/random/names.ts";
+import type { ProfileJson } from "../../../terminal/profile.ts";
 import type { Combination } from "../combine/names.ts";
 
-/** What `merge --json` prints. A dry run has measured nothing: null stands where a merge has figures. */
-export interface MergeReport {
+/**
+ * What `merge --json` prints. A dry run has measured nothing, nor has a part while shards are left: null stands where a merge has figures.
+ * @json merge
+ */
+export interface MergeReport extends ProfileJson {
+  /** True with --dry-run. */
   readonly dry_run?: boolean;
   readonly out: string;
-  /** Tensors that were written, and those of them to which ΔW was added. */
   readonly tensors: number;
+  /** Tensors to which ΔW was added. */
   readonly merged: number;
   readonly combine: Combination;
   readonly bytes: number;
-  /** What draws an adapter's bases, null where nothing does; with several adapters a list. */
+  /** Null if nothing draws the bases; a list for several adapters. */
   readonly generator: GeneratorName | null | readonly (GeneratorName | null)[];
-  /** By stage, and `total`. */
+  /** By stage, and total. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly peak_rss_bytes: number;
   readonly peak_gpu_bytes: number;
+  /** Null with --dry-run and while shards of a --part are left, as are the next two. */
   readonly max_abs_delta: number | null;
   readonly frobenius_delta: number | null;
-  /** The part of the merged weights' elements that changed, after rounding. */
+  /** Share of the merged elements that changed after rounding. */
   readonly changed_share: number | null;
-  /** With `verify`: of a sample in f64, in units in the last place. */
+  /** With --verify. */
   readonly max_error_ulp?: number;
-  /** Of a part: `i/n`, shards that it wrote, and shards that others have still to write; figures are of the whole once none is left. */
+  /** I/N, with --part. */
   readonly part?: string;
   readonly shards_written?: number;
   readonly shards_left?: number;
-  /** The Frobenius norm of what rounding to a GGUF file's blocks took off. */
+  /** Frobenius norm of the rounding to quantized GGUF blocks. */
   readonly blocks_error?: number;
 }

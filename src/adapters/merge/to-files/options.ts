@@ -37,7 +37,7 @@ export const MERGE_OPTIONS = {
   pre: text({
     value: "NAME",
     topic: "Output",
-    help: "GGUF: llama.cpp's name of the pre-tokenizer, if the tokenizer is unknown",
+    help: "llama.cpp's name of the pre-tokenizer, if it is not found (GGUF)",
   }),
   maxShardSize: bytes({
     topic: "Output",
@@ -50,18 +50,18 @@ export const MERGE_OPTIONS = {
   jobs: PART.jobs,
   finish: flag({
     topic: "Parts",
-    help: "put the parts of --out together, without BASE and ADAPTER (the last part does so by itself)",
+    help: "put the parts of --out together (the last part does so by itself); without BASE and ADAPTER",
   }),
   scale: repeat(
     number({
       value: "S",
       topic: "Adapters",
-      help: "adapter scale: multiplies α/r; once for all, or once for each ADAPTER",
+      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
     }),
   ),
   combine: choice(COMBINE_CHOICES, {
     topic: "Adapters",
-    help: "how several ΔW become one, as PEFT's add_weighted_adapter has it; weights are --scale; dare is dare-linear",
+    help: "combination of several ΔW, by the formulas of PEFT's add_weighted_adapter; --scale are the weights; dare is dare-linear",
     default: "sum",
   }),
   density: repeat(
@@ -70,12 +70,12 @@ export const MERGE_OPTIONS = {
       above: 0,
       max: 1,
       topic: "Adapters",
-      help: "part of each ΔW that ties, dare and magnitude-prune keep; once for all, or once for each ADAPTER",
+      help: "part of each ΔW that ties, dare and magnitude-prune keep; once for all, or once for each adapter",
     }),
   ),
   majoritySign: choice(MAJORITY_SIGNS, {
     topic: "Adapters",
-    help: "whose sign ties elects: the sum's, or that of most adapters",
+    help: "sign that ties elects: of the sum, or of most adapters",
     defaultText: "total",
   }),
   seed: integer({
@@ -87,7 +87,7 @@ export const MERGE_OPTIONS = {
   }),
   rounding: choice(["once", "peft"], {
     topic: "Adapters",
-    help: "rounding: the sum once, or ΔW first and after each adapter as PEFT's merge does",
+    help: "rounding of the sum once, or after each adapter as PEFT's merge does",
     default: "once",
   }),
   generator: generatorOption("Adapters"),
@@ -99,7 +99,7 @@ export const MERGE_OPTIONS = {
     topic: "Checks",
     help: "check a sample of the weights in double precision before the output appears",
   }),
-  dryRun: flag({ topic: "Checks", help: "show what would be done without writing" }),
+  dryRun: flag({ topic: "Checks", help: "show what would be done, without writing" }),
 };
 
 /** What a merge is told; `--finish` is another command's. */

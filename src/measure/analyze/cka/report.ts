@@ -2,6 +2,7 @@ import type { Estimator } from "./cka.ts";
 import type { LayerCka } from "./compare-layers.ts";
 import { visible } from "../../../files/visible.ts";
 import { formatNumber } from "../../../terminal/format.ts";
+import type { ProfileJson } from "../../../terminal/profile.ts";
 import type { Style } from "../../../terminal/style.ts";
 import { formatTable } from "../../../terminal/table.ts";
 
@@ -16,8 +17,24 @@ export interface CkaReport {
   readonly estimator: Estimator;
 }
 
-/** `analyze cka --json`; a CKA that is not defined is null. */
-export function ckaJson({ reference, adapters, layers, samples, estimator }: CkaReport): object {
+/**
+ * `analyze cka --json`.
+ * @json analyze cka
+ */
+interface CkaJson extends ProfileJson {
+  readonly layers: readonly {
+    /** Module. */
+    readonly name: string;
+    /** By adapter, as it was written; null if nothing varies. */
+    readonly cka: Readonly<Record<string, number | null>>;
+  }[];
+  /** Samples that took part. */
+  readonly samples: number;
+  readonly estimator: Estimator;
+  readonly reference: string;
+}
+
+export function ckaJson({ reference, adapters, layers, samples, estimator }: CkaReport): CkaJson {
   return {
     layers: layers.map(({ name, values }) => ({
       name,

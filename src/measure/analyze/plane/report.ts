@@ -1,6 +1,7 @@
 import { CORNERS } from "./plane.ts";
 import { visible } from "../../../files/visible.ts";
 import { formatAmount, formatMeasure, formatNumber } from "../../../terminal/format.ts";
+import type { ProfileJson } from "../../../terminal/profile.ts";
 import type { Style } from "../../../terminal/style.ts";
 import { formatTable } from "../../../terminal/table.ts";
 
@@ -21,8 +22,23 @@ export interface PlaneReport {
 
 export const CORNER_NAMES = ["A", "B", "C"] as const;
 
-/** `analyze plane --json`; a loss that overflowed is null. */
-export function planeJson({ x, y, loss, corners, samples, tokens }: Omit<PlaneReport, "at">): object {
+/**
+ * `analyze plane --json`.
+ * @json analyze plane
+ */
+interface PlaneJson extends ProfileJson {
+  readonly x: readonly number[];
+  readonly y: readonly number[];
+  /** Rows by y; null if it overflowed. */
+  readonly loss: readonly (readonly (number | null)[])[];
+  /** Losses of A, B and C. */
+  readonly corners: Readonly<Record<string, number | null>>;
+  readonly samples: number;
+  /** Supervised tokens; not of images. */
+  readonly tokens?: number;
+}
+
+export function planeJson({ x, y, loss, corners, samples, tokens }: Omit<PlaneReport, "at">): PlaneJson {
   const finite = (value: number) => (Number.isFinite(value) ? value : null);
   return {
     x,

@@ -13,8 +13,41 @@ const SLOW = 10;
 /** A kernel that comes to less of the peak that bounds it. */
 const SLOW_SHARE = 0.1;
 
-/** What the report file and `--json` hold: the device, its driver, versions, results; nothing that tells whose machine it is. */
-export function verificationJson(verification: Verification): object {
+/**
+ * What the report file and `--json` hold: the device, its driver, versions, results; nothing that tells whose machine it is.
+ * @json doctor --verify, --bench
+ */
+interface VerificationJson {
+  readonly format: "randlora-verification";
+  readonly version: 1;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly platform: string;
+  /** name, vendor, architecture, driver, software, code (of the CPU device). */
+  readonly device: object;
+  readonly checks: number;
+  readonly done: number;
+  readonly seconds: number;
+  /** Each with op, format, size, kind (wrong, failed, crashed, hung), what. */
+  readonly problems: readonly object[];
+  /** Checks of more than 10 seconds: op, format, size, seconds. */
+  readonly slow: readonly object[];
+  /** The first one is the peak. */
+  readonly speeds: readonly {
+    readonly name: string;
+    readonly gflops: number | null;
+    readonly gb_per_s: number | null;
+    readonly share_of_peak: number | null;
+  }[];
+  readonly training: readonly {
+    readonly run: string;
+    readonly losses: readonly number[];
+    readonly gradient_norms: readonly number[];
+    readonly adapter_sha256: string;
+    readonly merged_sha256: string;
+  }[];
+}
+
+export function verificationJson(verification: Verification): VerificationJson {
   const { device, checks, done, problems, measured, times } = verification;
   const speeds = fromPeak(verification);
   return {

@@ -1,9 +1,9 @@
 import { GENERATOR_NAMES } from "../../../compute/random/names.ts";
 import { choice, number, repeat } from "../command.ts";
 
-/** `--generator` of commands that read adapters. @param of what it is of, where the command does other things as well */
-export function generatorOption(topic: string, of = "") {
-  const help = `${of}random generator of the bases, if the adapter does not record it: ${GENERATOR_NAMES.join(", ")}`;
+/** `--generator` of commands that read adapters. */
+export function generatorOption(topic: string) {
+  const help = "random generator of the bases, if the adapter does not record it";
   return choice(GENERATOR_NAMES, { value: "NAME", topic, help });
 }
 

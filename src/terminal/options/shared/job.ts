@@ -15,15 +15,12 @@ const MOST = 4_000_001;
 /** `--job i/n` (or another name) and `--jobs N|auto`. */
 export function jobOptions(topic: string, what: string) {
   return {
-    job: mapped(
-      text({ value: "I/N", topic, help: `do part I of N of ${what}, one of N tasks of a job array` }),
-      readJob,
-    ),
+    job: mapped(text({ value: "I/N", topic, help: `part I of N of ${what}, for one task of a job array` }), readJob),
     jobs: mapped(
       text({
         value: "N|auto",
         topic,
-        help: "number of tasks of the job array; SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX says which one this is",
+        help: "number of tasks of the job array; SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX says which part this is",
       }),
       (value) => (value === "auto" ? value : readCount(value)),
     ),
@@ -45,7 +42,7 @@ export interface PartFlags extends JobFlags {
 export function partOptions(what: string) {
   return {
     ...jobOptions("Jobs", what),
-    parts: text({ value: "DIR", topic: "Jobs", help: "folder that the tasks of --job share: what each has measured" }),
+    parts: text({ value: "DIR", topic: "Jobs", help: "folder that the tasks of --job share" }),
   };
 }
 

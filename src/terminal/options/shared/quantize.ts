@@ -1,8 +1,8 @@
 import { BLOCKS_NAMES } from "../../../compute/device/dtype.ts";
 import { choice } from "../command.ts";
 
-const BLOCKS = "quantize the layers' weights to 8 or 4 bits in blocks of 32, as llama.cpp's Q8_0 and Q4_0";
-const TABLES = "embeddings and output matrix to 8 bits";
+const BLOCKS = "quantize the layers' weights to llama.cpp's Q8_0 or Q4_0";
+const TABLES = "embedding and output matrix to Q8_0";
 
 /** `--quantize`, where a language model runs as it is. */
 export function quantizeOption({ topic }: { readonly topic: string }) {

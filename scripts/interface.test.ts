@@ -1,0 +1,80 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { program } from "../cmd/main.ts";
+import { allCommands } from "../src/terminal/options/names.ts";
+import { commandsPage, PAGE } from "./interface.ts";
+import { jsonTypes } from "./json-types.ts";
+
+const ROOT = join(import.meta.dir, "..");
+
+test(`${PAGE} is what \`npm run docs\` writes`, async () => {
+  const written = await commandsPage();
+  expect(await Bun.file(join(ROOT, PAGE)).text(), "npm run docs").toBe(written);
+  // Characters, not bytes; a link may be longer.
+  expect(written.split("\n").filter((line) => Bun.stringWidth(line) > 120)).toEqual([]);
+});
+
+test("every command says what --json prints", async () => {
+  const page = await commandsPage();
+  const silent = allCommands(program).filter(({ path }) => {
+    const section = page.split(`\n## ${path.join(" ")}\n`)[1]?.split("\n## ")[0] ?? "";
+    // The cache's own are as \`list\` and \`rm\`.
+    return path[0] !== "cache" && !section.includes("\nJSON");
+  });
+  expect(silent.map(({ path }) => path.join(" "))).toEqual([]);
+});
+
+const REPORT = `
+interface Figures {
+  /** Mean of all. */
+  readonly loss: number;
+}
+
+/**
+ * What it prints.
+ * @json several
+ */
+export interface TimedJson {
+  readonly seconds?: number;
+}
+
+/** @json train --dry-run */
+interface TrainJson extends Figures, TimedJson {
+  readonly kind: "full" | "part";
+  /**
+   * On two
+   * lines.
+   */
+  readonly sizes: {
+    /** Of one { brace. */
+    readonly width: number;
+  } | null;
+  readonly runs: readonly Figures[];
+  readonly names:
+    | readonly string[]
+    | undefined;
+}
+`;
+
+test("keys, what they say and what is within them are read from interfaces", () => {
+  const [several, train] = jsonTypes([["report.ts", REPORT]]);
+  expect(several?.command).toBe("several");
+  expect(train?.command).toBe("train --dry-run");
+  expect(train?.extended.map(({ command }) => command)).toEqual(["several"]);
+  expect(train?.keys.map(({ name, help }) => [name, help])).toEqual([
+    ["loss", "Mean of all."],
+    ["kind", "full, part."],
+    ["sizes", "On two lines."],
+    ["  width", "Of one { brace."],
+    ["runs[]", ""],
+    ["  loss", "Mean of all."],
+    ["names", ""],
+  ]);
+});
+
+test("what no report has is refused", () => {
+  expect(() => jsonTypes([["a.ts", "/** @json x */\ninterface A {\n  run(): void;\n}\n"]])).toThrow(
+    "no key of a report",
+  );
+  expect(() => jsonTypes([["a.ts", "/** @json x */\ninterface A extends B {\n}\n"]])).toThrow("B");
+});

@@ -1,0 +1,144 @@
+/*
+ * Writes docs/interface/commands.md: every command's usage, options, JSON keys, and the server's endpoints, as the program has them.
+ */
+import { join } from "node:path";
+import { program } from "../cmd/main.ts";
+import { ENDPOINTS } from "../src/chat/serve/endpoints.ts";
+import type { Command } from "../src/terminal/options/command.ts";
+import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
+import { usageOf } from "../src/terminal/options/help.ts";
+import { allCommands, flagName } from "../src/terminal/options/names.ts";
+import type { Option } from "../src/terminal/options/option.ts";
+import { type JsonType, jsonTypes } from "./json-types.ts";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** The page, from the root. */
+export const PAGE = "docs/interface/commands.md";
+
+const COLUMNS = 120;
+/** Left column of the lists. */
+const LEFT = 30;
+
+/** A line of a list: what it is called, and what there is to say of it. */
+interface Entry {
+  readonly name: string;
+  readonly help: string;
+}
+
+/** The text of the page. */
+export async function commandsPage(): Promise<string> {
+  const types = jsonTypes(await sources());
+  const shown = new Map<string, string>();
+  const sections = allCommands(program).map(({ path, command }) => commandSection(path, command, types, shown));
+  const unknown = types.filter(({ command }) => command !== "several" && ofCommand(command) === undefined);
+  if (unknown.length > 0) throw new Error(`@json of no command: ${unknown.map(({ command }) => command).join("; ")}`);
+  const several = types.filter(({ command }) => command === "several").flatMap(({ keys }) => keys);
+  return [
+    INTRODUCTION,
+    section("Every command", [list(Object.entries(GLOBAL_OPTIONS).map(([key, option]) => optionEntry(key, option)))]),
+    ...sections,
+    section("Endpoints of serve", [list(Object.entries(ENDPOINTS).map(([name, help]) => ({ name, help })))]),
+    section("JSON keys of several commands", [list(several)]),
+  ].join("\n");
+}
+
+const INTRODUCTION = `# Commands
+
+<!-- scripts/interface.ts writes this page: npm run docs -->
+
+Usage, options, and the keys that \`--json\` prints, as the program has them; what they mean together stands in
+[the interface](../interface.md). Square brackets hold the default. What works as in a command above is only named. \`…\`:
+may be given several times; \`?\`: the key may be missing.
+`;
+
+function commandSection(
+  path: readonly string[],
+  command: Command,
+  types: readonly JsonType[],
+  shown: Map<string, string>,
+): string {
+  const name = path.join(" ");
+  const parts = [`${usageOf(program, path, command)}\n`];
+  const told: Told[] = [
+    ...Object.values(command.arguments).map(({ value, help }) => {
+      return { topic: "Arguments", short: value, entry: { name: value, help } };
+    }),
+    ...Object.entries(command.options).map(([key, option]) => {
+      return { topic: option.topic, short: `--${flagName(key)}`, entry: optionEntry(key, option) };
+    }),
+  ];
+  const known = new Map<string, string[]>();
+  const topics = new Map<string, Entry[]>();
+  for (const { topic, short, entry } of told) {
+    const text = `${entry.name} ${entry.help}`;
+    const before = shown.get(text);
+    if (before === undefined) {
+      shown.set(text, name);
+      topics.set(topic, [...(topics.get(topic) ?? []), entry]);
+    } else known.set(before, [...(known.get(before) ?? []), short]);
+  }
+  for (const entries of topics.values()) parts.push(list(entries));
+  parts.push(list([...known].map(([before, names]) => ({ name: `As ${before}:`, help: names.join(" ") }))));
+  for (const type of types.filter(({ command: of }) => ofCommand(of) === name)) {
+    const also = type.extended.map(({ keys }) => keys[0]?.name ?? "");
+    const title = `JSON${conditionOf(type.command, name)}:`;
+    parts.push(list([{ name: title, help: also.join(" ") }, ...type.keys]));
+  }
+  return section(name, [command.summary, parts.filter((part) => part !== "").join("\n")]);
+}
+
+/** An argument or an option, with the name that tells it from the command's others. */
+interface Told {
+  readonly topic: string;
+  readonly short: string;
+  readonly entry: Entry;
+}
+
+/** `-o, --out PATH`, its help, the default. */
+function optionEntry(key: string, option: Option<unknown>): Entry {
+  const { short, form, value, repeatable, help, absentText } = option;
+  const given = { flag: "", value: ` ${value}`, optional: ` [${value}]` }[form];
+  const name = `${short === "" ? "" : `-${short}, `}--${flagName(key)}${given}${repeatable ? " …" : ""}`;
+  return { name, help: absentText === "" ? help : `${help} [${absentText}]` };
+}
+
+/** The command that a `@json` speaks of: `finetune` of `finetune --dry-run`. */
+function ofCommand(text: string): string | undefined {
+  const names = allCommands(program).map(({ path }) => path.join(" "));
+  return names.find((name) => text === name || text.startsWith(`${name} `));
+}
+
+/** ` with --dry-run`, ` (adapter)`. */
+function conditionOf(text: string, name: string): string {
+  const rest = text.slice(name.length).trim();
+  return rest.startsWith("--") ? ` with ${rest}` : rest === "" ? "" : ` ${rest}`;
+}
+
+function section(title: string, [first = "", second]: readonly string[]): string {
+  const block = second ?? first;
+  return `## ${title}\n\n${second === undefined ? "" : `${first}.\n\n`}\`\`\`text\n${block}\`\`\`\n`;
+}
+
+/** Names in one column, help in another. */
+function list(entries: readonly Entry[]): string {
+  const indent = " ".repeat(LEFT);
+  return entries
+    .map(({ name, help }) => {
+      if (help === "") return `${name}\n`;
+      const lines = Bun.wrapAnsi(help, COLUMNS - LEFT).split("\n");
+      const head = Bun.stringWidth(name) > LEFT - 2 ? `${name}\n${indent}` : name.padEnd(LEFT);
+      return `${head}${lines.map((line) => line.trimEnd()).join(`\n${indent}`)}\n`;
+    })
+    .join("");
+}
+
+async function sources(): Promise<[string, string][]> {
+  const files = ["cmd/*.ts", "src/**/*.ts"].flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]).toSorted();
+  const own = files.filter((file) => !/\.test\.ts$|\/testing\//.test(file));
+  return await Promise.all(
+    own.map(async (file): Promise<[string, string]> => [file, await Bun.file(join(ROOT, file)).text()]),
+  );
+}
+
+if (import.meta.main) await Bun.write(join(ROOT, PAGE), await commandsPage());
