@@ -13,9 +13,20 @@ export function table(head: readonly string[], align: string, rows: readonly (re
   return [head, [...align].map((of) => (of === "r" ? "--:" : "---")), ...rows].map(line).join("\n");
 }
 
-export function findingsTable(findings: readonly Finding[]): string {
-  const rows = findings.map(({ claim, measured, verdict }) => [claim, measured, verdict]);
-  return table(["claim", "measured", "here"], "lll", rows);
+/** What is said of claims that the seeds do not decide. */
+export const UNDECIDED = "not decided by these seeds";
+export const NO_DIFFERENCE = "no difference that these seeds show";
+
+/** A list in Markdown: what is decided with its measurement, then a line for all that is not. */
+export function findingsList(findings: readonly Finding[]): string {
+  const isOpen = ({ verdict }: Finding) => verdict === UNDECIDED || verdict === NO_DIFFERENCE;
+  const decided = findings
+    .filter((one) => !isOpen(one))
+    .map(({ claim, measured, verdict }) => `- ${claim}: **${verdict}**. ${measured}.`);
+  const open = Object.entries(Object.groupBy(findings.filter(isOpen), ({ verdict }) => verdict)).map(
+    ([verdict, of = []]) => `- **${verdict}**: ${of.map(({ claim }) => claim).join("; ")}.`,
+  );
+  return [...decided, ...open].join("\n");
 }
 
 /** `mean ± deviation`. */
@@ -26,7 +37,7 @@ export function plus(spread: Spread | undefined, digits = 4): string {
 }
 
 /** Differences by seed: their mean, its spread, and how probable such ones are by chance (Student's paired t test). */
-export function differenceText(differences: readonly number[]): string {
+export function differenceText(differences: readonly number[], digits = 3): string {
   const p = differences.length < 2 ? "" : ` (p = ${Number(pairedP(differences).toPrecision(2))})`;
-  return plus(spreadOf(differences), 3) + p;
+  return plus(spreadOf(differences), digits) + p;
 }

@@ -53,20 +53,26 @@ function record(own: readonly number[]): ImagesRecord {
 
 test("what is said follows from the numbers", () => {
   const page = imagesPage(record([0.8, 0.8, 0.7, 0.6, 0.8]));
-  expect(page).toMatch(/further than LoRA.* \| points: \+9\.\d with 1 shot \(p = 0\.\d+\).* \| holds \|/);
-  expect(page).toMatch(/VeRA falls behind.* \| holds \|/);
-  expect(page).toMatch(/near to all weights.* \| no difference that these seeds show \|/);
+  expect(page).toMatch(/above LoRA .*: \*\*holds\*\*\. RandLoRA − LoRA: 9\.\d ± 0\.\d \(p = 0\.\d+\) with 1 shot, /);
+  expect(page).toMatch(/VeRA is below LoRA .*: \*\*holds\*\*/);
+  expect(page).toMatch(
+    /\*\*no difference that these seeds show\*\*: RandLoRA is near to all weights .*; Sparse bases cost nothing\.$/m,
+  );
   expect(page).toContain("| RandLoRA | 100 | 0.01, 0.01 | 8");
   expect(page).not.toContain("NaN");
   const worse = imagesPage(record([0.6, 0.6, 0.7, 0.9, 0.8]));
-  expect(worse).toMatch(/further than LoRA.* \| does not \|/);
-  expect(worse).toMatch(/near to all weights.* \| does not \|/);
+  expect(worse).toMatch(/above LoRA .*: \*\*does not\*\*/);
+  expect(worse).toMatch(/near to all weights .*: \*\*does not\*\*/);
   const apart = record([0.7, 0.7, 0.7, 0.7, 0.7]);
   const results = apart.results.map((one) =>
     one.method === "all weights" && one.amount === "1 shot" ? { ...one, accuracy: one.accuracy + 0.1 } : one,
   );
-  expect(imagesPage({ ...apart, results })).toMatch(/near to all weights.* \| not with 1 shot \|/);
-  expect(imagesPage(record([0.7, 0.7, 0.7, 0.7, 0.7]))).toMatch(/further than LoRA.* \| not decided by these seeds \|/);
+  expect(imagesPage({ ...apart, results })).toMatch(
+    /near to all weights .*: \*\*not with 1 shot\*\*\. all weights − RandLoRA: \d+\.\d ± /,
+  );
+  expect(imagesPage(record([0.7, 0.7, 0.7, 0.7, 0.7]))).toMatch(
+    /\*\*not decided by these seeds\*\*: At equal parameters RandLoRA is above LoRA/,
+  );
   const same = record([0.7, 0.7, 0.7, 0.7, 0.7]);
   const edge = { ...same, methods: same.methods.map((one) => ({ ...one, rates: { few: 1e-2, many: 1e-1 } })) };
   expect(imagesPage(edge)).toContain("At an end of the rates that were tried: RandLoRA (many), ");

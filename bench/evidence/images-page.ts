@@ -4,8 +4,9 @@ import { PALETTE, svgChart } from "../../src/terminal/charts/svg-chart.ts";
 import { escape, round } from "../../src/terminal/charts/svg.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import type { ImagesRecord } from "./images-record.ts";
-import { type Finding, findingsTable, plus, table } from "./findings.ts";
+import { differenceText, type Finding, findingsList, NO_DIFFERENCE, plus, table, UNDECIDED } from "./findings.ts";
 import { along, barrier, type Corner } from "./path.ts";
+import { commandBlock } from "./section.ts";
 
 /** What is no chance at this level, of the paired t test over the seeds. */
 const LEVEL = 0.05;
@@ -28,15 +29,12 @@ function above(record: ImagesRecord, one: string, other: string, amount: string)
 
 const meanOf = (values: readonly number[]) => spreadOf(values)?.mean ?? NaN;
 
-/** `+1.2 with 100 % (p = 0.03)`, for each amount. */
+/** `1.2 ± 0.3 (p = 0.03) with 100 %`, for each amount with which it is no chance. */
 function differences(record: ImagesRecord, one: string, other: string): string {
   return record.amounts
-    .map(({ name }) => {
-      const found = above(record, one, other, name);
-      const mean = Number(meanOf(found).toFixed(1));
-      const p = Number(pairedP(found).toPrecision(2));
-      return `${mean < 0 ? "−" : "+"}${Math.abs(mean).toFixed(1)} with ${name} (p = ${p})`;
-    })
+    .map(({ name }) => ({ name, found: above(record, one, other, name) }))
+    .filter(({ found }) => pairedP(found) < LEVEL)
+    .map(({ name, found }) => `${differenceText(found, 1)} with ${name}`)
     .join(", ");
 }
 
@@ -44,9 +42,9 @@ function differences(record: ImagesRecord, one: string, other: string): string {
 function verdict(record: ImagesRecord, one: string, other: string): string {
   const found = record.amounts.slice(-2).map(({ name }) => above(record, one, other, name));
   const certain = found.filter((values) => pairedP(values) < LEVEL);
-  if (certain.length === 0) return "not decided by these seeds";
+  if (certain.length === 0) return UNDECIDED;
   if (certain.every((values) => meanOf(values) > 0)) return certain.length === found.length ? "holds" : "holds in part";
-  return certain.every((values) => meanOf(values) < 0) ? "does not" : "not decided by these seeds";
+  return certain.every((values) => meanOf(values) < 0) ? "does not" : UNDECIDED;
 }
 
 function accuracyTable(record: ImagesRecord): string {
@@ -86,17 +84,17 @@ function findings(record: ImagesRecord): Finding[] {
   const rise = (from: Corner, to: Corner) => barrier(along(plane, from, to)).toFixed(4);
   return [
     {
-      claim: "At equal numbers RandLoRA comes further than LoRA where images are many (figure 2)",
-      measured: `points: ${differences(record, "RandLoRA", "LoRA")}`,
+      claim: "At equal parameters RandLoRA is above LoRA where images are many (figure 2)",
+      measured: `RandLoRA − LoRA: ${differences(record, "RandLoRA", "LoRA")}`,
       verdict: verdict(record, "RandLoRA", "LoRA"),
     },
     {
-      claim: "VeRA falls behind LoRA where images are many (figure 2)",
+      claim: "VeRA is below LoRA where images are many (figure 2)",
       measured: `LoRA − VeRA: ${differences(record, "LoRA", "VeRA")}`,
       verdict: verdict(record, "LoRA", "VeRA"),
     },
     {
-      claim: "RandLoRA comes near to all weights (figure 2)",
+      claim: "RandLoRA is near to all weights (figure 2)",
       measured: `all weights − RandLoRA: ${differences(record, "all weights", "RandLoRA")}`,
       verdict: near(record, "all weights", "RandLoRA"),
     },
@@ -106,14 +104,14 @@ function findings(record: ImagesRecord): Finding[] {
       verdict: near(record, "RandLoRA", "RandLoRA, sparse"),
     },
     {
-      claim: "RandLoRA's representations are nearer to those of the fully trained model than LoRA's (figure 4a)",
+      claim: "RandLoRA's representations are nearer to the fully trained model's than LoRA's (figure 4a)",
       measured: `CKA, mean over ${alike.layers.length} layers: ${adapters.map((name) => `${name} ${meanOf(values(name)).toFixed(4)}`).join("; ")}; RandLoRA nearer in ${nearer}`,
       verdict: `${meanOf(ofRandlora) > meanOf(ofLora) ? "holds" : "does not"}, with one seed`,
     },
     {
       claim:
-        "In the plane through the three, RandLoRA lies deeper than LoRA, and nothing is between it and all weights (figure 4b)",
-      measured: `losses: RandLoRA ${show(A)}, all weights ${show(B)}, LoRA ${show(C)}; the straight way rises above its worse end by ${rise("A", "B")} (RandLoRA, all weights), ${rise("C", "B")} (LoRA, all weights), ${rise("A", "C")} (RandLoRA, LoRA)`,
+        "In the plane through the three, RandLoRA lies deeper than LoRA, and no barrier is between it and all weights (figure 4b)",
+      measured: `Losses: RandLoRA ${show(A)}, all weights ${show(B)}, LoRA ${show(C)}; the barrier is ${rise("A", "B")} to all weights, ${rise("A", "C")} to LoRA`,
       verdict: `${(A ?? Infinity) < (C ?? Infinity) ? "deeper holds" : "deeper does not"}, with one seed`,
     },
   ];
@@ -125,7 +123,7 @@ function near(record: ImagesRecord, one: string, other: string): string {
   const against = certain.filter(({ name }) => meanOf(above(record, one, other, name)) > 0);
   if (against.length === record.amounts.length) return "does not";
   if (against.length > 0) return `not with ${against.map(({ name }) => name).join(", ")}`;
-  return certain.length > 0 ? "holds" : "no difference that these seeds show";
+  return certain.length > 0 ? "holds" : NO_DIFFERENCE;
 }
 
 const show = (loss: number | null) => (loss === null ? "too large" : loss.toFixed(4));
@@ -140,31 +138,31 @@ export function imagesPage(record: ImagesRecord): string {
   return [
     "## Images",
     "",
-    `A vision transformer of ${formatNumber(model.parameters)} parameters is trained on six classes of Fashion-MNIST with all its weights (${formatNumber(pretraining)} images of each,`,
-    `${pretrainingEpochs} epochs; ${percent(model.accuracy)} % of their test images are then right). It is adapted to the other four (pullover, dress, coat, shirt) by adapters of as`,
-    `many parameters as a LoRA of rank 4 (${formatNumber(protocol.budget)}), as near as a method comes to that, on every linear layer, and by all its weights, each with a new head.`,
-    `Few images: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. Learning rates are the best of ${rates.join(", ")} on ${choosing} other`,
-    `images of each class with a seed of its own, once with 16 shots and once with all images. Accuracy on ${formatNumber(test)} test images of each class in %, mean and`,
-    `deviation over ${seeds} seeds, which draw the images, the head, the bases and the order:`,
+    `A vision transformer of ${formatNumber(model.parameters)} parameters is trained on six classes of Fashion-MNIST (${formatNumber(pretraining)} images of each,`,
+    `${pretrainingEpochs} epochs, ${percent(model.accuracy)} % of test images right) and adapted to the other four by adapters on every linear layer, with about as`,
+    `many parameters as a LoRA of rank 4 (${formatNumber(protocol.budget)}), and by all its weights, each with a new head.`,
+    `Few images: ${shotSteps} steps; 50 and 100 %${whole}: ${epochs} epochs; batches of ${batch}. The best learning rates of ${rates.join(", ")} on ${choosing} other`,
+    `images of each class are used. Accuracy on ${formatNumber(test)} test images of each class in %, mean ± deviation over ${seeds} seeds, which draw images,`,
+    `head, bases and order:`,
     "",
     accuracyTable(record),
     "",
-    `${seeds} seeds tell apart only what differs much.${edges(record)}`,
-    "",
     "![accuracy by the number of images](evidence/images-accuracy.svg)",
     "",
-    "What the paper says of CLIP and DINOv2, and what this small model shows of it; differences are in points, p that of the paired t test, each for itself:",
+    `Differences are in points, p that of the paired t test.${edges(record)}`,
     "",
-    findingsTable(findings(record)),
+    findingsList(findings(record)),
     "",
     "![similarity of representations](evidence/images-cka.svg)",
     "",
     "![losses in the plane through the three results](evidence/images-plane.svg)",
     "",
-    "The paper's models have 400 times as many parameters, and its sets hundreds of classes: this is its experiment in small, and no more. The script's defaults are a larger protocol.",
+    "The paper's models have 400 times as many parameters and its datasets hundreds of classes; the script's defaults are a larger protocol.",
     "",
-    `\`${record.command}\`, ${record.date}, commit ${record.commit}, ${record.machine}: ${minutes("processor")} minutes of processor time, ${minutes("seconds")} of`,
-    "the clock on a machine that others used. Everything measured is in [images.json](evidence/images.json).",
+    commandBlock(record.command),
+    "",
+    `${record.date}, commit ${record.commit}, ${record.machine}: ${minutes("processor")} minutes of processor time, ${minutes("seconds")} of`,
+    "the clock on a loaded machine. All measurements are in [images.json](evidence/images.json).",
   ].join("\n");
 }
 
@@ -182,7 +180,7 @@ export function imagesImage(record: ImagesRecord): string {
   };
   const curves = record.methods.map(({ name }, at) => ({ name, color: PALETTE[at % PALETTE.length] ?? "" }));
   const legend = curves.map(({ name, color }) => ({ text: name, color }));
-  const names = { x: "images to learn from", y: "accuracy" };
+  const names = { x: "training images", y: "accuracy" };
   return svgChart({ title: "four new classes of Fashion-MNIST", axes, names, legend }, (x, y) =>
     curves.flatMap(({ name, color }) => {
       const spots = record.amounts.map((amount) => {

@@ -1,7 +1,8 @@
 import { pairedP, spreadOf } from "../../src/train/compare/statistics.ts";
 import { formatCount, formatDuration } from "../../src/terminal/format.ts";
-import { differenceText, type Finding, findingsTable, plus, table } from "./findings.ts";
+import { differenceText, type Finding, findingsList, plus, table, UNDECIDED } from "./findings.ts";
 import type { LanguageRecord } from "./language-record.ts";
+import { commandBlock } from "./section.ts";
 
 /** What guessing gets, by task. */
 const CHANCE: Readonly<Record<string, number>> = {
@@ -21,7 +22,6 @@ const NAMES: Readonly<Record<string, string>> = {
   lora: "LoRA",
   full: "all weights",
 };
-const UNDECIDED = "not decided by these seeds";
 const nameOf = (method: string) => NAMES[method] ?? method;
 const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
@@ -35,41 +35,29 @@ export function languagePage(record: LanguageRecord): string {
   return `## Language: commonsense tasks
 
 ${record.model}, fine-tuned by \`randlora finetune --prompt commonsense\` on LLM-Adapters' data for the eight commonsense tasks: q, k, v, up and down are
-adapted, each method has about ${formatCount(compared.budgets[0] ?? NaN)} numbers, \`full\` trains every weight. A run has ${steps} steps of ${protocol.batch} of ${protocol.training} samples, at most
-256 tokens each; the loss is that of ${protocol.heldOut} samples that none was trained on. Seeds ${seeds.join(", ")}; mean ± sample deviation.
+adapted with about ${formatCount(compared.budgets[0] ?? NaN)} parameters, or all weights trained. A run has ${steps} steps of ${protocol.batch} of ${protocol.training} samples, at most
+256 tokens each; the loss is that of ${protocol.heldOut} held-out samples. Seeds ${seeds.join(", ")}; mean ± sample deviation.
 ${beginning(record, steps)}
 ${lossTable(record)}
 
 ![loss by step](evidence/language-loss.svg)
 
-${rateText(record)}
+${rateText(record)} ${answerText(record)}
 
-### Answers
+${findingsList(findings(record))}
 
-${answerTable(record)}
-
-${answerText(record)}
-
-### Beside the model that was trained whole
-
-${alikeText(record)}
+CKA is the minibatch estimator's mean over ${record.alike.layers.length} outputs of attention and MLP. ${planeText(record)}
 
 ![CKA by depth](evidence/language-cka.svg)
 
-${planeText(record)}
-
 ![the plane](evidence/language-plane.svg)
 
-### What of the paper holds here
+${commandBlock(command)}
 
-${findingsTable(findings(record))}
-
-### How it was made
-
-\`${command}\`, ${date}, commit ${commit}, ${machine}: ${hours("seconds")} by the clock beside other work, ${hours("processor")} of processor time, for the commands that came to their end. The defaults of the script are the field's
+${date}, commit ${commit}, ${machine}: ${hours("seconds")} by the clock beside other work, ${hours("processor")} of processor time. The script's defaults are the field's
 protocol, which takes weeks on two cores: ${scale(record, steps)}. DIR holds \`train.json\` and \`TASK/test.json\` of
-[LLM-Adapters](https://github.com/AGI-Edgerunners/LLM-Adapters) (commit 8166572): \`ft-training_set/commonsense_170k.json\` and \`dataset/TASK/test.json\`, or parts of them. The numbers are in
-[evidence/language.json](evidence/language.json).
+[LLM-Adapters](https://github.com/AGI-Edgerunners/LLM-Adapters) (commit 8166572). All measurements are in
+[language.json](evidence/language.json).
 `;
 }
 
@@ -109,39 +97,12 @@ function lossTable(record: LanguageRecord): string {
 }
 
 function rateText({ rates, protocol, compared }: LanguageRecord): string {
-  const tried = [...new Set(rates.map(({ rate }) => rate))];
-  const methods = [...new Set(rates.map(({ method }) => method))];
-  const rows = methods.map((method) => {
-    const lossAt = (rate: number) => {
-      const found = rates.find((one) => one.method === method && one.rate === rate);
-      return found === undefined ? "" : (found.loss?.toFixed(3) ?? "diverged");
-    };
-    return [nameOf(method), ...tried.map(lossAt)];
-  });
   const edges = compared.methods.flatMap(({ method, learning_rate: rate }) => {
     const own = rates.filter((one) => one.method === method).map((one) => one.rate);
     return rate === Math.min(...own) || rate === Math.max(...own) ? [`${nameOf(method)} (${rate})`] : [];
   });
-  const edge =
-    edges.length === 0
-      ? ""
-      : `\n\nFor ${edges.join(", ")} the best one lies at an end of what was tried: there may be a better one beyond.`;
-  return `Rates were chosen by ${protocol.rateSteps} steps with another seed, each higher one as long as it helped; held-out losses:
-
-${table(["", ...tried.map(String)], `l${"r".repeat(tried.length)}`, rows)}${edge}`;
-}
-
-function answerTable({ answered }: LanguageRecord): string {
-  const tasks = Object.keys(answered["base"]?.tasks ?? {});
-  const rows = Object.entries(answered).map(([who, { tasks: of, mean }]) => [
-    nameOf(who),
-    ...tasks.map((task) => percent(of[task]?.accuracy ?? NaN, 0)),
-    percent(mean),
-  ]);
-  const totals = tasks.map((task) => String(answered["base"]?.tasks[task]?.total ?? 0));
-  const guess = ["guessing", ...tasks.map((task) => percent(CHANCE[task] ?? NaN, 0)), percent(chance(tasks))];
-  const head = ["with the first seed", ...tasks, "mean"];
-  return table(head, `l${"r".repeat(tasks.length + 1)}`, [...rows, guess, ["questions", ...totals, ""]]);
+  const edge = edges.length === 0 ? "" : ` For ${edges.join(", ")} the best one lies at an end of what was tried.`;
+  return `Learning rates were chosen by ${protocol.rateSteps} steps with another seed.${edge}`;
 }
 
 function chance(tasks: readonly string[]): number {
@@ -160,12 +121,12 @@ function answerText({ answered }: LanguageRecord): string {
   const guess = chance(tasks);
   const above = trained.filter(([, { tasks: of, mean }]) => mean > guess + 2 * standardError(Object.values(of)));
   const error = Math.max(...trained.map(([, { tasks: of }]) => standardError(Object.values(of))));
-  const who = above.map(([name]) => nameOf(name)).join(", ");
+  const means = Object.entries(answered).map(([who, { mean }]) => `${nameOf(who)} ${percent(mean)}`);
   const verdict =
     above.length === 0
-      ? "No method is more than two of them above guessing: at this scale accuracy says nothing about methods, and the loss has to."
-      : `More than two of them above guessing: ${who}.`;
-  return `The standard error of a mean is up to ${percent(error)}. ${verdict}`;
+      ? "no method is clearly above guessing, so at this scale accuracy says nothing"
+      : `clearly above guessing: ${above.map(([name]) => nameOf(name)).join(", ")}`;
+  return `Answers that are right, with the first seed: ${means.join(", ")}, guessing ${percent(guess)} (standard error up to ${percent(error)}): ${verdict}.`;
 }
 
 /** Means over blocks of the CKA with the full model. */
@@ -178,22 +139,14 @@ function alikeMeans({ alike }: LanguageRecord) {
   });
 }
 
-function alikeText(record: LanguageRecord): string {
-  const means = alikeMeans(record).map(({ method, mean }) => `${nameOf(method)} ${mean.toFixed(4)}`);
-  const { samples, layers } = record.alike;
-  return `\`randlora analyze cka\`, ${samples} held-out samples (minibatch estimator), mean over ${layers.length} outputs of attention and MLP: ${means.join(", ")}.`;
-}
-
 function planeText({ plane }: LanguageRecord): string {
-  const { A, B, C } = plane.corners;
   const points = plane.loss.flatMap((row, at) =>
     row.flatMap((loss, column) => (loss === null ? [] : [{ loss, x: plane.x[column] ?? NaN, y: plane.y[at] ?? NaN }])),
   );
   const [lowest] = points.toSorted((a, b) => a.loss - b.loss);
   const where =
-    lowest === undefined ? "" : `; the lowest of the grid is ${lowest.loss.toFixed(4)} at (${lowest.x}, ${lowest.y})`;
-  const show = (loss: number | null) => loss?.toFixed(4) ?? "too large";
-  return `\`randlora analyze plane\`, ${plane.x.length} × ${plane.y.length} points, ${plane.samples} samples: RandLoRA (0, 0) ${show(A)}, all weights (0.5, 1) ${show(B)}, LoRA (1, 0) ${show(C)}${where}.`;
+    lowest === undefined ? "" : `; its lowest loss is ${lowest.loss.toFixed(4)} at (${lowest.x}, ${lowest.y})`;
+  return `The plane has ${plane.x.length} × ${plane.y.length} points, RandLoRA at (0, 0), LoRA at (1, 0), all weights at (0.5, 1)${where}.`;
 }
 
 function findings(record: LanguageRecord): readonly Finding[] {
@@ -215,13 +168,13 @@ function findings(record: LanguageRecord): readonly Finding[] {
   const few = (samples: number) => `, with one seed and ${samples} samples`;
   return [
     {
-      claim: "At equal numbers RandLoRA comes further than LoRA (tables 2 and 3)",
-      measured: `held-out loss: ${differenceText(better)}`,
+      claim: "At equal parameters RandLoRA is below LoRA's loss (tables 2 and 3)",
+      measured: `Held-out loss: ${differenceText(better)}`,
       verdict: pairedP(better) < 0.05 ? (mean(better) < 0 ? "holds" : "does not") : UNDECIDED,
     },
     {
       claim: "Sparse bases cost nothing (table 4)",
-      measured: `held-out loss, sparse − dense: ${differenceText(cost)}; training gained ${gained.toFixed(3)}`,
+      measured: `Held-out loss, sparse − dense: ${differenceText(cost)}; training gained ${gained.toFixed(3)}`,
       verdict: mean(cost) < 0.05 * gained ? "holds: less than 5 % of what was gained" : "does not",
     },
     {
@@ -237,7 +190,7 @@ function findings(record: LanguageRecord): readonly Finding[] {
               : "does not: over half is left",
     },
     {
-      claim: "RandLoRA's representations are nearer to those of the fully trained model than LoRA's (figure 4a)",
+      claim: "RandLoRA's representations are nearer to the fully trained model's than LoRA's (figure 4a)",
       measured: `CKA ${ofDense?.mean.toFixed(4)} against ${ofLora?.mean.toFixed(4)}; nearer in ${nearer} of ${record.alike.layers.length}`,
       verdict:
         (ofDense?.mean ?? NaN) > (ofLora?.mean ?? NaN)
@@ -246,7 +199,7 @@ function findings(record: LanguageRecord): readonly Finding[] {
     },
     {
       claim: "In the plane through the three, RandLoRA lies deeper than LoRA (figure 4b)",
-      measured: `${A?.toFixed(4) ?? "too large"} against ${C?.toFixed(4) ?? "too large"}`,
+      measured: `Loss ${A?.toFixed(4) ?? "too large"} against ${C?.toFixed(4) ?? "too large"}`,
       verdict:
         (A ?? Infinity) < (C ?? Infinity)
           ? `holds${few(record.plane.samples)}`

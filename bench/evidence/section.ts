@@ -8,8 +8,8 @@ export const EVIDENCE_FOLDER = join(import.meta.dir, "../../docs/evidence");
 const PAGE = join(import.meta.dir, "../../docs/evidence.md");
 const HEAD = `# Evidence
 
-What of the paper's claims ([RandLoRA](https://arxiv.org/abs/2502.00987)) is seen with this program, as commands in \`bench/evidence/\`
-measured it. They write these sections; words and numbers between the marks are theirs.
+Which claims of the paper ([RandLoRA](https://arxiv.org/abs/2502.00987)) this program reproduces. Commands in
+\`bench/evidence/\` measure, and write the sections between the marks.
 `;
 
 /**
@@ -20,7 +20,50 @@ measured it. They write these sections; words and numbers between the marks are 
 export async function writeSection(name: string, text: string): Promise<void> {
   await mkdir(EVIDENCE_FOLDER, { recursive: true });
   const page = existsSync(PAGE) ? await readFile(PAGE, "utf8") : HEAD;
-  await replaceSynced(PAGE, withSection(page, name, text));
+  await replaceSynced(PAGE, withSection(page, name, filled(text)));
+}
+
+const WIDTH = 120;
+
+/** Markdown whose paragraphs and items of lists have lines of at most 120 characters; tables and code stay as they are. */
+export function filled(text: string): string {
+  return text
+    .split(/\n{2,}/)
+    .map((block) =>
+      /^(?:```|\||#|!)/.test(block)
+        ? block
+        : block
+            .split(/\n(?=- )/)
+            .map(fill)
+            .join("\n"),
+    )
+    .join("\n\n");
+}
+
+function fill(paragraph: string): string {
+  const indent = paragraph.startsWith("- ") ? "  " : "";
+  // Code is not broken.
+  const words = paragraph.match(/(?:`[^`]*`|[^\s`])+/g) ?? [];
+  let line = "";
+  const lines: string[] = [];
+  for (const word of words) {
+    if (line !== "" && line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = indent + word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join("\n");
+}
+
+/** A command as code in Markdown, a line for what fits, so that a shell reads it. */
+export function commandBlock(command: string): string {
+  const lines = [""];
+  for (const part of command.split(/ (?=--)/)) {
+    const last = lines.at(-1) ?? "";
+    if (last.length + 1 + part.length + 2 > WIDTH) lines.push(`  ${part}`);
+    else lines[lines.length - 1] = last === "" ? part : `${last} ${part}`;
+  }
+  return `\`\`\`sh\n${lines.join(" \\\n")}\n\`\`\``;
 }
 
 /** The page with this section: in its old place, else at the end. */
