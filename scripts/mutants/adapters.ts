@@ -1,0 +1,132 @@
+import type { MutationsByFile } from "./mutation.ts";
+
+/** Of src/adapters. */
+export const ADAPTERS: MutationsByFile = {
+  "src/adapters/budget.ts": [
+    ["sum + countOf(some), shared)", "sum + countOf(some), 0)", "shared parameters are not counted against a budget"],
+  ],
+  "src/adapters/convert.ts": [
+    ["await beside?.commit();", "", "the class names beside a converted adapter are not published"],
+  ],
+  "src/adapters/base/target-modules.ts": [
+    ["index !== undefined && wanted.has(Number(index))", "index !== undefined", "--layers is ignored"],
+  ],
+  "src/adapters/delta/dropout.ts": [
+    [
+      "stream: [step, microBatch * 2 ** 16 + module]",
+      "stream: [step, module]",
+      "all micro-batches of a step drop the same",
+    ],
+  ],
+  "src/adapters/delta/low-rank/product.ts": [
+    [
+      "productReference(left, right, scale * factor)",
+      "productReference(left, right, scale)",
+      "verification ignores --scale",
+    ],
+  ],
+  "src/adapters/delta/magnitude/norms.ts": [
+    ["[weight, held.tensor]", "[weight, undefined]", "DoRA's norms are those of the weights without ΔW"],
+  ],
+  "src/adapters/delta/scaled-bases/scaled-rows.ts": [
+    ["recordZero(run, inner);", "", "sums begin with what was in memory before"],
+  ],
+  "src/adapters/delta/through-weights/adapted-linear.ts": [
+    [
+      "recordDropout(run, whole, masks(index), dx, true);",
+      "recordDropout(run, whole, masks(index), dx, false);",
+      "the gradient through an adapter with dropout replaces the base's",
+    ],
+  ],
+  "src/adapters/dora/method.ts": [["use_dora === true", "use_dora !== true", "LoRA and DoRA are taken for each other"]],
+  "src/adapters/files/fingerprint.ts": [
+    [
+      "JSON.stringify([name, dtype, shape])",
+      "JSON.stringify([dtype, shape])",
+      "an adapter's fingerprint ignores which module a tensor is of",
+    ],
+  ],
+  "src/adapters/formula/deltas.ts": [["const scaled = scale * factor;", "const scaled = scale;", "--scale is ignored"]],
+  "src/adapters/frozen/grid.ts": [
+    [
+      'if (stored.has("BF16") && stored.has("F16")) return undefined;',
+      "",
+      "missing refusal: bases are drawn on a grid that nobody recorded",
+    ],
+  ],
+  "src/adapters/frozen/drawing/half.ts": [
+    [
+      "final[bits | SIGN] = pattern | SIGN;",
+      "final[bits | SIGN] = pattern;",
+      "negative elements of bases in half precision lose their sign",
+    ],
+  ],
+  "src/adapters/full/method.ts": [
+    ["parameters: rows * cols };", "parameters: rows };", "full fine-tuning reports too few parameters"],
+  ],
+  "src/adapters/hybrid/config.ts": [
+    [
+      ".filter(([key]) => RANDLORA_KEYS.has(key))",
+      ".filter(([key]) => !RANDLORA_KEYS.has(key))",
+      "LoRA's rank is written over RandLoRA's",
+    ],
+  ],
+  "src/adapters/kradapter/formula.ts": [
+    ["b: Math.ceil(long / a) };", "b: Math.floor(long / a) };", "the last rows of a Khatri-Rao product have no factor"],
+  ],
+  "src/adapters/lora/config.ts": [
+    [
+      "alpha / (config.rslora ? Math.sqrt(rank) : rank)",
+      "alpha / rank",
+      "rank-stabilized LoRA is scaled as a plain one",
+    ],
+  ],
+  "src/adapters/merge/finite.ts": [
+    ["Math.abs(value) >= limit", "Math.abs(value) > limit", "a weight that rounds to infinity is not counted"],
+  ],
+  "src/adapters/merge/combine/keep.ts": [
+    ["< limit ? 1 / density : 0", "< limit ? 1 : 0", "DARE does not rescale what it keeps"],
+  ],
+  "src/adapters/merge/combine/threshold.ts": [
+    ["above + here >= rank", "above + here > rank", "off by one in how many elements TIES keeps"],
+  ],
+  "src/adapters/merge/in-memory/form-delta.ts": [
+    ["if (data.every(Number.isFinite)) return", "if (data.length > 0) return", "missing check: a ΔW with NaN is used"],
+  ],
+  "src/adapters/merge/to-files/ordered.ts": [
+    ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
+  ],
+  "src/adapters/merge/to-files/verify.ts": [
+    [
+      "Math.floor(Math.log2(Math.abs(value)))",
+      "Math.ceil(Math.log2(Math.abs(value)))",
+      "--verify allows twice the error of rounding",
+    ],
+  ],
+  "src/adapters/merge/to-gguf/sink.ts": [
+    ["this.#rest = all.slice(whole);", "this.#rest = new Uint8Array();", "part of a block is lost between two writes"],
+  ],
+  "src/adapters/nola/draws.ts": [["1 / Math.sqrt(bases)", "1 / bases", "NOLA's bases are scaled by their number"]],
+  "src/adapters/pranc/stream.ts": [
+    ["alpha / Math.sqrt(bases * input)", "alpha / Math.sqrt(bases)", "PRANC's bases are not scaled by the width"],
+  ],
+  "src/adapters/randlora/config.ts": [
+    ["v.optional(finiteNumber, 640)", "v.optional(finiteNumber, 64)", "wrong default of randlora_alpha"],
+  ],
+  "src/adapters/svd/best-factors.ts": [
+    ["scale(vectors[k] ?? other, root);", "", "a singular value's root is missing from one factor"],
+  ],
+  "src/adapters/svd/singular-values.ts": [
+    ["return Math.exp(entropy);", "return entropy;", "the effective rank is an entropy"],
+  ],
+  "src/adapters/training/parameters.ts": [
+    [
+      "(row + 1) * cols), row * tensor.pitch);",
+      "(row + 1) * cols), row * cols);",
+      "rows of a parameter are written without their padding",
+    ],
+  ],
+  "src/adapters/vera/factors.ts": [
+    ["Math.max(most, module.in), 0)", "Math.max(most, module.out), 0)", "VeRA's A is as wide as the largest output"],
+  ],
+};
