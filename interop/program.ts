@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import * as v from "valibot";
+import { randlora as runHere } from "../cmd/testing/program.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { run } from "./environment.ts";
 import type { Case } from "./judge.ts";
@@ -21,7 +22,6 @@ const MergeReport = v.object({
 });
 export type MergeReport = v.InferOutput<typeof MergeReport>;
 
-const SOURCE = [process.execPath, join(ROOT, "cmd", "main.ts")];
 let built: Promise<unknown> | undefined;
 
 /** The compiled program, built from the sources as they are now. */
@@ -31,9 +31,15 @@ export async function compiled(): Promise<string[]> {
   return [join(ROOT, "dist", "randlora")];
 }
 
-/** Run our program (from its sources unless `program` says otherwise) and return what it writes to stdout. */
-export function randlora(args: string[], program: string[] = SOURCE): Promise<string> {
-  return run([...program, ...args], { cwd: ROOT });
+/** Run our program (in this process, from its sources, unless `program` says otherwise) and return what it writes to stdout. */
+export async function randlora(args: string[], program?: string[]): Promise<string> {
+  if (program !== undefined) return await run([...program, ...args], { cwd: ROOT });
+  const { status, stdout, stderr } = await runHere(args, { cwd: ROOT });
+  if (status === 0) return stdout;
+  throw new RandloraError(
+    "file",
+    `randlora ${args.join(" ")} ended with status ${status}:\n${stderr || stdout}`.trim(),
+  );
 }
 
 /** Merge as `args` say; the report is checked to be one JSON object with the promised members. */

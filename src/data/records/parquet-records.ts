@@ -34,6 +34,16 @@ function plainFields(row: Readonly<Record<string, unknown>>): Record<string, unk
   return Object.fromEntries(Object.entries(row).map(([key, value]) => [key, plain(value)]));
 }
 
+/**
+ * A struct without its nulls: Arrow gives all structs of a column the keys of each of them, so that arguments of one tool's
+ * calls would be those of every tool (TRL's remove_none_values, data_utils.py).
+ */
+function plainStruct(value: object): Record<string, unknown> {
+  return plainFields(
+    Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null && field !== undefined)),
+  );
+}
+
 /** As JSON would have it: 64-bit integers are numbers, times are texts, and what is missing is null. */
 function plain(value: unknown): unknown {
   if (value === undefined || value === null) return null;
@@ -41,5 +51,5 @@ function plain(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
   if (Array.isArray(value)) return value.map(plain);
   if (ArrayBuffer.isView(value)) return null;
-  return typeof value === "object" ? plainFields({ ...value }) : value;
+  return typeof value === "object" ? plainStruct(value) : value;
 }

@@ -23,8 +23,8 @@ describe("parquet", () => {
         place: "row 1",
         fields: {
           messages: [
-            { role: "user", content: "Grüße 😀", tool_calls: null, weight: null },
-            { role: "assistant", content: "Hallo", tool_calls: null, weight: 1 },
+            { role: "user", content: "Grüße 😀" },
+            { role: "assistant", content: "Hallo", weight: 1 },
           ],
           tools: null,
         },
@@ -34,12 +34,10 @@ describe("parquet", () => {
         place: "row 2",
         fields: {
           messages: [
-            { role: "user", content: "time?", tool_calls: null, weight: null },
+            { role: "user", content: "time?" },
             {
               role: "assistant",
-              content: null,
               tool_calls: [{ function: { name: "clock", arguments: "{}" } }],
-              weight: null,
             },
           ],
           tools: '[{"name": "clock"}]',
@@ -50,12 +48,33 @@ describe("parquet", () => {
         place: "row 3",
         fields: {
           messages: [
-            { role: "user", content: "x", tool_calls: null, weight: null },
-            { role: "assistant", content: "y", tool_calls: null, weight: null },
+            { role: "user", content: "x" },
+            { role: "assistant", content: "y" },
           ],
           tools: null,
         },
       },
+    ]);
+  });
+
+  test("a struct has no keys of its neighbors' structs", async () => {
+    const call = (name: string, args: object, properties: readonly string[]) => ({
+      messages: [
+        { role: "user", content: "?" },
+        { role: "assistant", tool_calls: [{ function: { name, arguments: args } }] },
+      ],
+      tools: [
+        {
+          function: {
+            name,
+            parameters: { properties: Object.fromEntries(properties.map((key) => [key, { type: "string" }])) },
+          },
+        },
+      ],
+    });
+    expect((await readAll(fixture("tools"))).map(({ fields }) => fields)).toEqual([
+      call("clock", { zone: "UTC" }, ["zone"]),
+      call("weather", { city: "Oslo", days: 2 }, ["city", "days"]),
     ]);
   });
 
