@@ -64,12 +64,7 @@ test("git ignores what README's commands write", async () => {
 
 test("docs/interface.md's table of contents has each of its headings", async () => {
   const text = await Bun.file(join(ROOT, "docs/interface.md")).text();
-  const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, title = ""]) => {
-    return `[${title}](#${title
-      .toLowerCase()
-      .replaceAll(/[^a-z0-9 -]/g, "")
-      .replaceAll(" ", "-")})`;
-  });
+  const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, title = ""]) => `[${title}](#${anchorOf(title)})`);
   expect(/^Contents: (.+)\.$/m.exec(text)?.[1]?.split(" · ")).toEqual(headings);
 });
 
@@ -78,7 +73,7 @@ test("docs/interface.md knows every command", async () => {
   expect(commands.map(({ path }) => path.join(" ")).filter((path) => !code.includes(path))).toEqual([]);
 });
 
-test("names no file of the repository that does not exist", async () => {
+test("names no file of the repository and no heading of a page that does not exist", async () => {
   const listed = Bun.spawnSync(["git", "ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT });
   const files = listed.stdout.toString().trim().split("\n");
   const places = new Set(files.flatMap((file) => ancestors(file)));
@@ -94,12 +89,29 @@ test("names no file of the repository that does not exist", async () => {
       const isOurs = /\.(?:ts|mjs|wgsl|py|svg|md)$/.test(path) || SOURCES.has(path.split("/")[0] ?? "");
       if (isOurs && !/NAME|METHOD|DATE/.test(path) && !ends.has(path)) missing.push(`${page}: ${path}`);
     }
-    for (const [, link = ""] of text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
-      if (!places.has(join(dirname(page), link).replace(/\/$/, ""))) missing.push(`${page}: ${link}`);
+    for (const [, link = "", heading] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+      const linked = link === "" ? page : join(dirname(page), link).replace(/\/$/, "");
+      if (!places.has(linked)) missing.push(`${page}: ${link}`);
+      else if (heading !== undefined && !(await anchorsOf(linked)).includes(heading)) {
+        missing.push(`${page}: ${link}#${heading}`);
+      }
     }
   }
   expect(missing).toEqual([]);
 });
+
+/** Where links into a page may lead: its headings, as GitHub names them. */
+async function anchorsOf(page: string): Promise<string[]> {
+  const text = await Bun.file(join(ROOT, page)).text();
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) => anchorOf(title));
+}
+
+function anchorOf(title: string): string {
+  return title
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
+    .replaceAll(" ", "-");
+}
 
 /** First parts of what is certainly a path of ours. */
 const SOURCES = new Set(["adapters", "bench", "cmd", "docs", "fixtures", "interop", "kernels", "scripts", "src"]);
