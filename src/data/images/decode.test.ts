@@ -90,7 +90,7 @@ describe("decodeImage", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { seed: 4, numRuns: 300 },
     );
   });
 });

@@ -46,10 +46,7 @@ function findRemembering(source: string, mode: "u" | "v", within: string) {
   return matcher.find(0) ? { start: matcher.start, end: matcher.end } : undefined;
 }
 
-test.each([
-  ["u", 800],
-  ["v", 300],
-] as const)("finds what the native engine finds, groups too: flag %s", (mode, numRuns) => {
+test.each(["u", "v"] as const)("finds what the native engine finds, groups too: flag %s", (mode) => {
   fc.assert(
     fc.property(
       expression.filter((source) => isExpression(source, mode)),
@@ -66,7 +63,7 @@ test.each([
         for (const { start, end } of all) expect(end - start).toBeGreaterThanOrEqual(ours.minLength);
       },
     ),
-    { numRuns },
+    { numRuns: 3000, seed: 11 },
   );
 });
 

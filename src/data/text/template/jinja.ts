@@ -1,6 +1,6 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 
-import { Budget, FREE, isContainer, LimitError } from "./budget.ts";
+import { Budget, isContainer, LimitError } from "./budget.ts";
 import { type Block, findBlocks } from "./lines.ts";
 import { BoundedInterpreter, LINE_MARK } from "./interpreter.ts";
 import { type Role, rolesOf } from "./roles.ts";
@@ -33,7 +33,11 @@ export class TemplateError extends Error {
   }
 }
 
-/** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
+/**
+ * A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. Python's Jinja, which
+ * transformers has, differs where a template prints or joins a list or an object (`{'a': 1}` there, `{"a": 1}` here), measures something
+ * undefined (0 there, refused with the line here), formats with `%`, or takes the remainder of negative numbers.
+ */
 export class JinjaTemplate {
   readonly #program: Program;
   readonly #roles: ReadonlyMap<unknown, Role>;
@@ -53,7 +57,7 @@ export class JinjaTemplate {
    * @param now what `strftime_now` tells
    * @throws {TemplateError} when the template refuses or fails, or does more than a {@link Budget} allows
    */
-  render(variables: Readonly<Record<string, unknown>>, now: Date, free = FREE): string {
+  render(variables: Readonly<Record<string, unknown>>, now: Date): string {
     const refusal: { message?: string } = {};
     const raise = (message: unknown) => {
       refusal.message = (isContainer(message) ? "" : String(message)) || "it raised an exception";
@@ -62,7 +66,7 @@ export class JinjaTemplate {
     let interpreter: BoundedInterpreter | undefined;
     try {
       const environment = new Environment();
-      const budget = new Budget(variables, free);
+      const budget = new Budget(variables);
       interpreter = new BoundedInterpreter(environment, budget, this.#roles);
       const globals = {
         ...GLOBALS,
