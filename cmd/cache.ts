@@ -151,7 +151,7 @@ interface RemovedJson {
   readonly commits: readonly string[];
   /** Freed. */
   readonly bytes: number;
-  /** All revisions? */
+  /** Was the whole repository removed? */
   readonly whole: boolean;
 }
 

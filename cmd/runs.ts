@@ -77,15 +77,17 @@ interface RunsJson {
 }
 
 interface RunJson {
+  /** Run folder. */
   readonly run: string;
   readonly model: string;
   readonly method: string;
-  /** running (a process trains into it), done, interrupted. */
+  /** Running: a process trains into it; interrupted: --resume continues. */
   readonly state: "running" | "done" | "interrupted";
+  /** Steps done. */
   readonly steps: number;
-  /** Known from the first save on. */
+  /** Null before the first save. */
   readonly planned_steps: number | null;
-  /** As of the last save. */
+  /** As of the last save; null without validation data. */
   readonly best_valid_loss: number | null;
   readonly bytes: number;
   /** Time of the last write. */

@@ -25,7 +25,7 @@ const outtypesOf = (name: string) =>
 const Settings = v.object({ model_type: v.string() });
 const PROMPT = "hello world, it's 1234 aab";
 /** Tokens that are compared, and how far a token may be from the best: llama.cpp keeps keys and values in f16. */
-const TOKENS = 48;
+const TOKENS = 24;
 const NEAR = 0.05;
 /** What it multiplies with blocks it rounds to 8 bits. */
 const NEAR_IN_BLOCKS = 1;

@@ -51,12 +51,20 @@ async function randlora(args: readonly string[], where?: Where) {
   return { stdout, stderr, status };
 }
 
+/** A table without one of its columns. */
+function withoutColumn(table: string, name: string): string {
+  const rows = table.split("\n").map((line) => line.split(","));
+  const at = rows[0]?.indexOf(name) ?? -1;
+  expect(at).toBeGreaterThan(0);
+  return rows.map((row) => row.toSpliced(at, 1).join(",")).join("\n");
+}
+
 /** All that a run's folder holds, but for times. */
 async function contentOf(run: string): Promise<Record<string, string>> {
   const files = (await readdir(run, { recursive: true })).toSorted();
   const entries = files.map(async (file): Promise<[string, string]> => {
     const bytes = await readFile(join(run, file)).catch(() => Buffer.alloc(0));
-    if (file === "metrics.csv") return [file, ""];
+    if (file === "metrics.csv") return [file, withoutColumn(bytes.toString(), "seconds")];
     const isText = file === "metrics.jsonl" || file === "run.json";
     const timeless = bytes.toString().replaceAll(/"(?:seconds|time|date)": ?"?[^,"\n]*/g, "");
     return [file, isText ? timeless : bytes.toString("base64")];
@@ -70,7 +78,7 @@ const CASES: readonly (readonly [string, readonly string[], readonly (readonly [
   [
     "sparse RandLoRA with dropout, packed",
     [...TEXTS, ...SHORT, "--sparse", "--dropout", "0.1", "--packing", "--max-length", "64"],
-    [0, 1, 2].flatMap((mpi) => [2, 4, ...(mpi === 0 ? [1] : [])].map((count) => [mpi, count] as const)),
+    [[0, 1], [0, 2], [1, 4], [2, 2]],
   ],
   ["LoRA that stops early", [...TEXTS, ...SHORT, "--method", "lora", "--learning-rate", "1", "--steps", "20", "--eval-every", "1", "--early-stop", "2"], [[0, 2], [1, 4]]],
   ["DoRA", [...TEXTS, ...SHORT, "--method", "dora"], [[1, 2], [2, 4]]],
@@ -197,12 +205,21 @@ async function processesOf(run: string): Promise<number[]> {
   return (await Promise.all(lines)).filter(([, line]) => line.includes(run)).map(([id]) => id);
 }
 
-test("killed at ten moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
-  const args = [...TEXTS, ...SHORT.slice(0, 6), "--steps", "60", "--save-every", "3", "--eval-every", "7", "--sparse"];
+/** Kills a process. @returns whether it was still there */
+function killed(id: number): boolean {
+  try {
+    return process.kill(id, "SIGKILL");
+  } catch {
+    return false;
+  }
+}
+
+test("killed at six moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
+  const args = [...TEXTS, ...SHORT.slice(0, 6), "--steps", "40", "--save-every", "3", "--eval-every", "7", "--sparse"];
   await randlora([...args, "--out", "unharmed"]);
   const run = folder.at("killed-many-times");
-  let isOver = false;
-  for (let round = 0; round < 10; round++) {
+  let kills = 0;
+  for (let round = 0; round < 6; round++) {
     const isBegun = existsSync(join(run, "run.json"));
     const where = { mpi: mpis[round % 3] ?? mpis[0], count: [4, 2][round % 2] ?? 2 };
     const child = start(isBegun ? ["finetune", "--resume", run] : [...args, "--out", run], where);
@@ -210,13 +227,13 @@ test("killed at ten moments and gone on with by other numbers of processes, it e
     await Promise.race([Bun.sleep(300 + ((round * 733) % 2600)), child.exited]);
     const workers = (await processesOf(run)).filter((id) => id !== child.pid);
     const victims = [[workers.at(round % Math.max(1, workers.length))], [child.pid], [child.pid, ...workers]][round % 3];
-    for (const id of victims ?? []) if (id !== undefined) process.kill(id, "SIGKILL");
+    for (const id of victims ?? []) if (id !== undefined) kills += Number(killed(id));
     const begin = performance.now();
     while ((await processesOf(run)).length > 0 && performance.now() - begin < 15_000) await Bun.sleep(50);
     expect(performance.now() - begin).toBeLessThan(10_000);
     await child.exited;
-    isOver ||= existsSync(join(run, "state", "step-60", "DONE"));
   }
+  expect(kills).toBeGreaterThanOrEqual(4);
   const last = existsSync(join(run, "run.json")) ? ["finetune", "--resume", run] : [...args, "--out", run];
   const { stderr, status } = await randlora(last, { mpi: mpis[0], count: 2 });
   expect([stderr.includes("error"), status]).toEqual([false, 0]);

@@ -29,9 +29,10 @@ function digestOf(paths) {
 }
 
 function filesOf(folder) {
-  return readdirSync(folder)
-    .toSorted()
-    .map((name) => join(folder, name));
+  const names = readdirSync(folder);
+  // Node 18 has no toSorted.
+  names.sort();
+  return names.map((name) => join(folder, name));
 }
 
 /** Writes the classes of kernels' parameters. Bun runs what makes them, since Node reads no TypeScript. */

@@ -15,6 +15,8 @@ const KIT = join(ROOT, ".gpu-kit");
 const SOURCES = "src cmd bench fixtures scripts interop package.json bunfig.toml tsconfig.json".split(" ");
 /** What tests import beside the program's own dependencies. */
 const TEST_PACKAGES = ["fast-check", "wgsl_reflect"];
+/** The kit has what they make: the program is Bun as well, and the kernels are compiled. */
+const BUILDERS = new Set(["assemblyscript", "bun"]);
 
 /** Runs a command; its output is an error's text. @throws Error where it fails */
 function run(command: readonly string[], cwd = ROOT): string {
@@ -38,7 +40,9 @@ async function packages(): Promise<string[]> {
     readonly dependencies: Readonly<Record<string, string>>;
   };
   const names = new Set<string>();
-  for (const name of [...Object.keys(dependencies), ...TEST_PACKAGES]) await closure(name, names);
+  for (const name of [...Object.keys(dependencies), ...TEST_PACKAGES]) {
+    if (!BUILDERS.has(name)) await closure(name, names);
+  }
   const foreign = (await readdir(join(ROOT, "node_modules/webgpu/dist"))).filter((name) =>
     /^(?!linux-x64).+-.+$/.test(name),
   );

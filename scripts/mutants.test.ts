@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
+import { sourcesOf } from "./mutants/copy.ts";
 import { MUTATIONS } from "./mutants/list.ts";
 import { mutate } from "./mutants/mutation.ts";
+import { Reach } from "./mutants/reach.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -30,4 +32,14 @@ test("every folder of src that has code has a mutation", () => {
   const without = sources.filter((path) => !mutated.has(dirname(path)) && hasCode(path)).map((path) => dirname(path));
   expect([...new Set(without)]).toEqual([]);
   expect(MUTATIONS.length).toBeGreaterThanOrEqual(70);
+});
+
+test("tests reach a source by imports, by a program that they start and by the module compiled from it", () => {
+  const reach = new Reach(ROOT, sourcesOf(ROOT));
+  const [beside] = reach.testsOf("src/compute/device/pairing.ts");
+  expect(beside).toBe("src/compute/device/pairing.test.ts");
+  expect(reach.testsOf("src/train/run/lock.ts")).toContain("cmd/finetune.test.ts");
+  expect(reach.testsOf("src/compute/cpu/assembly/philox.ts")).toContain("src/compute/cpu/kernels.test.ts");
+  const unreached = MUTATIONS.filter(({ file }) => reach.testsOf(file).length === 0);
+  expect(unreached).toEqual([]);
 });

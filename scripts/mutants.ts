@@ -8,7 +8,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Copy, filesOf } from "./mutants/copy.ts";
+import { Copy, sourcesOf } from "./mutants/copy.ts";
 import type { Failure } from "./mutants/copy.ts";
 import { MUTATIONS } from "./mutants/list.ts";
 import type { Mutation } from "./mutants/mutation.ts";
@@ -100,10 +100,7 @@ const chosen = MUTATIONS.filter(
 );
 // All of them, before the first takes its minutes: a text that an edit has changed is said at once.
 for (const mutation of chosen) mutate(ROOT, mutation);
-const sources = filesOf(ROOT).filter(
-  (path) => /\.(?:ts|mjs|wgsl)$/.test(path) && !/^(?:interop|bench|scripts\/mutants)\b/.test(path),
-);
-const reach = new Reach(ROOT, sources);
+const reach = new Reach(ROOT, sourcesOf(ROOT));
 
 const isTried = ({ survives }: Mutation) => survives === undefined || values.argued;
 const queue = chosen.filter(isTried);

@@ -20,7 +20,7 @@ const Lock = v.object({
   ),
 });
 
-/** What of the lock file is in the binary: the dependencies of dependencies (types, tools and peers are not), and Bun. */
+/** What of the lock file is in the binary: dependencies and what they depend on; Bun and the library of the compiler, but not what the two depend on. */
 export async function shippedPackages(): Promise<readonly { readonly name: string; readonly version: string }[]> {
   const { packages } = v.parse(Lock, JSON.parse(await readFile(join(ROOT, "package-lock.json"), "utf8")));
   const names = new Set([...BUILT_IN, "bun"]);

@@ -1,9 +1,10 @@
 /*
  * `npm run test:second-compiler [PATH…]`: the registry of ops, and tests that reach every kernel, in Deno: its WebGPU is wgpu,
  * whose compiler of WGSL, naga, shares nothing with Dawn's Tint and reads the language more strictly. The tests are those
- * that run on Dawn, bundled; `second-compiler/` has what plays Bun there.
+ * that run on Dawn, bundled; `second-compiler/` has what plays Bun there, and the lock file of Deno, which is fetched once (42 MB).
  */
 import type { BunPlugin } from "bun";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,6 +39,18 @@ const elsewhere: BunPlugin = {
   },
 };
 
+/** Deno's executable; its package would find it by itself, but for an install script that is not run. */
+function denoPath(): string {
+  const platform = `${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}`;
+  const name = process.platform === "win32" ? "deno.exe" : "deno";
+  const path = join(ROOT, PARTS, "node_modules/@deno", platform, name);
+  if (existsSync(path)) return path;
+  const command = [process.platform === "win32" ? "npm.cmd" : "npm", "ci", "--ignore-scripts", "--loglevel=error"];
+  const { success } = Bun.spawnSync(command, { cwd: join(ROOT, PARTS), stdio: ["ignore", "inherit", "inherit"] });
+  if (!success || !existsSync(path)) throw new Error("Deno could not be installed: see npm's message above");
+  return path;
+}
+
 const tests = process.argv.length > 2 ? process.argv.slice(2) : TESTS;
 const folder = await mkdtemp(join(tmpdir(), "randlora-deno-"));
 try {
@@ -51,8 +64,7 @@ try {
     plugins: [elsewhere],
     throw: true,
   });
-  const platform = `${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}`;
-  const deno = join(ROOT, "node_modules/@deno", platform, process.platform === "win32" ? "deno.exe" : "deno");
+  const deno = denoPath();
   const rights = ["--allow-read", "--allow-env", "--allow-sys", "--no-remote", "--no-npm", "--no-config"];
   const main = join(folder, PARTS, "main.js");
   const child = Bun.spawn([deno, "run", ...rights, "--unstable-webgpu", main, ...tests], {

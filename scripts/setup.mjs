@@ -1,11 +1,12 @@
 /*
  * Brings what the project needs and nothing else: locked dependencies, Bun among them, and the compiled kernels of the CPU
- * device. For tests also a Vulkan driver (--driver), the Chromium that the chat page is tested in (--browser) and the shells
- * that completion is tested in (--shells), and the assemblers that machine code is held to (--assemblers). Plain JavaScript for Node 20 and newer (or Bun), since it runs before anything
- * is installed. Doing it twice costs nothing.
+ * device. --omit=dev leaves out what only tests and checks need, unless it is there already. For tests also a Vulkan driver
+ * (--driver), the Chromium that the chat page is tested in (--browser), the shells that completion is tested in (--shells),
+ * and the assemblers that machine code is held to (--assemblers). Plain JavaScript for Node 18 and newer (or Bun), since it
+ * runs before anything is installed. Doing it twice costs nothing.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +16,12 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const MODULES = join(ROOT, "node_modules");
 /** Written by `npm ci`; and by us after `bun install`, which leaves no such mark. */
 const MARKS = [join(MODULES, ".package-lock.json"), join(MODULES, ".bun-install")];
-const INSTALLING = "installing the locked dependencies, once: some 550 MB, seconds to a minute";
+/** There after an installation with --omit=dev: `npm ci` removes it with the folder. */
+const WITHOUT_DEV = join(MODULES, ".omit-dev");
+const OMIT_DEV = process.argv.includes("--omit=dev");
+const INSTALLING = OMIT_DEV
+  ? "installing what building and running need, once: 145 MB to fetch, 150 MB of disk, seconds to a minute"
+  : "installing the locked dependencies, once: 200 MB to fetch, 500 MB of disk, seconds to a minute";
 const DRIVER_PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
 /** As src/chat/serve/testing/browser.ts looks for it. */
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -80,26 +86,63 @@ function fail(message, hint) {
 function dependenciesAreCurrent() {
   const locked = statSync(join(ROOT, "package-lock.json")).mtimeMs;
   if (!MARKS.some((mark) => existsSync(mark) && statSync(mark).mtimeMs >= locked)) return false;
-  return bunStarts();
+  return (OMIT_DEV || !existsSync(WITHOUT_DEV)) && bunStarts();
 }
 
 function bunStarts() {
   return spawnSync(join(MODULES, ".bin", "bun"), ["--version"], { shell: process.platform === "win32" }).status === 0;
 }
 
+/** Removes what packages bring that neither building nor running this here opens: two thirds of what they unpack to. */
+function removeUnused() {
+  const drivers = join(MODULES, "webgpu/dist");
+  const own = `${process.platform}-${process.platform === "darwin" ? "universal" : process.arch}`;
+  const compiler = join(MODULES, "assemblyscript/dist");
+  const unused = [
+    // A peer of valibot's types.
+    join(MODULES, "typescript"),
+    join(MODULES, "@typescript"),
+    // Runtimes for other platforms: npm 9 brings musl's, too. This one has been moved into the package `bun`.
+    join(MODULES, "@oven"),
+    // Command-line tools; the compiler uses the library beside them.
+    join(MODULES, "binaryen/bin"),
+    ...namesIn(drivers, (name) => name !== own),
+    ...namesIn(compiler, (name) => name.endsWith(".map")),
+  ];
+  for (const path of unused) rmSync(path, { recursive: true, force: true });
+}
+
+function namesIn(folder, wanted) {
+  return existsSync(folder)
+    ? readdirSync(folder)
+        .filter(wanted)
+        .map((name) => join(folder, name))
+    : [];
+}
+
 async function installDependencies() {
   if (dependenciesAreCurrent()) return;
+  const omit = OMIT_DEV ? ["--omit=dev"] : [];
   if (process.versions.bun === undefined || has("npm")) {
     // Without warnings: a tool of the tests asks for a newer Node, and works with this one.
-    if (!(await runLong("npm", ["ci", "--loglevel=error"], INSTALLING)))
+    if (!(await runLong("npm", ["ci", "--loglevel=error", ...omit], INSTALLING)))
       fail("the dependencies could not be installed", "see npm's message above");
   } else {
+    // It would keep packages of which files were removed.
+    if (existsSync(WITHOUT_DEV)) rmSync(MODULES, { recursive: true });
     // Bun reads package-lock.json; --frozen-lockfile would ask for a lock file of its own.
-    if (!(await runLong(process.execPath, ["install", "--no-save"], INSTALLING))) {
+    if (!(await runLong(process.execPath, ["install", "--no-save", ...omit], INSTALLING))) {
       fail("the dependencies could not be installed", "see Bun's message above");
     }
     writeFileSync(MARKS[1], "");
   }
+  startBun();
+  if (!OMIT_DEV) return;
+  removeUnused();
+  writeFileSync(WITHOUT_DEV, "");
+}
+
+function startBun() {
   if (bunStarts()) return;
   // Where install scripts are switched off (`ignore-scripts`), Bun's own is still wanted: it puts the executable in place.
   if (!run(process.execPath, [join(MODULES, "bun", "install.js")]) || !bunStarts()) {
@@ -220,7 +263,7 @@ function installAssemblers() {
 }
 
 const [major = 0] = process.versions.node.split(".").map(Number);
-if (major < 20) fail(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
+if (major < 18) fail(`Node ${process.versions.node} is too old`, "install Node 18 or newer");
 await installDependencies();
 if (!compileAssembly(ROOT)) fail("the CPU device's kernels could not be compiled", "see the compiler's message above");
 if (process.argv.includes("--driver")) installDriver();

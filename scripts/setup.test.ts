@@ -56,7 +56,7 @@ async function installed(age: number): Promise<void> {
   await utimes(mark, now - age, now - age);
 }
 
-const INSTALLING = "installing the locked dependencies, once: some 550 MB, seconds to a minute\n";
+const INSTALLING = "installing the locked dependencies, once: 200 MB to fetch, 500 MB of disk, seconds to a minute\n";
 
 async function setUp(...args: string[]) {
   const child = Bun.spawn([process.execPath, "scripts/setup.mjs", ...args], {
@@ -84,6 +84,53 @@ describe("set-up", () => {
       stdout: "called with ci --loglevel=error\n",
       stderr: `${INSTALLING}$ npm ci --loglevel=error\n`,
     });
+  });
+
+  test("--omit=dev installs what building and running need, without what neither opens; all the rest when it is wanted", async () => {
+    await installed(60);
+    const own = `${process.platform}-${process.platform === "darwin" ? "universal" : process.arch}`;
+    const kept = [
+      `webgpu/dist/${own}/dawn.node`,
+      "binaryen/index.js",
+      "assemblyscript/dist/asc.js",
+      "webgpu/package.json",
+    ];
+    const unused = [
+      "webgpu/dist/plan9-x64/dawn.node",
+      "binaryen/bin/wasm-opt",
+      "assemblyscript/dist/asc.js.map",
+      "typescript/bin/tsc",
+      "@typescript/x/tsc",
+      "@oven/bun-musl/bun",
+    ];
+    for (const path of [...kept, ...unused]) {
+      await mkdir(join(folder, "node_modules", path, ".."), { recursive: true });
+      await writeFile(join(folder, "node_modules", path), "");
+    }
+    await script(
+      "path/npm",
+      "/bin/date >node_modules/.package-lock.json; rm -f node_modules/.omit-dev",
+      `echo "called with $*"`,
+    );
+    await script("path/rm", `exec /bin/rm "$@"`);
+    expect(await setUp("--omit=dev")).toEqual({
+      status: 0,
+      stdout: "called with ci --loglevel=error --omit=dev\n",
+      stderr:
+        "installing what building and running need, once: 145 MB to fetch, 150 MB of disk, seconds to a minute\n" +
+        "$ npm ci --loglevel=error --omit=dev\n",
+    });
+    const left = [...kept, ...unused].filter((path) => existsSync(join(folder, "node_modules", path)));
+    expect(left).toEqual(kept);
+    expect(await setUp("--omit=dev")).toEqual({ status: 0, stdout: "", stderr: "" });
+    const all = {
+      status: 0,
+      stdout: "called with ci --loglevel=error\n",
+      stderr: `${INSTALLING}$ npm ci --loglevel=error\n`,
+    };
+    expect(await setUp()).toEqual(all);
+    expect(await setUp()).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(await setUp("--omit=dev")).toEqual({ status: 0, stdout: "", stderr: "" });
   });
 
   test("compiles the kernels of the CPU device again where a source or the compiler is another, however old", async () => {

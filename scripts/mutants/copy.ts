@@ -19,10 +19,15 @@ function git(folder: string, ...args: readonly string[]): string {
   return stdout.toString();
 }
 
-/** Paths of a tree's files that git knows or would take. */
-export function filesOf(root: string): readonly string[] {
+/** Paths of a tree's sources and tests, but for those of suites that neither `npm test` nor `npm run test:slow` has. */
+export function sourcesOf(root: string): readonly string[] {
   const paths = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0");
-  return paths.filter((path) => path !== "" && existsSync(join(root, path)));
+  return paths.filter(
+    (path) =>
+      /\.(?:ts|mjs|wgsl)$/.test(path) &&
+      !/^(?:interop|bench|scripts\/mutants)\b/.test(path) &&
+      existsSync(join(root, path)),
+  );
 }
 
 /** What a run of some test files came to: undefined where all passed. */

@@ -28,7 +28,13 @@ export const FILES_AND_DATA: MutationsByFile = {
       "a damaged download is taken for a right one",
     ],
   ],
-  "src/files/hub/http.ts": [["isOn(settings.endpoint, url) && {", "{", "the user's token is sent to other servers"]],
+  "src/files/hub/http.ts": [
+    [
+      "if (next !== undefined && !isOn(settings.endpoint, next)) {",
+      'if (next === "") {',
+      "missing check: a list of files may go on at another server",
+    ],
+  ],
   "src/files/safetensors/header.ts": [
     [
       "if (length > BigInt(fileSize - LENGTH_BYTES)) {",

@@ -179,6 +179,12 @@ describe("a replaced folder", () => {
     expect(refusal.message).toEndWith("it exists already");
     expect(await names(folder.path)).toEqual(["out"]);
     expect(await text(folder.at("out", "file"))).toBe("old");
+    // One that died a moment later has put the new one in place.
+    await mkdir(folder.at(`out.${dead.pid}-${dead.start}.old.part`));
+    await writeFile(folder.at(`out.${dead.pid}-${dead.start}.old.part`, "file"), "older");
+    await (await Publication.begin(folder.at("out"), { kind: "folder", force: true })).abort();
+    expect(await names(folder.path)).toEqual(["out"]);
+    expect(await text(folder.at("out", "file"))).toBe("old");
   });
 
   test("may hold neither an input nor the current folder", async () => {

@@ -70,10 +70,7 @@ export function plannedTable(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), kind: "table" };
 }
 
-/**
- * The same for a table that stays in the file, which must stay as it is while the model is in use: a pass reads the rows of its
- * tokens, as they are stored, and --quantize leaves it.
- */
+/** The same for a table that stays in the file. */
 export function tableInFile(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), inFile: true };
 }

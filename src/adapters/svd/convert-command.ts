@@ -62,9 +62,9 @@ interface LoraJson extends KeptJson {
   readonly out: string;
   readonly to: "lora";
   readonly tensors: number;
-  /** The highest. */
+  /** Highest rank of a module. */
   readonly rank: number;
-  /** module, rank and the same figures. */
+  /** Each with module, rank and the same figures. */
   readonly modules: readonly object[];
 }
 

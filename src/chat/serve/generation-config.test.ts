@@ -25,5 +25,5 @@ test("what the command line leaves open is the model's, else OpenAI's", async ()
     maxTokens: 9,
   });
   await Bun.write(folder.at("generation_config.json"), JSON.stringify({ top_p: 7 }));
-  expect(readGenerationConfig(folder.path)).rejects.toThrow("generation_config.json: top_p: ");
+  await expect(readGenerationConfig(folder.path)).rejects.toThrow("generation_config.json: top_p: ");
 });

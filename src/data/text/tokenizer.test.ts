@@ -109,14 +109,14 @@ describe("encoding within a number of ids", () => {
     const tokenizer = await familyTokenizer(family);
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
-    await tokenizer.encodeWithin("ab".repeat(500_000), Infinity);
+    await tokenizer.encodeWithin("ab".repeat(100_000), Infinity);
     clearInterval(timer);
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(1);
   });
 
   test("leaves turns to others, and gives a long text up", async () => {
     const tokenizer = await familyTokenizer("gpt2");
-    const long = "some words, ".repeat(50_000);
+    const long = "some words, ".repeat(10_000);
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
     expect(await tokenizer.encodeWithin(long, Infinity)).toEqual(tokenizer.encode(long));

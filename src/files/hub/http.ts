@@ -80,9 +80,10 @@ export function question(
   connection: Connection,
   subject: Subject,
   retries = MAX_RETRIES,
+  silences = MAX_SILENCES,
 ): (url: string) => Promise<JsonAnswer> {
   const { settings, signal } = connection;
-  const end = performance.now() + MAX_SILENCES * settings.timeoutMs;
+  const end = performance.now() + silences * settings.timeoutMs;
   let room = MAX_ANSWER_BYTES;
   const read = async ({ response, watchdog }: Answer): Promise<string> => {
     const chunks: Uint8Array[] = [];

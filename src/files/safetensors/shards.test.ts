@@ -33,7 +33,7 @@ describe("planShards", () => {
           expect(total <= limit || large.length === 1).toBe(true);
         }
       }),
-      { seed: 11, numRuns: 300 },
+      { numRuns: 300 },
     );
   });
 });
@@ -72,7 +72,7 @@ describe("encodeIndex", () => {
         expect([...shardOf].toSorted()).toEqual(expected.toSorted());
         expect(metadata).toEqual({ total_size: 3 * list.length });
       }),
-      { seed: 12, numRuns: 200 },
+      { numRuns: 200 },
     );
   });
 });

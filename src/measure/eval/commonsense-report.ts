@@ -16,12 +16,12 @@ export interface CommonsenseReport {
 
 /** @json eval commonsense */
 interface CommonsenseJson {
-  /** By name. */
+  /** By name: correct, total, accuracy (0 to 1). */
   readonly tasks: Readonly<Record<string, TaskScore>>;
   /** Over tasks. */
   readonly mean: number;
   readonly seconds: number;
-  /** Of answers given now. */
+  /** Of tokens generated now. */
   readonly tokens_per_s: number;
 }
 

@@ -18,13 +18,13 @@ export interface AdapterJson {
   readonly rank: number | null;
   readonly alpha: number | null;
   readonly targets: string | readonly string[] | null;
-  /** Layers that targets are limited to. */
+  /** Layers that the targets are limited to. */
   readonly only_layers: readonly number[];
   /** The base that it names. */
   readonly base: string | null;
   readonly generator: string | null;
   readonly seed: string | null;
-  /** saved, drawn, none. */
+  /** Where random bases come from. */
   readonly bases: "saved" | "drawn" | "none";
   /** Of the method only. */
   readonly settings: Readonly<Record<string, unknown>>;
@@ -34,17 +34,17 @@ export interface AdapterJson {
   readonly bytes: number | null;
   readonly bases_bytes: number | null;
   readonly tensors: number | null;
-  /** By format: parameters, bytes. */
+  /** By number format: parameters, bytes. */
   readonly dtypes?: object;
-  /** name, dtype, shape, tensors, parameters, bytes. */
+  /** Each with name, dtype, shape, tensors, parameters, bytes. */
   readonly groups?: readonly object[];
-  /** layer, parameters. */
+  /** Each with layer, parameters. */
   readonly layers?: readonly object[];
-  /** The base that was at hand. */
+  /** The base that was at hand, and how it fits. */
   readonly fits?: string;
-  /** Adapted in it. */
+  /** Number of adapted modules. */
   readonly modules?: number;
-  /** Tensors of it. */
+  /** Tensors that it replaces. */
   readonly replaced?: readonly string[];
   readonly applicable: boolean;
   /** Why it cannot be applied. */

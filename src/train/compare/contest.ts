@@ -9,14 +9,14 @@ export type Measure = "valid_loss" | "loss";
 export interface MethodSummary {
   readonly method: string;
   readonly budget: number | null;
-  /** Trainable parameters. */
+  /** Trainable parameters; null if no run came that far. */
   readonly parameters: number | null;
   /** (parameters − budget) / budget. */
   readonly distance: number | null;
   readonly runs: number;
   /** Runs that diverged. */
   readonly failed: number;
-  /** As the next four: mean and (sample standard) deviation over the seeds. */
+  /** Over the seeds, as the next four: mean, deviation (sample standard deviation; null for one seed). */
   readonly loss: Spread | null;
   readonly valid_loss: Spread | null;
   readonly best_valid_loss: Spread | null;
@@ -29,13 +29,13 @@ export interface MethodSummary {
 export interface Contest {
   readonly budget: number;
   readonly judged_by: Measure;
-  /** If significantly better. */
+  /** Null if no method is significantly better. */
   readonly winner: string | null;
   /** Why there is none, or by how much. */
   readonly reason: string;
   /** Methods that took part, best first. */
   readonly among: readonly string[];
-  /** Far from the budget, or diverged. */
+  /** Methods far from the budget, or diverged. */
   readonly left_out: readonly string[];
 }
 

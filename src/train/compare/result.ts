@@ -25,7 +25,7 @@ interface CompareJson {
   readonly results: readonly RunResult[];
   readonly methods: readonly MethodJson[];
   readonly contests: readonly Contest[];
-  /** Of a single budget. */
+  /** Null if there is none, or several budgets. */
   readonly winner: string | null;
 }
 

@@ -46,22 +46,22 @@ export interface RunResult {
   readonly method: string;
   readonly budget: number | null;
   readonly seed: number;
-  /** Trainable parameters without those of a head. */
+  /** Trainable parameters without those of a head, which all methods train alike. */
   readonly parameters: number | null;
   readonly steps: number;
-  /** Mean over the last quarter of the steps. */
+  /** Mean over the last quarter of the steps; null if the run failed. */
   readonly loss: number | null;
-  /** Of the last validation. */
+  /** Last validation loss; null without validation data. */
   readonly valid_loss: number | null;
-  /** Of best/. */
+  /** Lowest validation loss, that of best/. */
   readonly best_valid_loss: number | null;
-  /** Of images, from 0 to 1. */
+  /** Last validation accuracy, from 0 to 1; null for language models. */
   readonly accuracy: number | null;
-  /** Of training steps. */
+  /** Of training steps, without loading, evaluations and saves. */
   readonly seconds: number;
-  /** Peak device memory, estimated. */
+  /** Peak device memory, as estimated beforehand. */
   readonly peak_bytes: number | null;
-  /** What diverged. */
+  /** What diverged, or null. */
   readonly error: string | null;
 }
 

@@ -117,6 +117,6 @@ test("parquet survives changed bytes", async () => {
         expect(thrown).toBeInstanceOf(RandloraError);
       }
     }),
-    { seed: 8, numRuns: 150 },
+    { numRuns: 150 },
   );
 });

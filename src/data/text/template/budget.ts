@@ -3,16 +3,18 @@ import type { Role } from "./roles.ts";
 /** What a template may not do: too many steps, too long a text, too deep in itself. */
 export class LimitError extends Error {}
 
-/** A step is an expression or a statement, 16 characters of a text, or 4 elements of a list that is made. */
-const FREE_STEPS = 4_000_000;
+/**
+ * What is free, whatever is rendered: steps, and characters of any text that a template makes. A step is an expression or a
+ * statement, 16 characters of a text, or 4 elements of a list that is made.
+ */
+export const FREE = { steps: 4_000_000, text: 4_000_000 };
 /** Steps for each value in a list or an object that something reads whole: what is written out is read character by character, a table takes a microsecond for each, and sorting looks at each many times. */
 const STEPS_A_PART = { printed: 1, compared: 1, operand: 1 / 64, spread: 1 / 64, arranged: 4, receiver: 0, loop: 0 };
 /** Steps for each element of what is walked through: a round makes a scope and a table of ten values. */
 const STEPS_A_ROUND = 6;
 /** Further steps for each value of the input, and for each 16 characters. */
 const STEPS_A_VALUE = 256;
-/** Characters of any text that a template makes, and further ones for each of the input. */
-const FREE_TEXT = 4_000_000;
+/** Further characters of any text for each of the input. */
 const TEXT_A_CHARACTER = 16;
 /** What one filter or call may have to do, for each character of the longest text: as many texts are read as others are long. */
 const WORK_A_CHARACTER = 64;
@@ -33,10 +35,10 @@ export class Budget {
   readonly #sizes = new WeakMap<object, number>();
 
   /** @param variables what the template is given */
-  constructor(variables: unknown) {
+  constructor(variables: unknown, free = FREE) {
     const size = measure(variables);
-    this.#steps = FREE_STEPS + STEPS_A_VALUE * size;
-    this.#mostText = FREE_TEXT + TEXT_A_CHARACTER * 16 * size;
+    this.#steps = free.steps + STEPS_A_VALUE * size;
+    this.#mostText = free.text + TEXT_A_CHARACTER * 16 * size;
   }
 
   enter(steps: number): void {

@@ -1,6 +1,6 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 
-import { Budget, isContainer, LimitError } from "./budget.ts";
+import { Budget, FREE, isContainer, LimitError } from "./budget.ts";
 import { type Block, findBlocks } from "./lines.ts";
 import { BoundedInterpreter, LINE_MARK } from "./interpreter.ts";
 import { type Role, rolesOf } from "./roles.ts";
@@ -33,11 +33,7 @@ export class TemplateError extends Error {
   }
 }
 
-/**
- * A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. Python's Jinja, which
- * transformers has, differs where a template prints or joins a list or an object (`{'a': 1}` there, `{"a": 1}` here), measures something
- * undefined (0 there, refused with the line here), formats with `%`, or takes the remainder of negative numbers.
- */
+/** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
 export class JinjaTemplate {
   readonly #program: Program;
   readonly #roles: ReadonlyMap<unknown, Role>;
@@ -57,7 +53,7 @@ export class JinjaTemplate {
    * @param now what `strftime_now` tells
    * @throws {TemplateError} when the template refuses or fails, or does more than a {@link Budget} allows
    */
-  render(variables: Readonly<Record<string, unknown>>, now: Date): string {
+  render(variables: Readonly<Record<string, unknown>>, now: Date, free = FREE): string {
     const refusal: { message?: string } = {};
     const raise = (message: unknown) => {
       refusal.message = (isContainer(message) ? "" : String(message)) || "it raised an exception";
@@ -66,7 +62,7 @@ export class JinjaTemplate {
     let interpreter: BoundedInterpreter | undefined;
     try {
       const environment = new Environment();
-      const budget = new Budget(variables);
+      const budget = new Budget(variables, free);
       interpreter = new BoundedInterpreter(environment, budget, this.#roles);
       const globals = {
         ...GLOBALS,

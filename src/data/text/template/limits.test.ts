@@ -1,16 +1,17 @@
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ChatTemplate } from "../chat-template.ts";
+import { FREE } from "./budget.ts";
 import { JinjaTemplate, TemplateError } from "./jinja.ts";
 
-// The most that a template may do takes two seconds of a core, and more where others use it.
-setDefaultTimeout(60_000);
+/** An eighth of what is free, so that what costs too little goes on for no longer than it must. */
+const LITTLE = { steps: FREE.steps / 8, text: FREE.text / 8 };
 
 const CHAT = join(import.meta.dir, "../../../../fixtures/chat");
 
-/** `ns.s`: two million letters, of a few words. */
-const LONG = "{% set ns = namespace(s='aa', l=[]) %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+/** `ns.s`: a quarter of a million letters, half of the longest text. */
+const LONG = "{% set ns = namespace(s='aa', l=[]) %}{% for i in range(17) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
 /** `ns.a`: two to the 60th numbers, of 60 lists. */
 const DEEP = "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
 const STEPS = "it takes too many steps";
@@ -35,11 +36,6 @@ test.each([
     STEPS,
   ],
   ["a macro that calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", NESTED],
-  [
-    "a call block that calls itself",
-    "{% macro m() %}{{ caller() }}{% endmacro %}{% macro f() %}{% call m() %}{{ f() }}{% endcall %}{% endmacro %}{{ f() }}",
-    NESTED,
-  ],
   ["a range", "{{ range(10 ** 9) }}", "range() of more than 100000 numbers"],
   [
     "a text that doubles",
@@ -66,6 +62,17 @@ test.each([
   ],
 ] as const)("what goes on for ever: %s", (_, source, message) => {
   expectRefusal(source, message);
+});
+
+test.each([
+  [forever(""), STEPS],
+  ["{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", `${TEXT} 4001`],
+  [
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% macro f() %}{% call m() %}{{ f() }}{% endcall %}{% endmacro %}{{ f() }}",
+    NESTED,
+  ],
+])("all that is free has an end: %s", (source, message) => {
+  expectRefusal(source, message, FREE);
 });
 
 test.each([
@@ -138,13 +145,13 @@ test("long texts may come to a macro, be written by one, and stand in a block, a
 test.each([
   ["parentheses", `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`, NESTED],
   ["lists", `{{ ${"[".repeat(50_000)}1${"]".repeat(50_000)} }}`, NESTED],
-  ["operators", `{{ a${" ~ a".repeat(50_000)} }}`, NESTED],
+  ["operators", `{{ a${" ~ a".repeat(20_000)} }}`, NESTED],
   ["negations", `{{ ${"not ".repeat(50_000)}a }}`, NESTED],
   ["branches", `{% if a %}${"{% elif a %}".repeat(10_000)}{% endif %}`, NESTED],
   ["filters", `{{ a${"|upper".repeat(30_000)} }}`, NESTED],
   ["text", "x".repeat(300_000), "it is longer than 262144 characters"],
   ["blanks", " ".repeat(200_000), "it has more than 4000 blanks in a row"],
-  ["a fault at its end", `${"{{ a }}".repeat(30_000)}{{ ' `, "Unexpected end of input"],
+  ["a fault at its end", `${"{{ a }}".repeat(5000)}{{ ' `, "Unexpected end of input"],
 ])("a template of too much: %s", (_, source, message) => {
   expectRefusal(source, message);
 });
@@ -168,37 +175,43 @@ test("a message is not longer than somebody reads", () => {
 });
 
 describe("long conversations are far from the limits", () => {
-  const templates = readdirSync(CHAT).filter((name) => name.endsWith(".jinja"));
   const tool = { type: "function", function: { name: "f", description: "d".repeat(500), parameters: { a: ["b"] } } };
+  const tools = Array.from({ length: 50 }, () => tool);
+  const conversation = (count: number, length: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      role: i % 2 === 0 ? "user" : "assistant",
+      content: "some words\n".repeat(length / 11 + 1).slice(0, length),
+    }));
+  const templates = readdirSync(CHAT).filter((name) => name.endsWith(".jinja"));
 
-  test.each(templates)("%s", (name) => {
-    const template = new ChatTemplate(readFileSync(join(CHAT, name), "utf8"), name, {
-      bos_token: "<s>",
-      eos_token: "</s>",
-    });
+  test.each(templates)("%s, where little is free", (name) => {
+    const template = new JinjaTemplate(readFileSync(join(CHAT, name), "utf8"));
     for (const [count, length] of [
-      [2, 1_000_000],
-      [1000, 2000],
-      [20_000, 50],
+      [2, 50_000],
+      [50, 2000],
+      [1000, 50],
     ] as const) {
-      const messages = Array.from({ length: count }, (_, i) => ({
-        role: i % 2 === 0 ? "user" : "assistant",
-        content: "some words\n".repeat(length / 11 + 1).slice(0, length),
-      }));
-      const { text } = template.render({ messages, tools: Array.from({ length: 50 }, () => tool) });
+      const given = { messages: conversation(count, length), tools, bos_token: "<s>", eos_token: "</s>" };
+      const text = template.render(given, new Date(), { steps: 1000, text: 1000 });
       expect(text.length).toBeGreaterThan(count * (length - 3));
     }
   });
+
+  test("one of a million characters", () => {
+    const template = new ChatTemplate(readFileSync(join(CHAT, "harmony.jinja"), "utf8"), "x");
+    const { text } = template.render({ messages: conversation(20_000, 50), tools });
+    expect(text.length).toBeGreaterThan(20_000 * 47);
+  });
 });
 
-function render(source: string): string {
-  return new JinjaTemplate(source).render({ messages: [{ role: "user", content: "a" }] }, new Date());
+function render(source: string, free = LITTLE): string {
+  return new JinjaTemplate(source).render({ messages: [{ role: "user", content: "a" }] }, new Date(), free);
 }
 
-function expectRefusal(source: string, message: string | RegExp): void {
+function expectRefusal(source: string, message: string | RegExp, free = LITTLE): void {
   let refusal: unknown;
   try {
-    render(source);
+    render(source, free);
   } catch (error) {
     refusal = error;
   }

@@ -53,7 +53,7 @@ describe("a regular expression that backtracks without end", () => {
 test.each(FAMILIES)("no text keeps the patterns of %s busy", async (family) => {
   const { length } = await familyTokenizer(family).then((one) =>
     [" ", "A", "a", "中", "A中", "中A", "Aa", "\u0301", " \n", "\n ", "!\n", "1", "'s", "\u01c5", "e\u0301 "]
-      .map((unit) => one.encode(`${unit.repeat(20_000)}~`))
+      .map((unit) => one.encode(`${unit.repeat(4000)}~`))
       .filter((ids) => ids.length > 0),
   );
   expect(length).toBe(15);

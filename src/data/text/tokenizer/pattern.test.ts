@@ -31,7 +31,7 @@ test("loses nothing but what is removed", () => {
         if (behavior !== "Removed") expect(pieces.join("")).toBe(text);
       }
     }),
-    { seed: 3, numRuns: 200 },
+    { numRuns: 200 },
   );
 });
 
@@ -61,7 +61,7 @@ describe("patterns that the native engine runs", () => {
     const pattern = compilePattern({ Regex: regex });
     for (const first of units) {
       for (const second of units) {
-        const text = `${(first + second).repeat(10_000)}${first.repeat(20_000)}~`;
+        const text = `${(first + second).repeat(1000)}${first.repeat(2000)}~`;
         expect([...pattern.matchAll(text)].at(-1)?.end).toBe(text.length);
       }
     }
@@ -75,7 +75,7 @@ describe("patterns that the native engine runs", () => {
       fc.property(text, (one) => {
         expect([...ours.matchAll(one)]).toEqual([...native.matchAll(one)]);
       }),
-      { seed: 4, numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 });

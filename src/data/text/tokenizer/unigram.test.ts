@@ -32,7 +32,7 @@ test("finds a segmentation of the highest score", () => {
       expect(ids.map((id) => vocab[id]?.[0]).join("")).toBe(piece);
       expect(ids.reduce((sum, id) => sum + (vocab[id]?.[1] ?? NaN), 0)).toBe(best(new Map(vocab), piece));
     }),
-    { seed: 5, numRuns: 200 },
+    { numRuns: 200 },
   );
 });
 

@@ -25,7 +25,7 @@ interface CkaJson extends ProfileJson {
   readonly layers: readonly {
     /** Module. */
     readonly name: string;
-    /** By adapter, as it was written. */
+    /** By adapter, as it was written; null if nothing varies. */
     readonly cka: Readonly<Record<string, number | null>>;
   }[];
   /** Samples that took part. */
