@@ -19,7 +19,7 @@ export const command = defineCommand({
     like: text({
       value: "METHOD:RANK",
       topic: "Budget",
-      help: "parameter budget: as many as this method trains at this rank (or number of bases); full: all",
+      help: "parameter budget: as many as this method trains at this rank; full: all",
     }),
     targets: ADAPTER_OPTIONS.targets,
     layers: ADAPTER_OPTIONS.layers,

@@ -151,7 +151,7 @@ interface RemovedJson {
   readonly commits: readonly string[];
   /** Freed. */
   readonly bytes: number;
-  /** Was the whole repository removed? */
+  /** All revisions? */
   readonly whole: boolean;
 }
 

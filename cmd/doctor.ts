@@ -13,7 +13,7 @@ export const command = defineCommand({
     verify: flag({
       help: "check every kernel against double precision, training and merging against stored results; writes a report file",
     }),
-    bench: flag({ help: "measure the speed of each kind of kernel beside the device's measured peak" }),
+    bench: flag({ help: "measure the speed of each kind of kernel, and the device's peak" }),
     out: text({
       value: "FILE",
       short: "o",

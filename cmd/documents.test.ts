@@ -19,9 +19,9 @@ async function codeOf(page: string): Promise<string[]> {
   return code.map((part) => part.replaceAll(/^(?:lm_eval|npm|docker|llama-cli)(?:.*\\\n)*.*$/gm, ""));
 }
 
-const GUIDES = [...new Bun.Glob("docs/guide/*.md").scanSync(ROOT)].toSorted();
+const PAGES = [...new Bun.Glob("docs/{guide/*,interface/*,interface,adapter-json}.md").scanSync(ROOT)].toSorted();
 
-describe.each(["README.md", "docs/interface.md", ...GUIDES])("%s", (page) => {
+describe.each(["README.md", ...PAGES])("%s", (page) => {
   test("names no command and no option that does not exist", async () => {
     const known = new Set(commands.map(({ path }) => path.join(" ")));
     for (const code of await codeOf(page)) {
@@ -60,17 +60,6 @@ test("git ignores what README's commands write", async () => {
   expect(written).toContain("ahoy.jsonl");
   const { stdout } = Bun.spawnSync(["git", "check-ignore", "randlora-doctor-1.json", ...written], { cwd: ROOT });
   expect(stdout.toString().trim().split("\n")).toEqual(["randlora-doctor-1.json", ...written]);
-});
-
-test("docs/interface.md's table of contents has each of its headings", async () => {
-  const text = await Bun.file(join(ROOT, "docs/interface.md")).text();
-  const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, title = ""]) => `[${title}](#${anchorOf(title)})`);
-  expect(/^Contents: (.+)\.$/m.exec(text)?.[1]?.split(" · ")).toEqual(headings);
-});
-
-test("docs/interface.md knows every command", async () => {
-  const code = (await codeOf("docs/interface.md")).join("\n");
-  expect(commands.map(({ path }) => path.join(" ")).filter((path) => !code.includes(path))).toEqual([]);
 });
 
 test("names no file of the repository and no heading of a page that does not exist", async () => {

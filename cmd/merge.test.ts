@@ -4,7 +4,7 @@ import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "..
 import { readModel } from "../src/adapters/merge/testing/models.ts";
 import { writeLora } from "../src/adapters/testing/lora.ts";
 
-/** What docs/interface.md promises for `--json`, by name and type; whatever else is there is extra. */
+/** What docs/interface/commands.md promises for `--json`, by name and type; whatever else is there is extra. */
 const SHAPE = {
   out: expect.any(String),
   tensors: expect.any(Number),

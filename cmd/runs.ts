@@ -77,17 +77,15 @@ interface RunsJson {
 }
 
 interface RunJson {
-  /** Run folder. */
   readonly run: string;
   readonly model: string;
   readonly method: string;
-  /** Running: a process trains into it; interrupted: --resume continues. */
+  /** running (a process trains into it), done, interrupted. */
   readonly state: "running" | "done" | "interrupted";
-  /** Steps done. */
   readonly steps: number;
-  /** Null before the first save. */
+  /** Known from the first save on. */
   readonly planned_steps: number | null;
-  /** As of the last save; null without validation data. */
+  /** As of the last save. */
   readonly best_valid_loss: number | null;
   readonly bytes: number;
   /** Time of the last write. */

@@ -6,7 +6,7 @@ export const command = defineCommand({
   summary: "Show the token ids of a text; needs no weights",
   example: 'randlora tokenize HuggingFaceTB/SmolLM2-135M-Instruct "Once upon a time"',
   arguments: {
-    model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),
+    model: required("MODEL", "the model: a folder or one of its files, org/name on the Hub, or embedded"),
     text: optional("TEXT", "text to tokenize"),
   },
   options: {

@@ -10,8 +10,14 @@ const ROOT = join(import.meta.dir, "..");
 test(`${PAGE} is what \`npm run docs\` writes`, async () => {
   const written = await commandsPage();
   expect(await Bun.file(join(ROOT, PAGE)).text(), "npm run docs").toBe(written);
-  // Characters, not bytes; a link may be longer.
-  expect(written.split("\n").filter((line) => Bun.stringWidth(line) > 120)).toEqual([]);
+});
+
+test("the interface has lines of 120 characters and 7,500 words at most", async () => {
+  const pages = ["docs/interface.md", ...new Bun.Glob("docs/interface/*.md").scanSync(ROOT)];
+  const texts = await Promise.all(pages.map((page) => Bun.file(join(ROOT, page)).text()));
+  const text = texts.join("\n");
+  expect(text.split("\n").filter((line) => Bun.stringWidth(line) > 120)).toEqual([]);
+  expect(text.trim().split(/\s+/).length).toBeLessThanOrEqual(7500);
 });
 
 test("every command says what --json prints", async () => {

@@ -29,14 +29,20 @@ interface Entry {
 /** The text of the page. */
 export async function commandsPage(): Promise<string> {
   const types = jsonTypes(await sources());
-  const shown = new Map<string, string>();
+  const shown = new Map<string, Shown>();
   const sections = allCommands(program).map(({ path, command }) => commandSection(path, command, types, shown));
   const unknown = types.filter(({ command }) => command !== "several" && ofCommand(command) === undefined);
   if (unknown.length > 0) throw new Error(`@json of no command: ${unknown.map(({ command }) => command).join("; ")}`);
   const several = types.filter(({ command }) => command === "several").flatMap(({ keys }) => keys);
   return [
     INTRODUCTION,
-    section("Every command", [list(Object.entries(GLOBAL_OPTIONS).map(([key, option]) => optionEntry(key, option)))]),
+    section("Every command", [
+      list(
+        Object.entries(GLOBAL_OPTIONS).map(([key, option]) => {
+          return { name: optionName(key, option), help: withDefault({ help: option.help, absent: option.absentText }) };
+        }),
+      ),
+    ]),
     ...sections,
     section("Endpoints of serve", [list(Object.entries(ENDPOINTS).map(([name, help]) => ({ name, help })))]),
     section("JSON keys of several commands", [list(several)]),
@@ -49,34 +55,38 @@ const INTRODUCTION = `# Commands
 
 Usage, options, and the keys that \`--json\` prints, as the program has them; what they mean together stands in
 [the interface](../interface.md). Square brackets hold the default. What works as in a command above is only named. \`…\`:
-may be given several times; \`?\`: the key may be missing.
+may be given several times; \`?\`: the key may be missing. Keys are null where there is nothing to say.
 `;
 
 function commandSection(
   path: readonly string[],
   command: Command,
   types: readonly JsonType[],
-  shown: Map<string, string>,
+  shown: Map<string, Shown>,
 ): string {
   const name = path.join(" ");
   const parts = [`${usageOf(program, path, command)}\n`];
   const told: Told[] = [
     ...Object.values(command.arguments).map(({ value, help }) => {
-      return { topic: "Arguments", short: value, entry: { name: value, help } };
+      return { topic: "Arguments", short: value, name: value, help, absent: "" };
     }),
     ...Object.entries(command.options).map(([key, option]) => {
-      return { topic: option.topic, short: `--${flagName(key)}`, entry: optionEntry(key, option) };
+      const { help, topic, absentText: absent } = option;
+      return { topic, short: `--${flagName(key)}`, name: optionName(key, option), help, absent };
     }),
   ];
   const known = new Map<string, string[]>();
   const topics = new Map<string, Entry[]>();
-  for (const { topic, short, entry } of told) {
-    const text = `${entry.name} ${entry.help}`;
+  for (const one of told) {
+    const text = `${one.name} ${one.help}`;
     const before = shown.get(text);
     if (before === undefined) {
-      shown.set(text, name);
-      topics.set(topic, [...(topics.get(topic) ?? []), entry]);
-    } else known.set(before, [...(known.get(before) ?? []), short]);
+      shown.set(text, { command: name, absent: one.absent });
+      topics.set(one.topic, [...(topics.get(one.topic) ?? []), { name: one.name, help: withDefault(one) }]);
+    } else {
+      const short = one.absent === before.absent ? one.short : withDefault({ help: one.short, absent: one.absent });
+      known.set(before.command, [...(known.get(before.command) ?? []), short]);
+    }
   }
   for (const entries of topics.values()) parts.push(list(entries));
   parts.push(list([...known].map(([before, names]) => ({ name: `As ${before}:`, help: names.join(" ") }))));
@@ -88,19 +98,30 @@ function commandSection(
   return section(name, [command.summary, parts.filter((part) => part !== "").join("\n")]);
 }
 
+/** Where an option was first explained, with which default. */
+interface Shown {
+  readonly command: string;
+  readonly absent: string;
+}
+
 /** An argument or an option, with the name that tells it from the command's others. */
 interface Told {
   readonly topic: string;
   readonly short: string;
-  readonly entry: Entry;
+  readonly name: string;
+  readonly help: string;
+  /** What an option is where nobody says. */
+  readonly absent: string;
 }
 
-/** `-o, --out PATH`, its help, the default. */
-function optionEntry(key: string, option: Option<unknown>): Entry {
-  const { short, form, value, repeatable, help, absentText } = option;
+function withDefault({ help, absent }: Pick<Told, "help" | "absent">): string {
+  return absent === "" ? help : `${help} [${absent}]`;
+}
+
+/** `-o, --out PATH`. */
+function optionName(key: string, { short, form, value, repeatable }: Option<unknown>): string {
   const given = { flag: "", value: ` ${value}`, optional: ` [${value}]` }[form];
-  const name = `${short === "" ? "" : `-${short}, `}--${flagName(key)}${given}${repeatable ? " …" : ""}`;
-  return { name, help: absentText === "" ? help : `${help} [${absentText}]` };
+  return `${short === "" ? "" : `-${short}, `}--${flagName(key)}${given}${repeatable ? " …" : ""}`;
 }
 
 /** The command that a `@json` speaks of: `finetune` of `finetune --dry-run`. */

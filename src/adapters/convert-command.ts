@@ -70,9 +70,9 @@ interface ConvertJson {
   readonly out: string;
   readonly to: string;
   readonly tensors: number;
-  /** What draws the bases; null if nothing does. Not with --to gguf. */
+  /** What draws the bases; not with --to gguf. */
   readonly generator?: string | null;
-  /** Are the bases saved? Not with --to gguf. */
+  /** Saved? Not with --to gguf. */
   readonly projections?: boolean;
 }
 

@@ -6,7 +6,7 @@ import { OUTTYPES } from "./merge/outtypes.ts";
 export const CONVERT_OPTIONS = {
   to: choice(["peft", "json", "lora", "gguf"], {
     topic: "Output",
-    help: "format to write; lora: the LoRA nearest to any method's ΔW, a PEFT folder",
+    help: "format to write; lora: a PEFT folder with the LoRA nearest to ΔW",
   }),
   out: text({
     value: "PATH",
@@ -25,7 +25,7 @@ export const CONVERT_OPTIONS = {
     above: 0,
     max: 1,
     topic: "LoRA",
-    help: "lora: part of ‖ΔW‖² that each module keeps, with the lowest rank that does; 1 keeps all",
+    help: "lora: part of ‖ΔW‖² that each module keeps at least; 1 keeps all",
   }),
   generator: generatorOption("LoRA"),
   projections: choice(["yes", "no"], {
@@ -46,7 +46,7 @@ export const CONVERT_OPTIONS = {
   base: text({
     value: "MODEL",
     topic: "Output",
-    help: "base model of an adapter, for gguf and lora; for gguf its config.json suffices",
+    help: "base model of the adapter",
     defaultText: "the one that the adapter names",
   }),
   force: flag({ topic: "Output", help: "replace an existing output" }),

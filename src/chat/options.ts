@@ -42,7 +42,7 @@ export const CHAT_OPTIONS = {
   system: text({ topic: "Text", help: "system message" }),
   raw: toggle({
     topic: "Text",
-    help: "continue the prompt as it stands, without the chat template",
+    help: "continue the prompt as it stands, without chat template",
     defaultText: "as the run's samples were written out",
   }),
   ...TEMPLATE_OPTIONS,

@@ -7,7 +7,7 @@ import type { QuantizedJson } from "../terminal/quantized.ts";
  */
 export interface ReplyReport extends QuantizedJson, ProfileJson {
   readonly text: string;
-  /** Ids, without the token that ended the answer. */
+  /** Ids, without the one that ended the answer. */
   readonly tokens: readonly number[];
   readonly prompt_tokens: number;
   readonly completion_tokens: number;

@@ -70,7 +70,10 @@ export function plannedTable(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), kind: "table" };
 }
 
-/** The same for a table that stays in the file. */
+/**
+ * The same for a table that stays in the file, which must stay as it is while the model is in use: a pass reads the rows of its
+ * tokens, as they are stored, and --quantize leaves it.
+ */
 export function tableInFile(cols: number, table: Stored): PlannedMatrix {
   return { ...plannedMatrix(cols, table), inFile: true };
 }

@@ -13,7 +13,7 @@ interface Quantized {
  * @json several
  */
 export interface QuantizedJson {
-  /** With --quantize, or when the file has quantized weights. */
+  /** With --quantize, and of quantized files. */
   readonly quantized?: {
     /** Q8_0, Q4_0, Q6_K or MXFP4. */
     readonly format: string;

@@ -7,7 +7,12 @@ import { textPartOf, unshiftPath } from "./module-paths.ts";
 
 /**
  * The matrices of all experts of a layer that transformers 5 has as one parameter, and PEFT adapts as one
- * (`target_parameters`), however the checkpoint stores them: (experts, out, in), or transposed.
+ * (`target_parameters`), however the checkpoint stores them: (experts, out, in), or transposed. Where it has tensors of all experts, a
+ * target of LoRA that is the name of both (`down_proj`) means the parameter.
+ *
+ * PEFT makes factors of twice the rank of an adapter of gate and up of each expert (`w1,w3`): the same ΔW, but other training. PEFT
+ * 0.21.2 leaves out, without a word, modules of single experts of LFM2-MoE, and of dense layers that have the names of experts': for it,
+ * name the parameters.
  */
 export interface ExpertParameter {
   /** transformers' path of the module that has it: `model.layers.0.mlp.experts`. */

@@ -62,9 +62,9 @@ interface LoraJson extends KeptJson {
   readonly out: string;
   readonly to: "lora";
   readonly tensors: number;
-  /** Highest rank of a module. */
+  /** The highest. */
   readonly rank: number;
-  /** Each with module, rank and the same figures. */
+  /** module, rank and the same figures. */
   readonly modules: readonly object[];
 }
 

@@ -26,7 +26,10 @@ interface Stored {
   readonly format: "gguf" | "safetensors";
 }
 
-/** Ollama's lists of models: `/api/tags`, `/api/ps`, `/api/show`. */
+/**
+ * Ollama's lists of models: `/api/tags`, `/api/ps`, `/api/show`. `digest` is of name and size, not of contents; `quantization_level`
+ * is the dtype of most stored parameters; `capabilities` are `completion`, and by the chat template `tools` and `thinking`.
+ */
 export class OllamaModels {
   readonly #parts: Pick<ApiParts, "model" | "models" | "prompts" | "defaults">;
   /** Read when the server starts: the files may be gone when somebody asks. */

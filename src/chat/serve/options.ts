@@ -28,7 +28,7 @@ export const SERVE_OPTIONS = {
   apiKey: text({
     value: "KEY",
     topic: "Server",
-    help: "API key that clients must send; RANDLORA_API_KEY is better: process lists show the command line",
+    help: "API key that clients must send; process lists show it, unless it is set as RANDLORA_API_KEY",
   }),
   apiKeys: text({
     value: "FILE",
@@ -39,7 +39,7 @@ export const SERVE_OPTIONS = {
     text({
       value: "ADDRESS",
       topic: "Server",
-      help: "proxy, or network of proxies, whose Forwarded or X-Forwarded-For header is believed",
+      help: "proxy, or network, whose Forwarded or X-Forwarded-For header is believed",
     }),
   ),
   parallel: integer({
@@ -61,18 +61,18 @@ export const SERVE_OPTIONS = {
   adapterDir: text({
     value: "DIR",
     topic: "Adapters",
-    help: "folder of adapters that clients may request by folder name; with --api-key also load and unload",
+    help: "folder of adapters that clients request by folder name; with --api-key also load and unload",
   }),
   maxAdapters: integer({
     value: "N",
     topic: "Adapters",
-    help: "maximum number of adapters in device memory; the one requested longest ago is evicted",
+    help: "maximum number of adapters in device memory; the least recently requested is evicted",
     min: 1,
     defaultText: "8",
   }),
   merge: toggle({
     topic: "Adapters",
-    help: "merge adapters into the weights: faster with one, but requests for different ones wait for each other; --no-merge applies them beside the weights",
+    help: "merge adapters into the weights: faster for one, but requests for different ones wait for each other; --no-merge applies them beside",
     defaultText: "with a single adapter, without --adapter-dir and --quantize",
   }),
   ...ADAPTER_OPTIONS,
@@ -121,7 +121,7 @@ export const SERVE_OPTIONS = {
   }),
   pooling: choice(POOLINGS, {
     topic: "Answers",
-    help: "pooling of embeddings: mean of the hidden states of all tokens, or the last token's",
+    help: "pooling of embeddings: mean of all tokens' hidden states, or the last token's",
     default: "mean",
   }),
   quantize: quantizeOption({ topic: "Model" }),

@@ -137,7 +137,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
 interface ServeJson {
   readonly address: string;
   readonly models: readonly string[];
-  /** Most memory that it takes: weights, adapters loaded at the start, full KV cache, largest pass; without adapters loaded later and the processes that read requests. */
+  /** Memory at most, without adapters loaded later and the processes that read requests. */
   readonly planned_bytes: number;
 }
 

@@ -27,7 +27,7 @@ const SAMPLE_OPTIONS = {
   data: text({
     value: "FILE|DIR",
     topic,
-    help: "samples as finetune reads them (of a folder test, else valid, else train), or images",
+    help: "samples, or images, as finetune has them; of a folder test, else valid, else train",
   }),
   dataset: text({ value: "NAME", topic, help: "named image dataset that --data holds in its own layout" }),
   split: choice(["train", "valid", "test"], {
@@ -38,7 +38,7 @@ const SAMPLE_OPTIONS = {
   maxLength: integer({
     value: "L",
     topic,
-    help: "maximum sample length in tokens; longer samples are cut on the right",
+    help: "maximum sample length in tokens; longer samples are cut",
     min: 2,
     defaultText: "1024, or the model's context if smaller",
   }),
@@ -80,7 +80,7 @@ export const CKA_OPTIONS = {
   ...SAMPLE_OPTIONS,
   samples: integer({
     topic: "Data",
-    help: "number of samples: the first ones, of images a random choice",
+    help: "number of samples: the first ones; of images a random choice",
     min: 4,
     default: 512,
   }),
@@ -110,14 +110,14 @@ export const PLANE_OPTIONS = {
     text({
       value: "A",
       topic: "Adapters",
-      help: "corners of the plane at (0, 0), (0.5, 1) and (1, 0): an adapter, a run, or a full model each",
+      help: "corner of the plane, in order (0, 0), (0.5, 1), (1, 0): an adapter, a run, or a full model",
     }),
   ),
   generator: generatorOption("Adapters"),
   ...SAMPLE_OPTIONS,
   samples: integer({
     topic: "Data",
-    help: "number of samples: the first ones, of images a random choice",
+    help: "number of samples: the first ones; of images a random choice",
     min: 1,
     defaultText: "all",
   }),

@@ -27,9 +27,9 @@ interface MethodJson {
   readonly parameters: number;
   /** Part of the budget, negative below it. */
   readonly distance: number;
-  /** Base as stored, and 16 bytes a trainable parameter; random bases and activations come on top. */
+  /** Base as stored and 16 bytes a trainable parameter, without random bases and activations. */
   readonly memory_bytes: number;
-  /** Operations of a step of 1024 tokens or 32 images, without attention; of the experts that tokens go to. */
+  /** Operations of 1024 tokens or 32 images, without attention. */
   readonly step_flops: number;
 }
 

@@ -184,7 +184,7 @@ interface DiagnosisJson {
   readonly platform: string;
   readonly cores: number;
   readonly load_average: number;
-  /** Each with index, name, backend, software, chosen. */
+  /** index, name, backend, software, chosen. */
   readonly gpus: readonly object[];
   /** The chosen one, with driver, features and limits. */
   readonly gpu: object | null;

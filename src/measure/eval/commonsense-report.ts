@@ -16,12 +16,12 @@ export interface CommonsenseReport {
 
 /** @json eval commonsense */
 interface CommonsenseJson {
-  /** By name: correct, total, accuracy (0 to 1). */
+  /** By name. */
   readonly tasks: Readonly<Record<string, TaskScore>>;
   /** Over tasks. */
   readonly mean: number;
   readonly seconds: number;
-  /** Of tokens generated now. */
+  /** Of answers given now. */
   readonly tokens_per_s: number;
 }
 

@@ -18,7 +18,7 @@ export const PERPLEXITY_OPTIONS = {
   generator: generatorOption("Adapter"),
   quantize: quantizeOption({ topic: "Model" }),
   kvType: kvTypeOption("f32"),
-  ...partOptions("the text's windows"),
+  ...partOptions(),
   merged: flag({ topic: "Adapter", help: "measure the model that merge would write as well" }),
 } as const;
 
@@ -28,7 +28,7 @@ export type PerplexityFlags = OptionValues<typeof PERPLEXITY_OPTIONS>;
 export const COMMONSENSE_OPTIONS = {
   data: text({ value: "DIR", topic: "Tasks", help: "a folder with TASK/test.json" }),
   tasks: list(text({ value: "boolq,piqa,…", topic: "Tasks", help: "tasks to run", defaultText: "those in DIR" })),
-  limit: integer({ topic: "Tasks", help: "number of questions of each task, the first ones", min: 1 }),
+  limit: integer({ topic: "Tasks", help: "number of questions of each task", min: 1 }),
   adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
   ...ADAPTER_OPTIONS,
   beams: integer({
@@ -54,7 +54,7 @@ export const COMMONSENSE_OPTIONS = {
     defaultText: "32",
   }),
   kvType: kvTypeOption("f32"),
-  ...partOptions("the questions"),
+  ...partOptions(),
   out: text({ short: "o", value: "FILE", topic: "Output", help: "file that answers are written to as they come" }),
   resume: flag({ topic: "Output", help: "continue from the answers in FILE" }),
   force: flag({ topic: "Output", help: "replace an existing output" }),

@@ -17,9 +17,9 @@ interface PerplexityJson extends QuantizedJson, ProfileJson {
   readonly tokens: number;
   readonly tokens_per_s: number;
   readonly base: FiguresJson;
-  /** The same with --adapter: W + ΔW in f32. */
+  /** With --adapter the same of W + ΔW in f32. */
   readonly adapted?: object;
-  /** The same with --merged: the weights that merge would write. */
+  /** With --merged the same of what merge would write. */
   readonly merged?: object;
 }
 

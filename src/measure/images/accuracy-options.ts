@@ -21,7 +21,7 @@ export const ACCURACY_OPTIONS = {
     default: 32,
   }),
   ...MODEL_OPTIONS,
-  ...partOptions("the images"),
+  ...partOptions(),
 } as const;
 
 export type AccuracyFlags = OptionValues<typeof ACCURACY_OPTIONS>;

@@ -17,7 +17,7 @@ interface AccuracyJson {
   readonly accuracy: number;
   /** Mean cross-entropy. */
   readonly loss: number;
-  /** Accuracy by class name; null without images. */
+  /** Accuracy by class. */
   readonly per_class: Readonly<Record<string, number | null>>;
   /** Of reading, preparing and classifying. */
   readonly seconds: number;

@@ -9,7 +9,7 @@ const SHOWN = 4;
 
 /** @json embed */
 interface EmbeddingsJson extends QuantizedJson {
-  /** A list of numbers for each image, in the order of the command line, or for the text. */
+  /** A list of numbers for each image, or the text. */
   readonly embeddings: readonly (readonly number[])[];
 }
 

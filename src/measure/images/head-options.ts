@@ -8,13 +8,13 @@ import { choice, type OptionValues, text } from "../../terminal/options/command.
 export const HEAD_OPTIONS = {
   head: choice(["linear", "cls", "zero-shot"], {
     topic: "Head",
-    help: "classification head of images: a trained one of this kind, or the class names' text embeddings",
+    help: "classification head: trained, or the class names' text embeddings",
     defaultText: "the trained one, else zero-shot",
   }),
   templates: text({
     value: "simple|openai|FILE",
     topic: "Head",
-    help: "prompt templates of a zero-shot head; openai: CLIP's for the dataset; FILE: one a line, {} is the class",
+    help: "prompt templates of a zero-shot head; openai: CLIP's; FILE: one a line, {} is the class",
     defaultText: "simple",
   }),
 };

@@ -18,13 +18,13 @@ export interface AdapterJson {
   readonly rank: number | null;
   readonly alpha: number | null;
   readonly targets: string | readonly string[] | null;
-  /** Layers that the targets are limited to. */
+  /** Layers that targets are limited to. */
   readonly only_layers: readonly number[];
   /** The base that it names. */
   readonly base: string | null;
   readonly generator: string | null;
   readonly seed: string | null;
-  /** Where random bases come from. */
+  /** saved, drawn, none. */
   readonly bases: "saved" | "drawn" | "none";
   /** Of the method only. */
   readonly settings: Readonly<Record<string, unknown>>;
@@ -34,17 +34,17 @@ export interface AdapterJson {
   readonly bytes: number | null;
   readonly bases_bytes: number | null;
   readonly tensors: number | null;
-  /** By number format: parameters, bytes. */
+  /** By format: parameters, bytes. */
   readonly dtypes?: object;
-  /** Each with name, dtype, shape, tensors, parameters, bytes. */
+  /** name, dtype, shape, tensors, parameters, bytes. */
   readonly groups?: readonly object[];
-  /** Each with layer, parameters. */
+  /** layer, parameters. */
   readonly layers?: readonly object[];
-  /** The base that was at hand, and how it fits. */
+  /** The base that was at hand. */
   readonly fits?: string;
-  /** Number of adapted modules. */
+  /** Adapted in it. */
   readonly modules?: number;
-  /** Tensors that it replaces. */
+  /** Tensors of it. */
   readonly replaced?: readonly string[];
   readonly applicable: boolean;
   /** Why it cannot be applied. */

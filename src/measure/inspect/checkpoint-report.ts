@@ -15,7 +15,7 @@ import { formatTable } from "../../terminal/table.ts";
 interface CheckpointJson {
   readonly kind: "checkpoint";
   readonly path: string;
-  /** Null, as the next three: keys of adapters. */
+  /** Null, as the next three. */
   readonly method: null;
   readonly rank: null;
   readonly targets: null;
@@ -26,7 +26,7 @@ interface CheckpointJson {
   readonly hidden_size: number | null;
   readonly vocabulary_size: number | null;
   readonly context: number | null;
-  /** CLIP and DINOv2, as the next two. */
+  /** As the next two of CLIP and DINOv2. */
   readonly image_size?: readonly number[];
   readonly patch_size?: readonly number[];
   readonly classes?: readonly string[] | null;
@@ -43,14 +43,14 @@ interface CheckpointJson {
     readonly active_parameters: number | null;
   } | null;
   readonly bytes: number;
-  /** Stored weights read for a decoded token. */
+  /** Read for a decoded token. */
   readonly bytes_per_token: number | null;
   readonly tensors: number;
-  /** Are the weights on this machine? */
+  /** On this machine? */
   readonly weights: boolean;
-  /** Each with file, tensors, bytes. */
+  /** file, tensors, bytes. */
   readonly shards: readonly object[];
-  /** As an adapter's, like the next two. */
+  /** As the next two like an adapter's. */
   readonly dtypes: object;
   readonly groups: readonly object[];
   readonly layers: readonly object[];

@@ -18,9 +18,9 @@ export interface ModelKind {
   /** A model_type of config.json. */
   readonly type: string;
   readonly title: string;
-  /** Architecture in GGUF files, or null. */
+  /** Architecture in GGUF files. */
   readonly gguf: string | null;
-  /** Checks that tests hold it to, of logits, texts, training, merge, quantize, GGUF. */
+  /** Of logits, texts, training, merge, quantize, GGUF. */
   readonly verified: readonly string[];
 }
 

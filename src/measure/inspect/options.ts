@@ -8,7 +8,7 @@ export const INSPECT_OPTIONS = {
     value: "MODEL",
     topic: "Adapter",
     help: "base model of the adapter",
-    defaultText: "the one that the adapter names, if it is on this machine",
+    defaultText: "the one that the adapter names",
   }),
   spectrum: flag({ topic: "ΔW", help: "show the singular values and the rank of each ΔW" }),
   svg: text({ value: "FILE", topic: "ΔW", help: "SVG file for a figure of the singular values" }),

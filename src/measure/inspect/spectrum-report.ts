@@ -14,9 +14,9 @@ export interface DeltasJson {
     readonly frobenius_norm: number;
     /** exp(−Σ p ln p), p = s/Σs. */
     readonly effective_rank: number;
-    /** Number of singular values above 1e-6 of the largest. */
+    /** Singular values above 1e-6 of the largest. */
     readonly numerical_rank: number;
-    /** Without those that are zero where the rank is low. */
+    /** Those that are not zero. */
     readonly singular_values: readonly number[];
   }[];
   readonly against?: DistanceJson;
@@ -24,12 +24,12 @@ export interface DeltasJson {
 
 interface DistanceJson extends FiguresJson {
   readonly path: string;
-  /** Each with module and the same figures. */
+  /** module and the same figures. */
   readonly modules: readonly object[];
 }
 
 interface FiguresJson {
-  /** ‖ΔW − other‖/‖ΔW‖ by Frobenius' norm. */
+  /** ‖ΔW − other‖/‖ΔW‖ (Frobenius). */
   readonly relative: number | null;
   readonly cosine: number | null;
   readonly norm: number;

@@ -210,7 +210,7 @@ function gemma(type: string, settings: Readonly<Record<string, unknown>>, headSi
   };
 }
 
-/** The ids that begin and end a text; a model for chats may end a turn with another one. */
+/** The ids that begin and end a text; a model for chats may end a turn with another one: `eos`, `eot` and `eom` all end it. */
 function tokens(fields: GgufFields): object {
   const id = (name: string) => fields.number(`tokenizer.ggml.${name}_token_id`);
   const ends = [...new Set(["eos", "eot", "eom"].flatMap((name) => id(name) ?? []))];

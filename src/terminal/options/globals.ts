@@ -8,7 +8,7 @@ export const GLOBAL_OPTIONS = {
     topic,
     alias: "gpu",
     value: "NAME|INDEX|cpu|software",
-    help: "device to compute on: a GPU, the program's own CPU device, or Vulkan's CPU driver; `randlora doctor` lists them",
+    help: "device to compute on: a GPU, the CPU device, or Vulkan's CPU driver; `randlora doctor` lists them",
     defaultText: "the fastest GPU, else cpu",
   }),
   threads: integer({
@@ -22,7 +22,7 @@ export const GLOBAL_OPTIONS = {
   memory: bytes({
     topic,
     value: "LIMIT",
-    help: "memory limit for the device's buffers, such as 8GB; training beyond it recomputes activations, or is refused",
+    help: "memory limit for the device's buffers, such as 8GB",
     defaultText: "what the machine has free; none for a GPU's own memory",
   }),
   json: flag({ topic, help: "print the result as one JSON object" }),

@@ -53,7 +53,7 @@ export async function sharedByTasks(
  * @json several
  */
 interface PartsJson {
-  /** With --job, from a task of eval that is not the last. */
+  /** Of a task of eval that is not the last. */
   readonly parts: string;
   /** I/N. */
   readonly job: string;

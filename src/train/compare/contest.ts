@@ -9,14 +9,14 @@ export type Measure = "valid_loss" | "loss";
 export interface MethodSummary {
   readonly method: string;
   readonly budget: number | null;
-  /** Trainable parameters; null if no run came that far. */
+  /** Trainable parameters. */
   readonly parameters: number | null;
   /** (parameters − budget) / budget. */
   readonly distance: number | null;
   readonly runs: number;
   /** Runs that diverged. */
   readonly failed: number;
-  /** Over the seeds, as the next four: mean, deviation (sample standard deviation; null for one seed). */
+  /** As the next four: mean and (sample standard) deviation over the seeds. */
   readonly loss: Spread | null;
   readonly valid_loss: Spread | null;
   readonly best_valid_loss: Spread | null;
@@ -29,13 +29,13 @@ export interface MethodSummary {
 export interface Contest {
   readonly budget: number;
   readonly judged_by: Measure;
-  /** Null if no method is significantly better. */
+  /** If significantly better. */
   readonly winner: string | null;
   /** Why there is none, or by how much. */
   readonly reason: string;
   /** Methods that took part, best first. */
   readonly among: readonly string[];
-  /** Methods far from the budget, or diverged. */
+  /** Far from the budget, or diverged. */
   readonly left_out: readonly string[];
 }
 

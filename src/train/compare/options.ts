@@ -11,7 +11,7 @@ export const COMPARE_OPTIONS = {
     text({
       value: "METHOD[+FLAG…],…",
       topic: "Comparison",
-      help: "methods to compare; a FLAG is a method's option of finetune: its name (sparse), a value (paper), or both (alpha=8)",
+      help: "methods to compare; FLAG: a method's option of finetune by name (sparse), value (paper), or both (alpha=8)",
       defaultText: "all but pranc, the slowest",
     }),
   ),
@@ -19,7 +19,7 @@ export const COMPARE_OPTIONS = {
     count({
       value: "N,…",
       topic: "Comparison",
-      help: "parameter budgets: trainable parameters of each method, such as 500K or 1M,2M,4M",
+      help: "parameter budgets: trainable parameters of each method, such as 1M,2M,4M",
       defaultText: "those of the first method at its usual rank",
     }),
   ),
@@ -30,7 +30,7 @@ export const COMPARE_OPTIONS = {
   }),
   seeds: integer({
     topic: "Comparison",
-    help: "number of runs of each method, each with its own random seed",
+    help: "number of runs of each method, each with its own seed",
     min: 1,
     defaultText: "3",
   }),
@@ -49,7 +49,7 @@ export const COMPARE_OPTIONS = {
     topic: "Comparison",
     help: "resume a stopped comparison, perhaps with more --seeds",
   },
-  ...jobOptions("Comparison", "the runs"),
+  ...jobOptions("Comparison"),
   ...partOf(RUN_OPTIONS, { compare: "all" }),
   noShuffle: FINETUNE_OPTIONS.noShuffle,
   ...partOf(ADAPTER_OPTIONS, { compare: "all" }),

@@ -25,7 +25,7 @@ interface CompareJson {
   readonly results: readonly RunResult[];
   readonly methods: readonly MethodJson[];
   readonly contests: readonly Contest[];
-  /** Null if there is none, or several budgets. */
+  /** Of a single budget. */
   readonly winner: string | null;
 }
 

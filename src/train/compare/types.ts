@@ -46,22 +46,22 @@ export interface RunResult {
   readonly method: string;
   readonly budget: number | null;
   readonly seed: number;
-  /** Trainable parameters without those of a head, which all methods train alike. */
+  /** Trainable parameters without those of a head. */
   readonly parameters: number | null;
   readonly steps: number;
-  /** Mean over the last quarter of the steps; null if the run failed. */
+  /** Mean over the last quarter of the steps. */
   readonly loss: number | null;
-  /** Last validation loss; null without validation data. */
+  /** Of the last validation. */
   readonly valid_loss: number | null;
-  /** Lowest validation loss, that of best/. */
+  /** Of best/. */
   readonly best_valid_loss: number | null;
-  /** Last validation accuracy, from 0 to 1; null for language models. */
+  /** Of images, from 0 to 1. */
   readonly accuracy: number | null;
-  /** Of training steps, without loading, evaluations and saves. */
+  /** Of training steps. */
   readonly seconds: number;
-  /** Peak device memory, as estimated beforehand. */
+  /** Peak device memory, estimated. */
   readonly peak_bytes: number | null;
-  /** What diverged, or null. */
+  /** What diverged. */
   readonly error: string | null;
 }
 

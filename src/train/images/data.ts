@@ -23,7 +23,10 @@ export interface ImageData {
   readonly preprocessing: Preprocessing;
   /** Of each class its texts as token ids, special tokens included; none where no texts are read. */
   readonly texts: readonly (readonly (readonly number[])[])[];
-  /** `data`: of classes, labels, names and sizes of files, preparation, texts. */
+  /**
+   * `data`: of classes, labels, names and sizes of files, preparation, texts. Reading all files takes as long as an epoch, and a part of
+   * them would miss the few that were changed.
+   */
   readonly hashes: DataHashes;
 }
 

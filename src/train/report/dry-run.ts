@@ -31,9 +31,9 @@ interface DryRunJson extends QuantizedJson {
   readonly samples: number;
   readonly supervised_tokens: number;
   readonly total_tokens: number;
-  /** Samples cut to --max-length. */
+  /** Cut to --max-length. */
   readonly cut_samples: number;
-  /** Samples left out: no supervised token. */
+  /** Left out: no supervised token. */
   readonly dropped_samples: number;
   readonly steps: number;
   readonly estimated_gpu_bytes: number;

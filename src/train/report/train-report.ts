@@ -10,28 +10,28 @@ export interface TrainReport extends QuantizedJson, ProfileJson {
   /** Run folder. */
   readonly run: string;
   readonly ending: Ending;
-  /** Steps done, those before a resume included. */
+  /** With those before --resume. */
   readonly steps: number;
-  /** Of the last step; null if none was done. */
+  /** Of the last step. */
   readonly loss: number | null;
-  /** Last validation loss; null without validation data. */
+  /** Of the last validation. */
   readonly valid_loss: number | null;
   /** Images only, from 0 to 1. */
   readonly valid_accuracy?: number | null;
   readonly best_step: number | null;
-  /** Validation loss before the first step. */
+  /** Before the first step. */
   readonly valid_loss_before?: number | null;
-  /** ‖ΔW‖/‖W‖ of the last weights, over a sample of them; null if not measured. */
+  /** ‖ΔW‖/‖W‖ of the last weights, over a sample of them. */
   readonly relative_change?: number | null;
   readonly trainable_parameters: number;
-  /** Supervised tokens of all steps; of images, their number. */
+  /** Supervised tokens of all steps, or images. */
   readonly tokens: number;
   /** Images left out, with --skip-bad-images. */
   readonly bad_images?: number;
   readonly estimated_gpu_bytes: number;
   readonly peak_gpu_bytes: number;
-  /** Of the process, the CPU device's buffers included. */
+  /** With the CPU device's buffers. */
   readonly peak_rss_bytes: number;
-  /** Of this process, not of those before --resume. */
+  /** Without those before --resume. */
   readonly seconds: number;
 }

@@ -16,7 +16,7 @@ export const IMAGE_OPTIONS = {
   head: setting(
     choice(["linear", "cls", "zero-shot"], {
       topic,
-      help: "classification head: linear or on the class token (both trained), or the class names' text embeddings (frozen)",
+      help: "classification head: trained, linear or on the class token, or the class names' text embeddings (frozen)",
       defaultText: "zero-shot with CLIP, else linear",
     }),
     { orNull: true, compare: "all" },
@@ -31,7 +31,7 @@ export const IMAGE_OPTIONS = {
     }),
     { orNull: true, compare: "all" },
   ),
-  newHead: setting(toggle({ topic, help: "initialize a new head, even if the model has one for these classes" }), {
+  newHead: setting(toggle({ topic, help: "initialize a new head, even if the model has one" }), {
     usual: false,
     earlier: false,
     compare: "all",
@@ -47,7 +47,7 @@ export const IMAGE_OPTIONS = {
   loss: setting(
     choice(["clip", "paper"], {
       topic,
-      help: "contrastive loss: CLIP's symmetric one, or images against texts only as in the paper's code",
+      help: "contrastive loss: CLIP's, or images against texts only, as in the paper's code",
       defaultText: "clip",
     }),
     { orNull: true, compare: "all" },
@@ -57,7 +57,7 @@ export const IMAGE_OPTIONS = {
       {
         value: "simple|openai|FILE",
         topic,
-        help: "prompt templates of a zero-shot head; openai: CLIP's for the dataset; FILE: one a line, {} is the class",
+        help: "prompt templates of a zero-shot head; openai: CLIP's; FILE: one a line, {} is the class",
         defaultText: "simple",
       },
       TEMPLATES,

@@ -25,7 +25,7 @@ export const RUN_OPTIONS = {
     pathOption({
       value: "FILE|DIR",
       topic: "Data",
-      help: "training data: JSONL, JSON, parquet, CSV, TSV or text; a folder with train.jsonl; or images in train/CLASS/",
+      help: "training data: JSONL, JSON, parquet, CSV, TSV, text; a folder with train.jsonl, or with images in train/CLASS/",
     }),
     { compare: "all" },
   ),
@@ -91,7 +91,7 @@ export const RUN_OPTIONS = {
     integer({
       value: "S",
       topic: "Training",
-      help: "number of shards of a step, a power of two: the most processes that can share it under mpirun or srun",
+      help: "number of shards of a step, a power of two; processes of mpirun or srun share them",
       min: 1,
       defaultText: "1; the number of processes",
     }),
@@ -101,7 +101,7 @@ export const RUN_OPTIONS = {
     integer({
       value: "L",
       topic: "Data",
-      help: "maximum sample length in tokens; longer samples are cut on the right",
+      help: "maximum sample length in tokens; longer samples are cut",
       min: 2,
       defaultText: "1024, with --prompt 256, or the model's context if smaller",
     }),
@@ -201,7 +201,7 @@ export const RUN_OPTIONS = {
     pathOption({
       value: "DIR",
       topic: "Run",
-      help: "folder for TensorBoard event files, one a run (also with --resume)",
+      help: "folder for TensorBoard event files, one a run",
     }),
     { usual: null, earlier: null, resume: "run" },
   ),
@@ -248,7 +248,7 @@ export const ADAPTER_OPTIONS = {
     integer({
       value: "r",
       topic,
-      help: "rank of the adapter; of RandLoRA the rank of each basis: a lower one has more parameters",
+      help: "rank of the adapter (RandLoRA: of each basis; a lower one has more parameters)",
       min: 1,
       defaultText: "32; lora, dora, nola 8; vera 256; kradapter √ of a layer's longer side",
     }),

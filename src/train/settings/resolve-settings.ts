@@ -68,7 +68,7 @@ export function refuseOfOtherModels(asked: Partial<FlatSettings>, { images }: Pi
 }
 
 /**
- * Every setting of a new run, by the defaults of docs/interface.md.
+ * Every setting of a new run, by the defaults of docs/interface/commands.md.
  * @throws RandloraError `usage` naming the flags of settings that contradict each other, or that the method has not
  */
 export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainSettings {

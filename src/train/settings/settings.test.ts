@@ -6,7 +6,7 @@ import { formatSettings, parseTrainSettings } from "./settings.ts";
 const FACTS = { modelType: "llama", contextLength: 8192 };
 const ASKED: AskedSettings = { model: "m", data: "d" };
 
-test("the defaults of docs/interface.md", () => {
+test("the defaults that the interface names", () => {
   const settings = resolveSettings(ASKED, FACTS);
   expect(settings).toMatchObject({ method: "randlora", steps: null, epochs: 1, maxLength: 1024, learningRate: 1e-4 });
   expect(settings.adapter).toMatchObject({

@@ -11,20 +11,20 @@ export interface MergeReport extends ProfileJson {
   readonly dry_run?: boolean;
   readonly out: string;
   readonly tensors: number;
-  /** Tensors to which ΔW was added. */
+  /** Tensors that adapters changed. */
   readonly merged: number;
   readonly combine: Combination;
   readonly bytes: number;
-  /** Null if nothing draws the bases; a list for several adapters. */
+  /** What draws the bases; a list for several adapters. */
   readonly generator: GeneratorName | null | readonly (GeneratorName | null)[];
   /** By stage, and total. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly peak_rss_bytes: number;
   readonly peak_gpu_bytes: number;
-  /** Null with --dry-run and while shards of a --part are left, as are the next two. */
+  /** As the next two null with --dry-run, and while shards of a --part are left. */
   readonly max_abs_delta: number | null;
   readonly frobenius_delta: number | null;
-  /** Share of the merged elements that changed after rounding. */
+  /** Share of merged elements that changed. */
   readonly changed_share: number | null;
   /** With --verify. */
   readonly max_error_ulp?: number;
@@ -32,6 +32,6 @@ export interface MergeReport extends ProfileJson {
   readonly part?: string;
   readonly shards_written?: number;
   readonly shards_left?: number;
-  /** Frobenius norm of the rounding to quantized GGUF blocks. */
+  /** Norm of the rounding to quantized GGUF blocks. */
   readonly blocks_error?: number;
 }

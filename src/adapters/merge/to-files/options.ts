@@ -13,7 +13,7 @@ import { jobOptions } from "../../../terminal/options/shared/job.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
 import { OUTTYPES } from "../outtypes.ts";
 
-const PART = jobOptions("Parts", "the output's shards (--max-shard-size)");
+const PART = jobOptions("Parts");
 
 /** The options of `randlora merge`. */
 export const MERGE_OPTIONS = {
@@ -50,13 +50,13 @@ export const MERGE_OPTIONS = {
   jobs: PART.jobs,
   finish: flag({
     topic: "Parts",
-    help: "put the parts of --out together (the last part does so by itself); without BASE and ADAPTER",
+    help: "assemble --out from its parts, without BASE and ADAPTER; the last part does so by itself",
   }),
   scale: repeat(
     number({
       value: "S",
       topic: "Adapters",
-      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
+      help: "adapter scale: multiplies α/r, for all or for each adapter",
     }),
   ),
   combine: choice(COMBINE_CHOICES, {
@@ -70,7 +70,7 @@ export const MERGE_OPTIONS = {
       above: 0,
       max: 1,
       topic: "Adapters",
-      help: "part of each ΔW that ties, dare and magnitude-prune keep; once for all, or once for each adapter",
+      help: "part of each ΔW that ties, dare and magnitude-prune keep, for all or for each adapter",
     }),
   ),
   majoritySign: choice(MAJORITY_SIGNS, {
@@ -97,7 +97,7 @@ export const MERGE_OPTIONS = {
   }),
   verify: flag({
     topic: "Checks",
-    help: "check a sample of the weights in double precision before the output appears",
+    help: "check a sample of the weights in double precision before publishing",
   }),
   dryRun: flag({ topic: "Checks", help: "show what would be done, without writing" }),
 };

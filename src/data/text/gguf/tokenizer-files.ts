@@ -79,6 +79,7 @@ function byteLevel(fields: GgufFields, vocabulary: Vocabulary, pre: NamedPre): o
   return {
     version: "1.0",
     added_tokens: added,
+    // As their tokenizer.json says; llama.cpp does not compose texts.
     normalizer: COMPOSING.has(pre.name) ? { type: "NFC" } : null,
     pre_tokenizer: preTokenizerPart(pre),
     post_processor: null,

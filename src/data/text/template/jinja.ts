@@ -33,7 +33,11 @@ export class TemplateError extends Error {
   }
 }
 
-/** A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. */
+/**
+ * A compiled Jinja template with the globals and white space rules that transformers gives to chat templates. Python's Jinja, which
+ * transformers has, differs where a template prints or joins a list or an object (`{'a': 1}` there, `{"a": 1}` here), measures something
+ * undefined (0 there, refused with the line here), formats with `%`, or takes the remainder of negative numbers.
+ */
 export class JinjaTemplate {
   readonly #program: Program;
   readonly #roles: ReadonlyMap<unknown, Role>;

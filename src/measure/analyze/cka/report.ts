@@ -25,7 +25,7 @@ interface CkaJson extends ProfileJson {
   readonly layers: readonly {
     /** Module. */
     readonly name: string;
-    /** By adapter, as it was written; null if nothing varies. */
+    /** By adapter, as it was written. */
     readonly cka: Readonly<Record<string, number | null>>;
   }[];
   /** Samples that took part. */

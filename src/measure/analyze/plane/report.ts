@@ -29,12 +29,12 @@ export const CORNER_NAMES = ["A", "B", "C"] as const;
 interface PlaneJson extends ProfileJson {
   readonly x: readonly number[];
   readonly y: readonly number[];
-  /** Rows by y; null if it overflowed. */
+  /** Rows by y. */
   readonly loss: readonly (readonly (number | null)[])[];
   /** Losses of A, B and C. */
   readonly corners: Readonly<Record<string, number | null>>;
   readonly samples: number;
-  /** Supervised tokens; not of images. */
+  /** Supervised; not of images. */
   readonly tokens?: number;
 }
 

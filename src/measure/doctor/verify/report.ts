@@ -27,7 +27,7 @@ interface VerificationJson {
   readonly checks: number;
   readonly done: number;
   readonly seconds: number;
-  /** Each with op, format, size, kind (wrong, failed, crashed, hung), what. */
+  /** op, format, size, kind (wrong, failed, crashed, hung), what. */
   readonly problems: readonly object[];
   /** Checks of more than 10 seconds: op, format, size, seconds. */
   readonly slow: readonly object[];

@@ -10,7 +10,8 @@ const NAMES = { router: "router.proj.weight", gateUp: "experts.gate_up_proj", do
 
 /**
  * The experts of Gemma 4 26B-A4B, of the layer `path` with an MLP of these sizes beside them: MLP, experts and router read a norm of
- * their own each; undefined: there are none.
+ * their own each; undefined: there are none. `full` trains the router's norm and factors as well. A target's name (`up_proj`) means the
+ * MLP's module, as in PEFT; a regular expression also means the experts'. `all-linear` includes `router.proj`, as in PEFT.
  * @throws RandloraError `model` for numbers that are missing or cannot be
  */
 export function gemma4Experts(

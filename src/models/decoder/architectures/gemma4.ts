@@ -34,7 +34,7 @@ const THETAS = { full: 1_000_000, sliding: 10_000 };
  * Gemma 4, text: heads of q, k and v are normalized, those of v without weights; layers that see all tokens have wider heads, of which
  * a part turns, and perhaps take their keys for values; the last layers may attend with the keys and values of the last one before them of their
  * type; each layer may have experts beside its MLP (26B-A4B), and may read a part of a row that each token has for all layers (E2B and E4B);
- * its result is multiplied by a number of the checkpoint.
+ * its result is multiplied by a number of the checkpoint. No method trains the table of those rows, nor that number.
  */
 export const gemma4Text: Architecture = {
   type: "gemma4_text",

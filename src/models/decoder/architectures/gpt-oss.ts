@@ -60,7 +60,12 @@ export const gptOss: Architecture = {
   },
 };
 
-/** Tensors of all experts, (in, out) each, gate and up interleaved; adapters are those of each expert's. */
+/**
+ * Tensors of all experts, (in, out) each, gate and up interleaved. Modules of single experts are linear layers of the transposes: an
+ * adapter is what PEFT trains where experts are `nn.Linear`, without `fan_in_fan_out`. Those in MXFP4 stay so in memory, with the numbers
+ * that transformers makes of them; what `merge` and `full` write of them is BF16 or --dtype, and config.json loses its
+ * `quantization_config`.
+ */
 function experts(
   path: string,
   { hidden, inner, activation }: ModelSizes,

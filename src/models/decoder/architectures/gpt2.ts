@@ -8,7 +8,10 @@ import { type Architecture, decoder, sizesOf } from "./common.ts";
 /** What names begin with in files of the model with its output matrix, and in those without (the published ones). */
 const BEGINNINGS = ["transformer.", ""] as const;
 
-/** GPT-2: learned positions instead of ropes, norms by mean and variance, biases everywhere, and weights that are stored (in, out). */
+/**
+ * GPT-2: learned positions instead of ropes, norms by mean and variance, biases everywhere, and weights that are stored (in, out).
+ * Sequences of more tokens than there are positions are refused. Adapters say `fan_in_fan_out`; merges and whole models have its layout.
+ */
 export const gpt2: Architecture = {
   type: "gpt2",
   title: "GPT-2",

@@ -73,7 +73,9 @@ export const qwen35 = textPart(
 );
 
 /**
- * The text decoder of a model of several parts, whose config.json has the decoder's settings as `text_config`.
+ * The text decoder of a model of several parts, whose config.json has the decoder's settings as `text_config`. Targets mean its
+ * modules alone, and are written one by one where the same words mean others in PEFT. Tensors of other parts are kept by `merge` and
+ * `full`; an adapter of them is merged into files, and left out where the model runs.
  * @param texts what the decoder may be, first what it is where nothing is said
  * @param defaults what settings are where they are left out
  */

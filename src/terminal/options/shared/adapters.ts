@@ -13,7 +13,7 @@ export const ADAPTER_OPTIONS = {
     number({
       value: "S",
       topic: "Adapters",
-      help: "adapter scale: multiplies α/r; once for all, or once for each adapter",
+      help: "adapter scale: multiplies α/r, for all or for each adapter",
     }),
   ),
   generator: generatorOption("Adapters"),

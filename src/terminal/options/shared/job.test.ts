@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { refusalOf } from "../../../files/testing/folder.ts";
 import { isOwn, jobOf, jobOptions } from "./job.ts";
 
-const { job, jobs } = jobOptions("Jobs", "the runs");
+const { job, jobs } = jobOptions("Jobs");
 const none = { job: undefined, jobs: undefined };
 const slurm = (id: number, min: number, max: number, count = max - min + 1) => ({
   SLURM_ARRAY_TASK_ID: String(id),

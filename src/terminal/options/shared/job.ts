@@ -13,9 +13,9 @@ export interface Job {
 const MOST = 4_000_001;
 
 /** `--job i/n` (or another name) and `--jobs N|auto`. */
-export function jobOptions(topic: string, what: string) {
+export function jobOptions(topic: string) {
   return {
-    job: mapped(text({ value: "I/N", topic, help: `part I of N of ${what}, for one task of a job array` }), readJob),
+    job: mapped(text({ value: "I/N", topic, help: "part I of N of the work, for one task of a job array" }), readJob),
     jobs: mapped(
       text({
         value: "N|auto",
@@ -39,9 +39,9 @@ export interface PartFlags extends JobFlags {
 }
 
 /** `--job`, `--jobs` and `--parts`, of a command whose work processes can share. */
-export function partOptions(what: string) {
+export function partOptions() {
   return {
-    ...jobOptions("Jobs", what),
+    ...jobOptions("Jobs"),
     parts: text({ value: "DIR", topic: "Jobs", help: "folder that the tasks of --job share" }),
   };
 }
