@@ -9,7 +9,7 @@ import { LanguageModel } from "../language-model.ts";
 import { servedAdapter } from "./served-adapter.ts";
 import { isMerged } from "./served-model.ts";
 import { ask, clients, LOG, MODULES, SERVED, AdaptersForTests } from "./testing/adapters.ts";
-import { serveStories } from "./testing/server.ts";
+import { serveStories, until } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 
@@ -50,7 +50,10 @@ test("an adapter is placed beside a text of which nobody takes what was made", a
   const { signal } = new AbortController();
   const client = { network: "slow", user: "" };
   const base = itemAt(serving.models, 0);
-  const slow = serving.engine.submit({ client, model: base, ids: [1, 5, 6], options: { ...options, signal } });
+  const slow = itemAt(
+    serving.engine.submit([{ client, model: base, ids: [1, 5, 6], options: { ...options, signal } }]),
+    0,
+  );
   await slow.next();
   const plain = await ask(serving, { ...asked, model: "storyteller" });
   expect(await ask(serving, { ...asked, model: "pirate" })).not.toBe(plain);
@@ -91,4 +94,23 @@ test("nobody waits for another adapter's requests", async () => {
   const firsts = names.map((name) => pieces.indexOf(name));
   const lasts = names.map((name) => pieces.lastIndexOf(name));
   expect(Math.max(...firsts)).toBeLessThan(Math.min(...lasts));
+});
+
+test("a request whose adapter has no place does not keep others from free slots", async () => {
+  await using serving = serveStories(made.model, { adapters: made.adapters, most: 1, parallel: 3 });
+  const left = new AbortController();
+  const { signal } = left;
+  const body = { model: "pirate", prompt: "Once", max_tokens: 400, stream: true as const };
+  const running = await serving.client.completions.create(body, { signal });
+  const pieces = running[Symbol.asyncIterator]();
+  await pieces.next();
+  let isOver = false;
+  const one = { prompt: "Once", max_tokens: 4, temperature: 0, seed: 0 };
+  const poet = ask(serving, { ...one, model: "poet", user: "poet" }).finally(() => (isOver = true));
+  await until(() => serving.engine.load === 2);
+  await ask(serving, { ...one, model: "storyteller", user: "other" });
+  await ask(serving, { ...one, model: "pirate", user: "other" });
+  expect(isOver).toBe(false);
+  left.abort();
+  expect(await poet).not.toBe("");
 });

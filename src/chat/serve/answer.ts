@@ -1,5 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { endOf } from "../generation/outbox.ts";
+import type { Reply } from "../generation/reply.ts";
 import { laterSeed } from "../../compute/random/seed.ts";
 import type { LogitFilter } from "../generation/logit-filter.ts";
 import type { AnswerParserOptions } from "../tools/answer-format.ts";
@@ -11,6 +13,7 @@ import type { Echo } from "./echo.ts";
 import type { Engine } from "./engine.ts";
 import { EventStream } from "./event-stream.ts";
 import type { AnswerSettings } from "./fields.ts";
+import type { JobPiece } from "./job.ts";
 import type { ServedModel } from "./served-model.ts";
 import {
   type Choice,
@@ -165,7 +168,8 @@ function submitAll(
 ): readonly AsyncGenerator<Told, Written>[] {
   const { request, client, model, context, onTokens } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
-  return textsOf(assignment).map(({ prompt, number }) => {
+  const texts = textsOf(assignment);
+  const jobs = texts.map(({ prompt, number }) => {
     const options = {
       sampling: { ...sampling, seed: laterSeed(sampling.seed, number) },
       filter: prompt.filter?.(),
@@ -177,22 +181,29 @@ function submitAll(
       context,
       signal: left.signal,
     };
-    const written = engine.submit({ client, model, ids: prompt.ids, options });
-    // A prompt counts once, as in the answer's usage.
-    if (number === 0) onTokens(prompt.ids.length);
+    return { client, model, ids: prompt.ids, options };
+  });
+  const written = engine.submit(jobs);
+  return texts.map(({ prompt, number }, at) => {
     const text = new AnswerText(prompt.echo, topLogprobs !== undefined);
     const parts = new ChoiceParts(prompt.parser, topLogprobs !== undefined);
-    return shown(written, text, parts, onTokens, left.signal);
+    // A prompt counts once, as in the answer's usage, and only if it begins.
+    const onBegin = (): void => onTokens(number === 0 ? prompt.ids.length : 0);
+    return shown(itemAt(written, at), { text, parts, onBegin, onTokens, signal: left.signal });
   });
+}
+
+/** What goes with a text as it comes. */
+interface Showing extends Pick<Assignment, "onTokens" | "signal"> {
+  readonly text: AnswerText;
+  readonly parts: ChoiceParts;
+  readonly onBegin: () => void;
 }
 
 /** The parts of a text as they are shown. @throws the signal's reason when it is aborted */
 async function* shown(
-  written: ReturnType<Engine["submit"]>,
-  text: AnswerText,
-  parts: ChoiceParts,
-  onTokens: Assignment["onTokens"],
-  signal: AbortSignal,
+  written: AsyncGenerator<JobPiece, Reply>,
+  { text, parts, onBegin, onTokens, signal }: Showing,
 ): AsyncGenerator<Told, Written> {
   for (;;) {
     const { done, value } = await written.next();
@@ -204,7 +215,8 @@ async function* shown(
       const reasoningTokens = parts.reasoningTokens(value.offsets);
       return { reply: { ...value, reasoningTokens }, choice: parts.choice(finishReason) };
     }
-    if (value.place !== undefined) yield value.place;
+    if (value.place === 0) onBegin();
+    else if (value.place !== undefined) yield value.place;
     if (value.isToken === true) onTokens(1);
     for (const piece of text.pieces(value)) yield* parts.push(piece);
   }

@@ -92,16 +92,22 @@ test("a server holds each key to its limits, knows where proxies say a request c
   expect(text).toContain("randlora_generated_tokens_total 4\n");
 });
 
-test("tokens count where a client leaves before the end of its answer, too", async () => {
+test("tokens count where a client leaves before the end of its answer, too, and not where it is refused", async () => {
   await using model = await loadStoriesModel();
-  await using serving = serveStories(model, { apiKeys: [{ ...KEY, tokensPerMinute: 5 }] });
-  const ask = async (signal: AbortSignal | null): Promise<Response> =>
+  await using serving = serveStories(model, {
+    apiKeys: [{ ...KEY, tokensPerMinute: 5 }],
+    parallel: 1,
+    queueLength: 1,
+  });
+  const text = "Once upon a time there was";
+  const ask = async (signal: AbortSignal | null, prompt: string | string[] = text): Promise<Response> =>
     await fetch(`${serving.address}/v1/completions`, {
       method: "POST",
       headers: { authorization: `Bearer ${KEY.key}` },
-      body: JSON.stringify({ prompt: "Once upon a time there was", max_tokens: 400, stream: true }),
+      body: JSON.stringify({ prompt, max_tokens: 400, stream: true }),
       signal,
     });
+  expect((await ask(null, [text, text, text])).status).toBe(400);
   const left = new AbortController();
   await (await ask(left.signal)).body?.getReader().read();
   left.abort();

@@ -141,6 +141,22 @@ describe("the queue", () => {
     expect(await Promise.all(waiting)).toEqual([expect.any(String), expect.any(String)]);
   });
 
+  test("takes all texts of a request or none, and free slots are room", async () => {
+    await using serving = serveStories(made.model, { parallel: 1, queueLength: 2 });
+    const askAll = (prompt: string[]) =>
+      serving.client.completions.create({ model: "storyteller", prompt, max_tokens: 2 });
+    const release = await hold(serving);
+    expect(await failure(askAll(["a", "b", "c"]))).toMatchObject({ status: 429 });
+    expect(serving.engine.load).toBe(1);
+    const two = askAll(["a", "b"]).then(({ choices }) => choices.length);
+    await until(() => serving.engine.load === 3);
+    await release();
+    expect(await two).toBe(2);
+    await until(() => serving.engine.load === 0);
+    expect((await askAll(["a", "b", "c"])).choices).toHaveLength(3);
+    expect(await failure(askAll(["a", "b", "c", "d"]))).toMatchObject({ status: 400 });
+  });
+
   test("lets who leaves it go at once", async () => {
     await using serving = serveStories(made.model, { parallel: 1 });
     const release = await hold(serving);

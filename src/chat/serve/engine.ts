@@ -34,6 +34,9 @@ interface Waiting<S extends Sequence = Sequence> extends WaitingRequest {
   readonly make: (rows: Rows) => S;
   /** The places that it had, and what it begins with. */
   readonly out: Outbox<number, S>;
+  readonly signal: AbortSignal;
+  /** Has it end, wherever it is: called when the signal is aborted. */
+  readonly leave: () => void;
 }
 
 /**
@@ -54,7 +57,7 @@ export class Engine implements AsyncDisposable {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.#model = model;
     this.#options = options;
-    this.#waiting = new WaitingRequests(options.queueLength);
+    this.#waiting = new WaitingRequests(options.queueLength, options.parallel);
     const { parallel: rows, positions, generator, adapters: most } = options;
     this.#placed = new PlacedAdapters(model, { generator, most, isUsed: (one) => this.#loop.adapters.has(one) });
     this.#loop = new DecodeLoop(model.decoder, { rows, positions, feed: () => this.#feed() });
@@ -108,16 +111,22 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Puts a job into the queue. Where that is full, a job of the network that has most in it gives way.
-   * @returns what comes of it; ends with the signal's reason when that is aborted, with an ApiError: 429 when it had to give
+   * Puts all jobs of a request into the queue. Where that is full, jobs of the network that has most in it give way.
+   * @returns what comes of each; ends with its signal's reason when that is aborted, with an ApiError: 429 when it had to give
    *   way, 503 when the server stops
-   * @throws ApiError at once: 429 when too many wait, 503 when the server stops
+   * @throws ApiError at once, and none of them waits: 429 when too many do, 400 when they never have room, 503 when the server stops
    */
-  submit(job: Job): AsyncGenerator<JobPiece, Reply> {
-    const { ids, options, client } = job;
-    const make = (rows: Rows) => replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
-    return this.#written(this.#add(job, make), options.signal, (sequence) =>
-      writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
+  submit(jobs: readonly Job[]): readonly AsyncGenerator<JobPiece, Reply>[] {
+    const all = jobs.map((job) => {
+      const { ids, options, client } = job;
+      const make = (rows: Rows) => replySequence(this.#model, ids, { ...options, ...rows, owner: client.network });
+      return { job, waiting: this.#waitingOf(job, make) };
+    });
+    this.#add(all.map(({ waiting }) => waiting));
+    return all.map(({ job: { ids, options }, waiting }) =>
+      this.#written(waiting, (sequence) =>
+        writeReply(this.#model, ids, options, this.#loop.follow(sequence), sequence.began),
+      ),
     );
   }
 
@@ -130,32 +139,46 @@ export class Engine implements AsyncDisposable {
     const { ids, options, client } = job;
     const { decoder } = this.#model;
     const make = (rows: Rows) => new EmbeddingSequence(decoder, ids, { ...options, ...rows, owner: client.network });
-    const waiting = this.#add(job, make);
-    return normalized(await endOf(this.#written(waiting, options.signal, (sequence) => this.#loop.follow(sequence))));
+    const waiting = this.#waitingOf(job, make);
+    this.#add([waiting]);
+    return normalized(await endOf(this.#written(waiting, (sequence) => this.#loop.follow(sequence))));
   }
 
-  #add<S extends Sequence>({ client, model }: Job<object>, make: (rows: Rows) => S): Waiting<S> {
-    this.check();
-    const waiting = { ...client, model: model.weights, served: model, make, out: new Outbox<number, S>() };
-    this.#waiting.add(waiting);
+  #waitingOf<S extends Sequence>({ client, model, options }: Job<object>, make: (rows: Rows) => S): Waiting<S> {
+    const { signal } = options;
+    const leave = (): void => {
+      this.#waiting.leave(waiting, signal.reason);
+      this.#loop.drop();
+    };
+    const out = new Outbox<number, S>();
+    const waiting: Waiting<S> = { ...client, model: model.weights, served: model, make, out, signal, leave };
     return waiting;
+  }
+
+  /** Puts all of them into the queue, or none. From here on each leaves when its signal is aborted, whether or not anybody takes what comes of it. */
+  #add(all: readonly Waiting[]): void {
+    this.check();
+    this.#waiting.add(all, Math.max(0, this.#options.parallel - this.#loop.size));
+    for (const { signal, leave } of all) {
+      signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
+    }
+    // One that may begin must not wait for those that run, of whom nobody takes what was made.
+    this.#loop.drop();
   }
 
   /** @param use makes of a sequence that was begun what is handed out */
   async *#written<S extends Sequence, R>(
-    waiting: Waiting<S>,
-    signal: AbortSignal,
+    { out, signal, leave }: Waiting<S>,
     use: (sequence: S) => AsyncGenerator<JobPiece, R>,
   ): AsyncGenerator<JobPiece, R> {
-    const leave = (): void => this.#waiting.leave(waiting, signal.reason);
-    signal.addEventListener("abort", leave, { once: true });
-    if (signal.aborted) leave();
     try {
-      const places = waiting.out.taken(() => this.#advance());
+      const places = out.taken(() => this.#advance());
       for (;;) {
         const { done, value } = await places.next();
         if (done !== true) yield { place: value };
         else {
+          yield { place: 0 };
           const start = performance.now();
           const result = yield* use(value);
           this.#waiting.ended((performance.now() - start) / 1000 / this.#options.parallel);
@@ -192,14 +215,19 @@ export class Engine implements AsyncDisposable {
     this.#checkGpu();
   }
 
-  /** The next request in the order of the queue, unless it needs other weights than those that run. */
+  /** Needs nothing that those that run have: with the weights in place, and an adapter that has room. */
+  #mayBegin({ served }: Waiting): boolean {
+    return served.weights === this.#placed.resident && this.#placed.mayPlace(served);
+  }
+
+  /** The next request in the order of the queue, unless those that run have to end before. */
   async #feed(): Promise<Sequence | undefined> {
     for (;;) {
-      const waiting = this.#waiting.next(this.#placed.resident);
+      const waiting = this.#waiting.first((one) => this.#mayBegin(one));
       if (waiting === undefined) return undefined;
       const { served, make, out } = waiting;
       const isAlone = this.#loop.size === 0;
-      if (!isAlone && (served.weights !== this.#placed.resident || this.#placed.isPlacing)) return undefined;
+      if (!isAlone && (this.#placed.isPlacing || !this.#mayBegin(waiting))) return undefined;
       try {
         await this.#placed.makeResident(served, () => this.#loop.weightsChanged());
         const rows = this.#placed.rowsOf(served);
@@ -208,10 +236,10 @@ export class Engine implements AsyncDisposable {
         if (placing !== undefined && !isAlone) return undefined;
         await placing;
         // Whoever left meanwhile, or was turned away, has been told.
-        if (!this.#waiting.isNext(waiting) || rows === undefined) continue;
+        if (!this.#waiting.has(waiting) || rows === undefined) continue;
         const sequence = make(rows);
         out.end(sequence);
-        this.#waiting.begun();
+        this.#waiting.begin(waiting);
         return sequence;
       } catch (thrown) {
         this.#waiting.leave(waiting, thrown);
@@ -227,8 +255,8 @@ export class Engine implements AsyncDisposable {
     } catch (thrown) {
       this.#waiting.leave(waiting, thrown);
     }
-    // A turn may wait for those that run, of whom nobody takes what was made. Where no adapter could give way, it waits for them indeed.
-    if (!this.#waiting.isNext(waiting) || this.#placed.rowsOf(waiting.served) !== undefined) this.#loop.drop();
+    // A turn may wait for those that run, of whom nobody takes what was made.
+    this.#loop.drop();
   }
 
   /** A device that was lost, or had no room where nobody knows whose it was, does not come back. */

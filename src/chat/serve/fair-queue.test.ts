@@ -19,10 +19,16 @@ function queueOf(...jobs: string[]): FairQueue<Job> {
   return queue;
 }
 
+function next<T extends QueuedJob>(queue: FairQueue<T>, resident?: QueuedJob["model"]): T | undefined {
+  const job = queue.first(({ model }) => model === resident);
+  if (job !== undefined) queue.take(job);
+  return job;
+}
+
 function takeAll(queue: FairQueue<Job>, resident = "base"): string[] {
   const foretold = queue.order(resident).map(({ name }) => name);
   const order: string[] = [];
-  for (let job = queue.next(resident); job !== undefined; job = queue.next(job.model)) order.push(job.name);
+  for (let job = next(queue, resident); job !== undefined; job = next(queue, job.model)) order.push(job.name);
   expect(foretold).toEqual(order);
   return order;
 }
@@ -56,7 +62,7 @@ test("the order is found anew only when who waits, or the resident model, is ano
   expect(names("base")).toEqual(["a1:base", "a2", "b1:mine"]);
   queue.remove(added);
   expect(names("base")).toEqual(["a1:base", "b1:mine"]);
-  queue.next("base");
+  next(queue, "base");
   expect(names("base")).toEqual(["b1:mine"]);
   queue.drain();
   expect(names("base")).toEqual([]);
@@ -72,7 +78,19 @@ describe("where no more may wait", () => {
     ["c", ["a1", "b1"], undefined],
     ["a", [], undefined],
   ])("another one from %p among %p: %p gives way", (network, waiting, name) => {
-    expect(queueOf(...waiting).displacedBy(network)?.name).toBe(name);
+    const displaced = queueOf(...waiting).displacedBy([jobOf(`${network}9`)], waiting.length);
+    expect(displaced?.map((job) => job.name)).toEqual(name === undefined ? undefined : [name]);
+  });
+
+  test("several have room all together, or none of them", () => {
+    const queue = queueOf("a1", "a2", "a.x3", "a.x4", "c1");
+    const displaced = (most: number, ...names: string[]) =>
+      queue.displacedBy(names.map(jobOf), most)?.map(({ name }) => name);
+    expect(displaced(6, "b1")).toEqual([]);
+    expect(displaced(6, "b1", "b2")).toEqual(["a.x4"]);
+    expect(displaced(5, "b1", "b2")).toEqual(["a.x4", "a2"]);
+    expect(displaced(5, "b1", "b2", "b3")).toBeUndefined();
+    expect(queue.size).toBe(5);
   });
 });
 
@@ -96,9 +114,10 @@ test("who has gone is not served", () => {
   queue.add(one);
   queue.add(two);
   expect([queue.remove(one), queue.remove(one), queue.size]).toEqual([true, false, 1]);
-  expect([queue.next("base"), queue.next("base"), queue.size]).toEqual([two, undefined, 0]);
+  expect([queue.has(one), queue.has(two)]).toEqual([false, true]);
+  expect([next(queue, "base"), next(queue, "base"), queue.size]).toEqual([two, undefined, 0]);
   queue.add(one);
-  expect([queue.drain(), queue.size, queue.next("base")]).toEqual([[one], 0, undefined]);
+  expect([queue.drain(), queue.size, next(queue, "base")]).toEqual([[one], 0, undefined]);
 });
 
 test("whatever comes and goes: nothing is lost, order holds for a user, nobody waits for ever", () => {
@@ -115,12 +134,12 @@ test("whatever comes and goes: nothing is lost, order holds for a user, nobody w
       let resident: QueuedJob["model"] | undefined;
       let [added, taken] = [0, 0];
       const take = (): void => {
-        const next = queue.next(resident);
-        if (next === undefined) return;
-        const client = `${next.network} ${next.user}`;
-        expect(next.at).toBeGreaterThan(served.get(client) ?? -1);
-        served.set(client, next.at);
-        resident = next.model;
+        const job = next(queue, resident);
+        if (job === undefined) return;
+        const client = `${job.network} ${job.user}`;
+        expect(job.at).toBeGreaterThan(served.get(client) ?? -1);
+        served.set(client, job.at);
+        resident = job.model;
         taken++;
       };
       for (const [at, one] of steps.entries()) {
@@ -138,7 +157,7 @@ test("whatever comes and goes: nothing is lost, order holds for a user, nobody w
       let waited = 0;
       for (; waited < 100; waited++) {
         queue.add({ network: `flood ${waited}`, user: "", model: "x", at: waited });
-        if (queue.next("x")?.network === "patient") break;
+        if (next(queue, "x")?.network === "patient") break;
       }
       expect(waited).toBeLessThanOrEqual(MAX_OVERTAKEN);
     }),

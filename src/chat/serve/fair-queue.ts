@@ -8,13 +8,13 @@ export interface QueuedJob {
   readonly model: string | symbol;
 }
 
-/** How often the job whose turn it is lets one for the resident model go first. */
+/** How often the job whose turn it is lets one that could begin at once go first. */
 export const MAX_OVERTAKEN = 8;
 
 /**
  * Jobs that wait for the one GPU. Networks take turns, and within each its users, so that neither many requests nor many
- * invented names keep others waiting; a user's own jobs stay in order. Since another model costs a merge, jobs for the
- * resident one go first, but the job whose turn it is is overtaken at most `MAX_OVERTAKEN` times.
+ * invented names keep others waiting; a user's own jobs stay in order. Since another model costs a merge, jobs that could
+ * begin without one go first, but the job whose turn it is is overtaken at most `MAX_OVERTAKEN` times.
  */
 export class FairQueue<T extends QueuedJob> {
   /** Jobs by network and user; both in the order of their turns, each with at least one job. */
@@ -38,6 +38,10 @@ export class FairQueue<T extends QueuedJob> {
     this.#size++;
   }
 
+  has(job: T): boolean {
+    return this.#networks.get(job.network)?.get(job.user)?.includes(job) === true;
+  }
+
   /** Takes a job out whose client has gone. @returns false when it is no longer there */
   remove(job: T): boolean {
     const users = this.#networks.get(job.network);
@@ -53,53 +57,65 @@ export class FairQueue<T extends QueuedJob> {
   }
 
   /**
-   * @param resident the model whose weights are in place
-   * @param mayGo which jobs may be given out; those that may not are passed over
+   * The job that goes next; it stays in the queue until it is taken.
+   * @param isReady which jobs could begin at once
+   * @param mayGo which jobs may be given out; those that may not are passed over, however often
    * @returns undefined when nobody waits
    */
-  next(resident: string | symbol | undefined, mayGo: (job: T) => boolean = () => true): T | undefined {
-    const firsts = Array.from(this.#networks.values(), (users) => Array.from(users.values(), ([job]) => job))
-      .flat()
-      .filter((job) => job !== undefined)
-      .filter(mayGo);
-    const [first] = firsts;
-    if (first === undefined) return undefined;
-    const near = this.#overtaken < MAX_OVERTAKEN ? firsts.find(({ model }) => model === resident) : undefined;
-    const chosen = near ?? first;
-    this.#overtaken = chosen === first ? 0 : this.#overtaken + 1;
-    this.remove(chosen);
-    const users = this.#networks.get(chosen.network);
-    if (users !== undefined) moveToEnd(users, chosen.user);
-    moveToEnd(this.#networks, chosen.network);
-    return chosen;
+  first(isReady: (job: T) => boolean, mayGo: (job: T) => boolean = () => true): T | undefined {
+    let first: T | undefined;
+    for (const job of this.#heads()) {
+      if (!mayGo(job)) continue;
+      first ??= job;
+      if (this.#overtaken >= MAX_OVERTAKEN) break;
+      if (isReady(job)) return job;
+    }
+    return first;
   }
 
-  /** All jobs in the order in which {@link next} gives them out, if no more come. */
+  /** Takes out a job that `first` gave: others have the next turns. */
+  take(job: T): void {
+    const [first] = this.#heads();
+    this.#overtaken = job === first ? 0 : this.#overtaken + 1;
+    this.remove(job);
+    const users = this.#networks.get(job.network);
+    if (users !== undefined) moveToEnd(users, job.user);
+    moveToEnd(this.#networks, job.network);
+  }
+
+  /** All jobs in the order in which they go, if no more come and each makes its model resident. */
   order(resident: string | symbol | undefined): readonly T[] {
     if (this.#order !== undefined && this.#order.resident === resident) return this.#order.jobs;
-    const copy = new FairQueue<T>();
-    copy.#overtaken = this.#overtaken;
-    copy.#size = this.#size;
-    for (const [network, users] of this.#networks) {
-      copy.#networks.set(network, new Map(Array.from(users, ([user, jobs]) => [user, [...jobs]])));
-    }
+    const copy = this.#copy();
     const jobs: T[] = [];
-    for (let job = copy.next(resident); job !== undefined; job = copy.next(job.model)) jobs.push(job);
+    const next = (): T | undefined => copy.first(({ model }) => model === (jobs.at(-1)?.model ?? resident));
+    for (let job = next(); job !== undefined; job = next()) {
+      copy.take(job);
+      jobs.push(job);
+    }
     this.#order = { resident, jobs };
     return jobs;
   }
 
   /**
-   * The job that gives way to another one from `network` where no more may wait: the last one of the user who has most, in
-   * the network that has most.
-   * @returns undefined: no network would have more than this one then
+   * The jobs that give way to more where `most` may wait: for each the last one of the user who has most, in the network that
+   * has most.
+   * @returns undefined: not all of the new ones would have room, as no network has more than theirs then
    */
-  displacedBy(network: string): T | undefined {
-    const waiting = (users: ReadonlyMap<string, readonly T[]> | undefined) =>
-      [...(users?.values() ?? [])].reduce((sum, jobs) => sum + jobs.length, 0);
-    const crowded = mostOf([...this.#networks.values()], waiting);
-    if (waiting(crowded) <= waiting(this.#networks.get(network)) + 1) return undefined;
-    return mostOf([...(crowded?.values() ?? [])], (jobs) => jobs?.length ?? 0)?.at(-1);
+  displacedBy(jobs: readonly T[], most: number): readonly T[] | undefined {
+    if (this.#size + jobs.length <= most) return [];
+    const copy = this.#copy();
+    const displaced: T[] = [];
+    for (const job of jobs) {
+      if (copy.size >= most) {
+        const last = copy.#lastOfMost(job.network);
+        if (last === undefined) return undefined;
+        copy.remove(last);
+        displaced.push(last);
+      }
+      copy.add(job);
+    }
+    return displaced;
   }
 
   /** Empties the queue. */
@@ -110,6 +126,32 @@ export class FairQueue<T extends QueuedJob> {
     this.#size = 0;
     return all;
   }
+
+  /** The first job of each user, in the order of turns. */
+  *#heads(): Generator<T, void> {
+    for (const users of this.#networks.values()) for (const [job] of users.values()) if (job !== undefined) yield job;
+  }
+
+  #lastOfMost(network: string): T | undefined {
+    const crowded = mostOf([...this.#networks.values()], sizeOf);
+    if (sizeOf(crowded) <= sizeOf(this.#networks.get(network)) + 1) return undefined;
+    return mostOf([...(crowded?.values() ?? [])], (jobs) => jobs?.length ?? 0)?.at(-1);
+  }
+
+  #copy(): FairQueue<T> {
+    const copy = new FairQueue<T>();
+    copy.#overtaken = this.#overtaken;
+    copy.#size = this.#size;
+    for (const [network, users] of this.#networks) {
+      copy.#networks.set(network, new Map(Array.from(users, ([user, jobs]) => [user, [...jobs]])));
+    }
+    return copy;
+  }
+}
+
+/** Jobs of all users of a network. */
+function sizeOf(users: ReadonlyMap<string, readonly unknown[]> | undefined): number {
+  return [...(users?.values() ?? [])].reduce((sum, jobs) => sum + jobs.length, 0);
 }
 
 /** Who had a turn goes to the end of the line. */

@@ -13,5 +13,5 @@ export interface Job<Options = ReplyOptions> {
   readonly options: Options & { readonly signal: AbortSignal };
 }
 
-/** What is told of a job: its place among those that wait, from 1, while that changes; then its text. */
+/** What is told of a job: its place among those that wait, from 1, while that changes; 0 when its turn has come; then its text. */
 export type JobPiece = Partial<ReplyPiece> & { readonly place?: number };

@@ -79,6 +79,13 @@ export class PlacedAdapters implements Disposable {
     return this.#placing !== undefined;
   }
 
+  /** Has a model's adapter been placed, or could it be: is there room, or an adapter without rows that gives way? */
+  mayPlace(model: ServedModel): boolean {
+    const { most, isUsed } = this.#options;
+    if (most === 0 || isMerged(model) || model.adapters.length === 0 || this.#placed.has(model)) return true;
+    return this.#placed.size < most || [...this.#placed.values()].some(({ over }) => !isUsed(over));
+  }
+
   /** What a model's rows go through; undefined: its adapter has not been placed, or has given way. */
   rowsOf(model: ServedModel): Rows | undefined {
     if (this.#options.most === 0 || isMerged(model)) return { adapter: undefined };

@@ -132,10 +132,12 @@ export class RequestReader implements Disposable {
   #work(): void {
     for (const reader of this.#readers) {
       if (this.#reading.has(reader)) continue;
-      const next = this.#queue.next("", this.#mayBegin);
-      if (next !== undefined) void this.#read(reader, next);
+      const next = this.#next();
+      if (next === undefined) break;
+      this.#queue.take(next);
+      void this.#read(reader, next);
     }
-    if (this.#readers.length < MOST_READERS && this.#isWanted()) this.#startAnother();
+    if (this.#readers.length < MOST_READERS && this.#next() !== undefined) this.#startAnother();
   }
 
   async #read(reader: Reader, { network, question, resolve, reject }: Waiting): Promise<void> {
@@ -152,17 +154,19 @@ export class RequestReader implements Disposable {
     this.#endWhenIdle();
   }
 
-  readonly #mayBegin = ({ network }: Waiting): boolean => ![...this.#reading.values()].includes(network);
-
-  /** Somebody waits for whom nothing is being read. */
-  #isWanted(): boolean {
-    return this.#queue.order("").some(this.#mayBegin);
+  /** The next of those for whom nothing is being read. */
+  #next(): Waiting | undefined {
+    const busy = [...this.#reading.values()];
+    return this.#queue.first(
+      () => false,
+      ({ network }) => !busy.includes(network),
+    );
   }
 
   #lateness(seconds: number): ApiError | undefined {
     const { seconds: most, secondsWanted } = this.#limits;
     if (seconds > most) return tooMuch(`${most} seconds`);
-    if (seconds <= secondsWanted || this.#starting !== undefined || !this.#isWanted()) return undefined;
+    if (seconds <= secondsWanted || this.#starting !== undefined || this.#next() === undefined) return undefined;
     const message = `reading this request takes more than ${secondsWanted} seconds while others wait: shorten it, or try again later`;
     return new ApiError(503, message, { code: "server_busy", headers: { "retry-after": "10" } });
   }
@@ -170,7 +174,7 @@ export class RequestReader implements Disposable {
   #startAnother(): void {
     if (this.#closed !== undefined || performance.now() < this.#noneUntil) return;
     this.#starting ??= setTimeout(async () => {
-      if (this.#isWanted()) await this.#begin(this.#makeReader());
+      if (this.#next() !== undefined) await this.#begin(this.#makeReader());
       this.#starting = undefined;
       this.#work();
     }, SOON_MS);

@@ -1,7 +1,7 @@
 import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 
-/** A request that waits for a slot. */
+/** A text that waits for a slot. */
 export interface WaitingRequest extends QueuedJob {
   /** Its places, until it begins or has to leave. */
   readonly out: { push(place: number): void; fail(reason: unknown): void };
@@ -9,64 +9,69 @@ export interface WaitingRequest extends QueuedJob {
   place?: number;
 }
 
-/** Requests that wait for a slot, as many as a server holds: in a fair order, each told its place. */
+/** Texts that wait for a slot, as many as a server holds: in a fair order, each told its place. */
 export class WaitingRequests<T extends WaitingRequest> {
   readonly #most: number;
+  readonly #slots: number;
   readonly #queue = new FairQueue<T>();
-  /** The one whose turn it is, and which cannot begin yet. */
-  #next: T | undefined;
-  /** Seconds from one finished request to the next with all slots busy, smoothed; for `Retry-After`. */
+  /** The order in which places were told last. */
+  #told: readonly T[] = [];
+  /** Seconds from one finished text to the next with all slots busy, smoothed; for `Retry-After`. */
   #seconds = 1;
 
-  /** @param most requests that may wait */
-  constructor(most: number) {
+  /** @param most texts that may wait where all of so many `slots` are taken */
+  constructor(most: number, slots: number) {
     this.#most = most;
+    this.#slots = slots;
   }
 
   get size(): number {
-    return this.#queue.size + (this.#next === undefined ? 0 : 1);
+    return this.#queue.size;
   }
 
   /**
-   * Puts a request into the queue. Where that is full, one of the network that has most in it gives way.
-   * @throws ApiError 429 when too many wait and none of them is to give way
+   * Puts all texts of a request into the queue, or none. Where that is full, those of the network that has most in it give way.
+   * @param free slots that those who wait are going to have at once
+   * @throws ApiError 429 when too many wait and not enough of them are to give way, 400 where there never is room
    */
-  add(waiting: T): void {
-    if (this.#queue.size >= this.#most) {
-      const displaced = this.#queue.displacedBy(waiting.network);
-      if (displaced === undefined) throw this.#full();
-      this.leave(displaced, this.#full());
+  add(texts: readonly T[], free: number): void {
+    const most = this.#most + this.#slots;
+    if (texts.length > most) {
+      const limit = `${most} at a time (its --queue-length and --parallel)`;
+      throw new ApiError(400, `the request asks for ${texts.length} texts, and this server takes ${limit}`);
     }
-    this.#queue.add(waiting);
+    const displaced = this.#queue.displacedBy(texts, this.#most + free);
+    if (displaced === undefined) throw this.#full();
+    for (const one of displaced) this.leave(one, this.#full());
+    for (const one of texts) this.#queue.add(one);
   }
 
-  /** The one whose turn it is, until it begins or leaves. @param resident the model whose weights are in place */
-  next(resident: QueuedJob["model"] | undefined): T | undefined {
-    return (this.#next ??= this.#queue.next(resident));
+  /** The one that goes next, until it begins or leaves. @param isReady which could begin at once */
+  first(isReady: (waiting: T) => boolean): T | undefined {
+    return this.#queue.first(isReady);
   }
 
-  /** It is still this one's turn: it has not left meanwhile. */
-  isNext(waiting: T): boolean {
-    return this.#next === waiting;
+  /** It has not left. */
+  has(waiting: T): boolean {
+    return this.#queue.has(waiting);
   }
 
-  /** Says that the one whose turn it was has begun. */
-  begun(): void {
-    this.#next = undefined;
+  /** Takes out one that begins. */
+  begin(waiting: T): void {
+    this.#queue.take(waiting);
   }
 
-  /** Takes a request that has not begun out of the queue. */
+  /** Takes out one that has not begun. */
   leave(waiting: T, reason: unknown): void {
-    if (this.#next === waiting) this.#next = undefined;
-    else if (!this.#queue.remove(waiting)) return;
-    waiting.out.fail(reason);
+    if (this.#queue.remove(waiting)) waiting.out.fail(reason);
   }
 
-  /** Tells each its place, from 1, if that is another one than before. @param resident see `next` */
+  /** Tells each its place, from 1, if that is another one than before. @param resident the model whose weights are in place */
   tellPlaces(resident: QueuedJob["model"] | undefined): void {
-    if (this.size === 0) return;
-    const before = this.#next === undefined ? [] : [this.#next];
-    for (const [at, waiting] of [...before, ...this.#queue.order(this.#next?.model ?? resident)].entries()) {
+    const order = this.#queue.order(resident);
+    if (order === this.#told) return;
+    this.#told = order;
+    for (const [at, waiting] of order.entries()) {
       if (waiting.place === at + 1) continue;
       waiting.place = at + 1;
       waiting.out.push(waiting.place);
@@ -74,12 +79,10 @@ export class WaitingRequests<T extends WaitingRequest> {
   }
 
   turnAway(reason: ApiError): void {
-    const next = this.#next;
-    this.#next = undefined;
-    for (const { out } of [...(next === undefined ? [] : [next]), ...this.#queue.drain()]) out.fail(reason);
+    for (const { out } of this.#queue.drain()) out.fail(reason);
   }
 
-  /** Counts a request that ended. @param seconds that it took, by the number of slots */
+  /** Counts a text that ended. @param seconds that it took, by the number of slots */
   ended(seconds: number): void {
     this.#seconds += (seconds - this.#seconds) / 8;
   }
