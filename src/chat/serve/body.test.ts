@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bodies, parseBody } from "./body.ts";
+import { Bodies, LEAST_BYTES, parseBody } from "./body.ts";
 import { MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_NETWORK_BYTES } from "./held-bytes.ts";
 
 const CHUNK = new Uint8Array(MAX_BODY_BYTES - 2).fill(0x20);
@@ -25,6 +25,7 @@ test("all bodies together have a limit, and room again when they are done with",
   const answers = open.map(
     async ({ request }, at) => await bodies.with(request, `network ${at}`, async (body) => parseBody(body)),
   );
+  await Bun.sleep(0);
   const late = slow();
   late.end();
   await expect(bodies.with(late.request, "late", async (body) => parseBody(body))).rejects.toMatchObject({
@@ -65,6 +66,7 @@ test("one network has no more than its part: there is room for others", async ()
   const answers = open.map(
     async ({ request }) => await bodies.with(request, "greedy", async (body) => parseBody(body)),
   );
+  await Bun.sleep(0);
   const [more, other] = [slow(), slow()];
   for (const { end } of [more, other]) end();
   await expect(bodies.with(more.request, "greedy", async (body) => parseBody(body))).rejects.toMatchObject({
@@ -73,4 +75,17 @@ test("one network has no more than its part: there is room for others", async ()
   expect(await bodies.with(other.request, "other", async (body) => parseBody(body))).toBe(7);
   for (const { end } of open) end();
   expect(await Promise.all(answers)).toEqual(open.map(() => 7));
+});
+
+test("small ones are bounded in number", async () => {
+  const bodies = new Bodies();
+  const read = Promise.withResolvers<number>();
+  const ask = (network: string) =>
+    bodies.with(new Request("http://localhost/", { method: "POST", body: "7" }), network, () => read.promise);
+  const open = Array.from({ length: MAX_NETWORK_BYTES / LEAST_BYTES }, () => ask("greedy"));
+  await expect(ask("greedy")).rejects.toMatchObject({ status: 429 });
+  const other = ask("other");
+  read.resolve(7);
+  expect(new Set(await Promise.all([...open, other]))).toEqual(new Set([7]));
+  expect(await ask("greedy")).toBe(7);
 });

@@ -5,12 +5,14 @@ import { HeldBytes, MAX_BODY_BYTES } from "./held-bytes.ts";
 
 /** Of arrays and objects in each other: far more than requests need, far less than what overflows a stack. */
 export const MAX_BODY_DEPTH = 100;
+/** What a request counts as at least while it is read: 2048 of one network, then. */
+export const LEAST_BYTES = 16 * 1024;
 /** Who needs longer for that is not going to finish. */
 const MAX_SECONDS = 60;
 
 /** Reads the bodies of requests, no more at a time than memory is for. */
 export class Bodies {
-  readonly #held = new HeldBytes("too many long requests are being read: try again later");
+  readonly #held = new HeldBytes("too many requests are being read: try again later");
 
   /**
    * Reads a body and hands it on; its memory counts until `use` is done.
@@ -18,15 +20,18 @@ export class Bodies {
    * @throws ApiError 413 when it is longer than {@link MAX_BODY_BYTES}, 415 when it is compressed, 429 as `HeldBytes`, 408 when it does not come
    */
   async with<T>(request: Request, network: string, use: (body: Uint8Array) => Promise<T>): Promise<T> {
-    let size = 0;
+    let [size, held] = [0, 0];
+    const hold = (more: number): void => {
+      size += more;
+      const missing = Math.max(LEAST_BYTES, size) - held;
+      held += missing;
+      this.#held.hold(network, missing);
+    };
     try {
-      const bytes = await readBytes(request, (more) => {
-        size += more;
-        this.#held.hold(network, more);
-      });
-      return await use(bytes);
+      hold(0);
+      return await use(await readBytes(request, hold));
     } finally {
-      this.#held.give(network, size);
+      this.#held.give(network, held);
     }
   }
 }
