@@ -10,7 +10,7 @@ import { readStatistics } from "./finish.ts";
 
 let gpu: Device;
 beforeAll(async () => {
-  gpu = await openTestDevice({ limits: "guaranteed" });
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 

@@ -2,37 +2,36 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { DeviceBuffer } from "../../compute/device/buffer.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
-import { GUARANTEED_BINDING, openTestDevice } from "../../compute/device/testing/open.ts";
+import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { dropoutFactor } from "../../compute/random/dropout.ts";
 import { philoxKey } from "../../compute/random/philox.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
-import { sliceRows, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
+import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";
 import type { AdaptedModule, ProductsPlan } from "../delta/through-weights/held.ts";
 import { TrainedWeights } from "../delta/through-weights/trained.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
-import { theta, thetaProducts, thetaSum } from "../testing/theta.ts";
+import { thetaProducts, thetaSum } from "../testing/theta.ts";
 import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../testing/trained-bilinear.ts";
 import { thetaOffsets } from "./stream.ts";
 import { thetaModule } from "./train.ts";
 
 let gpu: Device;
 beforeAll(async () => {
-  gpu = await openTestDevice({ limits: "guaranteed" });
+  gpu = await openTestDevice();
 });
 afterAll(() => gpu.close());
 
 const SEED = 5n;
 const BASES = 12;
 const SCALES = [0.3, 0.2, 0.4];
-const PLANS: Readonly<Record<string, ProductsPlan>> = {
+const PLANS = {
   "nothing held": { kept: false, summed: false },
   "W' held": { kept: true, summed: false },
   "G summed": { kept: false, summed: true },
   "both held": { kept: true, summed: true },
-};
+} as const satisfies Readonly<Record<string, ProductsPlan>>;
 
 interface Case {
   readonly plan: ProductsPlan;
@@ -151,49 +150,6 @@ async function train({ plan, dtype = "BF16", rate = 0 }: Case): Promise<Float64A
 }
 
 describe("y and all gradients equal the f64 reference, over two micro-batches", () => {
-  const plans = Object.entries(PLANS);
-  test.each(plans)("%s", async (_, plan) => void (await train({ plan })));
-  test.each(plans)("%s, dropout", async (_, plan) => void (await train({ plan, rate: 0.3 })));
-  test.each(plans)("%s, F32", async (_, plan) => void (await train({ plan, dtype: "F32" })));
+  test.each(Object.entries(PLANS))("%s, dropout", async (_, plan) => void (await train({ plan, rate: 0.3 })));
+  test("both held, F32", async () => void (await train({ plan: PLANS["both held"], dtype: "F32" })));
 });
-
-test("W' above the binding limit is formed and multiplied with in blocks", async () => {
-  const input = 32;
-  const out = Math.floor(GUARANTEED_BINDING / input / 4) + 1000;
-  const live = gpu.memory.liveBytes;
-  // Zeros, but for the first rows of W.
-  const values = numbers(8 * input);
-  const weight = tensorIn(gpu.memory.allocate("W", out * input * 2), [out, input], "BF16");
-  gpu.clear([weight.buffer]);
-  gpu.write(weight.buffer, Uint16Array.from(values, f32ToBf16));
-  const alpha = [0.5, -0.25];
-  const [coefficients, gradient] = [placed(gpu, [1, 2], alpha), placed(gpu, [1, 2], [0, 0])];
-  const shape = { out, in: input, offset: 2 ** 32 - 32, scale: 1 };
-  const owner = new DisposableStack();
-  const own = ownedBy(owner, gpu);
-  const trainedAlpha = { key: philoxKey(SEED), coefficients, gradient, parts: partsOf(own, 2) };
-  const modules = [{ name: "wide", weight, index: 0, ...thetaModule(shape, trainedAlpha) }];
-  const trained = new TrainedWeights(own, modules, { dropout: false, plans: [{ kept: true, summed: false }] });
-  const x = numbers(input);
-  const onGpu: Tensor = placed(gpu, [1, input], x);
-  const run = new Run(gpu);
-  trained.prepare(run);
-  const inputs = { x: onGpu, weight, bias: undefined, residual: undefined };
-  const y = run.keep(trained.linears(undefined).apply(run, inputs));
-  await run.submit();
-  const found = await taken(gpu, y);
-  const rows = [0, 7, 8, 99_999, Math.floor(out / 2), out - 1001, out - 1000, out - 1];
-  const wanted = rows.map((row) =>
-    x.reduce((sum, value, i) => {
-      const w = row < 8 ? bf16ToF32(f32ToBf16(itemAt(values, row * input + i))) : 0;
-      const at = BigInt(shape.offset + row * input + i);
-      return sum + value * (w + alpha.reduce((all, one, basis) => all + one * theta(SEED, basis, at), 0));
-    }, 0),
-  );
-  const ours = rows.map((row) => itemAt(found, row));
-  expect(error(ours, wanted)).toBeLessThan(1e-5);
-  owner.dispose();
-  run[Symbol.dispose]();
-  for (const { buffer } of [weight, coefficients, gradient, onGpu, y]) gpu.memory.release(buffer);
-  expect(gpu.memory.liveBytes).toBe(live);
-}, 60_000);

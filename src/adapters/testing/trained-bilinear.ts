@@ -26,14 +26,14 @@ export const SCALE = 0.6;
 export const TOKENS = [7, 9];
 
 /** Every order. */
-export const PLANS: Readonly<Record<string, OrderPlan>> = {
+export const PLANS = {
   factored: { order: "factored", kept: false, summed: false },
   "merged-h, W' kept": { order: "merged-h", kept: true, summed: false },
   "merged-h, W' rebuilt": { order: "merged-h", kept: false, summed: false },
   "merged-g, W' kept": { order: "merged-g", kept: true, summed: false },
   "merged-g, W' rebuilt": { order: "merged-g", kept: false, summed: false },
   "merged-g, G summed": { order: "merged-g", kept: true, summed: true },
-};
+} as const satisfies Readonly<Record<string, OrderPlan>>;
 
 /** An adapted module of the matrix. */
 export interface Part {

@@ -6,8 +6,7 @@ import { writeLora } from "../../adapters/testing/lora.ts";
 import { openAdapter } from "../../adapters/open.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
-import type { TrainSettings } from "../settings/settings.ts";
-import { inputFor, settingsFor } from "../testing/runs.ts";
+import { inputFor } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { estimateRun } from "./finetune.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
@@ -18,20 +17,10 @@ beforeAll(async () => {
 });
 afterAll(() => runs[Symbol.asyncDispose]());
 
-function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
-  return settingsFor({
-    data: runs.data,
-    valid: runs.valid,
-    batchSize: 2,
-    method: "lora",
-    steps: 3,
-    learningRate: 5e-3,
-    ...asked,
-  });
-}
+const small = (asked: Partial<AskedSettings>) => runs.plain({ method: "lora", steps: 3, learningRate: 5e-3, ...asked });
 
 const q = (layer: number) => `model.layers.${layer}.self_attn.q_proj`;
-const down = "model.layers.2.mlp.down_proj";
+const down = "model.layers.1.mlp.down_proj";
 
 test("ranks and scales of single modules are kept", async () => {
   const lora = {
@@ -99,7 +88,7 @@ test("a rank that adds nothing is told, or refused before anything of its size i
   const { recording } = await runs.train("wide", { ...settings, valid: null });
   expect(recording.warnings).toEqual([
     expect.stringContaining("--warmup 5"),
-    expect.stringMatching(/^LoRA's rank 40 is more than ΔW of 5 of 10 modules can have: 32 of .*v_proj \(32 × 64\)$/),
+    expect.stringMatching(/^LoRA's rank 40 is more than ΔW of 2 of 4 modules can have: 32 of .*v_proj \(32 × 64\)$/),
   ]);
   const { method } = await estimateRun(await inputFor(settings));
   expect(method.notes).toEqual(recording.warnings);

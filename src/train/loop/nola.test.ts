@@ -6,9 +6,8 @@ import { openAdapter } from "../../adapters/open.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
-import type { TrainSettings } from "../settings/settings.ts";
-import { settingsFor } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
+import { LAYERS } from "../testing/small-model.ts";
 
 let runs: ShortRuns;
 beforeAll(async () => {
@@ -16,10 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => runs[Symbol.asyncDispose]());
 
-function small(asked: Partial<AskedSettings>): Promise<TrainSettings> {
-  const common = { data: runs.data, valid: runs.valid, batchSize: 2, method: "nola", steps: 3, learningRate: 2e-2 };
-  return settingsFor({ ...common, bases: 40, rank: 4, ...asked });
-}
+const small = (asked: Partial<AskedSettings>) =>
+  runs.plain({ method: "nola", steps: 3, learningRate: 2e-2, bases: 40, rank: 4, ...asked });
 
 test("by default 1024 bases, rank 8, alpha 16, a rate of 3e-4", () => {
   const facts = { modelType: "llama", contextLength: 512 };
@@ -56,7 +53,7 @@ test("a first step changes B's coefficients alone, since B is zero; recomputing 
   };
   const whole = await coefficients("whole", { batchSize: 4, gradAccum: 1 });
   expect(whole.a.every((value) => value === 0)).toBe(true);
-  expect(whole.b.length).toBe(5 * 2 * 40);
+  expect(whole.b.length).toBe(LAYERS * 2 * 40);
   expect(whole.b.every((value) => Math.abs(value) > 0.019 && Math.abs(value) < 0.021)).toBe(true);
   expect(await coefficients("recomputed", { batchSize: 4, gradAccum: 1, checkpointActivations: true })).toEqual(whole);
   const three = { steps: 3, dropout: 0.1, batchSize: 4 } as const;

@@ -2,9 +2,10 @@
 import { afterAll } from "bun:test";
 import { registered } from "../../adapters/testing/registered.ts";
 import { template } from "../../adapters/testing/template-method.ts";
-import { walkMethod } from "../testing/walk-method.ts";
+import { walkMethods } from "../testing/walk-method.ts";
 
 const toy = registered(template);
 afterAll(() => toy[Symbol.dispose]());
 
-walkMethod("template", { asked: { rank: 4, learningRate: 1e-2 }, trained: ["template_A", "template_B"] });
+const asked = { rank: 4, learningRate: 1e-2 };
+walkMethods({ template: { asked, trained: ["template_A", "template_B"] } });

@@ -63,6 +63,12 @@ export class Recording implements TrainObserver {
     this.saves.push(step);
   }
 
+  /** The validation loss before the first step. */
+  get firstLoss(): number {
+    const [first] = this.metrics;
+    return first !== undefined && "valid_loss" in first ? first.valid_loss : NaN;
+  }
+
   /** Losses of steps, in their order. */
   get losses(): number[] {
     return this.metrics.flatMap((line) => ("loss" in line ? [line.loss] : []));

@@ -7,7 +7,7 @@ import { dropoutFactor } from "../../../compute/random/dropout.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { Tape } from "../../../compute/tensor/tape.ts";
 import { error, numbers, placed, taken } from "../../testing/bases.ts";
-import { IN, OUT, PLANS, TOKENS } from "../../testing/trained-bilinear.ts";
+import { IN, OUT, TOKENS } from "../../testing/trained-bilinear.ts";
 import {
   type Batch,
   loraInner,
@@ -95,7 +95,7 @@ async function step(
     await run.submit();
     expect(error(await taken(gpu, y), yOf(microBatch, before, batch.x)), "y").toBeLessThan(1e-5);
     const found = await taken(gpu, dx);
-    const sample = sampleOf(found, 24);
+    const sample = sampleOf(found, 10);
     const wanted = sample.map((i) => slope((moved) => lossOf(microBatch, before, moved), batch.x, i));
     const ours = sample.map((i) => itemAt(found, i));
     expect(error(ours, wanted), "dx").toBeLessThan(1e-5);
@@ -142,17 +142,9 @@ async function check(trial: MagnitudeCase): Promise<void> {
 const WORKGROUP: Staging = { kind: "workgroup" };
 
 describe("y and every gradient are those of the definition, whose norms are constants", () => {
-  test("LoRA", () => check({ inner: loraInner(0) }));
-  test("LoRA, dropout, f32", () => check({ inner: loraInner(0.3), dropout: 0.3, dtype: "F32" }));
   test("LoRA, workgroup staging", () => check({ inner: loraInner(0), staging: WORKGROUP }));
-  const orders = Object.values(PLANS).map(({ order, kept, summed }) => {
-    return `${order}${kept ? "+kept" : ""}${summed ? "+summed" : ""}`;
-  });
-  test.each(orders)("RandLoRA, %s", (order) => check({ inner: randloraInner(0, order) }));
-  test.each(["factored", "merged-h+kept", "merged-g"])("RandLoRA, %s, dropout", (order) =>
+  test("LoRA, dropout, f32", () => check({ inner: loraInner(0.3), dropout: 0.3, dtype: "F32" }));
+  test.each(["factored", "merged-h+kept", "merged-g", "merged-g+kept+summed"])("RandLoRA, %s, dropout", (order) =>
     check({ inner: randloraInner(0.3, order), dropout: 0.3 }),
-  );
-  test.each(["factored", "merged-g+kept"])("RandLoRA, %s, workgroup staging", (order) =>
-    check({ inner: randloraInner(0, order), staging: WORKGROUP }),
   );
 });
