@@ -40,18 +40,18 @@ class Sample:
 
 
 def read_samples(base: Path, file: str, options: Options) -> list[Sample]:
-    """Texts, and prompts with completions: all but the first token of a text are supervised, of a completion its own; the
-    end-of-sequence token belongs to either."""
+    """Texts, and prompts with completions, which are tokenized as one text: all but the first token of a text are supervised,
+    of a completion those that hold a part of it; the end-of-sequence token belongs to either."""
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     end = tokenizer.token_to_id(json.loads((base / "tokenizer_config.json").read_text())["eos_token"])
     longest = options.get("max-length", 10**9)
     samples = []
     for line in Path(file).read_text().splitlines():
         fields = json.loads(line)
-        prompt = tokenizer.encode(fields["prompt"]).ids if "prompt" in fields else []
-        completion = tokenizer.encode(fields.get("completion", fields.get("text")), add_special_tokens="text" in fields).ids
-        ids = [*prompt, *completion, end]
-        supervised = [i >= max(1, len(prompt)) for i in range(len(ids))]
+        prompt = fields.get("prompt", "")
+        encoded = tokenizer.encode(prompt + fields.get("completion", fields.get("text")))
+        ids = [*encoded.ids, end]
+        supervised = [i > 0 and last > len(prompt) for i, (_, last) in enumerate(encoded.offsets)] + [True]
         if any(supervised[:longest]):
             samples.append(Sample(ids[:longest], supervised[:longest]))
     return samples

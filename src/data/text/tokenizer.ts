@@ -141,13 +141,18 @@ export class Tokenizer {
   }
 
   /**
-   * As `encode` without special tokens, and which tokens hold at least a part of one of `spans`: transformers'
-   * `return_assistant_tokens_mask`. A token that straddles a span's end counts as inside.
+   * As `encode`, and which tokens hold at least a part of one of `spans`: transformers' `return_assistant_tokens_mask`. A
+   * token that straddles a span's end counts as inside, a special token around the text as outside.
    *
    * @param spans parts of the text in UTF-16 units, which begin and end between characters
+   * @param options.special as of `encode`, but not by default
    * @returns as many marks as ids, 1 inside and 0 outside
    */
-  encodeMarked(text: string, spans: readonly Range[]): { ids: number[]; marks: number[] } {
+  encodeMarked(
+    text: string,
+    spans: readonly Range[],
+    { special = false }: { special?: boolean } = {},
+  ): { ids: number[]; marks: number[] } {
     const wellFormed = text.toWellFormed();
     const ids: number[] = [];
     const marks: number[] = [];
@@ -171,7 +176,10 @@ export class Tokenizer {
         marks.push(inside.some((span) => range !== undefined && overlap(range, span)) ? 1 : 0);
       }
     }
-    return { ids, marks };
+    if (!special) return { ids, marks };
+    // Places in the text, told from the ids around it by their sign.
+    const placed = this.#addSpecial(ids.map((_, at) => -1 - at));
+    return { ids: placed.map((id) => ids[-1 - id] ?? id), marks: placed.map((id) => marks[-1 - id] ?? 0) };
   }
 
   /** @param options.skipSpecial leave special tokens out; ids beyond the vocabulary are always left out */

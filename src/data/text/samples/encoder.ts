@@ -35,9 +35,9 @@ interface MarkedSample extends EncodedSample {
 /**
  * Turns samples into token ids and marks of what is supervised.
  *
- * - text: its tokens with the tokenizer's special tokens, then end-of-sequence; all are supervised.
- * - completion: the prompt's tokens with special tokens, the completion's without, then end-of-sequence; completion and
- *   end are supervised.
+ * - text: its tokens with the tokenizer's special tokens, then end-of-sequence unless they end with it; all are supervised.
+ * - completion: prompt and completion as one text, as what is asked later continues the prompt (TRL's
+ *   trainer/sft_trainer.py, tokenize_fn); every token that holds a part of the completion is supervised, and the end.
  * - chat: rendered by the chat template, tokenized without special tokens, nothing appended; the assistant's turns are
  *   supervised: every token that holds a part of one. A turn of weight 0 is not.
  * - instruction: a chat of two turns; a completion where the model has no template. With a prompt: the text that it makes
@@ -88,26 +88,26 @@ export class SampleEncoder {
       const cause = `--prompt ${prompt} writes out {instruction, input, output}, and this is another kind of sample`;
       throw new RandloraError("data", cause, "leave --prompt out, or give other data");
     }
-    const { tokenizer, endOfSequence } = this.#options;
-    const ids = tokenizer.encode(trainingPrompt(sample));
-    return ids.at(-1) === endOfSequence
-      ? { ids, supervised: new Uint8Array(ids.length).fill(1), format: "text" }
-      : this.#encodeText(ids);
+    return this.#encodeText(this.#options.tokenizer.encode(trainingPrompt(sample)));
   }
 
-  #encodeText(text: readonly number[]): MarkedSample {
-    return { ...this.#encodeCompletion([], text), format: "text" };
+  #encodeText(ids: readonly number[]): MarkedSample {
+    return { ...this.#ended(ids, new Array<number>(ids.length).fill(1)), format: "text" };
   }
 
   #encodePrompted(prompt: string, completion: string): MarkedSample {
-    const { tokenizer } = this.#options;
-    return this.#encodeCompletion(tokenizer.encode(prompt), tokenizer.encode(completion, { special: false }));
+    const text = prompt.toWellFormed() + completion.toWellFormed();
+    const span = { start: prompt.length, end: text.length };
+    const { ids, marks } = this.#options.tokenizer.encodeMarked(text, [span], { special: true });
+    return { ...this.#ended(ids, marks), format: "completion" };
   }
 
-  #encodeCompletion(prompt: readonly number[], completion: readonly number[]): MarkedSample {
+  /** Ends with end-of-sequence, once, where the model has one; it is supervised. */
+  #ended(ids: readonly number[], marks: readonly number[]): Pick<MarkedSample, "ids" | "supervised"> {
     const { endOfSequence } = this.#options;
-    const ids = [...prompt, ...completion, ...(endOfSequence === undefined ? [] : [endOfSequence])];
-    return { ids, supervised: new Uint8Array(ids.length).fill(1, prompt.length), format: "completion" };
+    if (endOfSequence === undefined) return { ids: [...ids], supervised: Uint8Array.from(marks) };
+    const text = ids.at(-1) === endOfSequence ? ids.slice(0, -1) : ids;
+    return { ids: [...text, endOfSequence], supervised: Uint8Array.from([...marks.slice(0, text.length), 1]) };
   }
 
   /** The assistant's turns of a prompt are not trained on, unless prompts are. */

@@ -1,7 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import { trainingPrompt } from "../commonsense-prompt.ts";
+import { FAMILIES, readGolden } from "../testing/families.ts";
+import { Tokenizer } from "../tokenizer.ts";
+import { SampleEncoder } from "./encoder.ts";
 import { markedText } from "./marked-text.ts";
 import { BOS, EOS, TOKENIZER, encode, failure, load, plain } from "./testing/load.ts";
+
+const NO_CONFIG = {
+  bos_token: null,
+  eos_token: null,
+  pad_token: null,
+  unk_token: null,
+  add_bos_token: null,
+  add_eos_token: null,
+};
 
 describe("what is supervised", () => {
   test("of a text: all but the first token, and the end of sequence", async () => {
@@ -9,11 +21,46 @@ describe("what is supervised", () => {
     expect(await encode({ text: "Lily was happy" })).toEqual([ids, `0${"1".repeat(ids.length - 1)}`]);
   });
 
-  test("of a completion: itself and the end, tokenized apart from its prompt", async () => {
-    const [prompt, completion] = [plain("Once upon"), plain(" a time")];
-    const [ids, marks] = await encode({ prompt: "Once upon", completion: " a time" });
-    expect(ids).toEqual([BOS, ...prompt, ...completion, EOS]);
-    expect(marks).toBe("0".repeat(1 + prompt.length) + "1".repeat(completion.length + 1));
+  test.each([
+    ["Once upon", " a time"],
+    ["2+2=", "4"],
+    ["He sa", "id no"],
+  ])(
+    "of a completion: what holds a part of it, and the end, in the tokens of the whole text: %j %j",
+    async (prompt, completion) => {
+      const whole = plain(prompt + completion);
+      const [ids, marks] = await encode({ prompt, completion });
+      expect(ids).toEqual([BOS, ...whole, EOS]);
+      const before = whole.findIndex(
+        (_, at) => TOKENIZER.decode(whole.slice(0, at + 1)).trimStart().length > prompt.length,
+      );
+      expect(marks).toBe("0".repeat(1 + before) + "1".repeat(whole.length - before + 1));
+    },
+  );
+
+  test.each(FAMILIES)("of a completion: its tokens are those of the whole text: %s", async (family) => {
+    const tokenizer = new Tokenizer((await readGolden(family)).tokenizer, NO_CONFIG);
+    const encoder = new SampleEncoder({
+      tokenizer,
+      template: undefined,
+      endOfSequence: undefined,
+      vocabularySize: Infinity,
+    });
+    const { ids, supervised } = encoder.encode({ kind: "completion", prompt: "2+2=", completion: "4" });
+    expect(Array.from(ids)).toEqual(tokenizer.encode("2+2=4"));
+    const trained = Array.from(ids).filter((_, at) => supervised[at] === 1);
+    expect(tokenizer.decode(trained).trim()).toBe("4");
+  });
+
+  test("of a text or completion that the tokenizer ends itself: one end of sequence", async () => {
+    const { tokenizer: file } = await readGolden("llama2");
+    const tokenizer = new Tokenizer(file, { ...NO_CONFIG, eos_token: "</s>", add_eos_token: true });
+    const endOfSequence = tokenizer.tokenToId("</s>");
+    const encoder = new SampleEncoder({ tokenizer, template: undefined, endOfSequence, vocabularySize: Infinity });
+    const { ids, supervised } = encoder.encode({ kind: "completion", prompt: "2+2=", completion: "4" });
+    expect(Array.from(ids)).toEqual([...tokenizer.encode("2+2=4", { special: false }), endOfSequence ?? NaN]);
+    expect(Array.from(supervised).slice(-2)).toEqual([1, 1]);
+    expect(encoder.encode({ kind: "text", text: "2+2=4" }).ids).toEqual(ids);
   });
 
   test("of ShareGPT's conversations: as of the same messages", async () => {
@@ -127,7 +174,7 @@ describe("what is supervised", () => {
     expect([prompt, completion, ...written]).toEqual([
       "d",
       "e",
-      "<s> d e</s>",
+      "<s> de</s>",
       "<s> user: b</s><s> assistant: c</s>",
       "<s> a</s>",
       "<s> user: f</s><s> assistant: g</s>",
