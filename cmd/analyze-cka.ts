@@ -4,7 +4,7 @@ import { defineCommand } from "../src/terminal/options/command.ts";
 /** `randlora analyze cka`. */
 export const ckaCommand = defineCommand({
   name: "cka",
-  summary: "Compare the representations of adapters with those of a reference, block by block",
+  summary: "Compare the representations of adapters with a reference's, block by block",
   example:
     "randlora analyze cka embedded --reference runs/full --adapter runs/lora --adapter runs/randlora --data chats.jsonl",
   arguments: { model: BASE_ARGUMENT },

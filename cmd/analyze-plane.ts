@@ -4,7 +4,7 @@ import { defineCommand } from "../src/terminal/options/command.ts";
 /** `randlora analyze plane`. */
 export const planeCommand = defineCommand({
   name: "plane",
-  summary: "Show the loss in the plane of weights through three fine-tuned models",
+  summary: "Show the loss in the plane through three fine-tuned models",
   example: "randlora analyze plane embedded --at runs/randlora --at runs/full --at runs/lora --data valid.jsonl",
   arguments: { model: BASE_ARGUMENT },
   options: PLANE_OPTIONS,

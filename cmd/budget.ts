@@ -6,7 +6,7 @@ import { ADAPTER_OPTIONS } from "../src/train/settings/options.ts";
 export const command = defineCommand({
   name: "budget",
   otherNames: ["params", "parameters"],
-  summary: "Show at which rank each method trains so many parameters",
+  summary: "Show each method's rank at a parameter budget",
   example: "randlora budget HuggingFaceTB/SmolLM2-135M-Instruct --like lora:16",
   arguments: {
     model: required("MODEL", "the model: a folder or one of its files, a run, org/name on the Hub, or embedded"),

@@ -12,7 +12,7 @@ import { formatTable } from "../src/terminal/table.ts";
 export const pullCommand = defineCommand({
   name: "pull",
   otherNames: ["download", "fetch"],
-  summary: "Fetch a model or an adapter from the Hub into the cache, and print its folder",
+  summary: "Fetch a model or an adapter from the Hub, and print its folder",
   example: "randlora pull HuggingFaceTB/SmolLM2-135M-Instruct",
   arguments: { name: required("NAME", "org/name, or org/name@revision (a branch, a tag, a commit)") },
   options: {},
@@ -102,7 +102,7 @@ export const listCommand = defineCommand({ ...LISTING, example: "randlora list" 
 const list = defineCommand({ ...LISTING, example: "randlora cache list" });
 
 const REMOVAL = {
-  summary: "Remove a model or an adapter from the Hub cache, or one revision of it",
+  summary: "Remove a model, an adapter or a revision from the Hub cache",
   arguments: { name: required("NAME", "org/name, or org/name@revision (a branch, a tag, a commit)") },
   options: {},
   async run({ name }: { readonly name: string }, _: unknown, context: Context): Promise<void> {

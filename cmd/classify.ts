@@ -5,7 +5,7 @@ import { MODEL_OPTIONS } from "../src/measure/images/model-options.ts";
 export const command = defineCommand({
   name: "classify",
   otherNames: ["predict"],
-  summary: "Say what images show: of the classes of a trained head, or of any labels with CLIP",
+  summary: "Classify images by a trained head, or by any labels with CLIP",
   example: 'randlora classify openai/clip-vit-base-patch32 --labels "cat,dog,an owl" cat.jpg',
   arguments: {
     model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),

@@ -6,7 +6,7 @@ import { MODEL_ARGUMENT } from "../src/train/settings/options.ts";
 export const command = defineCommand({
   name: "compare",
   otherNames: ["benchmark", "sweep"],
-  summary: "Train a model by several methods with equally many parameters, and say which is best",
+  summary: "Train a model by several methods at equal parameters, and name the best",
   example: "randlora compare --methods randlora,randlora+sparse,lora --params 50K --steps 50 --out comparison",
   arguments: { model: MODEL_ARGUMENT },
   options: COMPARE_OPTIONS,

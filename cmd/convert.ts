@@ -5,8 +5,7 @@ import { defineCommand, required } from "../src/terminal/options/command.ts";
 export const command = defineCommand({
   name: "convert",
   otherNames: ["export"],
-  summary:
-    "Write an adapter as a PEFT folder, an adapter.json or a LoRA; a model or a LoRA as GGUF for llama.cpp and Ollama",
+  summary: "Write an adapter as a PEFT folder, adapter.json or LoRA; a model or a LoRA as GGUF",
   example: "randlora convert my-model --to gguf --out my-model.gguf",
   arguments: {
     adapter: required(

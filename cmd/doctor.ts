@@ -5,7 +5,7 @@ import { defineCommand, flag, text } from "../src/terminal/options/command.ts";
 export const command = defineCommand({
   name: "doctor",
   otherNames: ["info", "devices", "gpus"],
-  summary: "Show the devices, the drivers and the folders in use, and check that the device computes right",
+  summary: "Show devices, drivers and folders, and check that the device computes right",
   example: "randlora doctor --verify",
   goesOnWithoutConfig: true,
   arguments: {},

@@ -5,7 +5,7 @@ import { MODEL_OPTIONS } from "../src/measure/images/model-options.ts";
 export const command = defineCommand({
   name: "embed",
   otherNames: ["embeddings", "features"],
-  summary: "Show the vectors that stand for images, or for a text",
+  summary: "Show the embeddings of images or of a text",
   example: "randlora embed openai/clip-vit-base-patch32 cat.jpg dog.jpg --json",
   arguments: {
     model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),

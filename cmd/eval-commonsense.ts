@@ -4,7 +4,7 @@ import { defineCommand, required } from "../src/terminal/options/command.ts";
 /** `randlora eval commonsense`. */
 export const commonsenseCommand = defineCommand({
   name: "commonsense",
-  summary: "Answer the eight commonsense tasks of LLM-Adapters, as papers on LoRA do",
+  summary: "Answer LLM-Adapters' eight commonsense tasks, as papers on LoRA do",
   example:
     "randlora eval commonsense Qwen/Qwen2-0.5B --adapter my-adapter --data LLM-Adapters/dataset --out answers.json",
   arguments: {

@@ -4,7 +4,7 @@ import { defineCommand, required } from "../src/terminal/options/command.ts";
 /** `randlora eval images`. */
 export const imagesCommand = defineCommand({
   name: "images",
-  summary: "Measure how well CLIP or DINOv2 tells the classes of images apart",
+  summary: "Measure the accuracy of CLIP or DINOv2 on labeled images",
   example: "randlora eval images openai/clip-vit-base-patch32 --adapter my-adapter --data flowers",
   arguments: {
     model: required("MODEL", "CLIP or DINOv2: a folder or one of its files, a run, or org/name on the Hub"),

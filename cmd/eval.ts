@@ -6,7 +6,7 @@ import { imagesCommand } from "./eval-images.ts";
 /** `randlora eval perplexity`. */
 const perplexityCommand = defineCommand({
   name: "perplexity",
-  summary: "Measure how well a model predicts a text, with and without an adapter",
+  summary: "Measure how well a model predicts a text",
   example: "randlora eval perplexity HuggingFaceTB/SmolLM2-135M-Instruct --adapter my-adapter --merged --file book.txt",
   arguments: {
     model: optional(

@@ -9,7 +9,7 @@ interface LicensesJson {
 /** `randlora licenses`: what the binary contains of others, and on which terms. */
 export const command = defineCommand({
   name: "licenses",
-  summary: "Show the licenses of this program and of what its binary contains",
+  summary: "Show the licenses of what the program contains",
   example: "randlora licenses | less",
   arguments: {},
   options: {},

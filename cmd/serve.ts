@@ -6,7 +6,7 @@ import { defineCommand } from "../src/terminal/options/command.ts";
 export const command = defineCommand({
   name: "serve",
   otherNames: ["server", "api"],
-  summary: "Serve a model and its adapters: OpenAI's API, and a page to chat",
+  summary: "Serve a model and its adapters: OpenAI's API and a chat page",
   example: "randlora serve HuggingFaceTB/SmolLM2-135M-Instruct --adapter pirate=my-adapter",
   arguments: { model: MODEL_ARGUMENT },
   options: SERVE_OPTIONS,

@@ -89,13 +89,23 @@ function commandSection(
     }
   }
   for (const entries of topics.values()) parts.push(list(entries));
-  parts.push(list([...known].map(([before, names]) => ({ name: `As ${before}:`, help: names.join(" ") }))));
+  parts.push(list([...known].map(([before, names]) => ({ name: `As ${before}:`, help: shortest(before, names) }))));
   for (const type of types.filter(({ command: of }) => ofCommand(of) === name)) {
     const also = type.extended.map(({ keys }) => keys[0]?.name ?? "");
     const title = `JSON${conditionOf(type.command, name)}:`;
     parts.push(list([{ name: title, help: also.join(" ") }, ...type.keys]));
   }
   return section(name, [command.summary, parts.filter((part) => part !== "").join("\n")]);
+}
+
+/** What is as in another command, or what of that is not: whichever is less to read. */
+function shortest(before: string, names: readonly string[]): string {
+  const of = allCommands(program).find(({ path }) => path.join(" ") === before)?.command;
+  const others = Object.keys(of?.options ?? {})
+    .map((key) => `--${flagName(key)}`)
+    .filter((flag) => !names.includes(flag));
+  if (others.length + 4 > names.length) return names.join(" ");
+  return [...names.filter((name) => !name.startsWith("--")), "and all options but", ...others].join(" ");
 }
 
 /** Where an option was first explained, with which default. */

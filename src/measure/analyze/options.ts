@@ -134,7 +134,7 @@ export const PLANE_OPTIONS = {
     short: "o",
     value: "FILE",
     topic: "Output",
-    help: "JSON file that points are written to as they are measured",
+    help: "file that points are written to as they are measured",
   }),
   resume: flag({ topic: "Output", help: "continue from the points in FILE" }),
   svg: IMAGE_OPTIONS.svg,

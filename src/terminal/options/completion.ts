@@ -21,7 +21,7 @@ interface CompletionJson {
 export function completionCommand(program: () => Program): Command {
   return defineCommand({
     name: "completion",
-    summary: "Print a script that completes commands and options in a shell",
+    summary: "Print a shell's completion script",
     example: "source <(randlora completion bash)",
     arguments: { shell: required("bash|zsh|fish", "the shell it is for") },
     options: {},

@@ -34,7 +34,7 @@ export const GLOBAL_OPTIONS = {
   verbose: flag({
     topic,
     short: "v",
-    help: "show where options come from, the device, each checkpoint or request, time, memory, causes of errors",
+    help: "show where options come from, device, checkpoints or requests, time, memory, causes of errors",
   }),
   profile: flag({ topic, help: "measure the time of each kernel" }),
   config: text({

@@ -91,7 +91,7 @@ export const RUN_OPTIONS = {
     integer({
       value: "S",
       topic: "Training",
-      help: "number of shards of a step, a power of two; processes of mpirun or srun share them",
+      help: "number of shards of a step, a power of two, for processes of mpirun or srun",
       min: 1,
       defaultText: "1; the number of processes",
     }),
@@ -120,7 +120,7 @@ export const RUN_OPTIONS = {
     choice(PROMPTS, {
       value: "NAME",
       topic: "Data",
-      help: "prompt format of instruction data: commonsense is LLM-Adapters', all of it in the loss",
+      help: "prompt format of instruction data: commonsense (LLM-Adapters'), all in the loss",
       defaultText: "chat turns; the loss covers the answer",
     }),
     { usual: null, earlier: null, compare: "all", only: "texts" },
@@ -328,7 +328,7 @@ const { data, ...more } = RUN_OPTIONS;
 /** What `finetune` and `compare` train. */
 export const MODEL_ARGUMENT = optional(
   "MODEL",
-  "the model: a folder or one of its files, org/name on the Hub, or embedded, the small model inside the program; without MODEL and --data: embedded, on data of its own",
+  "the model: a folder or one of its files, org/name on the Hub, or embedded; without MODEL and --data: embedded, on data of its own",
 );
 
 /** The options of `randlora finetune`, in help's order of topics. */
