@@ -82,6 +82,15 @@ describe("SentencePiece", () => {
     expect([kinds[0], kinds[tokens.indexOf("<0x0A>")], kinds[tokens.indexOf("▁")]]).toEqual([3, 6, 1]);
   });
 
+  test("of several merges that make a token the first one is its score", async () => {
+    const { tokenizer } = await readGolden("llama2");
+    const { merges, ...model } = tokenizer["model"] as { merges: [string, string][] };
+    const [first = ["", ""]] = merges;
+    const of = await metadataOf("llama2", { change: { model: { ...model, merges: [...merges, first] } } });
+    const tokens = of("ggml.tokens") as string[];
+    expect((of("ggml.scores") as number[])[tokens.indexOf(first.join(""))]).toBe(0);
+  });
+
   test("Gemma puts no blank before a text", async () => {
     expect((await metadataOf("gemma"))("ggml.add_space_prefix")).toBe(false);
     const merged = await metadataOf("gemma", { merged: true });
