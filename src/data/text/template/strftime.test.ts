@@ -17,3 +17,7 @@ test.each([
 test("leaves alone what it does not know", () => {
   expect(strftime(new Date(2024, 0, 1), "%Q %-d")).toBe("%Q 1");
 });
+
+test("noon is 12PM", () => {
+  expect(strftime(new Date(2024, 0, 1, 12), "%I%p")).toBe("12PM");
+});
