@@ -3,9 +3,11 @@
  * compiled from AssemblyScript.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 const ASSEMBLY = "src/compute/cpu/assembly/";
+/** Steps of imports that a test is nearer by that names the file: its folder's index mostly lies between. */
+const NAMED = 3;
 const MODULE = "src/compute/cpu/kernels.wasm";
 
 /** Types are gone before anything runs, and comments name files that they do not use. */
@@ -25,12 +27,6 @@ function resolve(root: string, from: string, name: string, files: readonly strin
   return others.length === 0 ? only : undefined;
 }
 
-function usedBy(root: string, file: string, files: readonly string[]): readonly string[] {
-  if (file === MODULE) return files.filter((path) => path.startsWith(ASSEMBLY));
-  const text = readFileSync(join(root, file), "utf8").replace(ONLY_READ, "");
-  return [...text.matchAll(PATH)].flatMap(([, name = ""]) => resolve(root, file, name, files) ?? []);
-}
-
 /** How many folders lie between two files. */
 function apart(a: string, b: string): number {
   const [left, right] = [dirname(a).split("/"), dirname(b).split("/")];
@@ -41,26 +37,40 @@ function apart(a: string, b: string): number {
 /** Test files of a tree by the sources that they reach. */
 export class Reach {
   readonly #users = new Map<string, string[]>();
+  readonly #tests = new Map<string, string>();
 
   /** `files` are all TypeScript and WGSL files of the tree, as paths from `root`. */
   constructor(root: string, files: readonly string[]) {
-    for (const file of [...files, MODULE]) {
-      for (const used of new Set(usedBy(root, file, files))) {
-        const users = this.#users.get(used);
-        if (users === undefined) this.#users.set(used, [file]);
-        else users.push(file);
+    const assembly = files.filter((path) => path.startsWith(ASSEMBLY));
+    for (const used of assembly) this.#use(used, MODULE);
+    for (const file of files) {
+      const text = readFileSync(join(root, file), "utf8").replace(ONLY_READ, "");
+      if (file.endsWith(".test.ts")) this.#tests.set(file, text);
+      for (const [, name = ""] of text.matchAll(PATH)) {
+        const used = resolve(root, file, name, files);
+        if (used !== undefined) this.#use(used, file);
       }
     }
   }
 
-  /** @returns the test files that reach `file`, those first that do by the fewest steps, then those in the nearest folder */
+  #use(used: string, user: string): void {
+    const users = this.#users.get(used);
+    if (users === undefined) this.#users.set(used, [user]);
+    else users.push(user);
+  }
+
+  /** @returns the test files that reach `file`; those first that name it, are near it and reach it by few steps */
   testsOf(file: string): readonly string[] {
     const steps = new Map([[file, 0]]);
     // A Map's iterator also visits what is added on the way.
     for (const [path, step] of steps) {
       for (const user of this.#users.get(path) ?? []) if (!steps.has(user)) steps.set(user, step + 1);
     }
-    const rank = (path: string) => (steps.get(path) ?? 0) + apart(file, path) / 100;
-    return [...steps.keys()].filter((path) => path.endsWith(".test.ts")).toSorted((a, b) => rank(a) - rank(b));
+    const name = basename(file).replace(/\.\w+$/, "");
+    const rank = (test: string) => {
+      const isNamed = this.#tests.get(test)?.includes(name) === true;
+      return (steps.get(test) ?? 0) + apart(file, test) - (isNamed ? NAMED : 0);
+    };
+    return [...steps.keys()].filter((path) => this.#tests.has(path)).toSorted((a, b) => rank(a) - rank(b));
   }
 }
