@@ -103,7 +103,9 @@ export const FILES_AND_DATA: MutationsByFile = {
       "Python's $ does not match before a last line feed",
     ],
   ],
-  "src/data/text/samples/encoder.ts": [["fill(1, prompt.length)", "fill(1)", "the loss covers prompts"]],
+  "src/data/text/samples/encoder.ts": [
+    ["{ start: prompt.length, end: text.length }", "{ start: 0, end: text.length }", "the loss covers prompts"],
+  ],
   "src/data/text/template/strftime.ts": [['date.getHours() < 12 ? "AM"', 'date.getHours() <= 12 ? "AM"', "noon is AM"]],
   "src/data/text/tokenizer/merge-queue.ts": [
     [

@@ -67,7 +67,7 @@ export const TRAIN_AND_CHAT: MutationsByFile = {
     ["groups.slice(0, 4)", "groups.slice(0, 8)", "an IPv6 network counts as as many clients as it has addresses"],
   ],
   "src/chat/serve/fair-queue.ts": [
-    ["moveToEnd(this.#networks, chosen.network);", "", "one network's requests go before all others"],
+    ["moveToEnd(this.#networks, job.network);", "", "one network's requests go before all others"],
   ],
   "src/chat/serve/guard.ts": [
     [
