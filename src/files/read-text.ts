@@ -38,7 +38,7 @@ export async function readText(path: string): Promise<string> {
 }
 
 /** A special token in tokenizer_config.json: its text, or an object that holds it. */
-const TokenText = v.union([
+export const TokenText = v.union([
   v.string(),
   v.pipe(
     v.looseObject({ content: v.string() }),

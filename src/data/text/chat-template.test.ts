@@ -151,6 +151,22 @@ describe("loading", () => {
     expect(await load({ "tokenizer_config.json": CONFIG })).toBe("config<b><e>");
   });
 
+  test("gives it every special token that has a name", async () => {
+    const files = {
+      "tokenizer_config.json": {
+        sep_token: "<sep>",
+        image_token: { content: "<image>" },
+        add_bos_token: true,
+        model_max_length: 7,
+        extra_special_tokens: { audio_token: "<audio>", boi: { content: "<boi>" }, wrong: 3 },
+      },
+      "special_tokens_map.json": { mask_token: "<mask>" },
+      "chat_template.jinja":
+        "{{ sep_token }}{{ image_token }}{{ audio_token }}{{ boi }}{{ wrong }}{{ add_bos_token }}{{ mask_token }}",
+    };
+    expect(await load(files)).toBe("<sep><image><audio><boi><mask>");
+  });
+
   test("prefers chat_template.jinja, and a file that is given", async () => {
     const files = { "tokenizer_config.json": CONFIG, "chat_template.jinja": "file{{ bos_token }}" };
     expect(await load(files)).toBe("file<b>");

@@ -9,7 +9,8 @@ import { harmonyMessages, harmonyTools, isHarmony, REASONING } from "./harmony.t
 import { LimitError, measure } from "./template/budget.ts";
 import { JinjaTemplate, TemplateError } from "./template/jinja.ts";
 import { cutMarks, markControlTokens, type RenderedChat, unusedCharacters } from "./template/marks.ts";
-import { readOptionalJsonObject, readTokenizerConfig } from "../../files/read-text.ts";
+import { isJsonObject } from "../../files/json.ts";
+import { readOptionalJsonObject, readTokenizerConfig, TokenText } from "../../files/read-text.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
 
 /** One turn. What else a template reads (`tool_calls`, `reasoning_content`, `name`) may stand beside the two. */
@@ -170,12 +171,18 @@ function pick(field: v.InferOutput<typeof TemplateField>, tools: boolean, path: 
   );
 }
 
+/**
+ * Every special token that has a name, as transformers gives them to templates (tokenization_utils_base.py,
+ * special_tokens_map): keys that end in `_token`, and those of `extra_special_tokens`.
+ */
 async function readSpecialTokens(folder: string): Promise<Readonly<Record<string, string>>> {
-  const config = await readTokenizerConfig(folder);
+  const { extra_special_tokens: extra, ...config } = await readTokenizerConfig(folder);
+  const named = Object.entries(config).filter(([name]) => name.endsWith("_token"));
+  const more = isJsonObject(extra) ? Object.entries(extra) : [];
   const tokens: Record<string, string> = {};
-  for (const name of ["bos_token", "eos_token", "unk_token", "pad_token"] as const) {
-    const text = config[name];
-    if (text !== null) tokens[name] = text;
+  for (const [name, value] of [...named, ...more]) {
+    const text = v.safeParse(TokenText, value);
+    if (text.success) tokens[name] = text.output;
   }
   return tokens;
 }
