@@ -40,7 +40,7 @@ async function alone(prompt: readonly number[], sampling: SamplingOptions): Prom
   return (await decode(loop, { prompt, sampling })).tokens;
 }
 
-test.each([1, 2, 3, 8])("greedy texts are transformers', %d at a time", async (batchSize) => {
+test.each([1, 3, 8])("greedy texts are transformers', %d at a time", async (batchSize) => {
   const asked = [...prompts, ...prompts];
   const answers = await all(asked, { batchSize });
   expect(answers).toEqual(
@@ -61,7 +61,7 @@ test("sampled texts are those that each would be alone", async () => {
   }
 });
 
-test.each([1, 2, 5])("beams do not depend on who is searched beside them, %d at a time", async (batchSize) => {
+test.each([2, 5])("beams do not depend on who is searched beside them, %d at a time", async (batchSize) => {
   const asked = [...prompts, [5], ...prompts.map((ids) => ids.slice(0, 3))];
   const fullStop = 266;
   const options = { beams: 3, batchSize, maxTokens: 12, stopTokens: new Set([fullStop]) };

@@ -131,7 +131,7 @@ test("a turn ends where others wait: long texts take turns, keep what was comput
   await short.end;
   // One of the long ones has made a turn's tokens by then, and both go on beside its own.
   expect(count() - before).toBeLessThan(3 * TURN);
-  const prompted = spyOn(SampledSequence.prototype, "prompted");
+  using prompted = spyOn(SampledSequence.prototype, "prompted");
   await Promise.all(long.map(({ end }) => end));
   // All had begun, and none begins again; nor does one that nobody reads keep others from their turns.
   expect(prompted).not.toHaveBeenCalled();
@@ -152,7 +152,7 @@ test("where positions are too few for all, who began last gives way, begins agai
     const all: Text[] = [];
     for (const [at, prompt] of long.entries()) {
       const sampling = at === 1 ? hot : GREEDY;
-      all.push(text(loop, 0, 300, { prompt, context: 1024, owner: `${at}`, sampling }));
+      all.push(text(loop, 0, 40, { prompt, context: 1024, owner: `${at}`, sampling }));
       if (!together) await all.at(-1)?.end;
     }
     const searched = endOf(
@@ -166,7 +166,7 @@ test("where positions are too few for all, who began last gives way, begins agai
   const alone = await write(wide, false);
   expect(alone.ends).toEqual(["length", "length", "length"]);
   using narrow = new DecodeLoop(stories.decoder, { rows: 5, positions: 1792 });
-  const ended = spyOn(SampledSequence.prototype, "prompted");
+  using ended = spyOn(SampledSequence.prototype, "prompted");
   expect(await write(narrow, true)).toEqual(alone);
   // Some have begun more than once.
   expect(ended.mock.calls.length).toBeGreaterThan(3);
@@ -174,8 +174,9 @@ test("where positions are too few for all, who began last gives way, begins agai
   const tooLong = text(narrow, 0, 2000, { context: 4096 });
   expect(await tooLong.end).toMatchObject({ code: "data", message: expect.stringContaining(": 1792 fit") });
   // One of which nobody knows how long it becomes ends when there is no room for more, and the others go on.
-  const endless = text(narrow, 0, Infinity, { context: 4096 });
-  const other = text(narrow, 1, 60);
+  using tiny = new DecodeLoop(stories.decoder, { rows: 2, positions: 512 });
+  const endless = text(tiny, 0, Infinity, { context: 4096 });
+  const other = text(tiny, 1, 60);
   expect([await endless.end, await other.end]).toEqual([expect.objectContaining({ code: "data" }), "length"]);
   expect(other.made.tokens).toEqual(wanted(1, 60));
 });

@@ -58,14 +58,14 @@ test("is read in pieces beside what is written, which does not show, and leaves 
   const long = idsOf(400);
   const alone = await embed(loop, long);
   const made: Made = { tokens: [], cached: NaN };
-  const written = decode(loop, { prompt: [9, 8, 7], maxTokens: 100 }, made);
+  const written = decode(loop, { prompt: [9, 8, 7], maxTokens: 40 }, made);
   while (made.tokens.length === 0) await loop.advance();
   const before = made.tokens.length;
   expect(await embed(loop, long)).toEqual(alone);
   expect(made.tokens.length).toBeGreaterThan(before + 1);
   await written;
   const left = new AbortController();
-  const longer = idsOf(1500);
+  const longer = idsOf(900);
   const leaving = embed(loop, longer, "mean", left.signal).catch((thrown: unknown) => thrown);
   while (loop.size > 0 && (loop.progress[0]?.computed ?? 0) === 0) await loop.advance();
   left.abort(new Error("gone"));

@@ -87,7 +87,7 @@ test("one that others hold all of is read by no pass, and what follows on it com
 
 test("what each could have of others is looked for once a turn, however many are read in it", async () => {
   using loop = new DecodeLoop(stories.decoder, { rows: 16, positions: 16_384 });
-  const share = spyOn(SlotAllocation.prototype, "share");
+  using share = spyOn(SlotAllocation.prototype, "share");
   // Long ones before short ones.
   const prompts = [...promptsOf(6, 300), ...promptsOf(10, 6)];
   const ended = writeAll(loop, prompts);

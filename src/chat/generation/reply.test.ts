@@ -213,7 +213,7 @@ describe("a long prompt", () => {
     using loop = newLoop();
     const stop = new AbortController();
     const idle = stories.gpu.idle.bind(stories.gpu);
-    const waits = spyOn(stories.gpu, "idle").mockImplementation(async () => {
+    using waits = spyOn(stories.gpu, "idle").mockImplementation(async () => {
       await idle();
       stop.abort();
     });

@@ -100,7 +100,7 @@ test("a short prompt that comes while a long one is read is in the very next pas
   let passes = 0;
   const shortOnes: { at: number; texts: Text[]; tokens: number[] }[] = [];
   const { pass } = Batch.prototype;
-  const counted = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
+  using counted = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
     const [, ...pieces] = args;
     if (pieces.length === 0) return await pass.apply(this, args);
     const at = ++passes;
@@ -112,7 +112,7 @@ test("a short prompt that comes while a long one is read is in the very next pas
     return await pass.apply(this, args);
   });
   const take = SampledSequence.prototype.take;
-  const taken = spyOn(SampledSequence.prototype, "take").mockImplementation(function (this: SampledSequence, rows) {
+  using taken = spyOn(SampledSequence.prototype, "take").mockImplementation(function (this: SampledSequence, rows) {
     shortOnes.at(-1)?.tokens.push(passes);
     return take.call(this, rows);
   });
@@ -149,7 +149,7 @@ test("tokens whose keys and values were lost are not said to have been computed 
   await ask(300).end;
   const { reserve } = SlotPool.prototype;
   let calls = 0;
-  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+  using reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
     // The second one makes room for the first piece, behind what was kept.
     return calls++ === 1 ? loseRoom([args[0]]) : await reserve.apply(this, args);
   });
@@ -176,12 +176,12 @@ test("where what all held is lost with its room, a prompt that is being read wai
   using narrow = new DecodeLoop(stories.decoder, { rows: 3, positions: 2304 });
   const { acquire, reserve } = SlotPool.prototype;
   const slots: Slot[] = [];
-  const acquired = spyOn(SlotPool.prototype, "acquire").mockImplementation(function (this: SlotPool, ...args) {
+  using acquired = spyOn(SlotPool.prototype, "acquire").mockImplementation(function (this: SlotPool, ...args) {
     slots.push(acquire.apply(this, args));
     return itemAt(slots, slots.length - 1);
   });
   let failed = 0;
-  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+  using reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
     if (args[0] !== slots[2] || failed++ > 0) return await reserve.apply(this, args);
     return loseRoom(slots);
   });
@@ -207,7 +207,7 @@ test("probabilities of a prompt are told once for each token, where some of what
   const { pass } = Batch.prototype;
   const pieces: number[] = [];
   let losses = 0;
-  const failing = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
+  using failing = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
     const [, piece] = args;
     if (piece !== undefined) pieces.push(piece.ids.length);
     if (piece === undefined || piece.slot.length === 0 || losses++ > 0) return await pass.apply(this, args);
@@ -221,7 +221,7 @@ test("probabilities of a prompt are told once for each token, where some of what
 
   const { reserve } = SlotPool.prototype;
   let isLost = false;
-  const reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
+  using reserved = spyOn(SlotPool.prototype, "reserve").mockImplementation(async function (this: SlotPool, ...args) {
     const [slot] = args;
     if (isLost || slot.length < PROMPT_BLOCK) return await reserve.apply(this, args);
     isLost = true;

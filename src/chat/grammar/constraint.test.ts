@@ -13,7 +13,7 @@ let vocabulary: Vocabulary;
 beforeAll(async () => {
   const tokenizer = await loadTokenizer(STORIES);
   const texts = new TokenTexts(tokenizer);
-  const turns = spyOn(Turn.prototype, "isOver");
+  using turns = spyOn(Turn.prototype, "isOver");
   const tree = await tokenTree(tokenizer, tokenizer.vocabSize);
   // Others have their turn while tokens are read, and again while the tree is made of them.
   expect(turns.mock.calls.length).toBeGreaterThan((1.5 * tree.tokens.length) / 64);

@@ -48,7 +48,7 @@ test("of a format those strings are written that people write, also where their 
       "https://a1b2.execute-api.us-east-1.amazonaws.com/p",
     ],
   ] as const) {
-    for (const maxLength of [undefined, 60, 100, 200, 255, 1024]) {
+    for (const maxLength of [undefined, 60, 255]) {
       const grammar = schemaGrammar({ type: "string", format, minLength: 1, maxLength });
       const left = values.filter((value) => !follows(grammar, JSON.stringify(value)));
       expect([format, maxLength, left]).toEqual([format, maxLength, []]);

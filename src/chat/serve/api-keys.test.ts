@@ -126,27 +126,23 @@ test("what another key or network asked is never found: a guess of it takes the 
     [serveStories(model, { proxies }), (who: string) => ({ "x-forwarded-for": `192.0.2.${who}` })],
   ] as const) {
     await using _ = serving;
-    const pass = spyOn(Batch.prototype, "pass");
-    try {
-      const ask = async (who: string, prompt: readonly number[]) => {
-        const before = pass.mock.calls.length;
-        const init = {
-          method: "POST",
-          headers: headers(who),
-          body: JSON.stringify({ model: "storyteller", prompt, max_tokens: 1 }),
-        };
-        const { usage } = v.parse(Used, await (await fetch(`${serving.address}/v1/completions`, init)).json());
-        const passes = pass.mock.calls.slice(before).flatMap(([, ...pieces]) => pieces.map(({ ids }) => ids.length));
-        return { cached: usage.prompt_tokens_details.cached_tokens, passes };
+    using pass = spyOn(Batch.prototype, "pass");
+    const ask = async (who: string, prompt: readonly number[]) => {
+      const before = pass.mock.calls.length;
+      const init = {
+        method: "POST",
+        headers: headers(who),
+        body: JSON.stringify({ model: "storyteller", prompt, max_tokens: 1 }),
       };
-      const computed = { cached: 0, passes: [secret.length - 1] };
-      expect(await ask("1", secret)).toEqual(computed);
-      expect(await ask("2", other)).toEqual(computed);
-      expect(await ask("2", secret)).toEqual(computed);
-      expect(await ask("1", secret)).toEqual({ cached: secret.length - 1, passes: [] });
-    } finally {
-      pass.mockRestore();
-    }
+      const { usage } = v.parse(Used, await (await fetch(`${serving.address}/v1/completions`, init)).json());
+      const passes = pass.mock.calls.slice(before).flatMap(([, ...pieces]) => pieces.map(({ ids }) => ids.length));
+      return { cached: usage.prompt_tokens_details.cached_tokens, passes };
+    };
+    const computed = { cached: 0, passes: [secret.length - 1] };
+    expect(await ask("1", secret)).toEqual(computed);
+    expect(await ask("2", other)).toEqual(computed);
+    expect(await ask("2", secret)).toEqual(computed);
+    expect(await ask("1", secret)).toEqual({ cached: secret.length - 1, passes: [] });
   }
 });
 

@@ -14,28 +14,22 @@ const first = () => texts[0];
 
 describe("completions", () => {
   test("are transformers' texts, from a text or from ids, whole or as a stream", async () => {
-    for (const [at, { text, ids, greedy_text: wanted }] of texts.entries()) {
-      for (const prompt of at === 0 ? [text, ids] : [text]) {
-        const whole = await served.client.completions.create({ model: "storyteller", prompt, max_tokens: 64 });
-        expect(whole).toMatchObject({ object: "text_completion", model: "storyteller" });
-        expect(whole.choices).toEqual([{ index: 0, text: wanted, logprobs: null, finish_reason: "length" }]);
-        expect(whole.usage).toMatchObject({
-          prompt_tokens: ids.length,
-          completion_tokens: 64,
-          total_tokens: ids.length + 64,
-        });
-      }
-      if (at > 1) continue;
-      const stream = await served.client.completions.create({
-        model: "storyteller",
-        prompt: text,
-        max_tokens: 64,
-        stream: true,
+    const cases = texts.map((one) => ({ ...one, prompt: one.text as string | number[] }));
+    const check = async ({ prompt, ids, greedy_text: wanted }: (typeof cases)[number]) => {
+      const whole = await served.client.completions.create({ model: "storyteller", prompt, max_tokens: 64 });
+      expect(whole).toMatchObject({ object: "text_completion", model: "storyteller" });
+      expect(whole.choices).toEqual([{ index: 0, text: wanted, logprobs: null, finish_reason: "length" }]);
+      expect(whole.usage).toMatchObject({
+        prompt_tokens: ids.length,
+        completion_tokens: 64,
+        total_tokens: ids.length + 64,
       });
-      let streamed = "";
-      for await (const { choices } of stream) streamed += choices[0]?.text ?? "";
-      expect(streamed).toBe(wanted);
-    }
+    };
+    await Promise.all([...cases, { ...first(), prompt: first().ids }].map(check));
+    const body = { model: "storyteller", prompt: first().text, max_tokens: 64, stream: true as const };
+    let streamed = "";
+    for await (const { choices } of await served.client.completions.create(body)) streamed += choices[0]?.text ?? "";
+    expect(streamed).toBe(first().greedy_text);
   });
 
   test("name the probabilities of their tokens", async () => {

@@ -82,21 +82,22 @@ const TIME = { type: "function" as const, function: { name: "time" } };
 
 describe("a call that must be made", () => {
   test("comes behind what the model thinks, by the function's schema, streamed as whole", async () => {
-    for (let seed = 0; seed < 4; seed++) {
+    const check = async (seed: number) => {
       const body = { tools: [WEATHER, TIME], tool_choice: "required" as const, temperature: 2, max_tokens: 250, seed };
-      const { content, reasoning_content: reasoning, tool_calls: calls, reason } = await ask(body);
-      expect(reason).toBe("tool_calls");
-      expect(calls).toHaveLength(1);
+      const [whole, pieces] = await Promise.all([ask(body), streamed(body)]);
+      const { content, reasoning_content: reasoning, tool_calls: calls, reason } = whole;
+      expect([reason, calls.length]).toEqual(["tool_calls", 1]);
       const [called] = calls;
       const given: unknown = JSON.parse(called?.function.arguments ?? "");
       const schema = called?.function.name === "time" ? { type: "object" } : WEATHER.function.parameters;
       expect(isValid(given, schema)).toBeTrue();
-      expect(await streamed(body)).toEqual({
+      expect(pieces).toEqual({
         content: content ?? "",
         reasoning,
         calls: [`${called?.function.name} ${called?.function.arguments}`],
       });
-    }
+    };
+    await Promise.all([0, 1, 2].map(check));
   });
 
   test("is the function's that was named; where nothing is to be thought it comes at once", async () => {
@@ -143,19 +144,17 @@ describe("a format", () => {
       required: ["a"],
       additionalProperties: false,
     };
-    const answers = await Promise.all(
-      Array.from({ length: 8 }, (_, seed) =>
-        ask({ response_format: format(schema), temperature: [0, 1, 5][seed % 3] ?? 0, max_tokens: 200, seed }),
-      ),
-    );
+    const bodies = Array.from({ length: 5 }, (_, seed) => {
+      return { response_format: format(schema), temperature: [0, 1, 5][seed % 3] ?? 0, max_tokens: 200, seed };
+    });
+    const [pieces, ...answers] = await Promise.all([streamed({ ...bodies[4] }), ...bodies.map(ask)]);
+    const last = answers.at(-1);
+    expect(pieces).toEqual({ content: last?.content ?? "", reasoning: last?.reasoning_content ?? "", calls: [] });
     for (const { content, reason } of answers) {
       expect(isValid(JSON.parse(content ?? ""), schema)).toBeTrue();
       expect(reason).toBe("stop");
     }
     expect(answers.some(({ reasoning_content: thought }) => thought.length > 50)).toBeTrue();
-    const body = { response_format: format(schema), temperature: 1, max_tokens: 200, seed: 3 };
-    const { content, reasoning_content: reasoning } = await ask(body);
-    expect(await streamed(body)).toEqual({ content: content ?? "", reasoning, calls: [] });
   });
 
   test("that calls its own root, and a grammar, are followed as well", async () => {
@@ -178,14 +177,16 @@ describe("a free answer", () => {
     // The model writes marks in any order: what can be said of that is that none is seen.
     const never = Object.fromEntries(Array.from(loaded.stopTokens, (id) => [id, -100]));
     const marks = { ...never, ...bias(HARMONY.channel, 12), ...bias(HARMONY.message, 13), ...bias(HARMONY.end, 11) };
-    for (let seed = 0; seed < 4; seed++) {
-      const body = { temperature: 2, max_tokens: 120, seed, logit_bias: marks };
-      const { content, reasoning_content: reasoning, reason } = await ask(body);
+    const check = async (seed: number) => {
+      const body = { temperature: 2, max_tokens: 80, seed, logit_bias: marks };
+      const [whole, pieces] = await Promise.all([ask(body), streamed(body)]);
+      const { content, reasoning_content: reasoning, reason } = whole;
       expect(reason).toBe("length");
       expect(`${content}${reasoning}`).not.toMatch(MARK);
       expect(`${content}${reasoning}`).not.toMatch(/<\|\w+\|>/);
-      expect(await streamed(body)).toEqual({ content: content ?? "", reasoning, calls: [] });
-    }
+      expect(pieces).toEqual({ content: content ?? "", reasoning, calls: [] });
+    };
+    await Promise.all([0, 1, 2].map(check));
     const ended = await ask({ max_tokens: 50, logit_bias: bias(HARMONY.return) });
     expect([ended.reason, ended.usage?.completion_tokens]).toEqual(["stop", 0]);
     const called = await ask({ max_tokens: 50, logit_bias: bias(HARMONY.call) });
@@ -306,12 +307,15 @@ test("responses have an item for each, streamed as whole", async () => {
     max_output_tokens: 250,
     temperature: 0,
   };
-  const { output } = await serving.client.responses.create(body);
+  const streamed = async () => {
+    let done: unknown;
+    for await (const event of await serving.client.responses.create({ ...body, stream: true })) {
+      if (event.type === "response.completed") done = event.response.output.map(({ type }) => type);
+    }
+    return done;
+  };
+  const [{ output }, done] = await Promise.all([serving.client.responses.create(body), streamed()]);
   const types = output.map(({ type }) => type);
   expect(types.at(-1)).toBe("function_call");
-  let done: unknown;
-  for await (const event of await serving.client.responses.create({ ...body, stream: true })) {
-    if (event.type === "response.completed") done = event.response.output.map(({ type }) => type);
-  }
   expect(done).toEqual(types);
 });

@@ -205,7 +205,7 @@ test("who waits is told how many requests come first", async () => {
   // While that is looked for steps are slow: the first one would be paused for the second within some milliseconds.
   const shown = Promise.withResolvers<void>();
   const { pass } = Batch.prototype;
-  const slowed = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
+  using slowed = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {
     await Promise.race([shown.promise, Bun.sleep(200)]);
     return await pass.apply(this, args);
   });

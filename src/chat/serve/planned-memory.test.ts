@@ -25,7 +25,7 @@ test("what is planned has room for the adapters that are loaded at the start, an
     [1, 2].map((seed) => ({
       model: name,
       prompt: `${"Once upon a time ".repeat(60)}there was ${name} ${seed}`,
-      max_tokens: 100,
+      max_tokens: 12,
       temperature: 1.2,
       seed,
       user: name,

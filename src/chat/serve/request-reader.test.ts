@@ -107,7 +107,7 @@ test("where the system ends the process between two requests, neither is lost; o
   const before = processes();
   const other = Bun.spawn(["true"], { ipc: () => {} });
   const prototype: { send: (message: object) => void } = Object.getPrototypeOf(other);
-  const sent = spyOn(prototype, "send");
+  using sent = spyOn(prototype, "send");
   const one = reader();
   await read(one, says("One"));
   const [pid] = processes().filter((pid) => !before.includes(pid));
