@@ -55,7 +55,7 @@ interface TrainJson extends Figures, TimedJson {
     /** Of one { brace. */
     readonly width: number;
   } | null;
-  readonly runs: readonly Figures[];
+  readonly runs?: readonly Figures[];
   readonly names:
     | readonly string[]
     | undefined;
@@ -67,14 +67,19 @@ test("keys, what they say and what is within them are read from interfaces", () 
   expect(several?.command).toBe("several");
   expect(train?.command).toBe("train --dry-run");
   expect(train?.extended.map(({ command }) => command)).toEqual(["several"]);
-  expect(train?.keys.map(({ name, help }) => [name, help])).toEqual([
-    ["loss", "Mean of all."],
-    ["kind", "full, part."],
-    ["sizes", "On two lines."],
-    ["  width", "Of one { brace."],
-    ["runs[]", ""],
-    ["  loss", "Mean of all."],
-    ["names", ""],
+  const loss = { name: "loss", holds: "one", isOptional: false, help: "Mean of all.", keys: [] } as const;
+  expect(train?.keys).toEqual([
+    loss,
+    { name: "kind", holds: "one", isOptional: false, help: "full, part.", keys: [] },
+    {
+      name: "sizes",
+      holds: "one",
+      isOptional: false,
+      help: "On two lines.",
+      keys: [{ name: "width", holds: "one", isOptional: false, help: "Of one { brace.", keys: [] }],
+    },
+    { name: "runs", holds: "list", isOptional: true, help: "", keys: [loss] },
+    { name: "names", holds: "one", isOptional: false, help: "", keys: [] },
   ]);
 });
 

@@ -9,7 +9,7 @@ import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
 import { usageOf } from "../src/terminal/options/help.ts";
 import { allCommands, flagName } from "../src/terminal/options/names.ts";
 import type { Option } from "../src/terminal/options/option.ts";
-import { type JsonType, jsonTypes } from "./json-types.ts";
+import { type JsonType, jsonTypes, type Key } from "./json-types.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -26,9 +26,14 @@ interface Entry {
   readonly help: string;
 }
 
+/** What `--json` prints, by command. */
+export async function reports(): Promise<readonly JsonType[]> {
+  return jsonTypes(await sources());
+}
+
 /** The text of the page. */
 export async function commandsPage(): Promise<string> {
-  const types = jsonTypes(await sources());
+  const types = await reports();
   const shown = new Map<string, Shown>();
   const sections = allCommands(program).map(({ path, command }) => commandSection(path, command, types, shown));
   const unknown = types.filter(({ command }) => command !== "several" && ofCommand(command) === undefined);
@@ -45,7 +50,7 @@ export async function commandsPage(): Promise<string> {
     ]),
     ...sections,
     section("Endpoints of serve", [list(Object.entries(ENDPOINTS).map(([name, help]) => ({ name, help })))]),
-    section("JSON keys of several commands", [list(several)]),
+    section("JSON keys of several commands", [list(several.flatMap((key) => keyEntries(key)))]),
   ].join("\n");
 }
 
@@ -91,9 +96,9 @@ function commandSection(
   for (const entries of topics.values()) parts.push(list(entries));
   parts.push(list([...known].map(([before, names]) => ({ name: `As ${before}:`, help: shortest(before, names) }))));
   for (const type of types.filter(({ command: of }) => ofCommand(of) === name)) {
-    const also = type.extended.map(({ keys }) => keys[0]?.name ?? "");
+    const also = type.extended.flatMap(({ keys }) => keys.map((key) => keyName(key)));
     const title = `JSON${conditionOf(type.command, name)}:`;
-    parts.push(list([{ name: title, help: also.join(" ") }, ...type.keys]));
+    parts.push(list([{ name: title, help: also.join(" ") }, ...type.keys.flatMap((key) => keyEntries(key))]));
   }
   return section(name, [command.summary, parts.filter((part) => part !== "").join("\n")]);
 }
@@ -122,6 +127,17 @@ interface Told {
   readonly help: string;
   /** What an option is where nobody says. */
   readonly absent: string;
+}
+
+/** `runs[]`, `quantized?`. */
+function keyName({ name, holds, isOptional }: Key): string {
+  return `${name}${holds === "list" ? "[]" : ""}${isOptional ? "?" : ""}`;
+}
+
+/** A key's line, and those of keys within it, indented. */
+function keyEntries(key: Key, indent = ""): Entry[] {
+  const within = key.keys.flatMap((other) => keyEntries(other, `${indent}  `));
+  return [{ name: indent + keyName(key), help: key.help }, ...within];
 }
 
 function withDefault({ help, absent }: Pick<Told, "help" | "absent">): string {

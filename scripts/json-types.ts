@@ -2,14 +2,16 @@
  * The keys of `--json`, read from the interfaces that say `@json COMMAND` in their doc comment: a line each, as oxfmt writes them.
  */
 
-/** A key, indented where it is within another one, and what its doc comment says. */
-interface Key {
+/** A key and what its doc comment says. */
+export interface Key {
   readonly name: string;
+  /** What `keys` are of: its value, each of a list, or each by name. */
+  readonly holds: "one" | "list" | "record";
+  readonly isOptional: boolean;
   readonly help: string;
+  /** Of objects within, as far as they are known. */
+  readonly keys: readonly Key[];
 }
-
-/** Blanks before the keys within a key. */
-const INDENT = "  ";
 
 /** What one command prints: `finetune --dry-run`, or `several` for keys that several commands print. */
 export interface JsonType {
@@ -84,22 +86,17 @@ function keysIn(body: readonly string[], file: string, all: Interfaces): Key[] {
     while (!/[;{]$/.test(line)) line += ` ${lines[++at] ?? ""}`;
     const [, name, optional = "", type = ""] = /^readonly (\w+)(\??): (.+)$/.exec(line) ?? [];
     if (name === undefined) throw new Error(`${file}: no key of a report: ${line}`);
-    const isList = type.startsWith("readonly ");
-    const own = {
-      name: `${name}${isList && !/^readonly (?:string|number|\()/.test(type) ? "[]" : ""}${optional}`,
-      help,
-    };
+    const holds = type.startsWith("readonly ") ? "list" : type.startsWith("Readonly<Record") ? "record" : "one";
+    const own = { name, holds, isOptional: optional !== "", help: help === "" ? wordsOf(type) : help } as const;
     help = "";
     if (type.endsWith("{")) {
       const from = at + 1;
       for (let depth = 1; depth > 0; at++) depth += braces(lines[at + 1] ?? "}");
-      const inside = keysIn(lines.slice(from, at), file, all);
-      keys.push(own, ...within(inside));
+      keys.push({ ...own, keys: keysIn(lines.slice(from, at), file, all) });
       continue;
     }
-    keys.push({ ...own, help: own.help === "" ? wordsOf(type) : own.help });
     const [, other = ""] = /^(?:readonly |Readonly<Record<string, )?(\w+)(?:\[\]|>>)?;$/.exec(type) ?? [];
-    if (all.has(other)) keys.push(...within(keysOf(named(other, file, all), all)));
+    keys.push({ ...own, keys: all.has(other) ? keysOf(named(other, file, all), all) : [] });
   }
   return keys;
 }
@@ -107,10 +104,6 @@ function keysIn(body: readonly string[], file: string, all: Interfaces): Key[] {
 function braces(line: string): number {
   if (line.startsWith("/**")) return 0;
   return [...line].reduce((depth, letter) => depth + (letter === "{" ? 1 : letter === "}" ? -1 : 0), 0);
-}
-
-function within(keys: readonly Key[]): Key[] {
-  return keys.map((key) => ({ ...key, name: INDENT + key.name }));
 }
 
 /** What a type of a few words says of itself: `"done" | "interrupted"`. */

@@ -7,7 +7,7 @@ import { formatTable } from "./table.ts";
  * @json several
  */
 export interface ProfileJson {
-  /** With --profile. */
+  /** With --profile: kernel, calls, seconds. */
   readonly profile?: readonly { readonly kernel: string; readonly calls: number; readonly seconds: number }[];
 }
 

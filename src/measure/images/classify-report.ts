@@ -12,7 +12,7 @@ export interface ClassifyJson extends QuantizedJson {
 /** The likeliest classes of an image, the likeliest one first. */
 export interface ClassifiedImage {
   readonly path: string;
-  /** Likeliest first. */
+  /** Likeliest first: name, probability. */
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
