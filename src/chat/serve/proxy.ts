@@ -27,7 +27,8 @@ export class TrustedProxies {
 
   /**
    * Where a request comes from: the peer, or where a trusted peer says that it got it from (Forwarded, RFC 7239, or
-   * X-Forwarded-For), up to the first address on the way back that is not trusted.
+   * X-Forwarded-For), up to the first address on the way back that is not trusted. Where both headers are there and disagree it is the
+   * proxy: one of them may be the client's own, so a proxy should remove the one that it does not write.
    */
   clientOf(peer: string, headers: Headers): string {
     if (this.#isEmpty || !this.#isTrusted(peer)) return peer;
