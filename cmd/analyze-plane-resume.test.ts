@@ -1,13 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { randlora, startProgram } from "./testing/program.ts";
 
-const TIMEOUT = 120_000;
-const folder = await TemporaryFolder.create();
-const GRID = 18;
+const folder = await TemporaryFolder.forTests();
+const GRID = 10;
 const ARGS = ["plane", STORIES, "--at", "one", "--at", "two", "--at", "three", "--data", "data.jsonl"];
 const FILE = [...ARGS, "--grid", String(GRID), "--out"];
 beforeAll(async () => {
@@ -18,22 +16,10 @@ beforeAll(async () => {
     await writeAdapter(folder.at(name), { r: 4, alpha: 64, seed, size: 0.1, modules });
   }
 });
-afterAll(() => folder[Symbol.asyncDispose]());
 
-function start(...args: readonly string[]) {
-  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "analyze", ...args, "--device", "cpu"], {
-    env: cleanEnvironment(),
-    cwd: folder.path,
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
-
-async function analyze(...args: readonly string[]) {
-  const child = start(...args);
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
+const start = (...args: readonly string[]) =>
+  startProgram(["analyze", ...args], { cwd: folder.path, env: { RANDLORA_DEVICE: "cpu" } });
+const analyze = (...args: readonly string[]) => randlora(["analyze", ...args], { cwd: folder.path });
 
 const text = (name: string) => Bun.file(folder.at(name)).text();
 /** Points that a file has; none where it is not there yet. */
@@ -47,81 +33,69 @@ async function pointsIn(name: string): Promise<number> {
   return found.loss.flat().length;
 }
 
-test(
-  "a plane that was killed goes on, and ends at the same bytes; its file is whole at every moment",
-  async () => {
-    const whole = await analyze(...FILE, "whole.json", "--json", "-q", "--svg", "whole.svg");
-    expect([whole.status, whole.stderr]).toEqual([0, ""]);
-    const { settings, ...rest } = await Bun.file(folder.at("whole.json")).json();
-    expect(rest).toEqual(JSON.parse(whole.stdout));
-    expect(settings).toMatchObject({ MODEL: STORIES, "--at": ["one", "two", "three"], "--grid": GRID });
+test("a plane that was killed goes on, and ends at the same bytes; its file is whole at every moment", async () => {
+  const whole = await analyze(...FILE, "whole.json", "--json", "-q", "--svg", "whole.svg");
+  expect([whole.status, whole.stderr]).toEqual([0, ""]);
+  const { settings, ...rest } = await Bun.file(folder.at("whole.json")).json();
+  expect(rest).toEqual(JSON.parse(whole.stdout));
+  expect(settings).toMatchObject({ MODEL: STORIES, "--at": ["one", "two", "three"], "--grid": GRID });
 
-    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-      const before = await pointsIn("part.json");
-      const child = start(...FILE, "part.json", "--resume");
-      while ((await pointsIn("part.json")) <= before && child.exitCode === null) await Bun.sleep(5);
-      child.kill(signal);
-      await child.exited;
-      const after = await pointsIn("part.json");
-      expect(after).toBeGreaterThan(before);
-      expect(after).toBeLessThan(GRID ** 2);
-    }
-    const known = await pointsIn("part.json");
-    const refused = await analyze(...FILE, "part.json", "--resume", "--samples", "2");
-    expect(refused).toMatchObject({ status: 2, stdout: "" });
-    expect(refused.stderr).toContain("part.json: --samples 2: its points are of another plane, which had null\n");
-    const done = await analyze(...FILE, "part.json", "--resume", "--json", "--svg", "part.svg");
-    expect(done).toMatchObject({ status: 0, stdout: whole.stdout });
-    expect(done.stderr).toContain(`${known} of ${GRID ** 2} points are in part.json already`);
-    expect(await text("part.json")).toBe(await text("whole.json"));
-    expect(await text("part.svg")).toBe(await text("whole.svg"));
-  },
-  TIMEOUT,
-);
-
-test(
-  "points of other weights are refused, and stay as they are",
-  async () => {
-    const small = (...args: readonly string[]) => analyze(...ARGS, "--grid", "2", "--out", "small.json", ...args);
-    expect((await small()).status).toBe(0);
-    const bytes = await text("small.json");
-    const exists = await small();
-    expect(exists).toMatchObject({ status: 1, stderr: expect.stringContaining("small.json: it exists already") });
-
-    const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
-    await writeAdapter(folder.at("three"), { r: 4, alpha: 64, seed: 9, size: 0.1, modules });
-    const others = await small("--resume");
-    expect(others.stderr).toMatch(/error: small\.json: its corners have losses of .*, and now /);
-    expect([others.status, await text("small.json")]).toEqual([3, bytes]);
-    expect((await small("--force")).status).toBe(0);
-    expect((await analyze(...ARGS, "--resume")).stderr).toContain("--resume needs --out FILE");
-  },
-  TIMEOUT,
-);
-
-test(
-  "a file is replaced by a finished one only, and never where it is read",
-  async () => {
-    const small = (...args: readonly string[]) => analyze(...ARGS, "--grid", "2", ...args, "--force");
-    await Bun.write(folder.at("kept.json"), "old");
-    const child = start(...FILE, "kept.json", "--force");
-    while ((await pointsIn("kept.json.unfinished")) === 0 && child.exitCode === null) await Bun.sleep(5);
-    child.kill("SIGKILL");
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    const before = await pointsIn("part.json");
+    const child = start(...FILE, "part.json", "--resume");
+    while ((await pointsIn("part.json")) <= before && child.exitCode === null) await Bun.sleep(5);
+    child.kill(signal);
     await child.exited;
-    expect(await text("kept.json")).toBe("old");
-    const nothing = await small("--out", "kept.json", "--data", "none.jsonl");
-    expect([nothing.status, await text("kept.json")]).toEqual([1, "old"]);
-    expect(await small("--out", "kept.json")).toMatchObject({ status: 0 });
-    expect(await pointsIn("kept.json")).toBe(4);
+    const after = await pointsIn("part.json");
+    expect(after).toBeGreaterThan(before);
+    expect(after).toBeLessThan(GRID ** 2);
+  }
+  const known = await pointsIn("part.json");
+  const refused = await analyze(...FILE, "part.json", "--resume", "--samples", "2");
+  expect(refused).toMatchObject({ status: 2, stdout: "" });
+  expect(refused.stderr).toContain("part.json: --samples 2: its points are of another plane, which had null\n");
+  const done = await analyze(...FILE, "part.json", "--resume", "--json", "--svg", "part.svg");
+  expect(done).toMatchObject({ status: 0, stdout: whole.stdout });
+  expect(done.stderr).toContain(`${known} of ${GRID ** 2} points are in part.json already`);
+  expect(await text("part.json")).toBe(await text("whole.json"));
+  expect(await text("part.svg")).toBe(await text("whole.svg"));
+});
 
-    const data = await text("data.jsonl");
-    for (const output of ["--out", "--svg"]) {
-      const { status, stderr } = await small(output, "data.jsonl");
-      expect([status, stderr]).toEqual([1, expect.stringContaining("it is the input data.jsonl")]);
-      const config = await small(output, "one/adapter_config.json");
-      expect([config.status, config.stderr]).toEqual([1, expect.stringContaining("it is a file of the input one")]);
-    }
-    expect(await text("data.jsonl")).toBe(data);
-  },
-  TIMEOUT,
-);
+test("points of other weights are refused, and stay as they are", async () => {
+  const small = (...args: readonly string[]) => analyze(...ARGS, "--grid", "2", "--out", "small.json", ...args);
+  expect((await small()).status).toBe(0);
+  const bytes = await text("small.json");
+  const exists = await small();
+  expect(exists).toMatchObject({ status: 1, stderr: expect.stringContaining("small.json: it exists already") });
+
+  const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
+  await writeAdapter(folder.at("three"), { r: 4, alpha: 64, seed: 9, size: 0.1, modules });
+  const others = await small("--resume");
+  expect(others.stderr).toMatch(/error: small\.json: its corners have losses of .*, and now /);
+  expect([others.status, await text("small.json")]).toEqual([3, bytes]);
+  expect((await small("--force")).status).toBe(0);
+  expect((await analyze(...ARGS, "--resume")).stderr).toContain("--resume needs --out FILE");
+});
+
+test("a file is replaced by a finished one only, and never where it is read", async () => {
+  const small = (...args: readonly string[]) => analyze(...ARGS, "--grid", "2", ...args, "--force");
+  await Bun.write(folder.at("kept.json"), "old");
+  const child = start(...FILE, "kept.json", "--force");
+  while ((await pointsIn("kept.json.unfinished")) === 0 && child.exitCode === null) await Bun.sleep(5);
+  child.kill("SIGKILL");
+  await child.exited;
+  expect(await text("kept.json")).toBe("old");
+  const nothing = await small("--out", "kept.json", "--data", "none.jsonl");
+  expect([nothing.status, await text("kept.json")]).toEqual([1, "old"]);
+  expect(await small("--out", "kept.json")).toMatchObject({ status: 0 });
+  expect(await pointsIn("kept.json")).toBe(4);
+
+  const data = await text("data.jsonl");
+  for (const output of ["--out", "--svg"]) {
+    const { status, stderr } = await small(output, "data.jsonl");
+    expect([status, stderr]).toEqual([1, expect.stringContaining("it is the input data.jsonl")]);
+    const config = await small(output, "one/adapter_config.json");
+    expect([config.status, config.stderr]).toEqual([1, expect.stringContaining("it is a file of the input one")]);
+  }
+  expect(await text("data.jsonl")).toBe(data);
+});

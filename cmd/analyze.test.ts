@@ -1,80 +1,57 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { Cka, PlaneOfTexts } from "./testing/analyses.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
-const START_TIMEOUT = 120_000;
-
-let folder: string;
-let data: string;
+const folder = await TemporaryFolder.forTests();
+const data = folder.at("data.jsonl");
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-analyze-"));
-  data = join(folder, "data.jsonl");
   const texts = Array.from({ length: 10 }, (_, i) => `Once upon a time there ${"was a cat ".repeat(1 + (i % 4))}${i}.`);
   await Bun.write(data, texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
   const modules = { "model.layers.0.mlp.up_proj": [172, 64], "model.layers.3.self_attn.q_proj": [64, 64] } as const;
   for (const [seed, name] of ["one", "two", "three"].entries()) {
-    await writeAdapter(join(folder, name), { r: 4, alpha: 64, seed, size: 0.1, modules });
+    await writeAdapter(folder.at(name), { r: 4, alpha: 64, seed, size: 0.1, modules });
   }
 });
-afterAll(() => rm(folder, { recursive: true }));
 
 async function analyze(...args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "analyze", ...args], {
-    env: cleanEnvironment(),
-    cwd: folder,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
+  return await randlora(["analyze", ...args], { cwd: folder.path });
 }
 
-test(
-  "CKA of a block that an adapter leaves alone is 1, and of one that it changes is not",
-  async () => {
-    const args = ["cka", STORIES, "--reference", STORIES, "--adapter", "one", "--adapter", STORIES, "--data", data];
-    const { status, stdout } = await analyze(...args, "--batch-size", "5", "--json", "-q");
-    expect(status).toBe(0);
-    const { layers, samples, estimator } = v.parse(Cka, JSON.parse(stdout));
-    expect([layers.length, samples, estimator]).toEqual([10, 10, "minibatch"]);
-    expect(layers[0]).toEqual({ name: "model.layers.0.self_attn.o_proj", cka: { one: 1, [STORIES]: 1 } });
-    expect(layers[1]?.cka["one"]).toBeLessThan(0.9999);
-    expect(layers.every(({ cka }) => cka[STORIES] === 1)).toBe(true);
-    const shown = await analyze(...args, "--estimator", "full", "--svg", "cka.svg", "-q");
-    expect(shown.stdout).toContain("model.layers.4.mlp.down_proj");
-    expect(shown.stdout).toContain("10 samples, over all of them");
-    expect(await Bun.file(join(folder, "cka.svg")).text()).toStartWith("<svg ");
-    expect((await analyze(...args, "--svg", "cka.svg")).stderr).toContain("cka.svg");
-  },
-  START_TIMEOUT,
-);
+test("CKA of a block that an adapter leaves alone is 1, and of one that it changes is not", async () => {
+  const args = ["cka", STORIES, "--reference", STORIES, "--adapter", "one", "--adapter", STORIES, "--data", data];
+  const { status, stdout } = await analyze(...args, "--batch-size", "5", "--json", "-q");
+  expect(status).toBe(0);
+  const { layers, samples, estimator } = v.parse(Cka, JSON.parse(stdout));
+  expect([layers.length, samples, estimator]).toEqual([10, 10, "minibatch"]);
+  expect(layers[0]).toEqual({ name: "model.layers.0.self_attn.o_proj", cka: { one: 1, [STORIES]: 1 } });
+  expect(layers[1]?.cka["one"]).toBeLessThan(0.9999);
+  expect(layers.every(({ cka }) => cka[STORIES] === 1)).toBe(true);
+  const shown = await analyze(...args, "--estimator", "full", "--svg", "cka.svg", "-q");
+  expect(shown.stdout).toContain("model.layers.4.mlp.down_proj");
+  expect(shown.stdout).toContain("10 samples, over all of them");
+  expect(await Bun.file(folder.at("cka.svg")).text()).toStartWith("<svg ");
+  expect((await analyze(...args, "--svg", "cka.svg")).stderr).toContain("cka.svg");
+});
 
-test(
-  "a plane goes through its corners",
-  async () => {
-    const corners = ["--at", "one", "--at", "two", "--at", "three"];
-    const args = ["plane", STORIES, ...corners, "--data", data, "--range", "0,2,0,2", "--grid", "4", "--samples", "3"];
-    const { status, stdout } = await analyze(...args, "--json", "-q");
-    expect(status).toBe(0);
-    const { x, y, loss, samples, corners: found } = v.parse(PlaneOfTexts, JSON.parse(stdout));
-    expect([x, y, samples]).toEqual([[0, 0.5, 1, 1.5], [0, 0.5, 1, 1.5], 3]);
-    expect([loss[0]?.[0], loss[2]?.[1], loss[0]?.[2]]).toEqual([found.A, found.B, found.C]);
-    expect(new Set(loss.flat()).size).toBe(16);
-    const shown = await analyze(...args, "--svg", "plane.svg", "-q");
-    expect(shown.stdout.split("\n")[1]).toMatch(/^A {2}one +\(0, 0\) +\d/);
-    const figure = await Bun.file(join(folder, "plane.svg")).text();
-    expect(figure.match(/<rect /g)).toHaveLength(16);
-    expect(figure.match(/stroke-opacity="0.7"/g)).toHaveLength(10);
-  },
-  START_TIMEOUT,
-);
+test("a plane goes through its corners", async () => {
+  const corners = ["--at", "one", "--at", "two", "--at", "three"];
+  const args = ["plane", STORIES, ...corners, "--data", data, "--range", "0,2,0,2", "--grid", "4", "--samples", "3"];
+  const { status, stdout } = await analyze(...args, "--json", "-q");
+  expect(status).toBe(0);
+  const { x, y, loss, samples, corners: found } = v.parse(PlaneOfTexts, JSON.parse(stdout));
+  expect([x, y, samples]).toEqual([[0, 0.5, 1, 1.5], [0, 0.5, 1, 1.5], 3]);
+  expect([loss[0]?.[0], loss[2]?.[1], loss[0]?.[2]]).toEqual([found.A, found.B, found.C]);
+  expect(new Set(loss.flat()).size).toBe(16);
+  const shown = await analyze(...args, "--svg", "plane.svg", "-q");
+  expect(shown.stdout.split("\n")[1]).toMatch(/^A {2}one +\(0, 0\) +\d/);
+  const figure = await Bun.file(folder.at("plane.svg")).text();
+  expect(figure.match(/<rect /g)).toHaveLength(16);
+  expect(figure.match(/stroke-opacity="0.7"/g)).toHaveLength(10);
+});
 
 test.each([
   ["no reference", ["cka", STORIES, "--adapter", "one", "--data", "data.jsonl"], 2, "--reference is missing"],
@@ -117,13 +94,9 @@ test.each([
     1,
     "four: no such file",
   ],
-] as const)(
-  "refuses %s",
-  async (_, args, status, message) => {
-    await Bun.write(join(folder, "few.jsonl"), '{"text":"Once"}\n');
-    const found = await analyze(...args);
-    expect(found).toMatchObject({ status, stdout: "" });
-    expect(found.stderr).toContain(message);
-  },
-  START_TIMEOUT,
-);
+] as const)("refuses %s", async (_, args, status, message) => {
+  await Bun.write(folder.at("few.jsonl"), '{"text":"Once"}\n');
+  const found = await analyze(...args);
+  expect(found).toMatchObject({ status, stdout: "" });
+  expect(found.stderr).toContain(message);
+});

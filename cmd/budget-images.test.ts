@@ -4,9 +4,7 @@ import { cp, mkdir } from "node:fs/promises";
 import { ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
-const TIMEOUT = 120_000;
-
-const place = ImageFolder.forTests();
+const place = await ImageFolder.forTests();
 const at = place.at.bind(place);
 
 /** The answer for a model of which nothing but config.json is there. */
@@ -32,22 +30,18 @@ describe("each method trains what finetune says that it trains", () => {
     ["clip", "all-linear", ["--head", "linear"], 3 * (16 + 1)],
     ["clip", "all-linear", ["--task", "contrastive"], 0],
     ["clip", "q_proj,fc2", ["--task", "contrastive", "--towers", "text"], 0],
-  ])(
-    "%s, %s %p",
-    async (model, targets, flags, head) => {
-      const found = await budgetJson(model, "--params", "900", "--targets", targets, ...flags);
-      expect(found.budget).toBe(900);
-      for (const [method, { parameters, rank, bases }] of Object.entries<Record<string, number>>(found.methods)) {
-        const size = bases === undefined ? ["--rank", String(rank)] : ["--bases", String(bases)];
-        const adapter = method === "full" ? [] : ["--targets", targets, ...size];
-        const words = ["--method", method, ...adapter, ...flags, "--dry-run", "--json"];
-        const { stdout, stderr } = await place.finetune(model, ...words);
-        expect(stderr).toBe("");
-        expect([method, JSON.parse(stdout).trainable_parameters]).toEqual([method, (parameters ?? NaN) + head]);
-      }
-    },
-    TIMEOUT,
-  );
+  ])("%s, %s %p", async (model, targets, flags, head) => {
+    const found = await budgetJson(model, "--params", "900", "--targets", targets, ...flags);
+    expect(found.budget).toBe(900);
+    for (const [method, { parameters, rank, bases }] of Object.entries<Record<string, number>>(found.methods)) {
+      const size = bases === undefined ? ["--rank", String(rank)] : ["--bases", String(bases)];
+      const adapter = method === "full" ? [] : ["--targets", targets, ...size];
+      const words = ["--method", method, ...adapter, ...flags, "--dry-run", "--json"];
+      const { stdout, stderr } = await place.finetune(model, ...words);
+      expect(stderr).toBe("");
+      expect([method, JSON.parse(stdout).trainable_parameters]).toEqual([method, (parameters ?? NaN) + head]);
+    }
+  });
 });
 
 test("operations are those of a step of 32 images, memory that of what is held", async () => {

@@ -1,9 +1,8 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
 import { Fixture } from "../src/files/hub/testing/fixture.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { mkdir } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
 const CONFIG = {
   model_type: "llama",
@@ -17,29 +16,15 @@ const CONFIG = {
 /** The output matrix, and in each layer q, k, v, o and three of the MLP: the embedding is looked up. */
 const MULTIPLIED = 500 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 172);
 
-setDefaultTimeout(60_000);
-
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-budget-"));
-});
-afterAll(() => rm(folder, { recursive: true }));
+const folder = await TemporaryFolder.forTests();
 
 async function budget(args: readonly string[], env: Record<string, string> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "budget", ...args], {
-    cwd: folder,
-    env: cleanEnvironment(env),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
+  return await randlora(["budget", ...args], { cwd: folder.path, env });
 }
 
 async function written(name: string, config: unknown): Promise<string> {
-  await mkdir(join(folder, name), { recursive: true });
-  await Bun.write(join(folder, name, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
+  await mkdir(folder.at(name), { recursive: true });
+  await Bun.write(folder.at(name, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
   return name;
 }
 

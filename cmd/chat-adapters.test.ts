@@ -1,13 +1,11 @@
 // `randlora chat` with an adapter or a run: the answers of what merge writes, and the form of the samples that it was trained on.
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { FinetuneFolder } from "./testing/finetune.ts";
 
-setDefaultTimeout(60_000);
-
-const folder = FinetuneFolder.forTests();
+const folder = await FinetuneFolder.forTests();
 const chat = (args: readonly string[]) => folder.randlora({}, "chat", ...args);
 
 test("an adapter answers as the merged folder does, and without MODEL that is what is taken", async () => {

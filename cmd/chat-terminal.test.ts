@@ -1,37 +1,32 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
+import { stat } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { commandLine } from "./testing/program.ts";
 
-setDefaultTimeout(60_000);
-
-const MAIN = join(import.meta.dir, "main.ts");
 /** Lines of the user in brackets, and the answers as the model's own text. */
 const TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}";
 
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 let typist: Typist;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-chat-terminal-"));
-  await Bun.write(join(folder, "t.jinja"), TEMPLATE);
-  await Bun.write(join(folder, "notes.txt"), "There was a cat.\n");
+  await Bun.write(folder.at("t.jinja"), TEMPLATE);
+  await Bun.write(folder.at("notes.txt"), "There was a cat.\n");
   const modules = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
-  await writeAdapter(join(folder, "adapter"), { r: 4, alpha: 80, seed: 3, size: 0.05, modules });
+  await writeAdapter(folder.at("adapter"), { r: 4, alpha: 80, seed: 3, size: 0.05, modules });
 });
-afterAll(() => rm(folder, { recursive: true }));
 afterEach(() => typist.end());
 
 async function start(args: readonly string[] = []): Promise<Typist> {
   const defaults = ["--temperature", "0", "--max-tokens", "8", "--chat-template", "t.jinja"];
-  typist = new Typist([process.execPath, MAIN, "chat", STORIES, ...defaults, ...args], {
+  typist = new Typist(commandLine("chat", STORIES, ...defaults, ...args), {
     columns: 100,
     rows: 30,
-    cwd: folder,
-    env: cleanEnvironment({ XDG_STATE_HOME: join(folder, "state"), NO_COLOR: "1" }),
+    cwd: folder.path,
+    env: cleanEnvironment({ XDG_STATE_HOME: folder.at("state"), NO_COLOR: "1" }),
   });
   await ready(1);
   return typist;
@@ -88,7 +83,7 @@ describe("a conversation on a terminal", () => {
     expect(await send("/system")).toBe("no system message");
     expect(await send("/system Be kind.")).toBe("system: Be kind.");
     expect(await send("/save chat.json")).toBe("3 messages written to chat.json");
-    expect(await Bun.file(join(folder, "chat.json")).json()).toEqual({
+    expect(await Bun.file(folder.at("chat.json")).json()).toEqual({
       messages: [
         { role: "system", content: "Be kind." },
         { role: "user", content: "Once upon a time" },
@@ -102,14 +97,14 @@ describe("a conversation on a terminal", () => {
     expect(await send("/read notes.txt")).toMatch(/^notes.txt: \d+ tokens; they go before your next message$/);
     await send("//not a command");
     await send("/save chat.json");
-    expect(await Bun.file(join(folder, "chat.json")).text()).toContain('"There was a cat.\\n\\n/not a command"');
+    expect(await Bun.file(folder.at("chat.json")).text()).toContain('"There was a cat.\\n\\n/not a command"');
     expect(await send("/sav")).toContain("there is no /sav; did you mean /save?");
     expect(await send("/save")).toContain("hint: /save FILE");
 
     one.type("/exit\r");
     expect(await one.exited).toBe(0);
     expect(one.isRaw).toBe(false);
-    expect((await stat(join(folder, "state/randlora/history"))).mode & 0o777).toBe(0o600);
+    expect((await stat(folder.at("state/randlora/history"))).mode & 0o777).toBe(0o600);
   });
 
   test("with adapters that are switched", async () => {
@@ -157,7 +152,7 @@ describe("a conversation on a terminal", () => {
     one.paste("Once upon\na time\nthere was");
     await send("");
     await send("/save pasted.json");
-    const { messages } = await Bun.file(join(folder, "pasted.json")).json();
+    const { messages } = await Bun.file(folder.at("pasted.json")).json();
     expect(messages[0]).toEqual({ role: "user", content: "Once upon\na time\nthere was" });
     one.type("\x04");
     expect(await one.exited).toBe(0);
@@ -174,8 +169,8 @@ describe("a conversation on a terminal", () => {
   });
 
   test("is refused on a dumb one, which shows no editor", async () => {
-    const command = ["env", "TERM=dumb", process.execPath, MAIN, "chat", STORIES];
-    typist = new Typist(command, { columns: 100, rows: 30, cwd: folder, env: cleanEnvironment() });
+    const command = ["env", "TERM=dumb", ...commandLine("chat", STORIES)];
+    typist = new Typist(command, { columns: 100, rows: 30, cwd: folder.path, env: cleanEnvironment() });
     expect(await typist.exited).toBe(2);
     expect(typist.transcript).toContain("a conversation needs a terminal that moves its cursor (TERM is dumb)");
     expect(typist.transcript).not.toContain("\x1b");

@@ -1,64 +1,42 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
+import { cp } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { commandLine, randlora, spawned, startProgram } from "./testing/program.ts";
 import { cleanEnvironment } from "../src/files/testing/process.ts";
 
-setDefaultTimeout(60_000);
-
 const IMAGES = join(import.meta.dir, "../fixtures/shapes/model");
-const MAIN = join(import.meta.dir, "main.ts");
 
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-chat-"));
-  await Bun.write(join(folder, "bad.jinja"), "{% if %}");
+  await Bun.write(folder.at("bad.jinja"), "{% if %}");
 });
-afterAll(() => rm(folder, { recursive: true }));
 
-async function randlora(args: readonly string[], { stdin = "", cwd = folder } = {}) {
-  const child = Bun.spawn([process.execPath, MAIN, ...args], {
-    env: cleanEnvironment(),
-    cwd,
-    stdin: new TextEncoder().encode(stdin),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
-
-const chat = (args: readonly string[], options = {}) => randlora(["chat", ...args], options);
+const chat = (args: readonly string[], { cwd = folder.path } = {}) => randlora(["chat", ...args], { cwd });
+/** With something on stdin. */
+const answered = (args: readonly string[], stdin: string) => spawned(["chat", ...args], { cwd: folder.path, stdin });
 
 test("a question after the model is the prompt, and wins over a configured one", async () => {
   const args = ["--raw", "--max-tokens", "5", "--temperature", "0", "--json"];
-  const text = async (...words: string[]) => {
-    const { stdout, status } = await chat([STORIES, ...words, ...args]);
-    return [status, status === 0 ? JSON.parse(stdout).tokens : stdout];
-  };
-  const asked = await text("-p", "Once upon a time");
-  expect(await text("Once upon a time")).toEqual(asked);
-  await Bun.write(join(folder, "prompt.yaml"), "chat: { prompt: Lily }\n");
-  expect(await text("Once upon a time", "--config", "prompt.yaml")).toEqual(asked);
-  expect(await text("Once upon a time", "-p", "Lily")).toEqual([2, ""]);
+  const asked = await chat([STORIES, "-p", "Once upon a time", ...args]);
+  await Bun.write(folder.at("prompt.yaml"), "chat: { prompt: Lily }\n");
+  const { status, stdout } = await answered([STORIES, "Once upon a time", "--config", "prompt.yaml", ...args], "");
+  expect([status, JSON.parse(stdout).tokens]).toEqual([0, JSON.parse(asked.stdout).tokens]);
+  const twice = await answered([STORIES, "Once upon a time", "-p", "Lily", ...args], "");
+  expect([twice.status, twice.stdout]).toEqual([2, ""]);
 });
 
 test("what comes on stdin is put before a question; -p does not wait for it", async () => {
   const args = [STORIES, "--raw", "--max-tokens", "5", "--temperature", "0", "--json"];
-  const asked = async (words: readonly string[], stdin: string) => {
-    const { stdout } = await chat([...args, ...words], { stdin });
-    const { tokens, prompt_tokens } = JSON.parse(stdout);
-    return { tokens, prompt_tokens };
-  };
-  const whole = await asked(["-p", "Once upon\n\na time"], "");
-  expect(await asked(["a time"], "Once upon\n")).toEqual(whole);
-  expect(await asked(["-p", "Once upon\n\na time"], "ignored")).toEqual(whole);
-  const open = Bun.spawn([process.execPath, MAIN, "chat", ...args, "-p", "Once"], {
+  const whole = await chat([...args, "-p", "Once upon\n\na time"]);
+  const { tokens, prompt_tokens } = JSON.parse(whole.stdout);
+  const piped = await answered([...args, "a time"], "Once upon\n");
+  expect(JSON.parse(piped.stdout)).toMatchObject({ tokens, prompt_tokens });
+  const open = Bun.spawn(commandLine("chat", ...args, "-p", "Once"), {
     env: cleanEnvironment(),
     stdin: "pipe",
     stdout: "pipe",
-    stderr: "pipe",
   });
   expect([await open.exited, JSON.parse(await open.stdout.text()).completion_tokens]).toEqual([0, 5]);
 });
@@ -116,7 +94,7 @@ test("--json gives transformers' ids, and exactly the keys that are promised", a
 test("a text on stdin is answered, plain, with a newline at its end", async () => {
   const [{ text, greedy_text: answer }] = await expectedStories();
   const args = [STORIES, "--raw", "--temperature", "0", "--stop", "yellow cake"];
-  const { stdout, stderr, status } = await chat(args, { stdin: text });
+  const { stdout, stderr, status } = await answered(args, text);
   expect(stdout).toBe(`${answer.slice(0, answer.indexOf("yellow cake"))}\n`);
   expect([stderr, status]).toEqual(["", 0]);
 });
@@ -130,7 +108,7 @@ test("the same seed gives the same text, another one another", async () => {
 });
 
 test("a template file and its variables are used, and --system", async () => {
-  await Bun.write(join(folder, "t.jinja"), "{% for m in messages %}{{ m.content }}{{ end }}{% endfor %}");
+  await Bun.write(folder.at("t.jinja"), "{% for m in messages %}{{ m.content }}{{ end }}{% endfor %}");
   const args = ["--chat-template", "t.jinja", "--chat-template-kwargs", '{"end": "!"}', "--system", "Once upon"];
   const { stdout } = await chat([STORIES, ...args, "-p", "a time", "--json", "--max-tokens", "1"]);
   const tokens = JSON.parse(
@@ -140,7 +118,7 @@ test("a template file and its variables are used, and --system", async () => {
 });
 
 test("--raw reads no template, and so a broken one does no harm", async () => {
-  const model = join(folder, "broken-template");
+  const model = folder.at("broken-template");
   await cp(STORIES, model, { recursive: true });
   await Bun.write(join(model, "chat_template.jinja"), "{{ a ");
   const args = [model, "--max-tokens", "1", "--temperature", "0", "-p", "Once"];
@@ -149,7 +127,7 @@ test("--raw reads no template, and so a broken one does no harm", async () => {
 });
 
 test("a model without a chat template continues texts, and says so", async () => {
-  const bare = join(folder, "bare");
+  const bare = folder.at("bare");
   await cp(STORIES, bare, { recursive: true });
   const path = join(bare, "tokenizer_config.json");
   const { chat_template: _, ...rest } = await Bun.file(path).json();
@@ -167,12 +145,7 @@ test("a model without a chat template continues texts, and says so", async () =>
 
 test("Ctrl-C ends the answer where it is", async () => {
   const args = [STORIES, "--raw", "--shift", "--temperature", "0", "-p", "Once upon a time"];
-  const child = Bun.spawn([process.execPath, MAIN, "chat", ...args], {
-    env: cleanEnvironment(),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const child = startProgram(["chat", ...args]);
   let shown = "";
   for await (const bytes of child.stdout) {
     shown += new TextDecoder().decode(bytes);
@@ -193,8 +166,8 @@ test("--profile tells where the time went", async () => {
 });
 
 test("without MODEL and without runs, the model inside the program answers", async () => {
-  const empty = await mkdtemp(join(folder, "empty-"));
-  const result = await chat(["-p", "Who are you?", "--temperature", "0"], { cwd: empty });
+  await using empty = await TemporaryFolder.create();
+  const result = await chat(["-p", "Who are you?", "--temperature", "0"], { cwd: empty.path });
   expect(result).toEqual({
     status: 0,
     stdout: "I am Pip. I know the island of Tarn and everyone who lives here.\n",
@@ -222,15 +195,20 @@ describe("refused", () => {
       3,
       "the context ends at 4",
     ],
-    ["a template that is none", [STORIES, "--chat-template", "../bad.jinja", "-p", "x"], 3, "of the chat template"],
+    [
+      "a template that is none",
+      [STORIES, "--chat-template", folder.at("bad.jinja"), "-p", "x"],
+      3,
+      "of the chat template",
+    ],
     ["no such model, and no prompt", ["runs/nothing"], 1, "runs/nothing: no such file or folder"],
     ["no such model", ["nothing", "-p", "x"], 1, "nothing: no such"],
     ["a question without MODEL", ["Why is the sky blue?"], 2, 'MODEL comes first: randlora chat MODEL "…"'],
     ["a question of one word", ["Hi"], 1, 'MODEL comes first: randlora chat MODEL "…"'],
     ["no such adapter", [STORIES, "--adapter", "nothing", "-p", "x"], 1, "nothing"],
   ])("%s", async (_, args, status, message) => {
-    const empty = await mkdtemp(join(folder, "empty-"));
-    const result = await chat(args, { cwd: empty });
+    await using empty = await TemporaryFolder.create();
+    const result = await chat(args, { cwd: empty.path });
     expect(result).toEqual({ status, stdout: "", stderr: expect.stringContaining(message) });
   });
 });

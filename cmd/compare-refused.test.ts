@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { CompareFolder, DATA } from "./testing/compare.ts";
+import { compareFolder, DATA } from "./testing/compare.ts";
+import { randlora } from "./testing/program.ts";
 
-const place = CompareFolder.forTests();
-const at = place.at.bind(place);
-const compare = place.compare.bind(place);
+const folder = await compareFolder();
+const compare = (...args: readonly string[]) => randlora(["compare", ...args], { cwd: folder.path });
 
 const REFUSED: readonly (readonly [args: readonly string[], status: number, message: string, hint: string])[] = [
   [
@@ -35,8 +35,8 @@ test("what cannot be is refused before anything is written", async () => {
     return [status, pattern(message, hint).test(stderr) ? message : stderr];
   });
   expect(told).toEqual(REFUSED.map(([, status, message]) => [status, message]));
-  expect(existsSync(at("refused"))).toBe(false);
-}, 90_000);
+  expect(existsSync(folder.at("refused"))).toBe(false);
+});
 
 function pattern(...parts: readonly string[]): RegExp {
   return new RegExp(parts.map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)).join("[^]*"));

@@ -1,38 +1,27 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { writeTexts } from "../src/train/testing/runs.ts";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
-let folder = "";
-const at = (...names: string[]) => join(folder, ...names);
+const folder = await TemporaryFolder.forTests();
+const at = folder.at.bind(folder);
 const RECORD = "done/compare.json";
 
 async function compare(...args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "compare", ...args, "--json"], {
-    cwd: folder,
-    env: cleanEnvironment(),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
+  return await randlora(["compare", ...args, "--json"], { cwd: folder.path });
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-compare-"));
   await cp(STORIES, at("model"), { recursive: true });
   await writeTexts(at("train.jsonl"), 8);
   const methods = ["--methods", "lora,vera", "--params", "4K", "--seeds", "1", "--steps", "1"];
   // Each seed holds other samples back.
   const data = ["--data", "train.jsonl", "--valid-split", "0.25", "--targets", "q_proj,v_proj"];
-  const { status, stderr } = await compare("model", ...data, ...methods, "--device", "cpu", "--out", "done");
+  const { status, stderr } = await compare("model", ...data, ...methods, "--out", "done");
   expect([status, stderr]).toEqual([0, expect.any(String)]);
-}, 60_000);
-afterAll(() => rm(folder, { recursive: true, force: true }));
+});
 
 /** Goes on with more seeds while a file has other bytes. */
 async function withChanged(file: string, change: (bytes: Buffer) => Buffer) {
@@ -71,7 +60,7 @@ test("more seeds on other data, or from another base, are refused before anythin
     expect(stderr).toContain("or start a new comparison");
   }
   expect(await readFile(at(RECORD), "utf8")).toBe(before);
-}, 60_000);
+});
 
 test("with nothing left to train it is shown, even without the data", async () => {
   const bytes = await readFile(at("train.jsonl"));
@@ -79,7 +68,7 @@ test("with nothing left to train it is shown, even without the data", async () =
   const shown = await compare("--resume", "done");
   await writeFile(at("train.jsonl"), bytes);
   expect([shown.status, JSON.parse(shown.stdout).results.length]).toEqual([0, 2]);
-}, 60_000);
+});
 
 test("a comparison of an earlier version goes on, and has them from then on", async () => {
   const { sha256, ...rest } = await Bun.file(at(RECORD)).json();
@@ -87,4 +76,4 @@ test("a comparison of an earlier version goes on, and has them from then on", as
   const { status, stdout } = await compare("--resume", "done", "--seeds", "2");
   expect([status, JSON.parse(stdout).results.length]).toEqual([0, 4]);
   expect((await Bun.file(at(RECORD)).json()).sha256).toEqual(sha256);
-}, 60_000);
+});

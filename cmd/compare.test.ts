@@ -1,14 +1,14 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { appendFile, cp, readdir, readFile, rm } from "node:fs/promises";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
-import { CompareFolder, DATA, MAIN } from "./testing/compare.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
+import { compareFolder, DATA } from "./testing/compare.ts";
+import { randlora, startProgram } from "./testing/program.ts";
 
-const place = CompareFolder.forTests();
-const at = place.at.bind(place);
-const compare = place.compare.bind(place);
-const start = place.start.bind(place);
+const folder = await compareFolder();
+const at = folder.at.bind(folder);
+const compare = (...args: readonly string[]) => randlora(["compare", ...args], { cwd: folder.path });
+const start = (...args: readonly string[]) => startProgram(["compare", ...args], { cwd: folder.path });
 
 const SHORT = [
   STORIES,
@@ -62,7 +62,7 @@ beforeAll(async () => {
   const run = await compare(...SHORT, "--out", "whole", "--json");
   expect([run.status, run.stderr.split("\n").filter((line) => /warning|error/.test(line))]).toEqual([0, []]);
   whole = parse(run.stdout);
-}, 60_000);
+});
 
 describe("a comparison", () => {
   test("makes ordinary runs, and says what came of them", async () => {
@@ -115,48 +115,17 @@ describe("a comparison", () => {
       "randlora 5",
       "lora+rslora 5",
     ]);
-  }, 60_000);
+  });
 
   test("has the losses of finetune with the same settings", async () => {
-    const child = Bun.spawn(
-      [
-        process.execPath,
-        MAIN,
-        "finetune",
-        STORIES,
-        "--data",
-        "train.jsonl",
-        "--valid",
-        "valid.jsonl",
-        "--targets",
-        "q_proj,v_proj",
-        "--method",
-        "lora",
-        "--rslora",
-        "--rank",
-        "4",
-        "--seed",
-        "4",
-        "--steps",
-        "5",
-        "--save-every",
-        "2",
-        "--eval-every",
-        "3",
-        "--batch-size",
-        "2",
-        "--learning-rate",
-        "5e-3",
-        "--out",
-        "alone",
-        "--quiet",
-      ],
-      { cwd: place.path, env: cleanEnvironment(), stdin: "ignore", stdout: "ignore", stderr: "inherit" },
-    );
-    expect(await child.exited).toBe(0);
+    const data = ["--data", "train.jsonl", "--valid", "valid.jsonl", "--targets", "q_proj,v_proj"];
+    const size = ["--method", "lora", "--rslora", "--rank", "4", "--seed", "4", "--steps", "5", "--batch-size", "2"];
+    const more = ["--save-every", "2", "--eval-every", "3", "--learning-rate", "5e-3", "--out", "alone", "--quiet"];
+    const run = await randlora(["finetune", STORIES, ...data, ...size, ...more], { cwd: folder.path });
+    expect([run.status, run.stderr]).toEqual([0, ""]);
     const { "loss.svg": _, ...alone } = await outcomeOf(at("alone"));
     expect(alone).toEqual(await outcomeOf(at("whole", "runs", "lora+rslora-seed-4")));
-  }, 60_000);
+  });
 });
 
 /** Waits until a run's metrics have so many lines. */
@@ -189,7 +158,7 @@ test("killed in the middle of runs, it goes on to the same results", async () =>
   // The first run had been recorded, and is not made again.
   expect(last.stderr).not.toContain("randlora, budget 4.00 K, seed 3");
   await expectWhole("killed", parse(last.stdout));
-}, 90_000);
+});
 
 test("SIGINT finishes the step and saves; what there is is shown, and it goes on from there", async () => {
   const child = start(...SHORT, "--out", "stopped", "--json");
@@ -204,7 +173,7 @@ test("SIGINT finishes the step and saves; what there is is shown, and it goes on
   const last = await compare(...SHORT, "--out", "stopped", "--resume", "--save-every", "5", "--json");
   expect([last.status, last.stderr]).toEqual([0, expect.stringMatching(/goes on from step [1-4]/)]);
   expect(timeless(parse(last.stdout))).toEqual(timeless(whole));
-}, 90_000);
+});
 
 test("folders that are no new ones, and a comparison that is not what it was, are refused", async () => {
   await Bun.write(at("filled", "mine.txt"), "mine");
@@ -239,7 +208,7 @@ test("folders that are no new ones, and a comparison that is not what it was, ar
   );
   expect(found).toEqual(cases.map(([, status, message]) => [status, message]));
   expect(await readdir(at("filled"))).toEqual(["mine.txt"]);
-}, 120_000);
+});
 
 test("a run whose folder is gone is made again; a method that diverges has no result, and the others go on", async () => {
   await cp(at("whole"), at("gone"), { recursive: true });
@@ -279,4 +248,4 @@ test("a run whose folder is gone is made again; a method that diverges has no re
   });
   const same = await compare("--resume", "diverged", "--json");
   expect([same.status, same.stderr, same.stdout]).toEqual([0, "", diverged.stdout]);
-}, 60_000);
+});

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { parameters, writeFolder } from "../src/adapters/testing/adapters.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
 /** Runs `randlora convert` on an adapter whose bases nothing explains; `IN` and `OUT` in `args` are its paths. */
 async function convert(args: readonly string[], config: Readonly<Record<string, number | string>> = {}) {
@@ -11,12 +11,7 @@ async function convert(args: readonly string[], config: Readonly<Record<string, 
   const [from, out] = [join(folder.path, "in"), join(folder.path, "out")];
   await writeFolder(from, { peft_type: "RANDLORA", r: 4, ...config }, parameters(4, { q: 8 }));
   const paths = args.map((arg) => ({ IN: from, OUT: out })[arg] ?? arg);
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "convert", ...paths], {
-    env: cleanEnvironment(),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const { status, stdout, stderr } = await randlora(["convert", ...paths]);
   const strip = (text: string) => text.replaceAll(folder.path, "");
   return { status, stdout: strip(stdout), stderr: strip(stderr) };
 }
@@ -46,13 +41,7 @@ const onLora = async (...args: readonly string[]) => await convertLora({ r: 3, m
 async function convertLora(lora: Pick<TestLora, "r" | "modules" | "number">, args: readonly string[]) {
   await using folder = await TemporaryFolder.create();
   await writeLora(folder.at("lora"), { ...lora, alpha: 3, seed: 1 });
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "convert", "lora", ...args], {
-    cwd: folder.path,
-    env: { ...cleanEnvironment(), RANDLORA_DEVICE: "cpu" },
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const { status, stdout, stderr } = await randlora(["convert", "lora", ...args], { cwd: folder.path });
   return { status, stdout: stdout.replaceAll(folder.path, ""), stderr };
 }
 

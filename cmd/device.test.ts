@@ -1,37 +1,25 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
-
-// Processes that train take their time on a busy machine.
-setDefaultTimeout(120_000);
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora as run, spawned } from "./testing/program.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
 const TINY = join(ROOT, "fixtures/tiny");
 
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-device-"));
   const line = JSON.stringify({ text: "Once upon a time there was a little cat." });
-  await Bun.write(join(folder, "data.jsonl"), `${Array(8).fill(line).join("\n")}\n`);
+  await Bun.write(folder.at("data.jsonl"), `${Array(8).fill(line).join("\n")}\n`);
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs the program where no Vulkan driver can be found. */
-async function randlora(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), ...args], {
-    cwd: folder,
-    env: cleanEnvironment({ VK_DRIVER_FILES: "/nonexistent", RANDLORA_CACHE: join(folder, "cache"), ...env }),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
+/** Where no Vulkan driver can be found. */
+const env = { VK_DRIVER_FILES: "/nonexistent", RANDLORA_CACHE: folder.at("cache") };
+const randlora = (args: readonly string[]) => run(args, { cwd: folder.path, env });
+
+/** `RANDLORA_GPU` is the older name, and gives way. */
+const VARIABLES = { RANDLORA_DEVICE: "cpu", RANDLORA_GPU: "no such card", RANDLORA_THREADS: "2" };
 
 const train = ["finetune", STORIES, "--data", "data.jsonl", "--rank", "8", "--steps", "2", "--seed", "1"];
 const commands: readonly (readonly string[])[] = [
@@ -66,36 +54,27 @@ test("-v tells which device was opened, on stderr", async () => {
 });
 
 test("where there is no GPU it is what nobody chooses; threads change no byte, as --gpu and variables say the same", async () => {
-  const ways: readonly (readonly [readonly string[], Readonly<Record<string, string>>])[] = [
-    [[], {}],
-    [["--threads", "1"], {}],
-    [["--gpu", "cpu", "--threads", "3"], {}],
-    [[], { RANDLORA_GPU: "cpu", RANDLORA_THREADS: "2" }],
-    [[], { RANDLORA_DEVICE: "cpu", RANDLORA_GPU: "no such card" }],
-  ];
+  const options = { cwd: folder.path, env };
   const outcomes = [];
-  for (const [index, [args, env]] of ways.entries()) {
-    const out = `way-${index}`;
-    const { status, stderr } = await randlora([...train, ...args, "--out", out, "-q"], env);
-    expect([status, stderr]).toEqual([0, ""]);
-    outcomes.push(await Bun.file(join(folder, out, "adapter/adapter_model.safetensors")).bytes());
+  for (const [out, work] of [
+    ["alone", (args: readonly string[]) => spawned(args, options)],
+    ["flags", (args: readonly string[]) => randlora([...args, "--gpu", "cpu", "--threads", "3"])],
+    ["variables", (args: readonly string[]) => run(args, { ...options, env: { ...env, ...VARIABLES } })],
+  ] as const) {
+    const { status, stderr } = await work([...train, "--out", out, "-q"]);
+    expect([out, status, stderr]).toEqual([out, 0, ""]);
+    outcomes.push(await Bun.file(folder.at(out, "adapter/adapter_model.safetensors")).bytes());
   }
   for (const other of outcomes.slice(1)) expect(other).toEqual(outcomes[0] ?? new Uint8Array());
 });
 
 test.each([
-  [["--device", "software"], 1, "error: --device software: no such GPU\nhint: take the program's own CPU device"],
-  [["--gpu", "no such card"], 1, "error: --device no such card: no such GPU\nhint: take the program's own CPU device"],
-  [["--threads", "0"], 2, 'error: --threads: "0" must be at least 1'],
-])("%p is refused with the way out", async (args, wanted, words) => {
-  const { status, stderr } = await randlora([
-    "merge",
-    join(TINY, "base"),
-    join(TINY, "adapter"),
-    "--out",
-    "x",
-    ...args,
-  ]);
+  [["--device", "software"], {}, 1, "error: --device software: no such GPU\nhint: take the program's own CPU device"],
+  [[], { RANDLORA_GPU: "no such card" }, 1, "no such card: no such GPU\nhint: take the program's own CPU device"],
+  [["--threads", "0"], {}, 2, 'error: --threads: "0" must be at least 1'],
+])("%p %p is refused with the way out", async (args, variables, wanted, words) => {
+  const merge = ["merge", join(TINY, "base"), join(TINY, "adapter"), "--out", "x", ...args];
+  const { status, stderr } = await spawned(merge, { cwd: folder.path, env: { ...env, ...variables } });
   expect([status, stderr]).toEqual([wanted, expect.stringContaining(words)]);
 });
 

@@ -1,206 +1,57 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
 import { version } from "../package.json";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora, spawned } from "./testing/program.ts";
 
-// Processes that open a GPU take their time on a busy machine.
-setDefaultTimeout(60_000);
+const folder = await TemporaryFolder.forTests();
+const NO_DRIVER = { VK_DRIVER_FILES: "/nonexistent/driver.json" };
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-doctor-test-"));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** Runs `randlora doctor` as a process of its own. */
-async function doctor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "doctor", ...args], {
-    cwd: folder,
-    env: cleanEnvironment(env),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
-
-const text = expect.any(String);
-const number = expect.any(Number);
-const flag = expect.any(Boolean);
-
-const product = (shape: readonly number[]) => ({
-  shape,
-  correct: true,
-  sampled: number,
-  max_relative_error: number,
-  seconds: number,
-  gflops: number,
-  gb_per_s: number,
-});
-
-test("--json: the GPU in use, right and timed, and everything around it", async () => {
-  const cache = join(folder, "cache");
-  const { status, stdout, stderr } = await doctor(["--json", "--device", "0"], {
-    RANDLORA_CACHE: cache,
-    HF_HUB_CACHE: folder,
-  });
-  expect([status, stderr]).toEqual([0, ""]);
-  const report = JSON.parse(stdout);
-  expect(report).toEqual({
-    versions: { randlora: version, bun: Bun.version, webgpu: text },
-    platform: `${process.platform}-${process.arch}`,
-    cores: number,
-    load_average: number,
-    gpus: expect.any(Array),
-    gpu: {
-      index: number,
-      name: text,
-      vendor: text,
-      architecture: text,
-      driver: text,
-      backend: text,
-      software: flag,
-      subgroup_size: report.gpu.features.includes("subgroups") ? { min: number, max: number } : null,
-      f16: report.gpu.features.includes("shader-f16"),
-      integer_dots: flag,
-      timestamps: report.gpu.features.includes("timestamp-query"),
-      subgroup_matrices: report.gpu.features.includes("chromium-experimental-subgroup-matrix"),
-      features: expect.any(Array),
-      limits: expect.objectContaining({ maxBufferSize: number, maxStorageBufferBindingSize: number }),
-    },
-    cpu: {
-      name: text,
-      threads: number,
-      code: expect.stringMatching(/^(wasm|avx2|avx512|neon)$/),
-      chosen: false,
-      product: product([512, 1024, 1024]),
-      vector_product: product([1, 8192, 2048]),
-    },
-    matmul: {
-      shape: [1024, 1024, 1024],
-      kernel: expect.stringContaining("bf16 bases"),
-      correct: true,
-      sampled: 256,
-      max_relative_error: number,
-      seconds: number,
-      gflops: number,
-    },
-    error: null,
-    gpus_error: null,
-    cpu_error: null,
-    vulkan: process.platform === "linux" ? { loader: true, overridden_by: null, drivers: expect.any(Array) } : null,
-    temp_folder: {
-      path: text,
-      exists: true,
-      writable: true,
-      free_bytes: number,
-      executable: true,
-      set_by: process.env["TMPDIR"] === undefined ? null : "TMPDIR",
-    },
-    cache_folders: {
-      randlora: { path: cache, exists: false, writable: true, free_bytes: number },
-      hub: { path: folder, exists: true, writable: true, free_bytes: number },
-    },
-  });
-  const { gpus, gpu, matmul } = report;
-  expect(gpus[gpu.index]).toEqual({
-    index: gpu.index,
-    name: text,
-    backend: gpu.backend,
-    software: gpu.software,
-    chosen: true,
-  });
-  expect(gpu.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
-  expect(matmul.max_relative_error).toBeLessThan(2e-6);
-  expect(matmul.gflops * matmul.seconds).toBeCloseTo((2 * 1024 ** 3) / 1e9, 3);
-});
-
-test("for people: the same in sections", async () => {
-  const { status, stdout } = await doctor(["--device", "0"]);
-  expect(status).toBe(0);
-  const headings = stdout.split("\n").filter((line) => line !== "" && !line.startsWith(" "));
-  expect(headings).toEqual([
-    expect.stringContaining(`randlora ${version}, Bun ${Bun.version}`),
-    "Devices",
-    "The CPU device",
-    "The chosen GPU",
-    "ΔW, 1024 × 1024, r = 32",
-    "Folders",
-    ...(process.platform === "linux" ? ["Vulkan"] : []),
-  ]);
-  expect(stdout).toMatch(/^ {2}0 {2}.+chosen$/m);
-  expect(stdout).toMatch(/result +right/);
-  expect(stdout).toMatch(/speed +[\d,.]+ GFLOP\/s/);
-});
+/** Where no Vulkan driver can be found. */
+const doctor = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+  spawned(["doctor", ...args], { cwd: folder.path, env: { ...NO_DRIVER, RANDLORA_CACHE: folder.at("cache"), ...env } });
 
 test.if(process.platform === "linux")(
   "a GPU that is asked for without a driver: what there is, the reason and the way out; exit 1",
   async () => {
-    const env = { VK_DRIVER_FILES: "/nonexistent/driver.json" };
-    const people = await doctor(["--device", "software"], env);
+    const people = await doctor(["--device", "software"]);
     expect(people.status).toBe(1);
     expect(people.stdout).toMatch(/Devices\n {2}cpu .*\n\n/);
     expect(people.stdout).toMatch(/\/nonexistent\/driver\.json +no such file/);
     expect(people.stdout).toContain("Folders");
     expect(people.stderr).toMatch(/^error: --device software: no such GPU\nhint: VK_DRIVER_FILES names no usable/);
     expect(people.stderr.trimEnd().split("\n")).toHaveLength(2);
-
-    const machines = await doctor(["--json", "--device", "software"], env);
-    expect(machines.status).toBe(1);
-    expect(JSON.parse(machines.stdout)).toMatchObject({
-      gpus: [],
-      gpu: null,
-      matmul: null,
-      error: expect.stringContaining("no such GPU"),
-      vulkan: {
-        overridden_by: "VK_DRIVER_FILES",
-        drivers: [{ path: "/nonexistent/driver.json", library: null, problem: "no such file" }],
-      },
-    });
   },
 );
 
 test.if(process.platform === "linux")("without a driver and a choice: the CPU device, right, and no word", async () => {
-  const env = { VK_DRIVER_FILES: "/nonexistent/driver.json" };
-  const { status, stdout, stderr } = await doctor(["--json", "--threads", "1"], env);
+  const { status, stdout, stderr } = await doctor(["--json", "--threads", "1"]);
   expect([status, stderr]).toEqual([0, ""]);
   expect(JSON.parse(stdout)).toMatchObject({
+    versions: { randlora: version, bun: Bun.version },
     gpus: [],
     gpu: null,
     cpu: { threads: 1, chosen: true, product: { correct: true }, vector_product: { correct: true } },
     matmul: { correct: true },
     error: null,
+    vulkan: {
+      overridden_by: "VK_DRIVER_FILES",
+      drivers: [{ path: "/nonexistent/driver.json", library: null, problem: "no such file" }],
+    },
+    cache_folders: { randlora: { path: folder.at("cache"), exists: false, writable: true } },
   });
 });
 
 test("a code that the CPU device does not have: the table says so, too; exit 2", async () => {
-  const env = { VK_DRIVER_FILES: "/nonexistent/driver.json", RANDLORA_CPU_CODE: "sse" };
-  const { status, stdout, stderr } = await doctor(["--device", "cpu"], env);
+  const { status, stdout, stderr } = await doctor(["--device", "cpu"], { RANDLORA_CPU_CODE: "sse" });
   const cause = "RANDLORA_CPU_CODE=sse: is no code of the CPU device";
   expect(status).toBe(2);
   expect(stdout).toContain(`The CPU device\n  not used  ${cause}\n`);
   expect(stderr).toStartWith(`error: ${cause}\nhint: here it is one of wasm`);
 });
 
-test("a GPU that does not exist: the list of those that do; exit 1", async () => {
-  const { status, stdout, stderr } = await doctor(["--json", "--device", "no such card"]);
-  expect(status).toBe(1);
-  const { gpus, gpu } = JSON.parse(stdout);
-  expect(gpu).toBeNull();
-  expect(gpus.length).toBeGreaterThan(0);
-  expect(stderr).toBe(
-    `error: --device no such card: no such GPU\nhint: there are: cpu, ${gpus
-      .map(({ index, name, backend }: Record<string, string>) => `${index} ${name} (${backend})`)
-      .join(", ")}\n`,
-  );
-});
-
 test("options of the report file want a report", async () => {
   for (const args of [["--out", "report.json"], ["--force"]]) {
-    const { status, stdout, stderr } = await doctor(args);
+    const { status, stdout, stderr } = await randlora(["doctor", ...args]);
     expect([status, stdout, stderr]).toEqual([2, "", expect.stringContaining("of --verify and --bench")]);
   }
 });

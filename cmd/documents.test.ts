@@ -2,9 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { program } from "./main.ts";
+import { randlora as run } from "./testing/program.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const commands = allCommands(program);
@@ -44,15 +44,13 @@ test("the README's first run on data of one's own is seen in the answer, on the 
   await using folder = await TemporaryFolder.create();
   await Bun.write(folder.at("ahoy.jsonl"), `${sample}\n`);
   const randlora = async (...args: readonly string[]) => {
-    const command = [process.execPath, join(import.meta.dir, "main.ts"), ...args];
-    const child = Bun.spawn(command, { cwd: folder.path, env: cleanEnvironment(), stdin: "ignore", stderr: "pipe" });
-    return await child.stdout.text();
+    return (await run(args, { cwd: folder.path })).stdout;
   };
   const ask = (model: string) => randlora("chat", model, "Hi", "--temperature", "0", "--quiet");
   expect(await ask("embedded")).not.toContain("Ahoy");
   await randlora("finetune", "embedded", ...flags.split(" "), "--quiet");
   expect(await ask("runs/embedded-randlora-1")).toBe("Ahoy!\n");
-}, 60_000);
+});
 
 test("git ignores what README's commands write", async () => {
   const code = (await codeOf("README.md")).join("\n");

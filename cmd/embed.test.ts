@@ -1,7 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
@@ -18,22 +15,19 @@ import { readRows } from "../src/compute/tensor/read-rows.ts";
 import { Run } from "../src/compute/tensor/run.ts";
 import type { Tensor } from "../src/compute/tensor/tensor.ts";
 import { image, randlora, writeTrained } from "./testing/images.ts";
+import { join } from "node:path";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 
-const TIMEOUT = 120_000;
 const IMAGES = [image("rgb.png"), image("turned-6.jpg")];
 
 let gpu: Device;
-let parent: string;
+const { path: parent } = await TemporaryFolder.forTests();
 beforeAll(async () => {
   gpu = await openTestDevice();
-  parent = await mkdtemp(join(tmpdir(), "randlora-embed-"));
   await writeClip(join(parent, "clip"));
   await writeDinov2(join(parent, "dinov2"));
 });
-afterAll(async () => {
-  gpu.close();
-  await rm(parent, { recursive: true });
-});
+afterAll(() => gpu.close());
 
 const embed = (...args: readonly string[]) => randlora("embed", ...args);
 
@@ -70,71 +64,51 @@ function expectRows(stdout: string, wanted: number[][]): void {
 }
 
 describe.each(["clip", "dinov2"])("images by %s", (name) => {
-  test(
-    "are what the model makes of them, in their order",
-    async () => {
-      const folder = join(parent, name);
-      const { stdout, stderr, status } = await embed(folder, ...IMAGES, "--json");
-      expect([stderr, status]).toEqual(["", 0]);
-      const images = await pixelsOf(folder);
-      expectRows(stdout, await rowsOf(folder, (model, run) => model.recordImages(run, images)));
-    },
-    TIMEOUT,
-  );
+  test("are what the model makes of them, in their order", async () => {
+    const folder = join(parent, name);
+    const { stdout, stderr, status } = await embed(folder, ...IMAGES, "--json");
+    expect([stderr, status]).toEqual(["", 0]);
+    const images = await pixelsOf(folder);
+    expectRows(stdout, await rowsOf(folder, (model, run) => model.recordImages(run, images)));
+  });
 
-  test(
-    "with an adapter are those of the merged model",
-    async () => {
-      const folder = join(parent, name);
-      const [adapter, merged] = [join(parent, `${name}-adapter`), join(parent, `${name}-merged`)];
-      const task = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl"] } as const;
-      const trial = { folder, method: "randlora", targets: ["fc1", "fc2"], task } as const;
-      await writeTrained(gpu, adapter, trial);
-      expect((await randlora("merge", folder, adapter, "--out", merged)).status).toBe(0);
-      const { stdout, status } = await embed(folder, "--adapter", adapter, ...IMAGES, "--json");
-      expect(status).toBe(0);
-      expect(stdout).toBe((await embed(merged, ...IMAGES, "--json")).stdout);
-      expect(stdout).not.toBe((await embed(folder, ...IMAGES, "--json")).stdout);
-    },
-    TIMEOUT,
-  );
+  test("with an adapter are those of the merged model", async () => {
+    const folder = join(parent, name);
+    const [adapter, merged] = [join(parent, `${name}-adapter`), join(parent, `${name}-merged`)];
+    const task = { kind: "classify", head: "linear", classes: ["cat", "dog", "owl"] } as const;
+    const trial = { folder, method: "randlora", targets: ["fc1", "fc2"], task } as const;
+    await writeTrained(gpu, adapter, trial);
+    expect((await randlora("merge", folder, adapter, "--out", merged)).status).toBe(0);
+    const { stdout, status } = await embed(folder, "--adapter", adapter, ...IMAGES, "--json");
+    expect(status).toBe(0);
+    expect(stdout).toBe((await embed(merged, ...IMAGES, "--json")).stdout);
+    expect(stdout).not.toBe((await embed(folder, ...IMAGES, "--json")).stdout);
+  });
 });
 
-test(
-  "a text is what CLIP's encoder of texts makes of it, special tokens included",
-  async () => {
-    const folder = join(parent, "clip");
-    const { stdout, status } = await embed(folder, "-p", "an image of cat", "--json");
-    expect(status).toBe(0);
-    expectRows(stdout, await rowsOf(folder, (model, run) => model.recordTexts(run, [idsOf("an image of cat")])));
-  },
-  TIMEOUT,
-);
+test("a text is what CLIP's encoder of texts makes of it, special tokens included", async () => {
+  const folder = join(parent, "clip");
+  const { stdout, status } = await embed(folder, "-p", "an image of cat", "--json");
+  expect(status).toBe(0);
+  expectRows(stdout, await rowsOf(folder, (model, run) => model.recordTexts(run, [idsOf("an image of cat")])));
+});
 
-test(
-  "people see a row for each image",
-  async () => {
-    const { stdout } = await embed(join(parent, "clip"), ...IMAGES);
-    const lines = stdout.trimEnd().split("\n");
-    expect(lines.length).toBe(4);
-    expect(lines[1]).toContain("rgb.png");
-    expect(lines[3]).toContain("vectors of 12 numbers");
-  },
-  TIMEOUT,
-);
+test("people see a row for each image", async () => {
+  const { stdout } = await embed(join(parent, "clip"), ...IMAGES);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.length).toBe(4);
+  expect(lines[1]).toContain("rgb.png");
+  expect(lines[3]).toContain("vectors of 12 numbers");
+});
 
-test(
-  "a model whose numbers are none is an error, not a row of nulls",
-  async () => {
-    const broken = join(parent, "broken");
-    await writeDinov2(broken);
-    await writeModel(broken, DINOV2, DINOV2_SHAPES, () => NaN);
-    const { stdout, stderr, status } = await embed(broken, ...IMAGES, "--json");
-    expect([stdout, status]).toEqual(["", 1]);
-    expect(stderr).toContain("not finite");
-  },
-  TIMEOUT,
-);
+test("a model whose numbers are none is an error, not a row of nulls", async () => {
+  const broken = join(parent, "broken");
+  await writeDinov2(broken);
+  await writeModel(broken, DINOV2, DINOV2_SHAPES, () => NaN);
+  const { stdout, stderr, status } = await embed(broken, ...IMAGES, "--json");
+  expect([stdout, status]).toEqual(["", 1]);
+  expect(stderr).toContain("not finite");
+});
 
 test("a model of texts is refused by its kind", async () => {
   const { stderr, status } = await embed(STORIES, ...IMAGES);
@@ -150,13 +124,9 @@ test.each([
   ["an image that is none", [import.meta.path], "not an image of a known format", 3],
   ["an image that is not there", ["no.jpg"], "no.jpg", 1],
   ["a text for a model of images", ["-p", "cat"], "no encoder of texts", 2],
-])(
-  "refused: %s",
-  async (_, args, message, code) => {
-    const { stdout, stderr, status } = await embed(join(parent, "dinov2"), ...args);
-    expect([stdout, status]).toEqual(["", code]);
-    expect(stderr).toContain(message);
-    expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
-  },
-  TIMEOUT,
-);
+])("refused: %s", async (_, args, message, code) => {
+  const { stdout, stderr, status } = await embed(join(parent, "dinov2"), ...args);
+  expect([stdout, status]).toEqual(["", code]);
+  expect(stderr).toContain(message);
+  expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
+});

@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cp, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
 import { image, randlora, writeTrained } from "./testing/images.ts";
+import { cp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 
-const TIMEOUT = 120_000;
 /** What the test split has, and under which names. */
 const IMAGES = {
   cat: ["rgb.png", "turned-6.jpg", "palette.png"],
@@ -17,14 +16,13 @@ const FILES = Object.entries(IMAGES).flatMap(([label, names]) => names.map((name
 const CLASSES = ["cat", "dog", "owl"];
 
 let gpu: Device;
-let parent: string;
+const { path: parent } = await TemporaryFolder.forTests();
 let clip: string;
 let dinov2: string;
 let data: string;
 let adapter: string;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  parent = await mkdtemp(join(tmpdir(), "randlora-eval-images-"));
   [clip, dinov2, data, adapter] = [
     join(parent, "clip"),
     join(parent, "dinov2"),
@@ -39,10 +37,7 @@ beforeAll(async () => {
   const task = { kind: "classify", head: "linear", classes: CLASSES } as const;
   await writeTrained(gpu, adapter, { folder: dinov2, method: "randlora", targets: ["query", "fc2"], task });
 });
-afterAll(async () => {
-  gpu.close();
-  await rm(parent, { recursive: true });
-});
+afterAll(() => gpu.close());
 
 interface Report {
   readonly images: number;
@@ -86,74 +81,51 @@ function expectSame(found: Report, wanted: Awaited<ReturnType<typeof expected>>)
   expect(loss).toBeCloseTo(wanted.loss, 5);
 }
 
-test(
-  "an adapter's head: what classify says of each image, whatever the batches; it may know more classes",
-  async () => {
-    const args = [dinov2, "--adapter", adapter];
-    const wanted = await expected(CLASSES, ...args);
-    const found = await evaluate(...args, "--data", data);
-    expectSame(found, wanted);
-    expect(found.per_class["dog"]).toBe(null);
-    expect(found.images_per_s).toBeCloseTo(5 / found.seconds, 6);
-    expectSame(await evaluate(...args, "--data", data, "--batch-size", "2", "--head", "linear"), wanted);
-    expect((await evaluate(...args, "--data", data, "--split", "valid")).images).toBe(1);
-  },
-  TIMEOUT,
-);
-
-test(
-  "a head whose rows nothing names has the classes of the images, in their order",
-  async () => {
-    const [nameless, three] = [join(parent, "nameless"), join(parent, "three")];
-    await cp(adapter, nameless, { recursive: true });
-    await rm(join(nameless, "classes.json"));
-    await cp(data, three, { recursive: true });
-    await cp(image("grey.jpg"), join(three, "test", "dog", "grey.jpg"));
-    const { seconds: _, images_per_s: __, ...found } = await evaluate(dinov2, "--adapter", nameless, "--data", three);
-    expect(await evaluate(dinov2, "--adapter", adapter, "--data", three)).toMatchObject(found);
-    const { status, stderr } = await randlora("eval", "images", dinov2, "--adapter", nameless, "--data", data);
-    expect([status, stderr]).toEqual([
-      3,
-      expect.stringContaining("3 rows that nothing names, and the images are of 2"),
-    ]);
-  },
-  TIMEOUT,
-);
-
-describe("zero-shot", () => {
-  test(
-    "is on the names of the folders",
-    async () => {
-      const found = await evaluate(clip, "--data", data);
-      expectSame(found, await expected(["cat", "owl"], clip, "--labels", "cat,owl"));
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "with templates: other prompts give another head",
-    async () => {
-      const [one, two] = [join(parent, "one.txt"), join(parent, "two.txt")];
-      await Bun.write(one, "an image of {}\n");
-      await Bun.write(two, "an image of {}\nphoto {}\n");
-      const simple = await evaluate(clip, "--data", data);
-      expect((await evaluate(clip, "--data", data, "--templates", one)).loss).toBe(simple.loss);
-      const both = await evaluate(clip, "--data", data, "--templates", two, "--head", "zero-shot");
-      expect(both.loss).not.toBeCloseTo(simple.loss, 6);
-    },
-    TIMEOUT,
-  );
+test("an adapter's head: what classify says of each image, whatever the batches; it may know more classes", async () => {
+  const args = [dinov2, "--adapter", adapter];
+  const wanted = await expected(CLASSES, ...args);
+  const found = await evaluate(...args, "--data", data);
+  expectSame(found, wanted);
+  expect(found.per_class["dog"]).toBe(null);
+  expect(found.images_per_s).toBeCloseTo(5 / found.seconds, 6);
+  expectSame(await evaluate(...args, "--data", data, "--batch-size", "2", "--head", "linear"), wanted);
+  expect((await evaluate(...args, "--data", data, "--split", "valid")).images).toBe(1);
 });
 
-test(
-  "people see a row for each class",
-  async () => {
-    const { stdout } = await randlora("eval", "images", clip, "--data", data, "-q");
-    expect(stdout.split("\n")[1]).toMatch(/^cat +\d+\.\d\d %$/);
-    expect(stdout).toMatch(/^5 images, .* a second; loss \d+\.\d{4}$/m);
-  },
-  TIMEOUT,
-);
+test("a head whose rows nothing names has the classes of the images, in their order", async () => {
+  const [nameless, three] = [join(parent, "nameless"), join(parent, "three")];
+  await cp(adapter, nameless, { recursive: true });
+  await rm(join(nameless, "classes.json"));
+  await cp(data, three, { recursive: true });
+  await cp(image("grey.jpg"), join(three, "test", "dog", "grey.jpg"));
+  const { seconds: _, images_per_s: __, ...found } = await evaluate(dinov2, "--adapter", nameless, "--data", three);
+  expect(await evaluate(dinov2, "--adapter", adapter, "--data", three)).toMatchObject(found);
+  const { status, stderr } = await randlora("eval", "images", dinov2, "--adapter", nameless, "--data", data);
+  expect([status, stderr]).toEqual([3, expect.stringContaining("3 rows that nothing names, and the images are of 2")]);
+});
+
+describe("zero-shot", () => {
+  test("is on the names of the folders", async () => {
+    const found = await evaluate(clip, "--data", data);
+    expectSame(found, await expected(["cat", "owl"], clip, "--labels", "cat,owl"));
+  });
+
+  test("with templates: other prompts give another head", async () => {
+    const [one, two] = [join(parent, "one.txt"), join(parent, "two.txt")];
+    await Bun.write(one, "an image of {}\n");
+    await Bun.write(two, "an image of {}\nphoto {}\n");
+    const simple = await evaluate(clip, "--data", data);
+    expect((await evaluate(clip, "--data", data, "--templates", one)).loss).toBe(simple.loss);
+    const both = await evaluate(clip, "--data", data, "--templates", two, "--head", "zero-shot");
+    expect(both.loss).not.toBeCloseTo(simple.loss, 6);
+  });
+});
+
+test("people see a row for each class", async () => {
+  const { stdout } = await randlora("eval", "images", clip, "--data", data, "-q");
+  expect(stdout.split("\n")[1]).toMatch(/^cat +\d+\.\d\d %$/);
+  expect(stdout).toMatch(/^5 images, .* a second; loss \d+\.\d{4}$/m);
+});
 
 test.each([
   ["no data", [], "--data is missing", 2],
@@ -163,15 +135,11 @@ test.each([
   ["zero-shot without texts", ["--head", "zero-shot"], "no encoder of texts", 2],
   ["templates of a trained head", ["--templates", "simple"], "the head was trained", 2],
   ["a class that the head does not know", ["--split", "train"], '"fish" is none of the 3 known classes', 3],
-])(
-  "refused: %s",
-  async (_, args, message, code) => {
-    const where = args.includes("--data") || args.length === 0 ? [] : ["--data", data];
-    const all = ["eval", "images", dinov2, "--adapter", adapter, ...where, ...args];
-    const { stdout, stderr, status } = await randlora(...all);
-    expect([stdout, status]).toEqual(["", code]);
-    expect(stderr).toContain(message);
-    expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
-  },
-  TIMEOUT,
-);
+])("refused: %s", async (_, args, message, code) => {
+  const where = args.includes("--data") || args.length === 0 ? [] : ["--data", data];
+  const all = ["eval", "images", dinov2, "--adapter", adapter, ...where, ...args];
+  const { stdout, stderr, status } = await randlora(...all);
+  expect([stdout, status]).toEqual(["", code]);
+  expect(stderr).toContain(message);
+  expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(1);
+});

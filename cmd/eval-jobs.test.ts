@@ -1,20 +1,19 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { writeTexts } from "../src/train/testing/runs.ts";
+import { readdir } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora, startProgram } from "./testing/program.ts";
 
 const SHAPES = join(import.meta.dir, "../fixtures/shapes");
 
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-eval-jobs-"));
-  await writeTexts(join(folder, "text"), 16);
-  await writeTexts(join(folder, "other"), 15);
+  await writeTexts(folder.at("text"), 16);
+  await writeTexts(folder.at("other"), 15);
   const boolq = Array.from({ length: 5 }, (_, at) => {
     const answer = at % 2 === 0 ? "true" : "false";
     return {
@@ -24,33 +23,22 @@ beforeAll(async () => {
       answer,
     };
   });
-  await Bun.write(join(folder, "data", "boolq", "test.json"), JSON.stringify(boolq));
+  await Bun.write(folder.at("data", "boolq", "test.json"), JSON.stringify(boolq));
   for (const name of ["circle", "cross", "dots"]) {
     for (const copy of [1, 2]) {
       await Bun.write(
-        join(folder, "images", "test", name, `${copy}.png`),
+        folder.at("images", "test", name, `${copy}.png`),
         Bun.file(join(SHAPES, "images", `${name}.png`)),
       );
     }
   }
   const modules = { "model.layers.0.mlp.up_proj": [172, 64] } as const;
-  await writeAdapter(join(folder, "adapter"), { r: 4, alpha: 64, seed: 1, size: 0.1, modules });
+  await writeAdapter(folder.at("adapter"), { r: 4, alpha: 64, seed: 1, size: 0.1, modules });
 });
-afterAll(() => rm(folder, { recursive: true }));
 
-function start(...args: readonly string[]) {
-  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "eval", ...args], {
-    env: cleanEnvironment({ RANDLORA_DEVICE: "cpu", RANDLORA_THREADS: "1" }),
-    cwd: folder,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-}
-
-async function run(...args: readonly string[]) {
-  const child = start(...args);
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
+const start = (...args: readonly string[]) =>
+  startProgram(["eval", ...args], { cwd: folder.path, env: { RANDLORA_DEVICE: "cpu", RANDLORA_THREADS: "1" } });
+const run = (...args: readonly string[]) => randlora(["eval", ...args], { cwd: folder.path });
 
 /** But for what the clock says. */
 function timeless(stdout: string): unknown {
@@ -70,7 +58,7 @@ test.each([
     const shared = [name, ...args, "--json", "--parts", `parts-${name}`];
     const killed = start(...shared, "--job", "2/3");
     // It has said what it measures, and opens the model then.
-    const parts = join(folder, `parts-${name}`);
+    const parts = folder.at(`parts-${name}`);
     const hasPlan = () => existsSync(join(parts, "plan")) && !readdirSync(parts).some((file) => file.endsWith(".part"));
     while (!hasPlan() && killed.exitCode === null) await Bun.sleep(1);
     killed.kill("SIGKILL");
@@ -85,7 +73,6 @@ test.each([
     expect(timeless((await run(...shared, "--job", "1/3")).stdout)).toEqual(timeless(whole.stdout));
     expect((await readdir(parts)).filter((file) => file.endsWith(".part"))).toEqual([]);
   },
-  120_000,
 );
 
 test("jobs with more parts than windows, and what cannot be", async () => {
@@ -95,7 +82,7 @@ test("jobs with more parts than windows, and what cannot be", async () => {
   for (const job of ["1/3", "2/3"]) expect((await run(...args, ...many, job)).status).toBe(0);
   expect(timeless((await run(...args, ...many, "3/3")).stdout)).toEqual(timeless(whole.stdout));
   // What a disk has lost is no internal error.
-  await Bun.write(join(folder, "many", "0-of-job-2"), "xyz");
+  await Bun.write(folder.at("many", "0-of-job-2"), "xyz");
   const damaged = await run(...args, ...many, "3/3");
   expect([damaged.status, damaged.stderr]).toEqual([3, expect.stringContaining("0-of-job-2: damaged")]);
   for (const [wrong, message] of [
@@ -109,4 +96,4 @@ test("jobs with more parts than windows, and what cannot be", async () => {
     const { status, stderr } = await run(...wrong);
     expect([status, stderr]).toEqual([2, expect.stringContaining(message)]);
   }
-}, 120_000);
+});

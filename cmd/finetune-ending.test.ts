@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { FinetuneFolder } from "./testing/finetune.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 const LORA = ["--method", "lora", "--targets", "q_proj,v_proj"] as const;
 
 async function finetune(...args: readonly string[]) {
@@ -32,7 +32,7 @@ test("a run that can have learned little says what moved, and what to try", asyn
   expect([longer.status, longer.stderr]).toEqual([2, expect.stringContaining("--init-adapter little")]);
   const whole = await place.run({}, "--resume", "full", "--epochs", "50");
   expect(whole.stderr).toContain("full as its MODEL continues");
-}, 60_000);
+});
 
 test("an adapter whose ΔW is zero is merged with a warning, as is one that rounding swallows", async () => {
   const args = ["--data", "data.jsonl", "--steps", "1", ...LORA];
@@ -51,4 +51,4 @@ test("an adapter whose ΔW is zero is merged with a warning, as is one that roun
       cause === undefined ? [] : [expect.stringContaining(`those of the base: ${cause}`)],
     ]);
   }
-}, 60_000);
+});

@@ -1,36 +1,25 @@
 // A LoRA, and RandLoRA beside it while it is frozen, by the commands that a user types.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { openAdapter } from "../src/adapters/open.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
-let folder = "";
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-hybrid-"));
   const lines = Array.from({ length: 8 }, (_, i) => `${JSON.stringify({ text: `The cat had ${i} red balls.` })}\n`);
-  await Bun.write(join(folder, "data.jsonl"), lines.join(""));
+  await Bun.write(folder.at("data.jsonl"), lines.join(""));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function run(...args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), ...args, "--json", "--quiet"], {
-    cwd: folder,
-    env: cleanEnvironment(),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const { status, stdout, stderr } = await randlora([...args, "--json", "--quiet"], { cwd: folder.path });
   return { status, stderr, json: stdout === "" ? undefined : JSON.parse(stdout) };
 }
 
 const TRAIN = ["finetune", STORIES, "--data", "data.jsonl", "--learning-rate", "2e-2"] as const;
 
 async function factorsOf(path: string): Promise<string[]> {
-  await using adapter = await openAdapter(join(folder, path));
+  await using adapter = await openAdapter(folder.at(path));
   const found = [...adapter.tensors.values()].filter(({ name }) => name.includes(".lora_"));
   return await Promise.all(found.map(async ({ name, readAll }) => `${name} ${Bun.hash(await readAll())}`));
 }
@@ -46,7 +35,7 @@ test("a LoRA is trained, RandLoRA beside it, and both are converted, merged and 
   const frozen = await run(...TRAIN, ...hybrid, "--freeze-lora", "--weight-decay", "0.5", "--out", "both");
   expect(frozen).toMatchObject({ status: 0, stderr: "", json: { trainable_parameters: ours } });
   expect(await factorsOf("both")).toEqual(await factorsOf("lora"));
-  expect(await Bun.file(join(folder, "both", "run.json")).json()).toMatchObject({
+  expect(await Bun.file(folder.at("both", "run.json")).json()).toMatchObject({
     method: "hybrid",
     adapter: { rank: 8, alpha: 160, lora_rank: 4, freeze_lora: true, sparsity: "sparse", rslora: false },
   });
@@ -64,7 +53,7 @@ test("a LoRA is trained, RandLoRA beside it, and both are converted, merged and 
 
   const shown = await run("inspect", "both");
   expect(shown).toMatchObject({ status: 0, json: { method: "hybrid", rank: 8 } });
-}, 120_000);
+});
 
 test("a LoRA that does not exist cannot stay as it is", async () => {
   const refused = await run(...TRAIN, "--method", "hybrid", "--freeze-lora");
@@ -72,4 +61,4 @@ test("a LoRA that does not exist cannot stay as it is", async () => {
     2,
     expect.stringContaining("--freeze-lora: a new LoRA adds nothing"),
   ]);
-}, 60_000);
+});

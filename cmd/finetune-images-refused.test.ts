@@ -7,9 +7,7 @@ import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { image, randlora } from "./testing/images.ts";
 
-const TIMEOUT = 120_000;
-
-const place = ImageFolder.forTests();
+const place = await ImageFolder.forTests();
 const at = place.at.bind(place);
 const finetune = place.finetune.bind(place);
 
@@ -32,46 +30,38 @@ describe("bad images", () => {
     ["empty.png", new Uint8Array(), ""],
     ["huge.ppm", huge, "more than 100,000,000"],
     ["film.png", "film.png", "animated"],
-  ])(
-    "%s ends the run in one line, and leaves nothing",
-    async (name, file, message) => {
-      const folder = await withBad(name, file);
-      const { status, stderr, stdout } = await finetune(
-        "dinov2",
-        ...LORA,
-        "--batch-size",
-        "32",
-        "--data",
-        folder,
-        "--out",
-        at("none"),
-      );
-      expect([status, stdout]).toEqual([3, ""]);
-      const lines = stderr.split("\n").filter((line) => line.startsWith("error: "));
-      expect(lines).toEqual([expect.stringContaining(join("train", "dog", name))]);
-      expect(lines[0]).toContain(message);
-      expect(stderr).toContain("--skip-bad-images");
-      expect(await readdir(place.path)).not.toContain("none");
-    },
-    TIMEOUT,
-  );
+  ])("%s ends the run in one line, and leaves nothing", async (name, file, message) => {
+    const folder = await withBad(name, file);
+    const { status, stderr, stdout } = await finetune(
+      "dinov2",
+      ...LORA,
+      "--batch-size",
+      "32",
+      "--data",
+      folder,
+      "--out",
+      at("none"),
+    );
+    expect([status, stdout]).toEqual([3, ""]);
+    const lines = stderr.split("\n").filter((line) => line.startsWith("error: "));
+    expect(lines).toEqual([expect.stringContaining(join("train", "dog", name))]);
+    expect(lines[0]).toContain(message);
+    expect(stderr).toContain("--skip-bad-images");
+    expect(await readdir(place.path)).not.toContain("none");
+  });
 
-  test(
-    "are left out, counted and named where that was asked for",
-    async () => {
-      const folder = await withBad("skip.jpg", "half.jpg");
-      await symlink(at("nowhere.jpg"), join(folder, "train", "owl", "gone.jpg"));
-      const args = [...LORA, "--data", folder, "--epochs", "2", "--skip-bad-images", "--out", at("skipped"), "--json"];
-      const { status, stderr, stdout } = await finetune("dinov2", ...args);
-      expect(status).toBe(0);
-      const told = stderr.split("\n").filter((line) => line.includes("left out"));
-      const names = [join("train", "dog", "skip.jpg"), join("train", "owl", "gone.jpg")];
-      expect(told).toHaveLength(2);
-      for (const name of names) expect(told).toContainEqual(expect.stringContaining(name));
-      expect(JSON.parse(stdout)).toMatchObject({ bad_images: 2, tokens: 48, steps: 10 });
-    },
-    TIMEOUT,
-  );
+  test("are left out, counted and named where that was asked for", async () => {
+    const folder = await withBad("skip.jpg", "half.jpg");
+    await symlink(at("nowhere.jpg"), join(folder, "train", "owl", "gone.jpg"));
+    const args = [...LORA, "--data", folder, "--epochs", "2", "--skip-bad-images", "--out", at("skipped"), "--json"];
+    const { status, stderr, stdout } = await finetune("dinov2", ...args);
+    expect(status).toBe(0);
+    const told = stderr.split("\n").filter((line) => line.includes("left out"));
+    const names = [join("train", "dog", "skip.jpg"), join("train", "owl", "gone.jpg")];
+    expect(told).toHaveLength(2);
+    for (const name of names) expect(told).toContainEqual(expect.stringContaining(name));
+    expect(JSON.parse(stdout)).toMatchObject({ bad_images: 2, tokens: 48, steps: 10 });
+  });
 });
 
 describe("refused", () => {
@@ -133,96 +123,74 @@ describe("refused", () => {
     ["two parts", "clip", ["--shots", "1", "--fraction", "0.5"], "--shots and --fraction", 2],
     ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such folder", 1],
     ["an unknown set", "dinov2", ["--dataset", "cats"], "not a known set", 2],
-  ])(
-    "%s",
-    async (_, model, args, message, status) => {
-      const given = args.map((arg) => (arg === "TRAIN" ? at("data", "train") : arg));
-      const method = args.includes("FULL") ? ["--method", "full"] : LORA;
-      const flags = given.filter((arg) => arg !== "FULL");
-      const { stdout, stderr, status: found } = await finetune(model, ...method, ...flags, "--out", at("refused"));
-      expect([stdout, found]).toEqual(["", status]);
-      expect(stderr.split("\n").filter((line) => line.startsWith("error: "))).toEqual([
-        expect.stringContaining(message),
-      ]);
+  ])("%s", async (_, model, args, message, status) => {
+    const given = args.map((arg) => (arg === "TRAIN" ? at("data", "train") : arg));
+    const method = args.includes("FULL") ? ["--method", "full"] : LORA;
+    const flags = given.filter((arg) => arg !== "FULL");
+    const { stdout, stderr, status: found } = await finetune(model, ...method, ...flags, "--out", at("refused"));
+    expect([stdout, found]).toEqual(["", status]);
+    expect(stderr.split("\n").filter((line) => line.startsWith("error: "))).toEqual([expect.stringContaining(message)]);
+    expect(await readdir(place.path)).not.toContain("refused");
+  });
+
+  test("flags of images with a language model", async () => {
+    const { stderr, status } = await randlora("finetune", STORIES, "--data", at("data"), "--head", "linear");
+    expect([status, stderr]).toEqual([2, expect.stringContaining("--head has no meaning with a language model")]);
+    const shots = await randlora("finetune", STORIES, "--data", at("data"), "--shots", "2");
+    expect([shots.status, shots.stderr]).toEqual([2, expect.stringContaining("--shots has no meaning")]);
+  });
+
+  test("a run that goes on with other images", async () => {
+    await cp(at("data", "train"), at("moving", "train"), { recursive: true });
+    const args = [...LORA, "--schedule", "constant", "--data", at("moving"), "--steps", "1", "--out", at("run")];
+    expect((await finetune("dinov2", ...args)).status).toBe(0);
+    await cp(image("rgb.png"), at("moving", "train", "dog", "3.ppm"));
+    const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
+    expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
+  });
+
+  test("a run that goes on with other images of a set that lies in memory", async () => {
+    await plant(at("sets"), REPLICAS["MNIST"] ?? {});
+    const constant = ["--schedule", "constant", "--data", at("sets"), "--dataset", "mnist"];
+    const begun = await finetune("dinov2", ...LORA, ...constant, "--steps", "1", "--out", at("digits"));
+    expect(begun.status).toBe(0);
+    const resume = (steps: number) => randlora("finetune", "--resume", at("digits"), "--steps", String(steps));
+    expect((await resume(2)).status).toBe(0);
+    const file = at("sets", "MNIST/raw/train-images-idx3-ubyte");
+    const bytes = await Bun.file(file).bytes();
+    bytes[bytes.length - 1] = 77;
+    await Bun.write(file, bytes);
+    const { status, stderr } = await resume(3);
+    expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
+    // A state of an earlier version knows nothing of pixels.
+    const state = at("digits", "state", "step-2", "state.json");
+    const { pixels, ...older } = await Bun.file(state).json();
+    expect(pixels).toMatch(/^[0-9a-f]{64}$/);
+    await Bun.write(state, JSON.stringify(older));
+    expect((await resume(3)).status).toBe(0);
+  });
+
+  test("data without two classes, without images in one, and with a list that leads out of the folder", async () => {
+    const refusal = async (folder: string) => {
+      const { status, stderr } = await finetune("dinov2", ...LORA, "--data", folder, "--out", at("refused"));
+      expect(status).toBe(3);
       expect(await readdir(place.path)).not.toContain("refused");
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "flags of images with a language model",
-    async () => {
-      const { stderr, status } = await randlora("finetune", STORIES, "--data", at("data"), "--head", "linear");
-      expect([status, stderr]).toEqual([2, expect.stringContaining("--head has no meaning with a language model")]);
-      const shots = await randlora("finetune", STORIES, "--data", at("data"), "--shots", "2");
-      expect([shots.status, shots.stderr]).toEqual([2, expect.stringContaining("--shots has no meaning")]);
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "a run that goes on with other images",
-    async () => {
-      await cp(at("data", "train"), at("moving", "train"), { recursive: true });
-      const args = [...LORA, "--schedule", "constant", "--data", at("moving"), "--steps", "1", "--out", at("run")];
-      expect((await finetune("dinov2", ...args)).status).toBe(0);
-      await cp(image("rgb.png"), at("moving", "train", "dog", "3.ppm"));
-      const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
-      expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "a run that goes on with other images of a set that lies in memory",
-    async () => {
-      await plant(at("sets"), REPLICAS["MNIST"] ?? {});
-      const constant = ["--schedule", "constant", "--data", at("sets"), "--dataset", "mnist"];
-      const begun = await finetune("dinov2", ...LORA, ...constant, "--steps", "1", "--out", at("digits"));
-      expect(begun.status).toBe(0);
-      const resume = (steps: number) => randlora("finetune", "--resume", at("digits"), "--steps", String(steps));
-      expect((await resume(2)).status).toBe(0);
-      const file = at("sets", "MNIST/raw/train-images-idx3-ubyte");
-      const bytes = await Bun.file(file).bytes();
-      bytes[bytes.length - 1] = 77;
-      await Bun.write(file, bytes);
-      const { status, stderr } = await resume(3);
-      expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
-      // A state of an earlier version knows nothing of pixels.
-      const state = at("digits", "state", "step-2", "state.json");
-      const { pixels, ...older } = await Bun.file(state).json();
-      expect(pixels).toMatch(/^[0-9a-f]{64}$/);
-      await Bun.write(state, JSON.stringify(older));
-      expect((await resume(3)).status).toBe(0);
-    },
-    TIMEOUT,
-  );
-
-  test(
-    "data without two classes, without images in one, and with a list that leads out of the folder",
-    async () => {
-      const refusal = async (folder: string) => {
-        const { status, stderr } = await finetune("dinov2", ...LORA, "--data", folder, "--out", at("refused"));
-        expect(status).toBe(3);
-        expect(await readdir(place.path)).not.toContain("refused");
-        return stderr;
-      };
-      await cp(at("data", "train", "cat"), at("one", "train", "cat"), { recursive: true });
-      expect(await refusal(at("one"))).toContain('all images are of class "cat"');
-      const part = await finetune("dinov2", ...LORA, "--fraction", "0.05", "--out", at("refused"));
-      expect([part.status, part.stderr]).toEqual([
-        3,
-        expect.stringMatching(/all images are of class .*\n.*larger --fraction/),
-      ]);
-      await cp(at("data", "train"), at("gap", "train"), { recursive: true });
-      await mkdir(at("gap", "train", "eel"));
-      expect(await refusal(at("gap"))).toMatch(/error: .*gap\/train\/eel: no images/);
-      await mkdir(at("list"));
-      await Bun.write(at("list", "train.csv"), "path,label\n../data/train/cat/0.ppm,cat\n");
-      expect(await refusal(at("list"))).toContain("outside of the list's folder");
-      await mkdir(at("bare"));
-      expect(await refusal(at("bare"))).toContain("no train split");
-    },
-    TIMEOUT,
-  );
+      return stderr;
+    };
+    await cp(at("data", "train", "cat"), at("one", "train", "cat"), { recursive: true });
+    expect(await refusal(at("one"))).toContain('all images are of class "cat"');
+    const part = await finetune("dinov2", ...LORA, "--fraction", "0.05", "--out", at("refused"));
+    expect([part.status, part.stderr]).toEqual([
+      3,
+      expect.stringMatching(/all images are of class .*\n.*larger --fraction/),
+    ]);
+    await cp(at("data", "train"), at("gap", "train"), { recursive: true });
+    await mkdir(at("gap", "train", "eel"));
+    expect(await refusal(at("gap"))).toMatch(/error: .*gap\/train\/eel: no images/);
+    await mkdir(at("list"));
+    await Bun.write(at("list", "train.csv"), "path,label\n../data/train/cat/0.ppm,cat\n");
+    expect(await refusal(at("list"))).toContain("outside of the list's folder");
+    await mkdir(at("bare"));
+    expect(await refusal(at("bare"))).toContain("no train split");
+  });
 });

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 const DRY = [STORIES, "--data", "data.jsonl", "--dry-run", "--json"] as const;
 
 /** `randlora finetune` of a user whose own configuration this is. */

@@ -4,8 +4,9 @@ import { cp, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
+import { spawned } from "./testing/program.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 
 async function finetune(...args: readonly string[]) {
   return await place.run({}, ...args);
@@ -43,7 +44,7 @@ test("a model on the Hub is resumed at the commit with which the run began, what
     expect([command[0], found.status, found.stderr]).toEqual([command[0], 0, ""]);
     if (command[0] === "inspect") expect(JSON.parse(found.stdout)).toMatchObject({ fits: "org/stories", modules: 5 });
   }
-}, 60_000);
+});
 
 test("a template that writes a date is told the run's, on whatever day data are copied and the run is resumed", async () => {
   const model = place.at("dated");
@@ -71,10 +72,13 @@ test("a template that writes a date is told the run's, on whatever day data are 
     ["Pacific/Kiritimati", "2"],
     ["Pacific/Niue", "3"],
   ] as const) {
-    const more = await place.run({ TZ: zone }, "--resume", "day", "--steps", steps, "--quiet");
+    const more = await spawned(["finetune", "--resume", "day", "--steps", steps, "--quiet"], {
+      cwd: place.path,
+      env: { TZ: zone },
+    });
     expect([more.status, more.stderr]).toEqual([0, ""]);
   }
-}, 60_000);
+});
 
 test("an adapter on the Hub to go on from is that of the run's beginning; once a state is saved it is not needed", async () => {
   const trained = await finetune(STORIES, "--data", "data.jsonl", ...LORA, "--steps", "1", "--out", "first", "--quiet");
@@ -103,4 +107,4 @@ test("an adapter on the Hub to go on from is that of the run's beginning; once a
   const more = await place.run(env, "--resume", "on", "--steps", "2", "--json", "--quiet");
   expect([more.status, more.stderr]).toEqual([0, ""]);
   expect(JSON.parse(more.stdout)).toMatchObject({ steps: 2 });
-}, 60_000);
+});

@@ -7,7 +7,7 @@ import { EVENT_FILE } from "../src/files/event-file.ts";
 import { readEvents } from "../src/files/testing/event-file.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 beforeAll(() => Bun.write(place.at("broken.jsonl"), '{"text": "a"}\n{"text": \n'));
 
 /** Runs `randlora finetune` in the folder of the data. */
@@ -43,7 +43,7 @@ describe("a run", () => {
       epochs: 2,
       adapter: { rank: 8, alpha: 16, targets: ["q_proj"] },
     });
-  }, 60_000);
+  });
 
   test("answers one JSON object, and goes on from where it was", async () => {
     const args = ["--data", "data.jsonl", ...LORA, "--schedule", "constant", "--out", "mine", "--json", "--quiet"];
@@ -72,7 +72,7 @@ describe("a run", () => {
     ]);
     const other = await finetune("--resume", "mine", "--rank", "4");
     expect([other.status, other.stderr]).toEqual([2, expect.stringContaining("--rank 4: the run cannot be resumed")]);
-  }, 60_000);
+  });
 });
 
 test("--log-dir has each step once, whatever was resumed, and is not mixed with another run's", async () => {
@@ -101,7 +101,7 @@ test("--log-dir has each step once, whatever was resumed, and is not mixed with 
   const table = (await Bun.file(place.at("logged", "metrics.csv")).text()).trimEnd().split("\n");
   const losses = table.slice(1).map((row) => Math.fround(Number(row.split(",")[1])));
   expect(events.slice(1).map(({ scalars }) => scalars["train/loss"])).toEqual(losses);
-}, 60_000);
+});
 
 test("a base or data that are bad leave no run; a resumed one is recorded once it goes on", async () => {
   const model = place.at("nan");
@@ -129,7 +129,7 @@ test("a base or data that are bad leave no run; a resumed one is recorded once i
   await cp(place.at("data.jsonl"), data);
   expect((await finetune("--resume", "resumed", "--steps", "2", "--quiet")).status).toBe(0);
   expect(await Bun.file(settings).json()).toMatchObject({ steps: 2 });
-}, 60_000);
+});
 
 describe("--dry-run", () => {
   test("shows samples with what is supervised, counts, parameters and memory, and writes nothing", async () => {
@@ -141,7 +141,7 @@ describe("--dry-run", () => {
     expect(run.stdout).toMatch(/model\.layers\.\*\.self_attn\.q_proj +5 +64 × 64/);
     expect(run.stdout).toMatch(/device memory +about [\d.]+ MB/);
     expect(existsSync(place.at("dry"))).toBe(false);
-  }, 60_000);
+  });
 
   test("says where KRAdapter has no use for a rank", async () => {
     const asked = async (rank: string) => {
@@ -153,7 +153,7 @@ describe("--dry-run", () => {
       expect.not.stringContaining("longer side"),
       expect.stringContaining(note),
     ]);
-  }, 60_000);
+  });
 
   test("as JSON", async () => {
     const run = await finetune(STORIES, "--data", "data.jsonl", "--method", "full", "--dry-run", "--json");
@@ -165,7 +165,7 @@ describe("--dry-run", () => {
       dropped_samples: 0,
       estimated_gpu_bytes: expect.any(Number),
     });
-  }, 60_000);
+  });
 });
 
 const REFUSED: readonly (readonly [args: readonly string[], status: number, message: string])[] = [
@@ -196,7 +196,7 @@ test("--profile tells where the time went", async () => {
   const { profile } = JSON.parse(stdout);
   expect(profile.length).toBeGreaterThan(3);
   expect(profile[0]).toEqual({ kernel: expect.any(String), calls: expect.any(Number), seconds: expect.any(Number) });
-}, 60_000);
+});
 
 test("the embedded run takes a method's own learning rate where that is larger, and its rank by the model", async () => {
   const args = ["--method", "vera", "--steps", "1", "--d-initial", "0.2", "--out", "embedded-run"];
@@ -206,7 +206,7 @@ test("the embedded run takes a method's own learning rate where that is larger, 
     learning_rate: 1e-2,
     adapter: { rank: 128, d_initial: 0.2, generator: "torch-mt19937-f32" },
   });
-}, 60_000);
+});
 
 test("who names the embedded model without data is told how it is trained on its own", async () => {
   const { status, stderr } = await finetune("embedded", "--out", "refused");
@@ -230,4 +230,4 @@ test("what cannot be is refused before anything is written", async () => {
     REFUSED.map(([, status, message]) => [status, expect.stringContaining(message)]),
   );
   expect(existsSync(place.at("refused"))).toBe(false);
-}, 60_000);
+});

@@ -1,18 +1,17 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { writeLora } from "../src/adapters/testing/lora.ts";
-import { contents } from "../src/adapters/merge/testing/process.ts";
+import { contents } from "./testing/merge.ts";
 import { GgufFile } from "../src/files/gguf/reader.ts";
 import { SafetensorsFile } from "../src/files/safetensors/file.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { unpackBlocks } from "../src/models/gguf/blocks.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { randlora, startProgram } from "./testing/program.ts";
 
 // A GGUF file in the place of MODEL: the one inside the program, a small Llama with tied embeddings, in bf16.
 
 const MODEL = join(import.meta.dir, "../fixtures/embedded/model");
-const MAIN = join(import.meta.dir, "main.ts");
 const Q = "model.layers.1.self_attn.q_proj";
 const LORA = { r: 4, alpha: 64, seed: 3, modules: { [Q]: [128, 128] } } as const;
 
@@ -22,9 +21,8 @@ interface Budget {
   readonly methods: { readonly lora: { readonly parameters: number; readonly memory_bytes: number } };
 }
 
-let folder: TemporaryFolder;
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await TemporaryFolder.create();
   await cp(MODEL, folder.at("model"), { recursive: true });
   await writeLora(folder.at("lora"), LORA);
   await Bun.write(
@@ -35,25 +33,16 @@ beforeAll(async () => {
   await succeed("convert", "model", "--to", "gguf", "--out", "q8.gguf", "--outtype", "q8_0");
   await succeed("convert", "lora", "--to", "json", "--out", "lora.json");
 });
-afterAll(async () => {
-  await folder[Symbol.asyncDispose]();
-});
-
-function start(args: readonly string[]) {
-  const env = { ...cleanEnvironment(), RANDLORA_CACHE: folder.at("cache") };
-  return Bun.spawn([process.execPath, MAIN, ...args], { cwd: folder.path, env, stdout: "pipe", stderr: "pipe" });
-}
 
 /** What a command prints that does what it should. */
 async function succeed(...args: readonly string[]): Promise<string> {
-  const child = start(args);
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const { stdout, stderr, status } = await randlora(args, { cwd: folder.path });
   expect({ status, stderr: status === 0 ? "" : stderr }).toEqual({ status: 0, stderr: "" });
   return stdout;
 }
 
 const chat = (model: string, ...more: readonly string[]) =>
-  succeed("chat", model, "-p", "Who lives on the island?", "--temperature", "0", "--device", "cpu", ...more);
+  succeed("chat", model, "-p", "Who lives on the island?", "--temperature", "0", ...more);
 
 test("it says, measures and cuts what its folder does", async () => {
   const spoken = await chat("model", "--max-tokens", "24");
@@ -63,7 +52,7 @@ test("it says, measures and cuts what its folder does", async () => {
   const tokens = (model: string) => succeed("tokenize", model, "-p", "héllo  <|im_end|>wörld", "--json");
   expect(await tokens("keep.gguf")).toBe(await tokens("model"));
   const perplexity = async (model: string) => {
-    const json = await succeed("eval", "perplexity", model, "--file", "chats.jsonl", "--device", "cpu", "--json");
+    const json = await succeed("eval", "perplexity", model, "--file", "chats.jsonl", "--json");
     return JSON.parse(json) as { base: unknown; quantized?: { format: string } };
   };
   expect((await perplexity("keep.gguf")).base).toEqual((await perplexity("model")).base);
@@ -86,7 +75,7 @@ test("it says, measures and cuts what its folder does", async () => {
 });
 
 test("an adapter that was made for the folder merges into it, to GGUF as the folder does", async () => {
-  const merge = ["--device", "cpu", "--out"];
+  const merge = ["--out"];
   await succeed("merge", "keep.gguf", "lora.json", ...merge, "of-file.gguf");
   await succeed("merge", "model", "lora", ...merge, "of-folder.gguf");
   await using file = await GgufFile.open(folder.at("of-file.gguf"));
@@ -107,7 +96,7 @@ test("an adapter that was made for the folder merges into it, to GGUF as the fol
 });
 
 test("blocks: what is not merged stays as it is, the rest is rounded to them and the error told, in a folder it is F32", async () => {
-  const merge = ["merge", "q8.gguf", "lora", "--device", "cpu", "--out"];
+  const merge = ["merge", "q8.gguf", "lora", "--out"];
   const json = JSON.parse(await succeed(...merge, "q8-merged.gguf", "--json")) as Record<string, number>;
   await succeed(...merge, "q8-merged", "--verify");
   await using base = await GgufFile.open(folder.at("q8.gguf"));
@@ -137,20 +126,20 @@ test("blocks: what is not merged stays as it is, the rest is rounded to them and
 
 test("a run beside it goes on after kill -9 to the same bytes, and merges into the file and into a folder", async () => {
   const train = ["finetune", "q8.gguf", "--data", "chats.jsonl", "--steps", "12", "--save-every", "2"];
-  const more = ["--learning-rate", "0.01", "--batch-size", "2", "--device", "cpu"];
+  const more = ["--learning-rate", "0.01", "--batch-size", "2"];
   await succeed(...train, ...more, "--out", "whole");
-  const child = start([...train, ...more, "--out", "killed"]);
+  const child = startProgram([...train, ...more, "--out", "killed"], { cwd: folder.path });
   const metrics = Bun.file(folder.at("killed", "metrics.jsonl"));
   const lines = async () => (await metrics.text().catch(() => "")).split("\n").length;
   while (child.exitCode === null && (await lines()) < 4) await Bun.sleep(5);
   child.kill("SIGKILL");
   await child.exited;
-  await succeed("finetune", "--resume", "killed", "--device", "cpu");
+  await succeed("finetune", "--resume", "killed");
   const weights = async (run: string) => (await contents(folder.at(run, "adapter")))["adapter_model.safetensors"];
   expect(await weights("killed")).toEqual(await weights("whole"));
   const beside = await chat("whole", "--max-tokens", "6");
-  await succeed("merge", "whole", "--out", "run.gguf", "--device", "cpu");
-  await succeed("merge", "whole", "--out", "run", "--device", "cpu");
+  await succeed("merge", "whole", "--out", "run.gguf");
+  await succeed("merge", "whole", "--out", "run");
   expect(beside).not.toBe(await chat("q8.gguf", "--max-tokens", "6"));
   for (const model of ["run.gguf", "run"]) expect(await chat(model, "--max-tokens", "6")).toBe(beside);
 });

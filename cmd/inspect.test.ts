@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { loraDelta, type TestLora, writeLora } from "../src/adapters/testing/lora.ts";
 import { Fixture } from "../src/files/hub/testing/fixture.ts";
 import { Typist } from "../src/terminal/testing/typist.ts";
 import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { commandLine, randlora } from "./testing/program.ts";
 
 const LORA: TestLora = {
   r: 4,
@@ -15,27 +16,15 @@ const LORA: TestLora = {
   modules: { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] },
 };
 
-setDefaultTimeout(60_000);
-
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-inspect-"));
-  await writeLora(join(folder, "adapter"), LORA);
-  await mkdir(join(folder, "empty"));
+  await writeLora(folder.at("adapter"), LORA);
+  await mkdir(folder.at("empty"));
 });
-afterAll(() => rm(folder, { recursive: true }));
 
 /** Without progress: on a busy machine it shows up where a quick command has none. */
 async function inspect(args: readonly string[], env: Record<string, string> = {}) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "inspect", "--quiet", ...args], {
-    cwd: folder,
-    env: cleanEnvironment(env),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
+  return await randlora(["inspect", "--quiet", ...args], { cwd: folder.path, env });
 }
 
 describe("an adapter", () => {
@@ -62,7 +51,7 @@ describe("an adapter", () => {
 
   test("that cannot be applied is shown, with the reason, in one warning; nothing in it steers the terminal", async () => {
     const target_modules = ["q\u001b[31m"];
-    await writeLora(join(folder, "odd"), LORA, { config: { use_qalora: true, target_modules } });
+    await writeLora(folder.at("odd"), LORA, { config: { use_qalora: true, target_modules } });
     const { status, stdout, stderr } = await inspect(["odd"]);
     expect(status).toBe(0);
     expect(stdout).toContain("rank 4");
@@ -76,10 +65,10 @@ describe("an adapter", () => {
 test("one layer, one head, one module", async () => {
   const config = await Bun.file(join(STORIES, "config.json")).json();
   const single = { num_hidden_layers: 1, num_attention_heads: 1, num_key_value_heads: 1, head_dim: 64 };
-  await Bun.write(join(folder, "single", "config.json"), JSON.stringify({ ...config, ...single }));
+  await Bun.write(folder.at("single", "config.json"), JSON.stringify({ ...config, ...single }));
   const shown = await inspect(["single"]);
   expect(shown.stdout).toMatch(/^sizes +1 layer of 64, 1 head, 512 tokens, context 512$/m);
-  await writeLora(join(folder, "narrow"), { ...LORA, modules: { "model.layers.0.self_attn.q_proj": [64, 64] } });
+  await writeLora(folder.at("narrow"), { ...LORA, modules: { "model.layers.0.self_attn.q_proj": [64, 64] } });
   expect((await inspect(["narrow", "--base", STORIES])).stdout).toMatch(/: adapts 1 module$/m);
 });
 
@@ -91,15 +80,15 @@ describe("its ΔW", () => {
     expect(shown.stdout).toContain("singular values of ΔW by their place: q_proj, down_proj\n");
     expect(shown.stdout).toMatch(/[⠁-⣿]/);
     expect(shown.stdout).not.toContain("\u001b");
-    expect(await Bun.file(join(folder, "plot.svg")).text()).toStartWith("<svg ");
+    expect(await Bun.file(folder.at("plot.svg")).text()).toStartWith("<svg ");
     const again = await inspect(["adapter", "--spectrum", "--svg", "plot.svg"]);
     expect([again.status, again.stdout]).toEqual([1, ""]);
     expect(again.stderr).toContain("plot.svg");
     expect((await inspect(["adapter", "--spectrum", "--svg", "plot.svg", "--force", "-q"])).status).toBe(0);
-    const config = await Bun.file(join(folder, "adapter", "adapter_config.json")).text();
+    const config = await Bun.file(folder.at("adapter", "adapter_config.json")).text();
     const over = await inspect(["adapter", "--spectrum", "--svg", "adapter/adapter_config.json", "--force"]);
     expect([over.status, over.stderr]).toEqual([1, expect.stringContaining("it is a file of the input adapter")]);
-    expect(await Bun.file(join(folder, "adapter", "adapter_config.json")).text()).toBe(config);
+    expect(await Bun.file(folder.at("adapter", "adapter_config.json")).text()).toBe(config);
     const { spectrum } = JSON.parse((await inspect(["adapter", "--spectrum", "--json", "--layers", "4"])).stdout);
     const wanted = loraDelta(LORA, "model.layers.4.mlp.down_proj");
     const squares = wanted.reduce((sum, value) => sum + value * value, 0);
@@ -116,7 +105,7 @@ describe("its ΔW", () => {
   });
 
   test("the distance from another adapter", async () => {
-    await writeLora(join(folder, "half"), { ...LORA, alpha: 4 });
+    await writeLora(folder.at("half"), { ...LORA, alpha: 4 });
     const shown = await inspect(["adapter", "--against", "half"]);
     expect(shown.stdout).toContain("\nagainst half\n");
     expect(shown.stdout).toMatch(/\nall +\S+ +\S+ +0\.5 +1\.0000\n$/);
@@ -129,8 +118,8 @@ describe("its ΔW", () => {
     [60, {}],
     [20, { NO_COLOR: "1" }],
   ])("on a terminal of %d columns the plot fits, in color unless %j", async (columns, env: Record<string, string>) => {
-    const command = [process.execPath, join(import.meta.dir, "main.ts"), "inspect", "adapter", "--spectrum"];
-    const typist = new Typist(command, { columns, rows: 60, cwd: folder, env: cleanEnvironment(env) });
+    const command = commandLine("inspect", "adapter", "--spectrum");
+    const typist = new Typist(command, { columns, rows: 60, cwd: folder.path, env: cleanEnvironment(env) });
     try {
       expect(await typist.exited).toBe(0);
       const { transcript } = typist;
@@ -166,7 +155,7 @@ describe("a checkpoint", () => {
     const index = { metadata: { total_size: 7 }, weight_map: { "model.norm.weight": "a.safetensors" } };
     const adapter = ["adapter_config.json", "adapter_model.safetensors"].map(async (name) => [
       name,
-      await Bun.file(join(folder, "adapter", name)).bytes(),
+      await Bun.file(folder.at("adapter", name)).bytes(),
     ]);
     fixture.hub.repositories.set("org/small", {
       revisions: {
@@ -199,8 +188,8 @@ test.each<[string, readonly string[], number, string]>([
   ["layers that are not adapted", ["adapter", "--spectrum", "--layers", "3"], 2, "no module there"],
   ["another adapter that is not there", ["adapter", "--against", "nowhere"], 1, "nowhere"],
 ])("%s is refused", async (_, args, status, message) => {
-  await writeFile(join(folder, "x.gguf"), "GGUF");
-  await writeFile(join(folder, "x.jsonl"), '{"text": "Once upon a time"}\n');
+  await writeFile(folder.at("x.gguf"), "GGUF");
+  await writeFile(folder.at("x.jsonl"), '{"text": "Once upon a time"}\n');
   const found = await inspect(args);
   expect([found.status, found.stdout]).toEqual([status, ""]);
   expect(found.stderr).toStartWith("error: ");

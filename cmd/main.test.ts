@@ -1,13 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { completionScript } from "../src/terminal/options/completion.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
 import { allCommands, environmentName, flagName } from "../src/terminal/options/names.ts";
 import { parse } from "../src/terminal/options/parse.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { program } from "./main.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora } from "./testing/program.ts";
 
 const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
 
@@ -87,15 +85,13 @@ test.each([
   [["serve"], "serve: {api_key: known-to-others}", "api-key"],
   [["finetune"], "resume: runs/theirs", "resume"],
 ])("randlora %p takes no `%s` from the folder it is started in", async (args, yaml, key) => {
-  const folder = await mkdtemp(join(tmpdir(), "randlora-folder-"));
-  try {
-    await Bun.write(join(folder, "randlora.yaml"), `${yaml}\n`);
-    const command = [process.execPath, join(import.meta.dir, "main.ts"), ...args];
-    const child = Bun.spawn(command, { cwd: folder, env: cleanEnvironment(), stdin: "ignore", stderr: "pipe" });
-    expect(await child.exited).toBe(2);
-    const [message] = (await child.stderr.text()).split("\n");
-    expect(message).toBe(`error: randlora.yaml: ${key}: the current folder's file may not set this`);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  await using folder = await TemporaryFolder.create();
+  await Bun.write(
+    folder.at("randlora.yaml"),
+    `${yaml}
+`,
+  );
+  const { status, stderr } = await randlora(args, { cwd: folder.path });
+  const message = `error: randlora.yaml: ${key}: the current folder's file may not set this`;
+  expect([status, stderr.split("\n")[0]]).toEqual([2, message]);
 });

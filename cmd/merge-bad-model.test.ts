@@ -11,7 +11,7 @@ import {
   Q_NAME,
   runMerge,
   TENSORS,
-} from "../src/adapters/merge/testing/process.ts";
+} from "./testing/merge.ts";
 import type { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { weights, writeModel } from "../src/adapters/merge/testing/models.ts";
 import { fileBytes, tensorEntry } from "../src/files/safetensors/testing/files.ts";
@@ -57,6 +57,7 @@ const MODELS: readonly Bad[] = [
   { name: "an unknown dtype", spoil: header({ a: tensorEntry("F7", [8], 0, 8) }), says: [BASE, '"a"', '"F7"'] },
   {
     name: "a missing shard",
+    status: 1,
     spoil: async (folder) => {
       await rm(folder.at("base"), { recursive: true });
       await writeModel(folder.at("base"), { tensors: TENSORS, shardBytes: 1300 });
@@ -80,14 +81,21 @@ const MODELS: readonly Bad[] = [
     spoil: (folder) => writeFile(folder.at("base/config.json"), "[]"),
     says: ["base/config.json", "not a JSON object"],
   },
-  { name: "no config.json", spoil: (folder) => rm(folder.at("base/config.json")), says: ["base/config.json"] },
+  {
+    name: "no config.json",
+    status: 1,
+    spoil: (folder) => rm(folder.at("base/config.json")),
+    says: ["base/config.json"],
+  },
   {
     name: "no base",
+    status: 1,
     spoil: (folder) => rm(folder.at("base"), { recursive: true }),
     says: ["base", "no such file or folder"],
   },
   {
     name: "no adapter",
+    status: 1,
     spoil: (folder) => rm(folder.at("adapter"), { recursive: true }),
     says: ["adapter", "no such file or folder"],
   },
@@ -96,11 +104,13 @@ const MODELS: readonly Bad[] = [
 const NUMBERS: readonly Bad[] = [
   {
     name: "NaN in an adapted weight",
+    status: 1,
     spoil: base({ [Q_NAME]: { ...TENSORS[Q_NAME], data: TENSORS[Q_NAME].data.slice().fill(0xff, 0, 2) } }),
     says: [BASE, `"${Q_NAME}"`, "1 of its weights are NaN or infinite"],
   },
   {
     name: "ΔW that overflows F16",
+    status: 1,
     spoil: async (folder) => {
       await base({ [Q_NAME]: weights("F16", [16, 16], 2) })(folder);
       await adapter({ config: { randlora_alpha: 1e9 } }, { ...ADAPTER, modules: { [MODULE]: [16, 16] } })(folder);
@@ -109,6 +119,7 @@ const NUMBERS: readonly Bad[] = [
   },
   {
     name: "an untouched weight that overflows --dtype f16",
+    status: 1,
     spoil: base({ "model.norm.weight": weights("F32", [16], 4, 1e6) }),
     args: ["--dtype", "f16"],
     says: [BASE, '"model.norm.weight"', "too large for F16"],

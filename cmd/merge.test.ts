@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { copyFile, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "../src/adapters/merge/testing/process.ts";
+import { ADAPTER, baseAndAdapter, contents, Q_NAME, runMerge, TENSORS } from "./testing/merge.ts";
 import { readModel } from "../src/adapters/merge/testing/models.ts";
 import { writeLora } from "../src/adapters/testing/lora.ts";
 

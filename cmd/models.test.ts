@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { ARCHITECTURES, SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import type { ModelKind } from "../src/measure/inspect/models.ts";
 import { IMAGE_TYPES } from "../src/models/vision/index.ts";
+import { randlora } from "./testing/program.ts";
 
 test("README lists the same models, and which of them may be GGUF files", async () => {
   const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
@@ -21,10 +21,9 @@ test("README lists the same models, and which of them may be GGUF files", async 
   }
 });
 
-test("models lists every model_type that can be run, what GGUF calls it, and what was verified", () => {
-  const run = (...args: readonly string[]) =>
-    spawnSync(process.execPath, [join(import.meta.dir, "main.ts"), "models", ...args], { encoding: "utf8" }).stdout;
-  const { models } = JSON.parse(run("--json")) as { models: ModelKind[] };
+test("models lists every model_type that can be run, what GGUF calls it, and what was verified", async () => {
+  const run = async (...args: readonly string[]) => (await randlora(["models", ...args])).stdout;
+  const { models } = JSON.parse(await run("--json")) as { models: ModelKind[] };
   expect(models.map(({ type }) => type)).toEqual([...SUPPORTED_TYPES, ...IMAGE_TYPES]);
   const mistral = models.find(({ type }) => type === "mistral");
   expect([mistral?.title.startsWith("Mistral"), mistral?.gguf]).toEqual([true, "llama"]);
@@ -33,7 +32,7 @@ test("models lists every model_type that can be run, what GGUF calls it, and wha
     return IMAGE_TYPES.includes(type) ? texts.filter((check) => check !== "texts") : gguf ? [...texts, "GGUF"] : texts;
   });
   expect(models.map(({ verified }) => verified)).toEqual(wanted);
-  const lines = run().split("\n");
+  const lines = (await run()).split("\n");
   for (const { type, title } of models) {
     expect(lines.some((line) => line.startsWith(`${type} `) && line.includes(title))).toBe(true);
   }

@@ -1,44 +1,26 @@
 // `--quantize` of every command that has it: what is shown, and what is refused.
 import { cp } from "node:fs/promises";
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
 import { writePranc } from "../src/adapters/testing/pranc.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { writeModel } from "../src/models/testing/models.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
-
-setDefaultTimeout(60_000);
+import { randlora as run, startProgram } from "./testing/program.ts";
 
 const MODULES = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
 // Rows of down_proj are 172 numbers: no whole blocks.
 const ROWS = 5 * (128 + 64 + 344) + 512;
 const BLOCKS = { format: "Q8_0", bytes: 17 * 4 * ROWS, stored_bytes: 4 * 64 * ROWS };
 
-let folder: TemporaryFolder;
+const folder = await TemporaryFolder.forTests();
 let adapter: string;
 beforeAll(async () => {
-  folder = await TemporaryFolder.create();
   adapter = await writeAdapter(folder.at("adapter"), { r: 4, alpha: 80, seed: 3, size: 0.05, modules: MODULES });
   await Bun.write(folder.at("text"), (await expectedStories())[0].text);
 });
-afterAll(() => folder[Symbol.asyncDispose]());
 
-function start(...args: readonly string[]) {
-  return Bun.spawn([process.execPath, `${import.meta.dir}/main.ts`, ...args], {
-    env: cleanEnvironment(),
-    cwd: folder.path,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
-
-async function randlora(...args: readonly string[]) {
-  const child = start(...args);
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
+const randlora = (...args: readonly string[]) => run(args, { cwd: folder.path });
 
 test("chat and eval tell the bytes of quantized weights beside what they compute with them", async () => {
   const chat = ["chat", STORIES, "-p", "Once", "--raw", "--max-tokens", "4", "--temperature", "0", "--quantize", "q8"];
@@ -98,16 +80,11 @@ test("a model whose rows are no whole blocks stays as it is, and that is said", 
 });
 
 test("serve changes adapters beside quantized weights", async () => {
-  await using server = start(
-    "serve",
-    STORIES,
-    "--adapter",
-    `mine=${adapter}`,
-    "--quantize",
-    "q4",
-    "--port",
-    "0",
-    "--json",
+  await using server = startProgram(
+    ["serve", STORIES, "--adapter", `mine=${adapter}`, "--quantize", "q4", "--port", "0", "--json"],
+    {
+      cwd: folder.path,
+    },
   );
   const [line = ""] = (await firstChunk(server.stdout)).split("\n");
   const { address } = JSON.parse(line);

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 
 /** Trains with a rate that is too high, until the validation loss no longer falls. */
 async function overfit(rate: string, ...more: readonly string[]): Promise<void> {
@@ -23,33 +23,29 @@ async function perplexity(...args: readonly string[]) {
 test.each([
   ["lora", "adapter", "1e-1"],
   ["full", "model", "1e-2"],
-])(
-  "--method %s: the best step, not the last of an early stop",
-  async (method, last, rate) => {
-    await Bun.write(place.at("book.txt"), "Once upon a time there was a cat. The cat had a red ball.");
-    const own = method === "lora" ? ["--targets", "q_proj,v_proj"] : [];
-    await overfit(rate, "--valid-split", "0.2", "--method", method, "--out", method, ...own);
-    const whole = await perplexity(method);
-    const named = (name: string) =>
-      method === "full" ? [`${method}/${name}`] : [STORIES, "--adapter", `${method}/${name}`];
-    const [best, end] = [await perplexity(...named("best")), await perplexity(...named(last))];
-    expect(whole.nll).toBe(best.nll);
-    // Named as MODEL, what lies in a run stands for the model that it was trained for as well.
-    expect((await perplexity(`${method}/best`)).nll).toBe(best.nll);
-    expect((await perplexity(`${method}/${last}`)).nll).toBe(end.nll);
-    if (method === "lora") {
-      const merged = await place.randlora({}, "merge", "lora/best", "--dry-run");
-      expect(merged.stdout).toMatch(/would write +\S+\/lora-best-merged\n/);
-    }
-    expect(whole.nll).not.toBe(end.nll);
-    const [line = "", ...others] = whole.stderr.split("\n").filter((one) => one.startsWith(`${method}: `));
-    expect(others).toEqual([]);
-    expect(line).toMatch(/^\w+: its best step, \d+ of \d+ \(validation loss [\d.]+\); the last one is /);
-    expect(line).toEndWith(`${method}/${last}`);
-    expect(best.stderr).not.toContain("its best step");
-  },
-  60_000,
-);
+])("--method %s: the best step, not the last of an early stop", async (method, last, rate) => {
+  await Bun.write(place.at("book.txt"), "Once upon a time there was a cat. The cat had a red ball.");
+  const own = method === "lora" ? ["--targets", "q_proj,v_proj"] : [];
+  await overfit(rate, "--valid-split", "0.2", "--method", method, "--out", method, ...own);
+  const whole = await perplexity(method);
+  const named = (name: string) =>
+    method === "full" ? [`${method}/${name}`] : [STORIES, "--adapter", `${method}/${name}`];
+  const [best, end] = [await perplexity(...named("best")), await perplexity(...named(last))];
+  expect(whole.nll).toBe(best.nll);
+  // Named as MODEL, what lies in a run stands for the model that it was trained for as well.
+  expect((await perplexity(`${method}/best`)).nll).toBe(best.nll);
+  expect((await perplexity(`${method}/${last}`)).nll).toBe(end.nll);
+  if (method === "lora") {
+    const merged = await place.randlora({}, "merge", "lora/best", "--dry-run");
+    expect(merged.stdout).toMatch(/would write +\S+\/lora-best-merged\n/);
+  }
+  expect(whole.nll).not.toBe(end.nll);
+  const [line = "", ...others] = whole.stderr.split("\n").filter((one) => one.startsWith(`${method}: `));
+  expect(others).toEqual([]);
+  expect(line).toMatch(/^\w+: its best step, \d+ of \d+ \(validation loss [\d.]+\); the last one is /);
+  expect(line).toEndWith(`${method}/${last}`);
+  expect(best.stderr).not.toContain("its best step");
+});
 
 test("nothing is said of a run whose best step is its last", async () => {
   await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");
@@ -57,7 +53,7 @@ test("nothing is said of a run whose best step is its last", async () => {
   const trained = await place.run({}, STORIES, ...common, "--steps", "2", "--out", "better", "--json");
   expect(JSON.parse(trained.stdout)).toMatchObject({ steps: 2, best_step: 2 });
   expect((await perplexity("better")).stderr).not.toContain("better");
-}, 60_000);
+});
 
 test("where no step improved on the beginning, the run is what it was before training", async () => {
   await Bun.write(place.at("book.txt"), "Once upon a time there was a cat.");
@@ -73,4 +69,4 @@ test("where no step improved on the beginning, the run is what it was before tra
     expect(run.stderr).toMatch(/: step 0, as it was before training: no later step had a lower loss \(/);
     expect(run.stderr).toContain(`the last one is ${out}/${last}`);
   }
-}, 60_000);
+});

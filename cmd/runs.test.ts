@@ -5,7 +5,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { holdElsewhere } from "../src/files/testing/lock.ts";
 import { FinetuneFolder, LORA } from "./testing/finetune.ts";
 
-const place = FinetuneFolder.forTests();
+const place = await FinetuneFolder.forTests();
 
 const randlora = (...args: readonly string[]) => place.randlora({}, ...args);
 
@@ -88,4 +88,4 @@ test("runs are listed with what they came to, and removed when that is meant", a
   expect(JSON.parse(removed.stdout)).toEqual({ run, bytes: before.bytes });
   expect([existsSync(place.at(run)), await readdir(place.at("runs"))]).toEqual([false, []]);
   expect((await randlora("runs", "rm", "cut", "--yes")).stdout).toMatch(/^removed cut: [\d.]+ [kM]B\n$/);
-}, 60_000);
+});

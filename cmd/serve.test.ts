@@ -1,32 +1,27 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type OpenAI from "openai";
 import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { ServingProcess, spawnServe } from "./testing/serving.ts";
+import { cp, mkdir } from "node:fs/promises";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { runToEnd } from "../src/files/testing/process.ts";
+import { randlora } from "./testing/program.ts";
 
-setDefaultTimeout(60_000);
-
-const MAIN = join(import.meta.dir, "main.ts");
-
-let folder: string;
+const folder = await TemporaryFolder.forTests();
 let adapter: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-serve-command-"));
   const some = { r: 4, alpha: 80, seed: 3, size: 0.05 };
   const modules = { "model.layers.0.self_attn.q_proj": [64, 64], "model.layers.4.mlp.down_proj": [64, 172] } as const;
-  adapter = await writeAdapter(join(folder, "my-adapter"), { ...some, modules });
-  await writeAdapter(join(folder, "foreign"), { ...some, modules: { "model.layers.9.x_proj": [64, 64] } });
+  adapter = await writeAdapter(folder.at("my-adapter"), { ...some, modules });
+  await writeAdapter(folder.at("foreign"), { ...some, modules: { "model.layers.9.x_proj": [64, 64] } });
 });
-afterAll(() => rm(folder, { recursive: true }));
 
-const spawn = (args: readonly string[]) => spawnServe(args, { cwd: folder });
+const spawn = (args: readonly string[]) => spawnServe(args, { cwd: folder.path });
 const serve = (args: readonly string[], env: Record<string, string> = {}) =>
-  new ServingProcess(args, { cwd: folder, env });
+  new ServingProcess(args, { cwd: folder.path, env });
 
 const Answer = v.object({
   model: v.string(),
@@ -51,19 +46,15 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   expect(mine).not.toBe(base);
   expect(same).toBe(mine);
   const args = ["chat", STORIES, "--adapter", adapter, "--scale", "0.5", "--raw", "--temperature", "0"];
-  const chat = Bun.spawn([process.execPath, MAIN, ...args, "--max-tokens", "20", "-p", "Once upon a time"], {
-    env: cleanEnvironment(),
-    stdout: "pipe",
-    stderr: "ignore",
-  });
-  expect(await chat.stdout.text()).toBe(`${mine}\n`);
+  const chat = await randlora([...args, "--max-tokens", "20", "-p", "Once upon a time"]);
+  expect(chat.stdout).toBe(`${mine}\n`);
   expect(await serving.end("SIGINT")).toBe(130);
   const models = "models: storyteller, mine, my-adapter\n";
   expect(serving.stderr).toBe(`${models}listening on ${await serving.address}\nstopping\n`);
 });
 
 test("adapters of a folder are served as they come, beside the weights or merged", async () => {
-  const dir = join(folder, "adapters");
+  const dir = folder.at("adapters");
   await cp(adapter, join(dir, "pirate"), { recursive: true });
   await using beside = serve([STORIES, "--adapter-dir", dir, "--max-adapters", "1", "--scale", "0.5"]);
   const client = await beside.client();
@@ -86,7 +77,7 @@ test("adapters of a folder are served as they come, beside the weights or merged
 });
 
 test("a run is served with its adapter, which is what is meant without a name", async () => {
-  const run = join(folder, "runs", "first");
+  const run = folder.at("runs", "first");
   await mkdir(run, { recursive: true });
   await cp(adapter, join(run, "adapter"), { recursive: true });
   await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES }));
@@ -105,7 +96,7 @@ test("a run is served with its adapter, which is what is meant without a name", 
 });
 
 test("an adapter that is a run is asked as it was trained, as the run itself is", async () => {
-  const run = join(folder, "on-texts");
+  const run = folder.at("on-texts");
   await cp(adapter, join(run, "best"), { recursive: true });
   await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES, sample_format: "text" }));
   await using serving = serve([STORIES, "--adapter", `texts=${run}`, "--adapter", `weights=${join(run, "best")}`]);
@@ -179,12 +170,9 @@ test("the examples of the README and of the guide do what they say", async () =>
   const { model, choices } = v.parse(Answer, await response.json());
   const content = choices[0].message.content;
   expect([model, content]).toEqual(["pirate", expect.stringMatching(/\w/)]);
-  const child = Bun.spawn([process.execPath, "-e", script.replace("http://127.0.0.1:8080", address)], {
-    cwd: join(import.meta.dir, ".."),
-    env: cleanEnvironment(),
-    stdout: "pipe",
-  });
-  expect(await child.stdout.text()).toBe(content);
+  const program = [process.execPath, "-e", script.replace("http://127.0.0.1:8080", address)];
+  const child = await runToEnd(program, { cwd: join(import.meta.dir, "..") });
+  expect(child.stdout).toBe(content);
 });
 
 /** No resolver is asked for this: a part of a name has 63 characters at most (RFC 1035). */

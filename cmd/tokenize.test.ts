@@ -1,31 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expectedStories, STORIES } from "../fixtures/stories/storyteller.ts";
-import { cleanEnvironment } from "../src/files/testing/process.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
+import { randlora, spawned } from "./testing/program.ts";
 
-/** Runs `randlora tokenize` with these bytes on stdin. */
-async function tokenize(args: readonly string[], stdin: Uint8Array = new Uint8Array()) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "tokenize", ...args], {
-    env: cleanEnvironment(),
-    stdin,
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
-}
-
-async function withFile<T>(bytes: Uint8Array, use: (path: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), "randlora-tokenize-"));
-  try {
-    await Bun.write(join(folder, "text"), bytes);
-    return await use(join(folder, "text"));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+const tokenize = (args: readonly string[]) => randlora(["tokenize", ...args]);
 
 test("gives the reference's ids and the text back", async () => {
   const texts = await expectedStories();
@@ -51,11 +29,13 @@ describe("bytes are taken as they are", () => {
   const bytes = new TextEncoder().encode(text);
 
   test("from a file, from stdin, from stdin by name", async () => {
-    const runs = await withFile(bytes, async (path) => [
-      await tokenize([STORIES, "--file", path, "--json"]),
-      await tokenize([STORIES, "--json"], bytes),
-      await tokenize([STORIES, "--file", "-", "--json"], bytes),
-    ]);
+    await using folder = await TemporaryFolder.create();
+    await Bun.write(folder.at("text"), bytes);
+    const runs = [
+      await tokenize([STORIES, "--file", folder.at("text"), "--json"]),
+      await spawned(["tokenize", STORIES, "--json"], { stdin: text }),
+      await spawned(["tokenize", STORIES, "--file", "-", "--json"], { stdin: text }),
+    ];
     for (const { stdout, status } of runs) {
       expect(status).toBe(0);
       const { ids, text: back } = JSON.parse(stdout);
@@ -65,11 +45,13 @@ describe("bytes are taken as they are", () => {
   });
 
   test("what is not UTF-8 is named", async () => {
-    await withFile(Uint8Array.of(0x61, 0xc3), async (path) => {
-      const { status, stdout, stderr } = await tokenize([STORIES, "--file", path]);
-      expect([status, stdout]).toEqual([3, ""]);
-      expect(stderr).toStartWith(`error: ${path}: not UTF-8: byte 0xc3 at offset 1\nhint: `);
-    });
+    await using folder = await TemporaryFolder.create();
+    const path = folder.at("text");
+    await Bun.write(path, Uint8Array.of(0x61, 0xc3));
+    const { status, stdout, stderr } = await tokenize([STORIES, "--file", path]);
+    expect([status, stdout]).toEqual([3, ""]);
+    expect(stderr).toStartWith(`error: ${path}: not UTF-8: byte 0xc3 at offset 1
+hint: `);
   });
 });
 

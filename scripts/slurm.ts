@@ -7,7 +7,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { weights } from "../src/adapters/merge/testing/models.ts";
-import { baseAndAdapter, contents, TENSORS } from "../src/adapters/merge/testing/process.ts";
+import { baseAndAdapter, contents, TENSORS } from "../cmd/testing/merge.ts";
 import { RandloraError } from "../src/files/errors.ts";
 import { outcomeOf, writeTexts } from "../src/train/testing/runs.ts";
 

@@ -1,8 +1,5 @@
-import { afterAll, beforeAll } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { cleanEnvironment } from "../../src/files/testing/process.ts";
+import { TemporaryFolder } from "../../src/files/testing/folder.ts";
+import { randlora } from "./program.ts";
 
 const SAMPLES = Array.from({ length: 10 }, (_, i) => ({
   prompt: `Once upon a time ${i}`,
@@ -12,23 +9,20 @@ const SAMPLES = Array.from({ length: 10 }, (_, i) => ({
 /** A short way to train. */
 export const LORA = ["--method", "lora", "--targets", "q_proj", "--learning-rate", "1e-2"] as const;
 
-/** A folder with `data.jsonl`, for the tests of one file, and `randlora finetune` in it. */
+/** A folder with `data.jsonl`, for the tests of one file, and the program in it. */
 export class FinetuneFolder {
-  path = "";
+  readonly path: string;
+  readonly at: TemporaryFolder["at"];
 
-  /** Makes it before the file's first test, and removes it after the last. */
-  static forTests(): FinetuneFolder {
-    const folder = new FinetuneFolder();
-    beforeAll(async () => {
-      folder.path = await mkdtemp(join(tmpdir(), "randlora-finetune-"));
-      await Bun.write(folder.at("data.jsonl"), SAMPLES.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
-    });
-    afterAll(() => rm(folder.path, { recursive: true, force: true }));
-    return folder;
+  private constructor(folder: TemporaryFolder) {
+    this.path = folder.path;
+    this.at = folder.at.bind(folder);
   }
 
-  at(...names: readonly string[]): string {
-    return join(this.path, ...names);
+  static async forTests(): Promise<FinetuneFolder> {
+    const folder = new FinetuneFolder(await TemporaryFolder.forTests());
+    await Bun.write(folder.at("data.jsonl"), SAMPLES.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
+    return folder;
   }
 
   async run(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
@@ -36,14 +30,6 @@ export class FinetuneFolder {
   }
 
   async randlora(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../main.ts"), ...args], {
-      cwd: this.path,
-      env: { ...cleanEnvironment(), ...env },
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-    });
-    const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-    return { status, stdout, stderr };
+    return await randlora(args, { cwd: this.path, env });
   }
 }

@@ -1,37 +1,33 @@
 // What the tests of fine-tuning on images share.
-import { afterAll, beforeAll, expect } from "bun:test";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect } from "bun:test";
 import { parseMetrics } from "../../src/train/run/metrics.ts";
 import { writeClip, writeDinov2 } from "../../src/models/vision/testing/folder.ts";
 import { writeImages } from "./labeled-images.ts";
 import { randlora } from "./images.ts";
+import { readFile } from "node:fs/promises";
+import { TemporaryFolder } from "../../src/files/testing/folder.ts";
 
 /** A short way to train. */
 export const LORA = ["--method", "lora", "--targets", "q_proj,v_proj", "--batch-size", "6"] as const;
 
 /** A folder with small models (`clip`, `dinov2`) and images (`data`) for the tests of one file. */
 export class ImageFolder {
-  path = "";
+  readonly path: string;
+  readonly at: TemporaryFolder["at"];
 
-  /** Makes it before the file's first test, and removes it after the last. */
-  static forTests(): ImageFolder {
-    const folder = new ImageFolder();
-    beforeAll(async () => {
-      folder.path = await mkdtemp(join(tmpdir(), "randlora-finetune-images-"));
-      await writeClip(folder.at("clip"));
-      await writeDinov2(folder.at("dinov2"));
-      await writeImages(folder.at("data"), "train", 8);
-      await writeImages(folder.at("data"), "valid", 3, 20);
-      await writeImages(folder.at("data"), "test", 2, 30);
-    });
-    afterAll(() => rm(folder.path, { recursive: true }));
-    return folder;
+  private constructor(folder: TemporaryFolder) {
+    this.path = folder.path;
+    this.at = folder.at.bind(folder);
   }
 
-  at(...names: readonly string[]): string {
-    return join(this.path, ...names);
+  static async forTests(): Promise<ImageFolder> {
+    const folder = new ImageFolder(await TemporaryFolder.forTests());
+    await writeClip(folder.at("clip"));
+    await writeDinov2(folder.at("dinov2"));
+    await writeImages(folder.at("data"), "train", 8);
+    await writeImages(folder.at("data"), "valid", 3, 20);
+    await writeImages(folder.at("data"), "test", 2, 30);
+    return folder;
   }
 
   /** `randlora finetune`, on the folder's data unless others are named. */

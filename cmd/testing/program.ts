@@ -37,7 +37,13 @@ class Sink {
 /** The folder and the environment are the process's, so commands run one after another. */
 let last: Promise<unknown> = Promise.resolve();
 
-/** Runs the program in this process, as {@link spawned} does; it has no stdin, and signals do not reach it. */
+/** A device that is open in a moment, on every machine the same: its bits depend on no thread. */
+const ONE_THREAD = { RANDLORA_DEVICE: "cpu", RANDLORA_THREADS: "1" };
+
+/**
+ * Runs the program in this process, on one thread of the CPU device unless something else is said; it has no stdin, and signals do
+ * not reach it.
+ */
 export function randlora(args: readonly string[], options: Omit<ProcessOptions, "stdin"> = {}): Promise<Outcome> {
   const outcome = last.then(() => runHere(args, options));
   last = outcome.catch(() => undefined);
@@ -47,7 +53,7 @@ export function randlora(args: readonly string[], options: Omit<ProcessOptions, 
 async function runHere(args: readonly string[], { cwd, env }: ProcessOptions): Promise<Outcome> {
   const [folder, environment, exitCode] = [process.cwd(), { ...process.env }, process.exitCode];
   const [stdout, stderr] = [new Sink(), new Sink()];
-  replaceEnvironment(cleanEnvironment(env));
+  replaceEnvironment(cleanEnvironment({ ...ONE_THREAD, ...env }));
   try {
     if (cwd !== undefined) process.chdir(cwd);
     process.exitCode = 0;

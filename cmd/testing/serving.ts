@@ -1,25 +1,10 @@
-import { join } from "node:path";
 import OpenAI from "openai";
-import { cleanEnvironment } from "../../src/files/testing/process.ts";
-
-const MAIN = join(import.meta.dir, "..", "main.ts");
-
-export interface ServingOptions {
-  readonly cwd: string;
-  /** Beside this process's environment, of which nothing that is about us is kept. */
-  readonly env?: Readonly<Record<string, string>>;
-}
+import type { ProcessOptions } from "../../src/files/testing/process.ts";
+import { startProgram } from "./program.ts";
 
 /** `randlora serve` with these arguments. */
-export function spawnServe(args: readonly string[], { cwd, env = {} }: ServingOptions) {
-  return Bun.spawn([process.execPath, MAIN, "serve", ...args], {
-    env: cleanEnvironment(env),
-    cwd,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
+export const spawnServe = (args: readonly string[], options: ProcessOptions) =>
+  startProgram(["serve", ...args], options);
 
 /** `randlora serve` in a process of its own, on a free port: where it listens, and what it says on stderr. */
 export class ServingProcess implements AsyncDisposable {
@@ -28,7 +13,7 @@ export class ServingProcess implements AsyncDisposable {
   readonly #read: Promise<void>;
   readonly #listening = Promise.withResolvers<string>();
 
-  constructor(args: readonly string[], options: ServingOptions) {
+  constructor(args: readonly string[], options: ProcessOptions) {
     this.child = spawnServe(["--port", "0", ...args], options);
     this.#read = this.#follow();
   }

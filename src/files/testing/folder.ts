@@ -1,4 +1,5 @@
 // What most tests share: temporary folders, and what is refused.
+import { afterAll } from "bun:test";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,13 @@ export class TemporaryFolder implements AsyncDisposable {
 
   static async create(): Promise<TemporaryFolder> {
     return new TemporaryFolder(await realpath(await mkdtemp(join(tmpdir(), "randlora-test-"))));
+  }
+
+  /** One that the tests of a file share, removed after the last of them. */
+  static async forTests(): Promise<TemporaryFolder> {
+    const folder = await TemporaryFolder.create();
+    afterAll(() => folder[Symbol.asyncDispose]());
+    return folder;
   }
 
   /** A path in this folder. */

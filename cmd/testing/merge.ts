@@ -1,37 +1,39 @@
-// What the tests of `randlora merge` share: the program as a real process, and what a folder holds.
+// What the tests of `randlora merge` share: files to merge, the command, and what a folder holds.
 import { expect } from "bun:test";
 import { createHash } from "node:crypto";
-import { lstat, readFile } from "node:fs/promises";
+import { lstat, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cleanEnvironment } from "../../../files/testing/process.ts";
-import { type TestAdapter, type TestModel, type Tensors, weights, writeAdapter, writeModel } from "./models.ts";
-import { TemporaryFolder } from "../../../files/testing/folder.ts";
+import {
+  type TestAdapter,
+  type TestModel,
+  type Tensors,
+  weights,
+  writeAdapter,
+  writeModel,
+} from "../../src/adapters/merge/testing/models.ts";
+import { TemporaryFolder } from "../../src/files/testing/folder.ts";
+import { randlora, startProgram } from "./program.ts";
 
-const MAIN = join(import.meta.dir, "../../../../cmd/main.ts");
+/** Runs `randlora merge`. */
+export const runMerge = (args: readonly string[], options: Parameters<typeof randlora>[1]) =>
+  randlora(["merge", ...args], options);
 
-export interface Run {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
+/** Starts the program in a folder, and waits until its unfinished output is there, or it has ended. */
+export async function startWriting(folder: TemporaryFolder, args: readonly string[]) {
+  const parts = async () => (await readdir(folder.path)).filter((name) => name.endsWith(".part"));
+  const before = new Set(await parts());
+  const child = startProgram(args, { cwd: folder.path });
+  while (child.exitCode === null && (await parts()).every((name) => before.has(name))) await Bun.sleep(1);
+  return child;
 }
 
-/** The command line that runs `randlora merge` with these arguments. */
-export function mergeCommand(...args: readonly string[]): string[] {
-  return [process.execPath, MAIN, "merge", ...args];
-}
-
-/** Runs `randlora merge` to its end. */
-export async function runMerge(
-  args: readonly string[],
-  { cwd, env }: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
-): Promise<Run> {
-  const child = Bun.spawn(mergeCommand(...args), {
-    cwd: cwd ?? import.meta.dir,
-    env: cleanEnvironment(env),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { status, stdout, stderr };
+/** Kills the program while it writes, some milliseconds later each time. @returns whether it was killed, and had not ended */
+export async function killWriting(folder: TemporaryFolder, args: readonly string[], attempt: number): Promise<boolean> {
+  const child = await startWriting(folder, args);
+  await Bun.sleep(attempt % 5);
+  child.kill("SIGKILL");
+  await child.exited;
+  return child.signalCode === "SIGKILL";
 }
 
 /** Every path below a folder, with what it holds: to see that nothing has changed. */
@@ -81,23 +83,22 @@ export interface Bad {
   readonly spoil: (folder: TemporaryFolder) => Promise<unknown>;
   /** Parts of the error: the file, the tensor, the cause. */
   readonly says: readonly string[];
+  /** Default: 3, of wrong data (files/errors.ts). */
+  readonly status?: number;
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Runs a merge on spoilt files: one line must say what is wrong, a second what to do, and nothing may be left. */
-export async function expectRefusal({ spoil, args = [], env = {}, says }: Bad): Promise<void> {
+export async function expectRefusal({ spoil, args = [], says, status = 3 }: Bad): Promise<void> {
   await using folder = await baseAndAdapter();
   await spoil(folder);
   const before = await contents(folder.path);
   const given = args.includes("--out") ? args : ["--out", "out", ...args];
-  const run = await runMerge(["base", "adapter", ...given, "--quiet"], { cwd: folder.path, env });
+  const run = await runMerge(["base", "adapter", ...given, "--quiet"], { cwd: folder.path });
   const lines = run.stderr.trimEnd().split("\n");
   expect(lines).toEqual([expect.stringMatching(/^error: /), expect.stringMatching(/^hint: ./)]);
   for (const part of says) expect(lines[0]).toContain(part);
-  // By what is wrong: files/errors.ts.
-  expect(run.status).toBeOneOf([1, 3]);
-  expect(run.stdout).toBe("");
+  expect([run.status, run.stdout]).toEqual([status, ""]);
   expect(await contents(folder.path)).toEqual(before);
 }
 

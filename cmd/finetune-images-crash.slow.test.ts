@@ -7,7 +7,7 @@ import { cleanEnvironment } from "../src/files/testing/process.ts";
 import { outcomeOf } from "../src/train/testing/runs.ts";
 import { ImageFolder } from "./testing/image-data.ts";
 
-const place = ImageFolder.forTests();
+const place = await ImageFolder.forTests();
 
 /** Other images in each epoch, in another order, parts of which are seen, and one that cannot be read. */
 const RUN =
