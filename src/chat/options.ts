@@ -14,7 +14,7 @@ import {
 import { contextOption } from "../terminal/options/shared/context.ts";
 import { kvTypeOption } from "../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../terminal/options/shared/quantize.ts";
-import { DEFAULT_SAMPLING } from "./generation/sampling.ts";
+import { DEFAULT_SAMPLING, MAX_TEMPERATURE } from "./generation/sampling.ts";
 
 /** The model that is talked to. */
 export const MODEL_ARGUMENT = optional(
@@ -60,6 +60,7 @@ export const CHAT_OPTIONS = {
     topic: "Answers",
     help: "sampling temperature; 0: always the most likely token",
     min: 0,
+    max: MAX_TEMPERATURE,
     default: DEFAULT_SAMPLING.temperature,
   }),
   topK: integer({

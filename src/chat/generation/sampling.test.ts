@@ -91,7 +91,7 @@ test.each<[string, Partial<SamplingOptions>, [number, number][]]>([
 
 test("in OpenAI's convention presence and frequency count what was generated, repetition looks at everything", () => {
   const logits = Float32Array.of(2, 2, 2, -Infinity);
-  const penalties = { repeatPenalty: 2, presencePenalty: 0.5, frequencyPenalty: 0.25, penaltyWindow: 1 };
+  const penalties = { repeatPenalty: 2, presencePenalty: 0.5, frequencyPenalty: 0.25, penaltyWindow: 7 };
   penalise(logits, [0, 0, 1, 0, 1, 1, 3], { ...PLAIN, convention: "openai", ...penalties }, 3);
   expect([...logits]).toEqual([1 - 0.5 - 0.25, 1 - 0.5 - 0.5, 2, -Infinity]);
 });

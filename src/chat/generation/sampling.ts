@@ -3,9 +3,9 @@ import { RandloraError } from "../../files/errors.ts";
 /** How the next token is chosen; the names are llama.cpp's. */
 export interface SamplingOptions {
   /**
-   * Order and meaning. `llama.cpp`: top-p and min-p cut before the temperature, and all penalties look at the last
-   * `penaltyWindow` tokens, the prompt's among them. `openai`: they cut after the temperature, as OpenAI's API, transformers
-   * and vLLM have it; presence and frequency count what was generated, and repetition looks at everything.
+   * Order and meaning. `llama.cpp`: top-p and min-p cut before the temperature, and all penalties look at the prompt's tokens, too.
+   * `openai`: they cut after the temperature, as OpenAI's API, transformers and vLLM have it, and presence and frequency count
+   * what was generated.
    */
   readonly convention: "llama.cpp" | "openai";
   /** 0: always the best token. */
@@ -21,7 +21,7 @@ export interface SamplingOptions {
   /** Subtract from the logits of recent tokens, once, and once for each time they occurred; 0: off. */
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
-  /** Tokens that count as recent in llama.cpp's convention. */
+  /** Tokens that count as recent: the last ones. */
   readonly penaltyWindow: number;
   /** Same seed, same text. */
   readonly seed: number;
@@ -41,8 +41,15 @@ export const DEFAULT_SAMPLING: SamplingOptions = {
   seed: 0,
 };
 
-/** The seed that was asked for; where none was (undefined, or negative as llama.cpp has it) another each time. */
+/** Above it, texts are noise; OpenAI's limit. */
+export const MAX_TEMPERATURE = 2;
+
+/**
+ * The seed that was asked for; where none was (undefined, or negative as llama.cpp has it) another each time.
+ * @param seed below 2^64: of one that is too large for the numbers that follow each other, its upper 53 bits
+ */
 export function chosenSeed(seed: number | undefined): number {
+  if (seed !== undefined && seed > Number.MAX_SAFE_INTEGER) return Number(BigInt(seed) >> 11n);
   if (seed !== undefined && seed >= 0) return seed;
   return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }
@@ -78,7 +85,7 @@ export function penalise(
   promptLength = 0,
 ): void {
   const { convention, repeatPenalty, presencePenalty, frequencyPenalty, penaltyWindow } = options;
-  const first = convention === "openai" ? 0 : Math.max(0, tokens.length - penaltyWindow);
+  const first = Math.max(0, tokens.length - penaltyWindow);
   const counted = convention === "openai" ? promptLength : first;
   const counts = new Map<number, number>();
   for (let at = first; at < tokens.length; at++) {
@@ -237,7 +244,7 @@ export function checkSampling(options: SamplingOptions): SamplingOptions {
     (value: number) => boolean,
     string,
   ])[] = [
-    ["temperature", (value) => value >= 0, "0 or more"],
+    ["temperature", (value) => value >= 0 && value <= MAX_TEMPERATURE, `0 to ${MAX_TEMPERATURE}`],
     ["topK", (value) => Number.isInteger(value) && value >= 0, "a whole number, 0 or more"],
     ["topP", (value) => value > 0 && value <= 1, "above 0, at most 1"],
     ["minP", (value) => value >= 0 && value <= 1, "0 to 1"],

@@ -56,7 +56,7 @@ describe("tools", () => {
         tools: [WEATHER, TIME],
         tool_choice: "required",
         parallel_tool_calls: false,
-        temperature: 3,
+        temperature: 2,
         max_tokens: 120,
         seed: turn,
         stream_options: { include_usage: true },

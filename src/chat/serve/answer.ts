@@ -52,7 +52,7 @@ export interface Assignment {
   readonly onFailure: (error: unknown) => void;
   /** Told of tokens of prompts and answers as they are used, whether or not the answer is taken to its end. */
   readonly onTokens: (count: number) => void;
-  /** Told what an answer took, when all of it is there. */
+  /** Told what each text took, whether or not it came to its end. */
   readonly onUsage: (usage: Usage, timings: Timings) => void;
   /** Told when an answer that was begun is complete, and only has to be taken. */
   readonly onWritten: () => void;
@@ -133,13 +133,11 @@ function streamed(engine: Engine, assignment: Assignment): Response {
 /** What is told of an answer when all of its texts have ended. */
 function summaryOf(
   written: readonly Written[],
-  { request, onUsage }: Assignment,
+  { request }: Assignment,
 ): { readonly choices: readonly Choice[]; readonly usage: Usage; readonly timings: Timings } {
   const replies = written.map(({ reply }) => reply);
   const choices = written.map(({ choice }) => choice);
-  const [usage, timings] = [usageOf(replies, request.choices), timingsOf(replies)];
-  onUsage(usage, timings);
-  return { choices, usage, timings };
+  return { choices, usage: usageOf(replies, request.choices), timings: timingsOf(replies) };
 }
 
 /** The completions of an answer, in its order: all of the first prompt, then those of the next. */
@@ -166,7 +164,7 @@ function submitAll(
   assignment: Assignment,
   left: AbortController,
 ): readonly AsyncGenerator<Told, Written>[] {
-  const { request, client, model, context, onTokens } = assignment;
+  const { request, client, model, context, onTokens, onUsage } = assignment;
   const { sampling, maxTokens, stops, topLogprobs } = request;
   const texts = textsOf(assignment);
   const jobs = texts.map(({ prompt, number }) => {
@@ -189,7 +187,11 @@ function submitAll(
     const parts = new ChoiceParts(prompt.parser, topLogprobs !== undefined);
     // A prompt counts once, as in the answer's usage, and only if it begins.
     const onBegin = (): void => onTokens(number === 0 ? prompt.ids.length : 0);
-    return shown(itemAt(written, at), { text, parts, onBegin, onTokens, signal: left.signal });
+    const onEnd = (reply: Reply): void => {
+      const counted = number === 0 ? reply : { ...reply, promptTokens: 0, cachedTokens: 0 };
+      onUsage(usageOf([{ ...counted, reasoningTokens: 0 }], 1), timingsOf([reply]));
+    };
+    return shown(itemAt(written, at), { text, parts, onBegin, onEnd, onTokens, signal: left.signal });
   });
 }
 
@@ -198,17 +200,19 @@ interface Showing extends Pick<Assignment, "onTokens" | "signal"> {
   readonly text: AnswerText;
   readonly parts: ChoiceParts;
   readonly onBegin: () => void;
+  readonly onEnd: (reply: Reply) => void;
 }
 
 /** The parts of a text as they are shown. @throws the signal's reason when it is aborted */
 async function* shown(
   written: AsyncGenerator<JobPiece, Reply>,
-  { text, parts, onBegin, onTokens, signal }: Showing,
+  { text, parts, onBegin, onEnd, onTokens, signal }: Showing,
 ): AsyncGenerator<Told, Written> {
   for (;;) {
     const { done, value } = await written.next();
     if (done === true) {
       const { finishReason } = value;
+      onEnd(value);
       if (finishReason === "cancelled") throw signal.reason;
       yield* parts.push(text.rest(value));
       yield* parts.end();

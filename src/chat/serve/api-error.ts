@@ -32,8 +32,10 @@ export class ApiError extends Error {
     return [this.status, this.message, details];
   }
 
-  response(): Response {
-    return Response.json(this.toJSON(), { status: this.status, headers: { ...this.#details.headers } });
+  /** @param path of the endpoint: Ollama's errors are a text */
+  response(path = ""): Response {
+    const body = path.startsWith("/api/") ? { error: this.message } : this.toJSON();
+    return Response.json(body, { status: this.status, headers: { ...this.#details.headers } });
   }
 }
 

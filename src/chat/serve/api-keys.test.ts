@@ -113,6 +113,9 @@ test("tokens count where a client leaves before the end of its answer, too, and 
   left.abort();
   await until(() => serving.engine.load === 0);
   expect((await ask(null)).status).toBe(429);
+  // And as what the server did.
+  const metrics = await fetch(`${serving.address}/metrics`, { headers: { authorization: `Bearer ${KEY.key}` } });
+  expect(await metrics.text()).toMatch(/prompt_tokens_total [1-9][^]*generated_tokens_total [1-9]/);
 });
 
 test("what another key or network asked is never found: a guess of it takes the passes of any other text", async () => {

@@ -92,7 +92,7 @@ export function readAsChat(chat: object, defaults: RequestDefaults, nameOf: (fie
 export function readChatRequest(body: unknown, defaults: RequestDefaults): ChatRequest {
   const fields = readFields(Body, body);
   const { logprobs, top_logprobs: top } = fields;
-  if (top !== undefined && logprobs !== true) throw badField("top_logprobs", "needs logprobs to be true");
+  if (top !== undefined && top > 0 && logprobs !== true) throw badField("top_logprobs", "needs logprobs to be true");
   const variables = fields.chat_template_kwargs ?? {};
   const reserved = Object.keys(variables).find((name) => RESERVED.has(name));
   if (reserved !== undefined) throw badField(`chat_template_kwargs.${reserved}`, "is set by the server");

@@ -1,15 +1,21 @@
 import * as v from "valibot";
-import { chosenSeed, DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
+import { chosenSeed, DEFAULT_SAMPLING, MAX_TEMPERATURE, type SamplingOptions } from "../generation/sampling.ts";
 import { brief } from "../../files/failure.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { type AskedFormat, FORMAT_FIELDS, readFormat } from "./format-fields.ts";
 import { issueInWords } from "./issue-words.ts";
+import { IDLE_FIELDS } from "./idle-fields.ts";
 import { IGNORED, nested, UNSUPPORTED } from "./nested.ts";
 import { optional } from "./optional.ts";
 
+/** What the command line and the model may say of sampling. */
+export type ServerSampling = Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "repeatPenalty">;
+
 /** Sampling of requests that say nothing, and the longest answer of those. */
 export interface RequestDefaults {
-  readonly sampling: Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "repeatPenalty">;
+  readonly sampling: { readonly [name in keyof ServerSampling]?: ServerSampling[name] | undefined };
+  /** An endpoint's convention, and its numbers where nobody else says any; OpenAI's convention with chat's where nothing is said. */
+  readonly endpoint?: SamplingOptions;
   /** Undefined: up to the context's end. */
   readonly maxTokens: number | undefined;
 }
@@ -65,8 +71,8 @@ export const COMMON_FIELDS = {
   stream_options: optional(noList(nested({ include_usage: optional(v.boolean()), include_obfuscation: IGNORED }))),
   max_tokens: optional(integer(-1)),
   stop: optional(v.union([v.string(), v.pipe(v.array(v.string()), v.maxLength(MAX_STOPS))])),
-  seed: optional(v.pipe(v.number(), v.safeInteger())),
-  temperature: optional(v.pipe(finite, v.minValue(0))),
+  seed: optional(v.pipe(v.number(), v.integer(), v.minValue(-(2 ** 63)), v.maxValue(2 ** 63))),
+  temperature: optional(v.pipe(v.number(), v.minValue(0), v.maxValue(MAX_TEMPERATURE))),
   top_p: optional(share),
   top_k: optional(integer(-1)),
   min_p: optional(share),
@@ -74,6 +80,7 @@ export const COMMON_FIELDS = {
   frequency_penalty: optional(finite),
   repetition_penalty: optional(v.pipe(finite, v.gtValue(0))),
   repeat_penalty: optional(v.pipe(finite, v.gtValue(0))),
+  repeat_last_n: optional(integer(-1)),
   n: optional(v.pipe(integer(1), v.maxValue(MAX_CHOICES))),
   user: optional(v.string()),
   logit_bias: optional(
@@ -106,7 +113,7 @@ export function readFields<S extends v.GenericSchema & { readonly entries: objec
     throw new ApiError(400, "the body is not a JSON object");
   }
   for (const [name, value] of Object.entries(body)) {
-    if (value === null || Object.hasOwn(schema.entries, name) || IDLE.get(name)?.(value) === true) continue;
+    if (value === null || Object.hasOwn(schema.entries, name) || IDLE_FIELDS.get(name)?.(value) === true) continue;
     throw badField(brief(name), UNSUPPORTED, "unsupported_parameter");
   }
   const result = v.safeParse(schema, body);
@@ -116,36 +123,18 @@ export function readFields<S extends v.GenericSchema & { readonly entries: objec
   throw badField(brief(v.getDotPath(issue) ?? "body"), issueInWords(issue), code);
 }
 
-const isEmpty = (value: unknown): boolean =>
-  value === "" || (typeof value === "object" && Object.keys(value ?? {}).length === 0);
-const isOne = (value: unknown): boolean => value === 1;
-const isOff = (value: unknown): boolean => value === false;
-const always = (): boolean => true;
+/** Of OpenAI's endpoints: chat's numbers in OpenAI's order. Repetition penalties look at everything. */
+const OPENAI_SAMPLING: SamplingOptions = {
+  ...DEFAULT_SAMPLING,
+  convention: "openai",
+  penaltyWindow: Number.MAX_SAFE_INTEGER,
+};
 
-/** Fields that may be there, each with the values that do not change the answer. */
-const IDLE: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
-  // What OpenAI's API keeps, bills or caches by.
-  ["metadata", always],
-  ["store", always],
-  ["service_tier", always],
-  ["safety_identifier", always],
-  ["prompt_cache_key", always],
-  ["prompt_cache_retention", always],
-  ["best_of", isOne],
-  ["suffix", isEmpty],
-  ["functions", isEmpty],
-  ["function_call", (value) => value === "none" || value === "auto"],
-  ["modalities", (value) => Array.isArray(value) && value.every((one) => one === "text")],
-  // Names of llama.cpp, mlx-lm and vLLM.
-  ["cache_prompt", always],
-  ["lora", isEmpty],
-  ["adapters", isEmpty],
-  ["use_beam_search", isOff],
-  ["ignore_eos", isOff],
-  ["min_tokens", (value) => value === 0],
-  ["stop_token_ids", isEmpty],
-  ["documents", isEmpty],
-]);
+/** How requests are sampled that say nothing: by the command line, else by the model, else by the endpoint. */
+export function defaultSampling({ sampling, endpoint = OPENAI_SAMPLING }: RequestDefaults): SamplingOptions {
+  const said = Object.entries(sampling).filter(([, value]) => value !== undefined);
+  return { ...endpoint, ...Object.fromEntries(said) };
+}
 
 /**
  * Turns the common fields into what the engine works with.
@@ -157,24 +146,24 @@ export function generationRequest(
   defaults: RequestDefaults,
   leastTokens = 1,
 ): GenerationRequest {
-  const { temperature, topK, topP, minP, repeatPenalty } = defaults.sampling;
-  const { stop } = fields;
-  const topKWanted = fields.top_k ?? topK;
-  const ofLlama = [fields.top_k, fields.min_p, fields.repeat_penalty].some((value) => value !== undefined);
+  const usual = defaultSampling(defaults);
+  const { temperature, topK, topP, minP, repeatPenalty } = usual;
+  const { stop, repeat_last_n: window = usual.penaltyWindow } = fields;
   return {
     model: fields.model,
     sampling: {
-      ...DEFAULT_SAMPLING,
-      convention: ofLlama ? "llama.cpp" : "openai",
+      ...usual,
       temperature: fields.temperature ?? temperature,
       // -1 is vLLM's word for all.
-      topK: Math.max(0, topKWanted),
+      topK: Math.max(0, fields.top_k ?? topK),
       // The best token always stays, so that nothing more than a trifle is as good as nothing.
       topP: Math.max(fields.top_p ?? topP, Number.MIN_VALUE),
       minP: fields.min_p ?? minP,
       repeatPenalty: fields.repetition_penalty ?? fields.repeat_penalty ?? repeatPenalty,
       presencePenalty: fields.presence_penalty ?? 0,
       frequencyPenalty: fields.frequency_penalty ?? 0,
+      // -1 is llama.cpp's word for all.
+      penaltyWindow: window < 0 ? Number.MAX_SAFE_INTEGER : window,
       seed: chosenSeed(fields.seed),
     },
     maxTokens: readLength(fields, defaults, leastTokens),

@@ -27,7 +27,7 @@ test("40 random schemas: every answer is JSON and valid, whatever the temperatur
         model,
         messages: [{ role: "user", content: "Hi" }],
         response_format: format,
-        temperature: [0, 1, 10][seed % 3] ?? 0,
+        temperature: [0, 1, 2][seed % 3] ?? 0,
         max_tokens: 300,
         seed,
       });
@@ -95,7 +95,7 @@ test("one of too many states is refused with the field in which it came", async 
   }
   const body = JSON.stringify({ model, messages, format: schema });
   const answer = await fetch(`${serving.address}/api/chat`, { method: "POST", body });
-  expect(await answer.json()).toMatchObject({ error: { param: "format" } });
+  expect(await answer.json()).toEqual({ error: expect.stringMatching(/^format: /) });
 });
 
 test("an answer that may only have a few tokens is the beginning of one", async () => {

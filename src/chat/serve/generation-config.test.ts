@@ -4,9 +4,9 @@ import { readGenerationConfig, requestDefaults } from "./generation-config.ts";
 
 const NONE = { temperature: undefined, topK: undefined, topP: undefined, minP: undefined, maxTokens: undefined };
 
-test("what the command line leaves open is the model's, else OpenAI's", async () => {
+test("what the command line leaves open is the model's", async () => {
   await using folder = await TemporaryFolder.create();
-  const plain = { temperature: 1, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 };
+  const plain = { temperature: undefined, topK: undefined, topP: undefined, minP: undefined, repeatPenalty: undefined };
   expect(requestDefaults(NONE, await readGenerationConfig(folder.path))).toEqual({
     sampling: plain,
     maxTokens: undefined,
@@ -21,7 +21,7 @@ test("what the command line leaves open is the model's, else OpenAI's", async ()
   };
   await Bun.write(folder.at("generation_config.json"), JSON.stringify(config));
   expect(requestDefaults({ ...NONE, topK: 0, maxTokens: 9 }, await readGenerationConfig(folder.path))).toEqual({
-    sampling: { ...plain, temperature: 0.6, topP: 0.95, repeatPenalty: 1.05 },
+    sampling: { ...plain, temperature: 0.6, topK: 0, topP: 0.95, repeatPenalty: 1.05 },
     maxTokens: 9,
   });
   await Bun.write(folder.at("generation_config.json"), JSON.stringify({ top_p: 7 }));

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine } from "../../files/failure.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
+import { MAX_TEMPERATURE } from "../generation/sampling.ts";
 import type { RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
 import type { ServeFlags } from "./options.ts";
@@ -10,7 +11,7 @@ import type { ServeFlags } from "./options.ts";
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
 const Config = v.object({
-  temperature: optional(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  temperature: optional(v.pipe(v.number(), v.minValue(0), v.maxValue(MAX_TEMPERATURE))),
   top_k: optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   top_p: optional(share),
   min_p: optional(share),
@@ -37,15 +38,15 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
 /** What the command line says of sampling. */
 type SamplingFlags = Pick<ServeFlags, "temperature" | "topK" | "topP" | "minP" | "maxTokens">;
 
-/** Sampling of requests that say nothing: the command line's, else the model's, else OpenAI's. */
+/** What the command line, else the model says of requests that say nothing. */
 export function requestDefaults(flags: SamplingFlags, config: GenerationConfig): RequestDefaults {
   return {
     sampling: {
-      temperature: flags.temperature ?? config.temperature ?? 1,
-      topK: flags.topK ?? config.top_k ?? 0,
-      topP: flags.topP ?? config.top_p ?? 1,
-      minP: flags.minP ?? config.min_p ?? 0,
-      repeatPenalty: config.repetition_penalty ?? 1,
+      temperature: flags.temperature ?? config.temperature,
+      topK: flags.topK ?? config.top_k,
+      topP: flags.topP ?? config.top_p,
+      minP: flags.minP ?? config.min_p,
+      repeatPenalty: config.repetition_penalty,
     },
     maxTokens: flags.maxTokens ?? config.max_new_tokens,
   };

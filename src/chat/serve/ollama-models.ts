@@ -8,14 +8,21 @@ import type { ApiParts } from "./api-parts.ts";
 import { ApiError } from "./api-error.ts";
 import { parseBody } from "./body.ts";
 import { readFields } from "./fields.ts";
-import { bare } from "./ollama-request.ts";
+import { bare, OLLAMA_SAMPLING } from "./ollama-request.ts";
 import { optional } from "./optional.ts";
 import { namedSampling } from "./props.ts";
 import type { ServedModel } from "./served-model.ts";
 
 /** A name, and nothing long: read where streams are written. */
 const MOST_BYTES = 2 ** 14;
-const Show = v.looseObject({ model: optional(v.string()), name: optional(v.string()), verbose: optional(v.boolean()) });
+const Show = v.looseObject({
+  model: optional(v.string()),
+  name: optional(v.string()),
+  verbose: optional(v.boolean()),
+  // What is shown would have them changed.
+  system: optional(v.literal("")),
+  options: optional(v.strictObject({})),
+});
 
 /** The base's files. */
 interface Stored {
@@ -72,7 +79,10 @@ export class OllamaModels {
     const { details, modified_at } = await this.#entry(chosen.id, pathsOf(chosen), stored);
     const { architecture, hiddenSize, vocabularySize, layers } = model.decoder.config;
     const [{ heads, kvHeads }] = attentionsOf(model.decoder.config);
-    const parameters = Object.entries({ num_ctx: prompts.context, ...namedSampling(defaults) });
+    const parameters = Object.entries({
+      num_ctx: prompts.context,
+      ...namedSampling({ ...defaults, endpoint: OLLAMA_SAMPLING }),
+    });
     const source = model.template?.source ?? "";
     const { callsTools, mayThink } = answerFormatOf(source, model.tokenizer);
     return Response.json({
@@ -126,7 +136,7 @@ function pathsOf({ adapters }: ServedModel): readonly string[] {
 export function readShown(body: Uint8Array): string | undefined {
   if (body.length > MOST_BYTES) throw new ApiError(413, `the body is longer than ${MOST_BYTES} bytes`);
   const { model, name } = readFields(Show, parseBody(body));
-  return bare(model ?? name);
+  return bare(model === "" ? name : (model ?? name));
 }
 
 /** Reads headers alone. @throws RandloraError where the files are not there any more */

@@ -1,8 +1,10 @@
 import * as v from "valibot";
+import { DEFAULT_SAMPLING, type SamplingOptions } from "../generation/sampling.ts";
 import { badField } from "./api-error.ts";
 import { type ChatRequest, readAsChat } from "./chat-request.ts";
 import { DIMENSIONS, type EmbeddingRequest, textsToEmbed } from "./embedding-request.ts";
 import { readFields, type RequestDefaults } from "./fields.ts";
+import { IDLE_OPTIONS } from "./idle-fields.ts";
 import { optional } from "./optional.ts";
 
 /** Names of Ollama's options, and what they are called here. */
@@ -12,6 +14,7 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ["top_p", "top_p"],
   ["min_p", "min_p"],
   ["repeat_penalty", "repeat_penalty"],
+  ["repeat_last_n", "repeat_last_n"],
   ["presence_penalty", "presence_penalty"],
   ["frequency_penalty", "frequency_penalty"],
   ["seed", "seed"],
@@ -25,6 +28,9 @@ const NAMES = new Map(Array.from(OPTIONS, ([name, ours]) => [ours, `options.${na
 export function nameInOllama(field: string): string {
   return NAMES.get(field) ?? field.replace(/^response_format.*/, "format").replace(/\.reasoning_content$/, ".thinking");
 }
+
+/** Ollama's own, where neither a request, the command line nor the model says anything. */
+export const OLLAMA_SAMPLING: SamplingOptions = { ...DEFAULT_SAMPLING, topP: 0.9, minP: 0, repeatPenalty: 1.1 };
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -123,7 +129,8 @@ function chatOf(
   more: object = {},
 ): ChatRequest {
   const said = messages.length === 0 ? [{ role: "user" }] : messages;
-  const request = readAsChat({ ...commonOf(fields), ...more, messages: said }, defaults, nameInOllama);
+  const usual = { ...defaults, endpoint: OLLAMA_SAMPLING };
+  const request = readAsChat({ ...commonOf(fields), ...more, messages: said }, usual, nameInOllama);
   return { ...request, messages: request.messages.slice(0, messages.length), mustThink: Boolean(fields.think) };
 }
 
@@ -153,8 +160,7 @@ function samplingOf(options: Options): object {
   const sampling: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const ours = OPTIONS.get(name);
-    // The context is the server's; a smaller one changes no answer that fits it.
-    if (name === "num_ctx" || value === null) continue;
+    if (value === null || IDLE_OPTIONS.get(name)?.(value) === true) continue;
     if (ours === undefined)
       throw badField(`options.${name.slice(0, 60)}`, "not supported by this server", "unsupported_parameter");
     // Ollama's -2 is "up to the context's end".

@@ -13,6 +13,7 @@ import { contextOption } from "../../terminal/options/shared/context.ts";
 import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 import { POOLINGS } from "../generation/embedding.ts";
+import { MAX_TEMPERATURE } from "../generation/sampling.ts";
 import { TEMPLATE_OPTIONS } from "../options.ts";
 
 /** The options of `randlora serve`. */
@@ -94,14 +95,15 @@ export const SERVE_OPTIONS = {
     topic: "Answers",
     help: "default of temperature",
     min: 0,
-    defaultText: "generation_config.json's, else 1",
+    max: MAX_TEMPERATURE,
+    defaultText: "generation_config.json's, else 0.8",
   }),
   topK: integer({
     value: "K",
     topic: "Answers",
     help: "default of top_k",
     min: 0,
-    defaultText: "generation_config.json's, else 0",
+    defaultText: "generation_config.json's, else 40",
   }),
   topP: number({
     value: "P",
@@ -109,7 +111,7 @@ export const SERVE_OPTIONS = {
     help: "default of top_p",
     above: 0,
     max: 1,
-    defaultText: "generation_config.json's, else 1",
+    defaultText: "generation_config.json's, else 0.95",
   }),
   minP: number({
     value: "P",
@@ -117,7 +119,7 @@ export const SERVE_OPTIONS = {
     help: "default of min_p",
     min: 0,
     max: 1,
-    defaultText: "generation_config.json's, else 0",
+    defaultText: "generation_config.json's, else 0.05",
   }),
   pooling: choice(POOLINGS, {
     topic: "Answers",

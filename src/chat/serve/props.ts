@@ -1,6 +1,6 @@
 import { version } from "../../../package.json";
 import type { ApiParts } from "./api-parts.ts";
-import type { RequestDefaults } from "./fields.ts";
+import { defaultSampling, type RequestDefaults } from "./fields.ts";
 
 /** Answers `GET /props` as llama.cpp does, as far as there is something to say; of paths on this machine nothing. */
 export function propsResponse({ model, models, engine, prompts, defaults }: ApiParts): Response {
@@ -20,7 +20,7 @@ export function propsResponse({ model, models, engine, prompts, defaults }: ApiP
 }
 
 /** How texts are sampled where a request says nothing, by llama.cpp's and Ollama's names. */
-export function namedSampling({ sampling }: RequestDefaults) {
-  const { temperature, topK, topP, minP, repeatPenalty } = sampling;
+export function namedSampling(defaults: RequestDefaults) {
+  const { temperature, topK, topP, minP, repeatPenalty } = defaultSampling(defaults);
   return { temperature, top_k: topK, top_p: topP, min_p: minP, repeat_penalty: repeatPenalty };
 }

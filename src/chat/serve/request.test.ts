@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
+import { laterSeed } from "../../compute/random/seed.ts";
 import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import { ApiError } from "./api-error.ts";
 import { readChatRequest } from "./chat-request.ts";
@@ -25,7 +26,12 @@ test("arguments of calls are no deeper than a body may be", () => {
 describe("chat", () => {
   test("what is missing, or null, is the server's default", () => {
     const { sampling, ...plain } = chat({ temperature: null, stop: null, max_tokens: null, tools: null, n: null });
-    expect(sampling).toEqual({ ...DEFAULT_SAMPLING, convention: "openai", seed: expect.any(Number) });
+    expect(sampling).toEqual({
+      ...DEFAULT_SAMPLING,
+      convention: "openai",
+      penaltyWindow: Number.MAX_SAFE_INTEGER,
+      seed: expect.any(Number),
+    });
     expect(plain).toEqual({
       model: undefined,
       maxTokens: 99,
@@ -70,6 +76,8 @@ describe("chat", () => {
     expect(request.templateVariables).toEqual({ enable_thinking: false });
     expect(request.sampling).toEqual({
       ...DEFAULT_SAMPLING,
+      convention: "openai",
+      penaltyWindow: Number.MAX_SAFE_INTEGER,
       temperature: 0.5,
       topP: 0.4,
       topK: 0,
@@ -129,15 +137,24 @@ describe("chat", () => {
     ]);
   });
 
-  test("names of llama.cpp mean its order and penalties, all others OpenAI's", () => {
-    const conventions = [{}, { top_p: 0.5, repetition_penalty: 2 }, { top_k: 4 }, { min_p: 0 }, { repeat_penalty: 1 }];
-    expect(conventions.map((fields) => chat(fields).sampling.convention)).toEqual([
-      "openai",
-      "openai",
-      "llama.cpp",
-      "llama.cpp",
-      "llama.cpp",
-    ]);
+  test("no field changes what another one means", () => {
+    const { seed: _, ...usual } = chat({}).sampling;
+    for (const [fields, more] of [
+      [{ top_k: 4 }, { topK: 4 }],
+      [{ min_p: 0 }, { minP: 0 }],
+      [{ repeat_penalty: 2 }, { repeatPenalty: 2 }],
+      [{ repeat_last_n: 7 }, { penaltyWindow: 7 }],
+      [{ repeat_last_n: -1, top_p: 0.5 }, { topP: 0.5 }],
+    ] as const) {
+      expect(chat(fields).sampling).toEqual({ ...usual, ...more, seed: expect.any(Number) });
+    }
+  });
+
+  test("seeds are those of 64 bits, each with others after it", () => {
+    const seeds = [2 ** 53, 2 ** 62, 2 ** 63].map((seed) => chat({ seed }).sampling.seed);
+    expect(new Set([...seeds, ...seeds.map((seed) => laterSeed(seed, 1))]).size).toBe(6);
+    expect(seeds.every(Number.isSafeInteger)).toBe(true);
+    expect(refusal(() => chat({ seed: 2 ** 65 }))).toEqual([400, "seed"]);
   });
 
   test.each<[object, string]>([
@@ -261,7 +278,7 @@ describe("what is wrong is said in words, not in a validator's", () => {
     [{ stop: Array.from({ length: 20 }, () => "a") }, "stop: has 20 items, and 16 are allowed"],
     [{ stream: 1 }, "stream: must be true or false, not 1"],
     [{ stream_options: [] }, "stream_options: must be an object, not a list"],
-    [{ temperature: Infinity }, "temperature: must be a finite number, not Infinity"],
+    [{ temperature: Infinity }, "temperature: must be at most 2, not Infinity"],
     [{ chat_template_kwargs: 3 }, "chat_template_kwargs: must be an object, not 3"],
   ])("%p", (extra, message) => {
     expect(said(() => chat(extra))).toBe(message);

@@ -69,7 +69,7 @@ test.each<[object, string]>([
   [{ instructions: "a", input: [{ role: "user", content: [{ type: "input_image" }] }] }, "input.0.content.0"],
   [{ input: [{ role: "critic", content: "a" }] }, "input.0.role"],
   [{ input: [] }, "input"],
-  [{ reasoning: { summary: "auto" } }, "reasoning.summary"],
+  [{ reasoning: { summary: "detailed" } }, "reasoning.summary"],
   [{ input: [{ type: "reasoning", content: [{ type: "reasoning_text", text: {} }] }] }, "input.0.content.0"],
   [{ tools: [{ type: "function", name: "f", schema: {} }] }, "tools.0.schema"],
   [{ tool_choice: { type: "function", name: "f", mode: 1 } }, "tool_choice.mode"],

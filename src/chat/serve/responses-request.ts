@@ -62,12 +62,14 @@ const Body = v.looseObject({
   parallel_tool_calls: v.unknown(),
   chat_template_kwargs: v.unknown(),
   // What nothing is done for without being asked to.
-  include: optional(v.pipe(v.array(v.unknown()), v.maxLength(0))),
-  // Nothing makes summaries.
-  reasoning: optional(nested({ effort: v.optional(v.unknown()) })),
+  // Reasoning is in the answer, and nothing of it is encrypted.
+  include: optional(v.array(v.literal("reasoning.encrypted_content"))),
+  // Nothing makes summaries, which "auto" leaves to us.
+  reasoning: optional(nested({ effort: v.optional(v.unknown()), summary: optional(v.literal("auto")) })),
   stream_options: optional(nested({ include_obfuscation: IGNORED })),
   top_logprobs: optional(v.literal(0)),
-  truncation: optional(v.literal("disabled")),
+  // What is too long is refused either way.
+  truncation: optional(v.picklist(["disabled", "auto"])),
   background: optional(v.literal(false)),
 });
 

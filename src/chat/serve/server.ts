@@ -95,7 +95,7 @@ export class ApiServer implements AsyncDisposable {
       const setTimeout = (seconds: number): void => server.timeout(request, seconds);
       response = await this.#route(path, { request, address, setTimeout });
     } catch (error) {
-      response = toApiError(error, this.#options.onFailure).response();
+      response = toApiError(error, this.#options.onFailure).response(path);
     }
     for (const [name, value] of Object.entries(this.#guard.corsHeaders(request))) response.headers.set(name, value);
     this.#metrics.countAnswer(response.status);

@@ -1,8 +1,7 @@
-import { DEFAULT_SAMPLING } from "../../generation/sampling.ts";
 import { ApiError } from "../api-error.ts";
 import type { RequestDefaults } from "../fields.ts";
 
-export const DEFAULTS: RequestDefaults = { sampling: DEFAULT_SAMPLING, maxTokens: 99 };
+export const DEFAULTS: RequestDefaults = { sampling: {}, maxTokens: 99 };
 
 /** Status and field of a refused request, or "taken". */
 export function refusal(read: () => unknown): unknown {
