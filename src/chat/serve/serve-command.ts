@@ -112,7 +112,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     slots: options.slots,
     defaults: requestDefaults(options, await readGenerationConfig(location.folder)),
     onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
-    onRequest: (line) => context.log.verbose(line),
+    onRequest: (line) => context.log.info(line),
   });
   warnOfStrangers(host, apiKey ?? options.apiKeys, context);
   const ids = [...(await models.entries()).keys()];
