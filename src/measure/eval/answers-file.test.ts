@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { mkdir } from "node:fs/promises";
 import { parseLossless } from "../../files/lossless-json.ts";
 import { AnswersFile } from "./answers-file.ts";
 import { judge, type Question } from "./commonsense-tasks.ts";
@@ -16,11 +15,11 @@ const ANSWERS = QUESTIONS.map((question, at) => judge(question, TEXTS[at] ?? "")
 const RESUME = { resume: true, force: false };
 const NEW = { resume: false, force: false };
 
-let folder: string;
+let folder: TemporaryFolder;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-answers-"));
+  folder = await TemporaryFolder.create();
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 async function add(file: AnswersFile, ...numbers: readonly number[]): Promise<void> {
   for (const at of numbers) {
@@ -38,7 +37,7 @@ const answered = QUESTIONS.map(({ entry }, at) => ({
 }));
 
 test("holds the answers as far as they follow each other, whatever order they come in", async () => {
-  const path = join(folder, "order.json");
+  const path = folder.at("order.json");
   const file = await AnswersFile.open(path, QUESTIONS, NEW);
   // Nothing is there before anything is answered.
   expect(await Bun.file(path).exists()).toBe(false);
@@ -57,7 +56,7 @@ test("holds the answers as far as they follow each other, whatever order they co
 });
 
 test("goes on where it was left, to the same bytes", async () => {
-  const [whole, parted] = [join(folder, "whole.json"), join(folder, "parted.json")];
+  const [whole, parted] = [folder.at("whole.json"), folder.at("parted.json")];
   const one = await AnswersFile.open(whole, QUESTIONS, NEW);
   await add(one, 0, 1, 2);
   await one.save();
@@ -69,11 +68,11 @@ test("goes on where it was left, to the same bytes", async () => {
   await add(resumed, 2, 1);
   await resumed.save();
   expect(await Bun.file(parted).text()).toBe(await Bun.file(whole).text());
-  expect((await AnswersFile.open(join(folder, "none.json"), QUESTIONS, RESUME)).answers).toEqual([]);
+  expect((await AnswersFile.open(folder.at("none.json"), QUESTIONS, RESUME)).answers).toEqual([]);
 });
 
 test("replaces nothing unasked, and goes on with nothing else's answers", async () => {
-  const path = join(folder, "other.json");
+  const path = folder.at("other.json");
   const [first, second] = answered;
   const refusal = async (content: unknown, message: string) => {
     await Bun.write(path, typeof content === "string" ? content : JSON.stringify(content));
@@ -96,8 +95,8 @@ test("replaces nothing unasked, and goes on with nothing else's answers", async 
   await other.finish();
   expect(await entriesOf(path)).toEqual(answered);
   await refusal([second], "entry 1 is no answer");
-  await mkdir(join(folder, "folder.json"));
-  await expect(AnswersFile.open(join(folder, "folder.json"), QUESTIONS, RESUME)).rejects.toMatchObject({
+  await mkdir(folder.at("folder.json"));
+  await expect(AnswersFile.open(folder.at("folder.json"), QUESTIONS, RESUME)).rejects.toMatchObject({
     code: "file",
   });
 });

@@ -1,20 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { mkdir } from "node:fs/promises";
 import { judge, type Question, readQuestions, responseIn, type TaskName, TASK_NAMES } from "./commonsense-tasks.ts";
 
-let folder: string;
+let folder: TemporaryFolder;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-tasks-"));
+  folder = await TemporaryFolder.create();
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 async function questionsOf(content: unknown, limit?: number): Promise<Question[]> {
-  await mkdir(join(folder, "boolq"), { recursive: true });
+  await mkdir(folder.at("boolq"), { recursive: true });
   const text = typeof content === "string" ? content : JSON.stringify(content);
-  await Bun.write(join(folder, "boolq", "test.json"), text);
-  return await readQuestions(folder, "boolq", limit);
+  await Bun.write(folder.at("boolq", "test.json"), text);
+  return await readQuestions(folder.path, "boolq", limit);
 }
 
 const ENTRY = { instruction: "Is it?", input: "", output: "the correct answer is true", answer: "true" };
@@ -45,7 +44,7 @@ describe("questions", () => {
   });
 
   test("a task that is not there is a missing file", async () => {
-    await expect(readQuestions(folder, "piqa")).rejects.toMatchObject({ code: "file" });
+    await expect(readQuestions(folder.path, "piqa")).rejects.toMatchObject({ code: "file" });
   });
 });
 

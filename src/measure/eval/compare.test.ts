@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
@@ -13,20 +12,20 @@ import { comparePerplexity, type ComparisonOptions } from "./compare.ts";
 
 const layer = (index: number, name: string) => `model.layers.${index}.${name}`;
 
-let folder: string;
+let folder: TemporaryFolder;
 /** The stories model in BF16. */
 let half: string;
 let adapter: string;
 let ids: number[];
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-compare-"));
+  folder = await TemporaryFolder.create();
   const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
     name,
     { ...tensor, dtype: "BF16", data: rounded(widened(tensor), "BF16") },
   ]);
   const config = await Bun.file(join(STORIES, "config.json")).json();
-  half = await writeModel(join(folder, "half"), { tensors: Object.fromEntries(tensors), config });
-  adapter = await writeAdapter(join(folder, "adapter"), {
+  half = await writeModel(folder.at("half"), { tensors: Object.fromEntries(tensors), config });
+  adapter = await writeAdapter(folder.at("adapter"), {
     r: 4,
     alpha: 32,
     seed: 1,
@@ -40,7 +39,7 @@ beforeAll(async () => {
   });
   [{ ids }] = await expectedStories();
 }, 60_000);
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 function compare(model: string, options: Partial<ComparisonOptions> = {}) {
   const location = { folder: model, weights: undefined };
@@ -48,7 +47,7 @@ function compare(model: string, options: Partial<ComparisonOptions> = {}) {
 }
 
 async function mergedFolder(base: string, dtype: "keep" | "f32"): Promise<string> {
-  const out = join(folder, `merged-${dtype}`);
+  const out = folder.at(`merged-${dtype}`);
   const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = { generator: undefined, unmerge: false, verify: false, force: true, dryRun: false, device: TEST_DEVICE };
   const options = {
@@ -97,7 +96,7 @@ test("an f32 checkpoint loses nothing by merging, and is not measured for it", a
 });
 
 test("weights that are stored in blocks stay in them where the adapter changes them, and nothing is merged into them", async () => {
-  const base = join(folder, "packed");
+  const base = folder.at("packed");
   await writePackedExperts(base, 1, { vocab_size: 512 });
   const experts = "base_model.model.model.layers.0.mlp.experts";
   const config = {
@@ -107,7 +106,7 @@ test("weights that are stored in blocks stay in them where the adapter changes t
     target_modules: [],
     target_parameters: ["experts.down_proj"],
   };
-  const path = await writeFolder(join(folder, "of-experts"), config, {
+  const path = await writeFolder(folder.at("of-experts"), config, {
     [`${experts}.lora_A.weight`]: numbers([16, 64]),
     [`${experts}.lora_B.weight`]: numbers([32, 16]),
   });
@@ -123,7 +122,7 @@ test("weights that are stored in blocks stay in them where the adapter changes t
 
 test("an adapter that does not fit is refused before a GPU is opened", async () => {
   const modules = { [layer(0, "self_attn.q_proj")]: [60, 64] } as const;
-  const foreign = await writeAdapter(join(folder, "foreign"), { r: 4, alpha: 4, seed: 1, modules });
+  const foreign = await writeAdapter(folder.at("foreign"), { r: 4, alpha: 4, seed: 1, modules });
   const open = () => Promise.reject(new Error("opened"));
   await expect(compare(STORIES, { adapter: { path: foreign, scale: 1 }, open })).rejects.toMatchObject({
     code: "adapter",

@@ -4,6 +4,7 @@ import { BLOCKS_STAGING_NAMES, Stagings } from "../../compute/device/testing/sta
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Run } from "../../compute/tensor/run.ts";
+import { loadConfig } from "./architectures/index.ts";
 import { recordPass } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
 import { batchLinears, PLAIN_LINEARS } from "../blocks/linears.ts";
@@ -58,6 +59,10 @@ let folder: TemporaryFolder;
 beforeAll(async () => {
   await stagings.open();
   folder = await TemporaryFolder.create();
+  for (const type of ARCHITECTURE_CASES) {
+    for (const layers of [FEW, MANY])
+      await writeArchitecture(folder.at(`${type}-${layers}`), type, layers, SETTINGS[type]);
+  }
 });
 afterAll(async () => {
   stagings.close();
@@ -77,7 +82,7 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
   const [device, way] = stagings.get(staging);
   const counting = device.counting();
   const path = folder.at(`${type}-${layers}`);
-  const config = await writeArchitecture(path, type, layers, SETTINGS[type]);
+  const config = await loadConfig(path);
   await using checkpoint = await Checkpoint.open(join(path, "model.safetensors"));
   const options = of.quantized ? { quantize: "Q8_0" as const } : {};
   const weights = DecoderWeights.allocate(counting, checkpoint, config, options);
@@ -102,7 +107,6 @@ async function commandsOf(type: string, layers: number, staging: (typeof BLOCKS_
 
 describe.each(BLOCKS_STAGING_NAMES)("%s", (staging) => {
   test.each([
-    ["a token", { count: 1, positions: 20, quantized: false }],
     ["a token far behind", { count: 1, positions: 2000, quantized: false }],
     ["a token of each of four sequences", { count: 4, positions: 2000, quantized: false }],
     ["a token, quantized weights", { count: 1, positions: 20, quantized: true }],

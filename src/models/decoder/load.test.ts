@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
@@ -14,22 +15,22 @@ import { Decoder } from "./decoder.ts";
 const LONG = `${"x".repeat(120)}\n`.repeat(1000);
 
 let gpu: Device;
-let folder: string;
+let folder: TemporaryFolder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  folder = await mkdtemp(join(tmpdir(), "randlora-load-"));
-  await symlink(join(STORIES, "model.safetensors"), join(folder, "model.safetensors"));
+  folder = await TemporaryFolder.create();
+  await symlink(join(STORIES, "model.safetensors"), folder.at("model.safetensors"));
 });
 afterAll(async () => {
   gpu.close();
-  await rm(folder, { recursive: true });
+  await folder[Symbol.asyncDispose]();
 });
 
 /** The story model's config.json with other settings; undefined removes one. */
 async function withConfig(changes: Readonly<Record<string, unknown>>): Promise<string> {
   const json = await Bun.file(join(STORIES, "config.json")).json();
-  await Bun.write(join(folder, "config.json"), JSON.stringify({ ...json, ...changes }));
-  return folder;
+  await Bun.write(folder.at("config.json"), JSON.stringify({ ...json, ...changes }));
+  return folder.path;
 }
 
 test.each([
@@ -67,7 +68,7 @@ test.each([
   const thrown: unknown = await loadConfig(await withConfig(changes)).catch((error: unknown) => error);
   const { message = "" } = thrown instanceof Error ? thrown : {};
   expect(message).toContain("x".repeat(100));
-  expect(message.length).toBeLessThan(700 + folder.length);
+  expect(message.length).toBeLessThan(700 + folder.path.length);
 });
 
 /** At 1 and −0.5, by transformers' activations.py in f64. */
@@ -134,8 +135,8 @@ test("a broken or missing config.json is named", async () => {
       message: expect.stringContaining(`config.json: ${name}: Invalid value`),
     });
   }
-  await Bun.write(join(folder, "config.json"), "{");
-  await expect(loadConfig(folder)).rejects.toMatchObject({ code: "format" });
+  await Bun.write(folder.at("config.json"), "{");
+  await expect(loadConfig(folder.path)).rejects.toMatchObject({ code: "format" });
   await expect(loadConfig(tmpdir())).rejects.toMatchObject({ code: "file" });
 });
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { cp, lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { cleanEnvironment } from "../../files/testing/process.ts";
+import { runToEnd } from "../../files/testing/process.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 
 const MODEL = join(import.meta.dir, "../../../fixtures/embedded/model");
@@ -20,15 +20,10 @@ async function unpack(folder: TemporaryFolder, cache = folder.at("cache")) {
     const shown = shownMessage(join(path, "config.json") + ": broken");
     const mode = statSync(dirname(path)).mode & 0o777;
     console.log(JSON.stringify({ path, again: await embeddedModel(), config, mode, shown }));`;
-  const child = Bun.spawn([process.execPath, "-e", script], {
-    env: { ...cleanEnvironment(), RANDLORA_CACHE: cache, TMPDIR: folder.path },
-    stdout: "pipe",
-    timeout: 20_000,
-  });
-  const found: { path: string; again: string; config: string; mode: number; shown: string } = JSON.parse(
-    await child.stdout.text(),
-  );
-  expect(await child.exited).toBe(0);
+  const env = { RANDLORA_CACHE: cache, TMPDIR: folder.path };
+  const { status, stdout, stderr } = await runToEnd([process.execPath, "-e", script], { env });
+  expect([status, stderr]).toEqual([0, ""]);
+  const found: { path: string; again: string; config: string; mode: number; shown: string } = JSON.parse(stdout);
   expect(found.again).toBe(found.path);
   expect(found.shown).toBe("embedded/config.json: broken");
   return found;

@@ -1,25 +1,28 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { RandloraError } from "../../files/errors.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { localPath } from "./local-path.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "randlora-mistyped-"));
+let folder: TemporaryFolder;
 const home = process.cwd();
-const environment = { ...process.env };
-beforeAll(() => {
-  process.chdir(folder);
+const before = ["HF_HUB_OFFLINE", "HF_HOME"].map((name) => [name, process.env[name]] as const);
+beforeAll(async () => {
+  folder = await TemporaryFolder.create();
+  process.chdir(folder.path);
   for (const name of ["runs/tiny-randlora-1", "runs/tiny-lora-2", "org/model-v1"]) {
-    mkdirSync(join(folder, name), { recursive: true });
+    mkdirSync(folder.at(name), { recursive: true });
   }
   process.env["HF_HUB_OFFLINE"] = "1";
-  process.env["HF_HOME"] = join(folder, "hub");
+  process.env["HF_HOME"] = folder.at("hub");
 });
-afterAll(() => {
+afterAll(async () => {
   process.chdir(home);
-  process.env = environment;
-  rmSync(folder, { recursive: true });
+  for (const [name, value] of before) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+  await folder[Symbol.asyncDispose]();
 });
 
 const DISPLAY = {
@@ -63,9 +66,9 @@ test.each(["https://example.org/a/b", "https://huggingface.co/datasets/a/b"])(
 
 test("the model inside the program is no adapter, as long as no folder has its name", async () => {
   expect(await refused("embedded", "adapter")).toMatch(/^embedded: a model, not an adapter \| the model comes first/);
-  mkdirSync(join(folder, "embedded"));
+  mkdirSync(folder.at("embedded"));
   expect(await refused("embedded", "adapter")).toBe("found embedded");
-  rmSync(join(folder, "embedded"), { recursive: true });
+  rmSync(folder.at("embedded"), { recursive: true });
 });
 
 test("what is named below runs/ is a path, not a name on the Hub", async () => {
@@ -75,7 +78,7 @@ test("what is named below runs/ is a path, not a name on the Hub", async () => {
   expect(await refused("runs/other", "adapter")).toBe(
     "runs/other: no such file or folder | runs/ has tiny-lora-2, tiny-randlora-1",
   );
-  expect(await refused(join(folder, "runs", "other"))).toContain("runs/ has tiny-lora-2, tiny-randlora-1");
+  expect(await refused(folder.at("runs", "other"))).toContain("runs/ has tiny-lora-2, tiny-randlora-1");
   expect(await refused("elsewhere/runs/other")).toContain("there are no runs");
   writeFileSync("runs/tiny-lora-2/run.json", "{}");
   expect(await refused("runs/tiny-lora-2/best")).toEndWith(
@@ -85,7 +88,7 @@ test("what is named below runs/ is a path, not a name on the Hub", async () => {
 
 test("the model inside the program may be meant where a model is named in the working directory", async () => {
   expect(await refused("embeded")).toBe("embeded: no such file or folder | did you mean embedded?");
-  expect(await refused(join(process.cwd(), "Embeded"))).toEndWith("| did you mean embedded?");
+  expect(await refused(folder.at("Embeded"))).toEndWith("| did you mean embedded?");
   expect(await refused("embeded", "adapter")).toBe("found embeded");
   expect(await refused("org/../runs/embeded")).not.toContain("did you mean");
 });

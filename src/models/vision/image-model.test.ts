@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
@@ -29,18 +27,18 @@ import { endOf } from "./text-tower.ts";
 const COMPILE_TIMEOUT = 120_000;
 
 let gpu: Device;
-let parent: string;
+let parent: TemporaryFolder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  parent = await mkdtemp(join(tmpdir(), "randlora-vision-"));
+  parent = await TemporaryFolder.create();
 });
 afterAll(async () => {
   gpu.close();
-  await rm(parent, { recursive: true });
+  await parent[Symbol.asyncDispose]();
 });
 
 async function folderOf(config: object, shapes: Shapes): Promise<string> {
-  const folder = join(parent, crypto.randomUUID());
+  const folder = parent.at(crypto.randomUUID());
   await writeImageModel(folder, config, shapes);
   return folder;
 }

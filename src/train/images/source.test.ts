@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertAdapter } from "../../adapters/convert.ts";
 import { openAdapter } from "../../adapters/open.ts";
@@ -27,16 +27,16 @@ import { BATCH, CLASSES, CLS, contrastive, LINEAR, type ImageTrial, TEXTS, train
 const COMPILE_TIMEOUT = 120_000;
 
 let gpu: Device;
-let parent: string;
+let parent: TemporaryFolder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  parent = await mkdtemp(join(tmpdir(), "randlora-images-"));
-  await writeImageModel(join(parent, "clip"), CLIP, CLIP_SHAPES);
-  await writeImageModel(join(parent, "dinov2"), DINOV2, DINOV2_SHAPES);
+  parent = await TemporaryFolder.create();
+  await writeImageModel(parent.at("clip"), CLIP, CLIP_SHAPES);
+  await writeImageModel(parent.at("dinov2"), DINOV2, DINOV2_SHAPES);
 });
 afterAll(async () => {
   gpu.close();
-  await rm(parent, { recursive: true });
+  await parent[Symbol.asyncDispose]();
 });
 
 async function valuesOf(record: (run: Run) => Tensor): Promise<number[]> {
@@ -61,7 +61,7 @@ describe("losses fall, and all memory is given back", () => {
   ])(
     "%s",
     async (_, { base, ...trial }) => {
-      const losses = await trainImages(gpu, { folder: join(parent, base), ...trial }, 8);
+      const losses = await trainImages(gpu, { folder: parent.at(base), ...trial }, 8);
       expect(losses[7]).toBeLessThan(losses[0] ?? NaN);
       expect(gpu.memory.liveBytes).toBe(0);
     },
@@ -73,8 +73,8 @@ test(
   "an adapter with a head: PEFT's names, as adapter.json and back, merged into one model whose logits are those that were trained",
   async () => {
     for (const [base, targets] of [["dinov2", ["query", "fc2"]] as const, ["clip", ["q_proj", "fc2"]] as const]) {
-      const folder = join(parent, base);
-      const [saved, merged] = [join(parent, `${base}-adapter`), join(parent, `${base}-merged`)];
+      const folder = parent.at(base);
+      const [saved, merged] = [parent.at(`${base}-adapter`), parent.at(`${base}-merged`)];
       let trained: number[] = [];
       const trial = { folder, method: "randlora", targets: [...targets], task: LINEAR } as const;
       await trainImages(gpu, trial, 5, async (model) => {
@@ -102,9 +102,9 @@ test(
       expect([...adapter.tensors.keys()]).toContain("classifier.bias");
       expect([...adapter.tensors.keys()].filter((name) => name.startsWith("text_model"))).toEqual([]);
 
-      const json = join(parent, `${base}.json`);
+      const json = parent.at(`${base}.json`);
       await convertAdapter(adapter, { to: "json", projections: undefined, out: json, force: false });
-      const fromJson = join(parent, `${base}-merged-json`);
+      const fromJson = parent.at(`${base}-merged-json`);
       const signal = new AbortController().signal;
       for (const [from, out] of [[saved, merged] as const, [json, fromJson] as const]) {
         const notes = new Notes();
@@ -135,7 +135,7 @@ test(
 );
 
 test("contrastive losses are those of their definitions", async () => {
-  const folder = join(parent, "clip");
+  const folder = parent.at("clip");
   const begin: Record<string, number> = {};
   for (const loss of ["clip", "paper"] as const) {
     const trial = { folder, method: "lora", targets: ["q_proj"], task: contrastive(loss) } as const;
@@ -177,7 +177,7 @@ test("contrastive losses are those of their definitions", async () => {
 
 test("memory is measured with the longest texts", async () => {
   const trial = {
-    folder: join(parent, "clip"),
+    folder: parent.at("clip"),
     method: "lora",
     targets: ["q_proj"],
     task: contrastive("clip"),
@@ -188,7 +188,7 @@ test("memory is measured with the longest texts", async () => {
 });
 
 test("texts are refused where the model has no encoder of them", async () => {
-  const trial = { folder: join(parent, "dinov2"), method: "lora", targets: ["query"] } as const;
+  const trial = { folder: parent.at("dinov2"), method: "lora", targets: ["query"] } as const;
   for (const task of [zeroShot, contrastive("clip")]) {
     await expect(trainImages(gpu, { ...trial, task }, 1)).rejects.toThrow("no encoder of texts");
   }

@@ -1,20 +1,16 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { drawBases, type BasesSpec } from "./draw.ts";
 import { FileStdCache, stdCachePath, stdKey } from "./std-cache.ts";
 
 const LARGE = 1 << 22;
-let folder = "";
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "std-cache-"));
+let folder: TemporaryFolder;
+beforeEach(async () => {
+  folder = await TemporaryFolder.create();
 });
-
-afterEach(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+afterEach(() => folder[Symbol.asyncDispose]());
 
 const spec: BasesSpec = {
   generator: "torch-mt19937-bf16-v2",
@@ -27,7 +23,7 @@ const spec: BasesSpec = {
 };
 
 test("pairs outlive the process, and those of another process stay", () => {
-  const path = join(folder, "below", "std.json");
+  const path = folder.at("below", "std.json");
   const [one, other] = [new FileStdCache(path), new FileStdCache(path)];
   expect([one.get("a"), other.get("b")]).toEqual([null, null]);
   one.set("a", { a: 0.1, b: 0.2 }, LARGE);
@@ -35,14 +31,14 @@ test("pairs outlive the process, and those of another process stay", () => {
   const later = new FileStdCache(path);
   expect(later.get("a")).toEqual({ a: 0.1, b: 0.2 });
   expect(later.get("b")).toEqual({ a: 0.3, b: 0.4 });
-  expect(readdirSync(join(folder, "below"))).toEqual(["std.json"]);
+  expect(readdirSync(folder.at("below"))).toEqual(["std.json"]);
 });
 
 test("small bases are remembered without a file", () => {
-  const cache = new FileStdCache(join(folder, "std.json"));
+  const cache = new FileStdCache(folder.at("std.json"));
   cache.set("a", { a: 1, b: 2 }, 1000);
   expect(cache.get("a")).toEqual({ a: 1, b: 2 });
-  expect(readdirSync(folder)).toEqual([]);
+  expect(readdirSync(folder.path)).toEqual([]);
 });
 
 test.each([
@@ -51,7 +47,7 @@ test.each([
   ["a list", "[1]"],
   ["damaged pairs", '{"version": 1, "stds": {"a": {"a": -1, "b": 1}, "b": null, "c": {"a": "1", "b": 1}}}'],
 ])("a file with %s is as good as none, and is replaced", (_, text) => {
-  const path = join(folder, "std.json");
+  const path = folder.at("std.json");
   writeFileSync(path, text);
   const cache = new FileStdCache(path);
   expect(cache.get("a")).toBeNull();
@@ -60,7 +56,7 @@ test.each([
 });
 
 test("a file that cannot be written fails nothing", () => {
-  const blocked = join(folder, "file");
+  const blocked = folder.at("file");
   writeFileSync(blocked, "");
   chmodSync(blocked, 0o400);
   const cache = new FileStdCache(join(blocked, "std.json"));
@@ -89,7 +85,7 @@ test("the key holds all that the standard deviations depend on, and no more", ()
 });
 
 test("drawing uses what is cached", () => {
-  const cache = new FileStdCache(join(folder, "std.json"));
+  const cache = new FileStdCache(folder.at("std.json"));
   const first = drawBases(spec, { rows: 3, bases: 1, cols: 5 }, cache);
   expect(cache.get(stdKey(spec))).toEqual({ a: first.stdA ?? 0, b: first.stdB ?? 0 });
   cache.set(stdKey(spec), { a: 0.5, b: 0.25 }, 1);

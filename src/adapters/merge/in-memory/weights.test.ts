@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { join } from "node:path";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { numbers } from "../../testing/adapters.ts";
@@ -44,26 +43,26 @@ const LORA: TestLora = {
 };
 
 let gpu: Device;
-let folder: string;
+let folder: TemporaryFolder;
 /** The stories model in BF16: rows of 172 do not fill whole vectors. */
 let half: string;
 let first: string;
 let second: string;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  folder = await mkdtemp(join(tmpdir(), "randlora-adapted-"));
+  folder = await TemporaryFolder.create();
   const tensors = Object.entries(await readModel(STORIES)).map(([name, tensor]) => [
     name,
     { ...tensor, dtype: "BF16", data: rounded(widened(tensor), "BF16") },
   ]);
   const config = await Bun.file(join(STORIES, "config.json")).json();
-  half = await writeModel(join(folder, "half"), { tensors: Object.fromEntries(tensors), config });
-  first = await writeAdapter(join(folder, "first"), FIRST);
-  second = await writeAdapter(join(folder, "second"), SECOND);
+  half = await writeModel(folder.at("half"), { tensors: Object.fromEntries(tensors), config });
+  first = await writeAdapter(folder.at("first"), FIRST);
+  second = await writeAdapter(folder.at("second"), SECOND);
 }, 60_000);
 afterAll(async () => {
   gpu.close();
-  await rm(folder, { recursive: true });
+  await folder[Symbol.asyncDispose]();
 });
 
 /** What a matrix in GPU memory holds, without the gaps between its rows. */
@@ -101,13 +100,13 @@ test("what adapters do to other parts of a model is left out; merged they get it
   });
   const images = "vision_tower.layers.0.q_proj";
   const text = await Bun.file(join(STORIES, "config.json")).json();
-  const base = await writeModel(join(folder, "parts"), {
+  const base = await writeModel(folder.at("parts"), {
     tensors: { ...Object.fromEntries(tensors), [`${images}.weight`]: weights("F32", [32, 16], 7) },
     config: { model_type: "mistral3", tie_word_embeddings: true, text_config: { ...text, model_type: "mistral" } },
   });
   const within = (module: string) => module.replace("model.", "model.language_model.");
   const modules = Object.fromEntries(Object.entries(FIRST.modules).map(([module, shape]) => [within(module), shape]));
-  const adapter = await writeAdapter(join(folder, "of-parts"), {
+  const adapter = await writeAdapter(folder.at("of-parts"), {
     ...FIRST,
     modules: { ...modules, [`model.${images}`]: [32, 16] },
   });
@@ -125,10 +124,10 @@ test("what adapters do to other parts of a model is left out; merged they get it
 });
 
 test("a model that stores its weights transposed, and one without the head's prefix, computes what its merge does", async () => {
-  const base = join(folder, "transposed");
+  const base = folder.at("transposed");
   await writeArchitecture(base, "gpt2", 2, {}, true);
   const modules = { "transformer.h.0.attn.c_attn": [96, 32], "transformer.h.1.mlp.c_proj": [32, 64] } as const;
-  const adapter = await writeLora(join(folder, "of-transposed"), { r: 3, alpha: 2, seed: 5, modules });
+  const adapter = await writeLora(folder.at("of-transposed"), { r: 3, alpha: 2, seed: 5, modules });
   const logits = async (decoder: Decoder) => {
     return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
   };
@@ -151,7 +150,7 @@ async function mergedFolder(
   scales: readonly number[],
   dtype: "keep" | "f32" = "keep",
 ): Promise<string> {
-  const out = join(folder, `merged-${merged++}`);
+  const out = folder.at(`merged-${merged++}`);
   const observer = { warn: () => {}, start: () => {}, tensor: () => {}, bytes: () => {}, verify() {}, verified() {} };
   const none = {
     generator: undefined,
@@ -191,7 +190,7 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
     using decoder = await Decoder.load(gpu, model());
     await using adapted = await AdaptedWeights.open(decoder, model());
     const before = gpu.memory.liveBytes;
-    const lora = await writeLora(join(folder, `lora-${dtype}`), LORA, { config: { use_rslora: true } });
+    const lora = await writeLora(folder.at(`lora-${dtype}`), LORA, { config: { use_rslora: true } });
     await adapted.apply([{ path: lora, scale: 2 }]);
     await expectEqual(decoder, await mergedFolder(model(), [lora], [2]));
     await adapted.apply([
@@ -207,7 +206,7 @@ describe.each([["F32"], ["BF16"]])("%s", (dtype) => {
     using decoder = await Decoder.load(gpu, model());
     await using adapted = await AdaptedWeights.open(decoder, model());
     const before = gpu.memory.liveBytes;
-    const dora = await writeDora(join(folder, `dora-${dtype}`), LORA);
+    const dora = await writeDora(folder.at(`dora-${dtype}`), LORA);
     await adapted.apply([{ path: dora, scale: 2 }]);
     await expectEqual(decoder, await mergedFolder(model(), [dora], [2]));
     await adapted.apply([
@@ -238,7 +237,7 @@ describe("a tied output matrix", () => {
   const HEAD: TestAdapter = { ...FIRST, modules: { lm_head: [512, 64], [layer(1, "mlp.up_proj")]: [172, 64] } };
   let head: string;
   beforeAll(async () => {
-    head = await writeAdapter(join(folder, "head"), HEAD);
+    head = await writeAdapter(folder.at("head"), HEAD);
   });
 
   test("becomes one of its own where an adapter changes it, and is shared again afterwards", async () => {
@@ -264,14 +263,14 @@ describe("a tied output matrix", () => {
   test("keeps what it was where an adapter replaces the embedding", async () => {
     const saved = { "base_model.model.model.embed_tokens.weight": weights("F32", [512, 64], 9) };
     const config = { modules_to_save: ["embed_tokens"] };
-    const replacing = await writeAdapter(join(folder, "replacing"), FIRST, { tensors: saved, config });
+    const replacing = await writeAdapter(folder.at("replacing"), FIRST, { tensors: saved, config });
     const tensors = await readModel(half);
     const pair = {
       ...tensors,
       "lm_head.weight": tensors["model.embed_tokens.weight"] ?? weights("BF16", [512, 64], 1),
     };
     const settings = await Bun.file(join(half, "config.json")).json();
-    const stored = await writeModel(join(folder, "pair"), {
+    const stored = await writeModel(folder.at("pair"), {
       tensors: pair,
       config: { ...settings, tie_word_embeddings: true },
     });
@@ -303,7 +302,7 @@ describe("refused before anything changes", () => {
     using decoder = await Decoder.load(gpu, STORIES);
     await using adapted = await AdaptedWeights.open(decoder, STORIES);
     await adapted.apply([{ path: second, scale: 1 }]);
-    const foreign = await writeAdapter(join(folder, "foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
+    const foreign = await writeAdapter(folder.at("foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
     await expect(adapted.check([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
     expect(await adapted.check([{ path: first, scale: 1 }])).toEqual([]);
     await expect(adapted.apply([{ path: foreign, scale: 1 }])).rejects.toMatchObject({ code: "adapter" });
@@ -312,11 +311,11 @@ describe("refused before anything changes", () => {
   });
 
   test("an adapter that replaces a table which stays in the file", async () => {
-    const base = join(folder, "table");
+    const base = folder.at("table");
     const sizes = { hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 20 };
     await writeArchitecture(base, "gemma4_text", 1, sizes);
     const lora: TestLora = { r: 2, alpha: 2, seed: 1, modules: { [layer(0, "self_attn.o_proj")]: [32, 64] } };
-    const adapter = await writeLora(join(folder, "of-table"), lora, {
+    const adapter = await writeLora(folder.at("of-table"), lora, {
       config: { modules_to_save: ["embed_tokens_per_layer"] },
       tensors: { "base_model.model.model.embed_tokens_per_layer.weight": numbers([20, 8]) },
     });
@@ -333,7 +332,7 @@ describe("refused before anything changes", () => {
     await using adapted = await AdaptedWeights.open(decoder, STORIES);
     const lambda = { ...weights("F32", [4, 16], 1), data: new Uint8Array(new Float32Array(64).fill(NaN).buffer) };
     const name = `base_model.model.${layer(0, "self_attn.q_proj")}.randlora_lambda`;
-    const broken = await writeAdapter(join(folder, "broken"), FIRST, { tensors: { [name]: lambda } });
+    const broken = await writeAdapter(folder.at("broken"), FIRST, { tensors: { [name]: lambda } });
     await expect(adapted.apply([{ path: broken, scale: 1 }])).rejects.toMatchObject({ code: "numeric" });
     await adapted.apply([]);
     await expectEqual(decoder, STORIES);

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { join } from "node:path";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../../compute/device/device.ts";
@@ -10,15 +9,15 @@ import { Decoder } from "../../../models/decoder/decoder.ts";
 import { collectActivations } from "./activations.ts";
 import { storySamples } from "../../testing/story-samples.ts";
 
-let folder: string;
+let folder: TemporaryFolder;
 let gpu: Device;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-activations-"));
+  folder = await TemporaryFolder.create();
   gpu = await openTestDevice();
 }, 120_000);
 afterAll(async () => {
   gpu.close();
-  await rm(folder, { recursive: true });
+  await folder[Symbol.asyncDispose]();
 });
 
 /** Stories with some weights multiplied. */
@@ -30,7 +29,7 @@ async function changed(name: string, factors: Readonly<Record<string, number>>):
     const values = widened(found).map((value) => factor * value);
     tensors[`${tensor}.weight`] = { ...found, data: rounded(values, "F32") };
   }
-  return await writeModel(join(folder, name), {
+  return await writeModel(folder.at(name), {
     tensors,
     config: await Bun.file(join(STORIES, "config.json")).json(),
   });

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { join } from "node:path";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { safetensorsBytes } from "../../../adapters/testing/adapters.ts";
@@ -31,12 +30,12 @@ const ADAPTERS: Record<"a" | "c", TestAdapter> = {
   c: { r: 4, alpha: 32, seed: 2, size: 0.1, modules: { [layer(2, "mlp.down_proj")]: [64, 172] } },
 };
 
-let folder: string;
+let folder: TemporaryFolder;
 let gpu: Device;
 /** By corner: a path, and the weights in f64. */
 let corners: { readonly path: string; readonly weights: Readonly<Record<string, Float64Array>> }[];
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-plane-"));
+  folder = await TemporaryFolder.create();
   gpu = await openTestDevice();
   const base = await readModel(STORIES);
   const wide = Object.fromEntries(Object.entries(base).map(([name, tensor]) => [name, widened(tensor)]));
@@ -48,7 +47,7 @@ beforeAll(async () => {
       const of = wide[`${module}.weight`] ?? wide["model.embed_tokens.weight"];
       summed[`${module}.weight`] = (of ?? new Float64Array()).map((value, i) => value + (delta[i] ?? NaN));
     }
-    return { path: await writeAdapter(join(folder, name), adapter), weights: summed };
+    return { path: await writeAdapter(folder.at(name), adapter), weights: summed };
   };
   const full: Record<string, Float64Array> = {};
   for (const [at, [name, values]] of Object.entries(wide).entries()) {
@@ -60,7 +59,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(async () => {
   gpu.close();
-  await rm(folder, { recursive: true });
+  await folder[Symbol.asyncDispose]();
 });
 
 /** A model folder with these weights, rounded to f32; one with an output matrix of its own says so. */
@@ -74,7 +73,7 @@ async function write(name: string, values: Readonly<Record<string, Float64Array>
   );
   const config = await Bun.file(join(STORIES, "config.json")).json();
   const tied = !("lm_head.weight" in values);
-  return await writeModel(join(folder, name), { tensors, config: { ...config, tie_word_embeddings: tied } });
+  return await writeModel(folder.at(name), { tensors, config: { ...config, tie_word_embeddings: tied } });
 }
 
 /** The mean loss of a model folder, sample by sample. */
@@ -153,7 +152,7 @@ describe("a plane through two adapters, one of which unties the head, and a whol
 describe("what does not fit is refused before a device is opened", () => {
   test("a model of another shape", async () => {
     const config = await Bun.file(join(STORIES, "config.json")).json();
-    const other = await writeModel(join(folder, "other"), {
+    const other = await writeModel(folder.at("other"), {
       tensors: await readModel(STORIES),
       config: { ...config, rope_theta: 5 },
     });
@@ -162,14 +161,14 @@ describe("what does not fit is refused before a device is opened", () => {
 
   test("an adapter for other weights", async () => {
     const modules = { [layer(0, "self_attn.q_proj")]: [60, 64] } as const;
-    const foreign = await writeAdapter(join(folder, "foreign"), { r: 4, alpha: 4, seed: 1, modules });
+    const foreign = await writeAdapter(folder.at("foreign"), { r: 4, alpha: 4, seed: 1, modules });
     await expect(planVariants(LOCATION, [foreign], undefined)).rejects.toMatchObject({ code: "adapter" });
   });
 
   test("what is neither", async () => {
-    const file = join(folder, "lone", "x.safetensors");
+    const file = folder.at("lone", "x.safetensors");
     await Bun.write(file, safetensorsBytes({}));
-    await expect(planVariants(LOCATION, [join(folder, "nowhere")], undefined)).rejects.toMatchObject({ code: "file" });
+    await expect(planVariants(LOCATION, [folder.at("nowhere")], undefined)).rejects.toMatchObject({ code: "file" });
     await expect(planVariants(LOCATION, [file], undefined)).rejects.toMatchObject({ code: expect.any(String) });
   });
 });

@@ -135,7 +135,10 @@ async function logitsOf(path: string, options: LoadOptions): Promise<Float32Arra
   return await logitsAfter(decoder, PROMPT);
 }
 
-test.each(Object.entries(GOLDEN))(
+/** One of each way in which weights lie in files: apart, joined, transposed, of all experts in one, beside tables and convolutions. */
+const LAYOUTS = ["llama", "phi3", "gpt2", "gpt_oss", "granitemoe", "qwen2_moe", "gemma4", "lfm2_moe", "qwen3_5"];
+
+test.each(Object.entries(GOLDEN).filter(([type]) => LAYOUTS.includes(type)))(
   "%s with quantized weights has the logits of weights that were rounded",
   async (type, [settings]) => {
     const [plain, rounded] = [folder.at(`${type}-plain`), folder.at(`${type}-rounded`)];

@@ -50,14 +50,19 @@ async function logitsBeside(batch: Batch, seed: number, others: readonly number[
   return found;
 }
 
-describe.each([4, 8, 9, 40])("in a batch of at most %d", (rows) => {
+describe.each([
+  [4, [1, 3]],
+  [8, [6]],
+  [9, [8]],
+  [40, [8]],
+])("in a batch of at most %d", (rows, counts) => {
   test("a sequence's numbers are the same bits, whoever is decoded beside it and wherever its slot is", async () => {
     using batch = new Batch(decoder, { rows, positions: POSITIONS });
-    for (const seed of [0, 2, 8]) {
+    for (const seed of [0, 8]) {
       const alone = await logitsBeside(batch, seed, [], true);
       expect(alone[0]?.all).toHaveLength(decoder.config.vocabularySize);
       const others = LENGTHS.map((_, at) => at).filter((at) => at !== seed);
-      for (const count of [1, 3, 6, 8].filter((count) => count < rows)) {
+      for (const count of counts) {
         for (const before of [true, false]) {
           expect(await logitsBeside(batch, seed, others.slice(0, count), before)).toEqual(alone);
         }

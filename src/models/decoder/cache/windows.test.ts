@@ -19,7 +19,7 @@ setDefaultTimeout(120_000);
 
 /** Layers that see all and layers that see 40; all see 300; convolutions over 3, and one layer that sees all; states. */
 const MODELS = {
-  gemma3_text: { sliding_window: 40, layer_types: ["sliding_attention", "full_attention", "sliding_attention"] },
+  gemma3_text: { sliding_window: 40, layer_types: ["sliding_attention", "full_attention"] },
   mistral: { sliding_window: 300, head_dim: 32 },
   lfm2: { full_attn_idxs: [1], conv_L_cache: 3 },
   qwen3_5_text: {},
@@ -42,7 +42,7 @@ beforeAll(async () => {
   gpu = await CpuDevice.open();
   folder = await TemporaryFolder.create();
   for (const [type, settings] of Object.entries(MODELS)) {
-    await writeArchitecture(folder.at(type), type, 3, { ...settings, ...CONTEXT });
+    await writeArchitecture(folder.at(type), type, 2, { ...settings, ...CONTEXT });
   }
 });
 afterAll(async () => {
@@ -67,22 +67,19 @@ function withoutWindows(config: DecoderConfig): DecoderConfig {
 }
 
 test.each([
-  ["gemma3_text", "F32"],
-  ["mistral", "Q8_ROWS"],
-  ["lfm2", "F16"],
-  ["gemma4_text", "F32"],
+  // So many tokens one by one go beyond a block of positions.
+  ["gemma3_text", "F32", 320],
+  ["mistral", "Q8_ROWS", 30],
+  ["lfm2", "F16", 30],
+  ["gemma4_text", "F32", 30],
 ] as const)(
   "%s, keys in %s: logits are the same bits as with all positions, in pieces, in copies, beside others and from a prefix",
-  async (type, dtype) => {
+  async (type, dtype, single) => {
     using decoder = await Decoder.load(gpu, folder.at(type), { kvDtype: dtype });
     const { config, weights, kvDtype, linears } = decoder;
     const found = async (of: BatchDecoder) => {
       using batch = new Batch(of, { rows: 4, positions: 16_384 });
       const { pool } = batch;
-      const begin = async (): Promise<Slot> => {
-        const slot = pool.acquire();
-        return slot;
-      };
       const read = async (slot: Slot, ids: readonly number[], ...pieces: readonly number[]) => {
         for (let at = 0, number = 0; at < ids.length; number++) {
           const piece = ids.slice(at, at + (pieces[number % pieces.length] ?? 512));
@@ -98,13 +95,13 @@ test.each([
           if (time % 50 === 0 || time > times - 3) all.push(rows);
         }
       };
-      const [long, short, third] = [await begin(), await begin(), await begin()];
+      const [long, short, third] = [pool.acquire(), pool.acquire(), pool.acquire()];
       await read(long, tokens(1, 2300), 512);
       await read(short, tokens(2, 5));
       await step([long, short], 3);
       await pool.copy([{ from: long, to: third, length: 2200 }]);
       await read(third, tokens(3, 500), 100, 512, 7);
-      await step([short, third, long], 320);
+      await step([short, third, long], single);
       // Both at once, and from the end of the prompt again.
       await pool.copy([
         { from: third, to: long, length: third.length },
@@ -112,7 +109,7 @@ test.each([
       ]);
       third.truncate(2300);
       await read(third, tokens(4, 300), 300);
-      await step([third, long], 60);
+      await step([third, long], 30);
       const places = long.places.map(({ first }) => first);
       return {
         all,
@@ -128,7 +125,7 @@ test.each([
     expect(Math.max(...narrow.places)).toBeGreaterThan(1000);
     expect(narrow.back).toEqual([true, false, true]);
     expect(narrow.bytes).toBeLessThan(0.9 * wide.bytes);
-    expect(narrow.all.length).toBeGreaterThan(12);
+    expect(narrow.all.length).toBeGreaterThan(8);
     expect(narrow.all).toEqual(wide.all);
   },
 );
@@ -163,11 +160,11 @@ test.each([
 test("what positions take is counted as the pool takes it, under --memory as well", async () => {
   using decoder = await Decoder.load(gpu, folder.at("gemma3_text"));
   const { config } = decoder;
-  expect(config.layers.map(windowOf)).toEqual([40, Infinity, 40]);
+  expect(config.layers.map(windowOf)).toEqual([40, Infinity]);
   // Keys and values of 2 heads of 8.
   const kept = rowsKept(40, Infinity);
   expect(kept).toBe(1536);
-  expect(kvBytes(config, 8192, "F32", 1)).toBe(2 * 4 * 16 * (8192 + 2 * 2 * kept));
+  expect(kvBytes(config, 8192, "F32", 1)).toBe(2 * 4 * 16 * (8192 + 2 * kept));
   using device = await CpuDevice.open({ threads: 1, memory: 2 ** 27 });
   using limited = await Decoder.load(device, folder.at("gemma3_text"), { kvDtype: "F16" });
   for (const rows of [1, 3]) {
