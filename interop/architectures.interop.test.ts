@@ -15,6 +15,7 @@ import { judge } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
 import { distanceOfMerge, farthest, largestRelative, trainOurs, trainTheirs, type Options } from "./training-judge.ts";
 import { jsonLines, STORY_TEXTS } from "./training-texts.ts";
+import { passed } from "./verified.ts";
 import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 const python = await judge();
@@ -174,6 +175,7 @@ describe.each(rows)("%s", (name) => {
         }
         await expectGreedy(decoder, ids, greedy);
       }
+      await passed(base, ["logits", "texts"]);
     },
     TIMEOUT,
   );
@@ -235,6 +237,7 @@ describe.each(rows)("%s", (name) => {
       expect(Math.abs(first - last)).toBeGreaterThan(0.03);
 
       await expectMerge(base, join(run, "adapter"), place);
+      await passed(base, ["training", "merge"]);
     },
     TIMEOUT,
   );

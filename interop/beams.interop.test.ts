@@ -8,6 +8,7 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { Decoder } from "../src/models/decoder/decoder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
+import { passed } from "./verified.ts";
 
 setDefaultTimeout(600_000);
 
@@ -63,5 +64,6 @@ for (const [name, { prompts, stops, beams }] of Object.entries(made)) {
         );
       }
     }
+    await passed(join(folder, name), ["beams"]);
   });
 }

@@ -15,6 +15,7 @@ import { endOf } from "../src/chat/generation/outbox.ts";
 import { answersOf, type TextAnswer } from "./answers.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
+import { passed, SMOLLM2 } from "./verified.ts";
 import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 const Made = v.record(
@@ -93,6 +94,7 @@ describe("random-weight decoders compute what transformers computes", () => {
       expect(worst).toBeLessThan(1e-3 * largest);
       expect(Math.abs((await nll(decoder, wanted.ids)) - wanted.nll)).toBeLessThan(1e-4 * wanted.nll);
       expectSameTokens(await greedy(decoder, wanted.ids, wanted.greedy.length), wanted.greedy);
+      await passed(join(folder, name), ["logits", "texts"]);
     });
   }
 });
@@ -130,5 +132,6 @@ describe("real models say what transformers says", () => {
       expectSameTokens(await greedy(decoder, prompt.ids, prompt.greedy_ids.length), prompt.greedy_ids);
       await expectSameEmbedding(decoder, prompt);
     }
+    if (locate === smollm2) await passed(model, ["logits", "texts"], SMOLLM2);
   });
 });

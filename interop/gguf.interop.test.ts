@@ -12,6 +12,7 @@ import { judge } from "./judge.ts";
 import { type Answer, askLlama } from "./llama.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { merge, randlora } from "./program.ts";
+import { passed, SMOLLM2 } from "./verified.ts";
 import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
 
 // GGUF files: bytes as Python's gguf writes them, tokens as llama.cpp decodes them.
@@ -80,6 +81,7 @@ test.each(NAMES)(
       const params = { file, base: modelOf(name), outtype };
       expect([outtype, await python.request(v.array(v.string()), "gguf_differences", params)]).toEqual([outtype, []]);
     }
+    await passed(modelOf(name), ["gguf"]);
   },
   600_000,
 );
@@ -139,6 +141,7 @@ test("llama.cpp decodes every architecture's tokens", async () => {
     const near = name.endsWith("mxfp4") ? NEAR_IN_BLOCKS : NEAR;
     await expectGreedy(modelOf(name), answers[index], near);
     await expectGreedy(fileOf(name), answers[index], near);
+    await passed(modelOf(name), ["llama.cpp"]);
   }
 }, 600_000);
 
@@ -204,4 +207,5 @@ test("the 135M chat model, in bf16 and in blocks", async () => {
   // The folder's weights are not in blocks; the file's are.
   await expectGreedy(model, answers[1], 1);
   for (const [index, file] of files.entries()) await expectGreedy(file, answers[index], 0.2);
+  await passed(model, ["llama.cpp"], SMOLLM2);
 }, 600_000);

@@ -7,6 +7,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
+import { passed, SMOLLM2 } from "./verified.ts";
 import { formatTable } from "./table.ts";
 import { jsonLines, PLAIN_TEXTS, STORY_TEXTS } from "./training-texts.ts";
 import {
@@ -219,6 +220,7 @@ describe("tiny models of every architecture", () => {
         const adapter = await judgeCase(name, base, { options });
         if (adapter === undefined) return;
         expect(await distanceOfMerge(base, adapter, join(folder, `${name}-merged`))).toBeLessThan(1e-5);
+        await passed(base, ["training", "merge"]);
       },
       TIMEOUT,
     );
@@ -236,6 +238,7 @@ test(
   async () => {
     const options: Options = { ...RECIPE, steps: 5, warmup: 1, sparse: true, targets: TARGETS, rank: 16 };
     await judgeCase("135M, sparse", await smollm2(), { options }, LARGE);
+    await passed(await smollm2(), ["training"], SMOLLM2);
   },
   TIMEOUT,
 );

@@ -5,6 +5,7 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { compareMerges, compareWithExact, wrongTensors, type Comparison } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { smollm2 } from "./models.ts";
+import { passed, SMOLLM2 } from "./verified.ts";
 import { compiled, merge, mergeArguments } from "./program.ts";
 import { formatTable, share } from "./table.ts";
 
@@ -53,6 +54,7 @@ describe("the compiled binary merges a PEFT adapter into", () => {
     const redrawn = join(of.folder, "redrawn");
     await merge([of.base, bare, "--out", redrawn, "--generator", "torch-mt19937-bf16-v2"], await compiled());
     expect(compareMerges(of, redrawn, out)).toMatchObject({ weights: ours.weights, differing: 0 });
+    await passed(of.base, ["merge"], SMOLLM2);
     await rm(of.folder, { recursive: true });
   });
 });

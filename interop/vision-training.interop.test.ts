@@ -13,6 +13,7 @@ import type { ImageBatch } from "../src/train/images/batch.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { merge } from "./program.ts";
 import { openTensors } from "./tensors.ts";
+import { passed } from "./verified.ts";
 
 const [STEPS, BATCH, RATE, DECAY] = [20, 6, 3e-3, 0.1];
 /** Relative; what is promised is 2e-3. */
@@ -316,6 +317,8 @@ test("20 steps are those of PEFT and torch; what is written is loaded by PEFT, a
     }
     // A curve that does not move would agree with anything.
     expect(first - end, name).toBeGreaterThan(0.02);
+    const isWhole = CASES[name]?.method === "full";
+    await passed(join(folder, CASES[name]?.base ?? ""), isWhole ? ["training"] : ["training", "merge"]);
   }
   expect(gpu.memory.liveBytes).toBe(0);
 }, 600_000);

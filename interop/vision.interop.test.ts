@@ -15,6 +15,7 @@ import type { Tensor } from "../src/compute/tensor/tensor.ts";
 import { loadTokenizer } from "../src/data/text/load-tokenizer.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { openTensors } from "./tensors.ts";
+import { passed } from "./verified.ts";
 
 const Cases = v.record(
   v.string(),
@@ -110,6 +111,7 @@ describe("random-weight models of images compute what transformers computes", ()
         expect(worst, key).toBeLessThan(1e-4 * largest);
       }
       expect(gpu.memory.liveBytes).toBe(0);
+      await passed(join(folder, name), ["logits"]);
     });
   }
 });

@@ -2,60 +2,69 @@ import { ARCHITECTURES } from "../../models/decoder/architectures/index.ts";
 import { IMAGE_TYPES } from "../../models/vision/index.ts";
 import type { Style } from "../../terminal/style.ts";
 import { formatTable } from "../../terminal/table.ts";
-
-/** What tests hold every kind of model to, and what each compares with: the interop suites demand a case of every `model_type`. */
-export const CHECKS = {
-  logits: "transformers' logits, of images embeddings, within 1e-4 of the largest",
-  texts: "transformers' greedy tokens and beams",
-  training: "PEFT's losses of 20 steps within 0.2 %",
-  merge: "PEFT's merged weights within 1e-5 of the largest",
-  quantize: "with --quantize, the logits of weights that were rounded before",
-  GGUF: "the files of Python's gguf, and 48 tokens that llama.cpp decodes",
-} as const;
-
-/** A kind of model that can be run, for `--json`. */
-export interface ModelKind {
-  /** A model_type of config.json. */
-  readonly type: string;
-  readonly title: string;
-  /** Architecture in GGUF files. */
-  readonly gguf: string | null;
-  /** Of logits, texts, training, merge, quantize, GGUF. */
-  readonly verified: readonly string[];
-}
-
-const IMAGE_TITLES: Readonly<Record<string, string>> = { clip: "CLIP (images and texts)", dinov2: "DINOv2 (images)" };
+import { type Check, CHECKS, RANDOM, verifiedOf } from "./verified.ts";
 
 /** @json models */
 interface ModelsJson {
   readonly models: readonly ModelKind[];
 }
 
+/** What a model was held to with these weights. */
+interface VerifiedWith {
+  /** A published checkpoint, or `random`: a tiny model of the architecture. */
+  readonly weights: string;
+  /** Day on which each check last passed. */
+  readonly checks: Readonly<Partial<Record<Check, string>>>;
+}
+
+/** A kind of model that can be run. */
+export interface ModelKind {
+  /** A model_type of config.json. */
+  readonly type: string;
+  readonly title: string;
+  /** Architecture in GGUF files. */
+  readonly gguf: string | null;
+  /** Beside other programs; empty: never. */
+  readonly verified: readonly VerifiedWith[];
+}
+
+const IMAGE_TITLES: Readonly<Record<string, string>> = { clip: "CLIP (images and texts)", dinov2: "DINOv2 (images)" };
+
 /** The kinds of models that can be run, for `--json`. */
 export function modelsJson(): ModelsJson {
-  const { GGUF: _, ...ofTexts } = CHECKS;
-  const { texts: __, ...ofImages } = ofTexts;
-  const texts = ARCHITECTURES.map(({ type, title, gguf }): ModelKind => {
-    return { type, title, gguf: gguf?.name ?? null, verified: Object.keys(gguf ? CHECKS : ofTexts) };
-  });
-  const images = IMAGE_TYPES.map((type): ModelKind => {
-    return { type, title: IMAGE_TITLES[type] ?? type, gguf: null, verified: Object.keys(ofImages) };
-  });
+  const kind = (type: string, title: string, gguf: string | null): ModelKind => {
+    const verified = Object.entries(verifiedOf(type) ?? {}).map(([weights, checks]) => ({ weights, checks }));
+    return { type, title, gguf, verified };
+  };
+  const texts = ARCHITECTURES.map(({ type, title, gguf }) => kind(type, title, gguf?.name ?? null));
+  const images = IMAGE_TYPES.map((type) => kind(type, IMAGE_TITLES[type] ?? type, null));
   return { models: [...texts, ...images] };
 }
 
 /** The same for people. */
 export function modelsText({ columns, style }: { readonly columns: number; readonly style: Style }): string {
-  const checks = Object.keys(CHECKS);
-  const rows = modelsJson().models.map(({ type, title, gguf, verified }) => [
-    type,
-    title,
-    ...checks.map((check) => (verified.includes(check) ? (check === "GGUF" ? (gguf ?? "") : "yes") : "no")),
-  ]);
-  const table = formatTable(rows, { head: ["model_type", "models", ...checks], markHead: style.bold, columns });
-  const meanings = formatTable(
-    Object.entries(CHECKS).map((row) => [...row]),
+  const { models } = modelsJson();
+  const checks = Object.keys(CHECKS) as Check[];
+  const rows = models.map(({ type, title, gguf, verified }) => {
+    const marks = checks.map((check) => {
+      const passed = verified.filter((one) => check in one.checks);
+      return passed.length === 0 ? "–" : passed.some(({ weights }) => weights !== RANDOM) ? "P" : "r";
+    });
+    const last = verified.flatMap((one) => Object.values(one.checks)).toSorted();
+    return [type, title, gguf ?? "–", ...marks, last.at(-1) ?? "never run"];
+  });
+  const head = ["model_type", "models", "in GGUF", ...checks, "last run"];
+  const table = formatTable(rows, { head, markHead: style.bold, columns });
+  const published = new Set(models.flatMap(({ verified }) => verified.map(({ weights }) => weights)));
+  published.delete(RANDOM);
+  const legend = formatTable(
+    [
+      ["P", `verified with published weights: ${[...published].join(", ") || "none"}`],
+      ["r", "verified with random weights: a tiny model of the architecture"],
+      ["–", "not verified beside other programs"],
+      ...Object.entries(CHECKS),
+    ],
     { columns },
   );
-  return `${table}\nyes: verified by tests with small random models\n${meanings}`;
+  return `${table}\n${legend}`;
 }
