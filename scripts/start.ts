@@ -1,23 +1,21 @@
 /*
- * The main job with the model that the program carries, as a user would type it: what `npm start` shows.
+ * The main job with the model that the program carries, as a user would type it: what `npm start` shows, and README.md.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 const RUN = "dist/start-run";
-const MERGED = "dist/start";
+const QUESTION = "Who are you?";
 
-const COMMANDS = [
-  ["doctor"],
-  ["finetune", "--sparse", "--steps", "20", "--out", RUN],
-  ["merge", "embedded", RUN, "--out", MERGED, "--force", "--verify"],
-];
+const ask = (model: string) => ["chat", model, QUESTION, "--temperature", "0"];
+const COMMANDS = [ask("embedded"), ["finetune", "--sparse", "--out", RUN], ask(RUN)];
+const quoted = (arg: string) => (arg.includes(" ") ? `"${arg}"` : arg);
 
 process.stdout.write("Here, `randlora` stands for: npx bun cmd/main.ts\n");
 await rm(join(ROOT, RUN), { recursive: true, force: true });
 for (const args of COMMANDS) {
-  process.stdout.write(`\n$ randlora ${args.join(" ")}\n`);
+  process.stdout.write(`\n$ randlora ${args.map(quoted).join(" ")}\n`);
   const child = Bun.spawn([process.execPath, "cmd/main.ts", ...args], {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
@@ -25,7 +23,4 @@ for (const args of COMMANDS) {
   const status = await child.exited;
   if (status !== 0) process.exit(status);
 }
-process.stdout.write(`
-next: talk to the merged model: npx bun cmd/main.ts chat ${MERGED}
-      make the program, one file: npm run build (dist/randlora)
-`);
+process.stdout.write("\nnext: the program as one file, dist/randlora: npm run build\n");

@@ -1,8 +1,8 @@
 /*
- * `bun run bench:peers [--runs 3] [--model 135m|1.5b] [--bases dense|sparse|very_sparse]`: PEFT and our compiled binary
- * merge the same adapter (q, k, v, up, down) into the same model, in turn: the 135M chat model, then a checkpoint of 1.5
+ * `bun run bench:peers [--runs 3] [--model 135m|1.5b] [--bases dense|sparse|very_sparse] [--kept saved|redrawn]
+ * [--out FILE]`: PEFT and our compiled binary merge the same adapter (q, k, v, up, down) into the same model, in turn: the 135M chat model, then a checkpoint of 1.5
  * billion random parameters that a script makes (3.1 GB). Prints medians and ratios, and writes
- * bench/results/peers-DATE.json. The device is the one that the program takes by itself, or RANDLORA_DEVICE.
+ * bench/results/peers-DATE.json, or FILE. The device is the one that the program takes by itself, or RANDLORA_DEVICE.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -34,12 +34,19 @@ interface Result {
 }
 
 const { values } = parseArgs({
-  options: { runs: { type: "string", default: "3" }, model: { type: "string" }, bases: { type: "string" } },
+  options: {
+    runs: { type: "string", default: "3" },
+    model: { type: "string" },
+    bases: { type: "string" },
+    kept: { type: "string" },
+    out: { type: "string" },
+  },
 });
 const runs = Number(values.runs);
 if (!Number.isInteger(runs) || runs < 1) throw new RangeError("--runs is a positive whole number");
 const cases = MERGE_CASES.filter(
-  ({ model, bases }) => model === (values.model ?? model) && bases === (values.bases ?? bases),
+  ({ model, bases, kept }) =>
+    model === (values.model ?? model) && bases === (values.bases ?? bases) && kept === (values.kept ?? kept),
 );
 
 const on = await machine();
@@ -136,9 +143,9 @@ function render(results: readonly Result[]): string {
 
 async function record(results: readonly Result[]): Promise<void> {
   const date = new Date().toISOString().slice(0, 10);
-  const file = join(ROOT, "bench", "results", `peers-${date}.json`);
+  const file = values.out ?? join(ROOT, "bench", "results", `peers-${date}.json`);
   const peers = (await readFile(join(PYTHON_FOLDER, "requirements.txt"), "utf8")).trim().split("\n");
   await mkdir(join(file, ".."), { recursive: true });
   await writeFile(file, `${JSON.stringify({ date, machine: on, peers, threads: THREADS, results }, null, 2)}\n`);
-  note(`written: bench/results/peers-${date}.json`);
+  note(`written: ${file}`);
 }

@@ -1,9 +1,10 @@
 /*
- * `bun bench/peers/train.ts [MODEL] [--tokens 1024] [--rank 10] [--steps 3] [--record]`: a training step of RandLoRA, of its
- * sparse and very sparse forms and of LoRA, PEFT's and ours, in turn on the same cores. MODEL is the 135M chat model by default.
+ * `bun bench/peers/train.ts [MODEL] [--tokens 1024] [--rank 10] [--steps 3] [--methods lora,sparse] [--record] [--out FILE]`:
+ * a training step of RandLoRA, of its sparse and very sparse forms and of LoRA, PEFT's and ours, in turn on the same cores.
+ * MODEL is the 135M chat model by default.
  */
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { pythonWithPeft } from "../../interop/environment.ts";
@@ -22,7 +23,7 @@ const THREADS = 2;
 const MOST = { randlora: 0.9, sparse: 0.8, "very-sparse": 0.7, lora: 1 } as const;
 
 type MethodName = keyof typeof MOST;
-const METHODS: readonly MethodName[] = ["randlora", "sparse", "very-sparse", "lora"];
+const ALL: readonly MethodName[] = ["randlora", "sparse", "very-sparse", "lora"];
 const Ready = v.object({ ready: v.record(v.string(), v.number()) });
 const PeftStep = v.object({ seconds: v.number(), coreSeconds: v.number(), loss: v.number() });
 
@@ -31,11 +32,14 @@ const { values, positionals } = parseArgs({
     tokens: { type: "string", default: "1024" },
     rank: { type: "string", default: "10" },
     steps: { type: "string", default: "3" },
+    methods: { type: "string", default: ALL.join() },
     record: { type: "boolean", default: false },
+    out: { type: "string" },
   },
   allowPositionals: true,
 });
 const folder = positionals[0] ?? (await smollm2());
+const METHODS = ALL.filter((method) => values.methods.split(",").includes(method));
 const [tokens, rank, steps] = [Number(values.tokens), Number(values.rank), Number(values.steps)];
 const note = (line: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
@@ -91,13 +95,14 @@ const of = (who: string) => [`${who}: a step`, "tokens/s", "core time"];
 const head = [`${tokens} tokens a step, median of ${steps}`, ...of("PEFT"), ...of("ours"), "ratio", "by core time"];
 process.stdout.write(`\n${formatTable(rows, { head: [...head, "target"], align: "lrrrrrrrrl" })}`);
 
-if (values.record) {
+if (values.record || values.out !== undefined) {
   const date = new Date().toISOString().slice(0, 10);
-  await mkdir(join(import.meta.dir, "../results"), { recursive: true });
+  const file = values.out ?? join(import.meta.dir, `../results/peers-train-${date}.json`);
+  await mkdir(dirname(file), { recursive: true });
   const results = Object.fromEntries(times);
   const text = JSON.stringify({ date, machine: on, threads: THREADS, tokens, ranks, results }, null, 2);
-  await writeFile(join(import.meta.dir, `../results/peers-train-${date}.json`), `${text}\n`);
-  process.stdout.write(`written: bench/results/peers-train-${date}.json\n`);
+  await writeFile(file, `${text}\n`);
+  process.stdout.write(`written: ${file}\n`);
 }
 
 function methodOf(name: MethodName): Omit<MethodOptions, "rank"> {
