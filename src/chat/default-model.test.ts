@@ -1,17 +1,19 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeAdapter } from "../adapters/merge/testing/models.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
 import { readRun } from "../models/folder/run.ts";
 import { chooseModel, describeDefaultModel, findDefaultModel, type ModelRequest } from "./default-model.ts";
 
+let temporary: TemporaryFolder;
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-default-"));
+  temporary = await TemporaryFolder.create();
+  folder = temporary.path;
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => temporary[Symbol.asyncDispose]());
 
 /** A file of a given age in minutes. */
 async function file(path: string, age: number, content: object = {}): Promise<void> {

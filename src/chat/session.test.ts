@@ -1,22 +1,21 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { expectedStories } from "../../fixtures/stories/storyteller.ts";
+import { TemporaryFolder } from "../files/testing/folder.ts";
 import { type BatchAnswer, generateBatch } from "./generation/batch.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { GREEDY, loadStories, storyTemplate } from "./testing/decoder.ts";
 
 let stories: Awaited<ReturnType<typeof loadStories>>;
-let folder: string;
+let folder: TemporaryFolder;
 beforeAll(async () => {
   stories = await loadStories();
 }, 120_000);
 afterAll(() => stories.gpu.close());
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-session-"));
+  folder = await TemporaryFolder.create();
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => folder[Symbol.asyncDispose]());
 
 const OPTIONS: SessionOptions = {
   template: storyTemplate(),
@@ -72,9 +71,9 @@ describe("a conversation", () => {
     ]);
     expect(second.cachedTokens).toBeGreaterThan(first.promptTokens - 2);
     // A session that computes everything anew says the same.
-    await session.save(join(folder, "chat.json"));
+    await session.save(folder.at("chat.json"));
     using other = start();
-    expect(await other.load(join(folder, "chat.json"))).toBe(5);
+    expect(await other.load(folder.at("chat.json"))).toBe(5);
     const again = await other.retry();
     expect(again).toMatchObject({ tokens: second.tokens, promptTokens: second.promptTokens, cachedTokens: 0 });
   });
@@ -142,30 +141,30 @@ describe("a conversation", () => {
   });
 
   test("a file goes before the next message, once", async () => {
-    await Bun.write(join(folder, "notes.txt"), "Lily had a cat.\n");
+    await Bun.write(folder.at("notes.txt"), "Lily had a cat.\n");
     using session = start();
-    expect(await session.attach(join(folder, "notes.txt"))).toBeGreaterThan(4);
+    expect(await session.attach(folder.at("notes.txt"))).toBeGreaterThan(4);
     await session.say("Tom");
     await session.say("Ben");
     expect(session.messages.filter(({ role }) => role === "user").map(({ content }) => content)).toEqual([
       "Lily had a cat.\n\nTom",
       "Ben",
     ]);
-    await expect(session.attach(join(folder, "nothing"))).rejects.toMatchObject({ code: "file" });
+    await expect(session.attach(folder.at("nothing"))).rejects.toMatchObject({ code: "file" });
   });
 
   test("a file that leaves no room in the context is refused when it is read, and no part of the next message", async () => {
-    await Bun.write(join(folder, "long.txt"), "Lily had a cat. ".repeat(200));
-    await Bun.write(join(folder, "half.txt"), "Lily had a cat. ".repeat(8));
+    await Bun.write(folder.at("long.txt"), "Lily had a cat. ".repeat(200));
+    await Bun.write(folder.at("half.txt"), "Lily had a cat. ".repeat(8));
     using session = start({ context: 60 });
     const refused = {
       code: "data",
       message: expect.stringMatching(/long\.txt is not read: .* the context ends at 60$/),
     };
-    await expect(session.attach(join(folder, "long.txt"))).rejects.toMatchObject(refused);
-    await session.attach(join(folder, "half.txt"));
+    await expect(session.attach(folder.at("long.txt"))).rejects.toMatchObject(refused);
+    await session.attach(folder.at("half.txt"));
     // Two of them are too many.
-    await expect(session.attach(join(folder, "half.txt"))).rejects.toMatchObject({ code: "data" });
+    await expect(session.attach(folder.at("half.txt"))).rejects.toMatchObject({ code: "data" });
     await session.say("Tom");
     expect(session.messages[0]?.content).toBe(`${"Lily had a cat. ".repeat(8).trimEnd()}\n\nTom`);
   });
@@ -175,8 +174,8 @@ describe("files", () => {
   test("hold what OpenAI's API takes", async () => {
     using session = start({ system: "Be kind." });
     const { text } = await session.say("Tom");
-    await session.save(join(folder, "chat.json"));
-    expect(JSON.parse(await readFile(join(folder, "chat.json"), "utf8"))).toEqual({
+    await session.save(folder.at("chat.json"));
+    expect(JSON.parse(await readFile(folder.at("chat.json"), "utf8"))).toEqual({
       messages: [
         { role: "system", content: "Be kind." },
         { role: "user", content: "Tom" },
@@ -190,9 +189,9 @@ describe("files", () => {
     ["{}", "no list of messages"],
     ['[{"role": 1}]', "no list of messages"],
   ])("%j is refused and changes nothing", async (content, reason) => {
-    await Bun.write(join(folder, "chat.json"), content);
+    await Bun.write(folder.at("chat.json"), content);
     using session = start({ system: "Be kind." });
-    await expect(session.load(join(folder, "chat.json"))).rejects.toMatchObject({
+    await expect(session.load(folder.at("chat.json"))).rejects.toMatchObject({
       code: "format",
       message: expect.stringContaining(`chat.json: ${reason}`),
     });
@@ -204,9 +203,9 @@ describe("files", () => {
       { role: "user", content: "Tom" },
       { role: "assistant", content: null, tool_calls: [] },
     ];
-    await Bun.write(join(folder, "chat.json"), JSON.stringify(messages));
+    await Bun.write(folder.at("chat.json"), JSON.stringify(messages));
     using session = start();
-    expect(await session.load(join(folder, "chat.json"))).toBe(2);
+    expect(await session.load(folder.at("chat.json"))).toBe(2);
     expect(session.messages).toEqual(messages);
   });
 });

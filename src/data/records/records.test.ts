@@ -1,10 +1,10 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { SAMPLE_FIELDS } from "../text/samples/kinds.ts";
 import { FIXTURES } from "../text/testing/families.ts";
 import type { DataRecord } from "./record.ts";
 import { readRecords } from "./records.ts";
-import { DataFolder } from "../text/testing/data.ts";
 
 async function readAll(path: string): Promise<DataRecord[]> {
   const records: DataRecord[] = [];
@@ -94,16 +94,14 @@ describe("parquet", () => {
       'unknown.parquet: none of its columns is a sample\'s field: "question", "answer"',
     );
     const bytes = await Bun.file(fixture("chats")).bytes();
-    await using folder = await DataFolder.with({ "cut.parquet": bytes.slice(0, 2000) });
-    await expect(readAll(folder.file("cut.parquet"))).rejects.toThrow(
-      "cut.parquet: not a parquet file that can be read",
-    );
+    await using folder = await TemporaryFolder.with({ "cut.parquet": bytes.slice(0, 2000) });
+    await expect(readAll(folder.at("cut.parquet"))).rejects.toThrow("cut.parquet: not a parquet file that can be read");
   });
 });
 
 test("the format is told by the content, not by the name", async () => {
   const parquet = await Bun.file(fixture("kinds-snappy")).bytes();
-  await using folder = await DataFolder.with({
+  await using folder = await TemporaryFolder.with({
     "a.jsonl": '[{"text": "a"}]',
     "b.json": '{"text": "a"}\n',
     "c.json": parquet,
@@ -112,13 +110,13 @@ test("the format is told by the content, not by the name", async () => {
     ["a.jsonl", "element 1 (line 1)"],
     ["b.json", "line 1"],
   ] as const) {
-    expect(await readAll(folder.file(name))).toEqual([{ line: 1, place, fields: { text: "a" } }]);
+    expect(await readAll(folder.at(name))).toEqual([{ line: 1, place, fields: { text: "a" } }]);
   }
-  expect(await readAll(folder.file("c.json"))).toHaveLength(4);
+  expect(await readAll(folder.at("c.json"))).toHaveLength(4);
 });
 
 test("plain text has a record a line, a table one a row", async () => {
-  await using folder = await DataFolder.with({
+  await using folder = await TemporaryFolder.with({
     "a.txt": "\ufeffOnce [1]\r\n\n \n{x}",
     "b.csv": '\ufeffprompt,completion\r\n"1+1=","2"\n"a\n""b""",\n',
     "c.txt": '{"text": "a"}\n',
@@ -128,44 +126,44 @@ test("plain text has a record a line, a table one a row", async () => {
     "f.tsv": 'prompt\tcompletion\n1+1=\t"2, or\t3"\n',
   });
   const text = (line: number, words: string) => ({ line, place: `line ${line}`, fields: { text: words } });
-  expect(await readAll(folder.file("a.txt"))).toEqual([text(1, "Once [1]"), text(4, "{x}")]);
-  expect((await readAll(folder.file("b.csv"))).map(({ line, fields }) => [line, fields])).toEqual([
+  expect(await readAll(folder.at("a.txt"))).toEqual([text(1, "Once [1]"), text(4, "{x}")]);
+  expect((await readAll(folder.at("b.csv"))).map(({ line, fields }) => [line, fields])).toEqual([
     [2, { prompt: "1+1=", completion: "2" }],
     [3, { prompt: 'a\n"b"', completion: null }],
   ]);
-  expect(await readAll(folder.file("c.txt"))).toEqual([text(1, "a")]);
+  expect(await readAll(folder.at("c.txt"))).toEqual([text(1, "a")]);
   // An empty value is a missing field: else a line would be a completion of nothing.
-  expect((await readAll(folder.file("e.csv"))).map(({ fields }) => fields)).toEqual([
+  expect((await readAll(folder.at("e.csv"))).map(({ fields }) => fields)).toEqual([
     { prompt: null, completion: null, text: "whole" },
   ]);
-  expect((await readAll(folder.file("f.tsv"))).map(({ fields }) => fields)).toEqual([
+  expect((await readAll(folder.at("f.tsv"))).map(({ fields }) => fields)).toEqual([
     { prompt: "1+1=", completion: "2, or\t3" },
   ]);
-  await expect(readAll(folder.file("d.csv"))).rejects.toThrow("d.csv: line 2: 2 values for 1 columns");
-  await expect(readAll(folder.file("e.txt"))).rejects.toThrow("e.txt: line 2: not UTF-8");
+  await expect(readAll(folder.at("d.csv"))).rejects.toThrow("d.csv: line 2: 2 values for 1 columns");
+  await expect(readAll(folder.at("e.txt"))).rejects.toThrow("e.txt: line 2: not UTF-8");
 });
 
 test("what is compressed, of an unknown kind, missing or a folder is refused", async () => {
-  await using folder = await DataFolder.with({
+  await using folder = await TemporaryFolder.with({
     "a.jsonl.gz": Bun.gzipSync("{}"),
     "b.md": "# Title\n",
     "c.md": ' {"text": "a"}\n',
     "d.jsonl": "text\n",
     empty: "",
   });
-  await expect(readAll(folder.file("b.md"))).rejects.toMatchObject({
+  await expect(readAll(folder.at("b.md"))).rejects.toMatchObject({
     message: expect.stringContaining("b.md: data of no known kind"),
     hint: expect.stringContaining(".tsv (tabs) and .txt (a sample a line)"),
   });
-  expect([await readAll(folder.file("c.md")), await readAll(folder.file("empty"))]).toMatchObject([[{ line: 1 }], []]);
-  await expect(readAll(folder.file("d.jsonl"))).rejects.toThrow("d.jsonl: line 1: not JSON");
-  await expect(readAll(folder.file("a.jsonl.gz"))).rejects.toThrow("a.jsonl.gz: compressed (gzip)");
-  await expect(readAll(folder.file("none.jsonl"))).rejects.toThrow("no such file");
+  expect([await readAll(folder.at("c.md")), await readAll(folder.at("empty"))]).toMatchObject([[{ line: 1 }], []]);
+  await expect(readAll(folder.at("d.jsonl"))).rejects.toThrow("d.jsonl: line 1: not JSON");
+  await expect(readAll(folder.at("a.jsonl.gz"))).rejects.toThrow("a.jsonl.gz: compressed (gzip)");
+  await expect(readAll(folder.at("none.jsonl"))).rejects.toThrow("no such file");
   await expect(readAll(folder.path)).rejects.toThrow("this is a folder");
 });
 
 test("a line longer than a chunk is read whole", async () => {
   const text = "long ".repeat(600_000);
-  await using folder = await DataFolder.with({ "long.jsonl": [{ text }, { text: "short" }] });
-  expect((await readAll(folder.file("long.jsonl"))).map(({ fields }) => fields["text"])).toEqual([text, "short"]);
+  await using folder = await TemporaryFolder.with({ "long.jsonl": [{ text }, { text: "short" }] });
+  expect((await readAll(folder.at("long.jsonl"))).map(({ fields }) => fields["text"])).toEqual([text, "short"]);
 });

@@ -1,10 +1,11 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { ChatTemplate, loadChatTemplate } from "./chat-template.ts";
 import type { RenderedChat } from "./template/marks.ts";
-import { FIXTURES, ModelFolder } from "./testing/families.ts";
+import { FIXTURES } from "./testing/families.ts";
 
 const NOW = new Date(2026, 2, 7, 9, 5);
 const Message = v.looseObject({ role: v.string() });
@@ -143,7 +144,7 @@ describe("loading", () => {
     { name: "tool_use", template: "tools" },
   ];
   const load = async (files: Readonly<Record<string, unknown>>, choice?: Parameters<typeof loadChatTemplate>[1]) => {
-    await using folder = await ModelFolder.with(files);
+    await using folder = await TemporaryFolder.with(files);
     return (await loadChatTemplate(folder.path, choice))?.render({ messages: [] }).text;
   };
 
@@ -170,7 +171,7 @@ describe("loading", () => {
   test("prefers chat_template.jinja, and a file that is given", async () => {
     const files = { "tokenizer_config.json": CONFIG, "chat_template.jinja": "file{{ bos_token }}" };
     expect(await load(files)).toBe("file<b>");
-    await using other = await ModelFolder.with({ "mine.jinja": "mine{{ eos_token }}" });
+    await using other = await TemporaryFolder.with({ "mine.jinja": "mine{{ eos_token }}" });
     expect(await load(files, { file: join(other.path, "mine.jinja") })).toBe("mine<e>");
   });
 

@@ -1,9 +1,10 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { ChatTemplate } from "./chat-template.ts";
 import { HARMONY_MARKS } from "./harmony.ts";
 import { endOfTurn, readEndOfSequence, readStopIds } from "./stop.ts";
-import { familyTokenizer, FIXTURES, ModelFolder, specialTokens } from "./testing/families.ts";
+import { familyTokenizer, FIXTURES, specialTokens } from "./testing/families.ts";
 
 const CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
 const qwen2 = await familyTokenizer("qwen2", { eos_token: "<|endoftext|>" });
@@ -12,7 +13,7 @@ const IM_END = qwen2.tokenToId("<|im_end|>") ?? -1;
 const END_OF_TEXT = qwen2.tokenToId("<|endoftext|>") ?? -1;
 
 async function stopIds(files: Readonly<Record<string, unknown>>, tokenizer = bare, template?: ChatTemplate) {
-  await using folder = await ModelFolder.with(files);
+  await using folder = await TemporaryFolder.with(files);
   return [...(await readStopIds(folder.path, tokenizer, template))];
 }
 
@@ -82,12 +83,12 @@ describe("the end of a turn", () => {
 });
 
 test("training ends a sample with the tokenizer's end of sequence, else with config.json's first", async () => {
-  await using folder = await ModelFolder.with({
+  await using folder = await TemporaryFolder.with({
     "config.json": { eos_token_id: [5, 6] },
     "generation_config.json": { eos_token_id: 9 },
   });
   expect(await readEndOfSequence(folder.path, qwen2)).toBe(END_OF_TEXT);
   expect(await readEndOfSequence(folder.path, bare)).toBe(5);
-  await using empty = await ModelFolder.with({});
+  await using empty = await TemporaryFolder.with({});
   expect(await readEndOfSequence(empty.path, bare)).toBeUndefined();
 });

@@ -1,6 +1,7 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { FAMILIES, familyTokenizer, ModelFolder, readGolden, readSamples } from "./testing/families.ts";
+import { FAMILIES, familyTokenizer, readGolden, readSamples } from "./testing/families.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";
 
 const SAMPLES = await readSamples();
@@ -135,7 +136,7 @@ test("a lone surrogate, which no file can hold, counts as U+FFFD", async () => {
 
 describe("a folder that will not do", () => {
   const failure = async (files: Readonly<Record<string, unknown>>) => {
-    await using folder = await ModelFolder.with(files);
+    await using folder = await TemporaryFolder.with(files);
     return await loadTokenizer(folder.path).then(
       () => undefined,
       (error: unknown) => error,

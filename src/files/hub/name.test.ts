@@ -1,17 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { assert, constantFrom, property, string } from "fast-check";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { TemporaryFolder } from "../testing/folder.ts";
 import { formatHubName, isCommit, parseHubName, parseRepository } from "./name.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "randlora-hub-name-"));
+const { path: folder } = await TemporaryFolder.forTests();
 const home = process.cwd();
 beforeAll(() => process.chdir(folder));
-afterAll(() => {
-  process.chdir(home);
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => process.chdir(home));
 
 test("reads org/name with and without a revision", () => {
   expect(parseHubName("HuggingFaceTB/SmolLM2-135M-Instruct")).toEqual({

@@ -1,17 +1,19 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { TemporaryFolder } from "../testing/folder.ts";
 import { holdElsewhere } from "../testing/lock.ts";
 import { Partial } from "./partial.ts";
 
+let temporary: TemporaryFolder;
 let folder = "";
 let blob = "";
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "randlora-hub-partial-"));
+beforeEach(async () => {
+  temporary = await TemporaryFolder.create();
+  folder = temporary.path;
   blob = join(folder, "c0ffee");
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => temporary[Symbol.asyncDispose]());
 
 async function claim(): Promise<Partial> {
   const partial = await Partial.claim(blob);

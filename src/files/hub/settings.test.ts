@@ -1,11 +1,11 @@
-import { afterAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
+import { TemporaryFolder } from "../testing/folder.ts";
 import { hubSettings } from "./settings.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "randlora-hub-settings-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const { path: folder } = await TemporaryFolder.forTests();
 
 function cacheDir(environment: Record<string, string>): string {
   return hubSettings(environment).cacheDir;

@@ -24,6 +24,13 @@ export class TemporaryFolder implements AsyncDisposable {
     return folder;
   }
 
+  /** One with these files: texts and bytes as they are, lists as JSON lines, anything else as JSON. */
+  static async with(files: Readonly<Record<string, unknown>>): Promise<TemporaryFolder> {
+    const folder = await TemporaryFolder.create();
+    for (const [name, content] of Object.entries(files)) await Bun.write(folder.at(name), written(content));
+    return folder;
+  }
+
   /** A path in this folder. */
   at(...names: readonly string[]): string {
     return join(this.path, ...names);
@@ -32,6 +39,11 @@ export class TemporaryFolder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }
+}
+
+function written(content: unknown): string | Uint8Array {
+  if (typeof content === "string" || content instanceof Uint8Array) return content;
+  return Array.isArray(content) ? content.map((line) => `${JSON.stringify(line)}\n`).join("") : JSON.stringify(content);
 }
 
 /** The {@link RandloraError} that `work` throws; anything else it does is an error of its own. */

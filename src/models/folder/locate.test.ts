@@ -1,25 +1,25 @@
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { ModelFolder } from "../../data/text/testing/families.ts";
 import { locateModel } from "./locate.ts";
 
 test("a folder is itself", async () => {
-  await using folder = await ModelFolder.with({ "config.json": {} });
+  await using folder = await TemporaryFolder.with({ "config.json": {} });
   expect(await locateModel(folder.path)).toEqual({ folder: folder.path, weights: undefined });
 });
 
 test.each(["model.safetensors", "model.safetensors.index.json"])("%s stands for its folder", async (name) => {
-  await using folder = await ModelFolder.with({ [name]: "{}" });
+  await using folder = await TemporaryFolder.with({ [name]: "{}" });
   const weights = join(folder.path, name);
   expect(await locateModel(weights)).toEqual({ folder: folder.path, weights });
 });
 
 test("a full fine-tuning run stands for its best model, else its last, any other run for itself", async () => {
-  await using both = await ModelFolder.with({ "run.json": {}, "model/config.json": {}, "best/config.json": {} });
+  await using both = await TemporaryFolder.with({ "run.json": {}, "model/config.json": {}, "best/config.json": {} });
   expect((await locateModel(both.path)).folder).toBe(join(both.path, "best"));
-  await using full = await ModelFolder.with({ "run.json": {}, "model/config.json": {} });
+  await using full = await TemporaryFolder.with({ "run.json": {}, "model/config.json": {} });
   expect((await locateModel(full.path)).folder).toBe(join(full.path, "model"));
-  await using other = await ModelFolder.with({ "run.json": {}, "best/adapter_config.json": {} });
+  await using other = await TemporaryFolder.with({ "run.json": {}, "best/adapter_config.json": {} });
   expect((await locateModel(other.path)).folder).toBe(other.path);
 });
 
@@ -35,7 +35,7 @@ test("a Hub name is looked up where that is possible", async () => {
 });
 
 test("what is missing or no model is refused", async () => {
-  await using folder = await ModelFolder.with({ "model.gguf": "", "notes.txt": "" });
+  await using folder = await TemporaryFolder.with({ "model.gguf": "", "notes.txt": "" });
   const missing = join(folder.path, "missing");
   await expect(locateModel(missing)).rejects.toMatchObject({
     code: "file",

@@ -1,9 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Browser, Locator, Page } from "playwright-core";
 import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
 import { openBrowser } from "./browser.ts";
 import { loadStoriesModel, serveStories, type TestServer, type TestServerOptions, writeAdapters } from "./server.ts";
@@ -26,10 +24,9 @@ export class ChatPage {
       const browser = await openBrowser();
       chat.#browser = browser;
       resources.defer(() => browser.close());
-      const folder = await mkdtemp(join(tmpdir(), "randlora-page-"));
-      resources.defer(() => rm(folder, { recursive: true }));
+      const folder = resources.use(await TemporaryFolder.create());
       chat.#model = resources.use(await loadStoriesModel());
-      chat.#adapters = await writeAdapters(folder);
+      chat.#adapters = await writeAdapters(folder.path);
     }, 120_000);
     afterAll(() => resources.disposeAsync());
     beforeEach(() => chat.open());

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../../../files/errors.ts";
-import { refusalOf } from "../../../files/testing/folder.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { GgufValue } from "../../../files/gguf/format.ts";
-import { type Family, ModelFolder, readGolden } from "../testing/families.ts";
+import { type Family, readGolden } from "../testing/families.ts";
 import { looksSpecial } from "./kinds.ts";
 import { readPieces } from "./sentencepiece-model.ts";
 import { tokenizerMetadata } from "./tokenizer-metadata.ts";
@@ -26,7 +26,7 @@ async function metadataOf(
   } = {},
 ) {
   const { tokenizer } = await readGolden(family);
-  await using folder = await ModelFolder.with({
+  await using folder = await TemporaryFolder.with({
     "tokenizer.json": { ...tokenizer, ...change },
     "tokenizer_config.json": config,
     ...files,

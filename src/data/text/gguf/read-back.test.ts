@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import type { GgufMetadata, GgufValue } from "../../../files/gguf/format.ts";
 import { GgufFields } from "../../../files/gguf/metadata.ts";
-import { refusalOf } from "../../../files/testing/folder.ts";
+import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { loadChatTemplate } from "../chat-template.ts";
 import { loadTokenizer } from "../load-tokenizer.ts";
-import { type Family, ModelFolder, readGolden, readSamples } from "../testing/families.ts";
+import { type Family, readGolden, readSamples } from "../testing/families.ts";
 import { TOKEN_KINDS } from "./kinds.ts";
 import { tokenizerFiles } from "./tokenizer-files.ts";
 import { tokenizerMetadata } from "./tokenizer-metadata.ts";
@@ -14,7 +14,7 @@ const CONFIG = { chat_template: "{{ messages[0].content }}" };
 
 async function metadataOf(family: Family, config: object = {}, merged = false): Promise<GgufMetadata> {
   const { tokenizer } = await readGolden(family);
-  await using folder = await ModelFolder.with({
+  await using folder = await TemporaryFolder.with({
     "tokenizer.json": tokenizer,
     "tokenizer_config.json": { ...CONFIG, ...config },
   });
@@ -22,7 +22,7 @@ async function metadataOf(family: Family, config: object = {}, merged = false): 
 }
 
 async function readBack(metadata: GgufMetadata) {
-  await using folder = await ModelFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
+  await using folder = await TemporaryFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
   return { tokenizer: await loadTokenizer(folder.path), template: await loadChatTemplate(folder.path) };
 }
 
@@ -57,7 +57,7 @@ test.each<[Family, merged: boolean]>([
   const { ids, tokenizer: own } = await readGolden(family);
   const samples = [...(await readSamples()).entries()].filter(([, text]) => UNSAID[family]?.test(text) !== true);
   expect(samples.length).toBeGreaterThan(50);
-  await using folder = await ModelFolder.with({ "tokenizer.json": own });
+  await using folder = await TemporaryFolder.with({ "tokenizer.json": own });
   const wanted = await loadTokenizer(folder.path);
   for (const [at, text] of samples) {
     expect([text, tokenizer.encode(text)]).toEqual([text, ids[at] ?? []]);
@@ -88,7 +88,7 @@ test.each([
 test("what is written of a tokenizer that was read is what was read", async () => {
   for (const family of ["llama3", "qwen2", "llama2", "gemma"] as const) {
     const metadata = await metadataOf(family, { bos_token: "<s>", eos_token: "<|im_end|>" });
-    await using folder = await ModelFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
+    await using folder = await TemporaryFolder.with({ ...tokenizerFiles(metadata, "x.gguf") });
     const again = await tokenizerMetadata(folder.path, { size: 544, ids: {} });
     const same = (one: GgufMetadata) => [...one].filter(([key]) => key !== "tokenizer.ggml.scores");
     expect(same(again)).toEqual(same(metadata));
@@ -116,7 +116,7 @@ test("Gemma 4's tokens of channels and tools are user-defined in a file, as llam
   const { tokenizer } = await readGolden("gemma");
   const shown = ["<|channel>", "<tool_call|>", '<|"|>'];
   const added = [...shown, "<|turn>"].map((content, at) => ({ id: 540 + at, content, special: true }));
-  await using folder = await ModelFolder.with({
+  await using folder = await TemporaryFolder.with({
     "tokenizer.json": { ...tokenizer, added_tokens: [...(tokenizer["added_tokens"] as object[]), ...added] },
   });
   const wish = { size: 544, ids: {} };

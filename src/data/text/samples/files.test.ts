@@ -1,32 +1,33 @@
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { StoredDataSet } from "./store.ts";
 import { describe, expect, test } from "bun:test";
 import { link, symlink } from "node:fs/promises";
 import { type DataChoice, locateData } from "./files.ts";
 import { splitForValidation } from "../../batches/split.ts";
-import { DataFolder, numberedSamples } from "../testing/data.ts";
+import { numberedSamples } from "../testing/data.ts";
 
 const A = [{ text: "a" }];
 const B = [{ text: "b" }];
 
 test("a file is the training data; a folder has files for each purpose, in any format", async () => {
-  await using folder = await DataFolder.with({
+  await using folder = await TemporaryFolder.with({
     "train.jsonl": A,
     "valid.json": B,
     "test.parquet": "x",
     "more.jsonl": B,
   });
-  expect(await locateData({ data: folder.file("train.jsonl") })).toEqual({
-    train: folder.file("train.jsonl"),
+  expect(await locateData({ data: folder.at("train.jsonl") })).toEqual({
+    train: folder.at("train.jsonl"),
     valid: undefined,
     test: undefined,
   });
   const found = {
-    train: folder.file("train.jsonl"),
-    valid: folder.file("valid.json"),
-    test: folder.file("test.parquet"),
+    train: folder.at("train.jsonl"),
+    valid: folder.at("valid.json"),
+    test: folder.at("test.parquet"),
   };
   expect(await locateData({ data: folder.path })).toEqual(found);
-  const more = folder.file("more.jsonl");
+  const more = folder.at("more.jsonl");
   expect(await locateData({ data: folder.path, valid: more })).toEqual({ ...found, valid: more });
 });
 
@@ -40,85 +41,85 @@ test.each([
   ["testing.jsonl", "test"],
   ["eval.jsonl", "test"],
 ] as const)("a folder of the Hub's names: %s", async (name, split) => {
-  await using folder = await DataFolder.with({ "data/train-00000-of-00001.parquet": "a", [name]: "bc" });
+  await using folder = await TemporaryFolder.with({ "data/train-00000-of-00001.parquet": "a", [name]: "bc" });
   expect(await locateData({ data: folder.path })).toEqual({
-    train: folder.file("data/train-00000-of-00001.parquet"),
+    train: folder.at("data/train-00000-of-00001.parquet"),
     valid: undefined,
     test: undefined,
-    [split]: folder.file(name),
+    [split]: folder.at(name),
   });
 });
 
 test("tables and plain text, where there is nothing else to train on", async () => {
-  await using folder = await DataFolder.with({ "train.csv": "text\na\n", "valid.txt": "b\n" });
-  const found = { train: folder.file("train.csv"), valid: folder.file("valid.txt"), test: undefined };
+  await using folder = await TemporaryFolder.with({ "train.csv": "text\na\n", "valid.txt": "b\n" });
+  const found = { train: folder.at("train.csv"), valid: folder.at("valid.txt"), test: undefined };
   expect(await locateData({ data: folder.path })).toEqual(found);
-  await using other = await DataFolder.with({ "train.jsonl": A, "train.txt": "notes", "valid.csv": "x" });
-  const own = { train: other.file("train.jsonl"), valid: undefined, test: undefined };
+  await using other = await TemporaryFolder.with({ "train.jsonl": A, "train.txt": "notes", "valid.csv": "x" });
+  const own = { train: other.at("train.jsonl"), valid: undefined, test: undefined };
   expect(await locateData({ data: other.path })).toEqual(own);
 });
 
 test("beside a file to train on, data/ is not looked into", async () => {
-  await using folder = await DataFolder.with({ "train.jsonl": A, "data/train.json": "[]", "data/valid.jsonl": B });
+  await using folder = await TemporaryFolder.with({ "train.jsonl": A, "data/train.json": "[]", "data/valid.jsonl": B });
   const found = await locateData({ data: folder.path });
-  expect(found).toEqual({ train: folder.file("train.jsonl"), valid: undefined, test: undefined });
+  expect(found).toEqual({ train: folder.at("train.jsonl"), valid: undefined, test: undefined });
 });
 
 describe("refuses", () => {
   const refuse = async (choice: DataChoice, message: string) => expect(locateData(choice)).rejects.toThrow(message);
 
   test("what is not there, or there twice", async () => {
-    await using folder = await DataFolder.with({ "train.json": "[]", "train.jsonl": A });
-    await using other = await DataFolder.with({ "data.jsonl": A });
+    await using folder = await TemporaryFolder.with({ "train.json": "[]", "train.jsonl": A });
+    await using other = await TemporaryFolder.with({ "data.jsonl": A });
     await refuse({ data: folder.path }, "both train.jsonl and train.json are there");
     await refuse({ data: other.path }, "no train.jsonl (nor .json, .parquet, .csv, .tsv or .txt)");
-    await refuse({ data: other.file("none.jsonl") }, "no such file");
-    await refuse({ data: other.file("data.jsonl"), valid: other.file("none.jsonl") }, "no such file");
-    await refuse({ data: other.file("data.jsonl"), valid: other.path }, "a folder, not a file");
+    await refuse({ data: other.at("none.jsonl") }, "no such file");
+    await refuse({ data: other.at("data.jsonl"), valid: other.at("none.jsonl") }, "no such file");
+    await refuse({ data: other.at("data.jsonl"), valid: other.path }, "a folder, not a file");
   });
 
   test("splits that are there under two names, or in several shards", async () => {
-    await using folder = await DataFolder.with({ "train.jsonl": A, "valid.jsonl": B, "validation.jsonl": B });
+    await using folder = await TemporaryFolder.with({ "train.jsonl": A, "valid.jsonl": B, "validation.jsonl": B });
     await refuse({ data: folder.path }, "both valid.jsonl and validation.jsonl are there");
-    await using shards = await DataFolder.with({
+    await using shards = await TemporaryFolder.with({
       "train-00000-of-00002.parquet": "a",
       "train-00001-of-00002.parquet": "b",
     });
     await refuse({ data: shards.path }, "both train-00000-of-00002.parquet and train-00001-of-00002.parquet are there");
-    await using part = await DataFolder.with({ "data/train-00000-of-00002.parquet": "a" });
+    await using part = await TemporaryFolder.with({ "data/train-00000-of-00002.parquet": "a" });
     await refuse({ data: part.path }, "only one of 2 shards is there");
-    await using both = await DataFolder.with({ "train.jsonl": A, "test.jsonl": B, "eval.jsonl": B });
-    expect((await locateData({ data: both.path })).test).toBe(both.file("test.jsonl"));
+    await using both = await TemporaryFolder.with({ "train.jsonl": A, "test.jsonl": B, "eval.jsonl": B });
+    expect((await locateData({ data: both.path })).test).toBe(both.at("test.jsonl"));
   });
 
   test("two sources of validation data", async () => {
-    await using folder = await DataFolder.with({ "train.jsonl": A, "valid.jsonl": B });
-    const data = folder.file("train.jsonl");
+    await using folder = await TemporaryFolder.with({ "train.jsonl": A, "valid.jsonl": B });
+    const data = folder.at("train.jsonl");
     await refuse({ data: folder.path, validSplit: 0.1 }, "the validation data is");
-    await refuse({ data, valid: folder.file("valid.jsonl"), validSplit: 0.1 }, "--valid-split");
+    await refuse({ data, valid: folder.at("valid.jsonl"), validSplit: 0.1 }, "--valid-split");
   });
 
   test("validation on the training data: the same name, a link to it, a copy of it", async () => {
-    await using folder = await DataFolder.with({ "train.jsonl": A, "copy.jsonl": A, "other.jsonl": B });
-    const data = folder.file("train.jsonl");
-    await symlink(data, folder.file("symbolic.jsonl"));
-    await link(data, folder.file("hard.jsonl"));
+    await using folder = await TemporaryFolder.with({ "train.jsonl": A, "copy.jsonl": A, "other.jsonl": B });
+    const data = folder.at("train.jsonl");
+    await symlink(data, folder.at("symbolic.jsonl"));
+    await link(data, folder.at("hard.jsonl"));
     for (const name of ["train.jsonl", "symbolic.jsonl", "hard.jsonl"]) {
-      await refuse({ data, valid: folder.file(name) }, "is the training file");
+      await refuse({ data, valid: folder.at(name) }, "is the training file");
     }
-    await refuse({ data, valid: folder.file("copy.jsonl") }, "holds the same as the training file");
-    expect((await locateData({ data, valid: folder.file("other.jsonl") })).valid).toBe(folder.file("other.jsonl"));
+    await refuse({ data, valid: folder.at("copy.jsonl") }, "holds the same as the training file");
+    expect((await locateData({ data, valid: folder.at("other.jsonl") })).valid).toBe(folder.at("other.jsonl"));
   });
 
   test("two files of a split, where that split is asked for", async () => {
     const shards = { "test-00000-of-00002.jsonl": A, "test-00001-of-00002.jsonl": A };
-    await using folder = await DataFolder.with({
+    await using folder = await TemporaryFolder.with({
       "train.jsonl": A,
       "valid.jsonl": B,
       "validation.jsonl": B,
       ...shards,
     });
-    const valid = folder.file("valid.jsonl");
+    const valid = folder.at("valid.jsonl");
     await refuse({ data: folder.path, withoutTest: true }, "both valid");
     await refuse({ data: folder.path, valid }, "both test");
     expect(await locateData({ data: folder.path, valid, withoutTest: true })).toMatchObject({ valid, test: undefined });
@@ -126,14 +127,14 @@ describe("refuses", () => {
 });
 
 test.if(process.platform !== "win32")("a pipe is told from a file", async () => {
-  await using folder = await DataFolder.with({ "train.jsonl": A });
-  const pipe = folder.file("pipe");
+  await using folder = await TemporaryFolder.with({ "train.jsonl": A });
+  const pipe = folder.at("pipe");
   expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
   await expect(locateData({ data: pipe })).rejects.toThrow("it is a pipe, not a file");
-  await expect(locateData({ data: folder.file("train.jsonl"), valid: pipe })).rejects.toThrow("it is a pipe");
-  await symlink(pipe, folder.file("test.jsonl"));
+  await expect(locateData({ data: folder.at("train.jsonl"), valid: pipe })).rejects.toThrow("it is a pipe");
+  await symlink(pipe, folder.at("test.jsonl"));
   await expect(locateData({ data: folder.path })).rejects.toThrow("test.jsonl: it is a pipe, not a file");
-  await symlink("/dev/zero", folder.file("valid.jsonl"));
+  await symlink("/dev/zero", folder.at("valid.jsonl"));
   await expect(locateData({ data: folder.path })).rejects.toThrow("valid.jsonl: it is a device, not a file");
 });
 

@@ -1,7 +1,7 @@
+import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
 import { utimes } from "node:fs/promises";
 import { ChatTemplate } from "../chat-template.ts";
-import { DataFolder } from "../testing/data.ts";
 import { loadTrainingData } from "./load-run.ts";
 import { loadDataSet, sayUnknownRoles } from "./load.ts";
 import { BOS, TOKENIZER, OPTIONS, failure, load, plain } from "./testing/load.ts";
@@ -11,9 +11,9 @@ test("a template that writes a date is told the file's, on whatever day it is re
     "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}",
     "t.jinja",
   );
-  await using folder = await DataFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
-  await utimes(folder.file("d.jsonl"), 0, new Date(2001, 5, 1));
-  const data = await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, template });
+  await using folder = await TemporaryFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
+  await utimes(folder.at("d.jsonl"), 0, new Date(2001, 5, 1));
+  const data = await loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, template });
   expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2001");
 });
 
@@ -58,12 +58,12 @@ describe("cutting and dropping", () => {
 
 test("validation data that are the training data in another format are refused", async () => {
   const texts = [{ text: "Once" }, { text: "upon" }];
-  await using folder = await DataFolder.with({
+  await using folder = await TemporaryFolder.with({
     "train.jsonl": texts,
     "same.json": JSON.stringify(texts, undefined, 2),
     "other.json": JSON.stringify(texts.toReversed()),
   });
-  const choose = (valid: string) => ({ data: folder.file("train.jsonl"), valid: folder.file(valid) });
+  const choose = (valid: string) => ({ data: folder.at("train.jsonl"), valid: folder.at(valid) });
   await expect(loadTrainingData(choose("same.json"), { ...OPTIONS, seed: 0n })).rejects.toThrow(
     "same.json holds the same as the training file",
   );

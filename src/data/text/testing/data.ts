@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { DataSetBuilder, type StoredDataSet } from "../samples/store.ts";
 
 /**
@@ -14,33 +11,4 @@ export function numberedSamples(lengths: readonly number[], maxLength = 1000): S
     builder.add({ ids, supervised: ids.map((_, t) => (t >= length / 2 ? 1 : 0)), format: "text" }, i + 1);
   }
   return builder.build("numbered.jsonl");
-}
-
-/** A temporary folder of data files: bytes and texts as they are, arrays as JSON lines. */
-export class DataFolder {
-  readonly path: string;
-
-  private constructor(path: string) {
-    this.path = path;
-  }
-
-  static async with(files: Readonly<Record<string, string | Uint8Array | readonly unknown[]>>): Promise<DataFolder> {
-    const folder = new DataFolder(await mkdtemp(join(tmpdir(), "randlora-data-")));
-    for (const [name, content] of Object.entries(files)) {
-      const written =
-        typeof content === "string" || content instanceof Uint8Array
-          ? content
-          : content.map((line) => `${JSON.stringify(line)}\n`).join("");
-      await Bun.write(folder.file(name), written);
-    }
-    return folder;
-  }
-
-  file(name: string): string {
-    return join(this.path, name);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
-  }
 }

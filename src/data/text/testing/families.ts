@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Tokenizer } from "../tokenizer.ts";
 import { TokenizerConfig } from "../../../files/read-text.ts";
@@ -52,25 +50,4 @@ export async function familyTokenizer(
 /** Special tokens with ids that no small tokenizer has. */
 export function specialTokens(contents: readonly string[], special = true): object[] {
   return contents.map((content, at) => ({ id: 9000 + at, content, special }));
-}
-
-/** A temporary model folder with these files: texts as they are, anything else as JSON. */
-export class ModelFolder {
-  readonly path: string;
-
-  private constructor(path: string) {
-    this.path = path;
-  }
-
-  static async with(files: Readonly<Record<string, unknown>>): Promise<ModelFolder> {
-    const folder = new ModelFolder(await mkdtemp(join(tmpdir(), "randlora-text-")));
-    for (const [name, content] of Object.entries(files)) {
-      await Bun.write(join(folder.path, name), typeof content === "string" ? content : JSON.stringify(content));
-    }
-    return folder;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
-  }
 }

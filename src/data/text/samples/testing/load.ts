@@ -1,8 +1,8 @@
+import { refusalOf, TemporaryFolder } from "../../../../files/testing/folder.ts";
 import { STORIES } from "../../../../../fixtures/stories/storyteller.ts";
 import { RandloraError } from "../../../../files/errors.ts";
 import { ChatTemplate } from "../../chat-template.ts";
 import { loadTokenizer } from "../../load-tokenizer.ts";
-import { DataFolder } from "../../testing/data.ts";
 import type { EncoderOptions } from "../encoder.ts";
 import { loadDataSet, type LoadOptions } from "../load.ts";
 
@@ -25,8 +25,8 @@ export const OPTIONS: LoadOptions = {
 
 /** Loads a file of these samples. */
 export async function load(lines: readonly unknown[], options: Partial<LoadOptions> = {}) {
-  await using folder = await DataFolder.with({ "d.jsonl": lines });
-  return await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, ...options });
+  await using folder = await TemporaryFolder.with({ "d.jsonl": lines });
+  return await loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, ...options });
 }
 
 /** Ids and marks of a single sample. */
@@ -40,14 +40,9 @@ export async function failure(
   lines: readonly unknown[] | string,
   options: Partial<LoadOptions> = {},
 ): Promise<RandloraError> {
-  await using folder = await DataFolder.with({ "d.jsonl": lines });
-  try {
-    await loadDataSet(folder.file("d.jsonl"), { ...OPTIONS, ...options });
-  } catch (error) {
-    if (!(error instanceof RandloraError)) throw error;
-    return new RandloraError(error.code, error.message.replaceAll(`${folder.path}/`, ""), error.hint);
-  }
-  throw new Error("nothing was thrown");
+  await using folder = await TemporaryFolder.with({ "d.jsonl": lines });
+  const { code, message, hint } = await refusalOf(() => loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, ...options }));
+  return new RandloraError(code, message.replaceAll(`${folder.path}/`, ""), hint);
 }
 
 export const plain = (text: string) => TOKENIZER.encode(text, { special: false });
