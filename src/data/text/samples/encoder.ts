@@ -92,7 +92,13 @@ export class SampleEncoder {
   }
 
   #encodeText(ids: readonly number[]): MarkedSample {
-    return { ...this.#ended(ids, new Array<number>(ids.length).fill(1)), format: "text" };
+    return {
+      ...this.#ended(
+        ids,
+        Array.from(ids, () => 1),
+      ),
+      format: "text",
+    };
   }
 
   #encodePrompted(prompt: string, completion: string): MarkedSample {
