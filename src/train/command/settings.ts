@@ -2,7 +2,6 @@ import { basename } from "node:path";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { methodNamed } from "../../adapters/methods.ts";
-import { strftime } from "../../data/text/template/strftime.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
@@ -81,7 +80,7 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
 export interface LookedUp {
   readonly location: ModelLocation;
   /** What is to be trained, as the run records it. */
-  readonly named: Pick<FlatSettings, "model" | "data" | "commit" | "date">;
+  readonly named: Pick<FlatSettings, "model" | "data" | "commit">;
   readonly facts: Pick<ModelFacts, "modelType" | "contextLength" | "images">;
 }
 
@@ -101,13 +100,8 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
   }
   const location = await locate({ name: model, commit: null }, context);
   const facts = await describeModel(location);
-  const named = { model, data, commit: commitOf(model, location.folder), date: now(facts) };
+  const named = { model, data, commit: commitOf(model, location.folder) };
   return { location, named, facts };
-}
-
-/** Templates of texts may write a date. */
-function now({ images }: LookedUp["facts"]): string | null {
-  return images === undefined ? strftime(new Date(), "%FT%T") : null;
 }
 
 /** The commit whose files lie in `folder`, where `name` is one on the Hub. */

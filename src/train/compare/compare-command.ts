@@ -204,11 +204,7 @@ interface JobJson {
 
 /** Tasks that share a comparison must have been told the same. @throws RandloraError `usage` */
 function refuseOther(out: string, found: ComparisonRecord, wanted: ComparisonRecord): void {
-  // Each has begun at another moment: the first one's counts.
-  const [there, asked] = [found, wanted].map(({ comparison }) => {
-    const contenders = comparison.contenders.map((one) => ({ ...one, settings: { ...one.settings, date: null } }));
-    return formatRecord({ comparison: { ...comparison, contenders }, results: [] });
-  });
+  const [there, asked] = [found, wanted].map(({ comparison }) => formatRecord({ comparison, results: [] }));
   if (there === asked) return;
   const cause = `${oneLine(out)}: there is another comparison: other methods or settings`;
   throw new RandloraError("usage", cause, "give all jobs the same options, or name another --out");

@@ -1,5 +1,6 @@
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { GENERATOR_NAMES } from "../../compute/random/names.ts";
+import { USUAL_DATE } from "../../data/text/samples/date.ts";
 import { PROMPTS } from "../../data/text/samples/prompts.ts";
 import {
   choice,
@@ -15,7 +16,7 @@ import {
 import { mapped, type ValueOf } from "../../terminal/options/option.ts";
 import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
-import { basisSeedOption, layersOption, pathOption, placeOption, targetsOption } from "./readers.ts";
+import { basisSeedOption, dateOption, layersOption, pathOption, placeOption, targetsOption } from "./readers.ts";
 import { SCHEDULES } from "./schedule.ts";
 import { setting } from "./setting.ts";
 
@@ -124,6 +125,10 @@ export const RUN_OPTIONS = {
       defaultText: "chat turns; the loss covers the answer",
     }),
     { usual: null, earlier: null, compare: "all", only: "texts" },
+  ),
+  date: setting(
+    dateOption({ topic: "Data", help: "date that chat templates which write one are told", defaultText: USUAL_DATE }),
+    { orNull: true, earlier: null, compare: "all", only: "texts" },
   ),
   learningRate: setting(
     number({

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { parseTargets } from "../../adapters/base/targets.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { parseHubName } from "../../files/hub/name.ts";
+import { dateOf } from "../../data/text/samples/date.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import { mapped, type Option, type Spec, text } from "../../terminal/options/option.ts";
 
@@ -47,6 +48,14 @@ export function basisSeedOption(spec: OptionSpec): Option<string | undefined> {
     const seed = /^-?\d{1,20}$/.test(value) ? BigInt(value) : undefined;
     if (seed !== undefined && seed >= -(2n ** 63n) && seed < 2n ** 64n) return String(seed);
     throw new RandloraError("usage", `--basis-seed ${value}: not a whole number of 64 bits`);
+  });
+}
+
+/** `--date`: a day. */
+export function dateOption(spec: OptionSpec): Option<string | undefined> {
+  return mapped(text({ value: "YYYY-MM-DD", ...spec }), (value) => {
+    dateOf(value);
+    return value;
   });
 }
 

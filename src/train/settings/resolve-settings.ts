@@ -1,5 +1,6 @@
 import { targetsOf } from "../../models/decoder/architectures/index.ts";
 import { defaultTargets } from "../../adapters/base/default-targets.ts";
+import { USUAL_DATE } from "../../data/text/samples/date.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import type { TrainedMethod } from "../../adapters/method.ts";
@@ -86,7 +87,6 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
     images: facts.images ? resolveImages(given, { ...facts.images, learningRate, gradAccum }) : null,
     commit: asked.commit ?? null,
-    date: asked.date ?? null,
     // Only its data tell.
     sampleFormat: null,
     shuffle: asked.shuffle ?? true,
@@ -94,6 +94,7 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     data: asked.data,
     epochs: asked.epochs ?? (asked.steps === undefined ? 1 : null),
     batchSize: asked.batchSize ?? usual.batchSize,
+    date: facts.images ? null : (asked.date ?? USUAL_DATE),
     maxLength: facts.images ? null : (asked.maxLength ?? usualLength(asked, facts)),
     learningRate,
     schedule: asked.schedule ?? usual.schedule,

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { dateOf } from "../../data/text/samples/date.ts";
 import { type AskedSettings, type ModelFacts, resolveSettings } from "./resolve-settings.ts";
 import { resumeSettings } from "./resume-settings.ts";
 import { formatSettings, parseTrainSettings } from "./settings.ts";
@@ -195,5 +196,14 @@ test("what contradicts is said as it was typed", () => {
     ],
   ] as const) {
     expect(contradict).toThrow(message);
+  }
+});
+
+test("the date that templates are told is the same on any day, in any zone, unless another is given", () => {
+  expect(resolveSettings(ASKED, FACTS).date).toBe("2024-07-26");
+  expect(dateOf("2024-07-26").getDate()).toBe(26);
+  expect(dateOf("2026-11-30T23:59:59").getDate()).toBe(30);
+  for (const wrong of ["today", "2024-02-30", "2024-7-1", "2024-07-26T12", ""]) {
+    expect(() => dateOf(wrong)).toThrow(`--date ${wrong}: not a day`);
   }
 });

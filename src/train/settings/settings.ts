@@ -38,8 +38,6 @@ const adapterSchema = (method: TrainedMethod | undefined) => {
 const FOUND = {
   /** The commit of a name on the Hub: what a resumed run takes, whatever was pushed since. */
   commit: v.optional(v.nullable(commit), null),
-  /** When the run began, by the clock there: what chat templates are told that write a date; null: the data file's. */
-  date: v.optional(v.nullable(v.pipe(v.string(), v.isoDateTimeSecond())), null),
   /** How the samples were written out; null: images, and runs of earlier versions, which did not record it. */
   sampleFormat: v.optional(v.nullable(v.picklist(SAMPLE_FORMATS)), null),
   /** `--no-shuffle`. */

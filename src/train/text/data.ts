@@ -9,6 +9,7 @@ import type { DataSet, MicroBatch } from "../../data/text/samples/types.ts";
 import { readEndOfSequence } from "../../data/text/stop.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../../data/text/tokenizer.ts";
+import { dateOf } from "../../data/text/samples/date.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 
 /** A run's data, and the tokenizer to show them with. */
@@ -40,8 +41,7 @@ export async function loadRunData(
     { data: settings.data, valid: settings.valid ?? undefined, validSplit: settings.validSplit ?? undefined },
     {
       ...options,
-      // Without a zone it is read as local time: the same day wherever the run is resumed.
-      ...(settings.date === null ? {} : { now: new Date(settings.date) }),
+      ...(settings.date === null ? {} : { now: dateOf(settings.date) }),
       tokenizer,
       template,
       endOfSequence: await readEndOfSequence(folder, tokenizer),

@@ -3,6 +3,7 @@ import { quote } from "../../../files/failure.ts";
 import type { ChatTemplate } from "../chat-template.ts";
 import { trainingPrompt } from "../commonsense-prompt.ts";
 import type { Tokenizer } from "../tokenizer.ts";
+import { dateOf, USUAL_DATE } from "./date.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 import type { Recognized } from "./kinds.ts";
 import type { TrainingMessage } from "./messages.ts";
@@ -22,7 +23,7 @@ export interface EncoderOptions {
   readonly prompt?: PromptName | undefined;
   /** `--train-on-prompt`: all tokens but the first are supervised, and those of turns whose weight is 0. */
   readonly trainOnPrompt?: boolean;
-  /** The date that chat templates are told which write one (Llama 3: "Today Date: …"); the present by default. */
+  /** The date that chat templates are told which write one; {@link USUAL_DATE} by default. */
   readonly now?: Date;
 }
 
@@ -49,7 +50,7 @@ export class SampleEncoder {
 
   constructor(options: EncoderOptions) {
     this.#options = options;
-    const { template, tokenizer, now = new Date() } = options;
+    const { template, tokenizer, now = dateOf(USUAL_DATE) } = options;
     this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens, now);
   }
 

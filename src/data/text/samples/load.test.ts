@@ -1,20 +1,18 @@
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { describe, expect, test } from "bun:test";
-import { utimes } from "node:fs/promises";
 import { ChatTemplate } from "../chat-template.ts";
 import { loadTrainingData } from "./load-run.ts";
 import { loadDataSet, sayUnknownRoles } from "./load.ts";
 import { BOS, TOKENIZER, OPTIONS, failure, load, plain } from "./testing/load.ts";
 
-test("a template that writes a date is told the file's, on whatever day it is read", async () => {
+test("a template that writes a date is told the same one on whatever day a file is written and read", async () => {
   const template = new ChatTemplate(
     "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}",
     "t.jinja",
   );
   await using folder = await TemporaryFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
-  await utimes(folder.at("d.jsonl"), 0, new Date(2001, 5, 1));
   const data = await loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, template });
-  expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2001");
+  expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2024");
 });
 
 describe("cutting and dropping", () => {

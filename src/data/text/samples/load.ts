@@ -1,6 +1,5 @@
-import { stat } from "node:fs/promises";
 import { RandloraError } from "../../../files/errors.ts";
-import { naming, oneLine, quote } from "../../../files/failure.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognize, SAMPLE_FIELDS } from "./kinds.ts";
 import { list } from "./messages.ts";
@@ -22,8 +21,7 @@ export interface LoadOptions extends EncoderOptions {
 const REPORT_EVERY = 256;
 
 /**
- * Reads and tokenizes a data file. Chat templates that write a date are told `now`, by default the file's, so that the same
- * file makes the same tokens on another day.
+ * Reads and tokenizes a data file.
  *
  * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
  *   when it has no samples, or none with supervised tokens
@@ -34,8 +32,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
   }
   const name = oneLine(path);
-  const { mtime } = await naming(path, "read", stat(path));
-  const encoder = new SampleEncoder({ now: mtime, ...options });
+  const encoder = new SampleEncoder(options);
   const builder = new DataSetBuilder(maxLength);
   let count = 0;
   const unknownRoles = new Set<string>();
