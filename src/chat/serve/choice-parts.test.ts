@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import * as v from "valibot";
 import { withMarks } from "../../data/text/harmony.ts";
+import { CALL_FORMATS } from "../tools/formats.ts";
 import { ChoiceParts } from "./choice-parts.ts";
+import { reasonOf } from "./shapes/shape.ts";
 import { responseShape } from "./shapes/responses.ts";
 import { usageOf } from "./shapes/shape.ts";
 
@@ -37,4 +39,13 @@ test("tokens of several thoughts are counted", () => {
   const parts = new ChoiceParts({ kind: "harmony", begun: "", readsCalls: true, single: false }, false);
   parts.push({ text, tokens: undefined });
   expect(parts.reasoningTokens([...text].map((_, at) => at))).toBe("soso".length);
+});
+
+test("an answer that was cut says so, whether or not it has whole calls", () => {
+  const parts = new ChoiceParts({ format: CALL_FORMATS[0] }, false);
+  parts.push({ text: '<tool_call>{"name": "f", "arguments": {}}</tool_call>\n<tool_c', tokens: undefined });
+  expect((["stop", "length"] as const).map((reason) => reasonOf(parts.choice(reason)))).toEqual([
+    "tool_calls",
+    "length",
+  ]);
 });

@@ -3,6 +3,8 @@ export interface CallFormat {
   readonly name: string;
   /** What the source of such a template holds. */
   readonly sign: RegExp;
+  /** A call is JSON, or a `<function=NAME>` (function-calls.ts). */
+  readonly kind: "json" | "function";
   /** Stands before a call, or before the list of them; empty: an answer that is a call has nothing else. */
   readonly open: string;
   /** Stands behind it; empty: nothing. */
@@ -21,7 +23,9 @@ export interface CallFormat {
 export const CALL_FORMATS: readonly CallFormat[] = [
   {
     name: "Hermes, Qwen",
-    sign: /<tool_call>/,
+    // Not where calls between the same marks are no JSON: GLM's and Hunyuan's are not known.
+    sign: /^(?![\s\S]*<(?:function=|arg_key>|tool_sep>))[\s\S]*<tool_call>/,
+    kind: "json",
     open: "<tool_call>",
     close: "</tool_call>",
     isList: false,
@@ -32,6 +36,7 @@ export const CALL_FORMATS: readonly CallFormat[] = [
   {
     name: "Mistral",
     sign: /\[TOOL_CALLS\](?![\s\S]*\[ARGS\])/,
+    kind: "json",
     open: "[TOOL_CALLS]",
     close: "",
     isList: true,
@@ -42,12 +47,24 @@ export const CALL_FORMATS: readonly CallFormat[] = [
   {
     name: "Llama 3",
     sign: /<\|python_tag\|>|ipython/,
+    kind: "json",
     open: "",
     close: "",
     isList: false,
     argumentsKey: "parameters",
     padding: "",
     parallel: false,
+  },
+  {
+    name: "Qwen3-Coder, Qwen 3.5",
+    sign: /<tool_call>\s*(?:\\n)*\s*<function=/,
+    kind: "function",
+    open: "<tool_call>",
+    close: "</tool_call>",
+    isList: false,
+    argumentsKey: "arguments",
+    padding: "\n",
+    parallel: true,
   },
 ];
 

@@ -14,12 +14,10 @@ import { array, JSON_RULES, list, OBJECT, SPACE } from "../grammar/json.ts";
 import { schemaRules } from "../grammar/json-schema.ts";
 import { isRecord, SchemaWork } from "../grammar/schema.ts";
 import type { CallFormat } from "./formats.ts";
+import { type CalledTool, functionCall } from "./function-calls.ts";
 
 /** A tool that a model may call. */
-export interface Tool {
-  readonly name: string;
-  /** A JSON schema; undefined: any object. */
-  readonly parameters: unknown;
+export interface Tool extends CalledTool {
   /** Its arguments follow the schema wherever it is called. */
   readonly strict: boolean;
 }
@@ -71,7 +69,15 @@ export function listOfCalls(most = MOST_CALLS): Expression {
 }
 
 /** The rule `call`, and those that it needs. @throws as {@link callGrammar} */
-export function callRules(tools: readonly Tool[], { argumentsKey }: CallFormat): Map<string, Expression> {
+export function callRules(tools: readonly Tool[], { kind, argumentsKey }: CallFormat): Map<string, Expression> {
+  if (kind === "function") {
+    const [rules, work] = [new Map<string, Expression>(), new SchemaWork()];
+    const calls = tools.map(({ name, parameters }, index) => {
+      const schema = parameters === undefined ? undefined : objectsOf(parameters, name);
+      return functionCall({ name, parameters: schema }, `arguments ${index}`, rules, work);
+    });
+    return rules.set("call", choice(...calls));
+  }
   const { rules, callables } = argumentRules(tools);
   const calls = callables.map(({ name, given }) => {
     const head = `{"name": ${JSON.stringify(name)}, "${argumentsKey}": `;

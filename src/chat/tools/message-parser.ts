@@ -1,4 +1,5 @@
 import { type Call, type CallFormat, readCalls } from "./formats.ts";
+import { type CalledTool, readFunctionCall } from "./function-calls.ts";
 
 /** Some of an answer. */
 export interface Part {
@@ -28,6 +29,8 @@ export interface MessageParserOptions {
   readonly kind?: "tags";
   /** Calls are looked for; undefined: the text is what it is. */
   readonly format?: CallFormat | undefined;
+  /** Those that may be called, where their schemas say how a call is read. */
+  readonly tools?: readonly CalledTool[] | undefined;
   /** The prompt ends behind `format.open`. */
   readonly inCall?: boolean;
   /** An answer has one call at most: what follows on it is left out. */
@@ -44,6 +47,7 @@ export const [THINK, THOUGHT] = ["<think>", "</think>"] as const;
 /** Of answers whose marks are text: {@link tagFormat}. */
 export class MessageParser implements AnswerParser {
   #format: CallFormat | undefined;
+  readonly #tools: readonly CalledTool[];
   readonly #single: boolean;
   readonly #onlyFirst: boolean;
   #mode: "start" | "reasoning" | "content" | "call";
@@ -57,8 +61,9 @@ export class MessageParser implements AnswerParser {
   /** The answer began as a call and was none. */
   #isPlain = false;
 
-  constructor({ format, inCall = false, thinking, single = false, onlyFirst = false }: MessageParserOptions) {
+  constructor({ format, tools, inCall = false, thinking, single = false, onlyFirst = false }: MessageParserOptions) {
     this.#format = format;
+    this.#tools = tools ?? [];
     this.#single = single;
     this.#onlyFirst = onlyFirst;
     this.#mode = inCall ? "call" : thinking === "open" ? "reasoning" : "content";
@@ -177,12 +182,12 @@ export class MessageParser implements AnswerParser {
   #call(isLast: boolean): { readonly content: string; readonly calls: readonly Call[] } {
     const format = this.#format;
     if (format === undefined) return { content: this.#takeAll(), calls: [] };
-    const end = format.close === "" ? -1 : endOfCall(this.#held, format.close, isLast);
+    const end = format.close === "" ? -1 : endOfCall(this.#held, format, isLast);
     if (end < 0 && !isLast) return { content: "", calls: [] };
     const text = this.#take(end < 0 ? this.#held.length : end);
     this.#held = this.#held.slice(end < 0 ? 0 : format.close.length);
     this.#mode = "content";
-    const calls = readCalls(text.trim(), format);
+    const calls = this.#read(text.trim(), format);
     // Between calls and behind them stand line ends.
     this.#isTrimming = calls !== undefined;
     if (calls !== undefined) return { content: "", calls: this.#single ? calls.slice(0, 1) : calls };
@@ -190,6 +195,12 @@ export class MessageParser implements AnswerParser {
     // Where it is no call it is what the model said. Without a mark of its own it would be looked at for ever.
     this.#isPlain = true;
     return { content: format.open + text + (end < 0 ? "" : format.close), calls: [] };
+  }
+
+  #read(text: string, format: CallFormat): readonly Call[] | undefined {
+    if (format.kind === "json") return readCalls(text, format);
+    const call = readFunctionCall(text, this.#tools);
+    return call && [call];
   }
 
   #take(length: number): string {
@@ -204,9 +215,13 @@ export class MessageParser implements AnswerParser {
 }
 
 /** Where a call's end is marked: not within one of its strings, unless it has come whole and has no other mark. */
-function endOfCall(text: string, mark: string, isLast: boolean): number {
+function endOfCall(text: string, { close: mark, kind }: CallFormat, isLast: boolean): number {
   const first = text.indexOf(mark);
   if (first < 0) return first;
+  if (kind === "function") {
+    const end = /<\/function>\s*(?=<\/tool_call>)/.exec(text);
+    return end === null ? (isLast ? first : -1) : end.index + end[0].length;
+  }
   const stringsAndMarks = new RegExp(`"(?:[^"\\\\]+|\\\\[\\s\\S])*"?|${RegExp.escape(mark)}`, "g");
   for (const { 0: found, index } of text.matchAll(stringsAndMarks)) if (found === mark) return index;
   return isLast ? first : -1;

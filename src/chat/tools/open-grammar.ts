@@ -15,6 +15,7 @@ import { SPACE } from "../grammar/json.ts";
 import type { CallFormat } from "./formats.ts";
 import { callRules, heldTools, listOfCalls, oneCall, type Tool } from "./grammar.ts";
 import { type MessageParserOptions, THINK, THOUGHT } from "./message-parser.ts";
+import { textUpTo } from "./text-up-to.ts";
 
 /**
  * An answer whose model decides whether it calls: any text, but what opens a call is followed by one. Arguments of a tool with
@@ -34,29 +35,6 @@ export function openGrammar(
   if (thinking === "open") return rules.set(ROOT, thought);
   const begun = sequence(repeat(BLANK, 0), text(THINK), thought);
   return rules.set(ROOT, thinking === "maybe" ? choice(rule("said"), begun) : rule("said"));
-}
-
-/** Any text, but what stands behind the first of a mark follows `behind`. @param name of its rules, which are added */
-function textUpTo(mark: string, name: string, behind: Expression, rules: Map<string, Expression>): Expression {
-  const bytes = new TextEncoder().encode(mark);
-  for (const begun of bytes.keys()) rules.set(`${name} ${begun}`, textBehind(bytes, begun, name));
-  rules.set(`${name} ${bytes.length}`, behind);
-  return rule(`${name} 0`);
-}
-
-/** What may follow a text whose end is the first `begun` bytes of a mark (Knuth, Morris and Pratt's automaton). */
-function textBehind(mark: Uint8Array, begun: number, name: string): Expression {
-  const inMark = [...new Set(mark)].toSorted((left, right) => left - right);
-  const ways = inMark.map((byte) => {
-    const seen = [...mark.subarray(0, begun), byte];
-    let length = seen.length;
-    while (!seen.slice(seen.length - length).every((one, at) => one === mark[at])) length--;
-    return sequence({ kind: "byte", ranges: [[byte, byte]] }, rule(`${name} ${length}`));
-  });
-  const edges = [-1, ...inMark, LAST_BYTE + 1];
-  const others = edges.slice(1).map((edge, at): [number, number] => [(edges[at] ?? 0) + 1, edge - 1]);
-  const ranges = others.filter(([first, last]) => first <= last);
-  return choice(text(""), ...ways, sequence({ kind: "byte", ranges }, rule(`${name} 0`)));
 }
 
 const BLANK: Expression = {

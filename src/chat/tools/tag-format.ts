@@ -41,6 +41,7 @@ export function tagFormat(template: string, tokenizer: Tokenizer): AnswerFormat 
         marks: isFree || (calls !== undefined && !inCall) ? [...shownTokens.keys()] : [],
         parser: {
           format: calls,
+          tools: calls?.kind === "function" ? callable : undefined,
           inCall,
           onlyFirst: format !== undefined,
           thinking: isFree ? thinking : undefined,

@@ -128,9 +128,9 @@ export function newId(prefix: string): string {
   return `${prefix}${crypto.randomUUID().replaceAll("-", "")}`;
 }
 
-/** Why an answer ended, as a chat says it. */
+/** Why an answer ended, as a chat says it: one that was cut may have had more calls. */
 export function reasonOf({ calls, finishReason }: Choice): FinishReason | "tool_calls" {
-  return calls.length > 0 ? "tool_calls" : finishReason;
+  return calls.length > 0 && finishReason !== "length" ? "tool_calls" : finishReason;
 }
 
 /** JSON has no infinity; OpenAI's API says -9999 for what is out of the question. */
