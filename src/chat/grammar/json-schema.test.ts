@@ -62,6 +62,13 @@ test("any object is JSON, and usual JSON is an object of it", () => {
   }
 });
 
+test("a bound that is excluded is no value, and the one next to it is", () => {
+  for (const type of ["integer", "number"]) {
+    const grammar = schemaGrammar({ type, exclusiveMinimum: 3, exclusiveMaximum: 12 });
+    expect(["3", "4", "11", "12"].map((text) => follows(grammar, text))).toEqual([false, true, true, false]);
+  }
+});
+
 test("a number is not rounded to a bound that is excluded", () => {
   for (const [bounds, outside, inside] of [
     [{ exclusiveMaximum: 20 }, "19.999999999999999", "19.9999999999999"],

@@ -101,6 +101,20 @@ test("what is not complete does not count, is written anew and removed", async (
   parameters.release();
 });
 
+test("a state is marked as complete when everything is in it", async () => {
+  await using folder = await TemporaryFolder.create();
+  const states = folder.at("state");
+  const parameters = new Parameters(gpu, PLANS);
+  let there: string[] = [];
+  await saveState(states, parameters, progressAt(5), 3, async (state) => {
+    there = (await readdir(state)).toSorted();
+    expect(await newestState(states)).toBeUndefined();
+  });
+  expect(there).toEqual(["optimizer.safetensors", "parameters.safetensors", "state.json"]);
+  expect((await newestState(states))?.progress.step).toBe(5);
+  parameters.release();
+});
+
 test("what is not complete takes nobody's place among those that are kept", async () => {
   await using folder = await TemporaryFolder.create();
   const states = folder.at("state");
