@@ -1,8 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
+import { RandloraError } from "../src/files/errors.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
+import { parse } from "../src/terminal/options/parse.ts";
 import { program } from "./main.ts";
 import { randlora as run } from "./testing/program.ts";
 
@@ -11,31 +13,65 @@ const commands = allCommands(program);
 const options = commands.flatMap(({ command }) => allKeys(command.options));
 const flags = new Set([...options, ...allKeys(GLOBAL_OPTIONS), "help", "help-all", "version"].map(flagName));
 
-/** Code of a page: `…` and fenced lines. */
-async function codeOf(page: string): Promise<string[]> {
+/** A page's code: fenced lines, with those that a backslash continues, and `…`. */
+async function codeOf(page: string): Promise<{ readonly lines: string[]; readonly spans: string[] }> {
   const text = await Bun.file(join(ROOT, page)).text();
-  const code = [...text.matchAll(/```\w*\n([^]*?)```|`([^`]+)`/g)].map(([, block, span]) => block ?? span ?? "");
-  // Another program's command has options of its own.
-  return code.map((part) => part.replaceAll(/^(?:lm_eval|npm|docker|llama-cli)(?:.*\\\n)*.*$/gm, ""));
+  const blocks = [...text.matchAll(/^ *```(\w*)\n([^]*?)^ *```/gm)].filter(([, language]) => language !== "ts");
+  const lines = blocks.flatMap(([, , block = ""]) => block.replaceAll(/ *\\\n\s*/g, " ").split("\n"));
+  const prose = text.replaceAll(/^ *```[^]*?^ *```/gm, "");
+  const spans = [...prose.matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span.replaceAll(/\s+/g, " "));
+  return { lines, spans };
 }
 
-const PAGES = [...new Bun.Glob("docs/{guide/*,interface/*,interface,adapter-json}.md").scanSync(ROOT)].toSorted();
+/** The words of the program's command in a line of a shell, up to what the shell does with its output; undefined without one. */
+function commandIn(line: string): string[] | undefined {
+  const [, rest] = /(?:^|[^\w/.-])randlora ((?:"[^"]*"|'[^']*'|[^|;>#&)"'`])*)/.exec(line) ?? [];
+  return rest?.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)?.map((word) => word.replaceAll(/["']/g, ""));
+}
 
-describe.each(["README.md", ...PAGES])("%s", (page) => {
-  test("names no command and no option that does not exist", async () => {
-    const known = new Set(commands.map(({ path }) => path.join(" ")));
-    for (const code of await codeOf(page)) {
-      const named = [...code.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)].map(([, flag = ""]) => flag);
-      // Any flag may be negated.
-      expect(named.filter((flag) => !flags.has(flag) && !flags.has(flag.replace(/^no-/, "")))).toEqual([]);
-      for (const [, first = "", second = ""] of code.matchAll(/\brandlora ([a-z]+)(?: ([a-z]+))?/g)) {
-        expect(
-          [first, `${first} ${second}`].some((path) => known.has(path)),
-          code,
-        ).toBe(true);
-      }
-    }
+/** Why the program would not take these words; a mention may leave out arguments and values that a command needs. */
+function refusal(words: readonly string[], isMention: boolean): string[] {
+  if (words[0] === "COMMAND") return [];
+  try {
+    parse(program, words, STYLE);
+    return [];
+  } catch (thrown) {
+    if (!(thrown instanceof RandloraError)) throw thrown;
+    return isMention && /missing required argument|is missing|needs a value/.test(thrown.message)
+      ? []
+      : [`${words.join(" ")}: ${thrown.message}`];
+  }
+}
+
+const STYLE = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
+/** Flags in these are another program's. */
+const FOREIGN =
+  /^(?:[A-Z_]+=\S+ )*(?:npm|npx|bun|node|docker|git|sudo|apt|dnf|pip|python3?|sh|lm_eval|llama-[a-z]+|mpirun|srun|sbatch|cargo|cmake)\b/;
+/** Notation of a usage line. */
+const USAGE = /\[|…|\.\.\./;
+
+const PAGES = ["{README,CONTRIBUTING,SECURITY}.md", "docs/**/*.md"].flatMap((pattern) =>
+  [...new Bun.Glob(pattern).scanSync(ROOT)].toSorted(),
+);
+
+test.each(PAGES)("%s: every command is one that the program takes, and every option there is", async (page) => {
+  const { lines, spans } = await codeOf(page);
+  const shown = lines
+    .filter((line) => !USAGE.test(line))
+    .flatMap((line) => refusal(commandIn(line) ?? ["--help"], false));
+  const mentioned = [...spans, ...lines.filter((line) => USAGE.test(line))].flatMap((span) => {
+    const words = commandIn(span);
+    if (words !== undefined)
+      return refusal(
+        words.filter((word) => !USAGE.test(word)),
+        true,
+      );
+    if (FOREIGN.test(span)) return [];
+    const named = [...span.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)].map(([, flag = ""]) => flag);
+    // Any flag may be negated.
+    return named.filter((flag) => !flags.has(flag) && !flags.has(flag.replace(/^no-/, "")));
   });
+  expect([...shown, ...mentioned]).toEqual([]);
 });
 
 test("the README's first run on data of one's own is seen in the answer, on the embedded model as well", async () => {
@@ -53,8 +89,9 @@ test("the README's first run on data of one's own is seen in the answer, on the 
 });
 
 test("git ignores what README's commands write", async () => {
-  const code = (await codeOf("README.md")).join("\n");
-  const written = [...code.matchAll(/(?:--out|>) (\w*[a-z][\w.-]*)/g)].map(([, name = ""]) => name);
+  const { lines, spans } = await codeOf("README.md");
+  const code = [...lines, ...spans].join("\n");
+  const written = [...code.matchAll(/(?:--out|>) (\w*[a-z][\w./-]*)/g)].map(([, name = ""]) => name);
   expect(written).toContain("ahoy.jsonl");
   const { stdout } = Bun.spawnSync(["git", "check-ignore", "randlora-doctor-1.json", ...written], { cwd: ROOT });
   expect(stdout.toString().trim().split("\n")).toEqual(["randlora-doctor-1.json", ...written]);
@@ -70,8 +107,11 @@ test("names no file of the repository and no heading of a page that does not exi
   const missing: string[] = [];
   for (const page of pages) {
     const text = await Bun.file(join(ROOT, page)).text();
-    // Paths of source, also without the folder that a table or a sentence is about; NAME, METHOD, DATE stand for any.
-    for (const [, named = ""] of text.matchAll(/(?<![\w./@~-])((?:[\w.-]+\/)+[\w.-]*)(?![\w*<>-])/g)) {
+    // Paths of source, also without the folder that a table or a sentence is about; NAME, METHOD, DATE stand for any. What is in
+    // git alone stands before its commit.
+    for (const [, named = ""] of text
+      .replaceAll(OF_COMMIT, "")
+      .matchAll(/(?<![\w./@~-])((?:[\w.-]+\/)+[\w.-]*)(?![\w*<>-])/g)) {
       const path = named.replace(/^(?:\.\.\/)+|[./]+$/g, "");
       const isOurs = /\.(?:ts|mjs|wgsl|py|svg|md)$/.test(path) || SOURCES.has(path.split("/")[0] ?? "");
       if (isOurs && !/NAME|METHOD|DATE/.test(path) && !ends.has(path)) missing.push(`${page}: ${path}`);
@@ -99,6 +139,9 @@ function anchorOf(title: string): string {
     .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
     .replaceAll(" ", "-");
 }
+
+/** A command with a script that a commit has. */
+const OF_COMMIT = /`bun bench\/[^`]+`\s+of\s+[0-9a-f]{8}\b/g;
 
 /** First parts of what is certainly a path of ours. */
 const SOURCES = new Set(["adapters", "bench", "cmd", "docs", "fixtures", "interop", "kernels", "scripts", "src"]);

@@ -4,7 +4,7 @@
  * `npm ci` in bench/peers.
  */
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -144,7 +144,7 @@ try {
       null,
       2,
     );
-    await writeFile(join(import.meta.dir, `../results/peers-inference-${date}.json`), `${text}\n`);
+    await Bun.write(join(import.meta.dir, `../results/peers-inference-${date}.json`), `${text}\n`);
     process.stdout.write(`written: bench/results/peers-inference-${date}.json\n`);
   }
 } finally {
