@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import * as v from "valibot";
+import { RandloraError } from "../src/files/errors.ts";
 
 /** What `npm run bench:records` writes. */
 export const RECORD_FILE = join(import.meta.dir, "results/readme.json");
@@ -33,3 +34,16 @@ export const README_RECORD = v.object({
 });
 /** The record. */
 export type ReadmeRecord = v.InferOutput<typeof README_RECORD>;
+
+/** Processes that wanted a core, in the mean of the last minute, beyond which a figure is none. */
+export const IDLE = 0.5;
+
+/** @throws RandloraError `usage` on a machine that others use */
+export function checkIdle(load: number): void {
+  if (load <= IDLE) return;
+  throw new RandloraError(
+    "usage",
+    `the load average is ${load.toFixed(2)}: others use this machine, and their work would be in every figure`,
+    `wait until it is at most ${IDLE}, or measure all the same with --loaded: README.md will say so`,
+  );
+}

@@ -9,10 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { RandloraError } from "../src/files/errors.ts";
-import { RECORD_FILE, type ReadmeRecord, type Figure, MACHINE } from "./readme-record.ts";
-
-/** Processes that want a core, in the mean of the last minute, beyond which a figure is none. */
-const MOST_LOAD = 0.5;
+import { checkIdle, type Figure, MACHINE, type ReadmeRecord, RECORD_FILE } from "./readme-record.ts";
 
 const TAKEN = v.array(v.object({ seconds: v.number(), peakBytes: v.optional(v.number()) }));
 const MERGES = v.object({
@@ -32,12 +29,14 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 3) throw new RangeError("--rounds is a whole number of at least 3");
 const [load = NaN] = loadavg();
-if (load > MOST_LOAD && !values.loaded) {
-  throw new RandloraError(
-    "usage",
-    `the load average is ${load.toFixed(2)}: others use this machine, and it is in every figure`,
-    `wait until it is below ${MOST_LOAD}, or measure all the same with --loaded, which the record says`,
-  );
+if (!values.loaded) {
+  try {
+    checkIdle(load);
+  } catch (error) {
+    if (!(error instanceof RandloraError)) throw error;
+    process.stderr.write(`error: ${error.message}\nhint: ${error.hint}\n`);
+    process.exit(2);
+  }
 }
 
 const started = performance.now();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,8 @@ import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { EMBEDDED_MODEL, smollm2 } from "./models.ts";
 import { passed, SMOLLM2 } from "./verified.ts";
 import { bestOf, logitsAfter } from "../src/models/testing/logits.ts";
+
+setDefaultTimeout(600_000);
 
 const Made = v.record(
   v.string(),

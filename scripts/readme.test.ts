@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { checkIdle } from "../bench/readme-record.ts";
 import { generated } from "./readme.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -22,8 +23,15 @@ test.each([
   expect(prose.filter((line) => Bun.stringWidth(line) > 120)).toEqual([]);
 });
 
+test("figures are not recorded where others use the machine", () => {
+  checkIdle(0.2);
+  expect(() => checkIdle(3.1)).toThrow("the load average is 3.10: others use this machine");
+});
+
 test("README's first screen says what was run and what was not", async () => {
   const [screen = ""] = (await text("README.md")).split("\n## ");
   expect(screen).toContain("CPU device: tested; WebGPU on cards: written, not yet run on one");
   expect(screen.split("\n").length).toBeLessThan(30);
+  const [, installing = ""] = /\$ npm start\n(.*)\n/.exec(await text("README.md")) ?? [];
+  expect(await text("scripts/setup.mjs")).toContain(`"${installing}"`);
 });

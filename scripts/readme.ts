@@ -8,7 +8,7 @@ import * as v from "valibot";
 import { filled, withSection } from "../bench/evidence/section.ts";
 import { LANGUAGE_RECORD } from "../bench/evidence/language-record.ts";
 import { median } from "../bench/peers/measure.ts";
-import { type Figure, README_RECORD, RECORD_FILE, type ReadmeRecord } from "../bench/readme-record.ts";
+import { type Figure, IDLE, README_RECORD, RECORD_FILE, type ReadmeRecord } from "../bench/readme-record.ts";
 import { ARCHITECTURES } from "../src/models/decoder/architectures/index.ts";
 import { type ModelKind, modelsJson } from "../src/measure/inspect/models.ts";
 import { RANDOM } from "../src/measure/inspect/verified.ts";
@@ -16,8 +16,6 @@ import { formatNumber } from "../src/terminal/format.ts";
 import { barChart, type ChartRow } from "./readme-chart.ts";
 
 const ROOT = join(import.meta.dir, "..");
-/** Beyond this load average others' work is in the figures. */
-const IDLE = 0.5;
 const METHODS = {
   lora: "LoRA",
   randlora: "RandLoRA",
