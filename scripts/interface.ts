@@ -70,6 +70,8 @@ function commandSection(
   shown: Map<string, Shown>,
 ): string {
   const name = path.join(" ");
+  const same = allCommands(program).find((one) => one.command.summary === command.summary);
+  if (same !== undefined && same.command !== command) return `## ${name}\n\nAs \`${same.path.join(" ")}\`.\n`;
   const parts = [`${usageOf(program, path, command)}\n`];
   const told: Told[] = [
     ...Object.values(command.arguments).map(({ value, help }) => {

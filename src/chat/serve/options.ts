@@ -46,7 +46,7 @@ export const SERVE_OPTIONS = {
   parallel: integer({
     value: "N",
     topic: "Server",
-    help: "number of slots: requests decoded at once, each with its own KV cache",
+    help: "number of slots: requests decoded at once",
     min: 1,
     max: 256,
     default: 4,

@@ -8,7 +8,7 @@ import { choice, type OptionValues, text } from "../../terminal/options/command.
 export const HEAD_OPTIONS = {
   head: choice(["linear", "cls", "zero-shot"], {
     topic: "Head",
-    help: "classification head: trained, or the class names' text embeddings",
+    help: "classification head: trained, linear or on the class token, or the class names' text embeddings (frozen)",
     defaultText: "the trained one, else zero-shot",
   }),
   templates: text({

@@ -51,7 +51,7 @@ export const RUN_OPTIONS = {
     { usual: null, compare: "all" },
   ),
   dtype: setting(
-    choice(["keep", "f32", "f16", "bf16"], { topic: "Base model", help: "number format of the frozen base weights" }),
+    choice(["keep", "f32", "f16", "bf16"], { topic: "Base model", help: "number format of the weight matrices" }),
     { usual: "keep", compare: "all" },
   ),
   quantize: setting(quantizeOption({ topic: "Base model" }), { usual: null, earlier: null, compare: "method" }),
@@ -307,8 +307,8 @@ export const ADAPTER_OPTIONS = {
     mapped(
       choice(["yes", "no"], {
         topic,
-        help: "save the random bases with the adapter; those that PEFT cannot draw always are",
-        defaultText: "yes",
+        help: "save the random bases with the adapter",
+        defaultText: "yes; always if PEFT cannot draw them",
       }),
       (answer) => answer === "yes",
     ),
