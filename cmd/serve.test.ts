@@ -202,6 +202,16 @@ describe("refused at the start", () => {
     expect(stderr).toContain("hint: ");
   });
 
+  test("a generation_config.json that is none, before weights are loaded", async () => {
+    const model = folder.at("misconfigured");
+    await cp(STORIES, model, { recursive: true });
+    await Bun.write(join(model, "generation_config.json"), '{"temperature": 9}');
+    await Bun.write(join(model, "model.safetensors"), "no weights");
+    const child = spawn([model, "--port", "0"]);
+    expect(await child.stderr.text()).toContain("generation_config.json: temperature: ");
+    expect(await child.exited).toBe(3);
+  });
+
   test("a port that is taken", async () => {
     await using serving = serve([STORIES]);
     const { port } = new URL(await serving.address);

@@ -30,7 +30,7 @@ export interface OpenedChat extends AsyncDisposable {
   readonly session: Session;
   readonly adapters: readonly AdapterChoice[];
   /** Finds an adapter that is given by path or by name on the Hub. */
-  readonly findAdapter: (text: string) => Promise<string>;
+  readonly findAdapter: (text: string, signal?: AbortSignal) => Promise<string>;
   /** How long it took until the model could answer. */
   readonly loadSeconds: number;
 }
@@ -58,10 +58,11 @@ export async function openChat(
 ): Promise<OpenedChat> {
   const started = performance.now();
   const { adapter, scale: scales, generator } = options;
-  const findAdapter = (name: string): Promise<string> => localPath(name, "adapter", context);
+  const findAdapter = (name: string, signal = context.signal): Promise<string> =>
+    localPath(name, "adapter", { ...context, signal });
   const { location, adapters } = await chooseModel(
     { model: source, adapters: adapter, scales, generator },
-    { model: (name) => localPath(name, "model", context), adapter: findAdapter },
+    { model: (name) => localPath(name, "model", context), adapter: (name) => findAdapter(name) },
   );
   await using resources = new AsyncDisposableStack();
   const model = resources.use(await loadModel(location, { ...options, raw }, context));

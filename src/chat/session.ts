@@ -119,9 +119,9 @@ export class Session implements Disposable {
   /**
    * Reads a text file that goes before the next message.
    * @returns its tokens
-   * @throws RandloraError `file`; `data` for one that is no text, or leaves a message no room in the context
+   * @throws the signal's reason when it is aborted; RandloraError `file`; `data` for one that is no text, or leaves a message no room in the context
    */
-  async attach(path: string): Promise<number> {
+  async attach(path: string, signal?: AbortSignal): Promise<number> {
     const text = await readText(path);
     const attached = [...this.#attached, text.trimEnd()];
     const asked = this.#copy();
@@ -133,6 +133,7 @@ export class Session implements Disposable {
       const cause = `${oneLine(path)} is not read: with it ${thrown.message}`;
       throw new RandloraError(thrown.code, cause, `read a shorter file; ${thrown.hint}`, { cause: thrown });
     }
+    signal?.throwIfAborted();
     this.#attached = attached;
     return this.#writer.tokenizer.encode(text, { special: false }).length;
   }

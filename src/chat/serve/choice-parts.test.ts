@@ -3,9 +3,8 @@ import * as v from "valibot";
 import { withMarks } from "../../data/text/harmony.ts";
 import { CALL_FORMATS } from "../tools/formats.ts";
 import { ChoiceParts } from "./choice-parts.ts";
-import { reasonOf } from "./shapes/shape.ts";
 import { responseShape } from "./shapes/responses.ts";
-import { usageOf } from "./shapes/shape.ts";
+import { reasonOf, usageOf } from "./shapes/shape.ts";
 
 const ANSWER =
   "<|channel|>commentary<|message|>Look:<|end|><|start|>assistant<|channel|>analysis<|message|>so<|end|>" +

@@ -49,6 +49,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
   const proxies = new TrustedProxies(options.trustedProxy);
   const apiKeys = options.apiKeys === undefined ? undefined : await readApiKeys(options.apiKeys);
   await requireFreeAddress(options);
+  const defaults = requestDefaults(options, await readGenerationConfig(location.folder));
   await using model = await loadModel(location, options, context);
   for (const line of model.notes) context.log.warn(line);
   const names = [...ofRun, ...asked.map(({ name }) => name)];
@@ -110,7 +111,7 @@ export async function serve(named: string | undefined, options: ServeFlags, cont
     },
     pooling,
     slots: options.slots,
-    defaults: requestDefaults(options, await readGenerationConfig(location.folder)),
+    defaults,
     onFailure: (error) => context.log.warn(`a request failed: ${describe(error, context)}`),
     onRequest: (line) => context.log.info(line),
   });

@@ -66,6 +66,8 @@ describe("settings", () => {
     setParam(own, "repeat-penalty", "1.1");
     setParam(own, "max-tokens", "20");
     expect(own).toMatchObject({ maxTokens: 20, sampling: { ...DEFAULT_SAMPLING, repeatPenalty: 1.1 } });
+    setParam(own, "seed", "-1");
+    expect(own.sampling.seed).toBeGreaterThanOrEqual(0);
   });
 
   test.each([

@@ -28,10 +28,13 @@ export interface ChatParts {
   readonly adapters: readonly AdapterChoice[];
   readonly generator: GeneratorName | undefined;
   /** Finds an adapter that is given by path or by name on the Hub. */
-  readonly findAdapter: (text: string) => Promise<string>;
+  readonly findAdapter: (text: string, signal: AbortSignal) => Promise<string>;
   /** Aborted when the program is told to end. */
   readonly signal: AbortSignal;
 }
+
+/** Keys that follow each other within so many milliseconds are meant as one. */
+const QUICK_MS = 1000;
 
 /** A chat on a terminal, as its commands see it: something to write on, a session, a model. */
 export class Chat {
@@ -93,10 +96,12 @@ export class Chat {
   async interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, this.signal]);
+    let stopped = Infinity;
     using _ = this.#parts.terminal.onInterrupt(() => {
-      // The first is heard when the GPU has finished what it is doing; the second says that there is no hurry to come back.
-      if (stop.signal.aborted) this.leaving = true;
-      this.interrupted = true;
+      // The first is heard when the GPU has finished what it is doing; a later one says that there is no hurry to come back. Two
+      // quick ones are one: a conversation is not lost by them.
+      if (performance.now() - stopped > QUICK_MS) this.leaving = this.interrupted = true;
+      stopped = Math.min(stopped, performance.now());
       stop.abort();
     });
     try {
@@ -132,8 +137,25 @@ export class Chat {
     return notes !== undefined;
   }
 
-  findAdapter(text: string): Promise<string> {
-    return this.#parts.findAdapter(text);
+  /** @returns undefined when Ctrl-C stopped the search */
+  async findAdapter(text: string): Promise<string | undefined> {
+    return await this.#abandonable((signal) => this.#parts.findAdapter(text, signal));
+  }
+
+  /** Reads a file that goes before the next message. @returns its tokens; undefined when Ctrl-C stopped it */
+  async attach(file: string): Promise<number | undefined> {
+    return await this.#abandonable((signal) => this.session.attach(file, signal));
+  }
+
+  /** As `interruptible`, of work that may not hear its signal for long: a pipe, a mount. What comes of it later is nobody's. */
+  async #abandonable<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+    const result = await this.interruptible(async (signal) => {
+      const { promise, reject } = Promise.withResolvers<never>();
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      return await Promise.race([work(signal), promise]);
+    });
+    if (result === undefined) this.note("(stopped; nothing has changed)");
+    return result;
   }
 
   #lengthNote({ promptTokens, tokens }: Reply): string {

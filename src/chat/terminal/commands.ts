@@ -1,6 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { basename } from "node:path";
 import { formatAmount } from "../../terminal/format.ts";
+import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
 import type { Chat } from "./chat.ts";
 import { type ChatCommand, helpRows } from "./command.ts";
 import { paramRows, setParam } from "./params.ts";
@@ -14,9 +15,8 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     async run(chat, value) {
       if (value === "") return chat.note(describeAdapters(chat));
       if (value === "on" && chat.adapters.length === 0) throw usage("no adapter was loaded", "/adapter PATH takes one");
-      const wanted =
-        value === "off" ? [] : value === "on" ? chat.adapters : [{ path: await chat.findAdapter(value), scale: 1 }];
-      if (!(await chat.setAdapters(wanted))) return;
+      const wanted = value === "off" ? [] : value === "on" ? chat.adapters : await found(chat, value);
+      if (wanted === undefined || !(await chat.setAdapters(wanted))) return;
       if (wanted.length > 0) chat.adapters = wanted;
       chat.note(describeAdapters(chat));
     },
@@ -103,8 +103,9 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     help: "put a text file before the next message",
     async run(chat, value) {
       const file = requireValue(value, "/read FILE");
-      const tokens = await chat.session.attach(file);
-      chat.note(`${basename(file)}: ${formatAmount(tokens, "token")}; they go before your next message`);
+      const tokens = await chat.attach(file);
+      if (tokens !== undefined)
+        chat.note(`${basename(file)}: ${formatAmount(tokens, "token")}; they go before your next message`);
     },
   },
   {
@@ -167,4 +168,10 @@ function requireValue(value: string, example: string): string {
 
 function usage(message: string, hint: string): RandloraError {
   return new RandloraError("usage", message, hint);
+}
+
+/** @returns undefined when Ctrl-C stopped the search */
+async function found(chat: Chat, text: string): Promise<readonly AdapterChoice[] | undefined> {
+  const path = await chat.findAdapter(text);
+  return path === undefined ? undefined : [{ path, scale: 1 }];
 }

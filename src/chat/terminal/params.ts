@@ -1,5 +1,5 @@
 import { RandloraError } from "../../files/errors.ts";
-import { checkSampling, type SamplingOptions } from "../generation/sampling.ts";
+import { checkSampling, chosenSeed, type SamplingOptions } from "../generation/sampling.ts";
 import type { SessionSettings } from "../session.ts";
 import { nearest } from "../../files/nearest.ts";
 
@@ -42,7 +42,9 @@ export function setParam(settings: SessionSettings, name: string, text: string):
     const meant = nearest(name, NAMES);
     throw new RandloraError("usage", `no setting is called ${name}`, meant === undefined ? usage() : `${meant}?`);
   }
-  settings.sampling = checkSampling({ ...settings.sampling, [key]: value });
+  // As on the command line: -1 is a new one.
+  const wanted = key === "seed" && Number.isInteger(value) ? chosenSeed(value) : value;
+  settings.sampling = checkSampling({ ...settings.sampling, [key]: wanted });
 }
 
 function usage(): string {

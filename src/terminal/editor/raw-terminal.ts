@@ -117,9 +117,10 @@ export class RawTerminal implements Disposable {
 
   /**
    * Stops the program as Ctrl-Z does elsewhere; `resumed` is called when it goes on. Without a shell that could continue
-   * it (`docker run -it`, `ssh -t host randlora chat`) the system discards the signal, and it goes on at once.
+   * it (`docker run -it`, `ssh -t host randlora chat`) the system discards the signal, and it goes on at once. Windows has none.
    */
   suspend(resumed: () => void): void {
+    if (process.platform === "win32") return resumed();
     if (this.#goOn !== undefined) return;
     this.#leave();
     const goOn = (): void => {
