@@ -11,6 +11,16 @@ const ADAPTERS = [...new Bun.Glob("src/adapters/**/*.test.ts").scanSync(ROOT)]
   .filter((path) => !path.startsWith("src/adapters/merge/"))
   .toSorted();
 
+/** Every op and family, and what reaches kernels otherwise. */
+export const KERNELS = [
+  "src/compute/tensor/ops",
+  "src/compute/tensor/cases/families",
+  ...["blocks", "fill-cache", "gemm", "grouped-gemm", "run", "strided-sums"].map(
+    (name) => `src/compute/tensor/${name}.test.ts`,
+  ),
+  "src/compute/gpu/kernels/philox.test.ts",
+];
+
 /** What `npm test` runs on the CPU device alone. */
 const ON_CPU = ["src/models", ...ADAPTERS, "src/adapters/merge/to-files/run.test.ts"];
 
@@ -27,5 +37,5 @@ export const testOnGpu = (args: readonly string[], env: NodeJS.ProcessEnv = {}):
 if (import.meta.main) {
   const paths = process.argv.slice(2);
   const options = ["--parallel", "--no-isolate", "--timeout", "120000"];
-  process.exitCode = await testOnGpu([...options, ...(paths.length > 0 ? paths : [...ON_CPU, RESUMED])]);
+  process.exitCode = await testOnGpu([...options, ...(paths.length > 0 ? paths : [...KERNELS, ...ON_CPU, RESUMED])]);
 }

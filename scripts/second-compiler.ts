@@ -16,7 +16,6 @@ const PARTS = "scripts/second-compiler";
 const TESTS = [
   `${PARTS}/variants.ts`,
   "src/compute/tensor/ops/ops.test.ts",
-  "src/compute/tensor/ops/gradients.test.ts",
   "src/compute/tensor/strided-sums.test.ts",
   "src/compute/tensor/fill-cache.test.ts",
   "src/compute/gpu/kernels/philox.test.ts",

@@ -5,20 +5,18 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { testOnGpu } from "./gpu-tests.ts";
+import { KERNELS, testOnGpu } from "./gpu-tests.ts";
 
 const ICD = "vk_swiftshader_icd.json";
 /** Where distributions put Chromium. */
 const FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/usr/lib64/chromium-browser", "/opt/google/chrome"];
 /** What reaches every kernel: the rest of what computes takes a driver that is six times as slow half an hour more. */
-const KERNELS = [
-  "src/compute/gpu",
-  "src/compute/tensor",
-  "src/models/blocks",
+const TESTS = [
+  ...KERNELS,
+  "src/compute/gpu/families/",
   "src/models/decoder/decoder.test.ts",
   "src/adapters/delta",
   "src/adapters/pranc/gradient.test.ts",
-  "src/adapters/merge/to-files/run.test.ts",
 ];
 
 const driver = FOLDERS.map((folder) => join(folder, ICD)).find(existsSync);
@@ -26,7 +24,7 @@ if (driver === undefined) {
   process.stderr.write(`error: no Chromium with ${ICD} in ${FOLDERS.join(", ")}\nhint: apt-get install chromium\n`);
   process.exitCode = 1;
 } else {
-  const paths = process.argv.length > 2 ? process.argv.slice(2) : KERNELS;
+  const paths = process.argv.length > 2 ? process.argv.slice(2) : TESTS;
   // In one process: with this driver each takes gigabytes.
   process.exitCode = await testOnGpu(["--timeout", "400000", ...paths], { VK_DRIVER_FILES: driver });
 }

@@ -13,11 +13,10 @@ import { Run } from "../tensor/run.ts";
 import { OPS } from "../tensor/ops/index.ts";
 import { outcomeOf, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
 import { isRight } from "../tensor/cases/compare.ts";
-import { visitOps } from "../tensor/cases/every-op.ts";
 import { compareFamily, FAMILY_CASES } from "../tensor/cases/families/index.ts";
 import { CpuDevice } from "./cpu.ts";
 import { cpuBuffer } from "./memory.ts";
-import { resultsOf, slopesOf } from "./testing/ops.ts";
+import { scatter } from "./testing/heaps.ts";
 import { logitsAfter } from "../../models/testing/logits.ts";
 
 const MIB = 2 ** 20;
@@ -37,34 +36,13 @@ function heapsOf(device: CpuDevice): Set<number> {
   return seen;
 }
 
-/** Has every buffer made in another heap than the one before. */
-function scatter(device: CpuDevice): void {
-  const { memory } = device;
-  const allocate = memory.allocate.bind(memory);
-  let next = 0;
-  memory.allocate = (label, size, heap = next++ % 3) => allocate(label, size, heap);
-}
-
-describe("every buffer in another heap: ops give the same bytes, and other families what they must", () => {
-  let together: CpuDevice;
+describe("every buffer in another heap", () => {
   let scattered: CpuDevice;
   beforeAll(async () => {
-    [together, scattered] = [await CpuDevice.open({ threads: 2 }), await CpuDevice.open({ threads: 2 })];
+    scattered = await CpuDevice.open({ threads: 2 });
     scatter(scattered);
   });
-  afterAll(() => {
-    for (const device of [together, scattered]) device.close();
-  });
-
-  visitOps((op, cases) => {
-    for (const trial of cases) {
-      test(`${op.name}: ${trial.name}`, async () => {
-        const slopes = slopesOf(op, trial);
-        const wanted = await resultsOf(together, op, trial, slopes);
-        expect(await resultsOf(scattered, op, trial, slopes)).toEqual(wanted);
-      });
-    }
-  });
+  afterAll(() => scattered.close());
 
   test.each(FAMILY_CASES.map((one) => [`${one.family}, ${one.format}, ${one.name}`, one] as const))(
     "%s",

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Gpu } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
+import { openTestGpu } from "../device/testing/open.ts";
 import { nativeBuffer } from "./memory.ts";
 import { Stream } from "./stream.ts";
 import { read, uploaded } from "../device/transfer.ts";
@@ -15,7 +16,7 @@ const ADD = {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

@@ -1,17 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { RandloraError } from "../../files/errors.ts";
-import {
-  adapterFlags,
-  checkOpened,
-  DRIVER_HINT,
-  type GpuEntry,
-  isSoftware,
-  listGpus,
-  parseGpuList,
-  pickGpu,
-} from "./choose.ts";
-import { createInstance, releaseInstance } from "./dawn.ts";
-import { Gpu } from "./gpu.ts";
+import { adapterFlags, checkOpened, DRIVER_HINT, type GpuEntry, isSoftware, parseGpuList, pickGpu } from "./choose.ts";
 
 const CARD = { name: "NVIDIA GeForce RTX 4090", backend: "vulkan", software: false };
 const OTHER = { name: "NVIDIA GeForce RTX 3060", backend: "vulkan", software: false };
@@ -107,27 +95,10 @@ describe("--device", () => {
   });
 });
 
-test("a card is opened under the backend that was picked", async () => {
+test("a card is opened under the backend that was picked", () => {
   const list = [CARD, { ...CARD, backend: "d3d12" }];
   expect(list.map((_, index) => adapterFlags(pickGpu(list, String(index)))[0])).toEqual([
     "backend=vulkan",
     "backend=d3d12",
   ]);
-  const instance = createInstance(["backend=null", `adapter=${(await listGpus())[0]?.name ?? ""}`]);
-  await expect(instance.requestAdapter()).rejects.toThrow(); // Dawn heeds it: no such card under that backend
-  releaseInstance(instance);
-});
-
-test("this machine's GPUs can be opened by index and by name, and an unknown name is refused before anything opens", async () => {
-  const list = await listGpus();
-  expect(list.length).toBeGreaterThan(0);
-  for (const [index, { name, software }] of list.entries()) {
-    for (const choice of [String(index), name]) {
-      using gpu = await Gpu.open({ choice });
-      expect(gpu.info.software).toBe(software);
-    }
-  }
-  const failure = await Gpu.open({ choice: "no such card" }).catch((error: unknown) => error);
-  expect(failure).toBeInstanceOf(RandloraError);
-  expect(failure).toMatchObject({ code: "gpu", hint: expect.stringContaining(list[0]?.name ?? "") });
 });

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { OPS } from "../tensor/ops/index.ts";
 import { Run } from "../tensor/run.ts";
-import { Gpu } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
+import { openTestGpu } from "../device/testing/open.ts";
 
 /** Some ops, released and kept memory, a read. */
 async function work(gpu: Gpu): Promise<Float32Array> {
@@ -20,7 +21,7 @@ async function work(gpu: Gpu): Promise<Float32Array> {
 }
 
 test("a counting GPU takes what the real one takes, computes nothing and makes no buffer", async () => {
-  using gpu = await Gpu.open();
+  using gpu = await openTestGpu();
   const counting = gpu.counting();
   expect(counting.info).toEqual(gpu.info);
   expect(await work(counting)).toEqual(new Float32Array(4));

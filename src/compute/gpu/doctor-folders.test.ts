@@ -1,16 +1,18 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFolder, checkTempFolder } from "./doctor-folders.ts";
-import { mountNoexec } from "./testing/gpu.ts";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
 
+let folder: TemporaryFolder;
 let root: string;
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "randlora-folders-"));
+  folder = await TemporaryFolder.create();
+  root = folder.path;
   await writeFile(join(root, "file"), "");
 });
-afterAll(() => rm(root, { recursive: true, force: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 test("the temp folder is BUN_TMPDIR, else the system's; it is probed and left as it was", async () => {
   expect(checkTempFolder({})).toMatchObject({ path: tmpdir(), writable: true, executable: true, setBy: undefined });
@@ -37,11 +39,4 @@ test("a folder that does not exist yet counts as writable where it can be made",
   expect(checkFolder(later)).toMatchObject({ exists: true, writable: true });
   expect(checkFolder(join(root, "file", "below"))).toMatchObject({ exists: false, writable: false });
   expect(checkFolder(join(root, "file"))).toMatchObject({ exists: false, writable: false });
-});
-
-test("noexec is noticed", async () => {
-  await using mount = await mountNoexec();
-  // Without the right to mount, any folder that is mounted so will do; where there is none, nothing can be seen.
-  if (mount === undefined) return;
-  expect(checkTempFolder({ BUN_TMPDIR: mount.path })).toMatchObject({ writable: true, executable: false });
 });

@@ -1,16 +1,19 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { TemporaryFolder } from "../../files/testing/folder.ts";
+import { runToEnd } from "../../files/testing/process.ts";
 import { unpackTogether } from "./unpack.ts";
 
+let temporary: TemporaryFolder;
 let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "randlora-unpack-"));
+  temporary = await TemporaryFolder.create();
+  folder = temporary.path;
   await Bun.write(join(folder, "one-1a2b.dll"), "one");
   await Bun.write(join(folder, "two-3c4d.dll"), "two");
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => temporary[Symbol.asyncDispose]());
 
 const files = () => ({ "one.dll": join(folder, "one-1a2b.dll"), "two.dll": join(folder, "two-3c4d.dll") });
 
@@ -38,11 +41,11 @@ test("what cannot be written is named, with what to do", async () => {
   expect(await readdir(join(folder, "taken"))).toEqual(["one.dll"]);
 });
 
-test.if(process.platform === "linux")("an addon that was unpacked is loaded from there", () => {
+test.if(process.platform === "linux")("an addon that was unpacked is loaded from there", async () => {
   const addon = join(import.meta.dir, `../../../node_modules/webgpu/dist/linux-${process.arch}/dawn.node`);
   const words = [{ "dawn.node": addon, ...files() }, join(folder, "addon")].map((word) => JSON.stringify(word));
   const load = `import("${import.meta.dir}/unpack.ts").then(({ loadUnpacked }) => loadUnpacked(${words.join()}))`;
   const program = `${load}.then(({ create }) => console.log(typeof create([]).requestAdapter))`;
-  const { stdout, stderr } = Bun.spawnSync([process.execPath, "-e", program]);
-  expect(stderr.toString() + stdout.toString()).toBe("function\n");
+  const { stdout, stderr } = await runToEnd([process.execPath, "-e", program]);
+  expect(stderr + stdout).toBe("function\n");
 });

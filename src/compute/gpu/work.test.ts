@@ -2,12 +2,13 @@ import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { philoxKey } from "../random/philox.ts";
 import { Run } from "../tensor/run.ts";
 import { type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../tensor/tensor.ts";
-import { Gpu } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
+import { openTestGpu } from "../device/testing/open.ts";
 import { MOST_WORK } from "./work.ts";
 
 let real: Gpu;
 beforeAll(async () => {
-  real = await Gpu.open({ limits: "guaranteed" });
+  real = await openTestGpu("guaranteed");
 });
 afterAll(() => real.close());
 

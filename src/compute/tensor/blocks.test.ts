@@ -3,7 +3,7 @@ import { toBlocks } from "../device/blocks.ts";
 import { BLOCK_DTYPES } from "../device/dtype.ts";
 import type { Device } from "../device/device.ts";
 import type { Staging } from "../device/staging.ts";
-import { openTestDevice, SMALL_BINDING } from "../device/testing/open.ts";
+import { IS_GPU, openTestDevice, SMALL_BINDING } from "../device/testing/open.ts";
 import { multipliesWholeNumbers } from "../device/testing/stagings.ts";
 import { recordGemm } from "./gemm.ts";
 import { at, type Matrix, matrixOf } from "./op.ts";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 /** Ways to compute linear layers: the device's own, and on GPUs that with integer dot products. */
-const WAYS = ["own way", ...(process.env["RANDLORA_TEST_DEVICE"] === "cpu" ? [] : ["integer dot products"])] as const;
+const WAYS = ["own way", ...(IS_GPU ? ["integer dot products"] : [])] as const;
 type Way = (typeof WAYS)[number];
 
 const stagingOf = (way: Way): Staging => (way === "own way" ? gpu.staging : { kind: "workgroup", integerDots: true });

@@ -186,7 +186,7 @@ test.each(STAGING_NAMES)(
 );
 
 test("what does not fit is refused before anything is recorded", () => {
-  const [gpu, way] = stagings.get(STAGING_NAMES[0] ?? "the CPU device, wasm");
+  const [gpu, way] = stagings.get(STAGING_NAMES[0] ?? "the CPU device");
   using run = new Run(gpu, way);
   const [qkv, cache, angles] = [
     run.allocate("qkv", [3, 24]),

@@ -24,7 +24,7 @@ const COMPILE_TIMEOUT = 120_000;
 const SIZES = [4, 0, 130, 1, 7] as const;
 const BEGINS = SIZES.reduce<number[]>((all, size) => [...all, (all.at(-1) ?? 0) + size], [0]);
 const ROWS = BEGINS.at(-1) ?? 0;
-const [OUT, IN] = [300, 1024];
+const [OUT, IN] = [300, 512];
 
 const x = random(ROWS, IN);
 const dy = random(ROWS, OUT);

@@ -52,7 +52,10 @@ async function product(order: "NT" | "NN", stored: Stored, tokens: number, first
   const found = await taken(device, y);
   const elements = signs(bases, first);
   const wanted = Float64Array.from(before);
+  // Of many tokens some.
+  const isChosen = (token: number) => token < 3 || token % 13 === 0 || token === tokens - 1;
   for (let token = 0; token < tokens; token++) {
+    if (!isChosen(token)) continue;
     for (let row = 0; row < rows; row++) {
       for (let q = 0; q < terms; q++) {
         const [from, to] = order === "NT" ? [q, row] : [row, q];
@@ -61,7 +64,7 @@ async function product(order: "NT" | "NN", stored: Stored, tokens: number, first
       }
     }
   }
-  expect(found.findIndex((value, at) => value !== wanted[at])).toBe(-1);
+  expect(found.findIndex((value, at) => isChosen(Math.floor(at / outer)) && value !== wanted[at])).toBe(-1);
   for (const { buffer } of [a, y]) device.memory.release(buffer);
   onDevice.release();
 }

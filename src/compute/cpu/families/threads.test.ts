@@ -8,7 +8,7 @@ import { read, uploaded } from "../../device/transfer.ts";
 import { Run } from "../../tensor/run.ts";
 import { CpuDevice } from "../cpu.ts";
 
-const THREADS = [1, 2, 3] as const;
+const THREADS = [1, 3] as const;
 let devices: readonly CpuDevice[] = [];
 beforeAll(async () => {
   devices = await Promise.all(THREADS.map((threads) => CpuDevice.open({ threads })));
@@ -36,7 +36,7 @@ async function sameBytes(compute: (device: CpuDevice, run: Run) => Promise<reado
   for (const bytes of more) expect(bytes).toEqual(one ?? []);
 }
 
-const SHAPE = randloraShape(701, 290, 7);
+const SHAPE = randloraShape(301, 130, 7);
 const KINDS = Object.keys(STORED) as Stored[];
 
 test.each(KINDS)("ΔW has the same bits with any number of threads: %s", async (stored) => {

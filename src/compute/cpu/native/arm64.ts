@@ -1,5 +1,5 @@
 // The instructions of aarch64 that kernels use, as Arm's manual names them; the destination comes first. Vectors are v0 to v31 by their
-// number, general registers x0 to x30; 31 is the stack pointer, or zero. arm64.test.ts holds each to GNU as.
+// number, general registers x0 to x30; 31 is the stack pointer, or zero. arm64.slow.test.ts holds each to GNU as.
 import { Code, type Label } from "./code.ts";
 
 /** [base + offset]. */

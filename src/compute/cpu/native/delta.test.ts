@@ -1,9 +1,9 @@
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { BASIS } from "../families/basis.ts";
 import { DELTA } from "../families/delta.ts";
 import { Caller } from "./caller.ts";
 import { type NativeName } from "./choose.ts";
-import { CODES, mappedCode } from "./testing/codes.ts";
+import { CODES, everyWay, mappedCode } from "./testing/codes.ts";
 import { delta } from "./kernels/delta.ts";
 import { DTYPE_CODES, NUMBER_DTYPES } from "../../device/dtype.ts";
 import { STORED_BYTES, type Stored } from "./machine.ts";
@@ -38,7 +38,8 @@ const SHAPES: readonly Shape[] = [1, 3, 28, 31, 113].flatMap((rows, one) =>
   ),
 );
 
-function run(code: NativeName, shape: Shape, edge: Edge) {
+/** ΔW and its padding, in a few digits. */
+function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): bigint {
   const { rows, cols, terms, fastCount, stored, transposed, accumulate } = shape;
   using heap = new GuardedHeap(2 ** 24);
   const scratch = heap.part(SCRATCH, "begin");
@@ -101,6 +102,7 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
         if (!accumulate) expect(found(row, col)).toBe(0);
         continue;
       }
+      if (!isCompared) continue;
       const [r, c] = transposed ? [col, row] : [row, col];
       let sum = 0;
       for (let q = 0; q < terms; q++) {
@@ -110,32 +112,19 @@ function run(code: NativeName, shape: Shape, edge: Edge) {
           slow.value(Math.floor(q / fastCount), c) *
           fast.value(q % fastCount, c);
       }
-      worst = Math.max(worst, Math.abs(sum / 2 + (accumulate ? target.value(row, col) : 0) - found(row, col)));
+      const error = Math.abs(sum / 2 + (accumulate ? target.value(row, col) : 0) - found(row, col));
+      if (!(error <= worst)) worst = error;
     }
   }
-  return { worst, all };
+  if (!(worst < 1e-4)) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
+  return digest(all);
 }
 
-describe.each(CODES)("ΔW with %s", (code) => {
-  test.each(["begin", "end"] as const)("is right, and nothing is read beyond operands: %s", (edge) => {
-    for (const shape of SHAPES) {
-      const { worst } = run(code, shape, edge);
-      if (!(worst < 1e-4)) throw new Error(`${JSON.stringify(shape)}: ${worst}`);
-    }
-  });
-});
-
-test("every code gives the same ΔW", () => {
-  const [first, ...others] = CODES;
-  if (first === undefined) return;
+test("ΔW is right, to the same bits by every code, and nothing is read beyond operands", () => {
   let sums = 0n;
-  for (const shape of SHAPES) {
-    const { all } = run(first, shape, "end");
-    sums = (sums * 31n + digest(all)) % 2n ** 64n;
-    for (const other of others) expect(run(other, shape, "begin").all).toEqual(all);
-  }
+  for (const shape of SHAPES) sums = (sums * 31n + everyWay(shape, run)) % 2n ** 64n;
   // AVX2, AVX-512 and, in an emulator, NEON.
-  expect(sums).toBe(13306249044014273741n);
+  if (CODES.length > 0) expect(sums).toBe(13306249044014273741n);
 });
 
 test("the words of a basis are the first of ΔW's", () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { runToEnd } from "../../../files/testing/process.ts";
 
 /** A process that may not make pages executable, as hardened systems have it; PR_SET_MDWE is Linux' since 6.3. */
 const PROGRAM = `
@@ -21,15 +22,17 @@ const PROGRAM = `
     console.log(JSON.stringify({ codes, passed, leaked: mapped() - before > 2 ** 27 }));
   }`;
 
-test.skipIf(process.platform !== "linux")(
+/** Null where nothing can be refused so, as before Linux 6.3. */
+const found = process.platform === "linux" ? await computed() : null;
+
+async function computed(): Promise<unknown> {
+  const { stdout } = await runToEnd([process.execPath, "-e", PROGRAM], { env: { RANDLORA_CPU_CODE: "" } });
+  return JSON.parse(stdout);
+}
+
+test.skipIf(found === null)(
   "where the system refuses executable pages, WebAssembly runs, why is said, and none is lost",
   () => {
-    const { stdout } = Bun.spawnSync([process.execPath, "-e", PROGRAM], {
-      env: { ...process.env, RANDLORA_CPU_CODE: "" },
-    });
-    const found = JSON.parse(stdout.toString()) as unknown;
-    // Before Linux 6.3 nothing can be refused so.
-    if (found === null) return;
     const why = "no executable memory: the system refuses mprotect with PROT_EXEC";
     expect(found).toEqual({ codes: ["wasm"], passed: [why], leaked: false });
   },

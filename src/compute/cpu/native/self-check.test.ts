@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { runToEnd } from "../../../files/testing/process.ts";
 import { ATTENTION } from "../families/attention.ts";
 import { GEMM } from "../families/gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
@@ -62,13 +63,11 @@ const PROGRAM = `
   await recording.take().send();
   console.log(JSON.stringify({ y: [...new Float32Array((await read(device, y.buffer)).buffer)], told }));`;
 
-test.each(CODES)("what is not used of %s, the module computes", (code) => {
-  const { stdout } = Bun.spawnSync([process.execPath, "-e", PROGRAM], {
-    env: { ...process.env, RANDLORA_CPU_CODE: code },
-  });
+test.each(CODES)("what is not used of %s, the module computes", async (code) => {
+  const { stdout } = await runToEnd([process.execPath, "-e", PROGRAM], { env: { RANDLORA_CPU_CODE: code } });
   const rows = [0, 4, 8].map((first) => [0, 1, 2, 3].map((at) => (first + at) % 5));
   const cols = [0, 4, 8, 12].map((first) => [0, 1, 2, 3].map((at) => (first + at) % 5));
   const y = rows.flatMap((row) => cols.map((col) => row.reduce((sum, value, at) => sum + value * (col[at] ?? 0), 0)));
   const told = [`${code}: x Wᵀ of few rows, F32 differs from WebAssembly's`];
-  expect(JSON.parse(stdout.toString()) as unknown).toEqual({ y, told });
+  expect(JSON.parse(stdout) as unknown).toEqual({ y, told });
 });

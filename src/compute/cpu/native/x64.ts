@@ -1,4 +1,4 @@
-// The instructions of x86-64 that kernels use, as the manual names them; the destination comes first. x64.test.ts holds each to
+// The instructions of x86-64 that kernels use, as the manual names them; the destination comes first. x64.slow.test.ts holds each to
 // GNU as.
 import type { Label } from "./code.ts";
 import {

@@ -9,32 +9,39 @@ import type { Device } from "../device.ts";
 export const GUARANTEED_BINDING = 2 ** 27;
 
 /** Bytes that a GPU with `small` limits binds at once: what is taken in parts is shown by matrices that a software GPU is soon through. */
-export const SMALL_BINDING = 2 ** 22;
+export const SMALL_BINDING = 2 ** 21;
 
 const wanted = process.env["RANDLORA_TEST_DEVICE"];
-/** By default on the CPU device, which is many times as fast as a software GPU. */
-const isCpu = wanted === "cpu" || wanted === undefined;
 /** Kernels are interpreted and checked for races: `RANDLORA_TEST_DEVICE=interpreter bun test PATH`. */
-export const IS_INTERPRETED = wanted === "interpreter";
-/** What computes in several ways leaves the CPU device out: `interpreter`, and `gpu`, the GPU that there is. */
-export const IS_GPU_ALONE = IS_INTERPRETED || wanted === "gpu";
+const IS_INTERPRETED = wanted === "interpreter";
+/** By default tests run on the CPU device, which is many times as fast as a software GPU and needs no driver. */
+export const IS_GPU = IS_INTERPRETED || wanted === "gpu";
 
 /** What opens a GPU for what opens its device itself, a software one, too: the first one. */
 export const FIRST_GPU: DeviceOptions = { choice: "0" };
 
 /** The device of {@link openTestDevice}, for what opens its device itself. */
-export const TEST_DEVICE: DeviceOptions = isCpu ? { choice: "cpu", threads: 2 } : FIRST_GPU;
+export const TEST_DEVICE: DeviceOptions = IS_GPU ? FIRST_GPU : { choice: "cpu", threads: 2 };
 
 /**
  * The device that a test runs on which is not about devices: the program's own CPU device, or with RANDLORA_TEST_DEVICE=gpu
  * the GPU that there is, a software one mostly, with `interpreter` a GPU whose kernels are checked.
- * @param options a GPU, unless RANDLORA_TEST_DEVICE is `cpu`: `guaranteed`: with the limits that every GPU has; `small`:
- *   one that binds less than that
+ * @param options of a GPU: `guaranteed`: with the limits that every GPU has; `small`: one that binds less than that
  */
 export async function openTestDevice({ limits }: { readonly limits?: "guaranteed" | "small" } = {}): Promise<Device> {
-  if (IS_INTERPRETED) return openInterpreted().gpu;
-  if (wanted === "cpu" || (isCpu && limits === undefined)) return CpuDevice.open({ threads: 2 });
-  if (limits !== "small") return Gpu.open({ limits });
-  const opened = await requestDevice({ limits: "guaranteed" });
-  return opened === undefined ? Gpu.open() : Gpu.on(opened, { mostBytes: SMALL_BINDING });
+  if (!IS_GPU) return CpuDevice.open({ threads: 2 });
+  return openTestGpu(limits);
+}
+
+/**
+ * A GPU for tests of what is a GPU's alone: with RANDLORA_TEST_DEVICE=gpu the one that there is, by default one whose kernels are
+ * interpreted and checked, which needs no driver.
+ * @param limits as those of {@link openTestDevice}
+ */
+export async function openTestGpu(limits?: "guaranteed" | "small"): Promise<Gpu> {
+  const isReal = IS_GPU && !IS_INTERPRETED;
+  if (limits !== "small") return isReal ? Gpu.open({ limits }) : openInterpreted().gpu;
+  const opened = isReal ? await requestDevice({ limits: "guaranteed" }) : undefined;
+  if (opened !== undefined) return Gpu.on(opened, { mostBytes: SMALL_BINDING });
+  return isReal ? Gpu.open() : openInterpreted().gpu.binding(SMALL_BINDING);
 }

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { ELEMENTWISE } from "../../device/families/elementwise.ts";
 import { RunMemory } from "../../device/run-memory.ts";
 import type { Shape } from "../../device/tensor.ts";
-import { Gpu } from "../gpu.ts";
+import type { Gpu } from "../gpu.ts";
+import { openTestGpu } from "../../device/testing/open.ts";
 import { takeScratch } from "../../device/scratch.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open({ limits: "guaranteed" });
+  gpu = await openTestGpu("guaranteed");
 });
 afterAll(() => gpu.close());
 

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { RunMemory } from "../../device/run-memory.ts";
 import { tensorIn } from "../../device/tensor.ts";
 import { philoxKey } from "../../random/philox.ts";
-import { Gpu } from "../gpu.ts";
+import type { Gpu } from "../gpu.ts";
+import { openTestGpu } from "../../device/testing/open.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await Gpu.open();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

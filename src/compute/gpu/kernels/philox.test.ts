@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gpu } from "../gpu.ts";
+import { openTestGpu } from "../../device/testing/open.ts";
 import { Stream } from "../stream.ts";
 import { read } from "../../device/transfer.ts";
 import { roundToGrid } from "../../random/grid.ts";
@@ -36,7 +36,7 @@ const KINDS: readonly (readonly [Sparsity, number])[] = [
 ];
 
 test.each(KINDS)("the GPU draws the same bits as the CPU: %s", async (sparsity, kind) => {
-  using gpu = await Gpu.open();
+  using gpu = await openTestGpu();
   const kernel = await gpu.pipelines.get({
     key: "test/philox",
     code: expandTemplate(DRAW, {}, { philox: philoxText }),
@@ -89,7 +89,7 @@ const GRIDS: readonly (readonly [FloatGrid, number])[] = [
 ];
 
 test.each(GRIDS)("every byte gives its dense element, rounded as PyTorch does: %s", async (grid, dropped) => {
-  using gpu = await Gpu.open();
+  using gpu = await openTestGpu();
   const code = expandTemplate(ROUND, {}, { philox: philoxText });
   const kernel = await gpu.pipelines.get({ key: "test/philox on a grid", code });
   const drawn = gpu.memory.allocate("drawn", 1024);

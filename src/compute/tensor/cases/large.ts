@@ -5,11 +5,12 @@ import { linearCase } from "./build-cases.ts";
 import { ids, random } from "./case.ts";
 import type { Visit } from "./every-op.ts";
 
-const COLS = 1024;
+/** So few that a binding holds 32 rows, of which kernels take whole blocks. */
+const COLS = 64;
 
 /**
  * Visits ops with matrices that are somewhat larger than a binding may be, so that a device takes them in blocks of rows.
- * @param binding bytes of the largest binding
+ * @param binding bytes of the largest binding: 16 KiB or more
  */
 export function visitLargeOps(binding: number, visit: Visit): void {
   const rowsOf = (dtype: StoredDtype) => Math.floor(binding / tensorBytes([1, COLS], dtype)) + 37;

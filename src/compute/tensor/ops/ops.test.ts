@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { isBlockDtype } from "../../device/dtype.ts";
+import { IS_GPU, SMALL_BINDING } from "../../device/testing/open.ts";
 import { BLOCKS_STAGING_NAMES, STAGING_NAMES, Stagings } from "../../device/testing/stagings.ts";
-import type { Op, Roles } from "../op.ts";
+import { Gpu } from "../../gpu/gpu.ts";
+import type { Matrix, Op, Roles } from "../op.ts";
 import { Run } from "../run.ts";
 import type { Tensor } from "../tensor.ts";
 import type { OpCase, Operand } from "../cases/case.ts";
-import { compareResults, isRight } from "../cases/compare.ts";
+import { compareCase, isRight, matricesOf, referenceOf } from "../cases/compare.ts";
 import { visitOps } from "../cases/every-op.ts";
+import { visitLargeOps } from "../cases/large.ts";
 import { entries, take } from "../cases/placed.ts";
 import { DOUBLED_CASES, doubled } from "../testing/template-op.ts";
 import { OPS } from "./index.ts";
@@ -18,20 +21,59 @@ afterAll(() => stagings.close());
 /** Milliseconds: on a software GPU with an empty shader cache a kernel takes seconds to compile. */
 const COMPILE_TIMEOUT = 120_000;
 
+/** How far every element of an input is moved. */
+const STEP = 1e-6;
+
+/** The f64 gradients against central differences of the f64 definition, in directions that move every element of an input. */
+function checkReference<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, trial: OpCase<I, A>): void {
+  const { weights, gradients } = referenceOf(op, trial);
+  const values = matricesOf<I>(trial.inputs);
+  const factors = new Map(entries<O, Operand>(weights));
+  const lossOf = (name: string, moved: Matrix) =>
+    entries<O, Matrix>(op.reference({ ...values, [name]: moved }, trial.attributes)).reduce(
+      (all, [output, { data }]) =>
+        data.reduce((sum, value, at) => sum + value * (factors.get(output)?.matrix.data[at] ?? NaN), all),
+      0,
+    );
+  for (const [name, { shape, data }] of entries<I, Matrix>(gradients)) {
+    const input = entries<I, Matrix>(values).find(([key]) => key === name)?.[1];
+    if (input === undefined) throw new Error(`${op.name}: a gradient of ${name}, which is not there`);
+    expect(shape).toEqual(input.shape);
+    for (const turn of [1, 2]) {
+      // Neither is near zero anywhere, so that each element counts.
+      const direction = data.map(
+        (_, at) => (Math.imul(at + turn, 0x9e3779b1) < 0 ? -1 : 1) * (1 + ((at * turn) % 7) / 7),
+      );
+      const moved = (by: number): Matrix => ({
+        shape,
+        data: input.data.map((value, at) => value + by * (direction[at] ?? NaN)),
+      });
+      const difference = (lossOf(name, moved(STEP)) - lossOf(name, moved(-STEP))) / (2 * STEP);
+      const slopes = data.map((value, at) => value * (direction[at] ?? NaN));
+      const size = Math.max(1e-3, Math.hypot(...slopes));
+      const error = Math.abs(slopes.reduce((sum, slope) => sum + slope, 0) - difference) / size;
+      expect(error, `${op.name}: ${name}`).toBeLessThan(1e-5);
+    }
+  }
+}
+
 const tried = new Set<string>();
 
-/** The cases of one op as tests. */
+/** The cases of one op as tests: forwards and backwards. */
 function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: readonly OpCase<I, A>[]): void {
   tried.add(op.name);
   describe(op.name, () => {
     test("has cases", () => expect(cases.length).toBeGreaterThan(0));
     for (const trial of cases) {
+      // No device has a part in that.
+      if (!IS_GPU && op.derivative !== "constant" && trial.forwardOnly !== true)
+        test(`${trial.name}: the gradients in f64 are the slopes`, () => checkReference(op, trial), COMPILE_TIMEOUT);
       const inBlocks = entries<I, Operand>(trial.inputs).some(([, { dtype }]) => isBlockDtype(dtype));
       for (const name of inBlocks ? BLOCKS_STAGING_NAMES : STAGING_NAMES) {
         test(
           `${trial.name}, ${name}`,
           async () => {
-            const found = await compareResults(op, trial, ...stagings.get(name));
+            const found = await compareCase(op, trial, ...stagings.get(name));
             expect(found.length).toBeGreaterThan(0);
             expect(found.filter((one) => !isRight(one))).toEqual([]);
           },
@@ -45,6 +87,22 @@ function tryAll<I extends Roles, A, O extends Roles>(op: Op<I, A, O>, cases: rea
 visitOps(tryAll);
 // The template that CONTRIBUTING.md names.
 tryAll(doubled, DOUBLED_CASES);
+
+// The CPU device has no such limit, and races.test.ts has an interpreted GPU.
+if (IS_GPU) {
+  visitLargeOps(SMALL_BINDING, (op, cases) => {
+    test.each(cases)(
+      `${op.name}, $name, above the binding limit`,
+      async (trial) => {
+        const [device] = stagings.get("workgroup staging");
+        if (!(device instanceof Gpu)) throw new TypeError("no GPU");
+        const found = await compareCase(op, trial, device.binding(SMALL_BINDING));
+        expect(found.filter((one) => !isRight(one))).toEqual([]);
+      },
+      COMPILE_TIMEOUT,
+    );
+  });
+}
 
 test.each(STAGING_NAMES)("the soft cap makes no number of NaN, alone or within the loss, %s", async (name) => {
   const [gpu, staging] = stagings.get(name);

@@ -1,4 +1,4 @@
-import { afterAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { CpuDevice } from "../../../compute/cpu/cpu.ts";
 import { FAMILIES } from "../../../compute/cpu/families/index.ts";
 import { TERNARY_CODES } from "../../../compute/cpu/families/ternary-codes.ts";
@@ -6,19 +6,13 @@ import kernelsPath from "../../../compute/cpu/kernels.wasm" with { type: "file" 
 import { chooseCode } from "../../../compute/cpu/native/choose.ts";
 import { modulePartsOf } from "../../../compute/cpu/native/kernels/index.ts";
 import { FMA_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
-import { PipelineCache } from "../../../compute/gpu/pipelines.ts";
-import { everyKernel } from "../../../compute/gpu/testing/every-kernel.ts";
-import { openInterpreted } from "../../../compute/gpu/testing/interpreted.ts";
 import { CheckedDevice } from "./check.ts";
 import { opChecks } from "./op-checks.ts";
 import { broken } from "./testing/broken.ts";
-import { trainingChecks } from "./training-checks.ts";
 
 setDefaultTimeout(120_000);
 
 const signal = new AbortController().signal;
-const compiled = spyOn(PipelineCache.prototype, "get");
-afterAll(() => compiled.mockRestore());
 
 test("every family and every kernel of the CPU device has a check of its own, and is right", async () => {
   const families = new Set<string>();
@@ -41,17 +35,4 @@ test("every family and every kernel of the CPU device has a check of its own, an
   const kernels = hasMachineCode ? [...ofModule, ...FMA_KERNELS] : ofModule;
   const ran = new Set((await cpu.profiler?.report())?.map(({ kernel }) => kernel));
   expect(kernels.filter((kernel) => !ran.has(kernel))).toEqual([]);
-});
-
-test("a GPU kernel that training takes, of whatever method, has a check of its own", async () => {
-  const checked = new Set(everyKernel().map(({ key }) => key));
-  compiled.mockClear();
-  const { gpu } = openInterpreted();
-  // It computes nothing: what is found is not looked at.
-  using devices = new CheckedDevice(async () => gpu.counting());
-  for (const check of trainingChecks({ choice: "cpu" })) await check.run(devices, signal);
-  const taken = new Set(compiled.mock.calls.map(([{ key }]) => key));
-  expect(taken.size).toBeGreaterThan(20);
-  expect([...taken].filter((key) => !checked.has(key))).toEqual([]);
-  gpu.close();
 });

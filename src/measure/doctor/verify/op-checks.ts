@@ -1,4 +1,4 @@
-import { type Comparison, compareGradients, compareResults, isRight } from "../../../compute/tensor/cases/compare.ts";
+import { compareCase, type Comparison, isRight } from "../../../compute/tensor/cases/compare.ts";
 import { compareFamily, FAMILY_CASES } from "../../../compute/tensor/cases/families/index.ts";
 import type { OpCase, Operand } from "../../../compute/tensor/cases/case.ts";
 import { visitOps } from "../../../compute/tensor/cases/every-op.ts";
@@ -46,15 +46,7 @@ function checkOf<I extends Roles, A, O extends Roles>(
     // Activations are F32 beside any stored matrix.
     format: [...formats].findLast((dtype) => dtype !== "F32") ?? "F32",
     size: operands.map(([name, { matrix }]) => `${name} ${showShape(matrix.shape)}`).join(", "),
-    async run(devices) {
-      const device = await open(devices);
-      const { derivative } = op;
-      const found = await compareResults(op, one, device);
-      if (derivative !== "constant" && one.forwardOnly !== true) {
-        found.push(...(await compareGradients(op, derivative, one, device)));
-      }
-      return { wrong: wordsOf(found) };
-    },
+    run: async (devices) => ({ wrong: wordsOf(await compareCase(op, one, await open(devices))) }),
   };
 }
 

@@ -14,9 +14,7 @@ import { broken, withoutBias } from "./broken.ts";
 const [mode = ""] = process.argv.slice(2);
 
 const ENDINGS: Readonly<Record<string, () => void>> = {
-  hang() {
-    for (;;);
-  },
+  hang: () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0),
   chatter: () => void writeSync(1, "driver: warning\n{}\n"),
   crash: () => process.kill(process.pid, "SIGSEGV"),
   lose() {

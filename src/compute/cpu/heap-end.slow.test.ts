@@ -1,0 +1,3 @@
+import { testHeapEnds } from "./testing/heap-ends.ts";
+
+testHeapEnds((index) => index > 0);
