@@ -30,7 +30,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/chat/serve/models.ts": program,
   "src/terminal/editor/history.ts": program,
   "src/adapters/gguf-adapter.ts": "lora",
-  "src/chat/serve/fields.ts": "lora",
+  "src/chat/serve/idle-fields.ts": "lora",
   "src/terminal/options/other-flags.ts": "lora",
 };
 

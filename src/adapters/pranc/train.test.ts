@@ -13,7 +13,7 @@ import type { AdaptedModule, ProductsPlan } from "../delta/through-weights/held.
 import { TrainedWeights } from "../delta/through-weights/trained.ts";
 import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { thetaProducts, thetaSum } from "../testing/theta.ts";
-import { frozen, IN, maskOf, OUT, ROWS, TOKENS } from "../testing/trained-bilinear.ts";
+import { type Batch, frozen, IN, maskOf, newBatch, OUT, ROWS, sent, TOKENS } from "../testing/trained-bilinear.ts";
 import { thetaOffsets } from "./stream.ts";
 import { thetaModule } from "./train.ts";
 
@@ -60,7 +60,7 @@ function layersOf() {
 function reference(
   weight: ArrayLike<number>,
   alpha: ArrayLike<number>,
-  { tokens, x, dy, bias, residual }: Record<"x" | "dy" | "bias" | "residual", Float32Array> & { tokens: number },
+  { tokens, x, dy, bias, residual }: Batch,
   factor: (index: number, token: number, i: number) => number,
 ) {
   const y = Float64Array.from(residual, (value, at) => value + itemAt(bias, at % OUT));
@@ -115,28 +115,15 @@ async function train({ plan, dtype = "BF16", rate = 0 }: Case): Promise<Float64A
   trained.prepare(run);
   const wanted = new Float64Array(BASES);
   for (const [microBatch, tokens] of TOKENS.entries()) {
-    const [x, dy] = [numbers(tokens * IN), numbers(tokens * OUT)];
-    const batch = { tokens, x, dy, bias: numbers(OUT), residual: numbers(tokens * OUT) };
+    const batch = newBatch(tokens);
     const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
     const want = reference(weight.values, alpha, batch, (index, t, i) =>
       masks === undefined ? 1 : dropoutFactor(masks(index), t, i),
     );
     want.dAlpha.forEach((value, i) => (wanted[i] = itemAt(wanted, i) + value));
-    const operands = {
-      x: placed(gpu, [tokens, IN], x),
-      bias: placed(gpu, [1, OUT], batch.bias),
-      residual: placed(gpu, [tokens, OUT], batch.residual),
-    };
-    const dx = placed(gpu, [tokens, IN], new Float32Array(tokens * IN));
-    const seed = placed(gpu, [tokens, OUT], dy);
-    tape.watch(operands.x, dx);
-    const y = trained.linears(masks).apply(tape, { ...operands, weight: weight.tensor });
-    tape.backward(y, seed);
-    run.keep(y);
-    await run.submit();
-    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
-    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
-    for (const { buffer } of [...Object.values(operands), dx, seed, y]) gpu.memory.release(buffer);
+    const { y, dx } = await sent(gpu, { run, tape, linears: trained.linears(masks), weight: weight.tensor }, batch);
+    expect(error(y, want.y), "y").toBeLessThan(1e-5);
+    expect(error(dx, want.dx), "dx").toBeLessThan(1e-5);
   }
   trained.finish(run);
   await run.submit();

@@ -1,6 +1,9 @@
+import { expect } from "bun:test";
 import type { Device } from "../../compute/device/device.ts";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import type { DropoutMask } from "../../compute/random/dropout.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import type { Tape } from "../../compute/tensor/tape.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { place } from "../../compute/tensor/cases/placed.ts";
 import { itemAt } from "../../files/item-at.ts";
@@ -10,7 +13,8 @@ import { adapterGradients, adapterOutput } from "./gradient-reference.ts";
 import type { BilinearShape } from "../delta/scaled-bases/shape.ts";
 import type { Bases } from "../frozen/drawing/draw.ts";
 import { randloraShape } from "../randlora/plan.ts";
-import { numbers } from "./bases.ts";
+import type { Linears } from "../../models/blocks/linears.ts";
+import { error, numbers, placed, taken } from "./bases.ts";
 
 /** A matrix as a decoder joins it: modules above and below one that is not adapted; tall and wide; odd at the end. */
 export const IN = 36;
@@ -74,13 +78,52 @@ export function frozen(gpu: Device, dtype: "F32" | "BF16"): { tensor: Tensor; va
   return { tensor: place(gpu, { matrix: { shape: [OUT, IN], data: Float64Array.from(values) }, dtype }), values };
 }
 
+/** What one micro-batch reads of this matrix, and ∂loss/∂y. */
+export interface Batch {
+  readonly tokens: number;
+  readonly x: Float32Array<ArrayBuffer>;
+  readonly dy: Float32Array<ArrayBuffer>;
+  readonly bias: Float32Array<ArrayBuffer>;
+  readonly residual: Float32Array<ArrayBuffer>;
+}
+
+export function newBatch(tokens: number): Batch {
+  const [x, dy, residual] = [numbers(tokens * IN), numbers(tokens * OUT), numbers(tokens * OUT)];
+  return { tokens, x, dy, bias: numbers(OUT), residual };
+}
+
+/** Sends a micro-batch forward and back. @returns y and ∂loss/∂x; ∂loss/∂residual is ∂loss/∂y */
+export async function sent(
+  gpu: Device,
+  { run, tape, linears, weight }: { run: Run; tape: Tape; linears: Linears; weight: Tensor },
+  batch: Batch,
+): Promise<{ y: Float64Array; dx: Float64Array }> {
+  const { tokens } = batch;
+  const [x, dx] = [batch.x, new Float32Array(tokens * IN)].map((data) => placed(gpu, [tokens, IN], data)) as Pair;
+  const [dy, residual] = [batch.dy, batch.residual].map((data) => placed(gpu, [tokens, OUT], data)) as Pair;
+  const dResidual = placed(gpu, [tokens, OUT], new Float32Array(tokens * OUT));
+  const bias = placed(gpu, [1, OUT], batch.bias);
+  tape.watch(x, dx);
+  tape.watch(residual, dResidual);
+  const y = linears.apply(tape, { x, weight, bias, residual });
+  tape.backward(y, dy);
+  run.keep(y);
+  await run.submit();
+  expect(error(await taken(gpu, dResidual), batch.dy), "dresidual").toBe(0);
+  const found = { y: await taken(gpu, y), dx: await taken(gpu, dx) };
+  for (const { buffer } of [x, residual, bias, dx, dResidual, dy, y]) gpu.memory.release(buffer);
+  return found;
+}
+
+type Pair = [Tensor, Tensor];
+
 /** One micro-batch in f64: y, ∂loss/∂x, and what is added to the gradients of each part. */
 export function reference(
   bases: Bases,
   weight: Float32Array,
   parts: readonly Part[],
   pairing: Pairing,
-  batch: { x: Float32Array; dy: Float32Array; bias: Float32Array; residual: Float32Array; tokens: number },
+  batch: Batch,
   mask: (index: number) => Float64Array,
 ) {
   const { x, dy, bias, residual, tokens } = batch;

@@ -13,7 +13,7 @@ import { untrainedAdapter } from "../train.ts";
 import type { MethodChoices, Trainable } from "../training/method.ts";
 import { Parameters } from "../training/parameters.ts";
 import { basesFor, numbers } from "./bases.ts";
-import { frozen, IN, OUT, RANK, ROWS, SCALE } from "./trained-bilinear.ts";
+import { type Batch, frozen, IN, OUT, RANK, ROWS, SCALE } from "./trained-bilinear.ts";
 
 export const SEED = 7;
 export const MAGNITUDE = "x_magnitude_vector";
@@ -117,15 +117,6 @@ export function randloraInner(dropout: number, order: string): Inner {
       });
     },
   };
-}
-
-/** One micro-batch. */
-export interface Batch {
-  readonly tokens: number;
-  readonly x: Float32Array<ArrayBuffer>;
-  readonly dy: Float32Array<ArrayBuffer>;
-  readonly bias: Float32Array<ArrayBuffer>;
-  readonly residual: Float32Array<ArrayBuffer>;
 }
 
 /** y of a micro-batch by the definition, the norms being given. */

@@ -11,8 +11,19 @@ import { sliceRows } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { FactorsSpec } from "../../frozen/drawing/factors.ts";
 import { randloraShape } from "../../randlora/plan.ts";
-import { basesFor, error, factorsFor, numbers, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
-import { frozen, IN, maskOf, modulesOf, OUT, PLANS, reference, SCALE, TOKENS } from "../../testing/trained-bilinear.ts";
+import { basesFor, error, factorsFor, placed, type Stored, STORED, taken } from "../../testing/bases.ts";
+import {
+  frozen,
+  IN,
+  maskOf,
+  modulesOf,
+  newBatch,
+  PLANS,
+  reference,
+  SCALE,
+  sent,
+  TOKENS,
+} from "../../testing/trained-bilinear.ts";
 import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
 import type { TrainedModule } from "./factored.ts";
 import type { OrderPlan } from "./flops.ts";
@@ -92,13 +103,7 @@ async function train({
   const tape = new Tape(run);
   trained.prepare(run);
   for (const [microBatch, tokens] of TOKENS.entries()) {
-    const batch = {
-      tokens,
-      x: numbers(tokens * IN),
-      dy: numbers(tokens * OUT),
-      bias: numbers(OUT),
-      residual: numbers(tokens * OUT),
-    };
+    const batch = newBatch(tokens);
     const masks = rate === 0 ? undefined : (module: number) => maskOf(rate, microBatch, module);
     const want = reference(cpu, weight.values, parts, pairing, batch, (index) => {
       const mask = masks?.(index);
@@ -111,22 +116,9 @@ async function train({
       add(sum.lambda, found.lambda);
       add(sum.gamma, found.gamma);
     }
-    const x = placed(gpu, [tokens, IN], batch.x);
-    const residual = placed(gpu, [tokens, OUT], batch.residual);
-    const bias = placed(gpu, [1, OUT], batch.bias);
-    const dx = placed(gpu, [tokens, IN], new Float32Array(tokens * IN));
-    const dResidual = placed(gpu, [tokens, OUT], new Float32Array(tokens * OUT));
-    const dy = placed(gpu, [tokens, OUT], batch.dy);
-    tape.watch(x, dx);
-    tape.watch(residual, dResidual);
-    const y = trained.linears(masks).apply(tape, { x, weight: weight.tensor, bias, residual });
-    tape.backward(y, dy);
-    run.keep(y);
-    await run.submit();
-    expect(error(await taken(gpu, y), want.y), "y").toBeLessThan(1e-5);
-    expect(error(await taken(gpu, dx), want.dx), "dx").toBeLessThan(1e-5);
-    expect(error(await taken(gpu, dResidual), batch.dy), "dresidual").toBe(0);
-    for (const { buffer } of [x, residual, bias, dx, dResidual, dy, y]) gpu.memory.release(buffer);
+    const { y, dx } = await sent(gpu, { run, tape, linears: trained.linears(masks), weight: weight.tensor }, batch);
+    expect(error(y, want.y), "y").toBeLessThan(1e-5);
+    expect(error(dx, want.dx), "dx").toBeLessThan(1e-5);
   }
   trained.finish(run);
   await run.submit();

@@ -112,19 +112,19 @@ async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> 
 
 const chosen = (name: string, scale = 1): AdapterChoice => ({ path: adapters.get(name) ?? name, scale });
 
+/** The loss of the rounded model. */
+let plain: number;
 test("quantized weights are those that were rounded before", async () => {
-  const [found, wanted, whole] = [await unmergedLoss([]), await mergedLoss(rounded, []), await mergedLoss(STORIES, [])];
-  expect(Math.abs(found - wanted)).toBeLessThan(multipliesWholeNumbers(gpu.staging) ? 1e-4 : 2e-5);
+  plain = await mergedLoss(rounded, []);
+  const [found, whole] = [await unmergedLoss([]), await mergedLoss(STORIES, [])];
+  expect(Math.abs(found - plain)).toBeLessThan(multipliesWholeNumbers(gpu.staging) ? 1e-4 : 2e-5);
   expect(Math.abs(found - whole)).toBeGreaterThan(2e-4);
 });
 
 describe("an adapter beside quantized weights is that which is merged into them in f32", () => {
   test.each([
-    ["randlora", 1],
     ["randlora", -0.5],
-    ["lora", 1],
     ["lora", 2.5],
-    ["dora", 1],
     ["dora", 0.5],
     ["nola", 3],
     ["vera", 0.5],
@@ -136,14 +136,12 @@ describe("an adapter beside quantized weights is that which is merged into them 
       const found = await unmergedLoss([chosen(name, scale)]);
       const wanted = await mergedLoss(rounded, [chosen(name, scale)]);
       expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
-      expect(Math.abs(wanted - (await mergedLoss(rounded, [])))).toBeGreaterThan(1e-3);
+      expect(Math.abs(wanted - plain)).toBeGreaterThan(1e-3);
     },
     60_000,
   );
 
   test.each([
-    ["lora", "head"],
-    ["randlora", "head"],
     ["lora", "embedding"],
     ["randlora", "both"],
   ])(
@@ -158,15 +156,12 @@ describe("an adapter beside quantized weights is that which is merged into them 
     60_000,
   );
 
-  test.each([[{ randlora: 1, lora: -1, vera: 0.5 }], [{ nola: 2, kradapter: 1, lora: 1, randlora: -0.5 }]])(
-    "several together: %j",
-    async (scales) => {
-      const choices = Object.entries(scales).map(([name, scale]) => chosen(name, scale));
-      const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
-      expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
-    },
-    60_000,
-  );
+  test("several together", async () => {
+    const scales = { nola: 2, kradapter: 1, lora: 1, vera: 0.5, randlora: -0.5 };
+    const choices = Object.entries(scales).map(([name, scale]) => chosen(name, scale));
+    const [found, wanted] = [await unmergedLoss(choices), await mergedLoss(rounded, choices)];
+    expect(Math.abs(found - wanted)).toBeLessThan(5e-5 * wanted);
+  });
 
   test("several take one product with the weights", async () => {
     using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });

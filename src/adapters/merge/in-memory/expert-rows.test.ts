@@ -83,7 +83,6 @@ async function logitsOf(decoder: Decoder, texts: readonly { at: number; adapter:
 }
 
 test.each<[string, string[], LoadOptions]>([
-  ["mixtral", ["q_proj", "w1", "w3", "w2"], {}],
   ["mixtral", ["w3", "w2"], { quantize: "Q8_0" }],
   ["qwen", ["up_proj", "down_proj"], {}],
   ["delta", ["q_proj", "up_proj", "down_proj"], {}],
@@ -107,7 +106,7 @@ test.each<[string, string[], LoadOptions]>([
     for (const text of texts) expect(await logitsOf(decoder, [text])).toEqual([itemAt(together, text.at)]);
     // Pieces of a prompt beside them.
     const written = [1, 6, 2, 3].map((at) => ({ ...itemAt(texts, at), ids: tokensOf(at) }));
-    for (const at of [0, 1, 3]) {
+    for (const at of [1, 3]) {
       const found: unknown[] = [];
       for (const mixture of mixturesOf(gpu)) {
         using batch = new Batch(decoder, { rows: 8, positions: 8 * 256 });

@@ -108,7 +108,7 @@ test("each row of a batch has the bits that it has alone, whatever adapter it go
 
   // Pieces of a prompt beside them, through an adapter of which a row is decoded, too, through another, and through none.
   const written = [1, 7, 2, 3].map((at) => ({ ...itemAt(texts, at), ids: tokensOf(at) }));
-  for (const [at, rows] of [0, 1, 2, 3, 4, 7].map((at) => [at, at === 7 ? 9 : 8] as const)) {
+  for (const [at, rows] of [0, 1, 2, 7].map((at) => [at, at === 7 ? 9 : 8] as const)) {
     const found: unknown[] = [];
     for (const mixture of mixturesOf(gpu)) {
       using batch = new Batch(decoder, { rows, positions: rows * 256 });

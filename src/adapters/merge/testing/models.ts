@@ -109,13 +109,20 @@ export function adapterConfig({ r, alpha, seed, modules }: TestAdapter): JsonObj
   };
 }
 
-/** Writes the adapter as a PEFT folder; `config` and `tensors` are added to, or take the place of, its own. */
+/** Writes the adapter as a PEFT folder; `config` and `tensors` are added to, or take the place of, its own; `metadata` are its file's. */
 export async function writeAdapter(
   folder: string,
   adapter: TestAdapter,
-  { config = {}, tensors = {} }: { readonly config?: JsonObject; readonly tensors?: Tensors } = {},
+  { config = {}, tensors = {}, metadata }: WrittenAdapter = {},
 ): Promise<string> {
-  return writeFolder(folder, { ...adapterConfig(adapter), ...config }, { ...adapterTensors(adapter), ...tensors });
+  const own = { ...adapterTensors(adapter), ...tensors };
+  return writeFolder(folder, { ...adapterConfig(adapter), ...config }, own, metadata);
+}
+
+interface WrittenAdapter {
+  readonly config?: JsonObject;
+  readonly tensors?: Tensors;
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** ΔW (out, in) of one module in f64, α/r included, on bases that end on `grid`. */

@@ -18,6 +18,10 @@ import {
   writeAdapter,
   writeModel,
 } from "../testing/models.ts";
+import type { FloatGrid } from "../../../compute/random/names.ts";
+import { finishSteps } from "../../frozen/drawing/steps.ts";
+import { RANDLORA_BASES } from "../../randlora/bases.ts";
+import { MemoryStdCache } from "../../testing/drawn-bases.ts";
 import { ADAPTER, LAYER, modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 
 const Q = `${LAYER}.self_attn.q_proj`;
@@ -25,6 +29,7 @@ const UP = `${LAYER}.mlp.up_proj`;
 const DORA: TestLora = { r: 4, alpha: 0.5, seed: 1, modules: MODULES, ranks: { [UP]: 7 } };
 const LORA: TestLora = { r: 20, alpha: 1, seed: 2, modules: { [Q]: [37, 37] } };
 
+const GRIDS = { F32: "f32", F16: "f16", BF16: "bf16" } as const;
 const signal = new AbortController().signal;
 const round = (values: Float64Array, dtype: WritableFloatDtype) => widened({ dtype, data: rounded(values, dtype) });
 
@@ -46,10 +51,20 @@ async function merged({ dtype, adapters, options = {} }: Order): Promise<Tensors
     randdora: await writeAdapter(folder.at("randdora"), ADAPTER, {
       config: { peft_type: "RANDLORA_DORA" },
       tensors: magnitudeTensors(MODULES, "randlora_magnitude_vector"),
+      metadata: recordOf(GRIDS[dtype]),
     }),
   };
   const all = { ...OPTIONS, base, adapters: adapters.map((name) => paths[name]), out: folder.at("out"), ...options };
   return await readModel((await merge(all, new Notes(), signal)).out);
+}
+
+/** The record of the bases, which says their pairing: magnitudes over either have the same peft_type. */
+function recordOf(dtype: FloatGrid): Record<string, string> {
+  const modules = Object.values(MODULES).map(([out, input]) => ({ out, in: input }));
+  const drawn = { generator: "torch-mt19937-ternary", dtype, ...RANDLORA_BASES.sizesFor(modules) } as const;
+  const config = { key: BigInt(ADAPTER.seed), r: ADAPTER.r, sparsity: "sparse" } as const;
+  const print = finishSteps(RANDLORA_BASES.print(drawn, config, new MemoryStdCache()));
+  return { randlora_bases: JSON.stringify(RANDLORA_BASES.format(RANDLORA_BASES.record(drawn, print, config))) };
 }
 
 /** What an adapter makes of `onto`, in f64: norms are those of W. */
@@ -62,8 +77,8 @@ function applied(
   onto: Float64Array,
 ): Float64Array {
   if (name === "lora" && module !== Q) return onto;
-  const grid = ({ F32: "f32", F16: "f16", BF16: "bf16" } as const)[dtype];
-  const plain = name === "randdora" ? deltaOf(ADAPTER, module, grid) : loraDelta(name === "dora" ? DORA : LORA, module);
+  const plain =
+    name === "randdora" ? deltaOf(ADAPTER, module, GRIDS[dtype]) : loraDelta(name === "dora" ? DORA : LORA, module);
   const delta = plain.map((value) => scale * value);
   if (name === "lora") return onto.map((value, at) => value + (delta[at] ?? NaN));
   return rescaled(magnitudeOf(module, MODULES[module][0]), w, delta, onto);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
 import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
@@ -34,57 +34,68 @@ afterAll(() => place[Symbol.asyncDispose]());
 /** GPT-2's linear layers, and gpt-oss's experts. */
 const TRANSPOSED = /\.c_(?:attn|proj|fc)\.weight$|\.experts\.\d+\.(?:gate_up|down)_proj\.weight$/;
 
-/** What numbers are rounded to does not depend on the model. */
-const outtypesOf = (name: string) =>
-  name === "llama" || name === "gpt2" ? (["f16", "bf16", "q8_0", "q4_0"] as const) : (["bf16", "q8_0"] as const);
+/** What numbers are rounded to does not depend on the model: one of each way in which matrices lie in files. */
+const ROUNDED = [
+  "mixtral",
+  "gpt_oss",
+  "qwen2_moe",
+  "lfm2_moe",
+  "qwen3_5_text",
+  "gemma3_text",
+  "keys that layers share",
+];
+const OUTTYPES = [
+  ...["llama", "gpt2"].flatMap((name) =>
+    (["f16", "bf16", "q8_0", "q4_0"] as const).map((type) => [name, type] as const),
+  ),
+  ...ROUNDED.map((name) => [name, "q8_0"] as const),
+];
 
-describe.each(MODELS)("%s", (name) => {
-  test("has the settings of its folder, and its logits", async () => {
-    const file = await place.written(folder.at(name), `${name}.gguf`, "f32");
-    const { folder: settings, weights } = await locateModel(file);
-    expect(weights).toBe(file);
-    const [config, wanted] = [await loadConfig(settings), await loadConfig(folder.at(name))];
-    expect(config).toEqual({ ...wanted, architecture: READ_AS[name] ?? wanted.architecture });
-    const [logits, same] = [await place.logits(file), await place.logits(folder.at(name))];
-    expect(logits.some((value) => value !== 0)).toBe(true);
-    // A file has exp(x) of what a checkpoint has as x.
-    if (config.layers.flat().every(({ mixer }) => mixer.kind !== "gated-delta")) expect(logits).toEqual(same);
-    else logits.forEach((value, at) => expect(value).toBeCloseTo(same[at] ?? NaN, 5));
-  });
+test.each(MODELS)("%s has the settings of its folder, and its logits", async (name) => {
+  const file = await place.written(folder.at(name), `${name}.gguf`, "f32");
+  const { folder: settings, weights } = await locateModel(file);
+  expect(weights).toBe(file);
+  const [config, wanted] = [await loadConfig(settings), await loadConfig(folder.at(name))];
+  expect(config).toEqual({ ...wanted, architecture: READ_AS[name] ?? wanted.architecture });
+  const [logits, same] = [await place.logits(file), await place.logits(folder.at(name))];
+  expect(logits.some((value) => value !== 0)).toBe(true);
+  // A file has exp(x) of what a checkpoint has as x.
+  if (config.layers.flat().every(({ mixer }) => mixer.kind !== "gated-delta")) expect(logits).toEqual(same);
+  else logits.forEach((value, at) => expect(value).toBeCloseTo(same[at] ?? NaN, 5));
+});
 
-  test.each(outtypesOf(name))("has its tensors, rounded once to %s", async (outtype) => {
-    const path = await place.written(folder.at(name), "x.gguf", outtype);
-    await using checkpoint = await openCheckpoint(path);
-    await using own = await openCheckpoint(folder.at(name));
-    expect([...checkpoint.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
-    const type = ({ f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const)[outtype];
-    for (const [tensor, { info }] of checkpoint.tensors) {
-      const [values, wanted] = [await valuesOf(checkpoint, tensor), await valuesOf(own, tensor)];
-      if (info.shape.length === 1) {
-        // Norms were stored with a 1 more, others as exp(x).
-        values.forEach((value, at) => expect(Math.abs(value - (wanted[at] ?? NaN))).toBeLessThan(2e-7));
-      } else if (EXACT.test(tensor)) {
-        expect([info.dtype, values]).toEqual(["F32", wanted]);
-      } else if (isBlockDtype(type)) {
-        // Blocks are of the file's rows, also where a checkpoint stores columns.
-        const [rows = 0, cols = 0] = info.shape.slice(-2);
-        const isTurned = ["gpt2", "gpt_oss"].includes(name) && TRANSPOSED.test(tensor);
-        const ofFile = (some: Float32Array<ArrayBuffer>) =>
-          isTurned ? new Float32Array(transpose(new Uint8Array(some.buffer), rows, cols, 4).buffer) : some;
-        const packed = packBlocks(ofFile(wanted), type);
-        const blocks = new Uint8Array(packed.length);
-        await checkpoint.readBlocks(tensor, blocks);
-        expect([info.blocks?.dtype, info.dtype]).toEqual([type, "F32"]);
-        expect(blocks).toEqual(packed);
-        expect(ofFile(values)).toEqual(unpackBlocks(packed, type));
-      } else {
-        const rounded = new Uint8Array(info.bytes);
-        roundFromF32(wanted, type, rounded);
-        widenToF32(rounded, type, wanted);
-        expect([info.dtype, values]).toEqual([type, wanted]);
-      }
+test.each(OUTTYPES)("%s has its tensors, rounded once to %s", async (name, outtype) => {
+  const path = await place.written(folder.at(name), "x.gguf", outtype);
+  await using checkpoint = await openCheckpoint(path);
+  await using own = await openCheckpoint(folder.at(name));
+  expect([...checkpoint.tensors.keys()].toSorted()).toEqual([...own.tensors.keys()].toSorted());
+  const type = ({ f16: "F16", bf16: "BF16", q8_0: "Q8_0", q4_0: "Q4_0" } as const)[outtype];
+  for (const [tensor, { info }] of checkpoint.tensors) {
+    const [values, wanted] = [await valuesOf(checkpoint, tensor), await valuesOf(own, tensor)];
+    if (info.shape.length === 1) {
+      // Norms were stored with a 1 more, others as exp(x).
+      values.forEach((value, at) => expect(Math.abs(value - (wanted[at] ?? NaN))).toBeLessThan(2e-7));
+    } else if (EXACT.test(tensor)) {
+      expect([info.dtype, values]).toEqual(["F32", wanted]);
+    } else if (isBlockDtype(type)) {
+      // Blocks are of the file's rows, also where a checkpoint stores columns.
+      const [rows = 0, cols = 0] = info.shape.slice(-2);
+      const isTurned = ["gpt2", "gpt_oss"].includes(name) && TRANSPOSED.test(tensor);
+      const ofFile = (some: Float32Array<ArrayBuffer>) =>
+        isTurned ? new Float32Array(transpose(new Uint8Array(some.buffer), rows, cols, 4).buffer) : some;
+      const packed = packBlocks(ofFile(wanted), type);
+      const blocks = new Uint8Array(packed.length);
+      await checkpoint.readBlocks(tensor, blocks);
+      expect([info.blocks?.dtype, info.dtype]).toEqual([type, "F32"]);
+      expect(blocks).toEqual(packed);
+      expect(ofFile(values)).toEqual(unpackBlocks(packed, type));
+    } else {
+      const rounded = new Uint8Array(info.bytes);
+      roundFromF32(wanted, type, rounded);
+      widenToF32(rounded, type, wanted);
+      expect([info.dtype, values]).toEqual([type, wanted]);
     }
-  });
+  }
 });
 
 test("matrices whose rows are no whole blocks are said to be F16", async () => {

@@ -39,7 +39,7 @@ const CONTEXT = { max_position_embeddings: 8192 };
 let gpu: Device;
 let folder: TemporaryFolder;
 beforeAll(async () => {
-  gpu = await CpuDevice.open();
+  gpu = await CpuDevice.open({ threads: 1 });
   folder = await TemporaryFolder.create();
   for (const [type, settings] of Object.entries(MODELS)) {
     await writeArchitecture(folder.at(type), type, 2, { ...settings, ...CONTEXT });
