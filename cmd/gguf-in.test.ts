@@ -2,12 +2,11 @@ import { beforeAll, expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { writeLora } from "../src/adapters/testing/lora.ts";
-import { contents } from "./testing/merge.ts";
 import { GgufFile } from "../src/files/gguf/reader.ts";
 import { SafetensorsFile } from "../src/files/safetensors/file.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { unpackBlocks } from "../src/models/gguf/blocks.ts";
-import { randlora, startProgram } from "./testing/program.ts";
+import { randlora } from "./testing/program.ts";
 
 // A GGUF file in the place of MODEL: the one inside the program, a small Llama with tied embeddings, in bf16.
 
@@ -122,24 +121,4 @@ test("blocks: what is not merged stays as it is, the rest is rounded to them and
   const { blocks_error: error = NaN, frobenius_delta: delta = NaN } = json;
   expect(error).toBeGreaterThan(0);
   expect(error).toBeLessThan(delta / 10);
-});
-
-test("a run beside it goes on after kill -9 to the same bytes, and merges into the file and into a folder", async () => {
-  const train = ["finetune", "q8.gguf", "--data", "chats.jsonl", "--steps", "12", "--save-every", "2"];
-  const more = ["--learning-rate", "0.01", "--batch-size", "2"];
-  await succeed(...train, ...more, "--out", "whole");
-  const child = startProgram([...train, ...more, "--out", "killed"], { cwd: folder.path });
-  const metrics = Bun.file(folder.at("killed", "metrics.jsonl"));
-  const lines = async () => (await metrics.text().catch(() => "")).split("\n").length;
-  while (child.exitCode === null && (await lines()) < 4) await Bun.sleep(5);
-  child.kill("SIGKILL");
-  await child.exited;
-  await succeed("finetune", "--resume", "killed");
-  const weights = async (run: string) => (await contents(folder.at(run, "adapter")))["adapter_model.safetensors"];
-  expect(await weights("killed")).toEqual(await weights("whole"));
-  const beside = await chat("whole", "--max-tokens", "6");
-  await succeed("merge", "whole", "--out", "run.gguf");
-  await succeed("merge", "whole", "--out", "run");
-  expect(beside).not.toBe(await chat("q8.gguf", "--max-tokens", "6"));
-  for (const model of ["run.gguf", "run"]) expect(await chat(model, "--max-tokens", "6")).toBe(beside);
 });

@@ -7,7 +7,7 @@ import { writeAdapter } from "../src/adapters/merge/testing/models.ts";
 import { ServingProcess, spawnServe } from "./testing/serving.ts";
 import { cp, mkdir } from "node:fs/promises";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { runToEnd } from "../src/files/testing/process.ts";
+import { ended, runToEnd } from "../src/files/testing/process.ts";
 import { randlora } from "./testing/program.ts";
 
 const folder = await TemporaryFolder.forTests();
@@ -55,29 +55,6 @@ test("a model and its adapters are served, an adapter as the merged model is, an
   expect(serving.stderr.replace(request, "")).toBe(`${models}listening on ${await serving.address}\nstopping\n`);
 });
 
-test("adapters of a folder are served as they come, beside the weights or merged", async () => {
-  const dir = folder.at("adapters");
-  await cp(adapter, join(dir, "pirate"), { recursive: true });
-  await using beside = serve([STORIES, "--adapter-dir", dir, "--max-adapters", "1", "--scale", "0.5"]);
-  const client = await beside.client();
-  const mine = await ask(client, "pirate");
-  expect(beside.stderr).toContain("models: storyteller, pirate\n");
-  await cp(adapter, join(dir, "later"), { recursive: true });
-  expect(await Promise.all(["later", "storyteller", "pirate"].map((name) => ask(client, name)))).toEqual([
-    mine,
-    await ask(client, "storyteller"),
-    mine,
-  ]);
-  await using merged = serve([STORIES, "--adapter-dir", dir, "--merge", "--scale", "0.5"]);
-  expect(await ask(await merged.client(), "later")).toBe(mine);
-  for (const [args, words] of [
-    [["--adapter-dir", join(dir, "nowhere")], "nowhere"],
-    [["--adapter-dir", dir, "--merge", "--max-adapters", "2"], "--max-adapters and --merge"],
-  ] as const) {
-    expect(await new Response(spawn([STORIES, ...args]).stderr).text()).toContain(words);
-  }
-});
-
 test("a run is served with its adapter, which is what is meant without a name", async () => {
   const run = folder.at("runs", "first");
   await mkdir(run, { recursive: true });
@@ -96,24 +73,6 @@ test("a run is served with its adapter, which is what is meant without a name", 
   expect(serving.stderr).toStartWith(`${join("runs", "first")}: the newest run or merged model of this folder\n`);
   expect(serving.stderr).toContain(`\nmodels: storyteller, first\nlistening on ${address}\n`);
   expect(serving.stderr).toEndWith("\nstopping\n");
-});
-
-test("an adapter that is a run is asked as it was trained, as the run itself is", async () => {
-  const run = folder.at("on-texts");
-  await cp(adapter, join(run, "best"), { recursive: true });
-  await Bun.write(join(run, "run.json"), JSON.stringify({ model: STORIES, sample_format: "text" }));
-  await using serving = serve([STORIES, "--adapter", `texts=${run}`, "--adapter", `weights=${join(run, "best")}`]);
-  const address = await serving.address;
-  const ask = async (model: string) => {
-    const messages = [
-      { role: "system", content: "Be brief" },
-      { role: "user", content: "Hello" },
-    ];
-    const body = JSON.stringify({ model, messages, max_tokens: 1 });
-    return (await fetch(`${address}/v1/chat/completions`, { method: "POST", body })).status;
-  };
-  expect([await ask("storyteller"), await ask("texts"), await ask("weights")]).toEqual([200, 400, 400]);
-  expect(serving.stderr).toContain("texts: trained without the chat template");
 });
 
 test("the key comes from the environment; strangers are warned of, unless there is one", async () => {
@@ -169,13 +128,17 @@ test("the examples of the README and of the guide do what they say", async () =>
   const script = /```ts\n(import OpenAI.*?)```/s.exec(guide)?.[1] ?? "";
   await using serving = serve([STORIES, "--adapter", `pirate=${adapter}`, "--max-tokens", "8", "--temperature", "0"]);
   const address = await serving.address;
-  const response = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });
-  const { model, choices } = v.parse(Answer, await response.json());
-  const content = choices[0].message.content;
-  expect([model, content]).toEqual(["pirate", expect.stringMatching(/\w/)]);
+  const answer = async (body: string) => {
+    const response = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });
+    const { model, choices } = v.parse(Answer, await response.json());
+    return [model, choices[0].message.content];
+  };
+  expect(await answer(body)).toEqual(["pirate", expect.stringMatching(/\w/)]);
+  const [, question] = /content: "([^"]+)"/.exec(script) ?? [];
+  const same = JSON.stringify({ model: "pirate", messages: [{ role: "user", content: question }] });
   const program = [process.execPath, "-e", script.replace("http://127.0.0.1:8080", address)];
   const child = await runToEnd(program, { cwd: join(import.meta.dir, "..") });
-  expect(child.stdout).toBe(content);
+  expect(await answer(same)).toEqual(["pirate", child.stdout]);
 });
 
 /** No resolver is asked for this: a part of a name has 63 characters at most (RFC 1035). */
@@ -191,15 +154,20 @@ describe("refused at the start", () => {
     ["an empty key", ["--api-key", ""], 2, "--api-key is empty"],
     ["a generator without an adapter", ["--generator", "philox-v1"], 2, "--generator without an adapter"],
     ["a port that is none", ["--port", "70000"], 2, "--port"],
-    ["an address that is not here", ["--host", "192.0.2.1"], 1, "192.0.2.1, port 0: this machine has no such address"],
-    ["a name that nobody knows", ["--host", NO_NAME], 1, `${NO_NAME}, port 0: this machine has no such address\n`],
-    ["the same, and a port", ["--host", NO_NAME, "--port", "18391"], 1, "no such address, or the port is taken"],
   ])("%s", async (_, args, status, message) => {
-    const child = spawn([STORIES, "--port", "0", ...args]);
-    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-    expect([await child.exited, stdout]).toEqual([status, ""]);
-    expect(stderr).toContain(message);
-    expect(stderr).toContain("hint: ");
+    const found = await randlora(["serve", STORIES, "--port", "0", ...args], { cwd: folder.path });
+    expect([found.status, found.stdout]).toEqual([status, ""]);
+    expect(found.stderr).toContain(message);
+    expect(found.stderr).toContain("hint: ");
+  });
+
+  test.each([
+    [["--host", "192.0.2.1", "--port", "0"], "192.0.2.1, port 0: this machine has no such address"],
+    [["--host", NO_NAME, "--port", "0"], `${NO_NAME}, port 0: this machine has no such address\n`],
+    [["--host", NO_NAME, "--port", "18391"], "no such address, or the port is taken"],
+  ])("%p, which is not here", async (args, message) => {
+    const { status, stdout, stderr } = await ended(spawn([STORIES, ...args]));
+    expect([status, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
   });
 
   test("a generation_config.json that is none, before weights are loaded", async () => {

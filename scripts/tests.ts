@@ -25,7 +25,7 @@ export async function runTests(args: readonly string[], env: NodeJS.ProcessEnv =
 
 /** The files that `npm test` leaves out. */
 export const slowTests = (): string[] =>
-  ["src", "cmd", "scripts", "bench"].flatMap((folder) =>
+  ["src", "cmd", "scripts", "bench", "fixtures"].flatMap((folder) =>
     [...new Bun.Glob(`${folder}/${SLOW}`).scanSync(ROOT)].map((path) => `./${path}`).toSorted(),
   );
 
