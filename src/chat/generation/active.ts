@@ -1,4 +1,5 @@
 import type { PromptLogits } from "../../models/decoder/prompt-scores.ts";
+import type { BatchLogits } from "../../models/decoder/cache/batch-logits.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -29,6 +30,10 @@ export class Active {
   #held = 0;
   #lost = 0;
   #most = TURN;
+  /** What it needs beside logits is being found out. */
+  #isPreparing = false;
+  /** Logits that wait for that. */
+  #late: readonly BatchLogits[] | undefined;
 
   constructor(sequence: Sequence) {
     this.sequence = sequence;
@@ -48,6 +53,28 @@ export class Active {
   /** Is there room for one more token in each slot? */
   get hasRoom(): boolean {
     return this.slots.every(({ length, room }) => length < room);
+  }
+
+  /** It has logits, and cannot choose from them yet: it sits out steps of the others. */
+  get isLate(): boolean {
+    return this.#late !== undefined;
+  }
+
+  /** Has the sequence find out what it needs beside logits. @param onReady told when that took longer than these */
+  prepare(onReady: () => void): void {
+    const preparing = this.#isPreparing ? undefined : this.sequence.prepare?.();
+    if (preparing === undefined) return;
+    this.#isPreparing = true;
+    void preparing.then(() => {
+      this.#isPreparing = false;
+      if (this.isLate) onReady();
+    });
+  }
+
+  /** Logits that came. @returns those that it can choose from now; undefined: it keeps them until it can */
+  ready(rows: readonly BatchLogits[] | undefined = this.#late): readonly BatchLogits[] | undefined {
+    this.#late = this.#isPreparing ? rows : undefined;
+    return this.#isPreparing ? undefined : rows;
   }
 
   begin(number: number): void {
@@ -85,5 +112,6 @@ export class Active {
     for (const slot of this.slots) slot.truncate(0);
     this.isPrompted = false;
     this.logits = [];
+    this.#late = undefined;
   }
 }

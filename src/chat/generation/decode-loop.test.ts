@@ -180,3 +180,21 @@ test("where positions are too few for all, who began last gives way, begins agai
   expect([await endless.end, await other.end]).toEqual([expect.objectContaining({ code: "data" }), "length"]);
   expect(other.made.tokens).toEqual(wanted(1, 60));
 });
+
+test("a text whose filter is not ready sits out the steps of others", async () => {
+  using loop = new DecodeLoop(stories.decoder, { rows: 2, positions: 2048 });
+  const ready = Promise.withResolvers<void>();
+  let asked = 0;
+  const filter = {
+    prepare: async () => void (++asked === 3 && (await ready.promise)),
+    apply: () => {},
+    push: () => false,
+  };
+  const [slow, quick] = [text(loop, 0, 12, { filter }), text(loop, 1, 20)];
+  await quick.end;
+  expect(slow.made.tokens).toEqual(wanted(0, 12).slice(0, 2));
+  ready.resolve();
+  await slow.end;
+  expect(tokensOf([slow, quick])).toEqual([wanted(0, 12), wanted(1, 20)]);
+  expect(asked).toBe(12);
+});

@@ -2,7 +2,7 @@ import type { Decoder } from "../../models/decoder/decoder.ts";
 import { Running, type RunningOptions } from "./running.ts";
 import type { Sequence } from "./sequence.ts";
 
-export interface DecodeLoopOptions extends RunningOptions {
+export interface DecodeLoopOptions extends Omit<RunningOptions, "onReady"> {
   /** Who begins next, asked while there are rows; beside those that are written by `write`. */
   readonly feed?: (() => Promise<Sequence | undefined>) | undefined;
 }
@@ -34,7 +34,7 @@ export class DecodeLoop implements Disposable {
   #hasNews = false;
 
   constructor(decoder: Decoder, options: DecodeLoopOptions) {
-    this.#running = new Running(decoder, options);
+    this.#running = new Running(decoder, { ...options, onReady: () => this.#notify() });
     this.#feed = options.feed;
   }
 

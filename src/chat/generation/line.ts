@@ -41,9 +41,9 @@ export class Line {
     return this.running.filter(({ isPrompted }) => !isPrompted);
   }
 
-  /** Those that run whose prompts have been computed, and of which somebody takes what comes. */
+  /** Those that run whose prompts have been computed, which have chosen from their logits, and of which somebody takes what comes. */
   get decoding(): readonly Active[] {
-    return this.running.filter(({ isPrompted, sequence }) => isPrompted && !sequence.out.isFull);
+    return this.running.filter(({ isPrompted, isLate, sequence }) => isPrompted && !isLate && !sequence.out.isFull);
   }
 
   /** Those that wait for a turn; one of which nobody takes what comes does not. */

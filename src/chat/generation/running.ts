@@ -20,6 +20,8 @@ export const SOFTWARE_BLOCK = 192;
 export interface RunningOptions extends KeptSlotsOptions, LineOptions {
   /** KV cache positions of all sequences. */
   readonly positions: number;
+  /** Told when a sequence that sat out steps can go on. */
+  readonly onReady: () => void;
 }
 
 /** The passes over sequences that run. */
@@ -28,6 +30,7 @@ export class Running implements Disposable {
   readonly #batch: Batch;
   readonly #pace: Pace;
   readonly #pieces: PromptPieces;
+  readonly #onReady: () => void;
   readonly line: Line;
   readonly slots: SlotAllocation;
   /** Passes that the device had no room for, one after another. */
@@ -37,6 +40,7 @@ export class Running implements Disposable {
 
   constructor(decoder: Decoder, options: RunningOptions) {
     this.#decoder = decoder;
+    this.#onReady = options.onReady;
     this.line = new Line(options);
     this.#batch = new Batch(decoder, options);
     this.slots = new SlotAllocation(decoder, this.#batch.pool, this.line, options);
@@ -50,6 +54,7 @@ export class Running implements Disposable {
    * @returns whether there was anything to compute
    */
   async turn(): Promise<boolean> {
+    for (const active of this.line.all) this.#takeReady(active);
     const next = await this.#pieces.next();
     // Whoever made room may have lost what others had: they have theirs in the next turn.
     const placed = next.filter(hasPlace);
@@ -130,7 +135,7 @@ export class Running implements Disposable {
       })),
     );
     const start = performance.now();
-    const preparing = Promise.all(written.map(({ sequence }) => sequence.prepare?.()));
+    for (const active of written) active.prepare(this.#onReady);
     const pass = () => this.#batch.pass(tokens, ...pieces);
     const { next, pieces: results } = await (ready.length > 0 ? this.#counted(pass) : pass());
     this.#failures = 0;
@@ -141,7 +146,6 @@ export class Running implements Disposable {
     const read = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const keys = pieces.reduce((sum, { first, ids }) => sum + ids.length * (first + ids.length / 2), 0);
     if (isStep || this.#pieces.isWaitedFor) this.#pace.passed(performance.now() - start, isStep, read, keys);
-    await preparing;
     for (const [index, piece] of pieces.entries()) await this.#read(piece, itemAt(results, index));
     if (tokens.length > 0) this.line.step();
     const moves: Move[] = [];
@@ -154,9 +158,7 @@ export class Running implements Disposable {
       // What follows is known already of one that began again.
       if ((active.slots[0]?.length ?? 0) < active.sequence.known) continue;
       isNew = true;
-      const after = this.#take(active, rows);
-      if (after === "anew") active.startAnew();
-      else if (after !== undefined) moves.push(...movesOf(active.slots, after));
+      moves.push(...this.#takeReady(active, rows));
     }
     if (moves.length > 0) await this.#counted(() => this.#batch.pool.copy(moves));
     if (isNew) this.#stuck = 0;
@@ -178,6 +180,14 @@ export class Running implements Disposable {
     for (const to of active.slots.slice(1)) await this.#batch.pool.copy([{ from, to, length: from.length }]);
     active.isPrompted = true;
     if (active.sequence.prompted(active.cached, active.logits)) this.slots.end(active);
+  }
+
+  /** Hands a sequence its logits, or those that it has, where it can choose from them. @returns which of its slots change places */
+  #takeReady(active: Active, rows?: readonly BatchLogits[]): Move[] {
+    const ready = active.ready(rows);
+    const after = ready && this.#take(active, ready);
+    if (after === "anew") active.startAnew();
+    return after === undefined || after === "anew" ? [] : movesOf(active.slots, after);
   }
 
   /** Hands a sequence its logits; where it fails, the others go on. */

@@ -10,6 +10,9 @@ const MOST_THREADS = 2000;
 const MOST_STATES = 4000;
 /** States that finding one mask may add, each a kilobyte. */
 const MOST_NEW_STATES = 20_000;
+/** Threads of all of them that are remembered, and that finding one mask may add: each takes some 80 bytes. */
+const MOST_KNOWN_THREADS = 100_000;
+const MOST_NEW_THREADS = 400_000;
 /** Rules that are open in each other, remembered together. */
 const MOST_FRAMES = 400_000;
 /** No rule is open. */
@@ -42,6 +45,8 @@ export class Automaton {
   readonly #grammar: GrammarStates;
   #known: Known[] = [];
   #numbers = new Map<string, number>();
+  /** Of all known states. */
+  #threads = 0;
   /** Frames: the state to return to, the frame below, and the fewest bytes from the return to the end of everything. */
   #returns: number[] = [];
   #below: number[] = [];
@@ -84,7 +89,8 @@ export class Automaton {
 
   /** Forgets what is known where it has become much. @returns the number of `state` from now on */
   tidy(state: number): number {
-    if (this.#known.length <= MOST_STATES && this.#returns.length <= MOST_FRAMES) return state;
+    const isMuch = this.#known.length > MOST_STATES || this.#threads > MOST_KNOWN_THREADS;
+    if (!isMuch && this.#returns.length <= MOST_FRAMES) return state;
     const threads = (this.#known[state]?.threads ?? []).map((thread) => ({
       state: thread.state,
       open: this.#openRules(thread.frame),
@@ -92,6 +98,7 @@ export class Automaton {
     this.generation++;
     this.#known = [];
     this.#numbers = new Map();
+    this.#threads = 0;
     this.#returns = [];
     this.#below = [];
     this.#rest = [];
@@ -154,7 +161,10 @@ export class Automaton {
     if (known !== undefined) return known;
     if (threads.length === 0 && !accepts) return DEAD;
     const number = this.#known.length;
-    if (number > MOST_STATES + MOST_NEW_STATES) throw grammarError("the grammar or schema has too many states");
+    this.#threads += threads.length;
+    const isTooMuch = this.#threads > MOST_KNOWN_THREADS + MOST_NEW_THREADS;
+    if (isTooMuch || number > MOST_STATES + MOST_NEW_STATES)
+      throw grammarError("the grammar or schema has too many states");
     this.#known.push({ threads, accepts, shortest: least, next: new Int32Array(256).fill(UNKNOWN) });
     this.#numbers.set(name, number);
     return number;

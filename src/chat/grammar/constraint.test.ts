@@ -3,6 +3,7 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { TokenTexts } from "../../data/text/token-text.ts";
 import { Turn } from "../../data/text/tokenizer/turn.ts";
+import { Automaton } from "./automaton.ts";
 import { Constraint, type Vocabulary } from "./constraint.ts";
 import { readGbnf } from "./gbnf.ts";
 import { statesOf } from "./states.ts";
@@ -64,4 +65,12 @@ test("a special token may stand for its text, where the grammar has that", () =>
   const tokens = allowed(marked, 10);
   expect(tokens.length).toBeGreaterThan(0);
   for (const id of tokens) expect(vocabulary.bytesOf(id)?.[0]).toBe("1".charCodeAt(0));
+});
+
+test("what is remembered of a grammar is bounded by the ways in which texts can be read, not by states alone", () => {
+  const automaton = new Automaton(statesOf(readGbnf("root ::= [a-z]{0,600} [a-z]{0,600}")));
+  let state = automaton.start();
+  for (let read = 0; read < 600; read++) state = automaton.tidy(automaton.step(state, 97));
+  expect(automaton.generation).toBeGreaterThan(0);
+  expect([automaton.accepts(state), automaton.goesOn(state)]).toEqual([true, true]);
 });
