@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type OpenAI from "openai";
 import { isValid } from "../grammar/testing/schemas.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import type { LanguageModel } from "../language-model.ts";
 import { loadWithTokens } from "../testing/harmony.ts";
+import { ServedForTests } from "./testing/for-tests.ts";
 import { failure, loadStoriesModel, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
@@ -12,17 +12,8 @@ setDefaultTimeout(60_000);
 const CONTEXT = 2048;
 const model = "storyteller";
 
-let loaded: LanguageModel;
-let serving: TestServer;
-beforeAll(async () => {
-  loaded = await loadToolsModel();
-  const prompts = { system: undefined, templateVariables: {}, context: CONTEXT };
-  serving = serveStories(loaded, { prompts, parallel: 8, queueLength: 1000 });
-});
-afterAll(async () => {
-  await serving[Symbol.asyncDispose]();
-  await loaded[Symbol.asyncDispose]();
-});
+const prompts = { system: undefined, templateVariables: {}, context: CONTEXT };
+const served = new ServedForTests(loadToolsModel, { prompts, parallel: 8, queueLength: 1000 });
 
 const WEATHER = {
   type: "function" as const,
@@ -50,7 +41,7 @@ describe("tools", () => {
     const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "How is the weather?" }];
     let prompt = 0;
     for (let turn = 0; turn < 3; turn++) {
-      const runner = serving.client.chat.completions.stream({
+      const runner = served.client.chat.completions.stream({
         model,
         messages,
         tools: [WEATHER, TIME],
@@ -73,7 +64,7 @@ describe("tools", () => {
       prompt = usage?.prompt_tokens ?? 0;
       messages.push(choice.message, { role: "tool", tool_call_id: call.id, content: '{"sky": "blue"}' });
     }
-    const { choices } = await serving.client.chat.completions.create({ model, messages, tools: [TIME], max_tokens: 4 });
+    const { choices } = await served.client.chat.completions.create({ model, messages, tools: [TIME], max_tokens: 4 });
     expect(choices[0]?.finish_reason).toBe("length");
   });
 
@@ -85,7 +76,7 @@ describe("tools", () => {
       temperature: 2,
     };
     const called = async (seed: number) => {
-      const { choices } = await serving.client.chat.completions.create({
+      const { choices } = await served.client.chat.completions.create({
         ...body,
         tool_choice: "required",
         max_tokens: 250,
@@ -100,7 +91,7 @@ describe("tools", () => {
     };
     expect(Math.max(...(await Promise.all([0, 1, 2, 3].map(called))))).toBeGreaterThan(1);
     const named = { type: "function" as const, function: { name: "time" } };
-    const { choices } = await serving.client.chat.completions.create({ ...body, tool_choice: named, max_tokens: 100 });
+    const { choices } = await served.client.chat.completions.create({ ...body, tool_choice: named, max_tokens: 100 });
     expect(choices[0]?.message.tool_calls).toEqual([
       { id: expect.any(String), type: "function", function: { name: "time", arguments: expect.any(String) } },
     ]);
@@ -111,7 +102,7 @@ describe("tools", () => {
     await using marked = await loadWithTokens(folder.path, ["<tool_call>", "</tool_call>"], "chatml-tools.jinja");
     await using opening = serveStories(marked);
 
-    const ask = async (tool: object, extra: object, { client } = serving) =>
+    const ask = async (tool: object, extra: object, { client }: Pick<TestServer, "client"> = served) =>
       await client.chat.completions.create({
         model,
         messages: [{ role: "user", content: "Hi" }],
@@ -151,7 +142,7 @@ describe("tools", () => {
   test("what cannot be done with them is refused by name", async () => {
     const ask = async (extra: object): Promise<unknown> =>
       await failure(
-        serving.client.chat.completions.create({ model, messages: [{ role: "user", content: "Hi" }], ...extra }),
+        served.client.chat.completions.create({ model, messages: [{ role: "user", content: "Hi" }], ...extra }),
       );
     expect(await ask({ tool_choice: "required" })).toMatchObject({ status: 400, param: "tool_choice" });
     expect(await ask({ tools: [TIME, TIME] })).toMatchObject({ status: 400, param: "tools.1.function.name" });
@@ -176,12 +167,12 @@ describe("tools", () => {
 test("logit_bias bans a token, and makes one certain", async () => {
   const ask = async (bias: Record<string, number>): Promise<string> => {
     const body = { model, prompt: "Once upon a time", max_tokens: 1, temperature: 0, logit_bias: bias };
-    return (await serving.client.completions.create(body)).choices[0]?.text ?? "";
+    return (await served.client.completions.create(body)).choices[0]?.text ?? "";
   };
   const best = await ask({});
-  const id = loaded.tokenizer.tokenToId("▁dog") ?? -1;
+  const id = served.model.tokenizer.tokenToId("▁dog") ?? -1;
   expect(await ask({ [id]: 100 })).toBe("dog");
-  const bestId = loaded.tokenizer.encode(`time ${best}`, { special: false }).at(-1) ?? -1;
+  const bestId = served.model.tokenizer.encode(`time ${best}`, { special: false }).at(-1) ?? -1;
   expect(await ask({ [bestId]: -100 })).not.toBe(best);
   const refused = await failure(ask({ "1": 101 }));
   expect(refused).toMatchObject({ status: 400, param: "logit_bias.1" });
@@ -200,13 +191,14 @@ test("an assistant's message goes on where it ends", async () => {
   ];
   const whole = { model, messages, max_tokens: 8, temperature: 0 };
   const continuing = { ...whole, continue_final_message: true, add_generation_prompt: false };
-  const { choices, usage } = await serving.client.chat.completions.create(continuing);
-  const template = loaded.template?.render({ messages: messages.slice(0, 1), addGenerationPrompt: true }).text ?? "";
-  const prompt = loaded.tokenizer.encode(`${template}Once upon a time`, { special: false });
-  const wanted = await serving.client.completions.create({ model, prompt, max_tokens: 8, temperature: 0 });
+  const { choices, usage } = await served.client.chat.completions.create(continuing);
+  const template =
+    served.model.template?.render({ messages: messages.slice(0, 1), addGenerationPrompt: true }).text ?? "";
+  const prompt = served.model.tokenizer.encode(`${template}Once upon a time`, { special: false });
+  const wanted = await served.client.completions.create({ model, prompt, max_tokens: 8, temperature: 0 });
   expect([choices[0]?.message.content, usage?.prompt_tokens]).toEqual([wanted.choices[0]?.text ?? "", prompt.length]);
   const wrong = { ...whole, messages: messages.slice(0, 1), continue_final_message: true };
-  expect(await failure(serving.client.chat.completions.create(wrong))).toMatchObject({
+  expect(await failure(served.client.chat.completions.create(wrong))).toMatchObject({
     param: "continue_final_message",
   });
 });

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as v from "valibot";
 import { APIError } from "openai";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
@@ -9,10 +9,7 @@ import { ServedForTests } from "./testing/for-tests.ts";
 setDefaultTimeout(60_000);
 
 const served = new ServedForTests();
-let texts: Awaited<ReturnType<typeof expectedStories>>;
-beforeAll(async () => {
-  texts = await expectedStories();
-});
+const texts = await expectedStories();
 
 const first = () => texts[0];
 const user = (content: string) => [{ role: "user" as const, content }];
@@ -84,15 +81,13 @@ describe("chat completions", () => {
   });
 
   test("name probabilities that fit the text, also where it ends before a stop text", async () => {
-    const body = {
-      model: "storyteller",
-      messages: user(first().text),
-      stop: "to the park",
-      logprobs: true,
-      top_logprobs: 2,
-    };
+    const asked = { model: "storyteller", messages: user(first().text), max_tokens: 40 };
+    const { choices: free } = await served.client.chat.completions.create(asked);
+    const stop = free[0]?.message.content?.slice(20, 30) ?? "";
+    const body = { ...asked, stop, logprobs: true, top_logprobs: 2 };
     const whole = await served.client.chat.completions.create(body);
     const content = whole.choices[0]?.logprobs?.content ?? [];
+    expect(whole.choices[0]?.finish_reason).toBe("stop");
     const text = whole.choices[0]?.message.content ?? "";
     const bytes = content.flatMap((token) => token.bytes ?? []);
     expect(new TextDecoder().decode(Uint8Array.from(bytes)).trimStart()).toStartWith(text);

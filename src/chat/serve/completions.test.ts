@@ -1,14 +1,11 @@
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import { ServedForTests } from "./testing/for-tests.ts";
 
 setDefaultTimeout(60_000);
 
 const served = new ServedForTests();
-let texts: Awaited<ReturnType<typeof expectedStories>>;
-beforeAll(async () => {
-  texts = await expectedStories();
-});
+const texts = await expectedStories();
 
 const first = () => texts[0];
 

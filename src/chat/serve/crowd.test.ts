@@ -1,5 +1,5 @@
 import { heapStats } from "bun:jsc";
-import { afterEach, beforeAll, describe, expect, mock, setDefaultTimeout, spyOn, test } from "bun:test";
+import { afterEach, describe, expect, mock, setDefaultTimeout, spyOn, test } from "bun:test";
 import { request } from "node:http";
 import { expectedStories } from "../../../fixtures/stories/storyteller.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
@@ -11,10 +11,7 @@ setDefaultTimeout(60_000);
 const CLIENTS = 32;
 
 const made = new AdaptersForTests();
-let texts: Awaited<ReturnType<typeof expectedStories>>;
-beforeAll(async () => {
-  texts = await expectedStories();
-});
+const texts = await expectedStories();
 // Of a test that fails while it holds the server.
 afterEach(() => void mock.restore());
 

@@ -1,5 +1,5 @@
 // Adapters of experts of a mixture behind a server.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
@@ -15,11 +15,7 @@ import { serveStories } from "./testing/server.ts";
 
 setDefaultTimeout(120_000);
 
-let folder: TemporaryFolder;
-beforeAll(async () => {
-  folder = await TemporaryFolder.create();
-});
-afterAll(async () => await folder[Symbol.asyncDispose]());
+const folder = await TemporaryFolder.forTests();
 
 test("each request has the text that it has alone", async () => {
   const path = folder.at("model");

@@ -1,29 +1,20 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { isValid, SCHEMAS, TREE } from "../grammar/testing/schemas.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { failure, loadToolsModel, serveStories, type TestServer } from "./testing/server.ts";
+import { ServedForTests } from "./testing/for-tests.ts";
+import { failure, loadToolsModel } from "./testing/server.ts";
 
 const model = "storyteller";
 
-let loaded: LanguageModel;
-let serving: TestServer;
-beforeAll(async () => {
-  loaded = await loadToolsModel();
-  const prompts = { system: undefined, templateVariables: {}, context: 2048 };
-  serving = serveStories(loaded, { prompts, parallel: 8, queueLength: 1000 });
-});
-afterAll(async () => {
-  await serving[Symbol.asyncDispose]();
-  await loaded[Symbol.asyncDispose]();
-});
+const prompts = { system: undefined, templateVariables: {}, context: 2048 };
+const served = new ServedForTests(loadToolsModel, { prompts, parallel: 8, queueLength: 1000 });
 
 test("40 random schemas: every answer is JSON and valid, whatever the temperature", async () => {
   const schemas = [...fc.sample(SCHEMAS, { numRuns: 40 }), TREE];
   const outcomes = await Promise.all(
     schemas.map(async (schema, seed) => {
       const format = { type: "json_schema" as const, json_schema: { name: "answer", schema } };
-      const asked = serving.client.chat.completions.create({
+      const asked = served.client.chat.completions.create({
         model,
         messages: [{ role: "user", content: "Hi" }],
         response_format: format,
@@ -58,14 +49,14 @@ test("json_object, llama.cpp's names, and a grammar", async () => {
       max_tokens: 60,
       seed: 4,
     };
-    const { choices } = await serving.client.chat.completions.create({ ...body, ...extra });
+    const { choices } = await served.client.chat.completions.create({ ...body, ...extra });
     return choices[0]?.message.content ?? "";
   };
   expect(isValid(JSON.parse(await ask({ response_format: { type: "json_object" } })), { type: "object" })).toBeTrue();
   expect(JSON.parse(await ask({ json_schema: { const: { a: 1 } } }))).toEqual({ a: 1 });
   expect(await ask({ grammar: 'root ::= ("yes" | "no") " "? [0-9]{3}' })).toMatch(/^(?:yes|no) ?\d{3}$/);
   const body = { model, prompt: "Once", max_tokens: 20, grammar: 'root ::= "é"+ "🙂"' };
-  const { choices } = await serving.client.completions.create(body);
+  const { choices } = await served.client.completions.create(body);
   expect(choices[0]?.text).toMatch(/^é+🙂$/u);
   const bad = await failure(ask({ grammar: "root = 1" }));
   expect(bad).toMatchObject({ status: 400, param: "grammar", message: expect.stringContaining("line 1") });
@@ -78,7 +69,7 @@ test("one of too many states is refused with the field in which it came", async 
   const format = { type: "json_schema" as const, json_schema: { name: "x", schema } };
   const messages = [{ role: "user" as const, content: "Hi" }];
   const [named, long] = [{ json_schema: schema }, { grammar: `root ::= ${'"abc" '.repeat(8000)}` }];
-  const { chat, completions, responses } = serving.client;
+  const { chat, completions, responses } = served.client;
   const tools = [{ type: "function" as const, function: { name: "f", parameters: schema } }];
   for (const [asked, param] of [
     [chat.completions.create({ model, messages, response_format: format }), "response_format"],
@@ -94,12 +85,12 @@ test("one of too many states is refused with the field in which it came", async 
     expect(await failure(asked)).toMatchObject({ status: 400, param, message });
   }
   const body = JSON.stringify({ model, messages, format: schema });
-  const answer = await fetch(`${serving.address}/api/chat`, { method: "POST", body });
+  const answer = await fetch(`${served.serving.address}/api/chat`, { method: "POST", body });
   expect(await answer.json()).toEqual({ error: expect.stringMatching(/^format: /) });
 });
 
 test("an answer that may only have a few tokens is the beginning of one", async () => {
-  const { choices } = await serving.client.chat.completions.create({
+  const { choices } = await served.client.chat.completions.create({
     model,
     messages: [{ role: "user", content: "Hi" }],
     response_format: { type: "json_schema", json_schema: { name: "x", schema: { const: "a long text" } } },

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
@@ -10,10 +10,7 @@ import { serveStories, type TestServer, until } from "./testing/server.ts";
 setDefaultTimeout(120_000);
 
 const made = new AdaptersForTests();
-let texts: Awaited<ReturnType<typeof expectedStories>>;
-beforeAll(async () => {
-  texts = await expectedStories();
-});
+const texts = await expectedStories();
 
 interface Asked {
   readonly prompt: string;

@@ -158,7 +158,9 @@ test("a second process that cannot start is said once, and not tried again and a
   const failures: unknown[] = [];
   const before = processes();
   const options = { ...OPTIONS, onFailure: (error: unknown) => void failures.push(error) };
-  const one = resources.use(new RequestReader({ ...model, folder: folder.path }, options, { seconds: 3 }));
+  const one = resources.use(
+    new RequestReader({ ...model, folder: folder.path }, options, { seconds: 60, secondsWanted: 60 }),
+  );
   await read(one, says("One"));
   await rm(folder.path, { recursive: true });
   const started = () => processes().filter((pid) => !before.includes(pid));
@@ -188,7 +190,7 @@ test.skipIf(process.platform !== "linux")(
     await Bun.write(folder.at("tokenizer.json"), JSON.stringify(file));
     const before = processes();
     const large = { ...model, folder: folder.path, decoder: { config: { vocabularySize } } };
-    const one = resources.use(new RequestReader(large, OPTIONS, { bytes: 2 ** 29 }));
+    const one = resources.use(new RequestReader(large, OPTIONS, { bytes: 2 ** 29, seconds: 60 }));
     await read(one, says("One"));
     const started = processes().filter((pid) => !before.includes(pid));
     expect(started).toHaveLength(1);
