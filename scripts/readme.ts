@@ -11,7 +11,7 @@ import { median } from "../bench/peers/measure.ts";
 import { type Figure, IDLE, README_RECORD, RECORD_FILE, type ReadmeRecord } from "../bench/readme-record.ts";
 import { ARCHITECTURES } from "../src/models/decoder/architectures/index.ts";
 import { type ModelKind, modelsJson } from "../src/measure/inspect/models.ts";
-import { RANDOM } from "../src/measure/inspect/verified.ts";
+import { type Check, CHECKS, RANDOM } from "../src/measure/inspect/verified.ts";
 import { formatNumber } from "../src/terminal/format.ts";
 import { barChart, type ChartRow } from "./readme-chart.ts";
 
@@ -58,15 +58,15 @@ function verifiedText(): string {
       .map(({ weights, checks }) => `\`${type}\`: ${weights}; ${Object.keys(checks).join(", ")}`),
   );
   const never = names(({ verified }) => verified.length === 0);
-  const random = names(({ verified }) => verified.some(({ weights }) => weights === RANDOM));
+  const counted = (Object.keys(CHECKS) as Check[]).flatMap((check) => {
+    const count = names(({ verified }) => verified.some((one) => one.weights === RANDOM && check in one.checks)).length;
+    return count === 0 ? [] : [`${check} ${count}`];
+  });
   const rows = [
     ["verified with", "what"],
     ["---", "---"],
     ["published weights", published.join("; ") || "no model"],
-    [
-      "random weights of the shape",
-      `${random.length} of ${models.length} model types, in small, beside transformers and PEFT`,
-    ],
+    ["random weights of the shape", `of ${models.length} model types, in small: ${counted.join(", ") || "none"}`],
     ["every test", EVERY_TEST],
     ["tests of what computes", COMPUTES],
     ["never run", [...(never.length === 0 ? [] : [`${never.length} model types`]), NEVER_RUN].join("; ")],

@@ -61,7 +61,7 @@ export function modelsText({ columns, style }: { readonly columns: number; reado
     [
       ["P", `verified with published weights: ${[...published].join(", ") || "none"}`],
       ["r", "verified with random weights: a tiny model of the architecture"],
-      ["–", "not verified beside other programs"],
+      ["–", "not in the record"],
       ...Object.entries(CHECKS),
     ],
     { columns },
