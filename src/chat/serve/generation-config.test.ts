@@ -9,7 +9,7 @@ test("what the command line leaves open is the model's", async () => {
   const plain = { temperature: undefined, topK: undefined, topP: undefined, minP: undefined, repeatPenalty: undefined };
   expect(requestDefaults(NONE, await readGenerationConfig(folder.path))).toEqual({
     sampling: plain,
-    maxTokens: undefined,
+    maxTokens: 4096,
   });
   const config = {
     do_sample: true,

@@ -8,6 +8,9 @@ import type { RequestDefaults } from "./fields.ts";
 import { optional } from "./optional.ts";
 import type { ServeFlags } from "./options.ts";
 
+/** Of an answer where nobody says how long it may be: one that repeats itself comes to an end. */
+const MOST_TOKENS = 4096;
+
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
 const Config = v.object({
@@ -48,6 +51,6 @@ export function requestDefaults(flags: SamplingFlags, config: GenerationConfig):
       minP: flags.minP ?? config.min_p,
       repeatPenalty: config.repetition_penalty,
     },
-    maxTokens: flags.maxTokens ?? config.max_new_tokens,
+    maxTokens: flags.maxTokens ?? config.max_new_tokens ?? MOST_TOKENS,
   };
 }

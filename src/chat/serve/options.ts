@@ -86,9 +86,9 @@ export const SERVE_OPTIONS = {
   }),
   maxTokens: integer({
     topic: "Answers",
-    help: "default of max_tokens",
+    help: "default of max_tokens; a request's -1 is up to the context's end",
     min: 1,
-    defaultText: "up to the context's end",
+    defaultText: "generation_config.json's, else 4096",
   }),
   temperature: number({
     value: "T",

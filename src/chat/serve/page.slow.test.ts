@@ -146,6 +146,9 @@ test("a temperature is the server's until one is given, and again when that is t
     await chat.settle();
   }
   expect(asked).toEqual([undefined, 0.3, 0, undefined]);
+  // Empty fields show what is in force, and the others are sent as well.
+  const shown = ["Temperature", "Top-k", "Top-p"].map((name) => chat.page.getByLabel(name).getAttribute("placeholder"));
+  expect(await Promise.all(shown)).toEqual(["0", "0", "1"]);
 });
 
 test("where a key is wanted the page asks for it", async () => {

@@ -3,7 +3,7 @@ import { DEFAULT_SAMPLING } from "../generation/sampling.ts";
 import type { SessionSettings } from "../session.ts";
 import { createStyle } from "../../terminal/style.ts";
 import { RecordingStream } from "../../terminal/testing/terminal.ts";
-import { statsLine } from "./chat.ts";
+import { isRepeating, statsLine } from "./chat.ts";
 import { type ChatCommand, helpRows, readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { paramRows, setParam } from "./params.ts";
@@ -126,4 +126,11 @@ test("the line of numbers", () => {
     "prompt 1,300 tokens, 1,200 known, 200 tokens/s · answer 11 tokens, 5.0 tokens/s · 2.50 s",
   );
   expect(statsLine({ ...reply, cachedTokens: 0 })).toStartWith("prompt 1,300 tokens, 2,600 tokens/s · ");
+});
+
+test("an answer repeats itself that ends with one part again and again", () => {
+  const part = Array.from({ length: 20 }, (_, at) => at);
+  const times = (count: number) => Array.from({ length: count }, () => part).flat();
+  expect([times(4), [7, 8, ...times(5)], Array<number>(48).fill(1)].map(isRepeating)).toEqual([true, true, true]);
+  expect([[], times(3), [...times(5), 99], part].map(isRepeating)).toEqual([false, false, false, false]);
 });

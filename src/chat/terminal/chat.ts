@@ -124,6 +124,8 @@ export class Chat {
     }
     if (reply?.finishReason === "cancelled") this.note("(stopped)");
     if (reply?.finishReason === "length") this.note(this.#lengthNote(reply));
+    if (reply !== undefined && isRepeating(reply.tokens))
+      this.note("(the answer repeats itself: /params repeat-penalty 1.1 and a temperature above 0 help)");
     if (reply !== undefined && this.showsStats) this.note(statsLine(reply));
   }
 
@@ -164,6 +166,20 @@ export class Chat {
       ? `(the context of ${formatNumber(session.context)} tokens is full; /reset begins anew)`
       : "(cut off by max-tokens)";
   }
+}
+
+/** The longest part that is looked for, in tokens, and how much of an answer's end is to be made of it. */
+const [LONGEST_PART, MOST_TIMES, LEAST_REPEATED] = [128, 4, 48];
+
+/** Does an answer end with one part again and again? */
+export function isRepeating(tokens: readonly number[]): boolean {
+  for (let part = 1; part <= LONGEST_PART; part++) {
+    const length = Math.max(LEAST_REPEATED, MOST_TIMES * part);
+    if (length > tokens.length) return false;
+    const end = tokens.slice(-length);
+    if (end.every((id, at) => at < part || id === end[at - part])) return true;
+  }
+  return false;
 }
 
 /** `/stats`: one line about an answer. */

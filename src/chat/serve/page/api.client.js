@@ -46,5 +46,22 @@ function summary({ completion_tokens: tokens }, timings) {
   return `${tokens} tokens` + (rate ? ` · ${rate.toFixed(1)} tokens/s` : "");
 }
 
+/* Fields of the settings that a request has, and what it calls them. */
+const NAMES = { temperature: "temperature", "top-k": "top_k", "top-p": "top_p", seed: "seed", length: "max_tokens" };
+const FIELDS = Object.keys(NAMES);
+
+/* What the fields say; what is left empty is the server's to choose. */
+function given() {
+  const filled = FIELDS.filter((id) => $(id).value !== "");
+  return Object.fromEntries(filled.map((id) => [NAMES[id], Number($(id).value)]));
+}
+
+/* Empty fields show the numbers in force. */
+async function showDefaults() {
+  const { params } = (await (await api("v1/props")).json()).default_generation_settings;
+  for (const id of ["temperature", "top-k", "top-p"]) $(id).placeholder = params[NAMES[id]];
+  if (params.n_predict > 0) $("length").placeholder = params.n_predict;
+}
+
 // For the other part of the page's script, chat.client.js.
-Object.assign(globalThis, { $, api, events, waiting, summary });
+Object.assign(globalThis, { $, api, events, FIELDS, given, showDefaults, waiting, summary });

@@ -116,8 +116,7 @@ async function ask() {
         ...(system === "" ? [] : [{ role: "system", content: system }]),
         ...chat.messages.map(({ role, content }) => ({ role, content })),
       ],
-      ...given("temperature", "temperature"),
-      ...given("length", "max_tokens"),
+      ...given(),
       stream: true,
       stream_options: { include_usage: true },
     };
@@ -166,10 +165,6 @@ async function ask() {
   }
   follow();
   $("message").focus();
-}
-/* What a field says, for the request; what is left empty is the server's to choose. */
-function given(id, name) {
-  return $(id).value === "" ? {} : { [name]: Number($(id).value) };
 }
 function retry() {
   if (answering !== undefined) return;
@@ -301,8 +296,7 @@ function remember(id, store) {
   field.addEventListener("input", () => store.setItem(name, field.value));
 }
 remember("system", localStorage);
-remember("temperature", localStorage);
-remember("length", localStorage);
+for (const id of FIELDS) remember(id, localStorage);
 remember("key", sessionStorage);
 $("key").addEventListener("change", loadModels);
 
@@ -332,6 +326,7 @@ async function loadModels() {
     // What a request means that names no model: the run that is served, where there is one.
     const chosen = sessionStorage.getItem("randlora.model");
     $("model").value = data.some(({ id }) => id === chosen) ? chosen : usual;
+    await showDefaults();
     $("alert").textContent = "";
   } catch (error) {
     $("alert").textContent = error.message;
