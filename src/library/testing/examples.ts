@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { ended } from "../../files/testing/process.ts";
 
 /** The TypeScript of docs/library.md, example by example, in their order: later ones need what earlier ones wrote. */
 export async function libraryExamples(): Promise<string[]> {
@@ -9,9 +10,9 @@ export async function libraryExamples(): Promise<string[]> {
 /** Runs an example in a folder in which `randlora` is installed. */
 export async function runExample(folder: string, code: string, env: Readonly<Record<string, string | undefined>>) {
   await Bun.write(join(folder, "example.ts"), code);
-  const child = Bun.spawn([process.execPath, "example.ts"], { cwd: folder, env, stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { stdout, stderr, status };
+  return await ended(
+    Bun.spawn([process.execPath, "example.ts"], { cwd: folder, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" }),
+  );
 }
 
 /** What the examples print. */
