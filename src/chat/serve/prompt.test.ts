@@ -85,3 +85,19 @@ test("the context is respected: a longer prompt is refused, an answer ends there
   });
   expect(own.usage?.prompt_tokens).toBeLessThan(usage?.prompt_tokens ?? 0);
 });
+
+test("tools that a template cannot show are refused with why, and the flag that helps", async () => {
+  const options = { system: undefined, templateVariables: {}, context: 512 };
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const asked = readChatRequest({ messages: user("Hi"), tools }, { sampling: {}, maxTokens: undefined });
+  for (const [source, why] of [
+    ["{{ messages[0].content }}", "has no place for tools: start the server with --chat-template FILE"],
+    ["{{ tools }}<tool_call>f<arg_key>", "is not known (known: Hermes, Qwen; Mistral;"],
+  ] as const) {
+    const template = new ChatTemplate(source, "chat_template.jinja", {});
+    const refused = failure(
+      chatPrompt({ decoder: model.decoder, tokenizer: model.tokenizer, template }, asked, options),
+    );
+    expect(await refused).toMatchObject({ status: 400, message: expect.stringContaining(why) });
+  }
+});

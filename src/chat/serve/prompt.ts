@@ -6,6 +6,7 @@ import { controlTokens } from "../../data/text/tokenizer/added-tokens.ts";
 import type { RenderedChat } from "../../data/text/template/marks.ts";
 import type { BegunAnswer } from "../tools/answer-format.ts";
 import { answerFormatOf } from "../tools/answer-formats.ts";
+import { CALL_FORMATS, showsTools } from "../tools/formats.ts";
 import { ApiError, badField } from "./api-error.ts";
 import { compiled } from "./format-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -75,11 +76,12 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
     throw badField("reasoning_effort", "the model's chat template knows no such levels", "unsupported_parameter");
   }
   if (tools !== undefined && !format.callsTools) {
-    throw badField(
-      "tools",
-      "the model's chat template has no place for tools, or has calls in a format that is not known",
-      "unsupported_parameter",
-    );
+    const known = [...CALL_FORMATS.map(({ name }) => name), "gpt-oss"].join("; ");
+    const why = showsTools(template.source)
+      ? `the model's chat template has calls in a format that is not known (known: ${known})`
+      : "the model's chat template has no place for tools";
+    const hint = "start the server with --chat-template FILE, a template with tools that the model was trained with";
+    throw badField("tools", `${why}: ${hint}`, "unsupported_parameter");
   }
   const special = Object.keys(request.templateVariables).find((name) => Object.hasOwn(template.specialTokens, name));
   if (special !== undefined) throw badField(`chat_template_kwargs.${special}`, "is set by the server");
