@@ -6,9 +6,9 @@ import { refusalOf } from "../../files/testing/folder.ts";
 import { METHOD_CASES } from "../testing/method-cases.ts";
 import { copyTokenizer, walkExperts } from "../testing/walk-experts.ts";
 
-// Of each kind of product one: scaled bases, low rank, magnitudes. The rest is in methods-experts.slow.test.ts.
-const { randlora, lora, dora } = METHOD_CASES;
-const experts = walkExperts({ randlora, lora, dora });
+// Scaled bases and low rank; the others, which are made of those, are in methods-experts.slow.test.ts.
+const { randlora, lora } = METHOD_CASES;
+const experts = walkExperts({ randlora, lora });
 
 test("models trained whole have the tensors of all experts that their base has", async () => {
   const { runs, model } = experts();

@@ -27,8 +27,7 @@ afterAll(async () => {
 
 const CASES: readonly (readonly [string, Partial<AskedSettings>])[] = [
   ["sparse bases, dropout", { sparsity: "sparse", dropout: 0.1 }],
-  ["lora, packed", { method: "lora", packing: true, maxLength: 64 }],
-  ["dora", { method: "dora" }],
+  ["dora, packed", { method: "dora", packing: true, maxLength: 64 }],
   ["nola, whose factors are summed in a step", { method: "nola", bases: 8 }],
   ["every weight", { method: "full", steps: 3 }],
 ];

@@ -9,7 +9,8 @@ import { modelOf, MODULES, Notes, OPTIONS } from "../testing/merge.ts";
 
 const signal = new AbortController().signal;
 
-test.each(["F32", "BF16"] as const)("W + Σ ΔW, rounded once: %s", async (dtype) => {
+test("W + Σ ΔW, rounded once", async () => {
+  const dtype = "BF16";
   await using folder = await TemporaryFolder.create();
   const pranc: TestPranc = { seed: 9n, alpha: 2, coefficients: [1, -0.5, 2, 0.25, 3], modules: MODULES };
   const lora: TestLora = { r: 3, alpha: 0.5, seed: 1, modules: MODULES };
