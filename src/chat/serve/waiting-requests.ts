@@ -1,3 +1,4 @@
+import { formatAmount } from "../../terminal/format.ts";
 import { ApiError } from "./api-error.ts";
 import { FairQueue, type QueuedJob } from "./fair-queue.ts";
 
@@ -41,8 +42,8 @@ export class WaitingRequests<T extends WaitingRequest> {
       throw new ApiError(400, `the request asks for ${texts.length} texts, and this server takes ${limit}`);
     }
     const displaced = this.#queue.displacedBy(texts, this.#most + free);
-    if (displaced === undefined) throw this.#full();
-    for (const one of displaced) this.leave(one, this.#full());
+    if (displaced === undefined) throw this.#full(texts.length);
+    for (const one of displaced) this.leave(one, this.#full(1));
     for (const one of texts) this.#queue.add(one);
   }
 
@@ -87,9 +88,10 @@ export class WaitingRequests<T extends WaitingRequest> {
     this.#seconds += (seconds - this.#seconds) / 8;
   }
 
-  #full(): ApiError {
+  #full(count: number): ApiError {
     const wait = Math.min(60, Math.max(1, Math.ceil(this.#seconds)));
-    return new ApiError(429, `${this.#queue.size} requests are waiting already: try again later`, {
+    const waiting = `${formatAmount(this.#queue.size, "text")} waiting already`;
+    return new ApiError(429, `no room for ${formatAmount(count, "text")}, with ${waiting}: try again later`, {
       code: "rate_limit_exceeded",
       headers: { "retry-after": String(wait) },
     });
