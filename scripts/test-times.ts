@@ -14,3 +14,5 @@ for (const [file, time] of rows) console.log(`${time.toFixed(1).padStart(5)} ${f
 console.log(
   `\n${seconds.size} files, ${sum(seconds.values()).toFixed(0)} s; these ${sum(rows.map(([, time]) => time)).toFixed(0)} s`,
 );
+
+export {};
