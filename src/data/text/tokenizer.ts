@@ -16,7 +16,7 @@ import { overlap, type Range, tokenRanges } from "./tokenizer/token-ranges.ts";
 /** An id that no token has. */
 const NO_TOKEN = -1;
 
-/** A special token that tokenizer_config.json names. */
+/** One that tokenizer_config.json names. */
 export interface NamedToken {
   readonly id: number;
   readonly text: string;
@@ -26,9 +26,8 @@ export interface NamedToken {
  * Text to token ids and back, as Hugging Face's `tokenizers` does it for the same tokenizer.json. (transformers 5
  * rebuilds some tokenizers from their class name and then departs from the file; the file is followed here.)
  *
- * @huggingface/tokenizers translates the regular expressions. The rest is ours, because in 0.2.0 of that library ids
- * differ from the reference's for digits and white space outside ASCII, for split behaviors, single-word tokens and
- * templates, because its decoder drops byte order marks and words bad bytes differently, and because it has no
+ * @huggingface/tokenizers translates the regular expressions. The rest is ours: in its 0.2.0 ids differ from the
+ * reference's for digits and white space outside ASCII, split behaviors, single-word tokens and templates, and it has no
  * streaming decoder.
  */
 export class Tokenizer {
@@ -141,11 +140,10 @@ export class Tokenizer {
   }
 
   /**
-   * As `encode`, and which tokens hold at least a part of one of `spans`: transformers' `return_assistant_tokens_mask`. A
-   * token that straddles a span's end counts as inside, a special token around the text as outside.
+   * As `encode`, but without special tokens by default, and which tokens hold a part of one of `spans` (transformers'
+   * `return_assistant_tokens_mask`), also where they straddle its end.
    *
    * @param spans parts of the text in UTF-16 units, which begin and end between characters
-   * @param options.special as of `encode`, but not by default
    * @returns as many marks as ids, 1 inside and 0 outside
    */
   encodeMarked(
@@ -177,7 +175,7 @@ export class Tokenizer {
       }
     }
     if (!special) return { ids, marks };
-    // Places in the text, told from the ids around it by their sign.
+    // Negative: places in the text, not ids around it.
     const placed = this.#addSpecial(ids.map((_, at) => -1 - at));
     return { ids: placed.map((id) => ids[-1 - id] ?? id), marks: placed.map((id) => marks[-1 - id] ?? 0) };
   }
