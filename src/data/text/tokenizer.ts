@@ -198,7 +198,7 @@ export class Tokenizer {
     return this.#idOf.get(token);
   }
 
-  /** The token as the vocabulary writes it (`Ġthe`, `▁the`, `<0x0A>`), not its text. */
+  /** The token as the vocabulary writes it (`Ġthe`), not its text. */
   idToToken(id: number): string | undefined {
     return this.#tokenOf.get(id);
   }
