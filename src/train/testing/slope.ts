@@ -77,7 +77,7 @@ export async function expectSlope(
       }
       return (await engine.sampleLoss(step)) ?? NaN;
     };
-    const h = 0.02;
+    const h = 0.01;
     const near = (await lossAt(h)) - (await lossAt(-h));
     const far = (await lossAt(2 * h)) - (await lossAt(-2 * h));
     expect(Math.abs((8 * near - far) / (12 * h) - 1), ending).toBeLessThan(within);
