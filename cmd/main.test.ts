@@ -84,6 +84,8 @@ test.each([
   [["serve"], "host: 0.0.0.0", "host"],
   [["serve"], "serve: {api_key: known-to-others}", "api-key"],
   [["finetune"], "resume: runs/theirs", "resume"],
+  [["runs", "rm", "runs/one"], "yes: true", "yes"],
+  [["eval", "perplexity", "model"], "parts: elsewhere", "parts"],
 ])("randlora %p takes no `%s` from the folder it is started in", async (args, yaml, key) => {
   await using folder = await TemporaryFolder.create();
   await Bun.write(

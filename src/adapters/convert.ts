@@ -1,10 +1,10 @@
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { GeneratorName } from "../compute/random/names.ts";
 import { Publication } from "../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../files/read-whole.ts";
 import { oneLine } from "../files/failure.ts";
-import { modelFolderObjection } from "../files/safetensors/shards.ts";
+import { modelFolderObjection } from "../files/model-files.ts";
 import type { Adapter, AdapterTensor } from "./adapter.ts";
 import { beginClassesBeside, CLASSES_FILE, classesText } from "./files/classes-file.ts";
 import type { AdapterContent } from "./files/content.ts";
@@ -95,8 +95,14 @@ export async function writeAdapter(
     if (classes !== undefined) await writeFile(join(publication.partPath, CLASSES_FILE), classes);
   }
   signal?.throwIfAborted();
-  await publication.commit();
+  // The adapter last: it never appears without its classes.
   await beside?.commit();
+  try {
+    await publication.commit();
+  } catch (thrown) {
+    if (beside !== undefined) await rm(beside.target, { force: true });
+    throw thrown;
+  }
   return { out: publication.target, tensors: content.tensors.length };
 }
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import type { Dirent } from "node:fs";
-import { link, mkdir, readdir, readFile, symlink, utimes, writeFile } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
-import { modelFolderObjection } from "./safetensors/shards.ts";
+import { modelFolderObjection } from "./model-files.ts";
 import { self } from "./owner.ts";
 import { holdElsewhere } from "./testing/lock.ts";
 import { TemporaryFolder, refusalOf } from "./testing/folder.ts";
@@ -222,12 +222,18 @@ describe("a replaced folder", () => {
     const loose = await refusalOf(() => Publication.begin(folder.at("home"), options));
     expect(loose.message).toBe(refusal.message);
     await writeFile(folder.at("home", "config.json"), "{}");
+    await rm(folder.at("home", "letter.txt"));
     await (await Publication.begin(folder.at("home"), options)).abort();
     await mkdir(folder.at("home", "other-model"));
     const inside = await refusalOf(() => Publication.begin(folder.at("home"), options));
-    expect(inside.message).toContain('there is a folder in it, "other-model", which the output would not have');
+    expect(inside.message).toContain('it holds "other-model", which the output would not have');
     const known = (entries: readonly Dirent[]) => modelFolderObjection(entries, ["other-model"]);
     await (await Publication.begin(folder.at("home"), { ...options, objection: known })).abort();
+    for (const name of ["model.safetensors", "tokenizer.json", "chat.jinja", "README.md", "notes.md"]) {
+      await writeFile(folder.at("home", name), "");
+    }
+    const lost = await refusalOf(() => Publication.begin(folder.at("home"), { ...options, objection: known }));
+    expect(lost.message).toContain('it holds "notes.md", which the output would not have');
     expect(await names(folder.path)).toEqual(["home"]);
   });
 

@@ -16,7 +16,7 @@ export async function classesText({ file }: Pick<Adapter, "file">): Promise<stri
 }
 
 /**
- * Writes the names to be put beside an adapter's one file: `commit`, after the adapter's, makes them appear. Undefined
+ * Writes the names to be put beside an adapter's one file: `commit`, before the adapter's, makes them appear. Undefined
  * where they stand there already.
  * @throws RandloraError `file` where others do
  */

@@ -43,6 +43,13 @@ test("a configuration: config.json, with the index that tells of the weights", (
   });
 });
 
+test("an adapter brings the names of its classes", () => {
+  const peft = ["adapter_config.json", "adapter_model.safetensors"];
+  for (const own of [peft, ["adapter.json"]]) {
+    expect(selectFiles("org/it", ["README.md", "classes.json", ...own], "any").files).toEqual([...own, "classes.json"]);
+  }
+});
+
 const REFUSED: readonly [wanted: Wanted, paths: readonly string[], message: string, hint: string][] = [
   ["model", ["README.md"], "it has no config.json", "check the name"],
   ["model", ["a.Q4.gguf"], "it has no config.json", "GGUF files are not fetched"],

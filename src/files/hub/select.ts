@@ -1,4 +1,5 @@
 import { RandloraError } from "../errors.ts";
+import { MODEL_FILES } from "../model-files.ts";
 import { INDEX_FILE, SINGLE_FILE } from "../safetensors/shards.ts";
 
 /** What is wanted from a repository. */
@@ -15,23 +16,6 @@ export interface Selection {
   /** The index among `files`, when only its text tells which further files (the shards) are needed. */
   readonly index: string | undefined;
 }
-
-/** Everything beside the weights that a loader, ours or Python's, looks for; absent ones do not matter. */
-const MODEL_FILES = new Set([
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "vocab.txt",
-  "merges.txt",
-  "tokenizer.model",
-  "chat_template.json",
-  "preprocessor_config.json",
-  "processor_config.json",
-]);
 
 /** Templates lie at the top or, where a model has several, in one folder (transformers, `chat_template_utils.py`). */
 const TEMPLATE = /^(?:additional_chat_templates\/)?[\w][\w.+-]*\.jinja$/;
@@ -69,8 +53,10 @@ function selectModel(repo: string, all: ReadonlySet<string>, wanted: Exclude<Wan
 
 function selectAdapter(repo: string, all: ReadonlySet<string>): Selection {
   const peft = ["adapter_config.json", "adapter_model.safetensors"];
-  if (peft.every((path) => all.has(path))) return { files: peft, index: undefined };
-  if (all.has("adapter.json")) return { files: ["adapter.json"], index: undefined };
+  // The names of a head's rows, of an adapter that brings a head.
+  const classes = all.has("classes.json") ? ["classes.json"] : [];
+  if (peft.every((path) => all.has(path))) return { files: [...peft, ...classes], index: undefined };
+  if (all.has("adapter.json")) return { files: ["adapter.json", ...classes], index: undefined };
   if (all.has("adapter_config.json") && all.has("adapter_model.bin")) {
     const hint = "convert it in Python: load it with PEFT, then save_pretrained(…, safe_serialization=True)";
     throw new RandloraError(

@@ -1,5 +1,3 @@
-import type { Dirent } from "node:fs";
-import { quote } from "../failure.ts";
 import { plannedBytes, type PlannedTensor, wholeTensors } from "./writer.ts";
 
 /** One file of a planned checkpoint. */
@@ -12,21 +10,6 @@ export interface PlannedShard<T extends PlannedTensor = PlannedTensor> {
 /** The name of a checkpoint that is one file, and of the index of one that is several. */
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
-
-/**
- * Why a folder with these entries may not be replaced by a checkpoint or an adapter: it is none itself (weights and a
- * configuration or an index), or it has folders of which nobody knows what is in them.
- * @param known folders that the output will have, too
- */
-export function modelFolderObjection(entries: readonly Dirent[], known: readonly string[] = []): string | undefined {
-  const names = entries.map(({ name }) => name);
-  const isDescribed = names.some((name) => /^(adapter_)?config\.json$|\.safetensors\.index\.json$/.test(name));
-  if (!isDescribed || !names.some((name) => name.endsWith(".safetensors"))) {
-    return "it exists and is neither a model's folder nor an adapter's";
-  }
-  const other = entries.find((entry) => entry.isDirectory() && !known.includes(entry.name));
-  return other && `there is a folder in it, ${quote(other.name)}, which the output would not have`;
-}
 
 /**
  * Distributes tensors, in order, over files of at most `maxBytes` of tensor data. A tensor is never split, nor one that is

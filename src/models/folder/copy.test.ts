@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmod, lstat, mkdir, readdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { copyModelFiles, foldersIn } from "./copy.ts";
+import { copyModelFiles, namesIn } from "./copy.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";
 
 async function fill(folder: TemporaryFolder, names: readonly string[]): Promise<void> {
@@ -52,7 +52,7 @@ test("copies what belongs to a model, subfolders too, and names the weights it l
   await symlink("vision/preprocessor.json", folder.at("base", "generation_config.json"));
   const skip = new Set([folder.at("base", "model.safetensors"), folder.at("base", "merged")]);
 
-  expect(await foldersIn(folder.at("base"))).not.toContain("my-run");
+  expect(await namesIn(folder.at("base"))).not.toContain("my-run");
   const { weights, notes } = await copyModelFiles(folder.at("base"), folder.at("out"), skip);
   expect([weights.toSorted(), notes]).toEqual([left, []]);
   const found = await Array.fromAsync(new Bun.Glob("**").scan({ cwd: folder.at("out"), dot: true }));

@@ -66,15 +66,14 @@ export async function copyModelFiles(from: string, to: string, skip: ReadonlySet
   return found;
 }
 
-/** The folders that {@link copyModelFiles} would copy of this one. */
-export async function foldersIn(from: string): Promise<string[]> {
-  const folders: string[] = [];
+/** The names of files and folders that {@link copyModelFiles} would copy of this folder. */
+export async function namesIn(from: string): Promise<string[]> {
+  const names: string[] = [];
   for (const entry of await naming(from, "read", readdir(from, { withFileTypes: true }))) {
-    if (entry.isDirectory() && !CLUTTER.test(entry.name) && !(await isRun(join(from, entry.name)))) {
-      folders.push(entry.name);
-    }
+    const isLeft = entry.isDirectory() ? await isRun(join(from, entry.name)) : WEIGHTS.test(entry.name);
+    if (!isLeft && !CLUTTER.test(entry.name)) names.push(entry.name);
   }
-  return folders;
+  return names;
 }
 
 interface Search {

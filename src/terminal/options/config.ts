@@ -16,10 +16,12 @@ import { nearest } from "../../files/nearest.ts";
  *   cache: { list: { json: true } }
  */
 
-/** What a downloaded folder's randlora.yaml is not to decide: where is written, and who may use the server. */
+/** What a downloaded folder's randlora.yaml is not to decide: where is written, what is removed, and who may use the server. */
 const USERS_OWN: ReadonlySet<string> = new Set([
   "force",
+  "yes",
   "out",
+  "parts",
   "log-dir",
   "svg",
   "resume",

@@ -7,7 +7,8 @@ import { found, removeAll } from "../../../files/disk.ts";
 import { naming, oneLine, systemCode } from "../../../files/failure.ts";
 import { outputTarget, Publication, type PublicationOptions, removeLeftovers } from "../../../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../../files/read-whole.ts";
-import { modelFolderObjection, type PlannedShard } from "../../../files/safetensors/shards.ts";
+import { modelFolderObjection } from "../../../files/model-files.ts";
+import type { PlannedShard } from "../../../files/safetensors/shards.ts";
 import { COMBINATIONS } from "../combine/names.ts";
 import type { ShardFigures } from "./shard-writer.ts";
 import type { MergeSummary } from "./types.ts";
@@ -182,14 +183,12 @@ export class MergeParts {
   async #finish(force: boolean): Promise<ShardFigures> {
     const figures = await Promise.all(this.#plan.shards.map((file) => this.#figures(file)));
     const files = this.#at(FILES);
-    const folders = (await naming(files, "read", readdir(files, { withFileTypes: true })))
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name);
+    const names = await naming(files, "read", readdir(files));
     await using output = await Publication.begin(this.out, {
       kind: "folder",
       force,
       alike: true,
-      objection: (entries) => modelFolderObjection(entries, folders),
+      objection: (entries) => modelFolderObjection(entries, names),
     });
     await naming(output.partPath, "write", cp(this.#at(FILES), output.partPath, { recursive: true }));
     for (const shard of this.#plan.shards) {

@@ -9,13 +9,14 @@ import { RandloraError } from "../../../files/errors.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import type { PublicationOptions } from "../../../files/publish.ts";
-import { modelFolderObjection, planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
+import { modelFolderObjection } from "../../../files/model-files.ts";
+import { planShards, type PlannedShard } from "../../../files/safetensors/shards.ts";
 import { plannedBytes } from "../../../files/safetensors/writer.ts";
 import { ggufModel } from "../to-gguf/ask.ts";
 import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
 import { combining, onePerAdapter } from "../combine/wish.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
-import { foldersIn } from "../../../models/folder/copy.ts";
+import { namesIn } from "../../../models/folder/copy.ts";
 import { defaultOutput, isLoneFile, writeModelFiles } from "./output.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../plan.ts";
 import { StageClock } from "./stages.ts";
@@ -79,12 +80,12 @@ export async function prepareMerge(
   const combine = options.combine?.how ?? "sum";
   const summary = { ...summarise(plan, plans, out), combine, ...(gguf && { bytes: gguf.bytes }) };
   clock.end("plan");
-  const folders = await foldersIn(checkpoint.folder);
+  const names = await namesIn(checkpoint.folder);
   const checks: PublicationOptions = {
     kind: isFile ? "file" : "folder",
     force: options.force,
     inputs: inputsOf(checkpoint, config, plans),
-    objection: (entries) => modelFolderObjection(entries, folders),
+    objection: (entries) => modelFolderObjection(entries, names),
   };
   const about = { options, out, checkpoint, config, plans, applied, plan, gguf, isFile, shards, summary, checks };
   return { ...about, observer, signal, clock, resources };

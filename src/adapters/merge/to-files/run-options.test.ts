@@ -139,7 +139,7 @@ test("--force replaces an output with the base's own subfolders, not one with ot
   await again();
   await again();
   await mkdir(folder.at("out", "other-model"));
-  await expect(again()).rejects.toThrow('there is a folder in it, "other-model"');
+  await expect(again()).rejects.toThrow('it holds "other-model"');
   expect((await readdir(folder.at("out"))).toSorted()).toEqual([
     "config.json",
     "model.safetensors",
