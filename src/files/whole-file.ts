@@ -29,9 +29,10 @@ export async function replaceSynced(path: string, text: string): Promise<void> {
   await naming(path, "write", syncFolder(dirname(path)));
 }
 
-/** Writes a file and waits until the disk has its bytes. */
+/** Writes a file anew, never through a link, and waits until the disk has its bytes. */
 export async function writeSynced(path: string, text: string): Promise<void> {
-  await using handle = await open(path, "w");
+  await rm(path, { force: true });
+  await using handle = await open(path, "wx");
   await writeFile(handle, text);
   await handle.sync();
 }

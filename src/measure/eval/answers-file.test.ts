@@ -63,6 +63,7 @@ test("goes on where it was left, to the same bytes", async () => {
   const begun = await AnswersFile.open(parted, QUESTIONS, NEW);
   await add(begun, 0, 2);
   await begun.save();
+  await begun[Symbol.asyncDispose]();
   const resumed = await AnswersFile.open(parted, QUESTIONS, RESUME);
   expect(resumed.answers).toEqual(ANSWERS.slice(0, 1));
   await add(resumed, 2, 1);
@@ -93,6 +94,7 @@ test("replaces nothing unasked, and goes on with nothing else's answers", async 
   await add(other, 0, 1, 2);
   expect(await Bun.file(path).text()).toBe("[");
   await other.finish();
+  await other[Symbol.asyncDispose]();
   expect(await entriesOf(path)).toEqual(answered);
   await refusal([second], "entry 1 is no answer");
   await mkdir(folder.at("folder.json"));

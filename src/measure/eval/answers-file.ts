@@ -21,7 +21,7 @@ function answered({ entry }: Question, { text, found, isRight }: Answer): JsonOb
  * The answers so far, in the questions' order, as a file: byte for byte what the protocol's script dumps after the last of
  * them. It is whole at every moment, a few seconds behind.
  */
-export class AnswersFile {
+export class AnswersFile implements AsyncDisposable {
   readonly #file: GrowingFile;
   readonly #questions: readonly Question[];
   readonly #answers: (Answer | undefined)[];
@@ -42,7 +42,12 @@ export class AnswersFile {
    */
   static async open(path: string, questions: readonly Question[], options: GrowingOptions): Promise<AnswersFile> {
     const file = await GrowingFile.open(path, options);
-    return new AnswersFile(file, questions, file.begun === undefined ? [] : await readAnswers(file.begun, questions));
+    try {
+      return new AnswersFile(file, questions, file.begun === undefined ? [] : await readAnswers(file.begun, questions));
+    } catch (thrown) {
+      await file[Symbol.asyncDispose]();
+      throw thrown;
+    }
   }
 
   /** Where answers are written until {@link finish}. */
@@ -78,6 +83,10 @@ export class AnswersFile {
   async finish(): Promise<void> {
     await this.save();
     await this.#file.finish();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]();
   }
 }
 

@@ -57,7 +57,7 @@ async function evalShare(
   const tasksRead = new Set(questions.map(({ task }) => join(data, task, "test.json")));
   const inputs = [...tasksRead, location.weights ?? location.folder, ...weightsIn(adapters.map(({ path }) => path))];
   const isWritten = out !== undefined && processes.rank === 0;
-  const file = !isWritten ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
+  await using file = !isWritten ? undefined : await AnswersFile.open(out, questions, { resume, force, inputs });
   const answers = [...(file?.answers ?? [])];
   const [first = 0] = await processes.each(answers.length);
   if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);

@@ -88,7 +88,7 @@ async function analyzeShare(model: string, options: PlaneFlags, context: Context
     "--range": range,
   };
   const request = { settings, x, y, samples, tokens };
-  const file =
+  await using file =
     out === undefined || !isFirst ? undefined : await PlaneFile.open(out, request, { resume, force, inputs });
   const known = file?.losses.length ?? 0;
   if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${file?.path} already`);

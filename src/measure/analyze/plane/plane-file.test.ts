@@ -14,7 +14,7 @@ const lossAt = (px: number, py: number) => (px === 2 && py === 5 ? Infinity : 10
 
 /** Measures until so many losses were asked for. */
 async function measured(path: string, most: number): Promise<readonly (readonly number[])[] | "interrupted"> {
-  const file = await PlaneFile.open(path, REQUEST, RESUMED);
+  await using file = await PlaneFile.open(path, REQUEST, RESUMED);
   let asked = 0;
   const losses = measurePlane(
     (px, py) => (asked++ < most ? Promise.resolve(lossAt(px, py)) : Promise.reject(new Error("enough"))),

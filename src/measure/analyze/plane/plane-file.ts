@@ -32,7 +32,7 @@ const Stored = v.looseObject({
  * The points of a plane so far, row by row, as a file: what `--json` says, and what was asked for. It is whole at every
  * moment, a little behind; its last bytes do not depend on how often the work was interrupted.
  */
-export class PlaneFile {
+export class PlaneFile implements AsyncDisposable {
   readonly #file: GrowingFile;
   readonly #request: PlaneRequest;
   readonly #losses: number[];
@@ -58,8 +58,13 @@ export class PlaneFile {
    */
   static async open(path: string, request: PlaneRequest, options: GrowingOptions): Promise<PlaneFile> {
     const file = await GrowingFile.open(path, options);
-    const known = file.begun === undefined ? undefined : await readPoints(file.begun, request);
-    return new PlaneFile(file, request, known?.losses ?? [], known?.corners);
+    try {
+      const known = file.begun === undefined ? undefined : await readPoints(file.begun, request);
+      return new PlaneFile(file, request, known?.losses ?? [], known?.corners);
+    } catch (thrown) {
+      await file[Symbol.asyncDispose]();
+      throw thrown;
+    }
   }
 
   /** Where points are written until {@link finish}. */
@@ -110,6 +115,10 @@ export class PlaneFile {
   /** All points are there. @throws RandloraError `file` */
   async finish(): Promise<void> {
     await this.#file.finish();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]();
   }
 }
 
