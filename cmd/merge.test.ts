@@ -152,7 +152,7 @@ describe("randlora merge", () => {
     await using folder = await baseAndAdapter();
     const args = ["base", "adapter", "--out", "out"];
     expect((await runMerge(args, { cwd: folder.path })).status).toBe(0);
-    await writeFile(folder.at("out/old.txt"), "old");
+    await writeFile(folder.at("out/old.jinja"), "old");
     const old = await contents(folder.at("out"));
     const refused = await runMerge([...args, "--scale", "2"], { cwd: folder.path });
     expect([refused.status, refused.stderr]).toEqual([
@@ -161,9 +161,9 @@ describe("randlora merge", () => {
     ]);
     expect(await contents(folder.at("out"))).toEqual(old);
     // What a process that was killed left behind goes away, too.
-    await mkdir(folder.at("out.999999999-1.part"));
+    await mkdir(folder.at("out.00000000-999999999-1.part"));
     expect((await runMerge([...args, "--scale", "2", "--force"], { cwd: folder.path })).status).toBe(0);
-    const { "old.txt": _, ...names } = old;
+    const { "old.jinja": _, ...names } = old;
     expect(Object.keys(await contents(folder.at("out")))).toEqual(Object.keys(names));
     expect((await contents(folder.at("out")))["model.safetensors"]).not.toBe(old["model.safetensors"]);
     expect((await readdir(folder.path)).toSorted()).toEqual(["adapter", "base", "out"]);

@@ -72,13 +72,14 @@ const ATTEMPTS = 100;
 
 /**
  * Makes a file or folder of this process's own and locks it.
- * @param create makes it, empty; that it is there is fine
+ * @param create makes it, empty; that it is there is fine, but for a link, which would be written through
  * @returns undefined when somebody holds it
  */
 export async function createLocked(path: string, create: () => Promise<unknown>): Promise<FileLock | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     await create().catch((thrown: unknown) => {
-      if (systemCode(thrown) !== "EEXIST") throw thrown;
+      const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+      if (systemCode(thrown) !== "EEXIST" || isLink) throw thrown;
     });
     const lock = lockNow(path);
     if (lock instanceof FileLock) return lock;

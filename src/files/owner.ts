@@ -27,10 +27,10 @@ export function ownerName({ place, pid, start }: Owner): string {
   return `${place}-${pid}-${start}`;
 }
 
-/** What {@link ownerName} made; names without a place, of earlier versions, are of this one. */
+/** What {@link ownerName} made. Two numbers without a place may be in any name of the user's, and are nobody's. */
 export function parseOwner(name: string): Owner | undefined {
-  const [, place = PLACE, pid, start] = /^(?:([0-9a-f]{8,12})-)?(\d+)-(\d+)$/.exec(name) ?? [];
-  return pid === undefined ? undefined : { place, pid: Number(pid), start: Number(start) };
+  const [, place, pid, start] = /^([0-9a-f]{8,12})-(\d+)-(\d+)$/.exec(name) ?? [];
+  return place === undefined ? undefined : { place, pid: Number(pid), start: Number(start) };
 }
 
 /** For messages: `process 7`, `process 7 on another machine`. */

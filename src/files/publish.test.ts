@@ -4,7 +4,8 @@ import { link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "
 import { basename, join } from "node:path";
 import { Publication, type PublicationOptions } from "./publish.ts";
 import { modelFolderObjection } from "./model-files.ts";
-import { self } from "./owner.ts";
+import { createLocked } from "./lock.ts";
+import { ownerName, self } from "./owner.ts";
 import { holdElsewhere } from "./testing/lock.ts";
 import { TemporaryFolder, refusalOf } from "./testing/folder.ts";
 
@@ -148,6 +149,18 @@ for (const kind of ["file", "folder"] as const) {
       expect(await names(folder.path)).toEqual(["out", "out.part"]);
     });
 
+    test("leaves files alone that are named alike, and follows no link at its own name", async () => {
+      await using folder = await TemporaryFolder.create();
+      await writeFile(folder.at("out.2024-12.part"), "mine");
+      await publish(folder.at("out"), "x", { kind });
+      expect(await names(folder.path)).toEqual(["out", "out.2024-12.part"]);
+      await symlink("out.2024-12.part", folder.at(`new.${ownerName(self())}.part`));
+      await expect(
+        createLocked(folder.at(`new.${ownerName(self())}.part`), () => mkdir(folder.at("out"))),
+      ).rejects.toThrow("EEXIST");
+      expect(await text(folder.at("out.2024-12.part"))).toBe("mine");
+    });
+
     test("may replace what a process that nobody here knows left on a disk of this machine alone", async () => {
       await using folder = await TemporaryFolder.create();
       const left = folder.at("out.00000000-999999999-1.part");
@@ -170,18 +183,18 @@ for (const kind of ["file", "folder"] as const) {
 describe("a replaced folder", () => {
   test("that was set aside by a process that died then is brought back", async () => {
     await using folder = await TemporaryFolder.create();
-    const dead = { pid: process.pid, start: self().start - 1 };
-    if (process.platform !== "linux") dead.pid = 2 ** 22 + 1;
-    await mkdir(folder.at(`out.${dead.pid}-${dead.start}.old.part`));
-    await writeFile(folder.at(`out.${dead.pid}-${dead.start}.old.part`, "file"), "old");
-    await mkdir(folder.at(`out.${dead.pid}-${dead.start}.part`));
+    const dead = { ...self(), start: self().start - 1 };
+    const left = `out.${ownerName(process.platform === "linux" ? dead : { ...dead, pid: 2 ** 22 + 1 })}`;
+    await mkdir(folder.at(`${left}.old.part`));
+    await writeFile(folder.at(`${left}.old.part`, "file"), "old");
+    await mkdir(folder.at(`${left}.part`));
     const refusal = await refusalOf(() => Publication.begin(folder.at("out"), { kind: "folder" }));
     expect(refusal.message).toEndWith("it exists already");
     expect(await names(folder.path)).toEqual(["out"]);
     expect(await text(folder.at("out", "file"))).toBe("old");
     // One that died a moment later has put the new one in place.
-    await mkdir(folder.at(`out.${dead.pid}-${dead.start}.old.part`));
-    await writeFile(folder.at(`out.${dead.pid}-${dead.start}.old.part`, "file"), "older");
+    await mkdir(folder.at(`${left}.old.part`));
+    await writeFile(folder.at(`${left}.old.part`, "file"), "older");
     await (await Publication.begin(folder.at("out"), { kind: "folder", force: true })).abort();
     expect(await names(folder.path)).toEqual(["out"]);
     expect(await text(folder.at("out", "file"))).toBe("old");

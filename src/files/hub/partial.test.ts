@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { TemporaryFolder } from "../testing/folder.ts";
 import { holdElsewhere } from "../testing/lock.ts";
@@ -76,3 +76,13 @@ test("many at once: never two with the same file, and one at least goes on", asy
   expect(won.map((path) => readFileSync(path, "utf8")).filter((text) => text === "part").length).toBeLessThan(2);
   expect(basename(won[0] ?? "")).toMatch(/^c0ffee\.[0-9a-f]{12}-\d+-\d+-\d+\.incomplete$/);
 });
+
+test.skipIf(process.getuid?.() === 0)(
+  "in a folder that may not be written, what is left is no reason to wait",
+  async () => {
+    writeFileSync(join(folder, "c0ffee.resume.incomplete"), "part");
+    chmodSync(folder, 0o555);
+    await expect(Partial.claim(blob)).rejects.toMatchObject({ code: "file" });
+    chmodSync(folder, 0o755);
+  },
+);

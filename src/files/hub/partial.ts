@@ -1,6 +1,6 @@
 import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { naming } from "../failure.ts";
+import { naming, systemCode } from "../failure.ts";
 import { claim, createLocked, FileLock } from "../lock.ts";
 import { type Owner, ownerName, parseOwner, self } from "../owner.ts";
 
@@ -91,11 +91,12 @@ async function takeOver({ path, owner }: PartialFile, mine: string): Promise<Fil
   if (!(lock instanceof FileLock)) return undefined;
   const isTaken = await rename(path, mine).then(
     () => lock.isAt(mine),
-    () => false,
+    (thrown: unknown) => (systemCode(thrown) === "ENOENT" ? false : "forbidden"),
   );
-  if (isTaken) return lock;
+  if (isTaken === true) return lock;
   lock[Symbol.dispose]();
-  return undefined;
+  // One that cannot be had never will be; where nothing may be written, beginning anew says so.
+  return isTaken === "forbidden" ? await begin(mine) : undefined;
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFile, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { ownerName, self } from "../../files/owner.ts";
 import { holdElsewhere } from "../../files/testing/lock.ts";
 import { MetricsFile } from "./metrics-file.ts";
 import { refreshFolder } from "./refresh.ts";
@@ -55,7 +56,7 @@ describe("a run's folder", () => {
     await utimes(holder.path, new Date(0), new Date(0)); // no clock is asked
     await expect(RunFolder.open("out")).rejects.toThrow(`process ${holder.pid} trains into it`);
     await holder.kill();
-    await writeFile(join("out", "lock.999999999-0"), ""); // of a process that is no more
+    await writeFile(join("out", `lock.${ownerName({ ...self(), pid: 999_999_999 })}`), ""); // of a process that is no more
     await writeFile(join("out", "lock.00000000-999999999-1"), ""); // or was before the machine was restarted
     const { folder: again, settings } = await RunFolder.open("out");
     expect(settings).toEqual(SETTINGS);
