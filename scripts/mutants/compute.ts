@@ -91,7 +91,7 @@ export const COMPUTE: MutationsByFile = {
     [
       "Math.min(limits.maxStorageBufferBindingSize, mostBytes)",
       "limits.maxStorageBufferBindingSize",
-      "lost bound: buffers exceed what --memory allows",
+      "lost bound: bindings exceed what was asked for",
     ],
   ],
   "src/compute/gpu/families/column-sums.ts": [
