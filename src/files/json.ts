@@ -76,14 +76,18 @@ export function scanJson(text: string): JsonScan {
 
 type OpenOrder = Map<string | number, KeyOrder | undefined>;
 
-/** Do arrays and objects stand in each other more than `most` deep? For texts of any kind, before `JSON.parse`; linear. */
-export function nestsDeeper(text: string, most: number): boolean {
+/**
+ * Do arrays and objects stand in each other more than `most` deep, or are they more than `count`? For texts of any kind,
+ * before `JSON.parse`; linear.
+ */
+export function nestsDeeper(text: string, most: number, count = Infinity): boolean {
   let depth = 0;
+  let opened = 0;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) at = endOfString(text, at + 1);
     else if (code === 0x7b || code === 0x5b) {
-      if (++depth > most) return true;
+      if (++depth > most || ++opened > count) return true;
     } else if (code === 0x7d || code === 0x5d) depth--;
   }
   return false;

@@ -72,6 +72,8 @@ describe("a bad header is refused, the tensor and the cause named", () => {
       fileBytes('{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}', data(1)),
       /names "a" \/ "dtype" twice/,
     ],
+    ["arrays in arrays", fileBytes('{"a":{"shape":[[]]}}'), /nests more arrays and objects than tensors need/],
+    ["many arrays", fileBytes(`{"a":[],${'"b":[],'.repeat(40)}"c":[]}`), /nests more arrays and objects/],
     ["metadata twice", fileBytes('{"__metadata__":{"k":"1"},"__metadata__":{}}'), /names "__metadata__" twice/],
     ["a metadata number", fileBytes({ __metadata__: { k: 1 } }), /__metadata__ "k" is not a string/],
     ["a metadata list", fileBytes({ __metadata__: [] }), /__metadata__ is not an object/],

@@ -2,7 +2,7 @@ import { RandloraError } from "../errors.ts";
 import type { GgufBlocks } from "../gguf/format.ts";
 import { type Dtype, DTYPES, dtypeBytes, isDtype } from "./dtype.ts";
 import { oneLine, quote } from "../failure.ts";
-import { isJsonObject, scanJson } from "../json.ts";
+import { isJsonObject, nestsDeeper, scanJson } from "../json.ts";
 
 /** One tensor of a file, as its header describes it; everything has been checked against the file's size. */
 export interface TensorInfo {
@@ -126,6 +126,10 @@ function parseJson(
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
   } catch {
     throw refusal(file, "the header is not UTF-8", AGAIN);
+  }
+  // A tensor's entry has 49 characters and 3 brackets at least. Each more takes hundreds of bytes of memory.
+  if (nestsDeeper(text, 3, text.length / 16 + 16)) {
+    throw refusal(file, "the header nests more arrays and objects than tensors need", AGAIN);
   }
   let root: unknown;
   try {
