@@ -13,7 +13,7 @@ const COMPUTING = [
   ...["cpu", "device", "random", "tensor"].map((part) => `src/compute/${part}/`),
   ...["adapters", "chat", "library", "measure", "models", "train"].map((part) => `src/${part}/`),
   ...["cmd", "fixtures"].map((part) => `./${part}/`),
-  "./scripts/start.test.ts",
+  "./scripts/start.slow.test.ts",
 ];
 
 const asked = process.argv.slice(2);

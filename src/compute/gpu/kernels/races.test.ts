@@ -12,7 +12,7 @@ afterAll(() => interpreted.gpu.close());
 
 // races.slow.test.ts has larger cases, and breaks kernels on purpose.
 describe("no kernel races, reads beyond an end or what was never written, or waits where others do not", () => {
-  testInterpreted(() => interpreted, 4000);
+  testInterpreted(() => interpreted, 1200);
 });
 
 /** Bytes that a binding has: larger matrices are taken in parts. */

@@ -12,7 +12,7 @@ import { scatter } from "./testing/heaps.ts";
 setDefaultTimeout(60_000);
 
 // The threads, the width of machine code's vectors, and where buffers lie: no bit may depend on them. Each alone is tried by
-// families/threads.test.ts, codes.slow.test.ts and heaps.test.ts.
+// families/threads.test.ts, codes.slow.test.ts and heaps.slow.test.ts.
 
 let one: CpuDevice;
 let other: CpuDevice;
