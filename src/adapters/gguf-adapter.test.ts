@@ -104,3 +104,10 @@ test("of an adapter of experts a merge is offered, and no LoRA, which has no pla
   expect([ofExpert?.includes("randlora merge"), ofExpert?.includes("--to lora")]).toEqual([true, false]);
   expect(await hintFor("model.layers.0.self_attn.q_proj")).toContain("--to lora");
 });
+
+test("an alpha of 0 changes nothing: llama.cpp would take it for none", async () => {
+  const module = "model.layers.1.shared_mlp.input_linear";
+  const found = await written("granitemoehybrid", { ...loraOf({ [module]: [128, 32] }), alpha: 0 });
+  const isZero = (name: string) => found.get(`blk.1.ffn_gate.weight.lora_${name}`)?.every((value) => value === 0);
+  expect([isZero("a"), isZero("b")]).toEqual([false, true]);
+});

@@ -61,7 +61,8 @@ export async function writeGgufAdapter(
   const modules = new Map(layers.map((layer) => [`${layer.module}.weight`, layer]));
   const config = storedDecoder(described, modules);
   const [first] = layers;
-  const alpha = (first?.scale ?? 1) * (first?.rank ?? 1);
+  // llama.cpp takes an alpha of 0 for none, a scale of 1: then the factors have the scale, 0 itself.
+  const alpha = (first?.scale || 1) * (first?.rank ?? 1);
   const weights = new Map(
     plannedMatrices(config).flatMap(({ parts }) => parts.map(({ name, stored }) => [name, stored])),
   );

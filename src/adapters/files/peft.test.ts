@@ -178,6 +178,11 @@ describe("refused, naming the file and the cause", () => {
       (folder) => writeFolder(folder, CONFIG, parameters(4, MODULES), { randlora_bases: "{" }),
       'metadata "randlora_bases": not JSON',
     ],
+    [
+      "bases that nest without end",
+      (folder) => writeFolder(folder, CONFIG, parameters(4, MODULES), { randlora_bases: `{"a":${"[".repeat(1000)}` }),
+      'metadata "randlora_bases": its arrays and objects are nested more than',
+    ],
   ];
   for (const [name, setUp, message] of refusals) {
     test(name, async () => {

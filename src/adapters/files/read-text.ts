@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import { scanJson } from "../../files/json.ts";
-import { readJsonText } from "../../files/read-whole.ts";
+import { nestsDeeper, scanJson } from "../../files/json.ts";
+import { MAX_JSON_DEPTH, readJsonText } from "../../files/read-whole.ts";
 import { isObject, type JsonObject, parseLossless } from "../../files/lossless-json.ts";
 
 /**
@@ -14,6 +14,10 @@ export async function readJsonObject(path: string, maxBytes: number): Promise<Js
 
 /** As {@link readJsonObject} from a text; `where` is named in errors. */
 export function parseJsonObject(text: string, where: string): JsonObject {
+  if (nestsDeeper(text, MAX_JSON_DEPTH)) {
+    const cause = `its arrays and objects are nested more than ${MAX_JSON_DEPTH} deep`;
+    throw new RandloraError("format", `${oneLine(where)}: ${cause}`, "this is no adapter's file");
+  }
   let value;
   try {
     value = parseLossless(text);
