@@ -203,7 +203,7 @@ export class Tokenizer {
     return this.#tokenOf.get(id);
   }
 
-  /** Control tokens: beginning, end, roles of a chat. */
+  /** Control tokens: begin, end, roles. */
   isSpecial(id: number): boolean {
     return this.#special.has(id);
   }
