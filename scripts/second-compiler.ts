@@ -12,20 +12,13 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dir, "..");
 const PARTS = "scripts/second-compiler";
 
-/** Every variant is compiled; the registry computes on every case, and each of the families that are no op of it on some. */
+/** Cases of ops and families reach every variant of every kernel. */
 const TESTS = [
-  `${PARTS}/variants.ts`,
   "src/compute/tensor/ops/ops.test.ts",
+  "src/compute/tensor/cases/families/families.test.ts",
   "src/compute/tensor/strided-sums.test.ts",
   "src/compute/tensor/fill-cache.test.ts",
   "src/compute/gpu/kernels/philox.test.ts",
-  "src/adapters/delta/scaled-bases/delta.test.ts",
-  "src/adapters/delta/scaled-bases/basis-gradient.test.ts",
-  "src/adapters/delta/magnitude/norms.test.ts",
-  "src/adapters/pranc/deltas.test.ts",
-  "src/adapters/pranc/gradient.test.ts",
-  "src/adapters/merge/finish.test.ts",
-  "src/train/loop/adamw.test.ts",
 ];
 
 /** What tests import of Bun, and Dawn, played by files of {@link PARTS}; code that asks for native functions hears that there are none. */
