@@ -43,7 +43,7 @@ test("an adapter that exists is trained on: its bases, parameters, targets", asy
   await rename(runs.folder.at("base"), runs.folder.at("moved"));
   const longer = { ...settings, steps: 2, schedule: "constant" as const };
   // Nor is its own one lost that was set aside by a process killed between two renames.
-  await rename(runs.folder.at("on", "adapter"), runs.folder.at("on", "adapter.999999999-0.old.part"));
+  await rename(runs.folder.at("on", "adapter"), runs.folder.at("on", "adapter.00000000-999999999-1.old.part"));
   expect((await runs.train("on", longer)).result.steps).toBe(2);
 });
 

@@ -33,6 +33,22 @@ test("steps finish in order, and hold no more bytes than allowed where they are 
   );
 });
 
+test("as many steps run at once as have room, also behind many that have finished", async () => {
+  const steps = new OrderedSteps(4);
+  let running = 0;
+  const beside: number[] = [];
+  for (let index = 0; index < 20; index++) {
+    await steps.add(1, async (turn) => {
+      beside.push(running++);
+      await pause(20);
+      await turn;
+      running--;
+    });
+  }
+  await steps.drain();
+  expect(beside.at(-1)).toBe(3);
+});
+
 test("the first failure is thrown and nothing after it is written", async () => {
   const steps = new OrderedSteps(100);
   const written: number[] = [];
