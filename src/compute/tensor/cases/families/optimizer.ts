@@ -30,18 +30,18 @@ export const OPTIMIZER_CASES: readonly FamilyCase[] = [
       return [{ of: "loss", tensor: sums, wanted }];
     },
   },
-  {
+  ...[1, 1e6].map((clip): FamilyCase => ({
     family: "gradientNorm",
     format: "F32",
-    name: "clipped to 1",
+    name: `clipped to ${clip}`,
     record(run) {
       const gradients = [placed(run, 1, SIZE), placed(run, 1, SIZE)];
       const to = state(run);
       const parts = gradients.map(({ buffer }) => ({ buffer, size: SIZE }));
-      run.compute("gradientNorm", { gradients: parts, clip: 1, state: to.buffer });
+      run.compute("gradientNorm", { gradients: parts, clip, state: to.buffer });
       const squares = gradients.map(({ matrix }) => sum(SIZE, (col) => at(matrix, 0, col) ** 2));
       const norm = Math.sqrt(squares.reduce((total, one) => total + one, 0));
-      const words = { ...STEP_STATE, loss: 3, norm, coefficient: 1 / (norm + 1e-6), halted: 0 };
+      const words = { ...STEP_STATE, loss: 3, norm, coefficient: Math.min(1, clip / (norm + 1e-6)), halted: 0 };
       const wanted = matrixOf(
         1,
         4,
@@ -49,7 +49,7 @@ export const OPTIMIZER_CASES: readonly FamilyCase[] = [
       );
       return [{ of: "norm", tensor: to, wanted, tolerance: 1e-6 }];
     },
-  },
+  })),
   {
     family: "adamw",
     format: "F32",
