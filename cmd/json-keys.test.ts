@@ -30,24 +30,24 @@ function differences(value: unknown, keys: readonly Key[], place = ""): string[]
 
 // In this order: the first ones make what the others read.
 test.each([
-  ["finetune --dry-run", "finetune --dry-run"],
-  ["finetune", "finetune --steps 1 --quantize q8 --profile --out run"],
-  ["runs list", "runs list"],
-  ["merge", "merge run --out merged"],
-  ["convert", "convert run --to json --out adapter.json"],
-  ["convert --to lora", "convert run --to lora --rank 2 --out lora"],
-  ["chat", "chat merged -p Hi --max-tokens 1"],
-  ["eval perplexity", "eval perplexity run --file text.txt"],
-  ["inspect (adapter)", "inspect run"],
-  ["inspect (checkpoint)", "inspect merged"],
-  ["budget", "budget embedded --params 10K"],
-  ["tokenize", "tokenize embedded Hi"],
-  ["classify", `classify ${SHAPES}/model ${SHAPES}/images/star.png`],
-  ["embed", `embed ${SHAPES}/model ${SHAPES}/images/star.png`],
-  ["runs rm", "runs rm run --yes"],
-  ["models", "models"],
-])("--json of %s has the keys that the documentation names", async (name, line) => {
-  const { status, stdout, stderr } = await randlora([...line.split(" "), "--json", "--quiet"], { cwd: folder.path });
+  ["finetune --dry-run", ["finetune", "--dry-run"]],
+  ["finetune", ["finetune", "--steps", "1", "--quantize", "q8", "--profile", "--out", "run"]],
+  ["runs list", ["runs", "list"]],
+  ["merge", ["merge", "run", "--out", "merged"]],
+  ["convert", ["convert", "run", "--to", "json", "--out", "adapter.json"]],
+  ["convert --to lora", ["convert", "run", "--to", "lora", "--rank", "2", "--out", "lora"]],
+  ["chat", ["chat", "merged", "-p", "Hi", "--max-tokens", "1"]],
+  ["eval perplexity", ["eval", "perplexity", "run", "--file", "text.txt"]],
+  ["inspect (adapter)", ["inspect", "run"]],
+  ["inspect (checkpoint)", ["inspect", "merged"]],
+  ["budget", ["budget", "embedded", "--params", "10K"]],
+  ["tokenize", ["tokenize", "embedded", "Hi"]],
+  ["classify", ["classify", join(SHAPES, "model"), join(SHAPES, "images/star.png")]],
+  ["embed", ["embed", join(SHAPES, "model"), join(SHAPES, "images/star.png")]],
+  ["runs rm", ["runs", "rm", "run", "--yes"]],
+  ["models", ["models"]],
+])("--json of %s has the keys that the documentation names", async (name, words) => {
+  const { status, stdout, stderr } = await randlora([...words, "--json", "--quiet"], { cwd: folder.path });
   expect([status, stderr]).toEqual([0, expect.any(String)]);
   const report = known.find(({ command }) => command === name);
   const keys = [...(report?.keys ?? []), ...(report?.extended ?? []).flatMap((one) => one.keys)];

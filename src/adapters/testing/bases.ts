@@ -46,15 +46,18 @@ export function factorsFor(given: Pick<FactorsSpec, "generator" | "grid">, modul
   return finishSteps(drawFactors(spec, extent));
 }
 
-let state = 1;
-
-/** Even numbers in −size … size that f32 holds; new ones on every call, the same in every run. */
-export function numbers(count: number, size = 1): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 31 - 1) * size;
-  });
+/** Draws uniform numbers in −size … size that f32 holds; other ones on every call, the same for the same seed. */
+export function numbersFrom(seed: number): (count: number, size?: number) => Float32Array<ArrayBuffer> {
+  let state = seed;
+  return (count, size = 1) =>
+    Float32Array.from({ length: count }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return (state / 2 ** 31 - 1) * size;
+    });
 }
+
+/** For tests that hold for any numbers: what a call draws depends on the calls before it, in other files as well. */
+export const numbers = numbersFrom(1);
 
 /** A matrix in GPU memory, of zeros where there are no numbers at all, rows padded with zeros; `begin` elements of something else before it. */
 export function placed(gpu: Device, shape: Shape, data: ArrayLike<number>, begin = 0): Tensor {

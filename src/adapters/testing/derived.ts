@@ -10,7 +10,7 @@ import { dropoutMask } from "../delta/dropout.ts";
 import type { Trainable } from "../training/method.ts";
 import { Parameters } from "../training/parameters.ts";
 import type { TargetModule } from "../base/target-modules.ts";
-import { error, numbers, placed, taken } from "./bases.ts";
+import { error, numbersFrom, placed, taken } from "./bases.ts";
 
 /** A joined matrix with a part that is not adapted, and a matrix of its own; sizes that fill no vectors at the end. */
 const MATRICES = [
@@ -57,6 +57,7 @@ export async function derivedErrors(
   trial: DerivedTrial,
 ): Promise<{ y: number; dx: number; gradient: number }> {
   const { trainable, factors, staging = gpu.staging, dropout = 0, seed = 0 } = trial;
+  const numbers = numbersFrom(1);
   const parameters = new Parameters(gpu, trainable.parameters);
   const values = new Map<string, Float64Array>();
   const weights = MATRICES.map(({ in: input, parts }) => {
