@@ -128,6 +128,6 @@ test("any λ, γ, bias and saved module comes back bit for bit, NaN and all", as
       expect(json).toEqual(original);
       expect(peft).toEqual(original);
     }),
-    { numRuns: 12, seed: 4 },
+    { numRuns: 12 },
   );
 });

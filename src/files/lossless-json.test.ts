@@ -41,6 +41,11 @@ describe("numbers come back as they were written", () => {
   });
 });
 
+test("an integer beyond 2^53 is a bigint, though a double holds or prints it", () => {
+  const texts = ["-9007935422121952", "12345678901234567000"];
+  expect(toPlain(parseLossless(`[${texts.join()}]`))).toEqual(texts.map(BigInt));
+});
+
 test("everything else is as JSON.parse and JSON.stringify have it", () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 3 }), (text) => {

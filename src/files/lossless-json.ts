@@ -50,9 +50,10 @@ export function parseLossless(text: string): Json {
   let reorders = false;
   const parsed = JSON.parse(text, function (key, value, { source }) {
     reorders ||= INTEGER_LIKE.test(key) && !Array.isArray(this);
-    return typeof value === "number" && source !== undefined && String(value) !== source
-      ? new JsonNumber(source)
-      : value;
+    if (typeof value !== "number" || source === undefined) return value;
+    // Of integers beyond 2^53 a double holds some, and prints others as they were written: all of them are bigints.
+    const isPlain = String(value) === source && (Number.isSafeInteger(value) || !Number.isInteger(value));
+    return isPlain ? value : new JsonNumber(source);
   }) as Json;
   if (reorders) rememberOrder(parsed, scanJson(text).order);
   return parsed;

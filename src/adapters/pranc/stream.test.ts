@@ -13,7 +13,7 @@ test("any element of any basis can be drawn alone", () => {
     fc.property(seed, fc.nat({ max: 2 ** 20 }), at, (key, basis, element) => {
       expect(thetaElement(philoxKey(key), basis, element)).toBe(theta(key, basis, BigInt(element)));
     }),
-    { seed: 3, numRuns: 300 },
+    { numRuns: 300 },
   );
 });
 

@@ -110,6 +110,6 @@ test("whatever is pressed, the cursor stays between characters and nothing is lo
         }
       }
     }),
-    { seed: 6, numRuns: 400 },
+    { numRuns: 400 },
   );
 });

@@ -24,7 +24,7 @@ test("whole numbers come back exactly, and nothing beyond 2^53 passes silently",
   const seed = integer({ help });
   fc.assert(
     fc.property(fc.maxSafeInteger(), (value) => seed.read([String(value)]) === value),
-    { seed: 1, numRuns: 200 },
+    { numRuns: 200 },
   );
   for (const written of ["1.5", "9007199254740993", "1e300"]) expect(() => seed.read([written])).toThrow(InvalidValue);
 });

@@ -69,7 +69,7 @@ describe("what a layer needs", () => {
         expectSlice(part.a, all.a);
         expectSlice(part.b, all.b);
       }),
-      { seed: 4, numRuns: 150 },
+      { numRuns: 150 },
     );
   });
 
@@ -81,7 +81,7 @@ describe("what a layer needs", () => {
         expect(elements(rounded.b)).toEqual(elements(single.b).map((value) => roundToGrid(value, spec.grid)));
         expect(elements(rounded.a)).toEqual(elements(single.a).map((value) => roundToGrid(value, spec.grid)));
       }),
-      { seed: 5, numRuns: 40 },
+      { numRuns: 40 },
     );
   });
 
@@ -148,7 +148,7 @@ describe("fingerprint", () => {
         expect(print.sha256.b).toBe(sha256(dense ? b : elements(bases.b)));
         expect([print.stdA, print.stdB]).toEqual([bases.stdA, bases.stdB]);
       }),
-      { seed: 6, numRuns: 40 },
+      { numRuns: 40 },
     );
   });
 });

@@ -72,7 +72,7 @@ describe("saved projections", () => {
         }
         expect(packed.a.storage.kind).toBe(packed.b.storage.kind);
       }),
-      { seed: 8, numRuns: 15 },
+      { numRuns: 15 },
     );
     const whole = await fromProjections(a, b, R, { rows: MAX, bases: 3, cols: MIN });
     expect(whole.b.storage.kind).toBe(kind);
