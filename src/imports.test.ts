@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { join } from "node:path";
+import { importsOf, partOf, sourcesOf } from "../scripts/sources.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -23,31 +24,25 @@ const LAYERS = [
 const LARGE = 12 * 1024;
 const LARGEST = 14_000;
 
-/** Sources by path from the root, in the form `src/compute/gpu/gpu.ts`; tests and their helpers are free to import anything. */
-const sources = ["src", "cmd"]
-  .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.{ts,wgsl}`).scanSync(ROOT)])
-  .map((path) => path.replaceAll(sep, "/"))
-  .filter((path) => !/\.test\.ts$|\.d\.ts$|\/testing\/|\/assembly\//.test(path))
-  .toSorted();
-
-/** Relative imports of one file, types included, as paths from the root. */
-function importsOf(path: string): string[] {
-  const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
-  const matches = text.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\()\s*"(\.[^"]+)"/g);
-  return [...matches].map((match) => relative(ROOT, join(ROOT, dirname(path), match[1] ?? "")).replaceAll(sep, "/"));
-}
-
-/** `cmd`, or the part of `src` that a file belongs to. */
-function partOf(path: string): string {
-  const [top, part = ""] = path.split("/");
-  return top === "src" ? part : "cmd";
-}
+/** AssemblyScript has imports of its own kind. */
+const sources = sourcesOf(ROOT).filter((path) => !path.includes("/assembly/"));
 
 function layerOf(part: string): number {
   return part === "cmd" ? LAYERS.length : LAYERS.findIndex((parts) => parts.includes(part));
 }
 
-const graph = new Map(sources.filter((path) => path.endsWith(".ts")).map((path) => [path, importsOf(path)]));
+const graph = importsOf(ROOT, sources);
+
+/**
+ * Folders inside a part that import each other, directly or by way of others: nobody can read one without the rest. The list only
+ * shrinks.
+ */
+const KNOTS: Readonly<Record<string, string>> = {
+  adapters:
+    ". base delta dora files formula frozen full hybrid kradapter lora merge nola pranc randlora svd training vera",
+  models: ". decoder folder gguf",
+  train: "images loop model run settings",
+};
 
 describe("the layout", () => {
   test("is not empty, and every file of src belongs to a part", () => {
@@ -86,6 +81,10 @@ describe("the layout", () => {
 
   test("has no import cycle, types included", () => {
     expect(findCycle(graph)).toBeUndefined();
+  });
+
+  test("has no more folders that import each other than it had", () => {
+    expect(knotsOf(graph)).toEqual(KNOTS);
   });
 
   test("has files of one job each", () => {
@@ -130,6 +129,44 @@ function findCycle(edges: ReadonlyMap<string, readonly string[]>): string[] | un
   }
   return undefined;
 }
+
+/** The folder of a file inside its part; `.` for the part's own files. */
+const folderOf = (path: string) => (path.split("/").length > 3 ? (path.split("/")[2] ?? ".") : ".");
+
+/** By part, the folders that reach themselves through imports of other folders of the part. */
+function knotsOf(files: ReadonlyMap<string, readonly string[]>): Record<string, string> {
+  const arrows = [...files].flatMap(([from, targets]) =>
+    targets
+      .filter((to) => partOf(to) === partOf(from) && folderOf(to) !== folderOf(from))
+      .map((to) => ({ part: partOf(from), from: folderOf(from), to: folderOf(to) })),
+  );
+  const knots = [...Map.groupBy(arrows, ({ part }) => part)].map(([part, own]) => {
+    const reached = (start: string) => {
+      const seen = new Set<string>();
+      const open = [start];
+      for (let at = open.pop(); at !== undefined; at = open.pop()) {
+        for (const { to } of own.filter(({ from }) => from === at)) {
+          if (!seen.has(to)) open.push(to);
+          seen.add(to);
+        }
+      }
+      return seen;
+    };
+    const names = [...new Set(own.map(({ from }) => from))].filter((name) => reached(name).has(name));
+    return [part, names.toSorted().join(" ")] as const;
+  });
+  return Object.fromEntries(knots.filter(([, names]) => names !== "").toSorted());
+}
+
+test("folders that import each other by way of a third are found, those that are imported only are not", () => {
+  const edges = new Map([
+    ["src/p/a/one.ts", ["src/p/b/two.ts", "src/p/d/four.ts", "src/q/a/one.ts"]],
+    ["src/p/b/two.ts", ["src/p/three.ts"]],
+    ["src/p/three.ts", ["src/p/a/other.ts"]],
+    ["src/q/a/one.ts", ["src/q/b/two.ts"]],
+  ]);
+  expect(knotsOf(edges)).toEqual({ p: ". a b" });
+});
 
 test("the cycle finder finds cycles", () => {
   const edges = new Map([

@@ -1,4 +1,4 @@
-import { DeltaTrial } from "../doctor/delta-trial.ts";
+import { DeltaTrial } from "./delta-trial.ts";
 import type { Suite } from "./suite.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
