@@ -102,6 +102,7 @@ test("a rank that adds nothing is told, or refused before anything of its size i
   ] as const) {
     const asked = await runs.settings({ method, ...wrong });
     const message = expect.stringMatching(new RegExp(`^--${flag} \\d+: the largest adapted layer is 64 × 64$`));
-    await expect(estimateRun(await inputFor(asked))).rejects.toMatchObject({ code: "usage", message });
+    const refusal = { code: "usage", message, hint: `give --${flag} 1024 or less` };
+    await expect(estimateRun(await inputFor(asked))).rejects.toMatchObject(refusal);
   }
 });

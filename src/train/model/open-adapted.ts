@@ -72,9 +72,7 @@ function refuseLargeRank(
     const rank = settings[key] ?? 0;
     if (rank <= longest) continue;
     const [widest] = modules.toSorted((a, b) => Math.max(b.out, b.in) - Math.max(a.out, a.in));
-    const most = Math.max(widest?.out ?? 0, widest?.in ?? 0);
-    const taken = longest > most ? `; up to ${longest} is taken` : "";
     const cause = `${asGiven(key, rank)}: the largest adapted layer is ${widest?.out} × ${widest?.in}`;
-    throw new RandloraError("usage", cause, `give ${flagOf(key)} ${most} or less${taken}`);
+    throw new RandloraError("usage", cause, `give ${flagOf(key)} ${longest} or less`);
   }
 }
