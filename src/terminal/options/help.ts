@@ -18,9 +18,9 @@ const MAX_COLUMNS = 110;
 export function programHelp(program: Program, style: HelpStyle): string {
   const commands = program.commands.map(({ name, summary }) => entry(name, summary, "", style));
   return sections([
-    example(program.example, style),
     program.summary,
     `Usage: ${program.name} COMMAND …   (${program.name} COMMAND --help tells more)`,
+    example(program.example, style),
     list("Commands", commands, style),
     optionList("Everywhere", GLOBAL_OPTIONS, style),
     paragraph(OTHER_SOURCES, style),
@@ -33,37 +33,41 @@ export function groupHelp(program: Program, group: Group, style: HelpStyle): str
   const commands = group.commands.map(({ name, summary }) => entry(name, summary, "", style));
   const first = group.commands[0];
   return sections([
-    first === undefined ? "" : example(first.example, style),
     group.summary,
     `Usage: ${program.name} ${group.name} COMMAND …`,
+    first === undefined ? "" : example(first.example, style),
     list("Commands", commands, style),
   ]);
 }
 
 /**
- * `randlora merge --help`: an example, the usage, then the options by topic with defaults.
- * @param hidden keys of options that are left out
+ * `randlora merge --help`: what it is, the usage, an example, then the options by topic with defaults.
+ * @param isWhole whether options that few people need, and those of every command, are explained, too
  */
 export function commandHelp(
   { program, path }: Pick<Place, "program" | "path">,
   command: Command,
-  hidden: readonly string[],
+  isWhole: boolean,
   style: HelpStyle,
 ): string {
+  const hidden = isWhole ? [] : command.hidden;
+  const globals = Object.keys(GLOBAL_OPTIONS).map((key) => `--${flagName(key)}`);
   const positionals = Object.values(command.arguments);
   const shown = Object.entries(command.options).filter(([key]) => !hidden.includes(key));
   const topics = Map.groupBy(shown, ([, option]) => option.topic);
   return sections([
-    example(command.example, style),
     command.summary,
     `Usage: ${usageOf(program, path, command)} [options]`,
+    example(command.example, style),
     list(
       "Arguments",
       positionals.map(({ value, help }) => entry(value, help, "", style)),
       style,
     ),
     ...[...topics].map(([topic, options]) => optionList(topic, Object.fromEntries(options), style)),
-    optionList("Everywhere", GLOBAL_OPTIONS, style),
+    isWhole
+      ? optionList("Everywhere", GLOBAL_OPTIONS, style)
+      : paragraph(`Everywhere: ${globals.join(", ")}: see ${program.name} --help.`, style),
     hidden.length === 0 ? "" : paragraph(`--help-all shows ${hidden.length} more options.`, style),
     paragraph(OTHER_SOURCES, style),
   ]);

@@ -155,14 +155,16 @@ describe("refuses, naming the nearest", () => {
 });
 
 describe("help", () => {
-  test("shows one example first, then options by topic with defaults, and says once how else they are set", () => {
+  test("says what the command is, shows one example, then options by topic with defaults, and says once how else they are set", () => {
     const request = parse(sample, ["mix", "--help"], style);
     if (request.kind !== "help") throw new Error("no help");
     const lines = request.text.split("\n");
-    expect(lines.slice(0, 2)).toEqual(["Example:", "  sample mix base one two --scale 0.5"]);
-    expect(lines).toContain("Usage: sample mix BASE OTHER… [options]");
+    const usage = "Usage: sample mix BASE OTHER… [options]";
+    const { summary = "" } = sample.commands.find((one) => one.name === "mix") ?? {};
+    const example = ["Example:", "  sample mix base one two --scale 0.5"];
+    expect(lines.slice(0, 6)).toEqual([summary, "", usage, "", ...example]);
     const headings = lines.filter((line) => /^\w+:$/.test(line));
-    expect(headings).toEqual(["Example:", "Arguments:", "Output:", "Mixing:", "Everywhere:"]);
+    expect(headings).toEqual(["Example:", "Arguments:", "Output:", "Mixing:"]);
     expect(lines).toContain("  --dtype keep|f32|bf16     number format of the result [default: keep]");
     expect(request.text).not.toContain("--no-force");
     expect(request.text.match(/RANDLORA_/g)).toHaveLength(1);

@@ -68,8 +68,7 @@ function answer(asked: Asked, place: Place, style: HelpStyle): Request {
   if (asked === "version") return { kind: "version", text: `${program.version}\n` };
   if (!("kind" in entry)) return { kind: "help", text: programHelp(program, style) };
   if (entry.kind === "group") return { kind: "help", text: groupHelp(program, entry, style) };
-  const hidden = asked === "help-all" ? [] : entry.hidden;
-  return { kind: "help", text: commandHelp(place, entry, hidden, style) };
+  return { kind: "help", text: commandHelp(place, entry, asked === "help-all", style) };
 }
 
 interface Arguments {
