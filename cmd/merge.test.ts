@@ -169,18 +169,19 @@ describe("randlora merge", () => {
     expect((await readdir(folder.path)).toSorted()).toEqual(["adapter", "base", "out"]);
   });
 
-  test("takes an index.json for the base, however its path is written", async () => {
+  test("takes an index.json for the base, and writes into the current folder", async () => {
     await using folder = await baseAndAdapter();
     const shards = { tensors: TENSORS, shardBytes: 1300 };
     await using sharded = await baseAndAdapter(shards, ADAPTER);
-    const index = "./base/model.safetensors.index.json";
-    const { status, stderr } = await runMerge([index, "adapter"], { cwd: sharded.path });
+    const index = "../base/model.safetensors.index.json";
+    await mkdir(sharded.at("elsewhere"));
+    const { status, stderr } = await runMerge([index, "../adapter"], { cwd: sharded.at("elsewhere") });
     expect([status, stderr]).toEqual([0, expect.not.stringContaining("warning")]);
     await runMerge(["base", "adapter"], { cwd: folder.path });
-    expect(await readModel(sharded.at("base-merged"))).toEqual(await readModel(folder.at("base-merged")));
+    expect(await readModel(sharded.at("elsewhere/base-merged"))).toEqual(await readModel(folder.at("base-merged")));
   });
 
-  test("reads a model and an adapter from the Hub's cache, and writes into the current folder", async () => {
+  test("reads a model and an adapter from the Hub's cache, and writes into the current folder, too", async () => {
     await using folder = await baseAndAdapter();
     const commit = "0123456789abcdef0123456789abcdef01234567";
     for (const [repo, from] of [

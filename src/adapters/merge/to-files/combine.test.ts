@@ -143,7 +143,8 @@ describe("refused", () => {
       config: { use_dora: true },
       tensors: { [`base_model.model.${Q}.lora_magnitude_vector`]: f32([37], new Float32Array(37).fill(1)) },
     });
-    const options = { ...OPTIONS, base, adapters: [dora], combine: { how: "ties", densities: [0.5] } } as const;
+    const combine = { how: "ties", densities: [0.5] } as const;
+    const options = { ...OPTIONS, base, adapters: [dora], out: folder.at("out"), combine };
     const refusal = await refusalOf(() => merge(options, new Notes(), new AbortController().signal));
     expect([refusal.code, refusal.message]).toEqual(["adapter", expect.stringContaining("its magnitudes rescale")]);
   });

@@ -38,9 +38,8 @@ export async function mergeToFiles(
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
   if (adapters.length === 0) throw noAdapter(given);
-  const name = run.adapter === undefined ? hubBaseName(given) : folderName(given);
-  const suffix = options.unmerge ? "-unmerged" : "-merged";
-  const out = options.out ?? (name === undefined ? defaultOutput(given, options.unmerge) : `${name}${suffix}`);
+  const name = run.adapter === undefined ? (hubBaseName(given) ?? given) : folderName(given);
+  const out = options.out ?? defaultOutput(name, options.unmerge);
   const local = await weightsOf(await localPath(run.place, "model", context));
   const paths: string[] = [];
   for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));

@@ -22,7 +22,7 @@ export const MERGE_OPTIONS = {
     short: "o",
     topic: "Output",
     help: "output folder or file; NAME.gguf writes GGUF for llama.cpp and Ollama",
-    defaultText: "BASE-merged beside BASE; ./NAME-merged for a Hub name and a run",
+    defaultText: "./NAME-merged",
   }),
   dtype: choice(["keep", "f32", "f16", "bf16"], {
     topic: "Output",

@@ -1,7 +1,9 @@
 import { stat, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { isRoundedDtype } from "../../../compute/device/dtype.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
+import { GgufFile } from "../../../files/gguf/reader.ts";
 import { dividedTensor } from "../../../files/safetensors/divided.ts";
 import { SafetensorsFile } from "../../../files/safetensors/file.ts";
 import { shapeElements } from "../../../files/safetensors/header.ts";
@@ -10,16 +12,22 @@ import { type ModelConfig, updateConfig } from "../../../models/folder/config-js
 import { labelsOf } from "../new-head.ts";
 import { isGgufFile } from "../../../models/folder/open-checkpoint.ts";
 import { copyModelFiles, ownFiles } from "../../../models/folder/copy.ts";
+import { GgufTensors } from "../../../models/gguf/tensors.ts";
 import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "../plan.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+import type { GgufPlan } from "../to-gguf/plan.ts";
+import type { WrittenTensor } from "./verify.ts";
 
-/** `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`, as of .gguf; `-unmerged` for an unmerge. Beside the base. */
+/**
+ * `x` → `x-merged`, `x.safetensors` → `x-merged.safetensors`, as of .gguf; `-unmerged` for an unmerge. In the current
+ * folder: the base may lie in a cache.
+ */
 export function defaultOutput(base: string, unmerge: boolean): string {
   const suffix = unmerge ? "-unmerged" : "-merged";
   const path = resolve(base);
-  const [ending] = /\.(?:safetensors|gguf)$/.exec(path) ?? [];
-  if (ending !== undefined) return `${path.slice(0, -ending.length)}${suffix}${ending}`;
-  return `${path.endsWith(".json") ? dirname(path) : path}${suffix}`;
+  const name = basename(path.endsWith(".json") ? dirname(path) : path);
+  const [ending = ""] = /\.(?:safetensors|gguf)$/.exec(name) ?? [];
+  return `${name.slice(0, name.length - ending.length)}${suffix}${ending}`;
 }
 
 /** Is the base one file of weights and nothing else, so that the output is one too? A GGUF file has all of a model. */
@@ -99,5 +107,22 @@ export async function openWritten(
     const source = sources.get(name);
     if (source === undefined) throw new RangeError(name);
     return source;
+  };
+}
+
+/** The same of a GGUF file. */
+export async function openWrittenGguf(
+  path: string,
+  { model, tensors }: GgufPlan,
+  keep: (file: GgufFile) => GgufFile,
+): Promise<(name: string) => WrittenTensor> {
+  const file = new GgufTensors(keep(await GgufFile.open(path)), model.config);
+  const infos = new Map(file.header.tensors.map((info) => [info.name, info]));
+  return (name) => {
+    const [info, planned] = [infos.get(name), tensors.get(name)];
+    if (info === undefined || planned === undefined) throw new RangeError(name);
+    const { type: dtype, turned } = planned;
+    const blocks = isRoundedDtype(dtype) ? { dtype, isTurned: turned !== undefined } : undefined;
+    return { ...fileSource(file, info), blocks };
   };
 }

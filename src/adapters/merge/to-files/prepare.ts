@@ -17,7 +17,7 @@ import { type GgufPlan, planGguf } from "../to-gguf/plan.ts";
 import { combining, onePerAdapter } from "../combine/wish.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { namesIn } from "../../../models/folder/copy.ts";
-import { defaultOutput, isLoneFile, writeModelFiles } from "./output.ts";
+import { isLoneFile, writeModelFiles } from "./output.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../plan.ts";
 import { StageClock } from "./stages.ts";
 import { noteOfBlocks } from "../trained-in-blocks.ts";
@@ -61,7 +61,7 @@ export async function prepareMerge(
   const weights = onePerAdapter("scale", options.scales, options.adapters, 1).map((one) =>
     options.unmerge ? -one : one,
   );
-  const out = resolve(options.out ?? defaultOutput(options.base, options.unmerge));
+  const out = resolve(options.out);
   const { checkpoint, config, base } = resources.use(await openBase(options.base));
   const plans = await planAdapters(options, base, (adapter) => resources.use(adapter));
   for (const { notes } of plans) for (const note of notes) observer.warn(note);

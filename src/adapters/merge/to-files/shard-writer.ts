@@ -5,7 +5,7 @@ import type { PlannedShard } from "../../../files/safetensors/shards.ts";
 import { SafetensorsWriter } from "../../../files/safetensors/writer.ts";
 import { GgufSink } from "../to-gguf/sink.ts";
 import type { OutputTensor } from "../plan.ts";
-import { openWritten } from "./output.ts";
+import { openWritten, openWrittenGguf } from "./output.ts";
 import type { PreparedMerge } from "./prepare.ts";
 import { type VerifiedAdapter, verifyMerge } from "./verify.ts";
 import { type LoadedAdapter, type TensorReport, type TensorSink, writeMerged } from "./write.ts";
@@ -92,7 +92,11 @@ export class ShardWriter {
     if (!options.verify) return { reports };
     const tensors = shards.flatMap((shard) => shard.tensors);
     await using files = new AsyncDisposableStack();
-    const written = await openWritten(shards, pathOf, (file) => files.use(file));
+    const [first] = shards;
+    const written =
+      gguf === undefined || first === undefined
+        ? await openWritten(shards, pathOf, (file) => files.use(file))
+        : await openWrittenGguf(pathOf(first), gguf, (file) => files.use(file));
     const largest = new Map(reports.map(({ name, maxAbsDelta }) => [name, maxAbsDelta]));
     observer.verify(tensors.length);
     const onTensor = () => observer.verified();

@@ -14,8 +14,7 @@ export interface MergeOptions {
   /** A model folder, an index.json, or one .safetensors file. */
   readonly base: string;
   readonly adapters: readonly string[];
-  /** Beside the base by default; see `defaultOutput`. */
-  readonly out?: string | undefined;
+  readonly out: string;
   readonly dtype: OutputDtype;
   /** One for all, or one an adapter; multiplies α/r. */
   readonly scales: readonly number[];

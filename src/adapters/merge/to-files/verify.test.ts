@@ -5,6 +5,7 @@ import { openPeft } from "../../files/peft.ts";
 import { planAdapter } from "../../methods.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
+import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { fileSource, planMerge } from "../plan.ts";
 import { deltaOf, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import { sample, ulp, verifyMerge } from "./verify.ts";
@@ -12,16 +13,18 @@ import { TemporaryFolder, refusalOf } from "../../../files/testing/folder.ts";
 
 const MODULE = "model.layers.0.mlp.up_proj";
 const NAME = `${MODULE}.weight`;
-const ADAPTER: TestAdapter = { r: 3, alpha: 6, seed: 5, modules: { [MODULE]: [40, 24] } };
+const COLS = 32;
+const ADAPTER: TestAdapter = { r: 3, alpha: 6, seed: 5, modules: { [MODULE]: [40, COLS] } };
 
 /** Verifies a merge that this test did itself, in f64, with `change` made to what was "written". */
 async function verify(
   dtype: "F32" | "BF16",
   change: (values: Float64Array) => void,
   signal = new AbortController().signal,
+  blocks?: "Q8_0" | "Q4_0",
 ): Promise<number> {
   await using folder = await TemporaryFolder.create();
-  const base = weights(dtype, [40, 24], 1);
+  const base = weights(dtype, [40, COLS], 1);
   await using checkpoint = await Checkpoint.open(await writeModel(folder.at("base"), { tensors: { [NAME]: base } }));
   await using adapter = await openPeft(await writeAdapter(folder.at("adapter"), ADAPTER));
   const model = describeBase(checkpoint, { model_type: "llama" });
@@ -30,14 +33,19 @@ async function verify(
   const delta = deltaOf(ADAPTER, MODULE, dtype === "BF16" ? "bf16" : "f32");
   const merged = widened(base).map((value, at) => value + (delta[at] ?? NaN));
   const data = rounded(merged, dtype);
-  const values = widened({ dtype, data });
+  const exact = widened({ dtype, data });
+  const values =
+    blocks === undefined
+      ? exact
+      : Float64Array.from(unpackBlocks(packBlocks(Float32Array.from(exact), blocks), blocks));
   change(values);
   const out = await writeModel(folder.at("out"), { tensors: { [NAME]: { ...base, data: rounded(values, dtype) } } });
   await using written = await Checkpoint.open(out);
   const { file, info } = written.get(NAME);
   const largest = new Map([[NAME, Math.max(...delta.map(Math.abs))]]);
   const verified = [{ plan, source: await plan.load(), factor: 1 }];
-  return await verifyMerge(tensors, verified, () => fileSource(file, info), "once", largest, signal);
+  const source = { ...fileSource(file, info), blocks: blocks && { dtype: blocks, isTurned: false } };
+  return await verifyMerge(tensors, verified, () => source, "once", largest, signal);
 }
 
 describe.each(["F32", "BF16"] as const)("a merge in %s", (dtype) => {
@@ -46,11 +54,11 @@ describe.each(["F32", "BF16"] as const)("a merge in %s", (dtype) => {
   });
 
   test("with one wrong weight in the sample is refused by tensor and place", async () => {
-    const refusal = await refusalOf(() => verify(dtype, (values) => (values[24 * 40 - 1] = 0.75)));
+    const refusal = await refusalOf(() => verify(dtype, (values) => (values[COLS * 40 - 1] = 0.75)));
     expect([refusal.code, refusal.message]).toEqual([
       "numeric",
       expect.stringMatching(
-        /^verification failed: weight \[39, 23\] of tensor ".*up_proj\.weight" is 0\.75, in double/,
+        /^verification failed: weight \[39, 31\] of tensor ".*up_proj\.weight" is 0\.75, in double/,
       ),
     ]);
   });
@@ -59,6 +67,19 @@ describe.each(["F32", "BF16"] as const)("a merge in %s", (dtype) => {
     expect((await refusalOf(() => verify(dtype, (values) => values.fill(0)))).code).toBe("numeric");
     expect((await refusalOf(() => verify(dtype, (values) => (values[0] = NaN)))).message).toContain("is NaN");
   });
+});
+
+test.each([
+  ["Q8_0", 0.55],
+  ["Q4_0", 1],
+] as const)("numbers rounded to blocks of %s are off by their scale at most", async (blocks, most) => {
+  const { signal } = new AbortController();
+  expect(await verify("F32", () => {}, signal, blocks)).toBeWithin(0.2, most);
+  // Another block's scale, and a block that lost ΔW.
+  const scaled = (factor: number) => (values: Float64Array) => values.set(values.map((value) => value * factor));
+  for (const change of [scaled(1.5), scaled(0)]) {
+    expect((await refusalOf(() => verify("F32", change, signal, blocks))).code).toBe("numeric");
+  }
 });
 
 test("a verification can be stopped", async () => {

@@ -1,7 +1,8 @@
 import type { AdapterPlan, DeltaSource } from "../../plan.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { RandloraError } from "../../../files/errors.ts";
-import { isKernelDtype, type KernelDtype } from "../../../compute/device/dtype.ts";
+import { BLOCK } from "../../../compute/device/blocks.ts";
+import { isKernelDtype, type KernelDtype, type RoundedDtype } from "../../../compute/device/dtype.ts";
 import { dtypeBytes, isFloat } from "../../../files/safetensors/dtype.ts";
 import { quote } from "../../../files/failure.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
@@ -19,6 +20,15 @@ export interface VerifiedAdapter {
   /** What ΔW is multiplied by. */
   readonly factor: number;
 }
+
+/** A tensor of the output, read back. */
+export interface WrittenTensor extends TensorSource {
+  /** Where its numbers were rounded to blocks: which, and whether they lie along the columns of what is read. */
+  readonly blocks?: { readonly dtype: RoundedDtype; readonly isTurned: boolean } | undefined;
+}
+
+/** The largest |q| of a block: its largest number, divided by the scale. */
+const LARGEST_QUANT: Readonly<Record<RoundedDtype, number>> = { Q8_0: 127, Q4_0: 8 };
 
 /** Mantissa bits beside the leading one, and the exponent of the smallest normal number. */
 const FORMATS: Readonly<Record<KernelDtype, { readonly bits: number; readonly smallest: number }>> = {
@@ -41,12 +51,13 @@ export function ulp(value: number, dtype: KernelDtype): number {
  *   much of its own, since shares may cancel each other; a share that rescales the weight by as much of the weight
  * @returns the largest distance from the exact sum, in units of the last place that the weight has in the output's
  *   dtype, before or after, whichever is larger: where ΔW cancels a weight, what is left has next to no unit
- * @throws RandloraError `numeric` naming the tensor when a weight is further off than one unit and 2e-6 · max |ΔW|
+ * @throws RandloraError `numeric` naming the tensor when a weight is further off than one unit, of blocks their scale, and
+ *   2e-6 · max |ΔW|
  */
 export async function verifyMerge(
   tensors: readonly OutputTensor[],
   adapters: readonly VerifiedAdapter[],
-  written: (name: string) => TensorSource,
+  written: (name: string) => WrittenTensor,
   rounding: Rounding,
   maxAbsDelta: ReadonlyMap<string, number>,
   signal: AbortSignal,
@@ -96,14 +107,17 @@ export async function verifyMerge(
         if (rounding === "peft") slack[at] = itemAt(slack, at) + ulp(itemAt(values, at), kept);
       });
     }
-    const found = await readSample(written(tensor.name), width, rows, cols);
+    const output = written(tensor.name);
+    const found = await readSample(output, width, rows, cols);
+    const steps = await blockSteps(output, width, rows, cols);
     const largestDelta = maxAbsDelta.get(tensor.name);
     if (largestDelta === undefined) throw new RangeError(`${tensor.name}: nobody knows how large its ΔW is`);
     const sumSlack = 2e-6 * largestDelta;
     values.forEach((value, at) => {
       if (Number.isNaN(value)) return; // rounding decides: see DeltaSource
       const error = Math.abs(itemAt(found, at) - value);
-      const unit = ulp(value, dtype);
+      const narrow = isKernelDtype(output.dtype) ? ulp(value, output.dtype) : 0;
+      const unit = Math.max(ulp(value, dtype), narrow, steps?.[at] ?? 0);
       const allowed = Math.max(unit, sumSlack, itemAt(slack, at)) * (1 + 1e-9);
       if (!(error <= allowed)) throw mismatch(tensor.name, rows, cols, at, value, found);
       worst = Math.max(worst, error / Math.max(unit, ulp(itemAt(before, at), dtype)));
@@ -139,6 +153,31 @@ async function readSample(
     cols.forEach((col, at) => (values[index * cols.length + at] = itemAt(row64, col)));
   }
   return values;
+}
+
+/** How far rounding to blocks moves each number of a sample at most: by its block's scale, which is an f16 itself. */
+async function blockSteps(
+  output: WrittenTensor,
+  width: number,
+  rows: readonly number[],
+  cols: readonly number[],
+): Promise<Float64Array | undefined> {
+  const { blocks } = output;
+  if (blocks === undefined) return undefined;
+  const whole = (places: readonly number[]) =>
+    places.flatMap((place) => Array.from({ length: BLOCK }, (_, at) => place - (place % BLOCK) + at));
+  const values = blocks.isTurned
+    ? await readSample(output, width, whole(rows), cols)
+    : await readSample(output, width, rows, whole(cols));
+  const quant = LARGEST_QUANT[blocks.dtype];
+  return Float64Array.from({ length: rows.length * cols.length }, (_, at) => {
+    const [row, col] = [Math.floor(at / cols.length), at % cols.length];
+    const first = blocks.isTurned ? row * BLOCK * cols.length + col : at * BLOCK;
+    const step = blocks.isTurned ? cols.length : 1;
+    let largest = 0;
+    for (let i = 0; i < BLOCK; i++) largest = Math.max(largest, Math.abs(itemAt(values, first + i * step)));
+    return largest / quant + largest * 2 ** -11 + quant * 2 ** -25;
+  });
 }
 
 function round(value: number, dtype: KernelDtype): number {

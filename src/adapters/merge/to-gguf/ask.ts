@@ -12,7 +12,6 @@ interface Asked {
   readonly outtype?: Outtype | undefined;
   readonly dtype: OutputDtype;
   readonly pre?: string | undefined;
-  readonly verify: boolean;
 }
 
 /**
@@ -20,7 +19,7 @@ interface Asked {
  * @throws RandloraError `usage` for flags that do not go with the output; as {@link GgufModel.read}
  */
 export async function ggufModel(
-  { outtype, dtype, pre, verify }: Asked,
+  { outtype, dtype, pre }: Asked,
   out: string,
   checkpoint: Checkpoint,
 ): Promise<GgufModel | undefined> {
@@ -31,10 +30,6 @@ export async function ggufModel(
   }
   if (outtype !== undefined && dtype !== "keep") {
     throw new RandloraError("usage", "--outtype and --dtype say the same of a GGUF file", "give --outtype alone");
-  }
-  if (verify) {
-    const hint = "merge to a folder with --verify, then randlora convert it --to gguf";
-    throw new RandloraError("usage", "--verify does not read GGUF back", hint);
   }
   const name = basename(out).replace(/\.gguf$/i, "");
   return await GgufModel.read(checkpoint, { outtype: outtype ?? dtype, pre, name });

@@ -9,6 +9,9 @@ import { locateModel } from "../../../models/folder/locate.ts";
 import { unpackBlocks } from "../../../models/gguf/blocks.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { Workplace } from "./testing/workplace.ts";
+import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
+import { Notes, OPTIONS } from "../testing/merge.ts";
+import { merge } from "../to-files/run.ts";
 import { logitsAfter } from "../../../models/testing/logits.ts";
 
 // A Q4_0 file as llama-quantize writes it: embeddings, which are the output matrix, too, in Q6_K, and a matrix of a layer.
@@ -124,4 +127,18 @@ test("a merge copies it bit by bit, rounds it where it is told to, and refuses t
     hint: "give --outtype q8_0 or f16",
   });
   await place.written(folder.at("q6.gguf"), "x.gguf", "q8_0", [await lora(1)]);
+});
+
+test("--verify reads blocks back, of a matrix that the folder stores transposed, too", async () => {
+  await place.model("gpt2", "gpt2", 1, { n_positions: 64, vocab_size: VOCABULARY, eos_token_id: 2 });
+  const module = "transformer.h.0.mlp.c_fc";
+  await using checkpoint = await Checkpoint.open(folder.at("gpt2"));
+  const [input = 0, out = 0] = checkpoint.get(`${module}.weight`).info.shape;
+  const lora = { r: 2, alpha: 4, seed: 3, modules: { [module]: [out, input] } } as const;
+  const adapters = [await writeLora(folder.at("on-gpt2"), lora, { config: { fan_in_fan_out: true } })];
+  const options = { ...OPTIONS, base: folder.at("gpt2"), adapters, out: folder.at("verified.gguf"), force: true };
+  for (const outtype of ["q8_0", "q4_0"] as const) {
+    const { maxErrorUlp } = await merge({ ...options, outtype }, new Notes(), new AbortController().signal);
+    expect(maxErrorUlp).toBeWithin(0.1, 1);
+  }
 });

@@ -37,7 +37,7 @@ export class Workplace implements AsyncDisposable {
 
   /** A merge into a file of the folder. */
   async written(base: string, out: string, outtype: Outtype, adapters: readonly string[] = []): Promise<string> {
-    const options = { ...OPTIONS, verify: false, force: true, adapters, base, out: this.folder.at(out), outtype };
+    const options = { ...OPTIONS, force: true, adapters, base, out: this.folder.at(out), outtype };
     return (await merge(options, new Notes(), new AbortController().signal)).out;
   }
 
