@@ -1,5 +1,6 @@
 import { PERPLEXITY_OPTIONS } from "../src/measure/eval/options.ts";
 import { defineCommand, defineGroup, optional } from "../src/terminal/options/command.ts";
+import { chatsCommand } from "./eval-chats.ts";
 import { commonsenseCommand } from "./eval-commonsense.ts";
 import { imagesCommand } from "./eval-images.ts";
 
@@ -26,5 +27,5 @@ export const command = defineGroup({
   name: "eval",
   otherNames: ["evaluate", "perplexity", "ppl", "benchmark"],
   summary: "Measure a model",
-  commands: [perplexityCommand, commonsenseCommand, imagesCommand],
+  commands: [chatsCommand, perplexityCommand, commonsenseCommand, imagesCommand],
 });

@@ -1,9 +1,22 @@
-import { flag, integer, list, number, type OptionValues, repeat, text } from "../../terminal/options/command.ts";
+import {
+  choice,
+  flag,
+  integer,
+  list,
+  number,
+  type OptionValues,
+  repeat,
+  text,
+} from "../../terminal/options/command.ts";
 import { ADAPTER_OPTIONS, generatorOption } from "../../terminal/options/shared/adapters.ts";
 import { contextOption } from "../../terminal/options/shared/context.ts";
 import { partOptions } from "../../terminal/options/shared/job.ts";
 import { kvTypeOption } from "../../terminal/options/shared/kv-type.ts";
 import { quantizeOption } from "../../terminal/options/shared/quantize.ts";
+
+/** How an answer is compared: as text, or as the value that its JSON has. */
+export const MATCHES = ["exact", "json"] as const;
+export type Match = (typeof MATCHES)[number];
 
 /** The options of `randlora eval perplexity`. */
 export const PERPLEXITY_OPTIONS = {
@@ -23,6 +36,42 @@ export const PERPLEXITY_OPTIONS = {
 } as const;
 
 export type PerplexityFlags = OptionValues<typeof PERPLEXITY_OPTIONS>;
+
+/** The options of `randlora eval chats`. */
+export const CHATS_OPTIONS = {
+  data: text({
+    value: "FILE|DIR",
+    topic: "Data",
+    help: "held-out samples; of a folder test.jsonl, else valid.jsonl",
+  }),
+  match: choice(MATCHES, {
+    topic: "Data",
+    help: "compare answers as texts or JSON values",
+    default: "exact",
+  }),
+  limit: integer({ topic: "Data", help: "number of samples, the first ones", min: 1 }),
+  adapter: repeat(text({ value: "A", topic: "Adapters", help: "adapter to add" })),
+  ...ADAPTER_OPTIONS,
+  batchSize: integer({
+    value: "B",
+    topic: "Answers",
+    help: "number of questions in a batch",
+    min: 1,
+    defaultText: "8",
+  }),
+  maxTokens: integer({
+    short: "n",
+    topic: "Answers",
+    help: "maximum number of tokens in an answer",
+    min: 1,
+    default: 512,
+  }),
+  quantize: quantizeOption({ topic: "Model" }),
+  kvType: kvTypeOption("f32"),
+  ...partOptions(),
+} as const;
+
+export type ChatsFlags = OptionValues<typeof CHATS_OPTIONS>;
 
 /** The options of `randlora eval commonsense`. */
 export const COMMONSENSE_OPTIONS = {

@@ -2,7 +2,9 @@ import { describeDefaultModel, findDefaultModel } from "../../chat/default-model
 import { sayQuantized } from "../../chat/load-model.ts";
 import { openDevice } from "../../compute/open-device.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
+import { SAMPLE_FIELDS } from "../../data/text/samples/kinds.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { oneLine, shellWord } from "../../files/failure.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { locateModel } from "../../models/folder/locate.ts";
@@ -65,7 +67,13 @@ async function evalShare(
   }));
   const size = windowSize(await loadConfig(location.folder), asked);
   const tokenizer = await loadTokenizer(location.folder);
-  const ids = tokenizer.encode(await readInput(file));
+  const text = await readInput(file);
+  if (file !== "-" && isSamples(text)) {
+    const word = shellWord(file);
+    const hint = `eval chats --data ${word} measures samples; as plain text: eval perplexity --file - < ${word}`;
+    throw new RandloraError("usage", `--file ${oneLine(file)}: its lines are JSON samples, not a text`, hint);
+  }
+  const ids = tokenizer.encode(text);
   const { device, signal } = context;
   let bar: Progress | undefined;
   try {
@@ -94,5 +102,16 @@ async function evalShare(
     context.result(perplexityJson(found), () => perplexityText(found, size, context));
   } finally {
     bar?.close();
+  }
+}
+
+/** Is its first line an object with fields of training samples? */
+function isSamples(text: string): boolean {
+  const [line = ""] = text.split("\n", 1);
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && SAMPLE_FIELDS.some((name) => Object.hasOwn(value, name));
+  } catch {
+    return false;
   }
 }

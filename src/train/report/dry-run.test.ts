@@ -76,7 +76,10 @@ test("what was cut and dropped is told for each file, where there was any", () =
   };
   const data = (read: { path: string; totals: typeof totals }[]) => {
     const none = { path: "", totals, format: "text" as const, length: 0, lengthOf: () => 0, supervisedOf: () => 0 };
-    const train = { ...none, sample: () => ({ ids: new Uint32Array(), supervised: new Uint8Array(), line: 1 }) };
+    const train = {
+      ...none,
+      sample: () => ({ ids: new Uint32Array(), supervised: new Uint8Array(), line: 1, format: "text" as const }),
+    };
     return { train, valid: undefined, read };
   };
   expect(lossesText(data([{ path: "a.jsonl", totals }]))).toBe("");

@@ -18,6 +18,8 @@ interface Index {
   readonly lengths: Uint32Array;
   readonly supervised: Uint32Array;
   readonly lines: Uint32Array;
+  /** Numbers in `SAMPLE_FORMATS`. */
+  readonly formats: Uint32Array;
 }
 
 /** Samples in flat arrays: five bytes a token, whatever the number of samples. */
@@ -64,6 +66,7 @@ class StoredDataSet implements DataSet {
       ids: this.#ids.subarray(start, end),
       supervised: this.#mask.subarray(start, end),
       line: at(this.#index.lines, i),
+      format: SAMPLE_FORMATS[at(this.#index.formats, i)] ?? "text",
     };
   }
 
@@ -73,12 +76,13 @@ class StoredDataSet implements DataSet {
       for (const [k, i] of indices.entries()) into[k] = at(from, i);
       return into;
     };
-    const { starts, lengths, supervised, lines } = this.#index;
+    const { starts, lengths, supervised, lines, formats } = this.#index;
     const index = {
       starts: pick(starts, new Float64Array(indices.length)),
       lengths: pick(lengths, new Uint32Array(indices.length)),
       supervised: pick(supervised, new Uint32Array(indices.length)),
       lines: pick(lines, new Uint32Array(indices.length)),
+      formats: pick(formats, new Uint32Array(indices.length)),
     };
     return new StoredDataSet(this.path, this.#ids, this.#mask, index, {
       format: this.format,
@@ -107,7 +111,7 @@ export class DataSetBuilder {
   #ids = new Uint32Array(1 << 12);
   #mask = new Uint8Array(1 << 12);
   #used = 0;
-  readonly #formats = new Set<SampleFormat>();
+  readonly #formats: number[] = [];
   #cut = 0;
   #dropped = 0;
 
@@ -142,7 +146,7 @@ export class DataSetBuilder {
     this.#lengths.push(length);
     this.#supervised.push(targets);
     this.#lines.push(line);
-    this.#formats.add(format);
+    this.#formats.push(SAMPLE_FORMATS.indexOf(format));
     this.#used += length;
   }
 
@@ -153,8 +157,9 @@ export class DataSetBuilder {
       lengths: Uint32Array.from(this.#lengths),
       supervised: Uint32Array.from(this.#supervised),
       lines: Uint32Array.from(this.#lines),
+      formats: Uint32Array.from(this.#formats),
     };
-    const format = SAMPLE_FORMATS.find((name) => this.#formats.has(name)) ?? "text";
+    const format = SAMPLE_FORMATS.find((_, number) => this.#formats.includes(number)) ?? "text";
     const reading = { format, cut: this.#cut, dropped: this.#dropped, unknownRoles };
     return new StoredDataSet(path, this.#ids.slice(0, this.#used), this.#mask.slice(0, this.#used), index, reading);
   }

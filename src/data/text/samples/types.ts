@@ -1,3 +1,7 @@
+/** How a sample was written out: by the chat template, or as it stands. What was trained on with one is talked to with it. */
+export const SAMPLE_FORMATS = ["chat", "completion", "text"] as const;
+export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
+
 /** One sample as token ids: views into its data set's arrays, not copies. */
 export interface Sample {
   readonly ids: Uint32Array;
@@ -5,11 +9,8 @@ export interface Sample {
   readonly supervised: Uint8Array;
   /** Where it stands in its file, from 1: the line, the element of a JSON array, or the row of a parquet file. */
   readonly line: number;
+  readonly format: SampleFormat;
 }
-
-/** How a sample was written out: by the chat template, or as it stands. What was trained on with one is talked to with it. */
-export const SAMPLE_FORMATS = ["chat", "completion", "text"] as const;
-export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
 
 /** What was read, and what became of it. */
 export interface DataTotals {

@@ -1,0 +1,90 @@
+import { chooseModel, describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
+import { loadModel } from "../../chat/load-model.ts";
+import { locateData } from "../../data/text/samples/files.ts";
+import { sayUnknownRoles } from "../../data/text/samples/load.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { loadConfig } from "../../models/decoder/architectures/index.ts";
+import { localPath } from "../../models/folder/local-path.ts";
+import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
+import type { Context } from "../../terminal/options/command.ts";
+import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
+import { profileJson, profileText } from "../../terminal/profile.ts";
+import { readSamples } from "../analyze/samples.ts";
+import { answerChats, lossOf } from "./chats.ts";
+import { type ChatsReport, chatsText } from "./chats-report.ts";
+import type { ChatsFlags } from "./options.ts";
+
+/** Measures a model on held-out chats. @throws RandloraError `usage`, `file`, `data`; as `loadModel` */
+export async function evalChats(argument: string | undefined, options: ChatsFlags, context: Context): Promise<void> {
+  const { job, jobs, parts, data, ...asked } = options;
+  if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file of held-out chats");
+  const { train, valid, test } = await locateData({ data });
+  const file = test ?? valid ?? (train === data ? data : undefined);
+  if (file === undefined) {
+    const cause = `${oneLine(data)}: no test.jsonl nor valid.jsonl in this folder`;
+    throw new RandloraError("file", cause, "name the file of held-out chats itself");
+  }
+  if (file !== data) context.log.info(`measured on ${oneLine(file)}`);
+  await sharedByTasks(context, { job, jobs, parts }, ["chats", argument, asked], [file], (processes, own) =>
+    evalShare(argument, file, options, own, processes),
+  );
+}
+
+/** The same, in each of the processes that share it. */
+async function evalShare(
+  argument: string | undefined,
+  file: string,
+  options: ChatsFlags,
+  context: Context,
+  processes: Processes,
+): Promise<void> {
+  const { adapter, scale: scales, generator, quantize, kvType, match, limit, maxTokens, batchSize } = options;
+  const { log, signal } = context;
+  const given = argument ?? (await findDefaultModel(process.cwd()));
+  if (argument === undefined) log.info(describeDefaultModel(given));
+  // The others find in the cache what the first one fetches.
+  const { location, adapters } = await firstThenOthers(processes, () =>
+    chooseModel(
+      { model: given, adapters: adapter, scales, generator },
+      {
+        model: (name) => localPath(name, "model", context),
+        adapter: (name) => localPath(name, "adapter", context),
+      },
+    ),
+  );
+  // What cannot be read is found out before a model is loaded.
+  const { contextLength } = await loadConfig(location.folder);
+  const data = await readSamples(location.folder, file, { most: limit, maxLength: contextLength, signal });
+  const { samples, supervisedTokens: tokens, cut, dropped, unknownRoles } = data.totals;
+  if (unknownRoles.length > 0) log.warn(sayUnknownRoles(data.totals));
+  if (cut > 0) log.warn(`${cut} samples are longer than the model's context, and cut`);
+  if (dropped > 0) log.warn(`${dropped} samples have no supervised tokens, and are left out`);
+  await using model = await loadModel(location, { raw: true, kvType, quantize }, context);
+  const notes = await model.setAdapters(adapters, { generator, signal });
+  for (const line of [...model.notes, ...notes]) log.warn(line);
+  const started = performance.now();
+  const items = Math.ceil((2 * data.length) / processes.size);
+  using bar = context.progress({ title: "measuring", items, unit: "samples, read and answered" });
+  const asked = { match, maxTokens, batchSize, signal, processes, onDone: () => bar.add({ items: 1 }) };
+  const loss = await lossOf(model, data, asked);
+  const answers = await answerChats(model, data, asked);
+  bar.close();
+  const total = answers.length;
+  if (total < samples) log.info(`${samples - total} samples have no prompt, and count in the loss alone`);
+  const correct = answers.filter((answer) => answer.correct).length;
+  const report: ChatsReport = {
+    samples,
+    tokens,
+    loss,
+    perplexity: Math.exp(loss),
+    match,
+    correct,
+    total,
+    accuracy: total === 0 ? null : correct / total,
+    answers,
+    seconds: (performance.now() - started) / 1000,
+  };
+  const times = (await model.gpu.profiler?.report()) ?? [];
+  context.result({ ...report, ...profileJson(times) }, () => chatsText(report) + profileText(times, context.columns));
+}
