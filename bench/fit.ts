@@ -9,7 +9,7 @@ import { nearestSize } from "../src/adapters/budget.ts";
 import { isAdapterMethod, METHODS } from "../src/adapters/methods.ts";
 import { fitMethod } from "../src/adapters/testing/fit.ts";
 import { fitTarget, SPECTRA } from "../src/adapters/testing/fit-targets.ts";
-import type { AdapterSettings } from "../src/adapters/training/settings.ts";
+import type { AdapterSettings } from "../src/adapters/method/settings.ts";
 import { singularValueSteps } from "../src/adapters/svd/singular-values.ts";
 import { finishSteps } from "../src/adapters/frozen/drawing/steps.ts";
 import { openBenchDevice } from "./device.ts";

@@ -1,4 +1,4 @@
-import { CONVERT_OPTIONS } from "../src/adapters/convert-options.ts";
+import { CONVERT_OPTIONS } from "../src/adapters/convert/convert-options.ts";
 import { defineCommand, required } from "../src/terminal/options/command.ts";
 
 /** `randlora convert ADAPTER|MODEL --to peft|json|lora|gguf --out PATH`. */
@@ -15,7 +15,7 @@ export const command = defineCommand({
   },
   options: CONVERT_OPTIONS,
   async run({ adapter }, options, context) {
-    const { convert } = await import("../src/adapters/convert-command.ts");
+    const { convert } = await import("../src/adapters/convert/convert-command.ts");
     await convert(adapter, options, context);
   },
 });

@@ -1,7 +1,7 @@
 // A LoRA, and RandLoRA beside it while it is frozen, by the commands that a user types.
 import { beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { openAdapter } from "../src/adapters/open.ts";
+import { openAdapter } from "../src/adapters/formats/open.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { randlora } from "./testing/program.ts";
 

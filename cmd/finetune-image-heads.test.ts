@@ -1,7 +1,7 @@
 // Heads that are trained on images: what is trained of them, what they go on from, and where they have no place.
 import { describe, expect, test } from "bun:test";
 import { cp, readdir } from "node:fs/promises";
-import { openAdapter } from "../src/adapters/open.ts";
+import { openAdapter } from "../src/adapters/formats/open.ts";
 import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 

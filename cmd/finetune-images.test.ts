@@ -1,7 +1,7 @@
 // Fine-tuning on images as users type it: on small models with made-up weights, and images of three colors.
 import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
-import { openAdapter } from "../src/adapters/open.ts";
+import { openAdapter } from "../src/adapters/formats/open.ts";
 import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";

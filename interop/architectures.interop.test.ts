@@ -9,7 +9,8 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { readRows } from "../src/compute/tensor/read-rows.ts";
 import { Run } from "../src/compute/tensor/run.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import type { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { recordForward, recordLogits } from "../src/models/decoder/forward.ts";
 import { judge } from "./judge.ts";
 import { openTensors } from "./tensors.ts";
@@ -163,7 +164,7 @@ describe.each(rows)("%s", (name) => {
   test(
     "computes transformers' logits at every position, and its greedy tokens",
     async () => {
-      using decoder = await Decoder.load(gpu, base);
+      using decoder = await loadDecoder(gpu, base);
       expect(decoder.config.architecture).toBe(name.split("-")[0] ?? "");
       const expected = openTensors(join(base, "expected.safetensors"));
       for (const [prompt, { ids, greedy }] of Object.entries(prompts)) {
@@ -190,7 +191,7 @@ describe.each(rows)("%s", (name) => {
       const { ids } = prompts["long"] ?? { ids: [] };
       const found = [];
       for (const model of [base, older, ...(isMixture(name) ? [fusedOf(base)] : [])]) {
-        using decoder = await Decoder.load(gpu, model);
+        using decoder = await loadDecoder(gpu, model);
         found.push(await logitsOf(decoder, ids, [ids.length]));
       }
       for (const other of found.slice(1)) expect(other).toEqual(found[0] ?? new Float32Array());

@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { type BatchAnswer, generateBatch } from "../src/chat/generation/batch.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { PYTHON_FOLDER, pythonWithPeft, run } from "./environment.ts";
 import { passed } from "./verified.ts";
 
@@ -47,7 +47,7 @@ test("some texts stop, and some do not; beams find others than greedy search doe
 
 for (const [name, { prompts, stops, beams }] of Object.entries(made)) {
   test(`${name}: texts and scores are transformers', whatever the size of the batch`, async () => {
-    using decoder = await Decoder.load(gpu, join(folder, name));
+    using decoder = await loadDecoder(gpu, join(folder, name));
     for (const [count, texts] of Object.entries(beams)) {
       for (const batchSize of [1, 2, 3, 5, 8]) {
         const answers: BatchAnswer[] = [];

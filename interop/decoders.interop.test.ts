@@ -7,7 +7,8 @@ import { STORIES } from "../fixtures/stories/storyteller.ts";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import type { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { inBlocks } from "../src/models/decoder/cache/layer-cache.ts";
 import { DecodeLoop } from "../src/chat/generation/decode-loop.ts";
 import { EmbeddingSequence, normalized } from "../src/chat/generation/embedding.ts";
@@ -88,7 +89,7 @@ describe("random-weight decoders compute what transformers computes", () => {
   });
   for (const [name, wanted] of Object.entries(made)) {
     test(name, async () => {
-      using decoder = await Decoder.load(gpu, join(folder, name));
+      using decoder = await loadDecoder(gpu, join(folder, name));
       const found = await logitsAfter(decoder, wanted.ids);
       const largest = wanted.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
       const worst = wanted.logits.reduce((most, logit, id) => Math.max(most, Math.abs((found[id] ?? NaN) - logit)), 0);
@@ -123,7 +124,7 @@ describe("real models say what transformers says", () => {
   ] as const)("%s", async (_, locate) => {
     const model = await locate();
     const { texts, chats } = await answersOf(model);
-    using decoder = await Decoder.load(gpu, model);
+    using decoder = await loadDecoder(gpu, model);
     for (const prompt of [...texts, ...chats]) {
       const found = await logitsAfter(decoder, prompt.ids);
       const largest = prompt.top_logits[0] ?? NaN;

@@ -6,7 +6,8 @@ import * as v from "valibot";
 import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { ARCHITECTURES } from "../src/models/decoder/architectures/index.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import type { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { locateModel } from "../src/models/folder/locate.ts";
 import { judge } from "./judge.ts";
 import { type Answer, askLlama } from "./llama.ts";
@@ -105,7 +106,7 @@ async function expectGreedy(model: string, answer: Answer | undefined, near = NE
 
 async function load(model: string): Promise<Decoder> {
   const { folder: settings, weights } = await locateModel(model);
-  return await Decoder.load(gpu, settings, { weights });
+  return await loadDecoder(gpu, settings, { weights });
 }
 
 test.each(NAMES)(

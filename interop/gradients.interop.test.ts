@@ -7,7 +7,7 @@ import type { Device } from "../src/compute/device/device.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
 import { read } from "../src/compute/device/transfer.ts";
 import { SUPPORTED_TYPES } from "../src/models/decoder/architectures/index.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { PLAIN_LINEARS } from "../src/models/blocks/linears.ts";
 import { recordTraining, type TrainingBatch } from "../src/models/decoder/training.ts";
 import { Run } from "../src/compute/tensor/run.ts";
@@ -66,7 +66,7 @@ async function valuesOf({ shape: [rows, cols], buffer, pitch }: Tensor): Promise
 
 /** The loss of each supervised token, and the gradient of their mean by every weight. */
 async function differentiate(name: string, samples: readonly Sample[], checkpointing: boolean) {
-  using decoder = await Decoder.load(gpu, join(folder, name));
+  using decoder = await loadDecoder(gpu, join(folder, name));
   const gradients = new Map(
     [...decoder.weights.tensors].map(([name, { shape }]) => {
       const buffer = gpu.memory.allocate(`gradient of ${name}`, tensorBytes(shape, "F32"));

@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { AdaptedWeights } from "../src/adapters/merge/in-memory/weights.ts";
 import { openTestDevice } from "../src/compute/device/testing/open.ts";
-import { Decoder } from "../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../src/models/folder/load-decoder.ts";
 import { judge } from "./judge.ts";
 import { merge, randlora } from "./program.ts";
 import { formatTable } from "./table.ts";
@@ -72,7 +72,7 @@ async function theirLogits(base: string, adapter: string | null): Promise<number
 /** Ours, of the base with an adapter in memory. */
 async function ourLogits(base: string, adapter: string): Promise<number[][]> {
   using gpu = await openTestDevice();
-  using decoder = await Decoder.load(gpu, base);
+  using decoder = await loadDecoder(gpu, base);
   await using weights = await AdaptedWeights.open(decoder, base);
   await weights.apply([{ path: adapter, scale: 1 }]);
   const logits: number[][] = [];

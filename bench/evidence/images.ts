@@ -15,7 +15,7 @@ import { writeAll } from "../../fixtures/pretraining/pretrain.ts";
 import { vitFiles, writeUntrainedVit } from "../../fixtures/pretraining/untrained-vit.ts";
 import { nearestSize } from "../../src/adapters/budget.ts";
 import { isAdapterMethod, methodNamed } from "../../src/adapters/methods.ts";
-import type { ModuleShape } from "../../src/adapters/training/definition.ts";
+import type { ModuleShape } from "../../src/adapters/method/definition.ts";
 import { RandloraError } from "../../src/files/errors.ts";
 import { cacheFolder } from "../../src/files/cache-folder.ts";
 import { replaceSynced } from "../../src/files/whole-file.ts";

@@ -17,7 +17,8 @@ import { DEFAULT_SAMPLING } from "../../src/chat/generation/sampling.ts";
 import { SampledSequence } from "../../src/chat/generation/sampled-sequence.ts";
 import { PROMPT_BLOCK } from "../../src/models/decoder/cache/layer-cache.ts";
 import { Batch } from "../../src/models/decoder/cache/batch.ts";
-import { Decoder } from "../../src/models/decoder/decoder.ts";
+import type { Decoder } from "../../src/models/decoder/decoder.ts";
+import { loadDecoder } from "../../src/models/folder/load-decoder.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { loadTokenizer } from "../../src/data/text/load-tokenizer.ts";
@@ -71,8 +72,8 @@ try {
   await using llama = new PeerProcess(["node", join(import.meta.dir, "llama.mjs"), file, `${THREADS}`, `${context}`]);
   const { ready } = await llama.hello(Ready);
   using gpu = await openBenchDevice();
-  using decoder = await Decoder.load(gpu, folder);
-  using quantized = await Decoder.load(gpu, folder, { quantize: "Q8_0" });
+  using decoder = await loadDecoder(gpu, folder);
+  using quantized = await loadDecoder(gpu, folder, { quantize: "Q8_0" });
   const { weights, config } = decoder;
   const long = Array.from({ length: prefill }, (_, at) => ((at + 1) * 7919) % config.vocabularySize);
 

@@ -1,5 +1,5 @@
 import { basesCount, type BasesSpec, drawBases } from "../../src/adapters/frozen/drawing/draw.ts";
-import type { StdCache } from "../../src/adapters/frozen/drawing/std-cache.ts";
+import type { StdCache } from "../../src/adapters/files/std-cache.ts";
 import { GENERATOR_NAMES } from "../../src/compute/random/names.ts";
 import { Mt19937 } from "../../src/compute/random/mt19937.ts";
 import { philoxFill, philoxStream } from "../../src/compute/random/philox.ts";

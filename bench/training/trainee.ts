@@ -6,7 +6,7 @@ import { spareBytes } from "../../src/train/loop/choose-options.ts";
 import type { MicroBatch } from "../../src/data/text/samples/types.ts";
 import { Engine, type EngineOptions } from "../../src/train/loop/engine.ts";
 import { estimateBytes } from "../../src/train/loop/estimate.ts";
-import type { PlaceOptions } from "../../src/adapters/training/method.ts";
+import type { PlaceOptions } from "../../src/adapters/method/training.ts";
 import { ModelSource, type PlacedModel } from "../../src/train/text/model.ts";
 import { resolveSettings } from "../../src/train/settings/resolve-settings.ts";
 import type { TrainSettings } from "../../src/train/settings/settings.ts";

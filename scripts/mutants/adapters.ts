@@ -5,7 +5,10 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/budget.ts": [
     ["sum + countOf(some), shared)", "sum + countOf(some), 0)", "shared parameters are not counted against a budget"],
   ],
-  "src/adapters/convert.ts": [
+  "src/adapters/convert/gguf-adapter.ts": [
+    ["(first?.scale || 1)", "(first?.scale ?? 1)", "a LoRA with an alpha of 0 becomes a GGUF adapter of NaN"],
+  ],
+  "src/adapters/formats/convert.ts": [
     ["await beside?.commit();", "", "the class names beside a converted adapter are not published"],
   ],
   "src/adapters/base/target-modules.ts": [
@@ -119,7 +122,7 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/svd/singular-values.ts": [
     ["return Math.exp(entropy);", "return entropy;", "the effective rank is an entropy"],
   ],
-  "src/adapters/training/parameters.ts": [
+  "src/adapters/method/parameters.ts": [
     [
       "(row + 1) * cols), row * tensor.pitch);",
       "(row + 1) * cols), row * cols);",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { nearestSize } from "./budget.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";
-import type { Capacity, ModuleShape } from "./training/definition.ts";
+import type { Capacity, ModuleShape } from "./method/definition.ts";
 
 const MODULES: readonly ModuleShape[] = [
   { out: 40, in: 24 },

@@ -1,4 +1,4 @@
-import type { Capacity, ModuleShape } from "./training/definition.ts";
+import type { Capacity, ModuleShape } from "./method/definition.ts";
 
 /** A method at the size that is nearest to a budget. */
 export interface NearestSize {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
 import type { BaseModel } from "./base/base.ts";
-import { openPeft } from "./files/peft.ts";
+import { openPeft } from "./formats/peft.ts";
 import { planAdapter } from "./methods.ts";
 import { baseOf, numbers, type TestTensor, writeFolder } from "./testing/adapters.ts";
 

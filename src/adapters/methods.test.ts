@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { name as program } from "../../package.json";
-import type { TrainedMethod } from "./method.ts";
+import type { TrainedMethod } from "./method/method.ts";
 import { isAdapterMethod, METHODS } from "./methods.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -13,8 +13,8 @@ const ROOT = join(import.meta.dir, "../..");
  */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "cmd/main.ts": program,
-  "src/adapters/convert-command.ts": "lora",
-  "src/adapters/convert-options.ts": "lora",
+  "src/adapters/convert/convert-command.ts": "lora",
+  "src/adapters/convert/convert-options.ts": "lora",
   "src/adapters/svd/convert-command.ts": "lora",
   "src/measure/doctor/verify/training-checks.ts": "lora, randlora, dora, nola",
   "src/measure/doctor/verify/expected.ts": "lora, dora, nola",
@@ -29,7 +29,7 @@ const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   "src/terminal/options/config-file.ts": program,
   "src/chat/serve/models.ts": program,
   "src/terminal/editor/history.ts": program,
-  "src/adapters/gguf-adapter.ts": "lora",
+  "src/adapters/convert/gguf-adapter.ts": "lora",
   "src/chat/serve/idle-fields.ts": "lora",
   "src/terminal/options/other-flags.ts": "lora",
 };

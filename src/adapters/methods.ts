@@ -7,14 +7,14 @@ import { hybrid } from "./hybrid/method.ts";
 import { kradapter } from "./kradapter/method.ts";
 import { lora } from "./lora/method.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
-import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method.ts";
+import { isConfigOf, type MethodDefinition, type TrainedMethod } from "./method/method.ts";
 import { METHOD_NAMES, type MethodName } from "./method-names.ts";
 import { nola } from "./nola/method.ts";
-import type { AdapterPlan, PlanOptions } from "./plan.ts";
+import type { AdapterPlan, PlanOptions } from "./method/plan.ts";
 import { pranc } from "./pranc/method.ts";
 import { randlora } from "./randlora/method.ts";
 import { type Tolerate, tolerating } from "./files/tolerate.ts";
-import type { Adapter, WrittenSettings } from "./adapter.ts";
+import type { Adapter, WrittenSettings } from "./files/adapter.ts";
 import { vera } from "./vera/method.ts";
 
 /** A new method is a folder, a name in `method-names.ts`, and a line here. */

@@ -5,7 +5,7 @@ import { MemoryStdCache } from "./testing/drawn-bases.ts";
 import { TemporaryFolder } from "../files/testing/folder.ts";
 import type { JsonObject } from "../files/lossless-json.ts";
 import { planAdapter } from "./methods.ts";
-import { openAdapter } from "./open.ts";
+import { openAdapter } from "./formats/open.ts";
 import { drawnTensors } from "./testing/convert.ts";
 import { UNREAD } from "./testing/weights.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "./testing/adapters.ts";

@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { openAdapter } from "../adapters/open.ts";
+import { openAdapter } from "../adapters/formats/open.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";

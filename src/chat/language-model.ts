@@ -3,7 +3,8 @@ import type { Device } from "../compute/device/device.ts";
 import { type BlocksName, type KvName, NAMED_BLOCKS, NAMED_KV } from "../compute/device/dtype.ts";
 import { type DeviceOptions, openDevice } from "../compute/open-device.ts";
 import { checkIsOfTexts } from "../models/vision/index.ts";
-import { Decoder } from "../models/decoder/decoder.ts";
+import type { Decoder } from "../models/decoder/decoder.ts";
+import { loadDecoder } from "../models/folder/load-decoder.ts";
 import type { Quantized } from "../models/decoder/weights.ts";
 import { NAMED_DTYPES, type OutputDtype } from "../files/safetensors/dtype.ts";
 import type { ModelLocation } from "../models/folder/locate.ts";
@@ -15,7 +16,7 @@ import type { Tokenizer } from "../data/text/tokenizer.ts";
 import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
 import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
-import { SharedParts } from "../adapters/training/shared-parts.ts";
+import { SharedParts } from "../adapters/method/shared-parts.ts";
 
 export interface LanguageModelOptions {
   readonly location: ModelLocation;
@@ -81,7 +82,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
       const text = await loadText(folder, templateFile, raw);
       signal?.throwIfAborted();
       const gpu = await opening;
-      const decoder = await Decoder.load(gpu, folder, {
+      const decoder = await loadDecoder(gpu, folder, {
         weights,
         dtype: dtype === "keep" ? undefined : NAMED_DTYPES[dtype],
         quantize: quantize && NAMED_BLOCKS[quantize],

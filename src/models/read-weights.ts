@@ -4,7 +4,7 @@ import { elementBytes, type Tensor } from "../compute/tensor/tensor.ts";
 import type { TensorReader } from "../files/safetensors/checkpoint.ts";
 import { dtypeBytes, type FloatDtype, isFloat } from "../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../files/safetensors/numbers.ts";
-import { blockBytes, splitBlocks } from "./gguf/blocks.ts";
+import { blockBytes, splitBlocks } from "./gguf-blocks.ts";
 
 /**
  * Numbers of a tensor in blocks: the blocks of the checkpoint, where it has some of this format.

@@ -6,7 +6,7 @@ import { type BaseModel, isConv1d, modelTypeOf } from "./base.ts";
 import { type BaseWeight, findWeight, type PathShift } from "./module-paths.ts";
 import { defaultTargets } from "./default-targets.ts";
 import { targetMatcher, type TargetRules } from "./targets.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 
 /** One adapted weight: ΔW is (out, in), or (in, out) where `conv1d`. */
 export interface AdaptedLayer extends BaseWeight {

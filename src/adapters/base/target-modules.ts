@@ -12,7 +12,12 @@ import { targetsOf } from "../../models/decoder/architectures/index.ts";
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+
+/** What is asked for: a regular expression or `all-linear`, or names; of these layers only, where any are given. */
+export interface AskedTargets {
+  readonly targets: string | string[];
+  readonly layers: readonly number[];
+}
 
 /** A linear layer that will be adapted. */
 export interface TargetModule {
@@ -50,7 +55,7 @@ export interface Targets {
  */
 export function findTargets(
   base: BaseModel,
-  { targets, layers }: Pick<AdapterSettings, "targets" | "layers">,
+  { targets, layers }: AskedTargets,
   { parameters: adaptsParameters = false }: { readonly parameters?: boolean | undefined } = {},
 ): Targets {
   const byName = typeof targets !== "string";
@@ -63,7 +68,7 @@ export function findTargets(
   };
   const nameOf = (stored: string) =>
     prefix + (text === undefined ? modulePath(stored, modelType) : unshiftPath(stored, text.shift));
-  const matcher = (names: AdapterSettings["targets"]) => {
+  const matcher = (names: AskedTargets["targets"]) => {
     const list = typeof names !== "string";
     const rules = { exclude: [], modulesToSave: saved, layers: list ? layers : [], layersPattern: [] };
     return matcherOf({ ...rules, modules: names }, modelType);
@@ -103,7 +108,7 @@ export function findTargets(
   const names = modules.map(({ name }) => name).filter(isModule);
   // PEFT matches modules that hold a linear layer as well (those of Gemma 4's image encoder), and refuses them.
   const holders = all.flatMap(({ name }) => (name.endsWith(".linear") ? [name.slice(0, -".linear".length)] : []));
-  const isSame = (other: AdapterSettings["targets"]) =>
+  const isSame = (other: AskedTargets["targets"]) =>
     names.length > 0 &&
     !holders.some(matcher(other)) &&
     JSON.stringify(all.map(({ name }) => name).filter(matcher(other))) === JSON.stringify(names);

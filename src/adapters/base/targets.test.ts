@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import allLinear from "../../../fixtures/adapters/peft-all-linear.json";
 import golden from "../../../fixtures/adapters/peft-targets.json";
-import type { PlainConfig } from "../adapter.ts";
+import type { PlainConfig } from "../files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isEmbedding } from "./embeddings.ts";
 import { randloraConfig } from "../randlora/config.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { unadaptedModules } from "./unadapted.ts";
 
 test("an adapter with a head for CLIP's images lacks none of its texts' modules, which transformers' class has not", () => {

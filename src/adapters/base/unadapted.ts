@@ -4,7 +4,7 @@ import { findWeight, type PathShift, unshiftPath } from "./module-paths.ts";
 import type { AdaptedLayer } from "./layers.ts";
 import type { LayerSettings } from "./config-keys.ts";
 import { targetMatcher } from "./targets.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 
 /** A module that the targets match and the adapter has nothing of. */
 export interface UnadaptedModule {

@@ -1,5 +1,5 @@
 import type { DropoutMask } from "../../compute/random/dropout.ts";
-import type { PassKind } from "../training/method.ts";
+import type { PassKind } from "../method/training.ts";
 
 /** What is dropped of the input of each module's adapter (by its index) in one pass; undefined: nothing. */
 export type Masks = ((module: number) => DropoutMask) | undefined;

@@ -1,6 +1,6 @@
 import type { AdapterContent } from "../files/content.ts";
 import type { Linears } from "../../models/blocks/linears.ts";
-import type { Addend, Method, PassKind, Placement, Trainable } from "../training/method.ts";
+import type { Addend, Method, PassKind, Placement, Trainable } from "../method/training.ts";
 
 /**
  * Several methods on the same weights: ΔW is the sum of theirs, and all parts are trained in one run. The first computes

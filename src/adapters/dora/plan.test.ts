@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { JsonNumber } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { methodOfAdapter, planAdapter } from "../methods.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { convert, everything } from "../testing/convert.ts";
 import type { TestLora } from "../testing/lora.ts";

@@ -5,8 +5,8 @@ import { readMagnitudes } from "../delta/magnitude/vectors.ts";
 import { stackExperts } from "../lora/expert-stacks.ts";
 import { MAGNITUDE, planLora } from "../lora/plan.ts";
 import { type LoraSettings, loraTraining, newLora, trainableLora } from "../lora/train.ts";
-import type { AdapterTraining } from "../training/definition.ts";
-import { openExisting } from "../training/existing.ts";
+import type { AdapterTraining } from "../method/definition.ts";
+import { openExisting } from "../method/existing.ts";
 
 const { adaptsParameters: _, ...plainTraining } = loraTraining;
 

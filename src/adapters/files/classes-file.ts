@@ -5,7 +5,7 @@ import { naming, oneLine } from "../../files/failure.ts";
 import { Publication } from "../../files/publish.ts";
 import { MAX_SETTINGS_BYTES, readWhole } from "../../files/read-whole.ts";
 import { decodeUtf8 } from "../../files/utf8.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "./adapter.ts";
 
 /** The names of a head's rows, in their order: a JSON array beside an adapter that brings the head. */
 export const CLASSES_FILE = "classes.json";

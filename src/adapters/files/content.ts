@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "./adapter.ts";
 
 /** What an adapter file will hold, whatever its format. An open {@link Adapter} has all of it but the order. */
 export interface AdapterContent {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "./adapter.ts";
 import { memoryTensor } from "./tensors.ts";
 import { adapterFingerprint } from "./fingerprint.ts";
 

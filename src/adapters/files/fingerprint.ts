@@ -1,4 +1,4 @@
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "./adapter.ts";
 import { stringifyLossless } from "../../files/lossless-json.ts";
 
 /** Bytes read at a time. */

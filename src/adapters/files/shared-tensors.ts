@@ -1,10 +1,14 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { MethodDefinition } from "../method.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "./adapter.ts";
 
 /** What PEFT's own wrapper is called, beside the base's names below it. */
 const WRAPPER = "base_model.";
+
+/** A method, as far as it matters here: the names of tensors that all its layers share. */
+interface Sharing {
+  readonly shared: readonly string[];
+}
 
 /** PEFT's name of a tensor that all layers share; unlike every other's it begins with `base_model.` alone. */
 export function sharedName(name: string): string {
@@ -12,7 +16,7 @@ export function sharedName(name: string): string {
 }
 
 /** Is this a shared tensor: the one, or a layer's copy of it? */
-export function isShared(tensor: string, { shared }: Pick<MethodDefinition, "shared">): boolean {
+export function isShared(tensor: string, { shared }: Sharing): boolean {
   return shared.includes(tensor.slice(tensor.lastIndexOf(".") + 1));
 }
 
@@ -21,11 +25,7 @@ export function isShared(tensor: string, { shared }: Pick<MethodDefinition, "sha
  * first layer's. The copies are not read; their shapes must be the same.
  * Throws `RandloraError` "format" when they are not.
  */
-export function shareTensors(
-  tensors: readonly AdapterTensor[],
-  method: Pick<MethodDefinition, "shared">,
-  file: string,
-): AdapterTensor[] {
+export function shareTensors(tensors: readonly AdapterTensor[], method: Sharing, file: string): AdapterTensor[] {
   const kept = new Map<string, AdapterTensor>();
   for (const name of method.shared) {
     const copies = tensors.filter((tensor) => tensor.name === name || tensor.name.endsWith(`.${name}`));

@@ -1,7 +1,7 @@
 import type { Dtype } from "../../files/safetensors/dtype.ts";
 import type { SafetensorsFile } from "../../files/safetensors/file.ts";
 import { shapeElements, type TensorInfo } from "../../files/safetensors/header.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "./adapter.ts";
 
 /** A tensor whose bytes stay in the file until they are asked for. */
 export function fileTensor(file: SafetensorsFile, info: TensorInfo, name: string): AdapterTensor {

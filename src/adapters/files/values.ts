@@ -5,7 +5,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { mapValues } from "../../files/map-values.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "./adapter.ts";
 
 /** Throws `RandloraError` "adapter" for a trained tensor that does not hold floating-point numbers. */
 export function requireFloats(adapter: Adapter, { name, dtype }: AdapterTensor): void {

@@ -3,12 +3,12 @@ import { Run } from "../../compute/tensor/run.ts";
 import { recordStridedSums } from "../../compute/tensor/strided-sums.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { deltaSource, type LayerPlace } from "../delta/on-device.ts";
 import { readAllValues } from "../files/values.ts";
-import type { FittedLayer } from "../fit.ts";
-import type { DeltaSource, LayerDelta, WeightBlock } from "../plan.ts";
-import { matrixOf } from "../train.ts";
+import type { FittedLayer } from "../method/fit.ts";
+import type { DeltaSource, LayerDelta, WeightBlock } from "../method/plan.ts";
+import { matrixOf } from "../method/train.ts";
 import { type Formula, rowsOf } from "./formula.ts";
 
 /** An adapted weight whose ΔW = scale · formula. */

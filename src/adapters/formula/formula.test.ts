@@ -7,7 +7,7 @@ import { error, numbers, placed, taken } from "../testing/bases.ts";
 import { testFormula } from "../testing/formula.ts";
 import { TEMPLATE } from "../testing/template-method.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";
-import { untrainedAdapter } from "../train.ts";
+import { untrainedAdapter } from "../method/train.ts";
 import { formulaDeltas } from "./deltas.ts";
 
 let gpu: Device;

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter, AdapterTensor, WrittenSettings } from "../adapter.ts";
+import type { Adapter, AdapterTensor, WrittenSettings } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import {
   dropoutShare,
@@ -15,9 +15,9 @@ import { findTargets, type TargetModule, type Targets } from "../base/target-mod
 import { weightFinder } from "../delta/parts.ts";
 import { adaptedMethod } from "../delta/through-weights/adapted-method.ts";
 import type { AdaptedModule } from "../delta/through-weights/held.ts";
-import { fitAdapter, type TrainedTensors, unusedGenerator } from "../fit.ts";
+import { fitAdapter, type TrainedTensors, unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
-import type { MethodDefinition } from "../method.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import {
   matrixOf,
   newConfig,
@@ -27,11 +27,11 @@ import {
   untrainedAdapter,
   untrainedTensors,
   writeTrained,
-} from "../train.ts";
-import type { ModuleShape, UsualSettings } from "../training/definition.ts";
-import { openExisting, targetSettings } from "../training/existing.ts";
-import type { Method, Placement, Trainable } from "../training/method.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+} from "../method/train.ts";
+import type { ModuleShape, UsualSettings } from "../method/definition.ts";
+import { openExisting, targetSettings } from "../method/existing.ts";
+import type { Method, Placement, Trainable } from "../method/training.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import { formulaDeltas, type FormulaLayer } from "./deltas.ts";
 import { type Formula, rowsOf } from "./formula.ts";

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 
 /**
  * The grid that PEFT's bases end on, of the stored dtypes of the adapted weights: each adapted layer in turn casts the

@@ -1,9 +1,9 @@
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
 import type { SavedProjection } from "./drawing/saved.ts";
-import type { StdCache } from "./drawing/std-cache.ts";
+import type { StdCache } from "../files/std-cache.ts";
 import type { Steps } from "./drawing/steps.ts";
 
 /**

@@ -2,7 +2,7 @@ import type { SavedProjection } from "./drawing/saved.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "../files/adapter.ts";
 
 /** A saved base as a matrix that is read in portions of rows. Throws `RandloraError` "adapter" for an odd dtype. */
 export function toProjection(tensor: AdapterTensor, file: string): SavedProjection {

@@ -1,10 +1,10 @@
 import { sha256OfF32 } from "../../compute/random/sha256.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "../files/adapter.ts";
 import { sharedName } from "../files/shared-tensors.ts";
 import { computedTensor } from "../files/tensors.ts";
 import { readF32 } from "../files/values.ts";
-import { userStdCache } from "./drawing/std-cache.ts";
+import { userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
 import type { Drawn, FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";
 import type { FrozenOrigin, LoadOptions } from "./origin.ts";

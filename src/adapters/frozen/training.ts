@@ -1,13 +1,13 @@
 import type { FloatGrid, GeneratorName } from "../../compute/random/names.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { Targets } from "../base/target-modules.ts";
-import type { MethodChoices } from "../training/method.ts";
+import type { MethodChoices } from "../method/training.ts";
 import type { AdapterContent } from "../files/content.ts";
 import { once } from "../files/once.ts";
 import type { Bases, BasesExtent } from "./drawing/bases.ts";
-import { userStdCache } from "./drawing/std-cache.ts";
+import { userStdCache } from "../files/std-cache.ts";
 import { takeSteps } from "./drawing/steps.ts";
 import { gridOfHeld, gridOfWeights } from "./grid.ts";
 import type { FrozenKind, FrozenRecord, FrozenSettings, SavedTensors } from "./kind.ts";

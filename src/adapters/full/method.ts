@@ -1,7 +1,7 @@
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { isTrained, matrixLabel, matrixShape } from "../../models/tensor-plan.ts";
-import type { TrainedMethod } from "../method.ts";
-import type { Placement } from "../training/method.ts";
+import type { TrainedMethod } from "../method/method.ts";
+import type { Placement } from "../method/training.ts";
 
 /**
  * Trains every weight: the model's matrices are the parameters themselves, in F32. A tied embedding is one parameter,

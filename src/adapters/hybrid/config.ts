@@ -2,11 +2,11 @@ import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, WrittenSettings } from "../adapter.ts";
+import type { Adapter, WrittenSettings } from "../files/adapter.ts";
 import { parseSettings, positiveInteger } from "../base/config-keys.ts";
 import { loraConfig } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
-import { isConfigOf } from "../method.ts";
+import { isConfigOf } from "../method/method.ts";
 import { PEFT_TYPES, RANDLORA_KEYS, randloraConfig, type Variant } from "../randlora/config.ts";
 
 /** Ours: PEFT has no adapters of two methods in one file, and refuses it. */

@@ -1,5 +1,5 @@
-import type { Adapter } from "../adapter.ts";
-import type { ConversionWish, ConvertedContent } from "../method.ts";
+import type { Adapter } from "../files/adapter.ts";
+import type { ConversionWish, ConvertedContent } from "../method/method.ts";
 import { convertRandlora } from "../randlora/method.ts";
 import { loraPart, randloraPart } from "./config.ts";
 

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { planAdapter } from "../methods.ts";
-import { openAdapter } from "../open.ts";
+import { openAdapter } from "../formats/open.ts";
 import { baseOf, f32, numbers, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { UNREAD } from "../testing/weights.ts";
 import { convert, drawnPair, everything } from "../testing/convert.ts";
 import { loraTensors, type TestLora, writeLora } from "../testing/lora.ts";
-import { settingsAsIs } from "../training/existing.ts";
+import { settingsAsIs } from "../method/existing.ts";
 import { hybridTraining, resolveHybrid } from "./train.ts";
 
 const Q = "model.layers.0.q";

@@ -1,5 +1,5 @@
 import { lora } from "../lora/method.ts";
-import type { MethodDefinition } from "../method.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import { RANDLORA_BASES } from "../randlora/bases.ts";
 import { checkHybrid, PEFT_TYPE } from "./config.ts";
 import { convertHybrid } from "./convert.ts";

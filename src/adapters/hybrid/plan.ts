@@ -1,11 +1,11 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { loraAdapterPlan, planLora } from "../lora/plan.ts";
-import type { AdapterPlan, PlanOptions } from "../plan.ts";
+import type { AdapterPlan, PlanOptions } from "../method/plan.ts";
 import { planRandlora, randloraAdapterPlan } from "../randlora/plan.ts";
-import { sumOfPlans } from "../sum-of-plans.ts";
+import { sumOfPlans } from "../delta/sum-of-plans.ts";
 import { loraPart, randloraPart } from "./config.ts";
 
 /** Fits a hybrid adapter to a base. @throws RandloraError as its parts do; `format` where they are not of the same modules */

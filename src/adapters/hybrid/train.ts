@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { isOfExpert } from "../base/base.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { sumOfTrainables } from "../delta/sum-of-trainables.ts";
@@ -12,10 +12,10 @@ import { type LoraPlan, planLora } from "../lora/plan.ts";
 import { loraTraining, newLora, trainableLora } from "../lora/train.ts";
 import { RANDLORA_SETTINGS, resolveRandlora, type Variant } from "../randlora/config.ts";
 import { openNewRandlora, randloraTraining, trainableRandlora } from "../randlora/train.ts";
-import type { AdapterTraining, OpenInput } from "../training/definition.ts";
-import { openExisting } from "../training/existing.ts";
-import type { Addend, Trainable } from "../training/method.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+import type { AdapterTraining, OpenInput } from "../method/definition.ts";
+import { openExisting } from "../method/existing.ts";
+import type { Addend, Trainable } from "../method/training.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { HYBRID_VARIANTS, isLoraAdapter, joinConfigs, loraPart, randloraPart } from "./config.ts";
 import { requireSameModules } from "./plan.ts";
 

@@ -3,7 +3,7 @@ import { type Steps, recordStridedSums } from "../../compute/tensor/strided-sums
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
 import type { DeltaRows, Formula } from "../formula/formula.ts";
-import type { ModuleShape } from "../training/definition.ts";
+import type { ModuleShape } from "../method/definition.ts";
 
 /** The sizes of U (a, short) and V (b, short): the longer side of W has at most a · b elements. */
 export interface KhatriRaoShape {

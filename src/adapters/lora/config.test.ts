@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { PlainConfig } from "../adapter.ts";
+import type { PlainConfig } from "../files/adapter.ts";
 import { type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { parseLossless, toPlain } from "../../files/lossless-json.ts";

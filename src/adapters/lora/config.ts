@@ -16,7 +16,7 @@ import {
 import { isTargetParameter } from "../base/experts.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import type { WrittenSettings } from "../adapter.ts";
+import type { WrittenSettings } from "../files/adapter.ts";
 import { refuseVariants } from "./refusals.ts";
 
 /** PEFT's LoraConfig, understood. Defaults are PEFT's. */

@@ -10,7 +10,7 @@ import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { lowRankDeltas } from "../delta/low-rank/product.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { loraDelta, type TestLora, writeLora } from "../testing/lora.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";

@@ -3,13 +3,13 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { type ExpertGroup, groupExperts } from "../base/experts.ts";
 import type { ExpertAddend } from "../delta/low-rank/experts.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
-import type { ParameterPlan, Parameters } from "../training/parameters.ts";
+import type { ParameterPlan, Parameters } from "../method/parameters.ts";
 import { type ExpertFactors, expertsOfB, storedB } from "./experts.ts";
 import type { LoraLayer, LoraPlan } from "./plan.ts";
 

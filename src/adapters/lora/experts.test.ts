@@ -6,7 +6,7 @@ import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { BaseModel } from "../base/base.ts";
 import { expertParameters } from "../base/experts.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { formDelta } from "../merge/in-memory/form-delta.ts";
 import { planAdapter } from "../methods.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";

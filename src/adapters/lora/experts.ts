@@ -1,13 +1,13 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { type ExpertParameter, expertParameters, factorPrefixes, isTargetParameter } from "../base/experts.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import type { FactorRows, LowRankLayer } from "../delta/low-rank/product.ts";
 import { readAllValues, readValues } from "../files/values.ts";
-import { requireShapes } from "../fit.ts";
+import { requireShapes } from "../method/fit.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 import { LORA_TENSORS } from "./tensors.ts";
 

@@ -1,11 +1,11 @@
 import type { Device } from "../../compute/device/device.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn, write } from "../../compute/tensor/tensor.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "../files/adapter.ts";
 import { lowRankMethod, type LowRankMode, type TrainedFactors } from "../delta/low-rank/linears.ts";
 import { memoryTensor } from "../files/tensors.ts";
 import { readAllValues } from "../files/values.ts";
-import { trainedModuleRows } from "../train.ts";
-import type { Addend, Trainable } from "../training/method.ts";
+import { trainedModuleRows } from "../method/train.ts";
+import type { Addend, Trainable } from "../method/training.ts";
 import type { LoraPlan } from "./plan.ts";
 
 /**

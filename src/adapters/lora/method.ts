@@ -1,5 +1,5 @@
-import { unusedGenerator } from "../fit.ts";
-import type { MethodDefinition } from "../method.ts";
+import { unusedGenerator } from "../method/fit.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import { loraConfig } from "./config.ts";
 import { convertAsIs } from "../frozen/convert.ts";
 import { loraAdapterPlan, planLora, planLoraAlone } from "./plan.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { baseOf, numbers, type TestTensor } from "../testing/adapters.ts";
 import type { BaseModel } from "../base/base.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { planAdapter } from "../methods.ts";
 import { type TestLora, writeLora } from "../testing/lora.ts";
 import { TemporaryFolder, refusalOf } from "../../files/testing/folder.ts";

@@ -1,12 +1,12 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { type Replacement, tiedReplacements } from "../base/replacements.ts";
 import { lowRankDeltas, type LowRankLayer, storedFactor } from "../delta/low-rank/product.ts";
 import { type MagnitudeName, moduleOfMagnitude } from "../delta/magnitude/vectors.ts";
-import { fitAdapter, type FittedLayer, requireShapes, trainedModules } from "../fit.ts";
-import type { AdapterPlan } from "../plan.ts";
+import { fitAdapter, type FittedLayer, requireShapes, trainedModules } from "../method/fit.ts";
+import type { AdapterPlan } from "../method/plan.ts";
 import { adaptsExperts, type LoraConfig, loraConfig, rankAndScale } from "./config.ts";
 import { type ExpertFactors, expertLayers, findExpertFactors } from "./experts.ts";
 import { LORA_TENSORS } from "./tensors.ts";

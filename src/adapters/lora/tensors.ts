@@ -1,4 +1,4 @@
-import type { TrainedTensors } from "../fit.ts";
+import type { TrainedTensors } from "../method/fit.ts";
 import { type LoraConfig, rankAndScale } from "./config.ts";
 
 /** What LoRA trains of a module: A and B; of the matrices of all experts of a layer both together. */

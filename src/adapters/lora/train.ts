@@ -3,7 +3,7 @@ import { kaimingUniform } from "../../compute/random/kaiming.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { mapValues } from "../../files/map-values.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { lowRankFlops, lowRankMethod, type LowRankMode } from "../delta/low-rank/linears.ts";
 import {
@@ -14,11 +14,11 @@ import {
   untrainedAdapter,
   untrainedTensors,
   writeTrained,
-} from "../train.ts";
-import type { AdapterTraining } from "../training/definition.ts";
-import { openExisting, targetSettings } from "../training/existing.ts";
-import type { Addend, Placement, Trainable } from "../training/method.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+} from "../method/train.ts";
+import type { AdapterTraining } from "../method/definition.ts";
+import { openExisting, targetSettings } from "../method/existing.ts";
+import type { Addend, Placement, Trainable } from "../method/training.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { loraConfig, plainLoraKeys } from "./config.ts";
 import { addendsOf, type ExpertStack, savedStacks, stackExperts, writeStacks } from "./expert-stacks.ts";
 import { type LoraLayer, type LoraPlan, planLora } from "./plan.ts";

@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../compute/device/device.ts";
-import type { LayerDelta } from "../plan.ts";
+import type { LayerDelta } from "../method/plan.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import type { Finish, WeightRows } from "../../compute/device/families/finish.ts";
 import type { Run } from "../../compute/tensor/run.ts";

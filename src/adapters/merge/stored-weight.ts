@@ -1,4 +1,4 @@
-import type { StoredWeight } from "../plan.ts";
+import type { StoredWeight } from "../method/plan.ts";
 import { isKernelDtype, type KernelDtype } from "../../compute/device/dtype.ts";
 import { dtypeBytes, isFloat } from "../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../files/safetensors/numbers.ts";

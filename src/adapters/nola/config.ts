@@ -10,7 +10,7 @@ import {
   positiveInteger,
   prngKey,
 } from "../base/config-keys.ts";
-import type { WrittenSettings } from "../adapter.ts";
+import type { WrittenSettings } from "../files/adapter.ts";
 
 /** PEFT has no NoLA, and refuses this. */
 export const PEFT_TYPE = "NOLA";

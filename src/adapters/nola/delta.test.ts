@@ -7,7 +7,7 @@ import { read } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { baseOf, f32 } from "../testing/adapters.ts";
 import { nolaDelta, type TestNola, writeNola } from "../testing/nola.ts";
 import { UNREAD, unreadRows } from "../testing/weights.ts";

@@ -1,6 +1,6 @@
-import { unusedGenerator } from "../fit.ts";
+import { unusedGenerator } from "../method/fit.ts";
 import { convertAsIs } from "../frozen/convert.ts";
-import type { MethodDefinition } from "../method.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import { nolaConfig, PEFT_TYPE } from "./config.ts";
 import { drawsOf, GENERATOR } from "./draws.ts";
 import { nolaAdapterPlan, planNola } from "./plan.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { planAdapter } from "../methods.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { baseOf, numbers, type TestTensor } from "../testing/adapters.ts";
 import { convert, everything } from "../testing/convert.ts";
 import { type TestNola, writeNola } from "../testing/nola.ts";

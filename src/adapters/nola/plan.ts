@@ -9,14 +9,14 @@ import { pitchOf, tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { derivedDeltas, type FormFactors } from "../delta/low-rank/product.ts";
 import { allocateStacks, factorsOf } from "../delta/low-rank/stacks.ts";
 import { Transposition } from "../delta/low-rank/transpose.ts";
 import { readAllValues, readValues } from "../files/values.ts";
-import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../fit.ts";
-import type { AdapterPlan, DeltaSource } from "../plan.ts";
+import { type Fit, fitAdapter, type FittedLayer, type TrainedTensors } from "../method/fit.ts";
+import type { AdapterPlan, DeltaSource } from "../method/plan.ts";
 import { type NolaConfig, nolaConfig } from "./config.ts";
 import {
   basesScale,

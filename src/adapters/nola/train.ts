@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { groupExperts } from "../base/experts.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { DerivedFactors } from "../delta/low-rank/derived.ts";
@@ -15,13 +15,13 @@ import {
   untrainedAdapter,
   untrainedTensors,
   writeTrained,
-} from "../train.ts";
-import { BASES_SETTINGS } from "../training/bases-settings.ts";
-import type { AdapterTraining } from "../training/definition.ts";
-import { openExisting, targetSettings } from "../training/existing.ts";
-import type { Method, Placement, Trainable } from "../training/method.ts";
-import type { Parameter } from "../training/parameters.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+} from "../method/train.ts";
+import { BASES_SETTINGS } from "../method/bases-settings.ts";
+import type { AdapterTraining } from "../method/definition.ts";
+import { openExisting, targetSettings } from "../method/existing.ts";
+import type { Method, Placement, Trainable } from "../method/training.ts";
+import type { Parameter } from "../method/parameters.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { MOST_BASES, nolaConfig, PEFT_TYPE } from "./config.ts";
 import { formatRecord, type NolaDraws } from "./draws.ts";
 import { NOLA_TENSORS, type NolaLayer, type NolaPlan, planNola } from "./plan.ts";

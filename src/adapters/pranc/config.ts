@@ -8,7 +8,7 @@ import {
   parseSettings,
   positiveInteger,
 } from "../base/config-keys.ts";
-import type { WrittenSettings } from "../adapter.ts";
+import type { WrittenSettings } from "../files/adapter.ts";
 
 /** A PRANC adapter's settings, understood. PEFT has no such method: the keys are ours, those of layers PEFT's. */
 export interface PrancConfig extends LayerSettings {

@@ -1,5 +1,5 @@
 import { convertAsIs } from "../frozen/convert.ts";
-import type { MethodDefinition } from "../method.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import { prancConfig } from "./config.ts";
 import { planPranc, prancAdapterPlan } from "./plan.ts";
 import { PRANC_GENERATOR, prancRecord } from "./stream.ts";

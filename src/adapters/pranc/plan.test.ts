@@ -4,7 +4,7 @@ import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { BaseModel } from "../base/base.ts";
 import { planAdapter } from "../methods.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { baseOf, f32, numbers } from "../testing/adapters.ts";
 import { COEFFICIENTS, type PrancChanges, type TestPranc, writePranc } from "../testing/pranc.ts";
 import { planPranc } from "./plan.ts";

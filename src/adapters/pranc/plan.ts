@@ -4,14 +4,14 @@ import { tensorIn } from "../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import type { AdaptedLayer } from "../base/layers.ts";
 import { deltaSource } from "../delta/on-device.ts";
 import { readValues, requireFloats } from "../files/values.ts";
-import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
+import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import { requireSameGenerator } from "../frozen/origin.ts";
-import type { AdapterPlan, DeltaSource, PlanOptions } from "../plan.ts";
+import type { AdapterPlan, DeltaSource, PlanOptions } from "../method/plan.ts";
 import { type PrancConfig, prancConfig } from "./config.ts";
 import {
   PRANC_GENERATOR,

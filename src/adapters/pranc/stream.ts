@@ -7,9 +7,9 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { fromBigInt, type JsonObject, toPlain } from "../../files/lossless-json.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { parseSettings, prngKey } from "../base/config-keys.ts";
-import type { DeltaSample } from "../delta/sample.ts";
+import type { DeltaSample } from "../method/sample.ts";
 import { drawnDimension, sha256 } from "../frozen/record-keys.ts";
 
 /*

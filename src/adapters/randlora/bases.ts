@@ -12,7 +12,7 @@ import { philoxFill } from "../../compute/random/philox.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { toPlain } from "../../files/lossless-json.ts";
-import type { AdapterTensor } from "../adapter.ts";
+import type { AdapterTensor } from "../files/adapter.ts";
 import { finiteNumber, parseSettings } from "../base/config-keys.ts";
 import { basesCount, type BasesSpec } from "../frozen/drawing/bases.ts";
 import { drawSteps, fingerprintSteps } from "../frozen/drawing/draw.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { RandloraError } from "../../files/errors.ts";
-import type { PlainConfig } from "../adapter.ts";
+import type { PlainConfig } from "../files/adapter.ts";
 import { randloraConfig } from "./config.ts";
 
 const parse = (settings: PlainConfig) => randloraConfig({ settings, configFile: "a/adapter_config.json" });

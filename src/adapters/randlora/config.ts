@@ -2,7 +2,7 @@ import * as v from "valibot";
 import type { Pairing } from "../../compute/device/pairing.ts";
 import { canDraw, type GeneratorName, type Sparsity } from "../../compute/random/names.ts";
 import { Contradiction } from "../../files/errors.ts";
-import type { Adapter, WrittenSettings } from "../adapter.ts";
+import type { Adapter, WrittenSettings } from "../files/adapter.ts";
 import {
   biasKey,
   dropoutShare,
@@ -16,7 +16,7 @@ import {
   prngKey,
   text,
 } from "../base/config-keys.ts";
-import { BASES_SETTINGS } from "../training/bases-settings.ts";
+import { BASES_SETTINGS } from "../method/bases-settings.ts";
 
 /** PEFT's RandLoraConfig, understood. Defaults are PEFT's. */
 export interface RandloraConfig extends LayerSettings {

@@ -10,7 +10,7 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { planAdapter } from "../methods.ts";
 import { baseOf, f32, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { error, numbers } from "../testing/bases.ts";

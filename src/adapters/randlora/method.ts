@@ -1,8 +1,8 @@
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { isShared } from "../files/shared-tensors.ts";
 import { convertFrozen } from "../frozen/convert.ts";
 import { recordOf } from "../frozen/origin.ts";
-import type { ConversionWish, ConvertedContent, MethodDefinition } from "../method.ts";
+import type { ConversionWish, ConvertedContent, MethodDefinition } from "../method/method.ts";
 import { RANDLORA_BASES } from "./bases.ts";
 import { ALL_TYPES, PEFT_TYPES, randloraConfig, type RandloraSettings } from "./config.ts";
 import { pairingOfAdapter, planRandlora, randloraAdapterPlan } from "./plan.ts";

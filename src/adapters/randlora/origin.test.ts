@@ -5,7 +5,7 @@ import { fingerprint } from "../frozen/drawing/draw.ts";
 import { loadFrozen } from "../frozen/origin.ts";
 import { RANDLORA_BASES } from "./bases.ts";
 import { BASE, base, MODULES, plan, withAdapter } from "../testing/randlora.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { planRandlora } from "./plan.ts";
 
 /** As the adapter says. */

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { itemAt } from "../../files/item-at.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { numbers, parameters, type TestTensor } from "../testing/adapters.ts";
 import { base, plan, withAdapter } from "../testing/randlora.ts";
 import { UNREAD } from "../testing/weights.ts";

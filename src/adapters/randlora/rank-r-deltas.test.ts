@@ -11,7 +11,7 @@ import { Run } from "../../compute/tensor/run.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { type JsonObject, stringifyLossless } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
-import { openPeft } from "../files/peft.ts";
+import { openPeft } from "../formats/peft.ts";
 import { drawBases, fingerprint } from "../frozen/drawing/draw.ts";
 import { loadFrozen } from "../frozen/origin.ts";
 import { baseOf, parameters, writeFolder } from "../testing/adapters.ts";

@@ -9,8 +9,8 @@ import { type Bases, type BasesSpec, drawBases } from "../frozen/drawing/draw.ts
 import { type Stored, STORED } from "../testing/bases.ts";
 import { DERIVED_MODULES, derivedErrors, type DerivedTrial, type FactorsOf } from "../testing/derived.ts";
 import { MemoryStdCache } from "../testing/drawn-bases.ts";
-import { matrixOf, untrainedAdapter } from "../train.ts";
-import type { Trainable } from "../training/method.ts";
+import { matrixOf, untrainedAdapter } from "../method/train.ts";
+import type { Trainable } from "../method/training.ts";
 import { randloraShape } from "./plan.ts";
 import { placeRankR } from "./rank-r.ts";
 

@@ -15,9 +15,9 @@ import type { BilinearAdapter } from "../delta/scaled-bases/place.ts";
 import { TrainingBases } from "../delta/scaled-bases/training-bases.ts";
 import { readAllValues } from "../files/values.ts";
 import type { Bases } from "../frozen/drawing/bases.ts";
-import type { DeltaSource } from "../plan.ts";
-import { writeTrained } from "../train.ts";
-import type { Addend, Placement } from "../training/method.ts";
+import type { DeltaSource } from "../method/plan.ts";
+import { writeTrained } from "../method/train.ts";
+import type { Addend, Placement } from "../method/training.ts";
 
 /** λ (r, n) and γ (n, m), or their gradients: F32. */
 export interface RankRParameters {

@@ -1,7 +1,7 @@
 import { roundToGrid } from "../../compute/random/grid.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { groupExperts } from "../base/experts.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
@@ -26,11 +26,11 @@ import {
   trainedModuleRows,
   untrainedAdapter,
   untrainedTensors,
-} from "../train.ts";
-import type { AdapterTraining, ModuleShape, OpenInput } from "../training/definition.ts";
-import { openExisting, targetSettings } from "../training/existing.ts";
-import type { Method, Placement, Trainable } from "../training/method.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+} from "../method/train.ts";
+import type { AdapterTraining, ModuleShape, OpenInput } from "../method/definition.ts";
+import { openExisting, targetSettings } from "../method/existing.ts";
+import type { Method, Placement, Trainable } from "../method/training.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { type BasesRecord, firstRowOfA, RANDLORA_BASES } from "./bases.ts";
 import {
   DORA_TYPES,

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
-import type { Adapter, AdapterTensor } from "../adapter.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
 import { isEmbedding, isOutputEmbedding } from "../base/embeddings.ts";
@@ -10,7 +10,7 @@ import { takeSteps } from "../frozen/drawing/steps.ts";
 import { patternPath, plainLoraKeys } from "../lora/config.ts";
 import { LORA_TENSORS } from "../lora/tensors.ts";
 import type { OpenDeltas } from "../merge/in-memory/deltas.ts";
-import { newConfig } from "../train.ts";
+import { newConfig } from "../method/train.ts";
 import { type BestFactors, bestFactorSteps, bestFactorsWork, type Kept } from "./best-factors.ts";
 
 /** What a LoRA keeps of one ΔW (out, in), or of all together. */

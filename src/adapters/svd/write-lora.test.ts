@@ -8,7 +8,7 @@ import { compareDeltas } from "../../measure/inspect/distance.ts";
 import { openModel } from "../base/named-base.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
 import { type TestAdapter, weights, writeAdapter, writeModel } from "../merge/testing/models.ts";
-import { openAdapter } from "../open.ts";
+import { openAdapter } from "../formats/open.ts";
 import { f32, numbers } from "../testing/adapters.ts";
 import { type TestLora, writeLora as writeTestLora } from "../testing/lora.ts";
 import { type WriteLoraOptions, writeLora } from "./write-lora.ts";

@@ -1,10 +1,10 @@
 import { type DeviceOptions, openDevice } from "../../compute/open-device.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import type { FindBase } from "../base/named-base.ts";
-import { type Conversion, writeAdapter } from "../convert.ts";
+import { type Conversion, writeAdapter } from "../formats/convert.ts";
 import { lora } from "../lora/method.ts";
 import { openDeltas } from "../merge/in-memory/deltas.ts";
-import { openAdapter } from "../open.ts";
+import { openAdapter } from "../formats/open.ts";
 import type { Kept } from "./best-factors.ts";
 import {
   type LoraObserver,

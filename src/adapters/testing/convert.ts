@@ -1,10 +1,10 @@
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { parameters, type TestTensor } from "./adapters.ts";
-import { convertAdapter, type Conversion, type ConvertOptions } from "../convert.ts";
+import { convertAdapter, type Conversion, type ConvertOptions } from "../formats/convert.ts";
 import { JsonNumber } from "../../files/lossless-json.ts";
-import { openAdapter } from "../open.ts";
+import { openAdapter } from "../formats/open.ts";
 import { MemoryStdCache } from "./drawn-bases.ts";
-import type { StdCache } from "../frozen/drawing/std-cache.ts";
+import type { StdCache } from "../files/std-cache.ts";
 import type { SavedTensors } from "../frozen/kind.ts";
 import type { BasesSpec } from "../frozen/drawing/draw.ts";
 import { drawTensors } from "../frozen/tensors.ts";

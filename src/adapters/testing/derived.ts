@@ -7,8 +7,8 @@ import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { sliceRows } from "../../compute/tensor/tensor.ts";
 import { dropoutMask } from "../delta/dropout.ts";
-import type { Trainable } from "../training/method.ts";
-import { Parameters } from "../training/parameters.ts";
+import type { Trainable } from "../method/training.ts";
+import { Parameters } from "../method/parameters.ts";
 import type { TargetModule } from "../base/target-modules.ts";
 import { error, numbersFrom, placed, taken } from "./bases.ts";
 

@@ -1,7 +1,7 @@
-import type { BasesExtent, BasesSpec, StdPair } from "../frozen/drawing/draw.ts";
+import type { BasesExtent, BasesSpec } from "../frozen/drawing/draw.ts";
 import { basesCount } from "../frozen/drawing/draw.ts";
 import { readElement, type BasisMatrix } from "../../compute/device/matrix-storage.ts";
-import type { StdCache } from "../frozen/drawing/std-cache.ts";
+import type { StdCache, StdPair } from "../files/std-cache.ts";
 
 /** A cache that forgets with its test. */
 export class MemoryStdCache implements StdCache {

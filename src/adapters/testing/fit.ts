@@ -6,9 +6,9 @@ import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { pitchOf, type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { AdamW } from "../../train/loop/adamw.ts";
-import type { MethodDefinition } from "../method.ts";
-import { Parameters } from "../training/parameters.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+import type { MethodDefinition } from "../method/method.ts";
+import { Parameters } from "../method/parameters.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 
 const MODULE = "model.layers.0.self_attn.q_proj";
 

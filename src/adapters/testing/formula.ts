@@ -8,7 +8,7 @@ import { mapValues } from "../../files/map-values.ts";
 import { shapeElements } from "../../files/safetensors/header.ts";
 import type { DeltaRows } from "../formula/formula.ts";
 import type { FormulaMethod } from "../formula/method.ts";
-import { matrixOf } from "../train.ts";
+import { matrixOf } from "../method/train.ts";
 import { error, numbers, placed, taken } from "./bases.ts";
 
 const SCALE = 0.7;

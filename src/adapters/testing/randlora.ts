@@ -3,8 +3,8 @@ import type { GeneratorName } from "../../compute/random/names.ts";
 import { baseOf, parameters, type TestTensor, writeFolder } from "./adapters.ts";
 import type { BaseModel } from "../base/base.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
-import { openPeft } from "../files/peft.ts";
-import type { Adapter } from "../adapter.ts";
+import { openPeft } from "../formats/peft.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { planRandlora } from "../randlora/plan.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 

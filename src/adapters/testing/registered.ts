@@ -1,4 +1,4 @@
-import type { TrainedMethod } from "../method.ts";
+import type { TrainedMethod } from "../method/method.ts";
 import { METHODS } from "../methods.ts";
 
 /** Makes a method one of the program's, as its line in `methods.ts` would, until it is disposed. */

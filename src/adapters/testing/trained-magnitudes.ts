@@ -9,9 +9,9 @@ import { memoryTensor } from "../files/tensors.ts";
 import { trainableLora } from "../lora/train.ts";
 import { randloraShape } from "../randlora/plan.ts";
 import { trainableRandlora } from "../randlora/train.ts";
-import { untrainedAdapter } from "../train.ts";
-import type { MethodChoices, Trainable } from "../training/method.ts";
-import { Parameters } from "../training/parameters.ts";
+import { untrainedAdapter } from "../method/train.ts";
+import type { MethodChoices, Trainable } from "../method/training.ts";
+import { Parameters } from "../method/parameters.ts";
 import { basesFor, numbers } from "./bases.ts";
 import { type Batch, frozen, IN, OUT, RANK, ROWS, SCALE } from "./trained-bilinear.ts";
 

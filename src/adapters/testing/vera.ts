@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { openPeft } from "../files/peft.ts";
-import type { Adapter } from "../adapter.ts";
+import { openPeft } from "../formats/peft.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { f32, numbers, type TestTensor, writeFolder } from "./adapters.ts";
 
 /** A VeRA adapter of modules that are (out, in). */

@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../compute/device/device.ts";
-import type { SampledWeight, WeightBlock } from "../plan.ts";
+import type { SampledWeight, WeightBlock } from "../method/plan.ts";
 
 /** The weight that ΔW is asked for where a method does not look at it. */
 export const UNREAD: SampledWeight = {

@@ -10,7 +10,7 @@ import {
   positiveInteger,
   prngKey,
 } from "../base/config-keys.ts";
-import type { WrittenSettings } from "../adapter.ts";
+import type { WrittenSettings } from "../files/adapter.ts";
 
 /** PEFT's VeraConfig, understood. Defaults are PEFT's. */
 export interface VeraConfig extends LayerSettings {

@@ -1,4 +1,4 @@
-import type { MethodDefinition } from "../method.ts";
+import type { MethodDefinition } from "../method/method.ts";
 import { veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
 import { convertFrozen } from "../frozen/convert.ts";

@@ -1,15 +1,15 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine, quote } from "../../files/failure.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import type { BaseModel } from "../base/base.ts";
 import { bilinearDeltas, type BilinearLayer } from "../delta/scaled-bases/deltas.ts";
 import { type BilinearShape, bilinearShape } from "../delta/scaled-bases/shape.ts";
 import { isShared } from "../files/shared-tensors.ts";
-import { type Fit, fitAdapter, type TrainedTensors } from "../fit.ts";
+import { type Fit, fitAdapter, type TrainedTensors } from "../method/fit.ts";
 import type { BasesExtent } from "../frozen/drawing/bases.ts";
 import type { FrozenRecord } from "../frozen/kind.ts";
 import { chooseFrozen, type FrozenOrigin, loadFrozen, sizesOf } from "../frozen/origin.ts";
-import type { AdapterPlan, PlanOptions } from "../plan.ts";
+import type { AdapterPlan, PlanOptions } from "../method/plan.ts";
 import { type VeraConfig, veraConfig } from "./config.ts";
 import { type FactorsSizes, VERA_FACTORS } from "./factors.ts";
 

@@ -3,7 +3,7 @@ import { roundToGrid } from "../../compute/random/grid.ts";
 import type { FloatGrid } from "../../compute/random/names.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { fromBigInt } from "../../files/lossless-json.ts";
-import type { Adapter } from "../adapter.ts";
+import type { Adapter } from "../files/adapter.ts";
 import { findTargets, type Targets } from "../base/target-modules.ts";
 import { fewestFlops } from "../delta/scaled-bases/flops.ts";
 import { placeBilinear } from "../delta/scaled-bases/place.ts";
@@ -16,12 +16,12 @@ import {
   openFrozen,
   parseBasesFrom,
 } from "../frozen/training.ts";
-import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../train.ts";
-import { BASES_SETTINGS } from "../training/bases-settings.ts";
-import type { AdapterTraining, OpenInput } from "../training/definition.ts";
-import { openExisting, targetSettings } from "../training/existing.ts";
-import type { Method, Placement, Trainable } from "../training/method.ts";
-import type { AdapterSettings } from "../training/settings.ts";
+import { newConfig, trainedContent, trainedModuleRows, untrainedAdapter, untrainedTensors } from "../method/train.ts";
+import { BASES_SETTINGS } from "../method/bases-settings.ts";
+import type { AdapterTraining, OpenInput } from "../method/definition.ts";
+import { openExisting, targetSettings } from "../method/existing.ts";
+import type { Method, Placement, Trainable } from "../method/training.ts";
+import type { AdapterSettings } from "../method/settings.ts";
 import { veraConfig } from "./config.ts";
 import { VERA_FACTORS } from "./factors.ts";
 import { planVera, trainedNumbers, VERA_PAIRING, VERA_TENSORS, type VeraPlan, veraShape } from "./plan.ts";

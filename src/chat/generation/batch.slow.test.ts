@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { type BatchAnswer, type BatchOptions, generateBatch } from "./batch.ts";
 import { decode } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
@@ -16,7 +17,7 @@ let prompts: number[][];
 let greedy: number[][];
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
   const stories = await expectedStories();
   prompts = stories.map(({ ids }) => ids);
   greedy = stories.map(({ greedy_ids: ids }) => ids);

@@ -5,7 +5,8 @@ import { itemAt } from "../../files/item-at.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
 import type { Slot } from "../../models/decoder/cache/slot.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { generateBatch } from "./batch.ts";
 import { fittingContext, fittingPositions, plannedBytes } from "./fitting-context.ts";
 
@@ -13,13 +14,13 @@ const THREADS = 2;
 /** Bytes that the weights take, and what a model of this size is given beside them. */
 const [WEIGHTS, BESIDE] = await (async () => {
   using device = await CpuDevice.open({ threads: THREADS });
-  using decoder = await Decoder.load(device, STORIES);
+  using decoder = await loadDecoder(device, STORIES);
   return [decoder.weights.bytes, 12e6] as const;
 })();
 
 test("without --memory a context is as long as it is asked for, and nothing is counted", async () => {
   using device = await CpuDevice.open({ threads: THREADS });
-  using decoder = await Decoder.load(device, STORIES);
+  using decoder = await loadDecoder(device, STORIES);
   const { contextLength: context } = decoder.config;
   const fits = await fittingContext(decoder, { asked: undefined, rows: 3 });
   expect(fits).toEqual({ context, positions: 3 * context, notes: [] });
@@ -32,7 +33,7 @@ test("without --memory a context is as long as it is asked for, and nothing is c
 test("buffers take no more than is planned, and what is planned beside them does not follow the model", async () => {
   const [{ ids: prompt }] = await expectedStories();
   using device = await CpuDevice.open({ threads: THREADS });
-  using decoder = await Decoder.load(device, STORIES);
+  using decoder = await loadDecoder(device, STORIES);
   const [rows, context] = [2, 512];
   const planned = await plannedBytes(decoder, { rows, positions: rows * context });
   const options = { maxTokens: 300, stopTokens: new Set<number>(), batchSize: rows, context };
@@ -48,7 +49,7 @@ test("under --memory a context that was asked for and does not fit is refused wi
   const found: Record<string, number> = {};
   for (const kvDtype of ["F32", "F16"] as const) {
     using device = await CpuDevice.open({ threads: THREADS, memory: limit });
-    using decoder = await Decoder.load(device, STORIES, { kvDtype });
+    using decoder = await loadDecoder(device, STORIES, { kvDtype });
     const refused: unknown = await fittingContext(decoder, { asked: 1e6, rows: 2 }).catch((error: unknown) => error);
     if (!(refused instanceof RandloraError)) throw new Error("not refused");
     expect(refused.code).toBe("memory");
@@ -72,7 +73,7 @@ test("under --memory a context that was asked for and does not fit is refused wi
 test("under --memory keys and values of several sequences stay as large as they were taken, however they are laid out", async () => {
   const limit = WEIGHTS + 4 * BESIDE;
   using device = await CpuDevice.open({ threads: THREADS, memory: limit });
-  using decoder = await Decoder.load(device, STORIES);
+  using decoder = await loadDecoder(device, STORIES);
   const rows = 2;
   const { positions } = await fittingPositions(decoder, rows);
   using batch = new Batch(decoder, { rows, positions });
@@ -93,7 +94,7 @@ test("under --memory keys and values of several sequences stay as large as they 
 
 test("the model's own context is cut to what fits, and that is told", async () => {
   using device = await CpuDevice.open({ threads: THREADS, memory: WEIGHTS + BESIDE });
-  using decoder = await Decoder.load(device, STORIES);
+  using decoder = await loadDecoder(device, STORIES);
   const long = Object.assign(Object.create(decoder) as Decoder, {
     config: { ...decoder.config, contextLength: 2 ** 20 },
   });
@@ -104,7 +105,7 @@ test("the model's own context is cut to what fits, and that is told", async () =
 
 test("weights that --memory leaves no room for are refused before they are read, with the format that fits", async () => {
   using device = await CpuDevice.open({ threads: THREADS, memory: WEIGHTS - 1 });
-  await expect(Decoder.load(device, STORIES)).rejects.toMatchObject({
+  await expect(loadDecoder(device, STORIES)).rejects.toMatchObject({
     code: "memory",
     message: expect.stringMatching(/^the weights take .* MB, and --memory allows .* MB$/),
     hint: expect.stringMatching(/^give --quantize q8, which takes .* MB, or raise --memory$/),

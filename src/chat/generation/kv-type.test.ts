@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { generateBatch } from "./batch.ts";
 import { bestOf, logitsAfter } from "../../models/testing/logits.ts";
 
@@ -17,7 +18,7 @@ let decoders: { readonly F32: Decoder; readonly F16: Decoder };
 const WIDER = join(import.meta.dir, "../../../fixtures/embedded/model");
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoders = { F32: await Decoder.load(gpu, STORIES), F16: await Decoder.load(gpu, STORIES, { kvDtype: "F16" }) };
+  decoders = { F32: await loadDecoder(gpu, STORIES), F16: await loadDecoder(gpu, STORIES, { kvDtype: "F16" }) };
 }, 120_000);
 afterAll(() => gpu.close());
 
@@ -58,8 +59,8 @@ test("texts with keys and values in F16 are those in F32, up to the first near t
 }, 120_000);
 
 test("texts with keys and values in blocks are those in F32, up to the first near tie, in 34 of 128 bytes", async () => {
-  using exact = await Decoder.load(gpu, WIDER);
-  using blocks = await Decoder.load(gpu, WIDER, { kvDtype: "Q8_ROWS" });
+  using exact = await loadDecoder(gpu, WIDER);
+  using blocks = await loadDecoder(gpu, WIDER, { kvDtype: "Q8_ROWS" });
   const prompts = [20, 400, 75, 130].map((length, nth) =>
     Array.from({ length }, (_, at) => 3 + ((at * at + nth * 37) % 500)),
   );
@@ -68,7 +69,7 @@ test("texts with keys and values in blocks are those in F32, up to the first nea
   expect((await cacheBytes(exact)) / (await cacheBytes(blocks))).toBe(256 / 80);
   // Beams change places, their keys with them.
   expect(await written(blocks, prompts.slice(0, 1), 3)).toEqual(await written(exact, prompts.slice(0, 1), 3));
-  const refused: unknown = await Decoder.load(gpu, STORIES, { kvDtype: "Q8_ROWS" }).catch((error: unknown) => error);
+  const refused: unknown = await loadDecoder(gpu, STORIES, { kvDtype: "Q8_ROWS" }).catch((error: unknown) => error);
   expect(String(refused)).toContain("heads have 8 elements, which are no whole blocks of 32");
 }, 120_000);
 

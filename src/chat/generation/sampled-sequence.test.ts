@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { decode, GREEDY } from "../testing/decoder.ts";
 import { DecodeLoop } from "./decode-loop.ts";
@@ -16,7 +17,7 @@ let prompt: number[];
 let greedy: number[];
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
   [{ ids: prompt, greedy_ids: greedy }] = await expectedStories();
 }, 120_000);
 afterAll(() => gpu.close());

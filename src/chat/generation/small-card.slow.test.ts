@@ -3,7 +3,7 @@ import { Gpu } from "../../compute/gpu/gpu.ts";
 import { smallCard } from "../../compute/gpu/testing/small-card.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { DecoderWeights } from "../../models/decoder/weights.ts";
 import { LLAMA_3B, LLAMA_8B, writeHollow } from "../../models/testing/hollow.ts";
 import { fittingContext } from "./fitting-context.ts";
@@ -36,7 +36,7 @@ test.each([
     await writeHollow(path, config);
     using card = smallCard(real, MEMORY);
     const { gpu, seen } = card;
-    using decoder = await Decoder.load(gpu, path, { quantize: "Q4_0", kvDtype });
+    using decoder = await loadDecoder(gpu, path, { quantize: "Q4_0", kvDtype });
     const asked = 32_768;
     const found = await fittingContext(decoder, { asked, rows: 1 }).catch((error: unknown) => error);
     const named = found instanceof RandloraError ? Number(/--context (\d+) fits/.exec(found.hint)?.[1]) : asked;

@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
-import { isAdapterFolder } from "../../adapters/open.ts";
+import { isAdapterFolder } from "../../adapters/formats/open.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { fileError, oneLine } from "../../files/failure.ts";
 import { ApiError } from "./api-error.ts";

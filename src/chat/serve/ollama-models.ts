@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
-import { adapterBytes } from "../../adapters/open.ts";
+import { adapterBytes } from "../../adapters/formats/open.ts";
 import { attentionsOf } from "../../models/decoder/config.ts";
 import { isGgufFile, openCheckpoint } from "../../models/folder/open-checkpoint.ts";
 import { answerFormatOf } from "../tools/answer-formats.ts";

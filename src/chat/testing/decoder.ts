@@ -1,7 +1,7 @@
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { ChatTemplate } from "../../data/text/chat-template.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import type { DecodeLoop } from "../generation/decode-loop.ts";
@@ -22,7 +22,7 @@ export const GREEDY: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
 /** The stories model, ready to write; close the GPU in the end. */
 export async function loadStories(): Promise<Writer & { readonly gpu: Device }> {
   const gpu = await openTestDevice();
-  const [decoder, tokenizer] = await Promise.all([Decoder.load(gpu, STORIES), loadTokenizer(STORIES)]);
+  const [decoder, tokenizer] = await Promise.all([loadDecoder(gpu, STORIES), loadTokenizer(STORIES)]);
   return { gpu, decoder, tokenizer, stopTokens: new Set() };
 }
 

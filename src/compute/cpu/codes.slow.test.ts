@@ -8,7 +8,7 @@ import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
 import { decode } from "../../chat/testing/decoder.ts";
 import { DEFAULT_SAMPLING } from "../../chat/generation/sampling.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { outcomeOf, Recording, settingsFor, trainInto, writeTexts } from "../../train/testing/runs.ts";
 import type { AskedSettings } from "../../train/settings/resolve-settings.ts";
@@ -65,7 +65,7 @@ test("merges", async () => {
 
 /** What a model makes of a prompt. */
 async function textOf(device: CpuDevice, model: string, prompt: readonly number[]): Promise<readonly number[]> {
-  using decoder = await Decoder.load(device, model);
+  using decoder = await loadDecoder(device, model);
   using loop = new DecodeLoop(decoder, { rows: 1, positions: 512 });
   const sampling = { ...DEFAULT_SAMPLING, temperature: 1.5, seed: 5 };
   return (await decode(loop, { prompt, sampling, maxTokens: 30 })).tokens;

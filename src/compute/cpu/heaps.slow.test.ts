@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Parameters, ROLES } from "../../adapters/training/parameters.ts";
+import { Parameters, ROLES } from "../../adapters/method/parameters.ts";
 import type { DeviceBuffer } from "../device/buffer.ts";
 import { AdamW } from "../../train/loop/adamw.ts";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { loadConfig } from "../../models/decoder/architectures/index.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { type LayerCache, matricesOf } from "../../models/blocks/sight.ts";
 import { KvCache } from "../../models/decoder/cache/kv-cache.ts";
 import { SlotPool } from "../../models/decoder/cache/slot-pool.ts";
@@ -56,7 +56,7 @@ describe("every buffer in another heap", () => {
 test("a model whose weights lie in several heaps writes what it writes in one", async () => {
   const ids = Array.from({ length: 60 }, (_, at) => (at * 37) % 500);
   const logits = async (device: CpuDevice) => {
-    using decoder = await Decoder.load(device, STORIES);
+    using decoder = await loadDecoder(device, STORIES);
     return await logitsAfter(decoder, ids);
   };
   using whole = await CpuDevice.open({ threads: 2 });

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { bestOf, logitsAfter } from "../../models/testing/logits.ts";
 import { Gpu } from "./gpu.ts";
 
 test("a pass that the GPU cannot take leaves nothing behind, neither in the cache nor for the next pass", async () => {
   using gpu = await Gpu.open();
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   const [{ ids = [], top_ids: best = [] } = {}] = await expectedStories();
   using cache = decoder.createCache();
   const many = Array.from({ length: gpu.limits.maxComputeWorkgroupsPerDimension + 1 }, () => 1);

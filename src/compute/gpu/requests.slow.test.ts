@@ -2,14 +2,14 @@ import { expect, spyOn, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
 import { write as writeWith } from "../../chat/testing/decoder.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { Gpu } from "./gpu.ts";
 
 test("an unusual request leaves no memory behind, and usual ones make no new buffers", async () => {
   using gpu = await Gpu.open();
   const { memory, device } = gpu;
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   const writer = { decoder, tokenizer: await loadTokenizer(STORIES), stopTokens: new Set<number>() };
   const [{ ids }] = await expectedStories();
   using loop = new DecodeLoop(decoder, { rows: 1, positions: 8192, keepsAnswers: true });

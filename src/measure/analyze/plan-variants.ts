@@ -3,7 +3,7 @@ import { oneLine } from "../../files/failure.ts";
 import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import { findKind } from "../../adapters/find-kind.ts";
+import { findKind } from "../../adapters/formats/find-kind.ts";
 import { isSameShape, readShape } from "./model-shape.ts";
 
 /** What a fine-tuning made of a model: an adapter for it, or a whole model of the same shape. */

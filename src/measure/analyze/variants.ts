@@ -1,10 +1,11 @@
 import type { Device } from "../../compute/device/device.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import { SharedParts } from "../../adapters/training/shared-parts.ts";
+import { SharedParts } from "../../adapters/method/shared-parts.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { PLAIN_LINEARS } from "../../models/blocks/linears.ts";
 import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Variant, VariantsPlan } from "./plan-variants.ts";
 
 export interface VariantsOptions {
@@ -53,7 +54,7 @@ export class Variants implements AsyncDisposable {
     const { folder, weights } = plan.location;
     const { allInF32 = false, onProgress, signal } = options;
     const load = async (inF32: ReadonlySet<string>) =>
-      await Decoder.load(gpu, folder, {
+      await loadDecoder(gpu, folder, {
         weights,
         dtype: (names) => (allInF32 || names.some((name) => inF32.has(name)) ? "F32" : undefined),
         ...(onProgress === undefined ? {} : { onProgress }),
@@ -101,7 +102,7 @@ export class Variants implements AsyncDisposable {
       return await use(decoder);
     }
     const { folder, weights } = variant.location;
-    using decoder = await Decoder.load(this.decoder.gpu, folder, {
+    using decoder = await loadDecoder(this.decoder.gpu, folder, {
       weights,
       dtype: allInF32 ? "F32" : undefined,
       ...(signal === undefined ? {} : { signal }),

@@ -1,4 +1,4 @@
-import type { AdapterSettings } from "../../adapters/training/settings.ts";
+import type { AdapterSettings } from "../../adapters/method/settings.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
 import { loadConfigs } from "../../models/decoder/architectures/index.ts";

@@ -3,7 +3,8 @@ import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { generateBatch } from "../../chat/generation/batch.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { evaluationPrompt } from "../../data/text/commonsense-prompt.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { askQuestions, scoresOf, visibleTo } from "./commonsense.ts";
@@ -14,7 +15,7 @@ let decoder: Decoder;
 const tokenizer = await loadTokenizer(STORIES);
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
 }, 120_000);
 afterAll(() => {
   decoder.release();

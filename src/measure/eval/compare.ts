@@ -3,7 +3,7 @@ import type { Device, KernelTime } from "../../compute/device/device.ts";
 import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
@@ -71,7 +71,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
   const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
   using gpu = await open();
-  using decoder = await Decoder.load(gpu, folder, {
+  using decoder = await loadDecoder(gpu, folder, {
     weights,
     quantize: quantize && NAMED_BLOCKS[quantize],
     kvDtype: NAMED_KV[kvType],

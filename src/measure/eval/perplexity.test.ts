@@ -2,14 +2,15 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import type { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { perplexity, windows, windowSize } from "./perplexity.ts";
 
 let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
 }, 120_000);
 afterAll(() => gpu.close());
 

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { read } from "../../compute/device/transfer.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { writeModel } from "../../models/testing/models.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
@@ -15,7 +15,7 @@ test("what a token reads of a mixture of experts is what its logits depend on, c
   const { experts, bytesOfToken, counts } = await inspectCheckpoint(folder.path);
   const gpu = await CpuDevice.open({ threads: 2 });
   try {
-    using decoder = await Decoder.load(gpu, folder.path);
+    using decoder = await loadDecoder(gpu, folder.path);
     const logitsOf = async () => {
       const logits = await logitsAfter(decoder, [7]);
       return Float32Array.from(logits);

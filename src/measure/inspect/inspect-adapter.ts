@@ -1,9 +1,9 @@
-import type { MethodDefinition } from "../../adapters/method.ts";
+import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { methodOf, planAdapter } from "../../adapters/methods.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { isShared } from "../../adapters/files/shared-tensors.ts";
 import { type Tolerate, tolerating } from "../../adapters/files/tolerate.ts";
-import type { Adapter, PlainConfig } from "../../adapters/adapter.ts";
+import type { Adapter, PlainConfig } from "../../adapters/files/adapter.ts";
 import type { RandloraError } from "../../files/errors.ts";
 import type { FindBase } from "../../adapters/base/named-base.ts";
 import { countTensors, type TensorCounts } from "./tensor-groups.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { CpuDevice } from "../../compute/cpu/cpu.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { Batch } from "../decoder/cache/batch.ts";
-import { Decoder } from "../decoder/decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { type Linears, PLAIN_LINEARS } from "./linears.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../testing/architectures.ts";
 import { logitsAfter } from "../testing/logits.ts";
@@ -28,7 +28,7 @@ test.each(ARCHITECTURE_CASES)(
     const path = folder.at(type);
     // GPT-2 has as many positions as it has learned.
     await writeArchitecture(path, type, 2, { n_positions: 64 });
-    using decoder = await Decoder.load(gpu, path);
+    using decoder = await loadDecoder(gpu, path);
     const before = gpu.memory.liveBytes;
     const written = async (linears: Linears): Promise<Float32Array[]> => {
       decoder.linears = linears;

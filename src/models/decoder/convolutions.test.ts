@@ -11,7 +11,7 @@ import { loadConfig } from "./architectures/index.ts";
 import { Batch } from "./cache/batch.ts";
 import { kvBytes } from "./cache/layer-cache.ts";
 import type { Slot } from "./cache/slot.ts";
-import { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { logitsAfter } from "../testing/logits.ts";
 
 setDefaultTimeout(120_000);
@@ -35,7 +35,7 @@ const tokens = (seed: number, count: number) => Array.from({ length: count }, (_
 test.each(["F32", "F16"] satisfies KvDtype[])(
   "a sequence is the same bits in pieces, beside others, in a copy, and from any position on: keys in %s",
   async (kvDtype) => {
-    using decoder = await Decoder.load(gpu, folder.at("lfm2"), { kvDtype });
+    using decoder = await loadDecoder(gpu, folder.at("lfm2"), { kvDtype });
     using batch = new Batch(decoder, { rows: 4, positions: 4096 });
     const ids = tokens(1, 30);
     const begin = async (seed: number, ...pieces: readonly number[]): Promise<Slot> => {
@@ -76,7 +76,7 @@ test.each(["F32", "F16"] satisfies KvDtype[])(
 );
 
 test("texts that are packed one after another are those alone", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("lfm2"));
+  using decoder = await loadDecoder(gpu, folder.at("lfm2"));
   const texts = [tokens(1, 9), tokens(2, 1), tokens(3, 2), tokens(4, 7)];
   const { packed, alone } = await packedAndAlone(gpu, decoder, texts);
   expect(packed.length).toBe(alone.length);

@@ -4,7 +4,8 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { bestOf, logitsAfter } from "../testing/logits.ts";
 import type { KvCache } from "./cache/kv-cache.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 
 const COMPILE_TIMEOUT = 120_000;
 
@@ -13,7 +14,7 @@ let decoder: Decoder;
 let texts: Awaited<ReturnType<typeof expectedStories>>;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
   texts = await expectedStories();
 }, COMPILE_TIMEOUT);
 afterAll(() => gpu.close());
@@ -78,7 +79,7 @@ test(
 test("nothing stays in GPU memory", async () => {
   const before = gpu.memory.liveBytes;
   {
-    using other = await Decoder.load(gpu, STORIES);
+    using other = await loadDecoder(gpu, STORIES);
     using cache = other.createCache();
     await logitsAfter(other, [1, 2, 3], cache);
   }
@@ -108,7 +109,7 @@ test("a pass that is stopped after some blocks leaves nothing in GPU memory, and
     await expect(pass(cache)).rejects.toThrow("enough");
     expect(cache.length).toBe(8);
   }
-  await expect(Decoder.load(gpu, STORIES, { signal: impatient() })).rejects.toThrow("enough");
+  await expect(loadDecoder(gpu, STORIES, { signal: impatient() })).rejects.toThrow("enough");
   expect(gpu.memory.liveBytes).toBe(before);
   await gpu.idle();
 });

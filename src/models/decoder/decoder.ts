@@ -1,12 +1,11 @@
 import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { openCheckpoint } from "../folder/open-checkpoint.ts";
+import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import { readMatrices } from "../../compute/tensor/read-rows.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
-import { loadConfig } from "./architectures/index.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
 import { KvCache } from "./cache/kv-cache.ts";
@@ -39,13 +38,17 @@ export class Decoder {
   }
 
   /**
-   * Loads a model folder. Kernels are compiled while the weights are read.
+   * Reads the weights of an open checkpoint (`loadDecoder`: of a folder) while kernels are compiled.
    * @throws RandloraError `file`, `format`, `model` (not supported, weights missing or left over), `memory`, `gpu`
    */
-  static async load(gpu: Device, folder: string, options: LoadOptions = {}): Promise<Decoder> {
+  static async load(
+    gpu: Device,
+    checkpoint: Checkpoint,
+    stored: DecoderConfig,
+    options: LoadOptions = {},
+  ): Promise<Decoder> {
     const { onProgress, signal, dtype, quantize, kvDtype = "F32" } = options;
-    await using checkpoint = await openCheckpoint(options.weights ?? folder);
-    const config = storedDecoder(await loadConfig(folder), checkpoint.tensors);
+    const config = storedDecoder(stored, checkpoint.tensors);
     checkKvDtype(config, kvDtype);
     refuseLargeWeights(gpu, checkpoint, config, { dtype, quantize });
     const weights = DecoderWeights.allocate(gpu, checkpoint, config, { dtype, quantize });

@@ -12,7 +12,8 @@ import { writeArchitecture } from "../testing/architectures.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { Batch } from "./cache/batch.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { recordTraining } from "./training.ts";
 import { logitsAfter } from "../testing/logits.ts";
 
@@ -31,7 +32,7 @@ afterAll(async () => {
 
 async function load(name: string, settings: object): Promise<Decoder> {
   await writeArchitecture(folder.at(name), "mixtral", 2, settings);
-  return await Decoder.load(gpu, folder.at(name));
+  return await loadDecoder(gpu, folder.at(name));
 }
 
 const tokens = (seed: number, count: number) => Array.from({ length: count }, (_, at) => (at * 7 + seed * 5) % 20);
@@ -67,7 +68,7 @@ test.each(["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe
     for (const fused of [false, true]) {
       const at = folder.at(`${type}-${fused}`);
       await writeArchitecture(at, type, 2, { num_dense_layers: 0 }, fused);
-      using decoder = await Decoder.load(gpu, at);
+      using decoder = await loadDecoder(gpu, at);
       const below = type === "granitemoe" ? "block_sparse_moe" : type === "lfm2_moe" ? "feed_forward" : "mlp";
       await using stored = await Checkpoint.open(at);
       expect(stored.tensors.has(`model.layers.0.${below}.experts.down_proj`)).toBe(fused);
@@ -88,7 +89,7 @@ test("a mixture of no experts is the model with a plain MLP in each layer, as tr
   for (const [at, name] of ["num_experts", "num_experts", "num_local_experts"].entries()) {
     const path = folder.at(`none-${at}`);
     await writeArchitecture(path, at === 0 ? "qwen3" : "qwen3_moe", 2, { [name]: 0 });
-    using decoder = await Decoder.load(gpu, path);
+    using decoder = await loadDecoder(gpu, path);
     logits.push(await logitsAfter(decoder, tokens(1, 12)));
   }
   const [plain = new Float32Array(), ...others] = logits;

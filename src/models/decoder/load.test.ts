@@ -10,7 +10,7 @@ import { ACTIVATIONS } from "../../compute/tensor/elementwise.ts";
 import { activationNamed } from "./architectures/common.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { attentionsOf } from "./config.ts";
-import { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 
 const LONG = `${"x".repeat(120)}\n`.repeat(1000);
 
@@ -40,7 +40,7 @@ test.each([
   ["an output matrix of its own", { tie_word_embeddings: false }, "missing weights: lm_head.weight"],
 ])("weights that do not fit config.json are named: %s", async (_, changes, message) => {
   const before = gpu.memory.liveBytes;
-  await expect(Decoder.load(gpu, await withConfig(changes))).rejects.toMatchObject({
+  await expect(loadDecoder(gpu, await withConfig(changes))).rejects.toMatchObject({
     code: "model",
     message: expect.stringContaining(message),
   });
@@ -53,7 +53,7 @@ test.each([0, 1])("whoever is told of progress may throw, the first time or late
   const onProgress = (): void => {
     if (left-- === 0) throw new Error("no terminal");
   };
-  await expect(Decoder.load(gpu, await withConfig({}), { onProgress })).rejects.toThrow("no terminal");
+  await expect(loadDecoder(gpu, await withConfig({}), { onProgress })).rejects.toThrow("no terminal");
   // What was under way would hold memory still, or take it.
   await gpu.idle();
   expect(gpu.memory.liveBytes).toBe(before);

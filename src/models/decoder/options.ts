@@ -3,8 +3,6 @@ import type { WeightOptions } from "../weight-format.ts";
 
 /** How a decoder is loaded. */
 export interface LoadOptions extends Pick<WeightOptions, "dtype" | "quantize"> {
-  /** The index.json, .safetensors or .gguf file to read instead of the folder's own. */
-  readonly weights?: string | undefined;
   /** What keys and values are held in; F32 by default. */
   readonly kvDtype?: KvDtype | undefined;
   /** Told the bytes of the checkpoint as they are read; `total` beforehand. */

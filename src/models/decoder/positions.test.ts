@@ -5,7 +5,8 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeArchitecture } from "../testing/architectures.ts";
 import { Batch } from "./cache/batch.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { logitsAfter } from "../testing/logits.ts";
 
 const POSITIONS = 32;
@@ -17,7 +18,7 @@ beforeAll(async () => {
   gpu = await openTestDevice();
   folder = await TemporaryFolder.create();
   await writeArchitecture(folder.path, "gpt2", 1, { n_positions: POSITIONS });
-  decoder = await Decoder.load(gpu, folder.path);
+  decoder = await loadDecoder(gpu, folder.path);
 });
 afterAll(async () => {
   decoder.release();

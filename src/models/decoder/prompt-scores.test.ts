@@ -3,13 +3,13 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { writeArchitecture } from "../testing/architectures.ts";
 import { Batch } from "./cache/batch.ts";
-import { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 
 test("what may follow on a prompt's tokens has probabilities that sum to 1, the next token's own among them", async () => {
   await using folder = await TemporaryFolder.create();
   using device = await openTestDevice();
   await writeArchitecture(folder.at("llama"), "llama", 2);
-  using decoder = await Decoder.load(device, folder.at("llama"));
+  using decoder = await loadDecoder(device, folder.at("llama"));
   using batch = new Batch(decoder, { rows: 1, positions: 256 });
   const { vocabularySize: top } = decoder.config;
   const [ids, next] = [

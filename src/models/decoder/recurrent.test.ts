@@ -10,7 +10,7 @@ import { Batch } from "./cache/batch.ts";
 import { kvBytes, rowsKept } from "./cache/layer-cache.ts";
 import type { Slot } from "./cache/slot.ts";
 import { loadConfig } from "./architectures/index.ts";
-import { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { logitsAfter } from "../testing/logits.ts";
 
 setDefaultTimeout(120_000);
@@ -41,7 +41,7 @@ const tokens = (seed: number, count: number) =>
   Array.from({ length: count }, (_, at) => (at * at * 7 + at * 3 + seed) % 20);
 
 test("a sequence is the same bits in pieces, beside others, in a copy, and from where a block ends", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("model"));
+  using decoder = await loadDecoder(gpu, folder.at("model"));
   using batch = new Batch(decoder, { rows: 4, positions: 16_384 });
   const long = tokens(1, 1900);
   const prefill = async (slot: Slot, ids: readonly number[]) => {
@@ -92,7 +92,7 @@ test("a sequence is the same bits in pieces, beside others, in a copy, and from 
 });
 
 test("texts that are packed one after another are those alone", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("model"));
+  using decoder = await loadDecoder(gpu, folder.at("model"));
   const texts = [tokens(1, 9), tokens(2, 1), tokens(3, 2), tokens(4, 17)];
   const { packed, alone } = await packedAndAlone(gpu, decoder, texts);
   expect(packed.length).toBe(alone.length);

@@ -3,7 +3,8 @@ import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { DecodeLoop } from "../../chat/generation/decode-loop.ts";
 import { decode } from "../../chat/testing/decoder.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { writeModel } from "../testing/models.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { logitsAfter } from "../testing/logits.ts";
@@ -52,7 +53,7 @@ beforeAll(async () => {
   const load = async (config: object) => {
     await using folder = await TemporaryFolder.create();
     await writeModel(folder.path, config, SHAPES, (at) => 0.5 * Math.sin(at * at * 0.37));
-    return await Decoder.load(gpu, folder.path);
+    return await loadDecoder(gpu, folder.path);
   };
   longrope = await load(CONFIG);
   const rope = { type: "dynamic", factor: 4 };

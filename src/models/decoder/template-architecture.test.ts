@@ -7,7 +7,7 @@ import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { registered, template } from "../testing/template-architecture.ts";
 import { loadConfig } from "./architectures/index.ts";
-import { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { logitsAfter } from "../testing/logits.ts";
 
 let gpu: Device;
@@ -18,7 +18,7 @@ afterAll(() => gpu.close());
 
 /** Logits after a prompt of 30 tokens. */
 async function logitsOf(folder: string): Promise<Float32Array> {
-  using decoder = await Decoder.load(gpu, folder);
+  using decoder = await loadDecoder(gpu, folder);
   return await logitsAfter(
     decoder,
     Array.from({ length: 30 }, (_, i) => 3 + ((i * 37) % 500)),

@@ -6,7 +6,8 @@ import { read } from "../../compute/device/transfer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { PLAIN_LINEARS } from "../blocks/linears.ts";
 import { recordTraining, type TrainingBatch, type TrainingOptions } from "./training.ts";
 
@@ -20,7 +21,7 @@ let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
 }, COMPILE_TIMEOUT);
 afterAll(() => gpu.close());
 

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Decoder } from "./decoder.ts";
+import type { Decoder } from "./decoder.ts";
+import { loadDecoder } from "../folder/load-decoder.ts";
 import { writeModel } from "../testing/models.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";
 import { logitsAfter } from "../testing/logits.ts";
@@ -37,14 +38,14 @@ test("what is behind the rows is zero, in memory that was used before, too", asy
   const compute = async (decoder: Decoder) => {
     return await logitsAfter(decoder, [1, 5, 3]);
   };
-  const first = await Decoder.load(gpu, folder.path);
+  const first = await loadDecoder(gpu, folder.path);
   const logits = await compute(first);
   expect(logits.every(Number.isFinite)).toBe(true);
   for (const { buffer } of first.weights.tensors.values()) {
     gpu.write(buffer, new Float32Array(buffer.size / 4).fill(NaN));
   }
   first.release();
-  const second = await Decoder.load(gpu, folder.path);
+  const second = await loadDecoder(gpu, folder.path);
   expect(await compute(second)).toEqual(logits);
   second.release();
 }, 120_000);

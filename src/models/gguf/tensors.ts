@@ -7,7 +7,7 @@ import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
 import type { Numbers } from "./place.ts";
-import { unpackBlocks } from "./blocks.ts";
+import { unpackBlocks } from "../gguf-blocks.ts";
 import { reorder, rowsOf } from "./order.ts";
 import { findSources, presented, type Source } from "./sources.ts";
 

@@ -1,8 +1,8 @@
 import type { BaseModel } from "../../adapters/base/base.ts";
 import { nearestSize } from "../../adapters/budget.ts";
 import { methodNamed } from "../../adapters/methods.ts";
-import type { AdapterTraining, ModuleShape } from "../../adapters/training/definition.ts";
-import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
+import type { AdapterTraining, ModuleShape } from "../../adapters/method/definition.ts";
+import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { formatNumber } from "../../terminal/format.ts";

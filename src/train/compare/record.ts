@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
-import type { SourceHashes } from "../run/same-sources.ts";
+import type { SourceHashes } from "../model/same-sources.ts";
 import { formatSettings, parseTrainSettings } from "../settings/settings.ts";
 import { plannedRuns } from "./plan.ts";
 import type { Comparison, RunResult } from "./types.ts";

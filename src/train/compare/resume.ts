@@ -1,4 +1,4 @@
-import { ADAPTER_SETTINGS } from "../../adapters/training/settings.ts";
+import { ADAPTER_SETTINGS } from "../../adapters/method/settings.ts";
 import { Contradiction } from "../../files/errors.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
 import { changeable, refuseOthers } from "../settings/resume-settings.ts";

@@ -8,7 +8,7 @@ import { finetune } from "../loop/finetune.ts";
 import type { KeptGpu } from "../loop/kept-gpu.ts";
 import { METRICS_FILE, SETTINGS_FILE } from "../../files/run-names.ts";
 import { RunFolder } from "../run/run-folder.ts";
-import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../run/same-sources.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData, type SourceHashes } from "../model/same-sources.ts";
 import { isOwn, type Job } from "../../terminal/options/shared/job.ts";
 import { RUN_OPTIONS } from "../settings/options.ts";
 import { changeable } from "../settings/resume-settings.ts";

@@ -3,14 +3,14 @@ import { join } from "node:path";
 import { CLASSES_FILE } from "../../adapters/files/classes-file.ts";
 import { type BaseModel, modelTypeOf } from "../../adapters/base/base.ts";
 import { openBase } from "../../adapters/base/open-base.ts";
-import type { TrainedMethod } from "../../adapters/method.ts";
+import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodNamed } from "../../adapters/methods.ts";
-import { writePeft } from "../../adapters/files/peft-write.ts";
-import type { ModelTraining, OpenInput } from "../../adapters/training/definition.ts";
-import type { Method, PlaceOptions, Trainable } from "../../adapters/training/method.ts";
-import { Parameters } from "../../adapters/training/parameters.ts";
-import { type SavedModule, withoutSavedModules, withSavedModules } from "../../adapters/training/saved-modules.ts";
-import type { Adapter } from "../../adapters/adapter.ts";
+import { writePeft } from "../../adapters/formats/peft-write.ts";
+import type { ModelTraining, OpenInput } from "../../adapters/method/definition.ts";
+import type { Method, PlaceOptions, Trainable } from "../../adapters/method/training.ts";
+import { Parameters } from "../../adapters/method/parameters.ts";
+import { type SavedModule, withoutSavedModules, withSavedModules } from "../../adapters/method/saved-modules.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
 import type { LargestMicroBatch } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { ownedBy } from "../../compute/device/owned.ts";
@@ -25,22 +25,13 @@ import type { Size } from "../../models/vision/patches.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { fingerprint } from "../../files/safetensors/fingerprint.ts";
 import type { ImageBatch } from "./batch.ts";
-import { headOf } from "../model/brought-head.ts";
+import { HEAD, headOf } from "../model/brought-head.ts";
 import { notesOfBlocks } from "../../terminal/quantized.ts";
 import { heldAs } from "../model/held-base.ts";
 import { type OpenedAdapter, openAdapted } from "../model/open-adapted.ts";
 import { isOfClasses, withOwnValues } from "./own-head.ts";
 import { refuseOtherHead, refuseOutside } from "./fit.ts";
-import {
-  HEAD,
-  needsTexts,
-  type ImageTask,
-  placeTask,
-  rowsOf,
-  savedModules,
-  withinOf,
-  trainedMatrices,
-} from "./task.ts";
+import { needsTexts, type ImageTask, placeTask, rowsOf, savedModules, withinOf, trainedMatrices } from "./task.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { OpenOptions, PlacedSource, TrainingSource } from "../model/subject.ts";
 import { notesOfCopy, type TrainedHead, writeModel } from "../model/write-model.ts";

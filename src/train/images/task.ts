@@ -1,7 +1,8 @@
+import { HEAD } from "../model/brought-head.ts";
 import type { Within } from "../../adapters/base/base.ts";
-import type { SavedModule, SavedTensor } from "../../adapters/training/saved-modules.ts";
-import type { Parameters } from "../../adapters/training/parameters.ts";
-import type { Adapter } from "../../adapters/adapter.ts";
+import type { SavedModule, SavedTensor } from "../../adapters/method/saved-modules.ts";
+import type { Parameters } from "../../adapters/method/parameters.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
 import { readValues } from "../../adapters/files/values.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -45,8 +46,6 @@ export function kindOf({ task, head, towers }: Pick<ImageSettings, "task" | "hea
   return task === "contrastive" ? { kind: task, towers: towers ?? "both" } : { kind: task, head: head ?? "zero-shot" };
 }
 
-/** The module that transformers calls a head. */
-export const HEAD = "classifier";
 /** Standard deviation of a new head's weights (RandLoRA's experiments). */
 const HEAD_DEVIATION = 0.01;
 

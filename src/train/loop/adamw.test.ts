@@ -6,7 +6,7 @@ import { read } from "../../compute/device/transfer.ts";
 import { STEP_STATE } from "../../compute/device/families/optimizer.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { AdamW, addLosses, type AdamWSettings } from "./adamw.ts";
-import { Parameters } from "../../adapters/training/parameters.ts";
+import { Parameters } from "../../adapters/method/parameters.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -2,7 +2,7 @@ import type { Device, DeviceBuffer } from "../../compute/device/device.ts";
 import { STEP_STATE, STEP_STATE_BYTES } from "../../compute/device/families/optimizer.ts";
 import { type Run } from "../../compute/tensor/run.ts";
 import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
-import type { Parameters } from "../../adapters/training/parameters.ts";
+import type { Parameters } from "../../adapters/method/parameters.ts";
 
 /** torch.optim.AdamW's settings, and clipping. */
 export interface AdamWSettings {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { isAny, type Processes } from "../../mpi/processes.ts";
-import type { Parameters } from "../../adapters/training/parameters.ts";
+import type { Parameters } from "../../adapters/method/parameters.ts";
 import { flagOf, type FlatSettings, flatSettings, inWords, type TrainSettings } from "../settings/settings.ts";
 
 /** Paths, which may differ by machine while what is there does not, and when the run began. */

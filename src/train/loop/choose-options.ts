@@ -6,7 +6,7 @@ import { estimateBytes } from "./estimate.ts";
 import { ALONE, gatherNumbers, type Processes } from "../../mpi/processes.ts";
 import { freeBytes, megabytes, sharesMachine } from "../../compute/device/memory-limit.ts";
 import { machineMemory } from "../../compute/device/machine-memory.ts";
-import type { MethodSummary, PlaceOptions } from "../../adapters/training/method.ts";
+import type { MethodSummary, PlaceOptions } from "../../adapters/method/training.ts";
 import type { SavedState } from "../../models/folder/run-states.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { RunPlan, TrainingSource } from "../model/subject.ts";

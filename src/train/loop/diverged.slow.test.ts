@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { parseMetrics } from "../run/metrics.ts";
 import { finetune } from "./finetune.ts";
 import { initialSettings } from "../model/init-adapter.ts";

@@ -5,27 +5,11 @@ import { Run } from "../../compute/tensor/run.ts";
 import { Tape } from "../../compute/tensor/tape.ts";
 import { ALONE, type Processes } from "../../mpi/processes.ts";
 import type { Step } from "../../data/batches/types.ts";
-import type { Task } from "../model/task.ts";
+import type { TrainedModel } from "../model/subject.ts";
 import { AdamW, addLosses, type AdamWSettings, type StepOutcome } from "./adamw.ts";
 import { evaluate, type Evaluated, type Evaluating, type Evaluation, meanLoss, microBatchesOf } from "./evaluation.ts";
 import { ShardSums } from "./shard-sums.ts";
-import type { TrainingDefinition } from "../../adapters/training/definition.ts";
-import type { Method, MethodSummary, PassKind } from "../../adapters/training/method.ts";
-import type { Parameters } from "../../adapters/training/parameters.ts";
-
-/** A model that is trained: its task, and how its weights depend on parameters. */
-export interface TrainedModel<Batch> {
-  readonly task: Task<Batch>;
-  /** All that is trained. */
-  readonly parameters: Parameters;
-  readonly method: Method;
-  readonly result: TrainingDefinition["result"];
-  readonly summary: MethodSummary;
-  /** Computes what depends on the frozen weights alone, once these have been read. @throws RandloraError `memory`, `gpu` */
-  begin?(): Promise<void>;
-  /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
-  save(folder: string): Promise<void>;
-}
+import type { PassKind } from "../../adapters/method/training.ts";
 
 export interface EngineOptions {
   readonly optimizer: AdamWSettings;

@@ -2,7 +2,8 @@ import type { Device } from "../../compute/device/device.ts";
 import type { Step, StepPlan } from "../../data/batches/types.ts";
 import { ALONE, standIn } from "../../mpi/processes.ts";
 import type { Task } from "../model/task.ts";
-import { Engine, type EngineOptions, type TrainedModel } from "./engine.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import type { TrainedModel } from "../model/subject.ts";
 
 /**
  * GPU bytes that a run takes at most: what it begins with, a step and an evaluation of the largest micro-batches, recorded on a GPU that

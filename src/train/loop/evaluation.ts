@@ -1,4 +1,4 @@
-import type { Method } from "../../adapters/training/method.ts";
+import type { Method } from "../../adapters/method/training.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
 import type { Run } from "../../compute/tensor/run.ts";

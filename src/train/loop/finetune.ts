@@ -1,7 +1,7 @@
 import { chooseOptions } from "./choose-options.ts";
 import { withOwnAdapter } from "../model/init-adapter.ts";
-import type { MethodSummary } from "../../adapters/training/method.ts";
-import { baseHashes, refuseOtherBase, refuseOtherData } from "../run/same-sources.ts";
+import type { MethodSummary } from "../../adapters/method/training.ts";
+import { baseHashes, refuseOtherBase, refuseOtherData } from "../model/same-sources.ts";
 import { ALONE, firstThenOthers } from "../../mpi/processes.ts";
 import { notesOfWarmup } from "../settings/schedule.ts";
 import { newestState } from "../../models/folder/run-states.ts";

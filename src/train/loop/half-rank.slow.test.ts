@@ -1,6 +1,6 @@
 // Runs of RandLoRA with half of the bases: the adapters that come of them, resuming, going on.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { LAYERS } from "../testing/small-model.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { hybrid } from "../../adapters/hybrid/method.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import type { TestTensor } from "../../adapters/testing/adapters.ts";
 import { convert, everything } from "../../adapters/testing/convert.ts";
 import { loraTensors, writeLora } from "../../adapters/testing/lora.ts";

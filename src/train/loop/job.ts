@@ -1,6 +1,7 @@
 import type { StepPlan } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
-import type { Engine, TrainedModel } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { TrainedModel } from "../model/subject.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { Processes } from "../../mpi/processes.ts";
 import type { TrainSettings } from "../settings/settings.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
 import { writeLora } from "../../adapters/testing/lora.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
 import { inputFor } from "../testing/runs.ts";

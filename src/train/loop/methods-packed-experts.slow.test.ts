@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { writePackedExperts } from "../../models/testing/packed-experts.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import { METHOD_CASES } from "../testing/method-cases.ts";
@@ -36,7 +36,7 @@ function small(method: string, more: Partial<AskedSettings> = {}) {
 
 /** @param adapter beside the weights */
 async function logitsOf(path: string, adapter?: string): Promise<Float32Array> {
-  using decoder = await Decoder.load(runs.gpu, path);
+  using decoder = await loadDecoder(runs.gpu, path);
   const choices = adapter === undefined ? [] : [{ path: adapter, scale: 1 }];
   using placed = await UnmergedAdapters.place(decoder, path, choices);
   decoder.linears = placed.linears;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { refusalOf } from "../../files/testing/folder.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";

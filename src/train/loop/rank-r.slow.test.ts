@@ -3,10 +3,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
-import { convertAdapter } from "../../adapters/convert.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { convertAdapter } from "../../adapters/formats/convert.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { readModel, widened } from "../../adapters/merge/testing/models.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
 import type { TrainSettings } from "../settings/settings.ts";
@@ -66,7 +66,7 @@ test.each<[string, Partial<AskedSettings>]>([
     }
 
     // Beside weights that nothing is merged into, quantized ones, it is what is merged.
-    using decoder = await Decoder.load(runs.gpu, runs.model);
+    using decoder = await loadDecoder(runs.gpu, runs.model);
     const choices = [{ path: trained, scale: 1 }];
     const logitsOf = () => logitsAfter(decoder, [3, 1, 4, 1, 5]);
     const plain = decoder.linears;

@@ -4,7 +4,7 @@ import { recordElementwise } from "../../compute/tensor/elementwise.ts";
 import type { Run } from "../../compute/tensor/run.ts";
 import { type Tensor, tensorIn } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { Parameters } from "../../adapters/training/parameters.ts";
+import type { Parameters } from "../../adapters/method/parameters.ts";
 import type { Processes } from "../../mpi/processes.ts";
 
 /** Numbers that shards have a sum of: buffers of whole vectors. */

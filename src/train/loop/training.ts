@@ -8,7 +8,7 @@ import type { ModelLocation } from "../../models/folder/locate.ts";
 import { type Chosen, chooseOptions, otherResults, stagingName } from "./choose-options.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { largestStep } from "./estimate.ts";
-import type { MethodChoices } from "../../adapters/training/method.ts";
+import type { MethodChoices } from "../../adapters/method/training.ts";
 import { KeptGpu } from "./kept-gpu.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import { notesOfWarmup } from "../settings/schedule.ts";

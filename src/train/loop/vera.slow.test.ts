@@ -1,7 +1,7 @@
 // Runs of VeRA: adapters that other commands open, training that goes on, and the same bytes whatever interrupts it.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { STORIES } from "../../../fixtures/stories/storyteller.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { estimateRun } from "./finetune.ts";
 import { type AskedSettings, resolveSettings } from "../settings/resolve-settings.ts";
 import { readShapes } from "../settings/module-shapes.ts";

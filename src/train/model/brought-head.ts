@@ -1,9 +1,11 @@
 import { dirname } from "node:path";
 import { itemAt } from "../../files/item-at.ts";
-import { openAdapter } from "../../adapters/open.ts";
-import type { Adapter } from "../../adapters/adapter.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
 import { classesBeside } from "../../adapters/merge/new-head.ts";
-import { HEAD } from "../images/task.ts";
+
+/** The module that transformers calls a head. */
+export const HEAD = "classifier";
 
 /** The head that an adapter brings: `linear` has a bias, `cls` none. */
 export interface BroughtHead {

@@ -1,23 +1,16 @@
-import type { MethodDefinition } from "../../adapters/method.ts";
+import type { MethodDefinition } from "../../adapters/method/method.ts";
 import { isAdapterMethod, methodOfAdapter, METHODS } from "../../adapters/methods.ts";
 import { stat } from "node:fs/promises";
 import { adapterFingerprint } from "../../adapters/files/fingerprint.ts";
-import { openAdapter } from "../../adapters/open.ts";
-import type { AdapterSettings } from "../../adapters/training/settings.ts";
-import type { Adapter } from "../../adapters/adapter.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
+import type { AdapterSettings } from "../../adapters/method/settings.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { headOf } from "./brought-head.ts";
 import type { RunFolder } from "../run/run-folder.ts";
-import type { AllAdapterSettings, FlatSettings, TrainSettings } from "../settings/settings.ts";
+import type { FlatSettings, InitialSettings, TrainSettings } from "../settings/settings.ts";
 import { newestState } from "../../models/folder/run-states.ts";
-
-/** What an adapter to go on from (`--init-adapter`) decides of a run. */
-export type InitialSettings = Partial<AllAdapterSettings> &
-  Pick<TrainSettings, "method"> & {
-    /** Of images, where it was trained with one. */
-    readonly head?: "linear" | "cls";
-  };
 
 /**
  * Reads what an adapter to go on from decides of a run's settings; of what it leaves open, `asked` decides.

@@ -1,8 +1,8 @@
-import type { TrainedMethod } from "../../adapters/method.ts";
+import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { isAdapterMethod } from "../../adapters/methods.ts";
-import type { AdapterTraining, OpenInput } from "../../adapters/training/definition.ts";
-import type { Trainable } from "../../adapters/training/method.ts";
-import type { Adapter } from "../../adapters/adapter.ts";
+import type { AdapterTraining, OpenInput } from "../../adapters/method/definition.ts";
+import type { Trainable } from "../../adapters/method/training.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
 import { isOfExpert } from "../../adapters/base/base.ts";
 import { isExpertParameter } from "../../adapters/base/experts.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";

@@ -1,11 +1,13 @@
-import type { MethodChoices, PlaceOptions } from "../../adapters/training/method.ts";
+import type { Method, MethodChoices, MethodSummary, PlaceOptions } from "../../adapters/method/training.ts";
 import type { LargestMicroBatch, StepPlan } from "../../data/batches/types.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { Contradiction } from "../../files/errors.ts";
 import type { Processes } from "../../mpi/processes.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { SampleFormat } from "../../data/text/samples/types.ts";
-import type { TrainedModel } from "../loop/engine.ts";
+import type { Task } from "./task.ts";
+import type { TrainingDefinition } from "../../adapters/method/definition.ts";
+import type { Parameters } from "../../adapters/method/parameters.ts";
 import type { TrainSettings } from "../settings/settings.ts";
 import type { Unit } from "../types.ts";
 
@@ -57,6 +59,20 @@ export interface TrainingSource<Batch> extends AsyncDisposable {
   rowsOf(size: LargestMicroBatch): number;
   /** Allocates parameters and weights. @throws RandloraError `model`, `memory` */
   place(gpu: Device, place: PlaceOptions): Promise<PlacedSource<Batch>>;
+}
+
+/** A model that is trained: its task, and how its weights depend on parameters. */
+export interface TrainedModel<Batch> {
+  readonly task: Task<Batch>;
+  /** All that is trained. */
+  readonly parameters: Parameters;
+  readonly method: Method;
+  readonly result: TrainingDefinition["result"];
+  readonly summary: MethodSummary;
+  /** Computes what depends on the frozen weights alone, once these have been read. @throws RandloraError `memory`, `gpu` */
+  begin?(): Promise<void>;
+  /** Writes the adapter's (or the model's) files into an empty folder. @throws RandloraError `file`, `gpu` */
+  save(folder: string): Promise<void>;
 }
 
 /** A model in GPU memory, which is given back when it is disposed of. */

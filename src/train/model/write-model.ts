@@ -22,7 +22,7 @@ import { encodeIndex, INDEX_FILE, planShards } from "../../files/safetensors/sha
 import { type PlannedTensor, SafetensorsWriter } from "../../files/safetensors/writer.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
-import type { HeldDtype } from "../../adapters/training/settings.ts";
+import type { HeldDtype } from "../../adapters/method/settings.ts";
 
 /** transformers' limit for one file. */
 const SHARD_BYTES = 5e9;

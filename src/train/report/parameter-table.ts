@@ -1,7 +1,7 @@
 import { visible } from "../../files/visible.ts";
 import { formatNumber } from "../../terminal/format.ts";
 import { formatTable } from "../../terminal/table.ts";
-import type { MethodSummary } from "../../adapters/training/method.ts";
+import type { MethodSummary } from "../../adapters/method/training.ts";
 
 interface Group {
   readonly name: string;

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
-import { Parameters } from "../../adapters/training/parameters.ts";
+import { Parameters } from "../../adapters/method/parameters.ts";
 import { loadParameters, saveState } from "./state.ts";
 import { newestState, type Progress } from "../../models/folder/run-states.ts";
 import { TemporaryFolder } from "../../files/testing/folder.ts";

@@ -7,7 +7,7 @@ import { writeSynced } from "../../files/whole-file.ts";
 import { fileError, oneLine, quote } from "../../files/failure.ts";
 import { SafetensorsFile } from "../../files/safetensors/file.ts";
 import { SafetensorsWriter } from "../../files/safetensors/writer.ts";
-import type { ParameterRole, Parameters } from "../../adapters/training/parameters.ts";
+import type { ParameterRole, Parameters } from "../../adapters/method/parameters.ts";
 import {
   DONE,
   isComplete,

@@ -1,6 +1,6 @@
 import { openBase } from "../../adapters/base/open-base.ts";
-import type { ModuleShape } from "../../adapters/training/definition.ts";
-import type { AdapterSettings } from "../../adapters/training/settings.ts";
+import type { ModuleShape } from "../../adapters/method/definition.ts";
+import type { AdapterSettings } from "../../adapters/method/settings.ts";
 import { findTargets } from "../../adapters/base/target-modules.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { RandloraError } from "../../files/errors.ts";
-import type { TrainedMethod } from "../../adapters/method.ts";
+import type { TrainedMethod } from "../../adapters/method/method.ts";
 import { METHODS, type MethodSettings } from "../../adapters/methods.ts";
-import { ADAPTER_SETTINGS, type AdapterSettings } from "../../adapters/training/settings.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings } from "../../adapters/method/settings.ts";
 import { brief, oneLine, quote } from "../../files/failure.ts";
 import { SAMPLE_FORMATS } from "../../data/text/samples/types.ts";
 import { IMAGE_OPTIONS } from "./image-options.ts";
@@ -166,3 +166,10 @@ export function same(key: keyof FlatSettings, a: unknown, b: unknown): boolean {
   const sorted = (value: unknown) => (Array.isArray(value) && SETS.has(key) ? value.toSorted() : value);
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
+
+/** What an adapter to go on from (`--init-adapter`) decides of a run. */
+export type InitialSettings = Partial<AllAdapterSettings> &
+  Pick<TrainSettings, "method"> & {
+    /** Of images, where it was trained with one. */
+    readonly head?: "linear" | "cls";
+  };

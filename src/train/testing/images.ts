@@ -1,5 +1,5 @@
 // Models of images that are trained for a few steps on made-up images of three classes.
-import type { HeldDtype } from "../../adapters/training/settings.ts";
+import type { HeldDtype } from "../../adapters/method/settings.ts";
 import type { Device } from "../../compute/device/device.ts";
 import type { BlocksName } from "../../compute/device/dtype.ts";
 import { images } from "../../models/vision/testing/models.ts";

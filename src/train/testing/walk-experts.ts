@@ -9,7 +9,7 @@ import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { methodNamed } from "../../adapters/methods.ts";
 import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Batch } from "../../models/decoder/cache/batch.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
 import { writeArchitecture } from "../../models/testing/architectures.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
@@ -139,7 +139,7 @@ export function walkExperts(cases: Readonly<Record<string, MethodCase>>): () => 
 
     /** @param adapter beside the weights */
     async function logitsOf(path: string, adapter?: string): Promise<Float32Array> {
-      using one = await Decoder.load(experts.runs.gpu, path);
+      using one = await loadDecoder(experts.runs.gpu, path);
       using placed =
         adapter === undefined ? undefined : await UnmergedAdapters.place(one, path, [{ path: adapter, scale: 1 }]);
       if (placed) one.linears = placed.linears;

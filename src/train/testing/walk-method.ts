@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFile, rename } from "node:fs/promises";
-import type { Adapter } from "../../adapters/adapter.ts";
-import { convertAdapter } from "../../adapters/convert.ts";
+import type { Adapter } from "../../adapters/files/adapter.ts";
+import { convertAdapter } from "../../adapters/formats/convert.ts";
 import { openBase } from "../../adapters/base/open-base.ts";
 import { openDeltas } from "../../adapters/merge/in-memory/deltas.ts";
 import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import type { BasesOrigin } from "../../adapters/plan.ts";
+import type { BasesOrigin } from "../../adapters/method/plan.ts";
 import { methodNamed } from "../../adapters/methods.ts";
-import { openAdapter } from "../../adapters/open.ts";
+import { openAdapter } from "../../adapters/formats/open.ts";
 import { writeLora } from "../../adapters/svd/write-lora.ts";
 import { TEST_DEVICE } from "../../compute/device/testing/open.ts";
 import { read } from "../../compute/device/transfer.ts";
-import { Decoder } from "../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import { compareDeltas } from "../../measure/inspect/distance.ts";
 import { initialSettings } from "../model/init-adapter.ts";
 import type { AskedSettings } from "../settings/resolve-settings.ts";
@@ -89,7 +89,7 @@ export function walkMethods(cases: Readonly<Record<string, MethodCase>>): void {
       const { merged, out, maxErrorUlp, ...result } = await runs.merge(at(), `${method}-merged`);
       expect([merged, result.bases]).toEqual([MODULES.length, [bases]]);
       expect(maxErrorUlp).toBeDefined();
-      const [decoder, whole] = [await Decoder.load(runs.gpu, runs.model), await Decoder.load(runs.gpu, out)];
+      const [decoder, whole] = [await loadDecoder(runs.gpu, runs.model), await loadDecoder(runs.gpu, out)];
       await using weights = await AdaptedWeights.open(decoder, runs.model);
       await weights.apply([{ path: at(), scale: 1 }]);
       for (const [name, { buffer }] of decoder.weights.tensors) {

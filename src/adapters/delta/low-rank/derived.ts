@@ -3,7 +3,7 @@ import { recordZero } from "../../../compute/tensor/fill.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { Addend, Placement } from "../../training/method.ts";
+import type { Addend, Placement } from "../../method/training.ts";
 import { weightFinder } from "../parts.ts";
 import type { ExpertAddend } from "./experts.ts";
 import { type FactoredLayer, type LowRankMode, lowRankMethod } from "./linears.ts";

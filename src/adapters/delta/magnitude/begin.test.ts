@@ -6,7 +6,7 @@ import { randloraShape } from "../../randlora/plan.ts";
 import { error } from "../../testing/bases.ts";
 import { IN, RANK } from "../../testing/trained-bilinear.ts";
 import { MAGNITUDE, MODULES, normsOf, placedMethod, randloraInner } from "../../testing/trained-magnitudes.ts";
-import type { Method } from "../../training/method.ts";
+import type { Method } from "../../method/training.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -10,7 +10,7 @@ import { Run } from "../../../compute/tensor/run.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { roundFromF64, widenToF64 } from "../../../files/safetensors/numbers.ts";
-import type { StoredWeight } from "../../plan.ts";
+import type { StoredWeight } from "../../method/plan.ts";
 import { error, numbers } from "../../testing/bases.ts";
 import { lowRankDeltas, type LowRankLayer } from "../low-rank/product.ts";
 import { magnitudeDeltas, type MagnitudeLayer } from "./deltas.ts";

@@ -9,7 +9,7 @@ import type { Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { readValues } from "../../files/values.ts";
-import type { AdapterPlan, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../plan.ts";
+import type { AdapterPlan, DeltaSource, LayerDelta, StoredWeight, WeightBlock } from "../../method/plan.ts";
 import { deltaSource } from "../on-device.ts";
 import { magnitudeReference } from "./reference.ts";
 import { findMagnitudes, type MagnitudeName } from "./vectors.ts";

@@ -2,7 +2,7 @@ import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
 import { pitchOf, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { BLOCK_ROWS } from "../../../compute/device/families/delta.ts";
-import type { FormedWeights } from "../../training/method.ts";
+import type { FormedWeights } from "../../method/training.ts";
 
 /** ΔW is formed in blocks of rows of about this much. */
 const BLOCK_BYTES = 8 * 2 ** 20;

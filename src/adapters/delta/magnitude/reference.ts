@@ -1,8 +1,8 @@
 import { dtypeBytes } from "../../../files/safetensors/dtype.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { widenToF64 } from "../../../files/safetensors/numbers.ts";
-import type { DeltaSample } from "../sample.ts";
-import type { SampledWeight, StoredWeight } from "../../plan.ts";
+import type { DeltaSample } from "../../method/sample.ts";
+import type { SampledWeight, StoredWeight } from "../../method/plan.ts";
 
 /** A rescaled layer, in f64. */
 export interface RescaledReference {

@@ -4,10 +4,10 @@ import { pitchOf, type Tensor, tensorBytes, tensorIn } from "../../../compute/te
 import { isBlockDtype } from "../../../compute/device/dtype.ts";
 import { weightDtype } from "../../../compute/device/weight.ts";
 import type { AdapterContent } from "../../files/content.ts";
-import { savedTensors } from "../../train.ts";
-import type { ModuleShape } from "../../training/definition.ts";
-import type { FormedWeights, Method, Placement, Trainable } from "../../training/method.ts";
-import type { Parameter } from "../../training/parameters.ts";
+import { savedTensors } from "../../method/train.ts";
+import type { ModuleShape } from "../../method/definition.ts";
+import type { FormedWeights, Method, Placement, Trainable } from "../../method/training.ts";
+import type { Parameter } from "../../method/parameters.ts";
 import { partsOfMatrices, weightFinder } from "../parts.ts";
 import { type MagnitudeName, magnitudeName } from "./vectors.ts";
 import { type OutputFactors, rescaledLinears } from "./linears.ts";

@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import type { Adapter, AdapterTensor } from "../../adapter.ts";
+import type { Adapter, AdapterTensor } from "../../files/adapter.ts";
 import { readValues, requireFloats } from "../../files/values.ts";
 
 /** What a method calls its magnitudes: `lora_magnitude_vector`. */

@@ -1,7 +1,7 @@
 import { pairOf, type Pairing } from "../../../compute/device/pairing.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { BilinearShape } from "./shape.ts";
-import type { DeltaSample } from "../sample.ts";
+import type { DeltaSample } from "../../method/sample.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import { readElement } from "../../../compute/device/matrix-storage.ts";
 

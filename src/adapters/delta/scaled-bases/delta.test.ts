@@ -8,7 +8,7 @@ import { read, uploaded } from "../../../compute/device/transfer.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { type Bases, type BasesSpec, drawBases } from "../../frozen/drawing/draw.ts";
-import type { StdCache } from "../../frozen/drawing/std-cache.ts";
+import type { StdCache } from "../../files/std-cache.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { deltaReference } from "./delta-reference.ts";
 import { DeltaBases } from "./delta.ts";

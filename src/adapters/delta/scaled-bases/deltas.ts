@@ -1,9 +1,9 @@
 import type { Pairing } from "../../../compute/device/pairing.ts";
-import type { Adapter } from "../../adapter.ts";
+import type { Adapter } from "../../files/adapter.ts";
 import { readAllValues } from "../../files/values.ts";
-import type { FittedLayer } from "../../fit.ts";
+import type { FittedLayer } from "../../method/fit.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
-import type { DeltaSource } from "../../plan.ts";
+import type { DeltaSource } from "../../method/plan.ts";
 import { deltaSource } from "../on-device.ts";
 import { DeltaBases } from "./delta.ts";
 import { deltaReference } from "./delta-reference.ts";

@@ -11,7 +11,7 @@ import { itemAt } from "../../../files/item-at.ts";
 import { PLAIN_LINEARS } from "../../../models/blocks/linears.ts";
 import { randloraShape } from "../../randlora/plan.ts";
 import { basesFor, error, factorsFor, numbers, placed, taken } from "../../testing/bases.ts";
-import { Parameters } from "../../training/parameters.ts";
+import { Parameters } from "../../method/parameters.ts";
 import { VERA_PAIRING, veraShape } from "../../vera/plan.ts";
 import { deltaReference } from "./delta-reference.ts";
 import { TrainedBilinear } from "./trained.ts";

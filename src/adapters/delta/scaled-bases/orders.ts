@@ -1,6 +1,6 @@
 import { pitchOf } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
-import type { PlaceOptions } from "../../training/method.ts";
+import type { PlaceOptions } from "../../method/training.ts";
 import { fuse } from "../through-weights/fused.ts";
 import { heldBytes } from "../through-weights/held.ts";
 import { parsePlans, type PlanWords } from "../through-weights/plans.ts";

@@ -1,7 +1,7 @@
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import type { BasesFrom } from "../../frozen/origin.ts";
-import { writeTrained } from "../../train.ts";
-import type { Method, PassKind, Placement } from "../../training/method.ts";
+import { writeTrained } from "../../method/train.ts";
+import type { Method, PassKind, Placement } from "../../method/training.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { weightFinder } from "../parts.ts";
 import { Scratch } from "../through-weights/scratch.ts";

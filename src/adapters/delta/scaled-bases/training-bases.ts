@@ -7,7 +7,7 @@ import type { Run } from "../../../compute/tensor/run.ts";
 import { pitchOf, type Shape, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Bases } from "../../frozen/drawing/bases.ts";
 import { identityOf } from "../../frozen/same-bases.ts";
-import type { Placement } from "../../training/method.ts";
+import type { Placement } from "../../method/training.ts";
 import { DeltaBases } from "./delta.ts";
 import type { Pairing } from "../../../compute/device/pairing.ts";
 import { type BasisMatrix, readElement } from "../../../compute/device/matrix-storage.ts";

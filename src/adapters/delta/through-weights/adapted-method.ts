@@ -1,4 +1,4 @@
-import type { Method, Placement } from "../../training/method.ts";
+import type { Method, Placement } from "../../method/training.ts";
 import { dropoutMasks } from "../dropout.ts";
 import { fuse } from "./fused.ts";
 import { heldDeltas } from "./held-deltas.ts";

@@ -4,7 +4,7 @@ import { addLinear } from "../../../compute/tensor/add-linear.ts";
 import { sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { type Linears, PLAIN_LINEARS, projectGroups } from "../../../models/blocks/linears.ts";
-import type { Addend } from "../../training/method.ts";
+import type { Addend } from "../../method/training.ts";
 import { fuse, type FusedMatrix } from "./fused.ts";
 import type { AdaptedModule } from "./held.ts";
 

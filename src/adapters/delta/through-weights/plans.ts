@@ -1,6 +1,6 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import type { MethodChoices, PlaceOptions } from "../../training/method.ts";
+import type { MethodChoices, PlaceOptions } from "../../method/training.ts";
 import type { FusedShape } from "./fused.ts";
 import { heldBytes, type ModuleRows, type ProductsPlan } from "./held.ts";
 

@@ -11,7 +11,7 @@ import {
   type Projection,
   projectGroups,
 } from "../../../models/blocks/linears.ts";
-import type { FormedWeights } from "../../training/method.ts";
+import type { FormedWeights } from "../../method/training.ts";
 import type { Masks } from "../dropout.ts";
 import {
   adapterInput,

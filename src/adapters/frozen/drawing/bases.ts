@@ -1,5 +1,7 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { FloatGrid, GeneratorName, Sparsity } from "../../../compute/random/names.ts";
+import { mt19937Seed } from "../../../compute/random/mt19937.ts";
+import type { StdPair } from "../../files/std-cache.ts";
 import type { BasisMatrix } from "../../../compute/device/matrix-storage.ts";
 
 /** What determines every element of a pair of bases A (r, 1, min) and B (max, ⌈min/r⌉, r). */
@@ -14,6 +16,11 @@ export interface BasesSpec {
   readonly sparsity: Sparsity;
   /** The grid that normalized elements are rounded to: PEFT casts them to the base weights' dtype. */
   readonly grid: FloatGrid;
+}
+
+/** What the standard deviations depend on, as text: not the grid, and of the seed only what MT19937 takes of it. */
+export function stdKey(spec: BasesSpec): string {
+  return [spec.generator, mt19937Seed(spec.key), spec.r, spec.max, spec.min, spec.sparsity].join(" ");
 }
 
 /** How much of them is needed: the largest layer's M = rows, n = bases and m = cols. */
@@ -35,12 +42,6 @@ export interface Bases {
   /** The standard deviations that were divided by; null where nothing was normalized (philox, saved projections). */
   readonly stdA: number | null;
   readonly stdB: number | null;
-}
-
-/** Standard deviations of the whole of A and B as drawn, in the drawn dtype. */
-export interface StdPair {
-  readonly a: number;
-  readonly b: number;
 }
 
 /** Two packed matrices and what they were divided by. */

@@ -12,12 +12,12 @@ import {
   type BasesHead,
   type BasesSpec,
   type DrawnPair,
-  type StdPair,
+  stdKey,
 } from "./bases.ts";
-import { stdKey, userStdCache, type StdCache } from "./std-cache.ts";
+import { userStdCache, type StdCache, type StdPair } from "../../files/std-cache.ts";
 import { finishSteps, type Steps } from "./steps.ts";
 
-export type { Bases, BasesExtent, BasesSpec, StdPair } from "./bases.ts";
+export type { Bases, BasesExtent, BasesSpec } from "./bases.ts";
 export { basesCount } from "./bases.ts";
 
 /** Elements of A and of B that a fingerprint covers, at most (adapter.json, `bases.sha256`). */

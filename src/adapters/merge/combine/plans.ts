@@ -3,7 +3,7 @@ import { oneLine } from "../../../files/failure.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
 import { deltaSource } from "../../delta/on-device.ts";
-import type { AdapterPlan, DeltaSource } from "../../plan.ts";
+import type { AdapterPlan, DeltaSource } from "../../method/plan.ts";
 import { type CombinedLayer, combineRows, type CombineOptions } from "./rows.ts";
 import { referenceOf } from "./reference.ts";
 import type { Threshold } from "./threshold.ts";

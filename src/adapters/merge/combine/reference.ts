@@ -1,5 +1,5 @@
 import { itemAt } from "../../../files/item-at.ts";
-import type { DeltaSample } from "../../delta/sample.ts";
+import type { DeltaSample } from "../../method/sample.ts";
 import { combined } from "./formula.ts";
 import { electsSign, isRandom } from "./names.ts";
 import { type CombinedLayer, type CombineOptions, keepOf } from "./rows.ts";

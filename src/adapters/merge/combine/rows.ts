@@ -3,7 +3,7 @@ import { padded4 } from "../../../compute/device/families/delta.ts";
 import { repitched } from "../../../compute/tensor/repitch.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
-import type { LayerDelta, StoredWeight } from "../../plan.ts";
+import type { LayerDelta, StoredWeight } from "../../method/plan.ts";
 import { splitRows } from "../blocks.ts";
 import { formRows } from "../in-memory/form-delta.ts";
 import { combined, type Formula } from "./formula.ts";

@@ -1,5 +1,5 @@
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
-import type { AdapterPlan } from "../../plan.ts";
+import type { AdapterPlan } from "../../method/plan.ts";
 import { type COMBINE_CHOICES, type Combination, electsSign, isRandom, type MajoritySign } from "./names.ts";
 import { combinePlans } from "./plans.ts";
 

@@ -15,7 +15,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice, TEST_DEVICE } from "../../../compute/device/testing/open.ts";
 import { multipliesWholeNumbers } from "../../../compute/device/testing/stagings.ts";
 import { readModel, type Tensors, weights, writeAdapter, writeModel } from "../testing/models.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { type AdapterChoice, AdaptedWeights } from "./weights.ts";
 import { LanguageModel } from "../../../chat/language-model.ts";
@@ -94,7 +94,7 @@ async function withOwnHead(to: string): Promise<string> {
 
 /** The loss with adapters merged in f32 into a model; without any, of the model. */
 async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Promise<number> {
-  using decoder = await Decoder.load(gpu, model);
+  using decoder = await loadDecoder(gpu, model);
   await using adapted = await AdaptedWeights.open(decoder, model);
   await adapted.apply(choices, { dtype: "f32" });
   return (await perplexity(decoder, IDS, { context: 60 })).nll;
@@ -102,7 +102,7 @@ async function mergedLoss(model: string, choices: readonly AdapterChoice[]): Pro
 
 /** The loss with adapters beside quantized weights. */
 async function unmergedLoss(choices: readonly AdapterChoice[]): Promise<number> {
-  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+  using decoder = await loadDecoder(gpu, STORIES, { quantize: "Q8_0" });
   using placed = await UnmergedAdapters.place(decoder, STORIES, choices);
   await using adapted = await AdaptedWeights.open(decoder, STORIES);
   await adapted.apply(choices, { dtype: "f32", beside: decoder.weights.projected });
@@ -164,7 +164,7 @@ describe("an adapter beside quantized weights is that which is merged into them 
   });
 
   test("several take one product with the weights", async () => {
-    using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q8_0" });
+    using decoder = await loadDecoder(gpu, STORIES, { quantize: "Q8_0" });
     const weight = decoder.weights.tensors.get(`${layer(2, "mlp.down_proj")}.weight`);
     if (weight === undefined) throw new RangeError("no down_proj");
     const choices = ["randlora", "lora", "vera", "nola"].map((name) => chosen(name));
@@ -193,7 +193,7 @@ test("what cannot be added without being merged is refused, and nothing stays in
       "lm_head.weight",
     ],
   ] as const;
-  using decoder = await Decoder.load(gpu, STORIES, { quantize: "Q4_0" });
+  using decoder = await loadDecoder(gpu, STORIES, { quantize: "Q4_0" });
   const before = gpu.memory.liveBytes;
   for (const [choices, message] of cases) {
     for (const attempt of [UnmergedAdapters.place, UnmergedAdapters.check]) {

@@ -6,7 +6,7 @@ import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { type TestAdapter, writeAdapter } from "../testing/models.ts";
-import { openAdapter } from "../../open.ts";
+import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
 import { type DeltaChoice, openDeltas, openPair } from "./deltas.ts";
 import { compareDeltas } from "../../../measure/inspect/distance.ts";

@@ -1,9 +1,9 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { ownedBy } from "../../../compute/device/owned.ts";
 import { methodOfAdapter, planAdapter } from "../../methods.ts";
-import { openAdapter } from "../../open.ts";
+import { openAdapter } from "../../formats/open.ts";
 import { type AdaptedLayer, layerOf } from "../../base/layers.ts";
-import type { AdapterPlan } from "../../plan.ts";
+import type { AdapterPlan } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";

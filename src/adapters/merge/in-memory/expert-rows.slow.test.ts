@@ -7,7 +7,8 @@ import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { AdapterLinears } from "../../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
 import { Batch } from "../../../models/decoder/cache/batch.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import type { LoadOptions } from "../../../models/decoder/options.ts";
 import { writeArchitecture } from "../../../models/testing/architectures.ts";
 import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
@@ -19,7 +20,7 @@ import { writeDora } from "../../testing/magnitudes.ts";
 import { writeNola } from "../../testing/nola.ts";
 import { writePranc } from "../../testing/pranc.ts";
 import { writeVera } from "../../testing/vera.ts";
-import { SharedParts } from "../../training/shared-parts.ts";
+import { SharedParts } from "../../method/shared-parts.ts";
 import { writeHybrid } from "../testing/hybrid.ts";
 import { writeAdapter } from "../testing/models.ts";
 import { UnmergedAdapters } from "./beside.ts";
@@ -92,7 +93,7 @@ test.each<[string, string[], LoadOptions]>([
   async (name, targets, options) => {
     const path = folder.at(name);
     const paths = await adaptersOf(name, targets);
-    using decoder = await Decoder.load(gpu, path, options);
+    using decoder = await loadDecoder(gpu, path, options);
     using owner = new DisposableStack();
     const shared = new SharedParts(gpu);
     const texts: { at: number; adapter: AdapterLinears }[] = [];
@@ -115,7 +116,7 @@ test.each<[string, string[], LoadOptions]>([
       for (const one of found) expect(one).toEqual(found[0]);
     }
     if (options.quantize !== undefined) return;
-    using numbers = await Decoder.load(gpu, path, { dtype: "F32" });
+    using numbers = await loadDecoder(gpu, path, { dtype: "F32" });
     await using adapted = await AdaptedWeights.open(numbers, path);
     for (const [at, adapter] of paths.entries()) {
       await adapted.apply(adapter === undefined ? [] : [{ path: adapter, scale: 1 }], { dtype: "f32" });
@@ -137,7 +138,7 @@ test("an adapter without factors stands beside weights, but not as one of severa
   } as const;
   const path = await writePranc(folder.at("pranc"), { seed: 3n, alpha: 1, coefficients: [5, 2.5], modules });
   const [base, choices] = [folder.at("gpt-oss"), [{ path, scale: 0.5 }]];
-  using decoder = await Decoder.load(gpu, base);
+  using decoder = await loadDecoder(gpu, base);
   expect(await refusalOf(() => UnmergedAdapters.check(decoder, base, choices, { forRows: true }))).toMatchObject({
     code: "adapter",
     message: expect.stringContaining("PRANC's ΔW has no factors"),
@@ -146,7 +147,7 @@ test("an adapter without factors stands beside weights, but not as one of severa
   expect(placed.notes).toEqual(["PRANC's ΔW has no factors: it is held in f32 beside the weights, 12.3 kB"]);
   decoder.linears = placed.linears;
   const [found = []] = await logitsOf(decoder, [{ at: 9, adapter: undefined }]);
-  using numbers = await Decoder.load(gpu, base, { dtype: "F32" });
+  using numbers = await loadDecoder(gpu, base, { dtype: "F32" });
   const [plain = []] = await logitsOf(numbers, [{ at: 9, adapter: undefined }]);
   await using adapted = await AdaptedWeights.open(numbers, base);
   await adapted.apply(choices, { dtype: "f32" });

@@ -3,7 +3,7 @@ import { ownedBy } from "../../../compute/device/owned.ts";
 import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
 import type { WeightRows } from "../../../compute/device/families/finish.ts";
-import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../plan.ts";
+import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Run } from "../../../compute/tensor/run.ts";

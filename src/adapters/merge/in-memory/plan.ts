@@ -1,8 +1,8 @@
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
-import { openAdapter } from "../../open.ts";
+import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
-import type { AdapterPlan } from "../../plan.ts";
+import type { AdapterPlan } from "../../method/plan.ts";
 import { type MergePlan, type OutputTensor, planMerge } from "../plan.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";

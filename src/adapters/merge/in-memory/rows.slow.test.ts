@@ -11,10 +11,11 @@ import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { AdapterLinears } from "../../../models/blocks/linears.ts";
 import { BASE_ROWS } from "../../../models/blocks/row-linears.ts";
 import { Batch } from "../../../models/decoder/cache/batch.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { mixturesOf, readBeside } from "../../../models/testing/mixed.ts";
 import { writeAdapter } from "../testing/models.ts";
-import { SharedParts } from "../../training/shared-parts.ts";
+import { SharedParts } from "../../method/shared-parts.ts";
 import { layer, MODULES } from "../testing/modules.ts";
 import { UnmergedAdapters } from "./beside.ts";
 import { AdaptedWeights } from "./weights.ts";
@@ -79,7 +80,7 @@ async function logitsOf(
 }
 
 test("each row of a batch has the bits that it has alone, whatever adapter it goes through, and the merged model's logits", async () => {
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   using owner = new DisposableStack();
   const shared = new SharedParts(gpu);
   const texts: { at: number; adapter: AdapterLinears }[] = [];
@@ -143,7 +144,7 @@ test.each([
   ["RandLoRA", 1],
   ["VeRA", 6],
 ])("prompts that are read together through %s in the model itself have the bits that each has alone", async (_, at) => {
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   using placed = await UnmergedAdapters.place(decoder, STORIES, [{ path: itemAt(paths, at) ?? "", scale: 1 }]);
   decoder.linears = placed.linears;
   const read = async (passOf: <T>(pieces: readonly T[]) => readonly (readonly T[])[]) => {
@@ -164,7 +165,7 @@ test.each([
   ["RandLoRA", 1],
   ["VeRA", 6],
 ])("two %s adapters hold their bases once, and one that goes leaves the other as it is", async (_, at) => {
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   const shared = new SharedParts(gpu);
   const choice = { path: itemAt(paths, at) ?? "", scale: 1 };
   const place = (scale = 1) =>

@@ -11,7 +11,8 @@ import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { read } from "../../../compute/device/transfer.ts";
 import { merge } from "../to-files/run.ts";
 import { readModel, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import type { Dtype } from "../../../files/safetensors/dtype.ts";
 import { elementBytes, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { writeArchitecture } from "../../../models/testing/architectures.ts";
@@ -111,7 +112,7 @@ test("what adapters do to other parts of a model is left out; merged they get it
     ...FIRST,
     modules: { ...modules, [`model.${images}`]: [32, 16] },
   });
-  using decoder = await Decoder.load(gpu, base);
+  using decoder = await loadDecoder(gpu, base);
   await using adapted = await AdaptedWeights.open(decoder, base);
   await adapted.apply([{ path: adapter, scale: 1 }]);
   const both = await readModel(await mergedFolder(base, [adapter], [1]));
@@ -132,8 +133,8 @@ test("a model that stores its weights transposed, and one without the head's pre
   const logits = async (decoder: Decoder) => {
     return await logitsAfter(decoder, [3, 1, 4, 1, 5]);
   };
-  using whole = await Decoder.load(gpu, await mergedFolder(base, [adapter], [1]));
-  using decoder = await Decoder.load(gpu, base);
+  using whole = await loadDecoder(gpu, await mergedFolder(base, [adapter], [1]));
+  using decoder = await loadDecoder(gpu, base);
   await using adapted = await AdaptedWeights.open(decoder, base);
   const before = await logits(decoder);
   await adapted.apply([{ path: adapter, scale: 1 }]);
@@ -170,7 +171,7 @@ test.each(["F32", "BF16"])(
   "%s: the weights are those that merge writes, whichever adapters were there before",
   async (dtype) => {
     const model = dtype === "F32" ? STORIES : half;
-    using decoder = await Decoder.load(gpu, model);
+    using decoder = await loadDecoder(gpu, model);
     await using adapted = await AdaptedWeights.open(decoder, model);
     const before = gpu.memory.liveBytes;
     await adapted.apply([{ path: first, scale: 1 }]);
@@ -189,7 +190,7 @@ test.each(["F32", "BF16"])(
 );
 
 test("LoRA, alone and beside RandLoRA", async () => {
-  using decoder = await Decoder.load(gpu, half);
+  using decoder = await loadDecoder(gpu, half);
   await using adapted = await AdaptedWeights.open(decoder, half);
   const before = gpu.memory.liveBytes;
   const lora = await writeLora(folder.at("lora"), LORA, { config: { use_rslora: true } });
@@ -205,7 +206,7 @@ test("LoRA, alone and beside RandLoRA", async () => {
 });
 
 test("DoRA, alone and after RandLoRA: norms are the base's", async () => {
-  using decoder = await Decoder.load(gpu, half);
+  using decoder = await loadDecoder(gpu, half);
   await using adapted = await AdaptedWeights.open(decoder, half);
   const before = gpu.memory.liveBytes;
   const dora = await writeDora(folder.at("dora"), LORA);
@@ -221,7 +222,7 @@ test("DoRA, alone and after RandLoRA: norms are the base's", async () => {
 });
 
 test("what was stopped half-way is made whole by the next call", async () => {
-  using decoder = await Decoder.load(gpu, half);
+  using decoder = await loadDecoder(gpu, half);
   await using adapted = await AdaptedWeights.open(decoder, half);
   const stop = new AbortController();
   const onProgress = (done: number): void => {
@@ -243,7 +244,7 @@ describe("a tied output matrix", () => {
 
   test("becomes one of its own where an adapter changes it, and is shared again afterwards", async () => {
     for (const model of [STORIES, half]) {
-      using decoder = await Decoder.load(gpu, model);
+      using decoder = await loadDecoder(gpu, model);
       await using adapted = await AdaptedWeights.open(decoder, model);
       const before = gpu.memory.liveBytes;
       expect(await adapted.check([{ path: head, scale: 1 }])).toEqual([]);
@@ -274,7 +275,7 @@ describe("a tied output matrix", () => {
       config: { ...settings, tie_word_embeddings: true },
     });
     for (const model of [STORIES, stored]) {
-      using decoder = await Decoder.load(gpu, model);
+      using decoder = await loadDecoder(gpu, model);
       await using adapted = await AdaptedWeights.open(decoder, model);
       await adapted.apply([{ path: replacing, scale: 1 }]);
       await expectEqual(decoder, await mergedFolder(model, [replacing], [1]));
@@ -285,7 +286,7 @@ describe("a tied output matrix", () => {
 });
 
 test("another dtype than the checkpoint's: what merge --dtype writes, of what adapters change", async () => {
-  using decoder = await Decoder.load(gpu, half, {
+  using decoder = await loadDecoder(gpu, half, {
     dtype: (names) => (names.some((name) => name.includes("layers.")) ? "F32" : undefined),
   });
   await using adapted = await AdaptedWeights.open(decoder, half);
@@ -298,7 +299,7 @@ test("another dtype than the checkpoint's: what merge --dtype writes, of what ad
 
 describe("refused before anything changes", () => {
   test("an adapter for another model", async () => {
-    using decoder = await Decoder.load(gpu, STORIES);
+    using decoder = await loadDecoder(gpu, STORIES);
     await using adapted = await AdaptedWeights.open(decoder, STORIES);
     await adapted.apply([{ path: second, scale: 1 }]);
     const foreign = await writeAdapter(folder.at("foreign"), { ...FIRST, modules: { "model.x.q_proj": [64, 64] } });
@@ -318,7 +319,7 @@ describe("refused before anything changes", () => {
       config: { modules_to_save: ["embed_tokens_per_layer"] },
       tensors: { "base_model.model.model.embed_tokens_per_layer.weight": numbers([20, 8]) },
     });
-    using decoder = await Decoder.load(gpu, base);
+    using decoder = await loadDecoder(gpu, base);
     await using adapted = await AdaptedWeights.open(decoder, base);
     await expect(adapted.apply([{ path: adapter, scale: 1 }])).rejects.toMatchObject({
       message: expect.stringContaining('"model.embed_tokens_per_layer.weight", which no adapter changes in memory'),
@@ -327,7 +328,7 @@ describe("refused before anything changes", () => {
   });
 
   test("weights that are no numbers", async () => {
-    using decoder = await Decoder.load(gpu, STORIES);
+    using decoder = await loadDecoder(gpu, STORIES);
     await using adapted = await AdaptedWeights.open(decoder, STORIES);
     const lambda = { ...weights("F32", [4, 16], 1), data: new Uint8Array(new Float32Array(64).fill(NaN).buffer) };
     const name = `base_model.model.${layer(0, "self_attn.q_proj")}.randlora_lambda`;

@@ -5,7 +5,7 @@ import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LoadOptions } from "../../../models/decoder/options.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { f32, writeFolder } from "../../testing/adapters.ts";
 import { writeLora } from "../../testing/lora.ts";
@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 async function logitsOf(path: string, options: LoadOptions & { readonly beside?: string } = {}) {
-  using decoder = await Decoder.load(gpu, path, options);
+  using decoder = await loadDecoder(gpu, path, options);
   const { beside } = options;
   const placed = async (adapter: string) => UnmergedAdapters.place(decoder, path, [{ path: adapter, scale: 1 }]);
   using unmerged = beside === undefined ? undefined : await placed(beside);

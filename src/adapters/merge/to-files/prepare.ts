@@ -1,10 +1,10 @@
 import { basename, resolve } from "node:path";
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
-import { openAdapter } from "../../open.ts";
+import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
-import type { AdapterPlan } from "../../plan.ts";
-import type { Adapter } from "../../adapter.ts";
+import type { AdapterPlan } from "../../method/plan.ts";
+import type { Adapter } from "../../files/adapter.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { oneLine, quote } from "../../../files/failure.ts";

@@ -3,7 +3,7 @@ import type { DeviceOptions } from "../../../compute/open-device.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
 import type { Job } from "../../../terminal/options/shared/job.ts";
-import type { BasesOrigin } from "../../plan.ts";
+import type { BasesOrigin } from "../../method/plan.ts";
 import type { Outtype } from "../outtypes.ts";
 import type { Rounding } from "../merge-tensor.ts";
 import type { Combination } from "../combine/names.ts";

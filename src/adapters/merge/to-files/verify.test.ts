@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { describeBase } from "../../base/base.ts";
-import { openPeft } from "../../files/peft.ts";
+import { openPeft } from "../../formats/peft.ts";
 import { planAdapter } from "../../methods.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { WritableFloatDtype } from "../../../files/safetensors/dtype.ts";
-import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
 import { fileSource, planMerge } from "../plan.ts";
 import { deltaOf, rounded, type TestAdapter, weights, widened, writeAdapter, writeModel } from "../testing/models.ts";
 import { sample, ulp, verifyMerge } from "./verify.ts";

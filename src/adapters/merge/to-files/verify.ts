@@ -1,4 +1,4 @@
-import type { AdapterPlan, DeltaSource } from "../../plan.ts";
+import type { AdapterPlan, DeltaSource } from "../../method/plan.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { BLOCK } from "../../../compute/device/blocks.ts";

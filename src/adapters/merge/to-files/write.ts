@@ -1,6 +1,6 @@
 import { BytePool } from "../../../compute/device/byte-pool.ts";
 import type { Device } from "../../../compute/device/device.ts";
-import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../../plan.ts";
+import type { AdapterPlan, DeltasOnGpu, StoredWeight } from "../../method/plan.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { TensorInfo } from "../../../files/safetensors/header.ts";

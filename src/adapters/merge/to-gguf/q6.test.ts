@@ -4,9 +4,10 @@ import { GgufFile } from "../../../files/gguf/reader.ts";
 import type { GgufTensor } from "../../../files/gguf/format.ts";
 import { GgufWriter } from "../../../files/gguf/writer.ts";
 import { refusalOf, type TemporaryFolder } from "../../../files/testing/folder.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
-import { unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { unpackBlocks } from "../../../models/gguf-blocks.ts";
 import { writeLora } from "../../testing/lora.ts";
 import { Workplace } from "./testing/workplace.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -90,10 +91,10 @@ test("its numbers are llama.cpp's", () => {
 
 test("embeddings and logits from blocks are those from their numbers", async () => {
   const { folder: settings, weights } = await locateModel(folder.at("q6.gguf"));
-  using kept = await Decoder.load(place.gpu, settings, { weights });
+  using kept = await loadDecoder(place.gpu, settings, { weights });
   expect(kept.weights.embedding.dtype).toBe("Q6_K");
   expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0 and Q6_K" });
-  using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
+  using wide = await loadDecoder(place.gpu, settings, { weights, dtype: "F32" });
   const logits = async (decoder: Decoder, ids: readonly number[]) => {
     return await logitsAfter(decoder, ids);
   };

@@ -7,10 +7,11 @@ import { transpose } from "../../../files/safetensors/transpose.ts";
 import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts";
 import type { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { loadConfig } from "../../../models/decoder/architectures/index.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import type { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../models/folder/locate.ts";
 import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
-import { packBlocks, unpackBlocks } from "../../../models/gguf/blocks.ts";
+import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
 import { TableInFile } from "../../../models/table-in-file.ts";
 import { tableInFile } from "../../../models/tensor-plan.ts";
 import { Notes, OPTIONS } from "../testing/merge.ts";
@@ -204,12 +205,12 @@ test("rows of a table that stays in the file are read out of its blocks", async 
 test("blocks stay what they are in memory, embedding and output matrix, too; --dtype takes them out", async () => {
   const path = await place.written(folder.at("llama"), "x.gguf", "q4_0");
   const { folder: settings, weights } = await locateModel(path);
-  using kept = await Decoder.load(place.gpu, settings, { weights });
+  using kept = await loadDecoder(place.gpu, settings, { weights });
   const formats = (decoder: Decoder) => new Set([...decoder.weights.tensors.values()].map(({ dtype }) => dtype));
   expect(formats(kept)).toEqual(new Set(["Q4_0", "F32"]));
   expect([kept.weights.embedding.dtype, kept.weights.head.dtype]).toEqual(["Q4_0", "Q4_0"]);
   expect(kept.weights.quantized).toMatchObject({ dtype: "Q4_0" });
-  using wide = await Decoder.load(place.gpu, settings, { weights, dtype: "F32" });
+  using wide = await loadDecoder(place.gpu, settings, { weights, dtype: "F32" });
   expect(formats(wide)).toEqual(new Set(["F32"]));
   const logits = async (decoder: Decoder) => {
     return await logitsAfter(decoder, [5, 6, 7]);

@@ -5,7 +5,7 @@ import { STORIES } from "../../../../fixtures/stories/storyteller.ts";
 import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { readModel, rounded, widened, writeModel } from "../../../adapters/merge/testing/models.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { collectActivations } from "./activations.ts";
 import { storySamples } from "../../testing/story-samples.ts";
 
@@ -36,7 +36,7 @@ async function changed(name: string, factors: Readonly<Record<string, number>>):
 }
 
 async function activationsOf(model: string, lengths: readonly number[]) {
-  using decoder = await Decoder.load(gpu, model);
+  using decoder = await loadDecoder(gpu, model);
   return await collectActivations(decoder, storySamples(lengths));
 }
 
@@ -45,7 +45,7 @@ const LENGTHS = [3, 500, 500, 500, 500, 500, 7, 1 + 1];
 
 test("a sample's means are those that it has alone, whatever shares its pass", async () => {
   const counted: number[] = [];
-  using decoder = await Decoder.load(gpu, STORIES);
+  using decoder = await loadDecoder(gpu, STORIES);
   const data = storySamples(LENGTHS);
   const all = await collectActivations(decoder, data, { onSamples: (samples) => counted.push(samples) });
   expect(counted).toEqual([5, 3]);

@@ -15,7 +15,7 @@ import {
   writeAdapter,
   writeModel,
 } from "../../../adapters/merge/testing/models.ts";
-import { Decoder } from "../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { LossPlane } from "./loss-plane.ts";
 import { needsAllInF32, planVariants } from "../plan-variants.ts";
 import { placesOf, type Shares, sharesAt } from "./plane.ts";
@@ -78,7 +78,7 @@ async function write(name: string, values: Readonly<Record<string, Float64Array>
 
 /** The mean loss of a model folder, sample by sample. */
 async function lossOf(model: string): Promise<number> {
-  using decoder = await Decoder.load(gpu, model);
+  using decoder = await loadDecoder(gpu, model);
   let [sum, count] = [0, 0];
   for (let i = 0; i < DATA.length; i++) {
     using cache = decoder.createCache();

@@ -11,7 +11,7 @@ import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../../testing/architectures.ts";
 import { Batch, type PassResult } from "../cache/batch.ts";
 import type { BatchToken } from "../cache/batch-logits.ts";
-import { Decoder } from "../decoder.ts";
+import { loadDecoder } from "../../folder/load-decoder.ts";
 import type { LoadOptions } from "../options.ts";
 import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
 import { logitsAfter } from "../../testing/logits.ts";
@@ -131,7 +131,7 @@ test("every architecture is tried", () => {
 
 /** The logits after the prompt. */
 async function logitsOf(path: string, options: LoadOptions): Promise<Float32Array> {
-  using decoder = await Decoder.load(gpu, path, options);
+  using decoder = await loadDecoder(gpu, path, options);
   return await logitsAfter(decoder, PROMPT);
 }
 
@@ -171,7 +171,7 @@ test.each(Object.entries(GOLDEN).filter(([type]) => LAYOUTS.includes(type)))(
 
 test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
   await writeArchitecture(folder.at(type), type, 4, settings);
-  using decoder = await Decoder.load(gpu, folder.at(type));
+  using decoder = await loadDecoder(gpu, folder.at(type));
   // As a whole, and behind a prefix.
   for (const prefix of [0, 5]) {
     using cache = decoder.createCache();

@@ -4,7 +4,8 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Batch } from "./batch.ts";
 import type { BatchLogits } from "./batch-logits.ts";
-import { Decoder } from "../decoder.ts";
+import type { Decoder } from "../decoder.ts";
+import { loadDecoder } from "../../folder/load-decoder.ts";
 import type { Slot } from "./slot.ts";
 import { logitsAfter } from "../../testing/logits.ts";
 
@@ -14,7 +15,7 @@ let gpu: Device;
 let decoder: Decoder;
 beforeAll(async () => {
   gpu = await openTestDevice();
-  decoder = await Decoder.load(gpu, STORIES);
+  decoder = await loadDecoder(gpu, STORIES);
 });
 afterAll(() => gpu.close());
 

@@ -7,7 +7,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import { mixturesOf, readBeside } from "../../testing/mixed.ts";
-import { Decoder } from "../decoder.ts";
+import { loadDecoder } from "../../folder/load-decoder.ts";
 import { Batch } from "./batch.ts";
 
 setDefaultTimeout(120_000);
@@ -35,7 +35,7 @@ test.each([
   ["mixtral", {}, "F32"],
 ] as const satisfies readonly (readonly [string, object, KvDtype])[])("%s", async (type, settings, kvDtype) => {
   await writeArchitecture(folder.at(type), type, 2, { ...settings, max_position_embeddings: 8192 });
-  using decoder = await Decoder.load(device, folder.at(type), { kvDtype });
+  using decoder = await loadDecoder(device, folder.at(type), { kvDtype });
   const written = [700, 3, 255].map((count, seed) => ({ ids: tokens(seed, count) }));
   // Over where blocks end, and behind more than a window.
   const sizes = [12, 1, 230, 2, 64, 208, 24];
@@ -50,7 +50,7 @@ test.each([
 
 test("a pass that there is no room for leaves nothing behind, wherever it ends", async () => {
   await writeArchitecture(folder.at("full"), "llama", 2);
-  using decoder = await Decoder.load(device, folder.at("full"));
+  using decoder = await loadDecoder(device, folder.at("full"));
   using batch = new Batch(decoder, { rows: 2, positions: 1024 });
   const [text, slot] = [batch.pool.acquire(), batch.pool.acquire()];
   const ids = tokens(5, 30);

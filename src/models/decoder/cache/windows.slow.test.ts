@@ -9,7 +9,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import { writeArchitecture } from "../../testing/architectures.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
-import { Decoder } from "../decoder.ts";
+import { loadDecoder } from "../../folder/load-decoder.ts";
 import { Batch } from "./batch.ts";
 import type { BatchDecoder } from "./batch-pass.ts";
 import { kvBytes, rowsKept, windowOf } from "./layer-cache.ts";
@@ -75,7 +75,7 @@ test.each([
 ] as const)(
   "%s, keys in %s: logits are the same bits as with all positions, in pieces, in copies, beside others and from a prefix",
   async (type, dtype, single) => {
-    using decoder = await Decoder.load(gpu, folder.at(type), { kvDtype: dtype });
+    using decoder = await loadDecoder(gpu, folder.at(type), { kvDtype: dtype });
     const { config, weights, kvDtype, linears } = decoder;
     const found = async (of: BatchDecoder) => {
       using batch = new Batch(of, { rows: 4, positions: 16_384 });
@@ -137,7 +137,7 @@ test.each([
 ] as const)(
   "%s: a text is the one that it is alone, whether its beginning was kept or has to be computed again",
   async (type, short, kept, long) => {
-    using decoder = await Decoder.load(gpu, folder.at(type));
+    using decoder = await loadDecoder(gpu, folder.at(type));
     const write = async (loop: DecodeLoop, prompt: readonly number[], maxTokens: number) =>
       await decode(loop, { prompt, maxTokens, context: 8192 });
     const [prompt, next] = [tokens(1, 2500), [...tokens(1, 2500), ...tokens(5, 40)]];
@@ -158,7 +158,7 @@ test.each([
 );
 
 test("what positions take is counted as the pool takes it, under --memory as well", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("gemma3_text"));
+  using decoder = await loadDecoder(gpu, folder.at("gemma3_text"));
   const { config } = decoder;
   expect(config.layers.map(windowOf)).toEqual([40, Infinity]);
   // Keys and values of 2 heads of 8.
@@ -166,7 +166,7 @@ test("what positions take is counted as the pool takes it, under --memory as wel
   expect(kept).toBe(1536);
   expect(kvBytes(config, 8192, "F32", 1)).toBe(2 * 4 * 16 * (8192 + 2 * kept));
   using device = await CpuDevice.open({ threads: 1, memory: 2 ** 27 });
-  using limited = await Decoder.load(device, folder.at("gemma3_text"), { kvDtype: "F16" });
+  using limited = await loadDecoder(device, folder.at("gemma3_text"), { kvDtype: "F16" });
   for (const rows of [1, 3]) {
     using batch = new Batch(limited, { rows, positions: 16_384 });
     const slots = Array.from({ length: rows }, () => batch.pool.acquire());
@@ -176,7 +176,7 @@ test("what positions take is counted as the pool takes it, under --memory as wel
 });
 
 test("a text that has room for its prompt, and never for a token, ends: states are computed again from their beginning", async () => {
-  using decoder = await Decoder.load(gpu, folder.at("qwen3_5_text"));
+  using decoder = await loadDecoder(gpu, folder.at("qwen3_5_text"));
   const { pass } = Batch.prototype;
   let steps = 0;
   using spied = spyOn(Batch.prototype, "pass").mockImplementation(async function (this: Batch, ...args) {

@@ -4,7 +4,7 @@ import { TemporaryFolder } from "../../../../files/testing/folder.ts";
 import type { Checkpoint } from "../../../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../../../files/safetensors/dtype.ts";
 import { widenToF32 } from "../../../../files/safetensors/numbers.ts";
-import { Decoder } from "../../../../models/decoder/decoder.ts";
+import { loadDecoder } from "../../../../models/folder/load-decoder.ts";
 import { locateModel } from "../../../../models/folder/locate.ts";
 import { writeArchitecture } from "../../../../models/testing/architectures.ts";
 import type { Outtype } from "../../outtypes.ts";
@@ -44,7 +44,7 @@ export class Workplace implements AsyncDisposable {
   /** Those of the last of some tokens. */
   async logits(path: string): Promise<Float32Array> {
     const { folder: settings, weights } = await locateModel(path);
-    using decoder = await Decoder.load(this.gpu, settings, { weights });
+    using decoder = await loadDecoder(this.gpu, settings, { weights });
     const logits = await logitsAfter(decoder, [1, 300, 7, 420, 33]);
     return Float32Array.from(logits);
   }

@@ -1,0 +1,134 @@
+import { rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { GeneratorName } from "../../compute/random/names.ts";
+import { Publication } from "../../files/publish.ts";
+import { MAX_SETTINGS_BYTES, readWhole } from "../../files/read-whole.ts";
+import { oneLine } from "../../files/failure.ts";
+import { modelFolderObjection } from "../../files/model-files.ts";
+import type { Adapter, AdapterTensor } from "../files/adapter.ts";
+import { beginClassesBeside, CLASSES_FILE, classesText } from "../files/classes-file.ts";
+import type { AdapterContent } from "../files/content.ts";
+import { writeJson } from "./json-write.ts";
+import { writePeft } from "./peft-write.ts";
+import { methodOfAdapter } from "../methods.ts";
+import { type ConversionWish, type ConvertedContent, isInPeft } from "../method/method.ts";
+
+/** What to convert to, and where. */
+export interface ConvertOptions extends ConversionWish {
+  /** A folder (`peft`) or a file (`json`). */
+  readonly out: string;
+  /** Replace an existing output. */
+  readonly force?: boolean;
+  /** Told how many bytes have been read, of those of all tensors. */
+  readonly onProgress?: (read: number, total: number) => void;
+}
+
+/** What was written. */
+export interface Conversion {
+  /** Absolute path. */
+  readonly out: string;
+  readonly to: "peft" | "json";
+  /** Number of tensors, the bases included where they were written. */
+  readonly tensors: number;
+  /** What draws the bases, where that is known. */
+  readonly generator: GeneratorName | undefined;
+  /** Whether the bases themselves were written. */
+  readonly projections: boolean;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Writes an adapter in the other format, or the same one, losing nothing: every tensor bit for bit, every key of its
+ * configuration, and beside it the names of its head's classes. The output appears when it is complete. Throws `RandloraError`.
+ */
+export async function convertAdapter(adapter: Adapter, options: ConvertOptions): Promise<Conversion> {
+  const { to } = options;
+  const method = methodOfAdapter(adapter);
+  let converted: ConvertedContent | undefined;
+  const written = await writeAdapter(adapter, { ...options, method, readme: await ownReadme(adapter) }, async () => {
+    converted = await method.convert(adapter, options);
+    return converted.content;
+  });
+  const { generator, projections = false, notes = [] } = converted ?? {};
+  const foreign = to === "peft" && !isInPeft(method, adapter.config) ? [notInPeft(adapter)] : [];
+  return { ...written, to, generator, projections, notes: [...notes, ...foreign] };
+}
+
+function notInPeft({ path, config }: Adapter): string {
+  const type = typeof config["peft_type"] === "string" ? config["peft_type"] : "";
+  return `${oneLine(path)}: PEFT has no ${type} and cannot load the folder; --to lora makes a LoRA, which it loads`;
+}
+
+/** What is written, beside the content: where, and as what. */
+export interface WriteOptions extends Pick<ConvertOptions, "to" | "out" | "force" | "signal" | "onProgress"> {
+  /** Of what is written. */
+  readonly method: Parameters<typeof writePeft>[2];
+  /** Of a PEFT folder; undefined: one that says what is there. */
+  readonly readme?: string | undefined;
+}
+
+/**
+ * Writes what was made of an adapter, which is never replaced by it, and beside it the names of its head's classes.
+ * @param make gives the content, once it is known that it can be written
+ * @returns the absolute path of the output and its number of tensors
+ * @throws RandloraError `file`, and as `make` does
+ */
+export async function writeAdapter(
+  adapter: Adapter,
+  { to, out, force = false, signal, onProgress, method, readme }: WriteOptions,
+  make: () => Promise<AdapterContent>,
+): Promise<Pick<Conversion, "out" | "tensors">> {
+  const inputs = [...new Set([adapter.file, adapter.configFile])];
+  const kind = to === "peft" ? "folder" : "file";
+  await using publication = await Publication.begin(out, { kind, force, inputs, objection: modelFolderObjection });
+  const made = await make();
+  const total = made.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  let read = 0;
+  const onRead = (bytes: number) => onProgress?.((read += bytes), total);
+  const content = { ...made, tensors: made.tensors.map((tensor) => watched(tensor, onRead, signal)) };
+  const classes = await classesText(adapter);
+  await using beside =
+    to === "json" && classes !== undefined ? await beginClassesBeside(publication.target, classes) : undefined;
+  if (to === "json") await writeJson(publication.partPath, content);
+  else {
+    await writePeft(publication.partPath, content, method, readme);
+    if (classes !== undefined) await writeFile(join(publication.partPath, CLASSES_FILE), classes);
+  }
+  signal?.throwIfAborted();
+  // The adapter last: it never appears without its classes.
+  await beside?.commit();
+  try {
+    await publication.commit();
+  } catch (thrown) {
+    if (beside !== undefined) await rm(beside.target, { force: true });
+    throw thrown;
+  }
+  return { out: publication.target, tensors: content.tensors.length };
+}
+
+/** A tensor that is not read on, piece by piece, once the signal is aborted: saved bases may be gigabytes. */
+function watched(
+  tensor: AdapterTensor,
+  onRead: (bytes: number) => void,
+  signal: AbortSignal | undefined,
+): AdapterTensor {
+  const { name, dtype, shape, bytes } = tensor;
+  const read = async (out: Uint8Array, start?: number): Promise<void> => {
+    signal?.throwIfAborted();
+    await tensor.read(out, start);
+    onRead(out.length);
+  };
+  return { name, dtype, shape, bytes, read, readAll: () => tensor.readAll() };
+}
+
+/** The model card of a PEFT folder, which belongs to the adapter. */
+async function ownReadme(adapter: Adapter): Promise<string | undefined> {
+  if (adapter.format !== "peft") return undefined;
+  try {
+    return new TextDecoder().decode(
+      await readWhole(join(dirname(adapter.configFile), "README.md"), MAX_SETTINGS_BYTES),
+    );
+  } catch {
+    return undefined;
+  }
+}

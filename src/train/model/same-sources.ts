@@ -1,0 +1,44 @@
+import { RandloraError } from "../../files/errors.ts";
+import type { ModelLocation } from "../../models/folder/locate.ts";
+import { configFingerprint } from "./config-fingerprint.ts";
+import type { TrainSettings } from "../settings/settings.ts";
+import type { DataHashes, TrainingSource } from "./subject.ts";
+
+/** What tells a base from others of the same name: its fingerprint, and that of its config.json. */
+export interface BaseHashes {
+  readonly base: string;
+  readonly config: string;
+}
+
+/** What tells the data and the base of a run from others. States of earlier versions know less of the base. */
+export interface SourceHashes extends DataHashes {
+  readonly base?: string | undefined;
+  readonly config?: string | undefined;
+}
+
+/** @throws RandloraError `file`, `format` */
+export async function baseHashes(
+  source: Pick<TrainingSource<unknown>, "fingerprint">,
+  { folder }: ModelLocation,
+): Promise<BaseHashes> {
+  return { base: await source.fingerprint(), config: await configFingerprint(folder) };
+}
+
+/** @throws RandloraError `data` for other data than `what` (the run, the comparison) began with */
+export function refuseOtherData(began: DataHashes, now: DataHashes, { data }: TrainSettings, what: string): void {
+  if (began.data === now.data && (began.pixels === undefined || began.pixels === now.pixels)) return;
+  const hint = `put the old data back, or start a new ${what}`;
+  throw new RandloraError("data", `${data}: not the data that the ${what} began with`, hint);
+}
+
+/** @throws RandloraError `model` for another base than `what` began with */
+export function refuseOtherBase(began: SourceHashes, now: BaseHashes, { model }: TrainSettings, what: string): void {
+  for (const [key, named] of [
+    ["base", "its weights are not those"],
+    ["config", "its config.json is not the one"],
+  ] as const) {
+    if (began[key] === undefined || began[key] === now[key]) continue;
+    const hint = `put the old model back, or start a new ${what}`;
+    throw new RandloraError("model", `${model}: ${named} that the ${what} began with`, hint);
+  }
+}
