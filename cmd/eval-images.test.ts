@@ -129,7 +129,7 @@ test("people see a row for each class", async () => {
 
 test.each([
   ["no data", [], "--data is missing", 2],
-  ["no such folder", ["--data", "/nowhere"], "no such folder", 1],
+  ["no such folder", ["--data", "/nowhere"], "no such file or folder", 1],
   ["no such split", ["--data", join(import.meta.dir, "../fixtures/data")], "no test split", 3],
   ["a head that is not there", ["--head", "cls"], "--head cls: the head is linear", 2],
   ["zero-shot without texts", ["--head", "zero-shot"], "no encoder of texts", 2],

@@ -121,7 +121,7 @@ describe("refused", () => {
       2,
     ],
     ["two parts", "clip", ["--shots", "1", "--fraction", "0.5"], "--shots and --fraction", 2],
-    ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such folder", 1],
+    ["no data", "dinov2", ["--data", "/nowhere"], "/nowhere: no such file or folder", 1],
     ["an unknown set", "dinov2", ["--dataset", "cats"], "not a known set", 2],
   ])("%s", async (_, model, args, message, status) => {
     const given = args.map((arg) => (arg === "TRAIN" ? at("data", "train") : arg));

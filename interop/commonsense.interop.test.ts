@@ -86,7 +86,7 @@ describe.each([
     const { vocabularySize } = await loadConfig(base);
     const endOfSequence = await readEndOfSequence(base, tokenizer);
     const options = { tokenizer, template: undefined, endOfSequence, vocabularySize, maxLength };
-    const ours = await loadDataSet(train, { ...options, prompt: "commonsense" });
+    const ours = await loadDataSet([train], { ...options, prompt: "commonsense" });
     const found = Array.from({ length: ours.length }, (_, i) => [...ours.sample(i).ids]);
     const params = { base, data: train, longest: maxLength };
     expect(found).toEqual(await python.request(v.array(v.array(v.number())), "commonsense_samples", params));

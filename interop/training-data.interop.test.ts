@@ -31,7 +31,7 @@ async function ours(
   const path = join(folder, "data.jsonl");
   await Bun.write(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
   const vocabularySize = Infinity;
-  const data = await loadDataSet(path, { tokenizer, template, endOfSequence: end, vocabularySize, maxLength });
+  const data = await loadDataSet([path], { tokenizer, template, endOfSequence: end, vocabularySize, maxLength });
   return Array.from({ length: data.length }, (_, i) => {
     const { ids, supervised } = data.sample(i);
     return { ids: [...ids], supervised: [...supervised] };

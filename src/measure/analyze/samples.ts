@@ -23,17 +23,24 @@ export interface SampleOptions {
 }
 
 /**
+ * The files that `--data` means to who measures: of a folder test.jsonl, else valid.jsonl, else train.jsonl.
+ * @throws RandloraError as `locateData`
+ */
+export async function filesToMeasure(data: string): Promise<readonly string[]> {
+  const { train, valid, test } = await locateData({ data });
+  return test ?? valid ?? train;
+}
+
+/**
  * Reads samples as `finetune` does: with their special tokens, end and supervised tokens.
  * @param folder of the model
- * @param data a file; of a folder test.jsonl, else valid.jsonl, else train.jsonl
- * @throws RandloraError as `locateData` and `loadDataSet`
+ * @throws RandloraError as `loadDataSet`
  */
-export async function readSamples(folder: string, data: string, options: SampleOptions): Promise<DataSet> {
+export async function readSamples(folder: string, files: readonly string[], options: SampleOptions): Promise<DataSet> {
   const { vocabularySize, contextLength } = await loadConfig(folder);
-  const { train, valid, test } = await locateData({ data });
   const tokenizer = await loadTokenizer(folder);
   const { most, maxLength = Math.min(DEFAULT_LENGTH, contextLength), signal } = options;
-  return await loadDataSet(test ?? valid ?? train, {
+  return await loadDataSet(files, {
     tokenizer,
     template: await loadChatTemplate(folder),
     endOfSequence: await readEndOfSequence(folder, tokenizer),

@@ -1,5 +1,7 @@
+import { statSync } from "node:fs";
 import { chooseModel, describeDefaultModel, findDefaultModel } from "../../chat/default-model.ts";
 import { loadModel } from "../../chat/load-model.ts";
+import { nameOf } from "../../data/records/data-files.ts";
 import { locateData } from "../../data/text/samples/files.ts";
 import { sayUnknownRoles } from "../../data/text/samples/load.ts";
 import { RandloraError } from "../../files/errors.ts";
@@ -20,21 +22,22 @@ export async function evalChats(argument: string | undefined, options: ChatsFlag
   const { job, jobs, parts, data, ...asked } = options;
   if (data === undefined) throw new RandloraError("usage", "--data is missing", "name the file of held-out chats");
   const { train, valid, test } = await locateData({ data });
-  const file = test ?? valid ?? (train === data ? data : undefined);
-  if (file === undefined) {
+  const isFolder = statSync(data, { throwIfNoEntry: false })?.isDirectory() === true;
+  const files = test ?? valid ?? (isFolder ? undefined : train);
+  if (files === undefined) {
     const cause = `${oneLine(data)}: no test.jsonl nor valid.jsonl in this folder`;
     throw new RandloraError("file", cause, "name the file of held-out chats itself");
   }
-  if (file !== data) context.log.info(`measured on ${oneLine(file)}`);
-  await sharedByTasks(context, { job, jobs, parts }, ["chats", argument, asked], [file], (processes, own) =>
-    evalShare(argument, file, options, own, processes),
+  if (files !== train) context.log.info(`measured on ${nameOf(files)}`);
+  await sharedByTasks(context, { job, jobs, parts }, ["chats", argument, asked], [...files], (processes, own) =>
+    evalShare(argument, files, options, own, processes),
   );
 }
 
 /** The same, in each of the processes that share it. */
 async function evalShare(
   argument: string | undefined,
-  file: string,
+  files: readonly string[],
   options: ChatsFlags,
   context: Context,
   processes: Processes,
@@ -55,7 +58,7 @@ async function evalShare(
   );
   // What cannot be read is found out before a model is loaded.
   const { contextLength } = await loadConfig(location.folder);
-  const data = await readSamples(location.folder, file, { most: limit, maxLength: contextLength, signal });
+  const data = await readSamples(location.folder, files, { most: limit, maxLength: contextLength, signal });
   const { samples, supervisedTokens: tokens, cut, dropped, unknownRoles } = data.totals;
   if (unknownRoles.length > 0) log.warn(sayUnknownRoles(data.totals));
   if (cut > 0) log.warn(`${cut} samples are longer than the model's context, and cut`);

@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { METHOD_NAMES } from "../../adapters/method-names.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
 import { methodNamed } from "../../adapters/methods.ts";
+import { filesAt } from "../../data/records/data-files.ts";
 import { isCommit } from "../../files/hub/name.ts";
 import { EMBEDDED } from "../../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
@@ -98,6 +99,8 @@ export async function lookUp({ model, data }: Partial<FlatSettings>, context: Co
       model === EMBEDDED ? "; without MODEL the embedded model is trained on the data that comes with it" : "";
     throw new RandloraError("usage", "--data is missing", `name the file or folder to train on${own}`);
   }
+  // Known before a model is fetched.
+  if (hubNameOf({ name: model, commit: null }) !== undefined && data !== EMBEDDED) await filesAt(data);
   const location = await locate({ name: model, commit: null }, context);
   const facts = await describeModel(location);
   const named = { model, data, commit: commitOf(model, location.folder) };

@@ -26,7 +26,7 @@ export const RUN_OPTIONS = {
     pathOption({
       value: "FILE|DIR",
       topic: "Data",
-      help: "training data: JSONL, JSON, parquet, CSV, TSV, text; a folder with train.jsonl, or with images in train/CLASS/",
+      help: "training data: JSONL, JSON, parquet, CSV, TSV, text, or a pattern of files; a folder with train.jsonl, or with images in train/CLASS/",
     }),
     { compare: "all" },
   ),

@@ -1,6 +1,7 @@
-import { basename, dirname, extname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
+import { checkShards, filesAt, isShard, splitNameOf } from "../../records/data-files.ts";
 import { namedSet } from "../named/index.ts";
 import { fileSet, isDirectory, isFile, listFolder } from "./files.ts";
 import { readClassFolders } from "./folders.ts";
@@ -9,7 +10,7 @@ import { readParquetImages } from "./parquet.ts";
 import { type ImageSet, type Split, textsOf } from "./types.ts";
 
 export interface ImageChoice {
-  /** `--data`: a folder. */
+  /** `--data`: a folder, or parquet files by a pattern. */
   readonly data: string;
   readonly split: Split;
   /** `--dataset`: one of the paper's sets, in its own layout inside `data`. */
@@ -24,12 +25,10 @@ const NAMES: Readonly<Record<Split, readonly string[]>> = {
   valid: ["valid", "val", "validation"],
   test: ["test"],
 };
-/** The Hub's names of shards; older ones end with a hash. */
-const SHARD = /^(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?\.parquet$/;
 
 /**
  * Opens a split of a folder of images: class folders (`train/CLASS/*`), a list (`train.csv`, `train.jsonl`), or parquet
- * (`train.parquet`, `data/train-00000-of-00001.parquet`); or of a set by name. Images are not read yet.
+ * (`train.parquet`, `data/train-00000-of-00001.parquet`, or a pattern of such files); or of a set by name. Images are not read yet.
  *
  * @returns undefined where the folder, or the set, has no such split
  * @throws {RandloraError} `usage` for an unknown set, `data` where a split is there twice, and as what reads it
@@ -61,11 +60,14 @@ interface Place {
 
 /** Every place in a folder that has images of the split. */
 async function placesOf({ data, split, classes }: ImageChoice): Promise<readonly Place[]> {
-  if (!(await isDirectory(data)))
-    throw new RandloraError("file", `${oneLine(data)}: no such folder`, "--data takes a folder of images");
+  const paths = await filesAt(data);
+  const isFolder = await isDirectory(data);
+  const inside = isFolder ? [...(await pathsIn(data)), ...(await pathsIn(join(data, "data")))] : paths;
+  // Of files that are named one by one or by a pattern, those that are not called after splits are trained on.
+  const isNamed = isFolder || paths.every((path) => Object.values(NAMES).flat().includes(splitNameOf(path)));
+  const isOf = (name: string, path: string) => (isNamed ? splitNameOf(path) === name : name === "train");
   const found: Place[] = [];
   const add = (path: string, open: () => Promise<ImageSet>) => found.push({ path, open });
-  const inside = (await isDirectory(join(data, "data"))) ? await listFolder(join(data, "data"), "files") : [];
   for (const name of NAMES[split]) {
     const before = found.length;
     for (const list of [`${name}.csv`, `${name}.jsonl`].map((file) => join(data, file))) {
@@ -75,46 +77,32 @@ async function placesOf({ data, split, classes }: ImageChoice): Promise<readonly
     // A folder without folders may hold the images that a list beside it names.
     const isListed = async () => found.length > before && (await listFolder(folder, "folders")).length === 0;
     if ((await isDirectory(folder)) && !(await isListed())) add(folder, () => openFolders(folder, classes));
-    const single = join(data, `${name}.parquet`);
-    if (await isFile(single)) add(single, () => readParquetImages([single], classes));
-    const shards = inside.filter((file) => SHARD.exec(file)?.[1] === name).map((file) => join(data, "data", file));
-    if (shards[0] !== undefined) {
-      add(shards[0], async () => {
-        refuseMissing(shards);
-        return await readParquetImages(shards, classes);
+    const tables = inside.filter((path) => extname(path) === ".parquet" && isOf(name, path));
+    for (const files of Map.groupBy(tables, (path) => isNamed && [dirname(path), isShard(path)].join()).values()) {
+      const [first = ""] = files;
+      add(first, async () => {
+        if (isFolder && isShard(first)) checkShards(files);
+        return await readParquetImages(files, classes);
       });
     }
   }
   return found;
 }
 
-/** @throws {RandloraError} `data` where shards are missing that the names of the others promise, or are of two sets */
-function refuseMissing(shards: readonly string[]): void {
-  const [first = ""] = shards;
-  const parts = shards.map((path) => (SHARD.exec(basename(path)) ?? []).slice(2).map(Number));
-  const counts = new Set(parts.map(([, count]) => count));
-  const fail = (problem: string, hint: string): never => {
-    throw new RandloraError("data", `${oneLine(first)}: ${problem}`, hint);
-  };
-  if (counts.size > 1) fail(`shards of ${[...counts].join(" and of ")} beside each other`, "remove those of one set");
-  const [count = 0] = counts;
-  const there = new Set(parts.map(([index]) => index));
-  const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !there.has(index));
-  const [absent = 0] = missing;
-  const name = basename(first).replace(SHARD, `$1-${String(absent).padStart(5, "0")}-of-$3.parquet`);
-  if (missing.length > 0)
-    fail(`${missing.length} of ${count} shards are missing, the first: ${name}`, "fetch the set again");
-}
-
 /**
- * Opens images of known classes that are no split of a folder: a folder of class folders, a list or a parquet file.
+ * Opens images of known classes that are no split of a folder: a folder of class folders, a list, parquet files.
  * @throws {RandloraError} `file` where nothing is there, and as what reads it
  */
 export async function openImagePart(path: string, classes: readonly string[]): Promise<ImageSet> {
+  const paths = await filesAt(path);
   if (await isDirectory(path)) return await openFolders(path, classes);
-  if (!(await isFile(path))) throw new RandloraError("file", `${oneLine(path)}: no such file or folder`);
-  if (extname(path) === ".parquet") return await readParquetImages([path], classes);
+  if (paths.every((file) => extname(file) === ".parquet")) return await readParquetImages(paths, classes);
   return await readManifest(path, dirname(path), classes);
+}
+
+async function pathsIn(folder: string): Promise<string[]> {
+  if (!(await isDirectory(folder))) return [];
+  return (await listFolder(folder, "files")).map((name) => join(folder, name));
 }
 
 async function openFolders(folder: string, known: readonly string[] | undefined): Promise<ImageSet> {

@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
+import { rm } from "node:fs/promises";
 import fc from "fast-check";
 import { RandloraError } from "../../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { plant, setFile } from "../named/testing/replicas.ts";
+import { openImagePart, openImages } from "./open.ts";
 import { readParquetImages } from "./parquet.ts";
 import { opened } from "./testing/opened.ts";
 import type { ImageSet } from "./types.ts";
@@ -79,6 +81,12 @@ test("parquet has shards in data/, and labels that are texts", async () => {
   const valid = await opened(folder, "valid");
   expect([valid.classes, [...valid.labels]]).toEqual([["x", "y", "z"].slice(0, 2), [1, 0, 1]]);
   expect(await digestsOf(valid)).toEqual(digests.slice(0, 3));
+  const shards = folder.at("data/*-of-0000[12]*.parquet");
+  await rm(folder.at("data/training-00000-of-00001.parquet"));
+  expect((await openImages({ data: shards, split: "train" }))?.labels).toEqual(set.labels);
+  expect((await openImages({ data: shards, split: "valid" }))?.labels).toEqual(valid.labels);
+  expect(await openImages({ data: shards, split: "test" })).toBeUndefined();
+  expect((await openImagePart(folder.at("data/train-*"), set.classes)).labels).toEqual(set.labels);
 });
 
 test.each([

@@ -1,12 +1,13 @@
 import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { dirname, extname, join, relative } from "node:path";
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
 import { naming, oneLine } from "../../../files/failure.ts";
 import { ChunkedFile } from "../../records/chunks.ts";
+import { checkShards, filesAt, isShard, nameOf, splitNameOf } from "../../records/data-files.ts";
 
 /** What `--data`, `--valid` and `--valid-split` say. */
 export interface DataChoice {
-  /** A file, or a folder with train.jsonl and perhaps valid.jsonl and test.jsonl, by these or the Hub's names. */
+  /** A file, a pattern of files, or a folder with train.jsonl and perhaps valid.jsonl and test.jsonl, by these or the Hub's names. */
   readonly data: string;
   readonly valid?: string | undefined;
   /** Part of the training data, above 0 and below 1, set aside for validation. */
@@ -15,11 +16,11 @@ export interface DataChoice {
   readonly withoutTest?: boolean;
 }
 
-/** The files of a run. */
+/** The files of a run: those of a split in the order in which they are read. */
 export interface DataFiles {
-  readonly train: string;
-  readonly valid: string | undefined;
-  readonly test: string | undefined;
+  readonly train: readonly string[];
+  readonly valid: readonly string[] | undefined;
+  readonly test: readonly string[] | undefined;
 }
 
 const SAME_HINT = "validation on what was trained on says nothing: give other data, or --valid-split 0.1";
@@ -32,34 +33,47 @@ const SPLITS = {
   valid: ["valid", "validation", "val", "dev"],
   test: ["test", "testing", "eval", "evaluation"],
 } as const;
-/** How the Hub numbers the files of a split: `train-00000-of-00001.parquet`; older names end with a hash. */
-const SHARD = /-\d{5}-of-(\d{5})(?:-[0-9a-f]{16})?$/;
 
 /**
- * Finds the data files. A folder's valid.jsonl (validation.jsonl, dev.json, …) is the validation data, unless `--valid` names another file.
+ * Finds the data files. A folder's valid.jsonl (validation.jsonl, dev.json, …) is the validation data, unless `--valid` names other
+ * files. The files of a pattern are those of a folder where each is named after a split, else all are trained on.
  *
  * @throws {RandloraError} `file` for what does not exist, `usage` where two sources of validation data are named, `data`
- *   where training and validation file are the same or hold the same bytes
+ *   where training and validation data have a file in common, or one of the same bytes, and where shards are missing
  */
 export async function locateData({ data, valid, validSplit, withoutTest }: DataChoice): Promise<DataFiles> {
-  const { isDirectory } = await statOf(data);
   const wanted = { valid: valid === undefined, test: withoutTest !== true };
-  const found = isDirectory ? await findInFolder(data, wanted) : { train: data, valid: undefined, test: undefined };
-  const chosen = valid ?? found.valid;
+  const found = await findSplits(data, wanted);
+  const chosen = valid === undefined ? found.valid : await filesAt(valid);
   if (validSplit !== undefined && chosen !== undefined) {
     throw new Contradiction(
       ["valid", "validSplit"],
-      `--valid-split: the validation data is ${oneLine(chosen)} already`,
+      `--valid-split: the validation data is ${nameOf(chosen)} already`,
       valid === undefined ? "name the training file alone, or leave out --valid-split" : "give one of the two flags",
     );
   }
   // Opening a pipe that somebody put into the folder would wait for ever, and a device has no end.
-  for (const file of [found.train, chosen, found.test]) if (file !== undefined) await statOf(file);
+  for (const file of [...found.train, ...(chosen ?? []), ...(found.test ?? [])]) await statOf(file);
   if (chosen !== undefined) await refuseTheSame(found.train, chosen);
   return { ...found, valid: chosen };
 }
 
-async function findInFolder(folder: string, wanted: { valid: boolean; test: boolean }): Promise<DataFiles> {
+/** Which splits are looked for beside the training data. */
+interface Wanted {
+  readonly valid: boolean;
+  readonly test: boolean;
+}
+
+async function findSplits(data: string, wanted: Wanted): Promise<DataFiles> {
+  const paths = await filesAt(data);
+  const [path = data] = paths;
+  if (paths.length === 1 && (await statOf(path)).isDirectory) return await findInFolder(path, wanted);
+  const isNamed = paths.every((file) => Object.values(SPLITS).some((stems) => isOf(stems, file)));
+  const isListing = paths.length > 1 && isNamed && paths.some((file) => isOf(SPLITS.train, file));
+  return isListing ? findAmong(data, paths, wanted) : { train: paths, valid: undefined, test: undefined };
+}
+
+async function findInFolder(folder: string, wanted: Wanted): Promise<DataFiles> {
   const names = await naming(folder, "read", readdir(folder));
   const isTrain = (name: string) =>
     EXTENSIONS.some((extension) => name.endsWith(extension)) && isOf(SPLITS.train, name);
@@ -70,35 +84,43 @@ async function findInFolder(folder: string, wanted: { valid: boolean; test: bool
     extensions.flatMap((extension) => sorted.filter((name) => name.endsWith(extension)));
   const plain = filesWith(PLAIN_EXTENSIONS);
   const isPlain = !sorted.some(isTrain) && plain.some((name) => isOf(SPLITS.train, name));
-  const all = isPlain ? plain : filesWith(EXTENSIONS);
-  const find = (stems: readonly string[]): string | undefined => {
-    const found = all.filter((name) => isOf(stems, name));
-    const [first, second] = found;
-    if (second !== undefined) {
-      const hint = found.some((name) => shardsOf(name) > 1)
-        ? "put the shards into one file, and name it with --data"
-        : "remove one, or name the file itself with --data";
-      throw new RandloraError("data", `${oneLine(folder)}: both ${first} and ${second} are there`, hint);
+  const all = (isPlain ? plain : filesWith(EXTENSIONS)).map((name) => join(folder, name));
+  const found = findAmong(folder, all, wanted);
+  for (const files of [found.train, found.valid ?? [], found.test ?? []]) if (files.some(isShard)) checkShards(files);
+  return found;
+}
+
+/** @param place the folder or the pattern, for errors */
+function findAmong(place: string, all: readonly string[], wanted: Wanted): DataFiles {
+  const find = (stems: readonly string[]): readonly string[] | undefined => {
+    const found = all.filter((path) => isOf(stems, path));
+    const [first, ...more] = found;
+    if (first === undefined) return undefined;
+    const kind = (path: string) => [dirname(path), splitNameOf(path), extname(path), isShard(path)].join();
+    const other = more.find((path) => !isShard(path) || kind(path) !== kind(first));
+    if (other !== undefined) {
+      const both = [first, other].map((path) => oneLine(relative(place, path))).join(" and ");
+      throw new RandloraError(
+        "data",
+        `${oneLine(place)}: both ${both} are there`,
+        "remove one, or name the file itself with --data",
+      );
     }
-    if (first !== undefined && shardsOf(first) > 1) {
-      const cause = `${oneLine(join(folder, first))}: only one of ${shardsOf(first)} shards is there`;
-      throw new RandloraError("data", cause, "download the others, and put all into one file");
-    }
-    return first === undefined ? undefined : join(folder, first);
+    return found;
   };
   const train = find(SPLITS.train);
   if (train === undefined) {
     const [other] = all;
     throw new RandloraError(
       "file",
-      `${oneLine(folder)}: no train.jsonl (nor .json, .parquet, .csv, .tsv or .txt) in this folder`,
+      `${oneLine(place)}: no train.jsonl (nor .json, .parquet, .csv, .tsv or .txt) in this folder`,
       other === undefined
         ? "--data takes a file, or a folder with train.jsonl and perhaps valid.jsonl"
-        : `--data takes a file too: ${oneLine(join(folder, other))}`,
+        : `--data takes a file too: ${oneLine(other)}`,
     );
   }
   // Who has an eval.jsonl beside test.jsonl means something else by it.
-  const test = SPLITS.test.find((stem) => all.some((name) => isOf([stem], name))) ?? "test";
+  const test = SPLITS.test.find((stem) => all.some((path) => isOf([stem], path))) ?? "test";
   return {
     train,
     valid: wanted.valid ? find(SPLITS.valid) : undefined,
@@ -108,39 +130,32 @@ async function findInFolder(folder: string, wanted: { valid: boolean; test: bool
 
 /** Is it called so, as `data/train-00000-of-00001.parquet` is `train`? */
 function isOf(stems: readonly string[], path: string): boolean {
-  return stems.includes(basename(path, extname(path)).replace(SHARD, ""));
+  return stems.includes(splitNameOf(path));
 }
 
-/** Number of files that a split was cut into, by this one's name. */
-function shardsOf(path: string): number {
-  const [, count] = SHARD.exec(basename(path, extname(path))) ?? [];
-  return count === undefined ? 1 : Number(count);
-}
-
-async function refuseTheSame(train: string, valid: string): Promise<void> {
-  const [a, b] = [await statOf(train), await statOf(valid)];
-  if (b.isDirectory) {
-    throw new RandloraError("usage", `--valid ${oneLine(valid)}: a folder, not a file`, "name the file in it");
-  }
-  if (a.path === b.path || (a.inode === b.inode && a.device === b.device && a.inode !== 0n)) {
-    throw new RandloraError(
-      "data",
-      `${oneLine(valid)} is the training file: it cannot be the validation data`,
-      SAME_HINT,
-    );
-  }
-  if (a.size === b.size && (await digest(train)) === (await digest(valid))) {
-    throw theSame(train, valid);
+async function refuseTheSame(train: readonly string[], valid: readonly string[]): Promise<void> {
+  const own = await Promise.all(train.map(async (path) => ({ name: path, ...(await statOf(path)) })));
+  for (const path of valid) {
+    const b = await statOf(path);
+    if (b.isDirectory) {
+      throw new RandloraError("usage", `--valid ${oneLine(path)}: a folder, not a file`, "name the file in it");
+    }
+    for (const a of own) {
+      if (a.path === b.path || (a.inode === b.inode && a.device === b.device && a.inode !== 0n)) {
+        throw new RandloraError(
+          "data",
+          `${oneLine(path)} is the training file: it cannot be the validation data`,
+          SAME_HINT,
+        );
+      }
+      if (a.size === b.size && (await digest(a.name)) === (await digest(path))) throw theSame([a.name], [path]);
+    }
   }
 }
 
 /** Validation data that are the training data. */
-export function theSame(train: string, valid: string): RandloraError {
-  return new RandloraError(
-    "data",
-    `${oneLine(valid)} holds the same as the training file ${oneLine(train)}`,
-    SAME_HINT,
-  );
+export function theSame(train: readonly string[], valid: readonly string[]): RandloraError {
+  return new RandloraError("data", `${nameOf(valid)} holds the same as the training file ${nameOf(train)}`, SAME_HINT);
 }
 
 interface FileIdentity {

@@ -24,15 +24,15 @@ export interface TrainingData {
 export async function loadTrainingData(choice: DataChoice, options: TrainingDataOptions): Promise<TrainingData> {
   const files = await locateData({ ...choice, withoutTest: true });
   const data = await loadDataSet(files.train, options);
-  const read = [{ path: files.train, totals: data.totals }];
+  const read = [{ path: data.path, totals: data.totals }];
   if (choice.validSplit !== undefined) {
-    const { train, valid } = splitForValidation(data.length, choice.validSplit, options.seed, files.train);
+    const { train, valid } = splitForValidation(data.length, choice.validSplit, options.seed, data.path);
     return { train: data.select(train), valid: data.select(valid), read };
   }
   if (files.valid === undefined) return { train: data, valid: undefined, read };
   const valid = await loadDataSet(files.valid, options);
   if (areSame(data, valid)) throw theSame(files.train, files.valid);
-  return { train: data, valid, read: [...read, { path: files.valid, totals: valid.totals }] };
+  return { train: data, valid, read: [...read, { path: valid.path, totals: valid.totals }] };
 }
 
 /** Do both hold the same samples, be it in files of two formats? */

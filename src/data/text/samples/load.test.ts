@@ -11,7 +11,7 @@ test("a template that writes a date is told the same one on whatever day a file 
     "t.jinja",
   );
   await using folder = await TemporaryFolder.with({ "d.jsonl": [{ messages: [{ role: "assistant", content: "a" }] }] });
-  const data = await loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, template });
+  const data = await loadDataSet([folder.at("d.jsonl")], { ...OPTIONS, template });
   expect(TOKENIZER.decode([...data.sample(0).ids])).toContain("2024");
 });
 

@@ -3,6 +3,8 @@ import { oneLine, quote } from "../../../files/failure.ts";
 import { type EncoderOptions, SampleEncoder } from "./encoder.ts";
 import { recognize, SAMPLE_FIELDS } from "./kinds.ts";
 import { list } from "./messages.ts";
+import { nameOf } from "../../records/data-files.ts";
+import type { DataRecord } from "../../records/record.ts";
 import { readRecords } from "../../records/records.ts";
 import { DataSetBuilder, type StoredDataSet } from "./store.ts";
 import type { DataTotals } from "./types.ts";
@@ -21,28 +23,29 @@ export interface LoadOptions extends EncoderOptions {
 const REPORT_EVERY = 256;
 
 /**
- * Reads and tokenizes a data file.
+ * Reads and tokenizes data files, one after another.
  *
+ * @param paths at least one
  * @throws {RandloraError} `file` when it cannot be read; `data` or `format` naming the line when its content is wrong; `data`
  *   when it has no samples, or none with supervised tokens
  */
-export async function loadDataSet(path: string, options: LoadOptions): Promise<StoredDataSet> {
+export async function loadDataSet(paths: readonly string[], options: LoadOptions): Promise<StoredDataSet> {
   const { maxLength, most = Infinity, onProgress, signal } = options;
   if (!Number.isSafeInteger(maxLength) || maxLength < 2) {
     throw new RandloraError("usage", `--max-length ${maxLength}: a sample needs at least two tokens`);
   }
-  const name = oneLine(path);
+  const name = nameOf(paths);
   const encoder = new SampleEncoder(options);
   const builder = new DataSetBuilder(maxLength);
   let count = 0;
   const unknownRoles = new Set<string>();
-  for await (const record of readRecords(path, SAMPLE_FIELDS)) {
-    const sample = recognize(name, record);
+  for await (const { file, record } of recordsOf(paths)) {
+    const sample = recognize(file, record);
     for (const { role } of sample.kind === "chat" ? sample.messages : []) {
       if (!KNOWN_ROLES.has(role) && unknownRoles.size <= SHOWN_ROLES) unknownRoles.add(role.slice(0, ROLE_LENGTH));
     }
     builder.add(
-      placed(name, record.place, () => encoder.encode(sample)),
+      placed(file, record.place, () => encoder.encode(sample)),
       record.line,
     );
     count++;
@@ -53,7 +56,7 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
     signal?.throwIfAborted();
   }
   onProgress?.(count);
-  const data = builder.build(path, [...unknownRoles]);
+  const data = builder.build(name, [...unknownRoles]);
   if (data.length > 0) return data;
   if (count === 0) {
     const hint = "JSON lines need an object, CSV a line of values below the columns' names";
@@ -66,6 +69,13 @@ export async function loadDataSet(path: string, options: LoadOptions): Promise<S
       ? "raise --max-length: the completion is at the end of a sample"
       : `chats need an assistant's turn, completions a text${unknownRoles.size === 0 ? "" : `; ${sayUnknownRoles(data.totals)}`}`,
   );
+}
+
+async function* recordsOf(paths: readonly string[]): AsyncGenerator<{ file: string; record: DataRecord }> {
+  for (const path of paths) {
+    const file = oneLine(path);
+    for await (const record of readRecords(path, SAMPLE_FIELDS)) yield { file, record };
+  }
 }
 
 /** Of a file's unknown roles so many are told, each by its first letters: every sample may have one of its own. */

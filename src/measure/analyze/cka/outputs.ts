@@ -34,11 +34,11 @@ export interface Outputs {
 /** Of a language model. @throws RandloraError as `readSamples` */
 export async function outputsForTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Outputs> {
   const { collectActivations } = await import("./activations.ts");
-  const { readSamples } = await import("../samples.ts");
+  const { filesToMeasure, readSamples } = await import("../samples.ts");
   const { Variants } = await import("../variants.ts");
   const { signal, log } = context;
   const { data, samples: most, maxLength } = flags;
-  const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
+  const set = await readSamples(plan.location.folder, await filesToMeasure(data), { most, maxLength, signal });
   return {
     path: set.path,
     length: set.length,

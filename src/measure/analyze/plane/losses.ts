@@ -21,11 +21,11 @@ export interface Losses {
 export async function lossesOfTexts(plan: VariantsPlan, flags: SampleFlags, context: Context): Promise<Losses> {
   const { LossPlane } = await import("./loss-plane.ts");
   const { needsAllInF32 } = await import("../plan-variants.ts");
-  const { readSamples } = await import("../samples.ts");
+  const { filesToMeasure, readSamples } = await import("../samples.ts");
   const { Variants } = await import("../variants.ts");
   const { signal, log } = context;
   const { data, samples: most, maxLength } = flags;
-  const set = await readSamples(plan.location.folder, data, { most, maxLength, signal });
+  const set = await readSamples(plan.location.folder, await filesToMeasure(data), { most, maxLength, signal });
   const { samples, supervisedTokens, tokens } = set.totals;
   return {
     samples,

@@ -26,7 +26,7 @@ export const OPTIONS: LoadOptions = {
 /** Loads a file of these samples. */
 export async function load(lines: readonly unknown[], options: Partial<LoadOptions> = {}) {
   await using folder = await TemporaryFolder.with({ "d.jsonl": lines });
-  return await loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, ...options });
+  return await loadDataSet([folder.at("d.jsonl")], { ...OPTIONS, ...options });
 }
 
 /** Ids and marks of a single sample. */
@@ -41,7 +41,9 @@ export async function failure(
   options: Partial<LoadOptions> = {},
 ): Promise<RandloraError> {
   await using folder = await TemporaryFolder.with({ "d.jsonl": lines });
-  const { code, message, hint } = await refusalOf(() => loadDataSet(folder.at("d.jsonl"), { ...OPTIONS, ...options }));
+  const { code, message, hint } = await refusalOf(() =>
+    loadDataSet([folder.at("d.jsonl")], { ...OPTIONS, ...options }),
+  );
   return new RandloraError(code, message.replaceAll(`${folder.path}/`, ""), hint);
 }
 
