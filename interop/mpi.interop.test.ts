@@ -21,6 +21,11 @@ beforeAll(async () => {
   folder = await TemporaryFolder.create();
   await writeTexts(folder.at("train.jsonl"), 13);
   await writeTexts(folder.at("valid.jsonl"), 5, 3);
+  await Bun.write(folder.at("text.txt"), "Once upon a time there was a cat who saw a big red ball. ".repeat(40));
+  const asked = ["Once", "The cat was", "Lily saw a"].map((prompt) =>
+    JSON.stringify({ prompt, completion: " happy." }),
+  );
+  await Bun.write(folder.at("asked.jsonl"), asked.join("\n"));
   await writeDinov2(folder.at("dinov2"));
   await writeImages(folder.at("data"), "train", 8);
   await writeImages(folder.at("data"), "valid", 3, 20);
@@ -113,7 +118,8 @@ test("what is measured is what one process measures, to the last byte", async ()
   const head = ["--targets", "q_proj,v_proj", "--steps", "2", "--out", "alone-images"];
   expect((await randlora(["finetune", "dinov2", "--data", "data", "--method", "lora", ...head])).status).toBe(0);
   const commands = [
-    ["eval", "perplexity", STORIES, "--file", "train.jsonl", "--context", "64"],
+    ["eval", "perplexity", STORIES, "--file", "text.txt", "--context", "64"],
+    ["eval", "chats", STORIES, "--data", "asked.jsonl", "--max-tokens", "4"],
     ["eval", "commonsense", STORIES, "--data", "tasks", "--beams", "2", "--max-tokens", "4", "--out", "OUT"],
     ["eval", "images", folder.at("alone-images"), "--data", "data", "--split", "valid", "--batch-size", "2"],
     ["analyze", "plane", STORIES, ...corners, "--data", "train.jsonl", "--grid", "3", "--out", "OUT"],
@@ -159,6 +165,14 @@ test("what gives way alone gives way on all, and machines that are set otherwise
   const { stderr } = await randlora([...TEXTS, "--out", "unlike"], { mpi, count: 2 });
   expect(stderr).toContain("error: --seed: process 1 has 1, process 0 0");
   expect(existsSync(folder.at("unlike"))).toBe(false);
+  for (const [variable, message] of [
+    ["RANDLORA_KV_TYPE=$([ $PMI_RANK = 0 ] && echo f32 || echo q8_0)", "error: --kv-type: process 1 has q8_0, process 0 f32"],
+    ["RANDLORA_CPU_CODE=$([ $PMI_RANK = 0 ] && echo avx2 || echo wasm)", "error: process 1 computes on"],
+  ] as const) {
+    const set: Mpi = { ...mpich, launch: (count) => [...mpich.launch(count), "sh", "-c", `${variable} exec "$0" "$@"`] };
+    const measured = await randlora(["eval", "perplexity", STORIES, "--file", "text.txt"], { mpi: set, count: 2 });
+    expect([measured.stderr.includes(message), measured.stdout, measured.status === 0]).toEqual([true, "", false]);
+  }
 }, TIMEOUT); // prettier-ignore
 
 test("scripts may stand between a launcher and the program, npm's too", async () => {

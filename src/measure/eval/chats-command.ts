@@ -11,6 +11,7 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
+import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { readSamples } from "../analyze/samples.ts";
 import { answerChats, lossOf } from "./chats.ts";
@@ -29,7 +30,8 @@ export async function evalChats(argument: string | undefined, options: ChatsFlag
     throw new RandloraError("file", cause, "name the file of held-out chats itself");
   }
   if (files !== train) context.log.info(`measured on ${nameOf(files)}`);
-  await sharedByTasks(context, { job, jobs, parts }, ["chats", argument, asked], [...files], (processes, own) =>
+  const told = { COMMAND: "chats", MODEL: argument, data, ...asked };
+  await sharedByTasks(context, { job, jobs, parts }, told, [...files], (processes, own) =>
     evalShare(argument, files, options, own, processes),
   );
 }
@@ -64,6 +66,7 @@ async function evalShare(
   if (cut > 0) log.warn(`${cut} samples are longer than the model's context, and cut`);
   if (dropped > 0) log.warn(`${dropped} samples have no supervised tokens, and are left out`);
   await using model = await loadModel(location, { raw: true, kvType, quantize }, context);
+  await refuseOtherDevice(processes, model.gpu);
   const notes = await model.setAdapters(adapters, { generator, signal });
   for (const line of [...model.notes, ...notes]) log.warn(line);
   const started = performance.now();

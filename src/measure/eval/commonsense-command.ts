@@ -7,6 +7,7 @@ import { localPath } from "../../models/folder/local-path.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
+import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { weightsIn } from "../inputs.ts";
@@ -26,8 +27,12 @@ export async function evalCommonsense(source: string, options: CommonsenseFlags,
     const cause = `--parts and ${out === undefined ? "--resume" : "--out"}: tasks keep their answers in the folder`;
     throw new RandloraError("usage", cause, "leave it out; a task that is started again goes on by itself");
   }
-  await sharedByTasks(context, { job, jobs, parts }, ["commonsense", source, asked], [], (processes, own) =>
-    evalShare(source, options, own, processes),
+  await sharedByTasks(
+    context,
+    { job, jobs, parts },
+    { COMMAND: "commonsense", MODEL: source, ...asked },
+    [],
+    (processes, own) => evalShare(source, options, own, processes),
   );
 }
 
@@ -62,6 +67,7 @@ async function evalShare(
   const [first = 0] = await processes.each(answers.length);
   if (first > 0) context.log.info(`${first} of ${questions.length} answers are in ${file?.path} already`);
   await using model = await loadModel(location, { raw: true, kvType: options.kvType }, context);
+  await refuseOtherDevice(processes, model.gpu);
   const notes = await model.setAdapters(adapters, { generator, signal: context.signal });
   for (const line of [...model.notes, ...notes]) context.log.warn(line);
   const { decoder, tokenizer } = model;

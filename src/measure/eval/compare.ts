@@ -7,8 +7,9 @@ import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
-import type { Processes } from "../../mpi/processes.ts";
+import { ALONE, type Processes } from "../../mpi/processes.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { refuseLargeWindow } from "./fitting-window.ts";
 import { type Perplexity, perplexity } from "./perplexity.ts";
 
@@ -62,7 +63,7 @@ export interface ComparisonOptions {
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
   const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
-  const { beginning, onPasses, onTokens, signal, processes } = options;
+  const { beginning, onPasses, onTokens, signal, processes = ALONE } = options;
   const { folder, weights } = location;
   const plan = adapter && (await planOneAdapter(weights ?? folder, adapter, generator));
   const changes = plan?.changes ?? [];
@@ -71,6 +72,7 @@ export async function comparePerplexity(ids: readonly number[], options: Compari
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
   const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");
   using gpu = await open();
+  await refuseOtherDevice(processes, gpu);
   using decoder = await loadDecoder(gpu, folder, {
     weights,
     quantize: quantize && NAMED_BLOCKS[quantize],

@@ -30,8 +30,12 @@ export async function evalPerplexity(
   if (file === "-" && parts !== undefined) {
     throw new RandloraError("usage", "--file -: tasks cannot share what comes from stdin", "give a file");
   }
-  await sharedByTasks(context, { job, jobs, parts }, ["perplexity", argument, asked], files, (processes, own) =>
-    evalShare(argument, options, own, processes),
+  await sharedByTasks(
+    context,
+    { job, jobs, parts },
+    { COMMAND: "perplexity", MODEL: argument, file, ...asked },
+    files,
+    (processes, own) => evalShare(argument, options, own, processes),
   );
 }
 

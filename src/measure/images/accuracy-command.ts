@@ -6,6 +6,7 @@ import { oneLine } from "../../files/failure.ts";
 import { firstThenOthers, type Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { sharedByTasks } from "../../terminal/options/shared-parts.ts";
+import { refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../terminal/profile.ts";
 import { quantizedJson } from "../../terminal/quantized.ts";
 import { accuracyJson, accuracyText } from "./accuracy-report.ts";
@@ -17,8 +18,12 @@ import { findLoadedImageModel } from "./model-options.ts";
 /** Measures how well a model tells classes apart. @throws RandloraError `usage` without images; as `findLoadedImageModel` */
 export async function evalImages(model: string, options: AccuracyFlags, context: Context): Promise<void> {
   const { job, jobs, parts, ...asked } = options;
-  await sharedByTasks(context, { job, jobs, parts }, ["images", model, asked], [], (processes, own) =>
-    evalShare(model, options, own, processes),
+  await sharedByTasks(
+    context,
+    { job, jobs, parts },
+    { COMMAND: "images", MODEL: model, ...asked },
+    [],
+    (processes, own) => evalShare(model, options, own, processes),
   );
 }
 
@@ -38,6 +43,7 @@ async function evalShare(
   const { folder } = found.location;
   const preprocessing = await readPreprocessing(folder);
   const opened = await found.open({ preprocessing, withoutText: asked.withoutText });
+  await refuseOtherDevice(processes, opened.gpu);
   const classifier = resources.use(await asked.classifierOf(opened, all, folder));
   // A trained head has its own order of the classes, and may know more of them.
   const set = classifier.kind === "zero-shot" ? all : await openSplit(data, split, dataset, classifier.classes);

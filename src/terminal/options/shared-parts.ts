@@ -15,14 +15,15 @@ import { shared } from "./shared-work.ts";
  * {@link shared}, also among tasks of a job array. What a process would give the others is a file in `--parts`, and a task that
  * is there with all of these does the work of the first process without measuring anything: it is given what is known.
  *
- * @param asked all that decides about what is measured: tasks that were asked otherwise are refused
+ * @param asked the command, its arguments and options: all that decides about what is measured. Tasks and processes that were
+ *   asked otherwise are refused
  * @param files that are read, by their content
  * @throws RandloraError `usage`
  */
 export async function sharedByTasks(
   context: Context,
   flags: PartFlags,
-  asked: readonly unknown[],
+  asked: Readonly<Record<string, unknown>>,
   files: readonly string[],
   work: (processes: Processes, own: Context) => Promise<void>,
 ): Promise<void> {
@@ -36,7 +37,7 @@ export async function sharedByTasks(
       "give all tasks --parts DIR, on a disk that they share, and each its --job I/N",
     );
   }
-  if (job === undefined || folder === undefined) return await shared(context, work);
+  if (job === undefined || folder === undefined) return await shared(context, asked, work);
   const parts = new Parts(folder, job);
   await parts.begin([asked, await Promise.all(files.map(hashOf))]);
   // Nothing is shown of what others have not measured yet.

@@ -1,25 +1,67 @@
 import { coreCount } from "../../compute/cpu/cores.ts";
+import type { Device } from "../../compute/device/device.ts";
+import { RandloraError } from "../../files/errors.ts";
+import { oneLine } from "../../files/failure.ts";
+import { findUnlike } from "../../mpi/alike.ts";
 import { joinProcesses } from "../../mpi/join.ts";
 import type { Processes } from "../../mpi/processes.ts";
 import { silentProgress } from "../progress.ts";
 import { SILENT } from "../screen.ts";
 import type { Context } from "./command.ts";
+import { flagName } from "./names.ts";
+
+/** Where each process has options from, beside the command line. */
+export const OTHER_OPTIONS_HINT =
+  "give all of them the same options; the environment and randlora.yaml of each machine have some, too";
 
 /**
  * Work that processes of a launcher share: all do it, and the first one alone shows something. Where one fails, all end, and
  * the one that failed says why.
+ * @param asked arguments and options, which all must have alike; empty where the work itself compares them
+ * @throws RandloraError `usage` naming what one of them was told otherwise
  */
 export async function shared<T>(
   context: Context,
+  asked: Readonly<Record<string, unknown>>,
   work: (processes: Processes, own: Context) => Promise<T>,
 ): Promise<T> {
   const processes = await joinProcesses();
   try {
+    await refuseOtherOptions(processes, asked);
     const own = processes.rank === 0 ? context : silent(context);
     return await work(processes, { ...own, device: { ...own.device, threads: threadsOf(context, processes) } });
   } catch (thrown) {
     throw await processes.failed(thrown);
   }
+}
+
+export async function refuseOtherOptions(
+  processes: Processes,
+  asked: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const unlike = await findUnlike(processes, asked);
+  if (unlike === undefined) return;
+  const { key, rank, first, other } = unlike;
+  const said = (value: unknown) => oneLine(typeof value === "string" ? value : (JSON.stringify(value) ?? "none"));
+  const cause = `${/^[A-Z]/.test(key) ? key : `--${flagName(key)}`}: process ${rank} has ${said(other)}, process 0 ${said(first)}`;
+  throw new RandloraError("usage", cause, OTHER_OPTIONS_HINT);
+}
+
+/** Refuses processes whose numbers differ in the last bits. @throws RandloraError `gpu` for another device than the first's */
+export async function refuseOtherDevice(
+  processes: Processes,
+  { info, staging }: Pick<Device, "info" | "staging">,
+): Promise<void> {
+  const device = `${info.name}, ${info.driver}, ${JSON.stringify(staging)}`;
+  const unlike = await findUnlike(processes, { device });
+  if (unlike === undefined) return;
+  const { rank, first, other } = unlike;
+  const cause = `process ${rank} computes on ${other}, process 0 on ${first}: their sums differ in the last bits`;
+  throw new RandloraError(
+    "gpu",
+    cause,
+    "start all on the same kind of device, or choose one that all have: --device cpu",
+  );
 }
 
 /** Those that the launcher did not bind to cores of their own share what they have. */

@@ -36,7 +36,7 @@ export async function finetuneModel(
   context: Context,
   watch: Partial<TrainObserver> = {},
 ): Promise<TrainReport | undefined> {
-  return await shared(context, (processes, own) => finetuneTogether(model, options, { processes, ...own }, watch));
+  return await shared(context, {}, (processes, own) => finetuneTogether(model, options, { processes, ...own }, watch));
 }
 
 /** The same on each of the processes that share the run. */

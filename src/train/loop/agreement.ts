@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { findUnlike } from "../../mpi/alike.ts";
 import { isAny, type Processes } from "../../mpi/processes.ts";
 import type { Parameters } from "../../adapters/method/parameters.ts";
+import { OTHER_OPTIONS_HINT, refuseOtherDevice } from "../../terminal/options/shared-work.ts";
 import { flagOf, type FlatSettings, flatSettings, inWords, type TrainSettings } from "../settings/settings.ts";
 
 /** Paths, which may differ by machine while what is there does not, and when the run began. */
@@ -36,18 +38,12 @@ export async function allOrNone(processes: Processes, work: () => Promise<void>)
  * @throws RandloraError `usage` naming one of them
  */
 export async function refuseOtherSettings(processes: Processes, settings: TrainSettings): Promise<void> {
-  if (processes.size === 1) return;
-  const own = Object.entries(flatSettings(settings)).filter(([key]) => !OWN.has(key));
-  const all = await processes.each(JSON.stringify(Object.fromEntries(own)));
-  const other = all.findIndex((one) => one !== all[0]);
-  if (other < 0) return;
-  const read = (text = "{}") => JSON.parse(text) as Readonly<Record<string, unknown>>;
-  const [first, second] = [read(all[0]), read(all[other])];
-  const isOther = (key: string) => JSON.stringify(first[key]) !== JSON.stringify(second[key]);
-  const key = Object.keys({ ...first, ...second }).find(isOther) ?? "";
-  const cause = `${flagOf(key)}: process ${other} has ${inWords(key, second[key])}, process 0 ${inWords(key, first[key])}`;
-  const hint = "give all of them the same options; the environment and randlora.yaml of each machine have some, too";
-  throw new RandloraError("usage", cause, hint);
+  const own = Object.entries(flatSettings(settings)).filter(([name]) => !OWN.has(name));
+  const unlike = await findUnlike(processes, Object.fromEntries(own));
+  if (unlike === undefined) return;
+  const { key, rank, first, other } = unlike;
+  const cause = `${flagOf(key)}: process ${rank} has ${inWords(key, other)}, process 0 ${inWords(key, first)}`;
+  throw new RandloraError("usage", cause, OTHER_OPTIONS_HINT);
 }
 
 /**
@@ -58,21 +54,12 @@ export async function refuseOtherSettings(processes: Processes, settings: TrainS
  */
 export async function refuseUnlike(
   processes: Processes,
-  { info, staging }: Device,
+  device: Device,
   same: object,
   parameters: Parameters,
 ): Promise<void> {
   if (processes.size === 1) return;
-  const devices = await processes.each(`${info.name}, ${info.driver}, ${JSON.stringify(staging)}`);
-  const other = devices.findIndex((device) => device !== devices[0]);
-  if (other > 0) {
-    const cause = `process ${other} computes on ${devices[other]}, process 0 on ${devices[0]}: their sums differ in the last bits`;
-    throw new RandloraError(
-      "gpu",
-      cause,
-      "start all on the same kind of device, or choose one that all have: --device cpu",
-    );
-  }
+  await refuseOtherDevice(processes, device);
   const hash = createHash("sha256").update(JSON.stringify(same));
   for (const { name } of parameters.all) hash.update(await parameters.read(name));
   const digests = await processes.each(hash.digest("hex"));

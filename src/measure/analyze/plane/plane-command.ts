@@ -4,7 +4,7 @@ import { isOfImages } from "../../../models/vision/index.ts";
 import { beginFigure } from "../../../terminal/charts/begin-figure.ts";
 import { firstThenOthers, type Processes } from "../../../mpi/processes.ts";
 import type { Context } from "../../../terminal/options/command.ts";
-import { shared } from "../../../terminal/options/shared-work.ts";
+import { refuseOtherDevice, shared } from "../../../terminal/options/shared-work.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
 import type { Progress } from "../../../terminal/progress.ts";
 import { chooseHead } from "../../images/head-options.ts";
@@ -23,7 +23,7 @@ import { resolve } from "node:path";
 
 /** Measures the loss in a plane of weights. @throws RandloraError `usage` for flags that contradict each other; as `openPlan` */
 export async function analyzePlane(model: string, options: PlaneFlags, context: Context): Promise<void> {
-  await shared(context, (processes, own) => analyzeShare(model, options, own, processes));
+  await shared(context, { MODEL: model, ...options }, (processes, own) => analyzeShare(model, options, own, processes));
 }
 
 /** The same, in each of the processes that share it; the first one writes the files. */
@@ -93,6 +93,7 @@ async function analyzeShare(model: string, options: PlaneFlags, context: Context
   const known = file?.losses.length ?? 0;
   if (known > 0) context.log.info(`${known} of ${grid * grid} points are in ${file?.path} already`);
   const gpu = resources.use(await openDevice(device));
+  await refuseOtherDevice(processes, gpu);
   using bar: Progress = context.progress({
     title: "measuring",
     items: Math.ceil((grid * grid - known + CORNERS.length) / processes.size) * items,

@@ -1,0 +1,36 @@
+import { expect, test } from "bun:test";
+import type { Device } from "../../compute/device/device.ts";
+import { together } from "../../mpi/testing/together.ts";
+import { refuseOtherDevice, refuseOtherOptions } from "./shared-work.ts";
+
+/** What becomes of it on each of two processes. */
+async function outcomes<T>(own: readonly [T, T], check: (at: number, value: T) => Promise<void>): Promise<unknown[]> {
+  return await Promise.all(own.map((value, at) => check(at, value).catch((thrown: unknown) => thrown)));
+}
+
+test("processes that were asked otherwise are refused, and the option is named", async () => {
+  const asked = async (first: object, second: object) => {
+    const processes = together(2);
+    return await outcomes([first, second], async (at, own) => {
+      const [process] = processes.slice(at);
+      if (process !== undefined) await refuseOtherOptions(process, { ...own });
+    });
+  };
+  expect(await asked({ MODEL: "a", kvType: "f32" }, { MODEL: "a", kvType: "f32" })).toEqual([undefined, undefined]);
+  const refusal = { code: "usage", message: "--kv-type: process 1 has q8_0, process 0 f32" };
+  expect(await asked({ kvType: "f32" }, { kvType: "q8_0" })).toMatchObject([refusal, refusal]);
+  const other = { message: "MODEL: process 1 has b, process 0 none" };
+  expect(await asked({ MODEL: undefined }, { MODEL: "b" })).toMatchObject([other, other]);
+});
+
+test("processes on devices with other bits are refused", async () => {
+  const info = { name: "a CPU", driver: "ours", software: true } as const;
+  const device = (fma: boolean) => ({ info, staging: { kind: "cpu", fma } }) as Pick<Device, "info" | "staging">;
+  const processes = together(2);
+  const found = await outcomes([device(true), device(false)], async (at, own) => {
+    const [process] = processes.slice(at);
+    if (process !== undefined) await refuseOtherDevice(process, own);
+  });
+  const refusal = { code: "gpu", message: expect.stringContaining('process 1 computes on a CPU, ours, {"kind":"cpu"') };
+  expect(found).toMatchObject([refusal, refusal]);
+});
