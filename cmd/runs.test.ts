@@ -58,7 +58,7 @@ test("runs are listed with what they came to, and removed when that is meant", a
   expect(runs[0].bytes).toBeGreaterThan(0);
   expect(runs[0].bytes).toBeLessThan(runs[2].bytes);
   const table = (await randlora("runs", "list")).stdout;
-  expect(table).toMatch(/^run +model +method +steps +best valid loss +state +size +last written\n/);
+  expect(table).toMatch(/^run +model +method +steps +valid loss +state +size +written\n/);
   expect(table).toMatch(/\ncut +\S.* +lora +2 of 2 +\d+\.\d{4} +interrupted +[\d.]+ [kM]B +\d+ s ago\n/);
 
   const refused = async (...words: readonly string[]) => {

@@ -31,11 +31,13 @@ const list = defineCommand({
         formatBytes(run.bytes),
         formatAge((Date.now() - run.updatedMs) / 1000),
       ]);
-      const head = ["run", "model", "method", "steps", "best valid loss", "state", "size", "last written"];
+      const head = ["run", "model", "method", "steps", "valid loss", "state", "size", "written"];
       return formatTable(rows, {
         head,
         align: "lllrrlrr",
         last: 0,
+        // A run's own name has model and method, as a rule.
+        drop: [1, 6, 2, 7],
         columns: context.columns,
         markHead: context.style.dim,
       });

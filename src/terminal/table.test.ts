@@ -13,6 +13,19 @@ test("the column that gives way last is whole while another can be cut", () => {
   expect(formatTable([row], { columns: 25, last: 0 })).toBe("runs/a-model…  a-m…  ran…\n");
 });
 
+test("numbers are never cut: words are, and columns that may be are left out", () => {
+  const rows = [["runs/a-model-randlora-1", "a-model-of-some-name", "15 of 15", "1.7634"]];
+  const spec = { head: ["run", "model", "steps", "loss"], align: "llrr", last: 0 };
+  expect(formatTable(rows, { ...spec, columns: 36 })).toEndWith("\nruns/a-mode…  a-m…  15 of 15  1.7634\n");
+  expect(formatTable(rows, { ...spec, columns: 24 })).toEndWith("\nrun…  a-m…  15 of 15  1.7634\n");
+  expect(formatTable(rows, { ...spec, columns: 41, drop: [1, 2] })).toBe(
+    "run                         steps    loss\nruns/a-model-randlora-1  15 of 15  1.7634\n",
+  );
+  expect(formatTable(rows, { ...spec, columns: 31, drop: [1, 2] })).toBe(
+    "run                        loss\nruns/a-model-randlora-1  1.7634\n",
+  );
+});
+
 test("columns line up, wide characters counted as the terminal shows them", () => {
   expect(formatTable(rows, { head: ["tensor", "number", "bytes"], align: "lrr" })).toBe(
     [

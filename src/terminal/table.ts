@@ -6,7 +6,7 @@ import { wrapWords } from "./wrap.ts";
 export interface TableSpec {
   /** Headings; without them the rows stand alone. */
   readonly head?: readonly string[];
-  /** One letter a column: `l` or `r`. Columns beyond it are left-aligned. */
+  /** One letter a column: `l`, or `r` for numbers, which are never cut. Columns beyond it are left-aligned. */
   readonly align?: string;
   /** Columns of the terminal; text that does not fit is cut with an ellipsis. No limit by default. */
   readonly columns?: number;
@@ -14,6 +14,8 @@ export interface TableSpec {
   readonly wrap?: boolean;
   /** The column that gives way last: what is copied from it must be whole. */
   readonly last?: number;
+  /** Columns that are left out, in this order, where the terminal is too narrow for all. */
+  readonly drop?: readonly number[];
   /** How headings are marked (`style.dim`, say). */
   readonly markHead?: (text: string) => string;
 }
@@ -22,8 +24,8 @@ const GAP = "  ";
 
 /**
  * Lays out rows in aligned columns, each line ended by a newline. Widths count what a terminal shows: wide and
- * combining characters and color codes are measured as such. Where the terminal is too narrow the widest columns give
- * way first.
+ * combining characters and color codes are measured as such. Where the terminal is too narrow the widest columns of
+ * words give way first.
  */
 export function formatTable(rows: readonly (readonly string[])[], spec: TableSpec = {}): string {
   const cells = rows.map((row) => row.map(shown));
@@ -32,7 +34,15 @@ export function formatTable(rows: readonly (readonly string[])[], spec: TableSpe
   const natural = Array.from({ length: count }, (_, column) =>
     Math.max(0, ...all.map((row) => Bun.stringWidth(row[column] ?? ""))),
   );
-  const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1), spec.last);
+  const kept = keptColumns(natural, spec);
+  if (kept.length < count) {
+    const pick = (row: readonly string[]) => kept.map((column) => row[column] ?? "");
+    const align = kept.map((column) => spec.align?.[column] ?? "l").join("");
+    const { head, last = -1, ...rest } = spec;
+    const narrow = { ...rest, ...(head && { head: pick(head) }), align, last: kept.indexOf(last), drop: [] };
+    return formatTable(rows.map(pick), narrow);
+  }
+  const widths = shrink(natural, (spec.columns ?? Infinity) - GAP.length * Math.max(0, count - 1), spec);
   const line = (row: readonly string[], mark: (text: string) => string): string => {
     const padded = widths.map((width, column) => {
       const cell = row[column] ?? "";
@@ -77,13 +87,24 @@ function pad(text: string, width: number, align: string | undefined): string {
   return align === "r" ? space + text : text + space;
 }
 
-/** Lowers the widest columns, none below 4, until their sum fits; the `last` one when no other can be lowered. */
-function shrink(natural: readonly number[], room: number, last: number | undefined): readonly number[] {
+/** Those that fit beside each other, where some may be left out. */
+function keptColumns(natural: readonly number[], { drop = [], columns = Infinity }: TableSpec): number[] {
+  let kept = [...natural.keys()];
+  for (const column of drop) {
+    const needed = kept.reduce((sum, at) => sum + (natural[at] ?? 0) + GAP.length, -GAP.length);
+    if (needed > columns) kept = kept.filter((at) => at !== column);
+  }
+  return kept;
+}
+
+/** Lowers the widest columns of words, none below 4, until the sum fits; the `last` one when no other can be lowered. */
+function shrink(natural: readonly number[], room: number, { last, align }: TableSpec): readonly number[] {
   const widths = [...natural];
   let excess = widths.reduce((sum, width) => sum + width, 0) - room;
   for (; excess > 0; excess--) {
-    const others = widths.map((width, column) => (column === last ? 0 : width));
-    const from = Math.max(...others) > 4 ? others : widths;
+    const words = widths.map((width, column) => (align?.[column] === "r" ? 0 : width));
+    const others = words.map((width, column) => (column === last ? 0 : width));
+    const from = Math.max(...others) > 4 ? others : words;
     const widest = Math.max(...from);
     if (widest <= 4) break;
     widths[from.indexOf(widest)] = widest - 1;
