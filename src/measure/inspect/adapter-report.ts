@@ -81,7 +81,7 @@ export function adapterJson(report: AdapterReport): AdapterJson {
 
 /** The same for people. */
 export function adapterText(report: AdapterReport, page: Page): string {
-  const { method, rank, alpha, targets, layers, bases, trained, shared, fit, settings } = report;
+  const { method, rank, alpha, targets, layers, bases, trained, shared, copies, fit, settings } = report;
   const name = method?.title ?? visible(report.peftType ?? "unknown");
   const size = [rank !== undefined && `rank ${rank}`, alpha !== undefined && `α ${alpha}`].filter(Boolean).join(", ");
   const drawn = [bases.generator, bases.seed === undefined ? undefined : `seed ${bases.seed}`].filter(
@@ -99,6 +99,10 @@ export function adapterText(report: AdapterReport, page: Page): string {
     ["settings", own.map(([key, value]) => visible(`${key} ${String(value)}`)).join(", ")],
     ["parameters", trained === undefined ? "unknown" : formatNumber(trained.parameters)],
     ["stored", trained === undefined ? "" : storedText(trained, shared)],
+    [
+      "file",
+      copies > 1 ? `stores the bases ${formatNumber(copies)} times: randlora convert --to peft stores them once` : "",
+    ],
     ["fits", fit === undefined ? "" : fitText(fit)],
     ...report.problems.map(({ message }) => ["cannot be applied", message]),
   ];

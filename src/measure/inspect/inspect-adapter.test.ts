@@ -6,6 +6,8 @@ import { type TestLora, writeLora } from "../../adapters/testing/lora.ts";
 import type { JsonObject } from "../../files/lossless-json.ts";
 import { refusalOf, TemporaryFolder } from "../../files/testing/folder.ts";
 import { safetensorsBytes } from "../../adapters/testing/adapters.ts";
+import { createStyle } from "../../terminal/style.ts";
+import { adapterText } from "./adapter-report.ts";
 import { inspectAdapter } from "./inspect-adapter.ts";
 import { openModel, openNamedBase } from "../../adapters/base/named-base.ts";
 
@@ -49,6 +51,26 @@ test("what is trained, by kind and by layer, and the bases beside it", async () 
     ],
     dtypes: { F32: { parameters: 66, bytes: 264 } },
   });
+});
+
+test("bases that PEFT stored once for each module are counted once, and told", async () => {
+  await using folder = await TemporaryFolder.create();
+  const path = await randlora(folder);
+  const once = await inspectAdapter(path, alone);
+  const config = await Bun.file(`${path}/adapter_config.json`).json();
+  const bases = (module: string) => ({
+    [`base_model.model.${module}.randlora_A`]: numbers([3, 1, 8]),
+    [`base_model.model.${module}.randlora_B`]: numbers([8, 3, 3]),
+  });
+  const copies = Object.assign({}, ...Object.keys(MODULES).map(bases));
+  const often = await inspectAdapter(
+    await writeFolder(folder.at("b"), config, { ...parameters(3, MODULES), ...copies }),
+    alone,
+  );
+  expect([once.copies, often.copies, often.shared]).toEqual([1, 2, once.shared]);
+  const page = { columns: 200, style: createStyle({ write: () => {} }, {}) };
+  expect(adapterText(often, page)).toContain("stores the bases 2 times: randlora convert --to peft stores them once");
+  expect(adapterText(once, page)).not.toContain("times");
 });
 
 test("an adapter.json says the same as the PEFT folder that it was made of", async () => {

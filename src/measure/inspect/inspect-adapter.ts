@@ -5,6 +5,7 @@ import { isShared } from "../../adapters/files/shared-tensors.ts";
 import { type Tolerate, tolerating } from "../../adapters/files/tolerate.ts";
 import type { Adapter, PlainConfig } from "../../adapters/files/adapter.ts";
 import type { RandloraError } from "../../files/errors.ts";
+import { SafetensorsFile } from "../../files/safetensors/file.ts";
 import type { FindBase } from "../../adapters/base/named-base.ts";
 import { countTensors, type TensorCounts } from "./tensor-groups.ts";
 
@@ -33,6 +34,8 @@ export interface AdapterReport {
   /** All but the random bases; undefined where the weights cannot be read. */
   readonly trained: TensorCounts | undefined;
   readonly shared: TensorCounts | undefined;
+  /** How often the file stores the bases: PEFT writes them once for each module. */
+  readonly copies: number;
   /** Undefined where no base is at hand, or it does not fit. */
   readonly fit: BaseFit | undefined;
   /** Why it cannot be applied, as far as is known; one line each. */
@@ -106,6 +109,7 @@ export async function inspectAdapter(path: string, findBase: FindBase): Promise<
     settings: Object.fromEntries(Object.entries(meant).filter(([key]) => !COMMON.has(key))),
     trained: hasWeights ? countTensors(all.filter(({ name }) => !isBasis(name))) : undefined,
     shared: hasWeights ? shared : undefined,
+    copies: format === "peft" && shared.tensors > 0 ? (await countStored(adapter, isBasis)) / shared.tensors : 0,
     fit: base &&
       plan && {
         base: base.base.path,
@@ -114,6 +118,12 @@ export async function inspectAdapter(path: string, findBase: FindBase): Promise<
       },
     problems,
   };
+}
+
+/** Tensors of a kind in the file itself, with the copies that are not read. */
+async function countStored({ file }: Adapter, isOne: (name: string) => boolean): Promise<number> {
+  await using stored = await SafetensorsFile.open(file);
+  return stored.header.tensors.filter(({ name }) => isOne(name)).length;
 }
 
 function hasBases(method: MethodDefinition | undefined, { bases }: Adapter): boolean {
