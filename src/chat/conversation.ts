@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import * as v from "valibot";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
@@ -94,14 +95,21 @@ export class Conversation {
 /**
  * Writes a conversation as `{"messages": […]}`: what OpenAI's API takes, and a sample to fine-tune on. Only a conversation
  * that was saved before is replaced.
+ * @returns whether one was
  * @throws RandloraError `file`; what was there before is then still there
  */
-export async function saveConversation(path: string, { messages }: Conversation): Promise<void> {
-  if (existsSync(path) && !(await isSaved(path))) {
+export async function saveConversation(path: string, { messages }: Conversation): Promise<boolean> {
+  const isThere = existsSync(path);
+  if (isThere && !(await isSaved(path))) {
     const cause = `cannot write ${oneLine(path)}: it exists and is not a conversation that /save wrote`;
     throw new RandloraError("file", cause, "name another file");
   }
+  if (!existsSync(dirname(path))) {
+    const cause = `cannot write ${oneLine(path)}: there is no folder ${oneLine(dirname(path))}`;
+    throw new RandloraError("file", cause, "name a file in a folder that exists");
+  }
   await writeWhole(path, `${JSON.stringify({ messages }, null, 2)}\n`);
+  return isThere;
 }
 
 /** Is it what `saveConversation` wrote, and nothing more? */

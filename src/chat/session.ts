@@ -138,9 +138,9 @@ export class Session implements Disposable {
     return this.#writer.tokenizer.encode(text, { special: false }).length;
   }
 
-  /** Writes the conversation to a file. @throws RandloraError `file` */
-  async save(path: string): Promise<void> {
-    await saveConversation(path, this.#conversation);
+  /** Writes the conversation to a file. @returns whether it replaced one that was saved there. @throws RandloraError `file` */
+  async save(path: string): Promise<boolean> {
+    return await saveConversation(path, this.#conversation);
   }
 
   /** Goes on with a saved conversation. @returns its messages. @throws RandloraError `file`, `format` */

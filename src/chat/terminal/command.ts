@@ -25,13 +25,18 @@ export function readLine<T>(line: string, commands: readonly ChatCommand<T>[]): 
     return { kind: "message", text: line.startsWith("//") ? line.slice(1) : line };
   }
   const [, name = "", value = ""] = /^\/(\S*)\s*([\s\S]*)$/.exec(line) ?? [];
-  const command = commands.find((known) => known.name === name || known.also?.includes(name) === true);
+  const command = findCommand(name, commands);
   if (command !== undefined) return { kind: "command", command, value: value.trim() };
   const meant = nearest(
     name,
     commands.map((known) => known.name),
   );
   return { kind: "unknown", name, meant };
+}
+
+/** The command of this name, one that people try among them. */
+export function findCommand<T>(name: string, commands: readonly ChatCommand<T>[]): ChatCommand<T> | undefined {
+  return commands.find((known) => known.name === name || known.also?.includes(name) === true);
 }
 
 /** `/help`: a row for each command. */

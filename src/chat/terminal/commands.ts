@@ -84,8 +84,8 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
     help: "write the conversation to a JSON file",
     async run(chat, value) {
       const file = requireValue(value, "/save FILE");
-      await chat.session.save(file);
-      chat.note(`${formatAmount(chat.session.messages.length, "message")} written to ${file}`);
+      const replaced = (await chat.session.save(file)) ? ", in place of the conversation that was there" : "";
+      chat.note(`${formatAmount(chat.session.messages.length, "message")} written to ${file}${replaced}`);
     },
   },
   {
@@ -140,7 +140,7 @@ export const COMMANDS: readonly ChatCommand<Chat>[] = [
       chat.table(helpRows(COMMANDS));
       chat.note("A line that ends with \\, Alt-Enter and pasted text make messages of several lines.");
       chat.note(
-        "// at the beginning sends a slash. Ctrl-C stops an answer, twice leaves; Ctrl-R searches the history.",
+        "// at the beginning sends a slash. Tab completes commands and files; Ctrl-R searches the history. Ctrl-C stops an answer, twice leaves.",
       );
     },
   },

@@ -2,6 +2,7 @@ import { RandloraError } from "../../files/errors.ts";
 import type { Chat } from "./chat.ts";
 import { readLine } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
+import { completeLine } from "./complete.ts";
 
 /**
  * Talks until the user leaves: `/exit`, Ctrl-D, Ctrl-C twice, or a signal.
@@ -9,8 +10,9 @@ import { COMMANDS } from "./commands.ts";
  */
 export async function runChat(chat: Chat): Promise<"left" | "interrupted"> {
   const prompt = { first: chat.style.bold("> "), next: chat.style.dim("· ") };
+  const complete = (before: string) => completeLine(before, COMMANDS);
   while (!chat.leaving && !chat.signal.aborted) {
-    const answer = await chat.editor.read(prompt, chat.signal);
+    const answer = await chat.editor.read(prompt, chat.signal, complete);
     if (answer.kind === "end") return "left";
     if (answer.kind === "cancelled") {
       if (chat.interrupted && answer.text === "") return "interrupted";

@@ -44,10 +44,16 @@ describe("on a real terminal", () => {
     await one.until('answer {"kind":"text"');
     one.type("\x1b[A!\r");
     await one.until('hello world!"');
+    // Tab adds what all candidates have, and shows them below where that is nothing.
+    one.type("ta\t\t");
+    await one.until("tab one  tab two\r\n");
+    one.type("o\t\r");
+    await one.until('tab one"');
     one.type("\x04");
     expect(await answers(one)).toEqual([
       { kind: "text", text: "hello world" },
       { kind: "text", text: "hello world!" },
+      { kind: "text", text: "tab one" },
       { kind: "end" },
     ]);
     expect(one.status).toBe(0);

@@ -1,3 +1,6 @@
+import { visible } from "../../files/visible.ts";
+import { wrapWords } from "../wrap.ts";
+import { type Completer, completed } from "./completion.ts";
 import { emptyState, type EditorState, step } from "./editor-state.ts";
 import { type Prompt, rowsAbove, type View, viewOf } from "./editor-view.ts";
 import type { History } from "./history.ts";
@@ -13,6 +16,7 @@ export type Answer =
   /** Ctrl-D on an empty line, the terminal is gone, or the signal was aborted. */
   | { readonly kind: "end" };
 
+const NOTHING: Completer = () => ({ from: 0, candidates: [] });
 const HIDE = "\x1b[?25l";
 const SHOW = "\x1b[?25h";
 const CLEAR_BELOW = "\x1b[J";
@@ -33,8 +37,8 @@ export class LineEditor {
     this.#history = history;
   }
 
-  /** Asks once; a text that is submitted joins the history. */
-  read(prompt: Prompt, signal?: AbortSignal): Promise<Answer> {
+  /** Asks once; a text that is submitted joins the history. @param complete what Tab does */
+  read(prompt: Prompt, signal?: AbortSignal, complete: Completer = NOTHING): Promise<Answer> {
     const terminal = this.#terminal;
     const { entries } = this.#history;
     let state: EditorState = emptyState(entries.length, this.#killed);
@@ -71,6 +75,17 @@ export class LineEditor {
       const onAbort = (): void => finish({ kind: "end" });
       const onKey = (key: Key): void => {
         if (key.kind === "key" && key.name === "hangup") return finish({ kind: "end" });
+        if (key.kind === "key" && key.name === "tab" && state.search === undefined) {
+          const { shown, ...buffer } = completed(state, complete);
+          state = { ...state, ...buffer };
+          if (shown.length > 0) {
+            // Below the text, which is drawn again below them.
+            draw();
+            terminal.write(`\r\n${wrapWords(shown.map(visible).join("  "), terminal.columns).join("\r\n")}\r\n`);
+            view = undefined;
+          }
+          return drawSoon();
+        }
         const { state: next, outcome } = step(state, key, entries);
         state = next;
         if (outcome === "submit") return finish({ kind: "text", text: state.text });

@@ -12,7 +12,9 @@ process.on("SIGTERM", () => stop.abort());
 using terminal = RawTerminal.open();
 const editor = new LineEditor(terminal, History.load());
 for (let asked = 0; ; asked++) {
-  const answer = await editor.read({ first: "> ", next: ". " }, stop.signal);
+  const answer = await editor.read({ first: "> ", next: ". " }, stop.signal, (before) => {
+    return { from: 0, candidates: ["tab one", "tab two"].filter((text) => text.startsWith(before)) };
+  });
   terminal.write(`answer ${JSON.stringify(answer)}\r\n`);
   if (answer.kind === "end") break;
   if (answer.kind === "text" && answer.text === "fail") throw new Error("as asked");
