@@ -135,7 +135,8 @@ const BESIDE: Readonly<Record<string, string>> = {
 
 /** Modules that architectures have instead of `o_proj`, or of all that are named. */
 function targetsOf(name: string, asked: string): string {
-  const meant = asked === "all-linear" && (isMixture(name) || name === "gpt_oss") ? ATTENTION : asked;
+  const meant = asked === "all-linear" && (isMixture(name) || name.startsWith("gpt_oss")) ? ATTENTION : asked;
+  if (name.startsWith("phi3")) return meant.replace("q_proj,v_proj", "qkv_proj,gate_up_proj");
   if (name === "gpt2") return meant.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
   return meant.replace("o_proj", BESIDE[name] ?? "o_proj");
 }
@@ -143,7 +144,7 @@ function targetsOf(name: string, asked: string): string {
 function methodsOf(name: string): [string, Options][] {
   const experts = Object.entries(EXPERTS[name] ?? {});
   return [
-    ...Object.entries(name.includes("-") ? {} : METHODS),
+    ...Object.entries(name.includes("-") && !name.endsWith("-sizes") ? {} : METHODS),
     ...Object.entries(name === "gpt2" ? TRANSPOSED : name === "gpt_oss" ? OF_EXPERTS : {}),
     ...experts.map(([method, targets]): [string, Options] => [method, { ...TRAINED, method: "lora", targets }]),
   ];

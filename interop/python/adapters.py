@@ -28,7 +28,8 @@ def load_base(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedMode
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
     text = AutoModelForCausalLM if architecture.endswith(("ForCausalLM", "LMHeadModel")) else AutoModel
     loader = AutoModelForImageTextToText if architecture.endswith("ForConditionalGeneration") else text
-    return loader.from_pretrained(folder, dtype=dtype).eval()
+    # Its other products of experts refuse sizes that are no multiples of 4.
+    return loader.from_pretrained(folder, dtype=dtype, experts_implementation="eager").eval()
 
 
 def layers_of(model: PeftModel) -> Iterator[tuple[str, Layer]]:

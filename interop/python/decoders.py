@@ -87,6 +87,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "gpt_oss-no-biases": {"num_local_experts": 5, "num_experts_per_tok": 4, "attention_bias": False, "layer_types": ["full_attention"] * 3, "tie_word_embeddings": True, "rope_parameters": YARN},
     "qwen3_5_text": {**DELTA_RULE},
     "qwen3_5": {**DELTA_RULE, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3, "attention_bias": True},
+    # Sizes that are no multiples of 4.
+    "llama-sizes": {"head_dim": 2},
+    "phi3-sizes": {"intermediate_size": 38, "head_dim": 10, "pad_token_id": 0},
+    "qwen3_5_text-sizes": {**DELTA_RULE, "linear_num_key_heads": 1, "linear_num_value_heads": 3},
+    "qwen3_moe-sizes": {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 18},
+    "gpt_oss-sizes": {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 18},
     "qwen3_next": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 37, "mlp_only_layers": [1]},
     "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 12},
     "olmo2-shared-heads": {"num_key_value_heads": 1, "attention_bias": True, "tie_word_embeddings": True},
@@ -142,7 +148,7 @@ def of_config(config: PreTrainedConfig) -> torch.nn.Module:
 def eager(folder: Path | str) -> torch.nn.Module:
     """The model of `folder` in f32, with the attention that knows soft caps."""
     auto = AutoModelForImageTextToText if hasattr(AutoConfig.from_pretrained(folder), "text_config") else AutoModelForCausalLM
-    return auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    return auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
 
 
 def rope(kind: str, **more: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import { weightDtype } from "../compute/device/weight.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { type Placed, placeIn } from "./description.ts";
 import { converted, readBlocks } from "./read-weights.ts";
-import { matrixLabel, matrixShape, type PlannedMatrix } from "./tensor-plan.ts";
+import { matrixLabel, matrixShape, type PlannedMatrix, rowsTaken } from "./tensor-plan.ts";
 import { weightFormat, type WeightOptions } from "./weight-format.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
 import { withTransposed } from "./transposed-tensor.ts";
@@ -141,7 +141,7 @@ export class PlacedWeights {
     const scratch = new Uint8Array(BLOCK_BYTES);
     for (const placed of this.#placed) {
       const { planned, tensor } = placed;
-      clearPadding(this.#gpu, tensor);
+      if (tensor.shape[0] === 1 && tensor.pitch > tensor.shape[1]) clear(this.#gpu, tensor, 0, 1);
       if (planned.spread === true) {
         await this.#spread(placed, onBytes);
         continue;
@@ -150,11 +150,14 @@ export class PlacedWeights {
         ? new Uint16Array(scaleWords(tensor.dtype, tensor.shape[0] * tensor.pitch))
         : undefined;
       let begin = 0;
-      for (const { name, rows } of planned.parts) {
+      for (const part of planned.parts) {
+        const { name, rows } = part;
         const [count, cols] = planned.kind === "vector" ? [1, rows] : [rows, planned.cols];
         const target = planned.kind === "vector" ? tensor.offset + begin : tensor.offset + begin * tensor.pitch;
         await this.#read({ name, rows: count, cols, target, scales }, placed, scratch, onBytes, signal);
-        begin += rows;
+        const taken = rowsTaken(planned, part);
+        if (taken > rows) clear(this.#gpu, tensor, begin + rows, taken - rows);
+        begin += taken;
       }
       if (scales !== undefined) this.#gpu.write(tensor.buffer, scales, tensor.scalesAt);
     }
@@ -226,32 +229,31 @@ export class PlacedWeights {
   }
 }
 
-/** Words of 16 bits that the scales of so many numbers take. */
+/** Words of 16 bits of the scales of so many numbers. */
 function scaleWords(dtype: BlockDtype, count: number): number {
   return (count / BLOCK) * (scaleBytes(dtype) / 2);
 }
 
-/** Of one row, which is read without what is behind it; memory that was used before may hold anything there. */
-function clearPadding(gpu: Device, { buffer, shape, offset, pitch, dtype }: Tensor): void {
-  if (shape[0] !== 1 || pitch === shape[1]) return;
-  const size = elementBytes(dtype);
-  gpu.write(buffer, new Uint8Array(pitch * size), offset * size);
+/** Rows that no part is read to: used memory may hold anything. */
+function clear(gpu: Device, { buffer, offset, pitch, dtype }: Tensor, first: number, rows: number): void {
+  const size = pitch * elementBytes(dtype);
+  gpu.write(buffer, new Uint8Array(rows * size), offset * elementBytes(dtype) + first * size);
 }
 
-/** Memory for a matrix. */
 function allocate(gpu: Device, checkpoint: TensorReader, planned: PlannedMatrix, options: WeightOptions): Tensor {
   const shape = matrixShape(planned);
   const dtype = weightFormat(checkpoint, planned, options);
   return tensorIn(gpu.memory.allocate(matrixLabel(planned), tensorBytes(shape, dtype)), shape, dtype);
 }
 
-/** The parts of a matrix by their names in the checkpoint. */
+/** A matrix's parts by their names in the checkpoint. */
 function views({ planned, tensor }: PlacedMatrix): [string, Tensor][] {
   if (planned.spread === true) return [];
   let begin = 0;
-  return planned.parts.map(({ name, rows }) => {
+  return planned.parts.map((part): [string, Tensor] => {
+    const { name, rows } = part;
     const view = planned.kind === "vector" ? vectorView(tensor, begin, rows) : sliceRows(tensor, begin, rows);
-    begin += rows;
+    begin += rowsTaken(planned, part);
     return [name, view];
   });
 }

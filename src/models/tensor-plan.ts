@@ -26,6 +26,8 @@ export interface PlannedMatrix {
   readonly parts: readonly PlannedPart[];
   /** Each of its parts is (cols, rows) in the checkpoint: a Conv1D's of GPT-2, each expert's of gpt-oss. */
   readonly transposed?: boolean;
+  /** Rows of zeros follow each of its parts up to a multiple of 4, so that the columns of a product can be viewed by themselves. */
+  readonly padded?: boolean;
   /** The same rows by the names that other files have for them, or that they are read by; see `asStored`. */
   readonly otherwise?: readonly (readonly PlannedPart[])[];
   /** The checkpoint has one number of it, which stands in each column. No method trains it. */
@@ -138,8 +140,14 @@ export function matrixLabel({ parts }: PlannedMatrix): string {
 }
 
 /** Rows and columns. */
-export function matrixShape({ kind, cols, parts }: PlannedMatrix): Shape {
-  return [kind === "vector" ? 1 : parts.reduce((sum, part) => sum + part.rows, 0), cols];
+export function matrixShape(planned: PlannedMatrix): Shape {
+  const { kind, cols, parts } = planned;
+  return [kind === "vector" ? 1 : parts.reduce((sum, part) => sum + rowsTaken(planned, part), 0), cols];
+}
+
+/** Rows of a part with the zeros that follow it. */
+export function rowsTaken({ padded = false }: PlannedMatrix, { rows }: PlannedPart): number {
+  return padded ? Math.ceil(rows / 4) * 4 : rows;
 }
 
 /** What a checkpoint is expected to hold besides what is planned, and for whom. */

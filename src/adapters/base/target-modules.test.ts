@@ -186,17 +186,6 @@ test("experts' matrices are modules where files have them apart, else parameters
   });
 });
 
-test("gate and up in one matrix, whose product cannot be looked at apart, are refused", () => {
-  const name = "model.layers.0.mlp.gate_up_proj.weight";
-  const fused = (rows: number) => ({
-    ...base,
-    tensors: new Map([[name, { dtype: "F32", shape: [rows, 8] } as const]]),
-  });
-  const find = (rows: number) => findTargets(fused(rows), { targets: ["gate_up_proj"], layers: [] });
-  expect(find(80).modules).toHaveLength(1);
-  expect(() => find(74)).toThrow(expect.objectContaining({ code: "usage" }));
-});
-
 describe("DINOv2, whose modules transformers 5 calls otherwise than checkpoints do", () => {
   const layers = [0, 1].flatMap((layer) => {
     const prefix = `encoder.layer.${layer}`;
@@ -257,4 +246,18 @@ describe("DINOv2, whose modules transformers 5 calls otherwise than checkpoints 
       }
     }
   });
+});
+
+test("of experts whose matrices begin or end within a vector, those of whole vectors are adapted", () => {
+  const shapes = { gate_proj: [18, 8], up_proj: [18, 8], down_proj: [8, 18] };
+  const tensors = new Map(
+    [0, 1].flatMap((expert) =>
+      Object.entries(shapes).map(
+        ([name, shape]) => [`model.layers.0.mlp.experts.${expert}.${name}.weight`, { dtype: "F32", shape }] as const,
+      ),
+    ),
+  );
+  const odd = { path: "it", tensors, config: { model_type: "qwen3_moe", num_experts: 2 } };
+  expect(findTargets(odd, { targets: ["down_proj"], layers: [] }).modules).toHaveLength(2);
+  expect(() => findTargets(odd, { targets: ["up_proj"], layers: [] })).toThrow("has 18 rows");
 });

@@ -176,9 +176,9 @@ function targetModule(
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
   const [out = 0, input = 0] = isConv1d(stored, base, false) ? shape.toReversed() : shape;
-  if (/\.(?:gate_up_proj|shared_mlp\.input_linear)$/.test(name) && !isOfExpert(name) && out % 8 !== 0) {
-    // Its product is computed in halves (models/blocks/mlp.ts), and an adapter's ΔW has none.
-    const cause = `${quote(name)} joins halves of ${out / 2} rows, no multiple of 4: it cannot be adapted yet`;
+  if (isOfExpert(name) && out % 4 !== 0) {
+    // It shares a product with another matrix of its expert, of which it begins or ends within a vector.
+    const cause = `${quote(name)} has ${out} rows: of experts' matrices multiples of 4 can be adapted`;
     throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
   }
   return { name, tensor, out, in: input, dtype };

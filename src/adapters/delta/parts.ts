@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../../compute/device/device.ts";
-import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
+import { partCols, type Tensor } from "../../compute/tensor/tensor.ts";
 
 /** Rows of one of the decoder's matrices that are one module's weight. */
 export interface Part {
@@ -63,5 +63,5 @@ export interface PlacedWeight {
 /** The columns of an output, or of a bias, that belong to a part. */
 export function columnsOf(tensor: Tensor, { first, weight }: Part): Tensor {
   const [count] = weight.shape;
-  return first === 0 && count === tensor.shape[1] ? tensor : sliceCols(tensor, first, count);
+  return first === 0 && count === tensor.shape[1] ? tensor : partCols(tensor, first, count);
 }

@@ -96,6 +96,16 @@ export function sliceCols<M extends Matrix>(tensor: M, first: number, count: num
   return { ...tensor, shape: [rows, count], offset: tensor.offset + first };
 }
 
+/** The same of as many columns as a part of a product has, of which zeros make a multiple. */
+export function partCols<M extends Matrix>(tensor: M, first: number, count: number): M {
+  const [rows, cols] = tensor.shape;
+  const whole = wholeElements(tensor.dtype);
+  return {
+    ...sliceCols(tensor, first, Math.min(cols - first, Math.ceil(count / whole) * whole)),
+    shape: [rows, count],
+  };
+}
+
 function checkRange(what: string, first: number, count: number, size: number): void {
   if (first < 0 || count < 0 || first + count > size) {
     throw new RangeError(`${what} ${first} to ${first + count} of ${size}`);

@@ -4,6 +4,7 @@ import { recordFilling } from "../../compute/tensor/fill-cache.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import { paddedHead, recordHeads } from "./columns.ts";
 import type { Linears } from "./linears.ts";
 import { type Norm, recordNorm, type RmsNorm } from "./norm.ts";
 import type { Output } from "./output.ts";
@@ -59,14 +60,16 @@ export function recordAttention(
   stream: Stream,
 ): Begun {
   const { past, first, last } = sight;
-  const { headSize, kvHeads, scale, softcap, window } = attention;
-  const { x, y: projected } = recordBegin(
+  const { kvHeads, scale, softcap, window } = attention;
+  const headSize = paddedHead(attention.headSize);
+  const { x, y: begun } = recordBegin(
     recorder,
     linears,
     norm,
     { weight: attention.qkv, bias: attention.qkvBias },
     stream,
   );
+  const projected = recordHeads(recorder, begun, attention.headSize, "added");
   const [width, kvWidth] = [attention.heads * headSize, kvHeads * headSize];
   const all = attention.gated === true ? recordSorted(recorder, attention, projected) : projected;
   const qkv = attention.gated === true ? sliceCols(all, 0, width + 2 * kvWidth) : all;
@@ -94,16 +97,17 @@ export function recordAttention(
   const used = [...held, ...[grown, lse].filter((tensor) => tensor !== undefined)];
   if (attention.gated !== true) {
     recorder.release(...used);
-    return { x, y };
+    return { x, y: recordHeads(recorder, y, attention.headSize, "removed") };
   }
   const gate = sliceCols(all, width + 2 * kvWidth, width);
   const { y: result } = recorder.apply(OPS.gatedActivation, { gate, up: y }, { kind: "sigmoid" });
   recorder.release(y, ...new Set([...used, qkv]));
-  return { x, y: result };
+  return { x, y: recordHeads(recorder, result, attention.headSize, "removed") };
 }
 
 /** Records queries, keys, values and gates, one behind the other, of heads of queries each with its gate; what was projected is released. */
-function recordSorted(recorder: Recorder, { heads, headSize }: Attention, x: Tensor): Tensor {
+function recordSorted(recorder: Recorder, { heads, ...attention }: Attention, x: Tensor): Tensor {
+  const headSize = paddedHead(attention.headSize);
   const { y } = recorder.apply(OPS.regroup, { x }, { groups: heads, sizes: [headSize, headSize] });
   recorder.release(x);
   return y;
@@ -127,7 +131,8 @@ function recordTurned(
   { tables, past, share }: Sight,
   { q, k, v, qkv }: Projected,
 ): Turned {
-  const { headSize, neighbors, queryNorm, keyNorm, valueNorm } = attention;
+  const { neighbors, queryNorm, keyNorm, valueNorm } = attention;
+  const headSize = paddedHead(attention.headSize);
   const rope = attention.rope === undefined ? undefined : tables[attention.rope];
   if (past !== undefined) {
     if (rope === undefined || !("keys" in past)) throw new TypeError("keys that nothing turns cannot join a cache");
@@ -167,10 +172,11 @@ function recordTurned(
 /** Queries alone, normalized and turned, beside keys and values of another layer; what was projected is released. */
 function recordQueries(
   recorder: Recorder,
-  { headSize, neighbors, queryNorm, rope }: Attention,
+  { headSize: size, neighbors, queryNorm, rope }: Attention,
   { tables, past, shared }: Sight,
   projected: Tensor,
 ): Turned {
+  const headSize = paddedHead(size);
   const seen = past ?? shared;
   const angles = rope === undefined ? undefined : tables[rope];
   if (seen === undefined || !("keys" in seen) || angles === undefined) throw new TypeError("no keys of another layer");

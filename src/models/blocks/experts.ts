@@ -1,7 +1,8 @@
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
-import { sliceCols, type Tensor } from "../../compute/tensor/tensor.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import { recordHalves } from "./columns.ts";
 import { type Linears, projectGroups } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import { type Norm, recordNorm } from "./norm.ts";
@@ -145,12 +146,14 @@ function recordGate(recorder: Recorder, { clamp, activation: kind }: Experts, gi
   const size = given.shape[1] / 2;
   const both =
     clamp === undefined ? given : recorder.apply(OPS.regroup, { x: given }, { groups: size, sizes: [1, 1] }).y;
-  const halves = { gate: sliceCols(both, 0, size), up: sliceCols(both, size, size) };
+  if (both !== given) recorder.release(given);
+  const { halves: parts, held } = recordHalves(recorder, both);
+  const halves = { gate: parts[0], up: parts[1] };
   const { y } =
     clamp === undefined
       ? recorder.apply(OPS.gatedActivation, halves, { kind })
       : recorder.apply(OPS.clampedGate, halves, { limit: clamp });
-  recorder.release(...new Set([given, both]));
+  recorder.release(held);
   return y;
 }
 

@@ -78,7 +78,12 @@ function recordParts(recorder: Recorder, mixer: GatedDelta, projected: Tensor): 
   const { keyHeads, keySize, heads, valueSize, grouped } = mixer;
   const [keys, values] = [keyHeads * keySize, heads * valueSize];
   const width = 2 * keys + 2 * values;
-  const sides = [sliceCols(projected, 0, width), sliceCols(projected, width, 2 * heads)] as const;
+  const padded = 2 * Math.ceil(heads / 4) * 4;
+  const joined = { groups: 1, sizes: [heads, heads], padding: "removed" } as const;
+  const isPadded = !grouped && padded !== 2 * heads;
+  const last = sliceCols(projected, width, isPadded ? padded : 2 * heads);
+  const ofRule = isPadded ? recorder.apply(OPS.regroup, { x: last }, joined).y : last;
+  const sides = [sliceCols(projected, 0, width), ofRule] as const;
   const served = heads / keyHeads;
   const sizes = [[keySize, keySize, served * valueSize, served * valueSize] as const, [served, served] as const];
   const [sorted, gates] = grouped
@@ -90,7 +95,7 @@ function recordParts(recorder: Recorder, mixer: GatedDelta, projected: Tensor): 
     qkv: sliceCols(sorted, 0, width - values),
     z: sliceCols(sorted, width - values, values),
     gates,
-    held: grouped ? [sorted, gates] : [projected],
+    held: grouped ? [sorted, gates] : isPadded ? [projected, gates] : [projected],
   };
 }
 

@@ -1,7 +1,8 @@
 import type { Activation } from "../../compute/tensor/elementwise.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
 import type { Recorder } from "../../compute/tensor/recorder.ts";
-import { sliceCols, sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
+import type { Tensor } from "../../compute/tensor/tensor.ts";
+import { recordHalves } from "./columns.ts";
 import type { Linears } from "./linears.ts";
 import type { Norm } from "./norm.ts";
 import type { Output } from "./output.ts";
@@ -44,20 +45,16 @@ export function recordMlp(
   return { x, y };
 }
 
-/** One product where its halves can be looked at apart, else two. */
+/** One product, or two of matrices that stand apart. */
 function gateAndUp(
   recorder: Recorder,
   linears: Linears,
   { gateUp, gateUpBias, up, upBias }: Mlp,
   x: Tensor,
-): [gate: Tensor | undefined, up: Tensor] {
+): readonly [gate: Tensor | undefined, up: Tensor] {
   const project = (weight: Tensor, bias?: Tensor) => linears.apply(recorder, { x, weight, bias, residual: undefined });
   const gateOf = () => gateUp && project(gateUp, gateUpBias);
   if (up !== undefined) return [gateOf(), project(up, upBias)];
   if (gateUp === undefined) throw new TypeError("an MLP without matrices");
-  const size = gateUp.shape[0] / 2;
-  // Fused in the checkpoint (Phi 3, which has no biases).
-  if (size % 4 !== 0) return [project(sliceRows(gateUp, 0, size)), project(sliceRows(gateUp, size, size))];
-  const both = project(gateUp, gateUpBias);
-  return [sliceCols(both, 0, size), sliceCols(both, size, size)];
+  return recordHalves(recorder, project(gateUp, gateUpBias)).halves;
 }

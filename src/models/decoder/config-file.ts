@@ -151,6 +151,7 @@ export const ConfigJson = v.looseObject({
   enable_moe_block: v.nullish(v.boolean()),
   eos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
   bos_token_id: v.nullish(v.union([v.number(), v.array(v.number())])),
+  pad_token_id: MaybeNumber,
 });
 export type ConfigJson = v.InferOutput<typeof ConfigJson>;
 

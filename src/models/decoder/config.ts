@@ -79,23 +79,22 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
   const refuse = (what: string) => {
     throw new RandloraError("model", `${oneLine(path)}: ${what}`, "this model cannot be run");
   };
-  for (const { heads, kvHeads, headSize, rope } of attentionsOf(config)) {
+  for (const { heads, kvHeads, headSize, rope, qkv, queryNorm, keyNorm, valueNorm } of attentionsOf(config)) {
     if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
-    if (headSize % 4 !== 0 || headSize > MOST_HEAD) {
-      refuse(`heads of ${headSize} elements; a multiple of 4, at most ${MOST_HEAD}, is supported`);
+    if (headSize > MOST_HEAD) refuse(`heads of ${headSize} elements; at most ${MOST_HEAD} are supported`);
+    const isNormed = [queryNorm, keyNorm, valueNorm].some((norm) => norm !== undefined);
+    // Adapters add to the columns of q, k and v, whose heads follow one another.
+    if (headSize % 4 !== 0 && (isNormed || qkv.parts.some(({ rows }) => qkv.parts.length > 1 && rows % 4 !== 0))) {
+      const what = isNormed ? "with norms" : `of which ${heads} and ${kvHeads} are no multiples of 4 together`;
+      refuse(`heads of ${headSize} elements ${what}; a multiple of 4 is supported`);
     }
     const { size = 0 } = config.ropes[rope ?? NaN] ?? {};
     if (size % 2 !== 0 || size < 0 || size > headSize) refuse(`${size} of ${headSize} elements of a head turn`);
   }
   for (const { mixer } of config.layers.flat()) {
-    if (mixer.kind === "experts" && mixer.down.cols % 4 !== 0) {
-      refuse(`experts of ${mixer.down.cols} neurons; a multiple of 4 is supported`);
-    }
     if (mixer.kind === "gated-delta") {
-      const { keyHeads, keySize, heads, valueSize, grouped } = mixer;
+      const { keyHeads, keySize, heads, valueSize } = mixer;
       if (heads % keyHeads !== 0) refuse(`${heads} heads of a delta rule cannot share ${keyHeads} heads of keys`);
-      // Each projection of gates is some columns of one product.
-      if (!grouped && heads % 4 !== 0) refuse(`${heads} heads of a delta rule; a multiple of 4 is supported`);
       if (keySize % 4 !== 0 || valueSize % 4 !== 0 || keySize > MOST_KEY_SIZE) {
         const supported = `multiples of 4, and ${MOST_KEY_SIZE} of a key, are supported`;
         refuse(`heads of a delta rule with keys of ${keySize} and values of ${valueSize} elements; ${supported}`);

@@ -98,7 +98,7 @@ test.each([
     'sliding_window_pattern "LLLG" is not supported',
   ],
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
-  ["odd heads", { head_dim: 6 }, "heads of 6 elements"],
+  ["odd heads", { head_dim: 6, num_key_value_heads: 1 }, "heads of 6 elements of which"],
   [
     "more heads than elements",
     { num_attention_heads: 1000, num_key_value_heads: 1000, head_dim: undefined },

@@ -112,7 +112,6 @@ test.each([
   [{ layer_types: ["linear_attention", "full_attention", "mamba"] }, 'layers of type "mamba" are not supported'],
   [{ linear_conv_kernel_dim: 100_000 }, "convolutions over 100000 positions are not supported"],
   [{ linear_num_value_heads: 3 }, "3 heads of a delta rule cannot share 2 heads of keys"],
-  [{ linear_num_value_heads: 2 }, "2 heads of a delta rule; a multiple of 4 is supported"],
   [{ linear_key_head_dim: 512 }, "keys of 512 and values of 8 elements"],
   [{ linear_num_value_heads: 2 ** 20 }, "heads of delta rules; at most 131072 in all layers are supported"],
 ])("%j is refused", async (settings, message) => {

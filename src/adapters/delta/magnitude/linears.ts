@@ -1,6 +1,6 @@
 import type { DeviceBuffer } from "../../../compute/device/device.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
-import { sliceCols, type Tensor } from "../../../compute/tensor/tensor.ts";
+import { partCols, type Tensor } from "../../../compute/tensor/tensor.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import { type Linears, projectGroups } from "../../../models/blocks/linears.ts";
 
@@ -25,7 +25,7 @@ export function rescaledLinears(inner: Linears, matrices: ReadonlyMap<DeviceBuff
       const { x, weight, bias, residual } = inputs;
       const z = inner.apply(recorder, { x, weight, bias: undefined, residual: undefined });
       const [out] = weight.shape;
-      const scale = out === matrix.rows ? matrix.factors : sliceCols(matrix.factors, weight.offset / weight.pitch, out);
+      const scale = out === matrix.rows ? matrix.factors : partCols(matrix.factors, weight.offset / weight.pitch, out);
       const { y } = recorder.apply(OPS.scaleColumns, { x: z, scale, bias, residual }, {});
       recorder.release(z);
       return y;

@@ -1,7 +1,7 @@
 import type { TernaryRows } from "../../../compute/device/ternary-rows.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { sliceCols, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { partCols, sliceCols, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import type { Masks } from "../dropout.ts";
 import {
   adapterInput,
@@ -57,7 +57,7 @@ export function addFactored(
   for (const { module, first } of parts) {
     const { shape } = module;
     const input = adapterInput(run, module, x, masks);
-    const columns = sliceCols(y, first, shape.out);
+    const columns = partCols(y, first, shape.out);
     const scaledA = recordScaledA(run, context, module);
     const inner = run.allocate("inner product", [x.shape[0], shape.terms]);
     if (shape.tall) {
@@ -85,7 +85,7 @@ export function addFactoredBackward(
   for (const { module, first } of parts) {
     const { shape } = module;
     const input = adapterInput(run, module, x, masks);
-    const columns = sliceCols(dy, first, shape.out);
+    const columns = partCols(dy, first, shape.out);
     const h = run.allocate("H", [x.shape[0], shape.terms]);
     recordIntoBasis(run, context, shape, shape.tall ? columns : input.x, h);
     addBasisGradient(run, context, module, h, shape.tall ? input.x : columns);

@@ -1,7 +1,7 @@
 import type { Run } from "../../../compute/tensor/run.ts";
 import { recordScaleColumns } from "../../../compute/tensor/scale-columns.ts";
 import { recordStridedSums } from "../../../compute/tensor/strided-sums.ts";
-import { sliceCols, sliceRows } from "../../../compute/tensor/tensor.ts";
+import { partCols, sliceRows } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { AdapterContext, TrainedModule } from "./factored.ts";
 import { addScaledRows, type RowFactors, type ScaledRows } from "./scaled-rows.ts";
@@ -34,7 +34,7 @@ export function addFewRows(run: Run, adapted: readonly AdaptedRow[], { x, y, row
     const count = modules.length;
     const rows = {
       x: sliceRows(x, row, count),
-      y: sliceCols(sliceRows(y, row, count), column, shape.out),
+      y: partCols(sliceRows(y, row, count), column, shape.out),
       rowsAtMost,
     };
     addScaledRows(run, context, shape, factorsOf(context.bases, modules), rows);

@@ -1,7 +1,7 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { addGroupedLinear } from "../../../compute/tensor/add-grouped-linear.ts";
 import { addLinear } from "../../../compute/tensor/add-linear.ts";
-import { sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { partCols, sliceCols, sliceRows, type Tensor, tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import { type Linears, PLAIN_LINEARS, projectGroups } from "../../../models/blocks/linears.ts";
 import type { Addend } from "../../method/training.ts";
@@ -27,7 +27,7 @@ export function heldDeltas(gpu: Device, modules: readonly AdaptedModule[]): Omit
     apply(recorder, inputs) {
       const y = base.apply(recorder, inputs);
       for (const { delta, column, out } of held.get(inputs.weight.buffer) ?? []) {
-        addLinear(recorder, { x: inputs.x, weight: delta, scale: 1 }, sliceCols(y, column, out));
+        addLinear(recorder, { x: inputs.x, weight: delta, scale: 1 }, partCols(y, column, out));
       }
       return y;
     },

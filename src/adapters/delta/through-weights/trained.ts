@@ -1,7 +1,7 @@
 import type { Device, DeviceBuffer } from "../../../compute/device/device.ts";
 import { recordGemm } from "../../../compute/tensor/gemm.ts";
 import type { Run } from "../../../compute/tensor/run.ts";
-import { sliceCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
+import { partCols, sliceRows, type Tensor, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { recordWidened } from "../../../compute/tensor/widen.ts";
 import type { Recorder } from "../../../compute/tensor/recorder.ts";
 import {
@@ -146,7 +146,7 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
     if (!this.dropout) return;
     for (const part of matrix.parts) {
       const input = adapterInput(run, part.module, x, masks);
-      const columns = sliceCols(y, part.first, part.module.shape.out);
+      const columns = partCols(y, part.first, part.module.shape.out);
       recordGemm(run, { order: "NT", a: input.x, b: this.#delta(run, part), y: columns, accumulate: true });
       input.free();
     }
@@ -161,7 +161,7 @@ export class TrainedWeights<M extends AdaptedModule = AdaptedModule, P extends P
     const isFirst = !this.#begun.has(matrix);
     for (const part of matrix.parts) {
       const { module, product } = part;
-      const columns = sliceCols(dy, part.first, module.shape.out);
+      const columns = partCols(dy, part.first, module.shape.out);
       if (dx !== undefined && this.dropout) {
         addInputGradient(run, module, dx, masks, (y, accumulate) =>
           recordGemm(run, { order: "NN", a: columns, b: this.#delta(run, part), y, accumulate }),

@@ -57,7 +57,8 @@ export class GgufModel {
     const config = storedDecoder(described, tensors);
     // Before the tokenizer: a model that GGUF has not is refused as such.
     const decoder = decoderMetadata(config, json);
-    const ids = { bos: [json.bos_token_id ?? []].flat()[0], eos: config.endTokens[0] };
+    const { bos_token_id: bos, pad_token_id: pad } = json;
+    const ids = { bos: [bos ?? []].flat()[0], eos: config.endTokens[0], pad: pad ?? undefined };
     const merged = ggufName(config.architecture) === "gemma4";
     const tokenizer = await tokenizerMetadata(folder, { size: config.vocabularySize, pre, merged, ids });
     const metadata = new Map([

@@ -15,6 +15,7 @@ export function regroup(p: Regroup, piece: u32, scratch: usize): void {
       for (let group: u32 = 0; group < p.groups; group++) {
         move(p, x, y, sorted, group * width + begin, size);
         sorted += size;
+        for (; p.padded && sorted & 3; sorted++) if (!p.inverse) store<f32>(y + sorted * 4, 0);
       }
       begin += size;
       // What belongs to no group follows the first part.
@@ -22,7 +23,7 @@ export function regroup(p: Regroup, piece: u32, scratch: usize): void {
       move(p, x, y, sorted, p.groups * width, others);
       sorted += others;
     }
-    for (let at = p.cols; at & 3; at++) store<f32>(y + at * 4, 0);
+    for (let at = p.inverse ? p.cols : sorted; at & 3; at++) store<f32>(y + at * 4, 0);
   }
 }
 

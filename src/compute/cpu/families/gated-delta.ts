@@ -54,6 +54,7 @@ export const REGROUP = cpuKernel("regroup", {
   size2: "u32",
   size3: "u32",
   inverse: "flag",
+  padded: "flag",
   x: "matrix",
   y: "target",
   pieceRows: "u32",
@@ -105,9 +106,10 @@ export function gatedDeltaGradient(on: Dispatcher, { dy, dqk, dv, dgates, ...ope
   );
 }
 
-export function regroup(on: Dispatcher, { x, groups, sizes, inverse, y }: Regroup): void {
-  const [rows, cols] = x.shape;
+export function regroup(on: Dispatcher, { x, groups, sizes, inverse, padded, y }: Regroup): void {
+  const rows = x.shape[0];
+  const cols = (inverse ? y : x).shape[1];
   const { pieceRows, count } = rowPieces(rows, cols);
   const [size0 = 0, size1 = 0, size2 = 0, size3 = 0] = sizes;
-  on.dispatch(REGROUP, { rows, cols, groups, size0, size1, size2, size3, inverse, x, y, pieceRows }, count);
+  on.dispatch(REGROUP, { rows, cols, groups, size0, size1, size2, size3, inverse, padded, x, y, pieceRows }, count);
 }

@@ -41,12 +41,16 @@ export interface GatedDeltaGradient extends GatedDeltaOperands {
   readonly dgates: Tensor;
 }
 
-/** y, of whose columns groups of parts are sorted by part; see OPS.regroup. `inverse`: x is sorted, and y becomes what it was. */
+/**
+ * y, of whose columns groups of parts are sorted by part; see OPS.regroup. `inverse`: x is sorted, and y becomes what it was. `padded`:
+ * zeros follow each part of each group among what is sorted, up to a multiple of 4.
+ */
 export interface Regroup {
   readonly x: Tensor;
   readonly groups: number;
   readonly sizes: readonly number[];
   readonly inverse: boolean;
+  readonly padded: boolean;
   readonly y: Tensor;
 }
 

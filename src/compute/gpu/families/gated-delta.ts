@@ -92,14 +92,15 @@ export function gatedDeltaGradient(on: Dispatcher, { dy, dqk, dv, dgates, ...ope
   giveScratch(on, scratch);
 }
 
-export function regroup(on: Dispatcher, { x, groups, sizes, inverse, y }: Regroup): void {
-  const [rows, cols] = x.shape;
+export function regroup(on: Dispatcher, { x, groups, sizes, inverse, padded, y }: Regroup): void {
+  const rows = x.shape[0];
+  const cols = (inverse ? y : x).shape[1];
   const [size0 = 0, size1 = 0, size2 = 0, size3 = 0] = sizes;
   for (let first = 0; first < rows; first += MOST_ROWS) {
     const part = (tensor: Tensor) => ({ offset: tensor.offset + first * tensor.pitch, pitch: tensor.pitch });
     on.dispatch(
       REGROUP_KERNEL,
-      { cols, groups, size0, size1, size2, size3, inverse, x: part(x), y: part(y) },
+      { cols, groups, size0, size1, size2, size3, inverse, padded, x: part(x), y: part(y) },
       [x, y],
       [Math.ceil(cols / GATED_DELTA_WIDTH), Math.min(MOST_ROWS, rows - first)],
     );

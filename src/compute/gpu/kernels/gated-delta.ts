@@ -55,6 +55,7 @@ const regroupParameters = uniformStruct({
   size2: "u32",
   size3: "u32",
   inverse: "flag",
+  padded: "flag",
   x: "elements",
   y: "elements",
 });

@@ -200,6 +200,21 @@ export const CASES: { readonly [K in keyof typeof OPS]: CasesOf<(typeof OPS)[K]>
     },
     { name: "four parts", inputs: { x: random(5, 84) }, attributes: { groups: 2, sizes: [8, 8, 20, 6] } },
     { name: "many columns", inputs: { x: random(2, 600) }, attributes: { groups: 3, sizes: [100, 100] } },
+    {
+      name: "halves apart",
+      inputs: { x: random(3, 150) },
+      attributes: { groups: 1, sizes: [75, 75], padding: "added" },
+    },
+    {
+      name: "padded heads",
+      inputs: { x: random(5, 66) },
+      attributes: { groups: 11, sizes: [1, 5], padding: "added" },
+    },
+    {
+      name: "heads without their padding",
+      inputs: { x: random(2, 28) },
+      attributes: { groups: 7, sizes: [2], padding: "removed" },
+    },
   ],
   rmsNorm: [
     { name: "odd size", inputs: { x: random(5, 37), weight: random(1, 37) }, attributes: { epsilon: 1e-5, offset: 0 } },

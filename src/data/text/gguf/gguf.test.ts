@@ -5,7 +5,7 @@ import type { GgufValue } from "../../../files/gguf/format.ts";
 import { type Family, readGolden } from "../testing/families.ts";
 import { looksSpecial } from "./kinds.ts";
 import { readPieces } from "./sentencepiece-model.ts";
-import { tokenizerMetadata } from "./tokenizer-metadata.ts";
+import { tokenizerMetadata, type TokenizerWish } from "./tokenizer-metadata.ts";
 
 const SIZE = 544;
 
@@ -17,12 +17,14 @@ async function metadataOf(
     pre,
     merged,
     files = {},
+    ids = { eos: 5 },
   }: {
     config?: object;
     change?: object;
     pre?: string;
     merged?: boolean;
     files?: Readonly<Record<string, unknown>>;
+    ids?: TokenizerWish["ids"];
   } = {},
 ) {
   const { tokenizer } = await readGolden(family);
@@ -31,7 +33,7 @@ async function metadataOf(
     "tokenizer_config.json": config,
     ...files,
   });
-  const metadata = await tokenizerMetadata(folder.path, { size: SIZE, pre, merged, ids: { eos: 5 } });
+  const metadata = await tokenizerMetadata(folder.path, { size: SIZE, pre, merged, ids });
   return (key: string): GgufValue["value"] | undefined => metadata.get(`tokenizer.${key}`)?.value;
 }
 
@@ -152,4 +154,14 @@ test.each([
   ["a<|b|>", false],
 ])("%s looks like a control token: %p", (text, special) => {
   expect(looksSpecial(text)).toBe(special);
+});
+
+test("texts are padded with the token of the tokenizer, else of config.json, where the embedding has it", async () => {
+  const padding = async (pad: number, config: object = {}) => {
+    const of = await metadataOf("qwen2", { config, ids: { pad } });
+    return of("ggml.padding_token_id");
+  };
+  expect(await padding(7)).toBe(7);
+  expect(await padding(7, { pad_token: "<|im_start|>" })).toBe(1);
+  expect([await padding(-1), await padding(SIZE)]).toEqual([undefined, undefined]);
 });

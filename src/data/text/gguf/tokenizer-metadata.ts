@@ -26,7 +26,7 @@ export interface TokenizerWish {
   /** Merges stand beside SentencePiece's scores: so llama.cpp has Gemma 4's. */
   readonly merged?: boolean | undefined;
   /** Of config.json, for tokenizers that name none. */
-  readonly ids: { readonly bos?: number | undefined; readonly eos?: number | undefined };
+  readonly ids: Readonly<Partial<Record<"bos" | "eos" | "pad", number | undefined>>>;
 }
 
 /**
@@ -115,15 +115,17 @@ function listed({ tokens, kinds, scores }: Vocabulary): [string, GgufValue][] {
 }
 
 /** Ids of special tokens, and which of them llama.cpp puts around a text: what this tokenizer puts there. */
-function specialTokens(tokenizer: Tokenizer, { ids }: TokenizerWish): [string, GgufValue][] {
+function specialTokens(tokenizer: Tokenizer, { ids, size }: TokenizerWish): [string, GgufValue][] {
   const around = tokenizer.encode("");
   const { beginning } = tokenizer;
+  const { pad = -1 } = ids;
   const ending = around.length > (beginning === undefined ? 0 : 1) ? around.at(-1) : undefined;
   const found: Readonly<Record<keyof typeof SPECIAL_TOKENS, number | undefined>> = {
     bos: beginning ?? tokenizer.bos?.id ?? ids.bos,
     eos: ending ?? tokenizer.eos?.id ?? ids.eos,
     unknown: tokenizer.unk?.id,
-    padding: tokenizer.pad?.id,
+    // Of config.json −1, or a row that the embedding does not have, means none.
+    padding: tokenizer.pad?.id ?? (Number.isInteger(pad) && pad >= 0 && pad < size ? pad : undefined),
   };
   return [
     ...Object.entries(found).flatMap(([name, value]): [string, GgufValue][] =>

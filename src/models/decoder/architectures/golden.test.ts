@@ -109,6 +109,26 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };
 
+/** The same of sizes that are no multiples of 4. */
+const ODD_SIZES: typeof GOLDEN = {
+  "llama-sizes": [{ head_dim: 2 }, [-0.11572, 0.19857, -0.10122, -0.08799, 0.19735, -0.12761]],
+  "phi3-sizes": [{ intermediate_size: 50, head_dim: 10 }, [-1.25881, -0.32323, 1.61193, -1.43778, -0.04118, 1.48276]],
+  "qwen3_moe-sizes": [
+    { moe_intermediate_size: 18, norm_topk_prob: true },
+    [-0.89102, -0.45737, 1.39069, -1.06193, -0.23054, 1.3138],
+  ],
+  "qwen3_5_text-sizes": [
+    {
+      full_attention_interval: 2,
+      linear_num_key_heads: 1,
+      linear_num_value_heads: 3,
+      linear_key_head_dim: 8,
+      linear_value_head_dim: 32,
+    },
+    [1.23826, 0.25152, -1.51304, 1.40145, -0.01803, -1.38176],
+  ],
+};
+
 let gpu: Device;
 let folder: TemporaryFolder;
 beforeAll(async () => {
@@ -136,9 +156,19 @@ async function logitsOf(path: string, options: LoadOptions): Promise<Float32Arra
 }
 
 /** One of each way in which weights lie in files: apart, joined, transposed, of all experts in one, beside tables and convolutions. */
-const LAYOUTS = ["llama", "phi3", "gpt2", "gpt_oss", "granitemoe", "qwen2_moe", "gemma4", "lfm2_moe", "qwen3_5"];
+const LAYOUTS = [
+  "llama",
+  "phi3",
+  "gpt2",
+  "gpt_oss",
+  "granitemoe",
+  "qwen2_moe",
+  "gemma4",
+  "lfm2_moe",
+  "qwen3_5_text-sizes",
+];
 
-test.each(Object.entries(GOLDEN).filter(([type]) => LAYOUTS.includes(type)))(
+test.each(Object.entries({ ...GOLDEN, ...ODD_SIZES }).filter(([type]) => LAYOUTS.includes(type)))(
   "%s with quantized weights has the logits of weights that were rounded",
   async (type, [settings]) => {
     const [plain, rounded] = [folder.at(`${type}-plain`), folder.at(`${type}-rounded`)];
@@ -169,7 +199,7 @@ test.each(Object.entries(GOLDEN).filter(([type]) => LAYOUTS.includes(type)))(
   },
 );
 
-test.each(Object.entries(GOLDEN))("%s", async (type, [settings, expected]) => {
+test.each(Object.entries({ ...GOLDEN, ...ODD_SIZES }))("%s", async (type, [settings, expected]) => {
   await writeArchitecture(folder.at(type), type, 4, settings);
   using decoder = await loadDecoder(gpu, folder.at(type));
   // As a whole, and behind a prefix.

@@ -3,6 +3,7 @@ import type { DeviceLimits, DeviceMemory } from "../../../compute/device/device.
 import type { KvDtype } from "../../../compute/device/dtype.ts";
 import { tensorBytes, tensorIn } from "../../../compute/tensor/tensor.ts";
 import { RandloraError } from "../../../files/errors.ts";
+import { paddedHead } from "../../blocks/columns.ts";
 import { BLOCK, type Kept, type LayerCache, mapKept, matricesOf, positionsOfRow } from "../../blocks/sight.ts";
 import { attentionsOf, type DecoderConfig, keysOf, type PlannedLayer } from "../config.ts";
 
@@ -40,7 +41,8 @@ interface KeptByLayer {
 function keptBy(layer: PlannedLayer, dtype: KvDtype): KeptByLayer {
   for (const { mixer } of layer) {
     if (mixer.kind === "attention") {
-      const rows = (label: string): PlannedRows => ({ label, width: mixer.kvHeads * mixer.headSize, dtype });
+      const width = mixer.kvHeads * paddedHead(mixer.headSize);
+      const rows = (label: string): PlannedRows => ({ label, width, dtype });
       return { window: mixer.window, matrices: { keys: rows("keys"), values: rows("values") } };
     }
     if (mixer.kind === "convolution") {

@@ -44,10 +44,13 @@ export function gatedDelta(
     kind: "gated-delta",
     ...sizes,
     activation,
-    input: weights(
-      hidden,
-      modules.map(([name, rows]): Module => [`${path}.${name}`, rows]),
-    ),
+    input: {
+      ...weights(
+        hidden,
+        modules.map(([name, rows]): Module => [`${path}.${name}`, rows]),
+      ),
+      padded: !grouped,
+    },
     weight: plannedVector([`${path}.conv1d.weight`, [columns, 1, taps]]),
     decays: plannedVector([`${path}.A_log`, [heads]], [`${path}.dt_bias`, [heads]]),
     norm: rmsNorm(`${path}.norm`, valueSize, epsilon),
