@@ -212,7 +212,7 @@ interface Text {
 
 async function loadText(folder: string, file: string | undefined, raw = false): Promise<Text> {
   const tokenizer = await loadTokenizer(folder);
-  const template = await loadChatTemplate(folder, { file }).catch((error: unknown) => {
+  const template = await loadChatTemplate(folder, file).catch((error: unknown) => {
     if (raw && error instanceof RandloraError) return undefined;
     throw error;
   });

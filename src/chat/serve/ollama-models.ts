@@ -84,7 +84,8 @@ export class OllamaModels {
       ...namedSampling({ ...defaults, endpoint: OLLAMA_SAMPLING }),
     });
     const source = model.template?.source ?? "";
-    const { callsTools, mayThink } = answerFormatOf(source, model.tokenizer);
+    const { mayThink } = answerFormatOf(source, model.tokenizer);
+    const { callsTools } = answerFormatOf(model.template?.toolUse?.source ?? source, model.tokenizer);
     return Response.json({
       parameters: parameters.map(([option, value]) => `${option.padEnd(30)} ${value}`).join("\n"),
       template: source,

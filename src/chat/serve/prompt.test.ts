@@ -5,6 +5,7 @@ import type { LanguageModel } from "../language-model.ts";
 import { readChatRequest } from "./chat-request.ts";
 import { readCompletionRequest } from "./completion-request.ts";
 import { chatPrompt, completionPrompts, rawChatPrompt } from "./prompt.ts";
+import { RequestReader } from "./request-reader.ts";
 import { failure, loadStoriesModel, serveStories } from "./testing/server.ts";
 
 setDefaultTimeout(60_000);
@@ -100,4 +101,25 @@ test("tools that a template cannot show are refused with why, and the flag that 
     );
     expect(await refused).toMatchObject({ status: 400, message: expect.stringContaining(why) });
   }
+});
+
+test("a request with tools takes the template for tools, in the reader's process as well", async () => {
+  const source = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  const toolUse = { source: `<tool_call>{{ tools | length }}${source}`, origin: "/own/tool_use.jinja" };
+  const template = new ChatTemplate(source, "/own/chat_template.jinja", {}, toolUse);
+  const prompts = { system: undefined, templateVariables: {}, context: 512 };
+  const defaults = { sampling: DEFAULT_SAMPLING, maxTokens: undefined };
+  const asked = { folder: model.folder, template, decoder: model.decoder };
+  using reader = new RequestReader(asked, { prompts, defaults, onFailure: () => undefined });
+  const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
+  const textOf = async (body: object) =>
+    JSON.parse(await reader.json("template", Buffer.from(JSON.stringify(body)), "", new AbortController().signal));
+  expect(await textOf({ messages: user("Hi") })).toEqual({ prompt: "Hi" });
+  expect(await textOf({ messages: user("Hi"), tools })).toEqual({ prompt: "<tool_call>1Hi" });
+  const broken = new ChatTemplate(source, "t.jinja", {}, { source: "<tool_call>{% if %}", origin: "tool_use.jinja" });
+  const request = readChatRequest({ messages: user("Hi"), tools }, defaults);
+  const refused = failure(
+    chatPrompt({ tokenizer: model.tokenizer, decoder: model.decoder, template: broken }, request, prompts),
+  );
+  expect(await refused).toMatchObject({ status: 400, message: expect.stringContaining("tool_use.jinja: line 1") });
 });

@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { DecoderConfig } from "../../models/decoder/config.ts";
-import type { ChatInput, ChatMessage, ChatTemplate } from "../../data/text/chat-template.ts";
+import type { ChatMessage } from "../../data/text/chat-template.ts";
 import { controlTokens } from "../../data/text/tokenizer/added-tokens.ts";
 import type { RenderedChat } from "../../data/text/template/marks.ts";
 import type { BegunAnswer } from "../tools/answer-format.ts";
@@ -61,13 +61,14 @@ export async function chatPrompt(model: Text, request: ChatRequest, options: Pro
 }
 
 /** @throws ApiError 400 as `chatPrompt`, for what is wrong with the messages or the template */
-export function chatText({ template, tokenizer }: Text, request: ChatRequest, options: PromptOptions): ChatText {
-  if (template === undefined) {
+export function chatText({ template: own, tokenizer }: Text, request: ChatRequest, options: PromptOptions): ChatText {
+  if (own === undefined) {
     const message =
       "this model has no chat template: use /v1/completions, or start the server with --chat-template FILE";
     throw new ApiError(400, message, { code: "no_chat_template" });
   }
   const { tools, continues, effort, mustThink = false } = request;
+  const template = explaining(() => own.for(tools?.tools));
   const format = answerFormatOf(template.source, tokenizer);
   if (mustThink && !format.mayThink) {
     throw badField("think", "the model's chat template knows no thinking", "unsupported_parameter");
@@ -86,13 +87,14 @@ export function chatText({ template, tokenizer }: Text, request: ChatRequest, op
   const special = Object.keys(request.templateVariables).find((name) => Object.hasOwn(template.specialTokens, name));
   if (special !== undefined) throw badField(`chat_template_kwargs.${special}`, "is set by the server");
   const variables = { ...options.templateVariables, ...request.templateVariables, ...effortOf(effort) };
-  const { text, plain } = render(template, {
+  const input = {
     messages: withSystem(request.messages, options.system),
     tools: tools?.tools,
     addGenerationPrompt: !continues,
     variables,
     controlTokens: controlTokens(tokenizer.addedTokens),
-  });
+  };
+  const { text, plain } = explaining(() => template.render(input));
   const { grammar } = request;
   if (tools?.isRequired === true && grammar !== undefined)
     throw badField("tool_choice", "cannot be given beside a format");
@@ -143,9 +145,10 @@ export async function rawChatPrompt(
   return checkIds(ids, model, options, "messages");
 }
 
-function render(template: ChatTemplate, input: ChatInput): RenderedChat {
+/** @throws ApiError 400 for what a template throws */
+function explaining<T>(work: () => T): T {
   try {
-    return template.render(input);
+    return work();
   } catch (error) {
     if (!(error instanceof RandloraError)) throw error;
     throw new ApiError(400, error.message, { param: "messages", cause: error });

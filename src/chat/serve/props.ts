@@ -13,6 +13,7 @@ export function propsResponse({ model, models, engine, prompts, defaults }: ApiP
     model_path: models.preferred,
     modalities: { vision: false, audio: false },
     chat_template: template?.source ?? "",
+    ...(template?.toolUse && { chat_template_tool_use: template.toolUse.source }),
     bos_token: tokenizer.bos?.text ?? "",
     eos_token: tokenizer.eos?.text ?? "",
     build_info: `randlora ${version}`,

@@ -1,4 +1,5 @@
 import type { TokenTree } from "../grammar/token-tree.ts";
+import type { TemplateText } from "../../data/text/chat-template.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { ApiError } from "./api-error.ts";
 import type { RawModels } from "./prompt.ts";
@@ -12,11 +13,10 @@ export interface Start extends ReadingOptions {
   readonly folder: string;
   /** Of the chat template: a file that was piped in can be read but once. */
   readonly template:
-    | {
-        readonly source: string;
-        readonly origin: string;
+    | (TemplateText & {
         readonly specialTokens: Readonly<Record<string, string>>;
-      }
+        readonly toolUse: TemplateText | undefined;
+      })
     | undefined;
   readonly vocabularySize: number;
   /** Make the tree of the vocabulary before a grammar asks for it, while there is nothing else to do. */

@@ -16,7 +16,7 @@ async function load(asked: Start): Promise<undefined> {
   start = asked;
   text = {
     tokenizer: await loadTokenizer(folder),
-    template: template && new ChatTemplate(template.source, template.origin, template.specialTokens),
+    template: template && new ChatTemplate(template.source, template.origin, template.specialTokens, template.toolUse),
     decoder: { config: { vocabularySize } },
   };
   // What is wrong with it is said to whoever asks for it.

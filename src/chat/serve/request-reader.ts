@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import type { TemplateText } from "../../data/text/chat-template.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { TokenTree } from "../grammar/token-tree.ts";
 import { ApiError } from "./api-error.ts";
@@ -62,11 +63,12 @@ export class RequestReader implements Disposable {
     { seconds = MOST_SECONDS, secondsWanted = MOST_SECONDS_WANTED, bytes = MOST_BYTES }: ReaderLimits = {},
   ) {
     const { vocabularySize } = decoder.config;
+    // Clients are told the origin: where the server's files are does not concern them.
+    const textOf = ({ source, origin }: TemplateText) => ({ source, origin: basename(origin) });
     const parts = template && {
-      source: template.source,
-      // Clients are told it: where the server's files are does not concern them.
-      origin: basename(template.origin),
+      ...textOf(template),
       specialTokens: template.specialTokens,
+      toolUse: template.toolUse && textOf(template.toolUse),
     };
     this.#start = { folder, template: parts, vocabularySize, prompts, defaults, ahead: false };
     this.#onFailure = onFailure;

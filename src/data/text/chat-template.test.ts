@@ -143,9 +143,9 @@ describe("loading", () => {
     { name: "default", template: "plain" },
     { name: "tool_use", template: "tools" },
   ];
-  const load = async (files: Readonly<Record<string, unknown>>, choice?: Parameters<typeof loadChatTemplate>[1]) => {
+  const load = async (files: Readonly<Record<string, unknown>>, file?: string, tools?: readonly unknown[]) => {
     await using folder = await TemporaryFolder.with(files);
-    return (await loadChatTemplate(folder.path, choice))?.render({ messages: [] }).text;
+    return (await loadChatTemplate(folder.path, file))?.for(tools).render({ messages: [] }).text;
   };
 
   test("takes tokenizer_config.json's, with its special tokens", async () => {
@@ -172,13 +172,23 @@ describe("loading", () => {
     const files = { "tokenizer_config.json": CONFIG, "chat_template.jinja": "file{{ bos_token }}" };
     expect(await load(files)).toBe("file<b>");
     await using other = await TemporaryFolder.with({ "mine.jinja": "mine{{ eos_token }}" });
-    expect(await load(files, { file: join(other.path, "mine.jinja") })).toBe("mine<e>");
+    expect(await load(files, join(other.path, "mine.jinja"))).toBe("mine<e>");
   });
 
   test("chooses among named templates", async () => {
     const files = { "tokenizer_config.json": { chat_template: NAMED } };
     expect(await load(files)).toBe("plain");
-    expect(await load(files, { tools: true })).toBe("tools");
+    expect(await load(files, undefined, [])).toBe("tools");
+    const own = { ...files, "additional_chat_templates/tool_use.jinja": "file of tools{{ eos_token }}" };
+    expect([await load(own), await load(own, undefined, [])]).toEqual(["plain", "file of tools"]);
+    const lone = { ...own, "tokenizer_config.json": CONFIG, "chat_template.jinja": "file" };
+    expect([await load(lone), await load(lone, undefined, [])]).toEqual(["file", "file of tools<e>"]);
+    const one = { "tokenizer_config.json": CONFIG };
+    expect(await load(one, undefined, [])).toBe("config<b><e>");
+    // Who has no tools is not kept from the default one.
+    const broken = { ...one, "additional_chat_templates/tool_use.jinja": "{% if %}" };
+    expect(await load(broken)).toBe("config<b><e>");
+    await expect(load(broken, undefined, [])).rejects.toThrow("tool_use.jinja: line 1");
   });
 
   test("finds none where there is none", async () => {
@@ -192,9 +202,7 @@ describe("loading", () => {
     await expect(load({ "tokenizer_config.json": { chat_template: NAMED.slice(1) } })).rejects.toThrow(
       "no chat template is named 'default', only tool_use",
     );
-    await expect(load({}, { file: "/nowhere/x.jinja" })).rejects.toThrow(
-      "cannot read /nowhere/x.jinja: no such file or folder",
-    );
+    await expect(load({}, "/nowhere/x.jinja")).rejects.toThrow("cannot read /nowhere/x.jinja: no such file or folder");
     await expect(load({ "chat_template.jinja": "\n{% if %}" })).rejects.toThrow("chat_template.jinja: line 2");
   });
 });

@@ -23,7 +23,7 @@ export interface ChatMessage {
 /** What to render. */
 export interface ChatInput {
   readonly messages: readonly ChatMessage[];
-  /** Tools as JSON schemas; a template named `tool_use` is taken when there is one. */
+  /** Tools as JSON schemas. */
   readonly tools?: readonly unknown[] | undefined;
   /** End with the header of an assistant's turn. */
   readonly addGenerationPrompt?: boolean;
@@ -40,14 +40,23 @@ const GENERATION = /\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}/g;
 /** Names of the variables that hold the marks put in the place of those tags. */
 const NAMES = { start: "randlora_generation_start", end: "randlora_generation_end" } as const;
 
-/** A model's chat template: messages in, prompt out, as transformers' `apply_chat_template(tokenize=False)`. */
-export class ChatTemplate {
-  /** The template's text, as it was found: what else it says (its end of turn) can be looked up here. */
+/** A template's text, and where it was found. */
+export interface TemplateText {
+  /** As it was found: what else it says (its end of turn) can be looked up here. */
   readonly source: string;
   /** The file, for errors. */
   readonly origin: string;
+}
+
+/** A model's chat template: messages in, prompt out, as transformers' `apply_chat_template(tokenize=False)`. */
+export class ChatTemplate implements TemplateText {
+  readonly source: string;
+  readonly origin: string;
   /** `bos_token`, `eos_token` and so on, by name. */
   readonly specialTokens: Readonly<Record<string, string>>;
+  /** The model's template named `tool_use`. */
+  readonly toolUse: TemplateText | undefined;
+  #forTools: ChatTemplate | undefined;
   readonly #template: JinjaTemplate;
   readonly #marked: boolean;
   readonly #isHarmony: boolean;
@@ -56,10 +65,16 @@ export class ChatTemplate {
    * @param origin the file that the template came from
    * @throws {RandloraError} `format` for a template that is not Jinja, with the line
    */
-  constructor(source: string, origin: string, specialTokens: Readonly<Record<string, string>> = {}) {
+  constructor(
+    source: string,
+    origin: string,
+    specialTokens: Readonly<Record<string, string>> = {},
+    toolUse?: TemplateText,
+  ) {
     this.source = source;
     this.origin = origin;
     this.specialTokens = specialTokens;
+    this.toolUse = toolUse;
     this.#isHarmony = isHarmony(source);
     // The library drops these tags. A statement in their place keeps their white space control.
     const marked = source.replaceAll(
@@ -73,6 +88,16 @@ export class ChatTemplate {
     } catch (error) {
       throw this.#explain(error);
     }
+  }
+
+  /**
+   * The template of a conversation that has tools: the one named `tool_use` where there is one (transformers'
+   * get_chat_template, tokenization_utils_base.py).
+   * @throws {RandloraError} `format` where that is not Jinja
+   */
+  for(tools: readonly unknown[] | undefined): ChatTemplate {
+    if (tools === undefined || this.toolUse === undefined) return this;
+    return (this.#forTools ??= new ChatTemplate(this.toolUse.source, this.toolUse.origin, this.specialTokens));
   }
 
   /** The messages that the template is given: of gpt-oss's some are cut into several. */
@@ -124,28 +149,21 @@ export class ChatTemplate {
 
 const TemplateField = v.union([v.string(), v.array(v.object({ name: v.string(), template: v.string() }))]);
 
-/** Which template of a folder to take. */
-export interface TemplateChoice {
-  /** `--chat-template`: this file instead of the folder's own. */
-  readonly file?: string | undefined;
-  /** Among named templates: `tool_use` is taken where there is one, else `default`. */
-  readonly tools?: boolean;
-}
-
 /**
- * Loads a model folder's chat template: `--chat-template`, else chat_template.jinja, else `chat_template` in
- * tokenizer_config.json (a text, or named ones), else in chat_template.json.
+ * Loads a model folder's chat template: `file` (`--chat-template`), else chat_template.jinja, else `chat_template` in
+ * tokenizer_config.json (a text, or named ones), else in chat_template.json; and the one for conversations with tools, of
+ * additional_chat_templates/tool_use.jinja or among the named ones.
  *
  * @returns undefined when the model has none
  * @throws {RandloraError} when one is there but cannot be used
  */
-export async function loadChatTemplate(folder: string, choice: TemplateChoice = {}): Promise<ChatTemplate | undefined> {
+export async function loadChatTemplate(folder: string, file?: string): Promise<ChatTemplate | undefined> {
   const specialTokens = await readSpecialTokens(folder);
-  const lone = choice.file ?? join(folder, "chat_template.jinja");
-  if (choice.file !== undefined || existsSync(lone)) {
-    const bytes = await readWhole(lone, MAX_SETTINGS_BYTES, { pipes: choice.file !== undefined });
-    return new ChatTemplate(decodeUtf8(bytes, lone), lone, specialTokens);
-  }
+  if (file !== undefined) return new ChatTemplate(await readTemplate(file, true), file, specialTokens);
+  const ofTools = join(folder, "additional_chat_templates", "tool_use.jinja");
+  const toolUse = existsSync(ofTools) ? { source: await readTemplate(ofTools), origin: ofTools } : undefined;
+  const lone = join(folder, "chat_template.jinja");
+  if (existsSync(lone)) return new ChatTemplate(await readTemplate(lone), lone, specialTokens, toolUse);
   for (const name of ["tokenizer_config.json", "chat_template.json"]) {
     const path = join(folder, name);
     const field = (await readOptionalJsonObject(path))["chat_template"];
@@ -154,16 +172,29 @@ export async function loadChatTemplate(folder: string, choice: TemplateChoice = 
     if (!result.success) {
       throw new RandloraError("format", `${path}: chat_template is neither a text nor a list of named templates`);
     }
-    return new ChatTemplate(pick(result.output, choice.tools === true, path), path, specialTokens);
+    const { source, tools } = pick(result.output, path);
+    return new ChatTemplate(
+      source,
+      path,
+      specialTokens,
+      toolUse ?? (tools === undefined ? undefined : { source: tools, origin: path }),
+    );
   }
   return undefined;
 }
 
-function pick(field: v.InferOutput<typeof TemplateField>, tools: boolean, path: string): string {
-  if (typeof field === "string") return field;
+async function readTemplate(path: string, pipes = false): Promise<string> {
+  return decodeUtf8(await readWhole(path, MAX_SETTINGS_BYTES, { pipes }), path);
+}
+
+function pick(
+  field: v.InferOutput<typeof TemplateField>,
+  path: string,
+): { source: string; tools?: string | undefined } {
+  if (typeof field === "string") return { source: field };
   const byName = new Map(field.map(({ name, template }) => [name, template]));
-  const template = (tools ? byName.get("tool_use") : undefined) ?? byName.get("default");
-  if (template !== undefined) return template;
+  const source = byName.get("default");
+  if (source !== undefined) return { source, tools: byName.get("tool_use") };
   throw new RandloraError(
     "model",
     `${path}: no chat template is named 'default', only ${[...byName.keys()].join(", ")}`,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 
 import { RandloraError } from "../../files/errors.ts";
-import type { ChatTemplate } from "./chat-template.ts";
+import type { ChatInput, ChatTemplate } from "./chat-template.ts";
 import { HARMONY, writesHarmony } from "./harmony.ts";
 import type { AddedToken } from "./tokenizer/added-tokens.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
@@ -39,8 +39,10 @@ export async function readStopIds(
     (await readEndIds(join(folder, "generation_config.json"))) ?? (await readEndIds(join(folder, "config.json"))) ?? [],
   );
   if (tokenizer.eos !== undefined) ids.add(tokenizer.eos.id);
-  const turn = template === undefined ? undefined : endOfTurn(template, tokenizer.addedTokens);
-  if (turn !== undefined) ids.add(turn.id);
+  for (const tools of [undefined, []]) {
+    const turn = template && endOfTurn(template, tokenizer.addedTokens, { tools });
+    if (turn !== undefined) ids.add(turn.id);
+  }
   if (template !== undefined && writesHarmony(template.source, tokenizer)) {
     const idOf = (token: string): number => tokenizer.tokenToId(token) ?? NaN;
     ids.add(idOf(HARMONY.return)).add(idOf(HARMONY.call)).delete(idOf(HARMONY.end));
@@ -54,13 +56,13 @@ export async function readStopIds(
  * stops with it even where its configuration knows only the end of a document; training supervises it.
  *
  * @param addedTokens the tokenizer's: one of them ends a turn
- * @param now what a template that writes the date is told
+ * @param asked tools that the conversation has, and what a template that writes the date is told
  * @returns undefined when the template writes no token there, or takes no such messages
  */
 export function endOfTurn(
   template: ChatTemplate,
   addedTokens: readonly AddedToken[],
-  now = new Date(),
+  asked: Pick<ChatInput, "tools" | "now"> = {},
 ): AddedToken | undefined {
   const probe = "randlora-probe";
   const messages = [
@@ -69,7 +71,7 @@ export function endOfTurn(
   ];
   let text: string;
   try {
-    ({ text } = template.render({ messages, now }));
+    ({ text } = template.for(asked.tools).render({ ...asked, messages }));
   } catch (error) {
     if (error instanceof RandloraError) return undefined;
     throw error;

@@ -13,6 +13,8 @@ export const KEYS = {
   addBos: "tokenizer.ggml.add_bos_token",
   addEos: "tokenizer.ggml.add_eos_token",
   template: "tokenizer.chat_template",
+  toolUse: "tokenizer.chat_template.tool_use",
+  templateNames: "tokenizer.chat_templates",
 } as const;
 
 /** Special tokens: their names in GGUF's `tokenizer.ggml.NAME_token_id`, and in tokenizer_config.json. */

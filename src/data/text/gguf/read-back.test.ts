@@ -66,6 +66,14 @@ test.each<[Family, merged: boolean]>([
   expect(template?.source).toBe(CONFIG.chat_template);
 });
 
+test("a template for tools goes along", async () => {
+  const chat_template = ["default", "tool_use"].map((name) => ({ name, template: `of ${name}` }));
+  const metadata = await metadataOf("gpt2", { chat_template });
+  expect(metadata.get("tokenizer.chat_templates")?.value).toEqual(["tool_use"]);
+  const { template } = await readBack(metadata);
+  expect([template?.source, template?.for([]).source]).toEqual(["of default", "of tool_use"]);
+});
+
 test.each([
   ["command-r", "smollm"],
   ["refact", "smollm"],

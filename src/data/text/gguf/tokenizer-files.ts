@@ -137,7 +137,11 @@ function config(
     const token = tokens[fields.number(idKey(name)) ?? -1];
     return token === undefined ? [] : [[as, token]];
   });
-  const template = fields.string(KEYS.template);
+  const [template, toolUse] = [fields.string(KEYS.template), fields.string(KEYS.toolUse)];
+  const templates = [
+    { name: "default", template },
+    { name: "tool_use", template: toolUse },
+  ];
   return {
     "tokenizer_config.json": {
       tokenizer_class: "PreTrainedTokenizerFast",
@@ -145,7 +149,7 @@ function config(
       add_bos_token: begins,
       add_eos_token: fields.boolean(KEYS.addEos) ?? false,
       clean_up_tokenization_spaces: false,
-      ...(template === undefined ? {} : { chat_template: template }),
+      ...(template === undefined ? {} : { chat_template: toolUse === undefined ? template : templates }),
     },
   };
 }

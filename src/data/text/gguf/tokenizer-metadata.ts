@@ -4,7 +4,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { oneLine } from "../../../files/failure.ts";
 import type { GgufMetadata, GgufValue } from "../../../files/gguf/format.ts";
 import { readWhole } from "../../../files/read-whole.ts";
-import { loadChatTemplate } from "../chat-template.ts";
+import { loadChatTemplate, type TemplateText } from "../chat-template.ts";
 import { openTokenizer } from "../load-tokenizer.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { explain, PartError, readPart } from "../tokenizer/part.ts";
@@ -45,11 +45,20 @@ export async function tokenizerMetadata(folder: string, wish: TokenizerWish): Pr
       ...pairs,
       ...specialTokens(tokenizer, wish),
       ...(template === undefined ? [] : [[KEYS.template, string(template.source)] as const]),
+      ...(template?.toolUse === undefined ? [] : toolTemplate(template.toolUse)),
     ]);
   } catch (error) {
     if (error instanceof PartError && /^tokenizer.json.model/.test(error.message)) throw notBpe(path);
     throw explain(error, path);
   }
+}
+
+/** As gguf-py writes named templates (gguf_writer.py, add_chat_template). */
+function toolTemplate({ source }: TemplateText): [string, GgufValue][] {
+  return [
+    [KEYS.templateNames, { kind: "array", of: "string", value: ["tool_use"] }],
+    [KEYS.toolUse, string(source)],
+  ];
 }
 
 function byteLevel(file: BpeFile, tokenizer: Tokenizer, wish: TokenizerWish, path: string): [string, GgufValue][] {

@@ -49,7 +49,7 @@ export class AssistantTurns {
     const asked = attempt(() => this.#write({ messages: question }));
     const prompted = attempt(() => this.#write({ messages: question }, true));
     this.#header = asked !== undefined && prompted?.startsWith(asked) === true ? prompted.slice(asked.length) : "";
-    this.#end = endOfTurn(template, addedTokens, now)?.content;
+    this.#end = endOfTurn(template, addedTokens, { now })?.content;
   }
 
   /**

@@ -47,11 +47,12 @@ interface MarkedSample extends EncodedSample {
 export class SampleEncoder {
   readonly #options: EncoderOptions;
   readonly #turns: AssistantTurns | undefined;
+  /** Those of conversations with tools, whose template may be another one. */
+  #toolTurns: AssistantTurns | undefined;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
-    const { template, tokenizer, now = dateOf(USUAL_DATE) } = options;
-    this.#turns = template && new AssistantTurns(template, tokenizer.addedTokens, now);
+    this.#turns = options.template && this.#turnsOf(options.template);
   }
 
   /** @throws {RandloraError} `data` for a chat that has no template or is refused by it, and for ids beyond the model's */
@@ -117,6 +118,11 @@ export class SampleEncoder {
     return { ids: [...text, endOfSequence], supervised: Uint8Array.from([...marks.slice(0, text.length), 1]) };
   }
 
+  #turnsOf(template: ChatTemplate): AssistantTurns {
+    const { tokenizer, now = dateOf(USUAL_DATE) } = this.#options;
+    return new AssistantTurns(template, tokenizer.addedTokens, now);
+  }
+
   /** The assistant's turns of a prompt are not trained on, unless prompts are. */
   #withoutPrompt(messages: readonly TrainingMessage[], prompt = 0): readonly TrainingMessage[] {
     if (this.#options.trainOnPrompt === true) return messages;
@@ -131,8 +137,10 @@ export class SampleEncoder {
         "give samples with text, or with prompt and completion",
       );
     }
-    const { tokenizer } = this.#options;
-    const { text, spans, unweighted } = this.#turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
+    const { tokenizer, template } = this.#options;
+    if (tools !== undefined && template?.toolUse !== undefined) this.#toolTurns ??= this.#turnsOf(template.for(tools));
+    const turns = (tools && this.#toolTurns) ?? this.#turns;
+    const { text, spans, unweighted } = turns.render({ messages, ...(tools === undefined ? {} : { tools }) });
     const { ids, marks } = tokenizer.encodeMarked(text, spans);
     const excluded = unweighted.length === 0 ? undefined : tokenizer.encodeMarked(text, unweighted).marks;
     return { ids, supervised: marks, excluded, format: "chat" };

@@ -175,3 +175,20 @@ test("roles that no chat has are named", async () => {
   expect([unknownRoles.length, unknownRoles[0]?.length]).toEqual([9, 40]);
   expect(sayUnknownRoles({ unknownRoles })).toMatch(/"7x+", others are not trained on/);
 });
+
+test("samples with tools are rendered by the template for tools, and its turns are found", async () => {
+  const source = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}";
+  const ask = "{% if add_generation_prompt %}<s>assistant: {% endif %}";
+  const ofTools = source.replaceAll("role }}:", "role }} tools:") + ask.replace("assistant:", "assistant tools:");
+  const template = new ChatTemplate(source + ask, "t.jinja", {}, { source: ofTools, origin: "tool_use.jinja" });
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  const data = await load([{ messages }, { messages, tools: [{ name: "f" }] }], { template });
+  const texts = [0, 1].map((i) => TOKENIZER.decode([...data.sample(i).ids]));
+  expect(texts[1]).toContain("tools:");
+  expect(texts[0]).not.toContain("tools:");
+  // "b" and the end of the turn.
+  expect([data.supervisedOf(0), data.supervisedOf(1)]).toEqual([2, 2]);
+});
