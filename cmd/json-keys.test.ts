@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { reports } from "../scripts/interface.ts";
 import type { Key } from "../scripts/json-types.ts";
-import { randlora } from "./testing/program.ts";
+import { spawned } from "./testing/program.ts";
 
 const SHAPES = join(import.meta.dir, "../fixtures/shapes");
 const known = await reports();
@@ -47,7 +47,10 @@ test.each([
   ["runs rm", ["runs", "rm", "run", "--yes"]],
   ["models", ["models"]],
 ])("--json of %s has the keys that the documentation names", async (name, words) => {
-  const { status, stdout, stderr } = await randlora([...words, "--json", "--quiet"], { cwd: folder.path });
+  const { status, stdout, stderr } = await spawned([...words, "--json", "--quiet"], {
+    cwd: folder.path,
+    env: { RANDLORA_DEVICE: "cpu", RANDLORA_THREADS: "1" },
+  });
   expect([status, stderr]).toEqual([0, expect.any(String)]);
   const report = known.find(({ command }) => command === name);
   const keys = [...(report?.keys ?? []), ...(report?.extended ?? []).flatMap((one) => one.keys)];

@@ -5,7 +5,7 @@ import { allCommands, environmentName, flagName } from "../src/terminal/options/
 import { parse } from "../src/terminal/options/parse.ts";
 import { program } from "./main.ts";
 import { TemporaryFolder } from "../src/files/testing/folder.ts";
-import { randlora } from "./testing/program.ts";
+import { randlora, spawned } from "./testing/program.ts";
 
 const style = { columns: 100, bold: (text: string) => text, dim: (text: string) => text };
 
@@ -16,6 +16,12 @@ describe.each(allCommands(program).map(({ path, command }) => [path.join(" "), p
       const line = /randlora ([^)|>;&]*)/.exec(command.example)?.[1] ?? "";
       const words = [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? "");
       expect(parse(program, words, style)).toMatchObject({ kind: "run", path });
+    });
+
+    test("as a process refuses what it does not know, on standard error", async () => {
+      const { status, stdout, stderr } = await spawned([...path, "--no-such-option"]);
+      const hint = `hint: see randlora ${path.join(" ")} --help\n`;
+      expect([status, stdout, stderr]).toEqual([2, "", `error: unknown option '--no-such-option'\n${hint}`]);
     });
 
     test("explains every option and argument", () => {

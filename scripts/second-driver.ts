@@ -19,6 +19,7 @@ if (driver === undefined) {
   process.exitCode = 1;
 } else {
   const paths = process.argv.length > 2 ? process.argv.slice(2) : TESTS;
-  // In one process: with this driver each takes gigabytes.
-  process.exitCode = await testOnGpu(["--timeout", "400000", ...paths], { VK_DRIVER_FILES: driver });
+  process.exitCode = await testOnGpu(["--parallel", "--no-isolate", "--timeout", "400000", ...paths], {
+    VK_DRIVER_FILES: driver,
+  });
 }
