@@ -41,6 +41,14 @@ describe("without MODEL", () => {
     expect(await findDefaultModel(folder)).toBe("merged");
   });
 
+  test("runs and merged models of images are passed over", async () => {
+    await file("runs/text/adapter/adapter_config.json", 20);
+    await file("runs/shapes/run.json", 9, { model: "org/clip", images: { head: "linear" } });
+    await file("runs/shapes/adapter/adapter_config.json", 9);
+    await file("shapes-merged/config.json", 5, { model_type: "clip" });
+    expect(await findDefaultModel(folder)).toBe(join("runs", "text"));
+  });
+
   test("where nothing is there, it is the model inside the program", async () => {
     expect(await findDefaultModel(folder)).toBe("embedded");
     expect(describeDefaultModel("embedded")).toContain("inside the program");

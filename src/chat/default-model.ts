@@ -2,6 +2,11 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAdapter } from "../adapters/formats/open.ts";
 import { Contradiction, RandloraError } from "../files/errors.ts";
+import { isJsonObject } from "../files/json.ts";
+import type { JsonObject } from "../files/lossless-json.ts";
+import { readOptionalJsonObject } from "../files/read-text.ts";
+import { SETTINGS_FILE } from "../files/run-names.ts";
+import { IMAGE_TYPES } from "../models/vision/index.ts";
 import { EMBEDDED } from "../models/folder/embedded-name.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { Recorded } from "../models/folder/recorded.ts";
@@ -67,8 +72,8 @@ export function describeDefaultModel(model: string): string {
 }
 
 /**
- * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`merged`, `*-merged`): what a command line
- * without MODEL means; the embedded model where there is none.
+ * The newest of a folder's runs (`runs/*`, with something to show) and merged models (`merged`, `*-merged`) of text: what a command
+ * line without MODEL means; the embedded model where there is none.
  * @returns its path, relative to `folder`, or `embedded`
  */
 export async function findDefaultModel(folder: string): Promise<string> {
@@ -85,8 +90,19 @@ export async function findDefaultModel(folder: string): Promise<string> {
       if (time > -Infinity) found.push({ path, time });
     }
   }
-  const [newest] = found.toSorted((a, b) => b.time - a.time || a.path.localeCompare(b.path));
-  return newest?.path ?? EMBEDDED;
+  for (const { path } of found.toSorted((a, b) => b.time - a.time || a.path.localeCompare(b.path)))
+    if (!(await isOfImages(join(folder, path)))) return path;
+  return EMBEDDED;
+}
+
+/** Does a run or a model say that it is of images? What cannot be read is told where it is opened. */
+async function isOfImages(path: string): Promise<boolean> {
+  const [run, model] = await Promise.all(
+    [SETTINGS_FILE, "config.json"].map((file) =>
+      readOptionalJsonObject(join(path, file)).catch(() => ({}) as JsonObject),
+    ),
+  );
+  return isJsonObject(run?.["images"]) || IMAGE_TYPES.includes(String(model?.["model_type"]));
 }
 
 async function names(folder: string): Promise<string[]> {

@@ -64,12 +64,13 @@ export class RawTerminal implements Disposable {
     return terminal;
   }
 
+  /** A terminal that a job has made may say 0. */
   get columns(): number {
-    return Math.max(1, this.#output.columns ?? 80);
+    return this.#output.columns || 80;
   }
 
   get rows(): number {
-    return Math.max(1, this.#output.rows ?? 24);
+    return this.#output.rows || 24;
   }
 
   write(text: string): void {
