@@ -14,7 +14,7 @@ const MOST_COLUMNS = 10_000;
  *
  * @param name of the file, fit to be printed
  * @returns an object a line, with the line's number, one by one: kept as objects, short lines take 200 times their bytes
- * @throws {RandloraError} `data` naming the line whose number of values is wrong, or whose quotes do not close, and a
+ * @throws {RandloraError} `data` naming the line that has too many values, or whose quotes do not close, and a
  *   column that is named twice
  */
 export function* parseCsv(text: string, name: string, separator = ","): Generator<CsvRecord> {
@@ -34,7 +34,8 @@ export function* parseCsv(text: string, name: string, separator = ","): Generato
       if (twice === undefined) continue;
       throw new RandloraError("data", `${name}: line ${line}: two columns are called ${quote(twice)}`, "rename one");
     }
-    if (values.length !== columns.length) {
+    // pandas fills up what is too short (its values are missing) and refuses what is too long.
+    if (values.length > columns.length) {
       const found = `${values.length} values for ${columns.length} columns`;
       throw new RandloraError("data", `${name}: line ${line}: ${found}`);
     }
@@ -66,7 +67,7 @@ function* rowsOf(text: string, name: string, separator: string): Generator<{ lin
       value = "";
     } else if (character === "\n") {
       values.push(value);
-      if (values.length > 1 || value !== "") yield { line: begun, values };
+      if (values.length > 1 || value.trim() !== "") yield { line: begun, values };
       values = [];
       value = "";
       begun = line;

@@ -121,7 +121,7 @@ test("plain text has a record a line, a table one a row", async () => {
     "b.csv": '\ufeffprompt,completion\r\n"1+1=","2"\n"a\n""b""",\n',
     "c.txt": '{"text": "a"}\n',
     "d.csv": "text\na,b\n",
-    "e.csv": "prompt,completion,text\n,,whole\n",
+    "e.csv": 'prompt,completion,text\n,,whole\nNA,"None",nan\n NA,none,-\nshort\n',
     "e.txt": new Uint8Array([0x41, 0x0a, 0xff]),
     "f.tsv": 'prompt\tcompletion\n1+1=\t"2, or\t3"\n',
   });
@@ -135,6 +135,9 @@ test("plain text has a record a line, a table one a row", async () => {
   // An empty value is a missing field: else a line would be a completion of nothing.
   expect((await readAll(folder.at("e.csv"))).map(({ fields }) => fields)).toEqual([
     { prompt: null, completion: null, text: "whole" },
+    { prompt: null, completion: null, text: null },
+    { prompt: " NA", completion: "none", text: "-" },
+    { prompt: "short", completion: null, text: null },
   ]);
   expect((await readAll(folder.at("f.tsv"))).map(({ fields }) => fields)).toEqual([
     { prompt: "1+1=", completion: "2, or\t3" },

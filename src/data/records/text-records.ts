@@ -6,6 +6,11 @@ import { withoutByteOrderMark } from "./json-records.ts";
 import { cutLines } from "./json-pieces.ts";
 import type { DataRecord } from "./record.ts";
 
+/** Values that are missing, quoted or not, as pandas has them (pandas/_libs/parsers.pyx, STR_NA_VALUES) and so `datasets`. */
+const MISSING: ReadonlySet<string> = new Set(
+  "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|"),
+);
+
 /** A table is read whole. */
 const MAX_CSV_BYTES = 256 * 2 ** 20;
 
@@ -23,7 +28,7 @@ export async function* readTextRecords(path: string, chunks: AsyncIterable<Uint8
 
 /**
  * Reads values separated by commas or tabs: the first line names the fields.
- * @throws {RandloraError} `data` naming the line that is not as the first one, and for a file that is too large
+ * @throws {RandloraError} `data` naming the line that has more values than the first one, and for a file that is too large
  */
 export async function* readCsvRecords(
   path: string,
@@ -44,8 +49,7 @@ export async function* readCsvRecords(
     );
   }
   for (const { line, fields } of parseCsv(decodeUtf8(Buffer.concat(parts), name), name, separator)) {
-    // A table has every column in every line; an empty value is a missing field, as in the `csv` loader of `datasets`.
-    const given = Object.entries(fields).map(([column, value]) => [column, value === "" ? null : value]);
+    const given = Object.entries(fields).map(([column, value]) => [column, MISSING.has(value) ? null : value]);
     yield { line, place: `line ${line}`, fields: Object.fromEntries(given) };
   }
 }

@@ -75,7 +75,11 @@ export function recognize(file: string, { place, fields }: DataRecord): Recogniz
   if (has("text")) return { kind: "text", text: text("text") };
   const found = Object.keys(fields).map((name) => (fields[name] === null ? `${quote(name)} (null)` : quote(name)));
   const keys = found.length === 0 ? "it has no fields" : `its fields are ${list(found)}`;
-  return fail(`not a sample of a known kind: ${keys}`, `${KNOWN}; rename the fields`);
+  const isMissing = Object.values(fields).includes(null);
+  const why = isMissing
+    ? "rename the fields, or fill what is null (of CSV also NA, None, nan and the like)"
+    : "rename the fields";
+  return fail(`not a sample of a known kind: ${keys}`, `${KNOWN}; ${why}`);
 }
 
 /** Tools as a list of JSON schemas, or, as tables have them, as its JSON text. */

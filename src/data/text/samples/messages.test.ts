@@ -5,6 +5,7 @@ import { ChatTemplate } from "../chat-template.ts";
 import { FIXTURES } from "../testing/families.ts";
 import { AssistantTurns } from "./assistant-turns.ts";
 import { recognize } from "./kinds.ts";
+import { readShareGpt } from "./messages.ts";
 
 const NOW = new Date(2026, 2, 7);
 const PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content + '</s>' }}{% endfor %}";
@@ -132,4 +133,38 @@ describe("tool calls", () => {
     const messages = [user("q"), assistant(null, calling("{}")), told, assistant("It rains.")];
     expect(failure(messages)).toBe("message 2 calls tools, and the model's chat template writes no tool calls");
   });
+});
+
+test("ShareGPT's other names: model, bot and calls of functions, as LLaMA-Factory writes them", () => {
+  const call = { name: "f", arguments: { a: 1 } };
+  const read = (conversations: readonly object[]) =>
+    readShareGpt(conversations, undefined, (problem) => {
+      throw new Error(problem);
+    });
+  const found = read([
+    { from: "human", value: "a" },
+    { from: "function_call", value: JSON.stringify(call) },
+    { from: "observation", value: "2" },
+    { from: "function_call", value: JSON.stringify([call, { name: "g", arguments: "{}" }]) },
+    { from: "model", value: "b" },
+    { from: "bot", value: "c" },
+  ]);
+  expect(found).toEqual([
+    { role: "user", content: "a" },
+    { role: "assistant", content: "", tool_calls: [{ type: "function", function: call }] },
+    { role: "tool", content: "2" },
+    {
+      role: "assistant",
+      content: "",
+      tool_calls: [
+        { type: "function", function: call },
+        { type: "function", function: { name: "g", arguments: {} } },
+      ],
+    },
+    { role: "assistant", content: "b" },
+    { role: "assistant", content: "c" },
+  ]);
+  for (const value of ["f(1)", "[]", "3", '{"a": 1}', undefined]) {
+    expect(() => read([{ from: "function_call", value }])).toThrow('message 1, a function_call: "value" is not JSON');
+  }
 });

@@ -30,19 +30,41 @@ export function readMessages(value: unknown, fail: Fail, names = OPENAI): readon
     if (!isObject(message)) {
       return failHere(` is ${describe(message)}, not an object with ${names.role} and ${names.content}`);
     }
-    return readMessage(names === SHAREGPT ? withRole(message) : message, failHere, names);
+    return readMessage(names === SHAREGPT ? withRole(message, failHere) : message, failHere, names);
   });
 }
 
-/** ShareGPT's names of roles. */
-const ROLES: Readonly<Record<string, string>> = { human: "user", gpt: "assistant", observation: "tool" };
+/** ShareGPT's names of roles, and those of data that follow it (Axolotl, LLaMA-Factory). */
+const ROLES: Readonly<Record<string, string>> = {
+  human: "user",
+  gpt: "assistant",
+  model: "assistant",
+  bot: "assistant",
+  function_call: "assistant",
+  observation: "tool",
+};
 
 /** ShareGPT's `{from, value}` as `{role, content}`; some write these there, too. */
-function withRole(message: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function withRole(message: Readonly<Record<string, unknown>>, fail: Fail): Readonly<Record<string, unknown>> {
   const { from, value: content, ...others } = message;
   if (typeof from !== "string") return message;
+  if (from === "function_call") return { ...others, role: ROLES[from], tool_calls: callsIn(content, fail) };
   // Tables of mixed samples have null for "role" and "content" here.
   return { ...others, role: Object.hasOwn(ROLES, from) ? ROLES[from] : from, content };
+}
+
+/** LLaMA-Factory writes a call, or a list of them, as JSON text: `{"name": …, "arguments": …}`. */
+function callsIn(value: unknown, fail: Fail): readonly unknown[] {
+  let calls: unknown = value;
+  try {
+    if (typeof value === "string") calls = JSON.parse(value);
+  } catch {
+    // What it is instead is said below.
+  }
+  const list = Array.isArray(calls) ? calls : [calls];
+  const isCall = (call: unknown) => isObject(call) && typeof call["name"] === "string";
+  if (list.length > 0 && list.every(isCall)) return list.map((call: unknown) => ({ type: "function", function: call }));
+  return fail(', a function_call: "value" is not JSON of the form {"name": …, "arguments": …}');
 }
 
 /** Reads ShareGPT's `conversations`. @param system the record's own system message */
