@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { chmod, readdir, readFile } from "node:fs/promises";
+import { chmod, readdir, readFile, readlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
 import { writeImages } from "../cmd/testing/labeled-images.ts";
@@ -209,6 +209,11 @@ test("a library of another MPI than the launcher's is refused, and so are proces
   expect(three.stderr).toContain("--shards 4: 3 processes cannot share them equally");
   const unsaid = await randlora([...TEXTS, "--out", "strange"], { mpi: mpich, count: 3 });
   expect(unsaid.stderr).toContain("error: 3 processes: a step is cut into a power of two of shards");
+  const eight = await randlora([...TEXTS, "--out", "strange"], { mpi: mpich, count: 8 });
+  expect(eight.stderr).toContain("a step of 4 samples (--batch-size times --grad-accum) cannot be cut into 8 shards");
+  const farm: Mpi = { ...missing, environment: { ...missing.environment, RANDLORA_MPI: "0" } };
+  const apart = await randlora(["eval", "perplexity", STORIES, "--file", "text.txt"], { mpi: farm, count: 2 });
+  expect([apart.stdout.match(/tokens predicted/g)?.length, apart.status]).toEqual([2, 0]);
   expect([other.status, none.status, three.status].every((status) => status !== 0)).toBe(true);
 }, TIMEOUT); // prettier-ignore
 
@@ -227,6 +232,28 @@ function killed(id: number): boolean {
     return false;
   }
 }
+
+test("a process that is killed ends the others, though its launcher does not hear of it", async () => {
+  for (const one of mpis.slice(0, 2)) {
+    const run = folder.at(`outlived-${one.name.replaceAll(" ", "-")}`);
+    // As srun does, which waits for all whatever became of one.
+    const script = ["sh", "-c", '"$0" "$@"; status=$?; [ $status -le 128 ] || sleep 60; exit $status'];
+    const mpi: Mpi = { ...one, launch: (count) => [...one.launch(count), ...script] };
+    const child = start([...TEXTS, "--steps", "100000", "--out", run], { mpi, count: 2 });
+    while (!existsSync(join(run, "metrics.jsonl"))) await Bun.sleep(100);
+    const programs = async () => {
+      const ids = await processesOf(run);
+      const exes = await Promise.all(ids.map((id) => readlink(`/proc/${id}/exe`).catch(() => "")));
+      return ids.filter((_, at) => exes[at] === process.execPath);
+    };
+    expect(killed((await programs()).at(-1) ?? 0)).toBe(true);
+    const begin = performance.now();
+    while ((await programs()).length > 0 && performance.now() - begin < 15_000) await Bun.sleep(50);
+    expect(performance.now() - begin).toBeLessThan(10_000);
+    const [stderr, status] = await Promise.all([child.stderr.text(), child.exited]);
+    expect([stderr.includes("is gone: it was killed, or crashed"), status === 0]).toEqual([true, false]);
+  }
+}, TIMEOUT); // prettier-ignore
 
 test("killed at six moments and gone on with by other numbers of processes, it ends with the same bytes", async () => {
   const args = [...TEXTS, ...SHORT.slice(0, 6), "--steps", "40", "--save-every", "3", "--eval-every", "7", "--sparse"];

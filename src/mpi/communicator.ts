@@ -1,7 +1,7 @@
 import { type Pointer, ptr } from "bun:ffi";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
-import type { Launched } from "./launcher.ts";
+import { ALONE_VARIABLE, type Launched } from "./launcher.ts";
 import { LIBRARY_VARIABLE, type MpiLibrary, openMpi } from "./library.ts";
 
 /** Only the thread that began it calls MPI. */
@@ -22,7 +22,6 @@ const FUNCTIONS = {
   MPI_Init_thread: { args: ["ptr", "ptr", "i32", "ptr"], returns: "i32" },
   MPI_Comm_rank: { args: ["u64", "ptr"], returns: "i32" },
   MPI_Comm_size: { args: ["u64", "ptr"], returns: "i32" },
-  MPI_Allgather: { args: ["ptr", "i32", "u64", "ptr", "i32", "u64", "u64"], returns: "i32" },
   MPI_Iallgather: { args: ["ptr", "i32", "u64", "ptr", "i32", "u64", "u64", "ptr"], returns: "i32" },
   MPI_Test: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
   MPI_Get_library_version: { args: ["ptr", "ptr"], returns: "i32" },
@@ -52,7 +51,7 @@ export class Communicator {
     this.size = number[0] ?? 0;
     if (size !== undefined && size !== this.size) {
       const cause = `${by} started ${size} processes, and ${oneLine(this.#library.path)} (${this.#version()}) sees ${this.size}`;
-      const hint = `they are of different MPIs: start ${by} of that one, or name ${by}'s library with ${LIBRARY_VARIABLE}; under Slurm see srun --mpi=list`;
+      const hint = `they are of different MPIs: start ${by} of that one, or name ${by}'s library with ${LIBRARY_VARIABLE}; under Slurm see srun --mpi=list; where each process is to work by itself: ${ALONE_VARIABLE}=0`;
       throw new RandloraError("file", cause, hint);
     }
   }
@@ -68,6 +67,8 @@ export class Communicator {
     const request = new BigUint64Array(2);
     const flag = new Int32Array(1);
     const status = new Uint8Array(STATUS_BYTES);
+    // Counts of C are 31 bits; the result of all may have more.
+    if (own.length > MOST) throw new RangeError(`${own.length} bytes at once`);
     const count = own.length;
     const { MPI_Iallgather: begin, MPI_Test: test } = this.#mpi;
     check("MPI_Iallgather", begin(ptr(own), count, byte, ptr(into), count, byte, world, ptr(request)));
@@ -76,14 +77,6 @@ export class Communicator {
       // Mentioned, so that they are kept.
       return flag[0] !== 0 && own.length <= into.length;
     };
-  }
-
-  /** Gathers equally many bytes of each process, and waits for all of them. @param into (size · the bytes of one) */
-  gather(own: Uint8Array<ArrayBuffer>, into: Uint8Array<ArrayBuffer>): void {
-    const { world, byte } = this.#handles;
-    // Counts of C are 31 bits; the result of all may have more.
-    if (own.length > MOST) throw new RangeError(`${own.length} bytes at once`);
-    check("MPI_Allgather", this.#mpi.MPI_Allgather(ptr(own), own.length, byte, ptr(into), own.length, byte, world));
   }
 
   /** Ends all processes at once. */

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { Contradiction, type ErrorCode, RandloraError } from "../files/errors.ts";
 import { systemCode } from "../files/failure.ts";
@@ -13,9 +13,9 @@ const KIND = { data: 1, failed: 2, contradicted: 3 } as const;
 
 /** Others are told of a failure when they come to the next exchange; those that do not come are ended. */
 const PATIENCE_MS = 5000;
-/** How long it is asked without a pause whether others are there, and with pauses that let others compute. */
+/** How long it is asked without a pause whether others are there; then with pauses that let others compute. */
 const EAGER_MS = 2;
-/** How often it is looked whether the launcher is still there. */
+/** How often it is looked whether the launcher is still there, and those that are waited for. */
 const WATCH_MS = 1000;
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -27,6 +27,8 @@ export class JoinedProcesses implements Processes {
   #local: Processes["local"] = { rank: 0, size: 1, sharing: 1 };
   readonly #communicator: Communicator;
   readonly #headers: Bytes;
+  /** The others that this machine can tell of. */
+  #neighbors: readonly { readonly rank: number; readonly id: number }[] = [];
   /** One of them has failed: nothing is gathered any more. */
   #isOver = false;
   /** What it said. */
@@ -45,16 +47,16 @@ export class JoinedProcesses implements Processes {
   static async join(launched: Launched): Promise<JoinedProcesses> {
     const joined = new JoinedProcesses(new Communicator(launched));
     watchLauncher();
-    const places = await joined.each(JSON.stringify([hostname(), coresOfThis()]));
-    const [host, cores] = placeOf(places[joined.rank]);
-    const same = places
-      .map((place, rank) => ({ rank, place: placeOf(place) }))
-      .filter(({ place }) => place[0] === host);
+    const own: Place = { host: hostname(), cores: coresOfThis(), ids: idsOfThis(), id: process.pid };
+    // What each has written as this one has.
+    const places = (await joined.each(JSON.stringify(own))).map((place) => JSON.parse(place) as Place);
+    const same = places.map((place, rank) => ({ ...place, rank })).filter(({ host }) => host === own.host);
     joined.#local = {
       rank: same.filter(({ rank }) => rank < joined.rank).length,
       size: same.length,
-      sharing: same.filter(({ place }) => place[1] === cores).length,
+      sharing: same.filter(({ cores }) => cores === own.cores).length,
     };
+    joined.#neighbors = same.filter(({ ids, id }) => ids !== "" && ids === own.ids && id !== own.id);
     return joined;
   }
 
@@ -70,8 +72,8 @@ export class JoinedProcesses implements Processes {
     const padded = own.length === longest ? own : new Uint8Array(longest);
     if (padded !== own) padded.set(own);
     const all = new Uint8Array(longest * this.size);
-    // All are there: this does not wait for anybody who computes.
-    this.#communicator.gather(padded, all);
+    // All are there: nobody computes meanwhile, and pauses would be the longest part of it.
+    await this.#done(this.#communicator.beginGather(padded, all), Infinity);
     return lengths.map((length, rank) => all.subarray(rank * longest, rank * longest + length));
   }
 
@@ -115,12 +117,7 @@ export class JoinedProcesses implements Processes {
     view.setUint32(0, kind, true);
     view.setFloat64(8, own.length, true);
     if (own.length <= INLINE) header.set(own, 16);
-    const isDone = this.#communicator.beginGather(header, this.#headers);
-    const begin = performance.now();
-    while (!isDone()) {
-      if (performance.now() - begin < EAGER_MS) await new Promise(setImmediate);
-      else await Bun.sleep(1);
-    }
+    await this.#done(this.#communicator.beginGather(header, this.#headers), EAGER_MS);
     const heads = Array.from({ length: this.size }, (_, rank) => {
       const { buffer, byteOffset } = this.#header(rank);
       const head = new DataView(buffer, byteOffset, HEADER);
@@ -139,6 +136,34 @@ export class JoinedProcesses implements Processes {
     if (contradicted < 0) return heads.map(({ length }) => length);
     if (contradicted !== this.rank) throw new EndedByOther("usage", decode<string>(said(contradicted)).split(","));
     return [];
+  }
+
+  /**
+   * Waits for others.
+   * @param eagerMs how long it is asked without a pause
+   * @throws RandloraError `file` where one of them is no more
+   */
+  async #done(isDone: () => boolean, eagerMs: number): Promise<void> {
+    const begin = performance.now();
+    let [looked, suspected] = [begin, false];
+    while (!isDone()) {
+      const now = performance.now();
+      if (now - begin < eagerMs) await new Promise(setImmediate);
+      else await Bun.sleep(1);
+      if (now - looked < WATCH_MS) continue;
+      // `srun`, and scripts in between, let others wait for one that was killed. What it sent before may be on its way.
+      const gone = this.#neighbors.find(({ id }) => !isAlive(id));
+      if (gone !== undefined && suspected) throw this.#lost(gone.rank);
+      [looked, suspected] = [now, gone !== undefined];
+    }
+  }
+
+  /** Nobody can be told of it: all are ended. */
+  #lost(rank: number): unknown {
+    this.#isOver = true;
+    this.#isTorn = true;
+    const cause = `process ${rank} of ${this.size} on ${hostname()} is gone: it was killed, or crashed`;
+    return named(new RandloraError("file", cause, "see the launcher's messages; was memory short?"), this);
   }
 
   #header(rank: number): Bytes {
@@ -162,9 +187,21 @@ function named(thrown: unknown, { rank, size }: Processes): unknown {
   return new RandloraError(thrown.code, message, thrown.hint, { cause: thrown.cause });
 }
 
-function placeOf(place = "[]"): readonly [host: string, cores: string] {
-  const [host = "", cores = ""] = JSON.parse(place) as string[];
-  return [host, cores];
+/** Where a process is. */
+interface Place {
+  readonly host: string;
+  readonly cores: string;
+  /** What its id is one of: containers on a machine may have ids of their own. Empty where that is not known. */
+  readonly ids: string;
+  readonly id: number;
+}
+
+function idsOfThis(): string {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return "";
+  }
 }
 
 /** The processors that this process may use, as the kernel writes them; empty elsewhere. */

@@ -14,6 +14,7 @@ test.each([
   ["a launcher that does not say how many", { PMIX_RANK: "0" }, { by: "mpirun", size: undefined }],
   ["one process of a launcher", { PMI_SIZE: "1" }, undefined],
   ["a batch script of a job of several tasks", { SLURM_NTASKS: "4", SLURM_PROCID: "0" }, undefined],
+  ["processes that are to work each by itself", { OMPI_COMM_WORLD_SIZE: "4", RANDLORA_MPI: "0" }, undefined],
   ["a variable that is no number", { PMI_SIZE: "two" }, undefined],
 ])("%s", (_, environment, expected) => {
   expect(launched(environment)).toEqual(expected);

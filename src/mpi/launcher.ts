@@ -19,8 +19,12 @@ const SIZES = [
   ["SLURM_STEP_NUM_TASKS", "srun"],
 ] as const;
 
+/** At 0 each process works by itself, as those of a task farm do. */
+export const ALONE_VARIABLE = "RANDLORA_MPI";
+
 /** Who started this process beside others; undefined for a process alone. */
 export function launched(environment: Readonly<Record<string, string | undefined>>): Launched | undefined {
+  if (environment[ALONE_VARIABLE] === "0") return undefined;
   for (const [variable, by] of SIZES) {
     const size = Number(environment[variable] ?? NaN);
     if (Number.isSafeInteger(size)) return size > 1 ? { by, size } : undefined;

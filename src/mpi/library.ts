@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { RandloraError } from "../files/errors.ts";
 import { oneLine } from "../files/failure.ts";
 import { cString, openLibc } from "../files/libc.ts";
-import { launcherAbove } from "./launcher.ts";
+import { ALONE_VARIABLE, launcherAbove } from "./launcher.ts";
 
 /** Names a library instead of those that are looked for. */
 export const LIBRARY_VARIABLE = "RANDLORA_MPI_LIB";
@@ -44,12 +44,13 @@ export function openMpi(by: string): MpiLibrary {
   });
   const loader = openLoader();
   if (libc === undefined || loader === undefined) {
-    throw new RandloraError("file", `${by} started several processes, which can share work on Linux and macOS alone`);
+    const cause = `${by} started several processes, which can share work on Linux and macOS alone`;
+    throw new RandloraError("file", cause, `${ALONE_VARIABLE}=0 lets each work by itself`);
   }
   // Before the library is loaded, whose constructors read them: `process.env` does not reach C's environment.
   for (const [name, value] of Object.entries(SETTINGS)) libc.setenv(cString(name), cString(value), 0);
   const asked = process.env[LIBRARY_VARIABLE] || undefined;
-  const hint = `install the one that ${by} belongs to (Debian: libopenmpi3 or libmpich12; pip install mpich), or name its file: ${LIBRARY_VARIABLE}=/…/libmpi.so`;
+  const hint = `install the one that ${by} belongs to (Debian: libopenmpi3 or libmpich12; pip install mpich), or name its file: ${LIBRARY_VARIABLE}=/…/libmpi.so; where each process is to work by itself: ${ALONE_VARIABLE}=0`;
   const failures: string[] = [];
   for (const path of asked === undefined ? candidates() : [asked]) {
     const handle = loader.dlopen(cString(path), RTLD_NOW | RTLD_GLOBAL);

@@ -4,6 +4,7 @@ import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
 import { findUnlike } from "../../mpi/alike.ts";
 import { joinProcesses } from "../../mpi/join.ts";
+import { ALONE_VARIABLE } from "../../mpi/launcher.ts";
 import type { Processes } from "../../mpi/processes.ts";
 import { silentProgress } from "../progress.ts";
 import { SILENT } from "../screen.ts";
@@ -11,8 +12,7 @@ import type { Context } from "./command.ts";
 import { flagName } from "./names.ts";
 
 /** Where each process has options from, beside the command line. */
-export const OTHER_OPTIONS_HINT =
-  "give all of them the same options; the environment and randlora.yaml of each machine have some, too";
+export const OTHER_OPTIONS_HINT = `give all of them the same options; the environment and randlora.yaml of each machine have some, too; where each is to work by itself: ${ALONE_VARIABLE}=0`;
 
 /**
  * Work that processes of a launcher share: all do it, and the first one alone shows something. Where one fails, all end, and

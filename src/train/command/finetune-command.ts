@@ -187,8 +187,9 @@ async function train<Batch>(
     const input = { settings, location, subject, folder, device, processes, ...more };
     result = await finetune(input, watched(display, watch), signal);
   }
+  const bad = await badImages(processes);
   if (processes.rank > 0) return undefined;
-  const shown = { ...result, badImages: badImages(), peakRssBytes: peakRssBytes() };
+  const shown = { ...result, badImages: bad, peakRssBytes: peakRssBytes() };
   const moved = await sizeOfChange(result, folder, location, settings, context);
   return await showRun(shown, settings, folder, moved, context);
 }

@@ -1,5 +1,6 @@
 import { cacheFolder } from "../../files/cache-folder.ts";
 import { oneLine } from "../../files/failure.ts";
+import type { Processes } from "../../mpi/processes.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { formatBytes } from "../../terminal/format.ts";
 import type { ImageBatch } from "../images/batch.ts";
@@ -13,8 +14,8 @@ export interface Loaded<Batch> extends Disposable {
   readonly subject: Subject<Batch>;
   /** What was lost on the way to the model, and where data are kept: one line each. */
   readonly losses: readonly string[];
-  /** Images that were left out because they cannot be read, where that was asked for. */
-  readonly badImages: () => number | undefined;
+  /** Images that processes left out because they cannot be read, where that was asked for. */
+  readonly badImages: (processes: Processes) => Promise<number | undefined>;
   /** The result of `--dry-run`. */
   show(estimate: RunEstimate): void;
 }
@@ -35,7 +36,7 @@ export async function loadTexts({ local, location }: RunSources, context: Contex
   return {
     subject: textSubject(data),
     losses: lossesText(data).split("\n").slice(0, -1),
-    badImages: () => undefined,
+    badImages: async () => undefined,
     show(estimate) {
       const found = { data, tokenizer, estimate };
       context.result(dryRunJson(found), () => dryRunText(found, context.columns, context.style));
@@ -56,7 +57,8 @@ export async function loadImages({ local, location }: RunSources, context: Conte
   return {
     subject,
     losses: spilled === 0 ? [] : [`${onDisk}: memory has no room for them`],
-    badImages: () => (local.images?.skipBadImages === true ? subject.badImages : undefined),
+    badImages: async (processes) =>
+      local.images?.skipBadImages === true ? await subject.countBad(processes) : undefined,
     show(estimate) {
       const found = { data, estimate };
       context.result(imageDryRunJson(found), () => imageDryRunText(found, context.columns, context.style));

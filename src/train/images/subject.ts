@@ -31,8 +31,11 @@ export class ImageSubject implements Subject<ImageBatch>, Disposable {
     this.#warn = warn;
   }
 
-  /** How many images were left out so far. */
-  get badImages(): number {
+  /** How many images were left out so far, by whichever process; those of others are named now. */
+  async countBad(processes: Processes): Promise<number> {
+    const all = await processes.each(JSON.stringify([...this.#bad]));
+    // What was written a line above, perhaps in another process of this program.
+    for (const line of all.flatMap((lines) => JSON.parse(lines) as string[])) this.#leftOut(line);
     return this.#bad.size;
   }
 

@@ -21,15 +21,16 @@ const OWN: ReadonlySet<string> = new Set<keyof FlatSettings>([
  * Does on all processes what needs memory: where it is not enough on one, all give up, and may try with less.
  * @throws RandloraError `memory` on all of them; else what was thrown, on the process where it was
  */
-export async function allOrNone(processes: Processes, work: () => Promise<void>): Promise<void> {
+export async function allOrNone<T>(processes: Processes, work: () => Promise<T>): Promise<T> {
   let full: RandloraError | undefined;
+  let made: { readonly value: T } | undefined;
   try {
-    await work();
+    made = { value: await work() };
   } catch (thrown) {
     if (!(thrown instanceof RandloraError) || thrown.code !== "memory") throw thrown;
     full = thrown;
   }
-  if (!(await isAny(processes, full !== undefined))) return;
+  if (!(await isAny(processes, full !== undefined)) && made !== undefined) return made.value;
   throw full ?? new RandloraError("memory", "another process has not enough memory");
 }
 

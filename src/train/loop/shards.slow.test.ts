@@ -3,6 +3,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import type { Device } from "../../compute/device/device.ts";
+import { overlaid } from "../../compute/device/owned.ts";
+import type { MicroBatch } from "../../data/text/samples/types.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { itemAt } from "../../files/item-at.ts";
 import { EndedByOther, type Processes } from "../../mpi/processes.ts";
@@ -13,6 +15,7 @@ import type { TrainSettings } from "../settings/settings.ts";
 import { inputFor, Recording } from "../testing/runs.ts";
 import { ShortRuns } from "../testing/short-runs.ts";
 import { finetune } from "./finetune.ts";
+import type { TrainingInput } from "./training.ts";
 
 let runs: ShortRuns;
 const devices: Device[] = [];
@@ -33,14 +36,20 @@ const CASES: readonly (readonly [string, Partial<AskedSettings>])[] = [
 ];
 
 /** One of the processes that share a run. */
-async function takePart(name: string, settings: TrainSettings, processes: Processes, recording: Stopping) {
+async function takePart(
+  name: string,
+  settings: TrainSettings,
+  processes: Processes,
+  recording: Stopping,
+  more: Partial<TrainingInput<MicroBatch>> = {},
+) {
   const path = runs.folder.at(name);
   const isThere = await stat(join(path, "run.json")).then(Boolean, () => false);
   const isFirst = processes.rank === 0;
   const owned = () => (isThere ? RunFolder.open(path).then(({ folder }) => folder) : RunFolder.create(path, settings));
   await using folder = isFirst ? await owned() : RunFolder.shared(path);
   const gpu = itemAt(devices, processes.rank);
-  const input = { ...(await inputFor(settings)), folder, gpu, processes };
+  const input = { ...(await inputFor(settings)), folder, gpu, processes, ...more };
   const stop = new AbortController();
   const { onStep } = recording;
   recording.onStep = (step) => {
@@ -134,6 +143,29 @@ test("a process that fails ends all, and says why", async () => {
   expect(ends).toMatchObject([{ reason: expect.any(EndedByOther) }, { reason: { message: "the disk is gone" } }]);
 });
 
+test("where one has no memory for the parameters, all give up alike", async () => {
+  const settings = await runs.settings({ method: "lora", shards: 2 });
+  const [first, second] = together(2);
+  if (first === undefined || second === undefined) throw new RangeError();
+  const { subject, location } = await inputFor(settings);
+  await using opened = await subject.open(settings, location, {});
+  const full = itemAt(devices, 1);
+  const source = overlaid(opened, {
+    place: async (gpu, options) => {
+      if (gpu === full) throw new RandloraError("memory", "the device is full");
+      return await opened.place(gpu, options);
+    },
+  });
+  const ends = await Promise.allSettled([
+    takePart("full", settings, first, new Stopping()),
+    takePart("full", settings, second, new Stopping(), { source }),
+  ]);
+  expect(ends).toMatchObject([
+    { reason: { code: "memory", message: "another process has not enough memory" } },
+    { reason: expect.any(EndedByOther) },
+  ]);
+});
+
 test("a process that has other parameters is refused", async () => {
   const settings = await runs.settings({ method: "lora", shards: 2 });
   const other = { ...settings, seed: settings.seed + 1 };
@@ -148,7 +180,10 @@ test("a process that has other parameters is refused", async () => {
 
 test.each([
   [{ shards: 3 }, "--shards 3: not a power of two"],
-  [{ shards: 8, batchSize: 2, gradAccum: 2 }, "--shards 8: a step has 4 samples"],
+  [
+    { shards: 8, batchSize: 2, gradAccum: 2 },
+    "a step of 4 samples (--batch-size times --grad-accum) cannot be cut into 8 shards",
+  ],
 ])("%j is refused", async (asked, message) => {
   await expect(runs.settings(asked)).rejects.toThrow(message);
 });

@@ -134,20 +134,22 @@ export class Training<Batch> {
     const { steps, validation } = this.#plan;
     const observer = this.#observer;
     const state = this.#state;
-    using model = await this.#source.place(gpu, place);
-    const { method, parameters, summary } = model;
-    using engine = new Engine(gpu, model, options);
-    await allOrNone(this.#processes, async () => {
+    using resources = new DisposableStack();
+    const { model, engine } = await allOrNone(this.#processes, async () => {
+      const model = resources.use(await this.#source.place(gpu, place));
+      const engine = resources.use(new Engine(gpu, model, options));
       // A GPU that is full says so now, and not when the longest samples come.
       await engine.rehearse(largestStep(model.task, steps), validation && model.task.probe(validation.largest));
       let read = 0;
       const total = this.#source.bytes;
       await model.fill((some) => observer.loading((read += some), total), signal);
-      for (const note of [...notesOfWarmup(settings, steps.length), ...summary.notes]) observer.warn(note);
+      for (const note of [...notesOfWarmup(settings, steps.length), ...model.summary.notes]) observer.warn(note);
       if (state === undefined) await engine.begin();
-      else await loadParameters(state.folder, parameters);
+      else await loadParameters(state.folder, model.parameters);
       await gpu.idle();
+      return { model, engine };
     });
+    const { method, parameters, summary } = model;
     const { checkpointing } = options;
     const same = { ...this.#origin, step: state?.progress.step, checkpointing, choices: method.choices };
     await refuseUnlike(this.#processes, gpu, same, parameters);

@@ -181,16 +181,17 @@ function missingCommon({ training }: TrainedMethod): string[] {
 
 /** @throws RandloraError `usage` for shards that do not make a binary tree, or that are more than a step has samples */
 function refuseShards({ shards, batchSize, gradAccum, images }: TrainSettings): void {
-  const asked = `--shards ${shards}`;
   if (!Number.isInteger(Math.log2(shards)))
-    throw new RandloraError("usage", `${asked}: not a power of two`, "give 1, 2, 4, 8 …");
+    throw new RandloraError("usage", `--shards ${shards}: not a power of two`, "give 1, 2, 4, 8 …");
   if (images?.task === "contrastive" && shards > 1) {
-    const cause = `${asked}: the contrastive loss compares all images of a step and is no sum over shards`;
-    throw new Contradiction(["shards", "task"], cause, "leave it out, and start one process");
+    const cause = `${shards} shards: the contrastive loss compares all images of a step and is no sum over them`;
+    throw new Contradiction(["shards", "task"], cause, "leave --shards out, and start one process");
   }
   if (shards <= batchSize * gradAccum) return;
-  const cause = `${asked}: a step has ${batchSize * gradAccum} samples (--batch-size times --grad-accum)`;
-  throw new Contradiction(["shards", "batchSize"], cause, "give fewer shards, or a larger --batch-size");
+  const samples = batchSize * gradAccum;
+  const cause = `a step of ${samples} samples (--batch-size times --grad-accum) cannot be cut into ${shards} shards`;
+  const hint = `give --batch-size ${shards}, or ${samples} shards at most: without --shards each process has one`;
+  throw new Contradiction(["shards", "batchSize"], cause, hint);
 }
 
 function checkTogether(settings: TrainSettings, asked: AskedSettings): void {
