@@ -40,7 +40,7 @@ test.if(Bun.which("parallel") !== null)(
 
 test.each(names.filter((name) => name !== "Dockerfile"))("%s gives randlora options that it has", async (name) => {
   const flags = new Set(allCommands(program).flatMap(({ command }) => allKeys(command.options).map(flagName)));
-  const others = new Set(["mpi", "ntasks", "wdir", "joblog", "array", "nodes", "list", "sshlogin"]);
+  const others = new Set(["mpi", "kill-on-bad-exit", "ntasks", "wdir", "joblog", "array", "nodes", "list", "sshlogin"]);
   const lines = (await text(name)).split("\n").filter((line) => !line.startsWith("#SBATCH"));
   const given = lines.flatMap((line) => [...line.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)].map(([, flag = ""]) => flag));
   expect(given.filter((flag) => !flags.has(flag) && !others.has(flag))).toEqual([]);
