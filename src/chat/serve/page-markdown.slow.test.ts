@@ -86,11 +86,28 @@ async function drawn(texts: readonly string[]): Promise<readonly string[]> {
 test.each([
   "# Title\n\none *two\nthree* **four**\n1. a\n2) b\n\n- c\n* d\n> e\n> > f\n>g\n\n```js\n# no\n\n> no\n```\nend",
   "a\n-\n- b\n1\n1. c\n\n\n#\n## d\n~~~\ne\n```\n~~~\n[x](https://example.org) `f` ``g` ``\n",
+  "Prices:\n| a | *b* |\n|:-|-:|\n| 1 | 2 | 3 |\n|4\nhttps://example.org/a_(b)?c. x | y\n\n- a\n  1. b\n  2. c\n     - d\n- e\n3. f\n",
   `${">".repeat(20)} deep\n${"> ".repeat(20)}deep\n\n> a\n\n> b`,
 ])("what grows is always what is drawn at once: %p", async (text) => {
   const growing = Array.from({ length: text.length + 1 }, (_, end) => text.slice(0, end));
   const atOnce = await Promise.all(growing.map((one) => drawn([one])));
   expect(await drawn(growing)).toEqual(atOnce.flat());
+});
+
+test("tables, lists in lists and addresses", async () => {
+  const [markup] = await drawn(["Prices:\n| a | *b* |\n|--|-:|\n| 1 | 2 | 3 |\n| `x\\|y` |\n\nend | of\n--|--|--"]);
+  const row = (...cells: readonly string[]) => `<tr>${cells.join("")}</tr>`;
+  const head = row("<th>a</th>", '<th align="right"><em>b</em></th>');
+  const body =
+    row("<td>1</td>", '<td align="right">2</td>') + row("<td><code>x|y</code></td>", '<td align="right"></td>');
+  const table = `<table><thead>${head}</thead><tbody>${body}</tbody></table>`;
+  expect(markup).toBe(`<p>Prices:</p>${table}<p>end | of<br>--|--|--</p>`);
+  const [listed] = await drawn(["- a\n  1. b\n  2. c\n    - d\n- e\n3. f\n4. g"]);
+  const inner = '<ol start="1"><li>b</li><li>c<ul><li>d</li></ul></li></ol>';
+  expect(listed).toBe(`<ul><li>a${inner}</li><li>e</li></ul><ol start="3"><li>f</li><li>g</li></ol>`);
+  const [linked] = await drawn(["(see https://example.org/a?b=c_d.) [x](https://example.org) ftp://no"]);
+  const [first, second] = linked?.match(/<a href="[^"]*"/g) ?? [];
+  expect([first, second]).toEqual(['<a href="https://example.org/a?b=c_d"', '<a href="https://example.org"']);
 });
 
 test.each([
@@ -104,6 +121,8 @@ test.each([
 test.each([
   ["quotes in each other", ">".repeat(20_000)],
   ["quotes in each other, with blanks", `${"> ".repeat(20_000)}\n`.repeat(3)],
+  ["lists in each other", Array.from({ length: 500 }, (_, depth) => `${" ".repeat(2 * depth)}- a\n`).join("")],
+  ["cells without end", `${"|".repeat(20_000)}\n${"|-".repeat(20_000)}\n${"|".repeat(20_000)}`],
   ["marks without end", "*a **b `c [d".repeat(5000)],
 ])("%s are shown, whatever a model writes", async (_, text) => {
   await answerWith([text, "\n\n# The end"]);

@@ -191,3 +191,45 @@ test("what a model thought is folded away, as text, and is not sent back", async
   });
   expect(chat.complaints).toEqual([]);
 });
+
+test("the empty page names the model; Escape closes settings and chats; a phone's header is one row", async () => {
+  const { page } = chat;
+  await page.locator("#named").filter({ hasText: "storyteller." }).waitFor();
+  await page.getByLabel("Model or adapter").selectOption("pirate");
+  expect(await page.locator("#named").innerText()).toBe("pirate (adapter).");
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByRole("button", { name: "Chats" }).click();
+  // The field stands below the messages, wherever these are.
+  const middle = async (of: string) => {
+    const { x, width } = (await page.locator(of).boundingBox()) ?? { x: NaN, width: NaN };
+    return x + width / 2;
+  };
+  expect(Math.abs((await middle("#log")) - (await middle("#composer")))).toBeLessThan(2);
+  await page.keyboard.press("Escape");
+  expect(await page.locator("#settings, #chats").evaluateAll((all) => all.map((one) => one.checkVisibility()))).toEqual(
+    [false, false],
+  );
+  await page.setViewportSize({ width: 375, height: 700 });
+  const tops = await page.locator("header > :not(.sr, h1)").evaluateAll((all) => {
+    return all.map((one) => one.getBoundingClientRect()).map(({ top, bottom, right }) => [(top + bottom) / 2, right]);
+  });
+  expect(new Set(tops.map(([center]) => Math.round(center ?? 0))).size).toBe(1);
+  expect(Math.max(...tops.map(([, right]) => right ?? 0))).toBeLessThanOrEqual(375);
+});
+
+test("the cursor of an answer stands behind its last word", async () => {
+  const body = JSON.stringify({ choices: [{ delta: { content: "One\n\n- two\n- **three** four" } }] });
+  await chat.page.route("**/v1/chat/completions", async (route) => {
+    await route.fulfill({ contentType: "text/event-stream", body: `data: ${body}\n\ndata: [DONE]\n\n` });
+  });
+  await chat.page.getByLabel("Message").fill("Hi");
+  await chat.page.getByLabel("Message").press("Enter");
+  await chat.settle();
+  expect(await chat.answers().locator(".end").allInnerTexts()).toEqual(["three four"]);
+  expect(
+    await chat
+      .answers()
+      .locator(".end")
+      .evaluateAll((all) => all.map((one) => one.tagName)),
+  ).toEqual(["LI"]);
+});

@@ -63,5 +63,36 @@ async function showDefaults() {
   if (params.n_predict > 0) $("length").placeholder = params.n_predict;
 }
 
+function openSettings(open) {
+  $("settings").classList.toggle("open", open);
+  $("toggle").setAttribute("aria-expanded", String(open));
+}
+
+$("toggle").addEventListener("click", () => openSettings(!$("settings").classList.contains("open")));
+$("settings").addEventListener("submit", (event) => event.preventDefault());
+
+/* Settings stay in this browser; the key only as long as the tab. */
+function remember(id, store) {
+  const [field, name] = [$(id), `randlora.${id}`];
+  field.value = store.getItem(name) ?? field.value;
+  field.addEventListener("input", () => store.setItem(name, field.value));
+}
+remember("system", localStorage);
+for (const id of FIELDS) remember(id, localStorage);
+remember("key", sessionStorage);
+
+const THEMES = { "": "as the system", light: "light", dark: "dark" };
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  $("theme").setAttribute("aria-label", `Colors: ${THEMES[theme]}`);
+}
+setTheme(localStorage.getItem("randlora.theme") ?? "");
+$("theme").addEventListener("click", () => {
+  const names = Object.keys(THEMES);
+  const theme = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
+  setTheme(theme);
+  localStorage.setItem("randlora.theme", theme);
+});
+
 // For the other part of the page's script, chat.client.js.
-Object.assign(globalThis, { $, api, events, FIELDS, given, showDefaults, waiting, summary });
+Object.assign(globalThis, { $, api, events, given, openSettings, showDefaults, waiting, summary });

@@ -61,6 +61,14 @@ function draw(article, { content, reasoning }) {
   }
   if (reasoning) drawThought(article, reasoning);
   views.get(article).draw(content);
+  markEnd(article);
+}
+/* The element that the text ends in: there the cursor stands while it is written. */
+function markEnd(article) {
+  for (const marked of article.querySelectorAll(".end")) marked.classList.remove("end");
+  let end = article.querySelector(".body");
+  while (end.lastChild instanceof Element) end = end.lastChild;
+  end.classList.add("end");
 }
 /* What a model thought before it answered: folded, until somebody opens it. */
 function drawThought(article, reasoning) {
@@ -182,11 +190,6 @@ function follow() {
   const { scrollHeight, scrollTop, clientHeight } = $("scroll");
   if (scrollHeight - scrollTop - clientHeight < 160) $("scroll").scrollTop = scrollHeight;
 }
-function openSettings(open) {
-  $("settings").classList.toggle("open", open);
-  $("toggle").setAttribute("aria-expanded", String(open));
-}
-
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const content = $("message").value.trim();
@@ -208,8 +211,12 @@ $("message").addEventListener("keydown", (event) => {
   event.preventDefault();
   $("composer").requestSubmit();
 });
+/* Escape stops an answer, and closes what is open where none is written. */
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") answering?.abort();
+  if (event.key !== "Escape" || event.isComposing) return;
+  if (answering !== undefined) return answering.abort();
+  openSettings(false);
+  openChats(false);
 });
 $("stop").addEventListener("click", () => answering?.abort());
 /* Opens a conversation in the place of the one that is shown, which keeps what there is of an answer. */
@@ -267,10 +274,11 @@ $("new").addEventListener("click", () => {
   openChat(newChat());
   $("message").focus();
 });
-$("kept").addEventListener("click", () => {
-  $("chats").hidden = !$("chats").hidden;
-  $("kept").setAttribute("aria-expanded", String(!$("chats").hidden));
-});
+function openChats(open) {
+  $("chats").hidden = !open;
+  $("kept").setAttribute("aria-expanded", String(open));
+}
+$("kept").addEventListener("click", () => openChats($("chats").hidden));
 // Another tab has kept or deleted one; the one that is open here goes on as it was kept, once it is answered there.
 addEventListener("storage", () => {
   const kept = keptElsewhere(chat);
@@ -286,33 +294,6 @@ $("log").addEventListener("click", async ({ target }) => {
   target.textContent = "Copied";
   setTimeout(() => (target.textContent = "Copy code"), 2000);
 });
-$("toggle").addEventListener("click", () => openSettings(!$("settings").classList.contains("open")));
-$("settings").addEventListener("submit", (event) => event.preventDefault());
-
-/* Settings stay in this browser; the key only as long as the tab. */
-function remember(id, store) {
-  const [field, name] = [$(id), `randlora.${id}`];
-  field.value = store.getItem(name) ?? field.value;
-  field.addEventListener("input", () => store.setItem(name, field.value));
-}
-remember("system", localStorage);
-for (const id of FIELDS) remember(id, localStorage);
-remember("key", sessionStorage);
-$("key").addEventListener("change", loadModels);
-
-const THEMES = { "": "as the system", light: "light", dark: "dark" };
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  $("theme").setAttribute("aria-label", `Colors: ${THEMES[theme]}`);
-}
-setTheme(localStorage.getItem("randlora.theme") ?? "");
-$("theme").addEventListener("click", () => {
-  const names = Object.keys(THEMES);
-  const theme = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
-  setTheme(theme);
-  localStorage.setItem("randlora.theme", theme);
-});
-
 async function loadModels() {
   try {
     const { data, default: usual } = await (await api("v1/models")).json();
@@ -326,6 +307,7 @@ async function loadModels() {
     // What a request means that names no model: the run that is served, where there is one.
     const chosen = sessionStorage.getItem("randlora.model");
     $("model").value = data.some(({ id }) => id === chosen) ? chosen : usual;
+    nameModel();
     await showDefaults();
     $("alert").textContent = "";
   } catch (error) {
@@ -334,7 +316,12 @@ async function loadModels() {
 }
 $("model").addEventListener("change", () => {
   sessionStorage.setItem("randlora.model", $("model").value);
+  nameModel();
 });
+function nameModel() {
+  $("named").textContent = `${$("model").selectedOptions[0]?.textContent ?? ""}.`;
+}
 
+$("key").addEventListener("change", loadModels);
 openChat(chat);
 loadModels();

@@ -38,15 +38,14 @@ class MarkdownView {
 // For the other part of the page's script, chat.client.js.
 Object.assign(globalThis, { MarkdownView, element });
 
-/** Quotes within quotes are shown up to here; what models write beyond is text. */
+/** Quotes within quotes, and lists within lists, are shown up to here; what models write beyond is text. */
 const MAX_DEPTH = 8;
 const FENCE = /^\s*(```+|~~~+)/;
 const HEADING = /^#{1,6} /;
-const BULLET = /^\s*[-*+] /;
-const NUMBER = /^\s*\d+[.)] /;
+const ITEM = /^(\s*)(?:[-*+]|(\d+)[.)]) /;
 const QUOTE = /^> ?/;
 const BLANK = /^\s*$/;
-const BEGINNINGS = [BLANK, HEADING, BULLET, NUMBER, FENCE, QUOTE];
+const BEGINNINGS = [BLANK, HEADING, ITEM, FENCE, QUOTE];
 
 /** Blocks, each with the place in the text where it ends. */
 function blocksOf(lines, depth = 0) {
@@ -57,7 +56,7 @@ function blocksOf(lines, depth = 0) {
   let end = 0;
   const takeWhile = (holds) => {
     const first = at;
-    while (at < lines.length && holds(lines[at])) at++;
+    while (at < lines.length && holds(lines[at], at)) at++;
     return lines.slice(first, at);
   };
   const takeAll = (pattern) => takeWhile((line) => pattern.test(line)).map((line) => line.replace(pattern, ""));
@@ -74,15 +73,25 @@ function blocksOf(lines, depth = 0) {
     } else if (HEADING.test(line)) {
       at++;
       node = filled(element("h2"), inline(line.replace(/^#+ /, "")));
-    } else if (BULLET.test(line)) node = list("ul", takeAll(BULLET));
-    else if (NUMBER.test(line)) node = list("ol", takeAll(NUMBER));
-    else if (quotes && QUOTE.test(line)) {
+    } else if (ITEM.test(line)) {
+      const { name, indent } = itemOf(line);
+      const belongs = (one) => ITEM.test(one) && (itemOf(one).name === name || itemOf(one).indent >= indent + 2);
+      [node] = lists(takeWhile(belongs).map(itemOf));
+    } else if (beginsTable(lines, at)) {
+      const head = cellsOf(line);
+      at += 2;
+      const rows = takeWhile((one) => !begins(one));
+      node = table(head, cellsOf(lines[first + 1]), rows.map(cellsOf));
+    } else if (quotes && QUOTE.test(line)) {
       node = filled(element("blockquote"), nodesOf(blocksOf(takeAll(QUOTE), depth + 1)));
     } else if (BLANK.test(line)) at++;
     else {
       at++;
       node = element("p");
-      for (const [index, one] of [line, ...takeWhile((one) => !begins(one))].entries()) {
+      for (const [index, one] of [
+        line,
+        ...takeWhile((one, place) => !begins(one) && !beginsTable(lines, place)),
+      ].entries()) {
         if (index > 0) node.append(element("br"));
         filled(node, inline(one));
       }
@@ -101,7 +110,7 @@ function codeBlock(text) {
   const copy = element("button", "Copy code");
   copy.type = "button";
   copy.className = "copy";
-  block.append(copy);
+  block.prepend(copy);
   return block;
 }
 
@@ -109,14 +118,57 @@ function nodesOf(blocks) {
   return blocks.map(({ node }) => node);
 }
 
-function list(name, items) {
-  const lines = items.map((item) => filled(element("li"), inline(item)));
-  return filled(element(name), lines);
+function itemOf(line) {
+  const [mark, indent, number] = ITEM.exec(line);
+  return { name: number === undefined ? "ul" : "ol", indent: indent.length, number, text: line.slice(mark.length) };
+}
+
+/** Lists of items, which those that are further to the right belong to. */
+function lists(items, depth = 0) {
+  const nodes = [];
+  const inner = depth < MAX_DEPTH ? items[0].indent + 2 : Infinity;
+  for (let at = 0; at < items.length;) {
+    const { name, number, text } = items[at];
+    let end = at + 1;
+    while (end < items.length && items[end].indent >= inner) end++;
+    if (nodes.at(-1)?.localName !== name) nodes.push(element(name));
+    if (name === "ol" && !nodes.at(-1).hasChildNodes()) nodes.at(-1).start = number;
+    const children = end === at + 1 ? [] : lists(items.slice(at + 1, end), depth + 1);
+    nodes.at(-1).append(filled(element("li"), [...inline(text), ...children]));
+    at = end;
+  }
+  return nodes;
+}
+
+function cellsOf(line) {
+  const row = line.trim().replace(/^\|/, "").replace(/\|$/, "");
+  return row.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
+}
+
+/* A line of names and one of dashes, as many. */
+function beginsTable(lines, at) {
+  const [head, dashes = ""] = [lines[at], lines[at + 1]];
+  if (!head.includes("|") || !/^[\s|:-]+$/.test(dashes)) return false;
+  const cells = cellsOf(dashes);
+  return cells.length === cellsOf(head).length && cells.every((cell) => /^:?-+:?$/.test(cell));
+}
+
+function table(head, dashes, rows) {
+  const row = (name, cells) => {
+    const own = dashes.map((dash, column) => {
+      const cell = filled(element(name), inline(cells[column] ?? ""));
+      if (dash.endsWith(":")) cell.align = dash.startsWith(":") ? "center" : "right";
+      return cell;
+    });
+    return filled(element("tr"), own);
+  };
+  const body = rows.map((cells) => row("td", cells));
+  return element("table", element("thead", row("th", head)), filled(element("tbody"), body));
 }
 
 /* Lengths are bounded: looking for an end that never comes, from every beginning, would take for ever. */
 const INLINE =
-  /(`{1,8})(.{1,1000}?)\1|\*\*(.{1,1000}?)\*\*|\*([^\s*](?:.{0,1000}?[^\s*])??)\*|\[([^\]\n]{1,1000})\]\((https?:\/\/[^\s)]{1,2000})\)/s;
+  /(`{1,8})(.{1,1000}?)\1|\*\*(.{1,1000}?)\*\*|\*([^\s*](?:.{0,1000}?[^\s*])??)\*|\[([^\]\n]{1,1000})\]\((https?:\/\/[^\s)]{1,2000})\)|(https?:\/\/[^\s<>]{0,2000}[^\s<>.,;:!?"'*_)\]`|])/s;
 
 function inline(text) {
   const parts = [];
@@ -126,14 +178,14 @@ function inline(text) {
       parts.push(rest);
       break;
     }
-    const [all, , code, bold, slanted, label, address] = found;
+    const [all, , code, bold, slanted, label, address, url] = found;
     parts.push(rest.slice(0, found.index));
     if (code !== undefined) parts.push(element("code", code.trim()));
     else if (bold !== undefined) parts.push(filled(element("strong"), inline(bold)));
     else if (slanted !== undefined) parts.push(filled(element("em"), inline(slanted)));
     else {
-      const link = element("a", label);
-      Object.assign(link, { href: address, rel: "noreferrer noopener", target: "_blank" });
+      const link = element("a", label ?? url);
+      Object.assign(link, { href: address ?? url, rel: "noreferrer noopener", target: "_blank" });
       parts.push(link);
     }
     rest = rest.slice(found.index + all.length);
