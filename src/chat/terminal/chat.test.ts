@@ -104,6 +104,22 @@ describe("text", () => {
     ]);
   });
 
+  test("is broken at words, and code is not", () => {
+    let written = "";
+    const style = createStyle(new RecordingStream(20), {});
+    const display = new TextDisplay(
+      (text) => void (written += text),
+      style,
+      true,
+      () => 20,
+    );
+    const code = "let a = b + c + d + e + f;";
+    for (const piece of ["some words that do n", `ot fit\n\`\`\`\n${code}\n\`\`\`\nend`]) display.push(piece);
+    display.end();
+    const lines = Bun.stripANSI(written).split("\n");
+    expect(lines).toEqual(["some words that do", "not fit", "```", code, "```", "end", ""]);
+  });
+
   test("that is nothing shows nothing", () => {
     let written = "";
     new TextDisplay((text) => void (written += text), createStyle(new RecordingStream(), {}), true).end();

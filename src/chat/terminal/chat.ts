@@ -114,7 +114,13 @@ export class Chat {
 
   /** Shows an answer as it is written. */
   async answer(ask: (options: AnswerOptions) => Promise<Reply | undefined>): Promise<void> {
-    const text = new TextDisplay((text) => this.write(text), this.style, !this.session.raw);
+    const { terminal } = this.#parts;
+    const text = new TextDisplay(
+      (text) => this.write(text),
+      this.style,
+      !this.session.raw,
+      () => terminal.columns,
+    );
     const display = new FoldedText(text, (line) => this.note(line));
     let reply: Reply | undefined;
     try {

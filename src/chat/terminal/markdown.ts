@@ -31,6 +31,10 @@ export class MarkdownStream {
     this.#style = style;
   }
 
+  get isInCode(): boolean {
+    return this.#fence !== undefined;
+  }
+
   /** @returns what can be shown now */
   push(text: string): string {
     let shown = "";

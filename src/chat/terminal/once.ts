@@ -22,7 +22,9 @@ export interface Question {
  */
 export async function answerOnce({ model, session, prompt, loadSeconds }: Question, context: Context): Promise<void> {
   // Files and pipes get the model's text as it is.
-  const display = isatty(1) ? new TextDisplay(context.print, context.style, !session.raw) : undefined;
+  const display = isatty(1)
+    ? new TextDisplay(context.print, context.style, !session.raw, () => context.columns)
+    : undefined;
   const onText = (text: string): void => (display === undefined ? context.print(text) : display.push(text));
   const { signal } = context;
   const reply = await session.say(prompt, { signal, onText }).finally(() => display?.end());

@@ -1,5 +1,6 @@
 import { MarkdownStream, printable } from "./markdown.ts";
 import type { Style } from "../../terminal/style.ts";
+import { WordWrap } from "../../terminal/word-wrap.ts";
 
 /**
  * Shows a model's text on a terminal as it comes: markdown with colors where there are any, the text as it stands where
@@ -8,22 +9,33 @@ import type { Style } from "../../terminal/style.ts";
 export class TextDisplay {
   readonly #write: (text: string) => void;
   readonly #markdown: MarkdownStream | undefined;
+  readonly #wrap: WordWrap;
   #lineIsOpen = false;
 
-  /** @param markdown whether the text is markdown; a continued text (`--raw`) is not */
-  constructor(write: (text: string) => void, style: Style, markdown: boolean) {
+  /**
+   * @param markdown whether the text is markdown; a continued text (`--raw`) is not
+   * @param columns of the terminal, where lines are broken at words, but code
+   */
+  constructor(write: (text: string) => void, style: Style, markdown: boolean, columns = () => Infinity) {
     this.#write = write;
+    this.#wrap = new WordWrap(columns);
     const hasColor = style.bold("x") !== "x";
     this.#markdown = markdown && hasColor ? new MarkdownStream(style) : undefined;
   }
 
   push(text: string): void {
-    this.#show(this.#markdown?.push(text) ?? printable(text));
+    const markdown = this.#markdown;
+    if (markdown === undefined) return this.#show(printable(text));
+    for (const part of text.split(/(?<=\n)/)) {
+      const wasInCode = markdown.isInCode;
+      const shown = markdown.push(part);
+      this.#show(wasInCode || markdown.isInCode ? this.#wrap.flush() + shown : this.#wrap.push(shown));
+    }
   }
 
   /** Shows what was held back, and ends the line. */
   end(): void {
-    if (this.#markdown !== undefined) this.#show(this.#markdown.flush());
+    if (this.#markdown !== undefined) this.#show(this.#wrap.push(this.#markdown.flush()) + this.#wrap.flush());
     if (this.#lineIsOpen) this.#show("\n");
   }
 
