@@ -6,6 +6,7 @@ import { brief, oneLine, quote } from "../../files/failure.ts";
 import { isJsonObject } from "../../files/json.ts";
 import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { hintOfAdapter } from "../../files/run-names.ts";
+import { missingFor } from "./unsupported.ts";
 
 /** A size, a number of things. */
 export const Size = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -75,7 +76,7 @@ export const ConfigJson = v.looseObject({
   attention_bias: v.nullish(v.boolean()),
   qkv_bias: v.nullish(v.boolean()),
   mlp_bias: v.nullish(v.boolean()),
-  sliding_window: v.nullish(Size),
+  sliding_window: v.nullish(Count),
   use_sliding_window: v.nullish(v.boolean()),
   max_window_layers: v.nullish(v.number()),
   no_rope_layers: v.nullish(v.array(v.number())),
@@ -179,11 +180,16 @@ export async function readConfigOf<const S extends v.GenericSchema>(
   if (!kind.success) throw broken(path, kind.issues[0]);
   const { model_type, quantization_config } = kind.output;
   if (!supported.includes(model_type)) {
-    const name = model_type === "" ? "names no model_type" : `models of type ${quote(model_type)} cannot be run`;
+    const missing = missingFor(model_type);
+    const cause = `models of type ${quote(model_type)} cannot be run${missing === undefined ? "" : `: this one ${missing}`}`;
+    const name = model_type === "" ? "names no model_type" : cause;
     throw new RandloraError("model", `${oneLine(path)}: ${name}`, `supported: ${supported.join(", ")}`);
   }
   if (quantization_config !== undefined && quantization_config !== null && !isPacked(kind.output)) {
-    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized`, UNQUANTIZED);
+    const method = isJsonObject(quantization_config) ? quantization_config["quant_method"] : undefined;
+    const named = typeof method === "string" ? ` (${brief(method)})` : "";
+    const hint = method === "fp8" ? WIDENED : UNQUANTIZED;
+    throw new RandloraError("model", `${oneLine(path)}: the weights are quantized${named}`, hint);
   }
   const parsed = v.safeParse(schema, named(model_type, kind.output));
   if (!parsed.success) throw broken(path, parsed.issues[0]);
@@ -192,6 +198,10 @@ export async function readConfigOf<const S extends v.GenericSchema>(
 
 /** What to use instead of a checkpoint with quantized weights. */
 export const UNQUANTIZED = "use the model's original checkpoint, in f32, f16 or bf16";
+
+const WIDENED =
+  "use the model's BF16 release (its name lacks -FP8, or ends with -BF16), or widen it in transformers: " +
+  "from_pretrained(MODEL, quantization_config=FineGrainedFP8Config(dequantize=True)).save_pretrained(FOLDER)";
 
 /** Does this config.json say that experts are stored in MXFP4, as those of gpt-oss are? */
 export function isPacked(json: Readonly<Record<string, unknown>>): boolean {

@@ -18,7 +18,7 @@ export interface DecoderConfig {
   readonly architecture: string;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
-  /** Positions that the model was made for: `max_position_embeddings`, times the factor of a dynamic rope. */
+  /** Positions that the model was made for: `max_position_embeddings`, or what its rope is stretched to where that is more. */
   readonly contextLength: number;
   /** Tokens that end a text, by config.json. */
   readonly endTokens: readonly number[];
@@ -79,8 +79,9 @@ export function checkConfig(config: DecoderConfig, path: string): DecoderConfig 
   const refuse = (what: string) => {
     throw new RandloraError("model", `${oneLine(path)}: ${what}`, "this model cannot be run");
   };
-  for (const { heads, kvHeads, headSize, rope, qkv, queryNorm, keyNorm, valueNorm } of attentionsOf(config)) {
+  for (const { heads, kvHeads, headSize, window, rope, qkv, queryNorm, keyNorm, valueNorm } of attentionsOf(config)) {
     if (heads % kvHeads !== 0) refuse(`${heads} attention heads cannot share ${kvHeads} key-value heads`);
+    if (window < 1) refuse(`sliding_window ${window}: a token sees itself at least`);
     if (headSize > MOST_HEAD) refuse(`heads of ${headSize} elements; at most ${MOST_HEAD} are supported`);
     const isNormed = [queryNorm, keyNorm, valueNorm].some((norm) => norm !== undefined);
     // Adapters add to the columns of q, k and v, whose heads follow one another.

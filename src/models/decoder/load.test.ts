@@ -97,6 +97,16 @@ test.each([
     { model_type: "exaone4", sliding_window_pattern: "LLLG" },
     'sliding_window_pattern "LLLG" is not supported',
   ],
+  [
+    "a pattern without a period",
+    { model_type: "gemma3_text", sliding_window_pattern: 0 },
+    "sliding_window_pattern 0 is",
+  ],
+  ["types of some layers", { model_type: "qwen3", layer_types: ["full_attention"] }, "layer_types has 1 of 5 layers"],
+  ["a window of no token", { model_type: "mistral", sliding_window: 0 }, "sliding_window 0: a token sees itself"],
+  ["an architecture with a known lack", { model_type: "deepseek_v3" }, "this one needs MLA"],
+  ["layers that are no attention", { model_type: "falcon_h1" }, "this one needs Mamba layers"],
+  ["weights in FP8", { quantization_config: { quant_method: "fp8" } }, "the weights are quantized (fp8)"],
   ["heads that cannot be shared", { num_key_value_heads: 3 }, "8 attention heads cannot share 3 key-value heads"],
   ["odd heads", { head_dim: 6, num_key_value_heads: 1 }, "heads of 6 elements of which"],
   [
@@ -114,6 +124,16 @@ test.each([
     code: "model",
     message: expect.stringContaining(message),
   });
+});
+
+test("the context is what YaRN stretches it to, and a window that the type does not read may be 0", async () => {
+  const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32 };
+  const contextOf = async (changes: object) => {
+    return (await loadConfig(await withConfig({ max_position_embeddings: 32, ...changes }))).contextLength;
+  };
+  expect(await contextOf({ model_type: "qwen2", sliding_window: 0 })).toBe(32);
+  expect(await contextOf({ model_type: "qwen2", rope_scaling: yarn })).toBe(128);
+  expect(await contextOf({ max_position_embeddings: 512, rope_scaling: yarn })).toBe(512);
 });
 
 test("a broken or missing config.json is named", async () => {

@@ -35,7 +35,7 @@ const OWN: Readonly<Record<string, object>> = {
   "gemma4_text-experts": { ...GEMMA4, enable_moe_block: true, num_experts: 8, top_k_experts: 2 },
   gemma4: { hidden_size_per_layer_input: 64, vocab_size_per_layer_input: 512, global_head_dim: 16 },
   gpt2: { n_inner: 64, n_positions: 32 },
-  granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layer_types: ["attention"] },
+  granitemoehybrid: { num_local_experts: 0, shared_intermediate_size: 64, layers_block_type: ["attention"] },
   qwen3_5_text: DELTA_RULE,
   qwen3_5: DELTA_RULE,
   qwen3_next: { ...DELTA_RULE, num_experts: 8, shared_expert_intermediate_size: 64 },

@@ -138,9 +138,9 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
   const { ropes, embeddingScale = 1, logitScale = 1, logitSoftcap, layerInputs, layerTable, otherParts } = model;
   const { names = { embedding: "model.embed_tokens", layers: "model.layers" } } = model;
   const table = (name: string) => plannedTable(hidden, [name, [json.vocab_size, hidden]]);
-  // `max_position_embeddings` is what a dynamic rope was trained on; the context is that times its factor.
+  // `max_position_embeddings` is what a dynamic rope was trained on, and may be that of YaRN (Qwen's): the context is that times its factor.
   const stretched = ropes.map(({ scaling }) =>
-    scaling.kind === "dynamic" ? Math.floor(scaling.factor * scaling.trainedLength) : 0,
+    scaling.kind === "dynamic" || scaling.kind === "yarn" ? Math.floor(scaling.factor * scaling.trainedLength) : 0,
   );
   return {
     architecture: json.model_type,
@@ -194,9 +194,10 @@ export function isSliding(json: ConfigJson, index: number, otherwise: boolean): 
 /** The same where all layers do but every `usual`th, or every `sliding_window_pattern`th. @throws as isSliding */
 export function isSlidingButEvery(json: ConfigJson, index: number, usual: number): boolean {
   const period = json.layer_types ? usual : (json.sliding_window_pattern ?? usual);
-  if (typeof period === "number") return isSliding(json, index, (index + 1) % period !== 0);
+  if (typeof period === "number" && period > 0) return isSliding(json, index, (index + 1) % period !== 0);
   const hint = "transformers writes layer_types for it: save the model again";
-  throw new RandloraError("model", `sliding_window_pattern ${quote(period)} is not supported`, hint);
+  const shown = typeof period === "number" ? period : quote(period);
+  throw new RandloraError("model", `sliding_window_pattern ${shown} is not supported`, hint);
 }
 
 /** A setting that is left out takes the architecture's value; one that is null is off. */

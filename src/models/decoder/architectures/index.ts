@@ -108,6 +108,11 @@ export async function loadConfigs(folder: string): Promise<{ config: DecoderConf
 }
 
 function describe(architecture: Architecture, json: ConfigJson, path: string): DecoderConfig {
+  const types = json.layer_types?.length ?? Infinity;
+  if (types < json.num_hidden_layers) {
+    const cause = `${oneLine(path)}: layer_types has ${types} of ${json.num_hidden_layers} layers`;
+    throw new RandloraError("model", cause, "config.json is another model's, or was cut: fetch it again");
+  }
   try {
     return architecture.describe(json);
   } catch (cause) {
