@@ -6,7 +6,7 @@ import { writeArchitecture } from "../../models/testing/architectures.ts";
 import { registered, template } from "../../models/testing/template-architecture.ts";
 import { writeGgufAdapter } from "./gguf-adapter.ts";
 import { openAdapter } from "../formats/open.ts";
-import { parameters, writeFolder } from "../testing/adapters.ts";
+import { f32, parameters, type TestTensor, writeFolder } from "../testing/adapters.ts";
 import { factorsOf, type TestLora, writeLora } from "../testing/lora.ts";
 
 const GEMMA4 = { hidden_size_per_layer_input: 8, vocab_size_per_layer_input: 20 };
@@ -18,10 +18,11 @@ async function written(
   lora: TestLora,
   settings: object = {},
   config: JsonObject = {},
+  tensors: Readonly<Record<string, TestTensor>> = {},
 ): Promise<Map<string, number[]>> {
   await using folder = await TemporaryFolder.create();
   await writeArchitecture(folder.at("model"), type, 2, settings);
-  await using adapter = await openAdapter(await writeLora(folder.at("lora"), lora, { config }));
+  await using adapter = await openAdapter(await writeLora(folder.at("lora"), lora, { config, tensors }));
   const options = { base: folder.at("model"), outtype: "keep", force: false } as const;
   const { out } = await writeGgufAdapter(adapter, { out: folder.at("x.gguf"), ...options });
   await using file = await GgufFile.open(out);
@@ -103,6 +104,12 @@ test("of an adapter of experts a merge is offered, and no LoRA, which has no pla
   const ofExpert = await hintFor("model.layers.0.block_sparse_moe.experts.1.w1");
   expect([ofExpert?.includes("randlora merge"), ofExpert?.includes("--to lora")]).toEqual([true, false]);
   expect(await hintFor("model.layers.0.self_attn.q_proj")).toContain("--to lora");
+});
+
+test("the base's own output matrix, which PEFT stores beside the factors of it, is passed over", async () => {
+  const own = { "base_model.model.lm_head.base_layer.weight": f32([20, 32], new Float32Array(640)) };
+  const found = await written("llama", loraOf({ lm_head: [20, 32] }), {}, {}, own);
+  expect([...found.keys()].toSorted()).toEqual(["output.weight.lora_a", "output.weight.lora_b"]);
 });
 
 test("an alpha of 0 changes nothing: llama.cpp would take it for none", async () => {

@@ -123,7 +123,10 @@ function loraLayers(adapter: Adapter, out: string): readonly LoraLayer[] {
     throw refuse("its target_parameters have no place in a GGUF adapter, but for those of routers");
   }
   const layers = loraLayersAlone(adapter);
-  const known = new Set(layers.flatMap(({ tensors }) => [tensors.a.name, tensors.b.name]));
+  // Of an adapted output embedding PEFT stores the base's own weight.
+  const known = new Set(
+    layers.flatMap(({ module, tensors }) => [tensors.a.name, tensors.b.name, `${module}.base_layer.weight`]),
+  );
   const other = [...adapter.tensors.keys()].find((name) => !known.has(name));
   if (other !== undefined) throw refuse(`tensor ${quote(other)} is no factor of a LoRA`);
   return layers;

@@ -139,10 +139,17 @@ export class Heaps {
     const taken = this.tryTake(size, wish);
     if (taken !== undefined) return taken;
     if (this.#count === 0) throw new RandloraError("gpu", `${label}: the CPU device was closed`);
+    const smaller = "use a smaller model or --quantize q8, or put fewer tokens through at once";
+    const options = "(--batch-size, --max-length, --context)";
+    if (this.#room() >= size + this.#reserved) {
+      const most = showSize(this.#count * this.heapBytes);
+      const cause = `${label}: ${showSize(size)} beside ${showSize(this.#bytes)} in use: the CPU device holds ${most} at most`;
+      throw new RandloraError("memory", cause, `${smaller} ${options}, or choose a GPU with --device`);
+    }
     throw new RandloraError(
       "memory",
       `${label}: the machine has no room for ${showSize(size)} beside ${showSize(this.#bytes)} in use`,
-      "close other programs, use a smaller model, or put fewer tokens through at once (--batch-size, --max-length, --context)",
+      `close other programs, ${smaller} ${options}`,
     );
   }
 

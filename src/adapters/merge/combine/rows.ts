@@ -52,27 +52,35 @@ export async function combineRows(
     keeps.push(keepOf(options, tensor, adapter, itemAt(found, at)));
   }
   const weights = parts.map(({ adapter }) => itemAt(options.weights, adapter));
-  const result = new Float32Array(rows * cols);
+  // By block: one array holds 2³⁰ numbers at most.
+  const results: { readonly firstRow: number; readonly rows: number; readonly values: Float32Array<ArrayBuffer> }[] =
+    [];
   const kept = new Float64Array(parts.length);
   for (const block of blocks) {
     const formed: Float32Array[] = [];
     for (const delta of deltas) formed.push(await formRows(gpu, delta, { ...block, cols }));
     const first = block.firstRow * cols;
+    const values = new Float32Array(block.rows * cols);
+    results.push({ ...block, values });
     for (let at = 0; at < block.rows * cols; at++) {
       for (let i = 0; i < kept.length; i++) {
         const value = formed[i]?.[at] as number;
         kept[i] = value * (keeps[i] as Keep)(value, first + at);
       }
-      result[first + at] = combined(options, kept, weights);
+      values[at] = combined(options, kept, weights);
     }
   }
   return {
     found,
     rows: (run, { firstRow, rows: count, pitch, target, accumulate = false }) => {
       if (accumulate) throw new TypeError(`${tensor}: a combination is all of a weight's ΔW`);
-      const part = result.subarray(firstRow * cols, (firstRow + count) * cols);
-      const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-      run.device.write(target, repitched(bytes, count, cols * 4, pitch * 4));
+      for (const { firstRow: begin, rows: all, values } of results) {
+        const [from, to] = [Math.max(firstRow, begin), Math.min(firstRow + count, begin + all)];
+        if (from >= to) continue;
+        const part = values.subarray((from - begin) * cols, (to - begin) * cols);
+        const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+        run.device.write(target, repitched(bytes, to - from, cols * 4, pitch * 4), (from - firstRow) * pitch * 4);
+      }
     },
   };
 }
