@@ -86,6 +86,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "gpt_oss": {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 20, "sliding_window": 16, "swiglu_limit": 0.9},
     "gpt_oss-no-biases": {"num_local_experts": 5, "num_experts_per_tok": 4, "attention_bias": False, "layer_types": ["full_attention"] * 3, "tie_word_embeddings": True, "rope_parameters": YARN},
     "qwen3_5_text": {**DELTA_RULE},
+    "qwen3_5_moe": {**DELTA_RULE, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 36},
+    "qwen3_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}},
+    "qwen2_5_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}},
+    "qwen2_vl": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}},
+    "glm4_moe": {"n_routed_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "routed_scaling_factor": 1.5, "use_qk_norm": True, "attention_bias": True},
+    "cohere": {"logit_scale": 0.5},
     "qwen3_5": {**DELTA_RULE, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3, "attention_bias": True},
     # Sizes that are no multiples of 4.
     "llama-sizes": {"head_dim": 2},
@@ -126,7 +132,8 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 # Models of several parts: the kind of their text decoder, and settings of the others.
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "gemma4": ("gemma4_text", {}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False})}
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {"gemma3": ("gemma3_text", {"mm_tokens_per_image": 4}), "gemma4": ("gemma4_text", {}), "mistral3": ("mistral", {"tie_word_embeddings": False}), "qwen3_5": ("qwen3_5_text", {"tie_word_embeddings": False}),
+         "qwen3_5_moe": ("qwen3_5_moe_text", {"tie_word_embeddings": False}), "qwen3_vl": ("qwen3_vl_text", {"tie_word_embeddings": False}), "qwen2_vl": ("qwen2_vl_text", {"tie_word_embeddings": False}), "qwen2_5_vl": ("qwen2_5_vl_text", {"tie_word_embeddings": False})}
 VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 
 
@@ -222,7 +229,7 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
         else:
             weight.data = 0.3 * noise
     for name, vector in model.named_buffers():
-        if name.endswith("expert_bias"):
+        if name.endswith(("expert_bias", "e_score_correction_bias")):
             vector.copy_(0.2 * torch.randn(vector.shape, generator=generator))
         if name.endswith("layer_scalar"):
             vector.copy_(1 + 0.2 * torch.randn(vector.shape, generator=generator))

@@ -30,7 +30,7 @@ const HEADS: readonly (readonly [architecture: RegExp, module: string])[] = [
   [/^(?:Roberta|XLMRoberta|XLMRobertaXL|Camembert)For(?:CausalLM|MaskedLM)$/, "lm_head.decoder"],
   [/^Bert(?:LMHeadModel|ForMaskedLM|ForPreTraining)$/, "cls.predictions.decoder"],
   [/(?:ForCausalLM|LMHeadModel)$/, "lm_head"],
-  [/^(?:Gemma3|Gemma4|Mistral3|Qwen3_5)ForConditionalGeneration$/, "lm_head"],
+  [/^(?:Gemma3|Gemma4|Mistral3|Qwen3_5(?:Moe)?|Qwen(?:2|2_5_|3)VL)ForConditionalGeneration$/, "lm_head"],
 ];
 
 /** The last segment of a dotted path. */

@@ -36,10 +36,12 @@ const PUBLISHED: PathShift = {
   add: "language_model.model.",
   else: { drop: "lm_head", add: "language_model.lm_head", else: { drop: "model.", add: "" } },
 };
-const RENAMED: readonly PathShift[] = [
-  PUBLISHED,
-  { drop: "model.language_model.", add: "model.", else: { drop: "model.visual.", add: "visual." } },
-];
+const BARE: PathShift = {
+  drop: "model.language_model.",
+  add: "model.",
+  else: { drop: "model.visual.", add: "visual." },
+};
+const RENAMED: readonly PathShift[] = [PUBLISHED, BARE];
 
 /**
  * The text decoder of a model of several parts: how its modules' paths begin in the checkpoint, and how transformers' paths become
@@ -48,6 +50,7 @@ const RENAMED: readonly PathShift[] = [
 export function textPartOf({ tensors }: BaseModel): { readonly begin: string; readonly shift: PathShift } | undefined {
   const has = (begin: string) => [...tensors.keys()].some((name) => name.startsWith(begin));
   const { drop, add } = PUBLISHED;
+  if (has("visual.") && has("model.layers.")) return { begin: "model.", shift: BARE };
   return has(add) ? { begin: add, shift: PUBLISHED } : has(drop) ? { begin: drop, shift: NONE } : undefined;
 }
 

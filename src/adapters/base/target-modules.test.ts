@@ -52,6 +52,7 @@ test("default targets that a model of their type has none of are no mistake", ()
 describe.each([
   ["language_model.model.", "vision_tower."],
   ["model.language_model.", "model.vision_tower."],
+  ["model.", "visual."],
 ])("the text decoder of a model of several parts, at %s", (text, images) => {
   const projections = [0, 1].flatMap((layer) => ["q", "v"].map((name) => `layers.${layer}.self_attn.${name}_proj`));
   const tensors = [...projections.map((path) => `${text}${path}`), `${images}layers.0.self_attn.q_proj`];

@@ -6,7 +6,7 @@ import { recordHalves } from "./columns.ts";
 import { type Linears, projectGroups } from "./linears.ts";
 import { type Mlp, recordMlp } from "./mlp.ts";
 import { type Norm, recordNorm } from "./norm.ts";
-import { type Ending, recordEnding } from "./output.ts";
+import { type Ending, recordEnding, recordOutput } from "./output.ts";
 import { recordRouting, type Router } from "./router.ts";
 import { recordInput, type Stream, streamOf } from "./stream.ts";
 
@@ -23,7 +23,7 @@ export interface Experts<W = Tensor> extends Router<W> {
   readonly downBias?: W | undefined;
   /** Gate and up of a neuron are one row below the other, and are clamped to this; see OPS.clampedGate (gpt-oss). */
   readonly clamp?: number | undefined;
-  /** An MLP that all tokens go through, times the logistic function of one logit of each token (Qwen2-MoE). */
+  /** An MLP that all tokens go through, times the logistic function of one logit of each token (Qwen2-MoE) or as it is. */
   readonly shared?: SharedExpert<W> | undefined;
   /** What the result of each expert is multiplied by: (1, experts) F32 (Gemma 4). */
   readonly scales?: W | undefined;
@@ -33,8 +33,8 @@ export interface Experts<W = Tensor> extends Router<W> {
 
 /** The expert of all tokens. */
 export interface SharedExpert<W = Tensor> {
-  /** (1, width of x). */
-  readonly gate: W;
+  /** (1, width of x); undefined: its result is added as it is (GLM-4.5). */
+  readonly gate: W | undefined;
   readonly mlp: Mlp<W>;
 }
 
@@ -167,6 +167,7 @@ function recordShared(
   residual: Tensor,
 ): Tensor {
   const { y: active } = recordMlp(recorder, linears, undefined, mlp, streamOf(x));
+  if (gate === undefined) return recordOutput(recorder, linears, mlp.output, { factor }, active, residual).x;
   const result = linears.apply(recorder, { x: active, ...mlp.output, residual: undefined });
   const logits = linears.apply(recorder, { x, weight: gate, bias: undefined, residual: undefined });
   const { values, ids } = recorder.apply(OPS.topK, { x: logits }, { k: 1 });

@@ -28,8 +28,10 @@ const MORE: Readonly<Record<string, number>> = {
   "gemma4_text-experts": 26,
   gemma4: 11,
   gpt2: 4,
+  cohere: 4,
   cohere2: 4,
   glm4: 3,
+  glm4_moe: 14,
   mixtral: 8,
   qwen2_moe: 19,
   qwen3_moe: 8,
@@ -40,6 +42,7 @@ const MORE: Readonly<Record<string, number>> = {
   lfm2_moe: 12,
   qwen3_5_text: 11,
   qwen3_5: 11,
+  qwen3_5_moe: 19,
   qwen3_next: 30,
 };
 const GEMMA4 = { layer_types: ["full_attention", "sliding_attention", "full_attention", "full_attention"] };

@@ -61,8 +61,10 @@ function ropeFrom(given: RopeJson, json: ConfigJson, defaults: RopeDefaults, the
   };
 }
 
+/** Of a text's tokens the three positions of `mrope` are one (Qwen's models with images). */
 function kindOf({ rope_type, type }: RopeJson): string {
-  return rope_type ?? type ?? "default";
+  const kind = rope_type ?? type ?? "default";
+  return kind === "mrope" ? "default" : kind;
 }
 
 function scalingFrom(

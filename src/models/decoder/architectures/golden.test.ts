@@ -44,12 +44,18 @@ const GEMMA4_SMALL = {
 };
 const GEMMA4_SMALL_LOGITS = [-0.50359, 2.59273, -2.39852, -0.00688, 2.4046, -2.58841];
 const GEMMA4_LOGITS = [0.15767, -0.01469, -0.15118, 0.16365, -0.05298, -0.13874];
+const QWEN2_LOGITS = [-0.44881, 0.10601, 0.33299, -0.4698, 0.18026, 0.27287];
+const QWEN2_VL = { tie_word_embeddings: true, text_config: { rope_theta: 10_000, rms_norm_eps: 1e-6 } };
+const QWEN3_LOGITS = [0.29844, -0.3202, 0.05137, 0.26407, -0.33987, 0.10723];
 const QWEN35_LOGITS = [0.82879, -2.78843, 2.21753, 0.36582, -2.61717, 2.49341];
 const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readonly number[]]>> = {
   llama: [{ attention_bias: true, mlp_bias: true }, [-0.47071, 0.23161, 0.21768, -0.46942, 0.29516, 0.14697]],
   mistral: [{ sliding_window: 4 }, [-0.90008, 0.81248, 0.01246, -0.82609, 0.89003, -0.14626]],
-  qwen2: [{ tie_word_embeddings: true }, [-0.44881, 0.10601, 0.33299, -0.4698, 0.18026, 0.27287]],
-  qwen3: [{}, [0.29844, -0.3202, 0.05137, 0.26407, -0.33987, 0.10723]],
+  qwen2: [{ tie_word_embeddings: true }, QWEN2_LOGITS],
+  qwen2_vl: [QWEN2_VL, QWEN2_LOGITS],
+  qwen2_5_vl: [QWEN2_VL, QWEN2_LOGITS],
+  qwen3: [{}, QWEN3_LOGITS],
+  qwen3_vl: [{ text_config: { rope_theta: 10_000 } }, QWEN3_LOGITS],
   phi3: [{}, [1.18008, -0.44909, -0.68946, 1.20231, -0.62404, -0.52055]],
   gemma2: [
     { sliding_window: 4, query_pre_attn_scalar: 12 },
@@ -81,6 +87,11 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   mistral3: [{ text_config: { model_type: "mistral" } }, [0.96849, -1.12669, 0.2624, 0.84002, -1.18011, 0.44923]],
   gpt2: [{ scale_attn_by_inverse_layer_idx: true }, [-9.348, 16.14399, -8.28905, -7.08832, 16.03293, -10.42741]],
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
+  glm4_moe: [
+    { routed_scaling_factor: 1.5, use_qk_norm: true, attention_bias: true },
+    [1.10456, -1.14493, 0.14626, 0.98515, -1.22252, 0.35043],
+  ],
+  cohere: [{ logit_scale: 1.5 }, [-0.54728, -1.09537, 1.74396, -0.80988, -0.85918, 1.74852]],
   cohere2: [{ sliding_window: 4, logit_scale: 1.5 }, [-0.99489, 0.82401, 0.09467, -0.92744, 0.91854, -0.07605]],
   starcoder2: [{ sliding_window: 4 }, [-1.08956, 13.74966, -13.93172, 1.47053, 12.32519, -14.93561]],
   mixtral: [{}, [-0.22633, 0.91741, -0.77592, -0.06973, 0.8521, -0.86118]],
@@ -105,6 +116,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   ],
   qwen3_5_text: [{}, QWEN35_LOGITS],
   qwen3_5: [{}, QWEN35_LOGITS],
+  qwen3_5_moe: [{}, [3.90801, -3.35509, -0.24264, 3.62016, -3.71233, 0.43551]],
   qwen3_next: [{ mlp_only_layers: [1] }, [-0.05668, 1.80287, -1.91293, 0.28698, 1.59941, -2.03431]],
   olmo2: [{}, [0.87869, 0.47458, -1.39716, 1.05179, 0.24809, -1.32283]],
 };

@@ -4,11 +4,13 @@ import { oneLine } from "../../../files/failure.ts";
 import { ConfigJson, readConfigOf } from "../config-file.ts";
 import { checkConfig, type DecoderConfig } from "../config.ts";
 import type { Architecture } from "./common.ts";
+import { cohere } from "./cohere.ts";
 import { cohere2 } from "./cohere2.ts";
 import { exaone4 } from "./exaone4.ts";
 import { gemma, gemma2, gemma3Text } from "./gemma.ts";
 import { gemma4Text } from "./gemma4.ts";
-import { gemma3, gemma4, mistral3, qwen35 } from "./multimodal.ts";
+import { gemma3, gemma4, mistral3, qwen2Vl, qwen25Vl, qwen35, qwen35Moe, qwen3Vl } from "./multimodal.ts";
+import { glm4Moe } from "./glm4-moe.ts";
 import { glm4 } from "./glm4.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -42,7 +44,10 @@ export const ARCHITECTURES: readonly Architecture[] = [
   ministral3,
   mistral3,
   qwen2,
+  qwen2Vl,
+  qwen25Vl,
   qwen3,
+  qwen3Vl,
   phi3,
   gemma,
   gemma2,
@@ -60,6 +65,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
   starcoder2,
   gpt2,
   glm4,
+  glm4Moe,
+  cohere,
   cohere2,
   mixtral,
   qwen2Moe,
@@ -71,6 +78,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   lfm2Moe,
   qwen35Text,
   qwen35,
+  qwen35Moe,
   qwen3Next,
 ];
 

@@ -86,3 +86,16 @@ describe("config.json", () => {
     ]);
   });
 });
+
+test("Qwen2.5-VL as it is published: settings beside those of images, names without a beginning, a rope of three positions", async () => {
+  const rope_scaling = { type: "mrope", mrope_section: [16, 24, 24] };
+  const sizes = { ...TEXT, num_key_value_heads: 4 };
+  const json = { ...sizes, model_type: "qwen2_5_vl", rope_scaling, vision_config: { depth: 32 } };
+  const bare = ["model.layers.0.self_attn.q_proj.weight", "visual.blocks.0.attn.qkv.weight"];
+  const config = await configOf(json, bare);
+  expect(names(config)).toContain("model.layers.0.self_attn.q_proj.weight");
+  expect(config.ropes.map(({ scaling }) => scaling.kind)).toEqual(["default"]);
+  expect(bare.map((name) => isOfOtherPart(config, name))).toEqual([false, true]);
+  const begun = await configOf(json, ["model.language_model.layers.0.self_attn.q_proj.weight"]);
+  expect(names(begun)).toContain("model.language_model.layers.0.self_attn.v_proj.weight");
+});

@@ -7,7 +7,9 @@ import { gemma3Text } from "./gemma.ts";
 import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
 import { ministral3 } from "./ministral.ts";
 import { mistral } from "./mistral.ts";
-import { QWEN35_TARGETS, qwen35Text } from "./qwen3-next.ts";
+import { qwen2 } from "./qwen2.ts";
+import { QWEN35_TARGETS, qwen35MoeText, qwen35Text } from "./qwen3-next.ts";
+import { qwen3 } from "./qwen3.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
 const OF_ALL = ["model_type", "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "tie_word_embeddings"];
@@ -72,18 +74,86 @@ export const qwen35 = textPart(
   },
 );
 
+/** Qwen 3.5 with mixtures of experts as it is published. */
+export const qwen35Moe = textPart(
+  { type: "qwen3_5_moe", title: "Qwen 3.5 MoE (its text)", targets: QWEN35_TARGETS },
+  [qwen35MoeText],
+  {
+    tie_word_embeddings: false,
+    vocab_size: 248_320,
+    hidden_size: 2048,
+    // Of no layer: all have experts.
+    intermediate_size: 512,
+    num_hidden_layers: 40,
+    num_attention_heads: 16,
+  },
+);
+
+/** Qwen 3 with an encoder of images and videos. */
+export const qwen3Vl = textPart(
+  { type: "qwen3_vl", title: "Qwen3-VL, dense (its text)" },
+  [{ ...qwen3, type: "qwen3_vl_text" }],
+  {
+    tie_word_embeddings: false,
+    vocab_size: 151_936,
+    hidden_size: 4096,
+    intermediate_size: 22_016,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    max_position_embeddings: 128_000,
+    rope_theta: 500_000,
+  },
+);
+
+/** What Qwen 2's names begin with beside an encoder of images: published files have them as if there were none. */
+const BARE = ["model.", "model.language_model."] as const;
+
+const QWEN25_VL = {
+  tie_word_embeddings: false,
+  vocab_size: 152_064,
+  hidden_size: 8192,
+  intermediate_size: 29_568,
+  num_hidden_layers: 80,
+  num_attention_heads: 64,
+  num_key_value_heads: 8,
+  rms_norm_eps: 1e-5,
+  rope_theta: 1_000_000,
+};
+
+/** Qwen 2 with an encoder of images and videos. */
+export const qwen2Vl = textPart(
+  { type: "qwen2_vl", title: "Qwen2-VL (its text)" },
+  [{ ...qwen2, type: "qwen2_vl_text" }],
+  QWEN25_VL,
+  BARE,
+);
+
+/** Qwen 2.5 with an encoder of images and videos. */
+export const qwen25Vl = textPart(
+  { type: "qwen2_5_vl", title: "Qwen2.5-VL (its text)" },
+  [{ ...qwen2, type: "qwen2_5_vl_text" }],
+  QWEN25_VL,
+  BARE,
+);
+
 /**
  * The text decoder of a model of several parts, whose config.json has the decoder's settings as `text_config`. Targets mean its
  * modules alone, and are written one by one where the same words mean others in PEFT. Tensors of other parts are kept by `merge` and
  * `full`; an adapter of them is merged into files, and left out where the model runs.
  * @param texts what the decoder may be, first what it is where nothing is said
  * @param defaults what settings are where they are left out
+ * @param body what the decoder's names begin with in either kind of file
  */
 function textPart(
   model: Omit<Architecture, "settings" | "describe">,
   texts: readonly [Architecture, ...Architecture[]],
   defaults: object,
+  body: typeof BODY | typeof BARE = BODY,
 ): Architecture {
+  const nameIn = (name: string, kind: 0 | 1): string => {
+    const head = body === BODY ? HEAD[kind] : "lm_head.";
+    return name.replace(/^model\./, body[kind]).replace(/^lm_head\./, head);
+  };
   return {
     ...model,
     settings(json) {
@@ -107,9 +177,4 @@ function textPart(
       return json.tie_word_embeddings === true ? { ...whole, head: undefined, headWhereStored: head } : whole;
     },
   };
-}
-
-/** What a text decoder calls `name`, in either kind of file. */
-function nameIn(name: string, kind: 0 | 1): string {
-  return name.replace(/^model\./, BODY[kind]).replace(/^lm_head\./, HEAD[kind]);
 }

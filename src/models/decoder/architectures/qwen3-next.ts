@@ -4,7 +4,7 @@ import { attention, experts, gatedDelta, gatedMlp, MOST_TAPS, rmsNorm } from "..
 import { ropeOf } from "../rope-json.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig } from "../config.ts";
-import { type Architecture, decoder, type ModelSizes, routingsOf, sizesOf } from "./common.ts";
+import { type Architecture, decoder, type ModelSizes, routingOf, routingsOf, sizesOf } from "./common.ts";
 
 /** How a checkpoint calls the layers for predicting several tokens at once, which nothing here does. */
 const SEVERAL_AT_ONCE = "mtp.";
@@ -39,6 +39,20 @@ export const qwen35Text: Architecture = {
   describe(json) {
     const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, headSize: 256, kvHeads: 4 });
     return hybrid(json, sizes, false, (path) => gatedMlp(`${path}.mlp`, sizes));
+  },
+};
+
+/** Qwen 3.5 with mixtures of experts (35B-A3B), as transformers saves its text decoder alone. */
+export const qwen35MoeText: Architecture = {
+  type: "qwen3_5_moe_text",
+  title: "Qwen 3.5 MoE (its text)",
+  targets: QWEN35_TARGETS,
+  describe(json) {
+    const sizes = sizesOf(json, { contextLength: 32_768, epsilon: 1e-6, headSize: 256, kvHeads: 2 });
+    const routing = routingOf(json, { count: 256, chosen: 8, amongChosen: true });
+    const inner = json.moe_intermediate_size ?? 512;
+    const sharedInner = json.shared_expert_intermediate_size ?? 512;
+    return hybrid(json, sizes, false, (path) => experts(path, { ...sizes, inner }, routing, { sharedInner }));
   },
 };
 

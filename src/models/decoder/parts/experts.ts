@@ -30,8 +30,10 @@ export interface ExpertParts {
   readonly fused?: Partial<typeof FUSED_NAMES>;
   /** Tensor below the module; see `Experts.selection`. */
   readonly selection?: string;
-  /** Neurons of the MLP that all tokens go through, `shared_expert` below the module, and its gate. */
+  /** Neurons of the MLP that all tokens go through, `sharedPath` (`shared_expert`) below the module, and whether it has a gate (it has). */
   readonly sharedInner?: number;
+  readonly sharedPath?: string;
+  readonly sharedGate?: boolean;
 }
 
 /** A mixture of gated MLPs, below the layer's `path`: each expert's matrices by themselves, or tensors of all experts. */
@@ -39,7 +41,7 @@ export function experts(
   layer: string,
   sizes: Sizes,
   routing: Routing,
-  { path = "mlp", names = EXPERT_NAMES, fused, selection, sharedInner }: ExpertParts = {},
+  { path = "mlp", names = EXPERT_NAMES, fused, selection, ...all }: ExpertParts = {},
 ): Experts<PlannedMatrix> {
   const { hidden, inner, activation } = sizes;
   const { count } = routing;
@@ -76,11 +78,16 @@ export function experts(
       : eitherOf(gateUp, nowGateUp),
     down: isWhole ? eitherOf(ofAll(inner, path, names.down, hidden), nowDown, down) : eitherOf(down, nowDown),
     selection: selection === undefined ? undefined : plannedVector([`${layer}.${path}.${selection}`, [count]]),
-    shared: sharedInner === undefined ? undefined : sharedExpert(`${layer}.${path}`, { ...sizes, inner: sharedInner }),
+    shared: all.sharedInner === undefined ? undefined : sharedExpert(`${layer}.${path}`, sizes, all.sharedInner, all),
   };
 }
 
-function sharedExpert(path: string, sizes: Sizes): SharedExpert<PlannedMatrix> {
-  const gate = plannedMatrix(sizes.hidden, [`${path}.shared_expert_gate.weight`, [1, sizes.hidden]]);
-  return { gate, mlp: gatedMlp(`${path}.shared_expert`, sizes) };
+function sharedExpert(
+  path: string,
+  sizes: Sizes,
+  inner: number,
+  { sharedPath = "shared_expert", sharedGate = true }: ExpertParts,
+): SharedExpert<PlannedMatrix> {
+  const gate = () => plannedMatrix(sizes.hidden, [`${path}.${sharedPath}_gate.weight`, [1, sizes.hidden]]);
+  return { gate: sharedGate ? gate() : undefined, mlp: gatedMlp(`${path}.${sharedPath}`, { ...sizes, inner }) };
 }
