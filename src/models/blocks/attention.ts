@@ -45,6 +45,8 @@ export interface Attention<W = Tensor> extends Heads {
   readonly valuesAreKeys?: boolean;
   /** Each head of q is followed by one of a gate, whose logistic function multiplies the head's result (Qwen3-Next). */
   readonly gated?: boolean;
+  /** Queries, keys and values of each head follow one another, of as many heads each (GPT-NeoX). */
+  readonly interleaved?: boolean;
   /** A score of each head that has no value, (1, heads); undefined: there are none (see OPS.attention). */
   readonly sinks?: W | undefined;
   readonly output: Output<W>;
@@ -71,7 +73,8 @@ export function recordAttention(
   );
   const projected = recordHeads(recorder, begun, attention.headSize, "added");
   const [width, kvWidth] = [attention.heads * headSize, kvHeads * headSize];
-  const all = attention.gated === true ? recordSorted(recorder, attention, projected) : projected;
+  const isMixed = attention.gated === true || attention.interleaved === true;
+  const all = isMixed ? recordSorted(recorder, attention, projected) : projected;
   const qkv = attention.gated === true ? sliceCols(all, 0, width + 2 * kvWidth) : all;
   const { q, keys, values, held } =
     attention.keysOf === undefined
@@ -105,10 +108,14 @@ export function recordAttention(
   return { x, y: recordHeads(recorder, result, attention.headSize, "removed") };
 }
 
-/** Records queries, keys, values and gates, one behind the other, of heads of queries each with its gate; what was projected is released. */
+/**
+ * Records queries, keys, values and gates, one behind the other, of heads of queries each with its gate, or with its key and value; what
+ * was projected is released.
+ */
 function recordSorted(recorder: Recorder, { heads, ...attention }: Attention, x: Tensor): Tensor {
   const headSize = paddedHead(attention.headSize);
-  const { y } = recorder.apply(OPS.regroup, { x }, { groups: heads, sizes: [headSize, headSize] });
+  const sizes = attention.gated === true ? [headSize, headSize] : [headSize, headSize, headSize];
+  const { y } = recorder.apply(OPS.regroup, { x }, { groups: heads, sizes });
   recorder.release(x);
   return y;
 }

@@ -28,6 +28,7 @@ const MORE: Readonly<Record<string, number>> = {
   "gemma4_text-experts": 26,
   gemma4: 11,
   gpt2: 4,
+  gpt_neox: 6,
   cohere: 4,
   cohere2: 4,
   glm4: 3,

@@ -22,9 +22,9 @@ export function plannedMatrices({
   );
 }
 
-/** Is this tensor of a checkpoint computed, and so superfluous: a rope's angles, GPT-2's causal masks? */
+/** Is this tensor of a checkpoint computed, and so superfluous: a rope's angles, causal masks of GPT-2 and GPT-NeoX? */
 export function isComputed(name: string): boolean {
-  return /\.rotary_emb\.inv_freq$|(?:^|\.)h\.\d+\.attn\.(?:masked_)?bias$/.test(name);
+  return /\.rotary_emb\.inv_freq$|(?:^|\.)(?:h\.\d+\.attn|layers\.\d+\.attention)\.(?:masked_)?bias$/.test(name);
 }
 
 /** The decoder by the names that a checkpoint with these tensors has for its matrices, with the output matrix that it has. */

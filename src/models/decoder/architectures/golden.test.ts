@@ -86,6 +86,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   ministral3: [{ rope_parameters: GROWING }, [0.85845, -0.40701, -0.41379, 0.85908, -0.52473, -0.28581]],
   mistral3: [{ text_config: { model_type: "mistral" } }, [0.96849, -1.12669, 0.2624, 0.84002, -1.18011, 0.44923]],
   gpt2: [{ scale_attn_by_inverse_layer_idx: true }, [-9.348, 16.14399, -8.28905, -7.08832, 16.03293, -10.42741]],
+  gpt_neox: [{ rotary_pct: 0.5 }, [-7.86938, -6.47162, 14.93953, -9.84958, -4.17901, 14.41509]],
   glm4: [{}, [-1.42906, -0.88614, 2.39715, -1.73271, -0.50419, 2.28353]],
   glm4_moe: [
     { routed_scaling_factor: 1.5, use_qk_norm: true, attention_bias: true },

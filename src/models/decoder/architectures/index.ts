@@ -12,6 +12,7 @@ import { gemma4Text } from "./gemma4.ts";
 import { gemma3, gemma4, mistral3, qwen2Vl, qwen25Vl, qwen35, qwen35Moe, qwen3Vl } from "./multimodal.ts";
 import { glm4Moe } from "./glm4-moe.ts";
 import { glm4 } from "./glm4.ts";
+import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granitemoe } from "./granitemoe.ts";
@@ -64,6 +65,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   granitemoehybrid,
   starcoder2,
   gpt2,
+  gptNeox,
   glm4,
   glm4Moe,
   cohere,

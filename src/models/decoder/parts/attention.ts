@@ -18,6 +18,8 @@ export interface AttentionParts extends Partial<Pick<Heads, "scale" | "softcap" 
   readonly keysOf?: number | undefined;
   /** The module of q has a gate's rows behind those of each head. */
   readonly gated?: boolean;
+  /** The module of all three has rows of q, k and v head by head. */
+  readonly interleaved?: boolean;
   readonly qkvBias?: boolean;
   readonly outputBias?: boolean;
   /** Each head has one: `sinks` below the path. */
@@ -56,6 +58,7 @@ export function attention(path: string, sizes: Sizes, parts: AttentionParts = {}
     valueNorm: parts.valueNorm,
     valuesAreKeys: names.length === 2,
     gated,
+    interleaved: parts.interleaved ?? false,
     sinks: parts.sinks === true ? plannedVector([`${path}.sinks`, [heads]]) : undefined,
     output: output([`${path}.${outputName}`, hidden], q, outputBias),
   };
