@@ -138,6 +138,7 @@ const BESIDE: Readonly<Record<string, string>> = {
 function targetsOf(name: string, asked: string): string {
   const meant = asked === "all-linear" && (isMixture(name) || name.startsWith("gpt_oss")) ? ATTENTION : asked;
   if (name.startsWith("phi3")) return meant.replace("q_proj,v_proj", "qkv_proj,gate_up_proj");
+  if (name === "phi") return meant.replace("o_proj", "dense");
   if (name.startsWith("gpt_neox")) return meant.replace("q_proj,v_proj,o_proj", "query_key_value,dense");
   if (name === "gpt2") return meant.replace("q_proj,v_proj,o_proj", "c_attn,c_proj");
   return meant.replace("o_proj", BESIDE[name] ?? "o_proj");

@@ -119,6 +119,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "gpt2-scaled": {"scale_attn_by_inverse_layer_idx": True, "n_inner": 37, "tie_word_embeddings": False, "activation_function": "silu"},
     "gpt_neox": {"hidden_dropout": 0.0, "attention_dropout": 0.0},
     "gpt_neox-in-turn": {"use_parallel_residual": False, "attention_bias": False, "tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}},
+    "phi": {"num_key_value_heads": 6},
     "glm4": {},
     "glm4-part": {"head_dim": 20, "attention_bias": False, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.6}},
     "glm4-proportional": {"head_dim": 20, "rope_parameters": {"rope_type": "proportional", "rope_theta": 10000.0, "partial_rotary_factor": 0.6}},

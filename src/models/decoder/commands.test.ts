@@ -29,6 +29,7 @@ const MORE: Readonly<Record<string, number>> = {
   gemma4: 11,
   gpt2: 4,
   gpt_neox: 6,
+  phi: 6,
   cohere: 4,
   cohere2: 4,
   glm4: 3,

@@ -110,6 +110,7 @@ export const ConfigJson = v.looseObject({
   n_group: v.nullish(Count),
   n_shared_experts: v.nullish(Size),
   use_qk_norm: v.nullish(v.boolean()),
+  qk_layernorm: v.nullish(v.boolean()),
   use_parallel_residual: v.nullish(v.boolean()),
   use_expert_bias: v.nullish(v.boolean()),
   routed_scaling_factor: MaybePositive,

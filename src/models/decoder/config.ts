@@ -37,6 +37,8 @@ export interface DecoderConfig {
   readonly norm: Norm<PlannedMatrix>;
   /** The output matrix; undefined: the embedding is the output matrix as well. */
   readonly head: PlannedMatrix | undefined;
+  /** Added to logits, (1, vocabulary); undefined: there is none (Phi 2 has one). */
+  readonly headBias?: PlannedMatrix | undefined;
   /** The output matrix of a checkpoint that has one although config.json ties it to the embedding; see `storedDecoder`. */
   readonly headWhereStored?: PlannedMatrix | undefined;
   /** What logits are multiplied by, before their soft cap; 1 nearly everywhere. */

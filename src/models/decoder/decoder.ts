@@ -88,18 +88,14 @@ export class Decoder {
    */
   async nll(cache: KvCache, ids: readonly number[], options: PrefillOptions = {}): Promise<Float64Array> {
     const parts: Tensor[] = [];
-    const { head } = this.weights;
+    const { head, headBias: bias } = this.weights;
     try {
       await this.passes(cache, ids, options, (run, hidden, first) => {
         const count = Math.min(hidden.shape[0], ids.length - 1 - first);
         if (count === 0) return;
         const targets = run.upload("targets", [1, count], Uint32Array.from(ids.slice(first + 1, first + 1 + count)));
         const x = sliceRows(hidden, 0, count);
-        const { y } = run.apply(
-          OPS.nll,
-          { x, weight: head, bias: undefined, targets },
-          { softcap: this.config.logitSoftcap },
-        );
+        const { y } = run.apply(OPS.nll, { x, weight: head, bias, targets }, { softcap: this.config.logitSoftcap });
         parts.push(run.keep(y));
       });
       const read = await readMatrices(this.gpu, parts);

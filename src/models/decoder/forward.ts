@@ -73,7 +73,7 @@ export function recordLogits(
   hidden: Tensor,
   rowsAtMost?: number,
 ): Tensor {
-  const inputs = { x: hidden, weight: weights.head, bias: undefined, residual: undefined };
+  const inputs = { x: hidden, weight: weights.head, bias: weights.headBias, residual: undefined };
   const { y: logits } = run.apply(OPS.linear, inputs, { rowsAtMost });
   if (config.logitSoftcap === undefined) return logits;
   const { y } = run.apply(OPS.softcap, { x: logits }, { cap: config.logitSoftcap });

@@ -55,7 +55,7 @@ export function recordScores(
   hidden: Tensor,
   { next, top }: Scoring,
 ): RecordedResult<PromptLogits[]> {
-  const { head } = weights;
+  const { head, headBias: bias } = weights;
   const step = Math.max(1, Math.floor(MOST_BYTES / 4 / head.shape[0]));
   const scores: RecordedScores[] = [];
   for (let first = 0; first < next.length; first += step) {
@@ -66,7 +66,7 @@ export function recordScores(
     run.release(logits);
     const uploaded = run.upload("next", [1, targets.length], targets);
     const attributes = { softcap: config.logitSoftcap, rowsAtMost };
-    const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias: undefined, targets: uploaded }, attributes);
+    const { y: own, lse } = run.apply(OPS.nll, { x, weight: head, bias, targets: uploaded }, attributes);
     scores.push({ values, ids, own, lse });
   }
   const tensors = scores.flatMap(({ values, ids, own, lse }) => [values, ids, own, lse]);

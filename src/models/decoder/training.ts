@@ -48,7 +48,7 @@ export function recordTraining(
   const [indices, targets] = [row(recorder, "rows", batch.rows), row(recorder, "targets", batch.targets)];
   const { y: predicting } = recorder.apply(OPS.rows, { x: hidden, indices }, {});
   recorder.release(hidden);
-  const inputs = { x: predicting, weight: weights.head, bias: undefined, targets };
+  const inputs = { x: predicting, weight: weights.head, bias: weights.headBias, targets };
   const { y: nll } = recorder.apply(OPS.nll, inputs, { softcap: config.logitSoftcap });
   recorder.release(predicting, indices, targets);
   return nll;

@@ -16,8 +16,9 @@ export function plannedMatrices({
   layers,
   norm,
   head,
+  headBias,
 }: DecoderConfig): PlannedMatrix[] {
-  return plannedIn([embedding, positions, layerTable, layerInputs, layers, norm, head]).filter(
+  return plannedIn([embedding, positions, layerTable, layerInputs, layers, norm, head, headBias]).filter(
     ({ constant }) => constant === undefined,
   );
 }

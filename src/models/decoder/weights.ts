@@ -26,6 +26,8 @@ export class DecoderWeights {
   /** The blocks of each layer. */
   readonly layers: readonly (readonly Block[])[];
   readonly norm: Norm;
+  /** Added to logits. */
+  readonly headBias: Tensor | undefined;
   /** Each tensor of the checkpoint by its name: a view of the matrix that it is a part of. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly #tensors: Map<string, Tensor>;
@@ -51,6 +53,7 @@ export class DecoderWeights {
     this.layers = placed.placeAll(config.layers);
     this.norm = placed.placeAll(config.norm);
     this.#ownHead = config.head && placed.place(config.head);
+    this.headBias = config.headBias && placed.place(config.headBias);
     this.#placed = placed;
     this.#untrained = new Set(
       plannedMatrices(config).flatMap((one) => (isTrained(one) ? [] : one.parts.map(({ name }) => name))),

@@ -3,7 +3,7 @@ import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
 import { MOST_CHOSEN } from "../../../compute/tensor/ops/router-weights.ts";
 import type { Routing } from "../../blocks/router.ts";
-import { plannedTable } from "../../tensor-plan.ts";
+import { plannedTable, plannedVector } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
 import { attention, type AttentionParts, gatedMlp, type GatedMlpParts, rmsNorm, type Sizes } from "../parts.ts";
@@ -128,6 +128,8 @@ export interface Model
   readonly embeddingScale?: number;
   readonly logitScale?: number;
   readonly logitSoftcap?: number | undefined;
+  /** Logits have a bias. */
+  readonly headBias?: boolean;
   /** Whether the embedding is the output matrix, where config.json does not say. */
   readonly tied?: boolean;
 }
@@ -158,6 +160,7 @@ export function decoder(json: ConfigJson, sizes: ModelSizes, model: Model): Deco
     ),
     norm: model.norm ?? rmsNorm("model.norm", hidden, epsilon),
     head: (json.tie_word_embeddings ?? model.tied ?? false) ? undefined : table(UNTIED_HEAD),
+    headBias: model.headBias === true ? plannedVector(["lm_head.bias", [json.vocab_size]]) : undefined,
     logitScale,
     logitSoftcap,
     otherParts: new Set(otherParts),

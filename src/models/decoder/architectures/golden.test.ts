@@ -56,6 +56,7 @@ const GOLDEN: Readonly<Record<string, readonly [settings: object, logits: readon
   qwen2_5_vl: [QWEN2_VL, QWEN2_LOGITS],
   qwen3: [{}, QWEN3_LOGITS],
   qwen3_vl: [{ text_config: { rope_theta: 10_000 } }, QWEN3_LOGITS],
+  phi: [{}, [-7.72032, -7.10085, 15.17743, -10.21389, -3.52939, 14.67719]],
   phi3: [{}, [1.18008, -0.44909, -0.68946, 1.20231, -0.62404, -0.52055]],
   gemma2: [
     { sliding_window: 4, query_pre_attn_scalar: 12 },

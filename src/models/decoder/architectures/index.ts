@@ -27,6 +27,7 @@ import { mixtral } from "./mixtral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
 import { olmoe } from "./olmoe.ts";
+import { phi } from "./phi.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2Moe } from "./qwen2-moe.ts";
 import { qwen2 } from "./qwen2.ts";
@@ -49,6 +50,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   qwen25Vl,
   qwen3,
   qwen3Vl,
+  phi,
   phi3,
   gemma,
   gemma2,

@@ -123,7 +123,7 @@ export class BatchPass implements Disposable {
         const attributes = { softcap: config.logitSoftcap, rowsAtMost };
         this.lse = run.apply(
           OPS.nll,
-          { x: hidden, weight: weights.head, bias: undefined, targets: { ...ids, shape: [1, count] } },
+          { x: hidden, weight: weights.head, bias: weights.headBias, targets: { ...ids, shape: [1, count] } },
           attributes,
         ).lse;
       }
