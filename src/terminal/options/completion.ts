@@ -56,6 +56,8 @@ interface Flag {
   readonly help: string;
   readonly takesValue: boolean;
   readonly choices: readonly string[];
+  /** Whether what may follow it is a run. */
+  readonly isOfRun: boolean;
 }
 
 /** What can follow a sequence of command words: further words, or a command's flags. */
@@ -63,19 +65,33 @@ interface Place {
   readonly path: readonly string[];
   readonly words: readonly { readonly name: string; readonly summary: string }[];
   readonly flags: readonly Flag[];
+  /** Whether a run may stand there as an argument: beside files, or alone. */
+  readonly runs: "" | "too" | "only";
 }
 
 function places(program: Program): readonly Place[] {
   const groups = program.commands.filter((entry) => entry.kind === "group");
   const plain = flagsOf({ help: HELP });
   return [
-    { path: [], words: program.commands, flags: plain },
-    ...groups.map(({ name, commands }) => ({ path: [name], words: commands, flags: plain })),
-    ...allCommands(program).map(({ path, command }) => ({ path, words: [], flags: flagsOf(ofCommand(command)) })),
+    { path: [], words: program.commands, flags: plain, runs: "" },
+    ...groups.map(({ name, commands }): Place => ({ path: [name], words: commands, flags: plain, runs: "" })),
+    ...allCommands(program).map(({ path, command }): Place => ({
+      path,
+      words: [],
+      flags: flagsOf(ofCommand(command)),
+      runs: runsOf(command),
+    })),
   ];
 }
 
-type Listed = Readonly<Record<string, Pick<Option<unknown>, "short" | "help" | "form" | "choices">>>;
+/** A run stands for its model and its adapter. */
+function runsOf({ arguments: taken }: Command): Place["runs"] {
+  const values = Object.values(taken).map(({ value }) => value);
+  if (values.includes("RUN")) return "only";
+  return values.some((value) => ["MODEL", "BASE", "ADAPTER"].includes(value)) ? "too" : "";
+}
+
+type Listed = Readonly<Record<string, Pick<Option<unknown>, "short" | "help" | "form" | "choices" | "value">>>;
 
 function ofCommand({ options, hidden }: Command): Listed {
   return { ...options, help: HELP, ...(hidden.length > 0 && { helpAll: HELP_ALL }) };
@@ -83,26 +99,30 @@ function ofCommand({ options, hidden }: Command): Listed {
 
 function flagsOf(options: Listed): readonly Flag[] {
   const all = Object.entries({ ...options, ...GLOBAL_OPTIONS });
-  return all.map(([key, { short, help, form, choices }]) => ({
+  return all.map(([key, { short, help, form, choices, value }]) => ({
     long: `--${flagName(key)}`,
     short: short === "" ? "" : `-${short}`,
     help,
     takesValue: form === "value",
     choices,
+    isOfRun: form === "optional" && value === "RUN",
   }));
 }
 
-const HELP = { short: "h", help: "show help", form: "flag", choices: [] } as const;
+const HELP = { short: "h", help: "show help", form: "flag", choices: [], value: "" } as const;
 const HELP_ALL = { ...HELP, short: "", help: "show help with every option" } as const;
 
 /** bash: words by place, values by place and flag; file names wherever nothing better is known. */
 function bash(program: Program): string {
   const all = places(program);
   const steps = all.filter(({ path }) => path.length > 0).map(({ path }) => shellQuote(path.join(" ")));
-  const offers = all.map(({ path, words, flags }) => {
+  const offers = all.map(({ path, words, flags, runs }) => {
     const names = [...words.map(({ name }) => name), ...flags.map(({ long }) => long)];
-    return `    ${shellQuote(path.join(" "))}) words='${names.join(" ")}' ;;`;
+    return `    ${shellQuote(path.join(" "))}) words='${names.join(" ")}' runs='${runs}' ;;`;
   });
+  const resumed = all.flatMap(({ path, flags }) =>
+    flags.filter(({ isOfRun }) => isOfRun).map(({ long }) => shellQuote([...path, long].join(" "))),
+  );
   const values = all.flatMap(({ path, flags }) =>
     flags
       .filter(({ takesValue }) => takesValue)
@@ -113,7 +133,7 @@ function bash(program: Program): string {
       ),
   );
   return `_${program.name}() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" prefix='' place='' word words='' values='-'
+  local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" prefix='' place='' word words='' values='-' runs='' run=''
   # --flag=value is three words where bash breaks them at =, as it does by default, and one elsewhere.
   if [[ $current == = ]]; then current=''
   elif [[ $before == = ]]; then before="\${COMP_WORDS[COMP_CWORD-2]}"
@@ -130,11 +150,25 @@ ${values.join("\n")}
   case "$place" in
 ${offers.join("\n")}
   esac
+  case "\${place:+$place }$before" in
+  ${resumed.join("|")}) runs=only ;;
+  esac
   COMPREPLY=()
   if [[ $values != - ]]; then
     [[ -n $values ]] && COMPREPLY=($(compgen -P "$prefix" -W "$values" -- "$current"))
   elif [[ $current == -* || $words != --* ]]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
+  elif [[ -n $runs ]]; then
+    for run in runs/*/run.json; do
+      run="\${run%/run.json}"
+      [[ -e $run/run.json && $run == "$current"* ]] && COMPREPLY+=("$prefix$run")
+    done
+    # Beside runs what bash would offer by itself where there are none.
+    if [[ $runs == too && \${#COMPREPLY[@]} -gt 0 ]]; then
+      local IFS=$'\\n'
+      COMPREPLY+=($(compgen -f -- "$current"))
+    fi
+    compopt -o filenames 2>/dev/null
   fi
 }
 complete -o bashdefault -o default -F _${program.name} ${program.name}
