@@ -1,6 +1,6 @@
-import { basename, isAbsolute } from "node:path";
 import { RandloraError } from "../src/files/errors.ts";
 import { oneLine } from "../src/files/failure.ts";
+import { modelTitle } from "../src/files/run-names.ts";
 import { defineCommand, defineGroup, flag, optional, required } from "../src/terminal/options/command.ts";
 import { formatAge, formatBytes, formatNumber } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
@@ -22,8 +22,7 @@ const list = defineCommand({
       if (runs.length === 0) return `no runs in ${oneLine(folder)}\n`;
       const rows = runs.map((run) => [
         run.path,
-        // The name is enough to know it by, and leaves the run's whole.
-        isAbsolute(run.model) ? basename(run.model) : run.model,
+        modelTitle(run.model),
         run.method,
         stepsOf(run),
         run.bestValidLoss?.toFixed(4) ?? "",

@@ -23,4 +23,4 @@ for (const args of COMMANDS) {
   const status = await child.exited;
   if (status !== 0) process.exit(status);
 }
-process.stdout.write("\nnext: the program as one file, dist/randlora: npm run build\n");
+process.stdout.write("\nThe program as one file, dist/randlora: npm run build\n");

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { oneLine, shellWord } from "./failure.ts";
 import { readOptionalJsonObject } from "./read-text.ts";
 
@@ -24,6 +24,11 @@ export function runAround(path: string): string | undefined {
 export function folderName(path: string): string {
   const [name, run] = [basename(resolve(path)), runAround(path)];
   return run === undefined ? name : `${basename(run)}-${name}`;
+}
+
+/** A model's name in tables and figures: of a path on this machine its last part, which tells models apart. */
+export function modelTitle(model: string): string {
+  return isAbsolute(model) ? basename(model) : model;
 }
 
 /**

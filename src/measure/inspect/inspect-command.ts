@@ -2,6 +2,7 @@ import { type FindBase, openModel, openNamedBase } from "../../adapters/base/nam
 import { type DeltaChoice, openDeltas, openPair } from "../../adapters/merge/in-memory/deltas.ts";
 import { openDevice } from "../../compute/open-device.ts";
 import { Contradiction, RandloraError } from "../../files/errors.ts";
+import { modelTitle } from "../../files/run-names.ts";
 import { localPath } from "../../models/folder/local-path.ts";
 import { beginFigure } from "../../terminal/charts/begin-figure.ts";
 import type { Context } from "../../terminal/options/command.ts";
@@ -71,7 +72,7 @@ async function showDeltas(
   const chosen = { generator, layers, base: findBase };
   const { spectra: found, distance } = await lookAtDeltas(path, { spectrum, other }, context, chosen);
   if (figure !== undefined && found !== undefined) {
-    await figure.write(spectrumSvg(found, `singular values of ΔW: ${given}`));
+    await figure.write(spectrumSvg(found, `singular values of ΔW: ${modelTitle(given)}`));
   }
   const json: AdapterJson & DeltasJson = {
     ...adapterJson(report),

@@ -1,6 +1,7 @@
 import { join, relative } from "node:path";
 import { openDevice } from "../../compute/open-device.ts";
 import { RandloraError } from "../../files/errors.ts";
+import { modelTitle } from "../../files/run-names.ts";
 import { writeWhole } from "../../files/whole-file.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { Context } from "../../terminal/options/command.ts";
@@ -57,7 +58,7 @@ export async function showRun(
   const isAtEnd = result.ending !== "interrupted" && !wasOver(result);
   const curve = lossCurve(metrics);
   const figure = join(folder.path, "loss.svg");
-  const isDrawn = await writeWhole(figure, lossSvg(curve, `${settings.method}, ${settings.model}`)).then(
+  const isDrawn = await writeWhole(figure, lossSvg(curve, `${settings.method}, ${modelTitle(settings.model)}`)).then(
     () => true,
     // The run is safe on the disk: a figure is not worth failing for.
     (thrown: unknown) => void context.log.warn(thrown instanceof Error ? thrown.message : String(thrown)),

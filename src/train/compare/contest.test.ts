@@ -57,6 +57,7 @@ describe("the winner", () => {
     const open = judged({ a: { losses: [1, 2, 3] }, b: { losses: [1.1, 1.9, 3.2] } });
     expect(open?.winner).toBeNull();
     expect(open?.reason).toStartWith("a has the lowest mean, but its distance to b may be chance (p = 0.53");
+    expect(open?.reason).toEndWith("would tell): compare more seeds");
   });
 
   test("needs a stricter test among more methods", () => {

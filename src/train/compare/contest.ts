@@ -141,7 +141,7 @@ function judge(
     const p = pairedP(values.map((value, seed) => value - itemAt(best.values, seed)));
     if (!(p < level)) {
       const difference = `${best.label} has the lowest mean, but its distance to ${label} may be chance`;
-      return none(`${difference} (p = ${inWords(p)}, ${inWords(level)} would tell)`);
+      return none(`${difference} (p = ${inWords(p)}, below ${inWords(level)} would tell): compare more seeds`);
     }
   }
   const margin = second.mean - best.mean;

@@ -105,7 +105,9 @@ export function sizeAxes({ methods, references }: SizeFigure): { readonly x: Axi
   });
   const { y } = axesOver(ends, { x: 5, y: 6 });
   const counts = points.map(({ parameters }) => parameters);
-  const [from, to] = [Math.min(...counts) / 1.5, Math.max(...counts) * 1.5];
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  const margin = Math.min(1.5, Math.max(1.02, (most / least) ** 0.25));
+  const [from, to] = [least / margin, most * margin];
   const ticks = scaleLog([from, to], [0, 1]).ticks(5);
   return { x: { from, to, ticks: sparse(ticks), isLog: true, format: formatCount }, y };
 }

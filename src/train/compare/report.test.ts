@@ -249,6 +249,10 @@ describe("plots", () => {
       ["randlora", [1010, 10_010]],
     ]);
     expect(figure.references).toEqual([]);
+    // Counts that are near each other fill the axis.
+    const near = { ...figure, methods: figure.methods.map((one) => ({ ...one, points: one.points.slice(0, 1) })) };
+    const { from, to } = sizeAxes(near).x;
+    expect([from > 980, to < 1040]).toEqual([true, true]);
     const { x } = sizeAxes(figure);
     expect([x.isLog, x.from < 1010, x.to > 10_010]).toEqual([true, true, true]);
     expect(sizesSvg(figure, "t").match(/<path /g)).toHaveLength(2);

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { modelTitle } from "../../files/run-names.ts";
 import { writeWhole } from "../../files/whole-file.ts";
 import type { Context } from "../../terminal/options/command.ts";
 import { splitToMeasure } from "../images/split-to-measure.ts";
@@ -29,7 +30,7 @@ export async function showComparison(
   const split = first && (await splitToMeasure(first.settings));
   const curves = methodCurves(record, await Promise.all(runs.map((run) => metricsOf(folder, run))));
   const figure = sizeFigure(record);
-  const title = `${first?.settings.model}: methods at equal parameters`;
+  const title = `${modelTitle(first?.settings.model ?? "")}: methods at equal parameters`;
   const files = {
     "README.md": comparePage(compared, split),
     [FIGURES.curves]: curvesSvg(curves, title),

@@ -28,7 +28,9 @@ function drawCurve(
     ({ high }) => y(high),
   ).digits(1);
   const hasBand = mean.length > 1 && band.some(({ low, high }) => low < high);
-  const fill = hasBand ? [`<path d="${between(band) ?? ""}" fill="${color}" fill-opacity="0.15"/>`] : [];
+  const fill = hasBand
+    ? [`<path d="${between(band) ?? ""}" fill="${color}" fill-opacity="0.15" stroke="${color}" stroke-opacity="0.5"/>`]
+    : [];
   const curve =
     mean.length > 1
       ? [`<path d="${path(pointsOf(mean))}" fill="none" stroke="${color}" stroke-width="2" stroke-linejoin="round"/>`]
