@@ -115,6 +115,37 @@ export function tiedReplacements(replacements: readonly Replacement[], base: Bas
   ];
 }
 
+/** Bytes of tensors that are compared at once. */
+const COMPARED = 8 * 2 ** 20;
+
+/**
+ * The same of an adapter that brings one embedding under both names, as PEFT saves those of a tied model whose vocabulary was
+ * resized: they stay tied where it adapts neither.
+ * @throws RandloraError `file`
+ */
+export async function stayingTied<
+  P extends { readonly layers: readonly { readonly tensor: string }[]; readonly replacements: readonly Replacement[] },
+>(plan: P, base: BaseModel): Promise<P> {
+  const tied = tiedReplacements(plan.replacements, base);
+  if (tied === plan.replacements) return plan;
+  const [own, head] = tied.slice(-2);
+  const isReplaced = (one: Replacement | undefined) => plan.replacements.some(({ tensor }) => tensor === one?.tensor);
+  const isAdapted = plan.layers.some(({ tensor }) => tensor === own?.tensor || tensor === head?.tensor);
+  if (own === undefined || head === undefined || !isReplaced(own) || !isReplaced(head) || isAdapted) return plan;
+  return (await haveSameValues(own.from, head.from)) ? { ...plan, replacements: tied } : plan;
+}
+
+async function haveSameValues(one: AdapterTensor, other: AdapterTensor): Promise<boolean> {
+  if (one.dtype !== other.dtype || !sameShape(one.shape, other.shape)) return false;
+  for (let start = 0; start < one.bytes; start += COMPARED) {
+    const size = Math.min(COMPARED, one.bytes - start);
+    const parts = [new Uint8Array(size), new Uint8Array(size)] as const;
+    await Promise.all([one.read(parts[0], start), other.read(parts[1], start)]);
+    if (Buffer.compare(...parts) !== 0) return false;
+  }
+  return true;
+}
+
 /** An adapter without what it replaces whole: as if its method's own tensors were all of it. */
 export function withoutReplacements(adapter: Adapter, replacements: readonly Replacement[]): Adapter {
   if (replacements.length === 0) return adapter;

@@ -1,5 +1,6 @@
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
+import { stayingTied } from "../../base/replacements.ts";
 import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
@@ -43,7 +44,8 @@ export async function planAdapters(
   const plans: AdapterPlan[] = [];
   for (const { path } of choices) {
     const adapter = resources.use(await openAdapter(path));
-    plans.push(planAdapter(adapter, base, { generator, amongOthers: choices.length > 1 }));
+    const plan = planAdapter(adapter, base, { generator, amongOthers: choices.length > 1 });
+    plans.push(await stayingTied(plan, base));
   }
   const plan = planMerge(checkpoint, base, plans, dtype);
   // Another dtype alone is no change: the decoder holds what is left alone as it was loaded.

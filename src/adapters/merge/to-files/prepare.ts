@@ -1,6 +1,7 @@
 import { basename, resolve } from "node:path";
 import type { BaseModel } from "../../base/base.ts";
 import { openBase } from "../../base/open-base.ts";
+import { stayingTied } from "../../base/replacements.ts";
 import { openAdapter } from "../../formats/open.ts";
 import { planAdapter } from "../../methods.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
@@ -140,7 +141,7 @@ async function planAdapters(
       const cause = "it rescales the rows of the original weights, whose norms a merged model no longer has";
       throw new RandloraError("adapter", `${oneLine(adapter.file)}: ${cause}`, "use the original model");
     }
-    plans.push(plan);
+    plans.push(await stayingTied(plan, base));
   }
   return plans;
 }
