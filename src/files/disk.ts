@@ -1,7 +1,8 @@
 import { type BigIntStats } from "node:fs";
-import { lstat, open, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { fileError, systemCode } from "./failure.ts";
+import { lstat, open, readdir, rm, statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { RandloraError } from "./errors.ts";
+import { fileError, oneLine, systemCode } from "./failure.ts";
 
 /** What is at `path`, without following a symbolic link; `undefined` for nothing. */
 export async function found(path: string): Promise<BigIntStats | undefined> {
@@ -11,6 +12,25 @@ export async function found(path: string): Promise<BigIntStats | undefined> {
     if (systemCode(thrown) === "ENOENT") return undefined;
     throw fileError(thrown, path, "write");
   }
+}
+
+/**
+ * Refuses what has no room on the disk, before a byte of it is written.
+ * @param path what is to be written; the folder that it lies in exists
+ * @param free bytes that the disk of a folder has left; undefined where it does not say
+ * @throws RandloraError `file`
+ */
+export async function requireSpace(path: string, needed: number, free = freeBytes): Promise<void> {
+  const left = (await free(dirname(path))) ?? Infinity;
+  if (needed <= left) return;
+  const size = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+  const cause = `${oneLine(path)}: it takes ${size(needed)}, and the disk has ${size(left)} free`;
+  throw new RandloraError("file", cause, "free some space, or write to another disk");
+}
+
+async function freeBytes(folder: string): Promise<number | undefined> {
+  const { blocks, bavail, bsize } = await statfs(folder).catch(() => ({ blocks: 0, bavail: 0, bsize: 0 }));
+  return blocks === 0 ? undefined : bavail * bsize;
 }
 
 /** Removes a file or a folder with all it holds; nothing there is fine. */

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { requireSpace } from "../../../files/disk.ts";
 import { Publication } from "../../../files/publish.ts";
 import type { PlannedShard } from "../../../files/safetensors/shards.ts";
 import { mergePart } from "./part.ts";
@@ -21,6 +22,7 @@ export async function merge(
   if (options.part !== undefined) return await mergePart(prepared, options.part);
   const { out, isFile, shards, plan, summary, checks, clock } = prepared;
   const publication = resources.use(await Publication.begin(out, checks));
+  await requireSpace(publication.target, summary.bytes);
   // Only now: a dry run refuses what the merge would refuse. The publication is aborted, which leaves nothing.
   if (options.dryRun) return { ...summary, ...NOTHING_DONE, seconds: clock.stages() };
   await writeOtherFiles(prepared, publication.target, publication.partPath);
