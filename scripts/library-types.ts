@@ -39,3 +39,9 @@ export async function declareLibrary(folder: string): Promise<void> {
     await Bun.write(join(folder, path), declared);
   }
 }
+
+if (import.meta.main) {
+  // Comments name sources as they are seen from here.
+  process.chdir(ROOT);
+  await declareLibrary(join(ROOT, "dist/types"));
+}

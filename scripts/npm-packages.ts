@@ -17,7 +17,7 @@ const ROOT = join(import.meta.dir, "..");
 const LARGEST = 185_000_000;
 
 /** The package that people name: its command, its library, and what both find their platform's package by. */
-const LAUNCHER = ["randlora.mjs", "library.mjs", "platform.mjs"];
+const LAUNCHER = ["randlora.mjs", "library.mjs", "needs-bun.mjs", "platform.mjs"];
 
 const { name, version, description, license, engines } = packageJson;
 const [npmOs, npmCpu] = [

@@ -1,10 +1,8 @@
 // `import … from "randlora"`: the library, which is in the package of this platform.
+import "./needs-bun.mjs";
 import { createRequire } from "node:module";
 import { platformFile } from "./platform.mjs";
 
-if (process.versions.bun === undefined) {
-  throw new Error("the library randlora needs Bun (bun run FILE); the command, npx randlora, works without it");
-}
 // Its names are written out: an import must find them before anything runs.
 export const { RandloraError, chat, finetune, merge, openChat } = createRequire(import.meta.url)(
   platformFile("library/src/library/index.js"),

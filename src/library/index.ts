@@ -37,12 +37,14 @@ export async function merge(request: MergeRequest): Promise<MergeReport> {
   return await mergeToFiles(needText("base", base), adapters, options, context);
 }
 
-const { dryRun: _, ...TRAINING_OPTIONS } = FINETUNE_OPTIONS;
+const { dryRun: _, noShuffle, ...TRAINING_OPTIONS } = FINETUNE_OPTIONS;
 
 /** What {@link finetune} takes: the options of `randlora finetune`, in camelCase. */
 export interface FinetuneRequest extends Given<typeof TRAINING_OPTIONS>, Surroundings {
   /** A folder, `org/name` on the Hub, or `embedded`; left out where a run is resumed. */
   readonly model?: string | undefined;
+  /** False: samples in the file's order. */
+  readonly shuffle?: boolean | undefined;
   readonly onStart?: TrainObserver["start"] | undefined;
   readonly onStep?: TrainObserver["step"] | undefined;
   readonly onEvaluation?: TrainObserver["evaluation"] | undefined;
@@ -54,8 +56,11 @@ export interface FinetuneRequest extends Given<typeof TRAINING_OPTIONS>, Surroun
  * @throws RandloraError; the signal's reason before the first step
  */
 export async function finetune(request: FinetuneRequest): Promise<TrainReport> {
-  const { model, device, threads, signal, onProgress, onNote, onStart, onStep, onEvaluation, ...given } = request;
-  const options = { ...settledOptions(TRAINING_OPTIONS, given), dryRun: false };
+  const { model, shuffle, device, threads, signal, onProgress, onNote, onStart, onStep, onEvaluation, ...given } =
+    request;
+  const inOrder = shuffle === undefined ? undefined : !shuffle;
+  const order = settledOptions({ noShuffle }, inOrder === undefined ? {} : { noShuffle: inOrder });
+  const options = { ...settledOptions(TRAINING_OPTIONS, given), ...order, dryRun: false };
   const { finetuneModel } = await import("../train/command/finetune-command.ts");
   const context = quietContext({ device, threads, signal, onProgress, onNote });
   const report = await finetuneModel(model, options, context, {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { writeLora } from "../adapters/testing/lora.ts";
 import { TEST_DEVICE } from "../compute/device/testing/open.ts";
 import { refusalOf, TemporaryFolder } from "../files/testing/folder.ts";
-import { cleanEnvironment } from "../files/testing/process.ts";
+import { declareLibrary } from "../../scripts/library-types.ts";
+import { cleanEnvironment, ended } from "../files/testing/process.ts";
 import { chat, finetune, merge, openChat, type ProgressEvent } from "./index.ts";
 import { EXAMPLE_OUTPUTS, libraryExamples, runExample } from "./testing/examples.ts";
 
@@ -149,3 +150,28 @@ test("a run that is stopped is saved, and goes on", async () => {
   const run = await finetune({ resume: folder.at("run"), device, onStep });
   expect([run.ending, run.steps, steps[0], steps.at(-1)]).toEqual(["finished", 4, 1, 4]);
 });
+
+test("a project of bun init that links the checkout type-checks with the declarations of npm run link:library", async () => {
+  const project = folder.at("typed");
+  await mkdir(join(project, "node_modules"), { recursive: true });
+  await symlink(join(import.meta.dir, "../.."), join(project, "node_modules/randlora"));
+  for (const [index, code] of (await libraryExamples()).entries()) {
+    await Bun.write(join(project, `example-${index}.ts`), `${code}\nexport {};\n`);
+  }
+  const wrong =
+    'import { finetune } from "randlora";\n// @ts-expect-error no such option\nawait finetune({ noShuffle: true });\n';
+  await Bun.write(join(project, "wrong.ts"), wrong);
+  const strict = { strict: true, skipLibCheck: true, noUncheckedIndexedAccess: true, noEmit: true };
+  const types = [join(import.meta.dir, "../../node_modules/bun-types")];
+  const compilerOptions = { ...strict, target: "ESNext", module: "Preserve", moduleResolution: "bundler", types };
+  await Bun.write(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  await declareLibrary(join(import.meta.dir, "../../dist/types"));
+  const tsc = join(import.meta.dir, "../../node_modules/typescript/bin/tsc");
+  const { stdout, status } = await ended(
+    Bun.spawn([process.execPath, tsc, "-p", project], { stdin: "ignore", stdout: "pipe", stderr: "pipe" }),
+  );
+  expect([stdout, status]).toEqual(["", 0]);
+  await Bun.write(join(project, "node.mjs"), `import { merge } from "randlora"; merge();`);
+  const node = Bun.spawnSync(["node", join(project, "node.mjs")]);
+  expect([node.stderr.toString().includes("the library randlora needs Bun"), node.exitCode]).toEqual([true, 1]);
+}, 60_000);

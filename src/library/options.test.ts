@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { integer, text } from "../terminal/options/option.ts";
+import { FINETUNE_OPTIONS } from "../train/settings/options.ts";
 import { settledOptions } from "./options.ts";
 
 const OPTIONS = {
@@ -13,4 +14,10 @@ test("options of the library are those of the command: unknown, empty and imposs
   expect(() => settled({ dataset: "" })).toThrow('dataset: "" is empty');
   expect(() => settled({ steps: 0 })).toThrow("must be at least 1");
   expect(() => settled({ step: 1 })).toThrow("step: no such option");
+});
+
+test("a yes or no of the command line is a boolean", () => {
+  const { projections } = FINETUNE_OPTIONS;
+  expect(settledOptions({ projections }, { projections: false })).toEqual({ projections: false });
+  expect(settledOptions({ projections }, { projections: true })).toEqual({ projections: true });
 });

@@ -55,6 +55,7 @@ function valueOf(key: string, option: Option<unknown>, value: unknown): unknown 
 /** A value as it would be typed. */
 function textsOf({ form, repeatable }: Option<unknown>, value: unknown): string[] {
   if (form === "optional" && value === true) return [];
+  if (form === "value" && typeof value === "boolean") return [value ? "yes" : "no"];
   if (Array.isArray(value)) return repeatable ? value.map(String) : [value.join(",")];
   return [typeof value === "object" && value !== null ? JSON.stringify(value) : String(value)];
 }

@@ -12,7 +12,12 @@ export async function joinProcesses(environment = process.env): Promise<Processe
   const by = launched(environment);
   if (by === undefined) return ALONE;
   const { JoinedProcesses: Joined } = await import("./joined.ts");
-  return await (joined ??= Joined.join(by));
+  if (joined === undefined) {
+    // Of a program that uses the library: the launcher would take an end without the others for a crash.
+    process.once("beforeExit", () => void endJoined(Number(process.exitCode ?? 0)));
+    joined = Joined.join(by);
+  }
+  return await joined;
 }
 
 /** Ends a process that has joined others, which waits for them; returns in one that has not. */

@@ -187,11 +187,15 @@ async function train<Batch>(
     const input = { settings, location, subject, folder, device, processes, ...more };
     result = await finetune(input, watched(display, watch), signal);
   }
-  const bad = await badImages(processes);
-  if (processes.rank > 0) return undefined;
-  const shown = { ...result, badImages: bad, peakRssBytes: peakRssBytes() };
-  const moved = await sizeOfChange(result, folder, location, settings, context);
-  return await showRun(shown, settings, folder, moved, context);
+  const shown = { ...result, badImages: await badImages(processes), peakRssBytes: peakRssBytes() };
+  const tell = async () => {
+    const moved = await sizeOfChange(result, folder, location, settings, context);
+    return await showRun(shown, settings, folder, moved, context);
+  };
+  if (processes.size === 1) return await tell();
+  // What the first one tells is known to all: each may be a program that goes on with it.
+  const [told = null] = await processes.each(processes.rank > 0 ? null : JSON.stringify(await tell()));
+  return told === null ? undefined : (JSON.parse(told) as TrainReport);
 }
 
 /** Tells both. */
