@@ -39,5 +39,9 @@ async function missing(folder: string, path: string): Promise<RandloraError> {
     const saved = "save the tokenizer with transformers' AutoTokenizer, which writes tokenizer.json";
     return new RandloraError("file", cause, `${old} alone is not enough: ${saved}`);
   }
+  if (existsSync(join(folder, "tekken.json"))) {
+    const hint = "tekken.json is not read: take a copy of the model in transformers' format, which has tokenizer.json";
+    return new RandloraError("file", cause, hint);
+  }
   return new RandloraError("file", cause, (await hintOfAdapter(folder)) ?? "MODEL must be a folder with a tokenizer");
 }

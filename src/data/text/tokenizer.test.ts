@@ -149,6 +149,9 @@ describe("a folder that will not do", () => {
       message: expect.stringMatching(/tokenizer\.json: no such file$/),
       hint: "MODEL must be a folder with a tokenizer",
     });
+    expect(await failure({ "tekken.json": "{}" })).toMatchObject({
+      hint: "tekken.json is not read: take a copy of the model in transformers' format, which has tokenizer.json",
+    });
     expect(await failure({ "tokenizer.model": "" })).toMatchObject({
       hint: expect.stringMatching(/^tokenizer\.model alone is not enough/),
     });

@@ -122,7 +122,7 @@ describe("a result", () => {
         "steps            120 (stopped early: the validation loss no longer fell)\n" +
         "loss             1.5000 in the last step\n" +
         "validation loss  1.7500 at the end; lowest at step 100\n" +
-        "parameters       12.3 K trained, on 25.0 K tokens\n" +
+        "parameters       12.3 K trained, on 25.0 K supervised tokens\n" +
         "time             2:05\n" +
         "device memory    950 MB at most (1.00 GB expected)\n" +
         "process memory   1.25 GB at most\n" +

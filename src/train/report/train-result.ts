@@ -92,7 +92,7 @@ export function trainResultText(
       : [["ΔW", `${formatMeasure(moved.relativeChange)} of the adapted weights, by norm`]]),
     [
       "parameters",
-      `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit}`,
+      `${formatCount(result.trainableParameters)} trained, on ${formatCount(result.tokens)} ${result.unit === "tokens" ? "supervised tokens" : result.unit}`,
     ],
     ...(result.badImages ? [["left out", `${formatAmount(result.badImages, "figure")} that cannot be read`]] : []),
     ["time", formatDuration(result.seconds)],
