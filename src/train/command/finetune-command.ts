@@ -101,6 +101,7 @@ async function oldRun(
     const cause = `--resume ${path}: a run goes on where it is, not in ${out}`;
     throw new Contradiction(["out", "resume"], cause, "give one of them");
   }
+  if (resume === true && out === undefined) context.log.info(`resuming ${oneLine(path)}`);
   const { folder, settings: recorded } = await RunFolder.open(path, context.processes.rank === 0);
   try {
     refuseShares(recorded, context.processes);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFile, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ownerName, self } from "../../files/owner.ts";
 import { holdElsewhere } from "../../files/testing/lock.ts";
@@ -115,6 +115,22 @@ describe("a run's folder", () => {
     expect(await newestRun()).toBe(join("runs", "b"));
     await mkdir("runs/a/state");
     expect(await newestRun()).toBe(join("runs", "a"));
+  });
+
+  test("of several the newest unfinished is resumed, whatever ended after it", async () => {
+    const settings = { ...SETTINGS, steps: 3, epochs: null };
+    for (const [name, step] of [
+      ["cut", 2],
+      ["done", 3],
+    ] as const) {
+      await using run = await RunFolder.create(`runs/${name}`, settings);
+      await writeState(run, step);
+      await utimes(`runs/${name}/run.json`, 1000 * step, 1000 * step);
+      await utimes(run.states, 1000 * step, 1000 * step);
+    }
+    expect(await newestRun()).toBe(join("runs", "cut"));
+    await rm("runs/cut", { recursive: true });
+    expect(await newestRun()).toBe(join("runs", "done"));
   });
 });
 

@@ -9,6 +9,7 @@ import { MAX_SETTINGS_BYTES, readJson } from "../../files/read-whole.ts";
 import { removeLeftovers } from "../../files/publish.ts";
 import type { TrainingDefinition } from "../../adapters/method/definition.ts";
 import { RUNS } from "../../files/hub/name.ts";
+import { readRunFolder } from "./find-runs.ts";
 import { lockFolder } from "./lock.ts";
 import { METRICS_FILE, SETTINGS_FILE, TABLE_FILE } from "../../files/run-names.ts";
 import { formatSettings, parseTrainSettings, type TrainSettings } from "../settings/settings.ts";
@@ -128,15 +129,21 @@ export class RunFolder implements AsyncDisposable {
   }
 }
 
-/** The newest run under `runs`: the one whose run.json or newest state was written last. @throws RandloraError `file` */
+/**
+ * The newest unfinished run under `runs`, else the newest: the one whose run.json or newest state was written last. One
+ * that a process trains into counts as unfinished: of several processes the first may hold it already.
+ * @throws RandloraError `file`
+ */
 export async function newestRun(runs = RUNS): Promise<string> {
-  let newest: { path: string; time: number } | undefined;
+  let newest: { path: string; time: number; isOpen: boolean } | undefined;
   for (const name of await readdir(runs).catch((): string[] => [])) {
     const path = join(runs, name);
     const time = await modified(join(path, SETTINGS_FILE));
     if (time === undefined) continue;
     const last = Math.max(time, (await modified(join(path, "state"))) ?? 0);
-    if (newest === undefined || last > newest.time) newest = { path, time: last };
+    const isOpen = (await readRunFolder(path))?.state !== "done";
+    const isNewer = newest === undefined || (isOpen === newest.isOpen ? last > newest.time : isOpen);
+    if (isNewer) newest = { path, time: last, isOpen };
   }
   if (newest !== undefined) return newest.path;
   throw new RandloraError(
