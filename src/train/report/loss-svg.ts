@@ -5,6 +5,9 @@ import { PALETTE, svgChart } from "../../terminal/charts/svg-chart.ts";
 
 const [TRAIN, VALID] = PALETTE;
 
+/** Points of the smoothed curve, about, at most: each is a mean over a fiftieth of the run. */
+const SMOOTH_POINTS = 200;
+
 /**
  * A run's losses as a figure: every step (faint), the smoothed curve, and the validation losses with the lowest marked.
  *
@@ -31,6 +34,16 @@ export function lossSvg(curve: LossCurve, title: string): string {
       (point) =>
         `<circle cx="${round(x(point.step))}" cy="${round(y(point.loss))}" r="${point === best ? 5 : 3}" fill="${VALID}"><title>step ${point.step}: ${point.loss.toFixed(4)}</title></circle>`,
     );
-    return [draw(curve.train, TRAIN, 1, 0.3), draw(curve.smooth, TRAIN, 2, 1), draw(curve.valid, VALID, 2, 1), ...dots];
+    return [
+      draw(curve.train, TRAIN, 1, 0.3),
+      draw(thinned(curve.smooth), TRAIN, 2, 1),
+      draw(curve.valid, VALID, 2, 1),
+      ...dots,
+    ];
   });
+}
+
+function thinned(points: readonly LossPoint[]): LossPoint[] {
+  const stride = Math.ceil(points.length / SMOOTH_POINTS);
+  return points.filter((_, index) => index % stride === 0 || index === points.length - 1);
 }

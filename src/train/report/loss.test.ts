@@ -117,3 +117,12 @@ describe("as SVG", () => {
     }
   });
 });
+
+test("a figure holds every step once: the smoothed curve of a long run has few points, its ends among them", () => {
+  const svg = lossSvg(lossCurve(Array.from({ length: 5000 }, (_, i) => step(i + 1, 4 - i / 5000))), "run");
+  const [all = "", smooth = ""] = [...svg.matchAll(/<path d="(M[^"]*)"[^>]*stroke-linejoin/g)].map(([, d = ""]) => d);
+  const points = (d: string) => d.match(/-?[\d.]+[ ,]-?[\d.]+/g) ?? [];
+  expect(points(all).length).toBe(5000);
+  expect(points(smooth).length).toBe(201);
+  expect(points(smooth).at(-1)?.split(/[ ,]/)[0]).toBe(points(all).at(-1)?.split(/[ ,]/)[0]);
+});
