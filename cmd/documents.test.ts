@@ -6,6 +6,7 @@ import { GLOBAL_OPTIONS } from "../src/terminal/options/globals.ts";
 import { allCommands, allKeys, flagName } from "../src/terminal/options/names.ts";
 import { parse } from "../src/terminal/options/parse.ts";
 import { program } from "./main.ts";
+import { USERS_OWN } from "../src/terminal/options/config.ts";
 import { randlora as run } from "./testing/program.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -157,3 +158,19 @@ function endings(place: string): string[] {
   const parts = place.split("/");
   return parts.map((_, at) => parts.slice(at).join("/"));
 }
+
+test.each(["SECURITY.md", "docs/interface.md"])(
+  "%s names what the current folder's randlora.yaml may not set",
+  async (page) => {
+    const text = await Bun.file(join(ROOT, page)).text();
+    expect([...USERS_OWN].filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  },
+);
+
+test("all documents together have at most 25,000 words", async () => {
+  const pages = [...new Bun.Glob("**/*.md").scanSync({ cwd: ROOT, dot: true })].filter(
+    (path) => !/(?:^|\/)(?:node_modules|dist|runs)\//.test(path),
+  );
+  const counts = pages.map(async (page) => (await Bun.file(join(ROOT, page)).text()).match(/\S+/g)?.length ?? 0);
+  expect((await Promise.all(counts)).reduce((sum, count) => sum + count)).toBeLessThanOrEqual(25_000);
+});

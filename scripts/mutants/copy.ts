@@ -98,7 +98,7 @@ export class Copy implements Disposable {
     clearTimeout(timer);
     if (status === 0 && !hung) return undefined;
     // Bun names a file before what it says of its tests; of one that ends the process it may say nothing.
-    const named = [...text.matchAll(/^(\S+\.test\.ts):$/gm)].at(-1)?.[1];
+    const named = [...text.matchAll(/^(?:::group::)?(\S+\.test\.ts):$/gm)].at(-1)?.[1];
     const file = files.find((path) => path === named) ?? files[0] ?? dirname(this.#root);
     return { file, hung };
   }

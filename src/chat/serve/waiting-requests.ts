@@ -39,7 +39,7 @@ export class WaitingRequests<T extends WaitingRequest> {
     const most = this.#most + this.#slots;
     if (texts.length > most) {
       const limit = `${most} at a time (its --queue-length and --parallel)`;
-      throw new ApiError(400, `the request asks for ${texts.length} texts, and this server takes ${limit}`);
+      throw new ApiError(400, `the request asks for ${texts.length} sequences, and this server takes ${limit}`);
     }
     const displaced = this.#queue.displacedBy(texts, this.#most + free);
     if (displaced === undefined) throw this.#full(texts.length);
@@ -83,15 +83,15 @@ export class WaitingRequests<T extends WaitingRequest> {
     for (const { out } of this.#queue.drain()) out.fail(reason);
   }
 
-  /** Counts a text that ended. @param seconds that it took, by the number of slots */
+  /** Counts a sequence that ended. @param seconds that it took, by the number of slots */
   ended(seconds: number): void {
     this.#seconds += (seconds - this.#seconds) / 8;
   }
 
   #full(count: number): ApiError {
     const wait = Math.min(60, Math.max(1, Math.ceil(this.#seconds)));
-    const waiting = `${formatAmount(this.#queue.size, "text")} waiting already`;
-    return new ApiError(429, `no room for ${formatAmount(count, "text")}, with ${waiting}: try again later`, {
+    const waiting = `${formatAmount(this.#queue.size, "sequence")} waiting already`;
+    return new ApiError(429, `no room for ${formatAmount(count, "sequence")}, with ${waiting}: try again later`, {
       code: "rate_limit_exceeded",
       headers: { "retry-after": String(wait) },
     });

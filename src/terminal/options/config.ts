@@ -17,7 +17,7 @@ import { nearest } from "../../files/nearest.ts";
  */
 
 /** What a downloaded folder's randlora.yaml is not to decide: where is written, what is removed, and who may use the server. */
-const USERS_OWN: ReadonlySet<string> = new Set([
+export const USERS_OWN: ReadonlySet<string> = new Set([
   "force",
   "yes",
   "out",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Mt19937 } from "../../compute/random/mt19937.ts";
 import { mounting } from "../../files/testing/mount.ts";
 import { runToEnd } from "../../files/testing/process.ts";
+import { TEST_SEED } from "../../files/testing/seed.ts";
 import { KilledRuns } from "../testing/killed-run.ts";
 
 let runs: KilledRuns;
@@ -16,9 +17,8 @@ afterAll(() => runs[Symbol.asyncDispose]());
 const KILLS = 12;
 test("a run that is killed at twelve instants comes to what an uninterrupted one comes to", async () => {
   // As far as the machine is as fast these are the same instants again; RANDLORA_TEST_SEED makes others.
-  const seed = Number(process.env["RANDLORA_TEST_SEED"] ?? 1);
   const draws = new Uint32Array(2 * KILLS);
-  new Mt19937(BigInt(seed)).draw(draws);
+  new Mt19937(BigInt(TEST_SEED)).draw(draws);
   /** The `index`th of them, in 0 … 1. */
   const random = (index: number) => (draws[index] ?? 0) / 2 ** 32;
   let kills = 0;
@@ -33,7 +33,7 @@ test("a run that is killed at twelve instants comes to what an uninterrupted one
       kills++;
     }
     await runs.finish(name);
-    expect(await runs.outcome(name), `seed ${seed}`).toEqual(runs.whole);
+    expect(await runs.outcome(name), `seed ${TEST_SEED}`).toEqual(runs.whole);
   }
 });
 

@@ -124,6 +124,8 @@ const WORKGROUP: Staging = { kind: "workgroup" };
 
 describe("y and every gradient are those of the definition, whose norms are constants", () => {
   test("LoRA, workgroup staging", () => check({ inner: loraInner(0), staging: WORKGROUP }));
+  test("LoRA", () => check({ inner: loraInner(0) }));
+  test("RandLoRA, merged-h+kept", () => check({ inner: randloraInner(0, "merged-h+kept") }));
   test("LoRA, dropout, f32", () => check({ inner: loraInner(0.3), dropout: 0.3, dtype: "F32" }));
   test.each(["factored", "merged-h+kept", "merged-g", "merged-g+kept+summed"])("RandLoRA, %s, dropout", (order) =>
     check({ inner: randloraInner(0.3, order), dropout: 0.3 }),

@@ -34,6 +34,21 @@ test("--unmerge takes a merge back, to the last places of f32", async () => {
   }
 });
 
+test("a merge has the same bytes on three threads as on one", async () => {
+  await using folder = await TemporaryFolder.create();
+  const { tensors } = await mergeIn(folder, { tensors: modelOf("BF16") }, [ADAPTER]);
+  const device = { ...OPTIONS.device, threads: 3 };
+  const options = {
+    ...OPTIONS,
+    device,
+    base: folder.at("base"),
+    adapters: [folder.at("adapter0")],
+    out: folder.at("three"),
+  };
+  const { out } = await merge(options, new Notes(), new AbortController().signal);
+  expect(await readModel(out)).toEqual(tensors);
+});
+
 test("--dtype converts every floating tensor, merges F64 weights, and tells config.json", async () => {
   await using folder = await TemporaryFolder.create();
   const model = modelOf("F64");

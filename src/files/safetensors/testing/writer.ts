@@ -1,4 +1,4 @@
-// Run by crash.test.ts as a process of its own, to be killed or to fill a disk:
+// Run by crash.test.ts and crash.slow.test.ts as a process of its own, to be killed or to fill a disk:
 //   bun testing/writer.ts PATH file|folder once|replace BYTES
 // Publishes outputs of about BYTES at PATH: one, or one after another for ever. Prints a line when the first has begun.
 import { writeFile } from "node:fs/promises";
