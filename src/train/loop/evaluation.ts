@@ -139,6 +139,17 @@ export async function* microBatchesOf<Batch>({ shards }: Step<Batch>): AsyncGene
   for (const { microBatches } of shards) yield* microBatches;
 }
 
+/**
+ * The steps between evaluations, where nothing is said: a run has 20, whatever its length, and 5 at least where more of them
+ * would pass over more batches than training does.
+ * @param steps of the run
+ * @param batches of an evaluation
+ */
+export function usualInterval(steps: number, batches: number): number {
+  const count = Math.min(20, Math.max(5, Math.floor(steps / batches)));
+  return Math.max(1, Math.ceil(steps / count));
+}
+
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }

@@ -2,6 +2,7 @@ import { ALONE, gatherNumbers, isAny, type Processes } from "../../mpi/processes
 import type { StepOutcome } from "./adamw.ts";
 import type { Progress } from "../../models/folder/run-states.ts";
 import { diverged } from "./diverged.ts";
+import { usualInterval } from "./evaluation.ts";
 import type { TrainJob, TrainOutcome } from "./job.ts";
 import { RunRecord } from "./record.ts";
 import { ratesAt } from "../settings/schedule.ts";
@@ -159,9 +160,9 @@ class Loop<Batch> {
   }
 
   #isEvaluationDue(step: number, isLast: boolean): boolean {
-    const { settings, validation } = this.#job;
+    const { settings, steps, validation } = this.#job;
     if (validation === undefined || this.#progress.evaluated === step) return false;
-    return step % settings.evalEvery === 0 || isLast;
+    return step % (settings.evalEvery ?? usualInterval(steps.length, validation.length)) === 0 || isLast;
   }
 
   /** @returns whether it was the best one so far */

@@ -180,8 +180,13 @@ export const RUN_OPTIONS = {
     { usual: false, compare: "all", resume: "both" },
   ),
   evalEvery: setting(
-    integer({ topic: "Run", help: "number of steps between validations", min: 1, defaultText: "as --save-every" }),
-    { compare: "all", resume: "run" },
+    integer({
+      topic: "Run",
+      help: "number of steps between validations",
+      min: 1,
+      defaultText: "20 validations, 5 to 19 where they would take longer than training",
+    }),
+    { usual: null, compare: "all", resume: "run" },
   ),
   saveEvery: setting(integer({ topic: "Run", help: "number of steps between checkpoints", min: 1 }), {
     usual: 100,

@@ -98,7 +98,6 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
     maxLength: facts.images ? null : (asked.maxLength ?? usualLength(asked, facts)),
     learningRate,
     schedule: asked.schedule ?? usual.schedule,
-    evalEvery: asked.evalEvery ?? common.saveEvery,
   };
   refuseForeign(method, asked);
   checkTogether(settings, asked);
