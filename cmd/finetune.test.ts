@@ -31,7 +31,7 @@ describe("a run", () => {
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(metrics.filter((one) => "valid_loss" in one)).toHaveLength(2);
+    expect(metrics.filter((one) => "valid_loss" in one)).toHaveLength(5);
     expect(metrics.filter((one) => "loss" in one)).toEqual(
       [1, 2, 3, 4].map((step) => expect.objectContaining({ step, tokens: expect.any(Number) })),
     );
