@@ -180,12 +180,7 @@ export const RUN_OPTIONS = {
     { usual: false, compare: "all", resume: "both" },
   ),
   evalEvery: setting(
-    integer({
-      topic: "Run",
-      help: "number of steps between validations",
-      min: 1,
-      defaultText: "20 validations, 5 to 19 where they would take longer than training",
-    }),
+    integer({ topic: "Run", help: "number of steps between validations", min: 1, defaultText: "5 to 20 a run" }),
     { usual: null, compare: "all", resume: "run" },
   ),
   saveEvery: setting(integer({ topic: "Run", help: "number of steps between checkpoints", min: 1 }), {
