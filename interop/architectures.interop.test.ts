@@ -144,10 +144,13 @@ function targetsOf(name: string, asked: string): string {
   return meant.replace("o_proj", BESIDE[name] ?? "o_proj");
 }
 
+/** Architectures take the two in turn: which of them trains makes little difference to the layers below. */
+const turn = (name: string): [from: number, end: number] => (rows.indexOf(name) % 2 === 0 ? [0, 1] : [1, 2]);
+
 function methodsOf(name: string): [string, Options][] {
   const experts = Object.entries(EXPERTS[name] ?? {});
   return [
-    ...Object.entries(name.includes("-") && !name.endsWith("-sizes") ? {} : METHODS),
+    ...(name.includes("-") && !name.endsWith("-sizes") ? [] : Object.entries(METHODS).slice(...turn(name))),
     ...Object.entries(name === "gpt2" ? TRANSPOSED : name === "gpt_oss" ? OF_EXPERTS : {}),
     ...experts.map(([method, targets]): [string, Options] => [method, { ...TRAINED, method: "lora", targets }]),
   ];
