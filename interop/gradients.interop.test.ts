@@ -26,7 +26,7 @@ const Made = v.record(
 );
 /** Vision parts, numbers of layers and their table in the file, and the decays of a gated delta rule: no method trains them, and OPS.gatedDelta has no gradient of decays. */
 const NOT_TRAINED =
-  /^(?:vision_tower|multi_modal_projector|model\.(?:visual|vision_tower|embed_vision))\.|\.layer_scalar$|\.embed_tokens_per_layer\.weight$|\.linear_attn\.(?:A_log|dt_bias)$/;
+  /^(?:visual|vision_tower|multi_modal_projector|model\.(?:visual|vision_tower|embed_vision))\.|\.layer_scalar$|\.embed_tokens_per_layer\.weight$|\.linear_attn\.(?:A_log|dt_bias)$/;
 type Sample = v.InferOutput<typeof Made>[string]["samples"][number];
 
 const folder = await mkdtemp(join(tmpdir(), "randlora-gradients-"));

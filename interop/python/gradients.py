@@ -49,7 +49,7 @@ def describe(folder: Path, made: dict[str, Any], generator: torch.Generator) -> 
     for weight in model.parameters():
         weight.data = torch.zeros_like(weight) if weight.grad is None else weight.grad
     for name, vector in model.named_buffers():
-        if name.endswith("expert_bias"):
+        if name.endswith(("expert_bias", "e_score_correction_bias")):
             vector.zero_()
     model.save_pretrained(folder / "gradients")
     save_file(each_expert(load_file(folder / "gradients" / "model.safetensors")), folder / "gradients.safetensors")
