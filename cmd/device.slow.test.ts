@@ -11,6 +11,7 @@ const TINY = join(ROOT, "fixtures/tiny");
 const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
   const line = JSON.stringify({ text: "Once upon a time there was a little cat." });
+  await Bun.write(folder.at("text.txt"), "Once upon a time there was a little cat.");
   await Bun.write(folder.at("data.jsonl"), `${Array(8).fill(line).join("\n")}\n`);
 });
 
@@ -26,7 +27,7 @@ const commands: readonly (readonly string[])[] = [
   ["merge", join(TINY, "base"), join(TINY, "adapter"), "--out", "merged", "--verify"],
   [...train, "--out", "run"],
   ["chat", STORIES, "--adapter", "run", "--raw", "-p", "Once", "--max-tokens", "4", "--temperature", "0"],
-  ["eval", "perplexity", STORIES, "--adapter", "run", "--merged", "--file", "data.jsonl"],
+  ["eval", "perplexity", STORIES, "--adapter", "run", "--merged", "--file", "text.txt"],
   ["inspect", "run", "--spectrum"],
 ];
 
@@ -47,7 +48,7 @@ test("--device cpu does every command's work, without a driver and without a wor
 });
 
 test("-v tells which device was opened, on stderr", async () => {
-  const args = ["eval", "perplexity", STORIES, "--file", "data.jsonl", "--device", "cpu", "--json", "-q"];
+  const args = ["eval", "perplexity", STORIES, "--file", "text.txt", "--device", "cpu", "--json", "-q"];
   const [terse, verbose] = [await randlora(args), await randlora([...args, "-v"])];
   expect([terse.stderr, verbose.stderr]).toEqual(["", expect.stringMatching(/^device: CPU \(.*, randlora's own, /m)]);
   expect(JSON.parse(verbose.stdout)).toMatchObject({ tokens: JSON.parse(terse.stdout).tokens });

@@ -12,8 +12,13 @@ const SHAPES = join(import.meta.dir, "../fixtures/shapes");
 
 const folder = await TemporaryFolder.forTests();
 beforeAll(async () => {
-  await writeTexts(folder.at("text"), 16);
-  await writeTexts(folder.at("other"), 15);
+  for (const [name, count] of [
+    ["text", 16],
+    ["other", 15],
+  ] as const) {
+    const samples = await Bun.file(await writeTexts(folder.at("samples"), count)).text();
+    await Bun.write(folder.at(name), samples.replaceAll(/\{"text":"|"\}/g, ""));
+  }
   const boolq = Array.from({ length: 5 }, (_, at) => {
     const answer = at % 2 === 0 ? "true" : "false";
     return {

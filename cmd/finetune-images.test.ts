@@ -13,7 +13,8 @@ const train = place.train.bind(place);
 const evaluate = place.evaluate.bind(place);
 
 test("a head and an adapter are trained, measured, merged and asked; the numbers agree all the way", async () => {
-  const { json, metrics, run } = await train("walk", "dinov2", ...LORA, "--learning-rate", "2e-2", "--epochs", "8");
+  const length = ["--learning-rate", "2e-2", "--epochs", "8", "--eval-every", "32"];
+  const { json, metrics, run } = await train("walk", "dinov2", ...LORA, ...length);
   expect(run).toMatchObject({
     images: { task: "classify", head: "linear", head_learning_rate: 2e-2, templates: null, augment: "none" },
     schedule: "cosine",

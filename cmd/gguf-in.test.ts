@@ -50,8 +50,9 @@ test("it says, measures and cuts what its folder does", async () => {
   expect(await chat("q8.gguf", "--max-tokens", "24")).toBe(spoken);
   const tokens = (model: string) => succeed("tokenize", model, "-p", "héllo  <|im_end|>wörld", "--json");
   expect(await tokens("keep.gguf")).toBe(await tokens("model"));
+  await Bun.write(folder.at("text.txt"), "Once upon a time there was a dog.");
   const perplexity = async (model: string) => {
-    const json = await succeed("eval", "perplexity", model, "--file", "chats.jsonl", "--json");
+    const json = await succeed("eval", "perplexity", model, "--file", "text.txt", "--json");
     return JSON.parse(json) as { base: unknown; quantized?: { format: string } };
   };
   expect((await perplexity("keep.gguf")).base).toEqual((await perplexity("model")).base);

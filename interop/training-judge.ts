@@ -40,7 +40,8 @@ export async function trainOurs({ base, options, data, valid }: Job, out: string
   const flags = Object.entries(options).flatMap(([flag, value]) =>
     value === true ? [`--${flag}`] : [`--${flag}`, String(value)],
   );
-  const files = ["--data", data, "--valid", valid, "--no-shuffle", "--out", out];
+  // Validated before the first step and after the last.
+  const files = ["--data", data, "--valid", valid, "--no-shuffle", "--eval-every", String(2 ** 31), "--out", out];
   const stdout = await randlora(["finetune", base, ...files, ...flags, "--json"]);
   const report = v.parse(Report, JSON.parse(stdout));
   const lines = (await readFile(join(out, "metrics.jsonl"), "utf8")).trimEnd().split("\n");

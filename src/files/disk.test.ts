@@ -5,7 +5,7 @@ test("what has no room on the disk is refused by its name, before it is written"
   const disk = (bytes: number | undefined) => async (folder: string) => (folder === "/models" ? bytes : 0);
   await requireSpace("/models/out", 5e6, disk(5e6));
   await requireSpace("/models/out", 5e6, disk(undefined));
-  const message = "/models/out: it takes 5 MB, and the disk has 4 MB free";
+  const message = "/models/out: it takes 5.0 MB, and the disk has 4.0 MB free";
   await expect(requireSpace("/models/out", 5e6, disk(4e6))).rejects.toMatchObject({ code: "file", message });
 });
 

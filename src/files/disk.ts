@@ -23,7 +23,7 @@ export async function found(path: string): Promise<BigIntStats | undefined> {
 export async function requireSpace(path: string, needed: number, free = freeBytes): Promise<void> {
   const left = (await free(dirname(path))) ?? Infinity;
   if (needed <= left) return;
-  const size = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+  const size = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
   const cause = `${oneLine(path)}: it takes ${size(needed)}, and the disk has ${size(left)} free`;
   throw new RandloraError("file", cause, "free some space, or write to another disk");
 }

@@ -8,7 +8,7 @@ test("a folder of the cache is called as the user named the file, whatever that 
 });
 
 test("a model is called by the last part of its path, and by its whole name on the Hub", () => {
-  expect(["/home/me/models/x", "org/name", "models/x", "embedded"].map(modelTitle)).toEqual([
+  expect(["/models/x", "org/name", "models/x", "embedded"].map(modelTitle)).toEqual([
     "x",
     "org/name",
     "models/x",
