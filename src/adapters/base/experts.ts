@@ -123,8 +123,8 @@ export function groupExperts<L extends { readonly tensor: string; readonly modul
       const hint = "adapt all of them: name their modules without numbers, as in --targets w1,w3";
       throw new RandloraError("usage", cause, hint);
     }
-    if (first.out % 4 !== 0) {
-      const cause = `${quote(name)} has ${first.out} rows: of experts' matrices multiples of 4 can be adapted`;
+    if (tensors.length > experts && first.out % 4 !== 0) {
+      const cause = `${quote(name)} has ${first.out} rows: of experts' gates and ups multiples of 4 can be adapted`;
       throw new RandloraError("usage", cause, "merge the adapter, and use the merged model");
     }
     return { name, experts, layers: sorted, firstColumn: (place(first) % (tensors.length / experts)) * first.out };

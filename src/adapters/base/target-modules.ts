@@ -176,9 +176,9 @@ function targetModule(
     throw new RandloraError("adapter", cause, "use the original, unquantized model");
   }
   const [out = 0, input = 0] = isConv1d(stored, base, false) ? shape.toReversed() : shape;
-  if (isOfExpert(name) && out % 4 !== 0) {
-    // It shares a product with another matrix of its expert, of which it begins or ends within a vector.
-    const cause = `${quote(name)} has ${out} rows: of experts' matrices multiples of 4 can be adapted`;
+  if (isOfExpert(name) && out % 4 !== 0 && !/\.(?:w2|down_proj)$/.test(name)) {
+    // Gate and up share a product, of which one begins and the other ends within a vector.
+    const cause = `${quote(name)} has ${out} rows: of experts' gates and ups multiples of 4 can be adapted`;
     throw new RandloraError("usage", cause, "leave it out of --targets; --method full trains it");
   }
   return { name, tensor, out, in: input, dtype };
