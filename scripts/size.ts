@@ -4,9 +4,8 @@
  * `npm run size -- --write`: today's sizes become the budgets, which size.test.ts holds.
  */
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { importsOf, partOf, sourcesOf } from "./sources.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -19,6 +18,8 @@ export interface Size {
   readonly lines: number;
   readonly tokens: number;
 }
+
+const NOTHING: Size = { files: 0, lines: 0, tokens: 0 };
 
 /** A part's name → its size; `all` is their sum. */
 export type Sizes = Readonly<Record<string, Size>>;
@@ -41,11 +42,11 @@ export function sizesOf(root: string): Sizes {
     const lines = codeLines(readFileSync(join(root, path), "utf8"));
     const tokens = lines.reduce((sum, line) => sum + (line.match(/\w+|[^\s\w]/g)?.length ?? 0), 0);
     for (const part of [partOf(path), "all"]) {
-      const { [part]: known = { files: 0, lines: 0, tokens: 0 } } = sizes;
+      const { [part]: known = NOTHING } = sizes;
       sizes[part] = { files: known.files + 1, lines: known.lines + lines.length, tokens: known.tokens + tokens };
     }
   }
-  const { all = { files: 0, lines: 0, tokens: 0 }, ...parts } = sizes;
+  const { all = NOTHING, ...parts } = sizes;
   return { ...Object.fromEntries(Object.entries(parts).toSorted()), all };
 }
 
@@ -69,27 +70,22 @@ export function budget(): { readonly parts: Sizes; readonly small: number } {
 }
 
 async function sizesAt(commit: string): Promise<Sizes> {
-  const folder = await mkdtemp(join(tmpdir(), "randlora-size-"));
-  try {
-    const { success, stdout, stderr } = Bun.spawnSync(["git", "archive", commit, "src", "cmd"], { cwd: ROOT });
-    if (!success) throw new Error(`git archive ${commit}: ${stderr.toString().trim()}`);
-    await new Bun.Archive(stdout).extract(folder);
-    return sizesOf(folder);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  await using folder = await TemporaryFolder.create();
+  const { success, stdout, stderr } = Bun.spawnSync(["git", "archive", commit, "src", "cmd"], { cwd: ROOT });
+  if (!success) throw new Error(`git archive ${commit}: ${stderr.toString().trim()}`);
+  await new Bun.Archive(stdout).extract(folder.path);
+  return sizesOf(folder.path);
 }
 
 /** A row a part: files, lines and tokens, each with its difference to `beside`. */
 export function table(sizes: Sizes, beside: Sizes): string {
-  const zero: Size = { files: 0, lines: 0, tokens: 0 };
   const cell = (now: number, then: number) => `${now}${now === then ? "" : ` (${now > then ? "+" : ""}${now - then})`}`;
   const rows = [...new Set([...Object.keys(beside), ...Object.keys(sizes)])].filter((part) => part !== "all");
   return [["part", "files", "lines", "tokens"]]
     .concat(
       [...rows.toSorted(), "all"].map((part) => {
-        const { [part]: now = zero } = sizes;
-        const { [part]: then = zero } = beside;
+        const { [part]: now = NOTHING } = sizes;
+        const { [part]: then = NOTHING } = beside;
         return [part, ...(["files", "lines", "tokens"] as const).map((of) => cell(now[of], then[of]))];
       }),
     )
