@@ -130,9 +130,11 @@ function speedChart({ figures, peft }: ReadmeRecord): string {
 function speedText(record: ReadmeRecord): string {
   const { machine, figures, model, date, command } = record;
   const rounds = figures[0]?.ours.seconds.length ?? 0;
-  const seconds = figures.map((figure) => {
-    const [theirs, ours] = [median(figure.peft.seconds), median(figure.ours.seconds)];
-    return `${titleOf(figure)}: ${formatNumber(ours, 2)} s, PEFT ${formatNumber(theirs, 2)} s`;
+  const tasks = [...new Set(figures.map(({ task }) => task))].map((task) => {
+    const times = figures
+      .filter((figure) => figure.task === task)
+      .map(({ name, peft, ours }) => `${NAMES[name] ?? name} ${shownSeconds(ours)} s (${shownSeconds(peft)})`);
+    return `${capitalized(task)}: ${times.join("; ")}.`;
   });
   const memory = figures.filter(({ ours }) => ours.bytes.length > 0).map((figure) => ratioOf(figure, "bytes").value);
   const share = memory.map((value) => formatNumber(value, 2)).join(" and ");
@@ -140,8 +142,12 @@ function speedText(record: ReadmeRecord): string {
   return filled(
     `![time beside PEFT's](docs/speed.svg)
 
-With ${model}, medians of ${rounds} rounds in turn. ${capitalized(seconds.join("; "))}. A merge is a whole process; its peak memory is ${share} of PEFT's. \`${command}\`, ${date}, commit ${machine.commit}, on ${on}, load average ${formatNumber(machine.load, 1)} at the start${machine.load > IDLE ? " (not idle)" : ""}.`,
+With ${model}, medians of ${rounds} rounds in turn, PEFT's in brackets. ${tasks.join(" ")} A merge is a whole process; peak memory: ${share} of PEFT's. \`${command}\`, ${date}, commit ${machine.commit}, on ${on}${machine.load > IDLE ? `, load average ${formatNumber(machine.load, 1)}: not idle` : ", idle"}.`,
   );
+}
+
+function shownSeconds({ seconds }: Figure["ours"]): string {
+  return formatNumber(median(seconds), 2);
 }
 
 function capitalized(text: string): string {
