@@ -20,7 +20,7 @@ export const COMPARE_OPTIONS = {
       value: "N,…",
       topic: "Comparison",
       help: "parameter budgets: trainable parameters of each method, such as 1M,2M,4M",
-      defaultText: "those of the first method at its usual rank",
+      defaultText: "about the first method's at its usual rank",
     }),
   ),
   like: text({

@@ -60,10 +60,13 @@ describe("sizes", () => {
     expect(comparison.contenders[0]?.settings.adapter).toMatchObject({ rank: 3, alpha: 6 });
   });
 
-  test("follow another method, or the usual size of the first one", () => {
+  test("follow another method, or the usual size of the first one, as near as LoRA comes to it", () => {
     expect(plan({ budgets: { wish: wish("lora"), size: 4 } })).toMatchObject({ budgets: [2560], like: "lora:4" });
-    const usual = plan({ budgets: undefined, wishes: [wish("full"), wish("randlora"), wish("lora")] });
+    const usual = plan({ budgets: undefined, wishes: [wish("full"), wish("randlora"), wish("vera")] });
     expect(usual).toMatchObject({ budgets: [5 * 2 * (32 + 64)], like: null });
+    const withLora = plan({ budgets: undefined, wishes: [wish("randlora"), wish("lora")] });
+    expect(withLora).toMatchObject({ budgets: [5 * 128], like: null });
+    expect(withLora.contenders.at(-1)).toMatchObject({ settings: { adapter: { rank: 1 } } });
   });
 
   test("of a method are the same whatever else is compared, and learning rates the usual ones", () => {

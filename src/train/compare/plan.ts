@@ -21,7 +21,7 @@ const FAR = 2;
 /** What is to be compared, before sizes are known. */
 export interface ComparisonWish {
   readonly wishes: readonly Wish[];
-  /** Wanted numbers of trained parameters; or what another method trains; undefined: what the first one usually trains. */
+  /** Wanted numbers of trained parameters; or what another method trains; undefined: what the first one usually trains, about. */
   readonly budgets: readonly number[] | LikeWish | undefined;
   readonly seeds: number;
   /** Learning rates that were not given are the usual ones, or this where it is more. */
@@ -176,7 +176,17 @@ function budgetsOf(asked: ComparisonWish): readonly number[] {
     const cause = `--like ${likeText(like)}: its largest ${capacity.setting} for these modules is ${most}`;
     throw new RandloraError("usage", cause, `give at most ${most}`);
   }
-  return [capacity.count(modules, Math.min(size, most), given)];
+  const budget = capacity.count(modules, Math.min(size, most), given);
+  return [like === undefined ? reachableByLora(asked, budget) : budget];
+}
+
+/** LoRA's sizes lie farthest apart: a budget that nobody asked for is one that it reaches, lest it miss the contest. */
+function reachableByLora(asked: ComparisonWish, budget: number): number {
+  const lora = asked.wishes.find(({ method }) => method === "lora");
+  const sized = lora && sizing(asked, lora);
+  if (sized === undefined) return budget;
+  const { training, modules, given } = sized;
+  return nearestSize(training.capacity, modules, budget, given).parameters;
 }
 
 /** Some methods end before a large budget; where none comes near it there is nothing to compare. */
