@@ -72,7 +72,8 @@ export async function newSettings(flags: Partial<FlatSettings>, context: Context
   const { training } = methodNamed(flags.method ?? init?.method ?? METHOD_NAMES[0]);
   const usual = training.result === "adapter" ? training.usual : undefined;
   const asked = isEmbedded ? embeddedRun(flags, usual?.learningRate ?? 0) : flags;
-  const shapes = usual?.rankFits && (asked.rank ?? init?.rank) === undefined ? await readShapes(location) : undefined;
+  const wanted = usual ? usual.rankFits && (asked.rank ?? init?.rank) === undefined : asked.learningRate === undefined;
+  const shapes = wanted ? await readShapes(location) : undefined;
   const initCommit = asked.initAdapter && adapter ? commitOf(asked.initAdapter, adapter) : null;
   return resolveSettings({ ...asked, ...named, initCommit }, { ...facts, shapes, init });
 }

@@ -26,11 +26,11 @@ export const COMPARE_OPTIONS = {
   like: text({
     value: "METHOD[:RANK]",
     topic: "Comparison",
-    help: "parameter budget: as many as this method trains at this rank (instead of --params)",
+    help: "parameter budget: as many as this method trains at this rank",
   }),
   seeds: integer({
     topic: "Comparison",
-    help: "number of runs of each method, each with its own seed",
+    help: "runs of each method, each with its own seed",
     min: 1,
     defaultText: "3",
   }),

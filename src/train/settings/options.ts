@@ -136,7 +136,7 @@ export const RUN_OPTIONS = {
       topic: "Training",
       help: "peak learning rate",
       min: 0,
-      defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; images 1e-3 at least",
+      defaultText: "1e-4; vera 1e-2; nola 3e-4; pranc 3e-2; images 1e-3 at least; full less for large models",
     }),
     {},
   ),

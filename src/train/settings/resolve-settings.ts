@@ -56,6 +56,16 @@ const USUAL = {
 const usualLength = ({ prompt }: AskedSettings, { contextLength = Infinity }: ModelFacts) =>
   Math.min(prompt ? LONGEST_PROMPTED : LONGEST, contextLength);
 
+/**
+ * Of training all weights: larger models bear less. Small ones as measured (docs/evidence.md); CLIP as in FLYP
+ * (arXiv 2212.00638), language models of billions as usual in their recipes.
+ */
+function fullRate({ images, shapes }: ModelFacts): number {
+  const modules = shapes?.({ targets: "all-linear", layers: [] }) ?? [];
+  const weights = modules.reduce((sum, { out, in: input, experts = 1 }) => sum + out * input * experts, 0);
+  return images ? (weights < 1e7 ? 1e-3 : 1e-5) : weights < 1e9 ? 1e-4 : 2e-5;
+}
+
 const OF_TEXTS = Object.keys(partOf(RUN_OPTIONS, { only: "texts" }));
 const OF_IMAGES = Object.keys(IMAGE_OPTIONS);
 
@@ -77,15 +87,18 @@ export function resolveSettings(asked: AskedSettings, facts: ModelFacts): TrainS
   const { training } = methodNamed(method);
   refuseOfOtherModels(asked, facts);
   const usual = facts.images ? USUAL.images : USUAL.texts;
-  const usualRate = Math.max(training.result === "adapter" ? training.usual.learningRate : 1e-4, usual.leastRate);
+  const usualRate =
+    training.result === "adapter" ? Math.max(training.usual.learningRate, usual.leastRate) : fullRate(facts);
   const { gradAccum = 1, learningRate = usualRate } = asked;
+  // A new head begins at nothing, whatever becomes of the model.
+  const headRate = asked.learningRate ?? Math.max(usualRate, usual.leastRate);
   const given = { ...asked, ...(facts.init?.head && { head: facts.init.head }) };
   const common = withUsual(RUN_OPTIONS, asked);
   const settings: TrainSettings = {
     model: asked.model,
     method,
     adapter: training.result === "adapter" ? adapterSettings(training, asked, facts) : null,
-    images: facts.images ? resolveImages(given, { ...facts.images, learningRate, gradAccum }) : null,
+    images: facts.images ? resolveImages(given, { ...facts.images, learningRate: headRate, gradAccum }) : null,
     commit: asked.commit ?? null,
     // Only its data tell.
     sampleFormat: null,

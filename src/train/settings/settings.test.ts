@@ -139,6 +139,15 @@ test("runs on images have defaults of their own, and settings that runs on texts
     return resolveSettings(method === "full" ? { ...ASKED, method } : { ...asked, method }, facts).learningRate;
   });
   expect(rates).toEqual([1e-3, 1e-2, 1e-3, 3e-2, 1e-3]);
+  // All weights of CLIP's size are moved a hundredth as far, a new head is not; nor do billions bear what millions do.
+  const sized = (out: number, of: ModelFacts) => ({ ...of, shapes: () => [{ out, in: 1e3 }] });
+  const large = resolveSettings(
+    { ...ASKED, method: "full" },
+    sized(9e4, { modelType: "dinov2", images: { texts: false } }),
+  );
+  expect(large).toMatchObject({ learningRate: 1e-5, images: { headLearningRate: 1e-3 } });
+  const texts = [9e5, 1e6].map((out) => resolveSettings({ ...ASKED, method: "full" }, sized(out, FACTS)));
+  expect(texts.map(({ learningRate }) => learningRate)).toEqual([1e-4, 2e-5]);
   const alone = resolveSettings({ ...asked, learningRate: 2e-3 }, { modelType: "dinov2", images: { texts: false } });
   expect(alone.images).toMatchObject({ head: "linear", headLearningRate: 2e-3, templates: null });
   // The encoder of images is what is adapted anyhow.
