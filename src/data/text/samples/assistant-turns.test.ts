@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { join } from "node:path";
 import { type ChatMessage, ChatTemplate } from "../chat-template.ts";
 import { HARMONY_MARKS } from "../harmony.ts";
@@ -159,6 +159,22 @@ describe("gpt-oss's template", () => {
     const said = [user("q"), assistant("Look:", CALL), TOOL, assistant("noon")];
     expect(await behind(said)).toBe(`${ask("q")}${A}⟦${CALLED}⟧${TOLD}${A}⟦<|channel|>final<|message|>noon<|return|>⟧`);
   });
+});
+
+test("a conversation of many calls is rendered a few times, not once or twice each turn", async () => {
+  const template = new ChatTemplate(await fixture("chatml-tools"), "t.jinja", {});
+  const turns = new AssistantTurns(template, ADDED, NOW);
+  const render = spyOn(template, "render");
+  const calls = Array.from({ length: 40 }, () => [assistant("", CALL), TOOL, TOOL]).flat();
+  const { text, spans } = turns.render({ messages: [user("q"), ...calls, assistant("noon")] });
+  expect(render.mock.calls.length).toBeLessThan(4);
+  expect(spans.length).toBe(41);
+  const [one, last] = [spans[7], spans[40]].map((span) => text.slice(span?.start, span?.end));
+  expect([one?.startsWith("<tool_call>"), one?.endsWith("</tool_call><|im_end|>"), last]).toEqual([
+    true,
+    true,
+    "noon<|im_end|>",
+  ]);
 });
 
 test("spans of {% generation %} are taken as they are", async () => {

@@ -1,10 +1,11 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat-template.ts";
-import { REASONING, SILENT } from "../harmony.ts";
+import { SILENT } from "../harmony.ts";
 import { type Span, unusedCharacters } from "../template/marks.ts";
 import { endOfTurn } from "../stop.ts";
 import type { AddedToken } from "../tokenizer/added-tokens.ts";
 import type { TrainingMessage } from "./messages.ts";
+import { callsTools, hasReasoning, turnsByHeaders } from "./turn-headers.ts";
 
 /** A conversation as text, and where the assistant's turns are in it. */
 export interface RenderedTurns {
@@ -22,13 +23,13 @@ interface Conversation {
 
 /**
  * Finds the assistant's turns in a rendered conversation: from behind the header to the end-of-turn token, which belongs
- * to the turn; a newline after it does not. Whatever the template writes between header and content (a block of
- * reasoning) belongs to the turn, because the model has to write it.
+ * to the turn; a newline after it does not. What the template writes between header and content (reasoning) belongs to the
+ * turn: the model has to write it.
  *
- * Where the template has `{% generation %}`, its spans are taken. Otherwise the conversation is rendered again with marks
- * around the contents, which shows where they are, if nothing but the marks changed. Templates that look into contents
- * (to move or drop reasoning) are asked turn by turn: what changes when the turn's content is another one? Turns without
- * a text of their own (calls of tools) are found between the conversation as rendered up to them and up to behind them.
+ * Where the template has `{% generation %}`, its spans are taken. Otherwise the conversation is rendered with marks around
+ * the contents, which shows where they are, if only the marks changed. Templates that look into contents (to move or drop
+ * reasoning) are asked turn by turn what another content changes. Calls of tools are found by their headers, or between
+ * the conversation as rendered up to them and up to behind them.
  */
 export class AssistantTurns {
   readonly #template: ChatTemplate;
@@ -36,6 +37,7 @@ export class AssistantTurns {
   readonly #header: string;
   /** Text of the token that ends such a turn; undefined where the template writes none. */
   readonly #end: string | undefined;
+  readonly #special: readonly string[];
   readonly #now: Date;
 
   /**
@@ -45,6 +47,7 @@ export class AssistantTurns {
   constructor(template: ChatTemplate, addedTokens: readonly AddedToken[], now: Date) {
     this.#template = template;
     this.#now = now;
+    this.#special = addedTokens.filter(({ special }) => special).map(({ content }) => content);
     const question = [{ role: "user", content: "a" }];
     const asked = attempt(() => this.#write({ messages: question }));
     const prompted = attempt(() => this.#write({ messages: question }, true));
@@ -93,6 +96,8 @@ export class AssistantTurns {
   /** One for each of the assistant's messages, empty where the template leaves nothing of it. */
   #locateTurns(conversation: Conversation, text: string): readonly Span[] {
     const { messages } = conversation;
+    const byHeaders = turnsByHeaders({ messages, text, header: this.#header, end: this.#end, special: this.#special });
+    if (byHeaders !== undefined) return byHeaders;
     const marked = this.#locateAll(conversation, text);
     const spans: Span[] = [];
     for (const [i, message] of messages.entries()) {
@@ -215,18 +220,9 @@ function hasText(message: ChatMessage): message is TextMessage {
   return typeof message.content === "string" && message.content.trim() !== "";
 }
 
-function hasReasoning(message: ChatMessage): boolean {
-  return REASONING.some((name) => typeof message[name] === "string" && message[name] !== "");
-}
-
 /** Where an answer comes later a template may leave out what was thought before calls; a part of the conversation does not show it. */
 function withCallsAlone({ messages, ...rest }: Conversation): Conversation {
   return { ...rest, messages: messages.map((message) => (callsTools(message) ? { ...message, ...SILENT } : message)) };
-}
-
-function callsTools(message: ChatMessage): boolean {
-  const calls = message["tool_calls"];
-  return Array.isArray(calls) && calls.length > 0;
 }
 
 /** What a template makes of messages that it may refuse: probes are not the user's. */
