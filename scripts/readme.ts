@@ -66,9 +66,9 @@ function verifiedText(): string {
     ["verified with", "what"],
     ["---", "---"],
     ["published weights", published.join("; ") || "no model"],
-    ["random weights of the shape", `of ${models.length} model types, in small: ${counted.join(", ") || "none"}`],
-    ["every test", EVERY_TEST],
-    ["tests of what computes", COMPUTES],
+    ["random weights", `small versions of ${models.length} model types: ${counted.join(", ") || "none"}`],
+    ["all tests", EVERY_TEST],
+    ["numeric tests", COMPUTES],
     ["never run", [...(never.length === 0 ? [] : [`${never.length} model types`]), NEVER_RUN].join("; ")],
   ];
   return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
@@ -142,7 +142,7 @@ function speedText(record: ReadmeRecord): string {
   return filled(
     `![time beside PEFT's](docs/speed.svg)
 
-With ${model}, medians of ${rounds} rounds in turn, PEFT's in brackets. ${tasks.join(" ")} A merge is a whole process; peak memory: ${share} of PEFT's. \`${command}\`, ${date}, commit ${machine.commit}, on ${on}${machine.load > IDLE ? `, load average ${formatNumber(machine.load, 1)}: not idle` : ", idle"}.`,
+With ${model}, medians of ${rounds} rounds in turn, PEFT's in brackets. ${tasks.join(" ")} Merges are whole processes, with ${share} of PEFT's peak memory. \`${command}\`, ${date}, commit ${machine.commit}, on ${on}${machine.load > IDLE ? `, load average ${formatNumber(machine.load, 1)}: not idle` : ", idle"}.`,
   );
 }
 
