@@ -30,11 +30,11 @@ test.if(Bun.which("parallel") !== null)(
     await Bun.write(folder.at("bin/randlora"), `#!/bin/sh\necho "$@" >> "$3"\n[ "$5" = 2/2 ]\n`);
     await chmod(folder.at("bin/randlora"), 0o755);
     const env = { ...process.env, PATH: `${folder.at("bin")}:${process.env["PATH"]}`, TMPDIR: folder.path };
-    const run = ["sh", join(GUIDE, "cluster", "array.sh"), "2", "merge", "my base", "the log"];
+    const run = ["sh", join(GUIDE, "cluster", "array.sh"), "2", "compare", "my base", "the log"];
     const child = Bun.spawn(run, { cwd: folder.path, env, stderr: "ignore" });
     expect(await child.exited).toBe(1);
     const lines = (await Bun.file(folder.at("the log")).text()).trim().split("\n");
-    expect(new Set(lines)).toEqual(new Set(["merge my base the log --part 1/2", "merge my base the log --part 2/2"]));
+    expect(new Set(lines)).toEqual(new Set(["compare my base the log --job 1/2", "compare my base the log --job 2/2"]));
   },
 );
 

@@ -31,8 +31,7 @@ export const command = defineCommand({
     "dryRun",
   ],
   async run({ base, adapters }, options, context) {
-    const { finishMerge, mergeToFiles } = await import("../src/adapters/merge/to-files/merge-command.ts");
-    if (options.finish) await finishMerge(base, options, context);
-    else await mergeToFiles(base, adapters, options, context);
+    const { mergeToFiles } = await import("../src/adapters/merge/to-files/merge-command.ts");
+    await mergeToFiles(base, adapters, options, context);
   },
 });

@@ -6,19 +6,12 @@ import { chmod, cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { weights } from "../src/adapters/merge/testing/models.ts";
-import { baseAndAdapter, contents, TENSORS } from "../cmd/testing/merge.ts";
 import { RandloraError } from "../src/files/errors.ts";
+import { TemporaryFolder } from "../src/files/testing/folder.ts";
 import { outcomeOf, writeTexts } from "../src/train/testing/runs.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const ARRAY = join(ROOT, "docs/guide/cluster/array.sbatch");
-const MODEL = {
-  tensors: {
-    ...TENSORS,
-    ...Object.fromEntries(Array.from({ length: 12 }, (_, at) => [`other${at}`, weights("BF16", [500, 1000], 20 + at)])),
-  },
-};
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -134,31 +127,8 @@ async function sameOrThrow(what: string, found: unknown, wanted: unknown): Promi
   say(`  ${what}: byte-identical to one process`);
 }
 
-async function mergeInParts(env: Environment): Promise<void> {
-  await using folder = await baseAndAdapter(MODEL);
-  const args = ["base", "adapter", "--max-shard-size", "1MB"];
-  await must(["randlora", "merge", ...args, "--out", "whole"], env, folder.path);
-  await runArray(folder.path, env, ["merge", ...args, "--out", "parts"]);
-  await sameOrThrow("merge --part", await contents(folder.at("parts")), await contents(folder.at("whole")));
-  const script = join(ROOT, "docs/guide/cluster/array.sh");
-  await must(["sh", script, "8", "merge", ...args, "--out", "parallel"], env, folder.path);
-  await sameOrThrow(
-    "merge --part by GNU parallel",
-    await contents(folder.at("parallel")),
-    await contents(folder.at("whole")),
-  );
-  // A refusal is not tried again.
-  await writeFile(folder.at("adapter/adapter_model.safetensors"), "no");
-  const submit = ["sbatch", "--parsable", "--wait", "--array=1-1", ARRAY, "merge", ...args, "--out", "bad"];
-  const refused = Bun.spawn(submit, { cwd: folder.path, env, stdio: ["ignore", "pipe", "ignore"] });
-  const status = await refused.exited;
-  if (status !== 3)
-    throw new RandloraError("data", `a damaged adapter: status ${status}`, "3 says that trying again is useless");
-  say("  a damaged adapter: exit status 3, not started again");
-}
-
 async function compareInJobs(env: Environment): Promise<void> {
-  await using folder = await baseAndAdapter();
+  await using folder = await TemporaryFolder.create();
   await writeTexts(folder.at("train.jsonl"), 16);
   const args = [
     STORIES,
@@ -186,7 +156,10 @@ async function compareInJobs(env: Environment): Promise<void> {
     "1",
   ];
   await must(["randlora", ...all, "--out", "whole"], env, folder.path);
-  await runArray(folder.path, env, [...all.slice(0, -2), "--out", "jobs"]);
+  const each = all.slice(0, -2);
+  await runArray(folder.path, env, [...each, "--out", "jobs"]);
+  const script = join(ROOT, "docs/guide/cluster/array.sh");
+  await must(["sh", script, "8", ...each, "--out", "parallel"], env, folder.path);
   const outcome = async (name: string) => {
     const runs = (await readdir(folder.at(name, "runs"))).toSorted();
     const { results } = JSON.parse(await readFile(folder.at(name, "compare.json"), "utf8"));
@@ -194,13 +167,21 @@ async function compareInJobs(env: Environment): Promise<void> {
     return [runs, timeless, await Promise.all(runs.map((run) => outcomeOf(folder.at(name, "runs", run))))];
   };
   await sameOrThrow("compare --job", await outcome("jobs"), await outcome("whole"));
+  await sameOrThrow("compare --job by GNU parallel", await outcome("parallel"), await outcome("whole"));
+  // A refusal is not tried again.
+  await writeFile(folder.at("train.jsonl"), "no");
+  const submit = ["sbatch", "--parsable", "--wait", "--array=1-1", ARRAY, ...each, "--out", "bad"];
+  const refused = Bun.spawn(submit, { cwd: folder.path, env, stdio: ["ignore", "pipe", "ignore"] });
+  const status = await refused.exited;
+  if (status !== 3)
+    throw new RandloraError("data", `damaged data: status ${status}`, "3 says that trying again is useless");
+  say("  damaged data: exit status 3, not started again");
 }
 
 if (import.meta.main) {
-  await using folder = await baseAndAdapter();
+  await using folder = await TemporaryFolder.create();
   await cp(ARRAY, folder.at("array.sbatch"));
   await using slurm = await startSlurm(folder.path);
   say(await must(["sinfo", "--version"], slurm.env));
-  await mergeInParts(slurm.env);
   await compareInJobs(slurm.env);
 }

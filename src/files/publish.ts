@@ -127,13 +127,8 @@ export class Publication implements AsyncDisposable {
 
   async #commitFolder(): Promise<void> {
     if (!(await exists(this.target))) {
-      try {
-        await rename(this.partPath, this.target);
-        return;
-      } catch (thrown) {
-        // It has appeared meanwhile.
-        if (!this.#alike || !(await exists(this.target))) throw thrown;
-      }
+      await rename(this.partPath, this.target);
+      return;
     }
     if (!this.#force) return await this.#isThere();
     await replaceFolder(this.partPath, this.target);
@@ -144,13 +139,6 @@ export class Publication implements AsyncDisposable {
     if (!this.#alike) throw existing(this.target);
     await removeAll(this.partPath);
   }
-}
-
-/** Checks an output as {@link Publication.begin} does, without making anything. @returns its path, absolute, without links */
-export async function outputTarget(path: string, options: PublicationOptions): Promise<string> {
-  const target = await realTarget(path);
-  await checkTarget(target, options);
-  return target;
 }
 
 /** The absolute path to write to: through symbolic links as far as the path exists. */

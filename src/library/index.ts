@@ -18,10 +18,8 @@ export { type Answer, type Chat, chat, type ChatRequest, openChat, type OpenChat
 export type { EvaluationMetrics, RunStart, StepMetrics } from "../train/types.ts";
 export type { MergeReport, TrainReport };
 
-const { part: _part, jobs: _jobs, finish: _finish, ...WHOLE_MERGE_OPTIONS } = MERGE_OPTIONS;
-
-/** What {@link merge} takes: the options of `randlora merge` but those of parts, in camelCase. */
-export interface MergeRequest extends Given<typeof WHOLE_MERGE_OPTIONS>, Surroundings {
+/** What {@link merge} takes: the options of `randlora merge`, in camelCase. */
+export interface MergeRequest extends Given<typeof MERGE_OPTIONS>, Surroundings {
   /** A model, or a run, which stands for its base and adapter. */
   readonly base: string;
   readonly adapters?: readonly string[] | undefined;
@@ -30,7 +28,7 @@ export interface MergeRequest extends Given<typeof WHOLE_MERGE_OPTIONS>, Surroun
 /** Adds adapters to a model's weights and writes the result. @returns what `merge --json` prints @throws RandloraError; the signal's reason */
 export async function merge(request: MergeRequest): Promise<MergeReport> {
   const { base, adapters = [], device, threads, signal, onProgress, onNote, ...given } = request;
-  const options = { ...settledOptions(WHOLE_MERGE_OPTIONS, given), part: undefined, jobs: undefined };
+  const options = settledOptions(MERGE_OPTIONS, given);
   const context = quietContext({ device, threads, signal, onProgress, onNote });
   if (!Array.isArray(adapters)) throw new RandloraError("usage", "adapters is no list", "give adapters: [name, …]");
   const { mergeToFiles } = await import("../adapters/merge/to-files/merge-command.ts");

@@ -15,8 +15,6 @@ import type { MergeFlags } from "./options.ts";
 import { defaultOutput } from "./output.ts";
 import type { MergeReport } from "./merge-report.ts";
 import { mergeJson, mergeText, notesOfNothing } from "./report.ts";
-import { jobOf, jobText } from "../../../terminal/options/shared/job.ts";
-import { finishParts } from "./part.ts";
 import { merge } from "./run.ts";
 import type { MergeObserver, MergeOptions, MergeSummary } from "./types.ts";
 
@@ -33,7 +31,6 @@ export async function mergeToFiles(
   if (given === undefined) {
     throw new RandloraError("usage", "missing required argument 'BASE'", "see randlora merge --help");
   }
-  const part = jobOf({ job: options.part, jobs: options.jobs }, "part");
   const combine = combineWish(options);
   const run = await readRun(given);
   const adapters = run.adapter === undefined ? named : [run.adapter, ...named];
@@ -44,7 +41,7 @@ export async function mergeToFiles(
   const paths: string[] = [];
   for (const adapter of adapters) paths.push(await localPath(adapter, "adapter", context));
   const { scale: scales } = options;
-  const settings = { ...options, part, combine, base: local, adapters: paths, out, scales, device: context.device };
+  const settings = { ...options, combine, base: local, adapters: paths, out, scales, device: context.device };
   const summary = await mergeShown(settings, "merging", context);
   if (options.unmerge && options.dtype !== "f32") {
     context.log.info("an unmerge gives the base back exactly only where nothing was rounded (f32 weights come close)");
@@ -55,31 +52,10 @@ export async function mergeToFiles(
     const note = await noteOfMergedRuns((await locateModel(local)).folder, [local, ...paths], out);
     if (note !== undefined) context.log.info(note);
   }
-  if (part !== undefined && summary.part !== undefined && summary.part.written === 0) {
-    context.log.info(`part ${jobText(part)}: all of its shards are there already, or it has none`);
-  }
   const report = mergeJson(summary, options.dryRun);
   const kind = options.dryRun ? "text" : "files";
   context.result(report, () => mergeText(summary, options.dryRun, context), kind);
   return report;
-}
-
-/** Puts the parts of an output together, and shows what came of it. @throws RandloraError `usage`; as `finishParts` */
-export async function finishMerge(
-  given: string | undefined,
-  { out, force }: Pick<MergeFlags, "out" | "force">,
-  context: Context,
-): Promise<void> {
-  if (out === undefined) throw new RandloraError("usage", "--finish: --out is missing", "name the output: --out PATH");
-  if (given !== undefined) {
-    throw new RandloraError(
-      "usage",
-      `--finish and ${oneLine(given)}: the parts are known`,
-      "leave BASE and ADAPTER out",
-    );
-  }
-  const summary = await finishParts(out, force);
-  context.result(mergeJson(summary, false), () => mergeText(summary, false, context), "files");
 }
 
 /** Writes a model as one GGUF file, without any adapter. @param given its path on this machine */

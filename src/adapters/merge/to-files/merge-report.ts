@@ -3,7 +3,7 @@ import type { ProfileJson } from "../../../terminal/profile.ts";
 import type { Combination } from "../combine/names.ts";
 
 /**
- * What `merge --json` prints. A dry run has measured nothing, nor has a part while shards are left: null stands where a merge has figures.
+ * What `merge --json` prints. A dry run has measured nothing: null stands where a merge has figures.
  * @json merge
  */
 export interface MergeReport extends ProfileJson {
@@ -21,17 +21,13 @@ export interface MergeReport extends ProfileJson {
   readonly seconds: Readonly<Record<string, number>>;
   readonly peak_rss_bytes: number;
   readonly peak_gpu_bytes: number;
-  /** As the next two null with --dry-run, and while shards of a --part are left. */
+  /** As the next two null with --dry-run. */
   readonly max_abs_delta: number | null;
   readonly frobenius_delta: number | null;
   /** Share of merged elements that changed. */
   readonly changed_share: number | null;
   /** With --verify. */
   readonly max_error_ulp?: number;
-  /** I/N, with --part. */
-  readonly part?: string;
-  readonly shards_written?: number;
-  readonly shards_left?: number;
   /** Norm of the rounding to quantized GGUF blocks. */
   readonly blocks_error?: number;
 }

@@ -9,11 +9,8 @@ import {
   text,
 } from "../../../terminal/options/command.ts";
 import { generatorOption } from "../../../terminal/options/shared/adapters.ts";
-import { jobOptions } from "../../../terminal/options/shared/job.ts";
 import { COMBINE_CHOICES, MAJORITY_SIGNS } from "../combine/names.ts";
 import { OUTTYPES } from "../outtypes.ts";
-
-const PART = jobOptions("Parts");
 
 /** The options of `randlora merge`. */
 export const MERGE_OPTIONS = {
@@ -46,12 +43,6 @@ export const MERGE_OPTIONS = {
     defaultText: "5GB",
   }),
   force: flag({ topic: "Output", help: "replace an existing output" }),
-  part: PART.job,
-  jobs: PART.jobs,
-  finish: flag({
-    topic: "Parts",
-    help: "assemble --out from its parts, without BASE and ADAPTER; the last part does so by itself",
-  }),
   scale: repeat(
     number({
       value: "S",
@@ -102,5 +93,5 @@ export const MERGE_OPTIONS = {
   dryRun: flag({ topic: "Checks", help: "show what would be done, without writing" }),
 };
 
-/** What a merge is told; `--finish` is another command's. */
-export type MergeFlags = Omit<OptionValues<typeof MERGE_OPTIONS>, "finish">;
+/** What `merge` is given. */
+export type MergeFlags = OptionValues<typeof MERGE_OPTIONS>;

@@ -1,12 +1,4 @@
-import {
-  formatAmount,
-  formatBytes,
-  formatDuration,
-  formatMeasure,
-  formatNumber,
-  formatShare,
-} from "../../../terminal/format.ts";
-import { jobText } from "../../../terminal/options/shared/job.ts";
+import { formatBytes, formatDuration, formatMeasure, formatNumber, formatShare } from "../../../terminal/format.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { peakRssBytes } from "../../../terminal/peak-memory.ts";
 import { profileJson, profileText } from "../../../terminal/profile.ts";
@@ -17,7 +9,7 @@ import type { MergeSummary } from "./types.ts";
 /** For the user, where a merge changed no weight. */
 export function notesOfNothing(summary: MergeSummary): string[] {
   const { frobenius, changedShare } = totals(summary);
-  if (summary.merged === 0 || isOfOthers(summary) || changedShare > 0) return [];
+  if (summary.merged === 0 || changedShare > 0) return [];
   const cause =
     frobenius === 0
       ? "ΔW is zero: the adapter was not trained, or its best step is 0"
@@ -47,14 +39,8 @@ function basesRow({ bases }: MergeSummary): string[][] {
   return shown.length === 0 ? [] : [["bases", shown.join(", ")]];
 }
 
-/** A part that came when others had put the output together, or before, knows none of its figures. */
-function isOfOthers({ merged, reports }: MergeSummary): boolean {
-  return merged > 0 && reports.length === 0;
-}
-
 export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
-  const isUnknown = dryRun || isOfOthers(summary);
   const generators = summary.bases.map((origin) => (origin === "saved" || origin === "none" ? null : origin));
   const [generator = null] = generators;
   return {
@@ -68,14 +54,11 @@ export function mergeJson(summary: MergeSummary, dryRun: boolean): MergeReport {
     seconds: summary.seconds,
     peak_rss_bytes: peakRssBytes(),
     peak_gpu_bytes: summary.peakGpuBytes,
-    max_abs_delta: isUnknown ? null : maxAbsDelta,
-    frobenius_delta: isUnknown ? null : frobenius,
-    changed_share: isUnknown ? null : changedShare,
+    max_abs_delta: dryRun ? null : maxAbsDelta,
+    frobenius_delta: dryRun ? null : frobenius,
+    changed_share: dryRun ? null : changedShare,
     ...(summary.maxErrorUlp === undefined ? {} : { max_error_ulp: summary.maxErrorUlp }),
     ...(summary.blocksError === undefined ? {} : { blocks_error: summary.blocksError }),
-    ...(summary.part === undefined
-      ? {}
-      : { part: jobText(summary.part.job), shards_written: summary.part.written, shards_left: summary.part.left }),
     ...profileJson(summary.profile),
   };
 }
@@ -91,12 +74,6 @@ export function mergeText(summary: MergeSummary, dryRun: boolean, { columns, sty
     ];
     return formatTable(rows, { columns, wrap: true });
   }
-  if (summary.part !== undefined && summary.part.left > 0) {
-    const { job, written, left } = summary.part;
-    const shards = `part ${jobText(job)}: ${formatAmount(written, "shard")} written`;
-    return `${shards}; ${formatNumber(left)} of other parts are missing until ${summary.out} appears\n`;
-  }
-  if (isOfOthers(summary)) return `${style.bold(summary.out)} is complete\n`;
   const { maxAbsDelta, frobenius, changedShare } = totals(summary);
   const stages = Object.entries(summary.seconds)
     .filter(([name]) => name !== "total")

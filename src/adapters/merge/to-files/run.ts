@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { requireSpace } from "../../../files/disk.ts";
 import { Publication } from "../../../files/publish.ts";
 import type { PlannedShard } from "../../../files/safetensors/shards.ts";
-import { mergePart } from "./part.ts";
 import { bytesOf, prepareMerge, writeOtherFiles } from "./prepare.ts";
 import { ShardWriter } from "./shard-writer.ts";
 import { type MergeObserver, type MergeOptions, type MergeSummary, NOTHING_DONE } from "./types.ts";
@@ -10,7 +9,7 @@ import { type MergeObserver, type MergeOptions, type MergeSummary, NOTHING_DONE 
 /**
  * `randlora merge`: W + Σ sᵢΔWᵢ for every adapted weight, everything else as it was. The output appears under its name
  * only when it is complete.
- * @throws RandloraError naming file, tensor and cause; nothing is left behind, but of a part what it has finished
+ * @throws RandloraError naming file, tensor and cause; nothing is left behind
  */
 export async function merge(
   options: MergeOptions,
@@ -19,7 +18,6 @@ export async function merge(
 ): Promise<MergeSummary> {
   await using resources = new AsyncDisposableStack();
   const prepared = await prepareMerge(options, observer, signal, resources);
-  if (options.part !== undefined) return await mergePart(prepared, options.part);
   const { out, isFile, shards, plan, summary, checks, clock } = prepared;
   const publication = resources.use(await Publication.begin(out, checks));
   await requireSpace(publication.target, summary.bytes);

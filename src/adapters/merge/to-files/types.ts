@@ -2,7 +2,6 @@ import type { KernelTime } from "../../../compute/device/device.ts";
 import type { DeviceOptions } from "../../../compute/open-device.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
-import type { Job } from "../../../terminal/options/shared/job.ts";
 import type { BasesOrigin } from "../../method/plan.ts";
 import type { Outtype } from "../outtypes.ts";
 import type { Rounding } from "../merge-tensor.ts";
@@ -33,8 +32,6 @@ export interface MergeOptions {
   readonly force: boolean;
   /** Everything but the work: what would be read, merged and written. */
   readonly dryRun: boolean;
-  /** Write the shards of this part alone; whoever writes the last one puts the output together. */
-  readonly part?: Job | undefined;
   readonly device?: DeviceOptions | undefined;
 }
 
@@ -67,8 +64,6 @@ export interface MergeSummary {
   readonly seconds: Readonly<Record<string, number>>;
   readonly peakGpuBytes: number;
   readonly profile: readonly KernelTime[];
-  /** Of a part: what is written, and what is left to other parts. */
-  readonly part?: { readonly job: Job; readonly written: number; readonly left: number } | undefined;
 }
 
 /** What a merge that computes nothing has to tell. */

@@ -13,14 +13,14 @@ const slurm = (id: number, min: number, max: number, count = max - min + 1) => (
 
 describe("which task of an array this is", () => {
   test("--job says it, whatever the scheduler says", () => {
-    expect(jobOf({ job: job.read(["3/8"]), jobs: undefined }, "job", slurm(5, 1, 8))).toEqual({ number: 3, of: 8 });
+    expect(jobOf({ job: job.read(["3/8"]), jobs: undefined }, slurm(5, 1, 8))).toEqual({ number: 3, of: 8 });
     for (const wrong of ["0/8", "9/8", "3", "3/", "3/0", "-1/8", "1e0/8", "03/99999999", ""]) {
       expect(() => job.read([wrong])).toThrow();
     }
   });
 
   test("a scheduler's variables alone make no part of a command", () => {
-    expect(jobOf(none, "job", { ...slurm(5, 1, 8), JOB_COMPLETION_INDEX: "3", JOB_COMPLETIONS: "8" })).toBeUndefined();
+    expect(jobOf(none, { ...slurm(5, 1, 8), JOB_COMPLETION_INDEX: "3", JOB_COMPLETIONS: "8" })).toBeUndefined();
   });
 
   test("--jobs asks Slurm, wherever its array begins", () => {
@@ -30,7 +30,7 @@ describe("which task of an array this is", () => {
       [11, 18],
     ] as const) {
       for (const asked of ["8", "auto"]) {
-        const found = jobOf({ job: undefined, jobs: jobs.read([asked]) }, "job", slurm(min + 2, min, max));
+        const found = jobOf({ job: undefined, jobs: jobs.read([asked]) }, slurm(min + 2, min, max));
         expect(found).toEqual({ number: 3, of: 8 });
       }
     }
@@ -38,9 +38,9 @@ describe("which task of an array this is", () => {
 
   test("and Kubernetes, which counts from 0 and says how many only where it is made to", () => {
     const index = { JOB_COMPLETION_INDEX: "7" };
-    expect(jobOf({ job: undefined, jobs: 8 }, "job", index)).toEqual({ number: 8, of: 8 });
+    expect(jobOf({ job: undefined, jobs: 8 }, index)).toEqual({ number: 8, of: 8 });
     const told = { ...index, JOB_COMPLETIONS: "9" };
-    expect(jobOf({ job: undefined, jobs: "auto" }, "job", told)).toEqual({ number: 8, of: 9 });
+    expect(jobOf({ job: undefined, jobs: "auto" }, told)).toEqual({ number: 8, of: 9 });
   });
 
   test.each([
@@ -52,14 +52,14 @@ describe("which task of an array this is", () => {
     ["nobody says how many", "auto", { JOB_COMPLETION_INDEX: "3" }, "nothing says how many"],
     ["no number", 8, { JOB_COMPLETION_INDEX: "three" }, "JOB_COMPLETION_INDEX=three"],
   ] as const)("%s: refused", async (_, count, environment, cause) => {
-    const refusal = await refusalOf(() => jobOf({ job: undefined, jobs: count }, "job", environment));
+    const refusal = await refusalOf(() => jobOf({ job: undefined, jobs: count }, environment));
     expect([refusal.code, refusal.message]).toEqual(["usage", expect.stringContaining(cause)]);
     expect(refusal.hint).not.toBe("");
   });
 
   test("both flags: refused", async () => {
     const both = { job: { number: 1, of: 2 }, jobs: 2 };
-    expect((await refusalOf(() => jobOf(both, "part", slurm(1, 1, 2)))).message).toStartWith("--part and --jobs");
+    expect((await refusalOf(() => jobOf(both, slurm(1, 1, 2)))).message).toStartWith("--job and --jobs");
   });
 });
 

@@ -12,7 +12,7 @@ export interface Job {
 /** Tasks of one command at most; the largest array that Slurm can be set to has 4 million. */
 const MOST = 4_000_001;
 
-/** `--job i/n` (or another name) and `--jobs N|auto`. */
+/** `--job i/n` and `--jobs N|auto`. */
 export function jobOptions(topic: string) {
   return {
     job: mapped(text({ value: "I/N", topic, help: "part I of N of the work, for one task of a job array" }), readJob),
@@ -62,24 +62,23 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * Which task this is; undefined where the command is to do everything. A scheduler's variables count only where `--jobs` asks
  * for them: an array over models or seeds runs whole commands, and must not get a part of each.
  *
- * @param flag how the option is called, for messages
  * @throws RandloraError `usage` where both are given, or the environment does not say which task this is
  */
-export function jobOf({ job, jobs }: JobFlags, flag = "job", environment: Environment = process.env): Job | undefined {
+export function jobOf({ job, jobs }: JobFlags, environment: Environment = process.env): Job | undefined {
   if (jobs === undefined) return job;
   if (job !== undefined) {
-    throw new Contradiction([flag, "jobs"], `--${flag} and --jobs: both say which part is done`, "give one of them");
+    throw new Contradiction(["job", "jobs"], "--job and --jobs: both say which part is done", "give one of them");
   }
   const slurm = environment["SLURM_ARRAY_TASK_ID"];
   const index = environment["JOB_COMPLETION_INDEX"];
-  if (slurm !== undefined) return slurmTask(slurm, jobs, flag, environment);
+  if (slurm !== undefined) return slurmTask(slurm, jobs, environment);
   if (index !== undefined) return indexedTask(index, jobs, environment);
   const cause = "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set: this is no task of a job array";
-  throw new RandloraError("usage", `--jobs ${jobs}: ${cause}`, `without a scheduler, --${flag} 1/8 says which part`);
+  throw new RandloraError("usage", `--jobs ${jobs}: ${cause}`, "without a scheduler, --job 1/8 says which part");
 }
 
 /** Slurm counts from wherever `--array` begins. */
-function slurmTask(id: string, jobs: number | "auto", flag: string, environment: Environment): Job {
+function slurmTask(id: string, jobs: number | "auto", environment: Environment): Job {
   const [min = "1", max, count] = ["MIN", "MAX", "COUNT"].map((name) => environment[`SLURM_ARRAY_TASK_${name}`]);
   const of = count === undefined ? jobs : readVariable("SLURM_ARRAY_TASK_COUNT", count);
   const first = readVariable("SLURM_ARRAY_TASK_MIN", min);
@@ -89,7 +88,7 @@ function slurmTask(id: string, jobs: number | "auto", flag: string, environment:
     return inArray({ number, of }, "SLURM_ARRAY_TASK_ID");
   // Where some tasks are submitted again, the array has others than it had.
   const cause = `the array has ${count ?? "an unknown number of"} tasks, from ${min} to ${max ?? "?"}: its tasks are not the parts`;
-  const hint = `say which part this is: sbatch --array=1-N, and --${flag} $SLURM_ARRAY_TASK_ID/N`;
+  const hint = "say which part this is: sbatch --array=1-N, and --job $SLURM_ARRAY_TASK_ID/N";
   throw new RandloraError("usage", `--jobs ${jobs}: ${cause}`, hint);
 }
 
