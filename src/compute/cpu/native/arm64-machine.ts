@@ -100,10 +100,6 @@ export class Arm64Machine implements Machine {
     this.#code.add(word(to), word(to), NUMBER);
   }
 
-  place(label: Label): void {
-    this.#code.place(label);
-  }
-
   steps(left: Word, step: number, body: () => void): void {
     const [again, done] = [new Label(), new Label()];
     this.#code.subs(word(left), word(left), step);

@@ -1,6 +1,5 @@
 import { quantBytes } from "../../device/blocks.ts";
 import type { KernelDtype, RoundedDtype } from "../../device/dtype.ts";
-import type { Label } from "./code.ts";
 
 /** A general register, by number: `Machine.words` of them are there for a routine. */
 export type Word = number;
@@ -27,7 +26,7 @@ export type Blocks = RoundedDtype;
 export const BLOCK_BYTES: Readonly<Record<Blocks, number>> = { Q8_0: quantBytes("Q8_0"), Q4_0: quantBytes("Q4_0") };
 
 /**
- * A processor as routines see it: what differs between AVX2, AVX-512 and NEON is behind it, above all how many numbers a vector has.
+ * A processor as routines see it: what differs between AVX2, AVX-512, NEON and WebAssembly is behind it, above all how many numbers a vector has.
  * A routine takes its arguments from a list of 32-bit words; addresses in it count from the begin of the heap. It may use every
  * register, and changes none of them for its caller.
  */
@@ -67,7 +66,6 @@ export interface Machine {
   /** Two words = the 32 bits at an address, and those behind them. */
   loadWords(first: Word, second: Word, at: At): void;
   add(to: Word, what: Word | { readonly bytes: number }): void;
-  place(label: Label): void;
   /** Runs the body while there are `step` left in `left`, and takes them off. */
   steps(left: Word, step: number, body: () => void): void;
   /** word = `most`, or what is left where that is less; it is taken off `left`. */
@@ -89,9 +87,9 @@ export interface Machine {
   /** sum += what is at an address. */
   addFrom(sum: Lanes, at: At): void;
   multiply(to: Lanes, a: Lanes, b: Lanes): void;
-  /** sum += a · b, rounded once. */
+  /** sum += a · b, rounded once; by WebAssembly twice, on every processor. */
   fma(sum: Lanes, a: Lanes, b: Lanes): void;
-  /** sum += a · the number at an address, rounded once. Loses `temporary`. */
+  /** sum += a · the number at an address, rounded as by `fma`. Loses `temporary`. */
   fmaOf(sum: Lanes, a: Lanes, at: At, temporary: Lanes): void;
   divide(to: Lanes, a: Lanes, b: Lanes): void;
   subtract(to: Lanes, a: Lanes, b: Lanes): void;

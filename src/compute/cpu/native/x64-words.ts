@@ -127,10 +127,6 @@ export abstract class X64Words {
     this.code.add(word(to), typeof what === "number" ? word(what) : what.bytes);
   }
 
-  place(label: Label): void {
-    this.code.place(label);
-  }
-
   steps(left: Word, step: number, body: () => void): void {
     const [again, done] = [new Label(), new Label()];
     this.code.sub(word(left), step);
