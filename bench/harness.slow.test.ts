@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import type { Case, Suite } from "../src/measure/speed/suite.ts";
+import type { Case, Suite } from "./suite.ts";
 import { machine, renderMachine, renderResults, type Result, runSuite } from "./harness.ts";
 
 // Processes that open a GPU take their time on a busy machine.
@@ -81,5 +81,5 @@ test("bun run bench runs the suite and the cases that are named, and refuses wha
   expect(one.lines.at(-1)).toMatch(/^MT19937, bare words +[\d,.]+/);
   const none = await bench("nonsense");
   expect(none.status).toBe(2);
-  expect(none.stderr).toMatch(/^no case matches; there are the suites draws, delta, theta, gemm, .*loads\n$/);
+  expect(none.stderr).toMatch(/^no case matches; there are the suites peak, memory, draws, delta, .*loads\n$/);
 });

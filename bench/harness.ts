@@ -3,8 +3,8 @@ import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import { formatBytes, formatDuration, formatNumber, formatShare } from "../src/terminal/format.ts";
 import { formatTable } from "../src/terminal/table.ts";
-import type { Case, Suite } from "../src/measure/speed/suite.ts";
-import { time, type Timing } from "../src/measure/speed/time.ts";
+import type { Case, Suite } from "./suite.ts";
+import { time, type Timing } from "./time.ts";
 import { openBenchDevice } from "./device.ts";
 
 /** A case, timed. Seconds are of one run; the spread is the median absolute deviation. */
@@ -72,14 +72,12 @@ export interface Machine {
 export async function machine(): Promise<Machine> {
   using opened = await openBenchDevice();
   const { name, driver } = opened.info;
-  const { stdout } = Bun.spawnSync(["git", "describe", "--always", "--dirty"], {
-    cwd: import.meta.dir,
-    stderr: "ignore",
-  });
+  const git = Bun.which("git");
+  const stdout = git && Bun.spawnSync([git, "describe", "--always", "--dirty"], { cwd: import.meta.dir }).stdout;
   return {
     device: name,
     driver,
-    commit: stdout.toString().trim(),
+    commit: stdout?.toString().trim() ?? "",
     cpu: cpus()[0]?.model ?? "unknown",
     cores: availableParallelism(),
     memory: totalmem(),

@@ -5,18 +5,22 @@
  */
 import { parseArgs } from "node:util";
 import { machine, record, renderMachine, renderResults, runSuite } from "./harness.ts";
-import { attentionSuite } from "../src/measure/speed/attention.ts";
+import { attentionSuite } from "./suites/attention.ts";
 import { copySuite } from "./suites/copy.ts";
-import { deltaSuite } from "../src/measure/speed/delta.ts";
+import { deltaSuite } from "./suites/delta.ts";
 import { drawSuite } from "./suites/draws.ts";
-import { gemmSuite } from "../src/measure/speed/gemm.ts";
+import { gemmSuite } from "./suites/gemm.ts";
 import { gatedDeltaSuite } from "./suites/gated-delta.ts";
 import { loadSuite } from "./suites/loads.ts";
+import { memorySuite } from "./suites/memory.ts";
 import { mergeSuite } from "./suites/merge.ts";
-import { quantizedSuite } from "../src/measure/speed/quantized.ts";
+import { peakSuite } from "./suites/peak.ts";
+import { quantizedSuite } from "./suites/quantized.ts";
 import { thetaSuite } from "./suites/theta.ts";
 
 const SUITES = [
+  peakSuite,
+  memorySuite,
   drawSuite,
   deltaSuite,
   thetaSuite,

@@ -13,23 +13,22 @@ export const command = defineCommand({
     verify: flag({
       help: "check every kernel against double precision, training and merging against stored results; writes a report file",
     }),
-    bench: flag({ help: "measure the speed of each kind of kernel, and the device's peak" }),
     out: text({
       value: "FILE",
       short: "o",
-      help: "report file of --verify and --bench",
+      help: "report file of --verify",
       defaultText: "randlora-doctor-N.json",
     }),
     force: flag({ help: "replace an existing output" }),
   },
-  async run(_args, { verify, bench, out, force }, context) {
-    if (verify || bench) {
+  async run(_args, { verify, out, force }, context) {
+    if (verify) {
       const { verifyDevice } = await import("../src/measure/doctor/verify/verify.ts");
-      return await verifyDevice({ verify, bench }, out, force, context);
+      return await verifyDevice(out, force, context);
     }
     if (out !== undefined || force) {
       const cause = out === undefined ? "--force replaces the report file" : "--out is the report file";
-      throw new RandloraError("usage", `${cause} of --verify and --bench`, "add one of them");
+      throw new RandloraError("usage", `${cause} of --verify`, "add --verify");
     }
     const { diagnose, diagnosisJson } = await import("../src/measure/doctor/doctor.ts");
     const { renderDiagnosis } = await import("../src/measure/doctor/report.ts");

@@ -1,7 +1,7 @@
 /*
  * `npm run bench:gpu`: packs `.gpu-kit/`, one folder for an x86-64 Linux machine that has a card and nothing else: the
  * compiled binary, which is Bun as well, the tests with the packages that they need, and a Vulkan loader. There,
- * `sh .gpu-kit/run OUT` verifies and measures the card first (`doctor --verify --bench`), and runs the tests then; everything
+ * `sh .gpu-kit/run OUT` verifies the card first (`doctor --verify`), then measures it (`bun run bench`) and runs the tests; everything
  * it prints goes to the folder OUT.
  */
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -63,10 +63,12 @@ ldconfig -p | grep -q 'libvulkan\\.so\\.1' || for deb in "$kit"/loader/*.deb; do
 LD_LIBRARY_PATH="$work/loader/usr/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export LD_LIBRARY_PATH
 ./randlora doctor >"$out/doctor.txt" 2>&1 || { cat "$out/doctor.txt"; exit 1; }
-./randlora doctor --verify --bench --force --out "$out/doctor.json" >>"$out/doctor.txt" 2>&1
+./randlora doctor --verify --force --out "$out/doctor.json" >>"$out/doctor.txt" 2>&1
 failed=$?
 cat "$out/doctor.txt"
 export BUN_BE_BUN=1 RANDLORA_TEST_DEVICE=gpu
+./randlora bench/main.ts peak memory gemm quantized delta attention >"$out/bench.txt" 2>&1 || failed=1
+cat "$out/bench.txt"
 ./randlora test --timeout 400000 ${COMPUTING.join(" ")} >"$out/tests.txt" 2>&1
 tests=$?
 tail -n 6 "$out/tests.txt"

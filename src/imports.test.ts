@@ -64,7 +64,6 @@ describe("the layout", () => {
       "src/measure/doctor/advice.ts",
       "src/measure/doctor/doctor.ts",
       "src/measure/doctor/verify/check.ts",
-      "src/measure/doctor/verify/speed-checks.ts",
     ]);
   });
 

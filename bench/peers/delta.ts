@@ -2,7 +2,7 @@
  * `bun bench/peers/delta.ts [--rounds 5]`: ΔW by what the bases are stored as, beside numpy's product of f32 matrices of the
  * same sizes on the same cores, by the clock and by processor time. RANDLORA_DEVICE says what computes ours.
  */
-import { DeltaTrial } from "../../src/measure/speed/delta-trial.ts";
+import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { openBenchDevice } from "../device.ts";

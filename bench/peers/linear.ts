@@ -2,7 +2,7 @@
  * `bun bench/peers/linear.ts [--rounds 5]`: x Wᵀ of 512 rows, of the 135M model's layers in f32 and in bf16, beside numpy's product of
  * f32 matrices of the same sizes on the same cores, by the clock and by processor time. RANDLORA_DEVICE says what computes ours.
  */
-import { gemmSuite } from "../../src/measure/speed/gemm.ts";
+import { gemmSuite } from "../suites/gemm.ts";
 import { formatNumber } from "../../src/terminal/format.ts";
 import { formatTable } from "../../src/terminal/table.ts";
 import { openBenchDevice } from "../device.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SafetensorsFile } from "../../src/files/safetensors/file.ts";
 import { COPY_BYTES, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
-import type { Suite } from "../../src/measure/speed/suite.ts";
+import type { Suite } from "../suite.ts";
 
 const CASES = [
   { name: "one tensor of 256 MB", count: 1, bytes: 256e6 },

@@ -3,7 +3,7 @@ import type { StdCache } from "../../src/adapters/files/std-cache.ts";
 import { GENERATOR_NAMES } from "../../src/compute/random/names.ts";
 import { Mt19937 } from "../../src/compute/random/mt19937.ts";
 import { philoxFill, philoxStream } from "../../src/compute/random/philox.ts";
-import type { Case, Suite } from "../../src/measure/speed/suite.ts";
+import type { Case, Suite } from "../suite.ts";
 
 const SHAPE = { r: 32, max: 4096, min: 1024 } as const;
 const WORDS = 1 << 20;

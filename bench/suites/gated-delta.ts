@@ -2,7 +2,7 @@ import type { Device } from "../../src/compute/device/device.ts";
 import { OPS } from "../../src/compute/tensor/ops/index.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
-import type { Suite } from "../../src/measure/speed/suite.ts";
+import type { Suite } from "../suite.ts";
 
 /** A layer of Qwen 3.5 0.8B and 2B. */
 const [HEADS, SIZE] = [16, 128];

@@ -1,6 +1,6 @@
 import { Gpu } from "../../src/compute/gpu/gpu.ts";
 import { expandTemplate } from "../../src/compute/gpu/kernels/template.ts";
-import type { Suite } from "../../src/measure/speed/suite.ts";
+import type { Suite } from "../suite.ts";
 import loadsText from "./loads.wgsl" with { type: "text" };
 
 const SOURCES = ["storage", "same", "uniform", "texture", "workgroup"] as const;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { merge } from "../../src/adapters/merge/to-files/run.ts";
 import type { MergeObserver } from "../../src/adapters/merge/to-files/types.ts";
 import { type PlannedTensor, plannedBytes, SafetensorsWriter } from "../../src/files/safetensors/writer.ts";
-import type { Suite } from "../../src/measure/speed/suite.ts";
+import type { Suite } from "../suite.ts";
 
 /** Four layers and the embedding of the 135M model. */
 const LAYERS = 4;

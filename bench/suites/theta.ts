@@ -5,7 +5,7 @@ import { read } from "../../src/compute/device/transfer.ts";
 import { philoxKey } from "../../src/compute/random/philox.ts";
 import { Run } from "../../src/compute/tensor/run.ts";
 import { tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
-import type { Suite } from "../../src/measure/speed/suite.ts";
+import type { Suite } from "../suite.ts";
 
 /** Layers of the 135M model and of the embedded one, whose rows end within a block of 16. */
 const SHAPES = [

@@ -48,7 +48,6 @@ export const PROGRAM: MutationsByFile = {
   "src/measure/inspect/distance.ts": [
     ["(x - y) * (x - y)", "(x - y) * (x + y)", "wrong sign in the distance of two adapters"],
   ],
-  "src/measure/speed/time.ts": [["sorted[sorted.length >> 1]", "sorted[0]", "the median is the fastest run"]],
   "src/library/options.ts": [
     [
       `if (texts.includes("")) throw new InvalidValue("is empty");`,

@@ -1,6 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import { promisify } from "node:util";
-import { DeltaTrial } from "../../measure/speed/delta-trial.ts";
+import { DeltaTrial } from "../../measure/doctor/delta-trial.ts";
 import { Gpu } from "./gpu.ts";
 
 test("only Dawn's own ticks are slowed down", async () => {

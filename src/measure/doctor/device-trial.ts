@@ -1,4 +1,4 @@
-import { type DeltaCheck, compare, spread } from "../speed/delta-trial.ts";
+import { type DeltaCheck, compare, spread } from "./delta-trial.ts";
 import type { Device } from "../../compute/device/device.ts";
 import { read, uploaded } from "../../compute/device/transfer.ts";
 import { bf16ToF32, f32ToBf16 } from "../../files/safetensors/numbers.ts";

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { availableParallelism, loadavg } from "node:os";
 import { dependencies, version } from "../../../package.json";
-import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "../speed/delta-trial.ts";
+import { type DeltaCheck, type DeltaTiming, DeltaTrial } from "./delta-trial.ts";
 import { stdCachePath } from "../../adapters/files/std-cache.ts";
 import { type GpuEntry, listGpus } from "../../compute/gpu/choose.ts";
 import { findVulkanDrivers, type VulkanDrivers } from "../../compute/gpu/doctor-drivers.ts";

@@ -1,6 +1,6 @@
 import type { Device } from "../../../compute/device/device.ts";
 import { Gpu } from "../../../compute/gpu/gpu.ts";
-import type { Measured, Speed } from "./messages.ts";
+import type { Measured } from "./messages.ts";
 
 /** What is checked, as a line of the report names it. */
 export interface Subject {
@@ -24,7 +24,6 @@ export interface Finding {
   readonly wrong?: string | undefined;
   /** What was measured, for the report file. */
   readonly measured?: Measured | undefined;
-  readonly speeds?: Speed[] | undefined;
 }
 
 /** The device that is checked: opened when it is needed, and again after it was closed. */

@@ -1,5 +1,5 @@
 import { formatMeasure } from "../../../terminal/format.ts";
-import { DeltaTrial, type DeltaTrialSpec } from "../../speed/delta-trial.ts";
+import { DeltaTrial, type DeltaTrialSpec } from "../delta-trial.ts";
 import type { Check } from "./check.ts";
 
 /** Wide, tall and square layers whose rows and columns end within tiles; one of several tiles. */

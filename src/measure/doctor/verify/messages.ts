@@ -24,10 +24,6 @@ const Measured = v.object({
 });
 export type Measured = v.InferOutput<typeof Measured>;
 
-/** How fast something is: 10⁹ operations, and bytes that are read and written, a second; null where that does not count. */
-const Speed = v.object({ name: v.string(), gflops: v.nullable(v.number()), gigabytes: v.nullable(v.number()) });
-export type Speed = v.InferOutput<typeof Speed>;
-
 /** Lines of JSON from the process that checks to the one that watches it. */
 export const Message = v.variant("kind", [
   v.object({ kind: v.literal("open"), device: DeviceFacts, checks: v.number() }),
@@ -38,7 +34,6 @@ export const Message = v.variant("kind", [
     seconds: v.number(),
     wrong: v.optional(v.string()),
     measured: v.optional(Measured),
-    speeds: v.optional(v.array(Speed)),
   }),
   /** The device failed, and nothing more comes. */
   v.object({ kind: v.literal("failure"), code: v.string(), message: v.string(), hint: v.string() }),

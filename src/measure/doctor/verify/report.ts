@@ -2,20 +2,17 @@ import { homedir, hostname, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { dependencies, version } from "../../../../package.json";
 import { RandloraError } from "../../../files/errors.ts";
-import { formatAmount, formatDuration, formatNumber, formatShare } from "../../../terminal/format.ts";
+import { formatAmount, formatDuration, formatNumber } from "../../../terminal/format.ts";
 import type { Style } from "../../../terminal/style.ts";
 import { formatTable } from "../../../terminal/table.ts";
-import type { Speed } from "./messages.ts";
 import type { Problem, Verification } from "./supervise.ts";
 
 /** A check that takes longer waits for a compiler, or for a device that is too slow to be of use. Seconds. */
 const SLOW = 10;
-/** A kernel that comes to less of the peak that bounds it. */
-const SLOW_SHARE = 0.1;
 
 /**
  * What the report file and `--json` hold: the device, its driver, versions, results; nothing that tells whose machine it is.
- * @json doctor --verify, --bench
+ * @json doctor --verify
  */
 interface VerificationJson {
   readonly format: "randlora-verification";
@@ -31,13 +28,6 @@ interface VerificationJson {
   readonly problems: readonly object[];
   /** Checks of more than 10 seconds: op, format, size, seconds. */
   readonly slow: readonly object[];
-  /** The first one is the peak. */
-  readonly speeds: readonly {
-    readonly name: string;
-    readonly gflops: number | null;
-    readonly gb_per_s: number | null;
-    readonly share_of_peak: number | null;
-  }[];
   readonly training: readonly {
     readonly run: string;
     readonly losses: readonly number[];
@@ -49,7 +39,6 @@ interface VerificationJson {
 
 export function verificationJson(verification: Verification): VerificationJson {
   const { device, checks, done, problems, measured, times } = verification;
-  const speeds = fromPeak(verification);
   return {
     format: "randlora-verification",
     version: 1,
@@ -61,12 +50,6 @@ export function verificationJson(verification: Verification): VerificationJson {
     seconds: secondsOf(verification),
     problems: problems.map((problem) => ({ ...problem, what: withoutOwner(problem.what) })),
     slow: times.filter(({ seconds }) => seconds > SLOW),
-    speeds: speeds.map((speed) => ({
-      name: speed.name,
-      gflops: speed.gflops,
-      gb_per_s: speed.gigabytes,
-      share_of_peak: shareOfPeak(speed, speeds[0]) ?? null,
-    })),
     training: measured.map(({ run, losses, gradientNorms, adapter, merged }) => ({
       run,
       losses,
@@ -80,56 +63,18 @@ export function verificationJson(verification: Verification): VerificationJson {
 /** The same for people: a line for each thing that is wrong or slow. */
 export function renderVerification(verification: Verification, columns: number, style: Style): string {
   const { device, checks, done, problems, times } = verification;
-  const speeds = fromPeak(verification);
   const rows = [
     ...problems.map(({ kind, op, format, size, what }) => [style.red(kind), op, format, size, what]),
     ...times
       .filter(({ seconds }) => seconds > SLOW)
       .map(({ op, format, size, seconds }) => [style.yellow("slow"), op, format, size, formatDuration(seconds)]),
   ];
-  for (const speed of speeds.slice(1)) {
-    const share = shareOfPeak(speed, speeds[0]);
-    if (share === undefined || share >= SLOW_SHARE) continue;
-    rows.push([style.yellow("slow"), speed.name, "", "", `${formatShare(share)} of the measured peak`]);
-  }
   const table = rows.length === 0 ? "" : `${formatTable(rows, { columns, align: "" }).trimEnd()}\n`;
   const good = problems.length === 0 && done === checks;
   const verdict = good ? style.green("all right") : style.red(countOf(problems));
   const undone = done < checks ? `, ${formatNumber(checks - done - endedIn(problems))} not done` : "";
   const counts = `${formatNumber(done)} of ${formatAmount(checks, "check")} in ${formatDuration(secondsOf(verification))}`;
-  return `${style.bold(device.name)} (${device.driver})\n${counts}: ${verdict}${undone}\n${table}${speedTable(speeds, columns)}`;
-}
-
-/**
- * Speeds, the peak first. It is measured at another moment than the kernels, and by other work: what one of them reaches is part of it.
- */
-function fromPeak({ speeds: [peak, ...speeds] }: Verification): readonly Speed[] {
-  if (peak === undefined) return [];
-  const most = (unit: "gflops" | "gigabytes") =>
-    peak[unit] === null ? null : Math.max(peak[unit], ...speeds.map((speed) => speed[unit] ?? 0));
-  return [{ ...peak, gflops: most("gflops"), gigabytes: most("gigabytes") }, ...speeds];
-}
-
-/** Every speed, and below the device's peak, which is measured: no driver reports it. */
-function speedTable([peak, ...speeds]: readonly Speed[], columns: number): string {
-  if (peak === undefined) return "";
-  const amount = (value: number | null): string => (value === null ? "" : formatNumber(value, 1));
-  const rows = speeds.map((speed) => {
-    const share = shareOfPeak(speed, peak);
-    return [speed.name, amount(speed.gflops), amount(speed.gigabytes), share === undefined ? "" : formatShare(share)];
-  });
-  const others = peak.gflops === null ? " and a copy" : ", multiply-adds in registers and a copy";
-  rows.push([`measured peak: the fastest of these${others}`, amount(peak.gflops), amount(peak.gigabytes), ""]);
-  return `\n${formatTable(rows, { head: ["speed", "GFLOP/s", "GB/s", "of the peak"], columns, align: "lrrr" })}`;
-}
-
-/** Of the peak that bounds it, which is the one that it comes nearest to; undefined where none is known. */
-function shareOfPeak({ gflops, gigabytes }: Speed, peak: Speed | undefined): number | undefined {
-  const shares = [
-    ...(gflops !== null && peak?.gflops ? [gflops / peak.gflops] : []),
-    ...(gigabytes !== null && peak?.gigabytes ? [gigabytes / peak.gigabytes] : []),
-  ];
-  return shares.length === 0 ? undefined : Math.max(...shares);
+  return `${style.bold(device.name)} (${device.driver})\n${counts}: ${verdict}${undone}\n${table}`;
 }
 
 /** Why the device is not to be used; undefined where everything is right. */

@@ -47,24 +47,6 @@ test.each([
   for (const secret of ["somebody", "driver.so"]) expect(json).not.toContain(secret);
 });
 
-test("no kernel is above the peak, which another moment gave", () => {
-  const device = { name: "cpu", vendor: "", architecture: "", driver: "", software: true, code: null };
-  const speeds = [
-    { name: "peak", gflops: null, gigabytes: 10 },
-    { name: "one row", gflops: 5, gigabytes: 12.5 },
-    { name: "two rows", gflops: 50, gigabytes: 5 },
-  ];
-  const verification = { device, checks: 1, done: 1, problems: [], times: [], measured: [], speeds };
-  expect(show(verification)).toMatch(/one row .* 100\.0 %\ntwo rows .* 40\.0 %\nmeasured peak: .* 12\.5/);
-  expect(verificationJson(verification)).toMatchObject({
-    speeds: [
-      { name: "peak", gflops: null, gb_per_s: 12.5 },
-      { name: "one row", share_of_peak: 1 },
-      { name: "two rows", share_of_peak: 0.4 },
-    ],
-  });
-});
-
 test("the report names no file, folder, user or host", () => {
   const told = `${join(tmpdir(), "x.json")}: cannot be read (${join(homedir(), "driver.so")}) on ${hostname()}, F32/BF16`;
   const what = withoutOwner(`${told}: ${process.cwd()}`);

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { type ErrorCode, RandloraError } from "../../../files/errors.ts";
 import type { Subject } from "./check.ts";
 import { verificationFolder } from "./folder.ts";
-import { type DeviceFacts, type Measured, Message, type Speed } from "./messages.ts";
+import { type DeviceFacts, type Measured, Message } from "./messages.ts";
 
 /** Something that is not right. */
 export interface Problem extends Subject {
@@ -20,8 +20,6 @@ export interface Verification {
   readonly problems: readonly Problem[];
   readonly times: readonly (Subject & { readonly seconds: number })[];
   readonly measured: readonly Measured[];
-  /** The first of them is the peak of the device, where speeds were measured. */
-  readonly speeds: readonly Speed[];
 }
 
 /** How checks are run and watched. */
@@ -64,7 +62,6 @@ class State {
   readonly #problems: Problem[] = [];
   readonly #times: (Subject & { seconds: number })[] = [];
   readonly #measured: Measured[] = [];
-  readonly #speeds: Speed[] = [];
   #device: DeviceFacts | undefined;
   #checks = 0;
   #next = 0;
@@ -128,8 +125,8 @@ class State {
   result(): Verification {
     if (this.#device === undefined) throw new TypeError("no device was opened");
     const { length: done } = this.#times;
-    const [problems, times, measured, speeds] = [this.#problems, this.#times, this.#measured, this.#speeds];
-    return { device: this.#device, checks: this.#checks, done, problems, times, measured, speeds };
+    const [problems, times, measured] = [this.#problems, this.#times, this.#measured];
+    return { device: this.#device, checks: this.#checks, done, problems, times, measured };
   }
 
   #take(message: Message): void {
@@ -143,9 +140,8 @@ class State {
       this.#next = message.at + 1;
       this.#supervision.onCheck(this.#current);
     } else if (message.kind === "end" && this.#current !== undefined) {
-      const { seconds, wrong, measured, speeds = [] } = message;
+      const { seconds, wrong, measured } = message;
       this.#times.push({ ...this.#current, seconds });
-      this.#speeds.push(...speeds);
       if (measured !== undefined) this.#measured.push(measured);
       if (wrong !== undefined) this.#problems.push({ ...this.#current, kind: "wrong", what: wrong });
       this.#current = undefined;

@@ -5,7 +5,6 @@ import { naming, oneLine } from "../../../files/failure.ts";
 import { Publication } from "../../../files/publish.ts";
 import type { Context } from "../../../terminal/options/command.ts";
 import { failureOf, renderVerification, verificationJson } from "./report.ts";
-import type { Asked } from "./work.ts";
 import { FROM_VARIABLE, supervise } from "./supervise.ts";
 
 /** Seconds: compilers of real drivers take some for a kernel, software GPUs and large cases more. */
@@ -17,16 +16,11 @@ const PATIENCE = 180;
  * @param out the report file; the next free randlora-doctor-N.json by default
  * @throws RandloraError `gpu` where anything is wrong, or no device can be opened; `file`
  */
-export async function verifyDevice(
-  asked: Asked,
-  out: string | undefined,
-  force: boolean,
-  context: Context,
-): Promise<void> {
+export async function verifyDevice(out: string | undefined, force: boolean, context: Context): Promise<void> {
   const from = process.env[FROM_VARIABLE];
   if (from !== undefined) {
     const { serveChecks } = await import("./work.ts");
-    return await serveChecks(context.device, asked, Number(from), context.signal);
+    return await serveChecks(context.device, Number(from), context.signal);
   }
   await using publication = await Publication.begin(resolve(out ?? nextFree()), { kind: "file", force });
   using stack = new DisposableStack();

@@ -7,21 +7,11 @@ import { type Check, CheckedDevice, type Finding } from "./check.ts";
 import { deltaChecks } from "./delta-checks.ts";
 import type { DeviceFacts, Message } from "./messages.ts";
 import { opChecks } from "./op-checks.ts";
-import { speedChecks } from "./speed-checks.ts";
 import { trainingChecks } from "./training-checks.ts";
 
-/** What is asked of a device. */
-export interface Asked {
-  readonly verify: boolean;
-  readonly bench: boolean;
-}
-
 /** All checks of a device, in their order. */
-function allChecks(options: DeviceOptions, { verify, bench }: Asked): Check[] {
-  return [
-    ...(verify ? [...opChecks(), ...deltaChecks(), ...trainingChecks(options)] : []),
-    ...(bench ? speedChecks(options) : []),
-  ];
+function allChecks(options: DeviceOptions): Check[] {
+  return [...opChecks(), ...deltaChecks(), ...trainingChecks(options)];
 }
 
 /**
@@ -83,15 +73,10 @@ export function say(message: Message): void {
 }
 
 /** The process that checks: tells on standard output, and ends with the one that watches it. */
-export async function serveChecks(
-  options: DeviceOptions,
-  asked: Asked,
-  from: number,
-  signal: AbortSignal,
-): Promise<void> {
+export async function serveChecks(options: DeviceOptions, from: number, signal: AbortSignal): Promise<void> {
   process.stdin.on("end", () => process.kill(process.pid, "SIGKILL")).resume();
   const faults: string[] = [];
   const told = { ...options, onFault: (fault: string) => void faults.push(fault) };
-  await work(() => openDevice(told), allChecks(told, asked), from, say, signal, faults);
+  await work(() => openDevice(told), allChecks(told), from, say, signal, faults);
   process.stdin.pause();
 }

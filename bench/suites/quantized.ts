@@ -1,9 +1,9 @@
-import { BLOCKS_NAMES, isBlockDtype, NAMED_BLOCKS, type StoredDtype } from "../../compute/device/dtype.ts";
-import type { Device } from "../../compute/device/device.ts";
-import type { Staging } from "../../compute/device/staging.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../../compute/tensor/tensor.ts";
-import type { Suite } from "./suite.ts";
+import { BLOCKS_NAMES, isBlockDtype, NAMED_BLOCKS, type StoredDtype } from "../../src/compute/device/dtype.ts";
+import type { Device } from "../../src/compute/device/device.ts";
+import type { Staging } from "../../src/compute/device/staging.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, type TensorDtype, tensorIn } from "../../src/compute/tensor/tensor.ts";
+import type { Suite } from "../suite.ts";
 
 /** A token, a token of each of four sequences, which are in f32 either way, and prompts. */
 const ROWS = [1, 4, 32, 512] as const;
@@ -40,7 +40,6 @@ export const quantizedSuite: Suite = {
             yield {
               name,
               amount: (times * flops) / 1e9,
-              ...(rows === 1 ? { gigabytes: (times * tensorBytes([out, inner], dtype)) / 1e9 } : {}),
               async run() {
                 using run = new Run(device, staging);
                 for (let i = 0; i < times; i++) {

@@ -1,8 +1,8 @@
-import type { Device } from "../../compute/device/device.ts";
-import { recordGemm } from "../../compute/tensor/gemm.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
-import type { Suite } from "./suite.ts";
+import type { Device } from "../../src/compute/device/device.ts";
+import { recordGemm } from "../../src/compute/tensor/gemm.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
+import type { Suite } from "../suite.ts";
 
 /** Tokens, and the layers of the 135M model as in → out. */
 const ROWS = [96, 512, 1024] as const;

@@ -1,7 +1,7 @@
-import { OPS } from "../../compute/tensor/ops/index.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
-import type { Suite } from "./suite.ts";
+import { OPS } from "../../src/compute/tensor/ops/index.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, type Tensor, tensorBytes, tensorIn } from "../../src/compute/tensor/tensor.ts";
+import type { Suite } from "../suite.ts";
 
 /** The heads of the 135M model, and those of Gemma 4's layers that see all tokens. */
 const SMALL = { heads: 9, kvHeads: 3, headSize: 64, of: "" } as const;

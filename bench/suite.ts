@@ -1,12 +1,10 @@
-import type { Device } from "../../compute/device/device.ts";
+import type { Device } from "../src/compute/device/device.ts";
 
 /** One thing to time. */
 export interface Case {
   readonly name: string;
   /** Units of work in one run. */
   readonly amount: number;
-  /** 10⁹ bytes that one run must read and write, where that is what bounds it. */
-  readonly gigabytes?: number;
   /** The least rate that is good enough, in the suite's unit, where there is such a target. */
   readonly target?: number;
   run(): Promise<void> | void;

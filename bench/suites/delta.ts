@@ -1,5 +1,5 @@
-import { DeltaTrial } from "./delta-trial.ts";
-import type { Suite } from "./suite.ts";
+import { DeltaTrial } from "../../src/measure/doctor/delta-trial.ts";
+import type { Suite } from "../suite.ts";
 
 /** The square and both oblong layers of the 135M model, and one that is long enough for peak speed. */
 const SHAPES = [

@@ -1,8 +1,8 @@
-import { ELEMENTWISE } from "../../compute/device/families/elementwise.ts";
-import { recordElementwise } from "../../compute/tensor/elementwise.ts";
-import { Run } from "../../compute/tensor/run.ts";
-import { type Shape, tensorBytes } from "../../compute/tensor/tensor.ts";
-import type { Suite } from "./suite.ts";
+import { ELEMENTWISE } from "../../src/compute/device/families/elementwise.ts";
+import { recordElementwise } from "../../src/compute/tensor/elementwise.ts";
+import { Run } from "../../src/compute/tensor/run.ts";
+import { type Shape, tensorBytes } from "../../src/compute/tensor/tensor.ts";
+import type { Suite } from "../suite.ts";
 
 /** 96 MiB: more than caches hold, and no more than every GPU binds at once. */
 const SHAPE: Shape = [24 * 1024, 1024];
@@ -17,11 +17,9 @@ export const memorySuite: Suite = {
     using run = new Run(device);
     const [x, y] = [run.keep(run.allocate("x", SHAPE)), run.keep(run.allocate("y", SHAPE))];
     device.clear([x.buffer]);
-    const gigabytes = (2 * tensorBytes(SHAPE, "F32")) / 1e9;
     yield {
       name: "a copy of 96 MiB",
-      amount: gigabytes,
-      gigabytes,
+      amount: (2 * tensorBytes(SHAPE, "F32")) / 1e9,
       async run() {
         recordElementwise(run, ELEMENTWISE.copy, x, undefined, y);
         await run.submit();
