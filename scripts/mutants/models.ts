@@ -45,14 +45,14 @@ export const MODELS: MutationsByFile = {
       "a run's model is taken from another commit of its repository",
     ],
   ],
-  "src/models/gguf/order.ts": [
+  "src/models/gguf/place.ts": [
     [
       "(row % half) * 2 + Math.floor(row / half)",
       "(row % 2) * half + Math.floor(row / 2)",
       "rows for llama.cpp's rotary embeddings are ordered the wrong way around",
     ],
   ],
-  "src/models/vision/positions.ts": [
+  "src/models/vision/patches.ts": [
     ["const a = -0.75;", "const a = -0.5;", "positions are interpolated by another cubic than torch's"],
   ],
 };

@@ -7,10 +7,8 @@ import type { JsonObject } from "../files/lossless-json.ts";
 import { readOptionalJsonObject } from "../files/read-text.ts";
 import { SETTINGS_FILE } from "../files/run-names.ts";
 import { IMAGE_TYPES } from "../models/vision/index.ts";
-import { EMBEDDED } from "../models/folder/embedded-name.ts";
+import { EMBEDDED, readRun, type Recorded } from "../models/folder/run.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
-import type { Recorded } from "../models/folder/recorded.ts";
-import { readRun } from "../models/folder/run.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
 import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
 

@@ -16,11 +16,10 @@ import {
 import { weightDtype } from "../compute/device/weight.ts";
 import { widenToF32 } from "../files/safetensors/numbers.ts";
 import { type Placed, placeIn } from "./description.ts";
-import { converted, readBlocks } from "./read-weights.ts";
+import { converted, readBlocks, withTransposed } from "./read-weights.ts";
 import { matrixLabel, matrixShape, type PlannedMatrix, rowsTaken } from "./tensor-plan.ts";
 import { weightFormat, type WeightOptions } from "./weight-format.ts";
 import { repitched } from "../compute/tensor/repitch.ts";
-import { withTransposed } from "./transposed-tensor.ts";
 
 /** Checkpoint bytes that are read at once. */
 const BLOCK_BYTES = 8 * 2 ** 20;

@@ -1,10 +1,8 @@
 import { existsSync } from "node:fs";
 import { RandloraError } from "../../files/errors.ts";
 import { resolveModel } from "../../files/hub/resolve.ts";
-import { readRun } from "../../models/folder/run.ts";
-import { EMBEDDED } from "../../models/folder/embedded-name.ts";
+import { EMBEDDED, hubNameOf, readRun } from "../../models/folder/run.ts";
 import { locateModel } from "../../models/folder/locate.ts";
-import { hubNameOf } from "../../models/folder/recorded.ts";
 import { openBase, type OpenBase } from "./open-base.ts";
 
 /**

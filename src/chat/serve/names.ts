@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
 import { isGgufName } from "../../files/gguf/format.ts";
 import { folderName } from "../../files/run-names.ts";
-import { hubNameOf, type Recorded } from "../../models/folder/recorded.ts";
+import { hubNameOf, type Recorded } from "../../models/folder/run.ts";
 
 /** `--adapter NAME=A`. */
 export interface NamedAdapter {

@@ -2,8 +2,7 @@ import { loadConfig } from "../../models/decoder/architectures/index.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { ImageConfig } from "../../models/vision/config.ts";
 import type { EncoderConfig } from "../../models/vision/encoder.ts";
-import { isOfImages } from "../../models/vision/index.ts";
-import { readImageConfig } from "../../models/vision/read-config.ts";
+import { isOfImages, readImageConfig } from "../../models/vision/index.ts";
 
 /** What a model's passes go by; what it is called, and how its tensors are, is left out. */
 export interface ModelShape {

@@ -42,6 +42,11 @@ export type Filled = LayerCache & {
   readonly pieces?: readonly { readonly first: number; readonly past: Filled }[];
 };
 
+/** What is kept of the positions before a pass, by layer. */
+export interface Past {
+  layer(index: number): Filled;
+}
+
 /** Rows of a cache for the tokens of several sequences, (1, tokens) U32: each token's own, and the first of its sequence. */
 export interface TokenRows {
   readonly own: Tensor;

@@ -6,7 +6,7 @@ import { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { loadConfig } from "./architectures/index.ts";
 import { recordPass } from "./forward.ts";
-import { KvCache } from "./cache/kv-cache.ts";
+import { KvCache } from "./cache/slot-pool.ts";
 import { batchLinears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { ARCHITECTURE_CASES, writeArchitecture } from "../testing/architectures.ts";
 import { DecoderWeights } from "./weights.ts";

@@ -3,7 +3,7 @@ import { expectedStories, STORIES } from "../../../fixtures/stories/storyteller.
 import type { Device } from "../../compute/device/device.ts";
 import { openTestDevice } from "../../compute/device/testing/open.ts";
 import { bestOf, logitsAfter } from "../testing/logits.ts";
-import type { KvCache } from "./cache/kv-cache.ts";
+import type { KvCache } from "./cache/slot-pool.ts";
 import type { Decoder } from "./decoder.ts";
 import { loadDecoder } from "../folder/load-decoder.ts";
 

@@ -1,5 +1,6 @@
-import type { Device } from "../../compute/device/device.ts";
 import type { KvDtype } from "../../compute/device/dtype.ts";
+import type { WeightOptions } from "../weight-format.ts";
+import type { Device } from "../../compute/device/device.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { OPS } from "../../compute/tensor/ops/index.ts";
@@ -8,15 +9,31 @@ import { Run } from "../../compute/tensor/run.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { recordForward, recordLogits } from "./forward.ts";
-import { KvCache } from "./cache/kv-cache.ts";
+import { KvCache } from "./cache/slot-pool.ts";
 import { type Linears, PLAIN_LINEARS } from "../blocks/linears.ts";
 import { fitsKeys } from "../blocks/rope-scaling.ts";
 import { mostPositions } from "./positions.ts";
 import { checkKvDtype, PROMPT_BLOCK } from "./cache/layer-cache.ts";
-import { refuseLargeWeights } from "./weight-limit.ts";
-import type { LoadOptions, PrefillOptions } from "./options.ts";
+import { DecoderWeights, refuseLargeWeights } from "./weights.ts";
 import { storedDecoder } from "./weight-plan.ts";
-import { DecoderWeights } from "./weights.ts";
+
+/** How a decoder is loaded. */
+export interface LoadOptions extends Pick<WeightOptions, "dtype" | "quantize"> {
+  /** What keys and values are held in; F32 by default. */
+  readonly kvDtype?: KvDtype | undefined;
+  /** Told the bytes of the checkpoint as they are read; `total` beforehand. */
+  readonly onProgress?: (read: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How a prompt is taken. */
+export interface PrefillOptions {
+  /** Tokens of one pass. */
+  readonly block?: number;
+  /** Tokens of the whole sequence, where more of it is to come: RoPE that depends on the length goes by it. */
+  readonly sequenceLength?: number;
+  readonly signal?: AbortSignal;
+}
 
 /** A language model on the GPU: config, weights, and passes over tokens. */
 export class Decoder {

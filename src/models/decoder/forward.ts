@@ -1,14 +1,94 @@
 import { OPS } from "../../compute/tensor/ops/index.ts";
-import type { Run } from "../../compute/tensor/run.ts";
+import type { Recorder } from "../../compute/tensor/recorder.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
-import { releaseStream, streamOf } from "../blocks/stream.ts";
-import type { DecoderConfig } from "./config.ts";
-import type { Slot } from "./cache/slot.ts";
-import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
+import { recordBlocks } from "../blocks/block.ts";
 import type { Linears } from "../blocks/linears.ts";
-import { recordLayerInputs, uploadLayerRows } from "./layer-inputs.ts";
-import { recordEmbeddings, uploadPositions } from "./positions.ts";
+import type { Past, Sight } from "../blocks/sight.ts";
+import { recordInput, releaseStream, type Stream, streamOf } from "../blocks/stream.ts";
+import type { DecoderConfig } from "./config.ts";
+import { type PassPositions, recordEmbeddings, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
+import { recordNorm } from "../blocks/norm.ts";
+import type { Run } from "../../compute/tensor/run.ts";
+import type { Slot } from "./cache/slot.ts";
+
+/** What one pass over some tokens goes by. */
+export interface Pass extends PassPositions {
+  readonly config: DecoderConfig;
+  readonly weights: DecoderWeights;
+  readonly linears: Linears;
+  /** Undefined: attention sees the tokens of the pass alone, and nothing of it remains. */
+  readonly past: Past | undefined;
+  /** See `Sight`. */
+  readonly inputs?: Tensor | undefined;
+  /** (1, tokens) U32, the first row that a token sees where nothing is past; undefined: the first of all. */
+  readonly starts: Tensor | undefined;
+}
+
+/**
+ * Records layer number `index`: the stream that comes of the one before it, whose tensors are not released.
+ * @param keys those that layers share, where nothing is past; see `Sight`
+ */
+export function recordLayer(
+  recorder: Recorder,
+  pass: Pass,
+  index: number,
+  stream: Stream,
+  keys: Pick<Sight, "shared" | "share"> = {},
+): Stream {
+  const { linears, past, tables, starts, inputs } = pass;
+  const blocks = pass.weights.layers[index];
+  if (blocks === undefined) throw new RangeError(`layer ${index} without weights`);
+  const filled = past?.layer(index);
+  const rows = filled?.rows;
+  const sight = { tables, past: filled, first: rows?.first ?? starts, last: rows?.own, inputs, ...keys };
+  return recordBlocks(recorder, linears, blocks, sight, stream);
+}
+
+/** Records the norm after the last layer, times what logits are multiplied by, and releases its input. */
+export function recordLastNorm(recorder: Recorder, { config, weights }: Pass, stream: Stream): Tensor {
+  const { x, normed } = recordInput(recorder, weights.norm, stream);
+  if (x !== stream.x) recorder.release(x);
+  releaseStream(recorder, stream);
+  if (config.logitScale === 1) return normed;
+  const { y } = recorder.apply(OPS.scale, { x: normed }, { factor: config.logitScale });
+  recorder.release(normed);
+  return y;
+}
+
+/** Uploads the rows of tokens `ids`, (tokens, layers · size) F32; undefined: the model has no such table. @throws RandloraError `file` */
+export function uploadLayerRows(
+  recorder: Recorder,
+  weights: DecoderWeights,
+  ids: ArrayLike<number>,
+): Tensor | undefined {
+  const { layerTable } = weights;
+  return layerTable && recorder.upload("rows of layers", [ids.length, layerTable.cols], layerRows(weights, ids));
+}
+
+/** The same rows in the host's memory. */
+export function layerRows({ layerTable, layerInputs }: DecoderWeights, ids: ArrayLike<number>) {
+  if (layerTable === undefined || layerInputs === undefined) return new Float32Array();
+  return layerTable.rows(ids, layerInputs.scale);
+}
+
+/** Records (norm(projection x) + rows) / √2 of embeddings x; undefined: the model has none of it. Neither x nor the rows are released. */
+export function recordLayerInputs(
+  recorder: Recorder,
+  linears: Linears,
+  { layerInputs }: DecoderWeights,
+  x: Tensor,
+  rows: Tensor | undefined,
+): Tensor | undefined {
+  if (layerInputs === undefined || rows === undefined) return undefined;
+  const { projection: weight, norm } = layerInputs;
+  const projected = linears.apply(recorder, { x, weight, bias: undefined, residual: undefined });
+  const normed = recordNorm(recorder, norm, projected);
+  const { y: sum } = recorder.apply(OPS.add, { a: normed, b: rows }, {});
+  const { y } = recorder.apply(OPS.scale, { x: sum }, { factor: Math.SQRT1_2 });
+  recorder.release(projected, normed, sum);
+  return y;
+}
 
 /**
  * Records one pass of the decoder over some tokens, which take the positions after those in a slot and join it.

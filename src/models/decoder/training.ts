@@ -4,9 +4,8 @@ import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { recordWhole, streamOf } from "../blocks/stream.ts";
 import type { PassKeys } from "../blocks/sight.ts";
 import { type DecoderConfig, keysOf } from "./config.ts";
-import { type Pass, recordLastNorm, recordLayer } from "./layers.ts";
+import { type Pass, recordLastNorm, recordLayer, recordLayerInputs, uploadLayerRows } from "./forward.ts";
 import type { Linears } from "../blocks/linears.ts";
-import { recordLayerInputs, uploadLayerRows } from "./layer-inputs.ts";
 import { recordEmbeddings, tensorsOfPositions, uploadPositions } from "./positions.ts";
 import type { DecoderWeights } from "./weights.ts";
 

@@ -1,5 +1,5 @@
 import type { Device } from "../../compute/device/device.ts";
-import type { KernelDtype } from "../../compute/device/dtype.ts";
+import { BLOCKS_NAMES, type BlocksName, type KernelDtype, NAMED_BLOCKS } from "../../compute/device/dtype.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { type Tensor, tensorBytes, tensorIn } from "../../compute/tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
@@ -11,6 +11,8 @@ import { PlacedWeights, type Quantized } from "../placed-weights.ts";
 import { TableInFile } from "../table-in-file.ts";
 import type { WeightOptions } from "../weight-format.ts";
 import { checkPlan, plannedMatrices, UNTIED_HEAD } from "./weight-plan.ts";
+import { megabytes } from "../../compute/device/memory-limit.ts";
+import { RandloraError } from "../../files/errors.ts";
 
 export type { Quantized } from "../placed-weights.ts";
 
@@ -161,4 +163,33 @@ export class DecoderWeights {
     this.#placed.release();
     this.layerTable?.close();
   }
+}
+
+/**
+ * Refuses a model whose weights `--memory` leaves no room for, before one of them is read.
+ * @throws RandloraError `memory`, with the format that they would fit in; what `DecoderWeights.allocate` throws
+ */
+export function refuseLargeWeights(
+  gpu: Device,
+  checkpoint: Checkpoint,
+  config: DecoderConfig,
+  options: WeightOptions,
+): void {
+  const { limit, liveBytes } = gpu.memory;
+  if (limit === Infinity) return;
+  const bytesOf = (more: WeightOptions): number => {
+    const counting = gpu.counting();
+    DecoderWeights.allocate(counting, checkpoint, config, { ...options, ...more });
+    return counting.memory.liveBytes;
+  };
+  const bytes = bytesOf({});
+  if (liveBytes + bytes <= limit) return;
+  const fits = (name: BlocksName) => liveBytes + bytesOf({ quantize: NAMED_BLOCKS[name] }) <= limit;
+  const name = options.quantize === undefined ? BLOCKS_NAMES.find(fits) : undefined;
+  const smaller =
+    name === undefined
+      ? "choose a smaller model"
+      : `give --quantize ${name}, which takes ${megabytes(bytesOf({ quantize: NAMED_BLOCKS[name] }))}`;
+  const cause = `the weights take ${megabytes(bytes)}, and --memory allows ${megabytes(limit)}`;
+  throw new RandloraError("memory", cause, `${smaller}, or raise --memory`);
 }

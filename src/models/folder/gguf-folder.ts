@@ -2,8 +2,14 @@ import { join } from "node:path";
 import { showPathAs } from "../../files/shown-paths.ts";
 import { GgufFile } from "../../files/gguf/reader.ts";
 import { tokenizerFiles } from "../../data/text/gguf/tokenizer-files.ts";
-import { checkedGgufConfig } from "../gguf/checked-config.ts";
 import { unpacked } from "./unpacked.ts";
+import * as v from "valibot";
+import { brief, quote } from "../../files/failure.ts";
+import { GgufFields } from "../../files/gguf/metadata.ts";
+import { architectureOf } from "../decoder/architectures/index.ts";
+import { ConfigJson } from "../decoder/config-file.ts";
+import { fieldsOf } from "../gguf/fields.ts";
+import { readGgufConfig } from "../gguf/read-config.ts";
 
 /**
  * The folder with what a GGUF file says beside its weights, as a model folder has it: config.json, tokenizer, chat template.
@@ -25,4 +31,27 @@ export async function folderOf(file: GgufFile): Promise<string> {
   // Nobody has written these files.
   for (const name of contents.keys()) showPathAs(join(folder, name), file.path);
   return folder;
+}
+
+/** Settings that have another name than `fieldsOf` has for them. */
+const RENAMED: Readonly<Record<string, keyof ConfigJson>> = {
+  num_experts: "num_local_experts",
+  top_k_experts: "num_experts_per_tok",
+};
+
+/**
+ * `readGgufConfig`, whose numbers are those of a model: what is none is refused by the file's own name for it.
+ * @throws RandloraError as `readGgufConfig`
+ */
+async function checkedGgufConfig(file: GgufFile): Promise<Readonly<Record<string, unknown>>> {
+  const json = await readGgufConfig(file);
+  const named = architectureOf(String(json["model_type"]))?.settings?.(json) ?? json;
+  const { issues: [issue] = [] } = v.safeParse(ConfigJson, named);
+  if (issue === undefined) return json;
+  const fields = new GgufFields(file.header.metadata, file.path);
+  const setting = v.getDotPath(issue) ?? "";
+  const arch = fields.string("general.architecture") ?? "";
+  const field = fieldsOf(arch).find((one) => one.setting === (RENAMED[setting] ?? setting));
+  const what = field === undefined ? setting : `metadata entry ${quote(`${arch}.${field.key}`)}`;
+  throw fields.broken(`${what}: ${brief(issue.message)}`);
 }

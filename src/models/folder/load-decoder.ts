@@ -1,7 +1,6 @@
 import type { Device } from "../../compute/device/device.ts";
 import { loadConfig } from "../decoder/architectures/index.ts";
-import { Decoder } from "../decoder/decoder.ts";
-import type { LoadOptions } from "../decoder/options.ts";
+import { Decoder, type LoadOptions } from "../decoder/decoder.ts";
 import { openCheckpoint } from "./open-checkpoint.ts";
 
 /**

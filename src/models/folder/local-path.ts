@@ -1,10 +1,9 @@
 import { existsSync } from "node:fs";
 import { formatHubName, parseHubName } from "../../files/hub/name.ts";
 import { noSuchModel } from "./locate.ts";
-import { hubNameOf, type Recorded } from "./recorded.ts";
+import { EMBEDDED, hubNameOf, type Recorded } from "./run.ts";
 import type { Display } from "../../files/hub/report.ts";
 import { RandloraError } from "../../files/errors.ts";
-import { EMBEDDED } from "./embedded-name.ts";
 import { refuseMistyped, withNearPath } from "./mistyped.ts";
 
 /** The part of a command's context that shows what is fetched, and says where things are. */
@@ -70,7 +69,7 @@ async function sayWhatRunIs(path: string, display: PlacesDisplay): Promise<void>
   const paths = told.get(display) ?? new Set();
   if (paths.has(path)) return;
   told.set(display, paths.add(path));
-  const { noteOfRun } = await import("./run-note.ts");
+  const { noteOfRun } = await import("./run-states.ts");
   const note = await noteOfRun(path);
   if (note !== undefined) display.log.info(note);
 }

@@ -1,11 +1,32 @@
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { type HubName, isCommit, parseHubName, parseRepository } from "../../files/hub/name.ts";
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
 import { RandloraError } from "../../files/errors.ts";
-import { isCommit } from "../../files/hub/name.ts";
 import { readOptionalJsonObject } from "../../files/read-text.ts";
 import { SETTINGS_FILE } from "../../files/run-names.ts";
 import { modelOfRun } from "./locate.ts";
-import type { Recorded } from "./recorded.ts";
+
+/**
+ * A model or an adapter as a run recorded it: an absolute path, `embedded`, or `org/name` on the Hub. What lies beside the
+ * working directory by now does not change what it means.
+ */
+export interface Recorded {
+  readonly name: string;
+  /** That of a name on the Hub when the run began; null for others, and in runs of earlier versions. */
+  readonly commit: string | null;
+}
+
+/** Where on the Hub an argument or what was recorded is; undefined for what is on this machine. */
+export function hubNameOf(place: string | Recorded): HubName | undefined {
+  if (typeof place === "string") return parseHubName(place);
+  const { name, commit } = place;
+  if (isAbsolute(name) || name === EMBEDDED) return undefined;
+  const found = parseRepository(name);
+  return found && { repo: found.repo, revision: commit ?? found.revision };
+}
+
+/** The name that stands for the model, and for the data, that this program carries with it. */
+export const EMBEDDED = "embedded";
 
 /** What a MODEL argument stands for: a model, and the adapter that a run trained for it. */
 export interface ModelWithAdapter {

@@ -7,9 +7,8 @@ import type { RopeJson } from "../decoder/config-file.ts";
 import { attentionsOf, type DecoderConfig } from "../decoder/config.ts";
 import type { PlannedMatrix } from "../tensor-plan.ts";
 import { INNER, KV_HEADS, SLIDING_HEAD, WINDOWS } from "./fields.ts";
-import { layersIn, ofLayers } from "./layers.ts";
+import { layersIn, ofLayers, shortest } from "./layers.ts";
 import { STAYS } from "./rope-factors.ts";
-import { shortest } from "./shortest.ts";
 
 const ARCH = "gemma4";
 /** llama.cpp's soft cap of logits where a file says none. */

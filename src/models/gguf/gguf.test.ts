@@ -6,7 +6,7 @@ import { isPassedOver } from "./layers.ts";
 import { ggufPlace } from "./names.ts";
 import { ropeFactors } from "./rope-factors.ts";
 import { configOf } from "./testing/config.ts";
-import { headPlaces, inTurns, pairedRows, reorder } from "./order.ts";
+import { headPlaces, inTurns, pairedRows, reorder } from "./place.ts";
 
 const LLAMA = configOf("llama");
 const GEMMA2 = configOf("gemma2", { query_pre_attn_scalar: 16, sliding_window: 32 });

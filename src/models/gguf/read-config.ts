@@ -4,14 +4,13 @@ import { GgufFields } from "../../files/gguf/metadata.ts";
 import type { GgufFile } from "../../files/gguf/reader.ts";
 import { fieldsOf, INNER, KV_HEADS, WINDOWS } from "./fields.ts";
 import { readGemma4 } from "./gemma4.ts";
-import { layersIn, ofLayers } from "./layers.ts";
+import { layersIn, ofLayers, shortest } from "./layers.ts";
 import type { Architecture } from "../decoder/architectures/common.ts";
 import { ARCHITECTURES } from "../decoder/architectures/index.ts";
 import { MOST_LAYERS } from "../decoder/config-file.ts";
 import { ROPE_KEYS } from "./metadata.ts";
 import { readRope } from "./read-rope.ts";
 import { GEMMA_27B } from "./refusals.ts";
-import { shortest } from "./shortest.ts";
 
 /**
  * The config.json of the model in a GGUF file: what the numbers of {@link fieldsOf} and its tensors say.

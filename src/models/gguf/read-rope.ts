@@ -6,7 +6,7 @@ import { GROWTH } from "./fields.ts";
 import { gemma4Ropes } from "./gemma4.ts";
 import { ROPE_KEYS } from "./metadata.ts";
 import { ROPE_TENSORS, ropeFactors } from "./rope-factors.ts";
-import { shortest } from "./shortest.ts";
+import { shortest } from "./layers.ts";
 
 /** What the rope depends on. */
 export interface RopeOf {

@@ -6,9 +6,8 @@ import type { TensorFile, TensorInfo } from "../../files/safetensors/header.ts";
 import { transpose } from "../../files/safetensors/transpose.ts";
 import { isBlockDtype } from "../../compute/device/dtype.ts";
 import type { DecoderConfig } from "../decoder/config.ts";
-import type { Numbers } from "./place.ts";
+import { type Numbers, reorder, rowsOf } from "./place.ts";
 import { unpackBlocks } from "../gguf-blocks.ts";
-import { reorder, rowsOf } from "./order.ts";
 import { findSources, presented, type Source } from "./sources.ts";
 
 /** Bytes of the file that are converted at a time. */

@@ -1,10 +1,9 @@
 import { readRows } from "../../compute/tensor/read-rows.ts";
 import { sliceRows, type Tensor } from "../../compute/tensor/tensor.ts";
 import { itemAt } from "../../files/item-at.ts";
-import type { KvCache } from "../decoder/cache/kv-cache.ts";
-import type { Decoder } from "../decoder/decoder.ts";
+import type { KvCache } from "../decoder/cache/slot-pool.ts";
+import type { Decoder, PrefillOptions } from "../decoder/decoder.ts";
 import { recordLogits } from "../decoder/forward.ts";
-import type { PrefillOptions } from "../decoder/options.ts";
 
 /**
  * The logits after some tokens.

@@ -7,6 +7,8 @@ import { readConfigOf } from "../decoder/config-file.ts";
 import { ClipJson, describeClip } from "./clip.ts";
 import type { ImageConfig, Tensors } from "./config.ts";
 import { describeDinov2, Dinov2Json } from "./dinov2.ts";
+import { openCheckpoint } from "../folder/open-checkpoint.ts";
+import type { ModelLocation } from "../folder/locate.ts";
 
 /** `model_type`s of models of images that can be run. */
 export const IMAGE_TYPES: readonly string[] = ["clip", "dinov2"];
@@ -62,4 +64,10 @@ export async function loadImageConfig(folder: string, tensors: Tensors): Promise
     const path = oneLine(join(folder, "config.json"));
     throw new RandloraError(cause.code, `${path}: ${cause.message}`, cause.hint, { cause });
   }
+}
+
+/** What a model of images is, by its config.json and the headers of its weights. @throws RandloraError as `loadImageConfig` */
+export async function readImageConfig({ folder, weights }: ModelLocation): Promise<ImageConfig> {
+  await using checkpoint = await openCheckpoint(weights ?? folder);
+  return await loadImageConfig(folder, checkpoint.tensors);
 }

@@ -7,8 +7,15 @@ import { recordNorm } from "../blocks/norm.ts";
 import type { Linears } from "../blocks/linears.ts";
 import type { PlacedWeights } from "../placed-weights.ts";
 import { type EncoderWeights, placeEncoder, recordEncoder } from "./encoder.ts";
-import { gridOf, type Images, type Size, unfoldPatches } from "./patches.ts";
-import { type Grid, interpolationFactors, squareSide } from "./positions.ts";
+import {
+  type Grid,
+  gridOf,
+  type Images,
+  interpolationFactors,
+  type Size,
+  squareSide,
+  unfoldPatches,
+} from "./patches.ts";
 import { type Placed, tensorsIn } from "../description.ts";
 import { planEmbedding, type PlannedVision, type VisionConfig } from "./vision-plan.ts";
 

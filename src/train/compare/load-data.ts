@@ -37,7 +37,7 @@ export async function imageData({ location }: RunSources, context: Context): Pro
   const { loadImageData } = await import("../images/data.ts");
   const { ImageSubject } = await import("../images/subject.ts");
   const { headParameters } = await import("../images/task.ts");
-  const { readImageConfig } = await import("../../models/vision/read-config.ts");
+  const { readImageConfig } = await import("../../models/vision/index.ts");
   const config = await readImageConfig(location);
   let last:
     | { readonly seed: number; readonly subject: InstanceType<typeof ImageSubject>; readonly head: number }
@@ -70,7 +70,7 @@ export async function adaptedPart(
   asked: Partial<FlatSettings>,
   facts: NonNullable<ModelFacts["images"]>,
 ): Promise<Within> {
-  const { readImageConfig } = await import("../../models/vision/read-config.ts");
+  const { readImageConfig } = await import("../../models/vision/index.ts");
   const { resolveImages } = await import("../settings/images.ts");
   const { kindOf, withinOf } = await import("../images/task.ts");
   const { gradAccum = 1 } = asked;

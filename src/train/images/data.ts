@@ -9,7 +9,7 @@ import { fillTemplate, promptTemplates } from "../../data/images/prompts.ts";
 import { openImagePart, openImages } from "../../data/images/datasets/open.ts";
 import { type ImageSet, subsetOf } from "../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { readImageConfig } from "../../models/vision/read-config.ts";
+import { readImageConfig } from "../../models/vision/index.ts";
 import { loadTokenizer } from "../../data/text/load-tokenizer.ts";
 import { classesOf } from "../model/brought-head.ts";
 import { ownOrder } from "./own-head.ts";

@@ -1,4 +1,4 @@
-import { readImageConfig } from "../../models/vision/read-config.ts";
+import { readImageConfig } from "../../models/vision/index.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import { isFloat } from "../../files/safetensors/dtype.ts";

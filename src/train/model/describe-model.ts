@@ -2,8 +2,7 @@ import * as v from "valibot";
 import { loadConfig, SUPPORTED_TYPES } from "../../models/decoder/architectures/index.ts";
 import { readConfigOf } from "../../models/decoder/config-file.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
-import { IMAGE_TYPES } from "../../models/vision/index.ts";
-import { readImageConfig } from "../../models/vision/read-config.ts";
+import { IMAGE_TYPES, readImageConfig } from "../../models/vision/index.ts";
 import type { ModelFacts } from "../settings/resolve-settings.ts";
 
 const Kind = v.looseObject({ model_type: v.string() });

@@ -5,7 +5,7 @@ import type { Run } from "../../../compute/tensor/run.ts";
 import { sliceCols, sliceRows, type Tensor } from "../../../compute/tensor/tensor.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { GroupedProjection } from "../../../models/blocks/linears.ts";
-import { putPairs, takePairs } from "../../../models/blocks/pair-rows.ts";
+import { putPairs, takePairs } from "../../../models/blocks/row-linears.ts";
 import type { FusedPart } from "../through-weights/fused.ts";
 import type { AdapterContext, TrainedModule } from "./factored.ts";
 import { type AdaptedRow, addFewRows } from "./few-rows.ts";

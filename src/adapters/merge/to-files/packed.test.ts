@@ -4,7 +4,7 @@ import type { Device } from "../../../compute/device/device.ts";
 import { openTestDevice } from "../../../compute/device/testing/open.ts";
 import { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
-import type { LoadOptions } from "../../../models/decoder/options.ts";
+import type { LoadOptions } from "../../../models/decoder/decoder.ts";
 import { loadDecoder } from "../../../models/folder/load-decoder.ts";
 import { writePackedExperts } from "../../../models/testing/packed-experts.ts";
 import { f32, writeFolder } from "../../testing/adapters.ts";

@@ -3,9 +3,8 @@ import { quote } from "../../../files/failure.ts";
 import { ggufBytes, type GgufTensor, type GgufType } from "../../../files/gguf/format.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isBlockDtype, isKernelDtype, isRoundedDtype, type StoredDtype } from "../../../compute/device/dtype.ts";
-import type { GgufPlace } from "../../../models/gguf/place.ts";
+import { type GgufPlace, rowsOf } from "../../../models/gguf/place.ts";
 import { ggufPlace, stripsOf, turnedShape } from "../../../models/gguf/names.ts";
-import { rowsOf } from "../../../models/gguf/order.ts";
 import type { OutputTensor } from "../plan.ts";
 import type { GgufModel } from "./model.ts";
 

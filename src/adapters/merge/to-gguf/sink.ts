@@ -6,7 +6,7 @@ import { roundFromF32, widenToF32 } from "../../../files/safetensors/numbers.ts"
 import { isBlockDtype, isRoundedDtype } from "../../../compute/device/dtype.ts";
 import { packBlocks, unpackBlocks } from "../../../models/gguf-blocks.ts";
 import { ropeFactors } from "../../../models/gguf/rope-factors.ts";
-import { reorder } from "../../../models/gguf/order.ts";
+import { reorder } from "../../../models/gguf/place.ts";
 import { countOverflows, overflow } from "../finite.ts";
 import type { GgufPlan, PlannedGguf } from "./plan.ts";
 

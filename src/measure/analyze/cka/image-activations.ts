@@ -5,7 +5,7 @@ import { type BatchOptions, imageBatches } from "../../images/batches.ts";
 import type { ImageSet } from "../../../data/images/datasets/types.ts";
 import type { ModelLocation } from "../../../models/folder/locate.ts";
 import { planEncoder } from "../../../models/vision/encoder.ts";
-import { readImageConfig } from "../../../models/vision/read-config.ts";
+import { readImageConfig } from "../../../models/vision/index.ts";
 import { OPS } from "../../../compute/tensor/ops/index.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import { sliceRows } from "../../../compute/tensor/tensor.ts";

@@ -2,8 +2,10 @@ import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import type { Activation } from "../../../compute/tensor/elementwise.ts";
 import { MOST_CHOSEN } from "../../../compute/tensor/ops/router-weights.ts";
+import type { Experts } from "../../blocks/experts.ts";
+import type { Mlp } from "../../blocks/mlp.ts";
 import type { Routing } from "../../blocks/router.ts";
-import { plannedTable, plannedVector } from "../../tensor-plan.ts";
+import { type PlannedMatrix, plannedTable, plannedVector } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import type { DecoderConfig, PlannedLayer } from "../config.ts";
 import { attention, type AttentionParts, gatedMlp, type GatedMlpParts, rmsNorm, type Sizes } from "../parts.ts";
@@ -175,11 +177,32 @@ export function llamaLayer(
   { path: mlp = "mlp", ...mlpParts }: GatedMlpParts & { readonly path?: string } = {},
   factor = 1,
 ): PlannedLayer {
+  return usualLayer(path, sizes, attentionParts, gatedMlp(`${path}.${mlp}`, sizes, mlpParts), factor);
+}
+
+/** Attention, then an MLP or experts, each with a norm before it. @param factor of what is added */
+export function usualLayer(
+  path: string,
+  sizes: Sizes,
+  attentionParts: AttentionParts,
+  feedForward: Mlp<PlannedMatrix> | Experts<PlannedMatrix>,
+  factor = 1,
+): PlannedLayer {
   const norm = (name: string) => rmsNorm(`${path}.${name}`, sizes.hidden, sizes.epsilon);
   return [
     { before: norm("input_layernorm"), mixer: attention(`${path}.self_attn`, sizes, attentionParts), factor },
-    { before: norm("post_attention_layernorm"), mixer: gatedMlp(`${path}.${mlp}`, sizes, mlpParts), factor },
+    { before: norm("post_attention_layernorm"), mixer: feedForward, factor },
   ];
+}
+
+/** The norms of the heads of q and k, over `querySize` and `keySize` elements: a head's by default. */
+export function queryKeyNorms(
+  path: string,
+  { epsilon, headSize }: Sizes,
+  [querySize, keySize]: readonly [querySize: number, keySize: number] = [headSize, headSize],
+): Required<Pick<AttentionParts, "queryNorm" | "keyNorm">> {
+  const norm = (name: string, size: number) => rmsNorm(`${path}.self_attn.${name}`, size, epsilon);
+  return { queryNorm: norm("q_norm", querySize), keyNorm: norm("k_norm", keySize) };
 }
 
 /**

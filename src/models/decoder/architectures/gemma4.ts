@@ -1,10 +1,10 @@
 import { RandloraError } from "../../../files/errors.ts";
 import { itemAt } from "../../../files/item-at.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, gatedMlp, layerInput, layerInputs, plainNorm, rmsNorm } from "../parts.ts";
+import { attention, gatedMlp, plainNorm, rmsNorm } from "../parts.ts";
 import { ropesByLayerType } from "../rope-json.ts";
 import { spreadNumber } from "../../tensor-plan.ts";
-import { gemma4Experts } from "./gemma4-experts.ts";
+import { gemma4Experts, layerInput, layerInputs } from "./gemma4-parts.ts";
 import {
   activationNamed,
   type Architecture,

@@ -12,7 +12,7 @@ import { ARCHITECTURE_CASES, writeArchitecture } from "../../testing/architectur
 import { Batch, type PassResult } from "../cache/batch.ts";
 import type { BatchToken } from "../cache/batch-logits.ts";
 import { loadDecoder } from "../../folder/load-decoder.ts";
-import type { LoadOptions } from "../options.ts";
+import type { LoadOptions } from "../decoder.ts";
 import { plannedMatrices, storedDecoder } from "../weight-plan.ts";
 import { logitsAfter } from "../../testing/logits.ts";
 

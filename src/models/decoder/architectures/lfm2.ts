@@ -5,9 +5,9 @@ import type { Mlp } from "../../blocks/mlp.ts";
 import type { PlannedMatrix } from "../../tensor-plan.ts";
 import type { DecoderConfig } from "../config.ts";
 import type { ConfigJson } from "../config-file.ts";
-import { attention, convolution, gatedMlp, MOST_TAPS, rmsNorm, type Sizes } from "../parts.ts";
+import { attention, convolution, experts, gatedMlp, MOST_TAPS, rmsNorm, type Sizes } from "../parts.ts";
 import { ropeOf } from "../rope-json.ts";
-import { type Architecture, decoder, type ModelSizes, sizesOf, withDefault } from "./common.ts";
+import { type Architecture, decoder, type ModelSizes, routingOf, sizesOf, withDefault } from "./common.ts";
 
 /** LFM2: short convolutions in most layers, attention with norms of the heads of q and k in some. */
 export const lfm2: Architecture = {
@@ -27,21 +27,21 @@ export const lfm2: Architecture = {
 };
 
 /** The settings that LFM2's files call otherwise, by their usual names. */
-export function lfm2Settings({ norm_eps, tie_embedding, ...json }: Readonly<Record<string, unknown>>) {
+function lfm2Settings({ norm_eps, tie_embedding, ...json }: Readonly<Record<string, unknown>>) {
   return { ...json, rms_norm_eps: norm_eps, tie_word_embeddings: tie_embedding ?? json["tie_word_embeddings"] };
 }
 
-export function lfm2Sizes(json: ConfigJson): ModelSizes {
+function lfm2Sizes(json: ConfigJson): ModelSizes {
   return sizesOf(json, { contextLength: 128_000, epsilon: 1e-5, kvHeads: 8 });
 }
 
 /** The MLP of layers that have no experts. */
-export function lfm2Mlp(layer: string, sizes: Sizes): Mlp<PlannedMatrix> {
+function lfm2Mlp(layer: string, sizes: Sizes): Mlp<PlannedMatrix> {
   return gatedMlp(`${layer}.feed_forward`, sizes, { names: ["w1", "w3"], outputName: "w2" });
 }
 
 /** @param feedForward what layer number `index` has behind its convolution or attention, below `path` */
-export function describeLfm2(
+function describeLfm2(
   json: ConfigJson,
   sizes: ModelSizes,
   feedForward: (path: string, index: number) => Mlp<PlannedMatrix> | Experts<PlannedMatrix>,
@@ -90,3 +90,30 @@ function innerOf(json: ConfigJson, said: number): number {
   if (Number.isSafeInteger(inner) && inner > 0) return inner;
   throw new RandloraError("model", `MLPs of ${inner} neurons cannot be`, "this model cannot be run");
 }
+
+/** LFM2 with mixtures of experts (8B-A1B) behind its first layers, weighted by the logistic function of their logits. */
+export const lfm2Moe: Architecture = {
+  type: "lfm2_moe",
+  title: "LFM2 MoE",
+  gguf: { name: "lfm2moe", transformers: "Lfm2MoeForCausalLM", lastNorm: "token_embd_norm" },
+  ...(lfm2.targets && { targets: lfm2.targets }),
+  settings: lfm2Settings,
+  describe(json) {
+    const sizes = lfm2Sizes(json);
+    const routing = {
+      ...routingOf(json, { count: 32, chosen: 4, amongChosen: json.norm_topk_prob ?? true }),
+      logistic: true,
+      factor: json.routed_scaling_factor ?? 1,
+    };
+    const inner = json.moe_intermediate_size ?? 1792;
+    const dense = json.num_dense_layers ?? 2;
+    const path = "feed_forward";
+    const names = { router: "gate.weight", gate: "w1", up: "w3", down: "w2" };
+    const selection = (json.use_expert_bias ?? true) ? { selection: "expert_bias" } : {};
+    return describeLfm2(json, sizes, (layer, index) =>
+      index < dense
+        ? lfm2Mlp(layer, sizes)
+        : experts(layer, { ...sizes, inner }, routing, { path, names, fused: { path }, ...selection }),
+    );
+  },
+};

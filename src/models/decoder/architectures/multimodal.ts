@@ -5,11 +5,9 @@ import { behindEither } from "../../description.ts";
 import type { Architecture } from "./common.ts";
 import { gemma3Text } from "./gemma.ts";
 import { GEMMA4_SIZES, gemma4Text } from "./gemma4.ts";
-import { ministral3 } from "./ministral.ts";
-import { mistral } from "./mistral.ts";
-import { qwen2 } from "./qwen2.ts";
+import { ministral3, mistral } from "./mistral.ts";
+import { qwen2, qwen3 } from "./qwen.ts";
 import { QWEN35_TARGETS, qwen35MoeText, qwen35Text } from "./qwen3-next.ts";
-import { qwen3 } from "./qwen3.ts";
 
 /** Settings that the whole file says of its text decoder, whatever its `text_config` says. */
 const OF_ALL = ["model_type", "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "tie_word_embeddings"];

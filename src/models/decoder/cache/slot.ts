@@ -1,7 +1,6 @@
 import { sliceRows } from "../../../compute/tensor/tensor.ts";
-import { BLOCK, type LayerCache, mapKept, positionsOfRow } from "../../blocks/sight.ts";
+import { BLOCK, type LayerCache, mapKept, type Past, positionsOfRow } from "../../blocks/sight.ts";
 import type { AdapterLinears } from "../../blocks/linears.ts";
-import type { Past } from "../layers.ts";
 import { itemAt } from "../../../files/item-at.ts";
 
 /** What a slot needs to know of its pool: groups of layers by what a token sees, and the matrices of each layer. */

@@ -1,8 +1,7 @@
 import type { Convolution } from "../../blocks/convolution.ts";
 import type { GatedDelta } from "../../blocks/gated-delta.ts";
 import { type PlannedMatrix, plannedVector } from "../../tensor-plan.ts";
-import { biases, type Module, output, type Sizes, weights } from "./modules.ts";
-import { rmsNorm } from "./norms.ts";
+import { biases, type Module, output, rmsNorm, type Sizes, weights } from "./modules.ts";
 
 /** More than any convolution has that is called short. */
 export const MOST_TAPS = 256;

@@ -1,9 +1,12 @@
 import { RandloraError } from "../../../files/errors.ts";
 import type { Experts } from "../../blocks/experts.ts";
-import { plannedVector, type PlannedMatrix } from "../../tensor-plan.ts";
+import { type PlannedMatrix, plannedVector, tableInFile } from "../../tensor-plan.ts";
 import type { ConfigJson } from "../config-file.ts";
 import { experts, gatedMlp, rmsNorm } from "../parts.ts";
 import { type ModelSizes, routingOf } from "./common.ts";
+import type { LayerInput } from "../../blocks/layer-input.ts";
+import type { DecoderConfig } from "../config.ts";
+import { output, type Sizes, weights } from "../parts/modules.ts";
 
 /** Files have tensors of all experts, beside the MLP. */
 const NAMES = { router: "router.proj.weight", gateUp: "experts.gate_up_proj", down: "experts.down_proj" };
@@ -41,5 +44,38 @@ export function gemma4Experts(
         afterExperts: norm("post_feedforward_layernorm_2"),
       },
     };
+  };
+}
+
+/** What every layer reads of each token beside the stream, `size` elements: a table for all layers, and a projection of embeddings. */
+export function layerInputs(
+  { hidden, epsilon }: Sizes,
+  { layers, size, vocabulary }: { readonly layers: number; readonly size: number; readonly vocabulary: number },
+): Required<Pick<DecoderConfig, "layerInputs" | "layerTable">> {
+  const cols = layers * size;
+  return {
+    layerTable: tableInFile(cols, ["model.embed_tokens_per_layer.weight", [vocabulary, cols]]),
+    layerInputs: {
+      projection: weights(hidden, [["model.per_layer_model_projection", cols]]),
+      // What is projected is divided by √hidden first: the same comes of an ε that is larger by hidden.
+      norm: rmsNorm("model.per_layer_projection_norm", size, epsilon * hidden),
+      scale: Math.sqrt(size),
+    },
+  };
+}
+
+/** What layer number `index`, whose modules are below `path`, makes of it. */
+export function layerInput(
+  path: string,
+  { hidden, activation }: Sizes,
+  size: number,
+  index: number,
+): LayerInput<PlannedMatrix> {
+  return {
+    kind: "layer-input",
+    activation,
+    gate: weights(hidden, [[`${path}.per_layer_input_gate`, size]]),
+    first: index * size,
+    output: output([`${path}.per_layer_projection`, hidden], size, false),
   };
 }

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { unfoldPatches } from "./patches.ts";
-import { type Grid, interpolationFactors } from "./positions.ts";
+import { type Grid, interpolationFactors, unfoldPatches } from "./patches.ts";
 
 test("patches are cut row by row, by channel, behind a row of zeros; what is left over is not looked at", () => {
   // A pixel's value tells where it stands: image, channel, row, column.
