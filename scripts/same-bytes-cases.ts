@@ -1,30 +1,6 @@
 import { join } from "node:path";
-
-/** What the cases compute with, the same files for both trees. */
-export interface Inputs {
-  /** The folder of that name. */
-  readonly fixtures: string;
-  /** A folder with the tiny models `clip` and `dinov2`, and labeled images in `images`. */
-  readonly vision: string;
-}
-
-/** Commands of the program, one after another in an empty folder; `--json` is added to each. */
-export interface Case {
-  readonly name: string;
-  readonly commands: (inputs: Inputs) => readonly (readonly string[])[];
-  /** Asked of a server afterwards, one after another. */
-  readonly served?: (inputs: Inputs) => Served;
-}
-
-/** Arguments of `serve`, and the bodies that are posted to it, by path. */
-export interface Served {
-  readonly serve: readonly string[];
-  readonly requests: readonly (readonly [path: string, body: object])[];
-}
-
-/** Four steps on a few short samples: what is compared is bits, not quality. */
-const SHORT = "--steps 4 --batch-size 2 --max-length 48 --save-every 2 --eval-every 4 --out run".split(" ");
-const PROMPT = ["-p", "Who lives in the glass house?", "--temperature", "0", "--max-tokens", "24"];
+import { type Case, type Inputs, PROMPT, QUESTION, type Served, SHORT } from "./same-bytes-case.ts";
+import { MODEL_CASES } from "./same-bytes-models.ts";
 
 /** A training run with these flags; then its adapter merged, in a chat, and measured. */
 function trained(name: string, flags = ""): Case {
@@ -68,9 +44,9 @@ function resumed({ fixtures }: Inputs): string[][] {
 }
 
 /** A text's perplexity: base, adapter in f32, merged; and two answers, one with sampling. */
-function texts({ fixtures }: Inputs): string[][] {
+function texts({ fixtures, made }: Inputs): string[][] {
   const model = join(fixtures, "embedded/model");
-  const text = join(fixtures, "embedded/data/valid.jsonl");
+  const text = join(made, "text.txt");
   return [
     ["finetune", model, "--data", join(fixtures, "embedded/data"), ...SHORT, "--very-sparse"],
     ["eval", "perplexity", model, "--adapter", "run", "--merged", "--context", "64", "--file", text],
@@ -83,10 +59,10 @@ function texts({ fixtures }: Inputs): string[][] {
 function quantized(name: string, flags: string): Case {
   return {
     name,
-    commands({ fixtures }) {
+    commands({ fixtures, made }) {
       const model = join(fixtures, "embedded/model");
       const quantize = flags.split(" ").slice(0, 2);
-      const text = ["--context", "64", "--file", join(fixtures, "embedded/data/valid.jsonl")];
+      const text = ["--context", "64", "--file", join(made, "text.txt")];
       return [
         ["finetune", model, "--data", join(fixtures, "embedded/data"), ...SHORT, ...flags.split(" ")],
         ["merge", model, "run", "--out", "merged"],
@@ -116,9 +92,9 @@ function conversions({ fixtures }: Inputs): string[][] {
 
 /** A trained head and a LoRA on a vision model; accuracy, classes and embeddings, before and after a merge. */
 function vision(model: string, flags: string): Case["commands"] {
-  return ({ vision }) => {
-    const base = join(vision, model);
-    const images = join(vision, "images");
+  return ({ made }) => {
+    const base = join(made, model);
+    const images = join(made, "images");
     const image = join(images, "test/owl/30.ppm");
     const targets = flags.includes("full") ? [] : ["--targets", "q_proj,v_proj"];
     const training = "--batch-size 6 --steps 4 --augment crop-flip --save-every 2 --out run";
@@ -134,7 +110,7 @@ function vision(model: string, flags: string): Case["commands"] {
 /** Beams, samples and log-probabilities of a base and an adapter, over the API. */
 function served({ fixtures }: Inputs): Served {
   const chat = "/v1/chat/completions";
-  const messages = [{ role: "user", content: "Who lives in the glass house?" }];
+  const messages = [{ role: "user", content: QUESTION }];
   return {
     serve: [join(fixtures, "embedded/model"), "--adapter", "own=run", "--parallel", "3"],
     requests: [
@@ -148,8 +124,7 @@ function served({ fixtures }: Inputs): Served {
   };
 }
 
-/** Every way to the same numbers that the program has. */
-export const CASES: readonly Case[] = [
+const OWN_CASES: readonly Case[] = [
   { name: "merges", commands: merges },
   { name: "resumed", commands: resumed },
   { name: "texts", commands: texts },
@@ -200,6 +175,19 @@ export const CASES: readonly Case[] = [
       ["chat", "run", ...PROMPT],
     ],
   },
-  // Last: commits before it have no such method, and end the comparison.
   trained("kradapter", "--method kradapter"),
+  ...MODEL_CASES,
+];
+
+/** Those that are computed in WebAssembly, too. */
+const IN_WASM = "merges sparse q8 q4 dinov2 served experts gated-delta convolutions sinks";
+
+/** Every way to the same numbers that the program has. */
+export const CASES: readonly Case[] = [
+  ...OWN_CASES,
+  ...OWN_CASES.filter(({ name }) => IN_WASM.split(" ").includes(name)).map((each): Case => ({
+    ...each,
+    name: `${each.name}-wasm`,
+    code: "wasm",
+  })),
 ];

@@ -7,16 +7,21 @@
 import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeClip, writeDinov2 } from "../src/models/vision/testing/folder.ts";
-import { writeImages } from "../cmd/testing/labeled-images.ts";
-import { CASES, type Case, type Inputs, type Served } from "./same-bytes-cases.ts";
+import type { Case, Inputs, Served } from "./same-bytes-case.ts";
+import { CASES } from "./same-bytes-cases.ts";
+import { writeInputs } from "./same-bytes-inputs.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** Numbers of a report that no two runs share, and those that say how, not what, was computed. */
-const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu|^id$|^created$|^time$/i;
+const VOLATILE = /seconds|_s$|_per_s$|bytes|timings|^run$|path|^out$|gpu|^id$|^created(_at)?$|^time$|duration$/i;
 /** Files that hold what was computed; a run's state holds more than that, and the resumed run, which needs it, is compared. */
-const RESULTS = new Bun.Glob("**/*.{safetensors,jsonl,json}");
+const RESULTS = new Bun.Glob("**/*.{safetensors,jsonl,json,gguf}");
+/** In the place of a result: why there are no more. */
+const FAILED = "failed";
 const NO_RESULT = /\/state\/|(^|\/)(run|compare)\.json$/;
+
+/** A command, a request or a server did not do what its case wants. */
+class Failure extends Error {}
 
 const [commit, ...wanted] = process.argv.slice(2);
 if (commit === undefined) {
@@ -39,20 +44,26 @@ try {
 
 async function compare(commit: string): Promise<number> {
   const before = join(scratch, "before");
-  if ((await git("worktree", "add", "--detach", before, commit)) !== 0) return 1;
+  if ((await git("worktree", "add", "--quiet", "--detach", before, commit)) !== 0) return 1;
   if (!(await installed(before))) return 1;
   if ((await exited(["node", join(before, "scripts/assembly.mjs")])) !== 0) return 1;
-  const inputs = { fixtures: join(ROOT, "fixtures"), vision: join(scratch, "vision") };
-  await writeVision(inputs.vision);
+  const inputs = { fixtures: join(ROOT, "fixtures"), made: join(scratch, "made") };
+  await writeInputs(inputs);
   let different = 0;
   for (const each of CASES.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-    const old = await results(before, each, inputs, join(scratch, "old", each.name));
-    const now = await results(ROOT, each, inputs, join(scratch, "new", each.name));
+    const [old, now] = await Promise.all([
+      results(before, each, inputs, join(scratch, "old", each.name)),
+      results(ROOT, each, inputs, join(scratch, "new", each.name)),
+    ]);
     const names = new Set([...old.keys(), ...now.keys()]);
-    const changed = [...names].filter((name) => old.get(name) !== now.get(name));
+    // What fails in both compares nothing.
+    const changed = [...names].filter((name) => name === FAILED || old.get(name) !== now.get(name));
     different += changed.length;
     process.stdout.write(`${changed.length === 0 ? "same     " : "DIFFERENT"}  ${each.name}: ${names.size} results\n`);
-    for (const name of changed) process.stdout.write(`             ${name}\n`);
+    for (const name of changed) {
+      const [a, b] = fromDifference(old.get(name) ?? "none", now.get(name) ?? "none");
+      process.stdout.write(`             ${name}: ${a} | ${b}\n`);
+    }
   }
   return different === 0 ? 0 : 1;
 }
@@ -65,52 +76,65 @@ async function installed(tree: string): Promise<boolean> {
   return true;
 }
 
-/** The tiny models and labeled images that {@link Inputs} promises. */
-async function writeVision(folder: string): Promise<void> {
-  await writeClip(join(folder, "clip"));
-  await writeDinov2(join(folder, "dinov2"));
-  await writeImages(join(folder, "images"), "train", 8);
-  await writeImages(join(folder, "images"), "test", 2, 30);
+/** Two texts from a little before the first character that is not the same. */
+function fromDifference(...texts: readonly [string, string]): readonly string[] {
+  const [a, b] = texts;
+  const first = Math.max(
+    0,
+    [...a].findIndex((character, at) => character !== b[at]),
+  );
+  return texts.map((text) => text.slice(Math.max(0, first - 60), first + 200));
 }
 
 /** What the program of one tree makes of a case: file, report or answer → its content, or a digest of it. */
-async function results(
-  tree: string,
-  { commands, served }: Case,
-  inputs: Inputs,
-  folder: string,
-): Promise<Map<string, string>> {
+async function results(tree: string, asked: Case, inputs: Inputs, folder: string): Promise<Map<string, string>> {
   await mkdir(folder, { recursive: true });
   const found = new Map<string, string>();
-  for (const [index, command] of commands(inputs).entries()) {
-    const child = randlora(tree, folder, [...command, "--json"]);
-    const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-    if (status !== 0) throw new Error(`${tree}: randlora ${command.join(" ")}: ${stderr}`);
-    found.set(`report ${index + 1}`, stable(stdout));
-  }
-  if (served !== undefined) {
-    for (const [index, answer] of (await answers(tree, folder, served(inputs))).entries()) {
-      found.set(`answer ${index + 1}`, stable(answer));
+  try {
+    for (const [index, command] of asked.commands(inputs).entries()) {
+      const child = randlora(tree, folder, asked, [...command, "--json"]);
+      const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+      if (status !== 0) throw new Failure(`randlora ${command.join(" ")}: ${stderr}`);
+      found.set(`report ${index + 1}`, stable(stdout));
     }
+    if (asked.served !== undefined) {
+      for (const [index, answer] of (await answers(tree, folder, asked, asked.served(inputs))).entries()) {
+        found.set(`answer ${index + 1}`, stable(answer));
+      }
+    }
+  } catch (failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    found.set(FAILED, failure.message);
   }
   for await (const path of RESULTS.scan(folder)) {
     if (NO_RESULT.test(path)) continue;
     const bytes = await readFile(join(folder, path));
-    found.set(path, path.endsWith(".jsonl") ? bytes.toString().split("\n").map(stable).join("\n") : digest(bytes));
+    // A base in the case's own folder is named with its path.
+    if (!/\.jsonl?$/.test(path)) found.set(path, digest(bytes));
+    else
+      found.set(
+        path,
+        bytes
+          .toString()
+          .replaceAll(folder, "")
+          .split("\n")
+          .map(path.endsWith("l") ? stable : String)
+          .join("\n"),
+      );
   }
   return found;
 }
 
 /** What a server of one tree answers, request by request. */
-async function answers(tree: string, folder: string, { serve, requests }: Served): Promise<string[]> {
-  const child = randlora(tree, folder, ["serve", ...serve, "--port", "0"]);
+async function answers(tree: string, folder: string, asked: Case, { serve, requests }: Served): Promise<string[]> {
+  const child = randlora(tree, folder, asked, ["serve", ...serve, "--port", "0"]);
   try {
     const address = await listening(child.stderr);
     const texts: string[] = [];
     for (const [path, body] of requests) {
       const response = await fetch(`${address}${path}`, { method: "POST", body: JSON.stringify(body) });
       const text = await response.text();
-      if (!response.ok) throw new Error(`${tree}: ${path}: ${text}`);
+      if (!response.ok) throw new Failure(`${path}: ${text}`);
       texts.push(text);
     }
     return texts;
@@ -129,12 +153,13 @@ async function listening(stderr: ReadableStream<Uint8Array>): Promise<string> {
     const address = /listening on (http:\S+)/.exec(text)?.[1];
     if (address !== undefined) return address;
   }
-  throw new Error(`the server ended: ${text}`);
+  throw new Failure(`the server ended: ${text}`);
 }
 
-function randlora(tree: string, cwd: string, args: readonly string[]) {
+function randlora(tree: string, cwd: string, { code }: Case, args: readonly string[]) {
   const program = [process.execPath, join(tree, "cmd/main.ts"), ...args];
-  return Bun.spawn(program, { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const env = code === undefined ? process.env : { ...process.env, RANDLORA_CPU_CODE: code };
+  return Bun.spawn(program, { cwd, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
 /** A JSON text without what changes from run to run. */
