@@ -3,7 +3,6 @@ import { describe, expect, test } from "bun:test";
 import { cp, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { STORIES } from "../fixtures/stories/storyteller.ts";
-import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { image, randlora } from "./testing/images.ts";
 
@@ -147,27 +146,6 @@ describe("refused", () => {
     await cp(image("rgb.png"), at("moving", "train", "dog", "3.ppm"));
     const { status, stderr } = await randlora("finetune", "--resume", at("run"), "--steps", "2");
     expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
-  });
-
-  test("a run that goes on with other images of a set that lies in memory", async () => {
-    await plant(at("sets"), REPLICAS["MNIST"] ?? {});
-    const constant = ["--schedule", "constant", "--data", at("sets"), "--dataset", "mnist"];
-    const begun = await finetune("dinov2", ...LORA, ...constant, "--steps", "1", "--out", at("digits"));
-    expect(begun.status).toBe(0);
-    const resume = (steps: number) => randlora("finetune", "--resume", at("digits"), "--steps", String(steps));
-    expect((await resume(2)).status).toBe(0);
-    const file = at("sets", "MNIST/raw/train-images-idx3-ubyte");
-    const bytes = await Bun.file(file).bytes();
-    bytes[bytes.length - 1] = 77;
-    await Bun.write(file, bytes);
-    const { status, stderr } = await resume(3);
-    expect([status, stderr]).toEqual([3, expect.stringContaining("not the data that the run began with")]);
-    // A state of an earlier version knows nothing of pixels.
-    const state = at("digits", "state", "step-2", "state.json");
-    const { pixels, ...older } = await Bun.file(state).json();
-    expect(pixels).toMatch(/^[0-9a-f]{64}$/);
-    await Bun.write(state, JSON.stringify(older));
-    expect((await resume(3)).status).toBe(0);
   });
 
   test("data without two classes, without images in one, and with a list that leads out of the folder", async () => {

@@ -2,7 +2,6 @@
 import { expect, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { openAdapter } from "../src/adapters/formats/open.ts";
-import { plant, REPLICAS } from "../src/data/images/named/testing/replicas.ts";
 import { LORA, ImageFolder } from "./testing/image-data.ts";
 import { randlora } from "./testing/images.ts";
 
@@ -124,14 +123,16 @@ test("contrastive: both encoders are trained, and what is measured is what eval 
   expect([...text.tensors.keys()].filter((name) => !name.startsWith("text_model."))).toEqual([]);
 });
 
-test("one of the paper's sets in its own layout, and a base held in 16 bits", async () => {
-  await plant(at("sets"), REPLICAS["MNIST"] ?? {});
-  const args = ["--data", at("sets"), "--dataset", "mnist", "--dtype", "bf16", "--layers", "1"];
+test("one of the paper's sets by its name, and a base held in 16 bits", async () => {
+  const image = at("data", "train", "cat", "0.ppm");
+  for (const digit of ["0", "1"])
+    for (const split of ["train", "test"]) await cp(image, at("digits-data", split, digit, "0.ppm"));
+  const args = ["--data", at("digits-data"), "--dataset", "mnist", "--dtype", "bf16", "--layers", "1"];
   const { json, run } = await train("digits", "dinov2", ...LORA, ...args);
   expect(json).toMatchObject({ steps: 1, tokens: 2, valid_loss: null, valid_accuracy: null });
   expect(run).toMatchObject({ dtype: "bf16", images: { dataset: "mnist" } });
   const classes = await Bun.file(at("digits", "adapter", "classes.json")).json();
-  expect(classes).toEqual(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+  expect(classes).toEqual(["0", "1"]);
   const { stdout } = await finetune("dinov2", ...LORA, ...args, "--out", at("shown"));
   const next = stdout.trim().split("\n").at(-1)?.replace("next: randlora ", "").split(" ") ?? [];
   const { status } = await randlora(...next);

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { mnist } from "../../src/data/images/named/mnist.ts";
-import type { ImageSet } from "../../src/data/images/datasets/types.ts";
+import { gunzipSync } from "node:zlib";
 import { RandloraError } from "../../src/files/errors.ts";
 
 const PACKAGE = "dataset-fashion-mnist";
@@ -51,7 +50,7 @@ export async function writeImages(work: string, cache: string, amounts: Amounts)
   const root = await fetchSet(cache);
   const [train, test] = [await openSplit(root, "train"), await openSplit(root, "test")];
   const { pretraining, training, choosing } = amounts;
-  const parts: readonly [path: string, set: ImageSet, names: readonly Name[], from: number, count: number][] = [
+  const parts: readonly [path: string, set: Split, names: readonly Name[], from: number, count: number][] = [
     ["pretraining/train", train, SEEN, 0, pretraining],
     ["pretraining/valid", test, SEEN, 0, amounts.test],
     ["choosing/train", train, NEW, 0, training],
@@ -102,14 +101,28 @@ async function fetchSet(cache: string): Promise<string> {
   return root;
 }
 
-async function openSplit(root: string, split: "train" | "test"): Promise<ImageSet> {
-  return await mnist.open(root, split);
+/** Gray images of 28 × 28 pixels, one behind the other, and the label of each. */
+interface Split {
+  readonly images: Uint8Array;
+  readonly labels: Uint8Array;
+}
+
+const SIDE = 28;
+
+/** Reads idx files: a magic number and the sizes, four bytes each, then bytes. */
+async function openSplit(root: string, split: "train" | "test"): Promise<Split> {
+  const stem = join(root, "MNIST", "raw", split === "train" ? "train" : "t10k");
+  const read = async (name: string, header: number): Promise<Uint8Array> => {
+    const packed = existsSync(`${stem}-${name}`) ? undefined : await readFile(`${stem}-${name}.gz`);
+    return new Uint8Array(packed ? gunzipSync(packed) : await readFile(`${stem}-${name}`)).subarray(header);
+  };
+  return { images: await read("images-idx3-ubyte", 16), labels: await read("labels-idx1-ubyte", 8) };
 }
 
 /** Images number `from` … of each class, as class folders of PGM files. */
 async function writePart(
   folder: string,
-  set: ImageSet,
+  set: Split,
   names: readonly Name[],
   from: number,
   count: number,
@@ -121,13 +134,10 @@ async function writePart(
     if (number === undefined) continue;
     at.set(label, number + 1);
     if (number < from || number >= from + count) continue;
-    const source = await set.source(index);
-    if (!("image" in source.from)) throw new TypeError("a set in memory has images");
-    const { width, height, data } = source.from.image;
-    const grey = Uint8Array.from({ length: width * height }, (_, pixel) => data[pixel * 3] ?? 0);
-    const header = new TextEncoder().encode(`P5 ${width} ${height} 255\n`);
+    const gray = set.images.subarray(index * SIDE ** 2, (index + 1) * SIDE ** 2);
+    const header = new TextEncoder().encode(`P5 ${SIDE} ${SIDE} 255\n`);
     const file = join(folder, (NAMES[label] ?? "").replaceAll(" ", "_"), `${String(number).padStart(5, "0")}.pgm`);
-    await Bun.write(file, Buffer.concat([header, grey]));
+    await Bun.write(file, Buffer.concat([header, gray]));
   }
   for (const [label, number] of at) {
     if (number < from + count)

@@ -52,7 +52,6 @@ async function prepared({ source, upright, preprocessing, augmentation }: Job, a
 }
 
 async function imageOf({ name, from }: Source, upright: boolean, admit: Admit): Promise<Image> {
-  if ("image" in from) return from.image;
   if ("bytes" in from) return await decodeImage(from.bytes, name, { upright, admit });
   // A file that takes much memory itself: as if it had the most pixels.
   const isLarge = (await naming(from.file, "read", stat(from.file))).size > LARGE_BYTES;

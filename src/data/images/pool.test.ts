@@ -12,7 +12,6 @@ import { bytesOf, IMAGES } from "./testing/expected.ts";
 
 const preprocessing = parsePreprocessing({ size: 14, crop_size: 14 }, "settings");
 const file = (name: string): Source => ({ name, from: { file: join(IMAGES, name) } });
-const image = { width: 9, height: 7, data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 256) };
 
 const JOBS: readonly Job[] = [
   { source: file("cmyk.jpg"), upright: true, preprocessing },
@@ -20,7 +19,6 @@ const JOBS: readonly Job[] = [
   { source: file("turned-6.jpg"), upright: false, preprocessing },
   // A view into a larger buffer, as rows of parquet are.
   { source: { name: "bytes", from: { bytes: padded(bytesOf("rgb.png")) } }, upright: true, preprocessing },
-  { source: { name: "pixels", from: { image } }, upright: false, preprocessing },
   { source: { ...file("rgb.png"), box: { left: 3, top: 2, right: 20, bottom: 15 } }, upright: false, preprocessing },
   { source: file("rgb.png"), upright: false, preprocessing, augmentation: { seed: 5n, epoch: 1, index: 7 } },
 ];

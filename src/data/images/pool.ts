@@ -165,10 +165,5 @@ function detached(job: Job): { job: Job; buffers: ArrayBuffer[] } {
     const bytes = new Uint8Array(from.bytes);
     return { job: { ...job, source: { ...job.source, from: { bytes } } }, buffers: [bytes.buffer] };
   }
-  if ("image" in from) {
-    const data = new Uint8Array(from.image.data);
-    const image = { ...from.image, data };
-    return { job: { ...job, source: { ...job.source, from: { image } } }, buffers: [data.buffer] };
-  }
   return { job, buffers: [] };
 }

@@ -11,7 +11,11 @@ export const ACCURACY_OPTIONS = {
     help: "a folder with test/CLASS/*, a list or parquet, as finetune has",
   }),
   split: choice(["train", "valid", "test"], { topic: "Images", help: "split of the images", default: "test" }),
-  dataset: text({ value: "NAME", topic: "Images", help: "named image dataset that --data holds in its own layout" }),
+  dataset: text({
+    value: "NAME",
+    topic: "Images",
+    help: "named image dataset: layout of --data, class names and prompts",
+  }),
   ...HEAD_OPTIONS,
   batchSize: integer({
     value: "B",

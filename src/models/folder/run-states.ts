@@ -43,7 +43,6 @@ const PROGRESS_SCHEMA = v.object({
   gpu: v.object({ name: v.string(), driver: v.string() }),
   /** See {@link DataHashes}. */
   data: v.string(),
-  pixels: v.optional(v.string()),
   /** The base's fingerprint; states of earlier versions have none. */
   base: v.optional(v.string()),
   /** That of its config.json. */

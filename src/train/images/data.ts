@@ -84,8 +84,7 @@ export async function loadImageData(
     // What cannot be read is left out when its batch comes.
     return (await (images.skipBadImages ? found.catch(() => undefined) : found))?.size ?? null;
   };
-  const hash = await hashOf({ train, valid, preprocessing, texts }, data, sizeOf, signal);
-  const hashes = { data: hash, pixels: await pixelsOf([train, valid], signal) };
+  const hashes = { data: await hashOf({ train, valid, preprocessing, texts }, data, sizeOf, signal) };
   return { train, valid, preprocessing, texts, hashes };
 }
 
@@ -164,24 +163,6 @@ async function hashOf(
       const files = set.files.slice(begin, begin + AT_ONCE);
       const sizes = await Promise.all(files.map(sizeOf));
       for (const [at, file] of files.entries()) hash.update(`${JSON.stringify([relative(data, file), sizes[at]])}\n`);
-    }
-  }
-  return hash.digest("hex");
-}
-
-/** SHA-256 of the images that lie in memory, which takes a fifth of a second of CIFAR's 50,000; undefined where none do. */
-async function pixelsOf(sets: readonly (ImageSet | undefined)[], signal?: AbortSignal): Promise<string | undefined> {
-  const held = sets.flatMap((set) => (set?.files.length === 0 ? [set] : []));
-  if (held.length === 0) return undefined;
-  const hash = new Bun.CryptoHasher("sha256");
-  for (const set of held) {
-    for (let index = 0; index < set.labels.length; index++) {
-      if (index % AT_ONCE === 0) await Bun.sleep(0); // so that a signal is seen
-      signal?.throwIfAborted();
-      const { from } = await set.source(index);
-      if (!("image" in from)) throw new TypeError(`${set.path}: an image in a file that is not listed`);
-      const { width, height, data } = from.image;
-      hash.update(`${width} ${height}\n`).update(data);
     }
   }
   return hash.digest("hex");

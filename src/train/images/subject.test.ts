@@ -19,7 +19,7 @@ test("bad images of all processes are counted once, and those of others are name
   const classes = samples.map(({ label }) => String(label));
   const train = fileSet(folder.path, { classes, texts: classes, upright: true }, samples);
   const preprocessing = parsePreprocessing({ size: 1, crop_size: 1 }, "settings");
-  const data = { train, valid: undefined, preprocessing, texts: [], hashes: { data: "", pixels: "" } };
+  const data = { train, valid: undefined, preprocessing, texts: [], hashes: { data: "" } };
   const asked = {
     model: "m",
     data: "d",

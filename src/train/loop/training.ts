@@ -52,7 +52,7 @@ export class Training<Batch> {
   readonly #input: TrainingInput<Batch>;
   readonly #source: TrainingSource<Batch>;
   readonly #state: SavedState | undefined;
-  readonly #origin: Pick<Progress, "data" | "pixels" | "base" | "config">;
+  readonly #origin: Pick<Progress, "data" | "base" | "config">;
   readonly #observer: TrainObserver;
   readonly #plan: RunPlan<Batch>;
   readonly #processes: Processes;
@@ -66,7 +66,7 @@ export class Training<Batch> {
     input: TrainingInput<Batch>,
     source: TrainingSource<Batch>,
     state: SavedState | undefined,
-    origin: Pick<Progress, "data" | "pixels" | "base" | "config">,
+    origin: Pick<Progress, "data" | "base" | "config">,
     observer: TrainObserver,
   ) {
     this.#input = input;

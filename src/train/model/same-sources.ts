@@ -26,7 +26,7 @@ export async function baseHashes(
 
 /** @throws RandloraError `data` for other data than `what` (the run, the comparison) began with */
 export function refuseOtherData(began: DataHashes, now: DataHashes, { data }: TrainSettings, what: string): void {
-  if (began.data === now.data && (began.pixels === undefined || began.pixels === now.pixels)) return;
+  if (began.data === now.data) return;
   const hint = `put the old data back, or start a new ${what}`;
   throw new RandloraError("data", `${data}: not the data that the ${what} began with`, hint);
 }

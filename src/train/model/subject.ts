@@ -15,8 +15,6 @@ import type { Unit } from "../types.ts";
 export interface DataHashes {
   /** Of texts: all of them. Of images: all that is known before one is read. */
   readonly data: string;
-  /** Of images that lie in memory, of which no file tells anything. States of earlier versions have none. */
-  readonly pixels?: string | undefined;
 }
 
 /** What a run trains on: its data, and the models that can be trained on them. The loop knows no more of either. */

@@ -64,10 +64,13 @@ export const IMAGE_OPTIONS = {
     ),
     { orNull: true, compare: "all" },
   ),
-  dataset: setting(text({ value: "NAME", topic, help: "named image dataset that --data holds in its own layout" }), {
-    usual: null,
-    compare: "all",
-  }),
+  dataset: setting(
+    text({ value: "NAME", topic, help: "named image dataset: layout of --data, class names and prompts" }),
+    {
+      usual: null,
+      compare: "all",
+    },
+  ),
   shots: setting(integer({ topic, help: "number of training images per class", min: 1, defaultText: "all" }), {
     usual: null,
     compare: "all",

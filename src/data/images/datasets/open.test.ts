@@ -68,9 +68,34 @@ describe("class folders", () => {
     expect((await refusalOf(() => opened(folder))).message).toContain("is there twice");
     expect(await hasSplit({ data: folder.path, split: "train" })).toBe(true);
     expect(await hasSplit({ data: folder.path, split: "valid" })).toBe(false);
+    expect(await hasSplit({ data: folder.path, split: "train", dataset: "MNIST" })).toBe(true);
     expect(await hasSplit({ data: folder.path, split: "valid", dataset: "MNIST" })).toBe(false);
     expect(await hasSplit({ data: folder.path, split: "valid", dataset: "DTD" })).toBe(false);
     expect(await hasSplit({ data: folder.path, split: "valid", dataset: "EuroSAT" })).toBe(true);
+  });
+});
+
+describe("a set by name without a layout of its own", () => {
+  test("has its names where labels are numbers, and images as they lie", async () => {
+    await using folder = await TemporaryFolder.create();
+    await plant(folder.path, {
+      "train.csv": "path,label\n1.jpg,1\n0.jpg,0\n",
+      "0.jpg": "",
+      "1.jpg": "",
+      "valid/pale_rose/x.jpg": "",
+    });
+    const open = (split: "train" | "valid", classes?: readonly string[]) =>
+      openImages({ data: folder.path, split, dataset: "flowers102", classes });
+    const set = await open("train");
+    expect([set?.classes.slice(0, 2), [...(set?.labels ?? [])]]).toEqual([
+      ["pink primrose", "hard-leaved pocket orchid"],
+      [1, 0],
+    ]);
+    expect([set?.texts, set?.upright]).toEqual([set?.classes, false]);
+    const named = await open("valid");
+    expect([named?.classes, named?.texts]).toEqual([["pale_rose"], ["pale_rose"]]);
+    expect((await refusalOf(() => open("valid", set?.classes))).message).toContain("its 1 classes are not the 102");
+    expect(await openImages({ data: folder.path, split: "test", dataset: "MNIST" })).toBeUndefined();
   });
 });
 

@@ -13,7 +13,7 @@ export interface ImageChoice {
   /** `--data`: a folder, or parquet files by a pattern. */
   readonly data: string;
   readonly split: Split;
-  /** `--dataset`: one of the paper's sets, in its own layout inside `data`. */
+  /** `--dataset`: one of the paper's sets, in its own layout inside `data` where it has one. */
   readonly dataset?: string | undefined;
   /** The names and order of the classes, where a head or another split has decided them. */
   readonly classes?: readonly string[] | undefined;
@@ -37,6 +37,11 @@ export async function openImages(choice: ImageChoice): Promise<ImageSet | undefi
   const { data, split, dataset, classes } = choice;
   if (dataset !== undefined) {
     const named = namedSet(dataset);
+    if (named.open === undefined) {
+      if (named.classes === undefined) return asItLies(await openImages({ data, split, classes }));
+      const set = await openImages({ data, split });
+      return asItLies(set && checkClasses(calledBy(named.classes, set), classes));
+    }
     return named.splits.includes(split) ? checkClasses(await named.open(data, split), classes) : undefined;
   }
   const [found, other] = await placesOf(choice);
@@ -48,7 +53,8 @@ export async function openImages(choice: ImageChoice): Promise<ImageSet | undefi
 /** Has a folder, or a set by name, such a split? @throws {RandloraError} `usage` for an unknown set, `file` */
 export async function hasSplit(choice: Omit<ImageChoice, "classes">): Promise<boolean> {
   const { dataset, split } = choice;
-  if (dataset !== undefined) return namedSet(dataset).splits.includes(split);
+  const named = dataset === undefined ? undefined : namedSet(dataset);
+  if (named?.open !== undefined) return named.splits.includes(split);
   return (await placesOf(choice)).length > 0;
 }
 
@@ -114,6 +120,17 @@ async function openFolders(folder: string, known: readonly string[] | undefined)
     throw new RandloraError("data", `${oneLine(join(folder, name))}: no images in it`, hint);
   }
   return fileSet(folder, { classes, texts: textsOf(classes), upright: true }, samples);
+}
+
+/** A set whose classes are numbered from 0 ("7", "007") gets these names. */
+function calledBy(names: readonly string[], set: ImageSet): ImageSet {
+  const isNumbered = set.classes.every((name, label) => /^\d+$/.test(name) && Number(name) === label);
+  return isNumbered && set.classes.length <= names.length ? { ...set, classes: names } : set;
+}
+
+/** A set by name: prompts have its names as they are, and images are not turned, as in torchvision's sets. */
+function asItLies(set: ImageSet | undefined): ImageSet | undefined {
+  return set && { ...set, texts: set.classes, upright: false };
 }
 
 /** A set by name has its own classes: those that were decided before must be the same. */

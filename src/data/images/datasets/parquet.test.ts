@@ -5,7 +5,7 @@ import { RandloraError } from "../../../files/errors.ts";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { plant, setFile } from "../named/testing/replicas.ts";
 import { openImagePart, openImages } from "./open.ts";
-import { readParquetImages } from "./parquet.ts";
+import { columnsOf, readParquetImages } from "./parquet.ts";
 import { opened } from "./testing/opened.ts";
 import type { ImageSet } from "./types.ts";
 
@@ -31,6 +31,15 @@ test("parquet has names from the Hub's metadata, and images group by group", asy
   const other = await opened(folder, "train", ["eel", "dog", "cat"]);
   expect([...other.labels]).toEqual([1, 2, 1, 0, 2]);
   expect((await refusalOf(() => opened(folder, "train", ["cat", "dog"]))).message).toContain('label "eel"');
+});
+
+test.each([
+  ["image", "label"],
+  ["img", "fine_label"],
+])("parquet calls its columns %s and %s", (image, label) => {
+  const file = (columns: readonly string[]) => columnsOf({ name: "x", columns });
+  expect(file(["coarse_label", label, image])).toEqual({ image, label });
+  expect(() => file([label])).toThrow(`x: no column image beside "${label}"`);
 });
 
 test("parquet says how many bytes of images go to the disk, where memory has no room for them", async () => {

@@ -9,6 +9,8 @@ import { type ImageSet, type Source, textsOf } from "./types.ts";
 /** Rows of a file, and where they begin in the set. */
 interface Group {
   readonly file: ParquetFile;
+  /** The column of images. */
+  readonly image: string;
   readonly rows: RowGroup;
   readonly first: number;
 }
@@ -16,6 +18,9 @@ interface Group {
 /** The names of classes, and the number of each image's. */
 type Labeled = ReturnType<typeof classify>;
 
+/** What columns are called: CIFAR's have names of their own. */
+const IMAGE = ["image", "img"];
+const LABEL = ["label", "fine_label"];
 const HINT = "images in parquet have the columns image ({bytes, path}) and label";
 
 /**
@@ -37,24 +42,20 @@ export async function readParquetImages(
   let names: readonly string[] | undefined;
   for (const path of paths) {
     const file = await ParquetFile.open(path);
-    for (const column of ["image", "label"]) {
-      if (file.columns.includes(column)) continue;
-      const found = `no column ${column} beside ${file.columns.map(quote).join(", ")}`;
-      throw new RandloraError("data", `${file.name}: ${found}`, HINT);
-    }
-    names ??= namesIn(file);
+    const { image, label } = columnsOf(file);
+    names ??= namesIn(file, label);
     for (const rows of file.groups) {
-      groups.push({ file, rows, first: given.length });
-      const labels = await file.rows(rows, ["label"]);
-      for (const [i, row] of labels.entries()) given.push(givenLabel(row["label"], file.name, rows.rowStart + i + 1));
+      groups.push({ file, image, rows, first: given.length });
+      const labels = await file.rows(rows, [label]);
+      for (const [i, row] of labels.entries()) given.push(givenLabel(row[label], file.name, rows.rowStart + i + 1));
     }
   }
   const path = oneLine(paths[0] ?? "");
   if (given.length === 0) throw new RandloraError("data", `${path}: no images`);
   const { classes, labels } = inOrderOf(named(given, path, names), path, known);
   const cache = new RowCache((group: Group) => readImages(group), kept);
-  const files = new Set(groups.map(({ file }) => file));
-  const bytes = [...files].reduce((sum, file) => sum + file.bytesOf("image"), 0);
+  const files = new Map(groups.map(({ file, image }) => [file, image]));
+  const bytes = [...files].reduce((sum, [file, image]) => sum + file.bytesOf(image), 0);
   return {
     path,
     classes,
@@ -73,6 +74,16 @@ export async function readParquetImages(
       return { name, from: { bytes } };
     },
   };
+}
+
+/** What a file calls the columns. @throws {RandloraError} `data` for a file without them */
+export function columnsOf({ name, columns }: Pick<ParquetFile, "name" | "columns">): { image: string; label: string } {
+  const [image, label] = [IMAGE, LABEL].map((names) => {
+    const found = names.find((column) => columns.includes(column));
+    if (found !== undefined) return found;
+    throw new RandloraError("data", `${name}: no column ${names[0]} beside ${columns.map(quote).join(", ")}`, HINT);
+  }) as [string, string];
+  return { image, label };
 }
 
 /** Labels of a ClassLabel are places among its names, whatever these are: "1" and "2" may be the names of 0 and 1. */
@@ -102,7 +113,7 @@ function givenLabel(label: unknown, name: string, row: number): GivenLabel {
 }
 
 /** A ClassLabel's names: `datasets` writes its features as JSON beside the schema. */
-function namesIn(file: ParquetFile): readonly string[] | undefined {
+function namesIn(file: ParquetFile, label: string): readonly string[] | undefined {
   const text = file.note("huggingface");
   if (text === undefined) return undefined;
   let value: unknown;
@@ -111,16 +122,16 @@ function namesIn(file: ParquetFile): readonly string[] | undefined {
   } catch {
     return undefined;
   }
-  for (const key of ["info", "features", "label", "names"]) value = isJsonObject(value) ? value[key] : undefined;
+  for (const key of ["info", "features", label, "names"]) value = isJsonObject(value) ? value[key] : undefined;
   if (!Array.isArray(value) || value.length === 0) return undefined;
   const names: unknown[] = value;
   return names.every((name) => typeof name === "string") ? names : undefined;
 }
 
-async function readImages({ file, rows }: Group): Promise<Uint8Array[]> {
+async function readImages({ file, image, rows }: Group): Promise<Uint8Array[]> {
   // Without this, columns of bytes come as text.
-  return (await file.rows(rows, ["image"], { utf8: false })).map(({ image }) => {
-    const bytes: unknown = isJsonObject(image) ? image["bytes"] : image;
+  return (await file.rows(rows, [image], { utf8: false })).map(({ [image]: value }) => {
+    const bytes: unknown = isJsonObject(value) ? value["bytes"] : value;
     return bytes instanceof Uint8Array ? bytes : new Uint8Array();
   });
 }

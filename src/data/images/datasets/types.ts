@@ -1,4 +1,4 @@
-import type { Box, Image } from "../image.ts";
+import type { Box } from "../image.ts";
 
 export type Split = "train" | "valid" | "test";
 
@@ -6,7 +6,7 @@ export type Split = "train" | "valid" | "test";
 export interface Source {
   /** For errors, fit to be printed: a path, or a file and a row. */
   readonly name: string;
-  readonly from: { readonly file: string } | { readonly bytes: Uint8Array } | { readonly image: Image };
+  readonly from: { readonly file: string } | { readonly bytes: Uint8Array };
   /** Only this part of it. */
   readonly box?: Box;
 }

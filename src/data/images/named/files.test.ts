@@ -5,22 +5,11 @@ import { join, relative } from "node:path";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { ImageSet, Split } from "../datasets/types.ts";
 import { IMAGES } from "../testing/expected.ts";
-import { namedSet } from "./index.ts";
+import { laidOut } from "./testing/laid-out.ts";
 import { plant, REPLICAS } from "./testing/replicas.ts";
 
 /** What each split must have, image by image: file (and box), then class. */
 const CONTENTS: Readonly<Record<string, Partial<Record<Split, readonly string[]>>>> = {
-  Cars: {
-    train: [
-      "stanford_cars/cars_train/00001.jpg: Fisker Karma Sedan 2012",
-      "stanford_cars/cars_train/00002.jpg: AM General Hummer SUV 2000",
-      "stanford_cars/cars_train/00003.jpg: Acura RL Sedan 2012",
-    ],
-    test: [
-      "stanford_cars/cars_test/00001.jpg: Acura RL Sedan 2012",
-      "stanford_cars/cars_test/00002.jpg: Fisker Karma Sedan 2012",
-    ],
-  },
   DTD: {
     train: ["dtd/train/banded/a.jpg: banded", "dtd/train/polka-dotted/b.jpg: polka-dotted"],
     test: ["dtd/val/banded/c.jpg: banded", "dtd/val/polka-dotted/d.jpg: polka-dotted"],
@@ -75,11 +64,6 @@ const CONTENTS: Readonly<Record<string, Partial<Record<Split, readonly string[]>
     ],
     valid: ["fgvc-aircraft-2013b/data/images/56978.jpg: A310"],
     test: ["fgvc-aircraft-2013b/data/images/1514522.jpg: A310"],
-  },
-  Flowers102: {
-    train: ["flowers-102/jpg/image_00005.jpg: pink primrose", "flowers-102/jpg/image_00003.jpg: canterbury bells"],
-    valid: ["flowers-102/jpg/image_00001.jpg: passion flower"],
-    test: ["flowers-102/jpg/image_00004.jpg: blackberry lily", "flowers-102/jpg/image_00002.jpg: passion flower"],
   },
   OxfordIIITPet: {
     train: [
@@ -156,7 +140,7 @@ describe.each(Object.entries(CONTENTS))("%s", (name, splits) => {
   test("has the images and names of each split", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, REPLICAS[name] ?? {});
-    const set = namedSet(name);
+    const set = laidOut(name);
     expect(Object.keys(splits)).toEqual([...set.splits]);
     for (const split of set.splits) {
       const opened = await set.open(folder.path, split);
@@ -167,7 +151,7 @@ describe.each(Object.entries(CONTENTS))("%s", (name, splits) => {
 
   test("names the file that is missing", async () => {
     await using folder = await TemporaryFolder.create();
-    const refusal = await refusalOf(() => namedSet(name).open(folder.path, "train"));
+    const refusal = await refusalOf(() => laidOut(name).open(folder.path, "train"));
     expect([refusal.code, refusal.message.includes(folder.path)]).toEqual(["file", true]);
   });
 });
@@ -202,7 +186,7 @@ describe.each([
     const labels = sizes.flatMap((size, label) => Array<string>(size).fill(classes[label] ?? ""));
     const root = join(folder.path, name.toLowerCase(), `${name.slice(-3)}_ObjectCategories`);
     for (const [split, numbers] of [["train", order.slice(0, 18)] as const, ["test", order.slice(18)] as const]) {
-      const set = await namedSet(name).open(folder.path, split);
+      const set = await laidOut(name).open(folder.path, split);
       expect(set.classes).toEqual([...classes]);
       expect(await listed(set, root)).toEqual(numbers.map((i) => `${fileOf(i)}.jpg: ${labels[i]}`));
     }

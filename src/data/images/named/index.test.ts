@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { refusalOf, TemporaryFolder } from "../../../files/testing/folder.ts";
 import { NAMED_SETS, namedSet } from "./index.ts";
+import { laidOut } from "./testing/laid-out.ts";
 import { plant, REPLICAS } from "./testing/replicas.ts";
 
 describe("names and prompts", () => {
@@ -41,7 +42,7 @@ describe("names and prompts", () => {
   });
 
   test("an unknown name is refused with those that are known", async () => {
-    expect((await refusalOf(() => namedSet("cats"))).hint).toContain("Cars, DTD");
+    expect((await refusalOf(() => namedSet("cats"))).hint).toContain("Cars, MNIST");
   });
 
   test.each([
@@ -54,14 +55,14 @@ describe("names and prompts", () => {
   ])("a list of %s cannot name a file outside", async (name, path, list) => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { ...REPLICAS[name], [path]: list });
-    const refusal = await refusalOf(() => namedSet(name).open(folder.path, "train"));
+    const refusal = await refusalOf(() => laidOut(name).open(folder.path, "train"));
     expect(refusal.message).toContain("leads out of");
   });
 
   test("another number of class folders than the set's is refused", async () => {
     await using folder = await TemporaryFolder.create();
     await plant(folder.path, { "country211/train/AD/": "", "country211/train/AE/": "" });
-    const refusal = await refusalOf(() => namedSet("Country211").open(folder.path, "train"));
+    const refusal = await refusalOf(() => laidOut("Country211").open(folder.path, "train"));
     expect(refusal.message).toContain("2 class folders in it, and the set has 211 classes");
   });
 });

@@ -3,7 +3,7 @@ import { oneLine } from "../../../files/failure.ts";
 import type { Box } from "../image.ts";
 import { fileSet, readLines, readText, within } from "../datasets/files.ts";
 import type { Source } from "../datasets/types.ts";
-import { ALL_SPLITS, type NamedSet, wrong } from "./types.ts";
+import { ALL_SPLITS, type LaidOutSet, wrong } from "./types.ts";
 
 /** As the annotations have them, and as the prompts do. */
 const NAMES =
@@ -23,7 +23,7 @@ interface Thing {
 }
 
 /** PASCAL VOC 2007 as single things: every bounding box of an image, difficult ones too, is cut out and classified. */
-export const pascalVoc: NamedSet = {
+export const pascalVoc: LaidOutSet = {
   name: "PascalVOC",
   splits: ALL_SPLITS,
   templates: ["a photo of a {}."],

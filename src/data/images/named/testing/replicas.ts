@@ -30,38 +30,16 @@ function folders(root: string, count: number): Tree {
   return Object.fromEntries(Array.from({ length: count }, (_, i) => [`${root}/${String(i).padStart(5, "0")}/`, ""]));
 }
 
-/** An idx file: magic number, sizes, bytes. */
-export function idx(magic: number, sizes: readonly number[], bytes: readonly number[]): Uint8Array {
-  const header = new DataView(new ArrayBuffer(4 + 4 * sizes.length));
-  for (const [i, value] of [magic, ...sizes].entries()) header.setUint32(4 * i, value);
-  return new Uint8Array([...new Uint8Array(header.buffer), ...bytes]);
-}
-
 const voc = (...objects: readonly string[]) =>
   `<annotation>\n<folder>VOC2007</folder>\n${objects.map((object) => `\t<object>\n${object}\n\t</object>`).join("\n")}\n</annotation>`;
 const box = (names: readonly string[], values: readonly number[]) =>
   `<bndbox>${names.map((name, i) => `<${name}>${values[i]}</${name}>`).join("\n")}</bndbox>`;
 const SIDES = ["xmin", "ymin", "xmax", "ymax"];
 
-/** STL10: one image whose bytes tell plane, column and row. */
-function stl10Image(shift: number): Uint8Array {
-  return Uint8Array.from({ length: 3 * 96 * 96 }, (_, i) => {
-    const [plane, column, row] = [Math.floor(i / 9216), Math.floor(i / 96) % 96, i % 96];
-    return (plane * 80 + column * 2 + row + shift) % 256;
-  });
-}
-
 const numbered = (name: string, count: number, of: (i: number) => string) =>
   empty(...Array.from({ length: count }, (_, i) => `${name}/${of(i + 1)}`));
 
 export const REPLICAS: Readonly<Record<string, Tree>> = {
-  Cars: {
-    "stanford_cars/devkit/cars_meta.mat": setFile("cars_meta.mat"),
-    "stanford_cars/devkit/cars_train_annos.mat": setFile("cars_train_annos.mat"),
-    // The devkit's own list of test images has no classes.
-    "stanford_cars/devkit/cars_test_annos.mat": setFile("setid.mat"),
-    "stanford_cars/cars_test_annos_withlabels.mat": setFile("cars_test_annos_withlabels.mat"),
-  },
   DTD: empty(
     "dtd/train/banded/a.jpg",
     "dtd/train/polka-dotted/b.jpg",
@@ -116,42 +94,12 @@ export const REPLICAS: Readonly<Record<string, Tree>> = {
       "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\r\n00000.ppm;53;54;6;5;48;49;16\r\n00001.ppm;42;45;5;5;36;40;1\r\n",
     "gtsrb/GT-final_test.test.csv": "Filename;Width;Height\n00000.ppm;53;54\n",
   },
-  MNIST: {
-    "MNIST/raw/train-images-idx3-ubyte": idx(0x0803, [2, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
-    "MNIST/raw/train-labels-idx1-ubyte": idx(0x0801, [2], [5, 0]),
-    "MNIST/raw/t10k-images-idx3-ubyte.gz": Bun.gzipSync(new Uint8Array(idx(0x0803, [1, 1, 1], [99]))),
-    "MNIST/raw/t10k-labels-idx1-ubyte.gz": Bun.gzipSync(new Uint8Array(idx(0x0801, [1], [7]))),
-  },
-  SVHN: {
-    "svhn/train_32x32.mat": setFile("svhn.mat"),
-    "svhn/test_32x32.mat": setFile("svhn.mat"),
-    "svhn/extra_32x32.mat": "x",
-  },
-  CIFAR10: {
-    ...Object.fromEntries(
-      [1, 2, 3, 4, 5].map((i) => [`cifar-10-batches-py/data_batch_${i}`, setFile("cifar10-batch")]),
-    ),
-    "cifar-10-batches-py/test_batch": setFile("python3.pickle"),
-    "cifar-10-batches-py/batches.meta": setFile("cifar10-meta"),
-  },
-  CIFAR100: {
-    "cifar-100-python/train": setFile("cifar100-batch"),
-    "cifar-100-python/test": setFile("cifar100-batch"),
-    "cifar-100-python/meta": setFile("cifar100-meta"),
-  },
   ImageNet: {
     ...folders("imagenet/train", 1000),
     ...empty("imagenet/train/00001/n_1.JPEG", "imagenet/train/00657/n_3.JPEG", "imagenet/train/00999/n_2.JPEG"),
     // A link, because a thousand folders take long to make.
     "imagenet/val_in_folder": { link: "train" },
     "imagenet/val/00000/wrong.JPEG": "",
-  },
-  STL10: {
-    "stl10/stl10_binary/class_names.txt": "airplane\nbird\n",
-    "stl10/stl10_binary/train_X.bin": stl10Image(0),
-    "stl10/stl10_binary/train_y.bin": new Uint8Array([2]),
-    "stl10/stl10_binary/test_X.bin": stl10Image(1),
-    "stl10/stl10_binary/test_y.bin": new Uint8Array([1]),
   },
   Food101: {
     "food-101/meta/train.json": JSON.stringify({ waffles: ["waffles/9"], apple_pie: ["apple_pie/1", "apple_pie/2"] }),
@@ -176,10 +124,6 @@ export const REPLICAS: Readonly<Record<string, Tree>> = {
     "fgvc-aircraft-2013b/data/images_variant_val.txt": "56978 A310\n",
     "fgvc-aircraft-2013b/data/images_variant_trainval.txt": "1025794 707-320\n1340192 Beechcraft 1900\n56978 A310\n",
     "fgvc-aircraft-2013b/data/images_variant_test.txt": "1514522 A310\n",
-  },
-  Flowers102: {
-    "flowers-102/setid.mat": setFile("setid.mat"),
-    "flowers-102/imagelabels.mat": setFile("imagelabels.mat"),
   },
   OxfordIIITPet: {
     "oxford-iiit-pet/annotations/trainval.txt":
