@@ -96,7 +96,7 @@ export const ADAPTERS: MutationsByFile = {
   "src/adapters/merge/in-memory/form-delta.ts": [
     ["if (data.every(Number.isFinite)) return", "if (data.length > 0) return", "missing check: a ΔW with NaN is used"],
   ],
-  "src/adapters/merge/to-files/ordered.ts": [
+  "src/adapters/merge/ordered.ts": [
     ["this.#bytes -= first.bytes;", "", "bytes of finished steps are never given back"],
   ],
   "src/adapters/merge/to-files/verify.ts": [

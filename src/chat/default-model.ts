@@ -10,7 +10,7 @@ import { IMAGE_TYPES } from "../models/vision/index.ts";
 import { EMBEDDED, readRun, type Recorded } from "../models/folder/run.ts";
 import { locateModel, type ModelLocation } from "../models/folder/locate.ts";
 import type { GeneratorName } from "../compute/random/names.ts";
-import type { AdapterChoice } from "../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
 
 /** What a command line says about models and adapters. */
 export interface ModelRequest {

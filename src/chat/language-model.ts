@@ -13,7 +13,8 @@ import { type ChatTemplate, loadChatTemplate } from "../data/text/chat-template.
 import { readStopIds } from "../data/text/stop.ts";
 import { loadTokenizer } from "../data/text/load-tokenizer.ts";
 import type { Tokenizer } from "../data/text/tokenizer.ts";
-import { type AdapterChoice, AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../adapters/merge/loaded-adapter.ts";
+import { AdaptedWeights, type ApplyOptions } from "../adapters/merge/in-memory/weights.ts";
 import type { Writer } from "./generation/reply.ts";
 import { UnmergedAdapters } from "../adapters/merge/in-memory/beside.ts";
 import { SharedParts } from "../adapters/method/shared-parts.ts";
@@ -155,7 +156,6 @@ export class LanguageModel implements Writer, AsyncDisposable {
     choices: readonly AdapterChoice[],
     options: ApplyOptions,
   ): Promise<readonly string[]> {
-    const { generator, beside } = options;
     try {
       const notes = await adapted.apply(choices, { ...options, dtype: this.#dtype });
       this.#adapters = choices;
@@ -164,7 +164,7 @@ export class LanguageModel implements Writer, AsyncDisposable {
       if (!adapted.isMixture) throw thrown;
       const before = this.#adapters;
       this.#adapters = [];
-      await adapted.apply(before, { generator, dtype: this.#dtype, beside });
+      await adapted.apply(before, { ...options, dtype: this.#dtype, signal: undefined, onProgress: undefined });
       this.#adapters = before;
       throw thrown;
     }

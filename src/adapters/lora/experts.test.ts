@@ -121,7 +121,7 @@ test.each([
   const onGpu = await source.upload(gpu);
   const found = { gate_up_proj: [] as number[], down_proj: [] as number[] };
   for (const [index, layer] of plan.layers.entries()) {
-    const { data } = await formDelta(gpu, { plan, onGpu, checkpoint: undefined }, index);
+    const { data } = await formDelta(gpu, { plan, factor: 1, deltas: onGpu }, undefined, index);
     const all = (size: number) => Array.from({ length: size }, (_, at) => at);
     const reference = await source.reference(index, 1, { rows: all(layer.out), cols: all(layer.in) }, UNREAD);
     const formed = layer.conv1d ? turned([...data], layer.in, layer.out) : data;

@@ -6,7 +6,7 @@ import { read, uploaded } from "../../compute/device/transfer.ts";
 import type { KernelDtype } from "../../compute/device/dtype.ts";
 import { dtypeBytes } from "../../files/safetensors/dtype.ts";
 import { roundFromF32, widenToF32 } from "../../files/safetensors/numbers.ts";
-import { readStatistics } from "./finish.ts";
+import { readStatistics } from "./merge-tensor.ts";
 
 let gpu: Device;
 beforeAll(async () => {

@@ -6,8 +6,8 @@ import { convertBytes } from "./convert.ts";
 import { explainNotFinite } from "./finite.ts";
 import { splitRows, type RowRange } from "./blocks.ts";
 import type { TensorSource } from "./plan.ts";
-import { type MergeStatistics, readStatistics } from "./finish.ts";
 import type { WeightRows } from "../../compute/device/families/finish.ts";
+import { itemAt } from "../../files/item-at.ts";
 import { Run } from "../../compute/tensor/run.ts";
 import { type DeltaOnGpu, recordAsPeft, recordOnce } from "./record-deltas.ts";
 import { repitched } from "../../compute/tensor/repitch.ts";
@@ -27,6 +27,15 @@ export interface WeightToMerge {
   readonly rounding: Rounding;
   /** Every adapter's ΔW of this weight, once its parameters are on the GPU. */
   readonly deltas: Promise<readonly DeltaOnGpu[]>;
+}
+
+/** What was done to a block of rows. */
+export interface MergeStatistics {
+  readonly maxAbsDelta: number;
+  readonly sumOfSquares: number;
+  /** Weights that differ from the old ones after rounding. */
+  readonly changed: number;
+  readonly notFinite: number;
 }
 
 /** The row blocks of a weight. */
@@ -97,6 +106,19 @@ export async function mergeBlock(
   } finally {
     for (const buffer of held) gpu.memory.release(buffer);
   }
+}
+
+/** Reduces what the kernel wrote: (max, Σx², changed, not finite) of each part. */
+export function readStatistics(bytes: Uint8Array<ArrayBuffer>): MergeStatistics {
+  const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const total = { maxAbsDelta: 0, sumOfSquares: 0, changed: 0, notFinite: 0 };
+  for (let at = 0; at < values.length; at += 4) {
+    total.maxAbsDelta = Math.max(total.maxAbsDelta, itemAt(values, at));
+    total.sumOfSquares += itemAt(values, at + 1);
+    total.changed += itemAt(values, at + 2);
+    total.notFinite += itemAt(values, at + 3);
+  }
+  return total;
 }
 
 /** Elements of `size` bytes that are not the same. */

@@ -59,16 +59,18 @@ export interface MergePlan {
   readonly notes: readonly string[];
 }
 
+/** The dtype of every floating-point tensor, or a rule for each. */
+export type MergeDtype = OutputDtype | ((name: string, stored: Dtype, shape: readonly number[]) => Dtype);
+
 /**
  * Decides what becomes of every tensor of the base: the base's order is kept, new tensors come last.
- * @param dtype of every floating-point tensor, or a rule for each
  * @throws RandloraError `usage` for an adapter that is given twice; `adapter` where two replace one tensor, or one brings half of a head, or a weight's dtype cannot be computed with
  */
 export function planMerge(
   checkpoint: Checkpoint,
   base: BaseModel,
   adapters: readonly AdapterPlan[],
-  dtype: OutputDtype | ((name: string, stored: Dtype, shape: readonly number[]) => Dtype),
+  dtype: MergeDtype,
 ): MergePlan {
   const sources = new Map<string, TensorSource>();
   const replacedBy = new Map<string, string>();

@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { RandloraError } from "../../files/errors.ts";
 import type { Log } from "../../terminal/log.ts";

@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 
 /** A model that clients can name: the base, or the base with an adapter. */
 export interface ServedModel {

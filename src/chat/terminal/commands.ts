@@ -1,7 +1,7 @@
 import { RandloraError } from "../../files/errors.ts";
 import { basename } from "node:path";
 import { formatAmount } from "../../terminal/format.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import type { Chat } from "./chat.ts";
 import { type ChatCommand, helpRows } from "./command.ts";
 import { paramRows, setParam } from "./params.ts";

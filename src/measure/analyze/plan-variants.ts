@@ -1,6 +1,6 @@
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
+import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
 import { locateModel, type ModelLocation } from "../../models/folder/locate.ts";
 import type { GeneratorName } from "../../compute/random/names.ts";
 import { findKind } from "../../adapters/formats/find-kind.ts";
@@ -48,16 +48,12 @@ export async function planVariants(
   for (const given of paths) {
     const { kind, path } = await findKind(given);
     if (kind === "adapter") {
-      const adapter = { path, scale: 1 };
-      const { changes, untied, ...plan } = await planOneAdapter(
-        location.weights ?? location.folder,
-        adapter,
-        generator,
-      );
-      for (const { name } of changes) changed.add(name);
-      for (const name of plan.inBlocks) inBlocks.add(name);
-      unties ||= untied;
-      variants.push({ kind, path, inBlocks: plan.inBlocks });
+      const choices = [{ path, scale: 1 }];
+      await using merged = await MergedCheckpoint.open(location.weights ?? location.folder, choices, { generator });
+      for (const { name } of merged.changes) changed.add(name);
+      for (const name of merged.inBlocks) inBlocks.add(name);
+      unties ||= merged.plan.untied;
+      variants.push({ kind, path, inBlocks: merged.inBlocks });
       continue;
     }
     const model = await locateModel(path);

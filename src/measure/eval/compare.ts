@@ -1,7 +1,8 @@
 import { type BlocksName, type KvName, NAMED_BLOCKS, NAMED_KV } from "../../compute/device/dtype.ts";
 import type { Device, KernelTime } from "../../compute/device/device.ts";
-import { type AdapterChoice, AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
-import { planOneAdapter } from "../../adapters/merge/in-memory/plan.ts";
+import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
+import { AdaptedWeights } from "../../adapters/merge/in-memory/weights.ts";
+import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
 import { UnmergedAdapters } from "../../adapters/merge/in-memory/beside.ts";
 import { loadDecoder } from "../../models/folder/load-decoder.ts";
 import type { Quantized } from "../../models/decoder/weights.ts";
@@ -59,15 +60,15 @@ export interface ComparisonOptions {
 /**
  * Perplexities of a text, side by side. The weights are read once: those that the adapter changes are held in f32, which
  * holds every bf16 or f16 number as it is, so that the base and the merged model keep their values; blocks stay blocks.
- * @throws RandloraError `usage` for `merged` where weights are quantized; as `planAdapters`, `Decoder.load` and `perplexity`
+ * @throws RandloraError `usage` for `merged` where weights are quantized; as `MergedCheckpoint.open`, `Decoder.load` and `perplexity`
  */
 export async function comparePerplexity(ids: readonly number[], options: ComparisonOptions): Promise<Comparison> {
   const { location, adapter, generator, merged, quantize, kvType = "f32", open, context } = options;
   const { beginning, onPasses, onTokens, signal, processes = ALONE } = options;
   const { folder, weights } = location;
-  const plan = adapter && (await planOneAdapter(weights ?? folder, adapter, generator));
-  const changes = plan?.changes ?? [];
-  const touched = new Set(changes.map(({ name }) => name)).difference(plan?.inBlocks ?? new Set());
+  await using planned = adapter && (await MergedCheckpoint.open(weights ?? folder, [adapter], { generator }));
+  const changes = planned?.changes ?? [];
+  const touched = new Set(changes.map(({ name }) => name)).difference(planned?.inBlocks ?? new Set());
   const mergedDtypes = [...new Set(changes.map(({ dtype }) => dtype))].toSorted();
   // Where the checkpoint is f32 already, merging writes the very numbers that are adapted.
   const rounds = merged && mergedDtypes.some((dtype) => dtype !== "F32");

@@ -2,8 +2,8 @@ import type { Device } from "../../compute/device/device.ts";
 import type { RoundedDtype, KernelDtype } from "../../compute/device/dtype.ts";
 import { RandloraError } from "../../files/errors.ts";
 import { oneLine } from "../../files/failure.ts";
-import { AdaptedCheckpoint } from "../../adapters/merge/in-memory/checkpoint.ts";
-import type { AdapterChoice } from "../../adapters/merge/in-memory/weights.ts";
+import { MergedCheckpoint } from "../../adapters/merge/merged-checkpoint.ts";
+import type { AdapterChoice } from "../../adapters/merge/loaded-adapter.ts";
 import { classesBeside } from "../../adapters/merge/new-head.ts";
 import type { ModelLocation } from "../../models/folder/locate.ts";
 import { HEAD_BIAS, HEAD_WEIGHT, type ImageConfig } from "../../models/vision/config.ts";
@@ -69,8 +69,9 @@ export class LoadedImageModel implements Disposable {
     { folder, weights }: ModelLocation,
     { adapters, generator, size, withoutText, exact = false, dtype, quantize, signal }: LoadedImageModelOptions,
   ): Promise<LoadedImageModel> {
-    const merged = { generator, dtype: exact ? "f32" : "keep", signal } as const;
-    await using reader = await AdaptedCheckpoint.open(gpu, weights ?? folder, adapters, merged);
+    const merged = { generator, dtype: exact ? "f32" : "keep" } as const;
+    await using reader = await MergedCheckpoint.open(weights ?? folder, adapters, merged);
+    await reader.load(gpu, { signal });
     const { config, kind, classes } = await describeHead(await loadImageConfig(folder, reader.tensors), reader);
     using resources = new DisposableStack();
     const model = resources.use(ImageModel.allocate(gpu, reader, config, { size, withoutText, dtype, quantize }));
@@ -117,11 +118,11 @@ interface Described {
  * Which head there is, and what its rows are called: as the file beside the adapter says, else config.json.
  * @throws RandloraError as `classesBeside`
  */
-async function describeHead(found: ImageConfig, reader: AdaptedCheckpoint): Promise<Described> {
+async function describeHead(found: ImageConfig, reader: MergedCheckpoint): Promise<Described> {
   const { classifier, labels } = found;
   if (labels.length === 0) return { config: found, kind: undefined, classes: [] };
-  const folder = reader.originOf(HEAD_WEIGHT);
-  const [rows = 0] = reader.get(HEAD_WEIGHT).info.shape;
+  const { origin: folder, info } = reader.get(HEAD_WEIGHT);
+  const [rows = 0] = info.shape;
   const beside = folder === undefined ? undefined : await classesBeside(folder, rows);
   const classes = beside ?? labels;
   if (classifier === undefined) return { config: found, kind: "cls", classes };

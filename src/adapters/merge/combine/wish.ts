@@ -1,5 +1,7 @@
 import { Contradiction, RandloraError } from "../../../files/errors.ts";
+import { itemAt } from "../../../files/item-at.ts";
 import type { AdapterPlan } from "../../method/plan.ts";
+import type { AppliedAdapter } from "../loaded-adapter.ts";
 import { type COMBINE_CHOICES, type Combination, electsSign, isRandom, type MajoritySign } from "./names.ts";
 import { combinePlans } from "./plans.ts";
 
@@ -51,12 +53,14 @@ export function combining(
   plans: readonly AdapterPlan[],
   weights: readonly number[],
   { combine, adapters }: { readonly combine?: CombineWish | undefined; readonly adapters: readonly string[] },
-): { readonly plans: readonly AdapterPlan[]; readonly factors: readonly number[] } {
-  if (combine === undefined || combine.how === "sum") return { plans, factors: weights };
+): readonly AppliedAdapter[] {
+  if (combine === undefined || combine.how === "sum") {
+    return plans.map((plan, index) => ({ plan, factor: itemAt(weights, index) }));
+  }
   const { how, densities, majoritySign = "total", seed = 0 } = combine;
   const parts = onePerAdapter("density", densities, adapters, 1);
   const options = { combination: how, majoritySign, weights, densities: parts, seed };
-  return { plans: combinePlans(plans, options), factors: plans.map(() => 1) };
+  return combinePlans(plans, options).map((plan) => ({ plan, factor: 1 }));
 }
 
 /**

@@ -1,6 +1,5 @@
 import { type BaseModel, isOfExpert } from "../../base/base.ts";
 import { isExpertParameter } from "../../base/experts.ts";
-import { openBase } from "../../base/open-base.ts";
 import { methodOfAdapter } from "../../methods.ts";
 import { withoutReplacements } from "../../base/replacements.ts";
 import { settingsAsIs } from "../../method/existing.ts";
@@ -20,7 +19,8 @@ import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { plannedMatrices } from "../../../models/decoder/weight-plan.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { Run } from "../../../compute/tensor/run.ts";
-import { type AdapterChoice, planAdapters } from "./plan.ts";
+import type { AdapterChoice } from "../loaded-adapter.ts";
+import { MergedCheckpoint } from "../merged-checkpoint.ts";
 
 /** What is left of a method once it is placed. */
 type PlacedMethod = Pick<Method, "over" | "linears" | "joint">;
@@ -72,7 +72,8 @@ export class UnmergedAdapters implements Disposable {
     options: UnmergedOptions = {},
   ): Promise<UnmergedAdapters> {
     await using adapters = await open(decoder, path, choices, options);
-    const { opened, base } = adapters;
+    const { opened, merged } = adapters;
+    const { base } = merged.base;
     using owner = new DisposableStack();
     const gpu = ownedBy(owner, decoder.gpu);
     const placed: PlacedMethod[] = [];
@@ -108,9 +109,9 @@ async function open(
   { generator, forRows = false }: UnmergedOptions,
 ) {
   await using resources = new AsyncDisposableStack();
-  const { checkpoint, base } = resources.use(await openBase(path));
-  const { plans, changes } = await planAdapters(checkpoint, base, choices, { generator }, resources);
-  const notes = plans.flatMap((plan) => plan.notes);
+  const merged = resources.use(await MergedCheckpoint.open(path, choices, { generator }));
+  const { plans, changes } = merged;
+  const notes = [...merged.notes];
   for (const { adapter, layers, rescales } of plans) {
     if (rescales === true && plans.length > 1) {
       throw refusal(adapter, "it rescales the rows of the weights that the other adapters change");
@@ -136,7 +137,7 @@ async function open(
   }
   const kept = resources.move();
   return {
-    base,
+    merged,
     opened: plans.flatMap(({ adapter, layers, replacements }, index) => {
       const factor = choices[index]?.scale ?? 1;
       return layers.length === 0 ? [] : [{ adapter: withoutReplacements(adapter, replacements), factor }];

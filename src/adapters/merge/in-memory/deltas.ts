@@ -1,5 +1,4 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { ownedBy } from "../../../compute/device/owned.ts";
 import { methodOfAdapter, planAdapter } from "../../methods.ts";
 import { openAdapter } from "../../formats/open.ts";
 import { type AdaptedLayer, layerOf } from "../../base/layers.ts";
@@ -10,6 +9,7 @@ import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
 import { type FormedDelta, formDelta } from "./form-delta.ts";
 import { type FindBase, openNamedBase } from "../../base/named-base.ts";
+import { loadAdapter } from "../loaded-adapter.ts";
 
 /** Which ΔW are looked at. */
 export interface DeltaChoice {
@@ -82,8 +82,7 @@ export async function openDeltas(
     const cause = `ΔW of ${oneLine(large.module)} is [${large.out}, ${large.in}], too large to be looked at`;
     throw new RandloraError("adapter", `${oneLine(path)}: ${cause}`, "choose others: --layers");
   }
-  const onGpu = await (await plan.load(signal)).upload(ownedBy(resources, gpu));
-  const placed = { plan, onGpu, checkpoint };
+  const loaded = await loadAdapter({ plan, factor: 1 }, gpu, resources, { signal });
   const kept = resources.move();
   return {
     path,
@@ -95,7 +94,7 @@ export async function openDeltas(
       if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
       return layer;
     },
-    form: async (index) => await formDelta(gpu, placed, index),
+    form: async (index) => await formDelta(gpu, loaded, checkpoint, index),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

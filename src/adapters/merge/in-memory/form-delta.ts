@@ -3,11 +3,12 @@ import { ownedBy } from "../../../compute/device/owned.ts";
 import { BLOCK_ROWS, padded4 } from "../../../compute/device/families/delta.ts";
 import type { AdaptedLayer } from "../../base/layers.ts";
 import type { WeightRows } from "../../../compute/device/families/finish.ts";
-import type { AdapterPlan, DeltasOnGpu, LayerDelta, StoredWeight } from "../../method/plan.ts";
+import type { LayerDelta, StoredWeight } from "../../method/plan.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
 import { Run } from "../../../compute/tensor/run.ts";
 import type { RowRange } from "../blocks.ts";
+import type { LoadedAdapter } from "../loaded-adapter.ts";
 import { fileSource } from "../plan.ts";
 import { storedWeight } from "../stored-weight.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
@@ -24,28 +25,25 @@ export interface FormedDelta {
   readonly data: Float32Array<ArrayBuffer>;
 }
 
-/** An adapter on the GPU, and the base that it was fitted to. */
-export interface PlacedDeltas {
-  readonly plan: AdapterPlan;
-  readonly onGpu: DeltasOnGpu;
-  /** Undefined for an adapter that was fitted to none. */
-  readonly checkpoint: Checkpoint | undefined;
-}
-
 /**
  * ΔW of the adapter's module `index`, in memory.
  *
+ * @param checkpoint that it was fitted to; undefined: it was fitted to none
  * @throws RandloraError `numeric` where it is not finite; `file`, `memory`, `gpu`
  */
-export async function formDelta(gpu: Device, placed: PlacedDeltas, index: number): Promise<FormedDelta> {
-  const { plan, onGpu } = placed;
+export async function formDelta(
+  gpu: Device,
+  { plan, deltas, factor }: LoadedAdapter,
+  checkpoint: Checkpoint | undefined,
+  index: number,
+): Promise<FormedDelta> {
   const layer = plan.layers[index];
   if (layer === undefined) throw new RangeError(`layer ${index} of ${plan.layers.length}`);
   const [rows = 0, cols = 0] = layer.shape;
   const most = Math.max(1, Math.floor(BLOCK_BYTES / (padded4(cols) * 4 * BLOCK_ROWS))) * BLOCK_ROWS;
-  const weight = weightOf(placed, layer, rows, cols);
+  const weight = weightOf(checkpoint, layer, rows, cols);
   const data = new Float32Array(rows * cols);
-  const delta = await onGpu.layer(index, 1, weight);
+  const delta = await deltas.layer(index, factor, weight);
   try {
     for (let firstRow = 0; firstRow < rows; firstRow += most) {
       const count = Math.min(most, rows - firstRow);
@@ -62,7 +60,12 @@ export async function formDelta(gpu: Device, placed: PlacedDeltas, index: number
 }
 
 /** The weight that ΔW belongs to; zeros where the adapter was fitted to no base, and so asks for none. */
-function weightOf({ checkpoint }: PlacedDeltas, { source }: AdaptedLayer, rows: number, cols: number): StoredWeight {
+function weightOf(
+  checkpoint: Checkpoint | undefined,
+  { source }: AdaptedLayer,
+  rows: number,
+  cols: number,
+): StoredWeight {
   if (checkpoint === undefined) {
     return { rows, cols, dtype: "F32", read: async (_, count) => new Uint8Array(count * cols * 4) };
   }

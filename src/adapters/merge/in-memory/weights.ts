@@ -1,23 +1,17 @@
 import type { Device } from "../../../compute/device/device.ts";
-import { ownedBy } from "../../../compute/device/owned.ts";
-import type { BaseModel } from "../../base/base.ts";
-import { openBase } from "../../base/open-base.ts";
+import { type OpenBase, openBase } from "../../base/open-base.ts";
 import { RandloraError } from "../../../files/errors.ts";
 import { isBlockDtype, isKernelDtype } from "../../../compute/device/dtype.ts";
-import { adaptTensor } from "../adapted-tensor.ts";
-import type { LoadedAdapter } from "../to-files/write.ts";
+import type { AdapterChoice } from "../loaded-adapter.ts";
+import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
 import type { Decoder } from "../../../models/decoder/decoder.ts";
 import { isOfOtherPart } from "../../../models/decoder/config.ts";
 import { UNTIED_HEAD } from "../../../models/decoder/weights.ts";
 import type { GeneratorName } from "../../../compute/random/names.ts";
-import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
 import { isFloat, type OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { oneLine, quote } from "../../../files/failure.ts";
-import { type AdapterChoice, type AdaptersPlan, planAdapters } from "./plan.ts";
 import { TensorWriter } from "./tensor-writer.ts";
-
-export type { AdapterChoice } from "./plan.ts";
 
 export interface ApplyOptions {
   readonly generator?: GeneratorName | undefined;
@@ -37,23 +31,20 @@ export interface ApplyOptions {
 export class AdaptedWeights implements AsyncDisposable {
   readonly #gpu: Device;
   readonly #decoder: Decoder;
-  readonly #checkpoint: Checkpoint;
-  readonly #base: BaseModel;
+  readonly #base: OpenBase;
   /** Tensors that do not hold what the checkpoint does. */
   #changed: ReadonlySet<string> = new Set();
   #isMixture = false;
 
-  private constructor(decoder: Decoder, checkpoint: Checkpoint, base: BaseModel) {
+  private constructor(decoder: Decoder, base: OpenBase) {
     this.#gpu = decoder.gpu;
     this.#decoder = decoder;
-    this.#checkpoint = checkpoint;
     this.#base = base;
   }
 
   /** @param path of the checkpoint that the decoder was loaded from. @throws RandloraError `file`, `format` */
   static async open(decoder: Decoder, path: string): Promise<AdaptedWeights> {
-    const { checkpoint, base } = await openBase(path);
-    return new AdaptedWeights(decoder, checkpoint, base);
+    return new AdaptedWeights(decoder, await openBase(path));
   }
 
   /** Did the last `apply` fail half-way? One that failed earlier has changed nothing. */
@@ -69,16 +60,13 @@ export class AdaptedWeights implements AsyncDisposable {
    */
   async apply(choices: readonly AdapterChoice[], options: ApplyOptions = {}): Promise<readonly string[]> {
     const { signal, onProgress } = options;
-    await using resources = new AsyncDisposableStack();
-    const { plans, plan, changes } = await this.#plan(choices, options, resources);
-
-    const loaded: LoadedAdapter[] = [];
-    const hasDelta = changes.some(({ work }) => work.kind === "merge");
-    for (const [index, one] of hasDelta ? plans.entries() : []) {
-      signal?.throwIfAborted();
-      const deltas = await (await one.load(signal)).upload(ownedBy(resources, this.#gpu));
-      loaded.push({ plan: one, factor: choices[index]?.scale ?? 1, deltas });
-    }
+    await using merged = await this.#open(choices, options);
+    const { plan } = merged;
+    const changes = merged.changes.filter(({ name, work }) => {
+      return this.#isUsed(name) && (work.kind !== "merge" || options.beside?.has(name) !== true);
+    });
+    const withoutDeltas = changes.every(({ work }) => work.kind !== "merge");
+    await merged.load(this.#gpu, { signal, withoutDeltas });
     this.#isMixture = true;
     const filled = [...this.#changeTables(plan, changes), ...changes];
     const names = new Set(filled.map(({ name }) => name));
@@ -87,16 +75,23 @@ export class AdaptedWeights implements AsyncDisposable {
     // What is quantized was never changed.
     const work = [...restored.filter(({ name }) => isKernelDtype(tensors.get(name)?.dtype ?? "")), ...filled];
     this.#changed = new Set([...this.#changed, ...names]);
-    for (const [index, tensor] of work.entries()) {
-      signal?.throwIfAborted();
-      onProgress?.(index, work.length);
-      await this.#fill(tensor, loaded, signal);
-    }
+    let done = 0;
+    const onTensor = () => onProgress?.(done++, work.length);
+    await merged.stream({ signal, onTensor }, async (stream) => {
+      for (const tensor of work) {
+        // Only once its turn has come: one of what is transposed holds a whole tensor.
+        let writer: TensorWriter | undefined;
+        await stream.add(tensor, {
+          append: async (_, bytes) => (writer ??= this.#writerOf(tensor)).append(bytes),
+        });
+        await stream.after(async () => writer?.finish());
+      }
+    });
     onProgress?.(work.length, work.length);
     await this.#gpu.idle();
     this.#changed = names;
     this.#isMixture = false;
-    return plans.flatMap(({ notes }) => notes);
+    return merged.notes;
   }
 
   /**
@@ -105,37 +100,36 @@ export class AdaptedWeights implements AsyncDisposable {
    * @throws RandloraError as `apply` does before anything changes
    */
   async check(choices: readonly AdapterChoice[], generator?: GeneratorName): Promise<readonly string[]> {
-    await using resources = new AsyncDisposableStack();
-    const { plans } = await this.#plan(choices, { generator }, resources);
-    return plans.flatMap(({ notes }) => notes);
+    await using merged = await this.#open(choices, { generator });
+    return merged.notes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#checkpoint.close();
+    await this.#base.checkpoint.close();
   }
 
   /** Decides what happens to each tensor, and refuses what has no place in the decoder. */
-  async #plan(
-    choices: readonly AdapterChoice[],
-    options: ApplyOptions,
-    resources: AsyncDisposableStack,
-  ): Promise<AdaptersPlan> {
-    const planned = await planAdapters(this.#checkpoint, this.#base, choices, options, resources);
-    const { config, weights } = this.#decoder;
-    const isForeign = (name: string) => !weights.tensors.has(name) && !(planned.plan.untied && name === UNTIED_HEAD);
-    const used = planned.changes.filter(({ name }) => !isOfOtherPart(config, name));
-    const foreign = used.find(({ name }) => isForeign(name));
+  async #open(choices: readonly AdapterChoice[], options: ApplyOptions): Promise<MergedCheckpoint> {
+    await using resources = new AsyncDisposableStack();
+    const merged = resources.use(await MergedCheckpoint.open(this.#base, choices, options));
+    const { tensors } = this.#decoder.weights;
+    const isForeign = (name: string) => !tensors.has(name) && !(merged.plan.untied && name === UNTIED_HEAD);
+    const foreign = merged.changes.find(({ name }) => this.#isUsed(name) && isForeign(name));
     if (foreign !== undefined) {
       const paths = choices.map(({ path }) => oneLine(path)).join(", ");
-      const isInFile = this.#checkpoint.tensors.has(foreign.name);
+      const isInFile = this.#base.checkpoint.tensors.has(foreign.name);
       const [why, hint] = isInFile
         ? ["which no adapter changes in memory", "merge it (randlora merge), and name the merged model"]
         : ["which this model does not use", "the adapter was made for another model"];
       throw new RandloraError("adapter", `${paths}: it has a tensor ${quote(foreign.name)}, ${why}`, hint);
     }
-    const { beside } = options;
-    const changes = used.filter(({ name, work }) => work.kind !== "merge" || beside?.has(name) !== true);
-    return { ...planned, changes };
+    resources.move();
+    return merged;
+  }
+
+  /** Is this tensor of the part that the decoder is? */
+  #isUsed(name: string): boolean {
+    return !isOfOtherPart(this.#decoder.config, name);
   }
 
   /**
@@ -159,22 +153,11 @@ export class AdaptedWeights implements AsyncDisposable {
     return isChanged ? [] : [head];
   }
 
-  /** Makes one tensor what the plan says. */
-  async #fill(
-    tensor: OutputTensor,
-    adapters: readonly LoadedAdapter[],
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { name, dtype } = tensor;
+  /** What fills a tensor's place in memory. */
+  #writerOf({ name, dtype }: OutputTensor): TensorWriter {
     const { tensors, transposed } = this.#decoder.weights;
     const place = tensors.get(name);
     if (place === undefined || !isFloat(dtype)) throw new TypeError(`${name}: ${dtype}`);
-    const writer = new TensorWriter(this.#gpu, place, dtype, transposed.get(name));
-    const write = async (bytes: Uint8Array): Promise<void> => {
-      signal?.throwIfAborted();
-      writer.append(bytes);
-    };
-    await adaptTensor(this.#gpu, this.#checkpoint, tensor, adapters, write);
-    writer.finish();
+    return new TensorWriter(this.#gpu, place, dtype, transposed.get(name));
   }
 }

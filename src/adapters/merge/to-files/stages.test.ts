@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { StageClock } from "./stages.ts";
+import { StageClock } from "./run.ts";
 
 test("stages have no gaps between them, add up to the total, and may be entered again", async () => {
   const clock = new StageClock();

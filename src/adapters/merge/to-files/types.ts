@@ -7,7 +7,7 @@ import type { Outtype } from "../outtypes.ts";
 import type { Rounding } from "../merge-tensor.ts";
 import type { Combination } from "../combine/names.ts";
 import type { CombineWish } from "../combine/wish.ts";
-import type { TensorReport } from "./write.ts";
+import type { TensorReport } from "../tensor-stream.ts";
 
 export interface MergeOptions {
   /** A model folder, an index.json, or one .safetensors file. */

@@ -16,7 +16,7 @@ const SAMPLE = 8;
 /** An adapter as it is verified: in memory, not on the GPU. */
 export interface VerifiedAdapter {
   readonly plan: Pick<AdapterPlan, "roundsDelta" | "rescales">;
-  readonly source: DeltaSource;
+  readonly source?: DeltaSource | undefined;
   /** What ΔW is multiplied by. */
   readonly factor: number;
 }
@@ -81,9 +81,8 @@ export async function verifyMerge(
     const weight = storedWeight(work.source, height, width);
     const slack = new Float64Array(values.length);
     for (const { adapter, index: which, layer } of work.deltas) {
-      const loaded = adapters[adapter];
-      if (loaded === undefined) throw new RangeError(`adapter ${adapter}`);
-      const { source, factor, plan } = loaded;
+      const { source, factor, plan } = itemAt(adapters, adapter);
+      if (source === undefined) throw new TypeError(`adapter ${adapter} is not in memory`);
       const picked = layer.conv1d ? { rows: cols, cols: rows } : { rows, cols };
       // ΔW is (out, in), whichever way the weight is stored.
       const inDelta = (at: number) => {

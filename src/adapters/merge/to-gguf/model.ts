@@ -1,8 +1,9 @@
+import { basename } from "node:path";
 import { RandloraError } from "../../../files/errors.ts";
-import { quote } from "../../../files/failure.ts";
-import type { GgufBlocks, GgufMetadata, GgufType } from "../../../files/gguf/format.ts";
+import { oneLine, quote } from "../../../files/failure.ts";
+import { type GgufBlocks, type GgufMetadata, type GgufType, isGgufName } from "../../../files/gguf/format.ts";
 import type { Checkpoint } from "../../../files/safetensors/checkpoint.ts";
-import { type Dtype, isFloat } from "../../../files/safetensors/dtype.ts";
+import { type Dtype, isFloat, type OutputDtype } from "../../../files/safetensors/dtype.ts";
 import { KEYS, MODELS } from "../../../data/text/gguf/kinds.ts";
 import { tokenizerMetadata } from "../../../data/text/gguf/tokenizer-metadata.ts";
 import { isKernelDtype } from "../../../compute/device/dtype.ts";
@@ -126,4 +127,32 @@ function spokenName(name: string, { architecture }: DecoderConfig, tokenizer: Gg
   const isPhi3 = architecture === "phi3" && PHI3_TOKENS.every((token) => list.includes(token));
   if (!isPhi3) return name.replace(/phi-?3/gi, "phi 3");
   return /phi-?3/i.test(name) ? name : `${name} Phi-3`;
+}
+
+/** What a merge is told that a GGUF file depends on. */
+interface Asked {
+  readonly outtype?: Outtype | undefined;
+  readonly dtype: OutputDtype;
+  readonly pre?: string | undefined;
+}
+
+/**
+ * What a GGUF file will say of the base; undefined for another output.
+ * @throws RandloraError `usage` for flags that do not go with the output; as {@link GgufModel.read}
+ */
+export async function ggufModel(
+  { outtype, dtype, pre }: Asked,
+  out: string,
+  checkpoint: Checkpoint,
+): Promise<GgufModel | undefined> {
+  if (!isGgufName(out)) {
+    if ((outtype ?? pre) === undefined) return undefined;
+    const hint = "name a file: --out model.gguf; --dtype is for folders";
+    throw new RandloraError("usage", `--outtype and --pre are of GGUF files, and ${oneLine(out)} is none`, hint);
+  }
+  if (outtype !== undefined && dtype !== "keep") {
+    throw new RandloraError("usage", "--outtype and --dtype say the same of a GGUF file", "give --outtype alone");
+  }
+  const name = basename(out).replace(/\.gguf$/i, "");
+  return await GgufModel.read(checkpoint, { outtype: outtype ?? dtype, pre, name });
 }

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import type { Browser, Locator, Page } from "playwright-core";
-import type { AdapterChoice } from "../../../adapters/merge/in-memory/weights.ts";
+import type { AdapterChoice } from "../../../adapters/merge/loaded-adapter.ts";
 import { TemporaryFolder } from "../../../files/testing/folder.ts";
 import type { LanguageModel } from "../../language-model.ts";
 import { openBrowser } from "./browser.ts";

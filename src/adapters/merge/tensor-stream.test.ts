@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { openCheckpoint } from "../../../models/folder/open-checkpoint.ts";
-import { Workplace } from "../to-gguf/testing/workplace.ts";
-import { type TensorSink, writeMerged } from "./write.ts";
+import { openCheckpoint } from "../../models/folder/open-checkpoint.ts";
+import { Workplace } from "./to-gguf/testing/workplace.ts";
+import { type TensorSink, TensorStream } from "./tensor-stream.ts";
 
 test("large tensors are copied beside others where a file has them as they are read: not those that are turned, of which one at a time is kept", async () => {
   await using place = await Workplace.open();
@@ -14,16 +14,10 @@ test("large tensors are copied beside others where a file has them as they are r
       return { name, dtype, shape, work: { kind: "copy", tensor: name } } as const;
     });
     const names: string[] = [];
-    const sink: TensorSink = {
-      append: async () => {},
-      appendBeside: async (name) => names.push(name) < 0,
-      finish: async () => {},
-      close: async () => {},
-    };
-    const { signal } = new AbortController();
-    const job = { gpu: place.gpu, checkpoint, adapters: [], rounding: "once", signal } as const;
-    const told = { onTensor: () => {}, onBytes: () => {} };
-    await writeMerged({ ...job, ...told }, [{ file: "x", tensors }], async () => sink);
+    const sink: TensorSink = { append: async () => {}, appendBeside: async (name) => names.push(name) < 0 };
+    await TensorStream.run({ gpu: place.gpu, checkpoint, adapters: [] }, {}, async (stream) => {
+      for (const tensor of tensors) await stream.add(tensor, sink);
+    });
     return names;
   };
   expect(await copiedBeside(folder)).toEqual(["c_fc", "c_proj"].map((name) => `transformer.h.0.mlp.${name}.weight`));
