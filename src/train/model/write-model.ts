@@ -1,11 +1,11 @@
 import type { Device } from "../../compute/device/device.ts";
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertTensor } from "../../adapters/merge/convert.ts";
 import { countOverflows, overflow } from "../../adapters/merge/finite.ts";
-import { missingConfig, readConfig, updateConfig } from "../../models/folder/config-json.ts";
-import { copyModelFiles, findModelFiles, ownFiles } from "../../models/folder/copy.ts";
+import { missingConfig, readConfig } from "../../models/folder/config-json.ts";
+import { findModelFiles, ownFiles } from "../../models/folder/copy.ts";
 import { fileSource } from "../../adapters/merge/plan.ts";
+import { writeModelFiles } from "../../adapters/merge/to-files/output.ts";
 import type { Checkpoint } from "../../files/safetensors/checkpoint.ts";
 import type { CheckpointTensor } from "../../files/safetensors/header.ts";
 import {
@@ -15,10 +15,10 @@ import {
   NAMED_DTYPES,
   type WritableFloatDtype,
 } from "../../files/safetensors/dtype.ts";
-import { naming, quote } from "../../files/failure.ts";
+import { quote } from "../../files/failure.ts";
 import { roundFromF32 } from "../../files/safetensors/numbers.ts";
 import { transpose } from "../../files/safetensors/transpose.ts";
-import { encodeIndex, INDEX_FILE, planShards } from "../../files/safetensors/shards.ts";
+import { planShards } from "../../files/safetensors/shards.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../../files/safetensors/writer.ts";
 import type { Tensor } from "../../compute/tensor/tensor.ts";
 import { readRows } from "../../compute/tensor/read-rows.ts";
@@ -73,10 +73,6 @@ export async function writeModel(
 ): Promise<void> {
   const config = await readConfig(checkpoint.folder);
   if (config === undefined) throw missingConfig(checkpoint.folder);
-  const { from, own } = await ownFiles(checkpoint);
-  await copyModelFiles(from, folder, new Set(own));
-  const configPath = join(folder, "config.json");
-  await naming(configPath, "write", writeFile(configPath, updateConfig(config.text, { dtype, untied: false, head })));
   const planned = [...checkpoint.tensors].flatMap(([name, stored]): Written[] => {
     const trained = tensors.get(name);
     const { shape, dtype: own, whole } = stored.info;
@@ -88,6 +84,7 @@ export async function writeModel(
     planned.push({ name, shape, dtype: dtypeOf(dtype, "F32"), trained: tensor });
   }
   const shards = planShards(planned, SHARD_BYTES);
+  await writeModelFiles({ checkpoint, folder, config, changes: { dtype, untied: false, head }, shards });
   for (const shard of shards) {
     const path = join(folder, shard.file);
     await using writer = await SafetensorsWriter.create(path, shard.tensors, new Map([["format", "pt"]]));
@@ -97,9 +94,6 @@ export async function writeModel(
     }
     await writer.finish();
   }
-  if (shards.length === 1) return;
-  const indexPath = join(folder, INDEX_FILE);
-  await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, checkpoint.indexMetadata)));
 }
 
 /** What the user should know of the files that would be copied with the model: one line each. @throws RandloraError `file` */

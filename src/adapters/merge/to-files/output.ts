@@ -8,13 +8,11 @@ import { dividedTensor } from "../../../files/safetensors/divided.ts";
 import { SafetensorsFile } from "../../../files/safetensors/file.ts";
 import { shapeElements } from "../../../files/safetensors/header.ts";
 import { encodeIndex, INDEX_FILE, type PlannedShard } from "../../../files/safetensors/shards.ts";
-import { type ModelConfig, updateConfig } from "../../../models/folder/config-json.ts";
-import { labelsOf } from "../new-head.ts";
+import { type ConfigChanges, type ModelConfig, updateConfig } from "../../../models/folder/config-json.ts";
 import { isGgufFile } from "../../../models/folder/open-checkpoint.ts";
 import { copyModelFiles, ownFiles } from "../../../models/folder/copy.ts";
 import { GgufTensors } from "../../../models/gguf/tensors.ts";
-import { fileSource, type MergePlan, type OutputTensor, type TensorSource } from "../plan.ts";
-import type { OutputDtype } from "../../../files/safetensors/dtype.ts";
+import { fileSource, type OutputTensor, type TensorSource } from "../plan.ts";
 import type { GgufPlan } from "../to-gguf/plan.ts";
 import type { WrittenTensor } from "./verify.ts";
 
@@ -41,12 +39,12 @@ export interface ModelFiles {
   /** Where they are written. */
   readonly folder: string;
   /** The output's real path, which is no part of the model, should it lie in its folder. */
-  readonly target: string;
+  readonly target?: string | undefined;
   readonly config: ModelConfig;
-  readonly dtype: OutputDtype;
-  readonly plan: MergePlan;
-  readonly shards: readonly PlannedShard<OutputTensor>[];
-  readonly observer: { warn(line: string): void };
+  readonly changes: ConfigChanges;
+  readonly shards: readonly PlannedShard[];
+  /** Told what the user should know: one line each. */
+  readonly warn?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -55,20 +53,18 @@ export interface ModelFiles {
  * @throws RandloraError `file`
  */
 export async function writeModelFiles(files: ModelFiles): Promise<void> {
-  const { checkpoint, folder, target, config, dtype, plan, shards, observer } = files;
+  const { checkpoint, folder, target, config, changes, shards, warn } = files;
   // The output's path is real: so must be what it is compared with.
   const { from, own } = await ownFiles(checkpoint);
-  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, target]));
-  if (weights.length > 0) observer.warn(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
-  for (const note of notes) observer.warn(note);
+  const { weights, notes } = await copyModelFiles(from, folder, new Set([...own, ...(target ? [target] : [])]));
+  if (weights.length > 0) warn?.(`not copied, as they hold unmerged weights: ${oneLine(weights.join(", "))}`);
+  for (const note of notes) warn?.(note);
   const configPath = join(folder, "config.json");
-  const labels = plan.head && (await labelsOf(plan.head));
-  const head = plan.head && labels && { ...plan.head, labels };
-  const text = updateConfig(config.text, { dtype, untied: plan.untied, head });
-  await naming(configPath, "write", writeFile(configPath, text));
+  await naming(configPath, "write", writeFile(configPath, updateConfig(config.text, changes)));
   if (shards.length === 1) return;
   const indexPath = join(folder, INDEX_FILE);
-  const metadata = indexMetadata(checkpoint.indexMetadata, checkpoint.tensors, plan.tensors);
+  const tensors = shards.flatMap((shard) => shard.tensors);
+  const metadata = indexMetadata(checkpoint.indexMetadata, checkpoint.tensors, tensors);
   await naming(indexPath, "write", writeFile(indexPath, encodeIndex(shards, metadata)));
 }
 

@@ -15,6 +15,7 @@ import { combining, onePerAdapter } from "../combine/wish.ts";
 import { missingConfig, type ModelConfig } from "../../../models/folder/config-json.ts";
 import { namesIn } from "../../../models/folder/copy.ts";
 import { isLoneFile, writeModelFiles } from "./output.ts";
+import { labelsOf } from "../new-head.ts";
 import { planAdapters } from "../loaded-adapter.ts";
 import { MergedCheckpoint } from "../merged-checkpoint.ts";
 import type { MergePlan, OutputTensor } from "../plan.ts";
@@ -92,7 +93,11 @@ export async function writeOtherFiles(
 ): Promise<void> {
   const { checkpoint, config } = merged.base;
   if (!isFile && config !== undefined) {
-    await writeModelFiles({ checkpoint, target, folder, config, dtype, plan, shards, observer });
+    const labels = plan.head && (await labelsOf(plan.head));
+    const head = plan.head && labels && { ...plan.head, labels };
+    const changes = { dtype, untied: plan.untied, head };
+    const warn = (line: string): void => observer.warn(line);
+    await writeModelFiles({ checkpoint, target, folder, config, changes, shards, warn });
   } else if (plan.untied && gguf === undefined) {
     observer.warn('the output embedding is no longer tied: set "tie_word_embeddings": false in config.json');
   }
