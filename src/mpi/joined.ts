@@ -17,6 +17,8 @@ const PATIENCE_MS = 5000;
 const EAGER_MS = 2;
 /** How often it is looked whether the launcher is still there, and those that are waited for. */
 const WATCH_MS = 1000;
+/** How long a launcher may take to pass on what a process wrote. */
+const PASSED_ON_MS = 1000;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -101,13 +103,12 @@ export class JoinedProcesses implements Processes {
 
   /** Ends this process, once all have come to their end, or all at once where some of them cannot know that it is over. */
   async end(status: number): Promise<never> {
-    if (this.#isTorn) this.#communicator.abort(status);
-    if (!this.#isOver) {
-      // The library's own way to wait takes a core from those that are still at work.
-      const ended = await this.each(status).catch(() => undefined);
-      if (ended === undefined && this.#isTorn) this.#communicator.abort(status);
-    }
-    return this.#communicator.end(status);
+    // The library's own way to wait takes a core from those that are still at work.
+    if (!this.#isOver) await this.each(status).catch(() => undefined);
+    if (!this.#isTorn) return this.#communicator.end(status);
+    // MPICH's launcher drops what it has not passed on yet when it is told to end all: the reason, mostly.
+    await Bun.sleep(PASSED_ON_MS);
+    return this.#communicator.abort(status);
   }
 
   /** @returns the lengths of what each gives. @throws EndedByOther where one has failed, and a lower one says why */
