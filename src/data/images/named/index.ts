@@ -2,20 +2,11 @@ import { RandloraError } from "../../../files/errors.ts";
 import { quote } from "../../../files/failure.ts";
 import { ARRAY_SETS } from "./arrays.ts";
 import { caltech101, caltech256 } from "./caltech.ts";
-import { country211 } from "./country211.ts";
-import { cub200 } from "./cub200.ts";
-import { dtd } from "./dtd.ts";
-import { eurosat } from "./eurosat.ts";
-import { fgvcAircraft } from "./fgvc-aircraft.ts";
-import { food101 } from "./food101.ts";
+import { country211, dtd, eurosat, imagenet, sun397 } from "./class-folders.ts";
 import { gtsrb } from "./gtsrb.ts";
-import { imagenet } from "./imagenet.ts";
+import { cub200, fgvcAircraft, food101, pets, resisc45, ucf101 } from "./lists.ts";
 import { pascalVoc } from "./pascal-voc.ts";
-import { pets } from "./pets.ts";
-import { resisc45 } from "./resisc45.ts";
-import { sun397 } from "./sun397.ts";
 import type { NamedSet } from "./types.ts";
-import { ucf101 } from "./ucf101.ts";
 
 /** The sets of the paper's vision-language experiments. */
 export const NAMED_SETS: readonly NamedSet[] = [
