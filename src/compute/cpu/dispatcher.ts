@@ -12,6 +12,8 @@ export interface Dispatcher {
    * @param dtype of products: the format of a matrix, as parameters number it
    */
   has(kernel: CpuKernel<Members>, dtype?: number): boolean;
+  /** The kernel in machine code where that is used, else in WebAssembly: for those whose pieces are the same. */
+  chosen<M extends Members>(kernel: CpuKernel<M>, dtype?: number): CpuKernel<M>;
   /** Records one command: `pieces` pieces, in any order and on any worker. */
   dispatch<M extends Members>(kernel: CpuKernel<M>, values: Values<M>, pieces: number): void;
 }

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { className } from "../../../scripts/assembly-parameters.ts";
 import type { ModuleParts } from "./native/caller.ts";
+import { WASM_KERNELS } from "./native/kernels/names.ts";
 import type { Pointer } from "./operands.ts";
 import { type CpuKernel, fieldsOf, type Members, pack, type Values } from "./parameters.ts";
 import { BLOCK } from "../device/blocks.ts";
@@ -50,8 +51,8 @@ const PARTS: readonly (keyof ModuleParts)[] = [
   "normedRows",
 ];
 
-/** Kernels of machine code alone. */
-const ALONE: ReadonlySet<string> = new Set(["normedGemm", "ternary"]);
+/** Kernels that are routines alone. */
+const ALONE: ReadonlySet<string> = new Set(["normedGemm", "ternary", ...WASM_KERNELS]);
 
 test("the module exports the kernels that families dispatch, parts that machine code calls, and no other", async () => {
   const module = await WebAssembly.compile(await Bun.file(modulePath).arrayBuffer());

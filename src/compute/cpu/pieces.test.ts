@@ -11,7 +11,7 @@ describe("columns of a piece of a product with few rows", () => {
     const sizes = fc.record({ cols: fc.integer({ min: 1, max: 5000 }), threads: fc.integer({ min: 1, max: 128 }) });
     fc.assert(
       fc.property(sizes, ({ cols, threads }) => {
-        const each = pieceColumns(cols, 96, threads);
+        const each = pieceColumns(cols, 96, threads, 12);
         expect(each % 12).toBe(0);
         expect(each).toBeWithin(24, 97);
         if (each === 24) return;
@@ -24,7 +24,7 @@ describe("columns of a piece of a product with few rows", () => {
   });
 
   test("of a layer of 576 columns: two cores have what they had, sixteen have a piece each", () => {
-    expect([1, 2, 6, 16, 64].map((threads) => Math.ceil(576 / pieceColumns(576, 96, threads)))).toEqual([
+    expect([1, 2, 6, 16, 64].map((threads) => Math.ceil(576 / pieceColumns(576, 96, threads, 12)))).toEqual([
       6, 6, 6, 16, 24,
     ]);
   });

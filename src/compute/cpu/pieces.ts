@@ -60,16 +60,13 @@ export function evenly(whole: number, most: number, step: number): Parts {
   return { size, count: Math.ceil(whole / size) };
 }
 
-/** Columns of a product that kernels take at once, whole vectors of 4 and tiles of 6; and of a piece at least: x is packed for each. */
-const TILE = 12;
-
 /**
  * Columns of a piece of a product whose rows are one piece high: so many that all threads have equally many pieces, which
  * are as large as may be. Each column's sums are its own, so no bit follows from it.
  * @param most columns of a piece, whole tiles
- * @param tile columns that a kernel takes at once
+ * @param tile columns that a kernel takes at once, and half of what a piece has at least: x is packed for each
  */
-export function pieceColumns(cols: number, most: number, threads: number, tile = TILE): number {
+export function pieceColumns(cols: number, most: number, threads: number, tile: number): number {
   const rounds = Math.ceil(cols / (most * threads));
   const each = Math.ceil(cols / Math.max(1, rounds * threads) / tile) * tile;
   return Math.min(most, Math.max(2 * tile, each));

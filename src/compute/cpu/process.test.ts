@@ -24,7 +24,7 @@ test.each([
 
 test.each([
   ["trap", /^RandloraError: a worker of the CPU device failed: zero: .+$/],
-  ["overrun", /^RandloraError: a worker of the CPU device failed: gemm: it wrote beyond its scratch$/],
+  ["overrun", /^RandloraError: a worker of the CPU device failed: expertRows: it wrote beyond its scratch$/],
 ])("a kernel that fails is one line to everybody who waits and to whoever comes later: %s", async (mode, line) => {
   const { stdout, ...rest } = await run(mode);
   expect(rest).toEqual({ status: 0, stderr: "" });

@@ -53,6 +53,10 @@ export class CpuRecording implements Recording, Dispatcher {
     return this.#checked?.has(kernel, dtype) ?? false;
   }
 
+  chosen<M extends Members>(kernel: CpuKernel<M>, dtype?: number): CpuKernel<M> {
+    return this.has(kernel, dtype) ? { ...kernel, fma: true } : kernel;
+  }
+
   dispatch<M extends Members>(kernel: CpuKernel<M>, values: Values<M>, pieces: number): void {
     const { words, pointers } = pack(kernel, values);
     const heaps = new Set(pointers.map(heapOf));

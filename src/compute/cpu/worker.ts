@@ -1,5 +1,5 @@
 // One worker of the CPU device: runs the lists of commands that the host sends, piece by piece, until it is told to end.
-import { nativeKernels } from "./native/kernels/index.ts";
+import { nativeKernels, wasmKernels } from "./native/kernels/index.ts";
 import { numberedKernels } from "./native/kernels/names.ts";
 import { type NativeCode, nativeCode } from "./native/on-demand.ts";
 import {
@@ -86,7 +86,7 @@ class Heap {
     const { module, kernels, native, scratch } = this.#start;
     this.#words.fill(FENCE, this.#fence, this.#fence + FENCE_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
-    const own = kernels.map((name) => exports[name] as Kernel);
+    const own = [...kernels.map((name) => exports[name] as Kernel), ...wasmKernels(this.#memory, scratch, exports)];
     if (native === undefined) return own;
     return [...own, ...nativeKernels(() => (code ??= nativeCode(native)), this.#memory, scratch, exports)];
   }

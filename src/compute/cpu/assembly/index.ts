@@ -12,9 +12,7 @@ export { expertRows, mixFactors, mixRows, routerWeights, routerWeightsGradient, 
 export { finish } from "./finish";
 export { deltaGate, gatedDelta } from "./gated-delta";
 export { gatedDeltaGradient } from "./gated-delta-gradient";
-export { gemm } from "./gemm";
 export { groupBias, groupSums } from "./group-bias";
-export { groupedGemm } from "./grouped-gemm";
 export { lossSum, nll, nllGradient } from "./losses";
 export { columnSquares, magnitudes, rescale, rowSquares } from "./magnitude";
 export { gatedRows, normedRows } from "./normed-rows";

@@ -1,5 +1,4 @@
-// Numbers in f32, whatever they are stored as: here alone formats are told apart. Products in their plain form are made of them: where
-// there is no machine code they run, and machine code is compared with them. Terms are brought into runs of f32 in scratch,
+// Numbers in f32, whatever they are stored as: here alone formats are told apart. Terms are brought into runs of f32 in scratch,
 // whichever way they lie, and runs are multiplied.
 import { eight, isBlocks, one } from "./blocks";
 import { sumOf } from "./lanes";
@@ -44,12 +43,6 @@ function fours<T>(row: usize, first: u32, count: u32, to: usize): void {
 
 function eights<T>(row: usize, scales: usize, first: u32, count: u32, to: usize): void {
   for (let at: u32 = 0; at < count; at += 8) eight<T>(row, scales, first + at, to + at * 4);
-}
-
-/** Terms `first` … of a row that runs along them; `first` is a multiple of 256. */
-export function rowRun(format: Format, row: usize, scales: usize, first: u32, terms: u32, to: usize): void {
-  loadRow(format, row, scales, first, terms, to);
-  endRun(to, terms);
 }
 
 /** Terms of a column of a matrix whose rows are the terms. The addresses are those of the first one's row. */

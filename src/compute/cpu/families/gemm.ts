@@ -29,20 +29,16 @@ export const GEMM = cpuKernel("gemm", {
   pieces: "u32",
 });
 
-export const GEMM_FMA = { ...GEMM, fma: true } as const;
-
-/** What a worker computes at once, whole tiles: its panels and sums stay in the second-level cache. */
-const PIECE = { rows: 96, cols: 96 } as const;
-/** The same of machine code, which lays columns in panels anew for each piece: so many rows share them. */
-const FMA_PIECE = { rows: 224, cols: 384, fewRows: 56 } as const;
+/** What a worker computes at once. Columns are laid in panels anew for each piece: so many rows share them. */
+const PIECE = { rows: 224, cols: 384, fewRows: 56 } as const;
 /**
  * Bytes of W's rows in a piece of few rows, at most: what is asked of memory behind a piece is another worker's, and its first rows were
  * not asked for. So a piece is large, and there are no more of them than workers where W is small.
  */
 const FEW_BYTES = 2 ** 20;
 /** Rows and columns of its tiles, with the widest vectors; half as many columns are whole vectors of all. */
-const [FMA_ROWS, FMA_COLS] = [14, 32];
-export const FMA_TILE = FMA_COLS / 2;
+const [TILE_ROWS, TILE_COLS] = [14, 32];
+export const HALF_TILE = TILE_COLS / 2;
 
 /** Rows and columns of a piece. */
 interface Piece {
@@ -52,32 +48,22 @@ interface Piece {
 
 /** Columns of a piece of few rows at most, of a W with rows of so many bytes. */
 export function fewColumns(rowBytes: number): number {
-  return Math.max(2, Math.floor(FEW_BYTES / rowBytes / FMA_COLS)) * FMA_COLS;
+  return Math.max(2, Math.floor(FEW_BYTES / rowBytes / TILE_COLS)) * TILE_COLS;
 }
 
-function modulePiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number): Piece {
-  const isFew = order === "NT" && rows <= PIECE.rows;
-  return { rows: PIECE.rows, cols: isFew ? pieceColumns(cols, PIECE.cols, threads) : PIECE.cols };
-}
-
-function fmaPiece({ threads }: Dispatcher, order: Gemm["order"], rows: number, cols: number, rowBytes: number): Piece {
-  const { fewRows } = FMA_PIECE;
-  if (rows <= fewRows && order === "NT") {
-    return { rows: fewRows, cols: pieceColumns(cols, fewColumns(rowBytes), threads, FMA_TILE) };
-  }
-  const down = evenly(rows, FMA_PIECE.rows, FMA_ROWS);
-  return { rows: down.size, cols: evenColumns(cols, FMA_PIECE.cols, FMA_COLS, down.count, threads) };
-}
-
-/** Rows and columns of a piece of a product with b, by machine code or by the module. */
+/** Rows and columns of a piece of a product with b. */
 export function productPieces(
-  on: Dispatcher,
-  fma: boolean,
+  { threads }: Dispatcher,
   { order, b }: { readonly order: Gemm["order"]; readonly b: Tensor },
   rows: number,
   cols: number,
 ): Piece {
-  return fma ? fmaPiece(on, order, rows, cols, pitchBytes(b)) : modulePiece(on, order, rows, cols);
+  const { fewRows } = PIECE;
+  if (rows <= fewRows && order === "NT") {
+    return { rows: fewRows, cols: pieceColumns(cols, fewColumns(pitchBytes(b)), threads, HALF_TILE) };
+  }
+  const down = evenly(rows, PIECE.rows, TILE_ROWS);
+  return { rows: down.size, cols: evenColumns(cols, PIECE.cols, TILE_COLS, down.count, threads) };
 }
 
 /** What kernels are told of the three matrices of a product, in any order. */
@@ -100,11 +86,10 @@ export function gemm(on: Dispatcher, operands: Gemm): void {
     return inNumbers(on, b, (numbers) => gemm(on, { ...operands, b: numbers }));
   }
   const [rows, cols] = y.shape;
-  const fma = on.has(GEMM_FMA, storedCode("product", b));
-  const piece = productPieces(on, fma, { order, b }, rows, cols);
+  const piece = productPieces(on, { order, b }, rows, cols);
   const pieces = Math.ceil(cols / piece.cols);
   on.dispatch(
-    fma ? GEMM_FMA : GEMM,
+    on.chosen(GEMM, storedCode("product", b)),
     {
       ...matricesOf({ ...operands, b }),
       rows,

@@ -12,8 +12,6 @@ export const GROUPED_GEMM = cpuKernel("groupedGemm", {
   groups: "u32",
 });
 
-export const GROUPED_GEMM_FMA = { ...GROUPED_GEMM, fma: true } as const;
-
 /** Which rows a group has is known when they have been counted, so there are pieces for the least favorable way to divide them. */
 export function groupedGemm(on: Dispatcher, product: GroupedGemm): void {
   const { order, a, b, begins } = product;
@@ -22,15 +20,14 @@ export function groupedGemm(on: Dispatcher, product: GroupedGemm): void {
   const rows = isSum ? a.shape[1] : a.shape[0];
   const matrices = matricesOf(product);
   const { cols } = matrices;
-  const fma = on.has(GROUPED_GEMM_FMA, storedCode("product", b));
   const filled = Math.min(groups, rows);
-  const piece = productPieces(on, fma, { order, b }, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
+  const piece = productPieces(on, { order, b }, isSum ? rows : Math.ceil(rows / Math.max(1, filled)), cols);
   const pieces = Math.ceil(cols / piece.cols);
   const tiles = isSum
     ? groups * Math.ceil(rows / piece.rows)
     : Math.floor((rows + filled * (piece.rows - 1)) / piece.rows);
   on.dispatch(
-    fma ? GROUPED_GEMM_FMA : GROUPED_GEMM,
+    on.chosen(GROUPED_GEMM, storedCode("product", b)),
     {
       ...matrices,
       rows,

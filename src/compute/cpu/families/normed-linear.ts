@@ -6,7 +6,7 @@ import { pitchBytes, storedCode } from "../operands.ts";
 import { cpuKernel } from "../parameters.ts";
 import { pieceColumns } from "../pieces.ts";
 import { elementwise } from "./elementwise.ts";
-import { fewColumns, FMA_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
+import { fewColumns, HALF_TILE, GEMM, linear, matricesOf } from "./gemm.ts";
 import { rmsNorm } from "./norms.ts";
 
 /** y = norm(a) · bᵀ + bias, in machine code alone; all rows are one piece high. */
@@ -53,9 +53,9 @@ export function normedLinear(on: Dispatcher, operands: NormedLinear): void {
   const { branch } = norm;
   const cols = y.shape[1];
   const rowBytes = pitchBytes(weight);
-  const room = Math.floor(MOST_GATED / 2 / rows / FMA_TILE) * FMA_TILE;
+  const room = Math.floor(MOST_GATED / 2 / rows / HALF_TILE) * HALF_TILE;
   const most = gate === undefined ? fewColumns(rowBytes) : Math.min(fewColumns(2 * rowBytes), room);
-  const pieceCols = pieceColumns(cols, most, on.threads, FMA_TILE);
+  const pieceCols = pieceColumns(cols, most, on.threads, HALF_TILE);
   const pieces = Math.ceil(cols / pieceCols);
   on.dispatch(
     NORMED_GEMM,

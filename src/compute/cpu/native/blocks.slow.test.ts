@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Caller } from "./caller.ts";
 import { type NativeName } from "./choose.ts";
-import { CODES, everyWay, mappedCode } from "./testing/codes.ts";
+import { CODES, codeOf, everyWay } from "./testing/codes.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { BLOCK } from "../../device/blocks.ts";
 import { ROUNDED_DTYPES } from "../../device/dtype.ts";
@@ -30,7 +30,7 @@ const SHAPES: readonly Shape[] = ROUNDED_DTYPES.flatMap((stored) =>
 );
 
 /** A product in a few digits, and that of its first row. */
-function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean) {
+function run(code: NativeName | "wasm", shape: Shape, edge: Edge, isCompared: boolean) {
   const { order, stored, rows, cols, terms } = shape;
   using heap = new GuardedHeap(2 ** 25);
   const scratch = heap.part(SCRATCH, "begin");
@@ -74,7 +74,7 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean) {
     accumulate: false,
     scale: 0x3f800000,
   };
-  multiply(new Caller(mappedCode(code), heap, scratch, heap.parts), product, 0, rows, 0, cols);
+  multiply(new Caller(codeOf(code), heap, scratch, heap.parts), product, 0, rows, 0, cols);
   const found = heap.floats.slice(y / 4, y / 4 + rows * width);
   const digests = { all: digest(found), first: digest(found.subarray(0, width)) };
   if (!isCompared) return digests;
@@ -106,9 +106,13 @@ test("products with blocks are right to 15 bits of x, to the same bits by every 
   if (CODES.length > 0) expect(all).toBe(228433418202164953n);
 });
 
-test("a row is the same whatever is computed beside it", () => {
-  const [code] = CODES;
-  if (code === undefined) return;
+test("WebAssembly's are, to bits of its own on every processor", () => {
+  let all = 0n;
+  for (const shape of SHAPES) all = (all * 31n + run("wasm", shape, "end", true).all) % 2n ** 64n;
+  expect(all).toBe(15449808183759537617n);
+});
+
+test.each(["wasm", ...CODES] as const)("a row is the same whatever is computed beside it: %s", (code) => {
   for (const shape of SHAPES) {
     if (shape.rows === 1) continue;
     expect(run(code, shape, "end", false).first).toBe(run(code, { ...shape, rows: 1 }, "end", false).all);

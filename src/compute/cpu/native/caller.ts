@@ -1,17 +1,10 @@
-import { linkSymbols, type Pointer, ptr } from "bun:ffi";
-import type { NativeCode } from "./on-demand.ts";
-import { ENTER, type Routines } from "./program.ts";
+import { type Pointer, ptr } from "bun:ffi";
+import type { Program, Routines } from "./program.ts";
 
 /** Words of a worker's scratch that a routine's arguments take, from its begin on. */
 const ARGUMENTS = 128;
 
-/**
- * Calls of a thread between two collections of its garbage, a hundred bytes or so a call. By itself the collector would wait
- * for as much garbage as there is memory, and counts the heap, which is every thread's, as each one's own. Takes a millisecond.
- */
-const COLLECTED_CALLS = 2 ** 16;
-
-/** Functions of the WebAssembly module that kernels of machine code begin or end with. */
+/** Functions of the WebAssembly module that kernels of routines begin or end with. */
 export interface ModuleParts {
   readonly normedRows: (parameters: number, piece: number, scratch: number) => void;
   readonly gatedRows: (parameters: number, piece: number, scratch: number) => void;
@@ -49,11 +42,17 @@ export interface ModuleParts {
   readonly foldRows: (parameters: number, piece: number, row: number, rows: number, slopes: number) => void;
 }
 
-/** Calls the routine at an address, with a list of arguments so many bytes behind the heap's begin. */
-type Enter = (heap: Pointer, list: number, routine: Pointer) => void;
+/** Calls a routine, by number, with a list of arguments so many bytes behind the heap's begin. */
+type Enter = (list: number, routine: number) => void;
+
+/** Routines as a thread calls them. */
+export interface Code extends Omit<Program, "count" | "write"> {
+  enterOn(heap: NativeHeap): Enter;
+}
 
 /** Memory that routines work in. */
 export interface NativeHeap {
+  readonly memory: WebAssembly.Memory;
   readonly address: Pointer;
   /** Its words, up to this byte at least: it grows while others compute. */
   words(end: number): Uint32Array;
@@ -63,7 +62,10 @@ export interface NativeHeap {
 export function heapOf(memory: WebAssembly.Memory): NativeHeap {
   let words = new Uint32Array(memory.buffer);
   return {
-    address: ptr(new Uint8Array(memory.buffer)),
+    memory,
+    get address() {
+      return ptr(new Uint8Array(memory.buffer));
+    },
     words(end) {
       if (words.length * 4 < end) words = new Uint32Array(memory.buffer);
       return words;
@@ -76,7 +78,7 @@ export type ParameterWords = (index: number) => number;
 
 /** Calls routines on one heap, from one thread. */
 export class Caller {
-  readonly code: NativeCode;
+  readonly code: Code;
   readonly routines: Routines;
   /** This thread's scratch, which begins with the arguments. */
   readonly begin: number;
@@ -85,21 +87,16 @@ export class Caller {
   readonly parts: ModuleParts;
   readonly #memory: NativeHeap;
   readonly #enter: Enter;
-  /** Since the last collection. */
-  #calls = 0;
 
   /** @param scratch of this thread, in bytes from the heap's begin */
-  constructor(code: NativeCode, heap: NativeHeap, scratch: number, parts: ModuleParts) {
+  constructor(code: Code, heap: NativeHeap, scratch: number, parts: ModuleParts) {
     this.parts = parts;
     this.begin = scratch;
     this.code = code;
     this.routines = code.routines;
     this.#memory = heap;
     this.scratch = scratch + ARGUMENTS * 4;
-    const { symbols } = linkSymbols({
-      enter: { ptr: code.addressOf(ENTER), args: ["ptr", "u32", "ptr"], returns: "void" },
-    });
-    this.#enter = symbols.enter;
+    this.#enter = code.enterOn(heap);
   }
 
   /** The heap's words up to this byte at least. */
@@ -156,10 +153,6 @@ export class Caller {
     if (j !== undefined) words[first + 9] = j;
     if (k !== undefined) words[first + 10] = k;
     if (l !== undefined) words[first + 11] = l;
-    this.#enter(this.#memory.address, this.begin, this.code.addressOf(routine));
-    if (++this.#calls === COLLECTED_CALLS) {
-      this.#calls = 0;
-      Bun.gc(true);
-    }
+    this.#enter(this.begin, routine);
   }
 }

@@ -1,8 +1,11 @@
-import type { Pointer } from "bun:ffi";
+import { linkSymbols, type Pointer } from "bun:ffi";
 import { Arm64Machine } from "./arm64-machine.ts";
+import type { Code } from "./caller.ts";
 import type { Machine } from "./machine.ts";
 import { makeExecutable, NoPages, PAGE, wholePages, writablePages } from "./pages.ts";
-import { program, type Program } from "./program.ts";
+import { ENTER, program, type Program } from "./program.ts";
+import { wasmModule } from "./wasm-code.ts";
+import { WasmMachine } from "./wasm-machine.ts";
 import { X64Machine } from "./x64-machine.ts";
 
 /** Code of our own, by what it needs of a processor. */
@@ -30,8 +33,14 @@ const PATIENCE = 1000;
 /** Pages for each routine, in the mean. */
 const MEAN_PAGES = 4;
 
+/**
+ * Calls of a thread between two collections of its garbage, a hundred bytes or so a call. By itself the collector would wait
+ * for as much garbage as there is memory, and counts the heap, which is every thread's, as each one's own. Takes a millisecond.
+ */
+const COLLECTED_CALLS = 2 ** 16;
+
 /** Machine code as a thread sees it. */
-export interface NativeCode extends Omit<Program, "count" | "write"> {
+export interface NativeCode extends Code {
   /** Where a routine lies. It is written when it is first asked for, by whichever thread that is. @throws NoPages */
   addressOf(routine: number): Pointer;
 }
@@ -79,6 +88,20 @@ export function nativeCode(shared: SharedCode): NativeCode {
       const at = places[routine] ?? NOT_WRITTEN;
       return (address + (at > 0 ? at : claim(routine))) as Pointer;
     },
+    enterOn(heap) {
+      const { symbols } = linkSymbols({
+        enter: { ptr: this.addressOf(ENTER), args: ["ptr", "u32", "ptr"], returns: "void" },
+      });
+      const begin = heap.address;
+      let calls = 0;
+      return (list, routine) => {
+        symbols.enter(begin, list, this.addressOf(routine));
+        if (++calls === COLLECTED_CALLS) {
+          calls = 0;
+          Bun.gc(true);
+        }
+      };
+    },
   };
 }
 
@@ -95,4 +118,28 @@ export function machineOf({ code, vnni }: Processor): { readonly machine: Machin
   }
   const machine = new X64Machine(code === "avx2" ? 8 : 16, vnni);
   return { machine, enter: () => machine.enter(process.platform === "win32") };
+}
+
+/** Routines of WebAssembly: a thread makes a module of each that it calls, when it first does. */
+function makeRoutines(): Code {
+  const { count: _, write, ...rest } = program(new WasmMachine(), () => {});
+  const modules: WebAssembly.Module[] = [];
+  return {
+    ...rest,
+    enterOn({ memory }) {
+      const functions: ((list: number) => void)[] = [];
+      const made = (routine: number) => {
+        const module = (modules[routine] ??= new WebAssembly.Module(wasmModule([write(routine)])));
+        const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+        return exports["0"] as (list: number) => void;
+      };
+      return (list, routine) => (functions[routine] ??= made(routine))(list);
+    },
+  };
+}
+
+let known: Code | undefined;
+
+export function wasmRoutines(): Code {
+  return (known ??= makeRoutines());
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Caller } from "./caller.ts";
 import { type NativeName } from "./choose.ts";
-import { CODES, everyWay, mappedCode } from "./testing/codes.ts";
+import { CODES, codeOf, everyWay } from "./testing/codes.ts";
 import { multiply, type Product } from "./kernels/product.ts";
 import { STORED_BYTES, type Stored } from "./machine.ts";
 import { type Edge, GuardedHeap } from "./testing/guarded.ts";
@@ -20,7 +20,7 @@ interface Shape {
 }
 
 /** What a product gives, in a few digits. Operands are exactly as large as rows of whole 16 bytes. */
-function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): bigint {
+function run(code: NativeName | "wasm", shape: Shape, edge: Edge, isCompared: boolean): bigint {
   const { order, rows, cols, terms, stored, extras } = shape;
   using heap = new GuardedHeap(2 ** 25);
   const scratch = heap.part(SCRATCH, "begin");
@@ -78,7 +78,7 @@ function run(code: NativeName, shape: Shape, edge: Edge, isCompared: boolean): b
     accumulate: extras,
     scale: extras ? 0x3f000000 : ONE,
   };
-  const on = new Caller(mappedCode(code), heap, scratch, heap.parts);
+  const on = new Caller(codeOf(code), heap, scratch, heap.parts);
   multiply(on, product, 0, rows, 0, cols);
   const numbers = y.pitch / 4;
   for (let row = 0; row < rows; row++) {
@@ -136,6 +136,16 @@ test("products are right, to the same bits by every code, read nothing beyond op
   for (const shape of shapes()) all = (all * 31n + everyWay(shape, run)) % 2n ** 64n;
   // AVX2, AVX-512 and, in an emulator, NEON.
   if (CODES.length > 0) expect(all).toBe(8339817462577163052n);
+});
+
+test("WebAssembly's are, to bits of its own on every processor", () => {
+  let all = 0n;
+  for (const shape of shapes()) {
+    const found = (["end", "begin"] as const).map((edge) => run("wasm", shape, edge, edge === "end"));
+    expect(found[1]).toBe(found[0] ?? -1n);
+    all = (all * 31n + (found[0] ?? 0n)) % 2n ** 64n;
+  }
+  expect(all).toBe(13823081172723675304n);
 });
 
 test("rows of more terms than scratch holds of them at once", () => {

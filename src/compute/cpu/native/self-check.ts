@@ -1,11 +1,11 @@
-// No kernel of machine code is used before it has computed something small as the module does.
+// No kernel of machine code is used before it has computed something small as WebAssembly does.
 import { GEMM } from "../families/gemm.ts";
 import { GROUPED_GEMM } from "../families/grouped-gemm.ts";
 import { NORMED_GEMM } from "../families/normed-linear.ts";
 import { SCRATCH_PITCH } from "../layout.ts";
 import { type CpuKernel, fieldsOf, type Members } from "../parameters.ts";
 import { type Check, CHECKS, fill, ROOM } from "./checks.ts";
-import { nativeKernels } from "./kernels/index.ts";
+import { nativeKernels, plainKernels } from "./kernels/index.ts";
 import { FMA_KERNELS } from "./kernels/names.ts";
 import { STORED_DTYPES } from "../../device/dtype.ts";
 import { nativeCode, type SharedCode } from "./on-demand.ts";
@@ -19,11 +19,11 @@ const PAGES = Math.ceil((SCRATCH_AT + SCRATCH_PITCH) / 2 ** 16);
 
 type Kernel = (parameters: number, piece: number, scratch: number) => void;
 
-/** The module and machine code on one memory. */
+/** WebAssembly and machine code on one memory. */
 interface Bench {
   readonly words: Uint32Array;
   readonly natives: readonly Kernel[];
-  readonly exports: Readonly<Record<string, unknown>>;
+  readonly plains: Readonly<Record<string, unknown>>;
 }
 
 /** Machine code, and which of its kernels compute right here. */
@@ -97,12 +97,12 @@ function benchOf(native: SharedCode, module: WebAssembly.Module): Bench {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   const natives = nativeKernels(() => nativeCode(native), memory, SCRATCH_AT, exports);
-  return { words: new Uint32Array(memory.buffer), natives, exports };
+  return { words: new Uint32Array(memory.buffer), natives, plains: plainKernels(memory, SCRATCH_AT, exports) };
 }
 
 /** Whether two kernels make something else of the same numbers. */
 function differ(
-  { words, natives, exports }: Bench,
+  { words, natives, plains }: Bench,
   { kernel, plain = kernel, stored, values, prepare }: Check,
 ): boolean {
   const [a, b, y] = [OPERANDS_AT, OPERANDS_AT + ROOM.operand, OPERANDS_AT + 2 * ROOM.operand];
@@ -118,6 +118,6 @@ function differ(
     return new Float32Array(words.buffer, y, ROOM.result / 4);
   };
   const ours = compute(kernel, natives[FMA_KERNELS.indexOf(kernel.name)] as Kernel, y);
-  const theirs = compute(plain, exports[plain.name] as Kernel, y + ROOM.result);
+  const theirs = compute(plain, plains[plain.name] as Kernel, y + ROOM.result);
   return ours.some((value, at) => !(Math.abs(value - (theirs[at] ?? NaN)) < TOLERANCE));
 }

@@ -25,9 +25,8 @@ const PLAIN = { add: 0x6a, sub: 0x6b, atLeast: 0x4f, below: 0x49, select: 0x1b }
 /** Vectors' instructions that take what is on the stack and nothing else. */
 const SIMD = {
   swizzle: 14,
-  splatF32: 19,
-  equal: 55,
   lessWhole: 57,
+  atLeast: 70,
   and: 78,
   andNot: 79,
   or: 80,
@@ -61,7 +60,7 @@ const SIMD = {
 const ACCESS = {
   load: 0,
   load8x8: 1,
-  load16x4Unsigned: 4,
+  load16x4: 3,
   load16Splat: 8,
   load32Splat: 9,
   store: 11,

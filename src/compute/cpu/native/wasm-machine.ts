@@ -2,26 +2,28 @@ import { type At, type Blocks, type Count, type Lanes, type Machine, STORED_BYTE
 import type { WasmCode } from "./wasm-code.ts";
 import { FIRST_LANES, WasmWords } from "./wasm-words.ts";
 
-const REGISTERS = 32;
-/** Vectors on their way. */
-const [PART, OTHER] = [FIRST_LANES + REGISTERS, FIRST_LANES + REGISTERS + 1];
+/** What x64 has of them beside one for products that are added; a routine that knows how many it needs may use more. */
+const [REGISTERS, LOCALS] = [14, 32];
+/** A vector on its way. */
+const PART = FIRST_LANES + LOCALS;
 
-/** 2^112, which corrects the bias of a half's exponent. */
-const BIAS = 0x77800000;
+/** 2^112, which corrects the bias of a half's exponent; 65536, which is above every half. */
+const [BIAS, ABOVE] = [0x77800000, 0x47800000];
 
 /**
- * WebAssembly with 128-bit SIMD: registers are locals, a routine is a function of the place of its arguments. A product and its sum are rounded apart, since not every processor has FMA, and WebAssembly gives the same bits on all.
+ * WebAssembly with 128-bit SIMD: registers are locals, a routine is a function of the place of its arguments. A product and its sum are
+ * rounded apart, since not every processor has FMA, and WebAssembly gives the same bits on all.
  */
 export class WasmMachine extends WasmWords implements Machine {
   readonly lanes = 4;
   readonly registers = REGISTERS;
-  readonly tile: Machine["tile"] = { rows: 4, vectors: 4 };
+  readonly tile: Machine["tile"] = { rows: 2, vectors: 4 };
   readonly squares = 4;
   readonly fewRows = 4;
   readonly wholeRows = 2;
 
   finish(): Uint8Array<ArrayBuffer> {
-    return this.code.finish(this.words, REGISTERS + 2);
+    return this.code.finish(this.words, LOCALS + 1);
   }
 
   zero(to: Lanes): void {
@@ -49,16 +51,19 @@ export class WasmMachine extends WasmWords implements Machine {
     const offset = this.at(from);
     // One number is in all lanes then.
     if (count === "one") this.code.access("load16Splat", offset);
-    else this.code.access(stored === "F16" ? "load16x4Unsigned" : "load64", offset);
+    else this.code.access(stored === "F16" ? "load16x4" : "load64", offset);
     if (stored === "F16") {
-      if (count === "one") this.code.simd("extendHalvesUnsigned");
+      if (count === "one") this.code.simd("extendHalves");
       this.#halves();
     } else this.#bytes([0, 1, 2, 3].flatMap((lane) => [-1, -1, 2 * lane, 2 * lane + 1]));
     this.#set(to);
   }
 
+  /** The address is whole: JavaScriptCore has one instruction for it then, and three where an offset is a part of it. */
   broadcast(to: Lanes, from: At): void {
-    this.code.access("load32Splat", this.at(from));
+    this.code.const(this.at(from));
+    this.code.op("add");
+    this.code.access("load32Splat", 0);
     this.#set(to);
   }
 
@@ -324,29 +329,26 @@ export class WasmMachine extends WasmWords implements Machine {
     this.code.simd("swizzle");
   }
 
-  /** IEEE halves in the lanes of the vector on the stack, as f32. A product corrects the exponent, of subnormal numbers as well. */
+  /**
+   * IEEE halves in the lanes of the vector on the stack, extended by their signs, as f32. A product corrects the exponent, of subnormal
+   * numbers as well; infinity and what is no number are above all that it gives, and get all bits of an exponent.
+   */
   #halves(): void {
     const code = this.code;
-    code.set(OTHER);
-    code.get(OTHER);
-    this.#lanes(0x7fff);
-    code.simd("and");
     this.#lanes(2 ** 13);
     code.simd("multiplyWhole");
-    code.tee(PART);
+    this.#lanes(0x8fffe000);
+    code.simd("and");
     this.#lanes(BIAS);
     code.simd("multiply");
-    // Infinity and what is no number have all bits of an exponent.
-    this.#lanes(0x0f7fffff);
+    code.tee(PART);
     code.get(PART);
-    code.simd("lessWhole");
+    this.#lanes(0x7fffffff);
+    code.simd("and");
+    this.#lanes(ABOVE);
+    code.simd("atLeast");
     this.#lanes(0x7f800000);
     code.simd("and");
-    code.simd("or");
-    code.get(OTHER);
-    this.#lanes(0x8000);
-    code.simd("and");
-    this.#bytes([0, 1, 2, 3].flatMap((lane) => [-1, -1, 4 * lane, 4 * lane + 1]));
     code.simd("or");
   }
 }

@@ -5,8 +5,8 @@ import { type Shape, tensorBytes, tensorIn } from "../../device/tensor.ts";
 import { read, uploaded } from "../../device/transfer.ts";
 import { openDevice } from "../../open-device.ts";
 import { CpuDevice } from "../cpu.ts";
-import { GEMM } from "../families/gemm.ts";
 import { Heaps } from "../heap.ts";
+import { SCRATCH_BYTES } from "../layout.ts";
 import { chooseCode } from "../native/choose.ts";
 
 const roundTrip = async (device: CpuDevice, value: number): Promise<number | undefined> =>
@@ -21,19 +21,13 @@ async function trap(device: CpuDevice): Promise<DeviceBuffer> {
   return small.buffer;
 }
 
-/** Sends a product whose only piece has more sums than a worker has room for. */
+/** Counts the tokens of more experts than a worker has room for. */
 async function overrun(device: CpuDevice): Promise<void> {
   using recording = device.recording(new RunMemory(device));
-  const [rows, cols, terms] = [1020, 96, 4];
-  const operand = (...shape: Shape) => {
-    const buffer = device.memory.allocate("operand", tensorBytes(shape, "F32"));
-    device.clear([buffer]);
-    return tensorIn(buffer, shape, "F32");
-  };
-  const operands = { a: operand(rows, terms), b: operand(cols, terms), y: operand(rows, cols) };
-  const pieces = { pieceRows: rows, pieceCols: cols, pieces: 1 };
-  const rest = { aTerms: false, bTerms: false, bias: undefined, residual: undefined, accumulate: false, scale: 1 };
-  recording.dispatch(GEMM, { rows, cols, terms, ...operands, ...pieces, ...rest }, 1);
+  const operand = (shape: Shape) =>
+    tensorIn(device.memory.allocate("operand", tensorBytes(shape, "U32")), shape, "U32");
+  const [experts, places] = [operand([1, 4]), operand([1, 4])];
+  recording.compute("expertRows", { experts, places, begins: operand([1, SCRATCH_BYTES / 4 + 4]) });
   await recording.take().send();
 }
 

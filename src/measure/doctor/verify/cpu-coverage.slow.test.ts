@@ -5,7 +5,7 @@ import { TERNARY_CODES } from "../../../compute/cpu/families/ternary-codes.ts";
 import kernelsPath from "../../../compute/cpu/kernels.wasm" with { type: "file" };
 import { chooseCode } from "../../../compute/cpu/native/choose.ts";
 import { modulePartsOf } from "../../../compute/cpu/native/kernels/index.ts";
-import { FMA_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
+import { FMA_KERNELS, WASM_KERNELS } from "../../../compute/cpu/native/kernels/names.ts";
 import { CheckedDevice } from "./check.ts";
 import { opChecks } from "./op-checks.ts";
 import { broken } from "./testing/broken.ts";
@@ -32,7 +32,7 @@ test("every family and every kernel of the CPU device has a check of its own, an
   // WebAssembly alone has no use for kernels of machine code, nor for what prepares codes for these.
   const hasMachineCode = chooseCode(undefined).native !== undefined;
   const ofModule = exported.filter((name) => !(name in parts) && (hasMachineCode || name !== TERNARY_CODES.name));
-  const kernels = hasMachineCode ? [...ofModule, ...FMA_KERNELS] : ofModule;
+  const kernels = [...ofModule, ...(hasMachineCode ? FMA_KERNELS : WASM_KERNELS)];
   const ran = new Set((await cpu.profiler?.report())?.map(({ kernel }) => kernel));
   expect(kernels.filter((kernel) => !ran.has(kernel))).toEqual([]);
 });

@@ -13,12 +13,15 @@ export const FMA_KERNELS: readonly string[] = [
   "gatedDeltaGradient",
 ];
 
-/** What such a kernel is called beside the module's one of this name. */
+/** Those that WebAssembly has as routines, too, and its module has not. */
+export const WASM_KERNELS: readonly string[] = ["gemm", "groupedGemm"];
+
+/** What such a kernel is called beside WebAssembly's one of this name. */
 export function fmaName(kernel: string): string {
   return `${kernel} with FMA`;
 }
 
-/** All kernels by number: the module's, then these. */
+/** All kernels by number: the module's, those of routines in WebAssembly, those in machine code. */
 export function numberedKernels(ofModule: readonly string[]): readonly string[] {
-  return [...ofModule, ...FMA_KERNELS.map(fmaName)];
+  return [...ofModule, ...WASM_KERNELS, ...FMA_KERNELS.map(fmaName)];
 }

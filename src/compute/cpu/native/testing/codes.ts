@@ -1,5 +1,6 @@
+import type { Code } from "../caller.ts";
 import { availableCodes, type NativeName, sharedCode } from "../choose.ts";
-import { type NativeCode, nativeCode } from "../on-demand.ts";
+import { type NativeCode, nativeCode, wasmRoutines } from "../on-demand.ts";
 import type { Edge } from "./guarded.ts";
 
 /** The machine codes that run here. */
@@ -12,6 +13,11 @@ export function mappedCode(code: NativeName): NativeCode {
   const found = mapped.get(code);
   if (found === undefined) throw new Error(`${code} does not run here`);
   return found;
+}
+
+/** The same, or WebAssembly. */
+export function codeOf(code: NativeName | "wasm"): Code {
+  return code === "wasm" ? wasmRoutines() : mappedCode(code);
 }
 
 /**

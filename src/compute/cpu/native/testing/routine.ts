@@ -1,7 +1,7 @@
 import { Caller } from "../caller.ts";
 import { type NativeName, sharedCode } from "../choose.ts";
 import type { Machine } from "../machine.ts";
-import { machineOf } from "../on-demand.ts";
+import { machineOf, type NativeCode } from "../on-demand.ts";
 import { executable } from "../pages.ts";
 import { ENTER } from "../program.ts";
 import { wasmModule } from "../wasm-code.ts";
@@ -36,7 +36,8 @@ export function routine(
   }
   const [native, address] = [mappedCode(code), executable(bytes)];
   const addressOf = (number: number) => (number === ENTER ? native.addressOf(ENTER) : address);
-  const on = new Caller({ ...native, addressOf }, heap, list, heap.parts);
+  const written: NativeCode = { ...native, addressOf };
+  const on = new Caller(written, heap, list, heap.parts);
   return (...args) => {
     set(args);
     on.call(ENTER + 1);

@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import fc from "fast-check";
 import { type CpuKernel, fieldsOf, type Members } from "../../parameters.ts";
 import { CODES, mappedCode } from "./codes.ts";
-import { nativeKernels } from "../kernels/index.ts";
+import { nativeKernels, plainKernels } from "../kernels/index.ts";
 import { FMA_KERNELS } from "../kernels/names.ts";
 import { BLOCK, quantBytes, scaleBytes } from "../../../device/blocks.ts";
 import type { BlockDtype } from "../../../device/dtype.ts";
@@ -137,7 +137,8 @@ export function fuzz<T>(shapes: fc.Arbitrary<T>, place: (operands: Operands, sha
     const scratch = heap.part(SCRATCH, "begin");
     const parameters = heap.part(256, "begin");
     const { exports } = heap;
-    const module = compute?.(exports) ?? (exports[plain.name] as Kernel);
+    const plains = plainKernels(heap.memory, scratch, exports);
+    const module = compute?.(plains) ?? (plains[plain.name] as Kernel);
     const wanted = run(heap, trial, { ...values, ...plainValues }, plain, parameters, scratch, module);
     const found = CODES.map((code) => {
       const native = nativeKernels(() => mappedCode(code), heap.memory, scratch, exports)[
